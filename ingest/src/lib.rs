@@ -1,0 +1,1 @@
+//! Kafka topics to ClickHouse tables: consume, decode, batch, write, commit.

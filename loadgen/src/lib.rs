@@ -1,0 +1,1 @@
+//! Population, plan, open-loop drive, measurement, verdict and account.

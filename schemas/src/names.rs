@@ -1,0 +1,104 @@
+//! The platform's own names (databases, topics, indices, keys, buckets), and the same under a namespace.
+//! A namespace goes in, full names come out, so several environments, test runs among them, share one set of stores.
+//! Never touches a store.
+
+/// Topics of the platform, by their names in ADR-003.
+pub mod topic {
+    /// Events of communications: queued, sent, delivered and so on.
+    pub const COMMUNICATION_EVENTS: &str = "communication-events";
+    /// Measurements of agents.
+    pub const AGENT_METRICS: &str = "agent-metrics";
+    /// What customers did.
+    pub const CUSTOMER_INTERACTIONS: &str = "customer-interactions";
+    /// The dead-letter topic of the ingest workers.
+    pub const CLICKHOUSE_ERRORS: &str = "clickhouse-errors";
+}
+
+/// Turns the platform's names into those of one namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    namespace: String,
+}
+
+/// A namespace that no store would take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("use namespace \"{0}\": it must be 1 to 24 lowercase letters, digits or underscores and start with a letter")]
+pub struct BadNamespace(pub String);
+
+impl Names {
+    /// Names under `namespace`; empty means the platform's own.
+    pub fn new(namespace: &str) -> Result<Self, BadNamespace> {
+        let fits = namespace.len() <= 24
+            && namespace.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            && !namespace.starts_with(|c: char| !c.is_ascii_lowercase());
+        if fits { Ok(Self { namespace: namespace.to_owned() }) } else { Err(BadNamespace(namespace.to_owned())) }
+    }
+
+    /// The namespace; empty for the platform's own names.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Database name in PostgreSQL and in ClickHouse: `sluice`, or `sluice_NAMESPACE`.
+    pub fn database(&self) -> String {
+        if self.namespace.is_empty() { "sluice".to_owned() } else { format!("sluice_{}", self.namespace) }
+    }
+
+    /// A Kafka topic: `NAMESPACE.topic`.
+    pub fn topic(&self, topic: &str) -> String {
+        self.prefixed(topic, '.')
+    }
+
+    /// A Kafka consumer group: `NAMESPACE.group`.
+    pub fn group(&self, group: &str) -> String {
+        self.prefixed(group, '.')
+    }
+
+    /// An Elasticsearch index, alias, template or policy: `NAMESPACE-name`.
+    pub fn index(&self, index: &str) -> String {
+        self.prefixed(index, '-')
+    }
+
+    /// A Redis key: `NAMESPACE:key`.
+    pub fn key(&self, key: &str) -> String {
+        self.prefixed(key, ':')
+    }
+
+    /// A bucket: `NAMESPACE-bucket`, with `_` as `-` since bucket names have no underscores.
+    pub fn bucket(&self, bucket: &str) -> String {
+        self.prefixed(bucket, '-').replace('_', "-")
+    }
+
+    fn prefixed(&self, name: &str, separator: char) -> String {
+        if self.namespace.is_empty() { name.to_owned() } else { format!("{}{separator}{name}", self.namespace) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_namespace_the_names_are_the_platforms() {
+        let names = Names::new("").unwrap();
+        assert_eq!(names.topic(topic::AGENT_METRICS), "agent-metrics");
+        assert_eq!(names.database(), "sluice");
+    }
+
+    #[test]
+    fn a_namespace_prefixes_every_name_in_the_stores_own_way() {
+        let names = Names::new("run_7").unwrap();
+        assert_eq!(names.topic("agent-metrics"), "run_7.agent-metrics");
+        assert_eq!(names.database(), "sluice_run_7");
+        assert_eq!(names.index("communications-2026.11"), "run_7-communications-2026.11");
+        assert_eq!(names.key("ctx:1"), "run_7:ctx:1");
+        assert_eq!(names.bucket("templates"), "run-7-templates");
+    }
+
+    #[test]
+    fn a_name_that_a_store_would_refuse_is_refused_first() {
+        for bad in ["Upper", "7up", "a-b", "a.b", "_x", &"x".repeat(25)] {
+            assert!(Names::new(bad).is_err(), "{bad}");
+        }
+    }
+}

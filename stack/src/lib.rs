@@ -1,0 +1,1 @@
+//! The local stores without Docker: fetch, start, watch and stop.
