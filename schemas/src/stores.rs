@@ -127,7 +127,7 @@ pub struct Stores {
     pub s3: S3,
 }
 
-/// PostgreSQL: one server, four roles.
+/// PostgreSQL: one server, a role for each kind of work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Postgres {
@@ -143,6 +143,8 @@ pub struct Postgres {
     pub app: Login,
     /// Change data capture: replication, and reads that row-level security does not narrow.
     pub cdc: Login,
+    /// Bulk loads: `COPY` is refused under row-level security, so this role bypasses it; it reads and inserts only.
+    pub loader: Login,
     /// Read only, under row-level security.
     pub reader: Login,
 }
@@ -218,6 +220,7 @@ impl Stores {
                 owner: Login::local("sluice_owner"),
                 app: Login::local("sluice_app"),
                 cdc: Login::local("sluice_cdc"),
+                loader: Login::local("sluice_loader"),
                 reader: Login::local("sluice_reader"),
             },
             kafka: Kafka { brokers: format!("127.0.0.1:{}", ports.kafka()), connect_url: http(ports.connect()) },

@@ -1,0 +1,196 @@
+//! One way to reach each store: settings and names go in, a ready client comes out.
+//! `schemas`, `ingest` and `loadgen` all connect through here, so time-outs, databases and sign-in are decided once.
+//! Never creates or changes anything in a store.
+
+use std::time::Duration;
+
+use elasticsearch::auth::Credentials;
+use elasticsearch::http::transport::{SingleNodeConnectionPool, TransportBuilder};
+use rdkafka::ClientConfig;
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::names::Names;
+use crate::stores::{Login, Stores};
+
+/// How long a connection may take to open before the store counts as unreachable.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request to a store may take before its client gives up, where the caller sets no limit of its own.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections that [`postgres`] keeps at most.
+pub const POSTGRES_POOL: u32 = 8;
+
+/// A store that cannot be reached or does not let us in.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "connect to {store} at {address}: {cause}; is the stack up? Start it with `sluice up`, or correct [stores.{section}]"
+)]
+pub struct ConnectError {
+    /// The store, as people call it.
+    pub store: &'static str,
+    /// Its section below `[stores]`.
+    pub section: &'static str,
+    /// Host and port, or URL.
+    pub address: String,
+    /// What its client said.
+    pub cause: String,
+}
+
+/// Who connects to PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Creates databases and roles.
+    Admin,
+    /// Owns the tables; row-level security is forced on it.
+    Owner,
+    /// The application, under row-level security.
+    App,
+    /// Change data capture: reads everything, writes nothing.
+    Cdc,
+    /// Bulk loads: `COPY` is refused under row-level security, so this role bypasses it and may only read and insert.
+    Loader,
+    /// Reads under row-level security.
+    Reader,
+}
+
+impl Role {
+    /// Its login in the settings.
+    pub fn login(self, stores: &Stores) -> &Login {
+        let postgres = &stores.postgres;
+        match self {
+            Self::Admin => &postgres.admin,
+            Self::Owner => &postgres.owner,
+            Self::App => &postgres.app,
+            Self::Cdc => &postgres.cdc,
+            Self::Loader => &postgres.loader,
+            Self::Reader => &postgres.reader,
+        }
+    }
+}
+
+/// Options of a PostgreSQL connection to `database`, for a caller that sizes its own pool.
+pub fn postgres_options(stores: &Stores, database: &str, role: Role) -> PgConnectOptions {
+    let login = role.login(stores);
+    PgConnectOptions::new_without_pgpass()
+        .host(&stores.postgres.host)
+        .port(stores.postgres.port)
+        .username(&login.user)
+        .password(login.password.reveal())
+        .database(database)
+        .application_name("sluice")
+}
+
+/// A pool of at most [`POSTGRES_POOL`] connections to the namespace's database; one is opened to prove it works.
+pub async fn postgres(stores: &Stores, names: &Names, role: Role) -> Result<PgPool, ConnectError> {
+    postgres_database(stores, &names.database(), role).await
+}
+
+/// As [`postgres`], for a database of any name.
+pub async fn postgres_database(stores: &Stores, database: &str, role: Role) -> Result<PgPool, ConnectError> {
+    let options = postgres_options(stores, database, role);
+    let pool = PgPoolOptions::new().max_connections(POSTGRES_POOL).acquire_timeout(CONNECT_TIMEOUT);
+    pool.connect_with(options).await.map_err(|error| ConnectError {
+        store: "PostgreSQL",
+        section: "postgres",
+        address: format!("{}:{}/{database}", stores.postgres.host, stores.postgres.port),
+        cause: error.to_string(),
+    })
+}
+
+/// A ClickHouse client whose tables are those of the namespace's database. Opens no connection yet.
+pub fn clickhouse(stores: &Stores, names: &Names) -> clickhouse::Client {
+    clickhouse_server(stores).with_database(names.database())
+}
+
+/// A ClickHouse client without a database of its own. Opens no connection yet.
+pub fn clickhouse_server(stores: &Stores) -> clickhouse::Client {
+    let login = &stores.clickhouse.login;
+    let client = clickhouse::Client::default().with_url(&stores.clickhouse.url).with_user(&login.user);
+    if login.password.is_empty() { client } else { client.with_password(login.password.reveal()) }
+}
+
+/// An Elasticsearch client. Opens no connection yet.
+pub fn elasticsearch(stores: &Stores) -> Result<elasticsearch::Elasticsearch, ConnectError> {
+    let settings = &stores.elasticsearch;
+    let failed = |cause: String| ConnectError {
+        store: "Elasticsearch",
+        section: "elasticsearch",
+        address: settings.url.clone(),
+        cause,
+    };
+    let url = reqwest::Url::parse(&settings.url).map_err(|error| failed(error.to_string()))?;
+    let mut builder =
+        TransportBuilder::new(SingleNodeConnectionPool::new(url)).disable_proxy().timeout(REQUEST_TIMEOUT);
+    if !settings.login.user.is_empty() {
+        let login = &settings.login;
+        builder = builder.auth(Credentials::Basic(login.user.clone(), login.password.reveal().to_owned()));
+    }
+    Ok(elasticsearch::Elasticsearch::new(builder.build().map_err(|error| failed(error.to_string()))?))
+}
+
+/// The Redis cluster that may evict: cached customer contexts.
+pub async fn redis_cache(stores: &Stores) -> Result<ClusterConnection, ConnectError> {
+    redis_cluster("Redis (cache)", &stores.redis.cache).await
+}
+
+/// The Redis cluster that never evicts: sessions, rate limits, agent state.
+pub async fn redis_state(stores: &Stores) -> Result<ClusterConnection, ConnectError> {
+    redis_cluster("Redis (state)", &stores.redis.state).await
+}
+
+async fn redis_cluster(store: &'static str, nodes: &[String]) -> Result<ClusterConnection, ConnectError> {
+    let failed = |error: redis::RedisError| redis_failed(store, &nodes.join(","), &error);
+    let client = ClusterClient::builder(nodes.iter().map(String::as_str))
+        .connection_timeout(CONNECT_TIMEOUT)
+        .response_timeout(REQUEST_TIMEOUT)
+        .build()
+        .map_err(failed)?;
+    client.get_async_connection().await.map_err(failed)
+}
+
+/// One node of a Redis cluster, for what is set per node.
+pub async fn redis_node(store: &'static str, url: &str) -> Result<redis::aio::MultiplexedConnection, ConnectError> {
+    let failed = |error: redis::RedisError| redis_failed(store, url, &error);
+    let config = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(REQUEST_TIMEOUT));
+    let client = redis::Client::open(url).map_err(failed)?;
+    client.get_multiplexed_async_connection_with_config(&config).await.map_err(failed)
+}
+
+fn redis_failed(store: &'static str, address: &str, error: &redis::RedisError) -> ConnectError {
+    ConnectError { store, section: "redis", address: address.to_owned(), cause: error.to_string() }
+}
+
+/// Settings that every Kafka client starts from. Opens no connection.
+pub fn kafka_config(stores: &Stores) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &stores.kafka.brokers)
+        .set("client.id", "sluice")
+        .set("socket.connection.setup.timeout.ms", CONNECT_TIMEOUT.as_millis().to_string());
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unreachable_store_is_named_with_what_to_do() {
+        let stores = Stores::local(1);
+        let names = Names::new("t").unwrap();
+        let error = postgres(&stores, &names, Role::App).await.unwrap_err().to_string();
+        assert!(error.starts_with("connect to PostgreSQL at 127.0.0.1:1/sluice_t: "), "{error}");
+        assert!(error.ends_with("Start it with `sluice up`, or correct [stores.postgres]"), "{error}");
+    }
+
+    #[test]
+    fn each_role_signs_in_as_itself() {
+        let stores = Stores::default();
+        assert_eq!(Role::Loader.login(&stores).user, "sluice_loader");
+        assert_eq!(postgres_options(&stores, "sluice", Role::Reader).get_username(), "sluice_reader");
+    }
+}
