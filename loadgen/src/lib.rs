@@ -1,1 +1,16 @@
 //! Population, plan, open-loop drive, measurement, verdict and account.
+//!
+//! # Layout, in the order a run uses it
+//! - [`scenario`]: what is driven and what is judged, as one readable file
+//! - [`population`]: who exists, a pure function of the seed
+//! - [`plan`]: who does what when, a pure function of the seed
+//! - [`measure`]: latencies, exceedances, errors and send lag
+//! - [`verdict`]: PASS, FAIL, INCONCLUSIVE or INVALID
+//! - [`report`]: the table in the terminal and the JSON report
+
+pub mod measure;
+pub mod plan;
+pub mod population;
+pub mod report;
+pub mod scenario;
+pub mod verdict;
