@@ -4,13 +4,17 @@
 //! - [`scenario`]: what is driven and what is judged, as one readable file
 //! - [`population`]: who exists, a pure function of the seed
 //! - [`plan`]: who does what when, a pure function of the seed
+//! - [`target`]: the questions with their exact texts, and the clients that send them
 //! - [`measure`]: latencies, exceedances, errors and send lag
+//! - [`account`]: produced = landed + dead-lettered, to the record
 //! - [`verdict`]: PASS, FAIL, INCONCLUSIVE or INVALID
 //! - [`report`]: the table in the terminal and the JSON report
 
+pub mod account;
 pub mod measure;
 pub mod plan;
 pub mod population;
 pub mod report;
 pub mod scenario;
+pub mod target;
 pub mod verdict;

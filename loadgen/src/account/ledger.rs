@@ -1,0 +1,244 @@
+//! The account as a value: what was produced, what landed, what was dead-lettered, and every difference between them.
+//! Counts go in, a balance comes out and goes into the report. Pure: never reads a store.
+
+use serde::{Deserialize, Serialize};
+
+/// How many differences of each sort a [`Ledger`] names by their identity.
+pub const EXAMPLES: usize = 5;
+
+/// The tenant of records whose tenant cannot be read.
+pub const NO_TENANT: &str = "(unreadable)";
+
+/// Where records came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Bulk-loaded before the drive.
+    Loaded,
+    /// Written or produced by the drive.
+    Driven,
+}
+
+/// One line of the account: the records of one kind, of one tenant, in one store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The store, as people call it.
+    pub store: String,
+    /// Table, topic or index, by its ADR name.
+    pub kind: String,
+    /// Where the records came from.
+    pub origin: Origin,
+    /// The tenant's identifier, or [`NO_TENANT`].
+    pub tenant: String,
+    /// Records that the plan or the population holds.
+    pub planned: u64,
+    /// Records whose store or broker acknowledged them; the same as planned unless the drive was stopped or failed.
+    pub produced: u64,
+    /// Rows in the store.
+    pub landed: u64,
+    /// Records in the dead-letter topic, each identity counted once.
+    pub dead_lettered: u64,
+    /// Every difference, counted exactly.
+    pub differences: Differences,
+}
+
+/// What is not as it should be, as exact counts with up to [`EXAMPLES`] named.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Differences {
+    /// Planned records that neither landed nor were dead-lettered.
+    pub missing: u64,
+    /// Rows beyond the first of one identity, and records that landed and were dead-lettered as well.
+    pub double: u64,
+    /// Rows whose identity is planned and whose columns are not.
+    pub wrong: u64,
+    /// Rows and dead letters that no plan holds.
+    pub foreign: u64,
+    /// Some of them: `missing 0190…`.
+    pub examples: Vec<String>,
+}
+
+impl Differences {
+    /// Whether there are none.
+    pub fn is_none(&self) -> bool {
+        self.missing + self.double + self.wrong + self.foreign == 0
+    }
+
+    pub(crate) fn note(&mut self, sort: Sort, identity: &str) {
+        let count = match sort {
+            Sort::Missing => &mut self.missing,
+            Sort::Double => &mut self.double,
+            Sort::Wrong => &mut self.wrong,
+            Sort::Foreign => &mut self.foreign,
+        };
+        *count += 1;
+        if *count <= EXAMPLES as u64 {
+            self.examples.push(format!("{} {identity}", sort.word()));
+        }
+    }
+}
+
+/// A sort of difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    Missing,
+    Double,
+    Wrong,
+    Foreign,
+}
+
+impl Sort {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Double => "double",
+            Self::Wrong => "wrong",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
+impl Ledger {
+    /// Whether everything planned was produced, and produced = landed + dead-lettered with nothing missing, double,
+    /// wrong or foreign.
+    pub fn balances(&self) -> bool {
+        self.differences.is_none()
+            && self.planned == self.produced
+            && self.produced == self.landed + self.dead_lettered
+    }
+}
+
+/// Where the rows of one ingested table say they came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The table.
+    pub table: String,
+    /// Rows that came through Kafka.
+    pub rows: u64,
+    /// Distinct (topic, partition, offset) among them.
+    pub distinct: u64,
+    /// Records in the topic's partitions, by their watermarks.
+    pub offsets: u64,
+    /// Dead letters of the topic, each identity counted once.
+    pub dead_lettered: u64,
+}
+
+impl Provenance {
+    /// Whether each offset is in the table or in the dead-letter topic, once.
+    pub fn balances(&self) -> bool {
+        self.rows == self.distinct && self.offsets == self.distinct + self.dead_lettered
+    }
+}
+
+/// Whether an aggregate table equals its recomputation from the raw rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recomputed {
+    /// The aggregate table.
+    pub table: String,
+    /// Its groups, recomputed.
+    pub groups: u64,
+    /// Groups that differ, or are on one side alone.
+    pub differing: u64,
+}
+
+/// The whole account of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Per store, kind, origin and tenant.
+    pub ledgers: Vec<Ledger>,
+    /// Per ingested table.
+    pub provenance: Vec<Provenance>,
+    /// Per aggregate table.
+    pub recomputed: Vec<Recomputed>,
+}
+
+impl Account {
+    /// Whether the account balances to the record.
+    pub fn balanced(&self) -> bool {
+        self.ledgers.iter().all(Ledger::balances)
+            && self.provenance.iter().all(Provenance::balances)
+            && self.recomputed.iter().all(|table| table.differing == 0)
+    }
+
+    /// One sentence for each thing that does not balance.
+    pub fn complaints(&self) -> Vec<String> {
+        let ledgers = self.ledgers.iter().filter(|ledger| !ledger.balances()).map(Ledger::complaint);
+        let provenance = self.provenance.iter().filter(|table| !table.balances()).map(|table| {
+            format!(
+                "{}: {} rows from Kafka with {} distinct offsets and {} dead letters, of {} offsets in the topic",
+                table.table, table.rows, table.distinct, table.dead_lettered, table.offsets
+            )
+        });
+        let recomputed = self.recomputed.iter().filter(|table| table.differing > 0).map(|table| {
+            format!("{}: {} of {} groups differ from the raw rows", table.table, table.differing, table.groups)
+        });
+        ledgers.chain(provenance).chain(recomputed).collect()
+    }
+}
+
+impl Ledger {
+    fn complaint(&self) -> String {
+        let Self { store, kind, tenant, planned, produced, landed, dead_lettered, differences, .. } = self;
+        let Differences { missing, double, wrong, foreign, examples } = differences;
+        format!(
+            "{store} {kind}, tenant {tenant}: planned {planned}, produced {produced}, landed {landed}, \
+             dead-lettered {dead_lettered}; {missing} missing, {double} double, {wrong} wrong, {foreign} foreign{}{}",
+            if examples.is_empty() { "" } else { ": " },
+            examples.join(", ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exact() -> Ledger {
+        Ledger {
+            store: "ClickHouse".to_owned(),
+            kind: "communication_events".to_owned(),
+            origin: Origin::Driven,
+            tenant: "t".to_owned(),
+            planned: 10,
+            produced: 10,
+            landed: 9,
+            dead_lettered: 1,
+            differences: Differences::default(),
+        }
+    }
+
+    #[test]
+    fn produced_equals_landed_plus_dead_lettered() {
+        assert!(exact().balances());
+        assert!(!Ledger { landed: 10, ..exact() }.balances());
+        assert!(!Ledger { dead_lettered: 0, ..exact() }.balances());
+        assert!(!Ledger { planned: 11, ..exact() }.balances());
+    }
+
+    #[test]
+    fn a_difference_unbalances_even_equal_counts() {
+        let mut ledger = exact();
+        ledger.differences.note(Sort::Missing, "a");
+        ledger.differences.note(Sort::Foreign, "b");
+        assert!(!ledger.balances());
+        let account = Account { ledgers: vec![ledger], ..Account::default() };
+        assert!(!account.balanced());
+        insta::assert_snapshot!(account.complaints().join("\n"), @"ClickHouse communication_events, tenant t: planned 10, produced 10, landed 9, dead-lettered 1; 1 missing, 0 double, 0 wrong, 1 foreign: missing a, foreign b");
+    }
+
+    #[test]
+    fn every_difference_is_counted_and_a_few_are_named() {
+        let mut differences = Differences::default();
+        for i in 0..20 {
+            differences.note(Sort::Double, &i.to_string());
+        }
+        assert_eq!((differences.double, differences.examples.len()), (20, EXAMPLES));
+    }
+
+    #[test]
+    fn an_offset_that_is_nowhere_unbalances_the_provenance() {
+        let table = Provenance { table: "t".to_owned(), rows: 5, distinct: 5, offsets: 6, dead_lettered: 1 };
+        assert!(table.balances());
+        assert!(!Provenance { offsets: 7, ..table.clone() }.balances());
+        assert!(!Provenance { rows: 6, ..table }.balances());
+    }
+}

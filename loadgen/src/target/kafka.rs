@@ -1,0 +1,155 @@
+//! The producer of the drive: keyed JSON records go in, delivery reports come out as counts per tenant and topic.
+//! A record counts as produced when the broker has acknowledged it, and only then. Never drops a record: with a full
+//! queue the caller gets it back, and a failed delivery is counted and fails the run.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use sluice_schemas::connect;
+use sluice_schemas::names::{Names, topic};
+use sluice_schemas::records::MAX_RECORD_BYTES;
+use sluice_schemas::stores::Stores;
+
+/// How long the broker may take to acknowledge one record before it counts as failed.
+const MESSAGE_TIMEOUT_MS: &str = "60000";
+/// Records wait this long for company, so that a batch is worth its request.
+const LINGER_MS: &str = "10";
+/// Most bytes of records that wait for their acknowledgement, in KiB.
+const IN_FLIGHT_KIB: &str = "65536";
+
+/// A topic of the platform's producers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// `communication-events`.
+    Events,
+    /// `agent-metrics`.
+    Metrics,
+    /// `customer-interactions`.
+    Interactions,
+}
+
+impl Topic {
+    /// Every topic.
+    pub const ALL: [Self; 3] = [Self::Events, Self::Metrics, Self::Interactions];
+
+    /// Its ADR name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Events => topic::COMMUNICATION_EVENTS,
+            Self::Metrics => topic::AGENT_METRICS,
+            Self::Interactions => topic::CUSTOMER_INTERACTIONS,
+        }
+    }
+}
+
+/// Counts of delivery reports.
+#[derive(Debug)]
+struct Reports {
+    acknowledged: Vec<AtomicU64>,
+    failed: AtomicU64,
+    first_failure: OnceLock<String>,
+}
+
+impl ClientContext for Reports {}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
+        match result {
+            Ok(_) => {
+                self.acknowledged[slot].fetch_add(1, Ordering::Relaxed);
+            }
+            Err((error, _)) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                self.first_failure.get_or_init(|| error.to_string());
+            }
+        }
+    }
+}
+
+/// A producer that cannot be made or flushed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProduceError {
+    /// The client refused its settings, or a record for another reason than a full queue.
+    #[error("produce to Kafka: {0}")]
+    Kafka(#[from] KafkaError),
+    /// Some records were not acknowledged.
+    #[error("produce to Kafka: {failed} records were not acknowledged; the first: {first}")]
+    Unacknowledged {
+        /// How many.
+        failed: u64,
+        /// What was wrong with the first one.
+        first: String,
+    },
+}
+
+/// An idempotent producer with acknowledgement by all replicas, lz4, and a bound on what is in flight.
+pub struct Producer {
+    inner: ThreadedProducer<Reports>,
+    topics: [String; 3],
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("topics", &self.topics).finish_non_exhaustive()
+    }
+}
+
+impl Producer {
+    /// A producer that counts for `tenants` tenants. Opens its connections as it needs them.
+    pub fn new(stores: &Stores, names: &Names, tenants: usize) -> Result<Self, ProduceError> {
+        let reports = Reports {
+            acknowledged: (0..tenants * Topic::ALL.len()).map(|_| AtomicU64::new(0)).collect(),
+            failed: AtomicU64::new(0),
+            first_failure: OnceLock::new(),
+        };
+        let inner = connect::kafka_config(stores)
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("compression.type", "lz4")
+            .set("linger.ms", LINGER_MS)
+            .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
+            .set("queue.buffering.max.kbytes", IN_FLIGHT_KIB)
+            .set("message.max.bytes", (2 * MAX_RECORD_BYTES).to_string())
+            .create_with_context(reports)?;
+        Ok(Self { inner, topics: Topic::ALL.map(|topic| names.topic(topic.name())) })
+    }
+
+    /// Hands one record over. `Ok(false)`: the queue is full, try again when it has drained.
+    pub fn send(&self, topic: Topic, tenant: usize, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
+        let record: BaseRecord<'_, str, [u8], usize> =
+            BaseRecord::with_opaque_to(&self.topics[topic as usize], slot(tenant, topic)).key(key).payload(payload);
+        match self.inner.send(record) {
+            Ok(()) => Ok(true),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
+            Err((error, _)) => Err(error.into()),
+        }
+    }
+
+    /// Waits until every record is acknowledged or has failed, at most `patience`. Blocks: call it off the runtime.
+    pub fn flush(&self, patience: Duration) -> Result<(), ProduceError> {
+        self.inner.flush(patience)?;
+        let reports = self.reports();
+        let failed = reports.failed.load(Ordering::Relaxed);
+        let first = reports.first_failure.get().cloned().unwrap_or_default();
+        if failed == 0 { Ok(()) } else { Err(ProduceError::Unacknowledged { failed, first }) }
+    }
+
+    /// Records of a tenant that the brokers have acknowledged.
+    pub fn acknowledged(&self, tenant: usize, topic: Topic) -> u64 {
+        self.reports().acknowledged[slot(tenant, topic)].load(Ordering::Relaxed)
+    }
+
+    fn reports(&self) -> &Reports {
+        self.inner.client().context()
+    }
+}
+
+fn slot(tenant: usize, topic: Topic) -> usize {
+    tenant * Topic::ALL.len() + topic as usize
+}
