@@ -1,0 +1,265 @@
+//! What an operator can set: the `[ingest]` section of `sluice.toml`.
+//! Text goes in through serde, checked settings come out; the three topics of ADR-003 are the default pipelines, so a
+//! newcomer writes none. Never opens a connection.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+use sluice_schemas::names::topic;
+
+/// Everything about an ingest worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Consumer group; the namespace is put before it.
+    pub group: String,
+    /// Where metrics and health are served.
+    pub listen: SocketAddr,
+    /// Memory for records on their way, librdkafka's queues included.
+    pub memory_budget: ByteSize,
+    /// Where records go that cannot land.
+    pub dead_letter_topic: String,
+    /// How many INSERTs may run at the same time.
+    pub inserts_in_flight: usize,
+    /// When an INSERT without an answer counts as failed.
+    #[serde(with = "humantime_serde")]
+    pub insert_timeout: Duration,
+    /// How long a shutdown may write and commit what is on its way.
+    #[serde(with = "humantime_serde")]
+    pub drain_deadline: Duration,
+    /// How long a start waits for Kafka and ClickHouse to answer.
+    #[serde(with = "humantime_serde")]
+    pub start_deadline: Duration,
+    /// How long a rebalance waits for the INSERTs of partitions that are taken away.
+    #[serde(with = "humantime_serde")]
+    pub revoke_deadline: Duration,
+    /// When to try again.
+    pub retry: Retry,
+    /// Further settings for the Kafka clients, such as `security.protocol`.
+    pub kafka: BTreeMap<String, String>,
+    /// What is consumed and where it lands, by topic (without namespace).
+    pub pipelines: BTreeMap<String, Pipeline>,
+}
+
+/// When a failed INSERT is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Retries before the partition pauses and probing begins.
+    pub quick: u32,
+    /// Wait before the first retry; each further one doubles it.
+    #[serde(with = "humantime_serde")]
+    pub first_wait: Duration,
+    /// Longest wait between two probes.
+    #[serde(with = "humantime_serde")]
+    pub longest_wait: Duration,
+    /// Wait between two probes while an operator is needed.
+    #[serde(with = "humantime_serde")]
+    pub operator_wait: Duration,
+}
+
+/// One topic on its way into one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pipeline {
+    /// Table in the platform's database.
+    pub table: String,
+    /// Column to JSON field, a dotted path; a column that is not named here takes the field of its own name.
+    pub columns: BTreeMap<String, String>,
+    /// JSON field, a dotted path, that names the record's tenant; empty where records have none.
+    pub tenant: String,
+    /// Most records in a batch.
+    pub max_rows: usize,
+    /// Longest time a record waits in an open batch.
+    #[serde(with = "humantime_serde")]
+    pub max_age: Duration,
+    /// Most encoded bytes in a batch.
+    pub max_bytes: ByteSize,
+    /// What a single record may be.
+    pub limits: Limits,
+}
+
+/// What a single record may be; anything beyond is a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest payload.
+    pub record: ByteSize,
+    /// Largest value of a `String` column, as JSON text.
+    pub string: ByteSize,
+    /// Deepest nesting of objects and arrays, the record itself included.
+    pub depth: u32,
+    /// Most object keys, at all levels together.
+    pub keys: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            group: "clickhouse-ingest".to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 21_050)),
+            memory_budget: ByteSize::mib(256),
+            dead_letter_topic: topic::CLICKHOUSE_ERRORS.to_owned(),
+            inserts_in_flight: 4,
+            insert_timeout: Duration::from_secs(60),
+            drain_deadline: Duration::from_secs(25),
+            start_deadline: Duration::from_secs(30),
+            revoke_deadline: Duration::from_secs(10),
+            retry: Retry::default(),
+            kafka: BTreeMap::new(),
+            pipelines: [
+                (topic::COMMUNICATION_EVENTS, "communication_events"),
+                (topic::AGENT_METRICS, "agent_metrics"),
+                (topic::CUSTOMER_INTERACTIONS, "customer_interactions"),
+            ]
+            .map(|(topic, table)| (topic.to_owned(), Pipeline { table: table.to_owned(), ..Pipeline::default() }))
+            .into(),
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            quick: 3,
+            first_wait: Duration::from_millis(200),
+            longest_wait: Duration::from_secs(10),
+            operator_wait: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Pipeline {
+    fn default() -> Self {
+        Self {
+            table: String::new(),
+            columns: BTreeMap::new(),
+            tenant: "tenant_id".to_owned(),
+            max_rows: 10_000,
+            max_age: Duration::from_secs(30),
+            max_bytes: ByteSize::mib(8),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { record: ByteSize::mib(1), string: ByteSize::kib(256), depth: 32, keys: 512 }
+    }
+}
+
+/// A setting that can not work.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SettingsError {
+    /// A number outside its range.
+    #[error("use ingest.{name}: {wish}")]
+    Range {
+        /// Path of the setting.
+        name: String,
+        /// What it must be.
+        wish: &'static str,
+    },
+    /// A Kafka setting on which the promise of ingest rests.
+    #[error("use ingest.kafka.\"{0}\": ingest sets it itself; remove it")]
+    Reserved(String),
+    /// Nothing to do.
+    #[error("use ingest.pipelines: there is none; add one, or remove the section to get the three default topics")]
+    NoPipeline,
+}
+
+/// Largest `max_rows`: ClickHouse cuts longer inserts into several blocks, and a block is what it deduplicates.
+const MOST_ROWS: usize = 1_000_000;
+
+/// Kafka settings that are not the operator's to change, by name or by prefix (`queued.`, `fetch.`).
+const RESERVED: [&str; 16] = [
+    "bootstrap.servers",
+    "group.id",
+    "group.protocol",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "partition.assignment.strategy",
+    "auto.offset.reset",
+    "isolation.level",
+    "acks",
+    "request.required.acks",
+    "message.max.bytes",
+    "transactional.id",
+    "queued.",
+    "fetch.",
+];
+
+impl Settings {
+    /// Checks what serde cannot.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if self.pipelines.is_empty() {
+            return Err(SettingsError::NoPipeline);
+        }
+        if let Some(name) = self.kafka.keys().find(|key| RESERVED.iter().any(|prefix| key.starts_with(prefix))) {
+            return Err(SettingsError::Reserved(name.clone()));
+        }
+        let range = |ok: bool, name: &str, wish| {
+            if ok { Ok(()) } else { Err(SettingsError::Range { name: name.to_owned(), wish }) }
+        };
+        range(!self.group.is_empty(), "group", "name a consumer group")?;
+        range(self.memory_budget >= ByteSize::mib(32), "memory_budget", "give it 32 MiB or more")?;
+        range((1..=64).contains(&self.inserts_in_flight), "inserts_in_flight", "between 1 and 64")?;
+        range(!self.insert_timeout.is_zero(), "insert_timeout", "longer than nothing")?;
+        range(!self.retry.first_wait.is_zero(), "retry.first_wait", "longer than nothing")?;
+        self.pipelines.iter().try_for_each(|(topic, pipeline)| {
+            let at = |field: &str| format!("pipelines.{topic}.{field}");
+            range(!pipeline.table.is_empty(), &at("table"), "name the table that the topic lands in")?;
+            range((1..=MOST_ROWS).contains(&pipeline.max_rows), &at("max_rows"), "between 1 and 1,000,000")?;
+            range(!pipeline.max_age.is_zero(), &at("max_age"), "longer than nothing")?;
+            range(
+                pipeline.max_bytes.0 > 0 && pipeline.max_bytes.0 <= self.memory_budget.0 / 8,
+                &at("max_bytes"),
+                "more than nothing and at most an eighth of memory_budget",
+            )?;
+            range(pipeline.limits.record.0 < u64::from(u32::MAX), &at("limits.record"), "less than 4 GiB")?;
+            range((1..=128).contains(&pipeline.limits.depth), &at("limits.depth"), "between 1 and 128")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_adrs_and_pass_their_own_check() {
+        let settings = Settings::default();
+        assert_eq!(settings.check(), Ok(()));
+        let events = &settings.pipelines["communication-events"];
+        assert_eq!((events.max_rows, events.max_age), (10_000, Duration::from_secs(30)));
+        assert_eq!(settings.memory_budget, ByteSize::mib(256));
+        assert_eq!(settings.pipelines.len(), 3);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        let refused = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.check().unwrap_err().to_string()
+        };
+        insta::assert_snapshot!(refused(|s| s.pipelines.clear()), @"use ingest.pipelines: there is none; add one, or remove the section to get the three default topics");
+        insta::assert_snapshot!(refused(|s| { s.kafka.insert("enable.auto.commit".into(), "true".into()); }), @r#"use ingest.kafka."enable.auto.commit": ingest sets it itself; remove it"#);
+        insta::assert_snapshot!(refused(|s| s.memory_budget = ByteSize::mib(1)), @"use ingest.memory_budget: give it 32 MiB or more");
+        insta::assert_snapshot!(refused(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");
+        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_units_are_refused() {
+        assert!(serde_json::from_str::<Settings>(r#"{"grup": "x"}"#).is_err());
+        assert!(serde_json::from_str::<Settings>(r#"{"drain_deadline": "25"}"#).is_err());
+        assert!(serde_json::from_str::<Settings>(r#"{"memory_budget": "1 elephant"}"#).is_err());
+        assert!(serde_json::from_str::<Settings>(r#"{"drain_deadline": "25s"}"#).is_ok());
+    }
+}

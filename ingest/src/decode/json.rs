@@ -1,0 +1,311 @@
+//! One strict pass over a JSON text (RFC 8259): a cursor that checks everything and builds nothing.
+//! UTF-8 text goes in, spans of values come out. No allocation, no recursion deeper than the limit it is given; it never
+//! interprets a value beyond its extent (see [`super::value`]).
+//!
+//! Why not a library: lazily reading parsers skip what they are not asked for unchecked, and a column may keep an object
+//! as the text it came in; duplicates, depth and keys are counted in the same pass.
+
+use super::Reason;
+
+/// What a value is, and where its text lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) kind: Kind,
+    /// First byte; of a string, the byte after its opening quote.
+    pub(crate) start: u32,
+    /// Byte after the last one; of a string, its closing quote.
+    pub(crate) end: u32,
+}
+
+/// Kind of a JSON value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Null,
+    True,
+    False,
+    Number,
+    /// A string without escapes.
+    Plain,
+    /// A string with at least one `\`.
+    Escaped,
+    Object,
+    Array,
+}
+
+/// A cursor over a JSON text.
+#[derive(Debug)]
+pub(crate) struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Levels that may still be opened.
+    depth_left: u32,
+    /// Object keys that may still be read.
+    keys_left: u32,
+}
+
+type Scan<T> = Result<T, Reason>;
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(text: &'a str, depth: u32, keys: u32) -> Self {
+        Self { bytes: text.as_bytes(), at: 0, depth_left: depth, keys_left: keys }
+    }
+
+    /// The next byte after white space, not consumed.
+    pub(crate) fn peek(&mut self) -> Scan<u8> {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+        self.bytes.get(self.at).copied().ok_or(Reason::TruncatedJson)
+    }
+
+    fn expect(&mut self, byte: u8) -> Scan<()> {
+        if self.peek()? != byte {
+            return Err(Reason::InvalidJson);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Opens an object or array.
+    fn open(&mut self, byte: u8) -> Scan<()> {
+        self.expect(byte)?;
+        self.depth_left = self.depth_left.checked_sub(1).ok_or(Reason::TooDeep)?;
+        Ok(())
+    }
+
+    /// Reads an object; `field` gets each key's span with the cursor before its value, which it must consume.
+    pub(crate) fn object(&mut self, mut field: impl FnMut(&mut Self, Span) -> Scan<()>) -> Scan<Span> {
+        let start = self.at_value()?;
+        self.open(b'{')?;
+        if self.peek()? != b'}' {
+            loop {
+                self.keys_left = self.keys_left.checked_sub(1).ok_or(Reason::TooManyKeys)?;
+                let key = self.string()?;
+                self.expect(b':')?;
+                field(self, key)?;
+                if !self.another(b'}')? {
+                    break;
+                }
+            }
+        }
+        Ok(self.close(Kind::Object, start))
+    }
+
+    fn array(&mut self) -> Scan<Span> {
+        let start = self.at_value()?;
+        self.open(b'[')?;
+        if self.peek()? != b']' {
+            loop {
+                self.value()?;
+                if !self.another(b']')? {
+                    break;
+                }
+            }
+        }
+        Ok(self.close(Kind::Array, start))
+    }
+
+    /// Consumes a comma and says so, or stands before the closing byte.
+    fn another(&mut self, closing: u8) -> Scan<bool> {
+        match self.peek()? {
+            b',' => {
+                self.at += 1;
+                Ok(true)
+            }
+            byte if byte == closing => Ok(false),
+            _ => Err(Reason::InvalidJson),
+        }
+    }
+
+    fn close(&mut self, kind: Kind, start: usize) -> Span {
+        self.at += 1;
+        self.depth_left += 1;
+        self.span(kind, start)
+    }
+
+    fn at_value(&mut self) -> Scan<usize> {
+        self.peek()?;
+        Ok(self.at)
+    }
+
+    fn span(&self, kind: Kind, start: usize) -> Span {
+        Span { kind, start: start as u32, end: self.at as u32 }
+    }
+
+    /// Reads any value.
+    pub(crate) fn value(&mut self) -> Scan<Span> {
+        match self.peek()? {
+            b'"' => self.string(),
+            b'{' => self.object(|cursor, _| cursor.value().map(drop)),
+            b'[' => self.array(),
+            b'-' | b'0'..=b'9' => self.number(),
+            b't' => self.word(b"true", Kind::True),
+            b'f' => self.word(b"false", Kind::False),
+            b'n' => self.word(b"null", Kind::Null),
+            _ => Err(Reason::InvalidJson),
+        }
+    }
+
+    fn word(&mut self, word: &[u8], kind: Kind) -> Scan<Span> {
+        let start = self.at;
+        let rest = &self.bytes[start..];
+        if rest.starts_with(word) {
+            self.at += word.len();
+            return Ok(self.span(kind, start));
+        }
+        Err(if word.starts_with(rest) { Reason::TruncatedJson } else { Reason::InvalidJson })
+    }
+
+    /// Reads a string; the span is without its quotes.
+    pub(crate) fn string(&mut self) -> Scan<Span> {
+        self.expect(b'"')?;
+        let start = self.at;
+        let mut kind = Kind::Plain;
+        loop {
+            self.at += plain_prefix(&self.bytes[self.at..]);
+            match self.bytes.get(self.at) {
+                Some(b'"') => {
+                    let span = self.span(kind, start);
+                    self.at += 1;
+                    return Ok(span);
+                }
+                Some(b'\\') => {
+                    kind = Kind::Escaped;
+                    self.escape()?;
+                }
+                Some(_) => return Err(Reason::InvalidJson),
+                None => return Err(Reason::TruncatedJson),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Scan<()> {
+        match self.bytes.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') => {
+                let digits = self.bytes.get(self.at + 2..self.at + 6).ok_or(Reason::TruncatedJson)?;
+                if !digits.iter().all(u8::is_ascii_hexdigit) {
+                    return Err(Reason::InvalidJson);
+                }
+                self.at += 6;
+            }
+            Some(_) => return Err(Reason::InvalidJson),
+            None => return Err(Reason::TruncatedJson),
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Scan<Span> {
+        let start = self.at;
+        if self.bytes[self.at] == b'-' {
+            self.at += 1;
+        }
+        if self.bytes.get(self.at) == Some(&b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.bytes.get(self.at) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(self.span(Kind::Number, start))
+    }
+
+    fn digits(&mut self) -> Scan<()> {
+        let count = self.bytes[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        match (count, self.at == self.bytes.len()) {
+            (0, true) => Err(Reason::TruncatedJson),
+            (0, false) => Err(Reason::InvalidJson),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that nothing but white space is left.
+    pub(crate) fn end(&mut self) -> Scan<()> {
+        match self.peek() {
+            Err(_) => Ok(()),
+            Ok(_) => Err(Reason::InvalidJson),
+        }
+    }
+}
+
+/// Length of the longest prefix without `"`, `\` and control characters, eight bytes at a time.
+fn plain_prefix(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let (words, _) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let special = control | has_zero(word ^ (ONES * u64::from(b'"'))) | has_zero(word ^ (ONES * u64::from(b'\\')));
+        if special != 0 {
+            // A borrow can only raise a false mark above a true one, so the lowest mark is exact.
+            return index * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let tail = words.len() * 8;
+    let rest = bytes[tail..].iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+    rest.map_or(bytes.len(), |at| tail + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn scan(text: &str) -> Scan<Span> {
+        let mut cursor = Cursor::new(text, 32, 512);
+        let span = cursor.value()?;
+        cursor.end()?;
+        Ok(span)
+    }
+
+    #[test]
+    fn a_text_that_stops_early_is_truncated_and_not_merely_invalid() {
+        let whole = r#"{"a": [1.5e-3, true, null, "x\u00e9y"], "b": {"c": "d"}}"#;
+        assert_eq!(scan(whole).unwrap().kind, Kind::Object);
+        for end in 0..whole.len() {
+            assert_eq!(scan(&whole[..end]), Err(Reason::TruncatedJson), "{}", &whole[..end]);
+        }
+    }
+
+    #[test]
+    fn what_the_grammar_forbids_is_invalid() {
+        for text in ["{,}", "[1,]", "{\"a\" 1}", "01", "1.", "1.x", "+1", "tru3", "\"\\x\"", "\"\\u00g0\"", "\"\n\"", "{} {}", "NaN"]
+        {
+            assert!(scan(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_and_keys_are_bounded() {
+        assert_eq!(scan(&"[".repeat(1_000_000)), Err(Reason::TooDeep));
+        assert!(scan(&format!("{}{}", "[".repeat(32), "]".repeat(32))).is_ok());
+        let keys: Vec<_> = (0..513).map(|n| format!("\"k{n}\":0")).collect();
+        assert_eq!(scan(&format!("{{{}}}", keys.join(","))), Err(Reason::TooManyKeys));
+    }
+
+    proptest! {
+        #[test]
+        fn accepts_exactly_what_serde_json_accepts(text in r#"[\[\]{}:,"\\ua0-9eE.+\- tfn]{0,24}"#) {
+            let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text);
+            prop_assert_eq!(scan(&text).is_ok(), theirs.is_ok(), "{}", text);
+        }
+
+        #[test]
+        fn finds_the_same_prefix_as_a_plain_loop(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let plain = bytes.iter().take_while(|b| **b >= 0x20 && **b != b'"' && **b != b'\\').count();
+            prop_assert_eq!(plain_prefix(&bytes), plain);
+        }
+    }
+}

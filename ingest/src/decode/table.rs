@@ -1,0 +1,287 @@
+//! A table's shape and a pipeline's mapping become a decoder and the text of its INSERT, once, at the start.
+//! What `system.columns` and `system.tables` say goes in; a fault is named with the pipeline, the column and what to do.
+
+use crate::config::Pipeline;
+
+use super::fields::Fields;
+use super::types::{self, Declared, Type};
+use super::{Column, Decoder, Limits};
+
+/// What a table looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// Its columns in order.
+    pub columns: Vec<ShapeColumn>,
+    /// Text of its partition key.
+    pub partition_key: String,
+    /// The server's time zone, in which columns without one of their own are understood.
+    pub server_zone: String,
+}
+
+/// One column of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShapeColumn {
+    /// Name.
+    pub name: String,
+    /// Type as ClickHouse writes it.
+    pub type_text: String,
+    /// `DEFAULT`, `MATERIALIZED`, `ALIAS`, `EPHEMERAL` or nothing.
+    pub default_kind: String,
+}
+
+/// A decoder with the INSERT that its rows belong to.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Decodes the pipeline's records.
+    pub decoder: Decoder,
+    /// `INSERT INTO table (columns) FORMAT ...`
+    pub insert: String,
+}
+
+/// Columns that ingest fills with where a record came from, with their types.
+const PROVENANCE: [(&str, &str); 4] =
+    [("_topic", "String"), ("_topic_id", "UUID"), ("_partition", "Int32"), ("_offset", "Int64")];
+
+/// A mapping that does not fit its table.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MappingError {
+    /// No such table.
+    #[error("start pipeline {topic}: table {table} does not exist; run `sluice schemas apply`, or correct ingest.pipelines.{topic}.table")]
+    NoTable {
+        /// Topic of the pipeline.
+        topic: String,
+        /// The missing table.
+        table: String,
+    },
+    /// A column of the mapping or of the provenance is not there, or cannot be written.
+    #[error("start pipeline {topic}: table {table} has no column {column} that can be written; add it, or remove it from ingest.pipelines.{topic}.columns")]
+    NoColumn {
+        /// Topic of the pipeline.
+        topic: String,
+        /// Its table.
+        table: String,
+        /// The missing column.
+        column: String,
+    },
+    /// A column of a type that ingest does not know.
+    #[error("start pipeline {topic}: column {column} of table {table} has type {type_text}, which ingest cannot write; give the column a DEFAULT and leave it out of the mapping, or change its type")]
+    Type {
+        /// Topic of the pipeline.
+        topic: String,
+        /// Its table.
+        table: String,
+        /// The column.
+        column: String,
+        /// The type.
+        type_text: String,
+    },
+    /// A partition key that ingest cannot follow.
+    #[error("start pipeline {topic}: table {table} has the partition key {key}; ingest cuts batches by month, so use toYYYYMM of a mapped Date, DateTime or DateTime64 column in UTC without a DEFAULT, or no partition key")]
+    PartitionKey {
+        /// Topic of the pipeline.
+        topic: String,
+        /// Its table.
+        table: String,
+        /// Text of the key.
+        key: String,
+    },
+}
+
+/// A column that takes part, with the field it takes.
+struct Mapped<'a> {
+    name: &'a str,
+    path: &'a str,
+    declared: Declared,
+    has_default: bool,
+}
+
+/// Fits `pipeline` to the table it names.
+pub fn plan(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Result<Plan, MappingError> {
+    let table = &pipeline.table;
+    if shape.columns.is_empty() {
+        return Err(MappingError::NoTable { topic: topic.to_owned(), table: table.clone() });
+    }
+    check_columns_exist(topic, pipeline, shape)?;
+    let mapped = map_columns(topic, pipeline, shape)?;
+    let month = month_column(&mapped, shape).ok_or_else(|| MappingError::PartitionKey {
+        topic: topic.to_owned(),
+        table: table.clone(),
+        key: shape.partition_key.clone(),
+    })?;
+    let decoder = decoder(pipeline, &mapped, month);
+    let names = mapped.iter().map(|column| column.name).chain(PROVENANCE.map(|(name, _)| name));
+    let names: Vec<_> = names.map(|name| format!("`{}`", name.replace('`', "\\`"))).collect();
+    let format = if decoder.with_defaults { "RowBinaryWithDefaults" } else { "RowBinary" };
+    let insert = format!("INSERT INTO `{}` ({}) FORMAT {format}", table.replace('`', "\\`"), names.join(", "));
+    Ok(Plan { decoder, insert })
+}
+
+fn is_writable(column: &ShapeColumn) -> bool {
+    matches!(column.default_kind.as_str(), "" | "DEFAULT")
+}
+
+fn check_columns_exist(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Result<(), MappingError> {
+    let missing = |column: &str| MappingError::NoColumn {
+        topic: topic.to_owned(),
+        table: pipeline.table.clone(),
+        column: column.to_owned(),
+    };
+    let find = |name: &str| shape.columns.iter().find(|column| column.name == name && is_writable(column));
+    for name in pipeline.columns.keys() {
+        find(name).ok_or_else(|| missing(name))?;
+    }
+    for (name, wanted) in PROVENANCE {
+        let column = find(name).ok_or_else(|| missing(name))?;
+        let wanted = types::parse(wanted);
+        if types::parse(&column.type_text) != wanted {
+            return Err(unknown_type(topic, pipeline, column));
+        }
+    }
+    Ok(())
+}
+
+fn unknown_type(topic: &str, pipeline: &Pipeline, column: &ShapeColumn) -> MappingError {
+    MappingError::Type {
+        topic: topic.to_owned(),
+        table: pipeline.table.clone(),
+        column: column.name.clone(),
+        type_text: column.type_text.clone(),
+    }
+}
+
+/// Columns beginning with `_` are the platform's own and filled by ingest or by their default, unless mapped by name.
+fn map_columns<'a>(topic: &str, pipeline: &'a Pipeline, shape: &'a Shape) -> Result<Vec<Mapped<'a>>, MappingError> {
+    let mut mapped = Vec::new();
+    for column in shape.columns.iter().filter(|column| is_writable(column)) {
+        let named = pipeline.columns.get(&column.name);
+        let is_provenance = PROVENANCE.iter().any(|(name, _)| *name == column.name);
+        if is_provenance || (named.is_none() && column.name.starts_with('_')) {
+            continue;
+        }
+        let has_default = !column.default_kind.is_empty();
+        match types::parse(&column.type_text) {
+            Some(declared) => mapped.push(Mapped {
+                name: &column.name,
+                path: named.unwrap_or(&column.name),
+                declared,
+                has_default,
+            }),
+            None if has_default && named.is_none() => {}
+            None => return Err(unknown_type(topic, pipeline, column)),
+        }
+    }
+    Ok(mapped)
+}
+
+/// Index of the column that the partition key is a month of; `Some(None)` without partitions, `None` if there is none.
+fn month_column(mapped: &[Mapped<'_>], shape: &Shape) -> Option<Option<usize>> {
+    if matches!(shape.partition_key.as_str(), "" | "tuple()") {
+        return Some(None);
+    }
+    let name = shape.partition_key.strip_prefix("toYYYYMM(")?.strip_suffix(')')?;
+    let index = mapped.iter().position(|column| column.name == name)?;
+    let Mapped { declared, has_default, .. } = &mapped[index];
+    let zone = declared.zone.as_deref().unwrap_or(&shape.server_zone);
+    let fits = match declared.of {
+        Type::Date => true,
+        Type::DateTime | Type::DateTime64(_) => matches!(zone, "UTC" | "Etc/UTC" | "Etc/UCT" | "UCT" | "Zulu"),
+        _ => false,
+    };
+    (fits && !has_default && !declared.nullable).then_some(Some(index))
+}
+
+fn decoder(pipeline: &Pipeline, mapped: &[Mapped<'_>], month: Option<usize>) -> Decoder {
+    let mut paths: Vec<&str> = Vec::new();
+    let mut slot_of = |path| {
+        paths.iter().position(|known| *known == path).unwrap_or_else(|| {
+            paths.push(path);
+            paths.len() - 1
+        })
+    };
+    let columns = mapped
+        .iter()
+        .map(|column| Column {
+            slot: slot_of(column.path),
+            of: column.declared.of.clone(),
+            nullable: column.declared.nullable,
+            has_default: column.has_default,
+        })
+        .collect();
+    let tenant = (!pipeline.tenant.is_empty()).then(|| slot_of(&pipeline.tenant));
+    let mut fields = Fields::default();
+    for (slot, path) in paths.iter().enumerate() {
+        fields.map(path, slot);
+    }
+    let limits = &pipeline.limits;
+    Decoder {
+        columns,
+        fields,
+        slots: vec![None; paths.len()],
+        tenant,
+        month,
+        with_defaults: mapped.iter().any(|column| column.has_default),
+        limits: Limits {
+            record: limits.record.0 as usize,
+            string: limits.string.0 as usize,
+            depth: limits.depth,
+            keys: limits.keys,
+        },
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn shape(columns: &[(&str, &str, &str)]) -> Shape {
+        let own = columns.iter().copied();
+        let provenance = PROVENANCE.iter().map(|(name, of)| (*name, *of, ""));
+        let last = [("_ingested_at", "DateTime64(3)", "DEFAULT")];
+        let column = |(name, of, kind): (&str, &str, &str)| ShapeColumn {
+            name: name.to_owned(),
+            type_text: of.to_owned(),
+            default_kind: kind.to_owned(),
+        };
+        Shape {
+            columns: own.chain(provenance).chain(last).map(column).collect(),
+            partition_key: "toYYYYMM(timestamp)".to_owned(),
+            server_zone: "UTC".to_owned(),
+        }
+    }
+
+    fn pipeline() -> Pipeline {
+        Pipeline { table: "t".to_owned(), ..Pipeline::default() }
+    }
+
+    fn refused(shape: &Shape, pipeline: &Pipeline) -> String {
+        plan("a-topic", pipeline, shape).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_insert_names_mapped_columns_then_provenance() {
+        let shape = shape(&[("timestamp", "DateTime64(3)", ""), ("day", "Date", "MATERIALIZED")]);
+        let insert = plan("a-topic", &pipeline(), &shape).unwrap().insert;
+        insta::assert_snapshot!(insert, @"INSERT INTO `t` (`timestamp`, `_topic`, `_topic_id`, `_partition`, `_offset`) FORMAT RowBinary");
+    }
+
+    #[test]
+    fn faults_name_pipeline_column_and_remedy() {
+        let time = ("timestamp", "DateTime64(3)", "");
+        let none = Shape { columns: vec![], ..shape(&[]) };
+        insta::assert_snapshot!(refused(&none, &pipeline()), @"start pipeline a-topic: table t does not exist; run `sluice schemas apply`, or correct ingest.pipelines.a-topic.table");
+        insta::assert_snapshot!(refused(&shape(&[time, ("n", "Decimal(18, 2)", "")]), &pipeline()), @"start pipeline a-topic: column n of table t has type Decimal(18, 2), which ingest cannot write; give the column a DEFAULT and leave it out of the mapping, or change its type");
+        let named = Pipeline { columns: [("x".to_owned(), "y".to_owned())].into(), ..pipeline() };
+        insta::assert_snapshot!(refused(&shape(&[time]), &named), @"start pipeline a-topic: table t has no column x that can be written; add it, or remove it from ingest.pipelines.a-topic.columns");
+        let elsewhere = Shape { server_zone: "Europe/Berlin".to_owned(), ..shape(&[time]) };
+        insta::assert_snapshot!(refused(&elsewhere, &pipeline()), @"start pipeline a-topic: table t has the partition key toYYYYMM(timestamp); ingest cuts batches by month, so use toYYYYMM of a mapped Date, DateTime or DateTime64 column in UTC without a DEFAULT, or no partition key");
+        let mut bare = shape(&[time]);
+        bare.columns.retain(|column| column.name != "_offset");
+        assert!(refused(&bare, &pipeline()).contains("no column _offset"));
+    }
+
+    #[test]
+    fn an_unknown_type_with_a_default_is_left_to_its_default() {
+        let shape = shape(&[("timestamp", "DateTime64(3)", ""), ("tags", "Array(String)", "DEFAULT")]);
+        assert!(!plan("a-topic", &pipeline(), &shape).unwrap().insert.contains("tags"));
+    }
+}
