@@ -1,0 +1,132 @@
+//! What the machine itself must have: a Java runtime, and the registries' clients for what is not fetched yet.
+//! Everything that is missing is named at once, with the Debian package that has it.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use super::process;
+use crate::{error::Error, layout::Layout};
+
+/// Elasticsearch 8 and Kafka 4 need at least this one.
+const OLDEST_JAVA: u32 = 17;
+
+/// A program that must be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tool {
+    /// Runs Kafka, Connect, Elasticsearch and Maven.
+    Java,
+    Maven,
+    Npm,
+    Pip,
+    Go,
+    /// Gives each process a session of its own.
+    Setsid,
+}
+
+impl Tool {
+    const fn package(self) -> &'static str {
+        match self {
+            Self::Java => "openjdk-17-jre-headless",
+            Self::Maven => "maven",
+            Self::Npm => "npm",
+            Self::Pip => "python3-pip",
+            Self::Go => "golang",
+            Self::Setsid => "util-linux",
+        }
+    }
+
+    /// What is wrong with it on this machine, if anything.
+    async fn complaint(self, layout: &Layout) -> Option<String> {
+        match self {
+            Self::Java => java_complaint(),
+            Self::Maven => absent("mvn"),
+            Self::Npm => absent("npm"),
+            Self::Go => absent("go"),
+            Self::Setsid => absent("setsid"),
+            Self::Pip => {
+                let mut pip = process::command(layout, Path::new("python3"), false);
+                pip.args(["-m", "pip", "--version"]);
+                process::run(pip).await.err().map(|_| "pip for python3".to_owned())
+            }
+        }
+    }
+}
+
+/// Fails with everything that is missing of `wanted`.
+pub(crate) async fn require(layout: &Layout, wanted: &BTreeSet<Tool>) -> Result<(), Error> {
+    let (os, arch) = (env::consts::OS, env::consts::ARCH);
+    if (os, arch) != ("linux", "x86_64") || cfg!(target_env = "musl") {
+        return Err(Error::Platform(format!("{os} on {arch}")));
+    }
+    let mut missing = vec![];
+    let mut packages = vec![];
+    for tool in wanted {
+        if let Some(complaint) = tool.complaint(layout).await {
+            missing.push(complaint);
+            packages.push(tool.package());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::MissingTools { missing: missing.join(", "), packages: packages.join(" ") })
+}
+
+fn absent(program: &str) -> Option<String> {
+    find(program).is_none().then(|| program.to_owned())
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.is_file())
+}
+
+/// The Java installation: `JAVA_HOME`, else the one that `java` on the path belongs to.
+pub(crate) fn java_home() -> Option<PathBuf> {
+    static HOME: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let from_variable = || env::var_os("JAVA_HOME").map(PathBuf::from).filter(|home| home.join("bin/java").is_file());
+    let from_path = || Some(fs::canonicalize(find("java")?).ok()?.parent()?.parent()?.to_owned());
+    HOME.get_or_init(|| from_variable().or_else(from_path)).clone()
+}
+
+fn java_complaint() -> Option<String> {
+    let needed = format!("a Java runtime of version {OLDEST_JAVA} or newer");
+    let Some(home) = java_home() else { return Some(needed) };
+    // A runtime without this file is an unusual one, and is given the benefit of the doubt.
+    let release = fs::read_to_string(home.join("release")).ok()?;
+    let version = java_version(&release)?;
+    (version < OLDEST_JAVA).then(|| format!("{needed} ({} is Java {version})", home.display()))
+}
+
+/// `JAVA_VERSION="17.0.15"` is 17, and the old form `"1.8.0_302"` is 8.
+fn java_version(release: &str) -> Option<u32> {
+    let quoted = release.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="))?;
+    let mut numbers = quoted.trim_matches('"').split(['.', '_', '-', '+']).map(str::parse::<u32>);
+    match numbers.next()?.ok()? {
+        1 => numbers.next()?.ok(),
+        version => Some(version),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn java_versions_are_read_in_both_forms() {
+        let cases = [("17.0.15", Some(17)), ("21", Some(21)), ("1.8.0_302", Some(8)), ("25-ea", Some(25)), ("x", None)];
+        for (text, version) in cases {
+            assert_eq!(java_version(&format!("IMPLEMENTOR=\"x\"\nJAVA_VERSION=\"{text}\"\n")), version, "{text}");
+        }
+        assert_eq!(java_version("nothing"), None);
+    }
+
+    #[test]
+    fn a_program_is_found_or_not() {
+        assert_eq!(absent("sh"), None);
+        assert_eq!(absent("no-such-program-here"), Some("no-such-program-here".to_owned()));
+    }
+}

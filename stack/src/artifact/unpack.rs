@@ -1,0 +1,164 @@
+//! From a folder of downloads to a folder of programs: one archive is unpacked, several files are moved as they are.
+//! What does not have its checksum is refused before a byte of it is unpacked.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+/// Checks `from` against `expected` and makes `to` out of it. The error says what did not fit.
+pub(super) fn checked(expected: &str, from: &Path, to: &Path) -> Result<(), String> {
+    if files(from).is_ok_and(|files| files.is_empty()) {
+        return Err("its client ended well and left nothing".to_owned());
+    }
+    let found = digest(from).map_err(|e| e.to_string())?;
+    if !expected.is_empty() && found != expected {
+        return Err(format!("its SHA-256 is {found} instead of {expected}: what arrived is not what this version of sluice was made with"));
+    }
+    unpack(from, to).and_then(|()| settle(to)).map_err(|e| e.to_string())
+}
+
+/// SHA-256 of the one file, or of the list of files with theirs.
+fn digest(dir: &Path) -> io::Result<String> {
+    let files = files(dir)?;
+    if let [file] = files.as_slice() {
+        return sha256(File::open(file)?);
+    }
+    let mut list = String::new();
+    for file in &files {
+        let name = file.strip_prefix(dir).map_err(io::Error::other)?;
+        list.push_str(&format!("{}  {}\n", sha256(File::open(file)?)?, name.display()));
+    }
+    sha256(list.as_bytes())
+}
+
+fn sha256(mut from: impl Read) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}
+
+/// All files below `dir`, sorted by path.
+fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = vec![];
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() { folders.push(entry.path()) } else { found.push(entry.path()) }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Kinds of archives, by the end of the file's name.
+const TARS: [&str; 2] = [".tgz", ".tar.gz"];
+const ZIPS: [&str; 2] = [".zip", ".whl"];
+
+fn unpack(from: &Path, to: &Path) -> io::Result<()> {
+    let files = files(from)?;
+    let name = files[0].to_string_lossy();
+    let is = |ends: [&str; 2]| files.len() == 1 && ends.iter().any(|end| name.ends_with(end));
+    if is(TARS) {
+        fs::create_dir_all(to)?;
+        tar::Archive::new(flate2::read::GzDecoder::new(File::open(&files[0])?)).unpack(to)?;
+    } else if is(ZIPS) {
+        zip::ZipArchive::new(File::open(&files[0])?)?.extract(to)?;
+    } else {
+        return fs::rename(from, to);
+    }
+    lift(to)
+}
+
+/// Archives that hold one folder and nothing else lose that level.
+fn lift(dir: &Path) -> io::Result<()> {
+    let entries: Vec<PathBuf> = fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<io::Result<_>>()?;
+    let [only] = entries.as_slice() else { return Ok(()) };
+    if !only.is_dir() {
+        return Ok(());
+    }
+    let aside = dir.with_extension("lifted");
+    fs::rename(only, &aside)?;
+    fs::remove_dir(dir)?;
+    fs::rename(aside, dir)
+}
+
+/// Everyone may read and walk; what sits in a `bin` or is a shared library may run, since wheels carry no modes.
+fn settle(dir: &Path) -> io::Result<()> {
+    open(dir, 0o755)?;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() {
+            settle(&path)?;
+        } else if kind.is_file() {
+            let runs = dir.ends_with("bin") || path.extension().is_some_and(|e| e == "so");
+            open(&path, if runs { 0o555 } else { 0o444 })?;
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path, bits: u32) -> io::Result<()> {
+    let mode = path.metadata()?.permissions().mode();
+    fs::set_permissions(path, Permissions::from_mode(mode | bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A gzipped tar with one folder, as npm makes them.
+    fn archive(dir: &Path) -> String {
+        let gzip = flate2::write::GzEncoder::new(File::create(dir.join("a.tgz")).unwrap(), flate2::Compression::fast());
+        let mut tar = tar::Builder::new(gzip);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(5);
+        header.set_mode(0o600);
+        tar.append_data(&mut header, "package/bin/tool", &b"hello"[..]).unwrap();
+        tar.into_inner().unwrap().finish().unwrap();
+        digest(dir).unwrap()
+    }
+
+    #[test]
+    fn an_archive_with_its_checksum_becomes_a_folder_that_everyone_may_use() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (sum, target) = (archive(from.path()), to.path().join("ready"));
+        checked(&sum, from.path(), &target).unwrap();
+        let tool = target.join("bin/tool");
+        assert_eq!(fs::read_to_string(&tool).unwrap(), "hello");
+        assert_eq!(tool.metadata().unwrap().permissions().mode() & 0o777, 0o755);
+    }
+
+    #[test]
+    fn another_checksum_unpacks_nothing() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        archive(from.path());
+        let target = to.path().join("ready");
+        let error = checked(&"0".repeat(64), from.path(), &target).unwrap_err();
+        assert!(error.contains("SHA-256") && !target.exists(), "{error}");
+    }
+
+    #[test]
+    fn the_digest_of_many_files_depends_on_names_and_contents() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "1").unwrap();
+        fs::write(dir.path().join("b"), "2").unwrap();
+        let before = digest(dir.path()).unwrap();
+        fs::rename(dir.path().join("b"), dir.path().join("c")).unwrap();
+        let renamed = digest(dir.path()).unwrap();
+        fs::write(dir.path().join("c"), "3").unwrap();
+        assert_ne!(before, renamed);
+        assert_ne!(renamed, digest(dir.path()).unwrap());
+    }
+}

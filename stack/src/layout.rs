@@ -1,0 +1,213 @@
+//! Every path and port of one stack. In: [`Settings`] and the environment. Out: folders, ports and the user that
+//! the stores run as. Creates nothing but the folders it is asked for, and never leaves the state and cache folders.
+
+use std::{
+    env,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{Uid, User};
+use sluice_schemas::stores::Ports;
+
+use crate::{
+    config::Settings,
+    error::{Error, FileContext},
+};
+
+/// User and group of the children that refuse to run as root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// Where one stack lives.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    settings: Settings,
+    state_dir: PathBuf,
+    cache_dir: PathBuf,
+    program: PathBuf,
+    unprivileged: Option<Account>,
+}
+
+impl Layout {
+    /// Resolves the folders of the stack that `settings` describes; nothing is created yet.
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        if settings.port_base < 1024 || settings.port_base > u16::MAX - Ports::SPAN {
+            return Err(Error::PortBase(settings.port_base));
+        }
+        let root = Uid::effective().is_root();
+        let state_dir = match &settings.state_dir {
+            Some(dir) => absolute(dir)?,
+            None if root => PathBuf::from(format!("/var/lib/sluice/stack-{}", settings.port_base)),
+            None => home_folder("XDG_STATE_HOME", ".local/state")?.join(format!("sluice/stack-{}", settings.port_base)),
+        };
+        let cache_dir = match (&settings.cache_dir, env::var_os("SLUICE_CACHE").filter(|v| !v.is_empty())) {
+            (Some(dir), _) => absolute(dir)?,
+            (None, Some(dir)) => absolute(Path::new(&dir))?,
+            (None, None) if root => PathBuf::from("/var/cache/sluice"),
+            (None, None) => home_folder("XDG_CACHE_HOME", ".cache")?.join("sluice"),
+        };
+        let program = env::current_exe().file("find the program", "/proc/self/exe")?;
+        Ok(Self {
+            settings: settings.clone(),
+            state_dir,
+            cache_dir,
+            program,
+            unprivileged: root.then(nobody),
+        })
+    }
+
+    /// The same, with another `sluice` program for the processes that the stack runs from it (tests need this:
+    /// their own program is the test).
+    #[must_use]
+    pub fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
+    /// Ports of the stack.
+    pub fn ports(&self) -> Ports {
+        Ports::new(self.settings.port_base)
+    }
+
+    /// Folder of data, logs and process records.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// Folder of downloaded programs.
+    pub fn cache_dir(&self) -> &Path {
+        &self.cache_dir
+    }
+
+    /// Settings that this layout was made from.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Who runs the stores that refuse root; none when the stack itself is not root.
+    pub(crate) fn unprivileged(&self) -> Option<Account> {
+        self.unprivileged
+    }
+
+    /// Folder of one node: its data and configuration, and its working directory.
+    pub(crate) fn node_dir(&self, node: &str) -> PathBuf {
+        self.state_dir.join(node)
+    }
+
+    pub(crate) fn log_file(&self, node: &str) -> PathBuf {
+        self.state_dir.join("logs").join(format!("{node}.log"))
+    }
+
+    pub(crate) fn records_dir(&self) -> PathBuf {
+        self.state_dir.join("run")
+    }
+
+    pub(crate) fn programs_dir(&self) -> PathBuf {
+        self.cache_dir.join("programs")
+    }
+
+    /// Held by one `up` or `down` at a time.
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.state_dir.join("stack.lock")
+    }
+
+    /// Shared by everyone who needs the stack.
+    pub(crate) fn lease_file(&self) -> PathBuf {
+        self.state_dir.join("lease.lock")
+    }
+
+    /// Held by the stack's one keeper.
+    pub(crate) fn keeper_file(&self) -> PathBuf {
+        self.state_dir.join("keeper.lock")
+    }
+
+    /// Says that the cluster of this name was put together to the end.
+    pub(crate) fn mark(&self, cluster: &str) -> PathBuf {
+        self.state_dir.join(format!("{cluster}.assembled"))
+    }
+
+    /// Makes the folders, and checks that the stores' own user can walk to them.
+    pub(crate) fn create_folders(&self) -> Result<(), Error> {
+        for dir in [self.state_dir.join("logs"), self.records_dir(), self.programs_dir()] {
+            std::fs::create_dir_all(&dir).file("create", dir)?;
+        }
+        if self.unprivileged.is_some() {
+            for dir in [&self.state_dir, &self.cache_dir] {
+                open_to_others(dir)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn nobody() -> Account {
+    let user = User::from_name("nobody").ok().flatten();
+    user.map_or(Account { uid: 65_534, gid: 65_534 }, |u| Account { uid: u.uid.as_raw(), gid: u.gid.as_raw() })
+}
+
+fn absolute(dir: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(dir).file("resolve", dir)
+}
+
+fn home_folder(variable: &'static str, fallback: &str) -> Result<PathBuf, Error> {
+    let set = |name: &str| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    set(variable).or_else(|| Some(set("HOME")?.join(fallback))).ok_or(Error::NoHome(variable))
+}
+
+/// Every folder on the way must let other users through; the last one is ours, so it is opened when need be.
+fn open_to_others(dir: &Path) -> Result<(), Error> {
+    for folder in dir.ancestors() {
+        let meta = folder.metadata().file("look at", folder)?;
+        if meta.mode() & 0o001 == 0 {
+            if folder != dir {
+                return Err(Error::Unreachable { folder: folder.to_owned() });
+            }
+            let mode = meta.mode() | 0o011;
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).file("open", folder)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(base: u16) -> Settings {
+        Settings { port_base: base, ..Settings::default() }
+    }
+
+    #[test]
+    fn a_port_base_needs_room_for_all_ports() {
+        for base in [0, 1023, 65_500] {
+            assert!(matches!(Layout::new(&settings(base)), Err(Error::PortBase(b)) if b == base), "{base}");
+        }
+        assert!(Layout::new(&settings(21_000)).is_ok());
+    }
+
+    #[test]
+    fn two_stacks_have_two_folders() {
+        let (a, b) = (Layout::new(&settings(21_000)).unwrap(), Layout::new(&settings(24_000)).unwrap());
+        assert_ne!(a.state_dir(), b.state_dir());
+        assert_eq!(a.cache_dir(), b.cache_dir(), "programs are shared");
+    }
+
+    #[test]
+    fn a_closed_folder_on_the_way_is_named() {
+        let outer = tempfile::tempdir().unwrap();
+        let inner = outer.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::set_permissions(outer.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(matches!(open_to_others(&inner), Err(Error::Unreachable { folder }) if folder == outer.path()));
+        std::fs::set_permissions(outer.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+        assert!(open_to_others(&inner).is_ok());
+    }
+}

@@ -1,0 +1,88 @@
+//! `logs`: what a store wrote. In: a service. Out: the paths of its log files, their last lines, or what is added to
+//! them. Reads only.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    error::{Error, FileContext},
+    layout::Layout,
+    service::Service,
+};
+
+/// Most of a log that is read to find its last lines, bytes.
+const WINDOW: u64 = 1 << 20;
+/// How often a followed log is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The log files of a service, one per node; a service that never started has none.
+pub fn files(layout: &Layout, service: Service) -> Vec<PathBuf> {
+    let nodes = service.store().nodes(layout).into_iter();
+    nodes.map(|node| layout.log_file(&node.name)).filter(|path| path.exists()).collect()
+}
+
+/// The last `lines` lines of each log file of a service; where there are several, each under its name.
+pub fn tail(layout: &Layout, service: Service, lines: usize) -> String {
+    let files = files(layout, service);
+    let several = files.len() > 1;
+    let parts = files.iter().map(|file| {
+        let text = last_lines(file, 0, lines);
+        if several { format!("==> {} <==\n{text}\n", file.display()) } else { format!("{text}\n") }
+    });
+    parts.collect()
+}
+
+/// Hands over what is added to the logs of a service, as long as the future is polled. It ends with an error only.
+pub async fn follow(layout: &Layout, service: Service, mut show: impl FnMut(&str)) -> Result<(), Error> {
+    let mut places: Vec<(PathBuf, u64)> =
+        files(layout, service).into_iter().map(|f| (f.clone(), f.metadata().map_or(0, |m| m.len()))).collect();
+    loop {
+        for (path, place) in &mut places {
+            let length = path.metadata().map_or(0, |m| m.len());
+            // A shorter file is a new one: the old one was moved aside.
+            let from = if length < *place { 0 } else { *place };
+            let text = read_from(path, from).file("read", path.as_path())?;
+            *place = from + text.len() as u64;
+            if !text.is_empty() {
+                show(&String::from_utf8_lossy(&text));
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The last lines of a file that stand after byte `start`; nothing when it can't be read.
+pub(crate) fn last_lines(path: &Path, start: u64, lines: usize) -> String {
+    let length = path.metadata().map_or(0, |m| m.len());
+    let bytes = read_from(path, start.max(length.saturating_sub(WINDOW))).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+fn read_from(path: &Path, start: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = vec![];
+    file.take(WINDOW).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_this_start_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::fs::write(&path, "old\n1\n2\n3\n").unwrap();
+        assert_eq!(last_lines(&path, 4, 2), "2\n3");
+        assert_eq!(last_lines(&path, 4, 9), "1\n2\n3");
+        assert_eq!(last_lines(&dir.path().join("none"), 0, 9), "");
+    }
+}

@@ -1,0 +1,149 @@
+//! What the kernel says about processes, ports and disks: `/proc` and `statvfs`. Only reads.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+/// One line of `/proc/PID/stat`, as far as the stack needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) session: i32,
+    /// When it started, in clock ticks since the machine did. With the pid it names a process for good.
+    pub(crate) started: u64,
+    pub(crate) zombie: bool,
+}
+
+/// The process `pid`, if there is one.
+pub(crate) fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The command name stands in brackets and may hold anything, brackets included: fields count from the last one.
+fn parse_stat(pid: i32, line: &str) -> Option<Stat> {
+    let fields: Vec<&str> = line.rsplit_once(") ")?.1.split(' ').collect();
+    Some(Stat {
+        pid,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// All processes that are not dead.
+pub(crate) fn all() -> Vec<Stat> {
+    let Ok(entries) = fs::read_dir("/proc") else { return vec![] };
+    let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter_map(stat).filter(|s| !s.zombie).collect()
+}
+
+/// The process, everything in its session and everything below any of them.
+pub(crate) fn family(leader: i32) -> BTreeSet<i32> {
+    let all = all();
+    let mut family: BTreeSet<i32> = all.iter().filter(|s| s.session == leader || s.pid == leader).map(|s| s.pid).collect();
+    loop {
+        let before = family.len();
+        family.extend(all.iter().filter(|s| family.contains(&s.parent)).map(|s| s.pid).collect::<Vec<_>>());
+        if family.len() == before {
+            return family;
+        }
+    }
+}
+
+/// Resident memory of a process in bytes, with what it shares divided among those who share it.
+pub(crate) fn memory(pid: i32) -> u64 {
+    let read = |file: &str, key: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+        let line = text.lines().find_map(|l| l.strip_prefix(key))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    read("smaps_rollup", "Pss:").or_else(|| read("status", "VmRSS:")).unwrap_or(0) * 1024
+}
+
+/// Where the process was started, and from which file.
+pub(crate) fn origin(pid: i32) -> Option<(PathBuf, PathBuf)> {
+    let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).ok();
+    Some((link("cwd")?, link("exe")?))
+}
+
+/// An id that changes when the machine starts again, so that a process id from before means nothing.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Whether nobody listens on this port of 127.0.0.1.
+pub(crate) fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// Who listens on `port`, in words.
+pub(crate) fn holder(port: u16) -> String {
+    let found = listener_inode(port).and_then(owner_of_socket);
+    found.map_or_else(|| "another process".to_owned(), |(pid, name)| format!("process {pid} ({name})"))
+}
+
+fn listener_inode(port: u16) -> Option<String> {
+    const LISTEN: &str = "0A";
+    let suffix = format!(":{port:04X}");
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|f| fs::read_to_string(f).ok()).find_map(|table| {
+        table.lines().skip(1).find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let hit = fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == LISTEN;
+            hit.then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
+        })
+    })
+}
+
+fn owner_of_socket(inode: String) -> Option<(i32, String)> {
+    let wanted = PathBuf::from(format!("socket:[{inode}]"));
+    let holds = |pid: i32| {
+        let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == wanted)).then_some(pid)
+    };
+    let pid = all().into_iter().find_map(|s| holds(s.pid))?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some((pid, name.trim().to_owned()))
+}
+
+/// Free room for this user on the disk that holds `path`, MiB.
+pub(crate) fn free_mib(path: &Path) -> Option<u64> {
+    let disk = nix::sys::statvfs::statvfs(path).ok()?;
+    Some(disk.blocks_available() * disk.fragment_size() / (1024 * 1024))
+}
+
+/// Start times by pid, for those among `pids` that live.
+pub(crate) fn starts(pids: &BTreeSet<i32>) -> HashMap<i32, u64> {
+    pids.iter().filter_map(|pid| stat(*pid)).filter(|s| !s.zombie).map(|s| (s.pid, s.started)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_may_hold_anything() {
+        let line = "42 (a) b (c) S 7 42 41 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2";
+        let stat = parse_stat(42, line).unwrap();
+        assert_eq!(stat, Stat { pid: 42, parent: 7, session: 41, started: 987_654, zombie: false });
+        assert_eq!(parse_stat(42, "no brackets"), None);
+    }
+
+    #[test]
+    fn this_process_is_found_with_its_memory_and_its_port() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        assert!(stat(me).is_some_and(|s| !s.zombie));
+        assert!(family(me).contains(&me));
+        assert!(memory(me) > 100_000);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(!is_free(port));
+        assert!(holder(port).contains(&me.to_string()), "{}", holder(port));
+        drop(listener);
+        assert!(is_free(port));
+    }
+}

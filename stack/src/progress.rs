@@ -1,0 +1,96 @@
+//! What the user sees while the stack comes up: bars on a terminal, a few plain lines elsewhere. In: named tasks and
+//! what they do. Out: standard error. Never asks, never fails.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Shows tasks that run side by side.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    bars: MultiProgress,
+    lines: bool,
+}
+
+impl Progress {
+    /// Bars on standard error when it is a terminal, else a plain line when a task starts something long or ends.
+    pub fn stderr() -> Self {
+        let target = ProgressDrawTarget::stderr();
+        let lines = target.is_hidden();
+        Self { bars: MultiProgress::with_draw_target(target), lines }
+    }
+
+    /// Shows nothing.
+    pub fn silent() -> Self {
+        Self { bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()), lines: false }
+    }
+
+    /// A task under `name`.
+    pub(crate) fn task(&self, name: &str) -> Task {
+        let bar = self.bars.add(ProgressBar::new_spinner());
+        bar.set_style(style("{spinner} {prefix:14} {msg}"));
+        bar.set_prefix(name.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Task { bar, name: name.to_owned(), lines: self.lines, started: Instant::now() }
+    }
+}
+
+/// One line of the display, removed from it or finished when dropped.
+#[derive(Debug)]
+pub(crate) struct Task {
+    bar: ProgressBar,
+    name: String,
+    lines: bool,
+    started: Instant,
+}
+
+impl Task {
+    /// What the task does now; on a terminal only.
+    pub(crate) fn now(&self, what: impl Into<String>) {
+        self.bar.set_message(what.into());
+    }
+
+    /// What the task does now, where it is worth a line of its own in a log.
+    pub(crate) fn say(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        self.line(what);
+    }
+
+    /// Shows a bar of `total` bytes.
+    pub(crate) fn measure(&self, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_style(style("{spinner} {prefix:14} {msg} [{bar:24}] {bytes} of about {total_bytes}"));
+    }
+
+    /// How many bytes have arrived.
+    pub(crate) fn arrived(&self, bytes: u64) {
+        self.bar.set_position(bytes);
+    }
+
+    /// Ends the task with a last word and the time it took.
+    pub(crate) fn done(self, what: &str) {
+        let text = format!("{what} after {:.1} s", self.started.elapsed().as_secs_f64());
+        self.bar.set_style(style("✓ {prefix:14} {msg}"));
+        self.bar.finish_with_message(text.clone());
+        self.line(&text);
+    }
+
+    #[expect(clippy::print_stderr, reason = "progress is this file's job, and standard error its place")]
+    fn line(&self, what: &str) {
+        if self.lines {
+            eprintln!("{:14} {what}", self.name);
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if !self.bar.is_finished() {
+            self.bar.finish_and_clear();
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates are written in this file").progress_chars("=> ")
+}

@@ -1,0 +1,81 @@
+//! An S3 server, built from source by `go install` when it is asked for by name. MinIO, since the platform's buckets
+//! need versioning, object lock, lifecycle rules and server-side encryption, which the lighter gateways lack; its
+//! community edition is archived, so everything else speaks the S3 API alone and another server can take its place.
+
+use futures::{FutureExt, future::BoxFuture};
+use nix::sys::signal::Signal;
+use sluice_schemas::stores::Stores;
+
+use super::{Node, Store};
+use crate::{
+    artifact::{Artifact, Source},
+    error::{Error, FileContext},
+    layout::Layout,
+    probe,
+};
+
+static PROGRAM: Artifact = Artifact {
+    name: "minio",
+    version: "0.0.0-20250907161309-07c3a429bfed",
+    source: Source::Go("github.com/minio/minio"),
+    // The client checks the sources against the checksum database; what it builds differs from machine to machine.
+    sha256: "",
+    megabytes: 150,
+};
+
+/// Master key of SSE-S3: `name:` and 32 bytes in base64. A secret of test data on this machine alone.
+const ENCRYPTION_KEY: &str = "sluice-local:c2x1aWNlLWxvY2FsLXN0YWNrLXRlc3Qta2V5LTAwMDE=";
+
+pub(super) struct S3;
+
+impl Store for S3 {
+    fn version(&self) -> &'static str {
+        "RELEASE.2025-09-07T16-13-09Z"
+    }
+
+    fn artifacts(&self) -> &'static [&'static Artifact] {
+        &[&PROGRAM]
+    }
+
+    fn nodes(&self, layout: &Layout) -> Vec<Node> {
+        let port = layout.ports().s3();
+        let store = Stores::local(layout.ports().base()).s3;
+        vec![Node {
+            name: "s3".to_owned(),
+            ports: vec![port],
+            program: PROGRAM.dir(layout).join("bin/minio"),
+            args: vec![
+                "server".into(),
+                layout.node_dir("s3").join("data").into_os_string(),
+                "--address".into(),
+                format!("127.0.0.1:{port}").into(),
+                "--quiet".into(),
+            ],
+            env: vec![
+                ("MINIO_ROOT_USER", store.access_key.into()),
+                ("MINIO_ROOT_PASSWORD", store.secret_key.reveal().into()),
+                ("MINIO_KMS_SECRET_KEY", ENCRYPTION_KEY.into()),
+                ("MINIO_BROWSER", "off".into()),
+                ("MINIO_UPDATE", "off".into()),
+            ],
+            refuses_root: false,
+            stop: Signal::SIGTERM,
+        }]
+    }
+
+    fn prepare<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let data = layout.node_dir("s3").join("data");
+            std::fs::create_dir_all(&data).file("create", data)
+        }
+        .boxed()
+    }
+
+    fn ready<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            let port = layout.ports().s3();
+            probe::get(&format!("http://127.0.0.1:{port}/minio/health/cluster")).await.map(drop)
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,170 @@
+//! `status`: what runs, where, with how much memory and since when. In: the process records and `/proc`. Out: one row
+//! per service, and the same as a table. Starts and ends nothing.
+
+use chrono::{DateTime, Utc};
+use comfy_table::{CellAlignment, Table, presets};
+use futures::future::join_all;
+use serde::Serialize;
+
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+use crate::{
+    error::Error,
+    layout::Layout,
+    proc,
+    record::{self, Record},
+    service::Service,
+};
+
+/// How long `status` waits for a service's answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a service is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// All of its processes run and it answers its readiness query.
+    Ready,
+    /// All of its processes run and it does not answer, or not yet.
+    NotReady,
+    /// A process that `up` started is gone.
+    Died,
+    /// It was not started.
+    Stopped,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ready => "ready",
+            Self::NotReady => "not ready",
+            Self::Died => "died",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// One row of `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServiceStatus {
+    /// Which service.
+    pub service: Service,
+    /// Version of its program.
+    pub version: &'static str,
+    /// What it is doing.
+    pub state: State,
+    /// Its ports on 127.0.0.1, the ones of clients first.
+    pub ports: Vec<u16>,
+    /// One process per node; only those that live.
+    pub pids: Vec<i32>,
+    /// Resident memory of all its processes in bytes; what processes share is counted once.
+    pub memory_bytes: u64,
+    /// When it last became ready.
+    pub ready_since: Option<DateTime<Utc>>,
+}
+
+/// The state of every service of the stack, the stopped ones included.
+pub async fn status(layout: &Layout) -> Result<Vec<ServiceStatus>, Error> {
+    let records = record::load(layout);
+    let rows = Service::ALL.iter().map(|service| {
+        let own = records.iter().filter(|r| r.service == *service).collect();
+        row(layout, *service, own)
+    });
+    Ok(join_all(rows).await)
+}
+
+async fn row(layout: &Layout, service: Service, records: Vec<&Record>) -> ServiceStatus {
+    let living: Vec<i32> = records.iter().filter_map(|r| r.living()).map(|identity| identity.pid).collect();
+    let nodes = service.store().nodes(layout).len();
+    let state = match (records.is_empty(), living.len() == nodes) {
+        (true, _) => State::Stopped,
+        (false, false) => State::Died,
+        (false, true) => match tokio::time::timeout(PATIENCE, service.store().ready(layout)).await {
+            Ok(Ok(())) => State::Ready,
+            _ => State::NotReady,
+        },
+    };
+    let family: BTreeSet<i32> = records.iter().flat_map(|r| r.family()).collect();
+    ServiceStatus {
+        service,
+        version: service.version(),
+        state,
+        ports: service.ports(layout),
+        pids: living,
+        memory_bytes: family.into_iter().map(proc::memory).sum(),
+        ready_since: records.iter().filter_map(|r| r.ready_at).max().filter(|_| state == State::Ready),
+    }
+}
+
+/// The rows as a table for a terminal, with the memory of the whole stack in the last line.
+pub fn table(rows: &[ServiceStatus]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["STORE", "VERSION", "STATE", "PORT", "PID", "MEMORY", "READY SINCE"]);
+    for row in rows {
+        table.add_row([
+            row.service.to_string(),
+            row.version.to_owned(),
+            row.state.to_string(),
+            ranges(&row.ports),
+            ranges(&row.pids),
+            mebibytes(row.memory_bytes),
+            row.ready_since.map_or_else(|| "-".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
+        ]);
+    }
+    let total = rows.iter().map(|row| row.memory_bytes).sum();
+    table.add_row(["all", "", "", "", "", &mebibytes(total), ""]);
+    if let Some(memory) = table.column_mut(5) {
+        memory.set_cell_alignment(CellAlignment::Right);
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn mebibytes(bytes: u64) -> String {
+    if bytes == 0 { "-".to_owned() } else { format!("{} MiB", bytes.div_ceil(1 << 20)) }
+}
+
+/// Numbers in their order, with runs of neighbours as `first-last`.
+fn ranges<N: Copy + Into<i64> + fmt::Display>(numbers: &[N]) -> String {
+    let mut runs: Vec<(N, N)> = vec![];
+    for &number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if (*last).into() + 1 == number.into() => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    if runs.is_empty() {
+        return "-".to_owned();
+    }
+    let texts = runs.iter().map(|(a, b)| if (*a).into() == (*b).into() { a.to_string() } else { format!("{a}-{b}") });
+    texts.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_drawn_together() {
+        assert_eq!(ranges(&[1u16, 2, 3, 7, 9, 10]), "1-3,7,9-10");
+        assert_eq!(ranges::<i32>(&[]), "-");
+    }
+
+    #[test]
+    fn the_table_reads_like_this() {
+        let at = DateTime::from_timestamp(1_767_225_600, 0);
+        let row = |service, state, pids: &[i32], memory_bytes, ready_since| ServiceStatus {
+            service,
+            version: "1.0",
+            state,
+            ports: vec![21_010, 21_011],
+            pids: pids.to_vec(),
+            memory_bytes,
+            ready_since,
+        };
+        let rows = [
+            row(Service::RedisCache, State::Ready, &[100, 101], 50 << 20, at),
+            row(Service::S3, State::Stopped, &[], 0, None),
+        ];
+        insta::assert_snapshot!(table(&rows), @"");
+    }
+}
