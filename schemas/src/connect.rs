@@ -9,8 +9,8 @@ use elasticsearch::http::transport::{SingleNodeConnectionPool, TransportBuilder}
 use rdkafka::ClientConfig;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgConnection, PgPool};
 
 use crate::names::Names;
 use crate::stores::{Login, Stores};
@@ -91,12 +91,24 @@ pub async fn postgres(stores: &Stores, names: &Names, role: Role) -> Result<PgPo
 pub async fn postgres_database(stores: &Stores, database: &str, role: Role) -> Result<PgPool, ConnectError> {
     let options = postgres_options(stores, database, role);
     let pool = PgPoolOptions::new().max_connections(POSTGRES_POOL).acquire_timeout(CONNECT_TIMEOUT);
-    pool.connect_with(options).await.map_err(|error| ConnectError {
-        store: "PostgreSQL",
-        section: "postgres",
-        address: format!("{}:{}/{database}", stores.postgres.host, stores.postgres.port),
-        cause: error.to_string(),
-    })
+    pool.connect_with(options).await.map_err(|error| postgres_failed(stores, database, error.to_string()))
+}
+
+/// One PostgreSQL connection, for work that must stay on it, such as holding a lock.
+pub(crate) async fn postgres_connection(
+    stores: &Stores,
+    database: &str,
+    role: Role,
+) -> Result<PgConnection, ConnectError> {
+    let options = postgres_options(stores, database, role);
+    let opened = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+    let failed = |cause| postgres_failed(stores, database, cause);
+    opened.map_err(|_| failed("no answer in time".to_owned()))?.map_err(|error| failed(error.to_string()))
+}
+
+fn postgres_failed(stores: &Stores, database: &str, cause: String) -> ConnectError {
+    let address = format!("{}:{}/{database}", stores.postgres.host, stores.postgres.port);
+    ConnectError { store: "PostgreSQL", section: "postgres", address, cause }
 }
 
 /// A ClickHouse client whose tables are those of the namespace's database. Opens no connection yet.

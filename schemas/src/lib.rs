@@ -6,9 +6,27 @@
 //! - [`names`]: the platform's names, and the same under a namespace
 //! - [`secret`]: a credential that never shows itself
 //! - [`connect`]: one way to reach each store
+//! - [`keyspace`]: the Redis keys with their TTLs
+//! - [`apply`], [`check`], [`drop_namespace()`]: bring the stores to what the files say, compare, remove a namespace
+//!
+//! The files themselves lie beside `src`: `postgres/`, `clickhouse/`, `elasticsearch/`, `kafka/`, `redis/`, `s3/`.
 
+pub mod apply;
+pub mod check;
 pub mod connect;
+pub mod keyspace;
 pub mod names;
 pub mod records;
 pub mod secret;
 pub mod stores;
+
+mod drop_namespace;
+mod error;
+mod facts;
+mod lock;
+mod migration;
+mod store;
+
+pub use drop_namespace::drop_namespace;
+pub use error::SchemaError;
+pub use store::Store;

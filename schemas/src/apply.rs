@@ -1,0 +1,71 @@
+//! Brings the stores to what the files say: settings and names go in, what was done comes out.
+//! A second run changes nothing and says so. Never removes an object and never changes a password.
+
+use futures::future::try_join_all;
+
+use crate::error::SchemaError;
+use crate::lock;
+use crate::names::Names;
+use crate::store::{self, Store};
+use crate::stores::Stores;
+
+/// One object and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The store.
+    pub store: Store,
+    /// The object or file.
+    pub what: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was missing and is there now.
+    Created,
+    /// It was as it should be.
+    Unchanged,
+    /// It differed and no longer does.
+    Updated,
+    /// The store cannot have it, and why.
+    Skipped(String),
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Created => f.write_str("created"),
+            Self::Unchanged => f.write_str("unchanged"),
+            Self::Updated => f.write_str("updated"),
+            Self::Skipped(reason) => write!(f, "skipped: {reason}"),
+        }
+    }
+}
+
+impl Applied {
+    pub(crate) fn new(store: Store, what: impl Into<String>, outcome: Outcome) -> Self {
+        Self { store, what: what.into(), outcome }
+    }
+}
+
+/// Applies the schemas of the chosen stores, all at once, under the namespace's lock. Where a store fails, what the
+/// others did stays; the next run goes on from there.
+pub async fn apply(stores: &Stores, names: &Names, which: &[Store]) -> Result<Vec<Applied>, SchemaError> {
+    let held = lock::acquire(stores, names, which).await?;
+    let applied = try_join_all(which.iter().map(|store| apply_store(stores, names, *store))).await;
+    held.release().await;
+    Ok(applied?.into_iter().flatten().collect())
+}
+
+async fn apply_store(stores: &Stores, names: &Names, which: Store) -> Result<Vec<Applied>, SchemaError> {
+    match which {
+        Store::Postgres => store::postgres::apply(stores, names).await,
+        Store::Kafka => store::kafka::apply(stores, names).await,
+        Store::ClickHouse => store::clickhouse::apply(stores, names).await,
+        Store::Elasticsearch => store::elasticsearch::apply(stores, names).await,
+        Store::Redis => store::redis::apply(stores, names).await,
+        Store::S3 => store::s3::apply(stores, names).await,
+    }
+}

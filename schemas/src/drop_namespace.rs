@@ -1,0 +1,44 @@
+//! Removes everything a namespace has in the stores: databases, topics and groups, indices, keys, buckets.
+//! Refuses the platform's own (empty) namespace. Returns only when the names are free again.
+
+use futures::future::try_join_all;
+
+use crate::error::SchemaError;
+use crate::lock;
+use crate::names::Names;
+use crate::store::{self, Store};
+use crate::stores::Stores;
+
+/// Drops the namespace in the chosen stores, all at once, under the namespace's lock. What is not there is no error.
+pub async fn drop_namespace(stores: &Stores, names: &Names, which: &[Store]) -> Result<(), SchemaError> {
+    if names.namespace().is_empty() {
+        return Err(SchemaError::OwnNamespace);
+    }
+    let held = lock::acquire(stores, names, which).await?;
+    let dropped = try_join_all(which.iter().map(|store| drop_in(stores, names, *store))).await;
+    held.release().await;
+    dropped.map(drop)
+}
+
+async fn drop_in(stores: &Stores, names: &Names, which: Store) -> Result<(), SchemaError> {
+    match which {
+        Store::Postgres => store::postgres::drop_namespace(stores, names).await,
+        Store::Kafka => store::kafka::drop_namespace(stores, names).await,
+        Store::ClickHouse => store::clickhouse::drop_namespace(stores, names).await,
+        Store::Elasticsearch => store::elasticsearch::drop_namespace(stores, names).await,
+        Store::Redis => store::redis::drop_namespace(stores, names).await,
+        Store::S3 => store::s3::drop_namespace(stores, names).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_platforms_own_namespace_is_never_dropped() {
+        let names = Names::new("").unwrap();
+        let refused = drop_namespace(&Stores::local(1), &names, Store::ALL).await;
+        assert!(matches!(refused, Err(SchemaError::OwnNamespace)));
+    }
+}

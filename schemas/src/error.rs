@@ -1,0 +1,61 @@
+//! What goes wrong while a schema is applied, compared or dropped: which store, doing what, and what to do about it.
+//! Carries no data of a tenant and no credential.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::connect::ConnectError;
+use crate::store::Store;
+
+/// Why a schema could not be applied, compared or dropped.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// A store cannot be reached or does not let us in.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A store refused what it was asked.
+    #[error("{doing} ({store}): {cause}")]
+    Refused {
+        /// The store.
+        store: Store,
+        /// What was being done, such as `apply 0003_indexes.sql`.
+        doing: String,
+        /// The store's own words.
+        cause: String,
+    },
+    /// A file was changed after it had been applied.
+    #[error(
+        "apply {file} ({store}): it was applied before with other text; put that text back and make the change in a new file with the next number"
+    )]
+    Edited {
+        /// The store.
+        store: Store,
+        /// The file.
+        file: String,
+    },
+    /// Another run holds the lock.
+    #[error("lock {database} for `sluice schemas apply`: another run has held it for {waited:?}; wait until it ends")]
+    Locked {
+        /// The database that stands for the namespace.
+        database: String,
+        /// How long this run waited.
+        waited: Duration,
+    },
+    /// The lock file cannot be made.
+    #[error("lock {path}: {cause}; free the file, or set TMPDIR to a folder that you may write")]
+    LockFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The platform's own namespace is never dropped.
+    #[error("drop the platform's own namespace: name a namespace, since without one this would delete production data")]
+    OwnNamespace,
+}
+
+/// Makes [`SchemaError::Refused`] from any client's error.
+pub(crate) fn refused<E: std::fmt::Display>(store: Store, doing: impl Into<String>) -> impl FnOnce(E) -> SchemaError {
+    let doing = doing.into();
+    move |error| SchemaError::Refused { store, doing, cause: error.to_string() }
+}

@@ -1,0 +1,60 @@
+//! Facts about a store, `object -> definition`: what its catalog says against what the files say.
+//! Pure; the stores' modules read the catalogs.
+
+use std::collections::BTreeMap;
+
+use crate::check::Drift;
+use crate::store::Store;
+
+/// Objects and their definitions.
+pub(crate) type Facts = BTreeMap<String, String>;
+
+/// Reads lines of `object`, tab, `definition`.
+pub(crate) fn parse(text: &str) -> Facts {
+    text.lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(object, definition)| (object.to_owned(), definition.to_owned()))
+        .collect()
+}
+
+/// Every object that is missing, altered or extra.
+pub(crate) fn compare(store: Store, expected: &Facts, found: &Facts) -> Vec<Drift> {
+    let absent = || "nothing".to_owned();
+    let differing = expected.iter().filter(|(object, definition)| found.get(*object) != Some(definition)).map(
+        |(object, definition)| Drift {
+            store,
+            object: object.clone(),
+            expected: definition.clone(),
+            found: found.get(object).cloned().unwrap_or_else(absent),
+        },
+    );
+    let extra = found.iter().filter(|(object, _)| !expected.contains_key(*object)).map(|(object, definition)| Drift {
+        store,
+        object: object.clone(),
+        expected: absent(),
+        found: definition.clone(),
+    });
+    differing.chain(extra).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_altered_and_extra_objects_are_each_reported_once() {
+        let expected = parse("a\t1\nb\t2\nc\t3\n");
+        let found = parse("a\t1\nb\t9\nd\t4\n");
+        let drift: Vec<_> = compare(Store::Kafka, &expected, &found)
+            .into_iter()
+            .map(|drift| format!("{} {} {}", drift.object, drift.expected, drift.found))
+            .collect();
+        assert_eq!(drift, ["b 2 9", "c 3 nothing", "d nothing 4"]);
+    }
+
+    #[test]
+    fn equal_facts_are_no_drift() {
+        let facts = parse("a\t1\n");
+        assert_eq!(compare(Store::Kafka, &facts, &facts), []);
+    }
+}

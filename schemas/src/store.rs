@@ -1,0 +1,50 @@
+//! The stores by name, and one module for each: how its schema is applied, compared and dropped.
+//! Never decides order or locking; [`crate::apply`], [`crate::check`] and [`crate::drop_namespace`] do.
+
+pub(crate) mod clickhouse;
+pub(crate) mod elasticsearch;
+pub(crate) mod kafka;
+pub(crate) mod postgres;
+pub(crate) mod redis;
+pub(crate) mod s3;
+
+/// A store of the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Store {
+    /// Customers, campaigns and communications.
+    Postgres,
+    /// The topics.
+    Kafka,
+    /// Events, metrics and interactions.
+    ClickHouse,
+    /// Searchable text.
+    Elasticsearch,
+    /// Cache and state.
+    Redis,
+    /// Files.
+    S3,
+}
+
+impl Store {
+    /// All of them, in the order of reports.
+    pub const ALL: &'static [Self] =
+        &[Self::Postgres, Self::Kafka, Self::ClickHouse, Self::Elasticsearch, Self::Redis, Self::S3];
+
+    /// The name that people use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL",
+            Self::Kafka => "Kafka",
+            Self::ClickHouse => "ClickHouse",
+            Self::Elasticsearch => "Elasticsearch",
+            Self::Redis => "Redis",
+            Self::S3 => "S3",
+        }
+    }
+}
+
+impl std::fmt::Display for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}

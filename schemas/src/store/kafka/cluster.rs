@@ -1,0 +1,209 @@
+//! What is asked of a Kafka cluster: describe, create, extend, configure and delete topics.
+//! Each change returns when the broker's metadata shows it, so that a caller may go on at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+
+use super::Topic;
+use crate::connect::{self, CONNECT_TIMEOUT, ConnectError, REQUEST_TIMEOUT};
+use crate::error::{SchemaError, refused};
+use crate::store::Store;
+use crate::stores::Stores;
+
+const POLL: Duration = Duration::from_millis(20);
+
+/// A topic as the cluster has it.
+pub(super) struct State {
+    pub(super) partitions: i32,
+    /// Replicas of its first partition.
+    pub(super) replicas: i32,
+    /// All settings.
+    pub(super) config: BTreeMap<String, String>,
+    /// Names of those that are set on the topic itself.
+    pub(super) own: Vec<String>,
+}
+
+/// A connected cluster.
+pub(super) struct Cluster {
+    admin: Arc<AdminClient<DefaultClientContext>>,
+    brokers: usize,
+}
+
+fn failed(doing: String) -> impl FnOnce(KafkaError) -> SchemaError {
+    refused(Store::Kafka, doing)
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT))
+}
+
+/// A result for one topic or group becomes an error that names it, unless its code is `fine`.
+fn outcome(
+    results: Vec<Result<String, (String, RDKafkaErrorCode)>>,
+    doing: &str,
+    fine: RDKafkaErrorCode,
+) -> Result<(), SchemaError> {
+    let bad = results.into_iter().filter_map(Result::err).find(|(_, code)| *code != fine);
+    bad.map_or(Ok(()), |(name, code)| Err(refused(Store::Kafka, format!("{doing} {name}"))(code)))
+}
+
+impl Cluster {
+    pub(super) async fn connect(stores: &Stores) -> Result<Self, SchemaError> {
+        let unreachable = |cause: KafkaError| ConnectError {
+            store: "Kafka",
+            section: "kafka",
+            address: stores.kafka.brokers.clone(),
+            cause: cause.to_string(),
+        };
+        let admin = Arc::new(connect::kafka_config(stores).create::<AdminClient<_>>().map_err(unreachable)?);
+        let brokers = metadata(&admin, None, CONNECT_TIMEOUT).await?.map_err(unreachable)?.brokers().len();
+        Ok(Self { admin, brokers })
+    }
+
+    pub(super) fn brokers(&self) -> usize {
+        self.brokers
+    }
+
+    /// What the cluster says of a topic; `None` where there is none.
+    pub(super) async fn state(&self, name: &str) -> Result<Option<State>, SchemaError> {
+        let Some((partitions, replicas)) = self.counts(name).await? else {
+            return Ok(None);
+        };
+        let doing = || format!("read the settings of topic {name}");
+        let described = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &options()).await;
+        let resource = described.map_err(failed(doing()))?.pop().ok_or(RDKafkaErrorCode::UnknownTopic);
+        let resource = resource.and_then(|result| result).map_err(refused(Store::Kafka, doing()))?;
+        let own = resource.entries.iter().filter(|entry| matches!(entry.source, ConfigSource::DynamicTopic));
+        let own = own.map(|entry| entry.name.clone()).collect();
+        let config = resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
+        Ok(Some(State { partitions, replicas, config, own }))
+    }
+
+    async fn counts(&self, name: &str) -> Result<Option<(i32, i32)>, SchemaError> {
+        let metadata = self.metadata(None).await?;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == name && topic.error().is_none());
+        Ok(topic.map(|topic| {
+            let partitions = topic.partitions();
+            let replicas = partitions.first().map_or(0, |partition| partition.replicas().len());
+            (partitions.len() as i32, replicas as i32)
+        }))
+    }
+
+    pub(super) async fn create(
+        &self,
+        topic: &Topic,
+        config: &BTreeMap<&'static str, String>,
+    ) -> Result<(), SchemaError> {
+        let replication = TopicReplication::Fixed(topic.replication(self.brokers));
+        let new = NewTopic::new(&topic.name, topic.partitions, replication);
+        let new = config.iter().fold(new, |new, (name, value)| new.set(name, value));
+        let created = self.admin.create_topics([&new], &options()).await;
+        let created = created.map_err(failed(format!("create topic {}", topic.name)))?;
+        outcome(created, "create topic", RDKafkaErrorCode::TopicAlreadyExists)?;
+        self.wait_for_partitions(&topic.name, topic.partitions).await
+    }
+
+    pub(super) async fn add_partitions(&self, name: &str, partitions: i32) -> Result<(), SchemaError> {
+        let new = NewPartitions::new(name, usize::try_from(partitions).unwrap_or(0));
+        let added = self.admin.create_partitions([&new], &options()).await;
+        let added = added.map_err(failed(format!("add partitions to topic {name}")))?;
+        outcome(added, "add partitions to topic", RDKafkaErrorCode::NoError)?;
+        self.wait_for_partitions(name, partitions).await
+    }
+
+    /// Sets the topic's settings; those that are not named go back to the cluster's defaults.
+    pub(super) async fn configure(
+        &self,
+        name: &str,
+        config: &BTreeMap<&'static str, String>,
+    ) -> Result<(), SchemaError> {
+        let doing = || format!("configure topic {name}");
+        let change = AlterConfig::new(ResourceSpecifier::Topic(name));
+        let change = config.iter().fold(change, |change, (name, value)| change.set(name, value));
+        let altered = self.admin.alter_configs([&change], &options()).await.map_err(failed(doing()))?;
+        let bad = altered.into_iter().find_map(Result::err);
+        bad.map_or(Ok(()), |(_, code)| Err(refused(Store::Kafka, doing())(code)))
+    }
+
+    /// Deletes the topics and groups whose names start with `prefix`.
+    pub(super) async fn drop_prefix(&self, prefix: &str) -> Result<(), SchemaError> {
+        let topics = self.topics_with(prefix).await?;
+        let listed: Vec<&str> = topics.iter().map(String::as_str).collect();
+        if !listed.is_empty() {
+            let deleted = self.admin.delete_topics(&listed, &options()).await;
+            let deleted = deleted.map_err(failed(format!("delete topics {prefix}*")))?;
+            outcome(deleted, "delete topic", RDKafkaErrorCode::UnknownTopicOrPartition)?;
+        }
+        self.drop_groups(prefix).await?;
+        self.wait(&format!("delete topics {prefix}*"), || async { Ok(self.topics_with(prefix).await?.is_empty()) })
+            .await
+    }
+
+    async fn topics_with(&self, prefix: &str) -> Result<Vec<String>, SchemaError> {
+        let metadata = self.metadata(None).await?;
+        let topics = metadata.topics().iter().map(|topic| topic.name().to_owned());
+        Ok(topics.filter(|name| name.starts_with(prefix)).collect())
+    }
+
+    async fn drop_groups(&self, prefix: &str) -> Result<(), SchemaError> {
+        let admin = Arc::clone(&self.admin);
+        let start = prefix.to_owned();
+        let listing = tokio::task::spawn_blocking(move || {
+            let groups = admin.inner().fetch_group_list(None, REQUEST_TIMEOUT)?;
+            let names = groups.groups().iter().map(|group| group.name().to_owned());
+            Ok(names.filter(|name| name.starts_with(&start)).collect::<Vec<_>>())
+        });
+        let groups = listing.await.map_err(refused(Store::Kafka, "list groups"))?;
+        let groups = groups.map_err(failed("list groups".to_owned()))?;
+        let own: Vec<&str> = groups.iter().map(String::as_str).collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        let deleted = self.admin.delete_groups(&own, &options()).await;
+        let deleted = deleted.map_err(failed(format!("delete groups {prefix}*")))?;
+        outcome(deleted, "delete group", RDKafkaErrorCode::GroupIdNotFound)
+    }
+
+    async fn metadata(&self, topic: Option<&str>) -> Result<Metadata, SchemaError> {
+        let fetched = metadata(&self.admin, topic.map(str::to_owned), REQUEST_TIMEOUT).await?;
+        fetched.map_err(failed("read the cluster's metadata".to_owned()))
+    }
+
+    async fn wait_for_partitions(&self, name: &str, partitions: i32) -> Result<(), SchemaError> {
+        let there = || async { Ok(self.counts(name).await?.is_some_and(|(count, _)| count >= partitions)) };
+        self.wait(&format!("see the partitions of topic {name}"), there).await
+    }
+
+    async fn wait<F>(&self, doing: &str, done: impl Fn() -> F) -> Result<(), SchemaError>
+    where
+        F: Future<Output = Result<bool, SchemaError>>,
+    {
+        let began = Instant::now();
+        while !done().await? {
+            if began.elapsed() > REQUEST_TIMEOUT {
+                return Err(refused(Store::Kafka, doing)("the brokers did not do it in time"));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+}
+
+/// librdkafka's metadata call blocks, so it has a thread of its own.
+async fn metadata(
+    admin: &Arc<AdminClient<DefaultClientContext>>,
+    topic: Option<String>,
+    timeout: Duration,
+) -> Result<Result<Metadata, KafkaError>, SchemaError> {
+    let admin = Arc::clone(admin);
+    let fetching = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(topic.as_deref(), timeout));
+    fetching.await.map_err(refused(Store::Kafka, "read the cluster's metadata"))
+}
