@@ -89,12 +89,12 @@ impl Artifact {
     async fn check_and_unpack(&self, download: &Path, ready: &Path) -> Result<PathBuf, Error> {
         let (expected, from, to) = (self.sha256, download.to_owned(), ready.to_owned());
         let work = tokio::task::spawn_blocking(move || unpack::checked(expected, &from, &to));
-        let done = work.await.map_err(|e| self.failed(e))?;
+        let done = work.await.map_err(|e| self.failed(e.to_string()))?;
         done.map_err(|e| self.failed(e))?;
         Ok(ready.to_owned())
     }
 
-    fn failed(&self, reason: impl ToString) -> Error {
-        Error::Fetch { artifact: format!("{} {}", self.name, self.version), reason: reason.to_string() }
+    fn failed(&self, reason: impl Into<String>) -> Error {
+        Error::Fetch { artifact: format!("{} {}", self.name, self.version), reason: reason.into() }
     }
 }

@@ -119,8 +119,8 @@ impl Error {
         matches!(self, Self::PortBase(_))
     }
 
-    pub(crate) fn prepare(service: Service, reason: impl ToString) -> Self {
-        Self::Prepare { service, reason: reason.to_string() }
+    pub(crate) fn prepare(service: Service, reason: impl Into<String>) -> Self {
+        Self::Prepare { service, reason: reason.into() }
     }
 }
 

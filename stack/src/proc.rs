@@ -1,7 +1,7 @@
 //! What the kernel says about processes, ports and disks: `/proc` and `statvfs`. Only reads.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fs,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
@@ -83,7 +83,7 @@ pub(crate) fn is_free(port: u16) -> bool {
 
 /// Who listens on `port`, in words.
 pub(crate) fn holder(port: u16) -> String {
-    let found = listener_inode(port).and_then(owner_of_socket);
+    let found = listener_inode(port).and_then(|inode| owner_of_socket(&inode));
     found.map_or_else(|| "another process".to_owned(), |(pid, name)| format!("process {pid} ({name})"))
 }
 
@@ -99,7 +99,7 @@ fn listener_inode(port: u16) -> Option<String> {
     })
 }
 
-fn owner_of_socket(inode: String) -> Option<(i32, String)> {
+fn owner_of_socket(inode: &str) -> Option<(i32, String)> {
     let wanted = PathBuf::from(format!("socket:[{inode}]"));
     let holds = |pid: i32| {
         let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
@@ -114,11 +114,6 @@ fn owner_of_socket(inode: String) -> Option<(i32, String)> {
 pub(crate) fn free_mib(path: &Path) -> Option<u64> {
     let disk = nix::sys::statvfs::statvfs(path).ok()?;
     Some(disk.blocks_available() * disk.fragment_size() / (1024 * 1024))
-}
-
-/// Start times by pid, for those among `pids` that live.
-pub(crate) fn starts(pids: &BTreeSet<i32>) -> HashMap<i32, u64> {
-    pids.iter().filter_map(|pid| stat(*pid)).filter(|s| !s.zombie).map(|s| (s.pid, s.started)).collect()
 }
 
 #[cfg(test)]

@@ -144,7 +144,9 @@ pub(crate) async fn end(layout: &Layout, record: &Record) -> Result<(), Error> {
         if family.is_empty() || killed.elapsed() > GRACE {
             break;
         }
-        family.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+        for pid in family {
+            signal(pid, Signal::SIGKILL);
+        }
         tokio::time::sleep(TICK).await;
     }
     record.remove(layout)

@@ -147,7 +147,9 @@ pub(crate) fn load(layout: &Layout) -> Vec<Record> {
             read.ok()
         })
         .collect();
-    records.iter_mut().for_each(|r| r.recover(layout));
+    for record in &mut records {
+        record.recover(layout);
+    }
     records.sort_by(|a, b| a.node.cmp(&b.node));
     records
 }

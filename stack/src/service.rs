@@ -141,7 +141,7 @@ pub(crate) trait Store: Sync {
     fn version(&self) -> &'static str;
 
     /// Programs to fetch before the first start.
-    fn artifacts(&self) -> &'static [&'static Artifact];
+    fn artifacts(&self) -> Vec<&'static Artifact>;
 
     /// What must be installed on the machine to run it.
     fn tools(&self) -> &'static [Tool] {

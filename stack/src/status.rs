@@ -165,6 +165,11 @@ mod tests {
             row(Service::RedisCache, State::Ready, &[100, 101], 50 << 20, at),
             row(Service::S3, State::Stopped, &[], 0, None),
         ];
-        insta::assert_snapshot!(table(&rows), @"");
+        insta::assert_snapshot!(table(&rows), @r"
+        STORE        VERSION  STATE    PORT         PID      MEMORY  READY SINCE
+        redis-cache  1.0      ready    21010-21011  100-101  50 MiB  2026-01-01 00:00:00 UTC
+        s3           1.0      stopped  21010-21011  -             -  -
+        all                                                  50 MiB
+        ");
     }
 }

@@ -134,7 +134,7 @@ async fn bring_up(
         task.now(format!("waiting for {need}"));
         if let Some(need) = ready.get(need) {
             // The sender lives as long as this future, so there is always an answer.
-            let _ = need.subscribe().wait_for(|ready| *ready).await;
+            need.subscribe().wait_for(|ready| *ready).await.ok();
         }
     }
     task.now("starting");

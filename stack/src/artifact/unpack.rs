@@ -28,12 +28,12 @@ fn digest(dir: &Path) -> io::Result<String> {
     if let [file] = files.as_slice() {
         return sha256(File::open(file)?);
     }
-    let mut list = String::new();
-    for file in &files {
+    let line = |file: &PathBuf| {
         let name = file.strip_prefix(dir).map_err(io::Error::other)?;
-        list.push_str(&format!("{}  {}\n", sha256(File::open(file)?)?, name.display()));
-    }
-    sha256(list.as_bytes())
+        Ok(format!("{}  {}\n", sha256(File::open(file)?)?, name.display()))
+    };
+    let lines: Vec<String> = files.iter().map(line).collect::<io::Result<_>>()?;
+    sha256(lines.concat().as_bytes())
 }
 
 fn sha256(mut from: impl Read) -> io::Result<String> {
@@ -41,10 +41,15 @@ fn sha256(mut from: impl Read) -> io::Result<String> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match from.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => return Ok(hexadecimal(&hash.finalize())),
             n => hash.update(&buffer[..n]),
         }
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 /// All files below `dir`, sorted by path.

@@ -69,8 +69,8 @@ impl Store for ClickHouse {
         VERSION
     }
 
-    fn artifacts(&self) -> &'static [&'static Artifact] {
-        &[&LIBRARY]
+    fn artifacts(&self) -> Vec<&'static Artifact> {
+        vec![&LIBRARY]
     }
 
     fn nodes(&self, layout: &Layout) -> Vec<Node> {

@@ -58,8 +58,8 @@ impl Store for Connect {
         PLUGIN.version
     }
 
-    fn artifacts(&self) -> &'static [&'static Artifact] {
-        &[&kafka::LIBS, &PLUGIN]
+    fn artifacts(&self) -> Vec<&'static Artifact> {
+        vec![&kafka::LIBS, &PLUGIN]
     }
 
     fn tools(&self) -> &'static [Tool] {

@@ -59,8 +59,8 @@ impl Store for Elasticsearch {
         PROGRAM.version
     }
 
-    fn artifacts(&self) -> &'static [&'static Artifact] {
-        &[&PROGRAM]
+    fn artifacts(&self) -> Vec<&'static Artifact> {
+        vec![&PROGRAM]
     }
 
     fn tools(&self) -> &'static [Tool] {

@@ -1,7 +1,7 @@
 //! Kafka from the broker's own jars: one node that is broker and KRaft controller. Topics are made by
 //! `schemas apply` alone, so `auto.create.topics.enable` is off.
 
-use std::{fmt::Write, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use nix::sys::signal::Signal;
@@ -53,9 +53,8 @@ fn properties(layout: &Layout) -> String {
          message.max.bytes=10485760\nlog.dirs={}\n",
         data(layout).display()
     );
-    for (topic, partitions) in [("offsets.topic", 8), ("transaction.state.log", 4), ("share.coordinator.state.topic", 4)] {
-        // Writing to a String can't fail.
-        let _ = writeln!(text, "{topic}.replication.factor=1\n{topic}.num.partitions={partitions}");
+    for topic in ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"] {
+        text.push_str(&[topic, ".replication.factor=1\n", topic, ".num.partitions=8\n"].concat());
     }
     text.push_str("transaction.state.log.min.isr=1\nshare.coordinator.state.topic.min.isr=1\n");
     text
@@ -74,8 +73,8 @@ impl Store for Kafka {
         VERSION
     }
 
-    fn artifacts(&self) -> &'static [&'static Artifact] {
-        &[&LIBS]
+    fn artifacts(&self) -> Vec<&'static Artifact> {
+        vec![&LIBS]
     }
 
     fn tools(&self) -> &'static [Tool] {

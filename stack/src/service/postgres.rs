@@ -56,8 +56,8 @@ impl Store for Postgres {
         "18.4"
     }
 
-    fn artifacts(&self) -> &'static [&'static Artifact] {
-        &[&PROGRAM]
+    fn artifacts(&self) -> Vec<&'static Artifact> {
+        vec![&PROGRAM]
     }
 
     fn nodes(&self, layout: &Layout) -> Vec<Node> {

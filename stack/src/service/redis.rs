@@ -96,7 +96,7 @@ impl Cluster {
         let mut nodes = self.connections(layout).await?;
         for (n, node) in nodes.iter_mut().enumerate() {
             // What an interrupted attempt left. A replica refuses the first command, and needs only the second.
-            let _ = cmd("FLUSHALL").query_async::<()>(node).await;
+            cmd("FLUSHALL").query_async::<()>(node).await.ok();
             tell(node, cluster("RESET").arg("HARD")).await?;
             tell(node, cluster("SET-CONFIG-EPOCH").arg(n + 1)).await?;
             if n < MASTERS {
@@ -160,8 +160,8 @@ impl Store for Cluster {
         "7.4.0"
     }
 
-    fn artifacts(&self) -> &'static [&'static Artifact] {
-        &[&PROGRAM, &OPENSSL]
+    fn artifacts(&self) -> Vec<&'static Artifact> {
+        vec![&PROGRAM, &OPENSSL]
     }
 
     fn nodes(&self, layout: &Layout) -> Vec<Node> {

@@ -33,8 +33,8 @@ impl Store for S3 {
         "RELEASE.2025-09-07T16-13-09Z"
     }
 
-    fn artifacts(&self) -> &'static [&'static Artifact] {
-        &[&PROGRAM]
+    fn artifacts(&self) -> Vec<&'static Artifact> {
+        vec![&PROGRAM]
     }
 
     fn nodes(&self, layout: &Layout) -> Vec<Node> {
