@@ -27,6 +27,8 @@ pub(crate) struct Artifact {
     /// SHA-256 of the archive, or of the sorted list of `sha256  file` lines where it is many files; empty where the
     /// client itself checks what it builds from.
     pub(crate) sha256: &'static str,
+    /// Links that the archive lacks and its programs look for, as (link, what it points to beside it).
+    pub(crate) links: &'static [(&'static str, &'static str)],
     /// About how much is transferred, MB.
     pub(crate) megabytes: u64,
 }
@@ -87,8 +89,8 @@ impl Artifact {
 
     /// Hashing and unpacking take seconds, so they leave the runtime's threads alone.
     async fn check_and_unpack(&self, download: &Path, ready: &Path) -> Result<PathBuf, Error> {
-        let (expected, from, to) = (self.sha256, download.to_owned(), ready.to_owned());
-        let work = tokio::task::spawn_blocking(move || unpack::checked(expected, &from, &to));
+        let (expected, links, from, to) = (self.sha256, self.links, download.to_owned(), ready.to_owned());
+        let work = tokio::task::spawn_blocking(move || unpack::checked((expected, links), &from, &to));
         let done = work.await.map_err(|e| self.failed(e.to_string()))?;
         done.map_err(|e| self.failed(e))?;
         Ok(ready.to_owned())

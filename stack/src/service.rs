@@ -83,9 +83,11 @@ impl Service {
         self.store().version()
     }
 
-    /// Ports on 127.0.0.1, the one that clients use first.
+    /// Ports on 127.0.0.1, those that clients use first.
     pub fn ports(self, layout: &Layout) -> Vec<u16> {
-        self.store().nodes(layout).into_iter().flat_map(|node| node.ports).collect()
+        let nodes = self.store().nodes(layout);
+        let clients = nodes.iter().flat_map(|node| node.ports.first());
+        clients.chain(nodes.iter().flat_map(|node| node.ports.iter().skip(1))).copied().collect()
     }
 
     pub(crate) fn store(self) -> &'static dyn Store {
@@ -161,7 +163,9 @@ pub(crate) trait Store: Sync {
     fn nodes(&self, layout: &Layout) -> Vec<Node>;
 
     /// Writes configuration and creates empty data folders; may be repeated.
-    fn prepare<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), Error>>;
+    fn prepare<'a>(&'a self, _layout: &'a Layout) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Puts a store together that is more than its processes; done in a moment when it was done before.
     fn assemble<'a>(&'a self, _layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {

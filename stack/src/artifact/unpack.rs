@@ -10,8 +10,9 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// Checks `from` against `expected` and makes `to` out of it. The error says what did not fit.
-pub(super) fn checked(expected: &str, from: &Path, to: &Path) -> Result<(), String> {
+/// Checks `from` against the `expected` checksum and makes `to` out of it, with `links`. The error says what did
+/// not fit.
+pub(super) fn checked((expected, links): (&str, &[(&str, &str)]), from: &Path, to: &Path) -> Result<(), String> {
     if files(from).is_ok_and(|files| files.is_empty()) {
         return Err("its client ended well and left nothing".to_owned());
     }
@@ -19,7 +20,8 @@ pub(super) fn checked(expected: &str, from: &Path, to: &Path) -> Result<(), Stri
     if !expected.is_empty() && found != expected {
         return Err(format!("its SHA-256 is {found} instead of {expected}: what arrived is not what this version of sluice was made with"));
     }
-    unpack(from, to).and_then(|()| settle(to)).map_err(|e| e.to_string())
+    let linked = || links.iter().try_for_each(|(link, target)| std::os::unix::fs::symlink(target, to.join(link)));
+    unpack(from, to).and_then(|()| settle(to)).and_then(|()| linked()).map_err(|e| e.to_string())
 }
 
 /// SHA-256 of the one file, or of the list of files with theirs.
@@ -139,8 +141,8 @@ mod tests {
     fn an_archive_with_its_checksum_becomes_a_folder_that_everyone_may_use() {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (sum, target) = (archive(from.path()), to.path().join("ready"));
-        checked(&sum, from.path(), &target).unwrap();
-        let tool = target.join("bin/tool");
+        checked((&sum, &[("lib", "bin")]), from.path(), &target).unwrap();
+        let tool = target.join("lib/tool");
         assert_eq!(fs::read_to_string(&tool).unwrap(), "hello");
         assert_eq!(tool.metadata().unwrap().permissions().mode() & 0o777, 0o755);
     }
@@ -150,7 +152,7 @@ mod tests {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         archive(from.path());
         let target = to.path().join("ready");
-        let error = checked(&"0".repeat(64), from.path(), &target).unwrap_err();
+        let error = checked((&"0".repeat(64), &[]), from.path(), &target).unwrap_err();
         assert!(error.contains("SHA-256") && !target.exists(), "{error}");
     }
 

@@ -20,6 +20,7 @@ static LIBRARY: Artifact = Artifact {
     version: "26.7.3-stable.1",
     source: Source::Npm("@chdb/lib-linux-x64-gnu"),
     sha256: "c0d32b129e988f2b9a9a31c9141aecf5e1e2453f9a079efc4d36ab8e3f92b2ad",
+    links: &[],
     megabytes: 178,
 };
 

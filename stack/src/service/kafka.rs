@@ -31,6 +31,7 @@ pub(super) static LIBS: Artifact = Artifact {
         ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.24.3"),
     ]),
     sha256: "",
+    links: &[],
     megabytes: 130,
 };
 

