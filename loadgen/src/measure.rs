@@ -1,9 +1,18 @@
 //! What was measured: latency from the intended start, exceedances, errors, wrong answers and send lag.
-//! Samples go in, mergeable recorders come out. Never reads a clock.
+//! Samples go in; mergeable recorders come out, of fixed size however long the drive. Never reads a clock.
+
+pub mod blocks;
 
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
 use crate::scenario::{Question, Scenario};
+use blocks::Blocks;
+
+/// Longest latency that is told apart from longer ones.
+const LONGEST_MICROS: u64 = 600_000_000;
 
 /// How a probe ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +40,127 @@ pub struct Sample {
     pub outcome: Outcome,
 }
 
+/// How many probes ended in each way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// All of them.
+    pub samples: u64,
+    /// Not answered within the SLO's limit; errors and time-outs are exceedances.
+    pub exceedances: u64,
+    /// Wrong answers, in time or not.
+    pub wrong: u64,
+    /// Errors of the store.
+    pub errors: u64,
+    /// Time-outs.
+    pub timed_out: u64,
+}
+
+/// Durations, to three digits, up to ten minutes.
+#[derive(Debug, Clone)]
+pub struct Durations(Histogram<u64>);
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, LONGEST_MICROS, 3).expect("1 to 600,000,000 at 3 digits are legal bounds"))
+    }
+}
+
+impl Durations {
+    /// Counts one.
+    pub fn record(&mut self, duration: Duration) {
+        self.0.saturating_record(duration.as_micros().min(u128::from(LONGEST_MICROS)) as u64);
+    }
+
+    /// Adds others.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all histograms here have the same bounds");
+    }
+
+    /// How many.
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The duration that a share of `quantile` (0 to 1) does not exceed; zero where there are none.
+    pub fn quantile(&self, quantile: f64) -> Duration {
+        Duration::from_micros(self.0.value_at_quantile(quantile))
+    }
+
+    /// The longest.
+    pub fn max(&self) -> Duration {
+        Duration::from_micros(self.0.max())
+    }
+}
+
+/// Samples that are judged together: of one question, or of all questions of an SLO.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// How they ended.
+    pub counts: Counts,
+    /// Latencies of answers and time-outs; an error has none, since a store that refuses fast is not fast.
+    pub latency: Durations,
+    /// Send lag: how late the generator itself was.
+    pub lag: Durations,
+    /// Samples and exceedances by time.
+    pub blocks: Blocks,
+}
+
+impl Measured {
+    /// Nothing yet, of a drive of that length.
+    pub fn over(drive: Duration) -> Self {
+        let (counts, latency, lag) = (Counts::default(), Durations::default(), Durations::default());
+        Self { counts, latency, lag, blocks: Blocks::over(drive) }
+    }
+
+    /// Adds other samples of the same drive.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.samples += other.counts.samples;
+        self.counts.exceedances += other.counts.exceedances;
+        self.counts.wrong += other.counts.wrong;
+        self.counts.errors += other.counts.errors;
+        self.counts.timed_out += other.counts.timed_out;
+        self.latency.merge(&other.latency);
+        self.lag.merge(&other.lag);
+        self.blocks.merge(&other.blocks);
+    }
+
+    fn record(&mut self, sample: Sample, limit: Option<Duration>) {
+        let Sample { intended, lag, latency, outcome } = sample;
+        let exceeds = match outcome {
+            Outcome::Error | Outcome::TimedOut => true,
+            Outcome::Right | Outcome::Wrong => limit.is_some_and(|limit| latency > limit),
+        };
+        self.counts.samples += 1;
+        self.counts.exceedances += u64::from(exceeds);
+        self.counts.wrong += u64::from(outcome == Outcome::Wrong);
+        self.counts.errors += u64::from(outcome == Outcome::Error);
+        self.counts.timed_out += u64::from(outcome == Outcome::TimedOut);
+        self.blocks.record(intended, exceeds);
+        self.lag.record(lag);
+        if outcome != Outcome::Error {
+            self.latency.record(latency);
+        }
+    }
+}
+
 /// Everything measured about one question. One per worker, merged at the end.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     question: Question,
+    limit: Option<Duration>,
+    measured: Measured,
 }
 
 impl Recorder {
-    /// An empty recorder.
+    /// An empty recorder; the limit is that of the SLO which judges the question.
     pub fn new(scenario: &Scenario, question: Question) -> Self {
-        let _ = scenario;
-        Self { question }
+        let limit = scenario.slo_of(question).map(|slo| slo.within);
+        Self { question, limit, measured: Measured::over(scenario.duration) }
     }
 
     /// The question.
@@ -49,28 +168,77 @@ impl Recorder {
         self.question
     }
 
-    /// Counts a sample.
-    pub fn record(&mut self, sample: Sample) {
-        let _ = sample;
+    /// What was measured.
+    pub fn measured(&self) -> &Measured {
+        &self.measured
     }
 
-    /// Adds another recorder of the same question.
+    /// Counts a sample. Its exceedance is decided here, from the exact latency and not from a histogram.
+    pub fn record(&mut self, sample: Sample) {
+        self.measured.record(sample, self.limit);
+    }
+
+    /// Adds another worker's recorder of the same question.
     pub fn merge(&mut self, other: &Self) {
-        let _ = other;
+        self.measured.merge(&other.measured);
     }
 }
 
-/// How the generator itself behaved; stores are not to blame for what is in here.
-#[derive(Debug, Clone)]
+/// How the generator itself behaved: what no store is to blame for, and what is a store's doing.
+#[derive(Debug, Clone, Default)]
 pub struct Conduct {
     /// Writes and probes planned.
     pub offered: u64,
     /// Writes and probes that were started.
     pub sent: u64,
-    /// Started late, or never, because a store pushed back (a full queue): the store's doing, not the generator's.
+    /// Never started, because a store pushed back (a full queue): the store's doing, not the generator's.
     pub held_back: u64,
-    /// Wall time of the drive by the monotonic clock.
+    /// Send lag of writes that no store held back.
+    pub write_lag: Durations,
+    /// Length of the drive by the monotonic clock.
     pub monotonic: Duration,
-    /// Wall time of the drive by the system clock; a difference is a jump.
+    /// Length of the drive by the system clock; a difference is a jump.
     pub system: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Option<Duration> = Some(Duration::from_millis(100));
+
+    fn sample(micros: u64, outcome: Outcome) -> Sample {
+        Sample { intended: Duration::ZERO, lag: Duration::ZERO, latency: Duration::from_micros(micros), outcome }
+    }
+
+    #[test]
+    fn an_exceedance_is_exact_where_a_histogram_would_blur() {
+        let mut measured = Measured::over(Duration::from_secs(60));
+        measured.record(sample(100_000, Outcome::Right), LIMIT);
+        assert_eq!(measured.counts.exceedances, 0);
+        measured.record(sample(100_001, Outcome::Right), LIMIT);
+        assert_eq!(measured.counts.exceedances, 1);
+    }
+
+    #[test]
+    fn a_fast_error_is_an_exceedance_and_no_latency() {
+        let mut measured = Measured::over(Duration::from_secs(60));
+        measured.record(sample(10, Outcome::Error), LIMIT);
+        measured.record(sample(2_000_000, Outcome::TimedOut), LIMIT);
+        measured.record(sample(10, Outcome::Wrong), LIMIT);
+        let Counts { samples, exceedances, wrong, errors, timed_out } = measured.counts;
+        assert_eq!((samples, exceedances, wrong, errors, timed_out), (3, 2, 1, 1, 1));
+        assert_eq!(measured.latency.len(), 2);
+    }
+
+    #[test]
+    fn merging_adds_everything_and_a_question_without_an_slo_has_no_exceedances_but_errors() {
+        let mut one = Measured::over(Duration::from_secs(60));
+        one.record(sample(5_000_000, Outcome::Right), None);
+        let mut two = one.clone();
+        two.record(sample(7_000_000, Outcome::Error), None);
+        one.merge(&two);
+        assert_eq!((one.counts.samples, one.counts.exceedances, one.blocks.exceedances()), (3, 1, 1));
+        assert_eq!(one.latency.max().as_secs(), 5);
+    }
 }

@@ -1,15 +1,20 @@
 //! Who does what when: every write and every probe of a drive with its intended start, a pure function of the seeds.
 //! A scenario and its population go in; records, intended starts and the right answers come out. Never looks at a clock.
 
+mod digest;
 mod known;
 mod probes;
+mod writes;
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
-use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, CustomerInteraction};
 use serde::Serialize;
+use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, CustomerInteraction};
 
-use crate::{population::Population, scenario::{Question, Scenario}};
+use crate::{
+    population::{EraName, Population},
+    scenario::{Question, Scenario},
+};
 
 pub use known::{Expected, Known};
 pub use probes::{Key, Probe};
@@ -51,17 +56,17 @@ pub struct Totals {
     pub metrics: u64,
 }
 
-/// The plan of one drive.
+/// The plan of one drive. A clone shares what is inside.
 #[derive(Debug, Clone)]
 pub struct Plan {
     population: Population,
+    scenario: Arc<Scenario>,
 }
 
 impl Plan {
     /// The plan of a scenario.
     pub fn new(scenario: &Scenario, population: &Population) -> Self {
-        let _ = scenario;
-        Self { population: population.clone() }
+        Self { population: population.clone(), scenario: Arc::new(scenario.clone()) }
     }
 
     /// The population it moves.
@@ -71,53 +76,83 @@ impl Plan {
 
     /// Communication `index` of a tenant, `0..tenant.communications`, in order of time.
     pub fn communication(&self, tenant: usize, index: u64) -> Planned<Communication> {
-        unimplemented!("{tenant} {index}")
+        let fate = self.population.fate(EraName::Drive, tenant, index);
+        let record = self.population.communication_of(EraName::Drive, tenant, index, &fate);
+        Planned { at: self.at(fate.steps()[0].millis), tenant, record }
     }
 
     /// Events of communication `index`, in order of time.
     pub fn events(&self, tenant: usize, index: u64) -> Vec<Planned<CommunicationEvent>> {
-        unimplemented!("{tenant} {index}")
+        let fate = self.population.fate(EraName::Drive, tenant, index);
+        let event = |step| self.population.event_of(EraName::Drive, tenant, index, &fate, step);
+        let planned = |(step, at): (usize, _)| Planned { at, tenant, record: event(step) };
+        fate.steps().iter().map(|step| self.at(step.millis)).enumerate().map(planned).collect()
     }
 
     /// Interactions of communication `index`, in order of time.
     pub fn interactions(&self, tenant: usize, index: u64) -> Vec<Planned<CustomerInteraction>> {
-        unimplemented!("{tenant} {index}")
+        let fate = self.population.fate(EraName::Drive, tenant, index);
+        let interaction = |step| self.population.interaction_of(EraName::Drive, tenant, index, &fate, step);
+        let planned = |(step, at): (usize, _)| Some(Planned { at, tenant, record: interaction(step)? });
+        fate.steps().iter().map(|step| self.at(step.millis)).enumerate().filter_map(planned).collect()
     }
 
     /// Agent metric `index` of a tenant, `0..tenant.metrics`, in order of time.
     pub fn metric(&self, tenant: usize, index: u64) -> Planned<AgentMetric> {
-        unimplemented!("{tenant} {index}")
+        let at = self.at(self.population.metric_millis(tenant, index));
+        Planned { at, tenant, record: self.population.metric_of(EraName::Drive, tenant, index) }
     }
 
-    /// All writes in order of `at`.
+    /// All writes in order of `at`; a communication comes before its events. Holds 32 bytes for each event that is
+    /// still to come of the communications already begun, and no records.
     pub fn writes(&self) -> impl Iterator<Item = Planned<Write>> + Send + '_ {
-        std::iter::empty()
+        writes::Writes::new(self)
     }
 
     /// Probes of one question during the drive, in order of `at`.
     pub fn probes(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
-        let _ = question;
-        std::iter::empty()
+        probes::Probes::new(self, question, "probes", self.scenario.duration)
     }
 
     /// Probes of one question during the warm-up, `at` counted from the start of the warm-up; with other keys.
     pub fn warm_up(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
-        let _ = question;
-        std::iter::empty()
+        probes::Probes::new(self, question, "warm-up", self.scenario.warm_up)
     }
 
-    /// What is planned for a tenant.
+    /// What is planned for a tenant. Counts its interactions, so it takes a while for millions.
     pub fn totals(&self, tenant: usize) -> Totals {
-        unimplemented!("{tenant}")
+        let owner = &self.population.tenants()[tenant];
+        let interactions = |index| {
+            let fate = self.population.fate(EraName::Drive, tenant, index);
+            let deed = |&step: &usize| self.population.deed_of(EraName::Drive, tenant, index, &fate, step).is_some();
+            (0..fate.steps().len()).filter(deed).count() as u64
+        };
+        Totals {
+            communications: owner.communications,
+            events: self.population.events(EraName::Drive, tenant),
+            interactions: (0..owner.communications).map(interactions).sum(),
+            metrics: owner.metrics,
+        }
     }
 
     /// `metadata.seq` of the driven events of a tenant: without gaps, each once. The loaded past has those below.
     pub fn event_seqs(&self, tenant: usize) -> Range<u64> {
-        unimplemented!("{tenant}")
+        let past = self.population.events(EraName::Past, tenant);
+        past..past + self.population.events(EraName::Drive, tenant)
     }
 
-    /// SHA-256 of everything planned, in hexadecimal, whatever the number of threads.
+    /// SHA-256 of everything planned, in hexadecimal, whatever the number of threads: the population, the loaded past,
+    /// every write with its intended start, and every probe.
     pub fn digest(&self) -> String {
-        unimplemented!()
+        digest::digest(self, std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+    }
+
+    /// Simulated milliseconds to wall time.
+    fn at(&self, millis: u64) -> Duration {
+        let (wall, simulated) = (self.scenario.duration.as_nanos(), self.scenario.span.as_millis());
+        Duration::from_nanos((u128::from(millis) * wall / simulated) as u64)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,100 +1,295 @@
 //! Who exists: tenants, customers, campaigns, agents and the past, each a pure function of (seed, tenant, index).
-//! A scenario goes in, records come out in any order and as often as wanted. Never stores what it can compute.
+//! A scenario goes in; records come out in any order, on any thread and as often as wanted. Keeps no records: only the
+//! tenants' sizes, the curves of their days, and a running count of events at every sixteenth communication.
+
+pub mod calendar;
+pub(crate) mod draw;
+pub(crate) mod fate;
+mod people;
+mod records;
+mod slots;
+mod tenants;
+pub(crate) mod words;
+
+use std::{ops::Range, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use sluice_schemas::records::{AgentMetric, Campaign, Communication, CommunicationEvent, Customer, CustomerInteraction};
 use uuid::Uuid;
 
 use crate::scenario::Scenario;
+use calendar::{Curve, Era};
+use draw::Draw;
+use fate::{Fate, Setting};
+use slots::Slots;
 
-/// One tenant and how much of everything it has.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tenant {
-    /// Place, from 0; the largest comes first.
-    pub index: usize,
-    /// Identity.
-    pub id: Uuid,
-    /// Name for people.
-    pub name: String,
-    /// Customers.
-    pub customers: u64,
-    /// Campaigns.
-    pub campaigns: u64,
-    /// Agents.
-    pub agents: u64,
-    /// Past communications, loaded before the drive.
-    pub history: u64,
-    /// Past agent metrics, loaded before the drive.
-    pub history_metrics: u64,
-    /// Communications that are driven.
-    pub communications: u64,
-    /// Agent metrics that are driven.
-    pub metrics: u64,
+pub use people::Agent;
+pub use tenants::Tenant;
+
+pub(crate) use people::{PORTFOLIOS, RISKS, Traits};
+pub(crate) use records::METRIC_NAMES;
+
+/// Communications between two running counts of events.
+const STRIDE: u64 = 16;
+
+/// Which stretch of simulated time: what is loaded before the drive, or what is driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EraName {
+    Past,
+    Drive,
 }
 
-/// An agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Agent {
-    /// Identity, unique within all tenants.
-    pub id: String,
-    /// Kind, such as `negotiator`.
-    pub kind: &'static str,
+impl EraName {
+    /// The domains of draws, apart for each era and kind.
+    fn domain(self, past: &'static str, drive: &'static str) -> &'static str {
+        match self {
+            Self::Past => past,
+            Self::Drive => drive,
+        }
+    }
+
+    fn fates(self) -> &'static str {
+        self.domain("past fates", "fates")
+    }
+
+    fn communications(self) -> &'static str {
+        self.domain("past communications", "communications")
+    }
+
+    fn events(self) -> &'static str {
+        self.domain("past events", "events")
+    }
+
+    fn interactions(self) -> &'static str {
+        self.domain("past interactions", "interactions")
+    }
+
+    fn metrics(self) -> &'static str {
+        self.domain("past metrics", "metrics")
+    }
 }
 
-/// Everyone.
+/// Everyone. A clone shares what is inside.
 #[derive(Debug, Clone)]
-pub struct Population {
+pub struct Population(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    seed: u64,
+    metric_interval_ms: u64,
+    past: Era,
+    drive: Era,
     tenants: Vec<Tenant>,
+    yards: Vec<Yard>,
+}
+
+/// What is worked out once for a tenant.
+#[derive(Debug)]
+struct Yard {
+    slots: Slots,
+    past: Curve,
+    drive: Curve,
+    /// Events before communications 0, 16, 32 and so on, and in all.
+    past_events: Vec<u64>,
+    drive_events: Vec<u64>,
 }
 
 impl Population {
     /// The population of a scenario.
     pub fn new(scenario: &Scenario) -> Self {
-        unimplemented!("{scenario:?}")
+        let millis = |duration: std::time::Duration| duration.as_millis() as u64;
+        let past_start = scenario.start - scenario.history_span;
+        let past = Era { start: past_start, millis: millis(scenario.history_span) };
+        let drive = Era { start: scenario.start, millis: millis(scenario.span) };
+        let tenants = tenants::of(scenario);
+        let yards = tenants.iter().map(|tenant| Yard {
+            slots: Slots::new(tenant.customers, scenario.seed),
+            past: Curve::new(tenant.region, &past),
+            drive: Curve::new(tenant.region, &drive),
+            past_events: Vec::new(),
+            drive_events: Vec::new(),
+        });
+        let metric_interval_ms = millis(scenario.metric_interval);
+        let mut inner = Inner { seed: scenario.seed, metric_interval_ms, past, drive, yards: yards.collect(), tenants };
+        for tenant in 0..inner.tenants.len() {
+            let (past, drive) = (inner.count_events(EraName::Past, tenant), inner.count_events(EraName::Drive, tenant));
+            inner.yards[tenant].past_events = past;
+            inner.yards[tenant].drive_events = drive;
+        }
+        Self(Arc::new(inner))
     }
 
     /// All tenants, largest first.
     pub fn tenants(&self) -> &[Tenant] {
-        &self.tenants
+        &self.0.tenants
+    }
+
+    /// First and one past the last instant of the loaded past.
+    pub fn past(&self) -> Range<DateTime<Utc>> {
+        self.0.past.start..self.0.past.end()
     }
 
     /// Customer `index` of a tenant, `0..tenant.customers`.
     pub fn customer(&self, tenant: usize, index: u64) -> Customer {
-        unimplemented!("{tenant} {index}")
+        let owner = &self.tenants()[tenant];
+        let mut draw = self.draw("customers", tenant, index);
+        let traits = Traits::draw(&mut draw, owner.region);
+        people::customer(owner, index, self.customer_id(tenant, index), &traits, &mut draw, self.0.past.start)
+    }
+
+    /// Identity of customer `index`.
+    pub fn customer_id(&self, tenant: usize, index: u64) -> Uuid {
+        self.id("customer ids", tenant, index)
     }
 
     /// Campaign `index` of a tenant, `0..tenant.campaigns`.
     pub fn campaign(&self, tenant: usize, index: u64) -> Campaign {
-        unimplemented!("{tenant} {index}")
+        let id = self.campaign_id(tenant, index);
+        let mut draw = self.draw("campaigns", tenant, index);
+        people::campaign(&self.tenants()[tenant], index, id, &mut draw, self.0.past.start)
+    }
+
+    /// Identity of campaign `index`.
+    pub fn campaign_id(&self, tenant: usize, index: u64) -> Uuid {
+        self.id("campaign ids", tenant, index)
     }
 
     /// Agent `index` of a tenant, `0..tenant.agents`.
     pub fn agent(&self, tenant: usize, index: u64) -> Agent {
-        unimplemented!("{tenant} {index}")
+        people::agent(tenant, index)
     }
 
     /// Past communication `index` of a tenant, `0..tenant.history`, in order of `created_at`.
     pub fn history(&self, tenant: usize, index: u64) -> Communication {
-        unimplemented!("{tenant} {index}")
+        self.communication_of(EraName::Past, tenant, index, &self.fate(EraName::Past, tenant, index))
     }
 
-    /// Events of past communication `index`, all before the scenario's start.
+    /// Events of past communication `index`, in order, all before the drive.
     pub fn history_events(&self, tenant: usize, index: u64) -> Vec<CommunicationEvent> {
-        unimplemented!("{tenant} {index}")
+        let fate = self.fate(EraName::Past, tenant, index);
+        (0..fate.steps().len()).map(|step| self.event_of(EraName::Past, tenant, index, &fate, step)).collect()
     }
 
-    /// Interactions of past communication `index`.
+    /// Interactions of past communication `index`, in order, all before the drive.
     pub fn history_interactions(&self, tenant: usize, index: u64) -> Vec<CustomerInteraction> {
-        unimplemented!("{tenant} {index}")
+        let fate = self.fate(EraName::Past, tenant, index);
+        (0..fate.steps().len()).filter_map(|step| self.interaction_of(EraName::Past, tenant, index, &fate, step)).collect()
     }
 
     /// Past agent metric `index`, `0..tenant.history_metrics`, in order of time.
     pub fn history_metric(&self, tenant: usize, index: u64) -> AgentMetric {
-        unimplemented!("{tenant} {index}")
+        self.metric_of(EraName::Past, tenant, index)
     }
 
-    /// First and one past the last instant of the loaded past: `start - history_span .. start`.
-    pub fn past(&self) -> std::ops::Range<DateTime<Utc>> {
-        unimplemented!()
+    pub(crate) fn era(&self, era: EraName) -> &Era {
+        self.0.era(era)
+    }
+
+    pub(crate) fn fate(&self, era: EraName, tenant: usize, index: u64) -> Fate {
+        self.0.fate(era, tenant, index)
+    }
+
+    pub(crate) fn traits(&self, tenant: usize, index: u64) -> Traits {
+        self.0.traits(tenant, index)
+    }
+
+    /// Past communications of a customer, oldest first.
+    pub(crate) fn history_of(&self, tenant: usize, customer: u64) -> Vec<u64> {
+        self.0.yards[tenant].slots.communications(customer, self.tenants()[tenant].history)
+    }
+
+    /// Identity of past communication `index`.
+    pub(crate) fn history_id(&self, tenant: usize, index: u64) -> Uuid {
+        self.id(EraName::Past.communications(), tenant, index)
+    }
+
+    /// Events of a tenant in an era.
+    pub(crate) fn events(&self, era: EraName, tenant: usize) -> u64 {
+        self.0.running(era, tenant).last().copied().unwrap_or(0)
+    }
+
+    /// Place of the first event of a communication in its tenant's sequence; the past comes first.
+    pub(crate) fn first_seq(&self, era: EraName, tenant: usize, index: u64) -> u64 {
+        let base = if era == EraName::Drive { self.events(EraName::Past, tenant) } else { 0 };
+        let counted = self.0.running(era, tenant)[(index / STRIDE) as usize];
+        let rest = (index / STRIDE * STRIDE..index).map(|earlier| self.fate(era, tenant, earlier).steps().len() as u64);
+        base + counted + rest.sum::<u64>()
+    }
+
+    /// The agent that reports metric `index`.
+    pub(crate) fn metric_agent(&self, tenant: usize, index: u64) -> u64 {
+        index / tenants::METRICS % self.tenants()[tenant].agents
+    }
+
+    /// When metric `index` is reported, in milliseconds since the start of its era; agents take turns in an interval.
+    pub(crate) fn metric_millis(&self, tenant: usize, index: u64) -> u64 {
+        let (agents, interval) = (self.tenants()[tenant].agents, self.0.metric_interval_ms);
+        let tick = index / (tenants::METRICS * agents);
+        tick * interval + self.metric_agent(tenant, index) * interval / agents
+    }
+
+    fn draw(&self, domain: &str, tenant: usize, index: u64) -> Draw {
+        Draw::new(self.0.seed, domain, [tenant as u64, index])
+    }
+
+    fn id(&self, domain: &str, tenant: usize, index: u64) -> Uuid {
+        self.draw(domain, tenant, index).uuid()
     }
 }
+
+impl Inner {
+    fn era(&self, era: EraName) -> &Era {
+        match era {
+            EraName::Past => &self.past,
+            EraName::Drive => &self.drive,
+        }
+    }
+
+    fn running(&self, era: EraName, tenant: usize) -> &[u64] {
+        match era {
+            EraName::Past => &self.yards[tenant].past_events,
+            EraName::Drive => &self.yards[tenant].drive_events,
+        }
+    }
+
+    fn traits(&self, tenant: usize, index: u64) -> Traits {
+        Traits::draw(&mut Draw::new(self.seed, "customers", [tenant as u64, index]), self.tenants[tenant].region)
+    }
+
+    fn fate(&self, era: EraName, tenant: usize, index: u64) -> Fate {
+        let (owner, yard) = (&self.tenants[tenant], &self.yards[tenant]);
+        let (curve, count) = match era {
+            EraName::Past => (&yard.past, owner.history),
+            EraName::Drive => (&yard.drive, owner.communications),
+        };
+        let mut draw = Draw::new(self.seed, era.fates(), [tenant as u64, index]);
+        let customer = yard.slots.customer(index);
+        let setting = Setting {
+            customer,
+            language: self.traits(tenant, customer).language,
+            campaigns: owner.campaigns,
+            agents: owner.agents,
+            created: curve.millis(index, count, draw.next() as u32),
+            end: self.era(era).millis,
+        };
+        Fate::new(&mut draw, &setting)
+    }
+
+    fn count_events(&self, era: EraName, tenant: usize) -> Vec<u64> {
+        let owner = &self.tenants[tenant];
+        let count = if era == EraName::Past { owner.history } else { owner.communications };
+        let mut running = Vec::with_capacity((count / STRIDE) as usize + 2);
+        let mut sum = 0;
+        for index in 0..count {
+            if index % STRIDE == 0 {
+                running.push(sum);
+            }
+            sum += self.fate(era, tenant, index).steps().len() as u64;
+        }
+        running.push(sum);
+        running
+    }
+}
+
+#[cfg(test)]
+mod tests;

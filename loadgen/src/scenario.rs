@@ -2,7 +2,11 @@
 //! Text goes in; a checked [`Scenario`], or one error that names the file, the line and the remedy, comes out.
 //! Never touches a store.
 
+mod check;
 mod question;
+mod raw;
+mod units;
+mod warnings;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -136,12 +140,19 @@ pub struct ScenarioError {
 impl Scenario {
     /// Reads and checks a file.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        unimplemented!("{}", path.display())
+        let file = path.display().to_string();
+        let advice = if path.is_dir() { "it is a folder; name a file in it" } else { "check its path" };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ScenarioError { file: file.clone(), message: format!("{error}; {advice}") })?;
+        Self::parse(&text, &file)
     }
 
     /// Checks the text of a file named `file`.
     pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
-        unimplemented!("{text} {file}")
+        let source = check::Source { file, text };
+        let raw = toml::from_str(text)
+            .map_err(|error| source.error(error.span().unwrap_or_default(), raw::explain(error.message())))?;
+        check::check(&raw, &source)
     }
 
     /// Simulated seconds for each second of wall time.
@@ -156,6 +167,12 @@ impl Scenario {
 
     /// What is worth knowing before the run, such as too few samples for any decision.
     pub fn warnings(&self) -> Vec<String> {
-        unimplemented!()
+        warnings::of(self)
+    }
+
+    /// Samples that an SLO will have, on average.
+    pub fn planned_samples(&self, slo: &Slo) -> u64 {
+        let rate: f64 = slo.questions.iter().filter_map(|question| self.probes.get(question)).sum();
+        (rate * self.duration.as_secs_f64()) as u64
     }
 }

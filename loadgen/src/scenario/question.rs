@@ -30,6 +30,11 @@ impl Store {
             Self::Clickhouse => "clickhouse",
         }
     }
+
+    /// The store of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|store| store.as_str() == name)
+    }
 }
 
 /// A question that probes ask.

@@ -1,0 +1,149 @@
+//! The plan's digest. Work is cut into chunks that depend on the plan alone; threads take chunks as they come, and the
+//! chunks' digests are combined in the plan's order, so the number of threads changes nothing.
+
+use std::{
+    fmt::Write as _,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::Plan;
+use crate::scenario::Question;
+
+/// Items of a chunk.
+const CHUNK: u64 = 4_096;
+
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Customers,
+    Campaigns,
+    Past,
+    PastMetrics,
+    Drive,
+    Metrics,
+}
+
+/// A run of items of one tenant.
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    part: Part,
+    tenant: usize,
+    from: u64,
+    to: u64,
+}
+
+/// A JSON writer into the hash: the records are hashed in their wire format.
+struct Sink(Sha256);
+
+impl std::io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink {
+    fn add(&mut self, record: &impl Serialize) {
+        serde_json::to_writer(&mut *self, record).expect("records serialise, and a hash takes every byte");
+    }
+}
+
+pub(super) fn digest(plan: &Plan, threads: usize) -> String {
+    let chunks = chunks(plan);
+    let digests = Mutex::new(vec![[0; 32]; chunks.len()]);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((place, chunk)) = take(&next, &chunks) {
+            let digest = hash(plan, chunk);
+            digests.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[place] = digest;
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(work);
+        }
+    });
+    let mut whole = Sink(Sha256::new());
+    whole.add(&plan.population.tenants().iter().map(|tenant| tenant.id).collect::<Vec<_>>());
+    for digest in digests.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        whole.0.update(digest);
+    }
+    for probe in Question::ALL.iter().flat_map(|&question| plan.warm_up(question).chain(plan.probes(question))) {
+        whole.add(&probe);
+    }
+    hex(&whole.0.finalize())
+}
+
+fn take<'a>(next: &AtomicUsize, chunks: &'a [Chunk]) -> Option<(usize, &'a Chunk)> {
+    let place = next.fetch_add(1, Ordering::Relaxed);
+    chunks.get(place).map(|chunk| (place, chunk))
+}
+
+fn chunks(plan: &Plan) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    for tenant in plan.population.tenants() {
+        let parts = [
+            (Part::Customers, tenant.customers),
+            (Part::Campaigns, tenant.campaigns),
+            (Part::Past, tenant.history),
+            (Part::PastMetrics, tenant.history_metrics),
+            (Part::Drive, tenant.communications),
+            (Part::Metrics, tenant.metrics),
+        ];
+        for (part, count) in parts {
+            let starts = (0..count).step_by(CHUNK as usize);
+            chunks.extend(starts.map(|from| Chunk { part, tenant: tenant.index, from, to: count.min(from + CHUNK) }));
+        }
+    }
+    chunks
+}
+
+fn hash(plan: &Plan, chunk: &Chunk) -> [u8; 32] {
+    let (population, tenant) = (&plan.population, chunk.tenant);
+    let mut sink = Sink(Sha256::new());
+    for index in chunk.from..chunk.to {
+        match chunk.part {
+            Part::Customers => sink.add(&population.customer(tenant, index)),
+            Part::Campaigns => sink.add(&population.campaign(tenant, index)),
+            Part::Past => {
+                sink.add(&population.history(tenant, index));
+                sink.add(&population.history_events(tenant, index));
+                sink.add(&population.history_interactions(tenant, index));
+            }
+            Part::PastMetrics => sink.add(&population.history_metric(tenant, index)),
+            Part::Drive => drive(plan, tenant, index, &mut sink),
+            Part::Metrics => {
+                let metric = plan.metric(tenant, index);
+                sink.add(&(metric.at, metric.record));
+            }
+        }
+    }
+    sink.0.finalize().into()
+}
+
+fn drive(plan: &Plan, tenant: usize, index: u64, sink: &mut Sink) {
+    let communication = plan.communication(tenant, index);
+    sink.add(&(communication.at, communication.record));
+    for event in plan.events(tenant, index) {
+        sink.add(&(event.at, event.record));
+    }
+    for interaction in plan.interactions(tenant, index) {
+        sink.add(&(interaction.at, interaction.record));
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes every byte");
+        text
+    })
+}

@@ -1,0 +1,103 @@
+//! All writes in order of their intended starts, made as they are asked for.
+//!
+//! Communications and metrics of a tenant are in order already, so a heap holds the next of each; when a communication
+//! comes out, its events and interactions go in as references, and become records when their turn comes.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use super::{Plan, Planned, Write};
+use crate::population::EraName;
+
+/// A write still to come. Ordered by time, then so that every order is the same: by kind, tenant, index and step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    millis: u64,
+    kind: Kind,
+    tenant: u32,
+    index: u64,
+    step: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Communication,
+    Event,
+    Interaction,
+    Metric,
+}
+
+pub(super) struct Writes<'a> {
+    plan: &'a Plan,
+    due: BinaryHeap<Reverse<Due>>,
+}
+
+impl<'a> Writes<'a> {
+    pub(super) fn new(plan: &'a Plan) -> Self {
+        let mut writes = Self { plan, due: BinaryHeap::new() };
+        for tenant in 0..plan.population.tenants().len() {
+            writes.push_communication(tenant, 0);
+            writes.push_metric(tenant, 0);
+        }
+        writes
+    }
+
+    fn push(&mut self, millis: u64, kind: Kind, (tenant, index): (usize, u64), step: usize) {
+        self.due.push(Reverse(Due { millis, kind, tenant: tenant as u32, index, step: step as u8 }));
+    }
+
+    fn push_communication(&mut self, tenant: usize, index: u64) {
+        if index < self.plan.population.tenants()[tenant].communications {
+            let created = self.plan.population.fate(EraName::Drive, tenant, index).steps()[0].millis;
+            self.push(created, Kind::Communication, (tenant, index), 0);
+        }
+    }
+
+    fn push_metric(&mut self, tenant: usize, index: u64) {
+        if index < self.plan.population.tenants()[tenant].metrics {
+            let millis = self.plan.population.metric_millis(tenant, index);
+            self.push(millis, Kind::Metric, (tenant, index), 0);
+        }
+    }
+
+    /// The record that is due, or nothing where a step has no interaction.
+    fn make(&mut self, due: Due) -> Option<Write> {
+        let (tenant, index, step) = (due.tenant as usize, due.index, usize::from(due.step));
+        let population = &self.plan.population;
+        if due.kind == Kind::Metric {
+            let metric = population.metric_of(EraName::Drive, tenant, index);
+            self.push_metric(tenant, index + 1);
+            return Some(Write::Metric(metric));
+        }
+        let fate = population.fate(EraName::Drive, tenant, index);
+        match due.kind {
+            Kind::Event => Some(Write::Event(population.event_of(EraName::Drive, tenant, index, &fate, step))),
+            Kind::Interaction => {
+                population.interaction_of(EraName::Drive, tenant, index, &fate, step).map(Write::Interaction)
+            }
+            Kind::Communication | Kind::Metric => {
+                let communication = population.communication_of(EraName::Drive, tenant, index, &fate);
+                self.push_communication(tenant, index + 1);
+                for (step, planned) in fate.steps().iter().enumerate() {
+                    self.push(planned.millis, Kind::Event, (tenant, index), step);
+                    if step > 0 {
+                        self.push(planned.millis, Kind::Interaction, (tenant, index), step);
+                    }
+                }
+                Some(Write::Communication(communication))
+            }
+        }
+    }
+}
+
+impl Iterator for Writes<'_> {
+    type Item = Planned<Write>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(Reverse(due)) = self.due.pop() {
+            if let Some(record) = self.make(due) {
+                return Some(Planned { at: self.plan.at(due.millis), tenant: due.tenant as usize, record });
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,106 @@
+//! Randomness by key: the same (seed, domain, ids) always draws the same, in any order and on any thread.
+//! SplitMix64 (Steele, Lea and Flood, 2014) started from the XXH3 hash of the key. Not for secrets.
+
+use uuid::Uuid;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// A short stream of random values that belongs to one key.
+#[derive(Debug, Clone)]
+pub(crate) struct Draw {
+    state: u64,
+}
+
+impl Draw {
+    /// The stream of a key. `domain` keeps streams for different purposes apart.
+    pub(crate) fn new(seed: u64, domain: &str, ids: [u64; 2]) -> Self {
+        let mut key = [0; 24];
+        for (bytes, value) in key.chunks_exact_mut(8).zip([seed, ids[0], ids[1]]) {
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+        Self { state: xxh3_64_with_seed(&key, xxh3_64(domain.as_bytes())) }
+    }
+
+    /// 64 random bits.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number in `0.0..1.0`.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// A number in `0..n`; 0 where `n` is 0.
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
+    }
+
+    /// True with probability `p`.
+    pub(crate) fn chance(&mut self, p: f64) -> bool {
+        self.unit() < p
+    }
+
+    /// One of them, each as likely.
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+
+    /// One of them, as likely as its weight.
+    pub(crate) fn weighted<T: Copy>(&mut self, from: &[(T, u64)]) -> T {
+        let mut left = self.below(from.iter().map(|(_, weight)| weight).sum());
+        for &(value, weight) in from {
+            if left < weight {
+                return value;
+            }
+            left -= weight;
+        }
+        from[from.len() - 1].0
+    }
+
+    /// An exponentially distributed number.
+    pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
+        -mean * (1.0 - self.unit()).ln()
+    }
+
+    /// A UUID (version 8: made by this tool).
+    pub(crate) fn uuid(&mut self) -> Uuid {
+        let bits = (u128::from(self.next()) << 64) | u128::from(self.next());
+        uuid::Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_the_key_matters() {
+        let first = |seed, domain, ids| Draw::new(seed, domain, ids).next();
+        let one = first(1, "a", [2, 3]);
+        assert_eq!(one, first(1, "a", [2, 3]));
+        for other in [first(9, "a", [2, 3]), first(1, "b", [2, 3]), first(1, "a", [9, 3]), first(1, "a", [2, 9])] {
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn draws_have_the_shape_they_promise() {
+        let mut draw = Draw::new(1, "shape", [0, 0]);
+        let n = 20_000;
+        let mean = (0..n).map(|_| draw.exponential(5.0)).sum::<f64>() / f64::from(n);
+        assert!((4.8..5.2).contains(&mean), "{mean}");
+        let heavy = (0..n).filter(|_| draw.weighted(&[('a', 1), ('b', 3)]) == 'b').count();
+        assert!((14_500..15_500).contains(&heavy), "{heavy}");
+        assert!((0..n).all(|_| draw.below(7) < 7) && draw.below(0) == 0);
+    }
+
+    #[test]
+    fn identifiers_are_valid_uuids() {
+        let uuid = Draw::new(1, "id", [0, 0]).uuid();
+        assert_eq!((uuid.get_version_num(), uuid.get_variant()), (8, uuid::Variant::RFC4122));
+    }
+}

@@ -1,0 +1,199 @@
+//! What becomes of a communication: to whom, by which channel, and which events follow when. A key goes in, a small
+//! value without texts comes out; [`super::records`] makes the records of it.
+
+use sluice_schemas::records::{Channel, Direction, EventType};
+
+use super::draw::Draw;
+
+const SECOND: f64 = 1_000.0;
+const MINUTE: f64 = 60.0 * SECOND;
+const HOUR: f64 = 60.0 * MINUTE;
+/// Most events of one communication.
+const MOST_STEPS: usize = 8;
+/// Share of communications that customers begin.
+const INBOUND: f64 = 0.06;
+
+/// One event to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) event: EventType,
+    /// Milliseconds since the start of the era.
+    pub(crate) millis: u64,
+}
+
+/// All that is decided about a communication.
+#[derive(Debug, Clone)]
+pub(crate) struct Fate {
+    pub(crate) customer: u64,
+    pub(crate) campaign: Option<u64>,
+    pub(crate) agent: u64,
+    pub(crate) channel: Channel,
+    pub(crate) direction: Direction,
+    pub(crate) language: usize,
+    pub(crate) template: u64,
+    pub(crate) marker: usize,
+    pub(crate) amount_minor: i64,
+    steps: [Step; MOST_STEPS],
+    len: usize,
+}
+
+/// How a channel behaves: chances of each next step, and mean delays in milliseconds.
+struct Habits {
+    fails: f64,
+    opens: f64,
+    answers: f64,
+    delivered_after: f64,
+    opened_after: f64,
+    answered_after: f64,
+}
+
+const fn habits(channel: Channel) -> Habits {
+    match channel {
+        Channel::Email => Habits {
+            fails: 0.03,
+            opens: 0.50,
+            answers: 0.30,
+            delivered_after: 8.0 * SECOND,
+            opened_after: 40.0 * MINUTE,
+            answered_after: 40.0 * MINUTE,
+        },
+        Channel::Phone => Habits {
+            fails: 0.10,
+            opens: 0.60,
+            answers: 0.90,
+            delivered_after: 12.0 * SECOND,
+            opened_after: 15.0 * SECOND,
+            answered_after: 20.0 * SECOND,
+        },
+        Channel::Sms => Habits {
+            fails: 0.02,
+            opens: 0.85,
+            answers: 0.35,
+            delivered_after: 3.0 * SECOND,
+            opened_after: 6.0 * MINUTE,
+            answered_after: 15.0 * MINUTE,
+        },
+    }
+}
+
+/// Whom a communication may concern, and when it is created.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    pub(crate) customer: u64,
+    pub(crate) language: usize,
+    pub(crate) campaigns: u64,
+    pub(crate) agents: u64,
+    /// Milliseconds since the start of the era.
+    pub(crate) created: u64,
+    /// Length of the era: every event lies before its end.
+    pub(crate) end: u64,
+}
+
+impl Fate {
+    /// Draws a fate.
+    pub(crate) fn new(draw: &mut Draw, setting: &Setting) -> Self {
+        let channel = draw.weighted(&[(Channel::Email, 50), (Channel::Sms, 30), (Channel::Phone, 20)]);
+        let inbound = draw.chance(INBOUND);
+        let mut fate = Self {
+            customer: setting.customer,
+            // The smaller of two draws: early campaigns are large.
+            campaign: Some(draw.below(setting.campaigns).min(draw.below(setting.campaigns))).filter(|_| draw.chance(0.92)),
+            agent: draw.below(setting.agents),
+            channel,
+            direction: if inbound { Direction::Inbound } else { Direction::Outbound },
+            language: setting.language,
+            template: draw.below(super::words::TEMPLATE_NAMES),
+            marker: draw.below(20).min(draw.below(20)) as usize,
+            amount_minor: 1_000 + draw.below(200_000) as i64,
+            steps: [Step { event: EventType::Queued, millis: setting.created }; MOST_STEPS],
+            len: 1,
+        };
+        if inbound { fate.inbound(draw, setting.end) } else { fate.outbound(draw, setting.end) }
+        fate
+    }
+
+    /// Its events, in order; the first is when it is created.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps[..self.len]
+    }
+
+    /// Type of its newest event.
+    pub(crate) fn status(&self) -> EventType {
+        self.steps[self.len - 1].event
+    }
+
+    fn outbound(&mut self, draw: &mut Draw, end: u64) {
+        let habits = habits(self.channel);
+        self.then(draw, EventType::Sent, 20.0 * SECOND, end);
+        if draw.chance(habits.fails) {
+            return self.then(draw, EventType::Failed, 30.0 * SECOND, end);
+        }
+        self.then(draw, EventType::Delivered, habits.delivered_after, end);
+        if !draw.chance(habits.opens) {
+            return;
+        }
+        self.then(draw, EventType::Opened, habits.opened_after, end);
+        if draw.chance(habits.answers) {
+            self.then(draw, EventType::Answered, habits.answered_after, end);
+            self.outcome(draw, end);
+        } else if draw.chance(0.05) {
+            self.then(draw, EventType::Paid, 3.0 * HOUR, end);
+        }
+    }
+
+    /// The customer writes or calls: it arrives, is opened by an agent and answered.
+    fn inbound(&mut self, draw: &mut Draw, end: u64) {
+        self.then(draw, EventType::Delivered, 2.0 * SECOND, end);
+        self.then(draw, EventType::Opened, 5.0 * MINUTE, end);
+        self.then(draw, EventType::Answered, 10.0 * MINUTE, end);
+        self.outcome(draw, end);
+    }
+
+    fn outcome(&mut self, draw: &mut Draw, end: u64) {
+        if draw.chance(0.40) {
+            self.then(draw, EventType::Promised, 10.0 * MINUTE, end);
+            if draw.chance(0.50) {
+                self.then(draw, EventType::Paid, 3.0 * HOUR, end);
+            }
+        }
+    }
+
+    /// Adds a step after an exponential delay. What would fall past the era's end is spread over what is left of it,
+    /// so that everything planned is produced within the era and its end sees no crowd.
+    fn then(&mut self, draw: &mut Draw, event: EventType, mean: f64, end: u64) {
+        let before = self.steps[self.len - 1].millis;
+        let wished = before + draw.exponential(mean) as u64 + 1;
+        let millis = if wished < end { wished } else { before + draw.below(end - before) };
+        self.steps[self.len] = Step { event, millis };
+        self.len += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fate(seed: u64, created: u64, end: u64) -> Fate {
+        let setting = Setting { customer: 0, language: 0, campaigns: 5, agents: 3, created, end };
+        Fate::new(&mut Draw::new(seed, "test", [0, 0]), &setting)
+    }
+
+    #[test]
+    fn there_are_about_four_events_to_a_communication() {
+        let events: usize = (0..20_000).map(|seed| fate(seed, 0, 86_400_000).steps().len()).sum();
+        assert!((3.9..4.5).contains(&(events as f64 / 20_000.0)), "{events}");
+    }
+
+    proptest! {
+        #[test]
+        fn events_come_in_order_and_before_the_end(seed in any::<u64>(), created in 0_u64..1_000, left in 1_u64..100_000_000) {
+            let fate = fate(seed, created, created + left);
+            prop_assert_eq!(fate.steps()[0], Step { event: EventType::Queued, millis: created });
+            prop_assert!(fate.steps().is_sorted_by_key(|step| step.millis));
+            prop_assert!(fate.steps().iter().all(|step| step.millis < created + left));
+            prop_assert_eq!(fate.status(), fate.steps().last().unwrap().event);
+        }
+    }
+}

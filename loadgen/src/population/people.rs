@@ -1,0 +1,153 @@
+//! Customers, campaigns and agents. All addresses and numbers are from ranges reserved for fiction: `example.com`,
+//! `.net` and `.org` (RFC 2606), 555-01XX (NANP), 07700 900XXX (Ofcom), 06 39 98 XX XX (ARCEP).
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use sluice_schemas::records::{Campaign, Customer};
+use uuid::Uuid;
+
+use super::{calendar::Region, draw::Draw, tenants::Tenant, words::LANGUAGES};
+
+const FIRST_NAMES: [&str; 24] = [
+    "anna", "ben", "carla", "david", "elena", "felix", "greta", "hugo", "ines", "jan", "katja", "leon", "maria", "nils",
+    "olga", "pedro", "rosa", "stefan", "teresa", "ugo", "vera", "walter", "yara", "zofia",
+];
+const LAST_NAMES: [&str; 24] = [
+    "adams", "bauer", "castro", "dubois", "evans", "fischer", "garcia", "huber", "ivanova", "jansen", "kowalski", "lopez",
+    "martin", "nowak", "olsen", "petit", "quinn", "rossi", "schmidt", "torres", "ulrich", "vidal", "weber", "zielinski",
+];
+const DOMAINS: [&str; 3] = ["example.com", "example.net", "example.org"];
+const TRADES: [&str; 8] = ["Bakery", "Garage", "Books", "Dental", "Logistics", "Studio", "Farm", "Optics"];
+/// Risk classes in profiles.
+pub(crate) const RISKS: [(&str, u64); 3] = [("low", 60), ("medium", 30), ("high", 10)];
+/// Portfolios of each tenant.
+pub(crate) const PORTFOLIOS: u64 = 200;
+const SEGMENTS: [(&str, u64); 3] = [("retail", 70), ("sme", 25), ("corporate", 5)];
+const AGENT_KINDS: [&str; 4] = ["negotiator", "email", "sms", "voice"];
+
+/// An agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Identity, unique within all tenants.
+    pub id: String,
+    /// Kind, such as `negotiator`.
+    pub kind: &'static str,
+}
+
+/// Agent `index` of a tenant.
+pub(super) fn agent(tenant: usize, index: u64) -> Agent {
+    let kind = AGENT_KINDS[(index % AGENT_KINDS.len() as u64) as usize];
+    Agent { id: format!("agent-{tenant:03}-{index:05}"), kind }
+}
+
+/// What is drawn first about a customer: what others need to know without the whole record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Traits {
+    pub(crate) language: usize,
+    pub(crate) portfolio: u64,
+    pub(crate) risk: usize,
+    first: &'static str,
+    last: &'static str,
+}
+
+impl Traits {
+    pub(super) fn draw(draw: &mut Draw, region: Region) -> Self {
+        // en, de, fr, es, pl
+        let languages: [(usize, u64); 5] = match region {
+            Region::Europe => [(0, 20), (1, 35), (2, 15), (3, 15), (4, 15)],
+            Region::Americas => [(0, 65), (1, 2), (2, 8), (3, 23), (4, 2)],
+            Region::AsiaPacific => [(0, 80), (1, 5), (2, 5), (3, 5), (4, 5)],
+        };
+        let risks = [0, 1, 2].map(|risk: usize| (risk, RISKS[risk].1));
+        Self {
+            language: draw.weighted(&languages),
+            portfolio: draw.below(PORTFOLIOS),
+            risk: draw.weighted(&risks),
+            first: draw.pick(&FIRST_NAMES),
+            last: draw.pick(&LAST_NAMES),
+        }
+    }
+
+    /// First and last name, capitalised.
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", capital(self.first), capital(self.last))
+    }
+
+    /// The part of `profile_data` that probes look for; it holds exactly the customers with these traits.
+    pub(crate) fn profile(portfolio: u64, risk: usize) -> serde_json::Value {
+        json!({ "portfolio": format!("p-{portfolio:03}"), "risk": RISKS[risk].0 })
+    }
+}
+
+fn capital(word: &str) -> String {
+    let (first, rest) = word.split_at(1);
+    first.to_uppercase() + rest
+}
+
+/// A customer; `draw` goes on after its traits, `before` is later than anything in its life.
+pub(super) fn customer(tenant: &Tenant, index: u64, id: Uuid, traits: &Traits, draw: &mut Draw, before: DateTime<Utc>) -> Customer {
+    let segment = draw.weighted(&SEGMENTS);
+    let (created_at, updated_at) = life(draw, before);
+    let mut profile_data = Traits::profile(traits.portfolio, traits.risk);
+    profile_data["segment"] = json!(segment);
+    profile_data["name"] = json!(traits.name());
+    profile_data["region"] = json!(tenant.region.as_str());
+    Customer {
+        id,
+        tenant_id: tenant.id,
+        email: email(traits, index, draw),
+        phone: draw.chance(0.9).then(|| phone(tenant.region, draw)),
+        company_name: (segment != "retail").then(|| format!("{} {}", capital(traits.last), draw.pick(&TRADES))),
+        profile_data,
+        payment_history: json!({ "open_minor": 1_000 + draw.below(500_000), "paid_minor": draw.below(900_000), "late": draw.below(12) }),
+        preferences: json!({ "language": LANGUAGES[traits.language].code, "channel": draw.pick(&["email", "phone", "sms"]) }),
+        created_at,
+        updated_at,
+        is_active: true,
+    }
+}
+
+/// Unique within the tenant, since it holds the index.
+fn email(traits: &Traits, index: u64, draw: &mut Draw) -> String {
+    format!("{}.{}.{index}@{}", traits.first, traits.last, draw.pick(&DOMAINS))
+}
+
+fn phone(region: Region, draw: &mut Draw) -> String {
+    match region {
+        Region::Americas => format!("+1{}55501{:02}", draw.pick(&[212, 305, 415, 617, 713]), draw.below(100)),
+        Region::AsiaPacific => format!("+447700900{:03}", draw.below(1_000)),
+        Region::Europe => format!("+3363998{:04}", draw.below(10_000)),
+    }
+}
+
+/// Creation within the two years before `before`, and a later change before it.
+fn life(draw: &mut Draw, before: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+    let age = 1 + draw.below(730 * 86_400_000) as i64;
+    let changed = draw.below(age as u64) as i64;
+    (before - TimeDelta::milliseconds(age), before - TimeDelta::milliseconds(changed + 1))
+}
+
+/// A campaign with its escalation from channel to channel.
+pub(super) fn campaign(tenant: &Tenant, index: u64, id: Uuid, draw: &mut Draw, before: DateTime<Utc>) -> Campaign {
+    let (created_at, updated_at) = life(draw, before);
+    let days = 1 + draw.below(5);
+    let escalation_rules = json!({
+        "steps": [
+            { "after_days": 0, "channel": "email", "template": "first_notice" },
+            { "after_days": days, "channel": "sms", "template": "reminder" },
+            { "after_days": days * 3, "channel": "phone", "template": "call_back" },
+            { "after_days": days * 6, "channel": "email", "template": "final_notice" },
+        ],
+        "stop_on": ["promised", "paid"],
+    });
+    Campaign {
+        id,
+        tenant_id: tenant.id,
+        name: format!("{} wave {}", tenant.region.as_str(), index + 1),
+        configuration: json!({ "daily_limit": 500 + draw.below(5_000), "quiet_hours": { "from": 20, "to": 8 } }),
+        escalation_rules,
+        status: "ACTIVE".to_owned(),
+        created_at,
+        updated_at,
+    }
+}

@@ -1,0 +1,104 @@
+//! Tenants of unequal size. Totals and an exponent go in; shares that add up exactly come out.
+
+use uuid::Uuid;
+
+use super::{calendar::Region, draw::Draw};
+use crate::scenario::Scenario;
+
+/// Names of metrics, and so how many each agent reports at a time.
+pub(super) const METRICS: u64 = 4;
+
+/// One tenant and how much of everything it has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tenant {
+    /// Place, from 0; the largest comes first.
+    pub index: usize,
+    /// Identity.
+    pub id: Uuid,
+    /// Name for people.
+    pub name: String,
+    /// Where it works.
+    pub region: Region,
+    /// Customers.
+    pub customers: u64,
+    /// Campaigns.
+    pub campaigns: u64,
+    /// Agents.
+    pub agents: u64,
+    /// Past communications, loaded before the drive.
+    pub history: u64,
+    /// Past agent metrics, loaded before the drive.
+    pub history_metrics: u64,
+    /// Communications that are driven.
+    pub communications: u64,
+    /// Agent metrics that are driven.
+    pub metrics: u64,
+}
+
+/// All tenants of a scenario.
+pub(super) fn of(scenario: &Scenario) -> Vec<Tenant> {
+    let share = |total| shares(total, scenario.tenants as usize, scenario.tenant_skew);
+    let (customers, history, communications) =
+        (share(scenario.customers), share(scenario.history), share(scenario.communications));
+    let ticks = |span: std::time::Duration| (span.as_millis() / scenario.metric_interval.as_millis()) as u64;
+    (0..scenario.tenants as usize)
+        .map(|index| {
+            let region = Region::ALL[index % Region::ALL.len()];
+            let agents = customers[index].div_ceil(scenario.customers_per_agent).max(2);
+            Tenant {
+                index,
+                id: Draw::new(scenario.seed, "tenant", [index as u64, 0]).uuid(),
+                name: format!("Collections {} {}", region.as_str(), index + 1),
+                region,
+                customers: customers[index],
+                campaigns: customers[index].div_ceil(scenario.customers_per_campaign).max(2),
+                agents,
+                history: history[index],
+                history_metrics: agents * METRICS * ticks(scenario.history_span),
+                communications: communications[index],
+                metrics: agents * METRICS * ticks(scenario.span),
+            }
+        })
+        .collect()
+}
+
+/// Shares of `total` as 1/k^skew (Zipf), by largest remainder, so that they add up; each is at least 1 where `total`
+/// is at least `count`.
+fn shares(total: u64, count: usize, skew: f64) -> Vec<u64> {
+    let weights: Vec<f64> = (1..=count).map(|k| (k as f64).powf(-skew)).collect();
+    let sum: f64 = weights.iter().sum();
+    let ones = u64::from(total >= count as u64);
+    let rest = total - ones * count as u64;
+    let ideal: Vec<f64> = weights.iter().map(|weight| weight / sum * rest as f64).collect();
+    let mut shares: Vec<u64> = ideal.iter().map(|share| share.floor() as u64).collect();
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by(|&a, &b| ideal[b].fract().total_cmp(&ideal[a].fract()).then(a.cmp(&b)));
+    let left = rest.saturating_sub(shares.iter().sum());
+    for &place in order.iter().take(left as usize) {
+        shares[place] += 1;
+    }
+    shares.iter().map(|share| share + ones).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_zipf_of_three_is_one_a_half_and_a_third() {
+        assert_eq!(shares(20_000, 3, 1.0), [10_908, 5_455, 3_637]);
+        assert_eq!(shares(9, 3, 0.0), [3, 3, 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn shares_add_up_and_the_largest_comes_first(total in 0_u64..10_000_000, count in 1_usize..200, skew in 0.0..3.0_f64) {
+            let shares = shares(total, count, skew);
+            prop_assert_eq!(shares.iter().sum::<u64>(), total);
+            prop_assert!(shares.windows(2).all(|pair| pair[0] + 1 >= pair[1]));
+            prop_assert!(total < count as u64 || shares.iter().all(|&share| share > 0));
+        }
+    }
+}

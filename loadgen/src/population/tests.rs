@@ -1,0 +1,90 @@
+//! The population as others see it.
+
+use std::collections::HashSet;
+
+use super::*;
+
+fn population() -> Population {
+    Population::new(&small())
+}
+
+fn small() -> Scenario {
+    let smoke = Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap();
+    Scenario { customers: 600, history: 900, communications: 1_200, ..smoke }
+}
+
+#[test]
+fn the_same_seed_makes_the_same_people_in_any_order() {
+    let (one, two) = (population(), population());
+    let last = one.tenants()[1].customers - 1;
+    assert_eq!(one.customer(1, last), two.customer(1, last));
+    assert_eq!(one.customer(0, 3), two.customer(0, 3));
+    assert_eq!(one.history(2, 5), two.history(2, 5));
+    assert_ne!(one.customer(0, 3), Population::new(&Scenario { seed: 43, ..small() }).customer(0, 3));
+}
+
+#[test]
+fn a_customer_and_a_communication_look_like_collections() {
+    let population = population();
+    insta::assert_json_snapshot!((population.customer(0, 3), population.campaign(0, 1), population.history(0, 7)));
+    insta::assert_json_snapshot!((
+        population.history_events(0, 7),
+        population.history_interactions(0, 7),
+        population.history_metric(0, 9)
+    ));
+}
+
+#[test]
+fn identities_and_addresses_are_unique() {
+    let population = population();
+    let (mut ids, mut addresses) = (HashSet::new(), HashSet::new());
+    for tenant in population.tenants() {
+        assert!(ids.insert(tenant.id));
+        for index in 0..tenant.customers {
+            let customer = population.customer(tenant.index, index);
+            assert!(ids.insert(customer.id) && addresses.insert((tenant.id, customer.email.to_lowercase())));
+        }
+        for index in 0..tenant.history {
+            assert!(ids.insert(population.history(tenant.index, index).id));
+            assert!(population.history_events(tenant.index, index).iter().all(|event| ids.insert(event.event_id)));
+        }
+        assert!((0..tenant.campaigns).all(|index| ids.insert(population.campaign_id(tenant.index, index))));
+    }
+}
+
+#[test]
+fn the_past_is_in_order_complete_and_over_before_the_drive() {
+    let population = population();
+    let past = population.past();
+    for tenant in population.tenants() {
+        let mut seqs = Vec::new();
+        let mut created = past.start;
+        for index in 0..tenant.history {
+            let communication = population.history(tenant.index, index);
+            let events = population.history_events(tenant.index, index);
+            assert!(created <= communication.created_at && past.contains(&communication.created_at));
+            created = communication.created_at;
+            assert_eq!(events.last().unwrap().event_type, communication.status);
+            assert!(events.iter().all(|event| past.contains(&event.timestamp)));
+            assert!(events.iter().all(|event| event.customer_id == communication.customer_id));
+            seqs.extend(events.iter().map(|event| event.metadata.seq));
+        }
+        assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "sequence numbers have gaps");
+        let last = population.history_metric(tenant.index, tenant.history_metrics - 1);
+        assert!(past.contains(&last.timestamp));
+    }
+}
+
+#[test]
+fn every_record_belongs_to_someone_who_exists() {
+    let population = population();
+    for tenant in population.tenants() {
+        let customers: HashSet<Uuid> = (0..tenant.customers).map(|i| population.customer_id(tenant.index, i)).collect();
+        let campaigns: HashSet<Uuid> = (0..tenant.campaigns).map(|i| population.campaign_id(tenant.index, i)).collect();
+        for index in 0..tenant.history {
+            let communication = population.history(tenant.index, index);
+            assert!(customers.contains(&communication.customer_id));
+            assert!(communication.campaign_id.is_none_or(|campaign| campaigns.contains(&campaign)));
+        }
+    }
+}

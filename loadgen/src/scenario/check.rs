@@ -1,0 +1,276 @@
+//! From the file's spelling to a checked scenario. The first thing that is wrong becomes the error, with its line.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use toml::Spanned;
+
+use super::{
+    Arrivals, Question, Scenario, ScenarioError, Slo, Store, TimeOuts,
+    raw::{self, Count, Raw, Text},
+    units,
+};
+
+/// Most records of one kind.
+const MOST: u64 = 100_000_000;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The text being checked, for the places in errors.
+pub(super) struct Source<'a> {
+    pub(super) file: &'a str,
+    pub(super) text: &'a str,
+}
+
+impl Source<'_> {
+    /// An error about the text at `span`.
+    pub(super) fn error(&self, span: Range<usize>, what: impl std::fmt::Display) -> ScenarioError {
+        let line = self.text[..span.start.min(self.text.len())].matches('\n').count() + 1;
+        ScenarioError { file: self.file.to_owned(), message: format!("line {line}: {what}") }
+    }
+
+    fn wrong<T>(&self, at: &Spanned<T>, key: &str, what: impl std::fmt::Display) -> ScenarioError {
+        self.error(at.span(), format!("`{key}`: {what}"))
+    }
+
+    fn unit<T>(&self, at: &Text, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, ScenarioError> {
+        parse(at.as_ref()).map_err(|what| self.wrong(at, key, what))
+    }
+
+    fn duration(&self, at: &Text, key: &str, range: Range<Duration>) -> Result<Duration, ScenarioError> {
+        let value = self.unit(at, key, units::duration)?;
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        let [low, high] = [range.start, range.end].map(|edge| humantime_serde::re::humantime::format_duration(edge));
+        Err(self.wrong(at, key, format!("\"{}\" is out of range; write at least {low} and less than {high}", at.as_ref())))
+    }
+
+    fn optional(&self, at: Option<&Text>, key: &str, range: Range<Duration>, default: Duration) -> Result<Duration, ScenarioError> {
+        at.map_or(Ok(default), |at| self.duration(at, key, range))
+    }
+
+    fn count(&self, at: &Count, key: &str, range: Range<u64>) -> Result<u64, ScenarioError> {
+        let value = *at.as_ref();
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        Err(self.wrong(at, key, format!("{value} is out of range; write {} to {}", range.start, range.end - 1)))
+    }
+}
+
+/// Checks everything, in the order of the file.
+pub(super) fn check(raw: &Raw, source: &Source<'_>) -> Result<Scenario, ScenarioError> {
+    let name = name(&raw.name, source)?;
+    let time = time(&raw.time, source)?;
+    let tenants = source.count(&raw.population.tenants, "population.tenants", 1..1_001)?;
+    let sizes = sizes(raw, tenants, source)?;
+    let time_outs = time_outs(&raw.time_outs, source)?;
+    let probes = probes(&raw.probes, source)?;
+    let slos = slos(&raw.slo, &probes, &time_outs, source)?;
+    let minute = Duration::from_secs(60);
+    Ok(Scenario {
+        name,
+        description: raw.description.clone(),
+        seed: raw.seeds.data,
+        key_seed: raw.seeds.keys,
+        start: time.start,
+        span: time.span,
+        duration: time.duration,
+        warm_up: time.warm_up,
+        settle: time.settle,
+        tenants: tenants as u32,
+        tenant_skew: sizes.skew,
+        customers: sizes.customers,
+        customers_per_campaign: sizes.per_campaign,
+        customers_per_agent: sizes.per_agent,
+        history: sizes.history,
+        history_span: past_span(&raw.past.span, source)?,
+        communications: sizes.communications,
+        metric_interval: source.optional(
+            raw.drive.metric_interval.as_ref(),
+            "drive.metric_interval",
+            minute..DAY + minute,
+            minute * 15,
+        )?,
+        arrivals: arrivals(raw.drive.arrivals.as_ref(), source)?,
+        probes,
+        slos,
+        availability: match &raw.availability {
+            Some(at) => source.unit(at, "availability", |text| units::percent(text, 50.0, 99.9999))?,
+            None => 0.9999,
+        },
+        time_outs,
+    })
+}
+
+fn name(at: &Text, source: &Source<'_>) -> Result<String, ScenarioError> {
+    let name = at.as_ref();
+    let fits = (1..=40).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if fits {
+        return Ok(name.clone());
+    }
+    Err(source.wrong(at, "name", format!("\"{name}\" can't name files; use 1 to 40 lowercase letters, digits or hyphens")))
+}
+
+struct Time {
+    start: chrono::DateTime<chrono::Utc>,
+    span: Duration,
+    duration: Duration,
+    warm_up: Duration,
+    settle: Duration,
+}
+
+fn time(raw: &raw::Time, source: &Source<'_>) -> Result<Time, ScenarioError> {
+    let second = Duration::from_secs(1);
+    let start = raw.start.as_ref().parse().map_err(|what| source.wrong(&raw.start, "time.start", what))?;
+    if start.timestamp_millis() % 3_600_000 != 0 {
+        return Err(source.wrong(&raw.start, "time.start", "it is not a full hour; write one, such as 2026-11-16T00:00:00Z"));
+    }
+    let span = source.duration(&raw.span, "time.span", second..DAY * 400)?;
+    let duration = source.duration(&raw.replayed_in, "time.replayed_in", second..DAY * 8)?;
+    if duration > span {
+        let what = "it is longer than `time.span`; time can be compressed, not stretched: shorten it";
+        return Err(source.wrong(&raw.replayed_in, "time.replayed_in", what));
+    }
+    let hour = second * 3600;
+    Ok(Time {
+        start,
+        span,
+        duration,
+        warm_up: source.optional(raw.warm_up.as_ref(), "time.warm_up", Duration::ZERO..hour, Duration::ZERO)?,
+        settle: source.optional(raw.settle.as_ref(), "time.settle", second..hour, second * 60)?,
+    })
+}
+
+struct Sizes {
+    skew: f64,
+    customers: u64,
+    per_campaign: u64,
+    per_agent: u64,
+    history: u64,
+    communications: u64,
+}
+
+fn sizes(raw: &Raw, tenants: u64, source: &Source<'_>) -> Result<Sizes, ScenarioError> {
+    let people = &raw.population;
+    let skew = people.skew.as_ref().map_or(1.0, |skew| *skew.as_ref());
+    if let Some(at) = people.skew.as_ref().filter(|_| !(0.0..=3.0).contains(&skew)) {
+        return Err(source.wrong(at, "population.skew", format!("{skew} is out of range; write 0.0 (equal tenants) to 3.0")));
+    }
+    let per = |at: Option<&Count>, key: &str| at.map_or(Ok(500), |at| source.count(at, key, 1..MOST));
+    Ok(Sizes {
+        skew,
+        customers: source.count(&people.customers, "population.customers", tenants..MOST + 1)?,
+        per_campaign: per(people.customers_per_campaign.as_ref(), "population.customers_per_campaign")?,
+        per_agent: per(people.customers_per_agent.as_ref(), "population.customers_per_agent")?,
+        history: source.count(&raw.past.communications, "past.communications", tenants..MOST + 1)?,
+        communications: source.count(&raw.drive.communications, "drive.communications", tenants..MOST + 1)?,
+    })
+}
+
+fn past_span(at: &Text, source: &Source<'_>) -> Result<Duration, ScenarioError> {
+    let span = source.duration(at, "past.span", DAY..DAY * 3_651)?;
+    if span.as_secs() % DAY.as_secs() == 0 && span.subsec_nanos() == 0 {
+        return Ok(span);
+    }
+    Err(source.wrong(at, "past.span", format!("\"{}\" is not whole days; write some, such as \"28 days\"", at.as_ref())))
+}
+
+fn arrivals(at: Option<&Text>, source: &Source<'_>) -> Result<Arrivals, ScenarioError> {
+    let Some(at) = at else { return Ok(Arrivals::Poisson) };
+    match at.as_ref().as_str() {
+        "poisson" => Ok(Arrivals::Poisson),
+        "constant" => Ok(Arrivals::Constant),
+        other => Err(source.wrong(at, "drive.arrivals", format!("unknown spacing \"{other}\"; use \"poisson\" or \"constant\""))),
+    }
+}
+
+fn time_outs(raw: &BTreeMap<Text, Text>, source: &Source<'_>) -> Result<TimeOuts, ScenarioError> {
+    let two = Duration::from_secs(2);
+    let mut time_outs = TimeOuts { postgres: two, redis: two, elasticsearch: two, clickhouse: two * 5 };
+    for (name, at) in raw {
+        let place = match Store::named(name.as_ref()) {
+            Some(Store::Postgres) => &mut time_outs.postgres,
+            Some(Store::Redis) => &mut time_outs.redis,
+            Some(Store::Elasticsearch) => &mut time_outs.elasticsearch,
+            Some(Store::Clickhouse) => &mut time_outs.clickhouse,
+            None => return Err(unknown(name, "time_outs", "store", Store::ALL.iter().map(|s| s.as_str()), source)),
+        };
+        let key = format!("time_outs.{}", name.as_ref());
+        *place = source.duration(at, &key, Duration::from_millis(1)..Duration::from_secs(601))?;
+    }
+    Ok(time_outs)
+}
+
+fn unknown<'a>(
+    at: &Text,
+    table: &str,
+    what: &str,
+    known: impl Iterator<Item = &'a str>,
+    source: &Source<'_>,
+) -> ScenarioError {
+    let known: Vec<&str> = known.collect();
+    source.wrong(at, table, format!("unknown {what} \"{}\"; use {}", at.as_ref(), known.join(", ")))
+}
+
+fn question(at: &Text, key: &str, source: &Source<'_>) -> Result<Question, ScenarioError> {
+    Question::named(at.as_ref())
+        .ok_or_else(|| unknown(at, key, "question", Question::ALL.iter().map(|q| q.as_str()), source))
+}
+
+fn probes(raw: &BTreeMap<Text, Text>, source: &Source<'_>) -> Result<BTreeMap<Question, f64>, ScenarioError> {
+    raw.iter()
+        .map(|(name, rate)| {
+            let question = question(name, "probes", source)?;
+            Ok((question, source.unit(rate, &format!("probes.{question}"), units::rate)?))
+        })
+        .collect()
+}
+
+fn slos(
+    raw: &[raw::Slo],
+    probes: &BTreeMap<Question, f64>,
+    time_outs: &TimeOuts,
+    source: &Source<'_>,
+) -> Result<Vec<Slo>, ScenarioError> {
+    let mut slos: Vec<Slo> = Vec::new();
+    for raw in raw {
+        let slo = slo(raw, source)?;
+        if slos.iter().any(|earlier| earlier.name == slo.name) {
+            return Err(source.wrong(&raw.name, "slo.name", format!("a second SLO \"{}\"; give each its own name", slo.name)));
+        }
+        if slo.questions.is_empty() {
+            return Err(source.wrong(&raw.name, "slo.questions", "there are none; name at least one question"));
+        }
+        for (at, &question) in raw.questions.iter().zip(&slo.questions) {
+            let judged = slos.iter().flat_map(|slo| &slo.questions).filter(|&&other| other == question).count()
+                + slo.questions.iter().filter(|&&other| other == question).count();
+            let time_out = time_outs.of(question.store());
+            let what = if judged > 1 {
+                format!("\"{question}\" is judged twice; name it once")
+            } else if !probes.contains_key(&question) {
+                format!("\"{question}\" is judged and never asked; give it a rate in [probes]")
+            } else if time_out < slo.within {
+                format!("\"{question}\" times out before its limit; raise `time_outs.{}`", question.store().as_str())
+            } else {
+                continue;
+            };
+            return Err(source.wrong(at, "slo.questions", what));
+        }
+        slos.push(slo);
+    }
+    Ok(slos)
+}
+
+fn slo(raw: &raw::Slo, source: &Source<'_>) -> Result<Slo, ScenarioError> {
+    Ok(Slo {
+        name: name(&raw.name, source)?,
+        questions: raw.questions.iter().map(|at| question(at, "slo.questions", source)).collect::<Result<_, _>>()?,
+        objective: source.unit(&raw.objective, "slo.objective", |text| units::percent(text, 50.0, 99.99))?,
+        within: source.duration(&raw.within, "slo.within", Duration::from_millis(1)..Duration::from_secs(601))?,
+        alpha: match &raw.alpha {
+            Some(at) => source.unit(at, "slo.alpha", |text| units::percent(text, 0.01, 20.0))?,
+            None => 0.05,
+        },
+    })
+}

@@ -1,0 +1,54 @@
+//! What is worth knowing before a run: SLOs that can't be decided, questions that nobody judges or that can hide.
+
+use super::{Scenario, Slo};
+use crate::verdict;
+
+/// All warnings of a scenario, one sentence each.
+pub(super) fn of(scenario: &Scenario) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for slo in &scenario.slos {
+        warnings.extend(too_few(scenario, slo));
+        warnings.extend(hidden(scenario, slo));
+    }
+    for question in scenario.probes.keys().filter(|&&question| scenario.slo_of(question).is_none()) {
+        warnings.push(format!("`{question}` is asked and measured, but no SLO judges it"));
+    }
+    warnings
+}
+
+fn too_few(scenario: &Scenario, slo: &Slo) -> Option<String> {
+    let planned = scenario.planned_samples(slo);
+    let least = verdict::least_samples(slo);
+    let advice = "ask more often or replay in more time";
+    if planned < least {
+        return Some(format!(
+            "SLO `{}` will get about {planned} samples and can never pass: a PASS needs at least {least}; {advice}",
+            slo.name
+        ));
+    }
+    let needed = verdict::samples_needed(slo, (1.0 - slo.objective) / 2.0, 0.9);
+    (planned < needed).then(|| {
+        format!(
+            "SLO `{}` will get about {planned} samples; a store that misses the limit half as often as it may needs {needed} \
+             to pass nine times in ten; {advice}",
+            slo.name
+        )
+    })
+}
+
+/// A question with a small share of its SLO's samples can miss every limit while the SLO passes.
+fn hidden(scenario: &Scenario, slo: &Slo) -> Vec<String> {
+    let all: f64 = slo.questions.iter().map(|question| scenario.probes[question]).sum();
+    let hides = |rate: f64| rate / all <= 1.0 - slo.objective;
+    slo.questions
+        .iter()
+        .filter(|question| hides(scenario.probes[question]))
+        .map(|question| {
+            format!(
+                "`{question}` is so small a part of SLO `{}` that it could be slow unseen; ask it more often or judge it \
+                 by an SLO of its own",
+                slo.name
+            )
+        })
+        .collect()
+}

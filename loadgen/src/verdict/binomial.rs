@@ -1,0 +1,165 @@
+//! The exact test of a proportion. Counts go in, a verdict and bounds come out; see `docs/verdicts.md` for the sources.
+//!
+//! "p95 <= T" is "at most 5 % of answers exceed T". With n samples and x exceedances, PASS means that so few
+//! exceedances would be unlikely (probability <= alpha) if the store missed its limit, FAIL that so many would be
+//! unlikely if it kept it (Clopper and Pearson, 1934, one-sided). n and x may be fractions: an effective sample size
+//! (Korn and Graubard, 1998) goes through the same incomplete beta function.
+
+use statrs::function::beta::beta_reg;
+
+use super::Verdict;
+
+/// Most samples that [`samples_needed`] looks at.
+const MOST_SAMPLES: u64 = 10_000_000;
+
+/// Probability of at most `x` exceedances among `n` when each has probability `p`.
+pub fn at_most(x: f64, n: f64, p: f64) -> f64 {
+    if x >= n { 1.0 } else { beta_reg(n - x, x + 1.0, 1.0 - p) }
+}
+
+/// Probability of at least `x` exceedances among `n` when each has probability `p`.
+pub fn at_least(x: f64, n: f64, p: f64) -> f64 {
+    if x <= 0.0 { 1.0 } else { beta_reg(x, n - x + 1.0, p) }
+}
+
+/// The verdict on `x` exceedances among `n` samples, of which a share of `limit` is allowed; both errors at most `alpha`.
+pub fn decide(x: f64, n: f64, limit: f64, alpha: f64) -> Verdict {
+    if n > 0.0 && at_most(x, n, limit) <= alpha {
+        Verdict::Pass
+    } else if n > 0.0 && at_least(x, n, limit) <= alpha {
+        Verdict::Fail
+    } else {
+        Verdict::Inconclusive
+    }
+}
+
+/// The lower and the upper bound on the true share of exceedances, each wrong with probability `alpha` at most.
+pub fn bounds(x: f64, n: f64, alpha: f64) -> (f64, f64) {
+    if n <= 0.0 {
+        return (0.0, 1.0);
+    }
+    let lower = if x <= 0.0 { 0.0 } else { crossing(|p| at_least(x, n, p) > alpha) };
+    let upper = if x >= n { 1.0 } else { crossing(|p| at_most(x, n, p) <= alpha) };
+    (lower, upper)
+}
+
+/// The place in 0..1 where `beyond` turns true, by bisection.
+fn crossing(beyond: impl Fn(f64) -> bool) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if beyond(middle) { high = middle } else { low = middle }
+    }
+    high
+}
+
+/// Fewest samples with which a PASS is possible at all, without a single exceedance: 59 for 5 % and 5 %.
+pub fn least_samples(limit: f64, alpha: f64) -> u64 {
+    (alpha.ln() / (1.0 - limit).ln()).ceil() as u64
+}
+
+/// Fewest samples with which a store whose true share of exceedances is `truth` passes with probability `power`.
+/// Exact up to 1,000 samples and within 0.1 % above; `u64::MAX` where no number in reach is enough.
+pub fn samples_needed(limit: f64, alpha: f64, truth: f64, power: f64) -> u64 {
+    let mut n = least_samples(limit, alpha).max(1);
+    let mut allowed = 0.0;
+    while truth < limit && n < MOST_SAMPLES {
+        while at_most(allowed + 1.0, n as f64, limit) <= alpha {
+            allowed += 1.0;
+        }
+        if at_most(allowed, n as f64, truth) >= power {
+            return n;
+        }
+        n += (n / 1000).max(1);
+    }
+    u64::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Samples, most exceedances of a PASS, fewest of a FAIL, at 5 % and alpha 5 %.
+    const TABLE: [(f64, f64, f64); 6] = [
+        (100.0, 1.0, 10.0),
+        (200.0, 4.0, 16.0),
+        (500.0, 16.0, 34.0),
+        (1_000.0, 38.0, 63.0),
+        (5_000.0, 224.0, 277.0),
+        (10_000.0, 463.0, 537.0),
+    ];
+
+    #[test]
+    fn the_edges_of_the_verdicts_are_where_the_table_has_them() {
+        for (n, pass, fail) in TABLE {
+            let verdict = |x| decide(x, n, 0.05, 0.05);
+            assert_eq!(verdict(pass), Verdict::Pass, "{n}");
+            assert_eq!(verdict(pass + 1.0), Verdict::Inconclusive, "{n}");
+            assert_eq!(verdict(fail - 1.0), Verdict::Inconclusive, "{n}");
+            assert_eq!(verdict(fail), Verdict::Fail, "{n}");
+        }
+    }
+
+    #[test]
+    fn fifty_eight_samples_can_never_pass() {
+        assert_eq!(least_samples(0.05, 0.05), 59);
+        assert_eq!(least_samples(0.05, 0.01), 90);
+        assert_eq!(decide(0.0, 58.0, 0.05, 0.05), Verdict::Inconclusive);
+        assert_eq!(decide(0.0, 59.0, 0.05, 0.05), Verdict::Pass);
+        assert_eq!(decide(0.0, 0.0, 0.05, 0.05), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn samples_for_nine_passes_in_ten() {
+        let needed = [0.01, 0.02, 0.03, 0.04, 0.045].map(|truth| samples_needed(0.05, 0.05, truth, 0.9));
+        assert_eq!(needed[..3], [148, 322, 833]);
+        assert!((3_700..=3_740).contains(&needed[3]), "{needed:?}");
+        assert!((15_500..=15_700).contains(&needed[4]), "{needed:?}");
+        assert_eq!(samples_needed(0.05, 0.05, 0.05, 0.9), u64::MAX);
+    }
+
+    #[test]
+    fn the_bounds_are_those_of_clopper_and_pearson() {
+        let (lower, upper) = bounds(10.0, 100.0, 0.025);
+        assert!((lower - 0.049_005).abs() < 1e-5 && (upper - 0.176_223).abs() < 1e-5, "{lower} {upper}");
+        assert_eq!(bounds(0.0, 0.0, 0.05), (0.0, 1.0));
+    }
+
+    fn rank(verdict: Verdict) -> u8 {
+        match verdict {
+            Verdict::Pass => 0,
+            Verdict::Inconclusive => 1,
+            Verdict::Fail => 2,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn more_exceedances_never_make_a_verdict_better(n in 1_u32..20_000, x in 0_u32..20_000, limit in 0.001..0.5_f64, alpha in 0.001..0.2_f64) {
+            let x = f64::from(x.min(n - 1));
+            let (one, two) = (decide(x, n.into(), limit, alpha), decide(x + 1.0, n.into(), limit, alpha));
+            prop_assert!(rank(one) <= rank(two));
+        }
+
+        #[test]
+        fn more_samples_in_time_never_make_a_verdict_worse(n in 1_u32..20_000, x in 0_u32..20_000, limit in 0.001..0.5_f64, alpha in 0.001..0.2_f64) {
+            let x = f64::from(x.min(n));
+            let (one, two) = (decide(x, n.into(), limit, alpha), decide(x, f64::from(n) + 1.0, limit, alpha));
+            prop_assert!(rank(two) <= rank(one));
+        }
+
+        #[test]
+        fn a_verdict_and_its_bounds_agree(n in 1_u32..5_000, x in 0_u32..5_000, limit in 0.01..0.5_f64) {
+            let (x, n) = (f64::from(x.min(n)), f64::from(n));
+            let (lower, upper) = bounds(x, n, 0.05);
+            prop_assert!(lower <= x / n && x / n <= upper);
+            match decide(x, n, limit, 0.05) {
+                Verdict::Pass => prop_assert!(upper <= limit + 1e-9),
+                Verdict::Fail => prop_assert!(lower >= limit - 1e-9),
+                Verdict::Inconclusive => prop_assert!(lower <= limit + 1e-9 && upper >= limit - 1e-9),
+            }
+        }
+    }
+}

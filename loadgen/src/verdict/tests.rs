@@ -1,0 +1,132 @@
+//! Verdicts on made-up measurements, and how often the gate cries wolf.
+
+use super::*;
+use crate::{
+    measure::{Outcome, Sample},
+    population::draw::Draw,
+    scenario::Scenario,
+};
+
+fn scenario() -> Scenario {
+    Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap()
+}
+
+/// `samples` answers to searches, evenly over the drive; `outcome` and latency (ms) of each come from `answer`.
+fn searches(samples: u64, mut answer: impl FnMut(u64) -> (Outcome, u64)) -> Recorder {
+    let scenario = scenario();
+    let mut recorder = Recorder::new(&scenario, Question::Search);
+    for i in 0..samples {
+        let (outcome, millis) = answer(i);
+        let intended = scenario.duration.mul_f64(i as f64 / samples as f64);
+        recorder.record(Sample { intended, lag: Duration::ZERO, latency: Duration::from_millis(millis), outcome });
+    }
+    recorder
+}
+
+fn search_slo() -> Slo {
+    scenario().slos.into_iter().find(|slo| slo.name == "search").unwrap()
+}
+
+fn verdict(recorder: Recorder) -> Verdict {
+    judge(&[recorder], &search_slo()).verdict
+}
+
+#[test]
+fn fast_passes_slow_fails_and_few_samples_do_not_decide() {
+    assert_eq!(verdict(searches(1_500, |_| (Outcome::Right, 5))), Verdict::Pass);
+    assert_eq!(verdict(searches(1_500, |i| (Outcome::Right, if i % 10 == 0 { 300 } else { 5 }))), Verdict::Fail);
+    assert_eq!(verdict(searches(1_500, |i| (Outcome::Right, if i % 21 == 0 { 300 } else { 5 }))), Verdict::Inconclusive);
+    assert_eq!(verdict(searches(50, |_| (Outcome::Right, 5))), Verdict::Inconclusive);
+}
+
+#[test]
+fn one_wrong_answer_fails_however_fast() {
+    let judged = judge(&[searches(1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Right }, 1))], &search_slo());
+    assert_eq!((judged.verdict, judged.reason.as_str()), (Verdict::Fail, "1 wrong answers"));
+}
+
+#[test]
+fn a_store_that_breaks_half_way_fails_by_its_errors() {
+    let broken = searches(1_500, |i| (if i >= 750 { Outcome::Error } else { Outcome::Right }, 1));
+    assert_eq!(judge(std::slice::from_ref(&broken), &search_slo()).verdict, Verdict::Fail);
+    assert_eq!(availability(&[broken], 0.9999).verdict, Verdict::Fail);
+}
+
+#[test]
+fn an_slo_with_a_silent_question_never_passes() {
+    let slo = Slo { questions: vec![Question::Search, Question::Timeline], ..search_slo() };
+    let judged = judge(&[searches(1_500, |_| (Outcome::Right, 5))], &slo);
+    assert_eq!((judged.verdict, judged.reason.as_str()), (Verdict::Inconclusive, "timeline has no samples"));
+    assert_eq!(judge(&[], &slo).verdict, Verdict::Inconclusive);
+}
+
+#[test]
+fn availability_is_counted() {
+    let with_failures = |failures| availability(&[searches(9_000, |i| (if i < failures { Outcome::TimedOut } else { Outcome::Right }, 1))], 0.9999);
+    assert_eq!(with_failures(0).verdict, Verdict::Pass);
+    assert_eq!(with_failures(0).reason, "so many samples show 99.967 % at best");
+    assert_eq!(with_failures(1).verdict, Verdict::Inconclusive);
+    assert_eq!(with_failures(20).verdict, Verdict::Fail);
+    assert_eq!(availability(&[], 0.9999).verdict, Verdict::Inconclusive);
+}
+
+fn findings(slos: &[Verdict], validity: Validity, failures: &[&str]) -> Findings {
+    let judged = |&verdict| Judged { verdict, ..judge(&[searches(100, |_| (Outcome::Right, 5))], &search_slo()) };
+    Findings {
+        slos: slos.iter().map(judged).collect(),
+        availability: availability(&[searches(100, |_| (Outcome::Right, 5))], 0.9999),
+        validity,
+        failures: failures.iter().map(|&text| text.to_owned()).collect(),
+    }
+}
+
+#[test]
+fn the_overall_verdict_is_the_gravest_that_can_be_said() {
+    use Verdict::{Fail, Inconclusive, Pass};
+    let invalid = || Validity::Invalid(vec!["late".to_owned()]);
+    let overall = |slos: &[Verdict], validity, failures: &[&str]| findings(slos, validity, failures).overall();
+    assert_eq!(overall(&[Pass, Pass], Validity::Valid, &[]), Overall::Pass);
+    assert_eq!(overall(&[Pass, Inconclusive], Validity::Valid, &[]), Overall::Inconclusive);
+    assert_eq!(overall(&[Fail, Inconclusive], Validity::Valid, &[]), Overall::Fail);
+    assert_eq!(overall(&[Pass, Pass], Validity::Valid, &["a record is missing"]), Overall::Fail);
+    assert_eq!(overall(&[Fail, Pass], invalid(), &[]), Overall::Invalid);
+    assert_eq!(overall(&[Pass, Pass], invalid(), &["a record is missing"]), Overall::Fail);
+    assert_eq!(overall(&[], Validity::Valid, &[]), Overall::Inconclusive);
+    assert_eq!([Overall::Pass, Overall::Fail, Overall::Inconclusive, Overall::Invalid].map(Overall::exit_code), [0, 1, 2, 3]);
+}
+
+/// Verdicts on `runs` runs of a store of which a share of `truth` exceeds, in bursts of `burst` samples.
+fn simulate(runs: u64, samples: u64, truth: f64, burst: u64) -> [u64; 3] {
+    let mut counts = [0; 3];
+    for run in 0..runs {
+        let bad = |i: u64| Draw::new(run, "simulated burst", [samples, i / burst]).chance(truth);
+        match verdict(searches(samples, |i| (Outcome::Right, if bad(i) { 300 } else { 5 }))) {
+            Verdict::Pass => counts[0] += 1,
+            Verdict::Fail => counts[1] += 1,
+            Verdict::Inconclusive => counts[2] += 1,
+        }
+    }
+    counts
+}
+
+#[test]
+fn at_the_limit_itself_false_verdicts_stay_at_alpha() {
+    let [pass, fail, _] = simulate(400, 1_500, 0.05, 1);
+    assert!(pass <= 28 && fail <= 28, "{pass} {fail} of 400, 20 expected of each at most");
+}
+
+#[test]
+fn a_good_store_hardly_ever_fails_where_the_naive_gate_would() {
+    let [_, fail, _] = simulate(400, 200, 0.04, 1);
+    let naive = (0..400)
+        .filter(|&run| (0..200).filter(|&i| Draw::new(run, "simulated burst", [200, i]).chance(0.04)).count() > 10)
+        .count();
+    assert!(fail <= 8, "{fail} of 400");
+    assert!(naive >= 40, "the sample p95 alone fails {naive} of 400 good runs");
+}
+
+#[test]
+fn bursts_do_not_make_the_gate_cry_wolf() {
+    let [pass, fail, _] = simulate(400, 3_000, 0.05, 50);
+    assert!(pass <= 40 && fail <= 40, "{pass} passed and {fail} failed of 400 at the limit");
+}

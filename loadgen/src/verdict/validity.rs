@@ -1,0 +1,121 @@
+//! Whether the generator itself did its part. What a store does wrong never makes a run invalid.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{
+    measure::{Conduct, Durations, Recorder},
+    scenario::Scenario,
+};
+
+/// Highest accepted send lag of writes at the 99th percentile: load may move by this much, latencies don't depend on it.
+pub const WRITE_LAG: Duration = Duration::from_secs(1);
+/// Highest accepted send lag of probes where no SLO says how fast they are.
+pub const PROBE_LAG: Duration = Duration::from_millis(50);
+/// Least share of what was offered that the generator must have started.
+pub const STARTED: f64 = 0.99;
+/// Largest accepted difference between the two clocks over a drive.
+pub const CLOCK_JUMP: Duration = Duration::from_millis(500);
+
+/// Whether a run can be judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Validity {
+    /// It can.
+    Valid,
+    /// It can't, for these reasons, each a sentence with its threshold.
+    Invalid(Vec<String>),
+}
+
+/// Judges the generator: its send lag, what it never started, and its clocks.
+pub fn validity(scenario: &Scenario, recorders: &[Recorder], conduct: &Conduct) -> Validity {
+    let reasons: Vec<String> = [
+        probe_lag(scenario, recorders),
+        write_lag(conduct),
+        never_started(conduct),
+        clock_jump(conduct),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if reasons.is_empty() { Validity::Valid } else { Validity::Invalid(reasons) }
+}
+
+/// Half of the tightest limit: at most one sample in a hundred is then moved by more than that.
+fn probe_lag(scenario: &Scenario, recorders: &[Recorder]) -> Option<String> {
+    let limit = scenario.slos.iter().map(|slo| slo.within / 2).min().unwrap_or(PROBE_LAG);
+    let mut lag = Durations::default();
+    for recorder in recorders {
+        lag.merge(&recorder.measured().lag);
+    }
+    let p99 = lag.quantile(0.99);
+    (p99 > limit).then(|| format!("1 % of the probes were sent more than {p99:.1?} late; the limit is {limit:?}"))
+}
+
+fn write_lag(conduct: &Conduct) -> Option<String> {
+    let p99 = conduct.write_lag.quantile(0.99);
+    (p99 > WRITE_LAG).then(|| format!("1 % of the writes were sent more than {p99:.1?} late; the limit is {WRITE_LAG:?}"))
+}
+
+fn never_started(conduct: &Conduct) -> Option<String> {
+    let Conduct { offered, sent, held_back, .. } = *conduct;
+    let lost = offered.saturating_sub(sent + held_back);
+    (lost as f64 > offered as f64 * (1.0 - STARTED)).then(|| {
+        format!("{lost} of {offered} writes and probes were never started, and no store held them back; the limit is 1 %")
+    })
+}
+
+fn clock_jump(conduct: &Conduct) -> Option<String> {
+    let jump = conduct.system.abs_diff(conduct.monotonic);
+    (jump > CLOCK_JUMP).then(|| format!("the system clock jumped by {jump:.1?} during the drive; the limit is {CLOCK_JUMP:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        measure::{Outcome, Sample},
+        scenario::Question,
+    };
+
+    fn scenario() -> Scenario {
+        Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap()
+    }
+
+    fn probes_late_by(lag: Duration) -> Vec<Recorder> {
+        let mut recorder = Recorder::new(&scenario(), Question::Search);
+        for second in 0..100 {
+            let intended = Duration::from_secs(second % 60);
+            recorder.record(Sample { intended, lag, latency: lag, outcome: Outcome::Right });
+        }
+        vec![recorder]
+    }
+
+    fn good() -> Conduct {
+        let minute = Duration::from_secs(60);
+        Conduct { offered: 1_000, sent: 1_000, monotonic: minute, system: minute, ..Conduct::default() }
+    }
+
+    #[test]
+    fn a_generator_that_kept_its_schedule_is_valid() {
+        assert_eq!(validity(&scenario(), &probes_late_by(Duration::from_millis(49)), &good()), Validity::Valid);
+    }
+
+    #[test]
+    fn what_a_store_held_back_is_not_the_generators_fault() {
+        let conduct = Conduct { sent: 100, held_back: 900, ..good() };
+        assert_eq!(validity(&scenario(), &[], &conduct), Validity::Valid);
+    }
+
+    #[test]
+    fn each_fault_of_the_generator_has_its_own_reason() {
+        let mut conduct = Conduct { sent: 900, system: Duration::from_secs(62), ..good() };
+        conduct.write_lag.record(Duration::from_secs(3));
+        let Validity::Invalid(reasons) = validity(&scenario(), &probes_late_by(Duration::from_millis(80)), &conduct)
+        else {
+            panic!("valid")
+        };
+        insta::assert_snapshot!(reasons.join("\n"));
+    }
+}
