@@ -104,7 +104,7 @@ impl Default for Settings {
             memory_budget: ByteSize::mib(256),
             dead_letter_topic: topic::CLICKHOUSE_ERRORS.to_owned(),
             inserts_in_flight: 4,
-            insert_timeout: Duration::from_secs(60),
+            insert_timeout: Duration::from_mins(1),
             drain_deadline: Duration::from_secs(25),
             start_deadline: Duration::from_secs(30),
             revoke_deadline: Duration::from_secs(10),

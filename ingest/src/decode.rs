@@ -12,7 +12,7 @@
 
 mod fields;
 mod json;
-pub(crate) mod table;
+pub mod table;
 mod time;
 mod types;
 mod value;

@@ -338,6 +338,8 @@ pub mod dead_letter_header {
     pub const ATTEMPTS: &str = "sluice.attempts";
     /// [`super::DeadLetter::tenant_id`].
     pub const TENANT: &str = "sluice.tenant";
+    /// Size of the payload, decimal; only on a dead letter whose payload was too large to be copied.
+    pub const PAYLOAD_BYTES: &str = "sluice.payload_bytes";
 }
 
 /// RFC 3339 in UTC with exactly three decimals.

@@ -281,8 +281,21 @@ mod tests {
 
     #[test]
     fn what_the_grammar_forbids_is_invalid() {
-        for text in ["{,}", "[1,]", "{\"a\" 1}", "01", "1.", "1.x", "+1", "tru3", "\"\\x\"", "\"\\u00g0\"", "\"\n\"", "{} {}", "NaN"]
-        {
+        for text in [
+            "{,}",
+            "[1,]",
+            "{\"a\" 1}",
+            "01",
+            "1.",
+            "1.x",
+            "+1",
+            "tru3",
+            "\"\\x\"",
+            "\"\\u00g0\"",
+            "\"\n\"",
+            "{} {}",
+            "NaN",
+        ] {
             assert!(scan(text).is_err(), "{text}");
         }
     }

@@ -1,6 +1,8 @@
 //! A table's shape and a pipeline's mapping become a decoder and the text of its INSERT, once, at the start.
 //! What `system.columns` and `system.tables` say goes in; a fault is named with the pipeline, the column and what to do.
 
+use serde::Deserialize;
+
 use crate::config::Pipeline;
 
 use super::fields::Fields;
@@ -19,7 +21,7 @@ pub struct Shape {
 }
 
 /// One column of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ShapeColumn {
     /// Name.
     pub name: String,
@@ -46,7 +48,9 @@ const PROVENANCE: [(&str, &str); 4] =
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MappingError {
     /// No such table.
-    #[error("start pipeline {topic}: table {table} does not exist; run `sluice schemas apply`, or correct ingest.pipelines.{topic}.table")]
+    #[error(
+        "start pipeline {topic}: table {table} does not exist; run `sluice schemas apply`, or correct ingest.pipelines.{topic}.table"
+    )]
     NoTable {
         /// Topic of the pipeline.
         topic: String,
@@ -54,7 +58,9 @@ pub enum MappingError {
         table: String,
     },
     /// A column of the mapping or of the provenance is not there, or cannot be written.
-    #[error("start pipeline {topic}: table {table} has no column {column} that can be written; add it, or remove it from ingest.pipelines.{topic}.columns")]
+    #[error(
+        "start pipeline {topic}: table {table} has no column {column} that can be written; add it, or remove it from ingest.pipelines.{topic}.columns"
+    )]
     NoColumn {
         /// Topic of the pipeline.
         topic: String,
@@ -64,7 +70,9 @@ pub enum MappingError {
         column: String,
     },
     /// A column of a type that ingest does not know.
-    #[error("start pipeline {topic}: column {column} of table {table} has type {type_text}, which ingest cannot write; give the column a DEFAULT and leave it out of the mapping, or change its type")]
+    #[error(
+        "start pipeline {topic}: column {column} of table {table} has type {type_text}, which ingest cannot write; give the column a DEFAULT and leave it out of the mapping, or change its type"
+    )]
     Type {
         /// Topic of the pipeline.
         topic: String,
@@ -76,7 +84,9 @@ pub enum MappingError {
         type_text: String,
     },
     /// A partition key that ingest cannot follow.
-    #[error("start pipeline {topic}: table {table} has the partition key {key}; ingest cuts batches by month, so use toYYYYMM of a mapped Date, DateTime or DateTime64 column in UTC without a DEFAULT, or no partition key")]
+    #[error(
+        "start pipeline {topic}: table {table} has the partition key {key}; ingest cuts batches by month, so use toYYYYMM of a mapped Date, DateTime or DateTime64 column in UTC without a DEFAULT, or no partition key"
+    )]
     PartitionKey {
         /// Topic of the pipeline.
         topic: String,
@@ -103,11 +113,11 @@ pub fn plan(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Result<Plan, Map
     }
     check_columns_exist(topic, pipeline, shape)?;
     let mapped = map_columns(topic, pipeline, shape)?;
-    let month = month_column(&mapped, shape).ok_or_else(|| MappingError::PartitionKey {
-        topic: topic.to_owned(),
-        table: table.clone(),
-        key: shape.partition_key.clone(),
-    })?;
+    let month = month_column(&mapped, shape);
+    if month.is_none() && !matches!(shape.partition_key.as_str(), "" | "tuple()") {
+        let key = shape.partition_key.clone();
+        return Err(MappingError::PartitionKey { topic: topic.to_owned(), table: table.clone(), key });
+    }
     let decoder = decoder(pipeline, &mapped, month);
     let names = mapped.iter().map(|column| column.name).chain(PROVENANCE.map(|(name, _)| name));
     let names: Vec<_> = names.map(|name| format!("`{}`", name.replace('`', "\\`"))).collect();
@@ -160,12 +170,9 @@ fn map_columns<'a>(topic: &str, pipeline: &'a Pipeline, shape: &'a Shape) -> Res
         }
         let has_default = !column.default_kind.is_empty();
         match types::parse(&column.type_text) {
-            Some(declared) => mapped.push(Mapped {
-                name: &column.name,
-                path: named.unwrap_or(&column.name),
-                declared,
-                has_default,
-            }),
+            Some(declared) => {
+                mapped.push(Mapped { name: &column.name, path: named.unwrap_or(&column.name), declared, has_default });
+            }
             None if has_default && named.is_none() => {}
             None => return Err(unknown_type(topic, pipeline, column)),
         }
@@ -173,11 +180,8 @@ fn map_columns<'a>(topic: &str, pipeline: &'a Pipeline, shape: &'a Shape) -> Res
     Ok(mapped)
 }
 
-/// Index of the column that the partition key is a month of; `Some(None)` without partitions, `None` if there is none.
-fn month_column(mapped: &[Mapped<'_>], shape: &Shape) -> Option<Option<usize>> {
-    if matches!(shape.partition_key.as_str(), "" | "tuple()") {
-        return Some(None);
-    }
+/// Index of the column that the partition key is a month of; `None` for a key that is no such month.
+fn month_column(mapped: &[Mapped<'_>], shape: &Shape) -> Option<usize> {
     let name = shape.partition_key.strip_prefix("toYYYYMM(")?.strip_suffix(')')?;
     let index = mapped.iter().position(|column| column.name == name)?;
     let Mapped { declared, has_default, .. } = &mapped[index];
@@ -187,7 +191,7 @@ fn month_column(mapped: &[Mapped<'_>], shape: &Shape) -> Option<Option<usize>> {
         Type::DateTime | Type::DateTime64(_) => matches!(zone, "UTC" | "Etc/UTC" | "Etc/UCT" | "UCT" | "Zulu"),
         _ => false,
     };
-    (fits && !has_default && !declared.nullable).then_some(Some(index))
+    (fits && !has_default && !declared.nullable).then_some(index)
 }
 
 fn decoder(pipeline: &Pipeline, mapped: &[Mapped<'_>], month: Option<usize>) -> Decoder {

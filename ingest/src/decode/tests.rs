@@ -94,10 +94,10 @@ fn a_rejected_record_still_names_its_tenant_where_that_was_read() {
     let rejected = decode(record(|v| v["n"] = true.into()).as_bytes()).unwrap_err();
     assert_eq!(rejected.tenant, Some(TENANT.parse().unwrap()));
     let cut = format!("{{\"tenant_id\":\"{TENANT}\",\"name\":\"x");
-    assert_eq!(decode(cut.as_bytes()).unwrap_err(), Rejected {
-        reason: Reason::TruncatedJson,
-        tenant: Some(TENANT.parse().unwrap())
-    });
+    assert_eq!(
+        decode(cut.as_bytes()).unwrap_err(),
+        Rejected { reason: Reason::TruncatedJson, tenant: Some(TENANT.parse().unwrap()) }
+    );
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn absent_and_null_fields_take_null_or_the_default() {
 proptest! {
     #[test]
     fn never_panics_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = decode(&bytes);
+        drop(decode(&bytes));
     }
 
     #[test]
@@ -126,7 +126,7 @@ proptest! {
         let at = at % bytes.len();
         bytes[at] = byte;
         bytes.truncate(cut);
-        let _ = decode(&bytes);
+        drop(decode(&bytes));
     }
 
     /// The row equals what a simple model, written with serde_json and chrono, makes of the same values.

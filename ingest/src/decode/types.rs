@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn does_not_guess() {
-        for text in ["Decimal(18, 2)", "Array(String)", "DateTime64(12)", "Map(String, String)", "JSON", "Enum8('a')", ""] {
+        for text in
+            ["Decimal(18, 2)", "Array(String)", "DateTime64(12)", "Map(String, String)", "JSON", "Enum8('a')", ""]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

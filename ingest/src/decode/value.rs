@@ -4,6 +4,8 @@
 //!
 //! RowBinary: <https://clickhouse.com/docs/interfaces/formats/RowBinary>
 
+use std::str::FromStr;
+
 use uuid::Uuid;
 
 use super::Reason;
@@ -17,32 +19,21 @@ const TIME64: std::ops::RangeInclusive<i64> = -2_208_988_800..=10_413_791_999;
 /// Appends a value that is not null.
 pub(super) fn encode(text: &str, span: Span, of: &Type, out: &mut Vec<u8>) -> Result<(), Reason> {
     match of {
-        Type::String => string(text, span, out),
-        Type::Uuid => {
-            push_uuid(uuid(text, span)?, out);
-            Ok(())
-        }
-        Type::Unsigned(width) => push_integer(unsigned(raw(text, span, Kind::Number)?, *width)?, *width, out),
-        Type::Signed(width) => push_integer(signed(raw(text, span, Kind::Number)?, *width)? as u64, *width, out),
-        Type::Float64 => push_finite(raw(text, span, Kind::Number)?.parse::<f64>().ok(), f64::is_finite, f64::to_le_bytes, out),
-        Type::Float32 => push_finite(raw(text, span, Kind::Number)?.parse::<f32>().ok(), f32::is_finite, f32::to_le_bytes, out),
-        Type::Bool => {
-            out.push(u8::from(boolean(span)?));
-            Ok(())
-        }
-        Type::Date => {
-            let days = time::date(plain(text, span)?).ok_or(Reason::InvalidTime)?;
-            push(u16::try_from(days).map_err(|_| Reason::OutOfRange)?.to_le_bytes(), out)
-        }
-        Type::DateTime => push(u32::try_from(instant(text, span)?.seconds).map_err(|_| Reason::OutOfRange)?.to_le_bytes(), out),
-        Type::DateTime64(precision) => push(ticks(instant(text, span)?, *precision)?.to_le_bytes(), out),
-        Type::FixedString(length) => fixed_string(text, span, *length, out),
-        Type::Enum8(words) => {
-            out.push(number_of(words, text, span)? as i8 as u8);
-            Ok(())
-        }
-        Type::Enum16(words) => push(number_of(words, text, span)?.to_le_bytes(), out),
+        Type::String => string(text, span, out)?,
+        Type::Uuid => push_uuid(uuid(text, span)?, out),
+        Type::Unsigned(width) => push_low(unsigned(text, span, *width)?, *width, out),
+        Type::Signed(width) => push_low(signed(text, span, *width)?.cast_unsigned(), *width, out),
+        Type::Float64 => out.extend_from_slice(&float(text, span, f64::is_finite)?.to_le_bytes()),
+        Type::Float32 => out.extend_from_slice(&float(text, span, f32::is_finite)?.to_le_bytes()),
+        Type::Bool => out.push(u8::from(boolean(span)?)),
+        Type::Date => out.extend_from_slice(&days(text, span)?.to_le_bytes()),
+        Type::DateTime => out.extend_from_slice(&whole_seconds(text, span)?.to_le_bytes()),
+        Type::DateTime64(precision) => out.extend_from_slice(&ticks(text, span, *precision)?.to_le_bytes()),
+        Type::FixedString(length) => fixed_string(text, span, *length, out)?,
+        Type::Enum8(words) => push_low(u64::from(number_of(words, text, span)?.cast_unsigned()), Width::W8, out),
+        Type::Enum16(words) => out.extend_from_slice(&number_of(words, text, span)?.to_le_bytes()),
     }
+    Ok(())
 }
 
 /// Seconds since 1970 of a value of a date or time column.
@@ -77,23 +68,14 @@ pub(super) fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-fn push<const N: usize>(bytes: [u8; N], out: &mut Vec<u8>) -> Result<(), Reason> {
-    out.extend_from_slice(&bytes);
-    Ok(())
-}
-
-fn push_integer(value: u64, width: Width, out: &mut Vec<u8>) -> Result<(), Reason> {
+/// Appends the low bytes of an integer, whose sign bits make no difference to them.
+fn push_low(value: u64, width: Width, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_le_bytes()[..width as usize]);
-    Ok(())
 }
 
-fn push_finite<T: Copy, const N: usize>(
-    value: Option<T>,
-    is_finite: fn(T) -> bool,
-    bytes: fn(T) -> [u8; N],
-    out: &mut Vec<u8>,
-) -> Result<(), Reason> {
-    push(bytes(value.filter(|value| is_finite(*value)).ok_or(Reason::OutOfRange)?), out)
+fn float<T: FromStr + Copy>(text: &str, span: Span, is_finite: fn(T) -> bool) -> Result<T, Reason> {
+    let value = raw(text, span, Kind::Number)?.parse().ok();
+    value.filter(|value| is_finite(*value)).ok_or(Reason::OutOfRange)
 }
 
 pub(super) fn slice(text: &str, span: Span) -> &str {
@@ -117,19 +99,19 @@ fn boolean(span: Span) -> Result<bool, Reason> {
     }
 }
 
-fn is_integer(text: &str) -> Result<(), Reason> {
-    if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) { Ok(()) } else { Err(Reason::WrongType) }
+/// The text of a number without fraction and exponent.
+fn integer(text: &str, span: Span) -> Result<&str, Reason> {
+    let text = raw(text, span, Kind::Number)?;
+    if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) { Ok(text) } else { Err(Reason::WrongType) }
 }
 
-fn unsigned(text: &str, width: Width) -> Result<u64, Reason> {
-    is_integer(text)?;
-    let value = text.parse::<u64>().map_err(|_| Reason::OutOfRange)?;
+fn unsigned(text: &str, span: Span, width: Width) -> Result<u64, Reason> {
+    let value = integer(text, span)?.parse::<u64>().map_err(|_| Reason::OutOfRange)?;
     if value <= u64::MAX >> (64 - 8 * width as u32) { Ok(value) } else { Err(Reason::OutOfRange) }
 }
 
-fn signed(text: &str, width: Width) -> Result<i64, Reason> {
-    is_integer(text)?;
-    let value = text.parse::<i64>().map_err(|_| Reason::OutOfRange)?;
+fn signed(text: &str, span: Span, width: Width) -> Result<i64, Reason> {
+    let value = integer(text, span)?.parse::<i64>().map_err(|_| Reason::OutOfRange)?;
     let unused = 64 - 8 * width as u32;
     if (value << unused) >> unused == value { Ok(value) } else { Err(Reason::OutOfRange) }
 }
@@ -138,7 +120,20 @@ fn instant(text: &str, span: Span) -> Result<time::Instant, Reason> {
     time::rfc3339(plain(text, span)?).ok_or(Reason::InvalidTime)
 }
 
-fn ticks(at: time::Instant, precision: u8) -> Result<i64, Reason> {
+/// A `Date`: days since 1970, to 2149.
+fn days(text: &str, span: Span) -> Result<u16, Reason> {
+    let days = time::date(plain(text, span)?).ok_or(Reason::InvalidTime)?;
+    u16::try_from(days).map_err(|_| Reason::OutOfRange)
+}
+
+/// A `DateTime`: seconds since 1970, to 2106.
+fn whole_seconds(text: &str, span: Span) -> Result<u32, Reason> {
+    u32::try_from(instant(text, span)?.seconds).map_err(|_| Reason::OutOfRange)
+}
+
+/// A `DateTime64`: ticks of its precision since 1970.
+fn ticks(text: &str, span: Span, precision: u8) -> Result<i64, Reason> {
+    let at = instant(text, span)?;
     if !TIME64.contains(&at.seconds) {
         return Err(Reason::OutOfRange);
     }

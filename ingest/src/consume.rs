@@ -1,0 +1,280 @@
+//! Stage one: the consumer and the loop that everything hangs on.
+//! Kafka is polled on a thread of its own, without end and whatever the stores do, so the group never loses a live
+//! worker; records are decoded where they are, in librdkafka's memory. Rebalances are answered here, since librdkafka
+//! calls back inside `poll`. No store is ever waited for here, except for the writes of partitions that are taken away.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::Summary;
+use crate::assignment::{Assignment, Tools};
+use crate::metrics::Stage;
+use crate::write::Event;
+
+/// Longest wait for a record before events and clocks are looked at.
+const POLL_WAIT: Duration = Duration::from_millis(10);
+/// Most records between two looks at events and clocks.
+const BURST: usize = 512;
+
+/// The settings of the consumer on which the promise rests, with queues sized to `budget` bytes.
+pub fn config(mut base: ClientConfig, own: &BTreeMap<String, String>, group: &str, budget: u64) -> ClientConfig {
+    for (key, value) in own {
+        base.set(key, value);
+    }
+    let fetch = (budget / 4).clamp(1 << 20, 16 << 20);
+    base.set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed")
+        .set("partition.assignment.strategy", "range")
+        .set("statistics.interval.ms", "2000")
+        // One queue for all partitions; the default of 64 MiB is per consumer, that of fetches 50 MiB per broker.
+        .set("queued.max.messages.kbytes", (budget / 1024).max(1024).to_string())
+        .set("queued.min.messages", "20000")
+        .set("fetch.max.bytes", fetch.to_string())
+        .set("fetch.message.max.bytes", (fetch / 8).max(1 << 20).to_string())
+        // A fetch that found the queue full is tried again soon; the default of a second starves a fast consumer.
+        .set("fetch.queue.backoff.ms", "2");
+    base
+}
+
+/// What librdkafka's callbacks work on.
+#[derive(Debug)]
+pub struct Context {
+    assignment: Mutex<Assignment>,
+    events: Mutex<mpsc::Receiver<Event>>,
+    tools: Tools,
+    revoke_deadline: Duration,
+}
+
+impl Context {
+    /// Ready for its first assignment.
+    pub fn new(assignment: Assignment, events: mpsc::Receiver<Event>, tools: Tools, revoke_deadline: Duration) -> Self {
+        Self { assignment: Mutex::new(assignment), events: Mutex::new(events), tools, revoke_deadline }
+    }
+
+    /// Only the consume thread takes this lock, and never while it polls, so nobody waits for it.
+    fn assignment(&self) -> MutexGuard<'_, Assignment> {
+        self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_events(&self) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(event) = events.try_recv() {
+            self.assignment().happened(&event);
+        }
+    }
+
+    /// Waits for the writes of these partitions, until the deadline.
+    fn await_writes(&self, partitions: &[(String, i32)]) {
+        let deadline = Instant::now() + self.revoke_deadline;
+        let is_writing = || {
+            let assignment = self.assignment();
+            partitions.iter().any(|(topic, partition)| assignment.is_writing(topic, *partition))
+        };
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        while is_writing() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.tools.runtime.block_on(async { tokio::time::timeout(left, events.recv()).await }) {
+                Ok(Some(event)) => self.assignment().happened(&event),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Stops intake, finishes what is being written, commits what is done, and lets go.
+    fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &[(String, i32)]) {
+        for (topic, partition) in partitions {
+            self.assignment().abandon(topic, *partition);
+        }
+        let is_lost = consumer.assignment_lost();
+        if !is_lost {
+            self.await_writes(partitions);
+        }
+        let mut offsets = TopicPartitionList::new();
+        for (topic, partition) in partitions {
+            if let Some(offset) = self.assignment().end(topic, *partition) {
+                add_offset(&mut offsets, topic, *partition, offset);
+            }
+        }
+        info!(partitions = partitions.len(), is_lost, "partitions revoked");
+        if !is_lost
+            && offsets.count() > 0
+            && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
+        {
+            warn!(%error, "commit at revocation failed; the next owner writes those batches again");
+        }
+    }
+}
+
+fn partitions_of(list: &TopicPartitionList) -> Vec<(String, i32)> {
+    list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
+}
+
+fn add_offset(list: &mut TopicPartitionList, topic: &str, partition: i32, offset: i64) {
+    list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset of a record is in range");
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                error!(facility, "{message}");
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => warn!(facility, "{message}"),
+            _ => debug!(facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        warn!(%error, reason, "Kafka client reports an error; it tries again by itself");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let assignment = self.assignment();
+        for (topic, facts) in &statistics.topics {
+            for (partition, facts) in &facts.partitions {
+                if facts.ls_offset >= 0 {
+                    assignment.report_lag(topic, *partition, facts.committed_offset, facts.ls_offset);
+                }
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(list) = rebalance {
+            self.revoke(consumer, &partitions_of(list));
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                for (topic, partition) in partitions_of(list) {
+                    self.assignment().assign(&topic, partition);
+                }
+                // A pause outlives an assignment inside librdkafka.
+                if let Err(error) = consumer.resume(list) {
+                    warn!(%error, "resume at assignment failed");
+                }
+                info!(partitions = list.count(), "partitions assigned");
+                self.tools.status.assigned();
+            }
+            Rebalance::Revoke(_) => {}
+            Rebalance::Error(error) => warn!(%error, "rebalance failed; the group tries again"),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        if let Err(error) = &result {
+            warn!(%error, "commit failed; it is tried again");
+        }
+        let mut assignment = self.assignment();
+        for element in offsets.elements() {
+            let acknowledged = result.is_ok() && element.error().is_ok();
+            assignment.commit_answered(element.topic(), element.partition(), acknowledged);
+        }
+    }
+}
+
+/// Polls until `shutdown`, then drains within `deadline`.
+pub fn run(
+    consumer: BaseConsumer<Context>,
+    shutdown: &CancellationToken,
+    drain_deadline: Duration,
+) -> KafkaResult<Summary> {
+    let context = consumer.context().clone();
+    let mut drain_until = None;
+    let outcome = loop {
+        context.tools.status.turned();
+        if let Err(error) = burst(&consumer, &context) {
+            break Err(error);
+        }
+        context.take_events();
+        let now = Instant::now();
+        if drain_until.is_none() && shutdown.is_cancelled() {
+            drain_until = Some(now + drain_deadline);
+            context.assignment().drain();
+        }
+        context.assignment().tick(now);
+        apply_flow(&consumer, &context);
+        commit(&consumer, &context, now);
+        if drain_until.is_some_and(|until| now >= until || context.assignment().is_settled()) {
+            break Ok(());
+        }
+    };
+    let summary = context.assignment().finish();
+    drop(consumer);
+    outcome.map(|()| summary)
+}
+
+/// Takes in what is there, waiting a little for the first record only.
+fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()> {
+    let Some(first) = consumer.poll(POLL_WAIT) else { return Ok(()) };
+    let started = Instant::now();
+    let mut next = Some(first);
+    for _ in 0..BURST {
+        match next {
+            Some(Ok(message)) => {
+                let must_pause = context.assignment().take(&message, started);
+                drop(message);
+                if must_pause {
+                    apply_flow(consumer, context);
+                }
+            }
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                return Err(KafkaError::MessageConsumptionFatal(code));
+            }
+            Some(Err(error)) => warn!(%error, "poll failed; polling goes on"),
+            None => break,
+        }
+        next = consumer.poll(Duration::ZERO);
+    }
+    context.tools.metrics.stage(Stage::Decode, started.elapsed());
+    Ok(())
+}
+
+fn apply_flow(consumer: &BaseConsumer<Context>, context: &Context) {
+    let changes = context.assignment().flow_changes();
+    for (topic, partition, pause) in changes {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&topic, partition);
+        let result = if pause { consumer.pause(&list) } else { consumer.resume(&list) };
+        debug!(topic = &*topic, partition, pause, "flow changed");
+        if let Err(error) = result {
+            warn!(topic = &*topic, partition, pause, %error, "pause or resume failed");
+        }
+    }
+}
+
+fn commit(consumer: &BaseConsumer<Context>, context: &Context, now: Instant) {
+    let due = context.assignment().offsets_to_commit(now);
+    if due.is_empty() {
+        return;
+    }
+    let mut list = TopicPartitionList::with_capacity(due.len());
+    for (topic, partition, offset) in &due {
+        add_offset(&mut list, topic, *partition, *offset);
+    }
+    if let Err(error) = consumer.commit(&list, CommitMode::Async) {
+        warn!(%error, "commit could not be sent; it is tried again");
+        for (topic, partition, _) in &due {
+            context.assignment().commit_answered(topic, *partition, false);
+        }
+    }
+}

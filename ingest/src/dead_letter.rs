@@ -1,0 +1,139 @@
+//! Where records go that cannot land: the dead-letter topic.
+//! Dead letters go in; they count as sent only when Kafka has acknowledged every one with all replicas in sync. Key,
+//! payload and headers stay byte for byte; what is said about the record travels in headers of our own.
+//!
+//! A record too large for the dead-letter topic is sent without its payload and with [`header::PAYLOAD_BYTES`]; the
+//! payload itself stays in its topic, at the topic, partition and offset in the headers, for that topic's retention.
+
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use sluice_schemas::records::{DeadLetter, dead_letter_header as header};
+use tracing::error;
+
+use crate::retry::Class;
+use crate::write::failure::Failure;
+
+/// How long Kafka may take to acknowledge a dead letter before the attempt counts as failed.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest dead letter the client passes on; the broker's own limit may be lower.
+const LARGEST: usize = 16 * 1024 * 1024;
+
+/// Sends dead letters.
+#[derive(Clone)]
+pub struct DeadLetters {
+    producer: FutureProducer,
+    topic: String,
+}
+
+impl std::fmt::Debug for DeadLetters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeadLetters").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl DeadLetters {
+    /// Opens no connection yet. `queue_kib` bounds the producer's own memory.
+    pub fn new(mut kafka: ClientConfig, topic: &str, queue_kib: u64) -> KafkaResult<Self> {
+        let producer = kafka
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "5")
+            .set("message.max.bytes", LARGEST.to_string())
+            .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
+            .set("queue.buffering.max.kbytes", queue_kib.max(1024).to_string())
+            .create()?;
+        Ok(Self { producer, topic: topic.to_owned() })
+    }
+
+    /// Sends all of them; returns when every one is acknowledged.
+    pub async fn send(&self, letters: &[DeadLetter]) -> Result<(), Failure> {
+        // Bounded so that the producer's copies stay few, however many letters a batch has.
+        for some in letters.chunks(256) {
+            try_join_all(some.iter().map(|letter| self.send_one(letter))).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_one(&self, letter: &DeadLetter) -> Result<(), Failure> {
+        match self.deliver(letter, letter.payload.as_deref(), headers(letter)).await {
+            Err(KafkaError::MessageProduction(
+                RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize,
+            )) => self.send_without_payload(letter).await,
+            other => other,
+        }
+        .map_err(|error| failure(&error))
+    }
+
+    async fn send_without_payload(&self, letter: &DeadLetter) -> KafkaResult<()> {
+        let bytes = letter.payload.as_ref().map_or(0, Vec::len).to_string();
+        error!(
+            topic = letter.topic,
+            partition = letter.partition,
+            offset = letter.offset,
+            bytes,
+            "dead letter is too large for its topic; its payload stays where it came from, for that topic's retention",
+        );
+        let headers = OwnedHeaders::new().insert(Header { key: header::PAYLOAD_BYTES, value: Some(&bytes) });
+        self.deliver(letter, None, about(letter, headers)).await
+    }
+
+    async fn deliver(&self, letter: &DeadLetter, payload: Option<&[u8]>, headers: OwnedHeaders) -> KafkaResult<()> {
+        let mut record = FutureRecord::<[u8], [u8]>::to(&self.topic).headers(headers);
+        record.key = letter.key.as_deref();
+        record.payload = payload;
+        self.producer.send(record, DELIVERY_TIMEOUT).await.map(drop).map_err(|(error, _)| error)
+    }
+}
+
+/// The record's own headers, then what is said about it.
+fn headers(letter: &DeadLetter) -> OwnedHeaders {
+    let own = letter
+        .headers
+        .iter()
+        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: value.as_deref() }));
+    about(letter, own)
+}
+
+fn about(letter: &DeadLetter, headers: OwnedHeaders) -> OwnedHeaders {
+    let timestamp = letter.timestamp_ms.map(|millis| millis.to_string());
+    let tenant = letter.tenant_id.map(|id| id.to_string());
+    let texts = [
+        (header::REASON, Some(letter.reason.clone())),
+        (header::STAGE, Some(letter.stage.clone())),
+        (header::ERROR_CLASS, Some(letter.error_class.clone())),
+        (header::TOPIC, Some(letter.topic.clone())),
+        (header::PARTITION, Some(letter.partition.to_string())),
+        (header::OFFSET, Some(letter.offset.to_string())),
+        (header::TIMESTAMP, timestamp),
+        (header::ATTEMPTS, Some(letter.attempts.to_string())),
+        (header::TENANT, tenant),
+    ];
+    texts.into_iter().fold(headers, |headers, (key, value)| match value {
+        Some(value) => headers.insert(Header { key, value: Some(&value) }),
+        None => headers,
+    })
+}
+
+fn failure(error: &KafkaError) -> Failure {
+    use RDKafkaErrorCode as Code;
+    let code = error.rdkafka_error_code();
+    let class = match code {
+        Some(
+            Code::UnknownTopic
+            | Code::UnknownTopicOrPartition
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+            | Code::PolicyViolation,
+        ) => Class::Operator,
+        _ => Class::Transient,
+    };
+    let code = code.map_or_else(|| "no answer".to_owned(), |code| code.to_string());
+    Failure { class, what: format!("Kafka did not acknowledge a dead letter ({code})") }
+}

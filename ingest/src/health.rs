@@ -1,0 +1,154 @@
+//! Metrics and health over HTTP: `/metrics`, `/healthz`, `/readyz`.
+//! What the consume loop says about itself goes in, answers to an orchestrator come out. It decides nothing.
+//!
+//! `/healthz` is 200 while the consume loop turns: a restart would help otherwise. `/readyz` is 200 once partitions were
+//! assigned and while none of them stands still; a restart does not help there, and the body says what would.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// How long the loop may stand still (a rebalance waits for INSERTs) before the worker counts as hung.
+const HUNG_AFTER: Duration = Duration::from_mins(1);
+
+/// What the worker says about itself.
+#[derive(Debug)]
+pub struct Status {
+    started: Instant,
+    /// Milliseconds from `started` to the last turn of the consume loop.
+    turned: AtomicU64,
+    is_assigned: AtomicBool,
+    troubles: Mutex<BTreeMap<(String, i32), String>>,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            turned: AtomicU64::new(0),
+            is_assigned: AtomicBool::new(false),
+            troubles: Mutex::default(),
+        }
+    }
+}
+
+impl Status {
+    /// The consume loop turns.
+    pub fn turned(&self) {
+        self.turned.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// The group gave this worker its partitions, none perhaps.
+    pub fn assigned(&self) {
+        self.is_assigned.store(true, Ordering::Relaxed);
+    }
+
+    /// A partition stands still, or moves again.
+    pub fn trouble(&self, topic: &str, partition: i32, why: Option<String>) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (topic.to_owned(), partition);
+        match why {
+            Some(why) => troubles.insert(key, why),
+            None => troubles.remove(&key),
+        };
+    }
+
+    fn is_alive(&self) -> bool {
+        let turned = Duration::from_millis(self.turned.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(turned) < HUNG_AFTER
+    }
+
+    fn readiness(&self) -> (StatusCode, String) {
+        if !self.is_assigned.load(Ordering::Relaxed) {
+            return (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned());
+        }
+        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.is_empty() {
+            return (StatusCode::OK, "ready\n".to_owned());
+        }
+        let body = troubles.iter().fold(String::new(), |mut body, ((topic, partition), why)| {
+            writeln!(body, "{topic}/{partition} stands still: {why}").expect("writing to a String does not fail");
+            body
+        });
+        (StatusCode::SERVICE_UNAVAILABLE, body)
+    }
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("listen on {address} for metrics and health: {cause}; free the port, or change ingest.listen")]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub cause: std::io::Error,
+}
+
+/// Begins to serve; goes on until `stop`.
+pub async fn serve(
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+    stop: CancellationToken,
+) -> Result<(), ListenError> {
+    let listener = TcpListener::bind(address).await.map_err(|cause| ListenError { address, cause })?;
+    let health = |State(status): State<Arc<Status>>| async move {
+        if status.is_alive() { (StatusCode::OK, "alive\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "hung\n") }
+    };
+    let app = Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", get(|State(status): State<Arc<Status>>| async move { status.readiness() }))
+        .with_state(status)
+        .route("/metrics", get(|| async move { metrics_text(&metrics) }));
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await {
+            tracing::warn!(%error, "metrics and health are no longer served");
+        }
+    });
+    Ok(())
+}
+
+fn metrics_text(metrics: &Metrics) -> Result<impl IntoResponse + use<>, StatusCode> {
+    let text = metrics.encode().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_means_assigned_and_moving() {
+        let status = Status::default();
+        assert_eq!(status.readiness().0, StatusCode::SERVICE_UNAVAILABLE);
+        status.assigned();
+        assert_eq!(status.readiness().0, StatusCode::OK);
+        status.trouble("t", 3, Some("HTTP 502".to_owned()));
+        assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "t/3 stands still: HTTP 502\n".to_owned()));
+        status.trouble("t", 3, None);
+        assert_eq!(status.readiness().0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_what_to_do() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let error = serve(address, Arc::new(Metrics::new(1)), Arc::default(), stop).await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("listen on {address} for metrics and health")), "{error}");
+        assert!(error.ends_with("free the port, or change ingest.listen"), "{error}");
+    }
+}

@@ -1,0 +1,258 @@
+//! The wiring of a worker, in the order in which a record flows: read this first.
+//!
+//! ```text
+//! consume -> decode -> batch -> write -> commit
+//!    ^          |                 |
+//! budget        '-> dead letter <-'
+//! ```
+//! Settings go in; a running worker comes out, and a [`Summary`] when it has drained. No decision about a record is made
+//! here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
+use rdkafka::error::KafkaError;
+use sluice_schemas::connect::kafka_config;
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::assignment::{Assignment, Source, Tools};
+use crate::batch;
+use crate::budget::Budget;
+use crate::config::{Pipeline, Settings, SettingsError};
+use crate::consume::{self, Context};
+use crate::dead_letter::DeadLetters;
+use crate::decode::table::{self, MappingError, Shape};
+use crate::health::{self, ListenError, Status};
+use crate::metrics::Metrics;
+use crate::retry::Class;
+use crate::topic_id::{DescribeError, topic_id};
+use crate::write::clickhouse::ClickHouse;
+use crate::write::failure::Failure;
+use crate::write::{Target, Writer};
+
+/// Events that may wait for the consume loop; each partition has at most one batch being written.
+const EVENTS: usize = 1024;
+/// Share of the memory budget for batches; librdkafka's queues get [`QUEUE_SHARE`], the rest is for everything else.
+const BATCH_SHARE: u64 = 2;
+/// Share of the memory budget for records fetched but not yet taken in.
+const QUEUE_SHARE: u64 = 4;
+
+/// What was done, by topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Counts by topic, with its namespace.
+    pub topics: BTreeMap<String, Counts>,
+}
+
+/// What became of the records of a topic while the worker ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Taken in.
+    pub consumed: u64,
+    /// Acknowledged by ClickHouse.
+    pub landed: u64,
+    /// Acknowledged by the dead-letter topic.
+    pub dead_lettered: u64,
+}
+
+/// A worker that cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting that cannot work.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The address for metrics and health is not to be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A pipeline does not fit its table.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    /// ClickHouse does not answer, or not as it should.
+    #[error("read tables from ClickHouse at {url}: {failure}; check that it runs, and [stores.clickhouse]")]
+    ClickHouse {
+        /// Where it should be.
+        url: String,
+        /// What happened.
+        failure: Failure,
+    },
+    /// Kafka does not answer.
+    #[error("connect to Kafka at {brokers}: {cause}; check that it runs, and [stores.kafka] and ingest.kafka")]
+    Kafka {
+        /// Where it should be.
+        brokers: String,
+        /// What its client said.
+        cause: KafkaError,
+    },
+    /// A topic is missing.
+    #[error("consume topic {0}: it does not exist; run `sluice schemas apply`")]
+    NoTopic(String),
+    /// A topic does not say who it is.
+    #[error(transparent)]
+    Describe(#[from] DescribeError),
+    /// The HTTP client cannot be made.
+    #[error("prepare the HTTP client: {0}")]
+    Http(#[from] reqwest::Error),
+    /// The consume thread cannot be started or broke.
+    #[error("run the consume thread: {0}")]
+    Thread(String),
+    /// The consumer can not go on.
+    #[error("consume: {0}")]
+    Consume(KafkaError),
+}
+
+/// Runs a worker until `shutdown`, drains it, and says what it did.
+pub async fn run(
+    settings: Settings,
+    stores: Stores,
+    names: Names,
+    shutdown: CancellationToken,
+) -> Result<Summary, Error> {
+    settings.check()?;
+    let budget = Budget::new((settings.memory_budget.0 / BATCH_SHARE) as usize, settings.pipelines.len());
+    let metrics = Arc::new(Metrics::new((settings.memory_budget.0 / BATCH_SHARE) as usize));
+    let status = Arc::new(Status::default());
+    let stop_serving = CancellationToken::new();
+    let _guard = stop_serving.clone().drop_guard();
+    health::serve(settings.listen, Arc::clone(&metrics), Arc::clone(&status), stop_serving).await?;
+
+    let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
+    let started = Instant::now() + settings.start_deadline;
+    let sources = sources(&settings, &stores, &names, &clickhouse, started).await?;
+
+    let (events, events_in) = mpsc::channel(EVENTS);
+    let kafka = with_extras(kafka_config(&stores), &settings);
+    let dead_letters = DeadLetters::new(
+        kafka.clone(),
+        &names.topic(&settings.dead_letter_topic),
+        settings.memory_budget.0 / 16 / 1024,
+    )
+    .map_err(|cause| kafka_error(&stores, cause))?;
+    let writer = Arc::new(Writer {
+        clickhouse,
+        dead_letters,
+        retry: settings.retry.clone(),
+        permits: Semaphore::new(settings.inserts_in_flight),
+        events,
+        metrics: Arc::clone(&metrics),
+    });
+    let topics: Vec<_> = sources.iter().map(|source| source.target.topic.to_string()).collect();
+    let tools = Tools { writer, budget, metrics, status, runtime: Handle::current() };
+    let assignment = Assignment::new(sources, tools.clone());
+    let context = Context::new(assignment, events_in, tools, settings.revoke_deadline);
+    let group = names.group(&settings.group);
+    let consumer: BaseConsumer<Context> =
+        consume::config(kafka, &settings.kafka, &group, settings.memory_budget.0 / QUEUE_SHARE)
+            .create_with_context(context)
+            .map_err(|cause| kafka_error(&stores, cause))?;
+    let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(|cause| kafka_error(&stores, cause))?;
+    info!(group, ?topics, "consuming");
+    on_its_own_thread(consumer, shutdown, settings.drain_deadline).await
+}
+
+fn with_extras(mut kafka: ClientConfig, settings: &Settings) -> ClientConfig {
+    for (key, value) in &settings.kafka {
+        kafka.set(key, value);
+    }
+    kafka
+}
+
+fn kafka_error(stores: &Stores, cause: KafkaError) -> Error {
+    Error::Kafka { brokers: stores.kafka.brokers.clone(), cause }
+}
+
+/// The consume loop blocks, so it gets a thread; this waits for it.
+async fn on_its_own_thread(
+    consumer: BaseConsumer<Context>,
+    shutdown: CancellationToken,
+    drain_deadline: Duration,
+) -> Result<Summary, Error> {
+    let (done, ended) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("consume".to_owned())
+        .spawn(move || {
+            // The receiver is gone only if the whole worker is; nobody is left to tell.
+            drop(done.send(consume::run(consumer, &shutdown, drain_deadline)));
+        })
+        .map_err(|error| Error::Thread(error.to_string()))?;
+    let outcome = ended.await.map_err(|_| Error::Thread("it panicked".to_owned()))?;
+    outcome.map_err(Error::Consume)
+}
+
+/// Every pipeline with its table read and its topic identified.
+async fn sources(
+    settings: &Settings,
+    stores: &Stores,
+    names: &Names,
+    clickhouse: &ClickHouse,
+    until: Instant,
+) -> Result<Vec<Source>, Error> {
+    let dead_letter_topic = names.topic(&settings.dead_letter_topic);
+    let topics = settings.pipelines.keys().map(|topic| names.topic(topic)).chain([dead_letter_topic]).collect();
+    let kafka = with_extras(kafka_config(stores), settings);
+    let ids = identify(kafka, stores.clone(), topics, until).await?;
+    let mut sources = Vec::new();
+    for ((topic, pipeline), id) in settings.pipelines.iter().zip(ids) {
+        let shape = shape(clickhouse, &pipeline.table, until)
+            .await
+            .map_err(|failure| Error::ClickHouse { url: stores.clickhouse.url.clone(), failure })?;
+        let plan = table::plan(topic, pipeline, &shape)?;
+        let target = Target {
+            topic: names.topic(topic).into(),
+            topic_id: id,
+            table: format!("{}.{}", names.database(), pipeline.table),
+            insert: plan.insert,
+        };
+        sources.push(Source { target: Arc::new(target), decoder: plan.decoder, limits: limits(pipeline) });
+    }
+    Ok(sources)
+}
+
+fn limits(pipeline: &Pipeline) -> batch::Limits {
+    batch::Limits { rows: pipeline.max_rows, bytes: pipeline.max_bytes.0 as usize, age: pipeline.max_age }
+}
+
+/// Reads a table's shape, waiting for ClickHouse if it only just starts.
+async fn shape(clickhouse: &ClickHouse, table: &str, until: Instant) -> Result<Shape, Failure> {
+    loop {
+        match clickhouse.shape(table).await {
+            Err(failure) if failure.class == Class::Transient && Instant::now() < until => {
+                warn!(%failure, "ClickHouse does not answer yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Checks that the topics exist and asks for their ids. librdkafka's calls block, so they get a thread.
+async fn identify(
+    kafka: ClientConfig,
+    stores: Stores,
+    topics: Vec<String>,
+    until: Instant,
+) -> Result<Vec<uuid::Uuid>, Error> {
+    let ask = move || {
+        let client: BaseConsumer<DefaultConsumerContext> =
+            kafka.create().map_err(|cause| kafka_error(&stores, cause))?;
+        let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+        let mut ids = Vec::new();
+        for topic in topics {
+            let metadata = client.fetch_metadata(Some(&topic), left()).map_err(|cause| kafka_error(&stores, cause))?;
+            if metadata.topics().iter().all(|found| found.error().is_some() || found.partitions().is_empty()) {
+                return Err(Error::NoTopic(topic));
+            }
+            ids.push(topic_id(client.client(), &topic, left())?);
+        }
+        Ok(ids)
+    };
+    tokio::task::spawn_blocking(ask).await.map_err(|error| Error::Thread(error.to_string()))?
+}

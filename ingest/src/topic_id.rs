@@ -1,0 +1,109 @@
+//! The identity of a topic, which outlives its name: a topic that is deleted and made again starts at offset 0 under the
+//! same name, so tokens and provenance carry the id.
+//! A connected client and a name go in, the topic's UUID comes out. The safe crate does not show it, so the call is made
+//! here with `rdkafka-sys`; nothing else in this crate is unsafe.
+#![expect(unsafe_code, reason = "rdkafka has no safe call for DescribeTopics; every pointer here is checked and freed")]
+
+use std::ffi::{CStr, CString};
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::client::{Client, ClientContext};
+use uuid::Uuid;
+
+/// A topic that could not be described.
+#[derive(Debug, thiserror::Error)]
+#[error("describe topic {topic}: {cause}")]
+pub struct DescribeError {
+    /// Its name.
+    pub topic: String,
+    /// What Kafka said.
+    pub cause: String,
+}
+
+/// Asks the cluster for the id of `topic`.
+pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<Uuid, DescribeError> {
+    let failed = |cause: String| DescribeError { topic: topic.to_owned(), cause };
+    let name = CString::new(topic).map_err(|_| failed("its name has a zero byte".to_owned()))?;
+    let event = describe(client, &name, timeout).ok_or_else(|| failed("no answer in time".to_owned()))?;
+    event.id().map_err(failed)
+}
+
+/// An event of librdkafka, freed on drop.
+struct Event(*mut sys::rd_kafka_event_t);
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from `rd_kafka_queue_poll`, is not null and is destroyed once, here.
+        unsafe { sys::rd_kafka_event_destroy(self.0) }
+    }
+}
+
+/// Sends the request and waits for its event. `None` when time is up.
+fn describe<C: ClientContext>(client: &Client<C>, name: &CStr, timeout: Duration) -> Option<Event> {
+    let mut names = [name.as_ptr()];
+    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client lives for the whole call; `names` holds one valid string, which librdkafka copies; queue,
+    // collection and options are made here and destroyed once, after the request, which does not keep the last two. An
+    // answer that comes after the queue is gone is dropped by librdkafka.
+    unsafe {
+        let handle = client.native_ptr();
+        let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
+        let queue = sys::rd_kafka_queue_new(handle);
+        let options =
+            sys::rd_kafka_AdminOptions_new(handle, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        sys::rd_kafka_AdminOptions_set_request_timeout(options, millis, std::ptr::null_mut(), 0);
+        sys::rd_kafka_DescribeTopics(handle, topics, options, queue);
+        let event = sys::rd_kafka_queue_poll(queue, millis);
+        sys::rd_kafka_AdminOptions_destroy(options);
+        sys::rd_kafka_queue_destroy(queue);
+        sys::rd_kafka_TopicCollection_destroy(topics);
+        (!event.is_null()).then_some(Event(event))
+    }
+}
+
+impl Event {
+    fn id(&self) -> Result<Uuid, String> {
+        // SAFETY: the event is alive as long as `self`; what is read from it (result, descriptions, error texts, the id)
+        // belongs to it and is copied before this function ends. Null is checked where librdkafka may return it.
+        unsafe {
+            if sys::rd_kafka_event_error(self.0) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Err(text(sys::rd_kafka_event_error_string(self.0)));
+            }
+            let result = sys::rd_kafka_event_DescribeTopics_result(self.0);
+            if result.is_null() {
+                return Err("the answer is of another kind".to_owned());
+            }
+            let mut count = 0;
+            let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+            if topics.is_null() || count == 0 {
+                return Err("the answer is empty".to_owned());
+            }
+            let error = sys::rd_kafka_TopicDescription_error(*topics);
+            if !error.is_null()
+                && sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+            {
+                return Err(text(sys::rd_kafka_error_string(error)));
+            }
+            let id = sys::rd_kafka_TopicDescription_topic_id(*topics);
+            if id.is_null() {
+                return Err("the broker is too old to give topics an id".to_owned());
+            }
+            let high = sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
+            let low = sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
+            Ok(Uuid::from_u64_pair(high, low))
+        }
+    }
+}
+
+/// Copies a C string.
+///
+/// # Safety
+/// `pointer` is null or points to a string that ends with a zero byte.
+unsafe fn text(pointer: *const std::ffi::c_char) -> String {
+    if pointer.is_null() {
+        return "no reason given".to_owned();
+    }
+    // SAFETY: as the caller promises.
+    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}

@@ -1,0 +1,99 @@
+//! ClickHouse over HTTP: one request, one answer.
+//! An INSERT's text, its token and its encoded rows go in; an acknowledgement or a classified failure comes out. It never
+//! tries again by itself and never changes a byte, so a retry sends exactly what the first attempt sent.
+//!
+//! Why not the `clickhouse` crate: the class of a failure is decided by the exception code header and the HTTP status,
+//! and the crate gives only the text, which may quote rows.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{Client, Response};
+use serde::Deserialize;
+use sluice_schemas::connect::CONNECT_TIMEOUT;
+use sluice_schemas::stores;
+
+use super::failure::Failure;
+use crate::decode::table::{Shape, ShapeColumn};
+
+/// Settings of every INSERT, fixed so that the same part always makes the same block.
+const SETTINGS: [(&str, &str); 5] = [
+    ("async_insert", "0"),
+    ("insert_deduplicate", "1"),
+    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+    ("max_insert_block_size", "1048576"),
+    ("wait_end_of_query", "1"),
+];
+
+/// A ClickHouse server and the database that ingest writes to.
+#[derive(Debug)]
+pub struct ClickHouse {
+    http: Client,
+    server: stores::ClickHouse,
+    database: String,
+}
+
+impl ClickHouse {
+    /// Opens no connection yet.
+    pub fn new(server: &stores::ClickHouse, database: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
+        let http = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(timeout).build()?;
+        Ok(Self { http, server: server.clone(), database: database.to_owned() })
+    }
+
+    /// Sends one part; returns when ClickHouse has acknowledged it.
+    pub async fn insert(&self, statement: &str, token: &str, body: Bytes) -> Result<(), Failure> {
+        let own = [("query", statement), ("insert_deduplication_token", token)];
+        self.post(&[&SETTINGS[..], &own].concat(), body).await.map(drop)
+    }
+
+    /// Reads what a table looks like; a table that does not exist has no columns.
+    pub async fn shape(&self, table: &str) -> Result<Shape, Failure> {
+        let columns = "SELECT name, type AS type_text, default_kind FROM system.columns \
+                       WHERE database = currentDatabase() AND table = {table:String} ORDER BY position FORMAT JSON";
+        let facts = "SELECT partition_key, timezone() AS server_zone FROM system.tables \
+                     WHERE database = currentDatabase() AND name = {table:String} FORMAT JSON";
+        let columns: Vec<ShapeColumn> = self.select(columns, table).await?;
+        let facts: Vec<Facts> = self.select(facts, table).await?;
+        let Facts { partition_key, server_zone } = facts.into_iter().next().unwrap_or_default();
+        Ok(Shape { columns, partition_key, server_zone })
+    }
+
+    async fn select<T: for<'de> Deserialize<'de>>(&self, query: &str, table: &str) -> Result<Vec<T>, Failure> {
+        let response = self.post(&[("query", query), ("param_table", table)], Bytes::new()).await?;
+        let body = response.bytes().await.map_err(|error| Failure::unanswered(&error))?;
+        let rows: Rows<T> = serde_json::from_slice(&body).map_err(|_| Failure::answer(200, None))?;
+        Ok(rows.data)
+    }
+
+    async fn post(&self, parameters: &[(&str, &str)], body: Bytes) -> Result<Response, Failure> {
+        let login = &self.server.login;
+        let request = self
+            .http
+            .post(&self.server.url)
+            .query(&[("database", self.database.as_str())])
+            .query(parameters)
+            .header("X-ClickHouse-User", &login.user)
+            .header("X-ClickHouse-Key", login.password.reveal())
+            .body(body);
+        let response = request.send().await.map_err(|error| Failure::unanswered(&error))?;
+        let status = response.status();
+        let code = response.headers().get("X-ClickHouse-Exception-Code").cloned();
+        if status.is_success() && code.is_none() {
+            return Ok(response);
+        }
+        // Reading the rest lets the connection be used again; what it says may quote a row and is not kept.
+        response.bytes().await.map_err(|error| Failure::unanswered(&error))?;
+        Err(Failure::answer(status.as_u16(), code.and_then(|code| code.to_str().ok()?.parse().ok())))
+    }
+}
+
+#[derive(Deserialize)]
+struct Rows<T> {
+    data: Vec<T>,
+}
+
+#[derive(Default, Deserialize)]
+struct Facts {
+    partition_key: String,
+    server_zone: String,
+}

@@ -1,0 +1,190 @@
+//! Why a write failed, and whose fault that is: the one table of ClickHouse's error codes.
+//! Codes and HTTP statuses go in, a class comes out. The server's message may quote a row, so it is never kept.
+//!
+//! Codes: `src/Common/ErrorCodes.cpp` of ClickHouse.
+
+use crate::retry::Class;
+
+/// A write that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("write: {what}")]
+pub struct Failure {
+    /// Whose fault it is.
+    pub class: Class,
+    /// What happened, without data.
+    pub what: String,
+}
+
+/// Passes by itself, or it is unknown whether the write took place.
+const TRANSIENT: &[(u32, &str)] = &[
+    (3, "UNEXPECTED_END_OF_FILE"),
+    (107, "FILE_DOESNT_EXIST"),
+    (159, "TIMEOUT_EXCEEDED"),
+    (160, "TOO_SLOW"),
+    (164, "READONLY"),
+    (201, "QUOTA_EXCEEDED"),
+    (202, "TOO_MANY_SIMULTANEOUS_QUERIES"),
+    (203, "NO_FREE_CONNECTION"),
+    (209, "SOCKET_TIMEOUT"),
+    (210, "NETWORK_ERROR"),
+    (225, "NO_ZOOKEEPER"),
+    (236, "ABORTED"),
+    (241, "MEMORY_LIMIT_EXCEEDED"),
+    (242, "TABLE_IS_READ_ONLY"),
+    (243, "NOT_ENOUGH_SPACE"),
+    (252, "TOO_MANY_PARTS"),
+    (279, "ALL_CONNECTION_TRIES_FAILED"),
+    (285, "TOO_FEW_LIVE_REPLICAS"),
+    (286, "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE"),
+    (305, "TABLE_WAS_NOT_DROPPED"),
+    (319, "UNKNOWN_STATUS_OF_INSERT"),
+    (394, "QUERY_WAS_CANCELLED"),
+    (425, "SYSTEM_ERROR"),
+    (473, "DEADLOCK_AVOIDED"),
+    (999, "KEEPER_EXCEPTION"),
+];
+
+/// ClickHouse will never take this row.
+const ROW: &[(u32, &str)] = &[
+    (6, "CANNOT_PARSE_TEXT"),
+    (26, "CANNOT_PARSE_QUOTED_STRING"),
+    (27, "CANNOT_PARSE_INPUT_ASSERTION_FAILED"),
+    (32, "ATTEMPT_TO_READ_AFTER_EOF"),
+    (33, "CANNOT_READ_ALL_DATA"),
+    (38, "CANNOT_PARSE_DATE"),
+    (41, "CANNOT_PARSE_DATETIME"),
+    (69, "ARGUMENT_OUT_OF_BOUND"),
+    (70, "CANNOT_CONVERT_TYPE"),
+    (72, "CANNOT_PARSE_NUMBER"),
+    (117, "INCORRECT_DATA"),
+    (131, "TOO_LARGE_STRING_SIZE"),
+    (153, "ILLEGAL_DIVISION"),
+    (321, "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE"),
+    (349, "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN"),
+    (376, "CANNOT_PARSE_UUID"),
+    (395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"),
+    (407, "DECIMAL_OVERFLOW"),
+    (469, "VIOLATED_CONSTRAINT"),
+    (691, "UNKNOWN_ELEMENT_OF_ENUM"),
+];
+
+/// The table, the privilege or the configuration is wrong.
+const OPERATOR: &[(u32, &str)] = &[
+    (8, "THERE_IS_NO_COLUMN"),
+    (10, "NOT_FOUND_COLUMN_IN_BLOCK"),
+    (16, "NO_SUCH_COLUMN_IN_TABLE"),
+    (20, "NUMBER_OF_COLUMNS_DOESNT_MATCH"),
+    (36, "BAD_ARGUMENTS"),
+    (44, "ILLEGAL_COLUMN"),
+    (47, "UNKNOWN_IDENTIFIER"),
+    (48, "NOT_IMPLEMENTED"),
+    (50, "UNKNOWN_TYPE"),
+    (53, "TYPE_MISMATCH"),
+    (60, "UNKNOWN_TABLE"),
+    (62, "SYNTAX_ERROR"),
+    (73, "UNKNOWN_FORMAT"),
+    (81, "UNKNOWN_DATABASE"),
+    (115, "UNKNOWN_SETTING"),
+    (192, "UNKNOWN_USER"),
+    (193, "WRONG_PASSWORD"),
+    (194, "REQUIRED_PASSWORD"),
+    (195, "IP_ADDRESS_NOT_ALLOWED"),
+    (218, "TABLE_IS_DROPPED"),
+    (291, "DATABASE_ACCESS_DENIED"),
+    (452, "SETTING_CONSTRAINT_VIOLATION"),
+    (497, "ACCESS_DENIED"),
+    (516, "AUTHENTICATION_FAILED"),
+];
+
+const TABLE: [(Class, &[(u32, &str)]); 3] =
+    [(Class::Transient, TRANSIENT), (Class::Row, ROW), (Class::Operator, OPERATOR)];
+
+impl Failure {
+    /// What ClickHouse answered. A code that is not in the table goes by the HTTP status; a row is never blamed without
+    /// a code that says so.
+    pub fn answer(status: u16, code: Option<u32>) -> Self {
+        let known = code.and_then(|code| {
+            let find = |(class, codes): (Class, &'static [(u32, &'static str)])| {
+                codes.iter().find(|(known, _)| *known == code).map(|(_, name)| (class, *name))
+            };
+            TABLE.into_iter().find_map(find)
+        });
+        let (class, name) = known.unwrap_or_else(|| (by_status(status), "not in the table of known errors"));
+        let what = match code {
+            Some(code) => format!("ClickHouse answered error {code} ({name}), HTTP {status}"),
+            None => format!("HTTP {status} in the place of ClickHouse"),
+        };
+        Self { class, what }
+    }
+
+    /// No answer, or half of one: the write may or may not have taken place.
+    pub fn unanswered(error: &reqwest::Error) -> Self {
+        let what = if error.is_timeout() {
+            "no answer from ClickHouse in time"
+        } else if error.is_connect() {
+            "no connection to ClickHouse"
+        } else {
+            "the connection to ClickHouse broke"
+        };
+        Self { class: Class::Transient, what: what.to_owned() }
+    }
+}
+
+fn by_status(status: u16) -> Class {
+    match status {
+        408 | 425 | 429 | 500..=599 => Class::Transient,
+        _ => Class::Operator,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_table_gives_its_class_whatever_the_status() {
+        for (class, codes) in TABLE {
+            for (code, name) in codes {
+                for status in [200, 400, 403, 404, 500, 503] {
+                    let failure = Failure::answer(status, Some(*code));
+                    assert_eq!(failure.class, class, "{code} {name} with {status}");
+                    assert!(failure.what.contains(name), "{failure}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_code_stands_in_two_classes() {
+        let mut codes: Vec<_> = TABLE.iter().flat_map(|(_, codes)| codes.iter().map(|(code, _)| code)).collect();
+        let count = codes.len();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), count);
+    }
+
+    #[test]
+    fn without_a_known_code_the_status_decides_and_no_row_is_blamed() {
+        for (status, class) in [
+            (500, Class::Transient),
+            (502, Class::Transient),
+            (503, Class::Transient),
+            (429, Class::Transient),
+            (408, Class::Transient),
+            (400, Class::Operator),
+            (401, Class::Operator),
+            (403, Class::Operator),
+            (404, Class::Operator),
+            (200, Class::Operator),
+        ] {
+            assert_eq!(Failure::answer(status, None).class, class, "{status}");
+            assert_eq!(Failure::answer(status, Some(99_999)).class, class, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_text_fits_after_failed_to() {
+        insta::assert_snapshot!(Failure::answer(404, Some(60)), @"write: ClickHouse answered error 60 (UNKNOWN_TABLE), HTTP 404");
+        insta::assert_snapshot!(Failure::answer(502, None), @"write: HTTP 502 in the place of ClickHouse");
+    }
+}
