@@ -4,6 +4,8 @@
 //! - [`scenario`]: what is driven and what is judged, as one readable file
 //! - [`population`]: who exists, a pure function of the seed
 //! - [`plan`]: who does what when, a pure function of the seed
+//! - [`load`]: the population and its past go into the stores, in bulk
+//! - [`drive`]: writes and probes, each at its intended start
 //! - [`target`]: the questions with their exact texts, and the clients that send them
 //! - [`measure`]: latencies, exceedances, errors and send lag
 //! - [`account`]: produced = landed + dead-lettered, to the record
@@ -11,6 +13,8 @@
 //! - [`report`]: the table in the terminal and the JSON report
 
 pub mod account;
+pub mod drive;
+pub mod load;
 pub mod measure;
 pub mod plan;
 pub mod population;

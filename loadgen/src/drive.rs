@@ -1,0 +1,229 @@
+//! The drive: writes and probes at their intended starts, on real stores, in an open loop.
+//! A plan goes in; recorders, the generator's own conduct and the counts of acknowledged records come out.
+//! Never waits for an answer before it asks the next question, and never judges: that is the verdict's part.
+
+mod answers;
+mod clock;
+mod commits;
+mod in_order;
+mod probes;
+mod progress;
+mod shared;
+mod writes;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sluice_schemas::connect::ConnectError;
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::measure::{Conduct, Durations, Recorder};
+use crate::plan::{Known, Plan, Totals};
+use crate::scenario::{Question, Scenario};
+use crate::target::kafka::{ProduceError, Producer};
+use crate::target::{AskError, Targets};
+use clock::Clock;
+use commits::Commits;
+use probes::{MOST_IN_FLIGHT, Probes};
+use shared::{Counters, Shared, lock, read};
+
+pub use commits::INSERT_COMMUNICATIONS;
+pub use progress::{Phase, Progress, SloProgress};
+
+/// Groups of communications that may wait for PostgreSQL's writers.
+const GROUPS: usize = 4_096;
+/// How long Kafka may take to acknowledge the last records.
+const FLUSH: Duration = Duration::from_secs(60);
+/// The same after a stop.
+const FLUSH_STOPPED: Duration = Duration::from_secs(5);
+/// Time between two snapshots of the progress.
+const SNAPSHOT: Duration = Duration::from_millis(250);
+
+/// What a drive leaves.
+#[derive(Debug)]
+pub struct Driven {
+    /// One for each question that was asked.
+    pub recorders: Vec<Recorder>,
+    /// How the generator itself behaved.
+    pub conduct: Conduct,
+    /// Records that their stores have acknowledged, by index of the tenant.
+    pub acknowledged: Vec<Totals>,
+    /// From the intended instant of a communication to its commit.
+    pub commit_latency: Durations,
+    /// What Kafka did not acknowledge and PostgreSQL refused for good, as a sentence each; empty if nothing.
+    pub lost: Vec<String>,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+}
+
+/// A drive that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// A store could not be reached.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// PostgreSQL could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The producer could not be made, or Kafka refused a record for another reason than a full queue.
+    #[error(transparent)]
+    Produce(#[from] ProduceError),
+}
+
+/// Where and what to drive.
+#[derive(Debug, Clone, Copy)]
+pub struct Course<'a> {
+    /// The stores.
+    pub stores: &'a Stores,
+    /// The names of its namespace.
+    pub names: &'a Names,
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// Its plan.
+    pub plan: &'a Arc<Plan>,
+}
+
+/// Drives the plan: the warm-up, then everything at its intended start, until the last answer and acknowledgement.
+/// `stop` ends it at once, after what has been handed to Kafka is flushed.
+pub async fn drive(
+    course: Course<'_>,
+    stop: &CancellationToken,
+    progress: &watch::Sender<Progress>,
+) -> Result<Driven, DriveError> {
+    let shared = prepare(course).await?;
+    let writers = commits::pool(course.stores, course.names).await?;
+    warm_up(&shared, stop, progress).await;
+    let (groups, receiver) = mpsc::channel(GROUPS);
+    let clock = Clock::start(stop);
+    let commits = tokio::spawn(Commits::new(&shared, &clock, writers).run(receiver, stop.clone()));
+    let tracker = TaskTracker::new();
+    let probes = start_probes(&shared, &clock, true, &tracker);
+    let writes = {
+        let (shared, clock) = (Arc::clone(&shared), clock.clone());
+        tokio::task::spawn_blocking(move || writes::run(&shared, &clock, &groups))
+    };
+    let driving = async { tokio::join!(writes, probes) };
+    let (written, probed) = watched(&shared, &clock, (Phase::Driving, progress), driving).await;
+    unwound(written)?;
+    unwound(probed);
+    let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
+    let ending = end(&shared, &tracker, commits, stop);
+    let lost = watched(&shared, &Clock::start(stop), (Phase::Flushing, progress), ending).await;
+    Ok(driven(&shared, (monotonic, system), lost, stop.is_cancelled()))
+}
+
+async fn prepare(course: Course<'_>) -> Result<Arc<Shared>, DriveError> {
+    let Course { stores, names, scenario, plan } = course;
+    let counting = Arc::clone(plan);
+    let known = tokio::task::spawn_blocking(move || Known::new(&counting));
+    let targets = Targets::connect(stores, names).await?;
+    let tenants = plan.population().tenants().len();
+    let recorders = Question::ALL.iter().filter(|question| scenario.probes.contains_key(question));
+    Ok(Arc::new(Shared {
+        scenario: scenario.clone(),
+        plan: Arc::clone(plan),
+        known: unwound(known.await),
+        targets,
+        producer: Producer::new(stores, names, tenants)?,
+        recorders: recorders.map(|question| (*question, Mutex::new(Recorder::new(scenario, *question)))).collect(),
+        counters: Counters::for_tenants(tenants),
+        write_lag: Mutex::default(),
+        commit_latency: Mutex::default(),
+    }))
+}
+
+async fn warm_up(shared: &Arc<Shared>, stop: &CancellationToken, progress: &watch::Sender<Progress>) {
+    let (clock, tracker) = (Clock::start(stop), TaskTracker::new());
+    let asked = watched(shared, &clock, (Phase::WarmUp, progress), start_probes(shared, &clock, false, &tracker)).await;
+    unwound(asked);
+    tracker.close();
+    tokio::select! {
+        () = tracker.wait() => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+fn start_probes(
+    shared: &Arc<Shared>,
+    clock: &Clock,
+    judged: bool,
+    tracker: &TaskTracker,
+) -> tokio::task::JoinHandle<()> {
+    let in_flight = Arc::new(Semaphore::new(MOST_IN_FLIGHT));
+    let probes = Probes { shared: Arc::clone(shared), clock: clock.clone(), in_flight, judged };
+    let (runtime, tracker) = (Handle::current(), tracker.clone());
+    tokio::task::spawn_blocking(move || probes.run(&runtime, &tracker))
+}
+
+/// Publishes snapshots while `work` goes on.
+async fn watched<T>(
+    shared: &Arc<Shared>,
+    clock: &Clock,
+    (phase, progress): (Phase, &watch::Sender<Progress>),
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(work);
+    let mut ticks = tokio::time::interval(SNAPSHOT);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = ticks.tick() => drop(progress.send_replace(shared.snapshot(phase, clock.elapsed()))),
+        }
+    }
+}
+
+/// Waits for what is on its way; what never arrived comes back as sentences.
+async fn end(
+    shared: &Arc<Shared>,
+    probes: &TaskTracker,
+    commits: tokio::task::JoinHandle<()>,
+    stop: &CancellationToken,
+) -> Vec<String> {
+    probes.close();
+    tokio::select! {
+        () = probes.wait() => {}
+        () = stop.cancelled() => {}
+    }
+    unwound(commits.await);
+    let patience = if stop.is_cancelled() { FLUSH_STOPPED } else { FLUSH };
+    let producing = Arc::clone(shared);
+    let flushed = unwound(tokio::task::spawn_blocking(move || producing.producer.flush(patience)).await);
+    let refused = read(&shared.counters.refused);
+    let refused = (refused > 0).then(|| format!("write to PostgreSQL: {refused} communications were not committed"));
+    flushed.err().map(|error| error.to_string()).into_iter().chain(refused).collect()
+}
+
+fn driven(shared: &Shared, (monotonic, system): (Duration, Duration), lost: Vec<String>, stopped: bool) -> Driven {
+    let tenants = 0..shared.plan.population().tenants().len();
+    let sum = |totals: Totals| totals.communications + totals.events + totals.interactions + totals.metrics;
+    let planned: u64 = tenants.clone().map(|tenant| sum(shared.plan.totals(tenant))).sum();
+    let conduct = Conduct {
+        offered: planned + read(&shared.counters.probes_offered),
+        sent: sum(shared.sent()) + read(&shared.counters.probes_sent),
+        held_back: read(&shared.counters.held_back),
+        write_lag: lock(&shared.write_lag).clone(),
+        monotonic,
+        system,
+    };
+    Driven {
+        recorders: shared.recorders.values().map(|recorder| lock(recorder).clone()).collect(),
+        conduct,
+        acknowledged: tenants.map(|tenant| shared.acknowledged(tenant)).collect(),
+        commit_latency: lock(&shared.commit_latency).clone(),
+        lost,
+        stopped,
+    }
+}
+
+/// The result of a task that is never aborted; its panic goes on here.
+fn unwound<T>(joined: Result<T, tokio::task::JoinError>) -> T {
+    match joined {
+        Ok(result) => result,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}

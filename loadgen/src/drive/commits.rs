@@ -1,0 +1,169 @@
+//! PostgreSQL's writers: groups of one tenant's communications go in, committed transactions come out.
+//! Each transaction names its tenant, so row-level security checks every row. A commit whose answer was lost is tried
+//! again and inserts nothing twice. Never gives up while it may still succeed, and counts what it gave up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_schemas::connect::{self, ConnectError, Role};
+use sluice_schemas::names::Names;
+use sluice_schemas::records::Communication;
+use sluice_schemas::stores::Stores;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::types::Json;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::clock::Clock;
+use super::shared::{Shared, add, lock};
+use super::writes::Group;
+use crate::target::postgres::SET_TENANT;
+
+/// Transactions at once.
+const WRITERS: u32 = 6;
+/// Pauses before the second and each later attempt; after the last one the group is given up.
+const PAUSES: [Duration; 6] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+];
+
+/// Writes one tenant's communications. `ON CONFLICT` makes a second attempt harmless.
+pub const INSERT_COMMUNICATIONS: &str = "\
+INSERT INTO communications
+    (id, tenant_id, customer_id, campaign_id, channel, direction, content, metadata, status, created_at)
+SELECT id, $1, customer_id, campaign_id, channel, direction, content, metadata, status, created_at
+FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::jsonb[], $8::jsonb[], $9::text[],
+            $10::timestamptz[])
+    AS made (id, customer_id, campaign_id, channel, direction, content, metadata, status, created_at)
+ON CONFLICT (tenant_id, id, created_at) DO NOTHING";
+
+/// The writers of one drive.
+pub(super) struct Commits {
+    shared: Arc<Shared>,
+    clock: Clock,
+    pool: PgPool,
+}
+
+impl Commits {
+    pub(super) fn new(shared: &Arc<Shared>, clock: &Clock, pool: PgPool) -> Self {
+        Self { shared: Arc::clone(shared), clock: clock.clone(), pool }
+    }
+
+    /// Commits every group, several at once, until no more will come or the drive is stopped.
+    pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>, stop: CancellationToken) {
+        let this = Arc::new(self);
+        let writers = Arc::new(Semaphore::new(WRITERS as usize));
+        let tasks = TaskTracker::new();
+        while let Some(group) = groups.recv().await {
+            let Ok(permit) = Arc::clone(&writers).acquire_owned().await else { break };
+            let (this, stop) = (Arc::clone(&this), stop.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = this.commit(group) => {}
+                    () = stop.cancelled() => {}
+                }
+                drop(permit);
+            });
+        }
+        tasks.close();
+        tasks.wait().await;
+        this.pool.close().await;
+    }
+
+    async fn commit(&self, group: Group) {
+        let (tenant, count) = (group.tenant, group.rows.len() as u64);
+        let tenant_id = self.shared.plan.population().tenants()[tenant].id;
+        let intended: Vec<Duration> = group.rows.iter().map(|(at, _)| *at).collect();
+        let rows = Columns::of(group.rows.into_iter().map(|(_, row)| row));
+        for pause in PAUSES.map(Some).into_iter().chain([None]) {
+            match rows.insert(&self.pool, tenant_id).await {
+                Ok(()) => return self.committed(tenant, &intended),
+                Err(error) if self.shared.may_complain() => {
+                    tracing::warn!(tenant, rows = count, %error, retry = pause.is_some(), "a transaction failed");
+                }
+                Err(_) => {}
+            }
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => add(&self.shared.counters.refused, count),
+            }
+        }
+    }
+
+    fn committed(&self, tenant: usize, intended: &[Duration]) {
+        add(&self.shared.counters.committed[tenant], intended.len() as u64);
+        let now = self.clock.elapsed();
+        let mut latencies = lock(&self.shared.commit_latency);
+        intended.iter().for_each(|at| latencies.record(now.saturating_sub(*at)));
+    }
+}
+
+/// A pool for the writers alone, so that probes and writes never wait for each other's connections.
+pub(super) async fn pool(stores: &Stores, names: &Names) -> Result<PgPool, ConnectError> {
+    let options = connect::postgres_options(stores, &names.database(), Role::App);
+    let pool = PgPoolOptions::new().min_connections(WRITERS).max_connections(WRITERS);
+    pool.connect_with(options).await.map_err(|error| ConnectError {
+        store: "PostgreSQL",
+        section: "postgres",
+        address: format!("{}:{}/{}", stores.postgres.host, stores.postgres.port, names.database()),
+        cause: error.to_string(),
+    })
+}
+
+/// Communications as the arrays that [`INSERT_COMMUNICATIONS`] takes.
+#[derive(Default)]
+struct Columns {
+    ids: Vec<Uuid>,
+    customers: Vec<Uuid>,
+    campaigns: Vec<Option<Uuid>>,
+    channels: Vec<&'static str>,
+    directions: Vec<&'static str>,
+    contents: Vec<Json<sluice_schemas::records::Content>>,
+    metadata: Vec<serde_json::Value>,
+    statuses: Vec<&'static str>,
+    created: Vec<chrono::DateTime<chrono::Utc>>,
+}
+
+impl Columns {
+    fn of(rows: impl Iterator<Item = Communication>) -> Self {
+        let mut columns = Self::default();
+        for row in rows {
+            columns.ids.push(row.id);
+            columns.customers.push(row.customer_id);
+            columns.campaigns.push(row.campaign_id);
+            columns.channels.push(row.channel.as_str());
+            columns.directions.push(row.direction.as_str());
+            columns.contents.push(Json(row.content));
+            columns.metadata.push(row.metadata);
+            columns.statuses.push(row.status.as_str());
+            columns.created.push(row.created_at);
+        }
+        columns
+    }
+
+    async fn insert(&self, pool: &PgPool, tenant: Uuid) -> Result<(), sqlx::Error> {
+        let mut transaction = pool.begin().await?;
+        sqlx::query(SET_TENANT).bind(tenant.to_string()).execute(&mut *transaction).await?;
+        sqlx::query(INSERT_COMMUNICATIONS)
+            .bind(tenant)
+            .bind(&self.ids)
+            .bind(&self.customers)
+            .bind(&self.campaigns)
+            .bind(&self.channels)
+            .bind(&self.directions)
+            .bind(&self.contents)
+            .bind(&self.metadata)
+            .bind(&self.statuses)
+            .bind(&self.created)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await
+    }
+}

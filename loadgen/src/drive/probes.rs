@@ -1,0 +1,110 @@
+//! The probes: each question is asked at its intended start, whatever became of the ones before.
+//! Planned probes go in; samples go to the recorders. Never skips a probe, and never lets one wait for another.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use super::answers::{self, Answer};
+use super::clock::Clock;
+use super::in_order::InOrder;
+use super::shared::{Shared, add};
+use crate::measure::{Outcome, Sample};
+use crate::plan::Probe;
+use crate::scenario::Question;
+use crate::target::AskError;
+
+/// Most probes that may wait for their answers at once; beyond it a store has long failed, and memory must not.
+pub(super) const MOST_IN_FLIGHT: usize = 20_000;
+
+/// A stretch of probes: the warm-up, or the drive.
+pub(super) struct Probes {
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Clock,
+    pub(super) in_flight: Arc<Semaphore>,
+    /// Whether samples count.
+    pub(super) judged: bool,
+}
+
+impl Probes {
+    /// Starts every probe at its time. Blocks until the last has been started, or the drive is stopped.
+    pub(super) fn run(self, runtime: &Handle, tasks: &TaskTracker) {
+        let this = Arc::new(self);
+        for probe in this.planned() {
+            if !this.clock.wait_until(probe.at) {
+                return;
+            }
+            this.launch(probe, runtime, tasks);
+        }
+    }
+
+    /// The probes of all questions in order of their intended starts.
+    fn planned(self: &Arc<Self>) -> impl Iterator<Item = Probe> + use<'_> {
+        let plan = &self.shared.plan;
+        let of = |question: Question| -> Box<dyn Iterator<Item = Probe> + '_> {
+            if self.judged { Box::new(plan.probes(question)) } else { Box::new(plan.warm_up(question)) }
+        };
+        InOrder::new(Question::ALL.iter().map(|question| of(*question)).collect())
+    }
+
+    fn launch(self: &Arc<Self>, probe: Probe, runtime: &Handle, tasks: &TaskTracker) {
+        let counters = &self.shared.counters;
+        if self.judged {
+            add(&counters.probes_offered, 1);
+        }
+        if let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() {
+            if self.judged {
+                add(&counters.probes_sent, 1);
+            }
+            tasks.spawn_on(Arc::clone(self).follow(probe, permit), runtime);
+        } else if self.judged {
+            add(&counters.held_back, 1);
+            let latency = self.shared.scenario.time_outs.of(probe.question.store());
+            let sample = Sample { intended: probe.at, lag: Duration::ZERO, latency, outcome: Outcome::TimedOut };
+            self.shared.record(probe.question, sample);
+        }
+    }
+
+    async fn follow(self: Arc<Self>, probe: Probe, _permit: OwnedSemaphorePermit) {
+        let intended = self.clock.instant(probe.at);
+        let lag = intended.elapsed();
+        let limit = intended + self.shared.scenario.time_outs.of(probe.question.store());
+        let asked = answers::ask(&self.shared.targets, &self.shared.plan, &probe);
+        let answer = tokio::time::timeout_at(limit.into(), asked).await;
+        let ended = Instant::now();
+        if self.judged {
+            let outcome = self.outcome(&probe, answer);
+            let sample = Sample { intended: probe.at, lag, latency: ended - intended, outcome };
+            self.shared.record(probe.question, sample);
+        }
+    }
+
+    fn outcome(
+        &self,
+        probe: &Probe,
+        answer: Result<Result<Answer, AskError>, tokio::time::error::Elapsed>,
+    ) -> Outcome {
+        let (question, tenant) = (probe.question, probe.tenant);
+        let shared = &self.shared;
+        match answer {
+            Err(_) => Outcome::TimedOut,
+            Ok(Ok(answer)) if answers::is_right(&answer, &shared.plan, &shared.known, probe) => Outcome::Right,
+            Ok(Err(error)) if !error.is_wrong_answer() => {
+                if shared.may_complain() {
+                    tracing::warn!(%question, tenant, %error, "a question failed");
+                }
+                Outcome::Error
+            }
+            Ok(wrong) => {
+                if shared.may_complain() {
+                    let error = wrong.err().map(|error| error.to_string());
+                    tracing::warn!(%question, tenant, at = ?probe.at, error, "an answer is wrong");
+                }
+                Outcome::Wrong
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What the terminal shows while a drive runs: a snapshot, published a few times a second.
+//! Counters and recorders go in, plain numbers come out. Never waits for a reader.
+
+use std::time::Duration;
+
+use crate::plan::Totals;
+
+/// How far a drive has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// The right answers are counted and connections opened.
+    #[default]
+    Preparing,
+    /// Questions are asked and not judged.
+    WarmUp,
+    /// Writes and probes run at their intended starts.
+    Driving,
+    /// What is on its way is awaited.
+    Flushing,
+}
+
+/// A snapshot of a drive.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// What it does.
+    pub phase: Phase,
+    /// Time in this phase.
+    pub elapsed: Duration,
+    /// Length of this phase, where it is known.
+    pub length: Duration,
+    /// Writes handed to the stores so far.
+    pub sent: Totals,
+    /// Writes that their stores have acknowledged.
+    pub acknowledged: Totals,
+    /// Writes and probes that were never started, since a store pushed back.
+    pub held_back: u64,
+    /// Probes that wait for their answers.
+    pub in_flight: u64,
+    /// Per SLO, in the scenario's order.
+    pub slos: Vec<SloProgress>,
+}
+
+/// One SLO so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SloProgress {
+    /// Its name.
+    pub name: String,
+    /// Probes that have ended.
+    pub samples: u64,
+    /// Those that exceeded the limit, errors and time-outs included.
+    pub exceedances: u64,
+    /// Errors and time-outs.
+    pub failed: u64,
+    /// Wrong answers.
+    pub wrong: u64,
+    /// The 95th percentile of the latencies.
+    pub p95: Duration,
+    /// The 99th percentile of the send lag: how late the generator itself is.
+    pub lag_p99: Duration,
+}

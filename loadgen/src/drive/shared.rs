@@ -1,0 +1,147 @@
+//! What all tasks of a drive share: the plan, the clients, the recorders and the counters.
+//! Samples and counts go in from many threads; snapshots and the final recorders come out. Never decides what to do.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::progress::{Phase, Progress, SloProgress};
+use crate::measure::{Durations, Measured, Recorder, Sample};
+use crate::plan::{Known, Plan, Totals};
+use crate::scenario::{Question, Scenario, Slo};
+use crate::target::Targets;
+use crate::target::kafka::{Producer, Topic};
+
+/// Of one drive.
+pub(super) struct Shared {
+    pub(super) scenario: Scenario,
+    pub(super) plan: Arc<Plan>,
+    pub(super) known: Known,
+    pub(super) targets: Targets,
+    pub(super) producer: Producer,
+    pub(super) recorders: BTreeMap<Question, Mutex<Recorder>>,
+    pub(super) counters: Counters,
+    pub(super) write_lag: Mutex<Durations>,
+    pub(super) commit_latency: Mutex<Durations>,
+}
+
+/// Counts that only grow.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) probes_offered: AtomicU64,
+    pub(super) probes_sent: AtomicU64,
+    pub(super) held_back: AtomicU64,
+    pub(super) communications: AtomicU64,
+    pub(super) records: [AtomicU64; 3],
+    /// Communications that PostgreSQL has committed, per tenant.
+    pub(super) committed: Vec<AtomicU64>,
+    /// Communications that PostgreSQL has refused for good.
+    pub(super) refused: AtomicU64,
+    complaints: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn for_tenants(tenants: usize) -> Self {
+        Self { committed: (0..tenants).map(|_| AtomicU64::new(0)).collect(), ..Self::default() }
+    }
+}
+
+/// Adds to a count.
+pub(super) fn add(count: &AtomicU64, more: u64) {
+    count.fetch_add(more, Ordering::Relaxed);
+}
+
+/// Reads a count.
+pub(super) fn read(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+/// Locks what only ever is added to, so a panic elsewhere leaves it usable.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Failures that are logged one by one; after these they are only counted.
+const COMPLAINTS: u64 = 10;
+
+impl Shared {
+    /// Whether one more failure is worth a line in the log.
+    pub(super) fn may_complain(&self) -> bool {
+        self.counters.complaints.fetch_add(1, Ordering::Relaxed) < COMPLAINTS
+    }
+
+    pub(super) fn record(&self, question: Question, sample: Sample) {
+        if let Some(recorder) = self.recorders.get(&question) {
+            lock(recorder).record(sample);
+        }
+    }
+
+    /// Writes handed to the stores so far.
+    pub(super) fn sent(&self) -> Totals {
+        let [events, metrics, interactions] = &self.counters.records;
+        Totals {
+            communications: read(&self.counters.communications),
+            events: read(events),
+            metrics: read(metrics),
+            interactions: read(interactions),
+        }
+    }
+
+    /// Writes of a tenant that their stores have acknowledged.
+    pub(super) fn acknowledged(&self, tenant: usize) -> Totals {
+        Totals {
+            communications: read(&self.counters.committed[tenant]),
+            events: self.producer.acknowledged(tenant, Topic::Events),
+            interactions: self.producer.acknowledged(tenant, Topic::Interactions),
+            metrics: self.producer.acknowledged(tenant, Topic::Metrics),
+        }
+    }
+
+    /// Everything the terminal shows.
+    pub(super) fn snapshot(&self, phase: Phase, elapsed: Duration) -> Progress {
+        let length = match phase {
+            Phase::WarmUp => self.scenario.warm_up,
+            Phase::Driving => self.scenario.duration,
+            Phase::Preparing | Phase::Flushing => Duration::ZERO,
+        };
+        let tenants = 0..self.plan.population().tenants().len();
+        let acknowledged = tenants.map(|tenant| self.acknowledged(tenant)).fold(Totals::default(), sum);
+        let ended: u64 = self.recorders.values().map(|recorder| lock(recorder).measured().counts.samples).sum();
+        let in_flight = read(&self.counters.probes_offered).saturating_sub(ended);
+        let held_back = read(&self.counters.held_back);
+        Progress { phase, elapsed, length, sent: self.sent(), acknowledged, held_back, in_flight, slos: self.slos() }
+    }
+
+    /// Each SLO so far, in the scenario's order.
+    fn slos(&self) -> Vec<SloProgress> {
+        self.scenario.slos.iter().map(|slo| self.slo(slo)).collect()
+    }
+
+    fn slo(&self, slo: &Slo) -> SloProgress {
+        let mut together = Measured::over(self.scenario.duration);
+        for question in &slo.questions {
+            if let Some(recorder) = self.recorders.get(question) {
+                together.merge(lock(recorder).measured());
+            }
+        }
+        SloProgress {
+            name: slo.name.clone(),
+            samples: together.counts.samples,
+            exceedances: together.counts.exceedances,
+            failed: together.counts.errors + together.counts.timed_out,
+            wrong: together.counts.wrong,
+            p95: together.latency.quantile(0.95),
+            lag_p99: together.lag.quantile(0.99),
+        }
+    }
+}
+
+fn sum(a: Totals, b: Totals) -> Totals {
+    Totals {
+        communications: a.communications + b.communications,
+        events: a.events + b.events,
+        interactions: a.interactions + b.interactions,
+        metrics: a.metrics + b.metrics,
+    }
+}

@@ -1,0 +1,161 @@
+//! The bulk load: the population and its past go into the stores, all of them at once, before the drive.
+//! A population and the stores go in, counts per store and kind come out. Never looks at what is there already: it
+//! expects the empty tables of a fresh namespace.
+
+mod clickhouse;
+mod elasticsearch;
+mod postgres;
+mod redis;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sluice_schemas::connect::ConnectError;
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use tokio_util::sync::CancellationToken;
+
+use crate::population::{Population, Tenant};
+use crate::scenario::Scenario;
+
+/// `_topic` of the rows that were loaded and did not come through Kafka.
+pub const LOADED_TOPIC: &str = "loaded";
+
+/// Share of each tenant's customers, from the first on, whose context is loaded into the cache: one in so many.
+pub const HOT_CUSTOMERS: u64 = 5;
+
+/// What a load put into the stores.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Loaded {
+    /// Records per store and kind, such as `PostgreSQL customers`.
+    pub records: BTreeMap<String, u64>,
+    /// How long all of it took.
+    #[serde(with = "humantime_serde")]
+    pub took: Duration,
+}
+
+/// Told about progress while the load runs, from several tasks at once: a kind as in [`Loaded::records`], and how many
+/// more records of it the store has taken.
+pub type OnProgress<'a> = dyn Fn(&str, u64) + Send + Sync + 'a;
+
+/// A load that could not be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A store could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// PostgreSQL refused or broke.
+    #[error("load PostgreSQL: {0}; are the schemas applied, and the namespace fresh?")]
+    Postgres(#[from] sqlx::Error),
+    /// ClickHouse refused or broke.
+    #[error("load ClickHouse: {0}; are the schemas applied?")]
+    ClickHouse(#[from] ::clickhouse::error::Error),
+    /// Elasticsearch could not be asked.
+    #[error("load Elasticsearch: {0}")]
+    Elasticsearch(#[from] ::elasticsearch::Error),
+    /// Elasticsearch refused some documents.
+    #[error("load Elasticsearch: it refused documents; the first: {0}")]
+    Refused(String),
+    /// Redis refused or broke.
+    #[error("load Redis: {0}")]
+    Redis(#[from] crate::target::AskError),
+    /// Somebody wanted it to stop.
+    #[error("load the stores: stopped")]
+    Stopped,
+}
+
+/// Everything a loader needs.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    stores: &'a Stores,
+    names: &'a Names,
+    population: &'a Population,
+    /// End of the simulated time that will be driven.
+    until: DateTime<Utc>,
+    stop: &'a CancellationToken,
+    progress: &'a OnProgress<'a>,
+}
+
+impl Job<'_> {
+    fn proceed(&self) -> Result<(), LoadError> {
+        if self.stop.is_cancelled() { Err(LoadError::Stopped) } else { Ok(()) }
+    }
+}
+
+/// How many records of each kind a load of this population puts into the stores; the keys of [`Loaded::records`] whose
+/// number is known beforehand.
+pub fn expected(population: &Population) -> BTreeMap<String, u64> {
+    let tenants = population.tenants();
+    let sum = |count: fn(&Tenant) -> u64| tenants.iter().map(count).sum::<u64>();
+    [
+        (postgres::CUSTOMERS, sum(|tenant| tenant.customers)),
+        (postgres::CAMPAIGNS, sum(|tenant| tenant.campaigns)),
+        (postgres::COMMUNICATIONS, sum(|tenant| tenant.history)),
+        (elasticsearch::COMMUNICATIONS, sum(|tenant| tenant.history)),
+        (clickhouse::METRICS, sum(|tenant| tenant.history_metrics)),
+        (redis::CONTEXTS, sum(hot)),
+    ]
+    .map(|(kind, count)| (kind.to_owned(), count))
+    .into()
+}
+
+/// Customers of a tenant whose context is loaded into the cache: those with the lowest indices.
+pub fn hot(tenant: &Tenant) -> u64 {
+    tenant.customers.div_ceil(HOT_CUSTOMERS)
+}
+
+/// Loads everything into all stores at once.
+pub async fn load(
+    stores: &Stores,
+    names: &Names,
+    scenario: &Scenario,
+    population: &Population,
+    stop: &CancellationToken,
+    progress: &OnProgress<'_>,
+) -> Result<Loaded, LoadError> {
+    let started = Instant::now();
+    let records = std::sync::Mutex::new(BTreeMap::<String, u64>::new());
+    let count = |kind: &str, more: u64| {
+        let mut records = records.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *records.entry(kind.to_owned()).or_default() += more;
+        progress(kind, more);
+    };
+    let until = scenario.start + scenario.span;
+    let job = Job { stores, names, population, until, stop, progress: &count };
+    let all = async {
+        tokio::try_join!(postgres::load(job), clickhouse::load(job), elasticsearch::load(job), redis::load(job))
+    };
+    tokio::select! {
+        loaded = all => loaded.map(|_| ())?,
+        () = stop.cancelled() => return Err(LoadError::Stopped),
+    }
+    let records = records.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Ok(Loaded { records, took: started.elapsed() })
+}
+
+/// `0..count` in pieces of at most `size`.
+fn chunks(count: u64, size: u64) -> impl Iterator<Item = Range<u64>> {
+    (0..count).step_by(size as usize).map(move |from| from..count.min(from + size))
+}
+
+/// Makes records on a thread that may be busy for long, so that the stores' answers are not kept waiting.
+async fn made<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(make).await {
+        Ok(records) => records,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_cover_everything_once() {
+        assert_eq!(chunks(25, 10).collect::<Vec<_>>(), [0..10, 10..20, 20..25]);
+        assert_eq!(chunks(0, 10).count(), 0);
+    }
+}

@@ -1,0 +1,224 @@
+//! ClickHouse's part of the load: the past's events, interactions and agent metrics, as RowBinary inserts.
+//! Records go in; rows marked with the topic `loaded` come out, beside those that ingest will write. Never goes through Kafka.
+
+use std::ops::Range;
+
+use clickhouse::{Client, Row, RowOwned, RowWrite};
+use serde::Serialize;
+use sluice_schemas::connect;
+use sluice_schemas::records::{AgentMetric, CommunicationEvent, CustomerInteraction};
+use uuid::Uuid;
+
+use super::{Job, LOADED_TOPIC, LoadError};
+use crate::population::Tenant;
+
+pub(super) const EVENTS: &str = "ClickHouse communication_events";
+pub(super) const INTERACTIONS: &str = "ClickHouse customer_interactions";
+pub(super) const METRICS: &str = "ClickHouse agent_metrics";
+
+/// Communications, or metrics, of one round of inserts: some tens of thousands of rows, so that few parts are made.
+const CHUNK: u64 = 10_000;
+
+pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
+    let client = connect::clickhouse(job.stores, job.names).with_setting("async_insert", "0");
+    for tenant in job.population.tenants() {
+        let mut loaded = (0, 0);
+        for range in super::chunks(tenant.history, CHUNK) {
+            job.proceed()?;
+            communications(job, &client, tenant.index, range, &mut loaded).await?;
+        }
+        for range in super::chunks(tenant.history_metrics, CHUNK) {
+            job.proceed()?;
+            metrics(job, &client, tenant, range).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Events and interactions of some communications. `loaded` counts both, as offsets.
+async fn communications(
+    job: Job<'_>,
+    client: &Client,
+    tenant: usize,
+    range: Range<u64>,
+    loaded: &mut (i64, i64),
+) -> Result<(), LoadError> {
+    let population = job.population.clone();
+    let (mut event_offset, mut interaction_offset) = *loaded;
+    let (events, interactions) = super::made(move || {
+        let (mut events, mut interactions) = (Vec::new(), Vec::new());
+        for index in range {
+            let records = population.history_events(tenant, index);
+            events.extend(records.into_iter().map(|record| EventRow::new(record, next(tenant, &mut event_offset))));
+            let records = population.history_interactions(tenant, index);
+            interactions.extend(
+                records.into_iter().map(|record| InteractionRow::new(record, next(tenant, &mut interaction_offset))),
+            );
+        }
+        (events, interactions)
+    })
+    .await;
+    *loaded = (loaded.0 + events.len() as i64, loaded.1 + interactions.len() as i64);
+    insert(job, client, EVENTS, &events).await?;
+    insert(job, client, INTERACTIONS, &interactions).await
+}
+
+async fn metrics(job: Job<'_>, client: &Client, tenant: &Tenant, range: Range<u64>) -> Result<(), LoadError> {
+    let population = job.population.clone();
+    let tenant = tenant.index;
+    let rows: Vec<MetricRow> = super::made(move || {
+        let row = |index: u64| {
+            let mut offset = index as i64;
+            MetricRow::new(population.history_metric(tenant, index), next(tenant, &mut offset))
+        };
+        range.map(row).collect()
+    })
+    .await;
+    insert(job, client, METRICS, &rows).await
+}
+
+async fn insert<T: RowOwned + RowWrite>(job: Job<'_>, client: &Client, kind: &str, rows: &[T]) -> Result<(), LoadError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let table = kind.trim_start_matches("ClickHouse ");
+    let mut insert = client.insert::<T>(table).await?;
+    for row in rows {
+        insert.write(row).await?;
+    }
+    insert.end().await?;
+    (job.progress)(kind, rows.len() as u64);
+    Ok(())
+}
+
+/// Where a loaded row says it comes from: never the same place twice.
+struct Place {
+    partition: i32,
+    offset: i64,
+}
+
+fn next(tenant: usize, offset: &mut i64) -> Place {
+    *offset += 1;
+    Place { partition: tenant as i32, offset: *offset - 1 }
+}
+
+#[derive(Row, Serialize)]
+struct EventRow {
+    #[serde(with = "clickhouse::serde::uuid")]
+    event_id: Uuid,
+    #[serde(with = "clickhouse::serde::uuid")]
+    tenant_id: Uuid,
+    #[serde(with = "clickhouse::serde::uuid")]
+    customer_id: Uuid,
+    #[serde(with = "clickhouse::serde::uuid")]
+    campaign_id: Uuid,
+    agent_id: String,
+    channel: &'static str,
+    event_type: &'static str,
+    timestamp: i64,
+    duration_ms: u32,
+    success: bool,
+    error_code: String,
+    metadata: String,
+    _topic: &'static str,
+    _partition: i32,
+    _offset: i64,
+}
+
+impl EventRow {
+    fn new(record: CommunicationEvent, place: Place) -> Self {
+        Self {
+            event_id: record.event_id,
+            tenant_id: record.tenant_id,
+            customer_id: record.customer_id,
+            campaign_id: record.campaign_id,
+            agent_id: record.agent_id,
+            channel: record.channel.as_str(),
+            event_type: record.event_type.as_str(),
+            timestamp: record.timestamp.timestamp_millis(),
+            duration_ms: record.duration_ms,
+            success: record.success,
+            error_code: record.error_code,
+            metadata: serde_json::to_string(&record.metadata).expect("plain fields always serialise"),
+            _topic: LOADED_TOPIC,
+            _partition: place.partition,
+            _offset: place.offset,
+        }
+    }
+}
+
+#[derive(Row, Serialize)]
+struct InteractionRow {
+    #[serde(with = "clickhouse::serde::uuid")]
+    interaction_id: Uuid,
+    #[serde(with = "clickhouse::serde::uuid")]
+    tenant_id: Uuid,
+    #[serde(with = "clickhouse::serde::uuid")]
+    customer_id: Uuid,
+    #[serde(with = "clickhouse::serde::uuid")]
+    campaign_id: Uuid,
+    #[serde(with = "clickhouse::serde::uuid")]
+    communication_id: Uuid,
+    channel: &'static str,
+    interaction_type: &'static str,
+    timestamp: i64,
+    duration_ms: u32,
+    sentiment: String,
+    amount_minor: i64,
+    currency: String,
+    _topic: &'static str,
+    _partition: i32,
+    _offset: i64,
+}
+
+impl InteractionRow {
+    fn new(record: CustomerInteraction, place: Place) -> Self {
+        Self {
+            interaction_id: record.interaction_id,
+            tenant_id: record.tenant_id,
+            customer_id: record.customer_id,
+            campaign_id: record.campaign_id,
+            communication_id: record.communication_id,
+            channel: record.channel.as_str(),
+            interaction_type: record.interaction_type.as_str(),
+            timestamp: record.timestamp.timestamp_millis(),
+            duration_ms: record.duration_ms,
+            sentiment: record.sentiment,
+            amount_minor: record.amount_minor,
+            currency: record.currency,
+            _topic: LOADED_TOPIC,
+            _partition: place.partition,
+            _offset: place.offset,
+        }
+    }
+}
+
+#[derive(Row, Serialize)]
+struct MetricRow {
+    #[serde(with = "clickhouse::serde::uuid")]
+    tenant_id: Uuid,
+    agent_id: String,
+    agent_type: String,
+    metric_name: String,
+    metric_value: f64,
+    timestamp: i64,
+    _topic: &'static str,
+    _partition: i32,
+    _offset: i64,
+}
+
+impl MetricRow {
+    fn new(record: AgentMetric, place: Place) -> Self {
+        Self {
+            tenant_id: record.tenant_id,
+            agent_id: record.agent_id,
+            agent_type: record.agent_type,
+            metric_name: record.metric_name,
+            metric_value: record.metric_value,
+            timestamp: record.timestamp.timestamp_millis(),
+            _topic: LOADED_TOPIC,
+            _partition: place.partition,
+            _offset: place.offset,
+        }
+    }
+}

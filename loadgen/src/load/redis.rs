@@ -1,0 +1,33 @@
+//! Redis' part of the load: the contexts of the hottest customers, with their time to live.
+//! Customers go in; keys `ctx:{customer_id}` come out. Never loads all customers: a cache holds what is asked for.
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::{Job, LoadError};
+use crate::target::redis::Cache;
+
+pub(super) const CONTEXTS: &str = "Redis contexts";
+
+/// Contexts that are made together.
+const CHUNK: u64 = 1_000;
+/// Commands in flight; the connection writes them together.
+const IN_FLIGHT: usize = 128;
+
+pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
+    let cache = Cache::connect(job.stores, job.names).await?;
+    for tenant in job.population.tenants() {
+        for range in super::chunks(super::hot(tenant), CHUNK) {
+            job.proceed()?;
+            let (population, index) = (job.population.clone(), tenant.index);
+            let customers: Vec<_> =
+                super::made(move || range.map(|customer| population.customer(index, customer)).collect()).await;
+            stream::iter(&customers)
+                .map(|customer| cache.set(customer))
+                .buffer_unordered(IN_FLIGHT)
+                .try_for_each(|()| async { Ok(()) })
+                .await?;
+            (job.progress)(CONTEXTS, customers.len() as u64);
+        }
+    }
+    Ok(())
+}
