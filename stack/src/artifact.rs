@@ -39,10 +39,7 @@ pub(crate) enum Source {
     /// An npm package, by `npm pack`.
     Npm(&'static str),
     /// A Python wheel, by `pip download`; its platform is stated, so that any Python 3 can fetch it.
-    Wheel {
-        requirement: &'static str,
-        platform: &'static str,
-    },
+    Wheel { requirement: &'static str, platform: &'static str },
     /// One archive from a Maven repository, `group:artifact:version:type[:classifier]`.
     MavenFile(&'static str),
     /// Jars with everything they need at run time, as (group, artifact, version).
@@ -68,8 +65,8 @@ impl Artifact {
         }
         let programs = layout.programs_dir();
         let lock_file = programs.join(format!(".{}-{}.lock", self.name, self.version));
-        let _lock = lock::exclusive(&lock_file, || task.say(&format!("waiting for another download of {}", self.name)))
-            .await?;
+        let _lock =
+            lock::exclusive(&lock_file, || task.say(&format!("waiting for another download of {}", self.name))).await?;
         if self.is_here(layout) {
             return Ok(());
         }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::future::{join_all, try_join_all};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, FileContext},
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Whether `down` removes the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wipe {
     /// Data, configuration and logs stay.
     No,

@@ -17,7 +17,9 @@ pub enum Error {
         packages: String,
     },
     /// The stores' programs exist for another kind of machine only.
-    #[error("the local stack's programs are built for Linux on x86-64 with glibc, and this is {0}; use docker-compose.yml")]
+    #[error(
+        "the local stack's programs are built for Linux on x86-64 with glibc, and this is {0}; use docker-compose.yml"
+    )]
     Platform(String),
     /// A port of a service is taken.
     #[error(

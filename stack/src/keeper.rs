@@ -44,16 +44,26 @@ pub async fn lease(layout: &Layout) -> Result<Lease, Error> {
 struct Orders {
     settings: Settings,
     idle_ms: u64,
+    wipe: Wipe,
 }
 
 /// Starts the keeper of this stack, detached; one that is there already makes the new one go away.
 pub fn spawn(layout: &Layout, idle: Duration) -> Result<(), Error> {
+    launch(layout, idle, Wipe::No)
+}
+
+/// The same, with a keeper that also removes the stack's data: for tests.
+pub fn spawn_wiping(layout: &Layout, idle: Duration) -> Result<(), Error> {
+    launch(layout, idle, Wipe::Yes)
+}
+
+fn launch(layout: &Layout, idle: Duration, wipe: Wipe) -> Result<(), Error> {
     let settings = Settings {
         state_dir: Some(layout.state_dir().to_owned()),
         cache_dir: Some(layout.cache_dir().to_owned()),
         ..layout.settings().clone()
     };
-    let orders = Orders { settings, idle_ms: u64::try_from(idle.as_millis()).unwrap_or(u64::MAX) };
+    let orders = Orders { settings, idle_ms: u64::try_from(idle.as_millis()).unwrap_or(u64::MAX), wipe };
     let orders = serde_json::to_string(&orders).map_err(std::io::Error::from).file("write", layout.state_dir())?;
     let log = layout.log_file("keeper");
     let log = fs::File::options().create(true).append(true).open(&log).file("open", log)?;
@@ -70,11 +80,11 @@ pub(crate) fn serve(args: impl IntoIterator<Item = OsString>) -> Result<(), Erro
         serde_json::from_slice(orders.as_encoded_bytes()).map_err(std::io::Error::from).file("read", "the orders")?;
     let layout = Layout::new(&orders.settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().file("start", "the runtime")?;
-    runtime.block_on(run(&layout, Duration::from_millis(orders.idle_ms)))
+    runtime.block_on(run(&layout, Duration::from_millis(orders.idle_ms), orders.wipe))
 }
 
-/// Waits until no lease was held for `idle`, then stops the stack.
-pub async fn run(layout: &Layout, idle: Duration) -> Result<(), Error> {
+/// Waits until no lease was held for `idle`, then stops the stack, and removes its data when told to.
+pub(crate) async fn run(layout: &Layout, idle: Duration, wipe: Wipe) -> Result<(), Error> {
     let Some(only) = lock::attempt(&layout.keeper_file(), FlockArg::LockExclusiveNonblock)? else { return Ok(()) };
     let mut last_use = Instant::now();
     loop {
@@ -84,7 +94,7 @@ pub async fn run(layout: &Layout, idle: Duration) -> Result<(), Error> {
         match lock::attempt(&layout.lease_file(), FlockArg::LockExclusiveNonblock)? {
             None => last_use = Instant::now(),
             Some(nobody) if last_use.elapsed() >= idle => {
-                down(layout, Wipe::No, &Progress::silent()).await?;
+                down(layout, wipe, &Progress::silent()).await?;
                 // The keeper's own lock goes first: whoever gets a lease next must be able to start another keeper.
                 drop(only);
                 drop(nobody);

@@ -51,13 +51,7 @@ impl Layout {
             (None, None) => home_folder("XDG_CACHE_HOME", ".cache")?.join("sluice"),
         };
         let program = env::current_exe().file("find the program", "/proc/self/exe")?;
-        Ok(Self {
-            settings: settings.clone(),
-            state_dir,
-            cache_dir,
-            program,
-            unprivileged: root.then(nobody),
-        })
+        Ok(Self { settings: settings.clone(), state_dir, cache_dir, program, unprivileged: root.then(nobody) })
     }
 
     /// The same, with another `sluice` program for the processes that the stack runs from it (tests need this:

@@ -45,7 +45,8 @@ pub(crate) fn all() -> Vec<Stat> {
 /// The process, everything in its session and everything below any of them.
 pub(crate) fn family(leader: i32) -> BTreeSet<i32> {
     let all = all();
-    let mut family: BTreeSet<i32> = all.iter().filter(|s| s.session == leader || s.pid == leader).map(|s| s.pid).collect();
+    let mut family: BTreeSet<i32> =
+        all.iter().filter(|s| s.session == leader || s.pid == leader).map(|s| s.pid).collect();
     loop {
         let before = family.len();
         family.extend(all.iter().filter(|s| family.contains(&s.parent)).map(|s| s.pid).collect::<Vec<_>>());

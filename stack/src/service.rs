@@ -86,7 +86,7 @@ impl Service {
     /// Ports on 127.0.0.1, those that clients use first.
     pub fn ports(self, layout: &Layout) -> Vec<u16> {
         let nodes = self.store().nodes(layout);
-        let clients = nodes.iter().flat_map(|node| node.ports.first());
+        let clients = nodes.iter().filter_map(|node| node.ports.first());
         clients.chain(nodes.iter().flat_map(|node| node.ports.iter().skip(1))).copied().collect()
     }
 
@@ -112,7 +112,9 @@ impl fmt::Display for Service {
 
 /// A name that no service has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no store is called `{0}`; there are postgres, kafka, connect, clickhouse, elasticsearch, redis-cache, redis-state and s3")]
+#[error(
+    "no store is called `{0}`; there are postgres, kafka, connect, clickhouse, elasticsearch, redis-cache, redis-state and s3"
+)]
 pub struct UnknownService(String);
 
 impl FromStr for Service {

@@ -99,7 +99,15 @@ async fn row(layout: &Layout, service: Service, records: Vec<&Record>) -> Servic
 /// The rows as a table for a terminal, with the memory of the whole stack in the last line.
 pub fn table(rows: &[ServiceStatus]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["STORE", "VERSION", "STATE", "PORT", "PID", "MEMORY", "READY SINCE"]);
+    table.load_preset(presets::NOTHING).set_header([
+        "STORE",
+        "VERSION",
+        "STATE",
+        "PORT",
+        "PID",
+        "MEMORY",
+        "READY SINCE",
+    ]);
     for row in rows {
         table.add_row([
             row.service.to_string(),

@@ -36,7 +36,9 @@ pub(super) async fn download(layout: &Layout, artifact: &Artifact, dir: &Path, t
         match ran {
             Ok(()) => return Ok(()),
             Err(reason) if attempt == ATTEMPTS => return Err(artifact.failed(reason)),
-            Err(reason) => tracing::warn!(artifact = artifact.name, attempt, %reason, "a download failed, trying again"),
+            Err(reason) => {
+                tracing::warn!(artifact = artifact.name, attempt, %reason, "a download failed, trying again")
+            }
         }
         attempt += 1;
     }
@@ -80,7 +82,9 @@ fn maven<'a>(command: &'a mut Command, goal: &str, dir: &Path) -> &'a mut Comman
 /// A project that needs nothing but `roots`.
 fn project(roots: &[(&str, &str, &str)]) -> String {
     let dependency = |(group, artifact, version): &(&str, &str, &str)| {
-        format!("<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>\n")
+        format!(
+            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>\n"
+        )
     };
     format!(
         "<project>\n<modelVersion>4.0.0</modelVersion>\n<groupId>sluice</groupId><artifactId>programs</artifactId>\

@@ -18,7 +18,9 @@ pub(super) fn checked((expected, links): (&str, &[(&str, &str)]), from: &Path, t
     }
     let found = digest(from).map_err(|e| e.to_string())?;
     if !expected.is_empty() && found != expected {
-        return Err(format!("its SHA-256 is {found} instead of {expected}: what arrived is not what this version of sluice was made with"));
+        return Err(format!(
+            "its SHA-256 is {found} instead of {expected}: what arrived is not what this version of sluice was made with"
+        ));
     }
     let linked = || links.iter().try_for_each(|(link, target)| std::os::unix::fs::symlink(target, to.join(link)));
     unpack(from, to).and_then(|()| settle(to)).and_then(|()| linked()).map_err(|e| e.to_string())

@@ -5,7 +5,6 @@ use std::{ffi::OsString, path::Path};
 use crate::{
     artifact::tools,
     error::{Error, FileContext},
-
 };
 
 /// Log lines go to standard output, which the stack writes to the service's log file.

@@ -1,1 +1,86 @@
 //! What the tests on real stores share: the test stack, fresh namespaces, waiting with a deadline.
+//! In: the path of the `sluice` program and the services a test needs. Out: running stores that a test may use as it
+//! likes within its own namespace. Leaves no process behind: the shared stack stops itself and removes its data a
+//! minute after its last user, an own stack does so when it is dropped.
+
+mod own;
+mod wait;
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, SystemTime},
+};
+
+pub use own::OwnStack;
+use sluice_schemas::{names::Names, stores::Stores};
+use sluice_stack::{Layout, Lease, Progress, Settings, keeper, lease, up};
+pub use sluice_stack::{Service, State};
+pub use wait::{Outcome, eventually};
+
+/// First port of the stack that tests share, unless `SLUICE_TEST_PORT_BASE` says otherwise.
+pub const PORT_BASE: u16 = 24_000;
+
+/// How long the shared stack waits for another user before it goes away.
+const IDLE: Duration = Duration::from_mins(1);
+
+/// A lease on the stack that all tests share. Nothing on it may be stopped: a test that must do so takes an
+/// [`OwnStack`].
+#[derive(Debug)]
+pub struct Stack {
+    layout: Layout,
+    _lease: Lease,
+}
+
+impl Stack {
+    /// Makes sure that at least `services` are ready. `sluice` is `env!("CARGO_BIN_EXE_sluice")`.
+    ///
+    /// # Panics
+    /// When the stack does not come up; the message is the error's.
+    pub async fn up(sluice: &str, services: &[Service]) -> Self {
+        let layout = layout(sluice, port_base());
+        let lease = lease(&layout).await.unwrap_or_else(|e| panic!("failed to lease the test stack: {e}"));
+        Box::pin(up(&layout, services, &Progress::stderr()))
+            .await
+            .unwrap_or_else(|e| panic!("failed to start the test stack: {e}"));
+        keeper::spawn_wiping(&layout, IDLE).unwrap_or_else(|e| panic!("failed to start the keeper: {e}"));
+        Self { layout, _lease: lease }
+    }
+
+    /// Settings of the stores under a namespace.
+    pub fn stores(&self, names: &Names) -> Stores {
+        stores(&self.layout, names)
+    }
+
+    /// Paths and ports of the stack.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+fn stores(layout: &Layout, names: &Names) -> Stores {
+    Stores { namespace: names.namespace().to_owned(), ..Stores::local(layout.ports().base()) }
+}
+
+/// A test's stack needs less memory than a developer's.
+fn layout(sluice: &str, port_base: u16) -> Layout {
+    let settings = Settings { port_base, elasticsearch_heap_mib: 512, ..Settings::default() };
+    let layout = Layout::new(&settings).unwrap_or_else(|e| panic!("failed to find a place for the test stack: {e}"));
+    layout.with_program(PathBuf::from(sluice))
+}
+
+fn port_base() -> u16 {
+    std::env::var("SLUICE_TEST_PORT_BASE").ok().and_then(|base| base.parse().ok()).unwrap_or(PORT_BASE)
+}
+
+/// Names under a namespace that no other test has: `PREFIX_` and letters from the clock, the process and a counter.
+///
+/// # Panics
+/// When `prefix` is not made of at most 6 lowercase letters.
+pub fn fresh_names(prefix: &str) -> Names {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let namespace = format!("{prefix}_{:x}_{:x}_{count:x}", now & 0xff_ffff_ffff, std::process::id() & 0xffff);
+    Names::new(&namespace).unwrap_or_else(|e| panic!("failed to make a namespace: {e}"))
+}
