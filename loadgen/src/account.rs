@@ -1,7 +1,304 @@
 //! The account: produced = landed + dead-lettered, per tenant and kind, to the record, in every store.
 //! A plan, what the drive says was acknowledged, and the stores go in; an [`Account`] comes out. Never repairs anything.
+//!
+//! Each slice (kind, origin, tenant) is compared by a tally first: rows, identities, and a digest over every column,
+//! made here from the seed and in the store from its rows. Only where tallies differ are all entries fetched, and the
+//! differences counted and named.
 
 mod canonical;
+mod clickhouse;
+mod dead_letters;
+mod documents;
 mod ledger;
+mod postgres;
+mod reconcile;
+mod settle;
+mod slice;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_schemas::connect::{self, ConnectError, Role};
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use uuid::Uuid;
+
+use crate::plan::{Plan, Totals};
+use crate::scenario::Scenario;
+use crate::target::AskError;
+use crate::target::redis::{CONTEXT_TTL_SECONDS, Cache};
+use canonical::{clickhouse_digest, postgres_digest};
+use dead_letters::DeadLetters;
+use reconcile::{Entry, Tally, reconcile};
+use slice::{Kind, Slice};
 
 pub use ledger::{Account, Differences, EXAMPLES, Ledger, NO_TENANT, Origin, Provenance, Recomputed};
+pub use settle::{Settled, settle};
+
+/// What the account is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Books<'a> {
+    /// The stores.
+    pub stores: &'a Stores,
+    /// The names of its namespace, which holds one run's records and nothing else.
+    pub names: &'a Names,
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// Its plan.
+    pub plan: &'a Arc<Plan>,
+}
+
+/// An account that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// A store could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// ClickHouse refused or broke.
+    #[error("read the account from ClickHouse: {0}")]
+    ClickHouse(#[from] ::clickhouse::error::Error),
+    /// PostgreSQL refused or broke.
+    #[error("read the account from PostgreSQL: {0}")]
+    Postgres(#[from] sqlx::Error),
+    /// Kafka refused or broke.
+    #[error("read the account from Kafka: {0}")]
+    Kafka(#[from] rdkafka::error::KafkaError),
+    /// Elasticsearch refused or broke.
+    #[error("read the account from Elasticsearch: {0}")]
+    Elasticsearch(#[from] elasticsearch::Error),
+    /// Redis refused or broke.
+    #[error("read the account from Redis: {0}")]
+    Redis(#[from] AskError),
+}
+
+/// Makes the account. `acknowledged` is the drive's, by index of the tenant; an empty one stands for a load alone.
+pub async fn balance(books: Books<'_>, acknowledged: &[Totals]) -> Result<Account, AccountError> {
+    let letters = dead_letters(books).await?;
+    let mut account = Account::default();
+    ingested(books, acknowledged, &letters, &mut account).await?;
+    relational(books, acknowledged, &mut account).await?;
+    searchable(books, &mut account).await?;
+    cached(books, &mut account).await?;
+    unreadable(&letters, &mut account);
+    Ok(account)
+}
+
+async fn dead_letters(books: Books<'_>) -> Result<DeadLetters, AccountError> {
+    let (reader, names) = (dead_letters::reader(books.stores, books.names)?, books.names.clone());
+    Ok(blocking(move || dead_letters::read_all(&reader, &names)).await?)
+}
+
+/// The tables that ingest fills.
+async fn ingested(
+    books: Books<'_>,
+    acknowledged: &[Totals],
+    letters: &DeadLetters,
+    account: &mut Account,
+) -> Result<(), AccountError> {
+    let client = connect::clickhouse(books.stores, books.names);
+    for table in clickhouse::TABLES {
+        ingested_table(books, acknowledged, letters, (&client, table, Origin::Loaded), account).await?;
+        if !acknowledged.is_empty() {
+            ingested_table(books, acknowledged, letters, (&client, table, Origin::Driven), account).await?;
+        }
+        account.provenance.push(provenance(books, &client, table, letters).await?);
+    }
+    account.recomputed.push(clickhouse::recomputed(&client).await?);
+    Ok(())
+}
+
+async fn ingested_table(
+    books: Books<'_>,
+    acknowledged: &[Totals],
+    letters: &DeadLetters,
+    (client, table, origin): (&::clickhouse::Client, clickhouse::Table, Origin),
+    account: &mut Account,
+) -> Result<(), AccountError> {
+    let clickhouse::Table { kind, expressions, .. } = table;
+    let no_letters = DeadLetters::default();
+    // Loaded rows never went through Kafka.
+    let letters = if origin == Origin::Driven { letters } else { &no_letters };
+    let tallies = clickhouse::tallies(client, expressions, origin).await?;
+    let page = Page { store: "ClickHouse", table: expressions.table, kind, origin, digest: clickhouse_digest };
+    for tenant in page.tenants(books, &tallies, &letters.tenants(kind).collect()) {
+        let found = tallies.get(&tenant).copied().unwrap_or_default();
+        let fetch = async || Ok(clickhouse::entries(client, expressions, origin, tenant).await?);
+        let sides = (tenant, found, letters.of(kind, tenant));
+        account.ledgers.push(page.ledger(books, acknowledged, sides, fetch).await?);
+    }
+    Ok(())
+}
+
+async fn provenance(
+    books: Books<'_>,
+    client: &::clickhouse::Client,
+    table: clickhouse::Table,
+    letters: &DeadLetters,
+) -> Result<Provenance, AccountError> {
+    let topic = books.names.topic(table.topic);
+    let table = table.expressions.table;
+    let (rows, distinct) = clickhouse::places(client, table).await?;
+    let reader = dead_letters::reader(books.stores, books.names)?;
+    let dead_lettered = letters.from(&topic);
+    let offsets = blocking(move || dead_letters::offsets(&reader, &topic)).await?;
+    Ok(Provenance { table: table.to_owned(), rows, distinct, offsets, dead_lettered })
+}
+
+/// PostgreSQL's tables.
+async fn relational(books: Books<'_>, acknowledged: &[Totals], account: &mut Account) -> Result<(), AccountError> {
+    let pool = connect::postgres(books.stores, books.names, Role::Cdc).await?;
+    let start = books.scenario.start;
+    let asked = postgres::ROWS.into_iter().filter(|rows| rows.origin == Origin::Loaded || !acknowledged.is_empty());
+    for rows in asked {
+        let tallies = rows.tallies(&pool, start).await?;
+        let page =
+            Page { store: "PostgreSQL", table: rows.table, kind: rows.kind, origin: rows.origin, digest: postgres_digest };
+        for tenant in page.tenants(books, &tallies, &BTreeSet::new()) {
+            let found = tallies.get(&tenant).copied().unwrap_or_default();
+            let fetch = async || Ok(rows.entries(&pool, start, tenant).await?);
+            account.ledgers.push(page.ledger(books, acknowledged, (tenant, found, Vec::new()), fetch).await?);
+        }
+    }
+    pool.close().await;
+    Ok(())
+}
+
+/// Elasticsearch's documents.
+async fn searchable(books: Books<'_>, account: &mut Account) -> Result<(), AccountError> {
+    let client = connect::elasticsearch(books.stores)?;
+    let mut counts = documents::counts(&client, books.names).await?;
+    for tenant in books.plan.population().tenants() {
+        let landed = counts.remove(&tenant.id).unwrap_or_default();
+        let differences = documents::compare(&client, books.names, books.plan, tenant.index, landed).await?;
+        let tenant_id = tenant.id.to_string();
+        account.ledgers.push(held("Elasticsearch", "communications", tenant_id, (tenant.history, landed), differences));
+    }
+    for (tenant, landed) in counts {
+        let differences = Differences { foreign: landed, ..Differences::default() };
+        account.ledgers.push(held("Elasticsearch", "communications", tenant.to_string(), (0, landed), differences));
+    }
+    Ok(())
+}
+
+/// Redis' contexts, unless the run is so long that they may have expired.
+async fn cached(books: Books<'_>, account: &mut Account) -> Result<(), AccountError> {
+    let Scenario { warm_up, duration, settle, .. } = books.scenario;
+    if *warm_up + *duration + 2 * *settle > Duration::from_secs(CONTEXT_TTL_SECONDS) / 2 {
+        return Ok(());
+    }
+    let cache = Cache::connect(books.stores, books.names).await?;
+    for tenant in books.plan.population().tenants() {
+        let (landed, differences) = documents::contexts(&cache, books.plan, tenant.index).await?;
+        let counts = (crate::load::hot(tenant), landed);
+        account.ledgers.push(held("Redis", "ctx", tenant.id.to_string(), counts, differences));
+    }
+    Ok(())
+}
+
+fn held(
+    store: &str,
+    kind: &str,
+    tenant: String,
+    (planned, landed): (u64, u64),
+    differences: Differences,
+) -> Ledger {
+    Ledger {
+        store: store.to_owned(),
+        kind: kind.to_owned(),
+        origin: Origin::Loaded,
+        tenant,
+        planned,
+        produced: planned,
+        landed,
+        dead_lettered: 0,
+        differences,
+    }
+}
+
+/// Dead letters that no plan can hold, since nothing in them can be read.
+fn unreadable(letters: &DeadLetters, account: &mut Account) {
+    if letters.unreadable.is_empty() {
+        return;
+    }
+    let mut differences = Differences::default();
+    letters.unreadable.iter().for_each(|place| differences.note(ledger::Sort::Foreign, place));
+    let ledger = held("Kafka", "clickhouse-errors", NO_TENANT.to_owned(), (0, 0), differences);
+    let dead_lettered = letters.unreadable.len() as u64;
+    account.ledgers.push(Ledger { origin: Origin::Driven, dead_lettered, ..ledger });
+}
+
+/// One table and origin of the account.
+#[derive(Clone, Copy)]
+struct Page {
+    store: &'static str,
+    table: &'static str,
+    kind: Kind,
+    origin: Origin,
+    digest: fn(&str) -> u64,
+}
+
+impl Page {
+    /// The population's tenants, in its order, and after them any other that the store knows.
+    fn tenants(self, books: Books<'_>, tallies: &BTreeMap<Uuid, Tally>, others: &BTreeSet<Uuid>) -> Vec<Uuid> {
+        let mut tenants: Vec<Uuid> = books.plan.population().tenants().iter().map(|tenant| tenant.id).collect();
+        let known: BTreeSet<Uuid> = tenants.iter().copied().collect();
+        let strange: BTreeSet<Uuid> = tallies.keys().chain(others).copied().filter(|id| !known.contains(id)).collect();
+        tenants.extend(strange);
+        tenants
+    }
+
+    async fn ledger(
+        self,
+        books: Books<'_>,
+        acknowledged: &[Totals],
+        (tenant, found, dead): (Uuid, Tally, Vec<String>),
+        fetch: impl AsyncFnOnce() -> Result<Vec<Entry>, AccountError>,
+    ) -> Result<Ledger, AccountError> {
+        let index = books.plan.population().tenants().iter().position(|known| known.id == tenant);
+        let slice = index.map(|tenant| Slice { kind: self.kind, origin: self.origin, tenant });
+        let (plan, digest) = (Arc::clone(books.plan), self.digest);
+        let planned = blocking(move || slice.map(|slice| slice.tally(&plan, digest)).unwrap_or_default()).await;
+        let dead_lettered = dead.len() as u64;
+        let differences = if planned == found && dead.is_empty() {
+            Differences::default()
+        } else {
+            let (entries, plan) = (fetch().await?, Arc::clone(books.plan));
+            blocking(move || drill_down(slice, &plan, digest, entries, dead)).await
+        };
+        Ok(Ledger {
+            store: self.store.to_owned(),
+            kind: self.table.to_owned(),
+            origin: self.origin,
+            tenant: tenant.to_string(),
+            planned: planned.rows,
+            produced: slice.and_then(|slice| slice.acknowledged(acknowledged)).unwrap_or(planned.rows),
+            landed: found.rows,
+            dead_lettered,
+            differences,
+        })
+    }
+}
+
+fn drill_down(
+    slice: Option<Slice>,
+    plan: &Plan,
+    digest: fn(&str) -> u64,
+    entries: Vec<Entry>,
+    dead: Vec<String>,
+) -> Differences {
+    let planned = |visit: &mut dyn FnMut(String, u64)| {
+        if let Some(slice) = slice {
+            slice.each(plan, &mut |record| visit(record.identity(), digest(&record.text())));
+        }
+    };
+    reconcile(planned, entries, dead)
+}
+
+/// Runs what takes long off the runtime; its panic goes on here.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}

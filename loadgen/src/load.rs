@@ -7,6 +7,8 @@ mod elasticsearch;
 mod postgres;
 mod redis;
 
+pub(crate) use elasticsearch::{document, index};
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};

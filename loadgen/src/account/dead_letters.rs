@@ -1,0 +1,147 @@
+//! The dead-letter topic's side of the account: what is in it, each identity once.
+//! The topic is read from its first to its last offset; kinds, tenants and identities come out. Never commits an offset.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::Offset;
+use sluice_schemas::connect;
+use sluice_schemas::names::{Names, topic};
+use sluice_schemas::records::{AgentMetric, CommunicationEvent, CustomerInteraction, dead_letter_header};
+use sluice_schemas::stores::Stores;
+use uuid::Uuid;
+
+use super::canonical::Canonical;
+use super::slice::Kind;
+
+/// How long the broker may take for one answer.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long the topic may stay silent while there is still something to read.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A dead letter's identity: topic, partition, offset.
+type Place = (String, i32, i64);
+
+/// Everything in the dead-letter topic.
+#[derive(Debug, Default)]
+pub(super) struct DeadLetters {
+    seen: BTreeSet<Place>,
+    /// Identities of records, by kind and tenant.
+    known: HashMap<(Kind, Uuid), Vec<String>>,
+    /// Places of those that hold no readable record.
+    pub(super) unreadable: Vec<String>,
+}
+
+impl DeadLetters {
+    /// Identities of a tenant's records of one kind.
+    pub(super) fn of(&self, kind: Kind, tenant: Uuid) -> Vec<String> {
+        self.known.get(&(kind, tenant)).cloned().unwrap_or_default()
+    }
+
+    /// How many come from a topic.
+    pub(super) fn from(&self, topic: &str) -> u64 {
+        self.seen.iter().filter(|(name, _, _)| name == topic).count() as u64
+    }
+
+    /// Tenants with dead letters of one kind.
+    pub(super) fn tenants(&self, kind: Kind) -> impl Iterator<Item = Uuid> + '_ {
+        self.known.keys().filter(move |(other, _)| *other == kind).map(|(_, tenant)| *tenant)
+    }
+
+    fn add(&mut self, message: &BorrowedMessage<'_>, names: &Names) {
+        let place = place(message);
+        if !self.seen.insert(place.clone()) {
+            return;
+        }
+        let read = message.payload().and_then(|payload| read(&place.0, payload, names));
+        match read {
+            Some((kind, tenant, identity)) => self.known.entry((kind, tenant)).or_default().push(identity),
+            None => self.unreadable.push(format!("{} {} {}", place.0, place.1, place.2)),
+        }
+    }
+}
+
+/// Where the record had been; the dead letter's own place if it does not say.
+fn place(message: &BorrowedMessage<'_>) -> Place {
+    let header = |name: &str| -> Option<&str> {
+        let headers = message.headers()?;
+        let value = headers.iter().find(|header| header.key == name)?.value?;
+        std::str::from_utf8(value).ok()
+    };
+    let original = || -> Option<Place> {
+        let partition = header(dead_letter_header::PARTITION)?.parse().ok()?;
+        let offset = header(dead_letter_header::OFFSET)?.parse().ok()?;
+        Some((header(dead_letter_header::TOPIC)?.to_owned(), partition, offset))
+    };
+    original().unwrap_or_else(|| (message.topic().to_owned(), message.partition(), message.offset()))
+}
+
+fn read(from: &str, payload: &[u8], names: &Names) -> Option<(Kind, Uuid, String)> {
+    if from == names.topic(topic::COMMUNICATION_EVENTS) {
+        let record: CommunicationEvent = serde_json::from_slice(payload).ok()?;
+        Some((Kind::Events, record.tenant_id, record.identity()))
+    } else if from == names.topic(topic::AGENT_METRICS) {
+        let record: AgentMetric = serde_json::from_slice(payload).ok()?;
+        Some((Kind::Metrics, record.tenant_id, record.identity()))
+    } else if from == names.topic(topic::CUSTOMER_INTERACTIONS) {
+        let record: CustomerInteraction = serde_json::from_slice(payload).ok()?;
+        Some((Kind::Interactions, record.tenant_id, record.identity()))
+    } else {
+        None
+    }
+}
+
+/// A client that reads without a group's offsets.
+pub(super) fn reader(stores: &Stores, names: &Names) -> Result<BaseConsumer, KafkaError> {
+    connect::kafka_config(stores)
+        .set("group.id", names.group("sluice-account"))
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()
+}
+
+/// Records in all partitions of a topic, by their watermarks. Blocks.
+pub(super) fn offsets(reader: &BaseConsumer, topic: &str) -> Result<u64, KafkaError> {
+    let marks = watermarks(reader, topic)?;
+    Ok(marks.iter().map(|(_, low, high)| (high - low).unsigned_abs()).sum())
+}
+
+fn watermarks(reader: &BaseConsumer, topic: &str) -> Result<Vec<(i32, i64, i64)>, KafkaError> {
+    let metadata = reader.fetch_metadata(Some(topic), ANSWER)?;
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    partitions
+        .map(|partition| {
+            let (low, high) = reader.fetch_watermarks(topic, partition.id(), ANSWER)?;
+            Ok((partition.id(), low, high))
+        })
+        .collect()
+}
+
+/// Reads the whole dead-letter topic. Blocks.
+pub(super) fn read_all(reader: &BaseConsumer, names: &Names) -> Result<DeadLetters, KafkaError> {
+    let name = names.topic(topic::CLICKHOUSE_ERRORS);
+    let filled: Vec<_> = watermarks(reader, &name)?.into_iter().filter(|(_, low, high)| low < high).collect();
+    let mut assignment = TopicPartitionList::new();
+    for (partition, low, _) in &filled {
+        assignment.add_partition_offset(&name, *partition, Offset::Offset(*low))?;
+    }
+    reader.assign(&assignment)?;
+    let (mut letters, mut left, mut heard) = (DeadLetters::default(), filled.len(), Instant::now());
+    while left > 0 && heard.elapsed() < SILENCE {
+        match reader.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => {
+                letters.add(&message, names);
+                heard = Instant::now();
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
+            Some(Err(error)) => return Err(error),
+            None => {}
+        }
+    }
+    reader.unassign()?;
+    if left > 0 { Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)) } else { Ok(letters) }
+}

@@ -1,0 +1,103 @@
+//! What should be there against what is there.
+//! Two tallies go in for the quick comparison; for the exact one, every identity with its digest, and the dead letters.
+//! Exact counts of differences come out. Pure: never reads a store.
+
+use std::collections::HashMap;
+
+use super::ledger::{Differences, Sort};
+
+/// A quick summary of records or rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// How many.
+    pub(super) rows: u64,
+    /// How many identities.
+    pub(super) distinct: u64,
+    /// Exclusive or of the digests of all texts.
+    pub(super) digest: u64,
+}
+
+/// A record's identity, and the digest of its text.
+pub(super) type Entry = (String, u64);
+
+/// Counts every difference. `planned` says each record once; `rows` is the store's; `dead` are the identities in the
+/// dead-letter topic, each once.
+pub(super) fn reconcile(
+    planned: impl FnOnce(&mut dyn FnMut(String, u64)),
+    rows: Vec<Entry>,
+    dead: Vec<String>,
+) -> Differences {
+    let mut differences = Differences::default();
+    let mut landed: HashMap<String, Vec<u64>> = HashMap::with_capacity(rows.len());
+    for (identity, digest) in rows {
+        landed.entry(identity).or_default().push(digest);
+    }
+    let mut dead_lettered: HashMap<String, bool> = dead.into_iter().map(|identity| (identity, false)).collect();
+    planned(&mut |identity, digest| {
+        let rows = landed.remove(&identity);
+        let in_dead_letters = dead_lettered.get_mut(&identity).map(|known| *known = true).is_some();
+        match rows {
+            None if !in_dead_letters => differences.note(Sort::Missing, &identity),
+            None => {}
+            Some(digests) => {
+                for _ in 1..digests.len() + usize::from(in_dead_letters) {
+                    differences.note(Sort::Double, &identity);
+                }
+                if digests.iter().any(|found| *found != digest) {
+                    differences.note(Sort::Wrong, &identity);
+                }
+            }
+        }
+    });
+    let foreign_rows = landed.into_iter().flat_map(|(identity, digests)| vec![identity; digests.len()]);
+    let foreign_dead = dead_lettered.into_iter().filter(|(_, known)| !known).map(|(identity, _)| identity);
+    let mut foreign: Vec<String> = foreign_rows.chain(foreign_dead).collect();
+    foreign.sort_unstable();
+    foreign.iter().for_each(|identity| differences.note(Sort::Foreign, identity));
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entries(ids: &[u32]) -> Vec<Entry> {
+        ids.iter().map(|id| (id.to_string(), u64::from(*id) + 1000)).collect()
+    }
+
+    fn found(planned: &[u32], rows: Vec<Entry>, dead: &[u32]) -> (u64, u64, u64, u64) {
+        let planned = entries(planned);
+        let dead = dead.iter().map(ToString::to_string).collect();
+        let plan = |visit: &mut dyn FnMut(String, u64)| planned.into_iter().for_each(|(id, digest)| visit(id, digest));
+        let Differences { missing, double, wrong, foreign, .. } = reconcile(plan, rows, dead);
+        (missing, double, wrong, foreign)
+    }
+
+    #[test]
+    fn landed_or_dead_lettered_is_balanced() {
+        assert_eq!(found(&[1, 2, 3], entries(&[3, 1]), &[2]), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn each_sort_of_difference_is_told_apart() {
+        assert_eq!(found(&[1, 2], entries(&[1]), &[]), (1, 0, 0, 0));
+        assert_eq!(found(&[1, 2], entries(&[1, 2, 2, 2]), &[]), (0, 2, 0, 0));
+        assert_eq!(found(&[1], vec![("1".to_owned(), 7)], &[]), (0, 0, 1, 0));
+        assert_eq!(found(&[1], entries(&[1, 9, 9]), &[8]), (0, 0, 0, 3));
+        assert_eq!(found(&[1], entries(&[1]), &[1]), (0, 1, 0, 0), "landed and dead-lettered as well");
+    }
+
+    proptest! {
+        #[test]
+        fn removing_and_doubling_rows_is_counted_exactly(count in 1_u32..200, removed in 0_u32..50, doubled in 0_u32..50) {
+            let planned: Vec<u32> = (0..count).collect();
+            let (removed, doubled) = (removed.min(count), doubled.min(count - removed.min(count)));
+            let mut rows: Vec<u32> = planned[removed as usize..].to_vec();
+            rows.extend(rows.clone().into_iter().take(doubled as usize));
+            let expected = (u64::from(removed), u64::from(doubled), 0, 0);
+            prop_assert_eq!(found(&planned, entries(&rows), &[]), expected);
+        }
+    }
+}

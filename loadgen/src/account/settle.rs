@@ -1,0 +1,74 @@
+//! Waiting until what was produced has landed.
+//! Counts of rows and dead letters come in until they reach what was acknowledged, or nothing moves any more.
+//! Never judges: what is still missing then is the account's to say.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::BaseConsumer;
+use sluice_schemas::connect;
+use sluice_schemas::names::topic;
+use tokio_util::sync::CancellationToken;
+
+use super::{AccountError, Books, blocking, clickhouse, dead_letters};
+use crate::plan::Totals;
+
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How the waiting ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// Records that were acknowledged by Kafka.
+    pub produced: u64,
+    /// Rows and dead letters, together.
+    pub arrived: u64,
+    /// How long it took until the last of them arrived.
+    pub took: Duration,
+}
+
+impl Settled {
+    /// Whether as much has arrived as was produced.
+    pub fn is_complete(&self) -> bool {
+        self.arrived >= self.produced
+    }
+}
+
+/// Waits until as many records have landed or been dead-lettered as Kafka has acknowledged; gives up when nothing has
+/// arrived for `patience`, or when stopped. `progress` is told how many have arrived, of how many.
+pub async fn settle(
+    books: Books<'_>,
+    acknowledged: &[Totals],
+    patience: Duration,
+    stop: &CancellationToken,
+    progress: &(dyn Fn(u64, u64) + Send + Sync),
+) -> Result<Settled, AccountError> {
+    let produced = acknowledged.iter().map(|totals| totals.events + totals.metrics + totals.interactions).sum();
+    let started = Instant::now();
+    let mut settled = Settled { produced, arrived: 0, took: Duration::ZERO };
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            _ = looks.tick() => {}
+            () = stop.cancelled() => return Ok(settled),
+        }
+        let arrived = arrived(books).await?;
+        if arrived > settled.arrived {
+            settled = Settled { arrived, took: started.elapsed(), ..settled };
+            progress(arrived, produced);
+        }
+        if settled.is_complete() || started.elapsed() > settled.took + patience {
+            return Ok(settled);
+        }
+    }
+}
+
+async fn arrived(books: Books<'_>) -> Result<u64, AccountError> {
+    let client = connect::clickhouse(books.stores, books.names);
+    let mut arrived = 0;
+    for table in clickhouse::TABLES {
+        arrived += clickhouse::landed(&client, table.expressions.table).await?;
+    }
+    let reader: BaseConsumer = dead_letters::reader(books.stores, books.names)?;
+    let name = books.names.topic(topic::CLICKHOUSE_ERRORS);
+    Ok(arrived + blocking(move || dead_letters::offsets(&reader, &name)).await?)
+}

@@ -1,0 +1,97 @@
+//! A slice of what should be in the stores: one kind of record, of one origin, of one tenant.
+//! The plan goes in; identities and digests of every record come out, made again from the seed. Never keeps records.
+
+use super::canonical::Canonical;
+use super::ledger::Origin;
+use super::reconcile::Tally;
+use crate::plan::{Plan, Totals};
+
+/// A kind of record, by where it ends up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Events,
+    Metrics,
+    Interactions,
+    Communications,
+    Customers,
+    Campaigns,
+}
+
+/// Which records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slice {
+    pub(super) kind: Kind,
+    pub(super) origin: Origin,
+    pub(super) tenant: usize,
+}
+
+impl Slice {
+    /// Calls `visit` with every record.
+    pub(super) fn each(self, plan: &Plan, visit: &mut dyn FnMut(&dyn Canonical)) {
+        match self.origin {
+            Origin::Loaded => self.each_loaded(plan, visit),
+            Origin::Driven => self.each_driven(plan, visit),
+        }
+    }
+
+    fn each_loaded(self, plan: &Plan, visit: &mut dyn FnMut(&dyn Canonical)) {
+        let (population, tenant) = (plan.population(), self.tenant);
+        let counts = &population.tenants()[tenant];
+        match self.kind {
+            Kind::Events => {
+                (0..counts.history).flat_map(|i| population.history_events(tenant, i)).for_each(|r| visit(&r));
+            }
+            Kind::Interactions => {
+                (0..counts.history).flat_map(|i| population.history_interactions(tenant, i)).for_each(|r| visit(&r));
+            }
+            Kind::Metrics => {
+                (0..counts.history_metrics).for_each(|i| visit(&population.history_metric(tenant, i)));
+            }
+            Kind::Communications => (0..counts.history).for_each(|i| visit(&population.history(tenant, i))),
+            Kind::Customers => (0..counts.customers).for_each(|i| visit(&population.customer(tenant, i))),
+            Kind::Campaigns => (0..counts.campaigns).for_each(|i| visit(&population.campaign(tenant, i))),
+        }
+    }
+
+    fn each_driven(self, plan: &Plan, visit: &mut dyn FnMut(&dyn Canonical)) {
+        let tenant = self.tenant;
+        let counts = &plan.population().tenants()[tenant];
+        match self.kind {
+            Kind::Events => {
+                (0..counts.communications).flat_map(|i| plan.events(tenant, i)).for_each(|r| visit(&r.record));
+            }
+            Kind::Interactions => {
+                (0..counts.communications).flat_map(|i| plan.interactions(tenant, i)).for_each(|r| visit(&r.record));
+            }
+            Kind::Metrics => (0..counts.metrics).for_each(|i| visit(&plan.metric(tenant, i).record)),
+            Kind::Communications => {
+                (0..counts.communications).for_each(|i| visit(&plan.communication(tenant, i).record));
+            }
+            // Nobody is created while the drive runs.
+            Kind::Customers | Kind::Campaigns => {}
+        }
+    }
+
+    /// What the store should say about this slice, with its own digest.
+    pub(super) fn tally(self, plan: &Plan, digest: fn(&str) -> u64) -> Tally {
+        let mut tally = Tally::default();
+        self.each(plan, &mut |record| {
+            tally.rows += 1;
+            tally.distinct += 1;
+            tally.digest ^= digest(&record.text());
+        });
+        tally
+    }
+
+    /// How many of these the drive says were acknowledged; `None` where the drive has no part in it.
+    pub(super) fn acknowledged(self, by_tenant: &[Totals]) -> Option<u64> {
+        let totals = by_tenant.get(self.tenant).filter(|_| self.origin == Origin::Driven)?;
+        match self.kind {
+            Kind::Events => Some(totals.events),
+            Kind::Metrics => Some(totals.metrics),
+            Kind::Interactions => Some(totals.interactions),
+            Kind::Communications => Some(totals.communications),
+            Kind::Customers | Kind::Campaigns => None,
+        }
+    }
+}
