@@ -1,7 +1,7 @@
 //! Brings the stores to what the files say: settings and names go in, what was done comes out.
 //! A second run changes nothing and says so. Never removes an object and never changes a password.
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 
 use crate::error::SchemaError;
 use crate::lock;
@@ -50,13 +50,14 @@ impl Applied {
     }
 }
 
-/// Applies the schemas of the chosen stores, all at once, under the namespace's lock. Where a store fails, what the
-/// others did stays; the next run goes on from there.
+/// Applies the schemas of the chosen stores, all at once, under the namespace's lock. Where one fails the others are
+/// still brought to their end, and what they did stays; the next run goes on from there.
 pub async fn apply(stores: &Stores, names: &Names, which: &[Store]) -> Result<Vec<Applied>, SchemaError> {
     let held = lock::acquire(stores, names, which).await?;
-    let applied = try_join_all(which.iter().map(|store| apply_store(stores, names, *store))).await;
+    let applied = join_all(which.iter().map(|store| apply_store(stores, names, *store))).await;
     held.release().await;
-    Ok(applied?.into_iter().flatten().collect())
+    let applied: Vec<Vec<Applied>> = applied.into_iter().collect::<Result<_, _>>()?;
+    Ok(applied.into_iter().flatten().collect())
 }
 
 async fn apply_store(stores: &Stores, names: &Names, which: Store) -> Result<Vec<Applied>, SchemaError> {

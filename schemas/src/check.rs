@@ -1,7 +1,7 @@
 //! Drift: what the stores hold against what the files say, read from the stores' own catalogs.
 //! Settings and names go in, differences come out; an empty list means none. Never changes a store.
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 
 use crate::error::SchemaError;
 use crate::names::Names;
@@ -29,7 +29,8 @@ impl std::fmt::Display for Drift {
 
 /// Compares the chosen stores with the files, all at once.
 pub async fn check(stores: &Stores, names: &Names, which: &[Store]) -> Result<Vec<Drift>, SchemaError> {
-    let drift = try_join_all(which.iter().map(|store| check_store(stores, names, *store))).await?;
+    let checked = join_all(which.iter().map(|store| check_store(stores, names, *store))).await;
+    let drift: Vec<Vec<Drift>> = checked.into_iter().collect::<Result<_, _>>()?;
     Ok(drift.into_iter().flatten().collect())
 }
 

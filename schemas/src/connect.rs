@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 use crate::names::Names;
 use crate::stores::{Login, Stores};
@@ -89,9 +89,11 @@ pub async fn postgres(stores: &Stores, names: &Names, role: Role) -> Result<PgPo
 
 /// As [`postgres`], for a database of any name.
 pub async fn postgres_database(stores: &Stores, database: &str, role: Role) -> Result<PgPool, ConnectError> {
-    let options = postgres_options(stores, database, role);
+    // A pool waits for its whole time-out where a single connection says at once what is wrong.
+    let first = postgres_connection(stores, database, role).await?;
+    first.close().await.map_err(|error| postgres_failed(stores, database, error.to_string()))?;
     let pool = PgPoolOptions::new().max_connections(POSTGRES_POOL).acquire_timeout(CONNECT_TIMEOUT);
-    pool.connect_with(options).await.map_err(|error| postgres_failed(stores, database, error.to_string()))
+    Ok(pool.connect_lazy_with(postgres_options(stores, database, role)))
 }
 
 /// One PostgreSQL connection, for work that must stay on it, such as holding a lock.

@@ -1,7 +1,7 @@
 //! Removes everything a namespace has in the stores: databases, topics and groups, indices, keys, buckets.
 //! Refuses the platform's own (empty) namespace. Returns only when the names are free again.
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 
 use crate::error::SchemaError;
 use crate::lock;
@@ -15,9 +15,9 @@ pub async fn drop_namespace(stores: &Stores, names: &Names, which: &[Store]) -> 
         return Err(SchemaError::OwnNamespace);
     }
     let held = lock::acquire(stores, names, which).await?;
-    let dropped = try_join_all(which.iter().map(|store| drop_in(stores, names, *store))).await;
+    let dropped = join_all(which.iter().map(|store| drop_in(stores, names, *store))).await;
     held.release().await;
-    dropped.map(drop)
+    dropped.into_iter().collect()
 }
 
 async fn drop_in(stores: &Stores, names: &Names, which: Store) -> Result<(), SchemaError> {

@@ -39,6 +39,10 @@ struct File {
     keyspace: Vec<Keyspace>,
 }
 
+/// How long a cached customer context (`ctx:{customer_id}`) lives.
+pub static CONTEXT_TTL: LazyLock<Duration> =
+    LazyLock::new(|| find("ctx").expect("the file is part of the binary, and a test finds it there").ttl);
+
 static KEYSPACES: LazyLock<Vec<Keyspace>> = LazyLock::new(|| {
     let file: File = toml::from_str(FILE).expect("the file is part of the binary, and a test parses it");
     file.keyspace
@@ -47,11 +51,6 @@ static KEYSPACES: LazyLock<Vec<Keyspace>> = LazyLock::new(|| {
 /// The key space of that name.
 pub fn find(name: &str) -> Option<&'static Keyspace> {
     KEYSPACES.iter().find(|keyspace| keyspace.name == name)
-}
-
-/// How long a cached customer context (`ctx:{customer_id}`) lives.
-pub fn context_ttl() -> Duration {
-    find("ctx").expect("the file is part of the binary, and a test finds it there").ttl
 }
 
 #[cfg(test)]
@@ -66,7 +65,7 @@ mod tests {
         assert_eq!(told("rate"), Some((Cluster::State, 60, "rate:{service}:{key}")));
         assert_eq!(told("agent"), Some((Cluster::State, 300, "agent:{agent_id}:state")));
         assert_eq!(told("metric").map(|told| told.1), Some(86_400));
-        assert_eq!(context_ttl().as_secs(), 3_600);
+        assert_eq!(CONTEXT_TTL.as_secs(), 3_600);
     }
 
     #[test]

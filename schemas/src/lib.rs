@@ -8,6 +8,7 @@
 //! - [`connect`]: one way to reach each store
 //! - [`keyspace`]: the Redis keys with their TTLs
 //! - [`apply`], [`check`], [`drop_namespace()`]: bring the stores to what the files say, compare, remove a namespace
+//! - [`reserve()`]: one run at a time in a namespace
 //!
 //! The files themselves lie beside `src`: `postgres/`, `clickhouse/`, `elasticsearch/`, `kafka/`, `redis/`, `s3/`.
 
@@ -25,8 +26,10 @@ mod error;
 mod facts;
 mod lock;
 mod migration;
+mod reserve;
 mod store;
 
 pub use drop_namespace::drop_namespace;
 pub use error::SchemaError;
+pub use reserve::{Reservation, ReserveError, reserve};
 pub use store::Store;

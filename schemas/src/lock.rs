@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::stores::Stores;
 
 /// How long a second run waits for the first.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const RETRY: Duration = Duration::from_millis(100);
 /// Advisory locks belong to one database, so all namespaces lock in this one.
 const DATABASE: &str = "postgres";

@@ -44,7 +44,7 @@ struct Topic {
 
 impl Topic {
     fn replication(&self, brokers: usize) -> i32 {
-        self.replication_factor.min(brokers as i32)
+        i32::try_from(brokers).map_or(self.replication_factor, |brokers| self.replication_factor.min(brokers))
     }
 
     /// The topic's own settings, by Kafka's names.

@@ -64,13 +64,10 @@ pub(crate) async fn drop_namespace(stores: &Stores, names: &Names) -> Result<(),
 
 async fn create_roles(admin: &mut PgConnection, stores: &Stores) -> Result<Outcome, SchemaError> {
     let roles: Vec<String> = own_logins(stores).iter().map(|(_, login)| login.user.clone()).collect();
-    let wanted = roles.len() as i64;
-    let there: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_roles WHERE rolname = ANY($1)")
-        .bind(roles)
-        .fetch_one(&mut *admin)
-        .await
-        .map_err(failed("list roles"))?;
-    if there == wanted {
+    let all_there = "SELECT count(*) = cardinality($1) FROM pg_roles WHERE rolname = ANY($1)";
+    let there: bool =
+        sqlx::query_scalar(all_there).bind(roles).fetch_one(&mut *admin).await.map_err(failed("list roles"))?;
+    if there {
         return Ok(Outcome::Unchanged);
     }
     let logins = own_logins(stores);

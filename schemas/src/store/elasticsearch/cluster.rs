@@ -2,6 +2,7 @@
 //! A missing object is `None` or nothing to delete, never an error.
 
 use elasticsearch::http::headers::HeaderMap;
+use elasticsearch::http::request::JsonBody;
 use elasticsearch::http::{Method, StatusCode};
 use serde_json::Value;
 
@@ -75,7 +76,7 @@ impl Cluster {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value), SchemaError> {
-        let body = body.map(|body| elasticsearch::http::request::JsonBody::new(body));
+        let body = body.map(JsonBody::new);
         let sent = self.client.send(method, path, HeaderMap::new(), None::<&()>, body, None).await;
         let response = sent.map_err(|error| ConnectError {
             store: "Elasticsearch",

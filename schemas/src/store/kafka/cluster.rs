@@ -93,7 +93,7 @@ impl Cluster {
         Ok(topic.map(|topic| {
             let partitions = topic.partitions();
             let replicas = partitions.first().map_or(0, |partition| partition.replicas().len());
-            (partitions.len() as i32, replicas as i32)
+            (count(partitions.len()), count(replicas))
         }))
     }
 
@@ -195,6 +195,11 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// Kafka counts in 32 bits.
+fn count(of: usize) -> i32 {
+    i32::try_from(of).unwrap_or(i32::MAX)
 }
 
 /// librdkafka's metadata call blocks, so it has a thread of its own.

@@ -142,7 +142,9 @@ impl Node {
             let mut scan = cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(PAGE);
             let (next, keys): (u64, Vec<Vec<u8>>) = self.ask(&scan, "list keys").await?;
-            self.unlink(&keys).await?;
+            if !keys.is_empty() {
+                self.unlink(&keys).await?;
+            }
             if next == 0 {
                 return Ok(());
             }

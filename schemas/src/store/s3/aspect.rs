@@ -1,0 +1,116 @@
+//! One thing that is set on a bucket, such as its lifecycle: the forms we would like, best first, and how a server's
+//! answer compares with them. Pure.
+
+use super::xml;
+use crate::check::Drift;
+use crate::store::Store;
+
+/// Something that is read and set as a subresource of a bucket.
+#[derive(Debug)]
+pub(super) struct Aspect {
+    /// What people call it.
+    pub(super) what: &'static str,
+    /// The subresource in the query.
+    pub(super) subresource: &'static str,
+    /// Bodies to set, best first; a lesser one leaves out what some servers do not have.
+    pub(super) forms: Vec<String>,
+    /// What a lesser form leaves out.
+    pub(super) left_out: &'static str,
+}
+
+/// How a server's answer compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fitness {
+    /// It is the best form.
+    Best,
+    /// It is one of the others.
+    Lesser,
+    /// It is none of them.
+    Differs,
+}
+
+impl Aspect {
+    pub(super) fn fitness(&self, found: &str) -> Fitness {
+        let found = essence(found);
+        match self.forms.iter().position(|form| essence(form) == found) {
+            Some(0) => Fitness::Best,
+            Some(_) => Fitness::Lesser,
+            None => Fitness::Differs,
+        }
+    }
+
+    /// The difference, unless the server has one of the forms.
+    pub(super) fn drift(&self, bucket: &str, found: &str) -> Option<Drift> {
+        (self.fitness(found) == Fitness::Differs).then(|| Drift {
+            store: Store::S3,
+            object: format!("{bucket} {}", self.what),
+            expected: self.forms.first().map(|form| essence(form)).unwrap_or_default(),
+            found: essence(found),
+        })
+    }
+}
+
+/// What a body says, without the order and the additions of a server.
+fn essence(body: &str) -> String {
+    if let Ok(policy) = serde_json::from_str::<serde_json::Value>(body) {
+        return essence_of_policy(&policy);
+    }
+    let mut parts: Vec<_> = xml::parts(body).into_iter().map(essence_of_part).filter(|part| !part.is_empty()).collect();
+    parts.sort();
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join("; ") }
+}
+
+/// Servers order the elements of a rule as they like; those of one name keep their order, since two lists go in step.
+fn essence_of_part(mut texts: Vec<(String, String)>) -> String {
+    texts.retain(|(path, _)| !path.ends_with("/ID") && !path.ends_with("/BucketKeyEnabled"));
+    texts.sort_by(|(one, _), (other, _)| one.cmp(other));
+    texts.iter().map(|(path, text)| format!("{path}={text}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Effect, principal, actions and resources of a policy; a server may write one as itself or as a list of one.
+fn essence_of_policy(policy: &serde_json::Value) -> String {
+    let statements = policy["Statement"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let statements = statements.iter().map(|statement| {
+        let parts = ["Effect", "Principal", "Action", "Resource"].map(|part| statement[part].to_string());
+        parts.join(" ").replace(['[', ']', '{', '}', '"'], "").replace("AWS:", "")
+    });
+    statements.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lifecycle() -> Aspect {
+        let best = "<L><Rule><Days>90</Days><Class>COLD</Class></Rule></L>".to_owned();
+        let lesser = "<L><Rule><Days>90</Days></Rule></L>".to_owned();
+        Aspect { what: "lifecycle", subresource: "lifecycle", forms: vec![best, lesser], left_out: "moves" }
+    }
+
+    #[test]
+    fn order_and_additions_of_the_server_do_not_matter_but_values_do() {
+        let stored = "<L><Rule><Class>COLD</Class><Days>90</Days><ID>x</ID><Filter/></Rule></L>";
+        assert_eq!(lifecycle().fitness(stored), Fitness::Best);
+        assert_eq!(lifecycle().fitness("<L><Rule><Days>90</Days></Rule></L>"), Fitness::Lesser);
+        assert_eq!(lifecycle().drift("bucket b", stored), None);
+        let drift = lifecycle().drift("bucket b", "<L><Rule><Days>9</Days></Rule></L>").unwrap();
+        assert_eq!((drift.object.as_str(), drift.found.as_str()), ("bucket b lifecycle", "Rule/Days=9"));
+        assert_eq!(lifecycle().drift("bucket b", "").unwrap().found, "nothing");
+    }
+
+    #[test]
+    fn rules_that_swapped_their_days_differ() {
+        let rules = |one: u32, other: u32| {
+            format!("<L><Rule><P>a</P><Days>{one}</Days></Rule><Rule><P>b</P><Days>{other}</Days></Rule></L>")
+        };
+        assert_ne!(essence(&rules(90, 365)), essence(&rules(365, 90)));
+    }
+
+    #[test]
+    fn a_policy_is_compared_by_what_it_allows() {
+        let ours = r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"r"}]}"#;
+        let stored = r#"{"Statement":[{"Effect":"Allow","Principal":{"AWS":["*"]},"Action":["s3:GetObject"],"Resource":["r"]}]}"#;
+        assert_eq!(essence(ours), essence(stored));
+        assert_ne!(essence(ours), essence(&stored.replace("GetObject", "PutObject")));
+    }
+}

@@ -1,0 +1,226 @@
+//! Signed requests to an S3 server. A subresource that is not set reads as an empty text; one that the server does not
+//! know is a refusal with its reason; everything else that is not success is an error.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use reqwest::{StatusCode, Url};
+use rusty_s3::{Bucket, Method, UrlStyle, signing};
+use sha2::{Digest, Sha256};
+
+use super::aspect::Aspect;
+use super::xml;
+use crate::connect::{CONNECT_TIMEOUT, ConnectError, REQUEST_TIMEOUT};
+use crate::error::{SchemaError, refused};
+use crate::store::Store;
+use crate::stores::{S3, Stores};
+
+/// How long a signature is good for.
+const SIGNED_FOR: Duration = Duration::from_mins(1);
+/// What servers answer when they do not have a feature.
+const UNKNOWN: [&str; 6] = [
+    "NotImplemented",
+    "MethodNotAllowed",
+    "InvalidStorageClass",
+    "KMSNotConfigured",
+    "InvalidBucketState",
+    "ObjectLockConfigurationNotFoundError",
+];
+
+/// A server.
+pub(super) struct Server {
+    http: reqwest::Client,
+    settings: S3,
+    endpoint: Url,
+}
+
+struct Answer {
+    status: StatusCode,
+    body: String,
+}
+
+impl Answer {
+    /// The server's code for what went wrong.
+    fn code(&self) -> Option<String> {
+        xml::texts(&self.body).into_iter().find(|(path, _)| path == "Code").map(|(_, code)| code)
+    }
+
+    fn success(self, doing: impl FnOnce() -> String) -> Result<String, SchemaError> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        let code = self.code().unwrap_or_else(|| "no reason given".to_owned());
+        Err(refused(Store::S3, doing())(format!("{}: {code}", self.status)))
+    }
+}
+
+/// A request: what is asked of which bucket, or of an object in it.
+struct Request<'a> {
+    method: Method,
+    bucket: &'a str,
+    object: &'a str,
+    query: Vec<(&'a str, &'a str)>,
+    headers: Vec<(&'a str, String)>,
+    body: String,
+}
+
+impl<'a> Request<'a> {
+    fn new(method: Method, bucket: &'a str) -> Self {
+        Self { method, bucket, object: "", query: Vec::new(), headers: Vec::new(), body: String::new() }
+    }
+}
+
+impl Server {
+    pub(super) fn new(stores: &Stores) -> Result<Self, SchemaError> {
+        let settings = stores.s3.clone();
+        let endpoint = Url::parse(&settings.endpoint).map_err(|error| unreachable(&settings, &error))?;
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT).no_proxy();
+        let http = http.build().map_err(|error| unreachable(&settings, &error))?;
+        Ok(Self { http, settings, endpoint })
+    }
+
+    async fn send(&self, request: Request<'_>) -> Result<Answer, SchemaError> {
+        let bucket =
+            Bucket::new(self.endpoint.clone(), UrlStyle::Path, request.bucket.to_owned(), self.settings.region.clone());
+        let bucket = bucket.map_err(refused(Store::S3, format!("name bucket {}", request.bucket)))?;
+        let url = match request.object {
+            "" => bucket.base_url().clone(),
+            object => bucket.object_url(object),
+        };
+        let headers = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let (key, secret) = (&self.settings.access_key, self.settings.secret_key.reveal());
+        let query = request.query.iter().copied();
+        let expires = SIGNED_FOR.as_secs();
+        let url = signing::sign(
+            &Timestamp::now(),
+            request.method,
+            url,
+            key,
+            secret,
+            None,
+            &self.settings.region,
+            expires,
+            query,
+            headers,
+        );
+        let method = reqwest::Method::from_bytes(request.method.to_str().as_bytes());
+        let method = method.map_err(refused(Store::S3, "name a method"))?;
+        let mut sending = self.http.request(method, url).body(request.body);
+        for (name, value) in request.headers {
+            sending = sending.header(name, value);
+        }
+        // The URL holds the signature, so it stays out of the message.
+        let unreachable = |error: reqwest::Error| unreachable(&self.settings, &error.without_url());
+        let response = sending.send().await.map_err(unreachable)?;
+        Ok(Answer { status: response.status(), body: response.text().await.map_err(unreachable)? })
+    }
+
+    pub(super) async fn has_bucket(&self, bucket: &str) -> Result<bool, SchemaError> {
+        let answer = self.send(Request::new(Method::Head, bucket)).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(false);
+        }
+        answer.success(|| format!("look for bucket {bucket}")).map(|_| true)
+    }
+
+    /// A bucket can be given object lock only when it is made.
+    pub(super) async fn create_bucket(&self, bucket: &str, lock: bool) -> Result<(), SchemaError> {
+        let mut request = Request::new(Method::Put, bucket);
+        if lock {
+            request.headers.push(("x-amz-bucket-object-lock-enabled", "true".to_owned()));
+        }
+        self.send(request).await?.success(|| format!("create bucket {bucket}")).map(drop)
+    }
+
+    /// The aspect's body; empty where it is not set or the server does not know it.
+    pub(super) async fn get(&self, bucket: &str, aspect: &Aspect) -> Result<String, SchemaError> {
+        let mut request = Request::new(Method::Get, bucket);
+        request.query.push((aspect.subresource, ""));
+        let answer = self.send(request).await?;
+        let unknown = answer.code().is_some_and(|code| UNKNOWN.contains(&code.as_str()));
+        if answer.status == StatusCode::NOT_FOUND || unknown {
+            return Ok(String::new());
+        }
+        answer.success(|| format!("read the {} of bucket {bucket}", aspect.what))
+    }
+
+    /// Sets the aspect; the inner error is the reason of a server that does not have such a thing.
+    pub(super) async fn put(
+        &self,
+        bucket: &str,
+        aspect: &Aspect,
+        form: &str,
+    ) -> Result<Result<(), String>, SchemaError> {
+        let mut request = Request::new(Method::Put, bucket);
+        request.query.push((aspect.subresource, ""));
+        request.headers.push(("x-amz-checksum-sha256", STANDARD.encode(Sha256::digest(form.as_bytes()))));
+        request.body = form.to_owned();
+        let answer = self.send(request).await?;
+        match answer.code() {
+            Some(code) if UNKNOWN.contains(&code.as_str()) => Ok(Err(format!("the server answers {code}"))),
+            _ => answer.success(|| format!("set the {} of bucket {bucket}", aspect.what)).map(|_| Ok(())),
+        }
+    }
+
+    pub(super) async fn delete_bucket(&self, bucket: &str) -> Result<(), SchemaError> {
+        self.send(Request::new(Method::Delete, bucket)).await?.success(|| format!("delete bucket {bucket}")).map(drop)
+    }
+
+    /// Deletes every version of every object, locked ones too where we may.
+    pub(super) async fn empty_bucket(&self, bucket: &str) -> Result<(), SchemaError> {
+        loop {
+            let mut request = Request::new(Method::Get, bucket);
+            request.query.push(("versions", ""));
+            let listed = self.send(request).await?.success(|| format!("list bucket {bucket}"))?;
+            let versions = versions(&listed);
+            if versions.is_empty() {
+                return Ok(());
+            }
+            for (object, version) in versions {
+                let mut request = Request::new(Method::Delete, bucket);
+                request.object = &object;
+                request.query.push(("versionId", &version));
+                request.headers.push(("x-amz-bypass-governance-retention", "true".to_owned()));
+                self.send(request).await?.success(|| format!("delete an object of bucket {bucket}"))?;
+            }
+        }
+    }
+}
+
+/// `(key, version)` of each version and delete marker in a listing.
+fn versions(listed: &str) -> Vec<(String, String)> {
+    let mut key = String::new();
+    let mut versions = Vec::new();
+    for (path, text) in xml::texts(listed) {
+        match path.as_str() {
+            "Version/Key" | "DeleteMarker/Key" => key = text,
+            "Version/VersionId" | "DeleteMarker/VersionId" => versions.push((key.clone(), text)),
+            _ => {}
+        }
+    }
+    versions
+}
+
+fn unreachable(settings: &S3, error: &dyn std::fmt::Display) -> SchemaError {
+    ConnectError { store: "S3", section: "s3", address: settings.endpoint.clone(), cause: error.to_string() }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_delete_markers_are_both_listed() {
+        let listed = "<R><Version><Key>a</Key><VersionId>1</VersionId></Version>\
+                      <DeleteMarker><Key>b</Key><VersionId>2</VersionId></DeleteMarker></R>";
+        assert_eq!(versions(listed), [("a".into(), "1".into()), ("b".into(), "2".into())]);
+    }
+
+    #[test]
+    fn an_answers_code_says_what_went_wrong() {
+        let body = "<Error><Code>NotImplemented</Code><Message>m</Message></Error>".to_owned();
+        assert_eq!(Answer { status: StatusCode::NOT_IMPLEMENTED, body }.code().as_deref(), Some("NotImplemented"));
+    }
+}
