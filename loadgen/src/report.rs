@@ -1,1 +1,126 @@
-//! The report.
+//! What a run showed, for people and for machines. Findings, measurements and the account go in; a table for the
+//! terminal and a JSON value of a stated version come out. Pure: prints and writes nothing itself.
+
+mod table;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::{
+    account::Account,
+    measure::{Counts, Recorder},
+    scenario::{Question, Scenario, Store},
+    verdict::{Findings, Latency, Overall},
+};
+
+/// Version of the JSON form. Grows when a field changes its meaning or goes; new fields keep it.
+pub const VERSION: u32 = 1;
+
+/// A whole run, as the JSON report has it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What ran, where.
+    pub run: Run,
+    /// The verdict in all.
+    pub verdict: Overall,
+    /// What it rests on.
+    pub findings: Findings,
+    /// Each question by itself; only the SLOs are judged.
+    pub questions: Vec<Asked>,
+    /// Rates of each kind of record.
+    pub rates: Vec<Rate>,
+    /// Where every record went; absent where nothing was written.
+    pub account: Option<Account>,
+}
+
+/// What ran, and where.
+#[derive(Debug, Clone, Serialize)]
+pub struct Run {
+    /// When the drive began.
+    pub started_at: DateTime<Utc>,
+    /// The scenario with all its values, both seeds among them.
+    pub scenario: Scenario,
+    /// [`crate::plan::Plan::digest`].
+    pub digest: String,
+    /// The machine of the generator.
+    pub machine: Machine,
+    /// Versions, by the names of the stores.
+    pub stores: BTreeMap<String, String>,
+    /// The configuration, its secrets hidden by their type.
+    pub config: serde_json::Value,
+}
+
+/// The machine of the generator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    /// Operating system and architecture, such as `linux x86_64`.
+    pub system: String,
+    /// Processors that this process may use.
+    pub cpus: usize,
+    /// Memory in bytes, where it can be read.
+    pub memory_bytes: Option<u64>,
+}
+
+/// One question, measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Asked {
+    /// The question.
+    pub question: Question,
+    /// The store that answers.
+    pub store: Store,
+    /// Planned rate, per second.
+    pub rate: f64,
+    /// How the probes ended.
+    pub counts: Counts,
+    /// Latencies from the intended start.
+    pub latency: Latency,
+    /// Send lag at the 99th percentile, in microseconds.
+    pub lag_p99_us: u64,
+}
+
+/// How fast records of one kind were produced and landed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rate {
+    /// What was written, such as `communication-events`.
+    pub kind: String,
+    /// Records planned.
+    pub planned: u64,
+    /// Records whose store or broker acknowledged them.
+    pub produced: u64,
+    /// Seconds from the start of the drive to the last acknowledgement.
+    pub produced_in: f64,
+    /// Seconds from the start of the drive until all had landed, where that was watched.
+    pub landed_in: Option<f64>,
+}
+
+impl Report {
+    /// Puts a report together; the verdict follows from the findings.
+    pub fn new(run: Run, findings: Findings, recorders: &[Recorder], rates: Vec<Rate>, account: Option<Account>) -> Self {
+        let questions = recorders.iter().map(|recorder| asked(&run.scenario, recorder)).collect();
+        Self { version: VERSION, verdict: findings.overall(), run, findings, questions, rates, account }
+    }
+
+    /// The tables for the terminal, without colours, and the verdict as the last line.
+    pub fn table(&self) -> String {
+        table::render(self)
+    }
+}
+
+fn asked(scenario: &Scenario, recorder: &Recorder) -> Asked {
+    let (question, measured) = (recorder.question(), recorder.measured());
+    Asked {
+        question,
+        store: question.store(),
+        rate: scenario.probes.get(&question).copied().unwrap_or(0.0),
+        counts: measured.counts,
+        latency: measured.into(),
+        lag_p99_us: measured.lag.quantile(0.99).as_micros() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -176,3 +176,6 @@ impl Scenario {
         (rate * self.duration.as_secs_f64()) as u64
     }
 }
+
+#[cfg(test)]
+mod tests;

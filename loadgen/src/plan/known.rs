@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use super::{Key, Plan, Probe};
 use crate::{
-    population::{EraName, METRIC_NAMES, Population, Traits, words::{LANGUAGES, template_name}},
+    population::{
+        EraName, METRIC_NAMES, Population, Traits,
+        words::{LANGUAGES, template_name},
+    },
     scenario::Question,
 };
 
@@ -213,7 +216,8 @@ where
 
 fn metrics(days: &[Day]) -> Vec<(&'static str, u64, f64)> {
     let metric = |(place, &name): (usize, &&'static str)| {
-        let (count, sum) = days.iter().map(|day| day.metrics[place]).fold((0, 0.0), |(count, sum), day| (count + day.0, sum + day.1));
+        let (count, sum) =
+            days.iter().map(|day| day.metrics[place]).fold((0, 0.0), |(count, sum), day| (count + day.0, sum + day.1));
         (name, count, sum)
     };
     METRIC_NAMES.iter().enumerate().map(metric).filter(|(_, count, _)| *count > 0).collect()

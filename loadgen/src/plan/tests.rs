@@ -174,7 +174,9 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Expected {
         }
         Key::Campaign(index) => {
             let id = Some(population.campaign_id(tenant, *index));
-            Expected::Statuses(tally(past.communications.iter().filter(|record| record.campaign_id == id).map(|record| record.status)))
+            Expected::Statuses(tally(
+                past.communications.iter().filter(|record| record.campaign_id == id).map(|record| record.status),
+            ))
         }
         Key::Profile(part) => {
             let customers = (0..population.tenants()[tenant].customers).map(|i| population.customer(tenant, i));
@@ -222,9 +224,17 @@ fn windowed(past: &Past, question: Question, window: &Range<chrono::DateTime<chr
             Expected::Interactions(sums.into_iter().map(|(kind, (count, money))| (kind, count, money)).collect())
         }
         _ => {
-            let of = |name| past.metrics.iter().filter(move |record| record.metric_name == name && window.contains(&record.timestamp));
+            let of = |name| {
+                past.metrics
+                    .iter()
+                    .filter(move |record| record.metric_name == name && window.contains(&record.timestamp))
+            };
             let names = crate::population::METRIC_NAMES;
-            Expected::Metrics(names.map(|name| (name, of(name).count() as u64, of(name).map(|record| record.metric_value).sum())).to_vec())
+            Expected::Metrics(
+                names
+                    .map(|name| (name, of(name).count() as u64, of(name).map(|record| record.metric_value).sum()))
+                    .to_vec(),
+            )
         }
     }
 }

@@ -97,7 +97,8 @@ impl Fate {
         let mut fate = Self {
             customer: setting.customer,
             // The smaller of two draws: early campaigns are large.
-            campaign: Some(draw.below(setting.campaigns).min(draw.below(setting.campaigns))).filter(|_| draw.chance(0.92)),
+            campaign: Some(draw.below(setting.campaigns).min(draw.below(setting.campaigns)))
+                .filter(|_| draw.chance(0.92)),
             agent: draw.below(setting.agents),
             channel,
             direction: if inbound { Direction::Inbound } else { Direction::Outbound },
@@ -108,7 +109,11 @@ impl Fate {
             steps: [Step { event: EventType::Queued, millis: setting.created }; MOST_STEPS],
             len: 1,
         };
-        if inbound { fate.inbound(draw, setting.end) } else { fate.outbound(draw, setting.end) }
+        if inbound {
+            fate.inbound(draw, setting.end)
+        } else {
+            fate.outbound(draw, setting.end)
+        }
         fate
     }
 

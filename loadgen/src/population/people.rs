@@ -9,12 +9,34 @@ use uuid::Uuid;
 use super::{calendar::Region, draw::Draw, tenants::Tenant, words::LANGUAGES};
 
 const FIRST_NAMES: [&str; 24] = [
-    "anna", "ben", "carla", "david", "elena", "felix", "greta", "hugo", "ines", "jan", "katja", "leon", "maria", "nils",
-    "olga", "pedro", "rosa", "stefan", "teresa", "ugo", "vera", "walter", "yara", "zofia",
+    "anna", "ben", "carla", "david", "elena", "felix", "greta", "hugo", "ines", "jan", "katja", "leon", "maria",
+    "nils", "olga", "pedro", "rosa", "stefan", "teresa", "ugo", "vera", "walter", "yara", "zofia",
 ];
 const LAST_NAMES: [&str; 24] = [
-    "adams", "bauer", "castro", "dubois", "evans", "fischer", "garcia", "huber", "ivanova", "jansen", "kowalski", "lopez",
-    "martin", "nowak", "olsen", "petit", "quinn", "rossi", "schmidt", "torres", "ulrich", "vidal", "weber", "zielinski",
+    "adams",
+    "bauer",
+    "castro",
+    "dubois",
+    "evans",
+    "fischer",
+    "garcia",
+    "huber",
+    "ivanova",
+    "jansen",
+    "kowalski",
+    "lopez",
+    "martin",
+    "nowak",
+    "olsen",
+    "petit",
+    "quinn",
+    "rossi",
+    "schmidt",
+    "torres",
+    "ulrich",
+    "vidal",
+    "weber",
+    "zielinski",
 ];
 const DOMAINS: [&str; 3] = ["example.com", "example.net", "example.org"];
 const TRADES: [&str; 8] = ["Bakery", "Garage", "Books", "Dental", "Logistics", "Studio", "Farm", "Optics"];
@@ -85,7 +107,14 @@ fn capital(word: &str) -> String {
 }
 
 /// A customer; `draw` goes on after its traits, `before` is later than anything in its life.
-pub(super) fn customer(tenant: &Tenant, index: u64, id: Uuid, traits: &Traits, draw: &mut Draw, before: DateTime<Utc>) -> Customer {
+pub(super) fn customer(
+    tenant: &Tenant,
+    index: u64,
+    id: Uuid,
+    traits: &Traits,
+    draw: &mut Draw,
+    before: DateTime<Utc>,
+) -> Customer {
     let segment = draw.weighted(&SEGMENTS);
     let (created_at, updated_at) = life(draw, before);
     let mut profile_data = Traits::profile(traits.portfolio, traits.risk);

@@ -16,9 +16,11 @@ use super::{
     words::{LANGUAGES, template_name},
 };
 
-const ERROR_CODES: [(&str, u64); 4] = [("mailbox_full", 30), ("unreachable", 40), ("rejected", 20), ("provider_down", 10)];
+const ERROR_CODES: [(&str, u64); 4] =
+    [("mailbox_full", 30), ("unreachable", 40), ("rejected", 20), ("provider_down", 10)];
 /// Names of agents' metrics.
-pub(crate) const METRIC_NAMES: [&str; METRICS as usize] = ["calls_handled", "occupancy", "promise_rate", "talk_seconds"];
+pub(crate) const METRIC_NAMES: [&str; METRICS as usize] =
+    ["calls_handled", "occupancy", "promise_rate", "talk_seconds"];
 
 impl Population {
     pub(crate) fn communication_of(&self, era: EraName, tenant: usize, index: u64, fate: &Fate) -> Communication {
@@ -46,7 +48,14 @@ impl Population {
         }
     }
 
-    pub(crate) fn event_of(&self, era: EraName, tenant: usize, index: u64, fate: &Fate, step: usize) -> CommunicationEvent {
+    pub(crate) fn event_of(
+        &self,
+        era: EraName,
+        tenant: usize,
+        index: u64,
+        fate: &Fate,
+        step: usize,
+    ) -> CommunicationEvent {
         let mut draw = self.draw(era.events(), tenant, index * 8 + step as u64);
         let Step { event, .. } = fate.steps()[step];
         let event_id = draw.uuid();
@@ -99,7 +108,14 @@ impl Population {
     }
 
     /// Type and amount of the interaction behind a step, without the record.
-    pub(crate) fn deed_of(&self, era: EraName, tenant: usize, index: u64, fate: &Fate, step: usize) -> Option<(InteractionType, i64)> {
+    pub(crate) fn deed_of(
+        &self,
+        era: EraName,
+        tenant: usize,
+        index: u64,
+        fate: &Fate,
+        step: usize,
+    ) -> Option<(InteractionType, i64)> {
         let mut draw = self.draw(era.interactions(), tenant, index * 8 + step as u64);
         deed(fate, step, &mut draw).map(|deed| (deed.kind, deed.amount_minor))
     }
@@ -151,7 +167,8 @@ struct Deed {
 }
 
 fn deed(fate: &Fate, step: usize, draw: &mut Draw) -> Option<Deed> {
-    let sentiments = |positive, neutral, negative| [("positive", positive), ("neutral", neutral), ("negative", negative)];
+    let sentiments =
+        |positive, neutral, negative| [("positive", positive), ("neutral", neutral), ("negative", negative)];
     let reply = if fate.channel == Channel::Phone { InteractionType::Call } else { InteractionType::Reply };
     Some(match fate.steps()[step].event {
         EventType::Answered if draw.chance(0.05) => {

@@ -24,7 +24,13 @@ impl Slots {
             factor += 1;
         }
         let factor = factor.max(1) % customers.max(2);
-        Self { customers, hot: customers / HOT_SHARE, factor, inverse: inverse(factor, customers), shift: shift % customers }
+        Self {
+            customers,
+            hot: customers / HOT_SHARE,
+            factor,
+            inverse: inverse(factor, customers),
+            shift: shift % customers,
+        }
     }
 
     /// The customer that communication `index` goes to.

@@ -41,10 +41,20 @@ impl Source<'_> {
             return Ok(value);
         }
         let [low, high] = [range.start, range.end].map(|edge| humantime_serde::re::humantime::format_duration(edge));
-        Err(self.wrong(at, key, format!("\"{}\" is out of range; write at least {low} and less than {high}", at.as_ref())))
+        Err(self.wrong(
+            at,
+            key,
+            format!("\"{}\" is out of range; write at least {low} and less than {high}", at.as_ref()),
+        ))
     }
 
-    fn optional(&self, at: Option<&Text>, key: &str, range: Range<Duration>, default: Duration) -> Result<Duration, ScenarioError> {
+    fn optional(
+        &self,
+        at: Option<&Text>,
+        key: &str,
+        range: Range<Duration>,
+        default: Duration,
+    ) -> Result<Duration, ScenarioError> {
         at.map_or(Ok(default), |at| self.duration(at, key, range))
     }
 
@@ -109,7 +119,11 @@ fn name(at: &Text, source: &Source<'_>) -> Result<String, ScenarioError> {
     if fits {
         return Ok(name.clone());
     }
-    Err(source.wrong(at, "name", format!("\"{name}\" can't name files; use 1 to 40 lowercase letters, digits or hyphens")))
+    Err(source.wrong(
+        at,
+        "name",
+        format!("\"{name}\" can't name files; use 1 to 40 lowercase letters, digits or hyphens"),
+    ))
 }
 
 struct Time {
@@ -124,7 +138,11 @@ fn time(raw: &raw::Time, source: &Source<'_>) -> Result<Time, ScenarioError> {
     let second = Duration::from_secs(1);
     let start = raw.start.as_ref().parse().map_err(|what| source.wrong(&raw.start, "time.start", what))?;
     if start.timestamp_millis() % 3_600_000 != 0 {
-        return Err(source.wrong(&raw.start, "time.start", "it is not a full hour; write one, such as 2026-11-16T00:00:00Z"));
+        return Err(source.wrong(
+            &raw.start,
+            "time.start",
+            "it is not a full hour; write one, such as 2026-11-16T00:00:00Z",
+        ));
     }
     let span = source.duration(&raw.span, "time.span", second..DAY * 400)?;
     let duration = source.duration(&raw.replayed_in, "time.replayed_in", second..DAY * 8)?;
@@ -155,7 +173,11 @@ fn sizes(raw: &Raw, tenants: u64, source: &Source<'_>) -> Result<Sizes, Scenario
     let people = &raw.population;
     let skew = people.skew.as_ref().map_or(1.0, |skew| *skew.as_ref());
     if let Some(at) = people.skew.as_ref().filter(|_| !(0.0..=3.0).contains(&skew)) {
-        return Err(source.wrong(at, "population.skew", format!("{skew} is out of range; write 0.0 (equal tenants) to 3.0")));
+        return Err(source.wrong(
+            at,
+            "population.skew",
+            format!("{skew} is out of range; write 0.0 (equal tenants) to 3.0"),
+        ));
     }
     let per = |at: Option<&Count>, key: &str| at.map_or(Ok(500), |at| source.count(at, key, 1..MOST));
     Ok(Sizes {
@@ -173,7 +195,11 @@ fn past_span(at: &Text, source: &Source<'_>) -> Result<Duration, ScenarioError> 
     if span.as_secs() % DAY.as_secs() == 0 && span.subsec_nanos() == 0 {
         return Ok(span);
     }
-    Err(source.wrong(at, "past.span", format!("\"{}\" is not whole days; write some, such as \"28 days\"", at.as_ref())))
+    Err(source.wrong(
+        at,
+        "past.span",
+        format!("\"{}\" is not whole days; write some, such as \"28 days\"", at.as_ref()),
+    ))
 }
 
 fn arrivals(at: Option<&Text>, source: &Source<'_>) -> Result<Arrivals, ScenarioError> {
@@ -181,7 +207,11 @@ fn arrivals(at: Option<&Text>, source: &Source<'_>) -> Result<Arrivals, Scenario
     match at.as_ref().as_str() {
         "poisson" => Ok(Arrivals::Poisson),
         "constant" => Ok(Arrivals::Constant),
-        other => Err(source.wrong(at, "drive.arrivals", format!("unknown spacing \"{other}\"; use \"poisson\" or \"constant\""))),
+        other => Err(source.wrong(
+            at,
+            "drive.arrivals",
+            format!("unknown spacing \"{other}\"; use \"poisson\" or \"constant\""),
+        )),
     }
 }
 
@@ -237,7 +267,11 @@ fn slos(
     for raw in raw {
         let slo = slo(raw, source)?;
         if slos.iter().any(|earlier| earlier.name == slo.name) {
-            return Err(source.wrong(&raw.name, "slo.name", format!("a second SLO \"{}\"; give each its own name", slo.name)));
+            return Err(source.wrong(
+                &raw.name,
+                "slo.name",
+                format!("a second SLO \"{}\"; give each its own name", slo.name),
+            ));
         }
         if slo.questions.is_empty() {
             return Err(source.wrong(&raw.name, "slo.questions", "there are none; name at least one question"));

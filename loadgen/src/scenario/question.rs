@@ -107,10 +107,9 @@ impl Question {
         match self {
             Self::LookupCached => Store::Redis,
             Self::Search => Store::Elasticsearch,
-            Self::DashboardEvents
-            | Self::DashboardAgents
-            | Self::DashboardInteractions
-            | Self::DashboardCampaigns => Store::Clickhouse,
+            Self::DashboardEvents | Self::DashboardAgents | Self::DashboardInteractions | Self::DashboardCampaigns => {
+                Store::Clickhouse
+            }
             _ => Store::Postgres,
         }
     }

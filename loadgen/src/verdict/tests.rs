@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    measure::{Outcome, Sample},
+    measure::{Outcome, Sample, blocks::Blocks},
     population::draw::Draw,
     scenario::Scenario,
 };
@@ -35,13 +35,17 @@ fn verdict(recorder: Recorder) -> Verdict {
 fn fast_passes_slow_fails_and_few_samples_do_not_decide() {
     assert_eq!(verdict(searches(1_500, |_| (Outcome::Right, 5))), Verdict::Pass);
     assert_eq!(verdict(searches(1_500, |i| (Outcome::Right, if i % 10 == 0 { 300 } else { 5 }))), Verdict::Fail);
-    assert_eq!(verdict(searches(1_500, |i| (Outcome::Right, if i % 21 == 0 { 300 } else { 5 }))), Verdict::Inconclusive);
+    assert_eq!(
+        verdict(searches(1_500, |i| (Outcome::Right, if i % 21 == 0 { 300 } else { 5 }))),
+        Verdict::Inconclusive
+    );
     assert_eq!(verdict(searches(50, |_| (Outcome::Right, 5))), Verdict::Inconclusive);
 }
 
 #[test]
 fn one_wrong_answer_fails_however_fast() {
-    let judged = judge(&[searches(1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Right }, 1))], &search_slo());
+    let judged =
+        judge(&[searches(1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Right }, 1))], &search_slo());
     assert_eq!((judged.verdict, judged.reason.as_str()), (Verdict::Fail, "1 wrong answers"));
 }
 
@@ -62,7 +66,9 @@ fn an_slo_with_a_silent_question_never_passes() {
 
 #[test]
 fn availability_is_counted() {
-    let with_failures = |failures| availability(&[searches(9_000, |i| (if i < failures { Outcome::TimedOut } else { Outcome::Right }, 1))], 0.9999);
+    let with_failures = |failures| {
+        availability(&[searches(9_000, |i| (if i < failures { Outcome::TimedOut } else { Outcome::Right }, 1))], 0.9999)
+    };
     assert_eq!(with_failures(0).verdict, Verdict::Pass);
     assert_eq!(with_failures(0).reason, "so many samples show 99.967 % at best");
     assert_eq!(with_failures(1).verdict, Verdict::Inconclusive);
@@ -92,19 +98,24 @@ fn the_overall_verdict_is_the_gravest_that_can_be_said() {
     assert_eq!(overall(&[Fail, Pass], invalid(), &[]), Overall::Invalid);
     assert_eq!(overall(&[Pass, Pass], invalid(), &["a record is missing"]), Overall::Fail);
     assert_eq!(overall(&[], Validity::Valid, &[]), Overall::Inconclusive);
-    assert_eq!([Overall::Pass, Overall::Fail, Overall::Inconclusive, Overall::Invalid].map(Overall::exit_code), [0, 1, 2, 3]);
+    assert_eq!(
+        [Overall::Pass, Overall::Fail, Overall::Inconclusive, Overall::Invalid].map(Overall::exit_code),
+        [0, 1, 2, 3]
+    );
 }
 
 /// Verdicts on `runs` runs of a store of which a share of `truth` exceeds, in bursts of `burst` samples.
 fn simulate(runs: u64, samples: u64, truth: f64, burst: u64) -> [u64; 3] {
+    let drive = Duration::from_secs(60);
     let mut counts = [0; 3];
     for run in 0..runs {
-        let bad = |i: u64| Draw::new(run, "simulated burst", [samples, i / burst]).chance(truth);
-        match verdict(searches(samples, |i| (Outcome::Right, if bad(i) { 300 } else { 5 }))) {
-            Verdict::Pass => counts[0] += 1,
-            Verdict::Fail => counts[1] += 1,
-            Verdict::Inconclusive => counts[2] += 1,
+        let mut blocks = Blocks::over(drive);
+        for i in 0..samples {
+            let bad = Draw::new(run, "simulated burst", [samples, i / burst]).chance(truth);
+            blocks.record(drive.mul_f64(i as f64 / samples as f64), bad);
         }
+        let effective = blocks.effective(0.05);
+        counts[binomial::decide(effective.exceedances, effective.samples, 0.05, 0.05) as usize] += 1;
     }
     counts
 }

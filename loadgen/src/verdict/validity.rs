@@ -30,15 +30,11 @@ pub enum Validity {
 
 /// Judges the generator: its send lag, what it never started, and its clocks.
 pub fn validity(scenario: &Scenario, recorders: &[Recorder], conduct: &Conduct) -> Validity {
-    let reasons: Vec<String> = [
-        probe_lag(scenario, recorders),
-        write_lag(conduct),
-        never_started(conduct),
-        clock_jump(conduct),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let reasons: Vec<String> =
+        [probe_lag(scenario, recorders), write_lag(conduct), never_started(conduct), clock_jump(conduct)]
+            .into_iter()
+            .flatten()
+            .collect();
     if reasons.is_empty() { Validity::Valid } else { Validity::Invalid(reasons) }
 }
 
@@ -55,20 +51,24 @@ fn probe_lag(scenario: &Scenario, recorders: &[Recorder]) -> Option<String> {
 
 fn write_lag(conduct: &Conduct) -> Option<String> {
     let p99 = conduct.write_lag.quantile(0.99);
-    (p99 > WRITE_LAG).then(|| format!("1 % of the writes were sent more than {p99:.1?} late; the limit is {WRITE_LAG:?}"))
+    (p99 > WRITE_LAG)
+        .then(|| format!("1 % of the writes were sent more than {p99:.1?} late; the limit is {WRITE_LAG:?}"))
 }
 
 fn never_started(conduct: &Conduct) -> Option<String> {
     let Conduct { offered, sent, held_back, .. } = *conduct;
     let lost = offered.saturating_sub(sent + held_back);
     (lost as f64 > offered as f64 * (1.0 - STARTED)).then(|| {
-        format!("{lost} of {offered} writes and probes were never started, and no store held them back; the limit is 1 %")
+        format!(
+            "{lost} of {offered} writes and probes were never started, and no store held them back; the limit is 1 %"
+        )
     })
 }
 
 fn clock_jump(conduct: &Conduct) -> Option<String> {
     let jump = conduct.system.abs_diff(conduct.monotonic);
-    (jump > CLOCK_JUMP).then(|| format!("the system clock jumped by {jump:.1?} during the drive; the limit is {CLOCK_JUMP:?}"))
+    (jump > CLOCK_JUMP)
+        .then(|| format!("the system clock jumped by {jump:.1?} during the drive; the limit is {CLOCK_JUMP:?}"))
 }
 
 #[cfg(test)]

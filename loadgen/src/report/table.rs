@@ -1,0 +1,229 @@
+//! The tables in the terminal.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
+
+use super::{Rate, Report, Run};
+use crate::{
+    account::{Account, Ledger, Origin},
+    verdict::{Availability, Findings, Judged, Latency, Overall, Validity, Verdict},
+};
+
+pub(super) fn render(report: &Report) -> String {
+    let run = &report.run;
+    let mut parts = vec![
+        format!("{}: {}\n{}", run.scenario.name, run.scenario.description, identity(run)),
+        format!("SLOs\n{}", slos(&report.findings.slos, &report.findings.availability)),
+        format!("Questions\n{}", questions(report)),
+        format!("Rates\n{}", rates(&report.rates)),
+    ];
+    parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", ledgers(account))));
+    parts.push(reasons(&report.findings));
+    parts.push(conclusion(report));
+    let text = parts.join("\n\n");
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+fn identity(run: &Run) -> String {
+    let digest: String = run.digest.chars().take(16).collect();
+    format!("seed {}, key seed {}, plan {digest}", run.scenario.seed, run.scenario.key_seed)
+}
+
+/// A table whose first column is text and whose others are numbers, but for the last `texts`.
+fn table(header: &[&str], texts: usize) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    for line in [TableComponent::HorizontalLines, TableComponent::MiddleIntersections] {
+        table.remove_style(line);
+    }
+    for column in 1..header.len() - texts {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn slos(judged: &[Judged], availability: &Availability) -> Table {
+    let mut table =
+        table(&["SLO", "objective", "samples", "worth", "exceed", "p50", "p95", "p99", "max", "verdict"], 1);
+    for one in judged {
+        let Latency { p50_us, p95_us, p99_us, max_us } = one.latency;
+        let within = humantime_serde::re::humantime::format_duration(one.slo.within);
+        let mut row = vec![
+            one.slo.name.clone(),
+            format!("{} within {within}", percent(one.slo.objective)),
+            grouped(one.counts.samples),
+            grouped(one.effective.samples as u64),
+            grouped(one.counts.exceedances),
+        ];
+        row.extend([p50_us, p95_us, p99_us, max_us].map(millis));
+        row.push(word(one.verdict).to_owned());
+        table.add_row(row);
+    }
+    let Availability { objective, samples, failed, verdict, .. } = availability;
+    let mut row = vec!["availability".to_owned(), format!("{} answered", percent(*objective)), grouped(*samples)];
+    row.extend([String::new(), grouped(*failed)]);
+    row.extend(std::iter::repeat_n(String::new(), 4));
+    row.push(word(*verdict).to_owned());
+    table.add_row(row);
+    table
+}
+
+fn reasons(findings: &Findings) -> String {
+    let slos = findings.slos.iter().map(|one| (one.slo.name.as_str(), one.verdict, one.reason.as_str()));
+    let availability = ("availability", findings.availability.verdict, findings.availability.reason.as_str());
+    let line = |(name, verdict, reason)| format!("{} {name}: {reason}", word(verdict));
+    slos.chain([availability]).map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn questions(report: &Report) -> Table {
+    let mut table = table(
+        &[
+            "question",
+            "store",
+            "per s",
+            "samples",
+            "exceed",
+            "errors",
+            "time-outs",
+            "wrong",
+            "p50",
+            "p95",
+            "p99",
+            "max",
+        ],
+        0,
+    );
+    for asked in &report.questions {
+        let counts = asked.counts;
+        let Latency { p50_us, p95_us, p99_us, max_us } = asked.latency;
+        let mut row = vec![
+            Cell::new(asked.question),
+            Cell::new(asked.store.as_str()).set_alignment(CellAlignment::Left),
+            Cell::new(asked.rate),
+        ];
+        let numbers = [counts.samples, counts.exceedances, counts.errors, counts.timed_out, counts.wrong].map(grouped);
+        row.extend(numbers.into_iter().chain([p50_us, p95_us, p99_us, max_us].map(millis)).map(Cell::new));
+        table.add_row(row);
+    }
+    table
+}
+
+fn rates(rates: &[Rate]) -> Table {
+    let mut table = table(&["records", "planned", "produced", "in", "per s", "landed after", "per s to the store"], 0);
+    for rate in rates {
+        let per_second =
+            |seconds: f64| if seconds > 0.0 { grouped((rate.produced as f64 / seconds) as u64) } else { String::new() };
+        let landed = rate.landed_in.map(|seconds| (format!("{seconds:.1} s"), per_second(seconds))).unwrap_or_default();
+        table.add_row(vec![
+            rate.kind.clone(),
+            grouped(rate.planned),
+            grouped(rate.produced),
+            format!("{:.1} s", rate.produced_in),
+            per_second(rate.produced_in),
+            landed.0,
+            landed.1,
+        ]);
+    }
+    table
+}
+
+/// Driven records by tenant; loaded ones, which are the same everywhere unless something is wrong, in one line each.
+fn ledgers(account: &Account) -> Table {
+    let header = [
+        "store",
+        "records",
+        "tenant",
+        "produced",
+        "landed",
+        "dead-lettered",
+        "missing",
+        "double",
+        "wrong",
+        "foreign",
+        "balance",
+    ];
+    let mut table = table(&header, 1);
+    let mut loaded: BTreeMap<(&str, &str), Vec<&Ledger>> = BTreeMap::new();
+    for ledger in &account.ledgers {
+        match ledger.origin {
+            Origin::Driven => {
+                let tenant: String = ledger.tenant.chars().take(8).collect();
+                table.add_row(row(&ledger.store, &ledger.kind, &tenant, &[ledger]));
+            }
+            Origin::Loaded => loaded.entry((&ledger.store, &ledger.kind)).or_default().push(ledger),
+        }
+    }
+    for ((store, kind), ledgers) in loaded {
+        table.add_row(row(store, &format!("{kind} (loaded)"), "all", &ledgers));
+    }
+    table
+}
+
+fn row(store: &str, kind: &str, tenant: &str, ledgers: &[&Ledger]) -> Vec<Cell> {
+    let sum = |count: fn(&Ledger) -> u64| grouped(ledgers.iter().map(|ledger| count(ledger)).sum());
+    let numbers = [
+        sum(|ledger| ledger.produced),
+        sum(|ledger| ledger.landed),
+        sum(|ledger| ledger.dead_lettered),
+        sum(|ledger| ledger.differences.missing),
+        sum(|ledger| ledger.differences.double),
+        sum(|ledger| ledger.differences.wrong),
+        sum(|ledger| ledger.differences.foreign),
+    ];
+    let balance = if ledgers.iter().all(|ledger| ledger.balances()) { "exact" } else { "OFF" };
+    let texts = [store, kind, tenant].map(|text| Cell::new(text).set_alignment(CellAlignment::Left));
+    texts.into_iter().chain(numbers.map(Cell::new)).chain([Cell::new(balance)]).collect()
+}
+
+fn conclusion(report: &Report) -> String {
+    let mut lines = Vec::new();
+    if let Validity::Invalid(reasons) = &report.findings.validity {
+        lines.extend(reasons.iter().map(|reason| format!("invalid: {reason}")));
+    }
+    lines.extend(report.findings.failures.iter().map(|failure| format!("failed: {failure}")));
+    let what = match report.verdict {
+        Overall::Pass if report.account.is_some() => "PASS: every objective is met and the account is exact",
+        Overall::Pass => "PASS: every objective is met",
+        Overall::Fail => "FAIL",
+        Overall::Inconclusive => "INCONCLUSIVE: nothing failed, and the samples don't decide everything",
+        Overall::Invalid => "INVALID: the generator was at fault, so nothing is said about the stores",
+    };
+    lines.push(what.to_owned());
+    lines.join("\n")
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "PASS",
+        Verdict::Fail => "FAIL",
+        Verdict::Inconclusive => "INCONCLUSIVE",
+    }
+}
+
+/// A share as a percentage without needless decimals.
+fn percent(share: f64) -> String {
+    let text = format!("{:.4}", share * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Microseconds as milliseconds, with decimals where they matter.
+fn millis(micros: u64) -> String {
+    let millis = micros as f64 / 1_000.0;
+    if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
+}
+
+/// Digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,98 @@
+//! What people and machines get to see.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    account::{Differences, Ledger, Origin},
+    measure::{Conduct, Outcome, Sample},
+    verdict::{availability, judge, validity::validity},
+};
+
+fn scenario() -> Scenario {
+    Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap()
+}
+
+/// Answers that take 1 to 100 ms, the same each time; every `slow`th takes 3 s.
+fn recorders(scenario: &Scenario, slow: u64) -> Vec<Recorder> {
+    let recorder = |(&question, &rate): (&Question, &f64)| {
+        let mut recorder = Recorder::new(scenario, question);
+        let samples = (rate * 60.0) as u64;
+        for i in 0..samples {
+            let latency = Duration::from_millis(if i % slow == slow - 1 { 3_000 } else { 1 + i * 37 % 100 });
+            let intended = Duration::from_secs_f64(i as f64 / rate);
+            recorder.record(Sample { intended, lag: Duration::from_micros(300), latency, outcome: Outcome::Right });
+        }
+        recorder
+    };
+    scenario.probes.iter().map(recorder).collect()
+}
+
+fn ledger(origin: Origin, kind: &str, missing: u64) -> Ledger {
+    Ledger {
+        store: "ClickHouse".to_owned(),
+        kind: kind.to_owned(),
+        origin,
+        tenant: "f64aa3f6-5626-8a10-8534-3018f88d7120".to_owned(),
+        planned: 12_345,
+        produced: 12_345,
+        landed: 12_345 - missing,
+        dead_lettered: 0,
+        differences: Differences { missing, ..Differences::default() },
+    }
+}
+
+fn report(slow: u64, missing: u64) -> Report {
+    let scenario = scenario();
+    let recorders = recorders(&scenario, slow);
+    let account = Account {
+        ledgers: vec![
+            ledger(Origin::Driven, "communication_events", missing),
+            ledger(Origin::Loaded, "agent_metrics", 0),
+        ],
+        ..Account::default()
+    };
+    let minute = Duration::from_secs(60);
+    let conduct = Conduct { offered: 10, sent: 10, monotonic: minute, system: minute, ..Conduct::default() };
+    let findings = Findings {
+        slos: scenario.slos.iter().map(|slo| judge(&recorders, slo)).collect(),
+        availability: availability(&recorders, scenario.availability),
+        validity: validity(&scenario, &recorders, &conduct),
+        failures: account.complaints(),
+    };
+    let rate = Rate {
+        kind: "communication-events".to_owned(),
+        planned: 400_000,
+        produced: 400_000,
+        produced_in: 60.0,
+        landed_in: Some(64.0),
+    };
+    let run = Run {
+        started_at: "2026-11-24T09:00:00Z".parse().unwrap(),
+        scenario,
+        digest: "0123456789abcdef0123456789abcdef".to_owned(),
+        machine: Machine { system: "linux x86_64".to_owned(), cpus: 2, memory_bytes: Some(8 << 30) },
+        stores: BTreeMap::from([("ClickHouse".to_owned(), "26.7.1".to_owned())]),
+        config: serde_json::json!({ "stores": { "clickhouse": { "login": { "user": "default", "password": "***" } } } }),
+    };
+    Report::new(run, findings, &recorders, vec![rate], Some(account))
+}
+
+#[test]
+fn a_good_run_in_the_terminal() {
+    let report = report(1_000, 0);
+    assert_eq!(report.verdict, Overall::Pass);
+    insta::assert_snapshot!(report.table());
+}
+
+#[test]
+fn a_bad_run_in_the_terminal() {
+    let report = report(12, 3);
+    assert_eq!(report.verdict, Overall::Fail);
+    insta::assert_snapshot!(report.table());
+}
+
+#[test]
+fn the_json_report_holds_everything_and_its_version() {
+    insta::assert_json_snapshot!(report(1_000, 0));
+}

@@ -1,0 +1,118 @@
+//! Scenarios that are right, and what is said about each that is not.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+const SMOKE: &str = include_str!("../../../scenarios/smoke.toml");
+
+fn smoke() -> Scenario {
+    Scenario::parse(SMOKE, "smoke.toml").unwrap()
+}
+
+/// The smoke scenario with one text in place of another.
+fn edited(from: &str, to: &str) -> String {
+    assert!(SMOKE.contains(from), "{from}");
+    SMOKE.replacen(from, to, 1)
+}
+
+#[test]
+fn every_scenario_in_the_repository_is_right_and_warns_of_nothing() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 2);
+    for file in files {
+        let scenario = Scenario::read(&file).unwrap();
+        assert_eq!(file.file_stem().unwrap().to_str(), Some(scenario.name.as_str()));
+        assert_eq!(scenario.warnings(), [""; 0], "{}", file.display());
+    }
+}
+
+#[test]
+fn the_smoke_scenario_is_what_it_says() {
+    let smoke = smoke();
+    assert_eq!((smoke.tenants, smoke.customers, smoke.communications), (3, 20_000, 100_000));
+    assert_eq!(smoke.duration, Duration::from_secs(60));
+    assert!((smoke.compression() - 1440.0).abs() < 1e-9);
+    let limits: Vec<u128> = smoke.slos.iter().map(|slo| slo.within.as_millis()).collect();
+    assert_eq!(limits, [100, 200, 2_000]);
+    assert!(Question::ALL.iter().all(|&question| smoke.slo_of(question).is_some()));
+}
+
+#[test]
+fn what_is_left_out_has_a_sensible_value() {
+    let text = SMOKE.split("# When to give up").next().unwrap();
+    let text = ["warm_up", "settle", "skew", "customers_per", "metric_interval", "arrivals", "alpha", "availability"]
+        .iter()
+        .fold(text.to_owned(), |text, key| {
+            text.lines().filter(|line| !line.starts_with(key)).fold(String::new(), |text, line| text + line + "\n")
+        });
+    let scenario = Scenario::parse(&text, "short.toml").unwrap();
+    assert_eq!((scenario.warm_up, scenario.settle), (Duration::ZERO, Duration::from_secs(60)));
+    assert_eq!((scenario.availability, scenario.slos[0].alpha), (0.9999, 0.05));
+    assert_eq!(scenario.time_outs.of(Store::Clickhouse), Duration::from_secs(10));
+    assert_eq!(scenario.metric_interval, Duration::from_secs(900));
+}
+
+#[test]
+fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
+    let slo = "[[slo]]\nname = \"search\"\nobjective = \"95 %\"\nwithin = \"1 s\"\nquestions = [\"search\"]\n";
+    let mistakes = [
+        ("an unknown question", edited("search = \"25/s\"", "serach = \"25/s\"")),
+        ("an unknown question in an SLO", edited("questions = [\"search\"]", "questions = [\"fulltext\"]")),
+        ("an unknown store", edited("redis = \"2 s\"", "mongodb = \"2 s\"")),
+        ("an unknown key", edited("skew = 1.0", "skwe = 1.0")),
+        ("an unknown table", format!("{SMOKE}\n[chaos]\nkill = true\n")),
+        ("a missing key", edited("data = 42\n", "")),
+        ("a missing table", edited("[seeds]\ndata = 42\nkeys = 7\n", "")),
+        ("a duration without unit", edited("replayed_in = \"60 s\"", "replayed_in = \"60\"")),
+        ("a number for a duration", edited("replayed_in = \"60 s\"", "replayed_in = 60")),
+        ("a rate of zero", edited("search = \"25/s\"", "search = \"0/s\"")),
+        ("a rate with a wrong unit", edited("search = \"25/s\"", "search = \"25 per second\"")),
+        ("a number for a rate", edited("search = \"25/s\"", "search = 25")),
+        ("a percentage out of range", edited("objective = \"95 %\"", "objective = \"105 %\"")),
+        ("a percentage without its sign", edited("objective = \"95 %\"", "objective = \"0.95\"")),
+        ("a negative count", edited("customers = 20_000", "customers = -5")),
+        ("fewer customers than tenants", edited("customers = 20_000", "customers = 2")),
+        ("text for a count", edited("tenants = 3", "tenants = \"three\"")),
+        ("a start within an hour", edited("2026-11-16T00:00:00Z", "2026-11-16T00:30:00Z")),
+        ("a start without zone", edited("2026-11-16T00:00:00Z", "2026-11-16")),
+        ("a replay slower than life", edited("span = \"1 day\"", "span = \"30 s\"")),
+        ("a past of half a day", edited("span = \"28 days\"", "span = \"36 h\"")),
+        ("an SLO twice", format!("{SMOKE}\n{slo}")),
+        ("a question judged twice", format!("{SMOKE}\n{}", slo.replace("\"search\"\nobj", "\"search-again\"\nobj"))),
+        ("a question judged and not asked", edited("search = \"25/s\"\n", "")),
+        ("a time-out below the limit", edited("elasticsearch = \"2 s\"", "elasticsearch = \"100 ms\"")),
+        ("a key twice", edited("keys = 7\n", "keys = 7\nkeys = 8\n")),
+        ("a name that is no file's", edited("name = \"smoke\"", "name = \"Smoke Test\"")),
+        ("an unknown spacing", edited("\"poisson\"", "\"random\"")),
+        ("a broken line", edited("keys = 7", "keys = ")),
+    ];
+    let mut text = String::new();
+    for (what, scenario) in mistakes {
+        let error = Scenario::parse(&scenario, "bad.toml").expect_err(what).to_string();
+        assert!(!error.contains('\n'), "{error}");
+        writeln!(text, "{what}:\n  {error}").unwrap();
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_file_that_is_not_there_and_a_file_that_is_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = Scenario::read(&folder.path().join("none.toml")).unwrap_err().to_string();
+    assert!(missing.ends_with("No such file or directory (os error 2); check its path"), "{missing}");
+    let not_a_file = Scenario::read(folder.path()).unwrap_err().to_string();
+    assert!(not_a_file.ends_with("it is a folder; name a file in it"), "{not_a_file}");
+}
+
+#[test]
+fn what_cannot_be_decided_is_said_before_the_run() {
+    let few = edited("search = \"25/s\"", "search = \"0.9/s\"");
+    let some = edited("search = \"25/s\"", "search = \"2/s\"");
+    let hidden = edited("timeline = \"10/s\"", "timeline = \"5/s\"");
+    let unjudged = edited("\"timeline\", ", "");
+    let warnings =
+        [few, some, hidden, unjudged].map(|text| Scenario::parse(&text, "few.toml").unwrap().warnings().join("\n"));
+    insta::assert_snapshot!(warnings.join("\n"));
+}
