@@ -75,7 +75,6 @@ impl Artifact {
             fs::remove_dir_all(&work).file("remove", &work)?;
         }
         let download = work.join("download");
-        fs::create_dir_all(&download).file("create", &download)?;
         task.say(&format!("fetching {} {} (about {} MB)", self.name, self.version, self.megabytes));
         client::download(layout, self, &download, task).await?;
         task.say(&format!("unpacking {} {}", self.name, self.version));

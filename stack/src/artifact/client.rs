@@ -24,7 +24,9 @@ pub(super) async fn download(layout: &Layout, artifact: &Artifact, dir: &Path, t
     let scratch = dir.with_file_name("scratch");
     let mut attempt = 1;
     loop {
-        fs::create_dir_all(&scratch).file("create", &scratch)?;
+        for folder in [dir, &scratch] {
+            fs::create_dir_all(folder).file("create", folder)?;
+        }
         let command = command(layout, artifact, dir, &scratch)?;
         let watched = [dir.to_owned(), scratch.clone()];
         let watching = pin!(watch(&watched, artifact.megabytes * 1_000_000, task));
@@ -37,7 +39,8 @@ pub(super) async fn download(layout: &Layout, artifact: &Artifact, dir: &Path, t
             Ok(()) => return Ok(()),
             Err(reason) if attempt == ATTEMPTS => return Err(artifact.failed(reason)),
             Err(reason) => {
-                tracing::warn!(artifact = artifact.name, attempt, %reason, "a download failed, trying again")
+                fs::remove_dir_all(dir).file("clear", dir)?;
+                tracing::warn!(artifact = artifact.name, attempt, %reason, "a download failed, trying again");
             }
         }
         attempt += 1;

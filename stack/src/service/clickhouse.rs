@@ -49,6 +49,7 @@ fn configuration(layout: &Layout) -> String {
     let mib = u64::from(layout.settings().clickhouse_memory_mib) * 1024 * 1024;
     format!(
         "<clickhouse>\n<users_config>{users}</users_config>\n\
+         <log-level>information</log-level>\n\
          <logger><level>information</level><log>{log}</log><size>20M</size><count>2</count></logger>\n\
          <max_server_memory_usage>{mib}</max_server_memory_usage>\n\
          <mark_cache_size>{small}</mark_cache_size><uncompressed_cache_size>0</uncompressed_cache_size>\n\
@@ -56,7 +57,7 @@ fn configuration(layout: &Layout) -> String {
          <background_schedule_pool_size>8</background_schedule_pool_size>\n\
          <max_connections>512</max_connections>\n</clickhouse>\n",
         users = file(layout, "users.xml").display(),
-        log = file(layout, "clickhouse.log").display(),
+        log = layout.log_file("clickhouse").display(),
         small = mib / 16,
     )
 }

@@ -30,7 +30,7 @@ pub(super) static LIBS: Artifact = Artifact {
         ("org.apache.kafka", "connect-json", VERSION),
         ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.24.3"),
     ]),
-    sha256: "",
+    sha256: "2a51a14294e8ffa41a595e675c6cf22c6eb9943b0285f565e477f3568f790616",
     links: &[],
     megabytes: 130,
 };
