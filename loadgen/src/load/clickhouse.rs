@@ -77,7 +77,12 @@ async fn metrics(job: Job<'_>, client: &Client, tenant: &Tenant, range: Range<u6
     insert(job, client, METRICS, &rows).await
 }
 
-async fn insert<T: RowOwned + RowWrite>(job: Job<'_>, client: &Client, kind: &str, rows: &[T]) -> Result<(), LoadError> {
+async fn insert<T: RowOwned + RowWrite>(
+    job: Job<'_>,
+    client: &Client,
+    kind: &str,
+    rows: &[T],
+) -> Result<(), LoadError> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -121,6 +126,8 @@ struct EventRow {
     error_code: String,
     metadata: String,
     _topic: &'static str,
+    #[serde(with = "clickhouse::serde::uuid")]
+    _topic_id: Uuid,
     _partition: i32,
     _offset: i64,
 }
@@ -141,6 +148,7 @@ impl EventRow {
             error_code: record.error_code,
             metadata: serde_json::to_string(&record.metadata).expect("plain fields always serialise"),
             _topic: LOADED_TOPIC,
+            _topic_id: Uuid::nil(),
             _partition: place.partition,
             _offset: place.offset,
         }
@@ -167,6 +175,8 @@ struct InteractionRow {
     amount_minor: i64,
     currency: String,
     _topic: &'static str,
+    #[serde(with = "clickhouse::serde::uuid")]
+    _topic_id: Uuid,
     _partition: i32,
     _offset: i64,
 }
@@ -187,6 +197,7 @@ impl InteractionRow {
             amount_minor: record.amount_minor,
             currency: record.currency,
             _topic: LOADED_TOPIC,
+            _topic_id: Uuid::nil(),
             _partition: place.partition,
             _offset: place.offset,
         }
@@ -203,6 +214,8 @@ struct MetricRow {
     metric_value: f64,
     timestamp: i64,
     _topic: &'static str,
+    #[serde(with = "clickhouse::serde::uuid")]
+    _topic_id: Uuid,
     _partition: i32,
     _offset: i64,
 }
@@ -217,6 +230,7 @@ impl MetricRow {
             metric_value: record.metric_value,
             timestamp: record.timestamp.timestamp_millis(),
             _topic: LOADED_TOPIC,
+            _topic_id: Uuid::nil(),
             _partition: place.partition,
             _offset: place.offset,
         }

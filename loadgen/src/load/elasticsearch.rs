@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, Utc};
+use elasticsearch::Elasticsearch;
 use elasticsearch::http::Method;
 use elasticsearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use elasticsearch::http::request::JsonBody;
 use elasticsearch::http::response::Response;
-use elasticsearch::Elasticsearch;
 use elasticsearch::indices::IndicesExistsParts;
 use futures::stream::{self, TryStreamExt as _};
 use serde_json::{Value, json};
@@ -117,7 +117,8 @@ async fn bulk(job: Job<'_>, client: &Elasticsearch, tenant: usize, range: Range<
         let mut lines = String::new();
         for communication in range.map(|index| population.history(tenant, index)) {
             let index = index(&names, communication.created_at);
-            let action = json!({"index": {"_index": index, "_id": communication.id, "routing": communication.tenant_id}});
+            let action =
+                json!({"index": {"_index": index, "_id": communication.id, "routing": communication.tenant_id}});
             lines.push_str(&format!("{action}\n{}\n", document(&communication)));
         }
         lines

@@ -66,9 +66,11 @@ async fn analyze(job: Job<'_>) -> Result<(), LoadError> {
 }
 
 async fn fill(job: Job<'_>, pool: &PgPool, table: Table) -> Result<(), LoadError> {
-    let chunks = job.population.tenants().iter().flat_map(|tenant| {
-        super::chunks((table.count)(tenant), CHUNK).map(move |range| (tenant.index, range))
-    });
+    let chunks = job
+        .population
+        .tenants()
+        .iter()
+        .flat_map(|tenant| super::chunks((table.count)(tenant), CHUNK).map(move |range| (tenant.index, range)));
     stream::iter(chunks.map(Ok))
         .try_for_each_concurrent(CONNECTIONS, |(tenant, range)| copy(job, pool, table, tenant, range))
         .await
