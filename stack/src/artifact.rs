@@ -75,7 +75,8 @@ impl Artifact {
             fs::remove_dir_all(&work).file("remove", &work)?;
         }
         let download = work.join("download");
-        task.say(&format!("fetching {} {} (about {} MB)", self.name, self.version, self.megabytes));
+        let how = if matches!(self.source, Source::Go(_)) { "building from source, some minutes:" } else { "fetching" };
+        task.say(&format!("{how} {} {} (about {} MB)", self.name, self.version, self.megabytes));
         client::download(layout, self, &download, task).await?;
         task.say(&format!("unpacking {} {}", self.name, self.version));
         let ready = self.check_and_unpack(&download, &work.join("ready")).await?;

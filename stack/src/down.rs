@@ -72,7 +72,7 @@ fn remove_data(layout: &Layout) -> Result<(), Error> {
     for folder in folders.map(|name| state.join(name)).filter(|path| path.exists()) {
         fs::remove_dir_all(&folder).file("remove", folder)?;
     }
-    for file in Service::ALL.iter().map(|s| layout.mark(s.name())).chain([layout.keeper_file()]) {
+    for file in Service::ALL.iter().map(|s| layout.mark(s.name())).chain([layout.keeper_file(), layout.lease_file()]) {
         if file.exists() {
             fs::remove_file(&file).file("remove", file)?;
         }

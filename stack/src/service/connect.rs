@@ -20,7 +20,7 @@ static PLUGIN: Artifact = Artifact {
     source: Source::MavenFile("io.debezium:debezium-connector-postgres:3.2.0.Final:tar.gz:plugin"),
     sha256: "2afcd1f755ffc6cadb6a27fc496a12700512e343e830a75ec0e4566db9538f50",
     links: &[],
-    megabytes: 20,
+    megabytes: 5,
 };
 
 const CONNECTOR_CLASS: &str = "io.debezium.connector.postgresql.PostgresConnector";

@@ -23,7 +23,7 @@ static PROGRAM: Artifact = Artifact {
     source: Source::MavenFile("org.elasticsearch.distribution.integ-test-zip:elasticsearch:8.17.0:zip"),
     sha256: "c3e814c3fa6b31ffaa2bad55c3aa2121fd595b3ffe08a7adf3a4579adbcb91d9",
     links: &[],
-    megabytes: 45,
+    megabytes: 92,
 };
 
 pub(super) struct Elasticsearch;

@@ -32,7 +32,7 @@ pub(super) static LIBS: Artifact = Artifact {
     ]),
     sha256: "2a51a14294e8ffa41a595e675c6cf22c6eb9943b0285f565e477f3568f790616",
     links: &[],
-    megabytes: 130,
+    megabytes: 54,
 };
 
 /// Fixed, so that a wiped broker is the same cluster again; any 16 bytes in URL-safe base64 will do.
