@@ -1,0 +1,71 @@
+//! `schemas apply` may be run again at any time: the second run changes nothing and says so, two runs at once end as one
+//! would, a changed file is refused, and a dropped namespace can be made again at once.
+
+use sluice_schemas::apply::{Applied, Outcome, apply};
+use sluice_schemas::connect::{self, Role};
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use sluice_schemas::{SchemaError, Store, drop_namespace};
+use sluice_testkit::{Service, Stack, fresh_names};
+
+async fn stack() -> Stack {
+    Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await
+}
+
+fn changed(applied: &[Applied]) -> Vec<String> {
+    let settled = |outcome: &Outcome| matches!(outcome, Outcome::Unchanged | Outcome::Skipped(_));
+    let changed = applied.iter().filter(|applied| !settled(&applied.outcome));
+    changed.map(|applied| format!("{} {} {}", applied.store, applied.what, applied.outcome)).collect()
+}
+
+async fn apply_all(stores: &Stores, names: &Names) -> Vec<Applied> {
+    apply(stores, names, Store::ALL).await.unwrap_or_else(|error| panic!("failed to {error}"))
+}
+
+#[tokio::test]
+async fn a_second_run_changes_nothing_and_a_dropped_namespace_can_be_made_again() {
+    let stack = stack().await;
+    let names = fresh_names("twice");
+    let stores = stack.stores(&names);
+    let first = apply_all(&stores, &names).await;
+    assert!(changed(&first).len() >= 20, "{first:?}");
+    assert_eq!(changed(&apply_all(&stores, &names).await), Vec::<String>::new());
+
+    drop_namespace(&stores, &names, Store::ALL).await.expect("drop the namespace");
+    drop_namespace(&stores, &names, Store::ALL).await.expect("drop a namespace that is not there");
+    // All that is made per namespace is made anew; roles belong to the server and stay.
+    let again = changed(&apply_all(&stores, &names).await);
+    let made_first = changed(&first).into_iter().filter(|made| !made.contains("0001_roles.sql"));
+    assert_eq!(again, made_first.collect::<Vec<_>>());
+    drop_namespace(&stores, &names, Store::ALL).await.expect("drop the namespace");
+}
+
+#[tokio::test]
+async fn two_runs_at_once_make_everything_once() {
+    let stack = stack().await;
+    let names = fresh_names("twice");
+    let stores = stack.stores(&names);
+    let (one, other) = tokio::join!(apply_all(&stores, &names), apply_all(&stores, &names));
+    let made = [changed(&one), changed(&other)];
+    assert_eq!(
+        made.iter().filter(|made| made.is_empty()).count(),
+        1,
+        "one of the runs found everything made: {made:?}"
+    );
+    drop_namespace(&stores, &names, Store::ALL).await.expect("drop the namespace");
+}
+
+#[tokio::test]
+async fn an_applied_file_with_another_text_is_refused() {
+    let stack = stack().await;
+    let names = fresh_names("twice");
+    let stores = stack.stores(&names);
+    apply_all(&stores, &names).await;
+    let owner = connect::postgres(&stores, &names, Role::Owner).await.expect("connect");
+    let edit = "UPDATE schema_migrations SET sha256 = 'another' WHERE file = '0003_indexes.sql'";
+    sqlx::query(edit).execute(&owner).await.expect("edit the record");
+    let refused = apply(&stores, &names, &[Store::Postgres]).await.expect_err("an edited file");
+    assert!(matches!(&refused, SchemaError::Edited { file, .. } if file == "0003_indexes.sql"), "{refused}");
+    owner.close().await;
+    drop_namespace(&stores, &names, Store::ALL).await.expect("drop the namespace");
+}

@@ -1,0 +1,183 @@
+//! A tenant's rows are that tenant's alone: nothing is seen without a tenant, nothing is written for another, no
+//! partition opens a way around, and the tables' owner is bound like everybody else.
+
+use sluice_schemas::apply::apply;
+use sluice_schemas::connect::{self, Role};
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use sluice_schemas::{Store, drop_namespace};
+use sluice_testkit::{Service, Stack, fresh_names};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
+use uuid::Uuid;
+
+const ONE: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001);
+const OTHER: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0002);
+const NOBODY: [Uuid; 0] = [];
+/// insufficient_privilege: also what a violated policy answers.
+const DENIED: &str = "42501";
+/// foreign_key_violation.
+const FOREIGN_KEY: &str = "23503";
+
+struct Platform {
+    _stack: Stack,
+    stores: Stores,
+    names: Names,
+}
+
+impl Platform {
+    /// Two tenants with a customer, a campaign and a communication each.
+    async fn new() -> Self {
+        let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), &[Service::Postgres]).await;
+        let names = fresh_names("rls");
+        let stores = stack.stores(&names);
+        apply(&stores, &names, &[Store::Postgres]).await.unwrap_or_else(|error| panic!("failed to {error}"));
+        let platform = Self { _stack: stack, stores, names };
+        let app = platform.connect(Role::App).await;
+        for tenant in [ONE, OTHER] {
+            let mut transaction = app.begin().await.expect("begin");
+            become_tenant(&mut transaction, tenant).await;
+            for row in [
+                "INSERT INTO customers (id, tenant_id, email) VALUES ($1, $1, 'same@example.com')",
+                "INSERT INTO campaigns (id, tenant_id, name, configuration, escalation_rules) VALUES ($1, $1, 'c', '{}', '{}')",
+                "INSERT INTO communications (tenant_id, customer_id, campaign_id, channel, direction, content, status)
+                 VALUES ($1, $1, $1, 'email', 'outbound', '{}', 'sent')",
+            ] {
+                sqlx::query(row).bind(tenant).execute(&mut *transaction).await.expect("insert a tenant's own row");
+            }
+            transaction.commit().await.expect("commit");
+        }
+        platform
+    }
+
+    async fn connect(&self, role: Role) -> PgPool {
+        connect::postgres(&self.stores, &self.names, role).await.unwrap_or_else(|error| panic!("failed to {error}"))
+    }
+
+    async fn drop(self) {
+        drop_namespace(&self.stores, &self.names, &[Store::Postgres]).await.expect("drop the namespace");
+    }
+}
+
+async fn become_tenant(connection: &mut PgConnection, tenant: Uuid) {
+    let set = sqlx::query("SELECT set_config('app.current_tenant_id', $1, true)").bind(tenant.to_string());
+    set.execute(connection).await.expect("name the tenant");
+}
+
+async fn tenants_seen(connection: &mut PgConnection, table: &str) -> Vec<Uuid> {
+    let sql = format!("SELECT tenant_id FROM {table} ORDER BY tenant_id");
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(connection).await.expect("read")
+}
+
+/// The SQLSTATE that a statement ends with, run as a tenant.
+async fn refusal(pool: &PgPool, tenant: Uuid, sql: &str) -> String {
+    let mut transaction = pool.begin().await.expect("begin");
+    become_tenant(&mut transaction, tenant).await;
+    let error = sqlx::query(AssertSqlSafe(sql)).execute(&mut *transaction).await.expect_err(sql);
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned()
+}
+
+#[tokio::test]
+async fn each_tenant_sees_its_own_rows_and_nobody_sees_any_without_one() {
+    let platform = Platform::new().await;
+    for role in [Role::App, Role::Reader, Role::Owner] {
+        let pool = platform.connect(role).await;
+        let mut connection = pool.acquire().await.expect("connect");
+        for table in ["customers", "campaigns", "communications"] {
+            assert_eq!(tenants_seen(&mut connection, table).await, NOBODY, "{role:?} {table} before any tenant");
+            let mut transaction = connection.begin().await.expect("begin");
+            become_tenant(&mut transaction, ONE).await;
+            assert_eq!(tenants_seen(&mut transaction, table).await, [ONE], "{role:?} {table}");
+            transaction.commit().await.expect("commit");
+        }
+        // The setting reads as an empty text, not as unset, on a connection that had a tenant before.
+        assert_eq!(tenants_seen(&mut connection, "customers").await, NOBODY, "{role:?} after a tenant's transaction");
+        drop(connection);
+        pool.close().await;
+    }
+    // The negative control: the rows are there for who may see them.
+    let loader = platform.connect(Role::Loader).await;
+    let mut connection = loader.acquire().await.expect("connect");
+    assert_eq!(tenants_seen(&mut connection, "communications").await, [ONE, OTHER]);
+    drop(connection);
+    loader.close().await;
+    platform.drop().await;
+}
+
+#[tokio::test]
+async fn the_owner_is_bound_too() {
+    let platform = Platform::new().await;
+    let owner = platform.connect(Role::Owner).await;
+    for table in ["customers", "campaigns", "communications", "communications_default"] {
+        let mut connection = owner.acquire().await.expect("connect");
+        assert_eq!(tenants_seen(&mut connection, table).await, NOBODY, "{table}");
+    }
+    owner.close().await;
+    platform.drop().await;
+}
+
+#[tokio::test]
+async fn a_row_for_another_tenant_is_refused() {
+    let platform = Platform::new().await;
+    let app = platform.connect(Role::App).await;
+    let theirs = format!("INSERT INTO customers (tenant_id, email) VALUES ('{OTHER}', 'x@example.com')");
+    assert_eq!(refusal(&app, ONE, &theirs).await, DENIED);
+    let moved = format!("UPDATE customers SET tenant_id = '{OTHER}'");
+    assert_eq!(refusal(&app, ONE, &moved).await, DENIED);
+    // Naming another tenant's customer or campaign in one's own row: the foreign keys lead with the tenant.
+    for (customer, campaign) in [(OTHER, ONE), (ONE, OTHER)] {
+        let foreign = format!(
+            "INSERT INTO communications (tenant_id, customer_id, campaign_id, channel, direction, content, status)
+             VALUES ('{ONE}', '{customer}', '{campaign}', 'email', 'outbound', '{{}}', 'sent')"
+        );
+        assert_eq!(refusal(&app, ONE, &foreign).await, FOREIGN_KEY, "{customer} {campaign}");
+    }
+    app.close().await;
+    platform.drop().await;
+}
+
+#[tokio::test]
+async fn no_partition_is_a_way_around() {
+    let platform = Platform::new().await;
+    let app = platform.connect(Role::App).await;
+    let mut connection = app.acquire().await.expect("connect");
+    let partitions = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'communications'::regclass";
+    let partitions = sqlx::query(partitions).fetch_all(&mut *connection).await.expect("list the partitions");
+    drop(connection);
+    assert!(partitions.len() > 12, "{}", partitions.len());
+    for role in [Role::App, Role::Reader, Role::Cdc, Role::Loader] {
+        let pool = platform.connect(role).await;
+        for partition in &partitions {
+            let partition: String = partition.get(0);
+            let read = format!("SELECT count(*) FROM {partition}");
+            assert_eq!(refusal(&pool, ONE, &read).await, DENIED, "{role:?} {partition}");
+        }
+        pool.close().await;
+    }
+    app.close().await;
+    platform.drop().await;
+}
+
+#[tokio::test]
+async fn roles_can_do_their_own_work_and_no_more() {
+    let platform = Platform::new().await;
+    let copied = format!("{OTHER}\tcopied@example.com\n");
+    let loader = platform.connect(Role::Loader).await;
+    let mut connection = loader.acquire().await.expect("connect");
+    let mut copy = connection.copy_in_raw("COPY customers (tenant_id, email) FROM STDIN").await.expect("begin to copy");
+    copy.send(copied.as_bytes()).await.expect("send");
+    assert_eq!(copy.finish().await.expect("finish"), 1);
+    drop(connection);
+    assert_eq!(refusal(&loader, ONE, "DELETE FROM customers").await, DENIED);
+    loader.close().await;
+    for role in [Role::Cdc, Role::Reader] {
+        let pool = platform.connect(role).await;
+        assert_eq!(refusal(&pool, ONE, "UPDATE customers SET phone = '1'").await, DENIED, "{role:?}");
+        pool.close().await;
+    }
+    // The same address for both tenants was accepted above; twice for one, in other letters, is not.
+    let app = platform.connect(Role::App).await;
+    let twice = format!("INSERT INTO customers (tenant_id, email) VALUES ('{ONE}', 'SAME@example.com')");
+    assert_eq!(refusal(&app, ONE, &twice).await, "23505");
+    app.close().await;
+    platform.drop().await;
+}

@@ -1,0 +1,48 @@
+//! With S3 enabled `apply` makes the ADR's buckets and those for backups, archive and snapshots, with their policies; without
+//! it they are skipped, and that is said.
+
+use sluice_schemas::apply::{Outcome, apply};
+use sluice_schemas::check::check;
+use sluice_schemas::stores::Stores;
+use sluice_schemas::{Store, drop_namespace};
+use sluice_testkit::{Service, Stack, fresh_names};
+
+const BUCKETS: [&str; 7] =
+    ["customer-documents", "audio-recordings", "email-attachments", "templates", "backups", "archive", "snapshots"];
+
+#[tokio::test]
+async fn enabled_every_bucket_is_made_and_found() {
+    let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), &[Service::S3]).await;
+    let names = fresh_names("bucket");
+    let mut stores = stack.stores(&names);
+    stores.s3.enabled = true;
+    let missing = check(&stores, &names, &[Store::S3]).await.expect("check");
+    assert_eq!(missing.len(), BUCKETS.len(), "before apply every bucket is missing: {missing:#?}");
+
+    let applied = apply(&stores, &names, &[Store::S3]).await.unwrap_or_else(|error| panic!("failed to {error}"));
+    for bucket in BUCKETS {
+        let what = format!("bucket {}", names.bucket(bucket));
+        let outcome = applied.iter().find(|applied| applied.what == what).map(|applied| &applied.outcome);
+        assert_eq!(outcome, Some(&Outcome::Created), "{what}");
+    }
+    // This server has no cheaper storage classes, and says so; everything else of the file is there.
+    let skipped = applied.iter().filter(|applied| matches!(applied.outcome, Outcome::Skipped(_)));
+    for applied in skipped {
+        assert!(applied.what.ends_with("moves to cheaper storage classes"), "{applied:?}");
+    }
+    assert_eq!(check(&stores, &names, &[Store::S3]).await.expect("check"), []);
+
+    let again = apply(&stores, &names, &[Store::S3]).await.expect("apply again");
+    assert!(again.iter().all(|applied| !matches!(applied.outcome, Outcome::Created | Outcome::Updated)), "{again:#?}");
+    drop_namespace(&stores, &names, &[Store::S3]).await.expect("drop the namespace");
+    assert_eq!(check(&stores, &names, &[Store::S3]).await.expect("check").len(), BUCKETS.len());
+}
+
+#[tokio::test]
+async fn disabled_it_is_skipped_without_asking_any_server() {
+    let names = fresh_names("bucket");
+    let nowhere = Stores::local(1);
+    let applied = apply(&nowhere, &names, &[Store::S3]).await.expect("nothing to reach");
+    assert_eq!(applied.len(), 1);
+    assert_eq!(applied[0].outcome, Outcome::Skipped("S3 is not enabled".to_owned()));
+}
