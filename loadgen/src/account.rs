@@ -121,7 +121,7 @@ async fn ingested_table(
     let letters = if origin == Origin::Driven { letters } else { &no_letters };
     let tallies = clickhouse::tallies(client, expressions, origin).await?;
     let page = Page { store: "ClickHouse", table: expressions.table, kind, origin, digest: clickhouse_digest };
-    for tenant in page.tenants(books, &tallies, &letters.tenants(kind).collect()) {
+    for tenant in tenants(books, &tallies, &letters.tenants(kind).collect()) {
         let found = tallies.get(&tenant).copied().unwrap_or_default();
         let fetch = async || Ok(clickhouse::entries(client, expressions, origin, tenant).await?);
         let sides = (tenant, found, letters.of(kind, tenant));
@@ -152,9 +152,14 @@ async fn relational(books: Books<'_>, acknowledged: &[Totals], account: &mut Acc
     let asked = postgres::ROWS.into_iter().filter(|rows| rows.origin == Origin::Loaded || !acknowledged.is_empty());
     for rows in asked {
         let tallies = rows.tallies(&pool, start).await?;
-        let page =
-            Page { store: "PostgreSQL", table: rows.table, kind: rows.kind, origin: rows.origin, digest: postgres_digest };
-        for tenant in page.tenants(books, &tallies, &BTreeSet::new()) {
+        let page = Page {
+            store: "PostgreSQL",
+            table: rows.table,
+            kind: rows.kind,
+            origin: rows.origin,
+            digest: postgres_digest,
+        };
+        for tenant in tenants(books, &tallies, &BTreeSet::new()) {
             let found = tallies.get(&tenant).copied().unwrap_or_default();
             let fetch = async || Ok(rows.entries(&pool, start, tenant).await?);
             account.ledgers.push(page.ledger(books, acknowledged, (tenant, found, Vec::new()), fetch).await?);
@@ -196,13 +201,7 @@ async fn cached(books: Books<'_>, account: &mut Account) -> Result<(), AccountEr
     Ok(())
 }
 
-fn held(
-    store: &str,
-    kind: &str,
-    tenant: String,
-    (planned, landed): (u64, u64),
-    differences: Differences,
-) -> Ledger {
+fn held(store: &str, kind: &str, tenant: String, (planned, landed): (u64, u64), differences: Differences) -> Ledger {
     Ledger {
         store: store.to_owned(),
         kind: kind.to_owned(),
@@ -222,10 +221,21 @@ fn unreadable(letters: &DeadLetters, account: &mut Account) {
         return;
     }
     let mut differences = Differences::default();
-    letters.unreadable.iter().for_each(|place| differences.note(ledger::Sort::Foreign, place));
+    for place in &letters.unreadable {
+        differences.note(ledger::Sort::Foreign, place);
+    }
     let ledger = held("Kafka", "clickhouse-errors", NO_TENANT.to_owned(), (0, 0), differences);
     let dead_lettered = letters.unreadable.len() as u64;
     account.ledgers.push(Ledger { origin: Origin::Driven, dead_lettered, ..ledger });
+}
+
+/// The population's tenants, in its order, and after them any other that the store knows.
+fn tenants(books: Books<'_>, tallies: &BTreeMap<Uuid, Tally>, others: &BTreeSet<Uuid>) -> Vec<Uuid> {
+    let mut tenants: Vec<Uuid> = books.plan.population().tenants().iter().map(|tenant| tenant.id).collect();
+    let known: BTreeSet<Uuid> = tenants.iter().copied().collect();
+    let strange: BTreeSet<Uuid> = tallies.keys().chain(others).copied().filter(|id| !known.contains(id)).collect();
+    tenants.extend(strange);
+    tenants
 }
 
 /// One table and origin of the account.
@@ -239,15 +249,6 @@ struct Page {
 }
 
 impl Page {
-    /// The population's tenants, in its order, and after them any other that the store knows.
-    fn tenants(self, books: Books<'_>, tallies: &BTreeMap<Uuid, Tally>, others: &BTreeSet<Uuid>) -> Vec<Uuid> {
-        let mut tenants: Vec<Uuid> = books.plan.population().tenants().iter().map(|tenant| tenant.id).collect();
-        let known: BTreeSet<Uuid> = tenants.iter().copied().collect();
-        let strange: BTreeSet<Uuid> = tallies.keys().chain(others).copied().filter(|id| !known.contains(id)).collect();
-        tenants.extend(strange);
-        tenants
-    }
-
     async fn ledger(
         self,
         books: Books<'_>,

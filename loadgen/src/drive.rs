@@ -38,7 +38,7 @@ pub use progress::{Phase, Progress, SloProgress};
 /// Groups of communications that may wait for PostgreSQL's writers.
 const GROUPS: usize = 4_096;
 /// How long Kafka may take to acknowledge the last records.
-const FLUSH: Duration = Duration::from_secs(60);
+const FLUSH: Duration = Duration::from_mins(1);
 /// The same after a stop.
 const FLUSH_STOPPED: Duration = Duration::from_secs(5);
 /// Time between two snapshots of the progress.
@@ -103,14 +103,12 @@ pub async fn drive(
     let commits = tokio::spawn(Commits::new(&shared, &clock, writers).run(receiver, stop.clone()));
     let tracker = TaskTracker::new();
     let probes = start_probes(&shared, &clock, true, &tracker);
-    let writes = {
-        let (shared, clock) = (Arc::clone(&shared), clock.clone());
-        tokio::task::spawn_blocking(move || writes::run(&shared, &clock, &groups))
-    };
-    let driving = async { tokio::join!(writes, probes) };
-    let (written, probed) = watched(&shared, &clock, (Phase::Driving, progress), driving).await;
-    unwound(written)?;
-    unwound(probed);
+    let (writing, pace) = (Arc::clone(&shared), clock.clone());
+    let sending = tokio::task::spawn_blocking(move || writes::run(&writing, &pace, &groups));
+    let driving = async { tokio::join!(sending, probes) };
+    let (all_written, all_asked) = watched(&shared, &clock, (Phase::Driving, progress), driving).await;
+    unwound(all_written)?;
+    unwound(all_asked);
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
     let ending = end(&shared, &tracker, commits, stop);
     let lost = watched(&shared, &Clock::start(stop), (Phase::Flushing, progress), ending).await;

@@ -4,9 +4,11 @@
 
 use std::fmt::Write as _;
 
-use sluice_schemas::records::{AgentMetric, Campaign, Communication, CommunicationEvent, Customer, CustomerInteraction};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use sluice_schemas::records::{
+    AgentMetric, Campaign, Communication, CommunicationEvent, Customer, CustomerInteraction,
+};
 use xxhash_rust::xxh64::xxh64;
 
 /// Between two columns: a character that no record holds.

@@ -4,11 +4,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use rdkafka::Offset;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
-use rdkafka::Offset;
+use rdkafka::metadata::MetadataTopic;
 use sluice_schemas::connect;
 use sluice_schemas::names::{Names, topic};
 use sluice_schemas::records::{AgentMetric, CommunicationEvent, CustomerInteraction, dead_letter_header};
@@ -112,7 +113,7 @@ pub(super) fn offsets(reader: &BaseConsumer, topic: &str) -> Result<u64, KafkaEr
 
 fn watermarks(reader: &BaseConsumer, topic: &str) -> Result<Vec<(i32, i64, i64)>, KafkaError> {
     let metadata = reader.fetch_metadata(Some(topic), ANSWER)?;
-    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
     partitions
         .map(|partition| {
             let (low, high) = reader.fetch_watermarks(topic, partition.id(), ANSWER)?;

@@ -83,10 +83,14 @@ async fn fetch(
         })
     };
     let body = json!({"docs": wanted.iter().map(document).collect::<Vec<_>>()});
-    let sent = client.transport().send(Method::Post, "/_mget", HeaderMap::new(), None::<&()>, Some(JsonBody::new(body)), None);
+    let sent =
+        client.transport().send(Method::Post, "/_mget", HeaderMap::new(), None::<&()>, Some(JsonBody::new(body)), None);
     let answer: Value = sent.await?.error_for_status_code()?.json().await?;
     let found = answer["docs"].as_array().cloned().unwrap_or_default();
-    Ok(found.into_iter().map(|mut document| Some(document["_source"].take()).filter(|_| document["found"] == true)).collect())
+    Ok(found
+        .into_iter()
+        .map(|mut document| Some(document["_source"].take()).filter(|_| document["found"] == true))
+        .collect())
 }
 
 /// Compares every context of a tenant that was loaded into the cache; how many are there comes back too.

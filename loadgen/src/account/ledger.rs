@@ -101,9 +101,7 @@ impl Ledger {
     /// Whether everything planned was produced, and produced = landed + dead-lettered with nothing missing, double,
     /// wrong or foreign.
     pub fn balances(&self) -> bool {
-        self.differences.is_none()
-            && self.planned == self.produced
-            && self.produced == self.landed + self.dead_lettered
+        self.differences.is_none() && self.planned == self.produced && self.produced == self.landed + self.dead_lettered
     }
 }
 

@@ -72,7 +72,11 @@ impl Rows {
         rows.iter()
             .map(|row| {
                 let (rows, distinct, digest): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-                let tally = Tally { rows: rows.unsigned_abs(), distinct: distinct.unsigned_abs(), digest: digest.cast_unsigned() };
+                let tally = Tally {
+                    rows: rows.unsigned_abs(),
+                    distinct: distinct.unsigned_abs(),
+                    digest: digest.cast_unsigned(),
+                };
                 Ok((row.try_get(0)?, tally))
             })
             .collect()

@@ -53,7 +53,9 @@ pub(super) fn reconcile(
     let foreign_dead = dead_lettered.into_iter().filter(|(_, known)| !known).map(|(identity, _)| identity);
     let mut foreign: Vec<String> = foreign_rows.chain(foreign_dead).collect();
     foreign.sort_unstable();
-    foreign.iter().for_each(|identity| differences.note(Sort::Foreign, identity));
+    for identity in &foreign {
+        differences.note(Sort::Foreign, identity);
+    }
     differences
 }
 

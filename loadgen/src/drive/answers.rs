@@ -31,9 +31,7 @@ pub(super) async fn ask(targets: &Targets, plan: &Plan, probe: &Probe) -> Result
             let statuses = targets.postgres.campaign_status(tenant, campaign, before).await?;
             Ok(Answer::Plain(Expected::Statuses(statuses)))
         }
-        Key::Profile(part) => {
-            Ok(Answer::Plain(Expected::Rows(targets.postgres.profile_contains(tenant, part).await?)))
-        }
+        Key::Profile(part) => Ok(Answer::Plain(Expected::Rows(targets.postgres.profile_contains(tenant, part).await?))),
         Key::Content(part) => {
             let before = plan.population().past().end;
             Ok(Answer::Plain(Expected::Rows(targets.postgres.content_contains(tenant, part, before).await?)))
@@ -42,7 +40,11 @@ pub(super) async fn ask(targets: &Targets, plan: &Plan, probe: &Probe) -> Result
             let (words, language) = ((*word).to_owned(), (*language).to_owned());
             let span = Span { from: *from, to: *to };
             let hits = targets.searcher.search(&Search { tenant, words, channel: *channel, language, span }).await?;
-            if hits.fit { Ok(Answer::Plain(Expected::Hits(hits.total))) } else { Err(AskError::Foreign("Elasticsearch")) }
+            if hits.fit {
+                Ok(Answer::Plain(Expected::Hits(hits.total)))
+            } else {
+                Err(AskError::Foreign("Elasticsearch"))
+            }
         }
         Key::Window { from, to } => dashboard(targets, probe.question, tenant, Span { from: *from, to: *to }).await,
     }

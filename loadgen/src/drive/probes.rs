@@ -82,11 +82,7 @@ impl Probes {
         }
     }
 
-    fn outcome(
-        &self,
-        probe: &Probe,
-        answer: Result<Result<Answer, AskError>, tokio::time::error::Elapsed>,
-    ) -> Outcome {
+    fn outcome(&self, probe: &Probe, answer: Result<Result<Answer, AskError>, tokio::time::error::Elapsed>) -> Outcome {
         let (question, tenant) = (probe.question, probe.tenant);
         let shared = &self.shared;
         match answer {

@@ -106,7 +106,7 @@ impl Shared {
             Phase::Preparing | Phase::Flushing => Duration::ZERO,
         };
         let tenants = 0..self.plan.population().tenants().len();
-        let acknowledged = tenants.map(|tenant| self.acknowledged(tenant)).fold(Totals::default(), sum);
+        let acknowledged = tenants.map(|tenant| self.acknowledged(tenant)).sum();
         let ended: u64 = self.recorders.values().map(|recorder| lock(recorder).measured().counts.samples).sum();
         let in_flight = read(&self.counters.probes_offered).saturating_sub(ended);
         let held_back = read(&self.counters.held_back);
@@ -134,14 +134,5 @@ impl Shared {
             p95: together.latency.quantile(0.95),
             lag_p99: together.lag.quantile(0.99),
         }
-    }
-}
-
-fn sum(a: Totals, b: Totals) -> Totals {
-    Totals {
-        communications: a.communications + b.communications,
-        events: a.events + b.events,
-        interactions: a.interactions + b.interactions,
-        metrics: a.metrics + b.metrics,
     }
 }

@@ -25,7 +25,7 @@ const WINDOW: Duration = Duration::from_millis(25);
 /// How long a full queue of the producer is waited for before it is looked at again.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
 /// Beyond the end of the drive, how long a store that pushed back may still take records.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 
 /// A record with everything its store needs.
 struct Made {

@@ -41,7 +41,7 @@ async fn communications(
     client: &Client,
     tenant: usize,
     range: Range<u64>,
-    loaded: &mut (i64, i64),
+    loaded: &mut (u64, u64),
 ) -> Result<(), LoadError> {
     let population = job.population.clone();
     let (mut event_offset, mut interaction_offset) = *loaded;
@@ -58,7 +58,7 @@ async fn communications(
         (events, interactions)
     })
     .await;
-    *loaded = (loaded.0 + events.len() as i64, loaded.1 + interactions.len() as i64);
+    *loaded = (loaded.0 + events.len() as u64, loaded.1 + interactions.len() as u64);
     insert(job, client, EVENTS, &events).await?;
     insert(job, client, INTERACTIONS, &interactions).await
 }
@@ -68,7 +68,7 @@ async fn metrics(job: Job<'_>, client: &Client, tenant: &Tenant, range: Range<u6
     let tenant = tenant.index;
     let rows: Vec<MetricRow> = super::made(move || {
         let row = |index: u64| {
-            let mut offset = index as i64;
+            let mut offset = index;
             MetricRow::new(population.history_metric(tenant, index), next(tenant, &mut offset))
         };
         range.map(row).collect()
@@ -97,14 +97,15 @@ async fn insert<T: RowOwned + RowWrite>(
 }
 
 /// Where a loaded row says it comes from: never the same place twice.
+#[derive(Clone, Copy)]
 struct Place {
     partition: i32,
     offset: i64,
 }
 
-fn next(tenant: usize, offset: &mut i64) -> Place {
+fn next(tenant: usize, offset: &mut u64) -> Place {
     *offset += 1;
-    Place { partition: tenant as i32, offset: *offset - 1 }
+    Place { partition: i32::try_from(tenant).unwrap_or(i32::MAX), offset: (*offset - 1).cast_signed() }
 }
 
 #[derive(Row, Serialize)]

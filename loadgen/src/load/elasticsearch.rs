@@ -2,6 +2,7 @@
 //! Records go in; documents come out. Refreshing rests while it loads and is set back as it was. Never touches templates.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, Utc};
@@ -119,7 +120,7 @@ async fn bulk(job: Job<'_>, client: &Elasticsearch, tenant: usize, range: Range<
             let index = index(&names, communication.created_at);
             let action =
                 json!({"index": {"_index": index, "_id": communication.id, "routing": communication.tenant_id}});
-            lines.push_str(&format!("{action}\n{}\n", document(&communication)));
+            writeln!(lines, "{action}\n{}", document(&communication)).expect("a String takes every write");
         }
         lines
     })

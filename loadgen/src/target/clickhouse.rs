@@ -65,7 +65,7 @@ impl std::fmt::Debug for Dashboards {
 }
 
 #[derive(Row, Deserialize)]
-struct Events {
+struct ByChannel {
     channel: String,
     event_type: String,
     events: u64,
@@ -78,7 +78,7 @@ struct Events {
 }
 
 #[derive(Row, Deserialize)]
-struct Agents {
+struct ByMetric {
     metric_name: String,
     measurements: u64,
     total: f64,
@@ -89,7 +89,7 @@ struct Agents {
 }
 
 #[derive(Row, Deserialize)]
-struct Interactions {
+struct ByType {
     interaction_type: String,
     interactions: u64,
     money: i64,
@@ -100,7 +100,7 @@ struct Interactions {
 }
 
 #[derive(Row, Deserialize)]
-struct Campaigns {
+struct ByCampaign {
     #[serde(with = "clickhouse::serde::uuid")]
     campaign_id: Uuid,
     events: u64,
@@ -122,8 +122,8 @@ impl Dashboards {
 
     /// [`DASHBOARD_EVENTS`]: events by channel and type, in order.
     pub async fn events(&self, tenant: Uuid, span: Span) -> Result<Vec<(Channel, EventType, u64)>, AskError> {
-        let rows: Vec<Events> = self.ask(DASHBOARD_EVENTS, tenant, span).fetch_all().await?;
-        let read = |row: &Events| {
+        let rows: Vec<ByChannel> = self.ask(DASHBOARD_EVENTS, tenant, span).fetch_all().await?;
+        let read = |row: &ByChannel| {
             let channel = word(Channel::ALL, Channel::as_str, &row.channel)?;
             Ok((channel, word(EventType::ALL, EventType::as_str, &row.event_type)?, row.events))
         };
@@ -132,7 +132,7 @@ impl Dashboards {
 
     /// [`DASHBOARD_AGENTS`]: name, count and sum of each metric, in order of name.
     pub async fn agents(&self, tenant: Uuid, span: Span) -> Result<Vec<(String, u64, f64)>, AskError> {
-        let rows: Vec<Agents> = self.ask(DASHBOARD_AGENTS, tenant, span).fetch_all().await?;
+        let rows: Vec<ByMetric> = self.ask(DASHBOARD_AGENTS, tenant, span).fetch_all().await?;
         let mut metrics: Vec<_> = rows.into_iter().map(|row| (row.metric_name, row.measurements, row.total)).collect();
         metrics.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(metrics)
@@ -140,8 +140,8 @@ impl Dashboards {
 
     /// [`DASHBOARD_INTERACTIONS`]: type, count and money, in order.
     pub async fn interactions(&self, tenant: Uuid, span: Span) -> Result<Vec<(InteractionType, u64, i64)>, AskError> {
-        let rows: Vec<Interactions> = self.ask(DASHBOARD_INTERACTIONS, tenant, span).fetch_all().await?;
-        let read = |row: &Interactions| {
+        let rows: Vec<ByType> = self.ask(DASHBOARD_INTERACTIONS, tenant, span).fetch_all().await?;
+        let read = |row: &ByType| {
             let what = word(InteractionType::ALL, InteractionType::as_str, &row.interaction_type)?;
             Ok((what, row.interactions, row.money))
         };
@@ -150,7 +150,7 @@ impl Dashboards {
 
     /// [`DASHBOARD_CAMPAIGNS`]: campaign, events and successes, in order of campaign.
     pub async fn campaigns(&self, tenant: Uuid, span: Span) -> Result<Vec<(Uuid, u64, u64)>, AskError> {
-        let rows: Vec<Campaigns> = self.ask(DASHBOARD_CAMPAIGNS, tenant, span).fetch_all().await?;
+        let rows: Vec<ByCampaign> = self.ask(DASHBOARD_CAMPAIGNS, tenant, span).fetch_all().await?;
         sorted(rows.iter().map(|row| Ok((row.campaign_id, row.events, row.succeeded))))
     }
 

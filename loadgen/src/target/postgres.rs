@@ -74,7 +74,8 @@ impl Postgres {
     pub(super) async fn connect(stores: &Stores, names: &Names) -> Result<Self, AskError> {
         let options = connect::postgres_options(stores, &names.database(), Role::App);
         // An answer is late by the question's own time-out; waiting for a connection is part of it.
-        let pool = PgPoolOptions::new().min_connections(POOL / 2).max_connections(POOL).acquire_timeout(CONNECT_TIMEOUT * 6);
+        let pool =
+            PgPoolOptions::new().min_connections(POOL / 2).max_connections(POOL).acquire_timeout(CONNECT_TIMEOUT * 6);
         let pool = pool.connect_with(options).await?;
         Ok(Self { pool })
     }
@@ -90,7 +91,9 @@ impl Postgres {
     /// [`CUSTOMER_BY_EMAIL`].
     pub async fn customer_by_email(&self, tenant: Uuid, email: &str) -> Result<Option<Customer>, AskError> {
         let row = self
-            .under(tenant, async |connection| sqlx::query(CUSTOMER_BY_EMAIL).bind(email).fetch_optional(connection).await)
+            .under(tenant, async |connection| {
+                sqlx::query(CUSTOMER_BY_EMAIL).bind(email).fetch_optional(connection).await
+            })
             .await?;
         row.as_ref().map(customer).transpose()
     }

@@ -59,16 +59,16 @@ impl Cache {
     pub async fn get(&self, id: Uuid) -> Result<Option<Customer>, AskError> {
         let text: Option<String> =
             redis::cmd("JSON.GET").arg(self.key(id)).query_async(&mut self.connection.clone()).await?;
-        text.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| AskError::Unreadable {
-            store: "Redis",
-            what: "a context that is not a customer",
-        })
+        text.map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|_| AskError::Unreadable { store: "Redis", what: "a context that is not a customer" })
     }
 
     /// [`SET_CONTEXT`].
     pub async fn set(&self, customer: &Customer) -> Result<(), AskError> {
         let key = self.key(customer.id);
-        let text = serde_json::to_string(customer).expect("a customer always serialises");
+        let text = serde_json::to_string(customer)
+            .map_err(|_| AskError::Unreadable { store: "Redis", what: "a customer that is not JSON" })?;
         let mut pipeline = redis::pipe();
         pipeline.atomic();
         pipeline.cmd("JSON.SET").arg(&key).arg("$").arg(text).ignore();
