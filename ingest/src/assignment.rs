@@ -146,10 +146,13 @@ impl Assignment {
 
     /// Takes note of what became of a batch. Events of an assignment that has ended are dropped.
     pub fn happened(&mut self, event: &Event) {
-        let (Event::Written { of, .. } | Event::Stalled { of, .. } | Event::Refused { of, .. }) = event;
-        let key = (of.pipeline, of.partition);
-        let Some(partition) = self.partitions.get_mut(&key).filter(|partition| partition.of == *of) else { return };
+        let of = match event {
+            Event::Written { of, .. } | Event::Stalled { of, .. } | Event::Refused { of, .. } => *of,
+            Event::Committed { of, acknowledged } => return self.committed(of, *acknowledged),
+        };
+        let Some(partition) = self.current(of) else { return };
         let trouble = match event {
+            Event::Committed { .. } => None,
             Event::Written { range, landed, dead_lettered, .. } => {
                 partition.written(*range);
                 let counts = &mut self.counts[of.pipeline];
@@ -167,7 +170,24 @@ impl Assignment {
             }
         };
         self.tools.status.trouble(&self.sources[of.pipeline].target.topic, of.partition, trouble);
-        self.dispatch(key);
+        self.dispatch((of.pipeline, of.partition));
+    }
+
+    /// The partition of an assignment, unless that assignment has ended.
+    fn current(&mut self, of: Assigned) -> Option<&mut Partition> {
+        self.partitions.get_mut(&(of.pipeline, of.partition)).filter(|partition| partition.of == of)
+    }
+
+    /// Kafka answered a commit.
+    fn committed(&mut self, of: &[Assigned], acknowledged: bool) {
+        self.tools.metrics.commit(acknowledged);
+        let now = Instant::now();
+        for of in of {
+            let took = self.current(*of).and_then(|partition| partition.commit_answered(acknowledged, now));
+            if let Some(took) = took {
+                self.tools.metrics.stage(Stage::Commit, took);
+            }
+        }
     }
 
     /// What time brings: batches old enough are sealed, memory is freed or found to be short.
@@ -217,20 +237,11 @@ impl Assignment {
     }
 
     /// Offsets to commit now.
-    pub fn offsets_to_commit(&mut self, now: Instant) -> Vec<(Arc<str>, i32, i64)> {
+    pub fn offsets_to_commit(&mut self, now: Instant) -> Vec<(Arc<str>, Assigned, i64)> {
         let due = self.partitions.iter_mut().filter_map(|(key, partition)| {
-            Some((Arc::clone(&self.sources[key.0].target.topic), key.1, partition.to_commit(now)?))
+            Some((Arc::clone(&self.sources[key.0].target.topic), partition.of, partition.to_commit(now)?))
         });
         due.collect()
-    }
-
-    /// Kafka answered the commit of one partition.
-    pub fn commit_answered(&mut self, topic: &str, partition: i32, acknowledged: bool) {
-        let Some(partition) = self.partition_mut(topic, partition) else { return };
-        if let Some(took) = partition.commit_answered(acknowledged, Instant::now()) {
-            self.tools.metrics.stage(Stage::Commit, took);
-        }
-        self.tools.metrics.commit(acknowledged);
     }
 
     /// How far a partition is behind, given the end of its log.
@@ -250,10 +261,10 @@ impl Assignment {
         }
     }
 
-    /// Whether a batch of the partition is being written.
-    pub fn is_writing(&self, topic: &str, partition: i32) -> bool {
+    /// Whether a batch or an offset of the partition is on its way.
+    pub fn is_in_flight(&self, topic: &str, partition: i32) -> bool {
         let own = self.pipeline(topic).and_then(|pipeline| self.partitions.get(&(pipeline, partition)));
-        own.is_some_and(Partition::is_writing)
+        own.is_some_and(|partition| partition.is_writing() || partition.is_committing())
     }
 
     /// Ends an assignment and its writes; gives the offset that may still be committed.

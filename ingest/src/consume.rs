@@ -4,7 +4,7 @@
 //! calls back inside `poll`. No store is ever waited for here, except for the writes of partitions that are taken away.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -12,6 +12,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
@@ -78,15 +79,15 @@ impl Context {
         }
     }
 
-    /// Waits for the writes of these partitions, until the deadline.
-    fn await_writes(&self, partitions: &[(String, i32)]) {
+    /// Waits until nothing of these partitions is on its way, or until the deadline.
+    fn await_in_flight(&self, partitions: &[(String, i32)]) {
         let deadline = Instant::now() + self.revoke_deadline;
-        let is_writing = || {
+        let is_in_flight = || {
             let assignment = self.assignment();
-            partitions.iter().any(|(topic, partition)| assignment.is_writing(topic, *partition))
+            partitions.iter().any(|(topic, partition)| assignment.is_in_flight(topic, *partition))
         };
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        while is_writing() {
+        while is_in_flight() {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.tools.runtime.block_on(async { tokio::time::timeout(left, events.recv()).await }) {
                 Ok(Some(event)) => self.assignment().happened(&event),
@@ -102,7 +103,7 @@ impl Context {
         }
         let is_lost = consumer.assignment_lost();
         if !is_lost {
-            self.await_writes(partitions);
+            self.await_in_flight(partitions);
         }
         let mut offsets = TopicPartitionList::new();
         for (topic, partition) in partitions {
@@ -179,17 +180,6 @@ impl ConsumerContext for Context {
             Rebalance::Error(error) => warn!(%error, "rebalance failed; the group tries again"),
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        if let Err(error) = &result {
-            warn!(%error, "commit failed; it is tried again");
-        }
-        let mut assignment = self.assignment();
-        for element in offsets.elements() {
-            let acknowledged = result.is_ok() && element.error().is_ok();
-            assignment.commit_answered(element.topic(), element.partition(), acknowledged);
-        }
-    }
 }
 
 /// Polls until `shutdown`, then drains within `deadline`.
@@ -198,7 +188,8 @@ pub fn run(
     shutdown: &CancellationToken,
     drain_deadline: Duration,
 ) -> KafkaResult<Summary> {
-    let context = consumer.context().clone();
+    let consumer = Arc::new(consumer);
+    let context = Arc::clone(consumer.context());
     let mut drain_until = None;
     let outcome = loop {
         context.tools.status.turned();
@@ -227,25 +218,31 @@ pub fn run(
 fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()> {
     let Some(first) = consumer.poll(POLL_WAIT) else { return Ok(()) };
     let started = Instant::now();
-    let mut next = Some(first);
-    for _ in 0..BURST {
-        match next {
-            Some(Ok(message)) => {
-                let must_pause = context.assignment().take(&message, started);
-                drop(message);
-                if must_pause {
-                    apply_flow(consumer, context);
-                }
-            }
-            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                return Err(KafkaError::MessageConsumptionFatal(code));
-            }
-            Some(Err(error)) => warn!(%error, "poll failed; polling goes on"),
-            None => break,
-        }
-        next = consumer.poll(Duration::ZERO);
+    take(consumer, context, first, started)?;
+    for _ in 1..BURST {
+        let Some(next) = consumer.poll(Duration::ZERO) else { break };
+        take(consumer, context, next, started)?;
     }
     context.tools.metrics.stage(Stage::Decode, started.elapsed());
+    Ok(())
+}
+
+/// Takes one record in; only a fatal error ends the worker.
+fn take(
+    consumer: &BaseConsumer<Context>,
+    context: &Context,
+    polled: KafkaResult<BorrowedMessage<'_>>,
+    now: Instant,
+) -> KafkaResult<()> {
+    match polled {
+        Ok(message) => {
+            if context.assignment().take(&message, now) {
+                apply_flow(consumer, context);
+            }
+        }
+        Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
+        Err(error) => warn!(%error, "poll failed; polling goes on"),
+    }
     Ok(())
 }
 
@@ -262,19 +259,26 @@ fn apply_flow(consumer: &BaseConsumer<Context>, context: &Context) {
     }
 }
 
-fn commit(consumer: &BaseConsumer<Context>, context: &Context, now: Instant) {
+/// Commits what is due. The call waits for Kafka's answer, so it is made elsewhere: an answer is what lets a later owner
+/// rely on the offset, and librdkafka gives none for commits that nobody waits for.
+fn commit(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Instant) {
     let due = context.assignment().offsets_to_commit(now);
     if due.is_empty() {
         return;
     }
     let mut list = TopicPartitionList::with_capacity(due.len());
-    for (topic, partition, offset) in &due {
-        add_offset(&mut list, topic, *partition, *offset);
+    for (topic, of, offset) in &due {
+        add_offset(&mut list, topic, of.partition, *offset);
     }
-    if let Err(error) = consumer.commit(&list, CommitMode::Async) {
-        warn!(%error, "commit could not be sent; it is tried again");
-        for (topic, partition, _) in &due {
-            context.assignment().commit_answered(topic, *partition, false);
+    let of: Vec<_> = due.into_iter().map(|(_, of, _)| of).collect();
+    let (consumer, events) = (Arc::clone(consumer), context.tools.writer.events.clone());
+    context.tools.runtime.spawn_blocking(move || {
+        let result = consumer.commit(&list, CommitMode::Sync);
+        drop(consumer);
+        if let Err(error) = &result {
+            warn!(%error, "commit failed; it is tried again");
         }
-    }
+        // Nobody listens any more only when the worker has ended.
+        drop(events.blocking_send(Event::Committed { of, acknowledged: result.is_ok() }));
+    });
 }

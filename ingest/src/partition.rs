@@ -124,6 +124,11 @@ impl Partition {
         self.is_writing
     }
 
+    /// Whether an offset is being committed.
+    pub fn is_committing(&self) -> bool {
+        self.commit_sent.is_some()
+    }
+
     /// Whether batches wait or are being written.
     pub fn is_busy(&self) -> bool {
         self.is_writing || !self.sealed.is_empty()

@@ -38,7 +38,7 @@ pub struct Assigned {
     pub epoch: u64,
 }
 
-/// What became of a batch.
+/// What happened while the consume loop went on.
 #[derive(Debug)]
 pub enum Event {
     /// Everything in it is durable.
@@ -65,6 +65,13 @@ pub enum Event {
         of: Assigned,
         /// What is in the way, without data.
         why: String,
+    },
+    /// Kafka answered a commit, or did not.
+    Committed {
+        /// Whose offsets.
+        of: Vec<Assigned>,
+        /// Whether it took them.
+        acknowledged: bool,
     },
 }
 

@@ -58,8 +58,8 @@ impl ClickHouse {
         Ok(Shape { columns, partition_key, server_zone })
     }
 
-    async fn select<T: for<'de> Deserialize<'de>>(&self, query: &str, table: &str) -> Result<Vec<T>, Failure> {
-        let response = self.post(&[("query", query), ("param_table", table)], Bytes::new()).await?;
+    async fn select<T: for<'de> Deserialize<'de>>(&self, query: &'static str, table: &str) -> Result<Vec<T>, Failure> {
+        let response = self.post(&[("param_table", table)], Bytes::from_static(query.as_bytes())).await?;
         let body = response.bytes().await.map_err(|error| Failure::unanswered(&error))?;
         let rows: Rows<T> = serde_json::from_slice(&body).map_err(|_| Failure::answer(200, None))?;
         Ok(rows.data)
