@@ -56,6 +56,17 @@ pub struct Totals {
     pub metrics: u64,
 }
 
+impl std::iter::Sum for Totals {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |a, b| Self {
+            communications: a.communications + b.communications,
+            events: a.events + b.events,
+            interactions: a.interactions + b.interactions,
+            metrics: a.metrics + b.metrics,
+        })
+    }
+}
+
 /// The plan of one drive. A clone shares what is inside.
 #[derive(Debug, Clone)]
 pub struct Plan {

@@ -1,6 +1,8 @@
 //! What a run showed, for people and for machines. Findings, measurements and the account go in; a table for the
 //! terminal and a JSON value of a stated version come out. Pure: prints and writes nothing itself.
 
+mod machine;
+mod rates;
 mod table;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,8 @@ use crate::{
     scenario::{Question, Scenario, Store},
     verdict::{Findings, Latency, Overall},
 };
+pub use machine::Machine;
+pub use rates::{Rate, rates};
 
 /// Version of the JSON form. Grows when a field changes its meaning or goes; new fields keep it.
 pub const VERSION: u32 = 1;
@@ -54,17 +58,6 @@ pub struct Run {
     pub config: serde_json::Value,
 }
 
-/// The machine of the generator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Machine {
-    /// Operating system and architecture, such as `linux x86_64`.
-    pub system: String,
-    /// Processors that this process may use.
-    pub cpus: usize,
-    /// Memory in bytes, where it can be read.
-    pub memory_bytes: Option<u64>,
-}
-
 /// One question, measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct Asked {
@@ -82,24 +75,15 @@ pub struct Asked {
     pub lag_p99_us: u64,
 }
 
-/// How fast records of one kind were produced and landed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Rate {
-    /// What was written, such as `communication-events`.
-    pub kind: String,
-    /// Records planned.
-    pub planned: u64,
-    /// Records whose store or broker acknowledged them.
-    pub produced: u64,
-    /// Seconds from the start of the drive to the last acknowledgement.
-    pub produced_in: f64,
-    /// Seconds from the start of the drive until all had landed, where that was watched.
-    pub landed_in: Option<f64>,
-}
-
 impl Report {
     /// Puts a report together; the verdict follows from the findings.
-    pub fn new(run: Run, findings: Findings, recorders: &[Recorder], rates: Vec<Rate>, account: Option<Account>) -> Self {
+    pub fn new(
+        run: Run,
+        findings: Findings,
+        recorders: &[Recorder],
+        rates: Vec<Rate>,
+        account: Option<Account>,
+    ) -> Self {
         let questions = recorders.iter().map(|recorder| asked(&run.scenario, recorder)).collect();
         Self { version: VERSION, verdict: findings.overall(), run, findings, questions, rates, account }
     }
@@ -108,6 +92,12 @@ impl Report {
     pub fn table(&self) -> String {
         table::render(self)
     }
+}
+
+/// What a drive that nobody judges shows, without colours: each question and the rates.
+pub fn unjudged(scenario: &Scenario, recorders: &[Recorder], rates: &[Rate]) -> String {
+    let questions: Vec<Asked> = recorders.iter().map(|recorder| asked(scenario, recorder)).collect();
+    table::unjudged(&questions, rates)
 }
 
 fn asked(scenario: &Scenario, recorder: &Recorder) -> Asked {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 
-use super::{Rate, Report, Run};
+use super::{Asked, Rate, Report, Run};
 use crate::{
     account::{Account, Ledger, Origin},
     verdict::{Availability, Findings, Judged, Latency, Overall, Validity, Verdict},
@@ -15,8 +15,7 @@ pub(super) fn render(report: &Report) -> String {
     let mut parts = vec![
         format!("{}: {}\n{}", run.scenario.name, run.scenario.description, identity(run)),
         format!("SLOs\n{}", slos(&report.findings.slos, &report.findings.availability)),
-        format!("Questions\n{}", questions(report)),
-        format!("Rates\n{}", rates(&report.rates)),
+        unjudged(&report.questions, &report.rates),
     ];
     parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", ledgers(account))));
     parts.push(reasons(&report.findings));
@@ -28,6 +27,10 @@ pub(super) fn render(report: &Report) -> String {
 fn identity(run: &Run) -> String {
     let digest: String = run.digest.chars().take(16).collect();
     format!("seed {}, key seed {}, plan {digest}", run.scenario.seed, run.scenario.key_seed)
+}
+
+pub(super) fn unjudged(asked: &[Asked], measured: &[Rate]) -> String {
+    format!("Questions\n{}\n\nRates\n{}", questions(asked), rates(measured))
 }
 
 /// A table whose first column is text and whose others are numbers, but for the last `texts`.
@@ -78,7 +81,7 @@ fn reasons(findings: &Findings) -> String {
     slos.chain([availability]).map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn questions(report: &Report) -> Table {
+fn questions(questions: &[Asked]) -> Table {
     let mut table = table(
         &[
             "question",
@@ -96,7 +99,7 @@ fn questions(report: &Report) -> Table {
         ],
         0,
     );
-    for asked in &report.questions {
+    for asked in questions {
         let counts = asked.counts;
         let Latency { p50_us, p95_us, p99_us, max_us } = asked.latency;
         let mut row = vec![

@@ -52,7 +52,7 @@ fn report(slow: u64, missing: u64) -> Report {
         ],
         ..Account::default()
     };
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     let conduct = Conduct { offered: 10, sent: 10, monotonic: minute, system: minute, ..Conduct::default() };
     let findings = Findings {
         slos: scenario.slos.iter().map(|slo| judge(&recorders, slo)).collect(),

@@ -1,0 +1,47 @@
+//! How fast each kind of record was written: what a drive acknowledged becomes a rate per kind.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sluice_schemas::names::topic;
+
+use crate::{
+    drive::Driven,
+    plan::{Plan, Totals},
+};
+
+/// How fast records of one kind were produced and landed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rate {
+    /// What was written, such as `communication-events`.
+    pub kind: String,
+    /// Records planned.
+    pub planned: u64,
+    /// Records whose store or broker acknowledged them.
+    pub produced: u64,
+    /// Seconds from the start of the drive to its end.
+    pub produced_in: f64,
+    /// Seconds from the start of the drive until all had landed, where that was watched.
+    pub landed_in: Option<f64>,
+}
+
+/// The rates of a drive. `landed_after` is how long after its end the last record landed, where that was watched.
+pub fn rates(plan: &Plan, driven: &Driven, landed_after: Option<Duration>) -> Vec<Rate> {
+    let planned: Totals = plan.population().tenants().iter().map(|tenant| plan.totals(tenant.index)).sum();
+    let produced: Totals = driven.acknowledged.iter().copied().sum();
+    let produced_in = driven.conduct.monotonic.as_secs_f64();
+    let landed_in = landed_after.map(|after| produced_in + after.as_secs_f64());
+    let rate = |kind: &str, count: fn(&Totals) -> u64, landed_in| Rate {
+        kind: kind.to_owned(),
+        planned: count(&planned),
+        produced: count(&produced),
+        produced_in,
+        landed_in,
+    };
+    vec![
+        rate("communications", |totals| totals.communications, None),
+        rate(topic::COMMUNICATION_EVENTS, |totals| totals.events, landed_in),
+        rate(topic::CUSTOMER_INTERACTIONS, |totals| totals.interactions, landed_in),
+        rate(topic::AGENT_METRICS, |totals| totals.metrics, landed_in),
+    ]
+}

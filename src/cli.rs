@@ -1,0 +1,130 @@
+//! The command line: what a user may type, and which verb it runs. Words only; each verb has a file of its own.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+use crate::{
+    completions, config, down,
+    exit::{Exit, Failure, OrExit},
+    ingest, load, logs, run, schemas,
+    settings::{self, Overrides, Settings},
+    status, up, verify,
+};
+
+const LEARN: &str = "\
+Start here:
+  sluice verify            bring the local stack up, replay a day of communications, judge three SLOs
+  sluice status            what runs, where, since when
+  sluice down              stop what `up` or `verify` started
+
+Exit codes: 0 pass, 1 fail, 2 inconclusive, 3 the run could not be made or judged, 4 usage or configuration, 130 Ctrl-C.
+Settings: sluice.toml, over it SLUICE_SECTION__KEY (SLUICE_STORES__POSTGRES__PORT=5432), over it flags. `sluice config check` shows what is in force.";
+
+/// Ingest and load testing for a platform of PostgreSQL, Kafka, ClickHouse, Elasticsearch, Redis and S3.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, after_help = LEARN, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// Configuration file; without it, ./sluice.toml if there is one
+    #[arg(long, global = true, value_name = "FILE", env = "SLUICE_CONFIG", value_hint = ValueHint::FilePath)]
+    config: Option<PathBuf>,
+    /// First port of the local stack; stacks with bases 60 apart run side by side
+    #[arg(long, global = true, value_name = "PORT")]
+    port_base: Option<u16>,
+    /// Namespace in the stores (for `verify` and `load`: that of the run, "verify" by default)
+    #[arg(long, global = true, value_name = "NAME")]
+    namespace: Option<String>,
+    /// What to log: error, warn, info, debug, or directives such as "warn,sluice_ingest=debug"
+    #[arg(long, global = true, value_name = "LEVEL", env = "SLUICE_LOG", default_value = "warn")]
+    pub(crate) log: String,
+    /// How to log
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a scenario on real stores and judge it; the exit code is the verdict
+    Verify(run::Options),
+    /// Run a scenario without judging it
+    Load(run::Options),
+    /// Start the local stack, or what is missing of it
+    Up(up::Options),
+    /// Stop what `up` started
+    Down(down::Options),
+    /// Show what runs: store, version, port, pid, memory, ready since
+    Status,
+    /// Show the log of one store
+    Logs(logs::Options),
+    /// Apply the schemas of every store, or check them for drift
+    #[command(subcommand)]
+    Schemas(schemas::Verb),
+    /// Move records from Kafka topics into their tables until told to stop
+    Ingest(ingest::Options),
+    /// Check the configuration and print what is in force, secrets hidden
+    #[command(subcommand)]
+    Config(config::Verb),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Which stores: shared by the verbs that take a part of the stack.
+#[derive(Debug, Args)]
+pub(crate) struct Only {
+    /// Only these, separated by commas: postgres, kafka, connect, clickhouse, elasticsearch, redis-cache, redis-state, s3
+    #[arg(long, value_delimiter = ',', value_name = "STORES")]
+    pub(crate) only: Vec<String>,
+}
+
+impl Cli {
+    /// Runs the verb on the settings in force.
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        if let Verb::Completions { shell } = self.verb {
+            return Ok(completions::print(shell, &mut Self::command()));
+        }
+        let overrides = Overrides { file: self.config, port_base: self.port_base, namespace: self.namespace };
+        let settings = settings::load(&overrides).or_exit(Exit::Usage)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(self.verb.run(settings, &overrides))
+    }
+}
+
+impl Verb {
+    async fn run(self, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
+        match self {
+            Self::Verify(options) => Box::pin(verify::run(options, settings, overrides)).await,
+            Self::Load(options) => Box::pin(load::run(options, settings)).await,
+            Self::Up(options) => up::run(&options, &settings).await,
+            Self::Down(options) => down::run(&options, &settings).await,
+            Self::Status => status::run(&settings).await,
+            Self::Logs(options) => logs::run(&options, &settings).await,
+            Self::Schemas(verb) => schemas::run(verb, &settings).await,
+            Self::Ingest(options) => ingest::run(options, settings).await,
+            Self::Config(verb) => config::run(&verb, &settings),
+            // Taken before the settings are read: a script for the shell needs none.
+            Self::Completions { .. } => Ok(Exit::Pass),
+        }
+    }
+}
+
+/// Ends on what clap would not take: help and version pass, all else is wrong usage.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    // A closed pipe while printing help is no error of the user's.
+    drop(error.print());
+    if error.use_stderr() { Exit::Usage.into() } else { Exit::Pass.into() }
+}

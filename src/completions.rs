@@ -1,0 +1,14 @@
+//! `sluice completions SHELL`: the completion script, on standard output.
+
+use clap::Command;
+use clap_complete::Shell;
+
+use crate::{exit::Exit, screen};
+
+/// Prints the script.
+pub(crate) fn print(shell: Shell, command: &mut Command) -> Exit {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, command, "sluice", &mut script);
+    screen::say(&String::from_utf8_lossy(&script));
+    Exit::Pass
+}

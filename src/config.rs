@@ -1,0 +1,24 @@
+//! `sluice config check`: everything is read and checked as every verb does it, then printed, secrets hidden.
+
+use anyhow::Context;
+use clap::Subcommand;
+
+use crate::{
+    exit::{Exit, Failure},
+    screen,
+    settings::Settings,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Check file, environment and flags, and print what is in force
+    Check,
+}
+
+/// Prints the settings as TOML that could be a `sluice.toml`, but for its secrets.
+pub(crate) fn run(verb: &Verb, settings: &Settings) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Check => screen::say(&toml::to_string_pretty(settings).context("print the configuration")?),
+    }
+    Ok(Exit::Pass)
+}

@@ -1,0 +1,31 @@
+//! `sluice down`: stops what `up` started, and nothing else.
+
+use anyhow::Context;
+use clap::Args;
+use sluice_stack::{Layout, Progress, Service, Wipe};
+
+use crate::{
+    exit::{Exit, Failure},
+    screen,
+    settings::Settings,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Remove the stores' data and logs too; downloaded programs stay
+    #[arg(long)]
+    wipe: bool,
+}
+
+/// Stops, and says what was stopped and where the data is.
+pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, Failure> {
+    let layout = Layout::new(&settings.stack).context("lay out the stack")?;
+    let wipe = if options.wipe { Wipe::Yes } else { Wipe::No };
+    let stopped = sluice_stack::down(&layout, wipe, &Progress::stderr()).await.context("stop the local stack")?;
+    let names: Vec<&str> = stopped.iter().map(|service| Service::name(*service)).collect();
+    let what =
+        if names.is_empty() { "nothing was running".to_owned() } else { format!("stopped {}", names.join(", ")) };
+    let data = if options.wipe { "its data is removed" } else { "its data stays" };
+    screen::say(&format!("{what}; {data} in {}", layout.state_dir().display()));
+    Ok(Exit::Pass)
+}

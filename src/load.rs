@@ -1,0 +1,30 @@
+//! `sluice load`: a scenario is driven and nothing is judged. What goes to Kafka stays there for whatever worker comes.
+
+use sluice_loadgen::report;
+
+use crate::{
+    exit::{Exit, Failure},
+    run::{Options, Run},
+    screen,
+    settings::Settings,
+};
+
+/// Drives, and says what was written and how the questions were answered.
+pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Failure> {
+    let run = Run::prepare(&options, settings).await?;
+    let namespace = run.names.namespace().to_owned();
+    let driven = run.drive().await.map(|driven| {
+        let rates = report::rates(&run.plan, &driven, None);
+        (report::unjudged(&run.scenario, &driven.recorders, &rates), driven.lost)
+    });
+    run.end().await;
+    let (tables, lost) = driven?;
+    screen::say(&tables);
+    screen::note(&format!(
+        "the records wait on Kafka; `sluice ingest --namespace {namespace}` moves them into their tables"
+    ));
+    for loss in &lost {
+        screen::note(&format!("failed: {loss}"));
+    }
+    Ok(if lost.is_empty() { Exit::Pass } else { Exit::Fail })
+}

@@ -1,0 +1,197 @@
+//! What `verify` and `load` share: a scenario is read, the stack comes up, the run's namespace is made anew and
+//! the population loaded; then the plan is driven. A run goes on step by step, and each step says what it did.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use clap::{Args, ValueHint};
+use sluice_loadgen::{
+    account::Books,
+    drive::{Course, Driven, drive},
+    load,
+    plan::Plan,
+    population::Population,
+    scenario::Scenario,
+};
+use sluice_schemas::{Reservation, Store, names::Names};
+use sluice_stack::{Layout, Service};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    exit::{Exit, Failure, OrExit},
+    live::Live,
+    settings::Settings,
+    signals, up,
+};
+
+/// The scenario of the README's first command.
+const SMOKE: &str = include_str!("../scenarios/smoke.toml");
+
+/// What can be said about a run.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// A scenario file; without it, scenarios/smoke.toml as it was when this program was built
+    #[arg(value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
+    scenario: Option<PathBuf>,
+    /// Start no local stack: the stores of [stores] run already
+    #[arg(long)]
+    no_up: bool,
+}
+
+/// A run: what it is of, and the terminal that shows it.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) settings: Settings,
+    pub(crate) names: Names,
+    pub(crate) scenario: Scenario,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) digest: String,
+    pub(crate) live: Live,
+    pub(crate) stop: CancellationToken,
+    reservation: Reservation,
+}
+
+impl Run {
+    /// Everything up to the first record of the drive.
+    pub(crate) async fn prepare(options: &Options, settings: Settings) -> Result<Self, Failure> {
+        let scenario = scenario(options).or_exit(Exit::Usage)?;
+        let names = Names::new(&settings.verify.namespace).context("name the run's namespace").or_exit(Exit::Usage)?;
+        let stop = signals::cancellation()?;
+        let live = Live::start();
+        live.say(&format!("scenario {}: {}", scenario.name, scenario.description));
+        for warning in scenario.warnings() {
+            live.say(&format!("mind: {warning}"));
+        }
+        let planning = tokio::task::spawn_blocking({
+            let scenario = scenario.clone();
+            move || planned(&scenario)
+        });
+        if !options.no_up && settings.is_local() {
+            interruptible(&stop, come_up(&settings, &live)).await?;
+        }
+        let reservation = interruptible(&stop, renew(&settings, &names, &live)).await?;
+        let (plan, digest) = planning.await.context("plan the run")?;
+        let run = Self { settings, names, scenario, plan, digest, live, stop, reservation };
+        run.load().await?;
+        Ok(run)
+    }
+
+    async fn load(&self) -> Result<(), Failure> {
+        self.live.step("loading the population and its past");
+        let population = self.plan.population();
+        let counter = self.live.counter(load::expected(population));
+        let add = |kind: &str, more: u64| counter.add(kind, more);
+        let (stores, names, scenario) = (&self.settings.stores, &self.names, &self.scenario);
+        let loading = load::load(stores, names, scenario, population, &self.stop, &add);
+        let loaded = interruptible(&self.stop, async { loading.await.map_err(Failure::from) }).await?;
+        let records: u64 = loaded.records.values().sum();
+        self.live.done(&format!("{records} records loaded in {:.1} s", loaded.took.as_secs_f64()));
+        Ok(())
+    }
+
+    /// Drives the plan. A store that breaks shows in the measurements; an error here means that the drive itself broke.
+    pub(crate) async fn drive(&self) -> Result<Driven, Failure> {
+        let (sender, receiver) = watch::channel(sluice_loadgen::drive::Progress::default());
+        let course =
+            Course { stores: &self.settings.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan };
+        let driving = async {
+            let driven = drive(course, &self.stop, &sender).await;
+            drop(sender);
+            driven
+        };
+        let (driven, ()) = tokio::join!(driving, self.live.follow(receiver));
+        let driven = driven?;
+        if driven.stopped {
+            return Err(interrupted());
+        }
+        let acknowledged: u64 = driven.acknowledged.iter().map(|t| t.events + t.metrics + t.interactions).sum();
+        let seconds = self.scenario.duration.as_secs_f64();
+        let rate = acknowledged as f64 / driven.conduct.monotonic.as_secs_f64().max(f64::MIN_POSITIVE);
+        self.live.done(&format!("driven for {seconds:.0} s: {acknowledged} records to Kafka, {rate:.0}/s"));
+        Ok(driven)
+    }
+
+    /// What the account is of.
+    pub(crate) fn books(&self) -> Books<'_> {
+        Books { stores: &self.settings.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
+    }
+
+    /// Frees the namespace for the next run.
+    pub(crate) async fn end(self) {
+        self.live.end();
+        self.reservation.release().await;
+    }
+}
+
+/// Ends `step` when somebody presses Ctrl-C.
+pub(crate) async fn interruptible<T>(
+    stop: &CancellationToken,
+    step: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    stop.run_until_cancelled(step).await.unwrap_or_else(|| Err(interrupted()))
+}
+
+fn interrupted() -> Failure {
+    Failure {
+        exit: Exit::Interrupted,
+        error: anyhow!("finish the run: it was interrupted; the next run starts afresh"),
+    }
+}
+
+fn scenario(options: &Options) -> anyhow::Result<Scenario> {
+    let scenario = match &options.scenario {
+        Some(path) => Scenario::read(path),
+        None => Scenario::parse(SMOKE, "scenarios/smoke.toml"),
+    };
+    scenario.context("read the scenario")
+}
+
+fn planned(scenario: &Scenario) -> (Arc<Plan>, String) {
+    let plan = Plan::new(scenario, &Population::new(scenario));
+    let digest = plan.digest();
+    (Arc::new(plan), digest)
+}
+
+async fn come_up(settings: &Settings, live: &Live) -> Result<(), Failure> {
+    let layout = Layout::new(&settings.stack).context("lay out the stack")?;
+    up::start(&layout, Service::DEFAULT).await?;
+    live.done("the local stack is up");
+    Ok(())
+}
+
+/// The namespace, reserved, dropped and made anew.
+async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<Reservation, Failure> {
+    live.step("applying the schemas");
+    let stores = &settings.stores;
+    let reservation = sluice_schemas::reserve(stores, names).await?;
+    sluice_schemas::drop_namespace(stores, names, Store::ALL).await?;
+    let applied = sluice_schemas::apply::apply(stores, names, Store::ALL).await?;
+    live.done(&format!("{} schema objects applied in namespace {}", applied.len(), names.namespace()));
+    Ok(reservation)
+}
+
+/// The folder of this run's reports, `runs/<UTC time>/`, made now.
+pub(crate) fn folder(runs: &Path) -> anyhow::Result<PathBuf> {
+    let time = chrono::Utc::now().format("%Y-%m-%dT%H-%M-%SZ").to_string();
+    let folder = runs.join(time);
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("create the report's folder {}; choose another with verify.runs", folder.display()))?;
+    Ok(folder)
+}
+
+/// Versions of the local stack's stores, by name; of other stores nothing is known here.
+pub(crate) fn versions(settings: &Settings) -> BTreeMap<String, String> {
+    let local = settings.is_local().then_some(Service::DEFAULT).unwrap_or_default();
+    local.iter().map(|service| (service.name().to_owned(), service.version().to_owned())).collect()
+}
+
+/// Seconds as the tables show them.
+pub(crate) fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}

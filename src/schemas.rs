@@ -1,0 +1,80 @@
+//! `sluice schemas apply | check`: every store's schema, from the plain files in `schemas/`.
+
+use anyhow::Context;
+use clap::Subcommand;
+use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use sluice_schemas::Store;
+
+use crate::{
+    cli::Only,
+    exit::{Exit, Failure, OrExit},
+    screen,
+    settings::Settings,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Bring every store's schema to the newest version; running it again changes nothing
+    Apply(Only),
+    /// Report where a store differs from the files; exits 1 when one does
+    Check(Only),
+}
+
+/// Applies or checks, in the namespace in force.
+pub(crate) async fn run(verb: Verb, settings: &Settings) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Apply(only) => apply(settings, &chosen(&only)?).await,
+        Verb::Check(only) => check(settings, &chosen(&only)?).await,
+    }
+}
+
+async fn apply(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
+    let applied = sluice_schemas::apply::apply(&settings.stores, &settings.names(), which).await?;
+    let mut table = table(&["store", "object", "outcome"]);
+    for done in applied {
+        table.add_row([done.store.as_str(), &done.what, &done.outcome.to_string()]);
+    }
+    screen::say(&table.to_string());
+    Ok(Exit::Pass)
+}
+
+async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
+    let drifts = sluice_schemas::check::check(&settings.stores, &settings.names(), which).await?;
+    if drifts.is_empty() {
+        screen::say("no drift: every store is as the files say");
+        return Ok(Exit::Pass);
+    }
+    let mut table = table(&["store", "object", "expected", "found"]);
+    for drift in &drifts {
+        table.add_row([drift.store.as_str(), &drift.object, &drift.expected, &drift.found]);
+    }
+    screen::say(&table.to_string());
+    screen::note(&format!(
+        "{} differences; `sluice schemas apply` repairs what can be repaired without loss",
+        drifts.len()
+    ));
+    Ok(Exit::Fail)
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED).set_header(header.iter().copied());
+    table
+}
+
+/// All stores, or those named with `--only`.
+fn chosen(only: &Only) -> Result<Vec<Store>, Failure> {
+    if only.only.is_empty() {
+        return Ok(Store::ALL.to_vec());
+    }
+    only.only.iter().map(|name| find(name)).collect::<anyhow::Result<_>>().or_exit(Exit::Usage)
+}
+
+fn find(name: &str) -> anyhow::Result<Store> {
+    let known = || Store::ALL.iter().map(|store| store.as_str()).collect::<Vec<_>>().join(", ");
+    Store::ALL
+        .iter()
+        .copied()
+        .find(|store| store.as_str().eq_ignore_ascii_case(name))
+        .with_context(|| format!("choose the store \"{name}\": it is none of {}", known()))
+}

@@ -1,0 +1,165 @@
+//! `sluice.toml`: one file, environment variables over it, flags over those; out comes what is in force, checked.
+//! Order: the local stack's addresses, the file, `SLUICE_SECTION__KEY`, the command line. Opens no connection.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, anyhow, bail};
+use figment::{
+    Figment,
+    providers::{Env, Serialized},
+};
+use serde::{Deserialize, Serialize};
+use sluice_schemas::{
+    names::Names,
+    stores::{Ports, Stores},
+};
+
+/// The file that is read when it exists and none is named.
+pub(crate) const DEFAULT_FILE: &str = "sluice.toml";
+/// First port of the local stack unless a flag, the file or the environment says otherwise.
+const PORT_BASE_KEY: &str = "port_base";
+
+/// Everything that can be configured.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    /// The local stack.
+    pub(crate) stack: sluice_stack::config::Settings,
+    /// Where the stores are.
+    pub(crate) stores: Stores,
+    /// The ingest workers.
+    pub(crate) ingest: sluice_ingest::config::Settings,
+    /// `verify` and `load`.
+    pub(crate) verify: Verify,
+}
+
+/// The `[verify]` section.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Verify {
+    /// Namespace of a run, dropped and made anew each time; never the platform's own.
+    pub(crate) namespace: String,
+    /// Folder of the reports.
+    pub(crate) runs: PathBuf,
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        Self { namespace: "verify".to_owned(), runs: PathBuf::from("runs") }
+    }
+}
+
+/// What the command line says over file and environment.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Overrides {
+    /// `--config`.
+    pub(crate) file: Option<PathBuf>,
+    /// `--port-base`.
+    pub(crate) port_base: Option<u16>,
+    /// `--namespace`.
+    pub(crate) namespace: Option<String>,
+}
+
+/// Reads, overlays and checks. Errors name the file and line, or the variable, and the key.
+pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Settings> {
+    let file = read(overrides.file.as_deref())?;
+    let environment = Env::prefixed("SLUICE_").filter(|key| key.as_str().contains("__")).split("__");
+    let written = Figment::from(Serialized::defaults(&file)).merge(environment);
+    let base = match overrides.port_base {
+        Some(base) => base,
+        None => written
+            .find_value(&format!("stack.{PORT_BASE_KEY}"))
+            .ok()
+            .and_then(|value| value.to_u128())
+            .map_or(Ok(sluice_schemas::stores::DEFAULT_PORT_BASE), u16::try_from)
+            .context("read the configuration: stack.port_base is not a port")?,
+    };
+    check_port_base(base)?;
+    let mut settings: Settings = Figment::from(Serialized::defaults(local_addresses(base)))
+        .merge(written)
+        .extract()
+        .map_err(|error| anyhow!("read the configuration: {error}"))?;
+    settings.stack.port_base = base;
+    if let Some(namespace) = &overrides.namespace {
+        settings.stores.namespace.clone_from(namespace);
+        settings.verify.namespace.clone_from(namespace);
+    }
+    check(&settings)?;
+    Ok(settings)
+}
+
+/// The file's own table; typed once on its own, since only then an error can name its line.
+fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    if named.is_none() && !path.exists() {
+        return Ok(toml::Table::new());
+    }
+    let shown = path.display();
+    if path.is_dir() {
+        bail!("read {shown}: it is a folder; name the file in it, as in --config {shown}/{DEFAULT_FILE}");
+    }
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("read {shown}; name an existing file with --config, or leave it out"))?;
+    toml::from_str::<Settings>(&text).map_err(|error| anyhow!("read {shown}: {}", error.to_string().trim_end()))?;
+    toml::from_str(&text).with_context(|| format!("read {shown}"))
+}
+
+/// The addresses that follow from the port base; passwords and all else have their own defaults.
+fn local_addresses(base: u16) -> serde_json::Value {
+    let local = Stores::local(base);
+    serde_json::json!({
+        "stores": {
+            "postgres": { "host": local.postgres.host, "port": local.postgres.port },
+            "kafka": { "brokers": local.kafka.brokers, "connect_url": local.kafka.connect_url },
+            "clickhouse": { "url": local.clickhouse.url },
+            "elasticsearch": { "url": local.elasticsearch.url },
+            "redis": { "cache": local.redis.cache, "state": local.redis.state },
+            "s3": { "endpoint": local.s3.endpoint },
+        },
+        "ingest": { "listen": format!("127.0.0.1:{}", Ports::new(base).ingest_http()) },
+    })
+}
+
+fn check_port_base(base: u16) -> anyhow::Result<()> {
+    let last = u16::MAX - Ports::SPAN;
+    if !(1024..=last).contains(&base) {
+        bail!(
+            "use port base {base}: choose one from 1024 to {last}, since a stack takes {} ports from it on",
+            Ports::SPAN
+        );
+    }
+    Ok(())
+}
+
+/// All that can be checked before the first connection.
+fn check(settings: &Settings) -> anyhow::Result<()> {
+    Names::new(&settings.stores.namespace).context("check stores.namespace")?;
+    Names::new(&settings.verify.namespace).context("check verify.namespace")?;
+    if settings.verify.namespace.is_empty() {
+        bail!(
+            "check verify.namespace: it is empty, but a run drops its namespace first and must never touch the platform's own"
+        );
+    }
+    settings.ingest.check().context("check [ingest]")?;
+    Ok(())
+}
+
+impl Settings {
+    /// The names in force for everything but runs.
+    pub(crate) fn names(&self) -> Names {
+        Names::new(&self.stores.namespace).unwrap_or_default()
+    }
+
+    /// Whether the stores are those of the local stack.
+    pub(crate) fn is_local(&self) -> bool {
+        let local = Stores::local(self.stack.port_base);
+        self.stores.postgres.port == local.postgres.port
+            && self.stores.kafka.brokers == local.kafka.brokers
+            && self.stores.clickhouse.url == local.clickhouse.url
+            && self.stores.elasticsearch.url == local.elasticsearch.url
+            && self.stores.redis == local.redis
+    }
+}

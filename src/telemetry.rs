@@ -1,0 +1,19 @@
+//! Structured logs on standard error. What to show comes from `--log` or `SLUICE_LOG`; nothing here knows a verb's words.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, LogFormat};
+
+/// Starts logging; called once, before the verb runs.
+pub(crate) fn start(cli: &Cli) {
+    // librdkafka and the HTTP clients say a lot at INFO that an operator has no use for.
+    let directives = format!("{},rdkafka=warn,librdkafka=warn,hyper=warn,sqlx=warn", cli.log);
+    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Json => logs.json().init(),
+        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+}

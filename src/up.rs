@@ -1,0 +1,58 @@
+//! `sluice up`: the local stack, or what is missing of it.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use sluice_stack::{Layout, Progress, Service};
+
+use crate::{
+    cli::Only,
+    exit::{Exit, Failure, OrExit},
+    screen,
+    settings::Settings,
+    signals, status,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    only: Only,
+    /// Stop the stack by itself once nobody has used it for this long, as in 60s
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    until_idle: Option<Duration>,
+}
+
+/// Starts what is asked for and shows what runs.
+pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, Failure> {
+    let services = services(&options.only)?;
+    let layout = Layout::new(&settings.stack).context("lay out the stack")?;
+    let interrupted = signals::cancellation()?;
+    let started = interrupted.run_until_cancelled(start(&layout, &services)).await;
+    let Some(started) = started else {
+        screen::note("what was not ready yet is stopped; `sluice up` goes on where this ended");
+        return Ok(Exit::Interrupted);
+    };
+    started?;
+    if let Some(idle) = options.until_idle {
+        sluice_stack::keeper::spawn(&layout, idle)?;
+    }
+    status::show(&layout).await
+}
+
+/// Starts the services and shows progress on standard error.
+pub(crate) async fn start(layout: &Layout, services: &[Service]) -> anyhow::Result<()> {
+    sluice_stack::up(layout, services, &Progress::stderr()).await.context("bring the local stack up")
+}
+
+fn services(only: &Only) -> Result<Vec<Service>, Failure> {
+    if only.only.is_empty() {
+        return Ok(Service::DEFAULT.to_vec());
+    }
+    only.only
+        .iter()
+        .map(|name| name.parse())
+        .collect::<Result<_, _>>()
+        .context("choose the stores")
+        .or_exit(Exit::Usage)
+}

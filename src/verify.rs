@@ -1,0 +1,125 @@
+//! `sluice verify`: a scenario is driven against an ingest worker of its own, the account is drawn up, the SLOs are judged,
+//! and the exit code is the verdict.
+
+use std::path::Path;
+
+use anyhow::Context;
+use sluice_loadgen::{
+    account::{self, Account, Settled},
+    drive::Driven,
+    report::{self, Machine, Report, Run as Header},
+    verdict::{self, Findings, Overall},
+};
+
+use crate::{
+    exit::{Exit, Failure},
+    run::{self, Options, Run, interruptible},
+    screen,
+    settings::{Overrides, Settings},
+    worker::Worker,
+};
+
+/// Runs and judges.
+pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
+    let run = Run::prepare(&options, settings).await?;
+    let judged = Box::pin(judge(&run, overrides)).await;
+    run.end().await;
+    let report = judged?;
+    Ok(match report.verdict {
+        Overall::Pass => Exit::Pass,
+        Overall::Fail => Exit::Fail,
+        Overall::Inconclusive => Exit::Inconclusive,
+        Overall::Invalid => Exit::Invalid,
+    })
+}
+
+async fn judge(run: &Run, overrides: &Overrides) -> Result<Report, Failure> {
+    let folder = run::folder(&run.settings.verify.runs)?;
+    let started_at = chrono::Utc::now();
+    run.live.step("starting the ingest worker");
+    let mut worker =
+        interruptible(&run.stop, async { Ok(Worker::start(&run.settings, overrides, &folder).await?) }).await?;
+    run.live.done(&format!("ingest worker ready, process {}", worker.pid().unwrap_or_default()));
+    let driven = run.drive().await?;
+    let mut failures = driven.lost.clone();
+    failures.extend(worker.check().err().map(|error| format!("{error:#}")));
+    let settled = arrive(run, &driven, &mut failures).await?;
+    run.live.step("draining the ingest worker");
+    match worker.stop().await {
+        Ok(status) if status.success() => run.live.done("ingest worker drained"),
+        Ok(status) => failures.push(format!("the ingest worker ended with {status}; see {}", folder.display())),
+        Err(error) => failures.push(format!("{error:#}")),
+    }
+    let account = draw_up(run, &driven, &mut failures).await?;
+    let findings = Findings {
+        slos: run.scenario.slos.iter().map(|slo| verdict::judge(&driven.recorders, slo)).collect(),
+        availability: verdict::availability(&driven.recorders, run.scenario.availability),
+        validity: verdict::validity::validity(&run.scenario, &driven.recorders, &driven.conduct),
+        failures,
+    };
+    let header = header(run, started_at)?;
+    let rates = report::rates(&run.plan, &driven, settled.map(|settled| settled.took));
+    let report = Report::new(header, findings, &driven.recorders, rates, account);
+    publish(&report, &folder)?;
+    Ok(report)
+}
+
+/// Waits until all that was produced has landed. A store that can't be asked any more fails the run.
+async fn arrive(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Settled>, Failure> {
+    run.live.step("waiting until everything has landed (the last batches are cut by time)");
+    let progress = |arrived: u64, produced: u64| run.live.moving(&format!("landed {arrived} of {produced}"));
+    let settling = account::settle(run.books(), &driven.acknowledged, run.scenario.settle, &run.stop, &progress);
+    let settled = interruptible(&run.stop, async { Ok(settling.await) }).await?;
+    match settled {
+        Ok(settled) => {
+            run.live.done(&format!(
+                "{} of {} records landed, after {}",
+                settled.arrived,
+                settled.produced,
+                run::seconds(settled.took)
+            ));
+            Ok(Some(settled))
+        }
+        Err(error) => {
+            failures.push(error.to_string());
+            Ok(None)
+        }
+    }
+}
+
+async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Account>, Failure> {
+    run.live.step("drawing up the account");
+    let balancing = account::balance(run.books(), &driven.acknowledged);
+    match interruptible(&run.stop, async { Ok(Box::pin(balancing).await) }).await? {
+        Ok(account) => {
+            run.live.done(if account.balanced() { "the account balances" } else { "the account does not balance" });
+            failures.extend(account.complaints());
+            Ok(Some(account))
+        }
+        Err(error) => {
+            failures.push(error.to_string());
+            Ok(None)
+        }
+    }
+}
+
+fn header(run: &Run, started_at: chrono::DateTime<chrono::Utc>) -> anyhow::Result<Header> {
+    Ok(Header {
+        started_at,
+        scenario: run.scenario.clone(),
+        digest: run.digest.clone(),
+        machine: Machine::this(),
+        stores: run::versions(&run.settings),
+        config: serde_json::to_value(&run.settings).context("write the configuration into the report")?,
+    })
+}
+
+/// The JSON report into its folder, the tables onto the screen.
+fn publish(report: &Report, folder: &Path) -> anyhow::Result<()> {
+    let path = folder.join("report.json");
+    let text = serde_json::to_string_pretty(report).context("write the report")?;
+    std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    screen::say(&report.table());
+    screen::say(&format!("report: {}", path.display()));
+    Ok(())
+}

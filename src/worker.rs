@@ -1,0 +1,108 @@
+//! The ingest worker of a run: `sluice ingest` as a process of its own, fed through Kafka alone.
+//! It ends when it is told to, and also when this process dies in any way, since it holds the other end of its
+//! standard input. Never shares memory with the generator.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::settings::{Overrides, Settings};
+
+/// How long a worker may take until it is ready to consume.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a worker may take to drain beyond the drain deadline of its own.
+const STOP_GRACE: Duration = Duration::from_secs(15);
+/// How often readiness is asked for.
+const POLL: Duration = Duration::from_millis(100);
+/// Lines of its log that an error shows.
+const LOG_TAIL: usize = 15;
+
+/// A running worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    child: Child,
+    log: PathBuf,
+    stop_deadline: Duration,
+}
+
+impl Worker {
+    /// Starts a worker for the run's namespace and waits until it says that it is ready.
+    pub(crate) async fn start(settings: &Settings, overrides: &Overrides, folder: &Path) -> anyhow::Result<Self> {
+        let log = folder.join("ingest.log");
+        let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+        // This very program, even where a newer build has taken its place on the disk.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("sluice");
+        if let Some(file) = &overrides.file {
+            command.arg("--config").arg(file);
+        }
+        let child = command
+            .args(["--port-base", &settings.stack.port_base.to_string()])
+            .args(["--namespace", &settings.verify.namespace])
+            .args(["--log", "info", "--log-format", "json", "ingest", "--until-stdin-closes"])
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone().with_context(|| format!("write {}", log.display()))?)
+            .stderr(output)
+            // Ctrl-C reaches a whole process group; the worker is stopped by its own signal, after the drive.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .context("start the ingest worker")?;
+        let mut worker = Self { child, log, stop_deadline: settings.ingest.drain_deadline + STOP_GRACE };
+        worker.ready(&format!("http://{}/readyz", settings.ingest.listen)).await?;
+        Ok(worker)
+    }
+
+    async fn ready(&mut self, url: &str) -> anyhow::Result<()> {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(1)).build().context("ask the worker")?;
+        let deadline = Instant::now() + START_DEADLINE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().context("watch the ingest worker")? {
+                bail!("start the ingest worker: it ended with {status}; {}", self.last_words());
+            }
+            if client.get(url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            sleep(POLL).await;
+        }
+        bail!("start the ingest worker: not ready after {START_DEADLINE:?}; {}", self.last_words())
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Whether it still runs; a worker that ended by itself fails the run.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait().context("watch the ingest worker")? {
+            None => Ok(()),
+            Some(status) => bail!("keep the ingest worker running: it ended with {status}; {}", self.last_words()),
+        }
+    }
+
+    /// Asks it to drain (its standard input closes) and waits for its end.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<ExitStatus> {
+        drop(self.child.stdin.take());
+        match timeout(self.stop_deadline, self.child.wait()).await {
+            Ok(status) => status.context("wait for the ingest worker"),
+            Err(_) => bail!("stop the ingest worker within {:?}; {}", self.stop_deadline, self.last_words()),
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
+        format!("the end of {}:\n{}", self.log.display(), tail.join("\n"))
+    }
+}
