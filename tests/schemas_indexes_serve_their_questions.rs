@@ -51,7 +51,7 @@ const QUESTIONS: [Question; 5] = [
     Question {
         index: "idx_communications_campaign_status",
         sql: "SELECT id, customer_id FROM communications
-              WHERE campaign_id = md5('campaign1-3')::uuid AND status = 'promised' ORDER BY created_at DESC LIMIT 100",
+              WHERE campaign_id = md5('campaign1-3')::uuid AND status = 'opened' ORDER BY created_at DESC LIMIT 100",
     },
     Question {
         index: "idx_customers_profile_data_gin",

@@ -84,11 +84,7 @@ pub fn postgres_options(stores: &Stores, database: &str, role: Role) -> PgConnec
 
 /// A pool of at most [`POSTGRES_POOL`] connections to the namespace's database; one is opened to prove it works.
 pub async fn postgres(stores: &Stores, names: &Names, role: Role) -> Result<PgPool, ConnectError> {
-    postgres_database(stores, &names.database(), role).await
-}
-
-/// As [`postgres`], for a database of any name.
-pub async fn postgres_database(stores: &Stores, database: &str, role: Role) -> Result<PgPool, ConnectError> {
+    let database = &names.database();
     // A pool waits for its whole time-out where a single connection says at once what is wrong.
     let first = postgres_connection(stores, database, role).await?;
     first.close().await.map_err(|error| postgres_failed(stores, database, error.to_string()))?;

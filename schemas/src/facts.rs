@@ -52,9 +52,19 @@ mod tests {
         assert_eq!(drift, ["b 2 9", "c 3 nothing", "d nothing 4"]);
     }
 
-    #[test]
-    fn equal_facts_are_no_drift() {
-        let facts = parse("a\t1\n");
-        assert_eq!(compare(Store::Kafka, &facts, &facts), []);
+    proptest::proptest! {
+        #[test]
+        fn drift_is_the_symmetric_difference(
+            expected in proptest::collection::btree_map("[a-d]", "[12]", 0..4),
+            found in proptest::collection::btree_map("[a-d]", "[12]", 0..4),
+        ) {
+            let objects: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+            let differing: Vec<_> =
+                objects.into_iter().filter(|object| expected.get(*object) != found.get(*object)).cloned().collect();
+            let mut drift: Vec<_> =
+                compare(Store::Kafka, &expected, &found).into_iter().map(|drift| drift.object).collect();
+            drift.sort();
+            proptest::prop_assert_eq!(drift, differing);
+        }
     }
 }
