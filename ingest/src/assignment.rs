@@ -300,10 +300,6 @@ impl Assignment {
 
     /// Ends all assignments and says what was done.
     pub fn finish(&mut self) -> Summary {
-        let left = self.partitions.values().filter(|partition| !partition.is_settled()).count();
-        if left > 0 {
-            warn!(partitions = left, "drain deadline passed; what was not written or committed is consumed again");
-        }
         for partition in self.partitions.values() {
             partition.cancel.cancel();
         }

@@ -182,11 +182,12 @@ impl ConsumerContext for Context {
     }
 }
 
-/// Polls until `shutdown`, then drains within `deadline`.
+/// Polls until `shutdown`, then drains within `drain_deadline`; or until it is `abandoned`, then leaves at once.
 pub fn run(
     consumer: BaseConsumer<Context>,
     shutdown: &CancellationToken,
     drain_deadline: Duration,
+    abandoned: &CancellationToken,
 ) -> KafkaResult<Summary> {
     let consumer = Arc::new(consumer);
     let context = Arc::clone(consumer.context());
@@ -205,7 +206,12 @@ pub fn run(
         context.assignment().tick(now);
         apply_flow(&consumer, &context);
         commit(&consumer, &context, now);
-        if drain_until.is_some_and(|until| now >= until || context.assignment().is_settled()) {
+        let is_late = drain_until.is_some_and(|until| now >= until);
+        if is_late {
+            warn!("drain deadline passed; what was not written or committed is consumed again");
+        }
+        let is_drained = drain_until.is_some() && context.assignment().is_settled();
+        if is_late || is_drained || abandoned.is_cancelled() {
             break Ok(());
         }
     };

@@ -108,7 +108,8 @@ pub enum Error {
     Consume(KafkaError),
 }
 
-/// Runs a worker until `shutdown`, drains it, and says what it did.
+/// Runs a worker until `shutdown`, drains it, and says what it did. Dropping the future instead ends the worker without
+/// writing or committing anything more.
 pub async fn run(
     settings: Settings,
     stores: Stores,
@@ -176,11 +177,13 @@ async fn on_its_own_thread(
     drain_deadline: Duration,
 ) -> Result<Summary, Error> {
     let (done, ended) = oneshot::channel();
+    let abandoned = CancellationToken::new();
+    let _abandon_on_drop = abandoned.clone().drop_guard();
     std::thread::Builder::new()
         .name("consume".to_owned())
         .spawn(move || {
             // The receiver is gone only if the whole worker is; nobody is left to tell.
-            drop(done.send(consume::run(consumer, &shutdown, drain_deadline)));
+            drop(done.send(consume::run(consumer, &shutdown, drain_deadline, &abandoned)));
         })
         .map_err(|error| Error::Thread(error.to_string()))?;
     let outcome = ended.await.map_err(|_| Error::Thread("it panicked".to_owned()))?;
