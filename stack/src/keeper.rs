@@ -5,7 +5,6 @@
 use std::{
     ffi::OsString,
     fs,
-    os::unix::process::CommandExt,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -68,7 +67,7 @@ fn launch(layout: &Layout, idle: Duration, wipe: Wipe) -> Result<(), Error> {
     let log = layout.log_file("keeper");
     let log = fs::File::options().create(true).append(true).open(&log).file("open", log)?;
     let mut command = Command::new("setsid");
-    command.arg(layout.program()).arg(HIDDEN_KEEPER).arg(orders).current_dir("/").process_group(0);
+    command.arg(layout.program()).arg(HIDDEN_KEEPER).arg(orders).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.spawn().map(drop).file("start", layout.program())
 }

@@ -131,15 +131,24 @@ impl Layout {
     /// Makes the folders, and checks that the stores' own user can walk to them.
     pub(crate) fn create_folders(&self) -> Result<(), Error> {
         for dir in [self.state_dir.join("logs"), self.records_dir(), self.programs_dir()] {
-            std::fs::create_dir_all(&dir).file("create", dir)?;
+            create(&dir, self.unprivileged.is_some())?;
         }
         if self.unprivileged.is_some() {
-            for dir in [&self.state_dir, &self.cache_dir] {
-                open_to_others(dir)?;
-            }
+            open_to_others(&self.state_dir)?;
+            open_to_others(&self.programs_dir())?;
         }
         Ok(())
     }
+}
+
+/// Creates a folder and those above it; `open` to everyone for walking, whatever the umask.
+fn create(dir: &Path, open: bool) -> Result<(), Error> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
+    std::fs::create_dir_all(dir).file("create", dir)?;
+    for folder in missing.into_iter().filter(|_| open) {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).file("open", folder)?;
+    }
+    Ok(())
 }
 
 fn nobody() -> Account {
@@ -156,16 +165,12 @@ fn home_folder(variable: &'static str, fallback: &str) -> Result<PathBuf, Error>
     set(variable).or_else(|| Some(set("HOME")?.join(fallback))).ok_or(Error::NoHome(variable))
 }
 
-/// Every folder on the way must let other users through; the last one is ours, so it is opened when need be.
+/// Every folder on the way must let other users through.
 fn open_to_others(dir: &Path) -> Result<(), Error> {
     for folder in dir.ancestors() {
         let meta = folder.metadata().file("look at", folder)?;
         if meta.mode() & 0o001 == 0 {
-            if folder != dir {
-                return Err(Error::Unreachable { folder: folder.to_owned() });
-            }
-            let mode = meta.mode() | 0o011;
-            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).file("open", folder)?;
+            return Err(Error::Unreachable { folder: folder.to_owned() });
         }
     }
     Ok(())
@@ -195,13 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_folder_on_the_way_is_named() {
+    fn a_closed_folder_on_the_way_is_named_and_our_own_are_open() {
         let outer = tempfile::tempdir().unwrap();
-        let inner = outer.path().join("inner");
-        std::fs::create_dir(&inner).unwrap();
-        std::fs::set_permissions(outer.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(matches!(open_to_others(&inner), Err(Error::Unreachable { folder }) if folder == outer.path()));
-        std::fs::set_permissions(outer.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+        let inner = outer.path().join("a/b");
+        let mode = |dir: &Path, mode| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(outer.path(), 0o755);
+        create(&inner, true).unwrap();
         assert!(open_to_others(&inner).is_ok());
+        mode(inner.parent().unwrap(), 0o700);
+        assert!(matches!(open_to_others(&inner), Err(Error::Unreachable { folder }) if folder.ends_with("a")));
     }
 }

@@ -26,9 +26,11 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
 /// The command name stands in brackets and may hold anything, brackets included: fields count from the last one.
 fn parse_stat(pid: i32, line: &str) -> Option<Stat> {
     let fields: Vec<&str> = line.rsplit_once(") ")?.1.split(' ').collect();
+    // A first thread that ended while others go on looks dead, and the process is not: it still holds its ports.
+    let threads: u32 = fields.get(17)?.parse().ok()?;
     Some(Stat {
         pid,
-        zombie: matches!(*fields.first()?, "Z" | "X"),
+        zombie: matches!(*fields.first()?, "Z" | "X") && threads <= 1,
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
@@ -127,6 +129,9 @@ mod tests {
         let stat = parse_stat(42, line).unwrap();
         assert_eq!(stat, Stat { pid: 42, parent: 7, session: 41, started: 987_654, zombie: false });
         assert_eq!(parse_stat(42, "no brackets"), None);
+        assert!(parse_stat(42, &line.replace(" S ", " Z ")).unwrap().zombie);
+        let others_go_on = line.replace(" S ", " Z ").replace(" 20 0 1 ", " 20 0 5 ");
+        assert!(!parse_stat(42, &others_go_on).unwrap().zombie);
     }
 
     #[test]

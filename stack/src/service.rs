@@ -159,7 +159,7 @@ pub(crate) trait Store: Sync {
 
     /// How long it may take to answer its readiness query.
     fn deadline(&self) -> Duration {
-        Duration::from_secs(90)
+        Duration::from_mins(3)
     }
 
     fn nodes(&self, layout: &Layout) -> Vec<Node>;
