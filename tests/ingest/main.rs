@@ -1,0 +1,16 @@
+//! The promises of ingest, on real Kafka and ClickHouse; a file per promise.
+
+#[cfg(test)]
+mod commits_only_what_landed;
+#[cfg(test)]
+mod dead_letters_poison;
+#[cfg(test)]
+mod drains_on_shutdown;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod lands_every_codec;
+#[cfg(test)]
+mod stays_in_budget;
+#[cfg(test)]
+mod survives_clickhouse_outage;

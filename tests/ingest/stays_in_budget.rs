@@ -1,0 +1,47 @@
+//! With its store away, a worker fills its budget, pauses, and goes on when the store is back: nothing is lost.
+
+use bytesize::ByteSize;
+use sluice_schemas::names::topic;
+use sluice_testkit::eventually;
+
+use crate::harness::{DEADLINE, World, event_record};
+use crate::survives_clickhouse_outage::Gate;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_larger_than_the_budget_is_paused_and_then_lands() {
+    const RECORDS: u32 = 60_000;
+    let world = World::new().await;
+    let mut gate = Gate::open(&world.stores.clickhouse.url).await;
+    let mut stores = world.stores.clone();
+    stores.clickhouse.url = gate.url.clone();
+    let mut settings = crate::harness::settings();
+    settings.memory_budget = ByteSize::mib(32);
+    for pipeline in settings.pipelines.values_mut() {
+        pipeline.max_bytes = ByteSize::kib(512);
+    }
+    let worker = world.start_against(settings, stores).await;
+    gate.shut();
+    let producer = world.producer("lz4");
+    for chunk in (0..RECORDS).map(padded).collect::<Vec<_>>().chunks(5_000) {
+        world.produce_all(&producer, chunk).await;
+    }
+    eventually(DEADLINE, "partitions pause", || async {
+        worker.metric("sluice_ingest_paused_partitions{", "communication-events").await > 0.0
+    })
+    .await;
+    let limit = worker.metric("sluice_ingest_budget_bytes", "").await;
+    let in_flight = worker.metric("sluice_ingest_bytes_in_flight{", "").await;
+    assert!(in_flight > 0.0 && in_flight <= limit, "{in_flight} of {limit}");
+    gate.reopen().await;
+    world.landed(RECORDS as usize).await;
+    worker.stop().await;
+    assert_eq!(world.count().await, RECORDS as usize);
+    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, i64::from(RECORDS));
+    world.drop().await;
+}
+
+fn padded(n: u32) -> crate::harness::Record {
+    let mut event = crate::harness::event(n);
+    event.agent_id = "a".repeat(500);
+    crate::harness::Record { payload: Some(serde_json::to_vec(&event).unwrap()), ..event_record(n) }
+}

@@ -1,0 +1,133 @@
+//! ClickHouse goes away and comes back: nothing is lost, doubled or dead-lettered, and the group never rebalances.
+
+use std::net::SocketAddr;
+
+use sluice_schemas::names::topic;
+use sluice_testkit::eventually;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{DEADLINE, World, event_record, settings};
+
+/// A door in front of a store: open it forwards, shut it refuses and breaks what is under way.
+pub(crate) struct Gate {
+    pub(crate) url: String,
+    address: SocketAddr,
+    to: String,
+    shut: CancellationToken,
+}
+
+impl Gate {
+    pub(crate) async fn open(url: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let to = url.trim_start_matches("http://").to_owned();
+        let shut = CancellationToken::new();
+        let gate = Self { url: format!("http://{address}"), address, to, shut };
+        gate.forward(listener);
+        gate
+    }
+
+    fn forward(&self, listener: TcpListener) {
+        let (to, shut) = (self.to.clone(), self.shut.clone());
+        tokio::spawn(self.shut.clone().run_until_cancelled_owned(async move {
+            loop {
+                let (mut inner, _) = listener.accept().await.unwrap();
+                let mut outer = TcpStream::connect(&to).await.unwrap();
+                tokio::spawn(shut.clone().run_until_cancelled_owned(async move {
+                    drop(tokio::io::copy_bidirectional(&mut inner, &mut outer).await);
+                }));
+            }
+        }));
+    }
+
+    pub(crate) fn shut(&mut self) {
+        self.shut.cancel();
+    }
+
+    pub(crate) async fn reopen(&mut self) {
+        self.shut = CancellationToken::new();
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.forward(listener);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_dead_lettered_while_clickhouse_is_away() {
+    let world = World::new().await;
+    let mut gate = Gate::open(&world.stores.clickhouse.url).await;
+    let mut stores = world.stores.clone();
+    stores.clickhouse.url = gate.url.clone();
+    let worker = world.start_against(settings(), stores).await;
+    let producer = world.producer("lz4");
+    let records: Vec<_> = (0..1000).map(event_record).collect();
+    world.produce_all(&producer, &records[..500]).await;
+    world.landed(500).await;
+
+    gate.shut();
+    world.produce_all(&producer, &records[500..]).await;
+    eventually(DEADLINE, "the worker says that it stands still", || async { worker.status("readyz").await == 503 })
+        .await;
+    assert!(worker.text("readyz").await.contains("ClickHouse"));
+    assert_eq!(worker.status("healthz").await, 200, "a restart would not help");
+    assert!(worker.metric("sluice_ingest_retries_total{", "transient").await > 3.0);
+    assert_eq!(world.count().await, 500, "negative control: the gate is shut");
+
+    gate.reopen().await;
+    world.landed(1000).await;
+    eventually(DEADLINE, "the worker is ready again", || async { worker.status("readyz").await == 200 }).await;
+    worker.stop().await;
+    assert_eq!(world.count().await, 1000, "each once");
+    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 1000);
+    assert!(world.dead_letters().await.is_empty());
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_table_is_waited_for_and_costs_no_record() {
+    let world = World::new().await;
+    let worker = world.start(settings()).await;
+    let clickhouse = sluice_schemas::connect::clickhouse(&world.stores, &world.names);
+    let run = |sql: &'static str| clickhouse.query(sql).execute();
+    run("RENAME TABLE communication_events TO away").await.unwrap();
+    let records: Vec<_> = (0..100).map(event_record).collect();
+    world.produce_all(&world.producer("lz4"), &records).await;
+    eventually(DEADLINE, "the worker names the fault", || async {
+        worker.text("readyz").await.contains("UNKNOWN_TABLE")
+    })
+    .await;
+    run("RENAME TABLE away TO communication_events").await.unwrap();
+    world.landed(100).await;
+    worker.stop().await;
+    assert_eq!(world.count().await, 100);
+    assert!(world.dead_letters().await.is_empty());
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_clickhouse_refuses_stop_their_partition_and_nothing_else() {
+    let world = World::new().await;
+    let clickhouse = sluice_schemas::connect::clickhouse(&world.stores, &world.names);
+    let constraint = "ALTER TABLE communication_events ADD CONSTRAINT no_13 CHECK duration_ms != 13";
+    clickhouse.query(constraint).execute().await.unwrap();
+    let worker = world.start(settings()).await;
+    let mut records: Vec<_> = (0..20).map(event_record).collect();
+    for (n, record) in records.iter_mut().enumerate() {
+        record.partition = Some(i32::from(n < 10));
+    }
+    world.produce_all(&world.producer("none"), &records).await;
+    eventually(DEADLINE, "the refusal is named", || async {
+        worker.text("readyz").await.contains("VIOLATED_CONSTRAINT")
+    })
+    .await;
+    world.landed(10).await;
+    worker.stop().await;
+    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 10, "the refused batch keeps its offsets");
+    assert!(world.dead_letters().await.is_empty(), "good neighbours are not dead letters");
+
+    clickhouse.query("ALTER TABLE communication_events DROP CONSTRAINT no_13").execute().await.unwrap();
+    let worker = world.start(settings()).await;
+    world.landed(20).await;
+    worker.stop().await;
+    world.drop().await;
+}
