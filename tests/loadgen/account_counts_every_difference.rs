@@ -1,0 +1,143 @@
+//! The account's negative controls: a row removed, altered, doubled or slipped in, in any store, is counted and named.
+
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use sluice_loadgen::account::{Account, Differences, Origin};
+use sluice_loadgen::target::redis::Cache;
+use sluice_schemas::connect::{self, Role};
+use sluice_schemas::names::topic;
+use std::time::Duration;
+
+use crate::world::{Worker, World};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_difference_is_counted_and_named() {
+    let (world, _) = World::loaded().await;
+    let driven = world.drive_and_settle().await;
+    assert!(world.account(&driven.acknowledged).await.balanced());
+    let tenants: Vec<String> = world.plan.population().tenants().iter().map(|tenant| tenant.id.to_string()).collect();
+
+    spoil_clickhouse(&world, &tenants).await;
+    spoil_postgres(&world, &tenants).await;
+    spoil_elasticsearch(&world).await;
+    spoil_redis(&world).await;
+    poison_kafka(&world).await;
+
+    let account = world.account(&driven.acknowledged).await;
+    assert!(!account.balanced());
+    let in_clickhouse = |kind, tenant: usize| find(&account, "ClickHouse", kind, Origin::Driven, &tenants[tenant]);
+    assert_eq!(in_clickhouse("communication_events", 0), (2, 0, 0, 0), "two rows removed");
+    assert_eq!(in_clickhouse("communication_events", 1), (0, 0, 1, 0), "a row altered");
+    assert_eq!(in_clickhouse("agent_metrics", 0), (0, 1, 0, 0), "a row doubled");
+    assert_eq!(in_clickhouse("customer_interactions", 1), (0, 0, 0, 1), "a row slipped in");
+    let in_postgres = |origin, tenant: usize| find(&account, "PostgreSQL", "communications", origin, &tenants[tenant]);
+    assert_eq!(in_postgres(Origin::Driven, 0), (1, 0, 0, 0), "a row removed");
+    assert_eq!(in_postgres(Origin::Driven, 1), (0, 0, 1, 0), "a row altered");
+    assert_eq!(in_postgres(Origin::Loaded, 0), (0, 0, 0, 0), "its neighbours are as they were");
+    let elsewhere = |store, kind| find(&account, store, kind, Origin::Loaded, &tenants[0]);
+    assert_eq!(elsewhere("Elasticsearch", "communications"), (1, 0, 0, 0), "a document removed");
+    assert_eq!(elsewhere("Redis", "ctx"), (0, 0, 1, 0), "a context altered");
+    assert_eq!(
+        find(&account, "Kafka", "clickhouse-errors", Origin::Driven, "(unreadable)"),
+        (0, 0, 0, 1),
+        "a dead letter"
+    );
+    assert!(account.recomputed[0].differing > 0, "the aggregate still counts what was removed");
+    let unbalanced: Vec<_> = account.provenance.iter().filter(|table| !table.balances()).map(|t| &t.table).collect();
+    assert_eq!(unbalanced, ["communication_events", "agent_metrics", "customer_interactions"]);
+    let complaints = account.complaints().join("\n");
+    assert!(complaints.contains("2 missing, 0 double, 0 wrong, 0 foreign: missing "), "{complaints}");
+    world.drop().await;
+}
+
+fn find(account: &Account, store: &str, kind: &str, origin: Origin, tenant: &str) -> (u64, u64, u64, u64) {
+    let ledger = account.ledgers.iter().find(|ledger| {
+        (ledger.store.as_str(), ledger.kind.as_str(), ledger.origin, ledger.tenant.as_str())
+            == (store, kind, origin, tenant)
+    });
+    let Differences { missing, double, wrong, foreign, .. } = ledger.expect("a ledger").differences;
+    (missing, double, wrong, foreign)
+}
+
+async fn spoil_clickhouse(world: &World, tenants: &[String]) {
+    let client = connect::clickhouse(&world.stores, &world.names).with_setting("mutations_sync", "2");
+    let (first, second) = (&tenants[0], &tenants[1]);
+    let some = |table: &str, column: &str, tenant: &str, count: u32| {
+        format!(
+            "{column} IN (SELECT {column} FROM {table} WHERE tenant_id = '{tenant}' AND _topic != 'loaded'
+             ORDER BY timestamp LIMIT {count})"
+        )
+    };
+    let removed = some("communication_events", "event_id", first, 2);
+    let altered = some("communication_events", "event_id", second, 1);
+    for statement in [
+        format!("ALTER TABLE communication_events DELETE WHERE {removed}"),
+        format!("ALTER TABLE communication_events UPDATE duration_ms = duration_ms + 1 WHERE {altered}"),
+        format!(
+            "INSERT INTO agent_metrics SELECT * FROM agent_metrics
+             WHERE tenant_id = '{first}' AND _topic != 'loaded' LIMIT 1"
+        ),
+        format!(
+            "INSERT INTO customer_interactions SELECT * REPLACE(generateUUIDv4() AS interaction_id)
+             FROM customer_interactions WHERE tenant_id = '{second}' AND _topic != 'loaded' LIMIT 1"
+        ),
+    ] {
+        client.query(&statement).execute().await.unwrap();
+    }
+}
+
+async fn spoil_postgres(world: &World, tenants: &[String]) {
+    let pool = connect::postgres(&world.stores, &world.names, Role::App).await.unwrap();
+    let newest = "(SELECT id FROM communications ORDER BY created_at DESC, id LIMIT 1)";
+    for (tenant, statement) in [
+        (&tenants[0], format!("DELETE FROM communications WHERE id = {newest}")),
+        (&tenants[1], format!("UPDATE communications SET metadata = '{{\"spoiled\": true}}' WHERE id = {newest}")),
+    ] {
+        let mut transaction = pool.begin().await.unwrap();
+        sqlx::query("SELECT set_config('app.current_tenant_id', $1, true)")
+            .bind(tenant)
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let done = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await.unwrap();
+        assert_eq!(done.rows_affected(), 1);
+        transaction.commit().await.unwrap();
+    }
+    pool.close().await;
+}
+
+async fn spoil_elasticsearch(world: &World) {
+    let document = world.plan.population().history(0, 0);
+    let index = world.names.index(&document.created_at.format("communications-%Y.%m").to_string());
+    let (id, tenant) = (document.id, document.tenant_id);
+    let url = format!("{}/{index}/_doc/{id}?routing={tenant}&refresh=true", world.stores.elasticsearch.url);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    assert_eq!(client.delete(url).send().await.unwrap().status(), 200);
+}
+
+async fn spoil_redis(world: &World) {
+    let cache = Cache::connect(&world.stores, &world.names).await.unwrap();
+    let mut customer = world.plan.population().customer(0, 0);
+    customer.email.push_str(".invalid");
+    cache.set(&customer).await.unwrap();
+}
+
+/// A record that no column can take lands in the dead-letter topic.
+async fn poison_kafka(world: &World) {
+    let worker = Worker::start(world);
+    let producer: ThreadedProducer<DefaultProducerContext> = connect::kafka_config(&world.stores).create().unwrap();
+    let topic = world.names.topic(topic::CUSTOMER_INTERACTIONS);
+    producer.send(BaseRecord::to(&topic).key("poison").payload("{\"tenant_id\":")).map_err(|(error, _)| error).unwrap();
+    tokio::task::spawn_blocking(move || producer.flush(Duration::from_secs(30)).unwrap()).await.unwrap();
+    let letters = world.names.topic(topic::CLICKHOUSE_ERRORS);
+    let consumer: rdkafka::consumer::BaseConsumer = connect::kafka_config(&world.stores).create().unwrap();
+    sluice_testkit::eventually(Duration::from_secs(30), "the poison is a dead letter", || async {
+        (0..16).any(|partition| {
+            let marks =
+                rdkafka::consumer::Consumer::fetch_watermarks(&consumer, &letters, partition, Duration::from_secs(5));
+            marks.is_ok_and(|(low, high)| high > low)
+        })
+    })
+    .await;
+    worker.stop().await;
+}

@@ -1,0 +1,35 @@
+//! What was loaded and driven is in the stores to the record, and every question gets its one right answer.
+
+use sluice_loadgen::load;
+use sluice_loadgen::measure::Counts;
+
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_and_a_drive_are_accounted_for_to_the_record() {
+    let (world, loaded) = World::loaded().await;
+    for (kind, count) in load::expected(world.plan.population()) {
+        assert_eq!(loaded.records[&kind], count, "{kind}");
+    }
+    let account = world.account(&[]).await;
+    assert!(account.balanced(), "{:#?}", account.complaints());
+
+    let driven = world.drive_and_settle().await;
+    assert!(driven.lost.is_empty() && !driven.stopped, "{:?}", driven.lost);
+    assert_eq!(driven.recorders.len(), world.scenario.probes.len());
+    for recorder in &driven.recorders {
+        let Counts { samples, wrong, errors, .. } = recorder.measured().counts;
+        assert!(samples > 0 && wrong == 0 && errors == 0, "{}: {:?}", recorder.question(), recorder.measured().counts);
+    }
+    let tenants = 0..world.plan.population().tenants().len();
+    let planned: Vec<_> = tenants.map(|tenant| world.plan.totals(tenant)).collect();
+    assert_eq!(driven.acknowledged, planned);
+    assert_eq!((driven.conduct.offered, driven.conduct.held_back), (driven.conduct.sent, 0));
+
+    let account = world.account(&driven.acknowledged).await;
+    assert!(account.balanced(), "{:#?}", account.complaints());
+    let through_kafka: u64 = account.provenance.iter().map(|table| table.rows).sum();
+    let produced: u64 = planned.iter().map(|totals| totals.events + totals.interactions + totals.metrics).sum();
+    assert_eq!(through_kafka, produced);
+    world.drop().await;
+}

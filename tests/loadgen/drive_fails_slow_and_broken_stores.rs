@@ -1,0 +1,44 @@
+//! A store that is too slow, or that is not there, is the store's failure: its SLO fails and the others don't.
+
+use std::time::Duration;
+
+use sluice_loadgen::verdict::{Judged, Verdict, judge};
+use sluice_schemas::stores::Stores;
+use tokio_util::sync::CancellationToken;
+
+use crate::proxy;
+use crate::world::World;
+
+const DELAY: Duration = Duration::from_millis(3_200);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_clickhouse_and_a_missing_elasticsearch_fail_their_slos() {
+    let (world, _) = World::loaded().await;
+    // Negative control: through a proxy that holds nothing back, dashboards do not fail.
+    let [_, analytics] = judged(&world, behind(&world.stores, Duration::ZERO).await).await;
+    assert_ne!(analytics.verdict, Verdict::Fail, "{analytics:?}");
+
+    let mut stores = behind(&world.stores, DELAY).await;
+    stores.elasticsearch.url = "http://127.0.0.1:1".to_owned();
+    let [search, analytics] = judged(&world, stores).await;
+    assert_eq!(search.verdict, Verdict::Fail, "{search:?}");
+    assert_eq!(search.counts.errors, search.counts.samples, "nobody was there to answer");
+    assert_eq!((analytics.verdict, analytics.counts.wrong), (Verdict::Fail, 0), "{analytics:?}");
+    world.drop().await;
+}
+
+/// The same stores, with ClickHouse behind a proxy.
+async fn behind(stores: &Stores, delay: Duration) -> Stores {
+    let mut stores = stores.clone();
+    let port: u16 = stores.clickhouse.url.rsplit(':').next().unwrap().parse().unwrap();
+    stores.clickhouse.url = format!("http://127.0.0.1:{}", proxy::slow(port, delay).await);
+    stores
+}
+
+async fn judged(world: &World, stores: Stores) -> [Judged; 2] {
+    let driven = world.drive_on(&stores, &CancellationToken::new()).await;
+    ["search", "analytics"].map(|name| {
+        let slo = world.scenario.slos.iter().find(|slo| slo.name == name).unwrap();
+        judge(&driven.recorders, slo)
+    })
+}

@@ -1,0 +1,50 @@
+//! A stop ends a drive at once, and what it says was acknowledged is what Kafka and PostgreSQL hold.
+
+use std::time::{Duration, Instant};
+
+use sluice_loadgen::drive::{self, Course, Phase, Progress};
+use sluice_loadgen::load;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_drive_flushes_and_says_what_it_did() {
+    let (mut world, _) = World::loaded().await;
+    // Long enough that only the stop can end it.
+    world.scenario.duration = Duration::from_hours(1);
+    let plan = sluice_loadgen::plan::Plan::new(&world.scenario, world.plan.population());
+    world.plan = std::sync::Arc::new(plan);
+    let stop = CancellationToken::new();
+    let (progress, mut seen) = watch::channel(Progress::default());
+    let course = Course { stores: &world.stores, names: &world.names, scenario: &world.scenario, plan: &world.plan };
+    let begun = Instant::now();
+    let writing = |progress: &Progress| progress.phase == Phase::Driving && progress.acknowledged.metrics > 0;
+    let stopping = async {
+        seen.wait_for(writing).await.unwrap();
+        stop.cancel();
+    };
+    let (driven, ()) = tokio::join!(drive::drive(course, &stop, &progress), stopping);
+    let driven = driven.unwrap();
+    assert!(driven.stopped && driven.lost.is_empty());
+    assert!(begun.elapsed() < world.scenario.duration);
+
+    let account = world.account(&driven.acknowledged).await;
+    let offsets: u64 = account.provenance.iter().map(|table| table.offsets).sum();
+    let produced: u64 = driven.acknowledged.iter().map(|all| all.events + all.interactions + all.metrics).sum();
+    assert_eq!(offsets, produced);
+    assert!(!account.balanced(), "a run that was stopped is not a whole one");
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_load_says_so() {
+    let (world, _) = World::loaded().await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let population = world.plan.population();
+    let loaded = load::load(&world.stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
+    assert_eq!(loaded.unwrap_err().to_string(), "load the stores: stopped");
+    world.drop().await;
+}

@@ -1,0 +1,163 @@
+//! What the tests of loadgen share: a small scenario in a namespace of its own, loaded, driven and accounted for.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_ingest::config::Settings;
+use sluice_ingest::{Error, Summary};
+use sluice_loadgen::account::{self, Account, Books};
+use sluice_loadgen::drive::{self, Course, Driven, Progress};
+use sluice_loadgen::load::{self, Loaded};
+use sluice_loadgen::plan::{Plan, Totals};
+use sluice_loadgen::population::Population;
+use sluice_loadgen::scenario::Scenario;
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use sluice_schemas::{Store, apply, drop_namespace};
+use sluice_testkit::{Service, Stack, fresh_names};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The longest that a test waits for records to land, without one landing.
+const PATIENCE: Duration = Duration::from_secs(30);
+const STORES: [Store; 5] = [Store::Postgres, Store::Kafka, Store::ClickHouse, Store::Elasticsearch, Store::Redis];
+
+const SCENARIO: &str = r#"
+name = "small"
+
+[seeds]
+data = 11
+keys = 3
+
+[time]
+start = 2026-11-16T00:00:00Z
+span = "1 day"
+replayed_in = "4 s"
+warm_up = "1 s"
+settle = "30 s"
+
+[population]
+tenants = 2
+customers = 300
+customers_per_campaign = 50
+customers_per_agent = 50
+
+[past]
+communications = 600
+span = "7 days"
+
+[drive]
+communications = 400
+
+[probes]
+lookup_by_id = "15/s"
+lookup_by_email = "15/s"
+lookup_cached = "15/s"
+timeline = "15/s"
+campaign_status = "15/s"
+profile_contains = "15/s"
+content_contains = "15/s"
+search = "15/s"
+dashboard_events = "6/s"
+dashboard_agents = "6/s"
+dashboard_interactions = "6/s"
+dashboard_campaigns = "6/s"
+
+[[slo]]
+name = "search"
+objective = "95 %"
+within = "1 s"
+questions = ["search"]
+
+[[slo]]
+name = "analytics"
+objective = "95 %"
+within = "3 s"
+questions = ["dashboard_events", "dashboard_agents", "dashboard_interactions", "dashboard_campaigns"]
+"#;
+
+/// A small scenario with stores to run it on.
+pub(crate) struct World {
+    pub(crate) stores: Stores,
+    pub(crate) names: Names,
+    pub(crate) scenario: Scenario,
+    pub(crate) plan: Arc<Plan>,
+    _stack: Stack,
+}
+
+impl World {
+    /// Schemas are applied and the population is loaded.
+    pub(crate) async fn loaded() -> (Self, Loaded) {
+        let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await;
+        let names = fresh_names("load");
+        let stores = stack.stores(&names);
+        apply::apply(&stores, &names, &STORES).await.unwrap();
+        let scenario = Scenario::parse(SCENARIO, "small.toml").unwrap();
+        let plan = Arc::new(Plan::new(&scenario, &Population::new(&scenario)));
+        let world = Self { stores, names, scenario, plan, _stack: stack };
+        let stop = CancellationToken::new();
+        let population = world.plan.population();
+        let loaded = load::load(&world.stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
+        (world, loaded.unwrap())
+    }
+
+    /// Drives the plan on `stores`, which may differ from the world's own.
+    pub(crate) async fn drive_on(&self, stores: &Stores, stop: &CancellationToken) -> Driven {
+        let (progress, _) = watch::channel(Progress::default());
+        let course = Course { stores, names: &self.names, scenario: &self.scenario, plan: &self.plan };
+        drive::drive(course, stop, &progress).await.unwrap()
+    }
+
+    /// Drives the plan while an ingest worker runs, and waits until everything has landed.
+    pub(crate) async fn drive_and_settle(&self) -> Driven {
+        let worker = Worker::start(self);
+        let driven = self.drive_on(&self.stores, &CancellationToken::new()).await;
+        self.settle(&driven.acknowledged).await;
+        worker.stop().await;
+        driven
+    }
+
+    pub(crate) async fn settle(&self, acknowledged: &[Totals]) {
+        let stop = CancellationToken::new();
+        let settled = account::settle(self.books(), acknowledged, PATIENCE, &stop, &|_, _| ()).await.unwrap();
+        assert!(settled.is_complete(), "{settled:?}");
+    }
+
+    pub(crate) async fn account(&self, acknowledged: &[Totals]) -> Account {
+        account::balance(self.books(), acknowledged).await.unwrap()
+    }
+
+    pub(crate) fn books(&self) -> Books<'_> {
+        Books { stores: &self.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
+    }
+
+    pub(crate) async fn drop(self) {
+        drop_namespace(&self.stores, &self.names, &STORES).await.unwrap();
+    }
+}
+
+/// An ingest worker in this process, with small batches.
+pub(crate) struct Worker {
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<Summary, Error>>,
+}
+
+impl Worker {
+    pub(crate) fn start(world: &World) -> Self {
+        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut settings = Settings { listen, ..Settings::default() };
+        for pipeline in settings.pipelines.values_mut() {
+            pipeline.max_age = Duration::from_millis(500);
+        }
+        let shutdown = CancellationToken::new();
+        let run = sluice_ingest::run(settings, world.stores.clone(), world.names.clone(), shutdown.clone());
+        Self { shutdown, task: tokio::spawn(run) }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
