@@ -5,12 +5,12 @@ use std::time::Duration;
 use sluice_schemas::names::topic;
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, World, event_record, settings};
+use crate::harness::{DEADLINE, World, event_record, quick_settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_batch_is_not_committed_and_a_landed_one_is() {
     let world = World::new().await;
-    let mut settings = crate::harness::settings();
+    let mut settings = quick_settings();
     for pipeline in settings.pipelines.values_mut() {
         pipeline.max_age = Duration::from_hours(1);
         pipeline.max_rows = 100;
@@ -29,7 +29,7 @@ async fn an_open_batch_is_not_committed_and_a_landed_one_is() {
     assert_eq!(world.count().await, 100, "the open batch has not landed");
     // Negative control: a worker that is gone leaves the rest uncommitted, and its successor takes it up from there.
     worker.crash();
-    let worker = world.start(settings()).await;
+    let worker = world.start(quick_settings()).await;
     world.landed(150).await;
     worker.stop().await;
     assert_eq!((world.count().await, world.committed(topic::COMMUNICATION_EVENTS).await), (150, 150));

@@ -5,7 +5,7 @@ use rdkafka::message::{Headers, Message};
 use sluice_schemas::names::topic;
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, Record, TENANT, World, event, event_record, header};
+use crate::harness::{DEADLINE, Record, TENANT, World, event, event_record, header, quick_settings};
 
 /// Every kind of poison with the reason it must get.
 fn poison() -> Vec<(&'static str, Option<Vec<u8>>)> {
@@ -40,7 +40,7 @@ fn poison() -> Vec<(&'static str, Option<Vec<u8>>)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exactly_the_poison_arrives_and_its_neighbours_land() {
     let world = World::new().await;
-    let mut settings = crate::harness::settings();
+    let mut settings = quick_settings();
     for pipeline in settings.pipelines.values_mut() {
         pipeline.limits.record = ByteSize::kib(512);
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use sluice_schemas::names::topic;
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, World, event_record};
+use crate::harness::{DEADLINE, World, event_record, quick_settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_writes_and_commits_every_open_batch() {
     let world = World::new().await;
-    let mut settings = crate::harness::settings();
+    let mut settings = quick_settings();
     for pipeline in settings.pipelines.values_mut() {
         pipeline.max_age = Duration::from_hours(1);
     }

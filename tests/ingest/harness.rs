@@ -56,7 +56,7 @@ pub(crate) struct EventRow {
 }
 
 /// Settings with small batches, quick retries and a free port.
-pub(crate) fn settings() -> Settings {
+pub(crate) fn quick_settings() -> Settings {
     let wait = Duration::from_millis(500);
     let mut settings = Settings {
         listen: TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),

@@ -2,12 +2,12 @@
 
 use sluice_schemas::names::topic;
 
-use crate::harness::{World, event, event_record, settings};
+use crate::harness::{World, event, event_record, quick_settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_codec_of_kafka_lands_with_exact_values() {
     let world = World::new().await;
-    let worker = world.start(settings()).await;
+    let worker = world.start(quick_settings()).await;
     for (index, codec) in (0..).zip(["none", "gzip", "snappy", "lz4", "zstd"]) {
         let records: Vec<_> = (index * 400..(index + 1) * 400).map(event_record).collect();
         world.produce_all(&world.producer(codec), &records).await;

@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 use sluice_schemas::names::topic;
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, World, event_record};
+use crate::harness::{DEADLINE, World, event_record, quick_settings};
 use crate::survives_clickhouse_outage::Gate;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -14,7 +14,7 @@ async fn a_backlog_larger_than_the_budget_is_paused_and_then_lands() {
     let mut gate = Gate::open(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
     stores.clickhouse.url = gate.url.clone();
-    let mut settings = crate::harness::settings();
+    let mut settings = quick_settings();
     settings.memory_budget = ByteSize::mib(32);
     for pipeline in settings.pipelines.values_mut() {
         pipeline.max_bytes = ByteSize::kib(512);

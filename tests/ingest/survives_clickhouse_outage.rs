@@ -7,7 +7,7 @@ use sluice_testkit::eventually;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{DEADLINE, World, event_record, settings};
+use crate::harness::{DEADLINE, World, event_record, quick_settings};
 
 /// A door in front of a store: open it forwards, shut it refuses and breaks what is under way.
 pub(crate) struct Gate {
@@ -58,7 +58,7 @@ async fn nothing_is_lost_or_dead_lettered_while_clickhouse_is_away() {
     let mut gate = Gate::open(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
     stores.clickhouse.url = gate.url.clone();
-    let worker = world.start_against(settings(), stores).await;
+    let worker = world.start_against(quick_settings(), stores).await;
     let producer = world.producer("lz4");
     let records: Vec<_> = (0..1000).map(event_record).collect();
     world.produce_all(&producer, &records[..500]).await;
@@ -86,7 +86,7 @@ async fn nothing_is_lost_or_dead_lettered_while_clickhouse_is_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_table_is_waited_for_and_costs_no_record() {
     let world = World::new().await;
-    let worker = world.start(settings()).await;
+    let worker = world.start(quick_settings()).await;
     let clickhouse = sluice_schemas::connect::clickhouse(&world.stores, &world.names);
     let run = |sql: &'static str| clickhouse.query(sql).execute();
     run("RENAME TABLE communication_events TO away").await.unwrap();
@@ -110,7 +110,7 @@ async fn rows_that_clickhouse_refuses_stop_their_partition_and_nothing_else() {
     let clickhouse = sluice_schemas::connect::clickhouse(&world.stores, &world.names);
     let constraint = "ALTER TABLE communication_events ADD CONSTRAINT no_13 CHECK duration_ms != 13";
     clickhouse.query(constraint).execute().await.unwrap();
-    let worker = world.start(settings()).await;
+    let worker = world.start(quick_settings()).await;
     let mut records: Vec<_> = (0..20).map(event_record).collect();
     for (n, record) in records.iter_mut().enumerate() {
         record.partition = Some(i32::from(n < 10));
@@ -126,7 +126,7 @@ async fn rows_that_clickhouse_refuses_stop_their_partition_and_nothing_else() {
     assert!(world.dead_letters().await.is_empty(), "good neighbours are not dead letters");
 
     clickhouse.query("ALTER TABLE communication_events DROP CONSTRAINT no_13").execute().await.unwrap();
-    let worker = world.start(settings()).await;
+    let worker = world.start(quick_settings()).await;
     world.landed(20).await;
     worker.stop().await;
     world.drop().await;
