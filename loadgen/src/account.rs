@@ -17,9 +17,9 @@ mod slice;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use sluice_schemas::connect::{self, ConnectError, Role};
+use sluice_schemas::keyspace::CONTEXT_TTL;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::plan::{Plan, Totals};
 use crate::scenario::Scenario;
 use crate::target::AskError;
-use crate::target::redis::{CONTEXT_TTL_SECONDS, Cache};
+use crate::target::redis::Cache;
 use canonical::{clickhouse_digest, postgres_digest};
 use dead_letters::DeadLetters;
 use reconcile::{Entry, Tally, reconcile};
@@ -189,7 +189,7 @@ async fn searchable(books: Books<'_>, account: &mut Account) -> Result<(), Accou
 /// Redis' contexts, unless the run is so long that they may have expired.
 async fn cached(books: Books<'_>, account: &mut Account) -> Result<(), AccountError> {
     let Scenario { warm_up, duration, settle, .. } = books.scenario;
-    if *warm_up + *duration + 2 * *settle > Duration::from_secs(CONTEXT_TTL_SECONDS) / 2 {
+    if *warm_up + *duration + 2 * *settle > *CONTEXT_TTL / 2 {
         return Ok(());
     }
     let cache = Cache::connect(books.stores, books.names).await?;

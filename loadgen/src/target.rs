@@ -86,3 +86,35 @@ impl Targets {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_quotes_every_text_as_it_is_sent() {
+        let page = include_str!("../../docs/scenarios.md");
+        for text in [
+            postgres::SET_TENANT,
+            postgres::CUSTOMER_BY_ID,
+            postgres::CUSTOMER_BY_EMAIL,
+            postgres::TIMELINE,
+            postgres::CAMPAIGN_STATUS,
+            postgres::PROFILE_CONTAINS,
+            postgres::CONTENT_CONTAINS,
+            redis::GET_CONTEXT,
+            redis::SET_CONTEXT,
+            elasticsearch::SEARCH,
+            clickhouse::DASHBOARD_EVENTS,
+            clickhouse::DASHBOARD_AGENTS,
+            clickhouse::DASHBOARD_INTERACTIONS,
+            clickhouse::DASHBOARD_CAMPAIGNS,
+            crate::drive::INSERT_COMMUNICATIONS,
+        ] {
+            assert!(page.contains(&format!("\n{text}\n```\n")), "docs/scenarios.md does not quote this:\n{text}");
+        }
+        for question in crate::scenario::Question::ALL {
+            assert!(page.contains(&format!("`{question}`")), "docs/scenarios.md does not explain {question}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 use redis::cluster_async::ClusterConnection;
 use sluice_schemas::connect;
+use sluice_schemas::keyspace::CONTEXT_TTL;
 use sluice_schemas::names::Names;
 use sluice_schemas::records::Customer;
 use sluice_schemas::stores::Stores;
@@ -14,15 +15,12 @@ use super::postgres::Postgres;
 /// Reads a customer's context. `$key` is `ctx:{customer_id}` under the namespace.
 pub const GET_CONTEXT: &str = "JSON.GET $key";
 
-/// Keeps a customer's context: an answer of PostgreSQL as one JSON document, together with its time to live.
+/// Keeps a customer's context: an answer of PostgreSQL as one JSON document. `$ttl` is that of the key space, in seconds.
 pub const SET_CONTEXT: &str = "\
 MULTI
 JSON.SET $key $ $customer
-EXPIRE $key 3600
+EXPIRE $key $ttl
 EXEC";
-
-/// How long a customer's context is kept, in seconds (the ADR's hour).
-pub const CONTEXT_TTL_SECONDS: u64 = 3600;
 
 /// The cache cluster, with PostgreSQL behind it.
 #[derive(Clone)]
@@ -72,7 +70,7 @@ impl Cache {
         let mut pipeline = redis::pipe();
         pipeline.atomic();
         pipeline.cmd("JSON.SET").arg(&key).arg("$").arg(text).ignore();
-        pipeline.cmd("EXPIRE").arg(&key).arg(CONTEXT_TTL_SECONDS).ignore();
+        pipeline.cmd("EXPIRE").arg(&key).arg(CONTEXT_TTL.as_secs()).ignore();
         pipeline.query_async::<()>(&mut self.connection.clone()).await?;
         Ok(())
     }
