@@ -2,15 +2,25 @@
 //! service has a health check and a limit. The file is read as a document; each comparison is shown to notice a
 //! change.
 
-use std::{collections::BTreeSet, fs, path::Path};
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::{Value, json};
 use sluice_schemas::stores::Stores;
 use sluice_stack::{Layout, Service, Settings};
 
+fn file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docker-compose.yml")
+}
+
 fn compose() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker-compose.yml");
-    serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    serde_saphyr::from_str(&fs::read_to_string(file()).unwrap()).unwrap()
 }
 
 /// Everything in which the file differs from the local stack, one line each.
@@ -98,9 +108,9 @@ fn a_change_in_either_is_noticed() {
         ("/services/elasticsearch/environment/xpack.security.enabled", json!("true")),
     ];
     for (place, value) in changes {
-        let mut changed = compose();
-        *changed.pointer_mut(place).unwrap() = value;
-        assert_eq!(differences(&changed).len(), 1, "{place}");
+        let mut other = compose();
+        *other.pointer_mut(place).unwrap() = value;
+        assert_eq!(differences(&other).len(), 1, "{place}");
     }
 }
 
@@ -110,4 +120,28 @@ fn every_service_is_healthy_and_limited() {
         assert!(body["healthcheck"]["test"].is_array(), "{name} has no health check");
         assert!(body["deploy"]["resources"]["limits"]["memory"].is_string(), "{name} has no limit");
     }
+}
+
+/// Whether a Compose command accepts a file; nothing where this machine has none.
+fn accepted(path: &Path) -> Option<bool> {
+    let commands = [("docker", &["compose"][..]), ("docker-compose", &[][..])];
+    commands.into_iter().find_map(|(program, first)| {
+        let run = |args: &[&str]| Command::new(program).args(first).args(args).output().ok();
+        run(&["version"]).filter(|output| output.status.success())?;
+        run(&["--file", path.to_str()?, "config", "--quiet"]).map(|output| output.status.success())
+    })
+}
+
+#[test]
+fn compose_itself_accepts_the_file_where_it_is_installed() {
+    let Some(fits) = accepted(&file()) else {
+        eprintln!("skipped: neither `docker compose` nor `docker-compose` is here");
+        return;
+    };
+    assert!(fits);
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("docker-compose.yml");
+    let text = fs::read_to_string(file()).unwrap();
+    fs::write(&broken, text.replacen("healthcheck:", "health:", 1)).unwrap();
+    assert_eq!(accepted(&broken), Some(false), "a misspelt key is refused");
 }

@@ -2,6 +2,8 @@
 //! `up` started; whatever goes wrong is said in one sentence and leaves nothing behind. Each test has a stack of its
 //! own, of the stores that start quickest.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 #[path = "local_stack/helper.rs"]
 mod helper;
 
@@ -16,7 +18,7 @@ use sluice_stack::{Error, Progress, Wipe, down, keeper, lease, status};
 use sluice_testkit::{OwnStack, Service, State, eventually};
 
 const PAIR: &[Service] = &[Service::ClickHouse, Service::RedisState];
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn up_may_be_repeated_and_runs_once_when_it_is_called_twice() {
@@ -96,7 +98,7 @@ async fn ctrl_c_during_up_leaves_nothing_half_started() {
     let stack = OwnStack::new(SLUICE);
     let mut running = sluice(&stack, &["up", "--only", "kafka"]).spawn().unwrap();
     eventually(SOON, "a broker that starts", || async { has_record(&stack, "kafka") }).await;
-    kill(running.id().unwrap() as i32, Signal::SIGINT);
+    kill(running.id().unwrap().cast_signed(), Signal::SIGINT);
     assert_eq!(running.wait().await.unwrap().code(), Some(130));
     eventually(SOON, "the end of the broker", || async { ours(&stack).is_empty() }).await;
     assert!(!has_record(&stack, "kafka"));
