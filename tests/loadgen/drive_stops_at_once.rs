@@ -1,9 +1,12 @@
 //! A stop ends a drive at once, and what it says was acknowledged is what Kafka and PostgreSQL hold.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_loadgen::drive::{self, Course, Phase, Progress};
 use sluice_loadgen::load;
+use sluice_loadgen::plan::Plan;
+use sluice_loadgen::population::Population;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -12,10 +15,10 @@ use crate::world::World;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_drive_flushes_and_says_what_it_did() {
     let (mut world, _) = World::loaded().await;
-    // Long enough that only the stop can end it.
+    // Long enough that only the stop can end it, and with more records than are made ahead of their time.
     world.scenario.duration = Duration::from_hours(1);
-    let plan = sluice_loadgen::plan::Plan::new(&world.scenario, world.plan.population());
-    world.plan = std::sync::Arc::new(plan);
+    world.scenario.communications = 20_000;
+    world.plan = Arc::new(Plan::new(&world.scenario, &Population::new(&world.scenario)));
     let stop = CancellationToken::new();
     let (progress, mut seen) = watch::channel(Progress::default());
     let course = Course { stores: &world.stores, names: &world.names, scenario: &world.scenario, plan: &world.plan };

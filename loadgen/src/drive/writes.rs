@@ -50,7 +50,7 @@ pub(super) fn run(shared: &Arc<Shared>, clock: &Clock, groups: &mpsc::Sender<Gro
     let (made, ready) = sync_channel(MADE_AHEAD);
     std::thread::scope(|scope| {
         scope.spawn(move || make_all(shared, &made));
-        Pace::new(shared, clock, groups).send_all(&ready)
+        Pace::new(shared, clock, groups).send_all(ready)
     })
 }
 
@@ -109,8 +109,9 @@ impl<'a> Pace<'a> {
         Self { shared, clock, groups, open, window_ends: WINDOW, behind: false }
     }
 
-    fn send_all(mut self, ready: &Receiver<Vec<Made>>) -> Result<(), ProduceError> {
-        for made in ready.iter().flatten() {
+    /// Owns its end of the channel, so that whoever makes records is told when nobody wants more.
+    fn send_all(mut self, ready: Receiver<Vec<Made>>) -> Result<(), ProduceError> {
+        for made in ready.into_iter().flatten() {
             if made.at >= self.window_ends {
                 self.close_window(made.at);
             }
