@@ -126,7 +126,10 @@ pub async fn run(
 
     let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
     let started = Instant::now() + settings.start_deadline;
-    let sources = sources(&settings, &stores, &names, &clickhouse, started).await?;
+    let sources = tokio::select! {
+        sources = sources(&settings, &stores, &names, &clickhouse, started) => sources?,
+        () = shutdown.cancelled() => return Ok(Summary::default()),
+    };
 
     let (events, events_in) = mpsc::channel(EVENTS);
     let kafka = with_extras(kafka_config(&stores), &settings);
