@@ -145,11 +145,10 @@ fn interrupted() -> Failure {
 }
 
 fn scenario(options: &Options) -> anyhow::Result<Scenario> {
-    let scenario = match &options.scenario {
-        Some(path) => Scenario::read(path),
-        None => Scenario::parse(SMOKE, "scenarios/smoke.toml"),
-    };
-    scenario.context("read the scenario")
+    Ok(match &options.scenario {
+        Some(path) => Scenario::read(path)?,
+        None => Scenario::parse(SMOKE, "scenarios/smoke.toml")?,
+    })
 }
 
 fn planned(scenario: &Scenario) -> (Arc<Plan>, String) {

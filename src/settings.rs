@@ -20,7 +20,7 @@ use sluice_schemas::{
 /// The file that is read when it exists and none is named.
 pub(crate) const DEFAULT_FILE: &str = "sluice.toml";
 /// First port of the local stack unless a flag, the file or the environment says otherwise.
-const PORT_BASE_KEY: &str = "port_base";
+const PORT_BASE_KEY: &str = "stack.port_base";
 
 /// Everything that can be configured.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -70,18 +70,14 @@ pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Settings> {
     let written = Figment::from(Serialized::defaults(&file)).merge(environment);
     let base = match overrides.port_base {
         Some(base) => base,
-        None => written
-            .find_value(&format!("stack.{PORT_BASE_KEY}"))
-            .ok()
-            .and_then(|value| value.to_u128())
-            .map_or(Ok(sluice_schemas::stores::DEFAULT_PORT_BASE), u16::try_from)
-            .context("read the configuration: stack.port_base is not a port")?,
+        None if !written.contains(PORT_BASE_KEY) => sluice_schemas::stores::DEFAULT_PORT_BASE,
+        None => written.extract_inner(PORT_BASE_KEY).map_err(|error| unusable(&error))?,
     };
     check_port_base(base)?;
-    let mut settings: Settings = Figment::from(Serialized::defaults(local_addresses(base)))
+    let mut settings: Settings = Figment::from(Serialized::defaults(defaults(base)))
         .merge(written)
         .extract()
-        .map_err(|error| anyhow!("read the configuration: {error}"))?;
+        .map_err(|error| unusable(&error))?;
     settings.stack.port_base = base;
     if let Some(namespace) = &overrides.namespace {
         settings.stores.namespace.clone_from(namespace);
@@ -103,13 +99,34 @@ fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
     }
     let text = fs::read_to_string(path)
         .with_context(|| format!("read {shown}; name an existing file with --config, or leave it out"))?;
-    toml::from_str::<Settings>(&text).map_err(|error| anyhow!("read {shown}: {}", error.to_string().trim_end()))?;
+    toml::from_str::<Settings>(&text)
+        .map_err(|error| anyhow!("read {shown}: {}{}", error.to_string().trim_end(), units(&error.to_string())))?;
     toml::from_str(&text).with_context(|| format!("read {shown}"))
 }
 
-/// The addresses that follow from the port base; passwords and all else have their own defaults.
-fn local_addresses(base: u16) -> serde_json::Value {
+/// What is wrong with a value, and where it came from: the file itself is checked by then, so mostly a variable.
+fn unusable(error: &figment::Error) -> anyhow::Error {
+    let kind = error.kind.to_string();
+    let from_variable = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
+    let place = if from_variable {
+        format!("the variable SLUICE_{}", error.path.join("__").to_uppercase())
+    } else {
+        error.path.join(".")
+    };
+    anyhow!("read {place}: {kind}{}", units(&kind))
+}
+
+/// How values with units are written, where one was not understood.
+fn units(message: &str) -> &'static str {
+    let about_units = message.contains("parsable string") || message.contains("a duration");
+    if about_units { "; write sizes as \"256 MiB\" and times as \"30s\"" } else { "" }
+}
+
+/// The addresses that follow from the port base, and the pipelines that are there without being written, so that a file
+/// may change one setting of one of them; passwords and all else have their own defaults.
+fn defaults(base: u16) -> serde_json::Value {
     let local = Stores::local(base);
+    let pipelines = sluice_ingest::config::Settings::default().pipelines;
     serde_json::json!({
         "stores": {
             "postgres": { "host": local.postgres.host, "port": local.postgres.port },
@@ -119,7 +136,7 @@ fn local_addresses(base: u16) -> serde_json::Value {
             "redis": { "cache": local.redis.cache, "state": local.redis.state },
             "s3": { "endpoint": local.s3.endpoint },
         },
-        "ingest": { "listen": format!("127.0.0.1:{}", Ports::new(base).ingest_http()) },
+        "ingest": { "listen": format!("127.0.0.1:{}", Ports::new(base).ingest_http()), "pipelines": pipelines },
     })
 }
 
@@ -143,7 +160,8 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
             "check verify.namespace: it is empty, but a run drops its namespace first and must never touch the platform's own"
         );
     }
-    settings.ingest.check().context("check [ingest]")?;
+    settings.stack.check()?;
+    settings.ingest.check()?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::cli::{Cli, LogFormat};
 /// Starts logging; called once, before the verb runs.
 pub(crate) fn start(cli: &Cli) {
     // librdkafka and the HTTP clients say a lot at INFO that an operator has no use for.
-    let directives = format!("{},rdkafka=warn,librdkafka=warn,hyper=warn,sqlx=warn", cli.log);
+    let directives = format!("{},rdkafka=warn,librdkafka=warn,hyper=warn,sqlx=error", cli.log);
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.log_format {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use sluice_schemas::stores::DEFAULT_PORT_BASE;
 
@@ -18,20 +19,20 @@ pub struct Settings {
     /// Downloaded programs, shared by all stacks. Default: `$SLUICE_CACHE`, else `/var/cache/sluice` for root,
     /// else `$XDG_CACHE_HOME/sluice`.
     pub cache_dir: Option<PathBuf>,
-    /// Java heap of Elasticsearch, MiB.
-    pub elasticsearch_heap_mib: u32,
-    /// Java heap of Kafka, MiB.
-    pub kafka_heap_mib: u32,
-    /// Java heap of Kafka Connect, MiB.
-    pub connect_heap_mib: u32,
-    /// Most memory that ClickHouse takes for queries, merges and caches together, MiB.
-    pub clickhouse_memory_mib: u32,
-    /// `shared_buffers` of PostgreSQL, MiB.
-    pub postgres_buffers_mib: u32,
-    /// `maxmemory` of each node of the Redis cache cluster (allkeys-lru), MiB.
-    pub redis_cache_mib: u32,
-    /// `maxmemory` of each node of the Redis state cluster (noeviction), MiB.
-    pub redis_state_mib: u32,
+    /// Java heap of Elasticsearch.
+    pub elasticsearch_heap: ByteSize,
+    /// Java heap of Kafka.
+    pub kafka_heap: ByteSize,
+    /// Java heap of Kafka Connect.
+    pub connect_heap: ByteSize,
+    /// Most memory that ClickHouse takes for queries, merges and caches together.
+    pub clickhouse_memory: ByteSize,
+    /// `shared_buffers` of PostgreSQL.
+    pub postgres_buffers: ByteSize,
+    /// `maxmemory` of each node of the Redis cache cluster (allkeys-lru).
+    pub redis_cache_memory: ByteSize,
+    /// `maxmemory` of each node of the Redis state cluster (noeviction).
+    pub redis_state_memory: ByteSize,
 }
 
 impl Default for Settings {
@@ -40,13 +41,58 @@ impl Default for Settings {
             port_base: DEFAULT_PORT_BASE,
             state_dir: None,
             cache_dir: None,
-            elasticsearch_heap_mib: 768,
-            kafka_heap_mib: 512,
-            connect_heap_mib: 384,
-            clickhouse_memory_mib: 2048,
-            postgres_buffers_mib: 256,
-            redis_cache_mib: 256,
-            redis_state_mib: 128,
+            elasticsearch_heap: ByteSize::mib(768),
+            kafka_heap: ByteSize::mib(512),
+            connect_heap: ByteSize::mib(384),
+            clickhouse_memory: ByteSize::gib(2),
+            postgres_buffers: ByteSize::mib(256),
+            redis_cache_memory: ByteSize::mib(256),
+            redis_state_memory: ByteSize::mib(128),
         }
+    }
+}
+
+impl Settings {
+    /// Checks what serde cannot: memory that a store could not start with.
+    pub fn check(&self) -> Result<(), TooLittleMemory> {
+        let least = [
+            ("elasticsearch_heap", self.elasticsearch_heap, ByteSize::mib(256)),
+            ("kafka_heap", self.kafka_heap, ByteSize::mib(128)),
+            ("connect_heap", self.connect_heap, ByteSize::mib(128)),
+            ("clickhouse_memory", self.clickhouse_memory, ByteSize::mib(512)),
+            ("postgres_buffers", self.postgres_buffers, ByteSize::mib(16)),
+            ("redis_cache_memory", self.redis_cache_memory, ByteSize::mib(16)),
+            ("redis_state_memory", self.redis_state_memory, ByteSize::mib(16)),
+        ];
+        match least.into_iter().find(|(_, given, least)| given < least) {
+            None => Ok(()),
+            Some((key, given, least)) => Err(TooLittleMemory { key, given, least }),
+        }
+    }
+}
+
+/// A store that could not start with the memory it is given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("use stack.{key} = \"{given}\": it needs {least} at least")]
+pub struct TooLittleMemory {
+    key: &'static str,
+    given: ByteSize,
+    least: ByteSize,
+}
+
+/// Whole mebibytes, the unit in which the stores' own settings are written.
+pub(crate) fn mebibytes(size: ByteSize) -> u64 {
+    size.0 / (1024 * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_enough_and_too_little_is_named() {
+        assert_eq!(Settings::default().check(), Ok(()));
+        let small = Settings { kafka_heap: ByteSize::mib(1), ..Settings::default() };
+        insta::assert_snapshot!(small.check().unwrap_err(), @r#"use stack.kafka_heap = "1.0 MiB": it needs 128.0 MiB at least"#);
     }
 }

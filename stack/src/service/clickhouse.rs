@@ -46,19 +46,19 @@ fn users() -> &'static str {
 
 /// Small caches and few background threads: the stack shares a laptop with its load.
 fn configuration(layout: &Layout) -> String {
-    let mib = u64::from(layout.settings().clickhouse_memory_mib) * 1024 * 1024;
+    let memory = layout.settings().clickhouse_memory.0;
     format!(
         "<clickhouse>\n<users_config>{users}</users_config>\n\
          <log-level>information</log-level>\n\
          <logger><level>information</level><log>{log}</log><size>20M</size><count>2</count></logger>\n\
-         <max_server_memory_usage>{mib}</max_server_memory_usage>\n\
+         <max_server_memory_usage>{memory}</max_server_memory_usage>\n\
          <mark_cache_size>{small}</mark_cache_size><uncompressed_cache_size>0</uncompressed_cache_size>\n\
          <background_pool_size>4</background_pool_size>\n\
          <background_schedule_pool_size>8</background_schedule_pool_size>\n\
          <max_connections>512</max_connections>\n</clickhouse>\n",
         users = file(layout, "users.xml").display(),
         log = layout.log_file("clickhouse").display(),
-        small = mib / 16,
+        small = memory / 16,
     )
 }
 

@@ -7,6 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use nix::sys::signal::Signal;
 
 use super::{Node, Service, Store, java, kafka};
+use crate::config::mebibytes;
 use crate::{
     artifact::{Artifact, Source, tools::Tool},
     error::{Error, FileContext},
@@ -73,7 +74,7 @@ impl Store for Connect {
 
     fn nodes(&self, layout: &Layout) -> Vec<Node> {
         let dir = layout.node_dir("connect");
-        let heap = layout.settings().connect_heap_mib;
+        let heap = mebibytes(layout.settings().connect_heap);
         let mut args = java::arguments(&dir, &kafka::LIBS.dir(layout), heap, true);
         args.push("org.apache.kafka.connect.cli.ConnectDistributed".into());
         args.push(configuration(layout).into_os_string());

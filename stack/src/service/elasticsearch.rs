@@ -7,6 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use nix::sys::signal::Signal;
 
 use super::{Node, Store};
+use crate::config::mebibytes;
 use crate::{
     artifact::{
         Artifact, Source,
@@ -48,7 +49,7 @@ fn configuration(layout: &Layout) -> String {
 }
 
 /// The distribution's own options write a log of the collector into its folder, which is read-only here.
-fn jvm_options(heap_mib: u32) -> String {
+fn jvm_options(heap_mib: u64) -> String {
     format!(
         "-Xms{heap_mib}m\n-Xmx{heap_mib}m\n-XX:+UseSerialGC\n-XX:-HeapDumpOnOutOfMemoryError\n\
          -XX:+ExitOnOutOfMemoryError\n-Djava.io.tmpdir=${{ES_TMPDIR}}\n20-:--add-modules=jdk.incubator.vector\n"
@@ -96,7 +97,7 @@ impl Store for Elasticsearch {
             let config = dir(layout, "config");
             std::fs::copy(&shipped, config.join("log4j2.properties")).file("copy", shipped)?;
             std::fs::write(config.join("elasticsearch.yml"), configuration(layout)).file("write", &config)?;
-            let options = jvm_options(layout.settings().elasticsearch_heap_mib);
+            let options = jvm_options(mebibytes(layout.settings().elasticsearch_heap));
             std::fs::write(config.join("jvm.options"), options).file("write", &config)?;
             process::own(layout, &layout.node_dir("elasticsearch"))
         }

@@ -25,7 +25,7 @@ pub(super) fn write_logging(node_dir: &Path) -> Result<(), Error> {
 
 /// Arguments of `java` up to the main class. The first tier of the compiler alone starts quicker and is enough for
 /// a process that only relays; a broker wants both.
-pub(super) fn arguments(node_dir: &Path, libs: &Path, heap_mib: u32, first_tier_only: bool) -> Vec<OsString> {
+pub(super) fn arguments(node_dir: &Path, libs: &Path, heap_mib: u64, first_tier_only: bool) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec![
         format!("-Xms{}m", heap_mib / 4).into(),
         format!("-Xmx{heap_mib}m").into(),

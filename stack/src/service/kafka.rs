@@ -11,6 +11,7 @@ use rdkafka::{
 };
 
 use super::{Node, Service, Store, java};
+use crate::config::mebibytes;
 use crate::{
     artifact::{Artifact, Source, tools::Tool},
     error::{Error, FileContext},
@@ -84,7 +85,7 @@ impl Store for Kafka {
 
     fn nodes(&self, layout: &Layout) -> Vec<Node> {
         let dir = layout.node_dir("kafka");
-        let mut args = java::arguments(&dir, &LIBS.dir(layout), layout.settings().kafka_heap_mib, false);
+        let mut args = java::arguments(&dir, &LIBS.dir(layout), mebibytes(layout.settings().kafka_heap), false);
         args.extend(["kafka.Kafka".into(), configuration(layout).into_os_string()]);
         vec![Node {
             name: "kafka".to_owned(),

@@ -9,6 +9,7 @@ use sluice_schemas::stores::Stores;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
 use super::{Node, Service, Store};
+use crate::config::mebibytes;
 use crate::{
     artifact::{Artifact, Source},
     error::{Error, FileContext},
@@ -42,7 +43,7 @@ fn settings(layout: &Layout) -> Vec<String> {
         "max_wal_senders=10".to_owned(),
         "max_replication_slots=10".to_owned(),
         "max_connections=200".to_owned(),
-        format!("shared_buffers={}MB", layout.settings().postgres_buffers_mib),
+        format!("shared_buffers={}MB", mebibytes(layout.settings().postgres_buffers)),
         "max_wal_size=4GB".to_owned(),
         "checkpoint_timeout=15min".to_owned(),
         "timezone=UTC".to_owned(),

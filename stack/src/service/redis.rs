@@ -9,6 +9,7 @@ use futures::{FutureExt, future::BoxFuture, future::try_join_all};
 use nix::sys::signal::Signal;
 
 use super::{Node, Store};
+use crate::config::mebibytes;
 use crate::{
     artifact::{Artifact, Source},
     layout::Layout,
@@ -55,9 +56,10 @@ impl Cluster {
         if self.nodes == CACHE.nodes { layout.ports().redis_cache(n) } else { layout.ports().redis_state(n) }
     }
 
-    fn maxmemory_mib(&self, layout: &Layout) -> u32 {
+    fn maxmemory_mib(&self, layout: &Layout) -> u64 {
         let settings = layout.settings();
-        if self.nodes == CACHE.nodes { settings.redis_cache_mib } else { settings.redis_state_mib }
+        let memory = if self.nodes == CACHE.nodes { settings.redis_cache_memory } else { settings.redis_state_memory };
+        mebibytes(memory)
     }
 
     fn node(&self, layout: &Layout, n: u16) -> Node {

@@ -6,6 +6,7 @@
 mod own;
 mod wait;
 
+use bytesize::ByteSize;
 use std::{
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
@@ -64,7 +65,7 @@ fn stores(layout: &Layout, names: &Names) -> Stores {
 
 /// A test's stack needs less memory than a developer's.
 fn layout(sluice: &str, port_base: u16) -> Layout {
-    let settings = Settings { port_base, elasticsearch_heap_mib: 512, ..Settings::default() };
+    let settings = Settings { port_base, elasticsearch_heap: ByteSize::mib(512), ..Settings::default() };
     let layout = Layout::new(&settings).unwrap_or_else(|e| panic!("failed to find a place for the test stack: {e}"));
     layout.with_program(PathBuf::from(sluice))
 }

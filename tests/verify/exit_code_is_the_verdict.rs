@@ -1,0 +1,86 @@
+//! 0 when every SLO holds and the account is exact; 1 when a row too many or too few is found; 2 when the samples don't
+//! decide; 3 when the run cannot be made. The runs that must fail are the negative controls of the one that passes.
+
+use crate::program::{SCENARIO, World};
+
+const READY: &str = "ingest worker ready";
+
+#[tokio::test]
+async fn a_run_passes_and_so_does_the_next_in_the_same_namespace() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        let (code, said) = world.verify(SCENARIO).ends().await;
+        assert_eq!(code, 0, "{said}");
+        let report = world.report();
+        assert_eq!(report["verdict"], "PASS");
+        assert_eq!(report["findings"]["failures"], serde_json::json!([]));
+        assert!(report["account"]["ledgers"].as_array().is_some_and(|ledgers| ledgers.len() > 10));
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_there_twice_fails_the_run() {
+    let world = World::new().await;
+    let mut run = world.verify(SCENARIO);
+    run.says(READY).await;
+    world.clickhouse("INSERT INTO customer_interactions SELECT * FROM customer_interactions LIMIT 1").await;
+    let (code, said) = run.ends().await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("does not balance"), "{said}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_gone_fails_the_run() {
+    let world = World::new().await;
+    let mut run = world.verify(SCENARIO);
+    run.says(READY).await;
+    let one = "SELECT event_id FROM communication_events ORDER BY event_id LIMIT 1";
+    world.clickhouse(&format!("DELETE FROM communication_events WHERE event_id IN ({one})")).await;
+    let (code, said) = run.ends().await;
+    assert_eq!(code, 1, "{said}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_objective_that_is_missed_fails_the_run() {
+    let world = World::new().await;
+    let impossible = SCENARIO.replace(
+        r#"name = "search"
+objective = "95 %"
+within = "8 s""#,
+        r#"name = "search"
+objective = "95 %"
+within = "0.001 ms""#,
+    );
+    assert_ne!(impossible, SCENARIO);
+    let (code, said) = world.verify(&impossible).ends().await;
+    // A limit so tight also makes the generator's own lag count, so the run may be called invalid; it never passes.
+    assert!(matches!(code, 1 | 3), "{code}: {said}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn too_few_samples_decide_nothing() {
+    let world = World::new().await;
+    let few = SCENARIO.replace(r#"search = "30/s""#, r#"search = "2/s""#);
+    assert_ne!(few, SCENARIO);
+    let (code, said) = world.verify(&few).ends().await;
+    assert_eq!(code, 2, "{said}");
+    assert_eq!(world.report()["verdict"], "INCONCLUSIVE");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_second_run_in_the_same_namespace_is_refused() {
+    let world = World::new().await;
+    let mut first = world.verify(SCENARIO);
+    first.says("schema objects applied").await;
+    let (code, said) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("another run is using it"), "{said}");
+    let (code, said) = first.ends().await;
+    assert_eq!(code, 0, "{said}");
+    world.end().await;
+}

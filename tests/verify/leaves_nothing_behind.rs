@@ -1,0 +1,46 @@
+//! Ctrl-C and kill -9 of a run: no worker is left, and the namespace is free for the next run.
+
+use std::time::Duration;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sluice_testkit::eventually;
+
+use crate::program::{Program, SCENARIO, World};
+
+/// Waits until the worker has started and gives its process id.
+async fn worker(run: &mut Program) -> Pid {
+    let line = run.says("ingest worker ready").await;
+    Pid::from_raw(line.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
+async fn is_gone(process: Pid) {
+    eventually(Duration::from_secs(60), "the worker's end", || async move { kill(process, None).is_err() }).await;
+}
+
+#[tokio::test]
+async fn an_interrupted_run_ends_with_130_and_takes_its_worker_along() {
+    let world = World::new().await;
+    let mut run = world.verify(SCENARIO);
+    let worker = worker(&mut run).await;
+    kill(Pid::from_raw(run.pid()), Signal::SIGINT).unwrap();
+    let (code, said) = run.ends().await;
+    assert_eq!(code, 130, "{said}");
+    is_gone(worker).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_killed_run_leaves_no_worker_and_the_next_one_passes() {
+    let world = World::new().await;
+    let mut run = world.verify(SCENARIO);
+    let worker = worker(&mut run).await;
+    kill(Pid::from_raw(run.pid()), Signal::SIGKILL).unwrap();
+    is_gone(worker).await;
+    drop(run);
+    let (code, said) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{said}");
+    world.end().await;
+}

@@ -1,0 +1,118 @@
+//! What these tests share: the program on a small scenario, watched line by line, with a namespace that goes away.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use sluice_schemas::{Store, connect, drop_namespace, names::Names, stores::Stores};
+use sluice_testkit::{Service, Stack, fresh_names};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
+    time::timeout,
+};
+
+/// The longest that a test waits for a line or an end.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// The three topics land within a second, so that no test waits for the ADR's thirty.
+const CONFIG: &str = r#"
+[ingest.pipelines.communication-events]
+max_age = "1s"
+[ingest.pipelines.agent-metrics]
+max_age = "1s"
+[ingest.pipelines.customer-interactions]
+max_age = "1s"
+"#;
+/// Limits that a busy machine meets; these tests are about verdicts, not about speed.
+pub(crate) const SCENARIO: &str = include_str!("small.toml");
+
+/// The stack, a namespace and a folder for one test.
+pub(crate) struct World {
+    pub(crate) names: Names,
+    pub(crate) stores: Stores,
+    pub(crate) folder: TempDir,
+    stack: Stack,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await;
+        let names = fresh_names("v");
+        let stores = stack.stores(&names);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("sluice.toml"), CONFIG).unwrap();
+        Self { names, stores, folder, stack }
+    }
+
+    /// Starts `sluice verify` on a scenario.
+    pub(crate) fn verify(&self, scenario: &str) -> Program {
+        std::fs::write(self.folder.path().join("scenario.toml"), scenario).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        command.args(["verify", "scenario.toml", "--no-up", "--namespace", self.names.namespace()]);
+        command.args(["--port-base", &self.stack.layout().ports().base().to_string()]);
+        // Worker ports of tests that run at the same time must differ; the system hands out a free one.
+        let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        command.env("SLUICE_INGEST__LISTEN", listen.to_string());
+        Program::start(command, self.folder.path())
+    }
+
+    /// Runs a statement in the run's ClickHouse database.
+    pub(crate) async fn clickhouse(&self, statement: &str) {
+        connect::clickhouse(&self.stores, &self.names).query(statement).execute().await.unwrap();
+    }
+
+    /// The newest report.
+    pub(crate) fn report(&self) -> serde_json::Value {
+        let mut reports: Vec<_> = std::fs::read_dir(self.folder.path().join("runs"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path().join("report.json"))
+            .filter(|path| path.exists())
+            .collect();
+        reports.sort();
+        serde_json::from_str(&std::fs::read_to_string(reports.last().expect("a report")).unwrap()).unwrap()
+    }
+
+    pub(crate) async fn end(self) {
+        drop_namespace(&self.stores, &self.names, Store::ALL).await.unwrap();
+    }
+}
+
+/// A running program.
+pub(crate) struct Program {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+    seen: Vec<String>,
+}
+
+impl Program {
+    fn start(mut command: Command, folder: &Path) -> Self {
+        let command = command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, lines, seen: Vec::new() }
+    }
+
+    /// Waits for a line that contains `text`.
+    pub(crate) async fn says(&mut self, text: &str) -> String {
+        loop {
+            let line = timeout(PATIENCE, self.lines.next_line()).await;
+            let Ok(Ok(Some(line))) = line else { panic!("it never said {text:?}, but: {:#?}", self.seen) };
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id().expect("it runs")).unwrap()
+    }
+
+    /// Waits for its end: the exit code, and all that it wrote to standard error.
+    pub(crate) async fn ends(mut self) -> (i32, String) {
+        while let Ok(Ok(Some(line))) = timeout(PATIENCE, self.lines.next_line()).await {
+            self.seen.push(line);
+        }
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("an end in time").unwrap();
+        (status.code().expect("an exit code"), self.seen.join("\n"))
+    }
+}
