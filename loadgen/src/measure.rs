@@ -73,7 +73,9 @@ impl Durations {
 
     /// Adds others.
     pub fn merge(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("all histograms here have the same bounds");
+        for bar in other.0.iter_recorded() {
+            self.0.saturating_record_n(bar.value_iterated_to(), bar.count_at_value());
+        }
     }
 
     /// How many.
@@ -213,7 +215,7 @@ mod tests {
 
     #[test]
     fn an_exceedance_is_exact_where_a_histogram_would_blur() {
-        let mut measured = Measured::over(Duration::from_secs(60));
+        let mut measured = Measured::over(Duration::from_mins(1));
         measured.record(sample(100_000, Outcome::Right), LIMIT);
         assert_eq!(measured.counts.exceedances, 0);
         measured.record(sample(100_001, Outcome::Right), LIMIT);
@@ -222,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_fast_error_is_an_exceedance_and_no_latency() {
-        let mut measured = Measured::over(Duration::from_secs(60));
+        let mut measured = Measured::over(Duration::from_mins(1));
         measured.record(sample(10, Outcome::Error), LIMIT);
         measured.record(sample(2_000_000, Outcome::TimedOut), LIMIT);
         measured.record(sample(10, Outcome::Wrong), LIMIT);
@@ -233,7 +235,7 @@ mod tests {
 
     #[test]
     fn merging_adds_everything_and_a_question_without_an_slo_has_no_exceedances_but_errors() {
-        let mut one = Measured::over(Duration::from_secs(60));
+        let mut one = Measured::over(Duration::from_mins(1));
         one.record(sample(5_000_000, Outcome::Right), None);
         let mut two = one.clone();
         two.record(sample(7_000_000, Outcome::Error), None);

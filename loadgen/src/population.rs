@@ -14,7 +14,9 @@ pub(crate) mod words;
 use std::{ops::Range, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use sluice_schemas::records::{AgentMetric, Campaign, Communication, CommunicationEvent, Customer, CustomerInteraction};
+use sluice_schemas::records::{
+    AgentMetric, Campaign, Communication, CommunicationEvent, Customer, CustomerInteraction,
+};
 use uuid::Uuid;
 
 use crate::scenario::Scenario;
@@ -173,7 +175,9 @@ impl Population {
     /// Interactions of past communication `index`, in order, all before the drive.
     pub fn history_interactions(&self, tenant: usize, index: u64) -> Vec<CustomerInteraction> {
         let fate = self.fate(EraName::Past, tenant, index);
-        (0..fate.steps().len()).filter_map(|step| self.interaction_of(EraName::Past, tenant, index, &fate, step)).collect()
+        (0..fate.steps().len())
+            .filter_map(|step| self.interaction_of(EraName::Past, tenant, index, &fate, step))
+            .collect()
     }
 
     /// Past agent metric `index`, `0..tenant.history_metrics`, in order of time.

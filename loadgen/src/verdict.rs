@@ -90,7 +90,12 @@ impl From<&Measured> for Latency {
     fn from(measured: &Measured) -> Self {
         let micros = |duration: Duration| duration.as_micros() as u64;
         let quantile = |q| micros(measured.latency.quantile(q));
-        Self { p50_us: quantile(0.5), p95_us: quantile(0.95), p99_us: quantile(0.99), max_us: micros(measured.latency.max()) }
+        Self {
+            p50_us: quantile(0.5),
+            p95_us: quantile(0.95),
+            p99_us: quantile(0.99),
+            max_us: micros(measured.latency.max()),
+        }
     }
 }
 
@@ -123,7 +128,16 @@ fn judge_measured(measured: &Measured, slo: &Slo, silent: Option<Question>) -> J
         (0, verdict, _) => (verdict, reason(verdict, slo, effective, (low, high))),
         (wrong, ..) => (Verdict::Fail, format!("{wrong} wrong answers")),
     };
-    Judged { slo: slo.clone(), counts: measured.counts, effective, low, high, verdict, reason, latency: measured.into() }
+    Judged {
+        slo: slo.clone(),
+        counts: measured.counts,
+        effective,
+        low,
+        high,
+        verdict,
+        reason,
+        latency: measured.into(),
+    }
 }
 
 fn reason(verdict: Verdict, slo: &Slo, effective: Effective, (low, high): (f64, f64)) -> String {

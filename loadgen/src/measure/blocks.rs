@@ -143,15 +143,16 @@ mod tests {
 
     #[test]
     fn without_exceedances_every_sample_counts() {
-        assert_eq!(filled(60, |_, _| false).effective(0.05).samples, 6000.0);
-        assert_eq!(filled(60, |_, _| true).effective(0.05).samples, 6000.0);
-        assert_eq!(Blocks::over(Duration::from_secs(60)).effective(0.05).samples, 0.0);
+        let worth = |blocks: &Blocks| blocks.effective(0.05).samples as u64;
+        assert_eq!(worth(&filled(60, |_, _| false)), 6000);
+        assert_eq!(worth(&filled(60, |_, _| true)), 6000);
+        assert_eq!(worth(&Blocks::over(Duration::from_mins(1))), 0);
     }
 
     #[test]
     fn a_short_drive_still_has_twenty_blocks_and_a_long_one_not_too_many() {
         assert_eq!(Blocks::over(Duration::from_secs(3)).samples.len(), 20);
-        assert_eq!(Blocks::over(Duration::from_secs(86_400)).samples.len(), 600);
+        assert_eq!(Blocks::over(Duration::from_hours(24)).samples.len(), 600);
     }
 
     proptest! {
@@ -165,7 +166,7 @@ mod tests {
 
         #[test]
         fn merging_is_the_same_as_recording_together(samples in prop::collection::vec((0_u64..70_000, any::<bool>()), 0..200)) {
-            let drive = Duration::from_secs(60);
+            let drive = Duration::from_mins(1);
             let (mut all, mut even, mut odd) = (Blocks::over(drive), Blocks::over(drive), Blocks::over(drive));
             for (i, &(at, exceeds)) in samples.iter().enumerate() {
                 let at = Duration::from_millis(at);

@@ -157,7 +157,7 @@ fn window(plan: &Plan, draw: &mut Draw) -> (DateTime<Utc>, DateTime<Utc>) {
     let past = plan.population.past();
     let days = (past.end - past.start).num_days();
     let length = draw.pick(&[1, 7, days]).min(days);
-    let ago = if length == 1 { draw.below(days as u64) as i64 } else { 0 };
+    let ago = if length == 1 { draw.below(days.cast_unsigned()).cast_signed() } else { 0 };
     let to = past.end - TimeDelta::days(ago);
     (to - TimeDelta::days(length), to)
 }

@@ -117,7 +117,7 @@ fn sequence_numbers_go_on_where_the_past_ends() {
 #[test]
 fn probes_keep_their_rate_and_stay_in_the_drive() {
     for arrivals in [Arrivals::Poisson, Arrivals::Constant] {
-        let scenario = Scenario { arrivals, duration: Duration::from_secs(600), ..small() };
+        let scenario = Scenario { arrivals, duration: Duration::from_mins(10), ..small() };
         let plan = plan_of(&scenario);
         for &question in Question::ALL {
             let expected = scenario.probes[&question] * 600.0;
@@ -178,12 +178,12 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Expected {
                 past.communications.iter().filter(|record| record.campaign_id == id).map(|record| record.status),
             ))
         }
-        Key::Profile(part) => {
-            let customers = (0..population.tenants()[tenant].customers).map(|i| population.customer(tenant, i));
-            Expected::Rows(customers.filter(|customer| contains(&customer.profile_data, part)).count() as u64)
+        Key::Profile(document) => {
+            let people = (0..population.tenants()[tenant].customers).map(|i| population.customer(tenant, i));
+            Expected::Rows(people.filter(|customer| contains(&customer.profile_data, document)).count() as u64)
         }
-        Key::Content(part) => {
-            let content = |record: &&Communication| contains(&serde_json::to_value(&record.content).unwrap(), part);
+        Key::Content(document) => {
+            let content = |record: &&Communication| contains(&serde_json::to_value(&record.content).unwrap(), document);
             Expected::Rows(past.communications.iter().filter(content).count() as u64)
         }
         Key::Search { word, language, channel, from, to } => {

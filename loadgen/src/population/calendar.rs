@@ -66,7 +66,7 @@ impl Era {
 
     /// The instant `millis` after the start.
     pub(crate) fn at(&self, millis: u64) -> DateTime<Utc> {
-        self.start + TimeDelta::milliseconds(millis as i64)
+        self.start + TimeDelta::milliseconds(millis.cast_signed())
     }
 }
 

@@ -105,14 +105,14 @@ impl Fate {
             language: setting.language,
             template: draw.below(super::words::TEMPLATE_NAMES),
             marker: draw.below(20).min(draw.below(20)) as usize,
-            amount_minor: 1_000 + draw.below(200_000) as i64,
+            amount_minor: 1_000 + draw.below(200_000).cast_signed(),
             steps: [Step { event: EventType::Queued, millis: setting.created }; MOST_STEPS],
             len: 1,
         };
         if inbound {
-            fate.inbound(draw, setting.end)
+            fate.inbound(draw, setting.end);
         } else {
-            fate.outbound(draw, setting.end)
+            fate.outbound(draw, setting.end);
         }
         fate
     }

@@ -151,8 +151,8 @@ fn phone(region: Region, draw: &mut Draw) -> String {
 
 /// Creation within the two years before `before`, and a later change before it.
 fn life(draw: &mut Draw, before: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
-    let age = 1 + draw.below(730 * 86_400_000) as i64;
-    let changed = draw.below(age as u64) as i64;
+    let age = 1 + draw.below(730 * 86_400_000).cast_signed();
+    let changed = draw.below(age.cast_unsigned()).cast_signed();
     (before - TimeDelta::milliseconds(age), before - TimeDelta::milliseconds(changed + 1))
 }
 

@@ -12,7 +12,7 @@ use super::{
 
 /// Most records of one kind.
 const MOST: u64 = 100_000_000;
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// The text being checked, for the places in errors.
 pub(super) struct Source<'a> {
@@ -40,7 +40,7 @@ impl Source<'_> {
         if range.contains(&value) {
             return Ok(value);
         }
-        let [low, high] = [range.start, range.end].map(|edge| humantime_serde::re::humantime::format_duration(edge));
+        let [low, high] = [range.start, range.end].map(humantime_serde::re::humantime::format_duration);
         Err(self.wrong(
             at,
             key,
@@ -76,7 +76,7 @@ pub(super) fn check(raw: &Raw, source: &Source<'_>) -> Result<Scenario, Scenario
     let time_outs = time_outs(&raw.time_outs, source)?;
     let probes = probes(&raw.probes, source)?;
     let slos = slos(&raw.slo, &probes, &time_outs, source)?;
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     Ok(Scenario {
         name,
         description: raw.description.clone(),

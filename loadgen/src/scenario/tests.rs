@@ -32,7 +32,7 @@ fn every_scenario_in_the_repository_is_right_and_warns_of_nothing() {
 fn the_smoke_scenario_is_what_it_says() {
     let smoke = smoke();
     assert_eq!((smoke.tenants, smoke.customers, smoke.communications), (3, 20_000, 100_000));
-    assert_eq!(smoke.duration, Duration::from_secs(60));
+    assert_eq!(smoke.duration, Duration::from_mins(1));
     assert!((smoke.compression() - 1440.0).abs() < 1e-9);
     let limits: Vec<u128> = smoke.slos.iter().map(|slo| slo.within.as_millis()).collect();
     assert_eq!(limits, [100, 200, 2_000]);
@@ -48,10 +48,10 @@ fn what_is_left_out_has_a_sensible_value() {
             text.lines().filter(|line| !line.starts_with(key)).fold(String::new(), |text, line| text + line + "\n")
         });
     let scenario = Scenario::parse(&text, "short.toml").unwrap();
-    assert_eq!((scenario.warm_up, scenario.settle), (Duration::ZERO, Duration::from_secs(60)));
+    assert_eq!((scenario.warm_up, scenario.settle), (Duration::ZERO, Duration::from_mins(1)));
     assert_eq!((scenario.availability, scenario.slos[0].alpha), (0.9999, 0.05));
     assert_eq!(scenario.time_outs.of(Store::Clickhouse), Duration::from_secs(10));
-    assert_eq!(scenario.metric_interval, Duration::from_secs(900));
+    assert_eq!(scenario.metric_interval, Duration::from_mins(15));
 }
 
 #[test]

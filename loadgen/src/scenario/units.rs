@@ -46,8 +46,8 @@ mod tests {
 
     #[test]
     fn units_read_as_people_write_them() {
-        assert_eq!(duration("60 s"), Ok(Duration::from_secs(60)));
-        assert_eq!(duration("1 day"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(duration("60 s"), Ok(Duration::from_mins(1)));
+        assert_eq!(duration("1 day"), Ok(Duration::from_hours(24)));
         assert_eq!(rate("12/min"), Ok(0.2));
         assert_eq!(rate("1_000 / s"), Ok(1000.0));
         assert_eq!(percent("99.5 %", 50.0, 99.999), Ok(0.995));

@@ -106,7 +106,7 @@ fn the_overall_verdict_is_the_gravest_that_can_be_said() {
 
 /// Verdicts on `runs` runs of a store of which a share of `truth` exceeds, in bursts of `burst` samples.
 fn simulate(runs: u64, samples: u64, truth: f64, burst: u64) -> [u64; 3] {
-    let drive = Duration::from_secs(60);
+    let drive = Duration::from_mins(1);
     let mut counts = [0; 3];
     for run in 0..runs {
         let mut blocks = Blocks::over(drive);

@@ -93,7 +93,7 @@ mod tests {
     }
 
     fn good() -> Conduct {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         Conduct { offered: 1_000, sent: 1_000, monotonic: minute, system: minute, ..Conduct::default() }
     }
 
