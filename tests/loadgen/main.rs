@@ -1,8 +1,14 @@
 //! The promises of loadgen, on real stores; a file per promise.
 
+#[cfg(test)]
 mod account_counts_every_difference;
+#[cfg(test)]
 mod account_is_exact;
+#[cfg(test)]
 mod drive_fails_slow_and_broken_stores;
+#[cfg(test)]
 mod drive_stops_at_once;
+#[cfg(test)]
 mod proxy;
+#[cfg(test)]
 mod world;
