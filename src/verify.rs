@@ -35,21 +35,30 @@ pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overri
 
 async fn judge(run: &Run, overrides: &Overrides) -> Result<Report, Failure> {
     let folder = run::folder(&run.settings.verify.runs)?;
+    let report = Box::pin(watched(run, overrides, &folder)).await;
+    if report.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted) {
+        // Half a run is no report; what the worker logged goes with it.
+        drop(std::fs::remove_dir_all(&folder));
+    }
+    report
+}
+
+/// Drives against a worker; however that ends, the worker is told to drain and waited for.
+async fn watched(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Report, Failure> {
     let started_at = chrono::Utc::now();
     run.live.step("starting the ingest worker");
-    let mut worker =
-        interruptible(&run.stop, async { Ok(Worker::start(&run.settings, overrides, &folder).await?) }).await?;
+    let starting = async { Ok(Worker::start(&run.settings, overrides, folder).await?) };
+    let mut worker = interruptible(&run.stop, starting).await?;
     run.live.done(&format!("ingest worker ready, process {}", worker.pid().unwrap_or_default()));
-    let driven = run.drive().await?;
-    let mut failures = driven.lost.clone();
-    failures.extend(worker.check().err().map(|error| format!("{error:#}")));
-    let settled = arrive(run, &driven, &mut failures).await?;
+    let mut failures = Vec::new();
+    let course = Box::pin(course(run, &mut worker, &mut failures)).await;
     run.live.step("draining the ingest worker");
     match worker.stop().await {
         Ok(status) if status.success() => run.live.done("ingest worker drained"),
         Ok(status) => failures.push(format!("the ingest worker ended with {status}; see {}", folder.display())),
         Err(error) => failures.push(format!("{error:#}")),
     }
+    let (driven, settled) = course?;
     let account = draw_up(run, &driven, &mut failures).await?;
     let findings = Findings {
         slos: run.scenario.slos.iter().map(|slo| verdict::judge(&driven.recorders, slo)).collect(),
@@ -57,11 +66,23 @@ async fn judge(run: &Run, overrides: &Overrides) -> Result<Report, Failure> {
         validity: verdict::validity::validity(&run.scenario, &driven.recorders, &driven.conduct),
         failures,
     };
-    let header = header(run, started_at)?;
     let rates = report::rates(&run.plan, &driven, settled.map(|settled| settled.took));
-    let report = Report::new(header, findings, &driven.recorders, rates, account);
-    publish(&report, &folder)?;
+    let report = Report::new(header(run, started_at)?, findings, &driven.recorders, rates, account);
+    publish(&report, folder)?;
     Ok(report)
+}
+
+/// The drive, and the wait for its last record to land.
+async fn course(
+    run: &Run,
+    worker: &mut Worker,
+    failures: &mut Vec<String>,
+) -> Result<(Driven, Option<Settled>), Failure> {
+    let driven = run.drive().await?;
+    failures.extend(driven.lost.iter().cloned());
+    failures.extend(worker.check().err().map(|error| format!("{error:#}")));
+    let settled = arrive(run, &driven, failures).await?;
+    Ok((driven, settled))
 }
 
 /// Waits until all that was produced has landed. A store that can't be asked any more fails the run.

@@ -37,27 +37,11 @@ async fn a_row_that_is_gone_fails_the_run() {
     let mut run = world.verify(SCENARIO);
     run.says(READY).await;
     let one = "SELECT event_id FROM communication_events ORDER BY event_id LIMIT 1";
-    world.clickhouse(&format!("DELETE FROM communication_events WHERE event_id IN ({one})")).await;
+    let delete =
+        format!("ALTER TABLE communication_events DELETE WHERE event_id IN ({one}) SETTINGS mutations_sync = 1");
+    world.clickhouse(&delete).await;
     let (code, said) = run.ends().await;
     assert_eq!(code, 1, "{said}");
-    world.end().await;
-}
-
-#[tokio::test]
-async fn an_objective_that_is_missed_fails_the_run() {
-    let world = World::new().await;
-    let impossible = SCENARIO.replace(
-        r#"name = "search"
-objective = "95 %"
-within = "8 s""#,
-        r#"name = "search"
-objective = "95 %"
-within = "0.001 ms""#,
-    );
-    assert_ne!(impossible, SCENARIO);
-    let (code, said) = world.verify(&impossible).ends().await;
-    // A limit so tight also makes the generator's own lag count, so the run may be called invalid; it never passes.
-    assert!(matches!(code, 1 | 3), "{code}: {said}");
     world.end().await;
 }
 

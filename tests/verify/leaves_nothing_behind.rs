@@ -29,6 +29,7 @@ async fn an_interrupted_run_ends_with_130_and_takes_its_worker_along() {
     let (code, said) = run.ends().await;
     assert_eq!(code, 130, "{said}");
     is_gone(worker).await;
+    assert_eq!(std::fs::read_dir(world.folder.path().join("runs")).unwrap().count(), 0, "half a report");
     world.end().await;
 }
 

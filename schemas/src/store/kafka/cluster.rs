@@ -19,6 +19,8 @@ use crate::store::Store;
 use crate::stores::Stores;
 
 const POLL: Duration = Duration::from_millis(20);
+/// Longer than the session of any consumer that keeps to the defaults.
+const SESSION: Duration = Duration::from_mins(1);
 
 /// A topic as the cluster has it.
 pub(super) struct State {
@@ -143,8 +145,10 @@ impl Cluster {
             outcome(deleted, "delete topic", RDKafkaErrorCode::UnknownTopicOrPartition)?;
         }
         self.drop_groups(prefix).await?;
-        self.wait(&format!("delete topics {prefix}*"), || async { Ok(self.topics_with(prefix).await?.is_empty()) })
-            .await
+        self.wait(&format!("delete topics {prefix}*"), REQUEST_TIMEOUT, || async {
+            Ok(self.topics_with(prefix).await?.is_empty())
+        })
+        .await
     }
 
     async fn topics_with(&self, prefix: &str) -> Result<Vec<String>, SchemaError> {
@@ -167,9 +171,19 @@ impl Cluster {
         if own.is_empty() {
             return Ok(());
         }
-        let deleted = self.admin.delete_groups(&own, &options()).await;
-        let deleted = deleted.map_err(failed(format!("delete groups {prefix}*")))?;
-        outcome(deleted, "delete group", RDKafkaErrorCode::GroupIdNotFound)
+        // A worker that was killed stays in its group until its session runs out.
+        self.wait(&format!("delete groups {prefix}* (is a worker still running?)"), SESSION, || async {
+            let deleted = self.admin.delete_groups(&own, &options()).await;
+            let deleted = deleted.map_err(failed(format!("delete groups {prefix}*")))?;
+            let busy = |group: &Result<String, (String, RDKafkaErrorCode)>| {
+                group.as_ref().is_err_and(|(_, code)| *code == RDKafkaErrorCode::NonEmptyGroup)
+            };
+            if deleted.iter().any(busy) {
+                return Ok(false);
+            }
+            outcome(deleted, "delete group", RDKafkaErrorCode::GroupIdNotFound).map(|()| true)
+        })
+        .await
     }
 
     async fn metadata(&self, topic: Option<&str>) -> Result<Metadata, SchemaError> {
@@ -179,16 +193,16 @@ impl Cluster {
 
     async fn wait_for_partitions(&self, name: &str, partitions: i32) -> Result<(), SchemaError> {
         let there = || async { Ok(self.counts(name).await?.is_some_and(|(count, _)| count >= partitions)) };
-        self.wait(&format!("see the partitions of topic {name}"), there).await
+        self.wait(&format!("see the partitions of topic {name}"), REQUEST_TIMEOUT, there).await
     }
 
-    async fn wait<F>(&self, doing: &str, done: impl Fn() -> F) -> Result<(), SchemaError>
+    async fn wait<F>(&self, doing: &str, within: Duration, done: impl Fn() -> F) -> Result<(), SchemaError>
     where
         F: Future<Output = Result<bool, SchemaError>>,
     {
         let began = Instant::now();
         while !done().await? {
-            if began.elapsed() > REQUEST_TIMEOUT {
+            if began.elapsed() > within {
                 return Err(refused(Store::Kafka, doing)("the brokers did not do it in time"));
             }
             tokio::time::sleep(POLL).await;
