@@ -1,6 +1,6 @@
 //! Who exists: tenants, customers, campaigns, agents and the past, each a pure function of (seed, tenant, index).
 //! A scenario goes in; records come out in any order, on any thread and as often as wanted. Keeps no records: only the
-//! tenants' sizes, the curves of their days, and a running count of events at every sixteenth communication.
+//! tenants' sizes, the curves of their days, and a byte or two for each communication to know the place of its events.
 
 pub mod calendar;
 pub(crate) mod draw;
@@ -32,7 +32,7 @@ pub(crate) use people::{PORTFOLIOS, RISKS, Traits};
 pub(crate) use records::METRIC_NAMES;
 
 /// Communications between two running counts of events.
-const STRIDE: u64 = 16;
+const STRIDE: usize = 16;
 
 /// Which stretch of simulated time: what is loaded before the drive, or what is driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,9 +91,33 @@ struct Yard {
     slots: Slots,
     past: Curve,
     drive: Curve,
-    /// Events before communications 0, 16, 32 and so on, and in all.
-    past_events: Vec<u64>,
-    drive_events: Vec<u64>,
+    past_events: EventCounts,
+    drive_events: EventCounts,
+}
+
+/// How many events there are before each communication of a tenant.
+#[derive(Debug, Default)]
+struct EventCounts {
+    /// Before communications 0, 16, 32 and so on.
+    running: Vec<u64>,
+    /// Of each communication.
+    own: Vec<u8>,
+    all: u64,
+}
+
+impl EventCounts {
+    fn push(&mut self, events: usize) {
+        if self.own.len().is_multiple_of(STRIDE) {
+            self.running.push(self.all);
+        }
+        self.own.push(events as u8);
+        self.all += events as u64;
+    }
+
+    fn before(&self, index: usize) -> u64 {
+        let start = index / STRIDE * STRIDE;
+        self.running[index / STRIDE] + self.own[start..index].iter().map(|&own| u64::from(own)).sum::<u64>()
+    }
 }
 
 impl Population {
@@ -108,8 +132,8 @@ impl Population {
             slots: Slots::new(tenant.customers, scenario.seed),
             past: Curve::new(tenant.region, &past),
             drive: Curve::new(tenant.region, &drive),
-            past_events: Vec::new(),
-            drive_events: Vec::new(),
+            past_events: EventCounts::default(),
+            drive_events: EventCounts::default(),
         });
         let metric_interval_ms = millis(scenario.metric_interval);
         let mut inner = Inner { seed: scenario.seed, metric_interval_ms, past, drive, yards: yards.collect(), tenants };
@@ -209,15 +233,13 @@ impl Population {
 
     /// Events of a tenant in an era.
     pub(crate) fn events(&self, era: EraName, tenant: usize) -> u64 {
-        self.0.running(era, tenant).last().copied().unwrap_or(0)
+        self.0.event_counts(era, tenant).all
     }
 
     /// Place of the first event of a communication in its tenant's sequence; the past comes first.
     pub(crate) fn first_seq(&self, era: EraName, tenant: usize, index: u64) -> u64 {
         let base = if era == EraName::Drive { self.events(EraName::Past, tenant) } else { 0 };
-        let counted = self.0.running(era, tenant)[(index / STRIDE) as usize];
-        let rest = (index / STRIDE * STRIDE..index).map(|earlier| self.fate(era, tenant, earlier).steps().len() as u64);
-        base + counted + rest.sum::<u64>()
+        base + self.0.event_counts(era, tenant).before(index as usize)
     }
 
     /// The agent that reports metric `index`.
@@ -249,7 +271,7 @@ impl Inner {
         }
     }
 
-    fn running(&self, era: EraName, tenant: usize) -> &[u64] {
+    fn event_counts(&self, era: EraName, tenant: usize) -> &EventCounts {
         match era {
             EraName::Past => &self.yards[tenant].past_events,
             EraName::Drive => &self.yards[tenant].drive_events,
@@ -279,19 +301,14 @@ impl Inner {
         Fate::new(&mut draw, &setting)
     }
 
-    fn count_events(&self, era: EraName, tenant: usize) -> Vec<u64> {
+    fn count_events(&self, era: EraName, tenant: usize) -> EventCounts {
         let owner = &self.tenants[tenant];
         let count = if era == EraName::Past { owner.history } else { owner.communications };
-        let mut running = Vec::with_capacity((count / STRIDE) as usize + 2);
-        let mut sum = 0;
+        let mut counts = EventCounts::default();
         for index in 0..count {
-            if index % STRIDE == 0 {
-                running.push(sum);
-            }
-            sum += self.fate(era, tenant, index).steps().len() as u64;
+            counts.push(self.fate(era, tenant, index).steps().len());
         }
-        running.push(sum);
-        running
+        counts
     }
 }
 
