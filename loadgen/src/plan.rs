@@ -6,7 +6,7 @@ mod known;
 mod probes;
 mod writes;
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, CustomerInteraction};
@@ -144,12 +144,6 @@ impl Plan {
             interactions: (0..owner.communications).map(interactions).sum(),
             metrics: owner.metrics,
         }
-    }
-
-    /// `metadata.seq` of the driven events of a tenant: without gaps, each once. The loaded past has those below.
-    pub fn event_seqs(&self, tenant: usize) -> Range<u64> {
-        let past = self.population.events(EraName::Past, tenant);
-        past..past + self.population.events(EraName::Drive, tenant)
     }
 
     /// SHA-256 of everything planned, in hexadecimal, whatever the number of threads: the population, the loaded past,

@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 use super::{Asked, Rate, Report, Run};
 use crate::{
     account::{Account, Ledger, Origin},
+    scenario::Scenario,
     verdict::{Availability, Findings, Judged, Latency, Overall, Validity, Verdict},
 };
 
@@ -26,7 +27,13 @@ pub(super) fn render(report: &Report) -> String {
 
 fn identity(run: &Run) -> String {
     let digest: String = run.digest.chars().take(16).collect();
-    format!("seed {}, key seed {}, plan {digest}", run.scenario.seed, run.scenario.key_seed)
+    let Scenario { seed, key_seed, span, duration, .. } = &run.scenario;
+    let [span, duration] = [span, duration].map(|&length| humantime_serde::re::humantime::format_duration(length));
+    format!(
+        "seed {seed}, key seed {key_seed}, plan {digest}\n\
+         {span} in {duration}, {:.0} times as fast as life; caches, merges and refresh intervals keep their own pace",
+        run.scenario.compression()
+    )
 }
 
 pub(super) fn unjudged(asked: &[Asked], measured: &[Rate]) -> String {
