@@ -9,7 +9,7 @@
 //! - [`assignment`] and [`partition`]: what this worker owns, and the life of one partition
 //! - [`decode`]: a payload becomes a row, or is rejected with a reason
 //! - [`batch`]: rows become batches of one offset range
-//! - [`write`]: batches become durable
+//! - [`mod@write`]: batches become durable
 //! - [`commit`]: which offset may be committed
 //! - [`dead_letter`]: where records go that cannot land
 //! - [`budget`] and [`retry`]: how much may be on its way, and when to try again
