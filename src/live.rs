@@ -67,7 +67,7 @@ impl Live {
     }
 
     /// A counter for the load: records per kind, added up as they land.
-    pub(crate) fn counter(&self, expected: BTreeMap<String, u64>) -> Counter<'_> {
+    pub(crate) fn counter(&self, expected: &BTreeMap<String, u64>) -> Counter<'_> {
         self.bar.set_style(bar());
         self.bar.set_length(expected.values().sum());
         self.bar.set_position(0);

@@ -11,7 +11,7 @@ use crate::{
 
 /// Drives, and says what was written and how the questions were answered.
 pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Failure> {
-    let run = Run::prepare(&options, settings).await?;
+    let run = Box::pin(Run::prepare(&options, settings)).await?;
     let namespace = run.names.namespace().to_owned();
     let driven = run.drive().await.map(|driven| {
         let rates = report::rates(&run.plan, &driven, None);

@@ -34,7 +34,7 @@ pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, 
     screen::say(&sluice_stack::logs::tail(&layout, service, options.lines));
     if options.follow {
         let interrupted = signals::cancellation()?;
-        let added = sluice_stack::logs::follow(&layout, service, |text| screen::say(text));
+        let added = sluice_stack::logs::follow(&layout, service, screen::say);
         interrupted.run_until_cancelled(added).await.transpose()?;
     }
     Ok(Exit::Pass)

@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// A scenario file; without it, scenarios/smoke.toml as it was when this program was built
     #[arg(value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
     scenario: Option<PathBuf>,
-    /// Start no local stack: the stores of [stores] run already
+    /// Start no local stack: the stores of sluice.toml run already
     #[arg(long)]
     no_up: bool,
 }
@@ -78,18 +78,18 @@ impl Run {
         let reservation = interruptible(&stop, renew(&settings, &names, &live)).await?;
         let (plan, digest) = planning.await.context("plan the run")?;
         let run = Self { settings, names, scenario, plan, digest, live, stop, reservation };
-        run.load().await?;
+        Box::pin(run.load()).await?;
         Ok(run)
     }
 
     async fn load(&self) -> Result<(), Failure> {
         self.live.step("loading the population and its past");
         let population = self.plan.population();
-        let counter = self.live.counter(load::expected(population));
+        let counter = self.live.counter(&load::expected(population));
         let add = |kind: &str, more: u64| counter.add(kind, more);
         let (stores, names, scenario) = (&self.settings.stores, &self.names, &self.scenario);
         let loading = load::load(stores, names, scenario, population, &self.stop, &add);
-        let loaded = interruptible(&self.stop, async { loading.await.map_err(Failure::from) }).await?;
+        let loaded = interruptible(&self.stop, async { Box::pin(loading).await.map_err(Failure::from) }).await?;
         let records: u64 = loaded.records.values().sum();
         self.live.done(&format!("{records} records loaded in {:.1} s", loaded.took.as_secs_f64()));
         Ok(())
@@ -111,9 +111,9 @@ impl Run {
             return Err(interrupted());
         }
         let acknowledged: u64 = driven.acknowledged.iter().map(|t| t.events + t.metrics + t.interactions).sum();
-        let seconds = self.scenario.duration.as_secs_f64();
-        let rate = acknowledged as f64 / driven.conduct.monotonic.as_secs_f64().max(f64::MIN_POSITIVE);
-        self.live.done(&format!("driven for {seconds:.0} s: {acknowledged} records to Kafka, {rate:.0}/s"));
+        let took = driven.conduct.monotonic.as_secs_f64().max(f64::MIN_POSITIVE);
+        let per_second = acknowledged as f64 / took;
+        self.live.done(&format!("driven for {took:.0} s: {acknowledged} records to Kafka, {per_second:.0}/s"));
         Ok(driven)
     }
 
@@ -129,12 +129,12 @@ impl Run {
     }
 }
 
-/// Ends `step` when somebody presses Ctrl-C.
+/// Ends `work` when somebody presses Ctrl-C.
 pub(crate) async fn interruptible<T>(
     stop: &CancellationToken,
-    step: impl Future<Output = Result<T, Failure>>,
+    work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    stop.run_until_cancelled(step).await.unwrap_or_else(|| Err(interrupted()))
+    stop.run_until_cancelled(Box::pin(work)).await.unwrap_or_else(|| Err(interrupted()))
 }
 
 fn interrupted() -> Failure {
@@ -186,7 +186,7 @@ pub(crate) fn folder(runs: &Path) -> anyhow::Result<PathBuf> {
 
 /// Versions of the local stack's stores, by name; of other stores nothing is known here.
 pub(crate) fn versions(settings: &Settings) -> BTreeMap<String, String> {
-    let local = settings.is_local().then_some(Service::DEFAULT).unwrap_or_default();
+    let local: &[Service] = if settings.is_local() { Service::DEFAULT } else { &[] };
     local.iter().map(|service| (service.name().to_owned(), service.version().to_owned())).collect()
 }
 

@@ -21,7 +21,7 @@ use crate::{
 
 /// Runs and judges.
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
-    let run = Run::prepare(&options, settings).await?;
+    let run = Box::pin(Run::prepare(&options, settings)).await?;
     let judged = Box::pin(judge(&run, overrides)).await;
     run.end().await;
     let report = judged?;

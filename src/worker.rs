@@ -18,7 +18,7 @@ use tokio::{
 use crate::settings::{Overrides, Settings};
 
 /// How long a worker may take until it is ready to consume.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 /// How long a worker may take to drain beyond the drain deadline of its own.
 const STOP_GRACE: Duration = Duration::from_secs(15);
 /// How often readiness is asked for.

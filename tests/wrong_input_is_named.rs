@@ -1,5 +1,7 @@
 //! Wrong input gets one sentence that names the file, the line or key and what to do, and exit code 4; nothing is touched.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{path::Path, process::Command};
 
 use tempfile::TempDir;

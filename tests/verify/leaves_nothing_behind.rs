@@ -17,7 +17,7 @@ async fn worker(run: &mut Program) -> Pid {
 }
 
 async fn is_gone(process: Pid) {
-    eventually(Duration::from_secs(60), "the worker's end", || async move { kill(process, None).is_err() }).await;
+    eventually(Duration::from_mins(1), "the worker's end", || async move { kill(process, None).is_err() }).await;
 }
 
 #[tokio::test]

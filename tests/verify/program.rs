@@ -12,7 +12,7 @@ use tokio::{
 };
 
 /// The longest that a test waits for a line or an end.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 /// The three topics land within a second, so that no test waits for the ADR's thirty.
 const CONFIG: &str = r#"
 [ingest.pipelines.communication-events]
