@@ -65,6 +65,8 @@ pub struct Retry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pipeline {
+    /// Whether the topic is consumed; the three default ones can be switched off.
+    pub enabled: bool,
     /// Table in the platform's database.
     pub table: String,
     /// Column to JSON field, a dotted path; a column that is not named here takes the field of its own name.
@@ -135,6 +137,7 @@ impl Default for Retry {
 impl Default for Pipeline {
     fn default() -> Self {
         Self {
+            enabled: true,
             table: String::new(),
             columns: BTreeMap::new(),
             tenant: "tenant_id".to_owned(),
@@ -167,7 +170,7 @@ pub enum SettingsError {
     #[error("use ingest.kafka.\"{0}\": ingest sets it itself; remove it")]
     Reserved(String),
     /// Nothing to do.
-    #[error("use ingest.pipelines: there is none; add one, or remove the section to get the three default topics")]
+    #[error("use ingest.pipelines: none is enabled, so there is nothing to do; enable one")]
     NoPipeline,
 }
 
@@ -195,9 +198,14 @@ const RESERVED: [&str; 16] = [
 ];
 
 impl Settings {
+    /// The pipelines that run, by topic.
+    pub fn enabled(&self) -> impl Iterator<Item = (&String, &Pipeline)> {
+        self.pipelines.iter().filter(|(_, pipeline)| pipeline.enabled)
+    }
+
     /// Checks what serde cannot.
     pub fn check(&self) -> Result<(), SettingsError> {
-        if self.pipelines.is_empty() {
+        if !self.pipelines.values().any(|pipeline| pipeline.enabled) {
             return Err(SettingsError::NoPipeline);
         }
         if let Some(name) = self.kafka.keys().find(|key| RESERVED.iter().any(|prefix| key.starts_with(prefix))) {
@@ -211,7 +219,7 @@ impl Settings {
         range((1..=64).contains(&self.inserts_in_flight), "inserts_in_flight", "between 1 and 64")?;
         range(!self.insert_timeout.is_zero(), "insert_timeout", "longer than nothing")?;
         range(!self.retry.first_wait.is_zero(), "retry.first_wait", "longer than nothing")?;
-        self.pipelines.iter().try_for_each(|(topic, pipeline)| {
+        self.enabled().try_for_each(|(topic, pipeline)| {
             let at = |field: &str| format!("pipelines.{topic}.{field}");
             range(!pipeline.table.is_empty(), &at("table"), "name the table that the topic lands in")?;
             range((1..=MOST_ROWS).contains(&pipeline.max_rows), &at("max_rows"), "between 1 and 1,000,000")?;
@@ -248,7 +256,7 @@ mod tests {
             change(&mut settings);
             settings.check().unwrap_err().to_string()
         };
-        insta::assert_snapshot!(refused(|s| s.pipelines.clear()), @"use ingest.pipelines: there is none; add one, or remove the section to get the three default topics");
+        insta::assert_snapshot!(refused(|s| s.pipelines.clear()), @"use ingest.pipelines: none is enabled, so there is nothing to do; enable one");
         insta::assert_snapshot!(refused(|s| { s.kafka.insert("enable.auto.commit".into(), "true".into()); }), @r#"use ingest.kafka."enable.auto.commit": ingest sets it itself; remove it"#);
         insta::assert_snapshot!(refused(|s| s.memory_budget = ByteSize::mib(1)), @"use ingest.memory_budget: give it 32 MiB or more");
         insta::assert_snapshot!(refused(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");

@@ -117,7 +117,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<Summary, Error> {
     settings.check()?;
-    let budget = Budget::new((settings.memory_budget.0 / BATCH_SHARE) as usize, settings.pipelines.len());
+    let budget = Budget::new((settings.memory_budget.0 / BATCH_SHARE) as usize, settings.enabled().count());
     let metrics = Arc::new(Metrics::new((settings.memory_budget.0 / BATCH_SHARE) as usize));
     let status = Arc::new(Status::default());
     let stop_serving = CancellationToken::new();
@@ -202,11 +202,11 @@ async fn sources(
     until: Instant,
 ) -> Result<Vec<Source>, Error> {
     let dead_letter_topic = names.topic(&settings.dead_letter_topic);
-    let topics = settings.pipelines.keys().map(|topic| names.topic(topic)).chain([dead_letter_topic]).collect();
+    let topics = settings.enabled().map(|(topic, _)| names.topic(topic)).chain([dead_letter_topic]).collect();
     let kafka = with_extras(kafka_config(stores), settings);
     let ids = identify(kafka, stores.clone(), topics, until).await?;
     let mut sources = Vec::new();
-    for ((topic, pipeline), id) in settings.pipelines.iter().zip(ids) {
+    for ((topic, pipeline), id) in settings.enabled().zip(ids) {
         let shape = shape(clickhouse, &pipeline.table, until)
             .await
             .map_err(|failure| Error::ClickHouse { url: stores.clickhouse.url.clone(), failure })?;

@@ -31,7 +31,7 @@ const STORES: [Store; 2] = [Store::Kafka, Store::ClickHouse];
 pub(crate) struct World {
     pub(crate) stores: Stores,
     pub(crate) names: Names,
-    _stack: Stack,
+    stack: Stack,
 }
 
 /// A worker in this process.
@@ -80,7 +80,11 @@ impl World {
         let names = fresh_names("ingest");
         let stores = stack.stores(&names);
         apply::apply(&stores, &names, &STORES).await.unwrap();
-        Self { stores, names, _stack: stack }
+        Self { stores, names, stack }
+    }
+
+    pub(crate) fn port_base(&self) -> u16 {
+        self.stack.layout().ports().base()
     }
 
     pub(crate) async fn start(&self, settings: Settings) -> Worker {
@@ -204,8 +208,16 @@ pub(crate) fn header<M: Message>(message: &M, name: &str) -> Option<String> {
 }
 
 /// HTTP status of a worker's page; 0 if it does not answer.
-async fn status(url: &str, path: &str) -> u16 {
+pub(crate) async fn status(url: &str, path: &str) -> u16 {
     reqwest::get(format!("{url}/{path}")).await.map_or(0, |response| response.status().as_u16())
+}
+
+/// Value of a worker's metric, summed over its labels that contain `label`; 0 if it does not answer.
+pub(crate) async fn metric(url: &str, name: &str, label: &str) -> f64 {
+    let Ok(response) = reqwest::get(format!("{url}/metrics")).await else { return 0.0 };
+    let text = response.text().await.unwrap();
+    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
 
 impl Worker {
@@ -219,9 +231,7 @@ impl Worker {
 
     /// Value of a metric, summed over its labels that contain `label`.
     pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
-        let text = self.text("metrics").await;
-        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        metric(&self.url, name, label).await
     }
 
     /// Shuts the worker down as SIGTERM does and waits for what it says.

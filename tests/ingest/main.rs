@@ -5,7 +5,7 @@ mod commits_only_what_landed;
 #[cfg(test)]
 mod dead_letters_poison;
 #[cfg(test)]
-mod drains_on_shutdown;
+mod drains_on_sigterm;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]

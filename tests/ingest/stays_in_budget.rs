@@ -2,10 +2,9 @@
 
 use bytesize::ByteSize;
 use sluice_schemas::names::topic;
-use sluice_testkit::eventually;
+use sluice_testkit::{Gate, eventually};
 
 use crate::harness::{DEADLINE, World, event_record, quick_settings};
-use crate::survives_clickhouse_outage::Gate;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_larger_than_the_budget_is_paused_and_then_lands() {

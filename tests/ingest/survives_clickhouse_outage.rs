@@ -1,56 +1,9 @@
 //! ClickHouse goes away and comes back: nothing is lost, doubled or dead-lettered, and the group never rebalances.
 
-use std::net::SocketAddr;
-
 use sluice_schemas::names::topic;
-use sluice_testkit::eventually;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use sluice_testkit::{Gate, eventually};
 
 use crate::harness::{DEADLINE, World, event_record, quick_settings};
-
-/// A door in front of a store: open it forwards, shut it refuses and breaks what is under way.
-pub(crate) struct Gate {
-    pub(crate) url: String,
-    address: SocketAddr,
-    to: String,
-    shut: CancellationToken,
-}
-
-impl Gate {
-    pub(crate) async fn open(url: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let to = url.trim_start_matches("http://").to_owned();
-        let shut = CancellationToken::new();
-        let gate = Self { url: format!("http://{address}"), address, to, shut };
-        gate.forward(listener);
-        gate
-    }
-
-    fn forward(&self, listener: TcpListener) {
-        let (to, shut) = (self.to.clone(), self.shut.clone());
-        tokio::spawn(self.shut.clone().run_until_cancelled_owned(async move {
-            loop {
-                let (mut inner, _) = listener.accept().await.unwrap();
-                let mut outer = TcpStream::connect(&to).await.unwrap();
-                tokio::spawn(shut.clone().run_until_cancelled_owned(async move {
-                    drop(tokio::io::copy_bidirectional(&mut inner, &mut outer).await);
-                }));
-            }
-        }));
-    }
-
-    pub(crate) fn shut(&mut self) {
-        self.shut.cancel();
-    }
-
-    pub(crate) async fn reopen(&mut self) {
-        self.shut = CancellationToken::new();
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.forward(listener);
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_dead_lettered_while_clickhouse_is_away() {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sluice_loadgen::verdict::{Judged, Verdict, judge};
 use sluice_schemas::stores::Stores;
+use sluice_testkit::Gate;
 use tokio_util::sync::CancellationToken;
 
-use crate::proxy;
 use crate::world::World;
 
 const DELAY: Duration = Duration::from_millis(3_200);
@@ -30,8 +30,7 @@ async fn a_slow_clickhouse_and_a_missing_elasticsearch_fail_their_slos() {
 /// The same stores, with ClickHouse behind a proxy.
 async fn behind(stores: &Stores, delay: Duration) -> Stores {
     let mut stores = stores.clone();
-    let port: u16 = stores.clickhouse.url.rsplit(':').next().unwrap().parse().unwrap();
-    stores.clickhouse.url = format!("http://127.0.0.1:{}", proxy::slow(port, delay).await);
+    stores.clickhouse.url = Gate::slow(&stores.clickhouse.url, delay).await.url;
     stores
 }
 

@@ -9,6 +9,4 @@ mod drive_fails_slow_and_broken_stores;
 #[cfg(test)]
 mod drive_stops_at_once;
 #[cfg(test)]
-mod proxy;
-#[cfg(test)]
 mod world;

@@ -1,6 +1,8 @@
 //! 0 when every SLO holds and the account is exact; 1 when a row too many or too few is found; 2 when the samples don't
 //! decide; 3 when the run cannot be made. The runs that must fail are the negative controls of the one that passes.
 
+use sluice_testkit::Gate;
+
 use crate::program::{SCENARIO, World};
 
 const READY: &str = "ingest worker ready";
@@ -42,6 +44,21 @@ async fn a_row_that_is_gone_fails_the_run() {
     world.clickhouse(&delete).await;
     let (code, said) = run.ends().await;
     assert_eq!(code, 1, "{said}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_store_that_breaks_fails_the_run() {
+    let world = World::new().await;
+    let mut gate = Gate::open(&world.stores.clickhouse.url).await;
+    let mut run = world.verify_against(&gate.url, &SCENARIO.replace("settle = \"30 s\"", "settle = \"5 s\""));
+    run.says(READY).await;
+    gate.shut();
+    let (code, said) = run.ends().await;
+    assert_eq!(code, 1, "{said}");
+    let report = world.report();
+    assert_eq!(report["verdict"], "FAIL");
+    assert!(report["findings"]["failures"].to_string().contains("ClickHouse"), "{}", report["findings"]["failures"]);
     world.end().await;
 }
 

@@ -45,6 +45,11 @@ impl World {
 
     /// Starts `sluice verify` on a scenario.
     pub(crate) fn verify(&self, scenario: &str) -> Program {
+        self.verify_against(&self.stores.clickhouse.url, scenario)
+    }
+
+    /// The same with ClickHouse at another address.
+    pub(crate) fn verify_against(&self, clickhouse: &str, scenario: &str) -> Program {
         std::fs::write(self.folder.path().join("scenario.toml"), scenario).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
         command.args(["verify", "scenario.toml", "--no-up", "--namespace", self.names.namespace()]);
@@ -52,6 +57,7 @@ impl World {
         // Worker ports of tests that run at the same time must differ; the system hands out a free one.
         let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         command.env("SLUICE_INGEST__LISTEN", listen.to_string());
+        command.env("SLUICE_STORES__CLICKHOUSE__URL", clickhouse);
         Program::start(command, self.folder.path())
     }
 

@@ -3,6 +3,7 @@
 //! likes within its own namespace. Leaves no process behind: the shared stack stops itself and removes its data a
 //! minute after its last user, an own stack does so when it is dropped.
 
+mod gate;
 mod own;
 mod wait;
 
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use gate::Gate;
 pub use own::OwnStack;
 use sluice_schemas::{names::Names, stores::Stores};
 use sluice_stack::{Layout, Lease, Progress, Settings, keeper, lease, up};
