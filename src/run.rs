@@ -11,7 +11,6 @@ use std::{
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueHint};
 use sluice_loadgen::{
-    account::Books,
     drive::{Course, Driven, drive},
     load,
     plan::Plan,
@@ -98,10 +97,8 @@ impl Run {
     /// Drives the plan. A store that breaks shows in the measurements; an error here means that the drive itself broke.
     pub(crate) async fn drive(&self) -> Result<Driven, Failure> {
         let (sender, receiver) = watch::channel(sluice_loadgen::drive::Progress::default());
-        let course =
-            Course { stores: &self.settings.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan };
         let driving = async {
-            let driven = drive(course, &self.stop, &sender).await;
+            let driven = drive(self.course(), &self.stop, &sender).await;
             drop(sender);
             driven
         };
@@ -117,9 +114,9 @@ impl Run {
         Ok(driven)
     }
 
-    /// What the account is of.
-    pub(crate) fn books(&self) -> Books<'_> {
-        Books { stores: &self.settings.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
+    /// What is driven, and what the account is of.
+    pub(crate) fn course(&self) -> Course<'_> {
+        Course { stores: &self.settings.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
     }
 
     /// Frees the namespace for the next run.

@@ -49,7 +49,7 @@ async fn watched(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Repo
     run.live.step("starting the ingest worker");
     let starting = async { Ok(Worker::start(&run.settings, overrides, folder).await?) };
     let mut worker = interruptible(&run.stop, starting).await?;
-    run.live.done(&format!("ingest worker ready, process {}", worker.pid().unwrap_or_default()));
+    run.live.done(&format!("ingest worker ready, {}", worker.describe()));
     let mut failures = Vec::new();
     let course = Box::pin(course(run, &mut worker, &mut failures)).await;
     run.live.step("draining the ingest worker");
@@ -89,7 +89,7 @@ async fn course(
 async fn arrive(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Settled>, Failure> {
     run.live.step("waiting until everything has landed (the last batches are cut by time)");
     let progress = |arrived: u64, produced: u64| run.live.moving(&format!("landed {arrived} of {produced}"));
-    let settling = account::settle(run.books(), &driven.acknowledged, run.scenario.settle, &run.stop, &progress);
+    let settling = account::settle(run.course(), &driven.acknowledged, run.scenario.settle, &run.stop, &progress);
     let settled = interruptible(&run.stop, async { Ok(settling.await) }).await?;
     match settled {
         Ok(settled) => {
@@ -110,7 +110,7 @@ async fn arrive(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Resul
 
 async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Account>, Failure> {
     run.live.step("drawing up the account");
-    let balancing = account::balance(run.books(), &driven.acknowledged);
+    let balancing = account::balance(run.course(), &driven.acknowledged);
     match interruptible(&run.stop, async { Ok(Box::pin(balancing).await) }).await? {
         Ok(account) => {
             run.live.done(if account.balanced() { "the account balances" } else { "the account does not balance" });

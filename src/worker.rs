@@ -4,6 +4,7 @@
 
 use std::{
     fs::File,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -31,6 +32,7 @@ const LOG_TAIL: usize = 15;
 pub(crate) struct Worker {
     child: Child,
     log: PathBuf,
+    listen: SocketAddr,
     stop_deadline: Duration,
 }
 
@@ -45,7 +47,9 @@ impl Worker {
         if let Some(file) = &overrides.file {
             command.arg("--config").arg(file);
         }
+        let listen = listen(settings.ingest.listen).context("find a port for the ingest worker")?;
         let child = command
+            .env("SLUICE_INGEST__LISTEN", listen.to_string())
             .args(["--port-base", &settings.stack.port_base.to_string()])
             .args(["--namespace", &settings.verify.namespace])
             .args(["--log", "info", "--log-format", "json", "ingest", "--until-stdin-closes"])
@@ -57,8 +61,9 @@ impl Worker {
             .kill_on_drop(true)
             .spawn()
             .context("start the ingest worker")?;
-        let mut worker = Self { child, log, stop_deadline: settings.ingest.drain_deadline + STOP_GRACE };
-        worker.ready(&format!("http://{}/readyz", settings.ingest.listen)).await?;
+        let stop_deadline = settings.ingest.drain_deadline + STOP_GRACE;
+        let mut worker = Self { child, log, listen, stop_deadline };
+        worker.ready(&format!("http://{listen}/readyz")).await?;
         Ok(worker)
     }
 
@@ -77,9 +82,10 @@ impl Worker {
         bail!("start the ingest worker: not ready after {START_DEADLINE:?}; {}", self.last_words())
     }
 
-    /// The process id.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.id()
+    /// Where it can be watched, for the screen.
+    pub(crate) fn describe(&self) -> String {
+        let process = self.child.id().unwrap_or_default();
+        format!("metrics at http://{}/metrics, process {process}", self.listen)
     }
 
     /// Whether it still runs; a worker that ended by itself fails the run.
@@ -105,4 +111,10 @@ impl Worker {
         let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
         format!("the end of {}:\n{}", self.log.display(), tail.join("\n"))
     }
+}
+
+/// The address of the settings where it is free, else a port that the system hands out: another worker or another run
+/// may be using it.
+fn listen(wanted: SocketAddr) -> std::io::Result<SocketAddr> {
+    TcpListener::bind(wanted).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?.local_addr()
 }

@@ -20,10 +20,9 @@ use std::sync::Arc;
 
 use sluice_schemas::connect::{self, ConnectError, Role};
 use sluice_schemas::keyspace::CONTEXT_TTL;
-use sluice_schemas::names::Names;
-use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
+use crate::drive::Course;
 use crate::plan::{Plan, Totals};
 use crate::scenario::Scenario;
 use crate::target::AskError;
@@ -35,19 +34,6 @@ use slice::{Kind, Slice};
 
 pub use ledger::{Account, Differences, EXAMPLES, Ledger, NO_TENANT, Origin, Provenance, Recomputed};
 pub use settle::{Settled, settle};
-
-/// What the account is of.
-#[derive(Debug, Clone, Copy)]
-pub struct Books<'a> {
-    /// The stores.
-    pub stores: &'a Stores,
-    /// The names of its namespace, which holds one run's records and nothing else.
-    pub names: &'a Names,
-    /// The scenario.
-    pub scenario: &'a Scenario,
-    /// Its plan.
-    pub plan: &'a Arc<Plan>,
-}
 
 /// An account that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -73,43 +59,43 @@ pub enum AccountError {
 }
 
 /// Makes the account. `acknowledged` is the drive's, by index of the tenant; an empty one stands for a load alone.
-pub async fn balance(books: Books<'_>, acknowledged: &[Totals]) -> Result<Account, AccountError> {
-    let letters = dead_letters(books).await?;
+pub async fn balance(course: Course<'_>, acknowledged: &[Totals]) -> Result<Account, AccountError> {
+    let letters = dead_letters(course).await?;
     let mut account = Account::default();
-    ingested(books, acknowledged, &letters, &mut account).await?;
-    relational(books, acknowledged, &mut account).await?;
-    searchable(books, &mut account).await?;
-    cached(books, &mut account).await?;
+    ingested(course, acknowledged, &letters, &mut account).await?;
+    relational(course, acknowledged, &mut account).await?;
+    searchable(course, &mut account).await?;
+    cached(course, &mut account).await?;
     unreadable(&letters, &mut account);
     Ok(account)
 }
 
-async fn dead_letters(books: Books<'_>) -> Result<DeadLetters, AccountError> {
-    let (reader, names) = (dead_letters::reader(books.stores, books.names)?, books.names.clone());
+async fn dead_letters(course: Course<'_>) -> Result<DeadLetters, AccountError> {
+    let (reader, names) = (dead_letters::reader(course.stores, course.names)?, course.names.clone());
     Ok(blocking(move || dead_letters::read_all(&reader, &names)).await?)
 }
 
 /// The tables that ingest fills.
 async fn ingested(
-    books: Books<'_>,
+    course: Course<'_>,
     acknowledged: &[Totals],
     letters: &DeadLetters,
     account: &mut Account,
 ) -> Result<(), AccountError> {
-    let client = connect::clickhouse(books.stores, books.names);
+    let client = connect::clickhouse(course.stores, course.names);
     for table in clickhouse::TABLES {
-        ingested_table(books, acknowledged, letters, (&client, table, Origin::Loaded), account).await?;
+        ingested_table(course, acknowledged, letters, (&client, table, Origin::Loaded), account).await?;
         if !acknowledged.is_empty() {
-            ingested_table(books, acknowledged, letters, (&client, table, Origin::Driven), account).await?;
+            ingested_table(course, acknowledged, letters, (&client, table, Origin::Driven), account).await?;
         }
-        account.provenance.push(provenance(books, &client, table, letters).await?);
+        account.provenance.push(provenance(course, &client, table, letters).await?);
     }
     account.recomputed.push(clickhouse::recomputed(&client).await?);
     Ok(())
 }
 
 async fn ingested_table(
-    books: Books<'_>,
+    course: Course<'_>,
     acknowledged: &[Totals],
     letters: &DeadLetters,
     (client, table, origin): (&::clickhouse::Client, clickhouse::Table, Origin),
@@ -121,34 +107,34 @@ async fn ingested_table(
     let letters = if origin == Origin::Driven { letters } else { &no_letters };
     let tallies = clickhouse::tallies(client, expressions, origin).await?;
     let page = Page { store: "ClickHouse", table: expressions.table, kind, origin, digest: clickhouse_digest };
-    for tenant in tenants(books, &tallies, &letters.tenants(kind).collect()) {
+    for tenant in tenants(course, &tallies, &letters.tenants(kind).collect()) {
         let found = tallies.get(&tenant).copied().unwrap_or_default();
         let fetch = async || Ok(clickhouse::entries(client, expressions, origin, tenant).await?);
         let sides = (tenant, found, letters.of(kind, tenant));
-        account.ledgers.push(page.ledger(books, acknowledged, sides, fetch).await?);
+        account.ledgers.push(page.ledger(course, acknowledged, sides, fetch).await?);
     }
     Ok(())
 }
 
 async fn provenance(
-    books: Books<'_>,
+    course: Course<'_>,
     client: &::clickhouse::Client,
     table: clickhouse::Table,
     letters: &DeadLetters,
 ) -> Result<Provenance, AccountError> {
-    let topic = books.names.topic(table.topic);
+    let topic = course.names.topic(table.topic);
     let table = table.expressions.table;
     let (rows, distinct) = clickhouse::places(client, table).await?;
-    let reader = dead_letters::reader(books.stores, books.names)?;
+    let reader = dead_letters::reader(course.stores, course.names)?;
     let dead_lettered = letters.from(&topic);
     let offsets = blocking(move || dead_letters::offsets(&reader, &topic)).await?;
     Ok(Provenance { table: table.to_owned(), rows, distinct, offsets, dead_lettered })
 }
 
 /// PostgreSQL's tables.
-async fn relational(books: Books<'_>, acknowledged: &[Totals], account: &mut Account) -> Result<(), AccountError> {
-    let pool = connect::postgres(books.stores, books.names, Role::Cdc).await?;
-    let start = books.scenario.start;
+async fn relational(course: Course<'_>, acknowledged: &[Totals], account: &mut Account) -> Result<(), AccountError> {
+    let pool = connect::postgres(course.stores, course.names, Role::Cdc).await?;
+    let start = course.scenario.start;
     let asked = postgres::ROWS.into_iter().filter(|rows| rows.origin == Origin::Loaded || !acknowledged.is_empty());
     for rows in asked {
         let tallies = rows.tallies(&pool, start).await?;
@@ -159,10 +145,10 @@ async fn relational(books: Books<'_>, acknowledged: &[Totals], account: &mut Acc
             origin: rows.origin,
             digest: postgres_digest,
         };
-        for tenant in tenants(books, &tallies, &BTreeSet::new()) {
+        for tenant in tenants(course, &tallies, &BTreeSet::new()) {
             let found = tallies.get(&tenant).copied().unwrap_or_default();
             let fetch = async || Ok(rows.entries(&pool, start, tenant).await?);
-            account.ledgers.push(page.ledger(books, acknowledged, (tenant, found, Vec::new()), fetch).await?);
+            account.ledgers.push(page.ledger(course, acknowledged, (tenant, found, Vec::new()), fetch).await?);
         }
     }
     pool.close().await;
@@ -170,12 +156,12 @@ async fn relational(books: Books<'_>, acknowledged: &[Totals], account: &mut Acc
 }
 
 /// Elasticsearch's documents.
-async fn searchable(books: Books<'_>, account: &mut Account) -> Result<(), AccountError> {
-    let client = connect::elasticsearch(books.stores)?;
-    let mut counts = documents::counts(&client, books.names).await?;
-    for tenant in books.plan.population().tenants() {
+async fn searchable(course: Course<'_>, account: &mut Account) -> Result<(), AccountError> {
+    let client = connect::elasticsearch(course.stores)?;
+    let mut counts = documents::counts(&client, course.names).await?;
+    for tenant in course.plan.population().tenants() {
         let landed = counts.remove(&tenant.id).unwrap_or_default();
-        let differences = documents::compare(&client, books.names, books.plan, tenant.index, landed).await?;
+        let differences = documents::compare(&client, course.names, course.plan, tenant.index, landed).await?;
         let tenant_id = tenant.id.to_string();
         account.ledgers.push(held("Elasticsearch", "communications", tenant_id, (tenant.history, landed), differences));
     }
@@ -187,14 +173,14 @@ async fn searchable(books: Books<'_>, account: &mut Account) -> Result<(), Accou
 }
 
 /// Redis' contexts, unless the run is so long that they may have expired.
-async fn cached(books: Books<'_>, account: &mut Account) -> Result<(), AccountError> {
-    let Scenario { warm_up, duration, settle, .. } = books.scenario;
+async fn cached(course: Course<'_>, account: &mut Account) -> Result<(), AccountError> {
+    let Scenario { warm_up, duration, settle, .. } = course.scenario;
     if *warm_up + *duration + 2 * *settle > *CONTEXT_TTL / 2 {
         return Ok(());
     }
-    let cache = Cache::connect(books.stores, books.names).await?;
-    for tenant in books.plan.population().tenants() {
-        let (landed, differences) = documents::contexts(&cache, books.plan, tenant.index).await?;
+    let cache = Cache::connect(course.stores, course.names).await?;
+    for tenant in course.plan.population().tenants() {
+        let (landed, differences) = documents::contexts(&cache, course.plan, tenant.index).await?;
         let counts = (crate::load::hot(tenant), landed);
         account.ledgers.push(held("Redis", "ctx", tenant.id.to_string(), counts, differences));
     }
@@ -230,8 +216,8 @@ fn unreadable(letters: &DeadLetters, account: &mut Account) {
 }
 
 /// The population's tenants, in its order, and after them any other that the store knows.
-fn tenants(books: Books<'_>, tallies: &BTreeMap<Uuid, Tally>, others: &BTreeSet<Uuid>) -> Vec<Uuid> {
-    let mut tenants: Vec<Uuid> = books.plan.population().tenants().iter().map(|tenant| tenant.id).collect();
+fn tenants(course: Course<'_>, tallies: &BTreeMap<Uuid, Tally>, others: &BTreeSet<Uuid>) -> Vec<Uuid> {
+    let mut tenants: Vec<Uuid> = course.plan.population().tenants().iter().map(|tenant| tenant.id).collect();
     let known: BTreeSet<Uuid> = tenants.iter().copied().collect();
     let strange: BTreeSet<Uuid> = tallies.keys().chain(others).copied().filter(|id| !known.contains(id)).collect();
     tenants.extend(strange);
@@ -251,20 +237,20 @@ struct Page {
 impl Page {
     async fn ledger(
         self,
-        books: Books<'_>,
+        course: Course<'_>,
         acknowledged: &[Totals],
         (tenant, found, dead): (Uuid, Tally, Vec<String>),
         fetch: impl AsyncFnOnce() -> Result<Vec<Entry>, AccountError>,
     ) -> Result<Ledger, AccountError> {
-        let index = books.plan.population().tenants().iter().position(|known| known.id == tenant);
+        let index = course.plan.population().tenants().iter().position(|known| known.id == tenant);
         let slice = index.map(|tenant| Slice { kind: self.kind, origin: self.origin, tenant });
-        let (plan, digest) = (Arc::clone(books.plan), self.digest);
+        let (plan, digest) = (Arc::clone(course.plan), self.digest);
         let planned = blocking(move || slice.map(|slice| slice.tally(&plan, digest)).unwrap_or_default()).await;
         let dead_lettered = dead.len() as u64;
         let differences = if planned == found && dead.is_empty() {
             Differences::default()
         } else {
-            let (entries, plan) = (fetch().await?, Arc::clone(books.plan));
+            let (entries, plan) = (fetch().await?, Arc::clone(course.plan));
             blocking(move || drill_down(slice, &plan, digest, entries, dead)).await
         };
         Ok(Ledger {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sluice_ingest::config::Settings;
 use sluice_ingest::{Error, Summary};
-use sluice_loadgen::account::{self, Account, Books};
+use sluice_loadgen::account::{self, Account};
 use sluice_loadgen::drive::{self, Course, Driven, Progress};
 use sluice_loadgen::load::{self, Loaded};
 use sluice_loadgen::plan::{Plan, Totals};
@@ -121,16 +121,16 @@ impl World {
 
     pub(crate) async fn settle(&self, acknowledged: &[Totals]) {
         let stop = CancellationToken::new();
-        let settled = account::settle(self.books(), acknowledged, PATIENCE, &stop, &|_, _| ()).await.unwrap();
+        let settled = account::settle(self.course(), acknowledged, PATIENCE, &stop, &|_, _| ()).await.unwrap();
         assert!(settled.is_complete(), "{settled:?}");
     }
 
     pub(crate) async fn account(&self, acknowledged: &[Totals]) -> Account {
-        account::balance(self.books(), acknowledged).await.unwrap()
+        account::balance(self.course(), acknowledged).await.unwrap()
     }
 
-    pub(crate) fn books(&self) -> Books<'_> {
-        Books { stores: &self.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
+    pub(crate) fn course(&self) -> Course<'_> {
+        Course { stores: &self.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
     }
 
     pub(crate) async fn drop(self) {

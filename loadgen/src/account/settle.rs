@@ -9,7 +9,7 @@ use sluice_schemas::connect;
 use sluice_schemas::names::topic;
 use tokio_util::sync::CancellationToken;
 
-use super::{AccountError, Books, blocking, clickhouse, dead_letters};
+use super::{AccountError, Course, blocking, clickhouse, dead_letters};
 use crate::plan::Totals;
 
 /// Time between two looks.
@@ -36,7 +36,7 @@ impl Settled {
 /// Waits until as many records have landed or been dead-lettered as Kafka has acknowledged; gives up when nothing has
 /// arrived for `patience`, or when stopped. `progress` is told how many have arrived, of how many.
 pub async fn settle(
-    books: Books<'_>,
+    course: Course<'_>,
     acknowledged: &[Totals],
     patience: Duration,
     stop: &CancellationToken,
@@ -51,7 +51,7 @@ pub async fn settle(
             _ = looks.tick() => {}
             () = stop.cancelled() => return Ok(settled),
         }
-        let arrived = arrived(books).await?;
+        let arrived = arrived(course).await?;
         if arrived > settled.arrived {
             settled = Settled { arrived, took: started.elapsed(), ..settled };
             progress(arrived, produced);
@@ -62,13 +62,13 @@ pub async fn settle(
     }
 }
 
-async fn arrived(books: Books<'_>) -> Result<u64, AccountError> {
-    let client = connect::clickhouse(books.stores, books.names);
+async fn arrived(course: Course<'_>) -> Result<u64, AccountError> {
+    let client = connect::clickhouse(course.stores, course.names);
     let mut arrived = 0;
     for table in clickhouse::TABLES {
         arrived += clickhouse::landed(&client, table.expressions.table).await?;
     }
-    let reader: BaseConsumer = dead_letters::reader(books.stores, books.names)?;
-    let name = books.names.topic(topic::CLICKHOUSE_ERRORS);
+    let reader: BaseConsumer = dead_letters::reader(course.stores, course.names)?;
+    let name = course.names.topic(topic::CLICKHOUSE_ERRORS);
     Ok(arrived + blocking(move || dead_letters::offsets(&reader, &name)).await?)
 }

@@ -39,7 +39,7 @@ const LAST_NAMES: [&str; 24] = [
     "zielinski",
 ];
 const DOMAINS: [&str; 3] = ["example.com", "example.net", "example.org"];
-const TRADES: [&str; 8] = ["Bakery", "Garage", "Books", "Dental", "Logistics", "Studio", "Farm", "Optics"];
+const TRADES: [&str; 8] = ["Bakery", "Garage", "Course", "Dental", "Logistics", "Studio", "Farm", "Optics"];
 /// Risk classes in profiles.
 pub(crate) const RISKS: [(&str, u64); 3] = [("low", 60), ("medium", 30), ("high", 10)];
 /// Portfolios of each tenant.
