@@ -10,7 +10,7 @@ use crate::{
     exit::{Exit, Failure, OrExit},
     ingest, load, logs, run, schemas,
     settings::{self, Overrides, Settings},
-    status, up, verify,
+    status, telemetry, up, verify,
 };
 
 const LEARN: &str = "\
@@ -36,7 +36,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "NAME")]
     namespace: Option<String>,
     /// What to log: error, warn, info, debug, or directives such as "warn,sluice_ingest=debug"
-    #[arg(long, global = true, value_name = "LEVEL", env = "SLUICE_LOG", default_value = "warn")]
+    #[arg(long, global = true, value_name = "LEVEL", env = "SLUICE_LOG", default_value = "warn", value_parser = telemetry::directives)]
     pub(crate) log: String,
     /// How to log
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
@@ -100,7 +100,10 @@ impl Cli {
         let overrides = Overrides { file: self.config, port_base: self.port_base, namespace: self.namespace };
         let settings = settings::load(&overrides).or_exit(Exit::Usage)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(self.verb.run(settings, &overrides))
+        let ended = runtime.block_on(self.verb.run(settings, &overrides));
+        // What still computes on a thread of its own (a plan, a look-up that waits) must not hold the end up.
+        runtime.shutdown_background();
+        ended
     }
 }
 

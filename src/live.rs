@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     io::IsTerminal,
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,8 @@ const PLAIN_EVERY: Duration = Duration::from_secs(10);
 /// The steps of a run on standard error.
 #[derive(Debug)]
 pub(crate) struct Live {
-    bar: ProgressBar,
+    /// What moves under the lines that stay; nothing between two steps, since others draw there too.
+    bar: Mutex<Option<ProgressBar>>,
     terminal: bool,
     started: Instant,
 }
@@ -28,64 +29,82 @@ pub(crate) struct Live {
 impl Live {
     /// Starts the clock.
     pub(crate) fn start() -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { bar: ProgressBar::with_draw_target(None, target), terminal, started: Instant::now() }
+        Self { bar: Mutex::new(None), terminal: std::io::stderr().is_terminal(), started: Instant::now() }
     }
 
     /// A step begins: it is shown, with a spinner, until the next one or [`Live::done`].
     pub(crate) fn step(&self, what: &str) {
-        self.bar.set_style(spinner());
-        self.bar.enable_steady_tick(Duration::from_millis(120));
-        self.bar.set_message(what.to_owned());
+        let bar = self.draw(spinner());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar.set_message(what.to_owned());
         if !self.terminal {
-            screen::note(&format!("{:>6.1} s  {what}", self.started.elapsed().as_secs_f64()));
+            self.stamped(what);
         }
     }
 
     /// A step has ended: it stays on the screen.
     pub(crate) fn done(&self, what: &str) {
-        let line = format!("{:>6.1} s  {what}", self.started.elapsed().as_secs_f64());
-        self.bar.disable_steady_tick();
-        self.bar.set_message("");
-        self.say(&line);
+        self.end();
+        self.stamped(what);
+    }
+
+    fn stamped(&self, what: &str) {
+        self.say(&format!("{:>6.1} s  {what}", self.started.elapsed().as_secs_f64()));
     }
 
     /// A line that stays.
     pub(crate) fn say(&self, what: &str) {
-        if self.terminal { self.bar.suspend(|| screen::note(what)) } else { screen::note(what) }
+        match &*self.bar() {
+            Some(bar) if self.terminal => bar.suspend(|| screen::note(what)),
+            _ => screen::note(what),
+        }
     }
 
     /// What the step under way has come to; moves only where there is a terminal.
     pub(crate) fn moving(&self, what: &str) {
-        self.bar.set_message(what.to_owned());
+        if let Some(bar) = &*self.bar() {
+            bar.set_message(what.to_owned());
+        }
     }
 
     /// Nothing moves any more.
     pub(crate) fn end(&self) {
-        self.bar.finish_and_clear();
+        if let Some(bar) = self.bar().take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn draw(&self, style: ProgressStyle) -> ProgressBar {
+        self.end();
+        let target = if self.terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target).with_style(style);
+        *self.bar() = Some(bar.clone());
+        bar
+    }
+
+    fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A counter for the load: records per kind, added up as they land.
-    pub(crate) fn counter(&self, expected: &BTreeMap<String, u64>) -> Counter<'_> {
-        self.bar.set_style(bar());
-        self.bar.set_length(expected.values().sum());
-        self.bar.set_position(0);
-        Counter { live: self, landed: Mutex::new(BTreeMap::new()) }
+    pub(crate) fn counter(&self, expected: &BTreeMap<String, u64>) -> Counter {
+        let bar = self.draw(counting());
+        bar.set_length(expected.values().sum());
+        Counter { bar, landed: Mutex::new(BTreeMap::new()) }
     }
 
     /// Follows a drive until its sender goes away.
     pub(crate) async fn follow(&self, mut progress: watch::Receiver<Progress>) {
-        self.bar.set_style(bar());
+        let bar = self.draw(counting());
         let mut plain = Instant::now();
         while progress.changed().await.is_ok() {
             let now = progress.borrow_and_update().clone();
-            self.bar.set_length(now.length.as_millis() as u64);
-            self.bar.set_position(now.elapsed.min(now.length).as_millis() as u64);
-            self.bar.set_message(describe(&now));
+            bar.set_length(now.length.as_millis() as u64);
+            bar.set_position(now.elapsed.min(now.length).as_millis() as u64);
+            bar.set_message(describe(&now));
             if !self.terminal && plain.elapsed() >= PLAIN_EVERY {
                 plain = Instant::now();
-                screen::note(&format!("{:>6.1} s  {}", self.started.elapsed().as_secs_f64(), one_line(&now)));
+                self.stamped(&format!("{}: {}", phase(&now), written(&now)));
             }
         }
     }
@@ -93,35 +112,39 @@ impl Live {
 
 /// Adds up what a load reports.
 #[derive(Debug)]
-pub(crate) struct Counter<'a> {
-    live: &'a Live,
+pub(crate) struct Counter {
+    bar: ProgressBar,
     landed: Mutex<BTreeMap<String, u64>>,
 }
 
-impl Counter<'_> {
+impl Counter {
     /// `more` records of a kind have landed.
     pub(crate) fn add(&self, kind: &str, more: u64) {
-        let mut landed = self.landed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut landed = self.landed.lock().unwrap_or_else(PoisonError::into_inner);
         *landed.entry(kind.to_owned()).or_default() += more;
-        self.live.bar.inc(more);
-        let lines: Vec<String> = landed.iter().map(|(kind, count)| format!("{:>9}  {kind} {count}", "")).collect();
-        self.live.bar.set_message(lines.join("\n"));
+        let total: u64 = landed.values().sum();
+        // Of some kinds the number is not known beforehand, so the length grows with them.
+        self.bar.set_length(self.bar.length().unwrap_or_default().max(total));
+        self.bar.set_position(total);
+        let lines: Vec<String> = landed.iter().map(|(kind, count)| format!("           {count:>9} {kind}")).collect();
+        self.bar.set_message(lines.join("\n"));
     }
 }
 
 fn spinner() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner:>7}    {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+    ProgressStyle::with_template("{spinner:>8}  {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-fn bar() -> ProgressStyle {
-    ProgressStyle::with_template("           {wide_bar:.cyan/blue} {percent:>3} %\n{msg}")
+fn counting() -> ProgressStyle {
+    ProgressStyle::with_template("          {bar:60.cyan/blue} {percent:>3} %\n{msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
+/// Fits a terminal of 80 columns.
 fn describe(now: &Progress) -> String {
     let lines = now.slos.iter().map(|slo| {
         format!(
-            "\n           {:<20} {:>7} samples  {:>6} over the limit  {:>4} failed  {:>4} wrong  p95 {:>8.1} ms",
+            "\n  {:<18}{:>6} asked{:>5} late{:>4} failed{:>3} wrong  p95 {:>7.1} ms",
             slo.name,
             slo.samples,
             slo.exceedances,
@@ -130,26 +153,24 @@ fn describe(now: &Progress) -> String {
             slo.p95.as_secs_f64() * 1_000.0
         )
     });
-    format!("           {}{}", one_line(now), lines.collect::<String>())
+    format!("  {}\n  {}{}", phase(now), written(now), lines.collect::<String>())
 }
 
-fn one_line(now: &Progress) -> String {
-    let phase = match now.phase {
-        Phase::Preparing => "preparing",
-        Phase::WarmUp => "warming up",
-        Phase::Driving => "driving",
-        Phase::Flushing => "flushing",
+fn phase(now: &Progress) -> String {
+    let (elapsed, length) = (now.elapsed.as_secs(), now.length.as_secs());
+    let what = match now.phase {
+        Phase::Preparing => "preparing".to_owned(),
+        Phase::WarmUp => format!("warming up, {elapsed} of {length} s"),
+        Phase::Driving => format!("driving, {elapsed} of {length} s"),
+        Phase::Flushing => format!("flushing for {elapsed} s"),
     };
-    let acknowledged = now.acknowledged;
+    format!("{what}, {} questions in flight, {} held back", now.in_flight, now.held_back)
+}
+
+fn written(now: &Progress) -> String {
+    let done = now.acknowledged;
     format!(
-        "{phase} {:.0} of {:.0} s: {} communications, {} events, {} interactions, {} metrics written; {} in flight, {} held back",
-        now.elapsed.as_secs_f64(),
-        now.length.as_secs_f64(),
-        acknowledged.communications,
-        acknowledged.events,
-        acknowledged.interactions,
-        acknowledged.metrics,
-        now.in_flight,
-        now.held_back
+        "{} communications, {} events, {} interactions, {} metrics",
+        done.communications, done.events, done.interactions, done.metrics
     )
 }

@@ -63,7 +63,8 @@ impl Run {
         let names = Names::new(&settings.verify.namespace).context("name the run's namespace").or_exit(Exit::Usage)?;
         let stop = signals::cancellation()?;
         let live = Live::start();
-        live.say(&format!("scenario {}: {}", scenario.name, scenario.description));
+        let what = if scenario.description.is_empty() { "no description" } else { &scenario.description };
+        live.say(&format!("scenario {}: {what}", scenario.name));
         for warning in scenario.warnings() {
             live.say(&format!("mind: {warning}"));
         }
@@ -75,7 +76,8 @@ impl Run {
             interruptible(&stop, come_up(&settings, &live)).await?;
         }
         let reservation = interruptible(&stop, renew(&settings, &names, &live)).await?;
-        let (plan, digest) = planning.await.context("plan the run")?;
+        let planned = async { Ok(planning.await.context("plan the run")?) };
+        let (plan, digest) = interruptible(&stop, planned).await?;
         let run = Self { settings, names, scenario, plan, digest, live, stop, reservation };
         Box::pin(run.load()).await?;
         Ok(run)
@@ -131,7 +133,9 @@ pub(crate) async fn interruptible<T>(
     stop: &CancellationToken,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    stop.run_until_cancelled(Box::pin(work)).await.unwrap_or_else(|| Err(interrupted()))
+    let done = stop.run_until_cancelled(Box::pin(work)).await;
+    // Work that knows the token may say in its own words that it was stopped.
+    done.filter(|done| done.is_ok() || !stop.is_cancelled()).unwrap_or_else(|| Err(interrupted()))
 }
 
 fn interrupted() -> Failure {

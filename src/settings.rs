@@ -14,7 +14,7 @@ use figment::{
 use serde::{Deserialize, Serialize};
 use sluice_schemas::{
     names::Names,
-    stores::{Ports, Stores},
+    stores::{Login, Ports, Stores},
 };
 
 /// The file that is read when it exists and none is named.
@@ -66,6 +66,7 @@ pub(crate) struct Overrides {
 /// Reads, overlays and checks. Errors name the file and line, or the variable, and the key.
 pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Settings> {
     let file = read(overrides.file.as_deref())?;
+    check_variables()?;
     let environment = Env::prefixed("SLUICE_").filter(|key| key.as_str().contains("__")).split("__");
     let written = Figment::from(Serialized::defaults(&file)).merge(environment);
     let base = match overrides.port_base {
@@ -122,22 +123,50 @@ fn units(message: &str) -> &'static str {
     if about_units { "; write sizes as \"256 MiB\" and times as \"30s\"" } else { "" }
 }
 
-/// The addresses that follow from the port base, and the pipelines that are there without being written, so that a file
-/// may change one setting of one of them; passwords and all else have their own defaults.
+/// What is in force where nothing is written, as far as a part of it may be written: the addresses that follow from the
+/// port base, the logins, and the three pipelines.
 fn defaults(base: u16) -> serde_json::Value {
     let local = Stores::local(base);
     let pipelines = sluice_ingest::config::Settings::default().pipelines;
     serde_json::json!({
         "stores": {
-            "postgres": { "host": local.postgres.host, "port": local.postgres.port },
+            "postgres": {
+                "host": local.postgres.host,
+                "port": local.postgres.port,
+                "admin": login(&local.postgres.admin),
+                "owner": login(&local.postgres.owner),
+                "app": login(&local.postgres.app),
+                "cdc": login(&local.postgres.cdc),
+                "loader": login(&local.postgres.loader),
+                "reader": login(&local.postgres.reader),
+            },
             "kafka": { "brokers": local.kafka.brokers, "connect_url": local.kafka.connect_url },
-            "clickhouse": { "url": local.clickhouse.url },
+            "clickhouse": { "url": local.clickhouse.url, "login": login(&local.clickhouse.login) },
             "elasticsearch": { "url": local.elasticsearch.url },
             "redis": { "cache": local.redis.cache, "state": local.redis.state },
             "s3": { "endpoint": local.s3.endpoint },
         },
         "ingest": { "listen": format!("127.0.0.1:{}", Ports::new(base).ingest_http()), "pipelines": pipelines },
     })
+}
+
+/// Variables of ours that are no settings.
+const OTHER_VARIABLES: [&str; 5] =
+    ["SLUICE_CONFIG", "SLUICE_LOG", "SLUICE_CACHE", "SLUICE_TEST_PORT_BASE", "SLUICE_CONNECT_IMAGE"];
+
+/// A variable that looks like ours and would be ignored is a typing error.
+fn check_variables() -> anyhow::Result<()> {
+    let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut ignored = ours.filter(|name| {
+        name.starts_with("SLUICE_") && !name.contains("__") && !OTHER_VARIABLES.contains(&name.as_str())
+    });
+    ignored.next().map_or(Ok(()), |name| {
+        bail!("read the variable {name}: no setting is called so; a setting's variable is SLUICE_SECTION__KEY, as in SLUICE_STACK__PORT_BASE")
+    })
+}
+
+fn login(login: &Login) -> serde_json::Value {
+    serde_json::json!({ "user": login.user, "password": login.password.reveal() })
 }
 
 fn check_port_base(base: u16) -> anyhow::Result<()> {
@@ -160,6 +189,7 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
             "check verify.namespace: it is empty, but a run drops its namespace first and must never touch the platform's own"
         );
     }
+    settings.stores.check()?;
     settings.stack.check()?;
     settings.ingest.check()?;
     Ok(())

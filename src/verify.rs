@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use sluice_loadgen::{
-    account::{self, Account, Settled},
+    account::{self, Account, AccountError, Settled},
     drive::Driven,
     report::{self, Machine, Report, Run as Header},
     verdict::{self, Findings, Overall},
@@ -64,12 +64,18 @@ async fn watched(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Repo
         slos: run.scenario.slos.iter().map(|slo| verdict::judge(&driven.recorders, slo)).collect(),
         availability: verdict::availability(&driven.recorders, run.scenario.availability),
         validity: verdict::validity::validity(&run.scenario, &driven.recorders, &driven.conduct),
-        failures,
+        failures: once(failures),
     };
-    let rates = report::rates(&run.plan, &driven, settled.map(|settled| settled.took));
+    let rates = report::rates(&run.plan, &driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
     let report = Report::new(header(run, started_at)?, findings, &driven.recorders, rates, account);
     publish(&report, folder)?;
     Ok(report)
+}
+
+/// Each failure once: a store that is away is away for every step that asks it.
+fn once(failures: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    failures.into_iter().filter(|failure| seen.insert(failure.clone())).collect()
 }
 
 /// The drive, and the wait for its last record to land.
@@ -102,10 +108,15 @@ async fn arrive(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Resul
             Ok(Some(settled))
         }
         Err(error) => {
-            failures.push(error.to_string());
+            failures.push(broken(&error));
             Ok(None)
         }
     }
+}
+
+/// What is said of a store that can't be asked any more.
+fn broken(error: &AccountError) -> String {
+    format!("{error}; `sluice status` shows which store does not answer, `sluice logs STORE` why")
 }
 
 async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Account>, Failure> {
@@ -118,7 +129,7 @@ async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Resu
             Ok(Some(account))
         }
         Err(error) => {
-            failures.push(error.to_string());
+            failures.push(broken(&error));
             Ok(None)
         }
     }

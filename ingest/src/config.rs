@@ -39,6 +39,7 @@ pub struct Settings {
     /// When to try again.
     pub retry: Retry,
     /// Further settings for the Kafka clients, such as `security.protocol`.
+    #[serde(serialize_with = "without_secrets")]
     pub kafka: BTreeMap<String, String>,
     /// What is consumed and where it lands, by topic (without namespace).
     pub pipelines: BTreeMap<String, Pipeline>,
@@ -155,6 +156,14 @@ impl Default for Limits {
     }
 }
 
+/// Parts of the names of librdkafka's settings whose values are secrets.
+const SECRET: [&str; 5] = ["password", "secret", "jaas", "token", "key.pem"];
+
+fn without_secrets<S: serde::Serializer>(kafka: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let is_secret = |key: &str| SECRET.iter().any(|part| key.contains(part));
+    serializer.collect_map(kafka.iter().map(|(key, value)| (key, if is_secret(key) { "***" } else { value.as_str() })))
+}
+
 /// A setting that can not work.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
@@ -261,6 +270,15 @@ mod tests {
         insta::assert_snapshot!(refused(|s| s.memory_budget = ByteSize::mib(1)), @"use ingest.memory_budget: give it 32 MiB or more");
         insta::assert_snapshot!(refused(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
+    }
+
+    #[test]
+    fn a_kafka_password_is_never_printed() {
+        let mut settings = Settings::default();
+        settings.kafka.insert("sasl.password".to_owned(), "hunter2".to_owned());
+        settings.kafka.insert("sasl.username".to_owned(), "me".to_owned());
+        let printed = serde_json::to_string(&settings).unwrap();
+        assert!(printed.contains(r#""sasl.username":"me""#) && !printed.contains("hunter2"), "{printed}");
     }
 
     #[test]

@@ -28,6 +28,8 @@ use crate::write::Event;
 const POLL_WAIT: Duration = Duration::from_millis(10);
 /// Most records between two looks at events and clocks.
 const BURST: usize = 512;
+/// Least time between two reports of errors of the client.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// The settings of the consumer on which the promise rests, with queues sized to `budget` bytes.
 pub fn config(mut base: ClientConfig, own: &BTreeMap<String, String>, group: &str, budget: u64) -> ClientConfig {
@@ -59,12 +61,15 @@ pub struct Context {
     events: Mutex<mpsc::Receiver<Event>>,
     tools: Tools,
     revoke_deadline: Duration,
+    /// When an error of the client was last reported.
+    reported: Mutex<Option<Instant>>,
 }
 
 impl Context {
     /// Ready for its first assignment.
     pub fn new(assignment: Assignment, events: mpsc::Receiver<Event>, tools: Tools, revoke_deadline: Duration) -> Self {
-        Self { assignment: Mutex::new(assignment), events: Mutex::new(events), tools, revoke_deadline }
+        let (assignment, events) = (Mutex::new(assignment), Mutex::new(events));
+        Self { assignment, events, tools, revoke_deadline, reported: Mutex::default() }
     }
 
     /// Only the consume thread takes this lock, and never while it polls, so nobody waits for it.
@@ -111,6 +116,7 @@ impl Context {
                 add_offset(&mut offsets, topic, *partition, offset);
             }
         }
+        self.tools.status.revoked();
         info!(partitions = partitions.len(), is_lost, "partitions revoked");
         if !is_lost
             && offsets.count() > 0
@@ -135,16 +141,21 @@ impl ClientContext for Context {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 error!(facility, "{message}");
             }
-            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => warn!(facility, "{message}"),
             _ => debug!(facility, "{message}"),
         }
     }
 
+    /// While a broker is away librdkafka reports the same many times a second; one line in a while says as much.
     fn error(&self, error: KafkaError, reason: &str) {
-        warn!(%error, reason, "Kafka client reports an error; it tries again by itself");
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.is_none_or(|at| at.elapsed() > REPORT_EVERY) {
+            *reported = Some(Instant::now());
+            warn!(%error, reason, "Kafka client reports errors; it tries again by itself");
+        }
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.tools.status.kafka(statistics.brokers.values().any(|broker| broker.state == "UP"));
         let assignment = self.assignment();
         for (topic, facts) in &statistics.topics {
             for (partition, facts) in &facts.partitions {
@@ -247,7 +258,8 @@ fn take(
             }
         }
         Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
-        Err(error) => warn!(%error, "poll failed; polling goes on"),
+        // The client's error callback has said so already.
+        Err(error) => debug!(%error, "poll failed; polling goes on"),
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Metrics and health over HTTP: `/metrics`, `/healthz`, `/readyz`.
 //! What the consume loop says about itself goes in, answers to an orchestrator come out. It decides nothing.
 //!
-//! `/healthz` is 200 while the consume loop turns: a restart would help otherwise. `/readyz` is 200 once partitions were
-//! assigned and while none of them stands still; a restart does not help there, and the body says what would.
+//! `/healthz` is 200 while the consume loop turns: a restart would help otherwise. `/readyz` is 200 while the group gives
+//! this worker its share, a broker answers and no partition stands still; a restart does not help there, and the body says
+//! what would.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -31,6 +32,7 @@ pub struct Status {
     /// Milliseconds from `started` to the last turn of the consume loop.
     turned: AtomicU64,
     is_assigned: AtomicBool,
+    is_kafka_away: AtomicBool,
     troubles: Mutex<BTreeMap<(String, i32), String>>,
 }
 
@@ -40,6 +42,7 @@ impl Default for Status {
             started: Instant::now(),
             turned: AtomicU64::new(0),
             is_assigned: AtomicBool::new(false),
+            is_kafka_away: AtomicBool::new(false),
             troubles: Mutex::default(),
         }
     }
@@ -54,6 +57,16 @@ impl Status {
     /// The group gave this worker its partitions, none perhaps.
     pub fn assigned(&self) {
         self.is_assigned.store(true, Ordering::Relaxed);
+    }
+
+    /// The group took this worker's partitions away.
+    pub fn revoked(&self) {
+        self.is_assigned.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether any broker answers.
+    pub fn kafka(&self, answers: bool) {
+        self.is_kafka_away.store(!answers, Ordering::Relaxed);
     }
 
     /// A partition stands still, or moves again.
@@ -72,6 +85,9 @@ impl Status {
     }
 
     fn readiness(&self) -> (StatusCode, String) {
+        if self.is_kafka_away.load(Ordering::Relaxed) {
+            return (StatusCode::SERVICE_UNAVAILABLE, "no Kafka broker answers\n".to_owned());
+        }
         if !self.is_assigned.load(Ordering::Relaxed) {
             return (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned());
         }
@@ -140,6 +156,11 @@ mod tests {
         assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "t/3 stands still: HTTP 502\n".to_owned()));
         status.trouble("t", 3, None);
         assert_eq!(status.readiness().0, StatusCode::OK);
+        status.kafka(false);
+        assert_eq!(status.readiness().1, "no Kafka broker answers\n");
+        status.kafka(true);
+        status.revoked();
+        assert_eq!(status.readiness().0, StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[tokio::test]

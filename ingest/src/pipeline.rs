@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
 use sluice_schemas::connect::kafka_config;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
@@ -44,6 +45,9 @@ const EVENTS: usize = 1024;
 const BATCH_SHARE: u64 = 2;
 /// Share of the memory budget for records fetched but not yet taken in.
 const QUEUE_SHARE: u64 = 4;
+
+/// How long Kafka may take before the log says that it does not answer.
+const METADATA_WAIT: Duration = Duration::from_secs(3);
 
 /// What was done, by topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -252,7 +256,7 @@ async fn identify(
         let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
         let mut ids = Vec::new();
         for topic in topics {
-            let metadata = client.fetch_metadata(Some(&topic), left()).map_err(|cause| kafka_error(&stores, cause))?;
+            let metadata = metadata(&client, &topic, until).map_err(|cause| kafka_error(&stores, cause))?;
             if metadata.topics().iter().all(|found| found.error().is_some() || found.partitions().is_empty()) {
                 return Err(Error::NoTopic(topic));
             }
@@ -261,4 +265,18 @@ async fn identify(
         Ok(ids)
     };
     tokio::task::spawn_blocking(ask).await.map_err(|error| Error::Thread(error.to_string()))?
+}
+
+/// Asks for a topic's metadata until Kafka answers, and says so while it does not.
+fn metadata(
+    client: &BaseConsumer<DefaultConsumerContext>,
+    topic: &str,
+    until: Instant,
+) -> Result<Metadata, KafkaError> {
+    loop {
+        match client.fetch_metadata(Some(topic), METADATA_WAIT) {
+            Err(error) if Instant::now() < until => warn!(%error, topic, "Kafka does not answer yet"),
+            other => return other,
+        }
+    }
 }

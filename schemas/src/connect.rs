@@ -13,7 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 use crate::names::Names;
-use crate::stores::{Login, Stores};
+use crate::stores::{Login, Stores, without_login};
 
 /// How long a connection may take to open before the store counts as unreachable.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -151,7 +151,9 @@ pub async fn redis_state(stores: &Stores) -> Result<ClusterConnection, ConnectEr
 }
 
 async fn redis_cluster(store: &'static str, nodes: &[String]) -> Result<ClusterConnection, ConnectError> {
-    let failed = |error: redis::RedisError| redis_failed(store, &nodes.join(","), &error);
+    let failed = |error: redis::RedisError| {
+        redis_failed(store, &nodes.iter().map(|node| without_login(node)).collect::<Vec<_>>().join(","), &error)
+    };
     let client = ClusterClient::builder(nodes.iter().map(String::as_str))
         .connection_timeout(CONNECT_TIMEOUT)
         .response_timeout(REQUEST_TIMEOUT)
@@ -171,7 +173,7 @@ pub async fn redis_node(store: &'static str, url: &str) -> Result<redis::aio::Mu
 }
 
 fn redis_failed(store: &'static str, address: &str, error: &redis::RedisError) -> ConnectError {
-    ConnectError { store, section: "redis", address: address.to_owned(), cause: error.to_string() }
+    ConnectError { store, section: "redis", address: without_login(address), cause: error.to_string() }
 }
 
 /// Settings that every Kafka client starts from. Opens no connection.

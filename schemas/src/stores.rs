@@ -95,6 +95,7 @@ impl Ports {
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// User name.
+    #[serde(default)]
     pub user: String,
     /// Password; empty where the store asks for none.
     #[serde(default)]
@@ -183,9 +184,11 @@ pub struct Elasticsearch {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redis {
-    /// Nodes of the cache cluster (allkeys-lru), `redis://host:port`.
+    /// Nodes of the cache cluster (allkeys-lru), `redis://host:port`, or `redis://user:password@host:port`.
+    #[serde(serialize_with = "without_logins")]
     pub cache: Vec<String>,
-    /// Nodes of the state cluster (noeviction), `redis://host:port`.
+    /// Nodes of the state cluster (noeviction), in the same form.
+    #[serde(serialize_with = "without_logins")]
     pub state: Vec<String>,
 }
 
@@ -205,7 +208,38 @@ pub struct S3 {
     pub secret_key: Secret,
 }
 
+/// A login in an address where it would be shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("use stores.{0}: it holds a user or password, which would be shown; put them into the section's own keys")]
+pub struct LoginInAddress(&'static str);
+
+/// An address without the user and password that it may hold, for screens, logs and errors.
+pub fn without_login(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let host = rest.split('/').next().unwrap_or(rest);
+    match host.rfind('@') {
+        Some(at) => format!("{scheme}://***@{}", &rest[at + 1..]),
+        None => address.to_owned(),
+    }
+}
+
+fn without_logins<S: serde::Serializer>(addresses: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(addresses.iter().map(|address| without_login(address)))
+}
+
 impl Stores {
+    /// Checks what serde cannot: addresses that are shown hold no login.
+    pub fn check(&self) -> Result<(), LoginInAddress> {
+        let shown = [
+            ("kafka.connect_url", &self.kafka.connect_url),
+            ("clickhouse.url", &self.clickhouse.url),
+            ("elasticsearch.url", &self.elasticsearch.url),
+            ("s3.endpoint", &self.s3.endpoint),
+        ];
+        let with_login = shown.into_iter().find(|(_, address)| without_login(address) != **address);
+        with_login.map_or(Ok(()), |(key, _)| Err(LoginInAddress(key)))
+    }
+
     /// The stores of a local stack that starts at `base`.
     pub fn local(base: u16) -> Self {
         let ports = Ports::new(base);
@@ -260,3 +294,20 @@ macro_rules! default_from_local {
     )*};
 }
 default_from_local!(Postgres => postgres, Kafka => kafka, ClickHouse => clickhouse, Elasticsearch => elasticsearch, Redis => redis, S3 => s3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_in_an_address_is_hidden_or_refused() {
+        assert_eq!(without_login("redis://me:hunter2@host:6379/0"), "redis://***@host:6379/0");
+        assert_eq!(without_login("redis://host:6379"), "redis://host:6379");
+        let mut stores = Stores::default();
+        assert_eq!(stores.check(), Ok(()));
+        stores.redis.cache = vec!["redis://:hunter2@host:1".to_owned()];
+        assert!(!serde_json::to_string(&stores).unwrap().contains("hunter2"));
+        stores.clickhouse.url = "http://me:hunter2@host".to_owned();
+        assert_eq!(stores.check(), Err(LoginInAddress("clickhouse.url")));
+    }
+}

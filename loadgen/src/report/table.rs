@@ -167,7 +167,7 @@ fn ledgers(account: &Account) -> Table {
         }
     }
     for ((store, kind), ledgers) in loaded {
-        table.add_row(row(store, &format!("{kind} (loaded)"), "all", &ledgers));
+        table.add_row(row(store, kind, "loaded", &ledgers));
     }
     table
 }
