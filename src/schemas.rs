@@ -49,9 +49,10 @@ async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
         table.add_row([drift.store.as_str(), &drift.object, &drift.expected, &drift.found]);
     }
     screen::say(&table.to_string());
+    let (count, noun) = (drifts.len(), if drifts.len() == 1 { "difference" } else { "differences" });
     screen::note(&format!(
-        "{} differences; `sluice schemas apply` repairs what can be repaired without loss",
-        drifts.len()
+        "{count} {noun}; `sluice schemas apply` adds what is missing and sets topics, templates and policies right; a table, \
+         index or row-level security that was changed by hand is put right by hand, or by a new migration"
     ));
     Ok(Exit::Fail)
 }

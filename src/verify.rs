@@ -1,7 +1,7 @@
 //! `sluice verify`: a scenario is driven against an ingest worker of its own, the account is drawn up, the SLOs are judged,
 //! and the exit code is the verdict.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::Context;
 use sluice_loadgen::{
@@ -10,6 +10,7 @@ use sluice_loadgen::{
     report::{self, Machine, Report, Run as Header},
     verdict::{self, Findings, Overall},
 };
+use tokio::time::timeout;
 
 use crate::{
     exit::{Exit, Failure},
@@ -18,6 +19,9 @@ use crate::{
     settings::{Overrides, Settings},
     worker::Worker,
 };
+
+/// How long the stores may take to answer the account's questions; one that froze answers never.
+const ACCOUNT_DEADLINE: Duration = Duration::from_mins(3);
 
 /// Runs and judges.
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
@@ -122,7 +126,15 @@ fn broken(error: &AccountError) -> String {
 async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Account>, Failure> {
     run.live.step("drawing up the account");
     let balancing = account::balance(run.course(), &driven.acknowledged);
-    match interruptible(&run.stop, async { Ok(Box::pin(balancing).await) }).await? {
+    let Ok(balanced) =
+        interruptible(&run.stop, async { Ok(timeout(ACCOUNT_DEADLINE, Box::pin(balancing)).await) }).await?
+    else {
+        failures.push(format!(
+            "a store did not answer the account within {ACCOUNT_DEADLINE:?}; `sluice status` shows which"
+        ));
+        return Ok(None);
+    };
+    match balanced {
         Ok(account) => {
             run.live.done(if account.balanced() { "the account balances" } else { "the account does not balance" });
             failures.extend(account.complaints());

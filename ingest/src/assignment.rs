@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use sluice_schemas::records::DeadLetter;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::batch::{Cut, Limits, OpenBatch};
 use crate::budget::{Budget, Pressure};
 use crate::decode::{Decoder, Origin, Rejected};
+use crate::headers;
 use crate::health::Status;
 use crate::metrics::{Metrics, Stage};
 use crate::partition::{Hold, Partition};
@@ -312,12 +313,10 @@ impl Assignment {
 }
 
 fn dead_letter(message: &BorrowedMessage<'_>, rejected: Rejected) -> DeadLetter {
-    let header =
-        |header: rdkafka::message::Header<'_, &[u8]>| (header.key.to_owned(), header.value.map(<[u8]>::to_vec));
     DeadLetter {
         key: message.key().map(<[u8]>::to_vec),
         payload: message.payload().map(<[u8]>::to_vec),
-        headers: message.headers().map(|headers| headers.iter().map(header).collect()).unwrap_or_default(),
+        headers: headers::of(message),
         reason: rejected.reason.code().to_owned(),
         stage: "decode".to_owned(),
         error_class: Class::Row.as_str().to_owned(),

@@ -235,7 +235,11 @@ impl Decoder {
     fn month_of(&self, text: &str) -> Result<u32, Reason> {
         let Some(column) = self.month.map(|index| &self.columns[index]) else { return Ok(0) };
         let span = self.slots[column.slot].filter(|span| span.kind != Kind::Null).ok_or(Reason::MissingField)?;
-        Ok(time::month_of(value::seconds(text, span, &column.of)?))
+        let seconds = value::seconds(text, span, &column.of)?;
+        // A table's months, its TTL and its views count in ClickHouse's 32-bit DateTime: what lies outside would land in
+        // another century.
+        u32::try_from(seconds).map_err(|_| Reason::OutOfRange)?;
+        Ok(time::month_of(seconds))
     }
 
     fn tenant_of(&self, text: &str) -> Option<Uuid> {

@@ -13,7 +13,7 @@
 //! - [`commit`]: which offset may be committed
 //! - [`dead_letter`]: where records go that cannot land
 //! - [`budget`] and [`retry`]: how much may be on its way, and when to try again
-//! - [`config`], [`metrics`], [`health`], [`topic_id`]: what surrounds them
+//! - [`config`], [`metrics`], [`health`], [`headers`], [`topic_id`]: what surrounds them
 
 pub mod assignment;
 pub mod batch;
@@ -23,6 +23,7 @@ pub mod config;
 pub mod consume;
 pub mod dead_letter;
 pub mod decode;
+pub mod headers;
 pub mod health;
 pub mod metrics;
 pub mod partition;

@@ -1,7 +1,7 @@
 //! The identity of a topic, which outlives its name: a topic that is deleted and made again starts at offset 0 under the
 //! same name, so tokens and provenance carry the id.
 //! A connected client and a name go in, the topic's UUID comes out. The safe crate does not show it, so the call is made
-//! here with `rdkafka-sys`; nothing else in this crate is unsafe.
+//! here with `rdkafka-sys`.
 #![expect(unsafe_code, reason = "rdkafka has no safe call for DescribeTopics; every pointer here is checked and freed")]
 
 use std::ffi::{CStr, CString};

@@ -78,6 +78,9 @@ fn each_fault_has_its_reason() {
     assert_eq!(reason(&record(|v| v["n"] = (1_u64 << 32).into())), Reason::OutOfRange);
     assert_eq!(reason(&record(|v| v["n"] = "7".into())), Reason::WrongType);
     assert_eq!(reason(&record(|v| v["timestamp"] = "2026-11-31T00:00:00Z".into())), Reason::InvalidTime);
+    for outside in ["1900-01-01T00:00:00Z", "2110-01-01T00:00:00Z"] {
+        assert_eq!(reason(&record(|v| v["timestamp"] = outside.into())), Reason::OutOfRange);
+    }
     assert_eq!(reason(&record(|v| v["name"] = "y".repeat(300_000).into())), Reason::StringTooLong);
     assert_eq!(reason(&record(|v| v["unmapped"] = "y".repeat(2 << 20).into())), Reason::RecordTooLarge);
     assert_eq!(reason("[1]"), Reason::NotAnObject);

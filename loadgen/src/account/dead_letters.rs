@@ -70,7 +70,8 @@ impl DeadLetters {
 fn place(message: &BorrowedMessage<'_>) -> Place {
     let header = |name: &str| -> Option<&str> {
         let headers = message.headers()?;
-        let value = headers.iter().find(|header| header.key == name)?.value?;
+        // The record's own headers come first, whatever they are called; the last one is the worker's.
+        let value = headers.iter().filter(|header| header.key == name).last()?.value?;
         std::str::from_utf8(value).ok()
     };
     let original = || -> Option<Place> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::BaseConsumer;
 use sluice_schemas::connect;
 use sluice_schemas::names::topic;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{AccountError, Course, blocking, clickhouse, dead_letters};
@@ -14,6 +15,8 @@ use crate::plan::Totals;
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a store may take to answer a look.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// How the waiting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +54,8 @@ pub async fn settle(
             _ = looks.tick() => {}
             () = stop.cancelled() => return Ok(settled),
         }
-        let arrived = arrived(course).await?;
+        // A store that froze answers nothing at all, not even an error; that is no progress either.
+        let arrived = timeout(ANSWER, arrived(course)).await.unwrap_or(Ok(settled.arrived))?;
         if arrived > settled.arrived {
             settled = Settled { arrived, took: started.elapsed(), ..settled };
             progress(arrived, produced);

@@ -1,6 +1,7 @@
 //! PostgreSQL's writers: groups of one tenant's communications go in, committed transactions come out.
 //! Each transaction names its tenant, so row-level security checks every row. A commit whose answer was lost is tried
-//! again and inserts nothing twice. Never gives up while it may still succeed, and counts what it gave up.
+//! again and inserts nothing twice. Gives up after several attempts, or a minute after the end of the drive, and counts what
+//! it gave up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,11 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(10),
     Duration::from_secs(20),
 ];
+
+/// How long after the end of the drive a group may still be committed; what waits then is given up.
+const GRACE: Duration = Duration::from_mins(1);
+/// How long a writer waits for a connection before that counts as a failed attempt.
+const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// Writes one tenant's communications. `ON CONFLICT` makes a second attempt harmless.
 pub const INSERT_COMMUNICATIONS: &str = "\
@@ -83,18 +89,23 @@ impl Commits {
         let intended: Vec<Duration> = group.rows.iter().map(|(at, _)| *at).collect();
         let rows = Columns::of(group.rows.into_iter().map(|(_, row)| row));
         for pause in PAUSES.map(Some).into_iter().chain([None]) {
-            match rows.insert(&self.pool, tenant_id).await {
-                Ok(()) => return self.committed(tenant, &intended),
-                Err(error) if self.shared.may_complain() => {
+            match tokio::time::timeout(self.time_left(), rows.insert(&self.pool, tenant_id)).await {
+                Ok(Ok(())) => return self.committed(tenant, &intended),
+                Ok(Err(error)) if self.shared.may_complain() => {
                     tracing::warn!(tenant, rows = count, %error, retry = pause.is_some(), "a transaction failed");
                 }
-                Err(_) => {}
+                Ok(Err(_)) | Err(_) => {}
             }
-            match pause {
+            match pause.filter(|pause| *pause < self.time_left()) {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => add(&self.shared.counters.refused, count),
+                None => break,
             }
         }
+        add(&self.shared.counters.refused, count);
+    }
+
+    fn time_left(&self) -> Duration {
+        (self.shared.scenario.duration + GRACE).saturating_sub(self.clock.elapsed())
     }
 
     fn committed(&self, tenant: usize, intended: &[Duration]) {
@@ -110,7 +121,7 @@ impl Commits {
 /// A pool for the writers alone, so that probes and writes never wait for each other's connections.
 pub(super) async fn pool(stores: &Stores, names: &Names) -> Result<PgPool, ConnectError> {
     let options = connect::postgres_options(stores, &names.database(), Role::App);
-    let pool = PgPoolOptions::new().min_connections(WRITERS).max_connections(WRITERS);
+    let pool = PgPoolOptions::new().min_connections(WRITERS).max_connections(WRITERS).acquire_timeout(ACQUIRE);
     pool.connect_with(options).await.map_err(|error| ConnectError {
         store: "PostgreSQL",
         section: "postgres",
