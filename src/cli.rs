@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::{
@@ -81,14 +81,6 @@ enum Verb {
         /// The shell
         shell: Shell,
     },
-}
-
-/// Which stores: shared by the verbs that take a part of the stack.
-#[derive(Debug, Args)]
-pub(crate) struct Only {
-    /// Only these, separated by commas: postgres, kafka, connect, clickhouse, elasticsearch, redis-cache, redis-state, s3
-    #[arg(long, value_delimiter = ',', value_name = "STORES")]
-    pub(crate) only: Vec<String>,
 }
 
 impl Cli {

@@ -12,7 +12,7 @@ use crate::{
 /// Drives, and says what was written and how the questions were answered.
 pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Failure> {
     let run = Box::pin(Run::prepare(&options, settings)).await?;
-    let namespace = run.names.namespace().to_owned();
+    let (namespace, base) = (run.names.namespace().to_owned(), run.settings.stack.port_base);
     let driven = run.drive().await.map(|driven| {
         let rates = report::rates(&run.plan, &driven, None);
         (report::unjudged(&run.scenario, &driven.recorders, &rates), driven.lost)
@@ -21,7 +21,7 @@ pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Fa
     let (tables, lost) = driven?;
     screen::say(&tables);
     screen::note(&format!(
-        "the records wait on Kafka; `sluice ingest --namespace {namespace}` moves them into their tables"
+        "the records wait on Kafka; `sluice ingest --port-base {base} --namespace {namespace}` moves them into their tables"
     ));
     for loss in &lost {
         screen::note(&format!("failed: {loss}"));

@@ -61,6 +61,12 @@ impl Run {
     pub(crate) async fn prepare(options: &Options, settings: Settings) -> Result<Self, Failure> {
         let scenario = scenario(options).or_exit(Exit::Usage)?;
         let names = Names::new(&settings.verify.namespace).context("name the run's namespace").or_exit(Exit::Usage)?;
+        // A report that could not be written is found out before anything runs.
+        std::fs::create_dir_all(&settings.verify.runs)
+            .with_context(|| {
+                format!("create {}; choose another folder with verify.runs", settings.verify.runs.display())
+            })
+            .or_exit(Exit::Usage)?;
         let stop = signals::cancellation()?;
         let live = Live::start();
         let what = if scenario.description.is_empty() { "no description" } else { &scenario.description };

@@ -1,12 +1,11 @@
 //! `sluice schemas apply | check`: every store's schema, from the plain files in `schemas/`.
 
-use anyhow::Context;
-use clap::Subcommand;
+use anyhow::bail;
+use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use sluice_schemas::Store;
 
 use crate::{
-    cli::Only,
     exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
@@ -15,9 +14,17 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Bring every store's schema to the newest version; running it again changes nothing
-    Apply(Only),
+    Apply(Which),
     /// Report where a store differs from the files; exits 1 when one does
-    Check(Only),
+    Check(Which),
+}
+
+/// Which stores.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Only these, separated by commas: postgres, kafka, clickhouse, elasticsearch, redis, s3
+    #[arg(long, value_delimiter = ',', value_name = "STORES")]
+    only: Vec<String>,
 }
 
 /// Applies or checks, in the namespace in force.
@@ -64,18 +71,22 @@ fn table(header: &[&str]) -> Table {
 }
 
 /// All stores, or those named with `--only`.
-fn chosen(only: &Only) -> Result<Vec<Store>, Failure> {
-    if only.only.is_empty() {
+fn chosen(which: &Which) -> Result<Vec<Store>, Failure> {
+    if which.only.is_empty() {
         return Ok(Store::ALL.to_vec());
     }
-    only.only.iter().map(|name| find(name)).collect::<anyhow::Result<_>>().or_exit(Exit::Usage)
+    which.only.iter().map(|name| find(name)).collect::<anyhow::Result<_>>().or_exit(Exit::Usage)
 }
 
 fn find(name: &str) -> anyhow::Result<Store> {
-    let known = || Store::ALL.iter().map(|store| store.as_str()).collect::<Vec<_>>().join(", ");
-    Store::ALL
-        .iter()
-        .copied()
-        .find(|store| store.as_str().eq_ignore_ascii_case(name))
-        .with_context(|| format!("choose the store \"{name}\": it is none of {}", known()))
+    Ok(match name {
+        "postgres" => Store::Postgres,
+        "kafka" => Store::Kafka,
+        "clickhouse" => Store::ClickHouse,
+        "elasticsearch" => Store::Elasticsearch,
+        // Both clusters have one schema, in one file.
+        "redis" | "redis-cache" | "redis-state" => Store::Redis,
+        "s3" => Store::S3,
+        _ => bail!("choose the store \"{name}\": there are postgres, kafka, clickhouse, elasticsearch, redis and s3"),
+    })
 }

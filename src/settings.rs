@@ -150,17 +150,14 @@ fn defaults(base: u16) -> serde_json::Value {
     })
 }
 
-/// Variables of ours that are no settings.
-const OTHER_VARIABLES: [&str; 5] =
-    ["SLUICE_CONFIG", "SLUICE_LOG", "SLUICE_CACHE", "SLUICE_TEST_PORT_BASE", "SLUICE_CONNECT_IMAGE"];
+/// Variables that people write for a flag; they would be ignored. Other unknown ones are let be: an orchestrator sets some
+/// of its own for a service called sluice.
+const MISTAKEN_VARIABLES: [&str; 2] = ["SLUICE_PORT_BASE", "SLUICE_NAMESPACE"];
 
-/// A variable that looks like ours and would be ignored is a typing error.
+/// A variable that would be ignored although somebody means it.
 fn check_variables() -> anyhow::Result<()> {
-    let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let mut ignored = ours.filter(|name| {
-        name.starts_with("SLUICE_") && !name.contains("__") && !OTHER_VARIABLES.contains(&name.as_str())
-    });
-    ignored.next().map_or(Ok(()), |name| {
+    let mistaken = MISTAKEN_VARIABLES.iter().find(|name| std::env::var_os(name).is_some());
+    mistaken.map_or(Ok(()), |name| {
         bail!("read the variable {name}: no setting is called so; a setting's variable is SLUICE_SECTION__KEY, as in SLUICE_STACK__PORT_BASE")
     })
 }

@@ -7,7 +7,6 @@ use clap::Args;
 use sluice_stack::{Layout, Progress, Service};
 
 use crate::{
-    cli::Only,
     exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
@@ -16,8 +15,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    #[command(flatten)]
-    only: Only,
+    /// Only these, separated by commas: postgres, kafka, connect, clickhouse, elasticsearch, redis-cache, redis-state, s3
+    #[arg(long, value_delimiter = ',', value_name = "STORES")]
+    only: Vec<String>,
     /// Stop the stack by itself once nobody has used it for this long, as in 60s
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     until_idle: Option<Duration>,
@@ -45,14 +45,9 @@ pub(crate) async fn start(layout: &Layout, services: &[Service]) -> anyhow::Resu
     sluice_stack::up(layout, services, &Progress::stderr()).await.context("bring the local stack up")
 }
 
-fn services(only: &Only) -> Result<Vec<Service>, Failure> {
-    if only.only.is_empty() {
+fn services(only: &[String]) -> Result<Vec<Service>, Failure> {
+    if only.is_empty() {
         return Ok(Service::DEFAULT.to_vec());
     }
-    only.only
-        .iter()
-        .map(|name| name.parse())
-        .collect::<Result<_, _>>()
-        .context("choose the stores")
-        .or_exit(Exit::Usage)
+    only.iter().map(|name| name.parse()).collect::<Result<_, _>>().context("choose the stores").or_exit(Exit::Usage)
 }

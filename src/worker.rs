@@ -68,7 +68,8 @@ impl Worker {
     }
 
     async fn ready(&mut self, url: &str) -> anyhow::Result<()> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(1)).build().context("ask the worker")?;
+        let client =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(1)).build().context("ask the worker")?;
         let deadline = Instant::now() + START_DEADLINE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().context("watch the ingest worker")? {

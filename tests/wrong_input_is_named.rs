@@ -147,7 +147,7 @@ fn what_is_in_force_is_printed_without_a_secret() {
 #[test]
 fn stores_that_are_not_there_are_named_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, said) = sluice(folder.path(), &["--port-base", "61000", "schemas", "check", "--only", "postgresql"]);
+    let (code, said) = sluice(folder.path(), &["--port-base", "61000", "schemas", "check", "--only", "postgres"]);
     assert_eq!(code, 3, "{said}");
     insta::assert_snapshot!(said);
 }

@@ -3,7 +3,7 @@
 //!
 //! | metric | labels | what |
 //! |---|---|---|
-//! | `sluice_ingest_consumed_records_total` | topic | records taken in |
+//! | `sluice_ingest_consumed_records_total` | topic | records in sealed batches |
 //! | `sluice_ingest_landed_rows_total` | topic | rows that ClickHouse acknowledged |
 //! | `sluice_ingest_landed_bytes_total` | topic | the same in RowBinary bytes |
 //! | `sluice_ingest_dead_letters_total` | topic, reason | records rejected, by reason |
@@ -133,7 +133,7 @@ impl Metrics {
 
     fn register(&mut self, budget: usize) {
         let registry = &mut self.registry;
-        registry.register("consumed_records", "Records taken in", self.consumed.clone());
+        registry.register("consumed_records", "Records in sealed batches", self.consumed.clone());
         registry.register("landed_rows", "Rows that ClickHouse acknowledged", self.landed_rows.clone());
         registry.register("landed_bytes", "Encoded bytes that ClickHouse acknowledged", self.landed_bytes.clone());
         registry.register("dead_letters", "Records rejected, by reason", self.dead_letters.clone());

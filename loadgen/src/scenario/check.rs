@@ -1,5 +1,6 @@
 //! From the file's spelling to a checked scenario. The first thing that is wrong becomes the error, with its line.
 
+use chrono::Datelike;
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use toml::Spanned;
@@ -136,7 +137,12 @@ struct Time {
 
 fn time(raw: &raw::Time, source: &Source<'_>) -> Result<Time, ScenarioError> {
     let second = Duration::from_secs(1);
-    let start = raw.start.as_ref().parse().map_err(|what| source.wrong(&raw.start, "time.start", what))?;
+    let start: chrono::DateTime<chrono::Utc> =
+        raw.start.as_ref().parse().map_err(|what| source.wrong(&raw.start, "time.start", what))?;
+    if !(2000..2100).contains(&start.year()) {
+        let what = "it is outside the stores' calendars; choose a year from 2000 to 2099, and mind that what is older than seven years is not kept";
+        return Err(source.wrong(&raw.start, "time.start", what));
+    }
     if start.timestamp_millis() % 3_600_000 != 0 {
         return Err(source.wrong(
             &raw.start,
