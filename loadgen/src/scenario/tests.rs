@@ -32,8 +32,8 @@ fn every_scenario_in_the_repository_is_right_and_warns_of_nothing() {
 fn the_smoke_scenario_is_what_it_says() {
     let smoke = smoke();
     assert_eq!((smoke.tenants, smoke.customers, smoke.communications), (3, 20_000, 100_000));
-    assert_eq!(smoke.duration, Duration::from_mins(1));
-    assert!((smoke.compression() - 1440.0).abs() < 1e-9);
+    assert_eq!(smoke.duration, Duration::from_secs(75));
+    assert!((smoke.compression() - 1152.0).abs() < 1e-9);
     let limits: Vec<u128> = smoke.slos.iter().map(|slo| slo.within.as_millis()).collect();
     assert_eq!(limits, [100, 200, 2_000]);
     assert!(Question::ALL.iter().all(|&question| smoke.slo_of(question).is_some()));
@@ -58,18 +58,18 @@ fn what_is_left_out_has_a_sensible_value() {
 fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
     let slo = "[[slo]]\nname = \"search\"\nobjective = \"95 %\"\nwithin = \"1 s\"\nquestions = [\"search\"]\n";
     let mistakes = [
-        ("an unknown question", edited("search = \"15/s\"", "serach = \"15/s\"")),
+        ("an unknown question", edited("search = \"8/s\"", "serach = \"8/s\"")),
         ("an unknown question in an SLO", edited("questions = [\"search\"]", "questions = [\"fulltext\"]")),
         ("an unknown store", edited("redis = \"2 s\"", "mongodb = \"2 s\"")),
         ("an unknown key", edited("skew = 1.0", "skwe = 1.0")),
         ("an unknown table", format!("{SMOKE}\n[chaos]\nkill = true\n")),
         ("a missing key", edited("data = 42\n", "")),
         ("a missing table", edited("[seeds]\ndata = 42\nkeys = 7\n", "")),
-        ("a duration without unit", edited("replayed_in = \"60 s\"", "replayed_in = \"60\"")),
-        ("a number for a duration", edited("replayed_in = \"60 s\"", "replayed_in = 60")),
-        ("a rate of zero", edited("search = \"15/s\"", "search = \"0/s\"")),
-        ("a rate with a wrong unit", edited("search = \"15/s\"", "search = \"25 per second\"")),
-        ("a number for a rate", edited("search = \"15/s\"", "search = 25")),
+        ("a duration without unit", edited("replayed_in = \"75 s\"", "replayed_in = \"75\"")),
+        ("a number for a duration", edited("replayed_in = \"75 s\"", "replayed_in = 60")),
+        ("a rate of zero", edited("search = \"8/s\"", "search = \"0/s\"")),
+        ("a rate with a wrong unit", edited("search = \"8/s\"", "search = \"25 per second\"")),
+        ("a number for a rate", edited("search = \"8/s\"", "search = 25")),
         ("a percentage out of range", edited("objective = \"95 %\"", "objective = \"105 %\"")),
         ("a percentage without its sign", edited("objective = \"95 %\"", "objective = \"0.95\"")),
         ("a negative count", edited("customers = 20_000", "customers = -5")),
@@ -81,7 +81,7 @@ fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
         ("a past of half a day", edited("span = \"28 days\"", "span = \"36 h\"")),
         ("an SLO twice", format!("{SMOKE}\n{slo}")),
         ("a question judged twice", format!("{SMOKE}\n{}", slo.replace("\"search\"\nobj", "\"search-again\"\nobj"))),
-        ("a question judged and not asked", edited("search = \"15/s\"\n", "")),
+        ("a question judged and not asked", edited("search = \"8/s\"\n", "")),
         ("a time-out below the limit", edited("elasticsearch = \"2 s\"", "elasticsearch = \"100 ms\"")),
         ("a key twice", edited("keys = 7\n", "keys = 7\nkeys = 8\n")),
         ("a name that is no file's", edited("name = \"smoke\"", "name = \"Smoke Test\"")),
@@ -108,9 +108,9 @@ fn a_file_that_is_not_there_and_a_file_that_is_a_folder() {
 
 #[test]
 fn what_cannot_be_decided_is_said_before_the_run() {
-    let few = edited("search = \"15/s\"", "search = \"0.9/s\"");
-    let some = edited("search = \"15/s\"", "search = \"2/s\"");
-    let hidden = edited("timeline = \"10/s\"", "timeline = \"5/s\"");
+    let few = edited("search = \"8/s\"", "search = \"0.7/s\"");
+    let some = edited("search = \"8/s\"", "search = \"2/s\"");
+    let hidden = edited("timeline = \"8/s\"", "timeline = \"2/s\"");
     let unjudged = edited("\"timeline\", ", "");
     let warnings =
         [few, some, hidden, unjudged].map(|text| Scenario::parse(&text, "few.toml").unwrap().warnings().join("\n"));
