@@ -54,6 +54,9 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
         command.args(["verify", "scenario.toml", "--no-up", "--namespace", self.names.namespace()]);
         command.args(["--port-base", &self.stack.layout().ports().base().to_string()]);
+        // Two tests that start at the same instant would both find the default port free.
+        let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        command.env("SLUICE_INGEST__LISTEN", listen.to_string());
         command.env("SLUICE_STORES__CLICKHOUSE__URL", clickhouse);
         Program::start(command, self.folder.path())
     }
