@@ -28,6 +28,8 @@ use crate::{
 const LOG_LIMIT: u64 = 32 << 20;
 /// How long a process may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long a killed process may take to be gone.
+const KILLED: Duration = Duration::from_secs(2);
 /// How often a condition of the kernel's is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
@@ -92,8 +94,16 @@ impl Starting<'_> {
 impl Drop for Starting<'_> {
     fn drop(&mut self) {
         let Some(record) = self.record.take() else { return };
-        for pid in record.family() {
-            signal(pid, Signal::SIGKILL);
+        let killed = Instant::now();
+        // Whoever sees `up` fail may start again at once: the ports have to be free by then. The kernel needs
+        // milliseconds for it, and drop can't await.
+        while killed.elapsed() < KILLED {
+            let family = record.family();
+            if family.is_empty() {
+                break;
+            }
+            family.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+            std::thread::sleep(Duration::from_millis(5));
         }
         if let Err(error) = record.remove(self.layout) {
             tracing::warn!(%error, "a process record stays behind");

@@ -9,6 +9,8 @@ mod drains_on_sigterm;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod header_names_are_bytes;
+#[cfg(test)]
 mod lands_every_codec;
 #[cfg(test)]
 mod stays_in_budget;
