@@ -186,6 +186,9 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
             "check verify.namespace: it is empty, but a run drops its namespace first and must never touch the platform's own"
         );
     }
+    if settings.verify.runs.as_os_str().is_empty() {
+        bail!("check verify.runs: it is empty; name the folder of the reports, or leave it out for `runs`");
+    }
     settings.stores.check()?;
     settings.stack.check()?;
     settings.ingest.check()?;

@@ -186,6 +186,9 @@ pub enum SettingsError {
 /// Largest `max_rows`: ClickHouse cuts longer inserts into several blocks, and a block is what it deduplicates.
 const MOST_ROWS: usize = 1_000_000;
 
+/// Longest of all times that can be set: an instant this far ahead is still a valid one.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// Kafka settings that are not the operator's to change, by name or by prefix (`queued.`, `fetch.`).
 const RESERVED: [&str; 16] = [
     "bootstrap.servers",
@@ -226,13 +229,23 @@ impl Settings {
         range(!self.group.is_empty(), "group", "name a consumer group")?;
         range(self.memory_budget >= ByteSize::mib(32), "memory_budget", "give it 32 MiB or more")?;
         range((1..=64).contains(&self.inserts_in_flight), "inserts_in_flight", "between 1 and 64")?;
+        let timed = [
+            ("insert_timeout", self.insert_timeout),
+            ("drain_deadline", self.drain_deadline),
+            ("start_deadline", self.start_deadline),
+            ("revoke_deadline", self.revoke_deadline),
+            ("retry.longest_wait", self.retry.longest_wait),
+            ("retry.operator_wait", self.retry.operator_wait),
+        ];
+        timed.iter().try_for_each(|(name, time)| range(*time <= LONGEST, name, "at most a day"))?;
         range(!self.insert_timeout.is_zero(), "insert_timeout", "longer than nothing")?;
         range(!self.retry.first_wait.is_zero(), "retry.first_wait", "longer than nothing")?;
         self.enabled().try_for_each(|(topic, pipeline)| {
             let at = |field: &str| format!("pipelines.{topic}.{field}");
             range(!pipeline.table.is_empty(), &at("table"), "name the table that the topic lands in")?;
             range((1..=MOST_ROWS).contains(&pipeline.max_rows), &at("max_rows"), "between 1 and 1,000,000")?;
-            range(!pipeline.max_age.is_zero(), &at("max_age"), "longer than nothing")?;
+            let age = pipeline.max_age;
+            range(!age.is_zero() && age <= LONGEST, &at("max_age"), "longer than nothing and at most a day")?;
             range(
                 pipeline.max_bytes.0 > 0 && pipeline.max_bytes.0 <= self.memory_budget.0 / 8,
                 &at("max_bytes"),

@@ -49,6 +49,9 @@ pub fn config(mut base: ClientConfig, own: &BTreeMap<String, String>, group: &st
         .set("queued.min.messages", "20000")
         .set("fetch.max.bytes", fetch.to_string())
         .set("fetch.message.max.bytes", (fetch / 8).max(1 << 20).to_string())
+        // Records arrive a few at a time, and an answer for each costs broker and worker more than the records do.
+        .set("fetch.min.bytes", "65536")
+        .set("fetch.wait.max.ms", "100")
         // A fetch that found the queue full is tried again soon; the default of a second starves a fast consumer.
         .set("fetch.queue.backoff.ms", "2");
     base

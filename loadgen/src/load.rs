@@ -11,6 +11,7 @@ pub(crate) use elasticsearch::{document, index};
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -28,6 +29,9 @@ pub const LOADED_TOPIC: &str = "loaded";
 
 /// Share of each tenant's customers, from the first on, whose context is loaded into the cache: one in so many.
 pub const HOT_CUSTOMERS: u64 = 5;
+
+/// How long no store may take a record before the load gives up: a store that is frozen gives no error by itself.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a load put into the stores.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -64,6 +68,12 @@ pub enum LoadError {
     /// Redis refused or broke.
     #[error("load Redis: {0}")]
     Redis(#[from] crate::target::AskError),
+    /// No store takes anything any more.
+    #[error("load the stores: none has taken a record for {} s; unfinished: {unfinished}; does that store still answer?", PATIENCE.as_secs())]
+    Stalled {
+        /// Kinds that are not all there, as in [`Loaded::records`].
+        unfinished: String,
+    },
     /// Somebody wanted it to stop.
     #[error("load the stores: stopped")]
     Stopped,
@@ -119,10 +129,9 @@ pub async fn load(
     progress: &OnProgress<'_>,
 ) -> Result<Loaded, LoadError> {
     let started = Instant::now();
-    let records = std::sync::Mutex::new(BTreeMap::<String, u64>::new());
+    let counted = Counted::default();
     let count = |kind: &str, more: u64| {
-        let mut records = records.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *records.entry(kind.to_owned()).or_default() += more;
+        counted.add(kind, more);
         progress(kind, more);
     };
     let until = scenario.start + scenario.span;
@@ -132,10 +141,48 @@ pub async fn load(
     };
     tokio::select! {
         loaded = all => loaded.map(|_| ())?,
+        () = counted.stalled() => return Err(LoadError::Stalled { unfinished: counted.unfinished(population) }),
         () = stop.cancelled() => return Err(LoadError::Stopped),
     }
-    let records = records.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let records = counted.records.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Loaded { records, took: started.elapsed() })
+}
+
+/// What was taken so far, by kind, and when the count last grew.
+struct Counted {
+    records: Mutex<BTreeMap<String, u64>>,
+    grew: Mutex<Instant>,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self { records: Mutex::default(), grew: Mutex::new(Instant::now()) }
+    }
+}
+
+impl Counted {
+    fn add(&self, kind: &str, more: u64) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        *records.entry(kind.to_owned()).or_default() += more;
+        *self.grew.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Comes back when the count has not grown for [`PATIENCE`].
+    async fn stalled(&self) {
+        loop {
+            let idle = self.grew.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+            let Some(left) = PATIENCE.checked_sub(idle) else { return };
+            tokio::time::sleep(left).await;
+        }
+    }
+
+    fn unfinished(&self, population: &Population) -> String {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = expected(population);
+        let short = expected.iter().filter(|(kind, count)| records.get(*kind).is_none_or(|have| have < *count));
+        let kinds: Vec<_> = short.map(|(kind, _)| kind.as_str()).collect();
+        if kinds.is_empty() { "derived rows".to_owned() } else { kinds.join(", ") }
+    }
 }
 
 /// `0..count` in pieces of at most `size`.
@@ -154,6 +201,14 @@ async fn made<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_load_that_stands_still_gives_up() {
+        let counted = Counted::default();
+        counted.add("x", 1);
+        *counted.grew.lock().unwrap() = Instant::now().checked_sub(PATIENCE).unwrap();
+        counted.stalled().await;
+    }
 
     #[test]
     fn chunks_cover_everything_once() {

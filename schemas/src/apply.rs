@@ -3,7 +3,7 @@
 
 use futures::future::join_all;
 
-use crate::error::SchemaError;
+use crate::error::{SchemaError, in_time};
 use crate::lock;
 use crate::names::Names;
 use crate::store::{self, Store};
@@ -61,6 +61,10 @@ pub async fn apply(stores: &Stores, names: &Names, which: &[Store]) -> Result<Ve
 }
 
 async fn apply_store(stores: &Stores, names: &Names, which: Store) -> Result<Vec<Applied>, SchemaError> {
+    in_time(which, "apply its schema", Box::pin(apply_unbounded(stores, names, which))).await
+}
+
+async fn apply_unbounded(stores: &Stores, names: &Names, which: Store) -> Result<Vec<Applied>, SchemaError> {
     match which {
         Store::Postgres => store::postgres::apply(stores, names).await,
         Store::Kafka => store::kafka::apply(stores, names).await,

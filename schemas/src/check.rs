@@ -3,7 +3,7 @@
 
 use futures::future::join_all;
 
-use crate::error::SchemaError;
+use crate::error::{SchemaError, in_time};
 use crate::names::Names;
 use crate::store::{self, Store};
 use crate::stores::Stores;
@@ -35,6 +35,10 @@ pub async fn check(stores: &Stores, names: &Names, which: &[Store]) -> Result<Ve
 }
 
 async fn check_store(stores: &Stores, names: &Names, which: Store) -> Result<Vec<Drift>, SchemaError> {
+    in_time(which, "read its catalog", Box::pin(check_unbounded(stores, names, which))).await
+}
+
+async fn check_unbounded(stores: &Stores, names: &Names, which: Store) -> Result<Vec<Drift>, SchemaError> {
     match which {
         Store::Postgres => store::postgres::check::check(stores, names).await,
         Store::Kafka => store::kafka::check(stores, names).await,

@@ -3,7 +3,7 @@
 
 use futures::future::join_all;
 
-use crate::error::SchemaError;
+use crate::error::{SchemaError, in_time};
 use crate::lock;
 use crate::names::Names;
 use crate::store::{self, Store};
@@ -21,6 +21,10 @@ pub async fn drop_namespace(stores: &Stores, names: &Names, which: &[Store]) -> 
 }
 
 async fn drop_in(stores: &Stores, names: &Names, which: Store) -> Result<(), SchemaError> {
+    in_time(which, "drop its namespace", Box::pin(drop_unbounded(stores, names, which))).await
+}
+
+async fn drop_unbounded(stores: &Stores, names: &Names, which: Store) -> Result<(), SchemaError> {
     match which {
         Store::Postgres => store::postgres::drop_namespace(stores, names).await,
         Store::Kafka => store::kafka::drop_namespace(stores, names).await,

@@ -59,3 +59,32 @@ pub(crate) fn refused<E: std::fmt::Display>(store: Store, doing: impl Into<Strin
     let doing = doing.into();
     move |error| SchemaError::Refused { store, doing, cause: error.to_string() }
 }
+
+/// How long one store may take for all of its schema before it counts as hung; not every client has a limit of its own.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Ends work that a store never answers.
+pub(crate) async fn in_time<T>(
+    store: Store,
+    doing: &str,
+    work: impl Future<Output = Result<T, SchemaError>>,
+) -> Result<T, SchemaError> {
+    let late = |_| SchemaError::Refused {
+        store,
+        doing: doing.to_owned(),
+        cause: format!("no answer in {} s; is it frozen or overloaded?", PATIENCE.as_secs()),
+    };
+    tokio::time::timeout(PATIENCE, work).await.map_err(late)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_never_answers_is_named() {
+        let never = std::future::pending::<Result<(), SchemaError>>();
+        let error = in_time(Store::ClickHouse, "read its catalog", never).await.unwrap_err().to_string();
+        assert_eq!(error, "read its catalog (ClickHouse): no answer in 180 s; is it frozen or overloaded?");
+    }
+}

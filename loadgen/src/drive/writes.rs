@@ -21,7 +21,7 @@ const MADE_TOGETHER: usize = 256;
 /// Groups of made records that may wait for their time.
 const MADE_AHEAD: usize = 64;
 /// Communications of this long go to PostgreSQL in one transaction per tenant.
-const WINDOW: Duration = Duration::from_millis(25);
+const WINDOW: Duration = Duration::from_millis(50);
 /// How long a full queue of the producer is waited for before it is looked at again.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
 /// Beyond the end of the drive, how long a store that pushed back may still take records.
