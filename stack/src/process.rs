@@ -102,13 +102,23 @@ impl Drop for Starting<'_> {
             if family.is_empty() {
                 break;
             }
-            family.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
-            std::thread::sleep(Duration::from_millis(5));
+            for pid in family {
+                signal(pid, Signal::SIGKILL);
+            }
+            pause();
         }
         if let Err(error) = record.remove(self.layout) {
             tracing::warn!(%error, "a process record stays behind");
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the step of a loop with a condition and a deadline, where nothing can be awaited"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
 }
 
 /// Starts a node, detached. The record is on disk before the process is.
