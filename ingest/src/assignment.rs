@@ -4,23 +4,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::message::{BorrowedMessage, Message};
-use sluice_schemas::records::DeadLetter;
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
-use uuid::Uuid;
+use tracing::{error, info, warn};
 
 use crate::batch::{Cut, Limits, OpenBatch};
 use crate::budget::{Budget, Pressure};
+use crate::commit::Due;
+use crate::dead_letter;
 use crate::decode::{Decoder, Origin, Rejected};
-use crate::headers;
 use crate::health::Status;
+use crate::lease::Lease;
 use crate::metrics::{Metrics, Stage};
-use crate::partition::{Hold, Partition};
-use crate::retry::Class;
+use crate::partition::{Flow, Hold, Partition, Start};
 use crate::write::{Assigned, Event, Job, Target, Writer};
 use crate::{Counts, Summary};
 
@@ -31,6 +29,8 @@ pub struct Source {
     pub target: Arc<Target>,
     /// Decodes its records.
     pub decoder: Decoder,
+    /// What tells this decoder from another one.
+    pub fingerprint: u64,
     /// When its batches are sealed.
     pub limits: Limits,
 }
@@ -48,6 +48,13 @@ pub struct Tools {
     pub status: Arc<Status>,
     /// Runs the writes.
     pub runtime: Handle,
+    /// How long a partition may be trusted to be ours after Kafka has said so.
+    pub lease: Duration,
+}
+
+/// The wall clock, in seconds since 1970.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The partitions of this worker.
@@ -78,59 +85,107 @@ impl Assignment {
         self.partitions.get_mut(&(self.pipeline(topic)?, partition))
     }
 
-    /// A partition is ours from now on: a new epoch.
-    pub fn assign(&mut self, topic: &str, partition: i32) {
+    /// A partition is ours from `since` on: a new epoch. Where the table has to be asked before anything else, that is
+    /// begun here; a reason in the place of a start means that only an operator can go on.
+    pub fn assign(&mut self, topic: &str, partition: i32, start: Result<Start, String>, since: Instant) {
         let Some(pipeline) = self.pipeline(topic) else { return };
         self.epochs += 1;
         let of = Assigned { pipeline, partition, epoch: self.epochs };
-        let target = &self.sources[pipeline].target;
-        let origin = Origin::new(&target.topic, target.topic_id, partition);
-        let mut state = Partition::new(of, origin, CancellationToken::new());
+        let source = &self.sources[pipeline];
+        let origin = Origin::new(&source.target.topic, source.target.topic_id, partition);
+        let lease = Lease::new(since, self.tools.lease);
+        let begin = start.clone().unwrap_or(Start { offset: 0, committed: None, intent: None });
+        let mut state = Partition::new(of, origin, lease, source.fingerprint, &begin);
+        if state.is_recutting() {
+            info!(topic, partition, "ranges that were announced before are taken over");
+        }
         if self.is_draining {
             state.hold(Hold::Drain);
         }
+        if start.is_ok() && state.is_held(Hold::Opening) {
+            let (writer, target, cancel) =
+                (Arc::clone(&self.tools.writer), Arc::clone(&source.target), state.cancel.clone());
+            let ask = async move { writer.ask(of, &target, begin.committed).await };
+            self.tools.runtime.spawn(async move { cancel.run_until_cancelled(ask).await });
+        }
         self.partitions.insert((pipeline, partition), state);
+        if let Err(why) = start {
+            self.stopped(of, &why);
+        }
+    }
+
+    /// A partition stands still until an operator has decided.
+    fn stopped(&mut self, of: Assigned, why: &str) {
+        let Some(partition) = self.current(of) else { return };
+        partition.stop();
+        let topic = Arc::clone(&self.sources[of.pipeline].target.topic);
+        error!(topic = &*topic, partition = of.partition, why, "partition stopped; an operator has to decide");
+        self.tools.status.trouble(&topic, of.partition, Some(why.to_owned()));
     }
 
     /// Takes one record in. Returns whether its partition has to pause before the next one.
     pub fn take(&mut self, message: &BorrowedMessage<'_>, now: Instant) -> bool {
         let Some(pipeline) = self.pipeline(message.topic()) else { return false };
-        let Some(partition) = self.partitions.get_mut(&(pipeline, message.partition())) else { return false };
-        if partition.is_held(Hold::Refused) {
+        let (key, offset, payload) = ((pipeline, message.partition()), message.offset(), message.payload());
+        self.pass_announced(key, offset);
+        let Some(partition) = self.partitions.get_mut(&key) else { return false };
+        if partition.is_held(Hold::Stopped) || partition.is_held(Hold::Opening) {
             return true;
         }
+        failpoint!("polled");
         let source = &mut self.sources[pipeline];
-        let (offset, payload) = (message.offset(), message.payload());
         self.row.clear();
         let decoded = source.decoder.decode(payload, &partition.origin, offset, &mut self.row);
         let budget = &self.tools.budget;
-        let batch = partition.open_with(|| OpenBatch::open(offset, now, budget.permit(pipeline)));
+        let batch = partition.open_with(|| OpenBatch::open(now, budget.permit(pipeline)));
         batch.note(offset, message.key(), payload);
         match decoded {
             Ok(decoded) => batch.push_row(decoded.month, &self.row),
-            Err(rejected) => batch.push_dead_letter(dead_letter(message, rejected)),
+            Err(Rejected { reason, tenant }) => {
+                let id = source.target.topic_id;
+                batch.push_dead_letter(dead_letter::of(message, id, reason.code(), "decode", 1, tenant));
+            }
         }
+        partition.took(offset);
         self.counts[pipeline].consumed += 1;
+        failpoint!("buffered");
         if let Some(cut) = partition.cut(&source.limits, now) {
-            self.seal((pipeline, message.partition()), cut);
+            self.seal(key, cut);
         }
-        self.press(pipeline, message.partition())
+        self.press(key)
+    }
+
+    /// Ends announced ranges whose last records are no longer in the log, now that everything below `offset` was seen.
+    fn pass_announced(&mut self, key: (usize, i32), offset: i64) {
+        while self.partitions.get(&key).is_some_and(|partition| partition.ends_before(offset)) {
+            self.seal(key, Cut::Announced);
+        }
+    }
+
+    /// librdkafka has fetched everything below `offset` and has nothing left to deliver. Believed when it says so twice.
+    pub fn reached(&mut self, topic: &str, partition: i32, offset: i64) {
+        let Some(pipeline) = self.pipeline(topic) else { return };
+        if self.partition_mut(topic, partition).is_some_and(|partition| partition.is_idle_at(offset)) {
+            self.pass_announced((pipeline, partition), offset);
+        }
     }
 
     /// Holds the partition if memory is short.
-    fn press(&mut self, pipeline: usize, partition: i32) -> bool {
-        let is_short = self.tools.budget.pressure(pipeline) == Pressure::High;
-        if is_short && let Some(partition) = self.partitions.get_mut(&(pipeline, partition)) {
+    fn press(&mut self, key: (usize, i32)) -> bool {
+        let is_short = self.tools.budget.pressure(key.0) == Pressure::High;
+        let Some(partition) = self.partitions.get_mut(&key) else { return false };
+        if is_short {
             partition.hold(Hold::Memory);
         }
-        is_short
+        is_short || partition.is_held(Hold::Ranges)
     }
 
     fn seal(&mut self, key: (usize, i32), cut: Cut) {
         let Some(partition) = self.partitions.get_mut(&key) else { return };
-        if let Some(batch) = partition.seal() {
+        if let Some(batch) = partition.seal(cut) {
             self.tools.metrics.sealed(&self.sources[key.0].target.topic, batch, cut);
         }
+        failpoint!("sealed");
         self.dispatch(key);
     }
 
@@ -138,7 +193,14 @@ impl Assignment {
     fn dispatch(&mut self, key: (usize, i32)) {
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         let Some(batch) = partition.next_batch() else { return };
-        let job = Job { of: partition.of, target: Arc::clone(&self.sources[key.0].target), batch };
+        failpoint!("announced");
+        let job = Job {
+            of: partition.of,
+            target: Arc::clone(&self.sources[key.0].target),
+            lease: Arc::clone(&partition.lease),
+            announced_at: partition.announced_at(batch.range).unwrap_or_default(),
+            batch,
+        };
         let writer = Arc::clone(&self.tools.writer);
         let cancel = partition.cancel.clone();
         // Cancelled when the assignment ends: what was not acknowledged by then stays uncommitted.
@@ -146,30 +208,37 @@ impl Assignment {
     }
 
     /// Takes note of what became of a batch. Events of an assignment that has ended are dropped.
-    pub fn happened(&mut self, event: &Event) {
-        let of = match event {
-            Event::Written { of, .. } | Event::Stalled { of, .. } | Event::Refused { of, .. } => *of,
+    pub fn happened(&mut self, event: Event) {
+        let of = match &event {
             Event::Committed { of, acknowledged } => return self.committed(of, *acknowledged),
+            Event::Written { of, .. }
+            | Event::Stalled { of, .. }
+            | Event::Cut { of, .. }
+            | Event::Stopped { of, .. }
+            | Event::Opened { of, .. } => *of,
         };
         let Some(partition) = self.current(of) else { return };
-        let trouble = match event {
-            Event::Committed { .. } => None,
+        let mut trouble = None;
+        match event {
+            Event::Committed { .. } => {}
             Event::Written { range, landed, dead_lettered, .. } => {
-                partition.written(*range);
+                partition.written(range);
                 let counts = &mut self.counts[of.pipeline];
                 counts.landed += landed;
                 counts.dead_lettered += dead_lettered;
-                None
             }
             Event::Stalled { why, .. } => {
                 partition.hold(Hold::Store);
-                Some(why.clone())
+                trouble = Some(why);
             }
-            Event::Refused { why, .. } => {
-                partition.refused();
-                Some(format!("{why}; correct the rows or the table, then restart the worker"))
+            Event::Cut { range, pieces, .. } => partition.replace(range, pieces),
+            Event::Stopped { why, .. } => return self.stopped(of, &why),
+            Event::Opened { answer, .. } => {
+                if let Some(why) = partition.opened(&answer) {
+                    return self.stopped(of, &why);
+                }
             }
-        };
+        }
         self.tools.status.trouble(&self.sources[of.pipeline].target.topic, of.partition, trouble);
         self.dispatch((of.pipeline, of.partition));
     }
@@ -188,6 +257,8 @@ impl Assignment {
             if let Some(took) = took {
                 self.tools.metrics.stage(Stage::Commit, took);
             }
+            // What was announced with it may be written now.
+            self.dispatch((of.pipeline, of.partition));
         }
     }
 
@@ -222,29 +293,57 @@ impl Assignment {
         let is_short = of_pipeline().any(|(_, partition)| partition.is_held(Hold::Memory));
         // Nothing on its way means that nothing will be freed by itself.
         if is_short && !of_pipeline().any(|(_, partition)| partition.is_busy()) {
-            let largest = of_pipeline().max_by_key(|(_, partition)| partition.open_bytes()).map(|(key, _)| *key);
-            if let Some(key) = largest {
-                self.seal(key, Cut::Pressure);
-            }
+            self.make_room(pipeline);
         }
+        let own = (pipeline, i32::MIN)..=(pipeline, i32::MAX);
         let paused = self.partitions.range(own).filter(|(_, partition)| partition.is_paused()).count();
         self.tools.metrics.flow(&self.sources[pipeline].target.topic, self.tools.budget.used(pipeline), paused);
     }
 
-    /// Partitions to pause (`true`) or resume (`false`).
-    pub fn flow_changes(&mut self) -> Vec<(Arc<str>, i32, bool)> {
+    /// Seals the largest open batch; where all of them are ranges that were announced before and must be taken in whole,
+    /// lets the largest go on above the budget, one at a time.
+    fn make_room(&mut self, pipeline: usize) {
+        let own = (pipeline, i32::MIN)..=(pipeline, i32::MAX);
+        let of_pipeline = || self.partitions.range(own.clone());
+        let largest = |recutting: bool| {
+            let some = of_pipeline().filter(|(_, p)| p.is_recutting() == recutting && p.open_bytes() > 0);
+            some.max_by_key(|(_, partition)| partition.open_bytes()).map(|(key, _)| *key)
+        };
+        if let Some(key) = largest(false) {
+            self.seal(key, Cut::Pressure);
+        } else if let Some(partition) = largest(true).and_then(|key| self.partitions.get_mut(&key)) {
+            partition.release(Hold::Memory);
+        }
+    }
+
+    /// What Kafka's client has to be told about the flow of partitions.
+    pub fn flow_changes(&mut self) -> Vec<(Arc<str>, i32, Flow)> {
         let changes = self.partitions.iter_mut().filter_map(|(key, partition)| {
             Some((Arc::clone(&self.sources[key.0].target.topic), key.1, partition.flow_change()?))
         });
         changes.collect()
     }
 
-    /// Offsets to commit now.
-    pub fn offsets_to_commit(&mut self, now: Instant) -> Vec<(Arc<str>, Assigned, i64)> {
+    /// What to commit now.
+    pub fn commits(&mut self, now: Instant) -> Vec<(Arc<str>, Assigned, Due)> {
+        let unix = unix_now();
         let due = self.partitions.iter_mut().filter_map(|(key, partition)| {
-            Some((Arc::clone(&self.sources[key.0].target.topic), partition.of, partition.to_commit(now)?))
+            Some((Arc::clone(&self.sources[key.0].target.topic), partition.of, partition.to_commit(now, unix)?))
         });
         due.collect()
+    }
+
+    /// Topic, number and next offset of every partition that takes records in.
+    pub fn positions(&self) -> Vec<(String, i32, i64)> {
+        let flowing = self.partitions.iter().filter(|(_, partition)| !partition.is_held(Hold::Stopped));
+        flowing.map(|(key, own)| (self.sources[key.0].target.topic.to_string(), key.1, own.position())).collect()
+    }
+
+    /// Only an operator can go on with this partition.
+    pub fn stop_partition(&mut self, topic: &str, partition: i32, why: &str) {
+        if let Some(of) = self.partition_mut(topic, partition).map(|partition| partition.of) {
+            self.stopped(of, why);
+        }
     }
 
     /// How far a partition is behind, given the end of its log.
@@ -270,8 +369,8 @@ impl Assignment {
         own.is_some_and(|partition| partition.is_writing() || partition.is_committing())
     }
 
-    /// Ends an assignment and its writes; gives the offset that may still be committed.
-    pub fn end(&mut self, topic: &str, partition: i32) -> Option<i64> {
+    /// Ends an assignment and its writes; gives what may still be committed.
+    pub fn end(&mut self, topic: &str, partition: i32) -> Option<Due> {
         let pipeline = self.pipeline(topic)?;
         let state = self.partitions.remove(&(pipeline, partition))?;
         state.cancel.cancel();
@@ -280,7 +379,13 @@ impl Assignment {
         if state.is_writing() {
             warn!(topic, partition, "partition taken away during a write; its next owner writes that batch again");
         }
-        state.watermark()
+        state.last_commit(unix_now())
+    }
+
+    /// Whether a commit of the partition has no answer yet.
+    pub fn is_committing(&self, topic: &str, partition: i32) -> bool {
+        let own = self.pipeline(topic).and_then(|pipeline| self.partitions.get(&(pipeline, partition)));
+        own.is_some_and(Partition::is_committing)
     }
 
     /// Seals everything and takes nothing more in.
@@ -289,10 +394,11 @@ impl Assignment {
         self.is_draining = true;
         let keys: Vec<_> = self.partitions.keys().copied().collect();
         for key in keys {
+            self.seal(key, Cut::Drain);
             if let Some(partition) = self.partitions.get_mut(&key) {
                 partition.hold(Hold::Drain);
+                partition.close();
             }
-            self.seal(key, Cut::Drain);
         }
     }
 
@@ -310,27 +416,4 @@ impl Assignment {
         let topics = self.sources.iter().map(|source| source.target.topic.to_string());
         Summary { topics: topics.zip(self.counts.iter().copied()).collect() }
     }
-}
-
-fn dead_letter(message: &BorrowedMessage<'_>, rejected: Rejected) -> DeadLetter {
-    DeadLetter {
-        key: message.key().map(<[u8]>::to_vec),
-        payload: message.payload().map(<[u8]>::to_vec),
-        headers: headers::of(message),
-        reason: rejected.reason.code().to_owned(),
-        stage: "decode".to_owned(),
-        error_class: Class::Row.as_str().to_owned(),
-        topic: message.topic().to_owned(),
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp_ms: message.timestamp().to_millis(),
-        attempts: 1,
-        tenant_id: rejected.tenant.or_else(|| tenant_in_key(message.key()?)),
-    }
-}
-
-/// The tenant in a key of the form `tenant_id:customer_id`.
-fn tenant_in_key(key: &[u8]) -> Option<Uuid> {
-    let (tenant, rest) = key.split_at_checked(36)?;
-    if rest.first() == Some(&b':') { Uuid::try_parse_ascii(tenant).ok() } else { None }
 }

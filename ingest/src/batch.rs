@@ -1,20 +1,27 @@
 //! Stage three: records of one topic partition become batches.
 //! Rows and dead letters go in with their offsets; a sealed [`Batch`] comes out: one contiguous offset range, its rows
 //! divided by month. Clocked by the caller, no I/O. It never mixes partitions and never leaves an offset out.
+//!
+//! A batch can be cut into pieces: it remembers of each record the offset and a digest of the raw key and payload, and of
+//! each row where it ends, though the raw bytes themselves are gone.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sluice_schemas::records::DeadLetter;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 use crate::budget::Permit;
 use crate::commit::Range;
+use crate::intent::{Announced, Doubt};
 
 /// Most months in a batch: each is an INSERT of its own.
 const MOST_MONTHS: usize = 12;
 /// Smallest and largest step by which a buffer grows, in bytes. Small steps keep the budget honest.
 const STEP: std::ops::RangeInclusive<usize> = 16 * 1024..=256 * 1024;
+/// Step by which the list of records grows.
+const RECORDS_STEP: usize = 1024;
 
 /// When a batch is sealed.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +49,10 @@ pub enum Cut {
     Pressure,
     /// The worker is shutting down.
     Drain,
+    /// It is the range that was announced before this assignment.
+    Announced,
+    /// It reached the highest offset that its table had when the assignment began.
+    Checked,
 }
 
 impl Cut {
@@ -54,8 +65,27 @@ impl Cut {
             Self::Months => "months",
             Self::Pressure => "pressure",
             Self::Drain => "drain",
+            Self::Announced => "announced",
+            Self::Checked => "checked",
         }
     }
+}
+
+/// A record of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Taken {
+    offset: i64,
+    /// Of its raw key and payload.
+    digest: u64,
+}
+
+/// A row of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Row {
+    /// Index of its record in the batch.
+    record: u32,
+    /// Where it ends in the body.
+    end: u32,
 }
 
 /// Good rows of one month: one INSERT, one block.
@@ -63,10 +93,16 @@ impl Cut {
 pub struct Part {
     /// Month of the table's partition key, 202611; 0 where the table has no partitions.
     pub month: u32,
-    /// How many rows.
-    pub rows: usize,
+    rows: Vec<Row>,
     /// The rows in RowBinary.
     pub body: Bytes,
+}
+
+impl Part {
+    /// How many rows.
+    pub fn count(&self) -> usize {
+        self.rows.len()
+    }
 }
 
 /// A sealed batch.
@@ -74,49 +110,133 @@ pub struct Part {
 pub struct Batch {
     /// Its offsets.
     pub range: Range,
-    /// How many records were consumed into it.
-    pub records: u64,
-    /// Digest of the raw keys and payloads of all its records; it does not change with the encoding.
+    records: Vec<Taken>,
+    /// Digest of the offsets, raw keys and payloads of all its records; it does not change with the encoding.
     pub digest: u128,
     /// Its rows, by month.
     pub parts: Vec<Part>,
     /// Its records that cannot land.
     pub dead_letters: Vec<DeadLetter>,
+    /// Whether it has to be looked up in its table before it is sent.
+    pub doubt: Doubt,
+    /// Whether, if it turns out to be there already, its views may still lack it.
+    pub may_be_half_done: bool,
     /// When its first record was taken in.
     pub opened: Instant,
-    /// Its bytes in the budget; given back when the batch is dropped.
-    pub permit: Permit,
+    /// Its bytes in the budget; given back when the last piece of the batch is dropped.
+    pub permit: Arc<Permit>,
 }
 
 impl Batch {
+    /// How many records were consumed into it.
+    pub fn records(&self) -> usize {
+        self.records.len()
+    }
+
     /// How many rows all parts have together.
     pub fn rows(&self) -> usize {
-        self.parts.iter().map(|part| part.rows).sum()
+        self.parts.iter().map(Part::count).sum()
+    }
+
+    /// How it is announced.
+    pub fn announcement(&self) -> Announced {
+        Announced { range: self.range, digest: self.digest, doubt: self.doubt }
+    }
+
+    /// Offsets of a part's rows, in order.
+    pub fn offsets<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = i64> + 'a {
+        part.rows.iter().map(|row| self.records[row.record as usize].offset)
+    }
+
+    /// The rows of a part whose offsets are not among `there` (in order), as a part of its own with a digest of its own.
+    pub fn missing(&self, part: &Part, there: &[i64]) -> (Part, u128) {
+        let mut missing = Part { month: part.month, rows: Vec::new(), body: Bytes::new() };
+        let (mut body, mut records, mut start) = (Vec::new(), Vec::new(), 0);
+        for row in &part.rows {
+            let record = self.records[row.record as usize];
+            if there.binary_search(&record.offset).is_err() {
+                body.extend_from_slice(&part.body[start as usize..row.end as usize]);
+                missing.rows.push(Row { record: row.record, end: body.len() as u32 });
+                records.push(record);
+            }
+            start = row.end;
+        }
+        missing.body = body.into();
+        (missing, digest(&records))
+    }
+
+    /// Cuts it around the row number `at` of `part`, or in halves where `at` is not known; a batch of one record stays
+    /// whole. Pieces of a batch with several parts are looked up first, since some of its parts may have landed.
+    pub fn pieces(&self, part: usize, at: Option<usize>) -> Vec<Self> {
+        let record = at.and_then(|row| Some(self.parts.get(part)?.rows.get(row)?.record as usize));
+        let cuts = record.map_or([self.records.len() / 2, self.records.len()], |record| [record, record + 1]);
+        let edges = [0, cuts[0], cuts[1], self.records.len()];
+        let edges = edges.windows(2).filter(|edge| edge[0] < edge[1]).map(|edge| (edge[0], edge[1]));
+        edges.map(|(from, to)| self.piece(from, to)).collect()
+    }
+
+    /// The records from index `from` up to, not including, `to`.
+    fn piece(&self, from: usize, to: usize) -> Self {
+        let records = self.records[from..to].to_vec();
+        let range = Range { first: records[0].offset, last: records[records.len() - 1].offset };
+        let parts = self.parts.iter().map(|part| part.piece(from as u32, to as u32));
+        let letters = self.dead_letters.iter().filter(|letter| range.contains(letter.offset));
+        Self {
+            range,
+            digest: digest(&records),
+            records,
+            parts: parts.filter(|part| part.count() > 0).collect(),
+            dead_letters: letters.cloned().collect(),
+            doubt: if self.parts.len() > 1 { self.doubt.max(Doubt::SendMissing) } else { self.doubt },
+            may_be_half_done: self.may_be_half_done,
+            opened: self.opened,
+            permit: Arc::clone(&self.permit),
+        }
     }
 }
 
-/// Digest of the records so far.
-struct Digest(Box<Xxh3>);
-
-impl std::fmt::Debug for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Digest")
+impl Part {
+    fn piece(&self, from: u32, to: u32) -> Self {
+        let first = self.rows.partition_point(|row| row.record < from);
+        let last = self.rows.partition_point(|row| row.record < to);
+        let start = first.checked_sub(1).map_or(0, |before| self.rows[before].end);
+        let rows: Vec<_> =
+            self.rows[first..last].iter().map(|row| Row { record: row.record - from, end: row.end - start }).collect();
+        let length = rows.last().map_or(0, |row| row.end);
+        Self { month: self.month, rows, body: self.body.slice(start as usize..(start + length) as usize) }
     }
+}
+
+fn digest(records: &[Taken]) -> u128 {
+    let mut digest = Xxh3::new();
+    for Taken { offset, digest: record } in records {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&offset.to_le_bytes());
+        bytes[8..].copy_from_slice(&record.to_le_bytes());
+        digest.update(&bytes);
+    }
+    digest.digest128()
+}
+
+/// Digest of one record. The length of the key, or all ones for null, keeps ("ab", "c") and ("a", "bc") apart.
+fn digest_of(key: Option<&[u8]>, payload: Option<&[u8]>) -> u64 {
+    let length = |bytes: Option<&[u8]>| bytes.map_or(u64::MAX, |bytes| bytes.len() as u64);
+    let seed = length(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ length(payload);
+    let seed = xxh3_64_with_seed(key.unwrap_or_default(), seed);
+    xxh3_64_with_seed(payload.unwrap_or_default(), seed)
 }
 
 #[derive(Debug)]
 struct OpenPart {
     month: u32,
-    rows: usize,
+    rows: Vec<Row>,
     body: Vec<u8>,
 }
 
 /// A batch that takes records in.
 #[derive(Debug)]
 pub struct OpenBatch {
-    range: Range,
-    records: u64,
-    digest: Digest,
+    records: Vec<Taken>,
     parts: Vec<OpenPart>,
     bytes: usize,
     dead_letters: Vec<DeadLetter>,
@@ -125,35 +245,24 @@ pub struct OpenBatch {
 }
 
 impl OpenBatch {
-    /// Opens a batch with the record at `offset` as its first; the record itself follows.
-    pub fn open(offset: i64, now: Instant, permit: Permit) -> Self {
-        Self {
-            range: Range { first: offset, last: offset },
-            records: 0,
-            digest: Digest(Box::new(Xxh3::new())),
-            parts: Vec::new(),
-            bytes: 0,
-            dead_letters: Vec::new(),
-            opened: now,
-            permit,
-        }
+    /// Opens a batch; its first record follows.
+    pub fn open(now: Instant, permit: Permit) -> Self {
+        Self { records: Vec::new(), parts: Vec::new(), bytes: 0, dead_letters: Vec::new(), opened: now, permit }
     }
 
     /// Takes note of a record before its row or its dead letter is pushed.
     pub fn note(&mut self, offset: i64, key: Option<&[u8]>, payload: Option<&[u8]>) {
-        self.range.last = offset;
-        self.records += 1;
-        for bytes in [key, payload] {
-            // The length, or all ones for null, keeps ("ab", "c") and ("a", "bc") apart.
-            self.digest.0.update(&bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());
-            self.digest.0.update(bytes.unwrap_or_default());
+        if self.records.len() == self.records.capacity() {
+            self.records.reserve_exact(RECORDS_STEP);
+            self.permit.grow(RECORDS_STEP * (size_of::<Taken>() + size_of::<Row>()));
         }
+        self.records.push(Taken { offset, digest: digest_of(key, payload) });
     }
 
-    /// Takes a row in.
+    /// Takes the row of the record in that was noted last.
     pub fn push_row(&mut self, month: u32, row: &[u8]) {
         let index = self.parts.iter().rposition(|part| part.month == month).unwrap_or_else(|| {
-            self.parts.push(OpenPart { month, rows: 0, body: Vec::new() });
+            self.parts.push(OpenPart { month, rows: Vec::new(), body: Vec::new() });
             self.parts.len() - 1
         });
         let part = &mut self.parts[index];
@@ -163,11 +272,11 @@ impl OpenBatch {
             self.permit.grow(part.body.capacity() - before);
         }
         part.body.extend_from_slice(row);
-        part.rows += 1;
+        part.rows.push(Row { record: self.records.len() as u32 - 1, end: part.body.len() as u32 });
         self.bytes += row.len();
     }
 
-    /// Takes a record in that cannot land.
+    /// Takes the record in that was noted last and cannot land.
     pub fn push_dead_letter(&mut self, letter: DeadLetter) {
         let headers: usize = letter.headers.iter().map(|(name, value)| name.len() + length(value.as_ref())).sum();
         let bytes = length(letter.key.as_ref()) + length(letter.payload.as_ref()) + headers + size_of::<DeadLetter>();
@@ -176,9 +285,14 @@ impl OpenBatch {
         self.dead_letters.push(letter);
     }
 
+    /// Offset of the record that was noted last.
+    pub fn last(&self) -> Option<i64> {
+        self.records.last().map(|record| record.offset)
+    }
+
     /// Whether it has to be sealed now, and why.
     pub fn cut(&self, limits: &Limits, now: Instant) -> Option<Cut> {
-        if self.records >= limits.rows as u64 {
+        if self.records.len() >= limits.rows {
             Some(Cut::Rows)
         } else if self.bytes >= limits.bytes {
             Some(Cut::Bytes)
@@ -196,18 +310,22 @@ impl OpenBatch {
         self.bytes
     }
 
-    /// Closes it for good.
-    pub fn seal(self) -> Batch {
+    /// Closes it for good; `None` if no record was ever taken in. `announced` is the range under which it is known
+    /// already: records at its ends may have been compacted away since.
+    pub fn seal(self, announced: Option<Range>) -> Option<Batch> {
+        let (first, last) = (self.records.first()?.offset, self.records.last()?.offset);
         let part = |part: OpenPart| Part { month: part.month, rows: part.rows, body: part.body.into() };
-        Batch {
-            range: self.range,
+        Some(Batch {
+            range: announced.unwrap_or(Range { first, last }),
+            digest: digest(&self.records),
             records: self.records,
-            digest: self.digest.0.digest128(),
             parts: self.parts.into_iter().map(part).collect(),
             dead_letters: self.dead_letters,
+            doubt: Doubt::No,
+            may_be_half_done: false,
             opened: self.opened,
-            permit: self.permit,
-        }
+            permit: Arc::new(self.permit),
+        })
     }
 }
 
@@ -231,30 +349,66 @@ mod tests {
         for (offset, (seconds, month, row)) in (0..).zip(records) {
             let now = start + Duration::from_secs(*seconds);
             if let Some(cut) = open.as_ref().and_then(|batch| batch.cut(&LIMITS, now)) {
-                sealed.push((open.take().unwrap().seal(), cut));
+                sealed.push((open.take().unwrap().seal(None).unwrap(), cut));
             }
-            let batch = open.get_or_insert_with(|| OpenBatch::open(offset, now, budget.permit(0)));
+            let batch = open.get_or_insert_with(|| OpenBatch::open(now, budget.permit(0)));
             batch.note(offset, None, Some(row));
             batch.push_row(*month, row);
             if let Some(cut) = batch.cut(&LIMITS, now) {
-                sealed.push((open.take().unwrap().seal(), cut));
+                sealed.push((open.take().unwrap().seal(None).unwrap(), cut));
             }
         }
-        sealed.extend(open.map(|batch| (batch.seal(), Cut::Drain)));
+        sealed.extend(open.and_then(|batch| Some((batch.seal(None)?, Cut::Drain))));
         sealed
     }
 
     #[test]
     fn the_digest_sees_every_byte_and_every_boundary() {
         let digest = |key, payload| {
-            let mut batch = OpenBatch::open(0, Instant::now(), Budget::new(1, 1).permit(0));
+            let mut batch = OpenBatch::open(Instant::now(), Budget::new(1, 1).permit(0));
             batch.note(0, key, payload);
-            batch.seal().digest
+            batch.seal(None).unwrap().digest
         };
         let one = digest(Some(b"ab"), Some(b"c"));
         assert_eq!(one, digest(Some(b"ab"), Some(b"c")));
         assert_ne!(one, digest(Some(b"a"), Some(b"bc")));
         assert_ne!(digest(None, Some(b"")), digest(Some(b""), None));
+        assert_ne!(digest(Some(b""), Some(b"ab")), digest(Some(b"ab"), Some(b"")));
+    }
+
+    /// A batch of `months.len()` records with one row each, the record's number as its row.
+    fn batch_of(months: &[u32]) -> Batch {
+        let budget = Budget::new(1 << 30, 1);
+        let mut open = OpenBatch::open(Instant::now(), budget.permit(0));
+        for (number, month) in (0_u8..).zip(months) {
+            open.note(i64::from(number) * 3, None, Some(&[number]));
+            open.push_row(*month, &vec![number; 1 + usize::from(number % 4)]);
+        }
+        open.seal(None).unwrap()
+    }
+
+    #[test]
+    fn a_bad_row_is_cut_out_and_its_neighbours_stay_in_order() {
+        let batch = batch_of(&[1, 1, 1, 1, 1]);
+        let ranges = |pieces: &[Batch]| pieces.iter().map(|p| (p.range.first, p.range.last)).collect::<Vec<_>>();
+        assert_eq!(ranges(&batch.pieces(0, Some(2))), [(0, 3), (6, 6), (9, 12)]);
+        assert_eq!(ranges(&batch.pieces(0, Some(0))), [(0, 0), (3, 12)]);
+        assert_eq!(ranges(&batch.pieces(0, Some(4))), [(0, 9), (12, 12)]);
+        assert_eq!(ranges(&batch.pieces(0, None)), [(0, 3), (6, 12)]);
+        assert_eq!(ranges(&batch.pieces(0, Some(99))), [(0, 3), (6, 12)], "a number that cannot be is no number");
+        assert_eq!(ranges(&batch_of(&[1]).pieces(0, None)), [(0, 0)]);
+    }
+
+    #[test]
+    fn what_is_missing_is_picked_out() {
+        let batch = batch_of(&[1, 1, 1, 1]);
+        let (missing, digest) = batch.missing(&batch.parts[0], &[0, 6]);
+        assert_eq!(
+            (batch.offsets(&missing).collect::<Vec<_>>(), &missing.body[..]),
+            (vec![3, 9], &[1, 1, 3, 3, 3, 3][..])
+        );
+        assert_ne!(digest, batch.digest);
+        assert_eq!(batch.missing(&batch.parts[0], &[]).1, batch.digest);
     }
 
     proptest! {
@@ -271,7 +425,7 @@ mod tests {
                 prop_assert_eq!(batch.range.first, next);
                 next = batch.range.last + 1;
                 let own = &records[batch.range.first as usize..=batch.range.last as usize];
-                prop_assert_eq!((batch.rows(), batch.records as usize), (own.len(), own.len()));
+                prop_assert_eq!((batch.rows(), batch.records()), (own.len(), own.len()));
                 for part in &batch.parts {
                     let wanted: Vec<u8> = own.iter().filter(|r| r.1 == part.month).flat_map(|r| r.2.clone()).collect();
                     prop_assert_eq!(&part.body[..], &wanted[..]);
@@ -287,6 +441,30 @@ mod tests {
                 }
             }
             prop_assert_eq!(next as usize, records.len());
+        }
+
+        /// Whatever is cut and wherever: the pieces hold every record and every row once and in order, each with the
+        /// digest it would have had as a batch of its own, and pieces of several months are looked up first.
+        #[test]
+        fn pieces_are_the_whole(months in proptest::collection::vec(1_u32..4, 1..40), part in 0_usize..4, at in proptest::option::of(0_usize..50)) {
+            let whole = batch_of(&months);
+            let pieces = whole.pieces(part, at);
+            let offsets = |batch: &Batch| batch.records.iter().map(|r| r.offset).collect::<Vec<_>>();
+            prop_assert_eq!(pieces.iter().flat_map(offsets).collect::<Vec<_>>(), offsets(&whole));
+            for month in 1..4 {
+                let of = |batch: &Batch| batch.parts.iter().find(|p| p.month == month).map(|p| (p.body.to_vec(), batch.offsets(p).collect::<Vec<_>>()));
+                let (mut body, mut rows) = (Vec::new(), Vec::new());
+                for (more, offsets) in pieces.iter().filter_map(of) {
+                    body.extend(more);
+                    rows.extend(offsets);
+                }
+                prop_assert_eq!(of(&whole).unwrap_or_default(), (body, rows));
+            }
+            for piece in &pieces {
+                prop_assert_eq!(piece.digest, digest(&piece.records));
+                prop_assert_eq!(piece.doubt == Doubt::SendMissing, whole.parts.len() > 1);
+                prop_assert!(whole.records() == 1 || piece.records() < whole.records());
+            }
         }
     }
 }

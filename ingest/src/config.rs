@@ -36,6 +36,9 @@ pub struct Settings {
     /// How long a rebalance waits for the INSERTs of partitions that are taken away.
     #[serde(with = "humantime_serde")]
     pub revoke_deadline: Duration,
+    /// INSERTs per second into one table, those of all workers and of everybody else together, at the busiest: how soon
+    /// a deduplication token may be forgotten.
+    pub peak_inserts_per_second: u32,
     /// When to try again.
     pub retry: Retry,
     /// Further settings for the Kafka clients, such as `security.protocol`.
@@ -111,6 +114,7 @@ impl Default for Settings {
             drain_deadline: Duration::from_secs(25),
             start_deadline: Duration::from_secs(30),
             revoke_deadline: Duration::from_secs(10),
+            peak_inserts_per_second: 40,
             retry: Retry::default(),
             kafka: BTreeMap::new(),
             pipelines: [
@@ -186,6 +190,9 @@ pub enum SettingsError {
 /// Largest `max_rows`: ClickHouse cuts longer inserts into several blocks, and a block is what it deduplicates.
 const MOST_ROWS: usize = 1_000_000;
 
+/// librdkafka's own default of `session.timeout.ms`.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
+
 /// Longest of all times that can be set: an instant this far ahead is still a valid one.
 const LONGEST: Duration = Duration::from_hours(24);
 
@@ -215,6 +222,22 @@ impl Settings {
         self.pipelines.iter().filter(|(_, pipeline)| pipeline.enabled)
     }
 
+    /// How long the group keeps a worker that says nothing.
+    pub fn session_timeout(&self) -> Duration {
+        let set = self.kafka.get("session.timeout.ms").and_then(|millis| millis.parse().ok());
+        set.map_or(SESSION_TIMEOUT, Duration::from_millis)
+    }
+
+    /// How long a partition is surely ours after Kafka has said so: two thirds of the session.
+    pub fn lease(&self) -> Duration {
+        self.session_timeout() * 2 / 3
+    }
+
+    /// How many tokens a table must remember: twice those of the longest time from one attempt to the next owner's.
+    pub fn tokens_needed(&self) -> u64 {
+        2 * u64::from(self.peak_inserts_per_second) * (self.session_timeout() + self.insert_timeout).as_secs().max(1)
+    }
+
     /// Checks what serde cannot.
     pub fn check(&self) -> Result<(), SettingsError> {
         if !self.pipelines.values().any(|pipeline| pipeline.enabled) {
@@ -239,6 +262,7 @@ impl Settings {
         ];
         timed.iter().try_for_each(|(name, time)| range(*time <= LONGEST, name, "at most a day"))?;
         range(!self.insert_timeout.is_zero(), "insert_timeout", "longer than nothing")?;
+        range(self.peak_inserts_per_second > 0, "peak_inserts_per_second", "one or more")?;
         range(!self.retry.first_wait.is_zero(), "retry.first_wait", "longer than nothing")?;
         self.enabled().try_for_each(|(topic, pipeline)| {
             let at = |field: &str| format!("pipelines.{topic}.{field}");

@@ -1,17 +1,19 @@
 //! Stage one: the consumer and the loop that everything hangs on.
 //! Kafka is polled on a thread of its own, without end and whatever the stores do, so the group never loses a live
 //! worker; records are decoded where they are, in librdkafka's memory. Rebalances are answered here, since librdkafka
-//! calls back inside `poll`. No store is ever waited for here, except for the writes of partitions that are taken away.
+//! calls back inside `poll`: what was announced is read when a partition comes, and writes and commits of partitions that
+//! go are waited for. No other store is ever waited for here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::bindings::rd_kafka_resp_err_t as ResponseError;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -21,13 +23,18 @@ use tracing::{debug, error, info, warn};
 
 use crate::Summary;
 use crate::assignment::{Assignment, Tools};
+use crate::commit::Due;
 use crate::metrics::Stage;
+use crate::partition::{Flow, Start};
+use crate::takeover::{self, Found, Opening};
 use crate::write::Event;
 
 /// Longest wait for a record before events and clocks are looked at.
 const POLL_WAIT: Duration = Duration::from_millis(10);
 /// Most records between two looks at events and clocks.
 const BURST: usize = 512;
+/// How long Kafka may take to answer a question about a partition before it is asked again.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Least time between two reports of errors of the client.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
@@ -40,7 +47,8 @@ pub fn config(mut base: ClientConfig, own: &BTreeMap<String, String>, group: &st
     base.set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "earliest")
+        // Where to begin without an offset, or with one that is gone, is decided in `takeover`.
+        .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed")
         .set("partition.assignment.strategy", "range")
         .set("statistics.interval.ms", "2000")
@@ -64,15 +72,37 @@ pub struct Context {
     events: Mutex<mpsc::Receiver<Event>>,
     tools: Tools,
     revoke_deadline: Duration,
+    /// Ends whatever waits for Kafka.
+    ending: [CancellationToken; 2],
+    /// Why the worker has to end, once it has to.
+    broken: Mutex<Option<ConsumeError>>,
     /// When an error of the client was last reported.
     reported: Mutex<Option<Instant>>,
 }
 
+/// A consumer that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumeError {
+    /// Its client broke.
+    #[error("{0}")]
+    Kafka(#[from] KafkaError),
+    /// A commit could still arrive after the partition has gone to somebody else.
+    #[error("give partitions up: a commit has had no answer for {0:?} and could overwrite the next owner's")]
+    Unanswered(Duration),
+}
+
 impl Context {
-    /// Ready for its first assignment.
-    pub fn new(assignment: Assignment, events: mpsc::Receiver<Event>, tools: Tools, revoke_deadline: Duration) -> Self {
+    /// Ready for its first assignment; whatever waits for Kafka ends when one of `ending` does.
+    pub fn new(
+        assignment: Assignment,
+        events: mpsc::Receiver<Event>,
+        tools: Tools,
+        revoke_deadline: Duration,
+        ending: [CancellationToken; 2],
+    ) -> Self {
         let (assignment, events) = (Mutex::new(assignment), Mutex::new(events));
-        Self { assignment, events, tools, revoke_deadline, reported: Mutex::default() }
+        let (broken, reported) = (Mutex::default(), Mutex::default());
+        Self { assignment, events, tools, revoke_deadline, ending, broken, reported }
     }
 
     /// Only the consume thread takes this lock, and never while it polls, so nobody waits for it.
@@ -80,53 +110,173 @@ impl Context {
         self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_ending(&self) -> bool {
+        self.ending.iter().any(CancellationToken::is_cancelled)
+    }
+
     fn take_events(&self) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         while let Ok(event) = events.try_recv() {
-            self.assignment().happened(&event);
+            self.assignment().happened(event);
         }
     }
 
-    /// Waits until nothing of these partitions is on its way, or until the deadline.
-    fn await_in_flight(&self, partitions: &[(String, i32)]) {
+    /// Waits while `is_on_its_way`, or until the deadline.
+    fn wait_while(&self, is_on_its_way: impl Fn(&Assignment) -> bool) {
         let deadline = Instant::now() + self.revoke_deadline;
-        let is_in_flight = || {
-            let assignment = self.assignment();
-            partitions.iter().any(|(topic, partition)| assignment.is_in_flight(topic, *partition))
-        };
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        while is_in_flight() {
+        while is_on_its_way(&self.assignment()) {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.tools.runtime.block_on(async { tokio::time::timeout(left, events.recv()).await }) {
-                Ok(Some(event)) => self.assignment().happened(&event),
+                Ok(Some(event)) => self.assignment().happened(event),
                 Ok(None) | Err(_) => return,
             }
         }
     }
 
+    /// Finds out where each partition begins, hands them to the client with that offset, and opens them.
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
+        let since = Instant::now();
+        let mut starts = BTreeMap::new();
+        for (topic, partition) in partitions_of(list) {
+            let Some(opening) = self.opening(consumer, &topic, partition) else { return };
+            let (offset, start) = start(opening);
+            list.set_partition_offset(&topic, partition, offset).expect("the partition is in the list it came from");
+            starts.insert((topic, partition), start);
+        }
+        let assigned = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
+            _ => consumer.assign(list),
+        };
+        // A pause outlives an assignment inside librdkafka.
+        if let Err(error) = assigned.and_then(|()| consumer.resume(list)) {
+            warn!(%error, "assign failed; the group tries again");
+            return;
+        }
+        for ((topic, partition), start) in starts {
+            self.assignment().assign(&topic, partition, start, since);
+        }
+        self.apply_flow(consumer);
+        info!(partitions = list.count(), "partitions assigned");
+        self.tools.status.assigned();
+    }
+
+    /// Asks Kafka about a partition until it answers; `None` when the worker ends meanwhile.
+    fn opening(&self, consumer: &BaseConsumer<Self>, topic: &str, partition: i32) -> Option<(Opening, Option<i64>)> {
+        loop {
+            self.tools.status.turned();
+            match found(consumer, topic, partition) {
+                Ok(found) => return Some((takeover::open(&found), found.committed)),
+                Err(_) if self.is_ending() => return None,
+                Err(error) => {
+                    warn!(%error, topic, partition, "Kafka does not say where a partition stands; asking again")
+                }
+            }
+        }
+    }
+
     /// Stops intake, finishes what is being written, commits what is done, and lets go.
-    fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &[(String, i32)]) {
-        for (topic, partition) in partitions {
+    fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let partitions = partitions_of(list);
+        for (topic, partition) in &partitions {
             self.assignment().abandon(topic, *partition);
         }
         let is_lost = consumer.assignment_lost();
-        if !is_lost {
-            self.await_in_flight(partitions);
+        let any = |is: fn(&Assignment, &str, i32) -> bool| {
+            let partitions = &partitions;
+            move |assignment: &Assignment| partitions.iter().any(|(topic, partition)| is(assignment, topic, *partition))
+        };
+        self.wait_while(any(if is_lost { Assignment::is_committing } else { Assignment::is_in_flight }));
+        if any(Assignment::is_committing)(&self.assignment()) {
+            let error = ConsumeError::Unanswered(self.revoke_deadline);
+            self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
-        let mut offsets = TopicPartitionList::new();
-        for (topic, partition) in partitions {
-            if let Some(offset) = self.assignment().end(topic, *partition) {
-                add_offset(&mut offsets, topic, *partition, offset);
-            }
-        }
+        let due = partitions.iter().filter_map(|(topic, partition)| {
+            let due = self.assignment().end(topic, *partition)?;
+            Some((topic.as_str(), *partition, due))
+        });
+        let commit = commit_list(due);
         self.tools.status.revoked();
         info!(partitions = partitions.len(), is_lost, "partitions revoked");
         if !is_lost
-            && offsets.count() > 0
-            && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
+            && commit.count() > 0
+            && let Err(error) = consumer.commit(&commit, CommitMode::Sync)
         {
-            warn!(%error, "commit at revocation failed; the next owner writes those batches again");
+            warn!(%error, "commit at revocation failed; the next owner finds those batches in the table");
         }
+        let let_go = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+            _ => consumer.unassign(),
+        };
+        if let Err(error) = let_go {
+            warn!(%error, "unassign failed; the group tries again");
+        }
+    }
+
+    fn apply_flow(&self, consumer: &BaseConsumer<Self>) {
+        let changes = self.assignment().flow_changes();
+        for (topic, partition, flow) in changes {
+            debug!(topic = &*topic, partition, ?flow, "flow changed");
+            if let Err(error) = tell(consumer, &topic, partition, flow) {
+                // A partition that flows at the wrong place would leave records out.
+                error!(topic = &*topic, partition, ?flow, %error, "pause or resume failed");
+                self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.into());
+            }
+        }
+    }
+
+    /// Some partition's next record is no longer in the log: stops those for which that is so.
+    fn stop_out_of_range(&self, consumer: &BaseConsumer<Self>) {
+        let owned = self.assignment().positions();
+        for (topic, partition, position) in owned {
+            let Ok((low, high)) = consumer.fetch_watermarks(&topic, partition, ANSWER_WAIT) else { continue };
+            if position < low || position > high {
+                let why = format!(
+                    "offset {position} comes next, but the log holds {low} to {high}: records were deleted before they were \
+                     consumed, or the topic was made anew; decide with `sluice ingest offsets set`"
+                );
+                self.assignment().stop_partition(&topic, partition, &why);
+            }
+        }
+    }
+}
+
+fn tell(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, flow: Flow) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(topic, partition);
+    match flow {
+        Flow::Pause => consumer.pause(&list),
+        Flow::Resume => consumer.resume(&list),
+        Flow::ResumeAt(offset) => {
+            consumer.seek(topic, partition, Offset::Offset(offset), ANSWER_WAIT)?;
+            consumer.resume(&list)
+        }
+    }
+}
+
+/// What Kafka says about a partition of ours.
+fn found(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> KafkaResult<Found> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(topic, partition);
+    let answer = consumer.committed_offsets(list, ANSWER_WAIT)?;
+    let (low, high) = consumer.fetch_watermarks(topic, partition, ANSWER_WAIT)?;
+    let elements = answer.elements();
+    let committed = elements.first().and_then(|element| match element.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    });
+    let metadata = elements.first().map(|element| element.metadata().to_owned()).unwrap_or_default();
+    Ok(Found { committed, metadata, low, high })
+}
+
+/// Where the client begins, and where the partition does.
+fn start((opening, committed): (Opening, Option<i64>)) -> (Offset, Result<Start, String>) {
+    match opening {
+        Opening::GoOn { offset, intent } => {
+            (Offset::Offset(offset), Ok(Start { offset, committed, intent: Some(intent) }))
+        }
+        Opening::Ask { offset } => (Offset::Offset(offset), Ok(Start { offset, committed, intent: None })),
+        Opening::Stop(why) => (Offset::End, Err(why)),
     }
 }
 
@@ -134,8 +284,14 @@ fn partitions_of(list: &TopicPartitionList) -> Vec<(String, i32)> {
     list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
 }
 
-fn add_offset(list: &mut TopicPartitionList, topic: &str, partition: i32, offset: i64) {
-    list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset of a record is in range");
+fn commit_list<'a>(due: impl Iterator<Item = (&'a str, i32, Due)>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition, Due { offset, metadata }) in due {
+        let mut entry = list.add_partition(topic, partition);
+        entry.set_offset(Offset::Offset(offset)).expect("an offset of a record is in range");
+        entry.set_metadata(metadata);
+    }
+    list
 }
 
 impl ClientContext for Context {
@@ -159,11 +315,14 @@ impl ClientContext for Context {
 
     fn stats(&self, statistics: Statistics) {
         self.tools.status.kafka(statistics.brokers.values().any(|broker| broker.state == "UP"));
-        let assignment = self.assignment();
+        let mut assignment = self.assignment();
         for (topic, facts) in &statistics.topics {
             for (partition, facts) in &facts.partitions {
                 if facts.ls_offset >= 0 {
                     assignment.report_lag(topic, *partition, facts.committed_offset, facts.ls_offset);
+                }
+                if facts.fetchq_cnt == 0 {
+                    assignment.reached(topic, *partition, facts.next_offset);
                 }
             }
         }
@@ -171,27 +330,14 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(list) = rebalance {
-            self.revoke(consumer, &partitions_of(list));
-        }
-    }
-
-    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Assign(list) => {
-                for (topic, partition) in partitions_of(list) {
-                    self.assignment().assign(&topic, partition);
-                }
-                // A pause outlives an assignment inside librdkafka.
-                if let Err(error) = consumer.resume(list) {
-                    warn!(%error, "resume at assignment failed");
-                }
-                info!(partitions = list.count(), "partitions assigned");
-                self.tools.status.assigned();
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: ResponseError, list: &mut TopicPartitionList) {
+        match what {
+            ResponseError::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            ResponseError::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
+            other => {
+                warn!(error = %RDKafkaErrorCode::from(other), "rebalance failed; the group tries again");
+                self.revoke(consumer, list);
             }
-            Rebalance::Revoke(_) => {}
-            Rebalance::Error(error) => warn!(%error, "rebalance failed; the group tries again"),
         }
     }
 }
@@ -202,13 +348,16 @@ pub fn run(
     shutdown: &CancellationToken,
     drain_deadline: Duration,
     abandoned: &CancellationToken,
-) -> KafkaResult<Summary> {
+) -> Result<Summary, ConsumeError> {
     let consumer = Arc::new(consumer);
     let context = Arc::clone(consumer.context());
     let mut drain_until = None;
     let outcome = loop {
         context.tools.status.turned();
         if let Err(error) = burst(&consumer, &context) {
+            break Err(error.into());
+        }
+        if let Some(error) = context.broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
             break Err(error);
         }
         context.take_events();
@@ -218,7 +367,7 @@ pub fn run(
             context.assignment().drain();
         }
         context.assignment().tick(now);
-        apply_flow(&consumer, &context);
+        context.apply_flow(&consumer);
         commit(&consumer, &context, now);
         let is_late = drain_until.is_some_and(|until| now >= until);
         if is_late {
@@ -257,49 +406,41 @@ fn take(
     match polled {
         Ok(message) => {
             if context.assignment().take(&message, now) {
-                apply_flow(consumer, context);
+                context.apply_flow(consumer);
             }
         }
         Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
+        Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => {
+            context.stop_out_of_range(consumer)
+        }
         // The client's error callback has said so already.
         Err(error) => debug!(%error, "poll failed; polling goes on"),
     }
     Ok(())
 }
 
-fn apply_flow(consumer: &BaseConsumer<Context>, context: &Context) {
-    let changes = context.assignment().flow_changes();
-    for (topic, partition, pause) in changes {
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition(&topic, partition);
-        let result = if pause { consumer.pause(&list) } else { consumer.resume(&list) };
-        debug!(topic = &*topic, partition, pause, "flow changed");
-        if let Err(error) = result {
-            warn!(topic = &*topic, partition, pause, %error, "pause or resume failed");
-        }
-    }
-}
-
-/// Commits what is due. The call waits for Kafka's answer, so it is made elsewhere: an answer is what lets a later owner
-/// rely on the offset, and librdkafka gives none for commits that nobody waits for.
+/// Commits what is due, a call for each topic, so that one topic's trouble stays its own. The call waits for Kafka's
+/// answer, so it is made elsewhere: an answer is what lets anybody rely on the offset and the intent, and librdkafka gives
+/// none for commits that nobody waits for.
 fn commit(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Instant) {
-    let due = context.assignment().offsets_to_commit(now);
-    if due.is_empty() {
-        return;
+    let mut due = context.assignment().commits(now);
+    while let Some((topic, _, _)) = due.first() {
+        let topic = Arc::clone(topic);
+        let (own, others): (Vec<_>, Vec<_>) = due.into_iter().partition(|(of, _, _)| *of == topic);
+        due = others;
+        let of: Vec<_> = own.iter().map(|(_, of, _)| *of).collect();
+        let list = commit_list(own.into_iter().map(|(_, of, due)| (&*topic, of.partition, due)));
+        let (consumer, events) = (Arc::clone(consumer), context.tools.writer.events.clone());
+        context.tools.runtime.spawn_blocking(move || {
+            failpoint!("committing");
+            let result = consumer.commit(&list, CommitMode::Sync);
+            drop(consumer);
+            failpoint!("committed");
+            if let Err(error) = &result {
+                warn!(%error, "commit failed; it is tried again");
+            }
+            // Nobody listens any more only when the worker has ended.
+            drop(events.blocking_send(Event::Committed { of, acknowledged: result.is_ok() }));
+        });
     }
-    let mut list = TopicPartitionList::with_capacity(due.len());
-    for (topic, of, offset) in &due {
-        add_offset(&mut list, topic, of.partition, *offset);
-    }
-    let of: Vec<_> = due.into_iter().map(|(_, of, _)| of).collect();
-    let (consumer, events) = (Arc::clone(consumer), context.tools.writer.events.clone());
-    context.tools.runtime.spawn_blocking(move || {
-        let result = consumer.commit(&list, CommitMode::Sync);
-        drop(consumer);
-        if let Err(error) = &result {
-            warn!(%error, "commit failed; it is tried again");
-        }
-        // Nobody listens any more only when the worker has ended.
-        drop(events.blocking_send(Event::Committed { of, acknowledged: result.is_ok() }));
-    });
 }

@@ -10,11 +10,13 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use sluice_schemas::records::{DeadLetter, dead_letter_header as header};
 use tracing::error;
+use uuid::Uuid;
 
+use crate::headers as record_headers;
 use crate::retry::Class;
 use crate::write::failure::Failure;
 
@@ -91,6 +93,39 @@ impl DeadLetters {
     }
 }
 
+/// The dead letter of a record of the topic `topic_id`. Its tenant, where nobody could read one, is that of a key of the
+/// form `tenant:customer`.
+pub fn of(
+    message: &BorrowedMessage<'_>,
+    topic_id: Uuid,
+    reason: &str,
+    stage: &str,
+    attempts: u32,
+    tenant: Option<Uuid>,
+) -> DeadLetter {
+    DeadLetter {
+        key: message.key().map(<[u8]>::to_vec),
+        payload: message.payload().map(<[u8]>::to_vec),
+        headers: record_headers::of(message),
+        reason: reason.to_owned(),
+        stage: stage.to_owned(),
+        error_class: Class::Row.as_str().to_owned(),
+        topic: message.topic().to_owned(),
+        topic_id,
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis(),
+        attempts,
+        tenant_id: tenant.or_else(|| tenant_in_key(message.key()?)),
+    }
+}
+
+/// The tenant in a key of the form `tenant_id:customer_id`.
+fn tenant_in_key(key: &[u8]) -> Option<Uuid> {
+    let (tenant, rest) = key.split_at_checked(36)?;
+    if rest.first() == Some(&b':') { Uuid::try_parse_ascii(tenant).ok() } else { None }
+}
+
 /// The record's own headers, then what is said about it.
 fn headers(letter: &DeadLetter) -> OwnedHeaders {
     let own = letter
@@ -108,6 +143,7 @@ fn about(letter: &DeadLetter, headers: OwnedHeaders) -> OwnedHeaders {
         (header::STAGE, Some(letter.stage.clone())),
         (header::ERROR_CLASS, Some(letter.error_class.clone())),
         (header::TOPIC, Some(letter.topic.clone())),
+        (header::TOPIC_ID, Some(letter.topic_id.to_string())),
         (header::PARTITION, Some(letter.partition.to_string())),
         (header::OFFSET, Some(letter.offset.to_string())),
         (header::TIMESTAMP, timestamp),
@@ -135,5 +171,6 @@ fn failure(error: &KafkaError) -> Failure {
         _ => Class::Transient,
     };
     let code = code.map_or_else(|| "no answer".to_owned(), |code| code.to_string());
-    Failure { class, what: format!("Kafka did not acknowledge a dead letter ({code})") }
+    let what = format!("Kafka did not acknowledge a dead letter ({code})");
+    Failure { class, what, code: String::new(), row: None }
 }

@@ -151,6 +151,14 @@ struct Limits {
 }
 
 impl Decoder {
+    /// What tells this decoder from one that would make other rows of the same records: the version of the code, the
+    /// columns with their fields and types, and the limits.
+    pub fn fingerprint(&self) -> u64 {
+        let Self { columns, fields, tenant, month, with_defaults, limits, slots: _ } = self;
+        let text = format!("{VERSION} {columns:?} {fields:?} {tenant:?} {month:?} {with_defaults} {limits:?}");
+        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+    }
+
     /// Appends the row of `payload` to `row`; on rejection `row` is as it was.
     pub fn decode(
         &mut self,

@@ -10,10 +10,16 @@
 //! - [`decode`]: a payload becomes a row, or is rejected with a reason
 //! - [`batch`]: rows become batches of one offset range
 //! - [`mod@write`]: batches become durable
-//! - [`commit`]: which offset may be committed
-//! - [`dead_letter`]: where records go that cannot land
+//! - [`commit`], [`intent`] and [`lease`]: which offset may be committed, what is announced with it, and for how long a
+//!   partition is surely ours
+//! - [`takeover`]: where a new owner begins and what it believes
+//! - [`dead_letter`] and [`refetch`]: where records go that cannot land, and reading one again
+//! - [`rebuild`]: aggregate tables made anew from the raw rows
 //! - [`budget`] and [`retry`]: how much may be on its way, and when to try again
 //! - [`config`], [`metrics`], [`health`], [`headers`], [`topic_id`]: what surrounds them
+
+#[macro_use]
+mod failpoint;
 
 pub mod assignment;
 pub mod batch;
@@ -25,10 +31,15 @@ pub mod dead_letter;
 pub mod decode;
 pub mod headers;
 pub mod health;
+pub mod intent;
+pub mod lease;
 pub mod metrics;
 pub mod partition;
 pub mod pipeline;
+pub mod rebuild;
+pub mod refetch;
 pub mod retry;
+pub mod takeover;
 pub mod topic_id;
 pub mod write;
 

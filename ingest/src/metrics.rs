@@ -96,6 +96,9 @@ pub struct Metrics {
     batch_age: Family<Topic, Histogram>,
     stages: Family<StageLabel, Histogram>,
     retries: Family<TopicClass, Counter>,
+    lookups: Family<Topic, Counter>,
+    replayed_rows: Family<Topic, Counter>,
+    rebuilds: Family<Outcome, Counter>,
     commits: Family<Outcome, Counter>,
     lag: Family<TopicPartition, Gauge>,
     in_flight: Family<Topic, Gauge<u64, AtomicU64>>,
@@ -122,6 +125,9 @@ impl Metrics {
             batch_age: Family::new_with_constructor(seconds),
             stages: Family::new_with_constructor(seconds),
             retries: Family::default(),
+            lookups: Family::default(),
+            replayed_rows: Family::default(),
+            rebuilds: Family::default(),
             commits: Family::default(),
             lag: Family::default(),
             in_flight: Family::default(),
@@ -142,6 +148,9 @@ impl Metrics {
         registry.register("batch_age_seconds", "Age of a batch when it was sealed", self.batch_age.clone());
         registry.register("stage_seconds", "Time in a stage", self.stages.clone());
         registry.register("retries", "Attempts that failed, by class", self.retries.clone());
+        registry.register("lookups", "Ranges looked up in their table before or after an INSERT", self.lookups.clone());
+        registry.register("replayed_rows", "Rows that were in their table already", self.replayed_rows.clone());
+        registry.register("rebuilds", "Months of aggregate tables rebuilt, by outcome", self.rebuilds.clone());
         registry.register("commits", "Offset commits by outcome", self.commits.clone());
         registry.register("lag", "Records behind the end of the partition", self.lag.clone());
         registry.register("bytes_in_flight", "Bytes on their way", self.in_flight.clone());
@@ -160,14 +169,34 @@ impl Metrics {
 
     /// A batch was sealed.
     pub fn sealed(&self, name: &str, batch: &Batch, cut: Cut) {
-        self.consumed.get_or_create(&topic(name)).inc_by(batch.records);
-        self.batch_rows.get_or_create(&topic(name)).observe(batch.records as f64);
+        self.consumed.get_or_create(&topic(name)).inc_by(batch.records() as u64);
+        self.batch_rows.get_or_create(&topic(name)).observe(batch.records() as f64);
         self.batch_age.get_or_create(&topic(name)).observe(batch.opened.elapsed().as_secs_f64());
         self.batches.get_or_create(&TopicCut { topic: name.to_owned(), cut: cut.as_str() }).inc();
         for letter in &batch.dead_letters {
-            let label = TopicReason { topic: name.to_owned(), reason: letter.reason.clone() };
-            self.dead_letters.get_or_create(&label).inc();
+            self.dead_letter(name, &letter.reason);
         }
+    }
+
+    /// A record cannot land.
+    pub fn dead_letter(&self, name: &str, reason: &str) {
+        let label = TopicReason { topic: name.to_owned(), reason: reason.to_owned() };
+        self.dead_letters.get_or_create(&label).inc();
+    }
+
+    /// A range was looked up in its table.
+    pub fn looked_up(&self, name: &str) {
+        self.lookups.get_or_create(&topic(name)).inc();
+    }
+
+    /// Rows of a part were in their table already.
+    pub fn found(&self, name: &str, rows: usize) {
+        self.replayed_rows.get_or_create(&topic(name)).inc_by(rows as u64);
+    }
+
+    /// A month of an aggregate table was rebuilt, or could not be.
+    pub fn rebuilt(&self, is_done: bool) {
+        self.rebuilds.get_or_create(&Outcome { outcome: if is_done { "done" } else { "failed" } }).inc();
     }
 
     /// A part was acknowledged.

@@ -1,15 +1,20 @@
-//! One assigned topic partition from intake to watermark.
-//! Decoded and rejected records, the clock and the writer's events go in; sealed batches and offsets to commit come out.
-//! It holds no connection; whoever owns it does the I/O.
+//! One assigned topic partition from its opening to its watermark.
+//! Decoded and rejected records, the clock and the writer's events go in; sealed batches and commits come out. It holds
+//! no connection; whoever owns it does the I/O. It never hands out a batch that Kafka does not know of.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::batch::{Batch, Cut, Limits, OpenBatch};
-use crate::commit::{Ledger, Range};
+use crate::commit::{Due, Ledger, Range};
 use crate::decode::Origin;
+use crate::intent::{Announced, Doubt, Intent, MOST_RANGES};
+use crate::lease::Lease;
+use crate::takeover::Answer;
 use crate::write::Assigned;
 
 /// Why a partition takes nothing in.
@@ -19,14 +24,44 @@ pub enum Hold {
     Memory = 1,
     /// Its store does not answer, or an operator is needed.
     Store = 2,
-    /// ClickHouse refused its rows; only a restart after a repair goes on.
-    Refused = 4,
+    /// Only an operator's decision goes on; nothing more is taken in, written or committed until a restart.
+    Stopped = 4,
     /// The worker is shutting down.
     Drain = 8,
+    /// Its table has not yet said what it holds.
+    Opening = 16,
+    /// As many ranges wait as an intent may hold.
+    Ranges = 32,
+}
+
+/// What Kafka's client has to be told about a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Deliver nothing more.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Go on from this offset, whatever was delivered meanwhile.
+    ResumeAt(i64),
+}
+
+/// Where an assignment begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// First offset to consume.
+    pub offset: i64,
+    /// What the group had committed.
+    pub committed: Option<i64>,
+    /// What was announced beside it; `None` means that the table has to be asked first.
+    pub intent: Option<Intent>,
 }
 
 /// How long after a failed commit the next one is tried.
 const COMMIT_WAIT: Duration = Duration::from_secs(1);
+/// How long an offset may wait for the next announcement to carry it along.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// Ranges that may wait before intake pauses; the rest of an intent is kept for pieces.
+const WAITING_RANGES: usize = MOST_RANGES / 2;
 
 /// The state of one partition during one assignment.
 #[derive(Debug)]
@@ -37,33 +72,73 @@ pub struct Partition {
     pub origin: Origin,
     /// Ends its writes when the assignment ends.
     pub cancel: CancellationToken,
+    /// How long it may be trusted to be ours.
+    pub lease: Arc<Lease>,
+    start: i64,
+    /// The next offset to take in.
+    position: i64,
+    /// Where librdkafka last said that it has nothing left to deliver.
+    idle_at: i64,
     open: Option<OpenBatch>,
+    /// Ranges announced before this assignment and not yet taken in again: they are cut as they were.
+    announced: VecDeque<Announced>,
+    /// Batches up to here are looked up before they are sent.
+    check_until: Option<i64>,
     sealed: VecDeque<Batch>,
     is_writing: bool,
     ledger: Ledger,
     commit_sent: Option<Instant>,
+    last_commit: Option<Instant>,
     commit_after: Option<Instant>,
     holds: u8,
-    /// What Kafka was last told.
+    /// What Kafka's client was last told.
     is_paused: bool,
+    /// Whether it has to be sent back to its start, since records may have come before it was open.
+    must_seek: bool,
 }
 
 impl Partition {
-    /// A partition at the start of an assignment.
-    pub fn new(of: Assigned, origin: Origin, cancel: CancellationToken) -> Self {
+    /// A partition at the start of an assignment; `decoder` is the fingerprint of the decoder in use.
+    pub fn new(of: Assigned, origin: Origin, lease: Lease, decoder: u64, start: &Start) -> Self {
+        let ledger = Ledger::new(decoder, start.committed, start.intent.as_ref());
         Self {
             of,
             origin,
-            cancel,
+            cancel: CancellationToken::new(),
+            lease: Arc::new(lease),
+            start: start.offset,
+            position: start.offset,
+            idle_at: -1,
             open: None,
+            announced: ledger.announced().collect(),
+            check_until: None,
             sealed: VecDeque::new(),
             is_writing: false,
-            ledger: Ledger::default(),
+            ledger,
             commit_sent: None,
+            last_commit: None,
             commit_after: None,
-            holds: 0,
+            holds: if start.intent.is_some() { 0 } else { Hold::Opening as u8 },
             is_paused: false,
+            must_seek: false,
         }
+    }
+
+    /// The table has said what it holds. Gives back why the partition stops, if it does.
+    pub fn opened(&mut self, answer: &Answer) -> Option<String> {
+        self.must_seek = true;
+        match answer {
+            Answer::GoOn => self.release(Hold::Opening),
+            Answer::Check { until } => {
+                self.check_until = Some(*until);
+                self.release(Hold::Opening);
+            }
+            Answer::Stop(why) => {
+                self.stop();
+                return Some(why.clone());
+            }
+        }
+        None
     }
 
     /// The batch that takes records in; `open` makes one if there is none.
@@ -71,9 +146,41 @@ impl Partition {
         self.open.get_or_insert_with(open)
     }
 
+    /// The record at `offset` was taken in.
+    pub fn took(&mut self, offset: i64) {
+        self.position = offset + 1;
+    }
+
+    /// The next offset to take in; records below it that never came are not in the log.
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// Whether librdkafka says for the second time running that it has nothing left to deliver below `offset`.
+    pub fn is_idle_at(&mut self, offset: i64) -> bool {
+        self.holds == 0 && std::mem::replace(&mut self.idle_at, offset) == offset
+    }
+
     /// Why the open batch has to be sealed now, if it has to.
     pub fn cut(&self, limits: &Limits, now: Instant) -> Option<Cut> {
-        self.open.as_ref()?.cut(limits, now)
+        let open = self.open.as_ref()?;
+        if let Some(announced) = self.announced.front() {
+            return (open.last() == Some(announced.range.last)).then_some(Cut::Announced);
+        }
+        if self.check_until.is_some() && open.last() == self.check_until {
+            return Some(Cut::Checked);
+        }
+        open.cut(limits, now)
+    }
+
+    /// Whether the next announced range ends before `offset`, with whatever of it is still in the log.
+    pub fn ends_before(&self, offset: i64) -> bool {
+        self.announced.front().is_some_and(|announced| announced.range.last < offset)
+    }
+
+    /// Whether it is still taking in what was announced before.
+    pub fn is_recutting(&self) -> bool {
+        !self.announced.is_empty()
     }
 
     /// Bytes in the open batch.
@@ -81,22 +188,56 @@ impl Partition {
         self.open.as_ref().map_or(0, OpenBatch::bytes)
     }
 
-    /// Seals the open batch, if there is one, and shows it.
-    pub fn seal(&mut self) -> Option<&Batch> {
-        let batch = self.open.take()?.seal();
-        self.ledger.sealed(batch.range);
-        self.sealed.push_back(batch);
+    /// Seals the open batch, if there is one, and shows it. An announced range is sealed as it was or not at all.
+    pub fn seal(&mut self, cut: Cut) -> Option<&Batch> {
+        if cut != Cut::Announced && self.is_recutting() {
+            return None;
+        }
+        let announced = self.announced.pop_front();
+        let batch = self.open.take().and_then(|open| open.seal(announced.map(|announced| announced.range)));
+        let Some(mut batch) = batch else {
+            if let Some(Announced { range, .. }) = announced {
+                warn!(
+                    first = range.first,
+                    last = range.last,
+                    "nothing is left in the log of a range that was announced"
+                );
+                self.ledger.done(range);
+            }
+            return None;
+        };
+        if let Some(announced) = announced {
+            let is_changed = announced.digest != batch.digest;
+            batch.doubt = if is_changed { Doubt::AllOrNothing } else { announced.doubt };
+            batch.may_be_half_done = true;
+        } else if let Some(until) = self.check_until.filter(|until| batch.range.first <= *until) {
+            batch.doubt = Doubt::SendMissing;
+            batch.may_be_half_done = until <= batch.range.last;
+        }
+        self.push_sealed(batch, VecDeque::push_back);
         self.sealed.back()
+    }
+
+    fn push_sealed(&mut self, batch: Batch, push: fn(&mut VecDeque<Batch>, Batch)) {
+        self.ledger.sealed(batch.announcement());
+        push(&mut self.sealed, batch);
+        if self.ledger.open_ranges() >= WAITING_RANGES {
+            self.hold(Hold::Ranges);
+        }
     }
 
     /// The next batch to write; one at a time, so that what is in flight stays one contiguous range.
     pub fn next_batch(&mut self) -> Option<Batch> {
-        if self.is_writing || self.is_held(Hold::Refused) {
+        if self.is_writing || self.is_held(Hold::Stopped) || !self.ledger.is_announced(self.sealed.front()?.range) {
             return None;
         }
-        let batch = self.sealed.pop_front()?;
         self.is_writing = true;
-        Some(batch)
+        self.sealed.pop_front()
+    }
+
+    /// When a range was announced, seconds since 1970.
+    pub fn announced_at(&self, range: Range) -> Option<u64> {
+        self.ledger.announced_at(range)
     }
 
     /// A batch is durable.
@@ -104,12 +245,25 @@ impl Partition {
         self.is_writing = false;
         self.ledger.done(range);
         self.release(Hold::Store);
+        if self.ledger.open_ranges() < WAITING_RANGES {
+            self.release(Hold::Ranges);
+        }
     }
 
-    /// ClickHouse refused a batch: what is held in memory is let go, since Kafka keeps it all.
-    pub fn refused(&mut self) {
+    /// A batch cannot land whole: its pieces take its place, to be announced and written first.
+    pub fn replace(&mut self, range: Range, pieces: Vec<Batch>) {
         self.is_writing = false;
-        self.hold(Hold::Refused);
+        let announcements: Vec<_> = pieces.iter().map(Batch::announcement).collect();
+        self.ledger.replace(range, &announcements);
+        for piece in pieces.into_iter().rev() {
+            self.sealed.push_front(piece);
+        }
+    }
+
+    /// Only an operator can go on: what is held in memory is let go, since Kafka keeps it all.
+    pub fn stop(&mut self) {
+        self.is_writing = false;
+        self.hold(Hold::Stopped);
         self.abandon();
     }
 
@@ -117,6 +271,11 @@ impl Partition {
     pub fn abandon(&mut self) {
         self.open = None;
         self.sealed.clear();
+    }
+
+    /// Takes nothing more in for good: what is open and could not be sealed stays with Kafka.
+    pub fn close(&mut self) {
+        self.open = None;
     }
 
     /// Whether a batch is being written.
@@ -136,27 +295,44 @@ impl Partition {
 
     /// Whether nothing is left to write or to commit.
     pub fn is_settled(&self) -> bool {
-        self.open.is_none() && !self.is_busy() && (self.ledger.is_settled() || self.is_held(Hold::Refused))
+        let is_done = self.open.is_none() && !self.is_busy() && self.ledger.is_settled();
+        is_done || (self.is_held(Hold::Stopped) && !self.is_committing())
     }
 
-    /// The offset to commit now, if there is one.
-    pub fn to_commit(&mut self, now: Instant) -> Option<i64> {
-        if self.commit_after.is_some_and(|after| now < after) {
+    /// What to commit now, if there is something; `unix` is the wall clock in seconds since 1970. An announcement is
+    /// never late; an offset alone waits a little for the next announcement to carry it.
+    pub fn to_commit(&mut self, now: Instant, unix: u64) -> Option<Due> {
+        if self.is_held(Hold::Stopped) || self.commit_after.is_some_and(|after| now < after) {
             return None;
         }
-        let offset = self.ledger.to_commit()?;
+        let renew = self.is_busy() && self.lease.is_aging(now);
+        let is_due = self.last_commit.is_none_or(|last| now.saturating_duration_since(last) >= COMMIT_EVERY);
+        if !(renew || is_due || self.is_held(Hold::Drain) || self.ledger.has_unannounced()) {
+            return None;
+        }
+        let due = self.ledger.to_commit(unix, renew)?;
         self.commit_sent = Some(now);
-        Some(offset)
+        self.last_commit = Some(now);
+        Some(due)
     }
 
     /// Kafka answered the commit; says how long that took.
     pub fn commit_answered(&mut self, acknowledged: bool, now: Instant) -> Option<Duration> {
         self.ledger.answered(acknowledged);
         self.commit_after = (!acknowledged).then(|| now + COMMIT_WAIT);
-        self.commit_sent.take().map(|sent| now.saturating_duration_since(sent))
+        let sent = self.commit_sent.take()?;
+        if acknowledged {
+            self.lease.prove(sent);
+        }
+        Some(now.saturating_duration_since(sent))
     }
 
-    /// The offset below which nothing is missing, if anything was written in this assignment.
+    /// The last commit of this assignment, unless one is still on its way.
+    pub fn last_commit(&self, unix: u64) -> Option<Due> {
+        if self.is_committing() || self.is_held(Hold::Stopped) { None } else { self.ledger.last_commit(unix) }
+    }
+
+    /// The offset below which nothing is missing, as far as that is known.
     pub fn watermark(&self) -> Option<i64> {
         self.ledger.watermark()
     }
@@ -176,15 +352,21 @@ impl Partition {
         self.holds & why as u8 != 0
     }
 
-    /// What Kafka has to be told: pause (`true`) or resume (`false`), if it does not know yet.
-    pub fn flow_change(&mut self) -> Option<bool> {
+    /// What Kafka's client has to be told, if it does not know yet.
+    pub fn flow_change(&mut self) -> Option<Flow> {
         let wanted = self.holds != 0;
         let is_news = wanted != self.is_paused;
         self.is_paused = wanted;
-        is_news.then_some(wanted)
+        if !is_news {
+            return None;
+        }
+        if wanted {
+            return Some(Flow::Pause);
+        }
+        Some(if std::mem::take(&mut self.must_seek) { Flow::ResumeAt(self.start) } else { Flow::Resume })
     }
 
-    /// Whether Kafka was told to pause it.
+    /// Whether Kafka's client was told to pause it.
     pub fn is_paused(&self) -> bool {
         self.is_paused
     }
@@ -196,46 +378,83 @@ mod tests {
     use crate::budget::Budget;
     use uuid::Uuid;
 
-    fn partition() -> Partition {
+    const LIMITS: Limits = Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30) };
+
+    fn partition_at(start: &Start) -> Partition {
         let of = Assigned { pipeline: 0, partition: 0, epoch: 1 };
-        Partition::new(of, Origin::new("t", Uuid::nil(), 0), CancellationToken::new())
+        let lease = Lease::new(Instant::now(), Duration::from_secs(30));
+        Partition::new(of, Origin::new("t", Uuid::nil(), 0), lease, 1, start)
+    }
+
+    fn partition() -> Partition {
+        let intent = Intent { decoder: 1, announced_at: 0, ranges: vec![] };
+        partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent) })
     }
 
     fn take(partition: &mut Partition, offset: i64) {
         let budget = Budget::new(1 << 20, 1);
-        let batch = partition.open_with(|| OpenBatch::open(offset, Instant::now(), budget.permit(0)));
+        let batch = partition.open_with(|| OpenBatch::open(Instant::now(), budget.permit(0)));
         batch.note(offset, None, None);
         batch.push_row(0, b"row");
     }
 
+    fn announce(partition: &mut Partition) -> Due {
+        let now = Instant::now();
+        let due = partition.to_commit(now, 7).unwrap();
+        partition.commit_answered(true, now);
+        due
+    }
+
     #[test]
-    fn one_batch_is_written_at_a_time_and_only_then_its_offset_is_due() {
+    fn a_batch_is_written_once_announced_and_one_at_a_time() {
         let mut partition = partition();
         for offset in [7, 9] {
             take(&mut partition, offset);
-            partition.seal();
+            partition.seal(Cut::Rows);
         }
-        let now = Instant::now();
+        assert!(partition.next_batch().is_none(), "nobody knows of it yet");
+        assert_eq!(announce(&mut partition).offset, 0);
         let first = partition.next_batch().unwrap();
         assert!(partition.next_batch().is_none());
-        assert_eq!(partition.to_commit(now), None);
         partition.written(first.range);
-        assert_eq!(partition.to_commit(now), Some(8));
+        assert_eq!(partition.watermark(), Some(8));
         assert!(partition.next_batch().is_some());
+    }
+
+    #[test]
+    fn an_offset_waits_for_the_next_announcement_but_not_for_long() {
+        let mut partition = partition();
+        take(&mut partition, 0);
+        partition.seal(Cut::Rows);
+        announce(&mut partition);
+        let batch = partition.next_batch().unwrap();
+        partition.written(batch.range);
+        let now = Instant::now();
+        assert_eq!(partition.to_commit(now, 8), None);
+        assert_eq!(partition.to_commit(now + COMMIT_EVERY, 8).unwrap().offset, 1);
     }
 
     #[test]
     fn a_failed_commit_waits_before_it_is_tried_again() {
         let mut partition = partition();
         take(&mut partition, 0);
-        partition.seal();
-        let batch = partition.next_batch().unwrap();
-        partition.written(batch.range);
+        partition.seal(Cut::Rows);
         let now = Instant::now();
-        assert_eq!(partition.to_commit(now), Some(1));
+        assert!(partition.to_commit(now, 1).is_some());
         partition.commit_answered(false, now);
-        assert_eq!(partition.to_commit(now), None);
-        assert_eq!(partition.to_commit(now + COMMIT_WAIT), Some(1));
+        assert!(partition.to_commit(now, 1).is_none() && partition.next_batch().is_none());
+        assert!(partition.to_commit(now + COMMIT_WAIT, 1).is_some());
+    }
+
+    #[test]
+    fn an_aging_lease_is_renewed_while_there_is_work() {
+        let mut partition = partition();
+        take(&mut partition, 0);
+        partition.seal(Cut::Rows);
+        announce(&mut partition);
+        let _batch = partition.next_batch().unwrap();
+        let later = Instant::now() + Duration::from_secs(10);
+        assert!(partition.to_commit(later, 1).is_some());
     }
 
     #[test]
@@ -243,24 +462,94 @@ mod tests {
         let mut partition = partition();
         partition.hold(Hold::Memory);
         partition.hold(Hold::Store);
-        assert_eq!(partition.flow_change(), Some(true));
+        assert_eq!(partition.flow_change(), Some(Flow::Pause));
         partition.release(Hold::Memory);
         assert_eq!(partition.flow_change(), None);
         partition.release(Hold::Store);
-        assert_eq!(partition.flow_change(), Some(false));
+        assert_eq!(partition.flow_change(), Some(Flow::Resume));
     }
 
     #[test]
-    fn a_refused_partition_writes_nothing_more_and_commits_nothing_of_it() {
+    fn what_was_announced_is_cut_as_it_was_whatever_the_limits() {
+        let what = |first, last, digest| Announced { range: Range { first, last }, digest, doubt: Doubt::No };
+        let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(0, 2, 0), what(3, 6, 0), what(8, 9, 0)] };
+        let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent) });
+        let few = Limits { rows: 1, ..LIMITS };
+        take(&mut partition, 0);
+        assert_eq!(partition.cut(&few, Instant::now()), None);
+        assert!(partition.seal(Cut::Pressure).is_none() && partition.seal(Cut::Drain).is_none());
+        take(&mut partition, 2);
+        assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Announced));
+        let batch = partition.seal(Cut::Announced).unwrap();
+        assert_eq!(
+            (batch.range, batch.doubt),
+            (Range { first: 0, last: 2 }, Doubt::AllOrNothing),
+            "its digest differs"
+        );
+        take(&mut partition, 4);
+        assert!(partition.ends_before(7), "the end of the range is gone");
+        assert_eq!(partition.seal(Cut::Announced).unwrap().range, Range { first: 3, last: 6 });
+        assert!(partition.ends_before(10) && partition.seal(Cut::Announced).is_none(), "all of it is gone");
+        assert!(!partition.is_recutting());
+        let first = partition.next_batch().expect("it was announced before");
+        partition.written(first.range);
+        let second = partition.next_batch().unwrap();
+        partition.written(second.range);
+        assert_eq!(partition.watermark(), Some(10));
+    }
+
+    #[test]
+    fn a_partition_that_has_to_ask_takes_nothing_in_and_begins_at_its_start() {
+        let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None });
+        assert_eq!(partition.flow_change(), Some(Flow::Pause));
+        assert_eq!(partition.opened(&Answer::Check { until: 41 }), None);
+        assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
+        take(&mut partition, 40);
+        assert_eq!(partition.cut(&LIMITS, Instant::now()), None);
+        take(&mut partition, 41);
+        assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Checked));
+        let batch = partition.seal(Cut::Checked).unwrap();
+        assert_eq!((batch.doubt, batch.may_be_half_done), (Doubt::SendMissing, true));
+        take(&mut partition, 42);
+        assert_eq!(partition.seal(Cut::Rows).unwrap().doubt, Doubt::No);
+    }
+
+    #[test]
+    fn a_stopped_partition_writes_and_commits_nothing_more() {
         let mut partition = partition();
         for offset in [0, 1] {
             take(&mut partition, offset);
-            partition.seal();
+            partition.seal(Cut::Rows);
         }
+        announce(&mut partition);
         let _refused = partition.next_batch().unwrap();
-        partition.refused();
+        partition.stop();
         assert!(partition.next_batch().is_none());
-        assert_eq!(partition.to_commit(Instant::now()), None);
+        assert_eq!(partition.to_commit(Instant::now() + COMMIT_EVERY, 1), None);
+        assert_eq!(partition.last_commit(1), None);
         assert!(partition.is_settled());
+    }
+
+    #[test]
+    fn pieces_go_first_and_only_once_they_are_announced() {
+        let mut partition = partition();
+        for offset in 0..4 {
+            take(&mut partition, offset);
+        }
+        partition.seal(Cut::Rows);
+        take(&mut partition, 4);
+        partition.seal(Cut::Rows);
+        announce(&mut partition);
+        let batch = partition.next_batch().unwrap();
+        partition.replace(batch.range, batch.pieces(0, Some(1)));
+        assert!(partition.next_batch().is_none());
+        announce(&mut partition);
+        let ranges: Vec<_> = std::iter::from_fn(|| {
+            let batch = partition.next_batch()?;
+            partition.written(batch.range);
+            Some((batch.range.first, batch.range.last))
+        })
+        .collect();
+        assert_eq!(ranges, [(0, 0), (1, 1), (2, 3), (4, 4)]);
     }
 }

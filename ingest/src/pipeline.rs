@@ -28,14 +28,16 @@ use crate::assignment::{Assignment, Source, Tools};
 use crate::batch;
 use crate::budget::Budget;
 use crate::config::{Pipeline, Settings, SettingsError};
-use crate::consume::{self, Context};
+use crate::consume::{self, ConsumeError, Context};
 use crate::dead_letter::DeadLetters;
 use crate::decode::table::{self, MappingError, Shape};
 use crate::health::{self, ListenError, Status};
 use crate::metrics::Metrics;
+use crate::rebuild::Rebuilds;
+use crate::refetch::Refetch;
 use crate::retry::Class;
 use crate::topic_id::{DescribeError, topic_id};
-use crate::write::clickhouse::ClickHouse;
+use crate::write::clickhouse::{ClickHouse, Window};
 use crate::write::failure::Failure;
 use crate::write::{Target, Writer};
 
@@ -104,12 +106,29 @@ pub enum Error {
     /// The HTTP client cannot be made.
     #[error("prepare the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
+    /// ClickHouse would forget tokens before they are needed.
+    #[error(
+        "start pipeline {topic}: table {table} remembers {remembered} inserted blocks, and {needed} are needed: twice \
+         ingest.peak_inserts_per_second for the session and insert timeouts; raise {setting} of the table"
+    )]
+    Window {
+        /// Topic of the pipeline.
+        topic: String,
+        /// The table, its own or one that a view of it writes to.
+        table: String,
+        /// The table's setting.
+        setting: &'static str,
+        /// What it says.
+        remembered: u64,
+        /// What it should say at least.
+        needed: u64,
+    },
     /// The consume thread cannot be started or broke.
     #[error("run the consume thread: {0}")]
     Thread(String),
     /// The consumer can not go on.
     #[error("consume: {0}")]
-    Consume(KafkaError),
+    Consume(ConsumeError),
 }
 
 /// Runs a worker until `shutdown`, drains it, and says what it did. Dropping the future instead ends the worker without
@@ -146,15 +165,20 @@ pub async fn run(
     let writer = Arc::new(Writer {
         clickhouse,
         dead_letters,
+        refetch: Refetch::new(kafka.clone()),
+        rebuilds: Rebuilds::default(),
         retry: settings.retry.clone(),
         permits: Semaphore::new(settings.inserts_in_flight),
         events,
         metrics: Arc::clone(&metrics),
     });
     let topics: Vec<_> = sources.iter().map(|source| source.target.topic.to_string()).collect();
-    let tools = Tools { writer, budget, metrics, status, runtime: Handle::current() };
+    let tools = Tools { writer, budget, metrics, status, runtime: Handle::current(), lease: settings.lease() };
     let assignment = Assignment::new(sources, tools.clone());
-    let context = Context::new(assignment, events_in, tools, settings.revoke_deadline);
+    let abandoned = CancellationToken::new();
+    let _abandon_on_drop = abandoned.clone().drop_guard();
+    let ending = [shutdown.clone(), abandoned.clone()];
+    let context = Context::new(assignment, events_in, tools, settings.revoke_deadline, ending);
     let group = names.group(&settings.group);
     let consumer: BaseConsumer<Context> =
         consume::config(kafka, &settings.kafka, &group, settings.memory_budget.0 / QUEUE_SHARE)
@@ -163,7 +187,7 @@ pub async fn run(
     let topics: Vec<_> = topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(|cause| kafka_error(&stores, cause))?;
     info!(group, ?topics, "consuming");
-    on_its_own_thread(consumer, shutdown, settings.drain_deadline).await
+    on_its_own_thread(consumer, shutdown, settings.drain_deadline, abandoned).await
 }
 
 fn with_extras(mut kafka: ClientConfig, settings: &Settings) -> ClientConfig {
@@ -182,10 +206,9 @@ async fn on_its_own_thread(
     consumer: BaseConsumer<Context>,
     shutdown: CancellationToken,
     drain_deadline: Duration,
+    abandoned: CancellationToken,
 ) -> Result<Summary, Error> {
     let (done, ended) = oneshot::channel();
-    let abandoned = CancellationToken::new();
-    let _abandon_on_drop = abandoned.clone().drop_guard();
     std::thread::Builder::new()
         .name("consume".to_owned())
         .spawn(move || {
@@ -211,19 +234,38 @@ async fn sources(
     let ids = identify(kafka, stores.clone(), topics, until).await?;
     let mut sources = Vec::new();
     for ((topic, pipeline), id) in settings.enabled().zip(ids) {
-        let shape = shape(clickhouse, &pipeline.table, until)
-            .await
-            .map_err(|failure| Error::ClickHouse { url: stores.clickhouse.url.clone(), failure })?;
+        let unreadable = |failure| Error::ClickHouse { url: stores.clickhouse.url.clone(), failure };
+        let shape = shape(clickhouse, &pipeline.table, until).await.map_err(unreadable)?;
         let plan = table::plan(topic, pipeline, &shape)?;
+        let windows = clickhouse.windows(&pipeline.table).await.map_err(unreadable)?;
         let target = Target {
             topic: names.topic(topic).into(),
             topic_id: id,
-            table: format!("{}.{}", names.database(), pipeline.table),
+            database: names.database(),
+            table: pipeline.table.clone(),
             insert: plan.insert,
+            remembered: remembered(topic, settings, &windows)?,
         };
-        sources.push(Source { target: Arc::new(target), decoder: plan.decoder, limits: limits(pipeline) });
+        let fingerprint = plan.decoder.fingerprint();
+        sources.push(Source { target: Arc::new(target), decoder: plan.decoder, fingerprint, limits: limits(pipeline) });
     }
     Ok(sources)
+}
+
+/// How long the tokens of a table are surely remembered, if that is long enough.
+fn remembered(topic: &str, settings: &Settings, windows: &[Window]) -> Result<Duration, Error> {
+    let needed = settings.tokens_needed();
+    if let Some(Window { name, remembered, setting }) = windows.iter().find(|window| window.remembered < needed) {
+        return Err(Error::Window {
+            topic: topic.to_owned(),
+            table: name.clone(),
+            setting,
+            remembered: *remembered,
+            needed,
+        });
+    }
+    let fewest = windows.iter().map(|window| window.remembered).min().unwrap_or(needed);
+    Ok(Duration::from_secs(fewest / (2 * u64::from(settings.peak_inserts_per_second))))
 }
 
 fn limits(pipeline: &Pipeline) -> batch::Limits {

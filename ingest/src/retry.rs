@@ -34,15 +34,13 @@ pub enum Decision {
     Again(Duration),
     /// Pause the partition, wait, then try again, for as long as it takes.
     Probe(Duration),
-    /// Stop: the same attempt would fail for ever.
-    Stop,
 }
 
-/// Decides after `attempt` (from 1) failed with `class`; `jitter` is any number, spread evenly.
+/// Decides after `attempt` (from 1) failed with `class`; `jitter` is any number, spread evenly. Rows that are refused are
+/// cut out before it comes to this; where that is not possible, somebody has to repair the table.
 pub fn decide(retry: &Retry, class: Class, attempt: u32, jitter: u64) -> Decision {
     match class {
-        Class::Row => Decision::Stop,
-        Class::Operator => Decision::Probe(spread(retry.operator_wait, jitter)),
+        Class::Row | Class::Operator => Decision::Probe(spread(retry.operator_wait, jitter)),
         Class::Transient => {
             let doubled = retry.first_wait.saturating_mul(1 << attempt.saturating_sub(1).min(20));
             let wait = spread(doubled.min(retry.longest_wait), jitter);
@@ -73,10 +71,11 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_is_waited_for_and_a_bad_row_is_not() {
+    fn an_operator_is_waited_for_at_once() {
         let retry = Retry::default();
-        assert!(matches!(decide(&retry, Class::Operator, 1, 0), Decision::Probe(_)));
-        assert_eq!(decide(&retry, Class::Row, 1, 0), Decision::Stop);
+        for class in [Class::Operator, Class::Row] {
+            assert!(matches!(decide(&retry, class, 1, 0), Decision::Probe(_)));
+        }
     }
 
     proptest! {
@@ -85,7 +84,6 @@ mod tests {
             let retry = Retry::default();
             let wait = |attempt| match decide(&retry, Class::Transient, attempt, jitter) {
                 Decision::Again(wait) | Decision::Probe(wait) => wait,
-                Decision::Stop => unreachable!("transient failures never stop"),
             };
             prop_assert!(wait(attempt) <= wait(attempt + 1));
             prop_assert!(wait(attempt) >= retry.first_wait.mul_f64(0.8));

@@ -1,14 +1,19 @@
-//! Stage four: a sealed batch becomes durable.
-//! A [`Batch`] goes in; its dead letters are acknowledged by the dead-letter topic and its parts by ClickHouse, tried
-//! again for as long as it takes; what happened is told as [`Event`]s. It commits nothing, and it neither drops nor
-//! dead-letters a row that was decoded.
+//! Stage four: a sealed batch becomes durable, once.
+//! A [`Batch`] that Kafka knows of goes in; its dead letters are acknowledged by the dead-letter topic and its parts by
+//! ClickHouse, tried again for as long as it takes; what happened is told as [`Event`]s. It commits nothing, and never
+//! dead-letters a row that ClickHouse would take.
+//!
+//! A part is sent whole, with a token by which ClickHouse knows it again and drops it, completing its views. Where the
+//! token may be forgotten or may not fit ([`Doubt`]), the table is asked before anything is sent.
 //!
 //! # Layout
 //! - [`clickhouse`]: one HTTP request, one answer
 //! - [`failure`]: the table of error codes and their classes
+//! - [`lookup`]: what of a range is in its table
 
 pub mod clickhouse;
 pub mod failure;
+pub mod lookup;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,12 +23,19 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::assignment::unix_now;
 use crate::batch::{Batch, Part};
 use crate::commit::Range;
 use crate::config::Retry;
 use crate::dead_letter::DeadLetters;
+use crate::failpoint::is_sabotaged;
+use crate::intent::Doubt;
+use crate::lease::Lease;
 use crate::metrics::{Metrics, Stage};
+use crate::rebuild::Rebuilds;
+use crate::refetch::Refetch;
 use crate::retry::{Class, Decision, decide};
+use crate::takeover::{self, Answer, There};
 use clickhouse::ClickHouse;
 use failure::Failure;
 
@@ -47,7 +59,7 @@ pub enum Event {
         of: Assigned,
         /// Its offsets.
         range: Range,
-        /// Rows that ClickHouse acknowledged.
+        /// Rows that are in the table, found there or acknowledged.
         landed: u64,
         /// Records that the dead-letter topic acknowledged.
         dead_lettered: u64,
@@ -59,12 +71,28 @@ pub enum Event {
         /// What is in the way, without data.
         why: String,
     },
-    /// ClickHouse will not take these rows as they are; nothing of the batch is given up and nobody tries further.
-    Refused {
+    /// ClickHouse refuses a row of it, and none of that part is there: its pieces take its place.
+    Cut {
         /// Whose batch.
         of: Assigned,
-        /// What is in the way, without data.
+        /// Its offsets.
+        range: Range,
+        /// What it becomes.
+        pieces: Vec<Batch>,
+    },
+    /// Only an operator can decide; nothing of the batch is given up and nobody tries further.
+    Stopped {
+        /// Whose batch.
+        of: Assigned,
+        /// What was found, without data.
         why: String,
+    },
+    /// The table has said what it holds of a partition.
+    Opened {
+        /// Whose partition.
+        of: Assigned,
+        /// What that means.
+        answer: Answer,
     },
     /// Kafka answered a commit, or did not.
     Committed {
@@ -82,10 +110,14 @@ pub struct Target {
     pub topic: Arc<str>,
     /// Its identity.
     pub topic_id: Uuid,
-    /// Table with its database; part of the token.
+    /// Database of the table; part of the token.
+    pub database: String,
+    /// The table.
     pub table: String,
     /// `INSERT INTO ... FORMAT ...`
     pub insert: String,
+    /// How long ClickHouse surely remembers a token of this table.
+    pub remembered: Duration,
 }
 
 /// Writes batches; shared by all partitions.
@@ -95,6 +127,10 @@ pub struct Writer {
     pub clickhouse: ClickHouse,
     /// The dead-letter topic.
     pub dead_letters: DeadLetters,
+    /// Reads refused records again.
+    pub refetch: Refetch,
+    /// Aggregate tables that may lack rows of their base.
+    pub rebuilds: Rebuilds,
     /// When to try again.
     pub retry: Retry,
     /// One permit per INSERT that may run at the same time.
@@ -112,59 +148,204 @@ pub struct Job {
     pub of: Assigned,
     /// Where it goes.
     pub target: Arc<Target>,
+    /// Whether the partition is still ours.
+    pub lease: Arc<Lease>,
+    /// When Kafka was told of it, seconds since 1970: nothing of it was sent before.
+    pub announced_at: u64,
     /// The batch.
     pub batch: Batch,
 }
 
+/// What became of a part that was not stopped by a failure.
+enum Landed {
+    /// Its rows are in the table.
+    Whole,
+    /// ClickHouse refuses one of them, and none is there; the row's number if it gave one.
+    Refused(Failure),
+}
+
+/// Why a batch cannot go on by itself.
+struct Stop(String);
+
 impl Writer {
     /// Makes the batch durable, however long that takes, and says what became of it.
     pub async fn land(&self, job: Job) {
-        let event = match self.try_land(&job).await {
-            Ok(()) => Event::Written {
-                of: job.of,
-                range: job.batch.range,
-                landed: job.batch.rows() as u64,
-                dead_lettered: job.batch.dead_letters.len() as u64,
-            },
-            Err(failure) => {
-                error!(
-                    topic = &*job.target.topic, partition = job.of.partition, first = job.batch.range.first,
-                    last = job.batch.range.last, %failure,
-                    "ClickHouse refuses rows of this batch; the partition stops and nothing of it is given up",
-                );
-                Event::Refused { of: job.of, why: failure.to_string() }
-            }
-        };
+        let of = job.of;
+        let event = self.try_land(&job).await.unwrap_or_else(|Stop(why)| Event::Stopped { of, why });
         drop(job);
         self.send(event).await;
     }
 
-    async fn try_land(&self, job: &Job) -> Result<(), Failure> {
-        let mut attempts = Attempts::new(job, self);
-        if !job.batch.dead_letters.is_empty() {
-            let started = Instant::now();
-            while let Err(failure) = self.dead_letters.send(&job.batch.dead_letters).await {
-                attempts.failed(failure).await?;
+    /// Asks the table how far it is with a partition, until it answers.
+    pub async fn ask(&self, of: Assigned, target: &Target, committed: Option<i64>) {
+        let mut attempts = Attempts::new(self, of, target, 0);
+        let highest = loop {
+            match lookup::highest(&self.clickhouse, target, of.partition).await {
+                Ok(highest) => break highest,
+                Err(failure) => attempts.failed(failure).await,
             }
-            self.metrics.stage(Stage::DeadLetter, started.elapsed());
-            attempts.succeeded();
-        }
-        for part in &job.batch.parts {
-            let token = token(&job.target, job.of.partition, &job.batch, part);
+        };
+        self.send(Event::Opened { of, answer: takeover::after_asking(committed, highest) }).await;
+    }
+
+    async fn try_land(&self, job: &Job) -> Result<Event, Stop> {
+        let mut attempts = Attempts::new(self, job.of, &job.target, job.batch.range.first);
+        self.land_dead_letters(job, &mut attempts).await;
+        for (index, part) in job.batch.parts.iter().enumerate() {
             let started = Instant::now();
-            while let Err(failure) = self.insert(job, part, &token).await {
-                attempts.failed(failure).await?;
+            if let Landed::Refused(failure) = self.land_part(job, part, &mut attempts).await? {
+                return self.refused(job, index, failure, &mut attempts).await;
             }
             self.metrics.stage(Stage::Write, started.elapsed());
-            self.metrics.landed(&job.target.topic, part.rows, part.body.len());
-            attempts.succeeded();
+            self.metrics.landed(&job.target.topic, part.count(), part.body.len());
+            failpoint!("landed");
         }
+        Ok(written(job, job.batch.rows(), job.batch.dead_letters.len()))
+    }
+
+    async fn land_dead_letters(&self, job: &Job, attempts: &mut Attempts<'_>) {
+        if job.batch.dead_letters.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        loop {
+            job.lease.held().await;
+            failpoint!("dead_letter");
+            match self.dead_letters.send(&job.batch.dead_letters).await {
+                Ok(()) => break,
+                Err(failure) => attempts.failed(failure).await,
+            }
+        }
+        self.metrics.stage(Stage::DeadLetter, started.elapsed());
+        attempts.succeeded();
+        failpoint!("dead_lettered");
+    }
+
+    /// Sends a part until its rows are in the table, asking the table first where its token may not tell.
+    async fn land_part(&self, job: &Job, part: &Part, attempts: &mut Attempts<'_>) -> Result<Landed, Stop> {
+        loop {
+            job.lease.held().await;
+            match self.try_part(job, part).await? {
+                Ok(landed) => {
+                    attempts.succeeded();
+                    return Ok(landed);
+                }
+                Err(failure) => attempts.failed(failure).await,
+            }
+        }
+    }
+
+    async fn try_part(&self, job: &Job, part: &Part) -> Result<Result<Landed, Failure>, Stop> {
+        let doubt = doubt(job);
+        if doubt == Doubt::No {
+            let sent = self.insert(job, part, job.batch.digest).await;
+            return self.unless_refused(job, part, sent).await;
+        }
+        let (there, offsets) = match self.look(job, part).await {
+            Ok(looked) => looked,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        match there {
+            There::All => Ok(self.found(job, part).await.map(|()| Landed::Whole)),
+            There::Nothing => {
+                let sent = self.insert(job, part, job.batch.digest).await;
+                self.unless_refused(job, part, sent).await
+            }
+            There::Some if doubt == Doubt::SendMissing => {
+                let (missing, digest) = job.batch.missing(part, &offsets);
+                let sent = self.insert(job, &missing, digest).await;
+                // The number counts the rows that were sent, not those of the part.
+                let sent = sent.map_err(|failure| Failure { row: None, ..failure });
+                self.unless_refused(job, part, sent).await
+            }
+            There::Some | There::Double => Err(stopped(job, part, &offsets)),
+        }
+    }
+
+    /// Tells a row that the table refuses from one that only a view refuses: then the table has taken them all.
+    async fn unless_refused(
+        &self,
+        job: &Job,
+        part: &Part,
+        sent: Result<(), Failure>,
+    ) -> Result<Result<Landed, Failure>, Stop> {
+        let refused = match sent {
+            Ok(()) => return Ok(Ok(Landed::Whole)),
+            Err(failure) if failure.class != Class::Row => return Ok(Err(failure)),
+            Err(failure) => failure,
+        };
+        Ok(match self.look(job, part).await {
+            Err(failure) => Err(failure),
+            Ok((There::All, _)) => Err(refused.of_a_view()),
+            Ok((There::Nothing, _)) => Ok(Landed::Refused(refused)),
+            Ok((There::Some, _)) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused(refused)),
+            Ok((There::Some | There::Double, offsets)) => return Err(stopped(job, part, &offsets)),
+        })
+    }
+
+    async fn insert(&self, job: &Job, part: &Part, digest: u128) -> Result<(), Failure> {
+        let _permit = self.permits.acquire().await.expect("nobody closes this semaphore");
+        let _no_rebuild = self.rebuilds.writing().await;
+        failpoint!("insert");
+        let token = token(&job.target, job.of.partition, job.batch.range, part.month, digest);
+        self.clickhouse.insert(&job.target.insert, &token, part.body.clone()).await
+    }
+
+    /// What of a part is in its table, and the offsets found in its range.
+    async fn look(&self, job: &Job, part: &Part) -> Result<(There, Vec<i64>), Failure> {
+        self.metrics.looked_up(&job.target.topic);
+        let found = lookup::offsets(&self.clickhouse, &job.target, job.of.partition, job.batch.range).await?;
+        Ok((takeover::compare(job.batch.offsets(part), &found), found))
+    }
+
+    /// A part was in its table already. Where its views may lack it, they are made right before anything is committed.
+    async fn found(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+        let Range { first, last } = job.batch.range;
+        info!(
+            topic = &*job.target.topic,
+            partition = job.of.partition,
+            first,
+            last,
+            month = part.month,
+            "already landed"
+        );
+        if job.batch.may_be_half_done || is_old(job) {
+            let rebuilt = self.rebuilds.rebuild(&self.clickhouse, &job.target.table, part.month).await;
+            self.metrics.rebuilt(rebuilt.is_ok());
+            rebuilt?;
+        }
+        self.metrics.found(&job.target.topic, part.count());
         Ok(())
     }
 
-    async fn insert(&self, job: &Job, part: &Part, token: &str) -> Result<(), Failure> {
-        let _permit = self.permits.acquire().await.expect("nobody closes this semaphore");
-        self.clickhouse.insert(&job.target.insert, token, part.body.clone()).await
+    /// ClickHouse refuses a row of the batch's part `index`: the row is found, and dead-lettered once it is alone.
+    async fn refused(
+        &self,
+        job: &Job,
+        index: usize,
+        failure: Failure,
+        attempts: &mut Attempts<'_>,
+    ) -> Result<Event, Stop> {
+        let Range { first, last } = job.batch.range;
+        let (topic, partition) = (&*job.target.topic, job.of.partition);
+        self.metrics.retry(topic, failure.class);
+        if job.batch.records() > 1 {
+            warn!(topic, partition, first, last, row = failure.row, %failure, "a row is refused; the range is cut around it");
+            let pieces = job.batch.pieces(index, failure.row);
+            return Ok(Event::Cut { of: job.of, range: job.batch.range, pieces });
+        }
+        let letter = self.refetch.dead_letter(&job.target, partition, first, &failure, attempts.count).await;
+        let Some(letter) =
+            letter.map_err(|why| Stop(format!("{failure}, and the record cannot be read again: {why}")))?
+        else {
+            return Err(Stop(format!("{failure}, and the record at offset {first} is no longer in its topic")));
+        };
+        self.metrics.dead_letter(topic, &letter.reason);
+        while let Err(failure) = self.dead_letters.send(std::slice::from_ref(&letter)).await {
+            attempts.failed(failure).await;
+            job.lease.held().await;
+        }
+        Ok(written(job, 0, 1))
     }
 
     async fn send(&self, event: Event) {
@@ -174,59 +355,85 @@ impl Writer {
     }
 }
 
+/// Whether the token of a batch may not tell that it has landed: it is marked so, or it may have been sent so long ago
+/// that ClickHouse has forgotten.
+fn doubt(job: &Job) -> Doubt {
+    if job.batch.doubt == Doubt::No && is_old(job) { Doubt::AllOrNothing } else { job.batch.doubt }
+}
+
+fn is_old(job: &Job) -> bool {
+    Duration::from_secs(unix_now().saturating_sub(job.announced_at)) >= job.target.remembered
+}
+
+fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {
+    let (of, range) = (job.of, job.batch.range);
+    Event::Written { of, range, landed: landed as u64, dead_lettered: dead_lettered as u64 }
+}
+
+fn stopped(job: &Job, part: &Part, there: &[i64]) -> Stop {
+    let Range { first, last } = job.batch.range;
+    Stop(format!(
+        "of the {} rows that offsets {first} to {last} have in month {}, the table holds some or holds one twice ({} rows in \
+         that range); compare, correct the table or decide with `sluice ingest offsets accept`, then restart",
+        part.count(),
+        part.month,
+        there.len()
+    ))
+}
+
 /// The deduplication token of a part: the same part always has the same one, and no other part ever has it.
-pub fn token(target: &Target, partition: i32, batch: &Batch, part: &Part) -> String {
-    let Range { first, last } = batch.range;
-    let Target { table, topic_id, .. } = target;
-    format!("v1:{table}:{topic_id}:{partition}:{first}-{last}:{}:{:032x}", part.month, batch.digest)
+pub fn token(target: &Target, partition: i32, range: Range, month: u32, digest: u128) -> String {
+    let Range { first, last } = range;
+    let Target { database, table, topic_id, .. } = target;
+    let version = if is_sabotaged("token") { Uuid::now_v7().to_string() } else { "v2".to_owned() };
+    format!("{version}:{database}.{table}:{topic_id}:{partition}:{first}-{last}:{month}:{digest:032x}")
 }
 
 /// The attempts at one batch.
 struct Attempts<'a> {
-    job: &'a Job,
     writer: &'a Writer,
+    of: Assigned,
+    target: &'a Target,
+    first: i64,
     count: u32,
     is_stalled: bool,
 }
 
 impl<'a> Attempts<'a> {
-    fn new(job: &'a Job, writer: &'a Writer) -> Self {
-        Self { job, writer, count: 0, is_stalled: false }
+    fn new(writer: &'a Writer, of: Assigned, target: &'a Target, first: i64) -> Self {
+        Self { writer, of, target, first, count: 0, is_stalled: false }
     }
 
-    /// Waits until the next attempt is due, or gives the failure back if there must be none.
-    async fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
+    /// Waits until the next attempt is due.
+    async fn failed(&mut self, failure: Failure) {
         self.count += 1;
-        let Job { of, target, batch } = self.job;
-        self.writer.metrics.retry(&target.topic, failure.class);
-        let seed = [of.epoch, batch.range.first.cast_unsigned(), u64::from(self.count)].map(u64::to_le_bytes).concat();
+        self.writer.metrics.retry(&self.target.topic, failure.class);
+        let seed = [self.of.epoch, self.first.cast_unsigned(), u64::from(self.count)].map(u64::to_le_bytes).concat();
         match decide(&self.writer.retry, failure.class, self.count, xxh3_64(&seed)) {
-            Decision::Stop => return Err(failure),
             Decision::Again(wait) => {
-                warn!(topic = &*target.topic, partition = of.partition, attempt = self.count, %failure, "write failed; trying again");
+                let (topic, partition, attempt) = (&*self.target.topic, self.of.partition, self.count);
+                warn!(topic, partition, attempt, %failure, "write failed; trying again");
                 tokio::time::sleep(wait).await;
             }
             Decision::Probe(wait) => self.stalled(&failure, wait).await,
         }
-        Ok(())
     }
 
     async fn stalled(&mut self, failure: &Failure, wait: Duration) {
-        let Job { of, target, .. } = self.job;
-        let (topic, partition) = (&*target.topic, of.partition);
-        if failure.class == Class::Operator {
-            error!(topic, partition, attempt = self.count, %failure, "write failed; paused until an operator repairs this");
-        } else {
+        let (topic, partition) = (&*self.target.topic, self.of.partition);
+        if failure.class == Class::Transient {
             warn!(topic, partition, attempt = self.count, %failure, "write failed; paused while probing goes on");
+        } else {
+            error!(topic, partition, attempt = self.count, %failure, "write failed; paused until an operator repairs this");
         }
         self.is_stalled = true;
-        self.writer.send(Event::Stalled { of: *of, why: failure.to_string() }).await;
+        self.writer.send(Event::Stalled { of: self.of, why: failure.to_string() }).await;
         tokio::time::sleep(wait).await;
     }
 
     fn succeeded(&mut self) {
         if self.is_stalled {
-            info!(topic = &*self.job.target.topic, partition = self.job.of.partition, "writing works again");
+            info!(topic = &*self.target.topic, partition = self.of.partition, "writing works again");
         }
         (self.count, self.is_stalled) = (0, false);
     }

@@ -304,6 +304,8 @@ pub struct DeadLetter {
     pub error_class: String,
     /// Topic it came from.
     pub topic: String,
+    /// Identity of that topic, which tells it from one that is made anew under its name.
+    pub topic_id: Uuid,
     /// Partition it came from.
     pub partition: i32,
     /// Offset it had; with topic and partition its identity.
@@ -328,6 +330,8 @@ pub mod dead_letter_header {
     pub const ERROR_CLASS: &str = "sluice.error_class";
     /// [`super::DeadLetter::topic`].
     pub const TOPIC: &str = "sluice.topic";
+    /// [`super::DeadLetter::topic_id`], hyphenated; letters written before it was kept lack it.
+    pub const TOPIC_ID: &str = "sluice.topic_id";
     /// [`super::DeadLetter::partition`], decimal.
     pub const PARTITION: &str = "sluice.partition";
     /// [`super::DeadLetter::offset`], decimal.

@@ -155,7 +155,16 @@ impl World {
 
     /// Everything in the dead-letter topic, by the original partition and offset.
     pub(crate) async fn dead_letters(&self) -> BTreeMap<(i32, i64), OwnedMessage> {
-        let topic = self.names.topic(topic::CLICKHOUSE_ERRORS);
+        let letters = self.read_all(topic::CLICKHOUSE_ERRORS).await.into_iter().map(|letter| {
+            let number = |name| header(&letter, name).unwrap().parse::<i64>().unwrap();
+            ((i32::try_from(number("sluice.partition")).unwrap(), number("sluice.offset")), letter)
+        });
+        letters.collect()
+    }
+
+    /// Everything in a topic that a transaction has not taken back.
+    pub(crate) async fn read_all(&self, topic: &str) -> Vec<OwnedMessage> {
+        let topic = self.names.topic(topic);
         let mut config = connect::kafka_config(&self.stores);
         config.set("group.id", "reader").set("enable.partition.eof", "true").set("enable.auto.commit", "false");
         blocking(move || {
@@ -163,20 +172,16 @@ impl World {
             let mut list = every_partition(&consumer, &topic);
             list.set_all_offsets(Offset::Beginning).unwrap();
             consumer.assign(&list).unwrap();
-            let mut letters = BTreeMap::new();
+            let mut messages = Vec::new();
             let mut open = list.count();
             while open > 0 {
                 match consumer.poll(DEADLINE).unwrap() {
-                    Ok(message) => {
-                        let number = |name| header(&message, name).unwrap().parse::<i64>().unwrap();
-                        let key = (i32::try_from(number("sluice.partition")).unwrap(), number("sluice.offset"));
-                        letters.insert(key, message.detach());
-                    }
+                    Ok(message) => messages.push(message.detach()),
                     Err(rdkafka::error::KafkaError::PartitionEOF(_)) => open -= 1,
                     Err(error) => panic!("{error}"),
                 }
             }
-            letters
+            messages
         })
         .await
     }

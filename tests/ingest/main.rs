@@ -11,7 +11,15 @@ mod harness;
 #[cfg(test)]
 mod header_names_are_bytes;
 #[cfg(test)]
+mod killed_at_any_point;
+#[cfg(test)]
 mod lands_every_codec;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod rejects_what_only_clickhouse_refuses;
 #[cfg(test)]
 mod stays_in_budget;
 #[cfg(test)]

@@ -56,31 +56,3 @@ async fn a_missing_table_is_waited_for_and_costs_no_record() {
     assert!(world.dead_letters().await.is_empty());
     world.drop().await;
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_that_clickhouse_refuses_stop_their_partition_and_nothing_else() {
-    let world = World::new().await;
-    let clickhouse = sluice_schemas::connect::clickhouse(&world.stores, &world.names);
-    let constraint = "ALTER TABLE communication_events ADD CONSTRAINT no_13 CHECK duration_ms != 13";
-    clickhouse.query(constraint).execute().await.unwrap();
-    let worker = world.start(quick_settings()).await;
-    let mut records: Vec<_> = (0..20).map(event_record).collect();
-    for (n, record) in records.iter_mut().enumerate() {
-        record.partition = Some(i32::from(n < 10));
-    }
-    world.produce_all(&world.producer("none"), &records).await;
-    eventually(DEADLINE, "the refusal is named", || async {
-        worker.text("readyz").await.contains("VIOLATED_CONSTRAINT")
-    })
-    .await;
-    world.landed(10).await;
-    worker.stop().await;
-    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 10, "the refused batch keeps its offsets");
-    assert!(world.dead_letters().await.is_empty(), "good neighbours are not dead letters");
-
-    clickhouse.query("ALTER TABLE communication_events DROP CONSTRAINT no_13").execute().await.unwrap();
-    let worker = world.start(quick_settings()).await;
-    world.landed(20).await;
-    worker.stop().await;
-    world.drop().await;
-}

@@ -46,6 +46,22 @@ impl ClickHouse {
         self.post(&[&SETTINGS[..], &own].concat(), body).await.map(drop)
     }
 
+    /// How many tokens are remembered for a table, and for each table that its views write to.
+    pub async fn windows(&self, table: &str) -> Result<Vec<Window>, Failure> {
+        let query = "WITH targets AS (SELECT extract(create_table_query, \
+                     '^CREATE MATERIALIZED VIEW [^ ]+ TO (?:[^ .(]+\\.)?([^ .(]+)') AS name FROM system.tables \
+                     WHERE database = currentDatabase() AND name IN (SELECT arrayJoin(dependencies_table) \
+                     FROM system.tables WHERE database = currentDatabase() AND name = {table:String})) \
+                     SELECT name, engine, engine_full, \
+                     (SELECT value FROM system.merge_tree_settings WHERE name = 'replicated_deduplication_window') \
+                     AS replicated, \
+                     (SELECT value FROM system.merge_tree_settings WHERE name = 'non_replicated_deduplication_window') \
+                     AS plain FROM system.tables WHERE database = currentDatabase() \
+                     AND (name = {table:String} OR name IN (SELECT name FROM targets)) FORMAT JSON";
+        let tables: Vec<Engine> = self.select(query, table).await?;
+        Ok(tables.into_iter().map(Window::from).collect())
+    }
+
     /// Reads what a table looks like; a table that does not exist has no columns.
     pub async fn shape(&self, table: &str) -> Result<Shape, Failure> {
         let columns = "SELECT name, type AS type_text, default_kind FROM system.columns \
@@ -58,8 +74,16 @@ impl ClickHouse {
         Ok(Shape { columns, partition_key, server_zone })
     }
 
-    async fn select<T: for<'de> Deserialize<'de>>(&self, query: &'static str, table: &str) -> Result<Vec<T>, Failure> {
-        let response = self.post(&[("param_table", table)], Bytes::from_static(query.as_bytes())).await?;
+    /// Runs a query with parameters and gives its answer back as it came.
+    pub async fn query(&self, query: &str, parameters: &[(&str, String)]) -> Result<Bytes, Failure> {
+        let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let response = self.post(&parameters, Bytes::copy_from_slice(query.as_bytes())).await?;
+        response.bytes().await.map_err(|error| Failure::unanswered(&error))
+    }
+
+    /// Runs a query about a table whose answer is in the format JSON.
+    pub async fn select<T: for<'de> Deserialize<'de>>(&self, query: &str, table: &str) -> Result<Vec<T>, Failure> {
+        let response = self.post(&[("param_table", table)], Bytes::copy_from_slice(query.as_bytes())).await?;
         let body = response.bytes().await.map_err(|error| Failure::unanswered(&error))?;
         let rows: Rows<T> = serde_json::from_slice(&body).map_err(|_| Failure::answer(200, None))?;
         Ok(rows.data)
@@ -81,10 +105,52 @@ impl ClickHouse {
         if status.is_success() && code.is_none() {
             return Ok(response);
         }
-        // Reading the rest lets the connection be used again; what it says may quote a row and is not kept.
-        response.bytes().await.map_err(|error| Failure::unanswered(&error))?;
-        Err(Failure::answer(status.as_u16(), code.and_then(|code| code.to_str().ok()?.parse().ok())))
+        // Reading the rest lets the connection be used again; what it says may quote a row, so of it only the number of the
+        // row is kept.
+        let text = response.bytes().await.map_err(|error| Failure::unanswered(&error))?;
+        let failure = Failure::answer(status.as_u16(), code.and_then(|code| code.to_str().ok()?.parse().ok()));
+        Err(failure.at_row(&String::from_utf8_lossy(&text)))
     }
+}
+
+/// How many tokens a table remembers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// The table: the one that was asked for, or one that a view of it writes to.
+    pub name: String,
+    /// Blocks whose tokens it remembers; 0 if none.
+    pub remembered: u64,
+    /// The setting that says so.
+    pub setting: &'static str,
+}
+
+/// What decides about a table's window: its engine, its own settings, and the server's defaults.
+#[derive(Deserialize)]
+struct Engine {
+    name: String,
+    engine: String,
+    engine_full: String,
+    replicated: String,
+    plain: String,
+}
+
+impl From<Engine> for Window {
+    fn from(of: Engine) -> Self {
+        let (setting, default) = if of.engine.starts_with("Replicated") {
+            ("replicated_deduplication_window", of.replicated)
+        } else {
+            ("non_replicated_deduplication_window", of.plain)
+        };
+        let own = of.engine_full.split_once(&format!(" {setting} = ")).map(|(_, rest)| rest);
+        let text = own.unwrap_or(&default);
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        Self { name: of.name, remembered: digits.parse().unwrap_or(0), setting }
+    }
+}
+
+/// A name as ClickHouse's SQL quotes it.
+pub fn quote(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }
 
 #[derive(Deserialize)]
@@ -96,4 +162,24 @@ struct Rows<T> {
 struct Facts {
     partition_key: String,
     server_zone: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tables_own_window_stands_over_the_default() {
+        let window = |engine: &str, engine_full: &str| {
+            let (name, engine, engine_full) = ("t".to_owned(), engine.to_owned(), engine_full.to_owned());
+            let engine = Engine { name, engine, engine_full, replicated: "10000".to_owned(), plain: "0".to_owned() };
+            Window::from(engine).remembered
+        };
+        let settings = "ORDER BY x SETTINGS non_replicated_deduplication_window = 77, index_granularity = 8192";
+        assert_eq!(window("MergeTree", settings), 77);
+        assert_eq!(window("MergeTree", "ORDER BY x"), 0);
+        assert_eq!(window("ReplicatedMergeTree", settings), 10_000);
+        assert_eq!(window("ReplicatedMergeTree", "SETTINGS replicated_deduplication_window = 5"), 5);
+        assert_eq!(quote("a`b"), "`a\\`b`");
+    }
 }

@@ -13,6 +13,10 @@ pub struct Failure {
     pub class: Class,
     /// What happened, without data.
     pub what: String,
+    /// The code's name, as in `violated_constraint`; empty where there is no code.
+    pub code: String,
+    /// Number of the row in its INSERT, from 0, where ClickHouse gave one.
+    pub row: Option<usize>,
 }
 
 /// Passes by itself, or it is unknown whether the write took place.
@@ -114,7 +118,24 @@ impl Failure {
             Some(code) => format!("ClickHouse answered error {code} ({name}), HTTP {status}"),
             None => format!("HTTP {status} in the place of ClickHouse"),
         };
-        Self { class, what }
+        Self { class, what, code: code.map(|_| name.to_lowercase()).unwrap_or_default(), row: None }
+    }
+
+    /// The same with the number of the row at fault, as far as the server's text names one. Nothing else of that text is
+    /// kept, since it may quote the row. It counts rows from 1.
+    #[must_use]
+    pub fn at_row(mut self, text: &str) -> Self {
+        let after = text.rfind("at row ").map(|at| &text[at + "at row ".len()..]);
+        let digits = after.map(|after| after.chars().take_while(char::is_ascii_digit).collect::<String>());
+        self.row = digits.and_then(|digits| digits.parse::<usize>().ok()?.checked_sub(1));
+        self
+    }
+
+    /// The same as a fault of the table's views, which somebody has to repair.
+    #[must_use]
+    pub fn of_a_view(self) -> Self {
+        let what = format!("{}, though the table has taken the rows: a view refuses them; repair the view", self.what);
+        Self { class: Class::Operator, what, ..self }
     }
 
     /// No answer, or half of one: the write may or may not have taken place.
@@ -126,7 +147,7 @@ impl Failure {
         } else {
             "the connection to ClickHouse broke"
         };
-        Self { class: Class::Transient, what: what.to_owned() }
+        Self { class: Class::Transient, what: what.to_owned(), code: String::new(), row: None }
     }
 }
 
@@ -180,6 +201,15 @@ mod tests {
             assert_eq!(Failure::answer(status, None).class, class, "{status}");
             assert_eq!(Failure::answer(status, Some(99_999)).class, class, "{status}");
         }
+    }
+
+    #[test]
+    fn the_number_of_a_row_is_taken_from_the_text_and_nothing_else() {
+        let row = |text: &str| Failure::answer(400, Some(469)).at_row(text).row;
+        assert_eq!(row("Constraint `c` for table `t` is violated at row 4. Expression: (n < 5)"), Some(3));
+        assert_eq!(row("Cannot parse: secret: (at row 17)\n"), Some(16));
+        assert_eq!(row("at row x, at row 0"), None);
+        assert_eq!(row("no number"), None);
     }
 
     #[test]

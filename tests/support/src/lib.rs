@@ -84,6 +84,6 @@ pub fn fresh_names(prefix: &str) -> Names {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let namespace = format!("{prefix}_{:x}_{:x}_{count:x}", now & 0xff_ffff_ffff, std::process::id() & 0xffff);
+    let namespace = format!("{prefix}_{:x}_{:x}_{count:x}", now & 0xffff_ffff, std::process::id() & 0xffff);
     Names::new(&namespace).unwrap_or_else(|e| panic!("failed to make a namespace: {e}"))
 }

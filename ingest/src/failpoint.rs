@@ -1,0 +1,45 @@
+//! Points at which a test ends the process, as kill -9 would, at the exact instant. In builds with debug assertions only;
+//! elsewhere nothing of this is compiled.
+//!
+//! `SLUICE_FAILPOINT=NAME` or `NAME:COUNT` aborts when the point is reached for the COUNTth time.
+//! `SLUICE_SABOTAGE=NAME` breaks one half of the promise on purpose, so that a test can show that its oracle would notice.
+
+/// Ends the process here if the point is armed.
+macro_rules! failpoint {
+    ($name:literal) => {
+        #[cfg(debug_assertions)]
+        $crate::failpoint::reached($name);
+    };
+}
+
+#[cfg(debug_assertions)]
+pub(crate) fn reached(name: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static TIMES: AtomicU64 = AtomicU64::new(0);
+    let armed = ARMED.get_or_init(|| {
+        let text = std::env::var("SLUICE_FAILPOINT").ok()?;
+        let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), count.parse().unwrap_or(1)))
+    });
+    if let Some((armed, count)) = armed
+        && armed == name
+        && TIMES.fetch_add(1, Ordering::Relaxed) + 1 == *count
+    {
+        std::process::abort();
+    }
+}
+
+/// Whether this part of the promise is to be broken.
+#[cfg(debug_assertions)]
+pub(crate) fn is_sabotaged(name: &str) -> bool {
+    std::env::var("SLUICE_SABOTAGE").is_ok_and(|sabotaged| sabotaged == name)
+}
+
+/// Never outside of tests.
+#[cfg(not(debug_assertions))]
+pub(crate) const fn is_sabotaged(_: &str) -> bool {
+    false
+}

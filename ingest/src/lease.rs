@@ -1,0 +1,71 @@
+//! The lease: how long a worker may trust that a partition is still its own.
+//! An acknowledged commit proves it, since the broker refuses one from an earlier generation of the group; the proof holds
+//! from the moment the commit was sent, for less than the session timeout. A worker that was asleep (SIGSTOP, a frozen
+//! machine) finds its lease expired and sends nothing more until Kafka has answered again. Pure but for the wait.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often an expired lease is looked at again.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The lease on one assigned partition.
+#[derive(Debug)]
+pub struct Lease {
+    begun: Instant,
+    /// Milliseconds from `begun` to the last proof.
+    proven: AtomicU64,
+    length: Duration,
+}
+
+impl Lease {
+    /// A lease that begins with a proof: the group has just handed the partition out.
+    pub fn new(now: Instant, length: Duration) -> Self {
+        Self { begun: now, proven: AtomicU64::new(0), length }
+    }
+
+    /// Kafka acknowledged a commit that was sent at `sent`.
+    pub fn prove(&self, sent: Instant) {
+        let millis = sent.saturating_duration_since(self.begun).as_millis() as u64;
+        self.proven.fetch_max(millis, Ordering::Relaxed);
+    }
+
+    /// Whether the partition is still ours beyond doubt.
+    pub fn is_valid(&self, now: Instant) -> bool {
+        self.age(now) < self.length
+    }
+
+    /// Whether a new proof should be fetched while there is work.
+    pub fn is_aging(&self, now: Instant) -> bool {
+        self.age(now) * 3 >= self.length
+    }
+
+    fn age(&self, now: Instant) -> Duration {
+        let proven = self.begun + Duration::from_millis(self.proven.load(Ordering::Relaxed));
+        now.saturating_duration_since(proven)
+    }
+
+    /// Waits until the lease is valid.
+    pub async fn held(&self) {
+        while !self.is_valid(Instant::now()) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_counts_from_when_it_was_asked_for() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let lease = Lease::new(start, 9 * second);
+        assert!(lease.is_valid(start + 8 * second) && !lease.is_valid(start + 9 * second));
+        assert!(!lease.is_aging(start + 2 * second) && lease.is_aging(start + 3 * second));
+        lease.prove(start + 5 * second);
+        lease.prove(start + 4 * second);
+        assert!(lease.is_valid(start + 13 * second) && !lease.is_valid(start + 14 * second));
+    }
+}

@@ -1,0 +1,152 @@
+//! Aggregate tables that may lack rows of their base: a month of each is made anew from the raw rows and put in the place
+//! of the old one. A table and a month go in; its views' targets come out as if each row had been counted once. It never
+//! touches the raw rows.
+//!
+//! Needed where an INSERT landed in the base table, its views are in doubt, and its token is too old to send it again.
+//! While it runs nothing else may write to that month: this worker's own INSERTs wait, and those of others are noticed
+//! (rows and highest block of the month, running INSERTs), upon which it begins again.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::sync::{RwLock, RwLockReadGuard};
+use tracing::{info, warn};
+
+use crate::retry::Class;
+use crate::write::clickhouse::{ClickHouse, quote};
+use crate::write::failure::Failure;
+
+/// How often it begins again because somebody else writes.
+const TRIES: u32 = 20;
+/// How long it waits for whoever writes.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Rebuilds of aggregate tables, one at a time.
+#[derive(Debug, Default)]
+pub struct Rebuilds {
+    /// Held for reading by every INSERT.
+    gate: RwLock<()>,
+    /// When the last finished rebuild of a table's month began.
+    begun: Mutex<HashMap<(String, u32), Instant>>,
+}
+
+/// A view of a table, and where it writes.
+#[derive(Debug, Deserialize)]
+struct View {
+    name: String,
+    select: String,
+    target: String,
+}
+
+/// What changes when somebody writes to a month.
+#[derive(Debug, PartialEq, Eq)]
+struct Trace(Bytes);
+
+impl Rebuilds {
+    /// Held by every INSERT of this worker while it runs.
+    pub async fn writing(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.read().await
+    }
+
+    /// Rebuilds `month` of everything that views of `table` write to; 0 stands for a table without months. A rebuild that
+    /// somebody else began after this call counts.
+    pub async fn rebuild(&self, clickhouse: &ClickHouse, table: &str, month: u32) -> Result<(), Failure> {
+        let asked = Instant::now();
+        let _alone = self.gate.write().await;
+        let key = (table.to_owned(), month);
+        if self.begun.lock().unwrap_or_else(PoisonError::into_inner).get(&key).is_some_and(|begun| *begun >= asked) {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        month_of(clickhouse, table, month).await?;
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(key, begun);
+        Ok(())
+    }
+}
+
+/// Rebuilds one month; nobody else of this worker writes meanwhile.
+pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32) -> Result<(), Failure> {
+    let views = views(clickhouse, table).await?;
+    if views.is_empty() {
+        return Ok(());
+    }
+    for _ in 0..TRIES {
+        if try_month(clickhouse, table, month, &views).await? {
+            info!(table, month, views = views.len(), "aggregates rebuilt from the raw rows");
+            return Ok(());
+        }
+        warn!(table, month, "somebody writes to a month that is being rebuilt; beginning again");
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(by_hand(table, month, "others write to it all the time"))
+}
+
+async fn views(clickhouse: &ClickHouse, table: &str) -> Result<Vec<View>, Failure> {
+    let query = "SELECT name, as_select AS select, \
+                 extract(create_table_query, '^CREATE MATERIALIZED VIEW [^ ]+ TO (?:[^ .(]+\\\\.)?([^ .(]+)') AS target \
+                 FROM system.tables WHERE database = currentDatabase() AND name IN \
+                 (SELECT arrayJoin(dependencies_table) FROM system.tables \
+                 WHERE database = currentDatabase() AND name = {table:String}) FORMAT JSON";
+    clickhouse.select(query, table).await
+}
+
+/// Whether nobody wrote meanwhile, so that the month is right now.
+async fn try_month(clickhouse: &ClickHouse, table: &str, month: u32, views: &[View]) -> Result<bool, Failure> {
+    let before = trace(clickhouse, table, month).await?;
+    for view in views {
+        fill(clickhouse, table, month, view).await?;
+    }
+    let is_quiet = trace(clickhouse, table, month).await? == before;
+    for view in views {
+        let (target, fresh) = (quote(&view.target), fresh(view));
+        if is_quiet {
+            let partition = if month == 0 { "tuple()".to_owned() } else { month.to_string() };
+            run(clickhouse, &format!("ALTER TABLE {target} REPLACE PARTITION {partition} FROM {fresh}"), &[]).await?;
+        }
+        run(clickhouse, &format!("DROP TABLE IF EXISTS {fresh}"), &[]).await?;
+    }
+    Ok(is_quiet && trace(clickhouse, table, month).await? == before)
+}
+
+/// Computes a view over the month's raw rows into a table of its own.
+async fn fill(clickhouse: &ClickHouse, table: &str, month: u32, view: &View) -> Result<(), Failure> {
+    if view.target.is_empty() {
+        return Err(by_hand(table, month, &format!("view {} has no table of its own (TO)", view.name)));
+    }
+    let (target, fresh) = (quote(&view.target), fresh(view));
+    run(clickhouse, &format!("DROP TABLE IF EXISTS {fresh}"), &[]).await?;
+    run(clickhouse, &format!("CREATE TABLE {fresh} AS {target}"), &[]).await?;
+    let filter = format!("{{'{table}': 'toUInt32OrZero(_partition_id) = {month}'}}");
+    let filter = if month == 0 { String::new() } else { filter };
+    let settings = [("additional_table_filters", if filter.is_empty() { "{}".to_owned() } else { filter })];
+    run(clickhouse, &format!("INSERT INTO {fresh} {}", view.select), &settings).await
+}
+
+fn fresh(view: &View) -> String {
+    quote(&format!("{}__rebuild", view.target))
+}
+
+async fn trace(clickhouse: &ClickHouse, table: &str, month: u32) -> Result<Trace, Failure> {
+    let query = "SELECT (SELECT (sum(rows), max(max_block_number)) FROM system.parts WHERE active \
+                 AND database = currentDatabase() AND table = {table:String} \
+                 AND ({month:UInt32} = 0 OR toUInt32OrZero(partition_id) = {month:UInt32})), \
+                 (SELECT count() FROM system.processes WHERE query_kind = 'Insert' \
+                 AND current_database = currentDatabase() AND position(query, {table:String}) > 0) FORMAT TSV";
+    let parameters = [("param_table", table.to_owned()), ("param_month", month.to_string())];
+    Ok(Trace(clickhouse.query(query, &parameters).await?))
+}
+
+async fn run(clickhouse: &ClickHouse, query: &str, settings: &[(&str, String)]) -> Result<(), Failure> {
+    clickhouse.query(query, settings).await.map(drop)
+}
+
+fn by_hand(table: &str, month: u32, why: &str) -> Failure {
+    let what = format!(
+        "the aggregates of {table} in month {month} have to be rebuilt, and {why}; stop the other writers, then \
+         `sluice ingest rebuild` does it"
+    );
+    Failure { class: Class::Operator, what, code: String::new(), row: None }
+}

@@ -1,0 +1,103 @@
+//! Reading one record again: a row that only ClickHouse refuses was encoded and its raw bytes freed, and a dead letter
+//! needs them, as does a replay of a dead letter that had to leave its payload out. A topic, a partition and an offset go
+//! in, the record's dead letter or its payload comes out. It belongs to no group and commits nothing.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use sluice_schemas::records::DeadLetter;
+
+use crate::dead_letter;
+use crate::write::Target;
+use crate::write::failure::Failure;
+
+/// How long Kafka may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads single records.
+#[derive(Debug, Clone)]
+pub struct Refetch {
+    kafka: ClientConfig,
+}
+
+impl Refetch {
+    /// Opens no connection yet.
+    pub fn new(mut kafka: ClientConfig) -> Self {
+        kafka
+            .set("group.id", "sluice-refetch")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("queued.min.messages", "1")
+            .set("queued.max.messages.kbytes", "2048");
+        Self { kafka }
+    }
+
+    /// The dead letter of the record at `offset`, which ClickHouse refused; `None` if it is no longer there.
+    pub async fn dead_letter(
+        &self,
+        target: &Target,
+        partition: i32,
+        offset: i64,
+        failure: &Failure,
+        attempts: u32,
+    ) -> Result<Option<DeadLetter>, KafkaError> {
+        let (id, reason) = (target.topic_id, failure.code.clone());
+        let letter =
+            move |message: &BorrowedMessage<'_>| dead_letter::of(message, id, &reason, "write", attempts + 1, None);
+        self.read(&target.topic, partition, offset, letter).await
+    }
+
+    /// The payload of the record at `offset`; `None` if the record is no longer there.
+    pub async fn payload(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<Option<Option<Vec<u8>>>, KafkaError> {
+        self.read(topic, partition, offset, |message| message.payload().map(<[u8]>::to_vec)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        take: impl FnOnce(&BorrowedMessage<'_>) -> T + Send + 'static,
+    ) -> Result<Option<T>, KafkaError> {
+        let (kafka, topic) = (self.kafka.clone(), topic.to_owned());
+        let read = move || read(&kafka, &topic, partition, offset, take);
+        tokio::task::spawn_blocking(read).await.map_err(|_| KafkaError::Canceled)?
+    }
+}
+
+fn read<T>(
+    kafka: &ClientConfig,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    take: impl FnOnce(&BorrowedMessage<'_>) -> T,
+) -> Result<Option<T>, KafkaError> {
+    let consumer: BaseConsumer<DefaultConsumerContext> = kafka.create()?;
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    consumer.assign(&list)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match consumer.poll(deadline.saturating_duration_since(Instant::now())) {
+            Some(Ok(message)) if message.offset() == offset => return Ok(Some(take(&message))),
+            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+            // The log no longer begins at or before it.
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => return Ok(None),
+            Some(Err(error)) if Instant::now() >= deadline => return Err(error),
+            Some(Err(_)) => {}
+            None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The real program as a process of its own, to be killed, stopped and started again.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sluice_ingest::config::Settings;
+use sluice_testkit::eventually;
+use tokio::process::{Child, Command};
+
+use crate::harness::{DEADLINE, World, quick_settings, status};
+
+/// Settings of a worker that is killed and started again: small batches, and a group that soon forgets the dead.
+pub(crate) fn short_lived() -> Settings {
+    let mut settings = quick_settings();
+    for pipeline in settings.pipelines.values_mut() {
+        pipeline.max_rows = 50;
+    }
+    let kafka = [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500"), ("max.poll.interval.ms", "6000")];
+    settings.kafka = kafka.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    settings.insert_timeout = Duration::from_secs(10);
+    settings
+}
+
+/// The same as one member that takes its own place again at once.
+pub(crate) fn same_member() -> Settings {
+    let mut settings = short_lived();
+    settings.kafka.insert("group.instance.id".to_owned(), "worker-1".to_owned());
+    settings
+}
+
+/// A running program.
+pub(crate) struct Process {
+    pub(crate) url: String,
+    child: Child,
+    log: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    /// Starts `sluice ingest` with these settings and variables; it need not become ready.
+    pub(crate) fn spawn(&self, settings: &Settings, variables: &[(&str, &str)]) -> Process {
+        #[derive(serde::Serialize)]
+        struct File<'a> {
+            ingest: &'a Settings,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (config, log) = (folder.path().join("sluice.toml"), folder.path().join("log"));
+        std::fs::write(&config, toml::to_string(&File { ingest: settings }).unwrap()).unwrap();
+        let output = std::fs::File::create(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .arg("--config")
+            .arg(&config)
+            .args(["--log", "info", "--log-format", "json", "--namespace", self.names.namespace()])
+            .args(["--port-base", &self.port_base().to_string(), "ingest"])
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Process { url: format!("http://{}", settings.listen), child, log, _folder: folder }
+    }
+
+    /// The same, and waits until it is ready.
+    pub(crate) async fn spawn_ready(&self, settings: &Settings, variables: &[(&str, &str)]) -> Process {
+        let process = self.spawn(settings, variables);
+        eventually(DEADLINE, "the program is ready", || async { status(&process.url, "readyz").await == 200 }).await;
+        process
+    }
+
+    /// Waits until every record is in the table or in the dead-letter topic.
+    pub(crate) async fn settled(&self, records: usize) {
+        eventually(DEADLINE * 2, "every record has its place", || async {
+            self.count().await + self.dead_letters().await.len() >= records
+        })
+        .await;
+    }
+}
+
+impl Process {
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        tokio::time::timeout(DEADLINE * 2, self.child.wait()).await.expect("it ends in time").unwrap()
+    }
+
+    /// Waits until a failpoint has ended it.
+    pub(crate) async fn aborted(mut self) {
+        let ended = self.ended().await;
+        assert_eq!(ended.signal(), Some(Signal::SIGABRT as i32), "{}", self.said());
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) async fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.ended().await;
+    }
+
+    /// Ends it as an orchestrator does; it drains.
+    pub(crate) async fn stop(mut self) -> String {
+        self.signal(Signal::SIGTERM);
+        let ended = self.ended().await;
+        assert!(ended.success(), "{ended}: {}", self.said());
+        self.said()
+    }
+
+    /// What it wrote to its log.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
