@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rdkafka::message::{BorrowedMessage, Message};
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
+use uuid::Uuid;
 
 use crate::batch::{Cut, Limits, OpenBatch};
 use crate::budget::{Budget, Pressure};
@@ -313,6 +314,18 @@ impl Assignment {
             self.seal(key, Cut::Pressure);
         } else if let Some(partition) = largest(true).and_then(|key| self.partitions.get_mut(&key)) {
             partition.release(Hold::Memory);
+        }
+    }
+
+    /// Identity of a topic, as it was when the worker started.
+    pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
+        Some(self.sources[self.pipeline(topic)?].target.topic_id)
+    }
+
+    /// Kafka's client did not do what it was told; it will be told again.
+    pub fn flow_failed(&mut self, topic: &str, partition: i32, flow: Flow) {
+        if let Some(partition) = self.partition_mut(topic, partition) {
+            partition.flow_failed(flow, Instant::now());
         }
     }
 

@@ -27,6 +27,7 @@ use crate::commit::Due;
 use crate::metrics::Stage;
 use crate::partition::{Flow, Start};
 use crate::takeover::{self, Found, Opening};
+use crate::topic_id::topic_id;
 use crate::write::Event;
 
 /// Longest wait for a record before events and clocks are looked at.
@@ -35,6 +36,9 @@ const POLL_WAIT: Duration = Duration::from_millis(10);
 const BURST: usize = 512;
 /// How long Kafka may take to answer a question about a partition before it is asked again.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long a commit may go without an answer when its partition is taken away. librdkafka gives up sooner, unless it is
+/// stuck; a commit that it sends later could carry the next generation of the group.
+const COMMIT_ANSWER: Duration = Duration::from_mins(2);
 /// Least time between two reports of errors of the client.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
@@ -121,15 +125,17 @@ impl Context {
         }
     }
 
-    /// Waits while `is_on_its_way`, or until the deadline.
-    fn wait_while(&self, is_on_its_way: impl Fn(&Assignment) -> bool) {
-        let deadline = Instant::now() + self.revoke_deadline;
+    /// Waits while `is_on_its_way`, for at most this long.
+    fn wait_while(&self, patience: Duration, is_on_its_way: impl Fn(&Assignment) -> bool) {
+        let deadline = Instant::now() + patience;
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        while is_on_its_way(&self.assignment()) {
-            let left = deadline.saturating_duration_since(Instant::now());
+        while is_on_its_way(&self.assignment()) && Instant::now() < deadline {
+            self.tools.status.turned();
+            let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
             match self.tools.runtime.block_on(async { tokio::time::timeout(left, events.recv()).await }) {
                 Ok(Some(event)) => self.assignment().happened(event),
-                Ok(None) | Err(_) => return,
+                Ok(None) => return,
+                Err(_) => {}
             }
         }
     }
@@ -140,7 +146,10 @@ impl Context {
         let mut starts = BTreeMap::new();
         for (topic, partition) in partitions_of(list) {
             let Some(opening) = self.opening(consumer, &topic, partition) else { return };
-            let (offset, start) = start(opening);
+            let (offset, mut start) = start(opening);
+            if !self.is_same_topic(consumer, &topic) {
+                start = Err("the topic was deleted and made anew since this worker started; restart it".to_owned());
+            }
             list.set_partition_offset(&topic, partition, offset).expect("the partition is in the list it came from");
             starts.insert((topic, partition), start);
         }
@@ -159,6 +168,19 @@ impl Context {
         self.apply_flow(consumer);
         info!(partitions = list.count(), "partitions assigned");
         self.tools.status.assigned();
+    }
+
+    /// Whether a topic is still the one whose identity the rows carry. One that does not say is believed: the next
+    /// assignment asks again.
+    fn is_same_topic(&self, consumer: &BaseConsumer<Self>, topic: &str) -> bool {
+        let known = self.assignment().topic_id(topic);
+        match topic_id(consumer.client(), topic, ANSWER_WAIT) {
+            Ok(id) => Some(id) == known,
+            Err(error) => {
+                warn!(%error, topic, "the topic does not say who it is");
+                true
+            }
+        }
     }
 
     /// Asks Kafka about a partition until it answers; `None` when the worker ends meanwhile.
@@ -186,9 +208,12 @@ impl Context {
             let partitions = &partitions;
             move |assignment: &Assignment| partitions.iter().any(|(topic, partition)| is(assignment, topic, *partition))
         };
-        self.wait_while(any(if is_lost { Assignment::is_committing } else { Assignment::is_in_flight }));
+        if !is_lost {
+            self.wait_while(self.revoke_deadline, any(Assignment::is_in_flight));
+        }
+        self.wait_while(COMMIT_ANSWER, any(Assignment::is_committing));
         if any(Assignment::is_committing)(&self.assignment()) {
-            let error = ConsumeError::Unanswered(self.revoke_deadline);
+            let error = ConsumeError::Unanswered(COMMIT_ANSWER);
             self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
         let due = partitions.iter().filter_map(|(topic, partition)| {
@@ -218,9 +243,8 @@ impl Context {
         for (topic, partition, flow) in changes {
             debug!(topic = &*topic, partition, ?flow, "flow changed");
             if let Err(error) = tell(consumer, &topic, partition, flow) {
-                // A partition that flows at the wrong place would leave records out.
-                error!(topic = &*topic, partition, ?flow, %error, "pause or resume failed");
-                self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.into());
+                warn!(topic = &*topic, partition, ?flow, %error, "pause or resume failed; it is tried again");
+                self.assignment().flow_failed(&topic, partition, flow);
             }
         }
     }

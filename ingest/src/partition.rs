@@ -58,6 +58,8 @@ pub struct Start {
 
 /// How long after a failed commit the next one is tried.
 const COMMIT_WAIT: Duration = Duration::from_secs(1);
+/// How long after a failed pause or resume the next one is tried.
+const FLOW_WAIT: Duration = Duration::from_millis(500);
 /// How long an offset may wait for the next announcement to carry it along.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// Ranges that may wait before intake pauses; the rest of an intent is kept for pieces.
@@ -93,6 +95,8 @@ pub struct Partition {
     holds: u8,
     /// What Kafka's client was last told.
     is_paused: bool,
+    /// When it may be told again after it failed.
+    flow_after: Option<Instant>,
     /// Whether it has to be sent back to its start, since records may have come before it was open.
     must_seek: bool,
 }
@@ -120,6 +124,7 @@ impl Partition {
             commit_after: None,
             holds: if start.intent.is_some() { 0 } else { Hold::Opening as u8 },
             is_paused: false,
+            flow_after: None,
             must_seek: false,
         }
     }
@@ -354,6 +359,9 @@ impl Partition {
 
     /// What Kafka's client has to be told, if it does not know yet.
     pub fn flow_change(&mut self) -> Option<Flow> {
+        if self.flow_after.is_some_and(|after| Instant::now() < after) {
+            return None;
+        }
         let wanted = self.holds != 0;
         let is_news = wanted != self.is_paused;
         self.is_paused = wanted;
@@ -364,6 +372,13 @@ impl Partition {
             return Some(Flow::Pause);
         }
         Some(if std::mem::take(&mut self.must_seek) { Flow::ResumeAt(self.start) } else { Flow::Resume })
+    }
+
+    /// Kafka's client did not do what it was told; it is told again in a while.
+    pub fn flow_failed(&mut self, flow: Flow, now: Instant) {
+        self.is_paused = flow != Flow::Pause;
+        self.must_seek |= matches!(flow, Flow::ResumeAt(_));
+        self.flow_after = Some(now + FLOW_WAIT);
     }
 
     /// Whether Kafka's client was told to pause it.
@@ -467,6 +482,16 @@ mod tests {
         assert_eq!(partition.flow_change(), None);
         partition.release(Hold::Store);
         assert_eq!(partition.flow_change(), Some(Flow::Resume));
+    }
+
+    #[test]
+    fn a_failed_resume_is_tried_again_from_the_same_place() {
+        let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None });
+        partition.flow_change();
+        partition.opened(&Answer::GoOn);
+        let flow = partition.flow_change().unwrap();
+        partition.flow_failed(flow, Instant::now().checked_sub(FLOW_WAIT).unwrap());
+        assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
     }
 
     #[test]
