@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::{
-    completions, config, down,
+    completions, config, dlq, down,
     exit::{Exit, Failure, OrExit},
     ingest, load, logs, run, schemas,
     settings::{self, Overrides, Settings},
@@ -73,6 +73,9 @@ enum Verb {
     Schemas(schemas::Verb),
     /// Move records from Kafka topics into their tables until told to stop
     Ingest(ingest::Options),
+    /// Look at dead letters, and land them once their cause is repaired
+    #[command(subcommand)]
+    Dlq(dlq::Verb),
     /// Check the configuration and print what is in force, secrets hidden
     #[command(subcommand)]
     Config(config::Verb),
@@ -110,6 +113,7 @@ impl Verb {
             Self::Logs(options) => logs::run(&options, &settings).await,
             Self::Schemas(verb) => schemas::run(verb, &settings).await,
             Self::Ingest(options) => ingest::run(options, settings).await,
+            Self::Dlq(verb) => Box::pin(dlq::run(verb, settings)).await,
             Self::Config(verb) => config::run(&verb, &settings),
             // Taken before the settings are read: a script for the shell needs none.
             Self::Completions { .. } => Ok(Exit::Pass),

@@ -1,26 +1,93 @@
-//! `sluice ingest`: the ingest worker, until SIGTERM or Ctrl-C; then it drains and ends.
+//! `sluice ingest`: the ingest worker, until SIGTERM or Ctrl-C, when it drains and ends; and what an operator does about
+//! workers: `status | pause | resume | breaker reset` ask running ones, `offsets | rebuild | audit` the stores.
 
-use clap::Args;
+mod audit;
+mod offsets;
+mod table;
+mod workers;
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use sluice_ingest::rebuild::month_of;
+use sluice_ingest::write::clickhouse::ClickHouse;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
     signals,
 };
+
+/// How long one statement of a rebuild may take.
+const REBUILD: Duration = Duration::from_hours(12);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Drain and end when standard input closes, so that a worker never outlives the run that started it
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
 }
 
-/// Runs the pipelines of `[ingest]` in the namespace in force.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a worker until told to stop, as `sluice ingest` alone does
+    Run,
+    /// Show where the partitions of running workers stand
+    Status(workers::Which),
+    /// Take nothing more in; what was taken in is written and committed. A restart forgets it
+    Pause(workers::Which),
+    /// Undo `pause`
+    Resume(workers::Which),
+    /// What stops a stream of nothing but poison
+    #[command(subcommand)]
+    Breaker(Breaker),
+    /// Look at the group's offsets, or decide about them while no worker runs
+    #[command(subcommand)]
+    Offsets(offsets::Verb),
+    /// Make a month of the aggregates of a table anew from its raw rows
+    Rebuild(Rebuild),
+    /// Prove that inserted + dead-lettered = consumed; exit code 1 if it is not so. Reads only
+    Audit(audit::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum Breaker {
+    /// Go on where the breaker is open; as many records as its window is long pass unjudged
+    Reset(workers::Which),
+}
+
+#[derive(Debug, Args)]
+struct Rebuild {
+    /// Table with the raw rows
+    table: String,
+    /// Month of them: 202611, or 0 for a table that is not partitioned
+    #[arg(value_parser = month)]
+    month: u32,
+}
+
+/// Runs the verb, a worker without one, in the namespace in force.
 pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Failure> {
+    match options.verb {
+        None | Some(Verb::Run) => work(options.until_stdin_closes, settings).await,
+        Some(Verb::Status(which)) => workers::status(&which, &settings).await,
+        Some(Verb::Pause(which)) => workers::pause(&which, &settings).await,
+        Some(Verb::Resume(which)) => workers::resume(&which, &settings).await,
+        Some(Verb::Breaker(Breaker::Reset(which))) => workers::reset(&which, &settings).await,
+        Some(Verb::Offsets(verb)) => Box::pin(offsets::run(verb, settings)).await,
+        Some(Verb::Rebuild(what)) => rebuild(&what, &settings).await,
+        Some(Verb::Audit(options)) => Box::pin(audit::run(&options, settings)).await,
+    }
+}
+
+/// The worker itself.
+async fn work(until_stdin_closes: bool, settings: Settings) -> Result<Exit, Failure> {
     let shutdown = signals::cancellation()?;
-    if options.until_stdin_closes {
+    if until_stdin_closes {
         end_with_stdin(shutdown.clone());
     }
     let names = settings.names();
@@ -39,4 +106,52 @@ fn end_with_stdin(shutdown: CancellationToken) {
         drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
         shutdown.cancel();
     });
+}
+
+async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Result<Exit, Failure> {
+    let clickhouse = ClickHouse::new(&settings.stores.clickhouse, &settings.names().database(), REBUILD)?;
+    let failed = |failure| anyhow!("rebuild the aggregates of {table}: {failure}");
+    if clickhouse.shape(table).await.map_err(failed)?.columns.is_empty() {
+        let unknown = anyhow!("rebuild the aggregates of {table}: there is no such table; correct its name");
+        return Err(unknown).or_exit(Exit::Usage);
+    }
+    let views = month_of(&clickhouse, table, *month).await.map_err(failed)?;
+    screen::say(&match views {
+        0 => format!("no view reads {table}, so there is nothing to rebuild"),
+        1 => format!("the aggregate table of {table} holds month {month} anew"),
+        views => format!("the {views} aggregate tables of {table} hold month {month} anew"),
+    });
+    Ok(Exit::Pass)
+}
+
+/// A month as it stands in a partition's id.
+fn month(text: &str) -> Result<u32, String> {
+    let digits: String = text.chars().filter(|c| *c != '-').collect();
+    let month =
+        digits.parse().ok().filter(|month| *month == 0 || ((1..=12).contains(&(month % 100)) && digits.len() == 6));
+    month.ok_or_else(|| "write 202611 or 2026-11, or 0 for a table that is not partitioned".to_owned())
+}
+
+/// A topic with its namespace, whether or not it was given with it.
+fn full(settings: &Settings, topic: &str) -> String {
+    let prefix = settings.names().topic("");
+    if topic.starts_with(&prefix) { topic.to_owned() } else { format!("{prefix}{topic}") }
+}
+
+/// A topic without the namespace in force.
+fn short<'a>(settings: &Settings, topic: &'a str) -> &'a str {
+    topic.strip_prefix(&settings.names().topic("")).unwrap_or(topic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_is_written_with_or_without_a_dash() {
+        assert_eq!((month("202611"), month("2026-11"), month("0")), (Ok(202_611), Ok(202_611), Ok(0)));
+        for wrong in ["2026", "202613", "202600", "11-2026", "november", ""] {
+            assert!(month(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod completions;
 mod config;
+mod dlq;
 mod down;
 mod exit;
 mod ingest;

@@ -2,6 +2,8 @@
 //! Records, events of the writer and the clock go in; batches are handed to the writer, and what Kafka has to be told
 //! (pause, resume, offsets) comes out. It makes no call to Kafka itself.
 
+mod operator;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,8 +14,11 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::batch::{Cut, Limits, OpenBatch};
+use crate::breaker::{Poison, Verdict};
 use crate::budget::{Budget, Pressure};
 use crate::commit::Due;
+use crate::config;
+use crate::control::Pauses;
 use crate::dead_letter;
 use crate::decode::{Decoder, Origin, Rejected};
 use crate::health::Status;
@@ -51,6 +56,8 @@ pub struct Tools {
     pub runtime: Handle,
     /// How long a partition may be trusted to be ours after Kafka has said so.
     pub lease: Duration,
+    /// When a partition with nothing but poison stops.
+    pub breaker: config::Breaker,
 }
 
 /// The wall clock, in seconds since 1970.
@@ -66,6 +73,8 @@ pub struct Assignment {
     partitions: BTreeMap<(usize, i32), Partition>,
     tools: Tools,
     epochs: u64,
+    /// What operators said about pausing.
+    pauses: Pauses,
     /// The row being encoded; kept for its memory.
     row: Vec<u8>,
     is_draining: bool,
@@ -75,7 +84,16 @@ impl Assignment {
     /// No partitions yet.
     pub fn new(sources: Vec<Source>, tools: Tools) -> Self {
         let counts = sources.iter().map(|_| Counts::default()).collect();
-        Self { sources, counts, partitions: BTreeMap::new(), tools, epochs: 0, row: Vec::new(), is_draining: false }
+        Self {
+            sources,
+            counts,
+            partitions: BTreeMap::new(),
+            tools,
+            epochs: 0,
+            pauses: Pauses::default(),
+            row: Vec::new(),
+            is_draining: false,
+        }
     }
 
     fn pipeline(&self, topic: &str) -> Option<usize> {
@@ -96,17 +114,20 @@ impl Assignment {
         let origin = Origin::new(&source.target.topic, source.target.topic_id, partition);
         let lease = Lease::new(since, self.tools.lease);
         let begin = start.clone().unwrap_or(Start { offset: 0, committed: None, intent: None });
-        let mut state = Partition::new(of, origin, lease, source.fingerprint, &begin);
+        let mut state = Partition::new(of, origin, lease, source.fingerprint, &self.tools.breaker, &begin);
         if state.is_recutting() {
             info!(topic, partition, "ranges that were announced before are taken over");
         }
         if self.is_draining {
             state.hold(Hold::Drain);
         }
+        if self.pauses.has(pipeline, partition) {
+            state.hold(Hold::Operator);
+        }
         if start.is_ok() && state.is_held(Hold::Opening) {
             let (writer, target, cancel) =
                 (Arc::clone(&self.tools.writer), Arc::clone(&source.target), state.cancel.clone());
-            let ask = async move { writer.ask(of, &target, begin.committed).await };
+            let ask = async move { writer.ask(of, &target, &begin).await };
             self.tools.runtime.spawn(async move { cancel.run_until_cancelled(ask).await });
         }
         self.partitions.insert((pipeline, partition), state);
@@ -128,24 +149,37 @@ impl Assignment {
     pub fn take(&mut self, message: &BorrowedMessage<'_>, now: Instant) -> bool {
         let Some(pipeline) = self.pipeline(message.topic()) else { return false };
         let (key, offset, payload) = ((pipeline, message.partition()), message.offset(), message.payload());
-        self.pass_announced(key, offset);
-        let Some(partition) = self.partitions.get_mut(&key) else { return false };
-        if partition.is_held(Hold::Stopped) || partition.is_held(Hold::Opening) {
-            return true;
+        match self.partitions.get(&key) {
+            None => return false,
+            Some(partition) if partition.is_deaf() => return true,
+            Some(partition) if partition.ends_before(offset) => self.pass_announced(key, offset),
+            Some(_) => {}
         }
+        let Some(partition) = self.partitions.get_mut(&key) else { return false };
         failpoint!("polled");
         let source = &mut self.sources[pipeline];
         self.row.clear();
         let decoded = source.decoder.decode(payload, &partition.origin, offset, &mut self.row);
+        let id = source.target.topic_id;
+        let letter = decoded
+            .err()
+            .map(|Rejected { reason, tenant }| dead_letter::of(message, id, reason.code(), "decode", 1, tenant));
+        if let Some(letter) = &letter {
+            let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
+            let verdict = partition.rejected(offset, &poison, now);
+            if operator::tell(&self.tools, &source.target.topic, partition, verdict) {
+                return true;
+            }
+        } else {
+            partition.decoded(offset);
+        }
         let budget = &self.tools.budget;
         let batch = partition.open_with(|| OpenBatch::open(now, budget.permit(pipeline)));
         batch.note(offset, message.key(), payload);
-        match decoded {
-            Ok(decoded) => batch.push_row(decoded.month, &self.row),
-            Err(Rejected { reason, tenant }) => {
-                let id = source.target.topic_id;
-                batch.push_dead_letter(dead_letter::of(message, id, reason.code(), "decode", 1, tenant));
-            }
+        if let Some(letter) = letter {
+            batch.push_dead_letter(letter);
+        } else if let Ok(decoded) = decoded {
+            batch.push_row(decoded.month, &self.row);
         }
         partition.took(offset);
         self.counts[pipeline].consumed += 1;
@@ -210,7 +244,12 @@ impl Assignment {
 
     /// Takes note of what became of a batch. Events of an assignment that has ended are dropped.
     pub fn happened(&mut self, event: Event) {
+        let event = match event {
+            Event::Command(request) => return self.obey(request),
+            other => other,
+        };
         let of = match &event {
+            Event::Command(_) => return,
             Event::Committed { of, acknowledged } => return self.committed(of, *acknowledged),
             Event::Written { of, .. }
             | Event::Stalled { of, .. }
@@ -219,11 +258,12 @@ impl Assignment {
             | Event::Opened { of, .. } => *of,
         };
         let Some(partition) = self.current(of) else { return };
-        let mut trouble = None;
+        let (mut trouble, mut verdict) = (None, Verdict::Pass);
         match event {
-            Event::Committed { .. } => {}
-            Event::Written { range, landed, dead_lettered, .. } => {
+            Event::Committed { .. } | Event::Command(_) => {}
+            Event::Written { range, landed, dead_lettered, refused, .. } => {
                 partition.written(range);
+                verdict = partition.judge(range, landed, refused.as_ref(), Instant::now());
                 let counts = &mut self.counts[of.pipeline];
                 counts.landed += landed;
                 counts.dead_lettered += dead_lettered;
@@ -240,7 +280,11 @@ impl Assignment {
                 }
             }
         }
-        self.tools.status.trouble(&self.sources[of.pipeline].target.topic, of.partition, trouble);
+        let Some(partition) = self.partitions.get(&(of.pipeline, of.partition)) else { return };
+        let topic = &self.sources[of.pipeline].target.topic;
+        operator::tell(&self.tools, topic, partition, verdict);
+        let trouble = trouble.or_else(|| partition.why_broken().map(str::to_owned));
+        self.tools.status.trouble(topic, of.partition, trouble);
         self.dispatch((of.pipeline, of.partition));
     }
 
@@ -298,7 +342,11 @@ impl Assignment {
         }
         let own = (pipeline, i32::MIN)..=(pipeline, i32::MAX);
         let paused = self.partitions.range(own).filter(|(_, partition)| partition.is_paused()).count();
-        self.tools.metrics.flow(&self.sources[pipeline].target.topic, self.tools.budget.used(pipeline), paused);
+        let topic = &self.sources[pipeline].target.topic;
+        self.tools.metrics.flow(topic, self.tools.budget.used(pipeline), paused);
+        let own = (pipeline, i32::MIN)..=(pipeline, i32::MAX);
+        let broken = self.partitions.range(own).filter(|(_, partition)| partition.is_held(Hold::Breaker)).count();
+        self.tools.metrics.broken(topic, broken);
     }
 
     /// Seals the largest open batch; where all of them are ranges that were announced before and must be taken in whole,
@@ -360,9 +408,9 @@ impl Assignment {
     }
 
     /// How far a partition is behind, given the end of its log.
-    pub fn report_lag(&self, topic: &str, partition: i32, committed: i64, end: i64) {
-        let own = self.pipeline(topic).and_then(|pipeline| self.partitions.get(&(pipeline, partition)));
-        if let Some(own) = own {
+    pub fn report_lag(&mut self, topic: &str, partition: i32, committed: i64, end: i64) {
+        if let Some(own) = self.partition_mut(topic, partition) {
+            own.heard_of_end(end);
             let position = own.watermark().unwrap_or(0).max(committed);
             self.tools.metrics.lag(topic, partition, (end - position).max(0));
         }

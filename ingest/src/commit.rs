@@ -133,6 +133,21 @@ impl Ledger {
         self.entries.iter().find(|entry| entry.what.range == range)
     }
 
+    /// Lets go of the newest ranges, those that Kafka does not know of: nothing of them was sent, so they may be cut
+    /// otherwise. Gives back where they begin.
+    pub fn forget_unannounced(&mut self) -> Option<i64> {
+        let mut first = None;
+        while let Some(Entry { what, .. }) = self.entries.pop_back_if(|entry| entry.state == State::Sealed) {
+            first = Some(what.range.first);
+        }
+        first
+    }
+
+    /// The offset that Kafka has, if there is one.
+    pub fn committed(&self) -> Option<i64> {
+        self.committed
+    }
+
     /// How many ranges are not committed.
     pub fn open_ranges(&self) -> usize {
         self.entries.len()

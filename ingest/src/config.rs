@@ -22,6 +22,8 @@ pub struct Settings {
     pub memory_budget: ByteSize,
     /// Where records go that cannot land.
     pub dead_letter_topic: String,
+    /// How the group hands partitions out; the same for all workers of a group.
+    pub assignment: Protocol,
     /// How many INSERTs may run at the same time.
     pub inserts_in_flight: usize,
     /// When an INSERT without an answer counts as failed.
@@ -41,11 +43,34 @@ pub struct Settings {
     pub peak_inserts_per_second: u32,
     /// When to try again.
     pub retry: Retry,
+    /// When a partition with nothing but poison stops.
+    pub breaker: Breaker,
     /// Further settings for the Kafka clients, such as `security.protocol`.
     #[serde(serialize_with = "without_secrets")]
     pub kafka: BTreeMap<String, String>,
     /// What is consumed and where it lands, by topic (without namespace).
     pub pipelines: BTreeMap<String, Pipeline>,
+}
+
+/// How a consumer group hands its partitions out anew when a worker comes or goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Everybody lets go of everything first (`range`).
+    #[default]
+    Eager,
+    /// Only what moves is let go (`cooperative-sticky`).
+    Cooperative,
+}
+
+impl Protocol {
+    /// Its name as Kafka's clients know it.
+    pub const fn assignor(self) -> &'static str {
+        match self {
+            Self::Eager => "range",
+            Self::Cooperative => "cooperative-sticky",
+        }
+    }
 }
 
 /// When a failed INSERT is tried again.
@@ -63,6 +88,22 @@ pub struct Retry {
     /// Wait between two probes while an operator is needed.
     #[serde(with = "humantime_serde")]
     pub operator_wait: Duration,
+}
+
+/// When records that cannot land are so many that a partition stops taking them in, see [`crate::breaker`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breaker {
+    /// Whether it ever stops a partition.
+    pub enabled: bool,
+    /// How many of the last records are looked at.
+    pub window: usize,
+    /// More than this share of them, in percent, has to be rejected.
+    pub percent: u8,
+    /// And at least so many of them.
+    pub rejected: usize,
+    /// Or so many one after the other.
+    pub consecutive: usize,
 }
 
 /// One topic on its way into one table.
@@ -109,6 +150,7 @@ impl Default for Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 21_050)),
             memory_budget: ByteSize::mib(256),
             dead_letter_topic: topic::CLICKHOUSE_ERRORS.to_owned(),
+            assignment: Protocol::default(),
             inserts_in_flight: 4,
             insert_timeout: Duration::from_mins(1),
             drain_deadline: Duration::from_secs(25),
@@ -116,6 +158,7 @@ impl Default for Settings {
             revoke_deadline: Duration::from_secs(10),
             peak_inserts_per_second: 40,
             retry: Retry::default(),
+            breaker: Breaker::default(),
             kafka: BTreeMap::new(),
             pipelines: [
                 (topic::COMMUNICATION_EVENTS, "communication_events"),
@@ -136,6 +179,12 @@ impl Default for Retry {
             longest_wait: Duration::from_secs(10),
             operator_wait: Duration::from_secs(10),
         }
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { enabled: true, window: 1000, percent: 50, rejected: 200, consecutive: 500 }
     }
 }
 
@@ -161,7 +210,7 @@ impl Default for Limits {
 }
 
 /// Parts of the names of librdkafka's settings whose values are secrets.
-const SECRET: [&str; 5] = ["password", "secret", "jaas", "token", "key.pem"];
+const SECRET: [&str; 6] = ["password", "secret", "jaas", "token", "key.pem", "oauthbearer.config"];
 
 fn without_secrets<S: serde::Serializer>(kafka: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
     let is_secret = |key: &str| SECRET.iter().any(|part| key.contains(part));
@@ -189,6 +238,9 @@ pub enum SettingsError {
 
 /// Largest `max_rows`: ClickHouse cuts longer inserts into several blocks, and a block is what it deduplicates.
 const MOST_ROWS: usize = 1_000_000;
+
+/// Most records that the breaker looks back on.
+const LONGEST_WINDOW: usize = 100_000;
 
 /// librdkafka's own default of `session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
@@ -264,6 +316,11 @@ impl Settings {
         range(!self.insert_timeout.is_zero(), "insert_timeout", "longer than nothing")?;
         range(self.peak_inserts_per_second > 0, "peak_inserts_per_second", "one or more")?;
         range(!self.retry.first_wait.is_zero(), "retry.first_wait", "longer than nothing")?;
+        let Breaker { window, percent, rejected, consecutive, .. } = self.breaker;
+        range((1..=LONGEST_WINDOW).contains(&window), "breaker.window", "between 1 and 100,000")?;
+        range((1..=99).contains(&percent), "breaker.percent", "between 1 and 99")?;
+        range((1..=window).contains(&rejected), "breaker.rejected", "between 1 and ingest.breaker.window")?;
+        range((1..=LONGEST_WINDOW).contains(&consecutive), "breaker.consecutive", "between 1 and 100,000")?;
         self.enabled().try_for_each(|(topic, pipeline)| {
             let at = |field: &str| format!("pipelines.{topic}.{field}");
             range(!pipeline.table.is_empty(), &at("table"), "name the table that the topic lands in")?;
@@ -305,6 +362,8 @@ mod tests {
         insta::assert_snapshot!(refused(|s| s.pipelines.clear()), @"use ingest.pipelines: none is enabled, so there is nothing to do; enable one");
         insta::assert_snapshot!(refused(|s| { s.kafka.insert("enable.auto.commit".into(), "true".into()); }), @r#"use ingest.kafka."enable.auto.commit": ingest sets it itself; remove it"#);
         insta::assert_snapshot!(refused(|s| s.memory_budget = ByteSize::mib(1)), @"use ingest.memory_budget: give it 32 MiB or more");
+        insta::assert_snapshot!(refused(|s| s.breaker.percent = 100), @"use ingest.breaker.percent: between 1 and 99");
+        insta::assert_snapshot!(refused(|s| s.breaker.rejected = 1001), @"use ingest.breaker.rejected: between 1 and ingest.breaker.window");
         insta::assert_snapshot!(refused(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
     }

@@ -20,10 +20,13 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
+use uuid::Uuid;
 
 use crate::Summary;
 use crate::assignment::{Assignment, Tools};
 use crate::commit::Due;
+use crate::config::Settings;
+use crate::failpoint::is_sabotaged;
 use crate::metrics::Stage;
 use crate::partition::{Flow, Start};
 use crate::takeover::{self, Found, Opening};
@@ -39,12 +42,14 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// How long a commit may go without an answer when its partition is taken away. librdkafka gives up sooner, unless it is
 /// stuck; a commit that it sends later could carry the next generation of the group.
 const COMMIT_ANSWER: Duration = Duration::from_mins(2);
+/// Why a partition stops whose topic is another one by now.
+const MADE_ANEW: &str = "the topic was deleted and made anew since this worker started; restart it";
 /// Least time between two reports of errors of the client.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// The settings of the consumer on which the promise rests, with queues sized to `budget` bytes.
-pub fn config(mut base: ClientConfig, own: &BTreeMap<String, String>, group: &str, budget: u64) -> ClientConfig {
-    for (key, value) in own {
+pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: u64) -> ClientConfig {
+    for (key, value) in &settings.kafka {
         base.set(key, value);
     }
     let fetch = (budget / 4).clamp(1 << 20, 16 << 20);
@@ -54,7 +59,7 @@ pub fn config(mut base: ClientConfig, own: &BTreeMap<String, String>, group: &st
         // Where to begin without an offset, or with one that is gone, is decided in `takeover`.
         .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed")
-        .set("partition.assignment.strategy", "range")
+        .set("partition.assignment.strategy", settings.assignment.assignor())
         .set("statistics.interval.ms", "2000")
         // One queue for all partitions; the default of 64 MiB is per consumer, that of fetches 50 MiB per broker.
         .set("queued.max.messages.kbytes", (budget / 1024).max(1024).to_string())
@@ -147,8 +152,9 @@ impl Context {
         for (topic, partition) in partitions_of(list) {
             let Some(opening) = self.opening(consumer, &topic, partition) else { return };
             let (offset, mut start) = start(opening);
-            if !self.is_same_topic(consumer, &topic) {
-                start = Err("the topic was deleted and made anew since this worker started; restart it".to_owned());
+            let known = self.assignment().topic_id(&topic);
+            if !is_same_topic(consumer, &topic, known) {
+                start = Err(MADE_ANEW.to_owned());
             }
             list.set_partition_offset(&topic, partition, offset).expect("the partition is in the list it came from");
             starts.insert((topic, partition), start);
@@ -168,19 +174,6 @@ impl Context {
         self.apply_flow(consumer);
         info!(partitions = list.count(), "partitions assigned");
         self.tools.status.assigned();
-    }
-
-    /// Whether a topic is still the one whose identity the rows carry. One that does not say is believed: the next
-    /// assignment asks again.
-    fn is_same_topic(&self, consumer: &BaseConsumer<Self>, topic: &str) -> bool {
-        let known = self.assignment().topic_id(topic);
-        match topic_id(consumer.client(), topic, ANSWER_WAIT) {
-            Ok(id) => Some(id) == known,
-            Err(error) => {
-                warn!(%error, topic, "the topic does not say who it is");
-                true
-            }
-        }
     }
 
     /// Asks Kafka about a partition until it answers; `None` when the worker ends meanwhile.
@@ -208,11 +201,15 @@ impl Context {
             let partitions = &partitions;
             move |assignment: &Assignment| partitions.iter().any(|(topic, partition)| is(assignment, topic, *partition))
         };
-        if !is_lost {
+        failpoint!("revoking");
+        let waits = !is_sabotaged("revocation");
+        if waits && !is_lost {
             self.wait_while(self.revoke_deadline, any(Assignment::is_in_flight));
         }
-        self.wait_while(COMMIT_ANSWER, any(Assignment::is_committing));
-        if any(Assignment::is_committing)(&self.assignment()) {
+        if waits {
+            self.wait_while(COMMIT_ANSWER, any(Assignment::is_committing));
+        }
+        if waits && any(Assignment::is_committing)(&self.assignment()) {
             let error = ConsumeError::Unanswered(COMMIT_ANSWER);
             self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
@@ -278,6 +275,17 @@ fn tell(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, flow: Flo
     }
 }
 
+/// Whether a topic is still the one whose identity the rows carry. One that does not say is believed: it is asked again.
+fn is_same_topic(consumer: &BaseConsumer<Context>, topic: &str, known: Option<Uuid>) -> bool {
+    match topic_id(consumer.client(), topic, ANSWER_WAIT) {
+        Ok(id) => Some(id) == known,
+        Err(error) => {
+            warn!(%error, topic, "the topic does not say who it is");
+            true
+        }
+    }
+}
+
 /// What Kafka says about a partition of ours.
 fn found(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> KafkaResult<Found> {
     let mut list = TopicPartitionList::with_capacity(1);
@@ -296,10 +304,7 @@ fn found(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Kafka
 /// Where the client begins, and where the partition does.
 fn start((opening, committed): (Opening, Option<i64>)) -> (Offset, Result<Start, String>) {
     match opening {
-        Opening::GoOn { offset, intent } => {
-            (Offset::Offset(offset), Ok(Start { offset, committed, intent: Some(intent) }))
-        }
-        Opening::Ask { offset } => (Offset::Offset(offset), Ok(Start { offset, committed, intent: None })),
+        Opening::Ask { offset, intent } => (Offset::Offset(offset), Ok(Start { offset, committed, intent })),
         Opening::Stop(why) => (Offset::End, Err(why)),
     }
 }
@@ -446,6 +451,9 @@ fn take(
 /// Commits what is due, a call for each topic, so that one topic's trouble stays its own. The call waits for Kafka's
 /// answer, so it is made elsewhere: an answer is what lets anybody rely on the offset and the intent, and librdkafka gives
 /// none for commits that nobody waits for.
+///
+/// A topic that is deleted and made anew goes unnoticed by librdkafka where its next offset exists in both. So its identity
+/// is asked for once more after the records have come and before they are announced.
 fn commit(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Instant) {
     let mut due = context.assignment().commits(now);
     while let Some((topic, _, _)) = due.first() {
@@ -455,16 +463,22 @@ fn commit(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Instant
         let of: Vec<_> = own.iter().map(|(_, of, _)| *of).collect();
         let list = commit_list(own.into_iter().map(|(_, of, due)| (&*topic, of.partition, due)));
         let (consumer, events) = (Arc::clone(consumer), context.tools.writer.events.clone());
+        let known = context.assignment().topic_id(&topic);
         context.tools.runtime.spawn_blocking(move || {
+            let is_same = is_same_topic(&consumer, &topic, known);
             failpoint!("committing");
-            let result = consumer.commit(&list, CommitMode::Sync);
+            let acknowledged = is_same && {
+                let result = consumer.commit(&list, CommitMode::Sync);
+                failpoint!("committed");
+                result.inspect_err(|error| warn!(%error, "commit failed; it is tried again")).is_ok()
+            };
             drop(consumer);
-            failpoint!("committed");
-            if let Err(error) = &result {
-                warn!(%error, "commit failed; it is tried again");
-            }
             // Nobody listens any more only when the worker has ended.
-            drop(events.blocking_send(Event::Committed { of, acknowledged: result.is_ok() }));
+            let tell = |event| drop(events.blocking_send(event));
+            tell(Event::Committed { of: of.clone(), acknowledged });
+            for of in of.into_iter().filter(|_| !is_same) {
+                tell(Event::Stopped { of, why: MADE_ANEW.to_owned() });
+            }
         });
     }
 }

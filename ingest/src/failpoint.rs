@@ -2,7 +2,8 @@
 //! elsewhere nothing of this is compiled.
 //!
 //! `SLUICE_FAILPOINT=NAME` or `NAME:COUNT` aborts when the point is reached for the COUNTth time.
-//! `SLUICE_SABOTAGE=NAME` breaks one half of the promise on purpose, so that a test can show that its oracle would notice.
+//! `SLUICE_DELAY=NAME:MILLISECONDS` holds up who reaches the point first.
+//! `SLUICE_SABOTAGE=NAME,NAME` breaks parts of the promise on purpose, so that a test can show that its oracle would notice.
 
 /// Ends the process here if the point is armed.
 macro_rules! failpoint {
@@ -18,13 +19,21 @@ pub(crate) fn reached(name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static DELAYED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static TIMES: AtomicU64 = AtomicU64::new(0);
-    let armed = ARMED.get_or_init(|| {
-        let text = std::env::var("SLUICE_FAILPOINT").ok()?;
-        let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
-        Some((name.to_owned(), count.parse().unwrap_or(1)))
-    });
-    if let Some((armed, count)) = armed
+    static DELAYS: AtomicU64 = AtomicU64::new(0);
+    let set = |variable| {
+        let text = std::env::var(variable).ok()?;
+        let (name, number) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), number.parse().unwrap_or(1)))
+    };
+    if let Some((delayed, millis)) = DELAYED.get_or_init(|| set("SLUICE_DELAY"))
+        && delayed == name
+        && DELAYS.fetch_add(1, Ordering::Relaxed) == 0
+    {
+        std::thread::sleep(std::time::Duration::from_millis(*millis));
+    }
+    if let Some((armed, count)) = ARMED.get_or_init(|| set("SLUICE_FAILPOINT"))
         && armed == name
         && TIMES.fetch_add(1, Ordering::Relaxed) + 1 == *count
     {
@@ -35,7 +44,7 @@ pub(crate) fn reached(name: &str) {
 /// Whether this part of the promise is to be broken.
 #[cfg(debug_assertions)]
 pub(crate) fn is_sabotaged(name: &str) -> bool {
-    std::env::var("SLUICE_SABOTAGE").is_ok_and(|sabotaged| sabotaged == name)
+    std::env::var("SLUICE_SABOTAGE").is_ok_and(|sabotaged| sabotaged.split(',').any(|one| one == name))
 }
 
 /// Never outside of tests.

@@ -79,6 +79,12 @@ impl Status {
         };
     }
 
+    /// Why a partition stands still, if it does.
+    pub fn why(&self, topic: &str, partition: i32) -> Option<String> {
+        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        troubles.get(&(topic.to_owned(), partition)).cloned()
+    }
+
     fn is_alive(&self) -> bool {
         let turned = Duration::from_millis(self.turned.load(Ordering::Relaxed));
         self.started.elapsed().saturating_sub(turned) < HUNG_AFTER
@@ -113,11 +119,12 @@ pub struct ListenError {
     pub cause: std::io::Error,
 }
 
-/// Begins to serve; goes on until `stop`.
+/// Begins to serve, the pages of `control` among them; goes on until `stop`.
 pub async fn serve(
     address: SocketAddr,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
+    control: Router,
     stop: CancellationToken,
 ) -> Result<(), ListenError> {
     let listener = TcpListener::bind(address).await.map_err(|cause| ListenError { address, cause })?;
@@ -128,7 +135,8 @@ pub async fn serve(
         .route("/healthz", get(health))
         .route("/readyz", get(|State(status): State<Arc<Status>>| async move { status.readiness() }))
         .with_state(status)
-        .route("/metrics", get(|| async move { metrics_text(&metrics) }));
+        .route("/metrics", get(|| async move { metrics_text(&metrics) }))
+        .merge(control);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await {
             tracing::warn!(%error, "metrics and health are no longer served");
@@ -168,7 +176,7 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let error = serve(address, Arc::new(Metrics::new(1)), Arc::default(), stop).await.unwrap_err().to_string();
+        let error = serve(address, Arc::new(Metrics::new(1)), Arc::default(), Router::new(), stop).await.unwrap_err().to_string();
         assert!(error.starts_with(&format!("listen on {address} for metrics and health")), "{error}");
         assert!(error.ends_with("free the port, or change ingest.listen"), "{error}");
     }

@@ -14,31 +14,41 @@
 //!   partition is surely ours
 //! - [`takeover`]: where a new owner begins and what it believes
 //! - [`dead_letter`] and [`refetch`]: where records go that cannot land, and reading one again
+//! - [`dlq`]: what the operator does with them
+//! - [`audit`], [`offsets`] and [`standing`]: whether every record has its place, and where the group stands
 //! - [`rebuild`]: aggregate tables made anew from the raw rows
 //! - [`budget`] and [`retry`]: how much may be on its way, and when to try again
+//! - [`breaker`]: when records that cannot land are too many
+//! - [`control`]: what an operator can ask a running worker
 //! - [`config`], [`metrics`], [`health`], [`headers`], [`topic_id`]: what surrounds them
 
 #[macro_use]
 mod failpoint;
 
 pub mod assignment;
+pub mod audit;
 pub mod batch;
+pub mod breaker;
 pub mod budget;
 pub mod commit;
 pub mod config;
 pub mod consume;
+pub mod control;
 pub mod dead_letter;
 pub mod decode;
+pub mod dlq;
 pub mod headers;
 pub mod health;
 pub mod intent;
 pub mod lease;
 pub mod metrics;
+pub mod offsets;
 pub mod partition;
 pub mod pipeline;
 pub mod rebuild;
 pub mod refetch;
 pub mod retry;
+pub mod standing;
 pub mod takeover;
 pub mod topic_id;
 pub mod write;

@@ -1,22 +1,6 @@
 //! What is measured, for Prometheus at `/metrics`.
 //! Stages report here; text in the OpenMetrics format comes out. Labels never hold a tenant, a key or a value of a record.
-//!
-//! | metric | labels | what |
-//! |---|---|---|
-//! | `sluice_ingest_consumed_records_total` | topic | records in sealed batches |
-//! | `sluice_ingest_landed_rows_total` | topic | rows that ClickHouse acknowledged |
-//! | `sluice_ingest_landed_bytes_total` | topic | the same in RowBinary bytes |
-//! | `sluice_ingest_dead_letters_total` | topic, reason | records rejected, by reason |
-//! | `sluice_ingest_batches_total` | topic, cut | batches sealed, by what sealed them |
-//! | `sluice_ingest_batch_rows` | topic | histogram of records per batch |
-//! | `sluice_ingest_batch_age_seconds` | topic | histogram of a batch's age when it was sealed |
-//! | `sluice_ingest_stage_seconds` | stage | histogram of the time in `decode` (a burst of records), `dead_letter`, `write` (a part) and `commit` |
-//! | `sluice_ingest_retries_total` | topic, class | attempts that failed |
-//! | `sluice_ingest_commits_total` | outcome | offset commits, `acknowledged` or `failed` |
-//! | `sluice_ingest_lag` | topic, partition | records between the committed offset and the end of the partition |
-//! | `sluice_ingest_bytes_in_flight` | topic | bytes on their way |
-//! | `sluice_ingest_budget_bytes` | | the limit of those bytes, all topics together |
-//! | `sluice_ingest_paused_partitions` | topic | partitions that take nothing in |
+//! `docs/metrics.md` lists every metric with its labels; a test below holds the two together.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -103,6 +87,8 @@ pub struct Metrics {
     lag: Family<TopicPartition, Gauge>,
     in_flight: Family<Topic, Gauge<u64, AtomicU64>>,
     paused: Family<Topic, Gauge<u64, AtomicU64>>,
+    broken: Family<Topic, Gauge<u64, AtomicU64>>,
+    tenant_alarms: Family<Topic, Counter>,
 }
 
 fn topic(topic: &str) -> Topic {
@@ -132,6 +118,8 @@ impl Metrics {
             lag: Family::default(),
             in_flight: Family::default(),
             paused: Family::default(),
+            broken: Family::default(),
+            tenant_alarms: Family::default(),
         };
         metrics.register(budget);
         metrics
@@ -155,6 +143,8 @@ impl Metrics {
         registry.register("lag", "Records behind the end of the partition", self.lag.clone());
         registry.register("bytes_in_flight", "Bytes on their way", self.in_flight.clone());
         registry.register("paused_partitions", "Partitions that take nothing in", self.paused.clone());
+        registry.register("breaker_open", "Partitions whose breaker is open", self.broken.clone());
+        registry.register("breaker_tenant_alarms", "Alarms about one tenant's poison", self.tenant_alarms.clone());
         let limit = Gauge::<u64, AtomicU64>::default();
         limit.set(budget as u64);
         registry.register("budget_bytes", "Limit of the bytes on their way", limit);
@@ -242,14 +232,107 @@ impl Metrics {
         self.in_flight.get_or_create(&topic(name)).set(bytes as u64);
         self.paused.get_or_create(&topic(name)).set(paused as u64);
     }
+
+    /// Partitions whose breaker is open.
+    pub fn broken(&self, name: &str, partitions: usize) {
+        self.broken.get_or_create(&topic(name)).set(partitions as u64);
+    }
+
+    /// One tenant's records cannot land.
+    pub fn tenant_alarm(&self, name: &str) {
+        self.tenant_alarms.get_or_create(&topic(name)).inc();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    const PAGE: &str = include_str!("../../docs/metrics.md");
+
+    /// A metric as it is exported, with the names of its labels.
+    type Exported = (String, BTreeSet<String>);
+
+    /// A series of everything: a family without one is not in the text.
+    fn with_a_series_each() -> Metrics {
+        let metrics = Metrics::new(1000);
+        let own = topic("t");
+        for counter in [&metrics.consumed, &metrics.landed_rows, &metrics.landed_bytes] {
+            counter.get_or_create(&own).inc();
+        }
+        for histogram in [&metrics.batch_rows, &metrics.batch_age] {
+            histogram.get_or_create(&own).observe(1.0);
+        }
+        metrics.batches.get_or_create(&TopicCut { topic: own.topic, cut: Cut::Age.as_str() }).inc();
+        metrics.dead_letter("t", "tombstone");
+        metrics.looked_up("t");
+        metrics.found("t", 1);
+        metrics.rebuilt(true);
+        metrics.stage(Stage::Write, Duration::ZERO);
+        metrics.retry("t", Class::Row);
+        metrics.commit(true);
+        metrics.lag("t", 0, 1);
+        metrics.flow("t", 1, 1);
+        metrics.broken("t", 1);
+        metrics.tenant_alarm("t");
+        metrics
+    }
+
+    fn exported(text: &str) -> BTreeSet<Exported> {
+        let series = text.lines().filter_map(|line| line.split_once(' ')).map(|(series, _)| series);
+        let series = series.map(|series| series.split_once('{').unwrap_or((series, "")));
+        let of_its_own = series
+            .filter(|(name, _)| name.starts_with("sluice") && !name.ends_with("_sum") && !name.ends_with("_count"));
+        let labels = |text: &str| -> BTreeSet<String> {
+            text.split(',')
+                .filter_map(|label| Some(label.split_once('=')?.0.to_owned()))
+                .filter(|name| name != "le")
+                .collect()
+        };
+        of_its_own.map(|(name, rest)| (name.to_owned(), labels(rest))).collect()
+    }
+
+    fn documented(page: &str) -> BTreeSet<Exported> {
+        let rows = page.lines().filter(|line| line.starts_with("| `sluice_ingest_"));
+        let words = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+        let exported = rows.map(|row| {
+            let cells: Vec<_> = row.split(" |").collect();
+            (words(cells[0]).swap_remove(0), words(cells[2]).into_iter().collect())
+        });
+        exported.collect()
+    }
 
     #[test]
-    fn names_are_those_of_the_table_above() {
+    fn the_page_lists_what_is_exported_and_nothing_else() {
+        let metrics = with_a_series_each();
+        let found = exported(&metrics.encode().unwrap());
+        assert_eq!(found, documented(PAGE));
+        let without_suffix = |name: &str| {
+            let name = name.trim_start_matches("sluice_ingest_");
+            name.trim_end_matches("_total").trim_end_matches("_bucket").to_owned()
+        };
+        let found: BTreeSet<_> = found.iter().map(|(name, _)| without_suffix(name)).collect();
+        let debug = format!("{:?}", Metrics::new(1).registry);
+        let registered = debug.split("Descriptor { name: \"").skip(1).filter_map(|rest| rest.split('"').next());
+        assert_eq!(found, registered.map(str::to_owned).collect(), "give a new metric a series above");
+    }
+
+    #[test]
+    fn a_difference_between_page_and_worker_is_noticed() {
+        let text = with_a_series_each().encode().unwrap();
+        for (from, to) in [
+            ("`sluice_ingest_lag`", "`sluice_ingest_delay`"),
+            ("`topic`, `partition`", "`topic`"),
+            ("consumed_records_total`", "consumed_records`"),
+        ] {
+            assert_ne!(exported(&text), documented(&PAGE.replacen(from, to, 1)), "{from}");
+        }
+        assert_ne!(exported(&text.replace("outcome=", "result=")), documented(PAGE));
+    }
+
+    #[test]
+    fn names_are_those_of_the_page() {
         let metrics = Metrics::new(1000);
         metrics.landed("t", 3, 30);
         metrics.retry("t", Class::Operator);

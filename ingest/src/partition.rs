@@ -2,6 +2,8 @@
 //! Decoded and rejected records, the clock and the writer's events go in; sealed batches and commits come out. It holds
 //! no connection; whoever owns it does the I/O. It never hands out a batch that Kafka does not know of.
 
+mod breaking;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::batch::{Batch, Cut, Limits, OpenBatch};
+use crate::breaker::Breaker;
 use crate::commit::{Due, Ledger, Range};
+use crate::config;
 use crate::decode::Origin;
 use crate::intent::{Announced, Doubt, Intent, MOST_RANGES};
 use crate::lease::Lease;
@@ -32,6 +36,38 @@ pub enum Hold {
     Opening = 16,
     /// As many ranges wait as an intent may hold.
     Ranges = 32,
+    /// Its records are nothing but poison; an operator has to look at them.
+    Breaker = 64,
+    /// An operator wants it so.
+    Operator = 128,
+}
+
+impl Hold {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::Memory,
+        Self::Store,
+        Self::Stopped,
+        Self::Drain,
+        Self::Opening,
+        Self::Ranges,
+        Self::Breaker,
+        Self::Operator,
+    ];
+
+    /// The reason in words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory is short",
+            Self::Store => "its store does not take its batches",
+            Self::Stopped => "stopped until an operator has decided and it is restarted",
+            Self::Drain => "shutting down",
+            Self::Opening => "asking its table what it holds",
+            Self::Ranges => "as many batches wait as may",
+            Self::Breaker => "the breaker is open",
+            Self::Operator => "paused by an operator",
+        }
+    }
 }
 
 /// What Kafka's client has to be told about a partition.
@@ -52,8 +88,16 @@ pub struct Start {
     pub offset: i64,
     /// What the group had committed.
     pub committed: Option<i64>,
-    /// What was announced beside it; `None` means that the table has to be asked first.
+    /// What was announced beside it, if what stands there is ours.
     pub intent: Option<Intent>,
+}
+
+impl Start {
+    /// The highest offset that the table can hold by now, if our intent says so: nothing is sent before it is announced.
+    pub fn announced_to(&self) -> Option<i64> {
+        let ranges = &self.intent.as_ref()?.ranges;
+        Some(ranges.last().map_or(self.offset - 1, |announced| announced.range.last))
+    }
 }
 
 /// How long after a failed commit the next one is tried.
@@ -76,9 +120,12 @@ pub struct Partition {
     pub cancel: CancellationToken,
     /// How long it may be trusted to be ours.
     pub lease: Arc<Lease>,
+    /// Where it goes on when Kafka's client has to be sent back.
     start: i64,
     /// The next offset to take in.
     position: i64,
+    /// Everything below it is sealed.
+    sealed_to: i64,
     /// Where librdkafka last said that it has nothing left to deliver.
     idle_at: i64,
     open: Option<OpenBatch>,
@@ -93,17 +140,30 @@ pub struct Partition {
     last_commit: Option<Instant>,
     commit_after: Option<Instant>,
     holds: u8,
+    /// Judges what was decoded, and what ClickHouse refuses.
+    breakers: [Breaker; 2],
+    /// Why the breaker is open, if it is.
+    broken: Option<String>,
+    /// One past the last offset of its log, as far as that was heard of.
+    end: Option<i64>,
     /// What Kafka's client was last told.
     is_paused: bool,
     /// When it may be told again after it failed.
     flow_after: Option<Instant>,
-    /// Whether it has to be sent back to its start, since records may have come before it was open.
+    /// Whether it has to be sent back to its start, since records may have come that were not taken in.
     must_seek: bool,
 }
 
 impl Partition {
     /// A partition at the start of an assignment; `decoder` is the fingerprint of the decoder in use.
-    pub fn new(of: Assigned, origin: Origin, lease: Lease, decoder: u64, start: &Start) -> Self {
+    pub fn new(
+        of: Assigned,
+        origin: Origin,
+        lease: Lease,
+        decoder: u64,
+        breaker: &config::Breaker,
+        start: &Start,
+    ) -> Self {
         let ledger = Ledger::new(decoder, start.committed, start.intent.as_ref());
         Self {
             of,
@@ -112,6 +172,7 @@ impl Partition {
             lease: Arc::new(lease),
             start: start.offset,
             position: start.offset,
+            sealed_to: start.offset,
             idle_at: -1,
             open: None,
             announced: ledger.announced().collect(),
@@ -122,7 +183,10 @@ impl Partition {
             commit_sent: None,
             last_commit: None,
             commit_after: None,
-            holds: if start.intent.is_some() { 0 } else { Hold::Opening as u8 },
+            holds: Hold::Opening as u8,
+            breakers: [Breaker::new(breaker), Breaker::new(breaker)],
+            broken: None,
+            end: None,
             is_paused: false,
             flow_after: None,
             must_seek: false,
@@ -132,6 +196,8 @@ impl Partition {
     /// The table has said what it holds. Gives back why the partition stops, if it does.
     pub fn opened(&mut self, answer: &Answer) -> Option<String> {
         self.must_seek = true;
+        // It may have taken the table several attempts to answer.
+        self.release(Hold::Store);
         match answer {
             Answer::GoOn => self.release(Hold::Opening),
             Answer::Check { until } => {
@@ -144,6 +210,36 @@ impl Partition {
             }
         }
         None
+    }
+
+    /// Whether records that come now are left out: it goes on elsewhere, or not at all.
+    pub fn is_deaf(&self) -> bool {
+        self.must_seek || [Hold::Stopped, Hold::Opening, Hold::Breaker].iter().any(|why| self.is_held(*why))
+    }
+
+    /// The end of its log.
+    pub fn heard_of_end(&mut self, end: i64) {
+        self.end = Some(end);
+    }
+
+    /// One past the last offset of its log, as far as that was heard of.
+    pub fn end(&self) -> Option<i64> {
+        self.end
+    }
+
+    /// The group's offset, as far as this worker knows.
+    pub fn committed(&self) -> Option<i64> {
+        self.ledger.committed()
+    }
+
+    /// Ranges that are sealed and not committed.
+    pub fn open_ranges(&self) -> usize {
+        self.ledger.open_ranges()
+    }
+
+    /// Why nothing is taken in.
+    pub fn holds(&self) -> impl Iterator<Item = Hold> + '_ {
+        Hold::ALL.into_iter().filter(|why| self.is_held(*why))
     }
 
     /// The batch that takes records in; `open` makes one if there is none.
@@ -163,7 +259,7 @@ impl Partition {
 
     /// Whether librdkafka says for the second time running that it has nothing left to deliver below `offset`.
     pub fn is_idle_at(&mut self, offset: i64) -> bool {
-        self.holds == 0 && std::mem::replace(&mut self.idle_at, offset) == offset
+        self.holds == 0 && !self.must_seek && std::mem::replace(&mut self.idle_at, offset) == offset
     }
 
     /// Why the open batch has to be sealed now, if it has to.
@@ -193,11 +289,17 @@ impl Partition {
         self.open.as_ref().map_or(0, OpenBatch::bytes)
     }
 
+    /// Bytes of rows that are sealed and wait to be written.
+    pub fn waiting_bytes(&self) -> usize {
+        self.sealed.iter().flat_map(|batch| &batch.parts).map(|part| part.body.len()).sum()
+    }
+
     /// Seals the open batch, if there is one, and shows it. An announced range is sealed as it was or not at all.
     pub fn seal(&mut self, cut: Cut) -> Option<&Batch> {
         if cut != Cut::Announced && self.is_recutting() {
             return None;
         }
+        self.sealed_to = self.position;
         let announced = self.announced.pop_front();
         let batch = self.open.take().and_then(|open| open.seal(announced.map(|announced| announced.range)));
         let Some(mut batch) = batch else {
@@ -212,8 +314,9 @@ impl Partition {
             return None;
         };
         if let Some(announced) = announced {
-            let is_changed = announced.digest != batch.digest;
-            batch.doubt = if is_changed { Doubt::AllOrNothing } else { announced.doubt };
+            let is_checked = self.check_until.is_some_and(|until| batch.range.first <= until);
+            let doubt = if is_checked { announced.doubt.max(Doubt::SendMissing) } else { announced.doubt };
+            batch.doubt = if announced.digest == batch.digest { doubt } else { Doubt::AllOrNothing };
             batch.may_be_half_done = true;
         } else if let Some(until) = self.check_until.filter(|until| batch.range.first <= *until) {
             batch.doubt = Doubt::SendMissing;
@@ -226,7 +329,8 @@ impl Partition {
     fn push_sealed(&mut self, batch: Batch, push: fn(&mut VecDeque<Batch>, Batch)) {
         self.ledger.sealed(batch.announcement());
         push(&mut self.sealed, batch);
-        if self.ledger.open_ranges() >= WAITING_RANGES {
+        // What was announced before is in the intent already, and has to be taken in before anything of it is written.
+        if self.ledger.open_ranges() >= WAITING_RANGES && !self.is_recutting() {
             self.hold(Hold::Ranges);
         }
     }
@@ -363,15 +467,16 @@ impl Partition {
             return None;
         }
         let wanted = self.holds != 0;
+        if !wanted && std::mem::take(&mut self.must_seek) {
+            self.is_paused = false;
+            return Some(Flow::ResumeAt(self.start));
+        }
         let is_news = wanted != self.is_paused;
         self.is_paused = wanted;
         if !is_news {
             return None;
         }
-        if wanted {
-            return Some(Flow::Pause);
-        }
-        Some(if std::mem::take(&mut self.must_seek) { Flow::ResumeAt(self.start) } else { Flow::Resume })
+        Some(if wanted { Flow::Pause } else { Flow::Resume })
     }
 
     /// Kafka's client did not do what it was told; it is told again in a while.
@@ -393,27 +498,33 @@ mod tests {
     use crate::budget::Budget;
     use uuid::Uuid;
 
-    const LIMITS: Limits = Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30) };
+    pub(super) const LIMITS: Limits = Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30) };
 
     fn partition_at(start: &Start) -> Partition {
         let of = Assigned { pipeline: 0, partition: 0, epoch: 1 };
         let lease = Lease::new(Instant::now(), Duration::from_secs(30));
-        Partition::new(of, Origin::new("t", Uuid::nil(), 0), lease, 1, start)
+        let breaker = config::Breaker { rejected: 4, consecutive: 4, ..config::Breaker::default() };
+        let mut partition = Partition::new(of, Origin::new("t", Uuid::nil(), 0), lease, 1, &breaker, start);
+        if start.intent.is_some() {
+            partition.release(Hold::Opening);
+        }
+        partition
     }
 
-    fn partition() -> Partition {
+    pub(super) fn partition() -> Partition {
         let intent = Intent { decoder: 1, announced_at: 0, ranges: vec![] };
         partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent) })
     }
 
-    fn take(partition: &mut Partition, offset: i64) {
+    pub(super) fn take(partition: &mut Partition, offset: i64) {
         let budget = Budget::new(1 << 20, 1);
         let batch = partition.open_with(|| OpenBatch::open(Instant::now(), budget.permit(0)));
         batch.note(offset, None, None);
         batch.push_row(0, b"row");
+        partition.took(offset);
     }
 
-    fn announce(partition: &mut Partition) -> Due {
+    pub(super) fn announce(partition: &mut Partition) -> Due {
         let now = Instant::now();
         let due = partition.to_commit(now, 7).unwrap();
         partition.commit_answered(true, now);
@@ -524,6 +635,32 @@ mod tests {
     }
 
     #[test]
+    fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
+        let what = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
+        let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(40, 41)] };
+        let start = Start { offset: 40, committed: Some(40), intent: Some(intent) };
+        assert_eq!(start.announced_to(), Some(41));
+        let mut partition = partition_at(&start);
+        partition.hold(Hold::Store);
+        assert_eq!(partition.opened(&Answer::Check { until: 45 }), None);
+        assert!(!partition.is_held(Hold::Store), "the table has answered");
+        take(&mut partition, 41);
+        partition.announced[0].digest = {
+            let budget = Budget::new(1 << 20, 1);
+            let mut same = OpenBatch::open(Instant::now(), budget.permit(0));
+            same.note(41, None, None);
+            same.seal(None).unwrap().digest
+        };
+        let batch = partition.seal(Cut::Announced).unwrap();
+        assert_eq!((batch.range, batch.doubt), (Range { first: 40, last: 41 }, Doubt::SendMissing));
+        take(&mut partition, 45);
+        assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Checked));
+        assert_eq!(partition.seal(Cut::Checked).unwrap().doubt, Doubt::SendMissing);
+        take(&mut partition, 46);
+        assert_eq!(partition.seal(Cut::Rows).unwrap().doubt, Doubt::No);
+    }
+
+    #[test]
     fn a_partition_that_has_to_ask_takes_nothing_in_and_begins_at_its_start() {
         let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None });
         assert_eq!(partition.flow_change(), Some(Flow::Pause));
@@ -553,6 +690,20 @@ mod tests {
         assert_eq!(partition.to_commit(Instant::now() + COMMIT_EVERY, 1), None);
         assert_eq!(partition.last_commit(1), None);
         assert!(partition.is_settled());
+    }
+
+    #[test]
+    fn more_ranges_than_may_wait_are_taken_over_all_the_same() {
+        let one = |n: i64| Announced { range: Range { first: n, last: n }, digest: 0, doubt: Doubt::No };
+        let most = i64::try_from(MOST_RANGES).unwrap();
+        let intent = Intent { decoder: 1, announced_at: 5, ranges: (0..most).map(one).collect() };
+        let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent) });
+        for offset in 0..most {
+            assert_eq!(partition.flow_change(), None, "it flows");
+            take(&mut partition, offset);
+            partition.seal(Cut::Announced);
+        }
+        assert!(partition.is_held(Hold::Ranges), "only now they are too many");
     }
 
     #[test]

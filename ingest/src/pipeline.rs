@@ -29,6 +29,7 @@ use crate::batch;
 use crate::budget::Budget;
 use crate::config::{Pipeline, Settings, SettingsError};
 use crate::consume::{self, ConsumeError, Context};
+use crate::control::Control;
 use crate::dead_letter::DeadLetters;
 use crate::decode::table::{self, MappingError, Shape};
 use crate::health::{self, ListenError, Status};
@@ -145,7 +146,10 @@ pub async fn run(
     let status = Arc::new(Status::default());
     let stop_serving = CancellationToken::new();
     let _guard = stop_serving.clone().drop_guard();
-    health::serve(settings.listen, Arc::clone(&metrics), Arc::clone(&status), stop_serving).await?;
+    let (events, events_in) = mpsc::channel(EVENTS);
+    let group = names.group(&settings.group);
+    let control = Control { events: events.clone(), group: group.clone(), prefix: names.topic("") }.router();
+    health::serve(settings.listen, Arc::clone(&metrics), Arc::clone(&status), control, stop_serving).await?;
 
     let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
     let started = Instant::now() + settings.start_deadline;
@@ -154,7 +158,6 @@ pub async fn run(
         () = shutdown.cancelled() => return Ok(Summary::default()),
     };
 
-    let (events, events_in) = mpsc::channel(EVENTS);
     let kafka = with_extras(kafka_config(&stores), &settings);
     let dead_letters = DeadLetters::new(
         kafka.clone(),
@@ -173,15 +176,14 @@ pub async fn run(
         metrics: Arc::clone(&metrics),
     });
     let topics: Vec<_> = sources.iter().map(|source| source.target.topic.to_string()).collect();
-    let tools = Tools { writer, budget, metrics, status, runtime: Handle::current(), lease: settings.lease() };
+    let tools = Tools { writer, budget, metrics, status, runtime: Handle::current(), lease: settings.lease(), breaker: settings.breaker.clone() };
     let assignment = Assignment::new(sources, tools.clone());
     let abandoned = CancellationToken::new();
     let _abandon_on_drop = abandoned.clone().drop_guard();
     let ending = [shutdown.clone(), abandoned.clone()];
     let context = Context::new(assignment, events_in, tools, settings.revoke_deadline, ending);
-    let group = names.group(&settings.group);
     let consumer: BaseConsumer<Context> =
-        consume::config(kafka, &settings.kafka, &group, settings.memory_budget.0 / QUEUE_SHARE)
+        consume::config(kafka, &settings, &group, settings.memory_budget.0 / QUEUE_SHARE)
             .create_with_context(context)
             .map_err(|cause| kafka_error(&stores, cause))?;
     let topics: Vec<_> = topics.iter().map(String::as_str).collect();

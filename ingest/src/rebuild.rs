@@ -61,22 +61,22 @@ impl Rebuilds {
             return Ok(());
         }
         let begun = Instant::now();
-        month_of(clickhouse, table, month).await?;
+        month_of(clickhouse, table, month).await.map(drop)?;
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(key, begun);
         Ok(())
     }
 }
 
-/// Rebuilds one month; nobody else of this worker writes meanwhile.
-pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32) -> Result<(), Failure> {
+/// Rebuilds one month; nobody else of this worker writes meanwhile. Says of how many views.
+pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32) -> Result<usize, Failure> {
     let views = views(clickhouse, table).await?;
     if views.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     for _ in 0..TRIES {
         if try_month(clickhouse, table, month, &views).await? {
             info!(table, month, views = views.len(), "aggregates rebuilt from the raw rows");
-            return Ok(());
+            return Ok(views.len());
         }
         warn!(table, month, "somebody writes to a month that is being rebuilt; beginning again");
         tokio::time::sleep(PAUSE).await;

@@ -4,11 +4,15 @@
 //! | committed offset | text beside it | rows of this topic in the table | then |
 //! |---|---|---|---|
 //! | below or above the log | | | stop: records are gone, or the topic is not what it was |
-//! | yes | our intent | | go on; the announced ranges are cut as they were |
-//! | yes | anything else | none at or above it | go on |
+//! | yes | our intent | none above what it announces | go on; the announced ranges are cut as they were |
+//! | yes | our intent | some above that | the same in checked mode: it is an earlier intent than the last one |
+//! | yes | anything else | none at or above the offset | go on |
 //! | yes | anything else | some at or above it | go on in checked mode: look up before every send, up to the highest |
 //! | no | | none | begin at the start of the log |
 //! | no | | some | stop: the group is new or was deleted, and only an operator knows |
+//!
+//! Nothing is sent before it is announced, so a table that holds more than was announced has seen a later commit: the
+//! group's offsets were set back, or restored as they once were.
 
 use crate::failpoint::is_sabotaged;
 use crate::intent::Intent;
@@ -29,17 +33,12 @@ pub struct Found {
 /// How to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opening {
-    /// Go on where the group is.
-    GoOn {
-        /// First offset to consume.
-        offset: i64,
-        /// What was announced.
-        intent: Intent,
-    },
     /// Ask the table for its highest offset first, see [`after_asking`].
     Ask {
         /// First offset to consume, if the answer allows it.
         offset: i64,
+        /// What was announced, if that is known.
+        intent: Option<Intent>,
     },
     /// An operator has to decide.
     Stop(String),
@@ -48,7 +47,7 @@ pub enum Opening {
 /// Decides from Kafka's side.
 pub fn open(found: &Found) -> Opening {
     let Found { committed, metadata, low, high } = found;
-    let Some(offset) = *committed else { return Opening::Ask { offset: *low } };
+    let Some(offset) = *committed else { return Opening::Ask { offset: *low, intent: None } };
     if offset < *low {
         return Opening::Stop(format!(
             "the group's offset {offset} is below the start of the log, {low}: records were deleted before they were \
@@ -61,11 +60,11 @@ pub fn open(found: &Found) -> Opening {
              decide with `sluice ingest offsets set`"
         ));
     }
-    let Some(mut intent) = Intent::parse(metadata) else { return Opening::Ask { offset } };
-    if is_sabotaged("intent") {
+    let mut intent = Intent::parse(metadata);
+    if let Some(intent) = intent.as_mut().filter(|_| is_sabotaged("intent")) {
         intent.ranges.clear();
     }
-    Opening::GoOn { offset, intent }
+    Opening::Ask { offset, intent }
 }
 
 /// What the table's answer means.
@@ -82,15 +81,17 @@ pub enum Answer {
     Stop(String),
 }
 
-/// Decides once the table's highest offset of this topic and partition is known.
-pub fn after_asking(committed: Option<i64>, highest: Option<i64>) -> Answer {
+/// Decides once the table's highest offset of this topic and partition is known; `announced` is the highest one that our
+/// intent allows for, if there is one.
+pub fn after_asking(committed: Option<i64>, announced: Option<i64>, highest: Option<i64>) -> Answer {
     match (committed, highest) {
         (_, None) => Answer::GoOn,
         (None, Some(highest)) => Answer::Stop(format!(
             "the group has no offset, but the table holds rows of this topic up to offset {highest}; decide with `sluice \
              ingest offsets accept`"
         )),
-        (Some(offset), Some(highest)) if highest < offset => Answer::GoOn,
+        (Some(offset), Some(highest)) if highest <= announced.unwrap_or(offset - 1) => Answer::GoOn,
+        (Some(_), Some(_)) if is_sabotaged("intent") => Answer::GoOn,
         (Some(_), Some(until)) => Answer::Check { until },
     }
 }
@@ -142,15 +143,17 @@ mod tests {
         let ours = "sluice1 0000000000000001 7";
         assert!(matches!(open(&found(Some(9), ours)), Opening::Stop(why) if why.contains("below the start")));
         assert!(matches!(open(&found(Some(21), ours)), Opening::Stop(why) if why.contains("above the end")));
-        assert!(matches!(open(&found(Some(20), ours)), Opening::GoOn { offset: 20, .. }));
-        assert!(matches!(open(&found(Some(10), ours)), Opening::GoOn { offset: 10, .. }));
-        assert_eq!(open(&found(Some(12), "")), Opening::Ask { offset: 12 });
-        assert_eq!(open(&found(None, "")), Opening::Ask { offset: 10 });
-        assert_eq!(after_asking(Some(12), None), Answer::GoOn);
-        assert_eq!(after_asking(Some(12), Some(11)), Answer::GoOn);
-        assert_eq!(after_asking(Some(12), Some(12)), Answer::Check { until: 12 });
-        assert_eq!(after_asking(None, None), Answer::GoOn);
-        assert!(matches!(after_asking(None, Some(0)), Answer::Stop(_)));
+        assert!(matches!(open(&found(Some(20), ours)), Opening::Ask { offset: 20, intent: Some(_) }));
+        assert!(matches!(open(&found(Some(10), ours)), Opening::Ask { offset: 10, intent: Some(_) }));
+        assert_eq!(open(&found(Some(12), "")), Opening::Ask { offset: 12, intent: None });
+        assert_eq!(open(&found(None, "")), Opening::Ask { offset: 10, intent: None });
+        assert_eq!(after_asking(Some(12), None, None), Answer::GoOn);
+        assert_eq!(after_asking(Some(12), None, Some(11)), Answer::GoOn);
+        assert_eq!(after_asking(Some(12), None, Some(12)), Answer::Check { until: 12 });
+        assert_eq!(after_asking(Some(12), Some(14), Some(14)), Answer::GoOn);
+        assert_eq!(after_asking(Some(12), Some(14), Some(15)), Answer::Check { until: 15 });
+        assert_eq!(after_asking(None, None, None), Answer::GoOn);
+        assert!(matches!(after_asking(None, None, Some(0)), Answer::Stop(_)));
     }
 
     #[test]

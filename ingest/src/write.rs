@@ -15,23 +15,28 @@ pub mod clickhouse;
 pub mod failure;
 pub mod lookup;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc};
+use sluice_schemas::records::DeadLetter;
+use tokio::sync::{RwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::assignment::unix_now;
 use crate::batch::{Batch, Part};
+use crate::breaker::Poison;
 use crate::commit::Range;
 use crate::config::Retry;
+use crate::control::Request;
 use crate::dead_letter::DeadLetters;
 use crate::failpoint::is_sabotaged;
 use crate::intent::Doubt;
 use crate::lease::Lease;
 use crate::metrics::{Metrics, Stage};
+use crate::partition::Start;
 use crate::rebuild::Rebuilds;
 use crate::refetch::Refetch;
 use crate::retry::{Class, Decision, decide};
@@ -63,7 +68,11 @@ pub enum Event {
         landed: u64,
         /// Records that the dead-letter topic acknowledged.
         dead_lettered: u64,
+        /// What was the matter with its only record, where ClickHouse refused that.
+        refused: Option<Poison>,
     },
+    /// An operator wants something.
+    Command(Request),
     /// The quick retries are used up, or an operator is needed; probing goes on.
     Stalled {
         /// Whose batch.
@@ -177,7 +186,7 @@ impl Writer {
     }
 
     /// Asks the table how far it is with a partition, until it answers.
-    pub async fn ask(&self, of: Assigned, target: &Target, committed: Option<i64>) {
+    pub async fn ask(&self, of: Assigned, target: &Target, start: &Start) {
         let mut attempts = Attempts::new(self, of, target, 0);
         let highest = loop {
             match lookup::highest(&self.clickhouse, target, of.partition).await {
@@ -185,12 +194,13 @@ impl Writer {
                 Err(failure) => attempts.failed(failure).await,
             }
         };
-        self.send(Event::Opened { of, answer: takeover::after_asking(committed, highest) }).await;
+        let answer = takeover::after_asking(start.committed, start.announced_to(), highest);
+        self.send(Event::Opened { of, answer }).await;
     }
 
     async fn try_land(&self, job: &Job) -> Result<Event, Stop> {
         let mut attempts = Attempts::new(self, job.of, &job.target, job.batch.range.first);
-        self.land_dead_letters(job, &mut attempts).await;
+        let letters = self.land_dead_letters(job, &mut attempts).await;
         for (index, part) in job.batch.parts.iter().enumerate() {
             let started = Instant::now();
             if let Landed::Refused(failure) = self.land_part(job, part, &mut attempts).await? {
@@ -200,18 +210,20 @@ impl Writer {
             self.metrics.landed(&job.target.topic, part.count(), part.body.len());
             failpoint!("landed");
         }
-        Ok(written(job, job.batch.rows(), job.batch.dead_letters.len()))
+        Ok(written(job, job.batch.records() - letters, letters))
     }
 
-    async fn land_dead_letters(&self, job: &Job, attempts: &mut Attempts<'_>) {
-        if job.batch.dead_letters.is_empty() {
-            return;
+    /// Sends the dead letters of a batch and says how many they are.
+    async fn land_dead_letters(&self, job: &Job, attempts: &mut Attempts<'_>) -> usize {
+        let letters = self.letters(job, attempts).await;
+        if letters.is_empty() {
+            return 0;
         }
         let started = Instant::now();
         loop {
             job.lease.held().await;
             failpoint!("dead_letter");
-            match self.dead_letters.send(&job.batch.dead_letters).await {
+            match self.dead_letters.send(&letters).await {
                 Ok(()) => break,
                 Err(failure) => attempts.failed(failure).await,
             }
@@ -219,6 +231,24 @@ impl Writer {
         self.metrics.stage(Stage::DeadLetter, started.elapsed());
         attempts.succeeded();
         failpoint!("dead_lettered");
+        letters.len()
+    }
+
+    /// The dead letters of a batch. Where it is in doubt, another decoder may have taken a record that this one rejects: if
+    /// it has landed, it is no dead letter.
+    async fn letters<'a>(&self, job: &'a Job, attempts: &mut Attempts<'_>) -> Cow<'a, [DeadLetter]> {
+        let letters = &job.batch.dead_letters;
+        if letters.is_empty() || doubt(job) == Doubt::No {
+            return Cow::Borrowed(letters);
+        }
+        self.metrics.looked_up(&job.target.topic);
+        let there = loop {
+            match lookup::offsets(&self.clickhouse, &job.target, job.of.partition, job.batch.range).await {
+                Ok(there) => break there,
+                Err(failure) => attempts.failed(failure).await,
+            }
+        };
+        letters.iter().filter(|letter| there.binary_search(&letter.offset).is_err()).cloned().collect()
     }
 
     /// Sends a part until its rows are in the table, asking the table first where its token may not tell.
@@ -284,11 +314,23 @@ impl Writer {
     }
 
     async fn insert(&self, job: &Job, part: &Part, digest: u128) -> Result<(), Failure> {
-        let _permit = self.permits.acquire().await.expect("nobody closes this semaphore");
-        let _no_rebuild = self.rebuilds.writing().await;
+        let _turn = self.turn(job).await;
         failpoint!("insert");
         let token = token(&job.target, job.of.partition, job.batch.range, part.month, digest);
         self.clickhouse.insert(&job.target.insert, &token, part.body.clone()).await
+    }
+
+    /// Leave to send, with the partition still ours: waiting for it may take longer than the lease.
+    async fn turn(&self, job: &Job) -> (SemaphorePermit<'_>, RwLockReadGuard<'_, ()>) {
+        loop {
+            let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
+            let no_rebuild = self.rebuilds.writing().await;
+            if job.lease.is_held() {
+                return (permit, no_rebuild);
+            }
+            drop((permit, no_rebuild));
+            job.lease.held().await;
+        }
     }
 
     /// What of a part is in its table, and the offsets found in its range.
@@ -309,7 +351,7 @@ impl Writer {
             month = part.month,
             "already landed"
         );
-        if job.batch.may_be_half_done || is_old(job) {
+        if (job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
             let rebuilt = self.rebuilds.rebuild(&self.clickhouse, &job.target.table, part.month).await;
             self.metrics.rebuilt(rebuilt.is_ok());
             rebuilt?;
@@ -345,7 +387,8 @@ impl Writer {
             attempts.failed(failure).await;
             job.lease.held().await;
         }
-        Ok(written(job, 0, 1))
+        let refused = Some(Poison { tenant: letter.tenant_id, reason: letter.reason });
+        Ok(Event::Written { of: job.of, range: job.batch.range, landed: 0, dead_lettered: 1, refused })
     }
 
     async fn send(&self, event: Event) {
@@ -358,6 +401,9 @@ impl Writer {
 /// Whether the token of a batch may not tell that it has landed: it is marked so, or it may have been sent so long ago
 /// that ClickHouse has forgotten.
 fn doubt(job: &Job) -> Doubt {
+    if is_sabotaged("lookup") {
+        return Doubt::No;
+    }
     if job.batch.doubt == Doubt::No && is_old(job) { Doubt::AllOrNothing } else { job.batch.doubt }
 }
 
@@ -367,7 +413,7 @@ fn is_old(job: &Job) -> bool {
 
 fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {
     let (of, range) = (job.of, job.batch.range);
-    Event::Written { of, range, landed: landed as u64, dead_lettered: dead_lettered as u64 }
+    Event::Written { of, range, landed: landed as u64, dead_lettered: dead_lettered as u64, refused: None }
 }
 
 fn stopped(job: &Job, part: &Part, there: &[i64]) -> Stop {

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clickhouse::Row;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::ClientConfig;
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use serde::Deserialize;
 use sluice_ingest::config::{Retry, Settings};
 use sluice_ingest::{Error, Summary};
@@ -17,21 +21,29 @@ use sluice_schemas::names::{Names, topic};
 use sluice_schemas::records::{Channel, CommunicationEvent, EventMetadata, EventType};
 use sluice_schemas::stores::Stores;
 use sluice_schemas::{Store, apply, connect, drop_namespace};
-use sluice_stack::Service;
-use sluice_testkit::{Stack, eventually, fresh_names};
+use sluice_stack::{Layout, Service};
+use sluice_testkit::{OwnStack, Stack, eventually, fresh_names};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How long a test waits for what has to happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// The topic under which somebody else's rows stand in the table.
+pub(crate) const OTHERS: &str = "others";
 const STORES: [Store; 2] = [Store::Kafka, Store::ClickHouse];
 
 /// A namespace with its topics and tables.
 pub(crate) struct World {
     pub(crate) stores: Stores,
     pub(crate) names: Names,
-    stack: Stack,
+    home: Home,
+}
+
+/// Where its stores run.
+enum Home {
+    Shared(Stack),
+    Own(OwnStack),
 }
 
 /// A worker in this process.
@@ -77,14 +89,39 @@ pub(crate) fn quick_settings() -> Settings {
 impl World {
     pub(crate) async fn new() -> Self {
         let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), &[Service::Kafka, Service::ClickHouse]).await;
+        Self::at(Home::Shared(stack)).await
+    }
+
+    /// A namespace on stores that no other test uses.
+    pub(crate) async fn alone() -> Self {
+        let stack = OwnStack::with(env!("CARGO_BIN_EXE_sluice"), &[Service::Kafka, Service::ClickHouse]).await;
+        Self::at(Home::Own(stack)).await
+    }
+
+    async fn at(home: Home) -> Self {
         let names = fresh_names("ingest");
-        let stores = stack.stores(&names);
+        let stores = match &home {
+            Home::Shared(stack) => stack.stores(&names),
+            Home::Own(stack) => stack.stores(&names),
+        };
         apply::apply(&stores, &names, &STORES).await.unwrap();
-        Self { stores, names, stack }
+        Self { stores, names, home }
+    }
+
+    /// Makes whatever topic or table is missing.
+    pub(crate) async fn apply(&self) {
+        apply::apply(&self.stores, &self.names, &STORES).await.unwrap();
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        match &self.home {
+            Home::Shared(stack) => stack.layout(),
+            Home::Own(stack) => stack.layout(),
+        }
     }
 
     pub(crate) fn port_base(&self) -> u16 {
-        self.stack.layout().ports().base()
+        self.layout().ports().base()
     }
 
     pub(crate) async fn start(&self, settings: Settings) -> Worker {
@@ -135,22 +172,84 @@ impl World {
         usize::try_from(count).unwrap()
     }
 
+    /// Runs a statement in ClickHouse.
+    pub(crate) async fn execute(&self, sql: &str) {
+        connect::clickhouse(&self.stores, &self.names).query(sql).execute().await.unwrap();
+    }
+
+    /// How many blocks of a table ClickHouse has recognised and dropped, by its own log.
+    pub(crate) fn blocks_dropped(&self, table: &str) -> usize {
+        let name = format!(" {}.{table} (", self.names.database());
+        let logs = sluice_stack::logs::files(self.layout(), Service::ClickHouse);
+        let text: String = logs.iter().map(|log| std::fs::read_to_string(log).unwrap()).collect();
+        text.lines().filter(|line| line.contains(&name) && line.contains("already exists as part")).count()
+    }
+
+    /// Somebody else's INSERTs into the same table, each with a token of its own.
+    pub(crate) async fn others_write(&self, inserts: u32) {
+        for n in 0..inserts {
+            let columns = "event_id, timestamp, duration_ms, _topic, _offset";
+            let row = format!("generateUUIDv4(), '2026-11-05 00:00:00', {}, '{OTHERS}', {n}", 1_000_000 + n);
+            self.execute(&format!("INSERT INTO communication_events ({columns}) VALUES ({row})")).await;
+        }
+    }
+
+    /// Makes the table and its view's target forget tokens early.
+    pub(crate) async fn remember_only(&self, tokens: u64) {
+        for table in ["communication_events", "campaign_performance"] {
+            let setting = format!("MODIFY SETTING non_replicated_deduplication_window = {tokens}");
+            self.execute(&format!("ALTER TABLE {table} {setting}")).await;
+        }
+    }
+
+    pub(crate) fn admin(&self) -> AdminClient<DefaultClientContext> {
+        connect::kafka_config(&self.stores).create().unwrap()
+    }
+
     pub(crate) async fn landed(&self, count: usize) {
         eventually(DEADLINE, "all rows land", || async { self.count().await >= count }).await;
     }
 
     /// Sum of the group's committed offsets of a topic.
     pub(crate) async fn committed(&self, topic: &str) -> i64 {
+        self.offsets(topic).await.values().map(|(offset, _)| offset).sum()
+    }
+
+    /// What the group has committed of a topic: offset and metadata, by partition.
+    pub(crate) async fn offsets(&self, topic: &str) -> BTreeMap<i32, (i64, String)> {
         let topic = self.names.topic(topic);
-        let mut config = connect::kafka_config(&self.stores);
-        config.set("group.id", self.names.group(&Settings::default().group));
+        let config = self.member();
         blocking(move || {
             let consumer: BaseConsumer = config.create().unwrap();
             let list = every_partition(&consumer, &topic);
             let committed = consumer.committed_offsets(list, DEADLINE).unwrap();
-            committed.elements().iter().filter_map(|element| element.offset().to_raw()).filter(|at| *at > 0).sum()
+            let of = |element: &TopicPartitionListElem<'_>| match element.offset() {
+                Offset::Offset(at) => Some((element.partition(), (at, element.metadata().to_owned()))),
+                _ => None,
+            };
+            committed.elements().iter().filter_map(of).collect()
         })
         .await
+    }
+
+    /// Commits for the group, whose workers have all left.
+    pub(crate) async fn set_offset(&self, topic: &str, partition: i32, offset: i64, metadata: &str) {
+        let (config, mut list) = (self.member(), TopicPartitionList::new());
+        let mut element = list.add_partition(&self.names.topic(topic), partition);
+        element.set_offset(Offset::Offset(offset)).unwrap();
+        element.set_metadata(metadata);
+        blocking(move || {
+            let consumer: BaseConsumer = config.create().unwrap();
+            consumer.commit(&list, CommitMode::Sync).unwrap();
+        })
+        .await;
+    }
+
+    /// A client in the workers' group.
+    fn member(&self) -> ClientConfig {
+        let mut config = connect::kafka_config(&self.stores);
+        config.set("group.id", self.names.group(&Settings::default().group)).set("enable.auto.commit", "false");
+        config
     }
 
     /// Everything in the dead-letter topic, by the original partition and offset.
@@ -215,6 +314,21 @@ pub(crate) fn header<M: Message>(message: &M, name: &str) -> Option<String> {
 /// HTTP status of a worker's page; 0 if it does not answer.
 pub(crate) async fn status(url: &str, path: &str) -> u16 {
     reqwest::get(format!("{url}/{path}")).await.map_or(0, |response| response.status().as_u16())
+}
+
+/// Text of a worker's page; empty if it does not answer.
+pub(crate) async fn page(url: &str, path: &str) -> String {
+    let Ok(response) = reqwest::get(format!("{url}/{path}")).await else { return String::new() };
+    response.text().await.unwrap_or_default()
+}
+
+/// Waits until a worker says on `/readyz` why it stands still.
+pub(crate) async fn stands_still(url: &str, why: &str) {
+    let says = || async {
+        let said = page(url, "readyz").await;
+        if said.contains(why) { Ok(()) } else { Err(said) }
+    };
+    eventually(DEADLINE, why, says).await;
 }
 
 /// Value of a worker's metric, summed over its labels that contain `label`; 0 if it does not answer.
@@ -292,6 +406,12 @@ pub(crate) fn event(n: u32) -> CommunicationEvent {
             language: "de".to_owned(),
         },
     }
+}
+
+/// Events of one month, as records of one partition.
+pub(crate) fn in_partition(partition: i32, numbers: Range<u32>) -> Vec<Record> {
+    let of_november = |n: u32| 60 * (n / 20) + 20 + n % 20;
+    numbers.map(|n| Record { partition: Some(partition), ..event_record(of_november(n)) }).collect()
 }
 
 /// The same as a record.

@@ -1,19 +1,33 @@
 //! The promises of ingest, on real Kafka and ClickHouse; a file per promise.
 
 #[cfg(test)]
+mod another_decoder_takes_over;
+#[cfg(test)]
+mod audit_finds_what_is_missing;
+#[cfg(test)]
+mod breaker_stops_a_stream_of_poison;
+#[cfg(test)]
 mod commits_only_what_landed;
 #[cfg(test)]
 mod dead_letters_poison;
 #[cfg(test)]
 mod drains_on_sigterm;
 #[cfg(test)]
+mod gaps_in_the_log;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod header_names_are_bytes;
 #[cfg(test)]
+mod keeps_its_memory;
+#[cfg(test)]
 mod killed_at_any_point;
 #[cfg(test)]
 mod lands_every_codec;
+#[cfg(test)]
+mod obeys_the_operator;
+#[cfg(test)]
+mod offsets_missing_or_moved;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
@@ -21,6 +35,16 @@ mod process;
 #[cfg(test)]
 mod rejects_what_only_clickhouse_refuses;
 #[cfg(test)]
+mod replays_dead_letters;
+#[cfg(test)]
 mod stays_in_budget;
 #[cfg(test)]
+mod survives_a_broken_broker;
+#[cfg(test)]
+mod survives_a_slow_or_broken_clickhouse;
+#[cfg(test)]
 mod survives_clickhouse_outage;
+#[cfg(test)]
+mod survives_rebalances;
+#[cfg(test)]
+mod window_overrun;

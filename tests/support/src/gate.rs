@@ -1,16 +1,42 @@
-//! A door in front of a store: open it forwards, slow it holds answers back, shut it refuses and breaks what is under
-//! way. The store itself knows nothing of it.
+//! A door in front of a store: open it forwards, shut it refuses and breaks what is under way, and in between it treats
+//! those who pass as badly as it is told to. The store itself knows nothing of it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    sync::watch,
 };
 use tokio_util::sync::CancellationToken;
 
 /// Bytes that are forwarded at once.
 const PIECE: usize = 64 * 1024;
+/// A piece of a request that is longer than this holds some of its body.
+const HEAD: usize = 2 * 1024;
+
+/// How a door treats those who pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Each piece of an answer comes so late.
+    Late(Duration),
+    /// Requests are taken and go nowhere; nothing is ever answered.
+    Silent,
+    /// A request with a body reaches the store by half, then the connection is reset on both sides.
+    Torn,
+    /// Requests reach the store; when it answers, the connection is reset on both sides and nobody hears the answer.
+    Unheard,
+}
 
 /// The door.
 #[derive(Debug)]
@@ -19,7 +45,8 @@ pub struct Gate {
     pub url: String,
     address: SocketAddr,
     to: String,
-    delay: Duration,
+    manner: watch::Sender<Manner>,
+    harmed: Arc<AtomicUsize>,
     shut: CancellationToken,
 }
 
@@ -40,22 +67,33 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let to = url.trim_start_matches("http://").to_owned();
-        let gate = Self { url: format!("http://{address}"), address, to, delay, shut: CancellationToken::new() };
+        let (url, manner) = (format!("http://{address}"), watch::Sender::new(Manner::Late(delay)));
+        let (harmed, shut) = (Arc::default(), CancellationToken::new());
+        let gate = Self { url, address, to, manner, harmed, shut };
         gate.forward(listener);
         gate
     }
 
     fn forward(&self, listener: TcpListener) {
-        let (to, delay, shut) = (self.to.clone(), self.delay, self.shut.clone());
+        let (to, shut) = (self.to.clone(), self.shut.clone());
+        let (manner, harmed) = (self.manner.subscribe(), Arc::clone(&self.harmed));
         tokio::spawn(self.shut.clone().run_until_cancelled_owned(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(store) = TcpStream::connect(&to).await else { continue };
-                let ((from_client, to_client), (from_store, to_store)) = (client.into_split(), store.into_split());
-                tokio::spawn(shut.clone().run_until_cancelled_owned(async move {
-                    tokio::join!(pass(from_client, to_store, Duration::ZERO), pass(from_store, to_client, delay));
-                }));
+                let serve = serve(client, store, manner.clone(), Arc::clone(&harmed));
+                tokio::spawn(shut.clone().run_until_cancelled_owned(serve));
             }
         }));
+    }
+
+    /// Treats everybody so from now on, those on their way as well.
+    pub fn behave(&self, manner: Manner) {
+        self.manner.send_replace(manner);
+    }
+
+    /// How many connections it has kept silent or reset.
+    pub fn harmed(&self) -> usize {
+        self.harmed.load(Ordering::Relaxed)
     }
 
     /// Refuses everything, and breaks what is under way.
@@ -74,13 +112,70 @@ impl Gate {
     }
 }
 
-/// Forwards until either side ends; ending the write half tells the other side.
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, delay: Duration) {
+/// How a connection ends.
+#[derive(PartialEq, Eq)]
+enum End {
+    Closed,
+    Reset,
+}
+
+async fn serve(mut client: TcpStream, mut store: TcpStream, manner: watch::Receiver<Manner>, harmed: Arc<AtomicUsize>) {
+    let end = {
+        let ((from_client, to_client), (from_store, to_store)) = (client.split(), store.split());
+        tokio::select! {
+            end = requests(from_client, to_store, &manner, &harmed) => end,
+            end = answers(from_store, to_client, &manner) => end,
+        }
+    };
+    if end == End::Reset {
+        harmed.fetch_add(1, Ordering::Relaxed);
+        // A socket that can no longer be reset was reset by the other side.
+        drop(client.set_zero_linger());
+        drop(store.set_zero_linger());
+    }
+}
+
+async fn requests(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    manner: &watch::Receiver<Manner>,
+    harmed: &AtomicUsize,
+) -> End {
     let mut piece = vec![0; PIECE];
     while let Ok(count @ 1..) = from.read(&mut piece).await {
-        tokio::time::sleep(delay).await;
+        let manner = *manner.borrow();
+        match manner {
+            Manner::Silent => {
+                harmed.fetch_add(1, Ordering::Relaxed);
+                while let Ok(1..) = from.read(&mut piece).await {}
+                return End::Closed;
+            }
+            Manner::Torn if count > HEAD => {
+                // It is torn all the same where the store takes less.
+                drop(to.write_all(&piece[..count / 2]).await);
+                return End::Reset;
+            }
+            _ => {}
+        }
         if to.write_all(&piece[..count]).await.is_err() {
-            return;
+            break;
         }
     }
+    End::Closed
+}
+
+async fn answers(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, manner: &watch::Receiver<Manner>) -> End {
+    let mut piece = vec![0; PIECE];
+    while let Ok(count @ 1..) = from.read(&mut piece).await {
+        let manner = *manner.borrow();
+        match manner {
+            Manner::Late(delay) => tokio::time::sleep(delay).await,
+            Manner::Unheard => return End::Reset,
+            Manner::Silent | Manner::Torn => {}
+        }
+        if to.write_all(&piece[..count]).await.is_err() {
+            break;
+        }
+    }
+    End::Closed
 }

@@ -5,6 +5,7 @@
 
 mod gate;
 mod own;
+mod stand_in;
 mod wait;
 
 use bytesize::ByteSize;
@@ -14,11 +15,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use gate::Gate;
+pub use gate::{Gate, Manner};
 pub use own::OwnStack;
 use sluice_schemas::{names::Names, stores::Stores};
 use sluice_stack::{Layout, Lease, Progress, Settings, keeper, lease, up};
 pub use sluice_stack::{Service, State};
+pub use stand_in::StandIn;
 pub use wait::{Outcome, eventually};
 
 /// First port of the stack that tests share, unless `SLUICE_TEST_PORT_BASE` says otherwise.

@@ -1,0 +1,134 @@
+//! The second ceiling: rows that were encoded before go into ClickHouse, as Sluice sends them, and nothing else happens.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clickhouse::Row;
+use futures::{StreamExt, TryStreamExt, stream};
+use rdkafka::Offset;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use serde::Deserialize;
+use sluice_ingest::config::{Pipeline, Settings};
+use sluice_ingest::decode::Origin;
+use sluice_ingest::decode::table::{Plan, Shape, ShapeColumn, plan};
+use sluice_schemas::connect::kafka_config;
+use sluice_schemas::names::topic;
+use uuid::Uuid;
+
+use crate::http;
+use crate::race::{self, Lap, Measured};
+use crate::world::World;
+
+/// Settings of every INSERT, those of Sluice.
+const SETTINGS: [(&str, &str); 5] = [
+    ("async_insert", "0"),
+    ("insert_deduplicate", "1"),
+    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+    ("max_insert_block_size", "1048576"),
+    ("wait_end_of_query", "1"),
+];
+
+/// The rows of the whole topic.
+pub(crate) struct Rows {
+    body: Bytes,
+    ends: Vec<usize>,
+}
+
+#[derive(Row, Deserialize)]
+struct Column {
+    name: String,
+    r#type: String,
+    default_kind: String,
+}
+
+/// Where rows go and how they are made.
+async fn planned(world: &World, table: &str) -> anyhow::Result<Plan> {
+    let query = "SELECT name, type, default_kind FROM system.columns WHERE database = currentDatabase() \
+                 AND table = 'communication_events' ORDER BY position";
+    let columns: Vec<Column> = world.clickhouse.query(query).fetch_all().await.context("read the table's columns")?;
+    let column = |c: Column| ShapeColumn { name: c.name, type_text: c.r#type, default_kind: c.default_kind };
+    let shape = Shape {
+        columns: columns.into_iter().map(column).collect(),
+        partition_key: "toYYYYMM(timestamp)".to_owned(),
+        server_zone: "UTC".to_owned(),
+    };
+    let pipeline = Settings::default().pipelines.remove(topic::COMMUNICATION_EVENTS).unwrap_or_default();
+    Ok(plan(topic::COMMUNICATION_EVENTS, &Pipeline { table: table.to_owned(), ..pipeline }, &shape)?)
+}
+
+/// Reads the topic and encodes it, as Sluice does.
+pub(crate) async fn rows(world: &World, events: u64) -> anyhow::Result<Rows> {
+    let plan = planned(world, "rows").await?;
+    let (config, topic) = (kafka_config(&world.stores), world.topic());
+    let encode = move || encode(plan, config, &topic, events);
+    tokio::task::spawn_blocking(encode).await.context("encode the rows")?
+}
+
+fn encode(mut plan: Plan, mut config: rdkafka::ClientConfig, topic: &str, events: u64) -> anyhow::Result<Rows> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let consumer: BaseConsumer = config.set("group.id", "rows").set("enable.auto.commit", "false").create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+    let mut list = TopicPartitionList::new();
+    let mut origins = Vec::new();
+    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+        list.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+        origins.push(Origin::new(topic, Uuid::from_u128(1), partition.id()));
+    }
+    consumer.assign(&list)?;
+    let (mut body, mut ends) = (Vec::new(), Vec::new());
+    while (ends.len() as u64) < events {
+        let Some(record) = consumer.poll(PATIENCE) else { bail!("encode the rows: the topic has too few records") };
+        let record = record?;
+        let origin = &origins[usize::try_from(record.partition())?];
+        let decoded = plan.decoder.decode(record.payload(), origin, record.offset(), &mut body);
+        if let Err(rejected) = decoded {
+            bail!("encode the rows: one is refused as {}", rejected.reason.code());
+        }
+        ends.push(body.len());
+    }
+    Ok(Rows { body: body.into(), ends })
+}
+
+impl Rows {
+    fn batches(&self, size: usize) -> Vec<Bytes> {
+        let mut start = 0;
+        let cut = |ends: &[usize]| {
+            let end = ends.last().copied().unwrap_or(start);
+            self.body.slice(std::mem::replace(&mut start, end)..end)
+        };
+        self.ends.chunks(size).map(cut).collect()
+    }
+}
+
+/// Inserts them all and takes the time.
+pub(crate) async fn run(world: &World, lap: &Lap, rows: &Rows, batch: u64, at_once: usize) -> anyhow::Result<Measured> {
+    world.create(&lap.table).await?;
+    let statement = planned(world, &lap.table).await?.insert;
+    let batches = rows.batches(usize::try_from(batch)?);
+    world.calm().await?;
+    let (before, start) = (world.cpu(), Instant::now());
+    let inserts = batches.into_iter().enumerate().map(|(number, body)| {
+        let (statement, token) = (statement.as_str(), format!("{}-{number}", lap.table));
+        async move {
+            let settings = [&SETTINGS[..], &[("insert_deduplication_token", token.as_str())]].concat();
+            http::insert(world, statement, &settings, body.into()).await
+        }
+    });
+    stream::iter(inserts).buffer_unordered(at_once).try_collect::<()>().await?;
+    let seconds = start.elapsed().as_secs_f64();
+    let [clickhouse, kafka] = world.cpu();
+    let (rows, wrong) = race::verify(world, lap).await?;
+    Ok(Measured {
+        seconds,
+        join: None,
+        worker_cpu: None,
+        worker_peak: None,
+        clickhouse_cpu: (clickhouse - before[0]).as_secs_f64(),
+        kafka_cpu: (kafka - before[1]).as_secs_f64(),
+        rows,
+        wrong,
+    })
+}

@@ -1,0 +1,56 @@
+//! Where the figures come from: the machine, and the versions of what ran on it.
+
+use anyhow::Context;
+use serde::Serialize;
+use sluice_loadgen::report;
+use sluice_stack::Service;
+
+use crate::world::World;
+
+/// Machine and versions.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Machine {
+    #[serde(flatten)]
+    machine: report::Machine,
+    processor: String,
+    kernel: String,
+    measured_at: String,
+    versions: Vec<(String, String)>,
+}
+
+impl Machine {
+    /// This one.
+    pub(crate) async fn this(world: &World) -> anyhow::Result<Self> {
+        let clickhouse: String =
+            world.clickhouse.query("SELECT version()").fetch_one().await.context("ask ClickHouse for its version")?;
+        let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
+        Ok(Self {
+            machine: report::Machine::this(),
+            processor: processor.unwrap_or_default().trim_start_matches(['\t', ' ', ':']).to_owned(),
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            measured_at: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),
+            versions: vec![
+                ("Sluice".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+                ("Kafka".to_owned(), Service::Kafka.version().to_owned()),
+                ("ClickHouse".to_owned(), clickhouse),
+                ("librdkafka".to_owned(), librdkafka),
+            ],
+        })
+    }
+
+    /// In two lines.
+    pub(crate) fn text(&self) -> String {
+        let report::Machine { system, cpus, memory_bytes } = &self.machine;
+        let memory = memory_bytes.unwrap_or(0) >> 30;
+        let versions: Vec<_> = self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        format!(
+            "{}: {cpus} processors ({}), {memory} GiB, {system}, kernel {}\n{}",
+            self.measured_at,
+            self.processor,
+            self.kernel,
+            versions.join(", ")
+        )
+    }
+}

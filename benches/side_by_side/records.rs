@@ -1,0 +1,109 @@
+//! The records of the bench: communication events of one day, as many and as large as wanted.
+//! A count and a size go in; keys and JSON payloads come out, the same ones for the same count. Touches no store.
+
+use std::collections::VecDeque;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use sluice_loadgen::population::Population;
+use sluice_loadgen::scenario::Scenario;
+use sluice_schemas::records::CommunicationEvent;
+use uuid::Uuid;
+
+/// Agencies whose customers the events are about.
+const TENANTS: u64 = 10;
+/// Events of a communication are three to four on average; fewer than this many are never needed.
+const EVENTS_PER_COMMUNICATION: u64 = 2;
+
+/// One record of the topic.
+pub(crate) struct Record {
+    pub(crate) key: String,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Record {
+    /// The event as the platform's producers send it, filled up with a note to `bytes` where it is shorter.
+    pub(crate) fn new(event: &CommunicationEvent, bytes: usize) -> anyhow::Result<Self> {
+        const END: &[u8] = b"}}";
+        let mut payload = serde_json::to_vec(event).context("encode an event")?;
+        let frame = r#","note":"""#.len();
+        if let Some(missing) = bytes.checked_sub(payload.len() + frame) {
+            payload.truncate(payload.len() - END.len());
+            payload.extend_from_slice(format!(r#","note":"{:.<missing$}""#, "").as_bytes());
+            payload.extend_from_slice(END);
+        }
+        Ok(Self { key: format!("{}:{}", event.tenant_id, event.customer_id), payload })
+    }
+}
+
+/// Events of one day, roughly in order of time, those of all tenants mixed.
+pub(crate) struct Events {
+    population: Population,
+    /// The next communication of each tenant.
+    next: Vec<u64>,
+    ready: VecDeque<CommunicationEvent>,
+}
+
+impl Events {
+    /// At least `count` events.
+    pub(crate) fn new(count: u64) -> anyhow::Result<Self> {
+        let communications = (count / EVENTS_PER_COMMUNICATION).max(TENANTS);
+        let customers = (count / 10).max(1_000);
+        let text = format!(
+            "name = \"side-by-side\"\nprobes = {{}}\n[seeds]\ndata = 5\nkeys = 5\n\
+             [time]\nstart = 2026-11-17T00:00:00Z\nspan = \"1 day\"\nreplayed_in = \"1 min\"\n\
+             [population]\ntenants = {TENANTS}\nskew = 0.8\ncustomers = {customers}\n\
+             [past]\ncommunications = {communications}\nspan = \"1 day\"\n[drive]\ncommunications = {TENANTS}\n"
+        );
+        let scenario = Scenario::parse(&text, "side-by-side")?;
+        let population = Population::new(&scenario);
+        let next = vec![0; population.tenants().len()];
+        Ok(Self { population, next, ready: VecDeque::new() })
+    }
+
+    /// The tenant that is behind the others in its day.
+    fn behind(&self) -> Option<usize> {
+        let tenants = self.population.tenants().iter();
+        let open = tenants.filter(|tenant| self.next[tenant.index] < tenant.history);
+        let share = |tenant: usize| self.next[tenant] as f64 / self.population.tenants()[tenant].history as f64;
+        open.map(|tenant| tenant.index).min_by(|a, b| share(*a).total_cmp(&share(*b)))
+    }
+}
+
+impl Iterator for Events {
+    type Item = CommunicationEvent;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.ready.is_empty() {
+            let tenant = self.behind()?;
+            self.ready.extend(self.population.history_events(tenant, self.next[tenant]));
+            self.next[tenant] += 1;
+        }
+        self.ready.pop_front()
+    }
+}
+
+/// Events that happen now: those of a day again and again, each with an identity, a time and a number of its own.
+pub(crate) struct Live {
+    events: Vec<CommunicationEvent>,
+    bytes: usize,
+    sent: u32,
+}
+
+impl Live {
+    /// `bytes` as in [`Record::new`].
+    pub(crate) fn new(bytes: usize) -> anyhow::Result<Self> {
+        const DIFFERENT: usize = 10_000;
+        let events: Vec<_> = Events::new(DIFFERENT as u64)?.take(DIFFERENT).collect();
+        Ok(Self { events, bytes, sent: 0 })
+    }
+
+    /// The next one, which carries its number as `duration_ms`.
+    pub(crate) fn at(&mut self, now: DateTime<Utc>) -> anyhow::Result<Record> {
+        let index = self.sent as usize % self.events.len();
+        let event = &mut self.events[index];
+        (event.event_id, event.timestamp, event.duration_ms) = (Uuid::from_u128(u128::from(self.sent)), now, self.sent);
+        self.sent += 1;
+        Record::new(event, self.bytes)
+    }
+}

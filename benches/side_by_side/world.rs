@@ -1,0 +1,165 @@
+//! The stores of the bench: a stack of its own, a namespace in it, and a table for each run.
+//! Ports go in; clients, process ids and counts come out. The stack goes away by itself when the bench has ended.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clickhouse::Client;
+use sluice_schemas::names::{Names, topic};
+use sluice_schemas::stores::Stores;
+use sluice_schemas::{Store, apply, connect, drop_namespace};
+use sluice_stack::{Layout, Lease, Progress, Service, Settings, keeper, lease, up};
+use tokio::time::Instant;
+
+use crate::options::{Common, Table};
+use crate::watch;
+
+/// The `sluice` program of the same build.
+pub(crate) const SLUICE: &str = env!("CARGO_BIN_EXE_sluice");
+/// How long the stack waits for another user before it goes away with its data.
+const IDLE: Duration = Duration::from_mins(1);
+/// The same when it is to be used again.
+const KEPT: Duration = Duration::from_hours(2);
+const STORES: [Store; 2] = [Store::Kafka, Store::ClickHouse];
+
+/// The columns of a row that every program fills, and that make up its digest.
+const FILLED: &str = "event_id, tenant_id, customer_id, campaign_id, agent_id, channel, event_type, timestamp, \
+                      duration_ms, success, error_code, JSONExtractUInt(metadata, 'seq')";
+
+/// Running stores with the bench's topics and tables.
+pub(crate) struct World {
+    pub(crate) stores: Stores,
+    pub(crate) names: Names,
+    pub(crate) clickhouse: Client,
+    /// Where programs leave their output.
+    pub(crate) folder: PathBuf,
+    pids: [u32; 2],
+    port_base: u16,
+    form: Table,
+    _lease: Lease,
+}
+
+/// What a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Contents {
+    pub(crate) rows: u64,
+    pub(crate) distinct: u64,
+    pub(crate) digest: u64,
+}
+
+impl World {
+    /// Brings the stores up and applies the platform's schemas in a namespace.
+    pub(crate) async fn up(options: &Common, namespace: &str) -> anyhow::Result<Self> {
+        let settings = Settings { port_base: options.port_base, ..Settings::default() };
+        let layout = Layout::new(&settings)?.with_program(PathBuf::from(SLUICE));
+        let held = lease(&layout).await?;
+        Box::pin(up(&layout, &[Service::Kafka, Service::ClickHouse], &Progress::stderr())).await?;
+        keeper::spawn_wiping(&layout, if options.keep { KEPT } else { IDLE })?;
+        let names = Names::new(namespace)?;
+        let stores = Stores { namespace: namespace.to_owned(), ..Stores::local(options.port_base) };
+        apply::apply(&stores, &names, &STORES).await?;
+        let status = sluice_stack::status(&layout).await?;
+        let pid = |service| {
+            let row = status.iter().find(|row| row.service == service);
+            row.and_then(|row| row.pids.first()).map(|pid| pid.cast_unsigned()).context("find a store's process")
+        };
+        let folder = std::env::temp_dir().join(format!("sluice-bench-{}", options.port_base));
+        std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        Ok(Self {
+            clickhouse: connect::clickhouse(&stores, &names),
+            pids: [pid(Service::ClickHouse)?, pid(Service::Kafka)?],
+            port_base: options.port_base,
+            form: options.table,
+            stores,
+            names,
+            folder,
+            _lease: held,
+        })
+    }
+
+    /// Topics and tables as on the first day.
+    pub(crate) async fn reset(&self) -> anyhow::Result<()> {
+        drop_namespace(&self.stores, &self.names, &STORES).await?;
+        apply::apply(&self.stores, &self.names, &STORES).await?;
+        Ok(())
+    }
+
+    pub(crate) fn port_base(&self) -> u16 {
+        self.port_base
+    }
+
+    /// The topic with its namespace.
+    pub(crate) fn topic(&self) -> String {
+        self.names.topic(topic::COMMUNICATION_EVENTS)
+    }
+
+    /// Processor time that ClickHouse and Kafka have had so far.
+    pub(crate) fn cpu(&self) -> [Duration; 2] {
+        self.pids.map(watch::cpu)
+    }
+
+    /// Makes an empty table of the form that was asked for.
+    pub(crate) async fn create(&self, table: &str) -> anyhow::Result<()> {
+        self.drop_table(table).await?;
+        self.execute(&format!("CREATE TABLE {table} AS communication_events")).await?;
+        if self.form == Table::Plain {
+            return self.execute(&format!("ALTER TABLE {table} DROP PROJECTION by_offset, DROP INDEX customer")).await;
+        }
+        let query = "SELECT as_select FROM system.tables WHERE database = currentDatabase() AND name = 'campaign_performance_mv'";
+        let view: String = self.clickhouse.query(query).fetch_one().await.context("read the view's text")?;
+        let view = view.replace("communication_events", table);
+        self.execute(&format!("CREATE TABLE {table}_hourly AS campaign_performance")).await?;
+        self.execute(&format!("CREATE MATERIALIZED VIEW {table}_mv TO {table}_hourly AS {view}")).await
+    }
+
+    /// Drops what [`World::create`] has made.
+    pub(crate) async fn drop_table(&self, table: &str) -> anyhow::Result<()> {
+        for name in [format!("{table}_mv"), table.to_owned(), format!("{table}_hourly")] {
+            self.execute(&format!("DROP TABLE IF EXISTS {name} SYNC")).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn execute(&self, statement: &str) -> anyhow::Result<()> {
+        self.clickhouse.query(statement).execute().await.with_context(|| format!("run {statement}"))
+    }
+
+    /// How many rows of a table can be seen.
+    pub(crate) async fn count(&self, table: &str) -> anyhow::Result<u64> {
+        let query = format!("SELECT count() FROM {table}");
+        self.clickhouse.query(&query).fetch_one().await.context("count rows")
+    }
+
+    /// What a table holds, looked at row by row.
+    pub(crate) async fn contents(&self, table: &str) -> anyhow::Result<Contents> {
+        let query = format!("SELECT count(), uniqExact(event_id), sum(cityHash64({FILLED})) FROM {table}");
+        let (rows, distinct, digest) =
+            self.clickhouse.query(&query).fetch_one().await.with_context(|| format!("look into {table}"))?;
+        Ok(Contents { rows, distinct, digest })
+    }
+
+    /// Waits until nothing is left to merge and the stores are idle, so that no run pays for the one before.
+    pub(crate) async fn calm(&self) -> anyhow::Result<()> {
+        const LOOK: Duration = Duration::from_millis(400);
+        const IDLE_SHARE: u32 = 20;
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let before = self.cpu();
+            tokio::time::sleep(LOOK).await;
+            let used: Duration = self.cpu().iter().zip(before).map(|(now, before)| *now - before).sum();
+            let merges: u64 = self
+                .clickhouse
+                .query("SELECT count() FROM system.merges")
+                .fetch_one()
+                .await
+                .context("ask for merges")?;
+            if merges == 0 && used < LOOK / IDLE_SHARE {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("wait for idle stores: they are still busy after a minute; is somebody else using them?");
+            }
+        }
+    }
+}

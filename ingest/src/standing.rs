@@ -1,0 +1,132 @@
+//! Where a group stands in its topics, as Kafka says it: committed offset and the text beside it, start and end of the
+//! log. Names of topics go in; what there is of each comes out. What an operator's verbs begin with; commits nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use sluice_schemas::connect::kafka_config;
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use uuid::Uuid;
+
+use crate::config::Settings;
+use crate::takeover::Found;
+use crate::topic_id::{DescribeError, topic_id};
+
+/// How long Kafka may take for one answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A topic as it is today.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its identity.
+    pub id: Uuid,
+    /// Its partitions.
+    pub partitions: BTreeMap<i32, Found>,
+}
+
+/// Kafka does not say where the group stands.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Kafka does not answer, or refuses.
+    #[error("ask Kafka about topic {topic}: {cause}; check that it runs, and [stores.kafka] and ingest.kafka")]
+    Kafka {
+        /// The topic.
+        topic: String,
+        /// What its client said.
+        cause: KafkaError,
+    },
+    /// The topic is missing.
+    #[error("find topic {0}: it does not exist; run `sluice schemas apply`, or correct its name")]
+    NoTopic(String),
+    /// A topic does not say who it is.
+    #[error(transparent)]
+    Describe(#[from] DescribeError),
+    /// The thread that asks broke.
+    #[error("run the thread that asks Kafka: {0}")]
+    Thread(String),
+}
+
+impl Error {
+    pub(crate) fn of(topic: &str, cause: KafkaError) -> Self {
+        match cause.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                Self::NoTopic(topic.to_owned())
+            }
+            _ => Self::Kafka { topic: topic.to_owned(), cause },
+        }
+    }
+}
+
+/// Settings of a client in the workers' group that never joins it.
+pub(crate) fn client_config(settings: &Settings, stores: &Stores, names: &Names) -> ClientConfig {
+    let mut kafka = kafka_config(stores);
+    for (key, value) in &settings.kafka {
+        kafka.set(key, value);
+    }
+    // A static member's name is a running worker's own.
+    kafka.remove("group.instance.id");
+    kafka
+        .set("group.id", names.group(&settings.group))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("isolation.level", "read_committed");
+    kafka
+}
+
+/// Asks about topics (with their namespace), each of which has to exist. librdkafka's calls block, so they get a thread.
+pub(crate) async fn ask(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<Standing>, Error> {
+    blocking(move || {
+        let client: BaseConsumer<DefaultConsumerContext> = kafka.create().map_err(|cause| Error::of("", cause))?;
+        topics.iter().map(|topic| standing(&client, topic)).collect()
+    })
+    .await
+}
+
+/// Runs what blocks on a thread of its own.
+pub(crate) async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<Error> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Error::Thread(error.to_string()).into()),
+    }
+}
+
+fn standing(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Result<Standing, Error> {
+    let of_kafka = |cause| Error::of(topic, cause);
+    let numbers = partitions(client, topic).map_err(of_kafka)?;
+    let id = topic_id(client.client(), topic, PATIENCE)?;
+    let mut list = TopicPartitionList::with_capacity(numbers.len());
+    for number in numbers {
+        list.add_partition(topic, number);
+    }
+    // Before the log's ends: what is committed is never above an end that was asked for later.
+    let answer = client.committed_offsets(list, PATIENCE).map_err(of_kafka)?;
+    let mut partitions = BTreeMap::new();
+    for element in answer.elements() {
+        let (low, high) = client.fetch_watermarks(topic, element.partition(), PATIENCE).map_err(of_kafka)?;
+        let committed = match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        let metadata = element.metadata().to_owned();
+        partitions.insert(element.partition(), Found { committed, metadata, low, high });
+    }
+    Ok(Standing { id, partitions })
+}
+
+fn partitions(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> KafkaResult<Vec<i32>> {
+    let metadata = client.fetch_metadata(Some(topic), PATIENCE)?;
+    if let Some(error) = metadata.topics().iter().find_map(MetadataTopic::error) {
+        return Err(KafkaError::MetadataFetch(error.into()));
+    }
+    Ok(metadata.topics().iter().flat_map(MetadataTopic::partitions).map(|partition| partition.id()).collect())
+}

@@ -1,0 +1,306 @@
+//! `sluice dlq list | show | stats | replay`: what an operator does with dead letters.
+//! Payloads are personal data: none is shown unless it is asked for by `show --payload`.
+
+mod table;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::Write;
+
+use anyhow::anyhow;
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::{Args, Subcommand};
+use sluice_ingest::dlq::letter::Letter;
+use sluice_ingest::dlq::replay;
+use sluice_ingest::dlq::tally::Replayed;
+use sluice_ingest::dlq::{Beside, Dlq, Filter, State, Stats};
+
+use crate::{
+    exit::{Exit, Failure, OrExit},
+    screen,
+    settings::Settings,
+    signals,
+};
+use table::Line;
+
+/// Lines of a table unless `--limit` says otherwise.
+const LINES: usize = 50;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List dead letters, the newest last
+    List(ListOptions),
+    /// Show what is known about one dead letter, or its payload
+    Show(ShowOptions),
+    /// Count dead letters by topic, reason, stage and tenant
+    Stats(Which),
+    /// Decode dead letters again and land those that now can, each once
+    Replay(ReplayOptions),
+}
+
+/// Which letters.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Only those from this topic
+    #[arg(long)]
+    topic: Option<String>,
+    /// Only those with this reason
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only those of this tenant
+    #[arg(long, value_name = "UUID")]
+    tenant: Option<uuid::Uuid>,
+    /// Only those that became dead letters at or after this time: 2026-11-24T08:00:00Z, 2026-11-24, or 2h for two hours ago
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<DateTime<Utc>>,
+    /// Only those that became dead letters before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<DateTime<Utc>>,
+    /// Take letters that do not say which topic of a name they come from as those of the topic that bears it today
+    #[arg(long)]
+    assume_current_topic: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListOptions {
+    #[command(flatten)]
+    which: Which,
+    /// Those that have been replayed as well
+    #[arg(long)]
+    all: bool,
+    /// The newest so many; 50 unless --json, which lists all
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowOptions {
+    /// Topic that the record came from
+    topic: String,
+    /// Its partition
+    partition: i32,
+    /// Its offset
+    offset: i64,
+    /// Write the payload to standard output as it is; all else goes to standard error
+    #[arg(long)]
+    payload: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayOptions {
+    #[command(flatten)]
+    which: Which,
+    /// Insert nothing; say what would land, as far as that can be told without asking ClickHouse to take it
+    #[arg(long)]
+    dry_run: bool,
+    /// Land so many at most
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+}
+
+/// Runs the verb in the namespace in force.
+pub(crate) async fn run(verb: Verb, settings: Settings) -> Result<Exit, Failure> {
+    match verb {
+        Verb::List(options) => list(&options, settings).await,
+        Verb::Show(options) => show(&options, settings).await,
+        Verb::Stats(which) => stats(&which, settings).await,
+        Verb::Replay(options) => replay(&options, settings).await,
+    }
+}
+
+async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure> {
+    let (filter, prefix) = (options.which.filter(&settings), prefix(&settings));
+    let dlq = options.which.open(settings).await?;
+    let most = options.limit.or((!options.json).then_some(LINES));
+    let (mut newest, mut count) = (Newest::default(), 0_usize);
+    let take = |letter: &Letter, state| {
+        if state == State::Landed && !options.all {
+            return;
+        }
+        count += 1;
+        let line = Line::of(letter, state, &prefix);
+        match most {
+            None => screen::say(&line.json()),
+            Some(most) => newest.push(line, most),
+        }
+    };
+    let beside = dlq.each(&filter, options.all, take).await?;
+    let lines = newest.in_order();
+    if options.json {
+        for line in &lines {
+            screen::say(&line.json());
+        }
+    } else {
+        screen::say(&table::lines(&lines, options.all));
+        note_rest(lines.len(), count);
+    }
+    note_beside(beside);
+    Ok(Exit::Pass)
+}
+
+/// The newest lines of all that come by.
+#[derive(Debug, Default)]
+struct Newest(BinaryHeap<Reverse<Line>>);
+
+impl Newest {
+    fn push(&mut self, line: Line, most: usize) {
+        self.0.push(Reverse(line));
+        if self.0.len() > most {
+            self.0.pop();
+        }
+    }
+
+    fn in_order(self) -> Vec<Line> {
+        self.0.into_sorted_vec().into_iter().rev().map(|Reverse(line)| line).collect()
+    }
+}
+
+fn note_rest(shown: usize, count: usize) {
+    if count == 0 {
+        screen::note("no dead letters");
+    } else if shown < count {
+        screen::note(&format!("the newest {shown} of {count}; --limit {count} shows all"));
+    }
+}
+
+fn note_beside(beside: Beside) {
+    if beside.foreign > 0 {
+        screen::note(&format!("records of the topic that no worker wrote, left out: {}", beside.foreign));
+    }
+    if beside.is_silent {
+        screen::note("ClickHouse does not answer, so nobody can tell which of them have landed");
+    }
+}
+
+async fn show(options: &ShowOptions, settings: Settings) -> Result<Exit, Failure> {
+    let prefix = prefix(&settings);
+    let (topic, partition, offset) = (with(&prefix, &options.topic), options.partition, options.offset);
+    let dlq = Dlq::open(settings.ingest.clone(), settings.stores.clone(), settings.names(), false).await?;
+    let Some((letter, state)) = dlq.find(&topic, partition, offset).await? else {
+        let named = options.topic.as_str();
+        return Err(anyhow!(
+            "find the dead letter {named} {partition} {offset}: there is none; `sluice dlq list --all` shows all"
+        ))
+        .or_exit(Exit::Fail);
+    };
+    let facts = table::facts(&letter, state, &prefix);
+    if !options.payload {
+        screen::say(&facts);
+        return Ok(Exit::Pass);
+    }
+    screen::note(&facts);
+    match dlq.payload(&letter).await? {
+        Some(Some(payload)) => std::io::stdout().lock().write_all(&payload)?,
+        Some(None) => screen::note("the record has no payload"),
+        None => {
+            return Err(anyhow!(
+                "read the payload: it was too large for the dead-letter topic, and its record is no longer in its own"
+            ))
+            .or_exit(Exit::Fail);
+        }
+    }
+    Ok(Exit::Pass)
+}
+
+async fn stats(which: &Which, settings: Settings) -> Result<Exit, Failure> {
+    let (filter, prefix) = (which.filter(&settings), prefix(&settings));
+    let dlq = which.open(settings).await?;
+    let mut stats = Stats::default();
+    let beside = dlq.each(&filter, false, |letter, state| stats.count(letter, state)).await?;
+    screen::say(&table::stats(&stats, beside, &prefix));
+    note_beside(beside);
+    Ok(Exit::Pass)
+}
+
+async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Failure> {
+    let filter = options.which.filter(&settings);
+    let dlq = options.which.open(settings).await?;
+    let stop = signals::cancellation()?;
+    let what = replay::Options { filter, limit: options.limit, is_dry: options.dry_run };
+    let mut done = Replayed::default();
+    let ended = replay::replay(&dlq, &what, &stop, &mut done).await;
+    screen::say(&table::replayed(&done, options.dry_run));
+    for sentence in table::remedies(&done) {
+        screen::note(&sentence);
+    }
+    ended?;
+    if done.is_interrupted {
+        screen::note("stopped; run it again to go on");
+        return Ok(Exit::Interrupted);
+    }
+    Ok(if done.staying() > 0 && !options.dry_run { Exit::Fail } else { Exit::Pass })
+}
+
+impl Which {
+    fn filter(&self, settings: &Settings) -> Filter {
+        Filter {
+            topic: self.topic.as_ref().map(|topic| with(&prefix(settings), topic)),
+            reason: self.reason.clone(),
+            tenant: self.tenant,
+            since_ms: self.since.map(|since| since.timestamp_millis()),
+            until_ms: self.until.map(|until| until.timestamp_millis()),
+        }
+    }
+
+    async fn open(&self, settings: Settings) -> Result<Dlq, Failure> {
+        let names = settings.names();
+        Ok(Dlq::open(settings.ingest, settings.stores, names, self.assume_current_topic).await?)
+    }
+}
+
+/// What stands before a topic's name in the namespace in force; not shown.
+fn prefix(settings: &Settings) -> String {
+    settings.names().topic("")
+}
+
+/// A topic with its namespace, whether or not it was given with it.
+fn with(prefix: &str, topic: &str) -> String {
+    if topic.starts_with(prefix) { topic.to_owned() } else { format!("{prefix}{topic}") }
+}
+
+/// A time as people write it: RFC 3339, a date, or how long ago.
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(at.to_utc());
+    }
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
+    }
+    let ago = humantime::parse_duration(text).ok().and_then(|ago| chrono::Duration::from_std(ago).ok());
+    let at = ago.and_then(|ago| Utc::now().checked_sub_signed(ago));
+    at.ok_or_else(|| "write 2026-11-24T08:00:00Z, 2026-11-24, or 2h for two hours ago".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_taken_as_people_write_them() {
+        let at = |text: &str| time(text).unwrap().to_rfc3339();
+        assert_eq!(at("2026-11-24T09:00:00+01:00"), "2026-11-24T08:00:00+00:00");
+        assert_eq!(at("2026-11-24"), "2026-11-24T00:00:00+00:00");
+        let since = time("2h").unwrap();
+        assert_eq!((Utc::now() - since).num_minutes(), 120);
+        assert!(time("yesterday").is_err() && time("900000000000000000s").is_err());
+    }
+
+    #[test]
+    fn the_newest_lines_stay_and_the_oldest_of_them_comes_first() {
+        let mut newest = Newest::default();
+        for time in ["3", "1", "5", "4", "2"] {
+            newest.push(Line::at(time), 3);
+        }
+        assert_eq!(newest.in_order(), ["3", "4", "5"].map(Line::at));
+    }
+
+    #[test]
+    fn a_topic_may_be_named_with_or_without_its_namespace() {
+        assert_eq!(with("ns.", "agent-metrics"), "ns.agent-metrics");
+        assert_eq!(with("ns.", "ns.agent-metrics"), "ns.agent-metrics");
+        assert_eq!(with("", "agent-metrics"), "agent-metrics");
+    }
+}

@@ -1,0 +1,270 @@
+//! Dead letters on the screen. What the ingest crate found goes in, text comes out; no payload and no key ever does.
+
+use chrono::{DateTime, SecondsFormat};
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+use sluice_ingest::dlq::letter::{Letter, Payload};
+use sluice_ingest::dlq::stats::Counts;
+use sluice_ingest::dlq::tally::{Replayed, stays};
+use sluice_ingest::dlq::{Beside, State, Stats};
+use uuid::Uuid;
+
+/// Tenants that `stats` names.
+const TENANTS: usize = 20;
+
+/// A line of `list`. Lines are in the order of time, then of place.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) struct Line {
+    time: String,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    topic_id: Option<Uuid>,
+    reason: String,
+    stage: String,
+    tenant: Option<Uuid>,
+    attempts: u32,
+    bytes: usize,
+    state: &'static str,
+}
+
+impl Line {
+    /// What the list says about a letter.
+    pub(super) fn of(letter: &Letter, state: State, prefix: &str) -> Self {
+        Self {
+            time: time(letter.at_ms),
+            topic: short(&letter.source.topic, prefix).to_owned(),
+            partition: letter.source.partition,
+            offset: letter.offset,
+            topic_id: letter.source.topic_id,
+            reason: letter.reason.clone(),
+            stage: letter.stage.clone(),
+            tenant: letter.tenant,
+            attempts: letter.attempts,
+            bytes: letter.payload.bytes(),
+            state: state.as_str(),
+        }
+    }
+
+    /// The line as a JSON object.
+    pub(super) fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The table of `list`.
+pub(super) fn lines(lines: &[Line], with_state: bool) -> String {
+    let header = ["RECORD", "TIME", "REASON", "STAGE", "TENANT", "ATTEMPTS", "BYTES", "STATE"];
+    let columns = if with_state { header.len() } else { header.len() - 1 };
+    let mut table = table(&header[..columns], &[5, 6]);
+    for line in lines {
+        let cells = [
+            format!("{} {} {}", line.topic, line.partition, line.offset),
+            line.time.clone(),
+            line.reason.clone(),
+            line.stage.clone(),
+            line.tenant.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+            line.attempts.to_string(),
+            line.bytes.to_string(),
+            line.state.to_owned(),
+        ];
+        table.add_row(&cells[..columns]);
+    }
+    text(&table)
+}
+
+/// All that is known about one letter: where it is, how large, and every header.
+pub(super) fn facts(letter: &Letter, state: State, prefix: &str) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    let (topic, partition) = (short(&letter.source.topic, prefix), letter.source.partition);
+    let contents = letter.contents.as_ref();
+    let key = contents.and_then(|contents| contents.key.as_ref());
+    let payload = match letter.payload {
+        Payload::None => "none".to_owned(),
+        Payload::Here(bytes) => format!("{bytes} bytes"),
+        Payload::LeftOut(bytes) => format!("{bytes} bytes, left out: too large for the dead-letter topic"),
+    };
+    table.add_row(["record", &format!("{topic} {partition} {}", letter.offset)]);
+    table.add_row(["dead letter since", &time(letter.at_ms)]);
+    table.add_row(["stands at", &format!("partition {} offset {}", letter.place.partition, letter.place.offset)]);
+    table.add_row(["state", state.as_str()]);
+    table.add_row(["key", &key.map_or_else(|| "none".to_owned(), |key| format!("{} bytes", key.len()))]);
+    table.add_row(["payload", &payload]);
+    for (name, value) in contents.iter().flat_map(|contents| &contents.headers) {
+        table.add_row([printable(name.as_bytes()), value.as_deref().map_or_else(|| "null".to_owned(), printable)]);
+    }
+    text(&table)
+}
+
+/// The tables of `stats`.
+pub(super) fn stats(stats: &Stats, beside: Beside, prefix: &str) -> String {
+    let mut table = table(&["", "", "WAITING", "LANDED", "UNKNOWN"], &[2, 3, 4]);
+    row(&mut table, "all", "", stats.all);
+    for (topic, counts) in &stats.topics {
+        row(&mut table, "topic", short(topic, prefix), *counts);
+    }
+    for (reason, counts) in &stats.reasons {
+        row(&mut table, "reason", reason, *counts);
+    }
+    for (stage, counts) in &stats.stages {
+        row(&mut table, "stage", stage, *counts);
+    }
+    let mut tenants: Vec<_> = stats.tenants.iter().collect();
+    tenants.sort_by_key(|(tenant, counts)| (std::cmp::Reverse(sum(counts)), **tenant));
+    for (tenant, counts) in tenants.iter().take(TENANTS) {
+        row(&mut table, "tenant", &tenant.map_or_else(|| "-".to_owned(), |id| id.to_string()), **counts);
+    }
+    let mut said = vec![text(&table)];
+    if tenants.len() > TENANTS {
+        said.push(format!("and {} tenants with fewer", tenants.len() - TENANTS));
+    }
+    if let Some((first, last)) = stats.times_ms {
+        said.push(format!("first {}, last {}", time(first), time(last)));
+    }
+    if beside.again > 0 {
+        said.push(format!("standing there twice, counted once: {}", beside.again));
+    }
+    said.join("\n")
+}
+
+fn row(table: &mut Table, by: &str, what: &str, counts: Counts) {
+    let Counts { waiting, landed, unknown } = counts;
+    table.add_row([by, what, &waiting.to_string(), &landed.to_string(), &unknown.to_string()]);
+}
+
+fn sum(counts: &Counts) -> u64 {
+    counts.waiting + counts.landed + counts.unknown
+}
+
+/// What a replay did, or would do.
+pub(super) fn replayed(done: &Replayed, is_dry: bool) -> String {
+    let landed = if is_dry { "WOULD LAND" } else { "LANDED" };
+    let mut table = table(&["REASON", landed, "STAYS"], &[1, 2]);
+    for (reason, tally) in &done.reasons {
+        table.add_row([reason.clone(), tally.landed.to_string(), tally.stays.to_string()]);
+    }
+    table.add_row(["all".to_owned(), done.landed().to_string(), done.staying().to_string()]);
+    let mut said = vec![text(&table)];
+    if done.already > 0 {
+        said.push(format!("landed before: {}", done.already));
+    }
+    if !done.stays.is_empty() {
+        let stays: Vec<_> = done.stays.iter().map(|(why, count)| format!("{why} {count}")).collect();
+        said.push(format!("staying: {}", stays.join(", ")));
+    }
+    said.join("\n")
+}
+
+/// What to do about letters that stay for a reason of the replay's own.
+pub(super) fn remedies(done: &Replayed) -> Vec<String> {
+    let sentences = [
+        (stays::NO_PIPELINE, "no pipeline has their topic; add it to ingest.pipelines"),
+        (
+            stays::NO_TOPIC_ID,
+            "they do not say which topic of that name they come from; if it was never deleted and made anew, add \
+             --assume-current-topic",
+        ),
+        (
+            stays::NOT_PASSED,
+            "the workers have not committed past their records and will take them in again; let a worker run first",
+        ),
+        (
+            stays::PAYLOAD_GONE,
+            "they were too large for the dead-letter topic, and their records are no longer in their own topics",
+        ),
+        (
+            stays::NOT_IN_TABLE,
+            "ClickHouse has acknowledged them and does not show them: rows that were deleted after an earlier replay, \
+             or a replica that lags; run it again later",
+        ),
+    ];
+    let of = |(why, sentence): (&str, &str)| done.stays.contains_key(why).then(|| format!("{why}: {sentence}"));
+    sentences.into_iter().filter_map(of).collect()
+}
+
+/// An empty table with numbers, by column, set to the right.
+fn table(header: &[&str], numbers: &[usize]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header.iter().copied());
+    for column in numbers {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// The text of a table without blanks at the ends of lines.
+fn text(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn time(millis: i64) -> String {
+    let at = DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A topic without the namespace in force.
+fn short<'a>(topic: &'a str, prefix: &str) -> &'a str {
+    topic.strip_prefix(prefix).unwrap_or(topic)
+}
+
+/// Bytes as text that no terminal takes for a command.
+fn printable(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+        }
+        Err(_) => bytes.escape_ascii().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Line {
+        pub(in super::super) fn at(time: &str) -> Self {
+            Self {
+                time: time.to_owned(),
+                topic: String::new(),
+                partition: 0,
+                offset: 0,
+                topic_id: None,
+                reason: String::new(),
+                stage: String::new(),
+                tenant: None,
+                attempts: 1,
+                bytes: 0,
+                state: "waiting",
+            }
+        }
+    }
+
+    #[test]
+    fn what_stays_for_a_reason_of_the_replays_own_comes_with_a_remedy() {
+        let mut done = Replayed::default();
+        done.stays.insert("tombstone".to_owned(), 1);
+        done.stays.insert("no_topic_id".to_owned(), 1);
+        insta::assert_snapshot!(remedies(&done).join("\n"), @"no_topic_id: they do not say which topic of that name they come from; if it was never deleted and made anew, add --assume-current-topic");
+    }
+
+    #[test]
+    fn nothing_in_a_header_commands_a_terminal() {
+        assert_eq!(printable("a\u{1b}[2J\u{e4}".as_bytes()), "a\\u{1b}[2J\u{e4}");
+        assert_eq!(printable(b"\xff\x00a"), "\\xff\\x00a");
+    }
+
+    #[test]
+    fn the_tenants_with_the_most_are_named() {
+        let mut all = Stats::default();
+        for n in 0..25 {
+            let counts = Counts { waiting: n, ..Counts::default() };
+            all.tenants.insert(Some(Uuid::from_u128(u128::from(n))), counts);
+        }
+        let said = stats(&all, Beside::default(), "");
+        assert!(said.contains("0000-000000000018") && !said.contains("0000-000000000004"), "{said}");
+        assert!(said.contains("and 5 tenants with fewer"), "{said}");
+    }
+}

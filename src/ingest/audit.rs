@@ -1,0 +1,170 @@
+//! `sluice ingest audit`: inserted + dead-lettered = consumed, or which partition is at fault and by how much.
+
+use std::ops::Range;
+
+use clap::Args;
+use sluice_ingest::audit::{self, Account, Audit, Error};
+
+use super::table::{or_dash, table, text};
+use super::{full, short};
+use crate::{
+    exit::{Exit, Failure},
+    screen,
+    settings::Settings,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only this topic
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// Count the distinct offsets as well: takes longer and more of ClickHouse's memory, and leaves no doubt at all
+    #[arg(long)]
+    exact: bool,
+    /// Read from Kafka what seems to be missing, since aborted transactions and compaction leave gaps as well
+    #[arg(long)]
+    scan: bool,
+}
+
+/// Draws up the accounts; exit code 1 if one of them is not exact.
+pub(super) async fn run(options: &Options, settings: Settings) -> Result<Exit, Failure> {
+    let topic = options.topic.as_ref().map(|topic| full(&settings, topic));
+    let how = audit::Options { exact: options.exact, scan: options.scan };
+    let audit = Audit::new(settings.ingest.clone(), settings.stores.clone(), settings.names(), how)?;
+    let accounts = audit.run(topic.as_deref()).await.map_err(failure)?;
+    screen::say(&shown(&accounts, &settings));
+    for account in &accounts {
+        let name = format!("{} {}", short(&settings, &account.topic), account.partition);
+        faults(account, options.scan).iter().for_each(|fault| screen::say(&format!("{name}: {fault}")));
+    }
+    screen::say(&verdict(&accounts));
+    Ok(if accounts.iter().all(Account::is_exact) { Exit::Pass } else { Exit::Fail })
+}
+
+fn failure(error: Error) -> Failure {
+    let exit = if matches!(error, Error::NoPipeline(_)) { Exit::Usage } else { Exit::Invalid };
+    Failure { exit, error: error.into() }
+}
+
+fn shown(accounts: &[Account], settings: &Settings) -> String {
+    let header = [
+        "TOPIC",
+        "PARTITION",
+        "FROM",
+        "COMMITTED",
+        "CONSUMED",
+        "INSERTED",
+        "DEAD-LETTERED",
+        "REPLAYED",
+        "MISSING",
+        "DOUBLED",
+        "ON THEIR WAY",
+    ];
+    let mut table = table(&header, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    for account in accounts {
+        let numbers = [
+            account.consumed,
+            account.inserted,
+            account.dead_lettered,
+            account.replayed,
+            account.missing,
+            account.doubled,
+            account.ahead,
+        ];
+        let mut row = vec![
+            short(settings, &account.topic).to_owned(),
+            account.partition.to_string(),
+            account.from.to_string(),
+            or_dash(account.committed),
+        ];
+        row.extend(numbers.iter().map(u64::to_string));
+        table.add_row(row);
+    }
+    text(&table)
+}
+
+/// What is wrong or worth knowing about a partition, a sentence each.
+fn faults(account: &Account, has_scanned: bool) -> Vec<String> {
+    let mut said = Vec::new();
+    let Account { missing, doubled, unread, older, ahead, empty, .. } = *account;
+    if missing > 0 {
+        let gaps = if has_scanned { "" } else { "; --scan tells them from gaps that never had a record" };
+        said.push(format!("{missing} consumed and nowhere, {}{gaps}", stretches(&account.missing_at, missing)));
+    }
+    if doubled > 0 {
+        let some: Vec<_> = account.doubled_at.iter().map(i64::to_string).collect();
+        said.push(format!("{doubled} rows too many, at offsets {}", some.join(", ")));
+    }
+    if unread > 0 {
+        said.push(format!("{unread} offsets were deleted from the log before they were consumed"));
+    }
+    if account.committed.is_none() && ahead > 0 {
+        said.push(format!("{ahead} rows, and the group has no offset; see `sluice ingest offsets show`"));
+    }
+    if empty > 0 {
+        said.push(format!("{empty} offsets never had a record, or it was compacted away"));
+    }
+    if older > 0 {
+        said.push(format!("{older} older rows were not looked at, since dead letters of their time have expired"));
+    }
+    said
+}
+
+/// Where the missing ones are, as far as that fits into a sentence.
+fn stretches(some: &[Range<i64>], all: u64) -> String {
+    let one = |stretch: &Range<i64>| match stretch.end - stretch.start {
+        1 => stretch.start.to_string(),
+        _ => format!("{} to {}", stretch.start, stretch.end - 1),
+    };
+    let shown: u64 = some.iter().map(|stretch| (stretch.end - stretch.start).cast_unsigned()).sum();
+    let list = some.iter().map(one).collect::<Vec<_>>().join(", ");
+    format!("at offsets {list}{}", if shown < all { " and more" } else { "" })
+}
+
+fn verdict(accounts: &[Account]) -> String {
+    let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
+    let (consumed, inserted, dead) = (sum(|a| a.consumed), sum(|a| a.inserted), sum(|a| a.dead_lettered));
+    if accounts.iter().all(Account::is_exact) {
+        return format!("exact: {consumed} consumed = {inserted} inserted + {dead} dead-lettered");
+    }
+    let (missing, doubled, wrong) =
+        (sum(|a| a.missing), sum(|a| a.doubled), accounts.iter().filter(|account| !account.is_exact()).count());
+    format!(
+        "not exact in {wrong} of {} partitions: {consumed} consumed, {inserted} inserted, {dead} dead-lettered, {missing} \
+         missing, {doubled} doubled",
+        accounts.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exact_account_is_one_sentence_and_faults_are_named() {
+        let exact = Account {
+            topic: "events".to_owned(),
+            committed: Some(12),
+            consumed: 12,
+            inserted: 10,
+            dead_lettered: 2,
+            ..Account::default()
+        };
+        assert_eq!(faults(&exact, false), Vec::<String>::new());
+        insta::assert_snapshot!(verdict(std::slice::from_ref(&exact)), @"exact: 12 consumed = 10 inserted + 2 dead-lettered");
+        let wrong = Account {
+            inserted: 7,
+            missing: 3,
+            missing_at: vec![1..2, 5..7],
+            doubled: 1,
+            doubled_at: vec![9],
+            ..exact.clone()
+        };
+        insta::assert_snapshot!(faults(&wrong, false).join("\n"), @r"
+        3 consumed and nowhere, at offsets 1, 5 to 6; --scan tells them from gaps that never had a record
+        1 rows too many, at offsets 9
+        ");
+        insta::assert_snapshot!(verdict(&[exact.clone(), wrong]), @"not exact in 1 of 2 partitions: 24 consumed, 17 inserted, 4 dead-lettered, 3 missing, 1 doubled");
+        insta::assert_snapshot!(shown(&[exact], &Settings::default()), @"");
+    }
+}

@@ -1,0 +1,171 @@
+//! `sluice ingest offsets show | set | accept`: what only an operator may decide about the group's offsets.
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use sluice_ingest::audit::{self, Account, Audit};
+use sluice_ingest::offsets::{Change, Error, Offsets, To, in_words};
+
+use super::table::{or_dash, table, text};
+use super::{full, short};
+use crate::{
+    exit::{Exit, Failure, OrExit},
+    screen,
+    settings::Settings,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show the group's offsets, what is announced beside them, the log and the table
+    Show {
+        /// Only those of this topic
+        #[arg(long, value_name = "TOPIC")]
+        topic: Option<String>,
+    },
+    /// Set an offset; every batch up to the table's highest is looked up before it is written
+    Set(Set),
+    /// Take what the table holds for right: begin after its highest offset and look nothing up
+    Accept(Accept),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// The topic
+    topic: String,
+    /// Its partition
+    partition: i32,
+    /// A number, or `start` or `end` of the log
+    #[arg(value_parser = to)]
+    offset: To,
+    /// Also if records are skipped
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Accept {
+    /// The topic
+    topic: String,
+    /// Its partition
+    partition: i32,
+    /// Begin here instead of after the table's highest offset
+    #[arg(long, value_name = "OFFSET")]
+    at: Option<i64>,
+    /// Do it; without it, say only what it would mean
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Runs the verb in the namespace in force.
+pub(super) async fn run(verb: Verb, settings: Settings) -> Result<Exit, Failure> {
+    let names = settings.names();
+    let offsets = Offsets::new(settings.ingest.clone(), settings.stores.clone(), names).map_err(failure)?;
+    match verb {
+        Verb::Show { topic } => show(&offsets, topic.as_deref(), &settings).await,
+        Verb::Set(options) => set(&offsets, &options, &settings).await,
+        Verb::Accept(options) => accept(&offsets, &options, &settings).await,
+    }
+}
+
+async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Result<Exit, Failure> {
+    let topic = topic.map(|topic| full(settings, topic));
+    let lines = offsets.show(topic.as_deref()).await.map_err(failure)?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let header = ["TOPIC", "PARTITION", "COMMITTED", "LOG", "TABLE UP TO", "ANNOUNCED BESIDE IT"];
+    let mut table = table(&header, &[1, 2, 4]);
+    for line in lines {
+        table.add_row([
+            short(settings, &line.topic).to_owned(),
+            line.partition.to_string(),
+            or_dash(line.found.committed),
+            format!("{} to {}", line.found.low, line.found.high),
+            or_dash(line.highest),
+            in_words(&line.found, now),
+        ]);
+    }
+    screen::say(&text(&table));
+    Ok(Exit::Pass)
+}
+
+async fn set(offsets: &Offsets, options: &Set, settings: &Settings) -> Result<Exit, Failure> {
+    let topic = full(settings, &options.topic);
+    let change = offsets.set(&topic, options.partition, options.offset).await.map_err(failure)?;
+    if let Some(first) = change.skips_from {
+        screen::note(&format!("offsets {first} to {} are skipped: no worker takes them in", change.to - 1));
+        if !options.yes {
+            return Err(anyhow!("skip records unasked: add --yes if that is meant")).or_exit(Exit::Usage);
+        }
+    }
+    commit(offsets, &change, settings).await
+}
+
+async fn accept(offsets: &Offsets, options: &Accept, settings: &Settings) -> Result<Exit, Failure> {
+    let topic = full(settings, &options.topic);
+    let change = offsets.accept(&topic, options.partition, options.at).await.map_err(failure)?;
+    let audit =
+        Audit::new(settings.ingest.clone(), settings.stores.clone(), settings.names(), audit::Options::default())?;
+    let account = audit.up_to(&topic, options.partition, change.to).await?;
+    screen::say(&meaning(&change, &account, settings));
+    if !options.yes {
+        return Err(anyhow!("accept it unasked: add --yes if that is meant")).or_exit(Exit::Usage);
+    }
+    commit(offsets, &change, settings).await
+}
+
+fn meaning(change: &Change, account: &Account, settings: &Settings) -> String {
+    let Account { inserted, dead_lettered, missing, missing_at, from, .. } = account;
+    let name = format!("{} {}", short(settings, &change.topic), change.partition);
+    let mut said = vec![format!(
+        "{name}: from offset {from} up to {}, {inserted} records have a row and {dead_lettered} a dead letter.",
+        change.to
+    )];
+    match missing_at.first() {
+        None => said.push("None has neither, so none is given up.".to_owned()),
+        Some(first) => said.push(format!(
+            "{missing} have neither, the first at offset {}: if those offsets ever had a record, it is given up.",
+            first.start
+        )),
+    }
+    said.push(format!("A worker begins at {}, and looks nothing up beyond what the table holds.", change.to));
+    said.join("\n")
+}
+
+async fn commit(offsets: &Offsets, change: &Change, settings: &Settings) -> Result<Exit, Failure> {
+    offsets.commit(change).await.map_err(failure)?;
+    let name = format!("{} {}", short(settings, &change.topic), change.partition);
+    screen::say(&format!("{name}: the group's offset is {}, and was {}", change.to, or_dash(change.from)));
+    Ok(Exit::Pass)
+}
+
+/// What was named wrongly is wrong usage.
+fn failure(error: Error) -> Failure {
+    let exit = match &error {
+        Error::NoPipeline(_) | Error::NoPartition { .. } | Error::OutOfLog { .. } | Error::NothingThere(_) => {
+            Exit::Usage
+        }
+        Error::Active(_) => Exit::Fail,
+        _ => Exit::Invalid,
+    };
+    Failure { exit, error: error.into() }
+}
+
+fn to(text: &str) -> Result<To, String> {
+    match text {
+        "start" => Ok(To::Start),
+        "end" => Ok(To::End),
+        number => match number.parse() {
+            Ok(offset) if offset >= 0 => Ok(To::Offset(offset)),
+            _ => Err("write a number, start or end".to_owned()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_a_number_or_an_end_of_the_log() {
+        assert_eq!((to("start"), to("end"), to("17")), (Ok(To::Start), Ok(To::End), Ok(To::Offset(17))));
+        assert!(to("-1").is_err() && to("latest").is_err());
+    }
+}

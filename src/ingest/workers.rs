@@ -1,0 +1,184 @@
+//! `sluice ingest status | pause | resume | breaker reset`: asks running workers over HTTP, each by its address.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use reqwest::{Client, Method, Url};
+use sluice_ingest::control::{HEADER, PartitionStatus, WorkerStatus};
+
+use super::table::{or_dash, table, text};
+use crate::{
+    exit::{Exit, Failure, OrExit},
+    screen,
+    settings::Settings,
+};
+
+/// How long a worker may take to answer; it waits for its consume loop for a little less.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// Which workers, and which of their partitions.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Address of a worker, once for each; without it, the one at ingest.listen
+    #[arg(long, value_name = "URL")]
+    worker: Vec<Url>,
+    /// Only partitions of this topic
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// Only this partition of the topic
+    #[arg(long, value_name = "N", requires = "topic")]
+    partition: Option<i32>,
+}
+
+/// What the workers answered, and what went wrong with the others.
+type Answers = (Vec<(Url, WorkerStatus)>, Option<Failure>);
+
+/// The table of all partitions; exit code 1 when one of them stands still and should not.
+pub(super) async fn status(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
+    let (answers, failure) = which.ask_all(&Method::GET, "status", settings).await?;
+    screen::say(&shown(&answers, settings));
+    let partitions = || answers.iter().flat_map(|(_, status)| &status.partitions);
+    for partition in partitions() {
+        if let Some(why) = &partition.trouble {
+            screen::note(&format!("{} stands still: {why}", name(partition, settings)));
+        }
+    }
+    match failure {
+        Some(failure) => Err(failure),
+        None if partitions().any(|partition| partition.trouble.is_some()) => Ok(Exit::Fail),
+        None => Ok(Exit::Pass),
+    }
+}
+
+pub(super) async fn pause(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
+    let forgets = "a worker that is restarted forgets it, and so does one that another worker's partition comes to, unless it was told as well";
+    which.command("pause", "paused", forgets, settings).await
+}
+
+pub(super) async fn resume(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
+    which.command("resume", "resumed", "", settings).await
+}
+
+pub(super) async fn reset(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
+    let window = settings.ingest.breaker.window;
+    let passes =
+        format!("the next {window} records of each pass unjudged, into the dead-letter topic where they cannot land");
+    which.command("breaker/reset", "goes on", &passes, settings).await
+}
+
+impl Which {
+    async fn command(&self, path: &str, done: &str, note: &str, settings: &Settings) -> Result<Exit, Failure> {
+        let (answers, failure) = self.ask_all(&Method::POST, path, settings).await?;
+        let changed: Vec<_> = answers.iter().flat_map(|(_, status)| &status.partitions).collect();
+        for partition in &changed {
+            screen::say(&format!("{} {done}", name(partition, settings)));
+        }
+        if changed.is_empty() {
+            screen::note("nothing to do: no partition of these workers was in another state");
+        } else if !note.is_empty() {
+            screen::note(note);
+        }
+        failure.map_or(Ok(Exit::Pass), Err)
+    }
+
+    /// Asks every worker, also when one does not answer.
+    async fn ask_all(&self, method: &Method, path: &str, settings: &Settings) -> Result<Answers, Failure> {
+        let client = Client::builder().no_proxy().timeout(PATIENCE).build().context("prepare the HTTP client")?;
+        let (mut answers, mut failure) = (Vec::new(), None);
+        for worker in self.workers(settings)? {
+            match self.ask(&client, method, &worker, path, settings).await {
+                Ok(status) => answers.push((worker, status)),
+                Err(other) => failure = Some(other),
+            }
+        }
+        Ok((answers, failure))
+    }
+
+    fn workers(&self, settings: &Settings) -> Result<Vec<Url>, Failure> {
+        if !self.worker.is_empty() {
+            return Ok(self.worker.clone());
+        }
+        let listen = settings.ingest.listen;
+        Ok(vec![Url::parse(&format!("http://{listen}")).context("make an address of ingest.listen")?])
+    }
+
+    async fn ask(
+        &self,
+        client: &Client,
+        method: &Method,
+        worker: &Url,
+        path: &str,
+        settings: &Settings,
+    ) -> Result<WorkerStatus, Failure> {
+        let url = worker.join(path).with_context(|| format!("make an address of --worker {worker}"))?;
+        let topic = self.topic.as_ref().map(|topic| ("topic", super::full(settings, topic)));
+        let partition = self.partition.map(|partition| ("partition", partition.to_string()));
+        let query: Vec<_> = topic.into_iter().chain(partition).collect();
+        let request = client.request(method.clone(), url).query(&query).header(HEADER, "1");
+        let answer = request.send().await.map_err(|_| {
+            anyhow!("reach the worker at {worker}: it does not answer; start it, or name one that runs with --worker")
+        })?;
+        let (status, body) = (answer.status(), answer.text().await.context("read the worker's answer")?);
+        if status.is_client_error() {
+            return Err(anyhow!("ask the worker at {worker}: {}", body.trim())).or_exit(Exit::Usage);
+        }
+        if !status.is_success() {
+            return Err(anyhow!("ask the worker at {worker}: {}", body.trim()).into());
+        }
+        let of_another =
+            || format!("ask the worker at {worker}: it answers in another form; is it a worker of this version?");
+        Ok(serde_json::from_str(&body).with_context(of_another)?)
+    }
+}
+
+fn name(partition: &PartitionStatus, settings: &Settings) -> String {
+    format!("{} {}", super::short(settings, &partition.topic), partition.partition)
+}
+
+fn shown(answers: &[(Url, WorkerStatus)], settings: &Settings) -> String {
+    let header = ["TOPIC", "PARTITION", "COMMITTED", "LAG", "NEXT", "BATCHES", "BYTES", "STATE", "WORKER"];
+    let mut table = table(&header, &[1, 2, 3, 4, 5, 6]);
+    for (worker, status) in answers {
+        for partition in &status.partitions {
+            let state = if partition.holds.is_empty() { "flows".to_owned() } else { partition.holds.join(", ") };
+            table.add_row([
+                super::short(settings, &partition.topic).to_owned(),
+                partition.partition.to_string(),
+                or_dash(partition.committed),
+                or_dash(partition.lag),
+                partition.position.to_string(),
+                partition.ranges.to_string(),
+                partition.bytes.to_string(),
+                state,
+                worker.as_str().trim_end_matches('/').to_owned(),
+            ]);
+        }
+    }
+    text(&table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_flows_and_one_that_does_not() {
+        let partition = |partition, holds: &[&str]| PartitionStatus {
+            topic: "events".to_owned(),
+            partition,
+            position: 120,
+            watermark: Some(100),
+            committed: (partition == 0).then_some(100),
+            lag: Some(25),
+            holds: holds.iter().map(|why| (*why).to_owned()).collect(),
+            trouble: None,
+            ranges: 1,
+            bytes: 4000,
+        };
+        let partitions = vec![partition(0, &[]), partition(1, &["memory is short", "paused by an operator"])];
+        let status = WorkerStatus { group: "g".to_owned(), partitions };
+        let worker = Url::parse("http://127.0.0.1:21050").unwrap();
+        insta::assert_snapshot!(shown(&[(worker, status)], &Settings::default()), @"");
+    }
+}

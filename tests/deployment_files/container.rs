@@ -1,0 +1,105 @@
+//! The Containerfile: the toolchain of the workspace, a user without rights, no registry's name, and a health check that
+//! tells a healthy worker from another one.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use sluice_ingest::config::Settings;
+use sluice_testkit::eventually;
+
+use crate::read;
+
+const FILE: &str = "deploy/Containerfile";
+
+/// What follows an instruction, for each time it stands there.
+fn instructions(file: &str, name: &str) -> Vec<String> {
+    let lines = file.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    lines.map(str::to_owned).collect()
+}
+
+/// The variables of the image.
+pub(crate) fn environment() -> Vec<(String, String)> {
+    let file = read(FILE);
+    let last_stage = file.rsplit("\nFROM ").next().unwrap();
+    let pairs = instructions(last_stage, "ENV");
+    pairs.iter().map(|pair| pair.split_once('=').unwrap()).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// The number of the user that the image runs as.
+pub(crate) fn user() -> u64 {
+    instructions(&read(FILE), "USER")[0].split(':').next().unwrap().parse().unwrap()
+}
+
+/// Everything in which the file differs from the workspace, one line each.
+fn differences(file: &str) -> Vec<String> {
+    let toolchain: toml::Table = toml::from_str(&read("rust-toolchain.toml")).unwrap();
+    let channel = format!("RUST_VERSION={}", toolchain["toolchain"]["channel"].as_str().unwrap());
+    let port = Settings::default().listen.port().to_string();
+    let mut found = Vec::new();
+    let mut expect = |is_so: bool, what: &str| found.extend((!is_so).then(|| what.to_owned()));
+    expect(instructions(file, "ARG").contains(&channel), "another toolchain than the workspace's");
+    expect(instructions(file, "EXPOSE") == [port.clone()], "another port than the worker's");
+    expect(file.contains(&format!("SLUICE_INGEST__LISTEN=0.0.0.0:{port}\n")), "does not listen on that port");
+    expect(file.contains(&format!("/dev/tcp/127.0.0.1/{port} ")), "asks another port for health");
+    expect(!instructions(file, "USER").iter().any(|user| user.starts_with(['0', 'r'])), "runs as root");
+    expect(!instructions(file, "USER").is_empty(), "runs as whoever the base image says");
+    let images = instructions(file, "FROM");
+    expect(images.iter().all(|image| !image.split('/').next().unwrap().contains('.')), "names a registry");
+    found
+}
+
+#[test]
+fn the_containerfile_is_of_this_workspace() {
+    assert_eq!(differences(&read(FILE)), [""; 0]);
+}
+
+#[test]
+fn a_change_of_the_containerfile_is_noticed() {
+    let file = read(FILE);
+    for (from, to) in [
+        ("ARG RUST_VERSION=1", "ARG RUST_VERSION=2"),
+        ("EXPOSE 21050", "EXPOSE 21051"),
+        ("LISTEN=0.0.0.0:21050", "LISTEN=0.0.0.0:21051"),
+        ("127.0.0.1/21050", "127.0.0.1/21051"),
+        ("USER 10001", "USER 0"),
+        ("USER 10001:10001\n", ""),
+        ("FROM debian", "FROM registry.example/debian"),
+    ] {
+        let other = file.replace(from, to);
+        assert_ne!(other, file, "{from} is there");
+        assert_eq!(differences(&other).len(), 1, "{from}");
+    }
+}
+
+/// Runs the image's health check against a port and a path of ours.
+fn is_healthy(port: u16, path: &str) -> bool {
+    let file = read(FILE);
+    let (_, check) = file.split_once(" CMD [").unwrap();
+    let words = format!("[{}", check.lines().next().unwrap());
+    let words: Vec<String> = serde_json::from_str(&words).unwrap();
+    let script = words[2].replace("/21050", &format!("/{port}")).replace("/healthz", path);
+    Command::new(&words[0]).arg(&words[1]).arg(script).output().unwrap().status.success()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_health_check_tells_a_healthy_worker_from_another() {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let ask = |path| async move { tokio::task::spawn_blocking(move || is_healthy(free.port(), path)).await.unwrap() };
+    assert!(!ask("/healthz").await, "nothing is there");
+    let folder = tempfile::tempdir().unwrap();
+    // A worker whose stores are away is alive, and has no partitions.
+    let _worker = tokio::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .arg("ingest")
+        .env_clear()
+        .env("SLUICE_INGEST__LISTEN", free.to_string())
+        .env("SLUICE_STORES__KAFKA__BROKERS", "127.0.0.1:1")
+        .env("SLUICE_STORES__CLICKHOUSE__URL", "http://127.0.0.1:1")
+        .current_dir(folder.path())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    eventually(Duration::from_secs(20), "the worker is healthy", || ask("/healthz")).await;
+    assert!(!ask("/readyz").await, "it answers 503");
+}

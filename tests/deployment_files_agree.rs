@@ -1,0 +1,34 @@
+//! What `deploy/` says is what the code does: ports, group, topics, deadlines, memory, variables, versions, metrics. No
+//! store is needed. Each comparison is shown to notice a change.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+#[path = "deployment_files/container.rs"]
+mod container;
+#[path = "deployment_files/kubernetes.rs"]
+mod kubernetes;
+#[path = "deployment_files/monitoring.rs"]
+mod monitoring;
+#[path = "deployment_files/pages.rs"]
+mod pages;
+#[path = "deployment_files/promql.rs"]
+mod promql;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn yaml(name: &str) -> Value {
+    serde_saphyr::from_str(&read(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}

@@ -1,0 +1,111 @@
+//! A deploy with other settings takes over what an earlier one had announced: other batch sizes and another decoder. What
+//! had landed is found, what had not is sent, and no record ends up in the table and in the dead-letter topic.
+
+use bytesize::ByteSize;
+use futures::future::join_all;
+use sluice_ingest::config::Settings;
+use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
+use sluice_testkit::eventually;
+
+use crate::harness::{DEADLINE, Record, World, event_record, in_partition, metric, stands_still};
+use crate::oracle::judge;
+use crate::process::same_member;
+
+/// The same worker with other limits: another batch size, and another decoder.
+fn deployed(rows: usize, record: ByteSize) -> Settings {
+    let mut settings = same_member();
+    for pipeline in settings.pipelines.values_mut() {
+        pipeline.max_rows = rows;
+        pipeline.limits.record = record;
+    }
+    settings
+}
+
+/// Smaller than the records of [`enlarge`], larger than all others.
+const SMALL: ByteSize = ByteSize::kib(2);
+const LARGE: ByteSize = ByteSize::kib(64);
+
+/// The same record, larger: only a decoder with [`LARGE`] takes it.
+fn enlarge(record: &mut Record) {
+    record.payload.as_mut().unwrap().resize(3 * 1024, b' ');
+}
+
+async fn committed(world: &World, offset: i64) {
+    eventually(DEADLINE * 2, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == offset })
+        .await;
+}
+
+/// Killed at this point with announced ranges; a batch of 50 records straddles three months.
+async fn taken_over(point: &str, next: Settings) {
+    let world = World::new().await;
+    let records: Vec<_> = (0..200).map(|n| Record { partition: Some(0), ..event_record(n) }).collect();
+    world.produce_all(&world.producer("lz4"), &records).await;
+    world.spawn(&deployed(50, ByteSize::mib(1)), &[("SLUICE_FAILPOINT", point)]).aborted().await;
+    let rows = world.count().await;
+    let is_same_decoder = next.pipelines["communication-events"].limits.record == ByteSize::mib(1);
+    let worker = world.spawn_ready(&next, &[]).await;
+    committed(&world, 200).await;
+    let found = metric(&worker.url, "sluice_ingest_replayed_rows_total{", "").await;
+    if !is_same_decoder {
+        assert_eq!(found, rows as f64, "{point}: what had landed was found");
+    }
+    worker.stop().await;
+    let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{point}: {wrong}"));
+    assert_eq!((counts.landed, counts.dead_lettered), (200, 0), "{point}");
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn announced_ranges_are_looked_up_by_another_decoder() {
+    let next = || deployed(77, LARGE);
+    // Announced and not sent; between its parts, twice; landed and not committed.
+    let points = ["announced:1", "landed:1", "landed:2", "landed:3"];
+    join_all(points.iter().map(|point| taken_over(point, next()))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_of_several_months_is_completed_by_the_same_decoder() {
+    let next = || deployed(20, ByteSize::mib(1));
+    join_all(["landed:1", "landed:2"].iter().map(|point| taken_over(point, next()))).await;
+}
+
+/// The earlier decoder took a record which the next one rejects: it has landed, so it is no dead letter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_landed_is_not_dead_lettered_by_a_stricter_decoder() {
+    let world = World::new().await;
+    let mut records = in_partition(0, 0..40);
+    enlarge(&mut records[7]);
+    // Not yet announced when the worker is killed: for these the next decoder's word counts.
+    let mut later = in_partition(0, 40..60);
+    enlarge(&mut later[0]);
+    let producer = world.producer("lz4");
+    world.produce_all(&producer, &records).await;
+    world.spawn(&deployed(40, LARGE), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    assert_eq!(world.count().await, 40);
+    world.produce_all(&producer, &later).await;
+    let worker = world.spawn_ready(&deployed(40, SMALL), &[]).await;
+    committed(&world, 60).await;
+    worker.stop().await;
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (59, 1));
+    world.drop().await;
+}
+
+/// The earlier decoder rejected a record which the next one takes. Whether its range has landed without it, and its dead
+/// letter stands, is not for the worker to decide: it stops and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_dead_lettered_is_not_landed_by_a_laxer_decoder() {
+    let world = World::new().await;
+    let producer = world.producer("lz4");
+    let mut records = in_partition(0, 0..40);
+    enlarge(&mut records[7]);
+    world.produce_all(&producer, &records).await;
+    world.spawn(&deployed(40, SMALL), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    let worker = world.spawn(&deployed(40, LARGE), &[]);
+    stands_still(&worker.url, "the table holds some or holds one twice").await;
+    worker.stop().await;
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (39, 1), "each in one place, and nothing moved");
+    assert_eq!(world.committed(COMMUNICATION_EVENTS).await, 0);
+    world.drop().await;
+}

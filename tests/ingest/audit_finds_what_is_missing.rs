@@ -1,0 +1,140 @@
+//! The audit is exact after a normal run, and names partition and number where a row is missing, stands there twice or a
+//! dead letter is gone; gaps that never had a record are told from losses.
+
+use rdkafka::admin::AdminOptions;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use sluice_ingest::audit::{Account, Audit, Options};
+use sluice_ingest::config::Settings;
+use sluice_schemas::names::topic::{CLICKHOUSE_ERRORS, COMMUNICATION_EVENTS};
+use sluice_testkit::eventually;
+
+use crate::gaps_in_the_log::{transaction, transactional};
+use crate::harness::{DEADLINE, Record, World, in_partition, quick_settings};
+use crate::obeys_the_operator::sluice;
+
+const FAST: Options = Options { exact: false, scan: false };
+const EXACT: Options = Options { exact: true, scan: false };
+const SCAN: Options = Options { exact: false, scan: true };
+
+/// Audits `communication-events`.
+async fn audit(world: &World, how: Options) -> Vec<Account> {
+    let audit = Audit::new(Settings::default(), world.stores.clone(), world.names.clone(), how).unwrap();
+    audit.run(Some(&world.names.topic(COMMUNICATION_EVENTS))).await.unwrap()
+}
+
+/// What is wrong, by partition: missing and doubled.
+async fn wrong(world: &World, how: Options) -> Vec<(i32, u64, u64)> {
+    let accounts = audit(world, how).await;
+    for account in &accounts {
+        assert_eq!(account.consumed, account.inserted + account.dead_lettered + account.missing, "{account:?}");
+    }
+    let wrong = accounts.iter().filter(|account| !account.is_exact());
+    wrong.map(|account| (account.partition, account.missing, account.doubled)).collect()
+}
+
+/// A world with records in partitions 0 to 2, poison among them, all of them landed and committed.
+async fn settled() -> World {
+    let world = World::new().await;
+    let poison = |n: i32| Record { payload: Some(b"?".to_vec()), partition: Some(n), ..Record::default() };
+    let producer = world.producer("lz4");
+    for partition in 0..3 {
+        world.produce_all(&producer, &in_partition(partition, 0..40)).await;
+        world.produce_all(&producer, &[poison(partition), poison(partition)]).await;
+        world.produce_all(&producer, &in_partition(partition, 40..60)).await;
+    }
+    let worker = world.start(quick_settings()).await;
+    eventually(DEADLINE, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 186 }).await;
+    worker.stop().await;
+    world
+}
+
+/// Deletes what a topic holds below these offsets.
+async fn delete_below(world: &World, topic: &str, ends: impl Iterator<Item = (i32, i64)>) {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in ends {
+        list.add_partition_offset(&world.names.topic(topic), partition, Offset::Offset(offset)).unwrap();
+    }
+    world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
+}
+
+const DOUBLE: &str =
+    "INSERT INTO communication_events SELECT * FROM communication_events WHERE _partition = 1 AND _offset = 7";
+const DELETE: &str =
+    "ALTER TABLE communication_events DELETE WHERE _partition = 1 AND _offset = 9 SETTINGS mutations_sync = 2";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_record_has_its_place_after_a_normal_run() {
+    let world = settled().await;
+    for how in [FAST, EXACT, SCAN] {
+        let accounts = audit(&world, how).await;
+        let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
+        assert!(accounts.iter().all(Account::is_exact), "{accounts:?}");
+        assert_eq!((sum(|a| a.consumed), sum(|a| a.inserted), sum(|a| a.dead_lettered)), (186, 180, 6));
+    }
+    let (code, said) = sluice(&world, &["audit"]).await;
+    assert!(code == 0 && said.ends_with("exact: 186 consumed = 180 inserted + 6 dead-lettered"), "{code}: {said}");
+    delete_below(&world, COMMUNICATION_EVENTS, (0..3).map(|partition| (partition, 30))).await;
+    assert_eq!(wrong(&world, FAST).await, [], "what is no longer in the log is still accounted for");
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_missing_or_stands_there_twice_is_named() {
+    let world = settled().await;
+    world.execute(DOUBLE).await;
+    for how in [FAST, EXACT] {
+        assert_eq!(wrong(&world, how).await, [(1, 0, 1)]);
+    }
+    world.execute(DELETE).await;
+    for how in [FAST, EXACT, SCAN] {
+        assert_eq!(wrong(&world, how).await, [(1, 1, 1)], "as many rows as there should be");
+    }
+    let (code, said) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
+    assert_eq!(code, 1, "{said}");
+    for sentence in [
+        "communication-events 1: 1 consumed and nowhere, at offsets 9",
+        "communication-events 1: 1 rows too many, at offsets 7",
+        "not exact in 1 of 6 partitions",
+    ] {
+        assert!(said.contains(sentence), "{said}");
+    }
+    delete_below(&world, COMMUNICATION_EVENTS, [(1, 30)].into_iter()).await;
+    assert_eq!(wrong(&world, SCAN).await, [(1, 1, 1)], "also when the log no longer has them");
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_that_is_gone_is_missing() {
+    let world = settled().await;
+    let letters = world.read_all(CLICKHOUSE_ERRORS).await;
+    let of_one = rdkafka::message::Message::partition(&letters[0]);
+    let gone = letters.iter().filter(|letter| rdkafka::message::Message::partition(*letter) == of_one);
+    let gone = gone.map(|letter| crate::harness::header(letter, "sluice.partition").unwrap().parse::<i32>().unwrap());
+    let mut expected = std::collections::BTreeMap::new();
+    gone.for_each(|partition| *expected.entry(partition).or_insert(0) += 1);
+    delete_below(&world, CLICKHOUSE_ERRORS, [(of_one, -1)].into_iter()).await;
+    let expected: Vec<_> = expected.into_iter().map(|(partition, count)| (partition, count, 0)).collect();
+    assert_eq!(wrong(&world, FAST).await, expected);
+    delete_below(&world, COMMUNICATION_EVENTS, (0..3).map(|partition| (partition, 50))).await;
+    assert_eq!(wrong(&world, FAST).await, [], "where it may have expired by right, nobody is blamed");
+    assert!(audit(&world, FAST).await.iter().any(|account| account.older > 0), "and that is said");
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gaps_that_never_had_a_record_are_told_from_losses() {
+    let world = World::new().await;
+    let producer = transactional(&world);
+    for (numbers, is_committed) in [(0..30, true), (30..60, false), (60..100, true)] {
+        transaction(&world, &producer, &in_partition(1, numbers), is_committed).await;
+    }
+    let worker = world.start(quick_settings()).await;
+    eventually(DEADLINE, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 102 }).await;
+    worker.stop().await;
+    assert_eq!(wrong(&world, FAST).await, [(1, 32, 0)], "30 aborted records and two markers");
+    assert_eq!(wrong(&world, SCAN).await, []);
+    assert_eq!(audit(&world, SCAN).await[1].empty, 32);
+    world.execute(DELETE).await;
+    assert_eq!(wrong(&world, SCAN).await, [(1, 1, 0)]);
+    world.drop().await;
+}

@@ -1,0 +1,160 @@
+//! A stream of nothing but poison stops after a bounded number of dead letters and says so; a reset goes on; one tenant's
+//! poison stops nobody; nothing is lost in any of it.
+
+use sluice_ingest::config::{Breaker, Settings};
+use sluice_schemas::names::topic;
+use sluice_schemas::records::CommunicationEvent;
+use sluice_testkit::eventually;
+use uuid::Uuid;
+
+use crate::harness::{DEADLINE, Record, TENANT, Worker, World, event_record, quick_settings, stands_still};
+use crate::oracle::judge;
+
+const BREAKER: Breaker = Breaker { enabled: true, window: 100, percent: 50, rejected: 20, consecutive: 50 };
+
+fn settings(breaker: Breaker) -> Settings {
+    let mut settings = Settings { breaker, ..quick_settings() };
+    for pipeline in settings.pipelines.values_mut() {
+        pipeline.max_rows = 50;
+    }
+    settings
+}
+
+/// A record that nobody can decode, of this tenant.
+fn poison(partition: i32, tenant: Option<Uuid>) -> Record {
+    let key = tenant.map(|tenant| format!("{tenant}:customer").into_bytes());
+    Record { key, payload: Some(b"nothing to decode".to_vec()), partition: Some(partition), ..Record::default() }
+}
+
+/// Good records without a key, so that nobody can tell their tenant once they are refused.
+fn good(partition: i32, numbers: std::ops::Range<u32>) -> Vec<Record> {
+    numbers.map(|n| Record { key: None, partition: Some(partition), ..event_record(n) }).collect()
+}
+
+async fn broken(worker: &Worker) -> bool {
+    worker.metric("sluice_ingest_breaker_open", topic::COMMUNICATION_EVENTS).await > 0.0
+}
+
+/// Resets the breaker as an operator does.
+async fn reset(worker: &Worker) {
+    let client = reqwest::Client::new();
+    let refused = client.post(format!("{}/breaker/reset", worker.url)).send().await.unwrap();
+    assert_eq!(refused.status(), 403, "a page in a browser could do it");
+    let request = client.post(format!("{}/breaker/reset?topic=communication-events", worker.url));
+    let answer = request.header("x-sluice-command", "1").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_but_poison_stops_and_says_so_and_a_reset_goes_on() {
+    let world = World::new().await;
+    let producer = world.producer("none");
+    let stream: Vec<_> = good(0, 0..30).into_iter().chain((0..300).map(|_| poison(0, None))).collect();
+    world.produce_all(&producer, &stream).await;
+    let worker = world.start(settings(BREAKER)).await;
+    stands_still(&worker.url, "communication-events/0 stands still: the breaker is open").await;
+    assert!(worker.text("readyz").await.contains("the last one as invalid_json"), "it says what kind they are");
+    world.produce_all(&producer, &good(1, 30..60)).await;
+    world.landed(30).await;
+    assert!(broken(&worker).await, "the other partition goes on, and this one does not");
+    let stopped_with = world.dead_letters().await.len();
+    assert!(stopped_with <= 50, "{stopped_with} dead letters before anybody was asked");
+
+    reset(&worker).await;
+    let bound = stopped_with + BREAKER.window + 50;
+    eventually(DEADLINE, "it opens again, further on", || async {
+        broken(&worker).await && world.dead_letters().await.len() > stopped_with
+    })
+    .await;
+    let letters = world.dead_letters().await.len();
+    assert!(letters <= bound, "{letters} dead letters after one reset");
+    eventually(DEADLINE, "resets bring it to its end", || async {
+        if broken(&worker).await {
+            reset(&worker).await;
+        }
+        world.committed(topic::COMMUNICATION_EVENTS).await == 360
+    })
+    .await;
+    assert_eq!(worker.status("readyz").await, 200);
+    worker.stop().await;
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (60, 300));
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_mended_and_restarted_lands_what_the_breaker_kept() {
+    let world = World::new().await;
+    let of_several_tenants = (0..200).map(|n| {
+        let event = CommunicationEvent { tenant_id: Uuid::from_u128(1 + u128::from(n % 4)), ..event(n) };
+        Record { payload: serde_json::to_vec(&event).ok(), partition: Some(0), ..Record::default() }
+    });
+    world.produce_all(&world.producer("none"), &of_several_tenants.collect::<Vec<_>>()).await;
+    let mut strict = settings(BREAKER);
+    for pipeline in strict.pipelines.values_mut() {
+        pipeline.limits.string = bytesize::ByteSize::b(8);
+    }
+    let worker = world.start(strict).await;
+    stands_still(&worker.url, "4 tenants, the last one as string_too_long").await;
+    worker.stop().await;
+    let kept = world.dead_letters().await.len();
+    assert!(kept <= 50, "{kept} dead letters of a deploy that was wrong");
+    let worker = world.start(settings(BREAKER)).await;
+    world.settled(200).await;
+    worker.stop().await;
+    assert_eq!(judge(&world).await.unwrap().landed, 200 - kept);
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_tenants_poison_alone_stops_nobody() {
+    let world = World::new().await;
+    let worker = world.start(settings(BREAKER)).await;
+    let producer = world.producer("none");
+    let flood: Vec<_> = (0..10)
+        .flat_map(|n| {
+            let poison = std::iter::repeat_n(poison(0, Some(TENANT)), 60);
+            poison.chain(good(0, n * 3..n * 3 + 3))
+        })
+        .collect();
+    world.produce_all(&producer, &flood).await;
+    world.settled(630).await;
+    assert!(!broken(&worker).await);
+    assert_eq!(worker.status("readyz").await, 200);
+    assert!(worker.metric("sluice_ingest_breaker_tenant_alarms_total", "").await >= 1.0, "but somebody is told");
+    eventually(DEADLINE, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 630 })
+        .await;
+    worker.stop().await;
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (30, 600));
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_breaker_the_same_stream_drains_into_the_dead_letter_topic() {
+    let world = World::new().await;
+    let worker = world.start(settings(Breaker { enabled: false, ..BREAKER })).await;
+    world.produce_all(&world.producer("none"), &vec![poison(0, None); 300]).await;
+    world.settled(300).await;
+    assert_eq!(world.dead_letters().await.len(), 300);
+    worker.stop().await;
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_only_clickhouse_refuses_open_it_too_and_the_rest_lands_once_the_table_is_mended() {
+    let world = World::new().await;
+    world.execute("ALTER TABLE communication_events ADD CONSTRAINT none CHECK duration_ms > 1000000").await;
+    world.produce_all(&world.producer("none"), &good(0, 0..120)).await;
+    let worker = world.start(settings(BREAKER)).await;
+    stands_still(&worker.url, "the last one as violated_constraint").await;
+    world.execute("ALTER TABLE communication_events DROP CONSTRAINT none").await;
+    reset(&worker).await;
+    world.settled(120).await;
+    eventually(DEADLINE, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 120 })
+        .await;
+    worker.stop().await;
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (100, 20), "as many as it takes to open it");
+    world.drop().await;
+}

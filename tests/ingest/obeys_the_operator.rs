@@ -1,0 +1,173 @@
+//! What only an operator may decide: a partition pauses and goes on, the group's offsets are shown, set and accepted while
+//! no worker runs and never while one does, a month of aggregates is made anew.
+
+use std::process::Stdio;
+
+use sluice_schemas::connect;
+use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
+use sluice_testkit::eventually;
+use tokio::process::Command;
+
+use crate::harness::{DEADLINE, Worker, World, in_partition, quick_settings};
+use crate::oracle::{AGGREGATES, judge};
+use crate::process::short_lived;
+
+/// Runs `sluice ingest` with these arguments; exit code, and both outputs.
+pub(crate) async fn sluice(world: &World, arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(["--namespace", world.names.namespace(), "--port-base", &world.port_base().to_string(), "ingest"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    let said = [output.stderr, output.stdout].concat();
+    (output.status.code().unwrap(), String::from_utf8(said).unwrap().trim().to_owned())
+}
+
+async fn with_worker(world: &World, worker: &Worker, arguments: &[&str]) -> (i32, String) {
+    sluice(world, &[arguments, &["--worker", &worker.url]].concat()).await
+}
+
+/// The line of `status` about a partition.
+async fn line(world: &World, worker: &Worker, partition: i32) -> String {
+    let (_, said) = with_worker(world, worker, &["status", "--topic", COMMUNICATION_EVENTS]).await;
+    let of = |line: &&str| line.split_whitespace().nth(1) == Some(&partition.to_string());
+    said.lines().find(of).unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_pauses_and_goes_on() {
+    let world = World::new().await;
+    let worker = world.start(quick_settings()).await;
+    let producer = world.producer("lz4");
+    world.produce_all(&producer, &in_partition(2, 0..10)).await;
+    world.landed(10).await;
+    let (code, said) =
+        with_worker(&world, &worker, &["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "2"]).await;
+    assert!(code == 0 && said.contains("communication-events 2 paused"), "{said}");
+    let (_, again) =
+        with_worker(&world, &worker, &["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "2"]).await;
+    assert!(again.contains("nothing to do"), "{again}");
+    assert!(line(&world, &worker, 2).await.contains("paused by an operator"));
+    assert!(line(&world, &worker, 1).await.contains("flows"));
+    assert_eq!(worker.status("readyz").await, 200, "it is meant");
+    world.produce_all(&producer, &in_partition(2, 10..20)).await;
+    world.produce_all(&producer, &in_partition(1, 0..10)).await;
+    world.landed(20).await;
+    assert!(line(&world, &worker, 2).await.starts_with("communication-events          2         10"));
+    assert_eq!(world.count().await, 20, "the other partition goes on, this one does not");
+    let (code, said) = with_worker(&world, &worker, &["resume"]).await;
+    assert!(code == 0 && said == "communication-events 2 resumed", "{said}");
+    world.landed(30).await;
+    let (code, said) = with_worker(&world, &worker, &["breaker", "reset"]).await;
+    assert!(code == 0 && said.contains("nothing to do"), "{said}");
+    let (code, said) = with_worker(&world, &worker, &["pause", "--topic", "nobodys"]).await;
+    assert!(code == 4 && said.contains("no pipeline of this worker consumes it"), "{said}");
+    let url = worker.url.clone();
+    worker.stop().await;
+    let (code, said) = sluice(&world, &["status", "--worker", &url]).await;
+    assert!(code == 3 && said.contains("it does not answer; start it"), "{said}");
+    assert_eq!(judge(&world).await.unwrap().landed, 30);
+    world.drop().await;
+}
+
+/// A world where partition 0 has 60 records that have landed, and 40 more that nobody has seen; no worker runs.
+async fn half_way() -> World {
+    let world = World::new().await;
+    let producer = world.producer("lz4");
+    world.produce_all(&producer, &in_partition(0, 0..60)).await;
+    let worker = world.start(quick_settings()).await;
+    eventually(DEADLINE, "60 are committed", || async { world.committed(COMMUNICATION_EVENTS).await == 60 }).await;
+    let (code, said) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "start"]).await;
+    assert!(code == 1 && said.contains("it has running workers"), "{said}");
+    worker.stop().await;
+    world.produce_all(&producer, &in_partition(0, 60..100)).await;
+    world
+}
+
+/// A worker takes everything in that is left.
+async fn finish(world: &World) {
+    let settings = short_lived();
+    let worker = world.spawn_ready(&settings, &[]).await;
+    eventually(DEADLINE * 2, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 100 }).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offset_that_is_set_back_doubles_nothing() {
+    let world = half_way().await;
+    let (code, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
+    let first = said.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!((code, first.as_str()), (0, "communication-events 0 60 0 to 100 59 nothing announced"), "{said}");
+    let (code, said) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "20"]).await;
+    assert_eq!((code, said.as_str()), (0, "communication-events 0: the group's offset is 20, and was 60"));
+    let (_, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
+    assert!(said.contains("none: looked up before writing"), "{said}");
+    finish(&world).await;
+    assert_eq!(judge(&world).await.unwrap().landed, 100);
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_skipped_only_when_that_is_meant() {
+    let world = half_way().await;
+    let (code, said) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "101"]).await;
+    assert!(code == 4 && said.contains("the log holds 0 to 100"), "{said}");
+    let (code, said) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "70"]).await;
+    assert!(code == 4 && said.contains("offsets 60 to 69 are skipped") && said.contains("add --yes"), "{said}");
+    assert_eq!(world.offsets(COMMUNICATION_EVENTS).await[&0].0, 60, "nothing was done");
+    let (code, said) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "70", "--yes"]).await;
+    assert_eq!(code, 0, "{said}");
+    finish(&world).await;
+    let (code, said) = sluice(&world, &["audit"]).await;
+    assert!(
+        code == 1 && said.contains("communication-events 0: 10 consumed and nowhere, at offsets 60 to 69"),
+        "{said}"
+    );
+    for (topic, partition, sentence) in [
+        ("nobodys", "0", "ingest.pipelines has none of that name"),
+        (COMMUNICATION_EVENTS, "17", "it has 6, from 0 on"),
+    ] {
+        let (code, said) = sluice(&world, &["offsets", "set", topic, partition, "0"]).await;
+        assert!(code == 4 && said.contains(sentence), "{said}");
+    }
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_table_holds_is_accepted_when_the_group_is_lost() {
+    let world = half_way().await;
+    let group = world.names.group("clickhouse-ingest");
+    let deleted = world.admin().delete_groups(&[&group], &rdkafka::admin::AdminOptions::new()).await.unwrap();
+    deleted[0].as_ref().unwrap();
+    let accept = ["offsets", "accept", COMMUNICATION_EVENTS, "0"];
+    let (code, said) = sluice(&world, &accept).await;
+    assert!(code == 4 && said.contains("60 records have a row and 0 a dead letter"), "{said}");
+    assert_eq!(world.offsets(COMMUNICATION_EVENTS).await.len(), 0, "nothing was done");
+    let (code, said) = sluice(&world, &[&accept[..], &["--yes"]].concat()).await;
+    assert!(code == 0 && said.contains("the group's offset is 60, and was -"), "{said}");
+    let (code, said) = sluice(&world, &["offsets", "accept", COMMUNICATION_EVENTS, "5", "--yes"]).await;
+    assert!(code == 4 && said.contains("name an offset with --at"), "{said}");
+    finish(&world).await;
+    assert_eq!(judge(&world).await.unwrap().landed, 100);
+    assert_eq!(sluice(&world, &["audit"]).await.0, 0);
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_month_of_aggregates_is_made_anew() {
+    let world = half_way().await;
+    let differing = || async {
+        let clickhouse = connect::clickhouse(&world.stores, &world.names);
+        clickhouse.query(AGGREGATES).fetch_one::<u64>().await.unwrap()
+    };
+    world.execute("ALTER TABLE campaign_performance DELETE WHERE 1 SETTINGS mutations_sync = 2").await;
+    assert!(differing().await > 0, "they are gone");
+    let (code, said) = sluice(&world, &["rebuild", "communication_events", "2026-11"]).await;
+    assert_eq!((code, said.as_str()), (0, "the aggregate table of communication_events holds month 202611 anew"));
+    assert_eq!(differing().await, 0);
+    let (code, said) = sluice(&world, &["rebuild", "communication_event", "202611"]).await;
+    assert!(code == 4 && said.contains("there is no such table"), "{said}");
+    world.drop().await;
+}

@@ -1,0 +1,202 @@
+//! The group's offsets are gone, moved, somebody else's, or no longer in the log, or the topic is not the one it was: a
+//! worker looks before it writes, or stops that partition and says why; it never guesses, and the other partitions go on.
+
+use rdkafka::admin::AdminOptions;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
+use sluice_testkit::eventually;
+
+use crate::harness::{DEADLINE, World, in_partition, metric, quick_settings, stands_still};
+use crate::oracle::{Besides, judge, judge_besides};
+use crate::process::{Process, same_member, short_lived};
+
+/// A world where partition 0 has so many records and all of them have landed; its worker has left.
+async fn landed(records: u32) -> World {
+    let world = World::new().await;
+    let worker = world.start(quick_settings()).await;
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..records)).await;
+    world.settled(records as usize).await;
+    worker.stop().await;
+    assert_eq!(world.committed(COMMUNICATION_EVENTS).await, i64::from(records));
+    world
+}
+
+/// A worker that stops partition 0 with this reason while partition 1 goes on, and commits nothing of partition 0.
+async fn stops_only_partition_0(world: &World, why: &str) {
+    let before = world.offsets(COMMUNICATION_EVENTS).await;
+    let rows = world.count().await;
+    world.produce_all(&world.producer("lz4"), &in_partition(1, 0..20)).await;
+    let worker = world.spawn(&short_lived(), &[]);
+    stands_still(&worker.url, why).await;
+    world.landed(rows + 20).await;
+    worker.stop().await;
+    let after = world.offsets(COMMUNICATION_EVENTS).await;
+    assert_eq!((after.get(&0), after[&1].0), (before.get(&0), 20));
+    assert_eq!(world.count().await, rows + 20, "nothing of partition 0 was written");
+}
+
+/// Ends as soon as everything of partition 0 is committed.
+async fn caught_up(world: &World, worker: Process, until: i64) {
+    let committed = || async { world.offsets(COMMUNICATION_EVENTS).await.get(&0).map(|(offset, _)| *offset) };
+    eventually(DEADLINE * 2, "it is committed to the end", || async { committed().await == Some(until) }).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_group_is_an_operators_decision() {
+    let world = landed(100).await;
+    let group = world.names.group("clickhouse-ingest");
+    let deleted = world.admin().delete_groups(&[&group], &AdminOptions::new()).await.unwrap();
+    deleted[0].as_ref().unwrap();
+    assert_eq!(world.offsets(COMMUNICATION_EVENTS).await.len(), 0);
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 100..150)).await;
+    stops_only_partition_0(&world, "communication-events/0 stands still: the group has no offset").await;
+    // What the operator says then.
+    world.set_offset(COMMUNICATION_EVENTS, 0, 100, "").await;
+    let settings = short_lived();
+    let worker = world.spawn_ready(&settings, &[]).await;
+    caught_up(&world, worker, 150).await;
+    assert_eq!(judge(&world).await.unwrap().landed, 170);
+    world.drop().await;
+}
+
+/// How the offset of partition 0 gets back to where it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rewind {
+    /// By a tool that knows nothing of intents.
+    Plain,
+    /// By a backup of the group's offsets: an offset and the intent that once stood beside it.
+    Restored,
+}
+
+/// Rewinds partition 0 and lets a worker with another batch size go on; outside the window, ClickHouse no longer knows
+/// any of the tokens.
+async fn rewound(how: Rewind, is_outside: bool, sabotage: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let producer = world.producer("lz4");
+    let worker = world.start(quick_settings()).await;
+    world.produce_all(&producer, &in_partition(0, 0..60)).await;
+    world.settled(60).await;
+    worker.stop().await;
+    let (offset, metadata) = world.offsets(COMMUNICATION_EVENTS).await[&0].clone();
+    let worker = world.start(quick_settings()).await;
+    world.produce_all(&producer, &in_partition(0, 60..400)).await;
+    world.settled(400).await;
+    worker.stop().await;
+    let mut settings = same_member();
+    if is_outside {
+        world.remember_only(16).await;
+        world.others_write(40).await;
+        settings.peak_inserts_per_second = 1;
+        settings.insert_timeout = std::time::Duration::from_secs(2);
+    }
+    let others = if is_outside { 40 } else { 0 };
+    match how {
+        Rewind::Plain => world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await,
+        Rewind::Restored => world.set_offset(COMMUNICATION_EVENTS, 0, offset, &metadata).await,
+    }
+    world.produce_all(&producer, &in_partition(0, 400..450)).await;
+    let worker = world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let url = worker.url.clone();
+    eventually(DEADLINE, "the new records land", || async { world.count().await >= 450 + others }).await;
+    let found = metric(&url, "sluice_ingest_replayed_rows_total{", "communication-events").await;
+    caught_up(&world, worker, 450).await;
+    let judged = judge_besides(&world, Besides { others, ..Besides::default() }).await.map(|counts| {
+        assert_eq!(counts.landed, 450);
+        assert!(found >= 340.0, "{how:?}: {found} rows were found in the table");
+    });
+    world.drop().await;
+    judged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rewound_offset_doubles_nothing() {
+    for how in [Rewind::Plain, Rewind::Restored] {
+        let (inside, outside) = tokio::join!(rewound(how, false, "nothing"), rewound(how, true, "nothing"));
+        assert_eq!((inside, outside), (Ok(()), Ok(())), "{how:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oracle_notices_a_rewind_without_a_look() {
+    let judged = rewound(Rewind::Plain, true, "lookup").await;
+    assert!(judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{judged:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreign_metadata_is_no_intent() {
+    let world = landed(100).await;
+    world.set_offset(COMMUNICATION_EVENTS, 0, 90, r#"{"by": "another program", "lag": 10}"#).await;
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 100..130)).await;
+    let settings = short_lived();
+    let worker = world.spawn_ready(&settings, &[]).await;
+    caught_up(&world, worker, 130).await;
+    assert_eq!(judge(&world).await.unwrap().landed, 130);
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offset_outside_the_log_stops_its_partition() {
+    let above = async {
+        let world = landed(100).await;
+        world.set_offset(COMMUNICATION_EVENTS, 0, 150, "").await;
+        stops_only_partition_0(&world, "offset 150 is above the end of the log, 100").await;
+        world.drop().await;
+    };
+    let below = async {
+        let world = landed(100).await;
+        world.produce_all(&world.producer("lz4"), &in_partition(0, 100..200)).await;
+        delete_records(&world, 0, 130).await;
+        stops_only_partition_0(&world, "offset 100 is below the start of the log, 130").await;
+        world.drop().await;
+    };
+    tokio::join!(above, below);
+}
+
+async fn delete_records(world: &World, partition: i32, before: i64) {
+    let mut list = TopicPartitionList::new();
+    let topic = world.names.topic(COMMUNICATION_EVENTS);
+    list.add_partition_offset(&topic, partition, Offset::Offset(before)).unwrap();
+    world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
+}
+
+/// Deletes the topic and makes it again.
+async fn make_anew(world: &World) {
+    let topic = world.names.topic(COMMUNICATION_EVENTS);
+    let deleted = world.admin().delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();
+    deleted[0].as_ref().unwrap();
+    world.apply().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_made_anew_is_another_topic() {
+    let world = landed(100).await;
+    make_anew(&world).await;
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 500..560)).await;
+    let settings = short_lived();
+    let worker = world.spawn_ready(&settings, &[]).await;
+    caught_up(&world, worker, 60).await;
+    let counts = judge_besides(&world, Besides { others: 100, ..Besides::default() }).await.unwrap();
+    assert_eq!(counts.landed, 60, "the same offsets as those of the earlier topic");
+    world.drop().await;
+}
+
+/// More records than the worker had seen of the earlier topic, so that its next offset is one of the new topic as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_made_anew_under_a_running_worker_stops_it() {
+    let world = World::new().await;
+    let settings = short_lived();
+    let worker = world.spawn_ready(&settings, &[]).await;
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
+    world.settled(50).await;
+    make_anew(&world).await;
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 500..700)).await;
+    stands_still(&worker.url, "communication-events/0 stands still").await;
+    worker.stop().await;
+    assert_eq!(world.count().await, 50, "nothing of the new topic was taken for the old one");
+    let worker = world.spawn_ready(&settings, &[]).await;
+    caught_up(&world, worker, 200).await;
+    let counts = judge_besides(&world, Besides { others: 50, ..Besides::default() }).await.unwrap();
+    assert_eq!(counts.landed, 200);
+    world.drop().await;
+}

@@ -1,0 +1,399 @@
+//! Dead letters are shown without what they hold, and land once their cause is repaired: each once and under the identity
+//! its record had, however often a replay runs, beside whomever, and wherever it is killed.
+
+use std::collections::BTreeSet;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use chrono::DateTime;
+use clickhouse::Row;
+use futures::future::join_all;
+use rdkafka::Offset;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::FutureRecord;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use serde::Deserialize;
+use serde_json::Value;
+use sluice_ingest::config::Settings;
+use sluice_ingest::dead_letter::DeadLetters;
+use sluice_ingest::topic_id::topic_id;
+use sluice_schemas::connect;
+use sluice_schemas::names::topic;
+use sluice_schemas::records::DeadLetter;
+use sluice_testkit::eventually;
+use tokio::process::{Child, Command};
+use uuid::Uuid;
+
+use crate::harness::{DEADLINE, Record, TENANT, World, event, event_record, quick_settings};
+use crate::oracle::AGGREGATES;
+
+/// Raises what the usual limits refuse.
+const RAISED: [(&str, &str); 2] = [
+    ("SLUICE_INGEST__PIPELINES__COMMUNICATION-EVENTS__LIMITS__STRING", "1 MiB"),
+    ("SLUICE_INGEST__PIPELINES__COMMUNICATION-EVENTS__LIMITS__RECORD", "32 MiB"),
+];
+
+fn start(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(["--namespace", world.names.namespace(), "--port-base", &world.port_base().to_string(), "dlq"])
+        .args(arguments)
+        .envs(RAISED)
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+async fn dlq(world: &World, arguments: &[&str]) -> Output {
+    start(world, arguments, &[]).wait_with_output().await.unwrap()
+}
+
+/// What a verb says, with what differs from run to run taken out; its exit code first.
+async fn said(world: &World, arguments: &[&str]) -> String {
+    let output = dlq(world, arguments).await;
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    let text = text.replace(world.names.namespace(), "NAMESPACE");
+    let lines = text.lines().map(|line| match line.trim_start().split(' ').next().unwrap() {
+        name @ ("stands" | "sluice.topic_id" | "sluice.timestamp") => format!(" {name} ..."),
+        _ => line.split(' ').map(without_time).collect::<Vec<_>>().join(" "),
+    });
+    format!("exit {}\n{}", output.status.code().unwrap(), lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn without_time(word: &str) -> String {
+    let time = word.trim_end_matches(',');
+    let is_time = DateTime::parse_from_rfc3339(time).is_ok();
+    if is_time { word.replace(time, "2026-11-24T00:00:00.000Z") } else { word.to_owned() }
+}
+
+async fn run(world: &World, sql: &str) {
+    connect::clickhouse(&world.stores, &world.names).query(sql).execute().await.unwrap();
+}
+
+/// Where a row came from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Row, Deserialize)]
+struct Identity {
+    #[serde(with = "clickhouse::serde::uuid")]
+    topic_id: Uuid,
+    partition: i32,
+    offset: i64,
+}
+
+/// The records that the table holds, if each is there once and every aggregate equals its recomputation.
+async fn judge(world: &World) -> Result<BTreeSet<Identity>, String> {
+    let clickhouse = connect::clickhouse(&world.stores, &world.names);
+    let query = "SELECT _topic_id AS topic_id, _partition AS partition, _offset AS offset FROM communication_events";
+    let rows: Vec<Identity> = clickhouse.query(query).fetch_all().await.unwrap();
+    let (count, identities) = (rows.len(), rows.into_iter().collect::<BTreeSet<_>>());
+    let differing: u64 = clickhouse.query(AGGREGATES).fetch_one().await.unwrap();
+    match (count - identities.len(), differing) {
+        (0, 0) => Ok(identities),
+        (0, differing) => Err(format!("{differing} aggregates differ from their recomputation")),
+        (double, _) => Err(format!("{double} rows stand in the table more than once")),
+    }
+}
+
+/// Offsets of the rows of one topic id and partition 0.
+fn offsets(identities: &BTreeSet<Identity>, id: Uuid) -> Vec<i64> {
+    let of = |one: &&Identity| (one.topic_id, one.partition) == (id, 0);
+    identities.iter().filter(of).map(|one| one.offset).collect()
+}
+
+async fn id_of(world: &World, name: &str) -> Uuid {
+    let (config, name) = (connect::kafka_config(&world.stores), name.to_owned());
+    let ask = move || {
+        let client: BaseConsumer = config.create().unwrap();
+        topic_id(client.client(), &name, DEADLINE).unwrap()
+    };
+    tokio::task::spawn_blocking(ask).await.unwrap()
+}
+
+/// The `n`th event with a change that makes it poison, in partition 0.
+fn poison(n: u32, change: fn(&mut Value)) -> Record {
+    let mut value = serde_json::to_value(event(n)).unwrap();
+    change(&mut value);
+    Record { payload: Some(value.to_string().into_bytes()), partition: Some(0), ..event_record(n) }
+}
+
+fn without_agent(value: &mut Value) {
+    value.as_object_mut().unwrap().remove("agent_id");
+}
+
+/// Lets a worker take the records in, each lot once the lot before it has its place, and end.
+async fn ingest(world: &World, lots: &[&[Record]]) {
+    let (worker, producer, mut count) = (world.start(quick_settings()).await, world.producer("lz4"), 0);
+    for lot in lots {
+        world.produce_all(&producer, lot).await;
+        count += lot.len();
+        world.settled(count).await;
+    }
+    let total = i64::try_from(count).unwrap();
+    eventually(DEADLINE, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == total })
+        .await;
+    worker.stop().await;
+}
+
+/// Nine records, six of them poison: three that lack a field (one of them in another month), and three more.
+fn nine() -> Vec<Record> {
+    vec![
+        in_first(0),
+        poison(1, without_agent),
+        poison(31, without_agent),
+        poison(3, |value| value["success"] = "yes".into()),
+        in_first(4),
+        poison(5, |value| value["agent_id"] = "x".repeat(300 << 10).into()),
+        Record { payload: None, ..in_first(6) },
+        poison(7, without_agent),
+        in_first(8),
+    ]
+}
+
+/// The `n`th event in partition 0.
+fn in_first(n: u32) -> Record {
+    Record { partition: Some(0), ..event_record(n) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_verbs_show_what_waits_and_land_what_was_repaired() {
+    let world = World::new().await;
+    run(&world, "ALTER TABLE communication_events ADD CONSTRAINT nine CHECK duration_ms != 9").await;
+    ingest(&world, &[&nine(), &[in_first(9)]]).await;
+    insta::assert_snapshot!("list", said(&world, &["list"]).await);
+    insta::assert_snapshot!("list_of_one_reason", said(&world, &["list", "--reason", "tombstone"]).await);
+    insta::assert_snapshot!("stats", said(&world, &["stats"]).await);
+    insta::assert_snapshot!("show", said(&world, &["show", "communication-events", "0", "3"]).await);
+    insta::assert_snapshot!("show_nothing", said(&world, &["show", "communication-events", "0", "4"]).await);
+    let payload = dlq(&world, &["show", "communication-events", "0", "3", "--payload"]).await.stdout;
+    assert_eq!(Some(payload), nine()[3].payload, "byte for byte");
+    for none in
+        [["--tenant", "6f2d8a4e-0d0c-4f0e-9a3b-0c1d2e3f4a5c"], ["--until", "2026-01-01"], ["--topic", "agent-metrics"]]
+    {
+        let listed = dlq(&world, &["list", "--json", none[0], none[1]]).await;
+        assert!(listed.status.success() && listed.stdout.is_empty(), "{none:?}");
+    }
+
+    run(&world, "ALTER TABLE communication_events MODIFY COLUMN agent_id Nullable(String)").await;
+    run(&world, "ALTER TABLE communication_events DROP CONSTRAINT nine").await;
+    run(&world, "ALTER TABLE communication_events ADD CONSTRAINT seven CHECK duration_ms != 7").await;
+    insta::assert_snapshot!("dry_run", said(&world, &["replay", "--dry-run"]).await);
+    assert_eq!(world.count().await, 3, "a dry run lands nothing");
+    insta::assert_snapshot!("replay", said(&world, &["replay"]).await);
+    let id = id_of(&world, &world.names.topic(topic::COMMUNICATION_EVENTS)).await;
+    assert_eq!(offsets(&judge(&world).await.unwrap(), id), [0, 1, 2, 4, 5, 8, 9]);
+    insta::assert_snapshot!("replay_again", said(&world, &["replay"]).await);
+    assert_eq!(judge(&world).await.unwrap().len(), 7);
+    insta::assert_snapshot!("list_after", said(&world, &["list"]).await);
+    insta::assert_snapshot!("list_all_after", said(&world, &["list", "--all"]).await);
+    insta::assert_snapshot!("stats_after", said(&world, &["stats"]).await);
+
+    run(&world, "INSERT INTO communication_events SELECT * FROM communication_events WHERE _offset = 1").await;
+    assert!(judge(&world).await.unwrap_err().contains("more than once"), "negative control");
+    world.drop().await;
+}
+
+/// Poison over two months and all partitions, repaired at once; the number of records.
+async fn repaired_poison(world: &World, count: u32) -> usize {
+    let records: Vec<_> = (0..count).map(|n| Record { partition: None, ..poison(n, without_agent) }).collect();
+    ingest(world, &[&records]).await;
+    assert_eq!(world.count().await, 0, "all of it is poison");
+    run(world, "ALTER TABLE communication_events MODIFY COLUMN agent_id Nullable(String)").await;
+    records.len()
+}
+
+/// Points at which a replay is killed, each with how often it is passed before.
+const POINTS: [&str; 4] = ["replay_insert:1", "replay_inserted:1", "replay_insert:5", "replay_inserted:6"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_that_is_killed_and_run_again_lands_each_once() {
+    let world = World::new().await;
+    let count = repaired_poison(&world, 1200).await;
+    for point in POINTS {
+        let killed = start(&world, &["replay"], &[("SLUICE_FAILPOINT", point)]).wait_with_output().await.unwrap();
+        assert_eq!(killed.status.code(), None, "{point}: {}", String::from_utf8_lossy(&killed.stderr));
+    }
+    let kills = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 50 } else { 4 };
+    for kill in 0..kills {
+        // What is meant differs, so what is sent together does too.
+        let limit = (20 + kill).to_string();
+        let mut replay = start(&world, &["replay", "--limit", &limit], &[]);
+        // Anywhere in what follows; the instants differ from kill to kill and from run to run.
+        let instant = Duration::from_millis(150 + 3 * u64::from(Uuid::new_v4().as_bytes()[0]));
+        drop(tokio::time::timeout(instant, replay.wait()).await);
+        replay.kill().await.unwrap();
+        judge(&world).await.unwrap();
+    }
+    let before = judge(&world).await.unwrap().len();
+    assert!(0 < before && before < count, "the kills hit a replay under way: {before}");
+    let last = dlq(&world, &["replay"]).await;
+    assert!(last.status.success(), "{last:?}");
+    assert_eq!(judge(&world).await.unwrap().len(), count);
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replays_side_by_side_land_each_once() {
+    let world = World::new().await;
+    let count = repaired_poison(&world, 300).await;
+    let tenant = TENANT.to_string();
+    let arguments: [&[&str]; 3] = [&["replay"], &["replay", "--tenant", &tenant], &["replay", "--limit", "100"]];
+    for ended in join_all(arguments.map(|arguments| dlq(&world, arguments))).await {
+        assert!(ended.status.success(), "{ended:?}");
+    }
+    assert_eq!(judge(&world).await.unwrap().len(), count);
+    world.drop().await;
+}
+
+/// Kills a replay of five letters while ClickHouse is at work on its INSERT, and at once runs a second one, which does
+/// not mean the same letters; then one for whatever is left.
+async fn in_flight(first: &[&str], second: &[&str], variables: &[(&str, &str)]) -> Result<usize, String> {
+    let world = World::new().await;
+    // One key keeps the letters together, one month their rows.
+    let key = Some(b"key".to_vec());
+    let records: Vec<_> = (0..5).map(|n| Record { key: key.clone(), ..poison(n * 60, without_agent) }).collect();
+    ingest(&world, &[&records]).await;
+    run(&world, "ALTER TABLE communication_events MODIFY COLUMN agent_id Nullable(String)").await;
+    run(&world, "ALTER TABLE communication_events ADD COLUMN slow UInt8 MATERIALIZED sleepEachRow(0.5)").await;
+    let clickhouse = connect::clickhouse(&world.stores, &world.names);
+    let inserts = async || {
+        let query =
+            "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND current_database = currentDatabase()";
+        clickhouse.query(query).fetch_one::<u64>().await.unwrap()
+    };
+    let mut killed = start(&world, first, &[]);
+    eventually(DEADLINE, "the INSERT is under way", || async { inserts().await > 0 }).await;
+    killed.kill().await.unwrap();
+    assert_eq!((world.count().await, inserts().await), (0, 1), "nothing has landed yet, and the server goes on");
+    let second = start(&world, second, variables).wait_with_output().await.unwrap();
+    assert!(second.status.success(), "{second:?}");
+    eventually(DEADLINE, "no INSERT is under way", || async { inserts().await == 0 }).await;
+    judge(&world).await?;
+    assert!(dlq(&world, &["replay"]).await.status.success());
+    let landed = judge(&world).await?.len();
+    world.drop().await;
+    Ok(landed)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_replay_left_behind_at_the_server_lands_once() {
+    let (all, two): (&[&str], &[&str]) = (&["replay"], &["replay", "--limit", "2"]);
+    // The fewer rows, the sooner ClickHouse has taken them.
+    assert_eq!(in_flight(all, two, &[]).await, Ok(5), "the second one's rows land first");
+    assert_eq!(in_flight(two, all, &[]).await, Ok(5), "the first one's rows land first");
+    let doubled = in_flight(two, all, &[("SLUICE_SABOTAGE", "token")]).await;
+    assert!(doubled.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "negative control: {doubled:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_that_refuses_stops_a_replay_and_says_so() {
+    let world = World::new().await;
+    repaired_poison(&world, 3).await;
+    run(&world, "CREATE TABLE picky (n UInt32) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 100").await;
+    let view = "CREATE MATERIALIZED VIEW picky_mv TO picky AS SELECT toUInt32(throwIf(duration_ms = 1)) AS n FROM communication_events";
+    run(&world, view).await;
+    let refused = dlq(&world, &["replay"]).await;
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{why}");
+    assert!(why.contains("a view refuses them") && why.contains("sluice ingest rebuild"), "{why}");
+    world.drop().await;
+}
+
+/// Commits the workers' offset of partition 0.
+async fn commit(world: &World, offset: i64) {
+    let mut config = connect::kafka_config(&world.stores);
+    config.set("group.id", world.names.group(&Settings::default().group));
+    let name = world.names.topic(topic::COMMUNICATION_EVENTS);
+    let commit = || {
+        let (config, name) = (config.clone(), name.clone());
+        let commit = move || {
+            let consumer: BaseConsumer = config.create()?;
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(&name, 0, Offset::Offset(offset))?;
+            consumer.commit(&list, CommitMode::Sync)
+        };
+        async { tokio::task::spawn_blocking(commit).await.unwrap() }
+    };
+    eventually(DEADLINE, "the group has a coordinator", commit).await;
+}
+
+/// Puts a record into the dead-letter topic as it is.
+async fn put(world: &World, payload: &[u8], headers: &[(&str, &str)]) {
+    let headers = headers
+        .iter()
+        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(*value) }));
+    let topic = world.names.topic(topic::CLICKHOUSE_ERRORS);
+    let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(payload).headers(headers);
+    world.producer("none").send(record, DEADLINE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_of_every_origin_land_once_or_say_why_not() {
+    let world = World::new().await;
+    let name = world.names.topic(topic::COMMUNICATION_EVENTS);
+    // Larger than a dead letter may be, and small enough for its topic once it is compressed.
+    let large = [event_record(0).payload.unwrap(), vec![b' '; 17 << 20]].concat();
+    let mut config = connect::kafka_config(&world.stores);
+    let producer = config.set("compression.type", "lz4").set("message.max.bytes", "33554432").create().unwrap();
+    world.produce(&producer, &Record { payload: Some(large.clone()), ..in_first(0) }).await;
+    for n in 1..4 {
+        world.produce(&producer, &in_first(n)).await;
+    }
+    commit(&world, 3).await;
+
+    let id = id_of(&world, &name).await;
+    let other = Uuid::from_u128(7);
+    let letter = |topic: &str, topic_id, offset: u32, payload: &[u8]| DeadLetter {
+        key: event_record(offset).key,
+        payload: Some(payload.to_vec()),
+        headers: vec![],
+        reason: "wrong_type".to_owned(),
+        stage: "decode".to_owned(),
+        error_class: "row".to_owned(),
+        topic: topic.to_owned(),
+        topic_id,
+        partition: 0,
+        offset: i64::from(offset),
+        timestamp_ms: None,
+        attempts: 1,
+        tenant_id: Some(TENANT),
+    };
+    let small = |n| event_record(n).payload.unwrap();
+    let letters = [
+        letter(&name, id, 0, &large),
+        letter(&name, id, 1, &small(1)),
+        letter(&name, id, 1, &small(1)),    // as after a crash
+        letter(&name, other, 1, &small(9)), // the topic was made anew since
+        letter(&name, other, 9, &large),    // and what was left out went with it
+        letter(&name, id, 3, &small(3)),    // not yet committed past
+        letter("gone", other, 0, &small(0)),
+    ];
+    let dead_letters =
+        DeadLetters::new(connect::kafka_config(&world.stores), &world.names.topic(topic::CLICKHOUSE_ERRORS), 65_536);
+    dead_letters.unwrap().send(&letters).await.unwrap();
+    let older = [
+        ("sluice.reason", "wrong_type"),
+        ("sluice.stage", "decode"),
+        ("sluice.topic", name.as_str()),
+        ("sluice.partition", "0"),
+        ("sluice.offset", "2"),
+        ("sluice.attempts", "1"),
+    ];
+    put(&world, &small(2), &older).await;
+    put(&world, b"hello", &[]).await;
+
+    insta::assert_snapshot!("origins_stats", said(&world, &["stats"]).await);
+    let shown = async |offset| dlq(&world, &["show", &name, "0", offset, "--payload"]).await;
+    assert!(shown("0").await.stdout == large, "what was left out is read from its own topic");
+    let gone = shown("9").await;
+    assert_eq!((gone.status.code(), gone.stdout.len()), (Some(1), 0));
+    insta::assert_snapshot!("origins_replay", said(&world, &["replay"]).await);
+    let landed = judge(&world).await.unwrap();
+    assert_eq!((offsets(&landed, id), offsets(&landed, other)), (vec![0, 1], vec![1]));
+    commit(&world, 4).await;
+    insta::assert_snapshot!("origins_replay_assumed", said(&world, &["replay", "--assume-current-topic"]).await);
+    let landed = judge(&world).await.unwrap();
+    assert_eq!((offsets(&landed, id), offsets(&landed, other)), (vec![0, 1, 2, 3], vec![1]));
+    world.drop().await;
+}
