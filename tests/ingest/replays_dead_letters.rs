@@ -96,6 +96,18 @@ async fn judge(world: &World) -> Result<BTreeSet<Identity>, String> {
     }
 }
 
+/// INSERTs that ClickHouse is at work on.
+async fn inserts(world: &World) -> u64 {
+    let query =
+        "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND current_database = currentDatabase()";
+    connect::clickhouse(&world.stores, &world.names).query(query).fetch_one().await.unwrap()
+}
+
+/// Waits for what a killed replay has left behind at the server: while it is at work, a table is ahead of its views.
+async fn at_rest(world: &World) {
+    eventually(DEADLINE, "no INSERT is under way", || async { inserts(world).await == 0 }).await;
+}
+
 /// Offsets of the rows of one topic id and partition 0.
 fn offsets(identities: &BTreeSet<Identity>, id: Uuid) -> Vec<i64> {
     let of = |one: &&Identity| (one.topic_id, one.partition) == (id, 0);
@@ -209,12 +221,12 @@ const POINTS: [&str; 4] = ["replay_insert:1", "replay_inserted:1", "replay_inser
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_that_is_killed_and_run_again_lands_each_once() {
     let world = World::new().await;
-    let count = repaired_poison(&world, 1200).await;
+    let (kills, count) = if std::env::var_os("SLUICE_TEST_LONG").is_some() { (50, 6000) } else { (4, 1200) };
+    let count = repaired_poison(&world, count).await;
     for point in POINTS {
         let killed = start(&world, &["replay"], &[("SLUICE_FAILPOINT", point)]).wait_with_output().await.unwrap();
         assert_eq!(killed.status.code(), None, "{point}: {}", String::from_utf8_lossy(&killed.stderr));
     }
-    let kills = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 50 } else { 4 };
     for kill in 0..kills {
         // What is meant differs, so what is sent together does too.
         let limit = (20 + kill).to_string();
@@ -223,6 +235,7 @@ async fn a_replay_that_is_killed_and_run_again_lands_each_once() {
         let instant = Duration::from_millis(150 + 3 * u64::from(Uuid::new_v4().as_bytes()[0]));
         drop(tokio::time::timeout(instant, replay.wait()).await);
         replay.kill().await.unwrap();
+        at_rest(&world).await;
         judge(&world).await.unwrap();
     }
     let before = judge(&world).await.unwrap().len();
@@ -256,19 +269,13 @@ async fn in_flight(first: &[&str], second: &[&str], variables: &[(&str, &str)]) 
     ingest(&world, &[&records]).await;
     run(&world, "ALTER TABLE communication_events MODIFY COLUMN agent_id Nullable(String)").await;
     run(&world, "ALTER TABLE communication_events ADD COLUMN slow UInt8 MATERIALIZED sleepEachRow(0.5)").await;
-    let clickhouse = connect::clickhouse(&world.stores, &world.names);
-    let inserts = async || {
-        let query =
-            "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND current_database = currentDatabase()";
-        clickhouse.query(query).fetch_one::<u64>().await.unwrap()
-    };
     let mut killed = start(&world, first, &[]);
-    eventually(DEADLINE, "the INSERT is under way", || async { inserts().await > 0 }).await;
+    eventually(DEADLINE, "the INSERT is under way", || async { inserts(&world).await > 0 }).await;
     killed.kill().await.unwrap();
-    assert_eq!((world.count().await, inserts().await), (0, 1), "nothing has landed yet, and the server goes on");
+    assert_eq!((world.count().await, inserts(&world).await), (0, 1), "nothing has landed yet, and the server goes on");
     let second = start(&world, second, variables).wait_with_output().await.unwrap();
     assert!(second.status.success(), "{second:?}");
-    eventually(DEADLINE, "no INSERT is under way", || async { inserts().await == 0 }).await;
+    at_rest(&world).await;
     judge(&world).await?;
     assert!(dlq(&world, &["replay"]).await.status.success());
     let landed = judge(&world).await?.len();
