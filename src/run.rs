@@ -185,10 +185,20 @@ async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<Reserv
 /// The folder of this run's reports, `runs/<UTC time>/`, made now.
 pub(crate) fn folder(runs: &Path) -> anyhow::Result<PathBuf> {
     let time = chrono::Utc::now().format("%Y-%m-%dT%H-%M-%SZ").to_string();
-    let folder = runs.join(time);
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("create the report's folder {}; choose another with verify.runs", folder.display()))?;
-    Ok(folder)
+    let names = std::iter::once(time.clone()).chain((2..).map(|n| format!("{time}-{n}")));
+    for folder in names.map(|name| runs.join(name)) {
+        match std::fs::create_dir(&folder) {
+            // Two runs may begin in the same second.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => {
+                made.with_context(|| {
+                    format!("create the report's folder {}; choose another with verify.runs", folder.display())
+                })?;
+                return Ok(folder);
+            }
+        }
+    }
+    unreachable!("the names never end")
 }
 
 /// Versions of the local stack's stores, by name; of other stores nothing is known here.

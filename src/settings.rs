@@ -80,6 +80,7 @@ pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Settings> {
         .extract()
         .map_err(|error| unusable(&error))?;
     settings.stack.port_base = base;
+    check_apart(&settings)?;
     if let Some(namespace) = &overrides.namespace {
         settings.stores.namespace.clone_from(namespace);
         settings.verify.namespace.clone_from(namespace);
@@ -172,6 +173,18 @@ fn check_port_base(base: u16) -> anyhow::Result<()> {
         bail!(
             "use port base {base}: choose one from 1024 to {last}, since a stack takes {} ports from it on",
             Ports::SPAN
+        );
+    }
+    Ok(())
+}
+
+/// A run drops its namespace; a flag may name one for both on purpose, a file may not.
+fn check_apart(settings: &Settings) -> anyhow::Result<()> {
+    if settings.verify.namespace == settings.stores.namespace && !settings.verify.namespace.is_empty() {
+        bail!(
+            "check verify.namespace: it is {:?}, which is also stores.namespace; a run drops its namespace first and must \
+             never touch the platform's own: name another",
+            settings.verify.namespace
         );
     }
     Ok(())

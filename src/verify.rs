@@ -10,6 +10,7 @@ use sluice_loadgen::{
     report::{self, Machine, Report, Run as Header},
     verdict::{self, Findings, Overall},
 };
+use sluice_stack::Layout;
 use tokio::time::timeout;
 
 use crate::{
@@ -20,8 +21,10 @@ use crate::{
     worker::Worker,
 };
 
-/// How long the stores may take to answer the account's questions; one that froze answers never.
-const ACCOUNT_DEADLINE: Duration = Duration::from_mins(3);
+/// How long a store that nothing else asks may take to say that it is there.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Free disk below which a failed run names the disk, MiB.
+const LITTLE_ROOM: u64 = 256;
 
 /// Runs and judges.
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
@@ -71,7 +74,7 @@ async fn watched(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Repo
         failures: once(failures),
     };
     let rates = report::rates(&run.plan, &driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
-    let report = Report::new(header(run, started_at)?, findings, &driven.recorders, rates, account);
+    let report = Report::new(header(run, started_at)?, findings, &driven.recorders, rates, Some(account));
     publish(&report, folder)?;
     Ok(report)
 }
@@ -123,28 +126,35 @@ fn broken(error: &AccountError) -> String {
     format!("{error}; `sluice status` shows which store does not answer, `sluice logs STORE` why")
 }
 
-async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Account>, Failure> {
+async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Account, Failure> {
     run.live.step("drawing up the account");
     let balancing = account::balance(run.course(), &driven.acknowledged);
-    let Ok(balanced) =
-        interruptible(&run.stop, async { Ok(timeout(ACCOUNT_DEADLINE, Box::pin(balancing)).await) }).await?
-    else {
-        failures.push(format!(
-            "a store did not answer the account within {ACCOUNT_DEADLINE:?}; `sluice status` shows which"
-        ));
-        return Ok(None);
-    };
-    match balanced {
-        Ok(account) => {
-            run.live.done(if account.balanced() { "the account balances" } else { "the account does not balance" });
-            failures.extend(account.complaints());
-            Ok(Some(account))
-        }
-        Err(error) => {
-            failures.push(broken(&error));
-            Ok(None)
-        }
+    let account = interruptible(&run.stop, async { Ok(Box::pin(balancing).await) }).await?;
+    run.live.done(if account.balanced() { "the account balances" } else { "the account does not balance" });
+    failures.extend(account.complaints());
+    failures.extend(unasked(run).await);
+    if !failures.is_empty() {
+        failures.extend(disk_full(run));
     }
+    Ok(account)
+}
+
+/// The cluster of Redis that no question and no account asks: dead, it would not be noticed.
+async fn unasked(run: &Run) -> Option<String> {
+    let asked = timeout(ANSWER, sluice_schemas::connect::redis_state(&run.settings.stores)).await;
+    let why = match asked {
+        Ok(Ok(_)) => return None,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("connect to Redis (state): no answer in {} s", ANSWER.as_secs()),
+    };
+    Some(format!("{why}; `sluice status` shows which store does not answer, `sluice logs STORE` why"))
+}
+
+/// A full disk breaks stores in words of their own.
+fn disk_full(run: &Run) -> Option<String> {
+    let layout = Layout::new(&run.settings.stack).ok().filter(|_| run.settings.is_local())?;
+    let free = sluice_stack::free_mib(&layout).filter(|free| *free < LITTLE_ROOM)?;
+    Some(format!("the disk that holds {} has {free} MiB left; make room", layout.state_dir().display()))
 }
 
 fn header(run: &Run, started_at: chrono::DateTime<chrono::Utc>) -> anyhow::Result<Header> {
@@ -160,10 +170,14 @@ fn header(run: &Run, started_at: chrono::DateTime<chrono::Utc>) -> anyhow::Resul
 
 /// The JSON report into its folder, the tables onto the screen.
 fn publish(report: &Report, folder: &Path) -> anyhow::Result<()> {
-    let path = folder.join("report.json");
-    let text = serde_json::to_string_pretty(report).context("write the report")?;
-    std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    // What the run has shown is seen even where it can't be kept.
     screen::say(&report.table());
+    let (path, fresh) = (folder.join("report.json"), folder.join("report.json.new"));
+    let text = serde_json::to_string_pretty(report).context("write the report")?;
+    std::fs::write(&fresh, text)
+        .and_then(|()| std::fs::rename(&fresh, &path))
+        .inspect_err(|_| drop(std::fs::remove_file(&fresh)))
+        .with_context(|| format!("write {}; make room, or choose another folder with verify.runs", path.display()))?;
     screen::say(&format!("report: {}", path.display()));
     Ok(())
 }

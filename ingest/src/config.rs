@@ -161,7 +161,7 @@ impl Default for Limits {
 }
 
 /// Parts of the names of librdkafka's settings whose values are secrets.
-const SECRET: [&str; 5] = ["password", "secret", "jaas", "token", "key.pem"];
+const SECRET: [&str; 6] = ["password", "secret", "jaas", "token", "key.pem", "oauthbearer.config"];
 
 fn without_secrets<S: serde::Serializer>(kafka: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
     let is_secret = |key: &str| SECRET.iter().any(|part| key.contains(part));

@@ -92,9 +92,11 @@ fn read<T>(
     loop {
         match consumer.poll(deadline.saturating_duration_since(Instant::now())) {
             Some(Ok(message)) if message.offset() == offset => return Ok(Some(take(&message))),
-            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(None),
-            // The log no longer begins at or before it.
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => return Ok(None),
+            // Something else, the end of the log, or a log that begins after it: the record is gone.
+            Some(
+                Ok(_)
+                | Err(KafkaError::PartitionEOF(_) | KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset)),
+            ) => return Ok(None),
             Some(Err(error)) if Instant::now() >= deadline => return Err(error),
             Some(Err(_)) => {}
             None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),

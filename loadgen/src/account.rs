@@ -17,6 +17,7 @@ mod slice;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_schemas::connect::{self, ConnectError, Role};
 use sluice_schemas::keyspace::CONTEXT_TTL;
@@ -58,16 +59,33 @@ pub enum AccountError {
     Redis(#[from] AskError),
 }
 
-/// Makes the account. `acknowledged` is the drive's, by index of the tenant; an empty one stands for a load alone.
-pub async fn balance(course: Course<'_>, acknowledged: &[Totals]) -> Result<Account, AccountError> {
-    let letters = dead_letters(course).await?;
+/// How long one store may take for its part of the account; one that froze answers never.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Makes the account. `acknowledged` is the drive's, by index of the tenant; an empty one stands for a load alone. A store
+/// that does not answer is left out and named; the others are accounted for all the same.
+pub async fn balance(course: Course<'_>, acknowledged: &[Totals]) -> Account {
     let mut account = Account::default();
-    ingested(course, acknowledged, &letters, &mut account).await?;
-    relational(course, acknowledged, &mut account).await?;
-    searchable(course, &mut account).await?;
-    cached(course, &mut account).await?;
+    let letters = answered("Kafka", dead_letters(course)).await;
+    let letters = letters.map_err(|why| account.unaccounted.push(why)).unwrap_or_default();
+    let part = Box::pin(ingested(course, acknowledged, &letters, &mut account));
+    let clickhouse = answered("ClickHouse", part).await;
+    let part = Box::pin(relational(course, acknowledged, &mut account));
+    let postgres = answered("PostgreSQL", part).await;
+    let elasticsearch = answered("Elasticsearch", Box::pin(searchable(course, &mut account))).await;
+    let redis = answered("Redis", Box::pin(cached(course, &mut account))).await;
+    let parts = [clickhouse, postgres, elasticsearch, redis];
+    account.unaccounted.extend(parts.into_iter().filter_map(Result::err));
     unreadable(&letters, &mut account);
-    Ok(account)
+    account
+}
+
+/// One store's part, or why it is missing.
+async fn answered<T>(store: &str, part: impl Future<Output = Result<T, AccountError>>) -> Result<T, String> {
+    match tokio::time::timeout(PATIENCE, part).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("read the account from {store}: no answer in {} s", PATIENCE.as_secs())),
+    }
 }
 
 async fn dead_letters(course: Course<'_>) -> Result<DeadLetters, AccountError> {

@@ -9,7 +9,7 @@ mod redis;
 
 pub(crate) use elasticsearch::{document, index};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -69,9 +69,9 @@ pub enum LoadError {
     #[error("load Redis: {0}")]
     Redis(#[from] crate::target::AskError),
     /// No store takes anything any more.
-    #[error("load the stores: none has taken a record for {} s; unfinished: {unfinished}; does that store still answer?", PATIENCE.as_secs())]
+    #[error("load the stores: none has taken a record for {} s; unfinished: {unfinished}; does it still answer? `sluice status` shows it", PATIENCE.as_secs())]
     Stalled {
-        /// Kinds that are not all there, as in [`Loaded::records`].
+        /// Stores that are not all loaded.
         unfinished: String,
     },
     /// Somebody wanted it to stop.
@@ -137,11 +137,16 @@ pub async fn load(
     let until = scenario.start + scenario.span;
     let job = Job { stores, names, population, until, stop, progress: &count };
     let all = async {
-        tokio::try_join!(postgres::load(job), clickhouse::load(job), elasticsearch::load(job), redis::load(job))
+        tokio::try_join!(
+            counted.of("PostgreSQL", postgres::load(job)),
+            counted.of("ClickHouse", clickhouse::load(job)),
+            counted.of("Elasticsearch", elasticsearch::load(job)),
+            counted.of("Redis", redis::load(job)),
+        )
     };
     tokio::select! {
         loaded = all => loaded.map(|_| ())?,
-        () = counted.stalled() => return Err(LoadError::Stalled { unfinished: counted.unfinished(population) }),
+        () = counted.stalled() => return Err(LoadError::Stalled { unfinished: counted.unfinished() }),
         () = stop.cancelled() => return Err(LoadError::Stopped),
     }
     let records = counted.records.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -151,12 +156,14 @@ pub async fn load(
 /// What was taken so far, by kind, and when the count last grew.
 struct Counted {
     records: Mutex<BTreeMap<String, u64>>,
+    /// Stores that are not yet loaded.
+    unfinished: Mutex<BTreeSet<&'static str>>,
     grew: Mutex<Instant>,
 }
 
 impl Default for Counted {
     fn default() -> Self {
-        Self { records: Mutex::default(), grew: Mutex::new(Instant::now()) }
+        Self { records: Mutex::default(), unfinished: Mutex::default(), grew: Mutex::new(Instant::now()) }
     }
 }
 
@@ -176,12 +183,21 @@ impl Counted {
         }
     }
 
-    fn unfinished(&self, population: &Population) -> String {
-        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let expected = expected(population);
-        let short = expected.iter().filter(|(kind, count)| records.get(*kind).is_none_or(|have| have < *count));
-        let kinds: Vec<_> = short.map(|(kind, _)| kind.as_str()).collect();
-        if kinds.is_empty() { "derived rows".to_owned() } else { kinds.join(", ") }
+    /// One store's load; it counts as unfinished until it is done.
+    async fn of<T>(
+        &self,
+        store: &'static str,
+        load: impl Future<Output = Result<T, LoadError>>,
+    ) -> Result<T, LoadError> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).insert(store);
+        let loaded = Box::pin(load).await;
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).remove(store);
+        loaded
+    }
+
+    fn unfinished(&self) -> String {
+        let stores = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.iter().copied().collect::<Vec<_>>().join(", ")
     }
 }
 

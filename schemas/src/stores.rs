@@ -208,10 +208,21 @@ pub struct S3 {
     pub secret_key: Secret,
 }
 
-/// A login in an address where it would be shown.
+/// An address that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("use stores.{0}: it holds a user or password, which would be shown; put them into the section's own keys")]
-pub struct LoginInAddress(&'static str);
+pub enum AddressError {
+    /// A login in an address where it would be shown.
+    #[error(
+        "use stores.{0}: it holds a user, a password or parameters, which would be shown; put them into the section's own keys"
+    )]
+    Login(&'static str),
+    /// Nothing to connect to.
+    #[error("use stores.{0}: it is empty; name the store's address, or leave it out for the local stack's")]
+    Empty(&'static str),
+    /// Another protocol than the store speaks.
+    #[error("use stores.{0}: write it as http://HOST:PORT or https://HOST:PORT")]
+    Scheme(&'static str),
+}
 
 /// An address without the user and password that it may hold, for screens, logs and errors.
 pub fn without_login(address: &str) -> String {
@@ -228,16 +239,26 @@ fn without_logins<S: serde::Serializer>(addresses: &[String], serializer: S) -> 
 }
 
 impl Stores {
-    /// Checks what serde cannot: addresses that are shown hold no login.
-    pub fn check(&self) -> Result<(), LoginInAddress> {
-        let shown = [
+    /// Checks what serde cannot: addresses are there, of the right form, and hold no login, since they are shown.
+    pub fn check(&self) -> Result<(), AddressError> {
+        let urls = [
             ("kafka.connect_url", &self.kafka.connect_url),
             ("clickhouse.url", &self.clickhouse.url),
             ("elasticsearch.url", &self.elasticsearch.url),
             ("s3.endpoint", &self.s3.endpoint),
         ];
-        let with_login = shown.into_iter().find(|(_, address)| without_login(address) != **address);
-        with_login.map_or(Ok(()), |(key, _)| Err(LoginInAddress(key)))
+        let hosts = [("postgres.host", &self.postgres.host), ("kafka.brokers", &self.kafka.brokers)];
+        for (key, address) in urls.into_iter().chain(hosts) {
+            if address.trim().is_empty() {
+                return Err(AddressError::Empty(key));
+            }
+            if without_login(address) != *address || address.contains(['?', '@']) {
+                return Err(AddressError::Login(key));
+            }
+        }
+        let is_http = |address: &str| address.starts_with("http://") || address.starts_with("https://");
+        let other = urls.into_iter().find(|(_, address)| !is_http(address));
+        other.map_or(Ok(()), |(key, _)| Err(AddressError::Scheme(key)))
     }
 
     /// The stores of a local stack that starts at `base`.
@@ -308,6 +329,12 @@ mod tests {
         stores.redis.cache = vec!["redis://:hunter2@host:1".to_owned()];
         assert!(!serde_json::to_string(&stores).unwrap().contains("hunter2"));
         stores.clickhouse.url = "http://me:hunter2@host".to_owned();
-        assert_eq!(stores.check(), Err(LoginInAddress("clickhouse.url")));
+        assert_eq!(stores.check(), Err(AddressError::Login("clickhouse.url")));
+        stores.clickhouse.url = "http://host/?password=hunter2".to_owned();
+        assert_eq!(stores.check(), Err(AddressError::Login("clickhouse.url")));
+        stores.clickhouse.url = "ftp://host".to_owned();
+        assert_eq!(stores.check(), Err(AddressError::Scheme("clickhouse.url")));
+        stores.kafka.brokers = String::new();
+        assert_eq!(stores.check(), Err(AddressError::Empty("kafka.brokers")));
     }
 }

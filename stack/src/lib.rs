@@ -55,6 +55,11 @@ pub use service::Service;
 pub use status::{ServiceStatus, State, status};
 pub use up::up;
 
+/// Free room on the disk that holds a stack's data, MiB.
+pub fn free_mib(layout: &Layout) -> Option<u64> {
+    proc::free_mib(layout.state_dir())
+}
+
 /// Hidden verb that runs the ClickHouse server.
 pub(crate) const HIDDEN_CLICKHOUSE: &str = "__clickhouse";
 /// Hidden verb that runs a stack's keeper.

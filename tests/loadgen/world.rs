@@ -126,7 +126,7 @@ impl World {
     }
 
     pub(crate) async fn account(&self, acknowledged: &[Totals]) -> Account {
-        account::balance(self.course(), acknowledged).await.unwrap()
+        account::balance(self.course(), acknowledged).await
     }
 
     pub(crate) fn course(&self) -> Course<'_> {

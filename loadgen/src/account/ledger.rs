@@ -147,12 +147,16 @@ pub struct Account {
     pub provenance: Vec<Provenance>,
     /// Per aggregate table.
     pub recomputed: Vec<Recomputed>,
+    /// Why the part of a store is missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unaccounted: Vec<String>,
 }
 
 impl Account {
     /// Whether the account balances to the record.
     pub fn balanced(&self) -> bool {
-        self.ledgers.iter().all(Ledger::balances)
+        self.unaccounted.is_empty()
+            && self.ledgers.iter().all(Ledger::balances)
             && self.provenance.iter().all(Provenance::balances)
             && self.recomputed.iter().all(|table| table.differing == 0)
     }
@@ -169,7 +173,11 @@ impl Account {
         let recomputed = self.recomputed.iter().filter(|table| table.differing > 0).map(|table| {
             format!("{}: {} of {} groups differ from the raw rows", table.table, table.differing, table.groups)
         });
-        ledgers.chain(provenance).chain(recomputed).collect()
+        let unaccounted = self
+            .unaccounted
+            .iter()
+            .map(|why| format!("{why}; `sluice status` shows which store does not answer, `sluice logs STORE` why"));
+        unaccounted.chain(ledgers).chain(provenance).chain(recomputed).collect()
     }
 }
 

@@ -48,14 +48,24 @@ pub async fn settle(
     let produced = acknowledged.iter().map(|totals| totals.events + totals.metrics + totals.interactions).sum();
     let started = Instant::now();
     let mut settled = Settled { produced, arrived: 0, took: Duration::ZERO };
+    let (mut landed, mut dead_lettered, mut is_kafka_away) = (0, 0, false);
     let mut looks = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
             _ = looks.tick() => {}
             () = stop.cancelled() => return Ok(settled),
         }
-        // A store that froze answers nothing at all, not even an error; that is no progress either.
-        let arrived = timeout(ANSWER, arrived(course)).await.unwrap_or(Ok(settled.arrived))?;
+        // A store that froze answers nothing at all, not even an error; that is no progress either. Each is asked by itself,
+        // so that one which is away does not hide what the other holds.
+        landed = timeout(ANSWER, rows(course)).await.unwrap_or(Ok(landed))?;
+        let letters = if is_kafka_away {
+            Ok(dead_lettered)
+        } else {
+            timeout(ANSWER, letters(course)).await.unwrap_or(Ok(dead_lettered))
+        };
+        is_kafka_away |= letters.is_err();
+        dead_lettered = letters.unwrap_or(dead_lettered);
+        let arrived = landed + dead_lettered;
         if arrived > settled.arrived {
             settled = Settled { arrived, took: started.elapsed(), ..settled };
             progress(arrived, produced);
@@ -66,13 +76,17 @@ pub async fn settle(
     }
 }
 
-async fn arrived(course: Course<'_>) -> Result<u64, AccountError> {
+async fn rows(course: Course<'_>) -> Result<u64, AccountError> {
     let client = connect::clickhouse(course.stores, course.names);
-    let mut arrived = 0;
+    let mut rows = 0;
     for table in clickhouse::TABLES {
-        arrived += clickhouse::landed(&client, table.expressions.table).await?;
+        rows += clickhouse::landed(&client, table.expressions.table).await?;
     }
+    Ok(rows)
+}
+
+async fn letters(course: Course<'_>) -> Result<u64, AccountError> {
     let reader: BaseConsumer = dead_letters::reader(course.stores, course.names)?;
     let name = course.names.topic(topic::CLICKHOUSE_ERRORS);
-    Ok(arrived + blocking(move || dead_letters::offsets(&reader, &name)).await?)
+    Ok(blocking(move || dead_letters::offsets(&reader, &name)).await?)
 }

@@ -37,6 +37,8 @@ const PAUSES: [Duration; 6] = [
 
 /// How long after the end of the drive a group may still be committed; what waits then is given up.
 const GRACE: Duration = Duration::from_mins(1);
+/// How long the connections may take to close.
+const CLOSE: Duration = Duration::from_secs(5);
 /// How long a writer waits for a connection before that counts as a failed attempt.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
@@ -80,7 +82,8 @@ impl Commits {
         }
         tasks.close();
         tasks.wait().await;
-        this.pool.close().await;
+        // A store that is frozen would never let go of its connections.
+        drop(tokio::time::timeout(CLOSE, this.pool.close()).await);
     }
 
     async fn commit(&self, group: Group) {

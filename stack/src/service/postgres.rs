@@ -14,7 +14,7 @@ use crate::{
     artifact::{Artifact, Source},
     error::{Error, FileContext},
     layout::Layout,
-    process,
+    proc, process,
 };
 
 static PROGRAM: Artifact = Artifact {
@@ -86,7 +86,7 @@ impl Store for Postgres {
     fn prepare<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             if data(layout).join("PG_VERSION").exists() {
-                return Ok(());
+                return remove_stale_lock(&data(layout));
             }
             let dir = layout.node_dir("postgres");
             process::own(layout, &dir)?;
@@ -116,6 +116,17 @@ impl Store for Postgres {
         }
         .boxed()
     }
+}
+
+/// A server that was killed leaves its lock file; where init is slow to bury it, its successor takes the dead for living.
+fn remove_stale_lock(data: &Path) -> Result<(), Error> {
+    let lock = data.join("postmaster.pid");
+    let Ok(text) = std::fs::read_to_string(&lock) else { return Ok(()) };
+    let owner = text.lines().next().and_then(|line| line.trim().parse().ok());
+    if owner.and_then(proc::stat).is_none_or(|stat| stat.zombie) {
+        std::fs::remove_file(&lock).file("remove", lock)?;
+    }
+    Ok(())
 }
 
 async fn initdb(layout: &Layout, dir: &Path, target: &Path) -> Result<(), Error> {
