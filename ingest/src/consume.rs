@@ -184,7 +184,7 @@ impl Context {
                 Ok(found) => return Some((takeover::open(&found), found.committed)),
                 Err(_) if self.is_ending() => return None,
                 Err(error) => {
-                    warn!(%error, topic, partition, "Kafka does not say where a partition stands; asking again")
+                    warn!(%error, topic, partition, "Kafka does not say where a partition stands; asking again");
                 }
             }
         }
@@ -440,7 +440,7 @@ fn take(
         }
         Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
         Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => {
-            context.stop_out_of_range(consumer)
+            context.stop_out_of_range(consumer);
         }
         // The client's error callback has said so already.
         Err(error) => debug!(%error, "poll failed; polling goes on"),

@@ -92,7 +92,7 @@ fn read<T>(
     loop {
         match consumer.poll(deadline.saturating_duration_since(Instant::now())) {
             Some(Ok(message)) if message.offset() == offset => return Ok(Some(take(&message))),
-            // The last of these: the log no longer begins at or before it.
+            // Something else, the end of the log, or a log that begins after it: the record is gone.
             Some(
                 Ok(_)
                 | Err(KafkaError::PartitionEOF(_) | KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset)),

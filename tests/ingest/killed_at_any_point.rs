@@ -59,11 +59,11 @@ async fn kills_at_random_instants_cost_nothing() {
     let kills = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 50 } else { 4 };
     let world = World::new().await;
     let producer = world.producer("lz4");
-    let mut produced = 0;
+    let mut total = 0;
     for kill in 0..kills {
         let some = records(200);
         world.produce_all(&producer, &some).await;
-        produced += some.len();
+        total += some.len();
         let settings = same_member();
         let worker = world.spawn(&settings, &[]);
         eventually(DEADLINE, "it takes records in", || async {
@@ -77,10 +77,10 @@ async fn kills_at_random_instants_cost_nothing() {
     }
     let settings = same_member();
     let worker = world.spawn_ready(&settings, &[]).await;
-    world.settled(produced).await;
+    world.settled(total).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
-    assert_eq!(counts.records, produced);
+    assert_eq!(counts.records, total);
     world.drop().await;
 }
 

@@ -58,7 +58,7 @@ impl ClickHouse {
                      (SELECT value FROM system.merge_tree_settings WHERE name = 'non_replicated_deduplication_window') \
                      AS plain FROM system.tables WHERE database = currentDatabase() \
                      AND (name = {table:String} OR name IN (SELECT name FROM targets)) FORMAT JSON";
-        let tables: Vec<Engine> = self.select(query, table).await?;
+        let tables: Vec<Described> = self.select(query, table).await?;
         Ok(tables.into_iter().map(Window::from).collect())
     }
 
@@ -126,7 +126,7 @@ pub struct Window {
 
 /// What decides about a table's window: its engine, its own settings, and the server's defaults.
 #[derive(Deserialize)]
-struct Engine {
+struct Described {
     name: String,
     engine: String,
     engine_full: String,
@@ -134,8 +134,8 @@ struct Engine {
     plain: String,
 }
 
-impl From<Engine> for Window {
-    fn from(of: Engine) -> Self {
+impl From<Described> for Window {
+    fn from(of: Described) -> Self {
         let (setting, default) = if of.engine.starts_with("Replicated") {
             ("replicated_deduplication_window", of.replicated)
         } else {
@@ -172,7 +172,7 @@ mod tests {
     fn a_tables_own_window_stands_over_the_default() {
         let window = |engine: &str, engine_full: &str| {
             let (name, engine, engine_full) = ("t".to_owned(), engine.to_owned(), engine_full.to_owned());
-            let engine = Engine { name, engine, engine_full, replicated: "10000".to_owned(), plain: "0".to_owned() };
+            let engine = Described { name, engine, engine_full, replicated: "10000".to_owned(), plain: "0".to_owned() };
             Window::from(engine).remembered
         };
         let settings = "ORDER BY x SETTINGS non_replicated_deduplication_window = 77, index_granularity = 8192";
