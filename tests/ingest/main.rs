@@ -13,6 +13,8 @@ mod header_names_are_bytes;
 #[cfg(test)]
 mod killed_at_any_point;
 #[cfg(test)]
+mod lands_a_table_of_ones_own;
+#[cfg(test)]
 mod lands_every_codec;
 #[cfg(test)]
 mod oracle;
