@@ -1,6 +1,9 @@
-//! How long it takes to decode one communication event of the usual size and to encode it as a row.
-//! Run with `cargo bench --bench decode`; reading it into its struct with serde_json is there as a
-//! yardstick on the same machine.
+//! How long it takes to decode one communication event of the usual size and to encode it as a row, and how often that
+//! allocates: never, once the buffers have their size. Run with `cargo bench --bench decode`; reading the event into its
+//! struct with serde_json is there as a yardstick on the same machine.
+
+#[path = "support/counted.rs"]
+mod counted;
 
 use std::hint::black_box;
 
@@ -12,6 +15,8 @@ use sluice_ingest::decode::table::{Shape, ShapeColumn, plan};
 use sluice_schemas::names::topic;
 use sluice_schemas::records::{Channel, CommunicationEvent, EventMetadata, EventType};
 use uuid::Uuid;
+
+use counted::allocations;
 
 fn event() -> Vec<u8> {
     let event = CommunicationEvent {
@@ -67,24 +72,37 @@ fn shape() -> Shape {
     }
 }
 
+/// The same event with its fields in another order, escapes, and white space between tokens.
+fn unusual(event: &[u8]) -> Vec<u8> {
+    let event: serde_json::Value = serde_json::from_slice(event).expect("an event is JSON");
+    let members = event.as_object().expect("an event is an object").iter().rev();
+    let members =
+        members.map(|(name, value)| format!("  \"{name}\" : {value}").replace("negotiator", "n\\u0065gotiator"));
+    format!("{{\n{}\n}}", members.collect::<Vec<_>>().join(",\n")).into_bytes()
+}
+
 fn decode(criterion: &mut Criterion) {
-    let payload = event();
     let settings = Settings::default();
     let pipeline = &settings.pipelines[topic::COMMUNICATION_EVENTS];
     let mut decoder = plan(topic::COMMUNICATION_EVENTS, pipeline, &shape()).expect("the platform's own table").decoder;
     let origin = Origin::new(topic::COMMUNICATION_EVENTS, Uuid::from_u128(5), 3);
     let mut row = Vec::with_capacity(1024);
+    let mut decode = |payload: &[u8]| {
+        row.clear();
+        decoder.decode(Some(black_box(payload)), &origin, 42, &mut row).expect("a good record")
+    };
     let mut group = criterion.benchmark_group("decode");
-    group.throughput(Throughput::Bytes(payload.len() as u64));
-    group.bench_function("event to row", |bencher| {
-        bencher.iter(|| {
-            row.clear();
-            decoder.decode(Some(black_box(&payload)), &origin, 42, &mut row)
-        });
-    });
-    group.bench_function("serde_json to struct", |bencher| {
-        bencher.iter(|| serde_json::from_slice::<CommunicationEvent>(black_box(&payload)));
-    });
+    let usual = event();
+    for (name, payload) in [("event to row", &usual), ("unusual event to row", &unusual(&usual))] {
+        decode(payload);
+        allocations(name, || decode(payload));
+        group.throughput(Throughput::Bytes(payload.len() as u64));
+        group.bench_function(name, |bencher| bencher.iter(|| decode(payload)));
+    }
+    group.throughput(Throughput::Bytes(usual.len() as u64));
+    let to_struct = || serde_json::from_slice::<CommunicationEvent>(black_box(&usual));
+    allocations("serde_json to struct", to_struct);
+    group.bench_function("serde_json to struct", |bencher| bencher.iter(to_struct));
     group.finish();
 }
 

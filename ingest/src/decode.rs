@@ -3,15 +3,21 @@
 //! allocation for a sane record. It never guesses a value and never alters one to make it fit.
 //!
 //! # Layout
-//! - [`json`]: one strict pass over the text, spans out
+//! - [`json`], with [`marks`]: one strict pass over the text, spans out
 //! - [`types`]: ClickHouse column types
-//! - [`time`]: RFC 3339 and months
-//! - [`value`]: one JSON value into one RowBinary value
-//! - [`fields`]: which JSON field feeds which column
+//! - [`value`] and [`nested`]: one JSON value into one RowBinary value
+//! - [`number`], [`time`], [`hex`] and [`escape`]: what values are written with
+//! - [`fields`], with [`key`]: which JSON field feeds which column
 //! - [`table`]: a table's shape and a pipeline's mapping become a [`Decoder`]
 
+mod escape;
 mod fields;
+mod hex;
 mod json;
+mod key;
+mod marks;
+mod nested;
+mod number;
 pub mod table;
 mod time;
 mod types;
@@ -22,13 +28,19 @@ use uuid::Uuid;
 use fields::Fields;
 use json::{Cursor, Kind, Span};
 use types::Type;
+use value::{Encoder, Scratch};
 
 /// Version of the row encoding; a batch announced by one version is never finished blindly by another.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// How many times the bytes of the largest record a row may have.
+const ROW_GROWTH: usize = 16;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:literal),+ $(,)?) => {
         /// Why a record cannot land. The code travels in the dead letter; it never holds data.
+        // As wide as a part of a span: a `Result` of either is then copied in whole words.
+        #[repr(u32)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Reason { $($(#[$doc])* $name),+ }
 
@@ -47,7 +59,7 @@ macro_rules! reasons {
 reasons! {
     /// No payload at all.
     Tombstone = "tombstone",
-    /// Larger than `limits.record`.
+    /// Larger than `limits.record`, or its row than [`ROW_GROWTH`] times that.
     RecordTooLarge = "record_too_large",
     /// Not UTF-8, or an escaped surrogate without its pair.
     InvalidUtf8 = "invalid_utf8",
@@ -61,9 +73,9 @@ reasons! {
     TooDeep = "too_deep",
     /// More keys than `limits.keys`.
     TooManyKeys = "too_many_keys",
-    /// A field that feeds a column stands there twice.
+    /// A field that feeds a column stands there twice, or a key in a map or tuple.
     DuplicateField = "duplicate_field",
-    /// A field without which the row is not whole is absent or null.
+    /// A field without which the row is not whole is absent or null, or a member of a tuple.
     MissingField = "missing_field",
     /// No tenant, or the nil UUID.
     MissingTenant = "missing_tenant",
@@ -71,10 +83,16 @@ reasons! {
     WrongType = "wrong_type",
     /// A number or time beyond what the column holds.
     OutOfRange = "out_of_range",
+    /// A decimal with more decimals than the column, other than zeros.
+    TooManyDecimals = "too_many_decimals",
+    /// No number in a string that should hold a decimal.
+    InvalidDecimal = "invalid_decimal",
     /// No hyphenated UUID.
     InvalidUuid = "invalid_uuid",
     /// No RFC 3339 time, or no ISO 8601 date.
     InvalidTime = "invalid_time",
+    /// No IP address of the column's version.
+    InvalidAddress = "invalid_address",
     /// Longer than `limits.string`, or than the column.
     StringTooLong = "string_too_long",
     /// Not among the words of an enum column.
@@ -100,9 +118,10 @@ pub struct Rejected {
 /// Where a record comes from: the provenance columns, encoded once per partition.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    topic: Vec<u8>,
-    topic_id: Vec<u8>,
-    partition: [u8; 4],
+    /// Topic, its id and the partition.
+    columns: Vec<u8>,
+    /// The same with the byte before each value that `RowBinaryWithDefaults` has, that of the offset included.
+    columns_with_defaults: Vec<u8>,
 }
 
 impl Origin {
@@ -110,8 +129,11 @@ impl Origin {
     pub fn new(topic: &str, topic_id: Uuid, partition: i32) -> Self {
         let (mut name, mut id) = (Vec::new(), Vec::new());
         value::push_string(topic.as_bytes(), &mut name);
-        value::push_uuid(topic_id, &mut id);
-        Self { topic: name, topic_id: id, partition: partition.to_le_bytes() }
+        value::push_uuid(topic_id.as_u64_pair(), &mut id);
+        let columns = [name.as_slice(), &id, &partition.to_le_bytes()];
+        let mut columns_with_defaults = columns.map(|column| [&[0], column].concat()).concat();
+        columns_with_defaults.push(0);
+        Self { columns: columns.concat(), columns_with_defaults }
     }
 }
 
@@ -121,7 +143,6 @@ struct Column {
     /// Index of the field's span.
     slot: usize,
     of: Type,
-    nullable: bool,
     has_default: bool,
 }
 
@@ -132,6 +153,7 @@ pub struct Decoder {
     fields: Fields,
     /// Span of each mapped field of the record at hand.
     slots: Vec<Option<Span>>,
+    scratch: Scratch,
     /// Slot of the tenant, where the pipeline names one.
     tenant: Option<usize>,
     /// Column of the partition key.
@@ -154,7 +176,7 @@ impl Decoder {
     /// What tells this decoder from one that would make other rows of the same records: the version of the code, the
     /// columns with their fields and types, and the limits.
     pub fn fingerprint(&self) -> u64 {
-        let Self { columns, fields, tenant, month, with_defaults, limits, slots: _ } = self;
+        let Self { columns, fields, tenant, month, with_defaults, limits, slots: _, scratch: _ } = self;
         let text = format!("{VERSION} {columns:?} {fields:?} {tenant:?} {month:?} {with_defaults} {limits:?}");
         xxhash_rust::xxh3::xxh3_64(text.as_bytes())
     }
@@ -175,13 +197,12 @@ impl Decoder {
         let text = std::str::from_utf8(payload).map_err(|_| reject(Reason::InvalidUtf8))?;
         self.slots.fill(None);
         let start = row.len();
-        self.scan(text)
-            .and_then(|()| self.encode(text, row))
-            .inspect(|_| self.append_origin(origin, offset, row))
-            .map_err(|reason| {
-                row.truncate(start);
-                Rejected { reason, tenant: self.tenant_of(text) }
-            })
+        let decoded = self.scan(text).and_then(|()| self.encode(text, row));
+        match decoded {
+            Ok(_) => self.append_origin(origin, offset, row),
+            Err(_) => row.truncate(start),
+        }
+        decoded.map_err(|reason| Rejected { reason, tenant: self.tenant_of(text) })
     }
 
     /// Finds the span of every mapped field and checks the whole text.
@@ -196,63 +217,47 @@ impl Decoder {
         cursor.end()
     }
 
-    fn encode(&self, text: &str, row: &mut Vec<u8>) -> Result<Decoded, Reason> {
-        if self.tenant.is_some() && self.tenant_of(text).is_none() {
+    fn encode(&mut self, text: &str, row: &mut Vec<u8>) -> Result<Decoded, Reason> {
+        if self.tenant.is_some() && self.read_tenant(text).is_none() {
             return Err(self.tenant_fault());
         }
-        for column in &self.columns {
-            self.encode_column(text, column, row)?;
-        }
-        Ok(Decoded { month: self.month_of(text)? })
-    }
-
-    fn encode_column(&self, text: &str, column: &Column, row: &mut Vec<u8>) -> Result<(), Reason> {
-        let span = self.slots[column.slot].filter(|span| span.kind != Kind::Null);
-        if self.with_defaults {
-            let take_default = span.is_none() && column.has_default;
-            row.push(u8::from(take_default));
-            if take_default {
-                return Ok(());
+        let Self { columns, slots, scratch, month, with_defaults, limits, .. } = self;
+        let longest_row = row.len() + limits.record.saturating_mul(ROW_GROWTH);
+        scratch.clear();
+        let mut encoder = Encoder { text, longest_string: limits.string, longest_row, row, scratch };
+        let mut decoded = Decoded { month: 0 };
+        for (index, column) in columns.iter().enumerate() {
+            let span = slots[column.slot];
+            if *with_defaults {
+                // An explicit null stays one where the column can hold it.
+                let is_given = span.is_some_and(|span| span.kind != Kind::Null || column.of.is_nullable());
+                let take_default = column.has_default && !is_given;
+                encoder.row.push(u8::from(take_default));
+                if take_default {
+                    continue;
+                }
+            }
+            let start = encoder.row.len();
+            encoder.given(span, &column.of)?;
+            if *month == Some(index) {
+                decoded.month = month_of(&encoder.row[start..], &column.of)?;
             }
         }
-        match (span, column.nullable) {
-            (None, false) => return Err(Reason::MissingField),
-            (None, true) => {
-                row.push(1);
-                return Ok(());
-            }
-            (Some(_), true) => row.push(0),
-            (Some(_), false) => {}
-        }
-        let span = span.ok_or(Reason::MissingField)?;
-        if (span.end - span.start) as usize > self.limits.string && column.of == Type::String {
-            return Err(Reason::StringTooLong);
-        }
-        value::encode(text, span, &column.of, row)
+        Ok(decoded)
     }
 
     fn append_origin(&self, origin: &Origin, offset: i64, row: &mut Vec<u8>) {
-        for bytes in [&origin.topic[..], &origin.topic_id, &origin.partition, &offset.to_le_bytes()] {
-            if self.with_defaults {
-                row.push(0);
-            }
-            row.extend_from_slice(bytes);
-        }
-    }
-
-    fn month_of(&self, text: &str) -> Result<u32, Reason> {
-        let Some(column) = self.month.map(|index| &self.columns[index]) else { return Ok(0) };
-        let span = self.slots[column.slot].filter(|span| span.kind != Kind::Null).ok_or(Reason::MissingField)?;
-        let seconds = value::seconds(text, span, &column.of)?;
-        // A table's months, its TTL and its views count in ClickHouse's 32-bit DateTime: what lies outside would land in
-        // another century.
-        u32::try_from(seconds).map_err(|_| Reason::OutOfRange)?;
-        Ok(time::month_of(seconds))
+        row.extend_from_slice(if self.with_defaults { &origin.columns_with_defaults } else { &origin.columns });
+        row.extend_from_slice(&offset.to_le_bytes());
     }
 
     fn tenant_of(&self, text: &str) -> Option<Uuid> {
+        self.read_tenant(text).map(|(high, low)| Uuid::from_u64_pair(high, low))
+    }
+
+    fn read_tenant(&self, text: &str) -> Option<(u64, u64)> {
         let span = self.slots[self.tenant?]?;
-        value::uuid(text, span).ok().filter(|id| !id.is_nil())
+        value::uuid(text, span).ok().filter(|id| *id != (0, 0))
     }
 
     /// What is wrong with a tenant that cannot be read.
@@ -265,6 +270,14 @@ impl Decoder {
             _ => Reason::MissingTenant,
         }
     }
+}
+
+/// Month of an encoded date or time.
+fn month_of(encoded: &[u8], of: &Type) -> Result<u32, Reason> {
+    // A table's months, its TTL and its views count in ClickHouse's 32-bit DateTime: what lies outside would land in
+    // another century.
+    let seconds = value::seconds(encoded, of).and_then(|seconds| u32::try_from(seconds).ok());
+    seconds.map(|seconds| time::month_of(i64::from(seconds))).ok_or(Reason::OutOfRange)
 }
 
 #[cfg(test)]

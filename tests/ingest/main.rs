@@ -23,6 +23,8 @@ mod keeps_its_memory;
 #[cfg(test)]
 mod killed_at_any_point;
 #[cfg(test)]
+mod lands_a_table_of_ones_own;
+#[cfg(test)]
 mod lands_every_codec;
 #[cfg(test)]
 mod obeys_the_operator;

@@ -3,8 +3,9 @@
 //! mapped are checked and passed over.
 
 use super::Reason;
-use super::json::{Cursor, Kind, Span};
-use super::value::unescape;
+use super::escape::unescape;
+use super::json::{Cursor, Kind, Span, slice};
+use super::key::Key;
 
 /// The mapped fields of one object.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +16,7 @@ pub(super) struct Fields {
 #[derive(Debug, Clone)]
 struct Field {
     name: String,
+    key: Key,
     /// Where its span is kept, if it is mapped itself.
     slot: Option<usize>,
     /// Mapped fields inside it.
@@ -26,7 +28,7 @@ impl Fields {
     pub(super) fn map(&mut self, path: &str, slot: usize) {
         let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
         let index = self.fields.iter().position(|field| field.name == name).unwrap_or_else(|| {
-            self.fields.push(Field { name: name.to_owned(), slot: None, inner: Self::default() });
+            self.fields.push(Field { name: name.to_owned(), key: Key::new(name), slot: None, inner: Self::default() });
             self.fields.len() - 1
         });
         match rest {
@@ -39,8 +41,15 @@ impl Fields {
     pub(super) fn scan(&self, cursor: &mut Cursor<'_>, text: &str, slots: &mut [Option<Span>]) -> Result<Span, Reason> {
         // Producers write fields in one order: the next field is most likely the one after the last.
         let mut likely = 0;
-        cursor.object(|cursor, key| {
-            let Some(index) = self.find(text, key, likely)? else { return cursor.value().map(drop) };
+        cursor.object(|cursor| {
+            let index = match self.fields.get(likely) {
+                Some(field) if cursor.skip_key(&field.key)? => Some(likely),
+                _ => {
+                    let key = cursor.key()?;
+                    self.find(text, key, likely)?
+                }
+            };
+            let Some(index) = index else { return cursor.value().map(drop) };
             likely = index + 1;
             let field = &self.fields[index];
             let span = if !field.inner.fields.is_empty() && cursor.peek()? == b'{' {
@@ -55,17 +64,18 @@ impl Fields {
         })
     }
 
+    /// Index of the field with this key; it is sought from `likely` on, and then before it.
     fn find(&self, text: &str, key: Span, likely: usize) -> Result<Option<usize>, Reason> {
-        let unescaped;
+        let mut unescaped = Vec::new();
         let name = if key.kind == Kind::Escaped {
-            unescaped = unescape(text, key)?;
-            unescaped.as_str()
+            unescape(slice(text, key), &mut unescaped)?;
+            unescaped.as_slice()
         } else {
-            super::value::slice(text, key)
+            slice(text, key).as_bytes()
         };
-        if self.fields.get(likely).is_some_and(|field| field.name == name) {
-            return Ok(Some(likely));
-        }
-        Ok(self.fields.iter().position(|field| field.name == name))
+        let (before, after) = self.fields.split_at(likely);
+        let is_it = |field: &Field| field.name.as_bytes() == name;
+        let behind = after.iter().position(is_it).map(|index| likely + index);
+        Ok(behind.or_else(|| before.iter().position(is_it)))
     }
 }

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use crate::config::Pipeline;
 
 use super::fields::Fields;
-use super::types::{self, Declared, Type};
+use super::types::{self, Type};
+use super::value::Scratch;
 use super::{Column, Decoder, Limits};
 
 /// What a table looks like.
@@ -43,6 +44,13 @@ pub struct Plan {
 /// Columns that ingest fills with where a record came from, with their types.
 const PROVENANCE: [(&str, &str); 4] =
     [("_topic", "String"), ("_topic_id", "UUID"), ("_partition", "Int32"), ("_offset", "Int64")];
+
+/// What an INSERT says whose rows hold `JSON`: it comes as text, and what is in it is taken for what it is. Without these
+/// a string that looks like a time would come back in another form, and `true` beside a number as `1`.
+const DOCUMENT_SETTINGS: &str = "SETTINGS input_format_binary_read_json_as_string = 1, input_format_try_infer_dates = 0, \
+     input_format_try_infer_datetimes = 0, input_format_json_read_bools_as_numbers = 0, \
+     input_format_json_read_bools_as_strings = 0, input_format_json_read_numbers_as_strings = 0, \
+     input_format_json_read_arrays_as_strings = 0 ";
 
 /// A mapping that does not fit its table.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -101,7 +109,9 @@ pub enum MappingError {
 struct Mapped<'a> {
     name: &'a str,
     path: &'a str,
-    declared: Declared,
+    of: Type,
+    /// Time zone that its type names.
+    zone: Option<String>,
     has_default: bool,
 }
 
@@ -122,7 +132,9 @@ pub fn plan(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Result<Plan, Map
     let names = mapped.iter().map(|column| column.name).chain(PROVENANCE.map(|(name, _)| name));
     let names: Vec<_> = names.map(|name| format!("`{}`", name.replace('`', "\\`"))).collect();
     let format = if decoder.with_defaults { "RowBinaryWithDefaults" } else { "RowBinary" };
-    let insert = format!("INSERT INTO `{}` ({}) FORMAT {format}", table.replace('`', "\\`"), names.join(", "));
+    let settings = if mapped.iter().any(|column| column.of.holds_json()) { DOCUMENT_SETTINGS } else { "" };
+    let (table, names) = (table.replace('`', "\\`"), names.join(", "));
+    let insert = format!("INSERT INTO `{table}` ({names}) {settings}FORMAT {format}");
     Ok(Plan { decoder, insert })
 }
 
@@ -170,8 +182,9 @@ fn map_columns<'a>(topic: &str, pipeline: &'a Pipeline, shape: &'a Shape) -> Res
         }
         let has_default = !column.default_kind.is_empty();
         match types::parse(&column.type_text) {
-            Some(declared) => {
-                mapped.push(Mapped { name: &column.name, path: named.unwrap_or(&column.name), declared, has_default });
+            Some(of) => {
+                let (name, zone) = (&column.name, types::zone(&column.type_text));
+                mapped.push(Mapped { name, path: named.unwrap_or(name), of, zone, has_default });
             }
             None if has_default && named.is_none() => {}
             None => return Err(unknown_type(topic, pipeline, column)),
@@ -184,14 +197,14 @@ fn map_columns<'a>(topic: &str, pipeline: &'a Pipeline, shape: &'a Shape) -> Res
 fn month_column(mapped: &[Mapped<'_>], shape: &Shape) -> Option<usize> {
     let name = shape.partition_key.strip_prefix("toYYYYMM(")?.strip_suffix(')')?;
     let index = mapped.iter().position(|column| column.name == name)?;
-    let Mapped { declared, has_default, .. } = &mapped[index];
-    let zone = declared.zone.as_deref().unwrap_or(&shape.server_zone);
-    let fits = match declared.of {
+    let Mapped { of, zone, has_default, .. } = &mapped[index];
+    let zone = zone.as_deref().unwrap_or(&shape.server_zone);
+    let fits = match of {
         Type::Date => true,
         Type::DateTime | Type::DateTime64(_) => matches!(zone, "UTC" | "Etc/UTC" | "Etc/UCT" | "UCT" | "Zulu"),
         _ => false,
     };
-    (fits && !has_default && !declared.nullable).then_some(index)
+    (fits && !has_default).then_some(index)
 }
 
 fn decoder(pipeline: &Pipeline, mapped: &[Mapped<'_>], month: Option<usize>) -> Decoder {
@@ -204,12 +217,7 @@ fn decoder(pipeline: &Pipeline, mapped: &[Mapped<'_>], month: Option<usize>) -> 
     };
     let columns = mapped
         .iter()
-        .map(|column| Column {
-            slot: slot_of(column.path),
-            of: column.declared.of.clone(),
-            nullable: column.declared.nullable,
-            has_default: column.has_default,
-        })
+        .map(|column| Column { slot: slot_of(column.path), of: column.of.clone(), has_default: column.has_default })
         .collect();
     let tenant = (!pipeline.tenant.is_empty()).then(|| slot_of(&pipeline.tenant));
     let mut fields = Fields::default();
@@ -221,6 +229,7 @@ fn decoder(pipeline: &Pipeline, mapped: &[Mapped<'_>], month: Option<usize>) -> 
         columns,
         fields,
         slots: vec![None; paths.len()],
+        scratch: Scratch::default(),
         tenant,
         month,
         with_defaults: mapped.iter().any(|column| column.has_default),
@@ -269,11 +278,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_insert_of_a_document_says_how_it_is_to_be_read() {
+        let shape = shape(&[("timestamp", "DateTime64(3)", ""), ("document", "Array(JSON)", "")]);
+        let insert = plan("a-topic", &pipeline(), &shape).unwrap().insert;
+        assert!(insert.contains(") SETTINGS input_format_binary_read_json_as_string = 1, "), "{insert}");
+        assert!(insert.ends_with("arrays_as_strings = 0 FORMAT RowBinary"), "{insert}");
+    }
+
+    #[test]
     fn faults_name_pipeline_column_and_remedy() {
         let time = ("timestamp", "DateTime64(3)", "");
         let none = Shape { columns: vec![], ..shape(&[]) };
         insta::assert_snapshot!(refused(&none, &pipeline()), @"start pipeline a-topic: table t does not exist; run `sluice schemas apply`, or correct ingest.pipelines.a-topic.table");
-        insta::assert_snapshot!(refused(&shape(&[time, ("n", "Decimal(18, 2)", "")]), &pipeline()), @"start pipeline a-topic: column n of table t has type Decimal(18, 2), which ingest cannot write; give the column a DEFAULT and leave it out of the mapping, or change its type");
+        insta::assert_snapshot!(refused(&shape(&[time, ("n", "Decimal(76, 2)", "")]), &pipeline()), @"start pipeline a-topic: column n of table t has type Decimal(76, 2), which ingest cannot write; give the column a DEFAULT and leave it out of the mapping, or change its type");
         let named = Pipeline { columns: [("x".to_owned(), "y".to_owned())].into(), ..pipeline() };
         insta::assert_snapshot!(refused(&shape(&[time]), &named), @"start pipeline a-topic: table t has no column x that can be written; add it, or remove it from ingest.pipelines.a-topic.columns");
         let elsewhere = Shape { server_zone: "Europe/Berlin".to_owned(), ..shape(&[time]) };
@@ -285,7 +302,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_unknown_type_with_a_default_is_left_to_its_default() {
-        let shape = shape(&[("timestamp", "DateTime64(3)", ""), ("tags", "Array(String)", "DEFAULT")]);
+        let shape = shape(&[("timestamp", "DateTime64(3)", ""), ("tags", "Array(Dynamic)", "DEFAULT")]);
         assert!(!plan("a-topic", &pipeline(), &shape).unwrap().insert.contains("tags"));
     }
 }

@@ -49,7 +49,7 @@ fn reason(payload: &str) -> Reason {
 fn a_good_record_becomes_its_row() {
     let (decoded, row) = decode(record(|_| {}).as_bytes()).unwrap();
     let mut wanted = Vec::new();
-    value::push_uuid(TENANT.parse().unwrap(), &mut wanted);
+    value::push_uuid(TENANT.parse::<Uuid>().unwrap().as_u64_pair(), &mut wanted);
     wanted.extend_from_slice(b"\x01x");
     wanted.extend_from_slice(&1_795_509_206_123_i64.to_le_bytes());
     wanted.extend_from_slice(&[0, 7, 0, 0, 0]);
@@ -117,6 +117,84 @@ fn absent_and_null_fields_take_null_or_the_default() {
     assert_eq!((row[0], row[9]), (0, 1));
 }
 
+#[test]
+fn an_explicit_null_stays_one_where_the_column_can_hold_it() {
+    let shape =
+        shape(&[("timestamp", "DateTime64(3)", ""), ("n", "Nullable(UInt8)", "DEFAULT"), ("m", "UInt8", "DEFAULT")]);
+    let pipeline = Pipeline { table: "t".to_owned(), tenant: String::new(), ..Pipeline::default() };
+    let Plan { mut decoder, .. } = plan("a-topic", &pipeline, &shape).unwrap();
+    let mut tail = |fields: &str| {
+        let mut row = Vec::new();
+        let payload = format!("{{\"timestamp\":\"2026-11-24T00:00:00Z\"{fields}}}");
+        decoder.decode(Some(payload.as_bytes()), &Origin::new("", Uuid::nil(), 0), 0, &mut row).unwrap();
+        row[9..row.len() - 33].to_vec()
+    };
+    assert_eq!(tail(""), [1, 1], "absent: the default of both");
+    assert_eq!(tail(r#","n":null,"m":null"#), [0, 1, 1], "null, and the default");
+    assert_eq!(tail(r#","n":7,"m":7"#), [0, 0, 7, 0, 7]);
+}
+
+#[test]
+fn a_rejected_record_leaves_nothing_behind_for_the_next_one() {
+    let shape = shape(&[
+        ("timestamp", "DateTime64(3)", ""),
+        ("m", "Map(String, Tuple(a UInt8, b Array(UInt8)))", ""),
+        ("d", "JSON", ""),
+    ]);
+    let pipeline = Pipeline { table: "t".to_owned(), tenant: String::new(), ..Pipeline::default() };
+    let Plan { mut decoder, .. } = plan("a-topic", &pipeline, &shape).unwrap();
+    let mut decode = |m: &str, d: &str| {
+        let mut row = Vec::new();
+        let payload = format!("{{\"timestamp\":\"2026-11-24T00:00:00Z\",\"m\":{m},\"d\":{d}}}");
+        let decoded = decoder.decode(Some(payload.as_bytes()), &Origin::new("t", Uuid::nil(), 0), 0, &mut row);
+        decoded.map(|_| row).map_err(|rejected| rejected.reason)
+    };
+    let good = decode(r#"{"x":{"a":1,"b":[2]}}"#, "{}").unwrap();
+    for (m, d, reason) in [
+        (r#"{"x":{"a":1,"b":[2,{}]}}"#, "{}", Reason::WrongType),
+        (r#"{"x":{"a":1}}"#, "{}", Reason::MissingField),
+        (r#"{"x":[1,[]],"x":[1,[]]}"#, "{}", Reason::DuplicateField),
+        (r#"{"x":{"a":1,"b":[2]}}"#, r#"{"a":{"b":1,"b":1}}"#, Reason::DuplicateField),
+    ] {
+        assert_eq!(decode(m, d), Err(reason), "{m} {d}");
+        assert_eq!(decode(r#"{"x":{"a":1,"b":[2]}}"#, "{}").as_ref(), Ok(&good));
+    }
+}
+
+/// Any JSON value, with some of the names that are mapped.
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let name =
+        prop_oneof!["[a-z\"\\\\\u{e4}]{0,3}", Just("name".to_owned()), Just("place".to_owned()), Just("n".to_owned())];
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        "\\PC{0,8}|[\\x00-\\x7f]{0,8}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(5, 32, 5, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
+            proptest::collection::btree_map(name.clone(), inner, 0..5)
+                .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// A record's text with its members in another order and white space between its tokens.
+fn rewritten(value: &serde_json::Value, order: usize, space: &str) -> String {
+    let mut members: Vec<_> = value.as_object().unwrap().iter().collect();
+    let count = members.len();
+    members.rotate_left(order % count);
+    if order % 2 == 1 {
+        members.reverse();
+    }
+    let members = members
+        .iter()
+        .map(|(key, value)| format!("{space}{}{space}:{space}{value}{space}", serde_json::Value::from(key.as_str())));
+    format!("{space}{{{}}}{space}", members.collect::<Vec<_>>().join(","))
+}
+
 proptest! {
     #[test]
     fn never_panics_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -132,6 +210,31 @@ proptest! {
         drop(decode(&bytes));
     }
 
+    /// Strict in both directions: nothing lands that is no JSON, and no JSON is called anything else.
+    #[test]
+    fn agrees_with_serde_json_on_what_is_json(
+        place in any_json(), more in any_json(), at in any::<prop::sample::Index>(), patch in r#"[\[\]{}:,"\\ua0-9eE.+\- tfn]{0,3}"#, cut in any::<bool>()
+    ) {
+        let mut text = record(|v| { v["details"]["place"] = place.clone(); v["unmapped"] = more.clone(); });
+        let mut at = at.index(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        if cut { text.truncate(at) } else { text.insert_str(at, &patch) }
+        let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text);
+        match decode(text.as_bytes()).map_err(|rejected| rejected.reason) {
+            Ok(_) => prop_assert!(theirs.is_ok(), "{}", text),
+            Err(Reason::InvalidJson | Reason::TruncatedJson) => prop_assert!(theirs.is_err(), "{}", text),
+            Err(_) => {}
+        }
+    }
+
+    #[test]
+    fn neither_order_nor_white_space_matters(more in any_json(), order in any::<usize>(), space in "[ \n\r\t]{0,3}") {
+        let value = serde_json::from_str(&record(|v| v["unmapped"] = more.clone())).unwrap();
+        prop_assert_eq!(decode(rewritten(&value, order, &space).as_bytes()), decode(record(|_| {}).as_bytes()));
+    }
+
     /// The row equals what a simple model, written with serde_json and chrono, makes of the same values.
     #[test]
     fn agrees_with_a_simple_model(
@@ -142,7 +245,7 @@ proptest! {
         let mut row = Vec::new();
         decoder().decode(Some(payload.as_bytes()), &Origin::new("t", Uuid::nil(), 0), offset, &mut row).unwrap();
         let mut wanted = Vec::new();
-        value::push_uuid(TENANT.parse().unwrap(), &mut wanted);
+        value::push_uuid(TENANT.parse::<Uuid>().unwrap().as_u64_pair(), &mut wanted);
         wanted.push(name.len() as u8);
         wanted.extend_from_slice(name.as_bytes());
         wanted.extend_from_slice(&millis.to_le_bytes());

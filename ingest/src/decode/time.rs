@@ -12,24 +12,20 @@ const DAY: i64 = 86_400;
 
 /// Reads `2026-11-24T08:33:26[.123](Z|+01:00)`.
 pub(crate) fn rfc3339(text: &str) -> Option<Instant> {
-    let bytes = text.as_bytes();
-    let days = date_bytes(bytes.get(..10)?)?;
-    let time = bytes.get(10..19)?;
-    if time[0] != b'T' || time[3] != b':' || time[6] != b':' {
-        return None;
-    }
-    let (hour, minute, second) = (two(time, 1)?, two(time, 4)?, two(time, 7)?);
+    let (start, rest) = text.as_bytes().split_first_chunk()?;
+    let [date @ .., b'T', h0, h1, b':', m0, m1, b':', s0, s1]: &[u8; 19] = start else { return None };
+    let (hour, minute, second) = (two(*h0, *h1)?, two(*m0, *m1)?, two(*s0, *s1)?);
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let (nanos, rest) = fraction(&bytes[19..])?;
-    let seconds = days * DAY + hour * 3600 + minute * 60 + second - offset(rest)?;
+    let (nanos, rest) = fraction(rest)?;
+    let seconds = civil(date)? * DAY + hour * 3600 + minute * 60 + second - offset(rest)?;
     Some(Instant { seconds, nanos })
 }
 
 /// Reads `2026-11-24` as days since 1970-01-01.
 pub(crate) fn date(text: &str) -> Option<i64> {
-    (text.len() == 10).then(|| date_bytes(text.as_bytes()))?
+    civil(text.as_bytes().try_into().ok()?)
 }
 
 /// Year and month of a point in time as ClickHouse's `toYYYYMM` gives them in UTC: 202611.
@@ -45,22 +41,20 @@ pub(crate) fn month_of(seconds: i64) -> u32 {
     (year * 100 + month) as u32
 }
 
-/// `YYYY-MM-DD` in exactly ten bytes.
-fn date_bytes(bytes: &[u8]) -> Option<i64> {
-    if bytes[4] != b'-' || bytes[7] != b'-' {
-        return None;
-    }
-    let year = two(bytes, 0)? * 100 + two(bytes, 2)?;
-    let (month, day) = (two(bytes, 5)?, two(bytes, 8)?);
+/// `YYYY-MM-DD` as days since 1970-01-01.
+fn civil(date: &[u8; 10]) -> Option<i64> {
+    let [c0, c1, y0, y1, b'-', m0, m1, b'-', d0, d1] = date else { return None };
+    let year = two(*c0, *c1)? * 100 + two(*y0, *y1)?;
+    let (month, day) = (two(*m0, *m1)?, two(*d0, *d1)?);
     if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
         return None;
     }
     Some(days_from_civil(year, month, day))
 }
 
-fn two(bytes: &[u8], at: usize) -> Option<i64> {
-    let digit = |byte: u8| byte.is_ascii_digit().then(|| i64::from(byte - b'0'));
-    Some(digit(bytes[at])? * 10 + digit(bytes[at + 1])?)
+fn two(tens: u8, ones: u8) -> Option<i64> {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    (tens < 10 && ones < 10).then(|| i64::from(tens * 10 + ones))
 }
 
 fn days_in(year: i64, month: i64) -> i64 {
@@ -84,13 +78,17 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 
 /// Reads `.123` with one to nine digits, if it is there.
 fn fraction(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let Some((b'.', digits)) = bytes.split_first() else { return Some((0, bytes)) };
-    let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if !(1..=9).contains(&count) {
-        return None;
+    let Some((b'.', mut rest)) = bytes.split_first() else { return Some((0, bytes)) };
+    let (mut nanos, mut unit) = (0, 100_000_000);
+    while let Some((digit @ b'0'..=b'9', after)) = rest.split_first() {
+        if unit == 0 {
+            return None;
+        }
+        nanos += u32::from(digit - b'0') * unit;
+        unit /= 10;
+        rest = after;
     }
-    let value = digits[..count].iter().fold(0, |value, byte| value * 10 + u32::from(byte - b'0'));
-    Some((value * 10_u32.pow(9 - count as u32), &digits[count..]))
+    (unit < 100_000_000).then_some((nanos, rest))
 }
 
 /// Reads `Z` or `+01:00` as seconds east of Greenwich.
@@ -101,10 +99,8 @@ fn offset(bytes: &[u8]) -> Option<i64> {
         [b'-', rest @ ..] => (-1, rest),
         _ => return None,
     };
-    if rest.len() != 5 || rest[2] != b':' {
-        return None;
-    }
-    let (hours, minutes) = (two(rest, 0)?, two(rest, 3)?);
+    let [h0, h1, b':', m0, m1] = rest else { return None };
+    let (hours, minutes) = (two(*h0, *h1)?, two(*m0, *m1)?);
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
 }
 

@@ -12,14 +12,25 @@ pub(crate) enum Type {
     Unsigned(Width),
     Float32,
     Float64,
+    Decimal(Decimal),
     Bool,
     Date,
+    Date32,
     DateTime,
     /// Decimals of a second, 0 to 9.
     DateTime64(u8),
     /// Words and their numbers.
     Enum8(Vec<(String, i16)>),
     Enum16(Vec<(String, i16)>),
+    Ipv4,
+    Ipv6,
+    Json,
+    Nullable(Box<Self>),
+    Array(Box<Self>),
+    /// Type of the keys and type of the values.
+    Map(Box<(Self, Self)>),
+    /// Elements with their names; without names, those are empty.
+    Tuple(Vec<(String, Self)>),
 }
 
 /// Width of an integer.
@@ -29,109 +40,178 @@ pub(crate) enum Width {
     W16 = 2,
     W32 = 4,
     W64 = 8,
+    W128 = 16,
 }
 
-/// A type with what stands around it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Declared {
-    pub(crate) of: Type,
-    pub(crate) nullable: bool,
-    /// Time zone of a `DateTime`, where the column names one.
-    pub(crate) zone: Option<String>,
+/// Digits of a decimal number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Decimal {
+    /// All of them, 1 to 38.
+    pub(crate) precision: u8,
+    /// Those after the point.
+    pub(crate) scale: u8,
+}
+
+impl Type {
+    /// Whether a value may be null.
+    pub(crate) fn is_nullable(&self) -> bool {
+        matches!(self, Self::Nullable(_))
+    }
+
+    /// Whether it is or holds a `JSON`.
+    pub(crate) fn holds_json(&self) -> bool {
+        match self {
+            Self::Json => true,
+            Self::Nullable(inner) | Self::Array(inner) => inner.holds_json(),
+            Self::Map(of) => of.1.holds_json(),
+            Self::Tuple(elements) => elements.iter().any(|(_, of)| of.holds_json()),
+            _ => false,
+        }
+    }
+
+    /// Whether a JSON key can be read as one.
+    fn is_key(&self) -> bool {
+        use Type::{Date, Date32, DateTime, DateTime64, Enum8, Enum16, FixedString, Ipv4, Ipv6, Signed, String, Uuid};
+        matches!(
+            self,
+            Uuid | String
+                | FixedString(_)
+                | Signed(_)
+                | Self::Unsigned(_)
+                | Date
+                | Date32
+                | DateTime
+                | DateTime64(_)
+                | Enum8(_)
+                | Enum16(_)
+                | Ipv4
+                | Ipv6
+        )
+    }
 }
 
 /// Reads the text of a type; `None` for one that ingest cannot write.
-pub(crate) fn parse(text: &str) -> Option<Declared> {
+pub(crate) fn parse(text: &str) -> Option<Type> {
     let text = text.trim();
-    if let Some(inner) = arguments(text, "LowCardinality") {
-        return parse(inner);
-    }
-    if let Some(inner) = arguments(text, "Nullable") {
-        return Some(Declared { nullable: true, ..parse(inner)? });
-    }
-    let (of, zone) = plain(text)?;
-    Some(Declared { of, nullable: false, zone })
-}
-
-fn plain(text: &str) -> Option<(Type, Option<String>)> {
-    let of = match text {
+    Some(match text {
         "UUID" => Type::Uuid,
         "String" => Type::String,
         "Int8" => Type::Signed(Width::W8),
         "Int16" => Type::Signed(Width::W16),
         "Int32" => Type::Signed(Width::W32),
         "Int64" => Type::Signed(Width::W64),
+        "Int128" => Type::Signed(Width::W128),
         "UInt8" => Type::Unsigned(Width::W8),
         "UInt16" => Type::Unsigned(Width::W16),
         "UInt32" => Type::Unsigned(Width::W32),
         "UInt64" => Type::Unsigned(Width::W64),
+        "UInt128" => Type::Unsigned(Width::W128),
         "Float32" => Type::Float32,
         "Float64" => Type::Float64,
         "Bool" => Type::Bool,
         "Date" => Type::Date,
+        "Date32" => Type::Date32,
         "DateTime" => Type::DateTime,
+        "IPv4" => Type::Ipv4,
+        "IPv6" => Type::Ipv6,
+        "JSON" => Type::Json,
         _ => return with_arguments(text),
-    };
-    Some((of, None))
+    })
 }
 
-fn with_arguments(text: &str) -> Option<(Type, Option<String>)> {
-    if let Some(length) = arguments(text, "FixedString") {
-        return Some((Type::FixedString(length.parse().ok()?), None));
+fn with_arguments(text: &str) -> Option<Type> {
+    let (name, inside) = text.strip_suffix(')')?.split_once('(')?;
+    let arguments = arguments(inside)?;
+    match (name, arguments.as_slice()) {
+        ("LowCardinality", [inner]) => parse(inner),
+        ("Nullable", [inner]) => Some(Type::Nullable(Box::new(parse(inner)?))),
+        ("Array", [inner]) => Some(Type::Array(Box::new(parse(inner)?))),
+        ("Map", [key, value]) => {
+            let key = parse(key).filter(Type::is_key)?;
+            Some(Type::Map(Box::new((key, parse(value)?))))
+        }
+        ("Tuple", elements) => Some(Type::Tuple(elements.iter().map(|text| element(text)).collect::<Option<_>>()?)),
+        ("FixedString", [length]) => Some(Type::FixedString(length.parse().ok()?)),
+        ("Decimal", [precision, scale]) => decimal(precision, scale),
+        ("Enum8", words) => Some(Type::Enum8(words.iter().map(|word| enum_word(word)).collect::<Option<_>>()?)),
+        ("Enum16", words) => Some(Type::Enum16(words.iter().map(|word| enum_word(word)).collect::<Option<_>>()?)),
+        ("DateTime", [zone]) => quoted(zone).map(|_| Type::DateTime),
+        ("DateTime64", [precision]) => date_time64(precision),
+        ("DateTime64", [precision, zone]) => quoted(zone).and_then(|_| date_time64(precision)),
+        // What stands between its brackets concerns how it is stored; the value is the same text.
+        ("JSON", _) => Some(Type::Json),
+        _ => None,
     }
-    if let Some(words) = arguments(text, "Enum8") {
-        return Some((Type::Enum8(enum_words(words)?), None));
-    }
-    if let Some(words) = arguments(text, "Enum16") {
-        return Some((Type::Enum16(enum_words(words)?), None));
-    }
-    if let Some(zone) = arguments(text, "DateTime") {
-        return Some((Type::DateTime, Some(quoted(zone)?)));
-    }
-    let inner = arguments(text, "DateTime64")?;
-    let (precision, zone) = match inner.split_once(',') {
-        Some((precision, zone)) => (precision, Some(quoted(zone.trim())?)),
-        None => (inner, None),
-    };
-    let precision = precision.parse().ok().filter(|p| *p <= 9)?;
-    Some((Type::DateTime64(precision), zone))
 }
 
-/// What stands between the brackets of `name(...)`.
-fn arguments<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')
+/// Time zone that the text of a `DateTime` or `DateTime64` names.
+pub(crate) fn zone(text: &str) -> Option<String> {
+    let (name, inside) = text.trim().strip_suffix(')')?.split_once('(')?;
+    if matches!(name, "DateTime" | "DateTime64") { quoted(arguments(inside)?.last()?) } else { None }
+}
+
+fn decimal(precision: &str, scale: &str) -> Option<Type> {
+    let decimal = Decimal { precision: precision.parse().ok()?, scale: scale.parse().ok()? };
+    (decimal.precision <= 38 && decimal.scale <= decimal.precision).then_some(Type::Decimal(decimal))
+}
+
+fn date_time64(precision: &str) -> Option<Type> {
+    precision.parse().ok().filter(|decimals| *decimals <= 9).map(Type::DateTime64)
+}
+
+/// An element of a tuple: a type, or a name and a type.
+fn element(text: &str) -> Option<(String, Type)> {
+    match split(text, ' ')?.as_slice() {
+        [of] => Some((String::new(), parse(of)?)),
+        [name, of] => Some((unquote(name, '`').unwrap_or_else(|| (*name).to_owned()), parse(of)?)),
+        _ => None,
+    }
+}
+
+/// `'word' = 1`
+fn enum_word(text: &str) -> Option<(String, i16)> {
+    let [word, number] = split(text, '=')?[..] else { return None };
+    Some((quoted(word)?, number.parse().ok()?))
 }
 
 fn quoted(text: &str) -> Option<String> {
-    Some(text.strip_prefix('\'')?.strip_suffix('\'')?.to_owned())
+    unquote(text, '\'')
 }
 
-/// Reads `'word' = 1, 'other' = 2`, in which a word may hold commas and escaped quotes.
-fn enum_words(mut text: &str) -> Option<Vec<(String, i16)>> {
-    let mut words = Vec::new();
-    loop {
-        let (word, rest) = enum_word(text.trim_start().strip_prefix('\'')?)?;
-        let rest = rest.trim_start().strip_prefix('=')?;
-        let (number, rest) = rest.split_once(',').map_or((rest, None), |(number, rest)| (number, Some(rest)));
-        words.push((word, number.trim().parse().ok()?));
-        match rest {
-            Some(rest) => text = rest,
-            None => return Some(words),
-        }
+/// What stands between quotes, with `\` resolved.
+fn unquote(text: &str, quote: char) -> Option<String> {
+    let mut chars = text.strip_prefix(quote)?.strip_suffix(quote)?.chars();
+    let mut plain = String::new();
+    while let Some(c) = chars.next() {
+        plain.push(if c == '\\' { chars.next()? } else { c });
     }
+    Some(plain)
 }
 
-fn enum_word(text: &str) -> Option<(String, &str)> {
-    let mut word = String::new();
+fn arguments(inside: &str) -> Option<Vec<&str>> {
+    split(inside, ',')
+}
+
+/// Parts between separators that stand outside of all brackets and quotes; `None` where those do not match.
+fn split(text: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut parts, mut start, mut depth, mut open) = (Vec::new(), 0, 0_u32, None);
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
-        match c {
-            '\'' => return Some((word, &text[at + 1..])),
-            '\\' => word.push(chars.next()?.1),
-            c => word.push(c),
+        match (open, c) {
+            (Some(_), '\\') => drop(chars.next()?),
+            (Some(quote), c) if c == quote => open = None,
+            (None, '\'' | '`') => open = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') => depth = depth.checked_sub(1)?,
+            (None, c) if c == separator && depth == 0 => {
+                parts.push(text[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
         }
     }
-    None
+    parts.push(text[start..].trim());
+    (depth == 0 && open.is_none()).then_some(parts)
 }
 
 #[cfg(test)]
@@ -139,7 +219,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Type {
-        parse(text).unwrap().of
+        parse(text).unwrap_or_else(|| panic!("{text} is a type"))
     }
 
     #[test]
@@ -147,10 +227,26 @@ mod tests {
         assert_eq!(of("LowCardinality(String)"), Type::String);
         assert_eq!(of("UInt32"), Type::Unsigned(Width::W32));
         assert_eq!(of("FixedString(3)"), Type::FixedString(3));
-        let time = parse("DateTime64(3, 'UTC')").unwrap();
-        assert_eq!((time.of, time.zone.as_deref()), (Type::DateTime64(3), Some("UTC")));
-        let nullable = parse("LowCardinality(Nullable(String))").unwrap();
-        assert_eq!((nullable.of, nullable.nullable), (Type::String, true));
+        assert_eq!(of("DateTime64(3, 'UTC')"), Type::DateTime64(3));
+        assert_eq!(zone("DateTime64(3, 'UTC')").as_deref(), Some("UTC"));
+        assert_eq!(zone("DateTime('Europe/Berlin')").as_deref(), Some("Europe/Berlin"));
+        assert_eq!((zone("DateTime64(3)"), zone("DateTime"), zone("Enum8('a' = 1)")), (None, None, None));
+        assert_eq!(of("LowCardinality(Nullable(String))"), Type::Nullable(Box::new(Type::String)));
+    }
+
+    #[test]
+    fn reads_types_inside_types() {
+        let strings = || Type::Array(Box::new(Type::String));
+        assert_eq!(of("Array(Array(LowCardinality(String)))"), Type::Array(Box::new(strings())));
+        let map = Type::Map(Box::new((Type::Uuid, strings())));
+        assert_eq!(of("Map(UUID, Array(String))"), map);
+        let money = Type::Decimal(Decimal { precision: 18, scale: 2 });
+        let words = Type::Enum8(vec![("x, y".to_owned(), 1), ("`)".to_owned(), -2)]);
+        let named = vec![("amount".to_owned(), money.clone()), ("the word".to_owned(), words.clone())];
+        assert_eq!(of(r"Tuple(amount Decimal(18, 2), `the word` Enum8('x, y' = 1, '`)' = -2))"), Type::Tuple(named));
+        let bare = vec![(String::new(), money), (String::new(), words)];
+        assert_eq!(of(r"Tuple(Decimal(18, 2), Enum8('x, y' = 1, '`)' = -2))"), Type::Tuple(bare));
+        assert!(of("Array(JSON(max_dynamic_paths=8, `a.b` UInt32))").holds_json());
     }
 
     #[test]
@@ -161,9 +257,23 @@ mod tests {
 
     #[test]
     fn does_not_guess() {
-        for text in
-            ["Decimal(18, 2)", "Array(String)", "DateTime64(12)", "Map(String, String)", "JSON", "Enum8('a')", ""]
-        {
+        for text in [
+            "Decimal(76, 2)",
+            "Decimal(4, 5)",
+            "Int256",
+            "DateTime64(12)",
+            "Map(Float64, String)",
+            "Map(String)",
+            "Map(Nullable(String), String)",
+            "Array(Variant(String, UInt64))",
+            "AggregateFunction(sum, UInt64)",
+            "Enum8('a')",
+            "Enum8('a' = 1, b)",
+            "Array(String",
+            "Array(String))",
+            "Tuple(a b String)",
+            "",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -4,82 +4,182 @@
 //!
 //! RowBinary: <https://clickhouse.com/docs/interfaces/formats/RowBinary>
 
-use std::str::FromStr;
-
-use uuid::Uuid;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use super::Reason;
-use super::json::{Kind, Span};
+use super::escape::unescape;
+use super::hex;
+use super::json::{self, Kind, Span, slice};
+use super::number;
 use super::time;
-use super::types::{Type, Width};
+use super::types::{Decimal, Type};
 
-/// First second of 1900 and last of 2299: what `DateTime64` holds.
+/// First second of 1900 and last of 2299: what `DateTime64` holds, and `Date32` in days.
 const TIME64: std::ops::RangeInclusive<i64> = -2_208_988_800..=10_413_791_999;
+const DAY: i64 = 86_400;
 
-/// Appends a value that is not null.
-pub(super) fn encode(text: &str, span: Span, of: &Type, out: &mut Vec<u8>) -> Result<(), Reason> {
-    match of {
-        Type::String => string(text, span, out)?,
-        Type::Uuid => push_uuid(uuid(text, span)?, out),
-        Type::Unsigned(width) => push_low(unsigned(text, span, *width)?, *width, out),
-        Type::Signed(width) => push_low(signed(text, span, *width)?.cast_unsigned(), *width, out),
-        Type::Float64 => out.extend_from_slice(&float(text, span, f64::is_finite)?.to_le_bytes()),
-        Type::Float32 => out.extend_from_slice(&float(text, span, f32::is_finite)?.to_le_bytes()),
-        Type::Bool => out.push(u8::from(boolean(span)?)),
-        Type::Date => out.extend_from_slice(&days(text, span)?.to_le_bytes()),
-        Type::DateTime => out.extend_from_slice(&whole_seconds(text, span)?.to_le_bytes()),
-        Type::DateTime64(precision) => out.extend_from_slice(&ticks(text, span, *precision)?.to_le_bytes()),
-        Type::FixedString(length) => fixed_string(text, span, *length, out)?,
-        Type::Enum8(words) => push_low(u64::from(number_of(words, text, span)?.cast_unsigned()), Width::W8, out),
-        Type::Enum16(words) => out.extend_from_slice(&number_of(words, text, span)?.to_le_bytes()),
-    }
-    Ok(())
+/// Where the values of one record go.
+#[derive(Debug)]
+pub(super) struct Encoder<'a> {
+    /// The record.
+    pub(super) text: &'a str,
+    /// Longest string, as JSON text.
+    pub(super) longest_string: usize,
+    /// Length that `row` may reach.
+    pub(super) longest_row: usize,
+    pub(super) row: &'a mut Vec<u8>,
+    pub(super) scratch: &'a mut Scratch,
 }
 
-/// Seconds since 1970 of a value of a date or time column.
-pub(super) fn seconds(text: &str, span: Span, of: &Type) -> Result<i64, Reason> {
-    match of {
-        Type::Date => time::date(plain(text, span)?).map(|days| days * 86_400).ok_or(Reason::InvalidTime),
-        _ => Ok(instant(text, span)?.seconds),
+/// Room for what is remembered while a value is encoded, kept from record to record.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scratch {
+    /// A string without its escapes, or a count.
+    pub(super) text: Vec<u8>,
+    /// Where the keys of the maps at hand lie in the row.
+    pub(super) keys: Vec<Range<usize>>,
+    /// Elements of the tuples at hand.
+    pub(super) members: Vec<Option<Span>>,
+}
+
+impl Scratch {
+    /// Forgets what a rejected record left behind.
+    pub(super) fn clear(&mut self) {
+        self.keys.clear();
+        self.members.clear();
     }
 }
 
-/// Reads a hyphenated UUID.
-pub(super) fn uuid(text: &str, span: Span) -> Result<Uuid, Reason> {
-    let text = plain(text, span)?;
-    if text.len() == 36 { Uuid::try_parse(text).map_err(|_| Reason::InvalidUuid) } else { Err(Reason::InvalidUuid) }
+impl Encoder<'_> {
+    /// Appends the value of a column or of a tuple's element, which may be absent.
+    #[inline]
+    pub(super) fn given(&mut self, span: Option<Span>, of: &Type) -> Result<(), Reason> {
+        match span.filter(|span| span.kind != Kind::Null) {
+            Some(span) => self.value(span, of),
+            None if of.is_nullable() => {
+                self.row.push(1);
+                Ok(())
+            }
+            None => Err(Reason::MissingField),
+        }
+    }
+
+    /// Appends a value.
+    pub(super) fn value(&mut self, span: Span, of: &Type) -> Result<(), Reason> {
+        let (text, row) = (self.text, &mut *self.row);
+        match of {
+            Type::String => return self.string(span),
+            Type::Uuid => push_uuid(uuid(text, span)?, row),
+            Type::Unsigned(width) => number::unsigned(raw(text, span, Kind::Number)?, *width, row)?,
+            Type::Signed(width) => number::signed(raw(text, span, Kind::Number)?, *width, row)?,
+            Type::Float64 => row.extend_from_slice(&float(text, span, f64::is_finite)?.to_le_bytes()),
+            Type::Float32 => row.extend_from_slice(&float(text, span, f32::is_finite)?.to_le_bytes()),
+            Type::Decimal(of) => decimal(text, span, *of, row)?,
+            Type::Bool => row.push(u8::from(boolean(span)?)),
+            Type::Date => row.extend_from_slice(&days(text, span)?.to_le_bytes()),
+            Type::Date32 => row.extend_from_slice(&days32(text, span)?.to_le_bytes()),
+            Type::DateTime => row.extend_from_slice(&whole_seconds(text, span)?.to_le_bytes()),
+            Type::DateTime64(precision) => row.extend_from_slice(&ticks(text, span, *precision)?.to_le_bytes()),
+            Type::Ipv4 => row.extend_from_slice(&address::<Ipv4Addr>(text, span)?.to_bits().to_le_bytes()),
+            Type::Ipv6 => row.extend_from_slice(&address::<Ipv6Addr>(text, span)?.octets()),
+            Type::FixedString(length) => return self.fixed_string(span, *length),
+            Type::Enum8(words) => {
+                let number = self.number_of(span, words)? as i8;
+                self.row.extend_from_slice(&number.to_le_bytes());
+            }
+            Type::Enum16(words) => {
+                let number = self.number_of(span, words)?;
+                self.row.extend_from_slice(&number.to_le_bytes());
+            }
+            Type::Json => return self.document(span),
+            Type::Nullable(inner) => {
+                row.push(u8::from(span.kind == Kind::Null));
+                return if span.kind == Kind::Null { Ok(()) } else { self.value(span, inner) };
+            }
+            Type::Array(inner) => return self.array(span, inner),
+            Type::Map(of) => return self.map(span, &of.0, &of.1),
+            Type::Tuple(elements) => return self.tuple(span, elements),
+        }
+        Ok(())
+    }
+
+    /// A JSON string, unescaped; or an object or array as the very text it came in.
+    pub(super) fn string(&mut self, span: Span) -> Result<(), Reason> {
+        if (span.end - span.start) as usize > self.longest_string {
+            return Err(Reason::StringTooLong);
+        }
+        let text = match span.kind {
+            Kind::Object | Kind::Array => slice(self.text, span).as_bytes(),
+            _ => unescaped(self.text, span, &mut self.scratch.text)?,
+        };
+        push_string(text, self.row);
+        Ok(())
+    }
+
+    fn fixed_string(&mut self, span: Span, length: usize) -> Result<(), Reason> {
+        let value = unescaped(self.text, span, &mut self.scratch.text)?;
+        let unused = length.checked_sub(value.len()).ok_or(Reason::StringTooLong)?;
+        self.row.extend_from_slice(value);
+        self.row.resize(self.row.len() + unused, 0);
+        Ok(())
+    }
+
+    fn number_of(&mut self, span: Span, words: &[(String, i16)]) -> Result<i16, Reason> {
+        let value = unescaped(self.text, span, &mut self.scratch.text)?;
+        let word = words.iter().find(|(word, _)| word.as_bytes() == value);
+        word.map(|(_, number)| *number).ok_or(Reason::UnknownWord)
+    }
+}
+
+/// Seconds since 1970 of an encoded value of a date or time column.
+pub(super) fn seconds(encoded: &[u8], of: &Type) -> Option<i64> {
+    Some(match of {
+        Type::Date => i64::from(u16::from_le_bytes(*encoded.first_chunk()?)) * DAY,
+        Type::DateTime => i64::from(u32::from_le_bytes(*encoded.first_chunk()?)),
+        Type::DateTime64(precision) => {
+            i64::from_le_bytes(*encoded.first_chunk()?).div_euclid(10_i64.pow(u32::from(*precision)))
+        }
+        _ => return None,
+    })
+}
+
+/// Reads a hyphenated UUID: the halves of its number.
+pub(super) fn uuid(text: &str, span: Span) -> Result<(u64, u64), Reason> {
+    hex::uuid(plain(text, span)?).ok_or(Reason::InvalidUuid)
 }
 
 /// Appends a UUID: two little-endian halves, the high one first.
-pub(super) fn push_uuid(id: Uuid, out: &mut Vec<u8>) {
-    let (high, low) = id.as_u64_pair();
-    out.extend_from_slice(&high.to_le_bytes());
-    out.extend_from_slice(&low.to_le_bytes());
+pub(super) fn push_uuid((high, low): (u64, u64), out: &mut Vec<u8>) {
+    out.extend_from_slice([high.to_le_bytes(), low.to_le_bytes()].as_flattened());
 }
 
-/// Appends a string: its length as LEB128, then its bytes.
+/// Appends a string: its length, then its bytes.
 pub(super) fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut length = bytes.len();
+    push_length(bytes.len(), out);
+    out.extend_from_slice(bytes);
+}
+
+/// Appends a length or a count as LEB128.
+pub(super) fn push_length(mut length: usize, out: &mut Vec<u8>) {
     while length >= 0x80 {
         out.push(length as u8 | 0x80);
         length >>= 7;
     }
     out.push(length as u8);
-    out.extend_from_slice(bytes);
 }
 
-/// Appends the low bytes of an integer, whose sign bits make no difference to them.
-fn push_low(value: u64, width: Width, out: &mut Vec<u8>) {
-    out.extend_from_slice(&value.to_le_bytes()[..width as usize]);
-}
-
-fn float<T: FromStr + Copy>(text: &str, span: Span, is_finite: fn(T) -> bool) -> Result<T, Reason> {
-    let value = raw(text, span, Kind::Number)?.parse().ok();
-    value.filter(|value| is_finite(*value)).ok_or(Reason::OutOfRange)
-}
-
-pub(super) fn slice(text: &str, span: Span) -> &str {
-    &text[span.start as usize..span.end as usize]
+/// The characters of a JSON string; `scratch` is used where it has escapes.
+pub(super) fn unescaped<'a>(text: &'a str, span: Span, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Reason> {
+    match span.kind {
+        Kind::Plain => Ok(slice(text, span).as_bytes()),
+        Kind::Escaped => {
+            scratch.clear();
+            unescape(slice(text, span), scratch)?;
+            Ok(scratch)
+        }
+        _ => Err(Reason::WrongType),
+    }
 }
 
 fn raw(text: &str, span: Span, kind: Kind) -> Result<&str, Reason> {
@@ -91,6 +191,19 @@ fn plain(text: &str, span: Span) -> Result<&str, Reason> {
     raw(text, span, Kind::Plain)
 }
 
+fn float<T: std::str::FromStr + Copy>(text: &str, span: Span, is_finite: fn(T) -> bool) -> Result<T, Reason> {
+    number::float(raw(text, span, Kind::Number)?, is_finite)
+}
+
+/// A JSON number, or the same in a string, as producers write it that don't trust their reader's floats.
+fn decimal(text: &str, span: Span, of: Decimal, out: &mut Vec<u8>) -> Result<(), Reason> {
+    let text = match span.kind {
+        Kind::Number => slice(text, span),
+        _ => Some(plain(text, span)?).filter(|text| json::is_number(text)).ok_or(Reason::InvalidDecimal)?,
+    };
+    number::decimal(text, of, out)
+}
+
 fn boolean(span: Span) -> Result<bool, Reason> {
     match span.kind {
         Kind::True => Ok(true),
@@ -99,31 +212,27 @@ fn boolean(span: Span) -> Result<bool, Reason> {
     }
 }
 
-/// The text of a number without fraction and exponent.
-fn integer(text: &str, span: Span) -> Result<&str, Reason> {
-    let text = raw(text, span, Kind::Number)?;
-    if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) { Ok(text) } else { Err(Reason::WrongType) }
-}
-
-fn unsigned(text: &str, span: Span, width: Width) -> Result<u64, Reason> {
-    let value = integer(text, span)?.parse::<u64>().map_err(|_| Reason::OutOfRange)?;
-    if value <= u64::MAX >> (64 - 8 * width as u32) { Ok(value) } else { Err(Reason::OutOfRange) }
-}
-
-fn signed(text: &str, span: Span, width: Width) -> Result<i64, Reason> {
-    let value = integer(text, span)?.parse::<i64>().map_err(|_| Reason::OutOfRange)?;
-    let unused = 64 - 8 * width as u32;
-    if (value << unused) >> unused == value { Ok(value) } else { Err(Reason::OutOfRange) }
+fn address<T: std::str::FromStr>(text: &str, span: Span) -> Result<T, Reason> {
+    plain(text, span)?.parse().map_err(|_| Reason::InvalidAddress)
 }
 
 fn instant(text: &str, span: Span) -> Result<time::Instant, Reason> {
     time::rfc3339(plain(text, span)?).ok_or(Reason::InvalidTime)
 }
 
+fn date(text: &str, span: Span) -> Result<i64, Reason> {
+    time::date(plain(text, span)?).ok_or(Reason::InvalidTime)
+}
+
 /// A `Date`: days since 1970, to 2149.
 fn days(text: &str, span: Span) -> Result<u16, Reason> {
-    let days = time::date(plain(text, span)?).ok_or(Reason::InvalidTime)?;
-    u16::try_from(days).map_err(|_| Reason::OutOfRange)
+    u16::try_from(date(text, span)?).map_err(|_| Reason::OutOfRange)
+}
+
+/// A `Date32`: days since 1970, from 1900 to 2299.
+fn days32(text: &str, span: Span) -> Result<i32, Reason> {
+    let days = date(text, span)?;
+    if TIME64.contains(&(days * DAY)) { Ok(days as i32) } else { Err(Reason::OutOfRange) }
 }
 
 /// A `DateTime`: seconds since 1970, to 2106.
@@ -142,121 +251,5 @@ fn ticks(text: &str, span: Span, precision: u8) -> Result<i64, Reason> {
     at.seconds.checked_mul(per_second).and_then(|ticks| ticks.checked_add(below)).ok_or(Reason::OutOfRange)
 }
 
-/// A JSON string, unescaped; or an object or array as the very text it came in.
-fn string(text: &str, span: Span, out: &mut Vec<u8>) -> Result<(), Reason> {
-    match span.kind {
-        Kind::Plain | Kind::Object | Kind::Array => push_string(slice(text, span).as_bytes(), out),
-        Kind::Escaped => push_string(unescape(text, span)?.as_bytes(), out),
-        _ => return Err(Reason::WrongType),
-    }
-    Ok(())
-}
-
-fn fixed_string(text: &str, span: Span, length: usize, out: &mut Vec<u8>) -> Result<(), Reason> {
-    let value = words_text(text, span)?;
-    if value.len() > length {
-        return Err(Reason::StringTooLong);
-    }
-    out.extend_from_slice(value.as_bytes());
-    out.resize(out.len() + length - value.len(), 0);
-    Ok(())
-}
-
-fn number_of(words: &[(String, i16)], text: &str, span: Span) -> Result<i16, Reason> {
-    let value = words_text(text, span)?;
-    words.iter().find(|(word, _)| *word == value).map(|(_, number)| *number).ok_or(Reason::UnknownWord)
-}
-
-fn words_text(text: &str, span: Span) -> Result<std::borrow::Cow<'_, str>, Reason> {
-    match span.kind {
-        Kind::Plain => Ok(slice(text, span).into()),
-        Kind::Escaped => Ok(unescape(text, span)?.into()),
-        _ => Err(Reason::WrongType),
-    }
-}
-
-/// Resolves escapes; a lone surrogate names no character, so it is refused.
-pub(super) fn unescape(text: &str, span: Span) -> Result<String, Reason> {
-    let quoted = &text[span.start as usize - 1..=span.end as usize];
-    serde_json::from_str(quoted).map_err(|_| Reason::InvalidUtf8)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::json::Cursor;
-    use super::*;
-    use proptest::prelude::*;
-
-    fn bytes(json: &str, of: &Type) -> Result<Vec<u8>, Reason> {
-        let mut out = Vec::new();
-        let span = Cursor::new(json, 32, 512).value()?;
-        encode(json, span, of, &mut out).map(|()| out)
-    }
-
-    #[test]
-    fn integers_are_exact_or_refused() {
-        let u8s = Type::Unsigned(Width::W8);
-        assert_eq!(bytes("255", &u8s), Ok(vec![255]));
-        assert_eq!(bytes("256", &u8s), Err(Reason::OutOfRange));
-        assert_eq!(bytes("-1", &u8s), Err(Reason::OutOfRange));
-        assert_eq!(bytes("1.0", &u8s), Err(Reason::WrongType));
-        assert_eq!(bytes("\"1\"", &u8s), Err(Reason::WrongType));
-        assert_eq!(bytes("-129", &Type::Signed(Width::W8)), Err(Reason::OutOfRange));
-        assert_eq!(bytes("99999999999999999999", &Type::Unsigned(Width::W64)), Err(Reason::OutOfRange));
-    }
-
-    #[test]
-    fn times_have_a_range() {
-        assert_eq!(bytes("\"1970-01-01T00:00:01.5Z\"", &Type::DateTime64(3)), Ok(1500_i64.to_le_bytes().to_vec()));
-        assert_eq!(bytes("\"2300-01-01T00:00:00Z\"", &Type::DateTime64(3)), Err(Reason::OutOfRange));
-        assert_eq!(bytes("\"1969-12-31T23:59:59Z\"", &Type::DateTime), Err(Reason::OutOfRange));
-        assert_eq!(bytes("\"2150-01-01\"", &Type::Date), Err(Reason::OutOfRange));
-        assert_eq!(bytes("\"yesterday\"", &Type::DateTime), Err(Reason::InvalidTime));
-        assert_eq!(bytes("1700000000", &Type::DateTime), Err(Reason::WrongType));
-        assert_eq!(bytes("\"2290-01-01T00:00:00Z\"", &Type::DateTime64(9)), Err(Reason::OutOfRange));
-    }
-
-    #[test]
-    fn words_and_fixed_strings_have_to_fit() {
-        let words = Type::Enum8(vec![("email".into(), 1), ("sms".into(), -3)]);
-        assert_eq!(bytes("\"sms\"", &words), Ok(vec![0xfd]));
-        assert_eq!(bytes("\"fax\"", &words), Err(Reason::UnknownWord));
-        assert_eq!(bytes("\"EU\"", &Type::FixedString(3)), Ok(b"EU\0".to_vec()));
-        assert_eq!(bytes("\"EURO\"", &Type::FixedString(3)), Err(Reason::StringTooLong));
-    }
-
-    #[test]
-    fn a_string_column_takes_an_object_verbatim_and_refuses_a_number() {
-        assert_eq!(bytes(r#"{"a" :1}"#, &Type::String), Ok(b"\x08{\"a\" :1}".to_vec()));
-        assert_eq!(bytes("1", &Type::String), Err(Reason::WrongType));
-        assert_eq!(bytes(r#""\ud800""#, &Type::String), Err(Reason::InvalidUtf8));
-    }
-
-    #[test]
-    fn floats_are_finite() {
-        assert_eq!(bytes("-2.5e3", &Type::Float64), Ok((-2500.0_f64).to_le_bytes().to_vec()));
-        assert_eq!(bytes("1e400", &Type::Float64), Err(Reason::OutOfRange));
-        assert_eq!(bytes("1e39", &Type::Float32), Err(Reason::OutOfRange));
-    }
-
-    proptest! {
-        #[test]
-        fn strings_round_trip(value in "\\PC{0,200}|.{0,200}") {
-            let encoded = bytes(&serde_json::to_string(&value).unwrap(), &Type::String).unwrap();
-            let header = if value.len() < 0x80 { 1 } else { 2 };
-            prop_assert_eq!(&encoded[header..], value.as_bytes());
-        }
-
-        #[test]
-        fn integers_round_trip(value in any::<i64>()) {
-            prop_assert_eq!(bytes(&value.to_string(), &Type::Signed(Width::W64)).unwrap(), value.to_le_bytes());
-            let narrow = bytes(&value.to_string(), &Type::Signed(Width::W16)).ok();
-            prop_assert_eq!(narrow, i16::try_from(value).ok().map(|v| v.to_le_bytes().to_vec()));
-        }
-
-        #[test]
-        fn floats_round_trip(value in proptest::num::f64::NORMAL) {
-            prop_assert_eq!(bytes(&format!("{value:e}"), &Type::Float64).unwrap(), value.to_le_bytes());
-        }
-    }
-}
+mod tests;

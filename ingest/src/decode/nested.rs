@@ -1,0 +1,161 @@
+//! Values made of values: arrays, maps, tuples and whole documents.
+//! The span of a JSON array or object goes in, the values inside it are appended one after the other; a document is
+//! appended as it came. A key or a member that stands there twice is refused, since no reader of the row could tell which
+//! one was meant.
+
+use super::Reason;
+use super::json::{Cursor, Kind, Span, slice};
+use super::number;
+use super::types::Type;
+use super::value::{Encoder, push_length, unescaped};
+
+impl Encoder<'_> {
+    /// A count, then the elements.
+    pub(super) fn array(&mut self, span: Span, of: &Type) -> Result<(), Reason> {
+        if span.kind != Kind::Array {
+            return Err(Reason::WrongType);
+        }
+        let (at, mut count) = (self.begin_count(), 0);
+        Cursor::within(self.text, span).array(|cursor| {
+            count += 1;
+            self.value(cursor.value()?, of)?;
+            self.check_length()
+        })?;
+        self.end_count(at, count);
+        Ok(())
+    }
+
+    /// A count, then keys and values in turn, from an object.
+    pub(super) fn map(&mut self, span: Span, key_of: &Type, value_of: &Type) -> Result<(), Reason> {
+        if span.kind != Kind::Object {
+            return Err(Reason::WrongType);
+        }
+        let (at, first_key) = (self.begin_count(), self.scratch.keys.len());
+        Cursor::within(self.text, span).object(|cursor| {
+            let start = self.row.len();
+            self.map_key(cursor.key()?, key_of)?;
+            self.scratch.keys.push(start..self.row.len());
+            self.value(cursor.value()?, value_of)?;
+            self.check_length()
+        })?;
+        let count = self.scratch.keys.len() - first_key;
+        self.check_keys(first_key)?;
+        self.end_count(at, count);
+        Ok(())
+    }
+
+    fn map_key(&mut self, key: Span, of: &Type) -> Result<(), Reason> {
+        let is_number = matches!(of, Type::Signed(_) | Type::Unsigned(_))
+            && key.kind == Kind::Plain
+            && number::is_integer(slice(self.text, key));
+        self.value(if is_number { Span { kind: Kind::Number, ..key } } else { key }, of)
+    }
+
+    /// Refuses a map in which a key stands twice as it was encoded, and forgets the keys.
+    fn check_keys(&mut self, first_key: usize) -> Result<(), Reason> {
+        let (row, keys) = (&self.row, &mut self.scratch.keys[first_key..]);
+        keys.sort_unstable_by(|a, b| row[a.clone()].cmp(&row[b.clone()]));
+        let is_twice = keys.windows(2).any(|pair| row[pair[0].clone()] == row[pair[1].clone()]);
+        self.scratch.keys.truncate(first_key);
+        if is_twice { Err(Reason::DuplicateField) } else { Ok(()) }
+    }
+
+    /// The elements in order, from an object with their names or from an array of just as many.
+    pub(super) fn tuple(&mut self, span: Span, elements: &[(String, Type)]) -> Result<(), Reason> {
+        let first = self.scratch.members.len();
+        match span.kind {
+            Kind::Array => self.list(span)?,
+            Kind::Object if elements.iter().all(|(name, _)| !name.is_empty()) => self.members(span, elements)?,
+            _ => return Err(Reason::WrongType),
+        };
+        if self.scratch.members.len() - first != elements.len() {
+            return Err(Reason::WrongType);
+        }
+        for (index, (_, of)) in (first..).zip(elements) {
+            self.given(self.scratch.members[index], of)?;
+        }
+        self.scratch.members.truncate(first);
+        Ok(())
+    }
+
+    /// Finds the elements of an array.
+    fn list(&mut self, span: Span) -> Result<Span, Reason> {
+        Cursor::within(self.text, span).array(|cursor| {
+            self.scratch.members.push(Some(cursor.value()?));
+            Ok(())
+        })
+    }
+
+    /// Finds the members of an object that a tuple names; others are passed over.
+    fn members(&mut self, span: Span, elements: &[(String, Type)]) -> Result<Span, Reason> {
+        let (text, members) = (self.text, &mut self.scratch.members);
+        let first = members.len();
+        members.resize(first + elements.len(), None);
+        Cursor::within(text, span).object(|cursor| {
+            let key = unescaped(text, cursor.key()?, &mut self.scratch.text)?;
+            let index = elements.iter().position(|(name, _)| name.as_bytes() == key);
+            let value = cursor.value()?;
+            match index {
+                Some(index) if members[first + index].replace(value).is_some() => Err(Reason::DuplicateField),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// An object as it came. ClickHouse takes it apart, and what it would refuse or change is refused here.
+    pub(super) fn document(&mut self, span: Span) -> Result<(), Reason> {
+        if span.kind != Kind::Object {
+            return Err(Reason::WrongType);
+        }
+        self.check(&mut Cursor::within(self.text, span))?;
+        self.string(span)
+    }
+
+    /// Checks the numbers, strings and keys of the value at the cursor.
+    fn check(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Reason> {
+        match cursor.peek()? {
+            b'{' => {
+                // The keys lie in the row for as long as their object is read.
+                let (start, first_key) = (self.row.len(), self.scratch.keys.len());
+                cursor.object(|cursor| {
+                    let key = cursor.key()?;
+                    let at = self.row.len();
+                    self.row.extend_from_slice(unescaped(self.text, key, &mut self.scratch.text)?);
+                    self.scratch.keys.push(at..self.row.len());
+                    self.check(cursor)
+                })?;
+                self.check_keys(first_key)?;
+                self.row.truncate(start);
+            }
+            b'[' => drop(cursor.array(|cursor| self.check(cursor))?),
+            _ => {
+                let value = cursor.value()?;
+                match value.kind {
+                    Kind::Number => number::check(slice(self.text, value))?,
+                    Kind::Escaped => drop(unescaped(self.text, value, &mut self.scratch.text)?),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves room for a count that is not known yet.
+    fn begin_count(&mut self) -> usize {
+        self.row.push(0);
+        self.row.len() - 1
+    }
+
+    /// Writes the count where room was left; what follows moves on if the count needs more than a byte.
+    fn end_count(&mut self, at: usize, count: usize) {
+        let length = &mut self.scratch.text;
+        length.clear();
+        push_length(count, length);
+        self.row.splice(at..=at, length.iter().copied());
+    }
+
+    /// Refuses a row that grows out of all proportion to its record: many short values of wide types.
+    fn check_length(&self) -> Result<(), Reason> {
+        if self.row.len() > self.longest_row { Err(Reason::RecordTooLarge) } else { Ok(()) }
+    }
+}
