@@ -176,7 +176,10 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let error = serve(address, Arc::new(Metrics::new(1)), Arc::default(), Router::new(), stop).await.unwrap_err().to_string();
+        let error = serve(address, Arc::new(Metrics::new(1)), Arc::default(), Router::new(), stop)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with(&format!("listen on {address} for metrics and health")), "{error}");
         assert!(error.ends_with("free the port, or change ingest.listen"), "{error}");
     }

@@ -176,7 +176,15 @@ pub async fn run(
         metrics: Arc::clone(&metrics),
     });
     let topics: Vec<_> = sources.iter().map(|source| source.target.topic.to_string()).collect();
-    let tools = Tools { writer, budget, metrics, status, runtime: Handle::current(), lease: settings.lease(), breaker: settings.breaker.clone() };
+    let tools = Tools {
+        writer,
+        budget,
+        metrics,
+        status,
+        runtime: Handle::current(),
+        lease: settings.lease(),
+        breaker: settings.breaker.clone(),
+    };
     let assignment = Assignment::new(sources, tools.clone());
     let abandoned = CancellationToken::new();
     let _abandon_on_drop = abandoned.clone().drop_guard();

@@ -35,9 +35,9 @@ impl Sums {
         // Divided before they are multiplied, since the products wrap.
         let [mut one, mut two, mut three] = [u128::from(last), u128::from(end), 2 * u128::from(end) - 1];
         if one.is_multiple_of(2) {
-            one /= 2
+            one /= 2;
         } else {
-            two /= 2
+            two /= 2;
         }
         let sum = (one as u64).wrapping_mul(two as u64);
         match [&mut one, &mut two, &mut three].into_iter().find(|factor| factor.is_multiple_of(3)) {
