@@ -31,7 +31,7 @@ pub(crate) fn reached(name: &str) {
         && delayed == name
         && DELAYS.fetch_add(1, Ordering::Relaxed) == 0
     {
-        std::thread::sleep(std::time::Duration::from_millis(*millis));
+        hold_up(std::time::Duration::from_millis(*millis));
     }
     if let Some((armed, count)) = ARMED.get_or_init(|| set("SLUICE_FAILPOINT"))
         && armed == name
@@ -39,6 +39,12 @@ pub(crate) fn reached(name: &str) {
     {
         std::process::abort();
     }
+}
+
+#[cfg(debug_assertions)]
+#[expect(clippy::disallowed_methods, reason = "being slow is what a test asks for here")]
+fn hold_up(time: std::time::Duration) {
+    std::thread::sleep(time);
 }
 
 /// Whether this part of the promise is to be broken.
