@@ -27,7 +27,7 @@ pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Fa
     let summary = sluice_ingest::run(settings.ingest, settings.stores, names, shutdown).await?;
     for (topic, counts) in &summary.topics {
         let sluice_ingest::Counts { consumed, landed, dead_lettered } = counts;
-        screen::say(&format!("{topic}: consumed {consumed}, landed {landed}, dead-lettered {dead_lettered}"));
+        screen::say(&format!("{topic}: consumed {consumed}, landed {landed}, dead-lettered {dead_lettered}"))?;
     }
     Ok(Exit::Pass)
 }
