@@ -90,7 +90,7 @@ impl Cli {
     /// Runs the verb on the settings in force.
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         if let Verb::Completions { shell } = self.verb {
-            return Ok(completions::print(shell, &mut Self::command()));
+            return completions::print(shell, &mut Self::command());
         }
         let overrides = Overrides { file: self.config, port_base: self.port_base, namespace: self.namespace };
         let settings = settings::load(&overrides).or_exit(Exit::Usage)?;

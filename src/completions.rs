@@ -3,12 +3,15 @@
 use clap::Command;
 use clap_complete::Shell;
 
-use crate::{exit::Exit, screen};
+use crate::{
+    exit::{Exit, Failure},
+    screen,
+};
 
 /// Prints the script.
-pub(crate) fn print(shell: Shell, command: &mut Command) -> Exit {
+pub(crate) fn print(shell: Shell, command: &mut Command) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, command, "sluice", &mut script);
-    screen::say(&String::from_utf8_lossy(&script));
-    Exit::Pass
+    screen::say(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Pass)
 }

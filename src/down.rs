@@ -26,6 +26,6 @@ pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, 
     let what =
         if names.is_empty() { "nothing was running".to_owned() } else { format!("stopped {}", names.join(", ")) };
     let data = if options.wipe { "its data is removed" } else { "its data stays" };
-    screen::say(&format!("{what}; {data} in {}", layout.state_dir().display()));
+    screen::say(&format!("{what}; {data} in {}", layout.state_dir().display()))?;
     Ok(Exit::Pass)
 }

@@ -94,7 +94,7 @@ async fn work(until_stdin_closes: bool, settings: Settings) -> Result<Exit, Fail
     let summary = sluice_ingest::run(settings.ingest, settings.stores, names, shutdown).await?;
     for (topic, counts) in &summary.topics {
         let sluice_ingest::Counts { consumed, landed, dead_lettered } = counts;
-        screen::say(&format!("{topic}: consumed {consumed}, landed {landed}, dead-lettered {dead_lettered}"));
+        screen::say(&format!("{topic}: consumed {consumed}, landed {landed}, dead-lettered {dead_lettered}"))?;
     }
     Ok(Exit::Pass)
 }

@@ -19,7 +19,7 @@ pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Fa
     });
     run.end().await;
     let (tables, lost) = driven?;
-    screen::say(&tables);
+    screen::say(&tables)?;
     screen::note(&format!(
         "the records wait on Kafka; `sluice ingest --port-base {base} --namespace {namespace}` moves them into their tables"
     ));

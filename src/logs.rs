@@ -31,10 +31,10 @@ pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, 
         let error = anyhow!("show the log of {service}: it was never started here; `sluice up --only {service}` does");
         return Err(error).or_exit(Exit::Invalid);
     }
-    screen::say(&sluice_stack::logs::tail(&layout, service, options.lines));
+    screen::say(&sluice_stack::logs::tail(&layout, service, options.lines))?;
     if options.follow {
         let interrupted = signals::cancellation()?;
-        let added = sluice_stack::logs::follow(&layout, service, screen::say);
+        let added = sluice_stack::logs::follow(&layout, service, |text| screen::say(text).is_ok());
         interrupted.run_until_cancelled(added).await.transpose()?;
     }
     Ok(Exit::Pass)

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use sluice_schemas::Store;
 
 use crate::{
@@ -41,21 +41,21 @@ async fn apply(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
     for done in applied {
         table.add_row([done.store.as_str(), &done.what, &done.outcome.to_string()]);
     }
-    screen::say(&table.to_string());
+    screen::say(&table.to_string())?;
     Ok(Exit::Pass)
 }
 
 async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
     let drifts = sluice_schemas::check::check(&settings.stores, &settings.names(), which).await?;
     if drifts.is_empty() {
-        screen::say("no drift: every store is as the files say");
+        screen::say("no drift: every store is as the files say")?;
         return Ok(Exit::Pass);
     }
     let mut table = table(&["store", "object", "expected", "found"]);
     for drift in &drifts {
         table.add_row([drift.store.as_str(), &drift.object, &drift.expected, &drift.found]);
     }
-    screen::say(&table.to_string());
+    screen::say(&table.to_string())?;
     let (count, noun) = (drifts.len(), if drifts.len() == 1 { "difference" } else { "differences" });
     screen::note(&format!(
         "{count} {noun}; `sluice schemas apply` adds what is missing and sets topics, templates and policies right; a table, \
@@ -67,6 +67,8 @@ async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_header(header.iter().copied());
+    // Expressions and policies are long: they wrap within their column where the terminal is narrow.
+    table.set_content_arrangement(ContentArrangement::Dynamic);
     table
 }
 

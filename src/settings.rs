@@ -99,8 +99,13 @@ fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
     if path.is_dir() {
         bail!("read {shown}: it is a folder; name the file in it, as in --config {shown}/{DEFAULT_FILE}");
     }
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("read {shown}; name an existing file with --config, or leave it out"))?;
+    let text = fs::read_to_string(path).with_context(|| {
+        if path.exists() {
+            format!("read {shown}; it is to be a text file that this user may read")
+        } else {
+            format!("read {shown}; name an existing file with --config, or leave it out")
+        }
+    })?;
     toml::from_str::<Settings>(&text)
         .map_err(|error| anyhow!("read {shown}: {}{}", error.to_string().trim_end(), units(&error.to_string())))?;
     toml::from_str(&text).with_context(|| format!("read {shown}"))
@@ -151,16 +156,23 @@ fn defaults(base: u16) -> serde_json::Value {
     })
 }
 
-/// Variables that people write for a flag; they would be ignored. Other unknown ones are let be: an orchestrator sets some
-/// of its own for a service called sluice.
-const MISTAKEN_VARIABLES: [&str; 2] = ["SLUICE_PORT_BASE", "SLUICE_NAMESPACE"];
-
 /// A variable that would be ignored although somebody means it.
 fn check_variables() -> anyhow::Result<()> {
-    let mistaken = MISTAKEN_VARIABLES.iter().find(|name| std::env::var_os(name).is_some());
-    mistaken.map_or(Ok(()), |name| {
+    let mut all =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    all.find(|(name, value)| is_mistaken(name, value)).map_or(Ok(()), |(name, _)| {
         bail!("read the variable {name}: no setting is called so; a setting's variable is SLUICE_SECTION__KEY, as in SLUICE_STACK__PORT_BASE")
     })
+}
+
+/// Whether a variable was written for a flag, or with one underscore for two. Other unknown ones are let be: an orchestrator
+/// sets some of its own for services called `sluice` and `sluice-ingest`.
+fn is_mistaken(name: &str, value: &str) -> bool {
+    let sections = ["SLUICE_STACK_", "SLUICE_STORES_", "SLUICE_INGEST_", "SLUICE_VERIFY_"];
+    let is_of_a_section = sections.iter().any(|section| name.starts_with(section)) && !name.contains("__");
+    let is_an_orchestrators = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"].iter().any(|part| name.contains(part))
+        || (name.ends_with("_PORT") && value.contains("://"));
+    ["SLUICE_PORT_BASE", "SLUICE_NAMESPACE"].contains(&name) || (is_of_a_section && !is_an_orchestrators)
 }
 
 fn login(login: &Login) -> serde_json::Value {
@@ -222,5 +234,27 @@ impl Settings {
             && self.stores.clickhouse.url == local.clickhouse.url
             && self.stores.elasticsearch.url == local.elasticsearch.url
             && self.stores.redis == local.redis
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_mistaken;
+
+    #[test]
+    fn a_variable_that_would_be_ignored_is_told_from_an_orchestrators() {
+        for mistaken in ["SLUICE_PORT_BASE", "SLUICE_STORES_POSTGRES_PORT", "SLUICE_INGEST_GROUP", "SLUICE_VERIFY_RUNS"]
+        {
+            assert!(is_mistaken(mistaken, "21000"), "{mistaken}");
+        }
+        for (let_be, value) in [
+            ("SLUICE_STORES__POSTGRES__PORT", "21000"),
+            ("SLUICE_LOG", "info"),
+            ("SLUICE_INGEST_SERVICE_HOST", "10.0.0.1"),
+            ("SLUICE_INGEST_PORT", "tcp://10.0.0.1:9090"),
+            ("SLUICE_INGEST_PORT_9090_TCP_ADDR", "10.0.0.1"),
+        ] {
+            assert!(!is_mistaken(let_be, value), "{let_be}");
+        }
     }
 }

@@ -17,8 +17,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<Exit, Failure> {
 /// The table and where the data lives.
 pub(crate) async fn show(layout: &Layout) -> Result<Exit, Failure> {
     let rows = sluice_stack::status(layout).await.context("read the stack's state")?;
-    screen::say(&sluice_stack::status::table(&rows));
-    screen::say(&format!("data and logs: {}", layout.state_dir().display()));
+    screen::say(&sluice_stack::status::table(&rows))?;
+    screen::say(&format!("data and logs: {}", layout.state_dir().display()))?;
     let broken = rows.iter().any(|row| matches!(row.state, State::NotReady | State::Died));
     Ok(if broken { Exit::Fail } else { Exit::Pass })
 }

@@ -171,13 +171,13 @@ fn header(run: &Run, started_at: chrono::DateTime<chrono::Utc>) -> anyhow::Resul
 /// The JSON report into its folder, the tables onto the screen.
 fn publish(report: &Report, folder: &Path) -> anyhow::Result<()> {
     // What the run has shown is seen even where it can't be kept.
-    screen::say(&report.table());
+    let shown = screen::say(&report.table());
     let (path, fresh) = (folder.join("report.json"), folder.join("report.json.new"));
     let text = serde_json::to_string_pretty(report).context("write the report")?;
     std::fs::write(&fresh, text)
         .and_then(|()| std::fs::rename(&fresh, &path))
         .inspect_err(|_| drop(std::fs::remove_file(&fresh)))
         .with_context(|| format!("write {}; make room, or choose another folder with verify.runs", path.display()))?;
-    screen::say(&format!("report: {}", path.display()));
-    Ok(())
+    shown?;
+    Ok(screen::say(&format!("report: {}", path.display()))?)
 }

@@ -231,6 +231,11 @@ pub enum SettingsError {
     /// A Kafka setting on which the promise of ingest rests.
     #[error("use ingest.kafka.\"{0}\": ingest sets it itself; remove it")]
     Reserved(String),
+    /// A Kafka setting that librdkafka does not take. What it was set to may be a secret, and is not repeated.
+    #[error(
+        "use ingest.kafka.\"{0}\": librdkafka has no such setting, or does not take this value; its CONFIGURATION.md lists both"
+    )]
+    Unknown(String),
     /// Nothing to do.
     #[error("use ingest.pipelines: none is enabled, so there is nothing to do; enable one")]
     NoPipeline,
@@ -268,6 +273,11 @@ const RESERVED: [&str; 16] = [
     "fetch.",
 ];
 
+/// Whether librdkafka takes a setting.
+fn is_taken(name: &str, value: &str) -> bool {
+    rdkafka::ClientConfig::new().set(name, value).create_native_config().is_ok()
+}
+
 impl Settings {
     /// The pipelines that run, by topic.
     pub fn enabled(&self) -> impl Iterator<Item = (&String, &Pipeline)> {
@@ -297,6 +307,9 @@ impl Settings {
         }
         if let Some(name) = self.kafka.keys().find(|key| RESERVED.iter().any(|prefix| key.starts_with(prefix))) {
             return Err(SettingsError::Reserved(name.clone()));
+        }
+        if let Some((name, _)) = self.kafka.iter().find(|(name, value)| !is_taken(name, value)) {
+            return Err(SettingsError::Unknown(name.clone()));
         }
         let range = |ok: bool, name: &str, wish| {
             if ok { Ok(()) } else { Err(SettingsError::Range { name: name.to_owned(), wish }) }
@@ -361,6 +374,7 @@ mod tests {
         };
         insta::assert_snapshot!(refused(|s| s.pipelines.clear()), @"use ingest.pipelines: none is enabled, so there is nothing to do; enable one");
         insta::assert_snapshot!(refused(|s| { s.kafka.insert("enable.auto.commit".into(), "true".into()); }), @r#"use ingest.kafka."enable.auto.commit": ingest sets it itself; remove it"#);
+        insta::assert_snapshot!(refused(|s| { s.kafka.insert("sesion.timeout.ms".into(), "6000".into()); }), @r#"use ingest.kafka."sesion.timeout.ms": librdkafka has no such setting, or does not take this value; its CONFIGURATION.md lists both"#);
         insta::assert_snapshot!(refused(|s| s.memory_budget = ByteSize::mib(1)), @"use ingest.memory_budget: give it 32 MiB or more");
         insta::assert_snapshot!(refused(|s| s.breaker.percent = 100), @"use ingest.breaker.percent: between 1 and 99");
         insta::assert_snapshot!(refused(|s| s.breaker.rejected = 1001), @"use ingest.breaker.rejected: between 1 and ingest.breaker.window");

@@ -141,7 +141,11 @@ impl Scenario {
     /// Reads and checks a file.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
         let file = path.display().to_string();
-        let advice = if path.is_dir() { "it is a folder; name a file in it" } else { "check its path" };
+        let advice = match (path.is_dir(), path.exists()) {
+            (true, _) => "it is a folder; name a file in it",
+            (false, true) => "it is to be a text file that this user may read",
+            (false, false) => "name a file, as in `sluice verify scenarios/smoke.toml`",
+        };
         let text = std::fs::read_to_string(path)
             .map_err(|error| ScenarioError { file: file.clone(), message: format!("{error}; {advice}") })?;
         Self::parse(&text, &file)

@@ -37,7 +37,7 @@ pub fn tail(layout: &Layout, service: Service, lines: usize) -> String {
 }
 
 /// Hands over what is added to the logs of a service, as long as the future is polled. It ends with an error only.
-pub async fn follow(layout: &Layout, service: Service, mut show: impl FnMut(&str)) -> Result<(), Error> {
+pub async fn follow(layout: &Layout, service: Service, mut show: impl FnMut(&str) -> bool) -> Result<(), Error> {
     let mut places: Vec<(PathBuf, u64)> =
         files(layout, service).into_iter().map(|f| (f.clone(), f.metadata().map_or(0, |m| m.len()))).collect();
     loop {
@@ -47,8 +47,8 @@ pub async fn follow(layout: &Layout, service: Service, mut show: impl FnMut(&str
             let from = if length < *place { 0 } else { *place };
             let text = read_from(path, from).file("read", path.as_path())?;
             *place = from + text.len() as u64;
-            if !text.is_empty() {
-                show(&String::from_utf8_lossy(&text));
+            if !text.is_empty() && !show(&String::from_utf8_lossy(&text)) {
+                return Ok(());
             }
         }
         tokio::time::sleep(LOOK).await;
