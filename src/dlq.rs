@@ -115,7 +115,7 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
     let (filter, prefix) = (options.which.filter(&settings), prefix(&settings));
     let dlq = options.which.open(settings).await?;
     let most = options.limit.or((!options.json).then_some(LINES));
-    let (mut newest, mut count) = (Newest::default(), 0_usize);
+    let (mut newest, mut count, mut said) = (Newest::default(), 0_usize, Ok(()));
     let take = |letter: &Letter, state| {
         if state == State::Landed && !options.all {
             return;
@@ -123,18 +123,20 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
         count += 1;
         let line = Line::of(letter, state, &prefix);
         match most {
-            None => screen::say(&line.json()),
+            None if said.is_ok() => said = screen::say(&line.json()),
+            None => {}
             Some(most) => newest.push(line, most),
         }
     };
     let beside = dlq.each(&filter, options.all, take).await?;
+    said?;
     let lines = newest.in_order();
     if options.json {
         for line in &lines {
-            screen::say(&line.json());
+            screen::say(&line.json())?;
         }
     } else {
-        screen::say(&table::lines(&lines, options.all));
+        screen::say(&table::lines(&lines, options.all))?;
         note_rest(lines.len(), count);
     }
     note_beside(beside);
@@ -188,7 +190,7 @@ async fn show(options: &ShowOptions, settings: Settings) -> Result<Exit, Failure
     };
     let facts = table::facts(&letter, state, &prefix);
     if !options.payload {
-        screen::say(&facts);
+        screen::say(&facts)?;
         return Ok(Exit::Pass);
     }
     screen::note(&facts);
@@ -210,7 +212,7 @@ async fn stats(which: &Which, settings: Settings) -> Result<Exit, Failure> {
     let dlq = which.open(settings).await?;
     let mut stats = Stats::default();
     let beside = dlq.each(&filter, false, |letter, state| stats.count(letter, state)).await?;
-    screen::say(&table::stats(&stats, beside, &prefix));
+    screen::say(&table::stats(&stats, beside, &prefix))?;
     note_beside(beside);
     Ok(Exit::Pass)
 }
@@ -222,7 +224,7 @@ async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Fai
     let what = replay::Options { filter, limit: options.limit, is_dry: options.dry_run };
     let mut done = Replayed::default();
     let ended = replay::replay(&dlq, &what, &stop, &mut done).await;
-    screen::say(&table::replayed(&done, options.dry_run));
+    screen::say(&table::replayed(&done, options.dry_run))?;
     for sentence in table::remedies(&done) {
         screen::note(&sentence);
     }

@@ -120,7 +120,7 @@ async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Res
         0 => format!("no view reads {table}, so there is nothing to rebuild"),
         1 => format!("the aggregate table of {table} holds month {month} anew"),
         views => format!("the {views} aggregate tables of {table} hold month {month} anew"),
-    });
+    })?;
     Ok(Exit::Pass)
 }
 

@@ -94,10 +94,10 @@ impl Contender {
     pub(crate) async fn start(&self, world: &World, lap: &Lap) -> anyhow::Result<Running> {
         let batch = self.batch.unwrap_or_default();
         match &self.kind {
-            Kind::Sluice => sluice::start(world, lap, batch).map(Running::Process),
-            Kind::Obvious { tuned } => obvious::start(world, lap, batch, *tuned).map(Running::Process),
+            Kind::Sluice => sluice::start(world, lap, batch).map(Running::process),
+            Kind::Obvious { tuned } => obvious::start(world, lap, batch, *tuned).map(Running::process),
             Kind::Engine => Engine::start(world, lap).await.map(Running::Engine),
-            Kind::Other(other) => other.start(world, lap, batch).map(Running::Process),
+            Kind::Other(other) => other.start(world, lap, batch).map(Running::process),
             Kind::Consume | Kind::Insert { .. } => anyhow::bail!("start {}: it is no program", self.name()),
         }
     }
@@ -106,12 +106,16 @@ impl Contender {
 /// A program at work.
 pub(crate) enum Running {
     /// In a process of its own.
-    Process(Program),
+    Process(Box<Program>),
     /// In the server.
     Engine(Engine),
 }
 
 impl Running {
+    fn process(program: Program) -> Self {
+        Self::Process(Box::new(program))
+    }
+
     /// Fails if it has ended by itself.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self {

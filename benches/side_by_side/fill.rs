@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use sluice_schemas::connect::kafka_config;
 
@@ -50,7 +51,7 @@ fn in_topic(world: &World) -> anyhow::Result<u64> {
     let consumer: BaseConsumer = kafka_config(&world.stores).create().context("ask how much the topic holds")?;
     let topic = world.topic();
     let metadata = consumer.fetch_metadata(Some(&topic), ANSWER).context("ask for the topic's partitions")?;
-    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id());
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id);
     let held = partitions.map(|partition| {
         let (low, high) = consumer.fetch_watermarks(&topic, partition, ANSWER).context("ask for the topic's size")?;
         Ok((high - low).cast_unsigned())

@@ -11,7 +11,7 @@ use crate::world::World;
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Machine {
     #[serde(flatten)]
-    machine: report::Machine,
+    hardware: report::Machine,
     processor: String,
     kernel: String,
     measured_at: String,
@@ -27,7 +27,7 @@ impl Machine {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
         Ok(Self {
-            machine: report::Machine::this(),
+            hardware: report::Machine::this(),
             processor: processor.unwrap_or_default().trim_start_matches(['\t', ' ', ':']).to_owned(),
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             measured_at: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),
@@ -42,7 +42,7 @@ impl Machine {
 
     /// In two lines.
     pub(crate) fn text(&self) -> String {
-        let report::Machine { system, cpus, memory_bytes } = &self.machine;
+        let report::Machine { system, cpus, memory_bytes } = &self.hardware;
         let memory = memory_bytes.unwrap_or(0) >> 30;
         let versions: Vec<_> = self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
         format!(

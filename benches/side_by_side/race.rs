@@ -110,8 +110,8 @@ pub(crate) async fn race(world: &World, contender: &Contender, lap: &Lap) -> any
         join: group.assigned().map(|at| (at - start).as_secs_f64()),
         worker_cpu: usage.map(|(cpu, _)| cpu.as_secs_f64()),
         worker_peak: usage.map(|(_, peak)| peak),
-        clickhouse_cpu: (clickhouse - before[0]).as_secs_f64(),
-        kafka_cpu: (kafka - before[1]).as_secs_f64(),
+        clickhouse_cpu: clickhouse.saturating_sub(before[0]).as_secs_f64(),
+        kafka_cpu: kafka.saturating_sub(before[1]).as_secs_f64(),
         rows,
         wrong,
     })
@@ -171,7 +171,7 @@ async fn follow(
         let rests = pulse.rests(now, has_news, running.cpu());
         let is_late = asked.is_some_and(|asked| now - asked > REST);
         if rows >= lap.events || is_late {
-            return Ok(now - start - rested);
+            return Ok((now - start).saturating_sub(rested));
         }
         if now - start > lap.patience() {
             bail!("wait for the rows: {rows} of {} are there after {:?}", lap.events, lap.patience());

@@ -20,10 +20,8 @@ pub(crate) async fn run(options: &Speed) -> anyhow::Result<()> {
     let expected = fill(&world, &options.common).await?;
     let (contenders, skipped) = able(&world, Contender::all(options)).await?;
     let is_insert = |one: &Contender| matches!(one.kind, Kind::Insert { .. });
-    let rows = match contenders.iter().any(is_insert) {
-        true => Some(insert::rows(&world, options.common.events).await?),
-        false => None,
-    };
+    let rows =
+        if contenders.iter().any(is_insert) { Some(insert::rows(&world, options.common.events).await?) } else { None };
     let mut measured: BTreeMap<usize, Vec<Measured>> = BTreeMap::new();
     let mut number = 0;
     for round in 0..options.rounds {

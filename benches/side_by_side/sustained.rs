@@ -38,7 +38,8 @@ pub(crate) async fn run(options: &Sustained) -> anyhow::Result<()> {
     all_there(&world, &lap, sent as u64).await?;
     let found = world.contents(&lap.table).await?;
     let (cpu, peak) = (watch::cpu(program.pid()).as_secs_f64(), program.peak());
-    let stores: Vec<f64> = world.cpu().iter().zip(before).map(|(now, then)| (*now - then).as_secs_f64()).collect();
+    let stores: Vec<f64> =
+        world.cpu().iter().zip(before).map(|(now, then)| now.saturating_sub(then).as_secs_f64()).collect();
     program.end().await?;
     world.drop_table(&lap.table).await?;
     let is_right = found.rows == sent as u64 && found.distinct == sent as u64;

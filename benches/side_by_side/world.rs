@@ -147,7 +147,7 @@ impl World {
         loop {
             let before = self.cpu();
             tokio::time::sleep(LOOK).await;
-            let used: Duration = self.cpu().iter().zip(before).map(|(now, before)| *now - before).sum();
+            let used: Duration = self.cpu().iter().zip(before).map(|(now, before)| now.saturating_sub(before)).sum();
             let merges: u64 = self
                 .clickhouse
                 .query("SELECT count() FROM system.merges")

@@ -224,6 +224,7 @@ mod tests {
         config::Breaker { enabled: true, window: 100, percent: 50, rejected: 20, consecutive: 50 }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the breaker takes a tenant or none")]
     fn tenant(n: u128) -> Option<Uuid> {
         Some(Uuid::from_u128(n))
     }
@@ -310,6 +311,7 @@ mod tests {
     }
 
     /// What a list of all records says, without any counting on the way.
+    #[expect(clippy::option_option, reason = "a fine record, a rejected one of nobody, one of a tenant")]
     fn model(limits: &config::Breaker, records: &[Option<Option<u8>>]) -> bool {
         let rejected = |some: &[Option<Option<u8>>]| some.iter().flatten().copied().collect::<Vec<_>>();
         let worst = |rejected: &[Option<u8>]| {

@@ -174,12 +174,11 @@ impl Offsets {
     pub async fn accept(&self, topic: &str, partition: i32, at: Option<i64>) -> Result<Change, Error> {
         let table = self.table(topic)?;
         let (standing, found) = self.found(topic, partition).await?;
-        let to = match at {
-            Some(at) => at,
-            None => {
-                let highest = self.highest(topic, &table, &standing, partition).await?;
-                highest.ok_or(Error::NothingThere(table))? + 1
-            }
+        let to = if let Some(at) = at {
+            at
+        } else {
+            let highest = self.highest(topic, &table, &standing, partition).await?;
+            highest.ok_or(Error::NothingThere(table))? + 1
         };
         // Without ranges nobody looks at the decoder's fingerprint.
         let intent = Intent { decoder: 0, announced_at: unix_now(), ranges: Vec::new() };

@@ -147,8 +147,8 @@ pub async fn run(
     let stop_serving = CancellationToken::new();
     let _guard = stop_serving.clone().drop_guard();
     let (events, events_in) = mpsc::channel(EVENTS);
-    let group = names.group(&settings.group);
-    let control = Control { events: events.clone(), group: group.clone(), prefix: names.topic("") }.router();
+    let (group, prefix) = (names.group(&settings.group), names.topic(""));
+    let control = Control { events: events.clone(), group, prefix }.router();
     health::serve(settings.listen, Arc::clone(&metrics), Arc::clone(&status), control, stop_serving).await?;
 
     let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
@@ -159,12 +159,8 @@ pub async fn run(
     };
 
     let kafka = with_extras(kafka_config(&stores), &settings);
-    let dead_letters = DeadLetters::new(
-        kafka.clone(),
-        &names.topic(&settings.dead_letter_topic),
-        settings.memory_budget.0 / 16 / 1024,
-    )
-    .map_err(|cause| kafka_error(&stores, cause))?;
+    let (letters, queue) = (names.topic(&settings.dead_letter_topic), settings.memory_budget.0 / 16 / 1024);
+    let dead_letters = DeadLetters::new(kafka.clone(), &letters, queue).map_err(|cause| kafka_error(&stores, cause))?;
     let writer = Arc::new(Writer {
         clickhouse,
         dead_letters,
@@ -175,7 +171,6 @@ pub async fn run(
         events,
         metrics: Arc::clone(&metrics),
     });
-    let topics: Vec<_> = sources.iter().map(|source| source.target.topic.to_string()).collect();
     let tools = Tools {
         writer,
         budget,
@@ -190,14 +185,24 @@ pub async fn run(
     let _abandon_on_drop = abandoned.clone().drop_guard();
     let ending = [shutdown.clone(), abandoned.clone()];
     let context = Context::new(assignment, events_in, tools, settings.revoke_deadline, ending);
-    let consumer: BaseConsumer<Context> =
-        consume::config(kafka, &settings, &group, settings.memory_budget.0 / QUEUE_SHARE)
-            .create_with_context(context)
-            .map_err(|cause| kafka_error(&stores, cause))?;
-    let topics: Vec<_> = topics.iter().map(String::as_str).collect();
-    consumer.subscribe(&topics).map_err(|cause| kafka_error(&stores, cause))?;
-    info!(group, ?topics, "consuming");
+    let consumer = subscribed(kafka, &settings, &names, context).map_err(|cause| kafka_error(&stores, cause))?;
     on_its_own_thread(consumer, shutdown, settings.drain_deadline, abandoned).await
+}
+
+/// A member of the group, of all topics that have a pipeline.
+fn subscribed(
+    kafka: ClientConfig,
+    settings: &Settings,
+    names: &Names,
+    context: Context,
+) -> Result<BaseConsumer<Context>, KafkaError> {
+    let group = names.group(&settings.group);
+    let kafka = consume::config(kafka, settings, &group, settings.memory_budget.0 / QUEUE_SHARE);
+    let consumer: BaseConsumer<Context> = kafka.create_with_context(context)?;
+    let topics: Vec<_> = settings.enabled().map(|(topic, _)| names.topic(topic)).collect();
+    consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
+    info!(group, ?topics, "consuming");
+    Ok(consumer)
 }
 
 fn with_extras(mut kafka: ClientConfig, settings: &Settings) -> ClientConfig {

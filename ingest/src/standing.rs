@@ -128,5 +128,10 @@ fn partitions(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Kaf
     if let Some(error) = metadata.topics().iter().find_map(MetadataTopic::error) {
         return Err(KafkaError::MetadataFetch(error.into()));
     }
-    Ok(metadata.topics().iter().flat_map(MetadataTopic::partitions).map(|partition| partition.id()).collect())
+    Ok(metadata
+        .topics()
+        .iter()
+        .flat_map(MetadataTopic::partitions)
+        .map(rdkafka::metadata::MetadataPartition::id)
+        .collect())
 }

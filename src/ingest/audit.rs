@@ -32,12 +32,14 @@ pub(super) async fn run(options: &Options, settings: Settings) -> Result<Exit, F
     let how = audit::Options { exact: options.exact, scan: options.scan };
     let audit = Audit::new(settings.ingest.clone(), settings.stores.clone(), settings.names(), how)?;
     let accounts = audit.run(topic.as_deref()).await.map_err(failure)?;
-    screen::say(&shown(&accounts, &settings));
+    screen::say(&shown(&accounts, &settings))?;
     for account in &accounts {
         let name = format!("{} {}", short(&settings, &account.topic), account.partition);
-        faults(account, options.scan).iter().for_each(|fault| screen::say(&format!("{name}: {fault}")));
+        for fault in faults(account, options.scan) {
+            screen::say(&format!("{name}: {fault}"))?;
+        }
     }
-    screen::say(&verdict(&accounts));
+    screen::say(&verdict(&accounts))?;
     Ok(if accounts.iter().all(Account::is_exact) { Exit::Pass } else { Exit::Fail })
 }
 

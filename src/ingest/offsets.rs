@@ -82,7 +82,7 @@ async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Re
             in_words(&line.found, now),
         ]);
     }
-    screen::say(&text(&table));
+    screen::say(&text(&table))?;
     Ok(Exit::Pass)
 }
 
@@ -104,7 +104,7 @@ async fn accept(offsets: &Offsets, options: &Accept, settings: &Settings) -> Res
     let audit =
         Audit::new(settings.ingest.clone(), settings.stores.clone(), settings.names(), audit::Options::default())?;
     let account = audit.up_to(&topic, options.partition, change.to).await?;
-    screen::say(&meaning(&change, &account, settings));
+    screen::say(&meaning(&change, &account, settings))?;
     if !options.yes {
         return Err(anyhow!("accept it unasked: add --yes if that is meant")).or_exit(Exit::Usage);
     }
@@ -132,7 +132,7 @@ fn meaning(change: &Change, account: &Account, settings: &Settings) -> String {
 async fn commit(offsets: &Offsets, change: &Change, settings: &Settings) -> Result<Exit, Failure> {
     offsets.commit(change).await.map_err(failure)?;
     let name = format!("{} {}", short(settings, &change.topic), change.partition);
-    screen::say(&format!("{name}: the group's offset is {}, and was {}", change.to, or_dash(change.from)));
+    screen::say(&format!("{name}: the group's offset is {}, and was {}", change.to, or_dash(change.from)))?;
     Ok(Exit::Pass)
 }
 

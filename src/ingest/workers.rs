@@ -37,7 +37,7 @@ type Answers = (Vec<(Url, WorkerStatus)>, Option<Failure>);
 /// The table of all partitions; exit code 1 when one of them stands still and should not.
 pub(super) async fn status(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
     let (answers, failure) = which.ask_all(&Method::GET, "status", settings).await?;
-    screen::say(&shown(&answers, settings));
+    screen::say(&shown(&answers, settings))?;
     let partitions = || answers.iter().flat_map(|(_, status)| &status.partitions);
     for partition in partitions() {
         if let Some(why) = &partition.trouble {
@@ -72,7 +72,7 @@ impl Which {
         let (answers, failure) = self.ask_all(&Method::POST, path, settings).await?;
         let changed: Vec<_> = answers.iter().flat_map(|(_, status)| &status.partitions).collect();
         for partition in &changed {
-            screen::say(&format!("{} {done}", name(partition, settings)));
+            screen::say(&format!("{} {done}", name(partition, settings)))?;
         }
         if changed.is_empty() {
             screen::note("nothing to do: no partition of these workers was in another state");

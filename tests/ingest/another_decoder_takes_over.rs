@@ -47,7 +47,7 @@ async fn taken_over(point: &str, next: Settings) {
     committed(&world, 200).await;
     let found = metric(&worker.url, "sluice_ingest_replayed_rows_total{", "").await;
     if !is_same_decoder {
-        assert_eq!(found, rows as f64, "{point}: what had landed was found");
+        assert_eq!(found as u64, rows as u64, "{point}: what had landed was found");
     }
     worker.stop().await;
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{point}: {wrong}"));

@@ -7,7 +7,7 @@ use sluice_schemas::records::CommunicationEvent;
 use sluice_testkit::eventually;
 use uuid::Uuid;
 
-use crate::harness::{DEADLINE, Record, TENANT, Worker, World, event_record, quick_settings, stands_still};
+use crate::harness::{DEADLINE, Record, TENANT, Worker, World, event, event_record, quick_settings, stands_still};
 use crate::oracle::judge;
 
 const BREAKER: Breaker = Breaker { enabled: true, window: 100, percent: 50, rejected: 20, consecutive: 50 };

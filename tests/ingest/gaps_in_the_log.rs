@@ -49,7 +49,7 @@ async fn aborted_records_are_nobodys() {
     let worker = world.spawn_ready(&settings, &[]).await;
     // 30 records, a marker, 30 aborted ones, a marker, 40 records; what follows them is never delivered.
     committed(&world, 0, 30 + 1 + 30 + 1 + 40).await;
-    assert_eq!(metric(&worker.url, "sluice_ingest_lookups_total{", "").await, 0.0, "its digest is the same");
+    assert!(metric(&worker.url, "sluice_ingest_lookups_total{", "").await < 1.0, "its digest is the same");
     transaction(&world, &producer, &in_partition(0, 110..120), true).await;
     world.settled(80).await;
     worker.stop().await;

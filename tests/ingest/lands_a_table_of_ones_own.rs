@@ -142,7 +142,7 @@ impl Orders {
         let name = world.names.topic(TOPIC);
         let topic = NewTopic::new(&name, 2, TopicReplication::Fixed(1));
         let made = world.admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
-        made.into_iter().for_each(|made| drop(made.unwrap()));
+        made.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
         let producer = world.producer("lz4");
         Self { world, producer }
     }

@@ -335,22 +335,8 @@ async fn put(world: &World, payload: &[u8], headers: &[(&str, &str)]) {
     world.producer("none").send(record, DEADLINE).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn letters_of_every_origin_land_once_or_say_why_not() {
-    let world = World::new().await;
-    let name = world.names.topic(topic::COMMUNICATION_EVENTS);
-    // Larger than a dead letter may be, and small enough for its topic once it is compressed.
-    let large = [event_record(0).payload.unwrap(), vec![b' '; 17 << 20]].concat();
-    let mut config = connect::kafka_config(&world.stores);
-    let producer = config.set("compression.type", "lz4").set("message.max.bytes", "33554432").create().unwrap();
-    world.produce(&producer, &Record { payload: Some(large.clone()), ..in_first(0) }).await;
-    for n in 1..4 {
-        world.produce(&producer, &in_first(n)).await;
-    }
-    commit(&world, 3).await;
-
-    let id = id_of(&world, &name).await;
-    let other = Uuid::from_u128(7);
+/// Letters of one topic and of its namesake, of an event that is `large`, of one that is not passed, and of a topic that is gone.
+fn of_every_origin(name: &str, id: Uuid, other: Uuid, large: &[u8]) -> Vec<DeadLetter> {
     let letter = |topic: &str, topic_id, offset: u32, payload: &[u8]| DeadLetter {
         key: event_record(offset).key,
         payload: Some(payload.to_vec()),
@@ -367,15 +353,34 @@ async fn letters_of_every_origin_land_once_or_say_why_not() {
         tenant_id: Some(TENANT),
     };
     let small = |n| event_record(n).payload.unwrap();
-    let letters = [
-        letter(&name, id, 0, &large),
-        letter(&name, id, 1, &small(1)),
-        letter(&name, id, 1, &small(1)),    // as after a crash
-        letter(&name, other, 1, &small(9)), // the topic was made anew since
-        letter(&name, other, 9, &large),    // and what was left out went with it
-        letter(&name, id, 3, &small(3)),    // not yet committed past
+    vec![
+        letter(name, id, 0, large),
+        letter(name, id, 1, &small(1)),
+        letter(name, id, 1, &small(1)),    // as after a crash
+        letter(name, other, 1, &small(9)), // the topic was made anew since
+        letter(name, other, 9, large),     // and what was left out went with it
+        letter(name, id, 3, &small(3)),    // not yet committed past
         letter("gone", other, 0, &small(0)),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_of_every_origin_land_once_or_say_why_not() {
+    let world = World::new().await;
+    let name = world.names.topic(topic::COMMUNICATION_EVENTS);
+    // Larger than a dead letter may be, and small enough for its topic once it is compressed.
+    let large = [event_record(0).payload.unwrap(), vec![b' '; 17 << 20]].concat();
+    let mut config = connect::kafka_config(&world.stores);
+    let producer = config.set("compression.type", "lz4").set("message.max.bytes", "33554432").create().unwrap();
+    world.produce(&producer, &Record { payload: Some(large.clone()), ..in_first(0) }).await;
+    for n in 1..4 {
+        world.produce(&producer, &in_first(n)).await;
+    }
+    commit(&world, 3).await;
+
+    let id = id_of(&world, &name).await;
+    let other = Uuid::from_u128(7);
+    let letters = of_every_origin(&name, id, other, &large);
     let dead_letters =
         DeadLetters::new(connect::kafka_config(&world.stores), &world.names.topic(topic::CLICKHOUSE_ERRORS), 65_536);
     dead_letters.unwrap().send(&letters).await.unwrap();
@@ -387,7 +392,7 @@ async fn letters_of_every_origin_land_once_or_say_why_not() {
         ("sluice.offset", "2"),
         ("sluice.attempts", "1"),
     ];
-    put(&world, &small(2), &older).await;
+    put(&world, &event_record(2).payload.unwrap(), &older).await;
     put(&world, b"hello", &[]).await;
 
     insta::assert_snapshot!("origins_stats", said(&world, &["stats"]).await);

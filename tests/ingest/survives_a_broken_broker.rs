@@ -31,21 +31,21 @@ async fn a_broker_that_stands_still_costs_nothing() {
     let producer = world.producer("lz4");
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
-    let mut produced = 0;
+    let mut sent = 0;
     for seconds in times {
-        let records: Vec<_> = (produced..produced + 3000).map(event_record).collect();
+        let records: Vec<_> = (sent..sent + 3000).map(event_record).collect();
         world.produce_all(&producer, &records).await;
-        produced += 3000;
+        sent += 3000;
         // In the middle of it: announcements, INSERTs and offsets are on their way.
         let begun = world.count().await;
         eventually(DEADLINE, "it lands some", || async { world.count().await > begun }).await;
         stand_still(&world, Duration::from_secs(*seconds)).await;
-        world.settled(produced as usize).await;
+        world.settled(sent as usize).await;
         eventually(DEADLINE, "it is ready", || async { status(&worker.url, "readyz").await == 200 }).await;
     }
-    let log = worker.stop().await;
-    assert!(log.contains("\"is_lost\":true"), "it lost its partitions once");
+    let output = worker.stop().await;
+    assert!(output.contains("\"is_lost\":true"), "it lost its partitions once");
     let counts = judge(&world).await.unwrap();
-    assert_eq!((counts.records, counts.dead_lettered), (produced as usize, 0));
+    assert_eq!((counts.records, counts.dead_lettered), (sent as usize, 0));
     world.drop().await;
 }

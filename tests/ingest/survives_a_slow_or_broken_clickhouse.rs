@@ -116,21 +116,21 @@ async fn every_class_of_error_is_outlasted() {
     stores.clickhouse.url.clone_from(&stand_in.url);
     let worker = world.start_against(quick_settings(), stores).await;
     let producer = world.producer("lz4");
-    let mut produced = 0;
+    let mut sent = 0;
     for (status, code, class) in ANSWERS {
         let times = if class == "row" { 1 } else { 2 };
         let before = worker.metric("sluice_ingest_retries_total{", class).await;
         stand_in.refuse(times, status, code);
-        world.produce_all(&producer, &in_partition(0, produced..produced + 20)).await;
-        produced += 20;
-        world.settled(produced as usize).await;
+        world.produce_all(&producer, &in_partition(0, sent..sent + 20)).await;
+        sent += 20;
+        world.settled(sent as usize).await;
         assert_eq!(stand_in.refused(), times, "{status} {code:?}");
         let counted = worker.metric("sluice_ingest_retries_total{", class).await - before;
         assert!(counted >= times as f64, "{status} {code:?}: {counted} counted as {class}");
     }
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
-    assert_eq!((counts.records, counts.dead_lettered), (produced as usize, 0));
+    assert_eq!((counts.records, counts.dead_lettered), (sent as usize, 0));
     world.drop().await;
 }
 

@@ -34,6 +34,7 @@ impl Watch {
         config.set("group.id", world.names.group(&Settings::default().group));
         let (topic, is_over) = (world.names.topic(COMMUNICATION_EVENTS), Arc::new(AtomicBool::new(false)));
         let over = Arc::clone(&is_over);
+        #[expect(clippy::disallowed_methods, reason = "it watches: this is how often it looks")]
         let look = move || {
             let consumer: BaseConsumer = config.create().unwrap();
             let (mut highest, mut steps_back) = (BTreeMap::new(), Vec::new());
@@ -73,14 +74,14 @@ struct Flow {
 impl Flow {
     fn start(world: &Arc<World>) -> Self {
         let (is_over, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-        let (world, over, produced) = (Arc::clone(world), Arc::clone(&is_over), Arc::clone(&count));
+        let (world, over, taken) = (Arc::clone(world), Arc::clone(&is_over), Arc::clone(&count));
         let task = tokio::spawn(async move {
             let producer = world.producer("lz4");
             while !over.load(Ordering::Relaxed) {
-                let from = produced.load(Ordering::Relaxed);
+                let from = taken.load(Ordering::Relaxed);
                 let some: Vec<_> = (from..from + 40).map(event_record).collect();
                 world.produce_all(&producer, &some).await;
-                produced.store(from + 40, Ordering::Relaxed);
+                taken.store(from + 40, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });

@@ -62,8 +62,8 @@ pub(crate) async fn run(world: &World, lap: &Lap) -> anyhow::Result<Measured> {
         join: Some(said.joined),
         worker_cpu: Some(watch::cpu(program.pid()).as_secs_f64()),
         worker_peak: Some(program.peak()),
-        clickhouse_cpu: (clickhouse - before[0]).as_secs_f64(),
-        kafka_cpu: (kafka - before[1]).as_secs_f64(),
+        clickhouse_cpu: clickhouse.saturating_sub(before[0]).as_secs_f64(),
+        kafka_cpu: kafka.saturating_sub(before[1]).as_secs_f64(),
         rows: lap.events,
         wrong: None,
     };

@@ -10,6 +10,7 @@ use rdkafka::Offset;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
+use rdkafka::metadata::MetadataTopic;
 use serde::Deserialize;
 use sluice_ingest::config::{Pipeline, Settings};
 use sluice_ingest::decode::Origin;
@@ -73,7 +74,7 @@ fn encode(mut plan: Plan, mut config: rdkafka::ClientConfig, topic: &str, events
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
     let mut list = TopicPartitionList::new();
     let mut origins = Vec::new();
-    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+    for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions) {
         list.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
         origins.push(Origin::new(topic, Uuid::from_u128(1), partition.id()));
     }
@@ -126,8 +127,8 @@ pub(crate) async fn run(world: &World, lap: &Lap, rows: &Rows, batch: u64, at_on
         join: None,
         worker_cpu: None,
         worker_peak: None,
-        clickhouse_cpu: (clickhouse - before[0]).as_secs_f64(),
-        kafka_cpu: (kafka - before[1]).as_secs_f64(),
+        clickhouse_cpu: clickhouse.saturating_sub(before[0]).as_secs_f64(),
+        kafka_cpu: kafka.saturating_sub(before[1]).as_secs_f64(),
         rows,
         wrong,
     })

@@ -66,7 +66,7 @@ pub(crate) fn start(world: &World, lap: &Lap, batch: u64, tuned: bool) -> anyhow
 
 /// A record as it comes.
 #[derive(Deserialize)]
-struct Event {
+struct Payload {
     event_id: Uuid,
     tenant_id: Uuid,
     customer_id: Uuid,
@@ -111,7 +111,7 @@ struct EventRow<'a> {
 }
 
 impl<'a> EventRow<'a> {
-    fn new(event: &'a Event, message: &'a BorrowedMessage<'_>) -> Self {
+    fn new(event: &'a Payload, message: &'a BorrowedMessage<'_>) -> Self {
         Self {
             event_id: event.event_id,
             tenant_id: event.tenant_id,
@@ -158,18 +158,13 @@ pub(crate) async fn child(told: &Obvious) -> anyhow::Result<()> {
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut terminated = signal(SignalKind::terminate())?;
-    let closed = CancellationToken::new();
-    let closing = closed.clone();
-    std::thread::spawn(move || {
-        drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
-        closing.cancel();
-    });
+    let closed = when_stdin_closes();
     loop {
         let ended = tokio::select! {
             biased;
             received = consumer.recv() => {
                 let message = received?;
-                let event: Event = serde_json::from_slice(message.payload().unwrap_or_default())?;
+                let event: Payload = serde_json::from_slice(message.payload().unwrap_or_default())?;
                 inserter.write(&EventRow::new(&event, &message)).await?;
                 false
             }
@@ -177,12 +172,23 @@ pub(crate) async fn child(told: &Obvious) -> anyhow::Result<()> {
             () = closed.cancelled() => true,
             _ = terminated.recv() => true,
         };
-        let inserted = if ended { inserter.force_commit().await? } else { inserter.commit().await? };
-        if inserted.rows > 0 {
+        let done = if ended { inserter.force_commit().await? } else { inserter.commit().await? };
+        if done.rows > 0 {
             consumer.commit_consumer_state(CommitMode::Async)?;
         }
         if ended {
             return Ok(());
         }
     }
+}
+
+/// Cancelled when the parent is gone.
+fn when_stdin_closes() -> CancellationToken {
+    let closed = CancellationToken::new();
+    let closing = closed.clone();
+    std::thread::spawn(move || {
+        drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+        closing.cancel();
+    });
+    closed
 }
