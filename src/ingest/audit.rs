@@ -167,6 +167,9 @@ mod tests {
         1 rows too many, at offsets 9
         ");
         insta::assert_snapshot!(verdict(&[exact.clone(), wrong]), @"not exact in 1 of 2 partitions: 24 consumed, 17 inserted, 4 dead-lettered, 3 missing, 1 doubled");
-        insta::assert_snapshot!(shown(&[exact], &Settings::default()), @"");
+        insta::assert_snapshot!(shown(&[exact], &Settings::default()), @r"
+        TOPIC   PARTITION  FROM  COMMITTED  CONSUMED  INSERTED  DEAD-LETTERED  REPLAYED  MISSING  DOUBLED  ON THEIR WAY
+        events          0     0         12        12        10              2         0        0        0             0
+        ");
     }
 }

@@ -179,6 +179,10 @@ mod tests {
         let partitions = vec![partition(0, &[]), partition(1, &["memory is short", "paused by an operator"])];
         let status = WorkerStatus { group: "g".to_owned(), partitions };
         let worker = Url::parse("http://127.0.0.1:21050").unwrap();
-        insta::assert_snapshot!(shown(&[(worker, status)], &Settings::default()), @"");
+        insta::assert_snapshot!(shown(&[(worker, status)], &Settings::default()), @r"
+        TOPIC   PARTITION  COMMITTED  LAG  NEXT  BATCHES  BYTES  STATE                                   WORKER
+        events          0        100   25   120        1   4000  flows                                   http://127.0.0.1:21050
+        events          1          -   25   120        1   4000  memory is short, paused by an operator  http://127.0.0.1:21050
+        ");
     }
 }
