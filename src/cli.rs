@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::{
     completions, config, dlq, down,
     exit::{Exit, Failure, OrExit},
-    ingest, load, logs, run, schemas,
+    ingest, load, logs, run, schemas, screen,
     settings::{self, Overrides, Settings},
     status, telemetry, up, verify,
 };
@@ -86,9 +86,28 @@ enum Verb {
     },
 }
 
+/// Reads the command line, runs one verb, ends with its exit code.
+pub(crate) fn main() -> ExitCode {
+    if let Some(code) = sluice_stack::reexecuted(std::env::args_os()) {
+        return code;
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    telemetry::start(&cli);
+    match cli.run() {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            screen::note(&format!("error: failed to {failure}"));
+            failure.exit.into()
+        }
+    }
+}
+
 impl Cli {
     /// Runs the verb on the settings in force.
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    fn run(self) -> Result<Exit, Failure> {
         if let Verb::Completions { shell } = self.verb {
             return completions::print(shell, &mut Self::command());
         }
@@ -122,7 +141,7 @@ impl Verb {
 }
 
 /// Ends on what clap would not take: help and version pass, all else is wrong usage.
-pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+fn refuse(error: &clap::Error) -> ExitCode {
     // A closed pipe while printing help is no error of the user's.
     drop(error.print());
     if error.use_stderr() { Exit::Usage.into() } else { Exit::Pass.into() }

@@ -1,4 +1,4 @@
-//! The `sluice` command: reads the command line, runs one verb, ends with its exit code.
+//! The `sluice` command: one file per verb; `cli` reads the command line and chooses.
 
 mod cli;
 mod completions;
@@ -10,6 +10,7 @@ mod ingest;
 mod live;
 mod load;
 mod logs;
+mod memory;
 mod run;
 mod schemas;
 mod screen;
@@ -23,22 +24,7 @@ mod worker;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    if let Some(code) = sluice_stack::reexecuted(std::env::args_os()) {
-        return code;
-    }
-    let cli = match cli::Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return cli::refuse(&error),
-    };
-    telemetry::start(&cli);
-    match cli.run() {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            screen::note(&format!("error: failed to {failure}"));
-            failure.exit.into()
-        }
-    }
+    memory::set_up();
+    cli::main()
 }

@@ -52,7 +52,8 @@ pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: 
     for (key, value) in &settings.kafka {
         base.set(key, value);
     }
-    let fetch = (budget / 4).clamp(1 << 20, 16 << 20);
+    // Counted in compressed bytes: JSON becomes several times as large once it is here, and the queue counts it only then.
+    let fetch = (budget / 16).clamp(1 << 20, 16 << 20);
     base.set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")

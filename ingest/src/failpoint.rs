@@ -2,7 +2,7 @@
 //! elsewhere nothing of this is compiled.
 //!
 //! `SLUICE_FAILPOINT=NAME` or `NAME:COUNT` aborts when the point is reached for the COUNTth time.
-//! `SLUICE_DELAY=NAME:MILLISECONDS` holds up who reaches the point first.
+//! `SLUICE_DELAY=NAME:MILLISECONDS` holds up who reaches the point first; `NAME:FILE` does so until that file is there.
 //! `SLUICE_SABOTAGE=NAME,NAME` breaks parts of the promise on purpose, so that a test can show that its oracle would notice.
 
 /// Ends the process here if the point is armed.
@@ -18,24 +18,24 @@ pub(crate) fn reached(name: &str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static DELAYED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static ARMED: OnceLock<Option<(String, String)>> = OnceLock::new();
+    static DELAYED: OnceLock<Option<(String, String)>> = OnceLock::new();
     static TIMES: AtomicU64 = AtomicU64::new(0);
     static DELAYS: AtomicU64 = AtomicU64::new(0);
     let set = |variable| {
         let text = std::env::var(variable).ok()?;
-        let (name, number) = text.split_once(':').unwrap_or((&text, "1"));
-        Some((name.to_owned(), number.parse().unwrap_or(1)))
+        let (name, how) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), how.to_owned()))
     };
-    if let Some((delayed, millis)) = DELAYED.get_or_init(|| set("SLUICE_DELAY"))
+    if let Some((delayed, how)) = DELAYED.get_or_init(|| set("SLUICE_DELAY"))
         && delayed == name
         && DELAYS.fetch_add(1, Ordering::Relaxed) == 0
     {
-        hold_up(std::time::Duration::from_millis(*millis));
+        hold_up(how);
     }
     if let Some((armed, count)) = ARMED.get_or_init(|| set("SLUICE_FAILPOINT"))
         && armed == name
-        && TIMES.fetch_add(1, Ordering::Relaxed) + 1 == *count
+        && TIMES.fetch_add(1, Ordering::Relaxed) + 1 == count.parse().unwrap_or(1)
     {
         std::process::abort();
     }
@@ -43,8 +43,15 @@ pub(crate) fn reached(name: &str) {
 
 #[cfg(debug_assertions)]
 #[expect(clippy::disallowed_methods, reason = "being slow is what a test asks for here")]
-fn hold_up(time: std::time::Duration) {
-    std::thread::sleep(time);
+fn hold_up(how: &str) {
+    match how.parse() {
+        Ok(millis) => std::thread::sleep(std::time::Duration::from_millis(millis)),
+        Err(_) => {
+            while !std::path::Path::new(how).exists() {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
+    }
 }
 
 /// Whether this part of the promise is to be broken.

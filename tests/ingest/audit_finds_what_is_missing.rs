@@ -49,10 +49,10 @@ async fn settled() -> World {
 }
 
 /// Deletes what a topic holds below these offsets.
-async fn delete_below(world: &World, topic: &str, ends: impl Iterator<Item = (i32, i64)>) {
+async fn delete_below(world: &World, topic: &str, ends: impl Iterator<Item = (i32, Offset)>) {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in ends {
-        list.add_partition_offset(&world.names.topic(topic), partition, Offset::Offset(offset)).unwrap();
+        list.add_partition_offset(&world.names.topic(topic), partition, offset).unwrap();
     }
     world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
 }
@@ -73,7 +73,7 @@ async fn every_record_has_its_place_after_a_normal_run() {
     }
     let (code, said) = sluice(&world, &["audit"]).await;
     assert!(code == 0 && said.ends_with("exact: 186 consumed = 180 inserted + 6 dead-lettered"), "{code}: {said}");
-    delete_below(&world, COMMUNICATION_EVENTS, (0..3).map(|partition| (partition, 30))).await;
+    delete_below(&world, COMMUNICATION_EVENTS, (0..3).map(|partition| (partition, Offset::Offset(30)))).await;
     assert_eq!(wrong(&world, FAST).await, [], "what is no longer in the log is still accounted for");
     world.drop().await;
 }
@@ -98,7 +98,7 @@ async fn a_row_that_is_missing_or_stands_there_twice_is_named() {
     ] {
         assert!(said.contains(sentence), "{said}");
     }
-    delete_below(&world, COMMUNICATION_EVENTS, [(1, 30)].into_iter()).await;
+    delete_below(&world, COMMUNICATION_EVENTS, [(1, Offset::Offset(30))].into_iter()).await;
     assert_eq!(wrong(&world, SCAN).await, [(1, 1, 1)], "also when the log no longer has them");
     world.drop().await;
 }
@@ -112,10 +112,10 @@ async fn a_dead_letter_that_is_gone_is_missing() {
     let gone = gone.map(|letter| crate::harness::header(letter, "sluice.partition").unwrap().parse::<i32>().unwrap());
     let mut expected = std::collections::BTreeMap::new();
     gone.for_each(|partition| *expected.entry(partition).or_insert(0) += 1);
-    delete_below(&world, CLICKHOUSE_ERRORS, [(of_one, -1)].into_iter()).await;
+    delete_below(&world, CLICKHOUSE_ERRORS, [(of_one, Offset::End)].into_iter()).await;
     let expected: Vec<_> = expected.into_iter().map(|(partition, count)| (partition, count, 0)).collect();
     assert_eq!(wrong(&world, FAST).await, expected);
-    delete_below(&world, COMMUNICATION_EVENTS, (0..3).map(|partition| (partition, 50))).await;
+    delete_below(&world, COMMUNICATION_EVENTS, (0..3).map(|partition| (partition, Offset::Offset(50)))).await;
     assert_eq!(wrong(&world, FAST).await, [], "where it may have expired by right, nobody is blamed");
     assert!(audit(&world, FAST).await.iter().any(|account| account.older > 0), "and that is said");
     world.drop().await;

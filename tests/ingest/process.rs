@@ -76,9 +76,25 @@ impl World {
     /// Waits until every record is in the table or in the dead-letter topic.
     pub(crate) async fn settled(&self, records: usize) {
         eventually(DEADLINE * 2, "every record has its place", || async {
-            self.count().await + self.dead_letters().await.len() >= records
+            let (rows, letters) = (self.count().await, self.dead_letters().await.len());
+            if rows + letters >= records {
+                Ok(())
+            } else {
+                Err(format!("{rows} rows, {letters} dead letters of {records}"))
+            }
         })
         .await;
+    }
+}
+
+/// A test that fails shows what its programs said last.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<_> = said.lines().collect();
+            println!("{}, last:\n{}", self.url, lines[lines.len().saturating_sub(25)..].join("\n"));
+        }
     }
 }
 

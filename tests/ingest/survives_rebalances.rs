@@ -58,9 +58,16 @@ impl Watch {
     }
 
     /// Every step back that it saw.
-    async fn end(self) -> Vec<String> {
+    async fn end(mut self) -> Vec<String> {
         self.is_over.store(true, Ordering::Relaxed);
-        self.seen.await.unwrap()
+        (&mut self.seen).await.unwrap()
+    }
+}
+
+/// A test that fails must not wait for it for ever.
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 }
 
@@ -79,10 +86,10 @@ impl Flow {
             let producer = world.producer("lz4");
             while !over.load(Ordering::Relaxed) {
                 let from = taken.load(Ordering::Relaxed);
-                let some: Vec<_> = (from..from + 40).map(event_record).collect();
+                let some: Vec<_> = (from..from + 20).map(event_record).collect();
                 world.produce_all(&producer, &some).await;
-                taken.store(from + 40, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                taken.store(from + 20, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
         Self { is_over, count, task }
@@ -136,12 +143,15 @@ async fn a_storm_of_rebalances_costs_nothing() {
     tokio::join!(storm(Protocol::Eager), storm(Protocol::Cooperative));
 }
 
-/// A worker whose first commit takes so many milliseconds is on its way with it when another joins. Gives the steps back
-/// that were seen.
-async fn late_commit(assignment: Protocol, millis: u32, sabotage: &str) -> Vec<String> {
+/// A worker is on its way with its first commit when another joins; that takes so many milliseconds, or as long as it takes
+/// the other to commit what it took over. Gives the steps back that were seen.
+async fn late_commit(assignment: Protocol, millis: Option<u32>, sabotage: &str) -> Vec<String> {
     let world = World::new().await;
     let watch = Watch::start(&world);
-    let delay = format!("committing:{millis}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("go on");
+    let delay =
+        millis.map_or_else(|| format!("committing:{}", file.display()), |millis| format!("committing:{millis}"));
     let variables = [("SLUICE_DELAY", delay.as_str()), ("SLUICE_SABOTAGE", sabotage)];
     let slow = world.spawn_ready(&settings(assignment), &variables).await;
     let records: Vec<_> = (0..600).map(event_record).collect();
@@ -152,6 +162,11 @@ async fn late_commit(assignment: Protocol, millis: u32, sabotage: &str) -> Vec<S
     })
     .await;
     let other = world.spawn_ready(&settings(assignment), &[]).await;
+    if millis.is_none() {
+        let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await >= 300 };
+        eventually(DEADLINE * 2, "the other lands and commits what it took over", is_committed).await;
+        std::fs::write(&file, "").unwrap();
+    }
     world.settled(600).await;
     eventually(DEADLINE, "its commit has come to an end", || async {
         metric(&slow.url, "sluice_ingest_commits_total{", "").await > 0.0
@@ -174,10 +189,10 @@ async fn late_commit(assignment: Protocol, millis: u32, sabotage: &str) -> Vec<S
 async fn a_commit_on_its_way_never_overtakes_the_next_owner() {
     // The group gives up on a worker that takes longer than 6 s to let go.
     let (eager, cooperative, late, careless) = tokio::join!(
-        late_commit(Protocol::Eager, 3000, "nothing"),
-        late_commit(Protocol::Cooperative, 3000, "nothing"),
-        late_commit(Protocol::Eager, 9000, "nothing"),
-        late_commit(Protocol::Eager, 9000, "revocation"),
+        late_commit(Protocol::Eager, Some(3000), "nothing"),
+        late_commit(Protocol::Cooperative, Some(3000), "nothing"),
+        late_commit(Protocol::Eager, Some(9000), "nothing"),
+        late_commit(Protocol::Eager, None, "revocation"),
     );
     assert_eq!((eager, cooperative, late), (vec![], vec![], vec![]));
     assert!(!careless.is_empty(), "a worker that does not wait for its commit sets offsets back");
