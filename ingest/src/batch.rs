@@ -352,6 +352,8 @@ mod tests {
         assert_eq!(one, digest(Some(b"ab"), Some(b"c")));
         assert_ne!(one, digest(Some(b"a"), Some(b"bc")));
         assert_ne!(digest(None, Some(b"")), digest(Some(b""), None));
+        assert_ne!(digest(None, None), digest(Some(b""), None));
+        assert_ne!(digest(None, None), digest(None, Some(b"")));
         assert_ne!(digest(Some(b""), Some(b"ab")), digest(Some(b"ab"), Some(b"")));
     }
 
@@ -376,6 +378,28 @@ mod tests {
         assert_eq!(ranges(&batch.pieces(0, None)), [(0, 3), (6, 12)]);
         assert_eq!(ranges(&batch.pieces(0, Some(99))), [(0, 3), (6, 12)], "a number that cannot be is no number");
         assert_eq!(ranges(&batch_of(&[1]).pieces(0, None)), [(0, 0)]);
+    }
+
+    #[test]
+    fn buffers_grow_in_small_steps_at_first_and_in_bounded_ones_later() {
+        let mut open = OpenBatch::open(Instant::now(), Budget::new(1 << 30, 1).permit(0));
+        open.note(0, None, None);
+        assert_eq!(open.permit.bytes(), 24 << 10, "1,024 records of 24 bytes");
+        let mut grown = |row: &[u8]| {
+            let before = open.permit.bytes();
+            open.push_row(1, row);
+            (open.permit.bytes() - before) >> 10
+        };
+        let steps: Vec<_> = (0..1300).map(|_| grown(&[0; 1024])).filter(|grown| *grown > 0).collect();
+        assert_eq!(steps, [16, 16, 32, 64, 128, 256, 256, 256, 256, 256], "KiB");
+        assert_eq!(grown(&vec![0; 700 << 10]), 1300 + 700 - 1536, "a large row takes no more than it needs");
+    }
+
+    #[test]
+    fn the_words_of_cuts_stay_as_they_are() {
+        use Cut::{Age, Announced, Bytes, Checked, Drain, Months, Pressure, Rows};
+        let words = [Rows, Bytes, Age, Months, Pressure, Drain, Announced, Checked].map(Cut::as_str);
+        assert_eq!(words.join(" "), "rows bytes age months pressure drain announced checked", "dashboards hold them");
     }
 
     #[test]

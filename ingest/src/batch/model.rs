@@ -58,10 +58,14 @@ impl Record {
     }
 }
 
-/// Records with gaps between their offsets; each waits a while after the one before.
+/// Records of few months or many, with gaps between their offsets; each waits a while after the one before.
 fn records() -> impl Strategy<Value = Vec<Record>> {
+    prop_oneof![Just(1), Just(3), Just(20)].prop_flat_map(records_of)
+}
+
+fn records_of(months: u32) -> impl Strategy<Value = Vec<Record>> {
     let bytes = |most| proptest::collection::vec(any::<u8>(), 0..most);
-    let row = prop_oneof![6 => (1_u32..20, bytes(200)).prop_map(Some), 1 => Just(None)];
+    let row = prop_oneof![6 => (1..=months, bytes(200)).prop_map(Some), 1 => Just(None)];
     let one = (0_i64..3, 0_u64..12, proptest::option::of(bytes(10)), proptest::option::weighted(0.9, bytes(60)), row);
     proptest::collection::vec(one, 1..100).prop_map(|all| {
         let (mut offset, mut at) = (-1, 0);
@@ -98,6 +102,14 @@ fn cut(records: &[Record], limits: &Limits, budget: &Arc<Budget>) -> Vec<(Batch,
     sealed
 }
 
+fn batch_of(records: &[Record]) -> Batch {
+    let mut open = OpenBatch::open(Instant::now(), Budget::new(1, 1).permit(0));
+    for record in records {
+        record.put(&mut open);
+    }
+    open.seal(None).unwrap()
+}
+
 fn months(records: &[Record]) -> BTreeSet<u32> {
     records.iter().filter_map(|record| Some(record.row.as_ref()?.0)).collect()
 }
@@ -127,7 +139,9 @@ fn check_contents(batch: &Batch, records: &[Record]) -> Result<(), TestCaseError
 /// The digest does not look at rows.
 fn digest_of_all(records: &[Record]) -> u128 {
     let mut batch = OpenBatch::open(Instant::now(), Budget::new(1, 1).permit(0));
-    records.iter().for_each(|record| batch.note(record.offset, record.key.as_deref(), record.payload.as_deref()));
+    for record in records {
+        batch.note(record.offset, record.key.as_deref(), record.payload.as_deref());
+    }
     batch.seal(None).unwrap().digest
 }
 
@@ -145,8 +159,8 @@ fn check_cut(batch: &Batch, cut: Cut, now: Instant, own: &[Record], limits: &Lim
         (months(own).len() >= MOST_MONTHS, Cut::Months),
         (is_old, Cut::Age),
     ];
-    let wanted = full.into_iter().find(|(is_reached, _)| *is_reached).map_or(Cut::Drain, |(_, cut)| cut);
-    prop_assert_eq!(cut, wanted);
+    let reason = full.into_iter().find(|(is_reached, _)| *is_reached).map_or(Cut::Drain, |(_, cut)| cut);
+    prop_assert_eq!(cut, reason);
     Ok(())
 }
 
@@ -235,9 +249,7 @@ proptest! {
     fn pieces_are_the_whole(
         records in records(), at in any::<Index>(), guess in any::<u8>(), doubt in 0_usize..3, half in any::<bool>()
     ) {
-        let mut open = OpenBatch::open(Instant::now(), Budget::new(1, 1).permit(0));
-        records.iter().for_each(|record| record.put(&mut open));
-        let mut whole = open.seal(None).unwrap();
+        let mut whole = batch_of(&records);
         whole.doubt = [Doubt::No, Doubt::SendMissing, Doubt::AllOrNothing][doubt];
         whole.may_be_half_done = half;
         let doubted: Vec<_> = whole.pieces(0, None).iter().map(|piece| piece.doubt).collect();
@@ -252,9 +264,7 @@ proptest! {
     /// else has.
     #[test]
     fn what_is_missing_is_all_that_is_not_there(records in records(), there in proptest::collection::btree_set(0_i64..200, 0..150)) {
-        let mut open = OpenBatch::open(Instant::now(), Budget::new(1, 1).permit(0));
-        records.iter().for_each(|record| record.put(&mut open));
-        let whole = open.seal(None).unwrap();
+        let whole = batch_of(&records);
         let list: Vec<_> = there.iter().copied().collect();
         for part in &whole.parts {
             let (missing, digest) = whole.missing(part, &list);

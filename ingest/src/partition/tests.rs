@@ -237,8 +237,10 @@ fn pieces_go_first_and_only_once_they_are_announced() {
 #[test]
 fn pieces_that_nobody_announced_are_handed_on_to_the_next_owner() {
     let mut partition = partition();
-    for lasts in [vec![0], vec![1, 2, 3], vec![4]] {
-        lasts.into_iter().for_each(|offset| take(&mut partition, offset));
+    for offsets in [vec![0], vec![1, 2, 3], vec![4]] {
+        for offset in offsets {
+            take(&mut partition, offset);
+        }
         partition.seal(Cut::Rows);
     }
     announce(&mut partition);
