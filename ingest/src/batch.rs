@@ -334,33 +334,12 @@ fn length(bytes: Option<&Vec<u8>>) -> usize {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::budget::Budget;
-    use proptest::prelude::*;
-
-    const LIMITS: Limits = Limits { rows: 10, bytes: 1000, age: Duration::from_secs(30) };
-
-    fn batches(records: &[(u64, u32, Vec<u8>)]) -> Vec<(Batch, Cut)> {
-        let budget = Budget::new(1 << 30, 1);
-        let start = Instant::now();
-        let mut sealed = Vec::new();
-        let mut open: Option<OpenBatch> = None;
-        for (offset, (seconds, month, row)) in (0..).zip(records) {
-            let now = start + Duration::from_secs(*seconds);
-            if let Some(cut) = open.as_ref().and_then(|batch| batch.cut(&LIMITS, now)) {
-                sealed.push((open.take().unwrap().seal(None).unwrap(), cut));
-            }
-            let batch = open.get_or_insert_with(|| OpenBatch::open(now, budget.permit(0)));
-            batch.note(offset, None, Some(row));
-            batch.push_row(*month, row);
-            if let Some(cut) = batch.cut(&LIMITS, now) {
-                sealed.push((open.take().unwrap().seal(None).unwrap(), cut));
-            }
-        }
-        sealed.extend(open.and_then(|batch| Some((batch.seal(None)?, Cut::Drain))));
-        sealed
-    }
 
     #[test]
     fn the_digest_sees_every_byte_and_every_boundary() {
@@ -373,6 +352,8 @@ mod tests {
         assert_eq!(one, digest(Some(b"ab"), Some(b"c")));
         assert_ne!(one, digest(Some(b"a"), Some(b"bc")));
         assert_ne!(digest(None, Some(b"")), digest(Some(b""), None));
+        assert_ne!(digest(None, None), digest(Some(b""), None));
+        assert_ne!(digest(None, None), digest(None, Some(b"")));
         assert_ne!(digest(Some(b""), Some(b"ab")), digest(Some(b"ab"), Some(b"")));
     }
 
@@ -400,6 +381,28 @@ mod tests {
     }
 
     #[test]
+    fn buffers_grow_in_small_steps_at_first_and_in_bounded_ones_later() {
+        let mut open = OpenBatch::open(Instant::now(), Budget::new(1 << 30, 1).permit(0));
+        open.note(0, None, None);
+        assert_eq!(open.permit.bytes(), 24 << 10, "1,024 records of 24 bytes");
+        let mut grown = |row: &[u8]| {
+            let before = open.permit.bytes();
+            open.push_row(1, row);
+            (open.permit.bytes() - before) >> 10
+        };
+        let steps: Vec<_> = (0..1300).map(|_| grown(&[0; 1024])).filter(|grown| *grown > 0).collect();
+        assert_eq!(steps, [16, 16, 32, 64, 128, 256, 256, 256, 256, 256], "KiB");
+        assert_eq!(grown(&vec![0; 700 << 10]), 1300 + 700 - 1536, "a large row takes no more than it needs");
+    }
+
+    #[test]
+    fn the_words_of_cuts_stay_as_they_are() {
+        use Cut::{Age, Announced, Bytes, Checked, Drain, Months, Pressure, Rows};
+        let words = [Rows, Bytes, Age, Months, Pressure, Drain, Announced, Checked].map(Cut::as_str);
+        assert_eq!(words.join(" "), "rows bytes age months pressure drain announced checked", "dashboards hold them");
+    }
+
+    #[test]
     fn what_is_missing_is_picked_out() {
         let batch = batch_of(&[1, 1, 1, 1]);
         let (missing, digest) = batch.missing(&batch.parts[0], &[0, 6]);
@@ -409,62 +412,5 @@ mod tests {
         );
         assert_ne!(digest, batch.digest);
         assert_eq!(batch.missing(&batch.parts[0], &[]).1, batch.digest);
-    }
-
-    proptest! {
-        /// Against a model: ranges cover every offset once and in order, each limit holds, each part has exactly the rows
-        /// of its month, and the permit is no smaller than the bytes held.
-        #[test]
-        fn batches_cover_every_offset_once_within_their_limits(
-            steps in proptest::collection::vec((0_u64..20, 202_601_u32..202_604, proptest::collection::vec(any::<u8>(), 1..200)), 1..80)
-        ) {
-            let mut clock = 0;
-            let records: Vec<_> = steps.into_iter().map(|(step, month, row)| { clock += step; (clock, month, row) }).collect();
-            let mut next = 0;
-            for (batch, cut) in batches(&records) {
-                prop_assert_eq!(batch.range.first, next);
-                next = batch.range.last + 1;
-                let own = &records[batch.range.first as usize..=batch.range.last as usize];
-                prop_assert_eq!((batch.rows(), batch.records()), (own.len(), own.len()));
-                for part in &batch.parts {
-                    let wanted: Vec<u8> = own.iter().filter(|r| r.1 == part.month).flat_map(|r| r.2.clone()).collect();
-                    prop_assert_eq!(&part.body[..], &wanted[..]);
-                }
-                let bytes: usize = own.iter().map(|record| record.2.len()).sum();
-                prop_assert!(batch.permit.bytes() >= bytes);
-                prop_assert!(own.len() <= 10 && bytes < 1200);
-                prop_assert!(own.last().unwrap().0 - own[0].0 < 30);
-                match cut {
-                    Cut::Rows => prop_assert_eq!(own.len(), 10),
-                    Cut::Bytes => prop_assert!(bytes >= 1000),
-                    _ => prop_assert!(own.len() < 10 && bytes < 1000),
-                }
-            }
-            prop_assert_eq!(next as usize, records.len());
-        }
-
-        /// Whatever is cut and wherever: the pieces hold every record and every row once and in order, each with the
-        /// digest it would have had as a batch of its own, and pieces of several months are looked up first.
-        #[test]
-        fn pieces_are_the_whole(months in proptest::collection::vec(1_u32..4, 1..40), part in 0_usize..4, at in proptest::option::of(0_usize..50)) {
-            let whole = batch_of(&months);
-            let pieces = whole.pieces(part, at);
-            let offsets = |batch: &Batch| batch.records.iter().map(|r| r.offset).collect::<Vec<_>>();
-            prop_assert_eq!(pieces.iter().flat_map(offsets).collect::<Vec<_>>(), offsets(&whole));
-            for month in 1..4 {
-                let of = |batch: &Batch| batch.parts.iter().find(|p| p.month == month).map(|p| (p.body.to_vec(), batch.offsets(p).collect::<Vec<_>>()));
-                let (mut body, mut rows) = (Vec::new(), Vec::new());
-                for (more, offsets) in pieces.iter().filter_map(of) {
-                    body.extend(more);
-                    rows.extend(offsets);
-                }
-                prop_assert_eq!(of(&whole).unwrap_or_default(), (body, rows));
-            }
-            for piece in &pieces {
-                prop_assert_eq!(piece.digest, digest(&piece.records));
-                prop_assert_eq!(piece.doubt == Doubt::SendMissing, whole.parts.len() > 1);
-                prop_assert!(whole.records() == 1 || piece.records() < whole.records());
-            }
-        }
     }
 }

@@ -110,27 +110,126 @@ mod tests {
         assert_eq!(budget.pressure(0), Pressure::Low);
     }
 
+    /// What a pipeline is told, said with fractions: beyond its own share, it waits once four fifths of the shared half
+    /// are used, and goes on at one half of it, or at one half of its own share.
+    fn model(total: usize, used: &[usize], pipeline: usize) -> Pressure {
+        let share = total / 2 / used.len();
+        let shared = (total - share * used.len()) as f64;
+        let beyond = used.iter().map(|used| used.saturating_sub(share)).sum::<usize>() as f64;
+        let is_beyond = used[pipeline] > share;
+        match () {
+            () if is_beyond && beyond / 4.0 > shared / 5.0 => Pressure::High,
+            () if used[pipeline] <= share / 2 || beyond <= shared / 2.0 => Pressure::Low,
+            () => Pressure::Between,
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A permit of so many bytes.
+        Take(usize),
+        /// The latest permit grows.
+        Grow(usize),
+        /// The oldest permit is dropped.
+        GiveBack,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            2 => (0_usize..3000).prop_map(Step::Take),
+            2 => (0_usize..3000).prop_map(Step::Grow),
+            2 => Just(Step::GiveBack),
+        ]
+    }
+
     proptest! {
-        /// Whatever is taken and given back, in whatever order, while everyone obeys: never more than the budget, and
-        /// nothing is left when all is given back.
+        /// Against plain sums: whatever is taken, grown and given back by whomever, each pipeline's bytes and pressure
+        /// are what they should be; nobody within its own share is ever stopped, and who gives all back goes on.
         #[test]
-        fn obedient_pipelines_stay_below_the_budget(steps in proptest::collection::vec((0_usize..3, 1_usize..60, any::<bool>()), 1..300)) {
-            let budget = Budget::new(2000, 3);
-            let mut held: Vec<Vec<Permit>> = vec![vec![], vec![], vec![]];
-            for (pipeline, bytes, give_back) in steps {
-                if give_back {
-                    held[pipeline].pop();
-                } else if budget.pressure(pipeline) != Pressure::High {
-                    let mut permit = budget.permit(pipeline);
-                    permit.grow(bytes);
-                    held[pipeline].push(permit);
+        fn the_pressure_is_that_of_a_plain_count(
+            total in 0_usize..20_000, pipelines in 1_usize..6, steps in proptest::collection::vec((0_usize..6, step()), 1..100)
+        ) {
+            let budget = Budget::new(total, pipelines);
+            let mut held: Vec<Vec<Permit>> = (0..pipelines).map(|_| Vec::new()).collect();
+            let mut sums: Vec<Vec<usize>> = vec![Vec::new(); pipelines];
+            for (pipeline, step) in steps {
+                let own = pipeline % pipelines;
+                match step {
+                    Step::Take(bytes) => {
+                        let mut permit = budget.permit(own);
+                        permit.grow(bytes);
+                        held[own].push(permit);
+                        sums[own].push(bytes);
+                    }
+                    Step::Grow(bytes) => if let Some(permit) = held[own].last_mut() {
+                        permit.grow(bytes);
+                        *sums[own].last_mut().unwrap() += bytes;
+                    },
+                    Step::GiveBack => if !held[own].is_empty() {
+                        held[own].remove(0);
+                        sums[own].remove(0);
+                    },
                 }
-                let model: usize = held.iter().flatten().map(Permit::bytes).sum();
-                prop_assert_eq!(model, (0..3).map(|index| budget.used(index)).sum::<usize>());
-                prop_assert!(model <= 2000, "{} in flight", model);
+                prop_assert_eq!(held[own].iter().map(Permit::bytes).collect::<Vec<_>>(), sums[own].clone());
+                let used: Vec<usize> = sums.iter().map(|sums| sums.iter().sum()).collect();
+                for pipeline in 0..pipelines {
+                    let pressure = budget.pressure(pipeline);
+                    prop_assert_eq!(budget.used(pipeline), used[pipeline]);
+                    prop_assert_eq!(pressure, model(total, &used, pipeline), "{} of {:?}", pipeline, used);
+                    prop_assert!(pressure != Pressure::High || used[pipeline] > total / 2 / pipelines);
+                    prop_assert!(used[pipeline] > 0 || pressure == Pressure::Low);
+                }
             }
             held.clear();
-            prop_assert_eq!((0..3).map(|index| budget.used(index)).sum::<usize>(), 0);
+            prop_assert!((0..pipelines).all(|pipeline| budget.used(pipeline) == 0));
+        }
+
+        /// While everyone obeys and takes no more at once than what is left above the high mark has room for: never more
+        /// than the budget.
+        #[test]
+        fn obedient_pipelines_stay_below_the_budget(
+            total in 1000_usize..20_000, pipelines in 1_usize..6,
+            steps in proptest::collection::vec((0_usize..6, 1_usize..101, any::<bool>()), 1..300)
+        ) {
+            let budget = Budget::new(total, pipelines);
+            let most = total / 2 / 5 / pipelines;
+            let mut held: Vec<Vec<Permit>> = (0..pipelines).map(|_| Vec::new()).collect();
+            for (pipeline, percent, give_back) in steps {
+                let own = pipeline % pipelines;
+                if give_back {
+                    held[own].pop();
+                } else if budget.pressure(own) != Pressure::High {
+                    let mut permit = budget.permit(own);
+                    permit.grow(most * percent / 100);
+                    held[own].push(permit);
+                }
+                let used: usize = (0..pipelines).map(|index| budget.used(index)).sum();
+                prop_assert!(used <= total, "{used} in flight");
+            }
+        }
+
+        /// The same from several threads at once: what is counted is what is held.
+        #[test]
+        fn threads_lose_no_byte(sizes in proptest::collection::vec(1_usize..1000, 2..20)) {
+            let budget = Budget::new(1 << 20, 2);
+            let take = |pipeline: usize| {
+                let permits = sizes.iter().map(|bytes| {
+                    let mut permit = budget.permit(pipeline);
+                    permit.grow(*bytes);
+                    permit
+                });
+                let mut permits: Vec<_> = permits.collect();
+                permits.truncate(sizes.len() / 2);
+                permits
+            };
+            let held: Vec<Permit> = std::thread::scope(|scope| {
+                let threads = [0, 1, 0, 1].map(|pipeline| scope.spawn(move || take(pipeline)));
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            });
+            let half: usize = sizes[..sizes.len() / 2].iter().sum();
+            prop_assert_eq!((budget.used(0), budget.used(1)), (2 * half, 2 * half));
+            drop(held);
+            prop_assert_eq!((budget.used(0), budget.used(1)), (0, 0));
         }
     }
 }

@@ -127,7 +127,7 @@ fn tenant_in_key(key: &[u8]) -> Option<Uuid> {
 }
 
 /// The record's own headers, then what is said about it.
-fn headers(letter: &DeadLetter) -> OwnedHeaders {
+pub fn headers(letter: &DeadLetter) -> OwnedHeaders {
     let own = letter
         .headers
         .iter()

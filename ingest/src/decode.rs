@@ -73,7 +73,7 @@ reasons! {
     TooDeep = "too_deep",
     /// More keys than `limits.keys`.
     TooManyKeys = "too_many_keys",
-    /// A field that feeds a column stands there twice, or a key in a map or tuple.
+    /// A field that feeds a column stands there twice, or an object around one, or a key in a map or tuple.
     DuplicateField = "duplicate_field",
     /// A field without which the row is not whole is absent or null, or a member of a tuple.
     MissingField = "missing_field",

@@ -42,7 +42,7 @@ pub fn decide(retry: &Retry, class: Class, attempt: u32, jitter: u64) -> Decisio
     match class {
         Class::Row | Class::Operator => Decision::Probe(spread(retry.operator_wait, jitter)),
         Class::Transient => {
-            let doubled = retry.first_wait.saturating_mul(1 << attempt.saturating_sub(1).min(20));
+            let doubled = retry.first_wait.saturating_mul(1 << attempt.saturating_sub(1).min(31));
             let wait = spread(doubled.min(retry.longest_wait), jitter);
             if attempt <= retry.quick { Decision::Again(wait) } else { Decision::Probe(wait) }
         }
@@ -78,16 +78,56 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_words_of_classes_stay_as_they_are() {
+        let words = [Class::Transient, Class::Row, Class::Operator].map(Class::as_str);
+        assert_eq!(words, ["transient", "row", "operator"], "dashboards and dead letters hold them");
+    }
+
+    fn retries() -> impl Strategy<Value = Retry> {
+        let wait = || (1_u64..86_400_000).prop_map(Duration::from_millis);
+        let retry =
+            |(quick, first_wait, longest_wait, operator_wait)| Retry { quick, first_wait, longest_wait, operator_wait };
+        (0_u32..10, (1_u64..60_000).prop_map(Duration::from_millis), wait(), wait()).prop_map(retry)
+    }
+
+    /// The wait before it is spread: doubled step by step, and no longer than the longest.
+    fn doubled(retry: &Retry, attempt: u32) -> Duration {
+        let mut wait = retry.first_wait.min(retry.longest_wait);
+        for _ in 1..attempt {
+            wait = (wait * 2).min(retry.longest_wait);
+        }
+        wait
+    }
+
     proptest! {
+        /// Against a model that doubles step by step: quick retries, then probes, whatever is set; and an operator is
+        /// waited for at once, however often it was tried.
         #[test]
-        fn waits_grow_to_their_limit_and_no_further(attempt in 1_u32..200, jitter in any::<u64>()) {
-            let retry = Retry::default();
-            let wait = |attempt| match decide(&retry, Class::Transient, attempt, jitter) {
-                Decision::Again(wait) | Decision::Probe(wait) => wait,
+        fn waits_double_to_their_limit_and_are_spread(
+            retry in retries(), attempt in prop_oneof![1_u32..40, 1_u32..10_000], jitter in any::<u64>(), class in 0_usize..3
+        ) {
+            let class = [Class::Transient, Class::Row, Class::Operator][class];
+            let (wait, is_quick) = match decide(&retry, class, attempt, jitter) {
+                Decision::Again(wait) => (wait, true),
+                Decision::Probe(wait) => (wait, false),
             };
-            prop_assert!(wait(attempt) <= wait(attempt + 1));
-            prop_assert!(wait(attempt) >= retry.first_wait.mul_f64(0.8));
-            prop_assert!(wait(attempt) <= retry.longest_wait.mul_f64(1.2));
+            let is_transient = class == Class::Transient;
+            prop_assert_eq!(is_quick, is_transient && attempt <= retry.quick);
+            let whole = if is_transient { doubled(&retry, attempt) } else { retry.operator_wait };
+            let thousandths = 800 + 400 * u128::from(jitter % 1000) / 1000;
+            let off_by = (whole.as_nanos() * thousandths / 1000).abs_diff(wait.as_nanos());
+            // Of the spread, less than a thousandth is lost to whole numbers here.
+            prop_assert!(off_by <= whole.as_nanos() / 1000, "{wait:?} for {whole:?} and {jitter}");
+            prop_assert!(wait >= whole.mul_f64(0.8) && wait < whole.mul_f64(1.2));
+        }
+
+        /// Workers that failed together come back at different times.
+        #[test]
+        fn another_jitter_is_another_wait(one in 0_u64..1000, other in 0_u64..1000) {
+            let retry = Retry::default();
+            let wait = |jitter| decide(&retry, Class::Transient, 1, jitter);
+            prop_assert_eq!(wait(one) == wait(other), one == other);
         }
     }
 }

@@ -220,6 +220,14 @@ fn decoder(pipeline: &Pipeline, mapped: &[Mapped<'_>], month: Option<usize>) -> 
         .map(|column| Column { slot: slot_of(column.path), of: column.of.clone(), has_default: column.has_default })
         .collect();
     let tenant = (!pipeline.tenant.is_empty()).then(|| slot_of(&pipeline.tenant));
+    // An object with mapped fields inside has a span too: where it stands twice, nobody could tell which was meant.
+    for path in paths.clone() {
+        for (at, _) in path.match_indices('.') {
+            if !paths.contains(&&path[..at]) {
+                paths.push(&path[..at]);
+            }
+        }
+    }
     let mut fields = Fields::default();
     for (slot, path) in paths.iter().enumerate() {
         fields.map(path, slot);

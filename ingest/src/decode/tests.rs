@@ -87,6 +87,10 @@ fn each_fault_has_its_reason() {
     assert_eq!(reason(""), Reason::TruncatedJson);
     assert_eq!(reason(&record(|_| {}).replace("\"unmapped\"", "\"name\"")), Reason::DuplicateField);
     assert_eq!(reason(&record(|_| {}).replace("\"unmapped\"", "\"n\\u0061me\"")), Reason::DuplicateField);
+    for twice in ["{}", "null", r#"{"place":"there"}"#] {
+        let details = format!("\"details\":{twice}");
+        assert_eq!(reason(&record(|_| {}).replace("\"unmapped\":null", &details)), Reason::DuplicateField, "{twice}");
+    }
     assert_eq!(decode(b"\xff{}").unwrap_err().reason, Reason::InvalidUtf8);
     let tombstone = decoder().decode(None, &Origin::new("t", Uuid::nil(), 0), 0, &mut Vec::new());
     assert_eq!(tombstone.unwrap_err().reason, Reason::Tombstone);

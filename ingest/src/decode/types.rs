@@ -133,7 +133,10 @@ fn with_arguments(text: &str) -> Option<Type> {
         ("Tuple", elements) => Some(Type::Tuple(elements.iter().map(|text| element(text)).collect::<Option<_>>()?)),
         ("FixedString", [length]) => Some(Type::FixedString(length.parse().ok()?)),
         ("Decimal", [precision, scale]) => decimal(precision, scale),
-        ("Enum8", words) => Some(Type::Enum8(words.iter().map(|word| enum_word(word)).collect::<Option<_>>()?)),
+        ("Enum8", words) => {
+            let words: Vec<_> = words.iter().map(|word| enum_word(word)).collect::<Option<_>>()?;
+            words.iter().all(|(_, number)| i8::try_from(*number).is_ok()).then_some(Type::Enum8(words))
+        }
         ("Enum16", words) => Some(Type::Enum16(words.iter().map(|word| enum_word(word)).collect::<Option<_>>()?)),
         ("DateTime", [zone]) => quoted(zone).map(|_| Type::DateTime),
         ("DateTime64", [precision]) => date_time64(precision),
@@ -269,6 +272,7 @@ mod tests {
             "AggregateFunction(sum, UInt64)",
             "Enum8('a')",
             "Enum8('a' = 1, b)",
+            "Enum8('a' = 128)",
             "Array(String",
             "Array(String))",
             "Tuple(a b String)",

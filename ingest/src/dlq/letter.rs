@@ -97,17 +97,22 @@ impl std::fmt::Debug for Contents {
 
 /// A record of the dead-letter topic as it is.
 #[derive(Debug)]
-pub(super) struct Raw<'a> {
-    pub(super) place: Place,
-    pub(super) at_ms: i64,
-    pub(super) key: Option<&'a [u8]>,
-    pub(super) payload: Option<&'a [u8]>,
-    pub(super) headers: Headers,
+pub struct Raw<'a> {
+    /// Where it stands.
+    pub place: Place,
+    /// Its timestamp, milliseconds since 1970.
+    pub at_ms: i64,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its payload.
+    pub payload: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: Headers,
 }
 
 impl Letter {
     /// Reads a record of the dead-letter topic; `whole` keeps what it holds.
-    pub(super) fn read(raw: Raw<'_>, whole: bool) -> Option<Self> {
+    pub fn read(raw: Raw<'_>, whole: bool) -> Option<Self> {
         let first = raw.headers.iter().rposition(|(name, _)| name == header::REASON)?;
         let (own, about) = raw.headers.split_at(first);
         let text = |name| text(about.iter().find(|(own, _)| own == name)?);

@@ -231,3 +231,30 @@ fn pieces_go_first_and_only_once_they_are_announced() {
     .collect();
     assert_eq!(ranges, [(0, 0), (1, 1), (2, 3), (4, 4)]);
 }
+
+/// A range that is cut while its partition is taken away may be there in part. The next owner must not take its records
+/// for those of the range behind it, where nobody would look for them.
+#[test]
+fn pieces_that_nobody_announced_are_handed_on_to_the_next_owner() {
+    let mut partition = partition();
+    for offsets in [vec![0], vec![1, 2, 3], vec![4]] {
+        for offset in offsets {
+            take(&mut partition, offset);
+        }
+        partition.seal(Cut::Rows);
+    }
+    announce(&mut partition);
+    let first = partition.next_batch().unwrap();
+    partition.written(first.range);
+    let refused = partition.next_batch().unwrap();
+    partition.abandon();
+    partition.replace(refused.range, refused.pieces(0, Some(1)));
+    let due = partition.last_commit(8).unwrap();
+    let intent = Intent::parse(&due.metadata).unwrap();
+    let ranges = |intent: &Intent| intent.ranges.iter().map(|a| (a.range.first, a.range.last)).collect::<Vec<_>>();
+    assert_eq!((due.offset, ranges(&intent)), (1, vec![(1, 1), (2, 2), (3, 3), (4, 4)]));
+    assert_eq!(intent.announced_at, 7, "when Kafka was first told of any of it");
+    let mut next = partition_at(&Start { offset: 1, committed: Some(1), intent: Some(intent) });
+    take(&mut next, 1);
+    assert_eq!(next.cut(&LIMITS, Instant::now()), Some(Cut::Announced));
+}

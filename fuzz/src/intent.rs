@@ -1,0 +1,40 @@
+//! The text beside a committed offset.
+//! An input is read twice: as such a text, and as numbers of which an intent is made.
+
+use sluice_ingest::commit::Range;
+use sluice_ingest::intent::{Announced, Doubt, Intent, MOST_RANGES};
+
+/// Checks one input.
+///
+/// # Panics
+/// If a promise is broken.
+pub fn check(input: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(input)
+        && let Some(intent) = Intent::parse(text)
+    {
+        assert_eq!(intent.encode(), text, "one meaning has one text");
+        assert!(intent.ranges.len() <= MOST_RANGES);
+        assert!(intent.ranges.iter().all(|of| of.range.first >= 0 && of.range.first <= of.range.last));
+        assert!(intent.ranges.windows(2).all(|pair| pair[0].range.last < pair[1].range.first), "in order");
+    }
+    let intent = made_of(input);
+    let text = intent.encode();
+    assert_eq!(Intent::parse(&text), Some(intent), "{text}");
+    assert!(text.len() <= 4096, "a broker keeps it");
+}
+
+/// An intent with a range for every four bytes.
+fn made_of(input: &[u8]) -> Intent {
+    let (head, rest) = input.split_first_chunk().map_or((0, input), |(head, rest)| (u64::from_le_bytes(*head), rest));
+    let mut next = 0;
+    let range = |bytes: &[u8; 4]| {
+        let [gap, gap_shift, span, mark] = *bytes;
+        let first = next + (i64::from(gap) << (gap_shift % 40));
+        let range = Range { first, last: first + i64::from(span) };
+        next = range.last + 1;
+        let doubt = [Doubt::No, Doubt::SendMissing, Doubt::AllOrNothing][usize::from(mark) % 3];
+        Announced { range, digest: u128::from(head).wrapping_mul(u128::from(mark) << 64 | 0x9e37_79b9), doubt }
+    };
+    let ranges = rest.as_chunks().0.iter().take(MOST_RANGES).map(range).collect();
+    Intent { decoder: head, announced_at: head >> 1, ranges }
+}

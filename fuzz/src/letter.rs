@@ -1,0 +1,77 @@
+//! A dead letter, written and read back.
+//! An input is lines of headers, `name=value` or `name` alone, then an empty line and a payload. They are read as the
+//! headers of a letter, and once more as those of a record that becomes a letter.
+
+use rdkafka::message::{Headers as _, OwnedHeaders};
+use sluice_ingest::dead_letter;
+use sluice_ingest::dlq::letter::{Headers, Letter, Payload, Place, Raw};
+use sluice_schemas::records::{DeadLetter, dead_letter_header as header};
+use uuid::Uuid;
+
+/// Checks one input.
+///
+/// # Panics
+/// If a promise is broken.
+pub fn check(input: &[u8]) {
+    let (headers, payload) = parts(input);
+    if let Some(letter) = read(headers.clone(), payload) {
+        assert!(headers.iter().any(|(name, _)| name == header::REASON), "no worker wrote it");
+        let is_here = payload.is_some_and(|payload| letter.payload == Payload::Here(payload.len()));
+        assert!(is_here || payload.is_none() && !matches!(letter.payload, Payload::Here(_)));
+    }
+    let written = dead_letter(headers, payload);
+    let read = read(as_sent(&dead_letter::headers(&written)), payload).expect("a worker wrote it");
+    let source = &read.source;
+    assert_eq!((&source.topic, source.topic_id, source.partition), (&written.topic, Some(written.topic_id), 3));
+    assert_eq!((&read.reason, &read.stage), (&written.reason, &written.stage));
+    assert_eq!((read.offset, read.attempts, read.tenant), (written.offset, written.attempts, written.tenant_id));
+    let contents = read.contents.expect("asked for");
+    assert_eq!((contents.key, contents.payload), (written.key, written.payload.clone()));
+    assert_eq!(contents.headers[..written.headers.len()], written.headers, "a record's own headers come first");
+    if let Some(payload) = written.payload {
+        assert_eq!(read.payload, Payload::Here(payload.len()));
+    }
+}
+
+fn parts(input: &[u8]) -> (Headers, Option<&[u8]>) {
+    let end = input.windows(2).position(|pair| pair == b"\n\n");
+    let (head, payload) = end.map_or((input, None), |end| (&input[..end], Some(&input[end + 2..])));
+    let header = |line: &[u8]| {
+        let (name, value) = match line.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&line[..at], Some(line[at + 1..].to_vec())),
+            None => (line, None),
+        };
+        // No name that Kafka's client hands over holds a zero byte, or anything but UTF-8.
+        (String::from_utf8_lossy(name).replace('\0', ""), value)
+    };
+    (head.split(|byte| *byte == b'\n').map(header).collect(), payload)
+}
+
+fn read(headers: Headers, payload: Option<&[u8]>) -> Option<Letter> {
+    let place = Place { partition: 0, offset: 1 };
+    Letter::read(Raw { place, at_ms: 5, key: Some(b"key"), payload, headers }, true)
+}
+
+/// What a worker says of a record with these headers; the sizes of its parts are as good as any other numbers.
+fn dead_letter(headers: Headers, payload: Option<&[u8]>) -> DeadLetter {
+    let number = headers.iter().map(|(name, _)| name.len()).sum::<usize>() as u32;
+    DeadLetter {
+        key: Some(b"key".to_vec()),
+        payload: payload.map(<[u8]>::to_vec),
+        reason: "wrong_type".to_owned(),
+        stage: "decode".to_owned(),
+        error_class: "row".to_owned(),
+        topic: headers.first().map(|(name, _)| name.clone()).unwrap_or_default(),
+        topic_id: Uuid::from_u128(u128::from(number)),
+        partition: 3,
+        offset: i64::from(number),
+        timestamp_ms: number.is_multiple_of(2).then_some(i64::from(number)),
+        attempts: headers.len() as u32,
+        tenant_id: number.is_multiple_of(3).then(|| Uuid::from_u128(1)),
+        headers,
+    }
+}
+
+fn as_sent(headers: &OwnedHeaders) -> Headers {
+    headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+}

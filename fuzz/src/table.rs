@@ -1,0 +1,154 @@
+//! A table with its decoder, and what has to hold of every record that it is given.
+//! Columns as ClickHouse describes them go in once, then any bytes; a promise of the decoder that is broken is a panic.
+
+use chrono::{DateTime, Datelike, Utc};
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
+use sluice_ingest::config::Pipeline;
+use sluice_ingest::decode::table::{Shape, ShapeColumn, plan};
+use sluice_ingest::decode::{Decoded, Decoder, Origin, Reason, Rejected};
+use uuid::Uuid;
+
+use crate::agree::agree;
+use crate::rows::{Value, Walk};
+use crate::types::{self, Form};
+
+/// Name, type and kind of default of a column.
+pub type Described<'a> = (&'a str, &'a str, &'a str);
+
+const TOPIC: &str = "a-topic";
+const TOPIC_ID: Uuid = Uuid::from_u128(7);
+const PARTITION: i32 = 3;
+const OFFSET: i64 = 42;
+const BEFORE: &[u8] = b"rows before";
+
+#[derive(Debug)]
+struct Column {
+    path: String,
+    form: Form,
+    has_default: bool,
+    is_month: bool,
+}
+
+/// A table whose records are decoded and read again.
+#[derive(Debug)]
+pub struct Table {
+    columns: Vec<Column>,
+    /// As it was made.
+    fresh: Decoder,
+    /// With whatever earlier records have left in it.
+    used: Decoder,
+    origin: Origin,
+}
+
+impl Table {
+    /// A table whose partition key is the month of `month`, where that is a name; nothing if ingest or the reader here
+    /// does not know one of its types.
+    pub fn new(pipeline: &Pipeline, columns: &[Described<'_>], month: &str) -> Option<Self> {
+        let provenance = [
+            ("_topic", "String", ""),
+            ("_topic_id", "UUID", ""),
+            ("_partition", "Int32", ""),
+            ("_offset", "Int64", ""),
+        ];
+        let describe = |(name, of, kind): &Described<'_>| ShapeColumn {
+            name: (*name).to_owned(),
+            type_text: (*of).to_owned(),
+            default_kind: (*kind).to_owned(),
+        };
+        let partition_key = if month.is_empty() { String::new() } else { format!("toYYYYMM({month})") };
+        let shape = Shape {
+            columns: columns.iter().chain(&provenance).map(describe).collect(),
+            partition_key,
+            server_zone: "UTC".to_owned(),
+        };
+        let decoder = plan(TOPIC, pipeline, &shape).ok()?.decoder;
+        let column = |(name, of, kind): &Described<'_>| {
+            let path = pipeline.columns.get(*name).map_or(*name, String::as_str).to_owned();
+            Some(Column { path, form: types::parse(of)?, has_default: !kind.is_empty(), is_month: *name == month })
+        };
+        let columns = columns.iter().map(column).collect::<Option<_>>()?;
+        Some(Self { columns, fresh: decoder.clone(), used: decoder, origin: Origin::new(TOPIC, TOPIC_ID, PARTITION) })
+    }
+
+    /// Decodes a payload and checks every promise about it.
+    ///
+    /// # Panics
+    /// If one is broken.
+    pub fn check(&mut self, payload: &[u8]) {
+        let (decoded, row) = decode(&mut self.used, payload, &self.origin);
+        let again = decode(&mut self.fresh.clone(), payload, &self.origin);
+        assert_eq!((decoded, &row), (again.0, &again.1), "what came before a record changes nothing");
+        let row = row.strip_prefix(BEFORE).expect("rows that were there stay as they are");
+        let is_json = serde_json::from_slice::<&RawValue>(payload).is_ok();
+        match decoded {
+            Err(Rejected { reason, tenant }) => {
+                assert!(row.is_empty(), "a rejected record leaves nothing behind");
+                let is_malformed = matches!(reason, Reason::InvalidJson | Reason::TruncatedJson);
+                assert!(!(is_malformed && is_json), "JSON is called JSON");
+                assert_ne!(tenant, Some(Uuid::nil()), "nobody is no tenant");
+            }
+            Ok(decoded) => {
+                assert!(is_json, "what is no JSON does not land");
+                // JSON bounds no number, serde_json's values do: such a record is walked and not compared.
+                let json = serde_json::from_slice(payload).ok();
+                self.check_row(row, decoded, json.as_ref()).unwrap_or_else(|fault| panic!("{fault}"));
+            }
+        }
+    }
+
+    /// Walks a row to its very end.
+    fn check_row(&self, row: &[u8], decoded: Decoded, json: Option<&Json>) -> Result<(), String> {
+        let mut walk = Walk(row);
+        let with_defaults = self.columns.iter().any(|column| column.has_default);
+        let mut month = 0;
+        for column in &self.columns {
+            let of_column = |json| column.path.split('.').try_fold(json, |json: &Json, name| json.get(name));
+            let own = json.and_then(of_column).unwrap_or(&Json::Null);
+            if with_defaults && is_default(&mut walk)? {
+                assert!(column.has_default, "{} has no default", column.path);
+                assert!(own.is_null(), "{} was given", column.path);
+                continue;
+            }
+            let value = walk.value(&column.form).map_err(|fault| format!("{}: {fault}", column.path))?;
+            assert!(json.is_none() || agree(&value, own), "{} is {value:?}", column.path);
+            month = if column.is_month { month_of(&value) } else { month };
+        }
+        assert_eq!(decoded.month, month);
+        let provenance = [
+            ("String", Value::Text(TOPIC.to_owned())),
+            ("UUID", Value::Uuid(TOPIC_ID)),
+            ("Int32", Value::Number(PARTITION.to_string())),
+            ("Int64", Value::Number(OFFSET.to_string())),
+        ];
+        for (of, wanted) in provenance {
+            assert!(!with_defaults || !is_default(&mut walk)?, "provenance is no default");
+            let form = types::parse(of).ok_or("a type of provenance is known")?;
+            assert_eq!(walk.value(&form)?, wanted);
+        }
+        assert!(walk.0.is_empty(), "{} bytes are left", walk.0.len());
+        Ok(())
+    }
+}
+
+fn decode(decoder: &mut Decoder, payload: &[u8], origin: &Origin) -> (Result<Decoded, Rejected>, Vec<u8>) {
+    let mut row = BEFORE.to_vec();
+    (decoder.decode(Some(payload), origin, OFFSET, &mut row), row)
+}
+
+fn is_default(walk: &mut Walk<'_>) -> Result<bool, String> {
+    match walk.byte()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(format!("{other} for default or not")),
+    }
+}
+
+fn month_of(value: &Value) -> u32 {
+    let at: Option<DateTime<Utc>> = match value {
+        Value::Days(days) => DateTime::from_timestamp_secs(days * 86_400),
+        Value::Ticks(ticks, decimals) => DateTime::from_timestamp_secs(ticks.div_euclid(10_i64.pow(*decimals))),
+        _ => None,
+    };
+    at.map_or(0, |at| at.year().unsigned_abs() * 100 + at.month())
+}

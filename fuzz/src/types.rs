@@ -1,0 +1,206 @@
+//! Column types, read anew: what the decoder believes about a type has to hold for somebody else, too.
+//! The text of a type goes in, its [`Form`] in RowBinary comes out; it shares no line with `ingest/src/decode/types.rs`.
+
+/// How the values of a type lie in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// So many bytes, and what they mean.
+    Bytes(usize, Meaning),
+    /// A length, then UTF-8.
+    Text,
+    /// A length, then a JSON object.
+    Document,
+    /// A byte that says whether there is no value.
+    Nullable(Box<Self>),
+    /// A count, then elements.
+    Array(Box<Self>),
+    /// A count, then keys and values in turn.
+    Map(Box<(Self, Self)>),
+    /// Elements with their names.
+    Tuple(Vec<(String, Self)>),
+}
+
+/// What the bytes of a value of fixed size mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meaning {
+    /// Two's complement.
+    Signed,
+    /// A number from zero on.
+    Unsigned,
+    /// IEEE 754.
+    Float,
+    /// Below ten to the power of this.
+    Decimal(u32),
+    /// Zero or one.
+    Bool,
+    /// Days since 1970.
+    Days,
+    /// Fractions of a second since 1970, so many decimals.
+    Ticks(u32),
+    /// One of these numbers, for these words.
+    Words(Vec<(String, i64)>),
+    /// Two little-endian halves, the high one first.
+    Uuid,
+    /// An address, its number little-endian.
+    Ipv4,
+    /// An address, its bytes in order.
+    Ipv6,
+    /// Text, filled up with zeros.
+    Padded,
+}
+
+/// Reads a type; `None` for one that is spelled otherwise than ClickHouse spells it.
+pub fn parse(text: &str) -> Option<Form> {
+    let mut reader = Reader(text);
+    let form = reader.form()?;
+    reader.0.is_empty().then_some(form)
+}
+
+struct Reader<'a>(&'a str);
+
+impl Reader<'_> {
+    fn form(&mut self) -> Option<Form> {
+        let name = self.word();
+        Some(match name.as_str() {
+            "String" => Form::Text,
+            "JSON" => self.document()?,
+            "LowCardinality" => self.within(Self::form)?,
+            "Nullable" => Form::Nullable(Box::new(self.within(Self::form)?)),
+            "Array" => Form::Array(Box::new(self.within(Self::form)?)),
+            "Map" => Form::Map(Box::new(self.within(|own| {
+                let key = own.form()?;
+                own.eat(", ")?;
+                Some((key, own.form()?))
+            })?)),
+            "Tuple" => Form::Tuple(self.within(|own| own.list(Self::member))?),
+            _ => {
+                let (size, meaning) = self.of_fixed_size(&name)?;
+                Form::Bytes(size, meaning)
+            }
+        })
+    }
+
+    fn of_fixed_size(&mut self, name: &str) -> Option<(usize, Meaning)> {
+        let bits = |prefix: &str| name.strip_prefix(prefix)?.parse::<usize>().ok();
+        if let Some(bits) = bits("Int") {
+            return Some((bits / 8, Meaning::Signed));
+        }
+        if let Some(bits) = bits("UInt") {
+            return Some((bits / 8, Meaning::Unsigned));
+        }
+        Some(match name {
+            "Float32" => (4, Meaning::Float),
+            "Float64" => (8, Meaning::Float),
+            "Bool" => (1, Meaning::Bool),
+            "Date" => (2, Meaning::Days),
+            "Date32" => (4, Meaning::Days),
+            "UUID" => (16, Meaning::Uuid),
+            "IPv4" => (4, Meaning::Ipv4),
+            "IPv6" => (16, Meaning::Ipv6),
+            "DateTime" => {
+                if self.0.starts_with('(') {
+                    self.within(|own| own.quoted('\''))?;
+                }
+                (4, Meaning::Ticks(0))
+            }
+            "DateTime64" => (8, Meaning::Ticks(self.within(Self::precision)?)),
+            "FixedString" => (self.within(Self::number)?, Meaning::Padded),
+            "Decimal" => self.within(Self::decimal)?,
+            "Enum8" => (1, Meaning::Words(self.within(|own| own.list(Self::enum_word))?)),
+            "Enum16" => (2, Meaning::Words(self.within(|own| own.list(Self::enum_word))?)),
+            _ => return None,
+        })
+    }
+
+    /// The arguments of `JSON` say how ClickHouse keeps it; the row is the same.
+    fn document(&mut self) -> Option<Form> {
+        if self.0.starts_with('(') {
+            let end = self.0.find(')')?;
+            self.0 = &self.0[end + 1..];
+        }
+        Some(Form::Document)
+    }
+
+    fn precision(&mut self) -> Option<u32> {
+        let precision = self.number()?;
+        if self.0.starts_with(',') {
+            self.eat(", ")?;
+            self.quoted('\'')?;
+        }
+        Some(precision)
+    }
+
+    fn decimal(&mut self) -> Option<(usize, Meaning)> {
+        let precision = self.number()?;
+        self.eat(", ")?;
+        let _scale: u32 = self.number()?;
+        let size = [(9, 4), (18, 8), (38, 16)].iter().find(|(most, _)| precision <= *most)?.1;
+        Some((size, Meaning::Decimal(precision)))
+    }
+
+    fn enum_word(&mut self) -> Option<(String, i64)> {
+        let word = self.quoted('\'')?;
+        self.eat(" = ")?;
+        let sign = if self.eat("-").is_some() { -1 } else { 1 };
+        Some((word, sign * self.number::<i64>()?))
+    }
+
+    /// A form with a name before it, or without one.
+    fn member(&mut self) -> Option<(String, Form)> {
+        let before = self.0;
+        let name = if self.0.starts_with('`') { self.quoted('`')? } else { self.word() };
+        if self.eat(" ").is_some() {
+            return Some((name, self.form()?));
+        }
+        self.0 = before;
+        Some((String::new(), self.form()?))
+    }
+
+    fn list<T>(&mut self, item: fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let mut items = vec![item(self)?];
+        while self.eat(", ").is_some() {
+            items.push(item(self)?);
+        }
+        Some(items)
+    }
+
+    fn within<T>(&mut self, inside: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        self.eat("(")?;
+        let found = inside(self)?;
+        self.eat(")")?;
+        Some(found)
+    }
+
+    fn word(&mut self) -> String {
+        let end = self.0.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(self.0.len());
+        let (word, rest) = self.0.split_at(end);
+        self.0 = rest;
+        word.to_owned()
+    }
+
+    fn number<T: std::str::FromStr>(&mut self) -> Option<T> {
+        let end = self.0.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.0.len());
+        let (digits, rest) = self.0.split_at(end);
+        self.0 = rest;
+        digits.parse().ok()
+    }
+
+    fn quoted(&mut self, quote: char) -> Option<String> {
+        let mut plain = String::new();
+        let mut chars = self.0.strip_prefix(quote)?.chars();
+        loop {
+            match chars.next()? {
+                '\\' => plain.push(chars.next()?),
+                c if c == quote => break,
+                c => plain.push(c),
+            }
+        }
+        self.0 = chars.as_str();
+        Some(plain)
+    }
+
+    fn eat(&mut self, text: &str) -> Option<()> {
+        self.0 = self.0.strip_prefix(text)?;
+        Some(())
+    }
+}

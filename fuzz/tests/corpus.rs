@@ -1,0 +1,48 @@
+//! Every input that is kept still holds every promise, and the reader of rows sees what is wrong with one.
+
+use std::path::Path;
+
+use sluice_fuzz::TARGETS;
+use sluice_fuzz::rows::Walk;
+use sluice_fuzz::types::parse;
+
+#[test]
+fn every_input_that_is_kept_passes() {
+    for (target, check) in TARGETS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+        let inputs: Vec<_> = std::fs::read_dir(&folder).expect("a corpus for each target").collect();
+        assert!(!inputs.is_empty(), "{target}");
+        for input in inputs {
+            let path = input.expect("a readable folder").path();
+            let input = std::fs::read(&path).expect("a readable input");
+            let checked = std::panic::catch_unwind(|| check(&input));
+            assert!(checked.is_ok(), "{}", path.display());
+        }
+    }
+}
+
+/// The negative control: rows that no decoder may make.
+#[test]
+fn the_reader_sees_what_is_wrong_with_a_row() {
+    let read = |of: &str, row: &[u8]| {
+        let mut walk = Walk(row);
+        walk.value(&parse(of).expect("a type")).map(|_| walk.0.len())
+    };
+    for (of, row) in [
+        ("String", &b"\x02a"[..]),
+        ("String", b"\x01\xff"),
+        ("Bool", b"\x02"),
+        ("Nullable(UInt8)", b"\x02"),
+        ("Enum8('a' = 1)", b"\x02"),
+        ("Decimal(2, 0)", b"\x64\0\0\0"),
+        ("Float32", b"\0\0\x80\x7f"),
+        ("JSON", b"\x02[]"),
+        ("Map(UInt8, Bool)", b"\x02\x01\0\x01\x01"),
+        ("Array(UInt16)", b"\x02\0\0\0"),
+        ("DateTime64(0)", b"\xff\xff\xff\xff\xff\xff\xff\x7f"),
+    ] {
+        assert!(read(of, row).is_err(), "{of} {row:?}");
+    }
+    assert_eq!(read("Tuple(a UInt8, Array(String))", b"\x07\x01\x01x"), Ok(0));
+    assert_eq!(read("Decimal(2, 0)", b"\x63\0\0\0!"), Ok(1));
+}
