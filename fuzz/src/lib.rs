@@ -3,7 +3,7 @@
 //! that are kept in `fuzz/corpus`. No target opens a connection.
 //!
 //! # Layout
-//! - [`record`], [`platform`] and [`column`]: records become rows
+//! - [`record`], [`platform`] and [`mod@column`]: records become rows
 //! - [`intent`]: what stands beside a committed offset
 //! - [`letter`]: dead letters
 //! - [`table`], with [`types`], [`rows`] and [`agree`]: what has to hold of a record and its row, and an independent
