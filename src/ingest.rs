@@ -3,7 +3,6 @@
 
 mod audit;
 mod offsets;
-mod table;
 mod workers;
 
 use std::time::Duration;
@@ -18,7 +17,7 @@ use crate::{
     exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
-    signals,
+    signals, table,
 };
 
 /// How long one statement of a rebuild may take.
@@ -140,7 +139,7 @@ fn full(settings: &Settings, topic: &str) -> String {
 
 /// A topic without the namespace in force.
 fn short<'a>(settings: &Settings, topic: &'a str) -> &'a str {
-    topic.strip_prefix(&settings.names().topic("")).unwrap_or(topic)
+    table::short(topic, &settings.names().topic(""))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod screen;
 mod settings;
 mod signals;
 mod status;
+mod table;
 mod telemetry;
 mod up;
 mod verify;

@@ -323,39 +323,38 @@ impl Assignment {
         }
     }
 
+    /// The partitions of a pipeline.
+    fn of_pipeline(&self, pipeline: usize) -> impl Iterator<Item = (&(usize, i32), &Partition)> {
+        self.partitions.range((pipeline, i32::MIN)..=(pipeline, i32::MAX))
+    }
+
     /// Applies the pressure on a pipeline's memory to its partitions.
     fn relieve(&mut self, pipeline: usize) {
         let pressure = self.tools.budget.pressure(pipeline);
-        let own = (pipeline, i32::MIN)..=(pipeline, i32::MAX);
-        for (_, partition) in self.partitions.range_mut(own.clone()) {
+        for (_, partition) in self.partitions.range_mut((pipeline, i32::MIN)..=(pipeline, i32::MAX)) {
             match pressure {
                 Pressure::High => partition.hold(Hold::Memory),
                 Pressure::Low => partition.release(Hold::Memory),
                 Pressure::Between => {}
             }
         }
-        let of_pipeline = || self.partitions.range(own.clone());
-        let is_short = of_pipeline().any(|(_, partition)| partition.is_held(Hold::Memory));
+        let is_short = self.of_pipeline(pipeline).any(|(_, partition)| partition.is_held(Hold::Memory));
         // Nothing on its way means that nothing will be freed by itself.
-        if is_short && !of_pipeline().any(|(_, partition)| partition.is_busy()) {
+        if is_short && !self.of_pipeline(pipeline).any(|(_, partition)| partition.is_busy()) {
             self.make_room(pipeline);
         }
-        let own = (pipeline, i32::MIN)..=(pipeline, i32::MAX);
-        let paused = self.partitions.range(own).filter(|(_, partition)| partition.is_paused()).count();
+        let count =
+            |is: fn(&Partition) -> bool| self.of_pipeline(pipeline).filter(|(_, partition)| is(partition)).count();
         let topic = &self.sources[pipeline].target.topic;
-        self.tools.metrics.flow(topic, self.tools.budget.used(pipeline), paused);
-        let own = (pipeline, i32::MIN)..=(pipeline, i32::MAX);
-        let broken = self.partitions.range(own).filter(|(_, partition)| partition.is_held(Hold::Breaker)).count();
-        self.tools.metrics.broken(topic, broken);
+        self.tools.metrics.flow(topic, self.tools.budget.used(pipeline), count(Partition::is_paused));
+        self.tools.metrics.broken(topic, count(|partition| partition.is_held(Hold::Breaker)));
     }
 
     /// Seals the largest open batch; where all of them are ranges that were announced before and must be taken in whole,
     /// lets the largest go on above the budget, one at a time.
     fn make_room(&mut self, pipeline: usize) {
-        let own = (pipeline, i32::MIN)..=(pipeline, i32::MAX);
-        let of_pipeline = || self.partitions.range(own.clone());
         let largest = |recutting: bool| {
-            let some = of_pipeline().filter(|(_, p)| p.is_recutting() == recutting && p.open_bytes() > 0);
+            let some = self.of_pipeline(pipeline).filter(|(_, p)| p.is_recutting() == recutting && p.open_bytes() > 0);
             some.max_by_key(|(_, partition)| partition.open_bytes()).map(|(key, _)| *key)
         };
         if let Some(key) = largest(false) {

@@ -30,7 +30,6 @@ use sluice_schemas::stores::Stores;
 use crate::config::Settings;
 use crate::dlq::letter::{Letter, Source};
 use crate::dlq::{self, Dlq, Filter, State};
-use crate::offsets;
 use crate::standing::{self, Standing};
 use crate::takeover::Found;
 use crate::write::Target;
@@ -162,7 +161,7 @@ impl Audit {
         let letters = self.letters(topic).await?;
         let mut accounts = Vec::new();
         for ((topic, table), standing) in topics.iter().zip(&standings) {
-            let target = offsets::target(topic, table, standing, &self.names);
+            let target = Target::to_ask(topic, standing.id, &self.names, table);
             for (partition, found) in &standing.partitions {
                 let mut found = found.clone();
                 match only {
@@ -187,12 +186,8 @@ impl Audit {
     }
 
     fn topics(&self, topic: Option<&str>) -> Result<Vec<(String, String)>, Error> {
-        let all = self.settings.pipelines.iter().map(|(name, own)| (self.names.topic(name), own));
-        let Some(topic) = topic else {
-            return Ok(all.filter(|(_, own)| own.enabled).map(|(name, own)| (name, own.table.clone())).collect());
-        };
-        let mut named = all.filter(|(name, _)| name == topic).map(|(name, own)| (name, own.table.clone()));
-        named.next().map(|one| vec![one]).ok_or_else(|| Error::NoPipeline(topic.to_owned()))
+        let found = self.settings.tables(&self.names, topic);
+        found.ok_or_else(|| Error::NoPipeline(topic.unwrap_or_default().to_owned()))
     }
 
     fn kafka(&self) -> ClientConfig {

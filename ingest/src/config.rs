@@ -2,13 +2,18 @@
 //! Text goes in through serde, checked settings come out; the three topics of ADR-003 are the default pipelines, so a
 //! newcomer writes none. Never opens a connection.
 
+mod kafka;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
-use sluice_schemas::names::topic;
+use sluice_schemas::connect::kafka_config;
+use sluice_schemas::names::{Names, topic};
+use sluice_schemas::stores::Stores;
 
 /// Everything about an ingest worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +51,7 @@ pub struct Settings {
     /// When a partition with nothing but poison stops.
     pub breaker: Breaker,
     /// Further settings for the Kafka clients, such as `security.protocol`.
-    #[serde(serialize_with = "without_secrets")]
+    #[serde(serialize_with = "kafka::without_secrets")]
     pub kafka: BTreeMap<String, String>,
     /// What is consumed and where it lands, by topic (without namespace).
     pub pipelines: BTreeMap<String, Pipeline>,
@@ -209,14 +214,6 @@ impl Default for Limits {
     }
 }
 
-/// Parts of the names of librdkafka's settings whose values are secrets.
-const SECRET: [&str; 6] = ["password", "secret", "jaas", "token", "key.pem", "oauthbearer.config"];
-
-fn without_secrets<S: serde::Serializer>(kafka: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
-    let is_secret = |key: &str| SECRET.iter().any(|part| key.contains(part));
-    serializer.collect_map(kafka.iter().map(|(key, value)| (key, if is_secret(key) { "***" } else { value.as_str() })))
-}
-
 /// A setting that can not work.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
@@ -253,35 +250,32 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
 /// Longest of all times that can be set: an instant this far ahead is still a valid one.
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// Kafka settings that are not the operator's to change, by name or by prefix (`queued.`, `fetch.`).
-const RESERVED: [&str; 16] = [
-    "bootstrap.servers",
-    "group.id",
-    "group.protocol",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "partition.assignment.strategy",
-    "auto.offset.reset",
-    "isolation.level",
-    "acks",
-    "request.required.acks",
-    "message.max.bytes",
-    "transactional.id",
-    "queued.",
-    "fetch.",
-];
-
-/// Whether librdkafka takes a setting.
-fn is_taken(name: &str, value: &str) -> bool {
-    rdkafka::ClientConfig::new().set(name, value).create_native_config().is_ok()
-}
-
 impl Settings {
     /// The pipelines that run, by topic.
     pub fn enabled(&self) -> impl Iterator<Item = (&String, &Pipeline)> {
         self.pipelines.iter().filter(|(_, pipeline)| pipeline.enabled)
+    }
+
+    /// The pipeline of a topic with its namespace, switched off or not, and the topic's name without it.
+    pub fn pipeline_of(&self, names: &Names, topic: &str) -> Option<(&str, &Pipeline)> {
+        let found = self.pipelines.iter().find(|(name, _)| names.topic(name) == topic);
+        found.map(|(name, pipeline)| (name.as_str(), pipeline))
+    }
+
+    /// The topics (with their namespace) of one pipeline, or of all that are not switched off, each with its table; `None`
+    /// if no pipeline has the topic that was named.
+    pub(crate) fn tables(&self, names: &Names, topic: Option<&str>) -> Option<Vec<(String, String)>> {
+        let Some(topic) = topic else {
+            return Some(self.enabled().map(|(name, own)| (names.topic(name), own.table.clone())).collect());
+        };
+        self.pipeline_of(names, topic).map(|(_, own)| vec![(topic.to_owned(), own.table.clone())])
+    }
+
+    /// What every client of Kafka begins with: where the brokers are, and the operator's further settings.
+    pub(crate) fn client(&self, stores: &Stores) -> ClientConfig {
+        let mut client = kafka_config(stores);
+        client.extend(self.kafka.clone());
+        client
     }
 
     /// How long the group keeps a worker that says nothing.
@@ -305,12 +299,7 @@ impl Settings {
         if !self.pipelines.values().any(|pipeline| pipeline.enabled) {
             return Err(SettingsError::NoPipeline);
         }
-        if let Some(name) = self.kafka.keys().find(|key| RESERVED.iter().any(|prefix| key.starts_with(prefix))) {
-            return Err(SettingsError::Reserved(name.clone()));
-        }
-        if let Some((name, _)) = self.kafka.iter().find(|(name, value)| !is_taken(name, value)) {
-            return Err(SettingsError::Unknown(name.clone()));
-        }
+        kafka::check(&self.kafka)?;
         let range = |ok: bool, name: &str, wish| {
             if ok { Ok(()) } else { Err(SettingsError::Range { name: name.to_owned(), wish }) }
         };

@@ -49,9 +49,6 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// The settings of the consumer on which the promise rests, with queues sized to `budget` bytes.
 pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: u64) -> ClientConfig {
-    for (key, value) in &settings.kafka {
-        base.set(key, value);
-    }
     // Counted in compressed bytes: JSON becomes several times as large once it is here, and the queue counts it only then.
     let fetch = (budget / 16).clamp(1 << 20, 16 << 20);
     base.set("group.id", group)

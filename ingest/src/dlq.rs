@@ -24,11 +24,9 @@ mod topics;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use sluice_schemas::connect::kafka_config;
+use rdkafka::error::KafkaError;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
@@ -37,6 +35,7 @@ use crate::config::{Pipeline, Settings};
 use crate::decode::table::MappingError;
 use crate::refetch::Refetch;
 use crate::retry::{Class, Decision, decide};
+use crate::standing::is_missing;
 use crate::topic_id::DescribeError;
 use crate::write::clickhouse::ClickHouse;
 use crate::write::failure::Failure;
@@ -159,12 +158,8 @@ fn named(topic: &str) -> String {
 
 impl Error {
     fn of_kafka(topic: &str, cause: KafkaError) -> Self {
-        match cause.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
-                Self::NoTopic(topic.to_owned())
-            }
-            _ => Self::Kafka { topic: topic.to_owned(), cause },
-        }
+        let topic = topic.to_owned();
+        if is_missing(&cause) { Self::NoTopic(topic) } else { Self::Kafka { topic, cause } }
     }
 }
 
@@ -293,31 +288,20 @@ impl Dlq {
     }
 
     fn kafka(&self) -> ClientConfig {
-        let mut kafka = kafka_config(&self.stores);
-        for (key, value) in &self.settings.kafka {
-            kafka.set(key, value);
-        }
+        let mut kafka = self.settings.client(&self.stores);
         kafka.set("group.id", self.names.group("sluice-dlq"));
         kafka
     }
 
     /// The pipeline of a topic with its namespace, switched off or not.
     fn pipeline(&self, topic: &str) -> Option<(&str, &Pipeline)> {
-        let found = self.settings.pipelines.iter().find(|(name, _)| self.names.topic(name) == topic);
-        found.map(|(name, pipeline)| (name.as_str(), pipeline))
+        self.settings.pipeline_of(&self.names, topic)
     }
 
     /// Where the records of a source land.
     fn target(&self, source: &Source) -> Option<Target> {
         let (_, pipeline) = self.pipeline(&source.topic)?;
-        Some(Target {
-            topic: source.topic.as_str().into(),
-            topic_id: source.topic_id?,
-            database: self.names.database(),
-            table: pipeline.table.clone(),
-            insert: String::new(),
-            remembered: Duration::ZERO,
-        })
+        Some(Target::to_ask(&source.topic, source.topic_id?, &self.names, &pipeline.table))
     }
 
     async fn states(&self, letters: &[Letter], wished: bool, beside: &mut Beside) -> Result<Vec<State>, Error> {

@@ -8,8 +8,6 @@
 //! | `set` | any offset of the log | none | looks up every batch up to the table's highest offset, and writes what is missing |
 //! | `accept` | one past the table's highest offset, unless one is named | an intent of ours without ranges | looks nothing up, unless the table holds more than that |
 
-use std::time::Duration;
-
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -142,10 +140,8 @@ impl Offsets {
 
     /// Where the group stands, in one topic or in those of all pipelines that are not switched off.
     pub async fn show(&self, topic: Option<&str>) -> Result<Vec<Line>, Error> {
-        let topics = match topic {
-            Some(topic) => vec![(topic.to_owned(), self.table(topic)?)],
-            None => self.settings.enabled().map(|(name, own)| (self.names.topic(name), own.table.clone())).collect(),
-        };
+        let topics = self.settings.tables(&self.names, topic);
+        let topics = topics.ok_or_else(|| Error::NoPipeline(topic.unwrap_or_default().to_owned()))?;
         let names: Vec<_> = topics.iter().map(|(topic, _)| topic.clone()).collect();
         let standings = standing::ask(self.kafka(), names).await?;
         let mut lines = Vec::new();
@@ -208,7 +204,7 @@ impl Offsets {
     }
 
     fn table(&self, topic: &str) -> Result<String, Error> {
-        let found = self.settings.pipelines.iter().find(|(name, _)| self.names.topic(name) == topic);
+        let found = self.settings.pipeline_of(&self.names, topic);
         found.map(|(_, pipeline)| pipeline.table.clone()).ok_or_else(|| Error::NoPipeline(topic.to_owned()))
     }
 
@@ -228,25 +224,13 @@ impl Offsets {
         standing: &Standing,
         partition: i32,
     ) -> Result<Option<i64>, Error> {
-        let target = target(topic, table, standing, &self.names);
+        let target = Target::to_ask(topic, standing.id, &self.names, table);
         let highest = lookup::highest(&self.clickhouse, &target, partition).await;
         highest.map_err(|failure| Error::ClickHouse { table: table.to_owned(), failure })
     }
 
     fn kafka(&self) -> rdkafka::ClientConfig {
         standing::client_config(&self.settings, &self.stores, &self.names)
-    }
-}
-
-/// The rows of a topic in a table, to be asked about only.
-pub(crate) fn target(topic: &str, table: &str, standing: &Standing, names: &Names) -> Target {
-    Target {
-        topic: topic.into(),
-        topic_id: standing.id,
-        database: names.database(),
-        table: table.to_owned(),
-        insert: String::new(),
-        remembered: Duration::ZERO,
     }
 }
 

@@ -16,7 +16,6 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
-use sluice_schemas::connect::kafka_config;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use tokio::runtime::Handle;
@@ -141,8 +140,8 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<Summary, Error> {
     settings.check()?;
-    let budget = Budget::new((settings.memory_budget.0 / BATCH_SHARE) as usize, settings.enabled().count());
-    let metrics = Arc::new(Metrics::new((settings.memory_budget.0 / BATCH_SHARE) as usize));
+    let share = (settings.memory_budget.0 / BATCH_SHARE) as usize;
+    let (budget, metrics) = (Budget::new(share, settings.enabled().count()), Arc::new(Metrics::new(share)));
     let status = Arc::new(Status::default());
     let stop_serving = CancellationToken::new();
     let _guard = stop_serving.clone().drop_guard();
@@ -158,7 +157,7 @@ pub async fn run(
         () = shutdown.cancelled() => return Ok(Summary::default()),
     };
 
-    let kafka = with_extras(kafka_config(&stores), &settings);
+    let kafka = settings.client(&stores);
     let (letters, queue) = (names.topic(&settings.dead_letter_topic), settings.memory_budget.0 / 16 / 1024);
     let dead_letters = DeadLetters::new(kafka.clone(), &letters, queue).map_err(|cause| kafka_error(&stores, cause))?;
     let writer = Arc::new(Writer {
@@ -205,13 +204,6 @@ fn subscribed(
     Ok(consumer)
 }
 
-fn with_extras(mut kafka: ClientConfig, settings: &Settings) -> ClientConfig {
-    for (key, value) in &settings.kafka {
-        kafka.set(key, value);
-    }
-    kafka
-}
-
 fn kafka_error(stores: &Stores, cause: KafkaError) -> Error {
     Error::Kafka { brokers: stores.kafka.brokers.clone(), cause }
 }
@@ -245,7 +237,7 @@ async fn sources(
 ) -> Result<Vec<Source>, Error> {
     let dead_letter_topic = names.topic(&settings.dead_letter_topic);
     let topics = settings.enabled().map(|(topic, _)| names.topic(topic)).chain([dead_letter_topic]).collect();
-    let kafka = with_extras(kafka_config(stores), settings);
+    let kafka = settings.client(stores);
     let ids = identify(kafka, stores.clone(), topics, until).await?;
     let mut sources = Vec::new();
     for ((topic, pipeline), id) in settings.enabled().zip(ids) {

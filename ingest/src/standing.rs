@@ -7,9 +7,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::metadata::MetadataTopic;
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use sluice_schemas::connect::kafka_config;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
@@ -54,21 +53,22 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn of(topic: &str, cause: KafkaError) -> Self {
-        match cause.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
-                Self::NoTopic(topic.to_owned())
-            }
-            _ => Self::Kafka { topic: topic.to_owned(), cause },
-        }
+        let topic = topic.to_owned();
+        if is_missing(&cause) { Self::NoTopic(topic) } else { Self::Kafka { topic, cause } }
     }
+}
+
+/// Whether Kafka says that there is no such topic.
+pub(crate) fn is_missing(cause: &KafkaError) -> bool {
+    matches!(
+        cause.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition)
+    )
 }
 
 /// Settings of a client in the workers' group that never joins it.
 pub(crate) fn client_config(settings: &Settings, stores: &Stores, names: &Names) -> ClientConfig {
-    let mut kafka = kafka_config(stores);
-    for (key, value) in &settings.kafka {
-        kafka.set(key, value);
-    }
+    let mut kafka = settings.client(stores);
     // A static member's name is a running worker's own.
     kafka.remove("group.instance.id");
     kafka
@@ -123,15 +123,11 @@ fn standing(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Resul
     Ok(Standing { id, partitions })
 }
 
-fn partitions(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> KafkaResult<Vec<i32>> {
+/// The numbers of a topic's partitions.
+pub(crate) fn partitions(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> KafkaResult<Vec<i32>> {
     let metadata = client.fetch_metadata(Some(topic), PATIENCE)?;
     if let Some(error) = metadata.topics().iter().find_map(MetadataTopic::error) {
         return Err(KafkaError::MetadataFetch(error.into()));
     }
-    Ok(metadata
-        .topics()
-        .iter()
-        .flat_map(MetadataTopic::partitions)
-        .map(rdkafka::metadata::MetadataPartition::id)
-        .collect())
+    Ok(metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect())
 }

@@ -10,10 +10,12 @@
 //! - [`clickhouse`]: one HTTP request, one answer
 //! - [`failure`]: the table of error codes and their classes
 //! - [`lookup`]: what of a range is in its table
+//! - [`target`]: where batches go, and the token of each part
 
 pub mod clickhouse;
 pub mod failure;
 pub mod lookup;
+pub mod target;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,7 +24,6 @@ use std::time::{Duration, Instant};
 use sluice_schemas::records::DeadLetter;
 use tokio::sync::{RwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
 use tracing::{error, info, warn};
-use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::assignment::unix_now;
@@ -43,6 +44,7 @@ use crate::retry::{Class, Decision, decide};
 use crate::takeover::{self, Answer, There};
 use clickhouse::ClickHouse;
 use failure::Failure;
+pub use target::{Target, token};
 
 /// One assignment of one topic partition to this worker. What belongs to an earlier epoch no longer counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,23 +112,6 @@ pub enum Event {
         /// Whether it took them.
         acknowledged: bool,
     },
-}
-
-/// Where the batches of one pipeline go.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// Topic with its namespace.
-    pub topic: Arc<str>,
-    /// Its identity.
-    pub topic_id: Uuid,
-    /// Database of the table; part of the token.
-    pub database: String,
-    /// The table.
-    pub table: String,
-    /// `INSERT INTO ... FORMAT ...`
-    pub insert: String,
-    /// How long ClickHouse surely remembers a token of this table.
-    pub remembered: Duration,
 }
 
 /// Writes batches; shared by all partitions.
@@ -425,14 +410,6 @@ fn stopped(job: &Job, part: &Part, there: &[i64]) -> Stop {
         part.month,
         there.len()
     ))
-}
-
-/// The deduplication token of a part: the same part always has the same one, and no other part ever has it.
-pub fn token(target: &Target, partition: i32, range: Range, month: u32, digest: u128) -> String {
-    let Range { first, last } = range;
-    let Target { database, table, topic_id, .. } = target;
-    let version = if is_sabotaged("token") { Uuid::now_v7().to_string() } else { "v2".to_owned() };
-    format!("{version}:{database}.{table}:{topic_id}:{partition}:{first}-{last}:{month}:{digest:032x}")
 }
 
 /// The attempts at one batch.

@@ -1,13 +1,15 @@
 //! Dead letters on the screen. What the ingest crate found goes in, text comes out; no payload and no key ever does.
 
 use chrono::{DateTime, SecondsFormat};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
 use serde::Serialize;
 use sluice_ingest::dlq::letter::{Letter, Payload};
 use sluice_ingest::dlq::stats::Counts;
 use sluice_ingest::dlq::tally::{Replayed, stays};
 use sluice_ingest::dlq::{Beside, State, Stats};
 use uuid::Uuid;
+
+use crate::table::{or_dash, short, table, text};
 
 /// Tenants that `stats` names.
 const TENANTS: usize = 20;
@@ -63,7 +65,7 @@ pub(super) fn lines(lines: &[Line], with_state: bool) -> String {
             line.time.clone(),
             line.reason.clone(),
             line.stage.clone(),
-            line.tenant.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+            or_dash(line.tenant),
             line.attempts.to_string(),
             line.bytes.to_string(),
             line.state.to_owned(),
@@ -113,7 +115,7 @@ pub(super) fn stats(stats: &Stats, beside: Beside, prefix: &str) -> String {
     let mut tenants: Vec<_> = stats.tenants.iter().collect();
     tenants.sort_by_key(|(tenant, counts)| (std::cmp::Reverse(sum(counts)), **tenant));
     for (tenant, counts) in tenants.iter().take(TENANTS) {
-        row(&mut table, "tenant", &tenant.map_or_else(|| "-".to_owned(), |id| id.to_string()), **counts);
+        row(&mut table, "tenant", &or_dash(**tenant), **counts);
     }
     let mut said = vec![text(&table)];
     if tenants.len() > TENANTS {
@@ -183,31 +185,9 @@ pub(super) fn remedies(done: &Replayed) -> Vec<String> {
     sentences.into_iter().filter_map(of).collect()
 }
 
-/// An empty table with numbers, by column, set to the right.
-fn table(header: &[&str], numbers: &[usize]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.iter().copied());
-    for column in numbers {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
-}
-
-/// The text of a table without blanks at the ends of lines.
-fn text(table: &Table) -> String {
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
-}
-
 fn time(millis: i64) -> String {
     let at = DateTime::from_timestamp_millis(millis).unwrap_or_default();
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-/// A topic without the namespace in force.
-fn short<'a>(topic: &'a str, prefix: &str) -> &'a str {
-    topic.strip_prefix(prefix).unwrap_or(topic)
 }
 
 /// Bytes as text that no terminal takes for a command.

@@ -5,12 +5,12 @@ use std::ops::Range;
 use clap::Args;
 use sluice_ingest::audit::{self, Account, Audit, Error};
 
-use super::table::{or_dash, table, text};
 use super::{full, short};
 use crate::{
     exit::{Exit, Failure},
     screen,
     settings::Settings,
+    table::{or_dash, table, text},
 };
 
 #[derive(Debug, Args)]

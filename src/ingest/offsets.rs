@@ -5,12 +5,12 @@ use clap::{Args, Subcommand};
 use sluice_ingest::audit::{self, Account, Audit};
 use sluice_ingest::offsets::{Change, Error, Offsets, To, in_words};
 
-use super::table::{or_dash, table, text};
 use super::{full, short};
 use crate::{
     exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
+    table::{or_dash, table, text},
 };
 
 #[derive(Debug, Subcommand)]

@@ -7,11 +7,11 @@ use clap::Args;
 use reqwest::{Client, Method, Url};
 use sluice_ingest::control::{HEADER, PartitionStatus, WorkerStatus};
 
-use super::table::{or_dash, table, text};
 use crate::{
     exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
+    table::{or_dash, table, text},
 };
 
 /// How long a worker may take to answer; it waits for its consume loop for a little less.

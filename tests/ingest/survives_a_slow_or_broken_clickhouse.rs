@@ -8,7 +8,9 @@ use futures::future::join_all;
 use sluice_schemas::names::topic;
 use sluice_testkit::{Gate, Manner, StandIn, eventually};
 
-use crate::harness::{DEADLINE, World, event_record, in_partition, metric, quick_settings, stands_still, status};
+use crate::harness::{
+    DEADLINE, Worker, World, event_record, in_partition, metric, quick_settings, stands_still, status,
+};
 use crate::oracle::judge;
 use crate::process::short_lived;
 
@@ -108,13 +110,19 @@ const ANSWERS: [(u16, Option<u32>, &str); 10] = [
     (400, Some(469), "row"),      // VIOLATED_CONSTRAINT
 ];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_class_of_error_is_outlasted() {
-    let world = World::new().await;
+/// A worker that takes a stand-in for its ClickHouse.
+async fn behind_a_stand_in(world: &World) -> (StandIn, Worker) {
     let stand_in = StandIn::before(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
     stores.clickhouse.url.clone_from(&stand_in.url);
     let worker = world.start_against(quick_settings(), stores).await;
+    (stand_in, worker)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_class_of_error_is_outlasted() {
+    let world = World::new().await;
+    let (stand_in, worker) = behind_a_stand_in(&world).await;
     let producer = world.producer("lz4");
     let mut sent = 0;
     for (status, code, class) in ANSWERS {
@@ -138,10 +146,7 @@ async fn every_class_of_error_is_outlasted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_revoked_meanwhile_is_waited_for() {
     let world = World::new().await;
-    let stand_in = StandIn::before(&world.stores.clickhouse.url).await;
-    let mut stores = world.stores.clone();
-    stores.clickhouse.url.clone_from(&stand_in.url);
-    let worker = world.start_against(quick_settings(), stores).await;
+    let (stand_in, worker) = behind_a_stand_in(&world).await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(0, 0..100)).await;
     world.settled(100).await;

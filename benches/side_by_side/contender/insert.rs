@@ -15,6 +15,7 @@ use serde::Deserialize;
 use sluice_ingest::config::{Pipeline, Settings};
 use sluice_ingest::decode::Origin;
 use sluice_ingest::decode::table::{Plan, Shape, ShapeColumn, plan};
+use sluice_ingest::write::clickhouse::SETTINGS;
 use sluice_schemas::connect::kafka_config;
 use sluice_schemas::names::topic;
 use uuid::Uuid;
@@ -22,15 +23,6 @@ use uuid::Uuid;
 use crate::http;
 use crate::race::{self, Lap, Measured};
 use crate::world::World;
-
-/// Settings of every INSERT, those of Sluice.
-const SETTINGS: [(&str, &str); 5] = [
-    ("async_insert", "0"),
-    ("insert_deduplicate", "1"),
-    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
-    ("max_insert_block_size", "1048576"),
-    ("wait_end_of_query", "1"),
-];
 
 /// The rows of the whole topic.
 pub(crate) struct Rows {

@@ -12,7 +12,6 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -20,11 +19,10 @@ use uuid::Uuid;
 use super::Error;
 use super::letter::{Letter, Place, Raw, Source};
 use crate::headers;
+use crate::standing::{self, PATIENCE};
 
 /// Letters that wait to be looked at.
 const WAITING: usize = 16;
-/// How long Kafka may be silent while there is something left to read.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a wait for Kafka looks whether anybody still waits for the letters.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -127,12 +125,7 @@ impl Reader {
     /// Where reading begins in each partition that holds something, and where it ends.
     fn stretches(&self, consumer: &BaseConsumer<DefaultConsumerContext>) -> KafkaResult<Vec<(Place, i64)>> {
         let topic = &self.wanted.topic;
-        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
-        if let Some(error) = metadata.topics().iter().find_map(MetadataTopic::error) {
-            return Err(KafkaError::MetadataFetch(error.into()));
-        }
-        let mut partitions: Vec<_> =
-            metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect();
+        let mut partitions = standing::partitions(consumer, topic)?;
         partitions.sort_unstable();
         let begins = self.begins(consumer, &partitions)?;
         let mut stretches = Vec::new();

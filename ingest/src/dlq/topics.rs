@@ -2,21 +2,16 @@
 //! workers are done with it. Names go in; a [`Topics`] comes out. Commits nothing.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use uuid::Uuid;
 
 use super::Error;
 use super::letter::Letter;
+use crate::standing::{self, PATIENCE};
 use crate::topic_id::topic_id;
-
-/// How long Kafka may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The topics that exist, by name.
 #[derive(Debug, Default)]
@@ -70,9 +65,14 @@ impl Topics {
     }
 }
 
+/// What Kafka says of a topic; `None` if there is none of that name.
 fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Option<Topic>, Error> {
     let of_kafka = |cause| Error::of_kafka(name, cause);
-    let Some(partitions) = partitions(client, name).map_err(of_kafka)? else { return Ok(None) };
+    let partitions = match standing::partitions(client, name) {
+        Err(cause) if standing::is_missing(&cause) => return Ok(None),
+        Ok(partitions) if partitions.is_empty() => return Ok(None),
+        found => found.map_err(of_kafka)?,
+    };
     let id = topic_id(client.client(), name, PATIENCE)?;
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
@@ -83,20 +83,6 @@ fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Op
     let offset = |offset: Offset| offset.to_raw().filter(|offset| *offset >= 0);
     let committed = found.iter().filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect();
     Ok(Some(Topic { id, committed }))
-}
-
-/// Partitions of a topic; `None` if there is no such topic.
-fn partitions(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> KafkaResult<Option<Vec<i32>>> {
-    use rdkafka::error::RDKafkaErrorCode::{UnknownTopic, UnknownTopicOrPartition};
-    let metadata = client.fetch_metadata(Some(name), PATIENCE)?;
-    match metadata.topics().iter().find_map(MetadataTopic::error).map(Into::into) {
-        None => {}
-        Some(UnknownTopic | UnknownTopicOrPartition) => return Ok(None),
-        Some(error) => return Err(KafkaError::MetadataFetch(error)),
-    }
-    let partitions: Vec<_> =
-        metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect();
-    Ok((!partitions.is_empty()).then_some(partitions))
 }
 
 #[cfg(test)]

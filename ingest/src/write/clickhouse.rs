@@ -17,7 +17,7 @@ use super::failure::Failure;
 use crate::decode::table::{Shape, ShapeColumn};
 
 /// Settings of every INSERT, fixed so that the same part always makes the same block.
-const SETTINGS: [(&str, &str); 5] = [
+pub const SETTINGS: [(&str, &str); 5] = [
     ("async_insert", "0"),
     ("insert_deduplicate", "1"),
     ("deduplicate_blocks_in_dependent_materialized_views", "1"),

@@ -1,9 +1,9 @@
-//! Tables on the screen, as all verbs of ingest show them.
+//! Tables on the screen, without lines.
 
 use comfy_table::{CellAlignment, Table, presets};
 
 /// An empty table with numbers, by column, set to the right.
-pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
+pub(crate) fn table(header: &[&str], numbers: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header.iter().copied());
     for column in numbers {
@@ -15,11 +15,16 @@ pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
 }
 
 /// The text of a table without blanks at the ends of lines.
-pub(super) fn text(table: &Table) -> String {
+pub(crate) fn text(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// A number that may be unknown.
-pub(super) fn or_dash<T: ToString>(number: Option<T>) -> String {
+/// What may be unknown.
+pub(crate) fn or_dash<T: ToString>(number: Option<T>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+/// A topic without the namespace, whose `prefix` stands before every topic in it.
+pub(crate) fn short<'a>(topic: &'a str, prefix: &str) -> &'a str {
+    topic.strip_prefix(prefix).unwrap_or(topic)
 }

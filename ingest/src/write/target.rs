@@ -1,0 +1,49 @@
+//! Where the batches of a pipeline go, and the token by which ClickHouse knows a part again. Pure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_schemas::names::Names;
+use uuid::Uuid;
+
+use crate::commit::Range;
+use crate::failpoint::is_sabotaged;
+
+/// Where the batches of one pipeline go.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Topic with its namespace.
+    pub topic: Arc<str>,
+    /// Its identity.
+    pub topic_id: Uuid,
+    /// Database of the table; part of the token.
+    pub database: String,
+    /// The table.
+    pub table: String,
+    /// `INSERT INTO ... FORMAT ...`
+    pub insert: String,
+    /// How long ClickHouse surely remembers a token of this table.
+    pub remembered: Duration,
+}
+
+impl Target {
+    /// The rows of a topic in a table, to be asked about only.
+    pub(crate) fn to_ask(topic: &str, topic_id: Uuid, names: &Names, table: &str) -> Self {
+        Self {
+            topic: topic.into(),
+            topic_id,
+            database: names.database(),
+            table: table.to_owned(),
+            insert: String::new(),
+            remembered: Duration::ZERO,
+        }
+    }
+}
+
+/// The deduplication token of a part: the same part always has the same one, and no other part ever has it.
+pub fn token(target: &Target, partition: i32, range: Range, month: u32, digest: u128) -> String {
+    let Range { first, last } = range;
+    let Target { database, table, topic_id, .. } = target;
+    let version = if is_sabotaged("token") { Uuid::now_v7().to_string() } else { "v2".to_owned() };
+    format!("{version}:{database}.{table}:{topic_id}:{partition}:{first}-{last}:{month}:{digest:032x}")
+}
