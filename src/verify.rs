@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::Context;
 use sluice_loadgen::{
-    account::{self, Account, AccountError, Settled},
+    account::{self, Account, Settled},
     drive::Driven,
     report::{self, Machine, Report, Run as Header},
     verdict::{self, Findings, Overall},
@@ -115,15 +115,15 @@ async fn arrive(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Resul
             Ok(Some(settled))
         }
         Err(error) => {
-            failures.push(broken(&error));
+            failures.push(broken(error));
             Ok(None)
         }
     }
 }
 
 /// What is said of a store that can't be asked any more.
-fn broken(error: &AccountError) -> String {
-    format!("{error}; `sluice status` shows which store does not answer, `sluice logs STORE` why")
+fn broken(why: impl std::fmt::Display) -> String {
+    format!("{why}; `sluice status` shows which store does not answer, `sluice logs STORE` why")
 }
 
 async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Account, Failure> {
@@ -147,7 +147,7 @@ async fn unasked(run: &Run) -> Option<String> {
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("connect to Redis (state): no answer in {} s", ANSWER.as_secs()),
     };
-    Some(format!("{why}; `sluice status` shows which store does not answer, `sluice logs STORE` why"))
+    Some(broken(why))
 }
 
 /// A full disk breaks stores in words of their own.
