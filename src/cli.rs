@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::{
     completions, config, dlq, down,
     exit::{Exit, Failure, OrExit},
-    ingest, load, logs, run, schemas, screen,
+    ingest, load, logs, memory, run, schemas, screen,
     settings::{self, Overrides, Settings},
     status, telemetry, up, verify,
 };
@@ -113,6 +113,10 @@ impl Cli {
         }
         let overrides = Overrides { file: self.config, port_base: self.port_base, namespace: self.namespace };
         let settings = settings::load(&overrides).or_exit(Exit::Usage)?;
+        if let Verb::Ingest(_) = self.verb {
+            // Before there are threads; the generator and the stores keep the allocator's own ways.
+            memory::set_up();
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let ended = runtime.block_on(self.verb.run(settings, &overrides));
         // What still computes on a thread of its own (a plan, a look-up that waits) must not hold the end up.

@@ -26,6 +26,5 @@ mod worker;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    memory::set_up();
     cli::main()
 }

@@ -1,4 +1,4 @@
-//! How the process's allocator treats large blocks: each goes back to the system when it is freed.
+//! How the allocator of an ingest worker treats large blocks: each goes back to the system when it is freed.
 //! glibc raises its threshold for that with every large block that is freed, up to 32 MiB; batches and the buffers of
 //! librdkafka would then be cut from one heap, which falls to pieces and grows past what is in use.
 
