@@ -24,6 +24,8 @@ const START_DEADLINE: Duration = Duration::from_mins(1);
 const STOP_GRACE: Duration = Duration::from_secs(15);
 /// How often readiness is asked for.
 const POLL: Duration = Duration::from_millis(100);
+/// How far above the port of the settings another one is looked for.
+const ABOVE: u16 = 200;
 /// Lines of its log that an error shows.
 const LOG_TAIL: usize = 15;
 
@@ -114,8 +116,14 @@ impl Worker {
     }
 }
 
-/// The address of the settings where it is free, else a port that the system hands out: another worker or another run
-/// may be using it.
+/// The address of the settings where it is free, else the next free one above: another worker or another run may be
+/// using it. A port that the system hands out could go to a client of a store before the worker listens.
 fn listen(wanted: SocketAddr) -> std::io::Result<SocketAddr> {
-    TcpListener::bind(wanted).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?.local_addr()
+    let above = wanted.port().saturating_add(1)..=wanted.port().saturating_add(ABOVE);
+    let others = above.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let taken = match TcpListener::bind(wanted) {
+        Ok(listener) => return listener.local_addr(),
+        Err(error) => error,
+    };
+    others.into_iter().find(|address| TcpListener::bind(address).is_ok()).ok_or(taken)
 }

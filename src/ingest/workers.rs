@@ -37,7 +37,9 @@ type Answers = (Vec<(Url, WorkerStatus)>, Option<Failure>);
 /// The table of all partitions; exit code 1 when one of them stands still and should not.
 pub(super) async fn status(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
     let (answers, failure) = which.ask_all(&Method::GET, "status", settings).await?;
-    screen::say(&shown(&answers, settings))?;
+    if !answers.is_empty() {
+        screen::say(&shown(&answers, settings))?;
+    }
     let partitions = || answers.iter().flat_map(|(_, status)| &status.partitions);
     for partition in partitions() {
         if let Some(why) = &partition.trouble {

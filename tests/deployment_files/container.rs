@@ -1,12 +1,11 @@
 //! The Containerfile: the toolchain of the workspace, a user without rights, no registry's name, and a health check that
 //! tells a healthy worker from another one.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sluice_ingest::config::Settings;
-use sluice_testkit::eventually;
+use sluice_testkit::{eventually, free_address};
 
 use crate::read;
 
@@ -84,7 +83,7 @@ fn is_healthy(port: u16, path: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_health_check_tells_a_healthy_worker_from_another() {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let free = free_address();
     let ask = |path| async move { tokio::task::spawn_blocking(move || is_healthy(free.port(), path)).await.unwrap() };
     assert!(!ask("/healthz").await, "nothing is there");
     let folder = tempfile::tempdir().unwrap();

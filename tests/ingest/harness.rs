@@ -1,7 +1,6 @@
 //! What the tests of ingest share: a namespace of their own, a producer, a running worker, and eyes on both ends.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use sluice_schemas::records::{Channel, CommunicationEvent, EventMetadata, EventT
 use sluice_schemas::stores::Stores;
 use sluice_schemas::{Store, apply, connect, drop_namespace};
 use sluice_stack::{Layout, Service};
-use sluice_testkit::{OwnStack, Stack, eventually, fresh_names};
+use sluice_testkit::{OwnStack, Stack, eventually, free_address, fresh_names};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -72,7 +71,7 @@ pub(crate) struct EventRow {
 pub(crate) fn quick_settings() -> Settings {
     let wait = Duration::from_millis(500);
     let mut settings = Settings {
-        listen: TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
+        listen: free_address(),
         retry: Retry {
             first_wait: Duration::from_millis(50),
             longest_wait: wait,

@@ -1,6 +1,5 @@
 //! What the tests of loadgen share: a small scenario in a namespace of its own, loaded, driven and accounted for.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use sluice_loadgen::scenario::Scenario;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use sluice_schemas::{Store, apply, drop_namespace};
-use sluice_testkit::{Service, Stack, fresh_names};
+use sluice_testkit::{Service, Stack, free_address, fresh_names};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -146,8 +145,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn start(world: &World) -> Self {
-        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut settings = Settings { listen, ..Settings::default() };
+        let mut settings = Settings { listen: free_address(), ..Settings::default() };
         for pipeline in settings.pipelines.values_mut() {
             pipeline.max_age = Duration::from_millis(500);
         }

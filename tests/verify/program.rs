@@ -3,7 +3,7 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use sluice_schemas::{Store, connect, drop_namespace, names::Names, stores::Stores};
-use sluice_testkit::{Service, Stack, fresh_names};
+use sluice_testkit::{Service, Stack, free_address, fresh_names};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -55,8 +55,7 @@ impl World {
         command.args(["verify", "scenario.toml", "--no-up", "--namespace", self.names.namespace()]);
         command.args(["--port-base", &self.stack.layout().ports().base().to_string()]);
         // Two tests that start at the same instant would both find the default port free.
-        let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        command.env("SLUICE_INGEST__LISTEN", listen.to_string());
+        command.env("SLUICE_INGEST__LISTEN", free_address().to_string());
         command.env("SLUICE_STORES__CLICKHOUSE__URL", clickhouse);
         Program::start(command, self.folder.path())
     }

@@ -20,6 +20,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::free_address;
+
 /// Bytes that are forwarded at once.
 const PIECE: usize = 64 * 1024;
 /// A piece of a request that is longer than this holds some of its body.
@@ -64,7 +66,7 @@ impl Gate {
     /// # Panics
     /// Where this machine has no free port left.
     pub async fn slow(url: &str, delay: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = TcpListener::bind(free_address()).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let to = url.trim_start_matches("http://").to_owned();
         let (url, manner) = (format!("http://{address}"), watch::Sender::new(Manner::Late(delay)));

@@ -3,6 +3,7 @@
 //! likes within its own namespace. Leaves no process behind: the shared stack stops itself and removes its data a
 //! minute after its last user, an own stack does so when it is dropped.
 
+mod address;
 mod gate;
 mod own;
 mod stand_in;
@@ -15,6 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use address::free_address;
 pub use gate::{Gate, Manner};
 pub use own::OwnStack;
 use sluice_schemas::{names::Names, stores::Stores};
