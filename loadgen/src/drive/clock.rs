@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The last part of a wait is spun away, since a sleep ends late by about this much.
 const SPIN: Duration = Duration::from_micros(100);
+/// Shortest sleep of a wait that may end late.
+const TICK: Duration = Duration::from_millis(2);
 /// Longest sleep before the stop is looked at again.
 const SLICE: Duration = Duration::from_millis(20);
 
@@ -40,7 +42,23 @@ impl Clock {
         self.start + at
     }
 
-    /// Blocks until `at`; `false` if the drive is stopped before.
+    /// Blocks until `at` or up to two milliseconds later; `false` if the drive is stopped before. For what comes
+    /// thousands of times a second and waits for company behind this clock anyway: it never spins, which would take a
+    /// tenth of a processor from the stores that are being measured.
+    pub(super) fn sleep_past(&self, at: Duration) -> bool {
+        loop {
+            if self.stop.is_cancelled() {
+                return false;
+            }
+            let left = at.saturating_sub(self.elapsed());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::park_timeout(left.clamp(TICK, SLICE));
+        }
+    }
+
+    /// Blocks until `at`, to the nearest hundredth of a millisecond; `false` if the drive is stopped before.
     pub(super) fn wait_until(&self, at: Duration) -> bool {
         loop {
             if self.stop.is_cancelled() {
@@ -70,7 +88,10 @@ mod tests {
         let at = Duration::from_millis(3);
         assert!(clock.wait_until(at));
         assert!(clock.elapsed() >= at);
+        assert!(clock.sleep_past(2 * at));
+        assert!(clock.elapsed() >= 2 * at);
         stop.cancel();
         assert!(!clock.wait_until(Duration::from_hours(1)));
+        assert!(!clock.sleep_past(Duration::from_hours(1)));
     }
 }

@@ -115,7 +115,7 @@ impl<'a> Pace<'a> {
             if made.at >= self.window_ends {
                 self.close_window(made.at);
             }
-            if !self.clock.wait_until(made.at) {
+            if !self.clock.sleep_past(made.at) {
                 return Ok(());
             }
             self.send(made)?;
@@ -155,7 +155,7 @@ impl<'a> Pace<'a> {
         while !self.shared.producer.send(topic, tenant, key, payload)? {
             self.behind = true;
             let now = self.clock.elapsed();
-            if now > last || !self.clock.wait_until(now + FULL_QUEUE_PAUSE) {
+            if now > last || !self.clock.sleep_past(now + FULL_QUEUE_PAUSE) {
                 add(&self.shared.counters.held_back, 1);
                 return Ok(false);
             }
