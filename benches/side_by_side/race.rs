@@ -176,7 +176,9 @@ async fn follow(
         if now - start > lap.patience() {
             bail!("wait for the rows: {rows} of {} are there after {:?}", lap.events, lap.patience());
         }
-        if asked.is_none() && rests > STANDSTILL && group.assigned().is_some() {
+        // A broker that has just started may take as long to hand the partitions out.
+        let has_had_time = group.assigned().is_some_and(|at| now.saturating_duration_since(at) > STANDSTILL);
+        if asked.is_none() && rests > STANDSTILL && has_had_time {
             running.finish();
             (asked, rested) = (Some(now), rests);
         }

@@ -321,6 +321,7 @@ impl Assignment {
         for pipeline in 0..self.sources.len() {
             self.relieve(pipeline);
         }
+        self.tools.budget.trim();
     }
 
     /// The partitions of a pipeline.

@@ -8,18 +8,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use sluice_schemas::records::DeadLetter;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
+use crate::body::{Body, OpenBody};
 use crate::budget::Permit;
 use crate::commit::Range;
 use crate::intent::{Announced, Doubt};
 
 /// Most months in a batch: each is an INSERT of its own.
 const MOST_MONTHS: usize = 12;
-/// Smallest and largest step by which a buffer grows, in bytes. Small steps keep the budget honest.
-const STEP: std::ops::RangeInclusive<usize> = 16 * 1024..=256 * 1024;
 /// Step by which the list of records grows.
 const RECORDS_STEP: usize = 1024;
 
@@ -95,7 +93,7 @@ pub struct Part {
     pub month: u32,
     rows: Vec<Row>,
     /// The rows in RowBinary.
-    pub body: Bytes,
+    pub body: Body,
 }
 
 impl Part {
@@ -150,19 +148,24 @@ impl Batch {
 
     /// The rows of a part whose offsets are not among `there` (in order), as a part of its own with a digest of its own.
     pub fn missing(&self, part: &Part, there: &[i64]) -> (Part, u128) {
-        let mut missing = Part { month: part.month, rows: Vec::new(), body: Bytes::new() };
-        let (mut body, mut records, mut start) = (Vec::new(), Vec::new(), 0);
+        let (mut rows, mut body, mut records) = (Vec::new(), Body::default(), Vec::new());
+        // Bytes of neighbours that are taken over together.
+        let (mut run, mut start) = (0..0, 0);
         for row in &part.rows {
-            let record = self.records[row.record as usize];
+            let (record, end) = (self.records[row.record as usize], row.end as usize);
             if there.binary_search(&record.offset).is_err() {
-                body.extend_from_slice(&part.body[start as usize..row.end as usize]);
-                missing.rows.push(Row { record: row.record, end: body.len() as u32 });
+                if run.end != start {
+                    body.append(&part.body, run);
+                    run = start..start;
+                }
+                run.end = end;
+                rows.push(Row { record: row.record, end: (body.bytes() + run.len()) as u32 });
                 records.push(record);
             }
-            start = row.end;
+            start = end;
         }
-        missing.body = body.into();
-        (missing, digest(&records))
+        body.append(&part.body, run);
+        (Part { month: part.month, rows, body }, digest(&records))
     }
 
     /// Cuts it around the row number `at` of `part`, or in halves where `at` is not known; a batch of one record stays
@@ -203,7 +206,9 @@ impl Part {
         let rows: Vec<_> =
             self.rows[first..last].iter().map(|row| Row { record: row.record - from, end: row.end - start }).collect();
         let length = rows.last().map_or(0, |row| row.end);
-        Self { month: self.month, rows, body: self.body.slice(start as usize..(start + length) as usize) }
+        let mut body = Body::default();
+        body.append(&self.body, start as usize..(start + length) as usize);
+        Self { month: self.month, rows, body }
     }
 }
 
@@ -230,7 +235,7 @@ fn digest_of(key: Option<&[u8]>, payload: Option<&[u8]>) -> u64 {
 struct OpenPart {
     month: u32,
     rows: Vec<Row>,
-    body: Vec<u8>,
+    body: OpenBody,
 }
 
 /// A batch that takes records in.
@@ -262,17 +267,13 @@ impl OpenBatch {
     /// Takes the row of the record in that was noted last.
     pub fn push_row(&mut self, month: u32, row: &[u8]) {
         let index = self.parts.iter().rposition(|part| part.month == month).unwrap_or_else(|| {
-            self.parts.push(OpenPart { month, rows: Vec::new(), body: Vec::new() });
+            self.parts.push(OpenPart { month, rows: Vec::new(), body: OpenBody::new(self.permit.pool()) });
             self.parts.len() - 1
         });
         let part = &mut self.parts[index];
-        let before = part.body.capacity();
-        if before - part.body.len() < row.len() {
-            part.body.reserve_exact(row.len().max(before.clamp(*STEP.start(), *STEP.end())));
-            self.permit.grow(part.body.capacity() - before);
-        }
-        part.body.extend_from_slice(row);
-        part.rows.push(Row { record: self.records.len() as u32 - 1, end: part.body.len() as u32 });
+        let grown = part.body.push(row);
+        self.permit.grow(grown);
+        part.rows.push(Row { record: self.records.len() as u32 - 1, end: part.body.bytes() as u32 });
         self.bytes += row.len();
     }
 
@@ -314,7 +315,7 @@ impl OpenBatch {
     /// already: records at its ends may have been compacted away since.
     pub fn seal(self, announced: Option<Range>) -> Option<Batch> {
         let (first, last) = (self.records.first()?.offset, self.records.last()?.offset);
-        let part = |part: OpenPart| Part { month: part.month, rows: part.rows, body: part.body.into() };
+        let part = |part: OpenPart| Part { month: part.month, rows: part.rows, body: part.body.seal() };
         Some(Batch {
             range: announced.unwrap_or(Range { first, last }),
             digest: digest(&self.records),
@@ -407,8 +408,8 @@ mod tests {
         let batch = batch_of(&[1, 1, 1, 1]);
         let (missing, digest) = batch.missing(&batch.parts[0], &[0, 6]);
         assert_eq!(
-            (batch.offsets(&missing).collect::<Vec<_>>(), &missing.body[..]),
-            (vec![3, 9], &[1, 1, 3, 3, 3, 3][..])
+            (batch.offsets(&missing).collect::<Vec<_>>(), missing.body.to_vec()),
+            (vec![3, 9], vec![1, 1, 3, 3, 3, 3])
         );
         assert_ne!(digest, batch.digest);
         assert_eq!(batch.missing(&batch.parts[0], &[]).1, batch.digest);

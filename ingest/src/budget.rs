@@ -9,6 +9,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::body::Pool;
+
 /// Part of the shared half that may be used before pipelines beyond their own share stop, in percent.
 const HIGH_PERCENT: usize = 80;
 /// Part of the shared half below which they go on, in percent.
@@ -20,6 +22,7 @@ pub struct Budget {
     total: usize,
     reserve: usize,
     used: Vec<AtomicUsize>,
+    pool: Arc<Pool>,
 }
 
 /// What a pipeline should do.
@@ -37,7 +40,7 @@ impl Budget {
     /// A budget of `total` bytes for `pipelines` pipelines.
     pub fn new(total: usize, pipelines: usize) -> Arc<Self> {
         let used = (0..pipelines).map(|_| AtomicUsize::new(0)).collect();
-        Arc::new(Self { total, reserve: total / 2 / pipelines.max(1), used })
+        Arc::new(Self { total, reserve: total / 2 / pipelines.max(1), used, pool: Arc::default() })
     }
 
     /// An empty permit that can grow.
@@ -48,6 +51,12 @@ impl Budget {
     /// Bytes on their way in one pipeline.
     pub fn used(&self, pipeline: usize) -> usize {
         self.used[pipeline].load(Ordering::Relaxed)
+    }
+
+    /// Lets go of chunks that wait for their next use where, with what is on its way, they would exceed the budget.
+    pub fn trim(&self) {
+        let used: usize = (0..self.used.len()).map(|index| self.used(index)).sum();
+        self.pool.keep_within(self.total.saturating_sub(used));
     }
 
     /// What `pipeline` should do now.
@@ -78,6 +87,11 @@ impl Permit {
     pub fn grow(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.budget.used[self.pipeline].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Where bodies of this budget take their chunks from.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.budget.pool
     }
 
     /// How many bytes it holds.

@@ -28,6 +28,7 @@ mod failpoint;
 pub mod assignment;
 pub mod audit;
 pub mod batch;
+pub mod body;
 pub mod breaker;
 pub mod budget;
 pub mod commit;

@@ -226,7 +226,7 @@ impl Partition {
 
     /// Bytes of rows that are sealed and wait to be written.
     pub fn waiting_bytes(&self) -> usize {
-        self.sealed.iter().flat_map(|batch| &batch.parts).map(|part| part.body.len()).sum()
+        self.sealed.iter().flat_map(|batch| &batch.parts).map(|part| part.body.bytes()).sum()
     }
 
     /// Seals the open batch, if there is one, and shows it. An announced range is sealed as it was or not at all.

@@ -43,10 +43,11 @@ use crate::write::{Target, Writer};
 
 /// Events that may wait for the consume loop; each partition has at most one batch being written.
 const EVENTS: usize = 1024;
-/// Share of the memory budget for batches; librdkafka's queues get [`QUEUE_SHARE`], the rest is for everything else.
-const BATCH_SHARE: u64 = 2;
+/// Eighths of the memory budget for batches: so much that one of 100,000 rows can be written while the others fill.
+/// librdkafka's queues get [`QUEUE_SHARE`], the rest is for everything else.
+const BATCH_EIGHTHS: u64 = 5;
 /// Share of the memory budget for records fetched but not yet taken in.
-const QUEUE_SHARE: u64 = 4;
+const QUEUE_SHARE: u64 = 8;
 
 /// How long Kafka may take before the log says that it does not answer.
 const METADATA_WAIT: Duration = Duration::from_secs(3);
@@ -140,7 +141,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<Summary, Error> {
     settings.check()?;
-    let share = (settings.memory_budget.0 / BATCH_SHARE) as usize;
+    let share = (settings.memory_budget.0 / 8 * BATCH_EIGHTHS) as usize;
     let (budget, metrics) = (Budget::new(share, settings.enabled().count()), Arc::new(Metrics::new(share)));
     let status = Arc::new(Status::default());
     let stop_serving = CancellationToken::new();

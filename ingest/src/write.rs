@@ -192,7 +192,7 @@ impl Writer {
                 return self.refused(job, index, failure, &mut attempts).await;
             }
             self.metrics.stage(Stage::Write, started.elapsed());
-            self.metrics.landed(&job.target.topic, part.count(), part.body.len());
+            self.metrics.landed(&job.target.topic, part.count(), part.body.bytes());
             failpoint!("landed");
         }
         Ok(written(job, job.batch.records() - letters, letters))
@@ -302,7 +302,7 @@ impl Writer {
         let _turn = self.turn(job).await;
         failpoint!("insert");
         let token = token(&job.target, job.of.partition, job.batch.range, part.month, digest);
-        self.clickhouse.insert(&job.target.insert, &token, part.body.clone()).await
+        self.clickhouse.insert(&job.target.insert, &token, &part.body).await
     }
 
     /// Leave to send, with the partition still ours: waiting for it may take longer than the lease.

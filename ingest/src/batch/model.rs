@@ -9,6 +9,7 @@ use proptest::sample::Index;
 use uuid::Uuid;
 
 use super::*;
+use crate::body::CHUNK;
 use crate::budget::Budget;
 
 /// A record on its way in.
@@ -125,7 +126,7 @@ fn check_contents(batch: &Batch, records: &[Record]) -> Result<(), TestCaseError
     for part in &batch.parts {
         let own = || records.iter().filter_map(|r| Some((r.offset, r.row.as_ref()?))).filter(|r| r.1.0 == part.month);
         prop_assert_eq!(batch.offsets(part).collect::<Vec<_>>(), own().map(|r| r.0).collect::<Vec<_>>());
-        prop_assert_eq!(&part.body[..], own().map(|r| r.1.1.as_slice()).collect::<Vec<_>>().concat());
+        prop_assert_eq!(part.body.to_vec(), own().map(|r| r.1.1.as_slice()).collect::<Vec<_>>().concat());
         prop_assert_eq!(part.count(), own().count());
     }
     prop_assert_eq!(batch.digest, digest_of_all(records));
@@ -170,7 +171,7 @@ fn check_permit(batch: &Batch, records: &[Record]) -> Result<(), TestCaseError> 
     let lists = records.len().next_multiple_of(RECORDS_STEP) * (size_of::<Taken>() + size_of::<Row>());
     let held = batch.permit.bytes();
     prop_assert!(held >= bytes + lists, "{held} for {bytes}");
-    let spare = |part: &Part| part.body.len().max(*STEP.start()).min(*STEP.end()) + 200;
+    let spare = |part: &Part| part.body.bytes().max(*CHUNK.start()).min(*CHUNK.end()) + 200;
     prop_assert!(held <= bytes + lists + batch.parts.iter().map(spare).sum::<usize>(), "{held} for {bytes}");
     Ok(())
 }
@@ -272,7 +273,7 @@ proptest! {
             let own: Vec<_> = records.iter().filter(is_missing).cloned().collect();
             prop_assert_eq!(missing.month, part.month);
             prop_assert_eq!(whole.offsets(&missing).collect::<Vec<_>>(), own.iter().map(|r| r.offset).collect::<Vec<_>>());
-            prop_assert_eq!(&missing.body[..], own.iter().flat_map(|r| r.row.clone().unwrap().1).collect::<Vec<_>>());
+            prop_assert_eq!(missing.body.to_vec(), own.iter().flat_map(|r| r.row.clone().unwrap().1).collect::<Vec<_>>());
             let (again, _) = whole.missing(&missing, &list);
             prop_assert_eq!(&again, &missing);
             if own.is_empty() {

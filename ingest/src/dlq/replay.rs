@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -25,6 +24,7 @@ use super::read::Found;
 use super::tally::{Replayed, stays};
 use super::topics::Topics;
 use super::{Dlq, Error, Filter};
+use crate::body::Body;
 use crate::decode::{Decoder, table};
 use crate::failpoint::is_sabotaged;
 use crate::retry::{Class, Decision, decide};
@@ -288,14 +288,14 @@ impl Replay<'_> {
         rows: &[&Entry],
         present: &[i64],
     ) -> Result<Option<Result<(), Failure>>, Error> {
-        let (token, body) = (self.token(part, present), Bytes::from(part.group.body(rows)));
+        let (token, body) = (self.token(part, present), Body::from(part.group.body(rows)));
         let mut attempt = 0;
         loop {
             if self.stop.run_until_cancelled(self.pace.wait()).await.is_none() || self.stop.is_cancelled() {
                 return Ok(None);
             }
             failpoint!("replay_insert");
-            let failure = match self.dlq.clickhouse.insert(part.insert, &token, body.clone()).await {
+            let failure = match self.dlq.clickhouse.insert(part.insert, &token, &body).await {
                 Ok(()) => {
                     failpoint!("replay_inserted");
                     self.pace.spend();

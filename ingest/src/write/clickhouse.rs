@@ -14,6 +14,7 @@ use sluice_schemas::connect::CONNECT_TIMEOUT;
 use sluice_schemas::stores;
 
 use super::failure::Failure;
+use crate::body::Body;
 use crate::decode::table::{Shape, ShapeColumn};
 
 /// Settings of every INSERT, fixed so that the same part always makes the same block.
@@ -41,9 +42,9 @@ impl ClickHouse {
     }
 
     /// Sends one part; returns when ClickHouse has acknowledged it.
-    pub async fn insert(&self, statement: &str, token: &str, body: Bytes) -> Result<(), Failure> {
+    pub async fn insert(&self, statement: &str, token: &str, body: &Body) -> Result<(), Failure> {
         let own = [("query", statement), ("insert_deduplication_token", token)];
-        self.post(&[&SETTINGS[..], &own].concat(), body).await.map(drop)
+        self.post(&[&SETTINGS[..], &own].concat(), reqwest::Body::wrap(body.sent())).await.map(drop)
     }
 
     /// How many tokens are remembered for a table, and for each table that its views write to.
@@ -77,19 +78,19 @@ impl ClickHouse {
     /// Runs a query with parameters and gives its answer back as it came.
     pub async fn query(&self, query: &str, parameters: &[(&str, String)]) -> Result<Bytes, Failure> {
         let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let response = self.post(&parameters, Bytes::copy_from_slice(query.as_bytes())).await?;
+        let response = self.post(&parameters, query.to_owned().into()).await?;
         response.bytes().await.map_err(|error| Failure::unanswered(&error))
     }
 
     /// Runs a query about a table whose answer is in the format JSON.
     pub async fn select<T: for<'de> Deserialize<'de>>(&self, query: &str, table: &str) -> Result<Vec<T>, Failure> {
-        let response = self.post(&[("param_table", table)], Bytes::copy_from_slice(query.as_bytes())).await?;
+        let response = self.post(&[("param_table", table)], query.to_owned().into()).await?;
         let body = response.bytes().await.map_err(|error| Failure::unanswered(&error))?;
         let rows: Rows<T> = serde_json::from_slice(&body).map_err(|_| Failure::answer(200, None))?;
         Ok(rows.data)
     }
 
-    async fn post(&self, parameters: &[(&str, &str)], body: Bytes) -> Result<Response, Failure> {
+    async fn post(&self, parameters: &[(&str, &str)], body: reqwest::Body) -> Result<Response, Failure> {
         let login = &self.server.login;
         let request = self
             .http
