@@ -35,14 +35,10 @@ impl Pool {
     pub fn keep_within(&self, bytes: usize) {
         self.free().truncate(bytes / CHUNK.end());
     }
-
-    /// Bytes that wait for their next use.
-    pub fn bytes(&self) -> usize {
-        self.free().len() * CHUNK.end()
-    }
 }
 
 /// A chunk that goes back to its pool when the last body lets go of it.
+#[derive(Debug)]
 struct Lent {
     bytes: Vec<u8>,
     pool: Arc<Pool>,
@@ -68,51 +64,44 @@ impl Drop for Lent {
 #[derive(Debug)]
 pub struct OpenBody {
     full: Body,
-    chunk: Vec<u8>,
+    chunk: Lent,
     /// Of all its chunks.
     capacity: usize,
-    pool: Arc<Pool>,
 }
 
 impl OpenBody {
     /// An empty body; it takes no memory yet.
     pub fn new(pool: &Arc<Pool>) -> Self {
-        Self { full: Body::default(), chunk: Vec::new(), capacity: 0, pool: Arc::clone(pool) }
+        let chunk = Lent { bytes: Vec::new(), pool: Arc::clone(pool) };
+        Self { full: Body::default(), chunk, capacity: 0 }
     }
 
     /// Takes a row in; gives back by how many bytes the memory of this body grew.
     pub fn push(&mut self, row: &[u8]) -> usize {
-        let room = self.chunk.capacity() - self.chunk.len();
+        let room = self.chunk.bytes.capacity() - self.chunk.bytes.len();
         let (fits, rest) = row.split_at(row.len().min(room));
-        self.chunk.extend_from_slice(fits);
+        self.chunk.bytes.extend_from_slice(fits);
         if rest.is_empty() {
             return 0;
         }
         let size = rest.len().max(self.capacity.clamp(*CHUNK.start(), *CHUNK.end()));
-        let fresh = if size == *CHUNK.end() { self.pool.take() } else { Vec::with_capacity(size) };
-        let grown = fresh.capacity();
-        let full = std::mem::replace(&mut self.chunk, fresh);
-        self.close(full);
-        self.chunk.extend_from_slice(rest);
+        let pool = Arc::clone(&self.chunk.pool);
+        let bytes = if size == *CHUNK.end() { pool.take() } else { Vec::with_capacity(size) };
+        let grown = bytes.capacity();
+        self.full.close(std::mem::replace(&mut self.chunk, Lent { bytes, pool }));
+        self.chunk.bytes.extend_from_slice(rest);
         self.capacity += grown;
         grown
     }
 
-    fn close(&mut self, chunk: Vec<u8>) {
-        if !chunk.is_empty() {
-            self.full.push(Bytes::from_owner(Lent { bytes: chunk, pool: Arc::clone(&self.pool) }));
-        }
-    }
-
     /// How many bytes of rows it holds.
     pub fn bytes(&self) -> usize {
-        self.full.length + self.chunk.len()
+        self.full.length + self.chunk.bytes.len()
     }
 
     /// Closes it for good.
     pub fn seal(mut self) -> Body {
-        let chunk = std::mem::take(&mut self.chunk);
-        self.close(chunk);
+        self.full.close(self.chunk);
         self.full
     }
 }
@@ -133,6 +122,12 @@ impl Body {
     fn push(&mut self, chunk: Bytes) {
         self.length += chunk.len();
         self.chunks.push(chunk);
+    }
+
+    fn close(&mut self, chunk: Lent) {
+        if !chunk.bytes.is_empty() {
+            self.push(Bytes::from_owner(chunk));
+        }
     }
 
     /// Takes a part of another body in, and shares its bytes.
@@ -214,13 +209,13 @@ mod tests {
         let mut piece = Body::default();
         piece.append(&body, 500 << 10..600 << 10);
         drop(body);
-        assert_eq!(pool.bytes() >> 10, 4 * 256, "one is in use, and two were of another size");
+        assert_eq!(pool.free().len(), 4, "one is in use, and two were of another size");
         drop(piece);
-        assert_eq!(pool.bytes() >> 10, 5 * 256);
+        assert_eq!(pool.free().len(), 5);
         pool.keep_within(600 << 10);
-        assert_eq!(pool.bytes() >> 10, 2 * 256);
+        assert_eq!(pool.free().len(), 2);
         assert_eq!(OpenBody::new(&pool).push(&vec![0; 256 << 10]) >> 10, 256);
-        assert_eq!(pool.bytes() >> 10, 2 * 256, "it was let go of before anything was in it");
+        assert_eq!(pool.free().len(), 2, "it was let go of before anything was in it");
     }
 
     proptest! {
