@@ -119,11 +119,7 @@ impl Worker {
 /// The address of the settings where it is free, else the next free one above: another worker or another run may be
 /// using it. A port that the system hands out could go to a client of a store before the worker listens.
 fn listen(wanted: SocketAddr) -> std::io::Result<SocketAddr> {
-    let above = wanted.port().saturating_add(1)..=wanted.port().saturating_add(ABOVE);
-    let others = above.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let taken = match TcpListener::bind(wanted) {
-        Ok(listener) => return listener.local_addr(),
-        Err(error) => error,
-    };
-    others.into_iter().find(|address| TcpListener::bind(address).is_ok()).ok_or(taken)
+    let bind = |address| TcpListener::bind(address)?.local_addr();
+    let mut above = (1..=ABOVE).filter_map(|step| wanted.port().checked_add(step));
+    bind(wanted).or_else(|taken| above.find_map(|port| bind((Ipv4Addr::LOCALHOST, port).into()).ok()).ok_or(taken))
 }

@@ -46,20 +46,20 @@ impl Clock {
     /// thousands of times a second and waits for company behind this clock anyway: it never spins, which would take a
     /// tenth of a processor from the stores that are being measured.
     pub(super) fn sleep_past(&self, at: Duration) -> bool {
-        loop {
-            if self.stop.is_cancelled() {
-                return false;
-            }
-            let left = at.saturating_sub(self.elapsed());
-            if left.is_zero() {
-                return true;
-            }
-            std::thread::park_timeout(left.clamp(TICK, SLICE));
-        }
+        self.pass(at, |left| std::thread::park_timeout(left.clamp(TICK, SLICE)))
     }
 
     /// Blocks until `at`, to the nearest hundredth of a millisecond; `false` if the drive is stopped before.
     pub(super) fn wait_until(&self, at: Duration) -> bool {
+        self.pass(at, |left| match left.checked_sub(SPIN) {
+            // Parking is a sleep here: nobody unparks, and a wake-up without cause only goes round once more.
+            Some(sleep) if !sleep.is_zero() => std::thread::park_timeout(sleep.min(SLICE)),
+            _ => std::hint::spin_loop(),
+        })
+    }
+
+    /// Pauses again and again until `at`, each time told what is left; `false` if the drive is stopped before.
+    fn pass(&self, at: Duration, pause: impl Fn(Duration)) -> bool {
         loop {
             if self.stop.is_cancelled() {
                 return false;
@@ -68,11 +68,7 @@ impl Clock {
             if left.is_zero() {
                 return true;
             }
-            match left.checked_sub(SPIN) {
-                // Parking is a sleep here: nobody unparks, and a wake-up without cause only goes round once more.
-                Some(sleep) if !sleep.is_zero() => std::thread::park_timeout(sleep.min(SLICE)),
-                _ => std::hint::spin_loop(),
-            }
+            pause(left);
         }
     }
 }
