@@ -4,32 +4,29 @@
 //! calls back inside `poll`: what was announced is read when a partition comes, and writes and commits of partitions that
 //! go are waited for. No other store is ever waited for here.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::bindings::rd_kafka_resp_err_t as ResponseError;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use sluice_schemas::rebootstrap::Rebootstrap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 use uuid::Uuid;
 
 use crate::Summary;
 use crate::assignment::{Assignment, Tools};
 use crate::commit::Due;
 use crate::config::Settings;
-use crate::failpoint::is_sabotaged;
 use crate::metrics::Stage;
-use crate::partition::{Flow, Start};
-use crate::takeover::{self, Found, Opening};
+use crate::partition::Flow;
 use crate::topic_id::topic_id;
 use crate::write::Event;
 
@@ -38,12 +35,9 @@ const POLL_WAIT: Duration = Duration::from_millis(10);
 /// Most records between two looks at events and clocks.
 const BURST: usize = 512;
 /// How long Kafka may take to answer a question about a partition before it is asked again.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// How long a commit may go without an answer when its partition is taken away. librdkafka gives up sooner, unless it is
-/// stuck; a commit that it sends later could carry the next generation of the group.
-const COMMIT_ANSWER: Duration = Duration::from_mins(2);
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Why a partition stops whose topic is another one by now.
-const MADE_ANEW: &str = "the topic was deleted and made anew since this worker started; restart it";
+pub(crate) const MADE_ANEW: &str = "the topic was deleted and made anew since this worker started; restart it";
 /// Least time between two reports of errors of the client.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
@@ -76,13 +70,14 @@ pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: 
 #[derive(Debug)]
 pub struct Context {
     assignment: Mutex<Assignment>,
-    events: Mutex<mpsc::Receiver<Event>>,
-    tools: Tools,
-    revoke_deadline: Duration,
+    pub(crate) events: Mutex<mpsc::Receiver<Event>>,
+    pub(crate) tools: Tools,
+    pub(crate) rebootstrap: Rebootstrap,
+    pub(crate) revoke_deadline: Duration,
     /// Ends whatever waits for Kafka.
     ending: [CancellationToken; 2],
     /// Why the worker has to end, once it has to.
-    broken: Mutex<Option<ConsumeError>>,
+    pub(crate) broken: Mutex<Option<ConsumeError>>,
     /// When an error of the client was last reported.
     reported: Mutex<Option<Instant>>,
 }
@@ -104,20 +99,21 @@ impl Context {
         assignment: Assignment,
         events: mpsc::Receiver<Event>,
         tools: Tools,
+        rebootstrap: Rebootstrap,
         revoke_deadline: Duration,
         ending: [CancellationToken; 2],
     ) -> Self {
         let (assignment, events) = (Mutex::new(assignment), Mutex::new(events));
         let (broken, reported) = (Mutex::default(), Mutex::default());
-        Self { assignment, events, tools, revoke_deadline, ending, broken, reported }
+        Self { assignment, events, tools, rebootstrap, revoke_deadline, ending, broken, reported }
     }
 
     /// Only the consume thread takes this lock, and never while it polls, so nobody waits for it.
-    fn assignment(&self) -> MutexGuard<'_, Assignment> {
+    pub(crate) fn assignment(&self) -> MutexGuard<'_, Assignment> {
         self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.ending.iter().any(CancellationToken::is_cancelled)
     }
 
@@ -128,112 +124,7 @@ impl Context {
         }
     }
 
-    /// Waits while `is_on_its_way`, for at most this long.
-    fn wait_while(&self, patience: Duration, is_on_its_way: impl Fn(&Assignment) -> bool) {
-        let deadline = Instant::now() + patience;
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        while is_on_its_way(&self.assignment()) && Instant::now() < deadline {
-            self.tools.status.turned();
-            let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
-            match self.tools.runtime.block_on(async { tokio::time::timeout(left, events.recv()).await }) {
-                Ok(Some(event)) => self.assignment().happened(event),
-                Ok(None) => return,
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Finds out where each partition begins, hands them to the client with that offset, and opens them.
-    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
-        let since = Instant::now();
-        let mut starts = BTreeMap::new();
-        for (topic, partition) in partitions_of(list) {
-            let Some(opening) = self.opening(consumer, &topic, partition) else { return };
-            let (offset, mut start) = start(opening);
-            let known = self.assignment().topic_id(&topic);
-            if !is_same_topic(consumer, &topic, known) {
-                start = Err(MADE_ANEW.to_owned());
-            }
-            list.set_partition_offset(&topic, partition, offset).expect("the partition is in the list it came from");
-            starts.insert((topic, partition), start);
-        }
-        let assigned = match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
-            _ => consumer.assign(list),
-        };
-        // A pause outlives an assignment inside librdkafka.
-        if let Err(error) = assigned.and_then(|()| consumer.resume(list)) {
-            warn!(%error, "assign failed; the group tries again");
-            return;
-        }
-        for ((topic, partition), start) in starts {
-            self.assignment().assign(&topic, partition, start, since);
-        }
-        self.apply_flow(consumer);
-        info!(partitions = list.count(), "partitions assigned");
-        self.tools.status.assigned();
-    }
-
-    /// Asks Kafka about a partition until it answers; `None` when the worker ends meanwhile.
-    fn opening(&self, consumer: &BaseConsumer<Self>, topic: &str, partition: i32) -> Option<(Opening, Option<i64>)> {
-        loop {
-            self.tools.status.turned();
-            match found(consumer, topic, partition) {
-                Ok(found) => return Some((takeover::open(&found), found.committed)),
-                Err(_) if self.is_ending() => return None,
-                Err(error) => {
-                    warn!(%error, topic, partition, "Kafka does not say where a partition stands; asking again");
-                }
-            }
-        }
-    }
-
-    /// Stops intake, finishes what is being written, commits what is done, and lets go.
-    fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
-        let partitions = partitions_of(list);
-        for (topic, partition) in &partitions {
-            self.assignment().abandon(topic, *partition);
-        }
-        let is_lost = consumer.assignment_lost();
-        let any = |is: fn(&Assignment, &str, i32) -> bool| {
-            let partitions = &partitions;
-            move |assignment: &Assignment| partitions.iter().any(|(topic, partition)| is(assignment, topic, *partition))
-        };
-        failpoint!("revoking");
-        let waits = !is_sabotaged("revocation");
-        if waits && !is_lost {
-            self.wait_while(self.revoke_deadline, any(Assignment::is_in_flight));
-        }
-        if waits {
-            self.wait_while(COMMIT_ANSWER, any(Assignment::is_committing));
-        }
-        if waits && any(Assignment::is_committing)(&self.assignment()) {
-            let error = ConsumeError::Unanswered(COMMIT_ANSWER);
-            self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        }
-        let due = partitions.iter().filter_map(|(topic, partition)| {
-            let due = self.assignment().end(topic, *partition)?;
-            Some((topic.as_str(), *partition, due))
-        });
-        let commit = commit_list(due);
-        self.tools.status.revoked();
-        info!(partitions = partitions.len(), is_lost, "partitions revoked");
-        if !is_lost
-            && commit.count() > 0
-            && let Err(error) = consumer.commit(&commit, CommitMode::Sync)
-        {
-            warn!(%error, "commit at revocation failed; the next owner finds those batches in the table");
-        }
-        let let_go = match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
-            _ => consumer.unassign(),
-        };
-        if let Err(error) = let_go {
-            warn!(%error, "unassign failed; the group tries again");
-        }
-    }
-
-    fn apply_flow(&self, consumer: &BaseConsumer<Self>) {
+    pub(crate) fn apply_flow(&self, consumer: &BaseConsumer<Self>) {
         let changes = self.assignment().flow_changes();
         for (topic, partition, flow) in changes {
             debug!(topic = &*topic, partition, ?flow, "flow changed");
@@ -274,7 +165,7 @@ fn tell(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, flow: Flo
 }
 
 /// Whether a topic is still the one whose identity the rows carry. One that does not say is believed: it is asked again.
-fn is_same_topic(consumer: &BaseConsumer<Context>, topic: &str, known: Option<Uuid>) -> bool {
+pub(crate) fn is_same_topic(consumer: &BaseConsumer<Context>, topic: &str, known: Option<Uuid>) -> bool {
     match topic_id(consumer.client(), topic, ANSWER_WAIT) {
         Ok(id) => Some(id) == known,
         Err(error) => {
@@ -284,34 +175,7 @@ fn is_same_topic(consumer: &BaseConsumer<Context>, topic: &str, known: Option<Uu
     }
 }
 
-/// What Kafka says about a partition of ours.
-fn found(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> KafkaResult<Found> {
-    let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition(topic, partition);
-    let answer = consumer.committed_offsets(list, ANSWER_WAIT)?;
-    let (low, high) = consumer.fetch_watermarks(topic, partition, ANSWER_WAIT)?;
-    let elements = answer.elements();
-    let committed = elements.first().and_then(|element| match element.offset() {
-        Offset::Offset(offset) => Some(offset),
-        _ => None,
-    });
-    let metadata = elements.first().map(|element| element.metadata().to_owned()).unwrap_or_default();
-    Ok(Found { committed, metadata, low, high })
-}
-
-/// Where the client begins, and where the partition does.
-fn start((opening, committed): (Opening, Option<i64>)) -> (Offset, Result<Start, String>) {
-    match opening {
-        Opening::Ask { offset, intent } => (Offset::Offset(offset), Ok(Start { offset, committed, intent })),
-        Opening::Stop(why) => (Offset::End, Err(why)),
-    }
-}
-
-fn partitions_of(list: &TopicPartitionList) -> Vec<(String, i32)> {
-    list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
-}
-
-fn commit_list<'a>(due: impl Iterator<Item = (&'a str, i32, Due)>) -> TopicPartitionList {
+pub(crate) fn commit_list<'a>(due: impl Iterator<Item = (&'a str, i32, Due)>) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for (topic, partition, Due { offset, metadata }) in due {
         let mut entry = list.add_partition(topic, partition);
@@ -341,6 +205,7 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.rebootstrap.look(&statistics);
         self.tools.status.kafka(statistics.brokers.values().any(|broker| broker.state == "UP"));
         let mut assignment = self.assignment();
         for (topic, facts) in &statistics.topics {
@@ -351,19 +216,6 @@ impl ClientContext for Context {
                 if facts.fetchq_cnt == 0 {
                     assignment.reached(topic, *partition, facts.next_offset);
                 }
-            }
-        }
-    }
-}
-
-impl ConsumerContext for Context {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: ResponseError, list: &mut TopicPartitionList) {
-        match what {
-            ResponseError::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
-            ResponseError::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
-            other => {
-                warn!(error = %RDKafkaErrorCode::from(other), "rebalance failed; the group tries again");
-                self.revoke(consumer, list);
             }
         }
     }
@@ -386,6 +238,9 @@ pub fn run(
         }
         if let Some(error) = context.broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
             break Err(error);
+        }
+        if context.rebootstrap.tell_if_lost(consumer.client()) {
+            warn!("Kafka named no broker at all, so the client knew none; it is told the bootstrap servers again");
         }
         context.take_events();
         let now = Instant::now();

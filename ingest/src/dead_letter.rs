@@ -5,13 +5,15 @@
 //! A record too large for the dead-letter topic is sent without its payload and with [`header::PAYLOAD_BYTES`]; the
 //! payload itself stays in its topic, at the topic, partition and offset in the headers, for that topic's retention.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use sluice_schemas::rebootstrap::{Rebootstrap, is_unanswered};
 use sluice_schemas::records::{DeadLetter, dead_letter_header as header};
 use tracing::error;
 use uuid::Uuid;
@@ -29,6 +31,7 @@ const LARGEST: usize = 16 * 1024 * 1024;
 #[derive(Clone)]
 pub struct DeadLetters {
     producer: FutureProducer,
+    rebootstrap: Arc<Rebootstrap>,
     topic: String,
 }
 
@@ -41,6 +44,7 @@ impl std::fmt::Debug for DeadLetters {
 impl DeadLetters {
     /// Opens no connection yet. `queue_kib` bounds the producer's own memory.
     pub fn new(mut kafka: ClientConfig, topic: &str, queue_kib: u64) -> KafkaResult<Self> {
+        let rebootstrap = Arc::new(Rebootstrap::of(&kafka));
         let producer = kafka
             .set("acks", "all")
             .set("enable.idempotence", "true")
@@ -50,7 +54,7 @@ impl DeadLetters {
             .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
             .set("queue.buffering.max.kbytes", queue_kib.max(1024).to_string())
             .create()?;
-        Ok(Self { producer, topic: topic.to_owned() })
+        Ok(Self { producer, rebootstrap, topic: topic.to_owned() })
     }
 
     /// Sends all of them; returns when every one is acknowledged.
@@ -89,7 +93,11 @@ impl DeadLetters {
         let mut record = FutureRecord::<[u8], [u8]>::to(&self.topic).headers(headers);
         record.key = letter.key.as_deref();
         record.payload = payload;
-        self.producer.send(record, DELIVERY_TIMEOUT).await.map(drop).map_err(|(error, _)| error)
+        let sent = self.producer.send(record, DELIVERY_TIMEOUT).await.map_err(|(error, _)| error);
+        if sent.as_ref().is_err_and(is_unanswered) {
+            self.rebootstrap.tell(self.producer.client());
+        }
+        sent.map(drop)
     }
 }
 

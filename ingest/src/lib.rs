@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //! - [`pipeline`]: the wiring, in flow order; read it first
-//! - [`consume`]: the consumer, its loop and its rebalances
+//! - [`consume`] and [`rebalance`]: the consumer and its loop, and what happens when partitions come and go
 //! - [`assignment`] and [`partition`]: what this worker owns, and the life of one partition
 //! - [`decode`]: a payload becomes a row, or is rejected with a reason
 //! - [`batch`]: rows become batches of one offset range
@@ -46,6 +46,7 @@ pub mod metrics;
 pub mod offsets;
 pub mod partition;
 pub mod pipeline;
+pub mod rebalance;
 pub mod rebuild;
 pub mod refetch;
 pub mod retry;

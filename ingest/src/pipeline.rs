@@ -17,6 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use sluice_schemas::names::Names;
+use sluice_schemas::rebootstrap::Rebootstrap;
 use sluice_schemas::stores::Stores;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -184,7 +185,8 @@ pub async fn run(
     let abandoned = CancellationToken::new();
     let _abandon_on_drop = abandoned.clone().drop_guard();
     let ending = [shutdown.clone(), abandoned.clone()];
-    let context = Context::new(assignment, events_in, tools, settings.revoke_deadline, ending);
+    let rebootstrap = Rebootstrap::of(&kafka);
+    let context = Context::new(assignment, events_in, tools, rebootstrap, settings.revoke_deadline, ending);
     let consumer = subscribed(kafka, &settings, &names, context).map_err(|cause| kafka_error(&stores, cause))?;
     on_its_own_thread(consumer, shutdown, settings.drain_deadline, abandoned).await
 }

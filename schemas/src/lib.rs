@@ -5,7 +5,7 @@
 //! - [`stores`]: where the stores are and how to sign in
 //! - [`names`]: the platform's names, and the same under a namespace
 //! - [`secret`]: a credential that never shows itself
-//! - [`connect`]: one way to reach each store
+//! - [`connect`] and [`rebootstrap`]: one way to reach each store, and to find Kafka again
 //! - [`keyspace`]: the Redis keys with their TTLs
 //! - [`apply`], [`check`], [`drop_namespace()`]: bring the stores to what the files say, compare, remove a namespace
 //! - [`reserve()`]: one run at a time in a namespace
@@ -17,6 +17,7 @@ pub mod check;
 pub mod connect;
 pub mod keyspace;
 pub mod names;
+pub mod rebootstrap;
 pub mod records;
 pub mod secret;
 pub mod stores;

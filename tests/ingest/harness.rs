@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use clickhouse::Row;
@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
@@ -18,6 +18,7 @@ use serde::Deserialize;
 use sluice_ingest::config::{Retry, Settings};
 use sluice_ingest::{Error, Summary};
 use sluice_schemas::names::{Names, topic};
+use sluice_schemas::rebootstrap::{Rebootstrap, is_unanswered};
 use sluice_schemas::records::{Channel, CommunicationEvent, EventMetadata, EventType};
 use sluice_schemas::stores::Stores;
 use sluice_schemas::{Store, apply, connect, drop_namespace};
@@ -265,26 +266,27 @@ impl World {
     pub(crate) async fn read_all(&self, topic: &str) -> Vec<OwnedMessage> {
         let topic = self.names.topic(topic);
         let mut config = connect::kafka_config(&self.stores);
+        let rebootstrap = Rebootstrap::of(&config);
         config.set("group.id", "reader").set("enable.partition.eof", "true").set("enable.auto.commit", "false");
         blocking(move || {
             let consumer: BaseConsumer = config.create().unwrap();
-            let mut list = every_partition(&consumer, &topic);
-            list.set_all_offsets(Offset::Beginning).unwrap();
-            consumer.assign(&list).unwrap();
-            let mut messages = Vec::new();
-            let mut open = list.count();
+            let mut partitions = every_partition(&consumer, &topic);
+            partitions.set_all_offsets(Offset::Beginning).unwrap();
+            consumer.assign(&partitions).unwrap();
+            let (mut messages, mut open, mut last) = (Vec::new(), partitions.count(), Instant::now());
             while open > 0 {
-                match consumer.poll(DEADLINE).unwrap() {
-                    Ok(message) => messages.push(message.detach()),
-                    Err(KafkaError::PartitionEOF(_)) => open -= 1,
-                    // A test may hold the broker up: it answers again, or the next poll ends without a record.
-                    Err(KafkaError::MessageConsumption(
-                        RDKafkaErrorCode::AllBrokersDown
-                        | RDKafkaErrorCode::BrokerTransportFailure
-                        | RDKafkaErrorCode::OperationTimedOut,
-                    )) => {}
-                    Err(error) => panic!("{error}"),
+                let polled = consumer.poll(DEADLINE / 6);
+                match polled {
+                    // A test may hold the broker up, and this client loses it then like any other.
+                    None => rebootstrap.tell(consumer.client()),
+                    Some(Err(error)) if is_unanswered(&error) => {}
+                    Some(Err(KafkaError::PartitionEOF(_))) => (open, last) = (open - 1, Instant::now()),
+                    Some(message) => {
+                        messages.push(message.unwrap().detach());
+                        last = Instant::now();
+                    }
                 }
+                assert!(last.elapsed() < DEADLINE, "{topic} has no more records and no end");
             }
             messages
         })

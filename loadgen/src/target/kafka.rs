@@ -4,13 +4,15 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::statistics::Statistics;
 use sluice_schemas::connect;
 use sluice_schemas::names::{Names, topic};
+use sluice_schemas::rebootstrap::Rebootstrap;
 use sluice_schemas::records::MAX_RECORD_BYTES;
 use sluice_schemas::stores::Stores;
 
@@ -19,6 +21,10 @@ const MESSAGE_TIMEOUT_MS: &str = "60000";
 /// Records wait this long for company: a broker works by the batch, and with 18 partitions a shorter wait makes batches of
 /// two or three records, which then take up half a core of the machine that is being measured.
 const LINGER_MS: &str = "50";
+/// How often the client says which brokers it knows.
+const STATISTICS_MS: &str = "2000";
+/// How long a flush waits before it looks whether the client still knows a broker.
+const FLUSH_LOOK: Duration = Duration::from_secs(2);
 /// Most bytes of records that wait for their acknowledgement, in KiB.
 const IN_FLIGHT_KIB: &str = "65536";
 
@@ -50,12 +56,17 @@ impl Topic {
 /// Counts of delivery reports.
 #[derive(Debug)]
 struct Reports {
+    rebootstrap: Rebootstrap,
     acknowledged: Vec<AtomicU64>,
     failed: AtomicU64,
     first_failure: OnceLock<String>,
 }
 
-impl ClientContext for Reports {}
+impl ClientContext for Reports {
+    fn stats(&self, statistics: Statistics) {
+        self.rebootstrap.look(&statistics);
+    }
+}
 
 impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
@@ -104,12 +115,15 @@ impl std::fmt::Debug for Producer {
 impl Producer {
     /// A producer that counts for `tenants` tenants. Opens its connections as it needs them.
     pub fn new(stores: &Stores, names: &Names, tenants: usize) -> Result<Self, ProduceError> {
+        let mut config = connect::kafka_config(stores);
         let reports = Reports {
+            rebootstrap: Rebootstrap::of(&config),
             acknowledged: (0..tenants * Topic::ALL.len()).map(|_| AtomicU64::new(0)).collect(),
             failed: AtomicU64::new(0),
             first_failure: OnceLock::new(),
         };
-        let inner = connect::kafka_config(stores)
+        let inner = config
+            .set("statistics.interval.ms", STATISTICS_MS)
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("compression.type", "lz4")
@@ -123,6 +137,7 @@ impl Producer {
 
     /// Hands one record over. `Ok(false)`: the queue is full, try again when it has drained.
     pub fn send(&self, topic: Topic, tenant: usize, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
+        self.reports().rebootstrap.tell_if_lost(self.inner.client());
         let record: BaseRecord<'_, str, [u8], usize> =
             BaseRecord::with_opaque_to(&self.topics[topic as usize], slot(tenant, topic)).key(key).payload(payload);
         match self.inner.send(record) {
@@ -134,7 +149,15 @@ impl Producer {
 
     /// Waits until every record is acknowledged or has failed, at most `patience`. Blocks: call it off the runtime.
     pub fn flush(&self, patience: Duration) -> Result<(), ProduceError> {
-        self.inner.flush(patience)?;
+        let until = Instant::now() + patience;
+        loop {
+            self.reports().rebootstrap.tell_if_lost(self.inner.client());
+            let left = until.saturating_duration_since(Instant::now());
+            match self.inner.flush(left.min(FLUSH_LOOK)) {
+                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) if left > FLUSH_LOOK => {}
+                outcome => break outcome?,
+            }
+        }
         let reports = self.reports();
         let failed = reports.failed.load(Ordering::Relaxed);
         let first = reports.first_failure.get().cloned().unwrap_or_default();
