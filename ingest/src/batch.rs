@@ -115,6 +115,8 @@ pub struct Batch {
     pub parts: Vec<Part>,
     /// Its records that cannot land.
     pub dead_letters: Vec<DeadLetter>,
+    /// Whether they have been acknowledged already: a batch is cut after that.
+    pub is_acknowledged: bool,
     /// Whether it has to be looked up in its table before it is sent.
     pub doubt: Doubt,
     /// Whether, if it turns out to be there already, its views may still lack it.
@@ -168,7 +170,7 @@ impl Batch {
         (Part { month: part.month, rows, body }, digest(&records))
     }
 
-    /// Cuts it around the row number `at` of `part`, or in halves where `at` is not known; a batch of one record stays
+    /// Cuts it, once its dead letters are acknowledged, around the row number `at` of `part`, or in halves where `at` is not known; a batch of one record stays
     /// whole. Pieces of a batch with several parts are looked up first, since some of its parts may have landed.
     pub fn pieces(&self, part: usize, at: Option<usize>) -> Vec<Self> {
         let record = at.and_then(|row| Some(self.parts.get(part)?.rows.get(row)?.record as usize));
@@ -190,6 +192,7 @@ impl Batch {
             records,
             parts: parts.filter(|part| part.count() > 0).collect(),
             dead_letters: letters.cloned().collect(),
+            is_acknowledged: true,
             doubt: if self.parts.len() > 1 { self.doubt.max(Doubt::SendMissing) } else { self.doubt },
             may_be_half_done: self.may_be_half_done,
             opened: self.opened,
@@ -322,6 +325,7 @@ impl OpenBatch {
             records: self.records,
             parts: self.parts.into_iter().map(part).collect(),
             dead_letters: self.dead_letters,
+            is_acknowledged: false,
             doubt: Doubt::No,
             may_be_half_done: false,
             opened: self.opened,

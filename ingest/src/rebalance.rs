@@ -31,7 +31,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Context {
     /// Waits while `is_on_its_way`, for at most this long.
-    fn wait_while(&self, patience: Duration, is_on_its_way: impl Fn(&Assignment) -> bool) {
+    pub(crate) fn wait_while(&self, patience: Duration, is_on_its_way: impl Fn(&Assignment) -> bool) {
         let deadline = Instant::now() + patience;
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         while is_on_its_way(&self.assignment()) && Instant::now() < deadline {
@@ -119,6 +119,10 @@ impl Context {
             self.assignment().abandon(topic, *partition);
         }
         let is_lost = consumer.assignment_lost();
+        info!(
+            partitions = partitions.len(),
+            is_lost, "partitions are being taken away; what is on its way is waited for"
+        );
         let any = |is: fn(&Assignment, &str, i32) -> bool| {
             let partitions = &partitions;
             move |assignment: &Assignment| partitions.iter().any(|(topic, partition)| is(assignment, topic, *partition))

@@ -7,11 +7,13 @@
 //! token may be forgotten or may not fit ([`Doubt`]), the table is asked before anything is sent.
 //!
 //! # Layout
+//! - [`attempts`]: tries until it works, and says when that takes long
 //! - [`clickhouse`]: one HTTP request, one answer
 //! - [`failure`]: the table of error codes and their classes
 //! - [`lookup`]: what of a range is in its table
 //! - [`target`]: where batches go, and the token of each part
 
+mod attempts;
 pub mod clickhouse;
 pub mod failure;
 pub mod lookup;
@@ -23,8 +25,7 @@ use std::time::{Duration, Instant};
 
 use sluice_schemas::records::DeadLetter;
 use tokio::sync::{RwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
-use tracing::{error, info, warn};
-use xxhash_rust::xxh3::xxh3_64;
+use tracing::{info, warn};
 
 use crate::assignment::unix_now;
 use crate::batch::{Batch, Part};
@@ -40,8 +41,9 @@ use crate::metrics::{Metrics, Stage};
 use crate::partition::Start;
 use crate::rebuild::Rebuilds;
 use crate::refetch::Refetch;
-use crate::retry::{Class, Decision, decide};
+use crate::retry::Class;
 use crate::takeover::{self, Answer, There};
+use attempts::Attempts;
 use clickhouse::ClickHouse;
 use failure::Failure;
 pub use target::{Target, token};
@@ -201,8 +203,8 @@ impl Writer {
     /// Sends the dead letters of a batch and says how many they are.
     async fn land_dead_letters(&self, job: &Job, attempts: &mut Attempts<'_>) -> usize {
         let letters = self.letters(job, attempts).await;
-        if letters.is_empty() {
-            return 0;
+        if letters.is_empty() || job.batch.is_acknowledged {
+            return letters.len();
         }
         let started = Instant::now();
         loop {
@@ -410,54 +412,4 @@ fn stopped(job: &Job, part: &Part, there: &[i64]) -> Stop {
         part.month,
         there.len()
     ))
-}
-
-/// The attempts at one batch.
-struct Attempts<'a> {
-    writer: &'a Writer,
-    of: Assigned,
-    target: &'a Target,
-    first: i64,
-    count: u32,
-    is_stalled: bool,
-}
-
-impl<'a> Attempts<'a> {
-    fn new(writer: &'a Writer, of: Assigned, target: &'a Target, first: i64) -> Self {
-        Self { writer, of, target, first, count: 0, is_stalled: false }
-    }
-
-    /// Waits until the next attempt is due.
-    async fn failed(&mut self, failure: Failure) {
-        self.count += 1;
-        self.writer.metrics.retry(&self.target.topic, failure.class);
-        let seed = [self.of.epoch, self.first.cast_unsigned(), u64::from(self.count)].map(u64::to_le_bytes).concat();
-        match decide(&self.writer.retry, failure.class, self.count, xxh3_64(&seed)) {
-            Decision::Again(wait) => {
-                let (topic, partition, attempt) = (&*self.target.topic, self.of.partition, self.count);
-                warn!(topic, partition, attempt, %failure, "write failed; trying again");
-                tokio::time::sleep(wait).await;
-            }
-            Decision::Probe(wait) => self.stalled(&failure, wait).await,
-        }
-    }
-
-    async fn stalled(&mut self, failure: &Failure, wait: Duration) {
-        let (topic, partition) = (&*self.target.topic, self.of.partition);
-        if failure.class == Class::Transient {
-            warn!(topic, partition, attempt = self.count, %failure, "write failed; paused while probing goes on");
-        } else {
-            error!(topic, partition, attempt = self.count, %failure, "write failed; paused until an operator repairs this");
-        }
-        self.is_stalled = true;
-        self.writer.send(Event::Stalled { of: self.of, why: failure.to_string() }).await;
-        tokio::time::sleep(wait).await;
-    }
-
-    fn succeeded(&mut self) {
-        if self.is_stalled {
-            info!(topic = &*self.target.topic, partition = self.of.partition, "writing works again");
-        }
-        (self.count, self.is_stalled) = (0, false);
-    }
 }

@@ -2,13 +2,14 @@
 //! neighbours land; where only a view refuses, nothing is given up.
 
 use rdkafka::message::Message;
+use sluice_ingest::config::{Protocol, Settings};
 use sluice_schemas::connect;
 use sluice_schemas::names::topic;
 use sluice_testkit::eventually;
 
 use crate::harness::{DEADLINE, Record, World, event_record, header, quick_settings};
 use crate::oracle::judge;
-use crate::process::same_member;
+use crate::process::{same_member, short_lived};
 
 /// Refused: the first, some in the middle (two of them neighbours), the last.
 const REFUSED: [u32; 5] = [0, 20, 21, 40, 59];
@@ -29,13 +30,17 @@ fn records() -> Vec<Record> {
 async fn exactly_the_refused_rows_are_dead_letters() {
     let world = World::new().await;
     run(&world, CONSTRAINT).await;
-    world.produce_all(&world.producer("none"), &records()).await;
+    let mut records = records();
+    // Rejected before that, and acknowledged once, however often its batch is cut.
+    records[30].payload = Some(b"{".to_vec());
+    world.produce_all(&world.producer("none"), &records).await;
     let worker = world.start(quick_settings()).await;
     world.settled(60).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
-    assert_eq!((counts.landed, counts.dead_lettered), (55, 5));
+    assert_eq!((counts.landed, counts.dead_lettered), (54, 6));
     let letters = world.dead_letters().await;
+    assert_eq!(world.read_all(topic::CLICKHOUSE_ERRORS).await.len(), 6, "no letter is sent twice");
     for n in REFUSED {
         let payload = event_record(n).payload;
         let letter = letters.values().find(|letter| letter.payload() == payload.as_deref()).unwrap();
@@ -86,5 +91,33 @@ async fn a_view_that_refuses_is_waited_for_and_completed() {
     let (total, distinct): (u64, u64) =
         clickhouse.query("SELECT count(), uniqExact(n) FROM picky").fetch_one().await.unwrap();
     assert_eq!((total, distinct), (60, 60), "the repaired view has every row once");
+    world.drop().await;
+}
+
+/// One month of a range has landed when its partition is taken away, and only then ClickHouse refuses a row of the next
+/// month: the pieces were never announced by themselves, and are what the next owner goes on with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_that_is_cut_while_its_partition_is_taken_away_lands_once() {
+    let world = World::new().await;
+    run(&world, "ALTER TABLE communication_events ADD CONSTRAINT some CHECK duration_ms != 30").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("go on");
+    let delay = format!("landed:{}", file.display());
+    let eager = || Settings { assignment: Protocol::Eager, ..short_lived() };
+    let first = world.spawn_ready(&eager(), &[("SLUICE_DELAY", &delay)]).await;
+    world.produce_all(&world.producer("none"), &records()[..50]).await;
+    eventually(DEADLINE, "one month has landed", || async { world.count().await > 0 }).await;
+    let other = world.spawn(&eager(), &[]);
+    let taken_away = "partitions are being taken away";
+    eventually(DEADLINE, "it has to let go", || async { first.said().contains(taken_away) }).await;
+    std::fs::write(&file, "").unwrap();
+    world.settled(50).await;
+    let said = first.stop().await;
+    other.stop().await;
+    let at = |words: &str| said.find(words).unwrap_or_else(|| panic!("no {words:?} in {said}"));
+    assert!(at(taken_away) < at("the range is cut around it"), "{said}");
+    assert!(at("the range is cut around it") < at("partitions revoked"), "{said}");
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (49, 1));
     world.drop().await;
 }

@@ -1,0 +1,62 @@
+//! The attempts at one batch: how long to wait after each that failed, and what is said about it.
+//! Failures go in; waiting and, once it takes long, an [`Event::Stalled`] come out. It gives nothing up and writes nothing.
+
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::failure::Failure;
+use super::{Assigned, Event, Target, Writer};
+use crate::retry::{Class, Decision, decide};
+
+/// The attempts at one batch.
+pub(super) struct Attempts<'a> {
+    writer: &'a Writer,
+    of: Assigned,
+    target: &'a Target,
+    first: i64,
+    /// How many have failed since the last that worked.
+    pub(super) count: u32,
+    is_stalled: bool,
+}
+
+impl<'a> Attempts<'a> {
+    pub(super) fn new(writer: &'a Writer, of: Assigned, target: &'a Target, first: i64) -> Self {
+        Self { writer, of, target, first, count: 0, is_stalled: false }
+    }
+
+    /// Waits until the next attempt is due.
+    pub(super) async fn failed(&mut self, failure: Failure) {
+        self.count += 1;
+        self.writer.metrics.retry(&self.target.topic, failure.class);
+        let seed = [self.of.epoch, self.first.cast_unsigned(), u64::from(self.count)].map(u64::to_le_bytes).concat();
+        match decide(&self.writer.retry, failure.class, self.count, xxh3_64(&seed)) {
+            Decision::Again(wait) => {
+                let (topic, partition, attempt) = (&*self.target.topic, self.of.partition, self.count);
+                warn!(topic, partition, attempt, %failure, "write failed; trying again");
+                tokio::time::sleep(wait).await;
+            }
+            Decision::Probe(wait) => self.stalled(&failure, wait).await,
+        }
+    }
+
+    async fn stalled(&mut self, failure: &Failure, wait: Duration) {
+        let (topic, partition) = (&*self.target.topic, self.of.partition);
+        if failure.class == Class::Transient {
+            warn!(topic, partition, attempt = self.count, %failure, "write failed; paused while probing goes on");
+        } else {
+            error!(topic, partition, attempt = self.count, %failure, "write failed; paused until an operator repairs this");
+        }
+        self.is_stalled = true;
+        self.writer.send(Event::Stalled { of: self.of, why: failure.to_string() }).await;
+        tokio::time::sleep(wait).await;
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        if self.is_stalled {
+            info!(topic = &*self.target.topic, partition = self.of.partition, "writing works again");
+        }
+        (self.count, self.is_stalled) = (0, false);
+    }
+}
