@@ -22,8 +22,8 @@ const MADE_TOGETHER: usize = 256;
 const MADE_AHEAD: usize = 64;
 /// Communications of this long go to PostgreSQL in one transaction per tenant.
 const WINDOW: Duration = Duration::from_millis(50);
-/// How long a full queue of the producer is waited for, at least, before it is looked at again.
-const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
+/// How long a full queue of the producer is waited for before it is looked at again: a tick of the clock.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
 /// Beyond the end of the drive, how long a store that pushed back may still take records.
 const GRACE: Duration = Duration::from_mins(1);
 
