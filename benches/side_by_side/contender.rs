@@ -36,7 +36,10 @@ pub(crate) enum Kind {
         connections: usize,
     },
     /// `sluice ingest`.
-    Sluice,
+    Sluice {
+        /// Members of its consumer group, each a process.
+        processes: usize,
+    },
     /// What one writes first in Rust.
     Obvious {
         /// With `fetch.queue.backoff.ms=2`.
@@ -56,11 +59,12 @@ impl Contender {
             options.batch.iter().map(with).collect::<Vec<_>>()
         };
         let ceilings = [Kind::Insert { connections: 1 }, Kind::Insert { connections: 2 }];
-        let programs = [Kind::Sluice, Kind::Obvious { tuned: false }, Kind::Obvious { tuned: true }];
+        let sluices = options.processes.iter().map(|processes| Kind::Sluice { processes: *processes });
+        let programs = sluices.chain([Kind::Obvious { tuned: false }, Kind::Obvious { tuned: true }]);
         let others = options.other.iter().cloned().map(Kind::Other);
         let all = std::iter::once(Self { kind: Kind::Consume, batch: None })
             .chain(ceilings.iter().flat_map(batched))
-            .chain(programs.iter().flat_map(batched))
+            .chain(programs.flat_map(|kind| batched(&kind)))
             .chain([Self { kind: Kind::Engine, batch: None }])
             .chain(others.flat_map(|kind| batched(&kind)));
         let is_wanted =
@@ -74,7 +78,8 @@ impl Contender {
             Kind::Consume => "consume only".to_owned(),
             Kind::Insert { connections: 1 } => "insert only, 1 connection".to_owned(),
             Kind::Insert { connections } => format!("insert only, {connections} connections"),
-            Kind::Sluice => "sluice".to_owned(),
+            Kind::Sluice { processes: 1 } => "sluice".to_owned(),
+            Kind::Sluice { processes } => format!("sluice, {processes} processes"),
             Kind::Obvious { tuned: false } => "obvious Rust".to_owned(),
             Kind::Obvious { tuned: true } => "obvious Rust, tuned".to_owned(),
             Kind::Engine => "Kafka engine".to_owned(),
@@ -94,7 +99,10 @@ impl Contender {
     pub(crate) async fn start(&self, world: &World, lap: &Lap) -> anyhow::Result<Running> {
         let batch = self.batch.unwrap_or_default();
         match &self.kind {
-            Kind::Sluice => sluice::start(world, lap, batch).map(Running::process),
+            Kind::Sluice { processes } => {
+                let members = (1..=*processes).map(|number| sluice::start(world, lap, batch, number));
+                members.collect::<anyhow::Result<_>>().map(Running::Processes)
+            }
             Kind::Obvious { tuned } => obvious::start(world, lap, batch, *tuned).map(Running::process),
             Kind::Engine => Engine::start(world, lap).await.map(Running::Engine),
             Kind::Other(other) => other.start(world, lap, batch).map(Running::process),
@@ -105,52 +113,60 @@ impl Contender {
 
 /// A program at work.
 pub(crate) enum Running {
-    /// In a process of its own.
-    Process(Box<Program>),
+    /// In processes of its own.
+    Processes(Vec<Program>),
     /// In the server.
     Engine(Engine),
 }
 
 impl Running {
     fn process(program: Program) -> Self {
-        Self::Process(Box::new(program))
+        Self::Processes(vec![program])
+    }
+
+    fn processes(&self) -> &[Program] {
+        match self {
+            Self::Processes(programs) => programs,
+            Self::Engine(_) => &[],
+        }
     }
 
     /// Fails if it has ended by itself.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self {
-            Self::Process(program) => program.check(),
+            Self::Processes(programs) => programs.iter_mut().try_for_each(Program::check),
             Self::Engine(_) => Ok(()),
         }
     }
 
     /// Asks it to write what it still holds, where it can be asked.
     pub(crate) fn finish(&mut self) {
-        if let Self::Process(program) = self {
-            program.finish();
+        if let Self::Processes(programs) = self {
+            programs.iter_mut().for_each(Program::finish);
         }
     }
 
-    /// Processor time of its own process so far.
+    /// Processor time of its own processes so far.
     pub(crate) fn cpu(&self) -> Option<Duration> {
-        match self {
-            Self::Process(program) => watch::own_cpu(program.pid()),
-            Self::Engine(_) => None,
-        }
+        let each = self.processes().iter().map(|program| watch::own_cpu(program.pid()));
+        each.reduce(|all, one| Some(all? + one?)).flatten()
     }
 
-    /// Processor time and peak memory of its own process, with what runs below it.
+    /// Processor time of its own processes, with what runs below them, and the most memory that one of them had.
     pub(crate) fn usage(&self) -> Option<(Duration, u64)> {
-        match self {
-            Self::Process(program) => Some((watch::cpu(program.pid()), program.peak())),
-            Self::Engine(_) => None,
-        }
+        let each = self.processes().iter().map(|program| (watch::cpu(program.pid()), program.peak()));
+        each.reduce(|(cpu, peak), (one, own)| (cpu + one, peak.max(own)))
     }
 
     /// Ends it.
     pub(crate) async fn end(self, world: &World) -> anyhow::Result<()> {
         match self {
-            Self::Process(program) => program.end().await,
+            Self::Processes(programs) => {
+                for program in programs {
+                    program.end().await?;
+                }
+                Ok(())
+            }
             Self::Engine(engine) => engine.end(world).await,
         }
     }

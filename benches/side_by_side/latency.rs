@@ -10,6 +10,7 @@ use crate::live::{self, Producing};
 use crate::machine::Machine;
 use crate::options::Latency;
 use crate::race::Lap;
+use crate::records::Live;
 use crate::result::write;
 use crate::say::{say, show};
 use crate::world::World;
@@ -24,7 +25,7 @@ pub(crate) async fn run(options: &Latency) -> anyhow::Result<()> {
     let Latency { common, rate, span, timer } = options;
     let (world, lap, program) = live::worker(common, *timer).await?;
     say(&format!("producing {rate} events/s for {span:?}, batch timer {timer:?}"));
-    let producing = Producing::start(&world, common.bytes, *rate, *span)?;
+    let producing = Producing::start(&world, *rate, *span, Live::new(common.bytes)?.every())?;
     let seen = look(&world, &lap, &producing).await?;
     let sent = producing.done().await?;
     let mut taken: Vec<f64> = seen.iter().zip(&sent).map(|(seen, sent)| (*seen - *sent).as_secs_f64() * 1e3).collect();

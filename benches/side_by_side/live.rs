@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -15,7 +15,7 @@ use crate::contender::sluice::{self, Settings};
 use crate::fill;
 use crate::options::Common;
 use crate::race::Lap;
-use crate::records::Live;
+use crate::records::Record;
 use crate::world::{Contents, SLUICE, World};
 
 /// Rows of a batch: the default.
@@ -28,10 +28,15 @@ pub(crate) struct Producing {
 }
 
 impl Producing {
-    /// Begins to send.
-    pub(crate) fn start(world: &World, bytes: usize, rate: u32, span: Duration) -> anyhow::Result<Self> {
+    /// Begins to send what `next` makes for each moment.
+    pub(crate) fn start(
+        world: &World,
+        rate: u32,
+        span: Duration,
+        mut next: impl FnMut(DateTime<Utc>) -> anyhow::Result<Record> + Send + 'static,
+    ) -> anyhow::Result<Self> {
         let producer = fill::producer(world, Duration::from_millis(5))?;
-        let (topic, mut records) = (world.topic(), Live::new(bytes)?);
+        let topic = world.topic();
         let sent = Arc::<AtomicU64>::default();
         let counted = Arc::clone(&sent);
         let task = tokio::spawn(async move {
@@ -44,7 +49,7 @@ impl Producing {
                 let due = (passed.as_secs_f64() * f64::from(rate)) as usize;
                 while sent_at.len() < due {
                     let now = Instant::now();
-                    fill::send(&producer, &topic, &records.at(Utc::now())?)?;
+                    fill::send(&producer, &topic, &next(Utc::now())?)?;
                     sent_at.push(now);
                 }
                 counted.store(sent_at.len() as u64, Ordering::Relaxed);
@@ -77,21 +82,27 @@ impl Producing {
 /// A worker on an empty topic and an empty table, ready for what comes.
 pub(crate) async fn worker(options: &Common, timer: Duration) -> anyhow::Result<(World, Lap, Program)> {
     let world = World::up(options, "live").await?;
+    let (lap, program) = worker_on(&world, timer).await?;
+    Ok((world, lap, program))
+}
+
+/// The same on stores that are up.
+pub(crate) async fn worker_on(world: &World, timer: Duration) -> anyhow::Result<(Lap, Program)> {
     world.reset().await?;
     let lap = Lap::new(0, Contents { rows: 0, distinct: 0, digest: 0 });
     world.create(&lap.table).await?;
     let settings = Settings { batch: BATCH, timer, clickhouse: None };
-    let mut program = Program::start(sluice::command(&world, &lap, &settings, &[SLUICE])?, &lap.log(&world))?;
+    let mut program = Program::start(sluice::command(world, &lap, &settings, &[SLUICE])?, &lap.log(world))?;
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_ready(&world).await {
+    while !is_ready(world).await {
         program.check()?;
         if Instant::now() > deadline {
-            bail!("start the worker: not ready after 30 s; see {}", lap.log(&world).display());
+            bail!("start the worker: not ready after 30 s; see {}", lap.log(world).display());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     world.calm().await?;
-    Ok((world, lap, program))
+    Ok((lap, program))
 }
 
 async fn is_ready(world: &World) -> bool {

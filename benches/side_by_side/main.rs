@@ -6,12 +6,13 @@
 //! - [`world`], [`records`], [`fill`]: the stores, and what is in them
 //! - [`contender`]: the programs; [`child`], [`group`], [`watch`]: what can be seen of them from outside
 //! - [`race`], [`speed`], [`result`]: one run, all runs, what they showed
-//! - [`live`], [`latency`], [`sustained`]: records that arrive at a steady rate
+//! - [`live`], [`latency`], [`sustained`], [`fairness`]: records that arrive at a steady rate
 //! - [`memory`], [`limit`]: what `sluice ingest` has resident, and who holds it to that
 //! - [`machine`], [`plot`], [`say`]: the report
 
 mod child;
 mod contender;
+mod fairness;
 mod fill;
 mod group;
 mod http;
@@ -56,6 +57,7 @@ async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Memory(options) => Box::pin(memory::run(&options)).await,
         Verb::Latency(options) => Box::pin(latency::run(&options)).await,
         Verb::Sustained(options) => Box::pin(sustained::run(&options)).await,
+        Verb::Fairness(options) => Box::pin(fairness::run(&options)).await,
         Verb::Consume(told) => consume::child(&told),
         Verb::Obvious(told) => Box::pin(obvious::child(&told)).await,
     }

@@ -32,6 +32,8 @@ pub(crate) enum Verb {
     Latency(Latency),
     /// Lag at a steady rate
     Sustained(Sustained),
+    /// What one tenant's load or poison does to the others' time to ClickHouse
+    Fairness(Fairness),
     #[command(name = "__consume", hide = true)]
     Consume(Consume),
     #[command(name = "__obvious", hide = true)]
@@ -90,6 +92,9 @@ pub(crate) struct Speed {
     /// Batch sizes, in rows
     #[arg(long, value_delimiter = ',', default_value = "10000,100000")]
     pub(crate) batch: Vec<u64>,
+    /// Processes of `sluice ingest` in one consumer group, one line of the report for each number
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    pub(crate) processes: Vec<usize>,
     /// Only programs whose name holds one of these words
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
@@ -140,5 +145,26 @@ pub(crate) struct Sustained {
     pub(crate) span: Duration,
     /// Longest time that a record waits in an open batch
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) timer: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fairness {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Events per second of each quiet tenant
+    #[arg(long, default_value_t = 300)]
+    pub(crate) rate: u32,
+    /// How many times as many the loud tenant sends
+    #[arg(long, default_value_t = 100)]
+    pub(crate) times: u32,
+    /// Events per second of all together in the part above capacity
+    #[arg(long, default_value_t = 250_000)]
+    pub(crate) flood: u32,
+    /// How long each part lasts
+    #[arg(long = "for", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) span: Duration,
+    /// Longest time that a record waits in an open batch
+    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) timer: Duration,
 }

@@ -44,14 +44,19 @@ impl Lap {
     /// The consumer group as Kafka knows it: Sluice puts its namespace before it.
     fn groups(&self, world: &World, contender: &Contender) -> String {
         match contender.kind {
-            crate::contender::Kind::Sluice => world.names.group(&self.group),
+            crate::contender::Kind::Sluice { .. } => world.names.group(&self.group),
             _ => self.group.clone(),
         }
     }
 
     /// Where the program's output goes.
     pub(crate) fn log(&self, world: &World) -> PathBuf {
-        world.folder.join(format!("{}.log", self.table))
+        self.log_of(world, 1)
+    }
+
+    /// Where that of its process of this number goes, counted from 1.
+    pub(crate) fn log_of(&self, world: &World, process: usize) -> PathBuf {
+        world.folder.join(format!("{}-{process}.log", self.table))
     }
 
     /// How long it may take.

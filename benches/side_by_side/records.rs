@@ -1,7 +1,7 @@
 //! The records of the bench: communication events of one day, as many and as large as wanted.
 //! A count and a size go in; keys and JSON payloads come out, the same ones for the same count. Touches no store.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -86,24 +86,90 @@ impl Iterator for Events {
 /// Events that happen now: those of a day again and again, each with an identity, a time and a number of its own.
 pub(crate) struct Live {
     events: Vec<CommunicationEvent>,
+    /// Tells the identities of one source from those of another.
+    lane: u64,
     bytes: usize,
     sent: u32,
 }
 
+/// Different events that [`Live`] draws on.
+const DIFFERENT: usize = 10_000;
+
 impl Live {
     /// `bytes` as in [`Record::new`].
     pub(crate) fn new(bytes: usize) -> anyhow::Result<Self> {
-        const DIFFERENT: usize = 10_000;
         let events: Vec<_> = Events::new(DIFFERENT as u64)?.take(DIFFERENT).collect();
-        Ok(Self { events, bytes, sent: 0 })
+        Ok(Self { events, lane: 0, bytes, sent: 0 })
     }
 
     /// The next one, which carries its number as `duration_ms`.
     pub(crate) fn at(&mut self, now: DateTime<Utc>) -> anyhow::Result<Record> {
         let index = self.sent as usize % self.events.len();
         let event = &mut self.events[index];
-        (event.event_id, event.timestamp, event.duration_ms) = (Uuid::from_u128(u128::from(self.sent)), now, self.sent);
+        (event.event_id, event.timestamp, event.duration_ms) =
+            (Uuid::from_u64_pair(self.lane, u64::from(self.sent)), now, self.sent);
         self.sent += 1;
         Record::new(event, self.bytes)
+    }
+
+    /// One after the other.
+    pub(crate) fn every(mut self) -> impl FnMut(DateTime<Utc>) -> anyhow::Result<Record> + Send {
+        move |now| self.at(now)
+    }
+}
+
+/// Live events of ten tenants, one of which may be louder than the others, or send nothing but poison.
+pub(crate) struct Crowd {
+    tenants: Vec<Live>,
+    /// Records of the loud one for each of a quiet one.
+    times: usize,
+    is_poison: bool,
+    turn: usize,
+}
+
+impl Crowd {
+    /// The first tenant is the loud one.
+    pub(crate) fn new(bytes: usize, times: u32, is_poison: bool) -> anyhow::Result<Self> {
+        let mut tenants: BTreeMap<Uuid, Vec<CommunicationEvent>> = BTreeMap::new();
+        for event in Events::new(DIFFERENT as u64)?.take(DIFFERENT) {
+            tenants.entry(event.tenant_id).or_default().push(event);
+        }
+        let live = |(lane, events)| Live { events, lane, bytes, sent: 0 };
+        Ok(Self {
+            tenants: (0..).zip(tenants.into_values()).map(live).collect(),
+            times: times as usize,
+            is_poison,
+            turn: 0,
+        })
+    }
+
+    /// The loud one.
+    pub(crate) fn loud(&self) -> Uuid {
+        self.tenants[0].events[0].tenant_id
+    }
+
+    /// Records of a whole turn, and how many of them are those of the quiet ones.
+    pub(crate) fn turn(&self) -> (usize, usize) {
+        let quiet = self.tenants.len() - 1;
+        (quiet + self.times, quiet)
+    }
+
+    /// One after the other, the loud one's between those of the others.
+    pub(crate) fn every(mut self) -> impl FnMut(DateTime<Utc>) -> anyhow::Result<Record> + Send {
+        let (all, quiet) = self.turn();
+        move |now| {
+            let place = self.turn % all;
+            self.turn += 1;
+            // Evenly spread over the turn.
+            let number = (place * quiet / all, (place + 1) * quiet / all);
+            if number.0 != number.1 {
+                return self.tenants[number.1].at(now);
+            }
+            let mut record = self.tenants[0].at(now)?;
+            if self.is_poison {
+                record.payload.pop();
+            }
+            Ok(record)
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::machine::Machine;
 use crate::options::Sustained;
 use crate::plot::{self, Chart, Line};
 use crate::race::Lap;
+use crate::records::Live;
 use crate::result::{Spread, thousands, write};
 use crate::say::{say, show};
 use crate::watch;
@@ -32,7 +33,7 @@ pub(crate) async fn run(options: &Sustained) -> anyhow::Result<()> {
     let (world, lap, mut program) = live::worker(common, *timer).await?;
     say(&format!("producing {rate} events/s for {span:?}, batch timer {timer:?}"));
     let before = world.cpu();
-    let producing = Producing::start(&world, common.bytes, *rate, *span)?;
+    let producing = Producing::start(&world, *rate, *span, Live::new(common.bytes)?.every())?;
     let samples = sample(&world, &lap, &producing, &mut program).await?;
     let sent = producing.done().await?.len();
     all_there(&world, &lap, sent as u64).await?;

@@ -20,10 +20,13 @@ pub(crate) struct Settings {
     pub(crate) clickhouse: Option<String>,
 }
 
-/// Starts it with the timer of the defaults.
-pub(crate) fn start(world: &World, lap: &Lap, batch: u64) -> anyhow::Result<Program> {
+/// Starts its process of this number, counted from 1, with the timer of the defaults.
+pub(crate) fn start(world: &World, lap: &Lap, batch: u64, number: usize) -> anyhow::Result<Program> {
     let settings = Settings { batch, timer: Duration::from_secs(30), clickhouse: None };
-    Program::start(command(world, lap, &settings, &[SLUICE])?, &lap.log(world))
+    let mut command = command(world, lap, &settings, &[SLUICE])?;
+    let port = page_port(world) + u16::try_from(number - 1).context("number a process")?;
+    command.env("SLUICE_INGEST__LISTEN", format!("127.0.0.1:{port}"));
+    Program::start(command, &lap.log_of(world, number))
 }
 
 /// Its command line, with `program` for what is started.
@@ -38,7 +41,11 @@ pub(crate) fn command(world: &World, lap: &Lap, settings: &Settings, program: &[
 
 /// Address of one of its pages.
 pub(crate) fn page(world: &World, name: &str) -> String {
-    format!("http://127.0.0.1:{}/{name}", Ports::new(world.port_base()).ingest_http())
+    format!("http://127.0.0.1:{}/{name}", page_port(world))
+}
+
+fn page_port(world: &World) -> u16 {
+    Ports::new(world.port_base()).ingest_http()
 }
 
 /// Batches of many rows need more bytes than the default allows.
