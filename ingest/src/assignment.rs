@@ -3,6 +3,7 @@
 //! (pause, resume, offsets) comes out. It makes no call to Kafka itself.
 
 mod operator;
+mod pressure;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use crate::batch::{Cut, Limits, OpenBatch};
 use crate::breaker::{Poison, Verdict};
-use crate::budget::{Budget, Pressure};
+use crate::budget::Budget;
 use crate::commit::Due;
 use crate::config;
 use crate::control::Pauses;
@@ -72,6 +73,8 @@ pub struct Assignment {
     counts: Vec<Counts>,
     partitions: BTreeMap<(usize, i32), Partition>,
     tools: Tools,
+    /// Since when memory has been short for each pipeline.
+    short_since: Vec<Option<Instant>>,
     epochs: u64,
     /// What operators said about pausing.
     pauses: Pauses,
@@ -84,11 +87,13 @@ impl Assignment {
     /// No partitions yet.
     pub fn new(sources: Vec<Source>, tools: Tools) -> Self {
         let counts = sources.iter().map(|_| Counts::default()).collect();
+        let short_since = vec![None; sources.len()];
         Self {
             sources,
             counts,
             partitions: BTreeMap::new(),
             tools,
+            short_since,
             epochs: 0,
             pauses: Pauses::default(),
             row: Vec::new(),
@@ -187,7 +192,7 @@ impl Assignment {
         if let Some(cut) = partition.cut(&source.limits, now) {
             self.seal(key, cut);
         }
-        self.press(key)
+        self.press(key, now)
     }
 
     /// Ends announced ranges whose last records are no longer in the log, now that everything below `offset` was seen.
@@ -203,16 +208,6 @@ impl Assignment {
         if self.partition_mut(topic, partition).is_some_and(|partition| partition.is_idle_at(offset)) {
             self.pass_announced((pipeline, partition), offset);
         }
-    }
-
-    /// Holds the partition if memory is short.
-    fn press(&mut self, key: (usize, i32)) -> bool {
-        let is_short = self.tools.budget.pressure(key.0) == Pressure::High;
-        let Some(partition) = self.partitions.get_mut(&key) else { return false };
-        if is_short {
-            partition.hold(Hold::Memory);
-        }
-        is_short || partition.is_held(Hold::Ranges)
     }
 
     fn seal(&mut self, key: (usize, i32), cut: Cut) {
@@ -319,50 +314,9 @@ impl Assignment {
             self.seal(key, cut);
         }
         for pipeline in 0..self.sources.len() {
-            self.relieve(pipeline);
+            self.relieve(pipeline, now);
         }
         self.tools.budget.trim();
-    }
-
-    /// The partitions of a pipeline.
-    fn of_pipeline(&self, pipeline: usize) -> impl Iterator<Item = (&(usize, i32), &Partition)> {
-        self.partitions.range((pipeline, i32::MIN)..=(pipeline, i32::MAX))
-    }
-
-    /// Applies the pressure on a pipeline's memory to its partitions.
-    fn relieve(&mut self, pipeline: usize) {
-        let pressure = self.tools.budget.pressure(pipeline);
-        for (_, partition) in self.partitions.range_mut((pipeline, i32::MIN)..=(pipeline, i32::MAX)) {
-            match pressure {
-                Pressure::High => partition.hold(Hold::Memory),
-                Pressure::Low => partition.release(Hold::Memory),
-                Pressure::Between => {}
-            }
-        }
-        let is_short = self.of_pipeline(pipeline).any(|(_, partition)| partition.is_held(Hold::Memory));
-        // Nothing on its way means that nothing will be freed by itself.
-        if is_short && !self.of_pipeline(pipeline).any(|(_, partition)| partition.is_busy()) {
-            self.make_room(pipeline);
-        }
-        let count =
-            |is: fn(&Partition) -> bool| self.of_pipeline(pipeline).filter(|(_, partition)| is(partition)).count();
-        let topic = &self.sources[pipeline].target.topic;
-        self.tools.metrics.flow(topic, self.tools.budget.used(pipeline), count(Partition::is_paused));
-        self.tools.metrics.broken(topic, count(|partition| partition.is_held(Hold::Breaker)));
-    }
-
-    /// Seals the largest open batch; where all of them are ranges that were announced before and must be taken in whole,
-    /// lets the largest go on above the budget, one at a time.
-    fn make_room(&mut self, pipeline: usize) {
-        let largest = |recutting: bool| {
-            let some = self.of_pipeline(pipeline).filter(|(_, p)| p.is_recutting() == recutting && p.open_bytes() > 0);
-            some.max_by_key(|(_, partition)| partition.open_bytes()).map(|(key, _)| *key)
-        };
-        if let Some(key) = largest(false) {
-            self.seal(key, Cut::Pressure);
-        } else if let Some(partition) = largest(true).and_then(|key| self.partitions.get_mut(&key)) {
-            partition.release(Hold::Memory);
-        }
     }
 
     /// Identity of a topic, as it was when the worker started.
