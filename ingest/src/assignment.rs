@@ -118,7 +118,7 @@ impl Assignment {
         let source = &self.sources[pipeline];
         let origin = Origin::new(&source.target.topic, source.target.topic_id, partition);
         let lease = Lease::new(since, self.tools.lease);
-        let begin = start.clone().unwrap_or(Start { offset: 0, committed: None, intent: None });
+        let begin = start.clone().unwrap_or(Start { offset: 0, committed: None, intent: None, check_to: None });
         let mut state = Partition::new(of, origin, lease, source.fingerprint, &self.tools.breaker, &begin);
         if state.is_recutting() {
             info!(topic, partition, "ranges that were announced before are taken over");

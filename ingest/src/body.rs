@@ -148,9 +148,10 @@ impl Body {
         self.chunks.concat()
     }
 
-    /// The bytes as a request sends them.
-    pub fn sent(&self) -> Sending {
-        Sending { chunks: self.chunks.iter().cloned().collect(), left: self.length as u64 }
+    /// The bytes as a request sends them, after `head`.
+    pub fn sent(&self, head: &Bytes) -> Sending {
+        let chunks = std::iter::once(head).filter(|head| !head.is_empty()).chain(&self.chunks).cloned().collect();
+        Sending { chunks, left: (head.len() + self.length) as u64 }
     }
 }
 

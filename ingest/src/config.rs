@@ -323,6 +323,8 @@ impl Settings {
         range((1..=99).contains(&percent), "breaker.percent", "between 1 and 99")?;
         range((1..=window).contains(&rejected), "breaker.rejected", "between 1 and ingest.breaker.window")?;
         range((1..=LONGEST_WINDOW).contains(&consecutive), "breaker.consecutive", "between 1 and 100,000")?;
+        let is_consumed = self.enabled().any(|(topic, _)| *topic == self.dead_letter_topic);
+        range(!is_consumed, "dead_letter_topic", "another topic than those that are consumed")?;
         self.enabled().try_for_each(|(topic, pipeline)| {
             let at = |field: &str| format!("pipelines.{topic}.{field}");
             range(!pipeline.table.is_empty(), &at("table"), "name the table that the topic lands in")?;

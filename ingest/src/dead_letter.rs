@@ -128,6 +128,13 @@ pub fn of(
     }
 }
 
+/// The tenant that a payload names at a dotted path.
+pub fn tenant_at(payload: &[u8], path: &str) -> Option<Uuid> {
+    let record: serde_json::Value = serde_json::from_slice(payload).ok()?;
+    let field = path.split('.').try_fold(&record, |value, name| value.get(name))?;
+    Uuid::try_parse(field.as_str()?).ok().filter(|tenant| !tenant.is_nil())
+}
+
 /// The tenant in a key of the form `tenant_id:customer_id`.
 fn tenant_in_key(key: &[u8]) -> Option<Uuid> {
     let (tenant, rest) = key.split_at_checked(36)?;

@@ -13,6 +13,7 @@
 mod escape;
 mod fields;
 mod hex;
+pub mod insert;
 mod json;
 mod key;
 mod marks;

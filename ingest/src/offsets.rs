@@ -5,7 +5,7 @@
 //!
 //! | verb | commits | text beside it | the next worker |
 //! |---|---|---|---|
-//! | `set` | any offset of the log | none | looks up every batch up to the table's highest offset, and writes what is missing |
+//! | `set` | any offset of the log | none | looks up every batch up to the end of the log, and writes what is missing |
 //! | `accept` | one past the table's highest offset, unless one is named | an intent of ours without ranges | looks nothing up, unless the table holds more than that |
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, DefaultConsumerContext};

@@ -32,6 +32,8 @@ pub struct Start {
     pub committed: Option<i64>,
     /// What was announced beside it, if what stands there is ours.
     pub intent: Option<Intent>,
+    /// Up to where to look before every send, whatever the table answers.
+    pub check_to: Option<i64>,
 }
 
 impl Start {

@@ -100,7 +100,7 @@ pub enum Error {
         cause: KafkaError,
     },
     /// A topic is missing.
-    #[error("consume topic {0}: it does not exist; run `sluice schemas apply`")]
+    #[error("consume topic {0}: it does not exist; make it (`sluice schemas apply` makes those of the platform)")]
     NoTopic(String),
     /// A topic does not say who it is.
     #[error(transparent)]
@@ -254,6 +254,7 @@ async fn sources(
             database: names.database(),
             table: pipeline.table.clone(),
             insert: plan.insert,
+            tenant: pipeline.tenant.clone(),
             remembered: remembered(topic, settings, &windows)?,
         };
         let fingerprint = plan.decoder.fingerprint();

@@ -176,7 +176,9 @@ fn found(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Kafka
 /// Where the client begins, and where the partition does.
 fn start((opening, committed): (Opening, Option<i64>)) -> (Offset, Result<Start, String>) {
     match opening {
-        Opening::Ask { offset, intent } => (Offset::Offset(offset), Ok(Start { offset, committed, intent })),
+        Opening::Ask { offset, intent, check_to } => {
+            (Offset::Offset(offset), Ok(Start { offset, committed, intent, check_to }))
+        }
         Opening::Stop(why) => (Offset::End, Err(why)),
     }
 }

@@ -48,9 +48,11 @@ impl Refetch {
         failure: &Failure,
         attempts: u32,
     ) -> Result<Option<DeadLetter>, KafkaError> {
-        let (id, reason) = (target.topic_id, failure.code.clone());
-        let letter =
-            move |message: &BorrowedMessage<'_>| dead_letter::of(message, id, &reason, "write", attempts + 1, None);
+        let (id, reason, path) = (target.topic_id, failure.code.clone(), target.tenant.clone());
+        let letter = move |message: &BorrowedMessage<'_>| {
+            let tenant = message.payload().and_then(|payload| dead_letter::tenant_at(payload, &path));
+            dead_letter::of(message, id, &reason, "write", attempts + 1, tenant)
+        };
         self.read(&target.topic, partition, offset, letter).await
     }
 

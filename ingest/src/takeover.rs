@@ -6,13 +6,13 @@
 //! | below or above the log | | | stop: records are gone, or the topic is not what it was |
 //! | yes | our intent | none above what it announces | go on; the announced ranges are cut as they were |
 //! | yes | our intent | some above that | the same in checked mode: it is an earlier intent than the last one |
-//! | yes | anything else | none at or above the offset | go on |
-//! | yes | anything else | some at or above it | go on in checked mode: look up before every send, up to the highest |
+//! | yes | anything else | | go on in checked mode: look up before every send, up to the highest row and the end of the log |
 //! | no | | none | begin at the start of the log |
 //! | no | | some | stop: the group is new or was deleted, and only an operator knows |
 //!
 //! Nothing is sent before it is announced, so a table that holds more than was announced has seen a later commit: the
-//! group's offsets were set back, or restored as they once were.
+//! group's offsets were set back, or restored as they once were. An offset without our text was set by somebody: what
+//! follows it may have been written before and deleted since, and ClickHouse then still remembers its tokens.
 
 use crate::failpoint::is_sabotaged;
 use crate::intent::Intent;
@@ -39,6 +39,8 @@ pub enum Opening {
         offset: i64,
         /// What was announced, if that is known.
         intent: Option<Intent>,
+        /// Up to where to look before every send, whatever the table answers.
+        check_to: Option<i64>,
     },
     /// An operator has to decide.
     Stop(String),
@@ -47,7 +49,7 @@ pub enum Opening {
 /// Decides from Kafka's side.
 pub fn open(found: &Found) -> Opening {
     let Found { committed, metadata, low, high } = found;
-    let Some(offset) = *committed else { return Opening::Ask { offset: *low, intent: None } };
+    let Some(offset) = *committed else { return Opening::Ask { offset: *low, intent: None, check_to: None } };
     if offset < *low {
         return Opening::Stop(format!(
             "the group's offset {offset} is below the start of the log, {low}: records were deleted before they were \
@@ -64,7 +66,8 @@ pub fn open(found: &Found) -> Opening {
     if let Some(intent) = intent.as_mut().filter(|_| is_sabotaged("intent")) {
         intent.ranges.clear();
     }
-    Opening::Ask { offset, intent }
+    let check_to = (intent.is_none() && offset < *high).then_some(*high - 1);
+    Opening::Ask { offset, intent, check_to }
 }
 
 /// What the table's answer means.
@@ -82,9 +85,14 @@ pub enum Answer {
 }
 
 /// Decides once the table's highest offset of this topic and partition is known; `announced` is the highest one that our
-/// intent allows for, if there is one.
-pub fn after_asking(committed: Option<i64>, announced: Option<i64>, highest: Option<i64>) -> Answer {
-    match (committed, highest) {
+/// intent allows for, if there is one, and `check_to` comes from [`open`].
+pub fn after_asking(
+    committed: Option<i64>,
+    announced: Option<i64>,
+    highest: Option<i64>,
+    check_to: Option<i64>,
+) -> Answer {
+    match (committed, highest.max(check_to)) {
         (_, None) => Answer::GoOn,
         (None, Some(highest)) => Answer::Stop(format!(
             "the group has no offset, but the table holds rows of this topic up to offset {highest}; decide with `sluice \
@@ -143,17 +151,20 @@ mod tests {
         let ours = "sluice1 0000000000000001 7";
         assert!(matches!(open(&found(Some(9), ours)), Opening::Stop(why) if why.contains("below the start")));
         assert!(matches!(open(&found(Some(21), ours)), Opening::Stop(why) if why.contains("above the end")));
-        assert!(matches!(open(&found(Some(20), ours)), Opening::Ask { offset: 20, intent: Some(_) }));
-        assert!(matches!(open(&found(Some(10), ours)), Opening::Ask { offset: 10, intent: Some(_) }));
-        assert_eq!(open(&found(Some(12), "")), Opening::Ask { offset: 12, intent: None });
-        assert_eq!(open(&found(None, "")), Opening::Ask { offset: 10, intent: None });
-        assert_eq!(after_asking(Some(12), None, None), Answer::GoOn);
-        assert_eq!(after_asking(Some(12), None, Some(11)), Answer::GoOn);
-        assert_eq!(after_asking(Some(12), None, Some(12)), Answer::Check { until: 12 });
-        assert_eq!(after_asking(Some(12), Some(14), Some(14)), Answer::GoOn);
-        assert_eq!(after_asking(Some(12), Some(14), Some(15)), Answer::Check { until: 15 });
-        assert_eq!(after_asking(None, None, None), Answer::GoOn);
-        assert!(matches!(after_asking(None, None, Some(0)), Answer::Stop(_)));
+        assert!(matches!(open(&found(Some(20), ours)), Opening::Ask { offset: 20, intent: Some(_), check_to: None }));
+        assert!(matches!(open(&found(Some(10), ours)), Opening::Ask { offset: 10, intent: Some(_), check_to: None }));
+        assert_eq!(open(&found(Some(12), "")), Opening::Ask { offset: 12, intent: None, check_to: Some(19) });
+        assert_eq!(open(&found(Some(20), "")), Opening::Ask { offset: 20, intent: None, check_to: None });
+        assert_eq!(open(&found(None, "")), Opening::Ask { offset: 10, intent: None, check_to: None });
+        assert_eq!(after_asking(Some(12), None, None, None), Answer::GoOn);
+        assert_eq!(after_asking(Some(12), None, Some(11), None), Answer::GoOn);
+        assert_eq!(after_asking(Some(12), None, Some(12), None), Answer::Check { until: 12 });
+        assert_eq!(after_asking(Some(12), Some(14), Some(14), None), Answer::GoOn);
+        assert_eq!(after_asking(Some(12), Some(14), Some(15), None), Answer::Check { until: 15 });
+        assert_eq!(after_asking(Some(12), None, None, Some(19)), Answer::Check { until: 19 });
+        assert_eq!(after_asking(Some(12), None, Some(25), Some(19)), Answer::Check { until: 25 });
+        assert_eq!(after_asking(None, None, None, None), Answer::GoOn);
+        assert!(matches!(after_asking(None, None, Some(0), None), Answer::Stop(_)));
     }
 
     #[test]

@@ -48,6 +48,9 @@ use clickhouse::ClickHouse;
 use failure::Failure;
 pub use target::{Target, token};
 
+/// Tokens that the same rows are sent with, one after the other, where the table lacks them after each.
+const MOST_TOKENS: u32 = 10;
+
 /// One assignment of one topic partition to this worker. What belongs to an earlier epoch no longer counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Assigned {
@@ -181,7 +184,7 @@ impl Writer {
                 Err(failure) => attempts.failed(failure).await,
             }
         };
-        let answer = takeover::after_asking(start.committed, start.announced_to(), highest);
+        let answer = takeover::after_asking(start.committed, start.announced_to(), highest, start.check_to);
         self.send(Event::Opened { of, answer }).await;
     }
 
@@ -255,7 +258,7 @@ impl Writer {
     async fn try_part(&self, job: &Job, part: &Part) -> Result<Result<Landed, Failure>, Stop> {
         let doubt = doubt(job);
         if doubt == Doubt::No {
-            let sent = self.insert(job, part, job.batch.digest).await;
+            let sent = self.insert(job, part, job.batch.digest, 0).await;
             return self.unless_refused(job, part, sent).await;
         }
         let (there, offsets) = match self.look(job, part).await {
@@ -265,12 +268,12 @@ impl Writer {
         match there {
             There::All => Ok(self.found(job, part).await.map(|()| Landed::Whole)),
             There::Nothing => {
-                let sent = self.insert(job, part, job.batch.digest).await;
+                let sent = self.insert_anew(job, part).await;
                 self.unless_refused(job, part, sent).await
             }
             There::Some if doubt == Doubt::SendMissing => {
                 let (missing, digest) = job.batch.missing(part, &offsets);
-                let sent = self.insert(job, &missing, digest).await;
+                let sent = self.insert(job, &missing, digest, 0).await;
                 // The number counts the rows that were sent, not those of the part.
                 let sent = sent.map_err(|failure| Failure { row: None, ..failure });
                 self.unless_refused(job, part, sent).await
@@ -300,10 +303,27 @@ impl Writer {
         })
     }
 
-    async fn insert(&self, job: &Job, part: &Part, digest: u128) -> Result<(), Failure> {
+    /// Sends a part that the table lacks. Somebody may have deleted its rows since they landed: then ClickHouse still
+    /// remembers the token and drops them without a word, so the table is looked at once more, and the next token is used.
+    /// The views still have what they made of the deleted rows, so they are made right as well.
+    async fn insert_anew(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+        for time in 0..MOST_TOKENS {
+            self.insert(job, part, job.batch.digest, time).await?;
+            if self.look(job, part).await?.0 != There::Nothing {
+                return if time == 0 { Ok(()) } else { self.rebuild(job, part).await };
+            }
+        }
+        Err(Failure::of_forgotten_rows(&job.target.table))
+    }
+
+    /// The `time`th INSERT of the same rows, counted from 0, has a token of its own.
+    async fn insert(&self, job: &Job, part: &Part, digest: u128, time: u32) -> Result<(), Failure> {
         let _turn = self.turn(job).await;
         failpoint!("insert");
-        let token = token(&job.target, job.of.partition, job.batch.range, part.month, digest);
+        let mut token = token(&job.target, job.of.partition, job.batch.range, part.month, digest);
+        if time > 0 {
+            token = format!("{token}:{time}");
+        }
         self.clickhouse.insert(&job.target.insert, &token, &part.body).await
     }
 
@@ -339,12 +359,17 @@ impl Writer {
             "already landed"
         );
         if (job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
-            let rebuilt = self.rebuilds.rebuild(&self.clickhouse, &job.target.table, part.month).await;
-            self.metrics.rebuilt(rebuilt.is_ok());
-            rebuilt?;
+            self.rebuild(job, part).await?;
         }
         self.metrics.found(&job.target.topic, part.count());
         Ok(())
+    }
+
+    /// Makes the aggregates of a part's month anew.
+    async fn rebuild(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+        let rebuilt = self.rebuilds.rebuild(&self.clickhouse, &job.target.table, part.month).await;
+        self.metrics.rebuilt(rebuilt.is_ok());
+        rebuilt
     }
 
     /// ClickHouse refuses a row of the batch's part `index`: the row is found, and dead-lettered once it is alone.

@@ -7,7 +7,7 @@ use sluice_schemas::records::CommunicationEvent;
 use sluice_testkit::eventually;
 use uuid::Uuid;
 
-use crate::harness::{DEADLINE, Record, TENANT, Worker, World, event, event_record, quick_settings, stands_still};
+use crate::harness::{DEADLINE, Record, TENANT, Worker, World, event, quick_settings, stands_still};
 use crate::oracle::judge;
 
 const BREAKER: Breaker = Breaker { enabled: true, window: 100, percent: 50, rejected: 20, consecutive: 50 };
@@ -26,9 +26,14 @@ fn poison(partition: i32, tenant: Option<Uuid>) -> Record {
     Record { key, payload: Some(b"nothing to decode".to_vec()), partition: Some(partition), ..Record::default() }
 }
 
-/// Good records without a key, so that nobody can tell their tenant once they are refused.
+/// Good records of two tenants without a key: only their payloads say whose they are.
 fn good(partition: i32, numbers: std::ops::Range<u32>) -> Vec<Record> {
-    numbers.map(|n| Record { key: None, partition: Some(partition), ..event_record(n) }).collect()
+    let record = |n: u32| {
+        let tenant_id = if n.is_multiple_of(2) { TENANT } else { Uuid::from_u128(9) };
+        let payload = serde_json::to_vec(&CommunicationEvent { tenant_id, ..event(n) }).unwrap();
+        Record { payload: Some(payload), partition: Some(partition), ..Record::default() }
+    };
+    numbers.map(record).collect()
 }
 
 async fn broken(worker: &Worker) -> bool {
@@ -156,5 +161,19 @@ async fn rows_that_only_clickhouse_refuses_open_it_too_and_the_rest_lands_once_t
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (100, 20), "as many as it takes to open it");
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_one_tenant_that_only_clickhouse_refuses_stop_nobody() {
+    let world = World::new().await;
+    world.execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT one CHECK tenant_id != '{TENANT}'")).await;
+    world.produce_all(&world.producer("none"), &good(0, 0..120)).await;
+    let worker = world.start(settings(BREAKER)).await;
+    world.settled(120).await;
+    assert!(!broken(&worker).await, "their payloads say whose they are");
+    worker.stop().await;
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (60, 60));
     world.drop().await;
 }

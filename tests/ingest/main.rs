@@ -49,4 +49,6 @@ mod survives_clickhouse_outage;
 #[cfg(test)]
 mod survives_rebalances;
 #[cfg(test)]
+mod table_changed_meanwhile;
+#[cfg(test)]
 mod window_overrun;

@@ -200,3 +200,26 @@ async fn a_topic_made_anew_under_a_running_worker_stops_it() {
     assert_eq!(counts.landed, 200);
     world.drop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_were_deleted_come_back_when_the_offset_is_set_back() {
+    let world = World::new().await;
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..100)).await;
+    let land_all = async || {
+        let worker = world.start(quick_settings()).await;
+        world.settled(100).await;
+        let committed = || async { world.committed(COMMUNICATION_EVENTS).await == 100 };
+        eventually(DEADLINE, "it is committed to the end", committed).await;
+        worker.stop().await;
+    };
+    land_all().await;
+    let delete = "ALTER TABLE communication_events DELETE WHERE _partition = 0 SETTINGS mutations_sync = 2";
+    world.execute(delete).await;
+    assert_eq!(world.count().await, 0);
+    world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
+    let dropped = world.blocks_dropped("communication_events");
+    land_all().await;
+    assert!(world.blocks_dropped("communication_events") > dropped, "ClickHouse remembers what was deleted");
+    assert_eq!(judge(&world).await.unwrap().landed, 100);
+    world.drop().await;
+}

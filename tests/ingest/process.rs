@@ -1,5 +1,7 @@
 //! The real program as a process of its own, to be killed, stopped and started again.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -94,11 +96,23 @@ impl Drop for Process {
             let said = std::fs::read_to_string(&self.log).unwrap_or_default();
             let lines: Vec<_> = said.lines().collect();
             println!("{}, last:\n{}", self.url, lines[lines.len().saturating_sub(25)..].join("\n"));
+            println!("where its partitions stand:\n{}", self.partitions().unwrap_or_else(|error| error.to_string()));
         }
     }
 }
 
 impl Process {
+    /// Its status page, asked for without a runtime.
+    fn partitions(&self) -> std::io::Result<String> {
+        let address = self.url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        write!(stream, "GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        Ok(page)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();

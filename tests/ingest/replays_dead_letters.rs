@@ -289,8 +289,14 @@ async fn what_a_killed_replay_left_behind_at_the_server_lands_once() {
     // The fewer rows, the sooner ClickHouse has taken them.
     assert_eq!(in_flight(all, two, &[]).await, Ok(5), "the second one's rows land first");
     assert_eq!(in_flight(two, all, &[]).await, Ok(5), "the first one's rows land first");
-    let doubled = in_flight(two, all, &[("SLUICE_SABOTAGE", "token")]).await;
-    assert!(doubled.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "negative control: {doubled:?}");
+    // On a busy machine the second one may come so late that it sees the first one's rows.
+    for chance in 1..=3 {
+        let doubled = in_flight(two, all, &[("SLUICE_SABOTAGE", "token")]).await;
+        if doubled.as_ref().is_err_and(|wrong| wrong.contains("more than once")) {
+            return;
+        }
+        assert!(chance < 3, "negative control: {doubled:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

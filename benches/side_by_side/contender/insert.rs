@@ -14,6 +14,7 @@ use rdkafka::metadata::MetadataTopic;
 use serde::Deserialize;
 use sluice_ingest::config::{Pipeline, Settings};
 use sluice_ingest::decode::Origin;
+use sluice_ingest::decode::insert::Insert;
 use sluice_ingest::decode::table::{Plan, Shape, ShapeColumn, plan};
 use sluice_ingest::write::clickhouse::SETTINGS;
 use sluice_schemas::connect::kafka_config;
@@ -99,15 +100,15 @@ impl Rows {
 /// Inserts them all and takes the time.
 pub(crate) async fn run(world: &World, lap: &Lap, rows: &Rows, batch: u64, at_once: usize) -> anyhow::Result<Measured> {
     world.create(&lap.table).await?;
-    let statement = planned(world, &lap.table).await?.insert;
+    let Insert { statement, head, .. } = planned(world, &lap.table).await?.insert;
     let batches = rows.batches(usize::try_from(batch)?);
     world.calm().await?;
     let (before, start) = (world.cpu(), Instant::now());
     let inserts = batches.into_iter().enumerate().map(|(number, body)| {
-        let (statement, token) = (statement.as_str(), format!("{}-{number}", lap.table));
+        let (statement, head, token) = (statement.as_str(), head.clone(), format!("{}-{number}", lap.table));
         async move {
             let settings = [&SETTINGS[..], &[("insert_deduplication_token", token.as_str())]].concat();
-            http::insert(world, statement, &settings, body.into()).await
+            http::insert(world, statement, &settings, [&head[..], &body].concat().into()).await
         }
     });
     stream::iter(inserts).buffer_unordered(at_once).try_collect::<()>().await?;

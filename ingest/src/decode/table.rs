@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::config::Pipeline;
 
 use super::fields::Fields;
+use super::insert::Insert;
 use super::types::{self, Type};
 use super::value::Scratch;
 use super::{Column, Decoder, Limits};
@@ -37,8 +38,8 @@ pub struct ShapeColumn {
 pub struct Plan {
     /// Decodes the pipeline's records.
     pub decoder: Decoder,
-    /// `INSERT INTO table (columns) FORMAT ...`
-    pub insert: String,
+    /// What its rows are sent with.
+    pub insert: Insert,
 }
 
 /// Columns that ingest fills with where a record came from, with their types.
@@ -57,7 +58,7 @@ const DOCUMENT_SETTINGS: &str = "SETTINGS input_format_binary_read_json_as_strin
 pub enum MappingError {
     /// No such table.
     #[error(
-        "start pipeline {topic}: table {table} does not exist; run `sluice schemas apply`, or correct ingest.pipelines.{topic}.table"
+        "start pipeline {topic}: table {table} does not exist; make it (`sluice schemas apply` makes those of the platform), or correct ingest.pipelines.{topic}.table"
     )]
     NoTable {
         /// Topic of the pipeline.
@@ -130,11 +131,10 @@ pub fn plan(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Result<Plan, Map
     }
     let decoder = decoder(pipeline, &mapped, month);
     let names = mapped.iter().map(|column| column.name).chain(PROVENANCE.map(|(name, _)| name));
-    let names: Vec<_> = names.map(|name| format!("`{}`", name.replace('`', "\\`"))).collect();
-    let format = if decoder.with_defaults { "RowBinaryWithDefaults" } else { "RowBinary" };
+    let of = |name| shape.columns.iter().find(|column| column.name == name);
+    let columns = names.filter_map(|name| Some((name.to_owned(), of(name)?.type_text.clone()))).collect();
     let settings = if mapped.iter().any(|column| column.of.holds_json()) { DOCUMENT_SETTINGS } else { "" };
-    let (table, names) = (table.replace('`', "\\`"), names.join(", "));
-    let insert = format!("INSERT INTO `{table}` ({names}) {settings}FORMAT {format}");
+    let insert = Insert::new(table, columns, settings, decoder.with_defaults);
     Ok(Plan { decoder, insert })
 }
 
@@ -281,23 +281,23 @@ pub(crate) mod tests {
     #[test]
     fn the_insert_names_mapped_columns_then_provenance() {
         let shape = shape(&[("timestamp", "DateTime64(3)", ""), ("day", "Date", "MATERIALIZED")]);
-        let insert = plan("a-topic", &pipeline(), &shape).unwrap().insert;
-        insta::assert_snapshot!(insert, @"INSERT INTO `t` (`timestamp`, `_topic`, `_topic_id`, `_partition`, `_offset`) FORMAT RowBinary");
+        let insert = plan("a-topic", &pipeline(), &shape).unwrap().insert.statement;
+        insta::assert_snapshot!(insert, @"INSERT INTO `t` (`timestamp`, `_topic`, `_topic_id`, `_partition`, `_offset`) FORMAT RowBinaryWithNamesAndTypes");
     }
 
     #[test]
     fn the_insert_of_a_document_says_how_it_is_to_be_read() {
         let shape = shape(&[("timestamp", "DateTime64(3)", ""), ("document", "Array(JSON)", "")]);
-        let insert = plan("a-topic", &pipeline(), &shape).unwrap().insert;
+        let insert = plan("a-topic", &pipeline(), &shape).unwrap().insert.statement;
         assert!(insert.contains(") SETTINGS input_format_binary_read_json_as_string = 1, "), "{insert}");
-        assert!(insert.ends_with("arrays_as_strings = 0 FORMAT RowBinary"), "{insert}");
+        assert!(insert.ends_with("arrays_as_strings = 0 FORMAT RowBinaryWithNamesAndTypes"), "{insert}");
     }
 
     #[test]
     fn faults_name_pipeline_column_and_remedy() {
         let time = ("timestamp", "DateTime64(3)", "");
         let none = Shape { columns: vec![], ..shape(&[]) };
-        insta::assert_snapshot!(refused(&none, &pipeline()), @"start pipeline a-topic: table t does not exist; run `sluice schemas apply`, or correct ingest.pipelines.a-topic.table");
+        insta::assert_snapshot!(refused(&none, &pipeline()), @"start pipeline a-topic: table t does not exist; make it (`sluice schemas apply` makes those of the platform), or correct ingest.pipelines.a-topic.table");
         insta::assert_snapshot!(refused(&shape(&[time, ("n", "Decimal(76, 2)", "")]), &pipeline()), @"start pipeline a-topic: column n of table t has type Decimal(76, 2), which ingest cannot write; give the column a DEFAULT and leave it out of the mapping, or change its type");
         let named = Pipeline { columns: [("x".to_owned(), "y".to_owned())].into(), ..pipeline() };
         insta::assert_snapshot!(refused(&shape(&[time]), &named), @"start pipeline a-topic: table t has no column x that can be written; add it, or remove it from ingest.pipelines.a-topic.columns");
@@ -311,6 +311,6 @@ pub(crate) mod tests {
     #[test]
     fn an_unknown_type_with_a_default_is_left_to_its_default() {
         let shape = shape(&[("timestamp", "DateTime64(3)", ""), ("tags", "Array(Dynamic)", "DEFAULT")]);
-        assert!(!plan("a-topic", &pipeline(), &shape).unwrap().insert.contains("tags"));
+        assert!(!plan("a-topic", &pipeline(), &shape).unwrap().insert.statement.contains("tags"));
     }
 }

@@ -114,7 +114,7 @@ fn absent_and_null_fields_take_null_or_the_default() {
     let shape = shape(&[("timestamp", "DateTime64(3)", ""), ("n", "UInt8", "DEFAULT")]);
     let pipeline = Pipeline { table: "t".to_owned(), tenant: String::new(), ..Pipeline::default() };
     let Plan { mut decoder, insert } = plan("a-topic", &pipeline, &shape).unwrap();
-    assert!(insert.ends_with("FORMAT RowBinaryWithDefaults"));
+    assert!(insert.statement.ends_with("FORMAT RowBinaryWithDefaults"));
     let mut row = Vec::new();
     let payload = br#"{"timestamp":"2026-11-24T00:00:00Z"}"#;
     decoder.decode(Some(payload), &Origin::new("t", Uuid::nil(), 0), 0, &mut row).unwrap();

@@ -25,6 +25,7 @@ use super::tally::{Replayed, stays};
 use super::topics::Topics;
 use super::{Dlq, Error, Filter};
 use crate::body::Body;
+use crate::decode::insert::Insert;
 use crate::decode::{Decoder, table};
 use crate::failpoint::is_sabotaged;
 use crate::retry::{Class, Decision, decide};
@@ -57,7 +58,7 @@ pub async fn replay(dlq: &Dlq, options: &Options, stop: &CancellationToken, done
 /// What the letters of one topic need.
 struct Table {
     decoder: Decoder,
-    insert: String,
+    insert: Insert,
 }
 
 struct Replay<'a> {
@@ -76,7 +77,7 @@ struct Replay<'a> {
 struct Part<'a> {
     source: &'a Source,
     target: &'a Target,
-    insert: &'a str,
+    insert: &'a Insert,
     group: &'a Group,
     /// Offsets of the group's letters.
     offsets: &'a [i64],
@@ -231,7 +232,7 @@ impl Replay<'_> {
             if self.options.is_dry {
                 self.done.land(&rows);
             } else if !self.is_over() {
-                let (target, insert, offsets) = (&target, insert.as_str(), offsets.as_slice());
+                let (target, insert, offsets) = (&target, &insert, offsets.as_slice());
                 let part = Part { source, target, insert, group, offsets, label, month };
                 self.land_month(&part, rows, present.clone()).await?;
             }

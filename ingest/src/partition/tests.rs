@@ -20,7 +20,7 @@ fn partition_at(start: &Start) -> Partition {
 
 pub(super) fn partition() -> Partition {
     let intent = Intent { decoder: 1, announced_at: 0, ranges: vec![] };
-    partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent) })
+    partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None })
 }
 
 pub(super) fn take(partition: &mut Partition, offset: i64) {
@@ -104,7 +104,7 @@ fn it_flows_again_only_when_every_reason_is_gone() {
 
 #[test]
 fn a_failed_resume_is_tried_again_from_the_same_place() {
-    let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None });
+    let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
     partition.flow_change();
     partition.opened(&Answer::GoOn);
     let flow = partition.flow_change().unwrap();
@@ -116,7 +116,7 @@ fn a_failed_resume_is_tried_again_from_the_same_place() {
 fn what_was_announced_is_cut_as_it_was_whatever_the_limits() {
     let what = |first, last, digest| Announced { range: Range { first, last }, digest, doubt: Doubt::No };
     let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(0, 2, 0), what(3, 6, 0), what(8, 9, 0)] };
-    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent) });
+    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
     let few = Limits { rows: 1, ..LIMITS };
     take(&mut partition, 0);
     assert_eq!(partition.cut(&few, Instant::now()), None);
@@ -141,7 +141,7 @@ fn what_was_announced_is_cut_as_it_was_whatever_the_limits() {
 fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
     let what = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
     let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(40, 41)] };
-    let start = Start { offset: 40, committed: Some(40), intent: Some(intent) };
+    let start = Start { offset: 40, committed: Some(40), intent: Some(intent), check_to: None };
     assert_eq!(start.announced_to(), Some(41));
     let mut partition = partition_at(&start);
     partition.hold(Hold::Store);
@@ -165,7 +165,7 @@ fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
 
 #[test]
 fn a_partition_that_has_to_ask_takes_nothing_in_and_begins_at_its_start() {
-    let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None });
+    let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
     assert_eq!(partition.flow_change(), Some(Flow::Pause));
     assert_eq!(partition.opened(&Answer::Check { until: 41 }), None);
     assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
@@ -200,7 +200,7 @@ fn more_ranges_than_may_wait_are_taken_over_all_the_same() {
     let one = |n: i64| Announced { range: Range { first: n, last: n }, digest: 0, doubt: Doubt::No };
     let most = i64::try_from(MOST_RANGES).unwrap();
     let intent = Intent { decoder: 1, announced_at: 5, ranges: (0..most).map(one).collect() };
-    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent) });
+    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
     for offset in 0..most {
         assert_eq!(partition.flow_change(), None, "it flows");
         take(&mut partition, offset);
@@ -254,7 +254,7 @@ fn pieces_that_nobody_announced_are_handed_on_to_the_next_owner() {
     let ranges = |intent: &Intent| intent.ranges.iter().map(|a| (a.range.first, a.range.last)).collect::<Vec<_>>();
     assert_eq!((due.offset, ranges(&intent)), (1, vec![(1, 1), (2, 2), (3, 3), (4, 4)]));
     assert_eq!(intent.announced_at, 7, "when Kafka was first told of any of it");
-    let mut next = partition_at(&Start { offset: 1, committed: Some(1), intent: Some(intent) });
+    let mut next = partition_at(&Start { offset: 1, committed: Some(1), intent: Some(intent), check_to: None });
     take(&mut next, 1);
     assert_eq!(next.cut(&LIMITS, Instant::now()), Some(Cut::Announced));
 }

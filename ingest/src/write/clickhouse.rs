@@ -15,7 +15,9 @@ use sluice_schemas::stores;
 
 use super::failure::Failure;
 use crate::body::Body;
+use crate::decode::insert::Insert;
 use crate::decode::table::{Shape, ShapeColumn};
+use crate::retry::Class;
 
 /// Settings of every INSERT, fixed so that the same part always makes the same block.
 pub const SETTINGS: [(&str, &str); 5] = [
@@ -41,10 +43,32 @@ impl ClickHouse {
         Ok(Self { http, server: server.clone(), database: database.to_owned() })
     }
 
-    /// Sends one part; returns when ClickHouse has acknowledged it.
-    pub async fn insert(&self, statement: &str, token: &str, body: &Body) -> Result<(), Failure> {
-        let own = [("query", statement), ("insert_deduplication_token", token)];
-        self.post(&[&SETTINGS[..], &own].concat(), reqwest::Body::wrap(body.sent())).await.map(drop)
+    /// Sends one part; returns when ClickHouse has acknowledged it. A table whose columns are not what they were is no
+    /// fault of a row.
+    pub async fn insert(&self, insert: &Insert, token: &str, body: &Body) -> Result<(), Failure> {
+        if !insert.is_typed() {
+            self.still_fits(insert).await?;
+        }
+        let own = [("query", insert.statement.as_str()), ("insert_deduplication_token", token)];
+        let body = reqwest::Body::wrap(body.sent(&insert.head));
+        match self.post(&[&SETTINGS[..], &own].concat(), body).await {
+            Err(failure) if failure.class == Class::Row => {
+                self.still_fits(insert).await?;
+                Err(failure)
+            }
+            sent => sent.map(drop),
+        }
+    }
+
+    /// Fails if the table's columns have other types than those that rows are encoded for.
+    async fn still_fits(&self, insert: &Insert) -> Result<(), Failure> {
+        let columns = self.columns(&insert.table).await?;
+        // A table that is gone says so itself.
+        if columns.is_empty() || insert.fits(&columns) {
+            Ok(())
+        } else {
+            Err(Failure::of_a_changed_table(&insert.table))
+        }
     }
 
     /// How many tokens are remembered for a table, and for each table that its views write to.
@@ -65,14 +89,18 @@ impl ClickHouse {
 
     /// Reads what a table looks like; a table that does not exist has no columns.
     pub async fn shape(&self, table: &str) -> Result<Shape, Failure> {
-        let columns = "SELECT name, type AS type_text, default_kind FROM system.columns \
-                       WHERE database = currentDatabase() AND table = {table:String} ORDER BY position FORMAT JSON";
         let facts = "SELECT partition_key, timezone() AS server_zone FROM system.tables \
                      WHERE database = currentDatabase() AND name = {table:String} FORMAT JSON";
-        let columns: Vec<ShapeColumn> = self.select(columns, table).await?;
+        let columns = self.columns(table).await?;
         let facts: Vec<Facts> = self.select(facts, table).await?;
         let Facts { partition_key, server_zone } = facts.into_iter().next().unwrap_or_default();
         Ok(Shape { columns, partition_key, server_zone })
+    }
+
+    async fn columns(&self, table: &str) -> Result<Vec<ShapeColumn>, Failure> {
+        let columns = "SELECT name, type AS type_text, default_kind FROM system.columns \
+                       WHERE database = currentDatabase() AND table = {table:String} ORDER BY position FORMAT JSON";
+        self.select(columns, table).await
     }
 
     /// Runs a query with parameters and gives its answer back as it came.

@@ -138,6 +138,22 @@ impl Failure {
         Self { class: Class::Operator, what, ..self }
     }
 
+    /// The table's columns have other types than those that this worker encodes rows for.
+    pub fn of_a_changed_table(table: &str) -> Self {
+        let what = format!(
+            "columns of table {table} have other types than when this worker started; restart it, or change them back"
+        );
+        Self { class: Class::Operator, what, code: String::new(), row: None }
+    }
+
+    /// ClickHouse takes rows again and again, and its table does not show them.
+    pub fn of_forgotten_rows(table: &str) -> Self {
+        let what = format!(
+            "ClickHouse acknowledges rows that table {table} then lacks; look for what deletes them, a TTL or a mutation"
+        );
+        Self { class: Class::Operator, what, code: String::new(), row: None }
+    }
+
     /// No answer, or half of one: the write may or may not have taken place.
     pub fn unanswered(error: &reqwest::Error) -> Self {
         let what = if error.is_timeout() {

@@ -7,6 +7,7 @@ use sluice_schemas::names::Names;
 use uuid::Uuid;
 
 use crate::commit::Range;
+use crate::decode::insert::Insert;
 use crate::failpoint::is_sabotaged;
 
 /// Where the batches of one pipeline go.
@@ -20,8 +21,10 @@ pub struct Target {
     pub database: String,
     /// The table.
     pub table: String,
-    /// `INSERT INTO ... FORMAT ...`
-    pub insert: String,
+    /// What its rows are sent with.
+    pub insert: Insert,
+    /// The JSON field, a dotted path, that names a record's tenant; empty where records have none.
+    pub tenant: String,
     /// How long ClickHouse surely remembers a token of this table.
     pub remembered: Duration,
 }
@@ -34,7 +37,8 @@ impl Target {
             topic_id,
             database: names.database(),
             table: table.to_owned(),
-            insert: String::new(),
+            insert: Insert::new(table, Vec::new(), "", false),
+            tenant: String::new(),
             remembered: Duration::ZERO,
         }
     }
