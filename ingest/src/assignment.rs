@@ -73,8 +73,6 @@ pub struct Assignment {
     counts: Vec<Counts>,
     partitions: BTreeMap<(usize, i32), Partition>,
     tools: Tools,
-    /// Since when memory has been short for each pipeline.
-    short_since: Vec<Option<Instant>>,
     epochs: u64,
     /// What operators said about pausing.
     pauses: Pauses,
@@ -87,13 +85,11 @@ impl Assignment {
     /// No partitions yet.
     pub fn new(sources: Vec<Source>, tools: Tools) -> Self {
         let counts = sources.iter().map(|_| Counts::default()).collect();
-        let short_since = vec![None; sources.len()];
         Self {
             sources,
             counts,
             partitions: BTreeMap::new(),
             tools,
-            short_since,
             epochs: 0,
             pauses: Pauses::default(),
             row: Vec::new(),
@@ -192,7 +188,7 @@ impl Assignment {
         if let Some(cut) = partition.cut(&source.limits, now) {
             self.seal(key, cut);
         }
-        self.press(key, now)
+        self.press(key)
     }
 
     /// Ends announced ranges whose last records are no longer in the log, now that everything below `offset` was seen.
@@ -314,7 +310,7 @@ impl Assignment {
             self.seal(key, cut);
         }
         for pipeline in 0..self.sources.len() {
-            self.relieve(pipeline, now);
+            self.relieve(pipeline);
         }
         self.tools.budget.trim();
     }

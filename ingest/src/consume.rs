@@ -267,17 +267,10 @@ pub fn run(
 
 /// Takes in what is there, waiting a little for the first record only.
 fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()> {
-    if context.assignment().awaits_room(Instant::now()) {
-        context.wait_while(POLL_WAIT, |assignment| assignment.awaits_room(Instant::now()));
-        return Ok(());
-    }
     let Some(first) = consumer.poll(POLL_WAIT) else { return Ok(()) };
     let started = Instant::now();
     take(consumer, context, first, started)?;
     for _ in 1..BURST {
-        if context.assignment().awaits_room(started) {
-            break;
-        }
         let Some(next) = consumer.poll(Duration::ZERO) else { break };
         take(consumer, context, next, started)?;
     }

@@ -31,7 +31,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Context {
     /// Waits while `is_on_its_way`, for at most this long.
-    pub(crate) fn wait_while(&self, patience: Duration, is_on_its_way: impl Fn(&Assignment) -> bool) {
+    fn wait_while(&self, patience: Duration, is_on_its_way: impl Fn(&Assignment) -> bool) {
         let deadline = Instant::now() + patience;
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         while is_on_its_way(&self.assignment()) && Instant::now() < deadline {

@@ -1,54 +1,21 @@
-//! Memory that runs short: who waits, who pauses, whose batch is cut.
-//! In: the pressure that the budget puts on a pipeline. Out: holds on its partitions, and a word to the consume loop to take
-//! nothing in for a moment. Never drops a record, and never makes a pipeline with room wait for another.
-//!
-//! librdkafka throws away what it has fetched for a partition that pauses, and fetches it once more when the partition goes
-//! on: the broker and the client do the same work twice. So while a batch is on its way, and nobody else would have to wait,
-//! a pipeline that is short first takes nothing in for a moment; mostly the batch lands in it and gives its memory back.
-
-use std::time::{Duration, Instant};
+//! Memory that runs short: who pauses, and whose batch is cut.
+//! In: the pressure that the budget puts on a pipeline. Out: holds on its partitions, and a batch sealed early where nothing
+//! is on its way that would give memory back. Never drops a record, and never makes a pipeline with room wait for another.
 
 use super::Assignment;
 use crate::batch::Cut;
 use crate::budget::Pressure;
 use crate::partition::{Hold, Partition};
 
-/// How long a pipeline that is short of memory waits for a batch to land before its partitions pause.
-const ROOM_PATIENCE: Duration = Duration::from_millis(500);
-
 impl Assignment {
-    /// Whether nothing should be taken in for the moment.
-    pub fn awaits_room(&self, now: Instant) -> bool {
-        let is_short = |(pipeline, since): (usize, &Option<Instant>)| {
-            since.is_some_and(|since| self.is_worth_waiting(pipeline, since, now))
-                && self.tools.budget.pressure(pipeline) == Pressure::High
-        };
-        self.short_since.iter().enumerate().any(is_short)
-    }
-
-    /// Whether a pipeline that is short of memory waits instead of pausing.
-    fn waits(&mut self, pipeline: usize, now: Instant) -> bool {
-        let since = *self.short_since[pipeline].get_or_insert(now);
-        self.is_worth_waiting(pipeline, since, now)
-    }
-
-    fn is_worth_waiting(&self, pipeline: usize, since: Instant, now: Instant) -> bool {
-        let budget = &self.tools.budget;
-        let mut others = (0..self.sources.len()).filter(|other| *other != pipeline);
-        now.saturating_duration_since(since) < ROOM_PATIENCE
-            && others.all(|other| budget.used(other) == 0 || budget.pressure(other) == Pressure::High)
-            && self.of_pipeline(pipeline).any(|(_, partition)| partition.is_busy())
-    }
-
-    /// Holds the partition if memory is short and waiting does not help.
-    pub(super) fn press(&mut self, key: (usize, i32), now: Instant) -> bool {
+    /// Holds the partition if memory is short.
+    pub(super) fn press(&mut self, key: (usize, i32)) -> bool {
         let is_short = self.tools.budget.pressure(key.0) == Pressure::High;
-        let holds = is_short && !self.waits(key.0, now);
         let Some(partition) = self.partitions.get_mut(&key) else { return false };
-        if holds {
+        if is_short {
             partition.hold(Hold::Memory);
         }
-        holds || partition.is_held(Hold::Ranges)
+        is_short || partition.is_held(Hold::Ranges)
     }
 
     /// The partitions of a pipeline.
@@ -57,15 +24,10 @@ impl Assignment {
     }
 
     /// Applies the pressure on a pipeline's memory to its partitions.
-    pub(super) fn relieve(&mut self, pipeline: usize, now: Instant) {
+    pub(super) fn relieve(&mut self, pipeline: usize) {
         let pressure = self.tools.budget.pressure(pipeline);
-        let waits = pressure == Pressure::High && self.waits(pipeline, now);
-        if pressure != Pressure::High {
-            self.short_since[pipeline] = None;
-        }
         for (_, partition) in self.partitions.range_mut((pipeline, i32::MIN)..=(pipeline, i32::MAX)) {
             match pressure {
-                Pressure::High if waits => {}
                 Pressure::High => partition.hold(Hold::Memory),
                 Pressure::Low => partition.release(Hold::Memory),
                 Pressure::Between => {}
