@@ -336,6 +336,12 @@ impl Settings {
                 &at("max_bytes"),
                 "more than nothing and at most an eighth of memory_budget",
             )?;
+            let has_gap = |path: &str| path.split('.').any(str::is_empty);
+            range(
+                pipeline.tenant.is_empty() || !has_gap(&pipeline.tenant),
+                &at("tenant"),
+                "a name, or names with dots between",
+            )?;
             range(pipeline.limits.record.0 < u64::from(u32::MAX), &at("limits.record"), "less than 4 GiB")?;
             range((1..=128).contains(&pipeline.limits.depth), &at("limits.depth"), "between 1 and 128")
         })

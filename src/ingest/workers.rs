@@ -76,12 +76,22 @@ impl Which {
         for partition in &changed {
             screen::say(&format!("{} {done}", name(partition, settings)))?;
         }
+        if changed.is_empty() && failure.is_none() && self.has_none(settings).await? {
+            let unknown = "find that partition: these workers have none of the kind; `sluice ingest status` shows theirs";
+            return Err(anyhow!(unknown)).or_exit(Exit::Usage);
+        }
         if changed.is_empty() {
             screen::note("nothing to do: no partition of these workers was in another state");
         } else if !note.is_empty() {
             screen::note(note);
         }
         failure.map_or(Ok(Exit::Pass), Err)
+    }
+
+    /// Whether the workers have no partition that is meant.
+    async fn has_none(&self, settings: &Settings) -> Result<bool, Failure> {
+        let (answers, failure) = self.ask_all(&Method::GET, "status", settings).await?;
+        Ok(self.topic.is_some() && failure.is_none() && answers.iter().all(|(_, status)| status.partitions.is_empty()))
     }
 
     /// Asks every worker, also when one does not answer.

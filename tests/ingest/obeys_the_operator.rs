@@ -65,6 +65,9 @@ async fn a_partition_pauses_and_goes_on() {
     world.landed(30).await;
     let (code, said) = with_worker(&world, &worker, &["breaker", "reset"]).await;
     assert!(code == 0 && said.contains("nothing to do"), "{said}");
+    let nowhere = ["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "77"];
+    let (code, said) = with_worker(&world, &worker, &nowhere).await;
+    assert!(code == 4 && said.contains("these workers have none of the kind"), "{code}: {said}");
     let (code, said) = with_worker(&world, &worker, &["pause", "--topic", "nobodys"]).await;
     assert!(code == 4 && said.contains("no pipeline of this worker consumes it"), "{said}");
     let url = worker.url.clone();
