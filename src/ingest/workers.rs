@@ -77,7 +77,8 @@ impl Which {
             screen::say(&format!("{} {done}", name(partition, settings)))?;
         }
         if changed.is_empty() && failure.is_none() && self.has_none(settings).await? {
-            let unknown = "find that partition: these workers have none of the kind; `sluice ingest status` shows theirs";
+            let unknown =
+                "find that partition: these workers have none of the kind; `sluice ingest status` shows theirs";
             return Err(anyhow!(unknown)).or_exit(Exit::Usage);
         }
         if changed.is_empty() {
