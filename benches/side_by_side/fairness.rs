@@ -10,7 +10,6 @@ use serde_json::json;
 use crate::live::{self, Producing};
 use crate::machine::Machine;
 use crate::options::Fairness;
-use crate::race::Lap;
 use crate::records::Crowd;
 use crate::result::{thousands, write};
 use crate::say::{say, show};
@@ -93,30 +92,14 @@ async fn one(world: &World, options: &Fairness, part: &Part) -> anyhow::Result<F
     let start = Instant::now();
     let sent = Producing::start(world, part.rate, options.span, crowd.every())?.done().await?.len();
     let rows = if part.is_poison { sent / all * quiet + sent % all * quiet / all } else { sent };
-    let landed = wait_for(world, &lap, rows as u64).await?;
+    live::all_there(world, &lap, rows as u64, PATIENCE).await?;
     let seconds = start.elapsed().as_secs_f64();
-    let query = format!(
-        "SELECT quantilesExact(0.5, 0.95, 0.99)(toFloat64(toUnixTimestamp64Milli(_ingested_at) - \
-         toUnixTimestamp64Milli(timestamp))) FROM {} WHERE tenant_id != '{loud}'",
-        lap.table
-    );
-    let quiet = world.clickhouse.query(&query).fetch_one().await.context("ask for the quiet tenants' times")?;
+    let landed = world.count(&lap.table).await?;
+    if landed != rows as u64 {
+        bail!("wait for records: {landed} are there instead of {rows}");
+    }
+    let quiet = live::servers_times(world, &lap, &format!("tenant_id != '{loud}'")).await?;
     program.end().await?;
     world.drop_table(&lap.table).await?;
     Ok(Found { sent, landed, seconds, quiet })
-}
-
-/// Waits until so many rows are there, no more and no less.
-async fn wait_for(world: &World, lap: &Lap, rows: u64) -> anyhow::Result<u64> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let seen = world.count(&lap.table).await?;
-        if seen == rows {
-            return Ok(seen);
-        }
-        if seen > rows || Instant::now() > deadline {
-            bail!("wait for records: {seen} of {rows} are there");
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

@@ -30,7 +30,7 @@ pub(crate) async fn run(options: &Latency) -> anyhow::Result<()> {
     let sent = producing.done().await?;
     let mut taken: Vec<f64> = seen.iter().zip(&sent).map(|(seen, sent)| (*seen - *sent).as_secs_f64() * 1e3).collect();
     taken.sort_by(f64::total_cmp);
-    let servers: Vec<f64> = servers(&world, &lap).await?;
+    let servers = live::servers_times(&world, &lap, "1").await?;
     program.end().await?;
     world.drop_table(&lap.table).await?;
     let machine = Machine::this(&world).await?;
@@ -81,14 +81,4 @@ async fn look(world: &World, lap: &Lap, producing: &Producing) -> anyhow::Result
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// The same by the clock of the server, which stamps a row when it takes it in.
-async fn servers(world: &World, lap: &Lap) -> anyhow::Result<Vec<f64>> {
-    let query = format!(
-        "SELECT quantilesExact(0.5, 0.95, 0.99)(toFloat64(toUnixTimestamp64Milli(_ingested_at) - \
-         toUnixTimestamp64Milli(timestamp))) FROM {}",
-        lap.table
-    );
-    world.clickhouse.query(&query).fetch_one().await.context("ask for the server's times")
 }

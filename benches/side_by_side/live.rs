@@ -108,3 +108,29 @@ pub(crate) async fn worker_on(world: &World, timer: Duration) -> anyhow::Result<
 async fn is_ready(world: &World) -> bool {
     reqwest::get(sluice::page(world, "readyz")).await.is_ok_and(|answer| answer.status().is_success())
 }
+
+/// Waits until so many rows are there, for at most so long.
+pub(crate) async fn all_there(world: &World, lap: &Lap, rows: u64, patience: Duration) -> anyhow::Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let seen = world.count(&lap.table).await?;
+        if seen >= rows {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("wait for records: {seen} of {rows} are there");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Milliseconds from a record's own time until the server took it in, by its clock, at p50, p95 and p99 of the rows that meet
+/// a condition.
+pub(crate) async fn servers_times(world: &World, lap: &Lap, condition: &str) -> anyhow::Result<Vec<f64>> {
+    let query = format!(
+        "SELECT quantilesExact(0.5, 0.95, 0.99)(toFloat64(toUnixTimestamp64Milli(_ingested_at) - \
+         toUnixTimestamp64Milli(timestamp))) FROM {} WHERE {condition}",
+        lap.table
+    );
+    world.clickhouse.query(&query).fetch_one().await.context("ask for the server's times")
+}

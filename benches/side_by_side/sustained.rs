@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use serde_json::json;
 
 use crate::child::Program;
@@ -36,7 +35,7 @@ pub(crate) async fn run(options: &Sustained) -> anyhow::Result<()> {
     let producing = Producing::start(&world, *rate, *span, Live::new(common.bytes)?.every())?;
     let samples = sample(&world, &lap, &producing, &mut program).await?;
     let sent = producing.done().await?.len();
-    all_there(&world, &lap, sent as u64).await?;
+    live::all_there(&world, &lap, sent as u64, PATIENCE).await?;
     let found = world.contents(&lap.table).await?;
     let (cpu, peak) = (watch::cpu(program.pid()).as_secs_f64(), program.peak());
     let stores: Vec<f64> =
@@ -91,17 +90,6 @@ async fn sample(world: &World, lap: &Lap, producing: &Producing, program: &mut P
         });
     }
     Ok(samples)
-}
-
-async fn all_there(world: &World, lap: &Lap, sent: u64) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while world.count(&lap.table).await? < sent {
-        if Instant::now() > deadline {
-            bail!("wait for records: {} of {sent} are there", world.count(&lap.table).await?);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    Ok(())
 }
 
 /// A lag that grows would show from one tenth of the time to the next.

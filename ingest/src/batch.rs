@@ -170,8 +170,9 @@ impl Batch {
         (Part { month: part.month, rows, body }, digest(&records))
     }
 
-    /// Cuts it, once its dead letters are acknowledged, around the row number `at` of `part`, or in halves where `at` is not known; a batch of one record stays
-    /// whole. Pieces of a batch with several parts are looked up first, since some of its parts may have landed.
+    /// Cuts it, once its dead letters are acknowledged, around the row number `at` of `part`, or in halves where `at` is not
+    /// known; a batch of one record stays whole. Pieces of a batch with several parts are looked up first, since some of its
+    /// parts may have landed.
     pub fn pieces(&self, part: usize, at: Option<usize>) -> Vec<Self> {
         let record = at.and_then(|row| Some(self.parts.get(part)?.rows.get(row)?.record as usize));
         let cuts = record.map_or([self.records.len() / 2, self.records.len()], |record| [record, record + 1]);

@@ -1,8 +1,7 @@
 //! Stage one: the consumer and the loop that everything hangs on.
 //! Kafka is polled on a thread of its own, without end and whatever the stores do, so the group never loses a live
-//! worker; records are decoded where they are, in librdkafka's memory. Rebalances are answered here, since librdkafka
-//! calls back inside `poll`: what was announced is read when a partition comes, and writes and commits of partitions that
-//! go are waited for. No other store is ever waited for here.
+//! worker; records are decoded where they are, in librdkafka's memory. Rebalances are answered inside `poll`, by
+//! [`crate::rebalance`]. No other store is ever waited for here.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

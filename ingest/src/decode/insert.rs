@@ -10,6 +10,7 @@
 use bytes::Bytes;
 
 use super::table::ShapeColumn;
+use crate::write::clickhouse::quote;
 
 /// Statement and head of a pipeline's INSERTs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +28,9 @@ pub struct Insert {
 impl Insert {
     /// Of rows with these columns; `settings` ends with a space or is empty.
     pub fn new(table: &str, columns: Vec<(String, String)>, settings: &str, with_defaults: bool) -> Self {
-        let quoted = |name: &str| format!("`{}`", name.replace('`', "\\`"));
-        let names: Vec<_> = columns.iter().map(|(name, _)| quoted(name)).collect();
+        let names: Vec<_> = columns.iter().map(|(name, _)| quote(name)).collect();
         let format = if with_defaults { "RowBinaryWithDefaults" } else { "RowBinaryWithNamesAndTypes" };
-        let statement = format!("INSERT INTO {} ({}) {settings}FORMAT {format}", quoted(table), names.join(", "));
+        let statement = format!("INSERT INTO {} ({}) {settings}FORMAT {format}", quote(table), names.join(", "));
         let head = if with_defaults { Bytes::new() } else { head(&columns) };
         Self { table: table.to_owned(), statement, head, columns }
     }
