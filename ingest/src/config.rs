@@ -376,6 +376,8 @@ mod tests {
         insta::assert_snapshot!(refused(|s| s.breaker.percent = 100), @"use ingest.breaker.percent: between 1 and 99");
         insta::assert_snapshot!(refused(|s| s.breaker.rejected = 1001), @"use ingest.breaker.rejected: between 1 and ingest.breaker.window");
         insta::assert_snapshot!(refused(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");
+        insta::assert_snapshot!(refused(|s| s.dead_letter_topic = "agent-metrics".into()), @"use ingest.dead_letter_topic: another topic than those that are consumed");
+        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().tenant = "a..b".into()), @"use ingest.pipelines.agent-metrics.tenant: a name, or names with dots between");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
     }
 
