@@ -26,6 +26,7 @@ use crate::health::Status;
 use crate::lease::Lease;
 use crate::metrics::{Metrics, Stage};
 use crate::partition::{Flow, Hold, Partition, Start};
+use crate::topic_id::TopicIds;
 use crate::write::{Assigned, Event, Job, Target, Writer};
 use crate::{Counts, Summary};
 
@@ -53,6 +54,8 @@ pub struct Tools {
     pub metrics: Arc<Metrics>,
     /// What the worker says about itself.
     pub status: Arc<Status>,
+    /// Tells whether topics are still the ones they were.
+    pub topic_ids: Arc<TopicIds>,
     /// Runs the writes.
     pub runtime: Handle,
     /// How long a partition may be trusted to be ours after Kafka has said so.
@@ -413,6 +416,11 @@ impl Assignment {
         }
     }
 
+    /// Whether a batch is being written or an offset is being committed.
+    pub fn awaits_answers(&self) -> bool {
+        self.partitions.values().any(|partition| partition.is_writing() || partition.is_committing())
+    }
+
     /// Whether nothing is left to write or to commit.
     pub fn is_settled(&self) -> bool {
         self.partitions.values().all(Partition::is_settled)
@@ -425,6 +433,6 @@ impl Assignment {
         }
         self.partitions.clear();
         let topics = self.sources.iter().map(|source| source.target.topic.to_string());
-        Summary { topics: topics.zip(self.counts.iter().copied()).collect() }
+        Summary { topics: topics.zip(self.counts.iter().copied()).collect(), is_late: false }
     }
 }

@@ -18,7 +18,6 @@ use sluice_schemas::rebootstrap::Rebootstrap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
-use uuid::Uuid;
 
 use crate::Summary;
 use crate::assignment::{Assignment, Tools};
@@ -26,11 +25,12 @@ use crate::commit::Due;
 use crate::config::Settings;
 use crate::metrics::Stage;
 use crate::partition::Flow;
-use crate::topic_id::topic_id;
 use crate::write::Event;
 
-/// Longest wait for a record before events and clocks are looked at.
+/// Longest wait for a record before clocks are looked at.
 const POLL_WAIT: Duration = Duration::from_millis(10);
+/// The same while a store or Kafka owes an answer: nothing wakes a poll, and a batch has two answers to wait for.
+const POLL_WAIT_BUSY: Duration = Duration::from_millis(2);
 /// Most records between two looks at events and clocks.
 const BURST: usize = 512;
 /// How long Kafka may take to answer a question about a partition before it is asked again.
@@ -163,17 +163,6 @@ fn tell(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, flow: Flo
     }
 }
 
-/// Whether a topic is still the one whose identity the rows carry. One that does not say is believed: it is asked again.
-pub(crate) fn is_same_topic(consumer: &BaseConsumer<Context>, topic: &str, known: Option<Uuid>) -> bool {
-    match topic_id(consumer.client(), topic, ANSWER_WAIT) {
-        Ok(id) => Some(id) == known,
-        Err(error) => {
-            warn!(%error, topic, "the topic does not say who it is");
-            true
-        }
-    }
-}
-
 pub(crate) fn commit_list<'a>(due: impl Iterator<Item = (&'a str, i32, Due)>) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for (topic, partition, Due { offset, metadata }) in due {
@@ -250,23 +239,24 @@ pub fn run(
         context.assignment().tick(now);
         context.apply_flow(&consumer);
         commit(&consumer, &context, now);
-        let is_late = drain_until.is_some_and(|until| now >= until);
+        let is_drained = drain_until.is_some() && context.assignment().is_settled();
+        let is_late = !is_drained && drain_until.is_some_and(|until| now >= until);
         if is_late {
             warn!("drain deadline passed; what was not written or committed is consumed again");
         }
-        let is_drained = drain_until.is_some() && context.assignment().is_settled();
         if is_late || is_drained || abandoned.is_cancelled() {
-            break Ok(());
+            break Ok(is_late);
         }
     };
     let summary = context.assignment().finish();
     drop(consumer);
-    outcome.map(|()| summary)
+    outcome.map(|is_late| Summary { is_late, ..summary })
 }
 
 /// Takes in what is there, waiting a little for the first record only.
 fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()> {
-    let Some(first) = consumer.poll(POLL_WAIT) else { return Ok(()) };
+    let wait = if context.assignment().awaits_answers() { POLL_WAIT_BUSY } else { POLL_WAIT };
+    let Some(first) = consumer.poll(wait) else { return Ok(()) };
     let started = Instant::now();
     take(consumer, context, first, started)?;
     for _ in 1..BURST {
@@ -315,9 +305,10 @@ fn commit(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Instant
         let of: Vec<_> = own.iter().map(|(_, of, _)| *of).collect();
         let list = commit_list(own.into_iter().map(|(_, of, due)| (&*topic, of.partition, due)));
         let (consumer, events) = (Arc::clone(consumer), context.tools.writer.events.clone());
+        let topic_ids = Arc::clone(&context.tools.topic_ids);
         let known = context.assignment().topic_id(&topic);
         context.tools.runtime.spawn_blocking(move || {
-            let is_same = is_same_topic(&consumer, &topic, known);
+            let is_same = topic_ids.is_same(&topic, known);
             failpoint!("committing");
             let acknowledged = is_same && {
                 let result = consumer.commit(&list, CommitMode::Sync);

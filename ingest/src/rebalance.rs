@@ -15,7 +15,7 @@ use sluice_schemas::rebootstrap::is_unanswered;
 use tracing::{info, warn};
 
 use crate::assignment::Assignment;
-use crate::consume::{ANSWER_WAIT, ConsumeError, Context, MADE_ANEW, commit_list, is_same_topic};
+use crate::consume::{ANSWER_WAIT, ConsumeError, Context, MADE_ANEW, commit_list};
 use crate::failpoint::is_sabotaged;
 use crate::partition::Start;
 use crate::takeover::{self, Found, Opening};
@@ -71,7 +71,7 @@ impl Context {
             let Some(opening) = self.opening(consumer, &topic, partition) else { return };
             let (offset, mut start) = start(opening);
             let known = self.assignment().topic_id(&topic);
-            if !is_same_topic(consumer, &topic, known) {
+            if !self.tools.topic_ids.is_same(&topic, known) {
                 start = Err(MADE_ANEW.to_owned());
             }
             list.set_partition_offset(&topic, partition, offset).expect("the partition is in the list it came from");

@@ -2,6 +2,8 @@
 //! needs them, as does a replay of a dead letter that had to leave its payload out. A topic, a partition and an offset go
 //! in, the record's dead letter or its payload comes out. It belongs to no group and commits nothing.
 
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -18,10 +20,19 @@ use crate::write::failure::Failure;
 /// How long Kafka may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+type Client = BaseConsumer<DefaultConsumerContext>;
+
 /// Reads single records.
-#[derive(Debug, Clone)]
 pub struct Refetch {
     kafka: ClientConfig,
+    /// The client that read the last one: the next may follow soon, and a new client has to find the broker first.
+    idle: Arc<Mutex<Option<Client>>>,
+}
+
+impl fmt::Debug for Refetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refetch").finish_non_exhaustive()
+    }
 }
 
 impl Refetch {
@@ -35,8 +46,10 @@ impl Refetch {
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
             .set("queued.min.messages", "1")
+            // After one record its queue counts as full, and a full one is left alone for a second by default.
+            .set("fetch.queue.backoff.ms", "2")
             .set("queued.max.messages.kbytes", "2048");
-        Self { kafka }
+        Self { kafka, idle: Arc::default() }
     }
 
     /// The dead letter of the record at `offset`, which ClickHouse refused; `None` if it is no longer there.
@@ -73,26 +86,32 @@ impl Refetch {
         offset: i64,
         take: impl FnOnce(&BorrowedMessage<'_>) -> T + Send + 'static,
     ) -> Result<Option<T>, KafkaError> {
-        let (kafka, topic) = (self.kafka.clone(), topic.to_owned());
-        let read = move || read(&kafka, &topic, partition, offset, take);
+        let (kafka, idle, topic) = (self.kafka.clone(), Arc::clone(&self.idle), topic.to_owned());
+        let read = move || {
+            let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let client = kept.map_or_else(|| kafka.create(), Ok)?;
+            let found = read(&client, &topic, partition, offset, take)?;
+            client.unassign()?;
+            *idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+            Ok(found)
+        };
         tokio::task::spawn_blocking(read).await.map_err(|_| KafkaError::Canceled)?
     }
 }
 
 fn read<T>(
-    kafka: &ClientConfig,
+    client: &Client,
     topic: &str,
     partition: i32,
     offset: i64,
     take: impl FnOnce(&BorrowedMessage<'_>) -> T,
 ) -> Result<Option<T>, KafkaError> {
-    let consumer: BaseConsumer<DefaultConsumerContext> = kafka.create()?;
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
-    consumer.assign(&list)?;
+    client.assign(&list)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match consumer.poll(deadline.saturating_duration_since(Instant::now())) {
+        match client.poll(deadline.saturating_duration_since(Instant::now())) {
             Some(Ok(message)) if message.offset() == offset => return Ok(Some(take(&message))),
             // Something else, the end of the log, or a log that begins after it: the record is gone.
             Some(

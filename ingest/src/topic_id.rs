@@ -1,15 +1,24 @@
 //! The identity of a topic, which outlives its name: a topic that is deleted and made again starts at offset 0 under the
 //! same name, so tokens and provenance carry the id.
-//! A connected client and a name go in, the topic's UUID comes out. The safe crate does not show it, so the call is made
+//! A client and a name go in, the topic's UUID comes out. The safe crate does not show it, so the call is made
 //! here with `rdkafka-sys`.
 #![expect(unsafe_code, reason = "rdkafka has no safe call for DescribeTopics; every pointer here is checked and freed")]
 
 use std::ffi::{CStr, CString};
+use std::fmt;
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
+use rdkafka::error::KafkaResult;
+use sluice_schemas::rebootstrap::Rebootstrap;
+use tracing::warn;
 use uuid::Uuid;
+
+/// How long Kafka may take to say who a topic is.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// A topic that could not be described.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +28,40 @@ pub struct DescribeError {
     pub topic: String,
     /// What Kafka said.
     pub cause: String,
+}
+
+/// Tells whether topics are still the ones they were.
+///
+/// It has a client of its own: a broker answers what comes over one connection in turn, so behind a consumer's fetch that
+/// waits for records a question would wait as well.
+pub struct TopicIds {
+    client: BaseConsumer<DefaultConsumerContext>,
+    rebootstrap: Rebootstrap,
+}
+
+impl fmt::Debug for TopicIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicIds").finish_non_exhaustive()
+    }
+}
+
+impl TopicIds {
+    /// Opens no connection yet.
+    pub fn new(kafka: &ClientConfig) -> KafkaResult<Self> {
+        Ok(Self { client: kafka.create()?, rebootstrap: Rebootstrap::of(kafka) })
+    }
+
+    /// Whether a topic is still the one whose identity the rows carry. One that does not say is believed: it is asked again.
+    pub fn is_same(&self, topic: &str, known: Option<Uuid>) -> bool {
+        match topic_id(self.client.client(), topic, ANSWER_WAIT) {
+            Ok(id) => Some(id) == known,
+            Err(error) => {
+                warn!(%error, topic, "the topic does not say who it is");
+                self.rebootstrap.tell(self.client.client());
+                true
+            }
+        }
+    }
 }
 
 /// Asks the cluster for the id of `topic`.
