@@ -5,6 +5,8 @@
 //! A batch can be cut into pieces: it remembers of each record the offset and a digest of the raw key and payload, and of
 //! each row where it ends, though the raw bytes themselves are gone.
 
+mod part;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +17,9 @@ use crate::body::{Body, OpenBody};
 use crate::budget::Permit;
 use crate::commit::Range;
 use crate::intent::{Announced, Doubt};
+pub use part::Part;
+use part::Row;
 
-/// Most months in a batch: each is an INSERT of its own.
-const MOST_MONTHS: usize = 12;
 /// Step by which the list of records grows.
 const RECORDS_STEP: usize = 1024;
 
@@ -30,6 +32,8 @@ pub struct Limits {
     pub bytes: usize,
     /// Longest time since its first record.
     pub age: Duration,
+    /// Most months: each is an INSERT of its own.
+    pub months: usize,
 }
 
 /// Why a batch was sealed.
@@ -75,32 +79,6 @@ struct Taken {
     offset: i64,
     /// Of its raw key and payload.
     digest: u64,
-}
-
-/// A row of a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Row {
-    /// Index of its record in the batch.
-    record: u32,
-    /// Where it ends in the body.
-    end: u32,
-}
-
-/// Good rows of one month: one INSERT, one block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// Month of the table's partition key, 202611; 0 where the table has no partitions.
-    pub month: u32,
-    rows: Vec<Row>,
-    /// The rows in RowBinary.
-    pub body: Body,
-}
-
-impl Part {
-    /// How many rows.
-    pub fn count(&self) -> usize {
-        self.rows.len()
-    }
 }
 
 /// A sealed batch.
@@ -202,20 +180,6 @@ impl Batch {
     }
 }
 
-impl Part {
-    fn piece(&self, from: u32, to: u32) -> Self {
-        let first = self.rows.partition_point(|row| row.record < from);
-        let last = self.rows.partition_point(|row| row.record < to);
-        let start = first.checked_sub(1).map_or(0, |before| self.rows[before].end);
-        let rows: Vec<_> =
-            self.rows[first..last].iter().map(|row| Row { record: row.record - from, end: row.end - start }).collect();
-        let length = rows.last().map_or(0, |row| row.end);
-        let mut body = Body::default();
-        body.append(&self.body, start as usize..(start + length) as usize);
-        Self { month: self.month, rows, body }
-    }
-}
-
 fn digest(records: &[Taken]) -> u128 {
     let mut digest = Xxh3::new();
     for Taken { offset, digest: record } in records {
@@ -301,7 +265,7 @@ impl OpenBatch {
             Some(Cut::Rows)
         } else if self.bytes >= limits.bytes {
             Some(Cut::Bytes)
-        } else if self.parts.len() >= MOST_MONTHS {
+        } else if self.parts.len() >= limits.months {
             Some(Cut::Months)
         } else if now.saturating_duration_since(self.opened) >= limits.age {
             Some(Cut::Age)

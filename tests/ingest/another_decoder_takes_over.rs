@@ -2,12 +2,13 @@
 //! had landed is found, what had not is sent, and no record ends up in the table and in the dead-letter topic.
 
 use bytesize::ByteSize;
+use chrono::Days;
 use futures::future::join_all;
 use sluice_ingest::config::Settings;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, Record, World, event_record, in_partition, metric, stands_still};
+use crate::harness::{DEADLINE, Record, World, event, event_record, in_partition, metric, stands_still};
 use crate::oracle::judge;
 use crate::process::same_member;
 
@@ -67,6 +68,28 @@ async fn announced_ranges_are_looked_up_by_another_decoder() {
 async fn a_batch_of_several_months_is_completed_by_the_same_decoder() {
     let next = || deployed(20, ByteSize::mib(1));
     join_all(["landed:1", "landed:2"].iter().map(|point| taken_over(point, next()))).await;
+}
+
+/// Records of forty months in one batch, each month an INSERT of its own; killed amid them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_of_forty_months_lands_once() {
+    let world = World::new().await;
+    let of_month = |n: u32| {
+        let mut event = event(60 * n);
+        event.timestamp = event.timestamp - Days::new(31 * u64::from(n % 40));
+        Record { payload: Some(serde_json::to_vec(&event).unwrap()), partition: Some(0), ..event_record(n) }
+    };
+    let records: Vec<_> = (0..200).map(of_month).collect();
+    world.produce_all(&world.producer("lz4"), &records).await;
+    world.spawn(&deployed(200, ByteSize::mib(1)), &[("SLUICE_FAILPOINT", "landed:20")]).aborted().await;
+    assert_eq!(world.count().await, 100, "half the months have landed");
+    let worker = world.spawn_ready(&deployed(200, ByteSize::mib(1)), &[]).await;
+    committed(&world, 200).await;
+    assert_eq!(metric(&worker.url, "sluice_ingest_batches_total{", "cut=\"announced\"").await as u64, 1);
+    worker.stop().await;
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (200, 0));
+    world.drop().await;
 }
 
 /// The earlier decoder took a record which the next one rejects: it has landed, so it is no dead letter.

@@ -80,7 +80,8 @@ fn records_of(months: u32) -> impl Strategy<Value = Vec<Record>> {
 
 fn limits() -> impl Strategy<Value = Limits> {
     let seconds = (1_u64..60).prop_map(Duration::from_secs);
-    (1_usize..40, 1_usize..4000, seconds).prop_map(|(rows, bytes, age)| Limits { rows, bytes, age })
+    let limits = (1_usize..40, 1_usize..4000, seconds, 1_usize..15);
+    limits.prop_map(|(rows, bytes, age, months)| Limits { rows, bytes, age, months })
 }
 
 /// Cuts as an assignment does: when time passes and after each record.
@@ -150,14 +151,14 @@ fn digest_of_all(records: &[Record]) -> u128 {
 fn check_cut(batch: &Batch, cut: Cut, now: Instant, own: &[Record], limits: &Limits) -> Result<(), TestCaseError> {
     let bytes = |records: &[Record]| records.iter().map(Record::bytes).sum::<usize>();
     let (_, before) = own.split_last().unwrap();
-    prop_assert!(before.len() < limits.rows && bytes(before) < limits.bytes && months(before).len() < MOST_MONTHS);
+    prop_assert!(before.len() < limits.rows && bytes(before) < limits.bytes && months(before).len() < limits.months);
     let waited = Duration::from_secs(own[own.len() - 1].at - own[0].at);
     prop_assert!(own.len() == 1 || waited < limits.age, "it took a record in when it was due");
     let is_old = now.saturating_duration_since(batch.opened) >= limits.age;
     let full = [
         (own.len() >= limits.rows, Cut::Rows),
         (bytes(own) >= limits.bytes, Cut::Bytes),
-        (months(own).len() >= MOST_MONTHS, Cut::Months),
+        (months(own).len() >= limits.months, Cut::Months),
         (is_old, Cut::Age),
     ];
     let reason = full.into_iter().find(|(is_reached, _)| *is_reached).map_or(Cut::Drain, |(_, cut)| cut);

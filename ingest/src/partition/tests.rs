@@ -5,7 +5,7 @@ use super::*;
 use crate::budget::Budget;
 use uuid::Uuid;
 
-pub(super) const LIMITS: Limits = Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30) };
+pub(super) const LIMITS: Limits = Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30), months: 12 };
 
 fn partition_at(start: &Start) -> Partition {
     let of = Assigned { pipeline: 0, partition: 0, epoch: 1 };
