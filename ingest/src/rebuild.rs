@@ -21,6 +21,8 @@ use crate::write::failure::Failure;
 
 /// How often it begins again because somebody else writes.
 const TRIES: u32 = 20;
+/// Ends the name of a table that takes the place of a month.
+const FRESH: &str = "__rebuild";
 /// How long it waits for whoever writes.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -73,6 +75,9 @@ pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32) -> Resul
     if views.is_empty() {
         return Ok(0);
     }
+    if rows(clickhouse, table, month).await? == 0 {
+        return Err(of_nothing(table, month));
+    }
     for _ in 0..TRIES {
         if try_month(clickhouse, table, month, &views).await? {
             info!(table, month, views = views.len(), "aggregates rebuilt from the raw rows");
@@ -93,22 +98,37 @@ async fn views(clickhouse: &ClickHouse, table: &str) -> Result<Vec<View>, Failur
     clickhouse.select(query, table).await
 }
 
-/// Whether nobody wrote meanwhile, so that the month is right now.
+/// Whether nobody wrote meanwhile, so that the month is right now. No table of its own is left behind, after a failure
+/// neither, unless ClickHouse does not answer.
 async fn try_month(clickhouse: &ClickHouse, table: &str, month: u32, views: &[View]) -> Result<bool, Failure> {
+    let outcome = replace(clickhouse, table, month, views).await;
+    for view in views {
+        run(clickhouse, &format!("DROP TABLE IF EXISTS {}", fresh(view)), &[]).await?;
+    }
+    outcome
+}
+
+async fn replace(clickhouse: &ClickHouse, table: &str, month: u32, views: &[View]) -> Result<bool, Failure> {
     let before = trace(clickhouse, table, month).await?;
     for view in views {
         fill(clickhouse, table, month, view).await?;
     }
-    let is_quiet = trace(clickhouse, table, month).await? == before;
+    if trace(clickhouse, table, month).await? != before {
+        return Ok(false);
+    }
+    let partition = if month == 0 { "tuple()".to_owned() } else { month.to_string() };
     for view in views {
         let (target, fresh) = (quote(&view.target), fresh(view));
-        if is_quiet {
-            let partition = if month == 0 { "tuple()".to_owned() } else { month.to_string() };
-            run(clickhouse, &format!("ALTER TABLE {target} REPLACE PARTITION {partition} FROM {fresh}"), &[]).await?;
-        }
-        run(clickhouse, &format!("DROP TABLE IF EXISTS {fresh}"), &[]).await?;
+        let is_empty = rows(clickhouse, &format!("{}{FRESH}", view.target), month).await? == 0;
+        // ClickHouse replaces no partition by nothing.
+        let how = if is_empty {
+            format!("DROP PARTITION {partition}")
+        } else {
+            format!("REPLACE PARTITION {partition} FROM {fresh}")
+        };
+        run(clickhouse, &format!("ALTER TABLE {target} {how}"), &[]).await?;
     }
-    Ok(is_quiet && trace(clickhouse, table, month).await? == before)
+    Ok(trace(clickhouse, table, month).await? == before)
 }
 
 /// Computes a view over the month's raw rows into a table of its own.
@@ -126,7 +146,21 @@ async fn fill(clickhouse: &ClickHouse, table: &str, month: u32, view: &View) -> 
 }
 
 fn fresh(view: &View) -> String {
-    quote(&format!("{}__rebuild", view.target))
+    quote(&format!("{}{FRESH}", view.target))
+}
+
+/// How many rows a table holds of a month.
+async fn rows(clickhouse: &ClickHouse, table: &str, month: u32) -> Result<u64, Failure> {
+    #[derive(Deserialize)]
+    struct Held {
+        rows: String,
+    }
+    let query = format!(
+        "SELECT toString(sum(rows)) AS rows FROM system.parts WHERE active AND database = currentDatabase() \
+         AND table = {{table:String}} AND ({month} = 0 OR toUInt32OrZero(partition_id) = {month}) FORMAT JSON"
+    );
+    let held: Vec<Held> = clickhouse.select(&query, table).await?;
+    Ok(held.first().and_then(|held| held.rows.parse().ok()).unwrap_or(0))
 }
 
 async fn trace(clickhouse: &ClickHouse, table: &str, month: u32) -> Result<Trace, Failure> {
@@ -141,6 +175,15 @@ async fn trace(clickhouse: &ClickHouse, table: &str, month: u32) -> Result<Trace
 
 async fn run(clickhouse: &ClickHouse, query: &str, settings: &[(&str, String)]) -> Result<(), Failure> {
     clickhouse.query(query, settings).await.map(drop)
+}
+
+/// A month whose raw rows are gone may have aggregates that are meant to outlive them.
+fn of_nothing(table: &str, month: u32) -> Failure {
+    let what = format!(
+        "{table} holds no rows of month {month}, so its aggregates stay as they are; if they are to go as well, drop that \
+         partition of theirs"
+    );
+    Failure { class: Class::Operator, what, code: String::new(), row: None }
 }
 
 fn by_hand(table: &str, month: u32, why: &str) -> Failure {
