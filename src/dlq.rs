@@ -13,8 +13,9 @@ use clap::{Args, Subcommand};
 use sluice_ingest::dlq::letter::Letter;
 use sluice_ingest::dlq::replay;
 use sluice_ingest::dlq::tally::Replayed;
-use sluice_ingest::dlq::{Beside, Dlq, Filter, State, Stats};
+use sluice_ingest::dlq::{Beside, Dlq, Filter, Others, State, Stats};
 
+use crate::table::short;
 use crate::{
     exit::{Exit, Failure, OrExit},
     screen,
@@ -139,7 +140,10 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
         screen::say(&table::lines(&lines, options.all))?;
         note_rest(lines.len(), count);
     }
-    note_beside(beside);
+    note_beside(&beside);
+    if count == 0 {
+        note_others(&beside.others, &prefix);
+    }
     Ok(Exit::Pass)
 }
 
@@ -168,7 +172,16 @@ fn note_rest(shown: usize, count: usize) {
     }
 }
 
-fn note_beside(beside: Beside) {
+/// Says what there would be under other names.
+fn note_others(others: &Others, prefix: &str) {
+    if !others.topics.is_empty() {
+        let topics: Vec<_> = others.topics.iter().map(|topic| short(topic, prefix)).collect();
+        let reasons: Vec<_> = others.reasons.iter().map(String::as_str).collect();
+        screen::note(&format!("there are others: of topic {}; with reason {}", topics.join(", "), reasons.join(", ")));
+    }
+}
+
+fn note_beside(beside: &Beside) {
     if beside.foreign > 0 {
         screen::note(&format!("records of the topic that no worker wrote, left out: {}", beside.foreign));
     }
@@ -212,13 +225,16 @@ async fn stats(which: &Which, settings: Settings) -> Result<Exit, Failure> {
     let dlq = which.open(settings).await?;
     let mut stats = Stats::default();
     let beside = dlq.each(&filter, false, |letter, state| stats.count(letter, state)).await?;
-    screen::say(&table::stats(&stats, beside, &prefix))?;
-    note_beside(beside);
+    screen::say(&table::stats(&stats, beside.again, &prefix))?;
+    note_beside(&beside);
+    if stats.times_ms.is_none() {
+        note_others(&beside.others, &prefix);
+    }
     Ok(Exit::Pass)
 }
 
 async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Failure> {
-    let filter = options.which.filter(&settings);
+    let (filter, prefix) = (options.which.filter(&settings), prefix(&settings));
     let dlq = options.which.open(settings).await?;
     let stop = signals::cancellation()?;
     let what = replay::Options { filter, limit: options.limit, is_dry: options.dry_run };
@@ -227,6 +243,9 @@ async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Fai
     screen::say(&table::replayed(&done, options.dry_run))?;
     for sentence in table::remedies(&done) {
         screen::note(&sentence);
+    }
+    if done.landed() + done.staying() + done.already == 0 {
+        note_others(&done.others, &prefix);
     }
     ended?;
     if done.is_interrupted {

@@ -95,6 +95,10 @@ async fn work(until_stdin_closes: bool, settings: Settings) -> Result<Exit, Fail
         let sluice_ingest::Counts { consumed, landed, dead_lettered } = counts;
         screen::say(&format!("{topic}: consumed {consumed}, landed {landed}, dead-lettered {dead_lettered}"))?;
     }
+    if summary.is_late {
+        screen::note("the drain deadline passed first; whatever was not written or committed is consumed again");
+        return Ok(Exit::Fail);
+    }
     Ok(Exit::Pass)
 }
 
@@ -110,9 +114,15 @@ fn end_with_stdin(shutdown: CancellationToken) {
 async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Result<Exit, Failure> {
     let clickhouse = ClickHouse::new(&settings.stores.clickhouse, &settings.names().database(), REBUILD)?;
     let failed = |failure| anyhow!("rebuild the aggregates of {table}: {failure}");
-    if clickhouse.shape(table).await.map_err(failed)?.columns.is_empty() {
-        let unknown = anyhow!("rebuild the aggregates of {table}: there is no such table; correct its name");
-        return Err(unknown).or_exit(Exit::Usage);
+    let shape = clickhouse.shape(table).await.map_err(failed)?;
+    let wrong = match (shape.columns.is_empty(), shape.partition_key.is_empty(), *month == 0) {
+        (true, _, _) => Some("there is no such table; correct its name"),
+        (_, true, false) => Some("it is not partitioned; write 0 for the month"),
+        (_, false, true) => Some("it is partitioned; name a month"),
+        _ => None,
+    };
+    if let Some(wrong) = wrong {
+        return Err(anyhow!("rebuild the aggregates of {table}: {wrong}")).or_exit(Exit::Usage);
     }
     let views = month_of(&clickhouse, table, *month).await.map_err(failed)?;
     screen::say(&match views {

@@ -44,7 +44,7 @@ use letter::{Letter, Payload, Source};
 use read::{Found, Scan, Wanted};
 use topics::Topics;
 
-pub use filter::Filter;
+pub use filter::{Filter, Others};
 pub use stats::Stats;
 
 /// Letters whose states are asked for together.
@@ -75,7 +75,7 @@ impl State {
 }
 
 /// What [`Dlq::each`] came across beside the letters it gave.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beside {
     /// Letters whose identity had come before.
     pub again: u64,
@@ -83,6 +83,8 @@ pub struct Beside {
     pub foreign: u64,
     /// Whether ClickHouse could not be asked about some states.
     pub is_silent: bool,
+    /// What the filter left out.
+    pub others: Others,
 }
 
 /// What goes wrong with dead letters.
@@ -152,6 +154,12 @@ pub enum Error {
     Thread(String),
 }
 
+fn client(settings: &Settings, stores: &Stores, names: &Names) -> ClientConfig {
+    let mut kafka = settings.client(stores);
+    kafka.set("group.id", names.group("sluice-dlq"));
+    kafka
+}
+
 fn named(topic: &str) -> String {
     if topic.is_empty() { "topics".to_owned() } else { format!("topic {topic}") }
 }
@@ -170,6 +178,7 @@ pub struct Dlq {
     stores: Stores,
     names: Names,
     clickhouse: ClickHouse,
+    refetch: Refetch,
     /// Ids of topics for letters that do not say theirs.
     assumed: HashMap<String, Uuid>,
 }
@@ -184,7 +193,8 @@ impl Dlq {
         assume_current_topic: bool,
     ) -> Result<Self, Error> {
         let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
-        let mut dlq = Self { settings, stores, names, clickhouse, assumed: HashMap::new() };
+        let refetch = Refetch::new(client(&settings, &stores, &names));
+        let mut dlq = Self { settings, stores, names, clickhouse, refetch, assumed: HashMap::new() };
         if assume_current_topic {
             dlq.assumed = dlq.topics().await?.ids();
         }
@@ -209,7 +219,11 @@ impl Dlq {
         loop {
             let is_end = match scan.next().await? {
                 Found::Letter(letter) => {
-                    letters.extend(filter.takes(&letter).then_some(letter));
+                    if filter.takes(&letter) {
+                        letters.push(letter);
+                    } else {
+                        beside.others.note(&letter);
+                    }
                     false
                 }
                 Found::Again => {
@@ -270,7 +284,7 @@ impl Dlq {
             return Ok(None);
         }
         let Source { topic, partition, .. } = &*letter.source;
-        let payload = Refetch::new(self.kafka()).payload(topic, *partition, letter.offset).await;
+        let payload = self.refetch.payload(topic, *partition, letter.offset).await;
         payload.map_err(|cause| Error::of_kafka(topic, cause))
     }
 
@@ -288,9 +302,7 @@ impl Dlq {
     }
 
     fn kafka(&self) -> ClientConfig {
-        let mut kafka = self.settings.client(&self.stores);
-        kafka.set("group.id", self.names.group("sluice-dlq"));
-        kafka
+        client(&self.settings, &self.stores, &self.names)
     }
 
     /// The pipeline of a topic with its namespace, switched off or not.

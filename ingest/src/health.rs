@@ -33,6 +33,8 @@ pub struct Status {
     turned: AtomicU64,
     is_assigned: AtomicBool,
     is_kafka_away: AtomicBool,
+    /// What has to answer before the worker can join its group.
+    awaited: Mutex<Option<String>>,
     troubles: Mutex<BTreeMap<(String, i32), String>>,
 }
 
@@ -43,6 +45,7 @@ impl Default for Status {
             turned: AtomicU64::new(0),
             is_assigned: AtomicBool::new(false),
             is_kafka_away: AtomicBool::new(false),
+            awaited: Mutex::default(),
             troubles: Mutex::default(),
         }
     }
@@ -69,6 +72,11 @@ impl Status {
         self.is_kafka_away.store(!answers, Ordering::Relaxed);
     }
 
+    /// The worker only starts, and `store` has to answer first; `None` once all have.
+    pub fn waits_for(&self, store: Option<String>) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+
     /// A partition stands still, or moves again.
     pub fn trouble(&self, topic: &str, partition: i32, why: Option<String>) {
         let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,6 +101,9 @@ impl Status {
     fn readiness(&self) -> (StatusCode, String) {
         if self.is_kafka_away.load(Ordering::Relaxed) {
             return (StatusCode::SERVICE_UNAVAILABLE, "no Kafka broker answers\n".to_owned());
+        }
+        if let Some(store) = &*self.awaited.lock().unwrap_or_else(PoisonError::into_inner) {
+            return (StatusCode::SERVICE_UNAVAILABLE, format!("starting; {store} has not answered yet\n"));
         }
         if !self.is_assigned.load(Ordering::Relaxed) {
             return (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned());
@@ -157,7 +168,10 @@ mod tests {
     #[test]
     fn ready_means_assigned_and_moving() {
         let status = Status::default();
-        assert_eq!(status.readiness().0, StatusCode::SERVICE_UNAVAILABLE);
+        status.waits_for(Some("ClickHouse at http://there".to_owned()));
+        assert_eq!(status.readiness().1, "starting; ClickHouse at http://there has not answered yet\n");
+        status.waits_for(None);
+        assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned()));
         status.assigned();
         assert_eq!(status.readiness().0, StatusCode::OK);
         status.trouble("t", 3, Some("HTTP 502".to_owned()));

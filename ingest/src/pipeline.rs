@@ -37,10 +37,10 @@ use crate::metrics::Metrics;
 use crate::rebuild::Rebuilds;
 use crate::refetch::Refetch;
 use crate::retry::Class;
-use crate::topic_id::{DescribeError, topic_id};
+use crate::topic_id::{DescribeError, TopicIds, topic_id};
 use crate::write::clickhouse::{ClickHouse, Window};
 use crate::write::failure::Failure;
-use crate::write::{Target, Writer};
+use crate::write::{Event, Target, Writer};
 
 /// Events that may wait for the consume loop; each partition has at most one batch being written.
 const EVENTS: usize = 1024;
@@ -49,6 +49,8 @@ const EVENTS: usize = 1024;
 const BATCH_EIGHTHS: u64 = 5;
 /// Share of the memory budget for records fetched but not yet taken in.
 const QUEUE_SHARE: u64 = 8;
+/// Most months in a batch, as many as ClickHouse by default takes parts from one INSERT.
+const MOST_MONTHS: usize = 100;
 
 /// How long Kafka may take before the log says that it does not answer.
 const METADATA_WAIT: Duration = Duration::from_secs(3);
@@ -58,6 +60,8 @@ const METADATA_WAIT: Duration = Duration::from_secs(3);
 pub struct Summary {
     /// Counts by topic, with its namespace.
     pub topics: BTreeMap<String, Counts>,
+    /// Whether `drain_deadline` passed before all that was taken in was written and committed; it is consumed again.
+    pub is_late: bool,
 }
 
 /// What became of the records of a topic while the worker ran.
@@ -155,28 +159,21 @@ pub async fn run(
     let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
     let started = Instant::now() + settings.start_deadline;
     let sources = tokio::select! {
-        sources = sources(&settings, &stores, &names, &clickhouse, started) => sources?,
+        sources = sources(&settings, &stores, &names, &clickhouse, &status, started) => sources?,
         () = shutdown.cancelled() => return Ok(Summary::default()),
     };
+    status.waits_for(None);
 
     let kafka = settings.client(&stores);
-    let (letters, queue) = (names.topic(&settings.dead_letter_topic), settings.memory_budget.0 / 16 / 1024);
-    let dead_letters = DeadLetters::new(kafka.clone(), &letters, queue).map_err(|cause| kafka_error(&stores, cause))?;
-    let writer = Arc::new(Writer {
-        clickhouse,
-        dead_letters,
-        refetch: Refetch::new(kafka.clone()),
-        rebuilds: Rebuilds::default(),
-        retry: settings.retry.clone(),
-        permits: Semaphore::new(settings.inserts_in_flight),
-        events,
-        metrics: Arc::clone(&metrics),
-    });
+    let connect = |cause| kafka_error(&stores, cause);
+    let topic_ids = TopicIds::new(&kafka).map_err(connect)?;
+    let writer = writer(&settings, &names, &kafka, clickhouse, events, &metrics).map_err(connect)?;
     let tools = Tools {
-        writer,
+        writer: Arc::new(writer),
         budget,
         metrics,
         status,
+        topic_ids: Arc::new(topic_ids),
         runtime: Handle::current(),
         lease: settings.lease(),
         breaker: settings.breaker.clone(),
@@ -187,8 +184,30 @@ pub async fn run(
     let ending = [shutdown.clone(), abandoned.clone()];
     let rebootstrap = Rebootstrap::of(&kafka);
     let context = Context::new(assignment, events_in, tools, rebootstrap, settings.revoke_deadline, ending);
-    let consumer = subscribed(kafka, &settings, &names, context).map_err(|cause| kafka_error(&stores, cause))?;
+    let consumer = subscribed(kafka, &settings, &names, context).map_err(connect)?;
     on_its_own_thread(consumer, shutdown, settings.drain_deadline, abandoned).await
+}
+
+/// What makes batches durable.
+fn writer(
+    settings: &Settings,
+    names: &Names,
+    kafka: &ClientConfig,
+    clickhouse: ClickHouse,
+    events: mpsc::Sender<Event>,
+    metrics: &Arc<Metrics>,
+) -> Result<Writer, KafkaError> {
+    let (letters, queue) = (names.topic(&settings.dead_letter_topic), settings.memory_budget.0 / 16 / 1024);
+    Ok(Writer {
+        clickhouse,
+        dead_letters: DeadLetters::new(kafka.clone(), &letters, queue)?,
+        refetch: Refetch::new(kafka.clone()),
+        rebuilds: Rebuilds::default(),
+        retry: settings.retry.clone(),
+        permits: Semaphore::new(settings.inserts_in_flight),
+        events,
+        metrics: Arc::clone(metrics),
+    })
 }
 
 /// A member of the group, of all topics that have a pipeline.
@@ -236,12 +255,15 @@ async fn sources(
     stores: &Stores,
     names: &Names,
     clickhouse: &ClickHouse,
+    status: &Status,
     until: Instant,
 ) -> Result<Vec<Source>, Error> {
     let dead_letter_topic = names.topic(&settings.dead_letter_topic);
     let topics = settings.enabled().map(|(topic, _)| names.topic(topic)).chain([dead_letter_topic]).collect();
     let kafka = settings.client(stores);
+    status.waits_for(Some(format!("Kafka at {}", stores.kafka.brokers)));
     let ids = identify(kafka, stores.clone(), topics, until).await?;
+    status.waits_for(Some(format!("ClickHouse at {}", stores.clickhouse.url)));
     let mut sources = Vec::new();
     for ((topic, pipeline), id) in settings.enabled().zip(ids) {
         let unreadable = |failure| Error::ClickHouse { url: stores.clickhouse.url.clone(), failure };
@@ -280,7 +302,8 @@ fn remembered(topic: &str, settings: &Settings, windows: &[Window]) -> Result<Du
 }
 
 fn limits(pipeline: &Pipeline) -> batch::Limits {
-    batch::Limits { rows: pipeline.max_rows, bytes: pipeline.max_bytes.0 as usize, age: pipeline.max_age }
+    let Pipeline { max_rows: rows, max_age: age, max_bytes, .. } = *pipeline;
+    batch::Limits { rows, bytes: max_bytes.0 as usize, age, months: MOST_MONTHS }
 }
 
 /// Reads a table's shape, waiting for ClickHouse if it only just starts.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sluice_ingest::dlq::letter::{Letter, Payload};
 use sluice_ingest::dlq::stats::Counts;
 use sluice_ingest::dlq::tally::{Replayed, stays};
-use sluice_ingest::dlq::{Beside, State, Stats};
+use sluice_ingest::dlq::{State, Stats};
 use uuid::Uuid;
 
 use crate::table::{or_dash, short, table, text};
@@ -100,7 +100,7 @@ pub(super) fn facts(letter: &Letter, state: State, prefix: &str) -> String {
 }
 
 /// The tables of `stats`.
-pub(super) fn stats(stats: &Stats, beside: Beside, prefix: &str) -> String {
+pub(super) fn stats(stats: &Stats, again: u64, prefix: &str) -> String {
     let mut table = table(&["", "", "WAITING", "LANDED", "UNKNOWN"], &[2, 3, 4]);
     row(&mut table, "all", "", stats.all);
     for (topic, counts) in &stats.topics {
@@ -124,8 +124,8 @@ pub(super) fn stats(stats: &Stats, beside: Beside, prefix: &str) -> String {
     if let Some((first, last)) = stats.times_ms {
         said.push(format!("first {}, last {}", time(first), time(last)));
     }
-    if beside.again > 0 {
-        said.push(format!("standing there twice, counted once: {}", beside.again));
+    if again > 0 {
+        said.push(format!("standing there twice, counted once: {again}"));
     }
     said.join("\n")
 }
@@ -243,7 +243,7 @@ mod tests {
             let counts = Counts { waiting: n, ..Counts::default() };
             all.tenants.insert(Some(Uuid::from_u128(u128::from(n))), counts);
         }
-        let said = stats(&all, Beside::default(), "");
+        let said = stats(&all, 0, "");
         assert!(said.contains("0000-000000000018") && !said.contains("0000-000000000004"), "{said}");
         assert!(said.contains("and 5 tenants with fewer"), "{said}");
     }

@@ -1,14 +1,17 @@
-//! The real program, told to end as an orchestrator does it: what was taken in lands and is committed, then it exits 0.
+//! The real program, told to end as an orchestrator does it: what was taken in lands and is committed, then it exits 0. If
+//! that takes too long, it says so and exits 1; nothing is committed that did not land.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sluice_schemas::names::topic;
-use sluice_testkit::eventually;
+use sluice_testkit::{Gate, eventually};
 use tokio::process::Command;
 
-use crate::harness::{DEADLINE, World, event_record, metric, quick_settings, status};
+use crate::harness::{DEADLINE, World, event_record, metric, page, quick_settings, status};
+use crate::oracle::judge;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_the_program_with_everything_written_and_committed() {
@@ -40,5 +43,40 @@ async fn sigterm_ends_the_program_with_everything_written_and_committed() {
     let landed = world.count().await;
     assert!(landed > 0 && said.contains(&format!("consumed {landed}, landed {landed}, dead-lettered 0")), "{said}");
     assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, i64::try_from(landed).unwrap());
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_that_takes_too_long_is_said_and_nothing_is_lost() {
+    let world = World::new().await;
+    let mut gate = Gate::open(&world.stores.clickhouse.url).await;
+    let mut settings = quick_settings();
+    settings.drain_deadline = Duration::from_secs(1);
+    let url = gate.url.clone();
+    let clickhouse = [("SLUICE_STORES__CLICKHOUSE__URL", url.as_str())];
+    let mut worker = world.spawn_ready(&settings, &clickhouse).await;
+    let records: Vec<_> = (0..100).map(event_record).collect();
+    world.produce_all(&world.producer("lz4"), &records).await;
+    world.settled(100).await;
+    gate.shut();
+    world.produce_all(&world.producer("lz4"), &records).await;
+    eventually(DEADLINE, "it stands still", || async { status(&worker.url, "readyz").await == 503 }).await;
+    worker.signal(Signal::SIGTERM);
+    let ended = worker.ended().await;
+    assert_eq!(ended.code(), Some(1), "{}", worker.said());
+    assert!(worker.said().contains("the drain deadline passed first"), "{}", worker.said());
+    assert_eq!(world.count().await, 100, "negative control: the rest could not land");
+
+    // The next one cannot begin before ClickHouse has said what its tables look like.
+    let next = world.spawn(&settings, &clickhouse);
+    eventually(DEADLINE, "it says what it waits for", || async {
+        page(&next.url, "readyz").await.contains("starting; ClickHouse at http://127.0.0.1")
+    })
+    .await;
+    gate.reopen().await;
+    world.settled(200).await;
+    next.stop().await;
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (200, 0));
     world.drop().await;
 }

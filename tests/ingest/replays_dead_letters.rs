@@ -175,6 +175,11 @@ async fn the_verbs_show_what_waits_and_land_what_was_repaired() {
     ingest(&world, &[&nine(), &[in_first(9)]]).await;
     insta::assert_snapshot!("list", said(&world, &["list"]).await);
     insta::assert_snapshot!("list_of_one_reason", said(&world, &["list", "--reason", "tombstone"]).await);
+    insta::assert_snapshot!(
+        "list_of_an_unknown_topic",
+        said(&world, &["list", "--topic", "communication-event"]).await
+    );
+    insta::assert_snapshot!("replay_of_an_unknown_reason", said(&world, &["replay", "--reason", "tomb"]).await);
     insta::assert_snapshot!("stats", said(&world, &["stats"]).await);
     insta::assert_snapshot!("show", said(&world, &["show", "communication-events", "0", "3"]).await);
     insta::assert_snapshot!("show_nothing", said(&world, &["show", "communication-events", "0", "4"]).await);

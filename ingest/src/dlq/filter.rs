@@ -1,6 +1,8 @@
 //! Which dead letters are meant: by topic, reason, tenant and the time at which they became dead letters.
 //! A letter goes in, yes or no comes out. Pure.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::letter::Letter;
@@ -28,6 +30,26 @@ impl Filter {
             && self.tenant.is_none_or(|tenant| letter.tenant == Some(tenant))
             && self.since_ms.is_none_or(|since| letter.at_ms >= since)
             && self.until_ms.is_none_or(|until| letter.at_ms < until)
+    }
+}
+
+/// What there is beside that which was meant: whoever mistypes a name finds the right one here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others {
+    /// Topics with their namespace.
+    pub topics: BTreeSet<String>,
+    /// Reasons.
+    pub reasons: BTreeSet<String>,
+}
+
+impl Others {
+    /// Takes note of a letter that is not meant.
+    pub fn note(&mut self, letter: &Letter) {
+        for (known, name) in [(&mut self.topics, &letter.source.topic), (&mut self.reasons, &letter.reason)] {
+            if !known.contains(name) {
+                known.insert(name.clone());
+            }
+        }
     }
 }
 

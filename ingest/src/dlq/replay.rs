@@ -35,6 +35,9 @@ use crate::write::failure::Failure;
 /// Share of `peak_inserts_per_second` that a replay takes: tokens of the workers are forgotten by everybody's INSERTs.
 const SHARE: u32 = 4;
 
+/// How long the INSERT that is on its way may take when told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// What to replay, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -52,7 +55,17 @@ pub async fn replay(dlq: &Dlq, options: &Options, stop: &CancellationToken, done
     let dead_letters = topics.id(&dlq.topic()).ok_or_else(|| Error::NoTopic(dlq.topic()))?;
     let pace = Pace::new(dlq.settings.peak_inserts_per_second);
     let replay = Replay { dlq, options, stop, done, topics, dead_letters, tables: HashMap::new(), pace };
-    replay.run().await
+    // Wherever it is given up nothing is lost, so nobody waits longer for a store that does not answer.
+    let impatience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        ended = replay.run() => return ended,
+        () = impatience => {}
+    }
+    done.is_interrupted = true;
+    Ok(())
 }
 
 /// What the letters of one topic need.
@@ -128,6 +141,9 @@ impl Replay<'_> {
     /// Decodes a letter and puts it into its block, unless nothing can be done about it.
     async fn take(&mut self, block: &mut Block, mut letter: Letter) -> Result<(), Error> {
         let is_meant = self.options.filter.takes(&letter);
+        if !is_meant {
+            self.done.others.note(&letter);
+        }
         block.pass(&letter);
         if self.options.filter.topic.as_ref().is_some_and(|topic| *topic != letter.source.topic) {
             return Ok(());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Others;
 use super::block::Entry;
 
 /// Reasons of a replay's own for which a letter stays one.
@@ -38,6 +39,8 @@ pub struct Replayed {
     pub already: u64,
     /// Whether it was told to stop.
     pub is_interrupted: bool,
+    /// What the filter left out.
+    pub others: Others,
 }
 
 impl Replayed {
