@@ -149,7 +149,7 @@ impl Ledger {
         self.committed
     }
 
-    /// How many ranges are not committed.
+    /// How many ranges are not done, counted from the first that is not.
     pub fn open_ranges(&self) -> usize {
         self.entries.len()
     }

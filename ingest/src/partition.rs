@@ -50,6 +50,8 @@ const COMMIT_WAIT: Duration = Duration::from_secs(1);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// Ranges that may wait before intake pauses; the rest of an intent is kept for pieces.
 const WAITING_RANGES: usize = MOST_RANGES / 2;
+/// Ranges that may still wait when it goes on: pausing throws away what was fetched, so it is not done for each of them.
+const FEW_RANGES: usize = WAITING_RANGES / 4;
 
 /// The state of one partition during one assignment.
 #[derive(Debug)]
@@ -226,6 +228,11 @@ impl Partition {
         self.open.as_ref().map_or(0, OpenBatch::bytes)
     }
 
+    /// Whether a batch is sealed and waits to be written.
+    pub fn has_waiting(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
     /// Bytes of rows that are sealed and wait to be written.
     pub fn waiting_bytes(&self) -> usize {
         self.sealed.iter().flat_map(|batch| &batch.parts).map(|part| part.body.bytes()).sum()
@@ -291,7 +298,7 @@ impl Partition {
         self.is_writing = false;
         self.ledger.done(range);
         self.release(Hold::Store);
-        if self.ledger.open_ranges() < WAITING_RANGES {
+        if self.ledger.open_ranges() <= FEW_RANGES {
             self.release(Hold::Ranges);
         }
     }

@@ -71,8 +71,21 @@ pub(crate) async fn judge(world: &World) -> Result<Counts, String> {
     judge_besides(world, Besides::default()).await
 }
 
-/// The same, where the table or the log has been somebody else's as well.
-pub(crate) async fn judge_besides(world: &World, Besides { gone, others }: Besides) -> Result<Counts, String> {
+/// The same, where the table or the log has been somebody else's as well. What it found is printed, for the table of
+/// faults: `cargo test ... -- --show-output`.
+pub(crate) async fn judge_besides(world: &World, besides: Besides) -> Result<Counts, String> {
+    let judged = compare(world, besides).await;
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    match &judged {
+        Ok(Counts { records, landed, dead_lettered }) => {
+            println!("judged right, {test}: {records} records, {landed} landed, {dead_lettered} dead-lettered");
+        }
+        Err(wrong) => println!("judged wrong, {test}: {wrong}"),
+    }
+    judged
+}
+
+async fn compare(world: &World, Besides { gone, others }: Besides) -> Result<Counts, String> {
     let records = world.read_all(topic::COMMUNICATION_EVENTS).await;
     let records: BTreeMap<At, OwnedMessage> =
         records.into_iter().map(|record| ((record.partition(), record.offset()), record)).collect();

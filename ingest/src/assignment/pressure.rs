@@ -26,11 +26,12 @@ impl Assignment {
     /// Applies the pressure on a pipeline's memory to its partitions.
     pub(super) fn relieve(&mut self, pipeline: usize) {
         let pressure = self.tools.budget.pressure(pipeline);
+        let is_enough = self.is_supplied(pipeline);
         for (_, partition) in self.partitions.range_mut((pipeline, i32::MIN)..=(pipeline, i32::MAX)) {
             match pressure {
                 Pressure::High => partition.hold(Hold::Memory),
-                Pressure::Low => partition.release(Hold::Memory),
-                Pressure::Between => {}
+                Pressure::Low if !is_enough => partition.release(Hold::Memory),
+                Pressure::Low | Pressure::Between => {}
             }
         }
         let is_short = self.of_pipeline(pipeline).any(|(_, partition)| partition.is_held(Hold::Memory));
@@ -43,6 +44,13 @@ impl Assignment {
         let topic = &self.sources[pipeline].target.topic;
         self.tools.metrics.flow(topic, self.tools.budget.used(pipeline), count(Partition::is_paused));
         self.tools.metrics.broken(topic, count(|partition| partition.is_held(Hold::Breaker)));
+    }
+
+    /// Whether more than half of the partitions that can go on have a batch waiting. What was fetched for a partition is
+    /// thrown away when it pauses, and fetched again when it goes on, so as much as possible goes through in between.
+    fn is_supplied(&self, pipeline: usize) -> bool {
+        let able = || self.of_pipeline(pipeline).filter(|(_, partition)| !partition.is_held(Hold::Store));
+        able().filter(|(_, partition)| partition.has_waiting()).count() * 2 > able().count()
     }
 
     /// Seals the largest open batch; where all of them are ranges that were announced before and must be taken in whole,
