@@ -152,15 +152,38 @@ impl Assignment {
     /// Takes one record in. Returns whether its partition has to pause before the next one.
     pub fn take(&mut self, message: &BorrowedMessage<'_>, now: Instant) -> bool {
         let Some(pipeline) = self.pipeline(message.topic()) else { return false };
-        let (key, offset, payload) = ((pipeline, message.partition()), message.offset(), message.payload());
+        let (key, offset) = ((pipeline, message.partition()), message.offset());
         match self.partitions.get(&key) {
             None => return false,
             Some(partition) if partition.is_deaf() => return true,
             Some(partition) if partition.ends_before(offset) => self.pass_announced(key, offset),
             Some(_) => {}
         }
-        let Some(partition) = self.partitions.get_mut(&key) else { return false };
         failpoint!("polled");
+        if !self.put(key, message, now) {
+            return true;
+        }
+        self.counts[pipeline].consumed += 1;
+        failpoint!("buffered");
+        let Some(partition) = self.partitions.get(&key) else { return false };
+        if let Some(cut) = partition.cut(&self.sources[pipeline].limits, now) {
+            self.seal(key, cut);
+        }
+        self.press(key)
+    }
+
+    /// Puts a record into its partition's open batch, as a row or a dead letter; as neither where an earlier owner has
+    /// dead-lettered it. Whether it did: the breaker may have opened instead.
+    fn put(&mut self, key: (usize, i32), message: &BorrowedMessage<'_>, now: Instant) -> bool {
+        let (pipeline, offset, payload) = (key.0, message.offset(), message.payload());
+        let Some(partition) = self.partitions.get_mut(&key) else { return false };
+        let budget = &self.tools.budget;
+        let open = || OpenBatch::open(now, budget.permit(pipeline));
+        if partition.is_dead_letter(offset) {
+            partition.open_with(open).note(offset, message.key(), payload);
+            partition.took(offset);
+            return true;
+        }
         let source = &mut self.sources[pipeline];
         self.row.clear();
         let decoded = source.decoder.decode(payload, &partition.origin, offset, &mut self.row);
@@ -172,13 +195,12 @@ impl Assignment {
             let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
             let verdict = partition.rejected(offset, &poison, now);
             if operator::tell(&self.tools, &source.target.topic, partition, verdict) {
-                return true;
+                return false;
             }
         } else {
             partition.decoded(offset);
         }
-        let budget = &self.tools.budget;
-        let batch = partition.open_with(|| OpenBatch::open(now, budget.permit(pipeline)));
+        let batch = partition.open_with(open);
         batch.note(offset, message.key(), payload);
         if let Some(letter) = letter {
             batch.push_dead_letter(letter);
@@ -186,12 +208,7 @@ impl Assignment {
             batch.push_row(decoded.month, &self.row);
         }
         partition.took(offset);
-        self.counts[pipeline].consumed += 1;
-        failpoint!("buffered");
-        if let Some(cut) = partition.cut(&source.limits, now) {
-            self.seal(key, cut);
-        }
-        self.press(key)
+        true
     }
 
     /// Ends announced ranges whose last records are no longer in the log, now that everything below `offset` was seen.
@@ -268,8 +285,8 @@ impl Assignment {
             }
             Event::Cut { range, pieces, .. } => partition.replace(range, pieces),
             Event::Stopped { why, .. } => return self.stopped(of, &why),
-            Event::Opened { answer, .. } => {
-                if let Some(why) = partition.opened(&answer) {
+            Event::Opened { answer, letters, .. } => {
+                if let Some(why) = partition.opened(&answer, letters) {
                     return self.stopped(of, &why);
                 }
             }

@@ -111,6 +111,11 @@ impl Batch {
         self.records.len()
     }
 
+    /// How many have neither a row nor a dead letter here, since an earlier owner has dead-lettered them.
+    pub fn dead_lettered_before(&self) -> usize {
+        self.records() - self.rows() - self.dead_letters.len()
+    }
+
     /// How many rows all parts have together.
     pub fn rows(&self) -> usize {
         self.parts.iter().map(Part::count).sum()

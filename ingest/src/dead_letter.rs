@@ -171,10 +171,10 @@ fn about(letter: &DeadLetter, headers: OwnedHeaders) -> OwnedHeaders {
     })
 }
 
-fn failure(error: &KafkaError) -> Failure {
+/// Whether Kafka has to be waited for, or an operator.
+pub fn class(error: &KafkaError) -> Class {
     use RDKafkaErrorCode as Code;
-    let code = error.rdkafka_error_code();
-    let class = match code {
+    match error.rdkafka_error_code() {
         Some(
             Code::UnknownTopic
             | Code::UnknownTopicOrPartition
@@ -184,7 +184,11 @@ fn failure(error: &KafkaError) -> Failure {
             | Code::PolicyViolation,
         ) => Class::Operator,
         _ => Class::Transient,
-    };
+    }
+}
+
+fn failure(error: &KafkaError) -> Failure {
+    let (class, code) = (class(error), error.rdkafka_error_code());
     let code = code.map_or_else(|| "no answer".to_owned(), |code| code.to_string());
     let what = format!("Kafka did not acknowledge a dead letter ({code})");
     Failure { class, what, code: String::new(), row: None }

@@ -11,6 +11,7 @@
 //! - [`read`]: the topic from its start to its end, each identity once
 //! - [`filter`] and [`stats`]: which are meant, and how many there are
 //! - [`topics`]: what Kafka says of the topics that they come from
+//! - [`sent`]: which records of ranges that are taken over stand there already
 //! - [`replay`]: letters are decoded again and land; [`block`] says which of them together, [`tally`] how many did
 
 pub mod block;
@@ -18,6 +19,7 @@ pub mod filter;
 pub mod letter;
 mod read;
 pub mod replay;
+pub mod sent;
 pub mod stats;
 pub mod tally;
 mod topics;

@@ -75,6 +75,8 @@ pub struct Partition {
     open: Option<OpenBatch>,
     /// Ranges announced before this assignment and not yet taken in again: they are cut as they were.
     announced: VecDeque<Announced>,
+    /// Offsets in them that an earlier owner has dead-lettered, in order.
+    dead_letters: Vec<i64>,
     /// Batches up to here are looked up before they are sent.
     check_until: Option<i64>,
     sealed: VecDeque<Batch>,
@@ -120,6 +122,7 @@ impl Partition {
             idle_at: -1,
             open: None,
             announced: ledger.announced().collect(),
+            dead_letters: Vec::new(),
             check_until: None,
             sealed: VecDeque::new(),
             is_writing: false,
@@ -137,9 +140,11 @@ impl Partition {
         }
     }
 
-    /// The table has said what it holds. Gives back why the partition stops, if it does.
-    pub fn opened(&mut self, answer: &Answer) -> Option<String> {
+    /// The table has said what it holds, and the dead-letter topic which offsets of announced ranges (in order). Gives back
+    /// why the partition stops, if it does.
+    pub fn opened(&mut self, answer: &Answer, dead_letters: Vec<i64>) -> Option<String> {
         self.must_seek = true;
+        self.dead_letters = dead_letters;
         // It may have taken the table several attempts to answer.
         self.release(Hold::Store);
         match answer {
@@ -184,6 +189,11 @@ impl Partition {
     /// The batch that takes records in; `open` makes one if there is none.
     pub fn open_with(&mut self, open: impl FnOnce() -> OpenBatch) -> &mut OpenBatch {
         self.open.get_or_insert_with(open)
+    }
+
+    /// Whether an earlier owner has dead-lettered the record at `offset`.
+    pub fn is_dead_letter(&self, offset: i64) -> bool {
+        self.dead_letters.binary_search(&offset).is_ok()
     }
 
     /// The record at `offset` was taken in.

@@ -32,6 +32,7 @@ use crate::consume::{self, ConsumeError, Context};
 use crate::control::Control;
 use crate::dead_letter::DeadLetters;
 use crate::decode::table::{self, MappingError, Shape};
+use crate::dlq::sent::SentLetters;
 use crate::health::{self, ListenError, Status};
 use crate::metrics::Metrics;
 use crate::rebuild::Rebuilds;
@@ -201,6 +202,7 @@ fn writer(
     Ok(Writer {
         clickhouse,
         dead_letters: DeadLetters::new(kafka.clone(), &letters, queue)?,
+        sent_letters: SentLetters::new(kafka.clone(), &letters),
         refetch: Refetch::new(kafka.clone()),
         rebuilds: Rebuilds::default(),
         retry: settings.retry.clone(),

@@ -34,6 +34,7 @@ use crate::commit::Range;
 use crate::config::Retry;
 use crate::control::Request;
 use crate::dead_letter::DeadLetters;
+use crate::dlq::sent::SentLetters;
 use crate::failpoint::is_sabotaged;
 use crate::intent::Doubt;
 use crate::lease::Lease;
@@ -109,6 +110,8 @@ pub enum Event {
         of: Assigned,
         /// What that means.
         answer: Answer,
+        /// Offsets of announced ranges that an earlier owner has dead-lettered, in order.
+        letters: Vec<i64>,
     },
     /// Kafka answered a commit, or did not.
     Committed {
@@ -126,6 +129,8 @@ pub struct Writer {
     pub clickhouse: ClickHouse,
     /// The dead-letter topic.
     pub dead_letters: DeadLetters,
+    /// Finds dead letters of an earlier owner.
+    pub sent_letters: SentLetters,
     /// Reads refused records again.
     pub refetch: Refetch,
     /// Aggregate tables that may lack rows of their base.
@@ -175,7 +180,8 @@ impl Writer {
         self.send(event).await;
     }
 
-    /// Asks the table how far it is with a partition, until it answers.
+    /// Asks the table how far it is with a partition, and the dead-letter topic what it holds of its announced ranges, until
+    /// they answer.
     pub async fn ask(&self, of: Assigned, target: &Target, start: &Start) {
         let mut attempts = Attempts::new(self, of, target, 0);
         let highest = loop {
@@ -184,8 +190,17 @@ impl Writer {
                 Err(failure) => attempts.failed(failure).await,
             }
         };
+        let letters = match &start.intent {
+            Some(intent) if !is_sabotaged("letters") => loop {
+                match self.sent_letters.among(target, of.partition, intent).await {
+                    Ok(letters) => break letters,
+                    Err(failure) => attempts.failed(failure).await,
+                }
+            },
+            _ => Vec::new(),
+        };
         let answer = takeover::after_asking(start.committed, start.announced_to(), highest, start.check_to);
-        self.send(Event::Opened { of, answer }).await;
+        self.send(Event::Opened { of, answer, letters }).await;
     }
 
     async fn try_land(&self, job: &Job) -> Result<Event, Stop> {
@@ -200,7 +215,8 @@ impl Writer {
             self.metrics.landed(&job.target.topic, part.count(), part.body.bytes());
             failpoint!("landed");
         }
-        Ok(written(job, job.batch.records() - letters, letters))
+        let dead_lettered = letters + job.batch.dead_lettered_before();
+        Ok(written(job, job.batch.records() - dead_lettered, dead_lettered))
     }
 
     /// Sends the dead letters of a batch and says how many they are.
@@ -399,6 +415,7 @@ impl Writer {
             attempts.failed(failure).await;
             job.lease.held().await;
         }
+        failpoint!("refused");
         let refused = Some(Poison { tenant: letter.tenant_id, reason: letter.reason });
         Ok(Event::Written { of: job.of, range: job.batch.range, landed: 0, dead_lettered: 1, refused })
     }

@@ -8,7 +8,7 @@ use sluice_schemas::names::topic;
 use sluice_testkit::eventually;
 
 use crate::harness::{DEADLINE, Record, World, event_record, header, quick_settings};
-use crate::oracle::judge;
+use crate::oracle::{Counts, judge};
 use crate::process::{same_member, short_lived};
 
 /// Refused: the first, some in the middle (two of them neighbours), the last.
@@ -65,6 +65,32 @@ async fn killed_while_it_cuts_and_the_table_mended_before_the_restart() {
     let counts = judge(&world).await.unwrap();
     assert!(counts.dead_lettered < 5 && counts.landed > 55, "{counts:?}");
     world.drop().await;
+}
+
+/// Killed when the dead letter of a refused row was acknowledged and not committed; then the table takes such rows.
+async fn mended_after_the_letter(sabotage: &str) -> Result<Counts, String> {
+    let world = World::new().await;
+    run(&world, CONSTRAINT).await;
+    world.produce_all(&world.producer("none"), &records()).await;
+    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", "refused:1")]).aborted().await;
+    assert_eq!(world.dead_letters().await.len(), 1);
+    run(&world, "ALTER TABLE communication_events DROP CONSTRAINT some").await;
+    let worker = world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    eventually(DEADLINE, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 60 })
+        .await;
+    worker.stop().await;
+    let judged = judge(&world).await;
+    world.drop().await;
+    judged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_was_dead_lettered_stays_so_when_its_table_is_mended() {
+    let (right, wrong) = tokio::join!(mended_after_the_letter("nothing"), mended_after_the_letter("letters"));
+    let Counts { landed, dead_lettered, .. } = right.unwrap();
+    assert_eq!((landed, dead_lettered), (59, 1));
+    let wrong = wrong.unwrap_err();
+    assert!(wrong.contains("1 records landed and were dead-lettered"), "negative control: {wrong}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

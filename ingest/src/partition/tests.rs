@@ -106,7 +106,7 @@ fn it_flows_again_only_when_every_reason_is_gone() {
 fn a_failed_resume_is_tried_again_from_the_same_place() {
     let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
     partition.flow_change();
-    partition.opened(&Answer::GoOn);
+    partition.opened(&Answer::GoOn, Vec::new());
     let flow = partition.flow_change().unwrap();
     partition.flow_failed(flow, Instant::now().checked_sub(FLOW_WAIT).unwrap());
     assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
@@ -145,7 +145,7 @@ fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
     assert_eq!(start.announced_to(), Some(41));
     let mut partition = partition_at(&start);
     partition.hold(Hold::Store);
-    assert_eq!(partition.opened(&Answer::Check { until: 45 }), None);
+    assert_eq!(partition.opened(&Answer::Check { until: 45 }, Vec::new()), None);
     assert!(!partition.is_held(Hold::Store), "the table has answered");
     take(&mut partition, 41);
     partition.announced[0].digest = {
@@ -167,7 +167,7 @@ fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
 fn a_partition_that_has_to_ask_takes_nothing_in_and_begins_at_its_start() {
     let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
     assert_eq!(partition.flow_change(), Some(Flow::Pause));
-    assert_eq!(partition.opened(&Answer::Check { until: 41 }), None);
+    assert_eq!(partition.opened(&Answer::Check { until: 41 }, Vec::new()), None);
     assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
     take(&mut partition, 40);
     assert_eq!(partition.cut(&LIMITS, Instant::now()), None);
