@@ -125,7 +125,6 @@ async fn follow(
         if look % LOOKS == 0 {
             rows = world.count(&lap.table).await?;
         }
-        let rests = pulse.rests(Instant::now(), rows > before, watch::own_cpu(program.pid()));
         if rows >= lap.events {
             break;
         }
@@ -137,6 +136,7 @@ async fn follow(
             gate.reopen().await;
             (is_back, pulse) = (true, Pulse::new(Instant::now()));
         }
+        let rests = pulse.rests(Instant::now(), rows > before, watch::own_cpu(program.pid()));
         // After an outage the next attempt is due within ten seconds.
         let patience = if options.away.is_zero() { STANDSTILL } else { STANDSTILL + Duration::from_secs(10) };
         if is_back && !is_asked && rows > 0 && rests > patience {
