@@ -8,7 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::TryStreamExt;
+use futures::stream::FuturesUnordered;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
@@ -24,6 +25,8 @@ use crate::write::failure::Failure;
 
 /// How long Kafka may take to acknowledge a dead letter before the attempt counts as failed.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Dead letters of a batch that wait for their acknowledgement at the same time: the producer's copies stay few.
+const AT_ONCE: usize = 256;
 /// Largest dead letter the client passes on; the broker's own limit may be lower.
 const LARGEST: usize = 16 * 1024 * 1024;
 
@@ -59,11 +62,14 @@ impl DeadLetters {
 
     /// Sends all of them; returns when every one is acknowledged.
     pub async fn send(&self, letters: &[DeadLetter]) -> Result<(), Failure> {
-        // Bounded so that the producer's copies stay few, however many letters a batch has.
-        for some in letters.chunks(256) {
-            try_join_all(some.iter().map(|letter| self.send_one(letter))).await?;
+        let mut on_their_way = FuturesUnordered::new();
+        for letter in letters {
+            on_their_way.push(self.send_one(letter));
+            if on_their_way.len() >= AT_ONCE {
+                on_their_way.try_next().await?;
+            }
         }
-        Ok(())
+        on_their_way.try_collect().await
     }
 
     async fn send_one(&self, letter: &DeadLetter) -> Result<(), Failure> {
