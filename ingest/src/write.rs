@@ -192,7 +192,7 @@ impl Writer {
         };
         let letters = match &start.intent {
             Some(intent) if !is_sabotaged("letters") => loop {
-                match self.sent_letters.among(target, of.partition, intent).await {
+                match self.sent_letters.among(target.topic_id, of.partition, intent).await {
                     Ok(letters) => break letters,
                     Err(failure) => attempts.failed(failure).await,
                 }

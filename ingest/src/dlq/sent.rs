@@ -6,9 +6,11 @@
 //! places. Nothing of a range is sent before it is announced, so the letters since then are all there can be.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use rdkafka::ClientConfig;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::Error;
 use super::letter::Letter;
@@ -16,62 +18,78 @@ use super::read::{Found, Scan, Wanted};
 use crate::dead_letter;
 use crate::intent::Intent;
 use crate::retry::Class;
-use crate::write::Target;
 use crate::write::failure::Failure;
 
 /// How far the clocks of two workers may lie apart, in milliseconds.
 const SKEW_MS: i64 = 600_000;
+
+/// Most letters that are kept in mind for those who wait; more are read again.
+const MOST_KEPT: usize = 100_000;
 
 /// Looks for dead letters that an earlier owner has sent.
 #[derive(Debug)]
 pub struct SentLetters {
     kafka: ClientConfig,
     topic: String,
-    /// One at a time: each reads with a client of its own.
-    turn: Mutex<()>,
+    /// What was read last. One reads at a time, and those who wait meanwhile, for other partitions of the same assignment,
+    /// need not read again.
+    last: Mutex<Option<Letters>>,
+}
+
+/// All dead letters since a time.
+#[derive(Debug)]
+struct Letters {
+    began: Instant,
+    since_ms: i64,
+    /// Offsets by topic and partition.
+    offsets: HashMap<(Uuid, i32), Vec<i64>>,
 }
 
 impl SentLetters {
     /// Opens no connection yet.
     pub fn new(mut kafka: ClientConfig, topic: &str) -> Self {
         kafka.set("group.id", "sluice-sent-letters");
-        Self { kafka, topic: topic.to_owned(), turn: Mutex::default() }
+        Self { kafka, topic: topic.to_owned(), last: Mutex::default() }
     }
 
-    /// The offsets of a partition in the ranges of `intent` that have a dead letter, in order.
-    pub async fn among(&self, target: &Target, partition: i32, intent: &Intent) -> Result<Vec<i64>, Failure> {
+    /// The offsets of a topic partition in the ranges of `intent` that have a dead letter, in order.
+    pub async fn among(&self, topic_id: Uuid, partition: i32, intent: &Intent) -> Result<Vec<i64>, Failure> {
         if intent.ranges.is_empty() {
             return Ok(Vec::new());
         }
-        let _turn = self.turn.lock().await;
-        let is_meant = |letter: &Letter| {
-            let source = &letter.source;
-            source.partition == partition
-                && source.topic_id == Some(target.topic_id)
-                && *source.topic == *target.topic
-                && intent.ranges.iter().any(|announced| announced.range.contains(letter.offset))
-        };
+        let asked = Instant::now();
         let since = i64::try_from(intent.announced_at).unwrap_or(i64::MAX).saturating_mul(1000).saturating_sub(SKEW_MS);
-        self.offsets(since, is_meant).await.map_err(|error| failure(&error))
-    }
-
-    async fn offsets(&self, since_ms: i64, is_meant: impl Fn(&Letter) -> bool) -> Result<Vec<i64>, Error> {
-        let wanted = Wanted {
-            topic: self.topic.clone(),
-            since_ms: Some(since_ms.max(0)),
-            whole: false,
-            assumed: HashMap::new(),
+        let mut last = self.last.lock().await;
+        let letters = match last.take() {
+            Some(letters) if letters.began >= asked && letters.since_ms <= since => letters,
+            // A little more, since those who wait may have announced a little earlier.
+            _ => self.read(since.saturating_sub(SKEW_MS).max(0)).await.map_err(|error| failure(&error))?,
         };
-        let (mut scan, mut offsets) = (Scan::start(self.kafka.clone(), wanted)?, Vec::new());
-        loop {
-            match scan.next().await? {
-                Found::Letter(letter) => offsets.extend(is_meant(&letter).then_some(letter.offset)),
-                Found::Again | Found::Foreign => {}
-                Found::End => break,
-            }
-        }
+        let is_meant = |offset: &&i64| intent.ranges.iter().any(|announced| announced.range.contains(**offset));
+        let own = letters.offsets.get(&(topic_id, partition)).into_iter().flatten();
+        let mut offsets: Vec<i64> = own.filter(is_meant).copied().collect();
+        let count: usize = letters.offsets.values().map(Vec::len).sum();
+        *last = (count <= MOST_KEPT).then_some(letters);
         offsets.sort_unstable();
         Ok(offsets)
+    }
+
+    async fn read(&self, since_ms: i64) -> Result<Letters, Error> {
+        let wanted =
+            Wanted { topic: self.topic.clone(), since_ms: Some(since_ms), whole: false, assumed: HashMap::new() };
+        let mut letters = Letters { began: Instant::now(), since_ms, offsets: HashMap::new() };
+        let mut scan = Scan::start(self.kafka.clone(), wanted)?;
+        loop {
+            match scan.next().await? {
+                Found::Letter(Letter { source, offset, .. }) => {
+                    if let Some(id) = source.topic_id {
+                        letters.offsets.entry((id, source.partition)).or_default().push(offset);
+                    }
+                }
+                Found::Again | Found::Foreign => {}
+                Found::End => return Ok(letters),
+            }
+        }
     }
 }
 
