@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use rdkafka::ClientConfig;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
@@ -40,6 +41,9 @@ use table::{Doubles, Rows};
 
 /// How long ClickHouse may take for one answer.
 const PATIENCE: Duration = Duration::from_hours(1);
+
+/// Partitions that are asked about at the same time, unless their distinct offsets are counted, which takes memory.
+const AT_ONCE: usize = 4;
 
 /// What an audit ends on instead of an account.
 #[derive(Debug, thiserror::Error)]
@@ -156,10 +160,11 @@ impl Audit {
         let names: Vec<_> = topics.iter().map(|(topic, _)| topic.clone()).collect();
         // The offsets come first: what is below them is durable by then, however busy the workers are.
         let standings = standing::ask(self.kafka(), names).await?;
-        let errors = self.names.topic(&self.settings.dead_letter_topic);
-        let is_whole = standing::ask(self.kafka(), vec![errors]).await?.iter().all(Standing::is_whole);
-        let letters = self.letters(topic).await?;
-        let mut accounts = Vec::new();
+        let errors = vec![self.names.topic(&self.settings.dead_letter_topic)];
+        let errors = async { standing::ask(self.kafka(), errors).await.map_err(Error::from) };
+        let (errors, letters) = tokio::try_join!(errors, self.letters(topic))?;
+        let is_whole = errors.iter().all(Standing::is_whole);
+        let mut jobs = Vec::new();
         for ((topic, table), standing) in topics.iter().zip(&standings) {
             let target = Target::to_ask(topic, standing.id, &self.names, table);
             for (partition, found) in &standing.partitions {
@@ -170,13 +175,16 @@ impl Audit {
                     None => {}
                 }
                 let key = Source { topic: topic.clone(), topic_id: Some(standing.id), partition: *partition };
-                let none = Letters::default();
-                let letters = letters.get(&key).unwrap_or(&none);
-                let account = self.account(&target, *partition, &found, letters, is_whole).await;
-                accounts.push(account?);
+                jobs.push((target.clone(), key, found));
             }
         }
-        Ok(accounts)
+        let none = Letters::default();
+        let accounts = jobs.iter().map(|(target, key, found)| {
+            let letters = letters.get(key).unwrap_or(&none);
+            self.account(target, key.partition, found, letters, is_whole)
+        });
+        let at_once = if self.options.exact { 1 } else { AT_ONCE };
+        stream::iter(accounts).buffered(at_once).try_collect().await
     }
 
     /// The account of one partition as if the group's offset were `until`.
