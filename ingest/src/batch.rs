@@ -150,25 +150,28 @@ impl Batch {
             start = end;
         }
         body.append(&part.body, run);
-        (Part { month: part.month, rows, body }, digest(&records))
+        (Part { month: part.month, rows, body, has_landed: false }, digest(&records))
     }
 
     /// Cuts it, once its dead letters are acknowledged, around the row number `at` of `part`, or in halves where `at` is not
-    /// known; a batch of one record stays whole. Pieces of a batch with several parts are looked up first, since some of its
-    /// parts may have landed.
+    /// known; a batch of one record stays whole. The parts before it have landed. Pieces of a batch with several parts are
+    /// looked up first, since whoever takes them over does not know which.
     pub fn pieces(&self, part: usize, at: Option<usize>) -> Vec<Self> {
         let record = at.and_then(|row| Some(self.parts.get(part)?.rows.get(row)?.record as usize));
         let cuts = record.map_or([self.records.len() / 2, self.records.len()], |record| [record, record + 1]);
         let edges = [0, cuts[0], cuts[1], self.records.len()];
         let edges = edges.windows(2).filter(|edge| edge[0] < edge[1]).map(|edge| (edge[0], edge[1]));
-        edges.map(|(from, to)| self.piece(from, to)).collect()
+        edges.map(|(from, to)| self.piece(from, to, part)).collect()
     }
 
-    /// The records from index `from` up to, not including, `to`.
-    fn piece(&self, from: usize, to: usize) -> Self {
+    /// The records from index `from` up to, not including, `to`; the first `landed` parts have landed.
+    fn piece(&self, from: usize, to: usize, landed: usize) -> Self {
         let records = self.records[from..to].to_vec();
         let range = Range { first: records[0].offset, last: records[records.len() - 1].offset };
-        let parts = self.parts.iter().map(|part| part.piece(from as u32, to as u32));
+        let parts = self.parts.iter().enumerate().map(|(index, part)| {
+            let piece = part.piece(from as u32, to as u32);
+            Part { has_landed: piece.has_landed || index < landed, ..piece }
+        });
         let letters = self.dead_letters.iter().filter(|letter| range.contains(letter.offset));
         Self {
             range,
@@ -288,7 +291,8 @@ impl OpenBatch {
     /// already: records at its ends may have been compacted away since.
     pub fn seal(self, announced: Option<Range>) -> Option<Batch> {
         let (first, last) = (self.records.first()?.offset, self.records.last()?.offset);
-        let part = |part: OpenPart| Part { month: part.month, rows: part.rows, body: part.body.seal() };
+        let part =
+            |part: OpenPart| Part { month: part.month, rows: part.rows, body: part.body.seal(), has_landed: false };
         Some(Batch {
             range: announced.unwrap_or(Range { first, last }),
             digest: digest(&self.records),

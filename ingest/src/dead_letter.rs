@@ -36,6 +36,8 @@ pub struct DeadLetters {
     producer: FutureProducer,
     rebootstrap: Arc<Rebootstrap>,
     topic: String,
+    /// Most bytes of a dead letter that surely fit into the producer's memory; it says of larger ones only that it is full.
+    largest: usize,
 }
 
 impl std::fmt::Debug for DeadLetters {
@@ -48,6 +50,8 @@ impl DeadLetters {
     /// Opens no connection yet. `queue_kib` bounds the producer's own memory.
     pub fn new(mut kafka: ClientConfig, topic: &str, queue_kib: u64) -> KafkaResult<Self> {
         let rebootstrap = Arc::new(Rebootstrap::of(&kafka));
+        let queue_kib = queue_kib.max(1024);
+        let largest = (queue_kib as usize * 1024 / 4 * 3).min(LARGEST);
         let producer = kafka
             .set("acks", "all")
             .set("enable.idempotence", "true")
@@ -55,9 +59,9 @@ impl DeadLetters {
             .set("linger.ms", "5")
             .set("message.max.bytes", LARGEST.to_string())
             .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
-            .set("queue.buffering.max.kbytes", queue_kib.max(1024).to_string())
+            .set("queue.buffering.max.kbytes", queue_kib.to_string())
             .create()?;
-        Ok(Self { producer, rebootstrap, topic: topic.to_owned() })
+        Ok(Self { producer, rebootstrap, topic: topic.to_owned(), largest })
     }
 
     /// Sends all of them; returns when every one is acknowledged.
@@ -73,6 +77,9 @@ impl DeadLetters {
     }
 
     async fn send_one(&self, letter: &DeadLetter) -> Result<(), Failure> {
+        if letter.payload.as_ref().map_or(0, Vec::len) > self.largest {
+            return self.send_without_payload(letter).await.map_err(|error| failure(&error));
+        }
         match self.deliver(letter, letter.payload.as_deref(), headers(letter)).await {
             Err(KafkaError::MessageProduction(
                 RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize,

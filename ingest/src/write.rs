@@ -183,7 +183,7 @@ impl Writer {
     /// Asks the table how far it is with a partition, and the dead-letter topic what it holds of its announced ranges, until
     /// they answer.
     pub async fn ask(&self, of: Assigned, target: &Target, start: &Start) {
-        let mut attempts = Attempts::new(self, of, target, 0);
+        let mut attempts = Attempts::new(self, of, target, None);
         let highest = loop {
             match lookup::highest(&self.clickhouse, target, of.partition).await {
                 Ok(highest) => break highest,
@@ -204,9 +204,9 @@ impl Writer {
     }
 
     async fn try_land(&self, job: &Job) -> Result<Event, Stop> {
-        let mut attempts = Attempts::new(self, job.of, &job.target, job.batch.range.first);
+        let mut attempts = Attempts::new(self, job.of, &job.target, Some(job.batch.range.first));
         let letters = self.land_dead_letters(job, &mut attempts).await;
-        for (index, part) in job.batch.parts.iter().enumerate() {
+        for (index, part) in job.batch.parts.iter().enumerate().filter(|(_, part)| !part.has_landed) {
             let started = Instant::now();
             if let Landed::Refused(failure) = self.land_part(job, part, &mut attempts).await? {
                 return self.refused(job, index, failure, &mut attempts).await;
@@ -404,16 +404,22 @@ impl Writer {
             let pieces = job.batch.pieces(index, failure.row);
             return Ok(Event::Cut { of: job.of, range: job.batch.range, pieces });
         }
-        let letter = self.refetch.dead_letter(&job.target, partition, first, &failure, attempts.count).await;
-        let Some(letter) =
-            letter.map_err(|why| Stop(format!("{failure}, and the record cannot be read again: {why}")))?
-        else {
+        let letter = loop {
+            match self.refetch.dead_letter(&job.target, partition, first, &failure, attempts.count).await {
+                Ok(letter) => break letter,
+                Err(cause) => attempts.failed(Failure::unread(&cause)).await,
+            }
+        };
+        let Some(letter) = letter else {
             return Err(Stop(format!("{failure}, and the record at offset {first} is no longer in its topic")));
         };
         self.metrics.dead_letter(topic, &letter.reason);
-        while let Err(failure) = self.dead_letters.send(std::slice::from_ref(&letter)).await {
-            attempts.failed(failure).await;
+        loop {
             job.lease.held().await;
+            match self.dead_letters.send(std::slice::from_ref(&letter)).await {
+                Ok(()) => break,
+                Err(failure) => attempts.failed(failure).await,
+            }
         }
         failpoint!("refused");
         let refused = Some(Poison { tenant: letter.tenant_id, reason: letter.reason });

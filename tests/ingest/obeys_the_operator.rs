@@ -3,6 +3,7 @@
 
 use std::process::Stdio;
 
+use futures::future::join_all;
 use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::eventually;
@@ -161,6 +162,10 @@ async fn what_the_table_holds_is_accepted_when_the_group_is_lost() {
     world.drop().await;
 }
 
+async fn sluice_rebuild(world: &World, month: &str) -> (i32, String) {
+    sluice(world, &["rebuild", "communication_events", month]).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_month_of_aggregates_is_made_anew() {
     let world = half_way().await;
@@ -194,6 +199,29 @@ async fn a_month_of_aggregates_is_made_anew() {
     assert_eq!((code, said.as_str()), (0, "the 2 aggregate tables of communication_events hold month 202611 anew"));
     let left = connect::clickhouse(&world.stores, &world.names).query("SELECT count() FROM seldom").fetch_one::<u64>();
     assert_eq!(left.await.unwrap(), 0);
+    assert_eq!(differing().await, 0);
+
+    // Several at once, and one that was killed before: its lock is taken away.
+    world.execute("CREATE TABLE communication_events__rebuild (at DateTime DEFAULT now()) ENGINE = Memory").await;
+    for _ in 0..3 {
+        let months = ["2026-11"; 3].map(|month| sluice_rebuild(&world, month));
+        for (code, said) in join_all(months).await {
+            assert_eq!(code, 0, "{said}");
+        }
+        assert_eq!(differing().await, 0);
+    }
+
+    world
+        .execute("CREATE TABLE yearly (day Date, n UInt64) ENGINE = MergeTree PARTITION BY toYear(day) ORDER BY day")
+        .await;
+    world
+        .execute(
+            "CREATE MATERIALIZED VIEW yearly_mv TO yearly AS SELECT toDate(timestamp) AS day, count() AS n \
+             FROM communication_events GROUP BY day",
+        )
+        .await;
+    let (code, said) = sluice_rebuild(&world, "2026-11").await;
+    assert!(code == 3 && said.contains("view yearly_mv puts its rows into other partitions of yearly"), "{said}");
     assert_eq!(differing().await, 0);
     world.drop().await;
 }

@@ -20,6 +20,8 @@ pub struct Part {
     pub(super) rows: Vec<Row>,
     /// The rows in RowBinary.
     pub body: Body,
+    /// Whether ClickHouse acknowledged them before the batch was cut.
+    pub has_landed: bool,
 }
 
 impl Part {
@@ -38,6 +40,6 @@ impl Part {
         let length = rows.last().map_or(0, |row| row.end);
         let mut body = Body::default();
         body.append(&self.body, start as usize..(start + length) as usize);
-        Self { month: self.month, rows, body }
+        Self { month: self.month, rows, body, has_landed: self.has_landed }
     }
 }

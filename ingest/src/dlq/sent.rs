@@ -6,6 +6,7 @@
 //! places. Nothing of a range is sent before it is announced, so the letters since then are all there can be.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use rdkafka::ClientConfig;
@@ -23,9 +24,6 @@ use crate::write::failure::Failure;
 /// How far the clocks of two workers may lie apart, in milliseconds.
 const SKEW_MS: i64 = 600_000;
 
-/// Most letters that are kept in mind for those who wait; more are read again.
-const MOST_KEPT: usize = 100_000;
-
 /// Looks for dead letters that an earlier owner has sent.
 #[derive(Debug)]
 pub struct SentLetters {
@@ -34,6 +32,8 @@ pub struct SentLetters {
     /// What was read last. One reads at a time, and those who wait meanwhile, for other partitions of the same assignment,
     /// need not read again.
     last: Mutex<Option<Letters>>,
+    /// How many wait for it.
+    waiting: AtomicUsize,
 }
 
 /// All dead letters since a time.
@@ -45,11 +45,27 @@ struct Letters {
     offsets: HashMap<(Uuid, i32), Vec<i64>>,
 }
 
+/// Somebody who waits; an assignment may end meanwhile.
+struct Turn<'a>(&'a AtomicUsize);
+
+impl<'a> Turn<'a> {
+    fn wait(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl SentLetters {
     /// Opens no connection yet.
     pub fn new(mut kafka: ClientConfig, topic: &str) -> Self {
         kafka.set("group.id", "sluice-sent-letters");
-        Self { kafka, topic: topic.to_owned(), last: Mutex::default() }
+        Self { kafka, topic: topic.to_owned(), last: Mutex::default(), waiting: AtomicUsize::new(0) }
     }
 
     /// The offsets of a topic partition in the ranges of `intent` that have a dead letter, in order.
@@ -59,7 +75,9 @@ impl SentLetters {
         }
         let asked = Instant::now();
         let since = i64::try_from(intent.announced_at).unwrap_or(i64::MAX).saturating_mul(1000).saturating_sub(SKEW_MS);
+        let turn = Turn::wait(&self.waiting);
         let mut last = self.last.lock().await;
+        drop(turn);
         let letters = match last.take() {
             Some(letters) if letters.began >= asked && letters.since_ms <= since => letters,
             // A little more, since those who wait may have announced a little earlier.
@@ -68,8 +86,7 @@ impl SentLetters {
         let is_meant = |offset: &&i64| intent.ranges.iter().any(|announced| announced.range.contains(**offset));
         let own = letters.offsets.get(&(topic_id, partition)).into_iter().flatten();
         let mut offsets: Vec<i64> = own.filter(is_meant).copied().collect();
-        let count: usize = letters.offsets.values().map(Vec::len).sum();
-        *last = (count <= MOST_KEPT).then_some(letters);
+        *last = (self.waiting.load(Ordering::Relaxed) > 0).then_some(letters);
         offsets.sort_unstable();
         Ok(offsets)
     }

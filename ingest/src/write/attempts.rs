@@ -15,14 +15,15 @@ pub(super) struct Attempts<'a> {
     writer: &'a Writer,
     of: Assigned,
     target: &'a Target,
-    first: i64,
+    /// First offset of the batch, if it is about one.
+    first: Option<i64>,
     /// How many have failed since the last that worked.
     pub(super) count: u32,
     is_stalled: bool,
 }
 
 impl<'a> Attempts<'a> {
-    pub(super) fn new(writer: &'a Writer, of: Assigned, target: &'a Target, first: i64) -> Self {
+    pub(super) fn new(writer: &'a Writer, of: Assigned, target: &'a Target, first: Option<i64>) -> Self {
         Self { writer, of, target, first, count: 0, is_stalled: false }
     }
 
@@ -30,7 +31,9 @@ impl<'a> Attempts<'a> {
     pub(super) async fn failed(&mut self, failure: Failure) {
         self.count += 1;
         self.writer.metrics.retry(&self.target.topic, failure.class);
-        let seed = [self.of.epoch, self.first.cast_unsigned(), u64::from(self.count)].map(u64::to_le_bytes).concat();
+        let seed = [self.of.epoch, self.first.unwrap_or_default().cast_unsigned(), u64::from(self.count)]
+            .map(u64::to_le_bytes)
+            .concat();
         match decide(&self.writer.retry, failure.class, self.count, xxh3_64(&seed)) {
             Decision::Again(wait) => {
                 let (topic, partition, attempt) = (&*self.target.topic, self.of.partition, self.count);
@@ -42,14 +45,15 @@ impl<'a> Attempts<'a> {
     }
 
     async fn stalled(&mut self, failure: &Failure, wait: Duration) {
-        let (topic, partition) = (&*self.target.topic, self.of.partition);
+        let (topic, partition, first) = (&*self.target.topic, self.of.partition, self.first);
+        let why = first.map_or_else(|| failure.to_string(), |first| format!("{failure}, from offset {first} on"));
         if failure.class == Class::Transient {
-            warn!(topic, partition, attempt = self.count, %failure, "write failed; paused while probing goes on");
+            warn!(topic, partition, first, attempt = self.count, %failure, "write failed; paused while probing goes on");
         } else {
-            error!(topic, partition, attempt = self.count, %failure, "write failed; paused until an operator repairs this");
+            error!(topic, partition, first, attempt = self.count, %failure, "write failed; paused until an operator repairs this");
         }
         self.is_stalled = true;
-        self.writer.send(Event::Stalled { of: self.of, why: failure.to_string() }).await;
+        self.writer.send(Event::Stalled { of: self.of, why }).await;
         tokio::time::sleep(wait).await;
     }
 

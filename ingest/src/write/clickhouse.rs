@@ -73,8 +73,8 @@ impl ClickHouse {
 
     /// How many tokens are remembered for a table, and for each table that its views write to.
     pub async fn windows(&self, table: &str) -> Result<Vec<Window>, Failure> {
-        let query = "WITH targets AS (SELECT extract(create_table_query, \
-                     '^CREATE MATERIALIZED VIEW [^ ]+ TO (?:[^ .(]+\\.)?([^ .(]+)') AS name FROM system.tables \
+        let query = "WITH targets AS (SELECT replaceAll(extract(create_table_query, \
+                     '^CREATE MATERIALIZED VIEW [^ ]+ TO (?:[^ .(]+\\.)?([^ .(]+)'), '`', '') AS name FROM system.tables \
                      WHERE database = currentDatabase() AND name IN (SELECT arrayJoin(dependencies_table) \
                      FROM system.tables WHERE database = currentDatabase() AND name = {table:String})) \
                      SELECT name, engine, engine_full, \

@@ -3,6 +3,9 @@
 //!
 //! Codes: `src/Common/ErrorCodes.cpp` of ClickHouse.
 
+use rdkafka::error::KafkaError;
+
+use crate::dead_letter;
 use crate::retry::Class;
 
 /// A write that failed.
@@ -68,7 +71,10 @@ const ROW: &[(u32, &str)] = &[
     (376, "CANNOT_PARSE_UUID"),
     (395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"),
     (407, "DECIMAL_OVERFLOW"),
+    (467, "CANNOT_PARSE_BOOL"),
     (469, "VIOLATED_CONSTRAINT"),
+    (675, "CANNOT_PARSE_IPV4"),
+    (676, "CANNOT_PARSE_IPV6"),
     (691, "UNKNOWN_ELEMENT_OF_ENUM"),
 ];
 
@@ -152,6 +158,12 @@ impl Failure {
             "ClickHouse acknowledges rows that table {table} then lacks; look for what deletes them, a TTL or a mutation"
         );
         Self { class: Class::Operator, what, code: String::new(), row: None }
+    }
+
+    /// Kafka does not give a record back that has to become a dead letter.
+    pub fn unread(cause: &KafkaError) -> Self {
+        let what = format!("a record that is refused cannot be read again: {cause}");
+        Self { class: dead_letter::class(cause), what, code: String::new(), row: None }
     }
 
     /// No answer, or half of one: the write may or may not have taken place.
