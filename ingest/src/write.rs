@@ -9,12 +9,14 @@
 //! # Layout
 //! - [`attempts`]: tries until it works, and says when that takes long
 //! - [`clickhouse`]: one HTTP request, one answer
+//! - [`event`]: what the consume loop is told
 //! - [`failure`]: the table of error codes and their classes
 //! - [`lookup`]: what of a range is in its table
 //! - [`target`]: where batches go, and the token of each part
 
 mod attempts;
 pub mod clickhouse;
+mod event;
 pub mod failure;
 pub mod lookup;
 pub mod target;
@@ -32,7 +34,6 @@ use crate::batch::{Batch, Part};
 use crate::breaker::Poison;
 use crate::commit::Range;
 use crate::config::Retry;
-use crate::control::Request;
 use crate::dead_letter::DeadLetters;
 use crate::dlq::sent::SentLetters;
 use crate::failpoint::is_sabotaged;
@@ -43,84 +44,15 @@ use crate::partition::Start;
 use crate::rebuild::Rebuilds;
 use crate::refetch::Refetch;
 use crate::retry::Class;
-use crate::takeover::{self, Answer, There};
+use crate::takeover::{self, There};
 use attempts::Attempts;
 use clickhouse::ClickHouse;
+pub use event::{Assigned, Event};
 use failure::Failure;
 pub use target::{Target, token};
 
 /// Tokens that the same rows are sent with, one after the other, where the table lacks them after each.
 const MOST_TOKENS: u32 = 10;
-
-/// One assignment of one topic partition to this worker. What belongs to an earlier epoch no longer counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Assigned {
-    /// Index of the pipeline.
-    pub pipeline: usize,
-    /// Partition of its topic.
-    pub partition: i32,
-    /// Number of the assignment, unique in this process.
-    pub epoch: u64,
-}
-
-/// What happened while the consume loop went on.
-#[derive(Debug)]
-pub enum Event {
-    /// Everything in it is durable.
-    Written {
-        /// Whose batch.
-        of: Assigned,
-        /// Its offsets.
-        range: Range,
-        /// Rows that are in the table, found there or acknowledged.
-        landed: u64,
-        /// Records that the dead-letter topic acknowledged.
-        dead_lettered: u64,
-        /// What was the matter with its only record, where ClickHouse refused that.
-        refused: Option<Poison>,
-    },
-    /// An operator wants something.
-    Command(Request),
-    /// The quick retries are used up, or an operator is needed; probing goes on.
-    Stalled {
-        /// Whose batch.
-        of: Assigned,
-        /// What is in the way, without data.
-        why: String,
-    },
-    /// ClickHouse refuses a row of it, and none of that part is there: its pieces take its place.
-    Cut {
-        /// Whose batch.
-        of: Assigned,
-        /// Its offsets.
-        range: Range,
-        /// What it becomes.
-        pieces: Vec<Batch>,
-    },
-    /// Only an operator can decide; nothing of the batch is given up and nobody tries further.
-    Stopped {
-        /// Whose batch.
-        of: Assigned,
-        /// What was found, without data.
-        why: String,
-    },
-    /// The table has said what it holds of a partition.
-    Opened {
-        /// Whose partition.
-        of: Assigned,
-        /// What that means.
-        answer: Answer,
-        /// Offsets of announced ranges that an earlier owner has dead-lettered, in order.
-        letters: Vec<i64>,
-    },
-    /// Kafka answered a commit, or did not.
-    Committed {
-        /// Whose offsets.
-        of: Vec<Assigned>,
-        /// Whether it took them.
-        acknowledged: bool,
-    },
-}
 
 /// Writes batches; shared by all partitions.
 #[derive(Debug)]

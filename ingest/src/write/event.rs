@@ -1,0 +1,78 @@
+//! What the consume loop is told of everything that goes on beside it, and of whose partition.
+//! Plain data: the writer, the commits and the operator's pages make it, [`crate::assignment`] takes it in.
+
+use crate::batch::Batch;
+use crate::breaker::Poison;
+use crate::commit::Range;
+use crate::control::Request;
+use crate::takeover::Answer;
+
+/// One assignment of one topic partition to this worker. What belongs to an earlier epoch no longer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Assigned {
+    /// Index of the pipeline.
+    pub pipeline: usize,
+    /// Partition of its topic.
+    pub partition: i32,
+    /// Number of the assignment, unique in this process.
+    pub epoch: u64,
+}
+
+/// What happened while the consume loop went on.
+#[derive(Debug)]
+pub enum Event {
+    /// Everything in it is durable.
+    Written {
+        /// Whose batch.
+        of: Assigned,
+        /// Its offsets.
+        range: Range,
+        /// Rows that are in the table, found there or acknowledged.
+        landed: u64,
+        /// Records that the dead-letter topic acknowledged.
+        dead_lettered: u64,
+        /// What was the matter with its only record, where ClickHouse refused that.
+        refused: Option<Poison>,
+    },
+    /// An operator wants something.
+    Command(Request),
+    /// The quick retries are used up, or an operator is needed; probing goes on.
+    Stalled {
+        /// Whose batch.
+        of: Assigned,
+        /// What is in the way, without data.
+        why: String,
+    },
+    /// ClickHouse refuses a row of it, and none of that part is there: its pieces take its place.
+    Cut {
+        /// Whose batch.
+        of: Assigned,
+        /// Its offsets.
+        range: Range,
+        /// What it becomes.
+        pieces: Vec<Batch>,
+    },
+    /// Only an operator can decide; nothing of the batch is given up and nobody tries further.
+    Stopped {
+        /// Whose batch.
+        of: Assigned,
+        /// What was found, without data.
+        why: String,
+    },
+    /// The table has said what it holds of a partition.
+    Opened {
+        /// Whose partition.
+        of: Assigned,
+        /// What that means.
+        answer: Answer,
+        /// Offsets of announced ranges that an earlier owner has dead-lettered, in order.
+        letters: Vec<i64>,
+    },
+    /// Kafka answered a commit, or did not.
+    Committed {
+        /// Whose offsets.
+        of: Vec<Assigned>,
+        /// Whether it took them.
+        acknowledged: bool,
+    },
+}
