@@ -77,16 +77,17 @@ impl DeadLetters {
     }
 
     async fn send_one(&self, letter: &DeadLetter) -> Result<(), Failure> {
-        if letter.payload.as_ref().map_or(0, Vec::len) > self.largest {
-            return self.send_without_payload(letter).await.map_err(|error| failure(&error));
-        }
-        match self.deliver(letter, letter.payload.as_deref(), headers(letter)).await {
-            Err(KafkaError::MessageProduction(
-                RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize,
-            )) => self.send_without_payload(letter).await,
-            other => other,
-        }
-        .map_err(|error| failure(&error))
+        let sent = if letter.payload.as_ref().is_some_and(|payload| payload.len() > self.largest) {
+            self.send_without_payload(letter).await
+        } else {
+            match self.deliver(letter, letter.payload.as_deref(), headers(letter)).await {
+                Err(KafkaError::MessageProduction(
+                    RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize,
+                )) => self.send_without_payload(letter).await,
+                other => other,
+            }
+        };
+        sent.map_err(|error| failure(&error))
     }
 
     async fn send_without_payload(&self, letter: &DeadLetter) -> KafkaResult<()> {
@@ -96,7 +97,7 @@ impl DeadLetters {
             partition = letter.partition,
             offset = letter.offset,
             bytes,
-            "dead letter is too large for its topic; its payload stays where it came from, for that topic's retention",
+            "dead letter is too large for its topic or its producer; its payload stays where it came from, for that topic's retention",
         );
         let headers = OwnedHeaders::new().insert(Header { key: header::PAYLOAD_BYTES, value: Some(&bytes) });
         self.deliver(letter, None, about(letter, headers)).await
@@ -204,5 +205,5 @@ fn failure(error: &KafkaError) -> Failure {
     let (class, code) = (class(error), error.rdkafka_error_code());
     let code = code.map_or_else(|| "no answer".to_owned(), |code| code.to_string());
     let what = format!("Kafka did not acknowledge a dead letter ({code})");
-    Failure { class, what, code: String::new(), row: None }
+    Failure::new(class, what)
 }

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::retry::Class;
-use crate::write::clickhouse::{ClickHouse, quote};
+use crate::write::clickhouse::{ClickHouse, VIEW_TARGET, quote};
 use crate::write::failure::Failure;
 use lock::Lock;
 
@@ -81,160 +81,198 @@ pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32) -> Resul
     if views.is_empty() {
         return Ok(0);
     }
-    if rows(clickhouse, table, month).await? == 0 {
-        return Err(of_nothing(table, month));
-    }
-    if let Some(view) = views.iter().find(|view| view.key.starts_with("toYYYYMM(") != (month > 0)) {
-        return Err(elsewhere(table, month, view));
-    }
-    let lock = Lock::take(clickhouse, table).await?;
-    let rebuilt = patiently(clickhouse, table, month, &views).await;
-    let given_back = lock.give_back().await;
-    rebuilt.and_then(|views| given_back.map(|()| views))
-}
-
-/// Begins again as long as others write to the month, up to a limit.
-async fn patiently(clickhouse: &ClickHouse, table: &str, month: u32, views: &[View]) -> Result<usize, Failure> {
     let scratch = Uuid::new_v4().simple().to_string();
-    for _ in 0..TRIES {
-        if try_month(clickhouse, table, month, views, &scratch).await? {
-            info!(table, month, views = views.len(), "aggregates rebuilt from the raw rows");
-            return Ok(views.len());
-        }
-        warn!(table, month, "somebody writes to a month that is being rebuilt; beginning again");
-        tokio::time::sleep(PAUSE).await;
-    }
-    Err(by_hand(table, month, "others write to it all the time"))
+    let rebuild = Rebuild { clickhouse, table, month, views, scratch };
+    rebuild.check().await?;
+    let lock = Lock::take(clickhouse, table).await?;
+    let outcome = rebuild.run().await;
+    let given_back = lock.give_back().await;
+    outcome.and(given_back).map(|()| rebuild.views.len())
 }
 
 async fn views(clickhouse: &ClickHouse, table: &str) -> Result<Vec<View>, Failure> {
-    let query = "SELECT name, as_select AS select, replaceAll(extract(create_table_query, \
-                 '^CREATE MATERIALIZED VIEW [^ ]+ TO (?:[^ .(]+\\\\.)?([^ .(]+)'), '`', '') AS target, \
-                 (SELECT groupArray((name, partition_key)) FROM system.tables WHERE database = currentDatabase()) AS keys, \
-                 arrayFirst(key -> key.1 = target, keys).2 AS key \
-                 FROM system.tables WHERE database = currentDatabase() AND name IN \
-                 (SELECT arrayJoin(dependencies_table) FROM system.tables \
-                 WHERE database = currentDatabase() AND name = {table:String}) FORMAT JSON";
-    clickhouse.select(query, table).await
-}
-
-/// Whether nobody wrote meanwhile, so that the month is right now. No table of its own is left behind, after a failure
-/// neither, unless ClickHouse does not answer.
-async fn try_month(
-    clickhouse: &ClickHouse,
-    table: &str,
-    month: u32,
-    views: &[View],
-    scratch: &str,
-) -> Result<bool, Failure> {
-    let outcome = replace(clickhouse, table, month, views, scratch).await;
-    for view in views {
-        run(clickhouse, &format!("DROP TABLE IF EXISTS {}", quote(&fresh(view, scratch))), &[]).await?;
-    }
-    outcome
-}
-
-async fn replace(
-    clickhouse: &ClickHouse,
-    table: &str,
-    month: u32,
-    views: &[View],
-    scratch: &str,
-) -> Result<bool, Failure> {
-    let before = trace(clickhouse, table, month).await?;
-    for view in views {
-        fill(clickhouse, table, month, view, &fresh(view, scratch)).await?;
-    }
-    if trace(clickhouse, table, month).await? != before {
-        return Ok(false);
-    }
-    let partition = if month == 0 { "tuple()".to_owned() } else { month.to_string() };
-    for view in views {
-        let (target, fresh) = (quote(&view.target), fresh(view, scratch));
-        let (own, all) = (rows(clickhouse, &fresh, month).await?, rows(clickhouse, &fresh, 0).await?);
-        if own != all {
-            return Err(elsewhere(table, month, view));
-        }
-        // ClickHouse replaces no partition by nothing.
-        let how = match own {
-            0 => format!("DROP PARTITION {partition}"),
-            _ => format!("REPLACE PARTITION {partition} FROM {}", quote(&fresh)),
-        };
-        run(clickhouse, &format!("ALTER TABLE {target} {how}"), &[]).await?;
-    }
-    Ok(trace(clickhouse, table, month).await? == before)
-}
-
-/// Computes a view over the month's raw rows into a table of its own.
-async fn fill(clickhouse: &ClickHouse, table: &str, month: u32, view: &View, fresh: &str) -> Result<(), Failure> {
-    if view.target.is_empty() {
-        return Err(by_hand(table, month, &format!("view {} has no table of its own (TO)", view.name)));
-    }
-    let (target, fresh) = (quote(&view.target), quote(fresh));
-    run(clickhouse, &format!("CREATE TABLE {fresh} AS {target}"), &[]).await?;
-    let filter = format!("{{'{table}': 'toUInt32OrZero(_partition_id) = {month}'}}");
-    let filter = if month == 0 { String::new() } else { filter };
-    let settings = [("additional_table_filters", if filter.is_empty() { "{}".to_owned() } else { filter })];
-    run(clickhouse, &format!("INSERT INTO {fresh} {}", view.select), &settings).await
-}
-
-/// Each rebuild has tables of its own: one that was killed may have left some behind.
-fn fresh(view: &View, scratch: &str) -> String {
-    format!("{}{FRESH}_{scratch}", view.target)
-}
-
-/// How many rows a table holds of a month.
-async fn rows(clickhouse: &ClickHouse, table: &str, month: u32) -> Result<u64, Failure> {
-    #[derive(Deserialize)]
-    struct Held {
-        rows: String,
-    }
     let query = format!(
-        "SELECT toString(sum(rows)) AS rows FROM system.parts WHERE active AND database = currentDatabase() \
-         AND table = {{table:String}} AND ({month} = 0 OR toUInt32OrZero(partition_id) = {month}) FORMAT JSON"
+        "WITH (SELECT groupArray((name, partition_key)) FROM system.tables WHERE database = currentDatabase()) AS keys \
+         SELECT name, as_select AS select, {VIEW_TARGET} AS target, arrayFirst(key -> key.1 = target, keys).2 AS key \
+         FROM system.tables WHERE database = currentDatabase() AND name IN \
+         (SELECT arrayJoin(dependencies_table) FROM system.tables \
+         WHERE database = currentDatabase() AND name = {{table:String}}) FORMAT JSON"
     );
-    let held: Vec<Held> = clickhouse.select(&query, table).await?;
-    Ok(held.first().and_then(|held| held.rows.parse().ok()).unwrap_or(0))
+    clickhouse.select(&query, table).await
 }
 
-async fn trace(clickhouse: &ClickHouse, table: &str, month: u32) -> Result<Trace, Failure> {
-    let query = "SELECT (SELECT (sum(rows), max(max_block_number)) FROM system.parts WHERE active \
-                 AND database = currentDatabase() AND table = {table:String} \
-                 AND ({month:UInt32} = 0 OR toUInt32OrZero(partition_id) = {month:UInt32})), \
-                 (SELECT count() FROM system.processes WHERE query_kind = 'Insert' \
-                 AND current_database = currentDatabase() AND position(query, {table:String}) > 0 \
-                 AND position(query, '__rebuild_') = 0) FORMAT TSV";
-    let parameters = [("param_table", table.to_owned()), ("param_month", month.to_string())];
-    Ok(Trace(clickhouse.query(query, &parameters).await?))
+/// One month of everything that views of a table write to.
+struct Rebuild<'a> {
+    clickhouse: &'a ClickHouse,
+    table: &'a str,
+    /// 0 stands for a table without months.
+    month: u32,
+    views: Vec<View>,
+    /// Ends the names of the tables that take the place of the month: each rebuild has some of its own.
+    scratch: String,
+}
+
+impl Rebuild<'_> {
+    /// Fails where a rebuild could do no good.
+    async fn check(&self) -> Result<(), Failure> {
+        if self.rows(self.table, self.month).await? == 0 {
+            return Err(self.of_nothing());
+        }
+        for view in &self.views {
+            if view.target.is_empty() {
+                return Err(self.by_hand(&format!("view {} has no table of its own (TO)", view.name)));
+            }
+            if view.key.starts_with("toYYYYMM(") != (self.month > 0) {
+                return Err(self.elsewhere(view));
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins again as long as others write to the month, up to a limit.
+    async fn run(&self) -> Result<(), Failure> {
+        let Self { table, month, .. } = self;
+        self.drop_left_behind().await?;
+        for _ in 0..TRIES {
+            if self.attempt().await? {
+                info!(table, month, views = self.views.len(), "aggregates rebuilt from the raw rows");
+                return Ok(());
+            }
+            warn!(table, month, "somebody writes to a month that is being rebuilt; beginning again");
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(self.by_hand("others write to it all the time"))
+    }
+
+    /// Whether nobody wrote meanwhile, so that the month is right now. No table of its own is left behind, after a failure
+    /// neither, unless ClickHouse does not answer.
+    async fn attempt(&self) -> Result<bool, Failure> {
+        let outcome = self.replace().await;
+        for view in &self.views {
+            drop_table(self.clickhouse, &self.fresh(view)).await?;
+        }
+        outcome
+    }
+
+    async fn replace(&self) -> Result<bool, Failure> {
+        let before = self.trace().await?;
+        for view in &self.views {
+            self.fill(view).await?;
+        }
+        if self.trace().await? != before {
+            return Ok(false);
+        }
+        let partition = if self.month == 0 { "tuple()".to_owned() } else { self.month.to_string() };
+        for view in &self.views {
+            let (target, fresh) = (quote(&view.target), self.fresh(view));
+            let (own, all) = (self.rows(&fresh, self.month).await?, self.rows(&fresh, 0).await?);
+            if own != all {
+                return Err(self.elsewhere(view));
+            }
+            // ClickHouse replaces no partition by nothing.
+            let how = match own {
+                0 => format!("DROP PARTITION {partition}"),
+                _ => format!("REPLACE PARTITION {partition} FROM {}", quote(&fresh)),
+            };
+            run(self.clickhouse, &format!("ALTER TABLE {target} {how}"), &[]).await?;
+        }
+        Ok(self.trace().await? == before)
+    }
+
+    /// Computes a view over the month's raw rows into a table of its own.
+    async fn fill(&self, view: &View) -> Result<(), Failure> {
+        let Self { clickhouse, table, month, .. } = self;
+        let (target, fresh) = (quote(&view.target), quote(&self.fresh(view)));
+        run(clickhouse, &format!("CREATE TABLE {fresh} AS {target}"), &[]).await?;
+        let filter = match month {
+            0 => "{}".to_owned(),
+            month => format!("{{'{table}': 'toUInt32OrZero(_partition_id) = {month}'}}"),
+        };
+        let settings = [("additional_table_filters", filter)];
+        run(clickhouse, &format!("INSERT INTO {fresh} {}", view.select), &settings).await
+    }
+
+    fn fresh(&self, view: &View) -> String {
+        format!("{}{FRESH}_{}", view.target, self.scratch)
+    }
+
+    /// Drops the tables of rebuilds that were killed: nobody else rebuilds now.
+    async fn drop_left_behind(&self) -> Result<(), Failure> {
+        #[derive(Deserialize)]
+        struct Left {
+            name: String,
+        }
+        let query = "SELECT name FROM system.tables WHERE database = currentDatabase() \
+                     AND startsWith(name, {table:String}) FORMAT JSON";
+        for view in &self.views {
+            let left: Vec<Left> = self.clickhouse.select(query, &format!("{}{FRESH}_", view.target)).await?;
+            for Left { name } in left {
+                drop_table(self.clickhouse, &name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many rows a table holds of a month.
+    async fn rows(&self, table: &str, month: u32) -> Result<u64, Failure> {
+        #[derive(Deserialize)]
+        struct Held {
+            rows: String,
+        }
+        let query = format!(
+            "SELECT toString(sum(rows)) AS rows FROM system.parts WHERE active AND database = currentDatabase() \
+             AND table = {{table:String}} AND ({month} = 0 OR toUInt32OrZero(partition_id) = {month}) FORMAT JSON"
+        );
+        let held: Vec<Held> = self.clickhouse.select(&query, table).await?;
+        Ok(held.first().and_then(|held| held.rows.parse().ok()).unwrap_or(0))
+    }
+
+    async fn trace(&self) -> Result<Trace, Failure> {
+        let query = "SELECT (SELECT (sum(rows), max(max_block_number)) FROM system.parts WHERE active \
+                     AND database = currentDatabase() AND table = {table:String} \
+                     AND ({month:UInt32} = 0 OR toUInt32OrZero(partition_id) = {month:UInt32})), \
+                     (SELECT count() FROM system.processes WHERE query_kind = 'Insert' \
+                     AND current_database = currentDatabase() AND position(query, {table:String}) > 0 \
+                     AND position(query, '__rebuild_') = 0) FORMAT TSV";
+        let parameters = [("param_table", self.table.to_owned()), ("param_month", self.month.to_string())];
+        Ok(Trace(self.clickhouse.query(query, &parameters).await?))
+    }
+
+    /// A month whose raw rows are gone may have aggregates that are meant to outlive them.
+    fn of_nothing(&self) -> Failure {
+        let Self { table, month, .. } = self;
+        let what = format!(
+            "{table} holds no rows of month {month}, so its aggregates stay as they are; if they are to go as well, drop \
+             that partition of theirs"
+        );
+        Failure::new(Class::Operator, what)
+    }
+
+    /// A month of the table is not a partition of what its view writes to.
+    fn elsewhere(&self, view: &View) -> Failure {
+        let (Self { table, month, .. }, View { name, target, key, .. }) = (self, view);
+        let what = format!(
+            "the aggregates of {table} in partition {month} have to be rebuilt, and view {name} puts its rows into other \
+             partitions of {target} (PARTITION BY {key}); rebuild {target} by hand, or partition it by the same month as \
+             {table}"
+        );
+        Failure::new(Class::Operator, what)
+    }
+
+    fn by_hand(&self, why: &str) -> Failure {
+        let Self { table, month, .. } = self;
+        let what = format!(
+            "the aggregates of {table} in month {month} have to be rebuilt, and {why}; stop the other writers, then \
+             `sluice ingest rebuild` does it"
+        );
+        Failure::new(Class::Operator, what)
+    }
 }
 
 async fn run(clickhouse: &ClickHouse, query: &str, settings: &[(&str, String)]) -> Result<(), Failure> {
     clickhouse.query(query, settings).await.map(drop)
 }
 
-/// A month whose raw rows are gone may have aggregates that are meant to outlive them.
-fn of_nothing(table: &str, month: u32) -> Failure {
-    let what = format!(
-        "{table} holds no rows of month {month}, so its aggregates stay as they are; if they are to go as well, drop that \
-         partition of theirs"
-    );
-    Failure { class: Class::Operator, what, code: String::new(), row: None }
-}
-
-/// A month of the table is not a partition of what its view writes to.
-fn elsewhere(table: &str, month: u32, view: &View) -> Failure {
-    let View { name, target, key, .. } = view;
-    let what = format!(
-        "the aggregates of {table} in partition {month} have to be rebuilt, and view {name} puts its rows into other partitions \
-         of {target} (PARTITION BY {key}); rebuild {target} by hand, or partition it by the same month as {table}"
-    );
-    Failure { class: Class::Operator, what, code: String::new(), row: None }
-}
-
-fn by_hand(table: &str, month: u32, why: &str) -> Failure {
-    let what = format!(
-        "the aggregates of {table} in month {month} have to be rebuilt, and {why}; stop the other writers, then \
-         `sluice ingest rebuild` does it"
-    );
-    Failure { class: Class::Operator, what, code: String::new(), row: None }
+async fn drop_table(clickhouse: &ClickHouse, name: &str) -> Result<(), Failure> {
+    run(clickhouse, &format!("DROP TABLE IF EXISTS {}", quote(name)), &[]).await
 }

@@ -208,8 +208,9 @@ async fn a_month_of_aggregates_is_made_anew() {
 async fn rebuilds_take_turns_and_refuse_what_is_partitioned_otherwise() {
     let world = half_way().await;
     world.execute("ALTER TABLE campaign_performance DELETE WHERE 1 SETTINGS mutations_sync = 2").await;
-    // Several at once, and one that was killed before: its lock is taken away.
+    // Several at once, and one that was killed before: its lock is taken away, and its table dropped.
     world.execute("CREATE TABLE communication_events__rebuild (at DateTime DEFAULT now()) ENGINE = Memory").await;
+    world.execute("CREATE TABLE campaign_performance__rebuild_dead AS campaign_performance").await;
     for _ in 0..3 {
         let months = ["2026-11"; 3].map(|month| sluice_rebuild(&world, month));
         for (code, said) in join_all(months).await {
@@ -227,6 +228,8 @@ async fn rebuilds_take_turns_and_refuse_what_is_partitioned_otherwise() {
              FROM communication_events GROUP BY day",
         )
         .await;
+    let left = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE '%__rebuild%'";
+    assert_eq!(connect::clickhouse(&world.stores, &world.names).query(left).fetch_one::<u64>().await.unwrap(), 0);
     let (code, said) = sluice_rebuild(&world, "2026-11").await;
     assert!(code == 3 && said.contains("view yearly_mv puts its rows into other partitions of yearly"), "{said}");
     assert_eq!(differing(&world).await, 0);

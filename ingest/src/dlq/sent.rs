@@ -116,5 +116,5 @@ fn failure(error: &Error) -> Failure {
         Error::Kafka { cause, .. } => dead_letter::class(cause),
         _ => Class::Operator,
     };
-    Failure { class, what, code: String::new(), row: None }
+    Failure::new(class, what)
 }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tracing::warn;
 
-use super::{FRESH, run};
+use super::{FRESH, drop_table, run};
 use crate::retry::Class;
 use crate::write::clickhouse::{ClickHouse, quote};
 use crate::write::failure::Failure;
 
-/// ClickHouse's code for a table that is there already.
-const EXISTS: &str = "57";
+/// ClickHouse's name for there being such a table already.
+const EXISTS: &str = "table_already_exists";
 /// How long somebody else's rebuild is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked whether it is over.
@@ -43,13 +43,13 @@ impl<'a> Lock<'a> {
         loop {
             match run(clickhouse, &create, &[]).await {
                 Ok(()) => return Ok(Self { clickhouse, table }),
-                Err(failure) if !failure.what.contains(&format!("error {EXISTS} ")) => return Err(failure),
+                Err(failure) if failure.code != EXISTS => return Err(failure),
                 Err(_) if Instant::now() >= until => return Err(busy(base)),
                 Err(_) => looks = if is_orphan(clickhouse, &table).await? { looks + 1 } else { 0 },
             }
             if looks >= LOOKS {
                 warn!(table, "whoever rebuilt last has not given its lock back; it is taken away");
-                run(clickhouse, &format!("DROP TABLE IF EXISTS {}", quote(&table)), &[]).await?;
+                drop_table(clickhouse, &table).await?;
                 looks = 0;
             }
             tokio::time::sleep(PAUSE).await;
@@ -58,7 +58,7 @@ impl<'a> Lock<'a> {
 
     /// Gives it back.
     pub(super) async fn give_back(self) -> Result<(), Failure> {
-        run(self.clickhouse, &format!("DROP TABLE IF EXISTS {}", quote(&self.table)), &[]).await
+        drop_table(self.clickhouse, &self.table).await
     }
 }
 
@@ -74,5 +74,5 @@ async fn is_orphan(clickhouse: &ClickHouse, table: &str) -> Result<bool, Failure
 
 fn busy(base: &str) -> Failure {
     let what = format!("somebody else rebuilds aggregates of {base}; that is waited for, or try again later");
-    Failure { class: Class::Transient, what, code: String::new(), row: None }
+    Failure::new(Class::Transient, what)
 }

@@ -28,6 +28,10 @@ pub const SETTINGS: [(&str, &str); 5] = [
     ("wait_end_of_query", "1"),
 ];
 
+/// Where a materialized view writes to, by its row of `system.tables`; empty where it has no table of its own.
+pub const VIEW_TARGET: &str = "replaceAll(extract(create_table_query, \
+    '^CREATE MATERIALIZED VIEW [^ ]+ TO (?:[^ .(]+\\\\.)?([^ .(]+)'), '`', '')";
+
 /// A ClickHouse server and the database that ingest writes to.
 #[derive(Debug)]
 pub struct ClickHouse {
@@ -73,17 +77,18 @@ impl ClickHouse {
 
     /// How many tokens are remembered for a table, and for each table that its views write to.
     pub async fn windows(&self, table: &str) -> Result<Vec<Window>, Failure> {
-        let query = "WITH targets AS (SELECT replaceAll(extract(create_table_query, \
-                     '^CREATE MATERIALIZED VIEW [^ ]+ TO (?:[^ .(]+\\.)?([^ .(]+)'), '`', '') AS name FROM system.tables \
+        let query = format!(
+            "WITH targets AS (SELECT {VIEW_TARGET} AS name FROM system.tables \
                      WHERE database = currentDatabase() AND name IN (SELECT arrayJoin(dependencies_table) \
-                     FROM system.tables WHERE database = currentDatabase() AND name = {table:String})) \
+                     FROM system.tables WHERE database = currentDatabase() AND name = {{table:String}})) \
                      SELECT name, engine, engine_full, \
                      (SELECT value FROM system.merge_tree_settings WHERE name = 'replicated_deduplication_window') \
                      AS replicated, \
                      (SELECT value FROM system.merge_tree_settings WHERE name = 'non_replicated_deduplication_window') \
                      AS plain FROM system.tables WHERE database = currentDatabase() \
-                     AND (name = {table:String} OR name IN (SELECT name FROM targets)) FORMAT JSON";
-        let tables: Vec<Described> = self.select(query, table).await?;
+                     AND (name = {{table:String}} OR name IN (SELECT name FROM targets)) FORMAT JSON"
+        );
+        let tables: Vec<Described> = self.select(&query, table).await?;
         Ok(tables.into_iter().map(Window::from).collect())
     }
 

@@ -90,6 +90,7 @@ const OPERATOR: &[(u32, &str)] = &[
     (48, "NOT_IMPLEMENTED"),
     (50, "UNKNOWN_TYPE"),
     (53, "TYPE_MISMATCH"),
+    (57, "TABLE_ALREADY_EXISTS"),
     (60, "UNKNOWN_TABLE"),
     (62, "SYNTAX_ERROR"),
     (73, "UNKNOWN_FORMAT"),
@@ -110,6 +111,11 @@ const TABLE: [(Class, &[(u32, &str)]); 3] =
     [(Class::Transient, TRANSIENT), (Class::Row, ROW), (Class::Operator, OPERATOR)];
 
 impl Failure {
+    /// One for which ClickHouse has no code.
+    pub fn new(class: Class, what: impl Into<String>) -> Self {
+        Self { class, what: what.into(), code: String::new(), row: None }
+    }
+
     /// What ClickHouse answered. A code that is not in the table goes by the HTTP status; a row is never blamed without
     /// a code that says so.
     pub fn answer(status: u16, code: Option<u32>) -> Self {
@@ -149,7 +155,7 @@ impl Failure {
         let what = format!(
             "columns of table {table} have other types than when this worker started; restart it, or change them back"
         );
-        Self { class: Class::Operator, what, code: String::new(), row: None }
+        Self::new(Class::Operator, what)
     }
 
     /// ClickHouse takes rows again and again, and its table does not show them.
@@ -157,13 +163,13 @@ impl Failure {
         let what = format!(
             "ClickHouse acknowledges rows that table {table} then lacks; look for what deletes them, a TTL or a mutation"
         );
-        Self { class: Class::Operator, what, code: String::new(), row: None }
+        Self::new(Class::Operator, what)
     }
 
     /// Kafka does not give a record back that has to become a dead letter.
     pub fn unread(cause: &KafkaError) -> Self {
         let what = format!("a record that is refused cannot be read again: {cause}");
-        Self { class: dead_letter::class(cause), what, code: String::new(), row: None }
+        Self::new(dead_letter::class(cause), what)
     }
 
     /// No answer, or half of one: the write may or may not have taken place.
@@ -175,7 +181,7 @@ impl Failure {
         } else {
             "the connection to ClickHouse broke"
         };
-        Self { class: Class::Transient, what: what.to_owned(), code: String::new(), row: None }
+        Self::new(Class::Transient, what)
     }
 }
 
