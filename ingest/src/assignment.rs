@@ -2,6 +2,7 @@
 //! Records, events of the writer and the clock go in; batches are handed to the writer, and what Kafka has to be told
 //! (pause, resume, offsets) comes out. It makes no call to Kafka itself.
 
+mod intake;
 mod operator;
 mod pressure;
 
@@ -9,19 +10,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::message::{BorrowedMessage, Message};
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::batch::{Cut, Limits, OpenBatch};
-use crate::breaker::{Poison, Verdict};
+use crate::batch::{Cut, Limits};
+use crate::breaker::Verdict;
 use crate::budget::Budget;
 use crate::commit::Due;
 use crate::config;
 use crate::control::Pauses;
-use crate::dead_letter;
-use crate::decode::{Decoder, Origin, Rejected};
+use crate::decode::{Decoder, Origin};
 use crate::health::Status;
 use crate::lease::Lease;
 use crate::metrics::{Metrics, Stage};
@@ -147,83 +146,6 @@ impl Assignment {
         let topic = Arc::clone(&self.sources[of.pipeline].target.topic);
         error!(topic = &*topic, partition = of.partition, why, "partition stopped; an operator has to decide");
         self.tools.status.trouble(&topic, of.partition, Some(why.to_owned()));
-    }
-
-    /// Takes one record in. Returns whether its partition has to pause before the next one.
-    pub fn take(&mut self, message: &BorrowedMessage<'_>, now: Instant) -> bool {
-        let Some(pipeline) = self.pipeline(message.topic()) else { return false };
-        let (key, offset) = ((pipeline, message.partition()), message.offset());
-        match self.partitions.get(&key) {
-            None => return false,
-            Some(partition) if partition.is_deaf() => return true,
-            Some(partition) if partition.ends_before(offset) => self.pass_announced(key, offset),
-            Some(_) => {}
-        }
-        failpoint!("polled");
-        if !self.put(key, message, now) {
-            return true;
-        }
-        self.counts[pipeline].consumed += 1;
-        failpoint!("buffered");
-        let Some(partition) = self.partitions.get(&key) else { return false };
-        if let Some(cut) = partition.cut(&self.sources[pipeline].limits, now) {
-            self.seal(key, cut);
-        }
-        self.press(key)
-    }
-
-    /// Puts a record into its partition's open batch, as a row or a dead letter; as neither where an earlier owner has
-    /// dead-lettered it. Whether it did: the breaker may have opened instead.
-    fn put(&mut self, key: (usize, i32), message: &BorrowedMessage<'_>, now: Instant) -> bool {
-        let (pipeline, offset, payload) = (key.0, message.offset(), message.payload());
-        let Some(partition) = self.partitions.get_mut(&key) else { return false };
-        let budget = &self.tools.budget;
-        let open = || OpenBatch::open(now, budget.permit(pipeline));
-        if partition.is_dead_letter(offset) {
-            partition.open_with(open).note(offset, message.key(), payload);
-            partition.took(offset);
-            return true;
-        }
-        let source = &mut self.sources[pipeline];
-        self.row.clear();
-        let decoded = source.decoder.decode(payload, &partition.origin, offset, &mut self.row);
-        let id = source.target.topic_id;
-        let letter = decoded
-            .err()
-            .map(|Rejected { reason, tenant }| dead_letter::of(message, id, reason.code(), "decode", 1, tenant));
-        if let Some(letter) = &letter {
-            let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
-            let verdict = partition.rejected(offset, &poison, now);
-            if operator::tell(&self.tools, &source.target.topic, partition, verdict) {
-                return false;
-            }
-        } else {
-            partition.decoded(offset);
-        }
-        let batch = partition.open_with(open);
-        batch.note(offset, message.key(), payload);
-        if let Some(letter) = letter {
-            batch.push_dead_letter(letter);
-        } else if let Ok(decoded) = decoded {
-            batch.push_row(decoded.month, &self.row);
-        }
-        partition.took(offset);
-        true
-    }
-
-    /// Ends announced ranges whose last records are no longer in the log, now that everything below `offset` was seen.
-    fn pass_announced(&mut self, key: (usize, i32), offset: i64) {
-        while self.partitions.get(&key).is_some_and(|partition| partition.ends_before(offset)) {
-            self.seal(key, Cut::Announced);
-        }
-    }
-
-    /// librdkafka has fetched everything below `offset` and has nothing left to deliver. Believed when it says so twice.
-    pub fn reached(&mut self, topic: &str, partition: i32, offset: i64) {
-        let Some(pipeline) = self.pipeline(topic) else { return };
-        if self.partition_mut(topic, partition).is_some_and(|partition| partition.is_idle_at(offset)) {
-            self.pass_announced((pipeline, partition), offset);
-        }
     }
 
     fn seal(&mut self, key: (usize, i32), cut: Cut) {

@@ -156,12 +156,6 @@ pub enum Error {
     Thread(String),
 }
 
-fn client(settings: &Settings, stores: &Stores, names: &Names) -> ClientConfig {
-    let mut kafka = settings.client(stores);
-    kafka.set("group.id", names.group("sluice-dlq"));
-    kafka
-}
-
 fn named(topic: &str) -> String {
     if topic.is_empty() { "topics".to_owned() } else { format!("topic {topic}") }
 }
@@ -179,6 +173,8 @@ pub struct Dlq {
     settings: Settings,
     stores: Stores,
     names: Names,
+    /// Settings of its clients.
+    kafka: ClientConfig,
     clickhouse: ClickHouse,
     refetch: Refetch,
     /// Ids of topics for letters that do not say theirs.
@@ -195,8 +191,10 @@ impl Dlq {
         assume_current_topic: bool,
     ) -> Result<Self, Error> {
         let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
-        let refetch = Refetch::new(client(&settings, &stores, &names));
-        let mut dlq = Self { settings, stores, names, clickhouse, refetch, assumed: HashMap::new() };
+        let mut kafka = settings.client(&stores);
+        kafka.set("group.id", names.group("sluice-dlq"));
+        let refetch = Refetch::new(kafka.clone());
+        let mut dlq = Self { settings, stores, names, kafka, clickhouse, refetch, assumed: HashMap::new() };
         if assume_current_topic {
             dlq.assumed = dlq.topics().await?.ids();
         }
@@ -294,17 +292,13 @@ impl Dlq {
     async fn topics(&self) -> Result<Topics, Error> {
         let names = self.settings.pipelines.keys().chain([&self.settings.dead_letter_topic]);
         let names = names.map(|topic| self.names.topic(topic)).collect();
-        let mut kafka = self.kafka();
+        let mut kafka = self.kafka.clone();
         kafka.set("group.id", self.names.group(&self.settings.group));
         Topics::ask(kafka, names).await
     }
 
     fn scan(&self, since_ms: Option<i64>, whole: bool) -> Result<Scan, Error> {
-        Scan::start(self.kafka(), Wanted { topic: self.topic(), since_ms, whole, assumed: self.assumed.clone() })
-    }
-
-    fn kafka(&self) -> ClientConfig {
-        client(&self.settings, &self.stores, &self.names)
+        Scan::start(self.kafka.clone(), Wanted { topic: self.topic(), since_ms, whole, assumed: self.assumed.clone() })
     }
 
     /// The pipeline of a topic with its namespace, switched off or not.

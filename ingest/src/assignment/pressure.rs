@@ -26,11 +26,11 @@ impl Assignment {
     /// Applies the pressure on a pipeline's memory to its partitions.
     pub(super) fn relieve(&mut self, pipeline: usize) {
         let pressure = self.tools.budget.pressure(pipeline);
-        let is_enough = self.is_supplied(pipeline);
+        let goes_on = pressure == Pressure::Low && !self.is_supplied(pipeline);
         for (_, partition) in self.partitions.range_mut((pipeline, i32::MIN)..=(pipeline, i32::MAX)) {
             match pressure {
                 Pressure::High => partition.hold(Hold::Memory),
-                Pressure::Low if !is_enough => partition.release(Hold::Memory),
+                Pressure::Low if goes_on => partition.release(Hold::Memory),
                 Pressure::Low | Pressure::Between => {}
             }
         }
