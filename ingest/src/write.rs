@@ -9,16 +9,22 @@
 //! # Layout
 //! - [`attempts`]: tries until it works, and says when that takes long
 //! - [`clickhouse`]: one HTTP request, one answer
+//! - [`confirm`]: what an acknowledgement is worth
 //! - [`event`]: what the consume loop is told
 //! - [`failure`]: the table of error codes and their classes
 //! - [`lookup`]: what of a range is in its table
+//! - [`proof`]: whether tokens are honoured, before the first record
+//! - [`sight`]: whether a row that is not found is not there
 //! - [`target`]: where batches go, and the token of each part
 
 mod attempts;
 pub mod clickhouse;
+mod confirm;
 mod event;
 pub mod failure;
 pub mod lookup;
+pub mod proof;
+pub mod sight;
 pub mod target;
 
 use std::borrow::Cow;
@@ -47,12 +53,11 @@ use crate::retry::Class;
 use crate::takeover::{self, There};
 use attempts::Attempts;
 use clickhouse::ClickHouse;
+pub use confirm::Seen;
+use confirm::Trust;
 pub use event::{Assigned, Event};
 use failure::Failure;
 pub use target::{Target, insert_name, token};
-
-/// Tokens that the same rows are sent with, one after the other, where the table lacks them after each.
-const MOST_TOKENS: u32 = 10;
 
 /// Writes batches; shared by all partitions.
 #[derive(Debug)]
@@ -71,6 +76,8 @@ pub struct Writer {
     pub retry: Retry,
     /// One permit per INSERT that may run at the same time.
     pub permits: Semaphore,
+    /// Which assignments have seen rows of theirs.
+    pub seen: Seen,
     /// Where events go.
     pub events: mpsc::Sender<Event>,
     /// What is measured.
@@ -117,7 +124,7 @@ impl Writer {
     pub async fn ask(&self, of: Assigned, target: &Target, start: &Start) {
         let mut attempts = Attempts::new(self, of, target, None);
         let highest = loop {
-            match lookup::highest(&self.clickhouse, target, of.partition).await {
+            match self.highest(target, of.partition, start.committed).await {
                 Ok(highest) => break highest,
                 Err(failure) => attempts.failed(failure).await,
             }
@@ -133,6 +140,15 @@ impl Writer {
         };
         let answer = takeover::after_asking(start.committed, start.announced_to(), highest, start.check_to);
         self.send(Event::Opened { of, answer, letters }).await;
+    }
+
+    /// The highest offset in the table. Where there is none beside it, it decides alone where to begin.
+    async fn highest(&self, target: &Target, partition: i32, committed: Option<i64>) -> Result<Option<i64>, Failure> {
+        if committed.is_none() {
+            lookup::nothing_runs(&self.clickhouse, target, partition).await?;
+            sight::check(&self.clickhouse, &target.table).await?;
+        }
+        lookup::highest(&self.clickhouse, target, partition).await
     }
 
     async fn try_land(&self, job: &Job) -> Result<Event, Stop> {
@@ -191,9 +207,11 @@ impl Writer {
 
     /// Sends a part until its rows are in the table, asking the table first where its token may not tell.
     async fn land_part(&self, job: &Job, part: &Part, attempts: &mut Attempts<'_>) -> Result<Landed, Stop> {
+        let mut is_acknowledged = false;
         loop {
             job.lease.held().await;
-            match self.try_part(job, part).await? {
+            let trust = self.trust(job, attempts.count > 0);
+            match self.try_part(job, part, trust, &mut is_acknowledged).await? {
                 Ok(landed) => {
                     attempts.succeeded();
                     return Ok(landed);
@@ -203,30 +221,53 @@ impl Writer {
         }
     }
 
-    async fn try_part(&self, job: &Job, part: &Part) -> Result<Result<Landed, Failure>, Stop> {
-        let doubt = doubt(job);
+    /// A part that nobody had sent before is not sent again once it is acknowledged; then it is only looked for.
+    async fn try_part(
+        &self,
+        job: &Job,
+        part: &Part,
+        trust: Trust,
+        is_acknowledged: &mut bool,
+    ) -> Result<Result<Landed, Failure>, Stop> {
+        if *is_acknowledged {
+            return Ok(self.is_visible(job, part).await.map(|()| Landed::Whole));
+        }
+        let (doubt, digest) = (doubt(job), job.batch.digest);
         if doubt == Doubt::No {
-            let sent = self.insert(job, part, job.batch.digest, 0).await;
+            let mut sent = self.insert(job, part, digest, 0).await;
+            if sent.is_ok() && trust != Trust::Full {
+                *is_acknowledged = trust == Trust::First;
+                sent = match trust {
+                    Trust::First => self.is_visible(job, part).await,
+                    _ => self.is_there_or_sent(job, part, digest).await,
+                };
+            }
             return self.unless_refused(job, part, sent).await;
         }
+        self.metrics.looked_up(&job.target.topic);
         let (there, offsets) = match self.look(job, part).await {
             Ok(looked) => looked,
             Err(failure) => return Ok(Err(failure)),
         };
+        if there == There::All {
+            return Ok(self.found(job, part).await.map(|()| Landed::Whole));
+        }
+        if let Err(failure) = sight::check(&self.clickhouse, &job.target.table).await {
+            return Ok(Err(failure));
+        }
         match there {
-            There::All => Ok(self.found(job, part).await.map(|()| Landed::Whole)),
             There::Nothing => {
-                let sent = self.insert_anew(job, part).await;
+                let sent = self.insert_anew(job, part, digest).await;
                 self.unless_refused(job, part, sent).await
             }
             There::Some if doubt == Doubt::SendMissing => {
                 let (missing, digest) = job.batch.missing(part, &offsets);
-                let sent = self.insert(job, &missing, digest, 0).await;
+                let sent = self.insert_anew(job, &missing, digest).await;
                 // The number counts the rows that were sent, not those of the part.
                 let sent = sent.map_err(|failure| Failure { row: None, ..failure });
                 self.unless_refused(job, part, sent).await
             }
-            There::Some | There::Double => Err(stopped(job, part, &offsets)),
+            _ => Err(stopped(job, part, &offsets)),
         }
     }
 
@@ -242,6 +283,7 @@ impl Writer {
             Err(failure) if failure.class != Class::Row => return Ok(Err(failure)),
             Err(failure) => failure,
         };
+        self.metrics.looked_up(&job.target.topic);
         Ok(match self.look(job, part).await {
             Err(failure) => Err(failure),
             Ok((There::All, _)) => Err(refused.of_a_view()),
@@ -249,19 +291,6 @@ impl Writer {
             Ok((There::Some, _)) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused(refused)),
             Ok((There::Some | There::Double, offsets)) => return Err(stopped(job, part, &offsets)),
         })
-    }
-
-    /// Sends a part that the table lacks. Somebody may have deleted its rows since they landed: then ClickHouse still
-    /// remembers the token and drops them without a word, so the table is looked at once more, and the next token is used.
-    /// The views still have what they made of the deleted rows, so they are made right as well.
-    async fn insert_anew(&self, job: &Job, part: &Part) -> Result<(), Failure> {
-        for time in 0..MOST_TOKENS {
-            self.insert(job, part, job.batch.digest, time).await?;
-            if self.look(job, part).await?.0 != There::Nothing {
-                return if time == 0 { Ok(()) } else { self.rebuild(job, part).await };
-            }
-        }
-        Err(Failure::of_forgotten_rows(&job.target.table))
     }
 
     /// The `time`th INSERT of the same rows, counted from 0, has a token of its own.
@@ -287,13 +316,6 @@ impl Writer {
             drop((permit, no_rebuild));
             job.lease.held().await;
         }
-    }
-
-    /// What of a part is in its table, and the offsets found in its range.
-    async fn look(&self, job: &Job, part: &Part) -> Result<(There, Vec<i64>), Failure> {
-        self.metrics.looked_up(&job.target.topic);
-        let found = lookup::offsets(&self.clickhouse, &job.target, job.of.partition, job.batch.range).await?;
-        Ok((takeover::compare(job.batch.offsets(part), &found), found))
     }
 
     /// A part was in its table already. Where its views may lack it, they are made right before anything is committed.

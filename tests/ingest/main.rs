@@ -1,6 +1,8 @@
 //! The promises of ingest, on real Kafka and ClickHouse; a file per promise.
 
 #[cfg(test)]
+mod acknowledgements_are_checked;
+#[cfg(test)]
 mod another_decoder_takes_over;
 #[cfg(test)]
 mod audit_finds_what_is_missing;
@@ -52,5 +54,7 @@ mod survives_clickhouse_outage;
 mod survives_rebalances;
 #[cfg(test)]
 mod table_changed_meanwhile;
+#[cfg(test)]
+mod users_of_other_profiles;
 #[cfg(test)]
 mod window_overrun;

@@ -6,7 +6,10 @@
 //! and the crate gives only the text, which may quote rows.
 
 mod answer;
+mod servers;
+pub mod settings;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +18,7 @@ use reqwest::redirect::Policy;
 use serde::Deserialize;
 use sluice_schemas::connect::CONNECT_TIMEOUT;
 use sluice_schemas::stores;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::failure::Failure;
@@ -22,21 +26,16 @@ use crate::body::Body;
 use crate::decode::insert::Insert;
 use crate::decode::table::{Shape, ShapeColumn};
 use crate::retry::Class;
-use answer::Kind;
-
-/// Settings of every INSERT, fixed so that the same part always makes the same block.
-pub const SETTINGS: [(&str, &str); 5] = [
-    ("async_insert", "0"),
-    ("insert_deduplicate", "1"),
-    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
-    ("max_insert_block_size", "1048576"),
-    ("wait_end_of_query", "1"),
-];
+use answer::{Answer, Kind};
+use servers::Servers;
+use settings::{BEFORE, Known, TIME};
 
 /// Where a materialized view writes to, by its row of `system.tables`; empty where it has no table of its own.
 pub const VIEW_TARGET: &str = "replaceAll(extract(create_table_query, \
     '^CREATE MATERIALIZED VIEW [^ ]+ TO (?:[^ .(]+\\\\.)?([^ .(]+)'), '`', '')";
 
+/// ClickHouse's name for a setting that it does not have.
+const UNKNOWN_SETTING: &str = "unknown_setting";
 /// Begins the id of every query that names no other prefix.
 const PREFIX: &str = "sluice";
 
@@ -50,6 +49,9 @@ pub struct ClickHouse {
     timeout: Duration,
     /// What the ids of its queries begin with.
     prefix: String,
+    /// What the server knows of the settings that are sent; read before the first request.
+    known: Arc<Mutex<Option<Known>>>,
+    servers: Arc<Servers>,
 }
 
 impl ClickHouse {
@@ -58,7 +60,8 @@ impl ClickHouse {
     pub fn new(server: &stores::ClickHouse, database: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
         let http = Client::builder().no_proxy().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).build()?;
         let (server, database, prefix) = (server.clone(), database.to_owned(), PREFIX.to_owned());
-        Ok(Self { http, server, database, timeout, prefix })
+        let (known, servers) = (Arc::default(), Arc::default());
+        Ok(Self { http, server, database, timeout, prefix, known, servers })
     }
 
     /// The same for queries that are to be told apart by the beginning of their ids, and may take so long each.
@@ -80,11 +83,10 @@ impl ClickHouse {
         if !insert.is_typed() {
             self.still_fits(insert).await?;
         }
-        let parameters = [&SETTINGS[..], &[("insert_deduplication_token", token)]].concat();
         // In front of the rows, since proxies limit the length of a URL.
         let head = [insert.statement.as_bytes(), b"\n", &insert.head].concat();
         let body = reqwest::Body::wrap(body.sent(&head.into()));
-        match self.post(name, &parameters, body, Kind::Insert).await {
+        match self.send(name, &[("insert_deduplication_token", token)], body, Kind::Insert).await {
             Err(failure) if failure.class == Class::Row => {
                 self.still_fits(insert).await?;
                 Err(self.name_view(failure).await)
@@ -94,13 +96,30 @@ impl ClickHouse {
         }
     }
 
+    /// Sends an INSERT that holds its rows as text, with these parameters.
+    pub(super) async fn insert_text(
+        &self,
+        statement: &str,
+        token: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<(), Failure> {
+        let mut own: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        own.push(("insert_deduplication_token", token));
+        self.send(&self.prefix, &own, statement.to_owned().into(), Kind::Insert).await.map(drop)
+    }
+
+    /// Two servers that answer in turns at this address, if there are two.
+    pub(super) fn servers_in_turns(&self) -> Option<[String; 2]> {
+        self.servers.in_turns()
+    }
+
     /// Says which view is at fault, if one is: what the failure supposes counts once there is such a view.
     async fn name_view(&self, mut failure: Failure) -> Failure {
-        let query = "SELECT concat(database, '.', name) AS name FROM system.tables WHERE engine = 'MaterializedView' \
+        let query = "SELECT concat(database, '.', name) AS full_name FROM system.tables WHERE engine = 'MaterializedView' \
                      AND concat(database, '.', name) = {table:String} FORMAT JSON";
         let Some(supposed) = failure.supposed_view.take() else { return failure };
         let found: Vec<Named> = self.select(query, &supposed).await.unwrap_or_default();
-        found.first().map_or_else(|| failure.clone(), |view| failure.clone().of_view(&view.name))
+        found.first().map_or_else(|| failure.clone(), |view| failure.clone().of_view(&view.full_name))
     }
 
     /// Fails if the table's columns have other types than those that rows are encoded for.
@@ -155,16 +174,45 @@ impl ClickHouse {
 
     /// Runs a query about a table whose answer is in the format JSON.
     pub async fn select<T: for<'de> Deserialize<'de>>(&self, query: &str, table: &str) -> Result<Vec<T>, Failure> {
-        let body = self.ask(query, &[("param_table", table)]).await?;
-        let rows: Result<Rows<T>, _> = serde_json::from_slice(&body);
-        rows.map(|rows| rows.data)
-            .map_err(|_| Failure::not_an_answer("a body that is not the JSON which was asked for"))
+        rows(&self.ask(query, &[("param_table", table)]).await?)
     }
 
-    /// The result is sent when it is whole: what fails half-way is an exception and no shorter result.
     async fn ask(&self, query: &str, parameters: &[(&str, &str)]) -> Result<Bytes, Failure> {
-        let parameters = [&[("wait_end_of_query", "1")], parameters].concat();
-        self.post(&self.prefix, &parameters, query.to_owned().into(), Kind::Query).await
+        self.send(&self.prefix, parameters, query.to_owned().into(), Kind::Query).await
+    }
+
+    /// One request with the settings on which its answer rests. A result is sent when it is whole, so what fails half-way
+    /// is an exception and no shorter result.
+    async fn send(&self, name: &str, own: &[(&str, &str)], body: reqwest::Body, kind: Kind) -> Result<Bytes, Failure> {
+        let known = self.known().await?;
+        let seconds = self.timeout.as_secs_f64().ceil().to_string();
+        let mut parameters: Vec<(&str, &str)> = known.of(kind, own)?;
+        if known.can_bound() {
+            parameters.push((TIME, &seconds));
+        }
+        parameters.extend_from_slice(own);
+        let answer = self.post(name, &parameters, body, kind).await;
+        if answer.as_ref().is_err_and(|failure| failure.code == UNKNOWN_SETTING) {
+            // Another version runs there now.
+            *self.known.lock().await = None;
+        }
+        let Answer { body, server } = answer?;
+        self.servers.add(&server);
+        Ok(body)
+    }
+
+    async fn known(&self) -> Result<Known, Failure> {
+        let mut held = self.known.lock().await;
+        if let Some(known) = &*held {
+            return Ok(known.clone());
+        }
+        let ask = async |before| self.post(&self.prefix, before, settings::question().into(), Kind::Query).await;
+        let answer = match ask(&BEFORE).await {
+            Err(failure) if failure.code == UNKNOWN_SETTING => ask(&BEFORE[1..]).await?,
+            answer => answer?,
+        };
+        let known = Known::new(rows(&answer.body)?)?;
+        Ok(held.insert(known).clone())
     }
 
     /// One request, whose query has an id of its own that begins with `name`.
@@ -174,7 +222,7 @@ impl ClickHouse {
         parameters: &[(&str, &str)],
         body: reqwest::Body,
         kind: Kind,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<Answer, Failure> {
         let (login, id) = (&self.server.login, format!("{name}:{}", Uuid::new_v4()));
         let request = self
             .http
@@ -188,6 +236,12 @@ impl ClickHouse {
         let response = request.send().await.map_err(|error| Failure::unanswered(&error))?;
         answer::accept(response, &id, kind).await
     }
+}
+
+/// The rows of an answer in the format JSON.
+fn rows<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<Vec<T>, Failure> {
+    let rows: Result<Rows<T>, _> = serde_json::from_slice(body);
+    rows.map(|rows| rows.data).map_err(|_| Failure::not_an_answer("a body that is not the JSON which was asked for"))
 }
 
 /// How many tokens a table remembers.
@@ -237,7 +291,7 @@ struct Rows<T> {
 
 #[derive(Deserialize)]
 struct Named {
-    name: String,
+    full_name: String,
 }
 
 #[derive(Default, Deserialize)]
