@@ -144,7 +144,7 @@ impl Batch {
                     run = start..start;
                 }
                 run.end = end;
-                rows.push(Row { record: row.record, end: (body.bytes() + run.len()) as u32 });
+                rows.push(Row::new(row.record as usize, body.bytes() + run.len()));
                 records.push(record);
             }
             start = end;
@@ -169,7 +169,7 @@ impl Batch {
         let records = self.records[from..to].to_vec();
         let range = Range { first: records[0].offset, last: records[records.len() - 1].offset };
         let parts = self.parts.iter().enumerate().map(|(index, part)| {
-            let piece = part.piece(from as u32, to as u32);
+            let piece = part.piece(from, to);
             Part { has_landed: piece.has_landed || index < landed, ..piece }
         });
         let letters = self.dead_letters.iter().filter(|letter| range.contains(letter.offset));
@@ -249,7 +249,7 @@ impl OpenBatch {
         let part = &mut self.parts[index];
         let grown = part.body.push(row);
         self.permit.grow(grown);
-        part.rows.push(Row { record: self.records.len() as u32 - 1, end: part.body.bytes() as u32 });
+        part.rows.push(Row::new(self.records.len() - 1, part.body.bytes()));
         self.bytes += row.len();
     }
 

@@ -233,6 +233,9 @@ pub enum SettingsError {
         "use ingest.kafka.\"{0}\": librdkafka has no such setting, or does not take this value; its CONFIGURATION.md lists both"
     )]
     Unknown(String),
+    /// A Kafka setting of which ingest itself needs the number, too.
+    #[error("use ingest.kafka.\"{0}\": write its number in decimal digits alone, such as \"6000\"")]
+    NoNumber(String),
     /// Nothing to do.
     #[error("use ingest.pipelines: none is enabled, so there is nothing to do; enable one")]
     NoPipeline,
@@ -240,6 +243,11 @@ pub enum SettingsError {
 
 /// Largest `max_rows`: ClickHouse cuts longer inserts into several blocks, and a block is what it deduplicates.
 const MOST_ROWS: usize = 1_000_000;
+
+/// Largest `max_bytes`, and the largest record. A row has at most sixteen times the bytes of its record, and the row that
+/// fills a batch may be of that size: together they stay below 4 GiB, up to which a batch counts its bytes.
+const MOST_BYTES: ByteSize = ByteSize::gib(1);
+const LARGEST_RECORD: ByteSize = ByteSize::mib(128);
 
 /// Most records that the breaker looks back on.
 const LONGEST_WINDOW: usize = 100_000;
@@ -342,7 +350,11 @@ impl Settings {
                 &at("tenant"),
                 "a name, or names with dots between",
             )?;
-            range(pipeline.limits.record.0 < u64::from(u32::MAX), &at("limits.record"), "less than 4 GiB")?;
+            range(pipeline.max_bytes <= MOST_BYTES, &at("max_bytes"), "at most 1 GiB")?;
+            range(pipeline.limits.record <= LARGEST_RECORD, &at("limits.record"), "at most 128 MiB")?;
+            pipeline.columns.iter().try_for_each(|(column, path)| {
+                range(!has_gap(path), &at(&format!("columns.{column}")), "a field's name, or names with dots between")
+            })?;
             range((1..=128).contains(&pipeline.limits.depth), &at("limits.depth"), "between 1 and 128")
         })
     }
@@ -379,6 +391,42 @@ mod tests {
         insta::assert_snapshot!(refused(|s| s.dead_letter_topic = "agent-metrics".into()), @"use ingest.dead_letter_topic: another topic than those that are consumed");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().tenant = "a..b".into()), @"use ingest.pipelines.agent-metrics.tenant: a name, or names with dots between");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
+        for path in ["b..c", "", ".b", "b."] {
+            let mut settings = Settings::default();
+            settings.pipelines.get_mut("agent-metrics").unwrap().columns.insert("a".into(), path.into());
+            let said = settings.check().unwrap_err().to_string();
+            assert_eq!(
+                said,
+                "use ingest.pipelines.agent-metrics.columns.a: a field's name, or names with dots between"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_batch_could_not_count_is_refused() {
+        let refused = |change: fn(&mut Pipeline)| {
+            let mut settings = Settings { memory_budget: ByteSize::gib(64), ..Settings::default() };
+            change(settings.pipelines.get_mut("agent-metrics").unwrap());
+            settings.check().unwrap_err().to_string()
+        };
+        insta::assert_snapshot!(refused(|own| own.max_bytes = ByteSize::gib(5)), @"use ingest.pipelines.agent-metrics.max_bytes: at most 1 GiB");
+        insta::assert_snapshot!(refused(|own| own.limits.record = ByteSize::gib(1)), @"use ingest.pipelines.agent-metrics.limits.record: at most 128 MiB");
+        let largest_row = LARGEST_RECORD.0 * crate::decode::ROW_GROWTH as u64;
+        assert!(MOST_BYTES.0 + largest_row < 1 << 32, "what fills a batch may be the largest row");
+    }
+
+    #[test]
+    fn a_number_that_is_read_twice_is_written_in_one_way() {
+        let with = |value: &str| {
+            let kafka = [("session.timeout.ms".to_owned(), value.to_owned())].into();
+            Settings { kafka, ..Settings::default() }
+        };
+        assert_eq!((with("6000").check(), with("6000").session_timeout()), (Ok(()), Duration::from_secs(6)));
+        // librdkafka takes both for 6,000.
+        for value in ["0x1770", " 6000"] {
+            let refused = with(value).check().unwrap_err();
+            assert_eq!(refused, SettingsError::NoNumber("session.timeout.ms".to_owned()), "{value}");
+        }
     }
 
     #[test]

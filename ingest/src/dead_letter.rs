@@ -51,7 +51,7 @@ impl DeadLetters {
     pub fn new(mut kafka: ClientConfig, topic: &str, queue_kib: u64) -> KafkaResult<Self> {
         let rebootstrap = Arc::new(Rebootstrap::of(&kafka));
         let queue_kib = queue_kib.max(1024);
-        let largest = (queue_kib as usize * 1024 / 4 * 3).min(LARGEST);
+        let largest = usize::try_from(queue_kib.saturating_mul(1024) / 4 * 3).unwrap_or(LARGEST).min(LARGEST);
         let producer = kafka
             .set("acks", "all")
             .set("enable.idempotence", "true")

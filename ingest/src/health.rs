@@ -54,7 +54,8 @@ impl Default for Status {
 impl Status {
     /// The consume loop turns.
     pub fn turned(&self) {
-        self.turned.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.turned.store(millis, Ordering::Relaxed);
     }
 
     /// The group gave this worker its partitions, none perhaps.

@@ -28,7 +28,7 @@ impl Lease {
 
     /// Kafka acknowledged a commit that was sent at `sent`.
     pub fn prove(&self, sent: Instant) {
-        let millis = sent.saturating_duration_since(self.begun).as_millis() as u64;
+        let millis = u64::try_from(sent.saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX);
         self.proven.fetch_max(millis, Ordering::Relaxed);
     }
 

@@ -147,7 +147,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<Summary, Error> {
     settings.check()?;
-    let share = (settings.memory_budget.0 / 8 * BATCH_EIGHTHS) as usize;
+    let share = usize::try_from(settings.memory_budget.0 / 8 * BATCH_EIGHTHS).unwrap_or(usize::MAX);
     let (budget, metrics) = (Budget::new(share, settings.enabled().count()), Arc::new(Metrics::new(share)));
     let status = Arc::new(Status::default());
     let stop_serving = CancellationToken::new();
@@ -305,7 +305,8 @@ fn remembered(topic: &str, settings: &Settings, windows: &[Window]) -> Result<Du
 
 fn limits(pipeline: &Pipeline) -> batch::Limits {
     let Pipeline { max_rows: rows, max_age: age, max_bytes, .. } = *pipeline;
-    batch::Limits { rows, bytes: max_bytes.0 as usize, age, months: MOST_MONTHS }
+    let bytes = usize::try_from(max_bytes.0).unwrap_or(usize::MAX);
+    batch::Limits { rows, bytes, age, months: MOST_MONTHS }
 }
 
 /// Reads a table's shape, waiting for ClickHouse if it only just starts.

@@ -43,6 +43,13 @@ pub(crate) enum Width {
     W128 = 16,
 }
 
+impl Width {
+    /// How many bytes.
+    pub(crate) const fn bytes(self) -> usize {
+        self as usize
+    }
+}
+
 /// Digits of a decimal number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decimal {
