@@ -20,7 +20,11 @@
 //! - [`budget`] and [`retry`]: how much may be on its way, and when to try again
 //! - [`breaker`]: when records that cannot land are too many
 //! - [`control`]: what an operator can ask a running worker
+//! - [`literal`]: ClickHouse's quotes and escapes
 //! - [`config`], [`metrics`], [`health`], [`headers`], [`topic_id`]: what surrounds them
+
+// Sizes of data are narrowed here, and a number that is cut off would be a row cut off.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
 #[macro_use]
 mod failpoint;
@@ -42,6 +46,7 @@ pub mod headers;
 pub mod health;
 pub mod intent;
 pub mod lease;
+mod literal;
 pub mod metrics;
 pub mod offsets;
 pub mod partition;

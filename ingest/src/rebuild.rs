@@ -18,6 +18,7 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::literal;
 use crate::retry::Class;
 use crate::write::clickhouse::{ClickHouse, VIEW_TARGET, quote};
 use crate::write::failure::Failure;
@@ -186,7 +187,7 @@ impl Rebuild<'_> {
         run(clickhouse, &format!("CREATE TABLE {fresh} AS {target}"), &[]).await?;
         let filter = match month {
             0 => "{}".to_owned(),
-            month => format!("{{'{table}': 'toUInt32OrZero(_partition_id) = {month}'}}"),
+            month => format!("{{{}: 'toUInt32OrZero(_partition_id) = {month}'}}", literal::string(table)),
         };
         let settings = [("additional_table_filters", filter)];
         run(clickhouse, &format!("INSERT INTO {fresh} {}", view.select), &settings).await

@@ -17,6 +17,7 @@ use super::failure::Failure;
 use crate::body::Body;
 use crate::decode::insert::Insert;
 use crate::decode::table::{Shape, ShapeColumn};
+pub use crate::literal::quote;
 use crate::retry::Class;
 
 /// Settings of every INSERT, fixed so that the same part always makes the same block.
@@ -182,11 +183,6 @@ impl From<Described> for Window {
     }
 }
 
-/// A name as ClickHouse's SQL quotes it.
-pub fn quote(name: &str) -> String {
-    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
-}
-
 #[derive(Deserialize)]
 struct Rows<T> {
     data: Vec<T>,
@@ -214,6 +210,5 @@ mod tests {
         assert_eq!(window("MergeTree", "ORDER BY x"), 0);
         assert_eq!(window("ReplicatedMergeTree", settings), 10_000);
         assert_eq!(window("ReplicatedMergeTree", "SETTINGS replicated_deduplication_window = 5"), 5);
-        assert_eq!(quote("a`b"), "`a\\`b`");
     }
 }
