@@ -27,6 +27,10 @@ mod lands_a_table_of_ones_own;
 #[cfg(test)]
 mod lands_every_codec;
 #[cfg(test)]
+mod lands_every_time_of_rfc_3339;
+#[cfg(test)]
+mod lands_words_and_names_with_escapes;
+#[cfg(test)]
 mod obeys_the_operator;
 #[cfg(test)]
 mod offsets_missing_or_moved;
