@@ -282,7 +282,7 @@ async fn sources(
             remembered: remembered(topic, settings, &windows)?,
         };
         let fingerprint = plan.decoder.fingerprint();
-        sources.push(Source { target: Arc::new(target), decoder: plan.decoder, fingerprint, limits: limits(pipeline) });
+        sources.push(Source { target: Arc::new(target), decoder: plan.decoder, fingerprint, limits: limits(settings, pipeline) });
     }
     Ok(sources)
 }
@@ -303,9 +303,10 @@ fn remembered(topic: &str, settings: &Settings, windows: &[Window]) -> Result<Du
     Ok(Duration::from_secs(fewest / (2 * u64::from(settings.peak_inserts_per_second))))
 }
 
-fn limits(pipeline: &Pipeline) -> batch::Limits {
+fn limits(settings: &Settings, pipeline: &Pipeline) -> batch::Limits {
     let Pipeline { max_rows: rows, max_age: age, max_bytes, .. } = *pipeline;
-    batch::Limits { rows, bytes: max_bytes.0 as usize, age, months: MOST_MONTHS }
+    let backlog = settings.backlog(pipeline);
+    batch::Limits { rows, bytes: max_bytes.0 as usize, age, months: MOST_MONTHS, backlog }
 }
 
 /// Reads a table's shape, waiting for ClickHouse if it only just starts.
