@@ -40,6 +40,7 @@ use crate::retry::{Class, Decision, decide};
 use crate::standing::is_missing;
 use crate::topic_id::DescribeError;
 use crate::write::clickhouse::ClickHouse;
+use crate::write::dependants::Unfit;
 use crate::write::failure::Failure;
 use crate::write::{Target, lookup};
 use letter::{Letter, Payload, Source};
@@ -119,13 +120,13 @@ pub enum Error {
     /// A pipeline does not fit its table.
     #[error(transparent)]
     Mapping(#[from] MappingError),
-    /// A table forgets what was inserted, so a repeated INSERT would land twice.
-    #[error("replay into table {table}: it remembers no inserted blocks; raise {setting} of the table")]
-    Window {
-        /// The table, or one that a view of it writes to.
+    /// A table that a replay reaches would count a repeated INSERT twice, or loses rows.
+    #[error("replay into table {table}: {unfit}")]
+    Unfit {
+        /// The table.
         table: String,
-        /// Its setting.
-        setting: &'static str,
+        /// The table that does not fit, and what to do.
+        unfit: Unfit,
     },
     /// ClickHouse refuses a replay for a reason that is not the record's.
     #[error("replay into table {table}: {failure}; repair that and run it again")]

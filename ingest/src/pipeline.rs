@@ -42,7 +42,8 @@ use crate::refetch::Refetch;
 use crate::retry::Class;
 use crate::topic_config;
 use crate::topic_id::{DescribeError, TopicIds, topic_id};
-use crate::write::clickhouse::{ClickHouse, Window};
+use crate::write::clickhouse::ClickHouse;
+use crate::write::dependants::{Demand, Graph, Unfit};
 use crate::write::failure::Failure;
 use crate::write::{Event, Target, Writer};
 
@@ -119,22 +120,13 @@ pub enum Error {
     /// The HTTP client cannot be made.
     #[error("prepare the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
-    /// ClickHouse would forget tokens before they are needed.
-    #[error(
-        "start pipeline {topic}: table {table} remembers {remembered} inserted blocks, and {needed} are needed: twice \
-         ingest.peak_inserts_per_second for the session and insert timeouts; raise {setting} of the table"
-    )]
-    Window {
+    /// A table that an INSERT reaches would count a repeated one twice, or loses rows.
+    #[error("start pipeline {topic}: {unfit}")]
+    Unfit {
         /// Topic of the pipeline.
         topic: String,
-        /// The table, its own or one that a view of it writes to.
-        table: String,
-        /// The table's setting.
-        setting: &'static str,
-        /// What it says.
-        remembered: u64,
-        /// What it should say at least.
-        needed: u64,
+        /// The table and what to do.
+        unfit: Unfit,
     },
     /// The consume thread cannot be started or broke.
     #[error("run the consume thread: {0}")]
@@ -216,6 +208,7 @@ fn writer(
         refetch: Refetch::new(kafka.clone(), &names.group("sluice-refetch")),
         rebuilds: Rebuilds::default(),
         retry: settings.retry.clone(),
+        demand: Demand::of(settings),
         permits: Semaphore::new(settings.inserts_in_flight),
         events,
         metrics: Arc::clone(metrics),
@@ -282,7 +275,8 @@ async fn sources(
         let unreadable = |failure| Error::ClickHouse { url: stores.clickhouse.url.clone(), failure };
         let shape = shape(clickhouse, &pipeline.table, until).await.map_err(unreadable)?;
         let plan = table::plan(topic, pipeline, &shape)?;
-        let windows = clickhouse.windows(&pipeline.table).await.map_err(unreadable)?;
+        let unfit = |unfit| Error::Unfit { topic: topic.clone(), unfit };
+        let graph = Graph::read(clickhouse, &pipeline.table).await.map_err(unreadable)?.map_err(unfit)?;
         let target = Target {
             topic: names.topic(topic).into(),
             topic_id: id,
@@ -290,33 +284,23 @@ async fn sources(
             table: pipeline.table.clone(),
             insert: plan.insert,
             tenant: pipeline.tenant.clone(),
-            remembered: remembered(topic, settings, &windows)?,
+            remembered: graph.remembered(&Demand::of(settings)).map_err(unfit)?,
         };
         let fingerprint = plan.decoder.fingerprint();
-        sources.push(Source { target: Arc::new(target), decoder: plan.decoder, fingerprint, limits: limits(pipeline) });
+        sources.push(Source {
+            target: Arc::new(target),
+            decoder: plan.decoder,
+            fingerprint,
+            limits: limits(settings, pipeline),
+        });
     }
     Ok((sources, brokers))
 }
 
-/// How long the tokens of a table are surely remembered, if that is long enough.
-fn remembered(topic: &str, settings: &Settings, windows: &[Window]) -> Result<Duration, Error> {
-    let needed = settings.tokens_needed();
-    if let Some(Window { name, remembered, setting }) = windows.iter().find(|window| window.remembered < needed) {
-        return Err(Error::Window {
-            topic: topic.to_owned(),
-            table: name.clone(),
-            setting,
-            remembered: *remembered,
-            needed,
-        });
-    }
-    let fewest = windows.iter().map(|window| window.remembered).min().unwrap_or(needed);
-    Ok(Duration::from_secs(fewest / (2 * u64::from(settings.peak_inserts_per_second))))
-}
-
-fn limits(pipeline: &Pipeline) -> batch::Limits {
+fn limits(settings: &Settings, pipeline: &Pipeline) -> batch::Limits {
     let Pipeline { max_rows: rows, max_age: age, max_bytes, .. } = *pipeline;
-    batch::Limits { rows, bytes: max_bytes.0 as usize, age, months: MOST_MONTHS }
+    let backlog = settings.backlog(pipeline);
+    batch::Limits { rows, bytes: max_bytes.0 as usize, age, months: MOST_MONTHS, backlog }
 }
 
 /// Reads a table's shape, waiting for ClickHouse if it only just starts.

@@ -86,7 +86,10 @@ fn records_of(months: u32) -> impl Strategy<Value = Vec<Record>> {
 fn limits() -> impl Strategy<Value = Limits> {
     let seconds = (1_u64..60).prop_map(Duration::from_secs);
     let limits = (1_usize..40, 1_usize..4000, seconds, 1_usize..15);
-    limits.prop_map(|(rows, bytes, age, months)| Limits { rows, bytes, age, months })
+    limits.prop_map(|(rows, bytes, age, months)| {
+        let backlog = Backlog { rows, bytes, time: Duration::ZERO };
+        Limits { rows, bytes, age, months, backlog }
+    })
 }
 
 /// Cuts as an assignment does: when time passes and after each record.

@@ -30,6 +30,7 @@ use crate::decode::{Decoder, table};
 use crate::failpoint::is_sabotaged;
 use crate::retry::{Class, Decision, decide};
 use crate::write::Target;
+use crate::write::dependants::{Demand, Graph};
 use crate::write::failure::Failure;
 
 /// Share of `peak_inserts_per_second` that a replay takes: tokens of the workers are forgotten by everybody's INSERTs.
@@ -185,15 +186,20 @@ impl Replay<'_> {
                 let (clickhouse, table) = (&self.dlq.clickhouse, &pipeline.table);
                 let shape = self.dlq.patiently(table, async || clickhouse.shape(table).await).await?;
                 let plan = table::plan(name, pipeline, &shape)?;
-                let windows = self.dlq.patiently(table, async || clickhouse.windows(table).await).await?;
-                if let Some(window) = windows.into_iter().find(|window| window.remembered == 0) {
-                    return Err(Error::Window { table: window.name, setting: window.setting });
-                }
+                self.remember(table).await?;
                 Some(Table { decoder: plan.decoder, insert: plan.insert })
             }
         };
         self.tables.insert(topic.to_owned(), prepared);
         Ok(())
+    }
+
+    /// Fails if a table that an INSERT reaches would not recognise it the second time.
+    async fn remember(&self, table: &str) -> Result<(), Error> {
+        let clickhouse = &self.dlq.clickhouse;
+        let graph = self.dlq.patiently(table, async || Graph::read(clickhouse, table).await).await?;
+        let judged = graph.and_then(|graph| graph.remembered(&Demand::any()));
+        judged.map(drop).map_err(|unfit| Error::Unfit { table: table.to_owned(), unfit })
     }
 
     async fn land(&mut self, block: Block) -> Result<(), Error> {
@@ -310,6 +316,9 @@ impl Replay<'_> {
         loop {
             if self.stop.run_until_cancelled(self.pace.wait()).await.is_none() || self.stop.is_cancelled() {
                 return Ok(None);
+            }
+            if attempt > 0 {
+                self.remember(&part.target.table).await?;
             }
             failpoint!("replay_insert");
             let failure = match self.dlq.clickhouse.insert(part.insert, &token, &body).await {
