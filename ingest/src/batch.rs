@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 use crate::body::{Body, OpenBody};
 use crate::budget::Permit;
 use crate::commit::Range;
+use crate::dead_letter;
 use crate::intent::{Announced, Doubt};
 pub use part::Part;
 use part::Row;
@@ -280,8 +281,7 @@ impl OpenBatch {
 
     /// Takes the record in that was noted last and cannot land.
     pub fn push_dead_letter(&mut self, letter: DeadLetter) {
-        let headers: usize = letter.headers.iter().map(|(name, value)| name.len() + length(value.as_ref())).sum();
-        let bytes = length(letter.key.as_ref()) + length(letter.payload.as_ref()) + headers + size_of::<DeadLetter>();
+        let bytes = dead_letter::memory(&letter);
         self.permit.grow(bytes);
         self.bytes += bytes;
         self.dead_letters.push(letter);
@@ -347,10 +347,6 @@ impl OpenBatch {
             permit: Arc::new(self.permit),
         })
     }
-}
-
-fn length(bytes: Option<&Vec<u8>>) -> usize {
-    bytes.map_or(0, Vec::len)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::block::{Block, Entry, Group, pieces};
 use super::letter::{Letter, Payload, Source};
-use super::read::Found;
+use super::read::{Found, Keep};
 use super::tally::{Replayed, stays};
 use super::topics::Topics;
 use super::{Dlq, Error, Filter};
@@ -103,7 +103,7 @@ struct Part<'a> {
 impl Replay<'_> {
     async fn run(mut self) -> Result<(), Error> {
         // Always from the start of the topic: blocks have to be the same for everybody.
-        let (mut scan, mut open) = (self.dlq.scan(None, true)?, None::<Block>);
+        let (mut scan, mut open) = (self.dlq.scan(None, Keep::Payload, None)?, None::<Block>);
         loop {
             let Some(found) = self.stop.run_until_cancelled(scan.next()).await else {
                 self.done.is_interrupted = true;
