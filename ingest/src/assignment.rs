@@ -245,9 +245,7 @@ impl Assignment {
         let due = |(key, partition): (&(usize, i32), &Partition)| {
             Some((*key, partition.cut(&self.sources[key.0].limits, now)?))
         };
-        // While one batch is being written the next could not be, so it may as well go on growing to its full size.
-        let idle = self.partitions.iter().filter(|(_, partition)| !partition.is_busy());
-        let due: Vec<_> = idle.filter_map(due).collect();
+        let due: Vec<_> = self.partitions.iter().filter_map(due).collect();
         for (key, cut) in due {
             self.seal(key, cut);
         }

@@ -15,6 +15,8 @@ use sluice_schemas::connect::kafka_config;
 use sluice_schemas::names::{Names, topic};
 use sluice_schemas::stores::Stores;
 
+use crate::batch::Backlog;
+
 /// Everything about an ingest worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -130,6 +132,11 @@ pub struct Pipeline {
     pub max_age: Duration,
     /// Most encoded bytes in a batch.
     pub max_bytes: ByteSize,
+    /// Most records in a batch that grows while another one of its partition is being written; `max_rows` switches
+    /// that off.
+    pub backlog_rows: usize,
+    /// Most encoded bytes in such a batch.
+    pub backlog_bytes: ByteSize,
     /// What a single record may be.
     pub limits: Limits,
 }
@@ -203,6 +210,8 @@ impl Default for Pipeline {
             max_rows: 10_000,
             max_age: Duration::from_secs(30),
             max_bytes: ByteSize::mib(8),
+            backlog_rows: 100_000,
+            backlog_bytes: ByteSize::mib(32),
             limits: Limits::default(),
         }
     }
@@ -241,10 +250,10 @@ pub enum SettingsError {
     NoPipeline,
 }
 
-/// Largest `max_rows`: ClickHouse cuts longer inserts into several blocks, and a block is what it deduplicates.
+/// Largest `max_rows` and `backlog_rows`: ClickHouse cuts longer inserts into several blocks, and a block is what it deduplicates.
 const MOST_ROWS: usize = 1_000_000;
 
-/// Largest `max_bytes`, and the largest record. A row has at most sixteen times the bytes of its record, and the row that
+/// Largest `max_bytes` and `backlog_bytes`, and the largest record. A row has at most sixteen times the bytes of its record, and the row that
 /// fills a batch may be of that size: together they stay below 4 GiB, up to which a batch counts its bytes.
 const MOST_BYTES: ByteSize = ByteSize::gib(1);
 const LARGEST_RECORD: ByteSize = ByteSize::mib(128);
@@ -297,6 +306,14 @@ impl Settings {
         self.session_timeout() * 2 / 3
     }
 
+    /// How far a batch of a pipeline may grow while another one of its partition is under way: no further than an eighth of
+    /// `memory_budget`, and so that the deadlines of a revocation and of a drain have room for such a batch.
+    pub fn backlog(&self, pipeline: &Pipeline) -> Backlog {
+        let bytes = pipeline.backlog_bytes.0.min(self.memory_budget.0 / 8).max(pipeline.max_bytes.0);
+        let time = (self.revoke_deadline / 2).min(self.drain_deadline / 5).min(self.insert_timeout / 4);
+        Backlog { rows: pipeline.backlog_rows, bytes: usize::try_from(bytes).unwrap_or(usize::MAX), time }
+    }
+
     /// How many tokens a table must remember: twice those of the longest time from one attempt to the next owner's.
     pub fn tokens_needed(&self) -> u64 {
         2 * u64::from(self.peak_inserts_per_second) * (self.session_timeout() + self.insert_timeout).as_secs().max(1)
@@ -344,13 +361,23 @@ impl Settings {
                 &at("max_bytes"),
                 "more than nothing and at most an eighth of memory_budget",
             )?;
+            range(pipeline.max_bytes <= MOST_BYTES, &at("max_bytes"), "at most 1 GiB")?;
+            range(
+                (pipeline.max_rows..=MOST_ROWS).contains(&pipeline.backlog_rows),
+                &at("backlog_rows"),
+                "at least max_rows and at most 1,000,000; max_rows switches it off",
+            )?;
+            range(
+                (pipeline.max_bytes..=MOST_BYTES).contains(&pipeline.backlog_bytes),
+                &at("backlog_bytes"),
+                "at least max_bytes and at most 1 GiB; max_bytes switches it off",
+            )?;
             let has_gap = |path: &str| path.split('.').any(str::is_empty);
             range(
                 pipeline.tenant.is_empty() || !has_gap(&pipeline.tenant),
                 &at("tenant"),
                 "a name, or names with dots between",
             )?;
-            range(pipeline.max_bytes <= MOST_BYTES, &at("max_bytes"), "at most 1 GiB")?;
             range(pipeline.limits.record <= LARGEST_RECORD, &at("limits.record"), "at most 128 MiB")?;
             pipeline.columns.iter().try_for_each(|(column, path)| {
                 range(!has_gap(path), &at(&format!("columns.{column}")), "a field's name, or names with dots between")
@@ -370,6 +397,7 @@ mod tests {
         assert_eq!(settings.check(), Ok(()));
         let events = &settings.pipelines["communication-events"];
         assert_eq!((events.max_rows, events.max_age), (10_000, Duration::from_secs(30)));
+        assert_eq!((events.backlog_rows, events.backlog_bytes), (100_000, ByteSize::mib(32)));
         assert_eq!(settings.memory_budget, ByteSize::mib(256));
         assert_eq!(settings.pipelines.len(), 3);
     }
@@ -390,6 +418,8 @@ mod tests {
         insta::assert_snapshot!(refused(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");
         insta::assert_snapshot!(refused(|s| s.dead_letter_topic = "agent-metrics".into()), @"use ingest.dead_letter_topic: another topic than those that are consumed");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().tenant = "a..b".into()), @"use ingest.pipelines.agent-metrics.tenant: a name, or names with dots between");
+        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 200_000), @"use ingest.pipelines.agent-metrics.backlog_rows: at least max_rows and at most 1,000,000; max_rows switches it off");
+        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_bytes = ByteSize::mib(7)), @"use ingest.pipelines.agent-metrics.backlog_bytes: at least max_bytes and at most 1 GiB; max_bytes switches it off");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
         for path in ["b..c", "", ".b", "b."] {
             let mut settings = Settings::default();

@@ -23,8 +23,10 @@ use crate::Summary;
 use crate::assignment::{Assignment, Tools};
 use crate::commit::Due;
 use crate::config::Settings;
+use crate::fetch::{self, Supply};
 use crate::metrics::Stage;
 use crate::partition::Flow;
+use crate::report::Reports;
 use crate::write::Event;
 
 /// Longest wait for a record before clocks are looked at.
@@ -37,13 +39,10 @@ const BURST: usize = 512;
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Why a partition stops whose topic is another one by now.
 pub(crate) const MADE_ANEW: &str = "the topic was deleted and made anew since this worker started; restart it";
-/// Least time between two reports of errors of the client.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// The settings of the consumer on which the promise rests, with queues sized to `budget` bytes.
-pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: u64) -> ClientConfig {
-    // Counted in compressed bytes: JSON becomes several times as large once it is here, and the queue counts it only then.
-    let fetch = (budget / 16).clamp(1 << 20, 16 << 20);
+/// The settings of the consumer on which the promise rests; it holds about `budget` bytes of what `supply` has.
+pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: u64, supply: Supply) -> ClientConfig {
+    fetch::bound(&mut base, budget, supply);
     base.set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -52,16 +51,9 @@ pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: 
         .set("isolation.level", "read_committed")
         .set("partition.assignment.strategy", settings.assignment.assignor())
         .set("statistics.interval.ms", "2000")
-        // One queue for all partitions; the default of 64 MiB is per consumer, that of fetches 50 MiB per broker.
-        .set("queued.max.messages.kbytes", (budget / 1024).max(1024).to_string())
-        .set("queued.min.messages", "20000")
-        .set("fetch.max.bytes", fetch.to_string())
-        .set("fetch.message.max.bytes", (fetch / 8).max(1 << 20).to_string())
         // Records arrive a few at a time, and an answer for each costs broker and worker more than the records do.
         .set("fetch.min.bytes", "65536")
-        .set("fetch.wait.max.ms", "100")
-        // A fetch that found the queue full is tried again soon; the default of a second starves a fast consumer.
-        .set("fetch.queue.backoff.ms", "2");
+        .set("fetch.wait.max.ms", "100");
     base
 }
 
@@ -77,8 +69,8 @@ pub struct Context {
     ending: [CancellationToken; 2],
     /// Why the worker has to end, once it has to.
     pub(crate) broken: Mutex<Option<ConsumeError>>,
-    /// When an error of the client was last reported.
-    reported: Mutex<Option<Instant>>,
+    /// When errors of the client were last reported.
+    reports: Reports,
 }
 
 /// A consumer that cannot go on.
@@ -103,8 +95,8 @@ impl Context {
         ending: [CancellationToken; 2],
     ) -> Self {
         let (assignment, events) = (Mutex::new(assignment), Mutex::new(events));
-        let (broken, reported) = (Mutex::default(), Mutex::default());
-        Self { assignment, events, tools, rebootstrap, revoke_deadline, ending, broken, reported }
+        let (broken, reports) = (Mutex::default(), Reports::default());
+        Self { assignment, events, tools, rebootstrap, revoke_deadline, ending, broken, reports }
     }
 
     /// Only the consume thread takes this lock, and never while it polls, so nobody waits for it.
@@ -185,10 +177,8 @@ impl ClientContext for Context {
 
     /// While a broker is away librdkafka reports the same many times a second; one line in a while says as much.
     fn error(&self, error: KafkaError, reason: &str) {
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.is_none_or(|at| at.elapsed() > REPORT_EVERY) {
-            *reported = Some(Instant::now());
-            warn!(%error, reason, "Kafka client reports errors; it tries again by itself");
+        if let Some(left_out) = self.reports.due(error.rdkafka_error_code(), Instant::now()) {
+            warn!(%error, reason, left_out, "Kafka client reports errors; it tries again by itself");
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Status {
     /// What has to answer before the worker can join its group.
     awaited: Mutex<Option<String>>,
     troubles: Mutex<BTreeMap<(String, i32), String>>,
+    /// Why the dead-letter topic cannot be used.
+    no_dead_letters: Mutex<Option<String>>,
 }
 
 impl Default for Status {
@@ -47,6 +49,7 @@ impl Default for Status {
             is_kafka_away: AtomicBool::new(false),
             awaited: Mutex::default(),
             troubles: Mutex::default(),
+            no_dead_letters: Mutex::default(),
         }
     }
 }
@@ -76,6 +79,12 @@ impl Status {
     /// The worker only starts, and `store` has to answer first; `None` once all have.
     pub fn waits_for(&self, store: Option<String>) {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+
+    /// The dead-letter topic cannot be used, or can be again; whether that is news.
+    pub fn dead_letters(&self, why: Option<String>) -> bool {
+        let mut known = self.no_dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *known, why.clone()) != why
     }
 
     /// A partition stands still, or moves again.
@@ -110,10 +119,12 @@ impl Status {
             return (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned());
         }
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        if troubles.is_empty() {
+        let no_dead_letters = self.no_dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.is_empty() && no_dead_letters.is_none() {
             return (StatusCode::OK, "ready\n".to_owned());
         }
-        let body = troubles.iter().fold(String::new(), |mut body, ((topic, partition), why)| {
+        let first = no_dead_letters.iter().map(|why| format!("cannot {why}\n")).collect();
+        let body = troubles.iter().fold(first, |mut body: String, ((topic, partition), why)| {
             writeln!(body, "{topic}/{partition} stands still: {why}").expect("writing to a String does not fail");
             body
         });

@@ -17,11 +17,11 @@
 //! - [`dlq`]: what the operator does with them
 //! - [`audit`], [`offsets`] and [`standing`]: whether every record has its place, and where the group stands
 //! - [`rebuild`]: aggregate tables made anew from the raw rows
-//! - [`budget`] and [`retry`]: how much may be on its way, and when to try again
+//! - [`budget`], [`fetch`] and [`retry`]: how much may be on its way and be fetched ahead, and when to try again
 //! - [`breaker`]: when records that cannot land are too many
 //! - [`control`]: what an operator can ask a running worker
 //! - [`literal`]: ClickHouse's quotes and escapes
-//! - [`config`], [`metrics`], [`health`], [`headers`], [`topic_id`]: what surrounds them
+//! - [`config`], [`metrics`], [`health`], [`headers`], [`report`], [`topic_id`]: what surrounds them
 
 // Sizes of data are narrowed here, and a number that is cut off would be a row cut off.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
@@ -42,6 +42,7 @@ pub mod control;
 pub mod dead_letter;
 pub mod decode;
 pub mod dlq;
+pub mod fetch;
 pub mod headers;
 pub mod health;
 pub mod intent;
@@ -54,9 +55,11 @@ pub mod pipeline;
 pub mod rebalance;
 pub mod rebuild;
 pub mod refetch;
+pub mod report;
 pub mod retry;
 pub mod standing;
 pub mod takeover;
+mod topic_config;
 pub mod topic_id;
 pub mod write;
 

@@ -4,6 +4,7 @@
 
 mod breaking;
 mod flow;
+mod growth;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::lease::Lease;
 use crate::takeover::Answer;
 use crate::write::Assigned;
 pub use flow::{Flow, Hold};
+use growth::Growth;
 
 /// Where an assignment begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +83,7 @@ pub struct Partition {
     check_until: Option<i64>,
     sealed: VecDeque<Batch>,
     is_writing: bool,
+    growth: Growth,
     ledger: Ledger,
     commit_sent: Option<Instant>,
     last_commit: Option<Instant>,
@@ -126,6 +129,7 @@ impl Partition {
             check_until: None,
             sealed: VecDeque::new(),
             is_writing: false,
+            growth: Growth::default(),
             ledger,
             commit_sent: None,
             last_commit: None,
@@ -220,7 +224,7 @@ impl Partition {
         if self.check_until.is_some() && open.last() == self.check_until {
             return Some(Cut::Checked);
         }
-        open.cut(limits, now)
+        if self.is_busy() { open.cut_behind(limits, &self.growth.most(limits)) } else { open.cut(limits, now) }
     }
 
     /// Whether the next announced range ends before `offset`, with whatever of it is still in the log.
@@ -245,7 +249,7 @@ impl Partition {
 
     /// Bytes of rows that are sealed and wait to be written.
     pub fn waiting_bytes(&self) -> usize {
-        self.sealed.iter().flat_map(|batch| &batch.parts).map(|part| part.body.bytes()).sum()
+        self.sealed.iter().map(Batch::bytes).sum()
     }
 
     /// Seals the open batch, if there is one, and shows it. An announced range is sealed as it was or not at all.
@@ -295,7 +299,9 @@ impl Partition {
             return None;
         }
         self.is_writing = true;
-        self.sealed.pop_front()
+        let batch = self.sealed.pop_front()?;
+        self.growth.began(&batch, Instant::now());
+        Some(batch)
     }
 
     /// When a range was announced, seconds since 1970.
@@ -306,6 +312,7 @@ impl Partition {
     /// A batch is durable.
     pub fn written(&mut self, range: Range) {
         self.is_writing = false;
+        self.growth.ended(Instant::now());
         self.ledger.done(range);
         self.release(Hold::Store);
         if self.ledger.open_ranges() <= FEW_RANGES {

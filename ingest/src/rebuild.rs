@@ -20,10 +20,13 @@ use uuid::Uuid;
 
 use crate::literal;
 use crate::retry::Class;
-use crate::write::clickhouse::{ClickHouse, VIEW_TARGET, quote};
+use crate::write::clickhouse::{ClickHouse, quote};
 use crate::write::failure::Failure;
 use lock::Lock;
 
+/// Where a materialized view writes to, by its row of `system.tables`; empty where it has no table of its own.
+const VIEW_TARGET: &str = "replaceAll(extract(create_table_query, \
+    '^CREATE MATERIALIZED VIEW [^ ]+ TO (?:[^ .(]+\\\\.)?([^ .(]+)'), '`', '')";
 /// How often it begins again because somebody else writes.
 const TRIES: u32 = 20;
 /// Ends the name of a table that takes the place of a month.

@@ -9,6 +9,7 @@
 //! # Layout
 //! - [`attempts`]: tries until it works, and says when that takes long
 //! - [`clickhouse`]: one HTTP request, one answer
+//! - [`dependants`] and [`engine`]: what an INSERT reaches through views, and whether all of it would know it again
 //! - [`event`]: what the consume loop is told
 //! - [`failure`]: the table of error codes and their classes
 //! - [`lookup`]: what of a range is in its table
@@ -16,6 +17,8 @@
 
 mod attempts;
 pub mod clickhouse;
+pub mod dependants;
+pub mod engine;
 mod event;
 pub mod failure;
 pub mod lookup;
@@ -47,9 +50,10 @@ use crate::retry::Class;
 use crate::takeover::{self, There};
 use attempts::Attempts;
 use clickhouse::ClickHouse;
+use dependants::Demand;
 pub use event::{Assigned, Event};
 use failure::Failure;
-pub use target::{Target, token};
+pub use target::{Target, insert_name, token};
 
 /// Tokens that the same rows are sent with, one after the other, where the table lacks them after each.
 const MOST_TOKENS: u32 = 10;
@@ -69,6 +73,8 @@ pub struct Writer {
     pub rebuilds: Rebuilds,
     /// When to try again.
     pub retry: Retry,
+    /// How well the tables have to remember tokens.
+    pub demand: Demand,
     /// One permit per INSERT that may run at the same time.
     pub permits: Semaphore,
     /// Where events go.
@@ -193,7 +199,11 @@ impl Writer {
     async fn land_part(&self, job: &Job, part: &Part, attempts: &mut Attempts<'_>) -> Result<Landed, Stop> {
         loop {
             job.lease.held().await;
-            match self.try_part(job, part).await? {
+            let outcome = match self.may_repeat(job, attempts.count).await {
+                Ok(()) => self.try_part(job, part).await?,
+                Err(failure) => Err(failure),
+            };
+            match outcome {
                 Ok(landed) => {
                     attempts.succeeded();
                     return Ok(landed);
@@ -201,6 +211,14 @@ impl Writer {
                 Err(failure) => attempts.failed(failure).await,
             }
         }
+    }
+
+    /// Fails if a part may have been sent before, by this worker or by an earlier owner, and must not be sent again.
+    async fn may_repeat(&self, job: &Job, failed: u32) -> Result<(), Failure> {
+        if failed == 0 && !job.batch.may_be_half_done && doubt(job) == Doubt::No {
+            return Ok(());
+        }
+        dependants::still_remember(&self.clickhouse, &job.target, &self.demand).await
     }
 
     async fn try_part(&self, job: &Job, part: &Part) -> Result<Result<Landed, Failure>, Stop> {
@@ -256,6 +274,9 @@ impl Writer {
     /// The views still have what they made of the deleted rows, so they are made right as well.
     async fn insert_anew(&self, job: &Job, part: &Part) -> Result<(), Failure> {
         for time in 0..MOST_TOKENS {
+            if time > 0 {
+                dependants::still_remember(&self.clickhouse, &job.target, &self.demand).await?;
+            }
             self.insert(job, part, job.batch.digest, time).await?;
             if self.look(job, part).await?.0 != There::Nothing {
                 return if time == 0 { Ok(()) } else { self.rebuild(job, part).await };
@@ -272,7 +293,8 @@ impl Writer {
         if time > 0 {
             token = format!("{token}:{time}");
         }
-        self.clickhouse.insert(&job.target.insert, &token, &part.body).await
+        let name = insert_name(&job.target, job.of.partition, job.batch.range, part.month);
+        self.clickhouse.insert(&job.target.insert, &name, &token, &part.body).await
     }
 
     /// Leave to send, with the partition still ours: waiting for it may take longer than the lease.

@@ -2,10 +2,13 @@
 
 use super::flow::FLOW_WAIT;
 use super::*;
+use crate::batch::Backlog;
 use crate::budget::Budget;
 use uuid::Uuid;
 
-pub(super) const LIMITS: Limits = Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30), months: 12 };
+const BACKLOG: Backlog = Backlog { rows: 1000, bytes: 1 << 22, time: Duration::from_secs(5) };
+pub(super) const LIMITS: Limits =
+    Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30), months: 12, backlog: BACKLOG };
 
 fn partition_at(start: &Start) -> Partition {
     let of = Assigned { pipeline: 0, partition: 0, epoch: 1 };
