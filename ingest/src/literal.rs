@@ -35,13 +35,36 @@ pub(crate) fn identifier(text: &str) -> Option<String> {
     }
 }
 
+/// The identifier that a text begins with, and what follows it.
+pub(crate) fn leading_identifier(text: &str) -> Option<(String, &str)> {
+    let end = match text.bytes().next()? {
+        quote @ (b'`' | b'"') => end_of_quoted(text, quote)?,
+        _ => text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len()),
+    };
+    let (identifier_text, rest) = text.split_at_checked(end)?;
+    Some((identifier(identifier_text)?, rest))
+}
+
+/// Index after the quote that ends the quoted text at the start of `text`.
+fn end_of_quoted(text: &str, quote: u8) -> Option<usize> {
+    let (bytes, mut at) = (text.as_bytes(), 1);
+    loop {
+        at += match bytes.get(at)? {
+            b'\\' => 2,
+            byte if *byte != quote => 1,
+            _ if bytes.get(at + 1) == Some(&quote) => 2,
+            _ => return Some(at + 1),
+        };
+    }
+}
+
 /// A name as ClickHouse's SQL quotes it.
 pub fn quote(name: &str) -> String {
     quoted(name, '`')
 }
 
 /// A string literal.
-pub(crate) fn string(text: &str) -> String {
+pub fn string(text: &str) -> String {
     quoted(text, '\'')
 }
 
@@ -139,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn a_text_begins_with_an_identifier_and_goes_on() {
+        let leading = |text| leading_identifier(text).map(|(name, rest)| format!("{name:?} {rest:?}"));
+        assert_eq!(leading("d.t TO x").as_deref(), Some(r#""d" ".t TO x""#));
+        assert_eq!(leading(r"`t.x \`y``z\n`.`u`").as_deref(), Some(r#""t.x `y`z\n" ".`u`""#));
+        assert_eq!(leading("`\u{e4}` (").as_deref(), Some("\"\u{e4}\" \" (\""));
+        assert_eq!((leading("`a"), leading(r"`a\`"), leading("(a)"), leading("")), (None, None, None, None));
+    }
+
+    #[test]
     fn what_is_written_is_quoted_as_clickhouse_writes_it() {
         assert_eq!(quote("t`\\s\n"), r"`t\`\\s\n`");
         assert_eq!(string("it's\0"), r"'it\'s\0'");
@@ -154,7 +186,7 @@ mod tests {
 
         #[test]
         fn never_panics(literal in "'(\\\\|x|[a-f0-9]|'|\u{e4}|\\PC){0,12}'") {
-            drop((text(&literal), identifier(&literal)));
+            drop((text(&literal), identifier(&literal), leading_identifier(&literal.replace('\'', "`"))));
         }
     }
 }

@@ -16,9 +16,9 @@ use super::failure::Failure;
 use super::target::Target;
 use crate::config::Settings;
 use crate::failpoint::is_sabotaged;
+pub use crate::literal::string as literal;
 use crate::retry::Class;
 use catalog::Rows;
-pub use catalog::literal;
 
 /// A table or view with its database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::TableName;
+use crate::literal::{leading_identifier, string as literal};
 use crate::write::clickhouse::ClickHouse;
 use crate::write::engine::{Copies, Defaults};
 use crate::write::failure::Failure;
@@ -109,11 +110,6 @@ pub(super) async fn defaults(clickhouse: &ClickHouse, copies: Copies) -> Result<
     Ok(settings.into_iter().map(|Setting { name, value }| (name, value)).collect())
 }
 
-/// A text as ClickHouse's SQL quotes it.
-pub fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
-}
-
 /// The table after `TO` in the definition of a materialized view.
 fn target_in(definition: &str) -> Option<TableName> {
     let (_, rest) = qualified(definition.strip_prefix("CREATE MATERIALIZED VIEW ")?)?;
@@ -125,27 +121,11 @@ fn target_in(definition: &str) -> Option<TableName> {
 fn qualified(mut text: &str) -> Option<(Vec<String>, &str)> {
     let mut parts = Vec::new();
     loop {
-        let (part, rest) = identifier(text)?;
+        let (part, rest) = leading_identifier(text)?;
         parts.push(part);
         let Some(next) = rest.strip_prefix('.') else { return Some((parts, rest)) };
         text = next;
     }
-}
-
-fn identifier(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('`') else {
-        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
-        return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));
-    };
-    let (mut name, mut chars) = (String::new(), quoted.char_indices());
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '`' => return Some((name, &quoted[at + 1..])),
-            '\\' => name.push(chars.next()?.1),
-            c => name.push(c),
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -167,10 +147,5 @@ mod tests {
         assert_eq!(target(inner), TableName::new("d", ".inner_id.ca2d43c2-06a9-4b4a-958b-2e6be7e5af63"));
         let old = Row { database: "d".into(), name: "v".into(), ..Row::default() };
         assert_eq!(old.target(), TableName::new("d", ".inner.v"));
-    }
-
-    #[test]
-    fn texts_are_quoted() {
-        assert_eq!(literal("a'b\\c"), "'a\\'b\\\\c'");
     }
 }
