@@ -31,7 +31,7 @@ use crate::config::{Pipeline, Settings, SettingsError};
 use crate::consume::{self, ConsumeError, Context};
 use crate::control::Control;
 use crate::dead_letter::DeadLetters;
-use crate::dead_letter::topic::{Unfit, Watch};
+use crate::dead_letter::topic::{self, Watch};
 use crate::decode::table::{self, MappingError, Shape};
 use crate::dlq::sent::SentLetters;
 use crate::fetch::Supply;
@@ -116,7 +116,7 @@ pub enum Error {
     Describe(#[from] DescribeError),
     /// The dead-letter topic would not keep dead letters.
     #[error(transparent)]
-    DeadLetterTopic(#[from] Unfit),
+    DeadLetterTopic(#[from] topic::Unfit),
     /// The HTTP client cannot be made.
     #[error("prepare the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
