@@ -2,6 +2,7 @@
 //! partition, fetches it again for ever, and delivers nothing of what comes after it.
 //! Positions go in, the first offset that cannot be read comes out, or where reading can go on. Commits nothing.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn is_suspicious(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
-        error,
-        KafkaError::MessageConsumption(
+        error.rdkafka_error_code(),
+        Some(
             Code::BadCompression
                 | Code::BadMessage
                 | Code::InvalidMessage
@@ -45,6 +46,12 @@ pub enum Next {
 
 /// Reads one partition at a time.
 pub struct Probe(BaseConsumer<Ear>);
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe").finish_non_exhaustive()
+    }
+}
 
 /// Hears what is reported about connections: an answer that is too large breaks one and is no error of a partition.
 #[derive(Debug, Default)]

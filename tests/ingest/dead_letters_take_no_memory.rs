@@ -15,7 +15,7 @@ use crate::process::same_member;
 
 const BUDGET: u64 = 64 << 20;
 /// What the process has beside its budget: this build's code, its threads and what the allocator keeps.
-const REST: u64 = 48 << 20;
+const REST: u64 = 16 << 20;
 const HEADERS: usize = 99_000;
 
 fn small_budget() -> Settings {
