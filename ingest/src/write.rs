@@ -53,7 +53,7 @@ use clickhouse::ClickHouse;
 use dependants::Demand;
 pub use event::{Assigned, Event};
 use failure::Failure;
-pub use target::{Target, token};
+pub use target::{Target, insert_name, token};
 
 /// Tokens that the same rows are sent with, one after the other, where the table lacks them after each.
 const MOST_TOKENS: u32 = 10;
@@ -293,7 +293,8 @@ impl Writer {
         if time > 0 {
             token = format!("{token}:{time}");
         }
-        self.clickhouse.insert(&job.target.insert, &token, &part.body).await
+        let name = insert_name(&job.target, job.of.partition, job.batch.range, part.month);
+        self.clickhouse.insert(&job.target.insert, &name, &token, &part.body).await
     }
 
     /// Leave to send, with the partition still ours: waiting for it may take longer than the lease.

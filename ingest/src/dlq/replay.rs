@@ -32,6 +32,7 @@ use crate::retry::{Class, Decision, decide};
 use crate::write::Target;
 use crate::write::dependants::{Demand, Graph};
 use crate::write::failure::Failure;
+use crate::write::target::inserts_of;
 
 /// Share of `peak_inserts_per_second` that a replay takes: tokens of the workers are forgotten by everybody's INSERTs.
 const SHARE: u32 = 4;
@@ -312,6 +313,7 @@ impl Replay<'_> {
         present: &[i64],
     ) -> Result<Option<Result<(), Failure>>, Error> {
         let (token, body) = (self.token(part, present), Body::from(part.group.body(rows)));
+        let name = format!("{}replay:{}", inserts_of(part.target, part.source.partition), part.month);
         let mut attempt = 0;
         loop {
             if self.stop.run_until_cancelled(self.pace.wait()).await.is_none() || self.stop.is_cancelled() {
@@ -321,7 +323,7 @@ impl Replay<'_> {
                 self.remember(&part.target.table).await?;
             }
             failpoint!("replay_insert");
-            let failure = match self.dlq.clickhouse.insert(part.insert, &token, &body).await {
+            let failure = match self.dlq.clickhouse.insert(part.insert, &name, &token, &body).await {
                 Ok(()) => {
                     failpoint!("replay_inserted");
                     self.pace.spend();

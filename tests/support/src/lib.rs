@@ -22,7 +22,7 @@ pub use own::OwnStack;
 use sluice_schemas::{names::Names, stores::Stores};
 use sluice_stack::{Layout, Lease, Progress, Settings, keeper, lease, up};
 pub use sluice_stack::{Service, State};
-pub use stand_in::StandIn;
+pub use stand_in::{Manner as Answered, OtherHost, Requests, StandIn};
 pub use wait::{Outcome, eventually};
 
 /// First port of the stack that tests share, unless `SLUICE_TEST_PORT_BASE` says otherwise.
