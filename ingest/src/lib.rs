@@ -20,7 +20,7 @@
 //! - [`budget`], [`fetch`] and [`retry`]: how much may be on its way and be fetched ahead, and when to try again
 //! - [`breaker`]: when records that cannot land are too many
 //! - [`control`]: what an operator can ask a running worker
-//! - [`config`], [`metrics`], [`health`], [`headers`], [`report`], [`topic_id`]: what surrounds them
+//! - [`config`], [`metrics`], [`health`], [`headers`], [`report`], [`topic_id`], [`unreadable`]: what surrounds them
 
 #[macro_use]
 mod failpoint;
@@ -56,6 +56,7 @@ pub mod standing;
 pub mod takeover;
 mod topic_config;
 pub mod topic_id;
+pub mod unreadable;
 pub mod write;
 
 pub use pipeline::{Counts, Error, Summary, run};

@@ -11,7 +11,11 @@ mod breaker_stops_a_stream_of_poison;
 #[cfg(test)]
 mod commits_only_what_landed;
 #[cfg(test)]
+mod dead_letters_fit;
+#[cfg(test)]
 mod dead_letters_poison;
+#[cfg(test)]
+mod dead_letters_take_no_memory;
 #[cfg(test)]
 mod drains_on_sigterm;
 #[cfg(test)]
@@ -52,5 +56,7 @@ mod survives_clickhouse_outage;
 mod survives_rebalances;
 #[cfg(test)]
 mod table_changed_meanwhile;
+#[cfg(test)]
+mod unreadable_records;
 #[cfg(test)]
 mod window_overrun;

@@ -23,6 +23,7 @@ impl Assignment {
             Some(partition) if partition.ends_before(offset) => self.pass_announced(key, offset),
             Some(_) => {}
         }
+        self.could_read(key, offset);
         failpoint!("polled");
         if !self.put(key, message, now) {
             return true;
