@@ -282,7 +282,12 @@ async fn sources(
             remembered: remembered(topic, settings, &windows)?,
         };
         let fingerprint = plan.decoder.fingerprint();
-        sources.push(Source { target: Arc::new(target), decoder: plan.decoder, fingerprint, limits: limits(settings, pipeline) });
+        sources.push(Source {
+            target: Arc::new(target),
+            decoder: plan.decoder,
+            fingerprint,
+            limits: limits(settings, pipeline),
+        });
     }
     Ok(sources)
 }

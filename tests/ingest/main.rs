@@ -5,6 +5,8 @@ mod another_decoder_takes_over;
 #[cfg(test)]
 mod audit_finds_what_is_missing;
 #[cfg(test)]
+mod blocks_grow_in_a_backlog;
+#[cfg(test)]
 mod breaker_stops_a_stream_of_poison;
 #[cfg(test)]
 mod commits_only_what_landed;
