@@ -28,6 +28,7 @@ use crate::partition::{Flow, Hold, Partition, Start};
 use crate::topic_id::TopicIds;
 use crate::write::{Assigned, Event, Job, Target, Writer};
 use crate::{Counts, Summary};
+use pressure::Shortage;
 
 /// One pipeline, ready to run.
 #[derive(Debug)]
@@ -78,6 +79,8 @@ pub struct Assignment {
     epochs: u64,
     /// What operators said about pausing.
     pauses: Pauses,
+    /// When each pipeline last took a record in, and since when all of those that do are short of memory.
+    shortage: Shortage,
     /// The row being encoded; kept for its memory.
     row: Vec<u8>,
     is_draining: bool,
@@ -94,6 +97,7 @@ impl Assignment {
             tools,
             epochs: 0,
             pauses: Pauses::default(),
+            shortage: Shortage::default(),
             row: Vec::new(),
             is_draining: false,
         }
@@ -250,7 +254,7 @@ impl Assignment {
             self.seal(key, cut);
         }
         for pipeline in 0..self.sources.len() {
-            self.relieve(pipeline);
+            self.relieve(pipeline, now);
         }
         self.tools.budget.trim();
     }
