@@ -29,6 +29,7 @@ use crate::partition::{Flow, Hold, Partition, Start};
 use crate::topic_id::TopicIds;
 use crate::write::{Assigned, Event, Job, Target, Writer};
 use crate::{Counts, Summary};
+use pressure::Shortage;
 
 /// One pipeline, ready to run.
 #[derive(Debug)]
@@ -81,6 +82,8 @@ pub struct Assignment {
     pauses: Pauses,
     /// Offsets that come next and cannot be read.
     unreadable: BTreeMap<(usize, i32), i64>,
+    /// When each pipeline last took a record in, and since when all of those that do are short of memory.
+    shortage: Shortage,
     /// The row being encoded; kept for its memory.
     row: Vec<u8>,
     is_draining: bool,
@@ -98,6 +101,7 @@ impl Assignment {
             epochs: 0,
             pauses: Pauses::default(),
             unreadable: BTreeMap::new(),
+            shortage: Shortage::default(),
             row: Vec::new(),
             is_draining: false,
         }
@@ -256,7 +260,7 @@ impl Assignment {
             self.seal(key, cut);
         }
         for pipeline in 0..self.sources.len() {
-            self.relieve(pipeline);
+            self.relieve(pipeline, now);
         }
         self.tools.budget.trim();
     }

@@ -115,6 +115,16 @@ impl Context {
         self.ending.iter().any(CancellationToken::is_cancelled)
     }
 
+    /// Memory is short: records stay where they are, in librdkafka's queue, until something has been written or a little
+    /// while has passed.
+    fn wait_for_memory(&self) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = self.tools.runtime.block_on(async { tokio::time::timeout(POLL_WAIT_BUSY, events.recv()).await });
+        if let Ok(Some(event)) = event {
+            self.assignment().happened(event);
+        }
+    }
+
     fn take_events(&self) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         while let Ok(event) = events.try_recv() {
@@ -283,29 +293,37 @@ pub fn run(
 
 /// Takes in what is there, waiting a little for the first record only.
 fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()> {
+    if context.assignment().waits_for_memory(Instant::now()) {
+        context.wait_for_memory();
+        return Ok(());
+    }
     let wait = if context.assignment().awaits_answers() { POLL_WAIT_BUSY } else { POLL_WAIT };
     let Some(first) = consumer.poll(wait) else { return Ok(()) };
     let started = Instant::now();
-    take(consumer, context, first, started)?;
+    let mut goes_on = take(consumer, context, first, started)?;
     for _ in 1..BURST {
+        if !goes_on {
+            break;
+        }
         let Some(next) = consumer.poll(Duration::ZERO) else { break };
-        take(consumer, context, next, started)?;
+        goes_on = take(consumer, context, next, started)?;
     }
     context.tools.metrics.stage(Stage::Decode, started.elapsed());
     Ok(())
 }
 
-/// Takes one record in; only a fatal error ends the worker.
+/// Takes one record in and says whether the next may follow at once; only a fatal error ends the worker.
 fn take(
     consumer: &BaseConsumer<Context>,
     context: &Context,
     polled: KafkaResult<BorrowedMessage<'_>>,
     now: Instant,
-) -> KafkaResult<()> {
+) -> KafkaResult<bool> {
     match polled {
         Ok(message) => {
             if context.assignment().take(&message, now) {
                 context.apply_flow(consumer);
+                return Ok(!context.assignment().waits_for_memory(now));
             }
         }
         Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
@@ -315,7 +333,7 @@ fn take(
         // The client's error callback has said so already.
         Err(error) => debug!(%error, "poll failed; polling goes on"),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Commits what is due, a call for each topic, so that one topic's trouble stays its own. The call waits for Kafka's

@@ -7,6 +7,8 @@ mod audit_finds_what_is_missing;
 #[cfg(test)]
 mod believes_only_clickhouse;
 #[cfg(test)]
+mod blocks_grow_in_a_backlog;
+#[cfg(test)]
 mod breaker_stops_a_stream_of_poison;
 #[cfg(test)]
 mod commits_only_what_landed;

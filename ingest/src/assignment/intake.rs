@@ -34,7 +34,8 @@ impl Assignment {
         if let Some(cut) = partition.cut(&self.sources[pipeline].limits, now) {
             self.seal(key, cut);
         }
-        self.press(key)
+        self.shortage.took(pipeline, now);
+        self.press(key, now)
     }
 
     /// Puts a record into its partition's open batch, as a row or a dead letter; as neither where an earlier owner has
