@@ -37,6 +37,10 @@ mod oracle;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod rebuilds_every_stage;
+#[cfg(test)]
+mod refuses_to_start;
+#[cfg(test)]
 mod rejects_what_only_clickhouse_refuses;
 #[cfg(test)]
 mod replays_dead_letters;
@@ -52,5 +56,7 @@ mod survives_clickhouse_outage;
 mod survives_rebalances;
 #[cfg(test)]
 mod table_changed_meanwhile;
+#[cfg(test)]
+mod views_are_followed;
 #[cfg(test)]
 mod window_overrun;
