@@ -43,6 +43,10 @@ mod oracle;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod rebuilds_every_stage;
+#[cfg(test)]
+mod refuses_to_start;
+#[cfg(test)]
 mod rejects_what_only_clickhouse_refuses;
 #[cfg(test)]
 mod replays_dead_letters;
@@ -60,5 +64,7 @@ mod survives_rebalances;
 mod table_changed_meanwhile;
 #[cfg(test)]
 mod unreadable_records;
+#[cfg(test)]
+mod views_are_followed;
 #[cfg(test)]
 mod window_overrun;
