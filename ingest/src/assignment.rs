@@ -5,6 +5,7 @@
 mod intake;
 mod operator;
 mod pressure;
+mod unreadable;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::partition::{Flow, Hold, Partition, Start};
 use crate::topic_id::TopicIds;
 use crate::write::{Assigned, Event, Job, Target, Writer};
 use crate::{Counts, Summary};
+use pressure::Shortage;
 
 /// One pipeline, ready to run.
 #[derive(Debug)]
@@ -78,6 +80,10 @@ pub struct Assignment {
     epochs: u64,
     /// What operators said about pausing.
     pauses: Pauses,
+    /// Offsets that come next and cannot be read.
+    unreadable: BTreeMap<(usize, i32), i64>,
+    /// When each pipeline last took a record in, and since when all of those that do are short of memory.
+    shortage: Shortage,
     /// The row being encoded; kept for its memory.
     row: Vec<u8>,
     is_draining: bool,
@@ -94,6 +100,8 @@ impl Assignment {
             tools,
             epochs: 0,
             pauses: Pauses::default(),
+            unreadable: BTreeMap::new(),
+            shortage: Shortage::default(),
             row: Vec::new(),
             is_draining: false,
         }
@@ -184,6 +192,7 @@ impl Assignment {
         let of = match &event {
             Event::Command(_) => return,
             Event::Committed { of, acknowledged } => return self.committed(of, *acknowledged),
+            Event::Unreadable { of, offset } => return self.cannot_read(*of, *offset),
             Event::Written { of, .. }
             | Event::Stalled { of, .. }
             | Event::Cut { of, .. }
@@ -193,7 +202,7 @@ impl Assignment {
         let Some(partition) = self.current(of) else { return };
         let (mut trouble, mut verdict) = (None, Verdict::Pass);
         match event {
-            Event::Committed { .. } | Event::Command(_) => {}
+            Event::Committed { .. } | Event::Command(_) | Event::Unreadable { .. } => {}
             Event::Written { range, landed, dead_lettered, refused, .. } => {
                 partition.written(range);
                 verdict = partition.judge(range, landed, refused.as_ref(), Instant::now());
@@ -217,6 +226,7 @@ impl Assignment {
         let topic = &self.sources[of.pipeline].target.topic;
         operator::tell(&self.tools, topic, partition, verdict);
         let trouble = trouble.or_else(|| partition.why_broken().map(str::to_owned));
+        let trouble = trouble.or_else(|| self.why_unreadable((of.pipeline, of.partition)));
         self.tools.status.trouble(topic, of.partition, trouble);
         self.dispatch((of.pipeline, of.partition));
     }
@@ -250,7 +260,7 @@ impl Assignment {
             self.seal(key, cut);
         }
         for pipeline in 0..self.sources.len() {
-            self.relieve(pipeline);
+            self.relieve(pipeline, now);
         }
         self.tools.budget.trim();
     }
@@ -324,6 +334,7 @@ impl Assignment {
     pub fn end(&mut self, topic: &str, partition: i32) -> Option<Due> {
         let pipeline = self.pipeline(topic)?;
         let state = self.partitions.remove(&(pipeline, partition))?;
+        self.unreadable.remove(&(pipeline, partition));
         state.cancel.cancel();
         self.tools.status.trouble(topic, partition, None);
         self.tools.metrics.forget_lag(topic, partition);

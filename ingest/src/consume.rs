@@ -23,10 +23,12 @@ use crate::Summary;
 use crate::assignment::{Assignment, Tools};
 use crate::commit::Due;
 use crate::config::Settings;
+use crate::failpoint::is_sabotaged;
 use crate::fetch::{self, Supply};
 use crate::metrics::Stage;
 use crate::partition::Flow;
 use crate::report::Reports;
+use crate::unreadable::{self, Next, Probe};
 use crate::write::Event;
 
 /// Longest wait for a record before clocks are looked at.
@@ -37,6 +39,8 @@ const POLL_WAIT_BUSY: Duration = Duration::from_millis(2);
 const BURST: usize = 512;
 /// How long Kafka may take to answer a question about a partition before it is asked again.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// Least time between two searches for a record that cannot be read.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Why a partition stops whose topic is another one by now.
 pub(crate) const MADE_ANEW: &str = "the topic was deleted and made anew since this worker started; restart it";
 
@@ -71,6 +75,8 @@ pub struct Context {
     pub(crate) broken: Mutex<Option<ConsumeError>>,
     /// When errors of the client were last reported.
     reports: Reports,
+    /// Settings of the consumer, and when it was last looked for a record that cannot be read.
+    pub(crate) probe: (ClientConfig, Mutex<Option<Instant>>),
 }
 
 /// A consumer that cannot go on.
@@ -96,7 +102,8 @@ impl Context {
     ) -> Self {
         let (assignment, events) = (Mutex::new(assignment), Mutex::new(events));
         let (broken, reports) = (Mutex::default(), Reports::default());
-        Self { assignment, events, tools, rebootstrap, revoke_deadline, ending, broken, reports }
+        let probe = (ClientConfig::new(), Mutex::default());
+        Self { assignment, events, tools, rebootstrap, revoke_deadline, ending, broken, reports, probe }
     }
 
     /// Only the consume thread takes this lock, and never while it polls, so nobody waits for it.
@@ -106,6 +113,16 @@ impl Context {
 
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.iter().any(CancellationToken::is_cancelled)
+    }
+
+    /// Memory is short: records stay where they are, in librdkafka's queue, until something has been written or a little
+    /// while has passed.
+    fn wait_for_memory(&self) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = self.tools.runtime.block_on(async { tokio::time::timeout(POLL_WAIT_BUSY, events.recv()).await });
+        if let Ok(Some(event)) = event {
+            self.assignment().happened(event);
+        }
     }
 
     fn take_events(&self) {
@@ -124,6 +141,33 @@ impl Context {
                 self.assignment().flow_failed(&topic, partition, flow);
             }
         }
+    }
+
+    /// Some partition's next record cannot be read: looks for it, where that was not done a moment ago.
+    fn look_for_unreadable(&self) {
+        let (kafka, last) = &self.probe;
+        let now = Instant::now();
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_sabotaged("unreadable") || last.is_some_and(|last| now.saturating_duration_since(last) < PROBE_EVERY) {
+            return;
+        }
+        *last = Some(now);
+        let (kafka, next) = (kafka.clone(), self.assignment().next_offsets());
+        let events = self.tools.writer.events.clone();
+        self.tools.runtime.spawn_blocking(move || {
+            let probe = match Probe::new(kafka) {
+                Ok(probe) => probe,
+                Err(error) => return warn!(%error, "the partition whose records cannot be read was not looked for"),
+            };
+            for (topic, of, offset) in next {
+                match probe.next(&topic, of.partition, offset) {
+                    // Nobody listens any more only when the worker has ended.
+                    Ok(Next::Unreadable { offset }) => drop(events.blocking_send(Event::Unreadable { of, offset })),
+                    Ok(Next::Fine) => {}
+                    Err(error) => warn!(%error, topic, partition = of.partition, "what comes next was not looked at"),
+                }
+            }
+        });
     }
 
     /// Some partition's next record is no longer in the log: stops those for which that is so.
@@ -179,6 +223,10 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         if let Some(left_out) = self.reports.due(error.rdkafka_error_code(), Instant::now()) {
             warn!(%error, reason, left_out, "Kafka client reports errors; it tries again by itself");
+        }
+        // An answer that is too large breaks its connection, and says nothing of a partition.
+        if unreadable::is_suspicious(&error) || reason.contains("receive.message.max.bytes") {
+            self.look_for_unreadable();
         }
     }
 
@@ -245,29 +293,37 @@ pub fn run(
 
 /// Takes in what is there, waiting a little for the first record only.
 fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()> {
+    if context.assignment().waits_for_memory(Instant::now()) {
+        context.wait_for_memory();
+        return Ok(());
+    }
     let wait = if context.assignment().awaits_answers() { POLL_WAIT_BUSY } else { POLL_WAIT };
     let Some(first) = consumer.poll(wait) else { return Ok(()) };
     let started = Instant::now();
-    take(consumer, context, first, started)?;
+    let mut goes_on = take(consumer, context, first, started)?;
     for _ in 1..BURST {
+        if !goes_on {
+            break;
+        }
         let Some(next) = consumer.poll(Duration::ZERO) else { break };
-        take(consumer, context, next, started)?;
+        goes_on = take(consumer, context, next, started)?;
     }
     context.tools.metrics.stage(Stage::Decode, started.elapsed());
     Ok(())
 }
 
-/// Takes one record in; only a fatal error ends the worker.
+/// Takes one record in and says whether the next may follow at once; only a fatal error ends the worker.
 fn take(
     consumer: &BaseConsumer<Context>,
     context: &Context,
     polled: KafkaResult<BorrowedMessage<'_>>,
     now: Instant,
-) -> KafkaResult<()> {
+) -> KafkaResult<bool> {
     match polled {
         Ok(message) => {
             if context.assignment().take(&message, now) {
                 context.apply_flow(consumer);
+                return Ok(!context.assignment().waits_for_memory(now));
             }
         }
         Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
@@ -277,7 +333,7 @@ fn take(
         // The client's error callback has said so already.
         Err(error) => debug!(%error, "poll failed; polling goes on"),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Commits what is due, a call for each topic, so that one topic's trouble stays its own. The call waits for Kafka's

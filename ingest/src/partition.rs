@@ -84,6 +84,8 @@ pub struct Partition {
     sealed: VecDeque<Batch>,
     is_writing: bool,
     growth: Growth,
+    /// Whether it takes the announced range in that it is at, whatever memory that needs.
+    may_exceed: bool,
     ledger: Ledger,
     commit_sent: Option<Instant>,
     last_commit: Option<Instant>,
@@ -130,6 +132,7 @@ impl Partition {
             sealed: VecDeque::new(),
             is_writing: false,
             growth: Growth::default(),
+            may_exceed: false,
             ledger,
             commit_sent: None,
             last_commit: None,
@@ -258,6 +261,7 @@ impl Partition {
             return None;
         }
         self.sealed_to = self.position;
+        self.may_exceed = false;
         let announced = self.announced.pop_front();
         let batch = self.open.take().and_then(|open| open.seal(announced.map(|announced| announced.range)));
         let Some(mut batch) = batch else {
@@ -282,6 +286,17 @@ impl Partition {
         }
         self.push_sealed(batch, VecDeque::push_back);
         self.sealed.back()
+    }
+
+    /// Memory is short and this has to go on all the same, until the announced range that it is at has been taken in.
+    pub fn exceed(&mut self) {
+        self.may_exceed = true;
+        self.release(Hold::Memory);
+    }
+
+    /// Whether it goes on although memory is short.
+    pub fn may_exceed(&self) -> bool {
+        self.may_exceed
     }
 
     fn push_sealed(&mut self, batch: Batch, push: fn(&mut VecDeque<Batch>, Batch)) {
@@ -340,6 +355,7 @@ impl Partition {
     /// Lets go of everything that is not being written.
     pub fn abandon(&mut self) {
         self.open = None;
+        self.may_exceed = false;
         self.sealed.clear();
     }
 

@@ -31,7 +31,7 @@ use crate::config::{Pipeline, Settings, SettingsError};
 use crate::consume::{self, ConsumeError, Context};
 use crate::control::Control;
 use crate::dead_letter::DeadLetters;
-use crate::dead_letter::topic::{Unfit, Watch};
+use crate::dead_letter::topic::{UnfitTopic, Watch};
 use crate::decode::table::{self, MappingError, Shape};
 use crate::dlq::sent::SentLetters;
 use crate::fetch::Supply;
@@ -53,7 +53,7 @@ const EVENTS: usize = 1024;
 /// librdkafka's queues get [`QUEUE_SHARE`], the rest is for everything else.
 const BATCH_EIGHTHS: u64 = 5;
 /// Share of the memory budget for records fetched but not yet taken in.
-const QUEUE_SHARE: u64 = 8;
+pub(crate) const QUEUE_SHARE: u64 = 8;
 /// Most months in a batch, as many as ClickHouse by default takes parts from one INSERT.
 const MOST_MONTHS: usize = 100;
 
@@ -116,7 +116,7 @@ pub enum Error {
     Describe(#[from] DescribeError),
     /// The dead-letter topic would not keep dead letters.
     #[error(transparent)]
-    DeadLetterTopic(#[from] Unfit),
+    DeadLetterTopic(#[from] UnfitTopic),
     /// The HTTP client cannot be made.
     #[error("prepare the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
@@ -222,10 +222,11 @@ fn subscribed(
     names: &Names,
     supply: Supply,
     topics: &[String],
-    context: Context,
+    mut context: Context,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
     let group = names.group(&settings.group);
     let kafka = consume::config(kafka, settings, &group, settings.memory_budget.0 / QUEUE_SHARE, supply);
+    context.probe.0 = kafka.clone();
     let consumer: BaseConsumer<Context> = kafka.create_with_context(context)?;
     consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
     info!(group, ?topics, "consuming");

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_schemas::records::DeadLetter;
-use tokio::sync::{RwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
 use tracing::{info, warn};
 
 use crate::assignment::unix_now;
@@ -199,8 +199,8 @@ impl Writer {
     async fn land_part(&self, job: &Job, part: &Part, attempts: &mut Attempts<'_>) -> Result<Landed, Stop> {
         loop {
             job.lease.held().await;
-            let outcome = match self.may_repeat(job, attempts.count).await {
-                Ok(()) => self.try_part(job, part).await?,
+            let outcome = match self.has_new_views(job, attempts.count).await {
+                Ok(has_new_views) => self.try_part(job, part, has_new_views).await?,
                 Err(failure) => Err(failure),
             };
             match outcome {
@@ -213,16 +213,19 @@ impl Writer {
         }
     }
 
-    /// Fails if a part may have been sent before, by this worker or by an earlier owner, and must not be sent again.
-    async fn may_repeat(&self, job: &Job, failed: u32) -> Result<(), Failure> {
-        if failed == 0 && !job.batch.may_be_half_done && doubt(job) == Doubt::No {
-            return Ok(());
-        }
-        dependants::still_remember(&self.clickhouse, &job.target, &self.demand).await
+    /// Whether a view was added or changed since a part may have been sent, by this worker or by an earlier owner. Fails if
+    /// the part must not be sent again.
+    async fn has_new_views(&self, job: &Job, failed: u32) -> Result<bool, Failure> {
+        let is_first = failed == 0 && !job.batch.may_be_half_done && doubt(job) == Doubt::No;
+        if is_first { Ok(false) } else { self.ask_views(job).await }
     }
 
-    async fn try_part(&self, job: &Job, part: &Part) -> Result<Result<Landed, Failure>, Stop> {
-        let doubt = doubt(job);
+    async fn ask_views(&self, job: &Job) -> Result<bool, Failure> {
+        dependants::changed_since(&self.clickhouse, &job.target, &self.demand, announced_for(job)).await
+    }
+
+    async fn try_part(&self, job: &Job, part: &Part, has_new_views: bool) -> Result<Result<Landed, Failure>, Stop> {
+        let doubt = if has_new_views && doubt(job) == Doubt::No { Doubt::AllOrNothing } else { doubt(job) };
         if doubt == Doubt::No {
             let sent = self.insert(job, part, job.batch.digest, 0).await;
             return self.unless_refused(job, part, sent).await;
@@ -232,7 +235,7 @@ impl Writer {
             Err(failure) => return Ok(Err(failure)),
         };
         match there {
-            There::All => Ok(self.found(job, part).await.map(|()| Landed::Whole)),
+            There::All => Ok(self.found(job, part, has_new_views).await.map(|()| Landed::Whole)),
             There::Nothing => {
                 let sent = self.insert_anew(job, part).await;
                 self.unless_refused(job, part, sent).await
@@ -275,7 +278,7 @@ impl Writer {
     async fn insert_anew(&self, job: &Job, part: &Part) -> Result<(), Failure> {
         for time in 0..MOST_TOKENS {
             if time > 0 {
-                dependants::still_remember(&self.clickhouse, &job.target, &self.demand).await?;
+                self.ask_views(job).await?;
             }
             self.insert(job, part, job.batch.digest, time).await?;
             if self.look(job, part).await?.0 != There::Nothing {
@@ -298,10 +301,10 @@ impl Writer {
     }
 
     /// Leave to send, with the partition still ours: waiting for it may take longer than the lease.
-    async fn turn(&self, job: &Job) -> (SemaphorePermit<'_>, RwLockReadGuard<'_, ()>) {
+    async fn turn(&self, job: &Job) -> (SemaphorePermit<'_>, OwnedRwLockReadGuard<()>) {
         loop {
             let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
-            let no_rebuild = self.rebuilds.writing().await;
+            let no_rebuild = self.rebuilds.writing(&job.target.table).await;
             if job.lease.is_held() {
                 return (permit, no_rebuild);
             }
@@ -318,7 +321,7 @@ impl Writer {
     }
 
     /// A part was in its table already. Where its views may lack it, they are made right before anything is committed.
-    async fn found(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+    async fn found(&self, job: &Job, part: &Part, has_new_views: bool) -> Result<(), Failure> {
         let Range { first, last } = job.batch.range;
         info!(
             topic = &*job.target.topic,
@@ -328,7 +331,7 @@ impl Writer {
             month = part.month,
             "already landed"
         );
-        if (job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
+        if (has_new_views || job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
             self.rebuild(job, part).await?;
         }
         self.metrics.found(&job.target.topic, part.count());
@@ -397,7 +400,11 @@ fn doubt(job: &Job) -> Doubt {
 }
 
 fn is_old(job: &Job) -> bool {
-    Duration::from_secs(unix_now().saturating_sub(job.announced_at)) >= job.target.remembered
+    announced_for(job) >= job.target.remembered
+}
+
+fn announced_for(job: &Job) -> Duration {
+    Duration::from_secs(unix_now().saturating_sub(job.announced_at))
 }
 
 fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {

@@ -7,11 +7,17 @@ mod audit_finds_what_is_missing;
 #[cfg(test)]
 mod believes_only_clickhouse;
 #[cfg(test)]
+mod blocks_grow_in_a_backlog;
+#[cfg(test)]
 mod breaker_stops_a_stream_of_poison;
 #[cfg(test)]
 mod commits_only_what_landed;
 #[cfg(test)]
+mod dead_letters_fit;
+#[cfg(test)]
 mod dead_letters_poison;
+#[cfg(test)]
+mod dead_letters_take_no_memory;
 #[cfg(test)]
 mod drains_on_sigterm;
 #[cfg(test)]
@@ -41,6 +47,10 @@ mod oracle;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod rebuilds_every_stage;
+#[cfg(test)]
+mod refuses_to_start;
+#[cfg(test)]
 mod rejects_what_only_clickhouse_refuses;
 #[cfg(test)]
 mod replays_dead_letters;
@@ -56,5 +66,9 @@ mod survives_clickhouse_outage;
 mod survives_rebalances;
 #[cfg(test)]
 mod table_changed_meanwhile;
+#[cfg(test)]
+mod unreadable_records;
+#[cfg(test)]
+mod views_are_followed;
 #[cfg(test)]
 mod window_overrun;

@@ -33,7 +33,7 @@ const SMALLEST: usize = 8 * 1024;
 
 /// Why a dead-letter topic cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub enum UnfitTopic {
     /// It is compacted.
     #[error(
         "use topic {topic} for dead letters: its cleanup.policy is {policy}, and compaction refuses letters without a key and \
@@ -79,7 +79,7 @@ pub struct Room {
     pub most_bytes: Option<usize>,
 }
 
-type Verdict = Result<Room, Unfit>;
+type Verdict = Result<Room, UnfitTopic>;
 
 /// Judges the settings of `topic`.
 fn judge(topic: &str, settings: &BTreeMap<String, String>) -> Verdict {
@@ -87,14 +87,14 @@ fn judge(topic: &str, settings: &BTreeMap<String, String>) -> Verdict {
     let topic = || topic.to_owned();
     let policy = settings.get("cleanup.policy").map_or("", String::as_str);
     if policy.split(',').any(|one| one.trim() == "compact") {
-        return Err(Unfit::Compacted { topic: topic(), policy: policy.to_owned() });
+        return Err(UnfitTopic::Compacted { topic: topic(), policy: policy.to_owned() });
     }
     if let Some(millis) = number("retention.ms").filter(|millis| (0..SHORTEST.as_millis() as i64).contains(millis)) {
-        return Err(Unfit::Forgetful { topic: topic(), millis });
+        return Err(UnfitTopic::Forgetful { topic: topic(), millis });
     }
     let most_bytes = number("max.message.bytes").and_then(|bytes| usize::try_from(bytes).ok());
     match most_bytes {
-        Some(bytes) if bytes < SMALLEST => Err(Unfit::Narrow { topic: topic(), bytes }),
+        Some(bytes) if bytes < SMALLEST => Err(UnfitTopic::Narrow { topic: topic(), bytes }),
         most_bytes => Ok(Room { most_bytes }),
     }
 }
@@ -207,11 +207,14 @@ mod tests {
         assert_eq!(judged(&usual), fine);
         assert_eq!(judged(&[("retention.ms", "-1"), ("cleanup.policy", "delete")]), Ok(Room::default()));
         for policy in ["compact", "compact,delete", "delete, compact"] {
-            assert!(matches!(judged(&[("cleanup.policy", policy)]), Err(Unfit::Compacted { .. })), "{policy}");
+            assert!(matches!(judged(&[("cleanup.policy", policy)]), Err(UnfitTopic::Compacted { .. })), "{policy}");
         }
-        assert!(matches!(judged(&[("retention.ms", "86399999")]), Err(Unfit::Forgetful { millis: 86_399_999, .. })));
+        assert!(matches!(
+            judged(&[("retention.ms", "86399999")]),
+            Err(UnfitTopic::Forgetful { millis: 86_399_999, .. })
+        ));
         assert!(judged(&[("retention.ms", "86400000")]).is_ok());
-        assert!(matches!(judged(&[("max.message.bytes", "8191")]), Err(Unfit::Narrow { bytes: 8191, .. })));
+        assert!(matches!(judged(&[("max.message.bytes", "8191")]), Err(UnfitTopic::Narrow { bytes: 8191, .. })));
         assert!(judged(&[("max.message.bytes", "8192")]).is_ok());
     }
 

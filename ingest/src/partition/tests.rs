@@ -141,6 +141,20 @@ fn what_was_announced_is_cut_as_it_was_whatever_the_limits() {
 }
 
 #[test]
+fn a_range_that_must_be_taken_in_whole_goes_on_to_its_end_though_memory_is_short() {
+    let what = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
+    let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(0, 1), what(2, 3)] };
+    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
+    take(&mut partition, 0);
+    partition.hold(Hold::Memory);
+    partition.exceed();
+    assert!(partition.may_exceed() && !partition.is_held(Hold::Memory));
+    take(&mut partition, 1);
+    partition.seal(Cut::Announced);
+    assert!(!partition.may_exceed(), "the next one waits for memory again");
+}
+
+#[test]
 fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
     let what = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
     let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(40, 41)] };

@@ -32,6 +32,8 @@ pub(super) struct Row {
     /// Not every release has these two.
     pub(super) target_database: Option<String>,
     pub(super) target_table: Option<String>,
+    /// Seconds since its definition was changed, by ClickHouse's clock.
+    pub(super) unchanged_for: i64,
 }
 
 /// Columns of [`Row`], as far as the server has them.
@@ -80,7 +82,10 @@ pub(super) async fn read(clickhouse: &ClickHouse, base: &TableName) -> Result<Ro
     while !wanted.is_empty() {
         let pair = |TableName { database, name }: &TableName| format!("({}, {})", literal(database), literal(name));
         let names = wanted.iter().map(pair).collect::<Vec<_>>().join(", ");
-        let query = format!("SELECT {COLUMNS} FROM system.tables WHERE (database, name) IN ({names}) FORMAT JSON");
+        let query = format!(
+            "SELECT {COLUMNS}, toInt32(least(now() - metadata_modification_time, 2147483647)) AS unchanged_for \
+             FROM system.tables WHERE (database, name) IN ({names}) FORMAT JSON"
+        );
         wanted.clear();
         for row in clickhouse.select::<Row>(&query, "").await? {
             for name in row.dependants().chain(row.is_view().then(|| row.target())) {
@@ -93,6 +98,14 @@ pub(super) async fn read(clickhouse: &ClickHouse, base: &TableName) -> Result<Ro
         }
     }
     Ok(rows)
+}
+
+/// All views that write to one of these tables, each with the table, as far as this user may see them.
+pub async fn writers(clickhouse: &ClickHouse, targets: &[TableName]) -> Result<Vec<(TableName, TableName)>, Failure> {
+    let query = format!("SELECT {COLUMNS} FROM system.tables WHERE engine = 'MaterializedView' FORMAT JSON");
+    let views = clickhouse.select::<Row>(&query, "").await?;
+    let into = |row: Row| (TableName::new(&row.database, &row.name), row.target());
+    Ok(views.into_iter().map(into).filter(|(_, target)| targets.contains(target)).collect())
 }
 
 /// The server's defaults for windows.
