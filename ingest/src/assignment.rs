@@ -8,7 +8,7 @@ mod pressure;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
@@ -17,6 +17,8 @@ use uuid::Uuid;
 use crate::batch::{Cut, Limits};
 use crate::breaker::Verdict;
 use crate::budget::Budget;
+use crate::clock::Moment;
+pub use crate::clock::unix_now;
 use crate::commit::Due;
 use crate::config;
 use crate::control::Pauses;
@@ -63,11 +65,6 @@ pub struct Tools {
     pub breaker: config::Breaker,
 }
 
-/// The wall clock, in seconds since 1970.
-pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 /// The partitions of this worker.
 #[derive(Debug)]
 pub struct Assignment {
@@ -109,7 +106,7 @@ impl Assignment {
 
     /// A partition is ours from `since` on: a new epoch. Where the table has to be asked before anything else, that is
     /// begun here; a reason in the place of a start means that only an operator can go on.
-    pub fn assign(&mut self, topic: &str, partition: i32, start: Result<Start, String>, since: Instant) {
+    pub fn assign(&mut self, topic: &str, partition: i32, start: Result<Start, String>, since: Moment) {
         let Some(pipeline) = self.pipeline(topic) else { return };
         self.epochs += 1;
         let of = Assigned { pipeline, partition, epoch: self.epochs };

@@ -20,6 +20,7 @@
 //! - [`budget`] and [`retry`]: how much may be on its way, and when to try again
 //! - [`breaker`]: when records that cannot land are too many
 //! - [`control`]: what an operator can ask a running worker
+//! - [`clock`]: time that counts suspension, and ages of what was announced
 //! - [`config`], [`metrics`], [`health`], [`headers`], [`topic_id`]: what surrounds them
 
 #[macro_use]
@@ -31,6 +32,7 @@ pub mod batch;
 pub mod body;
 pub mod breaker;
 pub mod budget;
+pub mod clock;
 pub mod commit;
 pub mod config;
 pub mod consume;

@@ -14,7 +14,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 
-use crate::assignment::unix_now;
+use crate::clock::{self, unix_now};
 use crate::config::Settings;
 use crate::intent::{Doubt, Intent};
 use crate::standing::{self, Standing};
@@ -256,12 +256,13 @@ pub fn in_words(found: &Found, now: u64) -> String {
         return "another program's: looked up before writing".to_owned();
     };
     let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return "nothing announced".to_owned() };
-    let age = now.saturating_sub(announced_at);
+    let age = clock::age(announced_at, now);
+    let age = age.map_or("at a time in the future".to_owned(), |age| format!("{} s ago", age.as_secs()));
     let doubted = ranges.iter().filter(|announced| announced.doubt != Doubt::No).count();
     let doubt = if doubted > 0 { format!(", {doubted} to be looked up") } else { String::new() };
     let count = ranges.len();
     let what = if count == 1 { "1 range".to_owned() } else { format!("{count} ranges") };
-    format!("{what} announced, {} to {}, {age} s ago{doubt}", first.range.first, last.range.last)
+    format!("{what} announced, {} to {}, {age}{doubt}", first.range.first, last.range.last)
 }
 
 #[cfg(test)]
@@ -294,6 +295,8 @@ mod tests {
         let digest = "0".repeat(32);
         let one = format!("sluice1 000000000000001f 70 12+8:{digest}");
         assert_eq!(said(&one), "1 range announced, 12 to 20, 30 s ago");
+        let future = one.replace(" 70 ", " 170 ");
+        assert_eq!(said(&future), "1 range announced, 12 to 20, at a time in the future");
         assert_eq!(said(&format!("{one} 21+0:{digest}?")), "2 ranges announced, 12 to 21, 30 s ago, 1 to be looked up");
     }
 }

@@ -14,6 +14,7 @@ use tracing::warn;
 
 use crate::batch::{Batch, Cut, Limits, OpenBatch};
 use crate::breaker::Breaker;
+use crate::clock::Moment;
 use crate::commit::{Due, Ledger, Range};
 use crate::config;
 use crate::decode::Origin;
@@ -82,7 +83,8 @@ pub struct Partition {
     sealed: VecDeque<Batch>,
     is_writing: bool,
     ledger: Ledger,
-    commit_sent: Option<Instant>,
+    /// When a commit was sent that has no answer yet, for its stage and for the lease.
+    commit_sent: Option<(Instant, Moment)>,
     last_commit: Option<Instant>,
     commit_after: Option<Instant>,
     holds: u8,
@@ -368,13 +370,14 @@ impl Partition {
         if self.is_held(Hold::Stopped) || self.commit_after.is_some_and(|after| now < after) {
             return None;
         }
-        let renew = self.is_busy() && self.lease.is_aging(now);
+        let moment = Moment::now();
+        let renew = self.is_busy() && self.lease.is_aging(moment);
         let is_due = self.last_commit.is_none_or(|last| now.saturating_duration_since(last) >= COMMIT_EVERY);
         if !(renew || is_due || self.is_held(Hold::Drain) || self.ledger.has_unannounced()) {
             return None;
         }
         let due = self.ledger.to_commit(unix, renew)?;
-        self.commit_sent = Some(now);
+        self.commit_sent = Some((now, moment));
         self.last_commit = Some(now);
         Some(due)
     }
@@ -383,9 +386,9 @@ impl Partition {
     pub fn commit_answered(&mut self, acknowledged: bool, now: Instant) -> Option<Duration> {
         self.ledger.answered(acknowledged);
         self.commit_after = (!acknowledged).then(|| now + COMMIT_WAIT);
-        let sent = self.commit_sent.take()?;
+        let (sent, moment) = self.commit_sent.take()?;
         if acknowledged {
-            self.lease.prove(sent);
+            self.lease.prove(moment);
         }
         Some(now.saturating_duration_since(sent))
     }

@@ -15,6 +15,7 @@ use sluice_schemas::rebootstrap::is_unanswered;
 use tracing::{info, warn};
 
 use crate::assignment::Assignment;
+use crate::clock::{Moment, unix_now};
 use crate::consume::{ANSWER_WAIT, ConsumeError, Context, MADE_ANEW, commit_list};
 use crate::failpoint::is_sabotaged;
 use crate::partition::Start;
@@ -65,7 +66,7 @@ impl Context {
 
     /// Finds out where each partition begins, hands them to the client with that offset, and opens them.
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
-        let since = Instant::now();
+        let since = Moment::now();
         let mut starts = BTreeMap::new();
         for (topic, partition) in partitions_of(list) {
             let Some(opening) = self.opening(consumer, &topic, partition) else { return };
@@ -99,7 +100,7 @@ impl Context {
         loop {
             self.tools.status.turned();
             match found(consumer, topic, partition) {
-                Ok(found) => return Some((takeover::open(&found), found.committed)),
+                Ok(found) => return Some((takeover::open(&found, unix_now()), found.committed)),
                 Err(_) if self.is_ending() => return None,
                 Err(error) => {
                     warn!(%error, topic, partition, "Kafka does not say where a partition stands; asking again");

@@ -62,10 +62,11 @@ impl<'a> Lock<'a> {
     }
 }
 
-/// Whether a lock is older than the time between two statements of a rebuild, and none runs.
+/// Whether a lock is older than the time between two statements of a rebuild, or from the future (the server's clock was set
+/// back), and none runs.
 async fn is_orphan(clickhouse: &ClickHouse, table: &str) -> Result<bool, Failure> {
     let query = "SELECT (SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = {table:String} \
-                 AND metadata_modification_time < now() - 10) = 1 AND (SELECT count() FROM system.processes \
+                 AND metadata_modification_time NOT BETWEEN now() - 10 AND now()) = 1 AND (SELECT count() FROM system.processes \
                  WHERE current_database = currentDatabase() AND position(query, '__rebuild_') > 0 \
                  AND position(query, 'system.processes') = 0) = 0 AS is_orphan FORMAT JSON";
     let seen: Vec<Seen> = clickhouse.select(query, table).await?;
