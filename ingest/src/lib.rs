@@ -13,9 +13,11 @@
 //! - [`commit`], [`intent`] and [`lease`]: which offset may be committed, what is announced with it, and for how long a
 //!   partition is surely ours
 //! - [`takeover`]: where a new owner begins and what it believes
+//! - [`inquiry`] and [`log_ends`]: what Kafka is asked about partitions, off the consume thread
 //! - [`dead_letter`] and [`refetch`]: where records go that cannot land, and reading one again
 //! - [`dlq`]: what the operator does with them
-//! - [`audit`], [`offsets`] and [`standing`]: whether every record has its place, and where the group stands
+//! - [`audit`], [`offsets`], [`standing`] and [`backlog`]: whether every record has its place, where the group stands, and
+//!   what it has still to read
 //! - [`rebuild`]: aggregate tables made anew from the raw rows
 //! - [`budget`] and [`retry`]: how much may be on its way, and when to try again
 //! - [`breaker`]: when records that cannot land are too many
@@ -28,6 +30,7 @@ mod failpoint;
 
 pub mod assignment;
 pub mod audit;
+pub mod backlog;
 pub mod batch;
 pub mod body;
 pub mod breaker;
@@ -42,8 +45,10 @@ pub mod decode;
 pub mod dlq;
 pub mod headers;
 pub mod health;
+pub mod inquiry;
 pub mod intent;
 pub mod lease;
+pub mod log_ends;
 pub mod metrics;
 pub mod offsets;
 pub mod partition;

@@ -8,15 +8,19 @@
 //! | `set` | any offset of the log | none | looks up every batch up to the end of the log, and writes what is missing |
 //! | `accept` | one past the table's highest offset, unless one is named | an intent of ours without ranges | looks nothing up, unless the table holds more than that |
 
+use std::collections::BTreeMap;
+
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 
+use crate::backlog::{self, Lag};
 use crate::clock::{self, unix_now};
 use crate::config::Settings;
 use crate::intent::{Doubt, Intent};
+use crate::log_ends::Ends;
 use crate::standing::{self, Standing};
 use crate::takeover::Found;
 use crate::write::clickhouse::ClickHouse;
@@ -102,6 +106,8 @@ pub struct Line {
     pub partition: i32,
     /// What Kafka says.
     pub found: Found,
+    /// Records that can be read and are not done.
+    pub lag: Lag,
     /// The highest offset that the table holds of it.
     pub highest: Option<i64>,
 }
@@ -146,12 +152,23 @@ impl Offsets {
         let standings = standing::ask(self.kafka(), names).await?;
         let mut lines = Vec::new();
         for ((topic, table), standing) in topics.into_iter().zip(standings) {
+            let lags = self.lags(&topic, &standing).await?;
             for (partition, found) in &standing.partitions {
                 let highest = self.highest(&topic, &table, &standing, *partition).await?;
-                lines.push(Line { topic: topic.clone(), partition: *partition, found: found.clone(), highest });
+                let lag = lags.get(partition).copied().unwrap_or(Lag::AtMost(found.ends.stable - found.ends.low));
+                let (topic, found) = (topic.clone(), found.clone());
+                lines.push(Line { topic, partition: *partition, found, lag, highest });
             }
         }
         Ok(lines)
+    }
+
+    async fn lags(&self, topic: &str, standing: &Standing) -> Result<BTreeMap<i32, Lag>, Error> {
+        let (kafka, topic, partitions) = (self.kafka(), topic.to_owned(), standing.partitions.clone());
+        let lags = standing::blocking(move || {
+            backlog::lags(kafka, &topic, &partitions).map_err(|cause| standing::Error::of(&topic, cause))
+        });
+        Ok(lags.await?)
     }
 
     /// What setting an offset would mean.
@@ -159,8 +176,8 @@ impl Offsets {
         self.table(topic)?;
         let found = self.found(topic, partition).await?.1;
         let to = match to {
-            To::Start => found.low,
-            To::End => found.high,
+            To::Start => found.ends.low,
+            To::End => found.ends.high,
             To::Offset(offset) => offset,
         };
         change(topic, partition, &found, to, String::new())
@@ -235,7 +252,7 @@ impl Offsets {
 }
 
 fn change(topic: &str, partition: i32, found: &Found, to: i64, metadata: String) -> Result<Change, Error> {
-    let Found { committed, low, high, .. } = *found;
+    let Found { committed, ends: Ends { low, high, .. }, .. } = *found;
     if to < low || to > high {
         return Err(Error::OutOfLog { offset: to, low, high });
     }
@@ -256,8 +273,8 @@ pub fn in_words(found: &Found, now: u64) -> String {
         return "another program's: looked up before writing".to_owned();
     };
     let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return "nothing announced".to_owned() };
-    let age = clock::age(announced_at, now);
-    let age = age.map_or("at a time in the future".to_owned(), |age| format!("{} s ago", age.as_secs()));
+    let age = clock::age(announced_at, now)
+        .map_or("at a time in the future".to_owned(), |age| format!("{} s ago", age.as_secs()));
     let doubted = ranges.iter().filter(|announced| announced.doubt != Doubt::No).count();
     let doubt = if doubted > 0 { format!(", {doubted} to be looked up") } else { String::new() };
     let count = ranges.len();
@@ -270,7 +287,7 @@ mod tests {
     use super::*;
 
     fn found(committed: Option<i64>, metadata: &str) -> Found {
-        Found { committed, metadata: metadata.to_owned(), low: 10, high: 20 }
+        Found { committed, metadata: metadata.to_owned(), ends: Ends { low: 10, stable: 20, high: 20 } }
     }
 
     #[test]

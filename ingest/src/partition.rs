@@ -4,6 +4,7 @@
 
 mod breaking;
 mod flow;
+mod supply;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,9 +21,12 @@ use crate::config;
 use crate::decode::Origin;
 use crate::intent::{Announced, Doubt, Intent, MOST_RANGES};
 use crate::lease::Lease;
+use crate::log_ends::Ends;
 use crate::takeover::Answer;
 use crate::write::Assigned;
 pub use flow::{Flow, Hold};
+use supply::Supply;
+pub use supply::{Fetching, Look};
 
 /// Where an assignment begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,8 +96,8 @@ pub struct Partition {
     breakers: [Breaker; 2],
     /// Why the breaker is open, if it is.
     broken: Option<String>,
-    /// One past the last offset of its log, as far as that was heard of.
-    end: Option<i64>,
+    /// What Kafka has for it.
+    supply: Supply,
     /// What Kafka's client was last told.
     is_paused: bool,
     /// When it may be told again after it failed.
@@ -135,11 +139,19 @@ impl Partition {
             holds: Hold::Opening as u8,
             breakers: [Breaker::new(breaker), Breaker::new(breaker)],
             broken: None,
-            end: None,
+            supply: Supply::default(),
             is_paused: false,
             flow_after: None,
             must_seek: false,
         }
+    }
+
+    /// Kafka has said where it begins; `decoder` is the fingerprint of the decoder in use.
+    pub fn begin(&mut self, decoder: u64, start: &Start, ends: Ends) {
+        self.ledger = Ledger::new(decoder, start.committed, start.intent.as_ref());
+        self.announced = self.ledger.announced().collect();
+        (self.start, self.position, self.sealed_to) = (start.offset, start.offset, start.offset);
+        self.begins_with(ends);
     }
 
     /// The table has said what it holds, and the dead-letter topic which offsets of announced ranges (in order). Gives back
@@ -166,16 +178,6 @@ impl Partition {
     /// Whether records that come now are left out: it goes on elsewhere, or not at all.
     pub fn is_deaf(&self) -> bool {
         self.must_seek || [Hold::Stopped, Hold::Opening, Hold::Breaker].iter().any(|why| self.is_held(*why))
-    }
-
-    /// The end of its log.
-    pub fn heard_of_end(&mut self, end: i64) {
-        self.end = Some(end);
-    }
-
-    /// One past the last offset of its log, as far as that was heard of.
-    pub fn end(&self) -> Option<i64> {
-        self.end
     }
 
     /// The group's offset, as far as this worker knows.

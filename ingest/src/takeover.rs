@@ -17,6 +17,7 @@
 use crate::clock::age;
 use crate::failpoint::is_sabotaged;
 use crate::intent::Intent;
+use crate::log_ends::Ends;
 
 /// What Kafka says about a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +26,8 @@ pub struct Found {
     pub committed: Option<i64>,
     /// Text beside it.
     pub metadata: String,
-    /// First offset of the log.
-    pub low: i64,
-    /// One past its last offset.
-    pub high: i64,
+    /// Where the log begins and ends.
+    pub ends: Ends,
 }
 
 /// How to begin.
@@ -50,7 +49,7 @@ pub enum Opening {
 /// Decides from Kafka's side at `now`, seconds since 1970. When an announcement from the future was made nobody knows, so it
 /// counts as the oldest there can be.
 pub fn open(found: &Found, now: u64) -> Opening {
-    let Found { committed, metadata, low, high } = found;
+    let Found { committed, metadata, ends: Ends { low, high, .. } } = found;
     let Some(offset) = *committed else { return Opening::Ask { offset: *low, intent: None, check_to: None } };
     if offset < *low {
         return Opening::Stop(format!(
@@ -148,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn found(committed: Option<i64>, metadata: &str) -> Found {
-        Found { committed, metadata: metadata.to_owned(), low: 10, high: 20 }
+        Found { committed, metadata: metadata.to_owned(), ends: Ends { low: 10, stable: 20, high: 20 } }
     }
 
     #[test]
