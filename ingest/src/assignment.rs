@@ -6,6 +6,7 @@ mod intake;
 mod opening;
 mod operator;
 mod pressure;
+mod unreadable;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::partition::{Flow, Hold, Partition};
 use crate::topic_id::TopicIds;
 use crate::write::{Assigned, Event, Job, Target, Writer};
 use crate::{Counts, Summary};
+use pressure::Shortage;
 
 /// One pipeline, ready to run.
 #[derive(Debug)]
@@ -77,6 +79,10 @@ pub struct Assignment {
     epochs: u64,
     /// What operators said about pausing.
     pauses: Pauses,
+    /// Offsets that come next and cannot be read.
+    unreadable: BTreeMap<(usize, i32), i64>,
+    /// When each pipeline last took a record in, and since when all of those that do are short of memory.
+    shortage: Shortage,
     /// The row being encoded; kept for its memory.
     row: Vec<u8>,
     is_draining: bool,
@@ -93,6 +99,8 @@ impl Assignment {
             tools,
             epochs: 0,
             pauses: Pauses::default(),
+            unreadable: BTreeMap::new(),
+            shortage: Shortage::default(),
             row: Vec::new(),
             is_draining: false,
         }
@@ -153,6 +161,7 @@ impl Assignment {
             Event::Committed { of, acknowledged } => return self.committed(of, *acknowledged),
             Event::Placed { of, found } => return self.placed(*of, found.clone()),
             Event::LogEnds { of, ends } => return self.log_ends(*of, ends.clone()),
+            Event::Unreadable { of, offset } => return self.cannot_read(*of, *offset),
             Event::Written { of, .. }
             | Event::Stalled { of, .. }
             | Event::Cut { of, .. }
@@ -162,7 +171,11 @@ impl Assignment {
         let Some(partition) = self.current(of) else { return };
         let (mut trouble, mut verdict) = (None, Verdict::Pass);
         match event {
-            Event::Committed { .. } | Event::Command(_) | Event::Placed { .. } | Event::LogEnds { .. } => {}
+            Event::Committed { .. }
+            | Event::Command(_)
+            | Event::Placed { .. }
+            | Event::LogEnds { .. }
+            | Event::Unreadable { .. } => {}
             Event::Written { range, landed, dead_lettered, refused, .. } => {
                 partition.written(range);
                 verdict = partition.judge(range, landed, refused.as_ref(), Instant::now());
@@ -186,6 +199,7 @@ impl Assignment {
         let topic = &self.sources[of.pipeline].target.topic;
         operator::tell(&self.tools, topic, partition, verdict);
         let trouble = trouble.or_else(|| partition.why_broken().map(str::to_owned));
+        let trouble = trouble.or_else(|| self.why_unreadable((of.pipeline, of.partition)));
         self.tools.status.trouble(topic, of.partition, trouble);
         self.dispatch((of.pipeline, of.partition));
     }
@@ -214,14 +228,12 @@ impl Assignment {
         let due = |(key, partition): (&(usize, i32), &Partition)| {
             Some((*key, partition.cut(&self.sources[key.0].limits, now)?))
         };
-        // While one batch is being written the next could not be, so it may as well go on growing to its full size.
-        let idle = self.partitions.iter().filter(|(_, partition)| !partition.is_busy());
-        let due: Vec<_> = idle.filter_map(due).collect();
+        let due: Vec<_> = self.partitions.iter().filter_map(due).collect();
         for (key, cut) in due {
             self.seal(key, cut);
         }
         for pipeline in 0..self.sources.len() {
-            self.relieve(pipeline);
+            self.relieve(pipeline, now);
         }
         self.tools.budget.trim();
     }
@@ -273,6 +285,7 @@ impl Assignment {
     pub fn end(&mut self, topic: &str, partition: i32) -> Option<Due> {
         let pipeline = self.pipeline(topic)?;
         let state = self.partitions.remove(&(pipeline, partition))?;
+        self.unreadable.remove(&(pipeline, partition));
         state.cancel.cancel();
         self.tools.inquiry.forget(topic, partition);
         self.tools.status.trouble(topic, partition, None);

@@ -43,6 +43,8 @@ pub struct Status {
     troubles: Mutex<Troubles>,
     /// What keeps records from coming, by partition.
     supply: Mutex<Troubles>,
+    /// Why the dead-letter topic cannot be used.
+    no_dead_letters: Mutex<Option<String>>,
 }
 
 impl Default for Status {
@@ -64,17 +66,20 @@ impl Status {
             awaited: Mutex::default(),
             troubles: Mutex::default(),
             supply: Mutex::default(),
+            no_dead_letters: Mutex::default(),
         }
     }
 
     /// The consume loop turns.
     pub fn turned(&self) {
-        self.turned.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.turned.store(millis, Ordering::Relaxed);
     }
 
     /// The consume loop begins to wait, for so long at most. Nothing renews that: whoever waits in steps says it once.
     pub fn may_wait(&self, most: Duration) {
-        self.may_wait.store((self.started.elapsed() + most).as_millis() as u64, Ordering::Relaxed);
+        let millis = u64::try_from((self.started.elapsed() + most).as_millis()).unwrap_or(u64::MAX);
+        self.may_wait.store(millis, Ordering::Relaxed);
     }
 
     /// The group gave this worker its partitions, none perhaps.
@@ -95,6 +100,12 @@ impl Status {
     /// The worker only starts, and `store` has to answer first; `None` once all have.
     pub fn waits_for(&self, store: Option<String>) {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+
+    /// The dead-letter topic cannot be used, or can be again; whether that is news.
+    pub fn dead_letters(&self, why: Option<String>) -> bool {
+        let mut known = self.no_dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *known, why.clone()) != why
     }
 
     /// A partition stands still, or moves again.
@@ -149,10 +160,12 @@ impl Status {
         }
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
-        if troubles.is_empty() && supply.is_empty() {
+        let no_dead_letters = self.no_dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.is_empty() && supply.is_empty() && no_dead_letters.is_none() {
             return (StatusCode::OK, "ready\n".to_owned());
         }
-        let body = troubles.iter().chain(&*supply).fold(String::new(), |mut body, ((topic, partition), why)| {
+        let first = no_dead_letters.iter().map(|why| format!("cannot {why}\n")).collect();
+        let body = troubles.iter().chain(&*supply).fold(first, |mut body: String, ((topic, partition), why)| {
             writeln!(body, "{topic}/{partition} stands still: {why}").expect("writing to a String does not fail");
             body
         });

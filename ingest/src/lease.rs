@@ -29,7 +29,7 @@ impl Lease {
 
     /// Kafka acknowledged a commit that was sent at `sent`.
     pub fn prove(&self, sent: Moment) {
-        let millis = sent.since(self.begun).as_millis() as u64;
+        let millis = u64::try_from(sent.since(self.begun).as_millis()).unwrap_or(u64::MAX);
         self.proven.fetch_max(millis, Ordering::Relaxed);
     }
 

@@ -4,6 +4,7 @@
 
 mod breaking;
 mod flow;
+mod growth;
 mod supply;
 
 use std::collections::VecDeque;
@@ -25,6 +26,7 @@ use crate::log_ends::Ends;
 use crate::takeover::Answer;
 use crate::write::Assigned;
 pub use flow::{Flow, Hold};
+use growth::Growth;
 use supply::Supply;
 pub use supply::{Fetching, Look};
 
@@ -86,6 +88,9 @@ pub struct Partition {
     check_until: Option<i64>,
     sealed: VecDeque<Batch>,
     is_writing: bool,
+    growth: Growth,
+    /// Whether it takes the announced range in that it is at, whatever memory that needs.
+    may_exceed: bool,
     ledger: Ledger,
     /// When a commit was sent that has no answer yet, for its stage and for the lease.
     commit_sent: Option<(Instant, Moment)>,
@@ -132,6 +137,8 @@ impl Partition {
             check_until: None,
             sealed: VecDeque::new(),
             is_writing: false,
+            growth: Growth::default(),
+            may_exceed: false,
             ledger,
             commit_sent: None,
             last_commit: None,
@@ -224,7 +231,7 @@ impl Partition {
         if self.check_until.is_some() && open.last() == self.check_until {
             return Some(Cut::Checked);
         }
-        open.cut(limits, now)
+        if self.is_busy() { open.cut_behind(limits, &self.growth.most(limits)) } else { open.cut(limits, now) }
     }
 
     /// Whether the next announced range ends before `offset`, with whatever of it is still in the log.
@@ -249,7 +256,7 @@ impl Partition {
 
     /// Bytes of rows that are sealed and wait to be written.
     pub fn waiting_bytes(&self) -> usize {
-        self.sealed.iter().flat_map(|batch| &batch.parts).map(|part| part.body.bytes()).sum()
+        self.sealed.iter().map(Batch::bytes).sum()
     }
 
     /// Seals the open batch, if there is one, and shows it. An announced range is sealed as it was or not at all.
@@ -258,6 +265,7 @@ impl Partition {
             return None;
         }
         self.sealed_to = self.position;
+        self.may_exceed = false;
         let announced = self.announced.pop_front();
         let batch = self.open.take().and_then(|open| open.seal(announced.map(|announced| announced.range)));
         let Some(mut batch) = batch else {
@@ -284,6 +292,17 @@ impl Partition {
         self.sealed.back()
     }
 
+    /// Memory is short and this has to go on all the same, until the announced range that it is at has been taken in.
+    pub fn exceed(&mut self) {
+        self.may_exceed = true;
+        self.release(Hold::Memory);
+    }
+
+    /// Whether it goes on although memory is short.
+    pub fn may_exceed(&self) -> bool {
+        self.may_exceed
+    }
+
     fn push_sealed(&mut self, batch: Batch, push: fn(&mut VecDeque<Batch>, Batch)) {
         self.ledger.sealed(batch.announcement());
         push(&mut self.sealed, batch);
@@ -299,7 +318,9 @@ impl Partition {
             return None;
         }
         self.is_writing = true;
-        self.sealed.pop_front()
+        let batch = self.sealed.pop_front()?;
+        self.growth.began(&batch, Instant::now());
+        Some(batch)
     }
 
     /// When a range was announced, seconds since 1970.
@@ -310,6 +331,7 @@ impl Partition {
     /// A batch is durable.
     pub fn written(&mut self, range: Range) {
         self.is_writing = false;
+        self.growth.ended(Instant::now());
         self.ledger.done(range);
         self.release(Hold::Store);
         if self.ledger.open_ranges() <= FEW_RANGES {
@@ -337,6 +359,7 @@ impl Partition {
     /// Lets go of everything that is not being written.
     pub fn abandon(&mut self) {
         self.open = None;
+        self.may_exceed = false;
         self.sealed.clear();
     }
 

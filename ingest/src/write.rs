@@ -9,6 +9,7 @@
 //! # Layout
 //! - [`attempts`]: tries until it works, and says when that takes long
 //! - [`clickhouse`]: one HTTP request, one answer
+//! - [`dependants`] and [`engine`]: what an INSERT reaches through views, and whether all of it would know it again
 //! - [`event`]: what the consume loop is told
 //! - [`failure`]: the table of error codes and their classes
 //! - [`lookup`]: what of a range is in its table
@@ -16,6 +17,8 @@
 
 mod attempts;
 pub mod clickhouse;
+pub mod dependants;
+pub mod engine;
 mod event;
 pub mod failure;
 pub mod lookup;
@@ -23,10 +26,10 @@ pub mod target;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sluice_schemas::records::DeadLetter;
-use tokio::sync::{RwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
 use tracing::{info, warn};
 
 use crate::batch::{Batch, Part};
@@ -47,12 +50,16 @@ use crate::retry::Class;
 use crate::takeover::{self, There};
 use attempts::Attempts;
 use clickhouse::ClickHouse;
+use dependants::Demand;
 pub use event::{Assigned, Event};
 use failure::Failure;
-pub use target::{Target, token};
+pub use target::{Target, insert_name, token};
 
 /// Tokens that the same rows are sent with, one after the other, where the table lacks them after each.
 const MOST_TOKENS: u32 = 10;
+
+/// Older than anything that is remembered.
+const LONG_AGO: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Writes batches; shared by all partitions.
 #[derive(Debug)]
@@ -69,6 +76,8 @@ pub struct Writer {
     pub rebuilds: Rebuilds,
     /// When to try again.
     pub retry: Retry,
+    /// How well the tables have to remember tokens.
+    pub demand: Demand,
     /// One permit per INSERT that may run at the same time.
     pub permits: Semaphore,
     /// Where events go.
@@ -193,7 +202,11 @@ impl Writer {
     async fn land_part(&self, job: &Job, part: &Part, attempts: &mut Attempts<'_>) -> Result<Landed, Stop> {
         loop {
             job.lease.held().await;
-            match self.try_part(job, part).await? {
+            let outcome = match self.has_new_views(job, attempts.count).await {
+                Ok(has_new_views) => self.try_part(job, part, has_new_views).await?,
+                Err(failure) => Err(failure),
+            };
+            match outcome {
                 Ok(landed) => {
                     attempts.succeeded();
                     return Ok(landed);
@@ -203,8 +216,20 @@ impl Writer {
         }
     }
 
-    async fn try_part(&self, job: &Job, part: &Part) -> Result<Result<Landed, Failure>, Stop> {
-        let doubt = doubt(job);
+    /// Whether a view was added or changed since a part may have been sent, by this worker or by an earlier owner. Fails if
+    /// the part must not be sent again.
+    async fn has_new_views(&self, job: &Job, failed: u32) -> Result<bool, Failure> {
+        let is_first = failed == 0 && !job.batch.may_be_half_done && doubt(job) == Doubt::No;
+        if is_first { Ok(false) } else { self.ask_views(job).await }
+    }
+
+    async fn ask_views(&self, job: &Job) -> Result<bool, Failure> {
+        dependants::changed_since(&self.clickhouse, &job.target, &self.demand, announced_for(job).unwrap_or(LONG_AGO))
+            .await
+    }
+
+    async fn try_part(&self, job: &Job, part: &Part, has_new_views: bool) -> Result<Result<Landed, Failure>, Stop> {
+        let doubt = if has_new_views && doubt(job) == Doubt::No { Doubt::AllOrNothing } else { doubt(job) };
         if doubt == Doubt::No {
             let sent = self.insert(job, part, job.batch.digest, 0).await;
             return self.unless_refused(job, part, sent).await;
@@ -214,7 +239,7 @@ impl Writer {
             Err(failure) => return Ok(Err(failure)),
         };
         match there {
-            There::All => Ok(self.found(job, part).await.map(|()| Landed::Whole)),
+            There::All => Ok(self.found(job, part, has_new_views).await.map(|()| Landed::Whole)),
             There::Nothing => {
                 let sent = self.insert_anew(job, part).await;
                 self.unless_refused(job, part, sent).await
@@ -256,6 +281,9 @@ impl Writer {
     /// The views still have what they made of the deleted rows, so they are made right as well.
     async fn insert_anew(&self, job: &Job, part: &Part) -> Result<(), Failure> {
         for time in 0..MOST_TOKENS {
+            if time > 0 {
+                self.ask_views(job).await?;
+            }
             self.insert(job, part, job.batch.digest, time).await?;
             if self.look(job, part).await?.0 != There::Nothing {
                 return if time == 0 { Ok(()) } else { self.rebuild(job, part).await };
@@ -272,14 +300,15 @@ impl Writer {
         if time > 0 {
             token = format!("{token}:{time}");
         }
-        self.clickhouse.insert(&job.target.insert, &token, &part.body).await
+        let name = insert_name(&job.target, job.of.partition, job.batch.range, part.month);
+        self.clickhouse.insert(&job.target.insert, &name, &token, &part.body).await
     }
 
     /// Leave to send, with the partition still ours: waiting for it may take longer than the lease.
-    async fn turn(&self, job: &Job) -> (SemaphorePermit<'_>, RwLockReadGuard<'_, ()>) {
+    async fn turn(&self, job: &Job) -> (SemaphorePermit<'_>, OwnedRwLockReadGuard<()>) {
         loop {
             let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
-            let no_rebuild = self.rebuilds.writing().await;
+            let no_rebuild = self.rebuilds.writing(&job.target.table).await;
             if job.lease.is_held() {
                 return (permit, no_rebuild);
             }
@@ -296,7 +325,7 @@ impl Writer {
     }
 
     /// A part was in its table already. Where its views may lack it, they are made right before anything is committed.
-    async fn found(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+    async fn found(&self, job: &Job, part: &Part, has_new_views: bool) -> Result<(), Failure> {
         let Range { first, last } = job.batch.range;
         info!(
             topic = &*job.target.topic,
@@ -306,7 +335,7 @@ impl Writer {
             month = part.month,
             "already landed"
         );
-        if (job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
+        if (has_new_views || job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
             self.rebuild(job, part).await?;
         }
         self.metrics.found(&job.target.topic, part.count());
@@ -374,10 +403,14 @@ fn doubt(job: &Job) -> Doubt {
     if job.batch.doubt == Doubt::No && is_old(job) { Doubt::AllOrNothing } else { job.batch.doubt }
 }
 
-/// One from the future counts as old: nobody knows how old it is.
 fn is_old(job: &Job) -> bool {
+    announced_for(job).is_none_or(|age| age >= job.target.remembered)
+}
+
+/// How long ago a batch was announced; one from the future counts as old, since nobody knows how old it is.
+fn announced_for(job: &Job) -> Option<Duration> {
     let age = clock::age(job.announced_at, clock::unix_now());
-    age.map_or(!is_sabotaged("future"), |age| age >= job.target.remembered)
+    if is_sabotaged("future") { Some(age.unwrap_or_default()) } else { age }
 }
 
 fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {

@@ -1,4 +1,4 @@
-//! `sluice ingest offsets show | set | accept`: what only an operator may decide about the group's offsets.
+//! `sluice ingest offsets show | set | skip | accept`: what only an operator may decide about the group's offsets.
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
@@ -24,6 +24,8 @@ pub(crate) enum Verb {
     },
     /// Set an offset; every batch up to the table's highest is looked up before it is written
     Set(Set),
+    /// Pass over records that cannot be read, each with a dead letter
+    Skip(Skip),
     /// Take what the table holds for right: begin after its highest offset and look nothing up
     Accept(Accept),
 }
@@ -38,6 +40,19 @@ pub(crate) struct Set {
     #[arg(value_parser = to)]
     offset: To,
     /// Also if records are skipped
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Skip {
+    /// The topic
+    topic: String,
+    /// Its partition
+    partition: i32,
+    /// The offset that a worker names on /readyz
+    offset: i64,
+    /// Do it; without it, say only what it would mean
     #[arg(long)]
     yes: bool,
 }
@@ -63,6 +78,7 @@ pub(super) async fn run(verb: Verb, settings: Settings) -> Result<Exit, Failure>
     match verb {
         Verb::Show { topic } => show(&offsets, topic.as_deref(), &settings).await,
         Verb::Set(options) => set(&offsets, &options, &settings).await,
+        Verb::Skip(options) => skip(&offsets, &options, &settings).await,
         Verb::Accept(options) => accept(&offsets, &options, &settings).await,
     }
 }
@@ -104,6 +120,22 @@ async fn set(offsets: &Offsets, options: &Set, settings: &Settings) -> Result<Ex
     commit(offsets, &change, settings).await
 }
 
+async fn skip(offsets: &Offsets, options: &Skip, settings: &Settings) -> Result<Exit, Failure> {
+    let topic = full(settings, &options.topic);
+    let skip = offsets.skip(&topic, options.partition, options.offset).await.map_err(failure)?;
+    let change = &skip.change;
+    screen::note(&format!(
+        "offsets {} to {} cannot be read: each gets a dead letter without its contents, and no worker takes them in",
+        skip.from,
+        change.to - 1
+    ));
+    if !options.yes {
+        return Err(anyhow!("skip records unasked: add --yes if that is meant")).or_exit(Exit::Usage);
+    }
+    offsets.commit_skip(&skip).await.map_err(failure)?;
+    say(change, settings)
+}
+
 async fn accept(offsets: &Offsets, options: &Accept, settings: &Settings) -> Result<Exit, Failure> {
     let topic = full(settings, &options.topic);
     let change = offsets.accept(&topic, options.partition, options.at).await.map_err(failure)?;
@@ -137,6 +169,10 @@ fn meaning(change: &Change, account: &Account, settings: &Settings) -> String {
 
 async fn commit(offsets: &Offsets, change: &Change, settings: &Settings) -> Result<Exit, Failure> {
     offsets.commit(change).await.map_err(failure)?;
+    say(change, settings)
+}
+
+fn say(change: &Change, settings: &Settings) -> Result<Exit, Failure> {
     let name = format!("{} {}", short(settings, &change.topic), change.partition);
     screen::say(&format!("{name}: the group's offset is {}, and was {}", change.to, or_dash(change.from)))?;
     Ok(Exit::Pass)
@@ -145,10 +181,12 @@ async fn commit(offsets: &Offsets, change: &Change, settings: &Settings) -> Resu
 /// What was named wrongly is wrong usage.
 fn failure(error: Error) -> Failure {
     let exit = match &error {
-        Error::NoPipeline(_) | Error::NoPartition { .. } | Error::OutOfLog { .. } | Error::NothingThere(_) => {
-            Exit::Usage
-        }
-        Error::Active(_) => Exit::Fail,
+        Error::NoPipeline(_)
+        | Error::NoPartition { .. }
+        | Error::OutOfLog { .. }
+        | Error::NothingThere(_)
+        | Error::Readable(_) => Exit::Usage,
+        Error::Active(_) | Error::NotNext { .. } => Exit::Fail,
         _ => Exit::Invalid,
     };
     Failure { exit, error: error.into() }

@@ -76,17 +76,22 @@ impl Which {
         for partition in &changed {
             screen::say(&format!("{} {done}", name(partition, settings)))?;
         }
-        if changed.is_empty() && failure.is_none() && self.has_none(settings).await? {
-            let unknown =
-                "find that partition: these workers have none of the kind; `sluice ingest status` shows theirs";
-            return Err(anyhow!(unknown)).or_exit(Exit::Usage);
-        }
-        if changed.is_empty() {
-            screen::note("nothing to do: no partition of these workers was in another state");
-        } else if !note.is_empty() {
+        if !changed.is_empty() && !note.is_empty() {
             screen::note(note);
         }
-        failure.map_or(Ok(Exit::Pass), Err)
+        // A worker that did not answer may have had something to do.
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        if changed.is_empty() {
+            if self.has_none(settings).await? {
+                let unknown =
+                    "find that partition: these workers have none of the kind; `sluice ingest status` shows theirs";
+                return Err(anyhow!(unknown)).or_exit(Exit::Usage);
+            }
+            screen::note("nothing to do: no partition of these workers was in another state");
+        }
+        Ok(Exit::Pass)
     }
 
     /// Whether the workers have no partition that is meant.

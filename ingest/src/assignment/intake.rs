@@ -23,6 +23,7 @@ impl Assignment {
             Some(partition) if partition.ends_before(offset) => self.pass_announced(key, offset),
             Some(_) => {}
         }
+        self.could_read(key, offset);
         failpoint!("polled");
         if !self.put(key, message, now) {
             return true;
@@ -33,7 +34,8 @@ impl Assignment {
         if let Some(cut) = partition.cut(&self.sources[pipeline].limits, now) {
             self.seal(key, cut);
         }
-        self.press(key)
+        self.shortage.took(pipeline, now);
+        self.press(key, now)
     }
 
     /// Puts a record into its partition's open batch, as a row or a dead letter; as neither where an earlier owner has

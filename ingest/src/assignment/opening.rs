@@ -3,6 +3,7 @@
 //! for here, and a partition without an answer is held by itself.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tracing::{info, warn};
 
@@ -72,8 +73,9 @@ impl Assignment {
 
     /// Kafka has said where the log of a partition ends, or why it does not.
     pub(super) fn log_ends(&mut self, of: Assigned, ends: Result<Ends, String>) {
+        let is_polled = !self.waits_for_memory(Instant::now());
         let Some(state) = self.current(of) else { return };
-        let look = state.looked(ends);
+        let look = state.looked(ends, is_polled);
         let is_stopped = state.is_held(Hold::Stopped);
         match look {
             Look::Fine => self.supply_fails(of, None),

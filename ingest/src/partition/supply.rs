@@ -81,8 +81,9 @@ impl Partition {
         }
     }
 
-    /// Kafka has said where the log ends, or why it does not.
-    pub fn looked(&mut self, ends: Result<Ends, String>) -> Look {
+    /// Kafka has said where the log ends, or why it does not. Whether records are polled for at all: they wait in the
+    /// client's queue while memory is short.
+    pub fn looked(&mut self, ends: Result<Ends, String>, is_polled: bool) -> Look {
         let ends = match ends {
             Ok(ends) => ends,
             Err(why) => return self.unanswered(&why),
@@ -93,7 +94,7 @@ impl Partition {
             return Look::Stop(given_up(self.position, ends));
         }
         let reached = self.supply.reached.max(self.position);
-        let is_waiting = self.holds == 0 && !self.must_seek && reached < ends.stable;
+        let is_waiting = is_polled && self.holds == 0 && !self.must_seek && reached < ends.stable;
         let (stood, looks) = self.supply.stood;
         self.supply.stood =
             (Some(reached), if is_waiting && stood == Some(reached) { looks.saturating_add(1) } else { 0 });
@@ -213,11 +214,11 @@ mod tests {
         take(&mut partition, 49);
         let gave_up = Fetching { state: "none", ..fetching(-1001) };
         partition.fetches(gave_up);
-        assert_eq!(partition.looked(Ok(ENDS)), Look::Fine);
+        assert_eq!(partition.looked(Ok(ENDS), true), Look::Fine);
         partition.fetches(gave_up);
-        let Look::Stop(why) = partition.looked(Ok(Ends { low: 60, ..ENDS })) else { panic!("it stops") };
+        let Look::Stop(why) = partition.looked(Ok(Ends { low: 60, ..ENDS }), true) else { panic!("it stops") };
         assert!(why.starts_with("offset 50 comes next, but the log holds 60 to 120"), "{why}");
-        let Look::Stop(why) = partition.looked(Ok(ENDS)) else { panic!("it stops") };
+        let Look::Stop(why) = partition.looked(Ok(ENDS), true) else { panic!("it stops") };
         assert!(why.contains("given up fetching at offset 50"), "{why}");
     }
 
@@ -227,13 +228,15 @@ mod tests {
         partition.release(Hold::Opening);
         partition.must_seek = false;
         for _ in 0..STUCK {
-            assert_eq!(partition.looked(Ok(ENDS)), Look::Fine);
+            assert_eq!(partition.looked(Ok(ENDS), true), Look::Fine);
         }
-        assert!(matches!(partition.looked(Ok(ENDS)), Look::Waits(why) if why.contains("goes on to offset 113")));
+        assert!(matches!(partition.looked(Ok(ENDS), true), Look::Waits(why) if why.contains("goes on to offset 113")));
         take(&mut partition, 3);
-        assert_eq!(partition.looked(Ok(ENDS)), Look::Fine);
-        assert_eq!(partition.looked(Err("no leader".to_owned())), Look::Fine);
-        assert!(matches!(partition.looked(Err("no leader".to_owned())), Look::Waits(why) if why.contains("no leader")));
-        assert_eq!(partition.looked(Ok(ENDS)), Look::Fine);
+        assert_eq!(partition.looked(Ok(ENDS), true), Look::Fine);
+        assert_eq!(partition.looked(Err("no leader".to_owned()), true), Look::Fine);
+        assert!(
+            matches!(partition.looked(Err("no leader".to_owned()), true), Look::Waits(why) if why.contains("no leader"))
+        );
+        assert_eq!(partition.looked(Ok(ENDS), true), Look::Fine);
     }
 }

@@ -2,10 +2,13 @@
 
 use super::flow::FLOW_WAIT;
 use super::*;
+use crate::batch::Backlog;
 use crate::budget::Budget;
 use uuid::Uuid;
 
-pub(super) const LIMITS: Limits = Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30), months: 12 };
+const BACKLOG: Backlog = Backlog { rows: 1000, bytes: 1 << 22, time: Duration::from_secs(5) };
+pub(super) const LIMITS: Limits =
+    Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30), months: 12, backlog: BACKLOG };
 
 fn partition_at(start: &Start) -> Partition {
     let of = Assigned { pipeline: 0, partition: 0, epoch: 1 };
@@ -136,6 +139,20 @@ fn what_was_announced_is_cut_as_it_was_whatever_the_limits() {
     let second = partition.next_batch().unwrap();
     partition.written(second.range);
     assert_eq!(partition.watermark(), Some(10));
+}
+
+#[test]
+fn a_range_that_must_be_taken_in_whole_goes_on_to_its_end_though_memory_is_short() {
+    let what = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
+    let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(0, 1), what(2, 3)] };
+    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
+    take(&mut partition, 0);
+    partition.hold(Hold::Memory);
+    partition.exceed();
+    assert!(partition.may_exceed() && !partition.is_held(Hold::Memory));
+    take(&mut partition, 1);
+    partition.seal(Cut::Announced);
+    assert!(!partition.may_exceed(), "the next one waits for memory again");
 }
 
 #[test]

@@ -83,6 +83,13 @@ pub enum Event {
         /// Offsets of announced ranges that an earlier owner has dead-lettered, in order.
         letters: Vec<i64>,
     },
+    /// The record that comes next in a partition cannot be read.
+    Unreadable {
+        /// Whose partition.
+        of: Assigned,
+        /// Its offset.
+        offset: i64,
+    },
     /// Kafka answered a commit, or did not.
     Committed {
         /// Whose offsets.

@@ -20,6 +20,9 @@ pub struct Failure {
     pub code: String,
     /// Number of the row in its INSERT, from 0, where ClickHouse gave one.
     pub row: Option<usize>,
+    /// What the server's text names as the view that it was writing to, unless that is part of a row which it quotes: it is
+    /// no name until such a view is found.
+    pub(super) supposed_view: Option<String>,
 }
 
 /// Passes by itself, or it is unknown whether the write took place.
@@ -28,12 +31,12 @@ const TRANSIENT: &[(u32, &str)] = &[
     (107, "FILE_DOESNT_EXIST"),
     (159, "TIMEOUT_EXCEEDED"),
     (160, "TOO_SLOW"),
-    (164, "READONLY"),
     (201, "QUOTA_EXCEEDED"),
     (202, "TOO_MANY_SIMULTANEOUS_QUERIES"),
     (203, "NO_FREE_CONNECTION"),
     (209, "SOCKET_TIMEOUT"),
     (210, "NETWORK_ERROR"),
+    (216, "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING"),
     (225, "NO_ZOOKEEPER"),
     (236, "ABORTED"),
     (241, "MEMORY_LIMIT_EXCEEDED"),
@@ -96,6 +99,7 @@ const OPERATOR: &[(u32, &str)] = &[
     (73, "UNKNOWN_FORMAT"),
     (81, "UNKNOWN_DATABASE"),
     (115, "UNKNOWN_SETTING"),
+    (164, "READONLY"),
     (192, "UNKNOWN_USER"),
     (193, "WRONG_PASSWORD"),
     (194, "REQUIRED_PASSWORD"),
@@ -107,13 +111,18 @@ const OPERATOR: &[(u32, &str)] = &[
     (516, "AUTHENTICATION_FAILED"),
 ];
 
+/// In the text of code 252, where it does not stand for too many parts of a table.
+const TOO_MANY_PARTITIONS: &str = "Too many partitions for single INSERT block";
+/// Comes before the name of a view in the text of an exception.
+const VIEW: &str = "while pushing to view ";
+
 const TABLE: [(Class, &[(u32, &str)]); 3] =
     [(Class::Transient, TRANSIENT), (Class::Row, ROW), (Class::Operator, OPERATOR)];
 
 impl Failure {
     /// One for which ClickHouse has no code.
     pub fn new(class: Class, what: impl Into<String>) -> Self {
-        Self { class, what: what.into(), code: String::new(), row: None }
+        Self { class, what: what.into(), code: String::new(), row: None, supposed_view: None }
     }
 
     /// What ClickHouse answered. A code that is not in the table goes by the HTTP status; a row is never blamed without
@@ -130,16 +139,47 @@ impl Failure {
             Some(code) => format!("ClickHouse answered error {code} ({name}), HTTP {status}"),
             None => format!("HTTP {status} in the place of ClickHouse"),
         };
-        Self { class, what, code: code.map(|_| name.to_lowercase()).unwrap_or_default(), row: None }
+        Self {
+            class,
+            what,
+            code: code.map(|_| name.to_lowercase()).unwrap_or_default(),
+            row: None,
+            supposed_view: None,
+        }
     }
 
-    /// The same with the number of the row at fault, as far as the server's text names one. Nothing else of that text is
-    /// kept, since it may quote the row. It counts rows from 1.
+    /// Something else than ClickHouse answered, or something stands between that changes its answers: nobody knows what
+    /// became of the request.
+    pub fn not_an_answer(lacking: &str) -> Self {
+        let what = format!(
+            "not an answer of ClickHouse ({lacking}); look what stands between the worker and ClickHouse: it has to pass \
+             ClickHouse's answers on with all their headers"
+        );
+        Self::new(Class::Transient, what)
+    }
+
+    /// The same with what the server's text adds: the number of the row at fault (it counts from 1), the view, and which of
+    /// two faults a code stands for. Nothing else of that text is kept, since it may quote the row.
     #[must_use]
-    pub fn at_row(mut self, text: &str) -> Self {
+    pub fn with_text(mut self, text: &str) -> Self {
         let after = text.rfind("at row ").map(|at| &text[at + "at row ".len()..]);
         let digits = after.map(|after| after.chars().take_while(char::is_ascii_digit).collect::<String>());
         self.row = digits.and_then(|digits| digits.parse::<usize>().ok()?.checked_sub(1));
+        self.supposed_view = view(text);
+        // Merges make many parts fewer; nothing makes the partitions of a block fewer.
+        if self.code == "too_many_parts" && text.contains(TOO_MANY_PARTITIONS) {
+            self.class = Class::Operator;
+            self.what.push_str(
+                ": too many partitions for one INSERT; partition by month, or raise max_partitions_per_insert_block",
+            );
+        }
+        self
+    }
+
+    /// The same, which befell a view of the table.
+    #[must_use]
+    pub fn of_view(mut self, name: &str) -> Self {
+        self.what = format!("{}, while ClickHouse wrote to view {name}", self.what);
         self
     }
 
@@ -183,6 +223,13 @@ impl Failure {
         };
         Self::new(Class::Transient, what)
     }
+}
+
+/// The view that the text of an exception ends with, as `database.name` without quotes.
+fn view(text: &str) -> Option<String> {
+    let name = &text[text.rfind(VIEW)? + VIEW.len()..];
+    let end = [". (", ": while ", ": While "].into_iter().filter_map(|end| name.find(end)).min()?;
+    Some(name[..end].replace('`', ""))
 }
 
 fn by_status(status: u16) -> Class {
@@ -230,7 +277,7 @@ mod tests {
             (401, Class::Operator),
             (403, Class::Operator),
             (404, Class::Operator),
-            (200, Class::Operator),
+            (414, Class::Operator),
         ] {
             assert_eq!(Failure::answer(status, None).class, class, "{status}");
             assert_eq!(Failure::answer(status, Some(99_999)).class, class, "{status}");
@@ -239,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_number_of_a_row_is_taken_from_the_text_and_nothing_else() {
-        let row = |text: &str| Failure::answer(400, Some(469)).at_row(text).row;
+        let row = |text: &str| Failure::answer(400, Some(469)).with_text(text).row;
         assert_eq!(row("Constraint `c` for table `t` is violated at row 4. Expression: (n < 5)"), Some(3));
         assert_eq!(row("Cannot parse: secret: (at row 17)\n"), Some(16));
         assert_eq!(row("at row x, at row 0"), None);
@@ -247,8 +294,28 @@ mod tests {
     }
 
     #[test]
+    fn the_view_at_fault_is_found_in_the_text() {
+        let view = |text: &str| Failure::answer(500, Some(252)).with_text(text).supposed_view;
+        let ends = "with average size): while pushing to view d.`my view`. (TOO_MANY_PARTS) (version 26.7.2.1)\n";
+        assert_eq!(view(ends).unwrap(), "d.my view");
+        let nested = "x: while pushing to view d.a: while pushing to view d.b: While executing X. (TOO_MANY_PARTS)";
+        assert_eq!(view(nested).unwrap(), "d.b");
+        assert_eq!(view("Too many parts. (TOO_MANY_PARTS)"), None);
+    }
+
+    #[test]
+    fn too_many_partitions_wait_for_an_operator_and_too_many_parts_do_not() {
+        let answer = |text: &str| Failure::answer(500, Some(252)).with_text(text);
+        assert_eq!(answer("Too many parts (300) in table").class, Class::Transient);
+        let partitions = answer("Too many partitions for single INSERT block (more than 100). The limit");
+        assert_eq!(partitions.class, Class::Operator);
+        insta::assert_snapshot!(partitions.of_view("d.v"), @"write: ClickHouse answered error 252 (TOO_MANY_PARTS), HTTP 500: too many partitions for one INSERT; partition by month, or raise max_partitions_per_insert_block, while ClickHouse wrote to view d.v");
+    }
+
+    #[test]
     fn the_text_fits_after_failed_to() {
         insta::assert_snapshot!(Failure::answer(404, Some(60)), @"write: ClickHouse answered error 60 (UNKNOWN_TABLE), HTTP 404");
         insta::assert_snapshot!(Failure::answer(502, None), @"write: HTTP 502 in the place of ClickHouse");
+        insta::assert_snapshot!(Failure::not_an_answer("HTTP 204"), @"write: not an answer of ClickHouse (HTTP 204); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
     }
 }
