@@ -57,7 +57,7 @@ impl World {
         Box::pin(up(&layout, &[Service::Kafka, Service::ClickHouse], &Progress::stderr())).await?;
         keeper::spawn_wiping(&layout, if options.keep { KEPT } else { IDLE })?;
         let names = Names::new(namespace)?;
-        let stores = Stores { namespace: namespace.to_owned(), ..Stores::local(options.port_base) };
+        let stores = Stores { namespace: names.clone(), ..Stores::local(options.port_base) };
         apply::apply(&stores, &names, &STORES).await?;
         let status = sluice_stack::status(&layout).await?;
         let pid = |service| {

@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 use crate::body::{Body, OpenBody};
 use crate::budget::Permit;
 use crate::commit::Range;
+use crate::dead_letter;
 use crate::intent::{Announced, Doubt};
 pub use part::Part;
 use part::Row;
@@ -34,6 +35,19 @@ pub struct Limits {
     pub age: Duration,
     /// Most months: each is an INSERT of its own.
     pub months: usize,
+    /// How far it may grow instead while another batch of its partition is under way.
+    pub backlog: Backlog,
+}
+
+/// How far a batch may grow while another batch of its partition is under way: sealed, or being written.
+#[derive(Debug, Clone, Copy)]
+pub struct Backlog {
+    /// Most records.
+    pub rows: usize,
+    /// Most encoded bytes.
+    pub bytes: usize,
+    /// Longest time that writing it should take, judged by the last write.
+    pub time: Duration,
 }
 
 /// Why a batch was sealed.
@@ -55,6 +69,8 @@ pub enum Cut {
     Announced,
     /// It reached the highest offset that its table had when the assignment began.
     Checked,
+    /// It has grown beyond `max_rows` or `max_bytes` while another batch of its partition was under way.
+    Backlog,
 }
 
 impl Cut {
@@ -69,6 +85,7 @@ impl Cut {
             Self::Drain => "drain",
             Self::Announced => "announced",
             Self::Checked => "checked",
+            Self::Backlog => "backlog",
         }
     }
 }
@@ -121,6 +138,11 @@ impl Batch {
         self.parts.iter().map(Part::count).sum()
     }
 
+    /// How many bytes all rows have together.
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.body.bytes()).sum()
+    }
+
     /// How it is announced.
     pub fn announcement(&self) -> Announced {
         Announced { range: self.range, digest: self.digest, doubt: self.doubt }
@@ -144,7 +166,7 @@ impl Batch {
                     run = start..start;
                 }
                 run.end = end;
-                rows.push(Row { record: row.record, end: (body.bytes() + run.len()) as u32 });
+                rows.push(Row::new(row.record as usize, body.bytes() + run.len()));
                 records.push(record);
             }
             start = end;
@@ -169,7 +191,7 @@ impl Batch {
         let records = self.records[from..to].to_vec();
         let range = Range { first: records[0].offset, last: records[records.len() - 1].offset };
         let parts = self.parts.iter().enumerate().map(|(index, part)| {
-            let piece = part.piece(from as u32, to as u32);
+            let piece = part.piece(from, to);
             Part { has_landed: piece.has_landed || index < landed, ..piece }
         });
         let letters = self.dead_letters.iter().filter(|letter| range.contains(letter.offset));
@@ -220,6 +242,8 @@ pub struct OpenBatch {
     records: Vec<Taken>,
     parts: Vec<OpenPart>,
     bytes: usize,
+    /// Bytes of all records but the last.
+    bytes_before: usize,
     dead_letters: Vec<DeadLetter>,
     opened: Instant,
     permit: Permit,
@@ -228,7 +252,8 @@ pub struct OpenBatch {
 impl OpenBatch {
     /// Opens a batch; its first record follows.
     pub fn open(now: Instant, permit: Permit) -> Self {
-        Self { records: Vec::new(), parts: Vec::new(), bytes: 0, dead_letters: Vec::new(), opened: now, permit }
+        let (records, parts, dead_letters) = (Vec::new(), Vec::new(), Vec::new());
+        Self { records, parts, bytes: 0, bytes_before: 0, dead_letters, opened: now, permit }
     }
 
     /// Takes note of a record before its row or its dead letter is pushed.
@@ -238,6 +263,7 @@ impl OpenBatch {
             self.permit.grow(RECORDS_STEP * (size_of::<Taken>() + size_of::<Row>()));
         }
         self.records.push(Taken { offset, digest: digest_of(key, payload) });
+        self.bytes_before = self.bytes;
     }
 
     /// Takes the row of the record in that was noted last.
@@ -249,14 +275,13 @@ impl OpenBatch {
         let part = &mut self.parts[index];
         let grown = part.body.push(row);
         self.permit.grow(grown);
-        part.rows.push(Row { record: self.records.len() as u32 - 1, end: part.body.bytes() as u32 });
+        part.rows.push(Row::new(self.records.len() - 1, part.body.bytes()));
         self.bytes += row.len();
     }
 
     /// Takes the record in that was noted last and cannot land.
     pub fn push_dead_letter(&mut self, letter: DeadLetter) {
-        let headers: usize = letter.headers.iter().map(|(name, value)| name.len() + length(value.as_ref())).sum();
-        let bytes = length(letter.key.as_ref()) + length(letter.payload.as_ref()) + headers + size_of::<DeadLetter>();
+        let bytes = dead_letter::memory(&letter);
         self.permit.grow(bytes);
         self.bytes += bytes;
         self.dead_letters.push(letter);
@@ -267,9 +292,11 @@ impl OpenBatch {
         self.records.last().map(|record| record.offset)
     }
 
-    /// Whether it has to be sealed now, and why.
+    /// Whether it has to be sealed now, and why, where nothing else of its partition is under way.
     pub fn cut(&self, limits: &Limits, now: Instant) -> Option<Cut> {
-        if self.records.len() >= limits.rows {
+        if self.records.len() > limits.rows || self.bytes_before >= limits.bytes {
+            Some(Cut::Backlog)
+        } else if self.records.len() >= limits.rows {
             Some(Cut::Rows)
         } else if self.bytes >= limits.bytes {
             Some(Cut::Bytes)
@@ -277,6 +304,20 @@ impl OpenBatch {
             Some(Cut::Months)
         } else if now.saturating_duration_since(self.opened) >= limits.age {
             Some(Cut::Age)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it has to be sealed now, and why, where another batch of its partition is under way: nothing is gained by
+    /// sealing it before that one has ended, so it grows up to `most` records and bytes.
+    pub fn cut_behind(&self, limits: &Limits, most: &Backlog) -> Option<Cut> {
+        if self.records.len() >= most.rows || self.bytes >= most.bytes {
+            let is_grown = self.records.len() > limits.rows || self.bytes_before >= limits.bytes;
+            let usual = if self.records.len() >= limits.rows { Cut::Rows } else { Cut::Bytes };
+            Some(if is_grown { Cut::Backlog } else { usual })
+        } else if self.parts.len() >= limits.months {
+            Some(Cut::Months)
         } else {
             None
         }
@@ -306,10 +347,6 @@ impl OpenBatch {
             permit: Arc::new(self.permit),
         })
     }
-}
-
-fn length(bytes: Option<&Vec<u8>>) -> usize {
-    bytes.map_or(0, Vec::len)
 }
 
 #[cfg(test)]
@@ -376,9 +413,10 @@ mod tests {
 
     #[test]
     fn the_words_of_cuts_stay_as_they_are() {
-        use Cut::{Age, Announced, Bytes, Checked, Drain, Months, Pressure, Rows};
-        let words = [Rows, Bytes, Age, Months, Pressure, Drain, Announced, Checked].map(Cut::as_str);
-        assert_eq!(words.join(" "), "rows bytes age months pressure drain announced checked", "dashboards hold them");
+        use Cut::{Age, Announced, Backlog, Bytes, Checked, Drain, Months, Pressure, Rows};
+        let words = [Rows, Bytes, Age, Months, Pressure, Drain, Announced, Checked, Backlog].map(Cut::as_str);
+        let known = "rows bytes age months pressure drain announced checked backlog";
+        assert_eq!(words.join(" "), known, "dashboards hold them");
     }
 
     #[test]

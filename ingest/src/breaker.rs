@@ -127,7 +127,7 @@ impl Breaker {
 
     fn judge(&mut self, now: Instant) -> Verdict {
         let (recent, in_a_row) = (&self.recent, &self.in_a_row);
-        let of = recent.length.min(self.seen) as usize;
+        let of = usize::try_from(recent.length.min(self.seen)).unwrap_or(usize::MAX);
         let is_share = |rejected: usize, of: usize| rejected * 100 > usize::from(self.limits.percent) * of;
         let (many, run) = (recent.rejected(), in_a_row.rejected());
         let is_many = many >= self.limits.rejected && is_share(many, of);

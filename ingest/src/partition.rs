@@ -4,6 +4,8 @@
 
 mod breaking;
 mod flow;
+mod growth;
+mod supply;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,14 +16,19 @@ use tracing::warn;
 
 use crate::batch::{Batch, Cut, Limits, OpenBatch};
 use crate::breaker::Breaker;
+use crate::clock::Moment;
 use crate::commit::{Due, Ledger, Range};
 use crate::config;
 use crate::decode::Origin;
 use crate::intent::{Announced, Doubt, Intent, MOST_RANGES};
 use crate::lease::Lease;
+use crate::log_ends::Ends;
 use crate::takeover::Answer;
 use crate::write::Assigned;
 pub use flow::{Flow, Hold};
+use growth::Growth;
+use supply::Supply;
+pub use supply::{Fetching, Look};
 
 /// Where an assignment begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +88,12 @@ pub struct Partition {
     check_until: Option<i64>,
     sealed: VecDeque<Batch>,
     is_writing: bool,
+    growth: Growth,
+    /// Whether it takes the announced range in that it is at, whatever memory that needs.
+    may_exceed: bool,
     ledger: Ledger,
-    commit_sent: Option<Instant>,
+    /// When a commit was sent that has no answer yet, for its stage and for the lease.
+    commit_sent: Option<(Instant, Moment)>,
     last_commit: Option<Instant>,
     commit_after: Option<Instant>,
     holds: u8,
@@ -90,8 +101,8 @@ pub struct Partition {
     breakers: [Breaker; 2],
     /// Why the breaker is open, if it is.
     broken: Option<String>,
-    /// One past the last offset of its log, as far as that was heard of.
-    end: Option<i64>,
+    /// What Kafka has for it.
+    supply: Supply,
     /// What Kafka's client was last told.
     is_paused: bool,
     /// When it may be told again after it failed.
@@ -126,6 +137,8 @@ impl Partition {
             check_until: None,
             sealed: VecDeque::new(),
             is_writing: false,
+            growth: Growth::default(),
+            may_exceed: false,
             ledger,
             commit_sent: None,
             last_commit: None,
@@ -133,11 +146,19 @@ impl Partition {
             holds: Hold::Opening as u8,
             breakers: [Breaker::new(breaker), Breaker::new(breaker)],
             broken: None,
-            end: None,
+            supply: Supply::default(),
             is_paused: false,
             flow_after: None,
             must_seek: false,
         }
+    }
+
+    /// Kafka has said where it begins; `decoder` is the fingerprint of the decoder in use.
+    pub fn begin(&mut self, decoder: u64, start: &Start, ends: Ends) {
+        self.ledger = Ledger::new(decoder, start.committed, start.intent.as_ref());
+        self.announced = self.ledger.announced().collect();
+        (self.start, self.position, self.sealed_to) = (start.offset, start.offset, start.offset);
+        self.begins_with(ends);
     }
 
     /// The table has said what it holds, and the dead-letter topic which offsets of announced ranges (in order). Gives back
@@ -164,16 +185,6 @@ impl Partition {
     /// Whether records that come now are left out: it goes on elsewhere, or not at all.
     pub fn is_deaf(&self) -> bool {
         self.must_seek || [Hold::Stopped, Hold::Opening, Hold::Breaker].iter().any(|why| self.is_held(*why))
-    }
-
-    /// The end of its log.
-    pub fn heard_of_end(&mut self, end: i64) {
-        self.end = Some(end);
-    }
-
-    /// One past the last offset of its log, as far as that was heard of.
-    pub fn end(&self) -> Option<i64> {
-        self.end
     }
 
     /// The group's offset, as far as this worker knows.
@@ -220,7 +231,7 @@ impl Partition {
         if self.check_until.is_some() && open.last() == self.check_until {
             return Some(Cut::Checked);
         }
-        open.cut(limits, now)
+        if self.is_busy() { open.cut_behind(limits, &self.growth.most(limits)) } else { open.cut(limits, now) }
     }
 
     /// Whether the next announced range ends before `offset`, with whatever of it is still in the log.
@@ -245,7 +256,7 @@ impl Partition {
 
     /// Bytes of rows that are sealed and wait to be written.
     pub fn waiting_bytes(&self) -> usize {
-        self.sealed.iter().flat_map(|batch| &batch.parts).map(|part| part.body.bytes()).sum()
+        self.sealed.iter().map(Batch::bytes).sum()
     }
 
     /// Seals the open batch, if there is one, and shows it. An announced range is sealed as it was or not at all.
@@ -254,6 +265,7 @@ impl Partition {
             return None;
         }
         self.sealed_to = self.position;
+        self.may_exceed = false;
         let announced = self.announced.pop_front();
         let batch = self.open.take().and_then(|open| open.seal(announced.map(|announced| announced.range)));
         let Some(mut batch) = batch else {
@@ -280,6 +292,17 @@ impl Partition {
         self.sealed.back()
     }
 
+    /// Memory is short and this has to go on all the same, until the announced range that it is at has been taken in.
+    pub fn exceed(&mut self) {
+        self.may_exceed = true;
+        self.release(Hold::Memory);
+    }
+
+    /// Whether it goes on although memory is short.
+    pub fn may_exceed(&self) -> bool {
+        self.may_exceed
+    }
+
     fn push_sealed(&mut self, batch: Batch, push: fn(&mut VecDeque<Batch>, Batch)) {
         self.ledger.sealed(batch.announcement());
         push(&mut self.sealed, batch);
@@ -295,7 +318,9 @@ impl Partition {
             return None;
         }
         self.is_writing = true;
-        self.sealed.pop_front()
+        let batch = self.sealed.pop_front()?;
+        self.growth.began(&batch, Instant::now());
+        Some(batch)
     }
 
     /// When a range was announced, seconds since 1970.
@@ -306,6 +331,7 @@ impl Partition {
     /// A batch is durable.
     pub fn written(&mut self, range: Range) {
         self.is_writing = false;
+        self.growth.ended(Instant::now());
         self.ledger.done(range);
         self.release(Hold::Store);
         if self.ledger.open_ranges() <= FEW_RANGES {
@@ -333,6 +359,7 @@ impl Partition {
     /// Lets go of everything that is not being written.
     pub fn abandon(&mut self) {
         self.open = None;
+        self.may_exceed = false;
         self.sealed.clear();
     }
 
@@ -368,13 +395,14 @@ impl Partition {
         if self.is_held(Hold::Stopped) || self.commit_after.is_some_and(|after| now < after) {
             return None;
         }
-        let renew = self.is_busy() && self.lease.is_aging(now);
+        let moment = Moment::now();
+        let renew = self.is_busy() && self.lease.is_aging(moment);
         let is_due = self.last_commit.is_none_or(|last| now.saturating_duration_since(last) >= COMMIT_EVERY);
         if !(renew || is_due || self.is_held(Hold::Drain) || self.ledger.has_unannounced()) {
             return None;
         }
         let due = self.ledger.to_commit(unix, renew)?;
-        self.commit_sent = Some(now);
+        self.commit_sent = Some((now, moment));
         self.last_commit = Some(now);
         Some(due)
     }
@@ -383,9 +411,9 @@ impl Partition {
     pub fn commit_answered(&mut self, acknowledged: bool, now: Instant) -> Option<Duration> {
         self.ledger.answered(acknowledged);
         self.commit_after = (!acknowledged).then(|| now + COMMIT_WAIT);
-        let sent = self.commit_sent.take()?;
+        let (sent, moment) = self.commit_sent.take()?;
         if acknowledged {
-            self.lease.prove(sent);
+            self.lease.prove(moment);
         }
         Some(now.saturating_duration_since(sent))
     }

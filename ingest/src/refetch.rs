@@ -36,10 +36,10 @@ impl fmt::Debug for Refetch {
 }
 
 impl Refetch {
-    /// Opens no connection yet.
-    pub fn new(mut kafka: ClientConfig) -> Self {
+    /// Opens no connection yet. `group` is never joined, but a broker may ask for the right to use it.
+    pub fn new(mut kafka: ClientConfig, group: &str) -> Self {
         kafka
-            .set("group.id", "sluice-refetch")
+            .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")

@@ -10,6 +10,7 @@
 //! - [`attempts`]: tries until it works, and says when that takes long
 //! - [`clickhouse`]: one HTTP request, one answer
 //! - [`confirm`]: what an acknowledgement is worth
+//! - [`dependants`] and [`engine`]: what an INSERT reaches through views, and whether all of it would know it again
 //! - [`event`]: what the consume loop is told
 //! - [`failure`]: the table of error codes and their classes
 //! - [`lookup`]: what of a range is in its table
@@ -20,6 +21,8 @@
 mod attempts;
 pub mod clickhouse;
 mod confirm;
+pub mod dependants;
+pub mod engine;
 mod event;
 pub mod failure;
 pub mod lookup;
@@ -32,12 +35,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_schemas::records::DeadLetter;
-use tokio::sync::{RwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
 use tracing::{info, warn};
 
-use crate::assignment::unix_now;
 use crate::batch::{Batch, Part};
 use crate::breaker::Poison;
+use crate::clock;
 use crate::commit::Range;
 use crate::config::Retry;
 use crate::dead_letter::DeadLetters;
@@ -55,9 +58,13 @@ use attempts::Attempts;
 use clickhouse::ClickHouse;
 pub use confirm::Seen;
 use confirm::Trust;
+use dependants::Demand;
 pub use event::{Assigned, Event};
 use failure::Failure;
 pub use target::{Target, insert_name, token};
+
+/// Older than anything that is remembered.
+const LONG_AGO: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Writes batches; shared by all partitions.
 #[derive(Debug)]
@@ -74,6 +81,8 @@ pub struct Writer {
     pub rebuilds: Rebuilds,
     /// When to try again.
     pub retry: Retry,
+    /// How well the tables have to remember tokens.
+    pub demand: Demand,
     /// One permit per INSERT that may run at the same time.
     pub permits: Semaphore,
     /// Which assignments have seen rows of theirs.
@@ -211,7 +220,11 @@ impl Writer {
         loop {
             job.lease.held().await;
             let trust = self.trust(job, attempts.count > 0);
-            match self.try_part(job, part, trust, &mut is_acknowledged).await? {
+            let outcome = match self.has_new_views(job, attempts.count).await {
+                Ok(has_new_views) => self.try_part(job, part, has_new_views, trust, &mut is_acknowledged).await?,
+                Err(failure) => Err(failure),
+            };
+            match outcome {
                 Ok(landed) => {
                     attempts.succeeded();
                     return Ok(landed);
@@ -221,18 +234,32 @@ impl Writer {
         }
     }
 
+    /// Whether a view was added or changed since a part may have been sent, by this worker or by an earlier owner. Fails if
+    /// the part must not be sent again.
+    async fn has_new_views(&self, job: &Job, failed: u32) -> Result<bool, Failure> {
+        let is_first = failed == 0 && !job.batch.may_be_half_done && doubt(job) == Doubt::No;
+        if is_first { Ok(false) } else { self.ask_views(job).await }
+    }
+
+    pub(super) async fn ask_views(&self, job: &Job) -> Result<bool, Failure> {
+        dependants::changed_since(&self.clickhouse, &job.target, &self.demand, announced_for(job).unwrap_or(LONG_AGO))
+            .await
+    }
+
     /// A part that nobody had sent before is not sent again once it is acknowledged; then it is only looked for.
     async fn try_part(
         &self,
         job: &Job,
         part: &Part,
+        has_new_views: bool,
         trust: Trust,
         is_acknowledged: &mut bool,
     ) -> Result<Result<Landed, Failure>, Stop> {
         if *is_acknowledged {
             return Ok(self.is_visible(job, part).await.map(|()| Landed::Whole));
         }
-        let (doubt, digest) = (doubt(job), job.batch.digest);
+        let digest = job.batch.digest;
+        let doubt = if has_new_views && doubt(job) == Doubt::No { Doubt::AllOrNothing } else { doubt(job) };
         if doubt == Doubt::No {
             let mut sent = self.insert(job, part, digest, 0).await;
             if sent.is_ok() && trust != Trust::Full {
@@ -250,7 +277,7 @@ impl Writer {
             Err(failure) => return Ok(Err(failure)),
         };
         if there == There::All {
-            return Ok(self.found(job, part).await.map(|()| Landed::Whole));
+            return Ok(self.found(job, part, has_new_views).await.map(|()| Landed::Whole));
         }
         if let Err(failure) = sight::check(&self.clickhouse, &job.target.table).await {
             return Ok(Err(failure));
@@ -306,10 +333,10 @@ impl Writer {
     }
 
     /// Leave to send, with the partition still ours: waiting for it may take longer than the lease.
-    async fn turn(&self, job: &Job) -> (SemaphorePermit<'_>, RwLockReadGuard<'_, ()>) {
+    async fn turn(&self, job: &Job) -> (SemaphorePermit<'_>, OwnedRwLockReadGuard<()>) {
         loop {
             let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
-            let no_rebuild = self.rebuilds.writing().await;
+            let no_rebuild = self.rebuilds.writing(&job.target.table).await;
             if job.lease.is_held() {
                 return (permit, no_rebuild);
             }
@@ -319,7 +346,7 @@ impl Writer {
     }
 
     /// A part was in its table already. Where its views may lack it, they are made right before anything is committed.
-    async fn found(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+    async fn found(&self, job: &Job, part: &Part, has_new_views: bool) -> Result<(), Failure> {
         let Range { first, last } = job.batch.range;
         info!(
             topic = &*job.target.topic,
@@ -329,7 +356,7 @@ impl Writer {
             month = part.month,
             "already landed"
         );
-        if (job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
+        if (has_new_views || job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
             self.rebuild(job, part).await?;
         }
         self.metrics.found(&job.target.topic, part.count());
@@ -398,7 +425,13 @@ fn doubt(job: &Job) -> Doubt {
 }
 
 fn is_old(job: &Job) -> bool {
-    Duration::from_secs(unix_now().saturating_sub(job.announced_at)) >= job.target.remembered
+    announced_for(job).is_none_or(|age| age >= job.target.remembered)
+}
+
+/// How long ago a batch was announced; one from the future counts as old, since nobody knows how old it is.
+fn announced_for(job: &Job) -> Option<Duration> {
+    let age = clock::age(job.announced_at, clock::unix_now());
+    if is_sabotaged("future") { Some(age.unwrap_or_default()) } else { age }
 }
 
 fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {

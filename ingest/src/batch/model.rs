@@ -30,6 +30,7 @@ impl Record {
             key: self.key.clone(),
             payload: self.payload.clone(),
             headers: vec![("a".to_owned(), None), ("header".to_owned(), self.key.clone())],
+            headers_left_out: None,
             reason: "wrong_type".to_owned(),
             stage: "decode".to_owned(),
             error_class: "row".to_owned(),
@@ -45,8 +46,12 @@ impl Record {
 
     /// What it adds to a batch.
     fn bytes(&self) -> usize {
-        let key = self.key.as_ref().map_or(0, Vec::len);
-        let letter = || key + self.payload.as_ref().map_or(0, Vec::len) + 7 + key + size_of::<DeadLetter>();
+        let letter = || {
+            // Each header takes its place in the list, and a block for its name and its value.
+            let block = |bytes: usize| if bytes == 0 { 0 } else { 16 + bytes.div_ceil(16) * 16 };
+            let (key, payload) = [&self.key, &self.payload].map(|part| part.as_ref().map_or(0, Vec::len)).into();
+            key + payload + size_of::<DeadLetter>() + 2 * 48 + block(1) + block(6) + block(key)
+        };
         self.row.as_ref().map_or_else(letter, |(_, row)| row.len())
     }
 
@@ -81,7 +86,10 @@ fn records_of(months: u32) -> impl Strategy<Value = Vec<Record>> {
 fn limits() -> impl Strategy<Value = Limits> {
     let seconds = (1_u64..60).prop_map(Duration::from_secs);
     let limits = (1_usize..40, 1_usize..4000, seconds, 1_usize..15);
-    limits.prop_map(|(rows, bytes, age, months)| Limits { rows, bytes, age, months })
+    limits.prop_map(|(rows, bytes, age, months)| {
+        let backlog = Backlog { rows, bytes, time: Duration::ZERO };
+        Limits { rows, bytes, age, months, backlog }
+    })
 }
 
 /// Cuts as an assignment does: when time passes and after each record.

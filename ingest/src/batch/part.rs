@@ -12,6 +12,14 @@ pub(super) struct Row {
     pub(super) end: u32,
 }
 
+impl Row {
+    /// The row of the record at index `record`, which ends in its body at `end`.
+    pub(super) fn new(record: usize, end: usize) -> Self {
+        let fits = "`Settings::check` bounds a batch's records and bytes, and the decoder a row, far below 2^32";
+        Self { record: u32::try_from(record).expect(fits), end: u32::try_from(end).expect(fits) }
+    }
+}
+
 /// Good rows of one month: one INSERT, one block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -31,15 +39,15 @@ impl Part {
     }
 
     /// Its rows of the records from index `from` up to, not including, `to`, which are counted from `from` on.
-    pub(super) fn piece(&self, from: u32, to: u32) -> Self {
-        let first = self.rows.partition_point(|row| row.record < from);
-        let last = self.rows.partition_point(|row| row.record < to);
-        let start = first.checked_sub(1).map_or(0, |before| self.rows[before].end);
-        let rows: Vec<_> =
-            self.rows[first..last].iter().map(|row| Row { record: row.record - from, end: row.end - start }).collect();
-        let length = rows.last().map_or(0, |row| row.end);
+    pub(super) fn piece(&self, from: usize, to: usize) -> Self {
+        let first = self.rows.partition_point(|row| (row.record as usize) < from);
+        let last = self.rows.partition_point(|row| (row.record as usize) < to);
+        let start = first.checked_sub(1).map_or(0, |before| self.rows[before].end as usize);
+        let end = last.checked_sub(1).map_or(0, |last| self.rows[last].end as usize);
+        let piece = |row: &Row| Row::new(row.record as usize - from, row.end as usize - start);
+        let rows = self.rows[first..last].iter().map(piece).collect();
         let mut body = Body::default();
-        body.append(&self.body, start as usize..(start + length) as usize);
+        body.append(&self.body, start..end.max(start));
         Self { month: self.month, rows, body, has_landed: self.has_landed }
     }
 }

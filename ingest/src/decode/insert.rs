@@ -10,6 +10,7 @@
 use bytes::Bytes;
 
 use super::table::ShapeColumn;
+use super::value::{push_length, push_string};
 use crate::write::clickhouse::quote;
 
 /// Statement and head of a pipeline's INSERTs.
@@ -50,22 +51,12 @@ impl Insert {
 /// Number of columns, their names, their types.
 fn head(columns: &[(String, String)]) -> Bytes {
     let mut head = Vec::new();
-    length(&mut head, columns.len());
+    push_length(columns.len(), &mut head);
     let (names, types) = (columns.iter().map(|column| &column.0), columns.iter().map(|column| &column.1));
     for text in names.chain(types) {
-        length(&mut head, text.len());
-        head.extend_from_slice(text.as_bytes());
+        push_string(text.as_bytes(), &mut head);
     }
     head.into()
-}
-
-/// As an unsigned LEB128.
-fn length(head: &mut Vec<u8>, mut rest: usize) {
-    while rest >= 0x80 {
-        head.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    head.push(rest as u8);
 }
 
 #[cfg(test)]

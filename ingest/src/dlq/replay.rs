@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::block::{Block, Entry, Group, pieces};
 use super::letter::{Letter, Payload, Source};
-use super::read::Found;
+use super::read::{Found, Keep};
 use super::tally::{Replayed, stays};
 use super::topics::Topics;
 use super::{Dlq, Error, Filter};
@@ -30,6 +30,7 @@ use crate::decode::{Decoder, table};
 use crate::failpoint::is_sabotaged;
 use crate::retry::{Class, Decision, decide};
 use crate::write::Target;
+use crate::write::dependants::{Demand, Graph};
 use crate::write::failure::Failure;
 use crate::write::sight;
 use crate::write::target::inserts_of;
@@ -103,7 +104,7 @@ struct Part<'a> {
 impl Replay<'_> {
     async fn run(mut self) -> Result<(), Error> {
         // Always from the start of the topic: blocks have to be the same for everybody.
-        let (mut scan, mut open) = (self.dlq.scan(None, true)?, None::<Block>);
+        let (mut scan, mut open) = (self.dlq.scan(None, Keep::Payload, None)?, None::<Block>);
         loop {
             let Some(found) = self.stop.run_until_cancelled(scan.next()).await else {
                 self.done.is_interrupted = true;
@@ -189,15 +190,20 @@ impl Replay<'_> {
                 let plan = table::plan(name, pipeline, &shape)?;
                 // What has landed already is looked up, so nothing may be hidden.
                 self.dlq.patiently(table, async || sight::check(clickhouse, table).await).await?;
-                let windows = self.dlq.patiently(table, async || clickhouse.windows(table).await).await?;
-                if let Some(window) = windows.into_iter().find(|window| window.remembered == 0) {
-                    return Err(Error::Window { table: window.name, setting: window.setting });
-                }
+                self.remember(table).await?;
                 Some(Table { decoder: plan.decoder, insert: plan.insert })
             }
         };
         self.tables.insert(topic.to_owned(), prepared);
         Ok(())
+    }
+
+    /// Fails if a table that an INSERT reaches would not recognise it the second time.
+    async fn remember(&self, table: &str) -> Result<(), Error> {
+        let clickhouse = &self.dlq.clickhouse;
+        let graph = self.dlq.patiently(table, async || Graph::read(clickhouse, table).await).await?;
+        let judged = graph.and_then(|graph| graph.remembered(&Demand::any()));
+        judged.map(drop).map_err(|unfit| Error::Unfit { table: table.to_owned(), unfit })
     }
 
     async fn land(&mut self, block: Block) -> Result<(), Error> {
@@ -315,6 +321,9 @@ impl Replay<'_> {
         loop {
             if self.stop.run_until_cancelled(self.pace.wait()).await.is_none() || self.stop.is_cancelled() {
                 return Ok(None);
+            }
+            if attempt > 0 {
+                self.remember(&part.target.table).await?;
             }
             failpoint!("replay_insert");
             let failure = match self.dlq.clickhouse.insert(part.insert, &name, &token, &body).await {

@@ -52,6 +52,7 @@ impl Partition {
 
     fn go_back_to(&mut self, offset: i64) {
         self.open = None;
+        self.may_exceed = false;
         (self.start, self.position, self.sealed_to) = (offset, offset, offset);
         self.must_seek = true;
     }

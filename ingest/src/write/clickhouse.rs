@@ -25,14 +25,11 @@ use super::failure::Failure;
 use crate::body::Body;
 use crate::decode::insert::Insert;
 use crate::decode::table::{Shape, ShapeColumn};
+pub use crate::literal::quote;
 use crate::retry::Class;
 use answer::{Answer, Kind};
 use servers::Servers;
 use settings::{BEFORE, Known, TIME};
-
-/// Where a materialized view writes to, by its row of `system.tables`; empty where it has no table of its own.
-pub const VIEW_TARGET: &str = "replaceAll(extract(create_table_query, \
-    '^CREATE MATERIALIZED VIEW [^ ]+ TO (?:[^ .(]+\\\\.)?([^ .(]+)'), '`', '')";
 
 /// ClickHouse's name for a setting that it does not have.
 const UNKNOWN_SETTING: &str = "unknown_setting";
@@ -133,21 +130,9 @@ impl ClickHouse {
         }
     }
 
-    /// How many tokens are remembered for a table, and for each table that its views write to.
-    pub async fn windows(&self, table: &str) -> Result<Vec<Window>, Failure> {
-        let query = format!(
-            "WITH targets AS (SELECT {VIEW_TARGET} AS name FROM system.tables \
-                     WHERE database = currentDatabase() AND name IN (SELECT arrayJoin(dependencies_table) \
-                     FROM system.tables WHERE database = currentDatabase() AND name = {{table:String}})) \
-                     SELECT name, engine, engine_full, \
-                     (SELECT value FROM system.merge_tree_settings WHERE name = 'replicated_deduplication_window') \
-                     AS replicated, \
-                     (SELECT value FROM system.merge_tree_settings WHERE name = 'non_replicated_deduplication_window') \
-                     AS plain FROM system.tables WHERE database = currentDatabase() \
-                     AND (name = {{table:String}} OR name IN (SELECT name FROM targets)) FORMAT JSON"
-        );
-        let tables: Vec<Described> = self.select(&query, table).await?;
-        Ok(tables.into_iter().map(Window::from).collect())
+    /// The database that it asks and writes to.
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// Reads what a table looks like; a table that does not exist has no columns.
@@ -206,13 +191,16 @@ impl ClickHouse {
         if let Some(known) = &*held {
             return Ok(known.clone());
         }
-        let ask = async |before| self.post(&self.prefix, before, settings::question().into(), Kind::Query).await;
-        let answer = match ask(&BEFORE).await {
-            Err(failure) if failure.code == UNKNOWN_SETTING => ask(&BEFORE[1..]).await?,
+        let answer = match self.ask_settings(&BEFORE).await {
+            Err(failure) if failure.code == UNKNOWN_SETTING => self.ask_settings(&BEFORE[1..]).await?,
             answer => answer?,
         };
         let known = Known::new(rows(&answer.body)?)?;
         Ok(held.insert(known).clone())
+    }
+
+    async fn ask_settings(&self, before: &[(&str, &str)]) -> Result<Answer, Failure> {
+        self.post(&self.prefix, before, settings::question().into(), Kind::Query).await
     }
 
     /// One request, whose query has an id of its own that begins with `name`.
@@ -244,46 +232,6 @@ fn rows<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<Vec<T>, Failure> {
     rows.map(|rows| rows.data).map_err(|_| Failure::not_an_answer("a body that is not the JSON which was asked for"))
 }
 
-/// How many tokens a table remembers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
-    /// The table: the one that was asked for, or one that a view of it writes to.
-    pub name: String,
-    /// Blocks whose tokens it remembers; 0 if none.
-    pub remembered: u64,
-    /// The setting that says so.
-    pub setting: &'static str,
-}
-
-/// What decides about a table's window: its engine, its own settings, and the server's defaults.
-#[derive(Deserialize)]
-struct Described {
-    name: String,
-    engine: String,
-    engine_full: String,
-    replicated: String,
-    plain: String,
-}
-
-impl From<Described> for Window {
-    fn from(of: Described) -> Self {
-        let (setting, default) = if of.engine.starts_with("Replicated") {
-            ("replicated_deduplication_window", of.replicated)
-        } else {
-            ("non_replicated_deduplication_window", of.plain)
-        };
-        let own = of.engine_full.split_once(&format!(" {setting} = ")).map(|(_, rest)| rest);
-        let text = own.unwrap_or(&default);
-        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-        Self { name: of.name, remembered: digits.parse().unwrap_or(0), setting }
-    }
-}
-
-/// A name as ClickHouse's SQL quotes it.
-pub fn quote(name: &str) -> String {
-    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
-}
-
 #[derive(Deserialize)]
 struct Rows<T> {
     data: Vec<T>,
@@ -305,17 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tables_own_window_stands_over_the_default() {
-        let window = |engine: &str, engine_full: &str| {
-            let (name, engine, engine_full) = ("t".to_owned(), engine.to_owned(), engine_full.to_owned());
-            let engine = Described { name, engine, engine_full, replicated: "10000".to_owned(), plain: "0".to_owned() };
-            Window::from(engine).remembered
-        };
-        let settings = "ORDER BY x SETTINGS non_replicated_deduplication_window = 77, index_granularity = 8192";
-        assert_eq!(window("MergeTree", settings), 77);
-        assert_eq!(window("MergeTree", "ORDER BY x"), 0);
-        assert_eq!(window("ReplicatedMergeTree", settings), 10_000);
-        assert_eq!(window("ReplicatedMergeTree", "SETTINGS replicated_deduplication_window = 5"), 5);
+    fn names_are_quoted() {
         assert_eq!(quote("a`b"), "`a\\`b`");
     }
 }

@@ -102,6 +102,7 @@ impl Writer {
                 There::Some | There::Double => return self.is_landed_in_part(job, there).await,
                 There::Nothing if time < MOST_TOKENS => {
                     sight::check(&self.clickhouse, &job.target.table).await?;
+                    self.ask_views(job).await?;
                     self.insert(job, part, digest, time).await?;
                 }
                 There::Nothing => {}

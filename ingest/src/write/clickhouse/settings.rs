@@ -52,6 +52,7 @@ pub const ALWAYS: &[(&str, &str)] = &[
     ("send_progress_in_http_headers", "0"),
     // What an INSERT does, be it one of rows or one of a rebuild.
     ("async_insert", "0"),
+    ("deduplicate_insert_select", "enable_when_possible"),
     ("distributed_foreground_insert", "1"),
     ("ignore_materialized_views_with_dropped_target_table", "0"),
     ("materialized_views_ignore_errors", "0"),
