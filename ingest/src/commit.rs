@@ -115,6 +115,13 @@ impl Ledger {
         }
     }
 
+    /// Everything below `offset` was seen and is done; what lies between the last range and it are no records. Nothing
+    /// may be open.
+    pub fn passed(&mut self, offset: i64) {
+        debug_assert!(self.entries.is_empty(), "an open range is never passed");
+        self.watermark = self.watermark.max(Some(offset));
+    }
+
     /// The ranges that Kafka knows of and that are not done, in order.
     pub fn announced(&self) -> impl Iterator<Item = Announced> + '_ {
         self.entries.iter().filter(|entry| entry.state == State::Announced).map(|entry| entry.what)

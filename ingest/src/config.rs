@@ -254,6 +254,8 @@ pub enum SettingsError {
 /// Most records that the breaker looks back on.
 const LONGEST_WINDOW: usize = 100_000;
 
+/// Longest time for which the consume thread may stand still.
+const HUNG_AFTER: Duration = Duration::from_mins(1);
 /// librdkafka's own default of `session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
 
@@ -292,6 +294,13 @@ impl Settings {
     pub fn session_timeout(&self) -> Duration {
         let set = self.kafka.get("session.timeout.ms").and_then(|millis| millis.parse().ok());
         set.map_or(SESSION_TIMEOUT, Duration::from_millis)
+    }
+
+    /// How long the consume thread may stand still before the worker counts as hung: a minute, or less where the group takes
+    /// its partitions away sooner.
+    pub fn hung_after(&self) -> Duration {
+        let set = self.kafka.get("max.poll.interval.ms").and_then(|millis| millis.parse().ok());
+        set.map_or(HUNG_AFTER, |millis| Duration::from_millis(millis).min(HUNG_AFTER))
     }
 
     /// How long a partition is surely ours after Kafka has said so: two thirds of the session.

@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -26,7 +26,7 @@ use crate::config::Settings;
 use crate::failpoint::is_sabotaged;
 use crate::fetch::{self, Supply};
 use crate::metrics::Stage;
-use crate::partition::Flow;
+use crate::partition::{Fetching, Flow};
 use crate::report::Reports;
 use crate::unreadable::{self, Next, Probe};
 use crate::write::Event;
@@ -69,8 +69,6 @@ pub struct Context {
     pub(crate) tools: Tools,
     pub(crate) rebootstrap: Rebootstrap,
     pub(crate) revoke_deadline: Duration,
-    /// Ends whatever waits for Kafka.
-    ending: [CancellationToken; 2],
     /// Why the worker has to end, once it has to.
     pub(crate) broken: Mutex<Option<ConsumeError>>,
     /// When errors of the client were last reported.
@@ -91,28 +89,23 @@ pub enum ConsumeError {
 }
 
 impl Context {
-    /// Ready for its first assignment; whatever waits for Kafka ends when one of `ending` does.
+    /// Ready for its first assignment.
     pub fn new(
         assignment: Assignment,
         events: mpsc::Receiver<Event>,
         tools: Tools,
         rebootstrap: Rebootstrap,
         revoke_deadline: Duration,
-        ending: [CancellationToken; 2],
     ) -> Self {
         let (assignment, events) = (Mutex::new(assignment), Mutex::new(events));
         let (broken, reports) = (Mutex::default(), Reports::default());
         let probe = (ClientConfig::new(), Mutex::default());
-        Self { assignment, events, tools, rebootstrap, revoke_deadline, ending, broken, reports, probe }
+        Self { assignment, events, tools, rebootstrap, revoke_deadline, broken, reports, probe }
     }
 
     /// Only the consume thread takes this lock, and never while it polls, so nobody waits for it.
     pub(crate) fn assignment(&self) -> MutexGuard<'_, Assignment> {
         self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending.iter().any(CancellationToken::is_cancelled)
     }
 
     /// Memory is short: records stay where they are, in librdkafka's queue, until something has been written or a little
@@ -169,21 +162,6 @@ impl Context {
             }
         });
     }
-
-    /// Some partition's next record is no longer in the log: stops those for which that is so.
-    fn stop_out_of_range(&self, consumer: &BaseConsumer<Self>) {
-        let owned = self.assignment().positions();
-        for (topic, partition, position) in owned {
-            let Ok((low, high)) = consumer.fetch_watermarks(&topic, partition, ANSWER_WAIT) else { continue };
-            if position < low || position > high {
-                let why = format!(
-                    "offset {position} comes next, but the log holds {low} to {high}: records were deleted before they were \
-                     consumed, or the topic was made anew; decide with `sluice ingest offsets set`"
-                );
-                self.assignment().stop_partition(&topic, partition, &why);
-            }
-        }
-    }
 }
 
 fn tell(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, flow: Flow) -> KafkaResult<()> {
@@ -236,12 +214,14 @@ impl ClientContext for Context {
         let mut assignment = self.assignment();
         for (topic, facts) in &statistics.topics {
             for (partition, facts) in &facts.partitions {
-                if facts.ls_offset >= 0 {
-                    assignment.report_lag(topic, *partition, facts.committed_offset, facts.ls_offset);
-                }
-                if facts.fetchq_cnt == 0 {
-                    assignment.reached(topic, *partition, facts.next_offset);
-                }
+                let fetching = Fetching {
+                    state: &facts.fetch_state,
+                    next: facts.next_offset,
+                    queued: facts.fetchq_cnt,
+                    stable: facts.ls_offset,
+                    high: facts.hi_offset,
+                };
+                assignment.fetches(topic, *partition, fetching);
             }
         }
     }
@@ -327,11 +307,8 @@ fn take(
             }
         }
         Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
-        Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => {
-            context.stop_out_of_range(consumer);
-        }
-        // The client's error callback has said so already.
-        Err(error) => debug!(%error, "poll failed; polling goes on"),
+        // A partition that the client gives up because of it, or that gets no further, is found by `partition::supply`.
+        Err(error) => context.error(error, "poll failed; polling goes on"),
     }
     Ok(true)
 }

@@ -5,6 +5,7 @@
 mod breaking;
 mod flow;
 mod growth;
+mod supply;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,15 +16,19 @@ use tracing::warn;
 
 use crate::batch::{Batch, Cut, Limits, OpenBatch};
 use crate::breaker::Breaker;
+use crate::clock::Moment;
 use crate::commit::{Due, Ledger, Range};
 use crate::config;
 use crate::decode::Origin;
 use crate::intent::{Announced, Doubt, Intent, MOST_RANGES};
 use crate::lease::Lease;
+use crate::log_ends::Ends;
 use crate::takeover::Answer;
 use crate::write::Assigned;
 pub use flow::{Flow, Hold};
 use growth::Growth;
+use supply::Supply;
+pub use supply::{Fetching, Look};
 
 /// Where an assignment begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +92,8 @@ pub struct Partition {
     /// Whether it takes the announced range in that it is at, whatever memory that needs.
     may_exceed: bool,
     ledger: Ledger,
-    commit_sent: Option<Instant>,
+    /// When a commit was sent that has no answer yet, for its stage and for the lease.
+    commit_sent: Option<(Instant, Moment)>,
     last_commit: Option<Instant>,
     commit_after: Option<Instant>,
     holds: u8,
@@ -95,8 +101,8 @@ pub struct Partition {
     breakers: [Breaker; 2],
     /// Why the breaker is open, if it is.
     broken: Option<String>,
-    /// One past the last offset of its log, as far as that was heard of.
-    end: Option<i64>,
+    /// What Kafka has for it.
+    supply: Supply,
     /// What Kafka's client was last told.
     is_paused: bool,
     /// When it may be told again after it failed.
@@ -140,11 +146,19 @@ impl Partition {
             holds: Hold::Opening as u8,
             breakers: [Breaker::new(breaker), Breaker::new(breaker)],
             broken: None,
-            end: None,
+            supply: Supply::default(),
             is_paused: false,
             flow_after: None,
             must_seek: false,
         }
+    }
+
+    /// Kafka has said where it begins; `decoder` is the fingerprint of the decoder in use.
+    pub fn begin(&mut self, decoder: u64, start: &Start, ends: Ends) {
+        self.ledger = Ledger::new(decoder, start.committed, start.intent.as_ref());
+        self.announced = self.ledger.announced().collect();
+        (self.start, self.position, self.sealed_to) = (start.offset, start.offset, start.offset);
+        self.begins_with(ends);
     }
 
     /// The table has said what it holds, and the dead-letter topic which offsets of announced ranges (in order). Gives back
@@ -171,16 +185,6 @@ impl Partition {
     /// Whether records that come now are left out: it goes on elsewhere, or not at all.
     pub fn is_deaf(&self) -> bool {
         self.must_seek || [Hold::Stopped, Hold::Opening, Hold::Breaker].iter().any(|why| self.is_held(*why))
-    }
-
-    /// The end of its log.
-    pub fn heard_of_end(&mut self, end: i64) {
-        self.end = Some(end);
-    }
-
-    /// One past the last offset of its log, as far as that was heard of.
-    pub fn end(&self) -> Option<i64> {
-        self.end
     }
 
     /// The group's offset, as far as this worker knows.
@@ -391,13 +395,14 @@ impl Partition {
         if self.is_held(Hold::Stopped) || self.commit_after.is_some_and(|after| now < after) {
             return None;
         }
-        let renew = self.is_busy() && self.lease.is_aging(now);
+        let moment = Moment::now();
+        let renew = self.is_busy() && self.lease.is_aging(moment);
         let is_due = self.last_commit.is_none_or(|last| now.saturating_duration_since(last) >= COMMIT_EVERY);
         if !(renew || is_due || self.is_held(Hold::Drain) || self.ledger.has_unannounced()) {
             return None;
         }
         let due = self.ledger.to_commit(unix, renew)?;
-        self.commit_sent = Some(now);
+        self.commit_sent = Some((now, moment));
         self.last_commit = Some(now);
         Some(due)
     }
@@ -406,9 +411,9 @@ impl Partition {
     pub fn commit_answered(&mut self, acknowledged: bool, now: Instant) -> Option<Duration> {
         self.ledger.answered(acknowledged);
         self.commit_after = (!acknowledged).then(|| now + COMMIT_WAIT);
-        let sent = self.commit_sent.take()?;
+        let (sent, moment) = self.commit_sent.take()?;
         if acknowledged {
-            self.lease.prove(sent);
+            self.lease.prove(moment);
         }
         Some(now.saturating_duration_since(sent))
     }

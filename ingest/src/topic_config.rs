@@ -19,10 +19,18 @@ pub(crate) async fn settings(
     topic: &str,
 ) -> Result<BTreeMap<String, String>, KafkaError> {
     let options = AdminOptions::new().request_timeout(Some(ANSWER_WAIT));
-    let answers = admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await?;
+    let answers = admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await.map_err(with_code)?;
     let resource = answers.into_iter().next().ok_or(KafkaError::Canceled)?;
-    let ConfigResource { entries, .. } = resource.map_err(KafkaError::AdminOp)?;
+    let ConfigResource { entries, .. } = resource.map_err(KafkaError::Global)?;
     Ok(entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect())
+}
+
+/// The same error in a form that says its code.
+fn with_code(error: KafkaError) -> KafkaError {
+    match error {
+        KafkaError::AdminOp(code) => KafkaError::Global(code),
+        other => other,
+    }
 }
 
 /// The largest batch that one of `topics` takes; `None` where Kafka does not say it of each.

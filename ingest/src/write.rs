@@ -32,9 +32,9 @@ use sluice_schemas::records::DeadLetter;
 use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
 use tracing::{info, warn};
 
-use crate::assignment::unix_now;
 use crate::batch::{Batch, Part};
 use crate::breaker::Poison;
+use crate::clock;
 use crate::commit::Range;
 use crate::config::Retry;
 use crate::dead_letter::DeadLetters;
@@ -57,6 +57,9 @@ pub use target::{Target, insert_name, token};
 
 /// Tokens that the same rows are sent with, one after the other, where the table lacks them after each.
 const MOST_TOKENS: u32 = 10;
+
+/// Older than anything that is remembered.
+const LONG_AGO: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Writes batches; shared by all partitions.
 #[derive(Debug)]
@@ -221,7 +224,8 @@ impl Writer {
     }
 
     async fn ask_views(&self, job: &Job) -> Result<bool, Failure> {
-        dependants::changed_since(&self.clickhouse, &job.target, &self.demand, announced_for(job)).await
+        dependants::changed_since(&self.clickhouse, &job.target, &self.demand, announced_for(job).unwrap_or(LONG_AGO))
+            .await
     }
 
     async fn try_part(&self, job: &Job, part: &Part, has_new_views: bool) -> Result<Result<Landed, Failure>, Stop> {
@@ -400,11 +404,13 @@ fn doubt(job: &Job) -> Doubt {
 }
 
 fn is_old(job: &Job) -> bool {
-    announced_for(job) >= job.target.remembered
+    announced_for(job).is_none_or(|age| age >= job.target.remembered)
 }
 
-fn announced_for(job: &Job) -> Duration {
-    Duration::from_secs(unix_now().saturating_sub(job.announced_at))
+/// How long ago a batch was announced; one from the future counts as old, since nobody knows how old it is.
+fn announced_for(job: &Job) -> Option<Duration> {
+    let age = clock::age(job.announced_at, clock::unix_now());
+    if is_sabotaged("future") { Some(age.unwrap_or_default()) } else { age }
 }
 
 fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {

@@ -31,6 +31,8 @@ mod keeps_its_memory;
 #[cfg(test)]
 mod killed_at_any_point;
 #[cfg(test)]
+mod lag_is_what_can_be_read;
+#[cfg(test)]
 mod lands_a_table_of_ones_own;
 #[cfg(test)]
 mod lands_every_codec;
@@ -44,6 +46,8 @@ mod obeys_the_operator;
 mod offsets_missing_or_moved;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod partition_without_a_leader;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{Gate, Manner, eventually};
 use tokio::task::JoinHandle;
 
-use crate::harness::{DEADLINE, World, event_record, in_partition, metric};
+use crate::harness::{DEADLINE, World, event_record, in_partition, metric, status};
 use crate::oracle::{Besides, judge, judge_besides};
 use crate::process::short_lived;
 
@@ -284,4 +284,23 @@ async fn a_worker_that_slept_sends_nothing_before_kafka_has_answered() {
     let (held, careless) = tokio::join!(woken("lookup"), woken("lookup,lease"));
     assert_eq!(held, Ok(100), "the lease alone holds it back");
     assert!(careless.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "without it: {careless:?}");
+}
+
+/// One worker hangs while it gives partitions up, for longer than Kafka lets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consume_thread_that_hangs_is_noticed() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("go on");
+    let hangs = format!("revoking:{}", file.display());
+    let stuck = world.spawn_ready(&short_lived(), &[("SLUICE_DELAY", &hangs)]).await;
+    assert_eq!(status(&stuck.url, "healthz").await, 200);
+    let other = world.spawn(&short_lived(), &[]);
+    eventually(DEADLINE, "it is said to hang", || async { status(&stuck.url, "healthz").await == 503 }).await;
+    assert_eq!(status(&other.url, "healthz").await, 200, "one that turns is not");
+    std::fs::write(&file, "").unwrap();
+    eventually(DEADLINE, "it goes on", || async { status(&stuck.url, "healthz").await == 200 }).await;
+    stuck.stop().await;
+    other.stop().await;
+    world.drop().await;
 }

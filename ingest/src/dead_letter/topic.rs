@@ -154,7 +154,7 @@ impl Topic {
         let is_forbidden = matches!(
             error.rdkafka_error_code(),
             Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed)
-        ) || matches!(error, KafkaError::AdminOp(RDKafkaErrorCode::TopicAuthorizationFailed));
+        );
         let remedy = if is_forbidden { "grant DescribeConfigs on the topic" } else { "it is asked again" };
         warn!(topic = self.name, %error, remedy, "Kafka does not say how the dead-letter topic is set up");
     }

@@ -12,7 +12,7 @@ pub(super) const LIMITS: Limits =
 
 fn partition_at(start: &Start) -> Partition {
     let of = Assigned { pipeline: 0, partition: 0, epoch: 1 };
-    let lease = Lease::new(Instant::now(), Duration::from_secs(30));
+    let lease = Lease::new(Moment::now(), Duration::from_secs(30));
     let breaker = config::Breaker { rejected: 4, consecutive: 4, ..config::Breaker::default() };
     let mut partition = Partition::new(of, Origin::new("t", Uuid::nil(), 0), lease, 1, &breaker, start);
     if start.intent.is_some() {
@@ -89,8 +89,9 @@ fn an_aging_lease_is_renewed_while_there_is_work() {
     partition.seal(Cut::Rows);
     announce(&mut partition);
     let _batch = partition.next_batch().unwrap();
-    let later = Instant::now() + Duration::from_secs(10);
-    assert!(partition.to_commit(later, 1).is_some());
+    assert!(partition.to_commit(Instant::now(), 1).is_none(), "it is young");
+    partition.lease = Arc::new(Lease::new(Moment::now(), Duration::ZERO));
+    assert!(partition.to_commit(Instant::now(), 1).is_some());
 }
 
 #[test]

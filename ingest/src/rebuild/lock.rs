@@ -102,11 +102,12 @@ impl<'a> Lock<'a> {
     }
 }
 
-/// Whether the owner of a lock has been silent for longer than between two statements of a rebuild, and none runs.
+/// Whether the owner of a lock has been silent for longer than between two statements of a rebuild, or spoke in the
+/// future (the server's clock was set back), and none runs.
 async fn is_orphan(clickhouse: &ClickHouse, table: &TableName) -> Result<bool, Failure> {
     let query = format!(
-        "SELECT (SELECT max(at) FROM {table}) < now() - 10 AND (SELECT count() FROM system.tables \
-         WHERE database = {} AND name = {} AND metadata_modification_time < now() - 10) = 1 \
+        "SELECT (SELECT max(at) FROM {table}) NOT BETWEEN now() - 10 AND now() AND (SELECT count() FROM system.tables \
+         WHERE database = {} AND name = {} AND metadata_modification_time NOT BETWEEN now() - 10 AND now()) = 1 \
          AND (SELECT count() FROM system.processes WHERE position(query, '__rebuild_') > 0 \
          AND position(query, 'system.processes') = 0) = 0 AS is_orphan FORMAT JSON",
         literal(&table.database),

@@ -5,7 +5,8 @@ use crate::batch::Batch;
 use crate::breaker::Poison;
 use crate::commit::Range;
 use crate::control::Request;
-use crate::takeover::Answer;
+use crate::log_ends::Ends;
+use crate::takeover::{Answer, Found};
 
 /// One assignment of one topic partition to this worker. What belongs to an earlier epoch no longer counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +59,20 @@ pub enum Event {
         of: Assigned,
         /// What was found, without data.
         why: String,
+    },
+    /// Kafka has said where a partition of ours begins, or why it does not; it is asked again.
+    Placed {
+        /// Whose partition.
+        of: Assigned,
+        /// What it said.
+        found: Result<Found, String>,
+    },
+    /// Kafka has said where the log of a partition ends, or why it does not; it is asked again.
+    LogEnds {
+        /// Whose partition.
+        of: Assigned,
+        /// What it said.
+        ends: Result<Ends, String>,
     },
     /// The table has said what it holds of a partition.
     Opened {
