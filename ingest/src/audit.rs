@@ -36,6 +36,7 @@ use crate::takeover::Found;
 use crate::write::Target;
 use crate::write::clickhouse::ClickHouse;
 use crate::write::failure::Failure;
+use crate::write::sight;
 use sums::Sums;
 use table::{Doubles, Rows};
 
@@ -60,6 +61,14 @@ pub enum Error {
         /// The table.
         table: String,
         /// What happened.
+        failure: Failure,
+    },
+    /// Rows may be there that this user does not see, so nothing can be said about any.
+    #[error("audit table {table}: {failure}")]
+    Blind {
+        /// The table.
+        table: String,
+        /// What hides rows.
         failure: Failure,
     },
     /// No pipeline consumes the topic.
@@ -164,6 +173,10 @@ impl Audit {
         let errors = async { standing::ask(self.kafka(), errors).await.map_err(Error::from) };
         let (errors, letters) = tokio::try_join!(errors, self.letters(topic))?;
         let is_whole = errors.iter().all(Standing::is_whole);
+        for (_, table) in &topics {
+            let blind = |failure| Error::Blind { table: table.clone(), failure };
+            sight::check(&self.clickhouse, table).await.map_err(blind)?;
+        }
         let mut jobs = Vec::new();
         for ((topic, table), standing) in topics.iter().zip(&standings) {
             let target = Target::to_ask(topic, standing.id, &self.names, table);

@@ -32,7 +32,7 @@ use crate::consume::{self, ConsumeError, Context};
 use crate::control::Control;
 use crate::dead_letter::DeadLetters;
 use crate::dead_letter::topic::{UnfitTopic, Watch};
-use crate::decode::table::{self, MappingError, Shape};
+use crate::decode::table::{self, MappingError};
 use crate::dlq::sent::SentLetters;
 use crate::fetch::Supply;
 use crate::health::{self, ListenError, Status};
@@ -47,7 +47,7 @@ use crate::topic_id::{DescribeError, TopicIds, topic_id};
 use crate::write::clickhouse::ClickHouse;
 use crate::write::dependants::{Demand, Graph, Unfit};
 use crate::write::failure::Failure;
-use crate::write::{Event, Target, Writer};
+use crate::write::{Event, Seen, Target, Writer, proof, sight};
 
 /// Events that may wait for the consume loop; each partition has at most one batch being written.
 const EVENTS: usize = 1024;
@@ -100,6 +100,14 @@ pub enum Error {
         /// Where it should be.
         url: String,
         /// What happened.
+        failure: Failure,
+    },
+    /// What a worker relies on is not so for this user.
+    #[error("start with ClickHouse at {url}: {failure}")]
+    Unreliable {
+        /// Where it is.
+        url: String,
+        /// What is not so.
         failure: Failure,
     },
     /// Kafka does not answer.
@@ -217,6 +225,7 @@ fn writer(
         retry: settings.retry.clone(),
         demand: Demand::of(settings),
         permits: Semaphore::new(settings.inserts_in_flight),
+        seen: Seen::default(),
         events,
         metrics: Arc::clone(metrics),
     })
@@ -278,11 +287,14 @@ async fn sources(
     status.waits_for(Some(format!("Kafka at {}", stores.kafka.brokers)));
     let (ids, brokers) = identify(kafka, stores.clone(), topics, until).await?;
     status.waits_for(Some(format!("ClickHouse at {}", stores.clickhouse.url)));
+    let unreliable = |failure| Error::Unreliable { url: stores.clickhouse.url.clone(), failure };
+    patiently(until, || proof::tokens_are_honoured(clickhouse)).await.map_err(unreliable)?;
     let mut sources = Vec::new();
     for ((topic, pipeline), id) in settings.enabled().zip(ids) {
         let unreadable = |failure| Error::ClickHouse { url: stores.clickhouse.url.clone(), failure };
-        let shape = shape(clickhouse, &pipeline.table, until).await.map_err(unreadable)?;
+        let shape = patiently(until, || clickhouse.shape(&pipeline.table)).await.map_err(unreadable)?;
         let plan = table::plan(topic, pipeline, &shape)?;
+        patiently(until, || sight::check(clickhouse, &pipeline.table)).await.map_err(unreliable)?;
         let unfit = |unfit| Error::Unfit { topic: topic.clone(), unfit };
         let graph = Graph::read(clickhouse, &pipeline.table).await.map_err(unreadable)?.map_err(unfit)?;
         let target = Target {
@@ -311,10 +323,13 @@ fn limits(settings: &Settings, pipeline: &Pipeline) -> batch::Limits {
     batch::Limits { rows, bytes, age, months: MOST_MONTHS, backlog }
 }
 
-/// Reads a table's shape, waiting for ClickHouse if it only just starts.
-async fn shape(clickhouse: &ClickHouse, table: &str, until: Instant) -> Result<Shape, Failure> {
+/// Asks ClickHouse, waiting for it if it only just starts.
+async fn patiently<T, F>(until: Instant, ask: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
     loop {
-        match clickhouse.shape(table).await {
+        match ask().await {
             Err(failure) if failure.class == Class::Transient && Instant::now() < until => {
                 warn!(%failure, "ClickHouse does not answer yet");
                 tokio::time::sleep(Duration::from_millis(500)).await;

@@ -29,6 +29,7 @@ use crate::retry::Class;
 use crate::write::clickhouse::ClickHouse;
 use crate::write::dependants::{Graph, Table, TableName, View, literal};
 use crate::write::failure::Failure;
+use crate::write::sight;
 pub use gate::Rebuilds;
 use lock::Lock;
 use trace::Replaced;
@@ -48,6 +49,8 @@ pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32) -> Resul
     if graph.views.is_empty() {
         return Ok(0);
     }
+    // Aggregates would lack what is hidden.
+    sight::check(clickhouse, table).await?;
     let (base, scratch) = (TableName::new(clickhouse.database(), table), Uuid::new_v4().simple().to_string());
     let rebuild = Rebuild { clickhouse, base, month, graph, scratch };
     rebuild.check().await?;

@@ -9,23 +9,29 @@
 //! # Layout
 //! - [`attempts`]: tries until it works, and says when that takes long
 //! - [`clickhouse`]: one HTTP request, one answer
+//! - [`confirm`]: what an acknowledgement is worth
 //! - [`dependants`] and [`engine`]: what an INSERT reaches through views, and whether all of it would know it again
 //! - [`event`]: what the consume loop is told
 //! - [`failure`]: the table of error codes and their classes
 //! - [`judge`]: which rows of a part are refused, and whose fault that is
 //! - [`lookup`]: what of a range is in its table
 //! - [`refused`]: what becomes of refused rows
+//! - [`proof`]: whether tokens are honoured, before the first record
+//! - [`sight`]: whether a row that is not found is not there
 //! - [`target`]: where batches go, and the token of each part
 
 mod attempts;
 pub mod clickhouse;
+mod confirm;
 pub mod dependants;
 pub mod engine;
 mod event;
 pub mod failure;
 mod judge;
 pub mod lookup;
+pub mod proof;
 mod refused;
+pub mod sight;
 pub mod target;
 
 use std::borrow::Cow;
@@ -53,14 +59,13 @@ use crate::retry::Class;
 use crate::takeover::{self, There};
 use attempts::Attempts;
 use clickhouse::ClickHouse;
+pub use confirm::Seen;
+use confirm::Trust;
 use dependants::Demand;
 pub use event::{Assigned, Event, Refusal};
 use failure::Failure;
 use refused::Letters;
 pub use target::{Target, insert_name, token};
-
-/// Tokens that the same rows are sent with, one after the other, where the table lacks them after each.
-const MOST_TOKENS: u32 = 10;
 
 /// Older than anything that is remembered.
 const LONG_AGO: Duration = Duration::from_secs(u32::MAX as u64);
@@ -84,6 +89,8 @@ pub struct Writer {
     pub demand: Demand,
     /// One permit per INSERT that may run at the same time.
     pub permits: Semaphore,
+    /// Which assignments have seen rows of theirs.
+    pub seen: Seen,
     /// Where events go.
     pub events: mpsc::Sender<Event>,
     /// What is measured.
@@ -137,7 +144,7 @@ impl Writer {
     pub async fn ask(&self, of: Assigned, target: &Target, start: &Start) {
         let mut attempts = Attempts::new(self, of, target, None);
         let highest = loop {
-            match lookup::highest(&self.clickhouse, target, of.partition).await {
+            match self.highest(target, of.partition, start.committed).await {
                 Ok(highest) => break highest,
                 Err(failure) => attempts.failed(failure).await,
             }
@@ -153,6 +160,15 @@ impl Writer {
         };
         let answer = takeover::after_asking(start.committed, start.announced_to(), highest, start.check_to);
         self.send(Event::Opened { of, answer, letters }).await;
+    }
+
+    /// The highest offset in the table. Where there is none beside it, it decides alone where to begin.
+    async fn highest(&self, target: &Target, partition: i32, committed: Option<i64>) -> Result<Option<i64>, Failure> {
+        if committed.is_none() {
+            lookup::nothing_runs(&self.clickhouse, target, partition).await?;
+            sight::check(&self.clickhouse, &target.table).await?;
+        }
+        lookup::highest(&self.clickhouse, target, partition).await
     }
 
     /// Nothing is told of a batch that is let go.
@@ -202,10 +218,13 @@ impl Writer {
 
     /// Sends a part until its rows are in the table, asking the table first where its token may not tell.
     async fn land_part(&self, job: &Job, part: &Part, attempts: &mut Attempts<'_>) -> Result<Landed, Stop> {
+        let mut is_acknowledged = false;
         loop {
             job.lease.held().await;
             let outcome = match self.has_new_views(job, attempts.count).await {
-                Ok(has_new_views) => self.try_part(job, part, has_new_views, attempts.count).await?,
+                Ok(has_new_views) => {
+                    self.try_part(job, part, has_new_views, attempts.count, &mut is_acknowledged).await?
+                }
                 Err(failure) => Err(failure),
             };
             match outcome {
@@ -226,39 +245,58 @@ impl Writer {
         if is_first { Ok(false) } else { self.ask_views(job).await }
     }
 
-    async fn ask_views(&self, job: &Job) -> Result<bool, Failure> {
+    pub(super) async fn ask_views(&self, job: &Job) -> Result<bool, Failure> {
         dependants::changed_since(&self.clickhouse, &job.target, &self.demand, announced_for(job).unwrap_or(LONG_AGO))
             .await
     }
 
-    /// Sends it once, after so many failures.
+    /// Sends it once, after so many failures. A part that nobody had sent before is not sent again once it is
+    /// acknowledged; then it is only looked for.
     async fn try_part(
         &self,
         job: &Job,
         part: &Part,
         has_new_views: bool,
         failed: u32,
+        is_acknowledged: &mut bool,
     ) -> Result<Result<Landed, Failure>, Stop> {
+        if *is_acknowledged {
+            return Ok(self.is_visible(job, part).await.map(|()| Landed::Whole));
+        }
+        let trust = self.trust(job, failed > 0);
         let doubt = if has_new_views && doubt(job) == Doubt::No { Doubt::AllOrNothing } else { doubt(job) };
         if doubt == Doubt::No {
-            let sent = self.insert(job, part, 0).await;
+            let mut sent = self.insert(job, part, 0).await;
+            if sent.is_ok() && trust != Trust::Full {
+                *is_acknowledged = trust == Trust::First;
+                sent = match trust {
+                    Trust::First => self.is_visible(job, part).await,
+                    _ => self.is_there_or_sent(job, part).await,
+                };
+            }
             return self.unless_refused(job, part, sent, failed).await;
         }
+        self.metrics.looked_up(&job.target.topic);
         let (there, offsets) = match self.look(job, part).await {
             Ok(looked) => looked,
             Err(failure) => return Ok(Err(failure)),
         };
+        if there == There::All {
+            return Ok(self.found(job, part, has_new_views).await.map(|()| Landed::Whole));
+        }
+        if let Err(failure) = sight::check(&self.clickhouse, &job.target.table).await {
+            return Ok(Err(failure));
+        }
         match there {
-            There::All => Ok(self.found(job, part, has_new_views).await.map(|()| Landed::Whole)),
             There::Nothing => {
                 let sent = self.insert_anew(job, part).await;
                 self.unless_refused(job, part, sent, failed).await
             }
             There::Some if doubt == Doubt::SendMissing => {
-                let sent = self.insert(job, &job.batch.without(part, &offsets), 0).await;
+                let sent = self.insert_anew(job, &job.batch.without(part, &offsets)).await;
                 self.unless_refused(job, part, sent, failed).await
             }
-            There::Some | There::Double => Err(stopped(job, part, &offsets)),
+            _ => Err(stopped(job, part, &offsets)),
         }
     }
 
@@ -275,6 +313,7 @@ impl Writer {
             Err(failure) if self.is_final(&failure, failed) => failure,
             Err(failure) => return Ok(Err(failure)),
         };
+        self.metrics.looked_up(&job.target.topic);
         Ok(match self.look(job, part).await {
             Err(failure) => Err(failure),
             Ok((There::All, _)) => Err(failure.of_a_view()),
@@ -289,22 +328,6 @@ impl Writer {
     fn is_final(&self, failure: &Failure, failed: u32) -> bool {
         let is_unclear = failure.is_unclear() && !is_sabotaged("judge");
         failure.class == Class::Row || is_unclear && (failure.class == Class::Operator || failed >= self.retry.quick)
-    }
-
-    /// Sends a part that the table lacks. Somebody may have deleted its rows since they landed: then ClickHouse still
-    /// remembers the token and drops them without a word, so the table is looked at once more, and the next token is used.
-    /// The views still have what they made of the deleted rows, so they are made right as well.
-    async fn insert_anew(&self, job: &Job, part: &Part) -> Result<(), Failure> {
-        for time in 0..MOST_TOKENS {
-            if time > 0 {
-                self.ask_views(job).await?;
-            }
-            self.insert(job, part, time).await?;
-            if self.look(job, part).await?.0 != There::Nothing {
-                return if time == 0 { Ok(()) } else { self.rebuild(job, part).await };
-            }
-        }
-        Err(Failure::of_forgotten_rows(&job.target.table))
     }
 
     /// The `time`th INSERT of the same rows, counted from 0, has a token of its own.
@@ -330,13 +353,6 @@ impl Writer {
             drop((permit, no_rebuild));
             job.lease.held().await;
         }
-    }
-
-    /// What of a part is in its table, and the offsets found in its range.
-    async fn look(&self, job: &Job, part: &Part) -> Result<(There, Vec<i64>), Failure> {
-        self.metrics.looked_up(&job.target.topic);
-        let found = lookup::offsets(&self.clickhouse, &job.target, job.of.partition, job.batch.range).await?;
-        Ok((takeover::compare(job.batch.offsets(part), &found), found))
     }
 
     /// A part was in its table already. Where its views may lack it, they are made right before anything is committed.

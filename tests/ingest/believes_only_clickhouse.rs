@@ -1,7 +1,11 @@
 //! Something between a worker and ClickHouse answers in its place: a login page, a redirect, a proxy that removes headers
 //! or limits the request line. Only what proves to be ClickHouse's own answer to that very request counts.
 
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::producer::FutureRecord;
 use reqwest::header::HeaderName;
+use sluice_ingest::config::Pipeline;
+use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{Answered, OtherHost, Requests, StandIn, eventually};
 
@@ -113,5 +117,47 @@ async fn a_proxy_that_removes_a_header_is_named() {
     committed(&world, 50).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 50);
+    world.drop().await;
+}
+
+/// Columns of a table whose INSERT statement is longer than the line of a request may be.
+const COLUMNS: usize = 600;
+const LINE: usize = 16 << 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_many_columns_lands_behind_a_short_request_line() {
+    let world = World::new().await;
+    let names: Vec<_> = (0..COLUMNS).map(|n| format!("a_column_with_a_long_name_{n:03}")).collect();
+    let columns: String = names.iter().map(|name| format!("{name} UInt16 DEFAULT 0, ")).collect();
+    world
+        .execute(&format!(
+            "CREATE TABLE wide ({columns}_topic String, _topic_id UUID, _partition Int32, _offset Int64) \
+             ENGINE = MergeTree ORDER BY _offset SETTINGS non_replicated_deduplication_window = 10000"
+        ))
+        .await;
+    let topic = world.names.topic("wide");
+    let wide = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
+    let (admin, options) = (world.admin(), AdminOptions::new());
+    let made = admin.create_topics([&wide], &options);
+    made.await.unwrap().into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+    let producer = world.producer("lz4");
+    for n in 0..20 {
+        let payload = format!("{{\"{}\":{n}}}", names[n * 20]);
+        producer.send(FutureRecord::<[u8], _>::to(&topic).payload(&payload), DEADLINE).await.unwrap();
+    }
+    let stand_in = StandIn::before(&world.stores.clickhouse.url).await;
+    stand_in.limit_request_line(LINE);
+    let statement = format!("INSERT INTO wide ({}) FORMAT RowBinary", names.join(", "));
+    let in_the_url = reqwest::Client::new().post(&stand_in.url).query(&[("query", &statement)]).send().await.unwrap();
+    assert_eq!(in_the_url.status().as_u16(), 414, "negative control: such a statement does not fit into the line");
+    let mut settings = short_lived();
+    settings.pipelines.insert("wide".to_owned(), Pipeline { table: "wide".to_owned(), ..Pipeline::default() });
+    settings.pipelines.get_mut("wide").unwrap().max_age = std::time::Duration::from_millis(300);
+    let worker = world.spawn_ready(&settings, &[(CLICKHOUSE, &stand_in.url)]).await;
+    eventually(DEADLINE, "all is committed", || async { world.committed("wide").await == 20 }).await;
+    worker.stop().await;
+    let sums = format!("SELECT toUInt64(sum(arraySum([{}]))) FROM wide", names.join(", "));
+    let sum: u64 = connect::clickhouse(&world.stores, &world.names).query(&sums).fetch_one().await.unwrap();
+    assert_eq!(sum, (0..20).sum::<u64>());
     world.drop().await;
 }

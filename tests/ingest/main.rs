@@ -1,6 +1,8 @@
 //! The promises of ingest, on real Kafka and ClickHouse; a file per promise.
 
 #[cfg(test)]
+mod acknowledgements_are_checked;
+#[cfg(test)]
 mod another_decoder_takes_over;
 #[cfg(test)]
 mod audit_finds_what_is_missing;
@@ -74,6 +76,8 @@ mod survives_rebalances;
 mod table_changed_meanwhile;
 #[cfg(test)]
 mod unreadable_records;
+#[cfg(test)]
+mod users_of_other_profiles;
 #[cfg(test)]
 mod views_are_followed;
 #[cfg(test)]

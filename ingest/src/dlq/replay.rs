@@ -32,6 +32,7 @@ use crate::retry::{Class, Decision, decide};
 use crate::write::Target;
 use crate::write::dependants::{Demand, Graph};
 use crate::write::failure::Failure;
+use crate::write::sight;
 use crate::write::target::inserts_of;
 
 /// Share of `peak_inserts_per_second` that a replay takes: tokens of the workers are forgotten by everybody's INSERTs.
@@ -187,6 +188,8 @@ impl Replay<'_> {
                 let (clickhouse, table) = (&self.dlq.clickhouse, &pipeline.table);
                 let shape = self.dlq.patiently(table, async || clickhouse.shape(table).await).await?;
                 let plan = table::plan(name, pipeline, &shape)?;
+                // What has landed already is looked up, so nothing may be hidden.
+                self.dlq.patiently(table, async || sight::check(clickhouse, table).await).await?;
                 self.remember(table).await?;
                 Some(Table { decoder: plan.decoder, insert: plan.insert })
             }

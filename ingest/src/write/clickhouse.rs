@@ -6,7 +6,10 @@
 //! and the crate gives only the text, which may quote rows.
 
 mod answer;
+mod servers;
+pub mod settings;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +18,7 @@ use reqwest::redirect::Policy;
 use serde::Deserialize;
 use sluice_schemas::connect::CONNECT_TIMEOUT;
 use sluice_schemas::stores;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::failure::Failure;
@@ -22,17 +26,12 @@ use crate::body::Body;
 use crate::decode::insert::Insert;
 use crate::decode::table::{Shape, ShapeColumn};
 pub use crate::literal::quote;
-use answer::Kind;
+use answer::{Answer, Kind};
+use servers::Servers;
+use settings::{BEFORE, Known, TIME};
 
-/// Settings of every INSERT, fixed so that the same part always makes the same block.
-pub const SETTINGS: [(&str, &str); 5] = [
-    ("async_insert", "0"),
-    ("insert_deduplicate", "1"),
-    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
-    ("max_insert_block_size", "1048576"),
-    ("wait_end_of_query", "1"),
-];
-
+/// ClickHouse's name for a setting that it does not have.
+const UNKNOWN_SETTING: &str = "unknown_setting";
 /// Begins the id of every query that names no other prefix.
 const PREFIX: &str = "sluice";
 
@@ -46,6 +45,9 @@ pub struct ClickHouse {
     timeout: Duration,
     /// What the ids of its queries begin with.
     prefix: String,
+    /// What the server knows of the settings that are sent; read before the first request.
+    known: Arc<Mutex<Option<Known>>>,
+    servers: Arc<Servers>,
 }
 
 impl ClickHouse {
@@ -54,7 +56,8 @@ impl ClickHouse {
     pub fn new(server: &stores::ClickHouse, database: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
         let http = Client::builder().no_proxy().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).build()?;
         let (server, database, prefix) = (server.clone(), database.to_owned(), PREFIX.to_owned());
-        Ok(Self { http, server, database, timeout, prefix })
+        let (known, servers) = (Arc::default(), Arc::default());
+        Ok(Self { http, server, database, timeout, prefix, known, servers })
     }
 
     /// The same for queries that are to be told apart by the beginning of their ids, and may take so long each.
@@ -76,8 +79,8 @@ impl ClickHouse {
         if !insert.is_typed() {
             self.still_fits(insert).await?;
         }
-        let parameters = [&SETTINGS[..], &[("insert_deduplication_token", token)]].concat();
-        match self.send(name, &parameters, &insert.statement, &insert.head, body).await {
+        let token = [("insert_deduplication_token", token)];
+        match self.send_rows(name, &token, &insert.statement, &insert.head, body).await {
             Err(failure) if failure.may_be_of_a_row() => {
                 self.still_fits(insert).await?;
                 Err(self.name_view(failure).await)
@@ -87,7 +90,7 @@ impl ClickHouse {
         }
     }
 
-    /// Sends rows to a temporary table of a session: whether they are taken is all that counts, so no token is sent.
+    /// Sends rows to a temporary table of a session: whether they are taken is all that counts.
     pub(super) async fn insert_for_trial(
         &self,
         statement: &str,
@@ -95,30 +98,46 @@ impl ClickHouse {
         session: &[(&str, &str)],
         body: &Body,
     ) -> Result<(), Failure> {
-        let own = [("async_insert", "0"), ("insert_deduplicate", "0"), ("wait_end_of_query", "1")];
-        self.send(&self.prefix, &[&own, session].concat(), statement, head, body).await.map(drop)
+        self.send_rows(&self.prefix, session, statement, head, body).await
     }
 
-    async fn send(
+    async fn send_rows(
         &self,
         name: &str,
         parameters: &[(&str, &str)],
         statement: &str,
         head: &Bytes,
         body: &Body,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<(), Failure> {
         // In front of the rows, since proxies limit the length of a URL.
         let head = [statement.as_bytes(), b"\n", head].concat();
-        self.post(name, parameters, reqwest::Body::wrap(body.sent(&head.into())), Kind::Insert).await
+        self.send(name, parameters, reqwest::Body::wrap(body.sent(&head.into())), Kind::Insert).await.map(drop)
+    }
+
+    /// Sends an INSERT that holds its rows as text, with these parameters.
+    pub(super) async fn insert_text(
+        &self,
+        statement: &str,
+        token: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<(), Failure> {
+        let mut own: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        own.push(("insert_deduplication_token", token));
+        self.send(&self.prefix, &own, statement.to_owned().into(), Kind::Insert).await.map(drop)
+    }
+
+    /// Two servers that answer in turns at this address, if there are two.
+    pub(super) fn servers_in_turns(&self) -> Option<[String; 2]> {
+        self.servers.in_turns()
     }
 
     /// Says which view is at fault, if one is: what the failure supposes counts once there is such a view.
     async fn name_view(&self, mut failure: Failure) -> Failure {
-        let query = "SELECT concat(database, '.', name) AS name FROM system.tables WHERE engine = 'MaterializedView' \
+        let query = "SELECT concat(database, '.', name) AS full_name FROM system.tables WHERE engine = 'MaterializedView' \
                      AND concat(database, '.', name) = {table:String} FORMAT JSON";
         let Some(supposed) = failure.supposed_view.take() else { return failure };
         let found: Vec<Named> = self.select(query, &supposed).await.unwrap_or_default();
-        found.first().map_or_else(|| failure.clone(), |view| failure.clone().of_view(&view.name))
+        found.first().map_or_else(|| failure.clone(), |view| failure.clone().of_view(&view.full_name))
     }
 
     /// Fails if the table's columns have other types than those that rows are encoded for.
@@ -161,16 +180,48 @@ impl ClickHouse {
 
     /// Runs a query about a table whose answer is in the format JSON.
     pub async fn select<T: for<'de> Deserialize<'de>>(&self, query: &str, table: &str) -> Result<Vec<T>, Failure> {
-        let body = self.ask(query, &[("param_table", table)]).await?;
-        let rows: Result<Rows<T>, _> = serde_json::from_slice(&body);
-        rows.map(|rows| rows.data)
-            .map_err(|_| Failure::not_an_answer("a body that is not the JSON which was asked for"))
+        rows(&self.ask(query, &[("param_table", table)]).await?)
     }
 
-    /// The result is sent when it is whole: what fails half-way is an exception and no shorter result.
     async fn ask(&self, query: &str, parameters: &[(&str, &str)]) -> Result<Bytes, Failure> {
-        let parameters = [&[("wait_end_of_query", "1")], parameters].concat();
-        self.post(&self.prefix, &parameters, query.to_owned().into(), Kind::Query).await
+        self.send(&self.prefix, parameters, query.to_owned().into(), Kind::Query).await
+    }
+
+    /// One request with the settings on which its answer rests. A result is sent when it is whole, so what fails half-way
+    /// is an exception and no shorter result.
+    async fn send(&self, name: &str, own: &[(&str, &str)], body: reqwest::Body, kind: Kind) -> Result<Bytes, Failure> {
+        let known = self.known().await?;
+        let seconds = self.timeout.as_secs_f64().ceil().to_string();
+        let mut parameters: Vec<(&str, &str)> = known.of(kind, own)?;
+        if known.can_bound() {
+            parameters.push((TIME, &seconds));
+        }
+        parameters.extend_from_slice(own);
+        let answer = self.post(name, &parameters, body, kind).await;
+        if answer.as_ref().is_err_and(|failure| failure.code == UNKNOWN_SETTING) {
+            // Another version runs there now.
+            *self.known.lock().await = None;
+        }
+        let Answer { body, server } = answer?;
+        self.servers.add(&server);
+        Ok(body)
+    }
+
+    async fn known(&self) -> Result<Known, Failure> {
+        let mut held = self.known.lock().await;
+        if let Some(known) = &*held {
+            return Ok(known.clone());
+        }
+        let answer = match self.ask_settings(&BEFORE).await {
+            Err(failure) if failure.code == UNKNOWN_SETTING => self.ask_settings(&BEFORE[1..]).await?,
+            answer => answer?,
+        };
+        let known = Known::new(rows(&answer.body)?)?;
+        Ok(held.insert(known).clone())
+    }
+
+    async fn ask_settings(&self, before: &[(&str, &str)]) -> Result<Answer, Failure> {
+        self.post(&self.prefix, before, settings::question().into(), Kind::Query).await
     }
 
     /// One request, whose query has an id of its own that begins with `name`.
@@ -180,7 +231,7 @@ impl ClickHouse {
         parameters: &[(&str, &str)],
         body: reqwest::Body,
         kind: Kind,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<Answer, Failure> {
         let (login, id) = (&self.server.login, format!("{name}:{}", Uuid::new_v4()));
         let request = self
             .http
@@ -196,6 +247,12 @@ impl ClickHouse {
     }
 }
 
+/// The rows of an answer in the format JSON.
+fn rows<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<Vec<T>, Failure> {
+    let rows: Result<Rows<T>, _> = serde_json::from_slice(body);
+    rows.map(|rows| rows.data).map_err(|_| Failure::not_an_answer("a body that is not the JSON which was asked for"))
+}
+
 #[derive(Deserialize)]
 struct Rows<T> {
     data: Vec<T>,
@@ -203,7 +260,7 @@ struct Rows<T> {
 
 #[derive(Deserialize)]
 struct Named {
-    name: String,
+    full_name: String,
 }
 
 #[derive(Default, Deserialize)]

@@ -250,6 +250,16 @@ impl Failure {
         Self::new(Class::Operator, what)
     }
 
+    /// ClickHouse has acknowledged rows for the first time, and its table does not show them.
+    pub fn of_invisible_rows(table: &str) -> Self {
+        let what = format!(
+            "ClickHouse has acknowledged rows that table {table} does not show; look for a replica that lags, for several \
+             servers behind one address, and for what deletes rows, a TTL or a mutation. They are not sent again while this \
+             worker runs"
+        );
+        Self::new(Class::Operator, what)
+    }
+
     /// ClickHouse takes rows again and again, and its table does not show them.
     pub fn of_forgotten_rows(table: &str) -> Self {
         let what = format!(

@@ -4,6 +4,7 @@
 //! minute after its last user, an own stack does so when it is dropped.
 
 mod address;
+mod clickhouse;
 mod gate;
 mod own;
 mod stand_in;
@@ -17,6 +18,7 @@ use std::{
 };
 
 pub use address::free_address;
+pub use clickhouse::OwnClickHouse;
 pub use gate::{Gate, Manner};
 pub use own::OwnStack;
 use sluice_schemas::{names::Names, stores::Stores};

@@ -15,6 +15,8 @@ const SUMMARY: &str = "X-ClickHouse-Summary";
 const CODE: &str = "X-ClickHouse-Exception-Code";
 /// Stands in front of the text of an exception that was raised after the headers were sent.
 const TAG: &str = "X-ClickHouse-Exception-Tag";
+/// Which of several servers behind one address answered.
+const SERVER: &str = "X-ClickHouse-Server-Display-Name";
 /// Bytes that are read of the text of an exception.
 const MOST_TEXT: usize = 64 * 1024;
 
@@ -27,6 +29,15 @@ pub(super) enum Kind {
     Insert,
 }
 
+/// ClickHouse's own answer to one request.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The whole of it.
+    pub(super) body: Bytes,
+    /// The name of the server that gave it; empty where it has none.
+    pub(super) server: String,
+}
+
 /// Only its presence counts: it says the same of an INSERT that was dropped as a repetition.
 #[derive(Deserialize)]
 struct Summary {
@@ -34,11 +45,11 @@ struct Summary {
     _written_rows: String,
 }
 
-/// The body of an answer, if it is one.
-pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<Bytes, Failure> {
+/// Takes an answer in, if it is one.
+pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<Answer, Failure> {
     let status = response.status();
     if is_sabotaged("answer") && status.is_success() {
-        return read(response).await;
+        return Ok(Answer { body: read(response).await?, server: String::new() });
     }
     if let Some(code) = text(response.headers(), CODE).map(|code| code.parse().ok()) {
         return Err(exception(response, id, code).await);
@@ -49,6 +60,7 @@ pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<B
     if let Some(lacking) = lacking(status, response.version(), response.headers(), id, kind) {
         return Err(Failure::not_an_answer(&lacking));
     }
+    let server = text(response.headers(), SERVER).unwrap_or_default().to_owned();
     let tag = text(response.headers(), TAG).map(str::to_owned);
     let body = read(response).await?;
     if tag.is_some_and(|tag| !tag.is_empty() && contains(&body, tag.as_bytes())) {
@@ -57,7 +69,7 @@ pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<B
     if kind == Kind::Insert && !body.is_empty() {
         return Err(Failure::not_an_answer("HTTP 200 with a body, where an INSERT gets none"));
     }
-    Ok(body)
+    Ok(Answer { body, server })
 }
 
 /// What an answer lacks that has no code of an exception.
@@ -127,7 +139,7 @@ mod tests {
         }
         let response = response.body(body).unwrap();
         let answer = accept(Response::from(response), "id-1", kind).await;
-        answer.map_err(|failure| format!("{} {}", failure.class.as_str(), failure.what))
+        answer.map(|answer| answer.body).map_err(|failure| format!("{} {}", failure.class.as_str(), failure.what))
     }
 
     #[tokio::test]
