@@ -164,7 +164,7 @@ impl Assignment {
             Event::Unreadable { of, offset } => return self.cannot_read(*of, *offset),
             Event::Written { of, .. }
             | Event::Stalled { of, .. }
-            | Event::Cut { of, .. }
+            | Event::Refused { of, .. }
             | Event::Stopped { of, .. }
             | Event::Opened { of, .. } => *of,
         };
@@ -176,9 +176,9 @@ impl Assignment {
             | Event::Placed { .. }
             | Event::LogEnds { .. }
             | Event::Unreadable { .. } => {}
-            Event::Written { range, landed, dead_lettered, refused, .. } => {
+            Event::Written { range, landed, dead_lettered, .. } => {
                 partition.written(range);
-                verdict = partition.judge(range, landed, refused.as_ref(), Instant::now());
+                partition.landed(landed);
                 let counts = &mut self.counts[of.pipeline];
                 counts.landed += landed;
                 counts.dead_lettered += dead_lettered;
@@ -187,7 +187,11 @@ impl Assignment {
                 partition.hold(Hold::Store);
                 trouble = Some(why);
             }
-            Event::Cut { range, pieces, .. } => partition.replace(range, pieces),
+            Event::Refused { rows, sent, answer, .. } => {
+                verdict = partition.refused(&rows, &sent, Instant::now());
+                // Whoever asked may have been cancelled; then nothing is sent either.
+                answer.send(!matches!(verdict, Verdict::Trip(_))).ok();
+            }
             Event::Stopped { why, .. } => return self.stopped(of, &why),
             Event::Opened { answer, letters, .. } => {
                 if let Some(why) = partition.opened(&answer, letters) {

@@ -59,6 +59,8 @@ mod rejects_what_only_clickhouse_refuses;
 #[cfg(test)]
 mod replays_dead_letters;
 #[cfg(test)]
+mod sets_refused_rows_aside;
+#[cfg(test)]
 mod stays_in_budget;
 #[cfg(test)]
 mod survives_a_broken_broker;
