@@ -231,8 +231,8 @@ impl Audit {
     ) -> Result<Account, Error> {
         let failed = |failure| Error::ClickHouse { table: target.table.clone(), failure };
         let rows = Rows { clickhouse: &self.clickhouse, target, partition };
-        let until = found.committed.unwrap_or(found.low);
-        let low = found.low.min(until);
+        let until = found.committed.unwrap_or(found.ends.low);
+        let low = found.ends.low.min(until);
         let before = rows.sums(&(0..low), false).await.map_err(failed)?;
         let first_letter = letters.waiting.iter().chain(&letters.landed).min();
         let earliest = before.0.into_iter().chain(first_letter.copied()).fold(low, i64::min);
@@ -245,11 +245,11 @@ impl Audit {
             topic: target.topic.to_string(),
             partition,
             committed: found.committed,
-            log: (found.low, found.high),
+            log: (found.ends.low, found.ends.high),
             from: range.start,
             dead_lettered: waiting.len() as u64,
             replayed: landed.len() as u64,
-            unread: found.committed.map_or(0, |committed| (found.low - committed).max(0).cast_unsigned()),
+            unread: found.committed.map_or(0, |committed| (found.ends.low - committed).max(0).cast_unsigned()),
             older: if range.start < low { 0 } else { before.1.count },
             ahead,
             ..Account::default()
@@ -318,7 +318,7 @@ impl Audit {
 impl Standing {
     /// Whether nothing of the topic has been deleted yet.
     fn is_whole(&self) -> bool {
-        self.partitions.values().all(|found| found.low == 0)
+        self.partitions.values().all(|found| found.ends.low == 0)
     }
 }
 

@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -26,7 +26,7 @@ use crate::config::Settings;
 use crate::failpoint::is_sabotaged;
 use crate::fetch::{self, Supply};
 use crate::metrics::Stage;
-use crate::partition::Flow;
+use crate::partition::{Fetching, Flow};
 use crate::report::Reports;
 use crate::unreadable::{self, Next, Probe};
 use crate::write::Event;
@@ -69,8 +69,6 @@ pub struct Context {
     pub(crate) tools: Tools,
     pub(crate) rebootstrap: Rebootstrap,
     pub(crate) revoke_deadline: Duration,
-    /// Ends whatever waits for Kafka.
-    ending: [CancellationToken; 2],
     /// Why the worker has to end, once it has to.
     pub(crate) broken: Mutex<Option<ConsumeError>>,
     /// When errors of the client were last reported.
@@ -91,19 +89,18 @@ pub enum ConsumeError {
 }
 
 impl Context {
-    /// Ready for its first assignment; whatever waits for Kafka ends when one of `ending` does.
+    /// Ready for its first assignment.
     pub fn new(
         assignment: Assignment,
         events: mpsc::Receiver<Event>,
         tools: Tools,
         rebootstrap: Rebootstrap,
         revoke_deadline: Duration,
-        ending: [CancellationToken; 2],
     ) -> Self {
         let (assignment, events) = (Mutex::new(assignment), Mutex::new(events));
         let (broken, reports) = (Mutex::default(), Reports::default());
         let probe = (ClientConfig::new(), Mutex::default());
-        Self { assignment, events, tools, rebootstrap, revoke_deadline, ending, broken, reports, probe }
+        Self { assignment, events, tools, rebootstrap, revoke_deadline, broken, reports, probe }
     }
 
     /// Only the consume thread takes this lock, and never while it polls, so nobody waits for it.
@@ -111,8 +108,14 @@ impl Context {
         self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending.iter().any(CancellationToken::is_cancelled)
+    /// Memory is short: records stay where they are, in librdkafka's queue, until something has been written or a little
+    /// while has passed.
+    fn wait_for_memory(&self) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = self.tools.runtime.block_on(async { tokio::time::timeout(POLL_WAIT_BUSY, events.recv()).await });
+        if let Ok(Some(event)) = event {
+            self.assignment().happened(event);
+        }
     }
 
     fn take_events(&self) {
@@ -158,21 +161,6 @@ impl Context {
                 }
             }
         });
-    }
-
-    /// Some partition's next record is no longer in the log: stops those for which that is so.
-    fn stop_out_of_range(&self, consumer: &BaseConsumer<Self>) {
-        let owned = self.assignment().positions();
-        for (topic, partition, position) in owned {
-            let Ok((low, high)) = consumer.fetch_watermarks(&topic, partition, ANSWER_WAIT) else { continue };
-            if position < low || position > high {
-                let why = format!(
-                    "offset {position} comes next, but the log holds {low} to {high}: records were deleted before they were \
-                     consumed, or the topic was made anew; decide with `sluice ingest offsets set`"
-                );
-                self.assignment().stop_partition(&topic, partition, &why);
-            }
-        }
     }
 }
 
@@ -226,12 +214,14 @@ impl ClientContext for Context {
         let mut assignment = self.assignment();
         for (topic, facts) in &statistics.topics {
             for (partition, facts) in &facts.partitions {
-                if facts.ls_offset >= 0 {
-                    assignment.report_lag(topic, *partition, facts.committed_offset, facts.ls_offset);
-                }
-                if facts.fetchq_cnt == 0 {
-                    assignment.reached(topic, *partition, facts.next_offset);
-                }
+                let fetching = Fetching {
+                    state: &facts.fetch_state,
+                    next: facts.next_offset,
+                    queued: facts.fetchq_cnt,
+                    stable: facts.ls_offset,
+                    high: facts.hi_offset,
+                };
+                assignment.fetches(topic, *partition, fetching);
             }
         }
     }
@@ -283,39 +273,44 @@ pub fn run(
 
 /// Takes in what is there, waiting a little for the first record only.
 fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()> {
+    if context.assignment().waits_for_memory(Instant::now()) {
+        context.wait_for_memory();
+        return Ok(());
+    }
     let wait = if context.assignment().awaits_answers() { POLL_WAIT_BUSY } else { POLL_WAIT };
     let Some(first) = consumer.poll(wait) else { return Ok(()) };
     let started = Instant::now();
-    take(consumer, context, first, started)?;
+    let mut goes_on = take(consumer, context, first, started)?;
     for _ in 1..BURST {
+        if !goes_on {
+            break;
+        }
         let Some(next) = consumer.poll(Duration::ZERO) else { break };
-        take(consumer, context, next, started)?;
+        goes_on = take(consumer, context, next, started)?;
     }
     context.tools.metrics.stage(Stage::Decode, started.elapsed());
     Ok(())
 }
 
-/// Takes one record in; only a fatal error ends the worker.
+/// Takes one record in and says whether the next may follow at once; only a fatal error ends the worker.
 fn take(
     consumer: &BaseConsumer<Context>,
     context: &Context,
     polled: KafkaResult<BorrowedMessage<'_>>,
     now: Instant,
-) -> KafkaResult<()> {
+) -> KafkaResult<bool> {
     match polled {
         Ok(message) => {
             if context.assignment().take(&message, now) {
                 context.apply_flow(consumer);
+                return Ok(!context.assignment().waits_for_memory(now));
             }
         }
         Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
-        Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => {
-            context.stop_out_of_range(consumer);
-        }
-        // The client's error callback has said so already.
-        Err(error) => debug!(%error, "poll failed; polling goes on"),
+        // A partition that the client gives up because of it, or that gets no further, is found by `partition::supply`.
+        Err(error) => context.error(error, "poll failed; polling goes on"),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Commits what is due, a call for each topic, so that one topic's trouble stays its own. The call waits for Kafka's

@@ -119,6 +119,7 @@ impl Inner {
             }
             other => other,
         };
+        failpoint!("letter");
         sent.map_err(|error| failure(self.topic.name(), &error))
     }
 

@@ -9,6 +9,8 @@
 //! | `skip` | the first offset after records that cannot be read, each of which gets a dead letter | none | as after `set` |
 //! | `accept` | one past the table's highest offset, unless one is named | an intent of ours without ranges | looks nothing up, unless the table holds more than that |
 
+use std::collections::BTreeMap;
+
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -18,11 +20,13 @@ use sluice_schemas::records::{DeadLetter, HeadersLeftOut};
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
-use crate::assignment::unix_now;
+use crate::backlog::{self, Lag};
+use crate::clock::{self, unix_now};
 use crate::config::Settings;
 use crate::dead_letter::DeadLetters;
 use crate::fetch::{self, Supply};
 use crate::intent::{Doubt, Intent};
+use crate::log_ends::Ends;
 use crate::pipeline::QUEUE_SHARE;
 use crate::retry::Class;
 use crate::standing::{self, Standing};
@@ -134,6 +138,8 @@ pub struct Line {
     pub partition: i32,
     /// What Kafka says.
     pub found: Found,
+    /// Records that can be read and are not done.
+    pub lag: Lag,
     /// The highest offset that the table holds of it.
     pub highest: Option<i64>,
 }
@@ -209,12 +215,23 @@ impl Offsets {
         let standings = standing::ask(self.kafka(), names).await?;
         let mut lines = Vec::new();
         for ((topic, table), standing) in topics.into_iter().zip(standings) {
+            let lags = self.lags(&topic, &standing).await?;
             for (partition, found) in &standing.partitions {
                 let highest = self.highest(&topic, &table, &standing, *partition).await?;
-                lines.push(Line { topic: topic.clone(), partition: *partition, found: found.clone(), highest });
+                let lag = lags.get(partition).copied().unwrap_or(Lag::AtMost(found.ends.stable - found.ends.low));
+                let (topic, found) = (topic.clone(), found.clone());
+                lines.push(Line { topic, partition: *partition, found, lag, highest });
             }
         }
         Ok(lines)
+    }
+
+    async fn lags(&self, topic: &str, standing: &Standing) -> Result<BTreeMap<i32, Lag>, Error> {
+        let (kafka, topic, partitions) = (self.kafka(), topic.to_owned(), standing.partitions.clone());
+        let lags = standing::blocking(move || {
+            backlog::lags(kafka, &topic, &partitions).map_err(|cause| standing::Error::of(&topic, cause))
+        });
+        Ok(lags.await?)
     }
 
     /// What setting an offset would mean.
@@ -222,8 +239,8 @@ impl Offsets {
         self.table(topic)?;
         let found = self.found(topic, partition).await?.1;
         let to = match to {
-            To::Start => found.low,
-            To::End => found.high,
+            To::Start => found.ends.low,
+            To::End => found.ends.high,
             To::Offset(offset) => offset,
         };
         change(topic, partition, &found, to, String::new())
@@ -233,12 +250,12 @@ impl Offsets {
     pub async fn skip(&self, topic: &str, partition: i32, offset: i64) -> Result<Skip, Error> {
         self.table(topic)?;
         let (standing, found) = self.found(topic, partition).await?;
-        let next = found.committed.unwrap_or(found.low);
+        let next = found.committed.unwrap_or(found.ends.low);
         if next != offset {
             return Err(Error::NotNext { offset, committed: found.committed });
         }
         let kafka = self.reader(topic).await;
-        let (name, high) = (topic.to_owned(), found.high);
+        let (name, high) = (topic.to_owned(), found.ends.high);
         let end = standing::blocking(move || {
             let ask = || {
                 let probe = Probe::new(kafka)?;
@@ -346,7 +363,7 @@ impl Offsets {
 }
 
 fn change(topic: &str, partition: i32, found: &Found, to: i64, metadata: String) -> Result<Change, Error> {
-    let Found { committed, low, high, .. } = *found;
+    let Found { committed, ends: Ends { low, high, .. }, .. } = *found;
     if to < low || to > high {
         return Err(Error::OutOfLog { offset: to, low, high });
     }
@@ -367,12 +384,13 @@ pub fn in_words(found: &Found, now: u64) -> String {
         return "another program's: looked up before writing".to_owned();
     };
     let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return "nothing announced".to_owned() };
-    let age = now.saturating_sub(announced_at);
+    let age = clock::age(announced_at, now)
+        .map_or("at a time in the future".to_owned(), |age| format!("{} s ago", age.as_secs()));
     let doubted = ranges.iter().filter(|announced| announced.doubt != Doubt::No).count();
     let doubt = if doubted > 0 { format!(", {doubted} to be looked up") } else { String::new() };
     let count = ranges.len();
     let what = if count == 1 { "1 range".to_owned() } else { format!("{count} ranges") };
-    format!("{what} announced, {} to {}, {age} s ago{doubt}", first.range.first, last.range.last)
+    format!("{what} announced, {} to {}, {age}{doubt}", first.range.first, last.range.last)
 }
 
 #[cfg(test)]
@@ -380,7 +398,7 @@ mod tests {
     use super::*;
 
     fn found(committed: Option<i64>, metadata: &str) -> Found {
-        Found { committed, metadata: metadata.to_owned(), low: 10, high: 20 }
+        Found { committed, metadata: metadata.to_owned(), ends: Ends { low: 10, stable: 20, high: 20 } }
     }
 
     #[test]
@@ -401,10 +419,12 @@ mod tests {
         assert_eq!(in_words(&found(None, ""), 100), "-");
         assert_eq!(said(""), "none: looked up before writing");
         assert_eq!(said("{}"), "another program's: looked up before writing");
-        assert_eq!(said("sluice1 000000000000001f 70"), "nothing announced");
+        assert_eq!(said("sluice2 000000000000001f 70"), "nothing announced");
         let digest = "0".repeat(32);
-        let one = format!("sluice1 000000000000001f 70 12+8:{digest}");
+        let one = format!("sluice2 000000000000001f 70 12+8:{digest}");
         assert_eq!(said(&one), "1 range announced, 12 to 20, 30 s ago");
+        let future = one.replace(" 70 ", " 170 ");
+        assert_eq!(said(&future), "1 range announced, 12 to 20, at a time in the future");
         assert_eq!(said(&format!("{one} 21+0:{digest}?")), "2 ranges announced, 12 to 21, 30 s ago, 1 to be looked up");
     }
 }

@@ -36,10 +36,12 @@ use crate::decode::table::{self, MappingError, Shape};
 use crate::dlq::sent::SentLetters;
 use crate::fetch::Supply;
 use crate::health::{self, ListenError, Status};
+use crate::inquiry::{self, Inquiry};
 use crate::metrics::Metrics;
 use crate::rebuild::Rebuilds;
 use crate::refetch::Refetch;
 use crate::retry::Class;
+use crate::standing;
 use crate::topic_config;
 use crate::topic_id::{DescribeError, TopicIds, topic_id};
 use crate::write::clickhouse::ClickHouse;
@@ -145,9 +147,9 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<Summary, Error> {
     settings.check()?;
-    let share = (settings.memory_budget.0 / 8 * BATCH_EIGHTHS) as usize;
+    let share = usize::try_from(settings.memory_budget.0 / 8 * BATCH_EIGHTHS).unwrap_or(usize::MAX);
     let (budget, metrics) = (Budget::new(share, settings.enabled().count()), Arc::new(Metrics::new(share)));
-    let status = Arc::new(Status::default());
+    let status = Arc::new(Status::new(settings.hung_after()));
     let stop_serving = CancellationToken::new();
     let _guard = stop_serving.clone().drop_guard();
     let (events, events_in) = mpsc::channel(EVENTS);
@@ -165,7 +167,12 @@ pub async fn run(
 
     let kafka = settings.client(&stores);
     let connect = |cause| kafka_error(&stores, cause);
-    let topic_ids = TopicIds::new(&kafka).map_err(connect)?;
+    let topic_ids = Arc::new(TopicIds::new(&kafka).map_err(connect)?);
+    let asking = standing::client_config(&settings, &stores, &names);
+    let inquiry = Inquiry::start(&asking, Arc::clone(&topic_ids), events.clone()).map_err(|error| match error {
+        inquiry::Error::Kafka(cause) => connect(cause),
+        thread @ inquiry::Error::Thread(_) => Error::Thread(thread.to_string()),
+    })?;
     let topics: Vec<_> = settings.enabled().map(|(topic, _)| names.topic(topic)).collect();
     let supply = Supply { brokers, largest_batch: topic_config::largest_batch(&kafka, &topics).await };
     let writer = writer(&settings, &names, &kafka, clickhouse, events, &metrics).map_err(connect)?;
@@ -176,7 +183,8 @@ pub async fn run(
         budget,
         metrics,
         status,
-        topic_ids: Arc::new(topic_ids),
+        inquiry: Arc::new(inquiry),
+        topic_ids,
         runtime: Handle::current(),
         lease: settings.lease(),
         breaker: settings.breaker.clone(),
@@ -184,9 +192,8 @@ pub async fn run(
     let assignment = Assignment::new(sources, tools.clone());
     let abandoned = CancellationToken::new();
     let _abandon_on_drop = abandoned.clone().drop_guard();
-    let ending = [shutdown.clone(), abandoned.clone()];
     let rebootstrap = Rebootstrap::of(&kafka);
-    let context = Context::new(assignment, events_in, tools, rebootstrap, settings.revoke_deadline, ending);
+    let context = Context::new(assignment, events_in, tools, rebootstrap, settings.revoke_deadline);
     let consumer = subscribed(kafka, &settings, &names, supply, &topics, context).map_err(connect)?;
     on_its_own_thread(consumer, shutdown, settings.drain_deadline, abandoned).await
 }
@@ -300,8 +307,8 @@ async fn sources(
 
 fn limits(settings: &Settings, pipeline: &Pipeline) -> batch::Limits {
     let Pipeline { max_rows: rows, max_age: age, max_bytes, .. } = *pipeline;
-    let backlog = settings.backlog(pipeline);
-    batch::Limits { rows, bytes: max_bytes.0 as usize, age, months: MOST_MONTHS, backlog }
+    let (backlog, bytes) = (settings.backlog(pipeline), usize::try_from(max_bytes.0).unwrap_or(usize::MAX));
+    batch::Limits { rows, bytes, age, months: MOST_MONTHS, backlog }
 }
 
 /// Reads a table's shape, waiting for ClickHouse if it only just starts.

@@ -12,7 +12,9 @@
 //! - [`dependants`] and [`engine`]: what an INSERT reaches through views, and whether all of it would know it again
 //! - [`event`]: what the consume loop is told
 //! - [`failure`]: the table of error codes and their classes
+//! - [`judge`]: which rows of a part are refused, and whose fault that is
 //! - [`lookup`]: what of a range is in its table
+//! - [`refused`]: what becomes of refused rows
 //! - [`target`]: where batches go, and the token of each part
 
 mod attempts;
@@ -21,7 +23,9 @@ pub mod dependants;
 pub mod engine;
 mod event;
 pub mod failure;
+mod judge;
 pub mod lookup;
+mod refused;
 pub mod target;
 
 use std::borrow::Cow;
@@ -29,12 +33,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_schemas::records::DeadLetter;
-use tokio::sync::{RwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
 use tracing::{info, warn};
 
-use crate::assignment::unix_now;
 use crate::batch::{Batch, Part};
-use crate::breaker::Poison;
+use crate::clock;
 use crate::commit::Range;
 use crate::config::Retry;
 use crate::dead_letter::DeadLetters;
@@ -51,12 +54,16 @@ use crate::takeover::{self, There};
 use attempts::Attempts;
 use clickhouse::ClickHouse;
 use dependants::Demand;
-pub use event::{Assigned, Event};
+pub use event::{Assigned, Event, Refusal};
 use failure::Failure;
+use refused::Letters;
 pub use target::{Target, insert_name, token};
 
 /// Tokens that the same rows are sent with, one after the other, where the table lacks them after each.
 const MOST_TOKENS: u32 = 10;
+
+/// Older than anything that is remembered.
+const LONG_AGO: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Writes batches; shared by all partitions.
 #[derive(Debug)]
@@ -102,8 +109,13 @@ pub struct Job {
 enum Landed {
     /// Its rows are in the table.
     Whole,
-    /// ClickHouse refuses one of them, and none is there; the row's number if it gave one.
-    Refused(Failure),
+    /// ClickHouse refuses some of them, and none of those that were sent is there.
+    Refused {
+        /// What it said.
+        failure: Failure,
+        /// Offsets in the batch's range that were there before.
+        there: Vec<i64>,
+    },
 }
 
 /// Why a batch cannot go on by itself.
@@ -113,9 +125,11 @@ impl Writer {
     /// Makes the batch durable, however long that takes, and says what became of it.
     pub async fn land(&self, job: Job) {
         let of = job.of;
-        let event = self.try_land(&job).await.unwrap_or_else(|Stop(why)| Event::Stopped { of, why });
+        let event = self.try_land(&job).await.unwrap_or_else(|Stop(why)| Some(Event::Stopped { of, why }));
         drop(job);
-        self.send(event).await;
+        if let Some(event) = event {
+            self.send(event).await;
+        }
     }
 
     /// Asks the table how far it is with a partition, and the dead-letter topic what it holds of its announced ranges, until
@@ -141,41 +155,32 @@ impl Writer {
         self.send(Event::Opened { of, answer, letters }).await;
     }
 
-    async fn try_land(&self, job: &Job) -> Result<Event, Stop> {
+    /// Nothing is told of a batch that is let go.
+    async fn try_land(&self, job: &Job) -> Result<Option<Event>, Stop> {
         let mut attempts = Attempts::new(self, job.of, &job.target, Some(job.batch.range.first));
-        let letters = self.land_dead_letters(job, &mut attempts).await;
-        for (index, part) in job.batch.parts.iter().enumerate().filter(|(_, part)| !part.has_landed) {
+        let mut letters = self.land_dead_letters(job, &mut attempts).await;
+        for part in &job.batch.parts {
             let started = Instant::now();
-            if let Landed::Refused(failure) = self.land_part(job, part, &mut attempts).await? {
-                return self.refused(job, index, failure, &mut attempts).await;
-            }
+            let Some(landed) = self.land_kept(job, part, &mut letters, &mut attempts).await? else { return Ok(None) };
             self.metrics.stage(Stage::Write, started.elapsed());
-            self.metrics.landed(&job.target.topic, part.count(), part.body.bytes());
+            self.metrics.landed(&job.target.topic, landed.count(), landed.body.bytes());
             failpoint!("landed");
         }
-        let dead_lettered = letters + job.batch.dead_lettered_before();
-        Ok(written(job, job.batch.records() - dead_lettered, dead_lettered))
+        let dead_lettered = letters.sent.len() + job.batch.dead_lettered_before();
+        Ok(Some(written(job, job.batch.records() - dead_lettered, dead_lettered)))
     }
 
-    /// Sends the dead letters of a batch and says how many they are.
-    async fn land_dead_letters(&self, job: &Job, attempts: &mut Attempts<'_>) -> usize {
+    /// Sends the dead letters that a batch came with.
+    async fn land_dead_letters(&self, job: &Job, attempts: &mut Attempts<'_>) -> Letters {
         let letters = self.letters(job, attempts).await;
-        if letters.is_empty() || job.batch.is_acknowledged {
-            return letters.len();
+        if letters.is_empty() {
+            return Letters::default();
         }
         let started = Instant::now();
-        loop {
-            job.lease.held().await;
-            failpoint!("dead_letter");
-            match self.dead_letters.send(&letters).await {
-                Ok(()) => break,
-                Err(failure) => attempts.failed(failure).await,
-            }
-        }
+        self.send_letters(job, &letters, attempts).await;
         self.metrics.stage(Stage::DeadLetter, started.elapsed());
-        attempts.succeeded();
         failpoint!("dead_lettered");
-        letters.len()
+        Letters { sent: letters.iter().map(|letter| letter.offset).collect() }
     }
 
     /// The dead letters of a batch. Where it is in doubt, another decoder may have taken a record that this one rejects: if
@@ -199,74 +204,91 @@ impl Writer {
     async fn land_part(&self, job: &Job, part: &Part, attempts: &mut Attempts<'_>) -> Result<Landed, Stop> {
         loop {
             job.lease.held().await;
-            let outcome = match self.may_repeat(job, attempts.count).await {
-                Ok(()) => self.try_part(job, part).await?,
+            let outcome = match self.has_new_views(job, attempts.count).await {
+                Ok(has_new_views) => self.try_part(job, part, has_new_views, attempts.count).await?,
                 Err(failure) => Err(failure),
             };
             match outcome {
-                Ok(landed) => {
+                Ok(Landed::Whole) => {
                     attempts.succeeded();
-                    return Ok(landed);
+                    return Ok(Landed::Whole);
                 }
+                Ok(refused) => return Ok(refused),
                 Err(failure) => attempts.failed(failure).await,
             }
         }
     }
 
-    /// Fails if a part may have been sent before, by this worker or by an earlier owner, and must not be sent again.
-    async fn may_repeat(&self, job: &Job, failed: u32) -> Result<(), Failure> {
-        if failed == 0 && !job.batch.may_be_half_done && doubt(job) == Doubt::No {
-            return Ok(());
-        }
-        dependants::still_remember(&self.clickhouse, &job.target, &self.demand).await
+    /// Whether a view was added or changed since a part may have been sent, by this worker or by an earlier owner. Fails if
+    /// the part must not be sent again.
+    async fn has_new_views(&self, job: &Job, failed: u32) -> Result<bool, Failure> {
+        let is_first = failed == 0 && !job.batch.may_be_half_done && doubt(job) == Doubt::No;
+        if is_first { Ok(false) } else { self.ask_views(job).await }
     }
 
-    async fn try_part(&self, job: &Job, part: &Part) -> Result<Result<Landed, Failure>, Stop> {
-        let doubt = doubt(job);
+    async fn ask_views(&self, job: &Job) -> Result<bool, Failure> {
+        dependants::changed_since(&self.clickhouse, &job.target, &self.demand, announced_for(job).unwrap_or(LONG_AGO))
+            .await
+    }
+
+    /// Sends it once, after so many failures.
+    async fn try_part(
+        &self,
+        job: &Job,
+        part: &Part,
+        has_new_views: bool,
+        failed: u32,
+    ) -> Result<Result<Landed, Failure>, Stop> {
+        let doubt = if has_new_views && doubt(job) == Doubt::No { Doubt::AllOrNothing } else { doubt(job) };
         if doubt == Doubt::No {
-            let sent = self.insert(job, part, job.batch.digest, 0).await;
-            return self.unless_refused(job, part, sent).await;
+            let sent = self.insert(job, part, 0).await;
+            return self.unless_refused(job, part, sent, failed).await;
         }
         let (there, offsets) = match self.look(job, part).await {
             Ok(looked) => looked,
             Err(failure) => return Ok(Err(failure)),
         };
         match there {
-            There::All => Ok(self.found(job, part).await.map(|()| Landed::Whole)),
+            There::All => Ok(self.found(job, part, has_new_views).await.map(|()| Landed::Whole)),
             There::Nothing => {
                 let sent = self.insert_anew(job, part).await;
-                self.unless_refused(job, part, sent).await
+                self.unless_refused(job, part, sent, failed).await
             }
             There::Some if doubt == Doubt::SendMissing => {
-                let (missing, digest) = job.batch.missing(part, &offsets);
-                let sent = self.insert(job, &missing, digest, 0).await;
-                // The number counts the rows that were sent, not those of the part.
-                let sent = sent.map_err(|failure| Failure { row: None, ..failure });
-                self.unless_refused(job, part, sent).await
+                let sent = self.insert(job, &job.batch.without(part, &offsets), 0).await;
+                self.unless_refused(job, part, sent, failed).await
             }
             There::Some | There::Double => Err(stopped(job, part, &offsets)),
         }
     }
 
-    /// Tells a row that the table refuses from one that only a view refuses: then the table has taken them all.
+    /// Tells rows that the table refuses from those that only a view refuses: then the table has taken them all.
     async fn unless_refused(
         &self,
         job: &Job,
         part: &Part,
         sent: Result<(), Failure>,
+        failed: u32,
     ) -> Result<Result<Landed, Failure>, Stop> {
-        let refused = match sent {
+        let failure = match sent {
             Ok(()) => return Ok(Ok(Landed::Whole)),
-            Err(failure) if failure.class != Class::Row => return Ok(Err(failure)),
-            Err(failure) => failure,
+            Err(failure) if self.is_final(&failure, failed) => failure,
+            Err(failure) => return Ok(Err(failure)),
         };
         Ok(match self.look(job, part).await {
             Err(failure) => Err(failure),
-            Ok((There::All, _)) => Err(refused.of_a_view()),
-            Ok((There::Nothing, _)) => Ok(Landed::Refused(refused)),
-            Ok((There::Some, _)) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused(refused)),
+            Ok((There::All, _)) => Err(failure.of_a_view()),
+            Ok((There::Nothing, there)) => Ok(Landed::Refused { failure, there }),
+            Ok((There::Some, there)) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused { failure, there }),
             Ok((There::Some | There::Double, offsets)) => return Err(stopped(job, part, &offsets)),
         })
+    }
+
+    /// Whether it is time to look for the rows that are refused. What says nothing clear and passes with HTTP 5xx may pass
+    /// by itself, so it is tried again first.
+    fn is_final(&self, failure: &Failure, failed: u32) -> bool {
+        let is_unclear = failure.is_unclear() && !is_sabotaged("judge");
+        failure.class == Class::Row || is_unclear && (failure.class == Class::Operator || failed >= self.retry.quick)
     }
 
     /// Sends a part that the table lacks. Somebody may have deleted its rows since they landed: then ClickHouse still
@@ -275,9 +297,9 @@ impl Writer {
     async fn insert_anew(&self, job: &Job, part: &Part) -> Result<(), Failure> {
         for time in 0..MOST_TOKENS {
             if time > 0 {
-                dependants::still_remember(&self.clickhouse, &job.target, &self.demand).await?;
+                self.ask_views(job).await?;
             }
-            self.insert(job, part, job.batch.digest, time).await?;
+            self.insert(job, part, time).await?;
             if self.look(job, part).await?.0 != There::Nothing {
                 return if time == 0 { Ok(()) } else { self.rebuild(job, part).await };
             }
@@ -286,10 +308,10 @@ impl Writer {
     }
 
     /// The `time`th INSERT of the same rows, counted from 0, has a token of its own.
-    async fn insert(&self, job: &Job, part: &Part, digest: u128, time: u32) -> Result<(), Failure> {
+    async fn insert(&self, job: &Job, part: &Part, time: u32) -> Result<(), Failure> {
         let _turn = self.turn(job).await;
         failpoint!("insert");
-        let mut token = token(&job.target, job.of.partition, job.batch.range, part.month, digest);
+        let mut token = token(&job.target, job.of.partition, job.batch.range, part.month, job.batch.digest_of(part));
         if time > 0 {
             token = format!("{token}:{time}");
         }
@@ -298,10 +320,10 @@ impl Writer {
     }
 
     /// Leave to send, with the partition still ours: waiting for it may take longer than the lease.
-    async fn turn(&self, job: &Job) -> (SemaphorePermit<'_>, RwLockReadGuard<'_, ()>) {
+    async fn turn(&self, job: &Job) -> (SemaphorePermit<'_>, OwnedRwLockReadGuard<()>) {
         loop {
             let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
-            let no_rebuild = self.rebuilds.writing().await;
+            let no_rebuild = self.rebuilds.writing(&job.target.table).await;
             if job.lease.is_held() {
                 return (permit, no_rebuild);
             }
@@ -318,7 +340,7 @@ impl Writer {
     }
 
     /// A part was in its table already. Where its views may lack it, they are made right before anything is committed.
-    async fn found(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+    async fn found(&self, job: &Job, part: &Part, has_new_views: bool) -> Result<(), Failure> {
         let Range { first, last } = job.batch.range;
         info!(
             topic = &*job.target.topic,
@@ -328,7 +350,7 @@ impl Writer {
             month = part.month,
             "already landed"
         );
-        if (job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
+        if (has_new_views || job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
             self.rebuild(job, part).await?;
         }
         self.metrics.found(&job.target.topic, part.count());
@@ -340,44 +362,6 @@ impl Writer {
         let rebuilt = self.rebuilds.rebuild(&self.clickhouse, &job.target.table, part.month).await;
         self.metrics.rebuilt(rebuilt.is_ok());
         rebuilt
-    }
-
-    /// ClickHouse refuses a row of the batch's part `index`: the row is found, and dead-lettered once it is alone.
-    async fn refused(
-        &self,
-        job: &Job,
-        index: usize,
-        failure: Failure,
-        attempts: &mut Attempts<'_>,
-    ) -> Result<Event, Stop> {
-        let Range { first, last } = job.batch.range;
-        let (topic, partition) = (&*job.target.topic, job.of.partition);
-        self.metrics.retry(topic, failure.class);
-        if job.batch.records() > 1 {
-            warn!(topic, partition, first, last, row = failure.row, %failure, "a row is refused; the range is cut around it");
-            let pieces = job.batch.pieces(index, failure.row);
-            return Ok(Event::Cut { of: job.of, range: job.batch.range, pieces });
-        }
-        let letter = loop {
-            match self.refetch.dead_letter(&job.target, partition, first, &failure, attempts.count).await {
-                Ok(letter) => break letter,
-                Err(cause) => attempts.failed(Failure::unread(&cause)).await,
-            }
-        };
-        let Some(letter) = letter else {
-            return Err(Stop(format!("{failure}, and the record at offset {first} is no longer in its topic")));
-        };
-        self.metrics.dead_letter(topic, &letter.reason);
-        loop {
-            job.lease.held().await;
-            match self.dead_letters.send(std::slice::from_ref(&letter)).await {
-                Ok(()) => break,
-                Err(failure) => attempts.failed(failure).await,
-            }
-        }
-        failpoint!("refused");
-        let refused = Some(Poison { tenant: letter.tenant_id, reason: letter.reason });
-        Ok(Event::Written { of: job.of, range: job.batch.range, landed: 0, dead_lettered: 1, refused })
     }
 
     async fn send(&self, event: Event) {
@@ -397,12 +381,18 @@ fn doubt(job: &Job) -> Doubt {
 }
 
 fn is_old(job: &Job) -> bool {
-    Duration::from_secs(unix_now().saturating_sub(job.announced_at)) >= job.target.remembered
+    announced_for(job).is_none_or(|age| age >= job.target.remembered)
+}
+
+/// How long ago a batch was announced; one from the future counts as old, since nobody knows how old it is.
+fn announced_for(job: &Job) -> Option<Duration> {
+    let age = clock::age(job.announced_at, clock::unix_now());
+    if is_sabotaged("future") { Some(age.unwrap_or_default()) } else { age }
 }
 
 fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {
     let (of, range) = (job.of, job.batch.range);
-    Event::Written { of, range, landed: landed as u64, dead_lettered: dead_lettered as u64, refused: None }
+    Event::Written { of, range, landed: landed as u64, dead_lettered: dead_lettered as u64 }
 }
 
 fn stopped(job: &Job, part: &Part, there: &[i64]) -> Stop {

@@ -2,6 +2,8 @@
 //! A namespace goes in, full names come out, so several environments, test runs among them, share one set of stores.
 //! Never touches a store.
 
+use serde::{Deserialize, Serialize};
+
 /// Topics of the platform, by their names in ADR-003.
 pub mod topic {
     /// Events of communications: queued, sent, delivered and so on.
@@ -14,8 +16,10 @@ pub mod topic {
     pub const CLICKHOUSE_ERRORS: &str = "clickhouse-errors";
 }
 
-/// Turns the platform's names into those of one namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Turns the platform's names into those of one namespace. Without `Default`: what cannot be read as a namespace must never
+/// end as the platform's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Names {
     namespace: String,
 }
@@ -25,7 +29,26 @@ pub struct Names {
 #[error("use namespace \"{0}\": it must be 1 to 24 lowercase letters, digits or underscores and start with a letter")]
 pub struct BadNamespace(pub String);
 
+impl TryFrom<String> for Names {
+    type Error = BadNamespace;
+
+    fn try_from(namespace: String) -> Result<Self, BadNamespace> {
+        Self::new(&namespace)
+    }
+}
+
+impl From<Names> for String {
+    fn from(names: Names) -> Self {
+        names.namespace
+    }
+}
+
 impl Names {
+    /// The platform's own names.
+    pub const fn platform() -> Self {
+        Self { namespace: String::new() }
+    }
+
     /// Names under `namespace`; empty means the platform's own.
     pub fn new(namespace: &str) -> Result<Self, BadNamespace> {
         let fits = namespace.len() <= 24
@@ -99,6 +122,7 @@ mod tests {
     fn a_name_that_a_store_would_refuse_is_refused_first() {
         for bad in ["Upper", "7up", "a-b", "a.b", "_x", &"x".repeat(25)] {
             assert!(Names::new(bad).is_err(), "{bad}");
+            assert!(serde_json::from_value::<Names>(bad.into()).is_err(), "{bad}");
         }
     }
 }

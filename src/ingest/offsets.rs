@@ -3,6 +3,7 @@
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use sluice_ingest::audit::{self, Account, Audit};
+use sluice_ingest::backlog::Lag;
 use sluice_ingest::offsets::{Change, Error, Offsets, To, in_words};
 
 use super::{full, short};
@@ -86,14 +87,19 @@ async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Re
     let topic = topic.map(|topic| full(settings, topic));
     let lines = offsets.show(topic.as_deref()).await.map_err(failure)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let header = ["TOPIC", "PARTITION", "COMMITTED", "LOG", "TABLE UP TO", "ANNOUNCED BESIDE IT"];
-    let mut table = table(&header, &[1, 2, 4]);
+    let header = ["TOPIC", "PARTITION", "COMMITTED", "LOG", "LAG", "HELD BACK", "TABLE UP TO", "ANNOUNCED BESIDE IT"];
+    let mut table = table(&header, &[1, 2, 4, 5, 6]);
     for line in lines {
         table.add_row([
             short(settings, &line.topic).to_owned(),
             line.partition.to_string(),
             or_dash(line.found.committed),
-            format!("{} to {}", line.found.low, line.found.high),
+            format!("{} to {}", line.found.ends.low, line.found.ends.high),
+            match line.lag {
+                Lag::Records(records) => records.to_string(),
+                Lag::AtMost(records) => format!("up to {records}"),
+            },
+            (line.found.ends.high - line.found.ends.stable).to_string(),
             or_dash(line.highest),
             in_words(&line.found, now),
         ]);

@@ -89,7 +89,9 @@ fn judge(topic: &str, settings: &BTreeMap<String, String>) -> Verdict {
     if policy.split(',').any(|one| one.trim() == "compact") {
         return Err(UnfitTopic::Compacted { topic: topic(), policy: policy.to_owned() });
     }
-    if let Some(millis) = number("retention.ms").filter(|millis| (0..SHORTEST.as_millis() as i64).contains(millis)) {
+    if let Some(millis) = number("retention.ms")
+        .filter(|millis| (0..i64::try_from(SHORTEST.as_millis()).unwrap_or(i64::MAX)).contains(millis))
+    {
         return Err(UnfitTopic::Forgetful { topic: topic(), millis });
     }
     let most_bytes = number("max.message.bytes").and_then(|bytes| usize::try_from(bytes).ok());

@@ -3,15 +3,24 @@
 //! allows less than the usual limits, and seals nothing itself.
 //!
 //! A batch twice as large takes up to twice as long to write, and a rebalance, a drain and `insert_timeout` wait only so
-//! long. So a batch grows no further than what could be written in [`Backlog::time`] at the pace of the last write, and not
-//! at all before the first write has ended.
+//! long. So a batch grows no further than what could be written in [`Backlog::time`] at the pace of the last write. A write
+//! that was short may have been small as well and then says little about the pace: after it, and where none has ended yet,
+//! the next one may be [`STEP`] times as large as usual.
 
 use std::time::{Duration, Instant};
 
 use crate::batch::{Backlog, Batch, Limits};
 
+/// How many times the usual size a batch may have where little is known about the pace.
+const STEP: usize = 4;
+/// A write that took less than this share of the time there is was short.
+const SHORT: u32 = 8;
+
+/// No write takes less.
+const LEAST: Duration = Duration::from_micros(1);
+
 /// What a write carries.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Load {
     rows: usize,
     bytes: usize,
@@ -39,15 +48,16 @@ impl Growth {
     }
 
     /// What the batch behind may hold.
+    #[expect(clippy::cast_possible_truncation, reason = "a float that is too large for a size becomes the largest")]
     pub(super) fn most(&self, limits: &Limits) -> Backlog {
         let Backlog { rows, bytes, time } = limits.backlog;
-        let (load, took) = self.last.unwrap_or((Load { rows: 0, bytes: 0 }, time));
-        let in_time = |written: usize| {
-            let times = time.as_secs_f64() / took.as_secs_f64().max(f64::MIN_POSITIVE);
-            (written as f64 * times) as usize
+        let (load, took) = self.last.unwrap_or_default();
+        let step = if took <= time / SHORT { STEP } else { 1 };
+        let most = |written: usize, usual: usize, backlog: usize| {
+            let in_time = written as f64 * (time.as_secs_f64() / took.max(LEAST).as_secs_f64());
+            (in_time as usize).max(usual.saturating_mul(step)).clamp(usual, backlog)
         };
-        let rows = rows.min(in_time(load.rows)).max(limits.rows);
-        Backlog { rows, bytes: bytes.min(in_time(load.bytes)).max(limits.bytes), time }
+        Backlog { rows: most(load.rows, limits.rows, rows), bytes: most(load.bytes, limits.bytes, bytes), time }
     }
 }
 

@@ -21,7 +21,7 @@ use super::failure::Failure;
 use crate::body::Body;
 use crate::decode::insert::Insert;
 use crate::decode::table::{Shape, ShapeColumn};
-use crate::retry::Class;
+pub use crate::literal::quote;
 use answer::Kind;
 
 /// Settings of every INSERT, fixed so that the same part always makes the same block.
@@ -77,17 +77,39 @@ impl ClickHouse {
             self.still_fits(insert).await?;
         }
         let parameters = [&SETTINGS[..], &[("insert_deduplication_token", token)]].concat();
-        // In front of the rows, since proxies limit the length of a URL.
-        let head = [insert.statement.as_bytes(), b"\n", &insert.head].concat();
-        let body = reqwest::Body::wrap(body.sent(&head.into()));
-        match self.post(name, &parameters, body, Kind::Insert).await {
-            Err(failure) if failure.class == Class::Row => {
+        match self.send(name, &parameters, &insert.statement, &insert.head, body).await {
+            Err(failure) if failure.may_be_of_a_row() => {
                 self.still_fits(insert).await?;
                 Err(self.name_view(failure).await)
             }
             Err(failure) => Err(self.name_view(failure).await),
             Ok(_) => Ok(()),
         }
+    }
+
+    /// Sends rows to a temporary table of a session: whether they are taken is all that counts, so no token is sent.
+    pub(super) async fn insert_for_trial(
+        &self,
+        statement: &str,
+        head: &Bytes,
+        session: &[(&str, &str)],
+        body: &Body,
+    ) -> Result<(), Failure> {
+        let own = [("async_insert", "0"), ("insert_deduplicate", "0"), ("wait_end_of_query", "1")];
+        self.send(&self.prefix, &[&own, session].concat(), statement, head, body).await.map(drop)
+    }
+
+    async fn send(
+        &self,
+        name: &str,
+        parameters: &[(&str, &str)],
+        statement: &str,
+        head: &Bytes,
+        body: &Body,
+    ) -> Result<Bytes, Failure> {
+        // In front of the rows, since proxies limit the length of a URL.
+        let head = [statement.as_bytes(), b"\n", head].concat();
+        self.post(name, parameters, reqwest::Body::wrap(body.sent(&head.into())), Kind::Insert).await
     }
 
     /// Says which view is at fault, if one is: what the failure supposes counts once there is such a view.
@@ -172,11 +194,6 @@ impl ClickHouse {
         let response = request.send().await.map_err(|error| Failure::unanswered(&error))?;
         answer::accept(response, &id, kind).await
     }
-}
-
-/// A name as ClickHouse's SQL quotes it.
-pub fn quote(name: &str) -> String {
-    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }
 
 #[derive(Deserialize)]

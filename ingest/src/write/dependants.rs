@@ -16,9 +16,10 @@ use super::failure::Failure;
 use super::target::Target;
 use crate::config::Settings;
 use crate::failpoint::is_sabotaged;
+pub use crate::literal::string as literal;
 use crate::retry::Class;
 use catalog::Rows;
-pub use catalog::literal;
+pub use catalog::writers;
 
 /// A table or view with its database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -179,6 +180,8 @@ pub struct Graph {
     pub tables: Vec<Table>,
     /// All views.
     pub views: Vec<View>,
+    /// How long no view and no target has been added or changed; `None` without views.
+    pub unchanged_for: Option<Duration>,
     defaults: HashMap<Copies, Defaults>,
 }
 
@@ -216,6 +219,9 @@ impl Graph {
         }
         let row = rows.get(at).ok_or_else(|| Unfit::Hidden { reached: in_words(at, by), table: at.clone() })?;
         way.push(at.clone());
+        if by.is_some() {
+            self.changed(row);
+        }
         if row.is_view() {
             // A view that another one writes to hands the rows on to its own target.
             self.visit(rows, &row.target(), by, way)?;
@@ -233,6 +239,7 @@ impl Graph {
                     reason,
                 });
             }
+            self.changed(view);
             self.visit(rows, &view.target(), Some(&name), way)?;
             let target = catalog::resolve(rows, view.target());
             let view = View { name, select: view.as_select.clone(), source: at.clone(), target };
@@ -242,6 +249,11 @@ impl Graph {
         }
         way.pop();
         Ok(())
+    }
+
+    fn changed(&mut self, row: &catalog::Row) {
+        let since = Duration::from_secs(u64::try_from(row.unchanged_for).unwrap_or(0));
+        self.unchanged_for = Some(self.unchanged_for.map_or(since, |least| least.min(since)));
     }
 
     fn reach(&mut self, row: &catalog::Row, at: &TableName, by: Option<&TableName>) {
@@ -297,7 +309,7 @@ impl Table {
 
     /// Seconds for which it surely remembers a token.
     fn seconds(&self, window: &Window, demand: &Demand) -> Result<u64, Unfit> {
-        let needed = demand.inserts * self.ways;
+        let needed = if is_sabotaged("views") { 0 } else { demand.inserts * self.ways };
         if window.blocks < needed {
             let ways = if self.ways > 1 { format!(", for each of {} views", self.ways) } else { String::new() };
             let (reached, table) = (self.in_words(), self.name.clone());
@@ -334,15 +346,24 @@ fn depth(views: &[View], name: &TableName) -> usize {
     sources.map(|source| 1 + depth(views, source)).max().unwrap_or(0)
 }
 
-/// Fails if an INSERT that ClickHouse may know already must not be sent again: a view was added since the worker started, or
-/// a window was made smaller, so that the second time would count twice somewhere.
-pub async fn still_remember(clickhouse: &ClickHouse, target: &Target, demand: &Demand) -> Result<(), Failure> {
+/// Asked before an INSERT is repeated that was announced so long ago: whether a view or a target was added or changed since,
+/// so that its token no longer tells what each of them has. Fails if it must not be repeated at all, since one of them would
+/// forget it.
+pub async fn changed_since(
+    clickhouse: &ClickHouse,
+    target: &Target,
+    demand: &Demand,
+    announced_for: Duration,
+) -> Result<bool, Failure> {
     if is_sabotaged("views") {
-        return Ok(());
+        return Ok(false);
     }
-    let found = Graph::read(clickhouse, &target.table).await?.and_then(|graph| graph.remembered(demand));
-    match found {
-        Ok(remembered) if remembered >= target.remembered => Ok(()),
+    let graph = Graph::read(clickhouse, &target.table).await?.map_err(|unfit| forgetful(&unfit.to_string()))?;
+    match graph.remembered(demand) {
+        // Both times are cut to whole seconds.
+        Ok(remembered) if remembered >= target.remembered => {
+            Ok(graph.unchanged_for.is_some_and(|time| time <= announced_for + Duration::from_secs(1)))
+        }
         Ok(_) => Err(forgetful(&format!(
             "the tables that an INSERT into {} reaches remember fewer INSERTs than when this worker started; restart it",
             target.table

@@ -66,7 +66,7 @@ impl Stack {
 }
 
 fn stores(layout: &Layout, names: &Names) -> Stores {
-    Stores { namespace: names.namespace().to_owned(), ..Stores::local(layout.ports().base()) }
+    Stores { namespace: names.clone(), ..Stores::local(layout.ports().base()) }
 }
 
 /// A test's stack needs less memory than a developer's.

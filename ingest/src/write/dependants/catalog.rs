@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::TableName;
+use crate::literal::{leading_identifier, string as literal};
 use crate::write::clickhouse::ClickHouse;
 use crate::write::engine::{Copies, Defaults};
 use crate::write::failure::Failure;
@@ -31,6 +32,8 @@ pub(super) struct Row {
     /// Not every release has these two.
     pub(super) target_database: Option<String>,
     pub(super) target_table: Option<String>,
+    /// Seconds since its definition was changed, by ClickHouse's clock.
+    pub(super) unchanged_for: i64,
 }
 
 /// Columns of [`Row`], as far as the server has them.
@@ -79,7 +82,10 @@ pub(super) async fn read(clickhouse: &ClickHouse, base: &TableName) -> Result<Ro
     while !wanted.is_empty() {
         let pair = |TableName { database, name }: &TableName| format!("({}, {})", literal(database), literal(name));
         let names = wanted.iter().map(pair).collect::<Vec<_>>().join(", ");
-        let query = format!("SELECT {COLUMNS} FROM system.tables WHERE (database, name) IN ({names}) FORMAT JSON");
+        let query = format!(
+            "SELECT {COLUMNS}, toInt32(least(now() - metadata_modification_time, 2147483647)) AS unchanged_for \
+             FROM system.tables WHERE (database, name) IN ({names}) FORMAT JSON"
+        );
         wanted.clear();
         for row in clickhouse.select::<Row>(&query, "").await? {
             for name in row.dependants().chain(row.is_view().then(|| row.target())) {
@@ -92,6 +98,14 @@ pub(super) async fn read(clickhouse: &ClickHouse, base: &TableName) -> Result<Ro
         }
     }
     Ok(rows)
+}
+
+/// All views that write to one of these tables, each with the table, as far as this user may see them.
+pub async fn writers(clickhouse: &ClickHouse, targets: &[TableName]) -> Result<Vec<(TableName, TableName)>, Failure> {
+    let query = format!("SELECT {COLUMNS} FROM system.tables WHERE engine = 'MaterializedView' FORMAT JSON");
+    let views = clickhouse.select::<Row>(&query, "").await?;
+    let into = |row: Row| (TableName::new(&row.database, &row.name), row.target());
+    Ok(views.into_iter().map(into).filter(|(_, target)| targets.contains(target)).collect())
 }
 
 /// The server's defaults for windows.
@@ -109,11 +123,6 @@ pub(super) async fn defaults(clickhouse: &ClickHouse, copies: Copies) -> Result<
     Ok(settings.into_iter().map(|Setting { name, value }| (name, value)).collect())
 }
 
-/// A text as ClickHouse's SQL quotes it.
-pub fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
-}
-
 /// The table after `TO` in the definition of a materialized view.
 fn target_in(definition: &str) -> Option<TableName> {
     let (_, rest) = qualified(definition.strip_prefix("CREATE MATERIALIZED VIEW ")?)?;
@@ -125,27 +134,11 @@ fn target_in(definition: &str) -> Option<TableName> {
 fn qualified(mut text: &str) -> Option<(Vec<String>, &str)> {
     let mut parts = Vec::new();
     loop {
-        let (part, rest) = identifier(text)?;
+        let (part, rest) = leading_identifier(text)?;
         parts.push(part);
         let Some(next) = rest.strip_prefix('.') else { return Some((parts, rest)) };
         text = next;
     }
-}
-
-fn identifier(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('`') else {
-        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
-        return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));
-    };
-    let (mut name, mut chars) = (String::new(), quoted.char_indices());
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '`' => return Some((name, &quoted[at + 1..])),
-            '\\' => name.push(chars.next()?.1),
-            c => name.push(c),
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -167,10 +160,5 @@ mod tests {
         assert_eq!(target(inner), TableName::new("d", ".inner_id.ca2d43c2-06a9-4b4a-958b-2e6be7e5af63"));
         let old = Row { database: "d".into(), name: "v".into(), ..Row::default() };
         assert_eq!(old.target(), TableName::new("d", ".inner.v"));
-    }
-
-    #[test]
-    fn texts_are_quoted() {
-        assert_eq!(literal("a'b\\c"), "'a\\'b\\\\c'");
     }
 }
