@@ -133,7 +133,13 @@ impl World {
 
     /// What a table holds, looked at row by row.
     pub(crate) async fn contents(&self, table: &str) -> anyhow::Result<Contents> {
-        let query = format!("SELECT count(), uniqExact(event_id), sum(cityHash64({FILLED})) FROM {table}");
+        self.contents_where(table, "1").await
+    }
+
+    /// The same of its rows for which this holds.
+    pub(crate) async fn contents_where(&self, table: &str, condition: &str) -> anyhow::Result<Contents> {
+        let query =
+            format!("SELECT count(), uniqExact(event_id), sum(cityHash64({FILLED})) FROM {table} WHERE {condition}");
         let (rows, distinct, digest) =
             self.clickhouse.query(&query).fetch_one().await.with_context(|| format!("look into {table}"))?;
         Ok(Contents { rows, distinct, digest })

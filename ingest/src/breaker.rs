@@ -103,18 +103,31 @@ impl Breaker {
     pub fn fine(&mut self, count: u64, offset: i64) {
         if offset > self.judged_to {
             self.judged_to = offset;
-            let free = self.free.min(count);
-            self.free -= free;
-            self.seen += count - free;
+            self.pass(count);
         }
+    }
+
+    /// `count` records are fine, none of which was judged before.
+    pub fn pass(&mut self, count: u64) {
+        let free = self.free.min(count);
+        self.free -= free;
+        self.seen += count - free;
     }
 
     /// The record at `offset` cannot land.
     pub fn rejected(&mut self, offset: i64, tenant: Option<Uuid>, now: Instant) -> Verdict {
-        if offset <= self.judged_to || !self.limits.enabled {
+        if offset <= self.judged_to {
             return Verdict::Pass;
         }
         self.judged_to = offset;
+        self.refuse(tenant, now)
+    }
+
+    /// A record that was not judged before cannot land.
+    pub fn refuse(&mut self, tenant: Option<Uuid>, now: Instant) -> Verdict {
+        if !self.limits.enabled {
+            return Verdict::Pass;
+        }
         if self.free > 0 {
             self.free -= 1;
             return Verdict::Pass;

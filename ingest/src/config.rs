@@ -3,6 +3,7 @@
 //! newcomer writes none. Never opens a connection.
 
 mod kafka;
+mod pipeline;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -36,6 +37,9 @@ pub struct Settings {
     /// When an INSERT without an answer counts as failed.
     #[serde(with = "humantime_serde")]
     pub insert_timeout: Duration,
+    /// How long one statement of a rebuild of aggregates may take; it is ended then.
+    #[serde(with = "humantime_serde")]
+    pub rebuild_timeout: Duration,
     /// How long a shutdown may write and commit what is on its way.
     #[serde(with = "humantime_serde")]
     pub drain_deadline: Duration,
@@ -165,6 +169,7 @@ impl Default for Settings {
             assignment: Protocol::default(),
             inserts_in_flight: 4,
             insert_timeout: Duration::from_mins(1),
+            rebuild_timeout: Duration::from_hours(1),
             drain_deadline: Duration::from_secs(25),
             start_deadline: Duration::from_secs(30),
             revoke_deadline: Duration::from_secs(10),
@@ -250,14 +255,6 @@ pub enum SettingsError {
     NoPipeline,
 }
 
-/// Largest `max_rows` and `backlog_rows`: ClickHouse cuts longer inserts into several blocks, and a block is what it deduplicates.
-const MOST_ROWS: usize = 1_000_000;
-
-/// Largest `max_bytes` and `backlog_bytes`, and the largest record. A row has at most sixteen times the bytes of its record, and the row that
-/// fills a batch may be of that size: together they stay below 4 GiB, up to which a batch counts its bytes.
-const MOST_BYTES: ByteSize = ByteSize::gib(1);
-const LARGEST_RECORD: ByteSize = ByteSize::mib(128);
-
 /// Most records that the breaker looks back on.
 const LONGEST_WINDOW: usize = 100_000;
 
@@ -334,14 +331,12 @@ impl Settings {
             return Err(SettingsError::NoPipeline);
         }
         kafka::check(&self.kafka)?;
-        let range = |ok: bool, name: &str, wish| {
-            if ok { Ok(()) } else { Err(SettingsError::Range { name: name.to_owned(), wish }) }
-        };
         range(!self.group.is_empty(), "group", "name a consumer group")?;
         range(self.memory_budget >= ByteSize::mib(32), "memory_budget", "give it 32 MiB or more")?;
         range((1..=64).contains(&self.inserts_in_flight), "inserts_in_flight", "between 1 and 64")?;
         let timed = [
             ("insert_timeout", self.insert_timeout),
+            ("rebuild_timeout", self.rebuild_timeout),
             ("drain_deadline", self.drain_deadline),
             ("start_deadline", self.start_deadline),
             ("revoke_deadline", self.revoke_deadline),
@@ -350,6 +345,7 @@ impl Settings {
         ];
         timed.iter().try_for_each(|(name, time)| range(*time <= LONGEST, name, "at most a day"))?;
         range(!self.insert_timeout.is_zero(), "insert_timeout", "longer than nothing")?;
+        range(self.rebuild_timeout >= Duration::from_secs(1), "rebuild_timeout", "a second or longer")?;
         range(self.peak_inserts_per_second > 0, "peak_inserts_per_second", "one or more")?;
         range(!self.retry.first_wait.is_zero(), "retry.first_wait", "longer than nothing")?;
         let Breaker { window, percent, rejected, consecutive, .. } = self.breaker;
@@ -359,41 +355,13 @@ impl Settings {
         range((1..=LONGEST_WINDOW).contains(&consecutive), "breaker.consecutive", "between 1 and 100,000")?;
         let is_consumed = self.enabled().any(|(topic, _)| *topic == self.dead_letter_topic);
         range(!is_consumed, "dead_letter_topic", "another topic than those that are consumed")?;
-        self.enabled().try_for_each(|(topic, pipeline)| {
-            let at = |field: &str| format!("pipelines.{topic}.{field}");
-            range(!pipeline.table.is_empty(), &at("table"), "name the table that the topic lands in")?;
-            range((1..=MOST_ROWS).contains(&pipeline.max_rows), &at("max_rows"), "between 1 and 1,000,000")?;
-            let age = pipeline.max_age;
-            range(!age.is_zero() && age <= LONGEST, &at("max_age"), "longer than nothing and at most a day")?;
-            range(
-                pipeline.max_bytes.0 > 0 && pipeline.max_bytes.0 <= self.memory_budget.0 / 8,
-                &at("max_bytes"),
-                "more than nothing and at most an eighth of memory_budget",
-            )?;
-            range(pipeline.max_bytes <= MOST_BYTES, &at("max_bytes"), "at most 1 GiB")?;
-            range(
-                (pipeline.max_rows..=MOST_ROWS).contains(&pipeline.backlog_rows),
-                &at("backlog_rows"),
-                "at least max_rows and at most 1,000,000; max_rows switches it off",
-            )?;
-            range(
-                (pipeline.max_bytes..=MOST_BYTES).contains(&pipeline.backlog_bytes),
-                &at("backlog_bytes"),
-                "at least max_bytes and at most 1 GiB; max_bytes switches it off",
-            )?;
-            let has_gap = |path: &str| path.split('.').any(str::is_empty);
-            range(
-                pipeline.tenant.is_empty() || !has_gap(&pipeline.tenant),
-                &at("tenant"),
-                "a name, or names with dots between",
-            )?;
-            range(pipeline.limits.record <= LARGEST_RECORD, &at("limits.record"), "at most 128 MiB")?;
-            pipeline.columns.iter().try_for_each(|(column, path)| {
-                range(!has_gap(path), &at(&format!("columns.{column}")), "a field's name, or names with dots between")
-            })?;
-            range((1..=128).contains(&pipeline.limits.depth), &at("limits.depth"), "between 1 and 128")
-        })
+        self.enabled().try_for_each(|(topic, pipeline)| pipeline.check(topic, self.memory_budget))
     }
+}
+
+/// Refuses the setting of that name unless it is as it must be.
+fn range(is_right: bool, name: &str, wish: &'static str) -> Result<(), SettingsError> {
+    if is_right { Ok(()) } else { Err(SettingsError::Range { name: name.to_owned(), wish }) }
 }
 
 #[cfg(test)]
@@ -450,8 +418,6 @@ mod tests {
         };
         insta::assert_snapshot!(refused(|own| own.max_bytes = ByteSize::gib(5)), @"use ingest.pipelines.agent-metrics.max_bytes: at most 1 GiB");
         insta::assert_snapshot!(refused(|own| own.limits.record = ByteSize::gib(1)), @"use ingest.pipelines.agent-metrics.limits.record: at most 128 MiB");
-        let largest_row = LARGEST_RECORD.0 * crate::decode::ROW_GROWTH as u64;
-        assert!(MOST_BYTES.0 + largest_row < 1 << 32, "what fills a batch may be the largest row");
     }
 
     #[test]

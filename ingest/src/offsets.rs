@@ -419,9 +419,9 @@ mod tests {
         assert_eq!(in_words(&found(None, ""), 100), "-");
         assert_eq!(said(""), "none: looked up before writing");
         assert_eq!(said("{}"), "another program's: looked up before writing");
-        assert_eq!(said("sluice1 000000000000001f 70"), "nothing announced");
+        assert_eq!(said("sluice2 000000000000001f 70"), "nothing announced");
         let digest = "0".repeat(32);
-        let one = format!("sluice1 000000000000001f 70 12+8:{digest}");
+        let one = format!("sluice2 000000000000001f 70 12+8:{digest}");
         assert_eq!(said(&one), "1 range announced, 12 to 20, 30 s ago");
         let future = one.replace(" 70 ", " 170 ");
         assert_eq!(said(&future), "1 range announced, 12 to 20, at a time in the future");

@@ -7,7 +7,7 @@ mod flow;
 mod growth;
 mod supply;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ use crate::lease::Lease;
 use crate::log_ends::Ends;
 use crate::takeover::Answer;
 use crate::write::Assigned;
+use breaking::Judged;
+use flow::Told;
 pub use flow::{Flow, Hold};
 use growth::Growth;
 use supply::Supply;
@@ -55,7 +57,7 @@ impl Start {
 const COMMIT_WAIT: Duration = Duration::from_secs(1);
 /// How long an offset may wait for the next announcement to carry it along.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-/// Ranges that may wait before intake pauses; the rest of an intent is kept for pieces.
+/// Ranges that may wait before intake pauses; those that an earlier owner left come on top of them.
 const WAITING_RANGES: usize = MOST_RANGES / 2;
 /// Ranges that may still wait when it goes on: pausing throws away what was fetched, so it is not done for each of them.
 const FEW_RANGES: usize = WAITING_RANGES / 4;
@@ -82,8 +84,8 @@ pub struct Partition {
     open: Option<OpenBatch>,
     /// Ranges announced before this assignment and not yet taken in again: they are cut as they were.
     announced: VecDeque<Announced>,
-    /// Offsets in them that an earlier owner has dead-lettered, in order.
-    dead_letters: Vec<i64>,
+    /// Offsets in them that have been dead-lettered, by an earlier owner or before the breaker opened.
+    dead_letters: BTreeSet<i64>,
     /// Batches up to here are looked up before they are sent.
     check_until: Option<i64>,
     sealed: VecDeque<Batch>,
@@ -99,14 +101,14 @@ pub struct Partition {
     holds: u8,
     /// Judges what was decoded, and what ClickHouse refuses.
     breakers: [Breaker; 2],
+    /// Rows of the batch that is being written, so far as they were judged.
+    judged: Judged,
     /// Why the breaker is open, if it is.
     broken: Option<String>,
     /// What Kafka has for it.
     supply: Supply,
     /// What Kafka's client was last told.
-    is_paused: bool,
-    /// When it may be told again after it failed.
-    flow_after: Option<Instant>,
+    told: Told,
     /// Whether it has to be sent back to its start, since records may have come that were not taken in.
     must_seek: bool,
 }
@@ -133,7 +135,7 @@ impl Partition {
             idle_at: -1,
             open: None,
             announced: ledger.announced().collect(),
-            dead_letters: Vec::new(),
+            dead_letters: BTreeSet::new(),
             check_until: None,
             sealed: VecDeque::new(),
             is_writing: false,
@@ -145,10 +147,10 @@ impl Partition {
             commit_after: None,
             holds: Hold::Opening as u8,
             breakers: [Breaker::new(breaker), Breaker::new(breaker)],
+            judged: Judged::default(),
             broken: None,
             supply: Supply::default(),
-            is_paused: false,
-            flow_after: None,
+            told: Told::default(),
             must_seek: false,
         }
     }
@@ -165,7 +167,7 @@ impl Partition {
     /// why the partition stops, if it does.
     pub fn opened(&mut self, answer: &Answer, dead_letters: Vec<i64>) -> Option<String> {
         self.must_seek = true;
-        self.dead_letters = dead_letters;
+        self.dead_letters = dead_letters.into_iter().collect();
         // It may have taken the table several attempts to answer.
         self.release(Hold::Store);
         match answer {
@@ -202,9 +204,9 @@ impl Partition {
         self.open.get_or_insert_with(open)
     }
 
-    /// Whether an earlier owner has dead-lettered the record at `offset`.
+    /// Whether the record at `offset` has been dead-lettered before.
     pub fn is_dead_letter(&self, offset: i64) -> bool {
-        self.dead_letters.binary_search(&offset).is_ok()
+        self.dead_letters.contains(&offset)
     }
 
     /// The record at `offset` was taken in.
@@ -288,7 +290,12 @@ impl Partition {
             batch.doubt = Doubt::SendMissing;
             batch.may_be_half_done = until <= batch.range.last;
         }
-        self.push_sealed(batch, VecDeque::push_back);
+        self.ledger.sealed(batch.announcement());
+        self.sealed.push_back(batch);
+        // What was announced before is in the intent already, and has to be taken in before anything of it is written.
+        if self.ledger.open_ranges() >= WAITING_RANGES && !self.is_recutting() {
+            self.hold(Hold::Ranges);
+        }
         self.sealed.back()
     }
 
@@ -301,15 +308,6 @@ impl Partition {
     /// Whether it goes on although memory is short.
     pub fn may_exceed(&self) -> bool {
         self.may_exceed
-    }
-
-    fn push_sealed(&mut self, batch: Batch, push: fn(&mut VecDeque<Batch>, Batch)) {
-        self.ledger.sealed(batch.announcement());
-        push(&mut self.sealed, batch);
-        // What was announced before is in the intent already, and has to be taken in before anything of it is written.
-        if self.ledger.open_ranges() >= WAITING_RANGES && !self.is_recutting() {
-            self.hold(Hold::Ranges);
-        }
     }
 
     /// The next batch to write; one at a time, so that what is in flight stays one contiguous range.
@@ -333,19 +331,10 @@ impl Partition {
         self.is_writing = false;
         self.growth.ended(Instant::now());
         self.ledger.done(range);
+        self.dead_letters = self.dead_letters.split_off(&(range.last + 1));
         self.release(Hold::Store);
         if self.ledger.open_ranges() <= FEW_RANGES {
             self.release(Hold::Ranges);
-        }
-    }
-
-    /// A batch cannot land whole: its pieces take its place, to be announced and written first.
-    pub fn replace(&mut self, range: Range, pieces: Vec<Batch>) {
-        self.is_writing = false;
-        let announcements: Vec<_> = pieces.iter().map(Batch::announcement).collect();
-        self.ledger.replace(range, &announcements);
-        for piece in pieces.into_iter().rev() {
-            self.sealed.push_front(piece);
         }
     }
 

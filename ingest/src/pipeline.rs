@@ -221,7 +221,7 @@ fn writer(
         dead_letters: DeadLetters::new(kafka.clone(), &letters, queue)?,
         sent_letters: SentLetters::new(kafka.clone(), &letters, &names.group("sluice-sent-letters")),
         refetch: Refetch::new(kafka.clone(), &names.group("sluice-refetch")),
-        rebuilds: Rebuilds::default(),
+        rebuilds: Rebuilds::new(settings.rebuild_timeout),
         retry: settings.retry.clone(),
         demand: Demand::of(settings),
         permits: Semaphore::new(settings.inserts_in_flight),

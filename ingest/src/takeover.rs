@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn each_row_of_the_table_above() {
-        let ours = "sluice1 0000000000000001 7";
+        let ours = "sluice2 0000000000000001 7";
         assert!(matches!(open(&found(Some(9), ours), 7), Opening::Stop(why) if why.contains("below the start")));
         assert!(matches!(open(&found(Some(21), ours), 7), Opening::Stop(why) if why.contains("above the end")));
         assert!(matches!(

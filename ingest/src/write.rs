@@ -13,7 +13,9 @@
 //! - [`dependants`] and [`engine`]: what an INSERT reaches through views, and whether all of it would know it again
 //! - [`event`]: what the consume loop is told
 //! - [`failure`]: the table of error codes and their classes
+//! - [`judge`]: which rows of a part are refused, and whose fault that is
 //! - [`lookup`]: what of a range is in its table
+//! - [`refused`]: what becomes of refused rows
 //! - [`proof`]: whether tokens are honoured, before the first record
 //! - [`sight`]: whether a row that is not found is not there
 //! - [`target`]: where batches go, and the token of each part
@@ -25,8 +27,10 @@ pub mod dependants;
 pub mod engine;
 mod event;
 pub mod failure;
+mod judge;
 pub mod lookup;
 pub mod proof;
+mod refused;
 pub mod sight;
 pub mod target;
 
@@ -39,7 +43,6 @@ use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
 use tracing::{info, warn};
 
 use crate::batch::{Batch, Part};
-use crate::breaker::Poison;
 use crate::clock;
 use crate::commit::Range;
 use crate::config::Retry;
@@ -58,9 +61,10 @@ use attempts::Attempts;
 use clickhouse::ClickHouse;
 pub use confirm::Seen;
 use confirm::Trust;
-use dependants::Demand;
-pub use event::{Assigned, Event};
+use dependants::{Changed, Demand};
+pub use event::{Assigned, Event, Refusal};
 use failure::Failure;
+use refused::Letters;
 pub use target::{Target, insert_name, token};
 
 /// Older than anything that is remembered.
@@ -112,8 +116,13 @@ pub struct Job {
 enum Landed {
     /// Its rows are in the table.
     Whole,
-    /// ClickHouse refuses one of them, and none is there; the row's number if it gave one.
-    Refused(Failure),
+    /// ClickHouse refuses some of them, and none of those that were sent is there.
+    Refused {
+        /// What it said.
+        failure: Failure,
+        /// Offsets in the batch's range that were there before.
+        there: Vec<i64>,
+    },
 }
 
 /// Why a batch cannot go on by itself.
@@ -123,9 +132,11 @@ impl Writer {
     /// Makes the batch durable, however long that takes, and says what became of it.
     pub async fn land(&self, job: Job) {
         let of = job.of;
-        let event = self.try_land(&job).await.unwrap_or_else(|Stop(why)| Event::Stopped { of, why });
+        let event = self.try_land(&job).await.unwrap_or_else(|Stop(why)| Some(Event::Stopped { of, why }));
         drop(job);
-        self.send(event).await;
+        if let Some(event) = event {
+            self.send(event).await;
+        }
     }
 
     /// Asks the table how far it is with a partition, and the dead-letter topic what it holds of its announced ranges, until
@@ -160,41 +171,32 @@ impl Writer {
         lookup::highest(&self.clickhouse, target, partition).await
     }
 
-    async fn try_land(&self, job: &Job) -> Result<Event, Stop> {
+    /// Nothing is told of a batch that is let go.
+    async fn try_land(&self, job: &Job) -> Result<Option<Event>, Stop> {
         let mut attempts = Attempts::new(self, job.of, &job.target, Some(job.batch.range.first));
-        let letters = self.land_dead_letters(job, &mut attempts).await;
-        for (index, part) in job.batch.parts.iter().enumerate().filter(|(_, part)| !part.has_landed) {
+        let mut letters = self.land_dead_letters(job, &mut attempts).await;
+        for part in &job.batch.parts {
             let started = Instant::now();
-            if let Landed::Refused(failure) = self.land_part(job, part, &mut attempts).await? {
-                return self.refused(job, index, failure, &mut attempts).await;
-            }
+            let Some(landed) = self.land_kept(job, part, &mut letters, &mut attempts).await? else { return Ok(None) };
             self.metrics.stage(Stage::Write, started.elapsed());
-            self.metrics.landed(&job.target.topic, part.count(), part.body.bytes());
+            self.metrics.landed(&job.target.topic, landed.count(), landed.body.bytes());
             failpoint!("landed");
         }
-        let dead_lettered = letters + job.batch.dead_lettered_before();
-        Ok(written(job, job.batch.records() - dead_lettered, dead_lettered))
+        let dead_lettered = letters.sent.len() + job.batch.dead_lettered_before();
+        Ok(Some(written(job, job.batch.records() - dead_lettered, dead_lettered)))
     }
 
-    /// Sends the dead letters of a batch and says how many they are.
-    async fn land_dead_letters(&self, job: &Job, attempts: &mut Attempts<'_>) -> usize {
+    /// Sends the dead letters that a batch came with.
+    async fn land_dead_letters(&self, job: &Job, attempts: &mut Attempts<'_>) -> Letters {
         let letters = self.letters(job, attempts).await;
-        if letters.is_empty() || job.batch.is_acknowledged {
-            return letters.len();
+        if letters.is_empty() {
+            return Letters::default();
         }
         let started = Instant::now();
-        loop {
-            job.lease.held().await;
-            failpoint!("dead_letter");
-            match self.dead_letters.send(&letters).await {
-                Ok(()) => break,
-                Err(failure) => attempts.failed(failure).await,
-            }
-        }
+        self.send_letters(job, &letters, attempts).await;
         self.metrics.stage(Stage::DeadLetter, started.elapsed());
-        attempts.succeeded();
         failpoint!("dead_lettered");
-        letters.len()
+        Letters { sent: letters.iter().map(|letter| letter.offset).collect() }
     }
 
     /// The dead letters of a batch. Where it is in doubt, another decoder may have taken a record that this one rejects: if
@@ -219,57 +221,58 @@ impl Writer {
         let mut is_acknowledged = false;
         loop {
             job.lease.held().await;
-            let trust = self.trust(job, attempts.count > 0);
-            let outcome = match self.has_new_views(job, attempts.count).await {
-                Ok(has_new_views) => self.try_part(job, part, has_new_views, trust, &mut is_acknowledged).await?,
+            let outcome = match self.changed(job, attempts.count).await {
+                Ok(changed) => self.try_part(job, part, changed, attempts.count, &mut is_acknowledged).await?,
                 Err(failure) => Err(failure),
             };
             match outcome {
-                Ok(landed) => {
+                Ok(Landed::Whole) => {
                     attempts.succeeded();
-                    return Ok(landed);
+                    return Ok(Landed::Whole);
                 }
+                Ok(refused) => return Ok(refused),
                 Err(failure) => attempts.failed(failure).await,
             }
         }
     }
 
-    /// Whether a view was added or changed since a part may have been sent, by this worker or by an earlier owner. Fails if
-    /// the part must not be sent again.
-    async fn has_new_views(&self, job: &Job, failed: u32) -> Result<bool, Failure> {
+    /// What was changed behind the table since a part may have been sent, by this worker or by an earlier owner. Fails if the
+    /// part must not be sent again.
+    async fn changed(&self, job: &Job, failed: u32) -> Result<Changed, Failure> {
         let is_first = failed == 0 && !job.batch.may_be_half_done && doubt(job) == Doubt::No;
-        if is_first { Ok(false) } else { self.ask_views(job).await }
+        if is_first { Ok(Changed::Nothing) } else { self.ask_views(job).await }
     }
 
-    pub(super) async fn ask_views(&self, job: &Job) -> Result<bool, Failure> {
+    pub(super) async fn ask_views(&self, job: &Job) -> Result<Changed, Failure> {
         dependants::changed_since(&self.clickhouse, &job.target, &self.demand, announced_for(job).unwrap_or(LONG_AGO))
             .await
     }
 
-    /// A part that nobody had sent before is not sent again once it is acknowledged; then it is only looked for.
+    /// Sends it once, after so many failures. A part that nobody had sent before is not sent again once it is
+    /// acknowledged; then it is only looked for.
     async fn try_part(
         &self,
         job: &Job,
         part: &Part,
-        has_new_views: bool,
-        trust: Trust,
+        changed: Changed,
+        failed: u32,
         is_acknowledged: &mut bool,
     ) -> Result<Result<Landed, Failure>, Stop> {
         if *is_acknowledged {
             return Ok(self.is_visible(job, part).await.map(|()| Landed::Whole));
         }
-        let digest = job.batch.digest;
-        let doubt = if has_new_views && doubt(job) == Doubt::No { Doubt::AllOrNothing } else { doubt(job) };
-        if doubt == Doubt::No {
-            let mut sent = self.insert(job, part, digest, 0).await;
+        let trust = self.trust(job, failed > 0);
+        let doubt = doubt(job);
+        if doubt == Doubt::No && changed == Changed::Nothing {
+            let mut sent = self.insert(job, part, 0).await;
             if sent.is_ok() && trust != Trust::Full {
                 *is_acknowledged = trust == Trust::First;
                 sent = match trust {
                     Trust::First => self.is_visible(job, part).await,
-                    _ => self.is_there_or_sent(job, part, digest).await,
+                    _ => self.is_there_or_sent(job, part).await,
                 };
             }
-            return self.unless_refused(job, part, sent).await;
+            return self.unless_refused(job, part, sent, failed).await;
         }
         self.metrics.looked_up(&job.target.topic);
         let (there, offsets) = match self.look(job, part).await {
@@ -277,54 +280,59 @@ impl Writer {
             Err(failure) => return Ok(Err(failure)),
         };
         if there == There::All {
-            return Ok(self.found(job, part, has_new_views).await.map(|()| Landed::Whole));
+            return Ok(self.found(job, part, changed).await.map(|()| Landed::Whole));
         }
         if let Err(failure) = sight::check(&self.clickhouse, &job.target.table).await {
             return Ok(Err(failure));
         }
         match there {
             There::Nothing => {
-                let sent = self.insert_anew(job, part, digest).await;
-                self.unless_refused(job, part, sent).await
+                let sent = self.insert_anew(job, part).await;
+                self.unless_refused(job, part, sent, failed).await
             }
             There::Some if doubt == Doubt::SendMissing => {
-                let (missing, digest) = job.batch.missing(part, &offsets);
-                let sent = self.insert_anew(job, &missing, digest).await;
-                // The number counts the rows that were sent, not those of the part.
-                let sent = sent.map_err(|failure| Failure { row: None, ..failure });
-                self.unless_refused(job, part, sent).await
+                let sent = self.insert_anew(job, &job.batch.without(part, &offsets)).await;
+                self.unless_refused(job, part, sent, failed).await
             }
             _ => Err(stopped(job, part, &offsets)),
         }
     }
 
-    /// Tells a row that the table refuses from one that only a view refuses: then the table has taken them all.
+    /// Tells rows that the table refuses from those that only a view refuses: then the table has taken them all.
     async fn unless_refused(
         &self,
         job: &Job,
         part: &Part,
         sent: Result<(), Failure>,
+        failed: u32,
     ) -> Result<Result<Landed, Failure>, Stop> {
-        let refused = match sent {
+        let failure = match sent {
             Ok(()) => return Ok(Ok(Landed::Whole)),
-            Err(failure) if failure.class != Class::Row => return Ok(Err(failure)),
-            Err(failure) => failure,
+            Err(failure) if self.is_final(&failure, failed) => failure,
+            Err(failure) => return Ok(Err(failure)),
         };
         self.metrics.looked_up(&job.target.topic);
         Ok(match self.look(job, part).await {
             Err(failure) => Err(failure),
-            Ok((There::All, _)) => Err(refused.of_a_view()),
-            Ok((There::Nothing, _)) => Ok(Landed::Refused(refused)),
-            Ok((There::Some, _)) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused(refused)),
+            Ok((There::All, _)) => Err(failure.of_a_view()),
+            Ok((There::Nothing, there)) => Ok(Landed::Refused { failure, there }),
+            Ok((There::Some, there)) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused { failure, there }),
             Ok((There::Some | There::Double, offsets)) => return Err(stopped(job, part, &offsets)),
         })
     }
 
+    /// Whether it is time to look for the rows that are refused. What says nothing clear and passes with HTTP 5xx may pass
+    /// by itself, so it is tried again first.
+    fn is_final(&self, failure: &Failure, failed: u32) -> bool {
+        let is_unclear = failure.is_unclear() && !is_sabotaged("judge");
+        failure.class == Class::Row || is_unclear && (failure.class == Class::Operator || failed >= self.retry.quick)
+    }
+
     /// The `time`th INSERT of the same rows, counted from 0, has a token of its own.
-    async fn insert(&self, job: &Job, part: &Part, digest: u128, time: u32) -> Result<(), Failure> {
+    async fn insert(&self, job: &Job, part: &Part, time: u32) -> Result<(), Failure> {
         let _turn = self.turn(job).await;
         failpoint!("insert");
-        let mut token = token(&job.target, job.of.partition, job.batch.range, part.month, digest);
+        let mut token = token(&job.target, job.of.partition, job.batch.range, part.month, job.batch.digest_of(part));
         if time > 0 {
             token = format!("{token}:{time}");
         }
@@ -332,21 +340,22 @@ impl Writer {
         self.clickhouse.insert(&job.target.insert, &name, &token, &part.body).await
     }
 
-    /// Leave to send, with the partition still ours: waiting for it may take longer than the lease.
-    async fn turn(&self, job: &Job) -> (SemaphorePermit<'_>, OwnedRwLockReadGuard<()>) {
+    /// Leave to send, with the partition still ours: waiting for it may take longer than the lease. Who waits for a rebuild
+    /// has no permit, so that INSERTs into other tables go on.
+    async fn turn(&self, job: &Job) -> (OwnedRwLockReadGuard<()>, SemaphorePermit<'_>) {
         loop {
-            let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
             let no_rebuild = self.rebuilds.writing(&job.target.table).await;
+            let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
             if job.lease.is_held() {
-                return (permit, no_rebuild);
+                return (no_rebuild, permit);
             }
-            drop((permit, no_rebuild));
+            drop((no_rebuild, permit));
             job.lease.held().await;
         }
     }
 
     /// A part was in its table already. Where its views may lack it, they are made right before anything is committed.
-    async fn found(&self, job: &Job, part: &Part, has_new_views: bool) -> Result<(), Failure> {
+    async fn found(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
         let Range { first, last } = job.batch.range;
         info!(
             topic = &*job.target.topic,
@@ -356,11 +365,27 @@ impl Writer {
             month = part.month,
             "already landed"
         );
-        if (has_new_views || job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
-            self.rebuild(job, part).await?;
+        let may_lack = changed != Changed::Nothing || job.batch.may_be_half_done || is_old(job);
+        if may_lack && !is_sabotaged("rebuild") {
+            self.complete(job, part, changed).await?;
         }
         self.metrics.found(&job.target.topic, part.count());
         Ok(())
+    }
+
+    /// Makes the aggregates right that may lack a part. Where they cannot be rebuilt, and only a view was changed, perhaps
+    /// since it refused the part, the same INSERT completes them.
+    async fn complete(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
+        match self.rebuild(job, part).await {
+            Err(failure)
+                if failure.class == Class::Operator && changed == Changed::Views && doubt(job) == Doubt::No =>
+            {
+                info!(%failure, "the INSERT is repeated instead");
+                let sent = self.insert(job, part, 0).await;
+                sent.map_err(|failure| if failure.class == Class::Row { failure.of_a_view() } else { failure })
+            }
+            rebuilt => rebuilt,
+        }
     }
 
     /// Makes the aggregates of a part's month anew.
@@ -368,44 +393,6 @@ impl Writer {
         let rebuilt = self.rebuilds.rebuild(&self.clickhouse, &job.target.table, part.month).await;
         self.metrics.rebuilt(rebuilt.is_ok());
         rebuilt
-    }
-
-    /// ClickHouse refuses a row of the batch's part `index`: the row is found, and dead-lettered once it is alone.
-    async fn refused(
-        &self,
-        job: &Job,
-        index: usize,
-        failure: Failure,
-        attempts: &mut Attempts<'_>,
-    ) -> Result<Event, Stop> {
-        let Range { first, last } = job.batch.range;
-        let (topic, partition) = (&*job.target.topic, job.of.partition);
-        self.metrics.retry(topic, failure.class);
-        if job.batch.records() > 1 {
-            warn!(topic, partition, first, last, row = failure.row, %failure, "a row is refused; the range is cut around it");
-            let pieces = job.batch.pieces(index, failure.row);
-            return Ok(Event::Cut { of: job.of, range: job.batch.range, pieces });
-        }
-        let letter = loop {
-            match self.refetch.dead_letter(&job.target, partition, first, &failure, attempts.count).await {
-                Ok(letter) => break letter,
-                Err(cause) => attempts.failed(Failure::unread(&cause)).await,
-            }
-        };
-        let Some(letter) = letter else {
-            return Err(Stop(format!("{failure}, and the record at offset {first} is no longer in its topic")));
-        };
-        self.metrics.dead_letter(topic, &letter.reason);
-        loop {
-            job.lease.held().await;
-            match self.dead_letters.send(std::slice::from_ref(&letter)).await {
-                Ok(()) => break,
-                Err(failure) => attempts.failed(failure).await,
-            }
-        }
-        failpoint!("refused");
-        let refused = Some(Poison { tenant: letter.tenant_id, reason: letter.reason });
-        Ok(Event::Written { of: job.of, range: job.batch.range, landed: 0, dead_lettered: 1, refused })
     }
 
     async fn send(&self, event: Event) {
@@ -436,7 +423,7 @@ fn announced_for(job: &Job) -> Option<Duration> {
 
 fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {
     let (of, range) = (job.of, job.batch.range);
-    Event::Written { of, range, landed: landed as u64, dead_lettered: dead_lettered as u64, refused: None }
+    Event::Written { of, range, landed: landed as u64, dead_lettered: dead_lettered as u64 }
 }
 
 fn stopped(job: &Job, part: &Part, there: &[i64]) -> Stop {

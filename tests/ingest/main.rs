@@ -43,6 +43,8 @@ mod lands_every_time_of_rfc_3339;
 #[cfg(test)]
 mod lands_words_and_names_with_escapes;
 #[cfg(test)]
+mod long_rebuilds;
+#[cfg(test)]
 mod obeys_the_operator;
 #[cfg(test)]
 mod offsets_missing_or_moved;
@@ -60,6 +62,8 @@ mod refuses_to_start;
 mod rejects_what_only_clickhouse_refuses;
 #[cfg(test)]
 mod replays_dead_letters;
+#[cfg(test)]
+mod sets_refused_rows_aside;
 #[cfg(test)]
 mod stays_in_budget;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The rows of a batch that land together: those of one month.
-//! A cut goes in, a part of that piece comes out. Pure.
+//! A stretch of its rows goes in, their bytes come out. Pure.
+
+use std::ops::Range;
 
 use crate::body::Body;
 
@@ -28,8 +30,6 @@ pub struct Part {
     pub(super) rows: Vec<Row>,
     /// The rows in RowBinary.
     pub body: Body,
-    /// Whether ClickHouse acknowledged them before the batch was cut.
-    pub has_landed: bool,
 }
 
 impl Part {
@@ -38,16 +38,11 @@ impl Part {
         self.rows.len()
     }
 
-    /// Its rows of the records from index `from` up to, not including, `to`, which are counted from `from` on.
-    pub(super) fn piece(&self, from: usize, to: usize) -> Self {
-        let first = self.rows.partition_point(|row| (row.record as usize) < from);
-        let last = self.rows.partition_point(|row| (row.record as usize) < to);
-        let start = first.checked_sub(1).map_or(0, |before| self.rows[before].end as usize);
-        let end = last.checked_sub(1).map_or(0, |last| self.rows[last].end as usize);
-        let piece = |row: &Row| Row::new(row.record as usize - from, row.end as usize - start);
-        let rows = self.rows[first..last].iter().map(piece).collect();
+    /// Its rows of these numbers, counted from 0; the bytes are shared.
+    pub fn stretch(&self, rows: Range<usize>) -> Body {
+        let end_of = |row: usize| row.checked_sub(1).map_or(0, |last| self.rows[last].end as usize);
         let mut body = Body::default();
-        body.append(&self.body, start..end.max(start));
-        Self { month: self.month, rows, body, has_landed: self.has_landed }
+        body.append(&self.body, end_of(rows.start)..end_of(rows.end));
+        body
     }
 }

@@ -89,7 +89,9 @@ fn judge(topic: &str, settings: &BTreeMap<String, String>) -> Verdict {
     if policy.split(',').any(|one| one.trim() == "compact") {
         return Err(UnfitTopic::Compacted { topic: topic(), policy: policy.to_owned() });
     }
-    if let Some(millis) = number("retention.ms").filter(|millis| (0..SHORTEST.as_millis() as i64).contains(millis)) {
+    if let Some(millis) = number("retention.ms")
+        .filter(|millis| (0..i64::try_from(SHORTEST.as_millis()).unwrap_or(i64::MAX)).contains(millis))
+    {
         return Err(UnfitTopic::Forgetful { topic: topic(), millis });
     }
     let most_bytes = number("max.message.bytes").and_then(|bytes| usize::try_from(bytes).ok());
@@ -172,10 +174,11 @@ impl Watch {
             loop {
                 tokio::time::sleep(CHECK_EVERY).await;
                 let why = letters.topic().check(CHECK_EVERY / 2).await.err().map(|unfit| unfit.to_string());
-                if status.dead_letters(why.clone()) {
-                    match why {
-                        Some(why) => error!(why, "the dead-letter topic was changed; records that cannot land wait"),
-                        None => info!("the dead-letter topic can be used again"),
+                if status.dead_letters(why.as_deref()) {
+                    if let Some(why) = why {
+                        error!(why, "the dead-letter topic was changed; records that cannot land wait");
+                    } else {
+                        info!("the dead-letter topic can be used again");
                     }
                 }
             }

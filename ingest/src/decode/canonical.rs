@@ -29,10 +29,10 @@ impl Decoder {
         let path_of = |slot: usize| paths.iter().find(|(known, _)| *known == slot).map_or("", |(_, path)| path);
         text.extend(self.tenant.map(|slot| format!("tenant {}\n", quote(path_of(slot)))));
         text.extend(self.month.map(|column| format!("month {column}\n")));
-        for column in &self.columns {
+        text.extend(self.columns.iter().map(|column| {
             let default = if column.has_default { " default" } else { "" };
-            text += &format!("{} {}{default}\n", quote(path_of(column.slot)), name(&column.of));
-        }
+            format!("{} {}{default}\n", quote(path_of(column.slot)), name(&column.of))
+        }));
         text
     }
 }

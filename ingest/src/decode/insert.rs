@@ -36,6 +36,13 @@ impl Insert {
         Self { table: table.to_owned(), statement, head, columns }
     }
 
+    /// The same statement for another table with the same columns.
+    pub(crate) fn statement_for(&self, table: &str) -> String {
+        let own = format!("INSERT INTO {} ", quote(&self.table));
+        let rest = self.statement.strip_prefix(&own).expect("every statement was made so");
+        format!("INSERT INTO {} {rest}", quote(table))
+    }
+
     /// Whether its bodies say what their rows are.
     pub fn is_typed(&self) -> bool {
         !self.head.is_empty()
@@ -73,6 +80,12 @@ mod tests {
         assert_eq!(insert.head[..12], *b"\x02\x01a\x01b\x05UInt8\xc8");
         assert_eq!((insert.head[12], insert.head.len()), (1, 213));
         assert!(insert.is_typed() && !Insert::new("t", columns(), "", true).is_typed());
+    }
+
+    #[test]
+    fn the_same_rows_can_be_sent_elsewhere() {
+        let insert = Insert::new("a`b", vec![("n.x".to_owned(), "Array(UInt8)".to_owned())], "SETTINGS x = 1 ", true);
+        assert_eq!(insert.statement_for("t"), "INSERT INTO `t` (`n.x`) SETTINGS x = 1 FORMAT RowBinaryWithDefaults");
     }
 
     #[test]

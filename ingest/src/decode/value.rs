@@ -165,10 +165,10 @@ pub(super) fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
 /// Appends a length or a count as LEB128.
 pub(super) fn push_length(mut length: usize, out: &mut Vec<u8>) {
     while length >= 0x80 {
-        out.push((length & 0x7f) as u8 | 0x80);
+        out.push(length.to_le_bytes()[0] | 0x80);
         length >>= 7;
     }
-    out.push((length & 0x7f) as u8);
+    out.push(length.to_le_bytes()[0]);
 }
 
 /// The characters of a JSON string; `scratch` is used where it has escapes.

@@ -334,8 +334,11 @@ impl Replay<'_> {
                 }
                 Err(failure) => failure,
             };
+            let is_hopeless = failure.class == Class::Operator || attempt >= self.dlq.settings.retry.quick;
             match failure.class {
                 Class::Row => return Ok(Some(Err(failure))),
+                // It may be a row's fault: those that fail alone stay, and the others land.
+                _ if failure.is_unclear() && is_hopeless => return Ok(Some(Err(failure))),
                 Class::Operator => return Err(Error::Write { table: part.target.table.clone(), failure }),
                 Class::Transient => attempt += 1,
             }

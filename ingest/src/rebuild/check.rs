@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{Rebuild, ttl};
 use crate::failpoint::is_sabotaged;
+use crate::literal::identifier;
 use crate::retry::Class;
 use crate::write::dependants::{Table, TableName, View, literal, writers};
 use crate::write::failure::Failure;
@@ -98,6 +99,7 @@ impl Rebuild<'_> {
     /// on more than the time that the table is partitioned by, nobody can tell.
     async fn has_nothing_expired(&self, table: &Table, expressions: &[String]) -> Result<bool, Failure> {
         let Some(column) = month_column(&table.partition_key) else { return Ok(false) };
+        let Some(own) = identifier(column) else { return Ok(false) };
         let start = format!(
             "toDateTime('{}-{:02}-01 00:00:00', 'UTC') - {}",
             self.month / 100,
@@ -110,7 +112,7 @@ impl Rebuild<'_> {
             "SELECT type FROM system.columns WHERE database = {} AND table = {} AND name = {} FORMAT TSVRaw",
             literal(database),
             literal(name),
-            literal(column.trim_matches('`'))
+            literal(&own)
         );
         let of = text(&self.clickhouse.query(&of, &[]).await?);
         let query = format!(

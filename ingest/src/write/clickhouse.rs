@@ -26,7 +26,6 @@ use crate::body::Body;
 use crate::decode::insert::Insert;
 use crate::decode::table::{Shape, ShapeColumn};
 pub use crate::literal::quote;
-use crate::retry::Class;
 use answer::{Answer, Kind};
 use servers::Servers;
 use settings::{BEFORE, Known, TIME};
@@ -80,17 +79,39 @@ impl ClickHouse {
         if !insert.is_typed() {
             self.still_fits(insert).await?;
         }
-        // In front of the rows, since proxies limit the length of a URL.
-        let head = [insert.statement.as_bytes(), b"\n", &insert.head].concat();
-        let body = reqwest::Body::wrap(body.sent(&head.into()));
-        match self.send(name, &[("insert_deduplication_token", token)], body, Kind::Insert).await {
-            Err(failure) if failure.class == Class::Row => {
+        let token = [("insert_deduplication_token", token)];
+        match self.send_rows(name, &token, &insert.statement, &insert.head, body).await {
+            Err(failure) if failure.may_be_of_a_row() => {
                 self.still_fits(insert).await?;
                 Err(self.name_view(failure).await)
             }
             Err(failure) => Err(self.name_view(failure).await),
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
         }
+    }
+
+    /// Sends rows to a temporary table of a session: whether they are taken is all that counts.
+    pub(super) async fn insert_for_trial(
+        &self,
+        statement: &str,
+        head: &Bytes,
+        session: &[(&str, &str)],
+        body: &Body,
+    ) -> Result<(), Failure> {
+        self.send_rows(&self.prefix, session, statement, head, body).await
+    }
+
+    async fn send_rows(
+        &self,
+        name: &str,
+        parameters: &[(&str, &str)],
+        statement: &str,
+        head: &Bytes,
+        body: &Body,
+    ) -> Result<(), Failure> {
+        // In front of the rows, since proxies limit the length of a URL.
+        let head = [statement.as_bytes(), b"\n", head].concat();
+        self.send(name, parameters, reqwest::Body::wrap(body.sent(&head.into())), Kind::Insert).await.map(drop)
     }
 
     /// Sends an INSERT that holds its rows as text, with these parameters.

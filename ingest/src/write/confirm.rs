@@ -83,14 +83,14 @@ impl Writer {
 
     /// Sends a part that the table lacks. Somebody may have deleted its rows since they landed: then ClickHouse still
     /// remembers the token and drops them without a word, so the table is looked at once more, and the next token is used.
-    pub(super) async fn insert_anew(&self, job: &Job, part: &Part, digest: u128) -> Result<(), Failure> {
-        self.insert(job, part, digest, 0).await?;
-        self.is_there_or_sent(job, part, digest).await
+    pub(super) async fn insert_anew(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+        self.insert(job, part, 0).await?;
+        self.is_there_or_sent(job, part).await
     }
 
     /// The part was acknowledged, perhaps as a repetition. Where its rows are not in the table, it is sent under the next
     /// token. The views still have what they made of rows that were deleted, so they are made right as well.
-    pub(super) async fn is_there_or_sent(&self, job: &Job, part: &Part, digest: u128) -> Result<(), Failure> {
+    pub(super) async fn is_there_or_sent(&self, job: &Job, part: &Part) -> Result<(), Failure> {
         for time in 1..=MOST_TOKENS {
             let there = self.look(job, part).await?.0;
             if there != There::Nothing {
@@ -103,7 +103,7 @@ impl Writer {
                 There::Nothing if time < MOST_TOKENS => {
                     sight::check(&self.clickhouse, &job.target.table).await?;
                     self.ask_views(job).await?;
-                    self.insert(job, part, digest, time).await?;
+                    self.insert(job, part, time).await?;
                 }
                 There::Nothing => {}
             }

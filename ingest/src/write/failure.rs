@@ -16,7 +16,8 @@ pub struct Failure {
     pub class: Class,
     /// What happened, without data.
     pub what: String,
-    /// The code's name, as in `violated_constraint`; empty where there is no code.
+    /// The code's name, as in `violated_constraint`, or `clickhouse_error_NUMBER` where it is not in the table; empty where
+    /// there is no code.
     pub code: String,
     /// Number of the row in its INSERT, from 0, where ClickHouse gave one.
     pub row: Option<usize>,
@@ -31,6 +32,8 @@ const TRANSIENT: &[(u32, &str)] = &[
     (107, "FILE_DOESNT_EXIST"),
     (159, "TIMEOUT_EXCEEDED"),
     (160, "TOO_SLOW"),
+    (173, "CANNOT_ALLOCATE_MEMORY"),
+    (198, "DNS_ERROR"),
     (201, "QUOTA_EXCEEDED"),
     (202, "TOO_MANY_SIMULTANEOUS_QUERIES"),
     (203, "NO_FREE_CONNECTION"),
@@ -50,7 +53,9 @@ const TRANSIENT: &[(u32, &str)] = &[
     (319, "UNKNOWN_STATUS_OF_INSERT"),
     (394, "QUERY_WAS_CANCELLED"),
     (425, "SYSTEM_ERROR"),
+    (439, "CANNOT_SCHEDULE_TASK"),
     (473, "DEADLOCK_AVOIDED"),
+    (499, "S3_ERROR"),
     (999, "KEEPER_EXCEPTION"),
 ];
 
@@ -69,6 +74,7 @@ const ROW: &[(u32, &str)] = &[
     (117, "INCORRECT_DATA"),
     (131, "TOO_LARGE_STRING_SIZE"),
     (153, "ILLEGAL_DIVISION"),
+    (190, "SIZES_OF_ARRAYS_DONT_MATCH"),
     (321, "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE"),
     (349, "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN"),
     (376, "CANNOT_PARSE_UUID"),
@@ -87,12 +93,8 @@ const OPERATOR: &[(u32, &str)] = &[
     (10, "NOT_FOUND_COLUMN_IN_BLOCK"),
     (16, "NO_SUCH_COLUMN_IN_TABLE"),
     (20, "NUMBER_OF_COLUMNS_DOESNT_MATCH"),
-    (36, "BAD_ARGUMENTS"),
-    (44, "ILLEGAL_COLUMN"),
     (47, "UNKNOWN_IDENTIFIER"),
-    (48, "NOT_IMPLEMENTED"),
     (50, "UNKNOWN_TYPE"),
-    (53, "TYPE_MISMATCH"),
     (57, "TABLE_ALREADY_EXISTS"),
     (60, "UNKNOWN_TABLE"),
     (62, "SYNTAX_ERROR"),
@@ -116,8 +118,20 @@ const TOO_MANY_PARTITIONS: &str = "Too many partitions for single INSERT block";
 /// Comes before the name of a view in the text of an exception.
 const VIEW: &str = "while pushing to view ";
 
-const TABLE: [(Class, &[(u32, &str)]); 3] =
-    [(Class::Transient, TRANSIENT), (Class::Row, ROW), (Class::Operator, OPERATOR)];
+/// Expressions of a table fail so, for some rows or for all: the table may be wrong or the row, and only trying tells.
+const UNCLEAR: &[(u32, &str)] = &[
+    (36, "BAD_ARGUMENTS"),
+    (43, "ILLEGAL_TYPE_OF_ARGUMENT"),
+    (44, "ILLEGAL_COLUMN"),
+    (48, "NOT_IMPLEMENTED"),
+    (53, "TYPE_MISMATCH"),
+];
+
+/// Begins the code of an error that no table lists; its number follows.
+const UNLISTED: &str = "clickhouse_error_";
+
+const TABLE: [(Class, &[(u32, &str)]); 4] =
+    [(Class::Transient, TRANSIENT), (Class::Row, ROW), (Class::Operator, OPERATOR), (Class::Operator, UNCLEAR)];
 
 impl Failure {
     /// One for which ClickHouse has no code.
@@ -125,8 +139,7 @@ impl Failure {
         Self { class, what: what.into(), code: String::new(), row: None, supposed_view: None }
     }
 
-    /// What ClickHouse answered. A code that is not in the table goes by the HTTP status; a row is never blamed without
-    /// a code that says so.
+    /// What ClickHouse answered. A code that is not in the table goes by the HTTP status, until rows have been tried alone.
     pub fn answer(status: u16, code: Option<u32>) -> Self {
         let known = code.and_then(|code| {
             let find = |(class, codes): (Class, &'static [(u32, &'static str)])| {
@@ -139,13 +152,52 @@ impl Failure {
             Some(code) => format!("ClickHouse answered error {code} ({name}), HTTP {status}"),
             None => format!("HTTP {status} in the place of ClickHouse"),
         };
-        Self {
-            class,
-            what,
-            code: code.map(|_| name.to_lowercase()).unwrap_or_default(),
-            row: None,
-            supposed_view: None,
-        }
+        let code = match code {
+            Some(code) if known.is_none() => format!("{UNLISTED}{code}"),
+            Some(_) => name.to_lowercase(),
+            None => String::new(),
+        };
+        Self { class, what, code, row: None, supposed_view: None }
+    }
+
+    /// Whether neither the code nor the status says whose fault it is: rows have to be tried alone.
+    pub fn is_unclear(&self) -> bool {
+        self.code.starts_with(UNLISTED) || UNCLEAR.iter().any(|(_, name)| name.eq_ignore_ascii_case(&self.code))
+    }
+
+    /// Whether a row that fails so alone, while others do not, is at fault.
+    pub fn may_be_of_a_row(&self) -> bool {
+        self.class == Class::Row || self.is_unclear()
+    }
+
+    /// The same as a fault of the table: it refuses every row, each alone, and no row is known that it takes.
+    #[must_use]
+    pub fn of_every_row(self, table: &str) -> Self {
+        let what = format!(
+            "{}; table {table} refuses every row, each alone, and none is known that it takes: repair its constraints, \
+             defaults or keys",
+            self.what
+        );
+        Self { class: Class::Operator, what, ..self }
+    }
+
+    /// The same where no row is refused alone.
+    #[must_use]
+    pub fn of_no_row(self, table: &str) -> Self {
+        let what = format!("{}; no row is refused alone by a temporary copy of table {table}", self.what);
+        Self { what, ..self }
+    }
+
+    /// The same, met while looking for the rows that are refused.
+    #[must_use]
+    pub fn of_a_search(self) -> Self {
+        let remedy = match self.class {
+            Class::Operator => "; grant what docs/operations.md lists under refused rows",
+            Class::Transient | Class::Row => "",
+        };
+        let what = format!("rows are refused, and they cannot be searched for: {}{remedy}", self.what);
+        let class = if self.class == Class::Row { Class::Operator } else { self.class };
+        Self { class, what, ..self }
     }
 
     /// Something else than ClickHouse answered, or something stands between that changes its answers: nobody knows what
@@ -292,6 +344,24 @@ mod tests {
             assert_eq!(Failure::answer(status, None).class, class, "{status}");
             assert_eq!(Failure::answer(status, Some(99_999)).class, class, "{status}");
         }
+    }
+
+    #[test]
+    fn a_code_that_says_too_little_is_unclear() {
+        assert_eq!(Failure::answer(500, Some(99_999)).code, "clickhouse_error_99999");
+        for unclear in [Failure::answer(500, Some(99_999)), Failure::answer(400, Some(36))] {
+            assert!(unclear.is_unclear() && unclear.may_be_of_a_row(), "{unclear}");
+        }
+        for clear in [
+            Failure::answer(500, Some(241)),
+            Failure::answer(404, Some(60)),
+            Failure::answer(500, None),
+            Failure::new(Class::Transient, "no answer"),
+        ] {
+            assert!(!clear.is_unclear() && !clear.may_be_of_a_row(), "{clear}");
+        }
+        let row = Failure::answer(500, Some(190));
+        assert!(row.may_be_of_a_row() && !row.is_unclear());
     }
 
     #[test]

@@ -8,7 +8,6 @@ use reqwest::{Response, StatusCode, Version};
 use serde::Deserialize;
 
 use crate::failpoint::is_sabotaged;
-use crate::retry::Class;
 use crate::write::failure::Failure;
 
 const QUERY_ID: &str = "X-ClickHouse-Query-Id";
@@ -102,7 +101,7 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 async fn exception(mut response: Response, id: &str, code: Option<u32>) -> Failure {
     let is_ours = text(response.headers(), QUERY_ID) == Some(id);
     let failure = Failure::answer(response.status().as_u16(), code);
-    if failure.class == Class::Row && !is_ours {
+    if failure.may_be_of_a_row() && !is_ours {
         return Failure::not_an_answer(&format!("a code of ClickHouse's without the {QUERY_ID} of this query"));
     }
     // Reading the rest lets the connection be used again.
