@@ -81,7 +81,8 @@ async fn still_running(sabotage: &str) -> Result<(), String> {
     let name = format!("sluice:insert:{database}.communication_events:{topic_id}:0:0-49:202611:{}", Uuid::new_v4());
     let url = format!("{}/?database={database}&max_block_size=5", world.stores.clickhouse.url);
     let slow = "INSERT INTO communication_events SELECT * FROM aside WHERE NOT ignore(sleepEachRow(0.2)) \
-                SETTINGS max_threads = 1, min_insert_block_size_rows = 1000000";
+                SETTINGS max_threads = 1, min_insert_block_size_rows = 1000000, \
+                function_sleep_max_microseconds_per_block = 60000000";
     let earlier = tokio::spawn(reqwest::Client::new().post(url).query(&[("query_id", name)]).body(slow).send());
     let runs = "SELECT count() FROM system.processes WHERE startsWith(query_id, 'sluice:insert:') \
                 AND current_database = currentDatabase()";
@@ -144,7 +145,7 @@ async fn rows_that_may_be_on_another_server_are_not_sent_again() {
     assert!(metric(&worker.url, "sluice_ingest_retries_total{", "operator").await >= 1.0);
     assert_eq!(world.count().await, 0, "nothing was sent under another token");
     stand_in.answer(Requests::Inserts, 0, Answered::Page);
-    worker.stop().await;
+    worker.kill().await;
     let worker = behind(&world, &stand_in, "nothing").await;
     committed(&world, 50).await;
     worker.stop().await;

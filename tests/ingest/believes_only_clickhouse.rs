@@ -53,7 +53,7 @@ async fn a_page_of_somebody_else_acknowledges_nothing() {
         answered(Answered::Page, "nothing"),
         answered(Answered::Refused { status: 204, code: None }, "nothing"),
         answered(without, "nothing"),
-        answered(Answered::Page, "answer"),
+        answered(Answered::Page, "answer,believe"),
     );
     assert_eq!((page, empty, stripped), (Ok(()), Ok(()), Ok(())));
     assert!(believed.as_ref().is_err_and(|wrong| wrong.contains("are missing")), "any 200 believed: {believed:?}");

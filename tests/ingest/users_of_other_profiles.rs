@@ -113,8 +113,13 @@ async fn looked_up(sabotage: &str) -> Result<(), String> {
     let mut settings = same_member();
     (settings.peak_inserts_per_second, settings.insert_timeout) = (1, Duration::from_secs(2));
     let worker = world.spawn_ready(&settings, &variables).await;
-    committed(&world, 100).await;
-    worker.stop().await;
+    if sabotage == "nothing" {
+        committed(&world, 100).await;
+        worker.stop().await;
+    } else {
+        eventually(DEADLINE, "it sends again what it does not see", || async { world.count().await > 140 }).await;
+        worker.kill().await;
+    }
     let judged = judge_besides(&world, Besides { others: 40, ..Besides::default() }).await.map(drop);
     world.drop().await;
     judged
