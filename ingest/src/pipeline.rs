@@ -296,7 +296,8 @@ async fn sources(
         let plan = table::plan(topic, pipeline, &shape)?;
         patiently(until, || sight::check(clickhouse, &pipeline.table)).await.map_err(unreliable)?;
         let unfit = |unfit| Error::Unfit { topic: topic.clone(), unfit };
-        let graph = Graph::read(clickhouse, &pipeline.table).await.map_err(unreadable)?.map_err(unfit)?;
+        let graph = patiently(until, || Graph::read(clickhouse, &pipeline.table)).await.map_err(unreadable)?;
+        let graph = graph.map_err(unfit)?;
         let target = Target {
             topic: names.topic(topic).into(),
             topic_id: id,
