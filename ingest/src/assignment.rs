@@ -199,13 +199,18 @@ impl Assignment {
                 }
             }
         }
+        self.tell(of, trouble, verdict);
+        self.dispatch((of.pipeline, of.partition));
+    }
+
+    /// Says what is in the way of a partition, if something is.
+    fn tell(&self, of: Assigned, trouble: Option<String>, verdict: Verdict) {
         let Some(partition) = self.partitions.get(&(of.pipeline, of.partition)) else { return };
         let topic = &self.sources[of.pipeline].target.topic;
         operator::tell(&self.tools, topic, partition, verdict);
         let trouble = trouble.or_else(|| partition.why_broken().map(str::to_owned));
         let trouble = trouble.or_else(|| self.why_unreadable((of.pipeline, of.partition)));
         self.tools.status.trouble(topic, of.partition, trouble);
-        self.dispatch((of.pipeline, of.partition));
     }
 
     /// The partition of an assignment, unless that assignment has ended.
