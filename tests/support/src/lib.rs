@@ -5,6 +5,7 @@
 
 mod address;
 mod gate;
+mod impostor;
 mod own;
 mod stand_in;
 mod wait;
@@ -18,6 +19,7 @@ use std::{
 
 pub use address::free_address;
 pub use gate::{Gate, Manner};
+pub use impostor::{Disguise, Impostor};
 pub use own::OwnStack;
 use sluice_schemas::{names::Names, stores::Stores};
 use sluice_stack::{Layout, Lease, Progress, Settings, keeper, lease, up};
