@@ -17,7 +17,7 @@ use sluice_loadgen::{
     population::Population,
     scenario::Scenario,
 };
-use sluice_schemas::{Reservation, Store, names::Names};
+use sluice_schemas::{Reservation, SchemaError, Store, names::Names};
 use sluice_stack::{Layout, Service};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,8 +30,17 @@ use crate::{
     signals, up,
 };
 
+/// What a run drops, for `--help`.
+const DROPS: &str = "\
+What is dropped when: before a run begins, what earlier runs made in its namespace is dropped, without a question: their
+topics, consumer groups, tables, indices, keys, search indexes and empty buckets. Each store holds a marker that says that
+the namespace was made for runs, and only objects that carry the namespace's mark, or that its inventory on Kafka names,
+are dropped. Databases and the objects of others stay. A namespace without the marker that holds anything is refused with
+exit code 4, and nothing is dropped. When a run has ended, what it made stays until the next run.";
+
 /// What can be said about a run.
 #[derive(Debug, Args)]
+#[command(after_help = DROPS)]
 pub(crate) struct Options {
     /// The scenario: smoke or day, which ship with this program, or the path of a file; smoke if left out. What has a
     /// path separator in it or ends in .toml is always a file
@@ -80,7 +89,7 @@ impl Run {
         if !options.no_up && settings.is_local() {
             interruptible(&stop, come_up(&settings, &live)).await?;
         }
-        let reservation = interruptible(&stop, renew(&settings, &names, &live)).await?;
+        let (reservation, names) = interruptible(&stop, renew(&settings, &names, &live)).await?;
         let planned = async { Ok(planning.await.context("plan the run")?) };
         let (plan, digest) = interruptible(&stop, planned).await?;
         let run = Self { settings, names, scenario, plan, digest, live, stop, reservation };
@@ -163,15 +172,23 @@ async fn come_up(settings: &Settings, live: &Live) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The namespace, reserved, dropped and made anew.
-async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<Reservation, Failure> {
+/// The namespace, reserved, emptied of what earlier runs made, and made anew. One that was not made for runs is refused.
+async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<(Reservation, Names), Failure> {
     live.step("applying the schemas");
     let stores = &settings.stores;
     let reservation = sluice_schemas::reserve(stores, names).await?;
-    sluice_schemas::drop_namespace(stores, names, Store::ALL).await?;
-    let applied = sluice_schemas::apply::apply(stores, names, Store::ALL).await?;
+    let groups = [names.group(&settings.ingest.group)];
+    let renewed = sluice_schemas::runs::renew(stores, names, Store::ALL, &groups).await;
+    let names = renewed.map_err(about_the_namespace)?;
+    let applied = sluice_schemas::apply::apply(stores, &names, Store::ALL).await?;
     live.done(&format!("{} schema objects applied in namespace {}", applied.len(), names.namespace()));
-    Ok(reservation)
+    Ok((reservation, names))
+}
+
+/// A namespace that cannot be used is wrong usage; a store that cannot be asked is not.
+pub(crate) fn about_the_namespace(error: SchemaError) -> Failure {
+    let exit = if error.is_about_the_namespace() { Exit::Usage } else { Exit::Invalid };
+    Failure { exit, error: error.into() }
 }
 
 /// The folder of this run's reports, `runs/<UTC time>/`, made now.

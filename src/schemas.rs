@@ -3,10 +3,11 @@
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
-use sluice_schemas::Store;
+use sluice_schemas::{SchemaError, Store, runs};
 
 use crate::{
     exit::{Exit, Failure, OrExit},
+    run::about_the_namespace,
     screen,
     settings::Settings,
 };
@@ -36,7 +37,11 @@ pub(crate) async fn run(verb: Verb, settings: &Settings) -> Result<Exit, Failure
 }
 
 async fn apply(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
-    let applied = sluice_schemas::apply::apply(&settings.stores, &settings.names(), which).await?;
+    let names = runs::names(&settings.stores, &settings.names(), which).await.map_err(about_the_namespace)?;
+    if names.mark().is_some() {
+        return Err(about_the_namespace(SchemaError::ARuns(names.namespace().to_owned())));
+    }
+    let applied = sluice_schemas::apply::apply(&settings.stores, &names, which).await?;
     let mut table = table(&["store", "object", "outcome"]);
     for done in applied {
         table.add_row([done.store.as_str(), &done.what, &done.outcome.to_string()]);
@@ -46,7 +51,8 @@ async fn apply(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
 }
 
 async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
-    let drifts = sluice_schemas::check::check(&settings.stores, &settings.names(), which).await?;
+    let names = runs::names(&settings.stores, &settings.names(), which).await.map_err(about_the_namespace)?;
+    let drifts = sluice_schemas::check::check(&settings.stores, &names, which).await?;
     if drifts.is_empty() {
         screen::say("no drift: every store is as the files say")?;
         return Ok(Exit::Pass);

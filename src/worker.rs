@@ -70,14 +70,14 @@ impl Worker {
     }
 
     async fn ready(&mut self, url: &str) -> anyhow::Result<()> {
-        let client =
-            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(1)).build().context("ask the worker")?;
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let client = client.timeout(Duration::from_secs(1)).build().context("ask the worker")?;
         let deadline = Instant::now() + START_DEADLINE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().context("watch the ingest worker")? {
                 bail!("start the ingest worker: it ended with {status}; {}", self.last_words());
             }
-            if client.get(url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            if says_ready(&client, url).await {
                 return Ok(());
             }
             sleep(POLL).await;
@@ -114,6 +114,12 @@ impl Worker {
         let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
         format!("the end of {}:\n{}", self.log.display(), tail.join("\n"))
     }
+}
+
+/// Whether a worker answers that it is ready; any other 200 is somebody else's.
+async fn says_ready(client: &reqwest::Client, url: &str) -> bool {
+    let Ok(answer) = client.get(url).send().await else { return false };
+    answer.status().is_success() && answer.text().await.is_ok_and(|body| body.trim_end() == "ready")
 }
 
 /// The address of the settings where it is free, else the next free one above: another worker or another run may be

@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::child::Program;
 use crate::contender::sluice::{self, Settings};
 use crate::fill;
+use crate::http;
 use crate::options::Common;
 use crate::race::Lap;
 use crate::records::Record;
@@ -106,7 +107,8 @@ pub(crate) async fn worker_on(world: &World, timer: Duration) -> anyhow::Result<
 }
 
 async fn is_ready(world: &World) -> bool {
-    reqwest::get(sluice::page(world, "readyz")).await.is_ok_and(|answer| answer.status().is_success())
+    let Ok(answer) = http::client().get(sluice::page(world, "readyz")).send().await else { return false };
+    answer.status().is_success() && answer.text().await.is_ok_and(|body| body.trim_end() == "ready")
 }
 
 /// Waits until so many rows are there, for at most so long.

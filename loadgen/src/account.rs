@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_schemas::connect::{self, ConnectError, Role};
+use sluice_schemas::elastic::{Elastic, ElasticError};
 use sluice_schemas::keyspace::CONTEXT_TTL;
 use uuid::Uuid;
 
@@ -53,7 +54,7 @@ pub enum AccountError {
     Kafka(#[from] rdkafka::error::KafkaError),
     /// Elasticsearch refused or broke.
     #[error("read the account from Elasticsearch: {0}")]
-    Elasticsearch(#[from] elasticsearch::Error),
+    Elasticsearch(#[from] ElasticError),
     /// Redis refused or broke.
     #[error("read the account from Redis: {0}")]
     Redis(#[from] AskError),
@@ -175,7 +176,7 @@ async fn relational(course: Course<'_>, acknowledged: &[Totals], account: &mut A
 
 /// Elasticsearch's documents.
 async fn searchable(course: Course<'_>, account: &mut Account) -> Result<(), AccountError> {
-    let client = connect::elasticsearch(course.stores)?;
+    let client = Elastic::new(course.stores)?;
     let mut counts = documents::counts(&client, course.names).await?;
     for tenant in course.plan.population().tenants() {
         let landed = counts.remove(&tenant.id).unwrap_or_default();

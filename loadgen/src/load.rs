@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sluice_schemas::connect::ConnectError;
+use sluice_schemas::elastic::ElasticError;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +62,19 @@ pub enum LoadError {
     ClickHouse(#[from] ::clickhouse::error::Error),
     /// Elasticsearch could not be asked.
     #[error("load Elasticsearch: {0}")]
-    Elasticsearch(#[from] ::elasticsearch::Error),
+    Elasticsearch(#[from] ElasticError),
+    /// A store acknowledged records that it does not have.
+    #[error(
+        "load {kind}: {loaded} were acknowledged, but the store has {found}; does the store itself answer at its address?"
+    )]
+    NotThere {
+        /// What was loaded.
+        kind: &'static str,
+        /// How many were acknowledged.
+        loaded: u64,
+        /// How many the store has.
+        found: u64,
+    },
     /// Elasticsearch refused some documents.
     #[error("load Elasticsearch: it refused documents; the first: {0}")]
     Refused(String),

@@ -12,6 +12,7 @@ pub mod redis;
 
 use chrono::{DateTime, Utc};
 use sluice_schemas::connect::ConnectError;
+use sluice_schemas::elastic::ElasticError;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 
@@ -38,7 +39,7 @@ pub enum AskError {
     Redis(#[from] ::redis::RedisError),
     /// Elasticsearch refused or broke.
     #[error("ask Elasticsearch: {0}")]
-    Elasticsearch(#[from] ::elasticsearch::Error),
+    Elasticsearch(#[from] ElasticError),
     /// ClickHouse refused or broke.
     #[error("ask ClickHouse: {0}")]
     ClickHouse(#[from] ::clickhouse::error::Error),

@@ -6,7 +6,9 @@ SELECT * FROM
     FROM system.tables
     WHERE database = currentDatabase() AND engine NOT LIKE '%View'
     UNION ALL
-    SELECT concat('view ', name), replaceAll(replaceAll(create_table_query, concat(database, '.'), ''), '`', '')
+    SELECT concat('view ', name),
+           replaceAll(replaceAll(replaceOne(create_table_query, if(comment = '', '', concat(' COMMENT \'', comment, '\'')), ''),
+                                 concat(database, '.'), ''), '`', '')
     FROM system.tables
     WHERE database = currentDatabase() AND engine LIKE '%View'
     UNION ALL

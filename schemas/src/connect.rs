@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use elasticsearch::auth::Credentials;
-use elasticsearch::http::transport::{SingleNodeConnectionPool, TransportBuilder};
 use rdkafka::ClientConfig;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -119,25 +117,6 @@ pub fn clickhouse_server(stores: &Stores) -> clickhouse::Client {
     let login = &stores.clickhouse.login;
     let client = clickhouse::Client::default().with_url(&stores.clickhouse.url).with_user(&login.user);
     if login.password.is_empty() { client } else { client.with_password(login.password.reveal()) }
-}
-
-/// An Elasticsearch client. Opens no connection yet.
-pub fn elasticsearch(stores: &Stores) -> Result<elasticsearch::Elasticsearch, ConnectError> {
-    let settings = &stores.elasticsearch;
-    let failed = |cause: String| ConnectError {
-        store: "Elasticsearch",
-        section: "elasticsearch",
-        address: settings.url.clone(),
-        cause,
-    };
-    let url = reqwest::Url::parse(&settings.url).map_err(|error| failed(error.to_string()))?;
-    let mut builder =
-        TransportBuilder::new(SingleNodeConnectionPool::new(url)).disable_proxy().timeout(REQUEST_TIMEOUT);
-    if !settings.login.user.is_empty() {
-        let login = &settings.login;
-        builder = builder.auth(Credentials::Basic(login.user.clone(), login.password.reveal().to_owned()));
-    }
-    Ok(elasticsearch::Elasticsearch::new(builder.build().map_err(|error| failed(error.to_string()))?))
 }
 
 /// The Redis cluster that may evict: cached customer contexts.

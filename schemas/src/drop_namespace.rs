@@ -1,5 +1,6 @@
-//! Removes everything a namespace has in the stores: databases, topics and groups, indices, keys, buckets.
-//! Refuses the platform's own (empty) namespace. Returns only when the names are free again.
+//! Removes everything a namespace has in the stores, whoever made it: databases, topics and groups, indices, keys, buckets.
+//! For tests and benches, in namespaces of their own on stacks of their own: no verb calls it, and [`crate::runs`] is what
+//! they use. Refuses the platform's own (empty) namespace. Returns only when the names are free again.
 
 use futures::future::join_all;
 

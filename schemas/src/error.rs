@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::connect::ConnectError;
+use crate::runs::Foreign;
 use crate::store::Store;
 
 /// Why a schema could not be applied, compared or dropped.
@@ -49,9 +50,45 @@ pub enum SchemaError {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// The namespace was not made for runs, or something of somebody else's stands where a run would make its own.
+    #[error(
+        "use namespace \"{namespace}\" for a run: {}. Nothing was changed or dropped. A run drops only what carries its own \
+         mark: choose a namespace that nobody uses with --namespace, or remove these objects by hand if they are not needed",
+        .foreign.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    NotARuns {
+        /// The namespace.
+        namespace: String,
+        /// What is in the way, store by store.
+        foreign: Vec<Foreign>,
+    },
+    /// The stores hold markers of different runs' namespaces.
+    #[error(
+        "use namespace \"{namespace}\" for a run: its markers differ ({marks}), so some of these stores belong to another \
+         environment. Nothing was changed or dropped. Correct [stores], or choose another namespace with --namespace"
+    )]
+    MarkersDiffer {
+        /// The namespace.
+        namespace: String,
+        /// Store and mark, each.
+        marks: String,
+    },
+    /// A schema that is to stay does not belong where the next run drops it.
+    #[error(
+        "apply schemas in namespace \"{0}\": it was made for runs, and the next `verify` or `load` drops what it makes there; \
+         choose another namespace"
+    )]
+    ARuns(String),
     /// The platform's own namespace is never dropped.
     #[error("drop the platform's own namespace: name a namespace, since without one this would delete production data")]
     OwnNamespace,
+}
+
+impl SchemaError {
+    /// Whether another namespace, and not another try, is what helps.
+    pub fn is_about_the_namespace(&self) -> bool {
+        matches!(self, Self::NotARuns { .. } | Self::MarkersDiffer { .. } | Self::ARuns(_) | Self::OwnNamespace)
+    }
 }
 
 /// Makes [`SchemaError::Refused`] from any client's error.

@@ -6,8 +6,11 @@
 //! - [`names`]: the platform's names, and the same under a namespace
 //! - [`secret`]: a credential that never shows itself
 //! - [`connect`] and [`rebootstrap`]: one way to reach each store, and to find Kafka again
+//! - [`elastic`]: Elasticsearch over HTTP, which believes only Elasticsearch's own answers
 //! - [`keyspace`]: the Redis keys with their TTLs
-//! - [`apply`], [`check`], [`drop_namespace()`]: bring the stores to what the files say, compare, remove a namespace
+//! - [`apply`], [`check`]: bring the stores to what the files say, compare
+//! - [`runs`]: a namespace of a run, marked in every store; only what carries the mark is dropped
+//! - [`drop_namespace()`]: removes a namespace whatever is in it; for tests and benches, no verb calls it
 //! - [`reserve()`]: one run at a time in a namespace
 //!
 //! The files themselves lie beside `src`: `postgres/`, `clickhouse/`, `elasticsearch/`, `kafka/`, `redis/`, `s3/`.
@@ -15,10 +18,12 @@
 pub mod apply;
 pub mod check;
 pub mod connect;
+pub mod elastic;
 pub mod keyspace;
 pub mod names;
 pub mod rebootstrap;
 pub mod records;
+pub mod runs;
 pub mod secret;
 pub mod stores;
 

@@ -1,6 +1,6 @@
 //! The platform's own names (databases, topics, indices, keys, buckets), and the same under a namespace.
 //! A namespace goes in, full names come out, so several environments, test runs among them, share one set of stores.
-//! Never touches a store.
+//! In the namespace of a run the names of indices, keys and buckets carry the run's mark as well. Never touches a store.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,12 +16,38 @@ pub mod topic {
     pub const CLICKHOUSE_ERRORS: &str = "clickhouse-errors";
 }
 
+/// What tells the objects of a run's namespace from everybody else's: twelve random hexadecimal digits, drawn when the
+/// namespace is made and the same for every later run in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(String);
+
+impl Mark {
+    const DIGITS: usize = 12;
+
+    /// A mark that no other namespace has.
+    pub(crate) fn new() -> Self {
+        Self(uuid::Uuid::new_v4().simple().to_string()[..Self::DIGITS].to_owned())
+    }
+
+    /// Reads a mark back.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_mark = text.len() == Self::DIGITS && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+        is_mark.then(|| Self(text.to_owned()))
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Turns the platform's names into those of one namespace. Without `Default`: what cannot be read as a namespace must never
 /// end as the platform's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Names {
     namespace: String,
+    mark: Option<Mark>,
 }
 
 /// A namespace that no store would take.
@@ -46,7 +72,7 @@ impl From<Names> for String {
 impl Names {
     /// The platform's own names.
     pub const fn platform() -> Self {
-        Self { namespace: String::new() }
+        Self { namespace: String::new(), mark: None }
     }
 
     /// Names under `namespace`; empty means the platform's own.
@@ -54,7 +80,26 @@ impl Names {
         let fits = namespace.len() <= 24
             && namespace.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
             && !namespace.starts_with(|c: char| !c.is_ascii_lowercase());
-        if fits { Ok(Self { namespace: namespace.to_owned() }) } else { Err(BadNamespace(namespace.to_owned())) }
+        if fits {
+            Ok(Self { namespace: namespace.to_owned(), mark: None })
+        } else {
+            Err(BadNamespace(namespace.to_owned()))
+        }
+    }
+
+    /// The same namespace as a run's, whose indices, keys and buckets carry its mark in their names.
+    pub(crate) fn marked(&self, mark: Mark) -> Self {
+        Self { mark: Some(mark), ..self.clone() }
+    }
+
+    /// The same namespace without a mark.
+    pub(crate) fn unmarked(&self) -> Self {
+        Self { mark: None, ..self.clone() }
+    }
+
+    /// The mark of the run's namespace; `None` where the namespace was not made for runs.
+    pub fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
     }
 
     /// The namespace; empty for the platform's own names.
@@ -77,19 +122,26 @@ impl Names {
         self.prefixed(group, '.')
     }
 
-    /// An Elasticsearch index, alias, template or policy: `NAMESPACE-name`.
+    /// An Elasticsearch index, alias, template or policy: `NAMESPACE-name`, or `NAMESPACE-MARK-name`.
     pub fn index(&self, index: &str) -> String {
-        self.prefixed(index, '-')
+        self.with_mark(index, '-')
     }
 
-    /// A Redis key: `NAMESPACE:key`.
+    /// A Redis key: `NAMESPACE:key`, or `NAMESPACE:MARK:key`.
     pub fn key(&self, key: &str) -> String {
-        self.prefixed(key, ':')
+        self.with_mark(key, ':')
     }
 
-    /// A bucket: `NAMESPACE-bucket`, with `_` as `-` since bucket names have no underscores.
+    /// A bucket: `NAMESPACE-bucket` or `NAMESPACE-MARK-bucket`, with `_` as `-` since bucket names have no underscores.
     pub fn bucket(&self, bucket: &str) -> String {
-        self.prefixed(bucket, '-').replace('_', "-")
+        self.with_mark(bucket, '-').replace('_', "-")
+    }
+
+    fn with_mark(&self, name: &str, separator: char) -> String {
+        match &self.mark {
+            Some(mark) => self.prefixed(&format!("{}{separator}{name}", mark.as_str()), separator),
+            None => self.prefixed(name, separator),
+        }
     }
 
     fn prefixed(&self, name: &str, separator: char) -> String {
@@ -116,6 +168,18 @@ mod tests {
         assert_eq!(names.index("communications-2026.11"), "run_7-communications-2026.11");
         assert_eq!(names.key("ctx:1"), "run_7:ctx:1");
         assert_eq!(names.bucket("templates"), "run-7-templates");
+    }
+
+    #[test]
+    fn a_runs_mark_is_part_of_the_names_of_what_only_runs_make() {
+        let names = Names::new("run_7").unwrap().marked(Mark::parse("0123456789ab").unwrap());
+        assert_eq!(names.index("communications-2026.11"), "run_7-0123456789ab-communications-2026.11");
+        assert_eq!(names.key("ctx:1"), "run_7:0123456789ab:ctx:1");
+        assert_eq!(names.bucket("templates"), "run-7-0123456789ab-templates");
+        // The worker of a run is another process, which knows the namespace alone.
+        assert_eq!((names.topic("t").as_str(), names.database().as_str()), ("run_7.t", "sluice_run_7"));
+        assert_eq!(Mark::parse(Mark::new().as_str()).map(|mark| mark.as_str().len()), Some(12));
+        assert_eq!(Mark::parse("0123456789aX"), None);
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl Which {
 
     /// Asks every worker, also when one does not answer.
     async fn ask_all(&self, method: &Method, path: &str, settings: &Settings) -> Result<Answers, Failure> {
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build().context("prepare the HTTP client")?;
+        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let client = client.timeout(PATIENCE).build().context("prepare the HTTP client")?;
         let (mut answers, mut failure) = (Vec::new(), None);
         for worker in self.workers(settings)? {
             match self.ask(&client, method, &worker, path, settings).await {

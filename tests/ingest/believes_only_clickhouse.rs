@@ -128,7 +128,8 @@ const LINE: usize = 16 << 10;
 async fn a_table_of_many_columns_lands_behind_a_short_request_line() {
     let world = World::new().await;
     let names: Vec<_> = (0..COLUMNS).map(|n| format!("a_column_with_a_long_name_{n:03}")).collect();
-    let columns: String = names.iter().map(|name| format!("{name} UInt16 DEFAULT 0, ")).collect();
+    let columns: Vec<_> = names.iter().map(|name| format!("{name} UInt16 DEFAULT 0, ")).collect();
+    let columns = columns.concat();
     world
         .execute(&format!(
             "CREATE TABLE wide ({columns}_topic String, _topic_id UUID, _partition Int32, _offset Int64) \

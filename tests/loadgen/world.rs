@@ -87,15 +87,20 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Schemas are applied and the population is loaded.
-    pub(crate) async fn loaded() -> (Self, Loaded) {
+    /// Schemas are applied.
+    pub(crate) async fn applied() -> Self {
         let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await;
         let names = fresh_names("load");
         let stores = stack.stores(&names);
         apply::apply(&stores, &names, &STORES).await.unwrap();
         let scenario = Scenario::parse(SCENARIO, "small.toml").unwrap();
         let plan = Arc::new(Plan::new(&scenario, &Population::new(&scenario)));
-        let world = Self { stores, names, scenario, plan, _stack: stack };
+        Self { stores, names, scenario, plan, _stack: stack }
+    }
+
+    /// Schemas are applied and the population is loaded.
+    pub(crate) async fn loaded() -> (Self, Loaded) {
+        let world = Self::applied().await;
         let stop = CancellationToken::new();
         let population = world.plan.population();
         let loaded = load::load(&world.stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;

@@ -2,8 +2,12 @@
 //! Each test runs the program itself, on the test stack, in a namespace of its own.
 
 #[cfg(test)]
+mod drops_only_its_own;
+#[cfg(test)]
 mod exit_code_is_the_verdict;
 #[cfg(test)]
 mod leaves_nothing_behind;
 #[cfg(test)]
 mod program;
+#[cfg(test)]
+mod theirs;

@@ -50,9 +50,18 @@ impl World {
 
     /// The same with ClickHouse at another address.
     pub(crate) fn verify_against(&self, clickhouse: &str, scenario: &str) -> Program {
+        self.run_against(clickhouse, &["verify", "scenario.toml", "--no-up"], scenario)
+    }
+
+    /// Starts any verb in the namespace, beside `scenario.toml`.
+    pub(crate) fn run(&self, arguments: &[&str], scenario: &str) -> Program {
+        self.run_against(&self.stores.clickhouse.url, arguments, scenario)
+    }
+
+    fn run_against(&self, clickhouse: &str, arguments: &[&str], scenario: &str) -> Program {
         std::fs::write(self.folder.path().join("scenario.toml"), scenario).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
-        command.args(["verify", "scenario.toml", "--no-up", "--namespace", self.names.namespace()]);
+        command.args(arguments).args(["--namespace", self.names.namespace()]);
         command.args(["--port-base", &self.stack.layout().ports().base().to_string()]);
         // Two tests that start at the same instant would both find the default port free.
         command.env("SLUICE_INGEST__LISTEN", free_address().to_string());
@@ -76,8 +85,15 @@ impl World {
         serde_json::from_str(&std::fs::read_to_string(reports.last().expect("a report")).unwrap()).unwrap()
     }
 
-    pub(crate) async fn end(self) {
+    /// Removes the namespace with whatever is in it, which no verb does.
+    pub(crate) async fn sweep(&self) {
         drop_namespace(&self.stores, &self.names, Store::ALL).await.unwrap();
+    }
+
+    /// Sweeps; the stack that comes back may be looked at for a while longer.
+    pub(crate) async fn end(self) -> Stack {
+        self.sweep().await;
+        self.stack
     }
 }
 
@@ -110,6 +126,11 @@ impl Program {
 
     pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.child.id().expect("it runs")).unwrap()
+    }
+
+    /// Waits for its end, however it was brought about.
+    pub(crate) async fn gone(mut self) {
+        timeout(PATIENCE, self.child.wait()).await.expect("an end in time").unwrap();
     }
 
     /// Waits for its end: the exit code, and all that it wrote to standard error.

@@ -434,7 +434,7 @@ mod tests {
     fn the_smallest_window_on_any_way_counts() {
         let base = table("base", "MergeTree", LARGE, &["v"]);
         let through = [view("v", "n"), table("n", "Null", "", &["w"]), view("w", "t")];
-        let all = |last: Row| judged(&[&[base.clone()], &through[..], &[last]].concat());
+        let all = |last: Row| judged(&[std::slice::from_ref(&base), &through[..], &[last]].concat());
         assert_eq!(all(table("t", "SummingMergeTree", LARGE, &[])), Ok(500));
         insta::assert_snapshot!(all(table("t", "SummingMergeTree", SMALL, &[])).unwrap_err(), @"table d.t, which view d.w writes to, remembers 10 inserted blocks, and 20 are needed: twice ingest.peak_inserts_per_second for the session and insert timeouts; ALTER TABLE d.t MODIFY SETTING non_replicated_deduplication_window = 20");
         insta::assert_snapshot!(all(table("t", "Memory", "", &[])).unwrap_err(), @"table d.t, which view d.w writes to, has engine Memory, which does not recognise a repeated INSERT; use an engine of the MergeTree family with a deduplication window");

@@ -4,12 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use elasticsearch::http::Method;
-use elasticsearch::http::headers::HeaderMap;
-use elasticsearch::http::request::JsonBody;
-use elasticsearch::{Elasticsearch, SearchParts};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
+use sluice_schemas::elastic::{Elastic, Method};
 use sluice_schemas::names::Names;
 use sluice_schemas::records::Communication;
 use uuid::Uuid;
@@ -29,11 +26,10 @@ const TOGETHER: usize = 500;
 const IN_FLIGHT: usize = 128;
 
 /// Documents of each tenant, whoever it is.
-pub(super) async fn counts(client: &Elasticsearch, names: &Names) -> Result<BTreeMap<Uuid, u64>, AccountError> {
+pub(super) async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<Uuid, u64>, AccountError> {
     let indices = names.index("communications-*");
     let body = json!({"size": 0, "aggs": {"tenants": {"terms": {"field": "tenant_id", "size": 10_000}}}});
-    let response = client.search(SearchParts::Index(&[&indices])).body(body).send().await?;
-    let answer: Value = response.error_for_status_code()?.json().await?;
+    let answer: Value = client.read(Method::POST, &format!("/{indices}/_search"), Some(&body)).await?;
     let buckets = answer["aggregations"]["tenants"]["buckets"].as_array().cloned().unwrap_or_default();
     let count = |bucket: &Value| Some((bucket["key"].as_str()?.parse().ok()?, bucket["doc_count"].as_u64()?));
     Ok(buckets.iter().filter_map(count).collect())
@@ -41,7 +37,7 @@ pub(super) async fn counts(client: &Elasticsearch, names: &Names) -> Result<BTre
 
 /// Compares a tenant's documents: a sample if their number is right, else all of them.
 pub(super) async fn compare(
-    client: &Elasticsearch,
+    client: &Elastic,
     names: &Names,
     plan: &Plan,
     tenant: usize,
@@ -70,11 +66,7 @@ pub(super) async fn compare(
     Ok(differences)
 }
 
-async fn fetch(
-    client: &Elasticsearch,
-    names: &Names,
-    wanted: &[Communication],
-) -> Result<Vec<Option<Value>>, AccountError> {
+async fn fetch(client: &Elastic, names: &Names, wanted: &[Communication]) -> Result<Vec<Option<Value>>, AccountError> {
     let document = |communication: &Communication| {
         json!({
             "_index": load::index(names, communication.created_at),
@@ -83,9 +75,7 @@ async fn fetch(
         })
     };
     let body = json!({"docs": wanted.iter().map(document).collect::<Vec<_>>()});
-    let sent =
-        client.transport().send(Method::Post, "/_mget", HeaderMap::new(), None::<&()>, Some(JsonBody::new(body)), None);
-    let answer: Value = sent.await?.error_for_status_code()?.json().await?;
+    let answer: Value = client.read(Method::POST, "/_mget", Some(&body)).await?;
     let found = answer["docs"].as_array().cloned().unwrap_or_default();
     Ok(found
         .into_iter()

@@ -6,15 +6,9 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, Utc};
-use elasticsearch::Elasticsearch;
-use elasticsearch::http::Method;
-use elasticsearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use elasticsearch::http::request::JsonBody;
-use elasticsearch::http::response::Response;
-use elasticsearch::indices::IndicesExistsParts;
 use futures::stream::{self, TryStreamExt as _};
 use serde_json::{Value, json};
-use sluice_schemas::connect;
+use sluice_schemas::elastic::{Elastic, ElasticError, Method};
 use sluice_schemas::names::Names;
 use sluice_schemas::records::Communication;
 
@@ -51,7 +45,7 @@ pub(crate) fn document(communication: &Communication) -> Value {
 }
 
 pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
-    let client = connect::elasticsearch(job.stores)?;
+    let client = Elastic::new(job.stores)?;
     let indices = months(&job);
     let mut intervals = Vec::new();
     for index in &indices {
@@ -69,8 +63,19 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
         set_interval(&client, index, &interval).await?;
     }
     loaded?;
-    call(&client, Method::Post, &format!("/{}/_refresh", job.names.index("communications-*")), None).await?;
-    Ok(())
+    is_all_there(&job, &client).await
+}
+
+/// Every document can be found, by Elasticsearch's own count.
+async fn is_all_there(job: &Job<'_>, client: &Elastic) -> Result<(), LoadError> {
+    let indices = job.names.index("communications-*");
+    client.read::<Value>(Method::POST, &format!("/{indices}/_refresh"), None).await?;
+    let counted: Value = client.read(Method::GET, &format!("/{indices}/_count"), None).await?;
+    let loaded: u64 = job.population.tenants().iter().map(|tenant| tenant.history).sum();
+    if counted["count"] == json!(loaded) {
+        return Ok(());
+    }
+    Err(LoadError::NotThere { kind: COMMUNICATIONS, loaded, found: counted["count"].as_u64().unwrap_or(0) })
 }
 
 fn months(job: &Job<'_>) -> BTreeSet<String> {
@@ -86,31 +91,24 @@ fn months(job: &Job<'_>) -> BTreeSet<String> {
 }
 
 /// Makes the index if it is not there and lets its refreshing rest; what its interval was comes back.
-async fn rest(client: &Elasticsearch, index: &str) -> Result<Value, LoadError> {
-    let exists = client.indices().exists(IndicesExistsParts::Index(&[index])).send().await?;
-    if exists.status_code().as_u16() == 404 {
-        call(client, Method::Put, &format!("/{index}"), None).await?;
+async fn rest(client: &Elastic, index: &str) -> Result<Value, ElasticError> {
+    let path = format!("/{index}");
+    let exists = client.ask(Method::HEAD, &path, None).await?;
+    if exists.status.as_u16() == 404 {
+        client.read::<Value>(Method::PUT, &path, None).await?;
     }
-    let settings: Value =
-        call(client, Method::Get, &format!("/{index}/_settings/index.refresh_interval"), None).await?.json().await?;
+    let settings: Value = client.read(Method::GET, &format!("/{index}/_settings/index.refresh_interval"), None).await?;
     let interval = settings[index]["settings"]["index"]["refresh_interval"].clone();
     set_interval(client, index, &json!("-1")).await?;
     Ok(interval)
 }
 
-async fn set_interval(client: &Elasticsearch, index: &str, interval: &Value) -> Result<(), LoadError> {
+async fn set_interval(client: &Elastic, index: &str, interval: &Value) -> Result<(), ElasticError> {
     let body = json!({"index": {"refresh_interval": interval}});
-    call(client, Method::Put, &format!("/{index}/_settings"), Some(body)).await?;
-    Ok(())
+    client.read::<Value>(Method::PUT, &format!("/{index}/_settings"), Some(&body)).await.map(drop)
 }
 
-async fn call(client: &Elasticsearch, method: Method, path: &str, body: Option<Value>) -> Result<Response, LoadError> {
-    let body = body.map(JsonBody::new);
-    let response = client.transport().send(method, path, HeaderMap::new(), None::<&()>, body, None).await?;
-    Ok(response.error_for_status_code()?)
-}
-
-async fn bulk(job: Job<'_>, client: &Elasticsearch, tenant: usize, range: Range<u64>) -> Result<(), LoadError> {
+async fn bulk(job: Job<'_>, client: &Elastic, tenant: usize, range: Range<u64>) -> Result<(), LoadError> {
     job.proceed()?;
     let (population, names) = (job.population.clone(), job.names.clone());
     let count = range.end - range.start;
@@ -125,11 +123,7 @@ async fn bulk(job: Job<'_>, client: &Elasticsearch, tenant: usize, range: Range<
         lines
     })
     .await;
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    let path = "/_bulk?filter_path=errors,items.*.error";
-    let response = client.transport().send(Method::Post, path, headers, None::<&()>, Some(lines), None).await?;
-    let answer: Value = response.error_for_status_code()?.json().await?;
+    let answer = client.lines("/_bulk?filter_path=errors,items.*.error", lines).await?;
     if answer["errors"] != json!(false) {
         return Err(LoadError::Refused(answer["items"][0]["index"]["error"]["reason"].to_string()));
     }

@@ -1,10 +1,9 @@
 //! The question for Elasticsearch: words in the communications of one tenant, by channel, language and time.
 //! A search goes in, the number of hits and the first page come out. Never asks without the tenant's filter and routing.
 
-use elasticsearch::SearchParts;
 use serde::Deserialize;
 use serde_json::Value;
-use sluice_schemas::connect;
+use sluice_schemas::elastic::{Elastic, Method};
 use sluice_schemas::names::Names;
 use sluice_schemas::records::Channel;
 use sluice_schemas::stores::Stores;
@@ -58,23 +57,20 @@ pub struct Hits {
 /// Elasticsearch, asked over HTTP.
 #[derive(Debug, Clone)]
 pub struct Searcher {
-    client: elasticsearch::Elasticsearch,
+    client: Elastic,
     indices: String,
 }
 
 impl Searcher {
     /// Makes the client; opens no connection yet.
     pub(super) fn new(stores: &Stores, names: &Names) -> Result<Self, AskError> {
-        Ok(Self { client: connect::elasticsearch(stores)?, indices: names.index("communications-*") })
+        Ok(Self { client: Elastic::new(stores)?, indices: names.index("communications-*") })
     }
 
     /// [`SEARCH`].
     pub async fn search(&self, search: &Search) -> Result<Hits, AskError> {
-        let tenant = search.tenant.to_string();
-        let parts = SearchParts::Index(&[&self.indices]);
-        let routing = [tenant.as_str()];
-        let response = self.client.search(parts).routing(&routing).body(body(search)).send().await?;
-        let answer: Answer = response.error_for_status_code()?.json().await?;
+        let path = format!("/{}/_search?routing={}", self.indices, search.tenant);
+        let answer: Answer = self.client.read(Method::POST, &path, Some(&body(search))).await?;
         // A search that some shards did not answer is a failure, not a short answer.
         if answer.timed_out || answer.shards.failed > 0 {
             return Err(AskError::Unreadable { store: "Elasticsearch", what: "a partial answer" });

@@ -1,6 +1,8 @@
 //! ClickHouse: the namespace's database and its migrations; what was applied is kept in `schema_migrations`.
 //! There is no transaction around a file, so its statements are repeatable and it is recorded after the last one.
 
+pub(crate) mod run;
+
 use std::collections::BTreeMap;
 
 use crate::apply::{Applied, Outcome};
@@ -36,15 +38,31 @@ fn failed(stores: &Stores, doing: impl Into<String>) -> impl FnOnce(clickhouse::
     }
 }
 
+/// Runs a statement that returns nothing. It is done only if the answer is ClickHouse's own: a summary in its headers, and
+/// no body. The client itself takes any 200 for success.
+async fn execute(query: clickhouse::query::Query) -> Result<(), clickhouse::error::Error> {
+    let mut answer = query.fetch_bytes("TabSeparated")?;
+    let mut is_empty = true;
+    while answer.next().await?.is_some() {
+        is_empty = false;
+    }
+    if is_empty && answer.summary().is_some() {
+        return Ok(());
+    }
+    let why = "it is not an answer of ClickHouse; is there a proxy or another server at its address?";
+    Err(clickhouse::error::Error::BadResponse(why.to_owned()))
+}
+
 /// Applies everything; see [`crate::apply::apply`].
 pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<Applied>, SchemaError> {
     let database = create_database(stores, names).await?;
     let client = connect::clickhouse(stores, names);
-    client.query(HISTORY).execute().await.map_err(failed(stores, "create schema_migrations"))?;
+    let history = client.query_raw(&run::labelled(HISTORY, names));
+    execute(history).await.map_err(failed(stores, "create schema_migrations"))?;
     let recorded = recorded(stores, &client).await?;
     let mut applied = vec![database];
     for file in MIGRATIONS {
-        let outcome = migrate(stores, &client, &recorded, file).await?;
+        let outcome = migrate(stores, names, &client, &recorded, file).await?;
         applied.push(Applied::new(Store::ClickHouse, file.file, outcome));
     }
     Ok(applied)
@@ -75,7 +93,7 @@ pub(crate) async fn check(stores: &Stores, names: &Names) -> Result<Vec<Drift>, 
 pub(crate) async fn drop_namespace(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     let database = names.database();
     let sql = format!("DROP DATABASE IF EXISTS {database} SYNC");
-    let dropped = connect::clickhouse_server(stores).query(&sql).execute().await;
+    let dropped = execute(connect::clickhouse_server(stores).query(&sql)).await;
     dropped.map_err(failed(stores, format!("drop database {database}")))
 }
 
@@ -92,7 +110,7 @@ async fn create_database(stores: &Stores, names: &Names) -> Result<Applied, Sche
         Outcome::Unchanged
     } else {
         let sql = format!("CREATE DATABASE IF NOT EXISTS {database}");
-        let created = connect::clickhouse_server(stores).query(&sql).execute().await;
+        let created = execute(connect::clickhouse_server(stores).query(&sql)).await;
         created.map_err(failed(stores, format!("create database {database}")))?;
         Outcome::Created
     };
@@ -106,6 +124,7 @@ async fn recorded(stores: &Stores, client: &clickhouse::Client) -> Result<BTreeM
 
 async fn migrate(
     stores: &Stores,
+    names: &Names,
     client: &clickhouse::Client,
     recorded: &BTreeMap<String, String>,
     file: &Migration,
@@ -117,9 +136,9 @@ async fn migrate(
     }
     let doing = || failed(stores, format!("apply {}", file.file));
     for statement in file.statements() {
-        client.query_raw(statement).execute().await.map_err(doing())?;
+        execute(client.query_raw(&run::labelled(statement, names))).await.map_err(doing())?;
     }
     let record = client.query("INSERT INTO schema_migrations (file, sha256) VALUES (?, ?)");
-    record.bind(file.file).bind(file.sha256()).execute().await.map_err(doing())?;
+    execute(record.bind(file.file).bind(file.sha256())).await.map_err(doing())?;
     Ok(Outcome::Created)
 }

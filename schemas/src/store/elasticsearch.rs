@@ -3,6 +3,7 @@
 
 mod cluster;
 mod files;
+pub(crate) mod run;
 
 use serde_json::Value;
 
@@ -125,13 +126,14 @@ fn policy_in(answer: &Value, names: &Names) -> Value {
     serde_json::json!({ "policy": { "phases": answer[names.index(POLICY)]["policy"]["phases"] } })
 }
 
-/// Deletes the namespace's indices, template and policy.
+/// Deletes the namespace's indices, templates and policies.
 pub(crate) async fn drop_namespace(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     let cluster = Cluster::connect(stores)?;
     for index in cluster.indices(&names.index("*")).await? {
         cluster.delete(&format!("/{index}")).await?;
     }
-    cluster.delete(&format!("/_index_template/{}", names.index(TEMPLATE))).await?;
+    cluster.delete(&format!("/_index_template/{}", names.index("*"))).await?;
+    cluster.delete(&format!("/_component_template/{}", names.index("*"))).await?;
     if cluster.offers().await?.lifecycle {
         cluster.delete(&format!("/_ilm/policy/{}", names.index(POLICY))).await?;
     }

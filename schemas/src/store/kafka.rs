@@ -2,6 +2,7 @@
 //! partitions away, since Kafka cannot.
 
 mod cluster;
+pub(crate) mod run;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,6 +44,20 @@ struct Topic {
 }
 
 impl Topic {
+    /// The marker of a run's namespace.
+    fn marker(name: String) -> Self {
+        Self {
+            name,
+            _key: "the object".to_owned(),
+            partitions: 1,
+            replication_factor: 3,
+            min_insync_replicas: 1,
+            retention: Duration::MAX,
+            cleanup_policy: "delete".to_owned(),
+            max_message: ByteSize::kib(64),
+        }
+    }
+
     fn replication(&self, brokers: usize) -> i32 {
         i32::try_from(brokers).map_or(self.replication_factor, |brokers| self.replication_factor.min(brokers))
     }
@@ -66,11 +81,14 @@ fn topics(names: &Names) -> Result<Vec<Topic>, SchemaError> {
 /// Applies the topics; see [`crate::apply::apply`].
 pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<Applied>, SchemaError> {
     let cluster = Cluster::connect(stores).await?;
+    let missing = missing(&cluster, names).await?;
+    run::note_topics(stores, names, &missing, run::State::Intended).await?;
     let mut applied = Vec::new();
     for topic in topics(names)? {
         let outcome = apply_topic(&cluster, &topic).await?;
         applied.push(Applied::new(Store::Kafka, format!("topic {}", topic.name), outcome));
     }
+    run::note_topics(stores, names, &missing, run::State::Made).await?;
     let brokers = cluster.brokers();
     if let Some(topic) = topics(names)?.iter().find(|topic| topic.replication_factor > topic.replication(brokers)) {
         let reason = format!("the cluster has {brokers} broker(s), so topics have {brokers} replica(s)");
@@ -78,6 +96,12 @@ pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<Applied>
         applied.push(Applied::new(Store::Kafka, what, Outcome::Skipped(reason)));
     }
     Ok(applied)
+}
+
+/// Topics that are to be made.
+async fn missing(cluster: &Cluster, names: &Names) -> Result<Vec<String>, SchemaError> {
+    let there = cluster.topics_with(&names.topic("")).await?;
+    Ok(topics(names)?.into_iter().map(|topic| topic.name).filter(|topic| !there.contains(topic)).collect())
 }
 
 async fn apply_topic(cluster: &Cluster, topic: &Topic) -> Result<Outcome, SchemaError> {
@@ -150,7 +174,9 @@ fn difference(topic: &Topic, what: &str, expected: &str, found: &str) -> Drift {
 
 /// Deletes the namespace's topics and idle groups, and waits until the broker no longer lists them.
 pub(crate) async fn drop_namespace(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
-    Cluster::connect(stores).await?.drop_prefix(&names.topic("")).await
+    let (cluster, prefix) = (Cluster::connect(stores).await?, names.topic(""));
+    cluster.delete_topics(&cluster.topics_with(&prefix).await?).await?;
+    cluster.delete_groups(&cluster.groups_with(&prefix).await?).await
 }
 
 #[cfg(test)]

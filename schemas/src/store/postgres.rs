@@ -2,6 +2,7 @@
 //! Files run as the role that their `-- run as:` line names; what was applied is kept in `schema_migrations`.
 
 pub(crate) mod check;
+pub(crate) mod run;
 
 use chrono::{Datelike, Months, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
@@ -44,8 +45,9 @@ pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<Applied>
         Applied::new(Store::Postgres, ROLES.file, create_roles(&mut admin, stores).await?),
         Applied::new(Store::Postgres, names.database(), create_database(&mut admin, stores, names).await?),
     ];
+    run::mark_database(stores, names).await?;
     let owner = connect::postgres(stores, names, Role::Owner).await?;
-    sqlx::query(HISTORY).execute(&owner).await.map_err(failed("create schema_migrations"))?;
+    create_history(&owner, names).await.map_err(failed("create schema_migrations"))?;
     for migration in MIGRATIONS {
         let outcome = migrate(&owner, stores, names, migration).await?;
         applied.push(Applied::new(Store::Postgres, migration.file, outcome));
@@ -54,12 +56,16 @@ pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<Applied>
     Ok(applied)
 }
 
-/// Drops the namespace's database with everybody who is connected to it. The roles stay: other databases use them.
+/// Drops the namespace's database with everybody who is connected to it, and a run's marker. The platform's roles stay:
+/// other databases use them.
 pub(crate) async fn drop_namespace(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     let mut admin = connect::postgres_connection(stores, MAINTENANCE, Role::Admin).await?;
-    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&names.database()));
-    let dropped = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await;
-    dropped.map(drop).map_err(failed(format!("drop database {}", names.database())))
+    let (database, role) = (identifier(&names.database()), identifier(&run::marker_role(names)));
+    for sql in [format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"), format!("DROP ROLE IF EXISTS {role}")] {
+        let dropped = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await;
+        dropped.map_err(failed(format!("drop database {}", names.database())))?;
+    }
+    Ok(())
 }
 
 async fn create_roles(admin: &mut PgConnection, stores: &Stores) -> Result<Outcome, SchemaError> {
@@ -117,6 +123,13 @@ async fn create_database(admin: &mut PgConnection, stores: &Stores, names: &Name
     Ok(Outcome::Created)
 }
 
+async fn create_history(owner: &PgPool, names: &Names) -> Result<(), sqlx::Error> {
+    let mut transaction = owner.begin().await?;
+    sqlx::query(HISTORY).execute(&mut *transaction).await?;
+    run::label_made(&mut transaction, names).await?;
+    transaction.commit().await
+}
+
 async fn migrate(owner: &PgPool, stores: &Stores, names: &Names, file: &Migration) -> Result<Outcome, SchemaError> {
     let recorded: Option<String> = sqlx::query_scalar("SELECT sha256 FROM schema_migrations WHERE file = $1")
         .bind(file.file)
@@ -153,6 +166,7 @@ async fn run_and_record(owner: &PgPool, stores: &Stores, names: &Names, file: &M
     if file.runs_as("owner") {
         let sql = render(file.text, &identifiers(stores, names));
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
+        run::label_made(&mut transaction, names).await?;
     }
     sqlx::query("INSERT INTO schema_migrations (file, sha256) VALUES ($1, $2)")
         .bind(file.file)

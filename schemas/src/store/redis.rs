@@ -3,6 +3,7 @@
 //! Eviction, persistence and memory belong to the nodes' own configuration: they are compared and never set.
 
 mod node;
+pub(crate) mod run;
 
 use self::node::Node;
 use crate::apply::{Applied, Outcome};
@@ -94,8 +95,8 @@ async fn compare_config(master: &mut Node, eviction: &str) -> Result<Vec<Drift>,
 /// Deletes the namespace's index and keys on every master of both clusters.
 pub(crate) async fn drop_namespace(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     for mut master in node::masters(CACHE, &stores.redis.cache).await? {
-        if master.index(&names.key(INDEX)).await?.is_some() {
-            master.drop_index(&names.key(INDEX)).await?;
+        for index in master.indices().await?.into_iter().filter(|index| index.starts_with(&names.key(""))) {
+            master.drop_named(&index).await?;
         }
         master.delete_keys(&names.key("")).await?;
     }

@@ -3,6 +3,7 @@
 
 mod aspect;
 mod bucket;
+pub(crate) mod run;
 mod server;
 mod xml;
 

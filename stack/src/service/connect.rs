@@ -105,7 +105,9 @@ impl Store for Connect {
     fn ready<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
         async move {
             let base = format!("http://127.0.0.1:{}", layout.ports().connect());
-            probe::get(&format!("{base}/connectors")).await?;
+            if !probe::json(&format!("{base}/connectors")).await?.is_array() {
+                return Err("another server answers in its place".to_owned());
+            }
             let plugins = probe::get(&format!("{base}/connector-plugins")).await?;
             if plugins.contains(CONNECTOR_CLASS) { Ok(()) } else { Err("the Debezium plugin is not listed".to_owned()) }
         }

@@ -27,6 +27,9 @@ static PROGRAM: Artifact = Artifact {
     megabytes: 92,
 };
 
+/// The name by which a health answer is known to be this cluster's.
+const CLUSTER: &str = "sluice";
+
 pub(super) struct Elasticsearch;
 
 fn dir(layout: &Layout, name: &str) -> PathBuf {
@@ -37,7 +40,7 @@ fn dir(layout: &Layout, name: &str) -> PathBuf {
 fn configuration(layout: &Layout) -> String {
     let ports = layout.ports();
     format!(
-        "cluster.name: sluice\nnode.name: sluice-1\npath.data: {data}\npath.logs: {logs}\n\
+        "cluster.name: {CLUSTER}\nnode.name: sluice-1\npath.data: {data}\npath.logs: {logs}\n\
          http.host: 127.0.0.1\nhttp.port: {http}\ntransport.host: 127.0.0.1\ntransport.port: {transport}\n\
          discovery.type: single-node\nxpack.security.enabled: false\n\
          cluster.routing.allocation.disk.threshold_enabled: false\n",
@@ -108,7 +111,12 @@ impl Store for Elasticsearch {
         async move {
             let port = layout.ports().elasticsearch();
             let url = format!("http://127.0.0.1:{port}/_cluster/health?wait_for_status=yellow&timeout=1s");
-            probe::get(&url).await.map(drop)
+            let health = probe::json(&url).await?;
+            if health["cluster_name"] == CLUSTER {
+                Ok(())
+            } else {
+                Err(format!("another server answers at port {port}"))
+            }
         }
         .boxed()
     }

@@ -75,7 +75,10 @@ impl Store for S3 {
     fn ready<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
         async move {
             let port = layout.ports().s3();
-            probe::get(&format!("http://127.0.0.1:{port}/minio/health/cluster")).await.map(drop)
+            // The answer has no body; its headers say whose it is.
+            let (headers, _) = probe::answer(&format!("http://127.0.0.1:{port}/minio/health/cluster")).await?;
+            let is_own = headers.get("server").is_some_and(|server| server.as_bytes().starts_with(b"MinIO"));
+            if is_own { Ok(()) } else { Err(format!("another server answers at port {port}")) }
         }
         .boxed()
     }

@@ -6,6 +6,7 @@
 mod address;
 mod clickhouse;
 mod gate;
+mod impostor;
 mod own;
 mod stand_in;
 mod wait;
@@ -20,6 +21,7 @@ use std::{
 pub use address::free_address;
 pub use clickhouse::OwnClickHouse;
 pub use gate::{Gate, Manner};
+pub use impostor::{Disguise, Impostor};
 pub use own::OwnStack;
 use sluice_schemas::{names::Names, stores::Stores};
 use sluice_stack::{Layout, Lease, Progress, Settings, keeper, lease, up};

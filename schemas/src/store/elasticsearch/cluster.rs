@@ -1,12 +1,10 @@
 //! What is asked of an Elasticsearch cluster: what it offers, and get, put and delete of one object.
 //! A missing object is `None` or nothing to delete, never an error.
 
-use elasticsearch::http::headers::HeaderMap;
-use elasticsearch::http::request::JsonBody;
-use elasticsearch::http::{Method, StatusCode};
+use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::connect::{self, ConnectError};
+use crate::elastic::{Answer, Elastic, ElasticError, Method};
 use crate::error::{SchemaError, refused};
 use crate::store::Store;
 use crate::stores::Stores;
@@ -22,50 +20,48 @@ pub(super) struct Offers {
 
 /// A cluster.
 pub(super) struct Cluster {
-    client: elasticsearch::Elasticsearch,
-    url: String,
+    client: Elastic,
 }
 
 impl Cluster {
     pub(super) fn connect(stores: &Stores) -> Result<Self, SchemaError> {
-        Ok(Self { client: connect::elasticsearch(stores)?, url: stores.elasticsearch.url.clone() })
+        Ok(Self { client: Elastic::new(stores)? })
     }
 
     /// Asks the cluster what it has; a build without a module answers 4xx where the module would answer.
     pub(super) async fn offers(&self) -> Result<Offers, SchemaError> {
-        let (_, health) = self.send(Method::Get, "/_cluster/health", None).await?;
-        let (lifecycle, _) = self.send(Method::Get, "/_ilm/policy", None).await?;
-        let (_, paid) = self.send(Method::Get, "/_license", None).await?;
+        let health = self.ask(Method::GET, "/_cluster/health", None).await?.body;
+        let lifecycle = self.ask(Method::GET, "/_ilm/policy", None).await?.status.is_success();
+        let paid = self.ask(Method::GET, "/_license", None).await?.body;
         let word = serde_json::json!({"analyzer": "english", "text": "word"});
-        let (languages, _) = self.send(Method::Post, "/_analyze", Some(&word)).await?;
+        let languages = self.ask(Method::POST, "/_analyze", Some(&word)).await?.status.is_success();
         let licence = paid["license"]["type"].as_str().unwrap_or("none");
         Ok(Offers {
             data_nodes: health["number_of_data_nodes"].as_u64().unwrap_or(1) as usize,
-            lifecycle: lifecycle.is_success(),
+            lifecycle,
             searchable_snapshots: matches!(licence, "enterprise" | "trial"),
-            languages: languages.is_success(),
+            languages,
         })
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Option<Value>, SchemaError> {
-        let (status, answer) = self.send(Method::Get, path, None).await?;
-        if status == StatusCode::NOT_FOUND {
+        let answer = self.ask(Method::GET, path, None).await?;
+        if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        success(status, answer, || format!("read {path}")).map(Some)
+        answer.success(path).map(Some).map_err(failed(format!("read {path}")))
     }
 
     pub(super) async fn put(&self, path: &str, body: &Value) -> Result<(), SchemaError> {
-        let (status, answer) = self.send(Method::Put, path, Some(body)).await?;
-        success(status, answer, || format!("apply {path}")).map(drop)
+        acknowledged(self.ask(Method::PUT, path, Some(body)).await?, path, "apply")
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<(), SchemaError> {
-        let (status, answer) = self.send(Method::Delete, path, None).await?;
-        if status == StatusCode::NOT_FOUND {
+        let answer = self.ask(Method::DELETE, path, None).await?;
+        if answer.status == StatusCode::NOT_FOUND {
             return Ok(());
         }
-        success(status, answer, || format!("delete {path}")).map(drop)
+        acknowledged(answer, path, "delete")
     }
 
     /// Names of the indices that match a pattern.
@@ -75,26 +71,23 @@ impl Cluster {
         Ok(listed.iter().filter_map(|row| row["index"].as_str()).map(str::to_owned).collect())
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value), SchemaError> {
-        let body = body.map(JsonBody::new);
-        let sent = self.client.send(method, path, HeaderMap::new(), None::<&()>, body, None).await;
-        let response = sent.map_err(|error| ConnectError {
-            store: "Elasticsearch",
-            section: "elasticsearch",
-            address: self.url.clone(),
-            cause: error.to_string(),
-        })?;
-        let status = response.status_code();
-        let text =
-            response.text().await.map_err(refused(Store::Elasticsearch, format!("read the answer to {path}")))?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, SchemaError> {
+        self.client.ask(method, path, body).await.map_err(failed(format!("ask {path}")))
     }
 }
 
-fn success(status: StatusCode, answer: Value, doing: impl Fn() -> String) -> Result<Value, SchemaError> {
-    if status.is_success() {
-        return Ok(answer);
+fn failed(doing: String) -> impl FnOnce(ElasticError) -> SchemaError {
+    |error| match error {
+        ElasticError::Connect(error) => error.into(),
+        other => refused(Store::Elasticsearch, doing)(other),
     }
-    let reason = answer["error"]["reason"].as_str().map_or_else(|| answer.to_string(), str::to_owned);
-    Err(refused(Store::Elasticsearch, doing())(format!("{status}: {reason}")))
+}
+
+/// A change counts when the cluster says that it has acknowledged it.
+fn acknowledged(answer: Answer, path: &str, verb: &str) -> Result<(), SchemaError> {
+    let body = answer.success(path).map_err(failed(format!("{verb} {path}")))?;
+    if body["acknowledged"] == true {
+        return Ok(());
+    }
+    Err(refused(Store::Elasticsearch, format!("{verb} {path}"))("the answer does not say that it was acknowledged"))
 }

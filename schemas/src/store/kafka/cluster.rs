@@ -135,46 +135,63 @@ impl Cluster {
         bad.map_or(Ok(()), |(_, code)| Err(refused(Store::Kafka, doing())(code)))
     }
 
-    /// Deletes the topics and groups whose names start with `prefix`.
-    pub(super) async fn drop_prefix(&self, prefix: &str) -> Result<(), SchemaError> {
-        let topics = self.topics_with(prefix).await?;
-        let listed: Vec<&str> = topics.iter().map(String::as_str).collect();
-        if !listed.is_empty() {
-            let deleted = self.admin.delete_topics(&listed, &options()).await;
-            let deleted = deleted.map_err(failed(format!("delete topics {prefix}*")))?;
-            outcome(deleted, "delete topic", RDKafkaErrorCode::UnknownTopicOrPartition)?;
+    /// Deletes topics, and waits until the brokers no longer list them. One that is not there is no error.
+    pub(super) async fn delete_topics(&self, topics: &[String]) -> Result<(), SchemaError> {
+        if topics.is_empty() {
+            return Ok(());
         }
-        self.drop_groups(prefix).await?;
-        self.wait(&format!("delete topics {prefix}*"), REQUEST_TIMEOUT, || async {
-            Ok(self.topics_with(prefix).await?.is_empty())
+        let listed: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let deleted = self.admin.delete_topics(&listed, &options()).await;
+        let deleted = deleted.map_err(failed(format!("delete topics {}", listed.join(", "))))?;
+        outcome(deleted, "delete topic", RDKafkaErrorCode::UnknownTopicOrPartition)?;
+        self.wait(&format!("delete topics {}", listed.join(", ")), REQUEST_TIMEOUT, || async {
+            Ok(!self.topics_with("").await?.iter().any(|topic| topics.contains(topic)))
         })
         .await
     }
 
-    async fn topics_with(&self, prefix: &str) -> Result<Vec<String>, SchemaError> {
+    /// Names of the topics that start with `prefix`.
+    pub(super) async fn topics_with(&self, prefix: &str) -> Result<Vec<String>, SchemaError> {
         let metadata = self.metadata(None).await?;
         let topics = metadata.topics().iter().map(|topic| topic.name().to_owned());
         Ok(topics.filter(|name| name.starts_with(prefix)).collect())
     }
 
-    async fn drop_groups(&self, prefix: &str) -> Result<(), SchemaError> {
-        let admin = Arc::clone(&self.admin);
-        let start = prefix.to_owned();
+    /// Names of the groups that start with `prefix`.
+    pub(super) async fn groups_with(&self, prefix: &str) -> Result<Vec<String>, SchemaError> {
+        let (admin, start) = (Arc::clone(&self.admin), prefix.to_owned());
         let listing = tokio::task::spawn_blocking(move || {
             let groups = admin.inner().fetch_group_list(None, REQUEST_TIMEOUT)?;
             let names = groups.groups().iter().map(|group| group.name().to_owned());
             Ok(names.filter(|name| name.starts_with(&start)).collect::<Vec<_>>())
         });
         let groups = listing.await.map_err(refused(Store::Kafka, "list groups"))?;
-        let groups = groups.map_err(failed("list groups".to_owned()))?;
-        let own: Vec<&str> = groups.iter().map(String::as_str).collect();
-        if own.is_empty() {
+        groups.map_err(failed("list groups".to_owned()))
+    }
+
+    /// Whether a topic has ever held a record; one that is not there has not.
+    pub(super) async fn holds_records(&self, topic: &str) -> Result<bool, SchemaError> {
+        let Some((partitions, _)) = self.counts(topic).await? else { return Ok(false) };
+        let (admin, topic) = (Arc::clone(&self.admin), topic.to_owned());
+        let looking = tokio::task::spawn_blocking(move || {
+            let mut ends = (0..partitions).map(|n| admin.inner().fetch_watermarks(&topic, n, REQUEST_TIMEOUT));
+            ends.try_fold(false, |holds, end| Ok(holds || end?.1 > 0))
+        });
+        let looked = looking.await.map_err(refused(Store::Kafka, "read the ends of a topic"))?;
+        looked.map_err(failed("read the ends of a topic".to_owned()))
+    }
+
+    /// Deletes groups that nobody is in. One that is not there is no error.
+    pub(super) async fn delete_groups(&self, groups: &[String]) -> Result<(), SchemaError> {
+        if groups.is_empty() {
             return Ok(());
         }
+        let own: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let doing = format!("delete groups {} (is a worker still running?)", own.join(", "));
         // A worker that was killed stays in its group until its session runs out.
-        self.wait(&format!("delete groups {prefix}* (is a worker still running?)"), SESSION, || async {
+        self.wait(&doing, SESSION, || async {
             let deleted = self.admin.delete_groups(&own, &options()).await;
-            let deleted = deleted.map_err(failed(format!("delete groups {prefix}*")))?;
+            let deleted = deleted.map_err(failed(doing.clone()))?;
             let busy = |group: &Result<String, (String, RDKafkaErrorCode)>| {
                 group.as_ref().is_err_and(|(_, code)| *code == RDKafkaErrorCode::NonEmptyGroup)
             };

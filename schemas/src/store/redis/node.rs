@@ -119,12 +119,16 @@ impl Node {
     /// Prefix and fields of a search index; `None` where there is none.
     pub(super) async fn index(&mut self, index: &str) -> Result<Option<Facts>, SchemaError> {
         let index = self.own(index);
-        let listed: Vec<String> = self.ask(&cmd("FT._LIST"), "list the search indices").await?;
-        if !listed.contains(&index) {
+        if !self.indices().await?.contains(&index) {
             return Ok(None);
         }
         let info: Value = self.ask(cmd("FT.INFO").arg(index), "read a search index").await?;
         Ok(Some(index_facts(&info)))
+    }
+
+    /// Names of all search indices of this master.
+    pub(super) async fn indices(&mut self) -> Result<Vec<String>, SchemaError> {
+        self.ask(&cmd("FT._LIST"), "list the search indices").await
     }
 
     pub(super) async fn create_index(&mut self, index: &str, words: &[String]) -> Result<(), SchemaError> {
@@ -132,16 +136,26 @@ impl Node {
     }
 
     pub(super) async fn drop_index(&mut self, index: &str) -> Result<(), SchemaError> {
-        self.ask(cmd("FT.DROPINDEX").arg(self.own(index)), "drop a search index").await
+        self.drop_named(&self.own(index)).await
+    }
+
+    /// Drops an index by the whole of its name.
+    pub(super) async fn drop_named(&mut self, index: &str) -> Result<(), SchemaError> {
+        self.ask(cmd("FT.DROPINDEX").arg(index), "drop a search index").await
+    }
+
+    /// One page of the keys that start with `prefix`, and where the next begins; 0 when this was the last.
+    pub(super) async fn keys(&mut self, prefix: &str, cursor: u64) -> Result<(u64, Vec<Vec<u8>>), SchemaError> {
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(PAGE);
+        self.ask(&scan, "list keys").await
     }
 
     /// Deletes every key that starts with `prefix`.
     pub(super) async fn delete_keys(&mut self, prefix: &str) -> Result<(), SchemaError> {
         let mut cursor = 0_u64;
         loop {
-            let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(PAGE);
-            let (next, keys): (u64, Vec<Vec<u8>>) = self.ask(&scan, "list keys").await?;
+            let (next, keys) = self.keys(prefix, cursor).await?;
             if !keys.is_empty() {
                 self.unlink(&keys).await?;
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use reqwest::{StatusCode, Url};
+use reqwest::{StatusCode, Url, redirect};
 use rusty_s3::{Bucket, Method, UrlStyle, signing};
 use sha2::{Digest, Sha256};
 
@@ -19,6 +19,8 @@ use crate::stores::{S3, Stores};
 
 /// How long a signature is good for.
 const SIGNED_FOR: Duration = Duration::from_mins(1);
+/// What every S3 server gives each request of its own.
+const REQUEST_ID: &str = "x-amz-request-id";
 /// What servers answer when they do not have a feature.
 const UNKNOWN: [&str; 6] = [
     "NotImplemented",
@@ -75,20 +77,25 @@ impl<'a> Request<'a> {
 impl Server {
     pub(super) fn new(stores: &Stores) -> Result<Self, SchemaError> {
         let settings = stores.s3.clone();
-        let endpoint = Url::parse(&settings.endpoint).map_err(|error| unreachable(&settings, &error))?;
+        let endpoint = Url::parse(&settings.endpoint).map_err(|error| unreachable_at(&settings, &error))?;
         let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT).no_proxy();
-        let http = http.build().map_err(|error| unreachable(&settings, &error))?;
+        let http = http.redirect(redirect::Policy::none());
+        let http = http.build().map_err(|error| unreachable_at(&settings, &error))?;
         Ok(Self { http, settings, endpoint })
     }
 
+    /// The address of an object, of a bucket, or without either of the server itself.
+    fn url(&self, bucket: &str, object: &str) -> Result<Url, SchemaError> {
+        if bucket.is_empty() {
+            return Ok(self.endpoint.clone());
+        }
+        let named = Bucket::new(self.endpoint.clone(), UrlStyle::Path, bucket.to_owned(), self.settings.region.clone());
+        let named = named.map_err(refused(Store::S3, format!("name bucket {bucket}")))?;
+        Ok(if object.is_empty() { named.base_url().clone() } else { named.object_url(object) })
+    }
+
     async fn send(&self, request: Request<'_>) -> Result<Answer, SchemaError> {
-        let bucket =
-            Bucket::new(self.endpoint.clone(), UrlStyle::Path, request.bucket.to_owned(), self.settings.region.clone());
-        let bucket = bucket.map_err(refused(Store::S3, format!("name bucket {}", request.bucket)))?;
-        let url = match request.object {
-            "" => bucket.base_url().clone(),
-            object => bucket.object_url(object),
-        };
+        let url = self.url(request.bucket, request.object)?;
         let headers = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
         let (key, secret) = (&self.settings.access_key, self.settings.secret_key.reveal());
         let query = request.query.iter().copied();
@@ -112,8 +119,12 @@ impl Server {
             sending = sending.header(name, value);
         }
         // The URL holds the signature, so it stays out of the message.
-        let unreachable = |error: reqwest::Error| unreachable(&self.settings, &error.without_url());
+        let unreachable = |error: reqwest::Error| unreachable_at(&self.settings, &error.without_url());
         let response = sending.send().await.map_err(unreachable)?;
+        if !response.headers().contains_key(REQUEST_ID) {
+            let what = format!("{} without {REQUEST_ID}: it is not an answer of an S3 server", response.status());
+            return Err(unreachable_at(&self.settings, &what));
+        }
         Ok(Answer { status: response.status(), body: response.text().await.map_err(unreachable)? })
     }
 
@@ -164,6 +175,21 @@ impl Server {
         }
     }
 
+    /// Names of all buckets that we may see.
+    pub(super) async fn list_buckets(&self) -> Result<Vec<String>, SchemaError> {
+        let listed = self.send(Request::new(Method::Get, "")).await?.success(|| "list the buckets".to_owned())?;
+        let texts = xml::texts(&listed).into_iter().filter(|(path, _)| path == "Buckets/Bucket/Name");
+        Ok(texts.map(|(_, name)| name).collect())
+    }
+
+    /// Whether a bucket holds no version of any object.
+    pub(super) async fn is_empty(&self, bucket: &str) -> Result<bool, SchemaError> {
+        let mut request = Request::new(Method::Get, bucket);
+        request.query.push(("versions", ""));
+        let listed = self.send(request).await?.success(|| format!("list bucket {bucket}"))?;
+        Ok(versions(&listed).is_empty())
+    }
+
     pub(super) async fn delete_bucket(&self, bucket: &str) -> Result<(), SchemaError> {
         self.send(Request::new(Method::Delete, bucket)).await?.success(|| format!("delete bucket {bucket}")).map(drop)
     }
@@ -203,7 +229,7 @@ fn versions(listed: &str) -> Vec<(String, String)> {
     versions
 }
 
-fn unreachable(settings: &S3, error: &dyn std::fmt::Display) -> SchemaError {
+fn unreachable_at(settings: &S3, error: &dyn std::fmt::Display) -> SchemaError {
     ConnectError { store: "S3", section: "s3", address: settings.endpoint.clone(), cause: error.to_string() }.into()
 }
 

@@ -1,0 +1,134 @@
+//! ClickHouse in a run's namespace. The marker is the comment of the database, which is made with it; each table and view
+//! is made with a label as its comment. Never drops a database: tables that somebody else made in it stay.
+
+use std::collections::BTreeSet;
+
+use super::{execute, failed};
+use crate::connect;
+use crate::error::SchemaError;
+use crate::names::{Mark, Names};
+use crate::runs::{Marker, label};
+use crate::stores::Stores;
+
+/// Tables and views of the migrations.
+const NAMES: [&str; 7] = [
+    "communication_events",
+    "agent_metrics",
+    "customer_interactions",
+    "campaign_performance",
+    "campaign_performance_mv",
+    "campaign_performance_hourly",
+    "schema_migrations",
+];
+/// A rebuild that was killed leaves such a table beside the one it was for, with that one's comment.
+const REBUILD: &str = "__rebuild";
+const OBJECTS: &str = "SELECT name, engine LIKE '%View', comment FROM system.tables WHERE database = ?";
+
+/// Name, whether it is a view, and comment.
+type Object = (String, u8, String);
+
+/// The mark of the database.
+pub(crate) async fn marks(stores: &Stores, names: &Names) -> Result<BTreeSet<Mark>, SchemaError> {
+    let comment = comment(stores, names).await?;
+    Ok(comment.iter().filter_map(|comment| Marker::mark(comment, names)).collect())
+}
+
+/// The comment of the database; `None` where there is no database.
+async fn comment(stores: &Stores, names: &Names) -> Result<Option<String>, SchemaError> {
+    let asked = connect::clickhouse_server(stores).query("SELECT comment FROM system.databases WHERE name = ?");
+    asked.bind(names.database()).fetch_optional().await.map_err(failed(stores, "read the marker of a run"))
+}
+
+/// What stands in the way of a run in this namespace.
+pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String>, SchemaError> {
+    let Some(comment) = comment(stores, names).await? else { return Ok(Vec::new()) };
+    if Marker::mark(&comment, names).as_ref() != names.mark() {
+        return Ok(vec![format!("database {}", names.database())]);
+    }
+    let objects = objects(stores, names).await?.into_iter().filter(|object| !is_own(names, object));
+    let in_the_way = objects.map(|(name, ..)| name).filter(|name| NAMES.contains(&name.as_str()));
+    Ok(in_the_way.map(|name| format!("table {}.{name}", names.database())).collect())
+}
+
+async fn objects(stores: &Stores, names: &Names) -> Result<Vec<Object>, SchemaError> {
+    let asked = connect::clickhouse_server(stores).query(OBJECTS).bind(names.database());
+    asked.fetch_all().await.map_err(failed(stores, "list tables"))
+}
+
+fn is_own(names: &Names, (name, _, comment): &Object) -> bool {
+    let labelled = name.split_once(REBUILD).map_or(name.as_str(), |(target, _)| target);
+    label(names, labelled).is_some_and(|label| label == *comment)
+}
+
+/// The database is made with its marker, at once.
+pub(crate) async fn make_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
+    if comment(stores, names).await?.is_some() {
+        return Ok(());
+    }
+    let text = Marker::text(names).unwrap_or_default();
+    let sql = format!("CREATE DATABASE {} COMMENT {}", names.database(), literal(&text));
+    let made = execute(connect::clickhouse_server(stores).query_raw(&sql)).await;
+    made.map_err(failed(stores, format!("create database {}", names.database())))
+}
+
+/// A statement of a migration, with a label where it makes something for a run.
+pub(super) fn labelled(statement: &str, names: &Names) -> String {
+    let made = statement.split("IF NOT EXISTS ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    match made.and_then(|name| label(names, name)) {
+        Some(label) => format!("{statement}\nCOMMENT {}", literal(&label)),
+        None => statement.to_owned(),
+    }
+}
+
+/// Drops the tables and views that carry the labels of this namespace; views first, since they read the tables.
+pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
+    let mut own: Vec<Object> = objects(stores, names).await?;
+    own.retain(|object| is_own(names, object));
+    own.sort_by_key(|(_, is_view, _)| *is_view == 0);
+    for (name, ..) in own {
+        let sql = format!("DROP TABLE IF EXISTS {}.`{name}` SYNC", names.database());
+        let dropped = execute(connect::clickhouse_server(stores).query_raw(&sql)).await;
+        dropped.map_err(failed(stores, format!("drop table {}.{name}", names.database())))?;
+    }
+    Ok(())
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{HISTORY, MIGRATIONS};
+    use super::*;
+
+    fn marked() -> Names {
+        Names::new("t").unwrap().marked(Mark::new())
+    }
+
+    #[test]
+    fn every_statement_of_the_migrations_makes_a_table_of_the_list_and_labels_it() {
+        let names = marked();
+        let statements: Vec<_> = MIGRATIONS.iter().flat_map(|file| file.statements()).chain([HISTORY]).collect();
+        assert_eq!(statements.len(), NAMES.len());
+        for statement in statements {
+            let labelled = labelled(statement, &names);
+            let own = NAMES
+                .iter()
+                .find(|name| labelled.ends_with(&format!("COMMENT {}", literal(&label(&names, name).unwrap()))));
+            assert!(own.is_some(), "{labelled}");
+            assert_eq!(super::labelled(statement, &Names::new("t").unwrap()), statement);
+        }
+    }
+
+    #[test]
+    fn a_copy_or_another_name_is_not_a_runs() {
+        let names = marked();
+        let label = label(&names, "agent_metrics").unwrap();
+        let own = |name: &str, comment: &str| is_own(&names, &(name.to_owned(), 0, comment.to_owned()));
+        assert!(own("agent_metrics", &label));
+        assert!(own("agent_metrics__rebuild_1", &label));
+        assert!(!own("kept", &label), "CREATE TABLE ... AS copies the comment");
+        assert!(!own("agent_metrics", ""));
+    }
+}

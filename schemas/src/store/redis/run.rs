@@ -1,0 +1,98 @@
+//! Redis in a run's namespace. The marker is a key of the state cluster, which evicts nothing; every key and search index
+//! that a run makes has the mark in its name, and only what has it is deleted.
+
+use std::collections::BTreeSet;
+
+use super::node::{self, Node};
+use super::{CACHE, INDEX, STATE};
+use crate::connect;
+use crate::error::{SchemaError, refused};
+use crate::names::{Mark, Names};
+use crate::runs::Marker;
+use crate::store::Store;
+use crate::stores::Stores;
+
+/// How many objects of somebody else's are looked for; one is enough to refuse the namespace.
+const ENOUGH: usize = 6;
+
+fn marker(names: &Names) -> String {
+    format!("{}:sluice-run", names.namespace())
+}
+
+/// The mark of the marker's key.
+pub(crate) async fn marks(stores: &Stores, names: &Names) -> Result<BTreeSet<Mark>, SchemaError> {
+    let mut state = connect::redis_state(stores).await?;
+    // A key of another type is none of ours; it counts as somebody else's.
+    let kind: String = redis::cmd("TYPE")
+        .arg(marker(names))
+        .query_async(&mut state)
+        .await
+        .map_err(refused(Store::Redis, "read the marker of a run"))?;
+    if kind != "string" {
+        return Ok(BTreeSet::new());
+    }
+    let text: Option<String> = redis::cmd("GET")
+        .arg(marker(names))
+        .query_async(&mut state)
+        .await
+        .map_err(refused(Store::Redis, "read the marker of a run"))?;
+    Ok(text.iter().filter_map(|text| Marker::mark(text, names)).collect())
+}
+
+/// Keys and search indices of the namespace that do not carry the mark, the first of each master.
+pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String>, SchemaError> {
+    let (all, own) = (format!("{}:", names.namespace()), names.key(""));
+    let is_foreign = |name: &str| name.starts_with(&all) && !name.starts_with(&own);
+    let mut foreign = Vec::new();
+    for mut master in node::masters(CACHE, &stores.redis.cache).await? {
+        let indices = master.indices().await?.into_iter().filter(|index| is_foreign(index));
+        foreign.extend(indices.map(|index| format!("search index {index}")));
+        foreign.extend(foreign_keys(&mut master, &all, &is_foreign).await?);
+    }
+    for mut master in node::masters(STATE, &stores.redis.state).await? {
+        foreign.extend(foreign_keys(&mut master, &all, &is_foreign).await?);
+    }
+    Ok(foreign)
+}
+
+async fn foreign_keys(
+    master: &mut Node,
+    prefix: &str,
+    is_foreign: &impl Fn(&str) -> bool,
+) -> Result<Vec<String>, SchemaError> {
+    let (mut found, mut cursor) = (Vec::new(), 0);
+    loop {
+        let (next, keys) = master.keys(prefix, cursor).await?;
+        let keys = keys.iter().map(|key| String::from_utf8_lossy(key).into_owned());
+        found.extend(keys.filter(|key| is_foreign(key)).map(|key| format!("key {key}")));
+        if next == 0 || found.len() >= ENOUGH {
+            return Ok(found);
+        }
+        cursor = next;
+    }
+}
+
+/// Sets the marker's key, if nobody has set it.
+pub(crate) async fn make_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
+    let Some(text) = Marker::text(names) else { return Ok(()) };
+    let mut state = connect::redis_state(stores).await?;
+    let set = redis::cmd("SET").arg(marker(names)).arg(text).arg("NX").query_async::<redis::Value>(&mut state).await;
+    set.map(drop).map_err(refused(Store::Redis, "set the marker of a run"))
+}
+
+/// Deletes the search index and the keys that have the mark in their names, on every master of both clusters.
+pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
+    if names.mark().is_none() {
+        return Ok(());
+    }
+    for mut master in node::masters(CACHE, &stores.redis.cache).await? {
+        if master.index(&names.key(INDEX)).await?.is_some() {
+            master.drop_index(&names.key(INDEX)).await?;
+        }
+        master.delete_keys(&names.key("")).await?;
+    }
+    for mut master in node::masters(STATE, &stores.redis.state).await? {
+        master.delete_keys(&names.key("")).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! A load counts as done when the store itself has every record: pages with `200 OK` in the store's place are none.
+
+use sluice_loadgen::load::{LoadError, load};
+use sluice_testkit::{Disguise, Impostor};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::World;
+
+#[tokio::test]
+async fn rows_that_a_page_acknowledged_are_missed() {
+    let world = World::applied().await;
+    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
+    let mut stores = world.stores.clone();
+    stores.clickhouse.url.clone_from(&impostor.url);
+    impostor.answer(Disguise::Page, "INSERT INTO");
+    let stop = CancellationToken::new();
+    let population = world.plan.population();
+    let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
+    assert!(impostor.answered() > 0, "nothing was answered in the store's place");
+    let error = loaded.expect_err("rows that are nowhere counted as loaded");
+    assert!(matches!(error, LoadError::NotThere { found: 0, .. }), "{error}");
+    world.drop().await;
+}
+
+#[tokio::test]
+async fn documents_that_a_page_acknowledged_are_missed() {
+    let world = World::applied().await;
+    let impostor = Impostor::before(&world.stores.elasticsearch.url).await;
+    let mut stores = world.stores.clone();
+    stores.elasticsearch.url.clone_from(&impostor.url);
+    impostor.answer(Disguise::Page, "_bulk");
+    let stop = CancellationToken::new();
+    let population = world.plan.population();
+    let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
+    assert!(impostor.answered() > 0, "nothing was answered in the store's place");
+    let error = loaded.expect_err("documents that are nowhere counted as loaded").to_string();
+    assert!(error.contains("it is not an answer of Elasticsearch"), "{error}");
+    world.drop().await;
+}

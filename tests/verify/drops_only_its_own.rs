@@ -1,0 +1,209 @@
+//! A run drops what its own namespace's mark says is a run's, and nothing else: what somebody else made in a namespace of
+//! that name survives every verb, interrupted or not. A namespace that was not made for runs is refused with 4.
+//! The negative control of each is the sweep by prefix at its end, which the same look must find to have taken everything.
+
+use std::time::Duration;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sluice_schemas::{Store, check::check, reserve};
+use sluice_testkit::{eventually, fresh_names};
+
+use crate::program::{Program, SCENARIO, World};
+use crate::theirs::{Kind, Theirs};
+
+const WAIT: Duration = Duration::from_mins(1);
+
+fn theirs(world: &World) -> Theirs<'_> {
+    Theirs { stores: &world.stores, names: &world.names }
+}
+
+async fn survived(world: &World, kinds: &[Kind], what: &str) {
+    assert_eq!(theirs(world).missing(kinds).await, [], "{what}");
+}
+
+/// The sweep takes all of it; the look must say so.
+async fn end(world: World, kinds: &[Kind]) {
+    let (stores, names) = (world.stores.clone(), world.names.clone());
+    let stack = world.end().await;
+    // A group of a name within the namespace goes with the sweep as well.
+    assert_eq!(Theirs { stores: &stores, names: &names }.missing(kinds).await, kinds, "the look finds nothing missing");
+    drop(stack);
+}
+
+#[tokio::test]
+async fn a_namespace_that_was_not_made_for_runs_is_refused_and_stays_as_it_is() {
+    let world = World::new().await;
+    theirs(&world).plant(&Kind::ALL).await;
+    for verb in ["verify", "load"] {
+        let (code, said) = world.run(&[verb, "scenario.toml", "--no-up"], SCENARIO).ends().await;
+        assert_eq!(code, 4, "{said}");
+        for (store, object) in [
+            ("PostgreSQL", format!("database {}", world.names.database())),
+            ("Kafka", format!("topic {}.theirs, group {}.theirs", world.names.namespace(), world.names.namespace())),
+            ("ClickHouse", format!("database {}", world.names.database())),
+            ("Elasticsearch", format!("index {}-theirs", world.names.namespace())),
+            ("Redis", format!("key {}:theirs", world.names.namespace())),
+        ] {
+            let expected = format!("{store} has no marker of a run, but {object}");
+            assert!(said.contains(&expected), "{expected:?} is not in {said}");
+        }
+        assert!(said.contains("Nothing was changed or dropped"), "{said}");
+        survived(&world, &Kind::ALL, verb).await;
+    }
+    end(world, &Kind::ALL).await;
+}
+
+#[tokio::test]
+async fn one_object_in_one_store_is_enough_to_be_refused() {
+    let mut world = World::new().await;
+    for kind in Kind::ALL {
+        theirs(&world).plant(&[kind]).await;
+        let (code, said) = world.verify(SCENARIO).ends().await;
+        assert_eq!(code, 4, "{kind:?}: {said}");
+        survived(&world, &[kind], "after a refusal").await;
+        world.sweep().await;
+        world.names = fresh_names("v");
+        world.stores.namespace = world.names.clone();
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_others_make_in_a_runs_namespace_survives_the_next_runs_however_they_end() {
+    let world = World::new().await;
+    let (code, said) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{said}");
+    theirs(&world).plant(&Kind::ALL).await;
+    // A copy keeps the comment of the table it was made from.
+    world.clickhouse("CREATE TABLE copied AS agent_metrics").await;
+    world.clickhouse("INSERT INTO copied SELECT * FROM agent_metrics LIMIT 3").await;
+    let (code, said) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{said}");
+    survived(&world, &Kind::ALL, "after a whole run").await;
+    assert_eq!(theirs(&world).rows("copied").await, Some(3));
+    for (signal, line) in [
+        (Signal::SIGKILL, "applying the schemas"),
+        (Signal::SIGINT, "schema objects applied"),
+        (Signal::SIGKILL, "records loaded"),
+        (Signal::SIGKILL, "ingest worker ready"),
+    ] {
+        let mut run = world.verify(SCENARIO);
+        run.says(line).await;
+        stop(&world, run, signal).await;
+        survived(&world, &Kind::ALL, line).await;
+    }
+    let (code, said) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{said}");
+    survived(&world, &Kind::ALL, "after a run that followed interrupted ones").await;
+    assert_eq!(theirs(&world).rows("copied").await, Some(3));
+    end(world, &Kind::ALL).await;
+}
+
+/// A point in the making of a namespace, as the stores show it.
+#[derive(Debug, Clone, Copy)]
+enum Point {
+    Role,
+    Topic,
+    Database,
+    Tables,
+}
+
+async fn is_reached(world: &World, point: Point) -> bool {
+    let theirs = theirs(world);
+    let mut postgres = theirs.postgres("postgres").await.unwrap();
+    let (sql, name) = match point {
+        Point::Role => ("SELECT 1 FROM pg_roles WHERE rolname = $1", format!("sluice_run_{}", world.names.namespace())),
+        Point::Database => ("SELECT 1 FROM pg_database WHERE datname = $1", world.names.database()),
+        Point::Topic => {
+            let prefix = world.names.topic("sluice-run.");
+            return theirs.topics().iter().any(|topic| topic.starts_with(&prefix));
+        }
+        Point::Tables => return theirs.rows("communication_events").await.is_some(),
+    };
+    sqlx::query(sql).bind(name).fetch_optional(&mut postgres).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn a_namespace_whose_making_was_killed_at_any_point_is_made_by_the_next_run() {
+    let world = World::new().await;
+    for point in [Point::Role, Point::Topic, Point::Database, Point::Tables] {
+        let run = world.verify(SCENARIO);
+        eventually(WAIT, "the namespace is being made", || is_reached(&world, point)).await;
+        stop(&world, run, Signal::SIGKILL).await;
+    }
+    let (code, said) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{said}");
+    world.end().await;
+}
+
+/// Ends a run and waits until its namespace is free again.
+async fn stop(world: &World, run: Program, signal: Signal) {
+    kill(Pid::from_raw(run.pid()), signal).unwrap();
+    run.gone().await;
+    let free = || async {
+        let Ok(reservation) = reserve(&world.stores, &world.names).await else { return false };
+        reservation.release().await;
+        true
+    };
+    eventually(WAIT, "the namespace is free again", free).await;
+}
+
+#[tokio::test]
+async fn a_table_under_a_runs_name_that_no_run_made_is_refused() {
+    let world = World::new().await;
+    let mut run = world.verify(SCENARIO);
+    run.says("schema objects applied").await;
+    stop(&world, run, Signal::SIGKILL).await;
+    world.clickhouse("RENAME TABLE agent_metrics TO renamed").await;
+    world.clickhouse("CREATE TABLE agent_metrics ENGINE = MergeTree ORDER BY a AS SELECT 1 AS a").await;
+    let mut postgres = theirs(&world).postgres(&world.names.database()).await.unwrap();
+    let sql = "DROP TABLE campaigns CASCADE; CREATE TABLE campaigns AS SELECT 1 AS a";
+    sqlx::raw_sql(sql).execute(&mut postgres).await.unwrap();
+    let (code, said) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("PostgreSQL has, under names that a run needs, table campaigns"), "{said}");
+    let table = format!("ClickHouse has, under names that a run needs, table {}.agent_metrics", world.names.database());
+    assert!(said.contains(&table), "{said}");
+    assert_eq!(theirs(&world).rows("agent_metrics").await, Some(1));
+    // With the name free again the run is made, and the renamed tables stay.
+    world.clickhouse("DROP TABLE agent_metrics").await;
+    let sql = "ALTER TABLE campaigns RENAME TO theirs; CREATE VIEW leaning AS SELECT id FROM customers";
+    sqlx::raw_sql(sql).execute(&mut postgres).await.unwrap();
+    let (code, said) = world.verify(SCENARIO).ends().await;
+    // Their view reads our table, which a run does not drop from under it.
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("depends on a run's table"), "{said}");
+    sqlx::raw_sql("DROP VIEW leaning").execute(&mut postgres).await.unwrap();
+    let (code, said) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{said}");
+    let kept: i32 = sqlx::query_scalar("SELECT a FROM theirs").fetch_one(&mut postgres).await.unwrap();
+    assert_eq!(kept, 1);
+    assert!(theirs(&world).rows("renamed").await.is_some());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn schemas_that_are_to_stay_and_runs_keep_out_of_each_others_namespaces() {
+    let mut world = World::new().await;
+    let (code, said) = world.run(&["schemas", "apply"], SCENARIO).ends().await;
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 4, "{said}");
+    assert_eq!(check(&world.stores, &world.names, Store::ALL).await.unwrap(), []);
+    world.sweep().await;
+    world.names = fresh_names("v");
+    world.stores.namespace = world.names.clone();
+
+    let mut run = world.verify(SCENARIO);
+    run.says("schema objects applied").await;
+    stop(&world, run, Signal::SIGKILL).await;
+    let (code, said) = world.run(&["schemas", "apply"], SCENARIO).ends().await;
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("it was made for runs"), "{said}");
+    let (code, said) = world.run(&["schemas", "check"], SCENARIO).ends().await;
+    assert_eq!(code, 0, "{said}");
+    world.end().await;
+}
