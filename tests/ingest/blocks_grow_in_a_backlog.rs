@@ -62,7 +62,7 @@ async fn backlog(world: &World, gate: &Gate, settings: &Settings, variables: &[(
     let (producer, records) = (world.producer("lz4"), records());
     world.produce_all(&producer, &records[..FIRST as usize]).await;
     let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == i64::from(FIRST) };
-    eventually(DEADLINE, "the first batch is committed", is_committed).await;
+    eventually(DEADLINE * 2, "the first batch is committed", is_committed).await;
     gate.behave(LATE);
     world.produce_all(&producer, &records[FIRST as usize..]).await;
     worker
@@ -81,7 +81,7 @@ async fn finish(world: &World, settings: &Settings, variables: &[(&str, &str)]) 
     let worker = world.spawn_ready(settings, variables).await;
     world.settled(ALL as usize).await;
     let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == i64::from(ALL) };
-    eventually(DEADLINE, "all is committed", is_committed).await;
+    eventually(DEADLINE * 2, "all is committed", is_committed).await;
     worker.stop().await;
     judge(world).await
 }
@@ -103,7 +103,7 @@ async fn what_waits_behind_a_write_lands_as_one_block() {
         let world = World::new().await;
         let gate = Gate::open(&world.stores.clickhouse.url).await;
         let worker = backlog(&world, &gate, &settings, &[]).await;
-        eventually(DEADLINE, "more are sealed", || async {
+        eventually(DEADLINE * 2, "more are sealed", || async {
             metric(&worker.url, "sluice_ingest_batches_total{", COMMUNICATION_EVENTS).await > 2.0
         })
         .await;
@@ -175,7 +175,7 @@ async fn a_refused_row_of_a_grown_batch_costs_that_row_alone() {
     }));
     let gate = Gate::open(&world.stores.clickhouse.url).await;
     let worker = backlog(&world, &gate, &growing(), &[("SLUICE_FAILPOINT", "refused:1")]).await;
-    eventually(DEADLINE, "one is sealed behind", || async {
+    eventually(DEADLINE * 2, "one is sealed behind", || async {
         gate.behave(LATE);
         let sealed = metric(&worker.url, "sluice_ingest_batches_total{", COMMUNICATION_EVENTS).await > 2.0;
         sealed || grown(&worker.url).await > 0.0
@@ -202,10 +202,10 @@ async fn a_rewind_with_grown_batches_doubles_nothing() {
     world.settled(ALL as usize).await;
     first.stop().await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
-    gate.behave(Manner::Late(Duration::from_millis(500)));
+    gate.behave(Manner::Late(Duration::from_millis(100)));
     let second = world.spawn_ready(&settings, &[(CLICKHOUSE, &gate.url)]).await;
     let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == i64::from(ALL) };
-    eventually(DEADLINE, "all is committed", is_committed).await;
+    eventually(DEADLINE * 2, "all is committed", is_committed).await;
     let looked_up = metric(&second.url, "sluice_ingest_replayed_rows_total{", COMMUNICATION_EVENTS).await;
     assert!(grown(&second.url).await > 0.0 && (looked_up - f64::from(ALL - 2)).abs() < 0.5, "{looked_up} looked up");
     second.stop().await;
@@ -219,7 +219,7 @@ async fn a_drain_lands_and_commits_what_has_grown() {
     let gate = Gate::open(&world.stores.clickhouse.url).await;
     let worker = backlog(&world, &gate, &growing(), &[]).await;
     // One batch of the usual size is being written, and everything else is in the one behind it.
-    eventually(DEADLINE, "all is taken in", || async {
+    eventually(DEADLINE * 2, "all is taken in", || async {
         let status = page(&worker.url, "status").await;
         let all = status.contains(&format!("\"position\":{ALL},")) && status.contains("\"ranges\":1,");
         if all { Ok(()) } else { Err(status) }
@@ -241,7 +241,7 @@ async fn a_worker_that_sleeps_on_a_grown_batch_is_fenced() {
     let mut settings = growing();
     settings.kafka.remove("group.instance.id");
     let sleeper = backlog(&world, &gate, &settings, &[]).await;
-    eventually(DEADLINE, "a grown one is announced", || has_announced_a_grown_one(&world)).await;
+    eventually(DEADLINE * 2, "a grown one is announced", || has_announced_a_grown_one(&world)).await;
     sleeper.signal(Signal::SIGSTOP);
     let mut others = usual();
     others.kafka.remove("group.instance.id");
@@ -249,7 +249,7 @@ async fn a_worker_that_sleeps_on_a_grown_batch_is_fenced() {
     world.settled(ALL as usize).await;
     gate.behave(Manner::Late(Duration::ZERO));
     sleeper.signal(Signal::SIGCONT);
-    eventually(DEADLINE, "it has noticed", || async { sleeper.said().contains("\"is_lost\":true") }).await;
+    eventually(DEADLINE * 2, "it has noticed", || async { sleeper.said().contains("\"is_lost\":true") }).await;
     sleeper.stop().await;
     other.stop().await;
     all_there(judge(&world).await, "slept");

@@ -83,7 +83,7 @@ async fn killed_at_random(settings: fn() -> Settings) -> f64 {
         world.produce_all(&producer, &some).await;
         total += some.len();
         let worker = world.spawn(&settings(), &clickhouse);
-        eventually(DEADLINE, "it takes records in", || async {
+        eventually(DEADLINE * 2, "it takes records in", || async {
             metric(&worker.url, "sluice_ingest_consumed_records_total{", "communication-events").await > 0.0
         })
         .await;
