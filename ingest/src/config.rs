@@ -317,7 +317,11 @@ impl Settings {
     pub fn backlog(&self, pipeline: &Pipeline) -> Backlog {
         let bytes = pipeline.backlog_bytes.0.min(self.memory_budget.0 / 8).max(pipeline.max_bytes.0);
         let time = (self.revoke_deadline / 2).min(self.drain_deadline / 5).min(self.insert_timeout / 4);
-        Backlog { rows: pipeline.backlog_rows, bytes: usize::try_from(bytes).unwrap_or(usize::MAX), time }
+        Backlog {
+            rows: pipeline.backlog_rows.max(pipeline.max_rows),
+            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            time,
+        }
     }
 
     /// How many tokens a table must remember: twice those of the longest time from one attempt to the next owner's.
@@ -395,8 +399,8 @@ mod tests {
         insta::assert_snapshot!(refused(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");
         insta::assert_snapshot!(refused(|s| s.dead_letter_topic = "agent-metrics".into()), @"use ingest.dead_letter_topic: another topic than those that are consumed");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().tenant = "a..b".into()), @"use ingest.pipelines.agent-metrics.tenant: a name, or names with dots between");
-        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 200_000), @"use ingest.pipelines.agent-metrics.backlog_rows: at least max_rows and at most 1,000,000; max_rows switches it off");
-        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_bytes = ByteSize::mib(7)), @"use ingest.pipelines.agent-metrics.backlog_bytes: at least max_bytes and at most 1 GiB; max_bytes switches it off");
+        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_rows = 2_000_000), @"use ingest.pipelines.agent-metrics.backlog_rows: at most 1,000,000");
+        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_bytes = ByteSize::gib(2)), @"use ingest.pipelines.agent-metrics.backlog_bytes: at most 1 GiB");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
         for path in ["b..c", "", ".b", "b."] {
             let mut settings = Settings::default();

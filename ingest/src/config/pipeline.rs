@@ -23,16 +23,8 @@ impl Pipeline {
         let is_share = self.max_bytes.0 > 0 && self.max_bytes.0 <= memory_budget.0 / 8;
         range(is_share, &at("max_bytes"), "more than nothing and at most an eighth of memory_budget")?;
         range(self.max_bytes <= MOST_BYTES, &at("max_bytes"), "at most 1 GiB")?;
-        range(
-            (self.max_rows..=MOST_ROWS).contains(&self.backlog_rows),
-            &at("backlog_rows"),
-            "at least max_rows and at most 1,000,000; max_rows switches it off",
-        )?;
-        range(
-            (self.max_bytes..=MOST_BYTES).contains(&self.backlog_bytes),
-            &at("backlog_bytes"),
-            "at least max_bytes and at most 1 GiB; max_bytes switches it off",
-        )?;
+        range(self.backlog_rows <= MOST_ROWS, &at("backlog_rows"), "at most 1,000,000")?;
+        range(self.backlog_bytes <= MOST_BYTES, &at("backlog_bytes"), "at most 1 GiB")?;
         let is_tenant = self.tenant.is_empty() || !has_gap(&self.tenant);
         range(is_tenant, &at("tenant"), "a name, or names with dots between")?;
         self.columns.iter().try_for_each(|(column, path)| {
