@@ -65,7 +65,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Box::pin(up(&layout, &[Service::Kafka, Service::ClickHouse], &Progress::stderr())).await?;
     keeper::spawn_wiping(&layout, IDLE[usize::from(arguments.fill)])?;
     let names = Names::new("audit")?;
-    let stores = Stores { namespace: "audit".to_owned(), ..Stores::local(arguments.port_base) };
+    let stores = Stores { namespace: names.clone(), ..Stores::local(arguments.port_base) };
     apply::apply(&stores, &names, &[Store::Kafka, Store::ClickHouse]).await?;
     let table = format!("audited_{}", arguments.rows);
     let bench = Bench { stores, names, table };

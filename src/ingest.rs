@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use sluice_ingest::rebuild::month_of;
-use sluice_ingest::write::clickhouse::ClickHouse;
+use sluice_ingest::write::{self, clickhouse::ClickHouse};
+use sluice_schemas::names::Names;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -112,8 +113,12 @@ fn end_with_stdin(shutdown: CancellationToken) {
 }
 
 async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Result<Exit, Failure> {
-    let clickhouse = ClickHouse::new(&settings.stores.clickhouse, &settings.names().database(), REBUILD)?;
-    let failed = |failure| anyhow!("rebuild the aggregates of {table}: {failure}");
+    let names = settings.names();
+    let clickhouse = ClickHouse::new(&settings.stores.clickhouse, &names.database(), REBUILD)?;
+    let failed = |failure: write::failure::Failure| {
+        let remedy = if failure.code == "unknown_database" { missing_database(&names) } else { String::new() };
+        anyhow!("rebuild the aggregates of {table}: {failure}{remedy}")
+    };
     let shape = clickhouse.shape(table).await.map_err(failed)?;
     let wrong = match (shape.columns.is_empty(), shape.partition_key.is_empty(), *month == 0) {
         (true, _, _) => Some("there is no such table; correct its name"),
@@ -131,6 +136,15 @@ async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Res
         views => format!("the {views} aggregate tables of {table} hold month {month} anew"),
     })?;
     Ok(Exit::Pass)
+}
+
+/// What to do where there is no database: mostly the namespace is another one than was meant.
+fn missing_database(names: &Names) -> String {
+    let database = names.database();
+    format!(
+        "; there is no database {database}: name the namespace in which the tables are with --namespace or stores.namespace, \
+         or make them with `sluice schemas apply`"
+    )
 }
 
 /// A month as it stands in a partition's id.

@@ -143,14 +143,10 @@ fn counting() -> ProgressStyle {
 /// Fits a terminal of 80 columns.
 fn describe(now: &Progress) -> String {
     let lines = now.slos.iter().map(|slo| {
+        let p95 = slo.p95.map_or_else(|| "-".to_owned(), |p95| format!("{:.1} ms", p95.as_secs_f64() * 1_000.0));
         format!(
-            "\n  {:<18}{:>6} asked{:>5} late{:>4} failed{:>3} wrong  p95 {:>7.1} ms",
-            slo.name,
-            slo.samples,
-            slo.exceedances,
-            slo.failed,
-            slo.wrong,
-            slo.p95.as_secs_f64() * 1_000.0
+            "\n  {:<18}{:>6} asked{:>5} late{:>4} failed{:>3} wrong  p95 {p95:>10}",
+            slo.name, slo.samples, slo.exceedances, slo.failed, slo.wrong
         )
     });
     format!("  {}\n  {}{}", phase(now), written(now), lines.collect::<String>())

@@ -12,6 +12,7 @@ mod load;
 mod logs;
 mod memory;
 mod run;
+mod scenarios;
 mod schemas;
 mod screen;
 mod settings;

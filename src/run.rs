@@ -25,12 +25,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     exit::{Exit, Failure, OrExit},
     live::Live,
+    scenarios,
     settings::Settings,
     signals, up,
 };
-
-/// The scenario of the README's first command.
-const SMOKE: &str = include_str!("../scenarios/smoke.toml");
 
 /// What a run drops, for `--help`.
 const DROPS: &str = "\
@@ -44,9 +42,10 @@ exit code 4, and nothing is dropped. When a run has ended, what it made stays un
 #[derive(Debug, Args)]
 #[command(after_help = DROPS)]
 pub(crate) struct Options {
-    /// A scenario file; without it, scenarios/smoke.toml as it was when this program was built
+    /// The scenario: smoke or day, which ship with this program, or the path of a file; smoke if left out. What has a
+    /// path separator in it or ends in .toml is always a file
     #[arg(value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
-    scenario: Option<PathBuf>,
+    scenario: Option<String>,
     /// Start no local stack: the stores of sluice.toml run already
     #[arg(long)]
     no_up: bool,
@@ -68,8 +67,8 @@ pub(crate) struct Run {
 impl Run {
     /// Everything up to the first record of the drive.
     pub(crate) async fn prepare(options: &Options, settings: Settings) -> Result<Self, Failure> {
-        let scenario = scenario(options).or_exit(Exit::Usage)?;
-        let names = Names::new(&settings.verify.namespace).context("name the run's namespace").or_exit(Exit::Usage)?;
+        let (scenario, chosen) = scenarios::choose(options.scenario.as_deref()).or_exit(Exit::Usage)?;
+        let names = settings.verify.namespace.clone();
         // A report that could not be written is found out before anything runs.
         std::fs::create_dir_all(&settings.verify.runs)
             .with_context(|| {
@@ -80,7 +79,7 @@ impl Run {
         let live = Live::start();
         let what = if scenario.description.is_empty() { "no description" } else { &scenario.description };
         live.say(&format!("scenario {}: {what}", scenario.name));
-        for warning in scenario.warnings() {
+        for warning in scenario.warnings().into_iter().chain(chosen) {
             live.say(&format!("mind: {warning}"));
         }
         let planning = tokio::task::spawn_blocking({
@@ -125,9 +124,9 @@ impl Run {
             return Err(interrupted());
         }
         let acknowledged: u64 = driven.acknowledged.iter().map(|t| t.events + t.metrics + t.interactions).sum();
-        let took = driven.conduct.monotonic.as_secs_f64().max(f64::MIN_POSITIVE);
-        let per_second = acknowledged as f64 / took;
-        self.live.done(&format!("driven for {took:.0} s: {acknowledged} records to Kafka, {per_second:.0}/s"));
+        let took = driven.conduct.monotonic.as_secs_f64();
+        let rate = if took > 0.0 { format!(", {:.0}/s", acknowledged as f64 / took) } else { String::new() };
+        self.live.done(&format!("driven for {took:.0} s: {acknowledged} records to Kafka{rate}"));
         Ok(driven)
     }
 
@@ -158,13 +157,6 @@ fn interrupted() -> Failure {
         exit: Exit::Interrupted,
         error: anyhow!("finish the run: it was interrupted; the next run starts afresh"),
     }
-}
-
-fn scenario(options: &Options) -> anyhow::Result<Scenario> {
-    Ok(match &options.scenario {
-        Some(path) => Scenario::read(path)?,
-        None => Scenario::parse(SMOKE, "scenarios/smoke.toml")?,
-    })
 }
 
 fn planned(scenario: &Scenario) -> (Arc<Plan>, String) {

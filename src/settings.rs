@@ -1,6 +1,9 @@
 //! `sluice.toml`: one file, environment variables over it, flags over those; out comes what is in force, checked.
 //! Order: the local stack's addresses, the file, `SLUICE_SECTION__KEY`, the command line. Opens no connection.
 
+mod variables;
+mod wording;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -41,14 +44,15 @@ pub(crate) struct Settings {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Verify {
     /// Namespace of a run, dropped and made anew each time; never the platform's own.
-    pub(crate) namespace: String,
+    pub(crate) namespace: Names,
     /// Folder of the reports.
     pub(crate) runs: PathBuf,
 }
 
 impl Default for Verify {
     fn default() -> Self {
-        Self { namespace: "verify".to_owned(), runs: PathBuf::from("runs") }
+        let namespace = Names::new("verify").expect("a test reads the defaults");
+        Self { namespace, runs: PathBuf::from("runs") }
     }
 }
 
@@ -82,8 +86,9 @@ pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Settings> {
     settings.stack.port_base = base;
     check_apart(&settings)?;
     if let Some(namespace) = &overrides.namespace {
-        settings.stores.namespace.clone_from(namespace);
-        settings.verify.namespace.clone_from(namespace);
+        let names = Names::new(namespace).context("read --namespace")?;
+        settings.stores.namespace.clone_from(&names);
+        settings.verify.namespace = names;
     }
     check(&settings)?;
     Ok(settings)
@@ -107,26 +112,20 @@ fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
         }
     })?;
     toml::from_str::<Settings>(&text)
-        .map_err(|error| anyhow!("read {shown}: {}{}", error.to_string().trim_end(), units(&error.to_string())))?;
-    toml::from_str(&text).with_context(|| format!("read {shown}"))
+        .map_err(|error| anyhow!("read {shown}: {}", wording::explain(&error.to_string())))?;
+    toml::from_str(&text).map_err(|error| anyhow!("read {shown}: {}", wording::explain(&error.to_string())))
 }
 
 /// What is wrong with a value, and where it came from: the file itself is checked by then, so mostly a variable.
 fn unusable(error: &figment::Error) -> anyhow::Error {
-    let kind = error.kind.to_string();
+    let said = error.kind.to_string();
     let from_variable = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
     let place = if from_variable {
         format!("the variable SLUICE_{}", error.path.join("__").to_uppercase())
     } else {
         error.path.join(".")
     };
-    anyhow!("read {place}: {kind}{}", units(&kind))
-}
-
-/// How values with units are written, where one was not understood.
-fn units(message: &str) -> &'static str {
-    let about_units = message.contains("parsable string") || message.contains("a duration");
-    if about_units { "; write sizes as \"256 MiB\" and times as \"30s\"" } else { "" }
+    anyhow!("read {place}: {}", wording::of_variable(&error.path, &said))
 }
 
 /// What is in force where nothing is written, as far as a part of it may be written: the addresses that follow from the
@@ -156,23 +155,12 @@ fn defaults(base: u16) -> serde_json::Value {
     })
 }
 
-/// A variable that would be ignored although somebody means it.
+/// Refuses a variable that would be ignored although somebody means it.
 fn check_variables() -> anyhow::Result<()> {
-    let mut all =
+    let all =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    all.find(|(name, value)| is_mistaken(name, value)).map_or(Ok(()), |(name, _)| {
-        bail!("read the variable {name}: no setting is called so; a setting's variable is SLUICE_SECTION__KEY, as in SLUICE_STACK__PORT_BASE")
-    })
-}
-
-/// Whether a variable was written for a flag, or with one underscore for two. Other unknown ones are let be: an orchestrator
-/// sets some of its own for services called `sluice` and `sluice-ingest`.
-fn is_mistaken(name: &str, value: &str) -> bool {
-    let sections = ["SLUICE_STACK_", "SLUICE_STORES_", "SLUICE_INGEST_", "SLUICE_VERIFY_"];
-    let is_of_a_section = sections.iter().any(|section| name.starts_with(section)) && !name.contains("__");
-    let is_an_orchestrators = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"].iter().any(|part| name.contains(part))
-        || (name.ends_with("_PORT") && value.contains("://"));
-    ["SLUICE_PORT_BASE", "SLUICE_NAMESPACE"].contains(&name) || (is_of_a_section && !is_an_orchestrators)
+    let known = serde_json::to_value(Settings::default()).context("list the settings")?;
+    variables::mistaken(all, &known).map_or(Ok(()), |said| bail!(said))
 }
 
 fn login(login: &Login) -> serde_json::Value {
@@ -192,11 +180,11 @@ fn check_port_base(base: u16) -> anyhow::Result<()> {
 
 /// A run drops its namespace; a flag may name one for both on purpose, a file may not.
 fn check_apart(settings: &Settings) -> anyhow::Result<()> {
-    if settings.verify.namespace == settings.stores.namespace && !settings.verify.namespace.is_empty() {
+    let namespace = settings.verify.namespace.namespace();
+    if settings.verify.namespace == settings.stores.namespace && !namespace.is_empty() {
         bail!(
-            "check verify.namespace: it is {:?}, which is also stores.namespace; a run drops its namespace first and must \
-             never touch the platform's own: name another",
-            settings.verify.namespace
+            "check verify.namespace: it is {namespace:?}, which is also stores.namespace; a run drops its namespace first and \
+             must never touch the platform's own: name another"
         );
     }
     Ok(())
@@ -204,9 +192,7 @@ fn check_apart(settings: &Settings) -> anyhow::Result<()> {
 
 /// All that can be checked before the first connection.
 fn check(settings: &Settings) -> anyhow::Result<()> {
-    Names::new(&settings.stores.namespace).context("check stores.namespace")?;
-    Names::new(&settings.verify.namespace).context("check verify.namespace")?;
-    if settings.verify.namespace.is_empty() {
+    if settings.verify.namespace.namespace().is_empty() {
         bail!(
             "check verify.namespace: it is empty, but a run drops its namespace first and must never touch the platform's own"
         );
@@ -223,7 +209,7 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
 impl Settings {
     /// The names in force for everything but runs.
     pub(crate) fn names(&self) -> Names {
-        Names::new(&self.stores.namespace).unwrap_or_default()
+        self.stores.namespace.clone()
     }
 
     /// Whether the stores are those of the local stack.
@@ -234,27 +220,5 @@ impl Settings {
             && self.stores.clickhouse.url == local.clickhouse.url
             && self.stores.elasticsearch.url == local.elasticsearch.url
             && self.stores.redis == local.redis
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_mistaken;
-
-    #[test]
-    fn a_variable_that_would_be_ignored_is_told_from_an_orchestrators() {
-        for mistaken in ["SLUICE_PORT_BASE", "SLUICE_STORES_POSTGRES_PORT", "SLUICE_INGEST_GROUP", "SLUICE_VERIFY_RUNS"]
-        {
-            assert!(is_mistaken(mistaken, "21000"), "{mistaken}");
-        }
-        for (let_be, value) in [
-            ("SLUICE_STORES__POSTGRES__PORT", "21000"),
-            ("SLUICE_LOG", "info"),
-            ("SLUICE_INGEST_SERVICE_HOST", "10.0.0.1"),
-            ("SLUICE_INGEST_PORT", "tcp://10.0.0.1:9090"),
-            ("SLUICE_INGEST_PORT_9090_TCP_ADDR", "10.0.0.1"),
-        ] {
-            assert!(!is_mistaken(let_be, value), "{let_be}");
-        }
     }
 }

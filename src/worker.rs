@@ -53,7 +53,7 @@ impl Worker {
         let child = command
             .env("SLUICE_INGEST__LISTEN", listen.to_string())
             .args(["--port-base", &settings.stack.port_base.to_string()])
-            .args(["--namespace", &settings.verify.namespace])
+            .args(["--namespace", settings.verify.namespace.namespace()])
             .args(["--log", "info", "--log-format", "json", "ingest", "--until-stdin-closes"])
             .stdin(Stdio::piped())
             .stdout(output.try_clone().with_context(|| format!("write {}", log.display()))?)

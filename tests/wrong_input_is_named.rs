@@ -108,6 +108,101 @@ fn a_scenario_that_asks_an_unknown_question_is_refused_with_those_that_are_known
     insta::assert_snapshot!(said);
 }
 
+/// What `sluice` says with these variables.
+fn with_variable(name: &str, value: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    let output = command.current_dir(folder.path()).env(name, value).args(["config", "check"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{name}={value}: {said}");
+    said
+}
+
+#[test]
+fn a_value_is_refused_in_plain_words_with_what_to_write() {
+    let values = [
+        "[ingest]\nlisten = \"localhost:9090\"\n",
+        "[ingest]\ninserts_in_flight = 99999999999999999999\n",
+        "[ingest]\npeak_inserts_per_second = -1\n",
+        "[ingest]\nmemory_budget = -5\n",
+        "[stores.postgres]\nport = 70000\n",
+        "[ingest.breaker]\nenabled = \"yes\"\n",
+        "[stores]\nnamespace = 5\n",
+        "[ingest.pipelines.x]\ntable = \"t\"\ncolumns = { a = \"b..c\" }\n",
+        "[ingest.pipelines.x]\ntable = \"t\"\nmax_bytes = \"5 GiB\"\n",
+        "[ingest.kafka]\n\"session.timeout.ms\" = \"0x1770\"\n",
+    ];
+    let said: Vec<_> = values.iter().map(|config| refused(config)).collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_secret_of_another_type_is_refused_without_being_shown() {
+    let said = refused("[stores.postgres.app]\nuser = \"app\"\npassword = 271828\n");
+    assert!(said.contains("password") && !said.contains("271828"), "{said}");
+    let said = refused("[stores.postgres.app]\nuser = \"app\"\npassword = hunter2\n");
+    assert!(said.contains("password") && !said.contains("hunter2"), "{said}");
+    let said = with_variable("SLUICE_STORES__POSTGRES__APP__PASSWORD", "271828");
+    assert!(said.contains("SLUICE_STORES__POSTGRES__APP__PASSWORD") && !said.contains("271828"), "{said}");
+}
+
+#[test]
+fn a_variable_that_would_be_ignored_is_refused_with_its_right_spelling() {
+    let said = [
+        with_variable("SLUICE_STACK_PORT_BASE", "22000"),
+        with_variable("SLUICE_NAMESPACE", "mine"),
+        with_variable("SLUICE_STORES_CLICKHOUSE_LOGIN_USER", "me"),
+        with_variable("SLUICE_STORES__POSTGRES_PORT", "5432"),
+        with_variable("SLUICE_INGEST_GRUOP", "g"),
+        with_variable("SLUICE_INGEST__LISTEN", "localhost:9090"),
+        with_variable("SLUICE_STORES__NAMESPACE", "My Team"),
+    ];
+    insta::assert_snapshot!(said.concat());
+}
+
+#[test]
+fn a_namespace_that_cannot_be_is_an_error_and_never_the_platforms_own() {
+    let folder = tempfile::tempdir().unwrap();
+    for verb in [&["schemas", "check"][..], &["ingest"], &["dlq", "list"], &["ingest", "audit"], &["verify"]] {
+        let (code, said) = sluice(folder.path(), &[&["--port-base", "61000", "--namespace", "Prod 1"], verb].concat());
+        assert!(code == 4 && said.contains("use namespace \"Prod 1\""), "{verb:?}: {code}, {said}");
+    }
+}
+
+#[test]
+fn a_shipped_scenario_is_found_by_name_from_any_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    for (verb, name) in [("verify", "smoke"), ("load", "day")] {
+        let (code, said) = sluice(folder.path(), &["--port-base", "61000", verb, name, "--no-up"]);
+        assert!(code == 3 && said.starts_with(&format!("scenario {name}: ")), "{code}: {said}");
+    }
+    // A name is the shipped scenario, a path the file; where both are there, that is said.
+    let folder = with("smoke", "name = 1\n");
+    let (code, said) = sluice(folder.path(), &["--port-base", "61000", "verify", "smoke", "--no-up"]);
+    assert!(code == 3 && said.contains("write ./smoke for the file of that name"), "{code}: {said}");
+    let (code, said) = sluice(folder.path(), &["--port-base", "61000", "verify", "./smoke", "--no-up"]);
+    assert!(code == 4 && said.contains("read scenario ./smoke: line 1"), "{code}: {said}");
+}
+
+#[test]
+fn a_scenario_that_nobody_knows_is_refused_with_those_that_ship() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = ["smkoe", "weekend"].map(|name| sluice(folder.path(), &["verify", name]));
+    assert!(said.iter().all(|(code, _)| *code == 4), "{said:?}");
+    insta::assert_snapshot!(said.map(|(_, said)| said).concat());
+}
+
+#[test]
+fn the_help_of_a_run_names_every_shipped_scenario() {
+    let output = Command::new(env!("CARGO_BIN_EXE_sluice")).args(["verify", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let name = file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(help.contains(&name), "{name} is not in: {help}");
+    }
+}
+
 #[test]
 fn a_scenario_that_is_missing_is_named() {
     let folder = tempfile::tempdir().unwrap();

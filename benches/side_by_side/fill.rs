@@ -24,7 +24,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Makes sure that the topic holds exactly the records of these options; says what a table must hold afterwards.
 pub(crate) async fn fill(world: &World, options: &Common) -> anyhow::Result<Contents> {
     let wanted = format!("{} events of at least {} bytes", options.events, options.bytes);
-    if comment(world).await? == wanted && in_topic(world)? == options.events {
+    if comment(world).await? == wanted && in_topic(world, &world.topic())? == options.events {
         say(&format!("the topic holds {wanted} already"));
         return world.contents(REFERENCE).await;
     }
@@ -32,7 +32,7 @@ pub(crate) async fn fill(world: &World, options: &Common) -> anyhow::Result<Cont
     world.reset().await?;
     world.execute(&format!("CREATE TABLE {REFERENCE} AS communication_events COMMENT '{wanted}'")).await?;
     produce(world, options).await?;
-    let found = in_topic(world)?;
+    let found = in_topic(world, &world.topic())?;
     if found != options.events {
         bail!("fill the topic: it holds {found} records instead of {}", options.events);
     }
@@ -46,14 +46,13 @@ async fn comment(world: &World) -> anyhow::Result<String> {
     world.clickhouse.query(&query).fetch_one().await.context("look for an earlier fill")
 }
 
-/// Records that the topic holds.
-fn in_topic(world: &World) -> anyhow::Result<u64> {
+/// Records that a topic holds.
+pub(crate) fn in_topic(world: &World, topic: &str) -> anyhow::Result<u64> {
     let consumer: BaseConsumer = kafka_config(&world.stores).create().context("ask how much the topic holds")?;
-    let topic = world.topic();
-    let metadata = consumer.fetch_metadata(Some(&topic), ANSWER).context("ask for the topic's partitions")?;
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER).context("ask for the topic's partitions")?;
     let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id);
     let held = partitions.map(|partition| {
-        let (low, high) = consumer.fetch_watermarks(&topic, partition, ANSWER).context("ask for the topic's size")?;
+        let (low, high) = consumer.fetch_watermarks(topic, partition, ANSWER).context("ask for the topic's size")?;
         Ok((high - low).cast_unsigned())
     });
     held.sum()

@@ -6,6 +6,7 @@
 //! - [`world`], [`records`], [`fill`]: the stores, and what is in them
 //! - [`contender`]: the programs; [`child`], [`group`], [`watch`]: what can be seen of them from outside
 //! - [`race`], [`speed`], [`result`]: one run, all runs, what they showed
+//! - [`refused`]: the same with rows that only ClickHouse refuses
 //! - [`live`], [`latency`], [`sustained`], [`fairness`]: records that arrive at a steady rate
 //! - [`memory`], [`limit`]: what `sluice ingest` has resident, and who holds it to that
 //! - [`machine`], [`plot`], [`say`]: the report
@@ -25,6 +26,7 @@ mod options;
 mod plot;
 mod race;
 mod records;
+mod refused;
 mod result;
 mod say;
 mod speed;
@@ -58,6 +60,7 @@ async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Latency(options) => Box::pin(latency::run(&options)).await,
         Verb::Sustained(options) => Box::pin(sustained::run(&options)).await,
         Verb::Fairness(options) => Box::pin(fairness::run(&options)).await,
+        Verb::Refused(options) => Box::pin(refused::run(&options)).await,
         Verb::Consume(told) => consume::child(&told),
         Verb::Obvious(told) => Box::pin(obvious::child(&told)).await,
     }

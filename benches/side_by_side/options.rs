@@ -34,6 +34,8 @@ pub(crate) enum Verb {
     Sustained(Sustained),
     /// What one tenant's load or poison does to the others' time to ClickHouse
     Fairness(Fairness),
+    /// What rows cost that only ClickHouse refuses, beside the same stream without any
+    Refused(Refused),
     #[command(name = "__consume", hide = true)]
     Consume(Consume),
     #[command(name = "__obvious", hide = true)]
@@ -101,6 +103,18 @@ pub(crate) struct Speed {
     /// Another program: NAME=BINARY,TEMPLATE
     #[arg(long)]
     pub(crate) other: Vec<Other>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Refused {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// How often each share is measured
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: u32,
+    /// Rows of a batch
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) batch: u64,
 }
 
 #[derive(Debug, Args)]

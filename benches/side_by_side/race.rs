@@ -31,6 +31,8 @@ pub(crate) struct Lap {
     pub(crate) group: String,
     pub(crate) events: u64,
     pub(crate) expected: Contents,
+    /// What the table demands of its rows, if it demands something.
+    check: Option<&'static str>,
 }
 
 impl Lap {
@@ -38,7 +40,12 @@ impl Lap {
     pub(crate) fn new(number: u32, expected: Contents) -> Self {
         // A group of an earlier process would go on where that ended.
         let group = format!("run-{}-{number}", std::process::id());
-        Self { table: format!("run_{number}"), group, events: expected.rows, expected }
+        Self { table: format!("run_{number}"), group, events: expected.rows, expected, check: None }
+    }
+
+    /// The same into a table with this constraint.
+    pub(crate) fn with_check(&self, check: &'static str) -> Self {
+        Self { check: Some(check), ..self.clone() }
     }
 
     /// The consumer group as Kafka knows it: Sluice puts its namespace before it.
@@ -101,6 +108,16 @@ impl Measured {
 /// Runs a program on a table of its own.
 pub(crate) async fn race(world: &World, contender: &Contender, lap: &Lap) -> anyhow::Result<Measured> {
     world.create(&lap.table).await?;
+    if let Some(check) = lap.check {
+        world.execute(&format!("ALTER TABLE {} ADD CONSTRAINT demanded CHECK {check}", lap.table)).await?;
+    }
+    let measured = timed(world, contender, lap).await?;
+    let (rows, wrong) = verify(world, lap).await?;
+    Ok(Measured { rows, wrong, ..measured })
+}
+
+/// The same on a table that is there already and stays; what is in it is not looked at.
+pub(crate) async fn timed(world: &World, contender: &Contender, lap: &Lap) -> anyhow::Result<Measured> {
     world.calm().await?;
     let group = Group::watch(&world.stores, &lap.groups(world, contender))?;
     let (before, start) = (world.cpu(), Instant::now());
@@ -109,7 +126,6 @@ pub(crate) async fn race(world: &World, contender: &Contender, lap: &Lap) -> any
     let [clickhouse, kafka] = world.cpu();
     let usage = running.usage();
     running.end(world).await?;
-    let (rows, wrong) = verify(world, lap).await?;
     Ok(Measured {
         seconds: lasted?.as_secs_f64(),
         join: group.assigned().map(|at| (at - start).as_secs_f64()),
@@ -117,8 +133,8 @@ pub(crate) async fn race(world: &World, contender: &Contender, lap: &Lap) -> any
         worker_peak: usage.map(|(_, peak)| peak),
         clickhouse_cpu: clickhouse.saturating_sub(before[0]).as_secs_f64(),
         kafka_cpu: kafka.saturating_sub(before[1]).as_secs_f64(),
-        rows,
-        wrong,
+        rows: 0,
+        wrong: None,
     })
 }
 

@@ -57,7 +57,7 @@ impl World {
         Box::pin(up(&layout, &[Service::Kafka, Service::ClickHouse], &Progress::stderr())).await?;
         keeper::spawn_wiping(&layout, if options.keep { KEPT } else { IDLE })?;
         let names = Names::new(namespace)?;
-        let stores = Stores { namespace: namespace.to_owned(), ..Stores::local(options.port_base) };
+        let stores = Stores { namespace: names.clone(), ..Stores::local(options.port_base) };
         apply::apply(&stores, &names, &STORES).await?;
         let status = sluice_stack::status(&layout).await?;
         let pid = |service| {
@@ -133,7 +133,13 @@ impl World {
 
     /// What a table holds, looked at row by row.
     pub(crate) async fn contents(&self, table: &str) -> anyhow::Result<Contents> {
-        let query = format!("SELECT count(), uniqExact(event_id), sum(cityHash64({FILLED})) FROM {table}");
+        self.contents_where(table, "1").await
+    }
+
+    /// The same of its rows for which this holds.
+    pub(crate) async fn contents_where(&self, table: &str, condition: &str) -> anyhow::Result<Contents> {
+        let query =
+            format!("SELECT count(), uniqExact(event_id), sum(cityHash64({FILLED})) FROM {table} WHERE {condition}");
         let (rows, distinct, digest) =
             self.clickhouse.query(&query).fetch_one().await.with_context(|| format!("look into {table}"))?;
         Ok(Contents { rows, distinct, digest })

@@ -69,6 +69,7 @@ fn dead_letter(headers: Headers, payload: Option<&[u8]>) -> DeadLetter {
         attempts: headers.len() as u32,
         tenant_id: number.is_multiple_of(3).then(|| Uuid::from_u128(1)),
         headers,
+        headers_left_out: None,
     }
 }
 

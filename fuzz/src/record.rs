@@ -36,7 +36,7 @@ const EVERY: &[Described<'_>] = &[
     ("at", "DateTime('UTC')", "DEFAULT"),
     ("nanos", "DateTime64(9)", "DEFAULT"),
     ("e8", "Enum8('on' = 1, 'o\\'ff' = -2)", "DEFAULT"),
-    ("e16", "Enum16('few' = 1, 'many' = 1000)", "DEFAULT"),
+    ("e16", "Enum16('few\\nor so' = 1, 'many'' \\q' = 1000)", "DEFAULT"),
     ("ip4", "IPv4", "DEFAULT"),
     ("ip6", "Nullable(IPv6)", "DEFAULT"),
     ("doc", "JSON", "DEFAULT"),

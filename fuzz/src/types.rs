@@ -58,6 +58,25 @@ pub fn parse(text: &str) -> Option<Form> {
 
 struct Reader<'a>(&'a str);
 
+/// Escapes of one letter.
+const ESCAPES: [(char, u8); 15] = [
+    ('a', 7),
+    ('b', 8),
+    ('t', 9),
+    ('n', 10),
+    ('v', 11),
+    ('f', 12),
+    ('r', 13),
+    ('e', 27),
+    ('0', 0),
+    ('\\', b'\\'),
+    ('\'', b'\''),
+    ('"', b'"'),
+    ('`', b'`'),
+    ('/', b'/'),
+    ('=', b'='),
+];
+
 impl Reader<'_> {
     fn form(&mut self) -> Option<Form> {
         let name = self.word();
@@ -186,17 +205,39 @@ impl Reader<'_> {
     }
 
     fn quoted(&mut self, quote: char) -> Option<String> {
-        let mut plain = String::new();
-        let mut chars = self.0.strip_prefix(quote)?.chars();
+        self.0 = self.0.strip_prefix(quote)?;
+        let mut plain = Vec::new();
         loop {
-            match chars.next()? {
-                '\\' => plain.push(chars.next()?),
-                c if c == quote => break,
-                c => plain.push(c),
+            let mark = self.0.find(['\\', quote])?;
+            plain.extend_from_slice(&self.0.as_bytes()[..mark]);
+            let is_end = self.0[mark..].starts_with(quote);
+            self.0 = &self.0[mark + 1..];
+            match self.0.chars().next() {
+                Some(next) if is_end && next == quote => {
+                    plain.push(u8::try_from(quote).ok()?);
+                    self.0 = &self.0[1..];
+                }
+                _ if is_end => return String::from_utf8(plain).ok(),
+                _ => self.escape(&mut plain)?,
             }
         }
-        self.0 = chars.as_str();
-        Some(plain)
+    }
+
+    /// What comes after a backslash.
+    fn escape(&mut self, plain: &mut Vec<u8>) -> Option<()> {
+        let named = ESCAPES.iter().find(|(name, _)| self.0.starts_with(*name));
+        if let Some((_, byte)) = named {
+            self.0 = &self.0[1..];
+            plain.push(*byte);
+        } else if let Some(rest) = self.0.strip_prefix('x') {
+            plain.push(u8::from_str_radix(rest.get(..2)?, 16).ok()?);
+            self.0 = &rest[2..];
+        } else if let Some(rest) = self.0.strip_prefix('N') {
+            self.0 = rest;
+        } else if !self.0.starts_with(|next: char| ('\0'..' ').contains(&next)) {
+            plain.push(b'\\');
+        }
+        Some(())
     }
 
     fn eat(&mut self, text: &str) -> Option<()> {

@@ -3,12 +3,14 @@
 //! (pause, resume, offsets) comes out. It makes no call to Kafka itself.
 
 mod intake;
+mod opening;
 mod operator;
 mod pressure;
+mod unreadable;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
@@ -17,17 +19,19 @@ use uuid::Uuid;
 use crate::batch::{Cut, Limits};
 use crate::breaker::Verdict;
 use crate::budget::Budget;
+pub use crate::clock::unix_now;
 use crate::commit::Due;
 use crate::config;
 use crate::control::Pauses;
-use crate::decode::{Decoder, Origin};
+use crate::decode::Decoder;
 use crate::health::Status;
-use crate::lease::Lease;
+use crate::inquiry::Inquiry;
 use crate::metrics::{Metrics, Stage};
-use crate::partition::{Flow, Hold, Partition, Start};
+use crate::partition::{Flow, Hold, Partition};
 use crate::topic_id::TopicIds;
 use crate::write::{Assigned, Event, Job, Target, Writer};
 use crate::{Counts, Summary};
+use pressure::Shortage;
 
 /// One pipeline, ready to run.
 #[derive(Debug)]
@@ -53,6 +57,8 @@ pub struct Tools {
     pub metrics: Arc<Metrics>,
     /// What the worker says about itself.
     pub status: Arc<Status>,
+    /// Asks Kafka where partitions begin and end.
+    pub inquiry: Arc<Inquiry>,
     /// Tells whether topics are still the ones they were.
     pub topic_ids: Arc<TopicIds>,
     /// Runs the writes.
@@ -61,11 +67,6 @@ pub struct Tools {
     pub lease: Duration,
     /// When a partition with nothing but poison stops.
     pub breaker: config::Breaker,
-}
-
-/// The wall clock, in seconds since 1970.
-pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The partitions of this worker.
@@ -78,6 +79,10 @@ pub struct Assignment {
     epochs: u64,
     /// What operators said about pausing.
     pauses: Pauses,
+    /// Offsets that come next and cannot be read.
+    unreadable: BTreeMap<(usize, i32), i64>,
+    /// When each pipeline last took a record in, and since when all of those that do are short of memory.
+    shortage: Shortage,
     /// The row being encoded; kept for its memory.
     row: Vec<u8>,
     is_draining: bool,
@@ -94,6 +99,8 @@ impl Assignment {
             tools,
             epochs: 0,
             pauses: Pauses::default(),
+            unreadable: BTreeMap::new(),
+            shortage: Shortage::default(),
             row: Vec::new(),
             is_draining: false,
         }
@@ -105,38 +112,6 @@ impl Assignment {
 
     fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
         self.partitions.get_mut(&(self.pipeline(topic)?, partition))
-    }
-
-    /// A partition is ours from `since` on: a new epoch. Where the table has to be asked before anything else, that is
-    /// begun here; a reason in the place of a start means that only an operator can go on.
-    pub fn assign(&mut self, topic: &str, partition: i32, start: Result<Start, String>, since: Instant) {
-        let Some(pipeline) = self.pipeline(topic) else { return };
-        self.epochs += 1;
-        let of = Assigned { pipeline, partition, epoch: self.epochs };
-        let source = &self.sources[pipeline];
-        let origin = Origin::new(&source.target.topic, source.target.topic_id, partition);
-        let lease = Lease::new(since, self.tools.lease);
-        let begin = start.clone().unwrap_or(Start { offset: 0, committed: None, intent: None, check_to: None });
-        let mut state = Partition::new(of, origin, lease, source.fingerprint, &self.tools.breaker, &begin);
-        if state.is_recutting() {
-            info!(topic, partition, "ranges that were announced before are taken over");
-        }
-        if self.is_draining {
-            state.hold(Hold::Drain);
-        }
-        if self.pauses.has(pipeline, partition) {
-            state.hold(Hold::Operator);
-        }
-        if start.is_ok() && state.is_held(Hold::Opening) {
-            let (writer, target, cancel) =
-                (Arc::clone(&self.tools.writer), Arc::clone(&source.target), state.cancel.clone());
-            let ask = async move { writer.ask(of, &target, &begin).await };
-            self.tools.runtime.spawn(async move { cancel.run_until_cancelled(ask).await });
-        }
-        self.partitions.insert((pipeline, partition), state);
-        if let Err(why) = start {
-            self.stopped(of, &why);
-        }
     }
 
     /// A partition stands still until an operator has decided.
@@ -184,19 +159,26 @@ impl Assignment {
         let of = match &event {
             Event::Command(_) => return,
             Event::Committed { of, acknowledged } => return self.committed(of, *acknowledged),
+            Event::Placed { of, found } => return self.placed(*of, found.clone()),
+            Event::LogEnds { of, ends } => return self.log_ends(*of, ends.clone()),
+            Event::Unreadable { of, offset } => return self.cannot_read(*of, *offset),
             Event::Written { of, .. }
             | Event::Stalled { of, .. }
-            | Event::Cut { of, .. }
+            | Event::Refused { of, .. }
             | Event::Stopped { of, .. }
             | Event::Opened { of, .. } => *of,
         };
         let Some(partition) = self.current(of) else { return };
         let (mut trouble, mut verdict) = (None, Verdict::Pass);
         match event {
-            Event::Committed { .. } | Event::Command(_) => {}
-            Event::Written { range, landed, dead_lettered, refused, .. } => {
+            Event::Committed { .. }
+            | Event::Command(_)
+            | Event::Placed { .. }
+            | Event::LogEnds { .. }
+            | Event::Unreadable { .. } => {}
+            Event::Written { range, landed, dead_lettered, .. } => {
                 partition.written(range);
-                verdict = partition.judge(range, landed, refused.as_ref(), Instant::now());
+                partition.landed(landed);
                 let counts = &mut self.counts[of.pipeline];
                 counts.landed += landed;
                 counts.dead_lettered += dead_lettered;
@@ -205,7 +187,11 @@ impl Assignment {
                 partition.hold(Hold::Store);
                 trouble = Some(why);
             }
-            Event::Cut { range, pieces, .. } => partition.replace(range, pieces),
+            Event::Refused { rows, sent, answer, .. } => {
+                verdict = partition.refused(&rows, &sent, Instant::now());
+                // Whoever asked may have been cancelled; then nothing is sent either.
+                answer.send(!matches!(verdict, Verdict::Trip(_))).ok();
+            }
             Event::Stopped { why, .. } => return self.stopped(of, &why),
             Event::Opened { answer, letters, .. } => {
                 if let Some(why) = partition.opened(&answer, letters) {
@@ -217,6 +203,7 @@ impl Assignment {
         let topic = &self.sources[of.pipeline].target.topic;
         operator::tell(&self.tools, topic, partition, verdict);
         let trouble = trouble.or_else(|| partition.why_broken().map(str::to_owned));
+        let trouble = trouble.or_else(|| self.why_unreadable((of.pipeline, of.partition)));
         self.tools.status.trouble(topic, of.partition, trouble);
         self.dispatch((of.pipeline, of.partition));
     }
@@ -245,14 +232,12 @@ impl Assignment {
         let due = |(key, partition): (&(usize, i32), &Partition)| {
             Some((*key, partition.cut(&self.sources[key.0].limits, now)?))
         };
-        // While one batch is being written the next could not be, so it may as well go on growing to its full size.
-        let idle = self.partitions.iter().filter(|(_, partition)| !partition.is_busy());
-        let due: Vec<_> = idle.filter_map(due).collect();
+        let due: Vec<_> = self.partitions.iter().filter_map(due).collect();
         for (key, cut) in due {
             self.seal(key, cut);
         }
         for pipeline in 0..self.sources.len() {
-            self.relieve(pipeline);
+            self.relieve(pipeline, now);
         }
         self.tools.budget.trim();
     }
@@ -286,28 +271,6 @@ impl Assignment {
         due.collect()
     }
 
-    /// Topic, number and next offset of every partition that takes records in.
-    pub fn positions(&self) -> Vec<(String, i32, i64)> {
-        let flowing = self.partitions.iter().filter(|(_, partition)| !partition.is_held(Hold::Stopped));
-        flowing.map(|(key, own)| (self.sources[key.0].target.topic.to_string(), key.1, own.position())).collect()
-    }
-
-    /// Only an operator can go on with this partition.
-    pub fn stop_partition(&mut self, topic: &str, partition: i32, why: &str) {
-        if let Some(of) = self.partition_mut(topic, partition).map(|partition| partition.of) {
-            self.stopped(of, why);
-        }
-    }
-
-    /// How far a partition is behind, given the end of its log.
-    pub fn report_lag(&mut self, topic: &str, partition: i32, committed: i64, end: i64) {
-        if let Some(own) = self.partition_mut(topic, partition) {
-            own.heard_of_end(end);
-            let position = own.watermark().unwrap_or(0).max(committed);
-            self.tools.metrics.lag(topic, partition, (end - position).max(0));
-        }
-    }
-
     /// Stops intake of partitions that are being taken away and lets go of what is not being written.
     pub fn abandon(&mut self, topic: &str, partition: i32) {
         if let Some(partition) = self.partition_mut(topic, partition) {
@@ -326,8 +289,11 @@ impl Assignment {
     pub fn end(&mut self, topic: &str, partition: i32) -> Option<Due> {
         let pipeline = self.pipeline(topic)?;
         let state = self.partitions.remove(&(pipeline, partition))?;
+        self.unreadable.remove(&(pipeline, partition));
         state.cancel.cancel();
+        self.tools.inquiry.forget(topic, partition);
         self.tools.status.trouble(topic, partition, None);
+        self.tools.status.supply(topic, partition, None);
         self.tools.metrics.forget_lag(topic, partition);
         if state.is_writing() {
             warn!(topic, partition, "partition taken away during a write; its next owner writes that batch again");

@@ -36,6 +36,7 @@ use crate::takeover::Found;
 use crate::write::Target;
 use crate::write::clickhouse::ClickHouse;
 use crate::write::failure::Failure;
+use crate::write::sight;
 use sums::Sums;
 use table::{Doubles, Rows};
 
@@ -60,6 +61,14 @@ pub enum Error {
         /// The table.
         table: String,
         /// What happened.
+        failure: Failure,
+    },
+    /// Rows may be there that this user does not see, so nothing can be said about any.
+    #[error("audit table {table}: {failure}")]
+    Blind {
+        /// The table.
+        table: String,
+        /// What hides rows.
         failure: Failure,
     },
     /// No pipeline consumes the topic.
@@ -164,6 +173,10 @@ impl Audit {
         let errors = async { standing::ask(self.kafka(), errors).await.map_err(Error::from) };
         let (errors, letters) = tokio::try_join!(errors, self.letters(topic))?;
         let is_whole = errors.iter().all(Standing::is_whole);
+        for (_, table) in &topics {
+            let blind = |failure| Error::Blind { table: table.clone(), failure };
+            sight::check(&self.clickhouse, table).await.map_err(blind)?;
+        }
         let mut jobs = Vec::new();
         for ((topic, table), standing) in topics.iter().zip(&standings) {
             let target = Target::to_ask(topic, standing.id, &self.names, table);
@@ -231,8 +244,8 @@ impl Audit {
     ) -> Result<Account, Error> {
         let failed = |failure| Error::ClickHouse { table: target.table.clone(), failure };
         let rows = Rows { clickhouse: &self.clickhouse, target, partition };
-        let until = found.committed.unwrap_or(found.low);
-        let low = found.low.min(until);
+        let until = found.committed.unwrap_or(found.ends.low);
+        let low = found.ends.low.min(until);
         let before = rows.sums(&(0..low), false).await.map_err(failed)?;
         let first_letter = letters.waiting.iter().chain(&letters.landed).min();
         let earliest = before.0.into_iter().chain(first_letter.copied()).fold(low, i64::min);
@@ -245,11 +258,11 @@ impl Audit {
             topic: target.topic.to_string(),
             partition,
             committed: found.committed,
-            log: (found.low, found.high),
+            log: (found.ends.low, found.ends.high),
             from: range.start,
             dead_lettered: waiting.len() as u64,
             replayed: landed.len() as u64,
-            unread: found.committed.map_or(0, |committed| (found.low - committed).max(0).cast_unsigned()),
+            unread: found.committed.map_or(0, |committed| (found.ends.low - committed).max(0).cast_unsigned()),
             older: if range.start < low { 0 } else { before.1.count },
             ahead,
             ..Account::default()
@@ -318,7 +331,7 @@ impl Audit {
 impl Standing {
     /// Whether nothing of the topic has been deleted yet.
     fn is_whole(&self) -> bool {
-        self.partitions.values().all(|found| found.low == 0)
+        self.partitions.values().all(|found| found.ends.low == 0)
     }
 }
 

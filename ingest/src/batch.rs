@@ -2,12 +2,11 @@
 //! Rows and dead letters go in with their offsets; a sealed [`Batch`] comes out: one contiguous offset range, its rows
 //! divided by month. Clocked by the caller, no I/O. It never mixes partitions and never leaves an offset out.
 //!
-//! A batch can be cut into pieces: it remembers of each record the offset and a digest of the raw key and payload, and of
-//! each row where it ends, though the raw bytes themselves are gone.
+//! Rows can be set aside from a part: a batch remembers of each record the offset and a digest of the raw key and payload,
+//! and of each row where it ends, though the raw bytes themselves are gone.
 
 mod part;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_schemas::records::DeadLetter;
@@ -16,6 +15,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 use crate::body::{Body, OpenBody};
 use crate::budget::Permit;
 use crate::commit::Range;
+use crate::dead_letter;
 use crate::intent::{Announced, Doubt};
 pub use part::Part;
 use part::Row;
@@ -34,6 +34,19 @@ pub struct Limits {
     pub age: Duration,
     /// Most months: each is an INSERT of its own.
     pub months: usize,
+    /// How far it may grow instead while another batch of its partition is under way.
+    pub backlog: Backlog,
+}
+
+/// How far a batch may grow while another batch of its partition is under way: sealed, or being written.
+#[derive(Debug, Clone, Copy)]
+pub struct Backlog {
+    /// Most records.
+    pub rows: usize,
+    /// Most encoded bytes.
+    pub bytes: usize,
+    /// Longest time that writing it should take, judged by the last write.
+    pub time: Duration,
 }
 
 /// Why a batch was sealed.
@@ -55,6 +68,8 @@ pub enum Cut {
     Announced,
     /// It reached the highest offset that its table had when the assignment began.
     Checked,
+    /// It has grown beyond `max_rows` or `max_bytes` while another batch of its partition was under way.
+    Backlog,
 }
 
 impl Cut {
@@ -69,6 +84,7 @@ impl Cut {
             Self::Drain => "drain",
             Self::Announced => "announced",
             Self::Checked => "checked",
+            Self::Backlog => "backlog",
         }
     }
 }
@@ -87,22 +103,21 @@ pub struct Batch {
     /// Its offsets.
     pub range: Range,
     records: Vec<Taken>,
-    /// Digest of the offsets, raw keys and payloads of all its records; it does not change with the encoding.
+    /// Digest of the offsets, raw keys and payloads of all its records, whatever became of each; it does not change with the
+    /// encoding.
     pub digest: u128,
     /// Its rows, by month.
     pub parts: Vec<Part>,
     /// Its records that cannot land.
     pub dead_letters: Vec<DeadLetter>,
-    /// Whether they have been acknowledged already: a batch is cut after that.
-    pub is_acknowledged: bool,
     /// Whether it has to be looked up in its table before it is sent.
     pub doubt: Doubt,
     /// Whether, if it turns out to be there already, its views may still lack it.
     pub may_be_half_done: bool,
     /// When its first record was taken in.
     pub opened: Instant,
-    /// Its bytes in the budget; given back when the last piece of the batch is dropped.
-    pub permit: Arc<Permit>,
+    /// Its bytes in the budget; given back when it is dropped.
+    pub permit: Permit,
 }
 
 impl Batch {
@@ -121,6 +136,11 @@ impl Batch {
         self.parts.iter().map(Part::count).sum()
     }
 
+    /// How many bytes all rows have together.
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.body.bytes()).sum()
+    }
+
     /// How it is announced.
     pub fn announcement(&self) -> Announced {
         Announced { range: self.range, digest: self.digest, doubt: self.doubt }
@@ -131,64 +151,35 @@ impl Batch {
         part.rows.iter().map(|row| self.records[row.record as usize].offset)
     }
 
-    /// The rows of a part whose offsets are not among `there` (in order), as a part of its own with a digest of its own.
-    pub fn missing(&self, part: &Part, there: &[i64]) -> (Part, u128) {
-        let (mut rows, mut body, mut records) = (Vec::new(), Body::default(), Vec::new());
+    /// Digest of the offsets, raw keys and payloads of a part's own records. Other parts, and what was set aside, do not
+    /// change it.
+    pub fn digest_of(&self, part: &Part) -> u128 {
+        digest(part.rows.iter().map(|row| &self.records[row.record as usize]))
+    }
+
+    /// The rows of a part whose offsets are not among `offsets` (in order), as a part of its own.
+    pub fn without(&self, part: &Part, offsets: &[i64]) -> Part {
+        let (mut rows, mut body) = (Vec::new(), Body::default());
         // Bytes of neighbours that are taken over together.
         let (mut run, mut start) = (0..0, 0);
         for row in &part.rows {
             let (record, end) = (self.records[row.record as usize], row.end as usize);
-            if there.binary_search(&record.offset).is_err() {
+            if offsets.binary_search(&record.offset).is_err() {
                 if run.end != start {
                     body.append(&part.body, run);
                     run = start..start;
                 }
                 run.end = end;
-                rows.push(Row { record: row.record, end: (body.bytes() + run.len()) as u32 });
-                records.push(record);
+                rows.push(Row::new(row.record as usize, body.bytes() + run.len()));
             }
             start = end;
         }
         body.append(&part.body, run);
-        (Part { month: part.month, rows, body, has_landed: false }, digest(&records))
-    }
-
-    /// Cuts it, once its dead letters are acknowledged, around the row number `at` of `part`, or in halves where `at` is not
-    /// known; a batch of one record stays whole. The parts before it have landed. Pieces of a batch with several parts are
-    /// looked up first, since whoever takes them over does not know which.
-    pub fn pieces(&self, part: usize, at: Option<usize>) -> Vec<Self> {
-        let record = at.and_then(|row| Some(self.parts.get(part)?.rows.get(row)?.record as usize));
-        let cuts = record.map_or([self.records.len() / 2, self.records.len()], |record| [record, record + 1]);
-        let edges = [0, cuts[0], cuts[1], self.records.len()];
-        let edges = edges.windows(2).filter(|edge| edge[0] < edge[1]).map(|edge| (edge[0], edge[1]));
-        edges.map(|(from, to)| self.piece(from, to, part)).collect()
-    }
-
-    /// The records from index `from` up to, not including, `to`; the first `landed` parts have landed.
-    fn piece(&self, from: usize, to: usize, landed: usize) -> Self {
-        let records = self.records[from..to].to_vec();
-        let range = Range { first: records[0].offset, last: records[records.len() - 1].offset };
-        let parts = self.parts.iter().enumerate().map(|(index, part)| {
-            let piece = part.piece(from as u32, to as u32);
-            Part { has_landed: piece.has_landed || index < landed, ..piece }
-        });
-        let letters = self.dead_letters.iter().filter(|letter| range.contains(letter.offset));
-        Self {
-            range,
-            digest: digest(&records),
-            records,
-            parts: parts.filter(|part| part.count() > 0).collect(),
-            dead_letters: letters.cloned().collect(),
-            is_acknowledged: true,
-            doubt: if self.parts.len() > 1 { self.doubt.max(Doubt::SendMissing) } else { self.doubt },
-            may_be_half_done: self.may_be_half_done,
-            opened: self.opened,
-            permit: Arc::clone(&self.permit),
-        }
+        Part { month: part.month, rows, body }
     }
 }
 
-fn digest(records: &[Taken]) -> u128 {
+fn digest<'a>(records: impl IntoIterator<Item = &'a Taken>) -> u128 {
     let mut digest = Xxh3::new();
     for Taken { offset, digest: record } in records {
         let mut bytes = [0; 16];
@@ -220,6 +211,8 @@ pub struct OpenBatch {
     records: Vec<Taken>,
     parts: Vec<OpenPart>,
     bytes: usize,
+    /// Bytes of all records but the last.
+    bytes_before: usize,
     dead_letters: Vec<DeadLetter>,
     opened: Instant,
     permit: Permit,
@@ -228,7 +221,8 @@ pub struct OpenBatch {
 impl OpenBatch {
     /// Opens a batch; its first record follows.
     pub fn open(now: Instant, permit: Permit) -> Self {
-        Self { records: Vec::new(), parts: Vec::new(), bytes: 0, dead_letters: Vec::new(), opened: now, permit }
+        let (records, parts, dead_letters) = (Vec::new(), Vec::new(), Vec::new());
+        Self { records, parts, bytes: 0, bytes_before: 0, dead_letters, opened: now, permit }
     }
 
     /// Takes note of a record before its row or its dead letter is pushed.
@@ -238,6 +232,7 @@ impl OpenBatch {
             self.permit.grow(RECORDS_STEP * (size_of::<Taken>() + size_of::<Row>()));
         }
         self.records.push(Taken { offset, digest: digest_of(key, payload) });
+        self.bytes_before = self.bytes;
     }
 
     /// Takes the row of the record in that was noted last.
@@ -249,14 +244,13 @@ impl OpenBatch {
         let part = &mut self.parts[index];
         let grown = part.body.push(row);
         self.permit.grow(grown);
-        part.rows.push(Row { record: self.records.len() as u32 - 1, end: part.body.bytes() as u32 });
+        part.rows.push(Row::new(self.records.len() - 1, part.body.bytes()));
         self.bytes += row.len();
     }
 
     /// Takes the record in that was noted last and cannot land.
     pub fn push_dead_letter(&mut self, letter: DeadLetter) {
-        let headers: usize = letter.headers.iter().map(|(name, value)| name.len() + length(value.as_ref())).sum();
-        let bytes = length(letter.key.as_ref()) + length(letter.payload.as_ref()) + headers + size_of::<DeadLetter>();
+        let bytes = dead_letter::memory(&letter);
         self.permit.grow(bytes);
         self.bytes += bytes;
         self.dead_letters.push(letter);
@@ -267,9 +261,11 @@ impl OpenBatch {
         self.records.last().map(|record| record.offset)
     }
 
-    /// Whether it has to be sealed now, and why.
+    /// Whether it has to be sealed now, and why, where nothing else of its partition is under way.
     pub fn cut(&self, limits: &Limits, now: Instant) -> Option<Cut> {
-        if self.records.len() >= limits.rows {
+        if self.records.len() > limits.rows || self.bytes_before >= limits.bytes {
+            Some(Cut::Backlog)
+        } else if self.records.len() >= limits.rows {
             Some(Cut::Rows)
         } else if self.bytes >= limits.bytes {
             Some(Cut::Bytes)
@@ -277,6 +273,20 @@ impl OpenBatch {
             Some(Cut::Months)
         } else if now.saturating_duration_since(self.opened) >= limits.age {
             Some(Cut::Age)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it has to be sealed now, and why, where another batch of its partition is under way: nothing is gained by
+    /// sealing it before that one has ended, so it grows up to `most` records and bytes.
+    pub fn cut_behind(&self, limits: &Limits, most: &Backlog) -> Option<Cut> {
+        if self.records.len() >= most.rows || self.bytes >= most.bytes {
+            let is_grown = self.records.len() > limits.rows || self.bytes_before >= limits.bytes;
+            let usual = if self.records.len() >= limits.rows { Cut::Rows } else { Cut::Bytes };
+            Some(if is_grown { Cut::Backlog } else { usual })
+        } else if self.parts.len() >= limits.months {
+            Some(Cut::Months)
         } else {
             None
         }
@@ -291,25 +301,19 @@ impl OpenBatch {
     /// already: records at its ends may have been compacted away since.
     pub fn seal(self, announced: Option<Range>) -> Option<Batch> {
         let (first, last) = (self.records.first()?.offset, self.records.last()?.offset);
-        let part =
-            |part: OpenPart| Part { month: part.month, rows: part.rows, body: part.body.seal(), has_landed: false };
+        let part = |part: OpenPart| Part { month: part.month, rows: part.rows, body: part.body.seal() };
         Some(Batch {
             range: announced.unwrap_or(Range { first, last }),
             digest: digest(&self.records),
             records: self.records,
             parts: self.parts.into_iter().map(part).collect(),
             dead_letters: self.dead_letters,
-            is_acknowledged: false,
             doubt: Doubt::No,
             may_be_half_done: false,
             opened: self.opened,
-            permit: Arc::new(self.permit),
+            permit: self.permit,
         })
     }
-}
-
-fn length(bytes: Option<&Vec<u8>>) -> usize {
-    bytes.map_or(0, Vec::len)
 }
 
 #[cfg(test)]
@@ -348,18 +352,6 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_row_is_cut_out_and_its_neighbours_stay_in_order() {
-        let batch = batch_of(&[1, 1, 1, 1, 1]);
-        let ranges = |pieces: &[Batch]| pieces.iter().map(|p| (p.range.first, p.range.last)).collect::<Vec<_>>();
-        assert_eq!(ranges(&batch.pieces(0, Some(2))), [(0, 3), (6, 6), (9, 12)]);
-        assert_eq!(ranges(&batch.pieces(0, Some(0))), [(0, 0), (3, 12)]);
-        assert_eq!(ranges(&batch.pieces(0, Some(4))), [(0, 9), (12, 12)]);
-        assert_eq!(ranges(&batch.pieces(0, None)), [(0, 3), (6, 12)]);
-        assert_eq!(ranges(&batch.pieces(0, Some(99))), [(0, 3), (6, 12)], "a number that cannot be is no number");
-        assert_eq!(ranges(&batch_of(&[1]).pieces(0, None)), [(0, 0)]);
-    }
-
-    #[test]
     fn buffers_grow_in_small_steps_at_first_and_in_bounded_ones_later() {
         let mut open = OpenBatch::open(Instant::now(), Budget::new(1 << 30, 1).permit(0));
         open.note(0, None, None);
@@ -376,20 +368,20 @@ mod tests {
 
     #[test]
     fn the_words_of_cuts_stay_as_they_are() {
-        use Cut::{Age, Announced, Bytes, Checked, Drain, Months, Pressure, Rows};
-        let words = [Rows, Bytes, Age, Months, Pressure, Drain, Announced, Checked].map(Cut::as_str);
-        assert_eq!(words.join(" "), "rows bytes age months pressure drain announced checked", "dashboards hold them");
+        use Cut::{Age, Announced, Backlog, Bytes, Checked, Drain, Months, Pressure, Rows};
+        let words = [Rows, Bytes, Age, Months, Pressure, Drain, Announced, Checked, Backlog].map(Cut::as_str);
+        let known = "rows bytes age months pressure drain announced checked backlog";
+        assert_eq!(words.join(" "), known, "dashboards hold them");
     }
 
     #[test]
-    fn what_is_missing_is_picked_out() {
-        let batch = batch_of(&[1, 1, 1, 1]);
-        let (missing, digest) = batch.missing(&batch.parts[0], &[0, 6]);
-        assert_eq!(
-            (batch.offsets(&missing).collect::<Vec<_>>(), missing.body.to_vec()),
-            (vec![3, 9], vec![1, 1, 3, 3, 3, 3])
-        );
-        assert_ne!(digest, batch.digest);
-        assert_eq!(batch.missing(&batch.parts[0], &[]).1, batch.digest);
+    fn rows_that_are_set_aside_change_the_digest_of_their_own_part_only() {
+        let batch = batch_of(&[1, 1, 2, 1, 2, 1]);
+        let kept = batch.without(&batch.parts[0], &[0, 9]);
+        assert_eq!((batch.offsets(&kept).collect::<Vec<_>>(), kept.body.to_vec()), (vec![3, 15], vec![1, 1, 5, 5]));
+        assert_ne!(batch.digest_of(&kept), batch.digest_of(&batch.parts[0]));
+        assert_eq!(batch.without(&batch.parts[1], &[0, 9]), batch.parts[1]);
+        let alone = batch_of(&[1, 1, 1]);
+        assert_eq!(alone.digest_of(&alone.parts[0]), alone.digest, "where it is all there is");
     }
 }

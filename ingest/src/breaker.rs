@@ -103,18 +103,31 @@ impl Breaker {
     pub fn fine(&mut self, count: u64, offset: i64) {
         if offset > self.judged_to {
             self.judged_to = offset;
-            let free = self.free.min(count);
-            self.free -= free;
-            self.seen += count - free;
+            self.pass(count);
         }
+    }
+
+    /// `count` records are fine, none of which was judged before.
+    pub fn pass(&mut self, count: u64) {
+        let free = self.free.min(count);
+        self.free -= free;
+        self.seen += count - free;
     }
 
     /// The record at `offset` cannot land.
     pub fn rejected(&mut self, offset: i64, tenant: Option<Uuid>, now: Instant) -> Verdict {
-        if offset <= self.judged_to || !self.limits.enabled {
+        if offset <= self.judged_to {
             return Verdict::Pass;
         }
         self.judged_to = offset;
+        self.refuse(tenant, now)
+    }
+
+    /// A record that was not judged before cannot land.
+    pub fn refuse(&mut self, tenant: Option<Uuid>, now: Instant) -> Verdict {
+        if !self.limits.enabled {
+            return Verdict::Pass;
+        }
         if self.free > 0 {
             self.free -= 1;
             return Verdict::Pass;
@@ -127,7 +140,7 @@ impl Breaker {
 
     fn judge(&mut self, now: Instant) -> Verdict {
         let (recent, in_a_row) = (&self.recent, &self.in_a_row);
-        let of = recent.length.min(self.seen) as usize;
+        let of = usize::try_from(recent.length.min(self.seen)).unwrap_or(usize::MAX);
         let is_share = |rejected: usize, of: usize| rejected * 100 > usize::from(self.limits.percent) * of;
         let (many, run) = (recent.rejected(), in_a_row.rejected());
         let is_many = many >= self.limits.rejected && is_share(many, of);

@@ -89,6 +89,11 @@ impl Permit {
         self.budget.used[self.pipeline].fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// An empty one of the same pipeline.
+    pub fn another(&self) -> Self {
+        self.budget.permit(self.pipeline)
+    }
+
     /// Where bodies of this budget take their chunks from.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.budget.pool

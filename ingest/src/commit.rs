@@ -93,17 +93,6 @@ impl Ledger {
         self.entries.push_back(Entry { what, state: State::Sealed, announced_at: None });
     }
 
-    /// Puts `pieces` in the place of a range that cannot land whole. They have to be announced before they are sent; what
-    /// was sent of the whole was sent after that was announced.
-    pub fn replace(&mut self, range: Range, pieces: &[Announced]) {
-        let Some(index) = self.entries.iter().position(|entry| entry.what.range == range) else { return };
-        let mut after = self.entries.split_off(index);
-        let announced_at = after.pop_front().and_then(|whole| whole.announced_at);
-        let sealed = |what: &Announced| Entry { what: *what, state: State::Sealed, announced_at };
-        self.entries.extend(pieces.iter().map(sealed));
-        self.entries.append(&mut after);
-    }
-
     /// Takes note that everything in `range` is durable, and moves the watermark as far as it goes.
     pub fn done(&mut self, range: Range) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.what.range == range) {
@@ -113,6 +102,13 @@ impl Ledger {
             self.watermark = Some(what.range.last + 1);
             self.entries.pop_front();
         }
+    }
+
+    /// Everything below `offset` was seen and is done; what lies between the last range and it are no records. Nothing
+    /// may be open.
+    pub fn passed(&mut self, offset: i64) {
+        debug_assert!(self.entries.is_empty(), "an open range is never passed");
+        self.watermark = self.watermark.max(Some(offset));
     }
 
     /// The ranges that Kafka knows of and that are not done, in order.
@@ -173,8 +169,7 @@ impl Ledger {
     }
 
     /// The last commit of an assignment: what is done, and what Kafka was told of, as far as an intent has room. Ranges
-    /// that were never announced were never sent, so the next owner may cut them otherwise. Pieces of a range that was
-    /// are handed on, announced or not: without them the next owner would take their records into the range behind them.
+    /// that were never announced were never sent, so the next owner may cut them otherwise.
     pub fn last_commit(&self, now: u64) -> Option<Due> {
         let offset = self.watermark?;
         let known = self.entries.iter().filter(|entry| entry.announced_at.is_some()).take(MOST_RANGES);
@@ -267,23 +262,6 @@ mod tests {
         ledger.answered(false);
         assert!(!ledger.is_announced(what(5, 9).range));
         assert_eq!(intent(&ledger.to_commit(9, false).unwrap()).announced_at, 1, "it may have arrived all the same");
-    }
-
-    #[test]
-    fn pieces_take_the_place_of_their_range_and_are_announced_anew() {
-        let mut ledger = Ledger::new(0, Some(0), None);
-        ledger.sealed(what(0, 9));
-        ledger.sealed(what(10, 19));
-        ledger.to_commit(1, false).unwrap();
-        ledger.replace(what(0, 9).range, &[what(0, 3), what(4, 4), what(5, 9)]);
-        ledger.answered(true);
-        assert!(!ledger.is_announced(what(0, 3).range), "the answer was about the whole");
-        assert!(ledger.is_announced(what(10, 19).range));
-        let due = ledger.to_commit(2, false).unwrap();
-        assert_eq!(intent(&due).ranges, [what(0, 3), what(4, 4), what(5, 9), what(10, 19)]);
-        ledger.answered(true);
-        ledger.done(what(0, 3).range);
-        assert_eq!(ledger.watermark(), Some(4));
     }
 
     #[test]

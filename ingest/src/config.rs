@@ -3,6 +3,7 @@
 //! newcomer writes none. Never opens a connection.
 
 mod kafka;
+mod pipeline;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use sluice_schemas::connect::kafka_config;
 use sluice_schemas::names::{Names, topic};
 use sluice_schemas::stores::Stores;
+
+use crate::batch::Backlog;
 
 /// Everything about an ingest worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +133,11 @@ pub struct Pipeline {
     pub max_age: Duration,
     /// Most encoded bytes in a batch.
     pub max_bytes: ByteSize,
+    /// Most records in a batch that grows while another one of its partition is being written; `max_rows` switches
+    /// that off.
+    pub backlog_rows: usize,
+    /// Most encoded bytes in such a batch.
+    pub backlog_bytes: ByteSize,
     /// What a single record may be.
     pub limits: Limits,
 }
@@ -203,6 +211,8 @@ impl Default for Pipeline {
             max_rows: 10_000,
             max_age: Duration::from_secs(30),
             max_bytes: ByteSize::mib(8),
+            backlog_rows: 100_000,
+            backlog_bytes: ByteSize::mib(32),
             limits: Limits::default(),
         }
     }
@@ -233,17 +243,19 @@ pub enum SettingsError {
         "use ingest.kafka.\"{0}\": librdkafka has no such setting, or does not take this value; its CONFIGURATION.md lists both"
     )]
     Unknown(String),
+    /// A Kafka setting of which ingest itself needs the number, too.
+    #[error("use ingest.kafka.\"{0}\": write its number in decimal digits alone, such as \"6000\"")]
+    NoNumber(String),
     /// Nothing to do.
     #[error("use ingest.pipelines: none is enabled, so there is nothing to do; enable one")]
     NoPipeline,
 }
 
-/// Largest `max_rows`: ClickHouse cuts longer inserts into several blocks, and a block is what it deduplicates.
-const MOST_ROWS: usize = 1_000_000;
-
 /// Most records that the breaker looks back on.
 const LONGEST_WINDOW: usize = 100_000;
 
+/// Longest time for which the consume thread may stand still.
+const HUNG_AFTER: Duration = Duration::from_mins(1);
 /// librdkafka's own default of `session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
 
@@ -284,9 +296,24 @@ impl Settings {
         set.map_or(SESSION_TIMEOUT, Duration::from_millis)
     }
 
+    /// How long the consume thread may stand still before the worker counts as hung: a minute, or less where the group takes
+    /// its partitions away sooner.
+    pub fn hung_after(&self) -> Duration {
+        let set = self.kafka.get("max.poll.interval.ms").and_then(|millis| millis.parse().ok());
+        set.map_or(HUNG_AFTER, |millis| Duration::from_millis(millis).min(HUNG_AFTER))
+    }
+
     /// How long a partition is surely ours after Kafka has said so: two thirds of the session.
     pub fn lease(&self) -> Duration {
         self.session_timeout() * 2 / 3
+    }
+
+    /// How far a batch of a pipeline may grow while another one of its partition is under way: no further than an eighth of
+    /// `memory_budget`, and so that the deadlines of a revocation and of a drain have room for such a batch.
+    pub fn backlog(&self, pipeline: &Pipeline) -> Backlog {
+        let bytes = pipeline.backlog_bytes.0.min(self.memory_budget.0 / 8).max(pipeline.max_bytes.0);
+        let time = (self.revoke_deadline / 2).min(self.drain_deadline / 5).min(self.insert_timeout / 4);
+        Backlog { rows: pipeline.backlog_rows, bytes: usize::try_from(bytes).unwrap_or(usize::MAX), time }
     }
 
     /// How many tokens a table must remember: twice those of the longest time from one attempt to the next owner's.
@@ -300,9 +327,6 @@ impl Settings {
             return Err(SettingsError::NoPipeline);
         }
         kafka::check(&self.kafka)?;
-        let range = |ok: bool, name: &str, wish| {
-            if ok { Ok(()) } else { Err(SettingsError::Range { name: name.to_owned(), wish }) }
-        };
         range(!self.group.is_empty(), "group", "name a consumer group")?;
         range(self.memory_budget >= ByteSize::mib(32), "memory_budget", "give it 32 MiB or more")?;
         range((1..=64).contains(&self.inserts_in_flight), "inserts_in_flight", "between 1 and 64")?;
@@ -325,27 +349,13 @@ impl Settings {
         range((1..=LONGEST_WINDOW).contains(&consecutive), "breaker.consecutive", "between 1 and 100,000")?;
         let is_consumed = self.enabled().any(|(topic, _)| *topic == self.dead_letter_topic);
         range(!is_consumed, "dead_letter_topic", "another topic than those that are consumed")?;
-        self.enabled().try_for_each(|(topic, pipeline)| {
-            let at = |field: &str| format!("pipelines.{topic}.{field}");
-            range(!pipeline.table.is_empty(), &at("table"), "name the table that the topic lands in")?;
-            range((1..=MOST_ROWS).contains(&pipeline.max_rows), &at("max_rows"), "between 1 and 1,000,000")?;
-            let age = pipeline.max_age;
-            range(!age.is_zero() && age <= LONGEST, &at("max_age"), "longer than nothing and at most a day")?;
-            range(
-                pipeline.max_bytes.0 > 0 && pipeline.max_bytes.0 <= self.memory_budget.0 / 8,
-                &at("max_bytes"),
-                "more than nothing and at most an eighth of memory_budget",
-            )?;
-            let has_gap = |path: &str| path.split('.').any(str::is_empty);
-            range(
-                pipeline.tenant.is_empty() || !has_gap(&pipeline.tenant),
-                &at("tenant"),
-                "a name, or names with dots between",
-            )?;
-            range(pipeline.limits.record.0 < u64::from(u32::MAX), &at("limits.record"), "less than 4 GiB")?;
-            range((1..=128).contains(&pipeline.limits.depth), &at("limits.depth"), "between 1 and 128")
-        })
+        self.enabled().try_for_each(|(topic, pipeline)| pipeline.check(topic, self.memory_budget))
     }
+}
+
+/// Refuses the setting of that name unless it is as it must be.
+fn range(is_right: bool, name: &str, wish: &'static str) -> Result<(), SettingsError> {
+    if is_right { Ok(()) } else { Err(SettingsError::Range { name: name.to_owned(), wish }) }
 }
 
 #[cfg(test)]
@@ -358,6 +368,7 @@ mod tests {
         assert_eq!(settings.check(), Ok(()));
         let events = &settings.pipelines["communication-events"];
         assert_eq!((events.max_rows, events.max_age), (10_000, Duration::from_secs(30)));
+        assert_eq!((events.backlog_rows, events.backlog_bytes), (100_000, ByteSize::mib(32)));
         assert_eq!(settings.memory_budget, ByteSize::mib(256));
         assert_eq!(settings.pipelines.len(), 3);
     }
@@ -378,7 +389,43 @@ mod tests {
         insta::assert_snapshot!(refused(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");
         insta::assert_snapshot!(refused(|s| s.dead_letter_topic = "agent-metrics".into()), @"use ingest.dead_letter_topic: another topic than those that are consumed");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().tenant = "a..b".into()), @"use ingest.pipelines.agent-metrics.tenant: a name, or names with dots between");
+        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 200_000), @"use ingest.pipelines.agent-metrics.backlog_rows: at least max_rows and at most 1,000,000; max_rows switches it off");
+        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_bytes = ByteSize::mib(7)), @"use ingest.pipelines.agent-metrics.backlog_bytes: at least max_bytes and at most 1 GiB; max_bytes switches it off");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
+        for path in ["b..c", "", ".b", "b."] {
+            let mut settings = Settings::default();
+            settings.pipelines.get_mut("agent-metrics").unwrap().columns.insert("a".into(), path.into());
+            let said = settings.check().unwrap_err().to_string();
+            assert_eq!(
+                said,
+                "use ingest.pipelines.agent-metrics.columns.a: a field's name, or names with dots between"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_batch_could_not_count_is_refused() {
+        let refused = |change: fn(&mut Pipeline)| {
+            let mut settings = Settings { memory_budget: ByteSize::gib(64), ..Settings::default() };
+            change(settings.pipelines.get_mut("agent-metrics").unwrap());
+            settings.check().unwrap_err().to_string()
+        };
+        insta::assert_snapshot!(refused(|own| own.max_bytes = ByteSize::gib(5)), @"use ingest.pipelines.agent-metrics.max_bytes: at most 1 GiB");
+        insta::assert_snapshot!(refused(|own| own.limits.record = ByteSize::gib(1)), @"use ingest.pipelines.agent-metrics.limits.record: at most 128 MiB");
+    }
+
+    #[test]
+    fn a_number_that_is_read_twice_is_written_in_one_way() {
+        let with = |value: &str| {
+            let kafka = [("session.timeout.ms".to_owned(), value.to_owned())].into();
+            Settings { kafka, ..Settings::default() }
+        };
+        assert_eq!((with("6000").check(), with("6000").session_timeout()), (Ok(()), Duration::from_secs(6)));
+        // librdkafka takes both for 6,000.
+        for value in ["0x1770", " 6000"] {
+            let refused = with(value).check().unwrap_err();
+            assert_eq!(refused, SettingsError::NoNumber("session.timeout.ms".to_owned()), "{value}");
+        }
     }
 
     #[test]

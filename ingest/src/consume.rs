@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -23,8 +23,12 @@ use crate::Summary;
 use crate::assignment::{Assignment, Tools};
 use crate::commit::Due;
 use crate::config::Settings;
+use crate::failpoint::is_sabotaged;
+use crate::fetch::{self, Supply};
 use crate::metrics::Stage;
-use crate::partition::Flow;
+use crate::partition::{Fetching, Flow};
+use crate::report::Reports;
+use crate::unreadable::{self, Next, Probe};
 use crate::write::Event;
 
 /// Longest wait for a record before clocks are looked at.
@@ -35,15 +39,14 @@ const POLL_WAIT_BUSY: Duration = Duration::from_millis(2);
 const BURST: usize = 512;
 /// How long Kafka may take to answer a question about a partition before it is asked again.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// Least time between two searches for a record that cannot be read.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Why a partition stops whose topic is another one by now.
 pub(crate) const MADE_ANEW: &str = "the topic was deleted and made anew since this worker started; restart it";
-/// Least time between two reports of errors of the client.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// The settings of the consumer on which the promise rests, with queues sized to `budget` bytes.
-pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: u64) -> ClientConfig {
-    // Counted in compressed bytes: JSON becomes several times as large once it is here, and the queue counts it only then.
-    let fetch = (budget / 16).clamp(1 << 20, 16 << 20);
+/// The settings of the consumer on which the promise rests; it holds about `budget` bytes of what `supply` has.
+pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: u64, supply: Supply) -> ClientConfig {
+    fetch::bound(&mut base, budget, supply);
     base.set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -52,16 +55,9 @@ pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: 
         .set("isolation.level", "read_committed")
         .set("partition.assignment.strategy", settings.assignment.assignor())
         .set("statistics.interval.ms", "2000")
-        // One queue for all partitions; the default of 64 MiB is per consumer, that of fetches 50 MiB per broker.
-        .set("queued.max.messages.kbytes", (budget / 1024).max(1024).to_string())
-        .set("queued.min.messages", "20000")
-        .set("fetch.max.bytes", fetch.to_string())
-        .set("fetch.message.max.bytes", (fetch / 8).max(1 << 20).to_string())
         // Records arrive a few at a time, and an answer for each costs broker and worker more than the records do.
         .set("fetch.min.bytes", "65536")
-        .set("fetch.wait.max.ms", "100")
-        // A fetch that found the queue full is tried again soon; the default of a second starves a fast consumer.
-        .set("fetch.queue.backoff.ms", "2");
+        .set("fetch.wait.max.ms", "100");
     base
 }
 
@@ -73,12 +69,12 @@ pub struct Context {
     pub(crate) tools: Tools,
     pub(crate) rebootstrap: Rebootstrap,
     pub(crate) revoke_deadline: Duration,
-    /// Ends whatever waits for Kafka.
-    ending: [CancellationToken; 2],
     /// Why the worker has to end, once it has to.
     pub(crate) broken: Mutex<Option<ConsumeError>>,
-    /// When an error of the client was last reported.
-    reported: Mutex<Option<Instant>>,
+    /// When errors of the client were last reported.
+    reports: Reports,
+    /// Settings of the consumer, and when it was last looked for a record that cannot be read.
+    pub(crate) probe: (ClientConfig, Mutex<Option<Instant>>),
 }
 
 /// A consumer that cannot go on.
@@ -93,18 +89,18 @@ pub enum ConsumeError {
 }
 
 impl Context {
-    /// Ready for its first assignment; whatever waits for Kafka ends when one of `ending` does.
+    /// Ready for its first assignment.
     pub fn new(
         assignment: Assignment,
         events: mpsc::Receiver<Event>,
         tools: Tools,
         rebootstrap: Rebootstrap,
         revoke_deadline: Duration,
-        ending: [CancellationToken; 2],
     ) -> Self {
         let (assignment, events) = (Mutex::new(assignment), Mutex::new(events));
-        let (broken, reported) = (Mutex::default(), Mutex::default());
-        Self { assignment, events, tools, rebootstrap, revoke_deadline, ending, broken, reported }
+        let (broken, reports) = (Mutex::default(), Reports::default());
+        let probe = (ClientConfig::new(), Mutex::default());
+        Self { assignment, events, tools, rebootstrap, revoke_deadline, broken, reports, probe }
     }
 
     /// Only the consume thread takes this lock, and never while it polls, so nobody waits for it.
@@ -112,8 +108,14 @@ impl Context {
         self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending.iter().any(CancellationToken::is_cancelled)
+    /// Memory is short: records stay where they are, in librdkafka's queue, until something has been written or a little
+    /// while has passed.
+    fn wait_for_memory(&self) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = self.tools.runtime.block_on(async { tokio::time::timeout(POLL_WAIT_BUSY, events.recv()).await });
+        if let Ok(Some(event)) = event {
+            self.assignment().happened(event);
+        }
     }
 
     fn take_events(&self) {
@@ -134,19 +136,31 @@ impl Context {
         }
     }
 
-    /// Some partition's next record is no longer in the log: stops those for which that is so.
-    fn stop_out_of_range(&self, consumer: &BaseConsumer<Self>) {
-        let owned = self.assignment().positions();
-        for (topic, partition, position) in owned {
-            let Ok((low, high)) = consumer.fetch_watermarks(&topic, partition, ANSWER_WAIT) else { continue };
-            if position < low || position > high {
-                let why = format!(
-                    "offset {position} comes next, but the log holds {low} to {high}: records were deleted before they were \
-                     consumed, or the topic was made anew; decide with `sluice ingest offsets set`"
-                );
-                self.assignment().stop_partition(&topic, partition, &why);
-            }
+    /// Some partition's next record cannot be read: looks for it, where that was not done a moment ago.
+    fn look_for_unreadable(&self) {
+        let (kafka, last) = &self.probe;
+        let now = Instant::now();
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_sabotaged("unreadable") || last.is_some_and(|last| now.saturating_duration_since(last) < PROBE_EVERY) {
+            return;
         }
+        *last = Some(now);
+        let (kafka, next) = (kafka.clone(), self.assignment().next_offsets());
+        let events = self.tools.writer.events.clone();
+        self.tools.runtime.spawn_blocking(move || {
+            let probe = match Probe::new(kafka) {
+                Ok(probe) => probe,
+                Err(error) => return warn!(%error, "the partition whose records cannot be read was not looked for"),
+            };
+            for (topic, of, offset) in next {
+                match probe.next(&topic, of.partition, offset) {
+                    // Nobody listens any more only when the worker has ended.
+                    Ok(Next::Unreadable { offset }) => drop(events.blocking_send(Event::Unreadable { of, offset })),
+                    Ok(Next::Fine) => {}
+                    Err(error) => warn!(%error, topic, partition = of.partition, "what comes next was not looked at"),
+                }
+            }
+        });
     }
 }
 
@@ -185,10 +199,12 @@ impl ClientContext for Context {
 
     /// While a broker is away librdkafka reports the same many times a second; one line in a while says as much.
     fn error(&self, error: KafkaError, reason: &str) {
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.is_none_or(|at| at.elapsed() > REPORT_EVERY) {
-            *reported = Some(Instant::now());
-            warn!(%error, reason, "Kafka client reports errors; it tries again by itself");
+        if let Some(left_out) = self.reports.due(error.rdkafka_error_code(), Instant::now()) {
+            warn!(%error, reason, left_out, "Kafka client reports errors; it tries again by itself");
+        }
+        // An answer that is too large breaks its connection, and says nothing of a partition.
+        if unreadable::is_suspicious(&error) || reason.contains("receive.message.max.bytes") {
+            self.look_for_unreadable();
         }
     }
 
@@ -198,12 +214,14 @@ impl ClientContext for Context {
         let mut assignment = self.assignment();
         for (topic, facts) in &statistics.topics {
             for (partition, facts) in &facts.partitions {
-                if facts.ls_offset >= 0 {
-                    assignment.report_lag(topic, *partition, facts.committed_offset, facts.ls_offset);
-                }
-                if facts.fetchq_cnt == 0 {
-                    assignment.reached(topic, *partition, facts.next_offset);
-                }
+                let fetching = Fetching {
+                    state: &facts.fetch_state,
+                    next: facts.next_offset,
+                    queued: facts.fetchq_cnt,
+                    stable: facts.ls_offset,
+                    high: facts.hi_offset,
+                };
+                assignment.fetches(topic, *partition, fetching);
             }
         }
     }
@@ -255,39 +273,44 @@ pub fn run(
 
 /// Takes in what is there, waiting a little for the first record only.
 fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()> {
+    if context.assignment().waits_for_memory(Instant::now()) {
+        context.wait_for_memory();
+        return Ok(());
+    }
     let wait = if context.assignment().awaits_answers() { POLL_WAIT_BUSY } else { POLL_WAIT };
     let Some(first) = consumer.poll(wait) else { return Ok(()) };
     let started = Instant::now();
-    take(consumer, context, first, started)?;
+    let mut goes_on = take(consumer, context, first, started)?;
     for _ in 1..BURST {
+        if !goes_on {
+            break;
+        }
         let Some(next) = consumer.poll(Duration::ZERO) else { break };
-        take(consumer, context, next, started)?;
+        goes_on = take(consumer, context, next, started)?;
     }
     context.tools.metrics.stage(Stage::Decode, started.elapsed());
     Ok(())
 }
 
-/// Takes one record in; only a fatal error ends the worker.
+/// Takes one record in and says whether the next may follow at once; only a fatal error ends the worker.
 fn take(
     consumer: &BaseConsumer<Context>,
     context: &Context,
     polled: KafkaResult<BorrowedMessage<'_>>,
     now: Instant,
-) -> KafkaResult<()> {
+) -> KafkaResult<bool> {
     match polled {
         Ok(message) => {
             if context.assignment().take(&message, now) {
                 context.apply_flow(consumer);
+                return Ok(!context.assignment().waits_for_memory(now));
             }
         }
         Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
-        Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => {
-            context.stop_out_of_range(consumer);
-        }
-        // The client's error callback has said so already.
-        Err(error) => debug!(%error, "poll failed; polling goes on"),
+        // A partition that the client gives up because of it, or that gets no further, is found by `partition::supply`.
+        Err(error) => context.error(error, "poll failed; polling goes on"),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Commits what is due, a call for each topic, so that one topic's trouble stays its own. The call waits for Kafka's

@@ -86,8 +86,10 @@ pub struct PartitionStatus {
     pub watermark: Option<i64>,
     /// The group's offset, as far as this worker knows.
     pub committed: Option<i64>,
-    /// Records between that and the end of the log, once the end was heard of.
+    /// Records that can be read and are not done, once the end of the log was heard of.
     pub lag: Option<i64>,
+    /// Records that cannot be read until a transaction ends, likewise.
+    pub held_back: Option<i64>,
     /// Why nothing is taken in; empty while it flows.
     pub holds: Vec<String>,
     /// What is in the way, where something is.

@@ -8,8 +8,10 @@
 //! - [`value`] and [`nested`]: one JSON value into one RowBinary value
 //! - [`number`], [`time`], [`hex`] and [`escape`]: what values are written with
 //! - [`fields`], with [`key`]: which JSON field feeds which column
+//! - [`canonical`]: what tells a decoder from another one
 //! - [`table`]: a table's shape and a pipeline's mapping become a [`Decoder`]
 
+mod canonical;
 mod escape;
 mod fields;
 mod hex;
@@ -32,10 +34,10 @@ use types::Type;
 use value::{Encoder, Scratch};
 
 /// Version of the row encoding; a batch announced by one version is never finished blindly by another.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// How many times the bytes of the largest record a row may have.
-const ROW_GROWTH: usize = 16;
+pub(crate) const ROW_GROWTH: usize = 16;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:literal),+ $(,)?) => {
@@ -174,14 +176,6 @@ struct Limits {
 }
 
 impl Decoder {
-    /// What tells this decoder from one that would make other rows of the same records: the version of the code, the
-    /// columns with their fields and types, and the limits.
-    pub fn fingerprint(&self) -> u64 {
-        let Self { columns, fields, tenant, month, with_defaults, limits, slots: _, scratch: _ } = self;
-        let text = format!("{VERSION} {columns:?} {fields:?} {tenant:?} {month:?} {with_defaults} {limits:?}");
-        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
-    }
-
     /// Appends the row of `payload` to `row`; on rejection `row` is as it was.
     pub fn decode(
         &mut self,
@@ -220,7 +214,7 @@ impl Decoder {
 
     fn encode(&mut self, text: &str, row: &mut Vec<u8>) -> Result<Decoded, Reason> {
         if self.tenant.is_some() && self.read_tenant(text).is_none() {
-            return Err(self.tenant_fault());
+            return Err(self.tenant_fault(text));
         }
         let Self { columns, slots, scratch, month, with_defaults, limits, .. } = self;
         let longest_row = row.len() + limits.record.saturating_mul(ROW_GROWTH);
@@ -240,6 +234,7 @@ impl Decoder {
             }
             let start = encoder.row.len();
             encoder.given(span, &column.of)?;
+            encoder.check_length()?;
             if *month == Some(index) {
                 decoded.month = month_of(&encoder.row[start..], &column.of)?;
             }
@@ -262,12 +257,10 @@ impl Decoder {
     }
 
     /// What is wrong with a tenant that cannot be read.
-    fn tenant_fault(&self) -> Reason {
-        match self.tenant.and_then(|slot| self.slots[slot]) {
-            Some(span) if !matches!(span.kind, Kind::Plain | Kind::Null) => Reason::WrongType,
-            Some(span) if span.kind == Kind::Plain && span.end - span.start != 36 && span.end != span.start => {
-                Reason::InvalidUuid
-            }
+    fn tenant_fault(&self, text: &str) -> Reason {
+        let given = self.tenant.and_then(|slot| self.slots[slot]).filter(|span| span.kind != Kind::Null);
+        match given.map(|span| (span, value::uuid(text, span))) {
+            Some((span, Err(reason))) if span.start != span.end => reason,
             _ => Reason::MissingTenant,
         }
     }

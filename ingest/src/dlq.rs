@@ -40,10 +40,11 @@ use crate::retry::{Class, Decision, decide};
 use crate::standing::is_missing;
 use crate::topic_id::DescribeError;
 use crate::write::clickhouse::ClickHouse;
+use crate::write::dependants::Unfit;
 use crate::write::failure::Failure;
 use crate::write::{Target, lookup};
 use letter::{Letter, Payload, Source};
-use read::{Found, Scan, Wanted};
+use read::{Found, Keep, Only, Scan, Wanted};
 use topics::Topics;
 
 pub use filter::{Filter, Others};
@@ -119,13 +120,13 @@ pub enum Error {
     /// A pipeline does not fit its table.
     #[error(transparent)]
     Mapping(#[from] MappingError),
-    /// A table forgets what was inserted, so a repeated INSERT would land twice.
-    #[error("replay into table {table}: it remembers no inserted blocks; raise {setting} of the table")]
-    Window {
-        /// The table, or one that a view of it writes to.
+    /// A table that a replay reaches would count a repeated INSERT twice, or loses rows.
+    #[error("replay into table {table}: {unfit}")]
+    Unfit {
+        /// The table.
         table: String,
-        /// Its setting.
-        setting: &'static str,
+        /// The table that does not fit, and what to do.
+        unfit: Unfit,
     },
     /// ClickHouse refuses a replay for a reason that is not the record's.
     #[error("replay into table {table}: {failure}; repair that and run it again")]
@@ -192,8 +193,9 @@ impl Dlq {
     ) -> Result<Self, Error> {
         let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
         let mut kafka = settings.client(&stores);
-        kafka.set("group.id", names.group("sluice-dlq"));
-        let refetch = Refetch::new(kafka.clone());
+        let group = names.group("sluice-dlq");
+        kafka.set("group.id", &group);
+        let refetch = Refetch::new(kafka.clone(), &group);
         let mut dlq = Self { settings, stores, names, kafka, clickhouse, refetch, assumed: HashMap::new() };
         if assume_current_topic {
             dlq.assumed = dlq.topics().await?.ids();
@@ -214,7 +216,7 @@ impl Dlq {
         wished: bool,
         mut take: impl FnMut(&Letter, State),
     ) -> Result<Beside, Error> {
-        let (mut scan, mut beside) = (self.scan(filter.since_ms, false)?, Beside::default());
+        let (mut scan, mut beside) = (self.scan(filter.since_ms, Keep::Facts, None)?, Beside::default());
         let mut letters = Vec::new();
         loop {
             let is_end = match scan.next().await? {
@@ -250,13 +252,14 @@ impl Dlq {
     /// The letter of a record with what it holds. A topic that was made anew may have had the same offset before: the
     /// newest counts.
     pub async fn find(&self, topic: &str, partition: i32, offset: i64) -> Result<Option<(Letter, State)>, Error> {
-        let (mut scan, mut found) = (self.scan(None, true)?, None::<Letter>);
+        let name = topic.to_owned();
+        let only: Only =
+            Box::new(move |source, at| (source.topic.as_str(), source.partition, at) == (&*name, partition, offset));
+        let (mut scan, mut found) = (self.scan(None, Keep::Whole, Some(only))?, None::<Letter>);
         loop {
             match scan.next().await? {
                 Found::Letter(letter) => {
-                    let Source { topic: of, partition: at, .. } = &*letter.source;
-                    let is_meant = (of.as_str(), *at, letter.offset) == (topic, partition, offset);
-                    if is_meant && found.as_ref().is_none_or(|found| found.at_ms <= letter.at_ms) {
+                    if found.as_ref().is_none_or(|found| found.at_ms <= letter.at_ms) {
                         found = Some(letter);
                     }
                 }
@@ -297,8 +300,9 @@ impl Dlq {
         Topics::ask(kafka, names).await
     }
 
-    fn scan(&self, since_ms: Option<i64>, whole: bool) -> Result<Scan, Error> {
-        Scan::start(self.kafka.clone(), Wanted { topic: self.topic(), since_ms, whole, assumed: self.assumed.clone() })
+    fn scan(&self, since_ms: Option<i64>, keep: Keep, only: Option<Only>) -> Result<Scan, Error> {
+        let (topic, assumed) = (self.topic(), self.assumed.clone());
+        Scan::start(self.kafka.clone(), Wanted { topic, since_ms, keep, only, assumed })
     }
 
     /// The pipeline of a topic with its namespace, switched off or not.

@@ -1,7 +1,8 @@
 //! Metrics and health over HTTP: `/metrics`, `/healthz`, `/readyz`.
 //! What the consume loop says about itself goes in, answers to an orchestrator come out. It decides nothing.
 //!
-//! `/healthz` is 200 while the consume loop turns: a restart would help otherwise. `/readyz` is 200 while the group gives
+//! `/healthz` is 200 while the consume loop turns, or waits for no longer than it said it would: a restart would help
+//! otherwise. `/readyz` is 200 while the group gives
 //! this worker its share, a broker answers and no partition stands still; a restart does not help there, and the body says
 //! what would.
 
@@ -22,39 +23,63 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
-/// How long the loop may stand still (a rebalance waits for INSERTs) before the worker counts as hung.
-const HUNG_AFTER: Duration = Duration::from_mins(1);
+/// What is in the way, by topic and partition.
+type Troubles = BTreeMap<(String, i32), String>;
 
 /// What the worker says about itself.
 #[derive(Debug)]
 pub struct Status {
     started: Instant,
+    /// How long the loop may stand still before the worker counts as hung.
+    hung_after: Duration,
     /// Milliseconds from `started` to the last turn of the consume loop.
     turned: AtomicU64,
+    /// Milliseconds from `started` until when it may wait.
+    may_wait: AtomicU64,
     is_assigned: AtomicBool,
     is_kafka_away: AtomicBool,
     /// What has to answer before the worker can join its group.
     awaited: Mutex<Option<String>>,
-    troubles: Mutex<BTreeMap<(String, i32), String>>,
+    troubles: Mutex<Troubles>,
+    /// What keeps records from coming, by partition.
+    supply: Mutex<Troubles>,
+    /// Why the dead-letter topic cannot be used.
+    no_dead_letters: Mutex<Option<String>>,
 }
 
 impl Default for Status {
     fn default() -> Self {
-        Self {
-            started: Instant::now(),
-            turned: AtomicU64::new(0),
-            is_assigned: AtomicBool::new(false),
-            is_kafka_away: AtomicBool::new(false),
-            awaited: Mutex::default(),
-            troubles: Mutex::default(),
-        }
+        Self::new(Duration::from_mins(1))
     }
 }
 
 impl Status {
+    /// Of a worker that counts as hung when its consume loop stands still for so long.
+    pub fn new(hung_after: Duration) -> Self {
+        Self {
+            started: Instant::now(),
+            hung_after,
+            turned: AtomicU64::new(0),
+            may_wait: AtomicU64::new(0),
+            is_assigned: AtomicBool::new(false),
+            is_kafka_away: AtomicBool::new(false),
+            awaited: Mutex::default(),
+            troubles: Mutex::default(),
+            supply: Mutex::default(),
+            no_dead_letters: Mutex::default(),
+        }
+    }
+
     /// The consume loop turns.
     pub fn turned(&self) {
-        self.turned.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.turned.store(millis, Ordering::Relaxed);
+    }
+
+    /// The consume loop begins to wait, for so long at most. Nothing renews that: whoever waits in steps says it once.
+    pub fn may_wait(&self, most: Duration) {
+        let millis = u64::try_from((self.started.elapsed() + most).as_millis()).unwrap_or(u64::MAX);
+        self.may_wait.store(millis, Ordering::Relaxed);
     }
 
     /// The group gave this worker its partitions, none perhaps.
@@ -77,6 +102,12 @@ impl Status {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = store;
     }
 
+    /// The dead-letter topic cannot be used, or can be again; whether that is news.
+    pub fn dead_letters(&self, why: Option<String>) -> bool {
+        let mut known = self.no_dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *known, why.clone()) != why
+    }
+
     /// A partition stands still, or moves again.
     pub fn trouble(&self, topic: &str, partition: i32, why: Option<String>) {
         let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,15 +118,34 @@ impl Status {
         };
     }
 
+    /// Records of a partition do not come from Kafka, or come again. Whether that is news.
+    pub fn supply(&self, topic: &str, partition: i32, why: Option<String>) -> bool {
+        let mut supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (topic.to_owned(), partition);
+        let is_bad = why.is_some();
+        let was_bad = match why {
+            Some(why) => supply.insert(key, why),
+            None => supply.remove(&key),
+        };
+        was_bad.is_some() != is_bad
+    }
+
     /// Why a partition stands still, if it does.
     pub fn why(&self, topic: &str, partition: i32) -> Option<String> {
-        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        troubles.get(&(topic.to_owned(), partition)).cloned()
+        let key = (topic.to_owned(), partition);
+        let of =
+            |troubles: &Mutex<Troubles>| troubles.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        of(&self.troubles).or_else(|| of(&self.supply))
     }
 
     fn is_alive(&self) -> bool {
-        let turned = Duration::from_millis(self.turned.load(Ordering::Relaxed));
-        self.started.elapsed().saturating_sub(turned) < HUNG_AFTER
+        self.is_alive_at(self.started.elapsed())
+    }
+
+    fn is_alive_at(&self, now: Duration) -> bool {
+        let [turned, may_wait] =
+            [&self.turned, &self.may_wait].map(|at| Duration::from_millis(at.load(Ordering::Relaxed)));
+        now.saturating_sub(turned.max(may_wait)) < self.hung_after
     }
 
     fn readiness(&self) -> (StatusCode, String) {
@@ -109,10 +159,13 @@ impl Status {
             return (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned());
         }
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        if troubles.is_empty() {
+        let supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
+        let no_dead_letters = self.no_dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.is_empty() && supply.is_empty() && no_dead_letters.is_none() {
             return (StatusCode::OK, "ready\n".to_owned());
         }
-        let body = troubles.iter().fold(String::new(), |mut body, ((topic, partition), why)| {
+        let first = no_dead_letters.iter().map(|why| format!("cannot {why}\n")).collect();
+        let body = troubles.iter().chain(&*supply).fold(first, |mut body: String, ((topic, partition), why)| {
             writeln!(body, "{topic}/{partition} stands still: {why}").expect("writing to a String does not fail");
             body
         });
@@ -176,13 +229,28 @@ mod tests {
         assert_eq!(status.readiness().0, StatusCode::OK);
         status.trouble("t", 3, Some("HTTP 502".to_owned()));
         assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "t/3 stands still: HTTP 502\n".to_owned()));
+        assert!(status.supply("t", 4, Some("no leader".to_owned())));
+        assert!(!status.supply("t", 4, Some("no leader yet".to_owned())));
         status.trouble("t", 3, None);
+        assert_eq!(status.readiness().1, "t/4 stands still: no leader yet\n");
+        assert_eq!(status.why("t", 4).as_deref(), Some("no leader yet"));
+        assert!(status.supply("t", 4, None) && !status.supply("t", 4, None));
         assert_eq!(status.readiness().0, StatusCode::OK);
         status.kafka(false);
         assert_eq!(status.readiness().1, "no Kafka broker answers\n");
         status.kafka(true);
         status.revoked();
         assert_eq!(status.readiness().0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn alive_means_turning_or_waiting_no_longer_than_was_said() {
+        let second = Duration::from_secs(1);
+        let status = Status::new(6 * second);
+        status.turned();
+        assert!(status.is_alive_at(5 * second) && !status.is_alive_at(7 * second));
+        status.may_wait(10 * second);
+        assert!(status.is_alive_at(15 * second) && !status.is_alive_at(17 * second));
     }
 
     #[tokio::test]

@@ -1,10 +1,13 @@
 //! The intent: which ranges a worker is about to write, kept where an offset commit has room for a text of its own.
 //! Ranges go in, a short text comes out, and back again. Pure; it never decides what to do about a range.
 //!
-//! # Form, version 1
-//! Words with one space between them: `sluice1`, the decoder's fingerprint in 16 hex digits, when the oldest of the
+//! # Form, version 2
+//! Words with one space between them: `sluice2`, the decoder's fingerprint in 16 hex digits, when the oldest of the
 //! ranges was announced (seconds since 1970), then one word per range, in order: `FIRST+SPAN:DIGEST`, where the last
 //! offset is FIRST + SPAN and the digest has 32 hex digits; a `?` or `!` at its end is its [`Doubt`].
+//!
+//! Version 1 had the same form and other tokens (ADR 0018): its ranges are taken over as they were and looked up in their
+//! table before anything of them is sent.
 //!
 //! A broker keeps 4,096 bytes of it (`offset.metadata.max.bytes`), which is what [`MOST_RANGES`] stays below.
 
@@ -15,7 +18,9 @@ use crate::commit::Range;
 /// Most ranges that an intent may hold: 48 words of at most 65 bytes and a head of 45 fit into 4,096 bytes.
 pub const MOST_RANGES: usize = 48;
 /// First word of the form.
-const VERSION: &str = "sluice1";
+const VERSION: &str = "sluice2";
+/// The same in texts whose ranges were sent with tokens of another form.
+const EARLIER: &str = "sluice1";
 
 /// Whether a range has to be looked up in its table before it is sent, however young it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,12 +82,16 @@ impl Intent {
     /// Reads a text; `None` if it is not of this form, be it empty, another program's or a newer version's.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
-        if words.next()? != VERSION {
-            return None;
-        }
+        let least = match words.next()? {
+            VERSION => Doubt::No,
+            EARLIER => Doubt::SendMissing,
+            _ => return None,
+        };
         let decoder = u64::from_str_radix(hex(words.next()?, 16)?, 16).ok()?;
         let announced_at = decimal(words.next()?)?.try_into().ok()?;
-        let ranges: Vec<Announced> = words.map(announced).collect::<Option<_>>()?;
+        let ranges: Option<Vec<_>> = words.map(announced).collect();
+        let doubted = |what: Announced| Announced { doubt: what.doubt.max(least), ..what };
+        let ranges: Vec<_> = ranges?.into_iter().map(doubted).collect();
         let is_in_order = ranges.windows(2).all(|pair| pair[0].range.last < pair[1].range.first);
         (is_in_order && ranges.len() <= MOST_RANGES).then_some(Self { decoder, announced_at, ranges })
     }
@@ -125,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_form_is_readable_and_stays_as_it_is() {
-        insta::assert_snapshot!(sample().encode(), @"sluice1 000000000000001f 1792000000 0+8:000000000000000000000000000000ab 9+0:000000000000000000000000000000ab?");
+        insta::assert_snapshot!(sample().encode(), @"sluice2 000000000000001f 1792000000 0+8:000000000000000000000000000000ab 9+0:000000000000000000000000000000ab?");
     }
 
     #[test]
@@ -133,9 +142,9 @@ mod tests {
         let text = sample().encode();
         for foreign in [
             String::new(),
-            "sluice2 0 0".to_owned(),
+            "sluice3 0 0".to_owned(),
             "{\"lag\": 3}".to_owned(),
-            text.replace("sluice1", "sluice1 "),
+            text.replace("sluice2", "sluice2 "),
             text.replace(" 9+0", " 8+0"),
             text.replace("ab?", "ab??"),
             text.replace("ab?", "AB?"),
@@ -147,6 +156,15 @@ mod tests {
         ] {
             assert_eq!(Intent::parse(&foreign), None, "{foreign:?}");
         }
+    }
+
+    #[test]
+    fn ranges_of_the_earlier_version_are_looked_up() {
+        let earlier = Intent::parse(&sample().encode().replace("sluice2", "sluice1")).unwrap();
+        let doubts: Vec<_> = earlier.ranges.iter().map(|what| what.doubt).collect();
+        assert_eq!(doubts, [Doubt::SendMissing; 2]);
+        let doubted = Intent::parse("sluice1 000000000000001f 7 0+8:000000000000000000000000000000ab!").unwrap();
+        assert_eq!(doubted.ranges[0].doubt, Doubt::AllOrNothing);
     }
 
     #[test]
@@ -183,7 +201,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_breaks_it_and_what_is_read_is_written_alike(text in "(sluice1 )?[0-9a-f+:?! ]{0,120}") {
+        fn no_text_breaks_it_and_what_is_read_is_written_alike(text in "(sluice2 )?[0-9a-f+:?! ]{0,120}") {
             if let Some(intent) = Intent::parse(&text) {
                 prop_assert_eq!(intent.encode(), text);
             }

@@ -1,11 +1,12 @@
 //! The lease: how long a worker may trust that a partition is still its own.
 //! An acknowledged commit proves it, since the broker refuses one from an earlier generation of the group; the proof holds
-//! from the moment the commit was sent, for less than the session timeout. A worker that was asleep (SIGSTOP, a frozen
+//! from the moment the commit was sent, for less than the session timeout. A worker that was asleep (SIGSTOP, a suspended
 //! machine) finds its lease expired and sends nothing more until Kafka has answered again. Pure but for the wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock::Moment;
 use crate::failpoint::is_sabotaged;
 
 /// How often an expired lease is looked at again.
@@ -14,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The lease on one assigned partition.
 #[derive(Debug)]
 pub struct Lease {
-    begun: Instant,
+    begun: Moment,
     /// Milliseconds from `begun` to the last proof.
     proven: AtomicU64,
     length: Duration,
@@ -22,29 +23,29 @@ pub struct Lease {
 
 impl Lease {
     /// A lease that begins with a proof: the group has just handed the partition out.
-    pub fn new(now: Instant, length: Duration) -> Self {
+    pub fn new(now: Moment, length: Duration) -> Self {
         Self { begun: now, proven: AtomicU64::new(0), length }
     }
 
     /// Kafka acknowledged a commit that was sent at `sent`.
-    pub fn prove(&self, sent: Instant) {
-        let millis = sent.saturating_duration_since(self.begun).as_millis() as u64;
+    pub fn prove(&self, sent: Moment) {
+        let millis = u64::try_from(sent.since(self.begun).as_millis()).unwrap_or(u64::MAX);
         self.proven.fetch_max(millis, Ordering::Relaxed);
     }
 
     /// Whether the partition is still ours beyond doubt.
-    pub fn is_valid(&self, now: Instant) -> bool {
+    pub fn is_valid(&self, now: Moment) -> bool {
         self.age(now) < self.length
     }
 
     /// Whether a new proof should be fetched while there is work.
-    pub fn is_aging(&self, now: Instant) -> bool {
+    pub fn is_aging(&self, now: Moment) -> bool {
         self.age(now) * 3 >= self.length
     }
 
-    fn age(&self, now: Instant) -> Duration {
+    fn age(&self, now: Moment) -> Duration {
         let proven = self.begun + Duration::from_millis(self.proven.load(Ordering::Relaxed));
-        now.saturating_duration_since(proven)
+        now.since(proven)
     }
 
     /// Waits until the lease is valid.
@@ -56,7 +57,7 @@ impl Lease {
 
     /// Whether it is valid now.
     pub fn is_held(&self) -> bool {
-        self.is_valid(Instant::now()) || is_sabotaged("lease")
+        self.is_valid(Moment::now()) || is_sabotaged("lease")
     }
 }
 
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_proof_counts_from_when_it_was_asked_for() {
-        let start = Instant::now();
+        let start = Moment::now();
         let second = Duration::from_secs(1);
         let lease = Lease::new(start, 9 * second);
         assert!(lease.is_valid(start + 8 * second) && !lease.is_valid(start + 9 * second));

@@ -85,6 +85,7 @@ pub struct Metrics {
     rebuilds: Family<Outcome, Counter>,
     commits: Family<Outcome, Counter>,
     lag: Family<TopicPartition, Gauge>,
+    held_back: Family<TopicPartition, Gauge>,
     in_flight: Family<Topic, Gauge<u64, AtomicU64>>,
     paused: Family<Topic, Gauge<u64, AtomicU64>>,
     broken: Family<Topic, Gauge<u64, AtomicU64>>,
@@ -116,6 +117,7 @@ impl Metrics {
             rebuilds: Family::default(),
             commits: Family::default(),
             lag: Family::default(),
+            held_back: Family::default(),
             in_flight: Family::default(),
             paused: Family::default(),
             broken: Family::default(),
@@ -140,7 +142,8 @@ impl Metrics {
         registry.register("replayed_rows", "Rows that were in their table already", self.replayed_rows.clone());
         registry.register("rebuilds", "Months of aggregate tables rebuilt, by outcome", self.rebuilds.clone());
         registry.register("commits", "Offset commits by outcome", self.commits.clone());
-        registry.register("lag", "Records behind the end of the partition", self.lag.clone());
+        registry.register("lag", "Records that can be read and are not done", self.lag.clone());
+        registry.register("held_back", "Records behind an open transaction", self.held_back.clone());
         registry.register("bytes_in_flight", "Bytes on their way", self.in_flight.clone());
         registry.register("paused_partitions", "Partitions that take nothing in", self.paused.clone());
         registry.register("breaker_open", "Partitions whose breaker is open", self.broken.clone());
@@ -217,14 +220,18 @@ impl Metrics {
         self.commits.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// How far a partition is behind.
-    pub fn lag(&self, name: &str, partition: i32, records: i64) {
-        self.lag.get_or_create(&TopicPartition { topic: name.to_owned(), partition }).set(records);
+    /// How far a partition is behind, and how many records an open transaction holds back.
+    pub fn lag(&self, name: &str, partition: i32, records: i64, held_back: i64) {
+        let label = TopicPartition { topic: name.to_owned(), partition };
+        self.lag.get_or_create(&label).set(records);
+        self.held_back.get_or_create(&label).set(held_back);
     }
 
     /// A partition is no longer ours to report on.
     pub fn forget_lag(&self, name: &str, partition: i32) {
-        self.lag.remove(&TopicPartition { topic: name.to_owned(), partition });
+        let label = TopicPartition { topic: name.to_owned(), partition };
+        self.lag.remove(&label);
+        self.held_back.remove(&label);
     }
 
     /// Bytes on their way and partitions that take nothing in.
@@ -272,7 +279,7 @@ mod tests {
         metrics.stage(Stage::Write, Duration::ZERO);
         metrics.retry("t", Class::Row);
         metrics.commit(true);
-        metrics.lag("t", 0, 1);
+        metrics.lag("t", 0, 1, 1);
         metrics.flow("t", 1, 1);
         metrics.broken("t", 1);
         metrics.tenant_alarm("t");
@@ -336,7 +343,7 @@ mod tests {
         let metrics = Metrics::new(1000);
         metrics.landed("t", 3, 30);
         metrics.retry("t", Class::Operator);
-        metrics.lag("t", 0, 7);
+        metrics.lag("t", 0, 7, 0);
         let text = metrics.encode().unwrap();
         for line in [
             "sluice_ingest_landed_rows_total{topic=\"t\"} 3",

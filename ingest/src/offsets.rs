@@ -1,4 +1,4 @@
-//! The group's offsets from the operator's side: `sluice ingest offsets show | set | accept`.
+//! The group's offsets from the operator's side: `sluice ingest offsets show | set | skip | accept`.
 //! A topic and a partition go in; where the group stands, or what a change would mean, comes out, and the change is
 //! committed when that is asked for. Kafka takes no offset from outside while the group has a member, so nothing can be
 //! moved under a running worker.
@@ -6,22 +6,42 @@
 //! | verb | commits | text beside it | the next worker |
 //! |---|---|---|---|
 //! | `set` | any offset of the log | none | looks up every batch up to the end of the log, and writes what is missing |
+//! | `skip` | the first offset after records that cannot be read, each of which gets a dead letter | none | as after `set` |
 //! | `accept` | one past the table's highest offset, unless one is named | an intent of ours without ranges | looks nothing up, unless the table holds more than that |
 
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluice_schemas::names::Names;
+use sluice_schemas::records::{DeadLetter, HeadersLeftOut};
 use sluice_schemas::stores::Stores;
+use uuid::Uuid;
 
-use crate::assignment::unix_now;
+use crate::backlog::{self, Lag};
+use crate::clock::{self, unix_now};
 use crate::config::Settings;
+use crate::dead_letter::DeadLetters;
+use crate::fetch::{self, Supply};
 use crate::intent::{Doubt, Intent};
+use crate::log_ends::Ends;
+use crate::pipeline::QUEUE_SHARE;
+use crate::retry::Class;
 use crate::standing::{self, Standing};
 use crate::takeover::Found;
+use crate::topic_config;
+use crate::unreadable::{Next, Probe};
 use crate::write::clickhouse::ClickHouse;
 use crate::write::failure::Failure;
 use crate::write::{Target, lookup};
+
+/// The reason of a dead letter whose record nobody could read.
+pub const UNREADABLE: &str = "unreadable";
+/// Dead letters that are sent together, and the memory of their producer.
+const LETTERS: usize = 1000;
+const LETTERS_KIB: u64 = 4096;
 
 /// What an operator's verb on offsets ends on.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +80,22 @@ pub enum Error {
         /// One past its last.
         high: i64,
     },
+    /// The record can be read.
+    #[error("skip offset {0}: it can be read, so a worker takes it in; `offsets set` skips records that can be read")]
+    Readable(i64),
+    /// Records before it have yet to land.
+    #[error(
+        "skip offset {offset}: the group has committed {}, and what lies in between has to land first; let a worker run until          /readyz names the offset and `offsets show` shows it as committed, then stop all workers", committed.map_or_else(|| "nothing".to_owned(), |at| at.to_string())
+    )]
+    NotNext {
+        /// What was named.
+        offset: i64,
+        /// What comes next.
+        committed: Option<i64>,
+    },
+    /// The dead letters of what is skipped are not acknowledged.
+    #[error("send dead letters of what is skipped: {0}")]
+    Letters(Failure),
     /// The table does not say what to accept.
     #[error("accept what table {0} holds: it has no row of this topic and partition; name an offset with --at")]
     NothingThere(String),
@@ -102,6 +138,8 @@ pub struct Line {
     pub partition: i32,
     /// What Kafka says.
     pub found: Found,
+    /// Records that can be read and are not done.
+    pub lag: Lag,
     /// The highest offset that the table holds of it.
     pub highest: Option<i64>,
 }
@@ -120,6 +158,37 @@ pub struct Change {
     /// First offset that no worker takes in because of it, if there is one; `to` is the first that one does.
     pub skips_from: Option<i64>,
     metadata: String,
+}
+
+/// Records that cannot be read and are to be passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    /// What will be committed.
+    pub change: Change,
+    /// The first of them; all up to the offset that is committed are skipped.
+    pub from: i64,
+    topic_id: Uuid,
+}
+
+impl Skip {
+    fn letter(&self, offset: i64) -> DeadLetter {
+        DeadLetter {
+            key: None,
+            payload: None,
+            headers: Vec::new(),
+            headers_left_out: Some(HeadersLeftOut::Unreadable),
+            reason: UNREADABLE.to_owned(),
+            stage: "consume".to_owned(),
+            error_class: Class::Row.as_str().to_owned(),
+            topic: self.change.topic.clone(),
+            topic_id: self.topic_id,
+            partition: self.change.partition,
+            offset,
+            timestamp_ms: None,
+            attempts: 1,
+            tenant_id: None,
+        }
+    }
 }
 
 /// The group and the tables of its topics.
@@ -146,12 +215,23 @@ impl Offsets {
         let standings = standing::ask(self.kafka(), names).await?;
         let mut lines = Vec::new();
         for ((topic, table), standing) in topics.into_iter().zip(standings) {
+            let lags = self.lags(&topic, &standing).await?;
             for (partition, found) in &standing.partitions {
                 let highest = self.highest(&topic, &table, &standing, *partition).await?;
-                lines.push(Line { topic: topic.clone(), partition: *partition, found: found.clone(), highest });
+                let lag = lags.get(partition).copied().unwrap_or(Lag::AtMost(found.ends.stable - found.ends.low));
+                let (topic, found) = (topic.clone(), found.clone());
+                lines.push(Line { topic, partition: *partition, found, lag, highest });
             }
         }
         Ok(lines)
+    }
+
+    async fn lags(&self, topic: &str, standing: &Standing) -> Result<BTreeMap<i32, Lag>, Error> {
+        let (kafka, topic, partitions) = (self.kafka(), topic.to_owned(), standing.partitions.clone());
+        let lags = standing::blocking(move || {
+            backlog::lags(kafka, &topic, &partitions).map_err(|cause| standing::Error::of(&topic, cause))
+        });
+        Ok(lags.await?)
     }
 
     /// What setting an offset would mean.
@@ -159,11 +239,59 @@ impl Offsets {
         self.table(topic)?;
         let found = self.found(topic, partition).await?.1;
         let to = match to {
-            To::Start => found.low,
-            To::End => found.high,
+            To::Start => found.ends.low,
+            To::End => found.ends.high,
             To::Offset(offset) => offset,
         };
         change(topic, partition, &found, to, String::new())
+    }
+
+    /// What passing over the records at `offset` that cannot be read would mean.
+    pub async fn skip(&self, topic: &str, partition: i32, offset: i64) -> Result<Skip, Error> {
+        self.table(topic)?;
+        let (standing, found) = self.found(topic, partition).await?;
+        let next = found.committed.unwrap_or(found.ends.low);
+        if next != offset {
+            return Err(Error::NotNext { offset, committed: found.committed });
+        }
+        let kafka = self.reader(topic).await;
+        let (name, high) = (topic.to_owned(), found.ends.high);
+        let end = standing::blocking(move || {
+            let ask = || {
+                let probe = Probe::new(kafka)?;
+                match probe.next(&name, partition, offset)? {
+                    Next::Fine => Ok(None),
+                    Next::Unreadable { .. } => probe.end(&name, partition, offset, high).map(Some),
+                }
+            };
+            ask().map_err(|cause| standing::Error::of(&name, cause))
+        })
+        .await?;
+        let to = end.ok_or(Error::Readable(offset))?;
+        Ok(Skip { change: change(topic, partition, &found, to, String::new())?, topic_id: standing.id, from: offset })
+    }
+
+    /// Writes a dead letter for each offset that is skipped, and then commits.
+    pub async fn commit_skip(&self, skip: &Skip) -> Result<(), Error> {
+        let kafka = self.settings.client(&self.stores);
+        let topic = self.names.topic(&self.settings.dead_letter_topic);
+        let unsent = |cause: KafkaError| standing::Error::of(&topic, cause);
+        let letters = DeadLetters::new(kafka, &topic, LETTERS_KIB).map_err(unsent)?;
+        let offsets: Vec<_> = (skip.from..skip.change.to).collect();
+        for some in offsets.chunks(LETTERS) {
+            let some: Vec<_> = some.iter().map(|offset| skip.letter(*offset)).collect();
+            letters.send(&some).await.map_err(Error::Letters)?;
+        }
+        self.commit(&skip.change).await
+    }
+
+    /// A client that reads a topic under the limits of a worker.
+    async fn reader(&self, topic: &str) -> ClientConfig {
+        let mut kafka = self.kafka();
+        let largest_batch = topic_config::largest_batch(&kafka, &[topic.to_owned()]).await;
+        let share = self.settings.memory_budget.0 / QUEUE_SHARE;
+        fetch::bound(&mut kafka, share, Supply { brokers: 1, largest_batch });
+        kafka
     }
 
     /// What taking the table for right would mean, up to `at` (not included) where that is named.
@@ -229,13 +357,13 @@ impl Offsets {
         highest.map_err(|failure| Error::ClickHouse { table: table.to_owned(), failure })
     }
 
-    fn kafka(&self) -> rdkafka::ClientConfig {
+    fn kafka(&self) -> ClientConfig {
         standing::client_config(&self.settings, &self.stores, &self.names)
     }
 }
 
 fn change(topic: &str, partition: i32, found: &Found, to: i64, metadata: String) -> Result<Change, Error> {
-    let Found { committed, low, high, .. } = *found;
+    let Found { committed, ends: Ends { low, high, .. }, .. } = *found;
     if to < low || to > high {
         return Err(Error::OutOfLog { offset: to, low, high });
     }
@@ -256,12 +384,13 @@ pub fn in_words(found: &Found, now: u64) -> String {
         return "another program's: looked up before writing".to_owned();
     };
     let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return "nothing announced".to_owned() };
-    let age = now.saturating_sub(announced_at);
+    let age = clock::age(announced_at, now)
+        .map_or("at a time in the future".to_owned(), |age| format!("{} s ago", age.as_secs()));
     let doubted = ranges.iter().filter(|announced| announced.doubt != Doubt::No).count();
     let doubt = if doubted > 0 { format!(", {doubted} to be looked up") } else { String::new() };
     let count = ranges.len();
     let what = if count == 1 { "1 range".to_owned() } else { format!("{count} ranges") };
-    format!("{what} announced, {} to {}, {age} s ago{doubt}", first.range.first, last.range.last)
+    format!("{what} announced, {} to {}, {age}{doubt}", first.range.first, last.range.last)
 }
 
 #[cfg(test)]
@@ -269,7 +398,7 @@ mod tests {
     use super::*;
 
     fn found(committed: Option<i64>, metadata: &str) -> Found {
-        Found { committed, metadata: metadata.to_owned(), low: 10, high: 20 }
+        Found { committed, metadata: metadata.to_owned(), ends: Ends { low: 10, stable: 20, high: 20 } }
     }
 
     #[test]
@@ -290,10 +419,12 @@ mod tests {
         assert_eq!(in_words(&found(None, ""), 100), "-");
         assert_eq!(said(""), "none: looked up before writing");
         assert_eq!(said("{}"), "another program's: looked up before writing");
-        assert_eq!(said("sluice1 000000000000001f 70"), "nothing announced");
+        assert_eq!(said("sluice2 000000000000001f 70"), "nothing announced");
         let digest = "0".repeat(32);
-        let one = format!("sluice1 000000000000001f 70 12+8:{digest}");
+        let one = format!("sluice2 000000000000001f 70 12+8:{digest}");
         assert_eq!(said(&one), "1 range announced, 12 to 20, 30 s ago");
+        let future = one.replace(" 70 ", " 170 ");
+        assert_eq!(said(&future), "1 range announced, 12 to 20, at a time in the future");
         assert_eq!(said(&format!("{one} 21+0:{digest}?")), "2 ranges announced, 12 to 21, 30 s ago, 1 to be looked up");
     }
 }

@@ -4,8 +4,10 @@
 
 mod breaking;
 mod flow;
+mod growth;
+mod supply;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,14 +16,20 @@ use tracing::warn;
 
 use crate::batch::{Batch, Cut, Limits, OpenBatch};
 use crate::breaker::Breaker;
+use crate::clock::Moment;
 use crate::commit::{Due, Ledger, Range};
 use crate::config;
 use crate::decode::Origin;
 use crate::intent::{Announced, Doubt, Intent, MOST_RANGES};
 use crate::lease::Lease;
+use crate::log_ends::Ends;
 use crate::takeover::Answer;
 use crate::write::Assigned;
+use breaking::Judged;
 pub use flow::{Flow, Hold};
+use growth::Growth;
+use supply::Supply;
+pub use supply::{Fetching, Look};
 
 /// Where an assignment begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +56,7 @@ impl Start {
 const COMMIT_WAIT: Duration = Duration::from_secs(1);
 /// How long an offset may wait for the next announcement to carry it along.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-/// Ranges that may wait before intake pauses; the rest of an intent is kept for pieces.
+/// Ranges that may wait before intake pauses; those that an earlier owner left come on top of them.
 const WAITING_RANGES: usize = MOST_RANGES / 2;
 /// Ranges that may still wait when it goes on: pausing throws away what was fetched, so it is not done for each of them.
 const FEW_RANGES: usize = WAITING_RANGES / 4;
@@ -75,23 +83,29 @@ pub struct Partition {
     open: Option<OpenBatch>,
     /// Ranges announced before this assignment and not yet taken in again: they are cut as they were.
     announced: VecDeque<Announced>,
-    /// Offsets in them that an earlier owner has dead-lettered, in order.
-    dead_letters: Vec<i64>,
+    /// Offsets in them that have been dead-lettered, by an earlier owner or before the breaker opened.
+    dead_letters: BTreeSet<i64>,
     /// Batches up to here are looked up before they are sent.
     check_until: Option<i64>,
     sealed: VecDeque<Batch>,
     is_writing: bool,
+    growth: Growth,
+    /// Whether it takes the announced range in that it is at, whatever memory that needs.
+    may_exceed: bool,
     ledger: Ledger,
-    commit_sent: Option<Instant>,
+    /// When a commit was sent that has no answer yet, for its stage and for the lease.
+    commit_sent: Option<(Instant, Moment)>,
     last_commit: Option<Instant>,
     commit_after: Option<Instant>,
     holds: u8,
     /// Judges what was decoded, and what ClickHouse refuses.
     breakers: [Breaker; 2],
+    /// Rows of the batch that is being written, so far as they were judged.
+    judged: Judged,
     /// Why the breaker is open, if it is.
     broken: Option<String>,
-    /// One past the last offset of its log, as far as that was heard of.
-    end: Option<i64>,
+    /// What Kafka has for it.
+    supply: Supply,
     /// What Kafka's client was last told.
     is_paused: bool,
     /// When it may be told again after it failed.
@@ -122,29 +136,40 @@ impl Partition {
             idle_at: -1,
             open: None,
             announced: ledger.announced().collect(),
-            dead_letters: Vec::new(),
+            dead_letters: BTreeSet::new(),
             check_until: None,
             sealed: VecDeque::new(),
             is_writing: false,
+            growth: Growth::default(),
+            may_exceed: false,
             ledger,
             commit_sent: None,
             last_commit: None,
             commit_after: None,
             holds: Hold::Opening as u8,
             breakers: [Breaker::new(breaker), Breaker::new(breaker)],
+            judged: Judged::default(),
             broken: None,
-            end: None,
+            supply: Supply::default(),
             is_paused: false,
             flow_after: None,
             must_seek: false,
         }
     }
 
+    /// Kafka has said where it begins; `decoder` is the fingerprint of the decoder in use.
+    pub fn begin(&mut self, decoder: u64, start: &Start, ends: Ends) {
+        self.ledger = Ledger::new(decoder, start.committed, start.intent.as_ref());
+        self.announced = self.ledger.announced().collect();
+        (self.start, self.position, self.sealed_to) = (start.offset, start.offset, start.offset);
+        self.begins_with(ends);
+    }
+
     /// The table has said what it holds, and the dead-letter topic which offsets of announced ranges (in order). Gives back
     /// why the partition stops, if it does.
     pub fn opened(&mut self, answer: &Answer, dead_letters: Vec<i64>) -> Option<String> {
         self.must_seek = true;
-        self.dead_letters = dead_letters;
+        self.dead_letters = dead_letters.into_iter().collect();
         // It may have taken the table several attempts to answer.
         self.release(Hold::Store);
         match answer {
@@ -166,16 +191,6 @@ impl Partition {
         self.must_seek || [Hold::Stopped, Hold::Opening, Hold::Breaker].iter().any(|why| self.is_held(*why))
     }
 
-    /// The end of its log.
-    pub fn heard_of_end(&mut self, end: i64) {
-        self.end = Some(end);
-    }
-
-    /// One past the last offset of its log, as far as that was heard of.
-    pub fn end(&self) -> Option<i64> {
-        self.end
-    }
-
     /// The group's offset, as far as this worker knows.
     pub fn committed(&self) -> Option<i64> {
         self.ledger.committed()
@@ -191,9 +206,9 @@ impl Partition {
         self.open.get_or_insert_with(open)
     }
 
-    /// Whether an earlier owner has dead-lettered the record at `offset`.
+    /// Whether the record at `offset` has been dead-lettered before.
     pub fn is_dead_letter(&self, offset: i64) -> bool {
-        self.dead_letters.binary_search(&offset).is_ok()
+        self.dead_letters.contains(&offset)
     }
 
     /// The record at `offset` was taken in.
@@ -220,7 +235,7 @@ impl Partition {
         if self.check_until.is_some() && open.last() == self.check_until {
             return Some(Cut::Checked);
         }
-        open.cut(limits, now)
+        if self.is_busy() { open.cut_behind(limits, &self.growth.most(limits)) } else { open.cut(limits, now) }
     }
 
     /// Whether the next announced range ends before `offset`, with whatever of it is still in the log.
@@ -245,7 +260,7 @@ impl Partition {
 
     /// Bytes of rows that are sealed and wait to be written.
     pub fn waiting_bytes(&self) -> usize {
-        self.sealed.iter().flat_map(|batch| &batch.parts).map(|part| part.body.bytes()).sum()
+        self.sealed.iter().map(Batch::bytes).sum()
     }
 
     /// Seals the open batch, if there is one, and shows it. An announced range is sealed as it was or not at all.
@@ -254,6 +269,7 @@ impl Partition {
             return None;
         }
         self.sealed_to = self.position;
+        self.may_exceed = false;
         let announced = self.announced.pop_front();
         let batch = self.open.take().and_then(|open| open.seal(announced.map(|announced| announced.range)));
         let Some(mut batch) = batch else {
@@ -276,17 +292,24 @@ impl Partition {
             batch.doubt = Doubt::SendMissing;
             batch.may_be_half_done = until <= batch.range.last;
         }
-        self.push_sealed(batch, VecDeque::push_back);
-        self.sealed.back()
-    }
-
-    fn push_sealed(&mut self, batch: Batch, push: fn(&mut VecDeque<Batch>, Batch)) {
         self.ledger.sealed(batch.announcement());
-        push(&mut self.sealed, batch);
+        self.sealed.push_back(batch);
         // What was announced before is in the intent already, and has to be taken in before anything of it is written.
         if self.ledger.open_ranges() >= WAITING_RANGES && !self.is_recutting() {
             self.hold(Hold::Ranges);
         }
+        self.sealed.back()
+    }
+
+    /// Memory is short and this has to go on all the same, until the announced range that it is at has been taken in.
+    pub fn exceed(&mut self) {
+        self.may_exceed = true;
+        self.release(Hold::Memory);
+    }
+
+    /// Whether it goes on although memory is short.
+    pub fn may_exceed(&self) -> bool {
+        self.may_exceed
     }
 
     /// The next batch to write; one at a time, so that what is in flight stays one contiguous range.
@@ -295,7 +318,9 @@ impl Partition {
             return None;
         }
         self.is_writing = true;
-        self.sealed.pop_front()
+        let batch = self.sealed.pop_front()?;
+        self.growth.began(&batch, Instant::now());
+        Some(batch)
     }
 
     /// When a range was announced, seconds since 1970.
@@ -306,20 +331,12 @@ impl Partition {
     /// A batch is durable.
     pub fn written(&mut self, range: Range) {
         self.is_writing = false;
+        self.growth.ended(Instant::now());
         self.ledger.done(range);
+        self.dead_letters = self.dead_letters.split_off(&(range.last + 1));
         self.release(Hold::Store);
         if self.ledger.open_ranges() <= FEW_RANGES {
             self.release(Hold::Ranges);
-        }
-    }
-
-    /// A batch cannot land whole: its pieces take its place, to be announced and written first.
-    pub fn replace(&mut self, range: Range, pieces: Vec<Batch>) {
-        self.is_writing = false;
-        let announcements: Vec<_> = pieces.iter().map(Batch::announcement).collect();
-        self.ledger.replace(range, &announcements);
-        for piece in pieces.into_iter().rev() {
-            self.sealed.push_front(piece);
         }
     }
 
@@ -333,6 +350,7 @@ impl Partition {
     /// Lets go of everything that is not being written.
     pub fn abandon(&mut self) {
         self.open = None;
+        self.may_exceed = false;
         self.sealed.clear();
     }
 
@@ -368,13 +386,14 @@ impl Partition {
         if self.is_held(Hold::Stopped) || self.commit_after.is_some_and(|after| now < after) {
             return None;
         }
-        let renew = self.is_busy() && self.lease.is_aging(now);
+        let moment = Moment::now();
+        let renew = self.is_busy() && self.lease.is_aging(moment);
         let is_due = self.last_commit.is_none_or(|last| now.saturating_duration_since(last) >= COMMIT_EVERY);
         if !(renew || is_due || self.is_held(Hold::Drain) || self.ledger.has_unannounced()) {
             return None;
         }
         let due = self.ledger.to_commit(unix, renew)?;
-        self.commit_sent = Some(now);
+        self.commit_sent = Some((now, moment));
         self.last_commit = Some(now);
         Some(due)
     }
@@ -383,9 +402,9 @@ impl Partition {
     pub fn commit_answered(&mut self, acknowledged: bool, now: Instant) -> Option<Duration> {
         self.ledger.answered(acknowledged);
         self.commit_after = (!acknowledged).then(|| now + COMMIT_WAIT);
-        let sent = self.commit_sent.take()?;
+        let (sent, moment) = self.commit_sent.take()?;
         if acknowledged {
-            self.lease.prove(sent);
+            self.lease.prove(moment);
         }
         Some(now.saturating_duration_since(sent))
     }

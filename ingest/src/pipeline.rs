@@ -31,17 +31,23 @@ use crate::config::{Pipeline, Settings, SettingsError};
 use crate::consume::{self, ConsumeError, Context};
 use crate::control::Control;
 use crate::dead_letter::DeadLetters;
-use crate::decode::table::{self, MappingError, Shape};
+use crate::dead_letter::topic::{UnfitTopic, Watch};
+use crate::decode::table::{self, MappingError};
 use crate::dlq::sent::SentLetters;
+use crate::fetch::Supply;
 use crate::health::{self, ListenError, Status};
+use crate::inquiry::{self, Inquiry};
 use crate::metrics::Metrics;
 use crate::rebuild::Rebuilds;
 use crate::refetch::Refetch;
 use crate::retry::Class;
+use crate::standing;
+use crate::topic_config;
 use crate::topic_id::{DescribeError, TopicIds, topic_id};
-use crate::write::clickhouse::{ClickHouse, Window};
+use crate::write::clickhouse::ClickHouse;
+use crate::write::dependants::{Demand, Graph, Unfit};
 use crate::write::failure::Failure;
-use crate::write::{Event, Target, Writer};
+use crate::write::{Event, Seen, Target, Writer, proof, sight};
 
 /// Events that may wait for the consume loop; each partition has at most one batch being written.
 const EVENTS: usize = 1024;
@@ -49,7 +55,7 @@ const EVENTS: usize = 1024;
 /// librdkafka's queues get [`QUEUE_SHARE`], the rest is for everything else.
 const BATCH_EIGHTHS: u64 = 5;
 /// Share of the memory budget for records fetched but not yet taken in.
-const QUEUE_SHARE: u64 = 8;
+pub(crate) const QUEUE_SHARE: u64 = 8;
 /// Most months in a batch, as many as ClickHouse by default takes parts from one INSERT.
 const MOST_MONTHS: usize = 100;
 
@@ -96,6 +102,14 @@ pub enum Error {
         /// What happened.
         failure: Failure,
     },
+    /// What a worker relies on is not so for this user.
+    #[error("start with ClickHouse at {url}: {failure}")]
+    Unreliable {
+        /// Where it is.
+        url: String,
+        /// What is not so.
+        failure: Failure,
+    },
     /// Kafka does not answer.
     #[error("connect to Kafka at {brokers}: {cause}; check that it runs, and [stores.kafka] and ingest.kafka")]
     Kafka {
@@ -110,25 +124,19 @@ pub enum Error {
     /// A topic does not say who it is.
     #[error(transparent)]
     Describe(#[from] DescribeError),
+    /// The dead-letter topic would not keep dead letters.
+    #[error(transparent)]
+    DeadLetterTopic(#[from] UnfitTopic),
     /// The HTTP client cannot be made.
     #[error("prepare the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
-    /// ClickHouse would forget tokens before they are needed.
-    #[error(
-        "start pipeline {topic}: table {table} remembers {remembered} inserted blocks, and {needed} are needed: twice \
-         ingest.peak_inserts_per_second for the session and insert timeouts; raise {setting} of the table"
-    )]
-    Window {
+    /// A table that an INSERT reaches would count a repeated one twice, or loses rows.
+    #[error("start pipeline {topic}: {unfit}")]
+    Unfit {
         /// Topic of the pipeline.
         topic: String,
-        /// The table, its own or one that a view of it writes to.
-        table: String,
-        /// The table's setting.
-        setting: &'static str,
-        /// What it says.
-        remembered: u64,
-        /// What it should say at least.
-        needed: u64,
+        /// The table and what to do.
+        unfit: Unfit,
     },
     /// The consume thread cannot be started or broke.
     #[error("run the consume thread: {0}")]
@@ -147,9 +155,9 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<Summary, Error> {
     settings.check()?;
-    let share = (settings.memory_budget.0 / 8 * BATCH_EIGHTHS) as usize;
+    let share = usize::try_from(settings.memory_budget.0 / 8 * BATCH_EIGHTHS).unwrap_or(usize::MAX);
     let (budget, metrics) = (Budget::new(share, settings.enabled().count()), Arc::new(Metrics::new(share)));
-    let status = Arc::new(Status::default());
+    let status = Arc::new(Status::new(settings.hung_after()));
     let stop_serving = CancellationToken::new();
     let _guard = stop_serving.clone().drop_guard();
     let (events, events_in) = mpsc::channel(EVENTS);
@@ -159,7 +167,7 @@ pub async fn run(
 
     let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
     let started = Instant::now() + settings.start_deadline;
-    let sources = tokio::select! {
+    let (sources, brokers) = tokio::select! {
         sources = sources(&settings, &stores, &names, &clickhouse, &status, started) => sources?,
         () = shutdown.cancelled() => return Ok(Summary::default()),
     };
@@ -167,14 +175,24 @@ pub async fn run(
 
     let kafka = settings.client(&stores);
     let connect = |cause| kafka_error(&stores, cause);
-    let topic_ids = TopicIds::new(&kafka).map_err(connect)?;
+    let topic_ids = Arc::new(TopicIds::new(&kafka).map_err(connect)?);
+    let asking = standing::client_config(&settings, &stores, &names);
+    let inquiry = Inquiry::start(&asking, Arc::clone(&topic_ids), events.clone()).map_err(|error| match error {
+        inquiry::Error::Kafka(cause) => connect(cause),
+        thread @ inquiry::Error::Thread(_) => Error::Thread(thread.to_string()),
+    })?;
+    let topics: Vec<_> = settings.enabled().map(|(topic, _)| names.topic(topic)).collect();
+    let supply = Supply { brokers, largest_batch: topic_config::largest_batch(&kafka, &topics).await };
     let writer = writer(&settings, &names, &kafka, clickhouse, events, &metrics).map_err(connect)?;
+    writer.dead_letters.topic().check(Duration::ZERO).await?;
+    let _watch = Watch::over(writer.dead_letters.clone(), Arc::clone(&status));
     let tools = Tools {
         writer: Arc::new(writer),
         budget,
         metrics,
         status,
-        topic_ids: Arc::new(topic_ids),
+        inquiry: Arc::new(inquiry),
+        topic_ids,
         runtime: Handle::current(),
         lease: settings.lease(),
         breaker: settings.breaker.clone(),
@@ -182,10 +200,9 @@ pub async fn run(
     let assignment = Assignment::new(sources, tools.clone());
     let abandoned = CancellationToken::new();
     let _abandon_on_drop = abandoned.clone().drop_guard();
-    let ending = [shutdown.clone(), abandoned.clone()];
     let rebootstrap = Rebootstrap::of(&kafka);
-    let context = Context::new(assignment, events_in, tools, rebootstrap, settings.revoke_deadline, ending);
-    let consumer = subscribed(kafka, &settings, &names, context).map_err(connect)?;
+    let context = Context::new(assignment, events_in, tools, rebootstrap, settings.revoke_deadline);
+    let consumer = subscribed(kafka, &settings, &names, supply, &topics, context).map_err(connect)?;
     on_its_own_thread(consumer, shutdown, settings.drain_deadline, abandoned).await
 }
 
@@ -202,11 +219,13 @@ fn writer(
     Ok(Writer {
         clickhouse,
         dead_letters: DeadLetters::new(kafka.clone(), &letters, queue)?,
-        sent_letters: SentLetters::new(kafka.clone(), &letters),
-        refetch: Refetch::new(kafka.clone()),
+        sent_letters: SentLetters::new(kafka.clone(), &letters, &names.group("sluice-sent-letters")),
+        refetch: Refetch::new(kafka.clone(), &names.group("sluice-refetch")),
         rebuilds: Rebuilds::default(),
         retry: settings.retry.clone(),
+        demand: Demand::of(settings),
         permits: Semaphore::new(settings.inserts_in_flight),
+        seen: Seen::default(),
         events,
         metrics: Arc::clone(metrics),
     })
@@ -217,12 +236,14 @@ fn subscribed(
     kafka: ClientConfig,
     settings: &Settings,
     names: &Names,
-    context: Context,
+    supply: Supply,
+    topics: &[String],
+    mut context: Context,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
     let group = names.group(&settings.group);
-    let kafka = consume::config(kafka, settings, &group, settings.memory_budget.0 / QUEUE_SHARE);
+    let kafka = consume::config(kafka, settings, &group, settings.memory_budget.0 / QUEUE_SHARE, supply);
+    context.probe.0 = kafka.clone();
     let consumer: BaseConsumer<Context> = kafka.create_with_context(context)?;
-    let topics: Vec<_> = settings.enabled().map(|(topic, _)| names.topic(topic)).collect();
     consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
     info!(group, ?topics, "consuming");
     Ok(consumer)
@@ -251,7 +272,7 @@ async fn on_its_own_thread(
     outcome.map_err(Error::Consume)
 }
 
-/// Every pipeline with its table read and its topic identified.
+/// Every pipeline with its table read and its topic identified, and how many brokers may lead one of their partitions.
 async fn sources(
     settings: &Settings,
     stores: &Stores,
@@ -259,19 +280,23 @@ async fn sources(
     clickhouse: &ClickHouse,
     status: &Status,
     until: Instant,
-) -> Result<Vec<Source>, Error> {
+) -> Result<(Vec<Source>, usize), Error> {
     let dead_letter_topic = names.topic(&settings.dead_letter_topic);
     let topics = settings.enabled().map(|(topic, _)| names.topic(topic)).chain([dead_letter_topic]).collect();
     let kafka = settings.client(stores);
     status.waits_for(Some(format!("Kafka at {}", stores.kafka.brokers)));
-    let ids = identify(kafka, stores.clone(), topics, until).await?;
+    let (ids, brokers) = identify(kafka, stores.clone(), topics, until).await?;
     status.waits_for(Some(format!("ClickHouse at {}", stores.clickhouse.url)));
+    let unreliable = |failure| Error::Unreliable { url: stores.clickhouse.url.clone(), failure };
+    patiently(until, || proof::tokens_are_honoured(clickhouse)).await.map_err(unreliable)?;
     let mut sources = Vec::new();
     for ((topic, pipeline), id) in settings.enabled().zip(ids) {
         let unreadable = |failure| Error::ClickHouse { url: stores.clickhouse.url.clone(), failure };
-        let shape = shape(clickhouse, &pipeline.table, until).await.map_err(unreadable)?;
+        let shape = patiently(until, || clickhouse.shape(&pipeline.table)).await.map_err(unreadable)?;
         let plan = table::plan(topic, pipeline, &shape)?;
-        let windows = clickhouse.windows(&pipeline.table).await.map_err(unreadable)?;
+        patiently(until, || sight::check(clickhouse, &pipeline.table)).await.map_err(unreliable)?;
+        let unfit = |unfit| Error::Unfit { topic: topic.clone(), unfit };
+        let graph = Graph::read(clickhouse, &pipeline.table).await.map_err(unreadable)?.map_err(unfit)?;
         let target = Target {
             topic: names.topic(topic).into(),
             topic_id: id,
@@ -279,39 +304,32 @@ async fn sources(
             table: pipeline.table.clone(),
             insert: plan.insert,
             tenant: pipeline.tenant.clone(),
-            remembered: remembered(topic, settings, &windows)?,
+            remembered: graph.remembered(&Demand::of(settings)).map_err(unfit)?,
         };
         let fingerprint = plan.decoder.fingerprint();
-        sources.push(Source { target: Arc::new(target), decoder: plan.decoder, fingerprint, limits: limits(pipeline) });
-    }
-    Ok(sources)
-}
-
-/// How long the tokens of a table are surely remembered, if that is long enough.
-fn remembered(topic: &str, settings: &Settings, windows: &[Window]) -> Result<Duration, Error> {
-    let needed = settings.tokens_needed();
-    if let Some(Window { name, remembered, setting }) = windows.iter().find(|window| window.remembered < needed) {
-        return Err(Error::Window {
-            topic: topic.to_owned(),
-            table: name.clone(),
-            setting,
-            remembered: *remembered,
-            needed,
+        sources.push(Source {
+            target: Arc::new(target),
+            decoder: plan.decoder,
+            fingerprint,
+            limits: limits(settings, pipeline),
         });
     }
-    let fewest = windows.iter().map(|window| window.remembered).min().unwrap_or(needed);
-    Ok(Duration::from_secs(fewest / (2 * u64::from(settings.peak_inserts_per_second))))
+    Ok((sources, brokers))
 }
 
-fn limits(pipeline: &Pipeline) -> batch::Limits {
+fn limits(settings: &Settings, pipeline: &Pipeline) -> batch::Limits {
     let Pipeline { max_rows: rows, max_age: age, max_bytes, .. } = *pipeline;
-    batch::Limits { rows, bytes: max_bytes.0 as usize, age, months: MOST_MONTHS }
+    let (backlog, bytes) = (settings.backlog(pipeline), usize::try_from(max_bytes.0).unwrap_or(usize::MAX));
+    batch::Limits { rows, bytes, age, months: MOST_MONTHS, backlog }
 }
 
-/// Reads a table's shape, waiting for ClickHouse if it only just starts.
-async fn shape(clickhouse: &ClickHouse, table: &str, until: Instant) -> Result<Shape, Failure> {
+/// Asks ClickHouse, waiting for it if it only just starts.
+async fn patiently<T, F>(until: Instant, ask: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
     loop {
-        match clickhouse.shape(table).await {
+        match ask().await {
             Err(failure) if failure.class == Class::Transient && Instant::now() < until => {
                 warn!(%failure, "ClickHouse does not answer yet");
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -321,26 +339,28 @@ async fn shape(clickhouse: &ClickHouse, table: &str, until: Instant) -> Result<S
     }
 }
 
-/// Checks that the topics exist and asks for their ids. librdkafka's calls block, so they get a thread.
+/// Checks that the topics exist and asks for their ids, and for the brokers. librdkafka's calls block, so they get a thread.
 async fn identify(
     kafka: ClientConfig,
     stores: Stores,
     topics: Vec<String>,
     until: Instant,
-) -> Result<Vec<uuid::Uuid>, Error> {
+) -> Result<(Vec<uuid::Uuid>, usize), Error> {
     let ask = move || {
         let client: BaseConsumer<DefaultConsumerContext> =
             kafka.create().map_err(|cause| kafka_error(&stores, cause))?;
         let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
-        let mut ids = Vec::new();
+        let (mut ids, mut brokers, mut partitions) = (Vec::new(), 0, 0);
         for topic in topics {
             let metadata = metadata(&client, &topic, until).map_err(|cause| kafka_error(&stores, cause))?;
             if metadata.topics().iter().all(|found| found.error().is_some() || found.partitions().is_empty()) {
                 return Err(Error::NoTopic(topic));
             }
+            brokers = metadata.brokers().len();
+            partitions += metadata.topics().iter().map(|topic| topic.partitions().len()).sum::<usize>();
             ids.push(topic_id(client.client(), &topic, left())?);
         }
-        Ok(ids)
+        Ok((ids, brokers.min(partitions)))
     };
     tokio::task::spawn_blocking(ask).await.map_err(|error| Error::Thread(error.to_string()))?
 }

@@ -1,6 +1,8 @@
-//! Reading one record again: a row that only ClickHouse refuses was encoded and its raw bytes freed, and a dead letter
-//! needs them, as does a replay of a dead letter that had to leave its payload out. A topic, a partition and an offset go
-//! in, the record's dead letter or its payload comes out. It belongs to no group and commits nothing.
+//! Reading records again: rows that only ClickHouse refuses were encoded and their raw bytes freed, and dead letters need
+//! them, as does a replay of a dead letter that had to leave its payload out. A topic, a partition and offsets go in, the
+//! records' dead letters or a payload come out. It belongs to no group and commits nothing.
+//!
+//! However many records of a range are wanted, the range is read once, and what is kept of it at a time is bounded.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,21 +14,29 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluice_schemas::records::DeadLetter;
+use tokio::sync::{Semaphore, mpsc};
 
+use crate::budget::Permit;
 use crate::dead_letter;
 use crate::write::Target;
-use crate::write::failure::Failure;
 
-/// How long Kafka may take.
+/// How long Kafka may take for the next record.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Readers at the same time; each has a queue of [`QUEUE_KIB`].
+const AT_ONCE: usize = 2;
+/// What a reader's queue holds, in KiB.
+const QUEUE_KIB: &str = "2048";
+/// Dead letters that are handed over together, by number and by bytes; the last one may exceed the bytes.
+const CHUNK: (usize, usize) = (1024, 1 << 20);
 
 type Client = BaseConsumer<DefaultConsumerContext>;
 
-/// Reads single records.
+/// Reads records again.
 pub struct Refetch {
     kafka: ClientConfig,
-    /// The client that read the last one: the next may follow soon, and a new client has to find the broker first.
-    idle: Arc<Mutex<Option<Client>>>,
+    /// Clients that have read before: the next reading may follow soon, and a new client has to find the broker first.
+    idle: Arc<Mutex<Vec<Client>>>,
+    turns: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Refetch {
@@ -35,38 +45,94 @@ impl fmt::Debug for Refetch {
     }
 }
 
+/// Records of a partition that are to become dead letters.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Number of the partition.
+    pub partition: i32,
+    /// Their offsets, in order, and why each cannot land.
+    pub records: Vec<(i64, String)>,
+    /// How often they were tried.
+    pub attempts: u32,
+}
+
+/// Some dead letters, in order. Their bytes are in the budget until it is dropped.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The letters.
+    pub letters: Vec<DeadLetter>,
+    permit: Permit,
+}
+
+impl Chunk {
+    fn new(permit: Permit) -> Self {
+        Self { letters: Vec::new(), permit }
+    }
+
+    fn push(&mut self, letter: DeadLetter) {
+        self.permit.grow(dead_letter::memory(&letter));
+        self.letters.push(letter);
+    }
+
+    fn is_full(&self) -> bool {
+        self.letters.len() >= CHUNK.0 || self.permit.bytes() >= CHUNK.1
+    }
+}
+
 impl Refetch {
-    /// Opens no connection yet.
-    pub fn new(mut kafka: ClientConfig) -> Self {
+    /// Opens no connection yet. `group` is never joined, but a broker may ask for the right to use it.
+    pub fn new(mut kafka: ClientConfig, group: &str) -> Self {
         kafka
-            .set("group.id", "sluice-refetch")
+            .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
-            .set("queued.min.messages", "1")
-            // After one record its queue counts as full, and a full one is left alone for a second by default.
+            // A full queue is left alone for a second by default.
             .set("fetch.queue.backoff.ms", "2")
-            .set("queued.max.messages.kbytes", "2048");
-        Self { kafka, idle: Arc::default() }
+            .set("queued.max.messages.kbytes", QUEUE_KIB);
+        Self { kafka, idle: Arc::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// The dead letter of the record at `offset`, which ClickHouse refused; `None` if it is no longer there.
-    pub async fn dead_letter(
+    /// The dead letters of records which ClickHouse refused, in chunks that are charged to permits like `permit`. Those that
+    /// are no longer in their topic are left out.
+    pub fn dead_letters(
         &self,
-        target: &Target,
-        partition: i32,
-        offset: i64,
-        failure: &Failure,
-        attempts: u32,
-    ) -> Result<Option<DeadLetter>, KafkaError> {
-        let (id, reason, path) = (target.topic_id, failure.code.clone(), target.tenant.clone());
-        let letter = move |message: &BorrowedMessage<'_>| {
-            let tenant = message.payload().and_then(|payload| dead_letter::tenant_at(payload, &path));
-            dead_letter::of(message, id, &reason, "write", attempts + 1, tenant)
+        target: &Arc<Target>,
+        wanted: Wanted,
+        permit: &Permit,
+    ) -> mpsc::Receiver<Result<Chunk, KafkaError>> {
+        let (chunks, receiver) = mpsc::channel(1);
+        let (target, mut chunk) = (Arc::clone(target), Chunk::new(permit.another()));
+        let handed = chunks.clone();
+        let read = move |client: &Client| {
+            let Wanted { partition, records, attempts } = wanted;
+            let mut reasons = records.iter();
+            let offsets: Vec<i64> = records.iter().map(|(offset, _)| *offset).collect();
+            let goes_on = read(client, &target.topic, partition, &offsets, |message| {
+                let reason = reasons.find(|(offset, _)| *offset == message.offset()).map_or("", |(_, reason)| reason);
+                let tenant = message.payload().and_then(|payload| dead_letter::tenant_at(payload, &target.tenant));
+                chunk.push(dead_letter::of(message, target.topic_id, reason, "write", attempts, tenant));
+                if !chunk.is_full() {
+                    return true;
+                }
+                let next = Chunk::new(chunk.permit.another());
+                handed.blocking_send(Ok(std::mem::replace(&mut chunk, next))).is_ok()
+            })?;
+            if goes_on && !chunk.letters.is_empty() {
+                // Nobody waits for it any more where the assignment has ended.
+                drop(handed.blocking_send(Ok(chunk)));
+            }
+            Ok(())
         };
-        self.read(&target.topic, partition, offset, letter).await
+        let reading = self.with_client(read);
+        tokio::spawn(async move {
+            if let Err(error) = reading.await {
+                drop(chunks.send(Err(error)).await);
+            }
+        });
+        receiver
     }
 
     /// The payload of the record at `offset`; `None` if the record is no longer there.
@@ -76,48 +142,69 @@ impl Refetch {
         partition: i32,
         offset: i64,
     ) -> Result<Option<Option<Vec<u8>>>, KafkaError> {
-        self.read(topic, partition, offset, |message| message.payload().map(<[u8]>::to_vec)).await
+        let topic = topic.to_owned();
+        let read = move |client: &Client| {
+            let mut payload = None;
+            read(client, &topic, partition, &[offset], |message| {
+                payload = Some(message.payload().map(<[u8]>::to_vec));
+                false
+            })?;
+            Ok(payload)
+        };
+        self.with_client(read).await
     }
 
-    async fn read<T: Send + 'static>(
+    /// Runs `read` with a client, on a thread that may block.
+    fn with_client<T: Send + 'static>(
         &self,
-        topic: &str,
-        partition: i32,
-        offset: i64,
-        take: impl FnOnce(&BorrowedMessage<'_>) -> T + Send + 'static,
-    ) -> Result<Option<T>, KafkaError> {
-        let (kafka, idle, topic) = (self.kafka.clone(), Arc::clone(&self.idle), topic.to_owned());
-        let read = move || {
-            let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        read: impl FnOnce(&Client) -> Result<T, KafkaError> + Send + 'static,
+    ) -> impl Future<Output = Result<T, KafkaError>> + Send + 'static {
+        let (kafka, idle, turns) = (self.kafka.clone(), Arc::clone(&self.idle), Arc::clone(&self.turns));
+        let work = move || {
+            let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let client = kept.map_or_else(|| kafka.create(), Ok)?;
-            let found = read(&client, &topic, partition, offset, take)?;
+            let outcome = read(&client)?;
             client.unassign()?;
-            *idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
-            Ok(found)
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+            Ok(outcome)
         };
-        tokio::task::spawn_blocking(read).await.map_err(|_| KafkaError::Canceled)?
+        async move {
+            let _turn = turns.acquire_owned().await.expect("nobody closes this semaphore");
+            tokio::task::spawn_blocking(work).await.map_err(|_| KafkaError::Canceled)?
+        }
     }
 }
 
-fn read<T>(
+/// Hands the records at `offsets` (in order) to `take`, as far as they are still there, until it says that this is enough.
+/// Says whether it never did.
+fn read(
     client: &Client,
     topic: &str,
     partition: i32,
-    offset: i64,
-    take: impl FnOnce(&BorrowedMessage<'_>) -> T,
-) -> Result<Option<T>, KafkaError> {
+    offsets: &[i64],
+    mut take: impl FnMut(&BorrowedMessage<'_>) -> bool,
+) -> Result<bool, KafkaError> {
+    let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else { return Ok(true) };
     let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    list.add_partition_offset(topic, partition, Offset::Offset(*first))?;
     client.assign(&list)?;
-    let deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + PATIENCE;
     loop {
         match client.poll(deadline.saturating_duration_since(Instant::now())) {
-            Some(Ok(message)) if message.offset() == offset => return Ok(Some(take(&message))),
-            // Something else, the end of the log, or a log that begins after it: the record is gone.
-            Some(
-                Ok(_)
-                | Err(KafkaError::PartitionEOF(_) | KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset)),
-            ) => return Ok(None),
+            Some(Ok(message)) => {
+                deadline = Instant::now() + PATIENCE;
+                let offset = message.offset();
+                if offsets.binary_search(&offset).is_ok() && !take(&message) {
+                    return Ok(false);
+                }
+                if offset >= *last {
+                    return Ok(true);
+                }
+            }
+            // The end of the log, or a log that begins behind the first of them: the rest is gone.
+            Some(Err(
+                KafkaError::PartitionEOF(_) | KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset),
+            )) => return Ok(true),
             Some(Err(error)) if Instant::now() >= deadline => return Err(error),
             Some(Err(_)) => {}
             None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),

@@ -8,12 +8,13 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
 use crate::config::Settings;
+use crate::log_ends::{self, At};
 use crate::takeover::Found;
 use crate::topic_id::{DescribeError, topic_id};
 
@@ -38,6 +39,16 @@ pub enum Error {
         /// The topic.
         topic: String,
         /// What its client said.
+        cause: KafkaError,
+    },
+    /// Kafka does not say where a partition's log begins and ends.
+    #[error("ask Kafka about partition {number} of topic {topic}: {cause}; see to it that the partition has a leader")]
+    Partition {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        number: i32,
+        /// What the client said.
         cause: KafkaError,
     },
     /// The topic is missing.
@@ -104,23 +115,41 @@ fn standing(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Resul
     let of_kafka = |cause| Error::of(topic, cause);
     let numbers = partitions(client, topic).map_err(of_kafka)?;
     let id = topic_id(client.client(), topic, PATIENCE)?;
-    let mut list = TopicPartitionList::with_capacity(numbers.len());
-    for number in numbers {
-        list.add_partition(topic, number);
+    let asked: Vec<_> = numbers.into_iter().map(|number| (topic.to_owned(), number)).collect();
+    let found = found(client, &asked, PATIENCE).map_err(of_kafka)?;
+    let partitions = found.into_iter().map(|((_, number), found)| match found {
+        Ok(found) => Ok((number, found)),
+        Err(cause) => Err(Error::Partition { topic: topic.to_owned(), number, cause }),
+    });
+    Ok(Standing { id, partitions: partitions.collect::<Result<_, _>>()? })
+}
+
+/// What Kafka says about each of these partitions, in a few questions for all of them; fails as a whole where the group's
+/// coordinator does not answer.
+pub(crate) fn found(
+    client: &BaseConsumer<DefaultConsumerContext>,
+    partitions: &[At],
+    patience: Duration,
+) -> KafkaResult<BTreeMap<At, KafkaResult<Found>>> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for (topic, partition) in partitions {
+        list.add_partition(topic, *partition);
     }
     // Before the log's ends: what is committed is never above an end that was asked for later.
-    let answer = client.committed_offsets(list, PATIENCE).map_err(of_kafka)?;
-    let mut partitions = BTreeMap::new();
-    for element in answer.elements() {
-        let (low, high) = client.fetch_watermarks(topic, element.partition(), PATIENCE).map_err(of_kafka)?;
+    let answer = client.committed_offsets(list, patience)?;
+    let mut ends = log_ends::ask(client.client(), partitions, patience);
+    let of = |element: &TopicPartitionListElem<'_>| {
+        let at = (element.topic().to_owned(), element.partition());
+        let ends = ends.remove(&at)?;
         let committed = match element.offset() {
             Offset::Offset(offset) => Some(offset),
             _ => None,
         };
         let metadata = element.metadata().to_owned();
-        partitions.insert(element.partition(), Found { committed, metadata, low, high });
-    }
-    Ok(Standing { id, partitions })
+        let found = element.error().and(ends).map(|ends| Found { committed, metadata, ends });
+        Some((at, found))
+    };
+    Ok(answer.elements().iter().filter_map(of).collect())
 }
 
 /// The numbers of a topic's partitions.

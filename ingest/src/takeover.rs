@@ -14,8 +14,10 @@
 //! group's offsets were set back, or restored as they once were. An offset without our text was set by somebody: what
 //! follows it may have been written before and deleted since, and ClickHouse then still remembers its tokens.
 
+use crate::clock::age;
 use crate::failpoint::is_sabotaged;
 use crate::intent::Intent;
+use crate::log_ends::Ends;
 
 /// What Kafka says about a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +26,8 @@ pub struct Found {
     pub committed: Option<i64>,
     /// Text beside it.
     pub metadata: String,
-    /// First offset of the log.
-    pub low: i64,
-    /// One past its last offset.
-    pub high: i64,
+    /// Where the log begins and ends.
+    pub ends: Ends,
 }
 
 /// How to begin.
@@ -46,9 +46,10 @@ pub enum Opening {
     Stop(String),
 }
 
-/// Decides from Kafka's side.
-pub fn open(found: &Found) -> Opening {
-    let Found { committed, metadata, low, high } = found;
+/// Decides from Kafka's side at `now`, seconds since 1970. When an announcement from the future was made nobody knows, so it
+/// counts as the oldest there can be.
+pub fn open(found: &Found, now: u64) -> Opening {
+    let Found { committed, metadata, ends: Ends { low, high, .. } } = found;
     let Some(offset) = *committed else { return Opening::Ask { offset: *low, intent: None, check_to: None } };
     if offset < *low {
         return Opening::Stop(format!(
@@ -65,6 +66,9 @@ pub fn open(found: &Found) -> Opening {
     let mut intent = Intent::parse(metadata);
     if let Some(intent) = intent.as_mut().filter(|_| is_sabotaged("intent")) {
         intent.ranges.clear();
+    }
+    if let Some(intent) = intent.as_mut().filter(|intent| age(intent.announced_at, now).is_none()) {
+        intent.announced_at = if is_sabotaged("future") { intent.announced_at } else { 0 };
     }
     let check_to = (intent.is_none() && offset < *high).then_some(*high - 1);
     Opening::Ask { offset, intent, check_to }
@@ -143,19 +147,33 @@ mod tests {
     use proptest::prelude::*;
 
     fn found(committed: Option<i64>, metadata: &str) -> Found {
-        Found { committed, metadata: metadata.to_owned(), low: 10, high: 20 }
+        Found { committed, metadata: metadata.to_owned(), ends: Ends { low: 10, stable: 20, high: 20 } }
     }
 
     #[test]
     fn each_row_of_the_table_above() {
-        let ours = "sluice1 0000000000000001 7";
-        assert!(matches!(open(&found(Some(9), ours)), Opening::Stop(why) if why.contains("below the start")));
-        assert!(matches!(open(&found(Some(21), ours)), Opening::Stop(why) if why.contains("above the end")));
-        assert!(matches!(open(&found(Some(20), ours)), Opening::Ask { offset: 20, intent: Some(_), check_to: None }));
-        assert!(matches!(open(&found(Some(10), ours)), Opening::Ask { offset: 10, intent: Some(_), check_to: None }));
-        assert_eq!(open(&found(Some(12), "")), Opening::Ask { offset: 12, intent: None, check_to: Some(19) });
-        assert_eq!(open(&found(Some(20), "")), Opening::Ask { offset: 20, intent: None, check_to: None });
-        assert_eq!(open(&found(None, "")), Opening::Ask { offset: 10, intent: None, check_to: None });
+        let ours = "sluice2 0000000000000001 7";
+        assert!(matches!(open(&found(Some(9), ours), 7), Opening::Stop(why) if why.contains("below the start")));
+        assert!(matches!(open(&found(Some(21), ours), 7), Opening::Stop(why) if why.contains("above the end")));
+        assert!(matches!(
+            open(&found(Some(20), ours), 7),
+            Opening::Ask { offset: 20, intent: Some(_), check_to: None }
+        ));
+        assert!(matches!(
+            open(&found(Some(10), ours), 7),
+            Opening::Ask { offset: 10, intent: Some(_), check_to: None }
+        ));
+        assert_eq!(open(&found(Some(12), ""), 7), Opening::Ask { offset: 12, intent: None, check_to: Some(19) });
+        assert_eq!(open(&found(Some(20), ""), 7), Opening::Ask { offset: 20, intent: None, check_to: None });
+        assert_eq!(open(&found(None, ""), 7), Opening::Ask { offset: 10, intent: None, check_to: None });
+        assert!(matches!(
+            open(&found(Some(10), ours), 6),
+            Opening::Ask { intent: Some(Intent { announced_at: 0, .. }), .. }
+        ));
+        assert!(matches!(
+            open(&found(Some(10), ours), 8),
+            Opening::Ask { intent: Some(Intent { announced_at: 7, .. }), .. }
+        ));
         assert_eq!(after_asking(Some(12), None, None, None), Answer::GoOn);
         assert_eq!(after_asking(Some(12), None, Some(11), None), Answer::GoOn);
         assert_eq!(after_asking(Some(12), None, Some(12), None), Answer::Check { until: 12 });

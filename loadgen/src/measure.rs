@@ -88,14 +88,14 @@ impl Durations {
         self.0.is_empty()
     }
 
-    /// The duration that a share of `quantile` (0 to 1) does not exceed; zero where there are none.
-    pub fn quantile(&self, quantile: f64) -> Duration {
-        Duration::from_micros(self.0.value_at_quantile(quantile))
+    /// The duration that a share of `quantile` (0 to 1) does not exceed; `None` where there are none.
+    pub fn quantile(&self, quantile: f64) -> Option<Duration> {
+        (!self.is_empty()).then(|| Duration::from_micros(self.0.value_at_quantile(quantile)))
     }
 
-    /// The longest.
-    pub fn max(&self) -> Duration {
-        Duration::from_micros(self.0.max())
+    /// The longest; `None` where there are none.
+    pub fn max(&self) -> Option<Duration> {
+        (!self.is_empty()).then(|| Duration::from_micros(self.0.max()))
     }
 }
 
@@ -241,6 +241,16 @@ mod tests {
         two.record(sample(7_000_000, Outcome::Error), None);
         one.merge(&two);
         assert_eq!((one.counts.samples, one.counts.exceedances, one.blocks.exceedances()), (3, 1, 1));
-        assert_eq!(one.latency.max().as_secs(), 5);
+        assert_eq!(one.latency.max().map(|longest| longest.as_secs()), Some(5));
+    }
+
+    #[test]
+    fn where_nothing_was_measured_there_is_no_duration() {
+        let mut measured = Measured::over(Duration::from_mins(1));
+        measured.record(sample(10, Outcome::Error), LIMIT);
+        assert_eq!((measured.latency.quantile(0.5), measured.latency.max()), (None, None));
+        measured.record(sample(10, Outcome::Right), LIMIT);
+        let ten = Some(Duration::from_micros(10));
+        assert_eq!((measured.latency.quantile(0.5), measured.latency.max()), (ten, ten));
     }
 }

@@ -20,7 +20,7 @@ pub use machine::Machine;
 pub use rates::{Rate, rates};
 
 /// Version of the JSON form. Grows when a field changes its meaning or goes; new fields keep it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A whole run, as the JSON report has it.
 #[derive(Debug, Clone, Serialize)]
@@ -71,8 +71,8 @@ pub struct Asked {
     pub counts: Counts,
     /// Latencies from the intended start.
     pub latency: Latency,
-    /// Send lag at the 99th percentile, in microseconds.
-    pub lag_p99_us: u64,
+    /// Send lag at the 99th percentile, in microseconds; absent where nothing was sent.
+    pub lag_p99_us: Option<u64>,
 }
 
 impl Report {
@@ -108,7 +108,7 @@ fn asked(scenario: &Scenario, recorder: &Recorder) -> Asked {
         rate: scenario.probes.get(&question).copied().unwrap_or(0.0),
         counts: measured.counts,
         latency: measured.into(),
-        lag_p99_us: measured.lag.quantile(0.99).as_micros() as u64,
+        lag_p99_us: measured.lag.quantile(0.99).map(|lag| lag.as_micros() as u64),
     }
 }
 

@@ -144,7 +144,7 @@ impl Scenario {
         let advice = match (path.is_dir(), path.exists()) {
             (true, _) => "it is a folder; name a file in it",
             (false, true) => "it is to be a text file that this user may read",
-            (false, false) => "name a file, as in `sluice verify scenarios/smoke.toml`",
+            (false, false) => "name an existing file",
         };
         let text = std::fs::read_to_string(path)
             .map_err(|error| ScenarioError { file: file.clone(), message: format!("{error}; {advice}") })?;

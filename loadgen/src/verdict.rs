@@ -73,28 +73,28 @@ pub struct Judged {
     pub latency: Latency,
 }
 
-/// The latencies that people ask for.
+/// The latencies that people ask for; `None` where no answer was measured, which is no latency of zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Latency {
     /// Median, in microseconds.
-    pub p50_us: u64,
+    pub p50_us: Option<u64>,
     /// 95th percentile, in microseconds.
-    pub p95_us: u64,
+    pub p95_us: Option<u64>,
     /// 99th percentile, in microseconds.
-    pub p99_us: u64,
+    pub p99_us: Option<u64>,
     /// Longest, in microseconds.
-    pub max_us: u64,
+    pub max_us: Option<u64>,
 }
 
 impl From<&Measured> for Latency {
     fn from(measured: &Measured) -> Self {
         let micros = |duration: Duration| duration.as_micros() as u64;
-        let quantile = |q| micros(measured.latency.quantile(q));
+        let quantile = |q| measured.latency.quantile(q).map(micros);
         Self {
             p50_us: quantile(0.5),
             p95_us: quantile(0.95),
             p99_us: quantile(0.99),
-            max_us: micros(measured.latency.max()),
+            max_us: measured.latency.max().map(micros),
         }
     }
 }

@@ -2,6 +2,8 @@
 //! A namespace goes in, full names come out, so several environments, test runs among them, share one set of stores.
 //! In the namespace of a run the names of indices, keys and buckets carry the run's mark as well. Never touches a store.
 
+use serde::{Deserialize, Serialize};
+
 /// Topics of the platform, by their names in ADR-003.
 pub mod topic {
     /// Events of communications: queued, sent, delivered and so on.
@@ -39,8 +41,10 @@ impl Mark {
     }
 }
 
-/// Turns the platform's names into those of one namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Turns the platform's names into those of one namespace. Without `Default`: what cannot be read as a namespace must never
+/// end as the platform's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Names {
     namespace: String,
     mark: Option<Mark>,
@@ -51,7 +55,26 @@ pub struct Names {
 #[error("use namespace \"{0}\": it must be 1 to 24 lowercase letters, digits or underscores and start with a letter")]
 pub struct BadNamespace(pub String);
 
+impl TryFrom<String> for Names {
+    type Error = BadNamespace;
+
+    fn try_from(namespace: String) -> Result<Self, BadNamespace> {
+        Self::new(&namespace)
+    }
+}
+
+impl From<Names> for String {
+    fn from(names: Names) -> Self {
+        names.namespace
+    }
+}
+
 impl Names {
+    /// The platform's own names.
+    pub const fn platform() -> Self {
+        Self { namespace: String::new(), mark: None }
+    }
+
     /// Names under `namespace`; empty means the platform's own.
     pub fn new(namespace: &str) -> Result<Self, BadNamespace> {
         let fits = namespace.len() <= 24
@@ -67,6 +90,11 @@ impl Names {
     /// The same namespace as a run's, whose indices, keys and buckets carry its mark in their names.
     pub(crate) fn marked(&self, mark: Mark) -> Self {
         Self { mark: Some(mark), ..self.clone() }
+    }
+
+    /// The same namespace without a run's mark.
+    pub(crate) fn unmarked(&self) -> Self {
+        Self { mark: None, ..self.clone() }
     }
 
     /// The mark of the run's namespace; `None` where the namespace was not made for runs.
@@ -158,6 +186,7 @@ mod tests {
     fn a_name_that_a_store_would_refuse_is_refused_first() {
         for bad in ["Upper", "7up", "a-b", "a.b", "_x", &"x".repeat(25)] {
             assert!(Names::new(bad).is_err(), "{bad}");
+            assert!(serde_json::from_value::<Names>(bad.into()).is_err(), "{bad}");
         }
     }
 }

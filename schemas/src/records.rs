@@ -296,6 +296,8 @@ pub struct DeadLetter {
     pub payload: Option<Vec<u8>>,
     /// The record's own headers, in order.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Those of them that are left out, since they are too many or too large.
+    pub headers_left_out: Option<HeadersLeftOut>,
     /// Why it could not land, as a code without data: `truncated_json`, `missing_field` and so on.
     pub reason: String,
     /// The stage that rejected it: `decode` or `write`.
@@ -316,6 +318,20 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// The tenant, where it could be read.
     pub tenant_id: Option<Uuid>,
+}
+
+/// Headers of a record that its dead letter does not carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadersLeftOut {
+    /// So many, with so many bytes in their names and values.
+    Counted {
+        /// How many.
+        count: usize,
+        /// Bytes of their names and values.
+        bytes: usize,
+    },
+    /// All: Kafka's client reads none of a record that has more than 100,000.
+    Unreadable,
 }
 
 /// Names of the headers that a dead letter carries beside its own.
@@ -344,6 +360,12 @@ pub mod dead_letter_header {
     pub const TENANT: &str = "sluice.tenant";
     /// Size of the payload, decimal; only on a dead letter whose payload was too large to be copied.
     pub const PAYLOAD_BYTES: &str = "sluice.payload_bytes";
+    /// Size of the key, decimal; only on a dead letter whose key was too large to be copied.
+    pub const KEY_BYTES: &str = "sluice.key_bytes";
+    /// How many of the record's own headers were left out, decimal, or `all`; only where some were.
+    pub const HEADERS_LEFT_OUT: &str = "sluice.headers_left_out";
+    /// Bytes of their names and values, decimal; only where that is known.
+    pub const HEADER_BYTES_LEFT_OUT: &str = "sluice.header_bytes_left_out";
 }
 
 /// RFC 3339 in UTC with exactly three decimals.

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::Names;
 use crate::secret::Secret;
 
 /// First port of the local stack when nothing else is said.
@@ -113,7 +114,7 @@ impl Login {
 #[serde(deny_unknown_fields, default)]
 pub struct Stores {
     /// Keeps several environments apart on one set of stores; empty means the platform's own names. See [`crate::names::Names`].
-    pub namespace: String,
+    pub namespace: Names,
     /// PostgreSQL.
     pub postgres: Postgres,
     /// Kafka.
@@ -267,7 +268,7 @@ impl Stores {
         let http = |port: u16| format!("http://127.0.0.1:{port}");
         let redis = |port: u16| format!("redis://127.0.0.1:{port}");
         Self {
-            namespace: String::new(),
+            namespace: Names::platform(),
             postgres: Postgres {
                 host: "127.0.0.1".to_owned(),
                 port: ports.postgres(),

@@ -1,8 +1,9 @@
-//! `sluice ingest offsets show | set | accept`: what only an operator may decide about the group's offsets.
+//! `sluice ingest offsets show | set | skip | accept`: what only an operator may decide about the group's offsets.
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use sluice_ingest::audit::{self, Account, Audit};
+use sluice_ingest::backlog::Lag;
 use sluice_ingest::offsets::{Change, Error, Offsets, To, in_words};
 
 use super::{full, short};
@@ -23,6 +24,8 @@ pub(crate) enum Verb {
     },
     /// Set an offset; every batch up to the table's highest is looked up before it is written
     Set(Set),
+    /// Pass over records that cannot be read, each with a dead letter
+    Skip(Skip),
     /// Take what the table holds for right: begin after its highest offset and look nothing up
     Accept(Accept),
 }
@@ -37,6 +40,19 @@ pub(crate) struct Set {
     #[arg(value_parser = to)]
     offset: To,
     /// Also if records are skipped
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Skip {
+    /// The topic
+    topic: String,
+    /// Its partition
+    partition: i32,
+    /// The offset that a worker names on /readyz
+    offset: i64,
+    /// Do it; without it, say only what it would mean
     #[arg(long)]
     yes: bool,
 }
@@ -62,6 +78,7 @@ pub(super) async fn run(verb: Verb, settings: Settings) -> Result<Exit, Failure>
     match verb {
         Verb::Show { topic } => show(&offsets, topic.as_deref(), &settings).await,
         Verb::Set(options) => set(&offsets, &options, &settings).await,
+        Verb::Skip(options) => skip(&offsets, &options, &settings).await,
         Verb::Accept(options) => accept(&offsets, &options, &settings).await,
     }
 }
@@ -70,14 +87,19 @@ async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Re
     let topic = topic.map(|topic| full(settings, topic));
     let lines = offsets.show(topic.as_deref()).await.map_err(failure)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let header = ["TOPIC", "PARTITION", "COMMITTED", "LOG", "TABLE UP TO", "ANNOUNCED BESIDE IT"];
-    let mut table = table(&header, &[1, 2, 4]);
+    let header = ["TOPIC", "PARTITION", "COMMITTED", "LOG", "LAG", "HELD BACK", "TABLE UP TO", "ANNOUNCED BESIDE IT"];
+    let mut table = table(&header, &[1, 2, 4, 5, 6]);
     for line in lines {
         table.add_row([
             short(settings, &line.topic).to_owned(),
             line.partition.to_string(),
             or_dash(line.found.committed),
-            format!("{} to {}", line.found.low, line.found.high),
+            format!("{} to {}", line.found.ends.low, line.found.ends.high),
+            match line.lag {
+                Lag::Records(records) => records.to_string(),
+                Lag::AtMost(records) => format!("up to {records}"),
+            },
+            (line.found.ends.high - line.found.ends.stable).to_string(),
             or_dash(line.highest),
             in_words(&line.found, now),
         ]);
@@ -96,6 +118,22 @@ async fn set(offsets: &Offsets, options: &Set, settings: &Settings) -> Result<Ex
         }
     }
     commit(offsets, &change, settings).await
+}
+
+async fn skip(offsets: &Offsets, options: &Skip, settings: &Settings) -> Result<Exit, Failure> {
+    let topic = full(settings, &options.topic);
+    let skip = offsets.skip(&topic, options.partition, options.offset).await.map_err(failure)?;
+    let change = &skip.change;
+    screen::note(&format!(
+        "offsets {} to {} cannot be read: each gets a dead letter without its contents, and no worker takes them in",
+        skip.from,
+        change.to - 1
+    ));
+    if !options.yes {
+        return Err(anyhow!("skip records unasked: add --yes if that is meant")).or_exit(Exit::Usage);
+    }
+    offsets.commit_skip(&skip).await.map_err(failure)?;
+    say(change, settings)
 }
 
 async fn accept(offsets: &Offsets, options: &Accept, settings: &Settings) -> Result<Exit, Failure> {
@@ -131,6 +169,10 @@ fn meaning(change: &Change, account: &Account, settings: &Settings) -> String {
 
 async fn commit(offsets: &Offsets, change: &Change, settings: &Settings) -> Result<Exit, Failure> {
     offsets.commit(change).await.map_err(failure)?;
+    say(change, settings)
+}
+
+fn say(change: &Change, settings: &Settings) -> Result<Exit, Failure> {
     let name = format!("{} {}", short(settings, &change.topic), change.partition);
     screen::say(&format!("{name}: the group's offset is {}, and was {}", change.to, or_dash(change.from)))?;
     Ok(Exit::Pass)
@@ -139,10 +181,12 @@ async fn commit(offsets: &Offsets, change: &Change, settings: &Settings) -> Resu
 /// What was named wrongly is wrong usage.
 fn failure(error: Error) -> Failure {
     let exit = match &error {
-        Error::NoPipeline(_) | Error::NoPartition { .. } | Error::OutOfLog { .. } | Error::NothingThere(_) => {
-            Exit::Usage
-        }
-        Error::Active(_) => Exit::Fail,
+        Error::NoPipeline(_)
+        | Error::NoPartition { .. }
+        | Error::OutOfLog { .. }
+        | Error::NothingThere(_)
+        | Error::Readable(_) => Exit::Usage,
+        Error::Active(_) | Error::NotNext { .. } => Exit::Fail,
         _ => Exit::Invalid,
     };
     Failure { exit, error: error.into() }

@@ -76,17 +76,22 @@ impl Which {
         for partition in &changed {
             screen::say(&format!("{} {done}", name(partition, settings)))?;
         }
-        if changed.is_empty() && failure.is_none() && self.has_none(settings).await? {
-            let unknown =
-                "find that partition: these workers have none of the kind; `sluice ingest status` shows theirs";
-            return Err(anyhow!(unknown)).or_exit(Exit::Usage);
-        }
-        if changed.is_empty() {
-            screen::note("nothing to do: no partition of these workers was in another state");
-        } else if !note.is_empty() {
+        if !changed.is_empty() && !note.is_empty() {
             screen::note(note);
         }
-        failure.map_or(Ok(Exit::Pass), Err)
+        // A worker that did not answer may have had something to do.
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        if changed.is_empty() {
+            if self.has_none(settings).await? {
+                let unknown =
+                    "find that partition: these workers have none of the kind; `sluice ingest status` shows theirs";
+                return Err(anyhow!(unknown)).or_exit(Exit::Usage);
+            }
+            screen::note("nothing to do: no partition of these workers was in another state");
+        }
+        Ok(Exit::Pass)
     }
 
     /// Whether the workers have no partition that is meant.
@@ -151,8 +156,8 @@ fn name(partition: &PartitionStatus, settings: &Settings) -> String {
 }
 
 fn shown(answers: &[(Url, WorkerStatus)], settings: &Settings) -> String {
-    let header = ["TOPIC", "PARTITION", "COMMITTED", "LAG", "NEXT", "BATCHES", "BYTES", "STATE", "WORKER"];
-    let mut table = table(&header, &[1, 2, 3, 4, 5, 6]);
+    let header = ["TOPIC", "PARTITION", "COMMITTED", "LAG", "HELD BACK", "NEXT", "BATCHES", "BYTES", "STATE", "WORKER"];
+    let mut table = table(&header, &[1, 2, 3, 4, 5, 6, 7]);
     for (worker, status) in answers {
         for partition in &status.partitions {
             let state = if partition.holds.is_empty() { "flows".to_owned() } else { partition.holds.join(", ") };
@@ -161,6 +166,7 @@ fn shown(answers: &[(Url, WorkerStatus)], settings: &Settings) -> String {
                 partition.partition.to_string(),
                 or_dash(partition.committed),
                 or_dash(partition.lag),
+                or_dash(partition.held_back),
                 partition.position.to_string(),
                 partition.ranges.to_string(),
                 partition.bytes.to_string(),
@@ -185,6 +191,7 @@ mod tests {
             watermark: Some(100),
             committed: (partition == 0).then_some(100),
             lag: Some(25),
+            held_back: Some(0),
             holds: holds.iter().map(|why| (*why).to_owned()).collect(),
             trouble: None,
             ranges: 1,
@@ -194,9 +201,9 @@ mod tests {
         let status = WorkerStatus { group: "g".to_owned(), partitions };
         let worker = Url::parse("http://127.0.0.1:21050").unwrap();
         insta::assert_snapshot!(shown(&[(worker, status)], &Settings::default()), @r"
-        TOPIC   PARTITION  COMMITTED  LAG  NEXT  BATCHES  BYTES  STATE                                   WORKER
-        events          0        100   25   120        1   4000  flows                                   http://127.0.0.1:21050
-        events          1          -   25   120        1   4000  memory is short, paused by an operator  http://127.0.0.1:21050
+        TOPIC   PARTITION  COMMITTED  LAG  HELD BACK  NEXT  BATCHES  BYTES  STATE                                   WORKER
+        events          0        100   25          0   120        1   4000  flows                                   http://127.0.0.1:21050
+        events          1          -   25          0   120        1   4000  memory is short, paused by an operator  http://127.0.0.1:21050
         ");
     }
 }

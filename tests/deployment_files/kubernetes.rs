@@ -181,7 +181,8 @@ fn scaling(all: &Manifests, ingest: &Settings, brokers: &str) -> Vec<String> {
         (watched == topics, "the scaler looks at other topics"),
         (of("consumerGroup").iter().all(|group| *group == ingest.group), "the scaler looks at another group"),
         (of("bootstrapServers").iter().all(|servers| *servers == brokers), "the scaler asks other brokers"),
-        (of("offsetResetPolicy").iter().all(|policy| *policy == "earliest"), "a new group's lag is not seen"),
+        (of("offsetResetPolicy").iter().all(|policy| *policy == "latest"), "without an offset, all of the log is lag"),
+        (of("excludePersistentLag").iter().all(|is| *is == "true"), "what cannot be read asks for workers"),
         (bounds[1] == partitions, "more or fewer workers than a topic has partitions"),
         (bounds[0] <= replicas && replicas <= bounds[1], "as many workers as the scaler would not have"),
     ])
@@ -229,6 +230,8 @@ fn a_change_of_a_manifest_is_noticed() {
         ("servicemonitor", "/spec/endpoints/0/port", json!("http")),
         ("scaledobject", "/spec/triggers/1/metadata/topic", json!("agent-metric")),
         ("scaledobject", "/spec/triggers/2/metadata/consumerGroup", json!("ingest")),
+        ("scaledobject", "/spec/triggers/1/metadata/offsetResetPolicy", json!("earliest")),
+        ("scaledobject", "/spec/triggers/1/metadata/excludePersistentLag", json!("false")),
         ("scaledobject", "/spec/triggers/0/metadata/bootstrapServers", json!("kafka:9093")),
         ("scaledobject", "/spec/maxReplicaCount", json!(18)),
         ("configmap", "/data/sluice.toml", json!("[ingest]\ngroup = \"other\"\n")),

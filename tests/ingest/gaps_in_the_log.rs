@@ -47,8 +47,8 @@ async fn aborted_records_are_nobodys() {
     world.spawn(&same_member(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
     let settings = same_member();
     let worker = world.spawn_ready(&settings, &[]).await;
-    // 30 records, a marker, 30 aborted ones, a marker, 40 records; what follows them is never delivered.
-    committed(&world, 0, 30 + 1 + 30 + 1 + 40).await;
+    // 30 records, a marker, 30 aborted ones, a marker, 40 records, a marker, 10 aborted ones, a marker.
+    committed(&world, 0, 30 + 1 + 30 + 1 + 40 + 1 + 10 + 1).await;
     assert!(metric(&worker.url, "sluice_ingest_lookups_total{", "").await < 1.0, "its digest is the same");
     transaction(&world, &producer, &in_partition(0, 110..120), true).await;
     world.settled(80).await;

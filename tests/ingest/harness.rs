@@ -23,7 +23,7 @@ use sluice_schemas::records::{Channel, CommunicationEvent, EventMetadata, EventT
 use sluice_schemas::stores::Stores;
 use sluice_schemas::{Store, apply, connect, drop_namespace};
 use sluice_stack::{Layout, Service};
-use sluice_testkit::{OwnStack, Stack, eventually, free_address, fresh_names};
+use sluice_testkit::{OwnClickHouse, OwnStack, Stack, eventually, free_address, fresh_names};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -91,6 +91,19 @@ impl World {
     pub(crate) async fn new() -> Self {
         let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), &[Service::Kafka, Service::ClickHouse]).await;
         Self::at(Home::Shared(stack)).await
+    }
+
+    /// A namespace on a ClickHouse of its own, whose users file has these profiles and the users that are made for the name of
+    /// the namespace's database.
+    pub(crate) async fn with_users(profiles: &str, users: impl FnOnce(&str) -> String) -> (Self, OwnClickHouse) {
+        let program = env!("CARGO_BIN_EXE_sluice");
+        let stack = Stack::up(program, &[Service::Kafka, Service::ClickHouse]).await;
+        let names = fresh_names("ingest");
+        let own = OwnClickHouse::start(program, stack.layout(), profiles, &users(&names.database())).await;
+        let mut stores = stack.stores(&names);
+        stores.clickhouse.url.clone_from(&own.url);
+        apply::apply(&stores, &names, &STORES).await.unwrap();
+        (Self { stores, names, home: Home::Shared(stack) }, own)
     }
 
     /// A namespace on stores that no other test uses.

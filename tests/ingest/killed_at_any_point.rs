@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use sluice_testkit::eventually;
+use sluice_ingest::config::Settings;
+use sluice_testkit::{Gate, eventually};
 
 use crate::harness::{DEADLINE, Record, World, event_record, metric};
 use crate::oracle::judge;
@@ -54,18 +55,34 @@ async fn a_kill_at_each_point_costs_nothing() {
     }
 }
 
+/// Small batches that grow behind slow answers.
+fn growing() -> Settings {
+    let mut settings = same_member();
+    for pipeline in settings.pipelines.values_mut() {
+        (pipeline.max_rows, pipeline.backlog_rows) = (5, 500);
+    }
+    settings
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_at_random_instants_cost_nothing() {
+    let (grown, off) = tokio::join!(killed_at_random(growing), killed_at_random(same_member));
+    assert!(grown > 0.0 && off == 0.0, "{grown} batches have grown, and {off} with growth switched off");
+}
+
+/// Gives how many batches were seen to have grown.
+async fn killed_at_random(settings: fn() -> Settings) -> f64 {
     let kills = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 50 } else { 4 };
     let world = World::new().await;
+    let gate = Gate::slow(&world.stores.clickhouse.url, Duration::from_millis(50)).await;
+    let clickhouse = [("SLUICE_STORES__CLICKHOUSE__URL", gate.url.as_str())];
     let producer = world.producer("lz4");
-    let mut total = 0;
+    let (mut total, mut grown) = (0, 0.0);
     for kill in 0..kills {
         let some = records(200);
         world.produce_all(&producer, &some).await;
         total += some.len();
-        let settings = same_member();
-        let worker = world.spawn(&settings, &[]);
+        let worker = world.spawn(&settings(), &clickhouse);
         eventually(DEADLINE, "it takes records in", || async {
             metric(&worker.url, "sluice_ingest_consumed_records_total{", "communication-events").await > 0.0
         })
@@ -73,15 +90,17 @@ async fn kills_at_random_instants_cost_nothing() {
         // Anywhere in what follows; the instants differ from kill to kill and from run to run.
         let instant = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) + kill % 3 * 100;
         tokio::time::sleep(Duration::from_millis(instant)).await;
+        grown += metric(&worker.url, "sluice_ingest_batches_total{", "cut=\"backlog\"").await;
         worker.kill().await;
     }
-    let settings = same_member();
-    let worker = world.spawn_ready(&settings, &[]).await;
+    let worker = world.spawn_ready(&settings(), &clickhouse).await;
     world.settled(total).await;
+    grown += metric(&worker.url, "sluice_ingest_batches_total{", "cut=\"backlog\"").await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!(counts.records, total);
     world.drop().await;
+    grown
 }
 
 /// Kills a worker between an acknowledged INSERT and its commit, and lets another batch size take over.
@@ -92,7 +111,7 @@ async fn judged_with(sabotage: &str) -> Result<(), String> {
     world.spawn(&same_member(), &variables).aborted().await;
     let mut settings = same_member();
     for pipeline in settings.pipelines.values_mut() {
-        pipeline.max_rows = 77;
+        (pipeline.max_rows, pipeline.backlog_rows) = (77, 77);
     }
     let worker = world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage)]).await;
     world.settled(300).await;

@@ -75,6 +75,11 @@ async fn a_partition_pauses_and_goes_on() {
     worker.stop().await;
     let (code, said) = sluice(&world, &["status", "--worker", &url]).await;
     assert!(code == 3 && said.contains("it does not answer; start it"), "{said}");
+    for verb in [&["pause"][..], &["resume"], &["breaker", "reset"]] {
+        let (code, said) = sluice(&world, &[verb, &["--worker", &url]].concat()).await;
+        assert!(code == 3 && said.contains("it does not answer; start it"), "{said}");
+        assert!(!said.contains("nothing to do"), "nobody knows that: {said}");
+    }
     assert_eq!(judge(&world).await.unwrap().landed, 30);
     world.drop().await;
 }
@@ -231,7 +236,27 @@ async fn rebuilds_take_turns_and_refuse_what_is_partitioned_otherwise() {
     let left = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE '%__rebuild%'";
     assert_eq!(connect::clickhouse(&world.stores, &world.names).query(left).fetch_one::<u64>().await.unwrap(), 0);
     let (code, said) = sluice_rebuild(&world, "2026-11").await;
-    assert!(code == 3 && said.contains("view yearly_mv puts its rows into other partitions of yearly"), "{said}");
+    assert!(code == 3 && said.contains("yearly_mv puts its rows into other partitions of"), "{said}");
     assert_eq!(differing(&world).await, 0);
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_in_a_namespace_that_is_not_there_says_what_to_do() {
+    let world = World::new().await;
+    let arguments =
+        ["--port-base", &world.port_base().to_string(), "ingest", "rebuild", "communication_events", "202611"];
+    let rebuild = async |namespace: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        let output =
+            command.args(["--namespace", namespace]).args(arguments).stdin(Stdio::null()).output().await.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let nowhere = world.names.namespace().replacen("ingest", "nobody", 1);
+    let (code, said) = rebuild(&nowhere).await;
+    let remedy = format!("there is no database sluice_{nowhere}: name the namespace");
+    assert!(code == Some(3) && said.contains(&remedy) && said.contains("`sluice schemas apply`"), "{code:?}: {said}");
+    let (_, said) = rebuild(world.names.namespace()).await;
+    assert!(said.contains("holds no rows of month 202611") && !said.contains("no database"), "{said}");
     world.drop().await;
 }

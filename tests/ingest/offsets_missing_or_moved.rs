@@ -6,7 +6,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, World, in_partition, metric, quick_settings, stands_still};
+use crate::harness::{DEADLINE, World, in_partition, metric, quick_settings, stands_still, status};
+use crate::obeys_the_operator::sluice;
 use crate::oracle::{Besides, judge, judge_besides};
 use crate::process::{Process, same_member, short_lived};
 
@@ -158,6 +159,42 @@ async fn delete_records(world: &World, partition: i32, before: i64) {
     let topic = world.names.topic(COMMUNICATION_EVENTS);
     list.add_partition_offset(&topic, partition, Offset::Offset(before)).unwrap();
     world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
+}
+
+/// Records are deleted while a worker that lags would still have to read them. Its client says so once, and fetches no more.
+async fn deleted_under_a_worker(sabotage: &str) -> Result<(), String> {
+    let world = landed(20).await;
+    let worker = world.spawn_ready(&short_lived(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let order = async |verb: &str| {
+        let (code, said) = sluice(&world, &[verb, "--topic", COMMUNICATION_EVENTS, "--worker", &worker.url]).await;
+        assert_eq!(code, 0, "{said}");
+    };
+    order("pause").await;
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 20..100)).await;
+    delete_records(&world, 0, 60).await;
+    order("resume").await;
+    world.produce_all(&world.producer("lz4"), &in_partition(1, 0..20)).await;
+    world.landed(40).await;
+    eventually(DEADLINE, "its client says so", || async { worker.said().contains("AutoOffsetReset") }).await;
+    let why = "communication-events/0 stands still: offset 20 comes next, but the log holds 60 to 100";
+    let stopped = tokio::time::timeout(DEADLINE, stands_still(&worker.url, why));
+    let judged = if sabotage == "nothing" {
+        stopped.await.map_err(|error| error.to_string())
+    } else {
+        drop(tokio::time::timeout(DEADLINE / 2, stopped).await);
+        Err(format!("{}", status(&worker.url, "readyz").await))
+    };
+    worker.stop().await;
+    assert_eq!((world.count().await, world.offsets(COMMUNICATION_EVENTS).await[&0].0), (40, 20));
+    world.drop().await;
+    judged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_deleted_under_a_lagging_worker_stop_their_partition() {
+    let (stopped, silent) = tokio::join!(deleted_under_a_worker("nothing"), deleted_under_a_worker("supply"));
+    assert_eq!(stopped, Ok(()));
+    assert_eq!(silent, Err("200".to_owned()), "without the check it is stopped and says that it is ready");
 }
 
 /// Deletes the topic and makes it again.

@@ -116,7 +116,7 @@ async fn compare(world: &World, Besides { gone, others }: Besides) -> Result<Cou
 }
 
 /// Name and identity of the topic as it is now.
-async fn identity(world: &World) -> (String, Uuid) {
+pub(crate) async fn identity(world: &World) -> (String, Uuid) {
     let (topic, kafka): (_, ClientConfig) =
         (world.names.topic(topic::COMMUNICATION_EVENTS), connect::kafka_config(&world.stores));
     let ask = move || {

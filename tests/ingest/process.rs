@@ -20,6 +20,8 @@ pub(crate) fn short_lived() -> Settings {
     let mut settings = quick_settings();
     for pipeline in settings.pipelines.values_mut() {
         pipeline.max_rows = 50;
+        // Many small batches; those that grow have tests of their own.
+        (pipeline.backlog_rows, pipeline.backlog_bytes) = (pipeline.max_rows, pipeline.max_bytes);
     }
     let kafka = [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500"), ("max.poll.interval.ms", "6000")];
     settings.kafka = kafka.map(|(key, value)| (key.to_owned(), value.to_owned())).into();

@@ -31,7 +31,7 @@ async fn exactly_the_refused_rows_are_dead_letters() {
     let world = World::new().await;
     run(&world, CONSTRAINT).await;
     let mut records = records();
-    // Rejected before that, and acknowledged once, however often its batch is cut.
+    // Rejected before that, and acknowledged once.
     records[30].payload = Some(b"{".to_vec());
     world.produce_all(&world.producer("none"), &records).await;
     let worker = world.start(quick_settings()).await;
@@ -52,7 +52,7 @@ async fn exactly_the_refused_rows_are_dead_letters() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_while_it_cuts_and_the_table_mended_before_the_restart() {
+async fn killed_between_months_and_the_table_mended_before_the_restart() {
     let world = World::new().await;
     run(&world, CONSTRAINT).await;
     world.produce_all(&world.producer("none"), &records()).await;
@@ -121,9 +121,9 @@ async fn a_view_that_refuses_is_waited_for_and_completed() {
 }
 
 /// One month of a range has landed when its partition is taken away, and only then ClickHouse refuses a row of the next
-/// month: the pieces were never announced by themselves, and are what the next owner goes on with.
+/// month.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_range_that_is_cut_while_its_partition_is_taken_away_lands_once() {
+async fn rows_that_are_refused_while_their_partition_is_taken_away_are_dead_letters_once() {
     let world = World::new().await;
     run(&world, "ALTER TABLE communication_events ADD CONSTRAINT some CHECK duration_ms != 30").await;
     let folder = tempfile::tempdir().unwrap();
@@ -141,8 +141,8 @@ async fn a_range_that_is_cut_while_its_partition_is_taken_away_lands_once() {
     let said = first.stop().await;
     other.stop().await;
     let at = |words: &str| said.find(words).unwrap_or_else(|| panic!("no {words:?} in {said}"));
-    assert!(at(taken_away) < at("the range is cut around it"), "{said}");
-    assert!(at("the range is cut around it") < at("partitions revoked"), "{said}");
+    assert!(at(taken_away) < at("rows are refused"), "{said}");
+    assert!(at("rows are refused") < at("partitions revoked"), "{said}");
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (49, 1));
     world.drop().await;

@@ -352,6 +352,7 @@ fn of_every_origin(name: &str, id: Uuid, other: Uuid, large: &[u8]) -> Vec<DeadL
         key: event_record(offset).key,
         payload: Some(payload.to_vec()),
         headers: vec![],
+        headers_left_out: None,
         reason: "wrong_type".to_owned(),
         stage: "decode".to_owned(),
         error_class: "row".to_owned(),

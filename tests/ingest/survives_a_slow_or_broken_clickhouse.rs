@@ -100,7 +100,7 @@ async fn the_oracle_notices_when_a_lost_answer_doubles_rows() {
 const ANSWERS: [(u16, Option<u32>, &str); 10] = [
     (500, Some(241), "transient"), // MEMORY_LIMIT_EXCEEDED
     (500, Some(252), "transient"), // TOO_MANY_PARTS
-    (500, Some(164), "transient"), // READONLY
+    (500, Some(164), "operator"),  // READONLY
     (500, Some(209), "transient"), // SOCKET_TIMEOUT
     (503, None, "transient"),
     (429, None, "transient"),

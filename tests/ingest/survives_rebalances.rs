@@ -15,7 +15,7 @@ use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{Gate, Manner, eventually};
 use tokio::task::JoinHandle;
 
-use crate::harness::{DEADLINE, World, event_record, in_partition, metric};
+use crate::harness::{DEADLINE, World, event_record, in_partition, metric, status};
 use crate::oracle::{Besides, judge, judge_besides};
 use crate::process::short_lived;
 
@@ -107,22 +107,36 @@ fn settings(assignment: Protocol) -> Settings {
     Settings { assignment, ..short_lived() }
 }
 
-/// Workers come and go while records flow.
-async fn storm(assignment: Protocol) {
+/// Small batches that grow behind slow answers.
+fn growing(assignment: Protocol) -> Settings {
+    let mut settings = settings(assignment);
+    for pipeline in settings.pipelines.values_mut() {
+        (pipeline.max_rows, pipeline.backlog_rows) = (2, 500);
+    }
+    settings
+}
+
+/// Workers come and go while records flow. Gives how many batches were seen to have grown.
+async fn storm(assignment: Protocol, settings: fn(Protocol) -> Settings) -> f64 {
     let rounds = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 60 } else { 6 };
     let world = Arc::new(World::new().await);
     let (watch, flow) = (Watch::start(&world), Flow::start(&world));
-    let mut workers = vec![world.spawn_ready(&settings(assignment), &[]).await];
+    let gate = Gate::slow(&world.stores.clickhouse.url, Duration::from_millis(50)).await;
+    let clickhouse = [(CLICKHOUSE, gate.url.as_str())];
+    let grown = |url: String| async move { metric(&url, "sluice_ingest_batches_total{", "cut=\"backlog\"").await };
+    let mut all_grown = 0.0;
+    let mut workers = vec![world.spawn_ready(&settings(assignment), &clickhouse).await];
     for round in 0..rounds {
         let committed = world.committed(COMMUNICATION_EVENTS).await;
+        all_grown += grown(workers[0].url.clone()).await;
         match round % 6 {
             // Some leave as an orchestrator asks them to, and one dies.
             1 | 4 => drop(workers.remove(0).stop().await),
             3 => {
                 workers.remove(0).kill().await;
-                workers.push(world.spawn(&settings(assignment), &[]));
+                workers.push(world.spawn(&settings(assignment), &clickhouse));
             }
-            _ => workers.push(world.spawn(&settings(assignment), &[])),
+            _ => workers.push(world.spawn(&settings(assignment), &clickhouse)),
         }
         eventually(DEADLINE * 2, "it goes on", || async { world.committed(COMMUNICATION_EVENTS).await > committed })
             .await;
@@ -130,17 +144,23 @@ async fn storm(assignment: Protocol) {
     let produced = flow.end().await;
     world.settled(produced).await;
     for worker in workers {
+        all_grown += grown(worker.url.clone()).await;
         worker.stop().await;
     }
     assert_eq!(watch.end().await, Vec::<String>::new(), "{assignment:?}");
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{assignment:?}: {wrong}"));
     assert_eq!((counts.records, counts.dead_lettered), (produced, 0), "{assignment:?}");
     Arc::into_inner(world).unwrap().drop().await;
+    all_grown
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_rebalances_costs_nothing() {
-    tokio::join!(storm(Protocol::Eager), storm(Protocol::Cooperative));
+    let (off, grown) = tokio::join!(storm(Protocol::Eager, settings), storm(Protocol::Cooperative, growing));
+    assert!(grown > 0.0 && off == 0.0, "{grown} batches have grown, and {off} with growth switched off");
+    if std::env::var_os("SLUICE_TEST_LONG").is_some() {
+        tokio::join!(storm(Protocol::Eager, growing), storm(Protocol::Cooperative, settings));
+    }
 }
 
 /// A worker is on its way with its first commit when another joins; that takes so many milliseconds, or as long as it takes
@@ -264,4 +284,23 @@ async fn a_worker_that_slept_sends_nothing_before_kafka_has_answered() {
     let (held, careless) = tokio::join!(woken("lookup"), woken("lookup,lease"));
     assert_eq!(held, Ok(100), "the lease alone holds it back");
     assert!(careless.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "without it: {careless:?}");
+}
+
+/// One worker hangs while it gives partitions up, for longer than Kafka lets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consume_thread_that_hangs_is_noticed() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("go on");
+    let hangs = format!("revoking:{}", file.display());
+    let stuck = world.spawn_ready(&short_lived(), &[("SLUICE_DELAY", &hangs)]).await;
+    assert_eq!(status(&stuck.url, "healthz").await, 200);
+    let other = world.spawn(&short_lived(), &[]);
+    eventually(DEADLINE, "it is said to hang", || async { status(&stuck.url, "healthz").await == 503 }).await;
+    assert_eq!(status(&other.url, "healthz").await, 200, "one that turns is not");
+    std::fs::write(&file, "").unwrap();
+    eventually(DEADLINE, "it goes on", || async { status(&stuck.url, "healthz").await == 200 }).await;
+    stuck.stop().await;
+    other.stop().await;
+    world.drop().await;
 }

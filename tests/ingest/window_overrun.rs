@@ -55,7 +55,8 @@ async fn judged(world: World) -> Result<usize, String> {
 }
 
 /// A worker dies after so many INSERTs, before it has committed the range, and comes back too late for its tokens.
-async fn came_back_late(point: &str, sabotage: &str) -> Result<usize, String> {
+/// Perhaps its clock was wrong, and it announced the range at a time that is still to come.
+async fn came_back_late(point: &str, sabotage: &str, is_ahead: bool) -> Result<usize, String> {
     let world = narrow().await;
     world.produce_all(&world.producer("lz4"), &records()).await;
     let settings = settings();
@@ -63,6 +64,9 @@ async fn came_back_late(point: &str, sabotage: &str) -> Result<usize, String> {
     let rows = world.count().await as f64;
     assert!(rows > 0.0, "{point}: some of it had landed");
     forgotten(&world).await;
+    if is_ahead {
+        announced_in_an_hour(&world).await;
+    }
     let worker = world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage)]).await;
     committed(&world, 100).await;
     if sabotage == "nothing" {
@@ -79,12 +83,28 @@ async fn came_back_late(point: &str, sabotage: &str) -> Result<usize, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_there_is_found_and_what_is_not_is_sent() {
     let (whole, part, blind) = tokio::join!(
-        came_back_late("landed:3", "nothing"), // the whole of the first range
-        came_back_late("landed:2", "nothing"), // two of its three months
-        came_back_late("landed:3", "lookup"),
+        came_back_late("landed:3", "nothing", false), // the whole of the first range
+        came_back_late("landed:2", "nothing", false), // two of its three months
+        came_back_late("landed:3", "lookup", false),
     );
     assert_eq!((whole, part), (Ok(100), Ok(100)));
     assert!(blind.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "without the look-up: {blind:?}");
+}
+
+/// Gives the intent a time in the future.
+async fn announced_in_an_hour(world: &World) {
+    let (offset, intent) = world.offsets(COMMUNICATION_EVENTS).await[&0].clone();
+    let mut words: Vec<_> = intent.split(' ').map(str::to_owned).collect();
+    words[2] = (words[2].parse::<u64>().unwrap() + 3600).to_string();
+    world.set_offset(COMMUNICATION_EVENTS, 0, offset, &words.join(" ")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_announcement_from_the_future_is_an_old_one() {
+    let (looked, believed) =
+        tokio::join!(came_back_late("landed:3", "nothing", true), came_back_late("landed:3", "future", true));
+    assert_eq!(looked, Ok(100));
+    assert!(believed.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "taken for fresh: {believed:?}");
 }
 
 const VIEW: &str = "CREATE MATERIALIZED VIEW campaign_performance_mv TO campaign_performance AS SELECT tenant_id, \

@@ -66,7 +66,7 @@ async fn one_object_in_one_store_is_enough_to_be_refused() {
         survived(&world, &[kind], "after a refusal").await;
         world.sweep().await;
         world.names = fresh_names("v");
-        world.stores.namespace = world.names.namespace().to_owned();
+        world.stores.namespace = world.names.clone();
     }
     world.end().await;
 }
@@ -195,7 +195,7 @@ async fn schemas_that_are_to_stay_and_runs_keep_out_of_each_others_namespaces() 
     assert_eq!(check(&world.stores, &world.names, Store::ALL).await.unwrap(), []);
     world.sweep().await;
     world.names = fresh_names("v");
-    world.stores.namespace = world.names.namespace().to_owned();
+    world.stores.namespace = world.names.clone();
 
     let mut run = world.verify(SCENARIO);
     run.says("schema objects applied").await;

@@ -59,6 +59,12 @@ async fn a_store_that_breaks_fails_the_run() {
     let report = world.report();
     assert_eq!(report["verdict"], "FAIL");
     assert!(report["findings"]["failures"].to_string().contains("ClickHouse"), "{}", report["findings"]["failures"]);
+    let latency = |name: &str| {
+        let slos = report["findings"]["slos"].as_array().unwrap();
+        slos.iter().find(|one| one["slo"]["name"] == name).unwrap()["latency"]["p50_us"].clone()
+    };
+    assert!(latency("analytics").is_null(), "nobody answered, which is no answer within zero: {report}");
+    assert!(latency("search").is_u64(), "the others did answer");
     world.end().await;
 }
 

@@ -23,6 +23,7 @@ impl Assignment {
             Some(partition) if partition.ends_before(offset) => self.pass_announced(key, offset),
             Some(_) => {}
         }
+        self.could_read(key, offset);
         failpoint!("polled");
         if !self.put(key, message, now) {
             return true;
@@ -33,7 +34,8 @@ impl Assignment {
         if let Some(cut) = partition.cut(&self.sources[pipeline].limits, now) {
             self.seal(key, cut);
         }
-        self.press(key)
+        self.shortage.took(pipeline, now);
+        self.press(key, now)
     }
 
     /// Puts a record into its partition's open batch, as a row or a dead letter; as neither where an earlier owner has
@@ -76,17 +78,9 @@ impl Assignment {
     }
 
     /// Ends announced ranges whose last records are no longer in the log, now that everything below `offset` was seen.
-    fn pass_announced(&mut self, key: (usize, i32), offset: i64) {
+    pub(super) fn pass_announced(&mut self, key: (usize, i32), offset: i64) {
         while self.partitions.get(&key).is_some_and(|partition| partition.ends_before(offset)) {
             self.seal(key, Cut::Announced);
-        }
-    }
-
-    /// librdkafka has fetched everything below `offset` and has nothing left to deliver. Believed when it says so twice.
-    pub fn reached(&mut self, topic: &str, partition: i32, offset: i64) {
-        let Some(pipeline) = self.pipeline(topic) else { return };
-        if self.partition_mut(topic, partition).is_some_and(|partition| partition.is_idle_at(offset)) {
-            self.pass_announced((pipeline, partition), offset);
         }
     }
 }

@@ -63,7 +63,6 @@ impl Assignment {
     fn status_of(&self, key: (usize, i32)) -> Option<PartitionStatus> {
         let partition = self.partitions.get(&key)?;
         let topic = self.sources[key.0].target.topic.to_string();
-        let done = partition.watermark().max(partition.committed());
         Some(PartitionStatus {
             trouble: self.tools.status.why(&topic, key.1),
             topic,
@@ -71,7 +70,8 @@ impl Assignment {
             position: partition.position(),
             watermark: partition.watermark(),
             committed: partition.committed(),
-            lag: partition.end().map(|end| (end - done.unwrap_or_default()).max(0)),
+            lag: partition.lag(),
+            held_back: partition.held_back(),
             holds: partition.holds().map(|why| why.as_str().to_owned()).collect(),
             ranges: partition.open_ranges(),
             bytes: partition.open_bytes() + partition.waiting_bytes(),

@@ -11,8 +11,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use crate::fetch::{self, Supply};
 use crate::standing::{self, PATIENCE};
 
+/// Bytes that are fetched and not yet looked at, at most.
+const FETCHED: u64 = 8 << 20;
 /// Offsets between two stretches that are rather read than jumped over.
 const NEAR: i64 = 20_000;
 
@@ -23,7 +26,9 @@ pub async fn records(
     partition: i32,
     stretches: Vec<Range<i64>>,
 ) -> Result<Vec<i64>, standing::Error> {
-    kafka.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest").set("queued.min.messages", "10000");
+    kafka.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
+    // One partition at a time, and so one broker.
+    fetch::bound(&mut kafka, FETCHED, Supply { brokers: 1, largest_batch: None });
     let topic = topic.to_owned();
     standing::blocking(move || {
         read(&kafka, &topic, partition, &stretches).map_err(|cause| standing::Error::of(&topic, cause))

@@ -27,6 +27,7 @@ impl Sums {
     }
 
     /// Of 0, 1, ... up to, not including, `end`.
+    #[expect(clippy::cast_possible_truncation, reason = "all sums are modulo 2^64")]
     fn below(end: u64) -> Self {
         let last = end.wrapping_sub(1);
         if end == 0 {

@@ -51,7 +51,9 @@ impl Rows<'_> {
         );
         let body = self.ask(&query, range, range.start).await?;
         let figures: Vec<u64> = numbers(&body).map(i64::cast_unsigned).collect();
-        let [count, sum, squares, lowest, distinct] = figures[..] else { return Err(Failure::answer(200, None)) };
+        let [count, sum, squares, lowest, distinct] = figures[..] else {
+            return Err(Failure::not_an_answer("a body of another length than that of what was asked for"));
+        };
         let lowest = (count > 0).then_some(lowest.cast_signed());
         Ok((lowest, Sums { count, sum, squares }, exact.then_some(distinct)))
     }
@@ -83,7 +85,9 @@ impl Rows<'_> {
         );
         let body = self.ask(&query, range, range.start - 1).await?;
         // Between the count and the offsets stands the length of the list, in one byte since it is at most 5.
-        let (count, rest) = body.split_at_checked(8).ok_or_else(|| Failure::answer(200, None))?;
+        let (count, rest) = body
+            .split_at_checked(8)
+            .ok_or_else(|| Failure::not_an_answer("a body of another length than that of what was asked for"))?;
         let count = numbers(&Bytes::copy_from_slice(count)).next().unwrap_or_default().cast_unsigned();
         let some = numbers(&Bytes::copy_from_slice(rest.get(1..).unwrap_or_default())).collect();
         Ok(Doubles { count, some })

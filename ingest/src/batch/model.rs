@@ -1,8 +1,9 @@
 //! Batches against a model: the plain list of records that went in.
-//! Any records, limits and clock; rows and dead letters mixed, offsets with gaps, keys or none. Then the batches are cut
-//! into pieces, and what is missing is picked out of them.
+//! Any records, limits and clock; rows and dead letters mixed, offsets with gaps, keys or none. Then rows are set aside from
+//! their parts, and stretches of rows are taken out of them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -30,6 +31,7 @@ impl Record {
             key: self.key.clone(),
             payload: self.payload.clone(),
             headers: vec![("a".to_owned(), None), ("header".to_owned(), self.key.clone())],
+            headers_left_out: None,
             reason: "wrong_type".to_owned(),
             stage: "decode".to_owned(),
             error_class: "row".to_owned(),
@@ -45,8 +47,12 @@ impl Record {
 
     /// What it adds to a batch.
     fn bytes(&self) -> usize {
-        let key = self.key.as_ref().map_or(0, Vec::len);
-        let letter = || key + self.payload.as_ref().map_or(0, Vec::len) + 7 + key + size_of::<DeadLetter>();
+        let letter = || {
+            // Each header takes its place in the list, and a block for its name and its value.
+            let block = |bytes: usize| if bytes == 0 { 0 } else { 16 + bytes.div_ceil(16) * 16 };
+            let (key, payload) = [&self.key, &self.payload].map(|part| part.as_ref().map_or(0, Vec::len)).into();
+            key + payload + size_of::<DeadLetter>() + 2 * 48 + block(1) + block(6) + block(key)
+        };
         self.row.as_ref().map_or_else(letter, |(_, row)| row.len())
     }
 
@@ -81,7 +87,10 @@ fn records_of(months: u32) -> impl Strategy<Value = Vec<Record>> {
 fn limits() -> impl Strategy<Value = Limits> {
     let seconds = (1_u64..60).prop_map(Duration::from_secs);
     let limits = (1_usize..40, 1_usize..4000, seconds, 1_usize..15);
-    limits.prop_map(|(rows, bytes, age, months)| Limits { rows, bytes, age, months })
+    limits.prop_map(|(rows, bytes, age, months)| {
+        let backlog = Backlog { rows, bytes, time: Duration::ZERO };
+        Limits { rows, bytes, age, months, backlog }
+    })
 }
 
 /// Cuts as an assignment does: when time passes and after each record.
@@ -177,35 +186,17 @@ fn check_permit(batch: &Batch, records: &[Record]) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// Cuts a batch at any of its rows, and its pieces again, until each record is alone.
-fn cut_up(batch: &Batch, records: &[Record], at: Index, guess: u8) -> Result<(), TestCaseError> {
-    check_contents(batch, records)?;
-    let part = if batch.parts.is_empty() { 0 } else { at.index(batch.parts.len()) };
-    let count = batch.parts.get(part).map_or(0, Part::count);
-    // Now and then nobody knows which row it is, or the number is no row's.
-    let row = (guess > 50 && count > 0).then(|| at.index(count));
-    let guess_row = row.or_else(|| (guess > 25).then_some(count));
-    let pieces = batch.pieces(part, guess_row);
-    prop_assert_eq!(pieces.iter().map(Batch::records).sum::<usize>(), records.len());
-    prop_assert!(pieces.len() == 1 || pieces.iter().all(|piece| piece.records() > 0));
-    if let Some(offset) = row.and_then(|row| batch.offsets(&batch.parts[part]).nth(row)) {
-        let alone = Range { first: offset, last: offset };
-        prop_assert!(pieces.iter().any(|piece| piece.range == alone && piece.records() == 1));
-    }
-    let mut rest = records;
-    for piece in &pieces {
-        let (own, behind) = rest.split_at(piece.records());
-        rest = behind;
-        prop_assert_eq!(piece.doubt == Doubt::SendMissing, batch.parts.len() > 1 || batch.doubt == Doubt::SendMissing);
-        prop_assert_eq!(piece.opened, batch.opened);
-        prop_assert_eq!(piece.may_be_half_done, batch.may_be_half_done);
-        prop_assert!(Arc::ptr_eq(&piece.permit, &batch.permit));
-        if records.len() > 1 {
-            prop_assert!(piece.records() < records.len(), "it gets smaller");
-            cut_up(piece, own, at, guess.wrapping_mul(31).wrapping_add(7))?;
+/// The batch of somebody who takes these records over and found dead letters of the rows at `set_aside`.
+fn taken_over(records: &[Record], set_aside: &[i64]) -> Option<Batch> {
+    let mut open = OpenBatch::open(Instant::now(), Budget::new(1, 1).permit(0));
+    for record in records {
+        if set_aside.binary_search(&record.offset).is_ok() {
+            open.note(record.offset, record.key.as_deref(), record.payload.as_deref());
+        } else {
+            record.put(&mut open);
         }
     }
-    Ok(())
+    open.seal(None)
 }
 
 proptest! {
@@ -240,48 +231,60 @@ proptest! {
         let (first, last) = (records[0].offset - below, records[records.len() - 1].offset + above);
         let sealed = batch.seal(Some(Range { first, last })).unwrap();
         prop_assert_eq!((sealed.range, sealed.digest), (Range { first, last }, digest_of_all(&records)));
-        let pieces = sealed.pieces(0, None);
-        prop_assert_eq!(pieces[0].range.first, records[0].offset, "a piece spans what is in it");
     }
 
-    /// Whatever is cut and wherever, down to single records: the pieces hold every record, row and dead letter once and in
-    /// order, each with the digest it would have had as a batch of its own; where some months may have landed, pieces are
-    /// looked up first.
+    /// What is set aside and what is kept are the whole part, each row with its own bytes, under a digest that nothing else
+    /// has; it makes no difference whether rows are set aside at once or one after the other.
     #[test]
-    fn pieces_are_the_whole(
-        records in records(), at in any::<Index>(), guess in any::<u8>(), doubt in 0_usize..3, half in any::<bool>()
+    fn what_is_kept_is_all_that_is_not_set_aside(
+        records in records(), aside in proptest::collection::btree_set(0_i64..200, 0..150), split in 0_i64..200
     ) {
-        let mut whole = batch_of(&records);
-        whole.doubt = [Doubt::No, Doubt::SendMissing, Doubt::AllOrNothing][doubt];
-        whole.may_be_half_done = half;
-        let doubted: Vec<_> = whole.pieces(0, None).iter().map(|piece| piece.doubt).collect();
-        let at_least = if whole.parts.len() > 1 { Doubt::SendMissing } else { Doubt::No };
-        prop_assert!(doubted.iter().all(|doubt| *doubt == whole.doubt.max(at_least)));
-        if whole.doubt != Doubt::AllOrNothing {
-            cut_up(&whole, &records, at, guess)?;
+        let whole = batch_of(&records);
+        let list: Vec<_> = aside.iter().copied().collect();
+        let (below, above) = list.split_at(list.partition_point(|offset| *offset < split));
+        for part in &whole.parts {
+            let kept = whole.without(part, &list);
+            let is_kept = |r: &&Record| !aside.contains(&r.offset) && r.row.as_ref().is_some_and(|row| row.0 == part.month);
+            let own: Vec<_> = records.iter().filter(is_kept).cloned().collect();
+            prop_assert_eq!(kept.month, part.month);
+            prop_assert_eq!(whole.offsets(&kept).collect::<Vec<_>>(), own.iter().map(|r| r.offset).collect::<Vec<_>>());
+            prop_assert_eq!(kept.body.to_vec(), own.iter().flat_map(|r| r.row.clone().unwrap().1).collect::<Vec<_>>());
+            prop_assert_eq!(&whole.without(&whole.without(part, above), below), &kept);
+            prop_assert_eq!(whole.digest_of(&kept) == whole.digest_of(part), kept.count() == part.count());
+            if !own.is_empty() {
+                prop_assert_eq!(whole.digest_of(&kept), digest_of_all(&own));
+            }
         }
     }
 
-    /// What is missing and what is there are the whole part, each row with its own bytes, under a digest that nothing
-    /// else has.
+    /// Whoever takes a range over and knows of the dead letters makes the parts that were kept, with the same digests; the
+    /// digest of the range is the same with or without them.
     #[test]
-    fn what_is_missing_is_all_that_is_not_there(records in records(), there in proptest::collection::btree_set(0_i64..200, 0..150)) {
+    fn who_takes_over_makes_the_same_parts(
+        records in records(), aside in proptest::collection::btree_set(0_i64..200, 0..150)
+    ) {
         let whole = batch_of(&records);
-        let list: Vec<_> = there.iter().copied().collect();
-        for part in &whole.parts {
-            let (missing, digest) = whole.missing(part, &list);
-            let is_missing = |r: &&Record| !there.contains(&r.offset) && r.row.as_ref().is_some_and(|row| row.0 == part.month);
-            let own: Vec<_> = records.iter().filter(is_missing).cloned().collect();
-            prop_assert_eq!(missing.month, part.month);
-            prop_assert_eq!(whole.offsets(&missing).collect::<Vec<_>>(), own.iter().map(|r| r.offset).collect::<Vec<_>>());
-            prop_assert_eq!(missing.body.to_vec(), own.iter().flat_map(|r| r.row.clone().unwrap().1).collect::<Vec<_>>());
-            let (again, _) = whole.missing(&missing, &list);
-            prop_assert_eq!(&again, &missing);
-            if own.is_empty() {
-                prop_assert_eq!(missing.count(), 0);
-            } else {
-                prop_assert_eq!(digest, digest_of_all(&own));
-            }
+        let list: Vec<_> = aside.iter().copied().collect();
+        let next = taken_over(&records, &list).unwrap();
+        prop_assert_eq!(next.announcement(), whole.announcement());
+        let kept = whole.parts.iter().map(|part| (part.month, whole.digest_of(&whole.without(part, &list))));
+        let kept: Vec<_> = kept.filter(|(month, _)| next.parts.iter().any(|part| part.month == *month)).collect();
+        let mut made: Vec<_> = next.parts.iter().map(|part| (part.month, next.digest_of(part))).collect();
+        made.sort_by_key(|(month, _)| whole.parts.iter().position(|part| part.month == *month));
+        prop_assert_eq!(made, kept);
+        let letters = whole.dead_letters.iter().filter(|letter| !aside.contains(&letter.offset)).count();
+        prop_assert_eq!(next.dead_lettered_before(), whole.records() - next.rows() - letters);
+    }
+
+    /// Stretches of a part's rows, one after the other, are the part.
+    #[test]
+    fn stretches_are_the_whole(records in records(), at in any::<Index>(), to in any::<Index>()) {
+        for part in &batch_of(&records).parts {
+            let (count, whole) = (part.count(), part.body.to_vec());
+            let first = at.index(count + 1);
+            let second = first + to.index(count - first + 1);
+            let bytes: Vec<_> = [0..first, first..second, second..count].map(|rows| part.stretch(rows).to_vec()).concat();
+            prop_assert_eq!(bytes, whole);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The rows of a batch that land together: those of one month.
-//! A cut goes in, a part of that piece comes out. Pure.
+//! A stretch of its rows goes in, their bytes come out. Pure.
+
+use std::ops::Range;
 
 use crate::body::Body;
 
@@ -12,6 +14,14 @@ pub(super) struct Row {
     pub(super) end: u32,
 }
 
+impl Row {
+    /// The row of the record at index `record`, which ends in its body at `end`.
+    pub(super) fn new(record: usize, end: usize) -> Self {
+        let fits = "`Settings::check` bounds a batch's records and bytes, and the decoder a row, far below 2^32";
+        Self { record: u32::try_from(record).expect(fits), end: u32::try_from(end).expect(fits) }
+    }
+}
+
 /// Good rows of one month: one INSERT, one block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -20,8 +30,6 @@ pub struct Part {
     pub(super) rows: Vec<Row>,
     /// The rows in RowBinary.
     pub body: Body,
-    /// Whether ClickHouse acknowledged them before the batch was cut.
-    pub has_landed: bool,
 }
 
 impl Part {
@@ -30,16 +38,11 @@ impl Part {
         self.rows.len()
     }
 
-    /// Its rows of the records from index `from` up to, not including, `to`, which are counted from `from` on.
-    pub(super) fn piece(&self, from: u32, to: u32) -> Self {
-        let first = self.rows.partition_point(|row| row.record < from);
-        let last = self.rows.partition_point(|row| row.record < to);
-        let start = first.checked_sub(1).map_or(0, |before| self.rows[before].end);
-        let rows: Vec<_> =
-            self.rows[first..last].iter().map(|row| Row { record: row.record - from, end: row.end - start }).collect();
-        let length = rows.last().map_or(0, |row| row.end);
+    /// Its rows of these numbers, counted from 0; the bytes are shared.
+    pub fn stretch(&self, rows: Range<usize>) -> Body {
+        let end_of = |row: usize| row.checked_sub(1).map_or(0, |last| self.rows[last].end as usize);
         let mut body = Body::default();
-        body.append(&self.body, start as usize..(start + length) as usize);
-        Self { month: self.month, rows, body, has_landed: self.has_landed }
+        body.append(&self.body, end_of(rows.start)..end_of(rows.end));
+        body
     }
 }

@@ -11,8 +11,6 @@ enum Step {
     Seal(i64, i64),
     /// One that was announced is taken in again, with other contents.
     Recut(usize),
-    /// One that was announced is cut around a record.
-    Replace(usize, i64),
     /// One that was announced is durable.
     Done(usize),
     /// What is to be committed, or renewed.
@@ -26,7 +24,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (0_i64..3, 0_i64..6).prop_map(|(gap, span)| Step::Seal(gap, span)),
         1 => (0_usize..100).prop_map(Step::Recut),
-        2 => (0_usize..3, 0_i64..6).prop_map(|(which, at)| Step::Replace(which, at)),
         3 => prop_oneof![Just(0), 0_usize..100].prop_map(Step::Done),
         4 => any::<bool>().prop_map(Step::Ask),
         4 => prop::bool::weighted(0.8).prop_map(Step::Answer),
@@ -126,12 +123,6 @@ impl Model {
         }
     }
 
-    fn replace(&mut self, at: usize, pieces: &[Announced]) {
-        let told_at = self.ranges[at].told_at;
-        let piece = |what: &Announced| Known { what: *what, is_announced: false, is_done: false, told_at };
-        self.ranges.splice(at..=at, pieces.iter().map(piece));
-    }
-
     fn forget(&mut self) -> Option<i64> {
         let keep = self.ranges.iter().rposition(|known| known.is_announced || known.is_done).map_or(0, |at| at + 1);
         self.ranges.drain(keep..).next().map(|known| known.what.range.first)
@@ -140,14 +131,6 @@ impl Model {
 
 fn what(first: i64, last: i64) -> Announced {
     Announced { range: Range { first, last }, digest: u128::from(first.unsigned_abs()), doubt: Doubt::No }
-}
-
-/// Pieces of a range as a batch is cut.
-fn pieces(range: Range, at: i64) -> Vec<Announced> {
-    let at = (range.first + at).min(range.last);
-    let cuts = [(range.first, at - 1), (at, at), (at + 1, range.last)];
-    let doubted = |(first, last)| Announced { doubt: Doubt::SendMissing, ..what(first, last) };
-    cuts.into_iter().filter(|(first, last)| first <= last).map(doubted).collect()
 }
 
 /// What must hold of every commit, whatever the model says: it passes nothing that is not done, and of what may have been
@@ -195,13 +178,6 @@ fn take(step: Step, now: u64, next: &mut i64, ledger: &mut Ledger, model: &mut M
                 let what = &mut model.ranges[at].what;
                 (what.digest, what.doubt) = (u128::from(now), Doubt::AllOrNothing);
                 ledger.sealed(*what);
-            }
-        }
-        Step::Replace(which, at) => {
-            if let Some(index) = model.sendable(which) {
-                let range = model.ranges[index].what.range;
-                ledger.replace(range, &pieces(range, at));
-                model.replace(index, &pieces(range, at));
             }
         }
         Step::Done(which) => {

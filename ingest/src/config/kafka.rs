@@ -43,9 +43,13 @@ pub(super) fn check(kafka: &BTreeMap<String, String>) -> Result<(), SettingsErro
     if let Some(name) = kafka.keys().find(|key| RESERVED.iter().any(|prefix| key.starts_with(prefix))) {
         return Err(SettingsError::Reserved(name.clone()));
     }
-    match kafka.iter().find(|(name, value)| !is_taken(name, value)) {
-        Some((name, _)) => Err(SettingsError::Unknown(name.clone())),
-        None => Ok(()),
+    if let Some((name, _)) = kafka.iter().find(|(name, value)| !is_taken(name, value)) {
+        return Err(SettingsError::Unknown(name.clone()));
+    }
+    // The lease follows from it. librdkafka reads numbers in other bases as well, which must not be taken for none here.
+    match kafka.get("session.timeout.ms") {
+        Some(value) if value.parse::<u32>().is_err() => Err(SettingsError::NoNumber("session.timeout.ms".to_owned())),
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@
 use bytes::Bytes;
 
 use super::table::ShapeColumn;
+use super::value::{push_length, push_string};
 use crate::write::clickhouse::quote;
 
 /// Statement and head of a pipeline's INSERTs.
@@ -35,6 +36,13 @@ impl Insert {
         Self { table: table.to_owned(), statement, head, columns }
     }
 
+    /// The same statement for another table with the same columns.
+    pub fn statement_for(&self, table: &str) -> String {
+        let own = format!("INSERT INTO {} ", quote(&self.table));
+        let rest = self.statement.strip_prefix(&own).expect("every statement was made so");
+        format!("INSERT INTO {} {rest}", quote(table))
+    }
+
     /// Whether its bodies say what their rows are.
     pub fn is_typed(&self) -> bool {
         !self.head.is_empty()
@@ -50,22 +58,12 @@ impl Insert {
 /// Number of columns, their names, their types.
 fn head(columns: &[(String, String)]) -> Bytes {
     let mut head = Vec::new();
-    length(&mut head, columns.len());
+    push_length(columns.len(), &mut head);
     let (names, types) = (columns.iter().map(|column| &column.0), columns.iter().map(|column| &column.1));
     for text in names.chain(types) {
-        length(&mut head, text.len());
-        head.extend_from_slice(text.as_bytes());
+        push_string(text.as_bytes(), &mut head);
     }
     head.into()
-}
-
-/// As an unsigned LEB128.
-fn length(head: &mut Vec<u8>, mut rest: usize) {
-    while rest >= 0x80 {
-        head.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    head.push(rest as u8);
 }
 
 #[cfg(test)]
@@ -82,6 +80,12 @@ mod tests {
         assert_eq!(insert.head[..12], *b"\x02\x01a\x01b\x05UInt8\xc8");
         assert_eq!((insert.head[12], insert.head.len()), (1, 213));
         assert!(insert.is_typed() && !Insert::new("t", columns(), "", true).is_typed());
+    }
+
+    #[test]
+    fn the_same_rows_can_be_sent_elsewhere() {
+        let insert = Insert::new("a`b", vec![("n.x".to_owned(), "Array(UInt8)".to_owned())], "SETTINGS x = 1 ", true);
+        assert_eq!(insert.statement_for("t"), "INSERT INTO `t` (`n.x`) SETTINGS x = 1 FORMAT RowBinaryWithDefaults");
     }
 
     #[test]

@@ -174,6 +174,7 @@ impl<'a> Cursor<'a> {
         Ok(self.at)
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "`Settings::check` keeps records below 4 GiB")]
     #[inline]
     fn span(&self, kind: Kind, start: usize) -> Span {
         Span { kind, start: start as u32, end: self.at as u32 }

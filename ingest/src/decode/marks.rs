@@ -44,7 +44,7 @@ impl Marks {
         self.bits = match (rest.first_chunk(), bytes.last_chunk()) {
             (Some(whole), _) => marks(whole),
             // What lies behind the end counts as marked.
-            (None, Some(last)) => marks(last).unbounded_shr((BLOCK - rest.len()) as u32) | u64::MAX << rest.len(),
+            (None, Some(last)) => last_marks(last, rest.len()) | u64::MAX << rest.len(),
             (None, None) => {
                 let mut padded = [0; BLOCK];
                 padded[..rest.len()].copy_from_slice(rest);
@@ -52,6 +52,11 @@ impl Marks {
             }
         };
     }
+}
+
+/// Those of the last bytes of a block, as bits from the first of them on.
+fn last_marks(block: &[u8; BLOCK], bytes: usize) -> u64 {
+    if bytes == 0 { 0 } else { marks(block) >> (BLOCK - bytes) }
 }
 
 /// A bit for each byte that is marked. Without branches, so that many bytes are compared in one instruction.

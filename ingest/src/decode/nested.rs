@@ -7,7 +7,7 @@ use super::Reason;
 use super::json::{Cursor, Kind, Span, slice};
 use super::number;
 use super::types::Type;
-use super::value::{Encoder, push_length, unescaped};
+use super::value::{Encoder, characters, push_length, unescaped};
 
 impl Encoder<'_> {
     /// A count, then the elements.
@@ -45,10 +45,13 @@ impl Encoder<'_> {
     }
 
     fn map_key(&mut self, key: Span, of: &Type) -> Result<(), Reason> {
-        let is_number = matches!(of, Type::Signed(_) | Type::Unsigned(_))
-            && key.kind == Kind::Plain
-            && number::is_integer(slice(self.text, key));
-        self.value(if is_number { Span { kind: Kind::Number, ..key } } else { key }, of)
+        let (Type::Signed(width) | Type::Unsigned(width)) = of else { return self.value(key, of) };
+        let text = characters(self.text, key)?;
+        if !number::is_integer(&text) {
+            return Err(Reason::WrongType);
+        }
+        let append = if matches!(of, Type::Signed(_)) { number::signed } else { number::unsigned };
+        append(&text, *width, self.row)
     }
 
     /// Refuses a map in which a key stands twice as it was encoded, and forgets the keys.
@@ -155,7 +158,7 @@ impl Encoder<'_> {
     }
 
     /// Refuses a row that grows out of all proportion to its record: many short values of wide types.
-    fn check_length(&self) -> Result<(), Reason> {
+    pub(super) fn check_length(&self) -> Result<(), Reason> {
         if self.row.len() > self.longest_row { Err(Reason::RecordTooLarge) } else { Ok(()) }
     }
 }

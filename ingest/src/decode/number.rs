@@ -67,7 +67,7 @@ pub(super) fn decimal(text: &str, of: Decimal, out: &mut Vec<u8>) -> Result<(), 
         10..=18 => Width::W64,
         _ => Width::W128,
     };
-    out.extend_from_slice(&scaled(text, of)?.to_le_bytes()[..width as usize]);
+    out.extend_from_slice(&scaled(text, of)?.to_le_bytes()[..width.bytes()]);
     Ok(())
 }
 
@@ -85,11 +85,13 @@ fn scaled(text: &str, of: Decimal) -> Result<i128, Reason> {
     // The last significant digit counts ten to the power of this.
     let power = i128::from(exponent) + i128::from(of.scale) - fraction.len() as i128 + zeros_after as i128;
     let shift = usize::try_from(power).map_err(|_| Reason::TooManyDecimals)?;
-    if significant + shift > usize::from(of.precision) {
+    // Small enough for any power of ten below, since a precision is at most 38.
+    let Some(factor) = u32::try_from(shift).ok().filter(|_| significant.saturating_add(shift) <= of.precision.into())
+    else {
         return Err(Reason::OutOfRange);
-    }
+    };
     let digits = digits().skip(zeros_before).take(significant);
-    Ok(sign * digits.fold(0, |value, digit| value * 10 + i128::from(digit - b'0')) * 10_i128.pow(shift as u32))
+    Ok(sign * digits.fold(0, |value, digit| value * 10 + i128::from(digit - b'0')) * 10_i128.pow(factor))
 }
 
 #[cfg(test)]

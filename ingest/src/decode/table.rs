@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use crate::config::Pipeline;
+use crate::literal;
 
 use super::fields::Fields;
 use super::insert::Insert;
@@ -195,7 +196,7 @@ fn map_columns<'a>(topic: &str, pipeline: &'a Pipeline, shape: &'a Shape) -> Res
 
 /// Index of the column that the partition key is a month of; `None` for a key that is no such month.
 fn month_column(mapped: &[Mapped<'_>], shape: &Shape) -> Option<usize> {
-    let name = shape.partition_key.strip_prefix("toYYYYMM(")?.strip_suffix(')')?;
+    let name = literal::identifier(shape.partition_key.strip_prefix("toYYYYMM(")?.strip_suffix(')')?)?;
     let index = mapped.iter().position(|column| column.name == name)?;
     let Mapped { of, zone, has_default, .. } = &mapped[index];
     let zone = zone.as_deref().unwrap_or(&shape.server_zone);
@@ -242,8 +243,8 @@ fn decoder(pipeline: &Pipeline, mapped: &[Mapped<'_>], month: Option<usize>) -> 
         month,
         with_defaults: mapped.iter().any(|column| column.has_default),
         limits: Limits {
-            record: limits.record.0 as usize,
-            string: limits.string.0 as usize,
+            record: usize::try_from(limits.record.0).unwrap_or(usize::MAX),
+            string: usize::try_from(limits.string.0).unwrap_or(usize::MAX),
             depth: limits.depth,
             keys: limits.keys,
         },
@@ -306,6 +307,14 @@ pub(crate) mod tests {
         let mut bare = shape(&[time]);
         bare.columns.retain(|column| column.name != "_offset");
         assert!(refused(&bare, &pipeline()).contains("no column _offset"));
+    }
+
+    #[test]
+    fn the_month_is_that_of_a_column_whose_name_is_quoted() {
+        let mut shape = shape(&[("the `time`\n", "DateTime64(3)", "")]);
+        shape.partition_key = r"toYYYYMM(`the \`time\`\n`)".to_owned();
+        let statement = plan("a-topic", &pipeline(), &shape).unwrap().insert.statement;
+        assert!(statement.contains(r"(`the \`time\`\n`, `_topic`"), "{statement}");
     }
 
     #[test]

@@ -1,5 +1,13 @@
 //! Times on the wire (RFC 3339, dates in ISO 8601) as numbers.
 //! Text goes in, seconds since 1970 and nanoseconds come out; nothing is rounded up and no time zone database is used.
+//!
+//! Every time that the grammar of RFC 3339 (section 5.6) allows is read: `T` and `Z` in either case, a space in the place
+//! of `T` (its note), any number of decimals, `-00:00`, offsets up to 23:59. Decimals below a nanosecond are dropped. A
+//! leap second is a time, and no column holds it: it is refused as out of range where RFC 3339 allows one (the last
+//! minute of a month in UTC), and is no time elsewhere. Everything else (no zone, `24:00:00`, `+0100`, a comma) is no time.
+
+use super::Reason;
+use crate::failpoint::is_sabotaged;
 
 /// A point in time: seconds since 1970-01-01T00:00:00Z and nanoseconds after that second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,16 +19,34 @@ pub(crate) struct Instant {
 const DAY: i64 = 86_400;
 
 /// Reads `2026-11-24T08:33:26[.123](Z|+01:00)`.
-pub(crate) fn rfc3339(text: &str) -> Option<Instant> {
+pub(crate) fn rfc3339(text: &str) -> Result<Instant, Reason> {
+    let (at, is_leap_second) = read(text).ok_or(Reason::InvalidTime)?;
+    match is_leap_second {
+        false => Ok(at),
+        // With second 60 it counts like the first second of the next minute.
+        true if at.seconds.rem_euclid(DAY) == 0 && month_of(at.seconds) != month_of(at.seconds - 1) => {
+            Err(Reason::OutOfRange)
+        }
+        true => Err(Reason::InvalidTime),
+    }
+}
+
+/// The time, and whether it is in a second 60.
+fn read(text: &str) -> Option<(Instant, bool)> {
     let (start, rest) = text.as_bytes().split_first_chunk()?;
-    let [date @ .., b'T', h0, h1, b':', m0, m1, b':', s0, s1]: &[u8; 19] = start else { return None };
+    let [date @ .., between @ (b'T' | b't' | b' '), h0, h1, b':', m0, m1, b':', s0, s1]: &[u8; 19] = start else {
+        return None;
+    };
+    if *between != b'T' && is_sabotaged("times") {
+        return None;
+    }
     let (hour, minute, second) = (two(*h0, *h1)?, two(*m0, *m1)?, two(*s0, *s1)?);
-    if hour > 23 || minute > 59 || second > 59 {
+    if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let (nanos, rest) = fraction(rest)?;
     let seconds = civil(date)? * DAY + hour * 3600 + minute * 60 + second - offset(rest)?;
-    Some(Instant { seconds, nanos })
+    Some((Instant { seconds, nanos }, second == 60))
 }
 
 /// Reads `2026-11-24` as days since 1970-01-01.
@@ -38,7 +64,8 @@ pub(crate) fn month_of(seconds: i64) -> u32 {
     let shifted = (5 * day_of_year + 2) / 153;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + z.div_euclid(146_097) * 400 + i64::from(month <= 2);
-    (year * 100 + month) as u32
+    // A year before 1 has no month in ClickHouse either; no such time reaches a table.
+    u32::try_from(year * 100 + month).unwrap_or(0)
 }
 
 /// `YYYY-MM-DD` as days since 1970-01-01.
@@ -76,14 +103,11 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// Reads `.123` with one to nine digits, if it is there.
+/// Reads `.123` with one digit or more, if it is there; of the tenth and later ones nothing is kept.
 fn fraction(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let Some((b'.', mut rest)) = bytes.split_first() else { return Some((0, bytes)) };
     let (mut nanos, mut unit) = (0, 100_000_000);
     while let Some((digit @ b'0'..=b'9', after)) = rest.split_first() {
-        if unit == 0 {
-            return None;
-        }
         nanos += u32::from(digit - b'0') * unit;
         unit /= 10;
         rest = after;
@@ -94,7 +118,7 @@ fn fraction(bytes: &[u8]) -> Option<(u32, &[u8])> {
 /// Reads `Z` or `+01:00` as seconds east of Greenwich.
 fn offset(bytes: &[u8]) -> Option<i64> {
     let (sign, rest) = match bytes {
-        b"Z" => return Some(0),
+        b"Z" | b"z" => return Some(0),
         [b'+', rest @ ..] => (1, rest),
         [b'-', rest @ ..] => (-1, rest),
         _ => return None,
@@ -117,22 +141,72 @@ mod tests {
             "2026-13-01T00:00:00Z",
             "2026-11-24T24:00:00Z",
             "2026-11-24T08:33:60Z",
-            "2026-11-24 08:33:26Z",
+            "2026-11-24T23:59:60Z",
+            "2026-11-30T23:59:60+01:00",
+            "2026-11-30T23:59:61Z",
+            "2026-11-24_08:33:26Z",
+            "2026-11-24  08:33:26Z",
             "2026-11-24T08:33:26",
+            "2026-11-24T08:33Z",
             "2026-11-24T08:33:26.Z",
-            "2026-11-24T08:33:26.1234567890Z",
+            "2026-11-24T08:33:26,1Z",
+            "2026-11-24T08:33:26 Z",
             "2026-11-24T08:33:26+1:00",
+            "2026-11-24T08:33:26+0100",
+            "2026-11-24T08:33:26+01",
+            "2026-11-24T08:33:26+24:00",
+            "2026-11-24T08:33:26+01:60",
+            "2026-11-24T08:33:26\u{2212}01:00",
+            "+2026-11-24T08:33:26Z",
             "2026-11-24",
             "",
             "2026-11-2\u{e4}T08:33:26Z",
         ] {
-            assert_eq!(rfc3339(text), None, "{text}");
+            assert_eq!(rfc3339(text), Err(Reason::InvalidTime), "{text}");
         }
         assert_eq!(date("1970-01-02"), Some(1));
         assert_eq!(date("1970-01-02T"), None);
     }
 
+    #[test]
+    fn reads_whatever_the_grammar_allows() {
+        let at = |seconds, nanos| Ok(Instant { seconds, nanos });
+        let second = 1_795_509_206;
+        for text in
+            ["T08:33:26Z", "t08:33:26z", " 08:33:26Z", "T08:33:26-00:00", "t08:33:26+00:00", "T09:33:26.000+01:00"]
+        {
+            assert_eq!(rfc3339(&format!("2026-11-24{text}")), at(second, 0), "{text}");
+        }
+        assert_eq!(rfc3339("2026-11-25T08:32:26+23:59"), at(second, 0));
+        assert_eq!(rfc3339("2026-11-23T08:34:26-23:59"), at(second, 0));
+        assert_eq!(rfc3339("2026-11-24T08:33:26.1z"), at(second, 100_000_000));
+        assert_eq!(rfc3339("2026-11-24T08:33:26.123456789999999999999Z"), at(second, 123_456_789));
+        assert_eq!(rfc3339("0000-01-01T00:00:00Z"), at(-62_167_219_200, 0));
+    }
+
+    #[test]
+    fn a_leap_second_is_a_time_that_no_column_holds() {
+        for text in
+            ["2016-12-31T23:59:60Z", "2015-06-30t23:59:60.5z", "2017-01-01T00:59:60+01:00", "1990-12-31T15:59:60-08:00"]
+        {
+            assert_eq!(rfc3339(text), Err(Reason::OutOfRange), "{text}");
+        }
+    }
+
     proptest! {
+        /// Whatever both read is the same instant, and what chrono reads and is no leap second is read.
+        #[test]
+        fn reads_what_chrono_reads(text in "20(16|26)-(0[1-9]|1[0-3])-(0[19]|[123][0189])[Tt ][012][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,12})?([Zz]|[+-][012][0-9]:[0-6][0-9])?") {
+            let theirs = DateTime::parse_from_rfc3339(&text).ok();
+            let ours = rfc3339(&text).ok().map(|at| (at.seconds, at.nanos));
+            let is_leap_second = theirs.is_some_and(|at| at.timestamp_subsec_nanos() >= 1_000_000_000);
+            if !is_leap_second {
+                prop_assert_eq!(ours, theirs.map(|at| (at.timestamp(), at.timestamp_subsec_nanos())));
+            } else {
+                prop_assert_eq!(ours, None);
+            }
+        }
+
         #[test]
         fn agrees_with_chrono(millis in -62_135_596_800_000_i64..253_402_300_799_999, east in -14_i32..=14) {
             let at = DateTime::<Utc>::from_timestamp_millis(millis).unwrap();
@@ -141,7 +215,7 @@ mod tests {
             prop_assume!((1..=9999).contains(&local.year()));
             let ours = rfc3339(&local.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap();
             prop_assert_eq!((ours.seconds, ours.nanos), (at.timestamp(), at.timestamp_subsec_nanos()));
-            prop_assert_eq!(month_of(ours.seconds), at.year() as u32 * 100 + at.month());
+            prop_assert_eq!(month_of(ours.seconds), at.year().unsigned_abs() * 100 + at.month());
         }
 
         #[test]

@@ -1,6 +1,8 @@
 //! ClickHouse column types as far as ingest can write them.
 //! The text of `system.columns.type` goes in, a [`Type`] comes out; what is not known is refused, never guessed.
 
+use crate::literal::{identifier, unquote};
+
 /// A type whose values ingest can encode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Type {
@@ -41,6 +43,13 @@ pub(crate) enum Width {
     W32 = 4,
     W64 = 8,
     W128 = 16,
+}
+
+impl Width {
+    /// How many bytes.
+    pub(crate) const fn bytes(self) -> usize {
+        self as usize
+    }
 }
 
 /// Digits of a decimal number.
@@ -166,7 +175,7 @@ fn date_time64(precision: &str) -> Option<Type> {
 fn element(text: &str) -> Option<(String, Type)> {
     match split(text, ' ')?.as_slice() {
         [of] => Some((String::new(), parse(of)?)),
-        [name, of] => Some((unquote(name, '`').unwrap_or_else(|| (*name).to_owned()), parse(of)?)),
+        [name, of] => Some((identifier(name)?, parse(of)?)),
         _ => None,
     }
 }
@@ -179,16 +188,6 @@ fn enum_word(text: &str) -> Option<(String, i16)> {
 
 fn quoted(text: &str) -> Option<String> {
     unquote(text, '\'')
-}
-
-/// What stands between quotes, with `\` resolved.
-fn unquote(text: &str, quote: char) -> Option<String> {
-    let mut chars = text.strip_prefix(quote)?.strip_suffix(quote)?.chars();
-    let mut plain = String::new();
-    while let Some(c) = chars.next() {
-        plain.push(if c == '\\' { chars.next()? } else { c });
-    }
-    Some(plain)
 }
 
 fn arguments(inside: &str) -> Option<Vec<&str>> {
@@ -258,6 +257,19 @@ mod tests {
         assert_eq!(of(r"Enum8('a' = 1, 'b, \'c\' = 9' = -2)"), Type::Enum8(words));
     }
 
+    /// As ClickHouse 26.7 writes them in `system.columns`.
+    #[test]
+    fn words_and_names_are_read_with_their_escapes() {
+        let words = [("line\nbreak", 1), ("a\tb\0c\\d'e", 2), ("", 3), (r"\q\%", 4), ("\u{e4}", 5)];
+        let words = words.map(|(word, number)| (word.to_owned(), number)).into();
+        let text = r"Enum8('line\nbreak' = 1, 'a\tb\0c\\d\'e' = 2, '' = 3, '\\q\\%' = 4, 'ä' = 5)";
+        assert_eq!(of(text), Type::Enum8(words));
+        let names = ["x`y", "z\nw", "d\"q", "a.b", r"\q"];
+        let elements = names.map(|name| (name.to_owned(), Type::Bool)).into();
+        assert_eq!(of(r#"Tuple(`x\`y` Bool, `z\nw` Bool, `d"q` Bool, `a.b` Bool, `\\q` Bool)"#), Type::Tuple(elements));
+        assert_eq!(parse("Enum8('\u{fffd}' = 1)"), None, "the server has bytes there that are not UTF-8");
+    }
+
     #[test]
     fn does_not_guess() {
         for text in [
@@ -273,6 +285,8 @@ mod tests {
             "Enum8('a')",
             "Enum8('a' = 1, b)",
             "Enum8('a' = 128)",
+            "Enum8('a'b' = 1)",
+            "Tuple(a-b String)",
             "Array(String",
             "Array(String))",
             "Tuple(a b String)",

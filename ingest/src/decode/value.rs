@@ -4,6 +4,7 @@
 //!
 //! RowBinary: <https://clickhouse.com/docs/interfaces/formats/RowBinary>
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
@@ -85,8 +86,9 @@ impl Encoder<'_> {
             Type::Ipv6 => row.extend_from_slice(&address::<Ipv6Addr>(text, span)?.octets()),
             Type::FixedString(length) => return self.fixed_string(span, *length),
             Type::Enum8(words) => {
-                let number = self.number_of(span, words)? as i8;
-                self.row.extend_from_slice(&number.to_le_bytes());
+                let number = self.number_of(span, words)?;
+                // Two's complement: the first byte of a number of 8 bits, which these are.
+                self.row.push(number.to_le_bytes()[0]);
             }
             Type::Enum16(words) => {
                 let number = self.number_of(span, words)?;
@@ -146,7 +148,7 @@ pub(super) fn seconds(encoded: &[u8], of: &Type) -> Option<i64> {
 
 /// Reads a hyphenated UUID: the halves of its number.
 pub(super) fn uuid(text: &str, span: Span) -> Result<(u64, u64), Reason> {
-    hex::uuid(plain(text, span)?).ok_or(Reason::InvalidUuid)
+    hex::uuid(&characters(text, span)?).ok_or(Reason::InvalidUuid)
 }
 
 /// Appends a UUID: two little-endian halves, the high one first.
@@ -163,10 +165,10 @@ pub(super) fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
 /// Appends a length or a count as LEB128.
 pub(super) fn push_length(mut length: usize, out: &mut Vec<u8>) {
     while length >= 0x80 {
-        out.push(length as u8 | 0x80);
+        out.push(length.to_le_bytes()[0] | 0x80);
         length >>= 7;
     }
-    out.push(length as u8);
+    out.push(length.to_le_bytes()[0]);
 }
 
 /// The characters of a JSON string; `scratch` is used where it has escapes.
@@ -186,9 +188,15 @@ fn raw(text: &str, span: Span, kind: Kind) -> Result<&str, Reason> {
     if span.kind == kind { Ok(slice(text, span)) } else { Err(Reason::WrongType) }
 }
 
-/// A string that needs no unescaping: identifiers, times and the like are never escaped by a sane producer.
-fn plain(text: &str, span: Span) -> Result<&str, Reason> {
-    raw(text, span, Kind::Plain)
+/// A JSON string's characters where it is an identifier, a time or the like. Few producers escape those (some write every
+/// `+` as `\u002b`), so only then is memory taken.
+pub(super) fn characters(text: &str, span: Span) -> Result<Cow<'_, str>, Reason> {
+    if span.kind != Kind::Escaped {
+        return raw(text, span, Kind::Plain).map(Cow::Borrowed);
+    }
+    let mut plain = Vec::new();
+    unescape(slice(text, span), &mut plain)?;
+    String::from_utf8(plain).map(Cow::Owned).map_err(|_| Reason::InvalidUtf8)
 }
 
 fn float<T: std::str::FromStr + Copy>(text: &str, span: Span, is_finite: fn(T) -> bool) -> Result<T, Reason> {
@@ -198,10 +206,10 @@ fn float<T: std::str::FromStr + Copy>(text: &str, span: Span, is_finite: fn(T) -
 /// A JSON number, or the same in a string, as producers write it that don't trust their reader's floats.
 fn decimal(text: &str, span: Span, of: Decimal, out: &mut Vec<u8>) -> Result<(), Reason> {
     let text = match span.kind {
-        Kind::Number => slice(text, span),
-        _ => Some(plain(text, span)?).filter(|text| json::is_number(text)).ok_or(Reason::InvalidDecimal)?,
+        Kind::Number => Cow::Borrowed(slice(text, span)),
+        _ => Some(characters(text, span)?).filter(|text| json::is_number(text)).ok_or(Reason::InvalidDecimal)?,
     };
-    number::decimal(text, of, out)
+    number::decimal(&text, of, out)
 }
 
 fn boolean(span: Span) -> Result<bool, Reason> {
@@ -213,15 +221,15 @@ fn boolean(span: Span) -> Result<bool, Reason> {
 }
 
 fn address<T: std::str::FromStr>(text: &str, span: Span) -> Result<T, Reason> {
-    plain(text, span)?.parse().map_err(|_| Reason::InvalidAddress)
+    characters(text, span)?.parse().map_err(|_| Reason::InvalidAddress)
 }
 
 fn instant(text: &str, span: Span) -> Result<time::Instant, Reason> {
-    time::rfc3339(plain(text, span)?).ok_or(Reason::InvalidTime)
+    time::rfc3339(&characters(text, span)?)
 }
 
 fn date(text: &str, span: Span) -> Result<i64, Reason> {
-    time::date(plain(text, span)?).ok_or(Reason::InvalidTime)
+    time::date(&characters(text, span)?).ok_or(Reason::InvalidTime)
 }
 
 /// A `Date`: days since 1970, to 2149.
@@ -232,7 +240,8 @@ fn days(text: &str, span: Span) -> Result<u16, Reason> {
 /// A `Date32`: days since 1970, from 1900 to 2299.
 fn days32(text: &str, span: Span) -> Result<i32, Reason> {
     let days = date(text, span)?;
-    if TIME64.contains(&(days * DAY)) { Ok(days as i32) } else { Err(Reason::OutOfRange) }
+    let is_held = TIME64.contains(&(days * DAY));
+    i32::try_from(days).ok().filter(|_| is_held).ok_or(Reason::OutOfRange)
 }
 
 /// A `DateTime`: seconds since 1970, to 2106.

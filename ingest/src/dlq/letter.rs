@@ -9,8 +9,7 @@ use std::sync::Arc;
 use sluice_schemas::records::dead_letter_header as header;
 use uuid::Uuid;
 
-/// Headers in order.
-pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+pub use crate::headers::Headers;
 
 /// The topic partition that a record came from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,8 @@
 //! The dead-letter topic from its start, or from a time, to its end: each identity once.
 //! A client's settings go in; letters come out, partition after partition, in the order of the log. A letter can stand
 //! there twice, since a worker that died between its acknowledgement and the commit sends it again; the first counts.
-//! Holds a few letters at a time and of the others their offsets (some sixteen bytes each). Commits nothing.
+//! Holds a few letters at a time and of the others their offsets (some sixteen bytes each); where only some letters are
+//! meant, nothing of the others. Commits nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,11 +14,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use sluice_schemas::records::dead_letter_header as header;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::Error;
-use super::letter::{Letter, Place, Raw, Source};
+use super::letter::{Contents, Headers, Letter, Place, Raw, Source};
+use crate::fetch::{self, Supply};
 use crate::headers;
 use crate::standing::{self, PATIENCE};
 
@@ -26,15 +29,33 @@ const WAITING: usize = 16;
 /// How often a wait for Kafka looks whether anybody still waits for the letters.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Bytes that are fetched and not yet looked at, at most.
+const FETCHED: u64 = 8 << 20;
+
+/// What to keep of the record of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// What is said about it.
+    Facts,
+    /// Its payload as well.
+    Payload,
+    /// Key, payload and headers.
+    Whole,
+}
+
+/// Which letters are meant, by source and offset.
+pub(super) type Only = Box<dyn Fn(&Source, i64) -> bool + Send>;
+
 /// What to read.
-#[derive(Debug)]
 pub(super) struct Wanted {
     /// The dead-letter topic.
     pub(super) topic: String,
     /// From this time on; all of it where there is none.
     pub(super) since_ms: Option<i64>,
-    /// Whether to keep keys, payloads and headers.
-    pub(super) whole: bool,
+    /// What to keep of each letter.
+    pub(super) keep: Keep,
+    /// The letters that are meant; all where there is none. Others are passed over without a word.
+    pub(super) only: Option<Only>,
     /// Ids of topics for letters that do not say theirs.
     pub(super) assumed: HashMap<String, Uuid>,
 }
@@ -105,15 +126,15 @@ struct Reader {
 
 impl Reader {
     fn read(&mut self, mut kafka: ClientConfig) -> KafkaResult<()> {
-        let consumer: BaseConsumer<DefaultConsumerContext> = kafka
+        kafka
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
-            .set("isolation.level", "read_committed")
-            .set("queued.min.messages", "1000")
-            .set("queued.max.messages.kbytes", "8192")
-            .create()?;
+            .set("isolation.level", "read_committed");
+        // One partition at a time, and so one broker.
+        fetch::bound(&mut kafka, FETCHED, Supply { brokers: 1, largest_batch: None });
+        let consumer: BaseConsumer<DefaultConsumerContext> = kafka.create()?;
         for (place, end) in self.stretches(&consumer)? {
             if !self.read_partition(&consumer, place, end)? {
                 break;
@@ -190,25 +211,46 @@ impl Reader {
     }
 
     fn tell(&mut self, message: &BorrowedMessage<'_>) -> bool {
-        let found = self.look(message);
+        let Some(found) = self.look(message) else { return true };
         self.out.blocking_send(Ok(found)).is_ok()
     }
 
-    fn look(&mut self, message: &BorrowedMessage<'_>) -> Found {
+    /// What a record is; nothing where it is a letter that is not meant.
+    fn look(&mut self, message: &BorrowedMessage<'_>) -> Option<Found> {
         let raw = Raw {
             place: Place { partition: message.partition(), offset: message.offset() },
             at_ms: message.timestamp().to_millis().unwrap_or_default(),
-            key: message.key(),
+            key: None,
             payload: message.payload(),
-            headers: headers::of(message),
+            headers: headers::from_last(message, header::REASON),
         };
-        let Some(mut letter) = Letter::read(raw, self.wanted.whole) else { return Found::Foreign };
+        let Some(mut letter) = Letter::read(raw, false) else { return Some(Found::Foreign) };
+        if self.wanted.only.as_ref().is_some_and(|only| !only(&letter.source, letter.offset)) {
+            return None;
+        }
         if letter.source.topic_id.is_none()
             && let Some(id) = self.wanted.assumed.get(&letter.source.topic)
         {
             Arc::make_mut(&mut letter.source).topic_id = Some(*id);
         }
-        if self.identities.is_new(&mut letter) { Found::Letter(letter) } else { Found::Again }
+        if !self.identities.is_new(&mut letter) {
+            return Some(Found::Again);
+        }
+        letter.contents = contents(message, self.wanted.keep);
+        Some(Found::Letter(letter))
+    }
+}
+
+fn contents(message: &BorrowedMessage<'_>, keep: Keep) -> Option<Contents> {
+    let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+    match keep {
+        Keep::Facts => None,
+        Keep::Payload => Some(Contents { key: None, payload: owned(message.payload()), headers: Headers::new() }),
+        Keep::Whole => Some(Contents {
+            key: owned(message.key()),
+            payload: owned(message.payload()),
+            headers: headers::all(message),
+        }),
     }
 }
 
@@ -216,7 +258,6 @@ impl Reader {
 mod tests {
     use super::super::letter::tests::letter;
     use super::*;
-    use sluice_schemas::records::dead_letter_header as header;
 
     #[test]
     fn an_identity_is_topic_id_partition_and_offset() {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::block::{Block, Entry, Group, pieces};
 use super::letter::{Letter, Payload, Source};
-use super::read::Found;
+use super::read::{Found, Keep};
 use super::tally::{Replayed, stays};
 use super::topics::Topics;
 use super::{Dlq, Error, Filter};
@@ -30,7 +30,10 @@ use crate::decode::{Decoder, table};
 use crate::failpoint::is_sabotaged;
 use crate::retry::{Class, Decision, decide};
 use crate::write::Target;
+use crate::write::dependants::{Demand, Graph};
 use crate::write::failure::Failure;
+use crate::write::sight;
+use crate::write::target::inserts_of;
 
 /// Share of `peak_inserts_per_second` that a replay takes: tokens of the workers are forgotten by everybody's INSERTs.
 const SHARE: u32 = 4;
@@ -101,7 +104,7 @@ struct Part<'a> {
 impl Replay<'_> {
     async fn run(mut self) -> Result<(), Error> {
         // Always from the start of the topic: blocks have to be the same for everybody.
-        let (mut scan, mut open) = (self.dlq.scan(None, true)?, None::<Block>);
+        let (mut scan, mut open) = (self.dlq.scan(None, Keep::Payload, None)?, None::<Block>);
         loop {
             let Some(found) = self.stop.run_until_cancelled(scan.next()).await else {
                 self.done.is_interrupted = true;
@@ -185,15 +188,22 @@ impl Replay<'_> {
                 let (clickhouse, table) = (&self.dlq.clickhouse, &pipeline.table);
                 let shape = self.dlq.patiently(table, async || clickhouse.shape(table).await).await?;
                 let plan = table::plan(name, pipeline, &shape)?;
-                let windows = self.dlq.patiently(table, async || clickhouse.windows(table).await).await?;
-                if let Some(window) = windows.into_iter().find(|window| window.remembered == 0) {
-                    return Err(Error::Window { table: window.name, setting: window.setting });
-                }
+                // What has landed already is looked up, so nothing may be hidden.
+                self.dlq.patiently(table, async || sight::check(clickhouse, table).await).await?;
+                self.remember(table).await?;
                 Some(Table { decoder: plan.decoder, insert: plan.insert })
             }
         };
         self.tables.insert(topic.to_owned(), prepared);
         Ok(())
+    }
+
+    /// Fails if a table that an INSERT reaches would not recognise it the second time.
+    async fn remember(&self, table: &str) -> Result<(), Error> {
+        let clickhouse = &self.dlq.clickhouse;
+        let graph = self.dlq.patiently(table, async || Graph::read(clickhouse, table).await).await?;
+        let judged = graph.and_then(|graph| graph.remembered(&Demand::any()));
+        judged.map(drop).map_err(|unfit| Error::Unfit { table: table.to_owned(), unfit })
     }
 
     async fn land(&mut self, block: Block) -> Result<(), Error> {
@@ -306,13 +316,17 @@ impl Replay<'_> {
         present: &[i64],
     ) -> Result<Option<Result<(), Failure>>, Error> {
         let (token, body) = (self.token(part, present), Body::from(part.group.body(rows)));
+        let name = format!("{}replay:{}", inserts_of(part.target, part.source.partition), part.month);
         let mut attempt = 0;
         loop {
             if self.stop.run_until_cancelled(self.pace.wait()).await.is_none() || self.stop.is_cancelled() {
                 return Ok(None);
             }
+            if attempt > 0 {
+                self.remember(&part.target.table).await?;
+            }
             failpoint!("replay_insert");
-            let failure = match self.dlq.clickhouse.insert(part.insert, &token, &body).await {
+            let failure = match self.dlq.clickhouse.insert(part.insert, &name, &token, &body).await {
                 Ok(()) => {
                     failpoint!("replay_inserted");
                     self.pace.spend();
@@ -320,8 +334,11 @@ impl Replay<'_> {
                 }
                 Err(failure) => failure,
             };
+            let is_hopeless = failure.class == Class::Operator || attempt >= self.dlq.settings.retry.quick;
             match failure.class {
                 Class::Row => return Ok(Some(Err(failure))),
+                // It may be a row's fault: those that fail alone stay, and the others land.
+                _ if failure.is_unclear() && is_hopeless => return Ok(Some(Err(failure))),
                 Class::Operator => return Err(Error::Write { table: part.target.table.clone(), failure }),
                 Class::Transient => attempt += 1,
             }

@@ -1,17 +1,27 @@
 //! What happens to a partition when its breaker opens and is reset.
-//! Verdicts of the breaker go in; what is taken in or waits is let go, to be read again from its topic, and nothing that
-//! was sent is ever cut otherwise.
+//! Verdicts of the breaker go in; what is taken in, waits or is being written is let go, to be read again from its topic,
+//! and nothing that was sent is ever cut otherwise.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::{Hold, Partition};
 use crate::breaker::{Breaker, Poison, Trip, Verdict};
-use crate::commit::Range;
+use crate::write::Refusal;
 
 /// Index of the breaker that judges what was decoded.
 const DECODE: usize = 0;
 /// Index of the breaker that judges what was written.
 const WRITE: usize = 1;
+
+/// Rows of one batch that the breaker has seen, so that none counts twice however often the batch is written.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// Offsets of those that ClickHouse refuses.
+    refused: BTreeSet<i64>,
+    /// How many others were counted as fine before they landed.
+    passed: u64,
+}
 
 impl Partition {
     /// The record at `offset` was decoded.
@@ -30,28 +40,54 @@ impl Partition {
         verdict
     }
 
-    /// A range is durable, with so many rows. If ClickHouse refused its record and that is one too many, everything that
-    /// waits is let go, and read again as it was announced when the breaker is reset.
-    pub fn judge(&mut self, range: Range, landed: u64, refused: Option<&Poison>, now: Instant) -> Verdict {
-        let Some(poison) = refused else {
-            self.breakers[WRITE].fine(landed, range.last);
-            return Verdict::Pass;
-        };
-        let verdict = self.breakers[WRITE].rejected(range.last, poison.tenant, now);
-        if let Verdict::Trip(trip) = verdict {
-            self.sealed.clear();
-            let unknown = self.ledger.forget_unannounced();
-            self.announced = self.ledger.announced().collect();
-            let known = self.announced.front().map(|announced| announced.range.first);
-            self.go_back_to(known.or(unknown).unwrap_or(self.sealed_to));
-            self.release(Hold::Ranges);
-            self.broke(trip, poison);
+    /// ClickHouse refuses rows of the batch that is being written; nothing has been done about these. If they are too many,
+    /// that batch and everything that waits is let go, and read again as it was announced when the breaker is reset;
+    /// `sent` are those of its records that are dead letters by now.
+    pub fn refused(&mut self, refusals: &[Refusal], sent: &[i64], now: Instant) -> Verdict {
+        let mut verdict = Verdict::Pass;
+        for Refusal { fine, offset, poison } in refusals {
+            self.breakers[WRITE].pass(*fine);
+            self.judged.passed += fine;
+            if !self.judged.refused.insert(*offset) {
+                continue;
+            }
+            match self.breakers[WRITE].refuse(poison.tenant, now) {
+                Verdict::Pass => {}
+                Verdict::Alarm(tenant) => verdict = Verdict::Alarm(tenant),
+                Verdict::Trip(trip) => {
+                    self.let_go(sent);
+                    self.broke(trip, poison);
+                    return Verdict::Trip(trip);
+                }
+            }
         }
         verdict
     }
 
+    /// The batch that was being written is durable, with so many rows in its table.
+    pub fn landed(&mut self, rows: u64) {
+        let Judged { passed, .. } = std::mem::take(&mut self.judged);
+        self.breakers[WRITE].pass(rows.saturating_sub(passed));
+    }
+
+    /// Lets go of the batch that is being written and of everything behind it.
+    fn let_go(&mut self, sent: &[i64]) {
+        self.dead_letters.extend(sent);
+        self.judged.passed = 0;
+        self.is_writing = false;
+        self.sealed.clear();
+        let unknown = self.ledger.forget_unannounced();
+        self.announced = self.ledger.announced().collect();
+        let known = self.announced.front().map(|announced| announced.range.first);
+        self.go_back_to(known.or(unknown).unwrap_or(self.sealed_to));
+        self.release(Hold::Ranges);
+        // What it waited for is let go; it is said again if it is still so.
+        self.release(Hold::Store);
+    }
+
     fn go_back_to(&mut self, offset: i64) {
         self.open = None;
+        self.may_exceed = false;
         (self.start, self.position, self.sealed_to) = (offset, offset, offset);
         self.must_seek = true;
     }
@@ -84,6 +120,7 @@ mod tests {
     use super::super::{COMMIT_EVERY, COMMIT_WAIT, Flow};
     use super::*;
     use crate::batch::Cut;
+    use crate::commit::Range;
     use proptest::prelude::*;
 
     fn poison() -> Poison {
@@ -113,8 +150,12 @@ mod tests {
         assert!(!partition.is_deaf());
     }
 
+    fn refusals(offsets: std::ops::Range<i64>) -> Vec<Refusal> {
+        offsets.map(|offset| Refusal { fine: 0, offset, poison: poison() }).collect()
+    }
+
     #[test]
-    fn what_waits_when_refusals_open_the_breaker_is_cut_as_it_was_announced() {
+    fn what_is_written_and_waits_when_refusals_open_the_breaker_is_cut_as_it_was_announced() {
         let mut partition = partition();
         for first in [0, 4, 8] {
             (first..first + 4).for_each(|offset| take(&mut partition, offset));
@@ -125,24 +166,37 @@ mod tests {
         }
         take(&mut partition, 12);
         let whole = partition.next_batch().unwrap();
-        partition.replace(whole.range, whole.pieces(0, Some(0)));
-        partition.commit_answered(true, Instant::now());
-        partition.to_commit(Instant::now() + COMMIT_WAIT, 8);
-        partition.commit_answered(true, Instant::now());
-        let refused = partition.next_batch().unwrap().range;
-        assert_eq!(refused, Range { first: 0, last: 0 });
-        for offset in -3..0 {
-            let range = Range { first: offset, last: offset };
-            partition.judge(range, 0, Some(&poison()), Instant::now());
-        }
-        partition.written(refused);
-        assert!(matches!(partition.judge(refused, 0, Some(&poison()), Instant::now()), Verdict::Trip(_)));
+        let now = Instant::now();
+        assert_eq!(partition.refused(&refusals(0..2), &[3], now), Verdict::Pass);
+        assert!(partition.is_writing());
+        assert!(matches!(partition.refused(&refusals(2..6), &[0, 1, 3], now), Verdict::Trip(_)));
         assert!(partition.next_batch().is_none() && !partition.is_busy() && partition.open_bytes() == 0);
         partition.reset_breaker();
-        assert_eq!((partition.flow_change(), partition.watermark()), (Some(Flow::ResumeAt(1)), Some(1)));
-        (1..4).for_each(|offset| take(&mut partition, offset));
+        assert_eq!((partition.flow_change(), partition.watermark()), (Some(Flow::ResumeAt(0)), Some(0)));
+        assert!([0, 1, 3].iter().all(|sent| partition.is_dead_letter(*sent)) && !partition.is_dead_letter(2));
+        (0..4).for_each(|offset| take(&mut partition, offset));
         assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Announced));
-        assert_eq!(partition.seal(Cut::Announced).unwrap().range, Range { first: 1, last: 3 });
+        assert_eq!(partition.seal(Cut::Announced).unwrap().announcement(), whole.announcement());
+        assert_eq!(partition.next_batch().unwrap().range, whole.range);
+        partition.written(whole.range);
+        assert!(!partition.is_dead_letter(0), "what is done is forgotten");
+    }
+
+    /// Rows in between count, and none counts twice.
+    #[test]
+    fn rows_that_land_keep_the_breaker_shut_and_count_once() {
+        let mut partition = partition();
+        let refusal = |offset| Refusal { fine: 3, offset, poison: poison() };
+        for offset in (3..400).step_by(4) {
+            assert_eq!(partition.refused(&[refusal(offset)], &[], Instant::now()), Verdict::Pass, "a quarter of them");
+        }
+        partition.landed(310);
+        let again: Vec<_> = (1000..1003).chain([1001]).map(|offset| Refusal { fine: 0, ..refusal(offset) }).collect();
+        assert_eq!(partition.refused(&again, &[], Instant::now()), Verdict::Pass, "three, one of them twice");
+        assert!(
+            matches!(partition.refused(&refusals(1003..1004), &[], Instant::now()), Verdict::Trip(_)),
+            "four in a row"
+        );
     }
 
     proptest! {
@@ -156,6 +210,8 @@ mod tests {
             let mut partition = partition();
             let (mut next, mut written) = (0, Vec::<Range>::new());
             let mut sending: Option<Range> = None;
+            // Offsets that stand for refused rows: each counts once.
+            let mut refused = 0;
             let finish = std::iter::repeat_n([(6, 1), (0, 3), (1, 1), (2, 1), (3, 2), (4, 1)], 100).flatten();
             for (step, count) in steps.into_iter().chain(finish) {
                 if let Some(Flow::ResumeAt(offset)) = partition.flow_change() {
@@ -183,6 +239,7 @@ mod tests {
                         None => sending = partition.next_batch().map(|batch| batch.range),
                         Some(range) => {
                             partition.written(range);
+                            partition.landed(1);
                             written.push(range);
                         }
                     },
@@ -194,13 +251,16 @@ mod tests {
                         }
                     }
                     6 => drop(partition.reset_breaker()),
-                    7 if sending.is_none() && !partition.is_deaf() => {
-                        let last = written.last().map_or(-1, |range| range.last);
-                        for back in 0..4 {
-                            let range = Range { first: last + back, last: last + back };
-                            partition.judge(range, 0, Some(&poison()), Instant::now());
+                    7 => if let Some(range) = sending {
+                        for _ in 0..4 {
+                            let refusals = refusals(refused..refused + count);
+                            refused += count;
+                            if let Verdict::Trip(_) = partition.refused(&refusals, &[range.first], Instant::now()) {
+                                sending = None;
+                                break;
+                            }
                         }
-                    }
+                    },
                     _ => {}
                 }
             }

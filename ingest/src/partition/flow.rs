@@ -16,7 +16,7 @@ pub enum Hold {
     Stopped = 4,
     /// The worker is shutting down.
     Drain = 8,
-    /// Its table has not yet said what it holds.
+    /// Kafka and its table have not yet said where it begins.
     Opening = 16,
     /// As many ranges wait as an intent may hold.
     Ranges = 32,
@@ -46,7 +46,7 @@ impl Hold {
             Self::Store => "its store does not take its batches",
             Self::Stopped => "stopped until an operator has decided and it is restarted",
             Self::Drain => "shutting down",
-            Self::Opening => "asking its table what it holds",
+            Self::Opening => "asking Kafka and its table where to begin",
             Self::Ranges => "as many batches wait as may",
             Self::Breaker => "the breaker is open",
             Self::Operator => "paused by an operator",
@@ -97,6 +97,7 @@ impl Partition {
         let wanted = self.holds != 0;
         if !wanted && std::mem::take(&mut self.must_seek) {
             self.is_paused = false;
+            self.idle_at = -1;
             return Some(Flow::ResumeAt(self.start));
         }
         let is_news = wanted != self.is_paused;
@@ -104,6 +105,8 @@ impl Partition {
         if !is_news {
             return None;
         }
+        // A pause throws away what was fetched and not taken in.
+        self.idle_at = -1;
         Some(if wanted { Flow::Pause } else { Flow::Resume })
     }
 

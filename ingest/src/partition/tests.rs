@@ -2,14 +2,17 @@
 
 use super::flow::FLOW_WAIT;
 use super::*;
+use crate::batch::Backlog;
 use crate::budget::Budget;
 use uuid::Uuid;
 
-pub(super) const LIMITS: Limits = Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30), months: 12 };
+const BACKLOG: Backlog = Backlog { rows: 1000, bytes: 1 << 22, time: Duration::from_secs(5) };
+pub(super) const LIMITS: Limits =
+    Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30), months: 12, backlog: BACKLOG };
 
 fn partition_at(start: &Start) -> Partition {
     let of = Assigned { pipeline: 0, partition: 0, epoch: 1 };
-    let lease = Lease::new(Instant::now(), Duration::from_secs(30));
+    let lease = Lease::new(Moment::now(), Duration::from_secs(30));
     let breaker = config::Breaker { rejected: 4, consecutive: 4, ..config::Breaker::default() };
     let mut partition = Partition::new(of, Origin::new("t", Uuid::nil(), 0), lease, 1, &breaker, start);
     if start.intent.is_some() {
@@ -86,8 +89,9 @@ fn an_aging_lease_is_renewed_while_there_is_work() {
     partition.seal(Cut::Rows);
     announce(&mut partition);
     let _batch = partition.next_batch().unwrap();
-    let later = Instant::now() + Duration::from_secs(10);
-    assert!(partition.to_commit(later, 1).is_some());
+    assert!(partition.to_commit(Instant::now(), 1).is_none(), "it is young");
+    partition.lease = Arc::new(Lease::new(Moment::now(), Duration::ZERO));
+    assert!(partition.to_commit(Instant::now(), 1).is_some());
 }
 
 #[test]
@@ -135,6 +139,20 @@ fn what_was_announced_is_cut_as_it_was_whatever_the_limits() {
     let second = partition.next_batch().unwrap();
     partition.written(second.range);
     assert_eq!(partition.watermark(), Some(10));
+}
+
+#[test]
+fn a_range_that_must_be_taken_in_whole_goes_on_to_its_end_though_memory_is_short() {
+    let what = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
+    let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(0, 1), what(2, 3)] };
+    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
+    take(&mut partition, 0);
+    partition.hold(Hold::Memory);
+    partition.exceed();
+    assert!(partition.may_exceed() && !partition.is_held(Hold::Memory));
+    take(&mut partition, 1);
+    partition.seal(Cut::Announced);
+    assert!(!partition.may_exceed(), "the next one waits for memory again");
 }
 
 #[test]
@@ -207,54 +225,4 @@ fn more_ranges_than_may_wait_are_taken_over_all_the_same() {
         partition.seal(Cut::Announced);
     }
     assert!(partition.is_held(Hold::Ranges), "only now they are too many");
-}
-
-#[test]
-fn pieces_go_first_and_only_once_they_are_announced() {
-    let mut partition = partition();
-    for offset in 0..4 {
-        take(&mut partition, offset);
-    }
-    partition.seal(Cut::Rows);
-    take(&mut partition, 4);
-    partition.seal(Cut::Rows);
-    announce(&mut partition);
-    let batch = partition.next_batch().unwrap();
-    partition.replace(batch.range, batch.pieces(0, Some(1)));
-    assert!(partition.next_batch().is_none());
-    announce(&mut partition);
-    let ranges: Vec<_> = std::iter::from_fn(|| {
-        let batch = partition.next_batch()?;
-        partition.written(batch.range);
-        Some((batch.range.first, batch.range.last))
-    })
-    .collect();
-    assert_eq!(ranges, [(0, 0), (1, 1), (2, 3), (4, 4)]);
-}
-
-/// A range that is cut while its partition is taken away may be there in part. The next owner must not take its records
-/// for those of the range behind it, where nobody would look for them.
-#[test]
-fn pieces_that_nobody_announced_are_handed_on_to_the_next_owner() {
-    let mut partition = partition();
-    for offsets in [vec![0], vec![1, 2, 3], vec![4]] {
-        for offset in offsets {
-            take(&mut partition, offset);
-        }
-        partition.seal(Cut::Rows);
-    }
-    announce(&mut partition);
-    let first = partition.next_batch().unwrap();
-    partition.written(first.range);
-    let refused = partition.next_batch().unwrap();
-    partition.abandon();
-    partition.replace(refused.range, refused.pieces(0, Some(1)));
-    let due = partition.last_commit(8).unwrap();
-    let intent = Intent::parse(&due.metadata).unwrap();
-    let ranges = |intent: &Intent| intent.ranges.iter().map(|a| (a.range.first, a.range.last)).collect::<Vec<_>>();
-    assert_eq!((due.offset, ranges(&intent)), (1, vec![(1, 1), (2, 2), (3, 3), (4, 4)]));
-    assert_eq!(intent.announced_at, 7, "when Kafka was first told of any of it");
-    let mut next = partition_at(&Start { offset: 1, committed: Some(1), intent: Some(intent), check_to: None });
-    take(&mut next, 1);
-    assert_eq!(next.cut(&LIMITS, Instant::now()), Some(Cut::Announced));
 }

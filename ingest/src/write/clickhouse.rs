@@ -5,63 +5,139 @@
 //! Why not the `clickhouse` crate: the class of a failure is decided by the exception code header and the HTTP status,
 //! and the crate gives only the text, which may quote rows.
 
+mod answer;
+mod servers;
+pub mod settings;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::{Client, Response};
+use reqwest::Client;
+use reqwest::redirect::Policy;
 use serde::Deserialize;
 use sluice_schemas::connect::CONNECT_TIMEOUT;
 use sluice_schemas::stores;
+use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::failure::Failure;
 use crate::body::Body;
 use crate::decode::insert::Insert;
 use crate::decode::table::{Shape, ShapeColumn};
-use crate::retry::Class;
+pub use crate::literal::quote;
+use answer::{Answer, Kind};
+use servers::Servers;
+use settings::{BEFORE, Known, TIME};
 
-/// Settings of every INSERT, fixed so that the same part always makes the same block.
-pub const SETTINGS: [(&str, &str); 5] = [
-    ("async_insert", "0"),
-    ("insert_deduplicate", "1"),
-    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
-    ("max_insert_block_size", "1048576"),
-    ("wait_end_of_query", "1"),
-];
+/// ClickHouse's name for a setting that it does not have.
+const UNKNOWN_SETTING: &str = "unknown_setting";
+/// Begins the id of every query that names no other prefix.
+const PREFIX: &str = "sluice";
 
-/// Where a materialized view writes to, by its row of `system.tables`; empty where it has no table of its own.
-pub const VIEW_TARGET: &str = "replaceAll(extract(create_table_query, \
-    '^CREATE MATERIALIZED VIEW [^ ]+ TO (?:[^ .(]+\\\\.)?([^ .(]+)'), '`', '')";
-
-/// A ClickHouse server and the database that ingest writes to.
-#[derive(Debug)]
+/// A ClickHouse server and the database that ingest writes to. A clone shares its connections.
+#[derive(Debug, Clone)]
 pub struct ClickHouse {
     http: Client,
     server: stores::ClickHouse,
     database: String,
+    /// How long one request may take.
+    timeout: Duration,
+    /// What the ids of its queries begin with.
+    prefix: String,
+    /// What the server knows of the settings that are sent; read before the first request.
+    known: Arc<Mutex<Option<Known>>>,
+    servers: Arc<Servers>,
 }
 
 impl ClickHouse {
-    /// Opens no connection yet.
+    /// Opens no connection yet. It follows no redirect, which would take the password to another host, and uses no proxy
+    /// of the environment.
     pub fn new(server: &stores::ClickHouse, database: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
-        let http = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(timeout).build()?;
-        Ok(Self { http, server: server.clone(), database: database.to_owned() })
+        let http = Client::builder().no_proxy().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).build()?;
+        let (server, database, prefix) = (server.clone(), database.to_owned(), PREFIX.to_owned());
+        let (known, servers) = (Arc::default(), Arc::default());
+        Ok(Self { http, server, database, timeout, prefix, known, servers })
     }
 
-    /// Sends one part; returns when ClickHouse has acknowledged it. A table whose columns are not what they were is no
-    /// fault of a row.
-    pub async fn insert(&self, insert: &Insert, token: &str, body: &Body) -> Result<(), Failure> {
+    /// The same for queries that are to be told apart by the beginning of their ids, and may take so long each.
+    #[must_use]
+    pub fn named(&self, prefix: &str, timeout: Duration) -> Self {
+        Self { prefix: prefix.to_owned(), timeout, ..self.clone() }
+    }
+
+    /// Ends all queries whose ids begin with `prefix`, and returns once they have ended. Needed for what runs longer than
+    /// somebody waits for it: ClickHouse goes on when its client is gone.
+    pub async fn kill(&self, prefix: &str) -> Result<(), Failure> {
+        let query = "KILL QUERY WHERE startsWith(query_id, {prefix:String}) AND user = currentUser() SYNC";
+        self.query(query, &[("param_prefix", prefix.to_owned())]).await.map(drop)
+    }
+
+    /// Sends one part; returns when ClickHouse has acknowledged it. The id of its query begins with `name`. A table whose
+    /// columns are not what they were is no fault of a row.
+    pub async fn insert(&self, insert: &Insert, name: &str, token: &str, body: &Body) -> Result<(), Failure> {
         if !insert.is_typed() {
             self.still_fits(insert).await?;
         }
-        let own = [("query", insert.statement.as_str()), ("insert_deduplication_token", token)];
-        let body = reqwest::Body::wrap(body.sent(&insert.head));
-        match self.post(&[&SETTINGS[..], &own].concat(), body).await {
-            Err(failure) if failure.class == Class::Row => {
+        let token = [("insert_deduplication_token", token)];
+        match self.send_rows(name, &token, &insert.statement, &insert.head, body).await {
+            Err(failure) if failure.may_be_of_a_row() => {
                 self.still_fits(insert).await?;
-                Err(failure)
+                Err(self.name_view(failure).await)
             }
-            sent => sent.map(drop),
+            Err(failure) => Err(self.name_view(failure).await),
+            Ok(_) => Ok(()),
         }
+    }
+
+    /// Sends rows to a temporary table of a session: whether they are taken is all that counts.
+    pub(super) async fn insert_for_trial(
+        &self,
+        statement: &str,
+        head: &Bytes,
+        session: &[(&str, &str)],
+        body: &Body,
+    ) -> Result<(), Failure> {
+        self.send_rows(&self.prefix, session, statement, head, body).await
+    }
+
+    async fn send_rows(
+        &self,
+        name: &str,
+        parameters: &[(&str, &str)],
+        statement: &str,
+        head: &Bytes,
+        body: &Body,
+    ) -> Result<(), Failure> {
+        // In front of the rows, since proxies limit the length of a URL.
+        let head = [statement.as_bytes(), b"\n", head].concat();
+        self.send(name, parameters, reqwest::Body::wrap(body.sent(&head.into())), Kind::Insert).await.map(drop)
+    }
+
+    /// Sends an INSERT that holds its rows as text, with these parameters.
+    pub(super) async fn insert_text(
+        &self,
+        statement: &str,
+        token: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<(), Failure> {
+        let mut own: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        own.push(("insert_deduplication_token", token));
+        self.send(&self.prefix, &own, statement.to_owned().into(), Kind::Insert).await.map(drop)
+    }
+
+    /// Two servers that answer in turns at this address, if there are two.
+    pub(super) fn servers_in_turns(&self) -> Option<[String; 2]> {
+        self.servers.in_turns()
+    }
+
+    /// Says which view is at fault, if one is: what the failure supposes counts once there is such a view.
+    async fn name_view(&self, mut failure: Failure) -> Failure {
+        let query = "SELECT concat(database, '.', name) AS full_name FROM system.tables WHERE engine = 'MaterializedView' \
+                     AND concat(database, '.', name) = {table:String} FORMAT JSON";
+        let Some(supposed) = failure.supposed_view.take() else { return failure };
+        let found: Vec<Named> = self.select(query, &supposed).await.unwrap_or_default();
+        found.first().map_or_else(|| failure.clone(), |view| failure.clone().of_view(&view.full_name))
     }
 
     /// Fails if the table's columns have other types than those that rows are encoded for.
@@ -75,21 +151,9 @@ impl ClickHouse {
         }
     }
 
-    /// How many tokens are remembered for a table, and for each table that its views write to.
-    pub async fn windows(&self, table: &str) -> Result<Vec<Window>, Failure> {
-        let query = format!(
-            "WITH targets AS (SELECT {VIEW_TARGET} AS name FROM system.tables \
-                     WHERE database = currentDatabase() AND name IN (SELECT arrayJoin(dependencies_table) \
-                     FROM system.tables WHERE database = currentDatabase() AND name = {{table:String}})) \
-                     SELECT name, engine, engine_full, \
-                     (SELECT value FROM system.merge_tree_settings WHERE name = 'replicated_deduplication_window') \
-                     AS replicated, \
-                     (SELECT value FROM system.merge_tree_settings WHERE name = 'non_replicated_deduplication_window') \
-                     AS plain FROM system.tables WHERE database = currentDatabase() \
-                     AND (name = {{table:String}} OR name IN (SELECT name FROM targets)) FORMAT JSON"
-        );
-        let tables: Vec<Described> = self.select(&query, table).await?;
-        Ok(tables.into_iter().map(Window::from).collect())
+    /// The database that it asks and writes to.
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// Reads what a table looks like; a table that does not exist has no columns.
@@ -108,88 +172,95 @@ impl ClickHouse {
         self.select(columns, table).await
     }
 
-    /// Runs a query with parameters and gives its answer back as it came.
+    /// Runs a query with parameters and gives its whole answer back as it came.
     pub async fn query(&self, query: &str, parameters: &[(&str, String)]) -> Result<Bytes, Failure> {
         let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let response = self.post(&parameters, query.to_owned().into()).await?;
-        response.bytes().await.map_err(|error| Failure::unanswered(&error))
+        self.ask(query, &parameters).await
     }
 
     /// Runs a query about a table whose answer is in the format JSON.
     pub async fn select<T: for<'de> Deserialize<'de>>(&self, query: &str, table: &str) -> Result<Vec<T>, Failure> {
-        let response = self.post(&[("param_table", table)], query.to_owned().into()).await?;
-        let body = response.bytes().await.map_err(|error| Failure::unanswered(&error))?;
-        let rows: Rows<T> = serde_json::from_slice(&body).map_err(|_| Failure::answer(200, None))?;
-        Ok(rows.data)
+        rows(&self.ask(query, &[("param_table", table)]).await?)
     }
 
-    async fn post(&self, parameters: &[(&str, &str)], body: reqwest::Body) -> Result<Response, Failure> {
-        let login = &self.server.login;
+    async fn ask(&self, query: &str, parameters: &[(&str, &str)]) -> Result<Bytes, Failure> {
+        self.send(&self.prefix, parameters, query.to_owned().into(), Kind::Query).await
+    }
+
+    /// One request with the settings on which its answer rests. A result is sent when it is whole, so what fails half-way
+    /// is an exception and no shorter result.
+    async fn send(&self, name: &str, own: &[(&str, &str)], body: reqwest::Body, kind: Kind) -> Result<Bytes, Failure> {
+        let known = self.known().await?;
+        let seconds = self.timeout.as_secs_f64().ceil().to_string();
+        let mut parameters: Vec<(&str, &str)> = known.of(kind, own)?;
+        if known.can_bound() {
+            parameters.push((TIME, &seconds));
+        }
+        parameters.extend_from_slice(own);
+        let answer = self.post(name, &parameters, body, kind).await;
+        if answer.as_ref().is_err_and(|failure| failure.code == UNKNOWN_SETTING) {
+            // Another version runs there now.
+            *self.known.lock().await = None;
+        }
+        let Answer { body, server } = answer?;
+        self.servers.add(&server);
+        Ok(body)
+    }
+
+    async fn known(&self) -> Result<Known, Failure> {
+        let mut held = self.known.lock().await;
+        if let Some(known) = &*held {
+            return Ok(known.clone());
+        }
+        let answer = match self.ask_settings(&BEFORE).await {
+            Err(failure) if failure.code == UNKNOWN_SETTING => self.ask_settings(&BEFORE[1..]).await?,
+            answer => answer?,
+        };
+        let known = Known::new(rows(&answer.body)?)?;
+        Ok(held.insert(known).clone())
+    }
+
+    async fn ask_settings(&self, before: &[(&str, &str)]) -> Result<Answer, Failure> {
+        self.post(&self.prefix, before, settings::question().into(), Kind::Query).await
+    }
+
+    /// One request, whose query has an id of its own that begins with `name`.
+    async fn post(
+        &self,
+        name: &str,
+        parameters: &[(&str, &str)],
+        body: reqwest::Body,
+        kind: Kind,
+    ) -> Result<Answer, Failure> {
+        let (login, id) = (&self.server.login, format!("{name}:{}", Uuid::new_v4()));
         let request = self
             .http
             .post(&self.server.url)
-            .query(&[("database", self.database.as_str())])
+            .timeout(self.timeout)
+            .query(&[("database", self.database.as_str()), ("query_id", &id)])
             .query(parameters)
             .header("X-ClickHouse-User", &login.user)
             .header("X-ClickHouse-Key", login.password.reveal())
             .body(body);
         let response = request.send().await.map_err(|error| Failure::unanswered(&error))?;
-        let status = response.status();
-        let code = response.headers().get("X-ClickHouse-Exception-Code").cloned();
-        if status.is_success() && code.is_none() {
-            return Ok(response);
-        }
-        // Reading the rest lets the connection be used again; what it says may quote a row, so of it only the number of the
-        // row is kept.
-        let text = response.bytes().await.map_err(|error| Failure::unanswered(&error))?;
-        let failure = Failure::answer(status.as_u16(), code.and_then(|code| code.to_str().ok()?.parse().ok()));
-        Err(failure.at_row(&String::from_utf8_lossy(&text)))
+        answer::accept(response, &id, kind).await
     }
 }
 
-/// How many tokens a table remembers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
-    /// The table: the one that was asked for, or one that a view of it writes to.
-    pub name: String,
-    /// Blocks whose tokens it remembers; 0 if none.
-    pub remembered: u64,
-    /// The setting that says so.
-    pub setting: &'static str,
-}
-
-/// What decides about a table's window: its engine, its own settings, and the server's defaults.
-#[derive(Deserialize)]
-struct Described {
-    name: String,
-    engine: String,
-    engine_full: String,
-    replicated: String,
-    plain: String,
-}
-
-impl From<Described> for Window {
-    fn from(of: Described) -> Self {
-        let (setting, default) = if of.engine.starts_with("Replicated") {
-            ("replicated_deduplication_window", of.replicated)
-        } else {
-            ("non_replicated_deduplication_window", of.plain)
-        };
-        let own = of.engine_full.split_once(&format!(" {setting} = ")).map(|(_, rest)| rest);
-        let text = own.unwrap_or(&default);
-        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-        Self { name: of.name, remembered: digits.parse().unwrap_or(0), setting }
-    }
-}
-
-/// A name as ClickHouse's SQL quotes it.
-pub fn quote(name: &str) -> String {
-    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+/// The rows of an answer in the format JSON.
+fn rows<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<Vec<T>, Failure> {
+    let rows: Result<Rows<T>, _> = serde_json::from_slice(body);
+    rows.map(|rows| rows.data).map_err(|_| Failure::not_an_answer("a body that is not the JSON which was asked for"))
 }
 
 #[derive(Deserialize)]
 struct Rows<T> {
     data: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    full_name: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -203,17 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tables_own_window_stands_over_the_default() {
-        let window = |engine: &str, engine_full: &str| {
-            let (name, engine, engine_full) = ("t".to_owned(), engine.to_owned(), engine_full.to_owned());
-            let engine = Described { name, engine, engine_full, replicated: "10000".to_owned(), plain: "0".to_owned() };
-            Window::from(engine).remembered
-        };
-        let settings = "ORDER BY x SETTINGS non_replicated_deduplication_window = 77, index_granularity = 8192";
-        assert_eq!(window("MergeTree", settings), 77);
-        assert_eq!(window("MergeTree", "ORDER BY x"), 0);
-        assert_eq!(window("ReplicatedMergeTree", settings), 10_000);
-        assert_eq!(window("ReplicatedMergeTree", "SETTINGS replicated_deduplication_window = 5"), 5);
+    fn names_are_quoted() {
         assert_eq!(quote("a`b"), "`a\\`b`");
     }
 }

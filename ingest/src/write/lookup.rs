@@ -6,7 +6,10 @@ use bytes::Bytes;
 use super::Target;
 use super::clickhouse::{ClickHouse, quote};
 use super::failure::Failure;
+use super::target::inserts_of;
 use crate::commit::Range;
+use crate::failpoint::is_sabotaged;
+use crate::retry::Class;
 
 /// Rows of one topic partition; the parameters come from [`parameters`].
 const OF_PARTITION: &str = "_topic = {topic:String} AND _topic_id = {topic_id:UUID} AND _partition = {partition:Int32}";
@@ -55,6 +58,20 @@ pub async fn among(
     );
     let body = clickhouse.query(&query, &parameters(target, partition)).await?;
     Ok(numbers(&body).collect())
+}
+
+/// Fails while an INSERT of this partition runs, whoever sent it: its rows may yet land. Rows that are not found count as
+/// not there only after that.
+pub async fn nothing_runs(clickhouse: &ClickHouse, target: &Target, partition: i32) -> Result<(), Failure> {
+    let query = "SELECT toUInt64(count()) FROM system.processes WHERE startsWith(query_id, {inserts:String}) \
+                 FORMAT RowBinary";
+    let body = clickhouse.query(query, &[("param_inserts", inserts_of(target, partition))]).await?;
+    match numbers(&body).collect::<Vec<_>>()[..] {
+        [0] => Ok(()),
+        [_] if is_sabotaged("running") => Ok(()),
+        [_] => Err(Failure::new(Class::Transient, "an INSERT of this partition that was sent earlier still runs")),
+        _ => Err(Failure::not_an_answer("no number where queries were counted")),
+    }
 }
 
 fn parameters(target: &Target, partition: i32) -> Vec<(&'static str, String)> {

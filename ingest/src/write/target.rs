@@ -44,10 +44,22 @@ impl Target {
     }
 }
 
-/// The deduplication token of a part: the same part always has the same one, and no other part ever has it.
+/// The deduplication token of a part: the same rows always have the same one, and no other rows ever have it. `digest` is
+/// that of its own records, see [`crate::batch::Batch::digest_of`].
 pub fn token(target: &Target, partition: i32, range: Range, month: u32, digest: u128) -> String {
     let Range { first, last } = range;
     let Target { database, table, topic_id, .. } = target;
-    let version = if is_sabotaged("token") { Uuid::now_v7().to_string() } else { "v2".to_owned() };
+    let version = if is_sabotaged("token") { Uuid::now_v7().to_string() } else { "v3".to_owned() };
     format!("{version}:{database}.{table}:{topic_id}:{partition}:{first}-{last}:{month}:{digest:032x}")
+}
+
+/// What the ids of all INSERTs of a topic partition into its table begin with, whoever sends them.
+pub fn inserts_of(target: &Target, partition: i32) -> String {
+    let Target { database, table, topic_id, .. } = target;
+    format!("sluice:insert:{database}.{table}:{topic_id}:{partition}:")
+}
+
+/// What the id of a part's INSERT begins with.
+pub fn insert_name(target: &Target, partition: i32, range: Range, month: u32) -> String {
+    format!("{}{}-{}:{month}", inserts_of(target, partition), range.first, range.last)
 }

@@ -53,8 +53,8 @@ pub struct SloProgress {
     pub failed: u64,
     /// Wrong answers.
     pub wrong: u64,
-    /// The 95th percentile of the latencies.
-    pub p95: Duration,
+    /// The 95th percentile of the latencies; `None` before the first answer.
+    pub p95: Option<Duration>,
     /// The 99th percentile of the send lag: how late the generator itself is.
-    pub lag_p99: Duration,
+    pub lag_p99: Option<Duration>,
 }

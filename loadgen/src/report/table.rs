@@ -11,6 +11,9 @@ use crate::{
     verdict::{Availability, Findings, Judged, Latency, Overall, Validity, Verdict},
 };
 
+/// Stands where nothing was measured, which is no zero.
+const UNKNOWN: &str = "-";
+
 pub(super) fn render(report: &Report) -> String {
     let run = &report.run;
     let mut parts = vec![
@@ -124,9 +127,11 @@ fn questions(questions: &[Asked]) -> Table {
 fn rates(rates: &[Rate]) -> Table {
     let mut table = table(&["records", "planned", "produced", "in", "per s", "landed after", "per s to the store"], 0);
     for rate in rates {
-        let per_second =
-            |seconds: f64| if seconds > 0.0 { grouped((rate.produced as f64 / seconds) as u64) } else { String::new() };
-        let landed = rate.landed_in.map(|seconds| (format!("{seconds:.1} s"), per_second(seconds))).unwrap_or_default();
+        let per_second = |seconds: f64| {
+            if seconds > 0.0 { grouped((rate.produced as f64 / seconds) as u64) } else { UNKNOWN.to_owned() }
+        };
+        let unknown = || (UNKNOWN.to_owned(), UNKNOWN.to_owned());
+        let landed = rate.landed_in.map_or_else(unknown, |seconds| (format!("{seconds:.1} s"), per_second(seconds)));
         table.add_row(vec![
             rate.kind.clone(),
             grouped(rate.planned),
@@ -220,7 +225,8 @@ fn percent(share: f64) -> String {
 }
 
 /// Microseconds as milliseconds, with decimals where they matter.
-fn millis(micros: u64) -> String {
+fn millis(micros: Option<u64>) -> String {
+    let Some(micros) = micros else { return UNKNOWN.to_owned() };
     let millis = micros as f64 / 1_000.0;
     if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
 }

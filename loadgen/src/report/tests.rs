@@ -28,6 +28,20 @@ fn recorders(scenario: &Scenario, slow: u64) -> Vec<Recorder> {
     scenario.probes.iter().map(recorder).collect()
 }
 
+/// Nothing but errors, and of the last question nothing at all.
+fn silent(scenario: &Scenario) -> Vec<Recorder> {
+    let mut recorders: Vec<_> = scenario.probes.keys().map(|&question| Recorder::new(scenario, question)).collect();
+    let (_, asked) = recorders.split_last_mut().unwrap();
+    for recorder in asked {
+        for second in 0..60 {
+            let intended = Duration::from_secs(second);
+            let sample = Sample { intended, lag: Duration::ZERO, latency: Duration::ZERO, outcome: Outcome::Error };
+            recorder.record(sample);
+        }
+    }
+    recorders
+}
+
 fn ledger(origin: Origin, kind: &str, missing: u64) -> Ledger {
     Ledger {
         store: "ClickHouse".to_owned(),
@@ -43,8 +57,12 @@ fn ledger(origin: Origin, kind: &str, missing: u64) -> Ledger {
 }
 
 fn report(slow: u64, missing: u64) -> Report {
+    let recorders = recorders(&scenario(), slow);
+    of(recorders, missing, Some(64.0))
+}
+
+fn of(recorders: Vec<Recorder>, missing: u64, landed_in: Option<f64>) -> Report {
     let scenario = scenario();
-    let recorders = recorders(&scenario, slow);
     let account = Account {
         ledgers: vec![
             ledger(Origin::Driven, "communication_events", missing),
@@ -65,7 +83,7 @@ fn report(slow: u64, missing: u64) -> Report {
         planned: 400_000,
         produced: 400_000,
         produced_in: 60.0,
-        landed_in: Some(64.0),
+        landed_in,
     };
     let run = Run {
         started_at: "2026-11-24T09:00:00Z".parse().unwrap(),
@@ -90,6 +108,23 @@ fn a_bad_run_in_the_terminal() {
     let report = report(12, 3);
     assert_eq!(report.verdict, Overall::Fail);
     insta::assert_snapshot!(report.table());
+}
+
+#[test]
+fn where_no_store_ever_answered_there_is_no_percentile() {
+    let report = of(silent(&scenario()), 0, None);
+    assert_eq!(report.verdict, Overall::Fail);
+    insta::assert_snapshot!(report.table());
+    let json = serde_json::to_value(&report).unwrap();
+    let latencies = json["questions"].as_array().unwrap().iter().chain(json["findings"]["slos"].as_array().unwrap());
+    let mut seen = 0;
+    for latency in latencies.map(|one| one["latency"].as_object().unwrap()) {
+        assert!(latency.len() == 4 && latency.values().all(serde_json::Value::is_null), "{latency:?}");
+        seen += 1;
+    }
+    assert_eq!(seen, report.questions.len() + report.findings.slos.len());
+    let last = json["questions"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["lag_p99_us"], &last["counts"]["samples"]), (&serde_json::Value::Null, &0.into()));
 }
 
 #[test]

@@ -45,14 +45,13 @@ fn probe_lag(scenario: &Scenario, recorders: &[Recorder]) -> Option<String> {
     for recorder in recorders {
         lag.merge(&recorder.measured().lag);
     }
-    let p99 = lag.quantile(0.99);
-    (p99 > limit).then(|| format!("1 % of the probes were sent more than {p99:.1?} late; the limit is {limit:?}"))
+    let p99 = lag.quantile(0.99).filter(|p99| *p99 > limit)?;
+    Some(format!("1 % of the probes were sent more than {p99:.1?} late; the limit is {limit:?}"))
 }
 
 fn write_lag(conduct: &Conduct) -> Option<String> {
-    let p99 = conduct.write_lag.quantile(0.99);
-    (p99 > WRITE_LAG)
-        .then(|| format!("1 % of the writes were sent more than {p99:.1?} late; the limit is {WRITE_LAG:?}"))
+    let p99 = conduct.write_lag.quantile(0.99).filter(|p99| *p99 > WRITE_LAG)?;
+    Some(format!("1 % of the writes were sent more than {p99:.1?} late; the limit is {WRITE_LAG:?}"))
 }
 
 fn never_started(conduct: &Conduct) -> Option<String> {

@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_setting_that_differs_and_one_that_nobody_stated_are_drift() {
-        let topic = topics(&Names::default()).unwrap().remove(0);
+        let topic = topics(&Names::platform()).unwrap().remove(0);
         let mut config: BTreeMap<String, String> =
             topic.config(1).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         config.insert("retention.ms".to_owned(), "1000".to_owned());

@@ -4,6 +4,7 @@
 //! minute after its last user, an own stack does so when it is dropped.
 
 mod address;
+mod clickhouse;
 mod gate;
 mod impostor;
 mod own;
@@ -18,13 +19,14 @@ use std::{
 };
 
 pub use address::free_address;
+pub use clickhouse::OwnClickHouse;
 pub use gate::{Gate, Manner};
 pub use impostor::{Disguise, Impostor};
 pub use own::OwnStack;
 use sluice_schemas::{names::Names, stores::Stores};
 use sluice_stack::{Layout, Lease, Progress, Settings, keeper, lease, up};
 pub use sluice_stack::{Service, State};
-pub use stand_in::StandIn;
+pub use stand_in::{Manner as Answered, OtherHost, Requests, StandIn};
 pub use wait::{Outcome, eventually};
 
 /// First port of the stack that tests share, unless `SLUICE_TEST_PORT_BASE` says otherwise.
@@ -68,7 +70,7 @@ impl Stack {
 }
 
 fn stores(layout: &Layout, names: &Names) -> Stores {
-    Stores { namespace: names.namespace().to_owned(), ..Stores::local(layout.ports().base()) }
+    Stores { namespace: names.clone(), ..Stores::local(layout.ports().base()) }
 }
 
 /// A test's stack needs less memory than a developer's.

@@ -93,6 +93,8 @@ fn times_have_a_range() {
     refused("DateTime64(3)", &[("\"2300-01-01T00:00:00Z\"", Reason::OutOfRange), ("1700000000", Reason::WrongType)]);
     refused("DateTime64(9)", &[("\"2290-01-01T00:00:00Z\"", Reason::OutOfRange)]);
     refused("DateTime", &[("\"1969-12-31T23:59:59Z\"", Reason::OutOfRange), ("\"yesterday\"", Reason::InvalidTime)]);
+    refused("DateTime", &[("\"2016-12-31T23:59:60Z\"", Reason::OutOfRange)]);
+    assert_eq!(bytes("\"1970-01-01 00:00:01z\"", "DateTime"), Ok(vec![1, 0, 0, 0]));
     refused("Date", &[("\"2150-01-01\"", Reason::OutOfRange), ("\"2026-02-29\"", Reason::InvalidTime)]);
     refused(
         "Date32",
@@ -103,6 +105,31 @@ fn times_have_a_range() {
             ("19000", Reason::WrongType),
         ],
     );
+}
+
+#[test]
+fn an_escaped_string_is_the_string_that_it_means() {
+    for (escaped, plain, of) in [
+        (r#""1970-01-01T01:00:01\u002b01:00""#, r#""1970-01-01T01:00:01+01:00""#, "DateTime"),
+        (r#""1970\u002d01-01T00:00:01.5\u005a""#, r#""1970-01-01T00:00:01.5Z""#, "DateTime64(3)"),
+        (r#""2026\u002d11-24""#, r#""2026-11-24""#, "Date"),
+        (r#""2026-11-2\u0034""#, r#""2026-11-24""#, "Date32"),
+        (
+            r#""\u0030\u0030010203-0405-0607-0809-0a0b0c0d0e0f""#,
+            r#""00010203-0405-0607-0809-0a0b0c0d0e0f""#,
+            "Nullable(UUID)",
+        ),
+        (r#""\u002d1.5""#, r#""-1.5""#, "Decimal(9, 2)"),
+        (r#""1.2\u002e3.4""#, r#""1.2.3.4""#, "IPv4"),
+        (r#""\u003a:1""#, r#""::1""#, "IPv6"),
+    ] {
+        assert_ne!(escaped, plain);
+        assert_eq!(bytes(escaped, of), bytes(plain, of), "{escaped} as {of}");
+        assert!(bytes(plain, of).is_ok(), "{plain} as {of}");
+    }
+    refused("UUID", &[(r#""\u0030""#, Reason::InvalidUuid), (r#""\ud800""#, Reason::InvalidUtf8)]);
+    refused("DateTime", &[(r#""\n""#, Reason::InvalidTime)]);
+    refused("Decimal(9, 2)", &[(r#""\u0020""#, Reason::InvalidDecimal)]);
 }
 
 #[test]
@@ -224,6 +251,7 @@ fn maps_take_keys_that_are_written_like_their_type() {
     assert_eq!(bytes(r#"{"a":1,"\u0062":2}"#, "Map(String, UInt8)"), Ok(b"\x02\x01a\x01\x01b\x02".to_vec()));
     assert_eq!(bytes("{}", "Map(LowCardinality(String), UInt8)"), Ok(vec![0]));
     assert_eq!(bytes(r#"{"-1":[true]}"#, "Map(Int16, Array(Bool))"), Ok(vec![1, 0xff, 0xff, 1, 1]));
+    assert_eq!(bytes(r#"{"\u002d1":[true]}"#, "Map(Int16, Array(Bool))"), Ok(vec![1, 0xff, 0xff, 1, 1]));
     let nested = bytes(r#"{"x":{"1":"a"},"y":{"1":"b"}}"#, "Map(String, Map(UInt8, String))");
     assert_eq!(nested, Ok(b"\x02\x01x\x01\x01\x01a\x01y\x01\x01\x01b".to_vec()));
     let id = "6f2d8a4e-0d0c-4f0e-9a3b-0c1d2e3f4a5b";
@@ -234,7 +262,7 @@ fn maps_take_keys_that_are_written_like_their_type() {
         &[
             (r#"{"256":""}"#, Reason::OutOfRange),
             (r#"{"01":""}"#, Reason::WrongType),
-            (r#"{"\u0031":""}"#, Reason::WrongType),
+            (r#"{"\u0031x":""}"#, Reason::WrongType),
             (r#"{"1":2}"#, Reason::WrongType),
             (r#"{"1":null}"#, Reason::WrongType),
             ("[]", Reason::WrongType),

@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_full_cluster_gets_what_the_adr_asks_for() {
-        let template = template(&FULL, &Names::default()).unwrap();
+        let template = template(&FULL, &Names::platform()).unwrap();
         let index = &template["template"]["settings"]["index"];
         assert_eq!((index["number_of_shards"].as_str(), index["number_of_replicas"].as_str()), (Some("3"), Some("1")));
         assert_eq!(index["lifecycle"]["name"], "communications-policy");

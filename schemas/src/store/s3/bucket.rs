@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_locked_bucket_states_all_its_aspects_and_a_lesser_lifecycle() {
-        let documents = &buckets(&Names::default()).unwrap()[0];
+        let documents = &buckets(&Names::platform()).unwrap()[0];
         let aspects = documents.aspects();
         let said: Vec<_> = aspects.iter().map(|aspect| (aspect.what, aspect.forms.len())).collect();
         assert_eq!(said, [("versioning", 1), ("encryption", 1), ("object lock", 1), ("lifecycle", 2)]);
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn only_templates_are_public() {
-        let buckets = buckets(&Names::default()).unwrap();
+        let buckets = buckets(&Names::platform()).unwrap();
         let public: Vec<_> = buckets.iter().filter(|bucket| bucket.public).map(|bucket| &bucket.name).collect();
         assert_eq!(public, ["templates"]);
     }

@@ -30,8 +30,7 @@ pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String
     }
     let listed = Server::new(stores)?.list_buckets().await?;
     // Another namespace may begin with this one's name, since `_` is `-` in a bucket's; so whole names are looked for.
-    let unmarked = Names::new(names.namespace()).unwrap_or_default();
-    let there = buckets(&unmarked)?.into_iter().map(|bucket| bucket.name).filter(|name| listed.contains(name));
+    let there = buckets(&names.unmarked())?.into_iter().map(|bucket| bucket.name).filter(|name| listed.contains(name));
     Ok(there.map(|name| format!("bucket {name}")).collect())
 }
 

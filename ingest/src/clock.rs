@@ -1,0 +1,114 @@
+//! Time that has to be right after the machine was suspended, or its wall clock was set.
+//! The system's clocks go in; moments, ages and seconds since 1970 come out. It decides nothing.
+//!
+//! `std::time::Instant` is CLOCK_MONOTONIC on Linux, which stands still while the machine is suspended; a [`Moment`] counts
+//! that time. Whatever says for how long something may be trusted uses moments. Timeouts that only wait use `Instant`.
+//!
+//! Wall clocks are set back and forth and differ between machines. [`unix_now`] never goes back within a process, and
+//! [`age`] of a time that lies in the future is unknown, never zero.
+
+use std::ops::Add;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+
+/// The clock that counts time spent suspended.
+#[cfg(target_os = "linux")]
+const CLOCK: ClockId = ClockId::CLOCK_BOOTTIME;
+/// Elsewhere the monotonic clock counts it.
+#[cfg(not(target_os = "linux"))]
+const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
+
+/// A moment on a clock that never goes back and counts the time during which the machine was suspended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// The moment of the call.
+    ///
+    /// # Panics
+    /// On a Linux older than 2.6.39, which does not have this clock.
+    pub fn now() -> Self {
+        let now = clock_gettime(CLOCK).expect("Linux has had this clock since 2.6.39");
+        Self(Duration::from(now))
+    }
+
+    /// Time since an earlier moment; zero if that is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self(self.0 + later)
+    }
+}
+
+/// The wall clock in seconds since 1970. Within this process it never goes back and never falls behind the time that has
+/// passed, so an announcement of this process never looks younger than it is, whoever sets the clock back.
+pub fn unix_now() -> u64 {
+    static SAID: Mutex<Option<(Duration, Moment)>> = Mutex::new(None);
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (unix, now) = not_behind(*said, wall, Moment::now());
+    *said = Some((unix, now));
+    unix.as_secs()
+}
+
+/// What the wall clock says, or at least what was said last plus the time since.
+fn not_behind(said: Option<(Duration, Moment)>, wall: Duration, now: Moment) -> (Duration, Moment) {
+    (said.map_or(wall, |(unix, at)| wall.max(unix + now.since(at))), now)
+}
+
+/// How long ago `then` was, both in seconds since 1970. `None` if it lies in the future: one of the clocks is wrong, and
+/// nobody knows how old it is.
+pub fn age(then: u64, now: u64) -> Option<Duration> {
+    now.checked_sub(then).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_moment_counts_suspension() {
+        let boottime = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap());
+        let (now, later) = (Moment::now(), Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap()));
+        assert!(boottime <= now.0 && now.0 <= later, "it is CLOCK_BOOTTIME");
+        assert_eq!((now + Duration::from_secs(3)).since(now), Duration::from_secs(3));
+        assert_eq!(now.since(now + Duration::from_secs(3)), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_lies_in_the_future_has_no_age() {
+        assert_eq!(age(100, 130), Some(Duration::from_secs(30)));
+        assert_eq!(age(130, 130), Some(Duration::ZERO));
+        assert_eq!(age(131, 130), None);
+    }
+
+    proptest! {
+        /// However the wall clock is set, what was noted earlier is never younger than the time that has passed.
+        #[test]
+        fn an_announcement_of_this_process_is_never_too_young(
+            steps in proptest::collection::vec((0_u64..100_000, 0_u64..4_000_000_000), 2..20)
+        ) {
+            let (mut said, mut moment) = (None, Moment(Duration::ZERO));
+            let mut noted: Vec<(u64, Moment)> = Vec::new();
+            for (more, wall) in steps {
+                moment = moment + Duration::from_secs(more);
+                said = Some(not_behind(said, Duration::from_secs(wall), moment));
+                let now = said.unwrap().0.as_secs();
+                for (then, at) in &noted {
+                    let age = age(*then, now);
+                    prop_assert!(age.is_some_and(|age| age >= moment.since(*at)), "{age:?} after {:?}", moment.since(*at));
+                }
+                noted.push((now, moment));
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Whether the dead-letter topic keeps what it is given. Its settings go in; what there is room for comes out, or why an
+//! operator has to change them first.
+//!
+//! Kafka acknowledges a letter whatever becomes of it later. A topic that is compacted refuses letters without a key, and
+//! keeps of those with the same key only the last; one with a short retention forgets them before anybody has looked. So
+//! the settings are asked for at the start, and again while the worker runs. It never changes them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use sluice_schemas::rebootstrap::{Rebootstrap, is_unanswered};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::DeadLetters;
+use crate::failpoint::is_sabotaged;
+use crate::health::Status;
+use crate::topic_config;
+
+/// How old an answer may be before the topic is asked again.
+pub const CHECK_EVERY: Duration = Duration::from_secs(10);
+/// Shortest retention: a letter is for a person, who has to have a working day to look at it.
+const SHORTEST: Duration = Duration::from_hours(24);
+/// Least that the topic has to take: a letter without payload, headers and key, whatever its topic is called.
+const SMALLEST: usize = 8 * 1024;
+
+/// Why a dead-letter topic cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitTopic {
+    /// It is compacted.
+    #[error(
+        "use topic {topic} for dead letters: its cleanup.policy is {policy}, and compaction refuses letters without a key and \
+         deletes all but the last of those with the same key; set it: kafka-configs.sh --alter --entity-type topics \
+         --entity-name {topic} --add-config cleanup.policy=delete"
+    )]
+    Compacted {
+        /// The topic.
+        topic: String,
+        /// What is set.
+        policy: String,
+    },
+    /// It forgets too soon.
+    #[error(
+        "use topic {topic} for dead letters: its retention.ms is {millis}, so letters are deleted within a day; raise it to \
+         at least {}: kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config \
+         retention.ms=2592000000", SHORTEST.as_millis()
+    )]
+    Forgetful {
+        /// The topic.
+        topic: String,
+        /// What is set.
+        millis: i64,
+    },
+    /// It takes nothing.
+    #[error(
+        "use topic {topic} for dead letters: its max.message.bytes is {bytes}, too few for any letter; raise it to at least \
+         {SMALLEST}, better to more than the largest record: kafka-configs.sh --alter --entity-type topics --entity-name \
+         {topic} --add-config max.message.bytes=1114112"
+    )]
+    Narrow {
+        /// The topic.
+        topic: String,
+        /// What is set.
+        bytes: usize,
+    },
+}
+
+/// What the dead-letter topic has room for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Most bytes of a batch, as it is sent; `None` where Kafka did not say.
+    pub most_bytes: Option<usize>,
+}
+
+type Verdict = Result<Room, UnfitTopic>;
+
+/// Judges the settings of `topic`.
+fn judge(topic: &str, settings: &BTreeMap<String, String>) -> Verdict {
+    let number = |name: &str| settings.get(name)?.parse::<i64>().ok();
+    let topic = || topic.to_owned();
+    let policy = settings.get("cleanup.policy").map_or("", String::as_str);
+    if policy.split(',').any(|one| one.trim() == "compact") {
+        return Err(UnfitTopic::Compacted { topic: topic(), policy: policy.to_owned() });
+    }
+    if let Some(millis) = number("retention.ms")
+        .filter(|millis| (0..i64::try_from(SHORTEST.as_millis()).unwrap_or(i64::MAX)).contains(millis))
+    {
+        return Err(UnfitTopic::Forgetful { topic: topic(), millis });
+    }
+    let most_bytes = number("max.message.bytes").and_then(|bytes| usize::try_from(bytes).ok());
+    match most_bytes {
+        Some(bytes) if bytes < SMALLEST => Err(UnfitTopic::Narrow { topic: topic(), bytes }),
+        most_bytes => Ok(Room { most_bytes }),
+    }
+}
+
+/// Asks for the settings of the dead-letter topic, and remembers the answer for a while.
+pub struct Topic {
+    name: String,
+    admin: AdminClient<DefaultClientContext>,
+    rebootstrap: Rebootstrap,
+    last: Mutex<Option<(Instant, Verdict)>>,
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topic").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Topic {
+    /// Opens no connection yet.
+    pub fn new(kafka: &ClientConfig, name: &str) -> KafkaResult<Self> {
+        let (admin, rebootstrap) = (kafka.create()?, Rebootstrap::of(kafka));
+        Ok(Self { name: name.to_owned(), admin, rebootstrap, last: Mutex::default() })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it has room for, by an answer that is no older than `age`. Where Kafka does not answer, the last answer holds.
+    pub async fn check(&self, age: Duration) -> Verdict {
+        let mut last = self.last.lock().await;
+        if let Some((at, verdict)) = &*last
+            && at.elapsed() < age
+        {
+            return verdict.clone();
+        }
+        let verdict = match topic_config::settings(&self.admin, &self.name).await {
+            Ok(_) if is_sabotaged("dead_letter_topic") => Ok(Room::default()),
+            Ok(settings) => judge(&self.name, &settings),
+            Err(error) => {
+                self.unknown(&error);
+                last.take().map_or(Ok(Room::default()), |(_, verdict)| verdict)
+            }
+        };
+        *last = Some((Instant::now(), verdict.clone()));
+        verdict
+    }
+
+    fn unknown(&self, error: &KafkaError) {
+        if is_unanswered(error) {
+            self.rebootstrap.tell(self.admin.inner());
+        }
+        let is_forbidden = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed)
+        );
+        let remedy = if is_forbidden { "grant DescribeConfigs on the topic" } else { "it is asked again" };
+        warn!(topic = self.name, %error, remedy, "Kafka does not say how the dead-letter topic is set up");
+    }
+}
+
+/// Looks at the topic again and again, also while no letter is sent: those that were sent before are in danger as well.
+/// Ends when it is dropped.
+#[derive(Debug)]
+pub struct Watch(CancellationToken);
+
+impl Watch {
+    /// Begins to look; what it finds is on `/readyz` and in the log.
+    pub fn over(letters: DeadLetters, status: Arc<Status>) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let watch = async move {
+            loop {
+                tokio::time::sleep(CHECK_EVERY).await;
+                let why = letters.topic().check(CHECK_EVERY / 2).await.err().map(|unfit| unfit.to_string());
+                if status.dead_letters(why.clone()) {
+                    match why {
+                        Some(why) => error!(why, "the dead-letter topic was changed; records that cannot land wait"),
+                        None => info!("the dead-letter topic can be used again"),
+                    }
+                }
+            }
+        };
+        tokio::spawn(async move { stopped.run_until_cancelled(watch).await });
+        Self(stop)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(settings: &[(&str, &str)]) -> Verdict {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        judge("ns.errors", &settings)
+    }
+
+    #[test]
+    fn only_a_topic_that_keeps_its_letters_is_fit() {
+        let fine = Ok(Room { most_bytes: Some(1_114_112) });
+        let usual = [("cleanup.policy", "delete"), ("retention.ms", "2592000000"), ("max.message.bytes", "1114112")];
+        assert_eq!(judged(&usual), fine);
+        assert_eq!(judged(&[("retention.ms", "-1"), ("cleanup.policy", "delete")]), Ok(Room::default()));
+        for policy in ["compact", "compact,delete", "delete, compact"] {
+            assert!(matches!(judged(&[("cleanup.policy", policy)]), Err(UnfitTopic::Compacted { .. })), "{policy}");
+        }
+        assert!(matches!(
+            judged(&[("retention.ms", "86399999")]),
+            Err(UnfitTopic::Forgetful { millis: 86_399_999, .. })
+        ));
+        assert!(judged(&[("retention.ms", "86400000")]).is_ok());
+        assert!(matches!(judged(&[("max.message.bytes", "8191")]), Err(UnfitTopic::Narrow { bytes: 8191, .. })));
+        assert!(judged(&[("max.message.bytes", "8192")]).is_ok());
+    }
+
+    #[test]
+    fn the_remedy_is_part_of_the_message() {
+        let said = judged(&[("cleanup.policy", "compact")]).unwrap_err().to_string();
+        assert!(said.contains("--entity-name ns.errors --add-config cleanup.policy=delete"), "{said}");
+    }
+}

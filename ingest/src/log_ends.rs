@@ -1,0 +1,144 @@
+//! Start and ends of many partitions' logs in one question, with an answer for each partition.
+//! A client and partitions go in; first offset, last stable offset and high watermark of each, or why there is none, come
+//! out. The safe crate asks about one partition at a time and waits for each, so the call is made here with `rdkafka-sys`.
+#![expect(unsafe_code, reason = "rdkafka has no safe call for ListOffsets; every pointer here is checked and freed")]
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_IsolationLevel_t as Isolation;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+/// A partition of a topic.
+pub type At = (String, i32);
+
+/// Where a log begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Its first offset.
+    pub low: i64,
+    /// The last stable offset: one past the last offset that can be read by who leaves open transactions out.
+    pub stable: i64,
+    /// The high watermark: one past its last offset.
+    pub high: i64,
+}
+
+/// Asks about `partitions`, of which there is each once. A partition that has no leader fails alone.
+pub fn ask<C: ClientContext>(
+    client: &Client<C>,
+    partitions: &[At],
+    timeout: Duration,
+) -> BTreeMap<At, Result<Ends, KafkaError>> {
+    let list = |what, isolation| list_offsets(client, partitions, what, isolation, timeout);
+    // All of them only rise. In this order the start is never above an end, and what lies between the ends was held back by
+    // an open transaction at some moment.
+    let low = list(Offset::Beginning, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
+    let high = list(Offset::End, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
+    let stable = list(Offset::End, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
+    let of = |answers: &Answers, at: &At| match answers {
+        Ok(answers) => answers.get(at).copied().unwrap_or(Err(RDKafkaErrorCode::UnknownPartition)),
+        Err(code) => Err(*code),
+    };
+    let ends = |at: &At| {
+        let (low, high, stable) = (of(&low, at)?, of(&high, at)?, of(&stable, at)?);
+        Ok(Ends { low, stable, high: high.max(stable) })
+    };
+    partitions.iter().map(|at| (at.clone(), ends(at).map_err(KafkaError::OffsetFetch))).collect()
+}
+
+type Answers = Result<BTreeMap<At, Result<i64, RDKafkaErrorCode>>, RDKafkaErrorCode>;
+
+/// An event of librdkafka, freed on drop.
+struct Event(*mut sys::rd_kafka_event_t);
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from `rd_kafka_queue_poll`, is not null and is destroyed once, here.
+        unsafe { sys::rd_kafka_event_destroy(self.0) }
+    }
+}
+
+fn list_offsets<C: ClientContext>(
+    client: &Client<C>,
+    partitions: &[At],
+    what: Offset,
+    isolation: Isolation,
+    timeout: Duration,
+) -> Answers {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for (topic, partition) in partitions {
+        // Such an offset is how ListOffsets is told what to look for.
+        list.add_partition_offset(topic, *partition, what).map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
+    }
+    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: client and list live for the whole call, and librdkafka copies the list. Queue and options are made here and
+    // destroyed once, after the request, which does not keep the options; an answer that comes after the queue is gone is
+    // dropped by librdkafka.
+    let event = unsafe {
+        let handle = client.native_ptr();
+        let queue = sys::rd_kafka_queue_new(handle);
+        let options = sys::rd_kafka_AdminOptions_new(handle, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS);
+        sys::rd_kafka_AdminOptions_set_request_timeout(options, millis, std::ptr::null_mut(), 0);
+        let refused = sys::rd_kafka_AdminOptions_set_isolation_level(options, isolation);
+        if !refused.is_null() {
+            sys::rd_kafka_error_destroy(refused);
+        }
+        sys::rd_kafka_ListOffsets(handle, list.ptr(), options, queue);
+        let event = sys::rd_kafka_queue_poll(queue, millis);
+        sys::rd_kafka_AdminOptions_destroy(options);
+        sys::rd_kafka_queue_destroy(queue);
+        event
+    };
+    if event.is_null() { Err(RDKafkaErrorCode::OperationTimedOut) } else { Event(event).offsets() }
+}
+
+impl Event {
+    fn offsets(&self) -> Answers {
+        let mut answers = BTreeMap::new();
+        // SAFETY: the event is alive as long as `self`; what is read from it belongs to it and is copied before this
+        // function ends. Null is checked where librdkafka may return it.
+        unsafe {
+            let error = sys::rd_kafka_event_error(self.0);
+            if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Err(error.into());
+            }
+            let result = sys::rd_kafka_event_ListOffsets_result(self.0);
+            if result.is_null() {
+                return Err(RDKafkaErrorCode::BadMessage);
+            }
+            let mut count = 0;
+            let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
+            for index in 0..count {
+                let answer = &*sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(index));
+                let topic = CStr::from_ptr(answer.topic).to_string_lossy().into_owned();
+                let is_fine = answer.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && answer.offset >= 0;
+                let offset = if is_fine { Ok(answer.offset) } else { Err(answer.err.into()) };
+                answers.insert((topic, answer.partition), offset);
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// Makes the client know partitions before they are assigned to it, so that they can be paused before the first fetch.
+pub fn make_known<C: ClientContext>(client: &Client<C>, list: &TopicPartitionList) {
+    let (mut low, mut high) = (0, 0);
+    for element in list.elements() {
+        let Ok(topic) = CString::new(element.topic()) else { continue };
+        // SAFETY: the client and the string live for the whole call; low and high are written before it returns. The call
+        // asks nobody: it looks the partition up, adding it to those that the client knows, and copies two numbers.
+        unsafe {
+            sys::rd_kafka_get_watermark_offsets(
+                client.native_ptr(),
+                topic.as_ptr(),
+                element.partition(),
+                &raw mut low,
+                &raw mut high,
+            );
+        }
+    }
+}

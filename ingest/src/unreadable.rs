@@ -1,0 +1,128 @@
+//! Which records Kafka's client cannot read: it reports a batch that it cannot decompress or parse without saying in which
+//! partition, fetches it again for ever, and delivers nothing of what comes after it.
+//! Positions go in, the first offset that cannot be read comes out, or where reading can go on. Commits nothing.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+/// How long Kafka may take to show what comes next in a partition.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether an error may come from a batch that cannot be read.
+pub fn is_suspicious(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::BadCompression
+                | Code::BadMessage
+                | Code::InvalidMessage
+                | Code::MessageSizeTooLarge
+                | Code::NotImplemented
+                | Code::Underflow
+        )
+    )
+}
+
+/// What comes next in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It can be read, or there is nothing, or Kafka does not show it in time.
+    Fine,
+    /// The records from this offset on cannot be read.
+    Unreadable {
+        /// The offset that comes next.
+        offset: i64,
+    },
+}
+
+/// Reads one partition at a time.
+pub struct Probe(BaseConsumer<Ear>);
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe").finish_non_exhaustive()
+    }
+}
+
+/// Hears what is reported about connections: an answer that is too large breaks one and is no error of a partition.
+#[derive(Debug, Default)]
+struct Ear {
+    is_too_large: AtomicBool,
+}
+
+impl ClientContext for Ear {
+    fn error(&self, _: KafkaError, reason: &str) {
+        if reason.contains("receive.message.max.bytes") {
+            self.is_too_large.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl ConsumerContext for Ear {}
+
+impl Probe {
+    /// Opens no connection yet. `kafka` has the limits of the consumer that cannot go on.
+    pub fn new(mut kafka: ClientConfig) -> KafkaResult<Self> {
+        kafka.remove("group.instance.id");
+        kafka
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed");
+        Ok(Self(kafka.create_with_context(Ear::default())?))
+    }
+
+    /// Reads a partition from `offset` up to the first record that it gets, or the first that it cannot read.
+    pub fn next(&self, topic: &str, partition: i32, offset: i64) -> KafkaResult<Next> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        self.0.context().is_too_large.store(false, Ordering::Relaxed);
+        self.0.assign(&list)?;
+        let until = Instant::now() + PATIENCE;
+        let next = loop {
+            match self.0.poll(until.saturating_duration_since(Instant::now())) {
+                Some(Err(error)) if is_suspicious(&error) => break Next::Unreadable { offset },
+                Some(Err(_)) if self.0.context().is_too_large.load(Ordering::Relaxed) => {
+                    break Next::Unreadable { offset };
+                }
+                Some(Ok(message)) if message.partition() == partition && message.offset() >= offset => {
+                    break Next::Fine;
+                }
+                Some(Err(KafkaError::PartitionEOF(of))) if of == partition => break Next::Fine,
+                Some(_) if Instant::now() < until => {}
+                Some(_) | None => break Next::Fine,
+            }
+        };
+        self.0.unassign()?;
+        Ok(next)
+    }
+
+    /// The first offset after `offset`, below `end`, from which reading can go on; `end` where there is none. A batch that
+    /// cannot be read is unreadable from each of its offsets.
+    pub fn end(&self, topic: &str, partition: i32, offset: i64, end: i64) -> KafkaResult<i64> {
+        let is_unreadable = |at| Ok::<_, KafkaError>(self.next(topic, partition, at)? != Next::Fine);
+        let (mut bad, mut step) = (offset, 1);
+        let mut good = loop {
+            let at = bad.saturating_add(step).min(end);
+            if at >= end || !is_unreadable(at)? {
+                break at;
+            }
+            (bad, step) = (at, step * 2);
+        };
+        while good - bad > 1 {
+            let middle = bad + (good - bad) / 2;
+            if is_unreadable(middle)? { bad = middle } else { good = middle }
+        }
+        Ok(good)
+    }
+}

@@ -1,0 +1,137 @@
+//! What an acknowledgement is worth. ClickHouse acknowledges a part that it drops as a repetition like one that it takes, and
+//! a user may not see what it has written.
+//! An acknowledged part goes in; nothing comes out once its rows are found in the table, else a failure that says why they
+//! are not. A part is sent under another token only where it is proved that its rows are not there.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::failure::Failure;
+use super::{Assigned, Job, Writer, lookup, sight};
+use crate::batch::Part;
+use crate::failpoint::is_sabotaged;
+use crate::takeover::{self, There};
+
+/// Tokens that the same rows are sent with, one after the other, where the table lacks them after each.
+const MOST_TOKENS: u32 = 10;
+/// How often acknowledged rows are looked for: a replica may have to fetch them first.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// How far an acknowledgement is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Nobody has sent this part before, and rows of this assignment have been seen: it has landed.
+    Full,
+    /// Nobody has sent this part before, but no rows of this assignment have been seen yet.
+    First,
+    /// The part may have been sent before: ClickHouse may have dropped it as a repetition.
+    Repeated,
+}
+
+/// Assignments of which acknowledged rows have been seen: by pipeline and partition, the last epoch.
+#[derive(Debug, Default)]
+pub struct Seen(Mutex<HashMap<(usize, i32), u64>>);
+
+impl Seen {
+    fn epochs(&self) -> MutexGuard<'_, HashMap<(usize, i32), u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn contains(&self, of: Assigned) -> bool {
+        self.epochs().get(&(of.pipeline, of.partition)) == Some(&of.epoch)
+    }
+
+    fn insert(&self, of: Assigned) {
+        self.epochs().insert((of.pipeline, of.partition), of.epoch);
+    }
+}
+
+impl Writer {
+    /// How far the acknowledgement of a part is believed that is sent next.
+    pub(super) fn trust(&self, job: &Job, has_failed: bool) -> Trust {
+        if is_sabotaged("believe") {
+            Trust::Full
+        } else if has_failed || job.batch.may_be_half_done {
+            Trust::Repeated
+        } else if self.seen.contains(job.of) {
+            Trust::Full
+        } else {
+            Trust::First
+        }
+    }
+
+    /// The part was acknowledged, and nobody had sent it before: its rows have to be there. It is never sent again.
+    pub(super) async fn is_visible(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+        for look in 1..=LOOKS {
+            match self.there(job, part).await?.0 {
+                There::All => {
+                    self.seen.insert(job.of);
+                    return Ok(());
+                }
+                There::Double => break,
+                There::Some | There::Nothing if look < LOOKS => tokio::time::sleep(PAUSE).await,
+                There::Some | There::Nothing => {}
+            }
+        }
+        sight::check(&self.clickhouse, &job.target.table).await?;
+        Err(Failure::of_invisible_rows(&job.target.table))
+    }
+
+    /// Sends a part that the table lacks. Somebody may have deleted its rows since they landed: then ClickHouse still
+    /// remembers the token and drops them without a word, so the table is looked at once more, and the next token is used.
+    pub(super) async fn insert_anew(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+        self.insert(job, part, 0).await?;
+        self.is_there_or_sent(job, part).await
+    }
+
+    /// The part was acknowledged, perhaps as a repetition. Where its rows are not in the table, it is sent under the next
+    /// token. The views still have what they made of rows that were deleted, so they are made right as well.
+    pub(super) async fn is_there_or_sent(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+        for time in 1..=MOST_TOKENS {
+            let there = self.look(job, part).await?.0;
+            if there != There::Nothing {
+                self.seen.insert(job.of);
+            }
+            match there {
+                There::All if time == 1 => return Ok(()),
+                There::All => return self.rebuild(job, part).await,
+                There::Some | There::Double => return self.is_landed_in_part(job, there).await,
+                There::Nothing if time < MOST_TOKENS => {
+                    sight::check(&self.clickhouse, &job.target.table).await?;
+                    self.ask_views(job).await?;
+                    self.insert(job, part, time).await?;
+                }
+                There::Nothing => {}
+            }
+        }
+        Err(Failure::of_forgotten_rows(&job.target.table))
+    }
+
+    /// A part lands whole, so rows of it that are missing were deleted since, unless they are hidden.
+    async fn is_landed_in_part(&self, job: &Job, there: There) -> Result<(), Failure> {
+        sight::check(&self.clickhouse, &job.target.table).await?;
+        let (topic, partition, first) = (&*job.target.topic, job.of.partition, job.batch.range.first);
+        warn!(topic, partition, first, ?there, "a part has landed, and not each of its rows is in the table once");
+        Ok(())
+    }
+
+    /// What of a part is in its table, and the offsets found in its range. What is not there may be on its way: an INSERT of
+    /// an earlier attempt or an earlier owner that still runs is waited for.
+    pub(super) async fn look(&self, job: &Job, part: &Part) -> Result<(There, Vec<i64>), Failure> {
+        let found = self.there(job, part).await?;
+        if matches!(found.0, There::All | There::Double) {
+            return Ok(found);
+        }
+        lookup::nothing_runs(&self.clickhouse, &job.target, job.of.partition).await?;
+        self.there(job, part).await
+    }
+
+    async fn there(&self, job: &Job, part: &Part) -> Result<(There, Vec<i64>), Failure> {
+        let found = lookup::offsets(&self.clickhouse, &job.target, job.of.partition, job.batch.range).await?;
+        Ok((takeover::compare(job.batch.offsets(part), &found), found))
+    }
+}

@@ -1,0 +1,93 @@
+//! Which scenario a run is of: one that ships with this program, by its name from any folder, or a file of one's own.
+//! What stands on the command line goes in, a checked [`Scenario`] comes out, or an error that lists what there is.
+//!
+//! What contains a path separator or ends in `.toml` is a file and nothing else. Anything else is the name of a shipped
+//! scenario; if there is none of that name, a file that is called so.
+
+use std::path::{MAIN_SEPARATOR, Path};
+
+use anyhow::bail;
+use sluice_loadgen::scenario::Scenario;
+
+/// The scenarios of `scenarios/`, each under its file's name; a test sees to it that none is left out.
+const SHIPPED: [(&str, &str); 2] =
+    [("day", include_str!("../scenarios/day.toml")), ("smoke", include_str!("../scenarios/smoke.toml"))];
+
+/// The scenario of the README's first command.
+const DEFAULT: &str = "smoke";
+
+/// How alike two names are from which on one may be a misspelling of the other, 0 to 1.
+const ALIKE: f64 = 0.75;
+
+/// Reads and checks the scenario that is named, or the default one. The second value is what is worth knowing about the
+/// choice.
+pub(crate) fn choose(named: Option<&str>) -> anyhow::Result<(Scenario, Option<String>)> {
+    let named = named.unwrap_or(DEFAULT);
+    let path = Path::new(named);
+    let shipped = SHIPPED.iter().find(|(name, _)| *name == named);
+    match shipped.filter(|_| !is_a_path(named)) {
+        Some((name, text)) => {
+            let also = path.is_file().then(|| {
+                format!("{name} is the scenario that ships with this program; write .{MAIN_SEPARATOR}{name} for the file of that name")
+            });
+            Ok((Scenario::parse(text, &format!("{name} (shipped)"))?, also))
+        }
+        None if path.exists() => Ok((Scenario::read(path)?, None)),
+        None => bail!("{}", unknown(named)),
+    }
+}
+
+fn is_a_path(named: &str) -> bool {
+    named.contains(['/', MAIN_SEPARATOR]) || Path::new(named).extension().is_some_and(|end| end == "toml")
+}
+
+/// Neither a file nor a name: what there is, and what may have been meant.
+fn unknown(named: &str) -> String {
+    let names = SHIPPED.map(|(name, _)| name).join(" and ");
+    let stem = Path::new(named).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().to_lowercase());
+    let alike = |name: &&str| strsim::jaro_winkler(name, &stem) >= ALIKE;
+    let similar = SHIPPED.iter().map(|(name, _)| *name).find(alike);
+    let meant = similar.map_or_else(String::new, |name| format!("did you mean {name}? "));
+    let what = if is_a_path(named) { "there is no such file" } else { "no scenario and no file is called so" };
+    format!("read scenario {named}: {what}; {meant}{names} ship with this program, anything else is a file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_of_the_folder_ships_and_is_right() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .map(|path| {
+                (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap())
+            })
+            .collect();
+        files.sort();
+        let shipped = SHIPPED.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(files, shipped, "each file of scenarios/ stands in SHIPPED, in order");
+        for (name, _) in SHIPPED {
+            assert_eq!(choose(Some(name)).unwrap().0.name, name, "its name in reports is the one it is found by");
+        }
+        assert_eq!(choose(None).unwrap().0.name, DEFAULT);
+    }
+
+    #[test]
+    fn what_looks_like_a_path_is_one() {
+        for path in ["./smoke", "smoke.toml", "scenarios/smoke", "/smoke"] {
+            assert!(is_a_path(path), "{path}");
+        }
+        assert!(!is_a_path("smoke") && !is_a_path("smoke.tml"));
+    }
+
+    #[test]
+    fn what_is_neither_gets_the_names_and_the_similar_one() {
+        insta::assert_snapshot!(choose(Some("smkoe")).unwrap_err(), @"read scenario smkoe: no scenario and no file is called so; did you mean smoke? day and smoke ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(Some("Days")).unwrap_err(), @"read scenario Days: no scenario and no file is called so; did you mean day? day and smoke ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(Some("weekend")).unwrap_err(), @"read scenario weekend: no scenario and no file is called so; day and smoke ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(Some("scenarios/smok.toml")).unwrap_err(), @"read scenario scenarios/smok.toml: there is no such file; did you mean smoke? day and smoke ship with this program, anything else is a file");
+    }
+}

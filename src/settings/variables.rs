@@ -1,0 +1,118 @@
+//! Variables that look like a setting's and would be ignored or misread: one underscore for two, or a flag's name.
+//! The names and values of variables go in, and the first that somebody must have meant otherwise comes out with its right
+//! spelling. Those that an orchestrator sets for its services are let be.
+
+use serde_json::Value;
+
+/// What begins the variables of a section of the settings.
+const SECTIONS: [&str; 4] = ["SLUICE_STACK_", "SLUICE_STORES_", "SLUICE_INGEST_", "SLUICE_VERIFY_"];
+
+/// A variable that is not what it was meant for, and what to do.
+pub(super) fn mistaken(variables: impl Iterator<Item = (String, String)>, settings: &Value) -> Option<String> {
+    let mut known = Vec::new();
+    spell("SLUICE", settings, &mut known);
+    variables.filter_map(|(name, value)| fault(&name, &value, &known)).next()
+}
+
+fn fault(name: &str, value: &str, known: &[String]) -> Option<String> {
+    let is_a_flags = ["SLUICE_PORT_BASE", "SLUICE_NAMESPACE"].contains(&name);
+    let of_section = SECTIONS.iter().find(|section| name.starts_with(*section));
+    if !(is_a_flags || of_section.is_some())
+        || is_an_orchestrators(name, value)
+        || known.iter().any(|known| known == name)
+    {
+        return None;
+    }
+    let single = |name: &str| name.replace("__", "_");
+    let meant = known.iter().find(|known| single(known) == single(name) || (is_a_flags && ends_alike(known, name)));
+    match meant {
+        Some(meant) => Some(format!("read the variable {name}: no setting is called so; write {meant}")),
+        // Of a key that is only misspelled the reader says which ones there are.
+        None if of_section.is_some_and(|section| name[section.len()..].starts_with('_')) => None,
+        None => Some(format!(
+            "read the variable {name}: no setting is called so; a setting's variable is SLUICE_SECTION__KEY, as in \
+             SLUICE_STACK__PORT_BASE"
+        )),
+    }
+}
+
+/// `SLUICE_PORT_BASE` is meant for `SLUICE_STACK__PORT_BASE`.
+fn ends_alike(known: &str, name: &str) -> bool {
+    let (sections, key) = ([("SLUICE_STACK__", ""), ("SLUICE_STORES__", "")], name.trim_start_matches("SLUICE_"));
+    sections.iter().any(|(section, _)| known.strip_prefix(section) == Some(key))
+}
+
+/// Whether Kubernetes or Docker set it for a service called `sluice-stack`, `sluice-ingest` and so on.
+fn is_an_orchestrators(name: &str, value: &str) -> bool {
+    let is_a_ports = |rest: &str| {
+        let (number, rest) = rest.split_once('_').unwrap_or((rest, ""));
+        number.parse::<u16>().is_ok() && ["TCP", "UDP", "SCTP"].iter().any(|protocol| rest.starts_with(protocol))
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || name.match_indices("_PORT_").any(|(at, port)| is_a_ports(&name[at + port.len()..]))
+        || (name.ends_with("_PORT") && value.contains("://"))
+}
+
+/// The variables of all settings that there are without any file.
+fn spell(name: &str, value: &Value, known: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                let separator = if name == "SLUICE" { "_" } else { "__" };
+                spell(&format!("{name}{separator}{}", key.to_uppercase()), value, known);
+            }
+        }
+        _ => known.push(name.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::*;
+
+    fn said(name: &str, value: &str) -> Option<String> {
+        let settings = serde_json::to_value(Settings::default()).unwrap();
+        mistaken([(name.to_owned(), value.to_owned())].into_iter(), &settings)
+    }
+
+    #[test]
+    fn a_variable_with_one_underscore_for_two_is_refused_with_the_right_spelling() {
+        for (name, meant) in [
+            ("SLUICE_STACK_PORT_BASE", "SLUICE_STACK__PORT_BASE"),
+            ("SLUICE_PORT_BASE", "SLUICE_STACK__PORT_BASE"),
+            ("SLUICE_NAMESPACE", "SLUICE_STORES__NAMESPACE"),
+            ("SLUICE_STORES_POSTGRES_PORT", "SLUICE_STORES__POSTGRES__PORT"),
+            ("SLUICE_STORES_POSTGRES__PORT", "SLUICE_STORES__POSTGRES__PORT"),
+            ("SLUICE_STORES__POSTGRES_PORT", "SLUICE_STORES__POSTGRES__PORT"),
+            ("SLUICE_STORES_CLICKHOUSE_LOGIN_PASSWORD", "SLUICE_STORES__CLICKHOUSE__LOGIN__PASSWORD"),
+            ("SLUICE_INGEST_RETRY_QUICK", "SLUICE_INGEST__RETRY__QUICK"),
+            ("SLUICE_INGEST_GROUP", "SLUICE_INGEST__GROUP"),
+            ("SLUICE_VERIFY_RUNS", "SLUICE_VERIFY__RUNS"),
+        ] {
+            let said = said(name, "21000").unwrap_or_else(|| panic!("{name} is let be"));
+            assert_eq!(said, format!("read the variable {name}: no setting is called so; write {meant}"));
+        }
+        assert!(said("SLUICE_STORES_POSTGRES_PROT", "1").unwrap().contains("SLUICE_SECTION__KEY"));
+    }
+
+    #[test]
+    fn what_an_orchestrator_sets_and_what_is_right_is_let_be() {
+        for (name, value) in [
+            ("SLUICE_STORES__POSTGRES__PORT", "21000"),
+            ("SLUICE_STORES__POSTGRES__PROT", "21000"),
+            ("SLUICE_LOG", "info"),
+            ("SLUICE_CONFIG", "a.toml"),
+            ("SLUICE_INGEST_SERVICE_HOST", "10.0.0.1"),
+            ("SLUICE_INGEST_SERVICE_PORT", "9090"),
+            ("SLUICE_INGEST_SERVICE_PORT_HTTP", "9090"),
+            ("SLUICE_INGEST_PORT", "tcp://10.0.0.1:9090"),
+            ("SLUICE_INGEST_PORT_9090_TCP", "tcp://10.0.0.1:9090"),
+            ("SLUICE_INGEST_PORT_9090_TCP_ADDR", "10.0.0.1"),
+        ] {
+            assert_eq!(said(name, value), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A worker keeps to its budget whatever poison records are made of, and however many dead letters there are already. Peak
+//! resident memory is the kernel's own figure.
+
+use bytesize::ByteSize;
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::FutureRecord;
+use sluice_ingest::config::Settings;
+use sluice_schemas::names::topic;
+use sluice_testkit::eventually;
+use tokio::process::Command;
+use uuid::Uuid;
+
+use crate::harness::{DEADLINE, Record, World, event_record, header, in_partition};
+use crate::process::same_member;
+
+const BUDGET: u64 = 64 << 20;
+/// What the process has beside its budget: this build's code, its threads and what the allocator keeps.
+const REST: u64 = 16 << 20;
+const HEADERS: usize = 99_000;
+
+fn small_budget() -> Settings {
+    Settings { memory_budget: ByteSize(BUDGET), ..same_member() }
+}
+
+impl World {
+    /// Produces records that are nothing but headers.
+    async fn bombs(&self, count: usize, headers: usize) {
+        let all = OwnedHeaders::new_with_capacity(headers);
+        let all = (0..headers).fold(all, |all, _| all.insert(Header { key: "h", value: Some("v") }));
+        let (topic, producer) = (self.names.topic(topic::COMMUNICATION_EVENTS), self.producer("none"));
+        for n in 0..count {
+            let partition = i32::try_from(n % 6).unwrap();
+            let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(b"no json").partition(partition);
+            producer.send(record.headers(all.clone()), DEADLINE).await.map_err(|(error, _)| error).unwrap();
+        }
+    }
+
+    async fn dlq(&self, arguments: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["--namespace", self.names.namespace(), "--port-base", &self.port_base().to_string(), "dlq"])
+            .args(arguments)
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+}
+
+/// The peak of a worker that takes so many bombs in.
+async fn peak(count: usize, sabotage: &str) -> (World, u64) {
+    let world = World::new().await;
+    world.bombs(count, HEADERS).await;
+    let worker = world.spawn_ready(&small_budget(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    eventually(DEADLINE * 4, "all are dead letters", || async {
+        let committed = world.committed(topic::COMMUNICATION_EVENTS).await;
+        if committed == i64::try_from(count).unwrap() { Ok(()) } else { Err(committed) }
+    })
+    .await;
+    let peak = worker.peak_memory();
+    println!("{count} bombs, sabotaged {sabotage:?}: peak {}", ByteSize(peak));
+    worker.stop().await;
+    (world, peak)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_are_nothing_but_headers_stay_in_the_budget() {
+    for count in [50, 250] {
+        let (world, peak) = peak(count, "").await;
+        assert!(peak < BUDGET + REST, "{}", ByteSize(peak));
+        let letters = world.dead_letters().await;
+        assert_eq!(letters.len(), count);
+        for letter in letters.values() {
+            assert_eq!(header(letter, "sluice.headers_left_out").as_deref(), Some("98000"));
+            assert_eq!(header(letter, "sluice.header_bytes_left_out").as_deref(), Some("196000"));
+            assert_eq!(letter.headers().unwrap().iter().filter(|header| header.key == "h").count(), 1000);
+        }
+        assert_eq!(world.dlq(&["list", "--json", "--limit", "1000"]).await.lines().count(), count, "all are read back");
+        world.drop().await;
+    }
+    let (world, peak) = peak(50, "headers,fetch").await;
+    assert!(peak >= BUDGET + REST, "without the limits the check fails: {}", ByteSize(peak));
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_at_the_limit_and_beyond_librdkafkas_are_read_back() {
+    let world = World::new().await;
+    for headers in [999, 1000, 1001, 100_000, 100_001] {
+        world.bombs(1, headers).await;
+    }
+    let worker = world.spawn_ready(&small_budget(), &[]).await;
+    eventually(DEADLINE, "all are dead letters", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 5 })
+        .await;
+    worker.stop().await;
+    let letters = world.dead_letters().await;
+    let left_out: Vec<_> = letters.values().map(|letter| header(letter, "sluice.headers_left_out")).collect();
+    let said = |text: &str| Some(text.to_owned());
+    assert_eq!(left_out, [None, None, said("1"), said("99000"), said("all")]);
+    assert_eq!(world.dlq(&["list", "--json"]).await.lines().count(), 5);
+    let shown = world.dlq(&["show", "communication-events", "0", "4"]).await;
+    assert!(shown.contains("sluice.headers_left_out") && shown.contains("all"), "{shown}");
+    world.drop().await;
+}
+
+/// Letters of other topics, each of a topic of its own.
+async fn fill(world: &World, count: u32) {
+    let (topic, producer) = (world.names.topic(topic::CLICKHOUSE_ERRORS), world.producer("lz4"));
+    for chunk in (0..count).collect::<Vec<_>>().chunks(10_000) {
+        let sent = chunk.iter().map(|n| {
+            let id = Uuid::from_u128(u128::from(*n) + 1).to_string();
+            let said = [
+                ("sluice.reason", "wrong_type"),
+                ("sluice.stage", "decode"),
+                ("sluice.topic", "another"),
+                ("sluice.topic_id", id.as_str()),
+                ("sluice.partition", "0"),
+                ("sluice.offset", "7"),
+                ("sluice.attempts", "1"),
+            ];
+            let headers = said
+                .into_iter()
+                .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
+            let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(b"x").headers(headers);
+            let producer = producer.clone();
+            async move { producer.send(record, DEADLINE).await.map_err(|(error, _)| error).unwrap() }
+        });
+        futures::future::join_all(sent).await;
+    }
+}
+
+/// The peak of a worker that takes over what was announced before the dead-letter topic was filled.
+async fn peak_of_take_over(sabotage: &str) -> u64 {
+    let world = World::new().await;
+    let mut records = in_partition(0, 0..50);
+    records[7] = Record { payload: Some(b"no json".to_vec()), partition: Some(0), ..event_record(7) };
+    world.produce_all(&world.producer("lz4"), &records).await;
+    world.spawn(&small_budget(), &[("SLUICE_FAILPOINT", "dead_lettered")]).aborted().await;
+    fill(&world, 250_000).await;
+    let worker = world.spawn_ready(&small_budget(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    eventually(DEADLINE * 4, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 50 })
+        .await;
+    let peak = worker.peak_memory();
+    println!("a take-over beside 250,000 letters, sabotaged {sabotage:?}: peak {}", ByteSize(peak));
+    worker.stop().await;
+    assert_eq!(world.count().await, 49, "the record that was dead-lettered before stays a dead letter");
+    world.drop().await;
+    peak
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_take_over_beside_many_dead_letters_stays_in_the_budget() {
+    let peak = peak_of_take_over("").await;
+    assert!(peak < BUDGET + REST, "{}", ByteSize(peak));
+    let peak = peak_of_take_over("letters_unfiltered").await;
+    assert!(peak >= BUDGET + REST, "without the filter the check fails: {}", ByteSize(peak));
+}

@@ -1,0 +1,130 @@
+//! Lag is what can be read and was not: transaction markers and aborted records count as nothing, not even where nothing was
+//! ever committed, and what an open transaction holds back is shown by itself. The group's own offset passes what is no
+//! record, so whoever compares it with the end of the log (a scaler) sees the same.
+
+use rdkafka::producer::Producer;
+use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
+use sluice_testkit::eventually;
+
+use crate::gaps_in_the_log::{transaction, transactional};
+use crate::harness::{DEADLINE, World, in_partition, metric};
+use crate::obeys_the_operator::sluice;
+use crate::oracle::judge;
+use crate::process::{Process, short_lived};
+
+/// Lag of a partition and what is held back, by the worker's metrics.
+async fn behind(worker: &Process, partition: i32) -> (f64, f64) {
+    let label = format!("partition=\"{partition}\"");
+    let of = async |name| metric(&worker.url, name, &label).await;
+    (of("sluice_ingest_lag{").await, of("sluice_ingest_held_back{").await)
+}
+
+async fn becomes(worker: &Process, partition: i32, wanted: (f64, f64)) {
+    let is = || async {
+        let found = behind(worker, partition).await;
+        if found == wanted { Ok(()) } else { Err(format!("{found:?}")) }
+    };
+    eventually(DEADLINE, &format!("lag and what is held back of {partition} are {wanted:?}"), is).await;
+}
+
+async fn offset(world: &World, partition: i32) -> Option<i64> {
+    world.offsets(COMMUNICATION_EVENTS).await.get(&partition).map(|(offset, _)| *offset)
+}
+
+/// A world whose partition 0 has 30 committed records with their marker and 501 offsets of an aborted transaction, and
+/// whose partition 1 has nothing but such a transaction.
+async fn aborted() -> World {
+    let world = World::new().await;
+    let producer = transactional(&world);
+    transaction(&world, &producer, &in_partition(0, 0..30), true).await;
+    transaction(&world, &producer, &in_partition(0, 30..530), false).await;
+    transaction(&world, &producer, &in_partition(1, 0..500), false).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn markers_and_aborted_records_are_no_lag() {
+    let world = aborted().await;
+    let worker = world.spawn_ready(&short_lived(), &[]).await;
+    world.settled(30).await;
+    for partition in [0, 1, 2] {
+        becomes(&worker, partition, (0.0, 0.0)).await;
+    }
+    let ends = || async { (offset(&world, 0).await, offset(&world, 1).await) == (Some(532), Some(501)) };
+    eventually(DEADLINE, "the group's offsets pass what is no record", ends).await;
+
+    // Records come after all: they land, and are behind until then.
+    world.produce_all(&world.producer("lz4"), &in_partition(1, 500..560)).await;
+    world.settled(90).await;
+    becomes(&worker, 1, (0.0, 0.0)).await;
+    worker.stop().await;
+    assert_eq!(judge(&world).await.unwrap().landed, 90);
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lag_that_nobody_can_catch_up_with_is_noticed() {
+    let world = aborted().await;
+    let worker = world.spawn_ready(&short_lived(), &[("SLUICE_SABOTAGE", "passing")]).await;
+    world.settled(30).await;
+    becomes(&worker, 0, (502.0, 0.0)).await;
+    becomes(&worker, 1, (501.0, 0.0)).await;
+    assert_eq!((offset(&world, 0).await, offset(&world, 1).await), (Some(30), None));
+    worker.stop().await;
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_open_transaction_holds_back_is_shown_by_itself() {
+    let world = World::new().await;
+    let worker = world.spawn_ready(&short_lived(), &[]).await;
+    let (open, plain) = (transactional(&world), world.producer("lz4"));
+    tokio::task::block_in_place(|| open.begin_transaction()).unwrap();
+    world.produce_all(&open, &in_partition(0, 0..100)).await;
+    world.produce_all(&plain, &in_partition(0, 100..1000)).await;
+    becomes(&worker, 0, (0.0, 1000.0)).await;
+    assert_eq!(world.count().await, 0, "nothing of it can be read");
+    let status = ["status", "--topic", COMMUNICATION_EVENTS, "--worker", &worker.url];
+    assert!(column(&sluice(&world, &status).await.1, 0, 4) == Some("1000".to_owned()), "HELD BACK of status");
+    tokio::task::block_in_place(|| open.commit_transaction(DEADLINE)).unwrap();
+    world.settled(1000).await;
+    becomes(&worker, 0, (0.0, 0.0)).await;
+    worker.stop().await;
+    assert_eq!(judge(&world).await.unwrap().landed, 1000);
+    world.drop().await;
+}
+
+/// A column of the line about a partition.
+fn column(said: &str, partition: i32, number: usize) -> Option<String> {
+    let words = said.lines().map(|line| line.split("  ").map(str::trim).filter(|word| !word.is_empty()));
+    let mut lines = words.map(Iterator::collect::<Vec<_>>);
+    let line = lines.find(|words| words.get(1) == Some(&partition.to_string().as_str()))?;
+    line.get(number).map(|word| (*word).to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_show_the_same_without_a_worker() {
+    let world = aborted().await;
+    let show = async || {
+        let (code, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
+        assert_eq!(code, 0, "{said}");
+        let of = |partition| (column(&said, partition, 4).unwrap(), column(&said, partition, 5).unwrap());
+        [of(0), of(1), of(2)].map(|(lag, held_back)| format!("{lag} {held_back}"))
+    };
+    assert_eq!(show().await, ["532 0", "0 0", "0 0"], "the group has no offset, and partition 1 no record");
+    world.set_offset(COMMUNICATION_EVENTS, 0, 30, "").await;
+    assert_eq!(show().await, ["0 0", "0 0", "0 0"]);
+    world.set_offset(COMMUNICATION_EVENTS, 0, 29, "").await;
+    assert_eq!(show().await, ["503 0", "0 0", "0 0"], "one record is to be read");
+
+    let (open, plain) = (transactional(&world), world.producer("lz4"));
+    tokio::task::block_in_place(|| open.begin_transaction()).unwrap();
+    world.produce_all(&open, &in_partition(1, 0..10)).await;
+    world.produce_all(&plain, &in_partition(1, 10..50)).await;
+    world.produce_all(&plain, &in_partition(2, 0..5)).await;
+    assert_eq!(show().await, ["503 0", "0 50", "5 0"]);
+    tokio::task::block_in_place(|| open.abort_transaction(DEADLINE)).unwrap();
+    eventually(DEADLINE, "the end of the transaction arrives", || async { show().await == ["503 0", "41 0", "5 0"] })
+        .await;
+    world.drop().await;
+}

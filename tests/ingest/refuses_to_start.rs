@@ -1,0 +1,141 @@
+//! Every check of a worker's start refuses what it is for, on the real stores, and says what to do; the same world without
+//! that fault is accepted.
+
+use std::time::Duration;
+
+use sluice_ingest::config::Settings;
+use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{DEADLINE, World, quick_settings};
+
+/// A table of one's own, as far as all of them agree.
+const COLUMNS: &str = "event_id UUID, timestamp DateTime64(3, 'UTC'), duration_ms UInt32, _topic LowCardinality(String), \
+                       _topic_id UUID, _partition Int32, _offset Int64";
+const WINDOW: &str = "SETTINGS non_replicated_deduplication_window = 10000";
+
+/// Settings that let one topic land in `table`.
+pub(crate) fn into(table: &str) -> Settings {
+    let mut settings = quick_settings();
+    for (topic, pipeline) in &mut settings.pipelines {
+        pipeline.enabled = topic == COMMUNICATION_EVENTS;
+        table.clone_into(&mut pipeline.table);
+    }
+    settings
+}
+
+/// What a worker says instead of starting. One that starts is a failure of the test.
+pub(crate) async fn refused(world: &World, settings: Settings) -> String {
+    let shutdown = CancellationToken::new();
+    let run = sluice_ingest::run(settings, world.stores.clone(), world.names.clone(), shutdown);
+    match tokio::time::timeout(DEADLINE, run).await {
+        Ok(ended) => ended.expect_err("a worker that ends by itself was refused").to_string(),
+        Err(_) => panic!("the worker was not refused"),
+    }
+}
+
+/// Whether a worker starts.
+pub(crate) async fn accepted(world: &World, settings: Settings) {
+    world.start(settings).await.stop().await;
+}
+
+/// Makes a table, sees it refused with these words, and drops it.
+async fn table_is_refused(world: &World, definition: &str, words: &[&str]) {
+    world.execute(definition).await;
+    let said = refused(world, into("own")).await;
+    assert!(words.iter().all(|word| said.contains(word)), "{definition}: {said}");
+    world.execute("DROP TABLE own").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn engines_that_lose_or_forget_rows() {
+    let world = World::new().await;
+    let good = format!("CREATE TABLE good ({COLUMNS}) ENGINE = MergeTree ORDER BY event_id {WINDOW}");
+    world.execute(&good).await;
+    accepted(&world, into("good")).await;
+    let merged = "merges rows with equal sorting keys";
+    for engine in ["ReplacingMergeTree", "SummingMergeTree", "AggregatingMergeTree", "CoalescingMergeTree"] {
+        let definition = format!("CREATE TABLE own ({COLUMNS}) ENGINE = {engine} ORDER BY event_id {WINDOW}");
+        table_is_refused(&world, &definition, &[engine, merged, "let records land in a MergeTree table"]).await;
+    }
+    let signed = format!(
+        "CREATE TABLE own ({COLUMNS}, sign Int8 DEFAULT 1) ENGINE = CollapsingMergeTree(sign) ORDER BY event_id {WINDOW}"
+    );
+    table_is_refused(&world, &signed, &[merged]).await;
+    let buffer = "Buffer(currentDatabase(), good, 1, 10, 100, 1, 10, 100, 1000)";
+    for (engine, remedy) in [
+        ("Null", "let records land in a MergeTree table"),
+        ("Memory", "does not recognise a repeated INSERT"),
+        ("Log", "does not recognise a repeated INSERT"),
+        ("Set", "does not recognise a repeated INSERT"),
+        (buffer, "name the table behind it"),
+        ("Merge(currentDatabase(), '^good$')", "stores no rows of its own"),
+    ] {
+        let definition = format!("CREATE TABLE own ({COLUMNS}) ENGINE = {engine}");
+        table_is_refused(&world, &definition, &[remedy]).await;
+    }
+    table_is_refused(&world, "CREATE VIEW own AS SELECT * FROM good", &["name the table that it reads"]).await;
+    let through = "CREATE MATERIALIZED VIEW own TO good AS SELECT * FROM communication_events WHERE 0";
+    let through = through.replace('*', "event_id, timestamp, duration_ms, _topic, _topic_id, _partition, _offset");
+    table_is_refused(&world, &through, &["name the table that it writes to"]).await;
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_rows_do_not_fit() {
+    let world = World::new().await;
+    assert!(refused(&world, into("nowhere")).await.contains("table nowhere does not exist"));
+    let table = |columns: &str, key: &str| {
+        format!("CREATE TABLE own ({columns}) ENGINE = MergeTree PARTITION BY {key} ORDER BY event_id {WINDOW}")
+    };
+    let month = "toYYYYMM(timestamp)";
+    let changed = |from: &str, to: &str| {
+        let columns = COLUMNS.replace(from, to);
+        assert_ne!(columns, COLUMNS);
+        table(&columns, month)
+    };
+    for (definition, words) in [
+        (changed(", _offset Int64", ""), "no column _offset that can be written"),
+        (changed("_offset Int64", "_offset Int64 MATERIALIZED 1"), "no column _offset that can be written"),
+        (changed("_partition Int32", "_partition Int64"), "column _partition of table own has type Int64"),
+        (changed("duration_ms UInt32", "duration_ms Decimal(76, 2)"), "has type Decimal(76, 2)"),
+        (table(COLUMNS, "toDate(timestamp)"), "has the partition key toDate(timestamp)"),
+        (table(COLUMNS, "duration_ms"), "has the partition key duration_ms"),
+        (changed("'UTC'", "'Europe/Berlin'"), "has the partition key toYYYYMM(timestamp)"),
+        (changed("DateTime64(3, 'UTC')", "DateTime64(3, 'UTC') DEFAULT now()"), "has the partition key"),
+    ] {
+        table_is_refused(&world, &definition, &[words]).await;
+    }
+    world.execute(&table(COLUMNS, month)).await;
+    let mut settings = into("own");
+    let pipeline = settings.pipelines.get_mut(COMMUNICATION_EVENTS).unwrap();
+    pipeline.columns.insert("misspelt".to_owned(), "duration_ms".to_owned());
+    assert!(refused(&world, settings).await.contains("no column misspelt"));
+    accepted(&world, into("own")).await;
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_and_stores_that_are_not_there() {
+    let world = World::new().await;
+    let mut settings = quick_settings();
+    let pipeline = settings.pipelines[COMMUNICATION_EVENTS].clone();
+    settings.pipelines.insert("nobodys".to_owned(), pipeline);
+    assert!(refused(&world, settings).await.contains("nobodys: it does not exist"));
+    let dead = Settings { dead_letter_topic: "nowhere".to_owned(), ..quick_settings() };
+    assert!(refused(&world, dead).await.contains("nowhere: it does not exist"));
+    let hasty = || Settings { start_deadline: Duration::from_millis(1), ..quick_settings() };
+    for (store, words) in [("clickhouse", "read tables from ClickHouse"), ("kafka", "connect to Kafka")] {
+        let mut stores = world.stores.clone();
+        let nobody = sluice_testkit::free_address().to_string();
+        match store {
+            "kafka" => stores.kafka.brokers = nobody,
+            _ => stores.clickhouse.url = format!("http://{nobody}"),
+        }
+        let run = sluice_ingest::run(hasty(), stores, world.names.clone(), CancellationToken::new());
+        let said = tokio::time::timeout(DEADLINE, run).await.expect("it gives up").unwrap_err().to_string();
+        assert!(said.contains(words), "{said}");
+    }
+    accepted(&world, quick_settings()).await;
+    world.drop().await;
+}

@@ -1,0 +1,250 @@
+//! Refused rows are found all at once and by what is seen, whatever ClickHouse calls the error: rows that fail alone become
+//! dead letters, their neighbours land, and where every row fails the table is at fault and nothing is given up. A kill at
+//! any point of that costs nothing.
+
+use futures::future::join_all;
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::message::Message;
+use rdkafka::producer::FutureRecord;
+use serde_json::json;
+use sluice_ingest::config::Pipeline;
+use sluice_schemas::connect;
+use sluice_schemas::names::topic::{CLICKHOUSE_ERRORS, COMMUNICATION_EVENTS};
+use sluice_testkit::eventually;
+
+use crate::harness::{DEADLINE, Record, World, event_record, header, metric, quick_settings, stands_still};
+use crate::oracle::{Counts, judge};
+use crate::process::same_member;
+
+/// Rows of three months: the first of all, two neighbours, one alone, the last.
+const REFUSED: [u32; 5] = [0, 20, 21, 40, 59];
+
+/// Fails with error 128 for these rows, HTTP 500: no table lists that code.
+const UNLISTED: &str = "length(arrayWithConstant(if(duration_ms IN (0, 20, 21, 40, 59), 5000000000, 1), 0)) > 0";
+
+/// All in one partition and one batch.
+fn records() -> Vec<Record> {
+    (0..60).map(|n| Record { partition: Some(0), ..event_record(n) }).collect()
+}
+
+async fn constrain(world: &World, check: &str) {
+    world.execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT some CHECK {check}")).await;
+}
+
+async fn mend(world: &World) {
+    world.execute("ALTER TABLE communication_events DROP CONSTRAINT some").await;
+}
+
+async fn committed(world: &World, offset: i64) {
+    eventually(DEADLINE * 2, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == offset })
+        .await;
+}
+
+async fn reasons(world: &World) -> Vec<(i64, String)> {
+    let letters = world.dead_letters().await;
+    letters.iter().map(|((_, offset), letter)| (*offset, header(letter, "sluice.reason").unwrap())).collect()
+}
+
+/// A topic and a table with Nested columns; every `n` in `unequal` has arrays of two lengths.
+async fn nested(unequal: &[u32], sabotage: &str) -> Result<usize, String> {
+    const TOPIC: &str = "baskets";
+    let world = World::new().await;
+    world
+        .execute(
+            "CREATE TABLE baskets (n UInt32, item Nested(sku String, count UInt8), _topic String, _topic_id UUID, \
+             _partition Int32, _offset Int64) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 10000",
+        )
+        .await;
+    let name = world.names.topic(TOPIC);
+    let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1));
+    let made = world.admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
+    made.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+    let producer = world.producer("none");
+    for n in 0..100_u32 {
+        let counts = if unequal.contains(&n) { vec![1, 2, 3] } else { vec![1, 2] };
+        let payload = json!({"n": n, "item": {"sku": ["a", "b"], "count": counts}}).to_string();
+        let record = FutureRecord::<[u8], _>::to(&name).payload(&payload);
+        producer.send(record, DEADLINE).await.map_err(|(error, _)| error).unwrap();
+    }
+    let mut settings = same_member();
+    let max_age = settings.pipelines["communication-events"].max_age;
+    let pipeline = Pipeline { table: "baskets".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };
+    settings.pipelines.insert(TOPIC.to_owned(), pipeline);
+    let worker = world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let clickhouse = connect::clickhouse(&world.stores, &world.names);
+    let rows = || async {
+        let rows: Vec<u32> = clickhouse.query("SELECT n FROM baskets ORDER BY n").fetch_all().await.unwrap();
+        rows
+    };
+    if sabotage != "nothing" {
+        stands_still(&worker.url, "baskets/0 stands still").await;
+        let count = rows().await.len();
+        worker.kill().await;
+        world.drop().await;
+        return Err(format!("{count} rows have landed"));
+    }
+    eventually(DEADLINE * 2, "all is committed", || async { world.committed(TOPIC).await == 100 }).await;
+    worker.stop().await;
+    let expected: Vec<u32> = (0..100).filter(|n| !unequal.contains(n)).collect();
+    assert_eq!(rows().await, expected, "all their neighbours, each once");
+    let wanted: Vec<_> = unequal.iter().map(|n| (i64::from(*n), "sizes_of_arrays_dont_match".to_owned())).collect();
+    assert_eq!(reasons(&world).await, wanted);
+    assert_eq!(world.read_all(CLICKHOUSE_ERRORS).await.len(), unequal.len(), "each letter once");
+    world.drop().await;
+    Ok(expected.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nested_arrays_of_unequal_length_are_dead_letters_and_their_neighbours_land() {
+    let (some, one) = tokio::join!(nested(&[3, 4, 50, 99], "nothing"), nested(&[77], "nothing"));
+    assert_eq!((some, one), (Ok(96), Ok(99)));
+}
+
+/// Lets a worker meet the error that no table lists; says what came of it, or what it stands still with.
+async fn unlisted(sabotage: &str) -> Result<Counts, String> {
+    let world = World::new().await;
+    constrain(&world, UNLISTED).await;
+    world.produce_all(&world.producer("none"), &records()).await;
+    let worker = world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    if sabotage != "nothing" {
+        stands_still(&worker.url, "communication-events/0 stands still").await;
+        let said = format!("{} rows, {} dead letters", world.count().await, world.dead_letters().await.len());
+        worker.kill().await;
+        world.drop().await;
+        return Err(said);
+    }
+    world.settled(60).await;
+    committed(&world, 60).await;
+    worker.stop().await;
+    let wanted = REFUSED.map(|n| (i64::from(n), "clickhouse_error_128".to_owned()));
+    assert_eq!(reasons(&world).await, wanted);
+    for ((_, offset), letter) in world.dead_letters().await {
+        assert_eq!(letter.payload(), event_record(u32::try_from(offset).unwrap()).payload.as_deref());
+    }
+    let judged = judge(&world).await;
+    world.drop().await;
+    judged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_that_no_table_lists_is_judged_by_trying_rows() {
+    let (right, wrong) = tokio::join!(unlisted("nothing"), unlisted("judge"));
+    let Counts { landed, dead_lettered, .. } = right.unwrap();
+    assert_eq!((landed, dead_lettered), (55, 5));
+    assert_eq!(wrong, Err("0 rows, 0 dead letters".to_owned()), "negative control: they hold up all their neighbours");
+}
+
+/// Every row fails alone, and none is known that does not: nobody says that it is the rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_every_row_fails_alone_the_partition_waits_and_nothing_is_given_up() {
+    let world = World::new().await;
+    constrain(&world, "length(arrayWithConstant(duration_ms + 5000000000, 0)) > 0").await;
+    world.produce_all(&world.producer("none"), &records()).await;
+    let worker = world.start(quick_settings()).await;
+    stands_still(&worker.url, "refuses every row, each alone").await;
+    assert_eq!((world.count().await, world.dead_letters().await.len()), (0, 0));
+    mend(&world).await;
+    world.settled(60).await;
+    committed(&world, 60).await;
+    worker.stop().await;
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (60, 0), "all of it lands once the table is repaired");
+    world.drop().await;
+}
+
+/// A refused row that is alone in its batch: a row that the table holds shows that the table is not at fault. Before there
+/// is one, its partition waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_alone_in_its_batch_is_judged_by_what_the_table_holds() {
+    let world = World::new().await;
+    constrain(&world, UNLISTED).await;
+    let producer = world.producer("none");
+    let worker = world.start(quick_settings()).await;
+    world.produce_all(&producer, &records()[20..21]).await;
+    stands_still(&worker.url, "refuses every row, each alone").await;
+    assert!(world.dead_letters().await.is_empty());
+    let elsewhere = Record { partition: Some(1), ..event_record(1) };
+    world.produce_all(&producer, &[elsewhere]).await;
+    world.settled(2).await;
+    committed(&world, 2).await;
+    worker.stop().await;
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (1, 1));
+    world.drop().await;
+}
+
+/// Where a worker is killed while it sets rows aside.
+const POINTS: [&str; 8] = [
+    "judged:1",    // the rows are known, nothing is sent
+    "letter:2",    // between the letters of the second month
+    "letter:4",    // between them, later
+    "refused:2",   // they are acknowledged
+    "set_aside:2", // before the INSERT of what is kept
+    "insert:3",    // the first INSERT of the second month, which is refused
+    "landed:2",    // after the INSERT of what is kept
+    "landed:3",    // all months have landed
+];
+
+/// Killed there, and the table mended or not before the restart.
+async fn killed_at(point: &str, is_mended: bool, sabotage: &str) -> Result<Counts, String> {
+    let world = World::new().await;
+    constrain(&world, "duration_ms NOT IN (0, 20, 21, 40, 59)").await;
+    world.produce_all(&world.producer("none"), &records()).await;
+    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
+    if is_mended {
+        mend(&world).await;
+    }
+    let worker = world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    committed(&world, 60).await;
+    worker.stop().await;
+    let judged = judge(&world).await.map_err(|wrong| format!("{point}, mended: {is_mended}: {wrong}"));
+    world.drop().await;
+    judged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_each_point_of_setting_aside_costs_nothing() {
+    for points in POINTS.chunks(4) {
+        for counts in join_all(points.iter().map(|point| killed_at(point, false, "nothing"))).await {
+            let Counts { landed, dead_lettered, .. } = counts.unwrap();
+            assert_eq!((landed, dead_lettered), (55, 5));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_and_a_table_that_is_mended_meanwhile_cost_nothing() {
+    for points in POINTS.chunks(4) {
+        for counts in join_all(points.iter().map(|point| killed_at(point, true, "nothing"))).await {
+            let Counts { landed, dead_lettered, .. } = counts.unwrap();
+            assert!(landed + dead_lettered == 60 && dead_lettered <= 5, "{landed} and {dead_lettered}");
+        }
+    }
+    let wrong = join_all(["refused:1", "landed:2"].map(|point| killed_at(point, true, "letters"))).await;
+    for (wrong, what) in wrong.into_iter().zip(["landed and were dead-lettered", "stand in the table more than once"]) {
+        let wrong = wrong.unwrap_err();
+        assert!(wrong.contains(what), "negative control: {wrong}");
+    }
+}
+
+/// A hundred refused rows of one batch are a few INSERTs and not hundreds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_refused_rows_cost_no_round_each() {
+    let world = World::new().await;
+    constrain(&world, "duration_ms % 10 != 3").await;
+    // Twenty days of one month, again and again.
+    let records: Vec<_> =
+        (0..1000).map(|n| Record { partition: Some(0), ..event_record(60 * (n / 20) + 20 + n % 20) }).collect();
+    let refused = records.len() / 10;
+    world.produce_all(&world.producer("none"), &records).await;
+    let worker = world.start(quick_settings()).await;
+    world.settled(1000).await;
+    committed(&world, 1000).await;
+    let judged = metric(&worker.url, "sluice_ingest_retries_total{", "class=\"row\"").await as usize;
+    let batches = metric(&worker.url, "sluice_ingest_batches_total{", "communication-events").await as usize;
+    worker.stop().await;
+    assert!(judged <= batches, "{judged} refusals of {batches} batches for {refused} refused rows");
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (1000 - refused, refused));
+    world.drop().await;
+}

@@ -1,0 +1,98 @@
+//! A record that Kafka's client cannot read is named with its offset, holds up nobody else, and can be passed over: what was
+//! skipped has its dead letter.
+
+use bytesize::ByteSize;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use sluice_ingest::config::Settings;
+use sluice_schemas::connect;
+use sluice_schemas::names::topic;
+use sluice_testkit::eventually;
+use tokio::process::Command;
+
+use crate::harness::{DEADLINE, World, header, in_partition, stands_still, status};
+use crate::process::{Process, same_member};
+
+fn small_budget() -> Settings {
+    Settings { memory_budget: ByteSize::mib(64), ..same_member() }
+}
+
+impl World {
+    /// Produces a record that is a few KiB on its way and too large once it is decompressed.
+    async fn zstd_bomb(&self) {
+        let mut config = connect::kafka_config(&self.stores);
+        config.set("compression.type", "zstd").set("message.max.bytes", "67108864").set("batch.size", "67108864");
+        let producer: FutureProducer = config.create().unwrap();
+        let (name, payload) = (self.names.topic(topic::COMMUNICATION_EVENTS), vec![b' '; 40 << 20]);
+        let record = FutureRecord::<[u8], [u8]>::to(&name).payload(&payload).partition(0);
+        producer.send(record, DEADLINE).await.map_err(|(error, _)| error).unwrap();
+    }
+
+    async fn skip(&self, offset: &str, more: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["--namespace", self.names.namespace(), "--port-base", &self.port_base().to_string()])
+            .args(["ingest", "offsets", "skip", "communication-events", "0", offset])
+            .args(more)
+            .env("SLUICE_INGEST__MEMORY_BUDGET", "64 MiB")
+            .output()
+            .await
+            .unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (output.status.code(), text)
+    }
+
+    /// Three records, one that cannot be read, and two more; then a worker that takes in what it can.
+    async fn bombed(&self, sabotage: &str) -> Process {
+        let producer = self.producer("lz4");
+        self.produce_all(&producer, &in_partition(0, 0..3)).await;
+        self.zstd_bomb().await;
+        self.produce_all(&producer, &in_partition(0, 3..5)).await;
+        let worker = self.spawn(&small_budget(), &[("SLUICE_SABOTAGE", sabotage)]);
+        self.produce_all(&producer, &in_partition(1, 0..4)).await;
+        eventually(DEADLINE, "what can be read is committed", || async {
+            self.committed(topic::COMMUNICATION_EVENTS).await == 3 + 4
+        })
+        .await;
+        worker
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_cannot_be_read_is_named_and_passed_over() {
+    let world = World::new().await;
+    let worker = world.bombed("").await;
+    stands_still(&worker.url, "communication-events/0 stands still: the record at offset 3 cannot be read").await;
+    let said = worker.stop().await;
+    assert!(said.contains("a record cannot be read"), "{said}");
+    assert_eq!(world.count().await, 3 + 4);
+
+    let (code, said) = world.skip("2", &["--yes"]).await;
+    assert!(code == Some(1) && said.contains("the group has committed 3"), "{said}");
+    let (code, said) = world.skip("3", &[]).await;
+    assert!(code == Some(4) && said.contains("offsets 3 to 3 cannot be read"), "{said}");
+    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 7, "nothing is skipped unasked");
+    let (code, said) = world.skip("3", &["--yes"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = world.skip("4", &["--yes"]).await;
+    assert!(code == Some(4) && said.contains("it can be read"), "{said}");
+
+    let worker = world.spawn_ready(&small_budget(), &[]).await;
+    world.landed(5 + 4).await;
+    worker.stop().await;
+    let letters = world.dead_letters().await;
+    assert_eq!(letters.keys().collect::<Vec<_>>(), [&(0, 3)]);
+    assert_eq!(header(&letters[&(0, 3)], "sluice.reason").as_deref(), Some("unreadable"));
+    world.drop().await;
+}
+
+/// Without the search the partition stands still and nobody is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_search_the_partition_stands_still_in_silence() {
+    let world = World::new().await;
+    let worker = world.bombed("unreadable").await;
+    eventually(DEADLINE, "the client reports it", || async { worker.said().contains("Kafka client reports errors") })
+        .await;
+    assert_eq!(status(&worker.url, "readyz").await, 200);
+    assert_eq!(world.count().await, 3 + 4);
+    worker.stop().await;
+    world.drop().await;
+}

@@ -1,0 +1,176 @@
+//! Whatever a view writes to recognises a repeated INSERT, or the worker does not start, or does not repeat it: inner tables,
+//! views on targets, tables of other databases, views behind a Null table, and views that come while the worker runs.
+
+use sluice_schemas::connect;
+use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
+use sluice_testkit::{Gate, Manner, eventually};
+
+use crate::harness::{DEADLINE, World, in_partition, metric, page, quick_settings, stands_still};
+use crate::oracle::judge;
+use crate::process::short_lived;
+use crate::refuses_to_start::{accepted, refused};
+
+const AT_ONCE: Manner = Manner::Late(std::time::Duration::ZERO);
+const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
+/// By hour and month, without a window.
+const COUNTS: &str =
+    "(hour DateTime('UTC'), n UInt64) ENGINE = SummingMergeTree PARTITION BY toYYYYMM(hour) ORDER BY hour";
+const COUNT: &str =
+    "SELECT toDateTime(toStartOfHour(timestamp), 'UTC') AS hour, count() AS n FROM communication_events GROUP BY hour";
+/// The same from the aggregates.
+const COUNT_AGAIN: &str = "SELECT hour, sum(total_events) AS n FROM campaign_performance GROUP BY hour";
+
+/// Runs these statements, in which `{other}` is a second database.
+async fn execute(world: &World, statements: &[&str]) {
+    let other = format!("{}_other", world.names.database());
+    for statement in statements {
+        world.execute(&statement.replace("{other}", &other).replace("{counts}", COUNTS)).await;
+    }
+}
+
+/// Runs the statement that a message recommends.
+async fn follow(world: &World, said: &str) {
+    let at = said.rfind("ALTER TABLE").unwrap_or_else(|| panic!("no remedy: {said}"));
+    let remedy = said[at..].split(", from offset").next().unwrap_or_default();
+    world.execute(remedy.lines().next().unwrap_or_default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_forgets_is_refused_however_it_is_reached() {
+    let world = World::new().await;
+    execute(&world, &["CREATE DATABASE {other}"]).await;
+    let (view, stage) = (format!("AS {COUNT}"), format!("AS {COUNT_AGAIN}"));
+    let inner = format!("CREATE MATERIALIZED VIEW late_mv ENGINE = SummingMergeTree ORDER BY hour {view}");
+    let plain = format!("CREATE MATERIALIZED VIEW late_mv TO late {view}");
+    let second = format!("CREATE MATERIALIZED VIEW late_mv TO late {stage}");
+    let abroad = format!("CREATE MATERIALIZED VIEW late_mv TO {{other}}.late {view}");
+    let from_abroad = format!("CREATE MATERIALIZED VIEW {{other}}.late_mv TO {{other}}.late {view}");
+    let null = "CREATE TABLE through (hour DateTime('UTC'), n UInt64) ENGINE = Null";
+    let to_null = format!("CREATE MATERIALIZED VIEW through_mv TO through {view}");
+    let behind = "CREATE MATERIALIZED VIEW late_mv TO late AS SELECT * FROM through";
+    let here = "CREATE TABLE late {counts}";
+    let there = "CREATE TABLE {other}.late {counts}";
+    let ways: [(&str, Vec<&str>, Vec<&str>); 6] = [
+        ("plain", vec![here, &plain], vec!["DROP VIEW late_mv", "DROP TABLE late"]),
+        ("inner", vec![&inner], vec!["DROP VIEW late_mv SYNC"]),
+        ("second stage", vec![here, &second], vec!["DROP VIEW late_mv", "DROP TABLE late"]),
+        ("abroad", vec![there, &abroad], vec!["DROP VIEW late_mv", "DROP TABLE {other}.late"]),
+        ("from abroad", vec![there, &from_abroad], vec!["DROP VIEW {other}.late_mv", "DROP TABLE {other}.late"]),
+        (
+            "through Null",
+            vec![null, &to_null, here, behind],
+            vec!["DROP VIEW through_mv", "DROP VIEW late_mv", "DROP TABLE late", "DROP TABLE through"],
+        ),
+    ];
+    for (way, make, drop) in ways {
+        execute(&world, &make).await;
+        let said = refused(&world, quick_settings()).await;
+        assert!(said.contains("late_mv writes to, remembers 0 inserted blocks, and 8400 are needed"), "{way}: {said}");
+        follow(&world, &said).await;
+        accepted(&world, quick_settings()).await;
+        execute(&world, &drop).await;
+    }
+    execute(&world, &["DROP DATABASE {other}"]).await;
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_that_are_too_small_and_engines_without_one() {
+    let world = World::new().await;
+    let window = |table: &str, blocks: u64| {
+        format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {blocks}")
+    };
+    world.execute(&window("communication_events", 8399)).await;
+    let said = refused(&world, quick_settings()).await;
+    assert!(said.contains("communication_events remembers 8399 inserted blocks, and 8400 are needed"), "{said}");
+    follow(&world, &said).await;
+    accepted(&world, quick_settings()).await;
+    // Two views into one table use its window up twice as fast.
+    let second = "CREATE MATERIALIZED VIEW twice_mv TO campaign_performance AS SELECT tenant_id, campaign_id, channel, \
+                  toStartOfHour(timestamp) AS hour, count() AS total_events FROM communication_events \
+                  GROUP BY tenant_id, campaign_id, channel, hour";
+    world.execute(second).await;
+    let said = refused(&world, quick_settings()).await;
+    assert!(
+        said.contains("remembers 10000 inserted blocks, and 16800 are needed") && said.contains("for each of 2 views"),
+        "{said}"
+    );
+    follow(&world, &said).await;
+    accepted(&world, quick_settings()).await;
+    world.execute("DROP VIEW twice_mv").await;
+    for engine in [
+        "Memory",
+        "Log",
+        "Join(ANY, LEFT, hour)",
+        "Buffer(currentDatabase(), agent_metrics, 1, 10, 100, 1, 10, 100, 1000)",
+    ] {
+        world.execute(&format!("CREATE TABLE late (hour DateTime('UTC'), n UInt64) ENGINE = {engine}")).await;
+        world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
+        let said = refused(&world, quick_settings()).await;
+        assert!(said.contains("late_mv writes to, has engine") && said.contains(&engine[..3]), "{engine}: {said}");
+        world.execute("DROP VIEW late_mv").await;
+        world.execute("DROP TABLE late").await;
+    }
+    accepted(&world, quick_settings()).await;
+    world.drop().await;
+}
+
+/// What a view is like that comes while an INSERT is under way whose answer gets lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Late {
+    /// Its target forgets, until the operator follows the remedy.
+    Forgets,
+    /// Its target remembers, and it was filled with what is there.
+    Filled,
+}
+
+/// How many records its target counts at the end, of 60.
+async fn view_that_comes(late: Late, sabotage: &str) -> u64 {
+    let world = World::new().await;
+    let gate = Gate::open(&world.stores.clickhouse.url).await;
+    let settings = short_lived();
+    let worker = world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage), (CLICKHOUSE, &gate.url)]).await;
+    let producer = world.producer("lz4");
+    world.produce_all(&producer, &in_partition(0, 0..10)).await;
+    let committed = || world.committed(COMMUNICATION_EVENTS);
+    eventually(DEADLINE, "the first records are committed", || async { committed().await == 10 }).await;
+    if late == Late::Forgets {
+        execute(&world, &["CREATE TABLE late {counts}"]).await;
+        world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
+    }
+    gate.behave(Manner::Unheard);
+    world.produce_all(&producer, &in_partition(0, 10..60)).await;
+    eventually(DEADLINE, "an INSERT lands unheard", || async { world.count().await == 60 && gate.harmed() >= 2 }).await;
+    if late == Late::Filled {
+        execute(&world, &["CREATE TABLE late {counts} SETTINGS non_replicated_deduplication_window = 10000"]).await;
+        world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
+        world.execute(&format!("INSERT INTO late {COUNT}")).await;
+    }
+    gate.behave(AT_ONCE);
+    if late == Late::Forgets && sabotage == "nothing" {
+        stands_still(&worker.url, "must not be repeated now: table").await;
+        let said = page(&worker.url, "readyz").await;
+        assert!(said.contains("late_mv writes to, remembers 0 inserted blocks"), "{said}");
+        assert_eq!(committed().await, 10, "nothing is committed meanwhile");
+        follow(&world, &said).await;
+    }
+    eventually(DEADLINE * 2, "all is committed", || async { committed().await == 60 }).await;
+    if sabotage == "nothing" {
+        assert!(metric(&worker.url, "sluice_ingest_rebuilds_total{", "").await > 0.0);
+    }
+    worker.stop().await;
+    assert_eq!(judge(&world).await.map(|counts| counts.landed), Ok(60), "the table and the older view are right");
+    let counted = connect::clickhouse(&world.stores, &world.names).query("SELECT sum(n) FROM late").fetch_one().await;
+    world.drop().await;
+    counted.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_that_comes_meanwhile_counts_a_lost_answer_once() {
+    let (forgets, filled) =
+        tokio::join!(view_that_comes(Late::Forgets, "nothing"), view_that_comes(Late::Filled, "nothing"));
+    assert_eq!((forgets, filled), (60, 60));
+    let (forgets, filled) =
+        tokio::join!(view_that_comes(Late::Forgets, "views"), view_that_comes(Late::Filled, "views"));
+    assert!(forgets > 60 && filled > 60, "without the look at the views: {forgets} and {filled} of 60");
+}
