@@ -21,8 +21,8 @@ use crate::{
     signals, table,
 };
 
-/// How long one statement of a rebuild may take.
-const REBUILD: Duration = Duration::from_hours(12);
+/// How long ClickHouse may take for one answer about a table.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -114,7 +114,7 @@ fn end_with_stdin(shutdown: CancellationToken) {
 
 async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Result<Exit, Failure> {
     let names = settings.names();
-    let clickhouse = ClickHouse::new(&settings.stores.clickhouse, &names.database(), REBUILD)?;
+    let clickhouse = ClickHouse::new(&settings.stores.clickhouse, &names.database(), PATIENCE)?;
     let failed = |failure: write::failure::Failure| {
         let remedy = if failure.code == "unknown_database" { missing_database(&names) } else { String::new() };
         anyhow!("rebuild the aggregates of {table}: {failure}{remedy}")
@@ -129,7 +129,7 @@ async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Res
     if let Some(wrong) = wrong {
         return Err(anyhow!("rebuild the aggregates of {table}: {wrong}")).or_exit(Exit::Usage);
     }
-    let views = month_of(&clickhouse, table, *month).await.map_err(failed)?;
+    let views = month_of(&clickhouse, table, *month, settings.ingest.rebuild_timeout).await.map_err(failed)?;
     screen::say(&match views {
         0 => format!("no view reads {table}, so there is nothing to rebuild"),
         1 => format!("the aggregate table of {table} holds month {month} anew"),

@@ -43,13 +43,13 @@ fn is_a_path(named: &str) -> bool {
 
 /// Neither a file nor a name: what there is, and what may have been meant.
 fn unknown(named: &str) -> String {
-    let names = SHIPPED.map(|(name, _)| name).join(" and ");
+    let shipped = SHIPPED.map(|(name, _)| name).join(" and ");
     let stem = Path::new(named).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().to_lowercase());
     let alike = |name: &&str| strsim::jaro_winkler(name, &stem) >= ALIKE;
     let similar = SHIPPED.iter().map(|(name, _)| *name).find(alike);
     let meant = similar.map_or_else(String::new, |name| format!("did you mean {name}? "));
     let what = if is_a_path(named) { "there is no such file" } else { "no scenario and no file is called so" };
-    format!("read scenario {named}: {what}; {meant}{names} ship with this program, anything else is a file")
+    format!("read scenario {named}: {what}; {meant}{shipped} ship with this program, anything else is a file")
 }
 
 #[cfg(test)]

@@ -150,62 +150,56 @@ impl Assignment {
         self.tools.runtime.spawn(async move { cancel.run_until_cancelled(writer.land(job)).await });
     }
 
-    /// Takes note of what became of a batch. Events of an assignment that has ended are dropped.
+    /// Takes note of what happened. Events of an assignment that has ended are dropped.
     pub fn happened(&mut self, event: Event) {
-        let event = match event {
-            Event::Command(request) => return self.obey(request),
-            other => other,
-        };
-        let of = match &event {
-            Event::Command(_) => return,
-            Event::Committed { of, acknowledged } => return self.committed(of, *acknowledged),
-            Event::Placed { of, found } => return self.placed(*of, found.clone()),
-            Event::LogEnds { of, ends } => return self.log_ends(*of, ends.clone()),
-            Event::Unreadable { of, offset } => return self.cannot_read(*of, *offset),
-            Event::Written { of, .. }
-            | Event::Stalled { of, .. }
-            | Event::Refused { of, .. }
-            | Event::Stopped { of, .. }
-            | Event::Opened { of, .. } => *of,
-        };
-        let Some(partition) = self.current(of) else { return };
-        let (mut trouble, mut verdict) = (None, Verdict::Pass);
         match event {
-            Event::Committed { .. }
-            | Event::Command(_)
-            | Event::Placed { .. }
-            | Event::LogEnds { .. }
-            | Event::Unreadable { .. } => {}
-            Event::Written { range, landed, dead_lettered, .. } => {
+            Event::Command(request) => self.obey(request),
+            Event::Committed { of, acknowledged } => self.committed(&of, acknowledged),
+            Event::Placed { of, found } => self.placed(of, found),
+            Event::LogEnds { of, ends } => self.log_ends(of, ends),
+            Event::Unreadable { of, offset } => self.cannot_read(of, offset),
+            Event::Stopped { of, why } => self.stopped(of, &why),
+            Event::Opened { of, answer, letters } => {
+                let Some(partition) = self.current(of) else { return };
+                match partition.opened(&answer, letters) {
+                    Some(why) => self.stopped(of, &why),
+                    None => self.goes_on(of, None, Verdict::Pass),
+                }
+            }
+            Event::Written { of, range, landed, dead_lettered } => {
+                let Some(partition) = self.current(of) else { return };
                 partition.written(range);
                 partition.landed(landed);
                 let counts = &mut self.counts[of.pipeline];
                 counts.landed += landed;
                 counts.dead_lettered += dead_lettered;
+                self.goes_on(of, None, Verdict::Pass);
             }
-            Event::Stalled { why, .. } => {
+            Event::Stalled { of, why } => {
+                let Some(partition) = self.current(of) else { return };
                 partition.hold(Hold::Store);
-                trouble = Some(why);
+                self.goes_on(of, Some(why), Verdict::Pass);
             }
-            Event::Refused { rows, sent, answer, .. } => {
-                verdict = partition.refused(&rows, &sent, Instant::now());
+            Event::Refused { of, rows, sent, answer } => {
+                let Some(partition) = self.current(of) else { return };
+                let verdict = partition.refused(&rows, &sent, Instant::now());
                 // Whoever asked may have been cancelled; then nothing is sent either.
                 answer.send(!matches!(verdict, Verdict::Trip(_))).ok();
-            }
-            Event::Stopped { why, .. } => return self.stopped(of, &why),
-            Event::Opened { answer, letters, .. } => {
-                if let Some(why) = partition.opened(&answer, letters) {
-                    return self.stopped(of, &why);
-                }
+                self.goes_on(of, None, verdict);
             }
         }
-        let Some(partition) = self.partitions.get(&(of.pipeline, of.partition)) else { return };
+    }
+
+    /// Says what is in a partition's way, if anything is, and hands its next batch to the writer.
+    fn goes_on(&mut self, of: Assigned, trouble: Option<String>, verdict: Verdict) {
+        let key = (of.pipeline, of.partition);
+        let Some(partition) = self.partitions.get(&key) else { return };
         let topic = &self.sources[of.pipeline].target.topic;
         operator::tell(&self.tools, topic, partition, verdict);
         let trouble = trouble.or_else(|| partition.why_broken().map(str::to_owned));
-        let trouble = trouble.or_else(|| self.why_unreadable((of.pipeline, of.partition)));
+        let trouble = trouble.or_else(|| self.why_unreadable(key));
         self.tools.status.trouble(topic, of.partition, trouble);
-        self.dispatch((of.pipeline, of.partition));
+        self.dispatch(key);
     }
 
     /// The partition of an assignment, unless that assignment has ended.

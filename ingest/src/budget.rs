@@ -90,6 +90,7 @@ impl Permit {
     }
 
     /// An empty one of the same pipeline.
+    #[must_use]
     pub fn another(&self) -> Self {
         self.budget.permit(self.pipeline)
     }

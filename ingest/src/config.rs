@@ -37,6 +37,9 @@ pub struct Settings {
     /// When an INSERT without an answer counts as failed.
     #[serde(with = "humantime_serde")]
     pub insert_timeout: Duration,
+    /// How long one statement of a rebuild of aggregates may take; it is ended then.
+    #[serde(with = "humantime_serde")]
+    pub rebuild_timeout: Duration,
     /// How long a shutdown may write and commit what is on its way.
     #[serde(with = "humantime_serde")]
     pub drain_deadline: Duration,
@@ -166,6 +169,7 @@ impl Default for Settings {
             assignment: Protocol::default(),
             inserts_in_flight: 4,
             insert_timeout: Duration::from_mins(1),
+            rebuild_timeout: Duration::from_hours(1),
             drain_deadline: Duration::from_secs(25),
             start_deadline: Duration::from_secs(30),
             revoke_deadline: Duration::from_secs(10),
@@ -332,6 +336,7 @@ impl Settings {
         range((1..=64).contains(&self.inserts_in_flight), "inserts_in_flight", "between 1 and 64")?;
         let timed = [
             ("insert_timeout", self.insert_timeout),
+            ("rebuild_timeout", self.rebuild_timeout),
             ("drain_deadline", self.drain_deadline),
             ("start_deadline", self.start_deadline),
             ("revoke_deadline", self.revoke_deadline),
@@ -340,6 +345,7 @@ impl Settings {
         ];
         timed.iter().try_for_each(|(name, time)| range(*time <= LONGEST, name, "at most a day"))?;
         range(!self.insert_timeout.is_zero(), "insert_timeout", "longer than nothing")?;
+        range(self.rebuild_timeout >= Duration::from_secs(1), "rebuild_timeout", "a second or longer")?;
         range(self.peak_inserts_per_second > 0, "peak_inserts_per_second", "one or more")?;
         range(!self.retry.first_wait.is_zero(), "retry.first_wait", "longer than nothing")?;
         let Breaker { window, percent, rejected, consecutive, .. } = self.breaker;

@@ -187,21 +187,21 @@ impl Inner {
                 *producer = another;
             }
             Err(error) => {
-                error!(%error, %code, why, "the producer of dead letters broke, and no other one can be made")
+                error!(%error, %code, why, "the producer of dead letters broke, and no other one can be made");
             }
         }
     }
 }
 
 /// Bytes that the topic has for a letter's own parts.
-fn room(letter: &DeadLetter, most_bytes: Option<usize>, largest: usize) -> Option<usize> {
+fn room(letter: &DeadLetter, most_bytes: Option<usize>, largest: usize) -> usize {
     let about = Without { payload: true, headers: true, key: true };
     let said: usize = {
         use rdkafka::message::Headers;
         let headers = form::headers_without(letter, about);
         headers.iter().map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len) + 4).sum()
     };
-    Some(most_bytes.map_or(largest, |most| most.min(largest)).saturating_sub(said + ENVELOPE))
+    most_bytes.map_or(largest, |most| most.min(largest)).saturating_sub(said + ENVELOPE)
 }
 
 fn sizes(letter: &DeadLetter) -> Sizes {

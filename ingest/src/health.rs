@@ -103,9 +103,11 @@ impl Status {
     }
 
     /// The dead-letter topic cannot be used, or can be again; whether that is news.
-    pub fn dead_letters(&self, why: Option<String>) -> bool {
+    pub fn dead_letters(&self, why: Option<&str>) -> bool {
         let mut known = self.no_dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *known, why.clone()) != why
+        let is_news = known.as_deref() != why;
+        *known = why.map(str::to_owned);
+        is_news
     }
 
     /// A partition stands still, or moves again.
@@ -164,8 +166,13 @@ impl Status {
         if troubles.is_empty() && supply.is_empty() && no_dead_letters.is_none() {
             return (StatusCode::OK, "ready\n".to_owned());
         }
-        let first = no_dead_letters.iter().map(|why| format!("cannot {why}\n")).collect();
-        let body = troubles.iter().chain(&*supply).fold(first, |mut body: String, ((topic, partition), why)| {
+        let first = no_dead_letters.as_ref().map_or_else(String::new, |why| {
+            format!(
+                "cannot {why}
+"
+            )
+        });
+        let body = troubles.iter().chain(&*supply).fold(first, |mut body, ((topic, partition), why)| {
             writeln!(body, "{topic}/{partition} stands still: {why}").expect("writing to a String does not fail");
             body
         });

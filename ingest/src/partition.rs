@@ -26,6 +26,7 @@ use crate::log_ends::Ends;
 use crate::takeover::Answer;
 use crate::write::Assigned;
 use breaking::Judged;
+use flow::Told;
 pub use flow::{Flow, Hold};
 use growth::Growth;
 use supply::Supply;
@@ -107,9 +108,7 @@ pub struct Partition {
     /// What Kafka has for it.
     supply: Supply,
     /// What Kafka's client was last told.
-    is_paused: bool,
-    /// When it may be told again after it failed.
-    flow_after: Option<Instant>,
+    told: Told,
     /// Whether it has to be sent back to its start, since records may have come that were not taken in.
     must_seek: bool,
 }
@@ -151,8 +150,7 @@ impl Partition {
             judged: Judged::default(),
             broken: None,
             supply: Supply::default(),
-            is_paused: false,
-            flow_after: None,
+            told: Told::default(),
             must_seek: false,
         }
     }

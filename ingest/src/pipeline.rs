@@ -221,7 +221,7 @@ fn writer(
         dead_letters: DeadLetters::new(kafka.clone(), &letters, queue)?,
         sent_letters: SentLetters::new(kafka.clone(), &letters, &names.group("sluice-sent-letters")),
         refetch: Refetch::new(kafka.clone(), &names.group("sluice-refetch")),
-        rebuilds: Rebuilds::default(),
+        rebuilds: Rebuilds::new(settings.rebuild_timeout),
         retry: settings.retry.clone(),
         demand: Demand::of(settings),
         permits: Semaphore::new(settings.inserts_in_flight),
@@ -296,7 +296,8 @@ async fn sources(
         let plan = table::plan(topic, pipeline, &shape)?;
         patiently(until, || sight::check(clickhouse, &pipeline.table)).await.map_err(unreliable)?;
         let unfit = |unfit| Error::Unfit { topic: topic.clone(), unfit };
-        let graph = Graph::read(clickhouse, &pipeline.table).await.map_err(unreadable)?.map_err(unfit)?;
+        let graph = patiently(until, || Graph::read(clickhouse, &pipeline.table)).await.map_err(unreadable)?;
+        let graph = graph.map_err(unfit)?;
         let target = Target {
             topic: names.topic(topic).into(),
             topic_id: id,

@@ -7,19 +7,21 @@
 //! that began earlier are waited for, and later ones are noticed, upon which it begins again.
 //!
 //! # Layout
+//! - [`abandoned`]: ends what ClickHouse still does for a rebuild that nobody waits for
 //! - [`check`]: what has to be so before a rebuild could do any good
 //! - [`gate`]: INSERTs and rebuilds of this worker, one table at a time
 //! - [`lock`]: one rebuild at a time among all workers and operators
 //! - [`trace`]: whether somebody else writes
 //! - [`ttl`]: whether a TTL may have removed raw rows
 
+mod abandoned;
 mod check;
 mod gate;
 mod lock;
 mod trace;
 mod ttl;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tracing::{info, warn};
@@ -30,6 +32,7 @@ use crate::write::clickhouse::ClickHouse;
 use crate::write::dependants::{Graph, Table, TableName, View, literal};
 use crate::write::failure::Failure;
 use crate::write::sight;
+use abandoned::Running;
 pub use gate::Rebuilds;
 use lock::Lock;
 use trace::Replaced;
@@ -38,12 +41,14 @@ use trace::Replaced;
 const TRIES: u32 = 20;
 /// Ends the name of a table that takes the place of a month.
 const FRESH: &str = "__rebuild";
+/// For how long an answer is waited for after ClickHouse should have given up.
+const GRACE: Duration = Duration::from_secs(10);
 /// How long it waits for whoever writes.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Rebuilds one month; nobody else of this worker writes to the table meanwhile. Says of how many tables. 0 stands for a
-/// table without months.
-pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32) -> Result<usize, Failure> {
+/// table without months. A statement that takes longer than `timeout` is ended, and so is one that nobody waits for any more.
+pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32, timeout: Duration) -> Result<usize, Failure> {
     let graph = Graph::read(clickhouse, table).await?;
     let graph = graph.map_err(|unfit| Failure::new(Class::Operator, unfit.to_string()))?;
     if graph.views.is_empty() {
@@ -52,10 +57,15 @@ pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32) -> Resul
     // Aggregates would lack what is hidden.
     sight::check(clickhouse, table).await?;
     let (base, scratch) = (TableName::new(clickhouse.database(), table), Uuid::new_v4().simple().to_string());
-    let rebuild = Rebuild { clickhouse, base, month, graph, scratch };
+    let prefix = format!("sluice:rebuild:{scratch}");
+    // ClickHouse ends a statement a little earlier than it is no longer waited for.
+    let named = clickhouse.named(&prefix, timeout + GRACE);
+    let rebuild = Rebuild { clickhouse: &named, base, month, graph, scratch, timeout };
     rebuild.check().await?;
-    let lock = Lock::take(clickhouse, &rebuild.stored(), &rebuild.scratch).await?;
+    let lock = Lock::take(&named, &rebuild.stored(), &rebuild.scratch).await?;
+    let running = Running::new(clickhouse, prefix);
     let outcome = rebuild.run(&lock).await;
+    running.end().await?;
     let given_back = lock.give_back().await;
     outcome.and(given_back).map(|()| rebuild.targets().count())
 }
@@ -69,6 +79,8 @@ struct Rebuild<'a> {
     graph: Graph,
     /// Ends the names of the tables that take the place of the month: each rebuild has some of its own.
     scratch: String,
+    /// How long one statement may take.
+    timeout: Duration,
 }
 
 impl Rebuild<'_> {
@@ -149,8 +161,12 @@ impl Rebuild<'_> {
                 ("additional_table_filters", filter),
                 ("insert_deduplicate", "0".to_owned()),
                 ("apply_deleted_mask", "1".to_owned()),
+                ("max_execution_time", self.timeout.as_secs().to_string()),
             ];
-            run(clickhouse, &format!("INSERT INTO {fresh} {}", view.select), &settings).await?;
+            let started = Instant::now();
+            let filled = run(clickhouse, &format!("INSERT INTO {fresh} {}", view.select), &settings).await;
+            let is_late = started.elapsed() >= self.timeout;
+            filled.map_err(|failure| if is_late { self.too_long(view) } else { failure })?;
         }
         Ok(())
     }
@@ -195,6 +211,16 @@ impl Rebuild<'_> {
             }
         }
         Ok(())
+    }
+
+    fn too_long(&self, view: &View) -> Failure {
+        let (Self { base, month, timeout, .. }, View { name, .. }) = (self, view);
+        let what = format!(
+            "view {name} takes longer than {} s for month {month} of {base}, so its aggregates cannot be rebuilt; raise \
+             ingest.rebuild_timeout",
+            timeout.as_secs()
+        );
+        Failure::new(Class::Operator, what)
     }
 
     fn by_hand(&self, why: &str) -> Failure {

@@ -185,9 +185,9 @@ fn read(
     mut take: impl FnMut(&BorrowedMessage<'_>) -> bool,
 ) -> Result<bool, KafkaError> {
     let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else { return Ok(true) };
-    let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition_offset(topic, partition, Offset::Offset(*first))?;
-    client.assign(&list)?;
+    let mut start = TopicPartitionList::with_capacity(1);
+    start.add_partition_offset(topic, partition, Offset::Offset(*first))?;
+    client.assign(&start)?;
     let mut deadline = Instant::now() + PATIENCE;
     loop {
         match client.poll(deadline.saturating_duration_since(Instant::now())) {

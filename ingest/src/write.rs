@@ -61,7 +61,7 @@ use attempts::Attempts;
 use clickhouse::ClickHouse;
 pub use confirm::Seen;
 use confirm::Trust;
-use dependants::Demand;
+use dependants::{Changed, Demand};
 pub use event::{Assigned, Event, Refusal};
 use failure::Failure;
 use refused::Letters;
@@ -221,10 +221,8 @@ impl Writer {
         let mut is_acknowledged = false;
         loop {
             job.lease.held().await;
-            let outcome = match self.has_new_views(job, attempts.count).await {
-                Ok(has_new_views) => {
-                    self.try_part(job, part, has_new_views, attempts.count, &mut is_acknowledged).await?
-                }
+            let outcome = match self.changed(job, attempts.count).await {
+                Ok(changed) => self.try_part(job, part, changed, attempts.count, &mut is_acknowledged).await?,
                 Err(failure) => Err(failure),
             };
             match outcome {
@@ -238,14 +236,14 @@ impl Writer {
         }
     }
 
-    /// Whether a view was added or changed since a part may have been sent, by this worker or by an earlier owner. Fails if
-    /// the part must not be sent again.
-    async fn has_new_views(&self, job: &Job, failed: u32) -> Result<bool, Failure> {
+    /// What was changed behind the table since a part may have been sent, by this worker or by an earlier owner. Fails if the
+    /// part must not be sent again.
+    async fn changed(&self, job: &Job, failed: u32) -> Result<Changed, Failure> {
         let is_first = failed == 0 && !job.batch.may_be_half_done && doubt(job) == Doubt::No;
-        if is_first { Ok(false) } else { self.ask_views(job).await }
+        if is_first { Ok(Changed::Nothing) } else { self.ask_views(job).await }
     }
 
-    pub(super) async fn ask_views(&self, job: &Job) -> Result<bool, Failure> {
+    pub(super) async fn ask_views(&self, job: &Job) -> Result<Changed, Failure> {
         dependants::changed_since(&self.clickhouse, &job.target, &self.demand, announced_for(job).unwrap_or(LONG_AGO))
             .await
     }
@@ -256,7 +254,7 @@ impl Writer {
         &self,
         job: &Job,
         part: &Part,
-        has_new_views: bool,
+        changed: Changed,
         failed: u32,
         is_acknowledged: &mut bool,
     ) -> Result<Result<Landed, Failure>, Stop> {
@@ -264,8 +262,8 @@ impl Writer {
             return Ok(self.is_visible(job, part).await.map(|()| Landed::Whole));
         }
         let trust = self.trust(job, failed > 0);
-        let doubt = if has_new_views && doubt(job) == Doubt::No { Doubt::AllOrNothing } else { doubt(job) };
-        if doubt == Doubt::No {
+        let doubt = doubt(job);
+        if doubt == Doubt::No && changed == Changed::Nothing {
             let mut sent = self.insert(job, part, 0).await;
             if sent.is_ok() && trust != Trust::Full {
                 *is_acknowledged = trust == Trust::First;
@@ -282,7 +280,7 @@ impl Writer {
             Err(failure) => return Ok(Err(failure)),
         };
         if there == There::All {
-            return Ok(self.found(job, part, has_new_views).await.map(|()| Landed::Whole));
+            return Ok(self.found(job, part, changed).await.map(|()| Landed::Whole));
         }
         if let Err(failure) = sight::check(&self.clickhouse, &job.target.table).await {
             return Ok(Err(failure));
@@ -342,21 +340,22 @@ impl Writer {
         self.clickhouse.insert(&job.target.insert, &name, &token, &part.body).await
     }
 
-    /// Leave to send, with the partition still ours: waiting for it may take longer than the lease.
-    async fn turn(&self, job: &Job) -> (SemaphorePermit<'_>, OwnedRwLockReadGuard<()>) {
+    /// Leave to send, with the partition still ours: waiting for it may take longer than the lease. Who waits for a rebuild
+    /// has no permit, so that INSERTs into other tables go on.
+    async fn turn(&self, job: &Job) -> (OwnedRwLockReadGuard<()>, SemaphorePermit<'_>) {
         loop {
-            let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
             let no_rebuild = self.rebuilds.writing(&job.target.table).await;
+            let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
             if job.lease.is_held() {
-                return (permit, no_rebuild);
+                return (no_rebuild, permit);
             }
-            drop((permit, no_rebuild));
+            drop((no_rebuild, permit));
             job.lease.held().await;
         }
     }
 
     /// A part was in its table already. Where its views may lack it, they are made right before anything is committed.
-    async fn found(&self, job: &Job, part: &Part, has_new_views: bool) -> Result<(), Failure> {
+    async fn found(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
         let Range { first, last } = job.batch.range;
         info!(
             topic = &*job.target.topic,
@@ -366,11 +365,27 @@ impl Writer {
             month = part.month,
             "already landed"
         );
-        if (has_new_views || job.batch.may_be_half_done || is_old(job)) && !is_sabotaged("rebuild") {
-            self.rebuild(job, part).await?;
+        let may_lack = changed != Changed::Nothing || job.batch.may_be_half_done || is_old(job);
+        if may_lack && !is_sabotaged("rebuild") {
+            self.complete(job, part, changed).await?;
         }
         self.metrics.found(&job.target.topic, part.count());
         Ok(())
+    }
+
+    /// Makes the aggregates right that may lack a part. Where they cannot be rebuilt, and only a view was changed, perhaps
+    /// since it refused the part, the same INSERT completes them.
+    async fn complete(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
+        match self.rebuild(job, part).await {
+            Err(failure)
+                if failure.class == Class::Operator && changed == Changed::Views && doubt(job) == Doubt::No =>
+            {
+                info!(%failure, "the INSERT is repeated instead");
+                let sent = self.insert(job, part, 0).await;
+                sent.map_err(|failure| if failure.class == Class::Row { failure.of_a_view() } else { failure })
+            }
+            rebuilt => rebuilt,
+        }
     }
 
     /// Makes the aggregates of a part's month anew.

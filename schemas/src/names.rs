@@ -92,7 +92,7 @@ impl Names {
         Self { mark: Some(mark), ..self.clone() }
     }
 
-    /// The same namespace without a run's mark.
+    /// The same namespace without a mark.
     pub(crate) fn unmarked(&self) -> Self {
         Self { mark: None, ..self.clone() }
     }

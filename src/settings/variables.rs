@@ -8,10 +8,10 @@ use serde_json::Value;
 const SECTIONS: [&str; 4] = ["SLUICE_STACK_", "SLUICE_STORES_", "SLUICE_INGEST_", "SLUICE_VERIFY_"];
 
 /// A variable that is not what it was meant for, and what to do.
-pub(super) fn mistaken(variables: impl Iterator<Item = (String, String)>, settings: &Value) -> Option<String> {
+pub(super) fn mistaken(variables: impl IntoIterator<Item = (String, String)>, settings: &Value) -> Option<String> {
     let mut known = Vec::new();
     spell("SLUICE", settings, &mut known);
-    variables.filter_map(|(name, value)| fault(&name, &value, &known)).next()
+    variables.into_iter().find_map(|(name, value)| fault(&name, &value, &known))
 }
 
 fn fault(name: &str, value: &str, known: &[String]) -> Option<String> {
@@ -75,7 +75,7 @@ mod tests {
 
     fn said(name: &str, value: &str) -> Option<String> {
         let settings = serde_json::to_value(Settings::default()).unwrap();
-        mistaken([(name.to_owned(), value.to_owned())].into_iter(), &settings)
+        mistaken([(name.to_owned(), value.to_owned())], &settings)
     }
 
     #[test]

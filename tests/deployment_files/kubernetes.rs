@@ -213,7 +213,7 @@ fn the_manifests_agree_with_the_code_and_each_other() {
 #[test]
 fn a_change_of_a_manifest_is_noticed() {
     let container = "/spec/template/spec/containers/0";
-    let changes: [(&str, &str, Value); 19] = [
+    let changes: [(&str, &str, Value); 21] = [
         ("deployment", &format!("{container}/ports/0/containerPort"), json!(9090)),
         ("deployment", &format!("{container}/readinessProbe/httpGet/path"), json!("/healthz")),
         ("deployment", &format!("{container}/image"), json!("sluice:0.0.1")),

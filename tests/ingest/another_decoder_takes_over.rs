@@ -17,6 +17,7 @@ fn deployed(rows: usize, record: ByteSize) -> Settings {
     let mut settings = same_member();
     for pipeline in settings.pipelines.values_mut() {
         pipeline.max_rows = rows;
+        pipeline.backlog_rows = pipeline.backlog_rows.max(rows);
         pipeline.limits.record = record;
     }
     settings

@@ -138,3 +138,44 @@ async fn gaps_that_never_had_a_record_are_told_from_losses() {
     assert_eq!(wrong(&world, SCAN).await, [(1, 1, 0)]);
     world.drop().await;
 }
+
+/// 0, 4 and 5 have the number, sum and sum of squares of 1, 2 and 6: what only the exact form tells apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn differences_that_cancel_out_are_found_by_the_exact_form() {
+    let world = settled().await;
+    for (offsets, statement) in [
+        (
+            "0, 4, 5",
+            "ALTER TABLE communication_events DELETE WHERE _partition = 1 AND _offset IN ({}) SETTINGS mutations_sync = 2",
+        ),
+        (
+            "1, 2, 6",
+            "INSERT INTO communication_events SELECT * FROM communication_events WHERE _partition = 1 AND _offset IN ({})",
+        ),
+    ] {
+        world.execute(&statement.replace("{}", offsets)).await;
+    }
+    assert_eq!(wrong(&world, FAST).await, [], "the limit of the fast form, as its documentation says");
+    assert_eq!(wrong(&world, EXACT).await, [(1, 3, 3)]);
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_deleted_unread_and_rows_without_an_offset_are_not_exact() {
+    let world = settled().await;
+    world.produce_all(&world.producer("lz4"), &in_partition(1, 60..70)).await;
+    assert_eq!(wrong(&world, FAST).await, [], "what nobody has consumed yet is no fault");
+    delete_below(&world, COMMUNICATION_EVENTS, [(1, Offset::End)].into_iter()).await;
+    let (code, said) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
+    assert!(
+        code == 1 && said.contains("communication-events 1: 10 offsets were deleted from the log"),
+        "{code}: {said}"
+    );
+    assert_eq!(audit(&world, FAST).await.iter().map(|account| account.unread).collect::<Vec<_>>(), [0, 10, 0, 0, 0, 0]);
+    let group = world.names.group(&Settings::default().group);
+    let deleted = world.admin().delete_groups(&[&group], &AdminOptions::new()).await.unwrap();
+    deleted[0].as_ref().unwrap();
+    let (code, said) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
+    assert!(code == 1 && said.contains("rows, and the group has no offset"), "{code}: {said}");
+    world.drop().await;
+}

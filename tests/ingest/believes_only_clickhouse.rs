@@ -128,7 +128,8 @@ const LINE: usize = 16 << 10;
 async fn a_table_of_many_columns_lands_behind_a_short_request_line() {
     let world = World::new().await;
     let names: Vec<_> = (0..COLUMNS).map(|n| format!("a_column_with_a_long_name_{n:03}")).collect();
-    let columns: String = names.iter().map(|name| format!("{name} UInt16 DEFAULT 0, ")).collect();
+    let columns: Vec<_> = names.iter().map(|name| format!("{name} UInt16 DEFAULT 0, ")).collect();
+    let columns = columns.concat();
     world
         .execute(&format!(
             "CREATE TABLE wide ({columns}_topic String, _topic_id UUID, _partition Int32, _offset Int64) \
@@ -151,8 +152,9 @@ async fn a_table_of_many_columns_lands_behind_a_short_request_line() {
     let in_the_url = reqwest::Client::new().post(&stand_in.url).query(&[("query", &statement)]).send().await.unwrap();
     assert_eq!(in_the_url.status().as_u16(), 414, "negative control: such a statement does not fit into the line");
     let mut settings = short_lived();
-    settings.pipelines.insert("wide".to_owned(), Pipeline { table: "wide".to_owned(), ..Pipeline::default() });
-    settings.pipelines.get_mut("wide").unwrap().max_age = std::time::Duration::from_millis(300);
+    let max_age = std::time::Duration::from_millis(300);
+    let pipeline = Pipeline { table: "wide".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };
+    settings.pipelines.insert("wide".to_owned(), pipeline);
     let worker = world.spawn_ready(&settings, &[(CLICKHOUSE, &stand_in.url)]).await;
     eventually(DEADLINE, "all is committed", || async { world.committed("wide").await == 20 }).await;
     worker.stop().await;

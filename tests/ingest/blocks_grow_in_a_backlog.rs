@@ -72,7 +72,9 @@ async fn backlog(world: &World, gate: &Gate, settings: &Settings, variables: &[(
 async fn has_announced_a_grown_one(world: &World) -> bool {
     let offsets = world.offsets(COMMUNICATION_EVENTS).await;
     let intents = offsets.values().filter_map(|(_, metadata)| Intent::parse(metadata));
-    intents.flat_map(|intent| intent.ranges).any(|what| what.range.last - what.range.first >= USUAL as i64)
+    intents
+        .flat_map(|intent| intent.ranges)
+        .any(|what| what.range.last - what.range.first >= i64::try_from(USUAL).unwrap())
 }
 
 async fn finish(world: &World, settings: &Settings, variables: &[(&str, &str)]) -> Result<Counts, String> {
@@ -205,7 +207,7 @@ async fn a_rewind_with_grown_batches_doubles_nothing() {
     let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == i64::from(ALL) };
     eventually(DEADLINE, "all is committed", is_committed).await;
     let looked_up = metric(&second.url, "sluice_ingest_replayed_rows_total{", COMMUNICATION_EVENTS).await;
-    assert!(grown(&second.url).await > 0.0 && looked_up == f64::from(ALL - 2), "{looked_up} looked up");
+    assert!(grown(&second.url).await > 0.0 && (looked_up - f64::from(ALL - 2)).abs() < 0.5, "{looked_up} looked up");
     second.stop().await;
     all_there(judge(&world).await, "rewound");
     world.drop().await;

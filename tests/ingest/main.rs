@@ -43,6 +43,8 @@ mod lands_every_time_of_rfc_3339;
 #[cfg(test)]
 mod lands_words_and_names_with_escapes;
 #[cfg(test)]
+mod long_rebuilds;
+#[cfg(test)]
 mod obeys_the_operator;
 #[cfg(test)]
 mod offsets_missing_or_moved;

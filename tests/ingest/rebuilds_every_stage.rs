@@ -193,7 +193,7 @@ async fn insert_under_way(sabotage: &str) -> (u64, u64) {
     );
     world.execute(&format!("CREATE MATERIALIZED VIEW counted_mv TO counted AS {slow}")).await;
     let insert = connect::clickhouse(&world.stores, &world.names)
-        .with_option("function_sleep_max_microseconds_per_block", "60000000")
+        .with_setting("function_sleep_max_microseconds_per_block", "60000000")
         .query("INSERT INTO communication_events (event_id, tenant_id, timestamp) VALUES (generateUUIDv4(), generateUUIDv4(), '2026-11-03 00:00:00')");
     let insert = tokio::spawn(insert.execute());
     eventually(DEADLINE, "its row is in the table", || async { world.count().await == 101 }).await;

@@ -30,7 +30,7 @@ pub(crate) async fn refused(world: &World, settings: Settings) -> String {
     let run = sluice_ingest::run(settings, world.stores.clone(), world.names.clone(), shutdown);
     match tokio::time::timeout(DEADLINE, run).await {
         Ok(ended) => ended.expect_err("a worker that ends by itself was refused").to_string(),
-        Err(_) => panic!("the worker was not refused"),
+        Err(elapsed) => panic!("the worker was not refused: {elapsed}"),
     }
 }
 

@@ -16,7 +16,7 @@ use sluice_ingest::config::{Pipeline, Settings};
 use sluice_ingest::decode::Origin;
 use sluice_ingest::decode::insert::Insert;
 use sluice_ingest::decode::table::{Plan, Shape, ShapeColumn, plan};
-use sluice_ingest::write::clickhouse::settings::{ALWAYS, OF_INSERTS};
+use sluice_ingest::write::clickhouse::settings::{ALWAYS, OF_INSERTS, OF_WRITES};
 use sluice_schemas::connect::kafka_config;
 use sluice_schemas::names::topic;
 use uuid::Uuid;
@@ -108,7 +108,7 @@ pub(crate) async fn run(world: &World, lap: &Lap, rows: &Rows, batch: u64, at_on
         let (statement, head, token) = (statement.as_str(), head.clone(), format!("{}-{number}", lap.table));
         async move {
             let own = [("wait_end_of_query", "1"), ("insert_deduplication_token", token.as_str())];
-            let settings = [ALWAYS, OF_INSERTS, &own].concat();
+            let settings = [ALWAYS, OF_WRITES, OF_INSERTS, &own].concat();
             http::insert(world, statement, &settings, [&head[..], &body].concat().into()).await
         }
     });

@@ -28,10 +28,9 @@ impl Sizes {
 }
 
 /// How to send a letter that was refused whole, from the least that is left out to the most. `room` is what its topic has
-/// for the three parts, as far as that is known. What alone is larger than that goes in any case, however little the parts
+/// for the three parts at most. What alone is larger than that goes in any case, however little the parts
 /// before it in the order would save.
-pub(super) fn ways(sizes: Sizes, room: Option<usize>) -> Vec<Without> {
-    let room = room.unwrap_or(usize::MAX);
+pub(super) fn ways(sizes: Sizes, room: usize) -> Vec<Without> {
     let mut without = Without { payload: sizes.payload > room, headers: sizes.headers > room, key: sizes.key > room };
     let mut ways = Vec::new();
     if sizes.left(without) <= room {
@@ -56,7 +55,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn tried(payload: usize, headers: usize, key: usize, room: Option<usize>) -> Vec<String> {
+    fn tried(payload: usize, headers: usize, key: usize, room: usize) -> Vec<String> {
         let word = |way: &Without| {
             let parts = [(way.payload, "payload"), (way.headers, "headers"), (way.key, "key")];
             parts.iter().filter(|(is_out, _)| *is_out).map(|(_, part)| *part).collect::<Vec<_>>().join("+")
@@ -67,34 +66,34 @@ mod tests {
     #[test]
     fn the_payload_goes_first_and_the_key_last() {
         let all = ["payload", "payload+headers", "payload+headers+key"];
-        assert_eq!(tried(900, 50, 50, None), all, "the limit is not known");
-        assert_eq!(tried(900, 50, 50, Some(100)), all);
-        assert_eq!(tried(90, 90, 50, Some(100)), ["payload+headers", "payload+headers+key"], "the payload does not do");
+        assert_eq!(tried(900, 50, 50, usize::MAX), all, "the limit is not known");
+        assert_eq!(tried(900, 50, 50, 100), all);
+        assert_eq!(tried(90, 90, 50, 100), ["payload+headers", "payload+headers+key"], "the payload does not do");
     }
 
     #[test]
     fn a_part_that_can_never_fit_takes_no_other_with_it() {
-        assert_eq!(tried(10, 10, 101, Some(100)), ["key", "payload+key", "payload+headers+key"]);
-        assert_eq!(tried(10, 101, 10, Some(100))[0], "headers");
-        assert_eq!(tried(60, 10, 101, Some(50))[0], "payload+key");
+        assert_eq!(tried(10, 10, 101, 100), ["key", "payload+key", "payload+headers+key"]);
+        assert_eq!(tried(10, 101, 10, 100)[0], "headers");
+        assert_eq!(tried(60, 10, 101, 50)[0], "payload+key");
     }
 
     #[test]
     fn what_is_not_there_is_not_left_out_in_a_try_of_its_own() {
-        assert_eq!(tried(0, 0, 50, None), ["payload+headers+key"]);
-        assert_eq!(tried(0, 0, 0, None), Vec::<String>::new());
+        assert_eq!(tried(0, 0, 50, usize::MAX), ["payload+headers+key"]);
+        assert_eq!(tried(0, 0, 0, usize::MAX), Vec::<String>::new());
     }
 
     proptest! {
         #[test]
         fn each_try_is_smaller_and_fits_and_the_last_has_nothing(
-            payload in 0_usize..300, headers in 0_usize..300, key in 0_usize..300, room in proptest::option::of(0_usize..300)
+            payload in 0_usize..300, headers in 0_usize..300, key in 0_usize..300, room in prop_oneof![Just(usize::MAX), 0_usize..300]
         ) {
             let sizes = Sizes { payload, headers, key };
             let mut sent = payload + headers + key;
             let ways = ways(sizes, room);
             for way in &ways {
-                prop_assert!(sizes.left(*way) < sent && room.is_none_or(|room| sizes.left(*way) <= room));
+                prop_assert!(sizes.left(*way) < sent && sizes.left(*way) <= room);
                 sent = sizes.left(*way);
             }
             prop_assert!(sent == 0 || ways.is_empty() && sizes.left(Without::default()) == 0);

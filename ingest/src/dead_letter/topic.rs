@@ -174,10 +174,11 @@ impl Watch {
             loop {
                 tokio::time::sleep(CHECK_EVERY).await;
                 let why = letters.topic().check(CHECK_EVERY / 2).await.err().map(|unfit| unfit.to_string());
-                if status.dead_letters(why.clone()) {
-                    match why {
-                        Some(why) => error!(why, "the dead-letter topic was changed; records that cannot land wait"),
-                        None => info!("the dead-letter topic can be used again"),
+                if status.dead_letters(why.as_deref()) {
+                    if let Some(why) = why {
+                        error!(why, "the dead-letter topic was changed; records that cannot land wait");
+                    } else {
+                        info!("the dead-letter topic can be used again");
                     }
                 }
             }

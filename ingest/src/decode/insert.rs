@@ -37,7 +37,7 @@ impl Insert {
     }
 
     /// The same statement for another table with the same columns.
-    pub fn statement_for(&self, table: &str) -> String {
+    pub(crate) fn statement_for(&self, table: &str) -> String {
         let own = format!("INSERT INTO {} ", quote(&self.table));
         let rest = self.statement.strip_prefix(&own).expect("every statement was made so");
         format!("INSERT INTO {} {rest}", quote(table))

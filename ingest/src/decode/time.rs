@@ -200,11 +200,8 @@ mod tests {
             let theirs = DateTime::parse_from_rfc3339(&text).ok();
             let ours = rfc3339(&text).ok().map(|at| (at.seconds, at.nanos));
             let is_leap_second = theirs.is_some_and(|at| at.timestamp_subsec_nanos() >= 1_000_000_000);
-            if !is_leap_second {
-                prop_assert_eq!(ours, theirs.map(|at| (at.timestamp(), at.timestamp_subsec_nanos())));
-            } else {
-                prop_assert_eq!(ours, None);
-            }
+            let wanted = theirs.filter(|_| !is_leap_second);
+            prop_assert_eq!(ours, wanted.map(|at| (at.timestamp(), at.timestamp_subsec_nanos())));
         }
 
         #[test]
@@ -220,7 +217,8 @@ mod tests {
 
         #[test]
         fn never_panics(text in "\\PC{0,40}") {
-            let _ = (rfc3339(&text), date(&text));
+            rfc3339(&text).ok();
+            date(&text);
         }
     }
 }

@@ -68,6 +68,15 @@ pub enum Flow {
 /// How long after a failed pause or resume the next one is tried.
 pub(super) const FLOW_WAIT: Duration = Duration::from_millis(500);
 
+/// What Kafka's client was last told about a partition.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Whether that was to pause.
+    is_paused: bool,
+    /// When it may be told again after it failed.
+    again_after: Option<Instant>,
+}
+
 impl Partition {
     /// Why nothing is taken in.
     pub fn holds(&self) -> impl Iterator<Item = Hold> + '_ {
@@ -91,17 +100,17 @@ impl Partition {
 
     /// What Kafka's client has to be told, if it does not know yet.
     pub fn flow_change(&mut self) -> Option<Flow> {
-        if self.flow_after.is_some_and(|after| Instant::now() < after) {
+        if self.told.again_after.is_some_and(|after| Instant::now() < after) {
             return None;
         }
         let wanted = self.holds != 0;
         if !wanted && std::mem::take(&mut self.must_seek) {
-            self.is_paused = false;
+            self.told.is_paused = false;
             self.idle_at = -1;
             return Some(Flow::ResumeAt(self.start));
         }
-        let is_news = wanted != self.is_paused;
-        self.is_paused = wanted;
+        let is_news = wanted != self.told.is_paused;
+        self.told.is_paused = wanted;
         if !is_news {
             return None;
         }
@@ -112,13 +121,13 @@ impl Partition {
 
     /// Kafka's client did not do what it was told; it is told again in a while.
     pub fn flow_failed(&mut self, flow: Flow, now: Instant) {
-        self.is_paused = flow != Flow::Pause;
+        self.told.is_paused = flow != Flow::Pause;
         self.must_seek |= matches!(flow, Flow::ResumeAt(_));
-        self.flow_after = Some(now + FLOW_WAIT);
+        self.told.again_after = Some(now + FLOW_WAIT);
     }
 
     /// Whether Kafka's client was told to pause it.
     pub fn is_paused(&self) -> bool {
-        self.is_paused
+        self.told.is_paused
     }
 }

@@ -4,17 +4,20 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::month_of;
+use crate::failpoint::is_sabotaged;
 use crate::write::clickhouse::ClickHouse;
 use crate::write::failure::Failure;
 
 /// The gates of all tables; each table's aggregates are rebuilt one month at a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rebuilds {
+    /// How long one statement of a rebuild may take.
+    timeout: Duration,
     tables: Mutex<HashMap<String, Arc<Gate>>>,
 }
 
@@ -27,6 +30,11 @@ struct Gate {
 }
 
 impl Rebuilds {
+    /// Of rebuilds whose statements may take so long each.
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, tables: Mutex::default() }
+    }
+
     /// Held by every INSERT of this worker into a table while it runs.
     pub async fn writing(&self, table: &str) -> OwnedRwLockReadGuard<()> {
         Arc::clone(&self.gate(table).lock).read_owned().await
@@ -41,12 +49,13 @@ impl Rebuilds {
             return Ok(());
         }
         let begun = Instant::now();
-        month_of(clickhouse, table, month).await.map(drop)?;
+        month_of(clickhouse, table, month, self.timeout).await.map(drop)?;
         held(&gate.begun).insert(month, begun);
         Ok(())
     }
 
     fn gate(&self, table: &str) -> Arc<Gate> {
+        let table = if is_sabotaged("gate") { "" } else { table };
         let mut tables = held(&self.tables);
         Arc::clone(tables.entry(table.to_owned()).or_default())
     }

@@ -76,13 +76,13 @@ impl Rebuild<'_> {
         struct Running {
             query_id: String,
         }
-        let names =
+        let reached =
             self.graph.tables.iter().map(|table| &table.name).chain(self.graph.views.iter().map(|view| &view.name));
-        let named: Vec<_> = names.map(|name| format!("position(query, {}) > 0", literal(&name.name))).collect();
+        let is_named: Vec<_> = reached.map(|name| format!("position(query, {}) > 0", literal(&name.name))).collect();
         let query = format!(
             "SELECT query_id FROM system.processes WHERE query_kind IN ('Insert', 'AsyncInsertFlush') \
              AND position(query, '__rebuild') = 0 AND ({}) FORMAT JSON",
-            named.join(" OR ")
+            is_named.join(" OR ")
         );
         let running: Vec<Running> = self.clickhouse.select(&query, "").await?;
         Ok(running.into_iter().map(|Running { query_id }| query_id).collect())

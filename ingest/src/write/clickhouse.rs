@@ -86,7 +86,7 @@ impl ClickHouse {
                 Err(self.name_view(failure).await)
             }
             Err(failure) => Err(self.name_view(failure).await),
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
         }
     }
 

@@ -180,8 +180,10 @@ pub struct Graph {
     pub tables: Vec<Table>,
     /// All views.
     pub views: Vec<View>,
-    /// How long no view and no target has been added or changed; `None` without views.
-    pub unchanged_for: Option<Duration>,
+    /// For how long no view has been added or changed; `None` without views.
+    pub views_unchanged_for: Option<Duration>,
+    /// For how long nothing that views write to has been made or changed; `None` without views.
+    pub targets_unchanged_for: Option<Duration>,
     defaults: HashMap<Copies, Defaults>,
 }
 
@@ -219,8 +221,8 @@ impl Graph {
         }
         let row = rows.get(at).ok_or_else(|| Unfit::Hidden { reached: in_words(at, by), table: at.clone() })?;
         way.push(at.clone());
-        if by.is_some() {
-            self.changed(row);
+        if by.is_some() && !row.is_view() {
+            shorten(&mut self.targets_unchanged_for, row);
         }
         if row.is_view() {
             // A view that another one writes to hands the rows on to its own target.
@@ -239,7 +241,7 @@ impl Graph {
                     reason,
                 });
             }
-            self.changed(view);
+            shorten(&mut self.views_unchanged_for, view);
             self.visit(rows, &view.target(), Some(&name), way)?;
             let target = catalog::resolve(rows, view.target());
             let view = View { name, select: view.as_select.clone(), source: at.clone(), target };
@@ -249,11 +251,6 @@ impl Graph {
         }
         way.pop();
         Ok(())
-    }
-
-    fn changed(&mut self, row: &catalog::Row) {
-        let since = Duration::from_secs(u64::try_from(row.unchanged_for).unwrap_or(0));
-        self.unchanged_for = Some(self.unchanged_for.map_or(since, |least| least.min(since)));
     }
 
     fn reach(&mut self, row: &catalog::Row, at: &TableName, by: Option<&TableName>) {
@@ -340,36 +337,54 @@ fn in_words(table: &TableName, by: Option<&TableName>) -> String {
     by.map_or_else(|| format!("table {table}"), |view| format!("table {table}, which view {view} writes to,"))
 }
 
+fn shorten(time: &mut Option<Duration>, row: &catalog::Row) {
+    let own = Duration::from_secs(u64::try_from(row.unchanged_for).unwrap_or(0));
+    *time = Some(time.map_or(own, |time| time.min(own)));
+}
+
 /// Views on the longest way to a table. There is no cycle, or it would have been found before.
 fn depth(views: &[View], name: &TableName) -> usize {
     let sources = views.iter().filter(|view| view.target == *name).map(|view| &view.source);
     sources.map(|source| 1 + depth(views, source)).max().unwrap_or(0)
 }
 
-/// Asked before an INSERT is repeated that was announced so long ago: whether a view or a target was added or changed since,
-/// so that its token no longer tells what each of them has. Fails if it must not be repeated at all, since one of them would
-/// forget it.
+/// What was added or changed behind a table since an INSERT may have been sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// Nothing: its token tells.
+    Nothing,
+    /// A view, and not what it writes to. The token tells, unless the view gives something else for the same rows now.
+    Views,
+    /// What a view writes to. It may have the rows and not know the token.
+    Targets,
+}
+
+/// Asked before an INSERT is repeated that was announced so long ago. Fails if it must not be repeated at all, since something
+/// that it reaches would forget it.
 pub async fn changed_since(
     clickhouse: &ClickHouse,
     target: &Target,
     demand: &Demand,
     announced_for: Duration,
-) -> Result<bool, Failure> {
+) -> Result<Changed, Failure> {
     if is_sabotaged("views") {
-        return Ok(false);
+        return Ok(Changed::Nothing);
     }
     let graph = Graph::read(clickhouse, &target.table).await?.map_err(|unfit| forgetful(&unfit.to_string()))?;
-    match graph.remembered(demand) {
-        // Both times are cut to whole seconds.
-        Ok(remembered) if remembered >= target.remembered => {
-            Ok(graph.unchanged_for.is_some_and(|time| time <= announced_for + Duration::from_secs(1)))
-        }
-        Ok(_) => Err(forgetful(&format!(
+    let remembered = graph.remembered(demand).map_err(|unfit| forgetful(&unfit.to_string()))?;
+    if remembered < target.remembered {
+        return Err(forgetful(&format!(
             "the tables that an INSERT into {} reaches remember fewer INSERTs than when this worker started; restart it",
             target.table
-        ))),
-        Err(unfit) => Err(forgetful(&unfit.to_string())),
+        )));
     }
+    // Both times are cut to whole seconds.
+    let is_recent = |time: Option<Duration>| time.is_some_and(|time| time <= announced_for + Duration::from_secs(1));
+    Ok(match (is_recent(graph.targets_unchanged_for), is_recent(graph.views_unchanged_for)) {
+        (true, _) => Changed::Targets,
+        (_, true) => Changed::Views,
+        _ => Changed::Nothing,
+    })
 }
 
 fn forgetful(why: &str) -> Failure {
@@ -419,7 +434,7 @@ mod tests {
     fn the_smallest_window_on_any_way_counts() {
         let base = table("base", "MergeTree", LARGE, &["v"]);
         let through = [view("v", "n"), table("n", "Null", "", &["w"]), view("w", "t")];
-        let all = |last: Row| judged(&[&[base.clone()], &through[..], &[last]].concat());
+        let all = |last: Row| judged(&[std::slice::from_ref(&base), &through[..], &[last]].concat());
         assert_eq!(all(table("t", "SummingMergeTree", LARGE, &[])), Ok(500));
         insta::assert_snapshot!(all(table("t", "SummingMergeTree", SMALL, &[])).unwrap_err(), @"table d.t, which view d.w writes to, remembers 10 inserted blocks, and 20 are needed: twice ingest.peak_inserts_per_second for the session and insert timeouts; ALTER TABLE d.t MODIFY SETTING non_replicated_deduplication_window = 20");
         insta::assert_snapshot!(all(table("t", "Memory", "", &[])).unwrap_err(), @"table d.t, which view d.w writes to, has engine Memory, which does not recognise a repeated INSERT; use an engine of the MergeTree family with a deduplication window");

@@ -58,10 +58,10 @@ fn ledger(origin: Origin, kind: &str, missing: u64) -> Ledger {
 
 fn report(slow: u64, missing: u64) -> Report {
     let recorders = recorders(&scenario(), slow);
-    of(recorders, missing, Some(64.0))
+    of(&recorders, missing, Some(64.0))
 }
 
-fn of(recorders: Vec<Recorder>, missing: u64, landed_in: Option<f64>) -> Report {
+fn of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Report {
     let scenario = scenario();
     let account = Account {
         ledgers: vec![
@@ -73,9 +73,9 @@ fn of(recorders: Vec<Recorder>, missing: u64, landed_in: Option<f64>) -> Report 
     let minute = Duration::from_mins(1);
     let conduct = Conduct { offered: 10, sent: 10, monotonic: minute, system: minute, ..Conduct::default() };
     let findings = Findings {
-        slos: scenario.slos.iter().map(|slo| judge(&recorders, slo)).collect(),
-        availability: availability(&recorders, scenario.availability),
-        validity: validity(&scenario, &recorders, &conduct),
+        slos: scenario.slos.iter().map(|slo| judge(recorders, slo)).collect(),
+        availability: availability(recorders, scenario.availability),
+        validity: validity(&scenario, recorders, &conduct),
         failures: account.complaints(),
     };
     let rate = Rate {
@@ -93,7 +93,7 @@ fn of(recorders: Vec<Recorder>, missing: u64, landed_in: Option<f64>) -> Report 
         stores: BTreeMap::from([("ClickHouse".to_owned(), "26.7.1".to_owned())]),
         config: serde_json::json!({ "stores": { "clickhouse": { "login": { "user": "default", "password": "***" } } } }),
     };
-    Report::new(run, findings, &recorders, vec![rate], Some(account))
+    Report::new(run, findings, recorders, vec![rate], Some(account))
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_bad_run_in_the_terminal() {
 
 #[test]
 fn where_no_store_ever_answered_there_is_no_percentile() {
-    let report = of(silent(&scenario()), 0, None);
+    let report = of(&silent(&scenario()), 0, None);
     assert_eq!(report.verdict, Overall::Fail);
     insta::assert_snapshot!(report.table());
     let json = serde_json::to_value(&report).unwrap();

@@ -100,7 +100,7 @@ fn run(steps: &[Step], own: &Limits, model: &Limits) -> Result<Vec<Range>, Strin
                 plain.take(bytes, usual);
             }
             Step::Wait(seconds) => plain.now += seconds,
-            Step::Announce if partition.has_waiting() => drop(announce_all(&mut partition)),
+            Step::Announce if partition.has_waiting() => announce_all(&mut partition),
             Step::Begin => {
                 if let Some(batch) = partition.next_batch() {
                     writing = Some(batch.range);

@@ -51,7 +51,9 @@ mod tests {
 
     fn turns(names: &[&str]) -> Option<[String; 2]> {
         let servers = Servers::default();
-        names.iter().for_each(|name| servers.add(name));
+        for name in names {
+            servers.add(name);
+        }
         servers.in_turns()
     }
 

@@ -50,7 +50,10 @@ pub const ALWAYS: &[(&str, &str)] = &[
     ("http_write_exception_in_output_format", "0"),
     ("output_format_json_quote_64bit_integers", "0"),
     ("send_progress_in_http_headers", "0"),
-    // What an INSERT does, be it one of rows or one of a rebuild.
+];
+
+/// With every request as well, for what it may write: a rebuild inserts by a query. Nothing that is only read depends on it.
+pub const OF_WRITES: &[(&str, &str)] = &[
     ("async_insert", "0"),
     ("deduplicate_insert_select", "enable_when_possible"),
     ("distributed_foreground_insert", "1"),
@@ -83,7 +86,7 @@ pub const OF_INSERTS: &[(&str, &str)] = &[
 ];
 
 /// All that a test leaves when it switches the others off.
-const AT_FIRST: [&str; 3] = ["async_insert", "insert_deduplicate", "max_insert_block_size"];
+const AT_FIRST: [&str; 4] = ["async_insert", "insert_deduplicate", "max_insert_block_size", "use_query_cache"];
 
 /// Bounds a query on the server, so that it ends soon after nobody waits for it any more.
 pub(super) const TIME: &str = "max_execution_time";
@@ -104,7 +107,7 @@ pub(super) struct Known(Vec<Setting>);
 
 /// The question for [`Known`]. It is asked with [`BEFORE`].
 pub(super) fn question() -> String {
-    let pinned = ALWAYS.iter().chain(OF_INSERTS).map(|(name, _)| *name);
+    let pinned = ALWAYS.iter().chain(OF_WRITES).chain(OF_INSERTS).map(|(name, _)| *name);
     let names: Vec<_> = pinned.chain([TIME]).map(|name| format!("'{name}'")).collect();
     format!("SELECT name, value, readonly FROM system.settings WHERE name IN ({}) FORMAT JSON", names.join(", "))
 }
@@ -135,14 +138,15 @@ impl Known {
     pub(super) fn of(&self, kind: Kind, own: &[(&str, &str)]) -> Result<Vec<(&'static str, &'static str)>, Failure> {
         let of_inserts = if kind == Kind::Insert { OF_INSERTS } else { &[] };
         let mut sent = vec![("wait_end_of_query", "1")];
-        for (name, value) in ALWAYS.iter().chain(of_inserts) {
+        for (name, value) in ALWAYS.iter().chain(OF_WRITES).chain(of_inserts) {
+            let is_needed = kind == Kind::Insert || !OF_WRITES.iter().any(|(write, _)| write == name);
             let is_own = own.iter().any(|(own, _)| own == name);
             let is_off = is_sabotaged("settings") && !AT_FIRST.contains(name);
             match self.0.iter().find(|setting| setting.name == *name) {
                 Some(setting) if !is_own && !is_off => {
                     if setting.is_fixed == 0 {
                         sent.push((name, value));
-                    } else if setting.value != *value {
+                    } else if setting.value != *value && is_needed {
                         return Err(fixed(name, value));
                     }
                 }
@@ -203,6 +207,8 @@ mod tests {
         assert!(!right.can_bound());
         let wrong = known(&[setting("final", "1", 1)]).of(Kind::Query, &[]).unwrap_err();
         insta::assert_snapshot!(wrong, @"write: the profile of this ClickHouse user fixes final at another value than '0', which is needed; let the profile have that value, or remove the constraint");
+        let written = known(&[setting("async_insert", "1", 1)]);
+        assert!(written.of(Kind::Query, &[]).is_ok() && written.of(Kind::Insert, &[]).is_err());
         let inserts_only = known(&[setting("async_insert", "0", 0), setting("deduplicate_insert", "disable", 1)]);
         assert!(inserts_only.of(Kind::Insert, &[]).is_err() && inserts_only.of(Kind::Query, &[]).is_ok());
     }
@@ -210,7 +216,7 @@ mod tests {
     #[test]
     fn the_documentation_lists_what_is_sent() {
         let page = include_str!("../../../../docs/delivery.md");
-        for (name, value) in ALWAYS.iter().chain(OF_INSERTS) {
+        for (name, value) in ALWAYS.iter().chain(OF_WRITES).chain(OF_INSERTS) {
             let value = if value.is_empty() { "''" } else { value };
             assert!(page.contains(&format!("`{name} = {value}`")), "docs/delivery.md lacks {name} = {value}");
         }
@@ -218,7 +224,7 @@ mod tests {
 
     #[test]
     fn no_setting_stands_twice_and_all_fit_into_a_request_line() {
-        let all: Vec<_> = ALWAYS.iter().chain(OF_INSERTS).collect();
+        let all: Vec<_> = ALWAYS.iter().chain(OF_WRITES).chain(OF_INSERTS).collect();
         let mut names: Vec<_> = all.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
         names.dedup();

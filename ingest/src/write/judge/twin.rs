@@ -192,7 +192,6 @@ fn after_parentheses(text: &str) -> &str {
             _ if is_escaped => is_escaped = false,
             ('\\', Some(_)) => is_escaped = true,
             (c, Some(open)) if c == open => quote = None,
-            (_, Some(_)) => {}
             ('\'' | '`' | '"', None) => quote = Some(c),
             ('(', None) => depth += 1,
             (')', None) => depth -= 1,

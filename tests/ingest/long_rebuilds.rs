@@ -1,0 +1,165 @@
+//! A rebuild may take longer than an INSERT: it has a timeout of its own, holds up nobody but the INSERTs into its own table,
+//! and leaves nothing running at the server when it is given up.
+
+use std::time::Duration;
+
+use rdkafka::producer::FutureRecord;
+use sluice_ingest::config::Settings;
+use sluice_schemas::connect;
+use sluice_schemas::names::topic::{AGENT_METRICS, COMMUNICATION_EVENTS};
+use sluice_testkit::{eventually, free_address};
+
+use crate::harness::{DEADLINE, TENANT, World, in_partition, page, stands_still};
+use crate::oracle::{Besides, judge_besides};
+use crate::process::same_member;
+
+const WINDOW: u64 = 16;
+const OTHERS: u32 = 40;
+/// How long a worker with [`settings`] trusts a token, and a little.
+const FORGOTTEN: Duration = Duration::from_secs(9);
+/// What a rebuild runs at the server for longer than a moment.
+const FILLS: &str = "FROM system.processes WHERE query_kind = 'Insert' AND position(query, '__rebuild_') > 0 \
+                     AND position(query, currentDatabase()) > 0";
+
+fn settings() -> Settings {
+    let mut settings = same_member();
+    settings.peak_inserts_per_second = 1;
+    settings.insert_timeout = Duration::from_secs(2);
+    assert_eq!(settings.tokens_needed(), WINDOW);
+    settings
+}
+
+async fn number(world: &World, query: &str) -> u64 {
+    connect::clickhouse(&world.stores, &world.names).query(query).fetch_one().await.unwrap()
+}
+
+/// A table of three months' records with a further view, which takes a tenth of a second for each row of `wait`.
+async fn with_a_slow_view() -> World {
+    let world = World::new().await;
+    let slept = "SELECT sum(sleepEachRow(0.1)) AS slept FROM wait SETTINGS function_sleep_max_microseconds_per_block = 600000000";
+    for statement in [
+        "CREATE TABLE wait (n UInt64) ENGINE = MergeTree ORDER BY n".to_owned(),
+        "CREATE TABLE counted (hour DateTime('UTC'), n UInt64) ENGINE = SummingMergeTree PARTITION BY toYYYYMM(hour) ORDER BY hour \
+         SETTINGS non_replicated_deduplication_window = 16"
+            .to_owned(),
+        format!(
+            "CREATE MATERIALIZED VIEW counted_mv TO counted AS SELECT toDateTime(toStartOfHour(timestamp), 'UTC') AS hour, \
+             count() AS n FROM communication_events CROSS JOIN ({slept}) AS w GROUP BY hour"
+        ),
+    ] {
+        world.execute(&statement).await;
+    }
+    world
+}
+
+/// A worker dies after its INSERT; its token is forgotten, so that the next one has to rebuild what the view makes slow.
+async fn with_a_rebuild_due() -> World {
+    let world = with_a_slow_view().await;
+    world.remember_only(WINDOW).await;
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
+    world.spawn(&settings(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    world.others_write(OTHERS).await;
+    world
+}
+
+/// Whether records of another topic land while a rebuild runs that takes longer than an INSERT may.
+async fn neighbour_lands(sabotage: &str) -> bool {
+    let world = with_a_rebuild_due().await;
+    world.execute("INSERT INTO wait SELECT number FROM numbers(600)").await;
+    tokio::time::sleep(FORGOTTEN).await;
+    let worker = world.spawn(&settings(), &[("SLUICE_SABOTAGE", sabotage)]);
+    let longer = format!("SELECT count() {FILLS} AND elapsed > 3");
+    eventually(DEADLINE, "it takes longer than an INSERT", || async { number(&world, &longer).await > 0 }).await;
+    let metric = format!(
+        "{{\"tenant_id\":\"{TENANT}\",\"agent_id\":\"a\",\"agent_type\":\"bot\",\"metric_name\":\"m\",\"metric_value\":1.5,\"timestamp\":\"2026-11-24T08:33:26.123Z\"}}"
+    );
+    let topic = world.names.topic(AGENT_METRICS);
+    let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(metric.as_bytes());
+    world.producer("lz4").send(record, DEADLINE).await.unwrap();
+    let landed = "SELECT count() FROM agent_metrics";
+    let later = format!("SELECT count() {FILLS} AND elapsed > 10");
+    let is_over = || async { number(&world, landed).await > 0 || number(&world, &later).await > 0 };
+    eventually(DEADLINE, "the record lands, or the rebuild goes on alone", is_over).await;
+    let (has_landed, running) =
+        (number(&world, landed).await > 0, number(&world, &format!("SELECT count() {FILLS}")).await);
+    assert!(running > 0, "the rebuild still runs");
+    world.execute("TRUNCATE TABLE wait").await;
+    world.execute(&format!("KILL QUERY WHERE query_id IN (SELECT query_id {FILLS}) SYNC")).await;
+    eventually(DEADLINE * 2, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 }).await;
+    worker.stop().await;
+    let counts = judge_besides(&world, Besides { others: OTHERS as usize, ..Besides::default() }).await.unwrap();
+    assert_eq!(counts.landed, 50);
+    world.drop().await;
+    has_landed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_holds_up_nobody_but_its_own_table() {
+    let (of_its_own, of_all) = tokio::join!(neighbour_lands("nothing"), neighbour_lands("gate"));
+    assert!(of_its_own, "a gate for each table");
+    assert!(!of_all, "negative control: one gate for all tables");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_takes_too_long_says_so_and_ends_once_it_may_take_longer() {
+    let world = with_a_rebuild_due().await;
+    world.execute("INSERT INTO wait SELECT number FROM numbers(60)").await;
+    tokio::time::sleep(FORGOTTEN).await;
+    let short = Settings { rebuild_timeout: Duration::from_secs(2), ..settings() };
+    let worker = world.spawn(&short, &[]);
+    stands_still(&worker.url, "raise ingest.rebuild_timeout").await;
+    assert!(page(&worker.url, "readyz").await.contains("counted_mv takes longer than 2 s"));
+    worker.kill().await;
+    let worker = world.spawn_ready(&settings(), &[]).await;
+    eventually(DEADLINE * 2, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 }).await;
+    worker.stop().await;
+    let rows = number(&world, "SELECT count() FROM communication_events").await;
+    assert_eq!(number(&world, "SELECT sum(n) FROM counted").await, rows);
+    world.drop().await;
+}
+
+/// Takes the partition away from a worker that rebuilds, and says whether its statement still runs then.
+async fn runs_on(sabotage: &str) -> bool {
+    let world = with_a_rebuild_due().await;
+    world.execute("INSERT INTO wait SELECT number FROM numbers(1200)").await;
+    tokio::time::sleep(FORGOTTEN).await;
+    let mut settings = settings();
+    settings.kafka.remove("group.instance.id");
+    settings.revoke_deadline = Duration::from_secs(1);
+    let first = world.spawn(&settings, &[("SLUICE_SABOTAGE", sabotage)]);
+    let fill = || async {
+        let query = format!("SELECT min(query_id) {FILLS}");
+        connect::clickhouse(&world.stores, &world.names).query(&query).fetch_one::<String>().await.unwrap()
+    };
+    eventually(DEADLINE * 2, "it rebuilds", || async { !fill().await.is_empty() }).await;
+    let id = fill().await;
+    let running = format!("SELECT count() FROM system.processes WHERE query_id = '{id}'");
+    settings.listen = free_address();
+    let second = world.spawn(&settings, &[]);
+    eventually(DEADLINE * 2, "the partition moves", || async { first.said().contains("partitions revoked") }).await;
+    let runs_on = if sabotage == "kill" {
+        eventually(DEADLINE, "another owner is ready or waits", || async {
+            second.said().contains("partitions assigned")
+        })
+        .await;
+        number(&world, &running).await > 0
+    } else {
+        eventually(DEADLINE, "the statement ends", || async { number(&world, &running).await == 0 }).await;
+        false
+    };
+    world.execute("TRUNCATE TABLE wait").await;
+    world.execute(&format!("KILL QUERY WHERE query_id IN (SELECT query_id {FILLS}) SYNC")).await;
+    eventually(DEADLINE * 3, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 }).await;
+    tokio::join!(first.stop(), second.stop());
+    let counts = judge_besides(&world, Besides { others: OTHERS as usize, ..Besides::default() }).await.unwrap();
+    assert_eq!(counts.landed, 50);
+    world.drop().await;
+    runs_on
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_given_up_is_ended_at_the_server() {
+    let (ended, runs_on) = tokio::join!(runs_on("nothing"), runs_on("kill"));
+    assert!(!ended);
+    assert!(runs_on, "negative control: nobody ends it");
+}
