@@ -99,7 +99,7 @@ fn literal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HISTORY, MIGRATIONS};
+    use super::super::{HISTORY, MIGRATIONS, Migration};
     use super::*;
 
     fn marked() -> Names {
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn every_statement_of_the_migrations_makes_a_table_of_the_list_and_labels_it() {
         let names = marked();
-        let statements: Vec<_> = MIGRATIONS.iter().flat_map(|file| file.statements()).chain([HISTORY]).collect();
+        let statements: Vec<_> = MIGRATIONS.iter().flat_map(Migration::statements).chain([HISTORY]).collect();
         assert_eq!(statements.len(), NAMES.len());
         for statement in statements {
             let labelled = labelled(statement, &names);

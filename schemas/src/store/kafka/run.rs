@@ -122,8 +122,9 @@ async fn note(stores: &Stores, names: &Names, entries: &[String], state: Option<
 pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     let inventory = read(stores, names).await?;
     let cluster = Cluster::connect(stores).await?;
-    let named = |kind: &str| inventory.keys().filter_map(|entry| entry.strip_prefix(kind).map(str::to_owned)).collect();
-    let (topics, groups): (Vec<String>, Vec<String>) = (named("topic "), named("group "));
+    let entries =
+        |kind: &str| inventory.keys().filter_map(|entry| entry.strip_prefix(kind).map(str::to_owned)).collect();
+    let (topics, groups): (Vec<String>, Vec<String>) = (entries("topic "), entries("group "));
     cluster.delete_topics(&topics).await?;
     cluster.delete_groups(&groups).await?;
     let gone: Vec<String> = inventory.into_keys().collect();

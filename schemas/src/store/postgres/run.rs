@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{MAINTENANCE, failed, identifier, literal};
 use crate::connect::{self, Role};
@@ -170,24 +170,24 @@ pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaEr
     }
     let objects = objects(stores, names).await?;
     let own: Vec<&Object> = objects.iter().filter(|object| object.is_labelled(names)).collect();
-    let mut sql = String::from("BEGIN; SET LOCAL lock_timeout = '60s'; ");
     // Tables in one statement, since they refer to each other; the function takes one of them as a type of its variables only.
-    for kind in ["PUBLICATION", "TABLE", "FUNCTION"] {
-        let named: Vec<_> =
-            own.iter().filter(|object| object.kind == kind).map(|object| object.quoted.as_str()).collect();
-        if !named.is_empty() {
-            sql.push_str(&format!("DROP {kind} IF EXISTS {}; ", named.join(", ")));
-        }
-    }
-    sql.push_str("COMMIT");
+    let drops = ["PUBLICATION", "TABLE", "FUNCTION"].into_iter().filter_map(|kind| drop_all(kind, &own));
+    let sql = format!("BEGIN; SET LOCAL lock_timeout = '60s'; {} COMMIT", drops.collect::<String>());
     let mut owner = connect::postgres_connection(stores, &names.database(), Role::Owner).await?;
     match sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut owner).await {
-        Ok(_) => Ok(owner.close().await.unwrap_or_default()),
+        Ok(_) => Ok(()),
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(DEPENDENT_OBJECTS) => {
             Err(depended_on(names, error.message()))
         }
         Err(error) => Err(failed(format!("drop what earlier runs made in {}", names.database()))(error)),
     }
+}
+
+/// The statement that drops all objects of a kind; `None` where there is none.
+fn drop_all(kind: &str, own: &[&Object]) -> Option<String> {
+    let quoted = own.iter().filter(|object| object.kind == kind).map(|object| object.quoted.as_str());
+    let quoted = quoted.collect::<Vec<_>>().join(", ");
+    (!quoted.is_empty()).then(|| format!("DROP {kind} IF EXISTS {quoted};"))
 }
 
 fn depended_on(names: &Names, message: &str) -> SchemaError {
