@@ -294,10 +294,11 @@ async fn sources(
         let unreadable = |failure| Error::ClickHouse { url: stores.clickhouse.url.clone(), failure };
         let shape = patiently(until, || clickhouse.shape(&pipeline.table)).await.map_err(unreadable)?;
         let plan = table::plan(topic, pipeline, &shape)?;
-        patiently(until, || sight::check(clickhouse, &pipeline.table)).await.map_err(unreliable)?;
         let unfit = |unfit| Error::Unfit { topic: topic.clone(), unfit };
         let graph = patiently(until, || Graph::read(clickhouse, &pipeline.table)).await.map_err(unreadable)?;
         let graph = graph.map_err(unfit)?;
+        let remembered = graph.remembered(&Demand::of(settings)).map_err(unfit)?;
+        patiently(until, || sight::check(clickhouse, &pipeline.table)).await.map_err(unreliable)?;
         let target = Target {
             topic: names.topic(topic).into(),
             topic_id: id,
@@ -305,7 +306,7 @@ async fn sources(
             table: pipeline.table.clone(),
             insert: plan.insert,
             tenant: pipeline.tenant.clone(),
-            remembered: graph.remembered(&Demand::of(settings)).map_err(unfit)?,
+            remembered,
         };
         let fingerprint = plan.decoder.fingerprint();
         sources.push(Source {

@@ -124,7 +124,7 @@ async fn judged_with(sabotage: &str) -> Result<(), String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oracle_notices_when_the_token_or_the_intent_is_missing() {
     assert_eq!(judged_with("nothing").await, Ok(()), "a deploy with another batch size, and no sabotage");
-    for sabotage in ["token", "intent"] {
+    for sabotage in ["token", "intent,believe"] {
         let judged = judged_with(sabotage).await;
         assert!(judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{sabotage}: {judged:?}");
     }

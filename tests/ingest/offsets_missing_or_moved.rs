@@ -120,7 +120,7 @@ async fn a_rewound_offset_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oracle_notices_a_rewind_without_a_look() {
-    let judged = rewound(Rewind::Plain, true, "lookup").await;
+    let judged = rewound(Rewind::Plain, true, "lookup,believe").await;
     assert!(judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{judged:?}");
 }
 

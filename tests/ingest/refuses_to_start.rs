@@ -125,7 +125,7 @@ async fn topics_and_stores_that_are_not_there() {
     let dead = Settings { dead_letter_topic: "nowhere".to_owned(), ..quick_settings() };
     assert!(refused(&world, dead).await.contains("nowhere: it does not exist"));
     let hasty = || Settings { start_deadline: Duration::from_millis(1), ..quick_settings() };
-    for (store, words) in [("clickhouse", "read tables from ClickHouse"), ("kafka", "connect to Kafka")] {
+    for (store, words) in [("clickhouse", "start with ClickHouse"), ("kafka", "connect to Kafka")] {
         let mut stores = world.stores.clone();
         let nobody = sluice_testkit::free_address().to_string();
         match store {

@@ -212,7 +212,7 @@ async fn a_commit_on_its_way_never_overtakes_the_next_owner() {
         late_commit(Protocol::Eager, Some(3000), "nothing"),
         late_commit(Protocol::Cooperative, Some(3000), "nothing"),
         late_commit(Protocol::Eager, Some(9000), "nothing"),
-        late_commit(Protocol::Eager, None, "revocation"),
+        late_commit(Protocol::Eager, None, "revocation,believe"),
     );
     assert_eq!((eager, cooperative, late), (vec![], vec![], vec![]));
     assert!(!careless.is_empty(), "a worker that does not wait for its commit sets offsets back");
@@ -281,7 +281,7 @@ async fn woken(sabotage: &str) -> Result<usize, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_slept_sends_nothing_before_kafka_has_answered() {
-    let (held, careless) = tokio::join!(woken("lookup"), woken("lookup,lease"));
+    let (held, careless) = tokio::join!(woken("lookup"), woken("lookup,lease,believe,views"));
     assert_eq!(held, Ok(100), "the lease alone holds it back");
     assert!(careless.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "without it: {careless:?}");
 }

@@ -85,7 +85,7 @@ async fn what_is_there_is_found_and_what_is_not_is_sent() {
     let (whole, part, blind) = tokio::join!(
         came_back_late("landed:3", "nothing", false), // the whole of the first range
         came_back_late("landed:2", "nothing", false), // two of its three months
-        came_back_late("landed:3", "lookup", false),
+        came_back_late("landed:3", "lookup,believe", false),
     );
     assert_eq!((whole, part), (Ok(100), Ok(100)));
     assert!(blind.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "without the look-up: {blind:?}");

@@ -72,7 +72,7 @@ impl Writer {
                     self.seen.insert(job.of);
                     return Ok(());
                 }
-                There::Double => break,
+                There::Double => return Err(Failure::of_doubled_rows(&job.target.table)),
                 There::Some | There::Nothing if look < LOOKS => tokio::time::sleep(PAUSE).await,
                 There::Some | There::Nothing => {}
             }

@@ -260,6 +260,15 @@ impl Failure {
         Self::new(Class::Operator, what)
     }
 
+    /// Rows that nobody had announced before are in the table more than once.
+    pub fn of_doubled_rows(table: &str) -> Self {
+        let what = format!(
+            "rows that this worker has just written are in table {table} more than once, so somebody else has written them \
+             too; compare, correct the table or decide with `sluice ingest offsets accept`"
+        );
+        Self::new(Class::Operator, what)
+    }
+
     /// ClickHouse takes rows again and again, and its table does not show them.
     pub fn of_forgotten_rows(table: &str) -> Self {
         let what = format!(
