@@ -193,8 +193,11 @@ impl Graph {
         let base = TableName::new(clickhouse.database(), table);
         let rows = catalog::read(clickhouse, &base).await?;
         let mut graph = Self::default();
-        if !rows.contains_key(&base) {
-            return Ok(Ok(graph));
+        let Some(row) = rows.get(&base) else { return Ok(Ok(graph)) };
+        // A view would be followed to its target, and rows have to land in a table.
+        if let (true, Err(reason)) = (row.is_view(), engine::of_base(&row.engine, "", &Defaults::new())) {
+            let (reached, engine) = (in_words(&base, None), row.engine.clone());
+            return Ok(Err(Unfit::Engine { reached, engine, reason }));
         }
         if let Err(unfit) = graph.visit(&rows, &base, None, &mut Vec::new()) {
             return Ok(Err(unfit));
