@@ -171,6 +171,6 @@ async fn a_view_that_comes_meanwhile_counts_a_lost_answer_once() {
         tokio::join!(view_that_comes(Late::Forgets, "nothing"), view_that_comes(Late::Filled, "nothing"));
     assert_eq!((forgets, filled), (60, 60));
     let (forgets, filled) =
-        tokio::join!(view_that_comes(Late::Forgets, "views"), view_that_comes(Late::Filled, "views"));
+        tokio::join!(view_that_comes(Late::Forgets, "views,believe"), view_that_comes(Late::Filled, "views"));
     assert!(forgets > 60 && filled > 60, "without the look at the views: {forgets} and {filled} of 60");
 }
