@@ -172,7 +172,7 @@ async fn come_up(settings: &Settings, live: &Live) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The namespace, reserved, emptied of what earlier runs made, and made anew. One that was not made for runs is refused.
+/// The namespace, reserved, emptied of what earlier runs made, and recreated. One that was not made for runs is refused.
 async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<(Reservation, Names), Failure> {
     live.step("applying the schemas");
     let stores = &settings.stores;

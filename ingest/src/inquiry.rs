@@ -183,7 +183,7 @@ impl Asker {
         }
     }
 
-    /// A topic that was deleted and made anew is not the one whose identity the rows carry.
+    /// A topic that was deleted and recreated is not the one whose identity the rows carry.
     fn leave_out_other_topics(&self, unplaced: &mut Vec<(At, Watched)>) {
         let mut same = BTreeMap::new();
         for ((topic, _), Watched { topic_id, .. }) in &*unplaced {

@@ -22,7 +22,7 @@ struct Kind {
 }
 
 impl Reports {
-    /// Whether an error of this kind is to be reported at `now`; if so, how many before it were not.
+    /// Whether to report an error of this kind at `now`; if so, how many before it were not.
     pub fn due(&self, kind: Option<RDKafkaErrorCode>, now: Instant) -> Option<u64> {
         let kind = kind.map(|code| code as i32);
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,16 +11,11 @@ use uuid::Uuid;
 
 use crate::harness::{DEADLINE, World, in_partition, metric, stands_still};
 use crate::oracle::{identity, judge};
-use crate::process::{Process, same_member, short_lived};
+use crate::process::{Process, committed, same_member, short_lived};
 
 /// Where a worker process finds ClickHouse.
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 const SERVER: HeaderName = HeaderName::from_static("x-clickhouse-server-display-name");
-
-async fn committed(world: &World, offsets: i64) {
-    let committed = || async { world.committed(COMMUNICATION_EVENTS).await == offsets };
-    eventually(DEADLINE * 2, "all is committed", committed).await;
-}
 
 async fn number(world: &World, query: &str) -> u64 {
     connect::clickhouse(&world.stores, &world.names).query(query).fetch_one().await.unwrap()

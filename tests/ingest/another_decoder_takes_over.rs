@@ -5,12 +5,10 @@ use bytesize::ByteSize;
 use chrono::Days;
 use futures::future::join_all;
 use sluice_ingest::config::Settings;
-use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, Record, World, event, event_record, in_partition, metric};
+use crate::harness::{Record, World, event, event_record, in_partition, metric};
 use crate::oracle::{Counts, judge};
-use crate::process::same_member;
+use crate::process::{committed, same_member};
 
 /// The same worker with other limits: another batch size, and another decoder.
 fn deployed(rows: usize, record: ByteSize) -> Settings {
@@ -29,11 +27,6 @@ const LARGE: ByteSize = ByteSize::kib(64);
 /// The same record, larger: only a decoder with [`LARGE`] takes it.
 fn enlarge(record: &mut Record) {
     record.payload.as_mut().unwrap().resize(3 * 1024, b' ');
-}
-
-async fn committed(world: &World, offset: i64) {
-    eventually(DEADLINE * 2, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == offset })
-        .await;
 }
 
 /// Killed at this point with announced ranges; a batch of 50 records straddles three months.

@@ -11,7 +11,7 @@ use sluice_testkit::{Answered, OtherHost, Requests, StandIn, eventually};
 
 use crate::harness::{DEADLINE, World, in_partition, stands_still};
 use crate::oracle::{Besides, judge, judge_besides};
-use crate::process::{Process, same_member, short_lived};
+use crate::process::{Process, committed, same_member, short_lived};
 
 /// Where a worker process finds ClickHouse.
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
@@ -24,11 +24,6 @@ async fn behind_a_stand_in(world: &World, sabotage: &str) -> (StandIn, Process) 
     let variables = [("SLUICE_SABOTAGE", sabotage), (CLICKHOUSE, &stand_in.url)];
     let worker = world.spawn_ready(&short_lived(), &variables).await;
     (stand_in, worker)
-}
-
-async fn committed(world: &World, offsets: i64) {
-    let committed = || async { world.committed(COMMUNICATION_EVENTS).await == offsets };
-    eventually(DEADLINE * 2, "all is committed", committed).await;
 }
 
 /// Two INSERTs are answered like that.

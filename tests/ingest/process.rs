@@ -10,10 +10,17 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sluice_ingest::config::Settings;
+use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::eventually;
 use tokio::process::{Child, Command};
 
 use crate::harness::{DEADLINE, World, quick_settings, status};
+
+/// Waits until the committed offsets of `communication-events` add up to `offsets`.
+pub(crate) async fn committed(world: &World, offsets: i64) {
+    let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == offsets };
+    eventually(DEADLINE * 2, "all is committed", is_committed).await;
+}
 
 /// Settings of a worker that is killed and started again: small batches, and a group that soon forgets the dead.
 pub(crate) fn short_lived() -> Settings {

@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::harness::{DEADLINE, World, in_partition, metric, stands_still};
 use crate::oracle::{Besides, judge, judge_besides};
-use crate::process::{Process, same_member, short_lived};
+use crate::process::{Process, committed, same_member, short_lived};
 
 const PROFILES: &str = "<forgetful><deduplicate_insert>disable</deduplicate_insert>\
     <materialized_views_ignore_errors>1</materialized_views_ignore_errors></forgetful>\
@@ -47,11 +47,6 @@ fn variables<'a>(url: &'a str, user: &'a str, sabotage: &'a str) -> [(&'a str, &
         ("SLUICE_STORES__CLICKHOUSE__LOGIN__PASSWORD", PASSWORD),
         ("SLUICE_SABOTAGE", sabotage),
     ]
-}
-
-async fn committed(world: &World, offsets: i64) {
-    let committed = || async { world.committed(COMMUNICATION_EVENTS).await == offsets };
-    eventually(DEADLINE * 2, "all is committed", committed).await;
 }
 
 /// A worker that ends before it consumes anything; what it said.

@@ -234,7 +234,7 @@ proptest! {
     }
 
     /// What is set aside and what is kept are the whole part, each row with its own bytes, under a digest that nothing else
-    /// has; it makes no difference whether rows are set aside at once or one after the other.
+    /// has; it makes no difference whether rows are set aside at once or in sequence.
     #[test]
     fn what_is_kept_is_all_that_is_not_set_aside(
         records in records(), aside in proptest::collection::btree_set(0_i64..200, 0..150), split in 0_i64..200
@@ -276,7 +276,7 @@ proptest! {
         prop_assert_eq!(next.dead_lettered_before(), whole.records() - next.rows() - letters);
     }
 
-    /// Stretches of a part's rows, one after the other, are the part.
+    /// Consecutive slices of a part's rows make up the part.
     #[test]
     fn stretches_are_the_whole(records in records(), at in any::<Index>(), to in any::<Index>()) {
         for part in &batch_of(&records).parts {

@@ -15,7 +15,7 @@ use crate::batch::Part;
 use crate::failpoint::is_sabotaged;
 use crate::takeover::{self, There};
 
-/// Tokens that the same rows are sent with, one after the other, where the table lacks them after each.
+/// Tokens that the same rows are sent with in sequence, where the table lacks them after each.
 const MOST_TOKENS: u32 = 10;
 /// How often acknowledged rows are looked for: a replica may have to fetch them first.
 const LOOKS: u32 = 10;

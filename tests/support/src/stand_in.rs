@@ -81,7 +81,7 @@ struct Desk {
     line: AtomicUsize,
 }
 
-/// What is to be done, and how often still.
+/// What to do, and how many more times.
 #[derive(Debug, Default)]
 struct Order {
     requests: Requests,
