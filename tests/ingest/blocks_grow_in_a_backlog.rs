@@ -156,9 +156,9 @@ async fn taken_over_with(sabotage: &str) -> Result<Counts, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oracle_notices_a_grown_batch_without_token_or_intent() {
     let (right, token, intent) =
-        tokio::join!(taken_over_with("nothing"), taken_over_with("token"), taken_over_with("intent,believe"));
+        tokio::join!(taken_over_with("nothing"), taken_over_with("token,believe"), taken_over_with("intent,believe"));
     all_there(right, "nothing sabotaged");
-    for (judged, what) in [(token, "token"), (intent, "intent")] {
+    for (judged, what) in [(token, "token,believe"), (intent, "intent")] {
         assert!(judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{what}: {judged:?}");
     }
 }

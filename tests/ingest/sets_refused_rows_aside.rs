@@ -220,7 +220,7 @@ async fn a_kill_and_a_table_that_is_mended_meanwhile_cost_nothing() {
             assert!(landed + dead_lettered == 60 && dead_lettered <= 5, "{landed} and {dead_lettered}");
         }
     }
-    let wrong = join_all(["refused:1", "landed:2"].map(|point| killed_at(point, true, "letters"))).await;
+    let wrong = join_all(["refused:1", "landed:2"].map(|point| killed_at(point, true, "letters,believe"))).await;
     for (wrong, what) in wrong.into_iter().zip(["landed and were dead-lettered", "stand in the table more than once"]) {
         let wrong = wrong.unwrap_err();
         assert!(wrong.contains(what), "negative control: {wrong}");

@@ -91,7 +91,7 @@ async fn unheard_with(sabotage: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oracle_notices_when_a_lost_answer_doubles_rows() {
-    let (whole, broken) = tokio::join!(unheard_with("nothing"), unheard_with("token"));
+    let (whole, broken) = tokio::join!(unheard_with("nothing"), unheard_with("token,believe"));
     assert_eq!(whole, Ok(()));
     assert!(broken.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{broken:?}");
 }

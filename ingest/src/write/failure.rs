@@ -260,11 +260,12 @@ impl Failure {
         Self::new(Class::Operator, what)
     }
 
-    /// Rows that nobody had announced before are in the table more than once.
+    /// Rows that were just acknowledged are in the table more than once.
     pub fn of_doubled_rows(table: &str) -> Self {
         let what = format!(
-            "rows that this worker has just written are in table {table} more than once, so somebody else has written them \
-             too; compare, correct the table or decide with `sluice ingest offsets accept`"
+            "rows that this worker has just written are in table {table} more than once: somebody else has written them \
+             too, or ClickHouse has taken a repeated INSERT twice; compare, correct the table or decide with \
+             `sluice ingest offsets accept`"
         );
         Self::new(Class::Operator, what)
     }
