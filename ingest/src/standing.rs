@@ -2,7 +2,7 @@
 //! log. Names of topics go in; what there is of each comes out. What an operator's verbs begin with; commits nothing.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
@@ -20,6 +20,9 @@ use crate::topic_id::{DescribeError, topic_id};
 
 /// How long Kafka may take for one answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Before a coordinator that is not there yet is asked for again.
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 
 /// A topic as it is today.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +139,7 @@ pub(crate) fn found(
         list.add_partition(topic, *partition);
     }
     // Before the log's ends: what is committed is never above an end that was asked for later.
-    let answer = client.committed_offsets(list, patience)?;
+    let answer = committed(client, &list, patience)?;
     let mut ends = log_ends::ask(client.client(), partitions, patience);
     let of = |element: &TopicPartitionListElem<'_>| {
         let at = (element.topic().to_owned(), element.partition());
@@ -150,6 +153,30 @@ pub(crate) fn found(
         Some((at, found))
     };
     Ok(answer.elements().iter().filter_map(of).collect())
+}
+
+/// The group's committed offsets. A broker that has just started looks for the group's coordinator, and says so at once; it
+/// is asked again while the time lasts.
+pub(crate) fn committed(
+    client: &BaseConsumer<DefaultConsumerContext>,
+    list: &TopicPartitionList,
+    patience: Duration,
+) -> KafkaResult<TopicPartitionList> {
+    let asked = Instant::now();
+    loop {
+        match client.committed_offsets(list.clone(), patience) {
+            Err(cause) if is_coordinator_away(&cause) && asked.elapsed() < patience => {
+                std::thread::sleep(COORDINATOR_PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_coordinator_away(cause: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    let away = [CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator];
+    cause.rdkafka_error_code().is_some_and(|code| away.contains(&code))
 }
 
 /// The numbers of a topic's partitions.

@@ -78,7 +78,7 @@ fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Op
     for partition in partitions {
         list.add_partition(name, partition);
     }
-    let found = client.committed_offsets(list, PATIENCE).map_err(of_kafka)?;
+    let found = standing::committed(client, &list, PATIENCE).map_err(of_kafka)?;
     let found = found.elements();
     let offset = |offset: Offset| offset.to_raw().filter(|offset| *offset >= 0);
     let committed = found.iter().filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect();
