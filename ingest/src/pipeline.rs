@@ -45,7 +45,7 @@ use crate::standing;
 use crate::topic_config;
 use crate::topic_id::{DescribeError, TopicIds, topic_id};
 use crate::write::clickhouse::ClickHouse;
-use crate::write::dependants::{Demand, Graph, Unfit};
+use crate::write::dependants::{Demand, Graph, Graphs, Unfit};
 use crate::write::failure::Failure;
 use crate::write::{Event, Seen, Target, Writer, proof, sight};
 
@@ -226,6 +226,7 @@ fn writer(
         demand: Demand::of(settings),
         permits: Semaphore::new(settings.inserts_in_flight),
         seen: Seen::default(),
+        graphs: Graphs::default(),
         events,
         metrics: Arc::clone(metrics),
     })

@@ -61,7 +61,7 @@ use attempts::Attempts;
 use clickhouse::ClickHouse;
 pub use confirm::Seen;
 use confirm::Trust;
-use dependants::{Changed, Demand};
+use dependants::{Changed, Demand, Graphs};
 pub use event::{Assigned, Event, Refusal};
 use failure::Failure;
 use refused::Letters;
@@ -91,6 +91,8 @@ pub struct Writer {
     pub permits: Semaphore,
     /// Which assignments have seen rows of theirs.
     pub seen: Seen,
+    /// What INSERTs reach.
+    pub graphs: Graphs,
     /// Where events go.
     pub events: mpsc::Sender<Event>,
     /// What is measured.
@@ -244,12 +246,12 @@ impl Writer {
     }
 
     pub(super) async fn ask_views(&self, job: &Job) -> Result<Changed, Failure> {
-        dependants::changed_since(&self.clickhouse, &job.target, &self.demand, announced_for(job).unwrap_or(LONG_AGO))
-            .await
+        let announced_for = || announced_for(job).unwrap_or(LONG_AGO);
+        self.graphs.changed_since(&self.clickhouse, &job.target.table, &self.demand, announced_for).await
     }
 
     /// Sends it once, after so many failures. A part that nobody had sent before is not sent again once it is
-    /// acknowledged; then it is only looked for.
+    /// acknowledged, nor is one whose rows stand there more than once; then it is only looked for.
     async fn try_part(
         &self,
         job: &Job,
@@ -269,7 +271,7 @@ impl Writer {
                 *is_acknowledged = trust == Trust::First;
                 sent = match trust {
                     Trust::First => self.is_visible(job, part).await,
-                    _ => self.is_there_or_sent(job, part).await,
+                    _ => self.is_there_or_sent(job, part, is_acknowledged).await,
                 };
             }
             return self.unless_refused(job, part, sent, failed).await;
@@ -287,11 +289,11 @@ impl Writer {
         }
         match there {
             There::Nothing => {
-                let sent = self.insert_anew(job, part).await;
+                let sent = self.insert_anew(job, part, is_acknowledged).await;
                 self.unless_refused(job, part, sent, failed).await
             }
             There::Some if doubt == Doubt::SendMissing => {
-                let sent = self.insert_anew(job, &job.batch.without(part, &offsets)).await;
+                let sent = self.insert_anew(job, &job.batch.without(part, &offsets), is_acknowledged).await;
                 self.unless_refused(job, part, sent, failed).await
             }
             _ => Err(stopped(job, part, &offsets)),

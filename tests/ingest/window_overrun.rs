@@ -85,7 +85,7 @@ async fn what_is_there_is_found_and_what_is_not_is_sent() {
     let (whole, part, blind) = tokio::join!(
         came_back_late("landed:3", "nothing", false), // the whole of the first range
         came_back_late("landed:2", "nothing", false), // two of its three months
-        came_back_late("landed:3", "lookup,believe", false),
+        came_back_late("landed:3", "lookup,views,believe", false),
     );
     assert_eq!((whole, part), (Ok(100), Ok(100)));
     assert!(blind.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "without the look-up: {blind:?}");
@@ -102,7 +102,7 @@ async fn announced_in_an_hour(world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_announcement_from_the_future_is_an_old_one() {
     let (looked, believed) =
-        tokio::join!(came_back_late("landed:3", "nothing", true), came_back_late("landed:3", "future", true));
+        tokio::join!(came_back_late("landed:3", "nothing", true), came_back_late("landed:3", "future,believe", true));
     assert_eq!(looked, Ok(100));
     assert!(believed.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "taken for fresh: {believed:?}");
 }

@@ -6,6 +6,7 @@
 //! The graph is read when a worker starts and again before an INSERT is repeated, since a view may be added meanwhile.
 
 mod catalog;
+mod changed;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,13 +14,12 @@ use std::time::Duration;
 use super::clickhouse::{ClickHouse, quote};
 use super::engine::{self, Copies, Defaults, Effect, Window};
 use super::failure::Failure;
-use super::target::Target;
 use crate::config::Settings;
 use crate::failpoint::is_sabotaged;
 pub use crate::literal::string as literal;
-use crate::retry::Class;
 use catalog::Rows;
 pub use catalog::writers;
+pub use changed::{Changed, Graphs};
 
 /// A table or view with its database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -190,8 +190,14 @@ pub struct Graph {
 impl Graph {
     /// Asks ClickHouse for everything that an INSERT into `table` reaches. A table that is not there reaches nothing.
     pub async fn read(clickhouse: &ClickHouse, table: &str) -> Result<Result<Self, Unfit>, Failure> {
+        Self::read_again(clickhouse, table, &Self::default()).await
+    }
+
+    /// The same, in one question where it reaches what it reached the last time.
+    async fn read_again(clickhouse: &ClickHouse, table: &str, last: &Self) -> Result<Result<Self, Unfit>, Failure> {
         let base = TableName::new(clickhouse.database(), table);
-        let rows = catalog::read(clickhouse, &base).await?;
+        let known = last.tables.iter().map(|table| &table.name).chain(last.views.iter().map(|view| &view.name));
+        let rows = catalog::read(clickhouse, &base, known).await?;
         let mut graph = Self::default();
         let Some(row) = rows.get(&base) else { return Ok(Ok(graph)) };
         // A view would be followed to its target, and rows have to land in a table.
@@ -349,49 +355,6 @@ fn shorten(time: &mut Option<Duration>, row: &catalog::Row) {
 fn depth(views: &[View], name: &TableName) -> usize {
     let sources = views.iter().filter(|view| view.target == *name).map(|view| &view.source);
     sources.map(|source| 1 + depth(views, source)).max().unwrap_or(0)
-}
-
-/// What was added or changed behind a table since an INSERT may have been sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changed {
-    /// Nothing: its token tells.
-    Nothing,
-    /// A view, and not what it writes to. The token tells, unless the view gives something else for the same rows now.
-    Views,
-    /// What a view writes to. It may have the rows and not know the token.
-    Targets,
-}
-
-/// Asked before an INSERT is repeated that was announced so long ago. Fails if it must not be repeated at all, since something
-/// that it reaches would forget it.
-pub async fn changed_since(
-    clickhouse: &ClickHouse,
-    target: &Target,
-    demand: &Demand,
-    announced_for: Duration,
-) -> Result<Changed, Failure> {
-    if is_sabotaged("views") {
-        return Ok(Changed::Nothing);
-    }
-    let graph = Graph::read(clickhouse, &target.table).await?.map_err(|unfit| forgetful(&unfit.to_string()))?;
-    let remembered = graph.remembered(demand).map_err(|unfit| forgetful(&unfit.to_string()))?;
-    if remembered < target.remembered {
-        return Err(forgetful(&format!(
-            "the tables that an INSERT into {} reaches remember fewer INSERTs than when this worker started; restart it",
-            target.table
-        )));
-    }
-    // Both times are cut to whole seconds.
-    let is_recent = |time: Option<Duration>| time.is_some_and(|time| time <= announced_for + Duration::from_secs(1));
-    Ok(match (is_recent(graph.targets_unchanged_for), is_recent(graph.views_unchanged_for)) {
-        (true, _) => Changed::Targets,
-        (_, true) => Changed::Views,
-        _ => Changed::Nothing,
-    })
-}
-
-fn forgetful(why: &str) -> Failure {
-    Failure::new(Class::Operator, format!("an INSERT that may have landed must not be repeated now: {why}"))
 }
 
 #[cfg(test)]

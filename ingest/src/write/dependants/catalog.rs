@@ -76,9 +76,15 @@ pub(super) fn resolve(rows: &Rows, mut name: TableName) -> TableName {
     name
 }
 
-/// Asks for a table and for everything that its INSERTs may reach, one stage after the other.
-pub(super) async fn read(clickhouse: &ClickHouse, base: &TableName) -> Result<Rows, Failure> {
-    let (mut rows, mut asked, mut wanted) = (Rows::new(), vec![base.clone()], vec![base.clone()]);
+/// Asks for a table and for everything that its INSERTs may reach: with the table for what is known, then one stage after
+/// the other. Rows of what it does not reach any more may be among them.
+pub(super) async fn read<'a>(
+    clickhouse: &ClickHouse,
+    base: &'a TableName,
+    known: impl Iterator<Item = &'a TableName>,
+) -> Result<Rows, Failure> {
+    let mut wanted: Vec<_> = std::iter::once(base).chain(known.filter(|name| *name != base)).cloned().collect();
+    let (mut rows, mut asked) = (Rows::new(), wanted.clone());
     while !wanted.is_empty() {
         let pair = |TableName { database, name }: &TableName| format!("({}, {})", literal(database), literal(name));
         let names = wanted.iter().map(pair).collect::<Vec<_>>().join(", ");
