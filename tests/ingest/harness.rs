@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How long a test waits for what has to happen.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// The topic under which somebody else's rows stand in the table.
 pub(crate) const OTHERS: &str = "others";
 const STORES: [Store; 2] = [Store::Kafka, Store::ClickHouse];
@@ -236,7 +236,14 @@ impl World {
         blocking(move || {
             let consumer: BaseConsumer = config.create().unwrap();
             let list = every_partition(&consumer, &topic);
-            let committed = consumer.committed_offsets(list, DEADLINE).unwrap();
+            let asked = Instant::now();
+            let committed = loop {
+                match consumer.committed_offsets(list.clone(), DEADLINE) {
+                    // A broker that has just started looks for the group's coordinator.
+                    Err(error) if is_coordinator_away(&error) && asked.elapsed() < DEADLINE => {}
+                    answer => break answer.unwrap(),
+                }
+            };
             let of = |element: &TopicPartitionListElem<'_>| match element.offset() {
                 Offset::Offset(at) => Some((element.partition(), (at, element.metadata().to_owned()))),
                 _ => None,
@@ -288,7 +295,7 @@ impl World {
             consumer.assign(&partitions).unwrap();
             let (mut messages, mut open, mut last) = (Vec::new(), partitions.count(), Instant::now());
             while open > 0 {
-                let polled = consumer.poll(DEADLINE / 6);
+                let polled = consumer.poll(DEADLINE / 12);
                 match polled {
                     // A test may hold the broker up, and this client loses it then like any other.
                     None => rebootstrap.tell(consumer.client()),
@@ -310,6 +317,13 @@ impl World {
     pub(crate) async fn drop(self) {
         drop_namespace(&self.stores, &self.names, &STORES).await.unwrap();
     }
+}
+
+/// What a broker answers that has just started, until it has found the group's coordinator.
+fn is_coordinator_away(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    let away = [CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator];
+    error.rdkafka_error_code().is_some_and(|code| away.contains(&code))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

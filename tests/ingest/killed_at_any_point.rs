@@ -10,7 +10,7 @@ use sluice_testkit::{Gate, eventually};
 
 use crate::harness::{DEADLINE, Record, World, event_record, metric};
 use crate::oracle::judge;
-use crate::process::{same_member, short_lived};
+use crate::process::same_member;
 
 /// Each with how often it is passed before the kill, so that work is under way.
 const POINTS: [&str; 11] = [
@@ -36,11 +36,10 @@ fn records(count: u32) -> Vec<Record> {
 async fn killed_at(point: &str) {
     let world = World::new().await;
     world.produce_all(&world.producer("lz4"), &records(600)).await;
-    world.spawn(&short_lived(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
+    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
     // Killed a second time while it recovers, then left alone.
-    world.spawn(&short_lived(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
-    let settings = short_lived();
-    let worker = world.spawn_ready(&settings, &[]).await;
+    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    let worker = world.spawn_ready(&same_member(), &[]).await;
     world.settled(600).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("killed at {point}: {wrong}"));
@@ -124,7 +123,7 @@ async fn judged_with(sabotage: &str) -> Result<(), String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oracle_notices_when_the_token_or_the_intent_is_missing() {
     assert_eq!(judged_with("nothing").await, Ok(()), "a deploy with another batch size, and no sabotage");
-    for sabotage in ["token", "intent,believe"] {
+    for sabotage in ["token,believe", "intent,believe"] {
         let judged = judged_with(sabotage).await;
         assert!(judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{sabotage}: {judged:?}");
     }

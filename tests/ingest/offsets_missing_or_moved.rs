@@ -181,7 +181,7 @@ async fn deleted_under_a_worker(sabotage: &str) -> Result<(), String> {
     let judged = if sabotage == "nothing" {
         stopped.await.map_err(|error| error.to_string())
     } else {
-        drop(tokio::time::timeout(DEADLINE / 2, stopped).await);
+        drop(tokio::time::timeout(DEADLINE / 4, stopped).await);
         Err(format!("{}", status(&worker.url, "readyz").await))
     };
     worker.stop().await;

@@ -141,7 +141,7 @@ async fn a_partition_without_a_leader_holds_up_nobody() {
     let blocked = world.spawn(&short_lived(), &[("SLUICE_SABOTAGE", "placing")]);
     let alive = || async { status(&blocked.url, "healthz").await == 200 };
     eventually(DEADLINE, "it runs", alive).await;
-    tokio::time::timeout(DEADLINE / 2, world.landed(30)).await.expect_err("nothing lands");
+    tokio::time::timeout(DEADLINE / 6, world.landed(30)).await.expect_err("nothing lands");
     assert_eq!(world.count().await, 0);
     blocked.stop().await;
 
