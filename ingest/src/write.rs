@@ -210,12 +210,21 @@ impl Writer {
         }
         self.metrics.looked_up(&job.target.topic);
         let there = loop {
-            match lookup::offsets(&self.clickhouse, &job.target, job.of.partition, job.batch.range).await {
+            match self.found_of(job, letters).await {
                 Ok(there) => break there,
                 Err(failure) => attempts.failed(failure).await,
             }
         };
         letters.iter().filter(|letter| there.binary_search(&letter.offset).is_err()).cloned().collect()
+    }
+
+    /// The offsets of a batch that are in the table. A letter's record that is not found must not only be hidden.
+    async fn found_of(&self, job: &Job, letters: &[DeadLetter]) -> Result<Vec<i64>, Failure> {
+        let there = lookup::offsets(&self.clickhouse, &job.target, job.of.partition, job.batch.range).await?;
+        if letters.iter().any(|letter| there.binary_search(&letter.offset).is_err()) {
+            sight::check(&self.clickhouse, &job.target.table).await?;
+        }
+        Ok(there)
     }
 
     /// Sends a part until its rows are in the table, asking the table first where its token may not tell.
@@ -375,12 +384,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the aggregates right that may lack a part. Where they cannot be rebuilt, and only a view was changed, perhaps
-    /// since it refused the part, the same INSERT completes them.
+    /// Makes the aggregates right that may lack a part. Where they cannot be rebuilt, and what they are written to was not
+    /// changed, the same INSERT completes them: perhaps a view was changed since it refused the part.
     async fn complete(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
         match self.rebuild(job, part).await {
             Err(failure)
-                if failure.class == Class::Operator && changed == Changed::Views && doubt(job) == Doubt::No =>
+                if failure.class == Class::Operator && changed == Changed::Definitions && doubt(job) == Doubt::No =>
             {
                 info!(%failure, "the INSERT is repeated instead");
                 let sent = self.insert(job, part, 0).await;

@@ -104,14 +104,13 @@ impl Flow {
 }
 
 fn settings(assignment: Protocol) -> Settings {
-    Settings { assignment, ..short_lived() }
+    // A backlog of small batches takes a while to drain on a busy machine.
+    Settings { assignment, drain_deadline: DEADLINE * 2, ..short_lived() }
 }
 
 /// Small batches that grow behind slow answers.
 fn growing(assignment: Protocol) -> Settings {
     let mut settings = settings(assignment);
-    // A thousand records in batches of a few take a while on a busy machine.
-    settings.drain_deadline = DEADLINE * 2;
     for pipeline in settings.pipelines.values_mut() {
         (pipeline.max_rows, pipeline.backlog_rows) = (2, 500);
     }

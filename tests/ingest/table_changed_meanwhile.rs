@@ -1,11 +1,18 @@
 //! A column gets another type under a running worker: nothing is written that would mean something else, no good record
-//! becomes a dead letter, the worker says what is the matter, and it goes on by itself once the column is as it was.
+//! becomes a dead letter, the worker says what is the matter, and it goes on by itself once the column is as it was. A
+//! constraint that comes after rows have landed does not refuse them.
 
-use sluice_testkit::eventually;
+use std::time::Duration;
+
+use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
+use sluice_testkit::{Gate, Manner, eventually};
 
 use crate::harness::{DEADLINE, World, in_partition, stands_still, status};
 use crate::oracle::judge;
-use crate::process::short_lived;
+use crate::process::{committed, short_lived};
+
+/// Where a worker process finds ClickHouse.
+const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 
 /// The table is made so before the worker starts, and the column `duration_ms` of type UInt32 changed to `of` later.
 async fn changed(before: Option<&str>, of: &str) {
@@ -41,4 +48,40 @@ async fn a_column_of_another_type_is_noticed_before_anything_is_written() {
         changed(Some(with_default), "Int32"),
         changed(Some(with_default), "UInt64"),
     );
+}
+
+/// Rows land and nobody hears of it; by the time that they are sent again, the table would refuse them.
+async fn landed_before_a_constraint(sabotage: &str) -> Result<usize, String> {
+    let world = World::new().await;
+    let gate = Gate::open(&world.stores.clickhouse.url).await;
+    let worker = world.spawn_ready(&short_lived(), &[("SLUICE_SABOTAGE", sabotage), (CLICKHOUSE, &gate.url)]).await;
+    let producer = world.producer("lz4");
+    world.produce_all(&producer, &in_partition(0, 0..10)).await;
+    committed(&world, 10).await;
+    gate.behave(Manner::Unheard);
+    world.produce_all(&producer, &in_partition(0, 10..40)).await;
+    eventually(DEADLINE, "they land unheard", || async { world.count().await == 40 && gate.harmed() >= 1 }).await;
+    world.execute("ALTER TABLE communication_events ADD CONSTRAINT none_any_more CHECK duration_ms > 4000000000").await;
+    // An attempt that began before may be heard when the gate opens; the next one is not.
+    let before = gate.harmed();
+    eventually(DEADLINE, "they are sent again", || async { gate.harmed() >= before + 2 }).await;
+    gate.behave(Manner::Late(Duration::ZERO));
+    if sabotage == "nothing" {
+        committed(&world, 40).await;
+        worker.stop().await;
+    } else {
+        stands_still(&worker.url, "a view refuses them").await;
+        worker.kill().await;
+    }
+    let judged = judge(&world).await.map(|counts| counts.landed);
+    let committed = world.committed(COMMUNICATION_EVENTS).await;
+    world.drop().await;
+    if committed == 40 { judged } else { Err(format!("{committed} of 40 are committed")) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_landed_before_a_constraint_came_are_not_sent_again() {
+    let (looked, blamed) = tokio::join!(landed_before_a_constraint("nothing"), landed_before_a_constraint("views"));
+    assert_eq!(looked, Ok(40));
+    assert!(blamed.is_err(), "without the look at the table: {blamed:?}");
 }

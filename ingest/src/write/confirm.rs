@@ -85,9 +85,6 @@ impl Writer {
     /// remembers the token and drops them without a word, so the table is looked at once more, and the next token is used.
     pub(super) async fn insert_anew(&self, job: &Job, part: &Part, is_acknowledged: &mut bool) -> Result<(), Failure> {
         self.insert(job, part, 0).await?;
-        if is_sabotaged("believe") {
-            return Ok(());
-        }
         self.is_there_or_sent(job, part, is_acknowledged).await
     }
 

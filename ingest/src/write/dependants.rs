@@ -180,8 +180,8 @@ pub struct Graph {
     pub tables: Vec<Table>,
     /// All views.
     pub views: Vec<View>,
-    /// For how long no view has been added or changed; `None` without views.
-    pub views_unchanged_for: Option<Duration>,
+    /// For how long neither the table itself nor a view has been made or changed; `None` without the table.
+    pub unchanged_for: Option<Duration>,
     /// For how long nothing that views write to has been made or changed; `None` without views.
     pub targets_unchanged_for: Option<Duration>,
     defaults: HashMap<Copies, Defaults>,
@@ -230,8 +230,10 @@ impl Graph {
         }
         let row = rows.get(at).ok_or_else(|| Unfit::Hidden { reached: in_words(at, by), table: at.clone() })?;
         way.push(at.clone());
-        if by.is_some() && !row.is_view() {
-            shorten(&mut self.targets_unchanged_for, row);
+        match by {
+            None => shorten(&mut self.unchanged_for, row),
+            Some(_) if row.is_view() => {}
+            Some(_) => shorten(&mut self.targets_unchanged_for, row),
         }
         if row.is_view() {
             // A view that another one writes to hands the rows on to its own target.
@@ -250,7 +252,7 @@ impl Graph {
                     reason,
                 });
             }
-            shorten(&mut self.views_unchanged_for, view);
+            shorten(&mut self.unchanged_for, view);
             self.visit(rows, &view.target(), Some(&name), way)?;
             let target = catalog::resolve(rows, view.target());
             let view = View { name, select: view.as_select.clone(), source: at.clone(), target };

@@ -19,8 +19,9 @@ use crate::write::failure::Failure;
 pub enum Changed {
     /// Nothing: its token tells.
     Nothing,
-    /// A view, and not what it writes to. The token tells, unless the view gives something else for the same rows now.
-    Views,
+    /// The table or a view, and not what views write to. The token tells, unless the table refuses the same rows now or a view
+    /// gives something else for them.
+    Definitions,
     /// What a view writes to, or the time for which tokens are remembered. A target may have the rows and not know the token.
     Targets,
 }
@@ -56,10 +57,10 @@ impl Graphs {
         // The ages below are as of the answer, so this one is not taken before it. They are cut to whole seconds.
         let announced_for = announced_for();
         let is_recent = |age: Option<Duration>| age.is_some_and(|age| age <= announced_for + Duration::from_secs(1));
-        Ok(match (is_recent(graph.targets_unchanged_for), is_recent(graph.views_unchanged_for)) {
+        Ok(match (is_recent(graph.targets_unchanged_for), is_recent(graph.unchanged_for)) {
             (true, _) => Changed::Targets,
             _ if announced_for >= remembered => Changed::Targets,
-            (_, true) => Changed::Views,
+            (_, true) => Changed::Definitions,
             _ => Changed::Nothing,
         })
     }
