@@ -85,7 +85,9 @@ pub enum Error {
     Readable(i64),
     /// Records before it have yet to land.
     #[error(
-        "skip offset {offset}: the group has committed {}, and what lies in between has to land first; let a worker run until          /readyz names the offset and `offsets show` shows it as committed, then stop all workers", committed.map_or_else(|| "nothing".to_owned(), |at| at.to_string())
+        "skip offset {offset}: the group has committed {}, and what lies in between has to land first; let a worker run \
+         until /readyz names the offset and `offsets show` shows it as committed, then stop all workers",
+        committed.map_or_else(|| "nothing".to_owned(), |at| at.to_string())
     )]
     NotNext {
         /// What was named.

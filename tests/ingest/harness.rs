@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How long a test waits for what has to happen.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 /// The topic under which somebody else's rows stand in the table.
 pub(crate) const OTHERS: &str = "others";
 const STORES: [Store; 2] = [Store::Kafka, Store::ClickHouse];
