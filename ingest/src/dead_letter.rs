@@ -96,7 +96,7 @@ impl DeadLetters {
     }
 
     /// Sends all of them; returns when every one is acknowledged by a topic that keeps them.
-    pub async fn send(&self, letters: &[DeadLetter]) -> Result<(), Failure> {
+    pub async fn send(&self, letters: &[&DeadLetter]) -> Result<(), Failure> {
         let room = self.0.topic.check(CHECK_EVERY).await.map_err(|unfit| of_topic(&unfit))?;
         let mut on_their_way = FuturesUnordered::new();
         for letter in letters {

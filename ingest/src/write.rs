@@ -34,7 +34,6 @@ mod refused;
 pub mod sight;
 pub mod target;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -203,10 +202,10 @@ impl Writer {
 
     /// The dead letters of a batch. Where it is in doubt, another decoder may have taken a record that this one rejects: if
     /// it has landed, it is no dead letter.
-    async fn letters<'a>(&self, job: &'a Job, attempts: &mut Attempts<'_>) -> Cow<'a, [DeadLetter]> {
+    async fn letters<'a>(&self, job: &'a Job, attempts: &mut Attempts<'_>) -> Vec<&'a DeadLetter> {
         let letters = &job.batch.dead_letters;
         if letters.is_empty() || doubt(job) == Doubt::No {
-            return Cow::Borrowed(letters);
+            return letters.iter().collect();
         }
         self.metrics.looked_up(&job.target.topic);
         let there = loop {
@@ -215,7 +214,7 @@ impl Writer {
                 Err(failure) => attempts.failed(failure).await,
             }
         };
-        letters.iter().filter(|letter| there.binary_search(&letter.offset).is_err()).cloned().collect()
+        letters.iter().filter(|letter| there.binary_search(&letter.offset).is_err()).collect()
     }
 
     /// The offsets of a batch that are in the table. A letter's record that is not found must not only be hidden.
