@@ -182,13 +182,13 @@ async fn raw_rows_that_a_ttl_took_and_rows_that_were_deleted() {
 async fn insert_under_way(sabotage: &str) -> (u64, u64) {
     let world = World::new().await;
     fill(&world).await;
-    for statement in [
-        "CREATE TABLE wait (n UInt64) ENGINE = MergeTree ORDER BY n",
-        "INSERT INTO wait SELECT number FROM numbers(75)",
-        "CREATE TABLE counted (tenant_id UUID, hour DateTime('UTC'), n UInt64) ENGINE = SummingMergeTree PARTITION BY toYYYYMM(hour) ORDER BY (tenant_id, hour)",
-    ] {
-        world.execute(statement).await;
-    }
+    // 15 seconds; where nobody waits for it, it has to take longer than the rebuild.
+    let rows = if sabotage == "nothing" { 75 } else { 200 };
+    world.execute("CREATE TABLE wait (n UInt64) ENGINE = MergeTree ORDER BY n").await;
+    world.execute(&format!("INSERT INTO wait SELECT number FROM numbers({rows})")).await;
+    let counted = "CREATE TABLE counted (tenant_id UUID, hour DateTime('UTC'), n UInt64) ENGINE = SummingMergeTree \
+                   PARTITION BY toYYYYMM(hour) ORDER BY (tenant_id, hour)";
+    world.execute(counted).await;
     // The view takes as long as `wait` has rows.
     let slow = format!(
         "{BY_HOUR} CROSS JOIN (SELECT sum(sleepEachRow(0.2)) AS slept FROM wait) AS w GROUP BY tenant_id, hour"

@@ -209,14 +209,19 @@ async fn late_commit(assignment: Protocol, millis: Option<u32>, sabotage: &str) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_on_its_way_never_overtakes_the_next_owner() {
     // The group gives up on a worker that takes longer than 6 s to let go.
-    let (eager, cooperative, late, careless) = tokio::join!(
+    let (eager, cooperative, late) = tokio::join!(
         late_commit(Protocol::Eager, Some(3000), "nothing"),
         late_commit(Protocol::Cooperative, Some(3000), "nothing"),
         late_commit(Protocol::Eager, Some(9000), "nothing"),
-        late_commit(Protocol::Eager, None, "revocation,believe"),
     );
     assert_eq!((eager, cooperative, late), (vec![], vec![], vec![]));
-    assert!(!careless.is_empty(), "a worker that does not wait for its commit sets offsets back");
+    // On a busy machine the group may have given up on the careless one before its commit arrives.
+    for chance in 1..=3 {
+        if !late_commit(Protocol::Eager, None, "revocation,believe").await.is_empty() {
+            return;
+        }
+        assert!(chance < 3, "a worker that does not wait for its commit sets offsets back");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
