@@ -209,14 +209,16 @@ impl Offsets {
         Ok(Self { settings, stores, names, clickhouse })
     }
 
-    /// Where the group stands, in one topic or in those of all pipelines that are not switched off.
-    pub async fn show(&self, topic: Option<&str>) -> Result<Vec<Line>, Error> {
+    /// Where the group stands, in one topic or in those of all pipelines that are not switched off; and of which partitions
+    /// Kafka does not say it.
+    pub async fn show(&self, topic: Option<&str>) -> Result<(Vec<Line>, Vec<standing::Error>), Error> {
         let topics = self.settings.tables(&self.names, topic);
         let topics = topics.ok_or_else(|| Error::NoPipeline(topic.unwrap_or_default().to_owned()))?;
         let names: Vec<_> = topics.iter().map(|(topic, _)| topic.clone()).collect();
-        let standings = standing::ask(self.kafka(), names).await?;
-        let mut lines = Vec::new();
-        for ((topic, table), standing) in topics.into_iter().zip(standings) {
+        let standings = standing::ask_each(self.kafka(), names).await?;
+        let (mut lines, mut all_missing) = (Vec::new(), Vec::new());
+        for ((topic, table), (standing, missing)) in topics.into_iter().zip(standings) {
+            all_missing.extend(missing);
             let lags = self.lags(&topic, &standing).await?;
             for (partition, found) in &standing.partitions {
                 let highest = self.highest(&topic, &table, &standing, *partition).await?;
@@ -225,7 +227,7 @@ impl Offsets {
                 lines.push(Line { topic, partition: *partition, found, lag, highest });
             }
         }
-        Ok(lines)
+        Ok((lines, all_missing))
     }
 
     async fn lags(&self, topic: &str, standing: &Standing) -> Result<BTreeMap<i32, Lag>, Error> {

@@ -29,9 +29,12 @@ const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 pub struct Standing {
     /// Its identity.
     pub id: Uuid,
-    /// Its partitions.
+    /// Its partitions of which Kafka says where they begin and end.
     pub partitions: BTreeMap<i32, Found>,
 }
+
+/// A topic, and why some of its partitions are missing in what is said of it.
+pub(crate) type Partly = (Standing, Vec<Error>);
 
 /// Kafka does not say where the group stands.
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +96,14 @@ pub(crate) fn client_config(settings: &Settings, stores: &Stores, names: &Names)
     kafka
 }
 
-/// Asks about topics (with their namespace), each of which has to exist. librdkafka's calls block, so they get a thread.
+/// Asks about topics (with their namespace), each of which has to exist, and each of their partitions to answer.
 pub(crate) async fn ask(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<Standing>, Error> {
+    let standings = ask_each(kafka, topics).await?.into_iter();
+    standings.map(|(standing, missing)| missing.into_iter().next().map_or(Ok(standing), Err)).collect()
+}
+
+/// The same where a partition may have no leader. librdkafka's calls block, so they get a thread.
+pub(crate) async fn ask_each(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<Partly>, Error> {
     blocking(move || {
         let client: BaseConsumer<DefaultConsumerContext> = kafka.create().map_err(|cause| Error::of("", cause))?;
         topics.iter().map(|topic| standing(&client, topic)).collect()
@@ -114,17 +123,19 @@ where
     }
 }
 
-fn standing(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Result<Standing, Error> {
+fn standing(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Result<Partly, Error> {
     let of_kafka = |cause| Error::of(topic, cause);
     let numbers = partitions(client, topic).map_err(of_kafka)?;
     let id = topic_id(client.client(), topic, PATIENCE)?;
     let asked: Vec<_> = numbers.into_iter().map(|number| (topic.to_owned(), number)).collect();
-    let found = found(client, &asked, PATIENCE).map_err(of_kafka)?;
-    let partitions = found.into_iter().map(|((_, number), found)| match found {
-        Ok(found) => Ok((number, found)),
-        Err(cause) => Err(Error::Partition { topic: topic.to_owned(), number, cause }),
-    });
-    Ok(Standing { id, partitions: partitions.collect::<Result<_, _>>()? })
+    let (mut partitions, mut missing) = (BTreeMap::new(), Vec::new());
+    for ((_, number), found) in found(client, &asked, PATIENCE).map_err(of_kafka)? {
+        match found {
+            Ok(found) => drop(partitions.insert(number, found)),
+            Err(cause) => missing.push(Error::Partition { topic: topic.to_owned(), number, cause }),
+        }
+    }
+    Ok((Standing { id, partitions }, missing))
 }
 
 /// What Kafka says about each of these partitions, in a few questions for all of them; fails as a whole where the group's

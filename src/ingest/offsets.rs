@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use sluice_ingest::audit::{self, Account, Audit};
 use sluice_ingest::backlog::Lag;
 use sluice_ingest::offsets::{Change, Error, Offsets, To, in_words};
+use sluice_ingest::standing;
 
 use super::{full, short};
 use crate::{
@@ -85,7 +86,7 @@ pub(super) async fn run(verb: Verb, settings: Settings) -> Result<Exit, Failure>
 
 async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Result<Exit, Failure> {
     let topic = topic.map(|topic| full(settings, topic));
-    let lines = offsets.show(topic.as_deref()).await.map_err(failure)?;
+    let (lines, missing) = offsets.show(topic.as_deref()).await.map_err(failure)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     let header = ["TOPIC", "PARTITION", "COMMITTED", "LOG", "LAG", "HELD BACK", "TABLE UP TO", "ANNOUNCED BESIDE IT"];
     let mut table = table(&header, &[1, 2, 4, 5, 6]);
@@ -104,8 +105,14 @@ async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Re
             in_words(&line.found, now),
         ]);
     }
+    for error in &missing {
+        if let standing::Error::Partition { topic, number, .. } = error {
+            let (topic, number) = (short(settings, topic), number.to_string());
+            table.add_row([topic, &number, "-", "no answer", "-", "-", "-", "-"]);
+        }
+    }
     screen::say(&text(&table))?;
-    Ok(Exit::Pass)
+    missing.into_iter().next().map_or(Ok(Exit::Pass), |first| Err(failure(first.into())))
 }
 
 async fn set(offsets: &Offsets, options: &Set, settings: &Settings) -> Result<Exit, Failure> {

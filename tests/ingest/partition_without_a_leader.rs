@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::harness::{DEADLINE, World, in_partition, page, stands_still, status};
+use crate::obeys_the_operator::sluice;
 use crate::oracle::judge;
 use crate::process::short_lived;
 
@@ -148,6 +149,10 @@ async fn a_partition_without_a_leader_holds_up_nobody() {
     let worker = world.spawn(&short_lived(), &[]);
     stands_still(&worker.url, &why).await;
     world.landed(30).await;
+    let (code, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("0 to 30") && said.contains("no answer"), "{said}");
+    assert!(said.contains(&format!("ask Kafka about partition {LONELY} of topic")), "{said}");
     // Another worker comes and goes: partitions move, with and without a leader.
     let other = world.spawn(&short_lived(), &[]);
     world.produce_all(&producer, &in_partition(1, 0..30)).await;
