@@ -27,6 +27,7 @@ use serde::Deserialize;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::failpoint::is_sabotaged;
 use crate::retry::Class;
 use crate::write::clickhouse::ClickHouse;
 use crate::write::dependants::{Graph, Table, TableName, View, literal};
@@ -41,6 +42,8 @@ use trace::Replaced;
 const TRIES: u32 = 20;
 /// Ends the name of a table that takes the place of a month.
 const FRESH: &str = "__rebuild";
+/// ClickHouse's code for a query whose id is that of one that runs.
+const SENT_TWICE: u32 = 216;
 /// For how long an answer is waited for after ClickHouse should have given up.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long it waits for whoever writes.
@@ -162,13 +165,29 @@ impl Rebuild<'_> {
                 ("insert_deduplicate", "0".to_owned()),
                 ("apply_deleted_mask", "1".to_owned()),
                 ("max_execution_time", self.timeout.as_secs().to_string()),
+                ("allow_custom_error_code_in_throwif", "1".to_owned()),
             ];
+            let once = self.once(&fresh).await?;
+            let statement = format!("INSERT INTO {fresh} SELECT * FROM ({}){once}", view.select);
             let started = Instant::now();
-            let filled = run(clickhouse, &format!("INSERT INTO {fresh} {}", view.select), &settings).await;
+            let filled = run(clickhouse, &statement, &settings).await;
             let is_late = started.elapsed() >= self.timeout;
-            filled.map_err(|failure| if is_late { self.too_long(view) } else { failure })?;
+            filled.map_err(|failure| if is_late { self.too_long(view) } else { failure.of_a_rebuild(&view.name) })?;
         }
         Ok(())
+    }
+
+    /// What makes an INSERT fail if somebody between has sent it already: the table has other parts by then. While the first
+    /// one runs, ClickHouse refuses the second for its id, with the same code.
+    async fn once(&self, fresh: &TableName) -> Result<String, Failure> {
+        if is_sabotaged("once") {
+            return Ok(String::new());
+        }
+        let highest = trace::highest_of(fresh);
+        let answer = self.clickhouse.query(&format!("{highest} FORMAT TSV"), &[]).await?;
+        let now: Result<i64, _> = String::from_utf8_lossy(&answer).trim().parse();
+        let now = now.map_err(|_| Failure::not_an_answer("no number where blocks were counted"))?;
+        Ok(format!(" WHERE NOT throwIf(({highest}) != {now}, 'sent twice', toInt16({SENT_TWICE}))"))
     }
 
     /// Puts what was computed in the place of the month.

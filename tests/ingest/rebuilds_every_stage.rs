@@ -5,7 +5,7 @@
 use std::process::Stdio;
 
 use sluice_schemas::connect;
-use sluice_testkit::eventually;
+use sluice_testkit::{Answered, Requests, StandIn, eventually};
 use tokio::process::Command;
 
 use crate::harness::{DEADLINE, World};
@@ -13,10 +13,15 @@ use crate::oracle::AGGREGATES;
 
 /// Runs `sluice ingest rebuild` with part of it broken; exit code, and both outputs.
 async fn rebuild(world: &World, table: &str, sabotage: &str) -> (i32, String) {
+    rebuild_at(world, &world.stores.clickhouse.url, table, sabotage).await
+}
+
+async fn rebuild_at(world: &World, url: &str, table: &str, sabotage: &str) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args(["--namespace", world.names.namespace(), "--port-base", &world.port_base().to_string()])
         .args(["ingest", "rebuild", table, "2026-11"])
         .env("SLUICE_SABOTAGE", sabotage)
+        .env("SLUICE_STORES__CLICKHOUSE__URL", url)
         .stdin(Stdio::null())
         .output()
         .await
@@ -94,6 +99,36 @@ async fn fill(world: &World) {
                 'others' AS _topic, number AS _offset FROM numbers(100)";
     let columns = "event_id, tenant_id, timestamp, duration_ms, _topic, _offset";
     world.execute(&format!("INSERT INTO communication_events ({columns}) {rows}")).await;
+}
+
+/// What is computed anew is sent twice by somebody between, into a target of two views; how many aggregates are wrong then.
+async fn sent_twice(sabotage: &str) -> u64 {
+    let world = World::new().await;
+    fill(&world).await;
+    let view = "SELECT tenant_id, campaign_id, channel, toStartOfHour(timestamp) AS hour, count() AS total_events, \
+                countIf(success) AS successful_events, avgState(duration_ms) AS avg_duration, \
+                quantileTDigestState(0.95)(duration_ms) AS p95_duration FROM communication_events WHERE 0 \
+                GROUP BY tenant_id, campaign_id, channel, hour";
+    world.execute(&format!("CREATE MATERIALIZED VIEW another_mv TO campaign_performance AS {view}")).await;
+    let stand_in = StandIn::before(&world.stores.clickhouse.url).await;
+    stand_in.answer(Requests::About("SELECT * FROM (SELECT"), usize::MAX, Answered::Twice);
+    let (code, said) = rebuild_at(&world, &stand_in.url, "communication_events", sabotage).await;
+    let wrong = number(&world, AGGREGATES).await;
+    if sabotage == "nothing" {
+        assert_eq!(code, 3, "{said}");
+        assert!(said.contains("sends requests again"), "{said}");
+        stand_in.answer(Requests::Inserts, 0, Answered::Twice);
+        let (code, said) = rebuild_at(&world, &stand_in.url, "communication_events", sabotage).await;
+        assert_eq!((code, number(&world, AGGREGATES).await), (0, 0), "{said}");
+    }
+    world.drop().await;
+    wrong
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_somebody_sends_twice_is_counted_once() {
+    let (once, twice) = tokio::join!(sent_twice("nothing"), sent_twice("once"));
+    assert!(once == 0 && twice > 0, "{once} aggregates are wrong, and {twice} without the look at the parts");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -120,3 +120,9 @@ impl Rebuild<'_> {
         Failure::new(Class::Transient, what)
     }
 }
+
+/// The question for the highest block that a table ever had, as far as ClickHouse still has its parts; 0 without any.
+pub(super) fn highest_of(table: &TableName) -> String {
+    let (database, name) = (literal(&table.database), literal(&table.name));
+    format!("SELECT max(max_block_number) FROM system.parts WHERE database = {database} AND table = {name}")
+}

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -25,6 +26,8 @@ const MOST: usize = 64 << 20;
 const CODE: HeaderName = HeaderName::from_static("x-clickhouse-exception-code");
 /// Where ClickHouse repeats the id of the query.
 const QUERY_ID: HeaderName = HeaderName::from_static("x-clickhouse-query-id");
+/// How long a proxy waits before it sends a request again.
+const BEFORE_TWICE: Duration = Duration::from_secs(1);
 /// Carries the password.
 const KEY: &str = "x-clickhouse-key";
 
@@ -57,6 +60,8 @@ pub enum Manner {
     Redirect(String),
     /// Forwarded, and the answer is swallowed: the client waits for as long as it likes.
     Swallowed,
+    /// Forwarded, and after a while forwarded again, as by a proxy that took the first time for a failure.
+    Twice,
     /// Forwarded, and answered without this header.
     Without(HeaderName),
     /// Forwarded, and answered with another value of this header.
@@ -217,6 +222,13 @@ async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         Some(Manner::Swallowed) => {
             drop(forward(forwarded).await);
             std::future::pending().await
+        }
+        Some(Manner::Twice) => {
+            if let Some(first) = forwarded.try_clone() {
+                drop(forward(first).await);
+            }
+            tokio::time::sleep(BEFORE_TWICE).await;
+            forward(forwarded).await.unwrap_or_else(IntoResponse::into_response)
         }
         Some(Manner::Without(name)) => {
             let mut answer = forward(forwarded).await.unwrap_or_else(IntoResponse::into_response);
