@@ -151,3 +151,28 @@ async fn a_name_that_needs_quotes_is_the_same_on_both_sides() {
     assert_eq!(reasons, ["missing_field"]);
     world.drop().await;
 }
+
+/// The name of a table is in statements, in the parameters of questions and in the ids of INSERTs, which come back in a header.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_any_name_takes_rows_and_is_looked_into() {
+    let world = world(&format!(
+        r"CREATE TABLE `日本\\x\ty 100%` (id UInt32, {PROVENANCE}) ENGINE = MergeTree ORDER BY id {WINDOW}"
+    ))
+    .await;
+    let name = "日本\\x\ty 100%";
+    let mut settings = settings();
+    settings.pipelines.get_mut(TOPIC).unwrap().table = name.to_owned();
+    let worker = world.spawn_ready(&settings, &[]).await;
+    send(&world, &[json!({"id": 1}), json!({"id": 2})]).await;
+    committed(&world, 2).await;
+    worker.stop().await;
+    world.set_offset(TOPIC, 0, 0, "").await;
+    let worker = world.spawn_ready(&settings, &[]).await;
+    send(&world, &[json!({"id": 3})]).await;
+    committed(&world, 3).await;
+    worker.stop().await;
+    let client = connect::clickhouse(&world.stores, &world.names);
+    let rows: u64 = client.query(r"SELECT count() FROM `日本\\x\ty 100%`").fetch_one().await.unwrap();
+    assert_eq!(rows, 3);
+    world.drop().await;
+}

@@ -9,6 +9,7 @@ mod answer;
 mod servers;
 pub mod settings;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -238,13 +239,22 @@ impl ClickHouse {
             .post(&self.server.url)
             .timeout(self.timeout)
             .query(&[("database", self.database.as_str()), ("query_id", &id)])
-            .query(parameters)
+            .query(&parameters.iter().map(|(name, value)| (*name, escaped(name, value))).collect::<Vec<_>>())
             .header("X-ClickHouse-User", &login.user)
             .header("X-ClickHouse-Key", login.password.reveal())
             .body(body);
         let response = request.send().await.map_err(|error| Failure::unanswered(&error))?;
         answer::accept(response, &id, kind).await
     }
+}
+
+/// A parameter of a query as ClickHouse reads it: with the escapes of a value in the format TSV.
+fn escaped<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    if !name.starts_with("param_") || !value.contains(['\\', '\t', '\n', '\r', '\0']) {
+        return Cow::Borrowed(value);
+    }
+    let escapes = [("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0")];
+    Cow::Owned(escapes.iter().fold(value.to_owned(), |text, (from, to)| text.replace(from, to)))
 }
 
 /// The rows of an answer in the format JSON.
@@ -276,5 +286,12 @@ mod tests {
     #[test]
     fn names_are_quoted() {
         assert_eq!(quote("a`b"), "`a\\`b`");
+    }
+
+    #[test]
+    fn parameters_are_escaped_and_settings_are_not() {
+        assert_eq!(escaped("param_table", "a\\b\tc\nd"), r"a\\b\tc\nd");
+        assert_eq!(escaped("format_csv_delimiter", "\t"), "\t");
+        assert_eq!(escaped("param_table", "日本"), "日本");
     }
 }

@@ -56,7 +56,17 @@ pub fn token(target: &Target, partition: i32, range: Range, month: u32, digest: 
 /// What the ids of all INSERTs of a topic partition into its table begin with, whoever sends them.
 pub fn inserts_of(target: &Target, partition: i32) -> String {
     let Target { database, table, topic_id, .. } = target;
-    format!("sluice:insert:{database}.{table}:{topic_id}:{partition}:")
+    format!("sluice:insert:{}.{}:{topic_id}:{partition}:", in_an_id(database), in_an_id(table))
+}
+
+/// A name as the id of a query has it, which comes back in a header: every byte that is no letter, digit, `_`, `-` or `.` is
+/// its number with `%`.
+fn in_an_id(name: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => char::from(byte).to_string(),
+        _ => format!("%{byte:02x}"),
+    };
+    name.bytes().map(byte).collect()
 }
 
 /// What the id of a part's INSERT begins with.
