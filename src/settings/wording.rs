@@ -21,8 +21,12 @@ const EXPECTED: [(&str, &str); 13] = [
     ),
 ];
 
-/// Parts of the names of keys whose values are secrets.
-const SECRET: [&str; 4] = ["password", "secret", "token", "jaas"];
+/// Parts of the names of keys whose values are secrets, or have one in them.
+const SECRET: [&str; 6] = ["password", "secret", "token", "jaas", "login", "pem"];
+/// Where settings of Kafka's client stand, of which some are secrets.
+const CLIENT: [&str; 2] = ["ingest", "kafka"];
+/// Keys of logins.
+const LOGINS: [&str; 6] = ["admin", "owner", "app", "cdc", "loader", "reader"];
 
 /// Says it again in plain words, with what to do.
 pub(super) fn explain(message: &str) -> String {
@@ -40,8 +44,11 @@ pub(super) fn explain(message: &str) -> String {
 
 /// What is said of a value that came from a variable.
 pub(super) fn of_variable(path: &[String], message: &str) -> String {
-    let is_secret = path.last().is_some_and(|key| is_secret(key));
-    if is_secret {
+    let is_table = message.ends_with("expected a map") || message.contains("expected struct");
+    if is_table {
+        "it is not taken; write a table as in {user=\"me\",password=\"…\"}, each name with a dot in it in double quotes"
+            .to_owned()
+    } else if path.iter().any(|key| is_secret(key)) || path.starts_with(&CLIENT.map(str::to_owned)) {
         "it is not taken; in a variable, a value that looks like a number or a list is written in double quotes"
             .to_owned()
     } else {
@@ -50,27 +57,51 @@ pub(super) fn of_variable(path: &[String], message: &str) -> String {
 }
 
 fn is_secret(key: &str) -> bool {
-    SECRET.iter().any(|part| key.to_lowercase().contains(part))
+    let key = key.trim().to_lowercase();
+    SECRET.iter().any(|part| key.contains(part)) || LOGINS.contains(&key.as_str())
+}
+
+/// The key of a line of a file that has its value behind it.
+fn key(line: &str) -> Option<&str> {
+    let (key, value) = line.split_once('=')?;
+    let is_key = key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.\"' ".contains(c));
+    (is_key && !value.trim().is_empty() && !value.starts_with('=')).then_some(key)
+}
+
+/// Whether a line of a file surely is no part of a secret: a section, a comment, or a key with its value. Another one may go
+/// on with what began above.
+fn is_plain(line: &str) -> bool {
+    let line = line.trim();
+    !is_secret(line)
+        && (line.is_empty() || line.starts_with(['[', '#']) || key(line).is_some_and(|key| !is_secret(key)))
 }
 
 /// The same without the values that stand in the lines of a file which it quotes.
 fn without_secrets(message: &str) -> String {
-    let hide = |line: &str| match line.split_once('=') {
-        Some((key, _)) if line.contains(" | ") && is_secret(line) => format!("{key}= ***"),
+    let hide = |line: &str| match line.split_once(" | ") {
+        Some((number, quoted)) if number.bytes().all(|byte| byte.is_ascii_digit()) && !is_plain(quoted) => {
+            match key(quoted) {
+                Some(key) if is_secret(key) => format!("{number} | {key}= ***"),
+                _ => format!("{number} | ***"),
+            }
+        }
         _ => line.to_owned(),
     };
     let mut lines: Vec<String> = message.lines().map(hide).collect();
-    let has_hidden = lines.iter().any(|line| line.ends_with("= ***"));
-    if has_hidden {
-        // The last line may quote the value as well: `invalid type: integer `1234`, expected a string`.
-        if let Some(last) = lines.last_mut() {
-            *last = last.split_once('`').map_or_else(
-                || last.clone(),
-                |(before, rest)| format!("{before}***{}", rest.split_once('`').map_or("", |(_, after)| after)),
-            );
-        }
+    let has_hidden = lines.iter().any(|line| line.ends_with("***"));
+    if has_hidden && let Some(last) = lines.last_mut() {
+        *last = without_quoted(last);
     }
     lines.join("\n")
+}
+
+/// The last line may quote the value as well: `invalid type: integer `1234`, expected a string`.
+fn without_quoted(line: &str) -> String {
+    let Some(at) = line.find(['`', '"']) else { return line.to_owned() };
+    let (before, rest) = line.split_at(at);
+    let quote = &rest[..1];
+    let end = if quote == "`" { rest[1..].find(quote) } else { rest[1..].rfind(quote) };
+    format!("{before}***{}", end.map_or("", |end| &rest[end + 2..]))
 }
 
 #[cfg(test)]
@@ -104,6 +135,25 @@ mod tests {
         assert!(!explain(inline).contains("1234"), "{}", explain(inline));
         let unquoted = "TOML parse error at line 2, column 12\n  |\n2 | password = hunter2\n  |            ^\nstring values must be quoted\n";
         assert!(!explain(unquoted).contains("hunter2"), "{}", explain(unquoted));
+        for (quoted, said) in [
+            ("4 | hunter2c", "invalid multi-line basic string"),
+            ("4 |   'hunter2c',", "invalid type: sequence, expected a string"),
+            ("4 | hunter2c==", "expected newline"),
+            ("4 | login = \"hunter2c\"", "invalid type: string \"hunter2c\", expected struct Login"),
+            ("4 | \"sasl.password\" = hunter2c", "string values must be quoted"),
+        ] {
+            let shown = explain(&format!("TOML parse error at line 4, column 1\n  |\n{quoted}\n  | ^\n{said}\n"));
+            assert!(!shown.contains("hunter2c"), "{shown}");
+        }
+        let shown = "TOML parse error at line 4, column 1\n  |\n4 | max_rows = \"x\"\n  | ^\nno";
+        assert_eq!(explain(shown), shown);
+        let path = ["ingest", "kafka"].map(str::to_owned);
+        let said = "invalid type: found string \"{\"sasl.password\"=\"SECRET1\"\", expected a map";
+        assert!(!of_variable(&path, said).contains("SECRET1"));
+        let path = ["stores", "postgres", "admin"].map(str::to_owned);
+        assert!(
+            !of_variable(&path, "invalid type: found string \"SECRETp\", expected struct Login").contains("SECRETp")
+        );
         let path = ["stores", "clickhouse", "login", "password"].map(str::to_owned);
         assert!(!of_variable(&path, "invalid type: found unsigned int `1234`, expected a string").contains("1234"));
         let path = ["stores", "postgres", "port"].map(str::to_owned);
