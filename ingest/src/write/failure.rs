@@ -101,13 +101,17 @@ const OPERATOR: &[(u32, &str)] = &[
     (73, "UNKNOWN_FORMAT"),
     (81, "UNKNOWN_DATABASE"),
     (115, "UNKNOWN_SETTING"),
+    (158, "TOO_MANY_ROWS"),
     (164, "READONLY"),
     (192, "UNKNOWN_USER"),
     (193, "WRONG_PASSWORD"),
     (194, "REQUIRED_PASSWORD"),
     (195, "IP_ADDRESS_NOT_ALLOWED"),
     (218, "TABLE_IS_DROPPED"),
+    (277, "INDEX_NOT_USED"),
     (291, "DATABASE_ACCESS_DENIED"),
+    (307, "TOO_MANY_BYTES"),
+    (396, "TOO_MANY_ROWS_OR_BYTES"),
     (452, "SETTING_CONSTRAINT_VIOLATION"),
     (497, "ACCESS_DENIED"),
     (516, "AUTHENTICATION_FAILED"),
@@ -126,6 +130,18 @@ const UNCLEAR: &[(u32, &str)] = &[
     (48, "NOT_IMPLEMENTED"),
     (53, "TYPE_MISMATCH"),
 ];
+
+/// What is said of HTTP 413.
+const TOO_LARGE: &str = "HTTP 413 in the place of ClickHouse: what stands between limits the size of a request; raise that \
+                         limit above max_bytes and backlog_bytes of ingest.pipelines";
+
+/// Codes whose text names a setting.
+const SETTING_CODES: [&str; 2] = ["setting_constraint_violation", "readonly"];
+/// Comes before the name of a setting in such a text.
+const SETTING: [&str; 2] = ["Cannot modify '", "Setting "];
+
+/// A privilege is missing.
+const DENIED: [&str; 3] = ["access_denied", "database_access_denied", "readonly"];
 
 /// Begins the code of an error that no table lists; its number follows.
 const UNLISTED: &str = "clickhouse_error_";
@@ -150,6 +166,7 @@ impl Failure {
         let (class, name) = known.unwrap_or_else(|| (by_status(status), "not in the table of known errors"));
         let what = match code {
             Some(code) => format!("ClickHouse answered error {code} ({name}), HTTP {status}"),
+            None if status == 413 => TOO_LARGE.to_owned(),
             None => format!("HTTP {status} in the place of ClickHouse"),
         };
         let code = match code {
@@ -191,10 +208,8 @@ impl Failure {
     /// The same, met while looking for the rows that are refused.
     #[must_use]
     pub fn of_a_search(self) -> Self {
-        let remedy = match self.class {
-            Class::Operator => "; grant what docs/operations.md lists under refused rows",
-            Class::Transient | Class::Row => "",
-        };
+        let is_denied = DENIED.contains(&self.code.as_str());
+        let remedy = if is_denied { "; grant what docs/operations.md lists under refused rows" } else { "" };
         let what = format!("rows are refused, and they cannot be searched for: {}{remedy}", self.what);
         let class = if self.class == Class::Row { Class::Operator } else { self.class };
         Self { class, what, ..self }
@@ -218,6 +233,12 @@ impl Failure {
         let digits = after.map(|after| after.chars().take_while(char::is_ascii_digit).collect::<String>());
         self.row = digits.and_then(|digits| digits.parse::<usize>().ok()?.checked_sub(1));
         self.supposed_view = view(text);
+        if SETTING_CODES.contains(&self.code.as_str())
+            && let Some(name) = setting(text)
+        {
+            self.what =
+                format!("{}: setting {name} is fixed or bounded in the profile of this ClickHouse user", self.what);
+        }
         // Merges make many parts fewer; nothing makes the partitions of a block fewer.
         if self.code == "too_many_parts" && text.contains(TOO_MANY_PARTITIONS) {
             self.class = Class::Operator;
@@ -233,6 +254,21 @@ impl Failure {
     pub fn of_view(mut self, name: &str) -> Self {
         self.what = format!("{}, while ClickHouse wrote to view {name}", self.what);
         self
+    }
+
+    /// The same, met while a view's rows were computed anew.
+    #[must_use]
+    pub fn of_a_rebuild(self, view: &impl std::fmt::Display) -> Self {
+        if self.code == "query_with_same_id_is_already_running" {
+            let what = "something between this program and ClickHouse sends requests again that were not answered in time; it \
+                        must not do that with INSERTs";
+            return Self { what: what.to_owned(), ..self };
+        }
+        let is_its_own = self.may_be_of_a_row();
+        let remedy = if is_its_own { "; repair the view" } else { "" };
+        let what = format!("{}, while the rows of view {view} were computed anew{remedy}", self.what);
+        let class = if is_its_own { Class::Operator } else { self.class };
+        Self { class, what, ..self }
     }
 
     /// The same as a fault of the table's views, which somebody has to repair.
@@ -302,6 +338,13 @@ fn view(text: &str) -> Option<String> {
     let name = &text[text.rfind(VIEW)? + VIEW.len()..];
     let end = [". (", ": while ", ": While "].into_iter().filter_map(|end| name.find(end)).min()?;
     Some(name[..end].replace('`', ""))
+}
+
+/// The name of the setting in the text of one of [`SETTING_CODES`].
+fn setting(text: &str) -> Option<&str> {
+    let after = SETTING.iter().find_map(|before| text.find(before).map(|at| &text[at + before.len()..]))?;
+    let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+    (end > 0).then(|| &after[..end])
 }
 
 fn by_status(status: u16) -> Class {
@@ -381,6 +424,14 @@ mod tests {
         assert_eq!(row("Cannot parse: secret: (at row 17)\n"), Some(16));
         assert_eq!(row("at row x, at row 0"), None);
         assert_eq!(row("no number"), None);
+    }
+
+    #[test]
+    fn the_setting_that_a_profile_fixes_is_named() {
+        let said = |code, text: &str| Failure::answer(500, Some(code)).with_text(text).to_string();
+        insta::assert_snapshot!(said(452, "Code: 452. DB::Exception: Setting max_execution_time shouldn't be greater than 5."), @"write: ClickHouse answered error 452 (SETTING_CONSTRAINT_VIOLATION), HTTP 500: setting max_execution_time is fixed or bounded in the profile of this ClickHouse user");
+        insta::assert_snapshot!(said(164, "Cannot modify 'limit' setting in readonly mode"), @"write: ClickHouse answered error 164 (READONLY), HTTP 500: setting limit is fixed or bounded in the profile of this ClickHouse user");
+        insta::assert_snapshot!(said(164, "Cannot execute query in readonly mode"), @"write: ClickHouse answered error 164 (READONLY), HTTP 500");
     }
 
     #[test]
