@@ -359,8 +359,20 @@ impl Settings {
         range((1..=LONGEST_WINDOW).contains(&consecutive), "breaker.consecutive", "between 1 and 100,000")?;
         let is_consumed = self.enabled().any(|(topic, _)| *topic == self.dead_letter_topic);
         range(!is_consumed, "dead_letter_topic", "another topic than those that are consumed")?;
+        range(is_topic(&self.dead_letter_topic), "dead_letter_topic", TOPIC)?;
+        for (topic, _) in self.enabled() {
+            range(is_topic(topic), &format!("pipelines.{topic:?}"), TOPIC)?;
+        }
         self.enabled().try_for_each(|(topic, pipeline)| pipeline.check(topic, self.memory_budget))
     }
+}
+
+/// What Kafka takes as the name of a topic.
+const TOPIC: &str = "the name of a topic: at most 249 letters, digits, dots, underscores and hyphens";
+
+fn is_topic(name: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=249).contains(&name.len()) && name.bytes().all(is_known) && name != "." && name != ".."
 }
 
 /// Refuses the setting of that name unless it is as it must be.

@@ -155,7 +155,10 @@ impl Status {
             return (StatusCode::SERVICE_UNAVAILABLE, "no Kafka broker answers\n".to_owned());
         }
         if let Some(store) = &*self.awaited.lock().unwrap_or_else(PoisonError::into_inner) {
-            return (StatusCode::SERVICE_UNAVAILABLE, format!("starting; {store} has not answered yet\n"));
+            return (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("starting; {store} has not given what a start needs yet\n"),
+            );
         }
         if !self.is_assigned.load(Ordering::Relaxed) {
             return (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned());
@@ -229,7 +232,7 @@ mod tests {
     fn ready_means_assigned_and_moving() {
         let status = Status::default();
         status.waits_for(Some("ClickHouse at http://there".to_owned()));
-        assert_eq!(status.readiness().1, "starting; ClickHouse at http://there has not answered yet\n");
+        assert_eq!(status.readiness().1, "starting; ClickHouse at http://there has not given what a start needs yet\n");
         status.waits_for(None);
         assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned()));
         status.assigned();

@@ -334,7 +334,7 @@ where
     loop {
         match ask().await {
             Err(failure) if failure.class == Class::Transient && Instant::now() < until => {
-                warn!(%failure, "ClickHouse does not answer yet");
+                warn!(%failure, "ClickHouse does not give what a start needs yet");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             other => return other,

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(35);
 #[derive(Debug, Args)]
 pub(crate) struct Which {
     /// Address of a worker, once for each; without it, the one at ingest.listen
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = address)]
     worker: Vec<Url>,
     /// Only partitions of this topic
     #[arg(long, value_name = "TOPIC")]
@@ -29,6 +29,11 @@ pub(crate) struct Which {
     /// Only this partition of the topic
     #[arg(long, value_name = "N", requires = "topic")]
     partition: Option<i32>,
+}
+
+fn address(text: &str) -> Result<Url, &'static str> {
+    let is_http = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    Url::parse(text).ok().filter(is_http).ok_or("write it as http://HOST:PORT")
 }
 
 /// What the workers answered, and what went wrong with the others.

@@ -95,9 +95,15 @@ async fn tables_that_rows_do_not_fit() {
         table(&columns, month)
     };
     for (definition, words) in [
-        (changed(", _offset Int64", ""), "no column _offset that can be written"),
-        (changed("_offset Int64", "_offset Int64 MATERIALIZED 1"), "no column _offset that can be written"),
-        (changed("_partition Int32", "_partition Int64"), "column _partition of table own has type Int64"),
+        (changed(", _offset Int64", ""), "needs a column _offset of type Int64 that can be written"),
+        (
+            changed("_offset Int64", "_offset Int64 MATERIALIZED 1"),
+            "needs a column _offset of type Int64 that can be written",
+        ),
+        (
+            changed("_partition Int32", "_partition Int64"),
+            "needs a column _partition of type Int32 that can be written",
+        ),
         (changed("duration_ms UInt32", "duration_ms Decimal(76, 2)"), "has type Decimal(76, 2)"),
         (table(COLUMNS, "toDate(timestamp)"), "has the partition key toDate(timestamp)"),
         (table(COLUMNS, "duration_ms"), "has the partition key duration_ms"),

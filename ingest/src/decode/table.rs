@@ -67,7 +67,7 @@ pub enum MappingError {
         /// The missing table.
         table: String,
     },
-    /// A column of the mapping or of the provenance is not there, or cannot be written.
+    /// A column of the mapping is not there, or cannot be written.
     #[error(
         "start pipeline {topic}: table {table} has no column {column} that can be written; add it, or remove it from ingest.pipelines.{topic}.columns"
     )]
@@ -78,6 +78,32 @@ pub enum MappingError {
         table: String,
         /// The missing column.
         column: String,
+    },
+    /// A column of the provenance is missing, or has another type.
+    #[error(
+        "start pipeline {topic}: table {table} needs a column {column} of type {wanted} that can be written, for where a row came from; {remedy}"
+    )]
+    Provenance {
+        /// Topic of the pipeline.
+        topic: String,
+        /// Its table.
+        table: String,
+        /// The column.
+        column: &'static str,
+        /// Its type.
+        wanted: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A column of the provenance is mapped to a field of the records.
+    #[error(
+        "start pipeline {topic}: column {column} says where a row came from and is filled by ingest; remove it from ingest.pipelines.{topic}.columns"
+    )]
+    Reserved {
+        /// Topic of the pipeline.
+        topic: String,
+        /// The column.
+        column: &'static str,
     },
     /// A column of a type that ingest does not know.
     #[error(
@@ -153,12 +179,17 @@ fn check_columns_exist(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Resul
     for name in pipeline.columns.keys() {
         find(name).ok_or_else(|| missing(name))?;
     }
-    for (name, wanted) in PROVENANCE {
-        let column = find(name).ok_or_else(|| missing(name))?;
-        let wanted = types::parse(wanted);
-        if types::parse(&column.type_text) != wanted {
-            return Err(unknown_type(topic, pipeline, column));
+    for (column, wanted) in PROVENANCE {
+        if pipeline.columns.contains_key(column) {
+            return Err(MappingError::Reserved { topic: topic.to_owned(), column });
         }
+        let remedy = match find(column) {
+            Some(found) if types::parse(&found.type_text) == types::parse(wanted) => continue,
+            Some(_) => "change its type",
+            None => "add it; where this is a view, name its table instead",
+        };
+        let (topic, table) = (topic.to_owned(), pipeline.table.clone());
+        return Err(MappingError::Provenance { topic, table, column, wanted, remedy });
     }
     Ok(())
 }
@@ -306,7 +337,9 @@ pub(crate) mod tests {
         insta::assert_snapshot!(refused(&elsewhere, &pipeline()), @"start pipeline a-topic: table t has the partition key toYYYYMM(timestamp); ingest cuts batches by month, so use toYYYYMM of a mapped Date, DateTime or DateTime64 column in UTC without a DEFAULT, or no partition key");
         let mut bare = shape(&[time]);
         bare.columns.retain(|column| column.name != "_offset");
-        assert!(refused(&bare, &pipeline()).contains("no column _offset"));
+        insta::assert_snapshot!(refused(&bare, &pipeline()), @"start pipeline a-topic: table t needs a column _offset of type Int64 that can be written, for where a row came from; add it; where this is a view, name its table instead");
+        let named = Pipeline { columns: [("_offset".to_owned(), "y".to_owned())].into(), ..pipeline() };
+        insta::assert_snapshot!(refused(&shape(&[time]), &named), @"start pipeline a-topic: column _offset says where a row came from and is filled by ingest; remove it from ingest.pipelines.a-topic.columns");
     }
 
     #[test]
