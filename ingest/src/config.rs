@@ -352,6 +352,8 @@ impl Settings {
         range(self.rebuild_timeout >= Duration::from_secs(1), "rebuild_timeout", "a second or longer")?;
         range(self.peak_inserts_per_second > 0, "peak_inserts_per_second", "one or more")?;
         range(!self.retry.first_wait.is_zero(), "retry.first_wait", "longer than nothing")?;
+        let is_shorter = self.retry.first_wait <= self.retry.longest_wait;
+        range(is_shorter, "retry.first_wait", "at most ingest.retry.longest_wait")?;
         let Breaker { window, percent, rejected, consecutive, .. } = self.breaker;
         range((1..=LONGEST_WINDOW).contains(&window), "breaker.window", "between 1 and 100,000")?;
         range((1..=99).contains(&percent), "breaker.percent", "between 1 and 99")?;

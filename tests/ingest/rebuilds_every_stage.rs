@@ -131,6 +131,24 @@ async fn a_request_that_somebody_sends_twice_is_counted_once() {
     assert!(once == 0 && twice > 0, "{once} aggregates are wrong, and {twice} without the look at the parts");
 }
 
+/// An INSERT runs the first part of a UNION.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_of_which_an_insert_runs_a_part_is_refused() {
+    let world = World::new().await;
+    fill(&world).await;
+    let columns = "(tenant_id UUID, hour DateTime('UTC'), n UInt64)";
+    world.execute(&format!("CREATE TABLE parts {columns} {MONTHLY}")).await;
+    let both = format!("{BY_HOUR} GROUP BY tenant_id, hour");
+    world.execute(&format!("CREATE MATERIALIZED VIEW parts_mv TO parts AS {both} UNION ALL {both}")).await;
+    let (code, said) = rebuild(&world, "communication_events", "nothing").await;
+    assert!(code == 3 && said.contains("parts_mv has a UNION"), "{code}: {said}");
+    assert_eq!(rebuild(&world, "communication_events", "union").await.0, 0);
+    let month = "SELECT count() FROM communication_events WHERE toYYYYMM(timestamp) = 202611";
+    let (counted, rows) = (number(&world, "SELECT sum(n) FROM parts").await, number(&world, month).await);
+    assert_eq!(counted, 2 * rows, "negative control: a rebuild that does not look counts all parts");
+    world.drop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_made_right_is_refused() {
     let world = World::new().await;

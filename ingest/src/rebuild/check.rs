@@ -44,9 +44,16 @@ impl Rebuild<'_> {
             || if self.month == 0 { matches!(key, "" | "tuple()") } else { month_column(key).is_some() }
     }
 
-    /// A view whose source stores nothing can be computed from nothing.
+    /// A view whose source stores nothing can be computed from nothing, and an INSERT runs a view's first SELECT alone.
     fn check_sources(&self) -> Result<(), Failure> {
         for view in &self.graph.views {
+            if view.select.contains(" UNION ") && !is_sabotaged("union") {
+                let View { name, target, .. } = view;
+                return Err(self.impossible(&format!(
+                    "view {name} has a UNION, of which an INSERT runs the first part only, and a rebuild would run all; make \
+                     it several views into {target}"
+                )));
+            }
             let is_stored = |name: &TableName| {
                 self.graph.tables.iter().any(|table| table.name == *name && table.engine.ends_with("MergeTree"))
             };
