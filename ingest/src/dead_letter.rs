@@ -15,6 +15,7 @@ pub mod fit;
 mod form;
 pub mod topic;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -96,11 +97,11 @@ impl DeadLetters {
     }
 
     /// Sends all of them; returns when every one is acknowledged by a topic that keeps them.
-    pub async fn send(&self, letters: &[&DeadLetter]) -> Result<(), Failure> {
+    pub async fn send<L: Borrow<DeadLetter>>(&self, letters: &[L]) -> Result<(), Failure> {
         let room = self.0.topic.check(CHECK_EVERY).await.map_err(|unfit| of_topic(&unfit))?;
         let mut on_their_way = FuturesUnordered::new();
         for letter in letters {
-            on_their_way.push(self.0.send(letter, room.most_bytes));
+            on_their_way.push(self.0.send(letter.borrow(), room.most_bytes));
             if on_their_way.len() >= AT_ONCE {
                 on_their_way.try_next().await?;
             }

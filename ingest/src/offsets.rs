@@ -284,7 +284,7 @@ impl Offsets {
         let offsets: Vec<_> = (skip.from..skip.change.to).collect();
         for some in offsets.chunks(LETTERS) {
             let some: Vec<_> = some.iter().map(|offset| skip.letter(*offset)).collect();
-            letters.send(&some.iter().collect::<Vec<_>>()).await.map_err(Error::Letters)?;
+            letters.send(&some).await.map_err(Error::Letters)?;
         }
         self.commit(&skip.change).await
     }

@@ -183,11 +183,8 @@ impl Rebuild<'_> {
         if is_sabotaged("once") {
             return Ok(String::new());
         }
-        let highest = trace::highest_of(fresh);
-        let answer = self.clickhouse.query(&format!("{highest} FORMAT TSV"), &[]).await?;
-        let now: Result<i64, _> = String::from_utf8_lossy(&answer).trim().parse();
-        let now = now.map_err(|_| Failure::not_an_answer("no number where blocks were counted"))?;
-        Ok(format!(" WHERE NOT throwIf(({highest}) != {now}, 'sent twice', toInt16({SENT_TWICE}))"))
+        let (question, now) = (self.highest(fresh), self.highest_block(fresh).await?);
+        Ok(format!(" WHERE NOT throwIf(({question}) != {now}, 'sent twice', toInt16({SENT_TWICE}))"))
     }
 
     /// Puts what was computed in the place of the month.

@@ -169,7 +169,7 @@ pub(crate) fn found(
 /// The group's committed offsets. A broker that has just started looks for the group's coordinator, and says so at once; it
 /// is asked again while the time lasts.
 #[expect(clippy::disallowed_methods, reason = "the answer comes at once, so there is nothing to wait for in between")]
-pub(crate) fn committed(
+pub fn committed(
     client: &BaseConsumer<DefaultConsumerContext>,
     list: &TopicPartitionList,
     patience: Duration,

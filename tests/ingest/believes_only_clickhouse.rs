@@ -11,7 +11,7 @@ use sluice_testkit::{Answered, OtherHost, Requests, StandIn, eventually};
 
 use crate::harness::{DEADLINE, World, in_partition, stands_still};
 use crate::oracle::{Besides, judge, judge_besides};
-use crate::process::{Process, committed, same_member, short_lived};
+use crate::process::{Process, committed, committed_or_still, same_member, short_lived};
 
 /// Where a worker process finds ClickHouse.
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
@@ -85,13 +85,7 @@ async fn looked_up(sabotage: &str) -> Result<(), String> {
     let mut settings = same_member();
     (settings.peak_inserts_per_second, settings.insert_timeout) = (1, std::time::Duration::from_secs(2));
     let worker = world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage), (CLICKHOUSE, &stand_in.url)]).await;
-    if sabotage == "nothing" {
-        committed(&world, 100).await;
-        worker.stop().await;
-    } else {
-        stands_still(&worker.url, "are in table communication_events more than once").await;
-        worker.kill().await;
-    }
+    committed_or_still(&world, worker, 100, sabotage, "are in table communication_events more than once").await;
     assert_eq!(stand_in.refused(), 2);
     let judged = judge_besides(&world, Besides { others: 40, ..Besides::default() }).await.map(drop);
     world.drop().await;

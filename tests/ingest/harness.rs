@@ -10,13 +10,13 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use serde::Deserialize;
 use sluice_ingest::config::{Retry, Settings};
-use sluice_ingest::{Error, Summary};
+use sluice_ingest::{Error, Summary, standing};
 use sluice_schemas::names::{Names, topic};
 use sluice_schemas::rebootstrap::{Rebootstrap, is_unanswered};
 use sluice_schemas::records::{Channel, CommunicationEvent, EventMetadata, EventType};
@@ -236,14 +236,7 @@ impl World {
         blocking(move || {
             let consumer: BaseConsumer = config.create().unwrap();
             let list = every_partition(&consumer, &topic);
-            let asked = Instant::now();
-            let committed = loop {
-                match consumer.committed_offsets(list.clone(), DEADLINE) {
-                    // A broker that has just started looks for the group's coordinator.
-                    Err(error) if is_coordinator_away(&error) && asked.elapsed() < DEADLINE => {}
-                    answer => break answer.unwrap(),
-                }
-            };
+            let committed = standing::committed(&consumer, &list, DEADLINE).unwrap();
             let of = |element: &TopicPartitionListElem<'_>| match element.offset() {
                 Offset::Offset(at) => Some((element.partition(), (at, element.metadata().to_owned()))),
                 _ => None,
@@ -317,13 +310,6 @@ impl World {
     pub(crate) async fn drop(self) {
         drop_namespace(&self.stores, &self.names, &STORES).await.unwrap();
     }
-}
-
-/// What a broker answers that has just started, until it has found the group's coordinator.
-fn is_coordinator_away(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
-    let away = [CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator];
-    error.rdkafka_error_code().is_some_and(|code| away.contains(&code))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

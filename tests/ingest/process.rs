@@ -11,10 +11,27 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sluice_ingest::config::Settings;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::eventually;
+use sluice_testkit::{Gate, eventually};
 use tokio::process::{Child, Command};
 
-use crate::harness::{DEADLINE, World, quick_settings, status};
+use crate::harness::{DEADLINE, World, quick_settings, stands_still, status};
+
+/// Ends a worker: one whose promises are whole once all is committed, and another one where it stands still for this reason.
+pub(crate) async fn committed_or_still(world: &World, worker: Process, offsets: i64, sabotage: &str, why: &str) {
+    if sabotage == "nothing" {
+        committed(world, offsets).await;
+        worker.stop().await;
+    } else {
+        stands_still(&worker.url, why).await;
+        worker.kill().await;
+    }
+}
+
+/// Waits until an attempt that begins now has been hurt: one that began before may be heard when the gate opens.
+pub(crate) async fn hurt_again(gate: &Gate) {
+    let before = gate.harmed();
+    eventually(DEADLINE, "it is tried again", || async { gate.harmed() >= before + 2 }).await;
+}
 
 /// Waits until the committed offsets of `communication-events` add up to `offsets`.
 pub(crate) async fn committed(world: &World, offsets: i64) {

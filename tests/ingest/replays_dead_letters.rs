@@ -395,7 +395,7 @@ async fn letters_of_every_origin_land_once_or_say_why_not() {
     let letters = of_every_origin(&name, id, other, &large);
     let dead_letters =
         DeadLetters::new(connect::kafka_config(&world.stores), &world.names.topic(topic::CLICKHOUSE_ERRORS), 65_536);
-    dead_letters.unwrap().send(&letters.iter().collect::<Vec<_>>()).await.unwrap();
+    dead_letters.unwrap().send(&letters).await.unwrap();
     let older = [
         ("sluice.reason", "wrong_type"),
         ("sluice.stage", "decode"),

@@ -9,7 +9,7 @@ use sluice_testkit::{Gate, Manner, eventually};
 
 use crate::harness::{DEADLINE, World, in_partition, stands_still, status};
 use crate::oracle::judge;
-use crate::process::{committed, short_lived};
+use crate::process::{committed, committed_or_still, hurt_again, short_lived};
 
 /// Where a worker process finds ClickHouse.
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
@@ -62,17 +62,9 @@ async fn landed_before_a_constraint(sabotage: &str) -> Result<usize, String> {
     world.produce_all(&producer, &in_partition(0, 10..40)).await;
     eventually(DEADLINE, "they land unheard", || async { world.count().await == 40 && gate.harmed() >= 1 }).await;
     world.execute("ALTER TABLE communication_events ADD CONSTRAINT none_any_more CHECK duration_ms > 4000000000").await;
-    // An attempt that began before may be heard when the gate opens; the next one is not.
-    let before = gate.harmed();
-    eventually(DEADLINE, "they are sent again", || async { gate.harmed() >= before + 2 }).await;
+    hurt_again(&gate).await;
     gate.behave(Manner::Late(Duration::ZERO));
-    if sabotage == "nothing" {
-        committed(&world, 40).await;
-        worker.stop().await;
-    } else {
-        stands_still(&worker.url, "a view refuses them").await;
-        worker.kill().await;
-    }
+    committed_or_still(&world, worker, 40, sabotage, "a view refuses them").await;
     let judged = judge(&world).await.map(|counts| counts.landed);
     let committed = world.committed(COMMUNICATION_EVENTS).await;
     world.drop().await;

@@ -7,7 +7,7 @@ use sluice_testkit::{Gate, Manner, eventually};
 
 use crate::harness::{DEADLINE, World, in_partition, metric, page, quick_settings, stands_still};
 use crate::oracle::judge;
-use crate::process::short_lived;
+use crate::process::{hurt_again, short_lived};
 use crate::refuses_to_start::{accepted, refused};
 
 const AT_ONCE: Manner = Manner::Late(std::time::Duration::ZERO);
@@ -145,9 +145,7 @@ async fn view_that_comes(late: Late, sabotage: &str) -> u64 {
         execute(&world, &["CREATE TABLE late {counts} SETTINGS non_replicated_deduplication_window = 10000"]).await;
         world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
         world.execute(&format!("INSERT INTO late {COUNT}")).await;
-        // An attempt that began before the view was there may be heard when the gate opens; the next one is not.
-        let before = gate.harmed();
-        eventually(DEADLINE, "it is tried again", || async { gate.harmed() >= before + 2 }).await;
+        hurt_again(&gate).await;
     }
     gate.behave(AT_ONCE);
     if late == Late::Forgets && sabotage == "nothing" {

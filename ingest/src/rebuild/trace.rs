@@ -88,9 +88,14 @@ impl Rebuild<'_> {
         Ok(running.into_iter().map(|Running { query_id }| query_id).collect())
     }
 
+    /// The question that [`Self::highest_block`] asks; 0 without parts.
+    pub(super) fn highest(&self, table: &TableName) -> String {
+        format!("SELECT max(max_block_number) FROM system.parts WHERE {}", self.parts(table))
+    }
+
     /// The highest block that a table's month ever had, as far as ClickHouse still has its parts.
     pub(super) async fn highest_block(&self, table: &TableName) -> Result<i64, Failure> {
-        let query = format!("SELECT max(max_block_number) FROM system.parts WHERE {} FORMAT TSV", self.parts(table));
+        let query = format!("{} FORMAT TSV", self.highest(table));
         let answer = self.clickhouse.query(&query, &[]).await?;
         Ok(String::from_utf8_lossy(&answer).trim().parse().unwrap_or(0))
     }
@@ -119,10 +124,4 @@ impl Rebuild<'_> {
         );
         Failure::new(Class::Transient, what)
     }
-}
-
-/// The question for the highest block that a table ever had, as far as ClickHouse still has its parts; 0 without any.
-pub(super) fn highest_of(table: &TableName) -> String {
-    let (database, name) = (literal(&table.database), literal(&table.name));
-    format!("SELECT max(max_block_number) FROM system.parts WHERE database = {database} AND table = {name}")
 }

@@ -8,7 +8,7 @@
 //!
 //! [`judge`]: super::judge
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 
 use sluice_schemas::records::DeadLetter;
 use tokio::sync::oneshot;
@@ -122,7 +122,7 @@ impl Writer {
                 if !self.may(&mut aside, &chunk.letters, letters).await {
                     return Ok(false);
                 }
-                self.send_letters(job, &chunk.letters.iter().collect::<Vec<_>>(), attempts).await;
+                self.send_letters(job, &chunk.letters, attempts).await;
                 for letter in &chunk.letters {
                     self.metrics.dead_letter(&job.target.topic, &letter.reason);
                     letters.sent.push(letter.offset);
@@ -148,7 +148,12 @@ impl Writer {
     }
 
     /// Sends dead letters until all are acknowledged.
-    pub(super) async fn send_letters(&self, job: &Job, letters: &[&DeadLetter], attempts: &mut Attempts<'_>) {
+    pub(super) async fn send_letters<L: Borrow<DeadLetter>>(
+        &self,
+        job: &Job,
+        letters: &[L],
+        attempts: &mut Attempts<'_>,
+    ) {
         loop {
             job.lease.held().await;
             failpoint!("dead_letter");

@@ -57,9 +57,9 @@ impl Graphs {
         // The ages below are as of the answer, so this one is not taken before it. They are cut to whole seconds.
         let announced_for = announced_for();
         let is_recent = |age: Option<Duration>| age.is_some_and(|age| age <= announced_for + Duration::from_secs(1));
-        Ok(match (is_recent(graph.targets_unchanged_for), is_recent(graph.unchanged_for)) {
+        let may_have_forgotten = is_recent(graph.targets_unchanged_for) || announced_for >= remembered;
+        Ok(match (may_have_forgotten, is_recent(graph.unchanged_for)) {
             (true, _) => Changed::Targets,
-            _ if announced_for >= remembered => Changed::Targets,
             (_, true) => Changed::Definitions,
             _ => Changed::Nothing,
         })
