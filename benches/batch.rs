@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use sluice_ingest::batch::budget::Budget;
 use sluice_ingest::batch::{Batch, OpenBatch};
-use sluice_ingest::budget::Budget;
-use sluice_ingest::commit::{Ledger, Range};
-use sluice_ingest::intent::{Announced, Doubt, Intent};
+use sluice_ingest::exactly_once::intent::{Announced, Doubt, Intent};
+use sluice_ingest::exactly_once::ledger::{Ledger, Range};
 
 /// Records of a batch: the default.
 const RECORDS: u64 = 10_000;

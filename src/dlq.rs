@@ -10,10 +10,10 @@ use std::io::Write;
 use anyhow::anyhow;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Subcommand};
-use sluice_ingest::dlq::letter::Letter;
-use sluice_ingest::dlq::replay;
-use sluice_ingest::dlq::tally::Replayed;
-use sluice_ingest::dlq::{Beside, Dlq, Filter, Others, State, Stats};
+use sluice_ingest::dead_letter::producer::letter::Letter;
+use sluice_ingest::operator::dlq::replay;
+use sluice_ingest::operator::dlq::tally::Replayed;
+use sluice_ingest::operator::dlq::{Beside, Dlq, Filter, Others, State, Stats};
 
 use crate::table::short;
 use crate::{

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
-use sluice_ingest::rebuild::month_of;
-use sluice_ingest::write::{self, clickhouse::ClickHouse};
+use sluice_ingest::clickhouse::client::ClickHouse;
+use sluice_ingest::clickhouse::rebuild::month_of;
+use sluice_ingest::write;
 use sluice_schemas::names::Names;
 use tokio_util::sync::CancellationToken;
 

@@ -1,8 +1,8 @@
 //! The text beside a committed offset.
 //! An input is read twice: as such a text, and as numbers of which an intent is made.
 
-use sluice_ingest::commit::Range;
-use sluice_ingest::intent::{Announced, Doubt, Intent, MOST_RANGES};
+use sluice_ingest::exactly_once::intent::{Announced, Doubt, Intent, MOST_RANGES};
+use sluice_ingest::exactly_once::ledger::Range;
 
 /// Checks one input.
 ///

@@ -3,8 +3,8 @@
 //! headers of a letter, and once more as those of a record that becomes a letter.
 
 use rdkafka::message::{Headers as _, OwnedHeaders};
-use sluice_ingest::dead_letter;
-use sluice_ingest::dlq::letter::{Headers, Letter, Payload, Place, Raw};
+use sluice_ingest::dead_letter::producer::letter::{Headers, Letter, Payload, Place, Raw};
+use sluice_ingest::dead_letter::producer::producer as dead_letter;
 use sluice_schemas::records::{DeadLetter, dead_letter_header as header};
 use uuid::Uuid;
 

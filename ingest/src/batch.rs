@@ -5,6 +5,9 @@
 //! Rows can be set aside from a part: a batch remembers of each record the offset and a digest of the raw key and payload,
 //! and of each row where it ends, though the raw bytes themselves are gone.
 
+pub mod body;
+pub mod budget;
+
 mod part;
 
 use std::time::{Duration, Instant};
@@ -12,11 +15,11 @@ use std::time::{Duration, Instant};
 use sluice_schemas::records::DeadLetter;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
-use crate::body::{Body, OpenBody};
-use crate::budget::Permit;
-use crate::commit::Range;
-use crate::dead_letter;
-use crate::intent::{Announced, Doubt};
+use crate::dead_letter::compose;
+use crate::exactly_once::intent::{Announced, Doubt};
+use crate::exactly_once::ledger::Range;
+use body::{Body, OpenBody};
+use budget::Permit;
 pub use part::Part;
 use part::Row;
 
@@ -250,7 +253,7 @@ impl OpenBatch {
 
     /// Takes the record in that was noted last and cannot land.
     pub fn push_dead_letter(&mut self, letter: DeadLetter) {
-        let bytes = dead_letter::memory(&letter);
+        let bytes = compose::memory(&letter);
         self.permit.grow(bytes);
         self.bytes += bytes;
         self.dead_letters.push(letter);
@@ -322,7 +325,7 @@ mod model;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Budget;
+    use crate::batch::budget::Budget;
 
     #[test]
     fn the_digest_sees_every_byte_and_every_boundary() {

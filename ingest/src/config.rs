@@ -101,7 +101,7 @@ pub struct Retry {
     pub operator_wait: Duration,
 }
 
-/// When records that cannot land are so many that a partition stops taking them in, see [`crate::breaker`].
+/// When records that cannot land are so many that a partition stops taking them in, see [`crate::dead_letter::breaker`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Breaker {

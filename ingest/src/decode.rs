@@ -15,7 +15,6 @@ mod canonical;
 mod escape;
 mod fields;
 mod hex;
-pub mod insert;
 mod json;
 mod key;
 mod marks;
@@ -23,14 +22,13 @@ mod nested;
 mod number;
 pub mod table;
 mod time;
-mod types;
-mod value;
+pub(crate) mod value;
 
 use uuid::Uuid;
 
+use crate::clickhouse::types::Type;
 use fields::Fields;
 use json::{Cursor, Kind, Span};
-use types::Type;
 use value::{Encoder, Scratch};
 
 /// Version of the row encoding; a batch announced by one version is never finished blindly by another.

@@ -20,19 +20,11 @@
 //! - [`sight`]: whether a row that is not found is not there
 //! - [`target`]: where batches go, and the token of each part
 
+pub mod retry;
+
 mod attempts;
-pub mod clickhouse;
 mod confirm;
-pub mod dependants;
-pub mod engine;
-mod event;
-pub mod failure;
-mod judge;
-pub mod lookup;
-pub mod proof;
 mod refused;
-pub mod sight;
-pub mod target;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,29 +34,30 @@ use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc};
 use tracing::{info, warn};
 
 use crate::batch::{Batch, Part};
+use crate::clickhouse::client::ClickHouse;
+use crate::clickhouse::dependants::{Changed, Demand, Graphs};
+use crate::clickhouse::rebuild::Rebuilds;
+use crate::clickhouse::{lookup, sight};
 use crate::clock;
-use crate::commit::Range;
 use crate::config::Retry;
-use crate::dead_letter::DeadLetters;
-use crate::dlq::sent::SentLetters;
+use crate::dead_letter::producer::DeadLetters;
+use crate::dead_letter::refetch::Refetch;
+use crate::dead_letter::sent::SentLetters;
+use crate::event::{Assigned, Event};
+use crate::exactly_once::intent::Doubt;
+use crate::exactly_once::lease::Lease;
+use crate::exactly_once::ledger::Range;
+use crate::exactly_once::takeover::{self, There};
 use crate::failpoint::is_sabotaged;
-use crate::intent::Doubt;
-use crate::lease::Lease;
-use crate::metrics::{Metrics, Stage};
-use crate::partition::Start;
-use crate::rebuild::Rebuilds;
-use crate::refetch::Refetch;
-use crate::retry::Class;
-use crate::takeover::{self, There};
+use crate::failure::Failure;
+use crate::lane::partition::Start;
+use crate::observe::metrics::{Metrics, Stage};
+use crate::target::{Target, insert_name, token};
 use attempts::Attempts;
-use clickhouse::ClickHouse;
 pub use confirm::Seen;
 use confirm::Trust;
-use dependants::{Changed, Demand, Graphs};
-pub use event::{Assigned, Event, Refusal};
-use failure::Failure;
 use refused::Letters;
-pub use target::{Target, insert_name, token};
+use retry::Class;
 
 /// Older than anything that is remembered.
 const LONG_AGO: Duration = Duration::from_secs(u32::MAX as u64);

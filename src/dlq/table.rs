@@ -3,10 +3,10 @@
 use chrono::{DateTime, SecondsFormat};
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use sluice_ingest::dlq::letter::{Letter, Payload};
-use sluice_ingest::dlq::stats::Counts;
-use sluice_ingest::dlq::tally::{Replayed, stays};
-use sluice_ingest::dlq::{State, Stats};
+use sluice_ingest::dead_letter::producer::letter::{Letter, Payload};
+use sluice_ingest::operator::dlq::stats::Counts;
+use sluice_ingest::operator::dlq::tally::{Replayed, stays};
+use sluice_ingest::operator::dlq::{State, Stats};
 use uuid::Uuid;
 
 use crate::table::{or_dash, short, table, text};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use clap::Args;
-use sluice_ingest::audit::{self, Account, Audit, Error};
+use sluice_ingest::operator::audit::{self, Account, Audit, Error};
 
 use super::{full, short};
 use crate::{

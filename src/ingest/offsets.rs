@@ -2,10 +2,10 @@
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
-use sluice_ingest::audit::{self, Account, Audit};
-use sluice_ingest::backlog::Lag;
-use sluice_ingest::offsets::{Change, Error, Offsets, To, in_words};
-use sluice_ingest::standing;
+use sluice_ingest::kafka::standing;
+use sluice_ingest::operator::audit::{self, Account, Audit};
+use sluice_ingest::operator::backlog::Lag;
+use sluice_ingest::operator::offsets::{Change, Error, Offsets, To, in_words};
 
 use super::{full, short};
 use crate::{

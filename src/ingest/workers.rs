@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use reqwest::{Client, Method, Url};
-use sluice_ingest::control::{HEADER, PartitionStatus, WorkerStatus};
+use sluice_ingest::operator::control::{HEADER, PartitionStatus, WorkerStatus};
 
 use crate::{
     exit::{Exit, Failure, OrExit},

@@ -3,8 +3,8 @@
 
 use rdkafka::admin::AdminOptions;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use sluice_ingest::audit::{Account, Audit, Options};
 use sluice_ingest::config::Settings;
+use sluice_ingest::operator::audit::{Account, Audit, Options};
 use sluice_schemas::names::topic::{CLICKHOUSE_ERRORS, COMMUNICATION_EVENTS};
 use sluice_testkit::eventually;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use sluice_ingest::config::Settings;
-use sluice_ingest::intent::Intent;
+use sluice_ingest::exactly_once::intent::Intent;
 use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{Gate, Manner, eventually};

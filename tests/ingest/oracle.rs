@@ -9,7 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::message::{Message, OwnedMessage};
 use serde::Deserialize;
-use sluice_ingest::topic_id::topic_id;
+use sluice_ingest::kafka::topic_id::topic_id;
 use sluice_schemas::connect;
 use sluice_schemas::names::topic;
 use sluice_schemas::records::CommunicationEvent;

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use uuid::Uuid;
 
+use super::body::CHUNK;
+use super::budget::Budget;
 use super::*;
-use crate::body::CHUNK;
-use crate::budget::Budget;
 
 /// A record on its way in.
 #[derive(Debug, Clone)]

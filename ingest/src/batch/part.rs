@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::body::Body;
+use super::body::Body;
 
 /// A row of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

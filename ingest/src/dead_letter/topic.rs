@@ -19,10 +19,10 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::DeadLetters;
+use super::producer::DeadLetters;
 use crate::failpoint::is_sabotaged;
-use crate::health::Status;
-use crate::topic_config;
+use crate::kafka::topic_config;
+use crate::observe::health::Status;
 
 /// How old an answer may be before the topic is asked again.
 pub const CHECK_EVERY: Duration = Duration::from_secs(10);

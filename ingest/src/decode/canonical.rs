@@ -7,9 +7,9 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::types::{Decimal, Type};
 use super::{Decoder, VERSION};
-use crate::literal::{quote, string};
+use crate::clickhouse::literal::{quote, string};
+use crate::clickhouse::types::{Decimal, Type};
 
 impl Decoder {
     /// The hash of [`Decoder::canonical`]; it stands beside committed offsets.

@@ -6,8 +6,8 @@
 use super::Reason;
 use super::json::{Cursor, Kind, Span, slice};
 use super::number;
-use super::types::Type;
 use super::value::{Encoder, characters, push_length, unescaped};
+use crate::clickhouse::types::Type;
 
 impl Encoder<'_> {
     /// A count, then the elements.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::Reason;
 use super::json;
-use super::types::{Decimal, Width};
+use crate::clickhouse::types::{Decimal, Width};
 
 /// Appends a signed integer.
 pub(super) fn signed(text: &str, width: Width, out: &mut Vec<u8>) -> Result<(), Reason> {

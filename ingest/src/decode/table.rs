@@ -3,14 +3,14 @@
 
 use serde::Deserialize;
 
+use crate::clickhouse::literal;
 use crate::config::Pipeline;
-use crate::literal;
 
 use super::fields::Fields;
-use super::insert::Insert;
-use super::types::{self, Type};
 use super::value::Scratch;
 use super::{Column, Decoder, Limits};
+use crate::clickhouse::insert::Insert;
+use crate::clickhouse::types::{self, Type};
 
 /// What a table looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]

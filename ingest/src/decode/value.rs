@@ -14,7 +14,7 @@ use super::hex;
 use super::json::{self, Kind, Span, slice};
 use super::number;
 use super::time;
-use super::types::{Decimal, Type};
+use crate::clickhouse::types::{Decimal, Type};
 
 /// First second of 1900 and last of 2299: what `DateTime64` holds, and `Date32` in days.
 const TIME64: std::ops::RangeInclusive<i64> = -2_208_988_800..=10_413_791_999;
@@ -157,13 +157,13 @@ pub(super) fn push_uuid((high, low): (u64, u64), out: &mut Vec<u8>) {
 }
 
 /// Appends a string: its length, then its bytes.
-pub(super) fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
     push_length(bytes.len(), out);
     out.extend_from_slice(bytes);
 }
 
 /// Appends a length or a count as LEB128.
-pub(super) fn push_length(mut length: usize, out: &mut Vec<u8>) {
+pub(crate) fn push_length(mut length: usize, out: &mut Vec<u8>) {
     while length >= 0x80 {
         out.push(length.to_le_bytes()[0] | 0x80);
         length >>= 7;

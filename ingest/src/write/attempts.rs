@@ -6,9 +6,11 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::failure::Failure;
-use super::{Assigned, Event, Target, Writer};
-use crate::retry::{Class, Decision, decide};
+use super::Writer;
+use super::retry::{Class, Decision, decide};
+use crate::event::{Assigned, Event};
+use crate::failure::Failure;
+use crate::target::Target;
 
 /// The attempts at one batch.
 pub(super) struct Attempts<'a> {

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::failure::Failure;
-use super::{Assigned, Job, Writer, lookup, sight};
+use super::{Job, Writer};
 use crate::batch::Part;
+use crate::clickhouse::{lookup, sight};
+use crate::event::Assigned;
+use crate::exactly_once::takeover::{self, There};
 use crate::failpoint::is_sabotaged;
-use crate::takeover::{self, There};
+use crate::failure::Failure;
 
 /// Tokens that the same rows are sent with in sequence, where the table lacks them after each.
 const MOST_TOKENS: u32 = 10;

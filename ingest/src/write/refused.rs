@@ -6,7 +6,7 @@
 //! The range stays announced as it is: a part's token is made of the rows that are sent, so a part with fewer rows is
 //! another part, and parts of other months are what they were.
 //!
-//! [`judge`]: super::judge
+//! [`judge`]: crate::clickhouse::judge
 
 use std::borrow::{Borrow, Cow};
 
@@ -15,14 +15,15 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::attempts::Attempts;
-use super::failure::Failure;
-use super::judge::{Judge, Judged, Refused};
-use super::{Event, Job, Landed, Refusal, Stop, Writer};
+use super::retry::Class;
+use super::{Job, Landed, Stop, Writer};
 use crate::batch::Part;
-use crate::breaker::Poison;
-use crate::commit::Range;
-use crate::refetch::Wanted;
-use crate::retry::Class;
+use crate::clickhouse::judge::{Judge, Judged, Refused};
+use crate::dead_letter::breaker::Poison;
+use crate::dead_letter::refetch::Wanted;
+use crate::event::{Event, Refusal};
+use crate::exactly_once::ledger::Range;
+use crate::failure::Failure;
 
 /// What becomes of the records of a batch that have no row in its table.
 #[derive(Debug, Default)]

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::super::json::Cursor;
-use super::super::types;
 use super::*;
+use crate::clickhouse::types;
 
 /// The bytes of a JSON value in a column of this type.
 fn bytes(json: &str, of: &str) -> Result<Vec<u8>, Reason> {

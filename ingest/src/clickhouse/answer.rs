@@ -1,0 +1,182 @@
+//! What counts as an answer: only what ClickHouse itself says to this very request.
+//! A response and the id of its query go in; the whole body or a classified failure comes out. It trusts no status line:
+//! a proxy, a login page or another service answers 200 as well. It never keeps the text of an answer.
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use reqwest::{Response, StatusCode, Version};
+use serde::Deserialize;
+
+use crate::failpoint::is_sabotaged;
+use crate::failure::Failure;
+
+const QUERY_ID: &str = "X-ClickHouse-Query-Id";
+const SUMMARY: &str = "X-ClickHouse-Summary";
+const CODE: &str = "X-ClickHouse-Exception-Code";
+/// Stands in front of the text of an exception that was raised after the headers were sent.
+const TAG: &str = "X-ClickHouse-Exception-Tag";
+/// Which of several servers behind one address answered.
+const SERVER: &str = "X-ClickHouse-Server-Display-Name";
+/// Bytes that are read of the text of an exception.
+const MOST_TEXT: usize = 64 * 1024;
+
+/// What has to prove an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A statement or a question: the id of its query.
+    Query,
+    /// An INSERT: the id of its query, the summary of what was written, and nothing else.
+    Insert,
+}
+
+/// ClickHouse's own answer to one request.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The whole of it.
+    pub(super) body: Bytes,
+    /// The name of the server that gave it; empty where it has none.
+    pub(super) server: String,
+}
+
+/// Only its presence counts: it says the same of an INSERT that was dropped as a repetition.
+#[derive(Deserialize)]
+struct Summary {
+    #[serde(rename = "written_rows")]
+    _written_rows: String,
+}
+
+/// Takes an answer in, if it is one.
+pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<Answer, Failure> {
+    let status = response.status();
+    if is_sabotaged("answer") && status.is_success() {
+        return Ok(Answer { body: read(response).await?, server: String::new() });
+    }
+    if let Some(code) = text(response.headers(), CODE).map(|code| code.parse().ok()) {
+        return Err(exception(response, id, code).await);
+    }
+    if status.is_client_error() || status.is_server_error() {
+        return Err(Failure::answer(status.as_u16(), None));
+    }
+    if let Some(lacking) = lacking(status, response.version(), response.headers(), id, kind) {
+        return Err(Failure::not_an_answer(&lacking));
+    }
+    let server = text(response.headers(), SERVER).unwrap_or_default().to_owned();
+    let tag = text(response.headers(), TAG).map(str::to_owned);
+    let body = read(response).await?;
+    if tag.is_some_and(|tag| !tag.is_empty() && contains(&body, tag.as_bytes())) {
+        return Err(Failure::not_an_answer("an exception in the middle of it"));
+    }
+    if kind == Kind::Insert && !body.is_empty() {
+        return Err(Failure::not_an_answer("HTTP 200 with a body, where an INSERT gets none"));
+    }
+    Ok(Answer { body, server })
+}
+
+/// What an answer lacks that has no code of an exception.
+fn lacking(status: StatusCode, version: Version, headers: &HeaderMap, id: &str, kind: Kind) -> Option<String> {
+    let status = status.as_u16();
+    if status != 200 {
+        return Some(format!("HTTP {status}"));
+    }
+    match text(headers, QUERY_ID) {
+        None => return Some(format!("HTTP 200 without the header {QUERY_ID}")),
+        Some(other) if other != id => return Some(format!("HTTP 200 with another {QUERY_ID} than that of this query")),
+        Some(_) => {}
+    }
+    let has_summary = || text(headers, SUMMARY).is_some_and(|text| serde_json::from_str::<Summary>(text).is_ok());
+    if kind == Kind::Insert && !has_summary() {
+        return Some(format!("HTTP 200 without the header {SUMMARY}, or one that cannot be read"));
+    }
+    // Without either, the end of a body that was cut off looks like its end.
+    let has_end = version > Version::HTTP_11 || headers.contains_key(CONTENT_LENGTH) || is_chunked(headers);
+    (!has_end).then(|| format!("HTTP 200 without {CONTENT_LENGTH} and {TRANSFER_ENCODING}"))
+}
+
+fn is_chunked(headers: &HeaderMap) -> bool {
+    text(headers, TRANSFER_ENCODING.as_str()).is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
+}
+
+/// An exception of ClickHouse's. What it says may quote a row, so nothing of the text is kept but the number of the row and
+/// the name of a view. Before ClickHouse knows the user and the settings it gives no id; a row is blamed only with one.
+async fn exception(mut response: Response, id: &str, code: Option<u32>) -> Failure {
+    let is_ours = text(response.headers(), QUERY_ID) == Some(id);
+    let failure = Failure::answer(response.status().as_u16(), code);
+    if failure.may_be_of_a_row() && !is_ours {
+        return Failure::not_an_answer(&format!("a code of ClickHouse's without the {QUERY_ID} of this query"));
+    }
+    // Reading the rest lets the connection be used again.
+    let mut said = BytesMut::new();
+    while said.len() < MOST_TEXT
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        said.extend_from_slice(&chunk);
+    }
+    failure.with_text(&String::from_utf8_lossy(&said))
+}
+
+async fn read(response: Response) -> Result<Bytes, Failure> {
+    response.bytes().await.map_err(|error| Failure::unanswered(&error))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn contains(body: &[u8], tag: &[u8]) -> bool {
+    body.windows(tag.len()).any(|window| window == tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUMMARY_TEXT: &str = r#"{"read_rows":"2","written_rows":"2"}"#;
+
+    async fn accepted(status: u16, headers: &[(&str, &str)], kind: Kind, body: &'static str) -> Result<Bytes, String> {
+        let mut response = axum::http::Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        let response = response.body(body).unwrap();
+        let answer = accept(Response::from(response), "id-1", kind).await;
+        answer.map(|answer| answer.body).map_err(|failure| format!("{} {}", failure.class.as_str(), failure.what))
+    }
+
+    #[tokio::test]
+    async fn only_the_id_of_the_query_makes_an_answer() {
+        let (id, length) = (("X-ClickHouse-Query-Id", "id-1"), ("Content-Length", "2"));
+        let query = |status, headers: Vec<(&'static str, &'static str)>, body| async move {
+            accepted(status, &headers, Kind::Query, body).await.unwrap_err()
+        };
+        assert_eq!(accepted(200, &[id, length], Kind::Query, "42").await.unwrap(), "42");
+        insta::assert_snapshot!(query(200, vec![length], "42").await, @"transient not an answer of ClickHouse (HTTP 200 without the header X-ClickHouse-Query-Id); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
+        insta::assert_snapshot!(query(204, vec![id, length], "").await, @"transient not an answer of ClickHouse (HTTP 204); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
+        insta::assert_snapshot!(query(302, vec![id, length], "").await, @"transient not an answer of ClickHouse (HTTP 302); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
+        insta::assert_snapshot!(query(200, vec![("X-ClickHouse-Query-Id", "id-2"), length], "42").await, @"transient not an answer of ClickHouse (HTTP 200 with another X-ClickHouse-Query-Id than that of this query); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
+        insta::assert_snapshot!(query(200, vec![id], "42").await, @"transient not an answer of ClickHouse (HTTP 200 without content-length and transfer-encoding); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
+        let tag = ("X-ClickHouse-Exception-Tag", "abcdefgh");
+        insta::assert_snapshot!(query(200, vec![id, length, tag], "42 abcdefgh").await, @"transient not an answer of ClickHouse (an exception in the middle of it); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
+    }
+
+    #[tokio::test]
+    async fn an_insert_is_acknowledged_by_its_summary() {
+        let (id, length) = (("X-ClickHouse-Query-Id", "id-1"), ("Content-Length", "0"));
+        let summary = ("X-ClickHouse-Summary", SUMMARY_TEXT);
+        accepted(200, &[id, length, summary], Kind::Insert, "").await.unwrap();
+        for wrong in ["", "{}", "<html>"] {
+            let answer = accepted(200, &[id, length, ("X-ClickHouse-Summary", wrong)], Kind::Insert, "").await;
+            assert!(answer.unwrap_err().contains("without the header X-ClickHouse-Summary"), "{wrong}");
+        }
+        let html = accepted(200, &[id, length, summary], Kind::Insert, "<html>").await.unwrap_err();
+        assert!(html.starts_with("transient not an answer of ClickHouse"), "{html}");
+    }
+
+    #[tokio::test]
+    async fn a_row_is_blamed_only_by_clickhouse_itself() {
+        let (id, row) = (("X-ClickHouse-Query-Id", "id-1"), ("X-ClickHouse-Exception-Code", "469"));
+        assert!(accepted(500, &[id, row], Kind::Insert, "").await.unwrap_err().starts_with("row "));
+        assert!(accepted(500, &[row], Kind::Insert, "").await.unwrap_err().starts_with("transient not an answer"));
+        let password = ("X-ClickHouse-Exception-Code", "516");
+        assert!(accepted(403, &[password], Kind::Insert, "").await.unwrap_err().starts_with("operator "));
+    }
+}

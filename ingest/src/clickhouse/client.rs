@@ -1,0 +1,287 @@
+//! ClickHouse over HTTP: one request, one answer.
+//! An INSERT's text, its token and its encoded rows go in; an acknowledgement or a classified failure comes out. It never
+//! tries again by itself and never changes a byte, so a retry sends exactly what the first attempt sent.
+//!
+//! Why not the `clickhouse` crate: the class of a failure is decided by the exception code header and the HTTP status,
+//! and the crate gives only the text, which may quote rows.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Client;
+use reqwest::redirect::Policy;
+use serde::Deserialize;
+use sluice_schemas::connect::CONNECT_TIMEOUT;
+use sluice_schemas::stores;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::answer::{self, Answer, Kind};
+use super::insert::Insert;
+use super::servers::Servers;
+use super::settings::{self, BEFORE, Known, TIME};
+use crate::batch::body::Body;
+use crate::decode::table::{Shape, ShapeColumn};
+use crate::failure::Failure;
+
+/// ClickHouse's name for a setting that it does not have.
+const UNKNOWN_SETTING: &str = "unknown_setting";
+/// Begins the id of every query that names no other prefix.
+const PREFIX: &str = "sluice";
+
+/// A ClickHouse server and the database that ingest writes to. A clone shares its connections.
+#[derive(Debug, Clone)]
+pub struct ClickHouse {
+    http: Client,
+    server: stores::ClickHouse,
+    database: String,
+    /// How long one request may take.
+    timeout: Duration,
+    /// What the ids of its queries begin with.
+    prefix: String,
+    /// What the server knows of the settings that are sent; read before the first request.
+    known: Arc<Mutex<Option<Known>>>,
+    servers: Arc<Servers>,
+}
+
+impl ClickHouse {
+    /// Opens no connection yet. It follows no redirect, which would take the password to another host, and uses no proxy
+    /// of the environment.
+    pub fn new(server: &stores::ClickHouse, database: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
+        let http = Client::builder().no_proxy().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).build()?;
+        let (server, database, prefix) = (server.clone(), database.to_owned(), PREFIX.to_owned());
+        let (known, servers) = (Arc::default(), Arc::default());
+        Ok(Self { http, server, database, timeout, prefix, known, servers })
+    }
+
+    /// The same for queries that are to be told apart by the beginning of their ids, and may take so long each.
+    #[must_use]
+    pub fn named(&self, prefix: &str, timeout: Duration) -> Self {
+        Self { prefix: prefix.to_owned(), timeout, ..self.clone() }
+    }
+
+    /// Ends all queries whose ids begin with `prefix`, and returns once they have ended. Needed for what runs longer than
+    /// somebody waits for it: ClickHouse goes on when its client is gone.
+    pub async fn kill(&self, prefix: &str) -> Result<(), Failure> {
+        let query = "KILL QUERY WHERE startsWith(query_id, {prefix:String}) AND user = currentUser() SYNC";
+        self.query(query, &[("param_prefix", prefix.to_owned())]).await.map(drop)
+    }
+
+    /// Sends one part; returns when ClickHouse has acknowledged it. The id of its query begins with `name`. A table whose
+    /// columns are not what they were is no fault of a row.
+    pub async fn insert(&self, insert: &Insert, name: &str, token: &str, body: &Body) -> Result<(), Failure> {
+        if !insert.is_typed() {
+            self.still_fits(insert).await?;
+        }
+        let token = [("insert_deduplication_token", token)];
+        match self.send_rows(name, &token, &insert.statement, &insert.head, body).await {
+            Err(failure) if failure.may_be_of_a_row() => {
+                self.still_fits(insert).await?;
+                Err(self.name_view(failure).await)
+            }
+            Err(failure) => Err(self.name_view(failure).await),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Sends rows to a temporary table of a session: whether they are taken is all that counts.
+    pub(super) async fn insert_for_trial(
+        &self,
+        statement: &str,
+        head: &Bytes,
+        session: &[(&str, &str)],
+        body: &Body,
+    ) -> Result<(), Failure> {
+        self.send_rows(&self.prefix, session, statement, head, body).await
+    }
+
+    async fn send_rows(
+        &self,
+        name: &str,
+        parameters: &[(&str, &str)],
+        statement: &str,
+        head: &Bytes,
+        body: &Body,
+    ) -> Result<(), Failure> {
+        // In front of the rows, since proxies limit the length of a URL.
+        let head = [statement.as_bytes(), b"\n", head].concat();
+        self.send(name, parameters, reqwest::Body::wrap(body.sent(&head.into())), Kind::Insert).await.map(drop)
+    }
+
+    /// Sends an INSERT that holds its rows as text, with these parameters.
+    pub(super) async fn insert_text(
+        &self,
+        statement: &str,
+        token: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<(), Failure> {
+        let mut own: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        own.push(("insert_deduplication_token", token));
+        self.send(&self.prefix, &own, statement.to_owned().into(), Kind::Insert).await.map(drop)
+    }
+
+    /// Two servers that answer in turns at this address, if there are two.
+    pub(super) fn servers_in_turns(&self) -> Option<[String; 2]> {
+        self.servers.in_turns()
+    }
+
+    /// Says which view is at fault, if one is: what the failure supposes counts once there is such a view.
+    async fn name_view(&self, mut failure: Failure) -> Failure {
+        let query = "SELECT concat(database, '.', name) AS full_name FROM system.tables WHERE engine = 'MaterializedView' \
+                     AND concat(database, '.', name) = {table:String} FORMAT JSON";
+        let Some(supposed) = failure.supposed_view.take() else { return failure };
+        let found: Vec<Named> = self.select(query, &supposed).await.unwrap_or_default();
+        found.first().map_or_else(|| failure.clone(), |view| failure.clone().of_view(&view.full_name))
+    }
+
+    /// Fails if the table's columns have other types than those that rows are encoded for.
+    async fn still_fits(&self, insert: &Insert) -> Result<(), Failure> {
+        let columns = self.columns(&insert.table).await?;
+        // A table that is gone says so itself.
+        if columns.is_empty() || insert.fits(&columns) {
+            Ok(())
+        } else {
+            Err(Failure::of_a_changed_table(&insert.table))
+        }
+    }
+
+    /// The database that it asks and writes to.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Reads what a table looks like; a table that does not exist has no columns.
+    pub async fn shape(&self, table: &str) -> Result<Shape, Failure> {
+        let facts = "SELECT partition_key, timezone() AS server_zone FROM system.tables \
+                     WHERE database = currentDatabase() AND name = {table:String} FORMAT JSON";
+        let columns = self.columns(table).await?;
+        let facts: Vec<Facts> = self.select(facts, table).await?;
+        let Facts { partition_key, server_zone } = facts.into_iter().next().unwrap_or_default();
+        Ok(Shape { columns, partition_key, server_zone })
+    }
+
+    async fn columns(&self, table: &str) -> Result<Vec<ShapeColumn>, Failure> {
+        let columns = "SELECT name, type AS type_text, default_kind FROM system.columns \
+                       WHERE database = currentDatabase() AND table = {table:String} ORDER BY position FORMAT JSON";
+        self.select(columns, table).await
+    }
+
+    /// Runs a query with parameters and gives its whole answer back as it came.
+    pub async fn query(&self, query: &str, parameters: &[(&str, String)]) -> Result<Bytes, Failure> {
+        let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.ask(query, &parameters).await
+    }
+
+    /// Runs a query about a table whose answer is in the format JSON.
+    pub async fn select<T: for<'de> Deserialize<'de>>(&self, query: &str, table: &str) -> Result<Vec<T>, Failure> {
+        rows(&self.ask(query, &[("param_table", table)]).await?)
+    }
+
+    async fn ask(&self, query: &str, parameters: &[(&str, &str)]) -> Result<Bytes, Failure> {
+        self.send(&self.prefix, parameters, query.to_owned().into(), Kind::Query).await
+    }
+
+    /// One request with the settings on which its answer rests. A result is sent when it is whole, so what fails half-way
+    /// is an exception and no shorter result.
+    async fn send(&self, name: &str, own: &[(&str, &str)], body: reqwest::Body, kind: Kind) -> Result<Bytes, Failure> {
+        let known = self.known().await?;
+        let seconds = self.timeout.as_secs_f64().ceil().to_string();
+        let mut parameters: Vec<(&str, &str)> = known.of(kind, own)?;
+        if known.can_bound() {
+            parameters.push((TIME, &seconds));
+        }
+        parameters.extend_from_slice(own);
+        let answer = self.post(name, &parameters, body, kind).await;
+        if answer.as_ref().is_err_and(|failure| failure.code == UNKNOWN_SETTING) {
+            // Another version runs there now.
+            *self.known.lock().await = None;
+        }
+        let Answer { body, server } = answer?;
+        self.servers.add(&server);
+        Ok(body)
+    }
+
+    async fn known(&self) -> Result<Known, Failure> {
+        let mut held = self.known.lock().await;
+        if let Some(known) = &*held {
+            return Ok(known.clone());
+        }
+        let answer = match self.ask_settings(&BEFORE).await {
+            Err(failure) if failure.code == UNKNOWN_SETTING => self.ask_settings(&BEFORE[1..]).await?,
+            answer => answer?,
+        };
+        let known = Known::new(rows(&answer.body)?)?;
+        Ok(held.insert(known).clone())
+    }
+
+    async fn ask_settings(&self, before: &[(&str, &str)]) -> Result<Answer, Failure> {
+        self.post(&self.prefix, before, settings::question().into(), Kind::Query).await
+    }
+
+    /// One request, whose query has an id of its own that begins with `name`.
+    async fn post(
+        &self,
+        name: &str,
+        parameters: &[(&str, &str)],
+        body: reqwest::Body,
+        kind: Kind,
+    ) -> Result<Answer, Failure> {
+        let (login, id) = (&self.server.login, format!("{name}:{}", Uuid::new_v4()));
+        let request = self
+            .http
+            .post(&self.server.url)
+            .timeout(self.timeout)
+            .query(&[("database", self.database.as_str()), ("query_id", &id)])
+            .query(&parameters.iter().map(|(name, value)| (*name, escaped(name, value))).collect::<Vec<_>>())
+            .header("X-ClickHouse-User", &login.user)
+            .header("X-ClickHouse-Key", login.password.reveal())
+            .body(body);
+        let response = request.send().await.map_err(|error| Failure::unanswered(&error))?;
+        answer::accept(response, &id, kind).await
+    }
+}
+
+/// A parameter of a query as ClickHouse reads it: with the escapes of a value in the format TSV.
+fn escaped<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    if !name.starts_with("param_") || !value.contains(['\\', '\t', '\n', '\r', '\0']) {
+        return Cow::Borrowed(value);
+    }
+    let escapes = [("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0")];
+    Cow::Owned(escapes.iter().fold(value.to_owned(), |text, (from, to)| text.replace(from, to)))
+}
+
+/// The rows of an answer in the format JSON.
+fn rows<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<Vec<T>, Failure> {
+    let rows: Result<Rows<T>, _> = serde_json::from_slice(body);
+    rows.map(|rows| rows.data).map_err(|_| Failure::not_an_answer("a body that is not the JSON which was asked for"))
+}
+
+#[derive(Deserialize)]
+struct Rows<T> {
+    data: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    full_name: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Facts {
+    partition_key: String,
+    server_zone: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_escaped_and_settings_are_not() {
+        assert_eq!(escaped("param_table", "a\\b\tc\nd"), r"a\\b\tc\nd");
+        assert_eq!(escaped("format_csv_delimiter", "\t"), "\t");
+        assert_eq!(escaped("param_table", "日本"), "日本");
+    }
+}

@@ -1,0 +1,105 @@
+//! The INSERT that a pipeline's rows belong to: statement, and what says of which types they are.
+//! Names and types of the columns go in; the statement and the head of every body come out. Pure.
+//!
+//! Rows in RowBinary say nothing about themselves: a column whose type was changed after the worker had read its table would
+//! be read as something else, with the bytes of its neighbours. So a body begins with the names and types that its rows were
+//! encoded for (`RowBinaryWithNamesAndTypes`), and ClickHouse refuses it where they are others. There is no such format for
+//! rows that leave fields to the column's default; there, the table is asked before each INSERT, which leaves the moment in
+//! between.
+
+use bytes::Bytes;
+
+use super::literal::quote;
+use crate::decode::table::ShapeColumn;
+use crate::decode::value::{push_length, push_string};
+
+/// Statement and head of a pipeline's INSERTs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Insert {
+    /// The table.
+    pub table: String,
+    /// `INSERT INTO table (columns) FORMAT ...`
+    pub statement: String,
+    /// What comes before the rows in every body.
+    pub head: Bytes,
+    /// Name and type of its columns, in order.
+    pub columns: Vec<(String, String)>,
+}
+
+impl Insert {
+    /// Of rows with these columns; `settings` ends with a space or is empty.
+    pub fn new(table: &str, columns: Vec<(String, String)>, settings: &str, with_defaults: bool) -> Self {
+        let names: Vec<_> = columns.iter().map(|(name, _)| quote(name)).collect();
+        let format = if with_defaults { "RowBinaryWithDefaults" } else { "RowBinaryWithNamesAndTypes" };
+        let statement = format!("INSERT INTO {} ({}) {settings}FORMAT {format}", quote(table), names.join(", "));
+        let head = if with_defaults { Bytes::new() } else { head(&columns) };
+        Self { table: table.to_owned(), statement, head, columns }
+    }
+
+    /// The same statement for another table with the same columns.
+    pub(crate) fn statement_for(&self, table: &str) -> String {
+        let own = format!("INSERT INTO {} ", quote(&self.table));
+        let rest = self.statement.strip_prefix(&own).expect("every statement was made so");
+        format!("INSERT INTO {} {rest}", quote(table))
+    }
+
+    /// Whether its bodies say what their rows are.
+    pub fn is_typed(&self) -> bool {
+        !self.head.is_empty()
+    }
+
+    /// Whether the columns are still of these types, given all columns that the table has now.
+    pub fn fits(&self, now: &[ShapeColumn]) -> bool {
+        let is_there = |(name, of): &(String, String)| now.iter().any(|now| now.name == *name && now.type_text == *of);
+        self.columns.iter().all(is_there)
+    }
+}
+
+/// Number of columns, their names, their types.
+fn head(columns: &[(String, String)]) -> Bytes {
+    let mut head = Vec::new();
+    push_length(columns.len(), &mut head);
+    let (names, types) = (columns.iter().map(|column| &column.0), columns.iter().map(|column| &column.1));
+    for text in names.chain(types) {
+        push_string(text.as_bytes(), &mut head);
+    }
+    head.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Vec<(String, String)> {
+        [("a", "UInt8"), ("b", &"x".repeat(200))].map(|(name, of)| (name.to_owned(), of.to_owned())).into()
+    }
+
+    #[test]
+    fn a_body_begins_with_the_names_and_types_of_its_columns() {
+        let insert = Insert::new("t", columns(), "", false);
+        assert_eq!(insert.head[..12], *b"\x02\x01a\x01b\x05UInt8\xc8");
+        assert_eq!((insert.head[12], insert.head.len()), (1, 213));
+        assert!(insert.is_typed() && !Insert::new("t", columns(), "", true).is_typed());
+    }
+
+    #[test]
+    fn the_same_rows_can_be_sent_elsewhere() {
+        let insert = Insert::new("a`b", vec![("n.x".to_owned(), "Array(UInt8)".to_owned())], "SETTINGS x = 1 ", true);
+        assert_eq!(insert.statement_for("t"), "INSERT INTO `t` (`n.x`) SETTINGS x = 1 FORMAT RowBinaryWithDefaults");
+    }
+
+    #[test]
+    fn further_columns_change_nothing_and_another_type_does() {
+        let insert = Insert::new("t", vec![("a".to_owned(), "UInt8".to_owned())], "", true);
+        let now = |columns: &[(&str, &str)]| {
+            let column = |(name, of): &(&str, &str)| ShapeColumn {
+                name: (*name).to_owned(),
+                type_text: (*of).to_owned(),
+                default_kind: String::new(),
+            };
+            columns.iter().map(column).collect::<Vec<_>>()
+        };
+        assert!(insert.fits(&now(&[("z", "String"), ("a", "UInt8")])));
+        assert!(!insert.fits(&now(&[("a", "UInt16")])) && !insert.fits(&now(&[("z", "UInt8")])));
+    }
+}

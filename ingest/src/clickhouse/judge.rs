@@ -1,0 +1,150 @@
+//! Which rows of a part ClickHouse refuses, and whose fault a refusal is.
+//! A part whose INSERT was refused for good, and of which nothing has landed, goes in; the rows at fault come out, all of
+//! them at once, or that it is the table. It tries rows in temporary tables only, so nothing lands by it.
+//!
+//! What is seen decides, not the code: rows that are refused alone while others are taken are at fault. Where every row is
+//! refused alone, a row that the table already holds is tried: if that is taken, the rows are at fault all the same, else
+//! the table is. Codes that can only mean a row need no such proof.
+//!
+//! # Layout
+//! - [`search`]: which rows are tried next
+//! - [`twin`]: the temporary tables
+
+mod search;
+mod twin;
+
+use super::client::ClickHouse;
+use crate::batch::{Batch, Part};
+use crate::failure::Failure;
+use crate::target::Target;
+use crate::write::retry::Class;
+use search::Search;
+use twin::{Original, Twin};
+
+/// Code of a row that violates a constraint.
+const VIOLATED: &str = "violated_constraint";
+/// Rows that are tried alone, evenly spread, before all are searched.
+const SAMPLE: usize = 8;
+
+/// What was found out about a refused part.
+#[derive(Debug)]
+pub(crate) enum Judged {
+    /// These rows are at fault, in order. There may be more: the rest is sent again, and judged again where it is refused.
+    Rows(Vec<Refused>),
+    /// It refuses every row, also one that it holds, if it holds any.
+    Table,
+    /// No row is refused alone.
+    Nobody,
+}
+
+/// A row at fault.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// Offset of its record.
+    pub(crate) offset: i64,
+    /// Why, ClickHouse's name of an error.
+    pub(crate) reason: String,
+}
+
+/// A part that was refused.
+#[derive(Debug)]
+pub(crate) struct Judge<'a> {
+    part: &'a Part,
+    failure: &'a Failure,
+    original: Original<'a>,
+    offsets: Vec<i64>,
+}
+
+impl<'a> Judge<'a> {
+    /// Ready to judge a part of a batch that was refused with `failure`.
+    pub(crate) async fn of(
+        clickhouse: &'a ClickHouse,
+        target: &'a Target,
+        batch: &Batch,
+        part: &'a Part,
+        failure: &'a Failure,
+    ) -> Result<Self, Failure> {
+        let original = Original::read(clickhouse, &target.insert).await?;
+        Ok(Self { part, failure, original, offsets: batch.offsets(part).collect() })
+    }
+
+    /// Judges it. A failure says that this was not possible.
+    pub(crate) async fn judge(&self) -> Result<Judged, Failure> {
+        if self.failure.code == VIOLATED {
+            let rows = self.violating().await?;
+            if !rows.is_empty() {
+                return Ok(Judged::Rows(rows));
+            }
+        }
+        for engine in self.original.engines() {
+            let twin = self.original.twin(engine).await?;
+            let judged = self.try_in(&twin).await;
+            twin.drop().await;
+            match judged? {
+                Judged::Nobody => {}
+                judged => return Ok(judged),
+            }
+        }
+        Ok(Judged::Nobody)
+    }
+
+    /// Rows that violate the table's own constraints; none where those cannot be evaluated.
+    async fn violating(&self) -> Result<Vec<Refused>, Failure> {
+        let constraints = self.original.constraints().await?;
+        if constraints.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.original.rows().await?;
+        let found = match rows.takes(&self.part.body).await {
+            Ok(Ok(())) => rows.violating(&constraints).await,
+            Ok(Err(failure)) | Err(failure) => Err(failure),
+        };
+        rows.drop().await;
+        match found {
+            Ok(found) if found.iter().all(|offset| self.offsets.binary_search(offset).is_ok()) => {
+                let refused = |offset| Refused { offset, reason: VIOLATED.to_owned() };
+                Ok(found.into_iter().map(refused).collect())
+            }
+            Ok(_) => Err(Failure::new(Class::Transient, "rows are said to violate a constraint that were never sent")),
+            // An expression that fails for some of them is met by trying.
+            Err(failure) if failure.may_be_of_a_row() => Ok(Vec::new()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Tries rows in a twin of the table.
+    async fn try_in(&self, twin: &Twin<'_>) -> Result<Judged, Failure> {
+        let count = self.part.count();
+        if twin.takes(&self.part.body).await?.is_ok() {
+            return Ok(Judged::Nobody);
+        }
+        let is_of_rows = !self.failure.is_unclear() || self.is_some_row_taken(twin).await?;
+        if !is_of_rows {
+            return Ok(Judged::Table);
+        }
+        let mut search = Search::new(count);
+        while let Some(rows) = search.next() {
+            let refused = twin.takes(&self.part.stretch(rows)).await?.err();
+            search.answer(refused.map(|failure| failure.code));
+        }
+        let mut refused = Vec::new();
+        for (row, reason) in search.found() {
+            // A server in trouble fails now and then: what proves nothing by itself has to happen twice.
+            if !self.failure.is_unclear() || twin.takes(&self.part.stretch(row..row + 1)).await?.is_err() {
+                refused.push(Refused { offset: self.offsets[row], reason });
+            }
+        }
+        Ok(if refused.is_empty() { Judged::Nobody } else { Judged::Rows(refused) })
+    }
+
+    /// Whether the twin takes one of some rows of the part, or else one that the table holds.
+    async fn is_some_row_taken(&self, twin: &Twin<'_>) -> Result<bool, Failure> {
+        let (count, tries) = (self.part.count(), SAMPLE.min(self.part.count()));
+        for row in (0..tries).map(|number| number * count / tries) {
+            if twin.takes(&self.part.stretch(row..row + 1)).await?.is_ok() {
+                return Ok(true);
+            }
+        }
+        self.original.takes_what_is_there(twin).await
+    }
+}

@@ -1,0 +1,57 @@
+//! Before the first record: does this server drop a second INSERT with the same token, for this user and its profile?
+//! A client goes in; nothing comes out if it does, else a failure that says what to change. It writes to a temporary table
+//! of its own session, never to a table that somebody else sees.
+
+use super::client::ClickHouse;
+use crate::failpoint::is_sabotaged;
+use crate::failure::Failure;
+use crate::write::retry::Class;
+use uuid::Uuid;
+
+const CREATE: &str = "CREATE TEMPORARY TABLE sluice_token_proof (x UInt8) ENGINE = MergeTree ORDER BY x \
+                      SETTINGS non_replicated_deduplication_window = 10";
+const INSERT: &str = "INSERT INTO sluice_token_proof (x) VALUES (1)";
+const COUNT: &str = "SELECT toUInt8(count()) FROM sluice_token_proof FORMAT RowBinary";
+const DROP: &str = "DROP TEMPORARY TABLE sluice_token_proof";
+/// Seconds until the server drops a session that was left behind, with its table.
+const SESSION_SECONDS: &str = "60";
+
+/// Inserts the same row twice with one token and counts.
+pub async fn tokens_are_honoured(clickhouse: &ClickHouse) -> Result<(), Failure> {
+    if is_sabotaged("proof") {
+        return Ok(());
+    }
+    let id = format!("sluice-{}", Uuid::new_v4());
+    let session = [("session_id", id.clone()), ("session_timeout", SESSION_SECONDS.to_owned())];
+    clickhouse.query(CREATE, &session).await.map_err(unprepared)?;
+    for _ in 0..2 {
+        clickhouse.insert_text(INSERT, &id, &session).await?;
+    }
+    let rows = clickhouse.query(COUNT, &session).await?;
+    clickhouse.query(DROP, &session).await?;
+    match rows[..] {
+        [1] => Ok(()),
+        [rows] => Err(not_honoured(rows)),
+        _ => Err(Failure::not_an_answer("no number where rows were counted")),
+    }
+}
+
+fn unprepared(failure: Failure) -> Failure {
+    if failure.code != "access_denied" {
+        return failure;
+    }
+    let what = format!(
+        "{}: a temporary table is needed at the start; GRANT CREATE ARBITRARY TEMPORARY TABLE ON *.* and \
+         TABLE ENGINE ON MergeTree to this user",
+        failure.what
+    );
+    Failure { what, ..failure }
+}
+
+fn not_honoured(rows: u8) -> Failure {
+    let what = format!(
+        "two INSERTs with one deduplication token made {rows} rows, so what is sent again would land again; look at \
+         deduplicate_insert and insert_deduplicate in the profile of this ClickHouse user"
+    );
+    Failure::new(Class::Operator, what)
+}

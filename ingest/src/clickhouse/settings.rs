@@ -1,0 +1,235 @@
+//! The settings that are sent with every request, since a promise rests on their values and a user's profile may have others.
+//! What the server knows of them goes in, the parameters of a request come out. It sends no setting that the server does
+//! not know, and fails where a profile forbids a value that is needed.
+
+use serde::Deserialize;
+
+use crate::failpoint::is_sabotaged;
+use crate::failure::Failure;
+use crate::write::retry::Class;
+
+use super::answer::Kind;
+
+/// With every request. Most of them keep a profile from making an answer shorter, older or other than what is there.
+pub const ALWAYS: &[(&str, &str)] = &[
+    // What a user sees.
+    ("additional_result_filter", ""),
+    ("additional_table_filters", "{}"),
+    ("apply_deleted_mask", "1"),
+    ("apply_mutations_on_fly", "0"),
+    ("final", "0"),
+    ("implicit_table_at_top_level", ""),
+    ("limit", "0"),
+    ("offset", "0"),
+    ("use_query_cache", "0"),
+    // What is left out without a word.
+    ("distinct_overflow_mode", "throw"),
+    ("group_by_overflow_mode", "throw"),
+    ("join_overflow_mode", "throw"),
+    ("partial_result_on_first_cancel", "0"),
+    ("read_overflow_mode", "throw"),
+    ("read_overflow_mode_leaf", "throw"),
+    ("result_overflow_mode", "throw"),
+    ("set_overflow_mode", "throw"),
+    ("skip_unavailable_shards", "0"),
+    ("sort_overflow_mode", "throw"),
+    ("timeout_overflow_mode", "throw"),
+    ("timeout_overflow_mode_leaf", "throw"),
+    ("transfer_overflow_mode", "throw"),
+    // How figures are computed.
+    ("aggregate_functions_null_for_empty", "0"),
+    ("allow_experimental_parallel_reading_from_replicas", "0"),
+    ("distributed_group_by_no_merge", "0"),
+    ("empty_result_for_aggregation_by_empty_set", "0"),
+    ("enable_parallel_replicas", "0"),
+    ("optimize_trivial_approximate_count_query", "0"),
+    ("prefer_column_name_to_alias", "0"),
+    ("session_timezone", ""),
+    // How an answer is written.
+    ("extremes", "0"),
+    ("http_write_exception_in_output_format", "0"),
+    ("output_format_json_quote_64bit_integers", "0"),
+    ("send_progress_in_http_headers", "0"),
+];
+
+/// With every request as well, for what it may write: a rebuild inserts by a query. Nothing that is only read depends on it.
+pub const OF_WRITES: &[(&str, &str)] = &[
+    ("async_insert", "0"),
+    ("deduplicate_insert_select", "enable_when_possible"),
+    ("distributed_foreground_insert", "1"),
+    ("ignore_materialized_views_with_dropped_target_table", "0"),
+    ("materialized_views_ignore_errors", "0"),
+];
+
+/// With an INSERT of rows, so that the same part always makes the same block and is known again.
+pub const OF_INSERTS: &[(&str, &str)] = &[
+    ("allow_settings_after_format_in_insert", "0"),
+    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+    ("deduplicate_insert", "enable"),
+    ("input_format_binary_decode_types_in_binary_format", "0"),
+    ("input_format_defaults_for_omitted_fields", "1"),
+    ("input_format_force_null_for_omitted_fields", "0"),
+    ("input_format_max_block_size_bytes", "0"),
+    ("input_format_max_block_wait_ms", "0"),
+    ("input_format_with_names_use_header", "1"),
+    ("input_format_with_types_use_header", "1"),
+    ("insert_deduplicate", "1"),
+    ("insert_shard_id", "0"),
+    ("max_insert_block_size", "1048576"),
+    ("max_insert_block_size_bytes", "0"),
+    ("max_insert_threads", "1"),
+    ("min_insert_block_size_bytes", "268435456"),
+    ("min_insert_block_size_bytes_for_materialized_views", "0"),
+    ("min_insert_block_size_rows", "1048576"),
+    ("min_insert_block_size_rows_for_materialized_views", "0"),
+    ("use_strict_insert_block_limits", "0"),
+];
+
+/// All that a test leaves when it switches the others off.
+const AT_FIRST: [&str; 4] = ["async_insert", "insert_deduplicate", "max_insert_block_size", "use_query_cache"];
+
+/// Bounds a query on the server, so that it ends soon after nobody waits for it any more.
+pub(super) const TIME: &str = "max_execution_time";
+
+/// One of `system.settings`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Setting {
+    name: String,
+    value: String,
+    /// Whether this user's profile forbids changing it.
+    #[serde(rename = "readonly")]
+    is_fixed: u8,
+}
+
+/// What a server knows of these settings.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known(Vec<Setting>);
+
+/// The question for [`Known`]. It is asked with [`BEFORE`].
+pub(super) fn question() -> String {
+    let pinned = ALWAYS.iter().chain(OF_WRITES).chain(OF_INSERTS).map(|(name, _)| *name);
+    let names: Vec<_> = pinned.chain([TIME]).map(|name| format!("'{name}'")).collect();
+    format!("SELECT name, value, readonly FROM system.settings WHERE name IN ({}) FORMAT JSON", names.join(", "))
+}
+
+/// What is sent before it is known what the server knows: settings that every version has, but for the first.
+pub(super) const BEFORE: [(&str, &str); 6] = [
+    ("use_query_cache", "0"),
+    ("limit", "0"),
+    ("offset", "0"),
+    ("read_overflow_mode", "throw"),
+    ("result_overflow_mode", "throw"),
+    ("wait_end_of_query", "1"),
+];
+
+impl Known {
+    /// Every version has some of them, so none is no answer.
+    pub(super) fn new(settings: Vec<Setting>) -> Result<Self, Failure> {
+        let known = Self(settings);
+        let has = |name: &str| known.0.iter().any(|setting| setting.name == name);
+        if has("insert_deduplicate") && has("read_overflow_mode") {
+            Ok(known)
+        } else {
+            Err(Failure::not_an_answer("system.settings does not list the settings that every version has"))
+        }
+    }
+
+    /// The settings of a request of this kind, besides those that it sets itself.
+    pub(super) fn of(&self, kind: Kind, own: &[(&str, &str)]) -> Result<Vec<(&'static str, &'static str)>, Failure> {
+        let of_inserts = if kind == Kind::Insert { OF_INSERTS } else { &[] };
+        let mut sent = vec![("wait_end_of_query", "1")];
+        for (name, value) in ALWAYS.iter().chain(OF_WRITES).chain(of_inserts) {
+            let is_needed = kind == Kind::Insert || !OF_WRITES.iter().any(|(write, _)| write == name);
+            let is_own = own.iter().any(|(own, _)| own == name);
+            let is_off = is_sabotaged("settings") && !AT_FIRST.contains(name);
+            match self.0.iter().find(|setting| setting.name == *name) {
+                Some(setting) if !is_own && !is_off => {
+                    if setting.is_fixed == 0 {
+                        sent.push((name, value));
+                    } else if setting.value != *value && is_needed {
+                        return Err(fixed(name, value));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Whether a query can be bounded on the server.
+    pub(super) fn can_bound(&self) -> bool {
+        self.0.iter().any(|setting| setting.name == TIME && setting.is_fixed == 0)
+    }
+}
+
+fn fixed(name: &str, value: &str) -> Failure {
+    let what = format!(
+        "the profile of this ClickHouse user fixes {name} at another value than '{value}', which is needed; let the profile \
+         have that value, or remove the constraint"
+    );
+    Failure::new(Class::Operator, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(name: &str, value: &str, is_fixed: u8) -> Setting {
+        Setting { name: name.to_owned(), value: value.to_owned(), is_fixed }
+    }
+
+    fn known(more: &[Setting]) -> Known {
+        let every = [setting("insert_deduplicate", "0", 0), setting("read_overflow_mode", "break", 0)];
+        Known::new([&every, more].concat()).unwrap()
+    }
+
+    #[test]
+    fn only_what_the_server_knows_is_sent() {
+        let inserts = known(&[]).of(Kind::Insert, &[]).unwrap();
+        let sent = [("wait_end_of_query", "1"), ("read_overflow_mode", "throw"), ("insert_deduplicate", "1")];
+        assert_eq!(inserts, sent);
+        assert_eq!(known(&[]).of(Kind::Query, &[]).unwrap(), sent[..2]);
+        assert!(Known::new(vec![setting("insert_deduplicate", "1", 0)]).is_err());
+    }
+
+    #[test]
+    fn what_a_request_sets_itself_is_left_to_it() {
+        let own = [("additional_table_filters", "{'t': 'x = 1'}")];
+        let known = known(&[setting("additional_table_filters", "{}", 0)]);
+        assert_eq!(known.of(Kind::Query, &own).unwrap().len(), 2);
+        assert_eq!(known.of(Kind::Query, &[]).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_profile_that_fixes_another_value_is_named() {
+        let right = known(&[setting("final", "0", 1), setting(TIME, "0", 1)]);
+        assert_eq!(right.of(Kind::Query, &[]).unwrap().len(), 2, "it has that value already");
+        assert!(!right.can_bound());
+        let wrong = known(&[setting("final", "1", 1)]).of(Kind::Query, &[]).unwrap_err();
+        insta::assert_snapshot!(wrong, @"write: the profile of this ClickHouse user fixes final at another value than '0', which is needed; let the profile have that value, or remove the constraint");
+        let written = known(&[setting("async_insert", "1", 1)]);
+        assert!(written.of(Kind::Query, &[]).is_ok() && written.of(Kind::Insert, &[]).is_err());
+        let inserts_only = known(&[setting("async_insert", "0", 0), setting("deduplicate_insert", "disable", 1)]);
+        assert!(inserts_only.of(Kind::Insert, &[]).is_err() && inserts_only.of(Kind::Query, &[]).is_ok());
+    }
+
+    #[test]
+    fn the_documentation_lists_what_is_sent() {
+        let page = include_str!("../../../docs/delivery.md");
+        for (name, value) in ALWAYS.iter().chain(OF_WRITES).chain(OF_INSERTS) {
+            let value = if value.is_empty() { "''" } else { value };
+            assert!(page.contains(&format!("`{name} = {value}`")), "docs/delivery.md lacks {name} = {value}");
+        }
+    }
+
+    #[test]
+    fn no_setting_stands_twice_and_all_fit_into_a_request_line() {
+        let all: Vec<_> = ALWAYS.iter().chain(OF_WRITES).chain(OF_INSERTS).collect();
+        let mut names: Vec<_> = all.iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all.len());
+        let line: usize = all.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        assert!(line < 3000, "{line} bytes; load balancers begin to refuse at 8 KiB");
+    }
+}

@@ -1,0 +1,202 @@
+//! What a dead letter consists of: a consumed record goes in, a [`DeadLetter`] comes out, and from that the headers under
+//! which it is sent. No I/O.
+
+use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
+use sluice_schemas::records::{DeadLetter, HeadersLeftOut, dead_letter_header as header};
+use uuid::Uuid;
+
+use super::fit::Without;
+use crate::kafka::headers as record_headers;
+use crate::write::retry::Class;
+
+/// The dead letter of a record of the topic `topic_id`. Its tenant, where nobody could read one, is that of a key of the
+/// form `tenant:customer`.
+pub fn from_message(
+    message: &BorrowedMessage<'_>,
+    topic_id: Uuid,
+    reason: &str,
+    stage: &str,
+    attempts: u32,
+    tenant: Option<Uuid>,
+) -> DeadLetter {
+    let own = record_headers::of(message);
+    DeadLetter {
+        key: message.key().map(<[u8]>::to_vec),
+        payload: message.payload().map(<[u8]>::to_vec),
+        headers: own.headers,
+        headers_left_out: own.left_out,
+        reason: reason.to_owned(),
+        stage: stage.to_owned(),
+        error_class: Class::Row.as_str().to_owned(),
+        topic: message.topic().to_owned(),
+        topic_id,
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis(),
+        attempts,
+        tenant_id: tenant.or_else(|| tenant_in_key(message.key()?)),
+    }
+}
+
+/// Memory that a dead letter takes while it waits.
+pub fn memory(letter: &DeadLetter) -> usize {
+    let length = |bytes: Option<&Vec<u8>>| bytes.map_or(0, Vec::len);
+    length(letter.key.as_ref())
+        + length(letter.payload.as_ref())
+        + record_headers::memory(&letter.headers)
+        + size_of::<DeadLetter>()
+}
+
+/// The tenant that a payload names at a dotted path.
+pub fn tenant_at(payload: &[u8], path: &str) -> Option<Uuid> {
+    let record: serde_json::Value = serde_json::from_slice(payload).ok()?;
+    let field = path.split('.').try_fold(&record, |value, name| value.get(name))?;
+    Uuid::try_parse(field.as_str()?).ok().filter(|tenant| !tenant.is_nil())
+}
+
+/// The tenant in a key of the form `tenant_id:customer_id`.
+fn tenant_in_key(key: &[u8]) -> Option<Uuid> {
+    let (tenant, rest) = key.split_at_checked(36)?;
+    if rest.first() == Some(&b':') { Uuid::try_parse_ascii(tenant).ok() } else { None }
+}
+
+/// The headers of a letter that is sent whole: the record's own, then what is said about it.
+pub fn headers(letter: &DeadLetter) -> OwnedHeaders {
+    headers_without(letter, Without::default())
+}
+
+/// The same for one that is sent without some of its parts; the sizes of those are said as well.
+pub(super) fn headers_without(letter: &DeadLetter, without: Without) -> OwnedHeaders {
+    let mut headers = OwnedHeaders::new();
+    if !without.headers {
+        for (key, value) in &letter.headers {
+            headers = headers.insert(Header { key, value: value.as_deref() });
+        }
+    }
+    let size = |part: Option<&Vec<u8>>, is_out: bool| part.filter(|_| is_out).map(|part| part.len().to_string());
+    // Readers look for this one directly before the reason.
+    headers = insert(headers, header::PAYLOAD_BYTES, size(letter.payload.as_ref(), without.payload));
+    let (count, bytes) = said_of_headers(left_out(letter, without));
+    let texts = [
+        (header::REASON, Some(letter.reason.clone())),
+        (header::STAGE, Some(letter.stage.clone())),
+        (header::ERROR_CLASS, Some(letter.error_class.clone())),
+        (header::TOPIC, Some(letter.topic.clone())),
+        (header::TOPIC_ID, Some(letter.topic_id.to_string())),
+        (header::PARTITION, Some(letter.partition.to_string())),
+        (header::OFFSET, Some(letter.offset.to_string())),
+        (header::TIMESTAMP, letter.timestamp_ms.map(|millis| millis.to_string())),
+        (header::ATTEMPTS, Some(letter.attempts.to_string())),
+        (header::TENANT, letter.tenant_id.map(|id| id.to_string())),
+        (header::KEY_BYTES, size(letter.key.as_ref(), without.key)),
+        (header::HEADERS_LEFT_OUT, count),
+        (header::HEADER_BYTES_LEFT_OUT, bytes),
+    ];
+    texts.into_iter().fold(headers, |headers, (key, value)| insert(headers, key, value))
+}
+
+fn insert(headers: OwnedHeaders, key: &str, value: Option<String>) -> OwnedHeaders {
+    match value {
+        Some(value) => headers.insert(Header { key, value: Some(&value) }),
+        None => headers,
+    }
+}
+
+/// The record's headers that are left out: those that were never kept, and all others where the letter goes without.
+fn left_out(letter: &DeadLetter, without: Without) -> Option<HeadersLeftOut> {
+    if !without.headers || letter.headers.is_empty() {
+        return letter.headers_left_out;
+    }
+    let (count, bytes) = (letter.headers.len(), header_bytes(letter));
+    Some(match letter.headers_left_out {
+        None => HeadersLeftOut::Counted { count, bytes },
+        Some(HeadersLeftOut::Counted { count: others, bytes: of_others }) => {
+            HeadersLeftOut::Counted { count: count + others, bytes: bytes + of_others }
+        }
+        Some(HeadersLeftOut::Unreadable) => HeadersLeftOut::Unreadable,
+    })
+}
+
+/// Bytes of the names and values of the headers that were kept.
+pub(super) fn header_bytes(letter: &DeadLetter) -> usize {
+    letter.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum()
+}
+
+fn said_of_headers(left_out: Option<HeadersLeftOut>) -> (Option<String>, Option<String>) {
+    match left_out {
+        None => (None, None),
+        Some(HeadersLeftOut::Counted { count, bytes }) => (Some(count.to_string()), Some(bytes.to_string())),
+        Some(HeadersLeftOut::Unreadable) => (Some("all".to_owned()), None),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use rdkafka::message::Headers;
+
+    pub(crate) fn letter(key: usize, payload: usize, headers: &[usize]) -> DeadLetter {
+        let part = |bytes: usize| (bytes > 0).then(|| vec![0; bytes]);
+        DeadLetter {
+            key: part(key),
+            payload: part(payload),
+            headers: headers.iter().map(|bytes| ("h".to_owned(), Some(vec![0; bytes - 1]))).collect(),
+            headers_left_out: None,
+            reason: "wrong_type".to_owned(),
+            stage: "decode".to_owned(),
+            error_class: "row".to_owned(),
+            topic: "ns.events".to_owned(),
+            topic_id: Uuid::from_u128(7),
+            partition: 3,
+            offset: 17,
+            timestamp_ms: None,
+            attempts: 1,
+            tenant_id: None,
+        }
+    }
+
+    fn said(letter: &DeadLetter, without: Without, name: &str) -> Option<String> {
+        let headers = headers_without(letter, without);
+        let found = headers.iter().find(|header| header.key == name)?;
+        Some(String::from_utf8(found.value?.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_with_its_size() {
+        let whole = letter(5, 9, &[10, 20]);
+        for name in [header::PAYLOAD_BYTES, header::KEY_BYTES, header::HEADERS_LEFT_OUT] {
+            assert_eq!(said(&whole, Without::default(), name), None);
+        }
+        let without = Without { payload: true, headers: true, key: true };
+        assert_eq!(said(&whole, without, header::PAYLOAD_BYTES).as_deref(), Some("9"));
+        assert_eq!(said(&whole, without, header::KEY_BYTES).as_deref(), Some("5"));
+        assert_eq!(said(&whole, without, header::HEADERS_LEFT_OUT).as_deref(), Some("2"));
+        assert_eq!(said(&whole, without, header::HEADER_BYTES_LEFT_OUT).as_deref(), Some("30"));
+        assert_eq!(said(&whole, without, "h"), None);
+        let nothing = letter(0, 0, &[]);
+        assert_eq!(
+            headers_without(&nothing, without).count(),
+            headers(&nothing).count(),
+            "there was nothing to leave out"
+        );
+    }
+
+    #[test]
+    fn headers_that_were_never_kept_are_counted_with_the_others() {
+        let left_out = |count, bytes| Some(HeadersLeftOut::Counted { count, bytes });
+        let bomb = DeadLetter { headers_left_out: left_out(98_000, 500_000), ..letter(0, 0, &[10, 20]) };
+        assert_eq!(said(&bomb, Without::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("98000"));
+        let without = Without { headers: true, ..Without::default() };
+        assert_eq!(said(&bomb, without, header::HEADERS_LEFT_OUT).as_deref(), Some("98002"));
+        assert_eq!(said(&bomb, without, header::HEADER_BYTES_LEFT_OUT).as_deref(), Some("500030"));
+        let unreadable = DeadLetter { headers_left_out: Some(HeadersLeftOut::Unreadable), ..letter(0, 0, &[]) };
+        assert_eq!(said(&unreadable, Without::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("all"));
+        assert_eq!(said(&unreadable, Without::default(), header::HEADER_BYTES_LEFT_OUT), None);
+    }
+
+    #[test]
+    fn a_thousand_headers_count_with_their_blocks() {
+        let tiny = letter(0, 0, &[2; 1000]);
+        assert!(memory(&tiny) >= 100_000, "{}", memory(&tiny));
+    }
+}

@@ -1,0 +1,284 @@
+//! The dead-letter topic from its start, or from a time, to its end: each identity once.
+//! A client's settings go in; letters come out, partition after partition, in the order of the log. A letter can stand
+//! there twice, since a worker that died between its acknowledgement and the commit sends it again; the first counts.
+//! Holds a few letters at a time and of the others their offsets (some sixteen bytes each); where only some letters are
+//! meant, nothing of the others. Commits nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use sluice_schemas::records::dead_letter_header as header;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::letter::{Contents, Letter, Place, Raw, Source};
+use crate::kafka::fetch::{self, Supply};
+use crate::kafka::headers;
+use crate::kafka::headers::Headers;
+use crate::kafka::standing::{self, PATIENCE};
+use crate::operator::dlq::Error;
+
+/// Letters that wait to be looked at.
+const WAITING: usize = 16;
+/// How often a wait for Kafka looks whether anybody still waits for the letters.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Bytes that are fetched and not yet looked at, at most.
+const FETCHED: u64 = 8 << 20;
+
+/// What to keep of the record of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// What is said about it.
+    Facts,
+    /// Its payload as well.
+    Payload,
+    /// Key, payload and headers.
+    Whole,
+}
+
+/// Which letters are meant, by source and offset.
+pub(crate) type Only = Box<dyn Fn(&Source, i64) -> bool + Send>;
+
+/// What to read.
+pub(crate) struct Wanted {
+    /// The dead-letter topic.
+    pub(crate) topic: String,
+    /// From this time on; all of it where there is none.
+    pub(crate) since_ms: Option<i64>,
+    /// What to keep of each letter.
+    pub(crate) keep: Keep,
+    /// The letters that are meant; all where there is none. Others are passed over without a word.
+    pub(crate) only: Option<Only>,
+    /// Ids of topics for letters that do not say theirs.
+    pub(crate) assumed: HashMap<String, Uuid>,
+}
+
+/// What stands in the topic.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A dead letter.
+    Letter(Letter),
+    /// One whose identity has come before.
+    Again,
+    /// A record that no worker wrote.
+    Foreign,
+    /// The end.
+    End,
+}
+
+/// The topic while it is being read.
+#[derive(Debug)]
+pub(crate) struct Scan(mpsc::Receiver<Result<Found, Error>>);
+
+impl Scan {
+    /// Starts reading on a thread of its own, which ends when the scan is dropped.
+    pub(crate) fn start(kafka: ClientConfig, wanted: Wanted) -> Result<Self, Error> {
+        let (out, letters) = mpsc::channel(WAITING);
+        let read = move || {
+            let topic = wanted.topic.clone();
+            let mut reader = Reader { wanted, identities: Identities::default(), out };
+            let end = reader.read(kafka).map_err(|cause| Error::of_kafka(&topic, cause));
+            // Whoever started the scan may have seen enough.
+            drop(reader.out.blocking_send(end.map(|()| Found::End)));
+        };
+        thread::Builder::new()
+            .name("dead-letters".to_owned())
+            .spawn(read)
+            .map_err(|error| Error::Thread(error.to_string()))?;
+        Ok(Self(letters))
+    }
+
+    /// What comes next. A thread that broke is an error and never the end.
+    pub(crate) async fn next(&mut self) -> Result<Found, Error> {
+        self.0.recv().await.unwrap_or_else(|| Err(Error::Thread("it panicked".to_owned())))
+    }
+}
+
+/// The identities that have come so far.
+#[derive(Debug, Default)]
+struct Identities(HashMap<Source, (Arc<Source>, HashSet<i64>)>);
+
+impl Identities {
+    /// Whether this identity is new. Letters of one source share it from now on.
+    fn is_new(&mut self, letter: &mut Letter) -> bool {
+        if let Some((source, offsets)) = self.0.get_mut(&*letter.source) {
+            letter.source = Arc::clone(source);
+            return offsets.insert(letter.offset);
+        }
+        let source = Arc::clone(&letter.source);
+        self.0.insert(Source::clone(&source), (source, HashSet::from([letter.offset])));
+        true
+    }
+}
+
+struct Reader {
+    wanted: Wanted,
+    identities: Identities,
+    out: mpsc::Sender<Result<Found, Error>>,
+}
+
+impl Reader {
+    fn read(&mut self, mut kafka: ClientConfig) -> KafkaResult<()> {
+        kafka
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            .set("isolation.level", "read_committed");
+        // One partition at a time, and so one broker.
+        fetch::bound(&mut kafka, FETCHED, Supply { brokers: 1, largest_batch: None });
+        let consumer: BaseConsumer<DefaultConsumerContext> = kafka.create()?;
+        for (place, end) in self.stretches(&consumer)? {
+            if !self.read_partition(&consumer, place, end)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where reading begins in each partition that holds something, and where it ends.
+    fn stretches(&self, consumer: &BaseConsumer<DefaultConsumerContext>) -> KafkaResult<Vec<(Place, i64)>> {
+        let topic = &self.wanted.topic;
+        let mut partitions = standing::partitions(consumer, topic)?;
+        partitions.sort_unstable();
+        let begins = self.begins(consumer, &partitions)?;
+        let mut stretches = Vec::new();
+        for partition in partitions {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
+            let offset = begins.get(&partition).map_or(low, |begin| begin.unwrap_or(high).max(low));
+            if offset < high {
+                stretches.push((Place { partition, offset }, high));
+            }
+        }
+        Ok(stretches)
+    }
+
+    /// The first offset at or after the time asked for, by partition; `None` where there is no such record.
+    fn begins(
+        &self,
+        consumer: &BaseConsumer<DefaultConsumerContext>,
+        partitions: &[i32],
+    ) -> KafkaResult<HashMap<i32, Option<i64>>> {
+        let Some(since) = self.wanted.since_ms else { return Ok(HashMap::new()) };
+        let mut times = TopicPartitionList::new();
+        for partition in partitions {
+            times.add_partition_offset(&self.wanted.topic, *partition, Offset::Offset(since))?;
+        }
+        let found = consumer.offsets_for_times(times, PATIENCE)?;
+        let begin = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
+        Ok(found.elements().iter().map(|element| (element.partition(), begin(element.offset()))).collect())
+    }
+
+    /// Reads a partition up to, not including, `end`. Whether anybody still waits for more.
+    fn read_partition(
+        &mut self,
+        consumer: &BaseConsumer<DefaultConsumerContext>,
+        from: Place,
+        end: i64,
+    ) -> KafkaResult<bool> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(&self.wanted.topic, from.partition, Offset::Offset(from.offset))?;
+        consumer.assign(&list)?;
+        let mut heard = Instant::now();
+        while !self.out.is_closed() {
+            match consumer.poll(TICK) {
+                Some(Ok(message)) if message.partition() == from.partition => {
+                    heard = Instant::now();
+                    if message.offset() < end && !self.tell(&message) {
+                        return Ok(false);
+                    }
+                    if message.offset() + 1 >= end {
+                        return Ok(true);
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) if partition == from.partition => return Ok(true),
+                Some(Err(error)) if heard.elapsed() > PATIENCE => return Err(error),
+                None if heard.elapsed() > PATIENCE => {
+                    return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
+                }
+                // After an error librdkafka goes on trying by itself.
+                Some(_) | None => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn tell(&mut self, message: &BorrowedMessage<'_>) -> bool {
+        let Some(found) = self.look(message) else { return true };
+        self.out.blocking_send(Ok(found)).is_ok()
+    }
+
+    /// What a record is; nothing where it is a letter that is not meant.
+    fn look(&mut self, message: &BorrowedMessage<'_>) -> Option<Found> {
+        let raw = Raw {
+            place: Place { partition: message.partition(), offset: message.offset() },
+            at_ms: message.timestamp().to_millis().unwrap_or_default(),
+            key: None,
+            payload: message.payload(),
+            headers: headers::from_last(message, header::REASON),
+        };
+        let Some(mut letter) = Letter::read(raw, false) else { return Some(Found::Foreign) };
+        if self.wanted.only.as_ref().is_some_and(|only| !only(&letter.source, letter.offset)) {
+            return None;
+        }
+        if letter.source.topic_id.is_none()
+            && let Some(id) = self.wanted.assumed.get(&letter.source.topic)
+        {
+            Arc::make_mut(&mut letter.source).topic_id = Some(*id);
+        }
+        if !self.identities.is_new(&mut letter) {
+            return Some(Found::Again);
+        }
+        letter.contents = contents(message, self.wanted.keep);
+        Some(Found::Letter(letter))
+    }
+}
+
+fn contents(message: &BorrowedMessage<'_>, keep: Keep) -> Option<Contents> {
+    let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+    match keep {
+        Keep::Facts => None,
+        Keep::Payload => Some(Contents { key: None, payload: owned(message.payload()), headers: Headers::new() }),
+        Keep::Whole => Some(Contents {
+            key: owned(message.key()),
+            payload: owned(message.payload()),
+            headers: headers::all(message),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::letter::tests::letter;
+    use super::*;
+
+    #[test]
+    fn an_identity_is_topic_id_partition_and_offset() {
+        let mut identities = Identities::default();
+        let mut is_new = |changes: &[(&str, &str)]| identities.is_new(&mut letter(changes).unwrap());
+        assert!(is_new(&[]));
+        assert!(!is_new(&[]), "the same again");
+        assert!(!is_new(&[(header::REASON, "invalid_json")]), "the reason is no part of it");
+        assert!(is_new(&[(header::OFFSET, "18")]));
+        assert!(is_new(&[(header::PARTITION, "4")]));
+        assert!(is_new(&[(header::TOPIC, "other")]));
+        assert!(is_new(&[(header::TOPIC_ID, "00000000-0000-0000-0000-000000000008")]), "the topic was made anew");
+        assert!(is_new(&[(header::TOPIC_ID, "")]));
+    }
+
+    #[test]
+    fn letters_of_one_source_share_it() {
+        let mut identities = Identities::default();
+        let (mut one, mut other) = (letter(&[]).unwrap(), letter(&[(header::OFFSET, "18")]).unwrap());
+        assert!(identities.is_new(&mut one) && identities.is_new(&mut other));
+        assert!(Arc::ptr_eq(&one.source, &other.source));
+    }
+}

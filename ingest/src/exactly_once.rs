@@ -1,0 +1,14 @@
+//! What makes a record land once: announced ranges, committed offsets, tokens and leases.
+//! Pure but for the commit call itself. It never writes to a store.
+//!
+//! # Layout
+//! - [`range`]: the offsets of a batch
+//! - [`intent`]: the ranges announced beside a committed offset
+//! - [`ledger`]: which offset may be committed, and what is announced with it
+//! - [`takeover`]: where a new owner of a partition begins, and what it has to check
+//! - [`lease`]: how long a worker may assume that it still owns a partition
+
+pub mod intent;
+pub mod lease;
+pub mod ledger;
+pub mod takeover;

@@ -1,0 +1,210 @@
+//! The intent: which ranges a worker is about to write, kept where an offset commit has room for a text of its own.
+//! Ranges go in, a short text comes out, and back again. Pure; it never decides what to do about a range.
+//!
+//! # Form, version 2
+//! Words with one space between them: `sluice2`, the decoder's fingerprint in 16 hex digits, when the oldest of the
+//! ranges was announced (seconds since 1970), then one word per range, in order: `FIRST+SPAN:DIGEST`, where the last
+//! offset is FIRST + SPAN and the digest has 32 hex digits; a `?` or `!` at its end is its [`Doubt`].
+//!
+//! Version 1 had the same form and other tokens (ADR 0018): its ranges are taken over as they were and looked up in their
+//! table before anything of them is sent.
+//!
+//! A broker keeps 4,096 bytes of it (`offset.metadata.max.bytes`), which is what [`MOST_RANGES`] stays below.
+
+use std::fmt::Write;
+
+use super::ledger::Range;
+
+/// Most ranges that an intent may hold: 48 words of at most 65 bytes and a head of 45 fit into 4,096 bytes.
+pub const MOST_RANGES: usize = 48;
+/// First word of the form.
+const VERSION: &str = "sluice2";
+/// The same in texts whose ranges were sent with tokens of another form.
+const EARLIER: &str = "sluice1";
+
+/// Whether a range has to be looked up in its table before it is sent, however young it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doubt {
+    /// It does not: its token tells whether it has landed.
+    #[default]
+    No,
+    /// `?`: some of it may have landed under other tokens; the rows that are missing are sent.
+    SendMissing,
+    /// `!`: another decoder made it, or its records have changed; all of it is there or nothing is, else an operator
+    /// has to look.
+    AllOrNothing,
+}
+
+impl Doubt {
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::No => "",
+            Self::SendMissing => "?",
+            Self::AllOrNothing => "!",
+        }
+    }
+}
+
+/// A range that was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announced {
+    /// Its offsets.
+    pub range: Range,
+    /// Digest of its raw records, see [`crate::batch`].
+    pub digest: u128,
+    /// Whether it has to be looked up before it is sent.
+    pub doubt: Doubt,
+}
+
+/// What stands beside a committed offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Fingerprint of the decoder that made the ranges, see [`crate::decode::table::Plan`].
+    pub decoder: u64,
+    /// When the oldest range was announced, seconds since 1970; when the text was written if there is none.
+    pub announced_at: u64,
+    /// Every range above the committed offset that was sealed, in order.
+    pub ranges: Vec<Announced>,
+}
+
+impl Intent {
+    /// The text for the commit.
+    pub fn encode(&self) -> String {
+        let mut text = format!("{VERSION} {:016x} {}", self.decoder, self.announced_at);
+        for Announced { range, digest, doubt } in &self.ranges {
+            let mark = doubt.mark();
+            let span = range.last - range.first;
+            write!(text, " {}+{span}:{digest:032x}{mark}", range.first).expect("writing to a String does not fail");
+        }
+        text
+    }
+
+    /// Reads a text; `None` if it is not of this form, be it empty, another program's or a newer version's.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let least = match words.next()? {
+            VERSION => Doubt::No,
+            EARLIER => Doubt::SendMissing,
+            _ => return None,
+        };
+        let decoder = u64::from_str_radix(hex(words.next()?, 16)?, 16).ok()?;
+        let announced_at = decimal(words.next()?)?.try_into().ok()?;
+        let ranges: Option<Vec<_>> = words.map(announced).collect();
+        let doubted = |what: Announced| Announced { doubt: what.doubt.max(least), ..what };
+        let ranges: Vec<_> = ranges?.into_iter().map(doubted).collect();
+        let is_in_order = ranges.windows(2).all(|pair| pair[0].range.last < pair[1].range.first);
+        (is_in_order && ranges.len() <= MOST_RANGES).then_some(Self { decoder, announced_at, ranges })
+    }
+}
+
+fn announced(word: &str) -> Option<Announced> {
+    let doubts = [Doubt::SendMissing, Doubt::AllOrNothing];
+    let marked = doubts.iter().find_map(|doubt| Some((word.strip_suffix(doubt.mark())?, *doubt)));
+    let (word, doubt) = marked.unwrap_or((word, Doubt::No));
+    let (offsets, digest) = word.split_once(':')?;
+    let (first, span) = offsets.split_once('+')?;
+    let first = decimal(first)?;
+    let last = first.checked_add(decimal(span)?)?;
+    let digest = u128::from_str_radix(hex(digest, 32)?, 16).ok()?;
+    Some(Announced { range: Range { first, last }, digest, doubt })
+}
+
+/// A decimal number without sign and without leading zeros.
+fn decimal(text: &str) -> Option<i64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    is_plain.then(|| text.parse().ok())?
+}
+
+/// Exactly so many lower-case hex digits.
+fn hex(text: &str, digits: usize) -> Option<&str> {
+    let is_hex = text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_hex.then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample() -> Intent {
+        let doubt = |first| if first == 9 { Doubt::SendMissing } else { Doubt::No };
+        let range = |first, last| Announced { range: Range { first, last }, digest: 0xab, doubt: doubt(first) };
+        Intent { decoder: 0x1f, announced_at: 1_792_000_000, ranges: vec![range(0, 8), range(9, 9)] }
+    }
+
+    #[test]
+    fn the_form_is_readable_and_stays_as_it_is() {
+        insta::assert_snapshot!(sample().encode(), @"sluice2 000000000000001f 1792000000 0+8:000000000000000000000000000000ab 9+0:000000000000000000000000000000ab?");
+    }
+
+    #[test]
+    fn what_is_not_ours_is_nobodys() {
+        let text = sample().encode();
+        for foreign in [
+            String::new(),
+            "sluice3 0 0".to_owned(),
+            "{\"lag\": 3}".to_owned(),
+            text.replace("sluice2", "sluice2 "),
+            text.replace(" 9+0", " 8+0"),
+            text.replace("ab?", "ab??"),
+            text.replace("ab?", "AB?"),
+            text.replace("0+8", "00+8"),
+            text.replace("0+8", "0+-8"),
+            text.replace("0+8", "9223372036854775807+8"),
+            format!("{text} "),
+            text[..text.len() - 3].to_owned(),
+        ] {
+            assert_eq!(Intent::parse(&foreign), None, "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_of_the_earlier_version_are_looked_up() {
+        let earlier = Intent::parse(&sample().encode().replace("sluice2", "sluice1")).unwrap();
+        let doubts: Vec<_> = earlier.ranges.iter().map(|what| what.doubt).collect();
+        assert_eq!(doubts, [Doubt::SendMissing; 2]);
+        let doubted = Intent::parse("sluice1 000000000000001f 7 0+8:000000000000000000000000000000ab!").unwrap();
+        assert_eq!(doubted.ranges[0].doubt, Doubt::AllOrNothing);
+    }
+
+    #[test]
+    fn the_longest_one_fits_into_what_a_broker_keeps() {
+        let most = i64::try_from(MOST_RANGES).unwrap();
+        let first = i64::MAX - 2 * most;
+        let range = |n| Range { first: first + 2 * n, last: first + 2 * n + 1 };
+        let announced = |n| Announced { range: range(n), digest: u128::MAX, doubt: Doubt::AllOrNothing };
+        let mut intent =
+            Intent { decoder: u64::MAX, announced_at: i64::MAX as u64, ranges: (0..most).map(announced).collect() };
+        assert!(intent.encode().len() <= 4096, "{}", intent.encode().len());
+        assert_eq!(Intent::parse(&intent.encode()).as_ref(), Some(&intent));
+        intent.ranges[0].range = Range { first: 0, last: first - 1 };
+        assert!(intent.encode().len() <= 4096);
+    }
+
+    proptest! {
+        #[test]
+        fn every_intent_comes_back_as_it_was(
+            decoder in any::<u64>(),
+            announced_at in 0..i64::MAX as u64,
+            steps in proptest::collection::vec((0_i64..1 << 40, 0_i64..1 << 20, any::<u128>(), 0_usize..3), 0..MOST_RANGES)
+        ) {
+            let mut next = 0;
+            let mut ranges = Vec::new();
+            for (gap, span, digest, doubt) in steps {
+                let doubt = [Doubt::No, Doubt::SendMissing, Doubt::AllOrNothing][doubt];
+                let range = Range { first: next + gap, last: next + gap + span };
+                next = range.last + 1;
+                ranges.push(Announced { range, digest, doubt });
+            }
+            let intent = Intent { decoder, announced_at, ranges };
+            prop_assert_eq!(Intent::parse(&intent.encode()), Some(intent));
+        }
+
+        #[test]
+        fn no_text_breaks_it_and_what_is_read_is_written_alike(text in "(sluice2 )?[0-9a-f+:?! ]{0,120}") {
+            if let Some(intent) = Intent::parse(&text) {
+                prop_assert_eq!(intent.encode(), text);
+            }
+        }
+    }
+}

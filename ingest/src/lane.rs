@@ -1,0 +1,18 @@
+//! One consumer group's share of the work: records come in from Kafka, and offsets go back.
+//! It owns the consumer, the partitions that the group has assigned to it, and the order in which their batches are written
+//! and committed. It never waits for a store.
+//!
+//! # Layout
+//! - [`consume`]: the consumer and its poll loop
+//! - [`rebalance`]: assigned and revoked partitions
+//! - [`assignment`]: all partitions of this worker
+//! - [`partition`]: the state of one partition
+//! - [`inquiry`]: questions to Kafka about partitions, asked on a thread of their own
+//! - [`report`]: how often the same client error is logged
+
+pub mod assignment;
+pub mod consume;
+pub mod inquiry;
+pub mod partition;
+pub mod rebalance;
+pub mod report;

@@ -1,0 +1,86 @@
+//! A record's way into its partition's open batch.
+//! Records as Kafka's client gives them go in; rows and dead letters in batches come out, sealed when they are due. It waits
+//! for nobody, and drops no record of a partition that takes some in.
+
+use std::time::Instant;
+
+use rdkafka::message::{BorrowedMessage, Message};
+
+use super::{Assignment, operator};
+use crate::batch::{Cut, OpenBatch};
+use crate::dead_letter::breaker::Poison;
+use crate::dead_letter::compose;
+use crate::decode::Rejected;
+
+impl Assignment {
+    /// Takes one record in. Returns whether its partition has to pause before the next one.
+    pub fn take(&mut self, message: &BorrowedMessage<'_>, now: Instant) -> bool {
+        let Some(pipeline) = self.pipeline(message.topic()) else { return false };
+        let (key, offset) = ((pipeline, message.partition()), message.offset());
+        match self.partitions.get(&key) {
+            None => return false,
+            Some(partition) if partition.is_deaf() => return true,
+            Some(partition) if partition.ends_before(offset) => self.pass_announced(key, offset),
+            Some(_) => {}
+        }
+        self.could_read(key, offset);
+        failpoint!("polled");
+        if !self.put(key, message, now) {
+            return true;
+        }
+        self.counts[pipeline].consumed += 1;
+        failpoint!("buffered");
+        let Some(partition) = self.partitions.get(&key) else { return false };
+        if let Some(cut) = partition.cut(&self.sources[pipeline].limits, now) {
+            self.seal(key, cut);
+        }
+        self.shortage.took(pipeline, now);
+        self.press(key, now)
+    }
+
+    /// Puts a record into its partition's open batch, as a row or a dead letter; as neither where an earlier owner has
+    /// dead-lettered it. Whether it did: the breaker may have opened instead.
+    fn put(&mut self, key: (usize, i32), message: &BorrowedMessage<'_>, now: Instant) -> bool {
+        let (pipeline, offset, payload) = (key.0, message.offset(), message.payload());
+        let Some(partition) = self.partitions.get_mut(&key) else { return false };
+        let budget = &self.tools.budget;
+        let open = || OpenBatch::open(now, budget.permit(pipeline));
+        if partition.is_dead_letter(offset) {
+            partition.open_with(open).note(offset, message.key(), payload);
+            partition.took(offset);
+            return true;
+        }
+        let source = &mut self.sources[pipeline];
+        self.row.clear();
+        let decoded = source.decoder.decode(payload, &partition.origin, offset, &mut self.row);
+        let id = source.target.topic_id;
+        let letter = decoded
+            .err()
+            .map(|Rejected { reason, tenant }| compose::from_message(message, id, reason.code(), "decode", 1, tenant));
+        if let Some(letter) = &letter {
+            let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
+            let verdict = partition.rejected(offset, &poison, now);
+            if operator::tell(&self.tools, &source.target.topic, partition, verdict) {
+                return false;
+            }
+        } else {
+            partition.decoded(offset);
+        }
+        let batch = partition.open_with(open);
+        batch.note(offset, message.key(), payload);
+        if let Some(letter) = letter {
+            batch.push_dead_letter(letter);
+        } else if let Ok(decoded) = decoded {
+            batch.push_row(decoded.month, &self.row);
+        }
+        partition.took(offset);
+        true
+    }
+
+    /// Ends announced ranges whose last records are no longer in the log, now that everything below `offset` was seen.
+    pub(super) fn pass_announced(&mut self, key: (usize, i32), offset: i64) {
+        while self.partitions.get(&key).is_some_and(|partition| partition.ends_before(offset)) {
+            self.seal(key, Cut::Announced);
+        }
+    }
+}

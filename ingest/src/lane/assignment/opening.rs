@@ -1,0 +1,132 @@
+//! A partition's way from its assignment to its first record, and what Kafka says of its log from then on.
+//! Assignments and answers of Kafka go in; questions to Kafka and to the table, stops and troubles come out. Nothing is waited
+//! for here, and a partition without an answer is held by itself.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use super::Assignment;
+use crate::clock::{Moment, unix_now};
+use crate::decode::Origin;
+use crate::event::Assigned;
+use crate::exactly_once::lease::Lease;
+use crate::exactly_once::takeover::{self, Found, Opening};
+use crate::kafka::log_ends::Ends;
+use crate::lane::partition::{Fetching, Hold, Look, Partition, Start};
+
+impl Assignment {
+    /// A partition is ours from `since` on: a new epoch. It is held until Kafka and then its table have said where it
+    /// begins.
+    pub fn assign(&mut self, topic: &str, partition: i32, since: Moment) {
+        let Some(pipeline) = self.pipeline(topic) else { return };
+        self.epochs += 1;
+        let of = Assigned { pipeline, partition, epoch: self.epochs };
+        let source = &self.sources[pipeline];
+        let origin = Origin::new(&source.target.topic, source.target.topic_id, partition);
+        let lease = Lease::new(since, self.tools.lease);
+        let nowhere = Start { offset: 0, committed: None, intent: None, check_to: None };
+        let mut state = Partition::new(of, origin, lease, source.fingerprint, &self.tools.breaker, &nowhere);
+        if self.is_draining {
+            state.hold(Hold::Drain);
+        }
+        if self.pauses.has(pipeline, partition) {
+            state.hold(Hold::Operator);
+        }
+        self.partitions.insert((pipeline, partition), state);
+        self.tools.inquiry.watch(topic, of, source.target.topic_id);
+    }
+
+    /// Kafka has said where a partition begins, or why it does not.
+    pub(super) fn placed(&mut self, of: Assigned, found: Result<Found, String>) {
+        let (fingerprint, target) =
+            (self.sources[of.pipeline].fingerprint, Arc::clone(&self.sources[of.pipeline].target));
+        let (writer, topic, partition) = (Arc::clone(&self.tools.writer), Arc::clone(&target.topic), of.partition);
+        let Some(state) = self.current(of) else { return };
+        let found = match found {
+            Ok(found) => found,
+            Err(why) => {
+                let why =
+                    format!("Kafka does not say where it begins: {why}; see to it that the partition has a leader");
+                return self.supply_fails(of, Some(why));
+            }
+        };
+        let start = match takeover::open(&found, unix_now()) {
+            Opening::Ask { offset, intent, check_to } => Start { offset, committed: found.committed, intent, check_to },
+            Opening::Stop(why) => {
+                state.begin(fingerprint, &stopped_at(&found), found.ends);
+                self.supply_fails(of, None);
+                return self.stopped(of, &why);
+            }
+        };
+        state.begin(fingerprint, &start, found.ends);
+        if state.is_recutting() {
+            info!(topic = &*topic, partition, "ranges that were announced before are taken over");
+        }
+        let cancel = state.cancel.clone();
+        let ask = async move { writer.ask(of, &target, &start).await };
+        self.tools.runtime.spawn(async move { cancel.run_until_cancelled(ask).await });
+        self.supply_fails(of, None);
+        self.report(of);
+    }
+
+    /// Kafka has said where the log of a partition ends, or why it does not.
+    pub(super) fn log_ends(&mut self, of: Assigned, ends: Result<Ends, String>) {
+        let is_polled = !self.waits_for_memory(Instant::now());
+        let Some(state) = self.current(of) else { return };
+        let look = state.looked(ends, is_polled);
+        let is_stopped = state.is_held(Hold::Stopped);
+        match look {
+            Look::Fine => self.supply_fails(of, None),
+            Look::Waits(why) => self.supply_fails(of, Some(why)),
+            Look::Stop(_) if is_stopped => {}
+            Look::Stop(why) => {
+                self.supply_fails(of, None);
+                self.stopped(of, &why);
+            }
+        }
+        self.report(of);
+    }
+
+    /// The client's statistics say how far it has fetched.
+    pub fn fetches(&mut self, topic: &str, partition: i32, fetching: Fetching<'_>) {
+        let Some(pipeline) = self.pipeline(topic) else { return };
+        let Some(state) = self.partition_mut(topic, partition) else { return };
+        let of = state.of;
+        if state.fetches(fetching) {
+            self.pass_announced((pipeline, partition), fetching.next);
+            if let Some(state) = self.current(of) {
+                state.pass(fetching.next);
+            }
+        }
+        self.report(of);
+    }
+
+    /// Something is in the way of a partition's records, or no longer is. Said once.
+    fn supply_fails(&self, of: Assigned, why: Option<String>) {
+        let (topic, partition) = (&*self.sources[of.pipeline].target.topic, of.partition);
+        if self.tools.status.supply(topic, partition, why.clone()) {
+            if let Some(why) = why {
+                warn!(topic, partition, why, "no records come; they wait in Kafka");
+            } else {
+                info!(topic, partition, "records come again, or none are there");
+            }
+        }
+    }
+
+    /// How far a partition is behind.
+    fn report(&self, of: Assigned) {
+        let Some(state) = self.partitions.get(&(of.pipeline, of.partition)) else { return };
+        let topic = &*self.sources[of.pipeline].target.topic;
+        if let (Some(lag), Some(held_back)) = (state.lag(), state.held_back()) {
+            self.tools.metrics.lag(topic, of.partition, lag, held_back);
+        }
+    }
+}
+
+/// Where a partition stands that stops before it begins.
+fn stopped_at(found: &Found) -> Start {
+    let offset = found.committed.unwrap_or(found.ends.low);
+    Start { offset, committed: found.committed, intent: None, check_to: None }
+}

@@ -1,0 +1,104 @@
+//! What an operator wants of the partitions, and what the breaker has to tell one.
+//! Commands go in and are answered; logs, metrics and `/readyz` come out.
+
+use tracing::{error, info, warn};
+
+use super::{Assignment, Tools};
+use crate::dead_letter::breaker::Verdict;
+use crate::lane::partition::{Hold, Partition};
+use crate::operator::control::{Command, PartitionStatus, Request, UnknownTopic, Which};
+
+impl Assignment {
+    /// Does what an operator wants and answers.
+    pub(super) fn obey(&mut self, request: Request) {
+        let Request { command, which, answer } = request;
+        // Whoever asked may have gone away; what was done stays done.
+        drop(answer.send(self.carry_out(command, &which)));
+    }
+
+    fn carry_out(&mut self, command: Command, which: &Which) -> Result<Vec<PartitionStatus>, UnknownTopic> {
+        let pipelines = match &which.topic {
+            Some(topic) => vec![self.pipeline(topic).ok_or_else(|| UnknownTopic(topic.clone()))?],
+            None => (0..self.sources.len()).collect(),
+        };
+        if matches!(command, Command::Pause | Command::Resume) {
+            for pipeline in &pipelines {
+                self.pauses.say(*pipeline, which.partition, command == Command::Pause);
+            }
+        }
+        let is_meant = |(pipeline, partition): &(usize, i32)| {
+            pipelines.contains(pipeline) && which.partition.is_none_or(|wanted| wanted == *partition)
+        };
+        let meant: Vec<_> = self.partitions.keys().copied().filter(is_meant).collect();
+        let changed: Vec<_> = meant.into_iter().filter(|key| self.apply(command, *key)).collect();
+        Ok(changed.into_iter().filter_map(|key| self.status_of(key)).collect())
+    }
+
+    /// Says whether it concerned the partition.
+    fn apply(&mut self, command: Command, key: (usize, i32)) -> bool {
+        let Some(partition) = self.partitions.get_mut(&key) else { return false };
+        let was_paused = partition.is_held(Hold::Operator);
+        let (is_news, what) = match command {
+            Command::Status => return true,
+            Command::Pause => {
+                partition.hold(Hold::Operator);
+                (!was_paused, "paused by an operator")
+            }
+            Command::Resume => {
+                partition.release(Hold::Operator);
+                (was_paused, "resumed by an operator")
+            }
+            Command::Reset => (partition.reset_breaker(), "breaker reset by an operator"),
+        };
+        if is_news {
+            let topic = &self.sources[key.0].target.topic;
+            info!(topic = &**topic, partition = key.1, what, "an operator's command is carried out");
+            if command == Command::Reset && !partition.is_held(Hold::Stopped) {
+                self.tools.status.trouble(topic, key.1, None);
+            }
+        }
+        is_news
+    }
+
+    fn status_of(&self, key: (usize, i32)) -> Option<PartitionStatus> {
+        let partition = self.partitions.get(&key)?;
+        let topic = self.sources[key.0].target.topic.to_string();
+        Some(PartitionStatus {
+            trouble: self.tools.status.why(&topic, key.1),
+            topic,
+            partition: key.1,
+            position: partition.position(),
+            watermark: partition.watermark(),
+            committed: partition.committed(),
+            lag: partition.lag(),
+            held_back: partition.held_back(),
+            holds: partition.holds().map(|why| why.as_str().to_owned()).collect(),
+            ranges: partition.open_ranges(),
+            bytes: partition.open_bytes() + partition.waiting_bytes(),
+        })
+    }
+}
+
+/// Tells an operator what the breaker of a partition has decided. Says whether it opened.
+pub(super) fn tell(tools: &Tools, topic: &str, partition: &Partition, verdict: Verdict) -> bool {
+    let number = partition.of.partition;
+    match verdict {
+        Verdict::Pass => false,
+        Verdict::Alarm(tenant) => {
+            tools.metrics.tenant_alarm(topic);
+            warn!(
+                topic,
+                partition = number,
+                %tenant,
+                "one tenant's records cannot land; they go on into the dead-letter topic, and nobody else is stopped"
+            );
+            false
+        }
+        Verdict::Trip(_) => {
+            let why = partition.why_broken().unwrap_or_default();
+            error!(topic, partition = number, why, "partition paused by the breaker");
+            tools.status.trouble(topic, number, Some(why.to_owned()));
+            true
+        }
+    }
+}

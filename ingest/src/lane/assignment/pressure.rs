@@ -1,0 +1,140 @@
+//! Memory that runs short: who pauses, and whose batch is cut.
+//! In: the pressure that the budget puts on a pipeline. Out: holds on its partitions, and a batch sealed early where nothing
+//! is on its way that would give memory back. Never drops a record, and never makes a pipeline with room wait for another.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::Assignment;
+use crate::batch::Cut;
+use crate::batch::budget::Pressure;
+use crate::lane::partition::{Hold, Partition};
+
+/// How long all records may wait in librdkafka's queue before partitions pause, which throws away what it has fetched.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A pipeline that has taken no record in for so long has none waiting.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Memory that is short for all pipelines that take records in.
+#[derive(Debug, Default)]
+pub(super) struct Shortage {
+    taken: BTreeMap<usize, Instant>,
+    since: Option<Instant>,
+}
+
+impl Shortage {
+    /// A pipeline took a record in.
+    pub(super) fn took(&mut self, pipeline: usize, now: Instant) {
+        self.taken.insert(pipeline, now);
+    }
+
+    /// Whether no more records should be asked for now: every pipeline that takes some in is short of memory, and that
+    /// only since a moment ago.
+    fn waits(&mut self, now: Instant, is_short: impl Fn(usize) -> bool) -> bool {
+        let mut active = self.taken.iter().filter(|(_, at)| now.saturating_duration_since(**at) < IDLE).peekable();
+        if active.peek().is_none() || !active.all(|(pipeline, _)| is_short(*pipeline)) {
+            self.since = None;
+            return false;
+        }
+        now.saturating_duration_since(*self.since.get_or_insert(now)) < PATIENCE
+    }
+}
+
+impl Assignment {
+    /// Whether records should stay where they are for now, in librdkafka's queue. Pausing instead throws them away, and they
+    /// are fetched again; but it leaves other pipelines their records, and goes on to serve the group.
+    pub fn waits_for_memory(&mut self, now: Instant) -> bool {
+        let budget = &self.tools.budget;
+        let goes_on = self.is_draining || self.partitions.values().any(Partition::may_exceed);
+        !goes_on && self.shortage.waits(now, |pipeline| budget.pressure(pipeline) == Pressure::High)
+    }
+
+    /// Holds the partition if memory is short and waiting has not helped. Whether it is short.
+    pub(super) fn press(&mut self, key: (usize, i32), now: Instant) -> bool {
+        let is_short = self.tools.budget.pressure(key.0) == Pressure::High;
+        let holds = is_short && !self.waits_for_memory(now);
+        let Some(partition) = self.partitions.get_mut(&key) else { return false };
+        if partition.may_exceed() {
+            return partition.is_held(Hold::Ranges);
+        }
+        if holds {
+            partition.hold(Hold::Memory);
+        }
+        is_short || partition.is_held(Hold::Ranges)
+    }
+
+    /// The partitions of a pipeline.
+    fn of_pipeline(&self, pipeline: usize) -> impl Iterator<Item = (&(usize, i32), &Partition)> {
+        self.partitions.range((pipeline, i32::MIN)..=(pipeline, i32::MAX))
+    }
+
+    /// Applies the pressure on a pipeline's memory to its partitions.
+    pub(super) fn relieve(&mut self, pipeline: usize, now: Instant) {
+        let pressure = self.tools.budget.pressure(pipeline);
+        let waits = self.waits_for_memory(now);
+        let goes_on = pressure == Pressure::Low && !self.is_supplied(pipeline);
+        for (_, partition) in self.partitions.range_mut((pipeline, i32::MIN)..=(pipeline, i32::MAX)) {
+            match pressure {
+                Pressure::High if waits || partition.may_exceed() => {}
+                Pressure::High => partition.hold(Hold::Memory),
+                Pressure::Low if goes_on => partition.release(Hold::Memory),
+                Pressure::Low | Pressure::Between => {}
+            }
+        }
+        let is_held = self.of_pipeline(pipeline).any(|(_, partition)| partition.is_held(Hold::Memory));
+        let is_short = is_held || pressure == Pressure::High;
+        // Nothing on its way means that nothing will be freed by itself.
+        if is_short && !self.of_pipeline(pipeline).any(|(_, partition)| partition.is_busy()) {
+            self.make_room(pipeline);
+        }
+        let count =
+            |is: fn(&Partition) -> bool| self.of_pipeline(pipeline).filter(|(_, partition)| is(partition)).count();
+        let topic = &self.sources[pipeline].target.topic;
+        self.tools.metrics.flow(topic, self.tools.budget.used(pipeline), count(Partition::is_paused));
+        self.tools.metrics.broken(topic, count(|partition| partition.is_held(Hold::Breaker)));
+    }
+
+    /// Whether more than half of the partitions that can go on have a batch waiting. What was fetched for a partition is
+    /// thrown away when it pauses, and fetched again when it goes on, so as much as possible goes through in between.
+    fn is_supplied(&self, pipeline: usize) -> bool {
+        let able = || self.of_pipeline(pipeline).filter(|(_, partition)| !partition.is_held(Hold::Store));
+        able().filter(|(_, partition)| partition.has_waiting()).count() * 2 > able().count()
+    }
+
+    /// Seals the largest open batch; where all of them are ranges that were announced before and must be taken in whole,
+    /// lets the largest go on above the budget, one at a time.
+    fn make_room(&mut self, pipeline: usize) {
+        let largest = |recutting: bool| {
+            let some = self.of_pipeline(pipeline).filter(|(_, p)| p.is_recutting() == recutting && p.open_bytes() > 0);
+            some.max_by_key(|(_, partition)| partition.open_bytes()).map(|(key, _)| *key)
+        };
+        if let Some(key) = largest(false) {
+            self.seal(key, Cut::Pressure);
+        } else if let Some(partition) = largest(true).and_then(|key| self.partitions.get_mut(&key)) {
+            partition.exceed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_wait_a_moment_while_everybody_who_takes_some_in_is_short() {
+        let (start, mut shortage) = (Instant::now(), Shortage::default());
+        let at = |millis| start + Duration::from_millis(millis);
+        assert!(!shortage.waits(at(0), |_| true), "nobody takes any in");
+        shortage.took(0, at(0));
+        assert!(shortage.waits(at(0), |_| true));
+        assert!(!shortage.waits(at(10), |_| false), "there is room again");
+        assert!(shortage.waits(at(20), |_| true));
+        shortage.took(1, at(30));
+        assert!(!shortage.waits(at(40), |pipeline| pipeline == 0), "another one has room and must not wait");
+        shortage.took(0, at(1000));
+        assert!(shortage.waits(at(1030), |pipeline| pipeline == 0), "it takes none in any more");
+        shortage.took(0, at(1900));
+        assert!(shortage.waits(at(2029), |_| true));
+        assert!(!shortage.waits(at(2030), |_| true), "waiting has not helped");
+    }
+}

@@ -1,0 +1,271 @@
+//! What happens to a partition when its breaker opens and is reset.
+//! Verdicts of the breaker go in; what is taken in, waits or is being written is let go, to be read again from its topic,
+//! and nothing that was sent is ever cut otherwise.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::{Hold, Partition};
+use crate::dead_letter::breaker::{Breaker, Poison, Trip, Verdict};
+use crate::event::Refusal;
+
+/// Index of the breaker that judges what was decoded.
+const DECODE: usize = 0;
+/// Index of the breaker that judges what was written.
+const WRITE: usize = 1;
+
+/// Rows of one batch that the breaker has seen, so that none counts twice however often the batch is written.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// Offsets of those that ClickHouse refuses.
+    refused: BTreeSet<i64>,
+    /// How many others were counted as fine before they landed.
+    passed: u64,
+}
+
+impl Partition {
+    /// The record at `offset` was decoded.
+    pub fn decoded(&mut self, offset: i64) {
+        self.breakers[DECODE].fine(1, offset);
+    }
+
+    /// The record at `offset` cannot be decoded. If that is one too many, what is open is let go, to be read again when
+    /// the breaker is reset; what is sealed goes on.
+    pub fn rejected(&mut self, offset: i64, poison: &Poison, now: Instant) -> Verdict {
+        let verdict = self.breakers[DECODE].rejected(offset, poison.tenant, now);
+        if let Verdict::Trip(trip) = verdict {
+            self.go_back_to(self.sealed_to);
+            self.broke(trip, poison);
+        }
+        verdict
+    }
+
+    /// ClickHouse refuses rows of the batch that is being written; nothing has been done about these. If they are too many,
+    /// that batch and everything that waits is let go, and read again as it was announced when the breaker is reset;
+    /// `sent` are those of its records that are dead letters by now.
+    pub fn refused(&mut self, refusals: &[Refusal], sent: &[i64], now: Instant) -> Verdict {
+        let mut verdict = Verdict::Pass;
+        for Refusal { fine, offset, poison } in refusals {
+            self.breakers[WRITE].pass(*fine);
+            self.judged.passed += fine;
+            if !self.judged.refused.insert(*offset) {
+                continue;
+            }
+            match self.breakers[WRITE].refuse(poison.tenant, now) {
+                Verdict::Pass => {}
+                Verdict::Alarm(tenant) => verdict = Verdict::Alarm(tenant),
+                Verdict::Trip(trip) => {
+                    self.let_go(sent);
+                    self.broke(trip, poison);
+                    return Verdict::Trip(trip);
+                }
+            }
+        }
+        verdict
+    }
+
+    /// The batch that was being written is durable, with so many rows in its table.
+    pub fn landed(&mut self, rows: u64) {
+        let Judged { passed, .. } = std::mem::take(&mut self.judged);
+        self.breakers[WRITE].pass(rows.saturating_sub(passed));
+    }
+
+    /// Lets go of the batch that is being written and of everything behind it.
+    fn let_go(&mut self, sent: &[i64]) {
+        self.dead_letters.extend(sent);
+        self.judged.passed = 0;
+        self.is_writing = false;
+        self.sealed.clear();
+        let unknown = self.ledger.forget_unannounced();
+        self.announced = self.ledger.announced().collect();
+        let known = self.announced.front().map(|announced| announced.range.first);
+        self.go_back_to(known.or(unknown).unwrap_or(self.sealed_to));
+        self.release(Hold::Ranges);
+        // What it waited for is let go; it is said again if it is still so.
+        self.release(Hold::Store);
+    }
+
+    fn go_back_to(&mut self, offset: i64) {
+        self.open = None;
+        self.may_exceed = false;
+        (self.start, self.position, self.sealed_to) = (offset, offset, offset);
+        self.must_seek = true;
+    }
+
+    fn broke(&mut self, trip: Trip, poison: &Poison) {
+        self.hold(Hold::Breaker);
+        self.broken = Some(format!(
+            "the breaker is open: {trip}, the last one as {}; nothing more is taken in. Repair what makes them so and \
+             restart, or let them go to the dead-letter topic with `sluice ingest breaker reset`",
+            poison.reason
+        ));
+    }
+
+    /// Why the breaker is open, if it is.
+    pub fn why_broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// Goes on after the breaker opened. Says whether it was open.
+    pub fn reset_breaker(&mut self) -> bool {
+        self.breakers.iter_mut().filter(|breaker| breaker.is_open()).for_each(Breaker::reset);
+        self.release(Hold::Breaker);
+        self.broken.take().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{LIMITS, announce, partition, take};
+    use super::super::{COMMIT_EVERY, COMMIT_WAIT, Flow};
+    use super::*;
+    use crate::batch::Cut;
+    use crate::exactly_once::ledger::Range;
+    use proptest::prelude::*;
+
+    fn poison() -> Poison {
+        Poison { tenant: None, reason: "wrong_type".to_owned() }
+    }
+
+    #[test]
+    fn what_is_open_when_the_breaker_opens_is_read_again_and_what_is_sealed_goes_on() {
+        let mut partition = partition();
+        take(&mut partition, 0);
+        partition.seal(Cut::Rows);
+        take(&mut partition, 1);
+        for offset in 2..5 {
+            assert_eq!(partition.rejected(offset, &poison(), Instant::now()), Verdict::Pass);
+            take(&mut partition, offset);
+        }
+        assert!(matches!(partition.rejected(5, &poison(), Instant::now()), Verdict::Trip(_)));
+        assert!(partition.is_deaf() && partition.flow_change() == Some(Flow::Pause));
+        insta::assert_snapshot!(partition.why_broken().unwrap(), @"the breaker is open: 4 of the last 4 records cannot land, and no tenant can be read in them, the last one as wrong_type; nothing more is taken in. Repair what makes them so and restart, or let them go to the dead-letter topic with `sluice ingest breaker reset`");
+        announce(&mut partition);
+        let sealed = partition.next_batch().unwrap().range;
+        partition.written(sealed);
+        assert_eq!((partition.watermark(), partition.position()), (Some(1), 1));
+        assert!(partition.reset_breaker() && !partition.reset_breaker());
+        assert!(partition.is_deaf(), "until the client was sent back");
+        assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(1)));
+        assert!(!partition.is_deaf());
+    }
+
+    fn refusals(offsets: std::ops::Range<i64>) -> Vec<Refusal> {
+        offsets.map(|offset| Refusal { fine: 0, offset, poison: poison() }).collect()
+    }
+
+    #[test]
+    fn what_is_written_and_waits_when_refusals_open_the_breaker_is_cut_as_it_was_announced() {
+        let mut partition = partition();
+        for first in [0, 4, 8] {
+            (first..first + 4).for_each(|offset| take(&mut partition, offset));
+            if first == 8 {
+                announce(&mut partition);
+            }
+            partition.seal(Cut::Rows);
+        }
+        take(&mut partition, 12);
+        let whole = partition.next_batch().unwrap();
+        let now = Instant::now();
+        assert_eq!(partition.refused(&refusals(0..2), &[3], now), Verdict::Pass);
+        assert!(partition.is_writing());
+        assert!(matches!(partition.refused(&refusals(2..6), &[0, 1, 3], now), Verdict::Trip(_)));
+        assert!(partition.next_batch().is_none() && !partition.is_busy() && partition.open_bytes() == 0);
+        partition.reset_breaker();
+        assert_eq!((partition.flow_change(), partition.watermark()), (Some(Flow::ResumeAt(0)), Some(0)));
+        assert!([0, 1, 3].iter().all(|sent| partition.is_dead_letter(*sent)) && !partition.is_dead_letter(2));
+        (0..4).for_each(|offset| take(&mut partition, offset));
+        assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Announced));
+        assert_eq!(partition.seal(Cut::Announced).unwrap().announcement(), whole.announcement());
+        assert_eq!(partition.next_batch().unwrap().range, whole.range);
+        partition.written(whole.range);
+        assert!(!partition.is_dead_letter(0), "what is done is forgotten");
+    }
+
+    /// Rows in between count, and none counts twice.
+    #[test]
+    fn rows_that_land_keep_the_breaker_shut_and_count_once() {
+        let mut partition = partition();
+        let refusal = |offset| Refusal { fine: 3, offset, poison: poison() };
+        for offset in (3..400).step_by(4) {
+            assert_eq!(partition.refused(&[refusal(offset)], &[], Instant::now()), Verdict::Pass, "a quarter of them");
+        }
+        partition.landed(310);
+        let again: Vec<_> = (1000..1003).chain([1001]).map(|offset| Refusal { fine: 0, ..refusal(offset) }).collect();
+        assert_eq!(partition.refused(&again, &[], Instant::now()), Verdict::Pass, "three, one of them twice");
+        assert!(
+            matches!(partition.refused(&refusals(1003..1004), &[], Instant::now()), Verdict::Trip(_)),
+            "four in a row"
+        );
+    }
+
+    proptest! {
+        /// Whatever opens the breaker and whenever it is reset: every offset is written, and none is in two batches that
+        /// were sent.
+        #[test]
+        fn a_breaker_that_opens_again_and_again_loses_and_doubles_nothing(
+            steps in proptest::collection::vec((0_u8..8, 1_i64..4), 1..400)
+        ) {
+            const END: i64 = 60;
+            let mut partition = partition();
+            let (mut next, mut written) = (0, Vec::<Range>::new());
+            let mut sending: Option<Range> = None;
+            // Offsets that stand for refused rows: each counts once.
+            let mut refused = 0;
+            let finish = std::iter::repeat_n([(6, 1), (0, 3), (1, 1), (2, 1), (3, 2), (4, 1)], 100).flatten();
+            for (step, count) in steps.into_iter().chain(finish) {
+                if let Some(Flow::ResumeAt(offset)) = partition.flow_change() {
+                    next = offset;
+                }
+                let later = Instant::now() + COMMIT_EVERY + COMMIT_WAIT;
+                match step {
+                    0 => for _ in 0..count {
+                        if partition.is_deaf() || partition.is_paused() || next >= END {
+                            break;
+                        }
+                        while partition.ends_before(next) {
+                            partition.seal(Cut::Announced);
+                        }
+                        take(&mut partition, next);
+                        next += 1;
+                        if let Some(cut) = partition.cut(&LIMITS, Instant::now()) {
+                            partition.seal(cut);
+                        }
+                    },
+                    1 => drop(partition.seal(Cut::Age)),
+                    2 => drop(partition.to_commit(later, 1)),
+                    3 if partition.is_committing() => drop(partition.commit_answered(count > 1, Instant::now())),
+                    4 => match sending.take() {
+                        None => sending = partition.next_batch().map(|batch| batch.range),
+                        Some(range) => {
+                            partition.written(range);
+                            partition.landed(1);
+                            written.push(range);
+                        }
+                    },
+                    5 => {
+                        let mut judged = next;
+                        while !partition.is_held(Hold::Breaker) && !partition.is_deaf() {
+                            partition.rejected(judged, &poison(), Instant::now());
+                            judged += 1;
+                        }
+                    }
+                    6 => drop(partition.reset_breaker()),
+                    7 => if let Some(range) = sending {
+                        for _ in 0..4 {
+                            let refusals = refusals(refused..refused + count);
+                            refused += count;
+                            if let Verdict::Trip(_) = partition.refused(&refusals, &[range.first], Instant::now()) {
+                                sending = None;
+                                break;
+                            }
+                        }
+                    },
+                    _ => {}
+                }
+            }
+            let covered: Vec<i64> = written.iter().flat_map(|range| range.first..=range.last).collect();
+            prop_assert_eq!(covered, (0..END).collect::<Vec<_>>());
+        }
+    }
+}

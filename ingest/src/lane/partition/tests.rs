@@ -1,0 +1,228 @@
+//! A partition's life in small: sealing, announcing, writing, committing, taking over; no store.
+
+use super::flow::FLOW_WAIT;
+use super::*;
+use crate::batch::Backlog;
+use crate::batch::budget::Budget;
+use uuid::Uuid;
+
+const BACKLOG: Backlog = Backlog { rows: 1000, bytes: 1 << 22, time: Duration::from_secs(5) };
+pub(super) const LIMITS: Limits =
+    Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30), months: 12, backlog: BACKLOG };
+
+fn partition_at(start: &Start) -> Partition {
+    let of = Assigned { pipeline: 0, partition: 0, epoch: 1 };
+    let lease = Lease::new(Moment::now(), Duration::from_secs(30));
+    let breaker = config::Breaker { rejected: 4, consecutive: 4, ..config::Breaker::default() };
+    let mut partition = Partition::new(of, Origin::new("t", Uuid::nil(), 0), lease, 1, &breaker, start);
+    if start.intent.is_some() {
+        partition.release(Hold::Opening);
+    }
+    partition
+}
+
+pub(super) fn partition() -> Partition {
+    let intent = Intent { decoder: 1, announced_at: 0, ranges: vec![] };
+    partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None })
+}
+
+pub(super) fn take(partition: &mut Partition, offset: i64) {
+    let budget = Budget::new(1 << 20, 1);
+    let batch = partition.open_with(|| OpenBatch::open(Instant::now(), budget.permit(0)));
+    batch.note(offset, None, None);
+    batch.push_row(0, b"row");
+    partition.took(offset);
+}
+
+pub(super) fn announce(partition: &mut Partition) -> Due {
+    let now = Instant::now();
+    let due = partition.to_commit(now, 7).unwrap();
+    partition.commit_answered(true, now);
+    due
+}
+
+#[test]
+fn a_batch_is_written_once_announced_and_one_at_a_time() {
+    let mut partition = partition();
+    for offset in [7, 9] {
+        take(&mut partition, offset);
+        partition.seal(Cut::Rows);
+    }
+    assert!(partition.next_batch().is_none(), "nobody knows of it yet");
+    assert_eq!(announce(&mut partition).offset, 0);
+    let first = partition.next_batch().unwrap();
+    assert!(partition.next_batch().is_none());
+    partition.written(first.range);
+    assert_eq!(partition.watermark(), Some(8));
+    assert!(partition.next_batch().is_some());
+}
+
+#[test]
+fn an_offset_waits_for_the_next_announcement_but_not_for_long() {
+    let mut partition = partition();
+    take(&mut partition, 0);
+    partition.seal(Cut::Rows);
+    announce(&mut partition);
+    let batch = partition.next_batch().unwrap();
+    partition.written(batch.range);
+    let now = Instant::now();
+    assert_eq!(partition.to_commit(now, 8), None);
+    assert_eq!(partition.to_commit(now + COMMIT_EVERY, 8).unwrap().offset, 1);
+}
+
+#[test]
+fn a_failed_commit_waits_before_it_is_tried_again() {
+    let mut partition = partition();
+    take(&mut partition, 0);
+    partition.seal(Cut::Rows);
+    let now = Instant::now();
+    assert!(partition.to_commit(now, 1).is_some());
+    partition.commit_answered(false, now);
+    assert!(partition.to_commit(now, 1).is_none() && partition.next_batch().is_none());
+    assert!(partition.to_commit(now + COMMIT_WAIT, 1).is_some());
+}
+
+#[test]
+fn an_aging_lease_is_renewed_while_there_is_work() {
+    let mut partition = partition();
+    take(&mut partition, 0);
+    partition.seal(Cut::Rows);
+    announce(&mut partition);
+    let _batch = partition.next_batch().unwrap();
+    assert!(partition.to_commit(Instant::now(), 1).is_none(), "it is young");
+    partition.lease = Arc::new(Lease::new(Moment::now(), Duration::ZERO));
+    assert!(partition.to_commit(Instant::now(), 1).is_some());
+}
+
+#[test]
+fn it_flows_again_only_when_every_reason_is_gone() {
+    let mut partition = partition();
+    partition.hold(Hold::Memory);
+    partition.hold(Hold::Store);
+    assert_eq!(partition.flow_change(), Some(Flow::Pause));
+    partition.release(Hold::Memory);
+    assert_eq!(partition.flow_change(), None);
+    partition.release(Hold::Store);
+    assert_eq!(partition.flow_change(), Some(Flow::Resume));
+}
+
+#[test]
+fn a_failed_resume_is_tried_again_from_the_same_place() {
+    let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
+    partition.flow_change();
+    partition.opened(&Answer::GoOn, Vec::new());
+    let flow = partition.flow_change().unwrap();
+    partition.flow_failed(flow, Instant::now().checked_sub(FLOW_WAIT).unwrap());
+    assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
+}
+
+#[test]
+fn what_was_announced_is_cut_as_it_was_whatever_the_limits() {
+    let what = |first, last, digest| Announced { range: Range { first, last }, digest, doubt: Doubt::No };
+    let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(0, 2, 0), what(3, 6, 0), what(8, 9, 0)] };
+    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
+    let few = Limits { rows: 1, ..LIMITS };
+    take(&mut partition, 0);
+    assert_eq!(partition.cut(&few, Instant::now()), None);
+    assert!(partition.seal(Cut::Pressure).is_none() && partition.seal(Cut::Drain).is_none());
+    take(&mut partition, 2);
+    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Announced));
+    let batch = partition.seal(Cut::Announced).unwrap();
+    assert_eq!((batch.range, batch.doubt), (Range { first: 0, last: 2 }, Doubt::AllOrNothing), "its digest differs");
+    take(&mut partition, 4);
+    assert!(partition.ends_before(7), "the end of the range is gone");
+    assert_eq!(partition.seal(Cut::Announced).unwrap().range, Range { first: 3, last: 6 });
+    assert!(partition.ends_before(10) && partition.seal(Cut::Announced).is_none(), "all of it is gone");
+    assert!(!partition.is_recutting());
+    let first = partition.next_batch().expect("it was announced before");
+    partition.written(first.range);
+    let second = partition.next_batch().unwrap();
+    partition.written(second.range);
+    assert_eq!(partition.watermark(), Some(10));
+}
+
+#[test]
+fn a_range_that_must_be_taken_in_whole_goes_on_to_its_end_though_memory_is_short() {
+    let what = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
+    let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(0, 1), what(2, 3)] };
+    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
+    take(&mut partition, 0);
+    partition.hold(Hold::Memory);
+    partition.exceed();
+    assert!(partition.may_exceed() && !partition.is_held(Hold::Memory));
+    take(&mut partition, 1);
+    partition.seal(Cut::Announced);
+    assert!(!partition.may_exceed(), "the next one waits for memory again");
+}
+
+#[test]
+fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
+    let what = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
+    let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(40, 41)] };
+    let start = Start { offset: 40, committed: Some(40), intent: Some(intent), check_to: None };
+    assert_eq!(start.announced_to(), Some(41));
+    let mut partition = partition_at(&start);
+    partition.hold(Hold::Store);
+    assert_eq!(partition.opened(&Answer::Check { until: 45 }, Vec::new()), None);
+    assert!(!partition.is_held(Hold::Store), "the table has answered");
+    take(&mut partition, 41);
+    partition.announced[0].digest = {
+        let budget = Budget::new(1 << 20, 1);
+        let mut same = OpenBatch::open(Instant::now(), budget.permit(0));
+        same.note(41, None, None);
+        same.seal(None).unwrap().digest
+    };
+    let batch = partition.seal(Cut::Announced).unwrap();
+    assert_eq!((batch.range, batch.doubt), (Range { first: 40, last: 41 }, Doubt::SendMissing));
+    take(&mut partition, 45);
+    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Checked));
+    assert_eq!(partition.seal(Cut::Checked).unwrap().doubt, Doubt::SendMissing);
+    take(&mut partition, 46);
+    assert_eq!(partition.seal(Cut::Rows).unwrap().doubt, Doubt::No);
+}
+
+#[test]
+fn a_partition_that_has_to_ask_takes_nothing_in_and_begins_at_its_start() {
+    let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
+    assert_eq!(partition.flow_change(), Some(Flow::Pause));
+    assert_eq!(partition.opened(&Answer::Check { until: 41 }, Vec::new()), None);
+    assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
+    take(&mut partition, 40);
+    assert_eq!(partition.cut(&LIMITS, Instant::now()), None);
+    take(&mut partition, 41);
+    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Checked));
+    let batch = partition.seal(Cut::Checked).unwrap();
+    assert_eq!((batch.doubt, batch.may_be_half_done), (Doubt::SendMissing, true));
+    take(&mut partition, 42);
+    assert_eq!(partition.seal(Cut::Rows).unwrap().doubt, Doubt::No);
+}
+
+#[test]
+fn a_stopped_partition_writes_and_commits_nothing_more() {
+    let mut partition = partition();
+    for offset in [0, 1] {
+        take(&mut partition, offset);
+        partition.seal(Cut::Rows);
+    }
+    announce(&mut partition);
+    let _refused = partition.next_batch().unwrap();
+    partition.stop();
+    assert!(partition.next_batch().is_none());
+    assert_eq!(partition.to_commit(Instant::now() + COMMIT_EVERY, 1), None);
+    assert_eq!(partition.last_commit(1), None);
+    assert!(partition.is_settled());
+}
+
+#[test]
+fn more_ranges_than_may_wait_are_taken_over_all_the_same() {
+    let one = |n: i64| Announced { range: Range { first: n, last: n }, digest: 0, doubt: Doubt::No };
+    let most = i64::try_from(MOST_RANGES).unwrap();
+    let intent = Intent { decoder: 1, announced_at: 5, ranges: (0..most).map(one).collect() };
+    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
+    for offset in 0..most {
+        assert_eq!(partition.flow_change(), None, "it flows");
+        take(&mut partition, offset);
+        partition.seal(Cut::Announced);
+    }
+    assert!(partition.is_held(Hold::Ranges), "only now they are too many");
+}

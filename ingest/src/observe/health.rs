@@ -1,0 +1,278 @@
+//! Metrics and health over HTTP: `/metrics`, `/healthz`, `/readyz`.
+//! What the consume loop says about itself goes in, answers to an orchestrator come out. It decides nothing.
+//!
+//! `/healthz` is 200 while the consume loop turns, or waits for no longer than it said it would: a restart would help
+//! otherwise. `/readyz` is 200 while the group gives
+//! this worker its share, a broker answers and no partition stands still; a restart does not help there, and the body says
+//! what would.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
+
+/// What is in the way, by topic and partition.
+type Troubles = BTreeMap<(String, i32), String>;
+
+/// What the worker says about itself.
+#[derive(Debug)]
+pub struct Status {
+    started: Instant,
+    /// How long the loop may stand still before the worker counts as hung.
+    hung_after: Duration,
+    /// Milliseconds from `started` to the last turn of the consume loop.
+    turned: AtomicU64,
+    /// Milliseconds from `started` until when it may wait.
+    may_wait: AtomicU64,
+    is_assigned: AtomicBool,
+    is_kafka_away: AtomicBool,
+    /// What has to answer before the worker can join its group.
+    awaited: Mutex<Option<String>>,
+    troubles: Mutex<Troubles>,
+    /// What keeps records from coming, by partition.
+    supply: Mutex<Troubles>,
+    /// Why the dead-letter topic cannot be used.
+    no_dead_letters: Mutex<Option<String>>,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self::new(Duration::from_mins(1))
+    }
+}
+
+impl Status {
+    /// Of a worker that counts as hung when its consume loop stands still for so long.
+    pub fn new(hung_after: Duration) -> Self {
+        Self {
+            started: Instant::now(),
+            hung_after,
+            turned: AtomicU64::new(0),
+            may_wait: AtomicU64::new(0),
+            is_assigned: AtomicBool::new(false),
+            is_kafka_away: AtomicBool::new(false),
+            awaited: Mutex::default(),
+            troubles: Mutex::default(),
+            supply: Mutex::default(),
+            no_dead_letters: Mutex::default(),
+        }
+    }
+
+    /// The consume loop turns.
+    pub fn turned(&self) {
+        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.turned.store(millis, Ordering::Relaxed);
+    }
+
+    /// The consume loop begins to wait, for so long at most. Nothing renews that: whoever waits in steps says it once.
+    pub fn may_wait(&self, most: Duration) {
+        let millis = u64::try_from((self.started.elapsed() + most).as_millis()).unwrap_or(u64::MAX);
+        self.may_wait.store(millis, Ordering::Relaxed);
+    }
+
+    /// The group gave this worker its partitions, none perhaps.
+    pub fn assigned(&self) {
+        self.is_assigned.store(true, Ordering::Relaxed);
+    }
+
+    /// The group took this worker's partitions away.
+    pub fn revoked(&self) {
+        self.is_assigned.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether any broker answers.
+    pub fn kafka(&self, answers: bool) {
+        self.is_kafka_away.store(!answers, Ordering::Relaxed);
+    }
+
+    /// The worker only starts, and `store` has to answer first; `None` once all have.
+    pub fn waits_for(&self, store: Option<String>) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+
+    /// The dead-letter topic cannot be used, or can be again; whether that is news.
+    pub fn dead_letters(&self, why: Option<&str>) -> bool {
+        let mut known = self.no_dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = known.as_deref() != why;
+        *known = why.map(str::to_owned);
+        is_news
+    }
+
+    /// A partition stands still, or moves again.
+    pub fn trouble(&self, topic: &str, partition: i32, why: Option<String>) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (topic.to_owned(), partition);
+        match why {
+            Some(why) => troubles.insert(key, why),
+            None => troubles.remove(&key),
+        };
+    }
+
+    /// Records of a partition do not come from Kafka, or come again. Whether that is news.
+    pub fn supply(&self, topic: &str, partition: i32, why: Option<String>) -> bool {
+        let mut supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (topic.to_owned(), partition);
+        let is_bad = why.is_some();
+        let was_bad = match why {
+            Some(why) => supply.insert(key, why),
+            None => supply.remove(&key),
+        };
+        was_bad.is_some() != is_bad
+    }
+
+    /// Why a partition stands still, if it does.
+    pub fn why(&self, topic: &str, partition: i32) -> Option<String> {
+        let key = (topic.to_owned(), partition);
+        let of =
+            |troubles: &Mutex<Troubles>| troubles.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        of(&self.troubles).or_else(|| of(&self.supply))
+    }
+
+    fn is_alive(&self) -> bool {
+        self.is_alive_at(self.started.elapsed())
+    }
+
+    fn is_alive_at(&self, now: Duration) -> bool {
+        let [turned, may_wait] =
+            [&self.turned, &self.may_wait].map(|at| Duration::from_millis(at.load(Ordering::Relaxed)));
+        now.saturating_sub(turned.max(may_wait)) < self.hung_after
+    }
+
+    fn readiness(&self) -> (StatusCode, String) {
+        if self.is_kafka_away.load(Ordering::Relaxed) {
+            return (StatusCode::SERVICE_UNAVAILABLE, "no Kafka broker answers\n".to_owned());
+        }
+        if let Some(store) = &*self.awaited.lock().unwrap_or_else(PoisonError::into_inner) {
+            return (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("starting; {store} has not given what a start needs yet\n"),
+            );
+        }
+        if !self.is_assigned.load(Ordering::Relaxed) {
+            return (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned());
+        }
+        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
+        let no_dead_letters = self.no_dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.is_empty() && supply.is_empty() && no_dead_letters.is_none() {
+            return (StatusCode::OK, "ready\n".to_owned());
+        }
+        let first = no_dead_letters.as_ref().map_or_else(String::new, |why| {
+            format!(
+                "cannot {why}
+"
+            )
+        });
+        let body = troubles.iter().chain(&*supply).fold(first, |mut body, ((topic, partition), why)| {
+            writeln!(body, "{topic}/{partition} stands still: {why}").expect("writing to a String does not fail");
+            body
+        });
+        (StatusCode::SERVICE_UNAVAILABLE, body)
+    }
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("listen on {address} for metrics and health: {cause}; free the port, or change ingest.listen")]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub cause: std::io::Error,
+}
+
+/// Begins to serve, the pages of `control` among them; goes on until `stop`.
+pub async fn serve(
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+    control: Router,
+    stop: CancellationToken,
+) -> Result<(), ListenError> {
+    let listener = TcpListener::bind(address).await.map_err(|cause| ListenError { address, cause })?;
+    let health = |State(status): State<Arc<Status>>| async move {
+        if status.is_alive() { (StatusCode::OK, "alive\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "hung\n") }
+    };
+    let app = Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", get(|State(status): State<Arc<Status>>| async move { status.readiness() }))
+        .with_state(status)
+        .route("/metrics", get(|| async move { metrics_text(&metrics) }))
+        .merge(control);
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await {
+            tracing::warn!(%error, "metrics and health are no longer served");
+        }
+    });
+    Ok(())
+}
+
+fn metrics_text(metrics: &Metrics) -> Result<impl IntoResponse + use<>, StatusCode> {
+    let text = metrics.encode().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_means_assigned_and_moving() {
+        let status = Status::default();
+        status.waits_for(Some("ClickHouse at http://there".to_owned()));
+        assert_eq!(status.readiness().1, "starting; ClickHouse at http://there has not given what a start needs yet\n");
+        status.waits_for(None);
+        assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned()));
+        status.assigned();
+        assert_eq!(status.readiness().0, StatusCode::OK);
+        status.trouble("t", 3, Some("HTTP 502".to_owned()));
+        assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "t/3 stands still: HTTP 502\n".to_owned()));
+        assert!(status.supply("t", 4, Some("no leader".to_owned())));
+        assert!(!status.supply("t", 4, Some("no leader yet".to_owned())));
+        status.trouble("t", 3, None);
+        assert_eq!(status.readiness().1, "t/4 stands still: no leader yet\n");
+        assert_eq!(status.why("t", 4).as_deref(), Some("no leader yet"));
+        assert!(status.supply("t", 4, None) && !status.supply("t", 4, None));
+        assert_eq!(status.readiness().0, StatusCode::OK);
+        status.kafka(false);
+        assert_eq!(status.readiness().1, "no Kafka broker answers\n");
+        status.kafka(true);
+        status.revoked();
+        assert_eq!(status.readiness().0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn alive_means_turning_or_waiting_no_longer_than_was_said() {
+        let second = Duration::from_secs(1);
+        let status = Status::new(6 * second);
+        status.turned();
+        assert!(status.is_alive_at(5 * second) && !status.is_alive_at(7 * second));
+        status.may_wait(10 * second);
+        assert!(status.is_alive_at(15 * second) && !status.is_alive_at(17 * second));
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_what_to_do() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let error = serve(address, Arc::new(Metrics::new(1)), Arc::default(), Router::new(), stop)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(&format!("listen on {address} for metrics and health")), "{error}");
+        assert!(error.ends_with("free the port, or change ingest.listen"), "{error}");
+    }
+}

@@ -1,0 +1,359 @@
+//! What is measured, for Prometheus at `/metrics`.
+//! Stages report here; text in the OpenMetrics format comes out. Labels never hold a tenant, a key or a value of a record.
+//! `docs/metrics.md` lists every metric with its labels; a test below holds the two together.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::batch::{Batch, Cut};
+use crate::write::retry::Class;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Topic {
+    topic: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TopicReason {
+    topic: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TopicCut {
+    topic: String,
+    cut: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TopicClass {
+    topic: String,
+    class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TopicPartition {
+    topic: String,
+    partition: i32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+/// A stage whose time is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Decoding a burst of records.
+    Decode,
+    /// Sending a batch's dead letters, retries included.
+    DeadLetter,
+    /// Writing a part, retries included.
+    Write,
+    /// A commit until Kafka's answer.
+    Commit,
+}
+
+/// All metrics of a worker.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    consumed: Family<Topic, Counter>,
+    landed_rows: Family<Topic, Counter>,
+    landed_bytes: Family<Topic, Counter>,
+    dead_letters: Family<TopicReason, Counter>,
+    batches: Family<TopicCut, Counter>,
+    batch_rows: Family<Topic, Histogram>,
+    batch_age: Family<Topic, Histogram>,
+    stages: Family<StageLabel, Histogram>,
+    retries: Family<TopicClass, Counter>,
+    lookups: Family<Topic, Counter>,
+    replayed_rows: Family<Topic, Counter>,
+    rebuilds: Family<Outcome, Counter>,
+    commits: Family<Outcome, Counter>,
+    lag: Family<TopicPartition, Gauge>,
+    held_back: Family<TopicPartition, Gauge>,
+    in_flight: Family<Topic, Gauge<u64, AtomicU64>>,
+    paused: Family<Topic, Gauge<u64, AtomicU64>>,
+    broken: Family<Topic, Gauge<u64, AtomicU64>>,
+    tenant_alarms: Family<Topic, Counter>,
+}
+
+fn topic(topic: &str) -> Topic {
+    Topic { topic: topic.to_owned() }
+}
+
+impl Metrics {
+    /// Metrics of a worker whose batches may hold `budget` bytes.
+    pub fn new(budget: usize) -> Self {
+        let rows = || Histogram::new(exponential_buckets(10.0, 4.0, 8));
+        let seconds = || Histogram::new(exponential_buckets(0.001, 2.5, 13));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("sluice_ingest"),
+            consumed: Family::default(),
+            landed_rows: Family::default(),
+            landed_bytes: Family::default(),
+            dead_letters: Family::default(),
+            batches: Family::default(),
+            batch_rows: Family::new_with_constructor(rows),
+            batch_age: Family::new_with_constructor(seconds),
+            stages: Family::new_with_constructor(seconds),
+            retries: Family::default(),
+            lookups: Family::default(),
+            replayed_rows: Family::default(),
+            rebuilds: Family::default(),
+            commits: Family::default(),
+            lag: Family::default(),
+            held_back: Family::default(),
+            in_flight: Family::default(),
+            paused: Family::default(),
+            broken: Family::default(),
+            tenant_alarms: Family::default(),
+        };
+        metrics.register(budget);
+        metrics
+    }
+
+    fn register(&mut self, budget: usize) {
+        let registry = &mut self.registry;
+        registry.register("consumed_records", "Records in sealed batches", self.consumed.clone());
+        registry.register("landed_rows", "Rows that ClickHouse acknowledged", self.landed_rows.clone());
+        registry.register("landed_bytes", "Encoded bytes that ClickHouse acknowledged", self.landed_bytes.clone());
+        registry.register("dead_letters", "Records rejected, by reason", self.dead_letters.clone());
+        registry.register("batches", "Batches sealed, by what sealed them", self.batches.clone());
+        registry.register("batch_rows", "Records per batch", self.batch_rows.clone());
+        registry.register("batch_age_seconds", "Age of a batch when it was sealed", self.batch_age.clone());
+        registry.register("stage_seconds", "Time in a stage", self.stages.clone());
+        registry.register("retries", "Attempts that failed, by class", self.retries.clone());
+        registry.register("lookups", "Ranges looked up in their table before or after an INSERT", self.lookups.clone());
+        registry.register("replayed_rows", "Rows that were in their table already", self.replayed_rows.clone());
+        registry.register("rebuilds", "Months of aggregate tables rebuilt, by outcome", self.rebuilds.clone());
+        registry.register("commits", "Offset commits by outcome", self.commits.clone());
+        registry.register("lag", "Records that can be read and are not done", self.lag.clone());
+        registry.register("held_back", "Records behind an open transaction", self.held_back.clone());
+        registry.register("bytes_in_flight", "Bytes on their way", self.in_flight.clone());
+        registry.register("paused_partitions", "Partitions that take nothing in", self.paused.clone());
+        registry.register("breaker_open", "Partitions whose breaker is open", self.broken.clone());
+        registry.register("breaker_tenant_alarms", "Alarms about one tenant's poison", self.tenant_alarms.clone());
+        let limit = Gauge::<u64, AtomicU64>::default();
+        limit.set(budget as u64);
+        registry.register("budget_bytes", "Limit of the bytes on their way", limit);
+    }
+
+    /// The text for Prometheus.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// A batch was sealed.
+    pub fn sealed(&self, name: &str, batch: &Batch, cut: Cut) {
+        self.consumed.get_or_create(&topic(name)).inc_by(batch.records() as u64);
+        self.batch_rows.get_or_create(&topic(name)).observe(batch.records() as f64);
+        self.batch_age.get_or_create(&topic(name)).observe(batch.opened.elapsed().as_secs_f64());
+        self.batches.get_or_create(&TopicCut { topic: name.to_owned(), cut: cut.as_str() }).inc();
+        for letter in &batch.dead_letters {
+            self.dead_letter(name, &letter.reason);
+        }
+    }
+
+    /// A record cannot land.
+    pub fn dead_letter(&self, name: &str, reason: &str) {
+        let label = TopicReason { topic: name.to_owned(), reason: reason.to_owned() };
+        self.dead_letters.get_or_create(&label).inc();
+    }
+
+    /// A range was looked up in its table.
+    pub fn looked_up(&self, name: &str) {
+        self.lookups.get_or_create(&topic(name)).inc();
+    }
+
+    /// Rows of a part were in their table already.
+    pub fn found(&self, name: &str, rows: usize) {
+        self.replayed_rows.get_or_create(&topic(name)).inc_by(rows as u64);
+    }
+
+    /// A month of an aggregate table was rebuilt, or could not be.
+    pub fn rebuilt(&self, is_done: bool) {
+        self.rebuilds.get_or_create(&Outcome { outcome: if is_done { "done" } else { "failed" } }).inc();
+    }
+
+    /// A part was acknowledged.
+    pub fn landed(&self, name: &str, rows: usize, bytes: usize) {
+        self.landed_rows.get_or_create(&topic(name)).inc_by(rows as u64);
+        self.landed_bytes.get_or_create(&topic(name)).inc_by(bytes as u64);
+    }
+
+    /// A stage took this long.
+    pub fn stage(&self, stage: Stage, took: Duration) {
+        let stage = match stage {
+            Stage::Decode => "decode",
+            Stage::DeadLetter => "dead_letter",
+            Stage::Write => "write",
+            Stage::Commit => "commit",
+        };
+        self.stages.get_or_create(&StageLabel { stage }).observe(took.as_secs_f64());
+    }
+
+    /// An attempt failed.
+    pub fn retry(&self, name: &str, class: Class) {
+        self.retries.get_or_create(&TopicClass { topic: name.to_owned(), class: class.as_str() }).inc();
+    }
+
+    /// Kafka answered a commit.
+    pub fn commit(&self, acknowledged: bool) {
+        let outcome = if acknowledged { "acknowledged" } else { "failed" };
+        self.commits.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// How far a partition is behind, and how many records an open transaction holds back.
+    pub fn lag(&self, name: &str, partition: i32, records: i64, held_back: i64) {
+        let label = TopicPartition { topic: name.to_owned(), partition };
+        self.lag.get_or_create(&label).set(records);
+        self.held_back.get_or_create(&label).set(held_back);
+    }
+
+    /// A partition is no longer ours to report on.
+    pub fn forget_lag(&self, name: &str, partition: i32) {
+        let label = TopicPartition { topic: name.to_owned(), partition };
+        self.lag.remove(&label);
+        self.held_back.remove(&label);
+    }
+
+    /// Bytes on their way and partitions that take nothing in.
+    pub fn flow(&self, name: &str, bytes: usize, paused: usize) {
+        self.in_flight.get_or_create(&topic(name)).set(bytes as u64);
+        self.paused.get_or_create(&topic(name)).set(paused as u64);
+    }
+
+    /// Partitions whose breaker is open.
+    pub fn broken(&self, name: &str, partitions: usize) {
+        self.broken.get_or_create(&topic(name)).set(partitions as u64);
+    }
+
+    /// One tenant's records cannot land.
+    pub fn tenant_alarm(&self, name: &str) {
+        self.tenant_alarms.get_or_create(&topic(name)).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const PAGE: &str = include_str!("../../../docs/metrics.md");
+
+    /// A metric as it is exported, with the names of its labels.
+    type Exported = (String, BTreeSet<String>);
+
+    /// A series of everything: a family without one is not in the text.
+    fn with_a_series_each() -> Metrics {
+        let metrics = Metrics::new(1000);
+        let own = topic("t");
+        for counter in [&metrics.consumed, &metrics.landed_rows, &metrics.landed_bytes] {
+            counter.get_or_create(&own).inc();
+        }
+        for histogram in [&metrics.batch_rows, &metrics.batch_age] {
+            histogram.get_or_create(&own).observe(1.0);
+        }
+        metrics.batches.get_or_create(&TopicCut { topic: own.topic, cut: Cut::Age.as_str() }).inc();
+        metrics.dead_letter("t", "tombstone");
+        metrics.looked_up("t");
+        metrics.found("t", 1);
+        metrics.rebuilt(true);
+        metrics.stage(Stage::Write, Duration::ZERO);
+        metrics.retry("t", Class::Row);
+        metrics.commit(true);
+        metrics.lag("t", 0, 1, 1);
+        metrics.flow("t", 1, 1);
+        metrics.broken("t", 1);
+        metrics.tenant_alarm("t");
+        metrics
+    }
+
+    fn exported(text: &str) -> BTreeSet<Exported> {
+        let series = text.lines().filter_map(|line| line.split_once(' ')).map(|(series, _)| series);
+        let series = series.map(|series| series.split_once('{').unwrap_or((series, "")));
+        let of_its_own = series
+            .filter(|(name, _)| name.starts_with("sluice") && !name.ends_with("_sum") && !name.ends_with("_count"));
+        let labels = |text: &str| -> BTreeSet<String> {
+            text.split(',')
+                .filter_map(|label| Some(label.split_once('=')?.0.to_owned()))
+                .filter(|name| name != "le")
+                .collect()
+        };
+        of_its_own.map(|(name, rest)| (name.to_owned(), labels(rest))).collect()
+    }
+
+    fn documented(page: &str) -> BTreeSet<Exported> {
+        let rows = page.lines().filter(|line| line.starts_with("| `sluice_ingest_"));
+        let words = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+        let exported = rows.map(|row| {
+            let cells: Vec<_> = row.split(" |").collect();
+            (words(cells[0]).swap_remove(0), words(cells[2]).into_iter().collect())
+        });
+        exported.collect()
+    }
+
+    #[test]
+    fn the_page_lists_what_is_exported_and_nothing_else() {
+        let metrics = with_a_series_each();
+        let found = exported(&metrics.encode().unwrap());
+        assert_eq!(found, documented(PAGE));
+        let without_suffix = |name: &str| {
+            let name = name.trim_start_matches("sluice_ingest_");
+            name.trim_end_matches("_total").trim_end_matches("_bucket").to_owned()
+        };
+        let found: BTreeSet<_> = found.iter().map(|(name, _)| without_suffix(name)).collect();
+        let debug = format!("{:?}", Metrics::new(1).registry);
+        let registered = debug.split("Descriptor { name: \"").skip(1).filter_map(|rest| rest.split('"').next());
+        assert_eq!(found, registered.map(str::to_owned).collect(), "give a new metric a series above");
+    }
+
+    #[test]
+    fn a_difference_between_page_and_worker_is_noticed() {
+        let text = with_a_series_each().encode().unwrap();
+        for (from, to) in [
+            ("`sluice_ingest_lag`", "`sluice_ingest_delay`"),
+            ("`topic`, `partition`", "`topic`"),
+            ("consumed_records_total`", "consumed_records`"),
+        ] {
+            assert_ne!(exported(&text), documented(&PAGE.replacen(from, to, 1)), "{from}");
+        }
+        assert_ne!(exported(&text.replace("outcome=", "result=")), documented(PAGE));
+    }
+
+    #[test]
+    fn names_are_those_of_the_page() {
+        let metrics = Metrics::new(1000);
+        metrics.landed("t", 3, 30);
+        metrics.retry("t", Class::Operator);
+        metrics.lag("t", 0, 7, 0);
+        let text = metrics.encode().unwrap();
+        for line in [
+            "sluice_ingest_landed_rows_total{topic=\"t\"} 3",
+            "sluice_ingest_retries_total{topic=\"t\",class=\"operator\"} 1",
+            "sluice_ingest_lag{topic=\"t\",partition=\"0\"} 7",
+            "sluice_ingest_budget_bytes 1000",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        metrics.forget_lag("t", 0);
+        assert!(!metrics.encode().unwrap().contains("sluice_ingest_lag{"));
+    }
+}

@@ -1,0 +1,404 @@
+//! Dead letters are decoded again, and those that now can land do so under the identity their records had.
+//! A filter goes in; rows in tables and a count of what became of each letter come out. It writes to ClickHouse alone, and
+//! never to a table in which it has not looked first.
+//!
+//! A record lands once however often a replay runs, beside whomever, and wherever it is killed:
+//! - what is in the table already is not sent;
+//! - rows are sent with a token made from the block they stand in and from which of its letters the table holds (its
+//!   *state*). Two replays that see the same state send the same token, and ClickHouse takes one of them; the other then
+//!   looks again. So what a killed replay has left behind at the server can land at most in its own place;
+//! - a letter whose record the workers have not committed past is left to them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::block::{Block, Entry, Group, pieces};
+use super::tally::{Replayed, stays};
+use super::topics::Topics;
+use super::{Dlq, Error, Filter};
+use crate::batch::body::Body;
+use crate::clickhouse::dependants::{Demand, Graph};
+use crate::clickhouse::insert::Insert;
+use crate::clickhouse::sight;
+use crate::dead_letter::letter::{Letter, Payload, Source};
+use crate::dead_letter::scan::{Found, Keep};
+use crate::decode::{Decoder, table};
+use crate::failpoint::is_sabotaged;
+use crate::failure::Failure;
+use crate::target::Target;
+use crate::target::inserts_of;
+use crate::write::retry::{Class, Decision, decide};
+
+/// Share of `peak_inserts_per_second` that a replay takes: tokens of the workers are forgotten by everybody's INSERTs.
+const SHARE: u32 = 4;
+
+/// How long the INSERT that is on its way may take when told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What to replay, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Which letters.
+    pub filter: Filter,
+    /// Land so many at most.
+    pub limit: Option<u64>,
+    /// Insert nothing.
+    pub is_dry: bool,
+}
+
+/// Replays what `options` say until `stop`; `done` holds how far it got, after an error too.
+pub async fn replay(dlq: &Dlq, options: &Options, stop: &CancellationToken, done: &mut Replayed) -> Result<(), Error> {
+    let topics = dlq.topics().await?;
+    let dead_letters = topics.id(&dlq.topic()).ok_or_else(|| Error::NoTopic(dlq.topic()))?;
+    let pace = Pace::new(dlq.settings.peak_inserts_per_second);
+    let replay = Replay { dlq, options, stop, done, topics, dead_letters, tables: HashMap::new(), pace };
+    // Wherever it is given up nothing is lost, so nobody waits longer for a store that does not answer.
+    let impatience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        ended = replay.run() => return ended,
+        () = impatience => {}
+    }
+    done.is_interrupted = true;
+    Ok(())
+}
+
+/// What the letters of one topic need.
+struct Table {
+    decoder: Decoder,
+    insert: Insert,
+}
+
+struct Replay<'a> {
+    dlq: &'a Dlq,
+    options: &'a Options,
+    stop: &'a CancellationToken,
+    done: &'a mut Replayed,
+    topics: Topics,
+    /// Id of the dead-letter topic: blocks are counted anew in another one.
+    dead_letters: Uuid,
+    tables: HashMap<String, Option<Table>>,
+    pace: Pace,
+}
+
+/// Rows of one month of a group, on their way into one table.
+struct Part<'a> {
+    source: &'a Source,
+    target: &'a Target,
+    insert: &'a Insert,
+    group: &'a Group,
+    /// Offsets of the group's letters.
+    offsets: &'a [i64],
+    label: &'a str,
+    month: u32,
+}
+
+impl Replay<'_> {
+    async fn run(mut self) -> Result<(), Error> {
+        // Always from the start of the topic: blocks have to be the same for everybody.
+        let (mut scan, mut open) = (self.dlq.scan(None, Keep::Payload, None)?, None::<Block>);
+        loop {
+            let Some(found) = self.stop.run_until_cancelled(scan.next()).await else {
+                self.done.is_interrupted = true;
+                return Ok(());
+            };
+            let letter = match found? {
+                Found::Letter(letter) => letter,
+                Found::Again | Found::Foreign => continue,
+                Found::End => break,
+            };
+            if let Some(next) = open.as_ref().and_then(|block| block.next(letter.place)) {
+                if let Some(full) = open.replace(next) {
+                    self.land(full).await?;
+                }
+                if self.is_over() {
+                    return Ok(());
+                }
+            }
+            let block = open.get_or_insert_with(|| Block::at(letter.place));
+            self.take(block, letter).await?;
+        }
+        match open {
+            Some(block) => self.land(block).await,
+            None => Ok(()),
+        }
+    }
+
+    /// How many may still land.
+    fn left(&self) -> u64 {
+        self.options.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.done.landed()))
+    }
+
+    fn is_over(&self) -> bool {
+        self.done.is_interrupted || self.left() == 0
+    }
+
+    /// Decodes a letter and puts it into its block, unless nothing can be done about it.
+    async fn take(&mut self, block: &mut Block, mut letter: Letter) -> Result<(), Error> {
+        let is_meant = self.options.filter.takes(&letter);
+        if !is_meant {
+            self.done.others.note(&letter);
+        }
+        block.pass(&letter);
+        if self.options.filter.topic.as_ref().is_some_and(|topic| *topic != letter.source.topic) {
+            return Ok(());
+        }
+        self.prepare(&letter.source.topic).await?;
+        if let Some(why) = self.obstacle(&letter) {
+            if is_meant {
+                self.done.keeps(&letter.reason, why);
+            }
+        } else if let Payload::LeftOut(_) = letter.payload {
+            block.left_out.extend(is_meant.then_some(letter));
+        } else if let Some(Some(table)) = self.tables.get_mut(&letter.source.topic) {
+            let payload = letter.contents.take().and_then(|contents| contents.payload);
+            block.group(&letter.source).push(&mut table.decoder, &letter, payload.as_deref(), is_meant);
+        }
+        Ok(())
+    }
+
+    fn obstacle(&self, letter: &Letter) -> Option<&'static str> {
+        if self.dlq.pipeline(&letter.source.topic).is_none() {
+            Some(stays::NO_PIPELINE)
+        } else if letter.source.topic_id.is_none() {
+            Some(stays::NO_TOPIC_ID)
+        } else if !self.topics.is_passed(letter) {
+            Some(stays::NOT_PASSED)
+        } else {
+            None
+        }
+    }
+
+    /// Fits the pipeline of a topic to its table, once.
+    async fn prepare(&mut self, topic: &str) -> Result<(), Error> {
+        if self.tables.contains_key(topic) {
+            return Ok(());
+        }
+        let prepared = match self.dlq.pipeline(topic) {
+            None => None,
+            Some((name, pipeline)) => {
+                let (clickhouse, table) = (&self.dlq.clickhouse, &pipeline.table);
+                let shape = self.dlq.patiently(table, async || clickhouse.shape(table).await).await?;
+                let plan = table::plan(name, pipeline, &shape)?;
+                // What has landed already is looked up, so nothing may be hidden.
+                self.dlq.patiently(table, async || sight::check(clickhouse, table).await).await?;
+                self.remember(table).await?;
+                Some(Table { decoder: plan.decoder, insert: plan.insert })
+            }
+        };
+        self.tables.insert(topic.to_owned(), prepared);
+        Ok(())
+    }
+
+    /// Fails if a table that an INSERT reaches would not recognise it the second time.
+    async fn remember(&self, table: &str) -> Result<(), Error> {
+        let clickhouse = &self.dlq.clickhouse;
+        let graph = self.dlq.patiently(table, async || Graph::read(clickhouse, table).await).await?;
+        let judged = graph.and_then(|graph| graph.remembered(&Demand::any()));
+        judged.map(drop).map_err(|unfit| Error::Unfit { table: table.to_owned(), unfit })
+    }
+
+    async fn land(&mut self, block: Block) -> Result<(), Error> {
+        let label = block.label();
+        for (source, group) in &block.groups {
+            if !self.is_over() {
+                self.land_group(source, group, &label).await?;
+            }
+        }
+        for letter in block.left_out {
+            if !self.is_over() {
+                self.land_left_out(letter).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A letter without its payload stands alone: it is read again from its own topic.
+    async fn land_left_out(&mut self, letter: Letter) -> Result<(), Error> {
+        let Some(target) = self.dlq.target(&letter.source) else { return Ok(()) };
+        if !self.dlq.present(&target, letter.source.partition, &[letter.offset]).await?.is_empty() {
+            self.done.already += 1;
+            return Ok(());
+        }
+        let Some(payload) = self.dlq.read_again(&letter, &self.topics).await? else {
+            self.done.keeps(&letter.reason, stays::PAYLOAD_GONE);
+            return Ok(());
+        };
+        let Some(Some(table)) = self.tables.get_mut(&letter.source.topic) else { return Ok(()) };
+        let mut group = Group::default();
+        group.push(&mut table.decoder, &letter, payload.as_deref(), true);
+        self.land_group(&letter.source, &group, &format!("alone-{}", letter.offset)).await
+    }
+
+    async fn land_group(&mut self, source: &Arc<Source>, group: &Group, label: &str) -> Result<(), Error> {
+        let Some(target) = self.dlq.target(source) else { return Ok(()) };
+        let offsets = group.offsets();
+        let present = self.dlq.present(&target, source.partition, &offsets).await?;
+        let is_there = |entry: &Entry| present.binary_search(&entry.offset).is_ok();
+        for entry in group.entries.iter().filter(|entry| entry.is_meant) {
+            if is_there(entry) {
+                self.done.already += 1;
+            } else if let Err(why) = entry.row {
+                self.done.keeps(&entry.reason, why);
+            }
+        }
+        let Some(Some(table)) = self.tables.get(&source.topic) else { return Ok(()) };
+        let insert = table.insert.clone();
+        for month in group.months() {
+            let rows = group.of_month(month).filter(|entry| entry.is_meant && !is_there(entry));
+            let rows: Vec<_> = rows.take(usize::try_from(self.left()).unwrap_or(usize::MAX)).collect();
+            if self.options.is_dry {
+                self.done.land(&rows);
+            } else if !self.is_over() {
+                let (target, insert, offsets) = (&target, &insert, offsets.as_slice());
+                let part = Part { source, target, insert, group, offsets, label, month };
+                self.land_month(&part, rows, present.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lands rows of one month, of which none is among those `present`.
+    async fn land_month(&mut self, part: &Part<'_>, rows: Vec<&Entry>, mut present: Vec<i64>) -> Result<(), Error> {
+        let mut waiting = vec![rows];
+        while let Some(rows) = waiting.pop() {
+            let (there, rows) = divide(rows, &present);
+            self.done.already += there.len() as u64;
+            if rows.is_empty() {
+                continue;
+            }
+            let Some(sent) = self.send(part, &rows, &present).await? else {
+                self.done.is_interrupted = true;
+                return Ok(());
+            };
+            let before = part.group.state(part.month, &present);
+            present = self.dlq.present(part.target, part.source.partition, part.offsets).await?;
+            let is_as_before = part.group.state(part.month, &present) == before;
+            let (landed, absent) = divide(rows, &present);
+            match sent {
+                Ok(()) if is_as_before => {
+                    for row in absent {
+                        self.done.keeps(&row.reason, stays::NOT_IN_TABLE);
+                    }
+                }
+                Ok(()) => {
+                    self.done.land(&landed);
+                    // If any are left, another replay was in between with other letters of the block.
+                    waiting.push(absent);
+                }
+                Err(failure) if !landed.is_empty() => {
+                    let (table, month) = (part.target.table.clone(), part.month);
+                    return Err(Error::View { table, month, failure: failure.of_a_view() });
+                }
+                Err(failure) => match absent.as_slice() {
+                    [row] => self.done.keeps(&row.reason, &failure.code),
+                    rows => waiting.extend(pieces(rows, failure.row).into_iter().rev()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends rows as one INSERT, and the same again for as long as nobody knows whether it took place: only so its views
+    /// are complete. `None` when told to stop; the rows may then have landed or not.
+    async fn send(
+        &mut self,
+        part: &Part<'_>,
+        rows: &[&Entry],
+        present: &[i64],
+    ) -> Result<Option<Result<(), Failure>>, Error> {
+        let (token, body) = (self.token(part, present), Body::from(part.group.body(rows)));
+        let name = format!("{}replay:{}", inserts_of(part.target, part.source.partition), part.month);
+        let mut attempt = 0;
+        loop {
+            if self.stop.run_until_cancelled(self.pace.wait()).await.is_none() || self.stop.is_cancelled() {
+                return Ok(None);
+            }
+            if attempt > 0 {
+                self.remember(&part.target.table).await?;
+            }
+            failpoint!("replay_insert");
+            let failure = match self.dlq.clickhouse.insert(part.insert, &name, &token, &body).await {
+                Ok(()) => {
+                    failpoint!("replay_inserted");
+                    self.pace.spend();
+                    return Ok(Some(Ok(())));
+                }
+                Err(failure) => failure,
+            };
+            let is_hopeless = failure.class == Class::Operator || attempt >= self.dlq.settings.retry.quick;
+            match failure.class {
+                Class::Row => return Ok(Some(Err(failure))),
+                // It may be a row's fault: those that fail alone stay, and the others land.
+                _ if failure.is_unclear() && is_hopeless => return Ok(Some(Err(failure))),
+                Class::Operator => return Err(Error::Write { table: part.target.table.clone(), failure }),
+                Class::Transient => attempt += 1,
+            }
+            let (table, retry) = (&part.target.table, &self.dlq.settings.retry);
+            warn!(table, attempt, %failure, "ClickHouse does not take a replay; trying again");
+            let (Decision::Again(wait) | Decision::Probe(wait)) =
+                decide(retry, failure.class, attempt, u64::from(attempt));
+            if self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// A block's month in one state always has the same token, and none other ever has it.
+    fn token(&self, part: &Part<'_>, present: &[i64]) -> String {
+        let Target { database, table, topic_id, .. } = part.target;
+        let (letters, label, month) = (self.dead_letters, part.label, part.month);
+        let state = part.group.state(month, present);
+        let version = if is_sabotaged("token") { Uuid::now_v7().to_string() } else { "replay1".to_owned() };
+        let partition = part.source.partition;
+        format!("{version}:{database}.{table}:{topic_id}:{partition}:{letters}:{label}:{month}:{state:032x}")
+    }
+}
+
+/// Those whose offsets are among `present` (in order), and the others.
+fn divide<'a>(rows: Vec<&'a Entry>, present: &[i64]) -> (Vec<&'a Entry>, Vec<&'a Entry>) {
+    rows.into_iter().partition(|row| present.binary_search(&row.offset).is_ok())
+}
+
+/// Keeps the INSERTs of a replay to their share.
+struct Pace {
+    every: Duration,
+    next: Instant,
+}
+
+impl Pace {
+    fn new(peak_inserts_per_second: u32) -> Self {
+        let every = Duration::from_secs(u64::from(SHARE)) / peak_inserts_per_second.max(1);
+        Self { every, next: Instant::now() }
+    }
+
+    async fn wait(&self) {
+        tokio::time::sleep_until(self.next).await;
+    }
+
+    fn spend(&mut self) {
+        self.next = Instant::now() + self.every;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inserts_keep_to_their_share() {
+        let mut pace = Pace::new(40);
+        assert_eq!(pace.every, Duration::from_millis(100));
+        let begun = pace.next;
+        pace.spend();
+        assert!(pace.next >= begun + pace.every);
+    }
+}

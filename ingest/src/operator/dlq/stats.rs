@@ -1,0 +1,84 @@
+//! Counts of dead letters, by what is said about them. Letters with their states go in; the counts come out. Pure.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::State;
+use crate::dead_letter::letter::Letter;
+
+/// How many letters there are, and what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Not in their table.
+    pub waiting: u64,
+    /// In their table: replayed.
+    pub landed: u64,
+    /// Nobody can tell.
+    pub unknown: u64,
+}
+
+impl Counts {
+    fn add(&mut self, state: State) {
+        match state {
+            State::Waiting => self.waiting += 1,
+            State::Landed => self.landed += 1,
+            State::Unknown => self.unknown += 1,
+        }
+    }
+}
+
+/// What is in the dead-letter topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// All letters.
+    pub all: Counts,
+    /// By topic, with its namespace.
+    pub topics: BTreeMap<String, Counts>,
+    /// By reason.
+    pub reasons: BTreeMap<String, Counts>,
+    /// By stage.
+    pub stages: BTreeMap<String, Counts>,
+    /// By tenant, where that is known.
+    pub tenants: BTreeMap<Option<Uuid>, Counts>,
+    /// When the first and the last became dead letters, milliseconds since 1970.
+    pub times_ms: Option<(i64, i64)>,
+}
+
+impl Stats {
+    /// Counts one letter.
+    pub fn count(&mut self, letter: &Letter, state: State) {
+        self.all.add(state);
+        for (map, key) in [
+            (&mut self.topics, &letter.source.topic),
+            (&mut self.reasons, &letter.reason),
+            (&mut self.stages, &letter.stage),
+        ] {
+            map.entry(key.clone()).or_default().add(state);
+        }
+        self.tenants.entry(letter.tenant).or_default().add(state);
+        let at = letter.at_ms;
+        self.times_ms = Some(self.times_ms.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letter::letter::tests::letter;
+    use sluice_schemas::records::dead_letter_header as header;
+
+    #[test]
+    fn every_letter_is_counted_under_each_of_its_words() {
+        let mut stats = Stats::default();
+        stats.count(&letter(&[]).unwrap(), State::Waiting);
+        stats.count(&letter(&[(header::REASON, "tombstone"), (header::TENANT, "")]).unwrap(), State::Landed);
+        stats.count(&letter(&[(header::STAGE, "write")]).unwrap(), State::Unknown);
+        assert_eq!(stats.all, Counts { waiting: 1, landed: 1, unknown: 1 });
+        assert_eq!(stats.topics["ns.events"], stats.all);
+        assert_eq!(stats.reasons["tombstone"], Counts { landed: 1, ..Counts::default() });
+        assert_eq!(stats.stages["write"], Counts { unknown: 1, ..Counts::default() });
+        assert_eq!(stats.tenants[&None], Counts { landed: 1, ..Counts::default() });
+        assert_eq!(stats.times_ms, Some((2000, 2000)));
+    }
+}

@@ -1,0 +1,110 @@
+//! What Kafka says today of the topics that dead letters come from: which topic bears the name, and up to where the
+//! workers are done with it. Names go in; a [`Topics`] comes out. Commits nothing.
+
+use std::collections::HashMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use uuid::Uuid;
+
+use super::Error;
+use crate::dead_letter::letter::Letter;
+use crate::kafka::standing::{self, PATIENCE};
+use crate::kafka::topic_id::topic_id;
+
+/// The topics that exist, by name.
+#[derive(Debug, Default)]
+pub(super) struct Topics(HashMap<String, Topic>);
+
+/// A topic as it is today.
+#[derive(Debug)]
+struct Topic {
+    id: Uuid,
+    /// The workers' committed offset of each partition that has one.
+    committed: HashMap<i32, i64>,
+}
+
+impl Topics {
+    /// Asks Kafka about the topics called `names`; the group in `kafka` is the workers' own.
+    pub(super) async fn ask(kafka: ClientConfig, names: Vec<String>) -> Result<Self, Error> {
+        let ask = move || {
+            let client: BaseConsumer<DefaultConsumerContext> =
+                kafka.create().map_err(|cause| Error::of_kafka("", cause))?;
+            let mut topics = HashMap::new();
+            for name in names {
+                if let Some(topic) = topic(&client, &name)? {
+                    topics.insert(name, topic);
+                }
+            }
+            Ok(Self(topics))
+        };
+        tokio::task::spawn_blocking(ask).await.map_err(|error| Error::Thread(error.to_string()))?
+    }
+
+    /// Id of the topic of that name.
+    pub(super) fn id(&self, name: &str) -> Option<Uuid> {
+        self.0.get(name).map(|topic| topic.id)
+    }
+
+    /// Ids of all topics.
+    pub(super) fn ids(&self) -> HashMap<String, Uuid> {
+        self.0.iter().map(|(name, topic)| (name.clone(), topic.id)).collect()
+    }
+
+    /// Whether the record of a letter is still in the topic it came from, as far as its name and id tell.
+    pub(super) fn is_current(&self, letter: &Letter) -> bool {
+        letter.source.topic_id.is_some_and(|id| self.id(&letter.source.topic) == Some(id))
+    }
+
+    /// Whether the workers are done with a letter's record. One that they have not committed past they will take in
+    /// again by themselves. Of a topic that is no more they take nothing in.
+    pub(super) fn is_passed(&self, letter: &Letter) -> bool {
+        let committed = || self.0.get(&letter.source.topic)?.committed.get(&letter.source.partition).copied();
+        !self.is_current(letter) || committed().is_some_and(|committed| letter.offset < committed)
+    }
+}
+
+/// What Kafka says of a topic; `None` if there is none of that name.
+fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Option<Topic>, Error> {
+    let of_kafka = |cause| Error::of_kafka(name, cause);
+    let partitions = match standing::partitions(client, name) {
+        Err(cause) if standing::is_missing(&cause) => return Ok(None),
+        Ok(partitions) if partitions.is_empty() => return Ok(None),
+        found => found.map_err(of_kafka)?,
+    };
+    let id = topic_id(client.client(), name, PATIENCE)?;
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(name, partition);
+    }
+    let found = standing::committed(client, &list, PATIENCE).map_err(of_kafka)?;
+    let found = found.elements();
+    let offset = |offset: Offset| offset.to_raw().filter(|offset| *offset >= 0);
+    let committed = found.iter().filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect();
+    Ok(Some(Topic { id, committed }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letter::letter::tests::letter;
+    use sluice_schemas::records::dead_letter_header as header;
+
+    #[test]
+    fn only_what_the_workers_have_committed_past_is_passed() {
+        // Letters are of `ns.events` with id 7, partition 3, offset 17.
+        let topics = |id, committed: &[(i32, i64)]| {
+            let topic = Topic { id: Uuid::from_u128(id), committed: committed.iter().copied().collect() };
+            Topics(HashMap::from([("ns.events".to_owned(), topic)]))
+        };
+        let usual = letter(&[]).unwrap();
+        assert!(topics(7, &[(3, 18)]).is_passed(&usual));
+        assert!(!topics(7, &[(3, 17)]).is_passed(&usual), "the next that they take in");
+        assert!(!topics(7, &[(2, 18)]).is_passed(&usual), "nothing was ever committed");
+        assert!(topics(8, &[(3, 1)]).is_passed(&usual), "the topic was made anew");
+        assert!(Topics::default().is_passed(&usual), "the topic is gone");
+        let nameless = letter(&[(header::TOPIC_ID, "")]).unwrap();
+        assert!(!topics(7, &[]).is_current(&nameless));
+    }
+}

@@ -1,0 +1,435 @@
+//! The group's offsets from the operator's side: `sluice ingest offsets show | set | skip | accept`.
+//! A topic and a partition go in; where the group stands, or what a change would mean, comes out, and the change is
+//! committed when that is asked for. Kafka takes no offset from outside while the group has a member, so nothing can be
+//! moved under a running worker.
+//!
+//! | verb | commits | text beside it | the next worker |
+//! |---|---|---|---|
+//! | `set` | any offset of the log | none | looks up every batch up to the end of the log, and writes what is missing |
+//! | `skip` | the first offset after records that cannot be read, each of which gets a dead letter | none | as after `set` |
+//! | `accept` | one past the table's highest offset, unless one is named | an intent of ours without ranges | looks nothing up, unless the table holds more than that |
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, DefaultConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use sluice_schemas::names::Names;
+use sluice_schemas::records::{DeadLetter, HeadersLeftOut};
+use sluice_schemas::stores::Stores;
+use uuid::Uuid;
+
+use super::backlog::{self, Lag};
+use crate::clickhouse::client::ClickHouse;
+use crate::clickhouse::lookup;
+use crate::clock::{self, unix_now};
+use crate::config::Settings;
+use crate::dead_letter::producer::DeadLetters;
+use crate::exactly_once::intent::{Doubt, Intent};
+use crate::exactly_once::takeover::Found;
+use crate::failure::Failure;
+use crate::kafka::fetch::{self, Supply};
+use crate::kafka::log_ends::Ends;
+use crate::kafka::standing::{self, Standing};
+use crate::kafka::topic_config;
+use crate::kafka::unreadable::{Next, Probe};
+use crate::pipeline::QUEUE_SHARE;
+use crate::target::Target;
+use crate::write::retry::Class;
+
+/// The reason of a dead letter whose record nobody could read.
+pub const UNREADABLE: &str = "unreadable";
+/// Dead letters that are sent together, and the memory of their producer.
+const LETTERS: usize = 1000;
+const LETTERS_KIB: u64 = 4096;
+
+/// What an operator's verb on offsets ends on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Kafka does not say where the group stands.
+    #[error(transparent)]
+    Standing(#[from] standing::Error),
+    /// ClickHouse does not answer, or not as it should.
+    #[error("ask table {table} what it holds: {failure}; check that ClickHouse runs, and [stores.clickhouse]")]
+    ClickHouse {
+        /// The table.
+        table: String,
+        /// What happened.
+        failure: Failure,
+    },
+    /// No pipeline consumes the topic.
+    #[error("find the pipeline of topic {0}: ingest.pipelines has none of that name")]
+    NoPipeline(String),
+    /// The topic has no such partition.
+    #[error("find partition {partition} of topic {topic}: it has {count}, from 0 on")]
+    NoPartition {
+        /// The topic.
+        topic: String,
+        /// The number that was named.
+        partition: i32,
+        /// How many it has.
+        count: usize,
+    },
+    /// The offset is not in the log.
+    #[error("use offset {offset}: the log holds {low} to {high}; a worker would stop at once, so name one of those")]
+    OutOfLog {
+        /// What was named.
+        offset: i64,
+        /// The log's first offset.
+        low: i64,
+        /// One past its last.
+        high: i64,
+    },
+    /// The record can be read.
+    #[error("skip offset {0}: it can be read, so a worker takes it in; `offsets set` skips records that can be read")]
+    Readable(i64),
+    /// Records before it have yet to land.
+    #[error(
+        "skip offset {offset}: the group has committed {}, and what lies in between has to land first; let a worker run \
+         until /readyz names the offset and `offsets show` shows it as committed, then stop all workers",
+        committed.map_or_else(|| "nothing".to_owned(), |at| at.to_string())
+    )]
+    NotNext {
+        /// What was named.
+        offset: i64,
+        /// What comes next.
+        committed: Option<i64>,
+    },
+    /// The dead letters of what is skipped are not acknowledged.
+    #[error("send dead letters of what is skipped: {0}")]
+    Letters(Failure),
+    /// The table does not say what to accept.
+    #[error("accept what table {0} holds: it has no row of this topic and partition; name an offset with --at")]
+    NothingThere(String),
+    /// The group has members.
+    #[error(
+        "commit for group {0}: it has running workers, and Kafka takes no offset from outside meanwhile; stop them all \
+         (those that were killed leave when their session ends), then try again"
+    )]
+    Active(String),
+    /// Kafka did not take the offset.
+    #[error("commit for group {group}: {cause}; check that Kafka runs, and [stores.kafka] and ingest.kafka")]
+    Commit {
+        /// The group.
+        group: String,
+        /// What its client said.
+        cause: KafkaError,
+    },
+    /// The HTTP client cannot be made.
+    #[error("prepare the HTTP client: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+/// Where an offset is to be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// The start of the log.
+    Start,
+    /// Its end.
+    End,
+    /// This offset.
+    Offset(i64),
+}
+
+/// Where the group stands in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Topic with its namespace.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// What Kafka says.
+    pub found: Found,
+    /// Records that can be read and are not done.
+    pub lag: Lag,
+    /// The highest offset that the table holds of it.
+    pub highest: Option<i64>,
+}
+
+/// An offset to be committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Topic with its namespace.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// What the group has now.
+    pub from: Option<i64>,
+    /// What it will have.
+    pub to: i64,
+    /// First offset that no worker takes in because of it, if there is one; `to` is the first that one does.
+    pub skips_from: Option<i64>,
+    metadata: String,
+}
+
+/// Records that cannot be read and are to be passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    /// What will be committed.
+    pub change: Change,
+    /// The first of them; all up to the offset that is committed are skipped.
+    pub from: i64,
+    topic_id: Uuid,
+}
+
+impl Skip {
+    fn letter(&self, offset: i64) -> DeadLetter {
+        DeadLetter {
+            key: None,
+            payload: None,
+            headers: Vec::new(),
+            headers_left_out: Some(HeadersLeftOut::Unreadable),
+            reason: UNREADABLE.to_owned(),
+            stage: "consume".to_owned(),
+            error_class: Class::Row.as_str().to_owned(),
+            topic: self.change.topic.clone(),
+            topic_id: self.topic_id,
+            partition: self.change.partition,
+            offset,
+            timestamp_ms: None,
+            attempts: 1,
+            tenant_id: None,
+        }
+    }
+}
+
+/// The group and the tables of its topics.
+#[derive(Debug)]
+pub struct Offsets {
+    settings: Settings,
+    stores: Stores,
+    names: Names,
+    clickhouse: ClickHouse,
+}
+
+impl Offsets {
+    /// Opens no connection yet.
+    pub fn new(settings: Settings, stores: Stores, names: Names) -> Result<Self, Error> {
+        let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
+        Ok(Self { settings, stores, names, clickhouse })
+    }
+
+    /// Where the group stands, in one topic or in those of all pipelines that are not switched off; and of which partitions
+    /// Kafka does not say it.
+    pub async fn show(&self, topic: Option<&str>) -> Result<(Vec<Line>, Vec<standing::Error>), Error> {
+        let topics = self.settings.tables(&self.names, topic);
+        let topics = topics.ok_or_else(|| Error::NoPipeline(topic.unwrap_or_default().to_owned()))?;
+        let names: Vec<_> = topics.iter().map(|(topic, _)| topic.clone()).collect();
+        let standings = standing::ask_each(self.kafka(), names).await?;
+        let (mut lines, mut all_missing) = (Vec::new(), Vec::new());
+        for ((topic, table), (standing, missing)) in topics.into_iter().zip(standings) {
+            all_missing.extend(missing);
+            let lags = self.lags(&topic, &standing).await?;
+            for (partition, found) in &standing.partitions {
+                let highest = self.highest(&topic, &table, &standing, *partition).await?;
+                let lag = lags.get(partition).copied().unwrap_or(Lag::AtMost(found.ends.stable - found.ends.low));
+                let (topic, found) = (topic.clone(), found.clone());
+                lines.push(Line { topic, partition: *partition, found, lag, highest });
+            }
+        }
+        Ok((lines, all_missing))
+    }
+
+    async fn lags(&self, topic: &str, standing: &Standing) -> Result<BTreeMap<i32, Lag>, Error> {
+        let (kafka, topic, partitions) = (self.kafka(), topic.to_owned(), standing.partitions.clone());
+        let lags = standing::blocking(move || {
+            backlog::lags(kafka, &topic, &partitions).map_err(|cause| standing::Error::of(&topic, cause))
+        });
+        Ok(lags.await?)
+    }
+
+    /// What setting an offset would mean.
+    pub async fn set(&self, topic: &str, partition: i32, to: To) -> Result<Change, Error> {
+        self.table(topic)?;
+        let found = self.found(topic, partition).await?.1;
+        let to = match to {
+            To::Start => found.ends.low,
+            To::End => found.ends.high,
+            To::Offset(offset) => offset,
+        };
+        change(topic, partition, &found, to, String::new())
+    }
+
+    /// What passing over the records at `offset` that cannot be read would mean.
+    pub async fn skip(&self, topic: &str, partition: i32, offset: i64) -> Result<Skip, Error> {
+        self.table(topic)?;
+        let (standing, found) = self.found(topic, partition).await?;
+        let next = found.committed.unwrap_or(found.ends.low);
+        if next != offset {
+            return Err(Error::NotNext { offset, committed: found.committed });
+        }
+        let kafka = self.reader(topic).await;
+        let (name, high) = (topic.to_owned(), found.ends.high);
+        let end = standing::blocking(move || {
+            let ask = || {
+                let probe = Probe::new(kafka)?;
+                match probe.next(&name, partition, offset)? {
+                    Next::Fine => Ok(None),
+                    Next::Unreadable { .. } => probe.end(&name, partition, offset, high).map(Some),
+                }
+            };
+            ask().map_err(|cause| standing::Error::of(&name, cause))
+        })
+        .await?;
+        let to = end.ok_or(Error::Readable(offset))?;
+        Ok(Skip { change: change(topic, partition, &found, to, String::new())?, topic_id: standing.id, from: offset })
+    }
+
+    /// Writes a dead letter for each offset that is skipped, and then commits.
+    pub async fn commit_skip(&self, skip: &Skip) -> Result<(), Error> {
+        let kafka = self.settings.client(&self.stores);
+        let topic = self.names.topic(&self.settings.dead_letter_topic);
+        let unsent = |cause: KafkaError| standing::Error::of(&topic, cause);
+        let letters = DeadLetters::new(kafka, &topic, LETTERS_KIB).map_err(unsent)?;
+        let offsets: Vec<_> = (skip.from..skip.change.to).collect();
+        for some in offsets.chunks(LETTERS) {
+            let some: Vec<_> = some.iter().map(|offset| skip.letter(*offset)).collect();
+            letters.send(&some).await.map_err(Error::Letters)?;
+        }
+        self.commit(&skip.change).await
+    }
+
+    /// A client that reads a topic under the limits of a worker.
+    async fn reader(&self, topic: &str) -> ClientConfig {
+        let mut kafka = self.kafka();
+        let largest_batch = topic_config::largest_batch(&kafka, &[topic.to_owned()]).await;
+        let share = self.settings.memory_budget.0 / QUEUE_SHARE;
+        fetch::bound(&mut kafka, share, Supply { brokers: 1, largest_batch });
+        kafka
+    }
+
+    /// What taking the table for right would mean, up to `at` (not included) where that is named.
+    pub async fn accept(&self, topic: &str, partition: i32, at: Option<i64>) -> Result<Change, Error> {
+        let table = self.table(topic)?;
+        let (standing, found) = self.found(topic, partition).await?;
+        let to = if let Some(at) = at {
+            at
+        } else {
+            let highest = self.highest(topic, &table, &standing, partition).await?;
+            highest.ok_or(Error::NothingThere(table))? + 1
+        };
+        // Without ranges nobody looks at the decoder's fingerprint.
+        let intent = Intent { decoder: 0, announced_at: unix_now(), ranges: Vec::new() };
+        change(topic, partition, &found, to, intent.encode())
+    }
+
+    /// Commits it.
+    pub async fn commit(&self, change: &Change) -> Result<(), Error> {
+        let (kafka, group, change) = (self.kafka(), self.names.group(&self.settings.group), change.clone());
+        standing::blocking(move || {
+            let failed = |cause: KafkaError| match cause.rdkafka_error_code() {
+                Some(
+                    RDKafkaErrorCode::UnknownMemberId
+                    | RDKafkaErrorCode::IllegalGeneration
+                    | RDKafkaErrorCode::RebalanceInProgress,
+                ) => Error::Active(group.clone()),
+                _ => Error::Commit { group: group.clone(), cause },
+            };
+            let consumer: BaseConsumer<DefaultConsumerContext> = kafka.create().map_err(failed)?;
+            let mut list = TopicPartitionList::with_capacity(1);
+            let mut entry = list.add_partition(&change.topic, change.partition);
+            entry.set_offset(Offset::Offset(change.to)).map_err(failed)?;
+            entry.set_metadata(&change.metadata);
+            consumer.commit(&list, CommitMode::Sync).map_err(failed)
+        })
+        .await
+    }
+
+    fn table(&self, topic: &str) -> Result<String, Error> {
+        let found = self.settings.pipeline_of(&self.names, topic);
+        found.map(|(_, pipeline)| pipeline.table.clone()).ok_or_else(|| Error::NoPipeline(topic.to_owned()))
+    }
+
+    async fn found(&self, topic: &str, partition: i32) -> Result<(Standing, Found), Error> {
+        let mut standings = standing::ask(self.kafka(), vec![topic.to_owned()]).await?;
+        let standing = standings.pop().ok_or_else(|| standing::Error::NoTopic(topic.to_owned()))?;
+        let found = standing.partitions.get(&partition).cloned();
+        let count = standing.partitions.len();
+        let found = found.ok_or_else(|| Error::NoPartition { topic: topic.to_owned(), partition, count })?;
+        Ok((standing, found))
+    }
+
+    async fn highest(
+        &self,
+        topic: &str,
+        table: &str,
+        standing: &Standing,
+        partition: i32,
+    ) -> Result<Option<i64>, Error> {
+        let target = Target::to_ask(topic, standing.id, &self.names, table);
+        let highest = lookup::highest(&self.clickhouse, &target, partition).await;
+        highest.map_err(|failure| Error::ClickHouse { table: table.to_owned(), failure })
+    }
+
+    fn kafka(&self) -> ClientConfig {
+        standing::client_config(&self.settings, &self.stores, &self.names)
+    }
+}
+
+fn change(topic: &str, partition: i32, found: &Found, to: i64, metadata: String) -> Result<Change, Error> {
+    let Found { committed, ends: Ends { low, high, .. }, .. } = *found;
+    if to < low || to > high {
+        return Err(Error::OutOfLog { offset: to, low, high });
+    }
+    let next = committed.unwrap_or(low);
+    let skips_from = (next < to).then_some(next);
+    Ok(Change { topic: topic.to_owned(), partition, from: committed, to, skips_from, metadata })
+}
+
+/// The text beside an offset in words, as of `now` (seconds since 1970).
+pub fn in_words(found: &Found, now: u64) -> String {
+    if found.committed.is_none() {
+        return "-".to_owned();
+    }
+    if found.metadata.is_empty() {
+        return "none: looked up before writing".to_owned();
+    }
+    let Some(Intent { announced_at, ranges, .. }) = Intent::parse(&found.metadata) else {
+        return "another program's: looked up before writing".to_owned();
+    };
+    let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return "nothing announced".to_owned() };
+    let age = clock::age(announced_at, now)
+        .map_or("at a time in the future".to_owned(), |age| format!("{} s ago", age.as_secs()));
+    let doubted = ranges.iter().filter(|announced| announced.doubt != Doubt::No).count();
+    let doubt = if doubted > 0 { format!(", {doubted} to be looked up") } else { String::new() };
+    let count = ranges.len();
+    let what = if count == 1 { "1 range".to_owned() } else { format!("{count} ranges") };
+    format!("{what} announced, {} to {}, {age}{doubt}", first.range.first, last.range.last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(committed: Option<i64>, metadata: &str) -> Found {
+        Found { committed, metadata: metadata.to_owned(), ends: Ends { low: 10, stable: 20, high: 20 } }
+    }
+
+    #[test]
+    fn a_change_stays_within_the_log_and_says_what_it_skips() {
+        let to = |committed, to| change("t", 0, &found(committed, ""), to, String::new());
+        assert_eq!(to(Some(12), 11).unwrap().skips_from, None);
+        assert_eq!(to(Some(12), 12).unwrap().skips_from, None);
+        assert_eq!(to(Some(12), 20).unwrap().skips_from, Some(12));
+        assert_eq!(to(None, 10).unwrap().skips_from, None);
+        assert_eq!(to(None, 15).unwrap().skips_from, Some(10));
+        insta::assert_snapshot!(to(None, 9).unwrap_err(), @"use offset 9: the log holds 10 to 20; a worker would stop at once, so name one of those");
+        assert!(to(None, 21).is_err());
+    }
+
+    #[test]
+    fn the_text_beside_an_offset_is_told_in_words() {
+        let said = |text: &str| in_words(&found(Some(12), text), 100);
+        assert_eq!(in_words(&found(None, ""), 100), "-");
+        assert_eq!(said(""), "none: looked up before writing");
+        assert_eq!(said("{}"), "another program's: looked up before writing");
+        assert_eq!(said("sluice2 000000000000001f 70"), "nothing announced");
+        let digest = "0".repeat(32);
+        let one = format!("sluice2 000000000000001f 70 12+8:{digest}");
+        assert_eq!(said(&one), "1 range announced, 12 to 20, 30 s ago");
+        let future = one.replace(" 70 ", " 170 ");
+        assert_eq!(said(&future), "1 range announced, 12 to 20, at a time in the future");
+        assert_eq!(said(&format!("{one} 21+0:{digest}?")), "2 ranges announced, 12 to 21, 30 s ago, 1 to be looked up");
+    }
+}
