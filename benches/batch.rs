@@ -10,7 +10,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sluice_ingest::batch::budget::Budget;
 use sluice_ingest::batch::{Batch, OpenBatch};
 use sluice_ingest::exactly_once::intent::{Announced, Doubt, Intent};
-use sluice_ingest::exactly_once::ledger::{Ledger, Range};
+use sluice_ingest::exactly_once::ledger::Ledger;
+use sluice_ingest::exactly_once::range::Range;
 
 /// Records of a batch: the default.
 const RECORDS: u64 = 10_000;

@@ -9,9 +9,10 @@ use std::hint::black_box;
 
 use chrono::{DateTime, Utc};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use sluice_ingest::clickhouse::shape::{Column, Shape};
 use sluice_ingest::config::Settings;
 use sluice_ingest::decode::Origin;
-use sluice_ingest::decode::table::{Shape, ShapeColumn, plan};
+use sluice_ingest::decode::table::plan;
 use sluice_schemas::names::topic;
 use sluice_schemas::records::{Channel, CommunicationEvent, EventMetadata, EventType};
 use uuid::Uuid;
@@ -60,7 +61,7 @@ fn shape() -> Shape {
         ("_partition", "Int32"),
         ("_offset", "Int64"),
     ];
-    let column = |(name, of): (&str, &str)| ShapeColumn {
+    let column = |(name, of): (&str, &str)| Column {
         name: name.to_owned(),
         type_text: of.to_owned(),
         default_kind: String::new(),

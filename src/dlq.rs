@@ -10,7 +10,8 @@ use std::io::Write;
 use anyhow::anyhow;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Subcommand};
-use sluice_ingest::dead_letter::producer::letter::Letter;
+use sluice_ingest::dead_letter::letter::Letter;
+use sluice_ingest::dead_letter::refetch::Record;
 use sluice_ingest::operator::dlq::replay;
 use sluice_ingest::operator::dlq::tally::Replayed;
 use sluice_ingest::operator::dlq::{Beside, Dlq, Filter, Others, State, Stats};
@@ -207,9 +208,9 @@ async fn show(options: &ShowOptions, settings: Settings) -> Result<Exit, Failure
         return Ok(Exit::Pass);
     }
     screen::note(&facts);
-    match dlq.payload(&letter).await? {
-        Some(Some(payload)) => std::io::stdout().lock().write_all(&payload)?,
-        Some(None) => screen::note("the record has no payload"),
+    match dlq.record(&letter).await? {
+        Some(Record { payload: Some(payload) }) => std::io::stdout().lock().write_all(&payload)?,
+        Some(Record { payload: None }) => screen::note("the record has no payload"),
         None => {
             return Err(anyhow!(
                 "read the payload: it was too large for the dead-letter topic, and its record is no longer in its own"

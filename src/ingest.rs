@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use sluice_ingest::clickhouse::client::ClickHouse;
 use sluice_ingest::clickhouse::rebuild::month_of;
-use sluice_ingest::write;
+use sluice_ingest::failure;
 use sluice_schemas::names::Names;
 use tokio_util::sync::CancellationToken;
 
@@ -94,7 +94,7 @@ async fn work(until_stdin_closes: bool, settings: Settings) -> Result<Exit, Fail
     let names = settings.names();
     let summary = sluice_ingest::run(settings.ingest, settings.stores, names, shutdown).await?;
     for (topic, counts) in &summary.topics {
-        let sluice_ingest::Counts { consumed, landed, dead_lettered } = counts;
+        let sluice_ingest::lane::summary::Counts { consumed, landed, dead_lettered } = counts;
         screen::say(&format!("{topic}: consumed {consumed}, landed {landed}, dead-lettered {dead_lettered}"))?;
     }
     if summary.is_late {
@@ -116,7 +116,7 @@ fn end_with_stdin(shutdown: CancellationToken) {
 async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Result<Exit, Failure> {
     let names = settings.names();
     let clickhouse = ClickHouse::new(&settings.stores.clickhouse, &names.database(), PATIENCE)?;
-    let failed = |failure: write::failure::Failure| {
+    let failed = |failure: failure::Failure| {
         let remedy = if failure.code == "unknown_database" { missing_database(&names) } else { String::new() };
         anyhow!("rebuild the aggregates of {table}: {failure}{remedy}")
     };

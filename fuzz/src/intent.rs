@@ -2,7 +2,7 @@
 //! An input is read twice: as such a text, and as numbers of which an intent is made.
 
 use sluice_ingest::exactly_once::intent::{Announced, Doubt, Intent, MOST_RANGES};
-use sluice_ingest::exactly_once::ledger::Range;
+use sluice_ingest::exactly_once::range::Range;
 
 /// Checks one input.
 ///

@@ -3,8 +3,9 @@
 //! headers of a letter, and once more as those of a record that becomes a letter.
 
 use rdkafka::message::{Headers as _, OwnedHeaders};
-use sluice_ingest::dead_letter::producer::letter::{Headers, Letter, Payload, Place, Raw};
-use sluice_ingest::dead_letter::producer::producer as dead_letter;
+use sluice_ingest::dead_letter::compose;
+use sluice_ingest::dead_letter::letter::{Letter, Payload, Place, Raw};
+use sluice_ingest::kafka::headers::Headers;
 use sluice_schemas::records::{DeadLetter, dead_letter_header as header};
 use uuid::Uuid;
 
@@ -20,7 +21,7 @@ pub fn check(input: &[u8]) {
         assert!(is_here || payload.is_none() && !matches!(letter.payload, Payload::Here(_)));
     }
     let written = dead_letter(headers, payload);
-    let read = read(as_sent(&dead_letter::headers(&written)), payload).expect("a worker wrote it");
+    let read = read(as_sent(&compose::headers(&written)), payload).expect("a worker wrote it");
     let source = &read.source;
     assert_eq!((&source.topic, source.topic_id, source.partition), (&written.topic, Some(written.topic_id), 3));
     assert_eq!((&read.reason, &read.stage), (&written.reason, &written.stage));

@@ -4,8 +4,9 @@
 use chrono::{DateTime, Datelike, Utc};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
+use sluice_ingest::clickhouse::shape::{self, Shape};
 use sluice_ingest::config::Pipeline;
-use sluice_ingest::decode::table::{Shape, ShapeColumn, plan};
+use sluice_ingest::decode::table::plan;
 use sluice_ingest::decode::{Decoded, Decoder, Origin, Reason, Rejected};
 use uuid::Uuid;
 
@@ -51,7 +52,7 @@ impl Table {
             ("_partition", "Int32", ""),
             ("_offset", "Int64", ""),
         ];
-        let describe = |(name, of, kind): &Described<'_>| ShapeColumn {
+        let describe = |(name, of, kind): &Described<'_>| shape::Column {
             name: (*name).to_owned(),
             type_text: (*of).to_owned(),
             default_kind: (*kind).to_owned(),

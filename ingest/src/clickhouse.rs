@@ -2,8 +2,10 @@
 //!
 //! # Layout
 //! - [`client`], with [`answer`], [`servers`] and [`settings`]: one request and its answer
+//! - [`codes`] and [`failures`]: its error codes, and failures in words
 //! - [`literal`]: quoted identifiers and string literals
-//! - [`types`]: column types
+//! - [`types`] and [`shape`]: column types, and what a table looks like
+//! - [`row_binary`]: values in the format of rows and results
 //! - [`insert`]: the INSERT statement of a pipeline
 //! - [`dependants`] and [`engine`]: what an INSERT reaches through views, and how long it is recognised
 //! - [`lookup`] and [`sight`]: which rows are in a table, and whether this user sees all of them
@@ -11,17 +13,23 @@
 //! - [`judge`]: which rows of a refused part are at fault
 //! - [`rebuild`]: aggregates recomputed from the raw rows
 
-pub mod answer;
+pub mod coverage;
+
+mod answer;
 pub mod client;
+pub(crate) mod codes;
 pub mod dependants;
 pub mod engine;
+pub(crate) mod failures;
 pub mod insert;
 pub mod judge;
 pub mod literal;
 pub mod lookup;
 pub mod proof;
 pub mod rebuild;
-pub mod servers;
+pub(crate) mod row_binary;
+mod servers;
 pub mod settings;
+pub mod shape;
 pub mod sight;
 pub mod types;

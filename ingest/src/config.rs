@@ -16,8 +16,6 @@ use sluice_schemas::connect::kafka_config;
 use sluice_schemas::names::{Names, topic};
 use sluice_schemas::stores::Stores;
 
-use crate::batch::Backlog;
-
 /// Everything about an ingest worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -255,6 +253,8 @@ pub enum SettingsError {
     NoPipeline,
 }
 
+/// Eighths of the memory budget that batches may take.
+const BATCH_EIGHTHS: u64 = 5;
 /// Most records that the breaker looks back on.
 const LONGEST_WINDOW: usize = 100_000;
 
@@ -312,16 +312,20 @@ impl Settings {
         self.session_timeout() * 2 / 3
     }
 
-    /// How far a batch of a pipeline may grow while another one of its partition is under way: no further than an eighth of
-    /// `memory_budget`, and so that the deadlines of a revocation and of a drain have room for such a batch.
-    pub fn backlog(&self, pipeline: &Pipeline) -> Backlog {
-        let bytes = pipeline.backlog_bytes.0.min(self.memory_budget.0 / 8).max(pipeline.max_bytes.0);
-        let time = (self.revoke_deadline / 2).min(self.drain_deadline / 5).min(self.insert_timeout / 4);
-        Backlog {
-            rows: pipeline.backlog_rows.max(pipeline.max_rows),
-            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
-            time,
-        }
+    /// Bytes of the memory budget for batches: enough that one of 100,000 rows can be written while the others fill. The rest
+    /// is for librdkafka's queues and everything else.
+    pub fn batch_bytes(&self) -> usize {
+        usize::try_from(self.memory_budget.0 / 8 * BATCH_EIGHTHS).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes of the memory budget for records that librdkafka has fetched and nobody has consumed yet.
+    pub fn queue_bytes(&self) -> u64 {
+        self.memory_budget.0 / 8
+    }
+
+    /// KiB of the memory budget for dead letters in their producer.
+    pub fn dead_letter_kib(&self) -> u64 {
+        self.memory_budget.0 / 16 / 1024
     }
 
     /// How many tokens a table must remember: twice those of the longest time from one attempt to the next owner's.

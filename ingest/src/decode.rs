@@ -26,6 +26,7 @@ pub(crate) mod value;
 
 use uuid::Uuid;
 
+use crate::clickhouse::row_binary::push_string;
 use crate::clickhouse::types::Type;
 use fields::Fields;
 use json::{Cursor, Kind, Span};
@@ -129,7 +130,7 @@ impl Origin {
     /// Provenance of the records of one topic partition.
     pub fn new(topic: &str, topic_id: Uuid, partition: i32) -> Self {
         let (mut name, mut id) = (Vec::new(), Vec::new());
-        value::push_string(topic.as_bytes(), &mut name);
+        push_string(topic.as_bytes(), &mut name);
         value::push_uuid(topic_id.as_u64_pair(), &mut id);
         let columns = [name.as_slice(), &id, &partition.to_le_bytes()];
         let mut columns_with_defaults = columns.map(|column| [&[0], column].concat()).concat();

@@ -1,13 +1,16 @@
 //! What the consume loop is told of everything that goes on beside it, and of whose partition.
 //! Plain data: the writer, the commits and the operator's pages make it, [`crate::lane::assignment`] takes it in.
 
+pub mod request;
+
 use tokio::sync::oneshot;
 
 use crate::dead_letter::breaker::Poison;
-use crate::exactly_once::ledger::Range;
-use crate::exactly_once::takeover::{Answer, Found};
+use crate::exactly_once::range::Range;
+use crate::exactly_once::takeover::Continuation;
 use crate::kafka::log_ends::Ends;
-use crate::operator::control::Request;
+use crate::kafka::standing::Found;
+use request::Request;
 
 /// One assignment of one topic partition to this worker. What belongs to an earlier epoch no longer counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,8 +94,8 @@ pub enum Event {
     Opened {
         /// Whose partition.
         of: Assigned,
-        /// What that means.
-        answer: Answer,
+        /// How to continue.
+        continuation: Continuation,
         /// Offsets of announced ranges that an earlier owner has dead-lettered, in order.
         letters: Vec<i64>,
     },

@@ -6,9 +6,12 @@
 //! - [`intent`]: the ranges announced beside a committed offset
 //! - [`ledger`]: which offset may be committed, and what is announced with it
 //! - [`takeover`]: where a new owner of a partition begins, and what it has to check
+//! - [`token`]: by what a repeated part is recognised
 //! - [`lease`]: how long a worker may assume that it still owns a partition
 
 pub mod intent;
 pub mod lease;
 pub mod ledger;
+pub mod range;
 pub mod takeover;
+pub mod token;

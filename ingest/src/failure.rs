@@ -1,462 +1,55 @@
-//! Why a write failed, and whose fault that is: the one table of ClickHouse's error codes.
-//! Codes and HTTP statuses go in, a class comes out. The server's message may quote a row, so it is never kept.
-//!
-//! Codes: `src/Common/ErrorCodes.cpp` of ClickHouse.
+//! Why a write failed, and what can be done about it.
+//! The text of a failure never holds data of a record, since a server's message may quote a row.
 
-use rdkafka::error::KafkaError;
+/// What can be done about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// It passes without anybody's help, or it is unknown whether the write took place: try again.
+    Transient,
+    /// The store will never accept this row.
+    Row,
+    /// The table, a privilege or the configuration is wrong: an operator has to repair it.
+    Operator,
+}
 
-use crate::dead_letter::producer;
-use crate::write::retry::Class;
+impl Class {
+    /// The word in metrics, logs and dead letters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Row => "row",
+            Self::Operator => "operator",
+        }
+    }
+}
 
 /// A write that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("write: {what}")]
 pub struct Failure {
-    /// Whose fault it is.
+    /// What can be done about it.
     pub class: Class,
     /// What happened, without data.
     pub what: String,
-    /// The code's name, as in `violated_constraint`, or `clickhouse_error_NUMBER` where it is not in the table; empty where
-    /// there is no code.
+    /// The store's name of the error in lower case, as in `violated_constraint`; empty where it gave none.
     pub code: String,
-    /// Number of the row in its INSERT, from 0, where ClickHouse gave one.
+    /// Number of the row in its INSERT, from 0, where the store gave one.
     pub row: Option<usize>,
-    /// What the server's text names as the view that it was writing to, unless that is part of a row which it quotes: it is
-    /// no name until such a view is found.
-    pub(super) supposed_view: Option<String>,
+    /// Whether the code does not tell if a row or the table is at fault, so that rows have to be tried one by one.
+    pub is_unclear: bool,
+    /// What the server's text names as the view that it was writing to. That text may quote a row, so this is no name until
+    /// such a view is found.
+    pub(crate) supposed_view: Option<String>,
 }
-
-/// Passes by itself, or it is unknown whether the write took place.
-const TRANSIENT: &[(u32, &str)] = &[
-    (3, "UNEXPECTED_END_OF_FILE"),
-    (107, "FILE_DOESNT_EXIST"),
-    (159, "TIMEOUT_EXCEEDED"),
-    (160, "TOO_SLOW"),
-    (173, "CANNOT_ALLOCATE_MEMORY"),
-    (198, "DNS_ERROR"),
-    (201, "QUOTA_EXCEEDED"),
-    (202, "TOO_MANY_SIMULTANEOUS_QUERIES"),
-    (203, "NO_FREE_CONNECTION"),
-    (209, "SOCKET_TIMEOUT"),
-    (210, "NETWORK_ERROR"),
-    (216, "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING"),
-    (225, "NO_ZOOKEEPER"),
-    (236, "ABORTED"),
-    (241, "MEMORY_LIMIT_EXCEEDED"),
-    (242, "TABLE_IS_READ_ONLY"),
-    (243, "NOT_ENOUGH_SPACE"),
-    (252, "TOO_MANY_PARTS"),
-    (279, "ALL_CONNECTION_TRIES_FAILED"),
-    (285, "TOO_FEW_LIVE_REPLICAS"),
-    (286, "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE"),
-    (305, "TABLE_WAS_NOT_DROPPED"),
-    (319, "UNKNOWN_STATUS_OF_INSERT"),
-    (394, "QUERY_WAS_CANCELLED"),
-    (425, "SYSTEM_ERROR"),
-    (439, "CANNOT_SCHEDULE_TASK"),
-    (473, "DEADLOCK_AVOIDED"),
-    (499, "S3_ERROR"),
-    (999, "KEEPER_EXCEPTION"),
-];
-
-/// ClickHouse will never take this row.
-const ROW: &[(u32, &str)] = &[
-    (6, "CANNOT_PARSE_TEXT"),
-    (26, "CANNOT_PARSE_QUOTED_STRING"),
-    (27, "CANNOT_PARSE_INPUT_ASSERTION_FAILED"),
-    (32, "ATTEMPT_TO_READ_AFTER_EOF"),
-    (33, "CANNOT_READ_ALL_DATA"),
-    (38, "CANNOT_PARSE_DATE"),
-    (41, "CANNOT_PARSE_DATETIME"),
-    (69, "ARGUMENT_OUT_OF_BOUND"),
-    (70, "CANNOT_CONVERT_TYPE"),
-    (72, "CANNOT_PARSE_NUMBER"),
-    (117, "INCORRECT_DATA"),
-    (131, "TOO_LARGE_STRING_SIZE"),
-    (153, "ILLEGAL_DIVISION"),
-    (190, "SIZES_OF_ARRAYS_DONT_MATCH"),
-    (321, "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE"),
-    (349, "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN"),
-    (376, "CANNOT_PARSE_UUID"),
-    (395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"),
-    (407, "DECIMAL_OVERFLOW"),
-    (467, "CANNOT_PARSE_BOOL"),
-    (469, "VIOLATED_CONSTRAINT"),
-    (675, "CANNOT_PARSE_IPV4"),
-    (676, "CANNOT_PARSE_IPV6"),
-    (691, "UNKNOWN_ELEMENT_OF_ENUM"),
-];
-
-/// The table, the privilege or the configuration is wrong.
-const OPERATOR: &[(u32, &str)] = &[
-    (8, "THERE_IS_NO_COLUMN"),
-    (10, "NOT_FOUND_COLUMN_IN_BLOCK"),
-    (16, "NO_SUCH_COLUMN_IN_TABLE"),
-    (20, "NUMBER_OF_COLUMNS_DOESNT_MATCH"),
-    (47, "UNKNOWN_IDENTIFIER"),
-    (50, "UNKNOWN_TYPE"),
-    (57, "TABLE_ALREADY_EXISTS"),
-    (60, "UNKNOWN_TABLE"),
-    (62, "SYNTAX_ERROR"),
-    (73, "UNKNOWN_FORMAT"),
-    (81, "UNKNOWN_DATABASE"),
-    (115, "UNKNOWN_SETTING"),
-    (158, "TOO_MANY_ROWS"),
-    (164, "READONLY"),
-    (192, "UNKNOWN_USER"),
-    (193, "WRONG_PASSWORD"),
-    (194, "REQUIRED_PASSWORD"),
-    (195, "IP_ADDRESS_NOT_ALLOWED"),
-    (218, "TABLE_IS_DROPPED"),
-    (277, "INDEX_NOT_USED"),
-    (291, "DATABASE_ACCESS_DENIED"),
-    (307, "TOO_MANY_BYTES"),
-    (396, "TOO_MANY_ROWS_OR_BYTES"),
-    (452, "SETTING_CONSTRAINT_VIOLATION"),
-    (497, "ACCESS_DENIED"),
-    (516, "AUTHENTICATION_FAILED"),
-];
-
-/// In the text of code 252, where it does not stand for too many parts of a table.
-const TOO_MANY_PARTITIONS: &str = "Too many partitions for single INSERT block";
-/// Comes before the name of a view in the text of an exception.
-const VIEW: &str = "while pushing to view ";
-
-/// Expressions of a table fail so, for some rows or for all: the table may be wrong or the row, and only trying tells.
-const UNCLEAR: &[(u32, &str)] = &[
-    (36, "BAD_ARGUMENTS"),
-    (43, "ILLEGAL_TYPE_OF_ARGUMENT"),
-    (44, "ILLEGAL_COLUMN"),
-    (48, "NOT_IMPLEMENTED"),
-    (53, "TYPE_MISMATCH"),
-];
-
-/// What is said of HTTP 413.
-const TOO_LARGE: &str = "HTTP 413 in the place of ClickHouse: what stands between limits the size of a request; raise that \
-                         limit above max_bytes and backlog_bytes of ingest.pipelines";
-
-/// Codes whose text names a setting.
-const SETTING_CODES: [&str; 2] = ["setting_constraint_violation", "readonly"];
-/// Comes before the name of a setting in such a text.
-const SETTING: [&str; 2] = ["Cannot modify '", "Setting "];
-
-/// A privilege is missing.
-const DENIED: [&str; 3] = ["access_denied", "database_access_denied", "readonly"];
-
-/// Begins the code of an error that no table lists; its number follows.
-const UNLISTED: &str = "clickhouse_error_";
-
-const TABLE: [(Class, &[(u32, &str)]); 4] =
-    [(Class::Transient, TRANSIENT), (Class::Row, ROW), (Class::Operator, OPERATOR), (Class::Operator, UNCLEAR)];
 
 impl Failure {
-    /// One for which ClickHouse has no code.
+    /// One for which the store has no code.
     pub fn new(class: Class, what: impl Into<String>) -> Self {
-        Self { class, what: what.into(), code: String::new(), row: None, supposed_view: None }
+        Self { class, what: what.into(), code: String::new(), row: None, is_unclear: false, supposed_view: None }
     }
 
-    /// What ClickHouse answered. A code that is not in the table goes by the HTTP status, until rows have been tried alone.
-    pub fn answer(status: u16, code: Option<u32>) -> Self {
-        let known = code.and_then(|code| {
-            let find = |(class, codes): (Class, &'static [(u32, &'static str)])| {
-                codes.iter().find(|(known, _)| *known == code).map(|(_, name)| (class, *name))
-            };
-            TABLE.into_iter().find_map(find)
-        });
-        let (class, name) = known.unwrap_or_else(|| (by_status(status), "not in the table of known errors"));
-        let what = match code {
-            Some(code) => format!("ClickHouse answered error {code} ({name}), HTTP {status}"),
-            None if status == 413 => TOO_LARGE.to_owned(),
-            None => format!("HTTP {status} in the place of ClickHouse"),
-        };
-        let code = match code {
-            Some(code) if known.is_none() => format!("{UNLISTED}{code}"),
-            Some(_) => name.to_lowercase(),
-            None => String::new(),
-        };
-        Self { class, what, code, row: None, supposed_view: None }
-    }
-
-    /// Whether neither the code nor the status says whose fault it is: rows have to be tried alone.
-    pub fn is_unclear(&self) -> bool {
-        self.code.starts_with(UNLISTED) || UNCLEAR.iter().any(|(_, name)| name.eq_ignore_ascii_case(&self.code))
-    }
-
-    /// Whether a row that fails so alone, while others do not, is at fault.
+    /// Whether a row is at fault if it fails with this error alone while others do not.
     pub fn may_be_of_a_row(&self) -> bool {
-        self.class == Class::Row || self.is_unclear()
-    }
-
-    /// The same as a fault of the table: it refuses every row, each alone, and no row is known that it takes.
-    #[must_use]
-    pub fn of_every_row(self, table: &str) -> Self {
-        let what = format!(
-            "{}; table {table} refuses every row, each alone, and none is known that it takes: repair its constraints, \
-             defaults or keys",
-            self.what
-        );
-        Self { class: Class::Operator, what, ..self }
-    }
-
-    /// The same where no row is refused alone.
-    #[must_use]
-    pub fn of_no_row(self, table: &str) -> Self {
-        let what = format!("{}; no row is refused alone by a temporary copy of table {table}", self.what);
-        Self { what, ..self }
-    }
-
-    /// The same, met while looking for the rows that are refused.
-    #[must_use]
-    pub fn of_a_search(self) -> Self {
-        let is_denied = DENIED.contains(&self.code.as_str());
-        let remedy = if is_denied { "; grant what docs/operations.md lists under refused rows" } else { "" };
-        let what = format!("rows are refused, and they cannot be searched for: {}{remedy}", self.what);
-        let class = if self.class == Class::Row { Class::Operator } else { self.class };
-        Self { class, what, ..self }
-    }
-
-    /// Something else than ClickHouse answered, or something stands between that changes its answers: nobody knows what
-    /// became of the request.
-    pub fn not_an_answer(lacking: &str) -> Self {
-        let what = format!(
-            "not an answer of ClickHouse ({lacking}); look what stands between the worker and ClickHouse: it has to pass \
-             ClickHouse's answers on with all their headers"
-        );
-        Self::new(Class::Transient, what)
-    }
-
-    /// The same with what the server's text adds: the number of the row at fault (it counts from 1), the view, and which of
-    /// two faults a code stands for. Nothing else of that text is kept, since it may quote the row.
-    #[must_use]
-    pub fn with_text(mut self, text: &str) -> Self {
-        let after = text.rfind("at row ").map(|at| &text[at + "at row ".len()..]);
-        let digits = after.map(|after| after.chars().take_while(char::is_ascii_digit).collect::<String>());
-        self.row = digits.and_then(|digits| digits.parse::<usize>().ok()?.checked_sub(1));
-        self.supposed_view = view(text);
-        if SETTING_CODES.contains(&self.code.as_str())
-            && let Some(name) = setting(text)
-        {
-            self.what =
-                format!("{}: setting {name} is fixed or bounded in the profile of this ClickHouse user", self.what);
-        }
-        // Merges make many parts fewer; nothing makes the partitions of a block fewer.
-        if self.code == "too_many_parts" && text.contains(TOO_MANY_PARTITIONS) {
-            self.class = Class::Operator;
-            self.what.push_str(
-                ": too many partitions for one INSERT; partition by month, or raise max_partitions_per_insert_block",
-            );
-        }
-        self
-    }
-
-    /// The same, which befell a view of the table.
-    #[must_use]
-    pub fn of_view(mut self, name: &str) -> Self {
-        self.what = format!("{}, while ClickHouse wrote to view {name}", self.what);
-        self
-    }
-
-    /// The same, met while a view's rows were computed anew.
-    #[must_use]
-    pub fn of_a_rebuild(self, view: &impl std::fmt::Display) -> Self {
-        if self.code == "query_with_same_id_is_already_running" {
-            let what = "something between this program and ClickHouse sends requests again that were not answered in time; it \
-                        must not do that with INSERTs";
-            return Self { what: what.to_owned(), ..self };
-        }
-        let is_its_own = self.may_be_of_a_row();
-        let remedy = if is_its_own { "; repair the view" } else { "" };
-        let what = format!("{}, while the rows of view {view} were computed anew{remedy}", self.what);
-        let class = if is_its_own { Class::Operator } else { self.class };
-        Self { class, what, ..self }
-    }
-
-    /// The same as a fault of the table's views, which somebody has to repair.
-    #[must_use]
-    pub fn of_a_view(self) -> Self {
-        let what = format!("{}, though the table has taken the rows: a view refuses them; repair the view", self.what);
-        Self { class: Class::Operator, what, ..self }
-    }
-
-    /// The table's columns have other types than those that this worker encodes rows for.
-    pub fn of_a_changed_table(table: &str) -> Self {
-        let what = format!(
-            "columns of table {table} have other types than when this worker started; restart it, or change them back"
-        );
-        Self::new(Class::Operator, what)
-    }
-
-    /// ClickHouse has acknowledged rows for the first time, and its table does not show them.
-    pub fn of_invisible_rows(table: &str) -> Self {
-        let what = format!(
-            "ClickHouse has acknowledged rows that table {table} does not show; look for a replica that lags, for several \
-             servers behind one address, and for what deletes rows, a TTL or a mutation. They are not sent again while this \
-             worker runs"
-        );
-        Self::new(Class::Operator, what)
-    }
-
-    /// Rows that were just acknowledged are in the table more than once.
-    pub fn of_doubled_rows(table: &str) -> Self {
-        let what = format!(
-            "rows that this worker has just written are in table {table} more than once: somebody else has written them \
-             too, or ClickHouse has taken a repeated INSERT twice; compare, correct the table or decide with \
-             `sluice ingest offsets accept`"
-        );
-        Self::new(Class::Operator, what)
-    }
-
-    /// ClickHouse takes rows again and again, and its table does not show them.
-    pub fn of_forgotten_rows(table: &str) -> Self {
-        let what = format!(
-            "ClickHouse acknowledges rows that table {table} then lacks; look for what deletes them, a TTL or a mutation"
-        );
-        Self::new(Class::Operator, what)
-    }
-
-    /// Kafka does not give a record back that has to become a dead letter.
-    pub fn unread(cause: &KafkaError) -> Self {
-        let what = format!("a record that is refused cannot be read again: {cause}");
-        Self::new(producer::class(cause), what)
-    }
-
-    /// No answer, or half of one: the write may or may not have taken place.
-    pub fn unanswered(error: &reqwest::Error) -> Self {
-        let what = if error.is_timeout() {
-            "no answer from ClickHouse in time"
-        } else if error.is_connect() {
-            "no connection to ClickHouse"
-        } else {
-            "the connection to ClickHouse broke"
-        };
-        Self::new(Class::Transient, what)
-    }
-}
-
-/// The view that the text of an exception ends with, as `database.name` without quotes.
-fn view(text: &str) -> Option<String> {
-    let name = &text[text.rfind(VIEW)? + VIEW.len()..];
-    let end = [". (", ": while ", ": While "].into_iter().filter_map(|end| name.find(end)).min()?;
-    Some(name[..end].replace('`', ""))
-}
-
-/// The name of the setting in the text of one of [`SETTING_CODES`].
-fn setting(text: &str) -> Option<&str> {
-    let after = SETTING.iter().find_map(|before| text.find(before).map(|at| &text[at + before.len()..]))?;
-    let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-    (end > 0).then(|| &after[..end])
-}
-
-fn by_status(status: u16) -> Class {
-    match status {
-        408 | 425 | 429 | 500..=599 => Class::Transient,
-        _ => Class::Operator,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_of_the_table_gives_its_class_whatever_the_status() {
-        for (class, codes) in TABLE {
-            for (code, name) in codes {
-                for status in [200, 400, 403, 404, 500, 503] {
-                    let failure = Failure::answer(status, Some(*code));
-                    assert_eq!(failure.class, class, "{code} {name} with {status}");
-                    assert!(failure.what.contains(name), "{failure}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn no_code_stands_in_two_classes() {
-        let mut codes: Vec<_> = TABLE.iter().flat_map(|(_, codes)| codes.iter().map(|(code, _)| code)).collect();
-        let count = codes.len();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), count);
-    }
-
-    #[test]
-    fn without_a_known_code_the_status_decides_and_no_row_is_blamed() {
-        for (status, class) in [
-            (500, Class::Transient),
-            (502, Class::Transient),
-            (503, Class::Transient),
-            (429, Class::Transient),
-            (408, Class::Transient),
-            (400, Class::Operator),
-            (401, Class::Operator),
-            (403, Class::Operator),
-            (404, Class::Operator),
-            (414, Class::Operator),
-        ] {
-            assert_eq!(Failure::answer(status, None).class, class, "{status}");
-            assert_eq!(Failure::answer(status, Some(99_999)).class, class, "{status}");
-        }
-    }
-
-    #[test]
-    fn a_code_that_says_too_little_is_unclear() {
-        assert_eq!(Failure::answer(500, Some(99_999)).code, "clickhouse_error_99999");
-        for unclear in [Failure::answer(500, Some(99_999)), Failure::answer(400, Some(36))] {
-            assert!(unclear.is_unclear() && unclear.may_be_of_a_row(), "{unclear}");
-        }
-        for clear in [
-            Failure::answer(500, Some(241)),
-            Failure::answer(404, Some(60)),
-            Failure::answer(500, None),
-            Failure::new(Class::Transient, "no answer"),
-        ] {
-            assert!(!clear.is_unclear() && !clear.may_be_of_a_row(), "{clear}");
-        }
-        let row = Failure::answer(500, Some(190));
-        assert!(row.may_be_of_a_row() && !row.is_unclear());
-    }
-
-    #[test]
-    fn the_number_of_a_row_is_taken_from_the_text_and_nothing_else() {
-        let row = |text: &str| Failure::answer(400, Some(469)).with_text(text).row;
-        assert_eq!(row("Constraint `c` for table `t` is violated at row 4. Expression: (n < 5)"), Some(3));
-        assert_eq!(row("Cannot parse: secret: (at row 17)\n"), Some(16));
-        assert_eq!(row("at row x, at row 0"), None);
-        assert_eq!(row("no number"), None);
-    }
-
-    #[test]
-    fn the_setting_that_a_profile_fixes_is_named() {
-        let said = |code, text: &str| Failure::answer(500, Some(code)).with_text(text).to_string();
-        insta::assert_snapshot!(said(452, "Code: 452. DB::Exception: Setting max_execution_time shouldn't be greater than 5."), @"write: ClickHouse answered error 452 (SETTING_CONSTRAINT_VIOLATION), HTTP 500: setting max_execution_time is fixed or bounded in the profile of this ClickHouse user");
-        insta::assert_snapshot!(said(164, "Cannot modify 'limit' setting in readonly mode"), @"write: ClickHouse answered error 164 (READONLY), HTTP 500: setting limit is fixed or bounded in the profile of this ClickHouse user");
-        insta::assert_snapshot!(said(164, "Cannot execute query in readonly mode"), @"write: ClickHouse answered error 164 (READONLY), HTTP 500");
-    }
-
-    #[test]
-    fn the_view_at_fault_is_found_in_the_text() {
-        let view = |text: &str| Failure::answer(500, Some(252)).with_text(text).supposed_view;
-        let ends = "with average size): while pushing to view d.`my view`. (TOO_MANY_PARTS) (version 26.7.2.1)\n";
-        assert_eq!(view(ends).unwrap(), "d.my view");
-        let nested = "x: while pushing to view d.a: while pushing to view d.b: While executing X. (TOO_MANY_PARTS)";
-        assert_eq!(view(nested).unwrap(), "d.b");
-        assert_eq!(view("Too many parts. (TOO_MANY_PARTS)"), None);
-    }
-
-    #[test]
-    fn too_many_partitions_wait_for_an_operator_and_too_many_parts_do_not() {
-        let answer = |text: &str| Failure::answer(500, Some(252)).with_text(text);
-        assert_eq!(answer("Too many parts (300) in table").class, Class::Transient);
-        let partitions = answer("Too many partitions for single INSERT block (more than 100). The limit");
-        assert_eq!(partitions.class, Class::Operator);
-        insta::assert_snapshot!(partitions.of_view("d.v"), @"write: ClickHouse answered error 252 (TOO_MANY_PARTS), HTTP 500: too many partitions for one INSERT; partition by month, or raise max_partitions_per_insert_block, while ClickHouse wrote to view d.v");
-    }
-
-    #[test]
-    fn the_text_fits_after_failed_to() {
-        insta::assert_snapshot!(Failure::answer(404, Some(60)), @"write: ClickHouse answered error 60 (UNKNOWN_TABLE), HTTP 404");
-        insta::assert_snapshot!(Failure::answer(502, None), @"write: HTTP 502 in the place of ClickHouse");
-        insta::assert_snapshot!(Failure::not_an_answer("HTTP 204"), @"write: not an answer of ClickHouse (HTTP 204); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
+        self.class == Class::Row || self.is_unclear
     }
 }

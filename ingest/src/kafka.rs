@@ -5,10 +5,12 @@
 //! - [`standing`]: committed offsets and the bounds of logs
 //! - [`log_ends`]: start, last stable offset and high watermark of many partitions at once
 //! - [`topic_id`] and [`topic_config`]: the identity and the settings of a topic
+//! - [`blocking`]: work that blocks a thread
 //! - [`fetch`]: how much a consumer may fetch ahead
 //! - [`headers`]: the headers of a consumed record
 //! - [`unreadable`]: which records the client cannot read
 
+pub(crate) mod blocking;
 pub mod fetch;
 pub mod headers;
 pub mod log_ends;

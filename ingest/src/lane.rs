@@ -8,6 +8,7 @@
 //! - [`assignment`]: all partitions of this worker
 //! - [`partition`]: the state of one partition
 //! - [`inquiry`]: questions to Kafka about partitions, asked on a thread of their own
+//! - [`summary`]: what a worker did
 //! - [`report`]: how often the same client error is logged
 
 pub mod assignment;
@@ -16,3 +17,4 @@ pub mod inquiry;
 pub mod partition;
 pub mod rebalance;
 pub mod report;
+pub mod summary;

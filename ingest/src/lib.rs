@@ -41,7 +41,9 @@ pub mod lane;
 pub mod observe;
 pub mod operator;
 pub mod pipeline;
+pub mod start;
 pub mod target;
 pub mod write;
 
-pub use pipeline::{Counts, Error, Summary, run};
+pub use lane::summary::{Counts, Summary};
+pub use pipeline::{Error, run};

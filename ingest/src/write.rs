@@ -24,8 +24,10 @@ pub mod retry;
 
 mod attempts;
 mod confirm;
+pub mod destination;
 mod refused;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +38,7 @@ use tracing::{info, warn};
 use crate::batch::{Batch, Part};
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::dependants::{Changed, Demand, Graphs};
+use crate::clickhouse::failures;
 use crate::clickhouse::rebuild::Rebuilds;
 use crate::clickhouse::{lookup, sight};
 use crate::clock;
@@ -46,18 +49,18 @@ use crate::dead_letter::sent::SentLetters;
 use crate::event::{Assigned, Event};
 use crate::exactly_once::intent::Doubt;
 use crate::exactly_once::lease::Lease;
-use crate::exactly_once::ledger::Range;
-use crate::exactly_once::takeover::{self, There};
+use crate::exactly_once::range::Range;
+use crate::exactly_once::takeover::{Start, There};
+use crate::exactly_once::token::{insert_name, token};
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
-use crate::lane::partition::Start;
+use crate::failure::{Class, Failure};
 use crate::observe::metrics::{Metrics, Stage};
-use crate::target::{Target, insert_name, token};
+use crate::target::Target;
 use attempts::Attempts;
 pub use confirm::Seen;
 use confirm::Trust;
+use destination::Destination;
 use refused::Letters;
-use retry::Class;
 
 /// Older than anything that is remembered.
 const LONG_AGO: Duration = Duration::from_secs(u32::MAX as u64);
@@ -97,7 +100,7 @@ pub struct Job {
     /// Whose batch.
     pub of: Assigned,
     /// Where it goes.
-    pub target: Arc<Target>,
+    pub destination: Arc<Destination>,
     /// Whether the partition is still ours.
     pub lease: Arc<Lease>,
     /// When Kafka was told of it, seconds since 1970: nothing of it was sent before.
@@ -119,7 +122,21 @@ enum Landed {
     },
 }
 
-/// Why a batch cannot go on by itself.
+/// Why a part has not landed.
+enum Obstacle {
+    /// An attempt failed; another one follows.
+    Failed(Failure),
+    /// An operator has to decide; nobody tries any further.
+    Stopped(String),
+}
+
+impl From<Failure> for Obstacle {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Why a batch is given up until an operator has decided.
 struct Stop(String);
 
 impl Writer {
@@ -152,8 +169,8 @@ impl Writer {
             },
             _ => Vec::new(),
         };
-        let answer = takeover::after_asking(start.committed, start.announced_to(), highest, start.check_to);
-        self.send(Event::Opened { of, answer, letters }).await;
+        let continuation = start.continue_after(highest);
+        self.send(Event::Opened { of, continuation, letters }).await;
     }
 
     /// The highest offset in the table. Where there is none beside it, it decides alone where to begin.
@@ -167,13 +184,13 @@ impl Writer {
 
     /// Nothing is told of a batch that is let go.
     async fn try_land(&self, job: &Job) -> Result<Option<Event>, Stop> {
-        let mut attempts = Attempts::new(self, job.of, &job.target, Some(job.batch.range.first));
+        let mut attempts = Attempts::new(self, job.of, &job.destination.target, Some(job.batch.range.first));
         let mut letters = self.land_dead_letters(job, &mut attempts).await;
         for part in &job.batch.parts {
             let started = Instant::now();
             let Some(landed) = self.land_kept(job, part, &mut letters, &mut attempts).await? else { return Ok(None) };
             self.metrics.stage(Stage::Write, started.elapsed());
-            self.metrics.landed(&job.target.topic, landed.count(), landed.body.bytes());
+            self.metrics.landed(&job.destination.target.topic, landed.count(), landed.rows.bytes());
             failpoint!("landed");
         }
         let dead_lettered = letters.sent.len() + job.batch.dead_lettered_before();
@@ -200,7 +217,7 @@ impl Writer {
         if letters.is_empty() || doubt(job) == Doubt::No {
             return letters.iter().collect();
         }
-        self.metrics.looked_up(&job.target.topic);
+        self.metrics.looked_up(&job.destination.target.topic);
         let there = loop {
             match self.found_of(job, letters).await {
                 Ok(there) => break there,
@@ -212,9 +229,10 @@ impl Writer {
 
     /// The offsets of a batch that are in the table. A letter's record that is not found must not only be hidden.
     async fn found_of(&self, job: &Job, letters: &[DeadLetter]) -> Result<Vec<i64>, Failure> {
-        let there = lookup::offsets(&self.clickhouse, &job.target, job.of.partition, job.batch.range).await?;
+        let there =
+            lookup::offsets(&self.clickhouse, &job.destination.target, job.of.partition, job.batch.range).await?;
         if letters.iter().any(|letter| there.binary_search(&letter.offset).is_err()) {
-            sight::check(&self.clickhouse, &job.target.table).await?;
+            sight::check(&self.clickhouse, &job.destination.target.table).await?;
         }
         Ok(there)
     }
@@ -224,17 +242,15 @@ impl Writer {
         let mut is_acknowledged = false;
         loop {
             job.lease.held().await;
-            let outcome = match self.changed(job, attempts.count).await {
-                Ok(changed) => self.try_part(job, part, changed, attempts.count, &mut is_acknowledged).await?,
-                Err(failure) => Err(failure),
-            };
-            match outcome {
-                Ok(Landed::Whole) => {
-                    attempts.succeeded();
-                    return Ok(Landed::Whole);
+            match self.try_part(job, part, attempts.count, &mut is_acknowledged).await {
+                Ok(landed) => {
+                    if matches!(landed, Landed::Whole) {
+                        attempts.succeeded();
+                    }
+                    return Ok(landed);
                 }
-                Ok(refused) => return Ok(refused),
-                Err(failure) => attempts.failed(failure).await,
+                Err(Obstacle::Failed(failure)) => attempts.failed(failure).await,
+                Err(Obstacle::Stopped(why)) => return Err(Stop(why)),
             }
         }
     }
@@ -248,56 +264,60 @@ impl Writer {
 
     pub(super) async fn ask_views(&self, job: &Job) -> Result<Changed, Failure> {
         let announced_for = || announced_for(job).unwrap_or(LONG_AGO);
-        self.graphs.changed_since(&self.clickhouse, &job.target.table, &self.demand, announced_for).await
+        self.graphs.changed_since(&self.clickhouse, &job.destination.target.table, &self.demand, announced_for).await
     }
 
-    /// Sends it once, after so many failures. A part that nobody had sent before is not sent again once it is
+    /// Sends it once, after `failed` attempts that failed. A part that nobody had sent before is not sent again once it is
     /// acknowledged, nor is one whose rows stand there more than once; then it is only looked for.
     async fn try_part(
         &self,
         job: &Job,
         part: &Part,
-        changed: Changed,
         failed: u32,
         is_acknowledged: &mut bool,
-    ) -> Result<Result<Landed, Failure>, Stop> {
+    ) -> Result<Landed, Obstacle> {
+        let changed = self.changed(job, failed).await?;
         if *is_acknowledged {
-            return Ok(self.is_visible(job, part).await.map(|()| Landed::Whole));
+            self.is_visible(job, part).await?;
+            return Ok(Landed::Whole);
         }
-        let trust = self.trust(job, failed > 0);
-        let doubt = doubt(job);
-        if doubt == Doubt::No && changed == Changed::Nothing {
-            let mut sent = self.insert(job, part, 0).await;
-            if sent.is_ok() && trust != Trust::Full {
-                *is_acknowledged = trust == Trust::First;
-                sent = match trust {
-                    Trust::First => self.is_visible(job, part).await,
-                    _ => self.is_there_or_sent(job, part, is_acknowledged).await,
-                };
-            }
+        if doubt(job) == Doubt::No && changed == Changed::Nothing {
+            let sent = self.insert_trusted(job, part, failed, is_acknowledged).await;
             return self.unless_refused(job, part, sent, failed).await;
         }
-        self.metrics.looked_up(&job.target.topic);
-        let (there, offsets) = match self.look(job, part).await {
-            Ok(looked) => looked,
-            Err(failure) => return Ok(Err(failure)),
-        };
+        self.metrics.looked_up(&job.destination.target.topic);
+        let (there, offsets) = self.look(job, part).await?;
         if there == There::All {
-            return Ok(self.found(job, part, changed).await.map(|()| Landed::Whole));
+            self.found(job, part, changed).await?;
+            return Ok(Landed::Whole);
         }
-        if let Err(failure) = sight::check(&self.clickhouse, &job.target.table).await {
-            return Ok(Err(failure));
-        }
-        match there {
-            There::Nothing => {
-                let sent = self.insert_anew(job, part, is_acknowledged).await;
-                self.unless_refused(job, part, sent, failed).await
+        sight::check(&self.clickhouse, &job.destination.target.table).await?;
+        let missing = match there {
+            There::Nothing => Cow::Borrowed(part),
+            There::Some if doubt(job) == Doubt::SendMissing => Cow::Owned(job.batch.without(part, &offsets)),
+            _ => return Err(stopped(job, part, &offsets)),
+        };
+        let sent = self.insert_anew(job, &missing, is_acknowledged).await;
+        self.unless_refused(job, part, sent, failed).await
+    }
+
+    /// Sends a part whose token tells whether it has landed, and looks for its rows unless the acknowledgement is enough.
+    async fn insert_trusted(
+        &self,
+        job: &Job,
+        part: &Part,
+        failed: u32,
+        is_acknowledged: &mut bool,
+    ) -> Result<(), Failure> {
+        let trust = self.trust(job, failed > 0);
+        self.insert(job, part, 0).await?;
+        match trust {
+            Trust::Full => Ok(()),
+            Trust::First => {
+                *is_acknowledged = true;
+                self.is_visible(job, part).await
             }
-            There::Some if doubt == Doubt::SendMissing => {
-                let sent = self.insert_anew(job, &job.batch.without(part, &offsets), is_acknowledged).await;
-                self.unless_refused(job, part, sent, failed).await
-            }
-            _ => Err(stopped(job, part, &offsets)),
+            Trust::Repeated => self.is_there_or_sent(job, part, is_acknowledged).await,
         }
     }
 
@@ -308,26 +328,25 @@ impl Writer {
         part: &Part,
         sent: Result<(), Failure>,
         failed: u32,
-    ) -> Result<Result<Landed, Failure>, Stop> {
+    ) -> Result<Landed, Obstacle> {
         let failure = match sent {
-            Ok(()) => return Ok(Ok(Landed::Whole)),
+            Ok(()) => return Ok(Landed::Whole),
             Err(failure) if self.is_final(&failure, failed) => failure,
-            Err(failure) => return Ok(Err(failure)),
+            Err(failure) => return Err(failure.into()),
         };
-        self.metrics.looked_up(&job.target.topic);
-        Ok(match self.look(job, part).await {
-            Err(failure) => Err(failure),
-            Ok((There::All, _)) => Err(failure.of_a_view()),
-            Ok((There::Nothing, there)) => Ok(Landed::Refused { failure, there }),
-            Ok((There::Some, there)) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused { failure, there }),
-            Ok((There::Some | There::Double, offsets)) => return Err(stopped(job, part, &offsets)),
-        })
+        self.metrics.looked_up(&job.destination.target.topic);
+        match self.look(job, part).await? {
+            (There::All, _) => Err(failures::refused_by_a_view(failure).into()),
+            (There::Nothing, there) => Ok(Landed::Refused { failure, there }),
+            (There::Some, there) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused { failure, there }),
+            (There::Some | There::Double, offsets) => Err(stopped(job, part, &offsets)),
+        }
     }
 
     /// Whether it is time to look for the rows that are refused. What says nothing clear and passes with HTTP 5xx may pass
     /// by itself, so it is tried again first.
     fn is_final(&self, failure: &Failure, failed: u32) -> bool {
-        let is_unclear = failure.is_unclear() && !is_sabotaged("judge");
+        let is_unclear = failure.is_unclear && !is_sabotaged("judge");
         failure.class == Class::Row || is_unclear && (failure.class == Class::Operator || failed >= self.retry.quick)
     }
 
@@ -335,19 +354,20 @@ impl Writer {
     async fn insert(&self, job: &Job, part: &Part, time: u32) -> Result<(), Failure> {
         let _turn = self.turn(job).await;
         failpoint!("insert");
-        let mut token = token(&job.target, job.of.partition, job.batch.range, part.month, job.batch.digest_of(part));
+        let mut token =
+            token(&job.destination.target, job.of.partition, job.batch.range, part.month, job.batch.digest_of(part));
         if time > 0 {
             token = format!("{token}:{time}");
         }
-        let name = insert_name(&job.target, job.of.partition, job.batch.range, part.month);
-        self.clickhouse.insert(&job.target.insert, &name, &token, &part.body).await
+        let name = insert_name(&job.destination.target, job.of.partition, job.batch.range, part.month);
+        self.clickhouse.insert(&job.destination.insert, &name, &token, &part.rows).await
     }
 
     /// Leave to send, with the partition still ours: waiting for it may take longer than the lease. Who waits for a rebuild
     /// has no permit, so that INSERTs into other tables go on.
     async fn turn(&self, job: &Job) -> (OwnedRwLockReadGuard<()>, SemaphorePermit<'_>) {
         loop {
-            let no_rebuild = self.rebuilds.writing(&job.target.table).await;
+            let no_rebuild = self.rebuilds.writing(&job.destination.target.table).await;
             let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
             if job.lease.is_held() {
                 return (no_rebuild, permit);
@@ -361,7 +381,7 @@ impl Writer {
     async fn found(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
         let Range { first, last } = job.batch.range;
         info!(
-            topic = &*job.target.topic,
+            topic = &*job.destination.target.topic,
             partition = job.of.partition,
             first,
             last,
@@ -372,7 +392,7 @@ impl Writer {
         if may_lack && !is_sabotaged("rebuild") {
             self.complete(job, part, changed).await?;
         }
-        self.metrics.found(&job.target.topic, part.count());
+        self.metrics.found(&job.destination.target.topic, part.count());
         Ok(())
     }
 
@@ -385,7 +405,9 @@ impl Writer {
             {
                 info!(%failure, "the INSERT is repeated instead");
                 let sent = self.insert(job, part, 0).await;
-                sent.map_err(|failure| if failure.class == Class::Row { failure.of_a_view() } else { failure })
+                sent.map_err(
+                    |failure| if failure.class == Class::Row { failures::refused_by_a_view(failure) } else { failure },
+                )
             }
             rebuilt => rebuilt,
         }
@@ -393,7 +415,7 @@ impl Writer {
 
     /// Makes the aggregates of a part's month anew.
     async fn rebuild(&self, job: &Job, part: &Part) -> Result<(), Failure> {
-        let rebuilt = self.rebuilds.rebuild(&self.clickhouse, &job.target.table, part.month).await;
+        let rebuilt = self.rebuilds.rebuild(&self.clickhouse, &job.destination.target.table, part.month).await;
         self.metrics.rebuilt(rebuilt.is_ok());
         rebuilt
     }
@@ -415,7 +437,7 @@ fn doubt(job: &Job) -> Doubt {
 }
 
 fn is_old(job: &Job) -> bool {
-    announced_for(job).is_none_or(|age| age >= job.target.remembered)
+    announced_for(job).is_none_or(|age| age >= job.destination.remembered)
 }
 
 /// How long ago a batch was announced; one from the future counts as old, since nobody knows how old it is.
@@ -429,9 +451,9 @@ fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {
     Event::Written { of, range, landed: landed as u64, dead_lettered: dead_lettered as u64 }
 }
 
-fn stopped(job: &Job, part: &Part, there: &[i64]) -> Stop {
+fn stopped(job: &Job, part: &Part, there: &[i64]) -> Obstacle {
     let Range { first, last } = job.batch.range;
-    Stop(format!(
+    Obstacle::Stopped(format!(
         "of the {} rows that offsets {first} to {last} have in month {}, the table holds some or holds one twice ({} rows in \
          that range); compare, correct the table or decide with `sluice ingest offsets accept`, then restart",
         part.count(),

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat};
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use sluice_ingest::dead_letter::producer::letter::{Letter, Payload};
+use sluice_ingest::dead_letter::letter::{Letter, Payload};
 use sluice_ingest::operator::dlq::stats::Counts;
 use sluice_ingest::operator::dlq::tally::{Replayed, stays};
 use sluice_ingest::operator::dlq::{State, Stats};

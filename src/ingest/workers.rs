@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use reqwest::{Client, Method, Url};
-use sluice_ingest::operator::control::{HEADER, PartitionStatus, WorkerStatus};
+use sluice_ingest::event::request::PartitionStatus;
+use sluice_ingest::operator::control::{HEADER, WorkerStatus};
 
 use crate::{
     exit::{Exit, Failure, OrExit},

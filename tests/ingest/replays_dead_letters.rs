@@ -16,7 +16,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use serde::Deserialize;
 use serde_json::Value;
 use sluice_ingest::config::Settings;
-use sluice_ingest::dead_letter::producer::producer::DeadLetters;
+use sluice_ingest::dead_letter::producer::DeadLetters;
 use sluice_ingest::kafka::topic_id::topic_id;
 use sluice_schemas::connect;
 use sluice_schemas::names::topic;

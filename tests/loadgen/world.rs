@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_ingest::Error;
 use sluice_ingest::config::Settings;
-use sluice_ingest::{Error, Summary};
+use sluice_ingest::lane::summary::Summary;
 use sluice_loadgen::account::{self, Account};
 use sluice_loadgen::drive::{self, Course, Driven, Progress};
 use sluice_loadgen::load::{self, Loaded};

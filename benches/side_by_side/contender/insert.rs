@@ -14,9 +14,10 @@ use rdkafka::metadata::MetadataTopic;
 use serde::Deserialize;
 use sluice_ingest::clickhouse::insert::Insert;
 use sluice_ingest::clickhouse::settings::{ALWAYS, OF_INSERTS, OF_WRITES};
+use sluice_ingest::clickhouse::shape::{self, Shape};
 use sluice_ingest::config::{Pipeline, Settings};
 use sluice_ingest::decode::Origin;
-use sluice_ingest::decode::table::{Plan, Shape, ShapeColumn, plan};
+use sluice_ingest::decode::table::{Plan, plan};
 use sluice_schemas::connect::kafka_config;
 use sluice_schemas::names::topic;
 use uuid::Uuid;
@@ -43,7 +44,7 @@ async fn planned(world: &World, table: &str) -> anyhow::Result<Plan> {
     let query = "SELECT name, type, default_kind FROM system.columns WHERE database = currentDatabase() \
                  AND table = 'communication_events' ORDER BY position";
     let columns: Vec<Column> = world.clickhouse.query(query).fetch_all().await.context("read the table's columns")?;
-    let column = |c: Column| ShapeColumn { name: c.name, type_text: c.r#type, default_kind: c.default_kind };
+    let column = |c: Column| shape::Column { name: c.name, type_text: c.r#type, default_kind: c.default_kind };
     let shape = Shape {
         columns: columns.into_iter().map(column).collect(),
         partition_key: "toYYYYMM(timestamp)".to_owned(),

@@ -9,8 +9,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use sluice_schemas::records::DeadLetter;
+
 use super::body::Pool;
 
+type Header = (String, Option<Vec<u8>>);
+
+/// What the allocator adds to each block, and the multiple it rounds to.
+const BLOCK: usize = 16;
 /// Part of the shared half that may be used before pipelines beyond their own share stop, in percent.
 const HIGH_PERCENT: usize = 80;
 /// Part of the shared half below which they go on, in percent.
@@ -112,10 +118,32 @@ impl Drop for Permit {
     }
 }
 
+/// Memory that a dead letter takes while it waits, with what the allocator needs for each header's name and value.
+pub fn letter_bytes(letter: &DeadLetter) -> usize {
+    let length = |bytes: Option<&Vec<u8>>| bytes.map_or(0, Vec::len);
+    length(letter.key.as_ref())
+        + length(letter.payload.as_ref())
+        + header_bytes(&letter.headers)
+        + size_of::<DeadLetter>()
+}
+
+fn header_bytes(headers: &[Header]) -> usize {
+    let block = |bytes: usize| if bytes == 0 { 0 } else { bytes.next_multiple_of(BLOCK) + BLOCK };
+    let one = |(name, value): &Header| block(name.len()) + block(value.as_ref().map_or(0, Vec::len));
+    headers.iter().map(|header| one(header) + size_of::<Header>()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn each_header_counts_with_what_its_blocks_take() {
+        let tiny = vec![("a".to_owned(), Some(vec![1])); 1000];
+        assert_eq!(header_bytes(&tiny), 1000 * (48 + 32 + 32));
+        assert_eq!(header_bytes(&[("a".to_owned(), None)]), 48 + 32);
+    }
 
     #[test]
     fn one_stuck_pipeline_leaves_the_others_their_share() {

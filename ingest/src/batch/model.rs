@@ -11,7 +11,12 @@ use uuid::Uuid;
 
 use super::body::CHUNK;
 use super::budget::Budget;
+use super::limits::{Backlog, Limits, SealReason};
 use super::*;
+use crate::exactly_once::intent::Announced;
+use crate::exactly_once::range::Range;
+use sluice_schemas::records::DeadLetter;
+use std::time::{Duration, Instant};
 
 /// A record on its way in.
 #[derive(Debug, Clone)]
@@ -93,8 +98,8 @@ fn limits() -> impl Strategy<Value = Limits> {
     })
 }
 
-/// Cuts as an assignment does: when time passes and after each record.
-fn cut(records: &[Record], limits: &Limits, budget: &Arc<Budget>) -> Vec<(Batch, Cut, Instant)> {
+/// SealReasons as an assignment does: when time passes and after each record.
+fn cut(records: &[Record], limits: &Limits, budget: &Arc<Budget>) -> Vec<(Batch, SealReason, Instant)> {
     let start = Instant::now();
     let mut sealed = Vec::new();
     let mut open: Option<OpenBatch> = None;
@@ -109,7 +114,7 @@ fn cut(records: &[Record], limits: &Limits, budget: &Arc<Budget>) -> Vec<(Batch,
         record.put(open.get_or_insert_with(|| OpenBatch::open(now, budget.permit(0))));
         seal_if_due(&mut open, now);
     }
-    sealed.extend(open.and_then(|batch| Some((batch.seal(None)?, Cut::Drain, start))));
+    sealed.extend(open.and_then(|batch| Some((batch.seal(None)?, SealReason::Drain, start))));
     sealed
 }
 
@@ -136,7 +141,7 @@ fn check_contents(batch: &Batch, records: &[Record]) -> Result<(), TestCaseError
     for part in &batch.parts {
         let own = || records.iter().filter_map(|r| Some((r.offset, r.row.as_ref()?))).filter(|r| r.1.0 == part.month);
         prop_assert_eq!(batch.offsets(part).collect::<Vec<_>>(), own().map(|r| r.0).collect::<Vec<_>>());
-        prop_assert_eq!(part.body.to_vec(), own().map(|r| r.1.1.as_slice()).collect::<Vec<_>>().concat());
+        prop_assert_eq!(part.rows.body().to_vec(), own().map(|r| r.1.1.as_slice()).collect::<Vec<_>>().concat());
         prop_assert_eq!(part.count(), own().count());
     }
     prop_assert_eq!(batch.digest, digest_of_all(records));
@@ -157,7 +162,13 @@ fn digest_of_all(records: &[Record]) -> u128 {
 }
 
 /// Asserts that it was sealed as soon as a limit was reached and no sooner, for the reason that is named.
-fn check_cut(batch: &Batch, cut: Cut, now: Instant, own: &[Record], limits: &Limits) -> Result<(), TestCaseError> {
+fn check_cut(
+    batch: &Batch,
+    cut: SealReason,
+    now: Instant,
+    own: &[Record],
+    limits: &Limits,
+) -> Result<(), TestCaseError> {
     let bytes = |records: &[Record]| records.iter().map(Record::bytes).sum::<usize>();
     let (_, before) = own.split_last().unwrap();
     prop_assert!(before.len() < limits.rows && bytes(before) < limits.bytes && months(before).len() < limits.months);
@@ -165,12 +176,12 @@ fn check_cut(batch: &Batch, cut: Cut, now: Instant, own: &[Record], limits: &Lim
     prop_assert!(own.len() == 1 || waited < limits.age, "it took a record in when it was due");
     let is_old = now.saturating_duration_since(batch.opened) >= limits.age;
     let full = [
-        (own.len() >= limits.rows, Cut::Rows),
-        (bytes(own) >= limits.bytes, Cut::Bytes),
-        (months(own).len() >= limits.months, Cut::Months),
-        (is_old, Cut::Age),
+        (own.len() >= limits.rows, SealReason::Rows),
+        (bytes(own) >= limits.bytes, SealReason::Bytes),
+        (months(own).len() >= limits.months, SealReason::Months),
+        (is_old, SealReason::Age),
     ];
-    let reason = full.into_iter().find(|(is_reached, _)| *is_reached).map_or(Cut::Drain, |(_, cut)| cut);
+    let reason = full.into_iter().find(|(is_reached, _)| *is_reached).map_or(SealReason::Drain, |(_, cut)| cut);
     prop_assert_eq!(cut, reason);
     Ok(())
 }
@@ -178,10 +189,10 @@ fn check_cut(batch: &Batch, cut: Cut, now: Instant, own: &[Record], limits: &Lim
 /// Asserts that the budget knows of every byte, and of no more than the steps in which buffers grow.
 fn check_permit(batch: &Batch, records: &[Record]) -> Result<(), TestCaseError> {
     let bytes: usize = records.iter().map(Record::bytes).sum();
-    let lists = records.len().next_multiple_of(RECORDS_STEP) * (size_of::<Taken>() + size_of::<Row>());
+    let lists = records.len().next_multiple_of(1024) * (16 + 8);
     let held = batch.permit.bytes();
     prop_assert!(held >= bytes + lists, "{held} for {bytes}");
-    let spare = |part: &Part| part.body.bytes().max(*CHUNK.start()).min(*CHUNK.end()) + 200;
+    let spare = |part: &Part| part.rows.bytes().max(*CHUNK.start()).min(*CHUNK.end()) + 200;
     prop_assert!(held <= bytes + lists + batch.parts.iter().map(spare).sum::<usize>(), "{held} for {bytes}");
     Ok(())
 }
@@ -248,7 +259,7 @@ proptest! {
             let own: Vec<_> = records.iter().filter(is_kept).cloned().collect();
             prop_assert_eq!(kept.month, part.month);
             prop_assert_eq!(whole.offsets(&kept).collect::<Vec<_>>(), own.iter().map(|r| r.offset).collect::<Vec<_>>());
-            prop_assert_eq!(kept.body.to_vec(), own.iter().flat_map(|r| r.row.clone().unwrap().1).collect::<Vec<_>>());
+            prop_assert_eq!(kept.rows.body().to_vec(), own.iter().flat_map(|r| r.row.clone().unwrap().1).collect::<Vec<_>>());
             prop_assert_eq!(&whole.without(&whole.without(part, above), below), &kept);
             prop_assert_eq!(whole.digest_of(&kept) == whole.digest_of(part), kept.count() == part.count());
             if !own.is_empty() {
@@ -280,10 +291,10 @@ proptest! {
     #[test]
     fn stretches_are_the_whole(records in records(), at in any::<Index>(), to in any::<Index>()) {
         for part in &batch_of(&records).parts {
-            let (count, whole) = (part.count(), part.body.to_vec());
+            let (count, whole) = (part.count(), part.rows.body().to_vec());
             let first = at.index(count + 1);
             let second = first + to.index(count - first + 1);
-            let bytes: Vec<_> = [0..first, first..second, second..count].map(|rows| part.stretch(rows).to_vec()).concat();
+            let bytes: Vec<_> = [0..first, first..second, second..count].map(|rows| part.rows.slice(rows).body().to_vec()).concat();
             prop_assert_eq!(bytes, whole);
         }
     }

@@ -7,6 +7,8 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use reqwest::{Response, StatusCode, Version};
 use serde::Deserialize;
 
+use crate::clickhouse::codes;
+use crate::clickhouse::failures;
 use crate::failpoint::is_sabotaged;
 use crate::failure::Failure;
 
@@ -55,19 +57,19 @@ pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<A
         return Err(exception(response, id, code).await);
     }
     if status.is_client_error() || status.is_server_error() {
-        return Err(Failure::answer(status.as_u16(), None));
+        return Err(codes::failure(status.as_u16(), None));
     }
     if let Some(lacking) = lacking(status, response.version(), response.headers(), id, kind) {
-        return Err(Failure::not_an_answer(&lacking));
+        return Err(failures::not_an_answer(&lacking));
     }
     let server = text(response.headers(), SERVER).unwrap_or_default().to_owned();
     let tag = text(response.headers(), TAG).map(str::to_owned);
     let body = read(response).await?;
     if tag.is_some_and(|tag| !tag.is_empty() && contains(&body, tag.as_bytes())) {
-        return Err(Failure::not_an_answer("an exception in the middle of it"));
+        return Err(failures::not_an_answer("an exception in the middle of it"));
     }
     if kind == Kind::Insert && !body.is_empty() {
-        return Err(Failure::not_an_answer("HTTP 200 with a body, where an INSERT gets none"));
+        return Err(failures::not_an_answer("HTTP 200 with a body, where an INSERT gets none"));
     }
     Ok(Answer { body, server })
 }
@@ -100,9 +102,9 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 /// the name of a view. Before ClickHouse knows the user and the settings it gives no id; a row is blamed only with one.
 async fn exception(mut response: Response, id: &str, code: Option<u32>) -> Failure {
     let is_ours = text(response.headers(), QUERY_ID) == Some(id);
-    let failure = Failure::answer(response.status().as_u16(), code);
+    let failure = codes::failure(response.status().as_u16(), code);
     if failure.may_be_of_a_row() && !is_ours {
-        return Failure::not_an_answer(&format!("a code of ClickHouse's without the {QUERY_ID} of this query"));
+        return failures::not_an_answer(&format!("a code of ClickHouse's without the {QUERY_ID} of this query"));
     }
     // Reading the rest lets the connection be used again.
     let mut said = BytesMut::new();
@@ -111,11 +113,11 @@ async fn exception(mut response: Response, id: &str, code: Option<u32>) -> Failu
     {
         said.extend_from_slice(&chunk);
     }
-    failure.with_text(&String::from_utf8_lossy(&said))
+    codes::with_text(failure, &String::from_utf8_lossy(&said))
 }
 
 async fn read(response: Response) -> Result<Bytes, Failure> {
-    response.bytes().await.map_err(|error| Failure::unanswered(&error))
+    response.bytes().await.map_err(|error| failures::unanswered(&error))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -22,8 +22,9 @@ use super::answer::{self, Answer, Kind};
 use super::insert::Insert;
 use super::servers::Servers;
 use super::settings::{self, BEFORE, Known, TIME};
-use crate::batch::body::Body;
-use crate::decode::table::{Shape, ShapeColumn};
+use super::shape::{Column, Shape};
+use crate::batch::rows::Rows;
+use crate::clickhouse::failures;
 use crate::failure::Failure;
 
 /// ClickHouse's name for a setting that it does not have.
@@ -71,12 +72,12 @@ impl ClickHouse {
 
     /// Sends one part; returns when ClickHouse has acknowledged it. The id of its query begins with `name`. A table whose
     /// columns are not what they were is no fault of a row.
-    pub async fn insert(&self, insert: &Insert, name: &str, token: &str, body: &Body) -> Result<(), Failure> {
+    pub async fn insert(&self, insert: &Insert, name: &str, token: &str, rows: &Rows) -> Result<(), Failure> {
         if !insert.is_typed() {
             self.still_fits(insert).await?;
         }
         let token = [("insert_deduplication_token", token)];
-        match self.send_rows(name, &token, &insert.statement, &insert.head, body).await {
+        match self.send_rows(name, &token, &insert.statement, &insert.head, rows).await {
             Err(failure) if failure.may_be_of_a_row() => {
                 self.still_fits(insert).await?;
                 Err(self.name_view(failure).await)
@@ -92,9 +93,9 @@ impl ClickHouse {
         statement: &str,
         head: &Bytes,
         session: &[(&str, &str)],
-        body: &Body,
+        rows: &Rows,
     ) -> Result<(), Failure> {
-        self.send_rows(&self.prefix, session, statement, head, body).await
+        self.send_rows(&self.prefix, session, statement, head, rows).await
     }
 
     async fn send_rows(
@@ -103,11 +104,11 @@ impl ClickHouse {
         parameters: &[(&str, &str)],
         statement: &str,
         head: &Bytes,
-        body: &Body,
+        rows: &Rows,
     ) -> Result<(), Failure> {
         // In front of the rows, since proxies limit the length of a URL.
         let head = [statement.as_bytes(), b"\n", head].concat();
-        self.send(name, parameters, reqwest::Body::wrap(body.sent(&head.into())), Kind::Insert).await.map(drop)
+        self.send(name, parameters, reqwest::Body::wrap(rows.body().sent(&head.into())), Kind::Insert).await.map(drop)
     }
 
     /// Sends an INSERT that holds its rows as text, with these parameters.
@@ -133,18 +134,14 @@ impl ClickHouse {
                      AND concat(database, '.', name) = {table:String} FORMAT JSON";
         let Some(supposed) = failure.supposed_view.take() else { return failure };
         let found: Vec<Named> = self.select(query, &supposed).await.unwrap_or_default();
-        found.first().map_or_else(|| failure.clone(), |view| failure.clone().of_view(&view.full_name))
+        found.first().map_or_else(|| failure.clone(), |view| failures::in_view(failure.clone(), &view.full_name))
     }
 
     /// Fails if the table's columns have other types than those that rows are encoded for.
     async fn still_fits(&self, insert: &Insert) -> Result<(), Failure> {
         let columns = self.columns(&insert.table).await?;
         // A table that is gone says so itself.
-        if columns.is_empty() || insert.fits(&columns) {
-            Ok(())
-        } else {
-            Err(Failure::of_a_changed_table(&insert.table))
-        }
+        if columns.is_empty() || insert.fits(&columns) { Ok(()) } else { Err(failures::table_changed(&insert.table)) }
     }
 
     /// The database that it asks and writes to.
@@ -162,7 +159,7 @@ impl ClickHouse {
         Ok(Shape { columns, partition_key, server_zone })
     }
 
-    async fn columns(&self, table: &str) -> Result<Vec<ShapeColumn>, Failure> {
+    async fn columns(&self, table: &str) -> Result<Vec<Column>, Failure> {
         let columns = "SELECT name, type AS type_text, default_kind FROM system.columns \
                        WHERE database = currentDatabase() AND table = {table:String} ORDER BY position FORMAT JSON";
         self.select(columns, table).await
@@ -238,7 +235,7 @@ impl ClickHouse {
             .header("X-ClickHouse-User", &login.user)
             .header("X-ClickHouse-Key", login.password.reveal())
             .body(body);
-        let response = request.send().await.map_err(|error| Failure::unanswered(&error))?;
+        let response = request.send().await.map_err(|error| failures::unanswered(&error))?;
         answer::accept(response, &id, kind).await
     }
 }
@@ -254,12 +251,12 @@ fn escaped<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
 
 /// The rows of an answer in the format JSON.
 fn rows<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<Vec<T>, Failure> {
-    let rows: Result<Rows<T>, _> = serde_json::from_slice(body);
-    rows.map(|rows| rows.data).map_err(|_| Failure::not_an_answer("a body that is not the JSON which was asked for"))
+    let rows: Result<Data<T>, _> = serde_json::from_slice(body);
+    rows.map(|rows| rows.data).map_err(|_| failures::not_an_answer("a body that is not the JSON which was asked for"))
 }
 
 #[derive(Deserialize)]
-struct Rows<T> {
+struct Data<T> {
     data: Vec<T>,
 }
 

@@ -185,28 +185,32 @@ pub struct Graph {
     /// For how long nothing that views write to has been made or changed; `None` without views.
     pub targets_unchanged_for: Option<Duration>,
     defaults: HashMap<Copies, Defaults>,
+    /// What makes it unusable whatever tokens are remembered; then the rest is not complete.
+    unfit: Option<Unfit>,
 }
 
 impl Graph {
     /// Asks ClickHouse for everything that an INSERT into `table` reaches. A table that is not there reaches nothing.
-    pub async fn read(clickhouse: &ClickHouse, table: &str) -> Result<Result<Self, Unfit>, Failure> {
+    pub async fn read(clickhouse: &ClickHouse, table: &str) -> Result<Self, Failure> {
         Self::read_again(clickhouse, table, &Self::default()).await
     }
 
     /// The same, in one question where it reaches what it reached the last time.
-    async fn read_again(clickhouse: &ClickHouse, table: &str, last: &Self) -> Result<Result<Self, Unfit>, Failure> {
+    async fn read_again(clickhouse: &ClickHouse, table: &str, last: &Self) -> Result<Self, Failure> {
         let base = TableName::new(clickhouse.database(), table);
         let known = last.tables.iter().map(|table| &table.name).chain(last.views.iter().map(|view| &view.name));
         let rows = catalog::read(clickhouse, &base, known).await?;
         let mut graph = Self::default();
-        let Some(row) = rows.get(&base) else { return Ok(Ok(graph)) };
+        let Some(row) = rows.get(&base) else { return Ok(graph) };
         // A view would be followed to its target, and rows have to land in a table.
         if let (true, Err(reason)) = (row.is_view(), engine::of_base(&row.engine, "", &Defaults::new())) {
             let (reached, engine) = (in_words(&base, None), row.engine.clone());
-            return Ok(Err(Unfit::Engine { reached, engine, reason }));
+            graph.unfit = Some(Unfit::Engine { reached, engine, reason });
+            return Ok(graph);
         }
         if let Err(unfit) = graph.visit(&rows, &base, None, &mut Vec::new()) {
-            return Ok(Err(unfit));
+            graph.unfit = Some(unfit);
+            return Ok(graph);
         }
         graph.sort();
         for copies in graph.tables.iter().filter_map(|table| engine::copies(&table.engine)).collect::<Vec<_>>() {
@@ -214,7 +218,7 @@ impl Graph {
                 graph.defaults.insert(copies, catalog::defaults(clickhouse, copies).await?);
             }
         }
-        Ok(Ok(graph))
+        Ok(graph)
     }
 
     /// Follows one way from the table to all that it leads to.
@@ -286,8 +290,14 @@ impl Graph {
         self.tables.sort_by_key(|table| depth(views, &table.name));
     }
 
+    /// Fails if a table or view in it cannot be used at all.
+    pub fn check(&self) -> Result<(), Unfit> {
+        self.unfit.clone().map_or(Ok(()), Err)
+    }
+
     /// How long all of it surely remembers a token, if that is long enough.
     pub fn remembered(&self, demand: &Demand) -> Result<Duration, Unfit> {
+        self.check()?;
         let (mut least, mut tables) = (u64::MAX, self.tables.iter());
         let none = Defaults::new();
         let defaults = |table: &Table| {

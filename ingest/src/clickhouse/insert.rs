@@ -10,8 +10,8 @@
 use bytes::Bytes;
 
 use super::literal::quote;
-use crate::decode::table::ShapeColumn;
-use crate::decode::value::{push_length, push_string};
+use super::row_binary::{push_length, push_string};
+use super::shape::Column;
 
 /// Statement and head of a pipeline's INSERTs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Insert {
     }
 
     /// Whether the columns are still of these types, given all columns that the table has now.
-    pub fn fits(&self, now: &[ShapeColumn]) -> bool {
+    pub fn fits(&self, now: &[Column]) -> bool {
         let is_there = |(name, of): &(String, String)| now.iter().any(|now| now.name == *name && now.type_text == *of);
         self.columns.iter().all(is_there)
     }
@@ -92,7 +92,7 @@ mod tests {
     fn further_columns_change_nothing_and_another_type_does() {
         let insert = Insert::new("t", vec![("a".to_owned(), "UInt8".to_owned())], "", true);
         let now = |columns: &[(&str, &str)]| {
-            let column = |(name, of): &(&str, &str)| ShapeColumn {
+            let column = |(name, of): &(&str, &str)| Column {
                 name: (*name).to_owned(),
                 type_text: (*of).to_owned(),
                 default_kind: String::new(),

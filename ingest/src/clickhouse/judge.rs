@@ -14,12 +14,11 @@ mod search;
 mod twin;
 
 use super::client::ClickHouse;
+use super::insert::Insert;
 use crate::batch::{Batch, Part};
-use crate::failure::Failure;
-use crate::target::Target;
-use crate::write::retry::Class;
+use crate::failure::{Class, Failure};
 use search::Search;
-use twin::{Original, Twin};
+use twin::{Original, Trial, Twin};
 
 /// Code of a row that violates a constraint.
 const VIOLATED: &str = "violated_constraint";
@@ -57,14 +56,14 @@ pub(crate) struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     /// Ready to judge a part of a batch that was refused with `failure`.
-    pub(crate) async fn of(
+    pub(crate) async fn new(
         clickhouse: &'a ClickHouse,
-        target: &'a Target,
+        insert: &'a Insert,
         batch: &Batch,
         part: &'a Part,
         failure: &'a Failure,
     ) -> Result<Self, Failure> {
-        let original = Original::read(clickhouse, &target.insert).await?;
+        let original = Original::read(clickhouse, insert).await?;
         Ok(Self { part, failure, original, offsets: batch.offsets(part).collect() })
     }
 
@@ -95,9 +94,9 @@ impl<'a> Judge<'a> {
             return Ok(Vec::new());
         }
         let rows = self.original.rows().await?;
-        let found = match rows.takes(&self.part.body).await {
-            Ok(Ok(())) => rows.violating(&constraints).await,
-            Ok(Err(failure)) | Err(failure) => Err(failure),
+        let found = match rows.try_rows(&self.part.rows).await {
+            Ok(Trial::Accepted) => rows.violating(&constraints).await,
+            Ok(Trial::Refused(failure)) | Err(failure) => Err(failure),
         };
         rows.drop().await;
         match found {
@@ -115,22 +114,24 @@ impl<'a> Judge<'a> {
     /// Tries rows in a twin of the table.
     async fn try_in(&self, twin: &Twin<'_>) -> Result<Judged, Failure> {
         let count = self.part.count();
-        if twin.takes(&self.part.body).await?.is_ok() {
+        if twin.try_rows(&self.part.rows).await?.is_accepted() {
             return Ok(Judged::Nobody);
         }
-        let is_of_rows = !self.failure.is_unclear() || self.is_some_row_taken(twin).await?;
+        let is_of_rows = !self.failure.is_unclear || self.is_some_row_taken(twin).await?;
         if !is_of_rows {
             return Ok(Judged::Table);
         }
         let mut search = Search::new(count);
         while let Some(rows) = search.next() {
-            let refused = twin.takes(&self.part.stretch(rows)).await?.err();
-            search.answer(refused.map(|failure| failure.code));
+            search.answer(match twin.try_rows(&self.part.rows.slice(rows)).await? {
+                Trial::Accepted => None,
+                Trial::Refused(failure) => Some(failure.code),
+            });
         }
         let mut refused = Vec::new();
         for (row, reason) in search.found() {
             // A server in trouble fails now and then: what proves nothing by itself has to happen twice.
-            if !self.failure.is_unclear() || twin.takes(&self.part.stretch(row..row + 1)).await?.is_err() {
+            if !self.failure.is_unclear || !twin.try_rows(&self.part.rows.slice(row..row + 1)).await?.is_accepted() {
                 refused.push(Refused { offset: self.offsets[row], reason });
             }
         }
@@ -141,7 +142,7 @@ impl<'a> Judge<'a> {
     async fn is_some_row_taken(&self, twin: &Twin<'_>) -> Result<bool, Failure> {
         let (count, tries) = (self.part.count(), SAMPLE.min(self.part.count()));
         for row in (0..tries).map(|number| number * count / tries) {
-            if twin.takes(&self.part.stretch(row..row + 1)).await?.is_ok() {
+            if twin.try_rows(&self.part.rows.slice(row..row + 1)).await?.is_accepted() {
                 return Ok(true);
             }
         }

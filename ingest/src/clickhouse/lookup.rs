@@ -1,19 +1,19 @@
 //! What a table holds of a topic partition, by the provenance columns: what is asked where a token may not tell.
 //! A target and a range go in, offsets come out. It reads the projection `by_offset`, so it never scans a table.
 
-use bytes::Bytes;
-
 use super::client::ClickHouse;
 use super::literal::quote;
-use crate::exactly_once::ledger::Range;
+use super::row_binary::numbers;
+use crate::clickhouse::failures;
+use crate::exactly_once::range::Range;
+use crate::exactly_once::token::insert_prefix;
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::target::Target;
-use crate::target::inserts_of;
-use crate::write::retry::Class;
 
 /// Rows of one topic partition; the parameters come from [`parameters`].
-const OF_PARTITION: &str = "_topic = {topic:String} AND _topic_id = {topic_id:UUID} AND _partition = {partition:Int32}";
+pub(super) const OF_PARTITION: &str =
+    "_topic = {topic:String} AND _topic_id = {topic_id:UUID} AND _partition = {partition:Int32}";
 
 /// The highest offset of a partition that the table holds, of this topic and no namesake.
 pub async fn highest(clickhouse: &ClickHouse, target: &Target, partition: i32) -> Result<Option<i64>, Failure> {
@@ -21,7 +21,7 @@ pub async fn highest(clickhouse: &ClickHouse, target: &Target, partition: i32) -
     let query =
         format!("SELECT _offset FROM {table} WHERE {OF_PARTITION} ORDER BY _offset DESC LIMIT 1 FORMAT RowBinary");
     let body = clickhouse.query(&query, &parameters(target, partition)).await?;
-    Ok(numbers(&body).next())
+    Ok(numbers(&body)?.first().copied())
 }
 
 /// The offsets of a range that the table holds, in order, each as often as it stands there.
@@ -39,7 +39,7 @@ pub async fn offsets(
     let mut own = parameters(target, partition);
     own.extend([("param_first", range.first.to_string()), ("param_last", range.last.to_string())]);
     let body = clickhouse.query(&query, &own).await?;
-    Ok(numbers(&body).collect())
+    numbers(&body)
 }
 
 /// Which of `offsets` the table holds, in order, each as often as it stands there. The question names every offset, so
@@ -58,7 +58,7 @@ pub async fn among(
         "SELECT _offset FROM {table} WHERE {OF_PARTITION} AND _offset IN ({list}) ORDER BY _offset FORMAT RowBinary"
     );
     let body = clickhouse.query(&query, &parameters(target, partition)).await?;
-    Ok(numbers(&body).collect())
+    numbers(&body)
 }
 
 /// Fails while an INSERT of this partition runs, whoever sent it: its rows may yet land. Rows that are not found count as
@@ -66,24 +66,19 @@ pub async fn among(
 pub async fn nothing_runs(clickhouse: &ClickHouse, target: &Target, partition: i32) -> Result<(), Failure> {
     let query = "SELECT toUInt64(count()) FROM system.processes WHERE startsWith(query_id, {inserts:String}) \
                  FORMAT RowBinary";
-    let body = clickhouse.query(query, &[("param_inserts", inserts_of(target, partition))]).await?;
-    match numbers(&body).collect::<Vec<_>>()[..] {
+    let body = clickhouse.query(query, &[("param_inserts", insert_prefix(target, partition))]).await?;
+    match numbers(&body)?[..] {
         [0] => Ok(()),
         [_] if is_sabotaged("running") => Ok(()),
         [_] => Err(Failure::new(Class::Transient, "an INSERT of this partition that was sent earlier still runs")),
-        _ => Err(Failure::not_an_answer("no number where queries were counted")),
+        _ => Err(failures::not_an_answer("no number where queries were counted")),
     }
 }
 
-fn parameters(target: &Target, partition: i32) -> Vec<(&'static str, String)> {
+pub(super) fn parameters(target: &Target, partition: i32) -> Vec<(&'static str, String)> {
     vec![
         ("param_topic", target.topic.to_string()),
         ("param_topic_id", target.topic_id.to_string()),
         ("param_partition", partition.to_string()),
     ]
-}
-
-/// A column of `Int64` in RowBinary.
-fn numbers(body: &Bytes) -> impl Iterator<Item = i64> + '_ {
-    body.chunks_exact(8).map(|bytes| i64::from_le_bytes(bytes.try_into().expect("a chunk of eight has eight bytes")))
 }

@@ -3,9 +3,9 @@
 //! of its own session, never to a table that somebody else sees.
 
 use super::client::ClickHouse;
+use crate::clickhouse::failures;
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
-use crate::write::retry::Class;
+use crate::failure::{Class, Failure};
 use uuid::Uuid;
 
 const CREATE: &str = "CREATE TEMPORARY TABLE sluice_token_proof (x UInt8) ENGINE = MergeTree ORDER BY x \
@@ -32,7 +32,7 @@ pub async fn tokens_are_honoured(clickhouse: &ClickHouse) -> Result<(), Failure>
     match rows[..] {
         [1] => Ok(()),
         [rows] => Err(not_honoured(rows)),
-        _ => Err(Failure::not_an_answer("no number where rows were counted")),
+        _ => Err(failures::not_an_answer("no number where rows were counted")),
     }
 }
 

@@ -31,9 +31,9 @@ use super::client::ClickHouse;
 use super::dependants::{Graph, Table, TableName, View};
 use super::literal::string;
 use super::sight;
+use crate::clickhouse::failures;
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
-use crate::write::retry::Class;
+use crate::failure::{Class, Failure};
 use abandoned::Running;
 pub use gate::Rebuilds;
 use lock::Lock;
@@ -54,7 +54,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// table without months. A statement that takes longer than `timeout` is ended, and so is one that nobody waits for any more.
 pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32, timeout: Duration) -> Result<usize, Failure> {
     let graph = Graph::read(clickhouse, table).await?;
-    let graph = graph.map_err(|unfit| Failure::new(Class::Operator, unfit.to_string()))?;
+    graph.check().map_err(|unfit| Failure::new(Class::Operator, unfit.to_string()))?;
     if graph.views.is_empty() {
         return Ok(0);
     }
@@ -173,7 +173,9 @@ impl Rebuild<'_> {
             let started = Instant::now();
             let filled = run(clickhouse, &statement, &settings).await;
             let is_late = started.elapsed() >= self.timeout;
-            filled.map_err(|failure| if is_late { self.too_long(view) } else { failure.of_a_rebuild(&view.name) })?;
+            filled.map_err(
+                |failure| if is_late { self.too_long(view) } else { failures::in_rebuild(failure, &view.name) },
+            )?;
         }
         Ok(())
     }

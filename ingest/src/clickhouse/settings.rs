@@ -4,9 +4,9 @@
 
 use serde::Deserialize;
 
+use crate::clickhouse::failures;
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
-use crate::write::retry::Class;
+use crate::failure::{Class, Failure};
 
 use super::answer::Kind;
 
@@ -130,7 +130,7 @@ impl Known {
         if has("insert_deduplicate") && has("read_overflow_mode") {
             Ok(known)
         } else {
-            Err(Failure::not_an_answer("system.settings does not list the settings that every version has"))
+            Err(failures::not_an_answer("system.settings does not list the settings that every version has"))
         }
     }
 

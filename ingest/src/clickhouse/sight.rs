@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use super::client::ClickHouse;
 use super::literal::quote;
+use crate::clickhouse::failures;
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
-use crate::write::retry::Class;
+use crate::failure::{Class, Failure};
 
 /// How often the two counts are compared while others write.
 const TRIES: u32 = 5;
@@ -88,7 +88,7 @@ async fn visible(clickhouse: &ClickHouse, table: &str) -> Result<u64, Failure> {
         counted => counted?,
     };
     let count = visible.first().and_then(|visible| visible.rows.parse().ok());
-    count.ok_or_else(|| Failure::not_an_answer("no number where the rows of a table were counted"))
+    count.ok_or_else(|| failures::not_an_answer("no number where the rows of a table were counted"))
 }
 
 /// A replica that has not fetched everything lacks rows that another has acknowledged.

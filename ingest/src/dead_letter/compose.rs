@@ -6,8 +6,8 @@ use sluice_schemas::records::{DeadLetter, HeadersLeftOut, dead_letter_header as 
 use uuid::Uuid;
 
 use super::fit::Without;
+use crate::failure::Class;
 use crate::kafka::headers as record_headers;
-use crate::write::retry::Class;
 
 /// The dead letter of a record of the topic `topic_id`. Its tenant, where nobody could read one, is that of a key of the
 /// form `tenant:customer`.
@@ -36,15 +36,6 @@ pub fn from_message(
         attempts,
         tenant_id: tenant.or_else(|| tenant_in_key(message.key()?)),
     }
-}
-
-/// Memory that a dead letter takes while it waits.
-pub fn memory(letter: &DeadLetter) -> usize {
-    let length = |bytes: Option<&Vec<u8>>| bytes.map_or(0, Vec::len);
-    length(letter.key.as_ref())
-        + length(letter.payload.as_ref())
-        + record_headers::memory(&letter.headers)
-        + size_of::<DeadLetter>()
 }
 
 /// The tenant that a payload names at a dotted path.
@@ -192,11 +183,5 @@ pub(super) mod tests {
         let unreadable = DeadLetter { headers_left_out: Some(HeadersLeftOut::Unreadable), ..letter(0, 0, &[]) };
         assert_eq!(said(&unreadable, Without::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("all"));
         assert_eq!(said(&unreadable, Without::default(), header::HEADER_BYTES_LEFT_OUT), None);
-    }
-
-    #[test]
-    fn a_thousand_headers_count_with_their_blocks() {
-        let tiny = letter(0, 0, &[2; 1000]);
-        assert!(memory(&tiny) >= 100_000, "{}", memory(&tiny));
     }
 }

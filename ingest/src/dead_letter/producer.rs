@@ -26,12 +26,12 @@ use sluice_schemas::records::DeadLetter;
 use tokio::sync::{RwLock, Semaphore};
 use tracing::error;
 
-use super::compose::{self, memory};
+use super::compose;
 use super::fit::{Sizes, Without, ways};
 use super::topic::{CHECK_EVERY, Topic, UnfitTopic};
+use crate::batch::budget::letter_bytes;
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
-use crate::write::retry::Class;
+use crate::failure::{Class, Failure};
 
 /// How long Kafka may take to acknowledge a dead letter before the attempt counts as failed.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,7 +57,7 @@ struct Inner {
     most_kib: u32,
     /// Held by all letters on their way; by one alone that was too large for its batch, perhaps, and not for its topic.
     alone: RwLock<()>,
-    /// Most bytes of a dead letter that surely fit into the producer's memory; it says of larger ones only that it is full.
+    /// Most bytes of a dead letter that surely fit into the producer's letter_bytes; it says of larger ones only that it is full.
     largest: usize,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Debug for DeadLetters {
 }
 
 impl DeadLetters {
-    /// Opens no connection yet. `queue_kib` bounds the producer's own memory.
+    /// Opens no connection yet. `queue_kib` bounds the producer's own letter_bytes.
     pub fn new(mut kafka: ClientConfig, topic: &str, queue_kib: u64) -> KafkaResult<Self> {
         let (rebootstrap, topic) = (Rebootstrap::of(&kafka), Topic::new(&kafka, topic)?);
         let most_kib = u32::try_from(queue_kib.max(1024)).unwrap_or(u32::MAX / 1024);
@@ -122,7 +122,7 @@ impl Inner {
 
     /// Sends a letter whole, or without as little as has to be left out.
     async fn try_send(&self, letter: &DeadLetter, most_bytes: Option<usize>) -> KafkaResult<()> {
-        let copied = u32::try_from(memory(letter) / 1024 + 1).unwrap_or(u32::MAX);
+        let copied = u32::try_from(letter_bytes(letter) / 1024 + 1).unwrap_or(u32::MAX);
         let _copy = self.memory.acquire_many(copied.min(self.most_kib)).await.expect("nobody closes this semaphore");
         let sizes = sizes(letter);
         let is_small = sizes.payload + sizes.headers + sizes.key <= self.largest;

@@ -15,10 +15,11 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluice_schemas::records::DeadLetter;
 use tokio::sync::{Semaphore, mpsc};
+use uuid::Uuid;
 
 use super::compose;
-use crate::batch::budget::Permit;
-use crate::target::Target;
+use crate::batch::budget::{Permit, letter_bytes};
+use crate::kafka::blocking::blocking;
 
 /// How long Kafka may take for the next record.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,12 +49,25 @@ impl fmt::Debug for Refetch {
 /// Records of a partition that are to become dead letters.
 #[derive(Debug)]
 pub struct Wanted {
-    /// Number of the partition.
+    /// Topic with its namespace.
+    pub topic: Arc<str>,
+    /// Its identity.
+    pub topic_id: Uuid,
+    /// Its partition.
     pub partition: i32,
+    /// The JSON field, a dotted path, that names a record's tenant.
+    pub tenant: String,
     /// Their offsets, in order, and why each cannot land.
     pub records: Vec<(i64, String)>,
     /// How often they were tried.
     pub attempts: u32,
+}
+
+/// A record that was read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its payload; a tombstone has none.
+    pub payload: Option<Vec<u8>>,
 }
 
 /// Some dead letters, in order. Their bytes are in the budget until it is dropped.
@@ -70,7 +84,7 @@ impl Chunk {
     }
 
     fn push(&mut self, letter: DeadLetter) {
-        self.permit.grow(compose::memory(&letter));
+        self.permit.grow(letter_bytes(&letter));
         self.letters.push(letter);
     }
 
@@ -97,23 +111,18 @@ impl Refetch {
 
     /// The dead letters of records which ClickHouse refused, in chunks that are charged to permits like `permit`. Those that
     /// are no longer in their topic are left out.
-    pub fn dead_letters(
-        &self,
-        target: &Arc<Target>,
-        wanted: Wanted,
-        permit: &Permit,
-    ) -> mpsc::Receiver<Result<Chunk, KafkaError>> {
+    pub fn dead_letters(&self, wanted: Wanted, permit: &Permit) -> mpsc::Receiver<Result<Chunk, KafkaError>> {
         let (chunks, receiver) = mpsc::channel(1);
-        let (target, mut chunk) = (Arc::clone(target), Chunk::new(permit.another()));
+        let mut chunk = Chunk::new(permit.another());
         let handed = chunks.clone();
         let read = move |client: &Client| {
-            let Wanted { partition, records, attempts } = wanted;
+            let Wanted { topic, topic_id, partition, tenant: path, records, attempts } = wanted;
             let mut reasons = records.iter();
             let offsets: Vec<i64> = records.iter().map(|(offset, _)| *offset).collect();
-            let goes_on = read(client, &target.topic, partition, &offsets, |message| {
+            let goes_on = read(client, &topic, partition, &offsets, |message| {
                 let reason = reasons.find(|(offset, _)| *offset == message.offset()).map_or("", |(_, reason)| reason);
-                let tenant = message.payload().and_then(|payload| compose::tenant_at(payload, &target.tenant));
-                chunk.push(compose::from_message(message, target.topic_id, reason, "write", attempts, tenant));
+                let tenant = message.payload().and_then(|payload| compose::tenant_at(payload, &path));
+                chunk.push(compose::from_message(message, topic_id, reason, "write", attempts, tenant));
                 if !chunk.is_full() {
                     return true;
                 }
@@ -135,21 +144,16 @@ impl Refetch {
         receiver
     }
 
-    /// The payload of the record at `offset`; `None` if the record is no longer there.
-    pub async fn payload(
-        &self,
-        topic: &str,
-        partition: i32,
-        offset: i64,
-    ) -> Result<Option<Option<Vec<u8>>>, KafkaError> {
+    /// The record at `offset`, unless it is no longer there.
+    pub async fn record(&self, topic: &str, partition: i32, offset: i64) -> Result<Option<Record>, KafkaError> {
         let topic = topic.to_owned();
         let read = move |client: &Client| {
-            let mut payload = None;
+            let mut record = None;
             read(client, &topic, partition, &[offset], |message| {
-                payload = Some(message.payload().map(<[u8]>::to_vec));
+                record = Some(Record { payload: message.payload().map(<[u8]>::to_vec) });
                 false
             })?;
-            Ok(payload)
+            Ok(record)
         };
         self.with_client(read).await
     }
@@ -170,7 +174,7 @@ impl Refetch {
         };
         async move {
             let _turn = turns.acquire_owned().await.expect("nobody closes this semaphore");
-            tokio::task::spawn_blocking(work).await.map_err(|_| KafkaError::Canceled)?
+            blocking(work).await
         }
     }
 }

@@ -23,7 +23,36 @@ use crate::kafka::fetch::{self, Supply};
 use crate::kafka::headers;
 use crate::kafka::headers::Headers;
 use crate::kafka::standing::{self, PATIENCE};
-use crate::operator::dlq::Error;
+
+/// The dead-letter topic cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// Kafka does not answer, or refuses.
+    #[error("read {} from Kafka: {cause}; check that it runs, and [stores.kafka] and ingest.kafka", named(.topic))]
+    Kafka {
+        /// The topic.
+        topic: String,
+        /// What its client said.
+        cause: KafkaError,
+    },
+    /// The topic is missing.
+    #[error("read topic {0}: it does not exist; run `sluice schemas apply`, or correct ingest.dead_letter_topic")]
+    NoTopic(String),
+    /// A thread cannot be started or broke.
+    #[error("run the thread that reads dead letters: {0}")]
+    Thread(String),
+}
+
+fn named(topic: &str) -> String {
+    if topic.is_empty() { "topics".to_owned() } else { format!("topic {topic}") }
+}
+
+impl ScanError {
+    pub(crate) fn from_kafka(topic: &str, cause: KafkaError) -> Self {
+        let topic = topic.to_owned();
+        if standing::is_missing(&cause) { Self::NoTopic(topic) } else { Self::Kafka { topic, cause } }
+    }
+}
 
 /// Letters that wait to be looked at.
 const WAITING: usize = 16;
@@ -76,29 +105,29 @@ pub(crate) enum Found {
 
 /// The topic while it is being read.
 #[derive(Debug)]
-pub(crate) struct Scan(mpsc::Receiver<Result<Found, Error>>);
+pub(crate) struct Scan(mpsc::Receiver<Result<Found, ScanError>>);
 
 impl Scan {
     /// Starts reading on a thread of its own, which ends when the scan is dropped.
-    pub(crate) fn start(kafka: ClientConfig, wanted: Wanted) -> Result<Self, Error> {
+    pub(crate) fn start(kafka: ClientConfig, wanted: Wanted) -> Result<Self, ScanError> {
         let (out, letters) = mpsc::channel(WAITING);
         let read = move || {
             let topic = wanted.topic.clone();
             let mut reader = Reader { wanted, identities: Identities::default(), out };
-            let end = reader.read(kafka).map_err(|cause| Error::of_kafka(&topic, cause));
+            let end = reader.read(kafka).map_err(|cause| ScanError::from_kafka(&topic, cause));
             // Whoever started the scan may have seen enough.
             drop(reader.out.blocking_send(end.map(|()| Found::End)));
         };
         thread::Builder::new()
             .name("dead-letters".to_owned())
             .spawn(read)
-            .map_err(|error| Error::Thread(error.to_string()))?;
+            .map_err(|error| ScanError::Thread(error.to_string()))?;
         Ok(Self(letters))
     }
 
     /// What comes next. A thread that broke is an error and never the end.
-    pub(crate) async fn next(&mut self) -> Result<Found, Error> {
-        self.0.recv().await.unwrap_or_else(|| Err(Error::Thread("it panicked".to_owned())))
+    pub(crate) async fn next(&mut self) -> Result<Found, ScanError> {
+        self.0.recv().await.unwrap_or_else(|| Err(ScanError::Thread("it panicked".to_owned())))
     }
 }
 
@@ -122,7 +151,7 @@ impl Identities {
 struct Reader {
     wanted: Wanted,
     identities: Identities,
-    out: mpsc::Sender<Result<Found, Error>>,
+    out: mpsc::Sender<Result<Found, ScanError>>,
 }
 
 impl Reader {

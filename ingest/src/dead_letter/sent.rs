@@ -18,13 +18,11 @@ use uuid::Uuid;
 
 use super::letter::{Letter, Source};
 use super::producer;
-use super::scan::{Found, Keep, Scan, Wanted};
+use super::scan::{Found, Keep, Scan, ScanError, Wanted};
 use crate::exactly_once::intent::Intent;
-use crate::exactly_once::ledger::Range;
+use crate::exactly_once::range::Range;
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
-use crate::operator::dlq::Error;
-use crate::write::retry::Class;
+use crate::failure::{Class, Failure};
 
 /// How far the clocks of two workers may lie apart, in milliseconds.
 const SKEW_MS: i64 = 600_000;
@@ -105,7 +103,7 @@ impl SentLetters {
         }
     }
 
-    async fn read(&self, since_ms: i64, ranges: Ranges) -> Result<HashMap<(Uuid, i32), Vec<i64>>, Error> {
+    async fn read(&self, since_ms: i64, ranges: Ranges) -> Result<HashMap<(Uuid, i32), Vec<i64>>, ScanError> {
         let ranges = Arc::new(ranges);
         let is_meant = move |source: &Source, offset: i64| {
             let of = source.topic_id.and_then(|id| ranges.get(&(id, source.partition)));
@@ -151,10 +149,10 @@ fn given_up() -> Failure {
     Failure::new(Class::Transient, "the dead-letter topic was not read to its end; it is read again")
 }
 
-fn failure(error: &Error) -> Failure {
+fn failure(error: &ScanError) -> Failure {
     let what = format!("the dead-letter topic does not say what it holds: {error}");
     let class = match error {
-        Error::Kafka { cause, .. } => producer::class(cause),
+        ScanError::Kafka { cause, .. } => producer::class(cause),
         _ => Class::Operator,
     };
     Failure::new(class, what)

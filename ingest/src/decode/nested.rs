@@ -6,7 +6,8 @@
 use super::Reason;
 use super::json::{Cursor, Kind, Span, slice};
 use super::number;
-use super::value::{Encoder, characters, push_length, unescaped};
+use super::value::{Encoder, characters, unescaped};
+use crate::clickhouse::row_binary::push_length;
 use crate::clickhouse::types::Type;
 
 impl Encoder<'_> {

@@ -1,38 +1,15 @@
 //! A table's shape and a pipeline's mapping become a decoder and the text of its INSERT, once, at the start.
 //! What `system.columns` and `system.tables` say goes in; a fault is named with the pipeline, the column and what to do.
 
-use serde::Deserialize;
-
 use crate::clickhouse::literal;
 use crate::config::Pipeline;
 
 use super::fields::Fields;
 use super::value::Scratch;
-use super::{Column, Decoder, Limits};
+use super::{Decoder, Limits};
 use crate::clickhouse::insert::Insert;
+use crate::clickhouse::shape::{Column, Shape};
 use crate::clickhouse::types::{self, Type};
-
-/// What a table looks like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shape {
-    /// Its columns in order.
-    pub columns: Vec<ShapeColumn>,
-    /// Text of its partition key.
-    pub partition_key: String,
-    /// The server's time zone, in which columns without one of their own are understood.
-    pub server_zone: String,
-}
-
-/// One column of a table.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ShapeColumn {
-    /// Name.
-    pub name: String,
-    /// Type as ClickHouse writes it.
-    pub type_text: String,
-    /// `DEFAULT`, `MATERIALIZED`, `ALIAS`, `EPHEMERAL` or nothing.
-    pub default_kind: String,
-}
 
 /// A decoder with the INSERT that its rows belong to.
 #[derive(Debug, Clone)]
@@ -165,7 +142,7 @@ pub fn plan(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Result<Plan, Map
     Ok(Plan { decoder, insert })
 }
 
-fn is_writable(column: &ShapeColumn) -> bool {
+fn is_writable(column: &Column) -> bool {
     matches!(column.default_kind.as_str(), "" | "DEFAULT")
 }
 
@@ -194,7 +171,7 @@ fn check_columns_exist(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Resul
     Ok(())
 }
 
-fn unknown_type(topic: &str, pipeline: &Pipeline, column: &ShapeColumn) -> MappingError {
+fn unknown_type(topic: &str, pipeline: &Pipeline, column: &Column) -> MappingError {
     MappingError::Type {
         topic: topic.to_owned(),
         table: pipeline.table.clone(),
@@ -249,7 +226,11 @@ fn decoder(pipeline: &Pipeline, mapped: &[Mapped<'_>], month: Option<usize>) -> 
     };
     let columns = mapped
         .iter()
-        .map(|column| Column { slot: slot_of(column.path), of: column.of.clone(), has_default: column.has_default })
+        .map(|column| super::Column {
+            slot: slot_of(column.path),
+            of: column.of.clone(),
+            has_default: column.has_default,
+        })
         .collect();
     let tenant = (!pipeline.tenant.is_empty()).then(|| slot_of(&pipeline.tenant));
     // An object with mapped fields inside has a span too: where it stands twice, nobody could tell which was meant.
@@ -290,7 +271,7 @@ pub(crate) mod tests {
         let own = columns.iter().copied();
         let provenance = PROVENANCE.iter().map(|(name, of)| (*name, *of, ""));
         let last = [("_ingested_at", "DateTime64(3)", "DEFAULT")];
-        let column = |(name, of, kind): (&str, &str, &str)| ShapeColumn {
+        let column = |(name, of, kind): (&str, &str, &str)| Column {
             name: name.to_owned(),
             type_text: of.to_owned(),
             default_kind: kind.to_owned(),

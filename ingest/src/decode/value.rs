@@ -14,6 +14,7 @@ use super::hex;
 use super::json::{self, Kind, Span, slice};
 use super::number;
 use super::time;
+use crate::clickhouse::row_binary::push_string;
 use crate::clickhouse::types::{Decimal, Type};
 
 /// First second of 1900 and last of 2299: what `DateTime64` holds, and `Date32` in days.
@@ -154,21 +155,6 @@ pub(super) fn uuid(text: &str, span: Span) -> Result<(u64, u64), Reason> {
 /// Appends a UUID: two little-endian halves, the high one first.
 pub(super) fn push_uuid((high, low): (u64, u64), out: &mut Vec<u8>) {
     out.extend_from_slice([high.to_le_bytes(), low.to_le_bytes()].as_flattened());
-}
-
-/// Appends a string: its length, then its bytes.
-pub(crate) fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
-    push_length(bytes.len(), out);
-    out.extend_from_slice(bytes);
-}
-
-/// Appends a length or a count as LEB128.
-pub(crate) fn push_length(mut length: usize, out: &mut Vec<u8>) {
-    while length >= 0x80 {
-        out.push(length.to_le_bytes()[0] | 0x80);
-        length >>= 7;
-    }
-    out.push(length.to_le_bytes()[0]);
 }
 
 /// The characters of a JSON string; `scratch` is used where it has escapes.

@@ -13,7 +13,7 @@
 
 use std::fmt::Write;
 
-use super::ledger::Range;
+use super::range::Range;
 
 /// Most ranges that an intent may hold: 48 words of at most 65 bytes and a head of 45 fit into 4,096 bytes.
 pub const MOST_RANGES: usize = 48;

@@ -7,22 +7,7 @@
 use std::collections::VecDeque;
 
 use super::intent::{Announced, Doubt, Intent, MOST_RANGES};
-
-/// Offsets of one batch, both ends included. Offsets between them may be missing (compaction, aborted transactions).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Range {
-    /// Offset of the first record.
-    pub first: i64,
-    /// Offset of the last record.
-    pub last: i64,
-}
-
-impl Range {
-    /// Whether `offset` lies in it.
-    pub fn contains(&self, offset: i64) -> bool {
-        (self.first..=self.last).contains(&offset)
-    }
-}
+use super::range::Range;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {

@@ -18,47 +18,80 @@ use super::intent::Intent;
 use crate::clock::age;
 use crate::failpoint::is_sabotaged;
 use crate::kafka::log_ends::Ends;
+use crate::kafka::standing::Found;
 
-/// What Kafka says about a partition.
+/// Where an assignment begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Offset that the group committed.
+pub struct Start {
+    /// First offset to consume.
+    pub offset: i64,
+    /// Offset that the group had committed.
     pub committed: Option<i64>,
-    /// Text beside it.
-    pub metadata: String,
-    /// Where the log begins and ends.
-    pub ends: Ends,
+    /// The intent beside it; `None` if the metadata is not ours.
+    pub intent: Option<Intent>,
+    /// Every batch up to this offset is looked up before it is sent, whatever the table holds.
+    pub check_to: Option<i64>,
 }
 
-/// How to begin.
+impl Start {
+    /// The start of a partition that stops before its first record.
+    pub fn stopped(found: &Found) -> Self {
+        let offset = found.committed.unwrap_or(found.ends.low);
+        Self { offset, committed: found.committed, intent: None, check_to: None }
+    }
+
+    /// The highest offset that the table may hold according to our intent: nothing is sent before it is announced.
+    pub fn announced_to(&self) -> Option<i64> {
+        let ranges = &self.intent.as_ref()?.ranges;
+        Some(ranges.last().map_or(self.offset - 1, |announced| announced.range.last))
+    }
+
+    /// Decides how to continue once the table's highest offset of this topic and partition is known.
+    pub fn continue_after(&self, highest: Option<i64>) -> Continuation {
+        match (self.committed, highest.max(self.check_to)) {
+            (_, None) => Continuation::Proceed,
+            (None, Some(highest)) => Continuation::Stop(format!(
+                "the group has no offset, but the table holds rows of this topic up to offset {highest}; decide with `sluice \
+                 ingest offsets accept`"
+            )),
+            (Some(offset), Some(highest)) if highest <= self.announced_to().unwrap_or(offset - 1) => {
+                Continuation::Proceed
+            }
+            (Some(_), Some(_)) if is_sabotaged("intent") => Continuation::Proceed,
+            (Some(_), Some(until)) => Continuation::Check { until },
+        }
+    }
+}
+
+/// How an assignment continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Opening {
-    /// Ask the table for its highest offset first, see [`after_asking`].
-    Ask {
-        /// First offset to consume, if the answer allows it.
-        offset: i64,
-        /// What was announced, if that is known.
-        intent: Option<Intent>,
-        /// Up to where to look before every send, whatever the table answers.
-        check_to: Option<i64>,
+pub enum Continuation {
+    /// The table holds nothing of what comes next.
+    Proceed,
+    /// Every batch up to this offset is looked up before it is sent.
+    Check {
+        /// The last offset that is looked up.
+        until: i64,
     },
     /// An operator has to decide.
     Stop(String),
 }
 
-/// Decides from Kafka's side at `now`, seconds since 1970. When an announcement from the future was made nobody knows, so it
-/// counts as the oldest there can be.
-pub fn open(found: &Found, now: u64) -> Opening {
+/// Decides where to start from what Kafka says, at `now` (seconds since 1970); an error is a reason to stop. An announcement
+/// dated in the future counts as the oldest possible, since its age is unknown.
+pub fn start(found: &Found, now: u64) -> Result<Start, String> {
     let Found { committed, metadata, ends: Ends { low, high, .. } } = found;
-    let Some(offset) = *committed else { return Opening::Ask { offset: *low, intent: None, check_to: None } };
+    let Some(offset) = *committed else {
+        return Ok(Start { offset: *low, committed: None, intent: None, check_to: None });
+    };
     if offset < *low {
-        return Opening::Stop(format!(
+        return Err(format!(
             "the group's offset {offset} is below the start of the log, {low}: records were deleted before they were \
              consumed; decide with `sluice ingest offsets set`"
         ));
     }
     if offset > *high {
-        return Opening::Stop(format!(
+        return Err(format!(
             "the group's offset {offset} is above the end of the log, {high}: the topic was made anew or lost records; \
              decide with `sluice ingest offsets set`"
         ));
@@ -71,41 +104,7 @@ pub fn open(found: &Found, now: u64) -> Opening {
         intent.announced_at = if is_sabotaged("future") { intent.announced_at } else { 0 };
     }
     let check_to = (intent.is_none() && offset < *high).then_some(*high - 1);
-    Opening::Ask { offset, intent, check_to }
-}
-
-/// What the table's answer means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// Nothing of what comes next can be there.
-    GoOn,
-    /// Look up every batch up to this offset before it is sent.
-    Check {
-        /// The table's highest offset.
-        until: i64,
-    },
-    /// An operator has to decide.
-    Stop(String),
-}
-
-/// Decides once the table's highest offset of this topic and partition is known; `announced` is the highest one that our
-/// intent allows for, if there is one, and `check_to` comes from [`open`].
-pub fn after_asking(
-    committed: Option<i64>,
-    announced: Option<i64>,
-    highest: Option<i64>,
-    check_to: Option<i64>,
-) -> Answer {
-    match (committed, highest.max(check_to)) {
-        (_, None) => Answer::GoOn,
-        (None, Some(highest)) => Answer::Stop(format!(
-            "the group has no offset, but the table holds rows of this topic up to offset {highest}; decide with `sluice \
-             ingest offsets accept`"
-        )),
-        (Some(offset), Some(highest)) if highest <= announced.unwrap_or(offset - 1) => Answer::GoOn,
-        (Some(_), Some(_)) if is_sabotaged("intent") => Answer::GoOn,
-        (Some(_), Some(until)) => Answer::Check { until },
-    }
+    Ok(Start { offset, committed: Some(offset), intent, check_to })
 }
 
 /// What of a part is in its table.
@@ -144,45 +143,47 @@ pub fn compare(expected: impl Iterator<Item = i64>, found: &[i64]) -> There {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exactly_once::intent::{Announced, Doubt};
+    use crate::exactly_once::range::Range;
     use proptest::prelude::*;
 
     fn found(committed: Option<i64>, metadata: &str) -> Found {
         Found { committed, metadata: metadata.to_owned(), ends: Ends { low: 10, stable: 20, high: 20 } }
     }
 
+    fn start_at(committed: Option<i64>, announced: Option<i64>, check_to: Option<i64>) -> Start {
+        let what = |last| Announced { range: Range { first: 12, last }, digest: 0, doubt: Doubt::No };
+        let intent = announced.map(|last| Intent { decoder: 0, announced_at: 7, ranges: vec![what(last)] });
+        Start { offset: committed.unwrap_or(10), committed, intent, check_to }
+    }
+
     #[test]
     fn each_row_of_the_table_above() {
         let ours = "sluice2 0000000000000001 7";
-        assert!(matches!(open(&found(Some(9), ours), 7), Opening::Stop(why) if why.contains("below the start")));
-        assert!(matches!(open(&found(Some(21), ours), 7), Opening::Stop(why) if why.contains("above the end")));
-        assert!(matches!(
-            open(&found(Some(20), ours), 7),
-            Opening::Ask { offset: 20, intent: Some(_), check_to: None }
-        ));
-        assert!(matches!(
-            open(&found(Some(10), ours), 7),
-            Opening::Ask { offset: 10, intent: Some(_), check_to: None }
-        ));
-        assert_eq!(open(&found(Some(12), ""), 7), Opening::Ask { offset: 12, intent: None, check_to: Some(19) });
-        assert_eq!(open(&found(Some(20), ""), 7), Opening::Ask { offset: 20, intent: None, check_to: None });
-        assert_eq!(open(&found(None, ""), 7), Opening::Ask { offset: 10, intent: None, check_to: None });
-        assert!(matches!(
-            open(&found(Some(10), ours), 6),
-            Opening::Ask { intent: Some(Intent { announced_at: 0, .. }), .. }
-        ));
-        assert!(matches!(
-            open(&found(Some(10), ours), 8),
-            Opening::Ask { intent: Some(Intent { announced_at: 7, .. }), .. }
-        ));
-        assert_eq!(after_asking(Some(12), None, None, None), Answer::GoOn);
-        assert_eq!(after_asking(Some(12), None, Some(11), None), Answer::GoOn);
-        assert_eq!(after_asking(Some(12), None, Some(12), None), Answer::Check { until: 12 });
-        assert_eq!(after_asking(Some(12), Some(14), Some(14), None), Answer::GoOn);
-        assert_eq!(after_asking(Some(12), Some(14), Some(15), None), Answer::Check { until: 15 });
-        assert_eq!(after_asking(Some(12), None, None, Some(19)), Answer::Check { until: 19 });
-        assert_eq!(after_asking(Some(12), None, Some(25), Some(19)), Answer::Check { until: 25 });
-        assert_eq!(after_asking(None, None, None, None), Answer::GoOn);
-        assert!(matches!(after_asking(None, None, Some(0), None), Answer::Stop(_)));
+        let begin = |committed, metadata: &str, now| start(&found(committed, metadata), now);
+        assert!(begin(Some(9), ours, 7).is_err_and(|why| why.contains("below the start")));
+        assert!(begin(Some(21), ours, 7).is_err_and(|why| why.contains("above the end")));
+        for offset in [10, 20] {
+            let start = begin(Some(offset), ours, 7).unwrap();
+            assert_eq!((start.offset, start.intent.is_some(), start.check_to), (offset, true, None));
+        }
+        assert_eq!(begin(Some(12), "", 7), Ok(start_at(Some(12), None, Some(19))));
+        assert_eq!(begin(Some(20), "", 7), Ok(start_at(Some(20), None, None)));
+        assert_eq!(begin(None, "", 7), Ok(start_at(None, None, None)));
+        for (now, announced_at) in [(6, 0), (8, 7)] {
+            assert_eq!(begin(Some(10), ours, now).unwrap().intent.unwrap().announced_at, announced_at);
+        }
+        let after =
+            |committed, announced, highest, check_to| start_at(committed, announced, check_to).continue_after(highest);
+        assert_eq!(after(Some(12), None, None, None), Continuation::Proceed);
+        assert_eq!(after(Some(12), None, Some(11), None), Continuation::Proceed);
+        assert_eq!(after(Some(12), None, Some(12), None), Continuation::Check { until: 12 });
+        assert_eq!(after(Some(12), Some(14), Some(14), None), Continuation::Proceed);
+        assert_eq!(after(Some(12), Some(14), Some(15), None), Continuation::Check { until: 15 });
+        assert_eq!(after(Some(12), None, None, Some(19)), Continuation::Check { until: 19 });
+        assert_eq!(after(Some(12), None, Some(25), Some(19)), Continuation::Check { until: 25 });
+        assert_eq!(after(None, None, None, None), Continuation::Proceed);
+        assert!(matches!(after(None, None, Some(0), None), Continuation::Stop(_)));
     }
 
     #[test]

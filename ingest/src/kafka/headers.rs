@@ -27,8 +27,6 @@ pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 pub const MOST: usize = 1000;
 /// Most bytes of their names and values together.
 pub const MOST_BYTES: usize = 256 * 1024;
-/// What the allocator adds to each block, and the multiple it rounds to.
-const BLOCK: usize = 16;
 
 /// The headers that a dead letter carries, and what is left out.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -64,19 +62,6 @@ pub fn from_last(message: &BorrowedMessage<'_>, name: &str) -> Headers {
     let is_meant = |index: &usize| all.nth(*index).is_some_and(|(own, _)| own == name);
     let Some(last) = (0..all.count()).rev().find(is_meant) else { return Headers::new() };
     (last.saturating_sub(1)..).map_while(|index| all.nth(index)).map(owned).collect()
-}
-
-/// Memory that owned headers take, with what the allocator needs for each name and value.
-pub fn memory(headers: &Headers) -> usize {
-    let contents = headers.iter().map(|(name, value)| {
-        name_and_value(name.len(), value.as_ref().map(Vec::len)) + size_of::<(String, Option<Vec<u8>>)>()
-    });
-    contents.sum()
-}
-
-fn name_and_value(name: usize, value: Option<usize>) -> usize {
-    let block = |bytes: usize| if bytes == 0 { 0 } else { bytes.next_multiple_of(BLOCK) + BLOCK };
-    block(name) + value.map_or(0, block)
 }
 
 type One<'a> = (Cow<'a, str>, Option<&'a [u8]>);
@@ -168,12 +153,5 @@ mod tests {
         assert_eq!(kept(&[10, 10, 10], 3, 29), (2, left_out(1, 10)));
         assert_eq!(kept(&[10, 90, 10], 3, 30), (2, left_out(1, 90)), "a large one leaves room for small ones after it");
         assert_eq!(kept(&[], 0, 0), (0, None));
-    }
-
-    #[test]
-    fn each_header_counts_with_what_its_blocks_take() {
-        let tiny = vec![("a".to_owned(), Some(vec![1])); 1000];
-        assert_eq!(memory(&tiny), 1000 * (48 + 32 + 32));
-        assert_eq!(memory(&vec![("a".to_owned(), None)]), 48 + 32);
     }
 }

@@ -13,16 +13,27 @@ use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
-use super::log_ends::{self, At};
+use super::blocking::blocking;
+use super::log_ends::{self, At, Ends};
 use super::topic_id::{DescribeError, topic_id};
 use crate::config::Settings;
-use crate::exactly_once::takeover::Found;
 
 /// How long Kafka may take for one answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Before a coordinator that is not there yet is asked for again.
 const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
+
+/// What Kafka says about a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Offset that the group committed.
+    pub committed: Option<i64>,
+    /// Text beside it.
+    pub metadata: String,
+    /// Where the log begins and ends.
+    pub ends: Ends,
+}
 
 /// A topic as it is today.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,9 +74,6 @@ pub enum Error {
     /// A topic does not say who it is.
     #[error(transparent)]
     Describe(#[from] DescribeError),
-    /// The thread that asks broke.
-    #[error("run the thread that asks Kafka: {0}")]
-    Thread(String),
 }
 
 impl Error {
@@ -109,18 +117,6 @@ pub(crate) async fn ask_each(kafka: ClientConfig, topics: Vec<String>) -> Result
         topics.iter().map(|topic| standing(&client, topic)).collect()
     })
     .await
-}
-
-/// Runs what blocks on a thread of its own.
-pub(crate) async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
-where
-    T: Send + 'static,
-    E: From<Error> + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(Error::Thread(error.to_string()).into()),
-    }
 }
 
 fn standing(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Result<Partly, Error> {

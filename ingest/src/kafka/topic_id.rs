@@ -20,6 +20,9 @@ use uuid::Uuid;
 /// How long Kafka may take to say who a topic is.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
+/// Why a partition stops whose topic was deleted and recreated.
+pub(crate) const RECREATED: &str = "the topic was deleted and recreated since this worker started; restart it";
+
 /// A topic that could not be described.
 #[derive(Debug, thiserror::Error)]
 #[error("describe topic {topic}: {cause}")]

@@ -5,6 +5,7 @@
 mod intake;
 mod opening;
 mod operator;
+mod pauses;
 mod pressure;
 mod unreadable;
 
@@ -18,8 +19,9 @@ use uuid::Uuid;
 
 use super::inquiry::Inquiry;
 use super::partition::{Flow, Hold, Partition};
+use super::summary::{Counts, Summary};
 use crate::batch::budget::Budget;
-use crate::batch::{Cut, Limits};
+use crate::batch::limits::{Limits, SealReason};
 use crate::clock::unix_now;
 use crate::config;
 use crate::dead_letter::breaker::Verdict;
@@ -29,17 +31,16 @@ use crate::exactly_once::ledger::Due;
 use crate::kafka::topic_id::TopicIds;
 use crate::observe::health::Status;
 use crate::observe::metrics::{Metrics, Stage};
-use crate::operator::control::Pauses;
-use crate::target::Target;
+use crate::write::destination::Destination;
 use crate::write::{Job, Writer};
-use crate::{Counts, Summary};
+use pauses::Pauses;
 use pressure::Shortage;
 
 /// One pipeline, ready to run.
 #[derive(Debug)]
 pub struct Source {
     /// Where its batches go.
-    pub target: Arc<Target>,
+    pub destination: Arc<Destination>,
     /// Decodes its records.
     pub decoder: Decoder,
     /// What tells this decoder from another one.
@@ -109,7 +110,7 @@ impl Assignment {
     }
 
     fn pipeline(&self, topic: &str) -> Option<usize> {
-        self.sources.iter().position(|source| &*source.target.topic == topic)
+        self.sources.iter().position(|source| &*source.destination.target.topic == topic)
     }
 
     fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
@@ -120,15 +121,15 @@ impl Assignment {
     fn stopped(&mut self, of: Assigned, why: &str) {
         let Some(partition) = self.current(of) else { return };
         partition.stop();
-        let topic = Arc::clone(&self.sources[of.pipeline].target.topic);
+        let topic = Arc::clone(&self.sources[of.pipeline].destination.target.topic);
         error!(topic = &*topic, partition = of.partition, why, "partition stopped; an operator has to decide");
         self.tools.status.trouble(&topic, of.partition, Some(why.to_owned()));
     }
 
-    fn seal(&mut self, key: (usize, i32), cut: Cut) {
+    fn seal(&mut self, key: (usize, i32), cut: SealReason) {
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         if let Some(batch) = partition.seal(cut) {
-            self.tools.metrics.sealed(&self.sources[key.0].target.topic, batch, cut);
+            self.tools.metrics.sealed(&self.sources[key.0].destination.target.topic, batch, cut);
         }
         failpoint!("sealed");
         self.dispatch(key);
@@ -141,7 +142,7 @@ impl Assignment {
         failpoint!("announced");
         let job = Job {
             of: partition.of,
-            target: Arc::clone(&self.sources[key.0].target),
+            destination: Arc::clone(&self.sources[key.0].destination),
             lease: Arc::clone(&partition.lease),
             announced_at: partition.announced_at(batch.range).unwrap_or_default(),
             batch,
@@ -161,9 +162,9 @@ impl Assignment {
             Event::LogEnds { of, ends } => self.log_ends(of, ends),
             Event::Unreadable { of, offset } => self.cannot_read(of, offset),
             Event::Stopped { of, why } => self.stopped(of, &why),
-            Event::Opened { of, answer, letters } => {
+            Event::Opened { of, continuation, letters } => {
                 let Some(partition) = self.current(of) else { return };
-                match partition.opened(&answer, letters) {
+                match partition.opened(&continuation, letters) {
                     Some(why) => self.stopped(of, &why),
                     None => self.goes_on(of, None, Verdict::Pass),
                 }
@@ -196,7 +197,7 @@ impl Assignment {
     fn goes_on(&mut self, of: Assigned, trouble: Option<String>, verdict: Verdict) {
         let key = (of.pipeline, of.partition);
         let Some(partition) = self.partitions.get(&key) else { return };
-        let topic = &self.sources[of.pipeline].target.topic;
+        let topic = &self.sources[of.pipeline].destination.target.topic;
         operator::tell(&self.tools, topic, partition, verdict);
         let trouble = trouble.or_else(|| partition.why_broken().map(str::to_owned));
         let trouble = trouble.or_else(|| self.why_unreadable(key));
@@ -240,7 +241,7 @@ impl Assignment {
 
     /// Identity of a topic, as it was when the worker started.
     pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
-        Some(self.sources[self.pipeline(topic)?].target.topic_id)
+        Some(self.sources[self.pipeline(topic)?].destination.target.topic_id)
     }
 
     /// Kafka's client did not do what it was told; it will be told again.
@@ -253,7 +254,7 @@ impl Assignment {
     /// What Kafka's client has to be told about the flow of partitions.
     pub fn flow_changes(&mut self) -> Vec<(Arc<str>, i32, Flow)> {
         let changes = self.partitions.iter_mut().filter_map(|(key, partition)| {
-            Some((Arc::clone(&self.sources[key.0].target.topic), key.1, partition.flow_change()?))
+            Some((Arc::clone(&self.sources[key.0].destination.target.topic), key.1, partition.flow_change()?))
         });
         changes.collect()
     }
@@ -262,7 +263,11 @@ impl Assignment {
     pub fn commits(&mut self, now: Instant) -> Vec<(Arc<str>, Assigned, Due)> {
         let unix = unix_now();
         let due = self.partitions.iter_mut().filter_map(|(key, partition)| {
-            Some((Arc::clone(&self.sources[key.0].target.topic), partition.of, partition.to_commit(now, unix)?))
+            Some((
+                Arc::clone(&self.sources[key.0].destination.target.topic),
+                partition.of,
+                partition.to_commit(now, unix)?,
+            ))
         });
         due.collect()
     }
@@ -309,7 +314,7 @@ impl Assignment {
         self.is_draining = true;
         let keys: Vec<_> = self.partitions.keys().copied().collect();
         for key in keys {
-            self.seal(key, Cut::Drain);
+            self.seal(key, SealReason::Drain);
             if let Some(partition) = self.partitions.get_mut(&key) {
                 partition.hold(Hold::Drain);
                 partition.close();
@@ -333,7 +338,7 @@ impl Assignment {
             partition.cancel.cancel();
         }
         self.partitions.clear();
-        let topics = self.sources.iter().map(|source| source.target.topic.to_string());
+        let topics = self.sources.iter().map(|source| source.destination.target.topic.to_string());
         Summary { topics: topics.zip(self.counts.iter().copied()).collect(), is_late: false }
     }
 }

@@ -22,12 +22,13 @@ use tracing::{debug, error, warn};
 use super::assignment::{Assignment, Tools};
 use super::partition::{Fetching, Flow};
 use super::report::Reports;
-use crate::Summary;
+use super::summary::Summary;
 use crate::config::Settings;
 use crate::event::Event;
 use crate::exactly_once::ledger::Due;
 use crate::failpoint::is_sabotaged;
 use crate::kafka::fetch::{self, Supply};
+use crate::kafka::topic_id::RECREATED;
 use crate::kafka::unreadable::{self, Next, Probe};
 use crate::observe::metrics::Stage;
 
@@ -41,8 +42,6 @@ const BURST: usize = 512;
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Least time between two searches for a record that cannot be read.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// Why a partition stops whose topic is another one by now.
-pub(crate) const MADE_ANEW: &str = "the topic was deleted and made anew since this worker started; restart it";
 
 /// The settings of the consumer on which the promise rests; it holds about `budget` bytes of what `supply` has.
 pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: u64, supply: Supply) -> ClientConfig {
@@ -343,7 +342,7 @@ fn commit(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Instant
             let tell = |event| drop(events.blocking_send(event));
             tell(Event::Committed { of: of.clone(), acknowledged });
             for of in of.into_iter().filter(|_| !is_same) {
-                tell(Event::Stopped { of, why: MADE_ANEW.to_owned() });
+                tell(Event::Stopped { of, why: RECREATED.to_owned() });
             }
         });
     }

@@ -14,13 +14,12 @@ use sluice_schemas::rebootstrap::{Rebootstrap, is_unanswered};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::consume::MADE_ANEW;
 use crate::event::{Assigned, Event};
-use crate::exactly_once::takeover::Found;
 use crate::failpoint::is_sabotaged;
 use crate::kafka::log_ends::{self, At, Ends};
 use crate::kafka::standing;
-use crate::kafka::topic_id::TopicIds;
+use crate::kafka::standing::Found;
+use crate::kafka::topic_id::{RECREATED, TopicIds};
 
 /// How long Kafka may take for one answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -193,7 +192,7 @@ impl Asker {
             let is_same = same.get(&at.0).copied().unwrap_or(true);
             if !is_same {
                 self.placed(at, *of);
-                self.tell(Event::Stopped { of: *of, why: MADE_ANEW.to_owned() });
+                self.tell(Event::Stopped { of: *of, why: RECREATED.to_owned() });
             }
             is_same
         });

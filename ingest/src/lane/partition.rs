@@ -14,16 +14,18 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::batch::{Batch, Cut, Limits, OpenBatch};
+use crate::batch::limits::{Limits, SealReason};
+use crate::batch::{Batch, OpenBatch};
 use crate::clock::Moment;
 use crate::config;
 use crate::dead_letter::breaker::Breaker;
 use crate::decode::Origin;
 use crate::event::Assigned;
-use crate::exactly_once::intent::{Announced, Doubt, Intent, MOST_RANGES};
+use crate::exactly_once::intent::{Announced, Doubt, MOST_RANGES};
 use crate::exactly_once::lease::Lease;
-use crate::exactly_once::ledger::{Due, Ledger, Range};
-use crate::exactly_once::takeover::Answer;
+use crate::exactly_once::ledger::{Due, Ledger};
+use crate::exactly_once::range::Range;
+use crate::exactly_once::takeover::{Continuation, Start};
 use crate::kafka::log_ends::Ends;
 use breaking::Judged;
 use flow::Told;
@@ -31,27 +33,6 @@ pub use flow::{Flow, Hold};
 use growth::Growth;
 use supply::Supply;
 pub use supply::{Fetching, Look};
-
-/// Where an assignment begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
-    /// First offset to consume.
-    pub offset: i64,
-    /// What the group had committed.
-    pub committed: Option<i64>,
-    /// What was announced beside it, if what stands there is ours.
-    pub intent: Option<Intent>,
-    /// Up to where to look before every send, whatever the table answers.
-    pub check_to: Option<i64>,
-}
-
-impl Start {
-    /// The highest offset that the table can hold by now, if our intent says so: nothing is sent before it is announced.
-    pub fn announced_to(&self) -> Option<i64> {
-        let ranges = &self.intent.as_ref()?.ranges;
-        Some(ranges.last().map_or(self.offset - 1, |announced| announced.range.last))
-    }
-}
 
 /// How long after a failed commit the next one is tried.
 const COMMIT_WAIT: Duration = Duration::from_secs(1);
@@ -165,18 +146,18 @@ impl Partition {
 
     /// The table has said what it holds, and the dead-letter topic which offsets of announced ranges (in order). Gives back
     /// why the partition stops, if it does.
-    pub fn opened(&mut self, answer: &Answer, dead_letters: Vec<i64>) -> Option<String> {
+    pub fn opened(&mut self, continuation: &Continuation, dead_letters: Vec<i64>) -> Option<String> {
         self.must_seek = true;
         self.dead_letters = dead_letters.into_iter().collect();
         // It may have taken the table several attempts to answer.
         self.release(Hold::Store);
-        match answer {
-            Answer::GoOn => self.release(Hold::Opening),
-            Answer::Check { until } => {
+        match continuation {
+            Continuation::Proceed => self.release(Hold::Opening),
+            Continuation::Check { until } => {
                 self.check_until = Some(*until);
                 self.release(Hold::Opening);
             }
-            Answer::Stop(why) => {
+            Continuation::Stop(why) => {
                 self.stop();
                 return Some(why.clone());
             }
@@ -225,13 +206,13 @@ impl Partition {
     }
 
     /// Why the open batch has to be sealed now, if it has to.
-    pub fn cut(&self, limits: &Limits, now: Instant) -> Option<Cut> {
+    pub fn cut(&self, limits: &Limits, now: Instant) -> Option<SealReason> {
         let open = self.open.as_ref()?;
         if let Some(announced) = self.announced.front() {
-            return (open.last() == Some(announced.range.last)).then_some(Cut::Announced);
+            return (open.last() == Some(announced.range.last)).then_some(SealReason::Announced);
         }
         if self.check_until.is_some() && open.last() == self.check_until {
-            return Some(Cut::Checked);
+            return Some(SealReason::Checked);
         }
         if self.is_busy() { open.cut_behind(limits, &self.growth.most(limits)) } else { open.cut(limits, now) }
     }
@@ -262,8 +243,8 @@ impl Partition {
     }
 
     /// Seals the open batch, if there is one, and shows it. An announced range is sealed as it was or not at all.
-    pub fn seal(&mut self, cut: Cut) -> Option<&Batch> {
-        if cut != Cut::Announced && self.is_recutting() {
+    pub fn seal(&mut self, cut: SealReason) -> Option<&Batch> {
+        if cut != SealReason::Announced && self.is_recutting() {
             return None;
         }
         self.sealed_to = self.position;

@@ -12,8 +12,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::batch::{Batch, Cut};
-use crate::write::retry::Class;
+use crate::batch::Batch;
+use crate::batch::limits::SealReason;
+use crate::failure::Class;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Topic {
@@ -161,7 +162,7 @@ impl Metrics {
     }
 
     /// A batch was sealed.
-    pub fn sealed(&self, name: &str, batch: &Batch, cut: Cut) {
+    pub fn sealed(&self, name: &str, batch: &Batch, cut: SealReason) {
         self.consumed.get_or_create(&topic(name)).inc_by(batch.records() as u64);
         self.batch_rows.get_or_create(&topic(name)).observe(batch.records() as f64);
         self.batch_age.get_or_create(&topic(name)).observe(batch.opened.elapsed().as_secs_f64());
@@ -271,7 +272,7 @@ mod tests {
         for histogram in [&metrics.batch_rows, &metrics.batch_age] {
             histogram.get_or_create(&own).observe(1.0);
         }
-        metrics.batches.get_or_create(&TopicCut { topic: own.topic, cut: Cut::Age.as_str() }).inc();
+        metrics.batches.get_or_create(&TopicCut { topic: own.topic, cut: SealReason::Age.as_str() }).inc();
         metrics.dead_letter("t", "tombstone");
         metrics.looked_up("t");
         metrics.found("t", 1);

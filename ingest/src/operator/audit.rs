@@ -2,8 +2,8 @@
 //! topic say it. Settings go in, an [`Account`] of each partition comes out. It reads only, and believes no counter of a
 //! worker.
 //!
-//! What is below the group's offset is consumed: each of those offsets has to have its row once, or its dead letter. Rows
-//! are counted by three figures in one pass over the projection `by_offset` (see [`sums`]); only where those are not what
+//! What is below the group's offset is consumed: each of those offsets has to have its row once, or its dead letter. Coverage
+//! are counted by three figures in one pass over the projection `by_offset` (see [`crate::clickhouse::coverage::sums`]); only where those are not what
 //! they should be is it looked which offsets are at fault. Offsets that never had a record (aborted transactions,
 //! compaction) look like losses there, and reading those stretches from Kafka tells them apart.
 //!
@@ -11,13 +11,10 @@
 //! its row may have had one; then it goes back to the start of the log, since dead letters are kept for longer than records.
 //!
 //! # Layout
-//! - [`sums`]: what the rows should add up to
-//! - [`table`]: what they add up to
+//! - [`crate::clickhouse::coverage`]: what the rows of a table add up to
 //! - [`scan`]: which offsets have a record
 
 pub mod scan;
-pub mod sums;
-pub mod table;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -30,15 +27,15 @@ use sluice_schemas::stores::Stores;
 
 use super::dlq::{self, Dlq, Filter, State};
 use crate::clickhouse::client::ClickHouse;
+use crate::clickhouse::coverage::sums::Sums;
+use crate::clickhouse::coverage::{Coverage, Doubles};
 use crate::clickhouse::sight;
 use crate::config::Settings;
 use crate::dead_letter::letter::{Letter, Source};
-use crate::exactly_once::takeover::Found;
 use crate::failure::Failure;
+use crate::kafka::standing::Found;
 use crate::kafka::standing::{self, Standing};
 use crate::target::Target;
-use sums::Sums;
-use table::{Doubles, Rows};
 
 /// How long ClickHouse may take for one answer.
 const PATIENCE: Duration = Duration::from_hours(1);
@@ -63,7 +60,7 @@ pub enum Error {
         /// What happened.
         failure: Failure,
     },
-    /// Rows may be there that this user does not see, so nothing can be said about any.
+    /// Coverage may be there that this user does not see, so nothing can be said about any.
     #[error("audit table {table}: {failure}")]
     Blind {
         /// The table.
@@ -113,7 +110,7 @@ pub struct Account {
     pub missing: u64,
     /// Where some of them are.
     pub missing_at: Vec<Range<i64>>,
-    /// Rows too many.
+    /// Coverage too many.
     pub doubled: u64,
     /// Offsets of some of them.
     pub doubled_at: Vec<i64>,
@@ -121,9 +118,9 @@ pub struct Account {
     pub empty: u64,
     /// Records that were deleted from the log before they were consumed.
     pub unread: u64,
-    /// Rows from before the first offset that was looked at.
+    /// Coverage from before the first offset that was looked at.
     pub older: u64,
-    /// Rows at or above the group's offset: on their way, and not yet committed.
+    /// Coverage at or above the group's offset: on their way, and not yet committed.
     pub ahead: u64,
 }
 
@@ -179,7 +176,7 @@ impl Audit {
         }
         let mut jobs = Vec::new();
         for ((topic, table), standing) in topics.iter().zip(&standings) {
-            let target = Target::to_ask(topic, standing.id, &self.names, table);
+            let target = Target::new(topic, standing.id, &self.names, table);
             for (partition, found) in &standing.partitions {
                 let mut found = found.clone();
                 match only {
@@ -243,7 +240,7 @@ impl Audit {
         is_whole: bool,
     ) -> Result<Account, Error> {
         let failed = |failure| Error::ClickHouse { table: target.table.clone(), failure };
-        let rows = Rows { clickhouse: &self.clickhouse, target, partition };
+        let rows = Coverage { clickhouse: &self.clickhouse, target, partition };
         let until = found.committed.unwrap_or(found.ends.low);
         let low = found.ends.low.min(until);
         let before = rows.sums(&(0..low), false).await.map_err(failed)?;
@@ -281,7 +278,7 @@ impl Audit {
     async fn find_fault(
         &self,
         account: &mut Account,
-        rows: Rows<'_>,
+        rows: Coverage<'_>,
         range: &Range<i64>,
         sums: Sums,
         waiting: &[i64],

@@ -7,7 +7,6 @@
 //! What a command says about a partition that this worker does not own is kept in case it comes to own it; a restart
 //! forgets it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,49 +19,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
+use crate::event::request::{Command, PartitionStatus, Request, UnknownTopic, Which};
 
 /// Header that a command has to carry, with any value.
 pub const HEADER: &str = "x-sluice-command";
 /// How long the consume loop may take to answer; it stands still during a rebalance.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Which partitions are meant; all of those that are not narrowed down.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Which {
-    /// Topic with its namespace.
-    pub topic: Option<String>,
-    /// Partition of it.
-    pub partition: Option<i32>,
-}
-
-/// What an operator wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
-    /// Say where the partitions stand.
-    Status,
-    /// Take nothing more in; what was taken in is written and committed.
-    Pause,
-    /// Undo a pause.
-    Resume,
-    /// Close the breaker.
-    Reset,
-}
-
-/// A command on its way to the consume loop.
-#[derive(Debug)]
-pub struct Request {
-    /// What is wanted.
-    pub command: Command,
-    /// Of which partitions.
-    pub which: Which,
-    /// Where the answer goes: the partitions of this worker that it changed, or all that are meant where it asks only.
-    pub answer: oneshot::Sender<Result<Vec<PartitionStatus>, UnknownTopic>>,
-}
-
-/// A topic that no pipeline of the worker consumes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("find topic {0}: no pipeline of this worker consumes it")]
-pub struct UnknownTopic(pub String);
 
 /// Where a worker stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,54 +33,6 @@ pub struct WorkerStatus {
     pub group: String,
     /// Its partitions.
     pub partitions: Vec<PartitionStatus>,
-}
-
-/// Where a partition stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartitionStatus {
-    /// Topic with its namespace.
-    pub topic: String,
-    /// Its number.
-    pub partition: i32,
-    /// The next offset to take in.
-    pub position: i64,
-    /// The offset below which nothing is missing, where that is known.
-    pub watermark: Option<i64>,
-    /// The group's offset, as far as this worker knows.
-    pub committed: Option<i64>,
-    /// Records that can be read and are not done, once the end of the log was heard of.
-    pub lag: Option<i64>,
-    /// Records that cannot be read until a transaction ends, likewise.
-    pub held_back: Option<i64>,
-    /// Why nothing is taken in; empty while it flows.
-    pub holds: Vec<String>,
-    /// What is in the way, where something is.
-    pub trouble: Option<String>,
-    /// Ranges that are sealed and not yet committed.
-    pub ranges: usize,
-    /// Bytes in the open batch and in those that wait.
-    pub bytes: usize,
-}
-
-/// What operators said about pausing, by pipeline and partition; what is said about a partition stands over what is said
-/// about its topic.
-#[derive(Debug, Default)]
-pub struct Pauses(BTreeMap<(usize, Option<i32>), bool>);
-
-impl Pauses {
-    /// An operator pauses or resumes a partition, or all of a pipeline.
-    pub fn say(&mut self, pipeline: usize, partition: Option<i32>, is_paused: bool) {
-        if partition.is_none() {
-            self.0.retain(|(of, _), _| *of != pipeline);
-        }
-        self.0.insert((pipeline, partition), is_paused);
-    }
-
-    /// Whether a partition is to be paused.
-    pub fn has(&self, pipeline: usize, partition: i32) -> bool {
-        let said = self.0.get(&(pipeline, Some(partition))).or_else(|| self.0.get(&(pipeline, None)));
-        said.copied().unwrap_or_default()
-    }
 }
 
 /// The way to the consume loop.
@@ -161,28 +75,37 @@ impl Control {
             Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
         };
         match self.ask(command, which).await {
-            Some(Ok(partitions)) => {
+            Ok(partitions) => {
                 let status = WorkerStatus { group: self.group.clone(), partitions };
                 let body = serde_json::to_string(&status).unwrap_or_default();
                 ([(header::CONTENT_TYPE, "application/json")], body).into_response()
             }
-            Some(Err(unknown)) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
-            None => {
+            Err(AskError::Unknown(unknown)) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
+            Err(AskError::Unanswered) => {
                 let why = "the worker starts, ends or waits for Kafka, so it does not answer; ask again\n";
                 (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
             }
         }
     }
 
-    /// Asks the consume loop; `None` if it does not answer in time.
-    async fn ask(&self, command: Command, which: Which) -> Option<Result<Vec<PartitionStatus>, UnknownTopic>> {
+    /// Asks the consume loop.
+    async fn ask(&self, command: Command, which: Which) -> Result<Vec<PartitionStatus>, AskError> {
         let (answer, answered) = oneshot::channel();
         let asked = async {
             self.events.send(Event::Command(Request { command, which, answer })).await.ok()?;
             answered.await.ok()
         };
-        tokio::time::timeout(PATIENCE, asked).await.ok()?
+        let answer = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
+        answer.ok_or(AskError::Unanswered)?.map_err(AskError::Unknown)
     }
+}
+
+/// Why the consume loop gives no status.
+enum AskError {
+    /// No pipeline of the worker consumes the topic.
+    Unknown(UnknownTopic),
+    /// It did not answer in time.
+    Unanswered,
 }
 
 /// Reads a query. Names of topics hold nothing that would have to be escaped in one.
@@ -218,18 +141,6 @@ mod tests {
         insta::assert_snapshot!(which("partition=3", "ns.").unwrap_err(), @"name the partition's topic as well");
         insta::assert_snapshot!(which("topic=a&partition=x", "").unwrap_err(), @"partition=x is no number");
         insta::assert_snapshot!(which("tpoic=a", "").unwrap_err(), @"tpoic is not known; topic and partition are");
-    }
-
-    #[test]
-    fn what_is_said_last_about_a_partition_holds() {
-        let mut pauses = Pauses::default();
-        assert!(!pauses.has(0, 3));
-        pauses.say(0, None, true);
-        assert!(pauses.has(0, 3) && !pauses.has(1, 3));
-        pauses.say(0, Some(3), false);
-        assert!(!pauses.has(0, 3) && pauses.has(0, 4));
-        pauses.say(0, None, true);
-        assert!(pauses.has(0, 3), "the whole topic again");
     }
 
     #[tokio::test]

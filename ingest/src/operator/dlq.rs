@@ -25,7 +25,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
@@ -35,14 +34,13 @@ use crate::clickhouse::dependants::Unfit;
 use crate::clickhouse::lookup;
 use crate::config::{Pipeline, Settings};
 use crate::dead_letter::letter::{Letter, Payload, Source};
-use crate::dead_letter::refetch::Refetch;
-use crate::dead_letter::scan::{Found, Keep, Only, Scan, Wanted};
+use crate::dead_letter::refetch::{Record, Refetch};
+use crate::dead_letter::scan::{Found, Keep, Only, Scan, ScanError, Wanted};
 use crate::decode::table::MappingError;
-use crate::failure::Failure;
-use crate::kafka::standing::is_missing;
+use crate::failure::{Class, Failure};
 use crate::kafka::topic_id::DescribeError;
 use crate::target::Target;
-use crate::write::retry::{Class, Decision, decide};
+use crate::write::retry::{Decision, decide};
 use topics::Topics;
 
 pub use filter::{Filter, Others};
@@ -91,17 +89,9 @@ pub struct Beside {
 /// What goes wrong with dead letters.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Kafka does not answer, or refuses.
-    #[error("read {} from Kafka: {cause}; check that it runs, and [stores.kafka] and ingest.kafka", named(.topic))]
-    Kafka {
-        /// The topic.
-        topic: String,
-        /// What its client said.
-        cause: KafkaError,
-    },
-    /// The topic is missing.
-    #[error("read topic {0}: it does not exist; run `sluice schemas apply`, or correct ingest.dead_letter_topic")]
-    NoTopic(String),
+    /// The topic cannot be read.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
     /// A topic does not say who it is.
     #[error(transparent)]
     Describe(#[from] DescribeError),
@@ -150,20 +140,6 @@ pub enum Error {
     /// The HTTP client cannot be made.
     #[error("prepare the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
-    /// A thread cannot be started or broke.
-    #[error("run the thread that reads dead letters: {0}")]
-    Thread(String),
-}
-
-fn named(topic: &str) -> String {
-    if topic.is_empty() { "topics".to_owned() } else { format!("topic {topic}") }
-}
-
-impl Error {
-    pub(crate) fn of_kafka(topic: &str, cause: KafkaError) -> Self {
-        let topic = topic.to_owned();
-        if is_missing(&cause) { Self::NoTopic(topic) } else { Self::Kafka { topic, cause } }
-    }
 }
 
 /// The dead-letter topic with the tables that its letters belong to.
@@ -270,23 +246,23 @@ impl Dlq {
         Ok(Some((letter, states[0])))
     }
 
-    /// The payload of a letter that [`Dlq::find`] found, from its own topic where the letter had to leave it out; the
-    /// outer `None` says that it is no longer there.
-    pub async fn payload(&self, letter: &Letter) -> Result<Option<Option<Vec<u8>>>, Error> {
+    /// The record of a letter that [`Dlq::find`] found, from its own topic where the letter had to leave the payload out;
+    /// `None` if it is no longer there.
+    pub async fn record(&self, letter: &Letter) -> Result<Option<Record>, Error> {
         if let Payload::LeftOut(_) = letter.payload {
             return self.read_again(letter, &self.topics().await?).await;
         }
-        Ok(Some(letter.contents.as_ref().and_then(|contents| contents.payload.clone())))
+        Ok(Some(Record { payload: letter.contents.as_ref().and_then(|contents| contents.payload.clone()) }))
     }
 
-    /// The payload of a letter's record, from its own topic.
-    async fn read_again(&self, letter: &Letter, topics: &Topics) -> Result<Option<Option<Vec<u8>>>, Error> {
+    /// The record of a letter, from its own topic.
+    async fn read_again(&self, letter: &Letter, topics: &Topics) -> Result<Option<Record>, Error> {
         if !topics.is_current(letter) {
             return Ok(None);
         }
         let Source { topic, partition, .. } = &*letter.source;
-        let payload = self.refetch.payload(topic, *partition, letter.offset).await;
-        payload.map_err(|cause| Error::of_kafka(topic, cause))
+        let record = self.refetch.record(topic, *partition, letter.offset).await;
+        record.map_err(|cause| ScanError::from_kafka(topic, cause).into())
     }
 
     /// What Kafka says today of the dead-letter topic and of every pipeline's.
@@ -298,7 +274,7 @@ impl Dlq {
         Topics::ask(kafka, names).await
     }
 
-    fn scan(&self, since_ms: Option<i64>, keep: Keep, only: Option<Only>) -> Result<Scan, Error> {
+    fn scan(&self, since_ms: Option<i64>, keep: Keep, only: Option<Only>) -> Result<Scan, ScanError> {
         let (topic, assumed) = (self.topic(), self.assumed.clone());
         Scan::start(self.kafka.clone(), Wanted { topic, since_ms, keep, only, assumed })
     }
@@ -311,7 +287,7 @@ impl Dlq {
     /// Where the records of a source land.
     fn target(&self, source: &Source) -> Option<Target> {
         let (_, pipeline) = self.pipeline(&source.topic)?;
-        Some(Target::to_ask(&source.topic, source.topic_id?, &self.names, &pipeline.table))
+        Some(Target::new(&source.topic, source.topic_id?, &self.names, &pipeline.table))
     }
 
     async fn states(&self, letters: &[Letter], wished: bool, beside: &mut Beside) -> Result<Vec<State>, Error> {

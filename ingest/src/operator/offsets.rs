@@ -27,16 +27,15 @@ use crate::clock::{self, unix_now};
 use crate::config::Settings;
 use crate::dead_letter::producer::DeadLetters;
 use crate::exactly_once::intent::{Doubt, Intent};
-use crate::exactly_once::takeover::Found;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
+use crate::kafka::blocking::blocking;
 use crate::kafka::fetch::{self, Supply};
 use crate::kafka::log_ends::Ends;
+use crate::kafka::standing::Found;
 use crate::kafka::standing::{self, Standing};
 use crate::kafka::topic_config;
 use crate::kafka::unreadable::{Next, Probe};
-use crate::pipeline::QUEUE_SHARE;
 use crate::target::Target;
-use crate::write::retry::Class;
 
 /// The reason of a dead letter whose record nobody could read.
 pub const UNREADABLE: &str = "unreadable";
@@ -233,7 +232,7 @@ impl Offsets {
 
     async fn lags(&self, topic: &str, standing: &Standing) -> Result<BTreeMap<i32, Lag>, Error> {
         let (kafka, topic, partitions) = (self.kafka(), topic.to_owned(), standing.partitions.clone());
-        let lags = standing::blocking(move || {
+        let lags = blocking(move || {
             backlog::lags(kafka, &topic, &partitions).map_err(|cause| standing::Error::of(&topic, cause))
         });
         Ok(lags.await?)
@@ -261,7 +260,7 @@ impl Offsets {
         }
         let kafka = self.reader(topic).await;
         let (name, high) = (topic.to_owned(), found.ends.high);
-        let end = standing::blocking(move || {
+        let end = blocking(move || {
             let ask = || {
                 let probe = Probe::new(kafka)?;
                 match probe.next(&name, partition, offset)? {
@@ -294,8 +293,7 @@ impl Offsets {
     async fn reader(&self, topic: &str) -> ClientConfig {
         let mut kafka = self.kafka();
         let largest_batch = topic_config::largest_batch(&kafka, &[topic.to_owned()]).await;
-        let share = self.settings.memory_budget.0 / QUEUE_SHARE;
-        fetch::bound(&mut kafka, share, Supply { brokers: 1, largest_batch });
+        fetch::bound(&mut kafka, self.settings.queue_bytes(), Supply { brokers: 1, largest_batch });
         kafka
     }
 
@@ -317,7 +315,7 @@ impl Offsets {
     /// Commits it.
     pub async fn commit(&self, change: &Change) -> Result<(), Error> {
         let (kafka, group, change) = (self.kafka(), self.names.group(&self.settings.group), change.clone());
-        standing::blocking(move || {
+        blocking(move || {
             let failed = |cause: KafkaError| match cause.rdkafka_error_code() {
                 Some(
                     RDKafkaErrorCode::UnknownMemberId
@@ -357,7 +355,7 @@ impl Offsets {
         standing: &Standing,
         partition: i32,
     ) -> Result<Option<i64>, Error> {
-        let target = Target::to_ask(topic, standing.id, &self.names, table);
+        let target = Target::new(topic, standing.id, &self.names, table);
         let highest = lookup::highest(&self.clickhouse, &target, partition).await;
         highest.map_err(|failure| Error::ClickHouse { table: table.to_owned(), failure })
     }

@@ -7,9 +7,9 @@ use tracing::{error, info, warn};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Writer;
-use super::retry::{Class, Decision, decide};
+use super::retry::{Decision, decide};
 use crate::event::{Assigned, Event};
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::target::Target;
 
 /// The attempts at one batch.

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::{Job, Writer};
 use crate::batch::Part;
+use crate::clickhouse::failures;
 use crate::clickhouse::{lookup, sight};
 use crate::event::Assigned;
 use crate::exactly_once::takeover::{self, There};
@@ -74,13 +75,13 @@ impl Writer {
                     self.seen.insert(job.of);
                     return Ok(());
                 }
-                There::Double => return Err(Failure::of_doubled_rows(&job.target.table)),
+                There::Double => return Err(failures::doubled_rows(&job.destination.target.table)),
                 There::Some | There::Nothing if look < LOOKS => tokio::time::sleep(PAUSE).await,
                 There::Some | There::Nothing => {}
             }
         }
-        sight::check(&self.clickhouse, &job.target.table).await?;
-        Err(Failure::of_invisible_rows(&job.target.table))
+        sight::check(&self.clickhouse, &job.destination.target.table).await?;
+        Err(failures::invisible_rows(&job.destination.target.table))
     }
 
     /// Sends a part that the table lacks. Somebody may have deleted its rows since they landed: then ClickHouse still
@@ -110,23 +111,23 @@ impl Writer {
                 There::Some => return self.is_landed_in_part(job).await,
                 There::Double => {
                     *is_acknowledged = true;
-                    return Err(Failure::of_doubled_rows(&job.target.table));
+                    return Err(failures::doubled_rows(&job.destination.target.table));
                 }
                 There::Nothing if time < MOST_TOKENS => {
-                    sight::check(&self.clickhouse, &job.target.table).await?;
+                    sight::check(&self.clickhouse, &job.destination.target.table).await?;
                     self.ask_views(job).await?;
                     self.insert(job, part, time).await?;
                 }
                 There::Nothing => {}
             }
         }
-        Err(Failure::of_forgotten_rows(&job.target.table))
+        Err(failures::vanished_rows(&job.destination.target.table))
     }
 
     /// A part lands whole, so rows of it that are missing were deleted since, unless they are hidden.
     async fn is_landed_in_part(&self, job: &Job) -> Result<(), Failure> {
-        sight::check(&self.clickhouse, &job.target.table).await?;
-        let (topic, partition, first) = (&*job.target.topic, job.of.partition, job.batch.range.first);
+        sight::check(&self.clickhouse, &job.destination.target.table).await?;
+        let (topic, partition, first) = (&*job.destination.target.topic, job.of.partition, job.batch.range.first);
         warn!(topic, partition, first, "a part has landed, and some of its rows are no longer in the table");
         Ok(())
     }
@@ -138,12 +139,13 @@ impl Writer {
         if matches!(found.0, There::All | There::Double) {
             return Ok(found);
         }
-        lookup::nothing_runs(&self.clickhouse, &job.target, job.of.partition).await?;
+        lookup::nothing_runs(&self.clickhouse, &job.destination.target, job.of.partition).await?;
         self.there(job, part).await
     }
 
     async fn there(&self, job: &Job, part: &Part) -> Result<(There, Vec<i64>), Failure> {
-        let found = lookup::offsets(&self.clickhouse, &job.target, job.of.partition, job.batch.range).await?;
+        let found =
+            lookup::offsets(&self.clickhouse, &job.destination.target, job.of.partition, job.batch.range).await?;
         Ok((takeover::compare(job.batch.offsets(part), &found), found))
     }
 }

@@ -9,21 +9,25 @@
 //! [`judge`]: crate::clickhouse::judge
 
 use std::borrow::{Borrow, Cow};
+use std::sync::Arc;
 
+use rdkafka::error::KafkaError;
 use sluice_schemas::records::DeadLetter;
 use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::attempts::Attempts;
-use super::retry::Class;
+use super::destination::Destination;
 use super::{Job, Landed, Stop, Writer};
 use crate::batch::Part;
+use crate::clickhouse::failures;
 use crate::clickhouse::judge::{Judge, Judged, Refused};
 use crate::dead_letter::breaker::Poison;
+use crate::dead_letter::producer;
 use crate::dead_letter::refetch::Wanted;
 use crate::event::{Event, Refusal};
-use crate::exactly_once::ledger::Range;
-use crate::failure::Failure;
+use crate::exactly_once::range::Range;
+use crate::failure::{Class, Failure};
 
 /// What becomes of the records of a batch that have no row in its table.
 #[derive(Debug, Default)]
@@ -51,7 +55,7 @@ impl Writer {
         letters: &mut Letters,
         attempts: &mut Attempts<'_>,
     ) -> Result<Option<Cow<'a, Part>>, Stop> {
-        let (mut kept, mut counted, table) = (Cow::Borrowed(part), i64::MIN, &job.target.table);
+        let (mut kept, mut counted, table) = (Cow::Borrowed(part), i64::MIN, &job.destination.target.table);
         while kept.count() > 0 {
             let (failure, there) = match self.land_part(job, &kept, attempts).await? {
                 Landed::Whole => break,
@@ -61,15 +65,15 @@ impl Writer {
             let rows = match self.judge(job, &refused, &failure).await {
                 Ok(Judged::Rows(rows)) => rows,
                 Ok(Judged::Table) => {
-                    attempts.failed(failure.of_every_row(table)).await;
+                    attempts.failed(failures::every_row_refused(failure, table)).await;
                     continue;
                 }
                 Ok(Judged::Nobody) => {
-                    attempts.failed(failure.of_no_row(table)).await;
+                    attempts.failed(failures::no_row_refused(failure, table)).await;
                     continue;
                 }
                 Err(failure) => {
-                    attempts.failed(failure.of_a_search()).await;
+                    attempts.failed(failures::in_search(failure)).await;
                     continue;
                 }
             };
@@ -88,8 +92,8 @@ impl Writer {
     /// Finds the rows at fault; it counts as one INSERT on its way.
     async fn judge(&self, job: &Job, part: &Part, failure: &Failure) -> Result<Judged, Failure> {
         let _permit = self.permits.acquire().await.expect("nobody closes this semaphore");
-        self.metrics.retry(&job.target.topic, Class::Row);
-        let judge = Judge::of(&self.clickhouse, &job.target, &job.batch, part, failure).await?;
+        self.metrics.retry(&job.destination.target.topic, Class::Row);
+        let judge = Judge::new(&self.clickhouse, &job.destination.insert, &job.batch, part, failure).await?;
         let judged = judge.judge().await;
         failpoint!("judged");
         judged
@@ -106,14 +110,23 @@ impl Writer {
         let job = aside.job;
         while !rows.is_empty() {
             let records = rows.iter().map(|row| (row.offset, row.reason.clone())).collect();
-            let wanted = Wanted { partition: job.of.partition, records, attempts: attempts.count + 1 };
-            let mut chunks = self.refetch.dead_letters(&job.target, wanted, &job.batch.permit);
+            let Destination { target, tenant, .. } = &*job.destination;
+            let (partition, tenant, attempts_made) = (job.of.partition, tenant.clone(), attempts.count + 1);
+            let wanted = Wanted {
+                topic: Arc::clone(&target.topic),
+                topic_id: target.topic_id,
+                partition,
+                tenant,
+                records,
+                attempts: attempts_made,
+            };
+            let mut chunks = self.refetch.dead_letters(wanted, &job.batch.permit);
             let mut is_all = true;
             while let Some(chunk) = chunks.recv().await {
                 let chunk = match chunk {
                     Ok(chunk) => chunk,
                     Err(cause) => {
-                        attempts.failed(Failure::unread(&cause)).await;
+                        attempts.failed(unread(&cause)).await;
                         is_all = false;
                         break;
                     }
@@ -125,7 +138,7 @@ impl Writer {
                 }
                 self.send_letters(job, &chunk.letters, attempts).await;
                 for letter in &chunk.letters {
-                    self.metrics.dead_letter(&job.target.topic, &letter.reason);
+                    self.metrics.dead_letter(&job.destination.target.topic, &letter.reason);
                     letters.sent.push(letter.offset);
                 }
                 rows = rest;
@@ -190,6 +203,11 @@ fn of_gone(row: &Refused) -> Stop {
 }
 
 fn tell(job: &Job, failure: &Failure, rows: usize) {
-    let (topic, partition, Range { first, last }) = (&*job.target.topic, job.of.partition, job.batch.range);
+    let (topic, partition, Range { first, last }) = (&*job.destination.target.topic, job.of.partition, job.batch.range);
     warn!(topic, partition, first, last, rows, %failure, "rows are refused; they become dead letters and the others land");
+}
+
+/// Kafka does not return a record that has to become a dead letter.
+fn unread(cause: &KafkaError) -> Failure {
+    Failure::new(producer::class(cause), format!("a record that is refused cannot be read again: {cause}"))
 }

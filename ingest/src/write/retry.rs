@@ -4,28 +4,7 @@
 use std::time::Duration;
 
 use crate::config::Retry;
-
-/// Whose fault a failure is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Class {
-    /// Passes by itself, or nobody knows whether the write took place.
-    Transient,
-    /// The store will never take this row.
-    Row,
-    /// The table, the privilege or the configuration is wrong: somebody has to repair it.
-    Operator,
-}
-
-impl Class {
-    /// The word in metrics, logs and dead letters.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Transient => "transient",
-            Self::Row => "row",
-            Self::Operator => "operator",
-        }
-    }
-}
+use crate::failure::Class;
 
 /// What to do after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

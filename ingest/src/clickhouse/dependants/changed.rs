@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use super::{Demand, Graph, Unfit};
 use crate::clickhouse::client::ClickHouse;
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
-use crate::write::retry::Class;
+use crate::failure::{Class, Failure};
 
 /// What was added or changed behind a table since an INSERT may have been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +51,7 @@ impl Graphs {
         let forgetful = |unfit: Unfit| {
             Failure::new(Class::Operator, format!("an INSERT that may have landed must not be repeated now: {unfit}"))
         };
-        let graph = self.now(clickhouse, table).await?.map_err(forgetful)?;
+        let graph = self.now(clickhouse, table).await?;
         let remembered = graph.remembered(demand).map_err(forgetful)?;
         // The ages below are as of the answer, so this one is not taken before it. They are cut to whole seconds.
         let announced_for = announced_for();
@@ -66,18 +65,16 @@ impl Graphs {
     }
 
     /// What an INSERT reaches at a time that is not before this call.
-    async fn now(&self, clickhouse: &ClickHouse, table: &str) -> Result<Result<Arc<Graph>, Unfit>, Failure> {
+    async fn now(&self, clickhouse: &ClickHouse, table: &str) -> Result<Arc<Graph>, Failure> {
         let asked = Instant::now();
         let last =
             Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(table.to_owned()).or_default());
         let mut last = last.lock().await;
         if last.begun.is_none_or(|begun| begun < asked) {
             let begun = Some(Instant::now());
-            match Graph::read_again(clickhouse, table, &last.graph).await? {
-                Ok(graph) => *last = Last { begun, graph: Arc::new(graph) },
-                Err(unfit) => return Ok(Err(unfit)),
-            }
+            let graph = Graph::read_again(clickhouse, table, &last.graph).await?;
+            *last = Last { begun, graph: Arc::new(graph) };
         }
-        Ok(Ok(Arc::clone(&last.graph)))
+        Ok(Arc::clone(&last.graph))
     }
 }

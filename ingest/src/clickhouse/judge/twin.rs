@@ -12,12 +12,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::batch::body::Body;
+use crate::batch::rows::Rows;
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::insert::Insert;
 use crate::clickhouse::literal::quote;
-use crate::failure::Failure;
-use crate::write::retry::Class;
+use crate::clickhouse::row_binary::numbers;
+use crate::failure::{Class, Failure};
 
 /// Name of the temporary table.
 const NAME: &str = "sluice_trial";
@@ -50,6 +50,21 @@ struct Column {
 #[derive(Deserialize)]
 struct Constraint {
     expression: String,
+}
+
+/// What became of rows that were tried.
+#[derive(Debug)]
+pub(super) enum Trial {
+    /// The twin took all of them.
+    Accepted,
+    /// It took none; one of them may be at fault.
+    Refused(Failure),
+}
+
+impl Trial {
+    pub(super) fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted)
+    }
 }
 
 /// A temporary table in a session of its own.
@@ -132,12 +147,13 @@ impl Twin<'_> {
         self.clickhouse.query(query, &session).await.map_err(elsewhere)
     }
 
-    /// Sends rows to it. The inner failure is one that may be the fault of a row.
-    pub(super) async fn takes(&self, body: &Body) -> Result<Result<(), Failure>, Failure> {
+    /// Sends rows to it. A failure that cannot be the fault of a row is an error.
+    pub(super) async fn try_rows(&self, rows: &Rows) -> Result<Trial, Failure> {
         let (statement, session) = (self.insert.statement_for(NAME), [("session_id", &*self.session)]);
-        match self.clickhouse.insert_for_trial(&statement, &self.insert.head, &session, body).await {
-            Err(failure) if !failure.may_be_of_a_row() => Err(elsewhere(failure)),
-            sent => Ok(sent),
+        match self.clickhouse.insert_for_trial(&statement, &self.insert.head, &session, rows).await {
+            Ok(()) => Ok(Trial::Accepted),
+            Err(failure) if failure.may_be_of_a_row() => Ok(Trial::Refused(failure)),
+            Err(failure) => Err(elsewhere(failure)),
         }
     }
 
@@ -147,12 +163,7 @@ impl Twin<'_> {
         let query =
             format!("SELECT _offset FROM {NAME} WHERE NOT ({}) ORDER BY _offset FORMAT RowBinary", holds.join(" AND "));
         let body = self.run(&query).await?;
-        let (offsets, rest) = body.as_chunks();
-        if rest.is_empty() {
-            Ok(offsets.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect())
-        } else {
-            Err(Failure::new(Class::Transient, "what came back is no list of offsets"))
-        }
+        numbers(&body)
     }
 
     /// Drops it; where that fails it goes with its session.

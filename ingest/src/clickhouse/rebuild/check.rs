@@ -12,8 +12,7 @@ use crate::clickhouse::dependants::{Table, TableName, View, writers};
 use crate::clickhouse::literal::identifier;
 use crate::clickhouse::literal::string;
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
-use crate::write::retry::Class;
+use crate::failure::{Class, Failure};
 
 /// A day: time zones differ by less.
 const DAY: Duration = Duration::from_hours(24);

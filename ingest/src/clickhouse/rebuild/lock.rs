@@ -12,8 +12,7 @@ use super::{FRESH, drop_table, run};
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::dependants::TableName;
 use crate::clickhouse::literal::string;
-use crate::failure::Failure;
-use crate::write::retry::Class;
+use crate::failure::{Class, Failure};
 
 /// ClickHouse's name for there being such a table already.
 const EXISTS: &str = "table_already_exists";

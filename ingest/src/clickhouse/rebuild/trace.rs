@@ -18,8 +18,7 @@ use super::{PAUSE, Rebuild};
 use crate::clickhouse::dependants::TableName;
 use crate::clickhouse::literal::string;
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
-use crate::write::retry::Class;
+use crate::failure::{Class, Failure};
 
 /// How long INSERTs that began earlier are waited for.
 const PATIENCE: Duration = Duration::from_mins(2);

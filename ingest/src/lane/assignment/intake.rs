@@ -7,7 +7,8 @@ use std::time::Instant;
 use rdkafka::message::{BorrowedMessage, Message};
 
 use super::{Assignment, operator};
-use crate::batch::{Cut, OpenBatch};
+use crate::batch::OpenBatch;
+use crate::batch::limits::SealReason;
 use crate::dead_letter::breaker::Poison;
 use crate::dead_letter::compose;
 use crate::decode::Rejected;
@@ -53,14 +54,14 @@ impl Assignment {
         let source = &mut self.sources[pipeline];
         self.row.clear();
         let decoded = source.decoder.decode(payload, &partition.origin, offset, &mut self.row);
-        let id = source.target.topic_id;
+        let id = source.destination.target.topic_id;
         let letter = decoded
             .err()
             .map(|Rejected { reason, tenant }| compose::from_message(message, id, reason.code(), "decode", 1, tenant));
         if let Some(letter) = &letter {
             let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
             let verdict = partition.rejected(offset, &poison, now);
-            if operator::tell(&self.tools, &source.target.topic, partition, verdict) {
+            if operator::tell(&self.tools, &source.destination.target.topic, partition, verdict) {
                 return false;
             }
         } else {
@@ -80,7 +81,7 @@ impl Assignment {
     /// Ends announced ranges whose last records are no longer in the log, now that everything below `offset` was seen.
     pub(super) fn pass_announced(&mut self, key: (usize, i32), offset: i64) {
         while self.partitions.get(&key).is_some_and(|partition| partition.ends_before(offset)) {
-            self.seal(key, Cut::Announced);
+            self.seal(key, SealReason::Announced);
         }
     }
 }

@@ -12,9 +12,10 @@ use crate::clock::{Moment, unix_now};
 use crate::decode::Origin;
 use crate::event::Assigned;
 use crate::exactly_once::lease::Lease;
-use crate::exactly_once::takeover::{self, Found, Opening};
+use crate::exactly_once::takeover::{self, Start};
 use crate::kafka::log_ends::Ends;
-use crate::lane::partition::{Fetching, Hold, Look, Partition, Start};
+use crate::kafka::standing::Found;
+use crate::lane::partition::{Fetching, Hold, Look, Partition};
 
 impl Assignment {
     /// A partition is ours from `since` on: a new epoch. It is held until Kafka and then its table have said where it
@@ -24,7 +25,7 @@ impl Assignment {
         self.epochs += 1;
         let of = Assigned { pipeline, partition, epoch: self.epochs };
         let source = &self.sources[pipeline];
-        let origin = Origin::new(&source.target.topic, source.target.topic_id, partition);
+        let origin = Origin::new(&source.destination.target.topic, source.destination.target.topic_id, partition);
         let lease = Lease::new(since, self.tools.lease);
         let nowhere = Start { offset: 0, committed: None, intent: None, check_to: None };
         let mut state = Partition::new(of, origin, lease, source.fingerprint, &self.tools.breaker, &nowhere);
@@ -35,14 +36,15 @@ impl Assignment {
             state.hold(Hold::Operator);
         }
         self.partitions.insert((pipeline, partition), state);
-        self.tools.inquiry.watch(topic, of, source.target.topic_id);
+        self.tools.inquiry.watch(topic, of, source.destination.target.topic_id);
     }
 
     /// Kafka has said where a partition begins, or why it does not.
     pub(super) fn placed(&mut self, of: Assigned, found: Result<Found, String>) {
-        let (fingerprint, target) =
-            (self.sources[of.pipeline].fingerprint, Arc::clone(&self.sources[of.pipeline].target));
-        let (writer, topic, partition) = (Arc::clone(&self.tools.writer), Arc::clone(&target.topic), of.partition);
+        let source = &self.sources[of.pipeline];
+        let (fingerprint, destination) = (source.fingerprint, Arc::clone(&source.destination));
+        let (writer, topic, partition) =
+            (Arc::clone(&self.tools.writer), Arc::clone(&destination.target.topic), of.partition);
         let Some(state) = self.current(of) else { return };
         let found = match found {
             Ok(found) => found,
@@ -52,10 +54,10 @@ impl Assignment {
                 return self.supply_fails(of, Some(why));
             }
         };
-        let start = match takeover::open(&found, unix_now()) {
-            Opening::Ask { offset, intent, check_to } => Start { offset, committed: found.committed, intent, check_to },
-            Opening::Stop(why) => {
-                state.begin(fingerprint, &stopped_at(&found), found.ends);
+        let start = match takeover::start(&found, unix_now()) {
+            Ok(start) => start,
+            Err(why) => {
+                state.begin(fingerprint, &Start::stopped(&found), found.ends);
                 self.supply_fails(of, None);
                 return self.stopped(of, &why);
             }
@@ -65,7 +67,7 @@ impl Assignment {
             info!(topic = &*topic, partition, "ranges that were announced before are taken over");
         }
         let cancel = state.cancel.clone();
-        let ask = async move { writer.ask(of, &target, &start).await };
+        let ask = async move { writer.ask(of, &destination.target, &start).await };
         self.tools.runtime.spawn(async move { cancel.run_until_cancelled(ask).await });
         self.supply_fails(of, None);
         self.report(of);
@@ -105,7 +107,7 @@ impl Assignment {
 
     /// Something is in the way of a partition's records, or no longer is. Said once.
     fn supply_fails(&self, of: Assigned, why: Option<String>) {
-        let (topic, partition) = (&*self.sources[of.pipeline].target.topic, of.partition);
+        let (topic, partition) = (&*self.sources[of.pipeline].destination.target.topic, of.partition);
         if self.tools.status.supply(topic, partition, why.clone()) {
             if let Some(why) = why {
                 warn!(topic, partition, why, "no records come; they wait in Kafka");
@@ -118,15 +120,9 @@ impl Assignment {
     /// How far a partition is behind.
     fn report(&self, of: Assigned) {
         let Some(state) = self.partitions.get(&(of.pipeline, of.partition)) else { return };
-        let topic = &*self.sources[of.pipeline].target.topic;
+        let topic = &*self.sources[of.pipeline].destination.target.topic;
         if let (Some(lag), Some(held_back)) = (state.lag(), state.held_back()) {
             self.tools.metrics.lag(topic, of.partition, lag, held_back);
         }
     }
-}
-
-/// Where a partition stands that stops before it begins.
-fn stopped_at(found: &Found) -> Start {
-    let offset = found.committed.unwrap_or(found.ends.low);
-    Start { offset, committed: found.committed, intent: None, check_to: None }
 }

@@ -5,8 +5,8 @@ use tracing::{error, info, warn};
 
 use super::{Assignment, Tools};
 use crate::dead_letter::breaker::Verdict;
+use crate::event::request::{Command, PartitionStatus, Request, UnknownTopic, Which};
 use crate::lane::partition::{Hold, Partition};
-use crate::operator::control::{Command, PartitionStatus, Request, UnknownTopic, Which};
 
 impl Assignment {
     /// Does what an operator wants and answers.
@@ -51,7 +51,7 @@ impl Assignment {
             Command::Reset => (partition.reset_breaker(), "breaker reset by an operator"),
         };
         if is_news {
-            let topic = &self.sources[key.0].target.topic;
+            let topic = &self.sources[key.0].destination.target.topic;
             info!(topic = &**topic, partition = key.1, what, "an operator's command is carried out");
             if command == Command::Reset && !partition.is_held(Hold::Stopped) {
                 self.tools.status.trouble(topic, key.1, None);
@@ -62,7 +62,7 @@ impl Assignment {
 
     fn status_of(&self, key: (usize, i32)) -> Option<PartitionStatus> {
         let partition = self.partitions.get(&key)?;
-        let topic = self.sources[key.0].target.topic.to_string();
+        let topic = self.sources[key.0].destination.target.topic.to_string();
         Some(PartitionStatus {
             trouble: self.tools.status.why(&topic, key.1),
             topic,

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Assignment;
-use crate::batch::Cut;
 use crate::batch::budget::Pressure;
+use crate::batch::limits::SealReason;
 use crate::lane::partition::{Hold, Partition};
 
 /// How long all records may wait in librdkafka's queue before partitions pause, which throws away what it has fetched.
@@ -89,7 +89,7 @@ impl Assignment {
         }
         let count =
             |is: fn(&Partition) -> bool| self.of_pipeline(pipeline).filter(|(_, partition)| is(partition)).count();
-        let topic = &self.sources[pipeline].target.topic;
+        let topic = &self.sources[pipeline].destination.target.topic;
         self.tools.metrics.flow(topic, self.tools.budget.used(pipeline), count(Partition::is_paused));
         self.tools.metrics.broken(topic, count(|partition| partition.is_held(Hold::Breaker)));
     }
@@ -109,7 +109,7 @@ impl Assignment {
             some.max_by_key(|(_, partition)| partition.open_bytes()).map(|(key, _)| *key)
         };
         if let Some(key) = largest(false) {
-            self.seal(key, Cut::Pressure);
+            self.seal(key, SealReason::Pressure);
         } else if let Some(partition) = largest(true).and_then(|key| self.partitions.get_mut(&key)) {
             partition.exceed();
         }

@@ -11,7 +11,9 @@ impl Assignment {
     /// Topic, assignment and next offset of every partition that takes records in.
     pub fn next_offsets(&self) -> Vec<(String, Assigned, i64)> {
         let flowing = self.partitions.iter().filter(|(_, partition)| !partition.is_deaf());
-        flowing.map(|(key, own)| (self.sources[key.0].target.topic.to_string(), own.of, own.position())).collect()
+        flowing
+            .map(|(key, own)| (self.sources[key.0].destination.target.topic.to_string(), own.of, own.position()))
+            .collect()
     }
 
     /// The record that comes next in a partition cannot be read.
@@ -23,7 +25,7 @@ impl Assignment {
         if self.unreadable.insert(key, offset) == Some(offset) {
             return;
         }
-        let topic = &self.sources[of.pipeline].target.topic;
+        let topic = &self.sources[of.pipeline].destination.target.topic;
         let why = why(offset);
         error!(topic = &**topic, partition = of.partition, offset, why, "a record cannot be read");
         self.tools.status.trouble(topic, of.partition, Some(why));
@@ -38,7 +40,7 @@ impl Assignment {
     pub(super) fn could_read(&mut self, key: (usize, i32), offset: i64) {
         if self.unreadable.get(&key).is_some_and(|unreadable| offset >= *unreadable) {
             self.unreadable.remove(&key);
-            self.tools.status.trouble(&self.sources[key.0].target.topic, key.1, None);
+            self.tools.status.trouble(&self.sources[key.0].destination.target.topic, key.1, None);
         }
     }
 }

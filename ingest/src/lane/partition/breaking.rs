@@ -119,8 +119,8 @@ mod tests {
     use super::super::tests::{LIMITS, announce, partition, take};
     use super::super::{COMMIT_EVERY, COMMIT_WAIT, Flow};
     use super::*;
-    use crate::batch::Cut;
-    use crate::exactly_once::ledger::Range;
+    use crate::batch::limits::SealReason;
+    use crate::exactly_once::range::Range;
     use proptest::prelude::*;
 
     fn poison() -> Poison {
@@ -131,7 +131,7 @@ mod tests {
     fn what_is_open_when_the_breaker_opens_is_read_again_and_what_is_sealed_goes_on() {
         let mut partition = partition();
         take(&mut partition, 0);
-        partition.seal(Cut::Rows);
+        partition.seal(SealReason::Rows);
         take(&mut partition, 1);
         for offset in 2..5 {
             assert_eq!(partition.rejected(offset, &poison(), Instant::now()), Verdict::Pass);
@@ -162,7 +162,7 @@ mod tests {
             if first == 8 {
                 announce(&mut partition);
             }
-            partition.seal(Cut::Rows);
+            partition.seal(SealReason::Rows);
         }
         take(&mut partition, 12);
         let whole = partition.next_batch().unwrap();
@@ -175,8 +175,8 @@ mod tests {
         assert_eq!((partition.flow_change(), partition.watermark()), (Some(Flow::ResumeAt(0)), Some(0)));
         assert!([0, 1, 3].iter().all(|sent| partition.is_dead_letter(*sent)) && !partition.is_dead_letter(2));
         (0..4).for_each(|offset| take(&mut partition, offset));
-        assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Announced));
-        assert_eq!(partition.seal(Cut::Announced).unwrap().announcement(), whole.announcement());
+        assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(SealReason::Announced));
+        assert_eq!(partition.seal(SealReason::Announced).unwrap().announcement(), whole.announcement());
         assert_eq!(partition.next_batch().unwrap().range, whole.range);
         partition.written(whole.range);
         assert!(!partition.is_dead_letter(0), "what is done is forgotten");
@@ -224,7 +224,7 @@ mod tests {
                             break;
                         }
                         while partition.ends_before(next) {
-                            partition.seal(Cut::Announced);
+                            partition.seal(SealReason::Announced);
                         }
                         take(&mut partition, next);
                         next += 1;
@@ -232,7 +232,7 @@ mod tests {
                             partition.seal(cut);
                         }
                     },
-                    1 => drop(partition.seal(Cut::Age)),
+                    1 => drop(partition.seal(SealReason::Age)),
                     2 => drop(partition.to_commit(later, 1)),
                     3 if partition.is_committing() => drop(partition.commit_answered(count > 1, Instant::now())),
                     4 => match sending.take() {

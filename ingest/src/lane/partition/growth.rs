@@ -9,7 +9,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::batch::{Backlog, Batch, Limits};
+use crate::batch::Batch;
+use crate::batch::limits::{Backlog, Limits};
 
 /// How many times the usual size a batch may have where little is known about the pace.
 const STEP: usize = 4;

@@ -153,7 +153,7 @@ fn given_up(position: i64, Ends { low, high, .. }: Ends) -> String {
 mod tests {
     use super::super::tests::{LIMITS, announce, partition, take};
     use super::*;
-    use crate::batch::Cut;
+    use crate::batch::limits::SealReason;
     use crate::lane::partition::Hold;
     use std::time::{Duration, Instant};
 
@@ -177,7 +177,7 @@ mod tests {
         partition.pass(113);
         assert_eq!(partition.lag(), Some(113), "a record is in the open batch");
         assert_eq!(partition.cut(&LIMITS, Instant::now()), None);
-        partition.seal(Cut::Age);
+        partition.seal(SealReason::Age);
         partition.pass(113);
         announce(&mut partition);
         let batch = partition.next_batch().unwrap();

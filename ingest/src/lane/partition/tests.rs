@@ -2,8 +2,9 @@
 
 use super::flow::FLOW_WAIT;
 use super::*;
-use crate::batch::Backlog;
 use crate::batch::budget::Budget;
+use crate::batch::limits::Backlog;
+use crate::exactly_once::intent::Intent;
 use uuid::Uuid;
 
 const BACKLOG: Backlog = Backlog { rows: 1000, bytes: 1 << 22, time: Duration::from_secs(5) };
@@ -46,7 +47,7 @@ fn a_batch_is_written_once_announced_and_one_at_a_time() {
     let mut partition = partition();
     for offset in [7, 9] {
         take(&mut partition, offset);
-        partition.seal(Cut::Rows);
+        partition.seal(SealReason::Rows);
     }
     assert!(partition.next_batch().is_none(), "nobody knows of it yet");
     assert_eq!(announce(&mut partition).offset, 0);
@@ -61,7 +62,7 @@ fn a_batch_is_written_once_announced_and_one_at_a_time() {
 fn an_offset_waits_for_the_next_announcement_but_not_for_long() {
     let mut partition = partition();
     take(&mut partition, 0);
-    partition.seal(Cut::Rows);
+    partition.seal(SealReason::Rows);
     announce(&mut partition);
     let batch = partition.next_batch().unwrap();
     partition.written(batch.range);
@@ -74,7 +75,7 @@ fn an_offset_waits_for_the_next_announcement_but_not_for_long() {
 fn a_failed_commit_waits_before_it_is_tried_again() {
     let mut partition = partition();
     take(&mut partition, 0);
-    partition.seal(Cut::Rows);
+    partition.seal(SealReason::Rows);
     let now = Instant::now();
     assert!(partition.to_commit(now, 1).is_some());
     partition.commit_answered(false, now);
@@ -86,7 +87,7 @@ fn a_failed_commit_waits_before_it_is_tried_again() {
 fn an_aging_lease_is_renewed_while_there_is_work() {
     let mut partition = partition();
     take(&mut partition, 0);
-    partition.seal(Cut::Rows);
+    partition.seal(SealReason::Rows);
     announce(&mut partition);
     let _batch = partition.next_batch().unwrap();
     assert!(partition.to_commit(Instant::now(), 1).is_none(), "it is young");
@@ -110,7 +111,7 @@ fn it_flows_again_only_when_every_reason_is_gone() {
 fn a_failed_resume_is_tried_again_from_the_same_place() {
     let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
     partition.flow_change();
-    partition.opened(&Answer::GoOn, Vec::new());
+    partition.opened(&Continuation::Proceed, Vec::new());
     let flow = partition.flow_change().unwrap();
     partition.flow_failed(flow, Instant::now().checked_sub(FLOW_WAIT).unwrap());
     assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
@@ -124,15 +125,15 @@ fn what_was_announced_is_cut_as_it_was_whatever_the_limits() {
     let few = Limits { rows: 1, ..LIMITS };
     take(&mut partition, 0);
     assert_eq!(partition.cut(&few, Instant::now()), None);
-    assert!(partition.seal(Cut::Pressure).is_none() && partition.seal(Cut::Drain).is_none());
+    assert!(partition.seal(SealReason::Pressure).is_none() && partition.seal(SealReason::Drain).is_none());
     take(&mut partition, 2);
-    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Announced));
-    let batch = partition.seal(Cut::Announced).unwrap();
+    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(SealReason::Announced));
+    let batch = partition.seal(SealReason::Announced).unwrap();
     assert_eq!((batch.range, batch.doubt), (Range { first: 0, last: 2 }, Doubt::AllOrNothing), "its digest differs");
     take(&mut partition, 4);
     assert!(partition.ends_before(7), "the end of the range is gone");
-    assert_eq!(partition.seal(Cut::Announced).unwrap().range, Range { first: 3, last: 6 });
-    assert!(partition.ends_before(10) && partition.seal(Cut::Announced).is_none(), "all of it is gone");
+    assert_eq!(partition.seal(SealReason::Announced).unwrap().range, Range { first: 3, last: 6 });
+    assert!(partition.ends_before(10) && partition.seal(SealReason::Announced).is_none(), "all of it is gone");
     assert!(!partition.is_recutting());
     let first = partition.next_batch().expect("it was announced before");
     partition.written(first.range);
@@ -151,7 +152,7 @@ fn a_range_that_must_be_taken_in_whole_goes_on_to_its_end_though_memory_is_short
     partition.exceed();
     assert!(partition.may_exceed() && !partition.is_held(Hold::Memory));
     take(&mut partition, 1);
-    partition.seal(Cut::Announced);
+    partition.seal(SealReason::Announced);
     assert!(!partition.may_exceed(), "the next one waits for memory again");
 }
 
@@ -163,7 +164,7 @@ fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
     assert_eq!(start.announced_to(), Some(41));
     let mut partition = partition_at(&start);
     partition.hold(Hold::Store);
-    assert_eq!(partition.opened(&Answer::Check { until: 45 }, Vec::new()), None);
+    assert_eq!(partition.opened(&Continuation::Check { until: 45 }, Vec::new()), None);
     assert!(!partition.is_held(Hold::Store), "the table has answered");
     take(&mut partition, 41);
     partition.announced[0].digest = {
@@ -172,29 +173,29 @@ fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
         same.note(41, None, None);
         same.seal(None).unwrap().digest
     };
-    let batch = partition.seal(Cut::Announced).unwrap();
+    let batch = partition.seal(SealReason::Announced).unwrap();
     assert_eq!((batch.range, batch.doubt), (Range { first: 40, last: 41 }, Doubt::SendMissing));
     take(&mut partition, 45);
-    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Checked));
-    assert_eq!(partition.seal(Cut::Checked).unwrap().doubt, Doubt::SendMissing);
+    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(SealReason::Checked));
+    assert_eq!(partition.seal(SealReason::Checked).unwrap().doubt, Doubt::SendMissing);
     take(&mut partition, 46);
-    assert_eq!(partition.seal(Cut::Rows).unwrap().doubt, Doubt::No);
+    assert_eq!(partition.seal(SealReason::Rows).unwrap().doubt, Doubt::No);
 }
 
 #[test]
 fn a_partition_that_has_to_ask_takes_nothing_in_and_begins_at_its_start() {
     let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
     assert_eq!(partition.flow_change(), Some(Flow::Pause));
-    assert_eq!(partition.opened(&Answer::Check { until: 41 }, Vec::new()), None);
+    assert_eq!(partition.opened(&Continuation::Check { until: 41 }, Vec::new()), None);
     assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
     take(&mut partition, 40);
     assert_eq!(partition.cut(&LIMITS, Instant::now()), None);
     take(&mut partition, 41);
-    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(Cut::Checked));
-    let batch = partition.seal(Cut::Checked).unwrap();
+    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(SealReason::Checked));
+    let batch = partition.seal(SealReason::Checked).unwrap();
     assert_eq!((batch.doubt, batch.may_be_half_done), (Doubt::SendMissing, true));
     take(&mut partition, 42);
-    assert_eq!(partition.seal(Cut::Rows).unwrap().doubt, Doubt::No);
+    assert_eq!(partition.seal(SealReason::Rows).unwrap().doubt, Doubt::No);
 }
 
 #[test]
@@ -202,7 +203,7 @@ fn a_stopped_partition_writes_and_commits_nothing_more() {
     let mut partition = partition();
     for offset in [0, 1] {
         take(&mut partition, offset);
-        partition.seal(Cut::Rows);
+        partition.seal(SealReason::Rows);
     }
     announce(&mut partition);
     let _refused = partition.next_batch().unwrap();
@@ -222,7 +223,7 @@ fn more_ranges_than_may_wait_are_taken_over_all_the_same() {
     for offset in 0..most {
         assert_eq!(partition.flow_change(), None, "it flows");
         take(&mut partition, offset);
-        partition.seal(Cut::Announced);
+        partition.seal(SealReason::Announced);
     }
     assert!(partition.is_held(Hold::Ranges), "only now they are too many");
 }

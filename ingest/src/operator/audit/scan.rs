@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use crate::kafka::blocking::blocking;
 use crate::kafka::fetch::{self, Supply};
 use crate::kafka::standing::{self, PATIENCE};
 
@@ -30,10 +31,8 @@ pub async fn records(
     // One partition at a time, and so one broker.
     fetch::bound(&mut kafka, FETCHED, Supply { brokers: 1, largest_batch: None });
     let topic = topic.to_owned();
-    standing::blocking(move || {
-        read(&kafka, &topic, partition, &stretches).map_err(|cause| standing::Error::of(&topic, cause))
-    })
-    .await
+    blocking(move || read(&kafka, &topic, partition, &stretches).map_err(|cause| standing::Error::of(&topic, cause)))
+        .await
 }
 
 fn read(kafka: &ClientConfig, topic: &str, partition: i32, stretches: &[Range<i64>]) -> KafkaResult<Vec<i64>> {

@@ -6,11 +6,11 @@
 //! [`Group::state`] says of a block can be compared between them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::batch::rows::Rows;
 use crate::dead_letter::letter::{Letter, Payload, Place, Source};
 use crate::decode::{Decoder, Origin};
 
@@ -77,7 +77,6 @@ impl Block {
 pub(super) struct Group {
     /// In the order of the topic.
     pub(super) entries: Vec<Entry>,
-    rows: Vec<u8>,
 }
 
 /// A letter, decoded again.
@@ -98,7 +97,8 @@ pub(super) struct Entry {
 pub(super) struct Row {
     /// Month of the table's partition key.
     pub(super) month: u32,
-    bytes: Range<usize>,
+    /// The row itself; nothing of a letter that is not meant.
+    row: Rows,
 }
 
 impl Group {
@@ -106,12 +106,10 @@ impl Group {
     pub(super) fn push(&mut self, decoder: &mut Decoder, letter: &Letter, payload: Option<&[u8]>, is_meant: bool) {
         let Source { topic, topic_id, partition } = &*letter.source;
         let origin = Origin::new(topic, topic_id.unwrap_or_default(), *partition);
-        let start = self.rows.len();
-        let row = decoder.decode(payload, &origin, letter.offset, &mut self.rows);
-        if !is_meant {
-            self.rows.truncate(start);
-        }
-        let row = row.map(|decoded| Row { month: decoded.month, bytes: start..self.rows.len() });
+        let mut row = Vec::new();
+        let decoded = decoder.decode(payload, &origin, letter.offset, &mut row);
+        let row = if is_meant { Rows::one(row) } else { Rows::default() };
+        let row = decoded.map(|decoded| Row { month: decoded.month, row });
         let row = row.map_err(|rejected| rejected.reason.code());
         self.entries.push(Entry { offset: letter.offset, reason: letter.reason.clone(), is_meant, row });
     }
@@ -131,10 +129,9 @@ impl Group {
         self.entries.iter().filter(move |entry| entry.row.as_ref().is_ok_and(|row| row.month == month))
     }
 
-    /// The rows of these letters as one body.
-    pub(super) fn body(&self, entries: &[&Entry]) -> Vec<u8> {
-        let rows = entries.iter().filter_map(|entry| entry.row.as_ref().ok());
-        rows.flat_map(|row| &self.rows[row.bytes.clone()]).copied().collect()
+    /// The rows of these letters.
+    pub(super) fn rows(entries: &[&Entry]) -> Rows {
+        Rows::concat(entries.iter().filter_map(|entry| Some(&entry.row.as_ref().ok()?.row)))
     }
 
     /// How far a month of it has come: a digest of those of its letters that are in the table, where `present` (in order)
@@ -211,7 +208,7 @@ mod tests {
         assert_eq!(group.months(), BTreeSet::from([202_601, 202_602]));
         let rows: Vec<_> = group.of_month(202_601).collect();
         assert_eq!(rows.iter().map(|row| row.offset).collect::<Vec<_>>(), [5, 7]);
-        let (both, first) = (group.body(&rows), group.body(&rows[..1]));
+        let [both, first] = [&rows[..], &rows[..1]].map(|rows| Group::rows(rows).body().to_vec());
         assert_eq!((both.len(), &both[..first.len()]), (first.len() * 2, &first[..]));
     }
 
@@ -222,7 +219,7 @@ mod tests {
         assert_ne!(meant.state(202_601, &[5]), meant.state(202_601, &[7]));
         assert_ne!(meant.state(202_601, &[]), meant.state(202_601, &[7]));
         assert_eq!(meant.state(202_601, &[]), meant.state(202_601, &[9, 11]));
-        assert!(other.body(&other.of_month(202_601).collect::<Vec<_>>()).is_empty());
+        assert_eq!(Group::rows(&other.of_month(202_601).collect::<Vec<_>>()), Rows::default());
     }
 
     #[test]

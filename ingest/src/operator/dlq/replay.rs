@@ -22,18 +22,18 @@ use super::block::{Block, Entry, Group, pieces};
 use super::tally::{Replayed, stays};
 use super::topics::Topics;
 use super::{Dlq, Error, Filter};
-use crate::batch::body::Body;
 use crate::clickhouse::dependants::{Demand, Graph};
+use crate::clickhouse::failures;
 use crate::clickhouse::insert::Insert;
 use crate::clickhouse::sight;
 use crate::dead_letter::letter::{Letter, Payload, Source};
-use crate::dead_letter::scan::{Found, Keep};
+use crate::dead_letter::scan::{Found, Keep, ScanError};
 use crate::decode::{Decoder, table};
+use crate::exactly_once::token::insert_prefix;
 use crate::failpoint::is_sabotaged;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::target::Target;
-use crate::target::inserts_of;
-use crate::write::retry::{Class, Decision, decide};
+use crate::write::retry::{Decision, decide};
 
 /// Share of `peak_inserts_per_second` that a replay takes: tokens of the workers are forgotten by everybody's INSERTs.
 const SHARE: u32 = 4;
@@ -55,7 +55,7 @@ pub struct Options {
 /// Replays what `options` say until `stop`; `done` holds how far it got, after an error too.
 pub async fn replay(dlq: &Dlq, options: &Options, stop: &CancellationToken, done: &mut Replayed) -> Result<(), Error> {
     let topics = dlq.topics().await?;
-    let dead_letters = topics.id(&dlq.topic()).ok_or_else(|| Error::NoTopic(dlq.topic()))?;
+    let dead_letters = topics.id(&dlq.topic()).ok_or_else(|| ScanError::NoTopic(dlq.topic()))?;
     let pace = Pace::new(dlq.settings.peak_inserts_per_second);
     let replay = Replay { dlq, options, stop, done, topics, dead_letters, tables: HashMap::new(), pace };
     // Wherever it is given up nothing is lost, so nobody waits longer for a store that does not answer.
@@ -87,6 +87,16 @@ struct Replay<'a> {
     dead_letters: Uuid,
     tables: HashMap<String, Option<Table>>,
     pace: Pace,
+}
+
+/// What became of an INSERT.
+enum Sent {
+    /// ClickHouse has acknowledged it.
+    Acknowledged,
+    /// It was refused, and a row may be at fault.
+    Refused(Failure),
+    /// The replay was told to stop; the rows may have landed or not.
+    Interrupted,
 }
 
 /// Rows of one month of a group, on their way into one table.
@@ -202,8 +212,7 @@ impl Replay<'_> {
     async fn remember(&self, table: &str) -> Result<(), Error> {
         let clickhouse = &self.dlq.clickhouse;
         let graph = self.dlq.patiently(table, async || Graph::read(clickhouse, table).await).await?;
-        let judged = graph.and_then(|graph| graph.remembered(&Demand::any()));
-        judged.map(drop).map_err(|unfit| Error::Unfit { table: table.to_owned(), unfit })
+        graph.remembered(&Demand::any()).map(drop).map_err(|unfit| Error::Unfit { table: table.to_owned(), unfit })
     }
 
     async fn land(&mut self, block: Block) -> Result<(), Error> {
@@ -228,13 +237,13 @@ impl Replay<'_> {
             self.done.already += 1;
             return Ok(());
         }
-        let Some(payload) = self.dlq.read_again(&letter, &self.topics).await? else {
+        let Some(record) = self.dlq.read_again(&letter, &self.topics).await? else {
             self.done.keeps(&letter.reason, stays::PAYLOAD_GONE);
             return Ok(());
         };
         let Some(Some(table)) = self.tables.get_mut(&letter.source.topic) else { return Ok(()) };
         let mut group = Group::default();
-        group.push(&mut table.decoder, &letter, payload.as_deref(), true);
+        group.push(&mut table.decoder, &letter, record.payload.as_deref(), true);
         self.land_group(&letter.source, &group, &format!("alone-{}", letter.offset)).await
     }
 
@@ -275,30 +284,32 @@ impl Replay<'_> {
             if rows.is_empty() {
                 continue;
             }
-            let Some(sent) = self.send(part, &rows, &present).await? else {
+            let sent = self.send(part, &rows, &present).await?;
+            if matches!(sent, Sent::Interrupted) {
                 self.done.is_interrupted = true;
                 return Ok(());
-            };
+            }
             let before = part.group.state(part.month, &present);
             present = self.dlq.present(part.target, part.source.partition, part.offsets).await?;
             let is_as_before = part.group.state(part.month, &present) == before;
             let (landed, absent) = divide(rows, &present);
             match sent {
-                Ok(()) if is_as_before => {
+                Sent::Interrupted => {}
+                Sent::Acknowledged if is_as_before => {
                     for row in absent {
                         self.done.keeps(&row.reason, stays::NOT_IN_TABLE);
                     }
                 }
-                Ok(()) => {
+                Sent::Acknowledged => {
                     self.done.land(&landed);
                     // If any are left, another replay was in between with other letters of the block.
                     waiting.push(absent);
                 }
-                Err(failure) if !landed.is_empty() => {
+                Sent::Refused(failure) if !landed.is_empty() => {
                     let (table, month) = (part.target.table.clone(), part.month);
-                    return Err(Error::View { table, month, failure: failure.of_a_view() });
+                    return Err(Error::View { table, month, failure: failures::refused_by_a_view(failure) });
                 }
-                Err(failure) => match absent.as_slice() {
+                Sent::Refused(failure) => match absent.as_slice() {
                     [row] => self.done.keeps(&row.reason, &failure.code),
                     rows => waiting.extend(pieces(rows, failure.row).into_iter().rev()),
                 },
@@ -308,37 +319,32 @@ impl Replay<'_> {
     }
 
     /// Sends rows as one INSERT, and the same again for as long as nobody knows whether it took place: only so its views
-    /// are complete. `None` when told to stop; the rows may then have landed or not.
-    async fn send(
-        &mut self,
-        part: &Part<'_>,
-        rows: &[&Entry],
-        present: &[i64],
-    ) -> Result<Option<Result<(), Failure>>, Error> {
-        let (token, body) = (self.token(part, present), Body::from(part.group.body(rows)));
-        let name = format!("{}replay:{}", inserts_of(part.target, part.source.partition), part.month);
+    /// are complete.
+    async fn send(&mut self, part: &Part<'_>, rows: &[&Entry], present: &[i64]) -> Result<Sent, Error> {
+        let (token, rows) = (self.token(part, present), Group::rows(rows));
+        let name = format!("{}replay:{}", insert_prefix(part.target, part.source.partition), part.month);
         let mut attempt = 0;
         loop {
             if self.stop.run_until_cancelled(self.pace.wait()).await.is_none() || self.stop.is_cancelled() {
-                return Ok(None);
+                return Ok(Sent::Interrupted);
             }
             if attempt > 0 {
                 self.remember(&part.target.table).await?;
             }
             failpoint!("replay_insert");
-            let failure = match self.dlq.clickhouse.insert(part.insert, &name, &token, &body).await {
+            let failure = match self.dlq.clickhouse.insert(part.insert, &name, &token, &rows).await {
                 Ok(()) => {
                     failpoint!("replay_inserted");
                     self.pace.spend();
-                    return Ok(Some(Ok(())));
+                    return Ok(Sent::Acknowledged);
                 }
                 Err(failure) => failure,
             };
             let is_hopeless = failure.class == Class::Operator || attempt >= self.dlq.settings.retry.quick;
             match failure.class {
-                Class::Row => return Ok(Some(Err(failure))),
+                Class::Row => return Ok(Sent::Refused(failure)),
                 // It may be a row's fault: those that fail alone stay, and the others land.
-                _ if failure.is_unclear() && is_hopeless => return Ok(Some(Err(failure))),
+                _ if failure.is_unclear && is_hopeless => return Ok(Sent::Refused(failure)),
                 Class::Operator => return Err(Error::Write { table: part.target.table.clone(), failure }),
                 Class::Transient => attempt += 1,
             }
@@ -347,7 +353,7 @@ impl Replay<'_> {
             let (Decision::Again(wait) | Decision::Probe(wait)) =
                 decide(retry, failure.class, attempt, u64::from(attempt));
             if self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                return Ok(None);
+                return Ok(Sent::Interrupted);
             }
         }
     }

@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use super::Error;
 use crate::dead_letter::letter::Letter;
+use crate::dead_letter::scan::ScanError;
+use crate::kafka::blocking::blocking;
 use crate::kafka::standing::{self, PATIENCE};
 use crate::kafka::topic_id::topic_id;
 
@@ -30,7 +32,7 @@ impl Topics {
     pub(super) async fn ask(kafka: ClientConfig, names: Vec<String>) -> Result<Self, Error> {
         let ask = move || {
             let client: BaseConsumer<DefaultConsumerContext> =
-                kafka.create().map_err(|cause| Error::of_kafka("", cause))?;
+                kafka.create().map_err(|cause| ScanError::from_kafka("", cause))?;
             let mut topics = HashMap::new();
             for name in names {
                 if let Some(topic) = topic(&client, &name)? {
@@ -39,7 +41,7 @@ impl Topics {
             }
             Ok(Self(topics))
         };
-        tokio::task::spawn_blocking(ask).await.map_err(|error| Error::Thread(error.to_string()))?
+        blocking(ask).await
     }
 
     /// Id of the topic of that name.
@@ -67,7 +69,7 @@ impl Topics {
 
 /// What Kafka says of a topic; `None` if there is none of that name.
 fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Option<Topic>, Error> {
-    let of_kafka = |cause| Error::of_kafka(name, cause);
+    let of_kafka = |cause| ScanError::from_kafka(name, cause);
     let partitions = match standing::partitions(client, name) {
         Err(cause) if standing::is_missing(&cause) => return Ok(None),
         Ok(partitions) if partitions.is_empty() => return Ok(None),

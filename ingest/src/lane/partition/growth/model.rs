@@ -5,9 +5,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::batch::OpenBatch;
 use crate::batch::budget::Budget;
-use crate::batch::{Cut, OpenBatch};
-use crate::exactly_once::ledger::Range;
+use crate::batch::limits::SealReason;
+use crate::exactly_once::range::Range;
 use crate::lane::partition::Partition;
 use crate::lane::partition::tests::{announce, partition};
 
@@ -41,7 +42,7 @@ struct Model {
 
 impl Model {
     /// The usual limits, those of a backlog, and the age.
-    fn due(&self, usual: (usize, usize), backlog: (usize, usize), age: u64) -> Option<Cut> {
+    fn due(&self, usual: (usize, usize), backlog: (usize, usize), age: u64) -> Option<SealReason> {
         let is_under_way = self.is_writing || self.waiting > 0;
         let most = |usual: usize, backlog: usize| match () {
             () if !is_under_way => usual,
@@ -53,11 +54,11 @@ impl Model {
         match () {
             () if self.rows == 0 => None,
             () if self.rows >= rows || self.bytes >= bytes => Some(match () {
-                () if self.is_grown => Cut::Backlog,
-                () if self.rows >= usual.0 => Cut::Rows,
-                () => Cut::Bytes,
+                () if self.is_grown => SealReason::Backlog,
+                () if self.rows >= usual.0 => SealReason::Rows,
+                () => SealReason::Bytes,
             }),
-            () if !is_under_way && self.now - self.opened >= age => Some(Cut::Age),
+            () if !is_under_way && self.now - self.opened >= age => Some(SealReason::Age),
             () => None,
         }
     }

@@ -1,29 +1,33 @@
 //! What a table says of the offsets of one topic partition. A target and a range go in, figures come out. It reads the
 //! projection `by_offset`, so a partition's rows are found together, and nothing but their four columns of provenance.
 
+pub mod sums;
+
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::sums::Sums;
-use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::literal::quote;
+use super::client::ClickHouse;
+use super::failures;
+use super::literal::quote;
+use super::lookup::{OF_PARTITION, parameters};
+use super::row_binary::numbers;
 use crate::failure::Failure;
 use crate::target::Target;
+use sums::Sums;
 
 /// Most gaps that are fetched.
 pub const MOST_GAPS: usize = 2_000_000;
 
-/// Rows of one topic partition in a range of offsets.
-const WHERE: &str = "_topic = {topic:String} AND _topic_id = {topic_id:UUID} AND _partition = {partition:Int32} \
-                     AND _offset >= {from:Int64} AND _offset < {to:Int64}";
+/// Rows in a range of offsets.
+const IN_RANGE: &str = "_offset >= {from:Int64} AND _offset < {to:Int64}";
 /// Each offset with the one before it, in order.
 const PAIRS: &str = "SELECT lagInFrame(_offset, 1, {before:Int64}) OVER (ORDER BY _offset \
                      ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS previous, _offset AS current FROM";
 
 /// The rows of one topic partition.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
+pub struct Coverage<'a> {
     /// ClickHouse.
     pub clickhouse: &'a ClickHouse,
     /// The table and the topic.
@@ -41,19 +45,19 @@ pub struct Doubles {
     pub some: Vec<i64>,
 }
 
-impl Rows<'_> {
+impl Coverage<'_> {
     /// Lowest offset, and the figures of all in the range; with `exact`, the number of distinct ones as well.
     pub async fn sums(&self, range: &Range<i64>, exact: bool) -> Result<(Option<i64>, Sums, Option<u64>), Failure> {
         let distinct = if exact { "uniqExact(_offset)" } else { "toUInt64(0)" };
         let query = format!(
             "SELECT count(), sum(toUInt64(_offset)), sum(toUInt64(_offset) * toUInt64(_offset)), \
-             toUInt64(min(_offset)), {distinct} FROM {} WHERE {WHERE} FORMAT RowBinary",
+             toUInt64(min(_offset)), {distinct} FROM {} WHERE {OF_PARTITION} AND {IN_RANGE} FORMAT RowBinary",
             quote(&self.target.table)
         );
         let body = self.ask(&query, range, range.start).await?;
-        let figures: Vec<u64> = numbers(&body).map(i64::cast_unsigned).collect();
+        let figures: Vec<u64> = numbers(&body)?.into_iter().map(i64::cast_unsigned).collect();
         let [count, sum, squares, lowest, distinct] = figures[..] else {
-            return Err(Failure::not_an_answer("a body of another length than that of what was asked for"));
+            return Err(failures::not_an_answer("a body of another length than that of what was asked for"));
         };
         let lowest = (count > 0).then_some(lowest.cast_signed());
         Ok((lowest, Sums { count, sum, squares }, exact.then_some(distinct)))
@@ -62,12 +66,12 @@ impl Rows<'_> {
     /// The stretches of the range that have no row, in order.
     pub async fn gaps(&self, range: &Range<i64>) -> Result<Vec<Range<i64>>, Failure> {
         let query = format!(
-            "SELECT previous + 1, current FROM ({PAIRS} {} WHERE {WHERE}) WHERE current > previous + 1 \
+            "SELECT previous + 1, current FROM ({PAIRS} {} WHERE {OF_PARTITION} AND {IN_RANGE}) WHERE current > previous + 1 \
              ORDER BY current LIMIT {MOST_GAPS} FORMAT RowBinary",
             quote(&self.target.table)
         );
         let body = self.ask(&query, range, range.start - 1).await?;
-        let pairs: Vec<i64> = numbers(&body).collect();
+        let pairs = numbers(&body)?;
         let mut gaps: Vec<_> = pairs.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect();
         if gaps.len() < MOST_GAPS {
             let highest = self.highest(range).await?;
@@ -80,41 +84,35 @@ impl Rows<'_> {
     /// Rows of the range that stand there more than once.
     pub async fn doubles(&self, range: &Range<i64>) -> Result<Doubles, Failure> {
         let query = format!(
-            "SELECT count(), groupArray(5)(current) FROM ({PAIRS} {} WHERE {WHERE}) WHERE current = previous \
+            "SELECT count(), groupArray(5)(current) FROM ({PAIRS} {} WHERE {OF_PARTITION} AND {IN_RANGE}) WHERE current = previous \
              FORMAT RowBinary",
             quote(&self.target.table)
         );
         let body = self.ask(&query, range, range.start - 1).await?;
-        // Between the count and the offsets stands the length of the list, in one byte since it is at most 5.
-        let (count, rest) = body
-            .split_at_checked(8)
-            .ok_or_else(|| Failure::not_an_answer("a body of another length than that of what was asked for"))?;
-        let count = numbers(&Bytes::copy_from_slice(count)).next().unwrap_or_default().cast_unsigned();
-        let some = numbers(&Bytes::copy_from_slice(rest.get(1..).unwrap_or_default())).collect();
+        // Between the count and the offsets is the length of the list, in one byte since it is at most 5.
+        let Some((count, [_, some @ ..])) = body.split_first_chunk() else {
+            return Err(failures::not_an_answer("a body of another length than that of what was asked for"));
+        };
+        let (count, some) = (u64::from_le_bytes(*count), numbers(some)?);
         Ok(Doubles { count, some })
     }
 
     async fn highest(&self, range: &Range<i64>) -> Result<Option<i64>, Failure> {
         let table = quote(&self.target.table);
-        let query = format!("SELECT _offset FROM {table} WHERE {WHERE} ORDER BY _offset DESC LIMIT 1 FORMAT RowBinary");
+        let query = format!(
+            "SELECT _offset FROM {table} WHERE {OF_PARTITION} AND {IN_RANGE} ORDER BY _offset DESC LIMIT 1 FORMAT RowBinary"
+        );
         let body = self.ask(&query, range, range.start).await?;
-        Ok(numbers(&body).next())
+        Ok(numbers(&body)?.first().copied())
     }
 
     async fn ask(&self, query: &str, range: &Range<i64>, before: i64) -> Result<Bytes, Failure> {
-        let parameters = [
-            ("param_topic", self.target.topic.to_string()),
-            ("param_topic_id", self.target.topic_id.to_string()),
-            ("param_partition", self.partition.to_string()),
+        let mut parameters = parameters(self.target, self.partition);
+        parameters.extend([
             ("param_from", range.start.to_string()),
             ("param_to", range.end.to_string()),
             ("param_before", before.to_string()),
-        ];
+        ]);
         self.clickhouse.query(query, &parameters).await
     }
-}
-
-/// A column of eight-byte numbers in RowBinary.
-fn numbers(body: &Bytes) -> impl Iterator<Item = i64> + '_ {
-    body.chunks_exact(8).map(|bytes| i64::from_le_bytes(bytes.try_into().expect("a chunk of eight has eight bytes")))
 }

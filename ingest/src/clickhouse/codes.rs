@@ -1,0 +1,302 @@
+//! The table of ClickHouse's error codes, and what else the answer to a failed request tells.
+//! Codes, HTTP statuses and the server's text go in; a classified [`Failure`] comes out. The text may quote a row, so none of
+//! it is kept but the number of a row, the name of a setting and the supposed name of a view.
+//!
+//! Codes: `src/Common/ErrorCodes.cpp` of ClickHouse.
+
+use crate::failure::{Class, Failure};
+
+/// Passes by itself, or it is unknown whether the write took place.
+const TRANSIENT: &[(u32, &str)] = &[
+    (3, "UNEXPECTED_END_OF_FILE"),
+    (107, "FILE_DOESNT_EXIST"),
+    (159, "TIMEOUT_EXCEEDED"),
+    (160, "TOO_SLOW"),
+    (173, "CANNOT_ALLOCATE_MEMORY"),
+    (198, "DNS_ERROR"),
+    (201, "QUOTA_EXCEEDED"),
+    (202, "TOO_MANY_SIMULTANEOUS_QUERIES"),
+    (203, "NO_FREE_CONNECTION"),
+    (209, "SOCKET_TIMEOUT"),
+    (210, "NETWORK_ERROR"),
+    (216, "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING"),
+    (225, "NO_ZOOKEEPER"),
+    (236, "ABORTED"),
+    (241, "MEMORY_LIMIT_EXCEEDED"),
+    (242, "TABLE_IS_READ_ONLY"),
+    (243, "NOT_ENOUGH_SPACE"),
+    (252, "TOO_MANY_PARTS"),
+    (279, "ALL_CONNECTION_TRIES_FAILED"),
+    (285, "TOO_FEW_LIVE_REPLICAS"),
+    (286, "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE"),
+    (305, "TABLE_WAS_NOT_DROPPED"),
+    (319, "UNKNOWN_STATUS_OF_INSERT"),
+    (394, "QUERY_WAS_CANCELLED"),
+    (425, "SYSTEM_ERROR"),
+    (439, "CANNOT_SCHEDULE_TASK"),
+    (473, "DEADLOCK_AVOIDED"),
+    (499, "S3_ERROR"),
+    (999, "KEEPER_EXCEPTION"),
+];
+
+/// ClickHouse will never take this row.
+const ROW: &[(u32, &str)] = &[
+    (6, "CANNOT_PARSE_TEXT"),
+    (26, "CANNOT_PARSE_QUOTED_STRING"),
+    (27, "CANNOT_PARSE_INPUT_ASSERTION_FAILED"),
+    (32, "ATTEMPT_TO_READ_AFTER_EOF"),
+    (33, "CANNOT_READ_ALL_DATA"),
+    (38, "CANNOT_PARSE_DATE"),
+    (41, "CANNOT_PARSE_DATETIME"),
+    (69, "ARGUMENT_OUT_OF_BOUND"),
+    (70, "CANNOT_CONVERT_TYPE"),
+    (72, "CANNOT_PARSE_NUMBER"),
+    (117, "INCORRECT_DATA"),
+    (131, "TOO_LARGE_STRING_SIZE"),
+    (153, "ILLEGAL_DIVISION"),
+    (190, "SIZES_OF_ARRAYS_DONT_MATCH"),
+    (321, "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE"),
+    (349, "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN"),
+    (376, "CANNOT_PARSE_UUID"),
+    (395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"),
+    (407, "DECIMAL_OVERFLOW"),
+    (467, "CANNOT_PARSE_BOOL"),
+    (469, "VIOLATED_CONSTRAINT"),
+    (675, "CANNOT_PARSE_IPV4"),
+    (676, "CANNOT_PARSE_IPV6"),
+    (691, "UNKNOWN_ELEMENT_OF_ENUM"),
+];
+
+/// The table, the privilege or the configuration is wrong.
+const OPERATOR: &[(u32, &str)] = &[
+    (8, "THERE_IS_NO_COLUMN"),
+    (10, "NOT_FOUND_COLUMN_IN_BLOCK"),
+    (16, "NO_SUCH_COLUMN_IN_TABLE"),
+    (20, "NUMBER_OF_COLUMNS_DOESNT_MATCH"),
+    (47, "UNKNOWN_IDENTIFIER"),
+    (50, "UNKNOWN_TYPE"),
+    (57, "TABLE_ALREADY_EXISTS"),
+    (60, "UNKNOWN_TABLE"),
+    (62, "SYNTAX_ERROR"),
+    (73, "UNKNOWN_FORMAT"),
+    (81, "UNKNOWN_DATABASE"),
+    (115, "UNKNOWN_SETTING"),
+    (158, "TOO_MANY_ROWS"),
+    (164, "READONLY"),
+    (192, "UNKNOWN_USER"),
+    (193, "WRONG_PASSWORD"),
+    (194, "REQUIRED_PASSWORD"),
+    (195, "IP_ADDRESS_NOT_ALLOWED"),
+    (218, "TABLE_IS_DROPPED"),
+    (277, "INDEX_NOT_USED"),
+    (291, "DATABASE_ACCESS_DENIED"),
+    (307, "TOO_MANY_BYTES"),
+    (396, "TOO_MANY_ROWS_OR_BYTES"),
+    (452, "SETTING_CONSTRAINT_VIOLATION"),
+    (497, "ACCESS_DENIED"),
+    (516, "AUTHENTICATION_FAILED"),
+];
+
+/// In the text of code 252, where it does not stand for too many parts of a table.
+const TOO_MANY_PARTITIONS: &str = "Too many partitions for single INSERT block";
+/// Comes before the name of a view in the text of an exception.
+const VIEW: &str = "while pushing to view ";
+
+/// Expressions of a table fail so, for some rows or for all: the table may be wrong or the row, and only trying tells.
+const UNCLEAR: &[(u32, &str)] = &[
+    (36, "BAD_ARGUMENTS"),
+    (43, "ILLEGAL_TYPE_OF_ARGUMENT"),
+    (44, "ILLEGAL_COLUMN"),
+    (48, "NOT_IMPLEMENTED"),
+    (53, "TYPE_MISMATCH"),
+];
+
+/// What is said of HTTP 413.
+const TOO_LARGE: &str = "HTTP 413 in the place of ClickHouse: what stands between limits the size of a request; raise that \
+                         limit above max_bytes and backlog_bytes of ingest.pipelines";
+
+/// Codes whose text names a setting.
+const SETTING_CODES: [&str; 2] = ["setting_constraint_violation", "readonly"];
+/// Comes before the name of a setting in such a text.
+const SETTING: [&str; 2] = ["Cannot modify '", "Setting "];
+
+/// Begins the code of an error that no table lists; its number follows.
+const UNLISTED: &str = "clickhouse_error_";
+
+const TABLE: [(Class, &[(u32, &str)]); 4] =
+    [(Class::Transient, TRANSIENT), (Class::Row, ROW), (Class::Operator, OPERATOR), (Class::Operator, UNCLEAR)];
+
+/// What ClickHouse answered. A code that is not in the table goes by the HTTP status, until rows have been tried alone.
+pub(crate) fn failure(status: u16, code: Option<u32>) -> Failure {
+    let known = code.and_then(|code| {
+        let find = |(class, codes): (Class, &'static [(u32, &'static str)])| {
+            codes.iter().find(|(known, _)| *known == code).map(|(_, name)| (class, *name))
+        };
+        TABLE.into_iter().find_map(find)
+    });
+    let (class, name) = known.unwrap_or_else(|| (by_status(status), "not in the table of known errors"));
+    let is_unclear = known.is_none() && code.is_some() || UNCLEAR.iter().any(|(_, unclear)| *unclear == name);
+    let what = match code {
+        Some(code) => format!("ClickHouse answered error {code} ({name}), HTTP {status}"),
+        None if status == 413 => TOO_LARGE.to_owned(),
+        None => format!("HTTP {status} in the place of ClickHouse"),
+    };
+    let code = match code {
+        Some(code) if known.is_none() => format!("{UNLISTED}{code}"),
+        Some(_) => name.to_lowercase(),
+        None => String::new(),
+    };
+    Failure { class, what, code, row: None, is_unclear, supposed_view: None }
+}
+
+/// The same with what the server's text adds: the number of the row at fault (it counts from 1), the view, and which of
+/// two faults a code stands for. Nothing else of that text is kept, since it may quote the row.
+pub(crate) fn with_text(mut failure: Failure, text: &str) -> Failure {
+    let after = text.rfind("at row ").map(|at| &text[at + "at row ".len()..]);
+    let digits = after.map(|after| after.chars().take_while(char::is_ascii_digit).collect::<String>());
+    failure.row = digits.and_then(|digits| digits.parse::<usize>().ok()?.checked_sub(1));
+    failure.supposed_view = view(text);
+    if SETTING_CODES.contains(&failure.code.as_str())
+        && let Some(name) = setting(text)
+    {
+        failure.what =
+            format!("{}: setting {name} is fixed or bounded in the profile of this ClickHouse user", failure.what);
+    }
+    // Merges make many parts fewer; nothing makes the partitions of a block fewer.
+    if failure.code == "too_many_parts" && text.contains(TOO_MANY_PARTITIONS) {
+        failure.class = Class::Operator;
+        failure.what.push_str(
+            ": too many partitions for one INSERT; partition by month, or raise max_partitions_per_insert_block",
+        );
+    }
+    failure
+}
+
+/// The view that the text of an exception ends with, as `database.name` without quotes.
+fn view(text: &str) -> Option<String> {
+    let name = &text[text.rfind(VIEW)? + VIEW.len()..];
+    let end = [". (", ": while ", ": While "].into_iter().filter_map(|end| name.find(end)).min()?;
+    Some(name[..end].replace('`', ""))
+}
+
+/// The name of the setting in the text of one of [`SETTING_CODES`].
+fn setting(text: &str) -> Option<&str> {
+    let after = SETTING.iter().find_map(|before| text.find(before).map(|at| &text[at + before.len()..]))?;
+    let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+    (end > 0).then(|| &after[..end])
+}
+
+fn by_status(status: u16) -> Class {
+    match status {
+        408 | 425 | 429 | 500..=599 => Class::Transient,
+        _ => Class::Operator,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clickhouse::failures;
+
+    #[test]
+    fn every_row_of_the_table_gives_its_class_whatever_the_status() {
+        for (class, codes) in TABLE {
+            for (code, name) in codes {
+                for status in [200, 400, 403, 404, 500, 503] {
+                    let found = failure(status, Some(*code));
+                    assert_eq!(found.class, class, "{code} {name} with {status}");
+                    assert!(found.what.contains(name), "{found}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_code_stands_in_two_classes() {
+        let mut codes: Vec<_> = TABLE.iter().flat_map(|(_, codes)| codes.iter().map(|(code, _)| code)).collect();
+        let count = codes.len();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), count);
+    }
+
+    #[test]
+    fn without_a_known_code_the_status_decides_and_no_row_is_blamed() {
+        for (status, class) in [
+            (500, Class::Transient),
+            (502, Class::Transient),
+            (503, Class::Transient),
+            (429, Class::Transient),
+            (408, Class::Transient),
+            (400, Class::Operator),
+            (401, Class::Operator),
+            (403, Class::Operator),
+            (404, Class::Operator),
+            (414, Class::Operator),
+        ] {
+            assert_eq!(failure(status, None).class, class, "{status}");
+            assert_eq!(failure(status, Some(99_999)).class, class, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_code_that_says_too_little_is_unclear() {
+        assert_eq!(failure(500, Some(99_999)).code, "clickhouse_error_99999");
+        for unclear in [failure(500, Some(99_999)), failure(400, Some(36))] {
+            assert!(unclear.is_unclear && unclear.may_be_of_a_row(), "{unclear}");
+        }
+        for clear in [
+            failure(500, Some(241)),
+            failure(404, Some(60)),
+            failure(500, None),
+            Failure::new(Class::Transient, "no answer"),
+        ] {
+            assert!(!clear.is_unclear && !clear.may_be_of_a_row(), "{clear}");
+        }
+        let row = failure(500, Some(190));
+        assert!(row.may_be_of_a_row() && !row.is_unclear);
+    }
+
+    #[test]
+    fn the_number_of_a_row_is_taken_from_the_text_and_nothing_else() {
+        let row = |text: &str| with_text(failure(400, Some(469)), text).row;
+        assert_eq!(row("Constraint `c` for table `t` is violated at row 4. Expression: (n < 5)"), Some(3));
+        assert_eq!(row("Cannot parse: secret: (at row 17)\n"), Some(16));
+        assert_eq!(row("at row x, at row 0"), None);
+        assert_eq!(row("no number"), None);
+    }
+
+    #[test]
+    fn the_setting_that_a_profile_fixes_is_named() {
+        let said = |code, text: &str| with_text(failure(500, Some(code)), text).to_string();
+        insta::assert_snapshot!(said(452, "Code: 452. DB::Exception: Setting max_execution_time shouldn't be greater than 5."), @"write: ClickHouse answered error 452 (SETTING_CONSTRAINT_VIOLATION), HTTP 500: setting max_execution_time is fixed or bounded in the profile of this ClickHouse user");
+        insta::assert_snapshot!(said(164, "Cannot modify 'limit' setting in readonly mode"), @"write: ClickHouse answered error 164 (READONLY), HTTP 500: setting limit is fixed or bounded in the profile of this ClickHouse user");
+        insta::assert_snapshot!(said(164, "Cannot execute query in readonly mode"), @"write: ClickHouse answered error 164 (READONLY), HTTP 500");
+    }
+
+    #[test]
+    fn the_view_at_fault_is_found_in_the_text() {
+        let view = |text: &str| with_text(failure(500, Some(252)), text).supposed_view;
+        let ends = "with average size): while pushing to view d.`my view`. (TOO_MANY_PARTS) (version 26.7.2.1)\n";
+        assert_eq!(view(ends).unwrap(), "d.my view");
+        let nested = "x: while pushing to view d.a: while pushing to view d.b: While executing X. (TOO_MANY_PARTS)";
+        assert_eq!(view(nested).unwrap(), "d.b");
+        assert_eq!(view("Too many parts. (TOO_MANY_PARTS)"), None);
+    }
+
+    #[test]
+    fn too_many_partitions_wait_for_an_operator_and_too_many_parts_do_not() {
+        let answer = |text: &str| with_text(failure(500, Some(252)), text);
+        assert_eq!(answer("Too many parts (300) in table").class, Class::Transient);
+        let partitions = answer("Too many partitions for single INSERT block (more than 100). The limit");
+        assert_eq!(partitions.class, Class::Operator);
+        insta::assert_snapshot!(failures::in_view(partitions, "d.v"), @"write: ClickHouse answered error 252 (TOO_MANY_PARTS), HTTP 500: too many partitions for one INSERT; partition by month, or raise max_partitions_per_insert_block, while ClickHouse wrote to view d.v");
+    }
+
+    #[test]
+    fn the_text_fits_after_failed_to() {
+        insta::assert_snapshot!(failure(404, Some(60)), @"write: ClickHouse answered error 60 (UNKNOWN_TABLE), HTTP 404");
+        insta::assert_snapshot!(failure(502, None), @"write: HTTP 502 in the place of ClickHouse");
+        insta::assert_snapshot!(failures::not_an_answer("HTTP 204"), @"write: not an answer of ClickHouse (HTTP 204); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
+    }
+}
