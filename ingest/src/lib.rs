@@ -24,9 +24,6 @@
 // Sizes of data are narrowed here, and a number that is cut off would be a row cut off.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
-#[macro_use]
-mod failpoint;
-
 pub mod batch;
 pub mod clickhouse;
 pub mod clock;
@@ -36,6 +33,7 @@ pub mod decode;
 pub mod event;
 pub mod exactly_once;
 pub mod failure;
+mod fault;
 pub mod kafka;
 pub mod lane;
 pub mod observe;

@@ -52,8 +52,8 @@ use crate::exactly_once::lease::Lease;
 use crate::exactly_once::range::Range;
 use crate::exactly_once::takeover::{Start, There};
 use crate::exactly_once::token::{insert_name, token};
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Failpoint, Fault, is_injected, reached};
 use crate::observe::metrics::{Metrics, Stage};
 use crate::target::Target;
 use attempts::Attempts;
@@ -161,7 +161,7 @@ impl Writer {
             }
         };
         let letters = match &start.intent {
-            Some(intent) if !is_sabotaged("letters") => loop {
+            Some(intent) if !is_injected(Fault::IgnoreSentLetters) => loop {
                 match self.sent_letters.among(target.topic_id, of.partition, intent).await {
                     Ok(letters) => break letters,
                     Err(failure) => attempts.failed(failure).await,
@@ -191,7 +191,7 @@ impl Writer {
             let Some(landed) = self.land_kept(job, part, &mut letters, &mut attempts).await? else { return Ok(None) };
             self.metrics.stage(Stage::Write, started.elapsed());
             self.metrics.landed(&job.destination.target.topic, landed.count(), landed.rows.bytes());
-            failpoint!("landed");
+            reached(Failpoint::Landed);
         }
         let dead_lettered = letters.sent.len() + job.batch.dead_lettered_before();
         Ok(Some(written(job, job.batch.records() - dead_lettered, dead_lettered)))
@@ -206,7 +206,7 @@ impl Writer {
         let started = Instant::now();
         self.send_letters(job, &letters, attempts).await;
         self.metrics.stage(Stage::DeadLetter, started.elapsed());
-        failpoint!("dead_lettered");
+        reached(Failpoint::DeadLettered);
         Letters { sent: letters.iter().map(|letter| letter.offset).collect() }
     }
 
@@ -346,14 +346,14 @@ impl Writer {
     /// Whether it is time to look for the rows that are refused. What says nothing clear and passes with HTTP 5xx may pass
     /// by itself, so it is tried again first.
     fn is_final(&self, failure: &Failure, failed: u32) -> bool {
-        let is_unclear = failure.is_unclear && !is_sabotaged("judge");
+        let is_unclear = failure.is_unclear && !is_injected(Fault::NeverJudgeUnclear);
         failure.class == Class::Row || is_unclear && (failure.class == Class::Operator || failed >= self.retry.quick)
     }
 
     /// The `time`th INSERT of the same rows, counted from 0, has a token of its own.
     async fn insert(&self, job: &Job, part: &Part, time: u32) -> Result<(), Failure> {
         let _turn = self.turn(job).await;
-        failpoint!("insert");
+        reached(Failpoint::Insert);
         let mut token =
             token(&job.destination.target, job.of.partition, job.batch.range, part.month, job.batch.digest_of(part));
         if time > 0 {
@@ -389,7 +389,7 @@ impl Writer {
             "already landed"
         );
         let may_lack = changed != Changed::Nothing || job.batch.may_be_half_done || is_old(job);
-        if may_lack && !is_sabotaged("rebuild") {
+        if may_lack && !is_injected(Fault::SkipRebuild) {
             self.complete(job, part, changed).await?;
         }
         self.metrics.found(&job.destination.target.topic, part.count());
@@ -430,7 +430,7 @@ impl Writer {
 /// Whether the token of a batch may not tell that it has landed: it is marked so, or it may have been sent so long ago
 /// that ClickHouse has forgotten.
 fn doubt(job: &Job) -> Doubt {
-    if is_sabotaged("lookup") {
+    if is_injected(Fault::SkipLookup) {
         return Doubt::No;
     }
     if job.batch.doubt == Doubt::No && is_old(job) { Doubt::AllOrNothing } else { job.batch.doubt }
@@ -443,7 +443,7 @@ fn is_old(job: &Job) -> bool {
 /// How long ago a batch was announced; one from the future counts as old, since nobody knows how old it is.
 fn announced_for(job: &Job) -> Option<Duration> {
     let age = clock::age(job.announced_at, clock::unix_now());
-    if is_sabotaged("future") { Some(age.unwrap_or_default()) } else { age }
+    if is_injected(Fault::TrustFutureAnnouncements) { Some(age.unwrap_or_default()) } else { age }
 }
 
 fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {

@@ -21,18 +21,18 @@ async fn number(world: &World, query: &str) -> u64 {
     connect::clickhouse(&world.stores, &world.names).query(query).fetch_one().await.unwrap()
 }
 
-async fn behind(world: &World, stand_in: &StandIn, sabotage: &str) -> Process {
+async fn behind(world: &World, stand_in: &StandIn, faults: &str) -> Process {
     let mut settings = short_lived();
     settings.insert_timeout = Duration::from_secs(2);
-    world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage), (CLICKHOUSE, &stand_in.url)]).await
+    world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &stand_in.url)]).await
 }
 
 /// An INSERT lands, its answer is swallowed, and its rows are gone before it is sent again: ClickHouse remembers the token
 /// and acknowledges what it drops.
-async fn token_without_rows(sabotage: &str) -> Result<(), String> {
+async fn token_without_rows(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let stand_in = StandIn::before(&world.stores.clickhouse.url).await;
-    let worker = behind(&world, &stand_in, sabotage).await;
+    let worker = behind(&world, &stand_in, faults).await;
     world.produce_all(&world.producer("lz4"), &in_partition(1, 0..10)).await;
     committed(&world, 10).await;
     stand_in.answer(Requests::Inserts, usize::MAX, Answered::Swallowed);
@@ -50,14 +50,14 @@ async fn token_without_rows(sabotage: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledged_repetition_whose_rows_are_gone_is_sent_again() {
-    let (whole, lost) = tokio::join!(token_without_rows("nothing"), token_without_rows("believe"));
+    let (whole, lost) = tokio::join!(token_without_rows(""), token_without_rows("trust_acknowledgements"));
     assert_eq!(whole, Ok(()));
     assert!(lost.as_ref().is_err_and(|wrong| wrong.contains("50 records are missing")), "{lost:?}");
 }
 
 /// Rows that landed are taken out and written again by a slow INSERT, as one of an earlier owner whose worker is gone; the
 /// offset is set back meanwhile, so the next owner looks for them.
-async fn still_running(sabotage: &str) -> Result<(), String> {
+async fn still_running(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let worker = world.spawn_ready(&short_lived(), &[]).await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
@@ -83,8 +83,8 @@ async fn still_running(sabotage: &str) -> Result<(), String> {
                 AND current_database = currentDatabase()";
     eventually(DEADLINE, "the INSERT of an earlier owner runs", || async { number(&world, runs).await == 1 }).await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", sabotage)]).await;
-    if sabotage == "nothing" {
+    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", faults)]).await;
+    if faults.is_empty() {
         stands_still(&worker.url, "an INSERT of this partition that was sent earlier still runs").await;
     }
     assert!(earlier.await.unwrap().unwrap().status().is_success());
@@ -97,7 +97,7 @@ async fn still_running(sabotage: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_insert_that_still_runs_is_waited_for_before_nothing_is_there() {
-    let (whole, doubled) = tokio::join!(still_running("nothing"), still_running("running"));
+    let (whole, doubled) = tokio::join!(still_running(""), still_running("ignore_running_inserts"));
     assert_eq!(whole, Ok(()));
     assert!(doubled.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{doubled:?}");
 }
@@ -128,20 +128,20 @@ async fn an_insert_is_ended_by_the_server_when_its_worker_gives_up() {
 async fn rows_that_may_be_on_another_server_are_not_sent_again() {
     let world = World::new().await;
     let stand_in = StandIn::before(&world.stores.clickhouse.url).await;
-    let worker = behind(&world, &stand_in, "nothing").await;
+    let worker = behind(&world, &stand_in, "").await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
     committed(&world, 50).await;
     worker.stop().await;
     world.execute("ALTER TABLE communication_events DELETE WHERE true SETTINGS mutations_sync = 2").await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     stand_in.answer(Requests::About("_offset BETWEEN"), usize::MAX, Answered::Changed(SERVER, "another"));
-    let worker = behind(&world, &stand_in, "nothing").await;
+    let worker = behind(&world, &stand_in, "").await;
     stands_still(&worker.url, "several servers answer at the address of ClickHouse").await;
     assert!(metric(&worker.url, "sluice_ingest_retries_total{", "operator").await >= 1.0);
     assert_eq!(world.count().await, 0, "nothing was sent under another token");
     stand_in.answer(Requests::Inserts, 0, Answered::Page);
     worker.kill().await;
-    let worker = behind(&world, &stand_in, "nothing").await;
+    let worker = behind(&world, &stand_in, "").await;
     committed(&world, 50).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 50, "negative control: one server, and they come back");

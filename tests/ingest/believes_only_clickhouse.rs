@@ -19,17 +19,17 @@ const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 const LOOK_UP: &str = "_offset BETWEEN";
 const QUERY_ID: HeaderName = HeaderName::from_static("x-clickhouse-query-id");
 
-async fn behind_a_stand_in(world: &World, sabotage: &str) -> (StandIn, Process) {
+async fn behind_a_stand_in(world: &World, faults: &str) -> (StandIn, Process) {
     let stand_in = StandIn::before(&world.stores.clickhouse.url).await;
-    let variables = [("SLUICE_SABOTAGE", sabotage), (CLICKHOUSE, &stand_in.url)];
+    let variables = [("SLUICE_FAULTS", faults), (CLICKHOUSE, &stand_in.url)];
     let worker = world.spawn_ready(&short_lived(), &variables).await;
     (stand_in, worker)
 }
 
 /// Two INSERTs are answered like that.
-async fn answered(manner: Answered, sabotage: &str) -> Result<(), String> {
+async fn answered(manner: Answered, faults: &str) -> Result<(), String> {
     let world = World::new().await;
-    let (stand_in, worker) = behind_a_stand_in(&world, sabotage).await;
+    let (stand_in, worker) = behind_a_stand_in(&world, faults).await;
     stand_in.answer(Requests::Inserts, 2, manner);
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..160)).await;
     committed(&world, 160).await;
@@ -45,10 +45,10 @@ async fn answered(manner: Answered, sabotage: &str) -> Result<(), String> {
 async fn a_page_of_somebody_else_acknowledges_nothing() {
     let without = Answered::Without(HeaderName::from_static("x-clickhouse-summary"));
     let (page, empty, stripped, believed) = tokio::join!(
-        answered(Answered::Page, "nothing"),
-        answered(Answered::Refused { status: 204, code: None }, "nothing"),
-        answered(without, "nothing"),
-        answered(Answered::Page, "answer,believe"),
+        answered(Answered::Page, ""),
+        answered(Answered::Refused { status: 204, code: None }, ""),
+        answered(without, ""),
+        answered(Answered::Page, "accept_any_response,trust_acknowledgements"),
     );
     assert_eq!((page, empty, stripped), (Ok(()), Ok(()), Ok(())));
     assert!(believed.as_ref().is_err_and(|wrong| wrong.contains("are missing")), "any 200 believed: {believed:?}");
@@ -64,13 +64,13 @@ async fn a_redirect_is_not_followed_and_takes_no_password_away() {
         (1, 1),
         "negative control: it sees who brings a password"
     );
-    let answered = answered(Answered::Redirect(elsewhere.url.clone()), "nothing").await;
+    let answered = answered(Answered::Redirect(elsewhere.url.clone()), "").await;
     assert_eq!(answered, Ok(()));
     assert_eq!((elsewhere.requests(), elsewhere.passwords()), (1, 1));
 }
 
 /// A group is set back after ClickHouse has forgotten the tokens, and the first look-ups are answered with nothing at all.
-async fn looked_up(sabotage: &str) -> Result<(), String> {
+async fn looked_up(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
@@ -84,8 +84,8 @@ async fn looked_up(sabotage: &str) -> Result<(), String> {
     stand_in.answer(Requests::About(LOOK_UP), 2, Answered::Empty);
     let mut settings = same_member();
     (settings.peak_inserts_per_second, settings.insert_timeout) = (1, std::time::Duration::from_secs(2));
-    let worker = world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage), (CLICKHOUSE, &stand_in.url)]).await;
-    committed_or_still(&world, worker, 100, sabotage, "are in table communication_events more than once").await;
+    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &stand_in.url)]).await;
+    committed_or_still(&world, worker, 100, faults, "are in table communication_events more than once").await;
     assert_eq!(stand_in.refused(), 2);
     let judged = judge_besides(&world, Besides { others: 40, ..Besides::default() }).await.map(drop);
     world.drop().await;
@@ -94,7 +94,7 @@ async fn looked_up(sabotage: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_answer_to_a_look_up_does_not_mean_that_nothing_is_there() {
-    let (whole, believed) = tokio::join!(looked_up("nothing"), looked_up("answer"));
+    let (whole, believed) = tokio::join!(looked_up(""), looked_up("accept_any_response"));
     assert_eq!(whole, Ok(()));
     assert!(believed.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "any 200 believed: {believed:?}");
 }
@@ -102,7 +102,7 @@ async fn an_empty_answer_to_a_look_up_does_not_mean_that_nothing_is_there() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_that_removes_a_header_is_named() {
     let world = World::new().await;
-    let (stand_in, worker) = behind_a_stand_in(&world, "nothing").await;
+    let (stand_in, worker) = behind_a_stand_in(&world, "").await;
     // A table that may have been made after an INSERT was announced is looked into, and the rows are found.
     let age =
         "SELECT toInt64(min(now() - metadata_modification_time)) FROM system.tables WHERE database = currentDatabase()";

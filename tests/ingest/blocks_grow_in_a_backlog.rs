@@ -143,22 +143,25 @@ async fn a_kill_with_a_grown_batch_costs_nothing() {
 }
 
 /// Killed between the INSERT of a grown batch and its commit, and taken over without the growth.
-async fn taken_over_with(sabotage: &str) -> Result<Counts, String> {
+async fn taken_over_with(faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     let gate = Gate::open(&world.stores.clickhouse.url).await;
-    let variables = [("SLUICE_FAILPOINT", "landed:3"), ("SLUICE_SABOTAGE", sabotage)];
+    let variables = [("SLUICE_FAILPOINT", "landed:3"), ("SLUICE_FAULTS", faults)];
     backlog(&world, &gate, &growing(), &variables).await.aborted().await;
-    let judged = finish(&world, &usual(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let judged = finish(&world, &usual(), &[("SLUICE_FAULTS", faults)]).await;
     world.drop().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oracle_notices_a_grown_batch_without_token_or_intent() {
-    let (right, token, intent) =
-        tokio::join!(taken_over_with("nothing"), taken_over_with("token,believe"), taken_over_with("intent,believe"));
-    all_there(right, "nothing sabotaged");
-    for (judged, what) in [(token, "token,believe"), (intent, "intent")] {
+    let (right, token, intent) = tokio::join!(
+        taken_over_with(""),
+        taken_over_with("random_token,trust_acknowledgements"),
+        taken_over_with("ignore_intent,trust_acknowledgements")
+    );
+    all_there(right, "no fault");
+    for (judged, what) in [(token, "random_token,trust_acknowledgements"), (intent, "ignore_intent")] {
         assert!(judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{what}: {judged:?}");
     }
 }

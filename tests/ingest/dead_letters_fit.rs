@@ -63,16 +63,16 @@ async fn a_compacted_topic_is_refused_at_the_start() {
     assert!(!process.ended().await.success() && process.said().contains("its retention.ms is 3600000"));
     // The same check, switched off, lets the worker start.
     world.change_errors(&COMPACTED).await;
-    world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", "dead_letter_topic")]).await.stop().await;
+    world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", "skip_dead_letter_topic_check")]).await.stop().await;
     world.drop().await;
 }
 
 /// Two poison records with the same key and one without, while the topic is compacted under a running worker.
-async fn changed_under_a_worker(sabotage: &str) -> (World, i64) {
+async fn changed_under_a_worker(faults: &str) -> (World, i64) {
     let world = World::new().await;
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", faults)]).await;
     world.change_errors(&COMPACTED).await;
-    if sabotage.is_empty() {
+    if faults.is_empty() {
         stands_still(&worker.url, "its cleanup.policy is compact").await;
     }
     let poison = |key: Option<&[u8]>| Record {
@@ -84,7 +84,7 @@ async fn changed_under_a_worker(sabotage: &str) -> (World, i64) {
     world.produce_all(&world.producer("none"), &[poison(Some(b"k")), poison(Some(b"k"))]).await;
     world.produce(&world.producer("none"), &Record { partition: Some(1), ..event_record(1) }).await;
     world.landed(1).await;
-    if sabotage.is_empty() {
+    if faults.is_empty() {
         stands_still(&worker.url, "communication-events/0 stands still: write: use topic").await;
         let committed = world.committed(topic::COMMUNICATION_EVENTS).await;
         assert!(committed <= 1, "{committed}: nothing that could be lost is committed");
@@ -107,7 +107,7 @@ async fn a_topic_that_is_compacted_under_a_worker_is_noticed() {
     assert_eq!((committed, world.dead_letters().await.len()), (4, 3), "none is lost");
     world.drop().await;
     // Without the check both letters of one key are committed, of which compaction keeps one.
-    let (world, committed) = changed_under_a_worker("dead_letter_topic").await;
+    let (world, committed) = changed_under_a_worker("skip_dead_letter_topic_check").await;
     assert_eq!(committed, 3);
     world.drop().await;
 }
@@ -180,7 +180,7 @@ async fn a_letter_that_never_fits_is_the_operators() {
     let world = World::new().await;
     world.change_errors(&[("max.message.bytes", &LIMIT.to_string())]).await;
     world.produce(&world.producer("none"), &poison(30 << 10, 100, 0)).await;
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", "key")]).await;
+    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", "never_leave_key_out")]).await;
     stands_still(&worker.url, "raise max.message.bytes of the topic").await;
     assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 0);
     world.change_errors(&[("max.message.bytes", "1114112")]).await;
@@ -196,13 +196,13 @@ async fn a_producer_that_breaks_for_good_is_replaced() {
     let poison: Vec<_> = (0..20).map(|n| poison(10, 10 + n, 0)).collect();
     world.produce_all(&world.producer("none"), &poison).await;
     // It breaks, and nobody replaces it.
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", "producer,renewal")]).await;
+    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", "break_producer,keep_broken_producer")]).await;
     stands_still(&worker.url, "Kafka did not acknowledge a dead letter").await;
     assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 0);
     worker.kill().await;
     let letters: BTreeMap<_, _> = world.dead_letters().await;
     assert!(letters.len() < 20, "{}", letters.len());
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", "producer")]).await;
+    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", "break_producer")]).await;
     world.all_committed(20).await;
     let said = worker.stop().await;
     assert!(said.contains("the producer of dead letters broke for good"), "{said}");

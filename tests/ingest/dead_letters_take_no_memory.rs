@@ -49,17 +49,17 @@ impl World {
 }
 
 /// The peak of a worker that takes so many bombs in.
-async fn peak(count: usize, sabotage: &str) -> (World, u64) {
+async fn peak(count: usize, faults: &str) -> (World, u64) {
     let world = World::new().await;
     world.bombs(count, HEADERS).await;
-    let worker = world.spawn_ready(&small_budget(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&small_budget(), &[("SLUICE_FAULTS", faults)]).await;
     eventually(DEADLINE * 4, "all are dead letters", || async {
         let committed = world.committed(topic::COMMUNICATION_EVENTS).await;
         if committed == i64::try_from(count).unwrap() { Ok(()) } else { Err(committed) }
     })
     .await;
     let peak = worker.peak_memory();
-    println!("{count} bombs, sabotaged {sabotage:?}: peak {}", ByteSize(peak));
+    println!("{count} bombs, with faults {faults:?}: peak {}", ByteSize(peak));
     worker.stop().await;
     (world, peak)
 }
@@ -79,7 +79,7 @@ async fn records_that_are_nothing_but_headers_stay_in_the_budget() {
         assert_eq!(world.dlq(&["list", "--json", "--limit", "1000"]).await.lines().count(), count, "all are read back");
         world.drop().await;
     }
-    let (world, peak) = peak(50, "headers,fetch").await;
+    let (world, peak) = peak(50, "keep_all_headers,fetch_far_ahead").await;
     assert!(peak >= BUDGET + REST, "without the limits the check fails: {}", ByteSize(peak));
     world.drop().await;
 }
@@ -131,18 +131,18 @@ async fn fill(world: &World, count: u32) {
 }
 
 /// The peak of a worker that takes over what was announced before the dead-letter topic was filled.
-async fn peak_of_take_over(sabotage: &str) -> u64 {
+async fn peak_of_take_over(faults: &str) -> u64 {
     let world = World::new().await;
     let mut records = in_partition(0, 0..50);
     records[7] = Record { payload: Some(b"no json".to_vec()), partition: Some(0), ..event_record(7) };
     world.produce_all(&world.producer("lz4"), &records).await;
     world.spawn(&small_budget(), &[("SLUICE_FAILPOINT", "dead_lettered")]).aborted().await;
     fill(&world, 250_000).await;
-    let worker = world.spawn_ready(&small_budget(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&small_budget(), &[("SLUICE_FAULTS", faults)]).await;
     eventually(DEADLINE * 4, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 50 })
         .await;
     let peak = worker.peak_memory();
-    println!("a take-over beside 250,000 letters, sabotaged {sabotage:?}: peak {}", ByteSize(peak));
+    println!("a take-over beside 250,000 letters, with faults {faults:?}: peak {}", ByteSize(peak));
     worker.stop().await;
     assert_eq!(world.count().await, 49, "the record that was dead-lettered before stays a dead letter");
     world.drop().await;
@@ -153,6 +153,6 @@ async fn peak_of_take_over(sabotage: &str) -> u64 {
 async fn a_take_over_beside_many_dead_letters_stays_in_the_budget() {
     let peak = peak_of_take_over("").await;
     assert!(peak < BUDGET + REST, "{}", ByteSize(peak));
-    let peak = peak_of_take_over("letters_unfiltered").await;
+    let peak = peak_of_take_over("keep_all_letters").await;
     assert!(peak >= BUDGET + REST, "without the filter the check fails: {}", ByteSize(peak));
 }

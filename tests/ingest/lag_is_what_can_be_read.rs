@@ -65,7 +65,7 @@ async fn markers_and_aborted_records_are_no_lag() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lag_that_nobody_can_catch_up_with_is_noticed() {
     let world = aborted().await;
-    let worker = world.spawn_ready(&short_lived(), &[("SLUICE_SABOTAGE", "passing")]).await;
+    let worker = world.spawn_ready(&short_lived(), &[("SLUICE_FAULTS", "never_pass_gaps")]).await;
     world.settled(30).await;
     becomes(&worker, 0, (502.0, 0.0)).await;
     becomes(&worker, 1, (501.0, 0.0)).await;

@@ -55,14 +55,14 @@ fn settings() -> Settings {
 }
 
 /// Says what did not become of the times.
-async fn times(sabotage: &str) -> Result<(), String> {
+async fn times(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     world.execute(TABLE).await;
     let name = world.names.topic(TOPIC);
     let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1));
     let made = world.admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
     made.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
-    let worker = world.spawn_ready(&settings(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&settings(), &[("SLUICE_FAULTS", faults)]).await;
     let producer = world.producer("lz4");
     let texts = TIMES.map(|(text, _)| text).into_iter().chain(REFUSED.map(|(text, _)| text));
     for (id, text) in texts.enumerate() {
@@ -94,7 +94,7 @@ async fn every_spelling_lands_as_its_instant() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_of_upper_case_alone_is_noticed() {
-    let said = times("times").await.unwrap_err();
+    let said = times("require_capital_t").await.unwrap_err();
     println!("negative control: {said}");
     assert!(said.starts_with("9 of 13"), "{said}");
 }

@@ -65,14 +65,14 @@ async fn committed(world: &World, count: usize) {
 }
 
 /// Each word is sent, and beside it what it would be with its backslashes left out; says what did not become of them.
-async fn words(of: &str, sabotage: &str) -> Result<(), String> {
+async fn words(of: &str, faults: &str) -> Result<(), String> {
     let words: Vec<_> = (1..).zip(WORDS).map(|(number, (sql, _))| format!("'{sql}' = {number}")).collect();
     let words = words.join(", ");
     let world = world(&format!(
         "CREATE TABLE escapes (id UInt32, word {of}({words}), {PROVENANCE}) ENGINE = MergeTree ORDER BY id {WINDOW}"
     ))
     .await;
-    let worker = world.spawn_ready(&settings(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&settings(), &[("SLUICE_FAULTS", faults)]).await;
     let good = (0..).zip(WORDS).map(|(id, (_, word))| json!({"id": id, "word": word}));
     let bad = ["linenbreak", "tabthere", "zero0end", "100%", "abefrvx41", "line\\nbreak", "it''s too"];
     let bad = (100..).zip(bad).map(|(id, word)| json!({"id": id, "word": word}));
@@ -103,7 +103,7 @@ async fn a_word_lands_as_it_was_sent_and_its_look_alike_does_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_drops_backslashes_is_noticed() {
-    let said = words("Enum8", "escapes").await.unwrap_err();
+    let said = words("Enum8", "misread_escapes").await.unwrap_err();
     println!("negative control: {said}");
     assert!(said.contains(r#"(100, "line\nbreak")"#), "`linenbreak` lands as the word that it is not: {said}");
     assert!(!said.contains(r#"(0, "line\nbreak")"#), "and the word itself does not: {said}");

@@ -63,11 +63,11 @@ async fn with_a_rebuild_due() -> World {
 }
 
 /// Whether records of another topic land while a rebuild runs that takes longer than an INSERT may.
-async fn neighbour_lands(sabotage: &str) -> bool {
+async fn neighbour_lands(faults: &str) -> bool {
     let world = with_a_rebuild_due().await;
     world.execute("INSERT INTO wait SELECT number FROM numbers(600)").await;
     tokio::time::sleep(FORGOTTEN).await;
-    let worker = world.spawn(&settings(), &[("SLUICE_SABOTAGE", sabotage)]);
+    let worker = world.spawn(&settings(), &[("SLUICE_FAULTS", faults)]);
     let longer = format!("SELECT count() {FILLS} AND elapsed > 3");
     eventually(DEADLINE, "it takes longer than an INSERT", || async { number(&world, &longer).await > 0 }).await;
     let metric = format!(
@@ -95,7 +95,7 @@ async fn neighbour_lands(sabotage: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_holds_up_nobody_but_its_own_table() {
-    let (of_its_own, of_all) = tokio::join!(neighbour_lands("nothing"), neighbour_lands("gate"));
+    let (of_its_own, of_all) = tokio::join!(neighbour_lands(""), neighbour_lands("share_rebuild_gate"));
     assert!(of_its_own, "a gate for each table");
     assert!(!of_all, "negative control: one gate for all tables");
 }
@@ -119,14 +119,14 @@ async fn one_that_takes_too_long_says_so_and_ends_once_it_may_take_longer() {
 }
 
 /// Takes the partition away from a worker that rebuilds, and says whether its statement still runs then.
-async fn runs_on(sabotage: &str) -> bool {
+async fn runs_on(faults: &str) -> bool {
     let world = with_a_rebuild_due().await;
     world.execute("INSERT INTO wait SELECT number FROM numbers(1200)").await;
     tokio::time::sleep(FORGOTTEN).await;
     let mut settings = settings();
     settings.kafka.remove("group.instance.id");
     settings.revoke_deadline = Duration::from_secs(1);
-    let first = world.spawn(&settings, &[("SLUICE_SABOTAGE", sabotage)]);
+    let first = world.spawn(&settings, &[("SLUICE_FAULTS", faults)]);
     let fill = || async {
         let query = format!("SELECT min(query_id) {FILLS}");
         connect::clickhouse(&world.stores, &world.names).query(&query).fetch_one::<String>().await.unwrap()
@@ -137,7 +137,7 @@ async fn runs_on(sabotage: &str) -> bool {
     settings.listen = free_address();
     let second = world.spawn(&settings, &[]);
     eventually(DEADLINE * 2, "the partition moves", || async { first.said().contains("partitions revoked") }).await;
-    let runs_on = if sabotage == "kill" {
+    let runs_on = if faults == "leave_statements_running" {
         eventually(DEADLINE, "another owner is ready or waits", || async {
             second.said().contains("partitions assigned")
         })
@@ -159,7 +159,7 @@ async fn runs_on(sabotage: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_given_up_is_ended_at_the_server() {
-    let (ended, runs_on) = tokio::join!(runs_on("nothing"), runs_on("kill"));
+    let (ended, runs_on) = tokio::join!(runs_on(""), runs_on("leave_statements_running"));
     assert!(!ended);
     assert!(runs_on, "negative control: nobody ends it");
 }

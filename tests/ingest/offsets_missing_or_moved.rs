@@ -72,7 +72,7 @@ enum Rewind {
 
 /// Rewinds partition 0 and lets a worker with another batch size go on; outside the window, ClickHouse no longer knows
 /// any of the tokens.
-async fn rewound(how: Rewind, is_outside: bool, sabotage: &str) -> Result<(), String> {
+async fn rewound(how: Rewind, is_outside: bool, faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let producer = world.producer("lz4");
     let worker = world.start(quick_settings()).await;
@@ -97,7 +97,7 @@ async fn rewound(how: Rewind, is_outside: bool, sabotage: &str) -> Result<(), St
         Rewind::Restored => world.set_offset(COMMUNICATION_EVENTS, 0, offset, &metadata).await,
     }
     world.produce_all(&producer, &in_partition(0, 400..450)).await;
-    let worker = world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults)]).await;
     let url = worker.url.clone();
     eventually(DEADLINE, "the new records land", || async { world.count().await >= 450 + others }).await;
     let found = metric(&url, "sluice_ingest_replayed_rows_total{", "communication-events").await;
@@ -113,14 +113,14 @@ async fn rewound(how: Rewind, is_outside: bool, sabotage: &str) -> Result<(), St
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rewound_offset_doubles_nothing() {
     for how in [Rewind::Plain, Rewind::Restored] {
-        let (inside, outside) = tokio::join!(rewound(how, false, "nothing"), rewound(how, true, "nothing"));
+        let (inside, outside) = tokio::join!(rewound(how, false, ""), rewound(how, true, ""));
         assert_eq!((inside, outside), (Ok(()), Ok(())), "{how:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oracle_notices_a_rewind_without_a_look() {
-    let judged = rewound(Rewind::Plain, true, "lookup,believe").await;
+    let judged = rewound(Rewind::Plain, true, "skip_lookup,trust_acknowledgements").await;
     assert!(judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{judged:?}");
 }
 
@@ -162,9 +162,9 @@ async fn delete_records(world: &World, partition: i32, before: i64) {
 }
 
 /// Records are deleted while a worker that lags would still have to read them. Its client says so once, and fetches no more.
-async fn deleted_under_a_worker(sabotage: &str) -> Result<(), String> {
+async fn deleted_under_a_worker(faults: &str) -> Result<(), String> {
     let world = landed(20).await;
-    let worker = world.spawn_ready(&short_lived(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&short_lived(), &[("SLUICE_FAULTS", faults)]).await;
     let order = async |verb: &str| {
         let (code, said) = sluice(&world, &[verb, "--topic", COMMUNICATION_EVENTS, "--worker", &worker.url]).await;
         assert_eq!(code, 0, "{said}");
@@ -178,7 +178,7 @@ async fn deleted_under_a_worker(sabotage: &str) -> Result<(), String> {
     eventually(DEADLINE, "its client says so", || async { worker.said().contains("AutoOffsetReset") }).await;
     let why = "communication-events/0 stands still: offset 20 comes next, but the log holds 60 to 100";
     let stopped = tokio::time::timeout(DEADLINE, stands_still(&worker.url, why));
-    let judged = if sabotage == "nothing" {
+    let judged = if faults.is_empty() {
         stopped.await.map_err(|error| error.to_string())
     } else {
         drop(tokio::time::timeout(DEADLINE / 4, stopped).await);
@@ -192,7 +192,7 @@ async fn deleted_under_a_worker(sabotage: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_deleted_under_a_lagging_worker_stop_their_partition() {
-    let (stopped, silent) = tokio::join!(deleted_under_a_worker("nothing"), deleted_under_a_worker("supply"));
+    let (stopped, silent) = tokio::join!(deleted_under_a_worker(""), deleted_under_a_worker("ignore_supply"));
     assert_eq!(stopped, Ok(()));
     assert_eq!(silent, Err("200".to_owned()), "without the check it is stopped and says that it is ready");
 }

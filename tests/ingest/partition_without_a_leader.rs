@@ -139,7 +139,7 @@ async fn a_partition_without_a_leader_holds_up_nobody() {
     let why = format!("communication-events/{LONELY} stands still: Kafka does not say where it begins");
 
     // What was promised, broken on purpose: one partition without an answer holds all of them.
-    let blocked = world.spawn(&short_lived(), &[("SLUICE_SABOTAGE", "placing")]);
+    let blocked = world.spawn(&short_lived(), &[("SLUICE_FAULTS", "place_all_or_none")]);
     let alive = || async { status(&blocked.url, "healthz").await == 200 };
     eventually(DEADLINE, "it runs", alive).await;
     tokio::time::timeout(DEADLINE / 6, world.landed(30)).await.expect_err("nothing lands");

@@ -17,8 +17,8 @@ use tokio::process::{Child, Command};
 use crate::harness::{DEADLINE, World, quick_settings, stands_still, status};
 
 /// Ends a worker: one whose promises are whole once all is committed, and another one where it stands still for this reason.
-pub(crate) async fn committed_or_still(world: &World, worker: Process, offsets: i64, sabotage: &str, why: &str) {
-    if sabotage == "nothing" {
+pub(crate) async fn committed_or_still(world: &World, worker: Process, offsets: i64, faults: &str, why: &str) {
+    if faults.is_empty() {
         committed(world, offsets).await;
         worker.stop().await;
     } else {

@@ -12,15 +12,15 @@ use crate::harness::{DEADLINE, World};
 use crate::oracle::AGGREGATES;
 
 /// Runs `sluice ingest rebuild` with part of it broken; exit code, and both outputs.
-async fn rebuild(world: &World, table: &str, sabotage: &str) -> (i32, String) {
-    rebuild_at(world, &world.stores.clickhouse.url, table, sabotage).await
+async fn rebuild(world: &World, table: &str, faults: &str) -> (i32, String) {
+    rebuild_at(world, &world.stores.clickhouse.url, table, faults).await
 }
 
-async fn rebuild_at(world: &World, url: &str, table: &str, sabotage: &str) -> (i32, String) {
+async fn rebuild_at(world: &World, url: &str, table: &str, faults: &str) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args(["--namespace", world.names.namespace(), "--port-base", &world.port_base().to_string()])
         .args(["ingest", "rebuild", table, "2026-11"])
-        .env("SLUICE_SABOTAGE", sabotage)
+        .env("SLUICE_FAULTS", faults)
         .env("SLUICE_STORES__CLICKHOUSE__URL", url)
         .stdin(Stdio::null())
         .output()
@@ -79,7 +79,7 @@ async fn stages_inner_tables_and_other_databases() {
     }
     world.execute("INSERT INTO inner_mv SELECT generateUUIDv4(), toDateTime('2026-11-03 00:00:00', 'UTC'), 5").await;
     assert!(wrong(&world).await.iter().all(|wrong| *wrong > 0), "negative control: all of it is wrong now");
-    let (code, said) = rebuild(&world, "communication_events", "nothing").await;
+    let (code, said) = rebuild(&world, "communication_events", "").await;
     assert!(code == 0 && said.contains("the 5 aggregate tables"), "{code}: {said}");
     assert_eq!(wrong(&world).await, [0; 5]);
     assert_eq!(number(&world, "SELECT sum(n) FROM totals").await, 7, "a namesake of another database is left alone");
@@ -102,7 +102,7 @@ async fn fill(world: &World) {
 }
 
 /// What is computed anew is sent twice by somebody between, into a target of two views; how many aggregates are wrong then.
-async fn sent_twice(sabotage: &str) -> u64 {
+async fn sent_twice(faults: &str) -> u64 {
     let world = World::new().await;
     fill(&world).await;
     let view = "SELECT tenant_id, campaign_id, channel, toStartOfHour(timestamp) AS hour, count() AS total_events, \
@@ -112,13 +112,13 @@ async fn sent_twice(sabotage: &str) -> u64 {
     world.execute(&format!("CREATE MATERIALIZED VIEW another_mv TO campaign_performance AS {view}")).await;
     let stand_in = StandIn::before(&world.stores.clickhouse.url).await;
     stand_in.answer(Requests::About("SELECT * FROM (SELECT"), usize::MAX, Answered::Twice);
-    let (code, said) = rebuild_at(&world, &stand_in.url, "communication_events", sabotage).await;
+    let (code, said) = rebuild_at(&world, &stand_in.url, "communication_events", faults).await;
     let wrong = number(&world, AGGREGATES).await;
-    if sabotage == "nothing" {
+    if faults.is_empty() {
         assert_eq!(code, 3, "{said}");
         assert!(said.contains("sends requests again"), "{said}");
         stand_in.answer(Requests::Inserts, 0, Answered::Twice);
-        let (code, said) = rebuild_at(&world, &stand_in.url, "communication_events", sabotage).await;
+        let (code, said) = rebuild_at(&world, &stand_in.url, "communication_events", faults).await;
         assert_eq!((code, number(&world, AGGREGATES).await), (0, 0), "{said}");
     }
     world.drop().await;
@@ -127,7 +127,7 @@ async fn sent_twice(sabotage: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_somebody_sends_twice_is_counted_once() {
-    let (once, twice) = tokio::join!(sent_twice("nothing"), sent_twice("once"));
+    let (once, twice) = tokio::join!(sent_twice(""), sent_twice("allow_repeated_fill"));
     assert!(once == 0 && twice > 0, "{once} aggregates are wrong, and {twice} without the look at the parts");
 }
 
@@ -140,9 +140,9 @@ async fn a_view_of_which_an_insert_runs_a_part_is_refused() {
     world.execute(&format!("CREATE TABLE parts {columns} {MONTHLY}")).await;
     let both = format!("{BY_HOUR} GROUP BY tenant_id, hour");
     world.execute(&format!("CREATE MATERIALIZED VIEW parts_mv TO parts AS {both} UNION ALL {both}")).await;
-    let (code, said) = rebuild(&world, "communication_events", "nothing").await;
+    let (code, said) = rebuild(&world, "communication_events", "").await;
     assert!(code == 3 && said.contains("parts_mv has a UNION"), "{code}: {said}");
-    assert_eq!(rebuild(&world, "communication_events", "union").await.0, 0);
+    assert_eq!(rebuild(&world, "communication_events", "allow_union").await.0, 0);
     let month = "SELECT count() FROM communication_events WHERE toYYYYMM(timestamp) = 202611";
     let (counted, rows) = (number(&world, "SELECT sum(n) FROM parts").await, number(&world, month).await);
     assert_eq!(counted, 2 * rows, "negative control: a rebuild that does not look counts all parts");
@@ -164,7 +164,7 @@ async fn what_cannot_be_made_right_is_refused() {
     ] {
         world.execute(&statement).await;
     }
-    let (code, said) = rebuild(&world, "communication_events", "nothing").await;
+    let (code, said) = rebuild(&world, "communication_events", "").await;
     assert!(code == 3 && said.contains("of which one stores no rows") && said.contains("by hand"), "{code}: {said}");
     for statement in ["DROP VIEW behind_mv", "DROP VIEW through_mv", "DROP TABLE behind", "DROP TABLE through"] {
         world.execute(statement).await;
@@ -176,7 +176,7 @@ async fn what_cannot_be_made_right_is_refused() {
         ))
         .await;
     world.execute("CREATE MATERIALIZED VIEW daily_mv TO daily AS SELECT tenant_id, hour, sum(total_events) AS n FROM campaign_performance GROUP BY tenant_id, hour").await;
-    let (code, said) = rebuild(&world, "communication_events", "nothing").await;
+    let (code, said) = rebuild(&world, "communication_events", "").await;
     assert!(code == 3 && said.contains("daily_mv puts its rows into other partitions of"), "{code}: {said}");
     world.execute("DROP VIEW daily_mv").await;
     // A view of another table that writes to the same target: its rows would go with the partition.
@@ -187,13 +187,13 @@ async fn what_cannot_be_made_right_is_refused() {
         .execute("INSERT INTO agent_metrics (tenant_id, timestamp) VALUES (generateUUIDv4(), '2026-11-03 00:00:00')")
         .await;
     assert_eq!(number(&world, aggregates).await, 101);
-    let (code, said) = rebuild(&world, "communication_events", "nothing").await;
+    let (code, said) = rebuild(&world, "communication_events", "").await;
     assert!(
         code == 3 && said.contains("foreign_mv writes to") && said.contains("its rows would be lost"),
         "{code}: {said}"
     );
     assert_eq!(number(&world, aggregates).await, 101);
-    assert_eq!(rebuild(&world, "communication_events", "writers").await.0, 0);
+    assert_eq!(rebuild(&world, "communication_events", "ignore_other_writers").await.0, 0);
     assert_eq!(number(&world, aggregates).await, 100, "negative control: a rebuild that does not look loses its row");
     world.drop().await;
 }
@@ -211,7 +211,7 @@ async fn raw_rows_that_a_ttl_took_and_rows_that_were_deleted() {
     world.execute("DELETE FROM communication_events WHERE timestamp >= '2026-11-10 00:00:00'").await;
     let left = number(&world, raw).await;
     assert!(left > 0 && left < before);
-    let (code, said) = rebuild(&world, "communication_events", "nothing").await;
+    let (code, said) = rebuild(&world, "communication_events", "").await;
     assert_eq!((code, number(&world, aggregates).await), (0, left), "{said}");
     // What a TTL removed is meant to stay in the aggregates.
     for statement in [
@@ -223,20 +223,20 @@ async fn raw_rows_that_a_ttl_took_and_rows_that_were_deleted() {
     }
     eventually(DEADLINE, "rows expire", || async { number(&world, raw).await < left }).await;
     assert!(number(&world, raw).await > 0, "part of them");
-    let (code, said) = rebuild(&world, "communication_events", "nothing").await;
+    let (code, said) = rebuild(&world, "communication_events", "").await;
     assert!(code == 3 && said.contains("the TTL of") && said.contains("may have removed rows"), "{code}: {said}");
     assert_eq!(number(&world, aggregates).await, left);
-    assert_eq!(rebuild(&world, "communication_events", "ttl").await.0, 0);
+    assert_eq!(rebuild(&world, "communication_events", "ignore_ttl").await.0, 0);
     assert!(number(&world, aggregates).await < left, "negative control: a rebuild that does not ask loses them");
     world.drop().await;
 }
 
 /// An INSERT whose row is in the table, and not yet in what its view writes to, while a rebuild begins.
-async fn insert_under_way(sabotage: &str) -> (u64, u64) {
+async fn insert_under_way(faults: &str) -> (u64, u64) {
     let world = World::new().await;
     fill(&world).await;
     // 15 seconds; where nobody waits for it, it has to take longer than the rebuild.
-    let rows = if sabotage == "nothing" { 75 } else { 200 };
+    let rows = if faults.is_empty() { 75 } else { 200 };
     world.execute("CREATE TABLE wait (n UInt64) ENGINE = MergeTree ORDER BY n").await;
     world.execute(&format!("INSERT INTO wait SELECT number FROM numbers({rows})")).await;
     let counted = "CREATE TABLE counted (tenant_id UUID, hour DateTime('UTC'), n UInt64) ENGINE = SummingMergeTree \
@@ -254,7 +254,7 @@ async fn insert_under_way(sabotage: &str) -> (u64, u64) {
     eventually(DEADLINE, "its row is in the table", || async { world.count().await == 101 }).await;
     assert_eq!(number(&world, "SELECT count() FROM counted").await, 0, "and not yet in the view's");
     world.execute("TRUNCATE TABLE wait").await;
-    let (code, said) = rebuild(&world, "communication_events", sabotage).await;
+    let (code, said) = rebuild(&world, "communication_events", faults).await;
     assert_eq!(code, 0, "{said}");
     insert.await.unwrap().unwrap();
     let counted = number(&world, "SELECT sum(n) FROM counted WHERE toYYYYMM(hour) = 202611").await;
@@ -265,7 +265,7 @@ async fn insert_under_way(sabotage: &str) -> (u64, u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_insert_that_began_before_and_ends_after_is_counted_once() {
-    let (whole, broken) = tokio::join!(insert_under_way("nothing"), insert_under_way("writers_end"));
+    let (whole, broken) = tokio::join!(insert_under_way(""), insert_under_way("skip_writer_wait"));
     assert_eq!(whole.0, whole.1);
     assert_eq!(broken.0, broken.1 + 1, "without waiting for it");
 }

@@ -68,14 +68,14 @@ async fn killed_between_months_and_the_table_mended_before_the_restart() {
 }
 
 /// Killed when the dead letter of a refused row was acknowledged and not committed; then the table takes such rows.
-async fn mended_after_the_letter(sabotage: &str) -> Result<Counts, String> {
+async fn mended_after_the_letter(faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     run(&world, CONSTRAINT).await;
     world.produce_all(&world.producer("none"), &records()).await;
     world.spawn(&same_member(), &[("SLUICE_FAILPOINT", "refused:1")]).aborted().await;
     assert_eq!(world.dead_letters().await.len(), 1);
     run(&world, "ALTER TABLE communication_events DROP CONSTRAINT some").await;
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", faults)]).await;
     eventually(DEADLINE, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 60 })
         .await;
     worker.stop().await;
@@ -86,7 +86,7 @@ async fn mended_after_the_letter(sabotage: &str) -> Result<Counts, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_was_dead_lettered_stays_so_when_its_table_is_mended() {
-    let (right, wrong) = tokio::join!(mended_after_the_letter("nothing"), mended_after_the_letter("letters"));
+    let (right, wrong) = tokio::join!(mended_after_the_letter(""), mended_after_the_letter("ignore_sent_letters"));
     let Counts { landed, dead_lettered, .. } = right.unwrap();
     assert_eq!((landed, dead_lettered), (59, 1));
     let wrong = wrong.unwrap_err();

@@ -296,7 +296,7 @@ async fn what_a_killed_replay_left_behind_at_the_server_lands_once() {
     assert_eq!(in_flight(two, all, &[]).await, Ok(5), "the first one's rows land first");
     // On a busy machine the second one may come so late that it sees the first one's rows.
     for chance in 1..=3 {
-        let doubled = in_flight(two, all, &[("SLUICE_SABOTAGE", "token")]).await;
+        let doubled = in_flight(two, all, &[("SLUICE_FAULTS", "random_token")]).await;
         if doubled.as_ref().is_err_and(|wrong| wrong.contains("more than once")) {
             return;
         }

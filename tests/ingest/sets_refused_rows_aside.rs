@@ -46,7 +46,7 @@ async fn reasons(world: &World) -> Vec<(i64, String)> {
 }
 
 /// A topic and a table with Nested columns; every `n` in `unequal` has arrays of two lengths.
-async fn nested(unequal: &[u32], sabotage: &str) -> Result<usize, String> {
+async fn nested(unequal: &[u32], faults: &str) -> Result<usize, String> {
     const TOPIC: &str = "baskets";
     let world = World::new().await;
     world
@@ -70,13 +70,13 @@ async fn nested(unequal: &[u32], sabotage: &str) -> Result<usize, String> {
     let max_age = settings.pipelines["communication-events"].max_age;
     let pipeline = Pipeline { table: "baskets".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };
     settings.pipelines.insert(TOPIC.to_owned(), pipeline);
-    let worker = world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults)]).await;
     let clickhouse = connect::clickhouse(&world.stores, &world.names);
     let rows = || async {
         let rows: Vec<u32> = clickhouse.query("SELECT n FROM baskets ORDER BY n").fetch_all().await.unwrap();
         rows
     };
-    if sabotage != "nothing" {
+    if !faults.is_empty() {
         stands_still(&worker.url, "baskets/0 stands still").await;
         let count = rows().await.len();
         worker.kill().await;
@@ -96,17 +96,17 @@ async fn nested(unequal: &[u32], sabotage: &str) -> Result<usize, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nested_arrays_of_unequal_length_are_dead_letters_and_their_neighbours_land() {
-    let (some, one) = tokio::join!(nested(&[3, 4, 50, 99], "nothing"), nested(&[77], "nothing"));
+    let (some, one) = tokio::join!(nested(&[3, 4, 50, 99], ""), nested(&[77], ""));
     assert_eq!((some, one), (Ok(96), Ok(99)));
 }
 
 /// Lets a worker meet the error that no table lists; says what came of it, or what it stands still with.
-async fn unlisted(sabotage: &str) -> Result<Counts, String> {
+async fn unlisted(faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     constrain(&world, UNLISTED).await;
     world.produce_all(&world.producer("none"), &records()).await;
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", sabotage)]).await;
-    if sabotage != "nothing" {
+    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", faults)]).await;
+    if !faults.is_empty() {
         stands_still(&worker.url, "communication-events/0 stands still").await;
         let said = format!("{} rows, {} dead letters", world.count().await, world.dead_letters().await.len());
         worker.kill().await;
@@ -128,7 +128,7 @@ async fn unlisted(sabotage: &str) -> Result<Counts, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_that_no_table_lists_is_judged_by_trying_rows() {
-    let (right, wrong) = tokio::join!(unlisted("nothing"), unlisted("judge"));
+    let (right, wrong) = tokio::join!(unlisted(""), unlisted("never_judge_unclear"));
     let Counts { landed, dead_lettered, .. } = right.unwrap();
     assert_eq!((landed, dead_lettered), (55, 5));
     assert_eq!(wrong, Err("0 rows, 0 dead letters".to_owned()), "negative control: they hold up all their neighbours");
@@ -186,7 +186,7 @@ const POINTS: [&str; 8] = [
 ];
 
 /// Killed there, and the table mended or not before the restart.
-async fn killed_at(point: &str, is_mended: bool, sabotage: &str) -> Result<Counts, String> {
+async fn killed_at(point: &str, is_mended: bool, faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     constrain(&world, "duration_ms NOT IN (0, 20, 21, 40, 59)").await;
     world.produce_all(&world.producer("none"), &records()).await;
@@ -194,15 +194,14 @@ async fn killed_at(point: &str, is_mended: bool, sabotage: &str) -> Result<Count
     if is_mended {
         mend(&world).await;
     }
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", faults)]).await;
     let has_ended = || async {
         // Where rows are doubled on purpose, it finds that out.
-        let is_stopped =
-            sabotage != "nothing" && page(&worker.url, "readyz").await.contains("compare, correct the table");
+        let is_stopped = !faults.is_empty() && page(&worker.url, "readyz").await.contains("compare, correct the table");
         is_stopped || world.committed(COMMUNICATION_EVENTS).await == 60
     };
     eventually(DEADLINE * 2, "all is committed", has_ended).await;
-    if sabotage == "nothing" {
+    if faults.is_empty() {
         worker.stop().await;
     } else {
         worker.kill().await;
@@ -215,7 +214,7 @@ async fn killed_at(point: &str, is_mended: bool, sabotage: &str) -> Result<Count
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_at_each_point_of_setting_aside_costs_nothing() {
     for points in POINTS.chunks(4) {
-        for counts in join_all(points.iter().map(|point| killed_at(point, false, "nothing"))).await {
+        for counts in join_all(points.iter().map(|point| killed_at(point, false, ""))).await {
             let Counts { landed, dead_lettered, .. } = counts.unwrap();
             assert_eq!((landed, dead_lettered), (55, 5));
         }
@@ -225,12 +224,14 @@ async fn a_kill_at_each_point_of_setting_aside_costs_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_and_a_table_that_is_mended_meanwhile_cost_nothing() {
     for points in POINTS.chunks(4) {
-        for counts in join_all(points.iter().map(|point| killed_at(point, true, "nothing"))).await {
+        for counts in join_all(points.iter().map(|point| killed_at(point, true, ""))).await {
             let Counts { landed, dead_lettered, .. } = counts.unwrap();
             assert!(landed + dead_lettered == 60 && dead_lettered <= 5, "{landed} and {dead_lettered}");
         }
     }
-    let wrong = join_all(["refused:1", "landed:2"].map(|point| killed_at(point, true, "letters,views"))).await;
+    let wrong =
+        join_all(["refused:1", "landed:2"].map(|point| killed_at(point, true, "ignore_sent_letters,ignore_views")))
+            .await;
     for (wrong, what) in wrong.into_iter().zip(["landed and were dead-lettered", "stand in the table more than once"]) {
         let wrong = wrong.unwrap_err();
         assert!(wrong.contains(what), "negative control: {wrong}");

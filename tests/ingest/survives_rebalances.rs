@@ -166,14 +166,14 @@ async fn a_storm_of_rebalances_costs_nothing() {
 
 /// A worker is on its way with its first commit when another joins; that takes so many milliseconds, or as long as it takes
 /// the other to commit what it took over. Gives the steps back that were seen.
-async fn late_commit(assignment: Protocol, millis: Option<u32>, sabotage: &str) -> Vec<String> {
+async fn late_commit(assignment: Protocol, millis: Option<u32>, faults: &str) -> Vec<String> {
     let world = World::new().await;
     let watch = Watch::start(&world);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("go on");
     let delay =
         millis.map_or_else(|| format!("committing:{}", file.display()), |millis| format!("committing:{millis}"));
-    let variables = [("SLUICE_DELAY", delay.as_str()), ("SLUICE_SABOTAGE", sabotage)];
+    let variables = [("SLUICE_DELAY", delay.as_str()), ("SLUICE_FAULTS", faults)];
     let slow = world.spawn_ready(&settings(assignment), &variables).await;
     let records: Vec<_> = (0..600).map(event_record).collect();
     world.produce_all(&world.producer("lz4"), &records).await;
@@ -193,7 +193,7 @@ async fn late_commit(assignment: Protocol, millis: Option<u32>, sabotage: &str) 
         metric(&slow.url, "sluice_ingest_commits_total{", "").await > 0.0
     })
     .await;
-    if sabotage == "nothing" {
+    if faults.is_empty() {
         let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == 600 };
         eventually(DEADLINE * 2, "all is committed", is_committed).await;
     }
@@ -210,14 +210,14 @@ async fn late_commit(assignment: Protocol, millis: Option<u32>, sabotage: &str) 
 async fn a_commit_on_its_way_never_overtakes_the_next_owner() {
     // The group gives up on a worker that takes longer than 6 s to let go.
     let (eager, cooperative, late) = tokio::join!(
-        late_commit(Protocol::Eager, Some(3000), "nothing"),
-        late_commit(Protocol::Cooperative, Some(3000), "nothing"),
-        late_commit(Protocol::Eager, Some(9000), "nothing"),
+        late_commit(Protocol::Eager, Some(3000), ""),
+        late_commit(Protocol::Cooperative, Some(3000), ""),
+        late_commit(Protocol::Eager, Some(9000), ""),
     );
     assert_eq!((eager, cooperative, late), (vec![], vec![], vec![]));
     // On a busy machine the group may have given up on the careless one before its commit arrives.
     for chance in 1..=3 {
-        if !late_commit(Protocol::Eager, None, "revocation,believe").await.is_empty() {
+        if !late_commit(Protocol::Eager, None, "skip_revocation_wait,trust_acknowledgements").await.is_empty() {
             return;
         }
         assert!(chance < 3, "a worker that does not wait for its commit sets offsets back");
@@ -252,7 +252,7 @@ async fn a_worker_that_slept_through_its_session_is_fenced() {
 
 /// A worker falls asleep while an INSERT of its is without an answer. It wakes when another has landed that range and
 /// ClickHouse has forgotten its token, and before it hears that its partitions are gone; it does not look the range up.
-async fn woken(sabotage: &str) -> Result<usize, String> {
+async fn woken(faults: &str) -> Result<usize, String> {
     let world = World::new().await;
     world.remember_only(16).await;
     let gate = Gate::open(&world.stores.clickhouse.url).await;
@@ -263,7 +263,7 @@ async fn woken(sabotage: &str) -> Result<usize, String> {
         settings.retry.first_wait = Duration::from_millis(first_wait);
         settings
     };
-    let variables = [(CLICKHOUSE, gate.url.as_str()), ("SLUICE_SABOTAGE", sabotage), ("SLUICE_DELAY", "revoking:2000")];
+    let variables = [(CLICKHOUSE, gate.url.as_str()), ("SLUICE_FAULTS", faults), ("SLUICE_DELAY", "revoking:2000")];
     let sleeper = world.spawn_ready(&settings(1), &variables).await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(0, 0..50)).await;
@@ -287,7 +287,8 @@ async fn woken(sabotage: &str) -> Result<usize, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_slept_sends_nothing_before_kafka_has_answered() {
-    let (held, careless) = tokio::join!(woken("lookup"), woken("lookup,lease,believe,views"));
+    let (held, careless) =
+        tokio::join!(woken("skip_lookup"), woken("skip_lookup,never_expire_lease,trust_acknowledgements,ignore_views"));
     assert_eq!(held, Ok(100), "the lease alone holds it back");
     assert!(careless.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "without it: {careless:?}");
 }

@@ -41,12 +41,12 @@ impl World {
     }
 
     /// Three records, one that cannot be read, and two more; then a worker that takes in what it can.
-    async fn bombed(&self, sabotage: &str) -> Process {
+    async fn bombed(&self, faults: &str) -> Process {
         let producer = self.producer("lz4");
         self.produce_all(&producer, &in_partition(0, 0..3)).await;
         self.zstd_bomb().await;
         self.produce_all(&producer, &in_partition(0, 3..5)).await;
-        let worker = self.spawn(&small_budget(), &[("SLUICE_SABOTAGE", sabotage)]);
+        let worker = self.spawn(&small_budget(), &[("SLUICE_FAULTS", faults)]);
         self.produce_all(&producer, &in_partition(1, 0..4)).await;
         eventually(DEADLINE, "what can be read is committed", || async {
             self.committed(topic::COMMUNICATION_EVENTS).await == 3 + 4
@@ -92,7 +92,7 @@ async fn a_record_that_cannot_be_read_is_named_and_passed_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_search_the_partition_stands_still_in_silence() {
     let world = World::new().await;
-    let worker = world.bombed("unreadable").await;
+    let worker = world.bombed("ignore_unreadable").await;
     eventually(DEADLINE, "the client reports it", || async { worker.said().contains("Kafka client reports errors") })
         .await;
     assert_eq!(status(&worker.url, "readyz").await, 200);

@@ -40,12 +40,12 @@ async fn world() -> (World, OwnClickHouse) {
     .await
 }
 
-fn variables<'a>(url: &'a str, user: &'a str, sabotage: &'a str) -> [(&'a str, &'a str); 4] {
+fn variables<'a>(url: &'a str, user: &'a str, faults: &'a str) -> [(&'a str, &'a str); 4] {
     [
         ("SLUICE_STORES__CLICKHOUSE__URL", url),
         ("SLUICE_STORES__CLICKHOUSE__LOGIN__USER", user),
         ("SLUICE_STORES__CLICKHOUSE__LOGIN__PASSWORD", PASSWORD),
-        ("SLUICE_SABOTAGE", sabotage),
+        ("SLUICE_FAULTS", faults),
     ]
 }
 
@@ -56,10 +56,10 @@ async fn refuses_to_start(mut worker: Process) -> String {
 }
 
 /// Two answers get lost on their way to a worker whose profile switches deduplication off.
-async fn unheard(sabotage: &str) -> Result<(), String> {
+async fn unheard(faults: &str) -> Result<(), String> {
     let (world, clickhouse) = world().await;
     let gate = Gate::open(&clickhouse.url).await;
-    let worker = world.spawn_ready(&short_lived(), &variables(&gate.url, "forgetful", sabotage)).await;
+    let worker = world.spawn_ready(&short_lived(), &variables(&gate.url, "forgetful", faults)).await;
     world.produce_all(&world.producer("lz4"), &in_partition(1, 0..10)).await;
     committed(&world, 10).await;
     gate.behave(Manner::Unheard);
@@ -76,7 +76,8 @@ async fn unheard(sabotage: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_profile_without_deduplication_doubles_nothing() {
-    let (whole, doubled) = tokio::join!(unheard("nothing"), unheard("settings,proof,believe"));
+    let (whole, doubled) =
+        tokio::join!(unheard(""), unheard("send_few_settings,skip_token_proof,trust_acknowledgements"));
     assert_eq!(whole, Ok(()));
     assert!(doubled.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{doubled:?}");
 }
@@ -84,20 +85,20 @@ async fn a_profile_without_deduplication_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_whose_tokens_are_not_honoured_does_not_start() {
     let (world, clickhouse) = world().await;
-    let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "forgetful", "settings"));
+    let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "forgetful", "send_few_settings"));
     let said = refuses_to_start(worker).await;
     assert!(said.contains("two INSERTs with one deduplication token made 2 rows"), "{said}");
-    let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "reader", "nothing"));
+    let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "reader", ""));
     let said = refuses_to_start(worker).await;
     assert!(said.contains("READONLY") || said.contains("fixes "), "{said}");
-    world.spawn_ready(&short_lived(), &variables(&clickhouse.url, "forgetful", "nothing")).await.stop().await;
+    world.spawn_ready(&short_lived(), &variables(&clickhouse.url, "forgetful", "")).await.stop().await;
     world.drop().await;
 }
 
 /// The group is set back after the tokens are forgotten; the user's profile shows it ten rows of each partition.
-async fn looked_up(sabotage: &str) -> Result<(), String> {
+async fn looked_up(faults: &str) -> Result<(), String> {
     let (world, clickhouse) = world().await;
-    let variables = variables(&clickhouse.url, "short", sabotage);
+    let variables = variables(&clickhouse.url, "short", faults);
     let worker = world.spawn_ready(&short_lived(), &variables).await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..100)).await;
     committed(&world, 100).await;
@@ -108,7 +109,7 @@ async fn looked_up(sabotage: &str) -> Result<(), String> {
     let mut settings = same_member();
     (settings.peak_inserts_per_second, settings.insert_timeout) = (1, Duration::from_secs(2));
     let worker = world.spawn_ready(&settings, &variables).await;
-    if sabotage == "nothing" {
+    if faults.is_empty() {
         committed(&world, 100).await;
         worker.stop().await;
     } else {
@@ -122,17 +123,18 @@ async fn looked_up(sabotage: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_profile_that_cuts_results_short_doubles_nothing() {
-    let (whole, cut) = tokio::join!(looked_up("nothing"), looked_up("settings,believe,sight"));
+    let (whole, cut) =
+        tokio::join!(looked_up(""), looked_up("send_few_settings,trust_acknowledgements,skip_sight_check"));
     assert_eq!(whole, Ok(()));
     assert!(cut.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{cut:?}");
 }
 
 /// What `sluice ingest audit` says as this user, and how it ends.
-async fn audit(world: &World, url: &str, user: &str, sabotage: &str) -> Output {
+async fn audit(world: &World, url: &str, user: &str, faults: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args(["--namespace", world.names.namespace(), "--port-base", &world.port_base().to_string()])
         .args(["ingest", "audit", "--topic", COMMUNICATION_EVENTS])
-        .envs(variables(url, user, sabotage))
+        .envs(variables(url, user, faults))
         .output()
         .await
         .unwrap()
@@ -143,11 +145,11 @@ fn says(output: &Output) -> String {
 }
 
 /// A worker whose own rows are hidden from it, and the same after its offset was set back.
-async fn blind(sabotage: &str) -> (World, OwnClickHouse, usize) {
+async fn blind(faults: &str) -> (World, OwnClickHouse, usize) {
     let (world, clickhouse) = world().await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    let worker = world.spawn_ready(&short_lived(), &variables(&clickhouse.url, "blind", sabotage)).await;
-    if sabotage == "nothing" {
+    let worker = world.spawn_ready(&short_lived(), &variables(&clickhouse.url, "blind", faults)).await;
+    if faults.is_empty() {
         stands_still(&worker.url, "this ClickHouse user sees 0 of them").await;
         assert!(metric(&worker.url, "sluice_ingest_retries_total{", "operator").await >= 1.0);
         assert_eq!(world.committed(COMMUNICATION_EVENTS).await, 0);
@@ -156,7 +158,7 @@ async fn blind(sabotage: &str) -> (World, OwnClickHouse, usize) {
         committed(&world, 50).await;
         worker.stop().await;
         world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
-        let worker = world.spawn_ready(&same_member(), &variables(&clickhouse.url, "blind", sabotage)).await;
+        let worker = world.spawn_ready(&same_member(), &variables(&clickhouse.url, "blind", faults)).await;
         eventually(DEADLINE, "it stops or commits", || async {
             world.committed(COMMUNICATION_EVENTS).await == 50
                 || metric(&worker.url, "sluice_ingest_retries_total{", "").await > 0.0
@@ -170,22 +172,22 @@ async fn blind(sabotage: &str) -> (World, OwnClickHouse, usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_cannot_see_its_rows_stops_before_a_second_copy() {
-    let (seeing, unseeing) = tokio::join!(blind("nothing"), blind("believe,sight"));
+    let (seeing, unseeing) = tokio::join!(blind(""), blind("trust_acknowledgements,skip_sight_check"));
     let (world, clickhouse, rows) = seeing;
     assert_eq!(rows, 50, "one copy");
     assert!(unseeing.2 > 50, "without the look: {} rows of 50 offsets", unseeing.2);
     unseeing.0.drop().await;
     // With rows in the table it does not even start, and an audit is told apart from one that finds everything.
-    let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "blind", "nothing"));
+    let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "blind", ""));
     let said = refuses_to_start(worker).await;
     assert!(said.contains("has 50 rows and this ClickHouse user sees 0 of them"), "{said}");
-    let worker = world.spawn_ready(&short_lived(), &variables(&clickhouse.url, "default", "nothing")[..1]).await;
+    let worker = world.spawn_ready(&short_lived(), &variables(&clickhouse.url, "default", "")[..1]).await;
     committed(&world, 50).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 50);
-    let output = audit(&world, &clickhouse.url, "blind", "nothing").await;
+    let output = audit(&world, &clickhouse.url, "blind", "").await;
     assert!(!output.status.success() && says(&output).contains("sees 0 of them"), "{}", says(&output));
-    let output = audit(&world, &clickhouse.url, "reader", "nothing").await;
+    let output = audit(&world, &clickhouse.url, "reader", "").await;
     assert!(
         output.status.success() && says(&output).contains("exact: "),
         "a user that may only read: {}",
@@ -193,7 +195,7 @@ async fn a_worker_that_cannot_see_its_rows_stops_before_a_second_copy() {
     );
     // What hides a row hides the fault as well: set back to where nothing is consumed, the blind audit finds no fault.
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
-    let output = audit(&world, &clickhouse.url, "blind", "sight").await;
+    let output = audit(&world, &clickhouse.url, "blind", "skip_sight_check").await;
     assert!(output.status.success() && says(&output).contains("exact: "), "without the check: {}", says(&output));
     world.drop().await;
 }

@@ -56,7 +56,7 @@ async fn judged(world: World) -> Result<usize, String> {
 
 /// A worker dies after so many INSERTs, before it has committed the range, and comes back too late for its tokens.
 /// Perhaps its clock was wrong, and it announced the range at a time that is still to come.
-async fn came_back_late(point: &str, sabotage: &str, is_ahead: bool) -> Result<usize, String> {
+async fn came_back_late(point: &str, faults: &str, is_ahead: bool) -> Result<usize, String> {
     let world = narrow().await;
     world.produce_all(&world.producer("lz4"), &records()).await;
     let settings = settings();
@@ -67,9 +67,9 @@ async fn came_back_late(point: &str, sabotage: &str, is_ahead: bool) -> Result<u
     if is_ahead {
         announced_in_an_hour(&world).await;
     }
-    let worker = world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults)]).await;
     committed(&world, 100).await;
-    if sabotage == "nothing" {
+    if faults.is_empty() {
         let metric = |name| metric(&worker.url, name, "");
         assert!(metric("sluice_ingest_lookups_total{").await > 0.0, "{point}");
         let found = metric("sluice_ingest_replayed_rows_total{").await;
@@ -83,9 +83,9 @@ async fn came_back_late(point: &str, sabotage: &str, is_ahead: bool) -> Result<u
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_there_is_found_and_what_is_not_is_sent() {
     let (whole, part, blind) = tokio::join!(
-        came_back_late("landed:3", "nothing", false), // the whole of the first range
-        came_back_late("landed:2", "nothing", false), // two of its three months
-        came_back_late("landed:3", "lookup,views,believe", false),
+        came_back_late("landed:3", "", false), // the whole of the first range
+        came_back_late("landed:2", "", false), // two of its three months
+        came_back_late("landed:3", "skip_lookup,ignore_views,trust_acknowledgements", false),
     );
     assert_eq!((whole, part), (Ok(100), Ok(100)));
     assert!(blind.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "without the look-up: {blind:?}");
@@ -101,8 +101,10 @@ async fn announced_in_an_hour(world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_announcement_from_the_future_is_an_old_one() {
-    let (looked, believed) =
-        tokio::join!(came_back_late("landed:3", "nothing", true), came_back_late("landed:3", "future,believe", true));
+    let (looked, believed) = tokio::join!(
+        came_back_late("landed:3", "", true),
+        came_back_late("landed:3", "trust_future_announcements,trust_acknowledgements", true)
+    );
     assert_eq!(looked, Ok(100));
     assert!(believed.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "taken for fresh: {believed:?}");
 }
@@ -114,7 +116,7 @@ const VIEW: &str = "CREATE MATERIALIZED VIEW campaign_performance_mv TO campaign
 const GROUPS: &str = "GROUP BY tenant_id, campaign_id, channel, hour";
 
 /// The table takes a range and its view throws; the worker dies, the view is mended, and the token is gone by then.
-async fn view_fell_behind(sabotage: &str) -> Result<usize, String> {
+async fn view_fell_behind(faults: &str) -> Result<usize, String> {
     let world = narrow().await;
     world.execute("DROP TABLE campaign_performance_mv").await;
     world.execute(&format!("{VIEW} WHERE NOT throwIf(duration_ms = 21, 'no') {GROUPS}")).await;
@@ -127,7 +129,7 @@ async fn view_fell_behind(sabotage: &str) -> Result<usize, String> {
     forgotten(&world).await;
     world.execute("DROP TABLE campaign_performance_mv").await;
     world.execute(&format!("{VIEW} {GROUPS}")).await;
-    let worker = world.spawn_ready(&settings, &[("SLUICE_SABOTAGE", sabotage)]).await;
+    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults)]).await;
     committed(&world, 50).await;
     worker.stop().await;
     judged(world).await
@@ -135,7 +137,7 @@ async fn view_fell_behind(sabotage: &str) -> Result<usize, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn aggregates_that_fell_behind_are_made_anew() {
-    let (mended, short) = tokio::join!(view_fell_behind("nothing"), view_fell_behind("rebuild"));
+    let (mended, short) = tokio::join!(view_fell_behind(""), view_fell_behind("skip_rebuild"));
     assert_eq!(mended, Ok(50));
     assert!(short.as_ref().is_err_and(|wrong| wrong.contains("aggregates differ")), "without a rebuild: {short:?}");
 }

@@ -8,7 +8,7 @@ use super::budget::{Permit, letter_bytes};
 use super::digest::{Taken, digest};
 use super::limits::{Backlog, Limits, SealReason};
 use super::part::Part;
-use super::rows::{FITS, OpenRows};
+use super::rows::{OpenRows, narrow};
 use super::sealed::Batch;
 use crate::exactly_once::intent::Doubt;
 use crate::exactly_once::range::Range;
@@ -63,7 +63,7 @@ impl OpenBatch {
         });
         let part = &mut self.parts[index];
         self.permit.grow(part.rows.push(row));
-        part.records.push(u32::try_from(self.records.len() - 1).expect(FITS));
+        part.records.push(narrow(self.records.len() - 1));
         self.bytes += row.len();
     }
 

@@ -6,10 +6,6 @@ use std::sync::Arc;
 
 use super::body::{Body, OpenBody, Pool};
 
-/// Why a row's index or end fits into 32 bits.
-pub(super) const FITS: &str =
-    "`Settings::check` bounds a batch's records and bytes, and the decoder a row, far below 2^32";
-
 /// Rows that take no more in. A clone shares their bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
@@ -21,14 +17,14 @@ pub struct Rows {
 impl Rows {
     /// A single row.
     pub fn one(row: Vec<u8>) -> Self {
-        Self { ends: vec![end(row.len())], body: row.into() }
+        Self { ends: vec![narrow(row.len())], body: row.into() }
     }
 
     /// The rows of all of these, in order, in one piece.
     pub fn concat<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
         let (mut ends, mut bytes) = (Vec::new(), Vec::new());
         for rows in all {
-            let start = end(bytes.len());
+            let start = narrow(bytes.len());
             ends.extend(rows.ends.iter().map(|own| start + own));
             bytes.extend(rows.body.to_vec());
         }
@@ -46,6 +42,7 @@ impl Rows {
     }
 
     /// The rows of these numbers, counted from 0.
+    #[must_use]
     pub fn slice(&self, rows: Range<usize>) -> Self {
         let start_of = |row: usize| row.checked_sub(1).map_or(0, |before| self.ends[before]);
         let (start, end) = (start_of(rows.start), start_of(rows.end));
@@ -55,6 +52,7 @@ impl Rows {
     }
 
     /// The rows whose numbers, counted from 0, are kept.
+    #[must_use]
     pub fn select(&self, is_kept: impl Fn(usize) -> bool) -> Self {
         let (mut ends, mut body) = (Vec::new(), Body::default());
         // Bytes of neighbouring rows, which are taken over together.
@@ -66,7 +64,7 @@ impl Rows {
                     run = start..start;
                 }
                 run.end = end_of_row;
-                ends.push(end(body.bytes() + run.len()));
+                ends.push(narrow(body.bytes() + run.len()));
             }
             start = end_of_row;
         }
@@ -96,7 +94,7 @@ impl OpenRows {
     /// Appends a row; returns by how many bytes the memory of the bodies grew.
     pub fn push(&mut self, row: &[u8]) -> usize {
         let grown = self.body.push(row);
-        self.ends.push(end(self.body.bytes()));
+        self.ends.push(narrow(self.body.bytes()));
         grown
     }
 
@@ -106,6 +104,8 @@ impl OpenRows {
     }
 }
 
-fn end(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect(FITS)
+/// The index of a record in its batch, or the place where a row ends, in 32 bits.
+pub(super) fn narrow(number: usize) -> u32 {
+    u32::try_from(number)
+        .expect("`Settings::check` bounds a batch's records and bytes, and the decoder a row, far below 2^32")
 }

@@ -15,8 +15,8 @@ use super::client::ClickHouse;
 use super::engine::{self, Copies, Defaults, Effect, Window};
 use super::literal::quote;
 use crate::config::Settings;
-use crate::failpoint::is_sabotaged;
 use crate::failure::Failure;
+use crate::fault::{Fault, is_injected};
 use catalog::Rows;
 pub use catalog::writers;
 pub use changed::{Changed, Graphs};
@@ -327,7 +327,7 @@ impl Table {
 
     /// Seconds for which it surely remembers a token.
     fn seconds(&self, window: &Window, demand: &Demand) -> Result<u64, Unfit> {
-        let needed = if is_sabotaged("views") { 0 } else { demand.inserts * self.ways };
+        let needed = if is_injected(Fault::IgnoreViews) { 0 } else { demand.inserts * self.ways };
         if window.blocks < needed {
             let ways = if self.ways > 1 { format!(", for each of {} views", self.ways) } else { String::new() };
             let (reached, table) = (self.in_words(), self.name.clone());

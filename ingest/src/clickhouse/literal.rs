@@ -6,9 +6,8 @@
 //! backslash before `\ ' " `` ` `` / =` or a control character stands for that character. Before any other character a
 //! backslash is kept. A quote inside of quotes is escaped or doubled.
 
+use crate::fault::{Fault, is_injected};
 use std::str::Bytes;
-
-use crate::failpoint::is_sabotaged;
 
 /// What stands between `quote` and `quote`; `None` if `text` is not exactly one quoted text, or its meaning is not UTF-8.
 pub(crate) fn unquote(text: &str, quote: char) -> Option<String> {
@@ -17,7 +16,7 @@ pub(crate) fn unquote(text: &str, quote: char) -> Option<String> {
     let mut plain = Vec::new();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'\\' if is_sabotaged("escapes") => plain.push(bytes.next()?),
+            b'\\' if is_injected(Fault::MisreadEscapes) => plain.push(bytes.next()?),
             b'\\' => unescape(&mut bytes, &mut plain)?,
             byte if byte == quote => plain.push(bytes.next().filter(|next| *next == quote)?),
             byte => plain.push(byte),

@@ -7,8 +7,8 @@ use super::row_binary::numbers;
 use crate::clickhouse::failures;
 use crate::exactly_once::range::Range;
 use crate::exactly_once::token::insert_prefix;
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Fault, is_injected};
 use crate::target::Target;
 
 /// Rows of one topic partition; the parameters come from [`parameters`].
@@ -69,7 +69,7 @@ pub async fn nothing_runs(clickhouse: &ClickHouse, target: &Target, partition: i
     let body = clickhouse.query(query, &[("param_inserts", insert_prefix(target, partition))]).await?;
     match numbers(&body)?[..] {
         [0] => Ok(()),
-        [_] if is_sabotaged("running") => Ok(()),
+        [_] if is_injected(Fault::IgnoreRunningInserts) => Ok(()),
         [_] => Err(Failure::new(Class::Transient, "an INSERT of this partition that was sent earlier still runs")),
         _ => Err(failures::not_an_answer("no number where queries were counted")),
     }

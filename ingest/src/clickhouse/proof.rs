@@ -4,8 +4,8 @@
 
 use super::client::ClickHouse;
 use crate::clickhouse::failures;
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Fault, is_injected};
 use uuid::Uuid;
 
 const CREATE: &str = "CREATE TEMPORARY TABLE sluice_token_proof (x UInt8) ENGINE = MergeTree ORDER BY x \
@@ -18,7 +18,7 @@ const SESSION_SECONDS: &str = "60";
 
 /// Inserts the same row twice with one token and counts.
 pub async fn tokens_are_honoured(clickhouse: &ClickHouse) -> Result<(), Failure> {
-    if is_sabotaged("proof") {
+    if is_injected(Fault::SkipTokenProof) {
         return Ok(());
     }
     let id = format!("sluice-{}", Uuid::new_v4());

@@ -32,8 +32,8 @@ use super::dependants::{Graph, Table, TableName, View};
 use super::literal::string;
 use super::sight;
 use crate::clickhouse::failures;
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Failpoint, Fault, is_injected, reached};
 use abandoned::Running;
 pub use gate::Rebuilds;
 use lock::Lock;
@@ -140,7 +140,7 @@ impl Rebuild<'_> {
             }
             replaced.push(self.replace(target).await?);
         }
-        failpoint!("rebuilt");
+        reached(Failpoint::Rebuilt);
         self.writers_end(lock).await?;
         for one in &replaced {
             if self.is_written_since(one).await? {
@@ -183,7 +183,7 @@ impl Rebuild<'_> {
     /// What makes an INSERT fail if somebody between has sent it already: the table has other parts by then. While the first
     /// one runs, ClickHouse refuses the second for its id, with the same code.
     async fn once(&self, fresh: &TableName) -> Result<String, Failure> {
-        if is_sabotaged("once") {
+        if is_injected(Fault::AllowRepeatedFill) {
             return Ok(String::new());
         }
         let (question, now) = (self.highest(fresh), self.highest_block(fresh).await?);

@@ -5,8 +5,8 @@
 use serde::Deserialize;
 
 use crate::clickhouse::failures;
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Fault, is_injected};
 
 use super::answer::Kind;
 
@@ -141,7 +141,7 @@ impl Known {
         for (name, value) in ALWAYS.iter().chain(OF_WRITES).chain(of_inserts) {
             let is_needed = kind == Kind::Insert || !OF_WRITES.iter().any(|(write, _)| write == name);
             let is_own = own.iter().any(|(own, _)| own == name);
-            let is_off = is_sabotaged("settings") && !AT_FIRST.contains(name);
+            let is_off = is_injected(Fault::SendFewSettings) && !AT_FIRST.contains(name);
             match self.0.iter().find(|setting| setting.name == *name) {
                 Some(setting) if !is_own && !is_off => {
                     if setting.is_fixed == 0 {

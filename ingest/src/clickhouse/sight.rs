@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::client::ClickHouse;
 use super::literal::quote;
 use crate::clickhouse::failures;
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Fault, is_injected};
 
 /// How often the two counts are compared while others write.
 const TRIES: u32 = 5;
@@ -40,7 +40,7 @@ struct Replica {
 
 /// Fails unless a row that is not found in `table` is not there.
 pub async fn check(clickhouse: &ClickHouse, table: &str) -> Result<(), Failure> {
-    if is_sabotaged("sight") {
+    if is_injected(Fault::SkipSightCheck) {
         return Ok(());
     }
     let Some((_, is_replicated)) = held(clickhouse, table).await? else { return Ok(()) };

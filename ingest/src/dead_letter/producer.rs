@@ -30,8 +30,8 @@ use super::compose;
 use super::fit::{Sizes, Without, ways};
 use super::topic::{CHECK_EVERY, Topic, UnfitTopic};
 use crate::batch::budget::letter_bytes;
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Failpoint, Fault, is_injected, reached};
 
 /// How long Kafka may take to acknowledge a dead letter before the attempt counts as failed.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -116,7 +116,7 @@ impl Inner {
             }
             other => other,
         };
-        failpoint!("letter");
+        reached(Failpoint::Letter);
         sent.map_err(|error| failure(self.topic.name(), &error))
     }
 
@@ -141,7 +141,7 @@ impl Inner {
             sent = self.deliver(letter, Without::default()).await;
         }
         for without in ways(sizes, room(letter, most_bytes, self.largest)) {
-            if !is_too_large(&sent) || (without.key && is_sabotaged("key")) {
+            if !is_too_large(&sent) || (without.key && is_injected(Fault::NeverLeaveKeyOut)) {
                 break;
             }
             tell(letter, without);
@@ -171,7 +171,7 @@ impl Inner {
     /// Whatever it had on its way is sent again by another one: a letter may then be there twice, and counts once.
     fn renew_if_broken(&self, broken: &FutureProducer) {
         let Some((code, why)) = broken.client().fatal_error() else { return };
-        if is_sabotaged("renewal") {
+        if is_injected(Fault::KeepBrokenProducer) {
             return;
         }
         let mut producer = self.producer.write().unwrap_or_else(PoisonError::into_inner);
@@ -288,7 +288,7 @@ fn failure(topic: &str, error: &KafkaError) -> Failure {
 fn break_for_test(producer: &FutureProducer) {
     use std::sync::atomic::{AtomicBool, Ordering};
     static IS_DONE: AtomicBool = AtomicBool::new(false);
-    if is_sabotaged("producer") && !IS_DONE.swap(true, Ordering::Relaxed) {
+    if is_injected(Fault::BreakProducer) && !IS_DONE.swap(true, Ordering::Relaxed) {
         let code = rdkafka::bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
         // SAFETY: the client lives for the whole call, and librdkafka copies the text.
         unsafe {

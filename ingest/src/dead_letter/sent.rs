@@ -21,8 +21,8 @@ use super::producer;
 use super::scan::{Found, Keep, Scan, ScanError, Wanted};
 use crate::exactly_once::intent::Intent;
 use crate::exactly_once::range::Range;
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Fault, is_injected};
 
 /// How far the clocks of two workers may lie apart, in milliseconds.
 const SKEW_MS: i64 = 600_000;
@@ -107,7 +107,7 @@ impl SentLetters {
         let ranges = Arc::new(ranges);
         let is_meant = move |source: &Source, offset: i64| {
             let of = source.topic_id.and_then(|id| ranges.get(&(id, source.partition)));
-            is_sabotaged("letters_unfiltered") || of.is_some_and(|ranges| is_in(ranges, offset))
+            is_injected(Fault::KeepAllLetters) || of.is_some_and(|ranges| is_in(ranges, offset))
         };
         let wanted = Wanted {
             topic: self.topic.clone(),

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::producer::DeadLetters;
-use crate::failpoint::is_sabotaged;
+use crate::fault::{Fault, is_injected};
 use crate::kafka::topic_config;
 use crate::observe::health::Status;
 
@@ -136,7 +136,7 @@ impl Topic {
             return verdict.clone();
         }
         let verdict = match topic_config::settings(&self.admin, &self.name).await {
-            Ok(_) if is_sabotaged("dead_letter_topic") => Ok(Room::default()),
+            Ok(_) if is_injected(Fault::SkipDeadLetterTopicCheck) => Ok(Room::default()),
             Ok(settings) => judge(&self.name, &settings),
             Err(error) => {
                 self.unknown(&error);

@@ -7,7 +7,7 @@
 //! minute of a month in UTC), and is no time elsewhere. Everything else (no zone, `24:00:00`, `+0100`, a comma) is no time.
 
 use super::Reason;
-use crate::failpoint::is_sabotaged;
+use crate::fault::{Fault, is_injected};
 
 /// A point in time: seconds since 1970-01-01T00:00:00Z and nanoseconds after that second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ fn read(text: &str) -> Option<(Instant, bool)> {
     let [date @ .., between @ (b'T' | b't' | b' '), h0, h1, b':', m0, m1, b':', s0, s1]: &[u8; 19] = start else {
         return None;
     };
-    if *between != b'T' && is_sabotaged("times") {
+    if *between != b'T' && is_injected(Fault::RequireCapitalT) {
         return None;
     }
     let (hour, minute, second) = (two(*h0, *h1)?, two(*m0, *m1)?, two(*s0, *s1)?);

@@ -16,7 +16,7 @@
 
 use super::intent::Intent;
 use crate::clock::age;
-use crate::failpoint::is_sabotaged;
+use crate::fault::{Fault, is_injected};
 use crate::kafka::log_ends::Ends;
 use crate::kafka::standing::Found;
 
@@ -57,7 +57,7 @@ impl Start {
             (Some(offset), Some(highest)) if highest <= self.announced_to().unwrap_or(offset - 1) => {
                 Continuation::Proceed
             }
-            (Some(_), Some(_)) if is_sabotaged("intent") => Continuation::Proceed,
+            (Some(_), Some(_)) if is_injected(Fault::IgnoreIntent) => Continuation::Proceed,
             (Some(_), Some(until)) => Continuation::Check { until },
         }
     }
@@ -97,11 +97,11 @@ pub fn start(found: &Found, now: u64) -> Result<Start, String> {
         ));
     }
     let mut intent = Intent::parse(metadata);
-    if let Some(intent) = intent.as_mut().filter(|_| is_sabotaged("intent")) {
+    if let Some(intent) = intent.as_mut().filter(|_| is_injected(Fault::IgnoreIntent)) {
         intent.ranges.clear();
     }
     if let Some(intent) = intent.as_mut().filter(|intent| age(intent.announced_at, now).is_none()) {
-        intent.announced_at = if is_sabotaged("future") { intent.announced_at } else { 0 };
+        intent.announced_at = if is_injected(Fault::TrustFutureAnnouncements) { intent.announced_at } else { 0 };
     }
     let check_to = (intent.is_none() && offset < *high).then_some(*high - 1);
     Ok(Start { offset, committed: Some(offset), intent, check_to })

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::range::Range;
-use crate::failpoint::is_sabotaged;
+use crate::fault::{Fault, is_injected};
 use crate::target::Target;
 
 /// The deduplication token of a part: the same rows always have the same one, and no other rows ever have it. `digest` is
@@ -11,7 +11,7 @@ use crate::target::Target;
 pub fn token(target: &Target, partition: i32, range: Range, month: u32, digest: u128) -> String {
     let Range { first, last } = range;
     let Target { database, table, topic_id, .. } = target;
-    let version = if is_sabotaged("token") { Uuid::now_v7().to_string() } else { "v3".to_owned() };
+    let version = if is_injected(Fault::RandomToken) { Uuid::now_v7().to_string() } else { "v3".to_owned() };
     format!("{version}:{database}.{table}:{topic_id}:{partition}:{first}-{last}:{month}:{digest:032x}")
 }
 

@@ -6,9 +6,8 @@
 //! has one fetch on its way, whose size is counted before it is decompressed. A batch that is larger than a fetch comes all
 //! the same, alone.
 
+use crate::fault::{Fault, is_injected};
 use rdkafka::ClientConfig;
-
-use crate::failpoint::is_sabotaged;
 
 /// How many times as large records become when they are decompressed, where nobody means harm.
 const EXPANSION: u64 = 16;
@@ -36,7 +35,7 @@ pub fn bound(kafka: &mut ClientConfig, bytes: u64, supply: Supply) {
     let batch = supply.largest_batch.unwrap_or(100_000_000);
     let answer = LEAST_ANSWER.max(bytes).max(batch + FRAME).max(own).min(1 << 30);
     kafka
-        .set("queued.min.messages", if is_sabotaged("fetch") { "20000" } else { "1" })
+        .set("queued.min.messages", if is_injected(Fault::FetchFarAhead) { "20000" } else { "1" })
         .set("queued.max.messages.kbytes", (bytes / 1024).clamp(1024, 2_097_151).to_string())
         .set("fetch.max.bytes", fetch.to_string())
         .set("fetch.message.max.bytes", (fetch / 2).max(*FETCH.start()).to_string())

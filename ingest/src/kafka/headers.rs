@@ -9,6 +9,7 @@
     reason = "rdkafka unwraps header names as UTF-8; every pointer here is librdkafka's own and read only"
 )]
 
+use crate::fault::{Fault, is_injected};
 use std::borrow::Cow;
 use std::ffi::CStr;
 use std::ptr;
@@ -16,8 +17,6 @@ use std::ptr;
 use rdkafka::bindings as sys;
 use rdkafka::message::BorrowedMessage;
 use sluice_schemas::records::HeadersLeftOut;
-
-use crate::failpoint::is_sabotaged;
 
 /// Owned headers in order.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
@@ -44,7 +43,7 @@ pub fn of(message: &BorrowedMessage<'_>) -> Kept {
         Parsed::None => Kept::default(),
         Parsed::Unreadable => Kept { headers: Headers::new(), left_out: Some(HeadersLeftOut::Unreadable) },
         Parsed::Some(all) => {
-            let most = if is_sabotaged("headers") { usize::MAX } else { MOST };
+            let most = if is_injected(Fault::KeepAllHeaders) { usize::MAX } else { MOST };
             keep((0..).map_while(|index| all.nth(index)), most, MOST_BYTES)
         }
     }

@@ -28,6 +28,7 @@ use crate::dead_letter::breaker::Verdict;
 use crate::decode::Decoder;
 use crate::event::{Assigned, Event};
 use crate::exactly_once::ledger::Due;
+use crate::fault::{Failpoint, reached};
 use crate::kafka::topic_id::TopicIds;
 use crate::observe::health::Status;
 use crate::observe::metrics::{Metrics, Stage};
@@ -131,7 +132,7 @@ impl Assignment {
         if let Some(batch) = partition.seal(cut) {
             self.tools.metrics.sealed(&self.sources[key.0].destination.target.topic, batch, cut);
         }
-        failpoint!("sealed");
+        reached(Failpoint::Sealed);
         self.dispatch(key);
     }
 
@@ -139,7 +140,7 @@ impl Assignment {
     fn dispatch(&mut self, key: (usize, i32)) {
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         let Some(batch) = partition.next_batch() else { return };
-        failpoint!("announced");
+        reached(Failpoint::Announced);
         let job = Job {
             of: partition.of,
             destination: Arc::clone(&self.sources[key.0].destination),

@@ -26,7 +26,7 @@ use super::summary::Summary;
 use crate::config::Settings;
 use crate::event::Event;
 use crate::exactly_once::ledger::Due;
-use crate::failpoint::is_sabotaged;
+use crate::fault::{Failpoint, Fault, is_injected, reached};
 use crate::kafka::fetch::{self, Supply};
 use crate::kafka::topic_id::RECREATED;
 use crate::kafka::unreadable::{self, Next, Probe};
@@ -140,7 +140,9 @@ impl Context {
         let (kafka, last) = &self.probe;
         let now = Instant::now();
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_sabotaged("unreadable") || last.is_some_and(|last| now.saturating_duration_since(last) < PROBE_EVERY) {
+        if is_injected(Fault::IgnoreUnreadable)
+            || last.is_some_and(|last| now.saturating_duration_since(last) < PROBE_EVERY)
+        {
             return;
         }
         *last = Some(now);
@@ -331,10 +333,10 @@ fn commit(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Instant
         let known = context.assignment().topic_id(&topic);
         context.tools.runtime.spawn_blocking(move || {
             let is_same = topic_ids.is_same(&topic, known);
-            failpoint!("committing");
+            reached(Failpoint::Committing);
             let acknowledged = is_same && {
                 let result = consumer.commit(&list, CommitMode::Sync);
-                failpoint!("committed");
+                reached(Failpoint::Committed);
                 result.inspect_err(|error| warn!(%error, "commit failed; it is tried again")).is_ok()
             };
             drop(consumer);

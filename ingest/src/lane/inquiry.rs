@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::event::{Assigned, Event};
-use crate::failpoint::is_sabotaged;
+use crate::fault::{Fault, is_injected};
 use crate::kafka::log_ends::{self, At, Ends};
 use crate::kafka::standing;
 use crate::kafka::standing::Found;
@@ -170,7 +170,7 @@ impl Asker {
                 asked.iter().map(|at| (at.clone(), Err(error.clone()))).collect()
             }
         };
-        if is_sabotaged("placing") && answers.values().any(Result::is_err) {
+        if is_injected(Fault::PlaceAllOrNone) && answers.values().any(Result::is_err) {
             return;
         }
         for (at, Watched { of, .. }) in unplaced {

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::assignment::Assignment;
 use super::consume::{ConsumeError, Context, commit_list};
 use crate::clock::Moment;
-use crate::failpoint::is_sabotaged;
+use crate::fault::{Failpoint, Fault, is_injected, reached};
 use crate::kafka::log_ends;
 
 /// How long a commit may go without an answer when its partition is taken away. librdkafka gives up sooner, unless it is
@@ -98,8 +98,8 @@ impl Context {
             let partitions = &partitions;
             move |assignment: &Assignment| partitions.iter().any(|(topic, partition)| is(assignment, topic, *partition))
         };
-        failpoint!("revoking");
-        let waits = !is_sabotaged("revocation");
+        reached(Failpoint::Revoking);
+        let waits = !is_injected(Fault::SkipRevocationWait);
         if waits && !is_lost {
             self.tools.status.may_wait(self.revoke_deadline);
             self.wait_while(self.revoke_deadline, any(Assignment::is_in_flight));

@@ -15,8 +15,8 @@ use crate::clickhouse::failures;
 use crate::clickhouse::{lookup, sight};
 use crate::event::Assigned;
 use crate::exactly_once::takeover::{self, There};
-use crate::failpoint::is_sabotaged;
 use crate::failure::Failure;
+use crate::fault::{Fault, is_injected};
 
 /// Tokens that the same rows are sent with in sequence, where the table lacks them after each.
 const MOST_TOKENS: u32 = 10;
@@ -56,7 +56,7 @@ impl Seen {
 impl Writer {
     /// How far the acknowledgement of a part is believed that is sent next.
     pub(super) fn trust(&self, job: &Job, has_failed: bool) -> Trust {
-        if is_sabotaged("believe") {
+        if is_injected(Fault::TrustAcknowledgements) {
             Trust::Full
         } else if has_failed || job.batch.may_be_half_done {
             Trust::Repeated

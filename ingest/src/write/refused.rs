@@ -28,6 +28,7 @@ use crate::dead_letter::refetch::Wanted;
 use crate::event::{Event, Refusal};
 use crate::exactly_once::range::Range;
 use crate::failure::{Class, Failure};
+use crate::fault::{Failpoint, reached};
 
 /// What becomes of the records of a batch that have no row in its table.
 #[derive(Debug, Default)]
@@ -84,7 +85,7 @@ impl Writer {
             }
             let offsets: Vec<i64> = rows.iter().map(|row| row.offset).collect();
             kept = Cow::Owned(job.batch.without(&kept, &offsets));
-            failpoint!("set_aside");
+            reached(Failpoint::SetAside);
         }
         Ok(Some(kept))
     }
@@ -95,7 +96,7 @@ impl Writer {
         self.metrics.retry(&job.destination.target.topic, Class::Row);
         let judge = Judge::new(&self.clickhouse, &job.destination.insert, &job.batch, part, failure).await?;
         let judged = judge.judge().await;
-        failpoint!("judged");
+        reached(Failpoint::Judged);
         judged
     }
 
@@ -142,7 +143,7 @@ impl Writer {
                     letters.sent.push(letter.offset);
                 }
                 rows = rest;
-                failpoint!("refused");
+                reached(Failpoint::Refused);
             }
             if is_all && let Some(gone) = rows.first() {
                 return Err(of_gone(gone));
@@ -170,7 +171,7 @@ impl Writer {
     ) {
         loop {
             job.lease.held().await;
-            failpoint!("dead_letter");
+            reached(Failpoint::DeadLetter);
             match self.dead_letters.send(letters).await {
                 Ok(()) => break,
                 Err(failure) => attempts.failed(failure).await,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::{Demand, Graph, Unfit};
 use crate::clickhouse::client::ClickHouse;
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Fault, is_injected};
 
 /// What was added or changed behind a table since an INSERT may have been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Graphs {
         demand: &Demand,
         announced_for: impl Fn() -> Duration,
     ) -> Result<Changed, Failure> {
-        if is_sabotaged("views") {
+        if is_injected(Fault::IgnoreViews) {
             return Ok(Changed::Nothing);
         }
         let forgetful = |unfit: Unfit| {

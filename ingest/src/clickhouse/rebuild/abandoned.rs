@@ -5,8 +5,8 @@ use tokio::runtime::Handle;
 use tracing::warn;
 
 use crate::clickhouse::client::ClickHouse;
-use crate::failpoint::is_sabotaged;
 use crate::failure::Failure;
+use crate::fault::{Fault, is_injected};
 
 /// A rebuild that runs. Dropping it ends its statements in the background.
 pub(super) struct Running {
@@ -23,7 +23,7 @@ impl Running {
     /// Ends what is left of it, and waits for that.
     pub(super) async fn end(mut self) -> Result<(), Failure> {
         match self.prefix.take() {
-            Some(prefix) if !is_sabotaged("kill") => self.clickhouse.kill(&prefix).await,
+            Some(prefix) if !is_injected(Fault::LeaveStatementsRunning) => self.clickhouse.kill(&prefix).await,
             _ => Ok(()),
         }
     }

@@ -11,8 +11,8 @@ use super::{Rebuild, ttl};
 use crate::clickhouse::dependants::{Table, TableName, View, writers};
 use crate::clickhouse::literal::identifier;
 use crate::clickhouse::literal::string;
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Fault, is_injected};
 
 /// A day: time zones differ by less.
 const DAY: Duration = Duration::from_hours(24);
@@ -47,7 +47,7 @@ impl Rebuild<'_> {
     /// A view whose source stores nothing can be computed from nothing, and an INSERT runs a view's first SELECT alone.
     fn check_sources(&self) -> Result<(), Failure> {
         for view in &self.graph.views {
-            if view.select.contains(" UNION ") && !is_sabotaged("union") {
+            if view.select.contains(" UNION ") && !is_injected(Fault::AllowUnion) {
                 let View { name, target, .. } = view;
                 return Err(self.impossible(&format!(
                     "view {name} has a UNION, of which an INSERT runs the first part only, and a rebuild would run all; make \
@@ -75,7 +75,7 @@ impl Rebuild<'_> {
         let views = self.graph.views.iter().map(|view| view.name.clone());
         let targets: Vec<_> = self.targets().map(|target| target.name.clone()).chain(views).collect();
         let foreign = writers(self.clickhouse, &targets).await?.into_iter().find(|(view, _)| !known(view));
-        foreign.filter(|_| !is_sabotaged("writers")).map_or(Ok(()), |(view, target)| {
+        foreign.filter(|_| !is_injected(Fault::IgnoreOtherWriters)).map_or(Ok(()), |(view, target)| {
             Err(self.impossible(&format!(
                 "view {view} writes to {target} as well and does not come from {}, so its rows would be lost; rebuild \
                  {target} by hand, or give that view a table of its own",
@@ -88,7 +88,7 @@ impl Rebuild<'_> {
     /// than what was counted.
     async fn may_lack_rows(&self, table: &Table) -> Result<(), Failure> {
         let expressions = ttl::expressions(&table.definition);
-        if expressions.is_empty() || is_sabotaged("ttl") {
+        if expressions.is_empty() || is_injected(Fault::IgnoreTtl) {
             return Ok(());
         }
         if self.has_nothing_expired(table, &expressions).await? {

@@ -10,8 +10,8 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::month_of;
 use crate::clickhouse::client::ClickHouse;
-use crate::failpoint::is_sabotaged;
 use crate::failure::Failure;
+use crate::fault::{Fault, is_injected};
 
 /// The gates of all tables; each table's aggregates are rebuilt one month at a time.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Rebuilds {
     }
 
     fn gate(&self, table: &str) -> Arc<Gate> {
-        let table = if is_sabotaged("gate") { "" } else { table };
+        let table = if is_injected(Fault::ShareRebuildGate) { "" } else { table };
         let mut tables = held(&self.tables);
         Arc::clone(tables.entry(table.to_owned()).or_default())
     }

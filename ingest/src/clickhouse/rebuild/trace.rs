@@ -17,8 +17,8 @@ use super::lock::Lock;
 use super::{PAUSE, Rebuild};
 use crate::clickhouse::dependants::TableName;
 use crate::clickhouse::literal::string;
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Fault, is_injected};
 
 /// How long INSERTs that began earlier are waited for.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -54,7 +54,7 @@ impl Rebuild<'_> {
     /// Waits until all INSERTs that run now have ended. Others may have begun by then.
     pub(super) async fn writers_end(&self, lock: &Lock<'_>) -> Result<(), Failure> {
         let (earlier, until) = (self.writers().await?, Instant::now() + PATIENCE);
-        if is_sabotaged("writers_end") {
+        if is_injected(Fault::SkipWriterWait) {
             return Ok(());
         }
         loop {

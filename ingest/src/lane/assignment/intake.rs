@@ -12,6 +12,7 @@ use crate::batch::limits::SealReason;
 use crate::dead_letter::breaker::Poison;
 use crate::dead_letter::compose;
 use crate::decode::Rejected;
+use crate::fault::{Failpoint, reached};
 
 impl Assignment {
     /// Takes one record in. Returns whether its partition has to pause before the next one.
@@ -25,12 +26,12 @@ impl Assignment {
             Some(_) => {}
         }
         self.could_read(key, offset);
-        failpoint!("polled");
+        reached(Failpoint::Polled);
         if !self.put(key, message, now) {
             return true;
         }
         self.counts[pipeline].consumed += 1;
-        failpoint!("buffered");
+        reached(Failpoint::Buffered);
         let Some(partition) = self.partitions.get(&key) else { return false };
         if let Some(cut) = partition.cut(&self.sources[pipeline].limits, now) {
             self.seal(key, cut);

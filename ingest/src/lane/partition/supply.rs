@@ -3,7 +3,7 @@
 //! open transaction holds back, and what is in the way come out. It asks nobody.
 
 use super::Partition;
-use crate::failpoint::is_sabotaged;
+use crate::fault::{Fault, is_injected};
 use crate::kafka::log_ends::Ends;
 
 /// Looks in a row at the client's statistics at which it does not fetch, until it counts as having given up: between two
@@ -75,7 +75,7 @@ impl Partition {
     pub fn pass(&mut self, offset: i64) {
         let is_done = self.open.is_none() && !self.is_busy() && !self.is_recutting() && self.ledger.open_ranges() == 0;
         let is_end = self.supply.ends.is_some_and(|ends| ends.stable <= offset);
-        if is_done && is_end && offset >= self.position && !is_sabotaged("passing") {
+        if is_done && is_end && offset >= self.position && !is_injected(Fault::NeverPassGaps) {
             (self.position, self.sealed_to) = (offset, offset);
             self.ledger.passed(offset);
         }
@@ -90,7 +90,7 @@ impl Partition {
         };
         self.supply.unanswered = 0;
         self.supply.ends = Some(ends);
-        if self.supply.given_up >= GIVEN_UP && !is_sabotaged("supply") {
+        if self.supply.given_up >= GIVEN_UP && !is_injected(Fault::IgnoreSupply) {
             return Look::Stop(given_up(self.position, ends));
         }
         let reached = self.supply.reached.max(self.position);
@@ -98,7 +98,7 @@ impl Partition {
         let (stood, looks) = self.supply.stood;
         self.supply.stood =
             (Some(reached), if is_waiting && stood == Some(reached) { looks.saturating_add(1) } else { 0 });
-        if self.supply.stood.1 < STUCK || is_sabotaged("supply") {
+        if self.supply.stood.1 < STUCK || is_injected(Fault::IgnoreSupply) {
             return Look::Fine;
         }
         Look::Waits(format!(

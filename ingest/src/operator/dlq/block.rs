@@ -107,9 +107,9 @@ impl Group {
         let Source { topic, topic_id, partition } = &*letter.source;
         let origin = Origin::new(topic, topic_id.unwrap_or_default(), *partition);
         let mut row = Vec::new();
-        let decoded = decoder.decode(payload, &origin, letter.offset, &mut row);
+        let outcome = decoder.decode(payload, &origin, letter.offset, &mut row);
         let row = if is_meant { Rows::one(row) } else { Rows::default() };
-        let row = decoded.map(|decoded| Row { month: decoded.month, row });
+        let row = outcome.map(|decoded| Row { month: decoded.month, row });
         let row = row.map_err(|rejected| rejected.reason.code());
         self.entries.push(Entry { offset: letter.offset, reason: letter.reason.clone(), is_meant, row });
     }

@@ -30,8 +30,8 @@ use crate::dead_letter::letter::{Letter, Payload, Source};
 use crate::dead_letter::scan::{Found, Keep, ScanError};
 use crate::decode::{Decoder, table};
 use crate::exactly_once::token::insert_prefix;
-use crate::failpoint::is_sabotaged;
 use crate::failure::{Class, Failure};
+use crate::fault::{Failpoint, Fault, is_injected, reached};
 use crate::target::Target;
 use crate::write::retry::{Decision, decide};
 
@@ -331,10 +331,10 @@ impl Replay<'_> {
             if attempt > 0 {
                 self.remember(&part.target.table).await?;
             }
-            failpoint!("replay_insert");
+            reached(Failpoint::ReplayInsert);
             let failure = match self.dlq.clickhouse.insert(part.insert, &name, &token, &rows).await {
                 Ok(()) => {
-                    failpoint!("replay_inserted");
+                    reached(Failpoint::ReplayInserted);
                     self.pace.spend();
                     return Ok(Sent::Acknowledged);
                 }
@@ -363,7 +363,7 @@ impl Replay<'_> {
         let Target { database, table, topic_id, .. } = part.target;
         let (letters, label, month) = (self.dead_letters, part.label, part.month);
         let state = part.group.state(month, present);
-        let version = if is_sabotaged("token") { Uuid::now_v7().to_string() } else { "replay1".to_owned() };
+        let version = if is_injected(Fault::RandomToken) { Uuid::now_v7().to_string() } else { "replay1".to_owned() };
         let partition = part.source.partition;
         format!("{version}:{database}.{table}:{topic_id}:{partition}:{letters}:{label}:{month}:{state:032x}")
     }
