@@ -7,7 +7,9 @@
 //! - [`types`] and [`shape`]: column types, and what a table looks like
 //! - [`row_binary`]: values in the format of rows and results
 //! - [`insert`]: the INSERT statement of a pipeline
-//! - [`dependants`] and [`engine`]: what an INSERT reaches through views, and how long it is recognised
+//! - [`name`]: a table or view with its database
+//! - [`demand`], [`engine`], [`dependants`] and [`changes`]: how long a repeated INSERT has to be recognised, and whether all
+//!   that it reaches through views recognises it
 //! - [`lookup`] and [`sight`]: which rows are in a table, and whether this user sees all of them
 //! - [`proof`]: whether deduplication tokens work, checked before the first record
 //! - [`judge`]: which rows of a refused part are at fault
@@ -16,8 +18,10 @@
 pub mod coverage;
 
 mod answer;
+pub mod changes;
 pub mod client;
 pub(crate) mod codes;
+pub mod demand;
 pub mod dependants;
 pub mod engine;
 pub(crate) mod failures;
@@ -25,6 +29,7 @@ pub mod insert;
 pub mod judge;
 pub mod literal;
 pub mod lookup;
+pub mod name;
 pub mod proof;
 pub mod rebuild;
 pub(crate) mod row_binary;

@@ -2,6 +2,7 @@
 //! Text goes in through serde, checked settings come out; the three topics of ADR-003 are the default pipelines, so a
 //! newcomer writes none. Never opens a connection.
 
+mod error;
 mod kafka;
 mod pipeline;
 
@@ -15,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use sluice_schemas::connect::kafka_config;
 use sluice_schemas::names::{Names, topic};
 use sluice_schemas::stores::Stores;
+
+pub use error::SettingsError;
+use error::{LONGEST, range};
 
 /// Everything about an ingest worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,33 +230,6 @@ impl Default for Limits {
     }
 }
 
-/// A setting that can not work.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum SettingsError {
-    /// A number outside its range.
-    #[error("use ingest.{name}: {wish}")]
-    Range {
-        /// Path of the setting.
-        name: String,
-        /// What it must be.
-        wish: &'static str,
-    },
-    /// A Kafka setting on which the promise of ingest rests.
-    #[error("use ingest.kafka.\"{0}\": ingest sets it itself; remove it")]
-    Reserved(String),
-    /// A Kafka setting that librdkafka does not take. What it was set to may be a secret, and is not repeated.
-    #[error(
-        "use ingest.kafka.\"{0}\": librdkafka has no such setting, or does not take this value; its CONFIGURATION.md lists both"
-    )]
-    Unknown(String),
-    /// A Kafka setting of which ingest itself needs the number, too.
-    #[error("use ingest.kafka.\"{0}\": write its number in decimal digits alone, such as \"6000\"")]
-    NoNumber(String),
-    /// Nothing to do.
-    #[error("use ingest.pipelines: none is enabled, so there is nothing to do; enable one")]
-    NoPipeline,
-}
-
 /// Eighths of the memory budget that batches may take.
 const BATCH_EIGHTHS: u64 = 5;
 /// Most records that the breaker looks back on.
@@ -262,9 +239,6 @@ const LONGEST_WINDOW: usize = 100_000;
 const HUNG_AFTER: Duration = Duration::from_mins(1);
 /// librdkafka's own default of `session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
-
-/// Longest of all times that can be set: an instant this far ahead is still a valid one.
-const LONGEST: Duration = Duration::from_hours(24);
 
 impl Settings {
     /// The pipelines that run, by topic.
@@ -379,11 +353,6 @@ const TOPIC: &str = "the name of a topic: at most 249 letters, digits, dots, und
 fn is_topic(name: &str) -> bool {
     let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=249).contains(&name.len()) && name.bytes().all(is_known) && name != "." && name != ".."
-}
-
-/// Refuses the setting of that name unless it is as it must be.
-fn range(is_right: bool, name: &str, wish: &'static str) -> Result<(), SettingsError> {
-    if is_right { Ok(()) } else { Err(SettingsError::Range { name: name.to_owned(), wish }) }
 }
 
 #[cfg(test)]

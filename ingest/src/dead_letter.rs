@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`compose`]: a consumed record becomes a dead letter
-//! - [`producer`], with [`fit`] and [`topic`]: dead letters are sent and acknowledged
+//! - [`producer`], with [`fit`], [`topic`] and [`watch`]: dead letters are sent and acknowledged, by a topic that keeps them
 //! - [`letter`] and [`scan`]: they are read back
 //! - [`sent`]: which records of a range that is taken over are dead letters already
 //! - [`refetch`]: a record is read again from its topic
@@ -17,3 +17,4 @@ pub mod refetch;
 pub mod scan;
 pub mod sent;
 pub mod topic;
+pub mod watch;

@@ -3,9 +3,11 @@
 
 pub mod request;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 use crate::dead_letter::breaker::Poison;
+use crate::exactly_once::commit::Outcome;
 use crate::exactly_once::range::Range;
 use crate::exactly_once::takeover::Continuation;
 use crate::kafka::log_ends::Ends;
@@ -106,11 +108,18 @@ pub enum Event {
         /// Its offset.
         offset: i64,
     },
-    /// Kafka answered a commit, or did not.
+    /// A commit has ended.
     Committed {
         /// Whose offsets.
         of: Vec<Assigned>,
-        /// Whether it took them.
-        acknowledged: bool,
+        /// What came of it.
+        outcome: Outcome,
     },
+}
+
+/// Tells the consume loop. It listens until the worker has ended; what is not told then stays uncommitted.
+pub(crate) async fn send(events: &mpsc::Sender<Event>, event: Event) {
+    if events.send(event).await.is_err() {
+        warn!("the consume loop has ended; offsets stay uncommitted");
+    }
 }

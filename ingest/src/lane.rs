@@ -8,6 +8,7 @@
 //! - [`assignment`]: all partitions of this worker
 //! - [`partition`]: the state of one partition
 //! - [`inquiry`]: questions to Kafka about partitions, asked on a thread of their own
+//! - [`source`] and [`tools`]: the pipelines, and what the lane works with
 //! - [`summary`]: what a worker did
 //! - [`report`]: how often the same client error is logged
 
@@ -17,4 +18,6 @@ pub mod inquiry;
 pub mod partition;
 pub mod rebalance;
 pub mod report;
+pub mod source;
 pub mod summary;
+pub mod tools;

@@ -23,23 +23,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::batch::budget::Budget;
+use crate::clickhouse::changes::Graphs;
 use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::dependants::{Demand, Graphs};
+use crate::clickhouse::demand::Demand;
 use crate::clickhouse::rebuild::Rebuilds;
 use crate::config::{Settings, SettingsError};
 use crate::dead_letter::producer::DeadLetters;
 use crate::dead_letter::refetch::Refetch;
 use crate::dead_letter::sent::SentLetters;
-use crate::dead_letter::topic::Watch;
+use crate::dead_letter::watch::Watch;
 use crate::event::Event;
 use crate::kafka::fetch::Supply;
 use crate::kafka::standing;
 use crate::kafka::topic_config;
 use crate::kafka::topic_id::TopicIds;
-use crate::lane::assignment::{Assignment, Tools};
+use crate::lane::assignment::Assignment;
 use crate::lane::consume::{self, ConsumeError, Context};
 use crate::lane::inquiry::{self, Inquiry};
 use crate::lane::summary::Summary;
+use crate::lane::tools::Tools;
 use crate::observe::health::{self, ListenError, Status};
 use crate::observe::metrics::Metrics;
 use crate::operator::control::Control;
@@ -111,7 +113,7 @@ pub async fn run(
     let supply = Supply { brokers, largest_batch: topic_config::largest_batch(&kafka, &topics).await };
     let writer = writer(&settings, &names, &kafka, clickhouse, events, &metrics).map_err(connect)?;
     writer.dead_letters.topic().check(Duration::ZERO).await.map_err(StartError::from)?;
-    let _watch = Watch::over(writer.dead_letters.clone(), Arc::clone(&status));
+    let _watch = Watch::start(writer.dead_letters.clone(), Arc::clone(&status));
     let tools = Tools {
         writer: Arc::new(writer),
         budget,

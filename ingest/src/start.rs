@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use crate::batch::limits::Limits;
 use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::dependants::{Demand, Graph, Unfit};
+use crate::clickhouse::demand::{Demand, Unfit};
+use crate::clickhouse::dependants::Graph;
 use crate::clickhouse::{proof, sight};
 use crate::config::Settings;
 use crate::dead_letter::topic::UnfitTopic;
@@ -23,7 +24,7 @@ use crate::decode::table::{self, MappingError};
 use crate::failure::{Class, Failure};
 use crate::kafka::blocking::blocking;
 use crate::kafka::topic_id::{DescribeError, topic_id};
-use crate::lane::assignment::Source;
+use crate::lane::source::Source;
 use crate::observe::health::Status;
 use crate::target::Target;
 use crate::write::destination::Destination;

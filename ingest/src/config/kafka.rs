@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
 
-use super::SettingsError;
+use super::error::SettingsError;
 
 /// Parts of the names of librdkafka's settings whose values are secrets.
 const SECRET: [&str; 6] = ["password", "secret", "jaas", "token", "key.pem", "oauthbearer.config"];

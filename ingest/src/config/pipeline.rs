@@ -2,7 +2,8 @@
 
 use bytesize::ByteSize;
 
-use super::{LONGEST, Pipeline, SettingsError, range};
+use super::Pipeline;
+use super::error::{LONGEST, SettingsError, range};
 
 /// Largest `max_rows` and `backlog_rows`: ClickHouse cuts longer inserts into several blocks, and a block is what it deduplicates.
 const MOST_ROWS: usize = 1_000_000;
@@ -46,7 +47,7 @@ mod tests {
 
     #[test]
     fn what_fills_a_batch_may_be_the_largest_row() {
-        let largest_row = LARGEST_RECORD.0 * crate::decode::ROW_GROWTH as u64;
+        let largest_row = LARGEST_RECORD.0 * crate::decode::decoder::ROW_GROWTH as u64;
         assert!(MOST_BYTES.0 + largest_row < 1 << 32);
     }
 }

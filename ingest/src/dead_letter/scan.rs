@@ -23,6 +23,7 @@ use crate::kafka::fetch::{self, Supply};
 use crate::kafka::headers;
 use crate::kafka::headers::Headers;
 use crate::kafka::standing::{self, PATIENCE};
+use crate::kafka::topic_id::DescribeError;
 
 /// The dead-letter topic cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,9 @@ pub enum ScanError {
     /// The topic is missing.
     #[error("read topic {0}: it does not exist; run `sluice schemas apply`, or correct ingest.dead_letter_topic")]
     NoTopic(String),
+    /// A topic does not say who it is.
+    #[error(transparent)]
+    Describe(#[from] DescribeError),
     /// A thread cannot be started or broke.
     #[error("run the thread that reads dead letters: {0}")]
     Thread(String),

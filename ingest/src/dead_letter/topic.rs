@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -16,13 +15,10 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use sluice_schemas::rebootstrap::{Rebootstrap, is_unanswered};
 use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::warn;
 
-use super::producer::DeadLetters;
 use crate::fault::{Fault, is_injected};
 use crate::kafka::topic_config;
-use crate::observe::health::Status;
 
 /// How old an answer may be before the topic is asked again.
 pub const CHECK_EVERY: Duration = Duration::from_secs(10);
@@ -157,40 +153,6 @@ impl Topic {
         );
         let remedy = if is_forbidden { "grant DescribeConfigs on the topic" } else { "it is asked again" };
         warn!(topic = self.name, %error, remedy, "Kafka does not say how the dead-letter topic is set up");
-    }
-}
-
-/// Looks at the topic again and again, also while no letter is sent: those that were sent before are in danger as well.
-/// Ends when it is dropped.
-#[derive(Debug)]
-pub struct Watch(CancellationToken);
-
-impl Watch {
-    /// Begins to look; what it finds is on `/readyz` and in the log.
-    pub fn over(letters: DeadLetters, status: Arc<Status>) -> Self {
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let watch = async move {
-            loop {
-                tokio::time::sleep(CHECK_EVERY).await;
-                let why = letters.topic().check(CHECK_EVERY / 2).await.err().map(|unfit| unfit.to_string());
-                if status.dead_letters(why.as_deref()) {
-                    if let Some(why) = why {
-                        error!(why, "the dead-letter topic was changed; records that cannot land wait");
-                    } else {
-                        info!("the dead-letter topic can be used again");
-                    }
-                }
-            }
-        };
-        tokio::spawn(async move { stopped.run_until_cancelled(watch).await });
-        Self(stop)
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.0.cancel();
     }
 }
 

@@ -7,7 +7,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Decoder, VERSION};
+use super::decoder::{Decoder, VERSION};
 use crate::clickhouse::literal::{quote, string};
 use crate::clickhouse::types::{Decimal, Type};
 
@@ -31,7 +31,7 @@ impl Decoder {
         text.extend(self.month.map(|column| format!("month {column}\n")));
         text.extend(self.columns.iter().map(|column| {
             let default = if column.has_default { " default" } else { "" };
-            format!("{} {}{default}\n", quote(path_of(column.slot)), name(&column.of))
+            format!("{} {}{default}\n", quote(path_of(column.slot)), name(&column.value_type))
         }));
         text
     }

@@ -2,7 +2,7 @@
 //! The text between the quotes goes in, its characters come out; half of a surrogate pair names no character and is
 //! refused. That each escape has a right form was seen to by [`super::json`].
 
-use super::Reason;
+use super::reason::Reason;
 
 /// Appends the characters of `text` to `out`.
 pub(super) fn unescape(text: &str, out: &mut Vec<u8>) -> Result<(), Reason> {

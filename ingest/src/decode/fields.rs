@@ -2,10 +2,10 @@
 //! Dotted paths go in once; for each record, the spans of those fields come out in their slots. Fields that nobody
 //! mapped are checked and passed over.
 
-use super::Reason;
 use super::escape::unescape;
 use super::json::{Cursor, Kind, Span, slice};
 use super::key::Key;
+use super::reason::Reason;
 
 /// The mapped fields of one object.
 #[derive(Debug, Clone, Default)]

@@ -5,9 +5,9 @@
 //! Why not a library: lazily reading parsers skip what they are not asked for unchecked, and a column may keep an object
 //! as the text it came in; duplicates, depth and keys are counted in the same pass.
 
-use super::Reason;
 use super::key::Key;
 use super::marks::Marks;
+use super::reason::Reason;
 
 /// What a value is, and where its text lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

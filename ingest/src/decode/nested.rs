@@ -3,9 +3,9 @@
 //! appended as it came. A key or a member that stands there twice is refused, since no reader of the row could tell which
 //! one was meant.
 
-use super::Reason;
 use super::json::{Cursor, Kind, Span, slice};
 use super::number;
+use super::reason::Reason;
 use super::value::{Encoder, characters, unescaped};
 use crate::clickhouse::row_binary::push_length;
 use crate::clickhouse::types::Type;

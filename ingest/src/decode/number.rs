@@ -3,8 +3,8 @@
 
 use std::str::FromStr;
 
-use super::Reason;
 use super::json;
+use super::reason::Reason;
 use crate::clickhouse::types::{Decimal, Width};
 
 /// Appends a signed integer.

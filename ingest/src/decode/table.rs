@@ -4,9 +4,9 @@
 use crate::clickhouse::literal;
 use crate::config::Pipeline;
 
+use super::decoder::{self, Decoder, Limits};
 use super::fields::Fields;
 use super::value::Scratch;
-use super::{Decoder, Limits};
 use crate::clickhouse::insert::Insert;
 use crate::clickhouse::shape::{Column, Shape};
 use crate::clickhouse::types::{self, Type};
@@ -226,9 +226,9 @@ fn decoder(pipeline: &Pipeline, mapped: &[Mapped<'_>], month: Option<usize>) -> 
     };
     let columns = mapped
         .iter()
-        .map(|column| super::Column {
+        .map(|column| decoder::Column {
             slot: slot_of(column.path),
-            of: column.of.clone(),
+            value_type: column.of.clone(),
             has_default: column.has_default,
         })
         .collect();

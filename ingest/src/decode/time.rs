@@ -6,7 +6,7 @@
 //! leap second is a time, and no column holds it: it is refused as out of range where RFC 3339 allows one (the last
 //! minute of a month in UTC), and is no time elsewhere. Everything else (no zone, `24:00:00`, `+0100`, a comma) is no time.
 
-use super::Reason;
+use super::reason::Reason;
 use crate::fault::{Fault, is_injected};
 
 /// A point in time: seconds since 1970-01-01T00:00:00Z and nanoseconds after that second.

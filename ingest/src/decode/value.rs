@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
-use super::Reason;
 use super::escape::unescape;
 use super::hex;
 use super::json::{self, Kind, Span, slice};
 use super::number;
+use super::reason::Reason;
 use super::time;
 use crate::clickhouse::row_binary::push_string;
 use crate::clickhouse::types::{Decimal, Type};

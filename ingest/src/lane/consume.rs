@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
@@ -19,16 +19,16 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use super::assignment::{Assignment, Tools};
+use super::assignment::Assignment;
 use super::partition::{Fetching, Flow};
 use super::report::Reports;
 use super::summary::Summary;
+use super::tools::Tools;
 use crate::config::Settings;
 use crate::event::Event;
-use crate::exactly_once::ledger::Due;
-use crate::fault::{Failpoint, Fault, is_injected, reached};
+use crate::exactly_once::commit;
+use crate::fault::{Fault, is_injected};
 use crate::kafka::fetch::{self, Supply};
-use crate::kafka::topic_id::RECREATED;
 use crate::kafka::unreadable::{self, Next, Probe};
 use crate::observe::metrics::Stage;
 
@@ -178,16 +178,6 @@ fn tell(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, flow: Flo
     }
 }
 
-pub(crate) fn commit_list<'a>(due: impl Iterator<Item = (&'a str, i32, Due)>) -> TopicPartitionList {
-    let mut list = TopicPartitionList::new();
-    for (topic, partition, Due { offset, metadata }) in due {
-        let mut entry = list.add_partition(topic, partition);
-        entry.set_offset(Offset::Offset(offset)).expect("an offset of a record is in range");
-        entry.set_metadata(metadata);
-    }
-    list
-}
-
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
@@ -257,7 +247,7 @@ pub fn run(
         }
         context.assignment().tick(now);
         context.apply_flow(&consumer);
-        commit(&consumer, &context, now);
+        commit_due(&consumer, &context, now);
         let is_drained = drain_until.is_some() && context.assignment().is_settled();
         let is_late = !is_drained && drain_until.is_some_and(|until| now >= until);
         if is_late {
@@ -314,38 +304,23 @@ fn take(
     Ok(true)
 }
 
-/// Commits what is due, a call for each topic, so that one topic's trouble stays its own. The call waits for Kafka's
-/// answer, so it is made elsewhere: an answer is what lets anybody rely on the offset and the intent, and librdkafka gives
-/// none for commits that nobody waits for.
-///
-/// A topic that is deleted and made anew goes unnoticed by librdkafka where its next offset exists in both. So its identity
-/// is asked for once more after the records have come and before they are announced.
-fn commit(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Instant) {
+/// Commits what is due, in a call for each topic, so that one topic's trouble stays its own. The call blocks until Kafka
+/// answers, so it is made on another thread.
+fn commit_due(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Instant) {
     let mut due = context.assignment().commits(now);
     while let Some((topic, _, _)) = due.first() {
         let topic = Arc::clone(topic);
         let (own, others): (Vec<_>, Vec<_>) = due.into_iter().partition(|(of, _, _)| *of == topic);
         due = others;
         let of: Vec<_> = own.iter().map(|(_, of, _)| *of).collect();
-        let list = commit_list(own.into_iter().map(|(_, of, due)| (&*topic, of.partition, due)));
+        let offsets = commit::offsets(own.into_iter().map(|(_, of, due)| (&*topic, of.partition, due)));
         let (consumer, events) = (Arc::clone(consumer), context.tools.writer.events.clone());
-        let topic_ids = Arc::clone(&context.tools.topic_ids);
-        let known = context.assignment().topic_id(&topic);
+        let (topic_ids, known) = (Arc::clone(&context.tools.topic_ids), context.assignment().topic_id(&topic));
         context.tools.runtime.spawn_blocking(move || {
-            let is_same = topic_ids.is_same(&topic, known);
-            reached(Failpoint::Committing);
-            let acknowledged = is_same && {
-                let result = consumer.commit(&list, CommitMode::Sync);
-                reached(Failpoint::Committed);
-                result.inspect_err(|error| warn!(%error, "commit failed; it is tried again")).is_ok()
-            };
+            let outcome = commit::commit(&consumer, &topic_ids, (&topic, known), &offsets);
             drop(consumer);
             // Nobody listens any more only when the worker has ended.
-            let tell = |event| drop(events.blocking_send(event));
-            tell(Event::Committed { of: of.clone(), acknowledged });
-            for of in of.into_iter().filter(|_| !is_same) {
-                tell(Event::Stopped { of, why: RECREATED.to_owned() });
-            }
+            drop(events.blocking_send(Event::Committed { of, outcome }));
         });
     }
 }

@@ -13,8 +13,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
 use super::assignment::Assignment;
-use super::consume::{ConsumeError, Context, commit_list};
+use super::consume::{ConsumeError, Context};
 use crate::clock::Moment;
+use crate::exactly_once::commit;
 use crate::fault::{Failpoint, Fault, is_injected, reached};
 use crate::kafka::log_ends;
 
@@ -111,13 +112,13 @@ impl Context {
             let due = self.assignment().end(topic, *partition)?;
             Some((topic.as_str(), *partition, due))
         });
-        let commit = commit_list(due);
+        let offsets = commit::offsets(due);
         self.tools.status.revoked();
         info!(partitions = partitions.len(), is_lost, "partitions revoked");
         self.tools.status.may_wait(COMMIT_ANSWER);
         if !is_lost
-            && commit.count() > 0
-            && let Err(error) = consumer.commit(&commit, CommitMode::Sync)
+            && offsets.count() > 0
+            && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
         {
             warn!(%error, "commit at revocation failed; the next owner finds those batches in the table");
         }

@@ -17,6 +17,7 @@
 pub mod block;
 pub mod filter;
 pub mod replay;
+mod state;
 pub mod stats;
 pub mod tally;
 mod topics;
@@ -30,7 +31,7 @@ use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
 use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::dependants::Unfit;
+use crate::clickhouse::demand::Unfit;
 use crate::clickhouse::lookup;
 use crate::config::{Pipeline, Settings};
 use crate::dead_letter::letter::{Letter, Payload, Source};
@@ -38,40 +39,18 @@ use crate::dead_letter::refetch::{Record, Refetch};
 use crate::dead_letter::scan::{Found, Keep, Only, Scan, ScanError, Wanted};
 use crate::decode::table::MappingError;
 use crate::failure::{Class, Failure};
-use crate::kafka::topic_id::DescribeError;
 use crate::target::Target;
 use crate::write::retry::{Decision, decide};
 use topics::Topics;
 
 pub use filter::{Filter, Others};
+pub use state::State;
 pub use stats::Stats;
 
 /// Letters whose states are asked for together.
 const TOGETHER: usize = 10_000;
 /// Offsets that one question to a table names.
 const OFFSETS: usize = 5_000;
-
-/// What became of a dead letter, by its table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Its record is not there.
-    Waiting,
-    /// Its record is there.
-    Landed,
-    /// No pipeline says which table, the letter does not say which topic of its name, or ClickHouse does not answer.
-    Unknown,
-}
-
-impl State {
-    /// The word on the screen.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Landed => "landed",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// What [`Dlq::each`] came across beside the letters it gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,9 +71,6 @@ pub enum Error {
     /// The topic cannot be read.
     #[error(transparent)]
     Scan(#[from] ScanError),
-    /// A topic does not say who it is.
-    #[error(transparent)]
-    Describe(#[from] DescribeError),
     /// ClickHouse does not answer, or not as it should.
     #[error("ask table {table} at {url} what it holds: {failure}; check that ClickHouse runs, and [stores.clickhouse]")]
     ClickHouse {
@@ -271,7 +247,7 @@ impl Dlq {
         let names = names.map(|topic| self.names.topic(topic)).collect();
         let mut kafka = self.kafka.clone();
         kafka.set("group.id", self.names.group(&self.settings.group));
-        Topics::ask(kafka, names).await
+        Ok(Topics::ask(kafka, names).await?)
     }
 
     fn scan(&self, since_ms: Option<i64>, keep: Keep, only: Option<Only>) -> Result<Scan, ScanError> {

@@ -3,18 +3,22 @@
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Writer;
 use super::retry::{Decision, decide};
-use crate::event::{Assigned, Event};
+use crate::config::Retry;
+use crate::event::{self, Assigned, Event};
 use crate::failure::{Class, Failure};
+use crate::observe::metrics::Metrics;
 use crate::target::Target;
 
 /// The attempts at one batch.
 pub(super) struct Attempts<'a> {
-    writer: &'a Writer,
+    retry: &'a Retry,
+    metrics: &'a Metrics,
+    events: &'a mpsc::Sender<Event>,
     of: Assigned,
     target: &'a Target,
     /// First offset of the batch, if it is about one.
@@ -25,18 +29,25 @@ pub(super) struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    pub(super) fn new(writer: &'a Writer, of: Assigned, target: &'a Target, first: Option<i64>) -> Self {
-        Self { writer, of, target, first, count: 0, is_stalled: false }
+    pub(super) fn new(
+        retry: &'a Retry,
+        metrics: &'a Metrics,
+        events: &'a mpsc::Sender<Event>,
+        of: Assigned,
+        target: &'a Target,
+        first: Option<i64>,
+    ) -> Self {
+        Self { retry, metrics, events, of, target, first, count: 0, is_stalled: false }
     }
 
     /// Waits until the next attempt is due.
     pub(super) async fn failed(&mut self, failure: Failure) {
         self.count += 1;
-        self.writer.metrics.retry(&self.target.topic, failure.class);
+        self.metrics.retry(&self.target.topic, failure.class);
         let seed = [self.of.epoch, self.first.unwrap_or_default().cast_unsigned(), u64::from(self.count)]
             .map(u64::to_le_bytes)
             .concat();
-        match decide(&self.writer.retry, failure.class, self.count, xxh3_64(&seed)) {
+        match decide(self.retry, failure.class, self.count, xxh3_64(&seed)) {
             Decision::Again(wait) => {
                 let (topic, partition, attempt) = (&*self.target.topic, self.of.partition, self.count);
                 warn!(topic, partition, attempt, %failure, "write failed; trying again");
@@ -55,7 +66,7 @@ impl<'a> Attempts<'a> {
             error!(topic, partition, first, attempt = self.count, %failure, "write failed; paused until an operator repairs this");
         }
         self.is_stalled = true;
-        self.writer.send(Event::Stalled { of: self.of, why }).await;
+        event::send(self.events, Event::Stalled { of: self.of, why }).await;
         tokio::time::sleep(wait).await;
     }
 

@@ -3,17 +3,15 @@
 //! An acknowledged part goes in; nothing comes out once its rows are found in the table, else a failure that says why they
 //! are not. A part is sent under another token only where it is proved that its rows are not there.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::warn;
 
-use super::{Job, Writer};
+use super::trust::Trust;
+use super::writer::{Job, Writer};
 use crate::batch::Part;
 use crate::clickhouse::failures;
 use crate::clickhouse::{lookup, sight};
-use crate::event::Assigned;
 use crate::exactly_once::takeover::{self, There};
 use crate::failure::Failure;
 use crate::fault::{Fault, is_injected};
@@ -23,35 +21,6 @@ const MOST_TOKENS: u32 = 10;
 /// How often acknowledged rows are looked for: a replica may have to fetch them first.
 const LOOKS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(300);
-
-/// How far an acknowledgement is believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// Nobody has sent this part before, and rows of this assignment have been seen: it has landed.
-    Full,
-    /// Nobody has sent this part before, but no rows of this assignment have been seen yet.
-    First,
-    /// The part may have been sent before: ClickHouse may have dropped it as a repetition.
-    Repeated,
-}
-
-/// Assignments of which acknowledged rows have been seen: by pipeline and partition, the last epoch.
-#[derive(Debug, Default)]
-pub struct Seen(Mutex<HashMap<(usize, i32), u64>>);
-
-impl Seen {
-    fn epochs(&self) -> MutexGuard<'_, HashMap<(usize, i32), u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn contains(&self, of: Assigned) -> bool {
-        self.epochs().get(&(of.pipeline, of.partition)) == Some(&of.epoch)
-    }
-
-    fn insert(&self, of: Assigned) {
-        self.epochs().insert((of.pipeline, of.partition), of.epoch);
-    }
-}
 
 impl Writer {
     /// How far the acknowledgement of a part is believed that is sent next.

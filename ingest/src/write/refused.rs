@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::attempts::Attempts;
 use super::destination::Destination;
-use super::{Job, Landed, Stop, Writer};
+use super::writer::{Job, Landed, Stop, Writer};
 use crate::batch::Part;
 use crate::clickhouse::failures;
 use crate::clickhouse::judge::{Judge, Judged, Refused};
@@ -29,13 +29,6 @@ use crate::event::{Event, Refusal};
 use crate::exactly_once::range::Range;
 use crate::failure::{Class, Failure};
 use crate::fault::{Failpoint, reached};
-
-/// What becomes of the records of a batch that have no row in its table.
-#[derive(Debug, Default)]
-pub(super) struct Letters {
-    /// Offsets of those that the dead-letter topic has acknowledged.
-    pub(super) sent: Vec<i64>,
-}
 
 /// Refused rows on their way to the dead-letter topic.
 struct Aside<'a> {
@@ -53,7 +46,7 @@ impl Writer {
         &self,
         job: &'a Job,
         part: &'a Part,
-        letters: &mut Letters,
+        sent: &mut Vec<i64>,
         attempts: &mut Attempts<'_>,
     ) -> Result<Option<Cow<'a, Part>>, Stop> {
         let (mut kept, mut counted, table) = (Cow::Borrowed(part), i64::MIN, &job.destination.target.table);
@@ -80,7 +73,7 @@ impl Writer {
             };
             tell(job, &failure, rows.len());
             let aside = Aside { job, offsets: job.batch.offsets(&refused).collect(), counted: &mut counted };
-            if !self.set_aside(aside, &rows, letters, attempts).await? {
+            if !self.set_aside(aside, &rows, sent, attempts).await? {
                 return Ok(None);
             }
             let offsets: Vec<i64> = rows.iter().map(|row| row.offset).collect();
@@ -105,7 +98,7 @@ impl Writer {
         &self,
         mut aside: Aside<'_>,
         mut rows: &[Refused],
-        letters: &mut Letters,
+        sent: &mut Vec<i64>,
         attempts: &mut Attempts<'_>,
     ) -> Result<bool, Stop> {
         let job = aside.job;
@@ -134,13 +127,13 @@ impl Writer {
                 };
                 let (own, rest) = rows.split_at(chunk.letters.len().min(rows.len()));
                 is_there(own, &chunk.letters)?;
-                if !self.may(&mut aside, &chunk.letters, letters).await {
+                if !self.may(&mut aside, &chunk.letters, sent).await {
                     return Ok(false);
                 }
                 self.send_letters(job, &chunk.letters, attempts).await;
                 for letter in &chunk.letters {
                     self.metrics.dead_letter(&job.destination.target.topic, &letter.reason);
-                    letters.sent.push(letter.offset);
+                    sent.push(letter.offset);
                 }
                 rows = rest;
                 reached(Failpoint::Refused);
@@ -153,10 +146,10 @@ impl Writer {
     }
 
     /// Asks the partition's breaker whether these may become dead letters.
-    async fn may(&self, aside: &mut Aside<'_>, letters: &[DeadLetter], before: &Letters) -> bool {
+    async fn may(&self, aside: &mut Aside<'_>, letters: &[DeadLetter], sent: &[i64]) -> bool {
         let (answer, answered) = oneshot::channel();
         let rows = letters.iter().map(|letter| aside.refusal(letter)).collect();
-        let sent = before.sent.clone();
+        let sent = sent.to_vec();
         self.send(Event::Refused { of: aside.job.of, rows, sent, answer }).await;
         // Without an answer the assignment has ended.
         answered.await.unwrap_or(false)

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::TableName;
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::engine::{Copies, Defaults};
 use crate::clickhouse::literal::{leading_identifier, string as literal};
+use crate::clickhouse::name::TableName;
 use crate::failure::Failure;
 
 /// Rows by name.

@@ -7,10 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{Rebuild, ttl};
-use crate::clickhouse::dependants::{Table, TableName, View, writers};
+use super::scope::Rebuild;
+use super::ttl;
+use crate::clickhouse::dependants::catalog::writers;
+use crate::clickhouse::dependants::{Table, View};
 use crate::clickhouse::literal::identifier;
 use crate::clickhouse::literal::string;
+use crate::clickhouse::name::TableName;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use super::month_of;
+use super::run::month_of;
 use crate::clickhouse::client::ClickHouse;
 use crate::failure::Failure;
 use crate::fault::{Fault, is_injected};

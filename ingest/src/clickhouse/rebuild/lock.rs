@@ -1,6 +1,6 @@
 //! One rebuild of a table at a time, among all workers and operators: two that replace the same partition at once leave the
 //! rows of both there.
-//! Tables go in; the right to rebuild them comes out, as a table of each one's name plus [`super::FRESH`], which only one can
+//! Tables go in; the right to rebuild them comes out, as a table of each one's name plus [`super::statement::FRESH`], which only one can
 //! create. Its owner writes to it again and again. It is given back by dropping it; one whose owner died is taken away.
 
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tracing::warn;
 
-use super::{FRESH, drop_table, run};
+use super::statement::{FRESH, drop_table, run};
 use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::dependants::TableName;
 use crate::clickhouse::literal::string;
+use crate::clickhouse::name::TableName;
 use crate::failure::{Class, Failure};
 
 /// ClickHouse's name for there being such a table already.

@@ -14,9 +14,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::lock::Lock;
-use super::{PAUSE, Rebuild};
-use crate::clickhouse::dependants::TableName;
+use super::scope::Rebuild;
+use super::statement::PAUSE;
 use crate::clickhouse::literal::string;
+use crate::clickhouse::name::TableName;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 

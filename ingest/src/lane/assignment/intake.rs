@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use rdkafka::message::{BorrowedMessage, Message};
 
-use super::{Assignment, operator};
+use super::alarm::tell;
+use super::state::Assignment;
 use crate::batch::OpenBatch;
 use crate::batch::limits::SealReason;
 use crate::dead_letter::breaker::Poison;
@@ -62,7 +63,7 @@ impl Assignment {
         if let Some(letter) = &letter {
             let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
             let verdict = partition.rejected(offset, &poison, now);
-            if operator::tell(&self.tools, &source.destination.target.topic, partition, verdict) {
+            if tell(&self.tools, &source.destination.target.topic, partition, verdict) {
                 return false;
             }
         } else {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
-use super::Assignment;
+use super::state::Assignment;
 use crate::clock::{Moment, unix_now};
 use crate::decode::Origin;
 use crate::event::Assigned;

@@ -1,12 +1,11 @@
 //! What an operator wants of the partitions, and what the breaker has to tell one.
 //! Commands go in and are answered; logs, metrics and `/readyz` come out.
 
-use tracing::{error, info, warn};
+use tracing::info;
 
-use super::{Assignment, Tools};
-use crate::dead_letter::breaker::Verdict;
+use super::state::Assignment;
 use crate::event::request::{Command, PartitionStatus, Request, UnknownTopic, Which};
-use crate::lane::partition::{Hold, Partition};
+use crate::lane::partition::Hold;
 
 impl Assignment {
     /// Does what an operator wants and answers.
@@ -76,29 +75,5 @@ impl Assignment {
             ranges: partition.open_ranges(),
             bytes: partition.open_bytes() + partition.waiting_bytes(),
         })
-    }
-}
-
-/// Tells an operator what the breaker of a partition has decided. Says whether it opened.
-pub(super) fn tell(tools: &Tools, topic: &str, partition: &Partition, verdict: Verdict) -> bool {
-    let number = partition.of.partition;
-    match verdict {
-        Verdict::Pass => false,
-        Verdict::Alarm(tenant) => {
-            tools.metrics.tenant_alarm(topic);
-            warn!(
-                topic,
-                partition = number,
-                %tenant,
-                "one tenant's records cannot land; they go on into the dead-letter topic, and nobody else is stopped"
-            );
-            false
-        }
-        Verdict::Trip(_) => {
-            let why = partition.why_broken().unwrap_or_default();
-            error!(topic, partition = number, why, "partition paused by the breaker");
-            tools.status.trouble(topic, number, Some(why.to_owned()));
-            true
-        }
     }
 }

@@ -4,7 +4,7 @@
 
 use tracing::error;
 
-use super::Assignment;
+use super::state::Assignment;
 use crate::event::Assigned;
 
 impl Assignment {

@@ -2,10 +2,10 @@
 //! Verdicts of the breaker go in; what is taken in, waits or is being written is let go, to be read again from its topic,
 //! and nothing that was sent is ever cut otherwise.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Hold, Partition};
+use super::hold::Hold;
+use super::state::{Judged, Partition};
 use crate::dead_letter::breaker::{Breaker, Poison, Trip, Verdict};
 use crate::event::Refusal;
 
@@ -13,15 +13,6 @@ use crate::event::Refusal;
 const DECODE: usize = 0;
 /// Index of the breaker that judges what was written.
 const WRITE: usize = 1;
-
-/// Rows of one batch that the breaker has seen, so that none counts twice however often the batch is written.
-#[derive(Debug, Default)]
-pub(super) struct Judged {
-    /// Offsets of those that ClickHouse refuses.
-    refused: BTreeSet<i64>,
-    /// How many others were counted as fine before they landed.
-    passed: u64,
-}
 
 impl Partition {
     /// The record at `offset` was decoded.
@@ -76,8 +67,8 @@ impl Partition {
         self.judged.passed = 0;
         self.is_writing = false;
         self.sealed.clear();
-        let unknown = self.ledger.forget_unannounced();
-        self.announced = self.ledger.announced().collect();
+        let unknown = self.commits.ledger.forget_unannounced();
+        self.announced = self.commits.ledger.announced().collect();
         let known = self.announced.front().map(|announced| announced.range.first);
         self.go_back_to(known.or(unknown).unwrap_or(self.sealed_to));
         self.release(Hold::Ranges);
@@ -117,10 +108,11 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{LIMITS, announce, partition, take};
-    use super::super::{COMMIT_EVERY, COMMIT_WAIT, Flow};
     use super::*;
     use crate::batch::limits::SealReason;
+    use crate::exactly_once::commit::{COMMIT_EVERY, RETRY_WAIT};
     use crate::exactly_once::range::Range;
+    use crate::lane::partition::Flow;
     use proptest::prelude::*;
 
     fn poison() -> Poison {
@@ -217,7 +209,7 @@ mod tests {
                 if let Some(Flow::ResumeAt(offset)) = partition.flow_change() {
                     next = offset;
                 }
-                let later = Instant::now() + COMMIT_EVERY + COMMIT_WAIT;
+                let later = Instant::now() + COMMIT_EVERY + RETRY_WAIT;
                 match step {
                     0 => for _ in 0..count {
                         if partition.is_deaf() || partition.is_paused() || next >= END {

@@ -1,10 +1,24 @@
 //! A partition's life in small: sealing, announcing, writing, committing, taking over; no store.
 
-use super::flow::FLOW_WAIT;
+use super::hold::FLOW_WAIT;
 use super::*;
+use crate::batch::OpenBatch;
 use crate::batch::budget::Budget;
 use crate::batch::limits::Backlog;
+use crate::batch::limits::{Limits, SealReason};
+use crate::clock::Moment;
+use crate::config;
+use crate::decode::Origin;
+use crate::event::Assigned;
+use crate::exactly_once::commit::{COMMIT_EVERY, RETRY_WAIT};
 use crate::exactly_once::intent::Intent;
+use crate::exactly_once::intent::{Announced, Doubt, MOST_RANGES};
+use crate::exactly_once::lease::Lease;
+use crate::exactly_once::ledger::Due;
+use crate::exactly_once::range::Range;
+use crate::exactly_once::takeover::{Continuation, Start};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const BACKLOG: Backlog = Backlog { rows: 1000, bytes: 1 << 22, time: Duration::from_secs(5) };
@@ -80,7 +94,7 @@ fn a_failed_commit_waits_before_it_is_tried_again() {
     assert!(partition.to_commit(now, 1).is_some());
     partition.commit_answered(false, now);
     assert!(partition.to_commit(now, 1).is_none() && partition.next_batch().is_none());
-    assert!(partition.to_commit(now + COMMIT_WAIT, 1).is_some());
+    assert!(partition.to_commit(now + RETRY_WAIT, 1).is_some());
 }
 
 #[test]
@@ -91,7 +105,7 @@ fn an_aging_lease_is_renewed_while_there_is_work() {
     announce(&mut partition);
     let _batch = partition.next_batch().unwrap();
     assert!(partition.to_commit(Instant::now(), 1).is_none(), "it is young");
-    partition.lease = Arc::new(Lease::new(Moment::now(), Duration::ZERO));
+    partition.commits.lease = Arc::new(Lease::new(Moment::now(), Duration::ZERO));
     assert!(partition.to_commit(Instant::now(), 1).is_some());
 }
 

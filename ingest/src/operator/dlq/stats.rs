@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::State;
+use super::state::State;
 use crate::dead_letter::letter::Letter;
 
 /// How many letters there are, and what became of them.

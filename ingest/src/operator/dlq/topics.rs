@@ -8,7 +8,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use uuid::Uuid;
 
-use super::Error;
 use crate::dead_letter::letter::Letter;
 use crate::dead_letter::scan::ScanError;
 use crate::kafka::blocking::blocking;
@@ -29,7 +28,7 @@ struct Topic {
 
 impl Topics {
     /// Asks Kafka about the topics called `names`; the group in `kafka` is the workers' own.
-    pub(super) async fn ask(kafka: ClientConfig, names: Vec<String>) -> Result<Self, Error> {
+    pub(super) async fn ask(kafka: ClientConfig, names: Vec<String>) -> Result<Self, ScanError> {
         let ask = move || {
             let client: BaseConsumer<DefaultConsumerContext> =
                 kafka.create().map_err(|cause| ScanError::from_kafka("", cause))?;
@@ -68,7 +67,7 @@ impl Topics {
 }
 
 /// What Kafka says of a topic; `None` if there is none of that name.
-fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Option<Topic>, Error> {
+fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Option<Topic>, ScanError> {
     let of_kafka = |cause| ScanError::from_kafka(name, cause);
     let partitions = match standing::partitions(client, name) {
         Err(cause) if standing::is_missing(&cause) => return Ok(None),

@@ -134,7 +134,7 @@ fn run(steps: &[Step], own: &Limits, model: &Limits) -> Result<Vec<Range>, Strin
 
 /// Whatever is sealed may be written then.
 fn announce_all(partition: &mut Partition) {
-    if !partition.is_committing() && partition.ledger.has_unannounced() {
+    if !partition.is_committing() && partition.commits.ledger.has_unannounced() {
         announce(partition);
     }
 }

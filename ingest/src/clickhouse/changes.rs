@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Demand, Graph, Unfit};
-use crate::clickhouse::client::ClickHouse;
+use super::client::ClickHouse;
+use super::demand::{Demand, Unfit};
+use super::dependants::Graph;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 

@@ -1,0 +1,31 @@
+//! The name of a table or view with its database.
+
+use super::literal::quote;
+
+/// A table or view with its database.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName {
+    /// Database.
+    pub database: String,
+    /// Name in it.
+    pub name: String,
+}
+
+impl TableName {
+    /// A name in a database.
+    pub fn new(database: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { database: database.into(), name: name.into() }
+    }
+}
+
+/// As SQL takes it, quoted where that is needed.
+impl std::fmt::Display for TableName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_plain = |name: &str| {
+            name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+                && !name.starts_with(|c: char| c.is_ascii_digit())
+        };
+        let text = |name: &str| if is_plain(name) { name.to_owned() } else { quote(name) };
+        write!(f, "{}.{}", text(&self.database), text(&self.name))
+    }
+}

@@ -1,0 +1,42 @@
+//! What a rebuild is about: one month of everything that views of a table write to. It asks nothing.
+
+use std::time::Duration;
+
+use super::statement::FRESH;
+use crate::clickhouse::client::ClickHouse;
+use crate::clickhouse::dependants::{Graph, Table, View};
+use crate::clickhouse::name::TableName;
+
+/// One month of everything that views of a table write to.
+pub(super) struct Rebuild<'a> {
+    pub(super) clickhouse: &'a ClickHouse,
+    pub(super) base: TableName,
+    /// 0 stands for a table without months.
+    pub(super) month: u32,
+    pub(super) graph: Graph,
+    /// Ends the names of the tables that take the place of the month: each rebuild has some of its own.
+    pub(super) scratch: String,
+    /// How long one statement may take.
+    pub(super) timeout: Duration,
+}
+
+impl Rebuild<'_> {
+    /// What views write to, sources before what is made of them.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &Table> {
+        self.graph.tables.iter().filter(|table| table.by.is_some())
+    }
+
+    pub(super) fn views_into(&self, target: &TableName) -> impl Iterator<Item = &View> {
+        self.graph.views.iter().filter(move |view| view.target == *target)
+    }
+
+    /// The base and all targets.
+    pub(super) fn stored(&self) -> Vec<TableName> {
+        self.graph.tables.iter().map(|table| table.name.clone()).collect()
+    }
+
+    /// The table that takes the place of a target's month.
+    pub(super) fn fresh(&self, target: &TableName) -> TableName {
+        TableName::new(&target.database, format!("{}{FRESH}_{}", target.name, self.scratch))
+    }
+}

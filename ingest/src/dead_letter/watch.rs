@@ -1,0 +1,44 @@
+//! Checks the dead-letter topic while a worker runs, also while no letter is sent: those that were sent before are in danger as
+//! well. What it finds is on `/readyz` and in the log. It changes no setting.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::producer::DeadLetters;
+use super::topic::CHECK_EVERY;
+use crate::observe::health::Status;
+
+/// Checks the topic again and again until it is dropped.
+#[derive(Debug)]
+pub struct Watch(CancellationToken);
+
+impl Watch {
+    /// Starts checking.
+    pub fn start(letters: DeadLetters, status: Arc<Status>) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let watch = async move {
+            loop {
+                tokio::time::sleep(CHECK_EVERY).await;
+                let why = letters.topic().check(CHECK_EVERY / 2).await.err().map(|unfit| unfit.to_string());
+                if status.dead_letters(why.as_deref()) {
+                    if let Some(why) = why {
+                        error!(why, "the dead-letter topic was changed; records that cannot land wait");
+                    } else {
+                        info!("the dead-letter topic can be used again");
+                    }
+                }
+            }
+        };
+        tokio::spawn(async move { stopped.run_until_cancelled(watch).await });
+        Self(stop)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}

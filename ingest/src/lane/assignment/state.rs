@@ -1,0 +1,301 @@
+//! The partitions of this worker, and what events and the clock change about them.
+
+use super::alarm::tell;
+use super::pauses::Pauses;
+use super::shortage::Shortage;
+use crate::lane::source::Source;
+use crate::lane::tools::Tools;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use crate::batch::limits::SealReason;
+use crate::clock::unix_now;
+use crate::dead_letter::breaker::Verdict;
+use crate::event::{Assigned, Event};
+use crate::exactly_once::commit::Outcome;
+use crate::exactly_once::ledger::Due;
+use crate::fault::{Failpoint, reached};
+use crate::kafka::topic_id::RECREATED;
+use crate::lane::partition::{Flow, Hold, Partition};
+use crate::lane::summary::{Counts, Summary};
+use crate::observe::metrics::Stage;
+use crate::write::Job;
+
+/// The partitions of this worker.
+#[derive(Debug)]
+pub struct Assignment {
+    pub(super) sources: Vec<Source>,
+    pub(super) counts: Vec<Counts>,
+    pub(super) partitions: BTreeMap<(usize, i32), Partition>,
+    pub(super) tools: Tools,
+    pub(super) epochs: u64,
+    /// What operators said about pausing.
+    pub(super) pauses: Pauses,
+    /// Offsets that come next and cannot be read.
+    pub(super) unreadable: BTreeMap<(usize, i32), i64>,
+    /// When each pipeline last took a record in, and since when all of those that do are short of memory.
+    pub(super) shortage: Shortage,
+    /// The row being encoded; kept for its memory.
+    pub(super) row: Vec<u8>,
+    pub(super) is_draining: bool,
+}
+
+impl Assignment {
+    /// No partitions yet.
+    pub fn new(sources: Vec<Source>, tools: Tools) -> Self {
+        let counts = sources.iter().map(|_| Counts::default()).collect();
+        Self {
+            sources,
+            counts,
+            partitions: BTreeMap::new(),
+            tools,
+            epochs: 0,
+            pauses: Pauses::default(),
+            unreadable: BTreeMap::new(),
+            shortage: Shortage::default(),
+            row: Vec::new(),
+            is_draining: false,
+        }
+    }
+
+    pub(super) fn pipeline(&self, topic: &str) -> Option<usize> {
+        self.sources.iter().position(|source| &*source.destination.target.topic == topic)
+    }
+
+    pub(super) fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
+        self.partitions.get_mut(&(self.pipeline(topic)?, partition))
+    }
+
+    /// A partition stands still until an operator has decided.
+    pub(super) fn stopped(&mut self, of: Assigned, why: &str) {
+        let Some(partition) = self.current(of) else { return };
+        partition.stop();
+        let topic = Arc::clone(&self.sources[of.pipeline].destination.target.topic);
+        error!(topic = &*topic, partition = of.partition, why, "partition stopped; an operator has to decide");
+        self.tools.status.trouble(&topic, of.partition, Some(why.to_owned()));
+    }
+
+    pub(super) fn seal(&mut self, key: (usize, i32), cut: SealReason) {
+        let Some(partition) = self.partitions.get_mut(&key) else { return };
+        if let Some(batch) = partition.seal(cut) {
+            self.tools.metrics.sealed(&self.sources[key.0].destination.target.topic, batch, cut);
+        }
+        reached(Failpoint::Sealed);
+        self.dispatch(key);
+    }
+
+    /// Hands the next batch of a partition to the writer.
+    pub(super) fn dispatch(&mut self, key: (usize, i32)) {
+        let Some(partition) = self.partitions.get_mut(&key) else { return };
+        let Some(batch) = partition.next_batch() else { return };
+        reached(Failpoint::Announced);
+        let job = Job {
+            of: partition.of,
+            destination: Arc::clone(&self.sources[key.0].destination),
+            lease: Arc::clone(partition.lease()),
+            announced_at: partition.announced_at(batch.range).unwrap_or_default(),
+            batch,
+        };
+        let writer = Arc::clone(&self.tools.writer);
+        let cancel = partition.cancel.clone();
+        // Cancelled when the assignment ends: what was not acknowledged by then stays uncommitted.
+        self.tools.runtime.spawn(async move { cancel.run_until_cancelled(writer.land(job)).await });
+    }
+
+    /// Takes note of what happened. Events of an assignment that has ended are dropped.
+    pub fn happened(&mut self, event: Event) {
+        match event {
+            Event::Command(request) => self.obey(request),
+            Event::Committed { of, outcome } => self.committed(&of, outcome),
+            Event::Placed { of, found } => self.placed(of, found),
+            Event::LogEnds { of, ends } => self.log_ends(of, ends),
+            Event::Unreadable { of, offset } => self.cannot_read(of, offset),
+            Event::Stopped { of, why } => self.stopped(of, &why),
+            Event::Opened { of, continuation, letters } => {
+                let Some(partition) = self.current(of) else { return };
+                match partition.opened(&continuation, letters) {
+                    Some(why) => self.stopped(of, &why),
+                    None => self.goes_on(of, None, Verdict::Pass),
+                }
+            }
+            Event::Written { of, range, landed, dead_lettered } => {
+                let Some(partition) = self.current(of) else { return };
+                partition.written(range);
+                partition.landed(landed);
+                let counts = &mut self.counts[of.pipeline];
+                counts.landed += landed;
+                counts.dead_lettered += dead_lettered;
+                self.goes_on(of, None, Verdict::Pass);
+            }
+            Event::Stalled { of, why } => {
+                let Some(partition) = self.current(of) else { return };
+                partition.hold(Hold::Store);
+                self.goes_on(of, Some(why), Verdict::Pass);
+            }
+            Event::Refused { of, rows, sent, answer } => {
+                let Some(partition) = self.current(of) else { return };
+                let verdict = partition.refused(&rows, &sent, Instant::now());
+                // Whoever asked may have been cancelled; then nothing is sent either.
+                answer.send(!matches!(verdict, Verdict::Trip(_))).ok();
+                self.goes_on(of, None, verdict);
+            }
+        }
+    }
+
+    /// Says what is in a partition's way, if anything is, and hands its next batch to the writer.
+    pub(super) fn goes_on(&mut self, of: Assigned, trouble: Option<String>, verdict: Verdict) {
+        let key = (of.pipeline, of.partition);
+        let Some(partition) = self.partitions.get(&key) else { return };
+        let topic = &self.sources[of.pipeline].destination.target.topic;
+        tell(&self.tools, topic, partition, verdict);
+        let trouble = trouble.or_else(|| partition.why_broken().map(str::to_owned));
+        let trouble = trouble.or_else(|| self.why_unreadable(key));
+        self.tools.status.trouble(topic, of.partition, trouble);
+        self.dispatch(key);
+    }
+
+    /// The partition of an assignment, unless that assignment has ended.
+    pub(super) fn current(&mut self, of: Assigned) -> Option<&mut Partition> {
+        self.partitions.get_mut(&(of.pipeline, of.partition)).filter(|partition| partition.of == of)
+    }
+
+    /// A commit has ended.
+    fn committed(&mut self, of: &[Assigned], outcome: Outcome) {
+        let is_acknowledged = outcome == Outcome::Acknowledged;
+        self.tools.metrics.commit(is_acknowledged);
+        let now = Instant::now();
+        for of in of {
+            let took = self.current(*of).and_then(|partition| partition.commit_answered(is_acknowledged, now));
+            if let Some(took) = took {
+                self.tools.metrics.stage(Stage::Commit, took);
+            }
+            if outcome == Outcome::Recreated {
+                self.stopped(*of, RECREATED);
+            }
+            // What was announced with it may be written now.
+            self.dispatch((of.pipeline, of.partition));
+        }
+    }
+
+    /// What time brings: batches old enough are sealed, memory is freed or found to be short.
+    pub fn tick(&mut self, now: Instant) {
+        let due = |(key, partition): (&(usize, i32), &Partition)| {
+            Some((*key, partition.cut(&self.sources[key.0].limits, now)?))
+        };
+        let due: Vec<_> = self.partitions.iter().filter_map(due).collect();
+        for (key, cut) in due {
+            self.seal(key, cut);
+        }
+        for pipeline in 0..self.sources.len() {
+            self.relieve(pipeline, now);
+        }
+        self.tools.budget.trim();
+    }
+
+    /// Identity of a topic, as it was when the worker started.
+    pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
+        Some(self.sources[self.pipeline(topic)?].destination.target.topic_id)
+    }
+
+    /// Kafka's client did not do what it was told; it will be told again.
+    pub fn flow_failed(&mut self, topic: &str, partition: i32, flow: Flow) {
+        if let Some(partition) = self.partition_mut(topic, partition) {
+            partition.flow_failed(flow, Instant::now());
+        }
+    }
+
+    /// What Kafka's client has to be told about the flow of partitions.
+    pub fn flow_changes(&mut self) -> Vec<(Arc<str>, i32, Flow)> {
+        let changes = self.partitions.iter_mut().filter_map(|(key, partition)| {
+            Some((Arc::clone(&self.sources[key.0].destination.target.topic), key.1, partition.flow_change()?))
+        });
+        changes.collect()
+    }
+
+    /// What to commit now.
+    pub fn commits(&mut self, now: Instant) -> Vec<(Arc<str>, Assigned, Due)> {
+        let unix = unix_now();
+        let due = self.partitions.iter_mut().filter_map(|(key, partition)| {
+            Some((
+                Arc::clone(&self.sources[key.0].destination.target.topic),
+                partition.of,
+                partition.to_commit(now, unix)?,
+            ))
+        });
+        due.collect()
+    }
+
+    /// Stops intake of partitions that are being taken away and lets go of what is not being written.
+    pub fn abandon(&mut self, topic: &str, partition: i32) {
+        if let Some(partition) = self.partition_mut(topic, partition) {
+            partition.hold(Hold::Drain);
+            partition.abandon();
+        }
+    }
+
+    /// Whether a batch or an offset of the partition is on its way.
+    pub fn is_in_flight(&self, topic: &str, partition: i32) -> bool {
+        let own = self.pipeline(topic).and_then(|pipeline| self.partitions.get(&(pipeline, partition)));
+        own.is_some_and(|partition| partition.is_writing() || partition.is_committing())
+    }
+
+    /// Ends an assignment and its writes; gives what may still be committed.
+    pub fn end(&mut self, topic: &str, partition: i32) -> Option<Due> {
+        let pipeline = self.pipeline(topic)?;
+        let state = self.partitions.remove(&(pipeline, partition))?;
+        self.unreadable.remove(&(pipeline, partition));
+        state.cancel.cancel();
+        self.tools.inquiry.forget(topic, partition);
+        self.tools.status.trouble(topic, partition, None);
+        self.tools.status.supply(topic, partition, None);
+        self.tools.metrics.forget_lag(topic, partition);
+        if state.is_writing() {
+            warn!(topic, partition, "partition taken away during a write; its next owner writes that batch again");
+        }
+        state.last_commit(unix_now())
+    }
+
+    /// Whether a commit of the partition has no answer yet.
+    pub fn is_committing(&self, topic: &str, partition: i32) -> bool {
+        let own = self.pipeline(topic).and_then(|pipeline| self.partitions.get(&(pipeline, partition)));
+        own.is_some_and(Partition::is_committing)
+    }
+
+    /// Seals everything and takes nothing more in.
+    pub fn drain(&mut self) {
+        info!(partitions = self.partitions.len(), "draining: what was taken in is written and committed");
+        self.is_draining = true;
+        let keys: Vec<_> = self.partitions.keys().copied().collect();
+        for key in keys {
+            self.seal(key, SealReason::Drain);
+            if let Some(partition) = self.partitions.get_mut(&key) {
+                partition.hold(Hold::Drain);
+                partition.close();
+            }
+        }
+    }
+
+    /// Whether a batch is being written or an offset is being committed.
+    pub fn awaits_answers(&self) -> bool {
+        self.partitions.values().any(|partition| partition.is_writing() || partition.is_committing())
+    }
+
+    /// Whether nothing is left to write or to commit.
+    pub fn is_settled(&self) -> bool {
+        self.partitions.values().all(Partition::is_settled)
+    }
+
+    /// Ends all assignments and says what was done.
+    pub fn finish(&mut self) -> Summary {
+        for partition in self.partitions.values() {
+            partition.cancel.cancel();
+        }
+        self.partitions.clear();
+        let topics = self.sources.iter().map(|source| source.destination.target.topic.to_string());
+        Summary { topics: topics.zip(self.counts.iter().copied()).collect(), is_late: false }
+    }
+}
