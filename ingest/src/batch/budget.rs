@@ -146,6 +146,28 @@ mod tests {
     }
 
     #[test]
+    fn a_thousand_headers_count_with_their_blocks() {
+        let headers = vec![("h".to_owned(), Some(vec![0])); 1000];
+        let letter = DeadLetter {
+            key: None,
+            payload: None,
+            headers,
+            headers_left_out: None,
+            reason: String::new(),
+            stage: String::new(),
+            error_class: String::new(),
+            topic: String::new(),
+            topic_id: uuid::Uuid::nil(),
+            partition: 0,
+            offset: 0,
+            timestamp_ms: None,
+            attempts: 1,
+            tenant_id: None,
+        };
+        assert!(letter_bytes(&letter) >= 100_000, "{}", letter_bytes(&letter));
+    }
+
+    #[test]
     fn one_stuck_pipeline_leaves_the_others_their_share() {
         let budget = Budget::new(1000, 2);
         let mut stuck = budget.permit(0);
