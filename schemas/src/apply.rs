@@ -6,7 +6,8 @@ use futures::future::join_all;
 use crate::error::{SchemaError, in_time};
 use crate::lock;
 use crate::names::Names;
-use crate::store::{self, Store};
+use crate::schema;
+use crate::store::Store;
 use crate::stores::Stores;
 
 /// One object and what became of it.
@@ -66,11 +67,11 @@ async fn apply_store(stores: &Stores, names: &Names, which: Store) -> Result<Vec
 
 async fn apply_unbounded(stores: &Stores, names: &Names, which: Store) -> Result<Vec<Applied>, SchemaError> {
     match which {
-        Store::Postgres => store::postgres::apply(stores, names).await,
-        Store::Kafka => store::kafka::apply(stores, names).await,
-        Store::ClickHouse => store::clickhouse::apply(stores, names).await,
-        Store::Elasticsearch => store::elasticsearch::apply(stores, names).await,
-        Store::Redis => store::redis::apply(stores, names).await,
-        Store::S3 => store::s3::apply(stores, names).await,
+        Store::Postgres => schema::postgres::apply(stores, names).await,
+        Store::Kafka => schema::kafka::apply(stores, names).await,
+        Store::ClickHouse => schema::clickhouse::apply(stores, names).await,
+        Store::Elasticsearch => schema::elasticsearch::apply(stores, names).await,
+        Store::Redis => schema::redis::apply(stores, names).await,
+        Store::S3 => schema::s3::apply(stores, names).await,
     }
 }

@@ -5,7 +5,8 @@ use futures::future::join_all;
 
 use crate::error::{SchemaError, in_time};
 use crate::names::Names;
-use crate::store::{self, Store};
+use crate::schema;
+use crate::store::Store;
 use crate::stores::Stores;
 
 /// One difference between a store and the files.
@@ -40,11 +41,11 @@ async fn check_store(stores: &Stores, names: &Names, which: Store) -> Result<Vec
 
 async fn check_unbounded(stores: &Stores, names: &Names, which: Store) -> Result<Vec<Drift>, SchemaError> {
     match which {
-        Store::Postgres => store::postgres::check::check(stores, names).await,
-        Store::Kafka => store::kafka::check(stores, names).await,
-        Store::ClickHouse => store::clickhouse::check(stores, names).await,
-        Store::Elasticsearch => store::elasticsearch::check(stores, names).await,
-        Store::Redis => store::redis::check(stores, names).await,
-        Store::S3 => store::s3::check(stores, names).await,
+        Store::Postgres => schema::postgres::check::check(stores, names).await,
+        Store::Kafka => schema::kafka::check(stores, names).await,
+        Store::ClickHouse => schema::clickhouse::check(stores, names).await,
+        Store::Elasticsearch => schema::elasticsearch::check(stores, names).await,
+        Store::Redis => schema::redis::check(stores, names).await,
+        Store::S3 => schema::s3::check(stores, names).await,
     }
 }

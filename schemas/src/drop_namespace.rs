@@ -7,7 +7,8 @@ use futures::future::join_all;
 use crate::error::{SchemaError, in_time};
 use crate::lock;
 use crate::names::Names;
-use crate::store::{self, Store};
+use crate::schema;
+use crate::store::Store;
 use crate::stores::Stores;
 
 /// Drops the namespace in the chosen stores, all at once, under the namespace's lock. What is not there is no error.
@@ -27,12 +28,12 @@ async fn drop_in(stores: &Stores, names: &Names, which: Store) -> Result<(), Sch
 
 async fn drop_unbounded(stores: &Stores, names: &Names, which: Store) -> Result<(), SchemaError> {
     match which {
-        Store::Postgres => store::postgres::drop_namespace(stores, names).await,
-        Store::Kafka => store::kafka::drop_namespace(stores, names).await,
-        Store::ClickHouse => store::clickhouse::drop_namespace(stores, names).await,
-        Store::Elasticsearch => store::elasticsearch::drop_namespace(stores, names).await,
-        Store::Redis => store::redis::drop_namespace(stores, names).await,
-        Store::S3 => store::s3::drop_namespace(stores, names).await,
+        Store::Postgres => schema::postgres::drop_namespace(stores, names).await,
+        Store::Kafka => schema::kafka::drop_namespace(stores, names).await,
+        Store::ClickHouse => schema::clickhouse::drop_namespace(stores, names).await,
+        Store::Elasticsearch => schema::elasticsearch::drop_namespace(stores, names).await,
+        Store::Redis => schema::redis::drop_namespace(stores, names).await,
+        Store::S3 => schema::s3::drop_namespace(stores, names).await,
     }
 }
 

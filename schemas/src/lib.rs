@@ -31,8 +31,10 @@ mod drop_namespace;
 mod error;
 mod facts;
 mod lock;
+mod marker;
 mod migration;
 mod reserve;
+mod schema;
 mod store;
 
 pub use drop_namespace::drop_namespace;

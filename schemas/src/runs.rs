@@ -2,17 +2,15 @@
 //! runs made in it and ready for [`crate::apply`]. Each store holds a marker that says the namespace was made for runs.
 //! Nothing is dropped where the marker is missing, and nothing is dropped that does not carry the mark of the namespace.
 
-mod marker;
-
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
 
-pub(crate) use self::marker::{Marker, label};
 use crate::error::{SchemaError, in_time};
 use crate::lock;
 use crate::names::{Mark, Names};
-use crate::store::{self, Store};
+use crate::schema;
+use crate::store::Store;
 use crate::stores::Stores;
 
 /// How many objects of somebody else's a message names.
@@ -76,7 +74,7 @@ async fn renew_locked(
     made.into_iter().collect::<Result<(), _>>()?;
     clear(stores, &names, which).await?;
     if which.contains(&Store::Kafka) {
-        store::kafka::run::expect_groups(stores, &names, groups).await?;
+        schema::kafka::run::expect_groups(stores, &names, groups).await?;
     }
     Ok(names)
 }
@@ -122,12 +120,12 @@ fn the_one(names: &Names, marks: &[(Store, BTreeSet<Mark>)]) -> Result<Option<Ma
 
 async fn marks_in(stores: &Stores, names: &Names, which: Store) -> Result<BTreeSet<Mark>, SchemaError> {
     match which {
-        Store::Postgres => store::postgres::run::marks(stores, names).await,
-        Store::Kafka => store::kafka::run::marks(stores, names).await,
-        Store::ClickHouse => store::clickhouse::run::marks(stores, names).await,
-        Store::Elasticsearch => store::elasticsearch::run::marks(stores, names).await,
-        Store::Redis => store::redis::run::marks(stores, names).await,
-        Store::S3 => store::s3::run::marks(stores, names).await,
+        Store::Postgres => schema::postgres::run::marks(stores, names).await,
+        Store::Kafka => schema::kafka::run::marks(stores, names).await,
+        Store::ClickHouse => schema::clickhouse::run::marks(stores, names).await,
+        Store::Elasticsearch => schema::elasticsearch::run::marks(stores, names).await,
+        Store::Redis => schema::redis::run::marks(stores, names).await,
+        Store::S3 => schema::s3::run::marks(stores, names).await,
     }
 }
 
@@ -142,14 +140,14 @@ async fn foreign(
 ) -> Result<Option<Foreign>, SchemaError> {
     let objects = async {
         match which {
-            Store::Postgres => store::postgres::run::foreign(stores, names).await,
-            Store::Kafka => store::kafka::run::foreign(stores, names, is_marked, groups).await,
-            Store::ClickHouse => store::clickhouse::run::foreign(stores, names).await,
+            Store::Postgres => schema::postgres::run::foreign(stores, names).await,
+            Store::Kafka => schema::kafka::run::foreign(stores, names, is_marked, groups).await,
+            Store::ClickHouse => schema::clickhouse::run::foreign(stores, names).await,
             // Their names carry the mark, so that nothing of anybody else's can be in the way.
             Store::Elasticsearch | Store::Redis | Store::S3 if is_marked => Ok(Vec::new()),
-            Store::Elasticsearch => store::elasticsearch::run::foreign(stores, names).await,
-            Store::Redis => store::redis::run::foreign(stores, names).await,
-            Store::S3 => store::s3::run::foreign(stores, names).await,
+            Store::Elasticsearch => schema::elasticsearch::run::foreign(stores, names).await,
+            Store::Redis => schema::redis::run::foreign(stores, names).await,
+            Store::S3 => schema::s3::run::foreign(stores, names).await,
         }
     };
     let objects = in_time(which, "look for objects of somebody else's", Box::pin(objects)).await?;
@@ -159,12 +157,12 @@ async fn foreign(
 async fn make_marker(stores: &Stores, names: &Names, which: Store) -> Result<(), SchemaError> {
     let making = async {
         match which {
-            Store::Postgres => store::postgres::run::make_marker(stores, names).await,
-            Store::Kafka => store::kafka::run::make_marker(stores, names).await,
-            Store::ClickHouse => store::clickhouse::run::make_marker(stores, names).await,
-            Store::Elasticsearch => store::elasticsearch::run::make_marker(stores, names).await,
-            Store::Redis => store::redis::run::make_marker(stores, names).await,
-            Store::S3 => store::s3::run::make_marker(stores, names).await,
+            Store::Postgres => schema::postgres::run::make_marker(stores, names).await,
+            Store::Kafka => schema::kafka::run::make_marker(stores, names).await,
+            Store::ClickHouse => schema::clickhouse::run::make_marker(stores, names).await,
+            Store::Elasticsearch => schema::elasticsearch::run::make_marker(stores, names).await,
+            Store::Redis => schema::redis::run::make_marker(stores, names).await,
+            Store::S3 => schema::s3::run::make_marker(stores, names).await,
         }
     };
     in_time(which, "mark the namespace", Box::pin(making)).await
@@ -173,12 +171,12 @@ async fn make_marker(stores: &Stores, names: &Names, which: Store) -> Result<(),
 async fn clear_in(stores: &Stores, names: &Names, which: Store) -> Result<(), SchemaError> {
     let clearing = async {
         match which {
-            Store::Postgres => store::postgres::run::clear(stores, names).await,
-            Store::Kafka => store::kafka::run::clear(stores, names).await,
-            Store::ClickHouse => store::clickhouse::run::clear(stores, names).await,
-            Store::Elasticsearch => store::elasticsearch::run::clear(stores, names).await,
-            Store::Redis => store::redis::run::clear(stores, names).await,
-            Store::S3 => store::s3::run::clear(stores, names).await,
+            Store::Postgres => schema::postgres::run::clear(stores, names).await,
+            Store::Kafka => schema::kafka::run::clear(stores, names).await,
+            Store::ClickHouse => schema::clickhouse::run::clear(stores, names).await,
+            Store::Elasticsearch => schema::elasticsearch::run::clear(stores, names).await,
+            Store::Redis => schema::redis::run::clear(stores, names).await,
+            Store::S3 => schema::s3::run::clear(stores, names).await,
         }
     };
     in_time(which, "drop what earlier runs made", Box::pin(clearing)).await

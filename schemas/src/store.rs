@@ -1,12 +1,4 @@
-//! The stores by name, and one module for each: how its schema is applied, compared and dropped.
-//! Never decides order or locking; [`crate::apply`], [`crate::check`] and [`crate::drop_namespace`] do.
-
-pub(crate) mod clickhouse;
-pub(crate) mod elasticsearch;
-pub(crate) mod kafka;
-pub(crate) mod postgres;
-pub(crate) mod redis;
-pub(crate) mod s3;
+//! The stores of the platform by name. Holds no behaviour and no address.
 
 /// A store of the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

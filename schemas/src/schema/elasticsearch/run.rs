@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::{POLICY, TEMPLATE};
 use crate::error::SchemaError;
+use crate::marker::Marker;
 use crate::names::{Mark, Names};
-use crate::runs::Marker;
 use crate::stores::Stores;
 
 /// The marker's component template, before the mark. The names are those of the namespace without a mark.

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use super::{execute, failed};
 use crate::connect;
 use crate::error::SchemaError;
+use crate::marker::{Marker, label};
 use crate::names::{Mark, Names};
-use crate::runs::{Marker, label};
 use crate::stores::Stores;
 
 /// Tables and views of the migrations.

@@ -17,7 +17,7 @@ use crate::stores::Stores;
 
 /// What became of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store::kafka) enum State {
+pub(in crate::schema::kafka) enum State {
     /// It is about to be made.
     Intended,
     /// It was made.

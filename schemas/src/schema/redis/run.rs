@@ -7,8 +7,8 @@ use super::node::{self, Node};
 use super::{CACHE, INDEX, STATE};
 use crate::connect;
 use crate::error::{SchemaError, refused};
+use crate::marker::Marker;
 use crate::names::{Mark, Names};
-use crate::runs::Marker;
 use crate::store::Store;
 use crate::stores::Stores;
 

@@ -9,8 +9,9 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::{MAINTENANCE, failed, identifier, literal};
 use crate::connect::{self, Role};
 use crate::error::SchemaError;
+use crate::marker::{Marker, label};
 use crate::names::{Mark, Names};
-use crate::runs::{Foreign, Marker, label};
+use crate::runs::Foreign;
 use crate::store::Store;
 use crate::stores::Stores;
 
