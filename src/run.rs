@@ -178,8 +178,8 @@ async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<(Reser
     let stores = &settings.stores;
     let reservation = sluice_schemas::reserve(stores, names).await?;
     let groups = [names.group(&settings.ingest.group)];
-    let renewed = sluice_schemas::runs::renew(stores, names, Store::ALL, &groups).await;
-    let names = renewed.map_err(about_the_namespace)?;
+    let claimed = sluice_schemas::runs::claim(stores, names, Store::ALL, &groups).await;
+    let names = claimed.map_err(about_the_namespace)?;
     let applied = sluice_schemas::apply::apply(stores, &names, Store::ALL).await?;
     live.done(&format!("{} schema objects applied in namespace {}", applied.len(), names.namespace()));
     Ok((reservation, names))
@@ -187,7 +187,7 @@ async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<(Reser
 
 /// A namespace that cannot be used is wrong usage; a store that cannot be asked is not.
 pub(crate) fn about_the_namespace(error: SchemaError) -> Failure {
-    let exit = if error.is_about_the_namespace() { Exit::Usage } else { Exit::Invalid };
+    let exit = if error.needs_other_namespace() { Exit::Usage } else { Exit::Invalid };
     Failure { exit, error: error.into() }
 }
 

@@ -37,21 +37,21 @@ pub(crate) async fn run(verb: Verb, settings: &Settings) -> Result<Exit, Failure
 }
 
 async fn apply(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
-    let names = runs::names(&settings.stores, &settings.names(), which).await.map_err(about_the_namespace)?;
+    let names = runs::resolve_names(&settings.stores, &settings.names(), which).await.map_err(about_the_namespace)?;
     if names.mark().is_some() {
-        return Err(about_the_namespace(SchemaError::ARuns(names.namespace().to_owned())));
+        return Err(about_the_namespace(SchemaError::RunNamespace(names.namespace().to_owned())));
     }
     let applied = sluice_schemas::apply::apply(&settings.stores, &names, which).await?;
     let mut table = table(&["store", "object", "outcome"]);
     for done in applied {
-        table.add_row([done.store.as_str(), &done.what, &done.outcome.to_string()]);
+        table.add_row([done.store.as_str(), &done.object, &done.outcome.to_string()]);
     }
     screen::say(&table.to_string())?;
     Ok(Exit::Pass)
 }
 
 async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
-    let names = runs::names(&settings.stores, &settings.names(), which).await.map_err(about_the_namespace)?;
+    let names = runs::resolve_names(&settings.stores, &settings.names(), which).await.map_err(about_the_namespace)?;
     let drifts = sluice_schemas::check::check(&settings.stores, &names, which).await?;
     if drifts.is_empty() {
         screen::say("no drift: every store is as the files say")?;

@@ -1,24 +1,24 @@
 //! `schemas apply` may be run again at any time: the second run changes nothing and says so, two runs at once end as one
 //! would, a changed file is refused, and a dropped namespace can be made again at once.
 
-use sluice_schemas::apply::{Applied, Outcome, apply};
+use sluice_schemas::apply::apply;
 use sluice_schemas::connect::{self, Role};
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
-use sluice_schemas::{SchemaError, Store, drop_namespace};
+use sluice_schemas::{AppliedObject, Outcome, SchemaError, Store, drop_namespace};
 use sluice_testkit::{Service, Stack, fresh_names};
 
 async fn stack() -> Stack {
     Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await
 }
 
-fn changed(applied: &[Applied]) -> Vec<String> {
+fn changed(applied: &[AppliedObject]) -> Vec<String> {
     let settled = |outcome: &Outcome| matches!(outcome, Outcome::Unchanged | Outcome::Skipped(_));
     let changed = applied.iter().filter(|applied| !settled(&applied.outcome));
-    changed.map(|applied| format!("{} {} {}", applied.store, applied.what, applied.outcome)).collect()
+    changed.map(|applied| format!("{} {} {}", applied.store, applied.object, applied.outcome)).collect()
 }
 
-async fn apply_all(stores: &Stores, names: &Names) -> Vec<Applied> {
+async fn apply_all(stores: &Stores, names: &Names) -> Vec<AppliedObject> {
     apply(stores, names, Store::ALL).await.unwrap_or_else(|error| panic!("failed to {error}"))
 }
 
@@ -65,7 +65,7 @@ async fn an_applied_file_with_another_text_is_refused() {
     let edit = "UPDATE schema_migrations SET sha256 = 'another' WHERE file = '0003_indexes.sql'";
     sqlx::query(edit).execute(&owner).await.expect("edit the record");
     let refused = apply(&stores, &names, &[Store::Postgres]).await.expect_err("an edited file");
-    assert!(matches!(&refused, SchemaError::Edited { file, .. } if file == "0003_indexes.sql"), "{refused}");
+    assert!(matches!(&refused, SchemaError::MigrationChanged { file, .. } if file == "0003_indexes.sql"), "{refused}");
     owner.close().await;
     drop_namespace(&stores, &names, Store::ALL).await.expect("drop the namespace");
 }

@@ -173,7 +173,7 @@ async fn kafka_names_a_changed_setting_and_a_missing_topic() {
             &format!("Kafka: topic {changed} segment.ms: expected not set, found 99999"),
             // Altering a topic's settings takes those that are not named back to the broker's own.
             &format!("Kafka: topic {changed} max.message.bytes: expected 1048576"),
-            &format!("Kafka: topic {missing}: expected there, found nothing"),
+            &format!("Kafka: topic {missing}: expected present, found nothing"),
         ])
         .await;
     apply(&applied.stores, &applied.names, &[Store::Kafka]).await.expect("apply again");

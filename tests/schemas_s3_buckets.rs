@@ -1,10 +1,10 @@
 //! With S3 enabled `apply` makes the ADR's buckets and those for backups, archive and snapshots, with their policies; without
 //! it they are skipped, and that is said.
 
-use sluice_schemas::apply::{Outcome, apply};
+use sluice_schemas::apply::apply;
 use sluice_schemas::check::check;
 use sluice_schemas::stores::Stores;
-use sluice_schemas::{Store, drop_namespace};
+use sluice_schemas::{Outcome, Store, drop_namespace};
 use sluice_testkit::{Service, Stack, fresh_names};
 
 const BUCKETS: [&str; 7] =
@@ -21,14 +21,14 @@ async fn enabled_every_bucket_is_made_and_found() {
 
     let applied = apply(&stores, &names, &[Store::S3]).await.unwrap_or_else(|error| panic!("failed to {error}"));
     for bucket in BUCKETS {
-        let what = format!("bucket {}", names.bucket(bucket));
-        let outcome = applied.iter().find(|applied| applied.what == what).map(|applied| &applied.outcome);
-        assert_eq!(outcome, Some(&Outcome::Created), "{what}");
+        let object = format!("bucket {}", names.bucket(bucket));
+        let outcome = applied.iter().find(|applied| applied.object == object).map(|applied| &applied.outcome);
+        assert_eq!(outcome, Some(&Outcome::Created), "{object}");
     }
     // This server has no cheaper storage classes, and says so; everything else of the file is there.
     let skipped = applied.iter().filter(|applied| matches!(applied.outcome, Outcome::Skipped(_)));
     for applied in skipped {
-        assert!(applied.what.ends_with("moves to cheaper storage classes"), "{applied:?}");
+        assert!(applied.object.ends_with("transitions to cheaper storage classes"), "{applied:?}");
     }
     assert_eq!(check(&stores, &names, &[Store::S3]).await.expect("check"), []);
 

@@ -1,6 +1,5 @@
-//! One way to reach each store: settings and names go in, a ready client comes out.
-//! `schemas`, `ingest` and `loadgen` all connect through here, so time-outs, databases and sign-in are decided once.
-//! Never creates or changes anything in a store.
+//! The one way to connect to each store, shared by `schemas`, `ingest` and `loadgen`, so that timeouts, databases and logins
+//! are decided once. Never creates or changes anything in a store.
 
 use std::time::Duration;
 
@@ -11,32 +10,35 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 use crate::names::Names;
-use crate::stores::{Login, Stores, without_login};
+use crate::stores::{Login, Stores, redact_login};
 
 /// How long a connection may take to open before the store counts as unreachable.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request to a store may take before its client gives up, where the caller sets no limit of its own.
+/// How long a request to a store may take, unless the caller sets its own timeout.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Connections that [`postgres`] keeps at most.
-pub const POSTGRES_POOL: u32 = 8;
+/// Most connections in a pool of [`postgres`].
+const POSTGRES_POOL: u32 = 8;
+/// The database that every PostgreSQL server has: databases and roles are created from here, and advisory locks taken,
+/// since those belong to one database.
+const MAINTENANCE_DATABASE: &str = "postgres";
 
-/// A store that cannot be reached or does not let us in.
+/// A store is unreachable or rejects the login.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "connect to {store} at {address}: {cause}; is the stack up? Start it with `sluice up`, or correct [stores.{section}]"
 )]
 pub struct ConnectError {
-    /// The store, as people call it.
+    /// The store's name.
     pub store: &'static str,
     /// Its section below `[stores]`.
     pub section: &'static str,
     /// Host and port, or URL.
     pub address: String,
-    /// What its client said.
+    /// The client's message.
     pub cause: String,
 }
 
-/// Who connects to PostgreSQL.
+/// A role that connects to PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Creates databases and roles.
@@ -47,14 +49,14 @@ pub enum Role {
     App,
     /// Change data capture: reads everything, writes nothing.
     Cdc,
-    /// Bulk loads: `COPY` is refused under row-level security, so this role bypasses it and may only read and insert.
+    /// Bulk loads: `COPY` fails under row-level security, so this role bypasses it and may only read and insert.
     Loader,
     /// Reads under row-level security.
     Reader,
 }
 
 impl Role {
-    /// Its login in the settings.
+    /// The role's login in the settings.
     pub fn login(self, stores: &Stores) -> &Login {
         let postgres = &stores.postgres;
         match self {
@@ -68,7 +70,7 @@ impl Role {
     }
 }
 
-/// Options of a PostgreSQL connection to `database`, for a caller that sizes its own pool.
+/// Options of a PostgreSQL connection to `database`, for a caller with its own pool.
 pub fn postgres_options(stores: &Stores, database: &str, role: Role) -> PgConnectOptions {
     let login = role.login(stores);
     PgConnectOptions::new_without_pgpass()
@@ -80,14 +82,19 @@ pub fn postgres_options(stores: &Stores, database: &str, role: Role) -> PgConnec
         .application_name("sluice")
 }
 
-/// A pool of at most [`POSTGRES_POOL`] connections to the namespace's database; one is opened to prove it works.
+/// A small pool of connections to the namespace's database. Opens one connection to verify that the login works.
 pub async fn postgres(stores: &Stores, names: &Names, role: Role) -> Result<PgPool, ConnectError> {
     let database = &names.database();
-    // A pool waits for its whole time-out where a single connection says at once what is wrong.
+    // A pool retries until its timeout; a single connection fails at once with the cause.
     let first = postgres_connection(stores, database, role).await?;
     first.close().await.map_err(|error| postgres_failed(stores, database, error.to_string()))?;
     let pool = PgPoolOptions::new().max_connections(POSTGRES_POOL).acquire_timeout(CONNECT_TIMEOUT);
     Ok(pool.connect_lazy_with(postgres_options(stores, database, role)))
+}
+
+/// The administrator's connection to the maintenance database.
+pub(crate) async fn postgres_admin(stores: &Stores) -> Result<PgConnection, ConnectError> {
+    postgres_connection(stores, MAINTENANCE_DATABASE, Role::Admin).await
 }
 
 /// One PostgreSQL connection, for work that must stay on it, such as holding a lock.
@@ -99,7 +106,7 @@ pub(crate) async fn postgres_connection(
     let options = postgres_options(stores, database, role);
     let opened = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
     let failed = |cause| postgres_failed(stores, database, cause);
-    opened.map_err(|_| failed("no answer in time".to_owned()))?.map_err(|error| failed(error.to_string()))
+    opened.map_err(|_| failed("no response in time".to_owned()))?.map_err(|error| failed(error.to_string()))
 }
 
 fn postgres_failed(stores: &Stores, database: &str, cause: String) -> ConnectError {
@@ -107,31 +114,31 @@ fn postgres_failed(stores: &Stores, database: &str, cause: String) -> ConnectErr
     ConnectError { store: "PostgreSQL", section: "postgres", address, cause }
 }
 
-/// A ClickHouse client whose tables are those of the namespace's database. Opens no connection yet.
+/// A ClickHouse client for the namespace's database. Opens no connection yet.
 pub fn clickhouse(stores: &Stores, names: &Names) -> clickhouse::Client {
     clickhouse_server(stores).with_database(names.database())
 }
 
-/// A ClickHouse client without a database of its own. Opens no connection yet.
+/// A ClickHouse client without a default database. Opens no connection yet.
 pub fn clickhouse_server(stores: &Stores) -> clickhouse::Client {
     let login = &stores.clickhouse.login;
     let client = clickhouse::Client::default().with_url(&stores.clickhouse.url).with_user(&login.user);
     if login.password.is_empty() { client } else { client.with_password(login.password.reveal()) }
 }
 
-/// The Redis cluster that may evict: cached customer contexts.
+/// The Redis cache cluster, which may evict: customer contexts.
 pub async fn redis_cache(stores: &Stores) -> Result<ClusterConnection, ConnectError> {
     redis_cluster("Redis (cache)", &stores.redis.cache).await
 }
 
-/// The Redis cluster that never evicts: sessions, rate limits, agent state.
+/// The Redis state cluster, which never evicts: sessions, rate limits, agent state.
 pub async fn redis_state(stores: &Stores) -> Result<ClusterConnection, ConnectError> {
     redis_cluster("Redis (state)", &stores.redis.state).await
 }
 
 async fn redis_cluster(store: &'static str, nodes: &[String]) -> Result<ClusterConnection, ConnectError> {
     let failed = |error: redis::RedisError| {
-        redis_failed(store, &nodes.iter().map(|node| without_login(node)).collect::<Vec<_>>().join(","), &error)
+        redis_failed(store, &nodes.iter().map(|node| redact_login(node)).collect::<Vec<_>>().join(","), &error)
     };
     let client = ClusterClient::builder(nodes.iter().map(String::as_str))
         .connection_timeout(CONNECT_TIMEOUT)
@@ -141,7 +148,7 @@ async fn redis_cluster(store: &'static str, nodes: &[String]) -> Result<ClusterC
     client.get_async_connection().await.map_err(failed)
 }
 
-/// One node of a Redis cluster, for what is set per node.
+/// One node of a Redis cluster, for what is configured per node.
 pub async fn redis_node(store: &'static str, url: &str) -> Result<redis::aio::MultiplexedConnection, ConnectError> {
     let failed = |error: redis::RedisError| redis_failed(store, url, &error);
     let config = redis::AsyncConnectionConfig::new()
@@ -152,10 +159,10 @@ pub async fn redis_node(store: &'static str, url: &str) -> Result<redis::aio::Mu
 }
 
 fn redis_failed(store: &'static str, address: &str, error: &redis::RedisError) -> ConnectError {
-    ConnectError { store, section: "redis", address: without_login(address), cause: error.to_string() }
+    ConnectError { store, section: "redis", address: redact_login(address), cause: error.to_string() }
 }
 
-/// Settings that every Kafka client starts from. Opens no connection.
+/// The base configuration of every Kafka client. Opens no connection.
 pub fn kafka_config(stores: &Stores) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
@@ -170,7 +177,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_unreachable_store_is_named_with_what_to_do() {
+    async fn an_unreachable_store_is_named_with_a_remedy() {
         let stores = Stores::local(1);
         let names = Names::new("t").unwrap();
         let error = postgres(&stores, &names, Role::App).await.unwrap_err().to_string();
@@ -179,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn each_role_signs_in_as_itself() {
+    fn each_role_uses_its_own_login() {
         let stores = Stores::default();
         assert_eq!(Role::Loader.login(&stores).user, "sluice_loader");
         assert_eq!(postgres_options(&stores, "sluice", Role::Reader).get_username(), "sluice_reader");

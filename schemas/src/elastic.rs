@@ -1,6 +1,5 @@
-//! Elasticsearch over HTTP: a method, a path and a body go in, a status and JSON come out.
-//! An answer counts only if it is Elasticsearch's own: no redirect is followed, no proxy of the environment is used, and
-//! what lacks the product header or is not JSON is an error, whatever its status.
+//! A client for Elasticsearch over HTTP. A response counts only if it is Elasticsearch's own: one without the product header
+//! or without JSON is an error, whatever its status. Never follows a redirect or uses the environment's proxy.
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Body, Client, RequestBuilder, StatusCode, Url, redirect};
@@ -12,43 +11,43 @@ pub use reqwest::Method;
 use crate::connect::{CONNECT_TIMEOUT, ConnectError, REQUEST_TIMEOUT};
 use crate::stores::{Login, Stores};
 
-/// The header that Elasticsearch puts into each of its answers.
+/// The header that Elasticsearch adds to each response.
 const PRODUCT: (&str, &str) = ("x-elastic-product", "Elasticsearch");
 const JSON: &str = "application/json";
-const LINES: &str = "application/x-ndjson";
+const NDJSON: &str = "application/x-ndjson";
 
-/// Why there is no answer of Elasticsearch's.
+/// Why there is no response from Elasticsearch.
 #[derive(Debug, thiserror::Error)]
 pub enum ElasticError {
-    /// It cannot be reached, or broke off.
+    /// It is unreachable, or the connection broke.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// Something else answered in its place.
+    /// Another server responded in its place.
     #[error(
-        "read the answer to {path}: it is not an answer of Elasticsearch ({what}); is there a proxy or another server at \
-         {address}? Correct [stores.elasticsearch]"
+        "read the response to {path}: it is not Elasticsearch's ({found}); is there a proxy or another server at {address}? \
+         Correct [stores.elasticsearch]"
     )]
     NotElasticsearch {
-        /// What was asked.
+        /// The requested path.
         path: String,
-        /// What came, without its contents.
-        what: String,
-        /// Where it was asked.
+        /// A description of the response, without its contents.
+        found: String,
+        /// The server's address.
         address: String,
     },
-    /// It refused.
-    #[error("ask {path}: {status}: {reason}")]
+    /// It refused the request.
+    #[error("request {path}: {status}: {reason}")]
     Refused {
-        /// What was asked.
+        /// The requested path.
         path: String,
-        /// Its status.
+        /// The status.
         status: StatusCode,
-        /// Its reason.
+        /// Elasticsearch's reason.
         reason: String,
     },
 }
 
-/// A client. Its clones share their connections.
+/// A client. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Elastic {
     http: Client,
@@ -56,20 +55,20 @@ pub struct Elastic {
     login: Login,
 }
 
-/// An answer of Elasticsearch's, of any status.
+/// A response from Elasticsearch, of any status.
 #[derive(Debug)]
-pub struct Answer {
-    /// Its status.
+pub struct Response {
+    /// The status.
     pub status: StatusCode,
-    /// Its JSON; null where the answer has no body, as that to HEAD.
+    /// The JSON; null if the response has no body, as to HEAD.
     pub body: Value,
 }
 
 impl Elastic {
-    /// Makes the client. Opens no connection yet.
+    /// Creates the client. Opens no connection yet.
     pub fn new(stores: &Stores) -> Result<Self, ConnectError> {
         let settings = &stores.elasticsearch;
-        // With its slash the address keeps its own path when another is joined to it.
+        // Only a URL that ends with a slash keeps its path when another path is joined to it.
         let url = Url::parse(&format!("{}/", settings.url.trim_end_matches('/')))
             .map_err(|error| unreachable(&settings.url, error.to_string()))?;
         let http = Client::builder().no_proxy().redirect(redirect::Policy::none());
@@ -78,9 +77,9 @@ impl Elastic {
         Ok(Self { http, url, login: settings.login.clone() })
     }
 
-    /// Asks, and returns the answer whatever its status.
-    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, ElasticError> {
-        let request = self.request(method, path)?;
+    /// Sends a request and returns the response, whatever its status.
+    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response, ElasticError> {
+        let request = self.builder(method, path)?;
         let request = match body {
             Some(body) => request.header(CONTENT_TYPE, JSON).body(body.to_string()),
             None => request,
@@ -88,24 +87,24 @@ impl Elastic {
         self.send(request, path).await
     }
 
-    /// Asks, and reads the answer of a success.
+    /// Sends a request and deserializes the body of a successful response.
     pub async fn read<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, ElasticError> {
-        let answer = self.ask(method, path, body).await?.success(path)?;
-        serde_json::from_value(answer).map_err(|_| self.not_its_own(path, "JSON of another form"))
+        let body = self.request(method, path, body).await?.success(path)?;
+        serde_json::from_value(body).map_err(|_| self.not_elasticsearch(path, "JSON of another shape"))
     }
 
-    /// Sends lines of JSON, as `_bulk` takes them.
-    pub async fn lines(&self, path: &str, lines: impl Into<Body>) -> Result<Value, ElasticError> {
-        let request = self.request(Method::POST, path)?.header(CONTENT_TYPE, LINES).body(lines);
+    /// Sends newline-delimited JSON, as `_bulk` expects it.
+    pub async fn bulk(&self, path: &str, lines: impl Into<Body>) -> Result<Value, ElasticError> {
+        let request = self.builder(Method::POST, path)?.header(CONTENT_TYPE, NDJSON).body(lines);
         self.send(request, path).await?.success(path)
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ElasticError> {
+    fn builder(&self, method: Method, path: &str) -> Result<RequestBuilder, ElasticError> {
         let url = self
             .url
             .join(path.trim_start_matches('/'))
@@ -115,39 +114,39 @@ impl Elastic {
         Ok(if user.is_empty() { request } else { request.basic_auth(user, Some(password.reveal())) })
     }
 
-    async fn send(&self, request: RequestBuilder, path: &str) -> Result<Answer, ElasticError> {
+    async fn send(&self, request: RequestBuilder, path: &str) -> Result<Response, ElasticError> {
         let broken = |error: reqwest::Error| unreachable(self.url.as_str(), chain(&error.without_url()));
         let response = request.send().await.map_err(broken)?;
         let status = response.status();
         if status.is_redirection() {
-            return Err(self.not_its_own(path, &format!("{status}, which is not followed")));
+            return Err(self.not_elasticsearch(path, &format!("{status}, which is not followed")));
         }
-        if !is_own(response.headers()) {
-            return Err(self.not_its_own(path, &format!("{status} without its product header")));
+        if !has_product_header(response.headers()) {
+            return Err(self.not_elasticsearch(path, &format!("{status} without the product header")));
         }
-        let text = response.bytes().await.map_err(broken)?;
-        if text.is_empty() {
-            return Ok(Answer { status, body: Value::Null });
+        let bytes = response.bytes().await.map_err(broken)?;
+        if bytes.is_empty() {
+            return Ok(Response { status, body: Value::Null });
         }
-        match serde_json::from_slice(&text) {
-            Ok(body) => Ok(Answer { status, body }),
-            Err(_) => Err(self.not_its_own(path, &format!("{status} with a body that is not JSON"))),
+        match serde_json::from_slice(&bytes) {
+            Ok(body) => Ok(Response { status, body }),
+            Err(_) => Err(self.not_elasticsearch(path, &format!("{status} with a body that is not JSON"))),
         }
     }
 
-    fn not_its_own(&self, path: &str, what: &str) -> ElasticError {
+    fn not_elasticsearch(&self, path: &str, found: &str) -> ElasticError {
         let (path, _) = path.split_once('?').unwrap_or((path, ""));
         let address = self.url.as_str().trim_end_matches('/').to_owned();
-        ElasticError::NotElasticsearch { path: path.to_owned(), what: what.to_owned(), address }
+        ElasticError::NotElasticsearch { path: path.to_owned(), found: found.to_owned(), address }
     }
 }
 
-fn is_own(headers: &HeaderMap) -> bool {
+fn has_product_header(headers: &HeaderMap) -> bool {
     headers.get(PRODUCT.0).is_some_and(|product| product.as_bytes() == PRODUCT.1.as_bytes())
 }
 
-impl Answer {
-    /// The body of a success; what was refused is an error with Elasticsearch's reason.
+impl Response {
+    /// The body of a successful response; any other is an error with Elasticsearch's reason.
     pub fn success(self, path: &str) -> Result<Value, ElasticError> {
         if self.status.is_success() {
             return Ok(self.body);
@@ -158,7 +157,7 @@ impl Answer {
     }
 }
 
-/// The outermost error says only that a request failed.
+/// The whole chain of causes: the outermost error says only that a request failed.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
@@ -178,17 +177,17 @@ mod tests {
         let mut stores = Stores::local(1);
         stores.elasticsearch.url = "http://host:9200/es".to_owned();
         let client = Elastic::new(&stores).unwrap();
-        let request = client.request(Method::GET, "/_cat/indices/a-*?format=json").unwrap().build().unwrap();
+        let request = client.builder(Method::GET, "/_cat/indices/a-*?format=json").unwrap().build().unwrap();
         assert_eq!(request.url().as_str(), "http://host:9200/es/_cat/indices/a-*?format=json");
     }
 
     #[test]
-    fn only_the_product_header_makes_an_answer_its_own() {
+    fn only_a_response_with_the_product_header_is_elasticsearchs() {
         let mut headers = HeaderMap::new();
-        assert!(!is_own(&headers));
+        assert!(!has_product_header(&headers));
         headers.insert(PRODUCT.0, "elasticsearch-like".parse().unwrap());
-        assert!(!is_own(&headers));
+        assert!(!has_product_header(&headers));
         headers.insert(PRODUCT.0, PRODUCT.1.parse().unwrap());
-        assert!(is_own(&headers));
+        assert!(has_product_header(&headers));
     }
 }

@@ -1,68 +1,72 @@
-//! What goes wrong while a schema is applied, compared or dropped: which store, doing what, and what to do about it.
-//! Carries no data of a tenant and no credential.
+//! Why a schema could not be applied, compared or dropped: the store, the step, and what to do about it.
+//! Never contains tenant data or a credential.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::connect::ConnectError;
-use crate::runs::Foreign;
 use crate::store::Store;
+
+/// How many foreign objects a message lists.
+const LISTED: usize = 5;
 
 /// Why a schema could not be applied, compared or dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// A store cannot be reached or does not let us in.
+    /// A store is unreachable or rejects the login.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// A store refused what it was asked.
+    /// A store refused a request.
     #[error("{doing} ({store}): {cause}")]
     Refused {
         /// The store.
         store: Store,
-        /// What was being done, such as `apply 0003_indexes.sql`.
+        /// The step, such as `apply 0003_indexes.sql`.
         doing: String,
-        /// The store's own words.
+        /// The store's message.
         cause: String,
     },
-    /// A file was changed after it had been applied.
+    /// A migration file was changed after it had been applied.
     #[error(
-        "apply {file} ({store}): it was applied before with other text; put that text back and make the change in a new file with the next number"
+        "apply {file} ({store}): it was applied before with different text; restore that text and put the change into a new file with the next number"
     )]
-    Edited {
+    MigrationChanged {
         /// The store.
         store: Store,
         /// The file.
         file: String,
     },
-    /// Another run holds the lock.
-    #[error("lock {database} for `sluice schemas apply`: another run has held it for {waited:?}; wait until it ends")]
+    /// Another process holds the lock.
+    #[error(
+        "lock {database} for `sluice schemas apply`: another run has held the lock for {waited:?}; wait until it ends"
+    )]
     Locked {
         /// The database that stands for the namespace.
         database: String,
         /// How long this run waited.
         waited: Duration,
     },
-    /// The lock file cannot be made.
-    #[error("lock {path}: {cause}; free the file, or set TMPDIR to a folder that you may write")]
+    /// The lock file cannot be opened.
+    #[error("lock {path}: {cause}; make the file writable, or set TMPDIR to a writable folder")]
     LockFile {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's message.
         cause: std::io::Error,
     },
-    /// The namespace was not made for runs, or something of somebody else's stands where a run would make its own.
+    /// The namespace was not created for runs, or foreign objects occupy names that a run needs.
     #[error(
-        "use namespace \"{namespace}\" for a run: {}. Nothing was changed or dropped. A run drops only what carries its own \
-         mark: choose a namespace that nobody uses with --namespace, or remove these objects by hand if they are not needed",
+        "use namespace \"{namespace}\" for a run: {}. Nothing was changed or dropped. A run drops only objects that carry its \
+         own mark: choose an unused namespace with --namespace, or remove these objects by hand if they are not needed",
         .foreign.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
-    NotARuns {
+    NamespaceOccupied {
         /// The namespace.
         namespace: String,
-        /// What is in the way, store by store.
-        foreign: Vec<Foreign>,
+        /// The foreign objects, one entry per store.
+        foreign: Vec<ForeignObjects>,
     },
-    /// The stores hold markers of different runs' namespaces.
+    /// The stores' run markers differ.
     #[error(
         "use namespace \"{namespace}\" for a run: its markers differ ({marks}), so some of these stores belong to another \
          environment. Nothing was changed or dropped. Correct [stores], or choose another namespace with --namespace"
@@ -70,58 +74,74 @@ pub enum SchemaError {
     MarkersDiffer {
         /// The namespace.
         namespace: String,
-        /// Store and mark, each.
+        /// Each store with its mark.
         marks: String,
     },
-    /// A schema that is to stay does not belong where the next run drops it.
+    /// Schemas that should stay cannot be applied where the next run drops them.
     #[error(
-        "apply schemas in namespace \"{0}\": it was made for runs, and the next `verify` or `load` drops what it makes there; \
+        "apply schemas in namespace \"{0}\": it was created for runs, so the next `verify` or `load` would drop them; \
          choose another namespace"
     )]
-    ARuns(String),
+    RunNamespace(String),
     /// The platform's own namespace is never dropped.
     #[error("drop the platform's own namespace: name a namespace, since without one this would delete production data")]
-    OwnNamespace,
+    PlatformNamespace,
 }
 
 impl SchemaError {
-    /// Whether another namespace, and not another try, is what helps.
-    pub fn is_about_the_namespace(&self) -> bool {
-        matches!(self, Self::NotARuns { .. } | Self::MarkersDiffer { .. } | Self::ARuns(_) | Self::OwnNamespace)
+    /// Whether choosing another namespace solves it.
+    pub fn needs_other_namespace(&self) -> bool {
+        matches!(
+            self,
+            Self::NamespaceOccupied { .. }
+                | Self::MarkersDiffer { .. }
+                | Self::RunNamespace(_)
+                | Self::PlatformNamespace
+        )
     }
 }
 
-/// Makes [`SchemaError::Refused`] from any client's error.
+/// Objects in one store that keep a run out of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignObjects {
+    /// The store.
+    pub store: Store,
+    /// Whether the store has the namespace's marker.
+    pub is_marked: bool,
+    /// Objects that no run created.
+    pub objects: Vec<String>,
+}
+
+impl std::fmt::Display for ForeignObjects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verb = if self.is_marked { "has, under names that a run needs," } else { "has no run marker, but has" };
+        let listed = self.objects.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
+        write!(f, "{} {verb} {listed}", self.store)?;
+        match self.objects.len().saturating_sub(LISTED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Turns a client's error into [`SchemaError::Refused`].
 pub(crate) fn refused<E: std::fmt::Display>(store: Store, doing: impl Into<String>) -> impl FnOnce(E) -> SchemaError {
     let doing = doing.into();
     move |error| SchemaError::Refused { store, doing, cause: error.to_string() }
-}
-
-/// How long one store may take for all of its schema before it counts as hung; not every client has a limit of its own.
-const PATIENCE: Duration = Duration::from_mins(3);
-
-/// Ends work that a store never answers.
-pub(crate) async fn in_time<T>(
-    store: Store,
-    doing: &str,
-    work: impl Future<Output = Result<T, SchemaError>>,
-) -> Result<T, SchemaError> {
-    let late = |_| SchemaError::Refused {
-        store,
-        doing: doing.to_owned(),
-        cause: format!("no answer in {} s; is it frozen or overloaded?", PATIENCE.as_secs()),
-    };
-    tokio::time::timeout(PATIENCE, work).await.map_err(late)?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_store_that_never_answers_is_named() {
-        let never = std::future::pending::<Result<(), SchemaError>>();
-        let error = in_time(Store::ClickHouse, "read its catalog", never).await.unwrap_err().to_string();
-        assert_eq!(error, "read its catalog (ClickHouse): no answer in 180 s; is it frozen or overloaded?");
+    #[test]
+    fn foreign_objects_are_listed_with_their_store() {
+        let objects: Vec<String> = (0..7).map(|n| format!("topic t.{n}")).collect();
+        let mut foreign = ForeignObjects { store: Store::Kafka, is_marked: false, objects };
+        let expected =
+            "Kafka has no run marker, but has topic t.0, topic t.1, topic t.2, topic t.3, topic t.4 and 2 more";
+        assert_eq!(foreign.to_string(), expected);
+        foreign = ForeignObjects { is_marked: true, objects: vec!["topic t.x".to_owned()], ..foreign };
+        assert_eq!(foreign.to_string(), "Kafka has, under names that a run needs, topic t.x");
     }
 }

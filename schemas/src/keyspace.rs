@@ -1,5 +1,4 @@
-//! The Redis key spaces of `redis/keyspaces.toml`: which cluster a key lives in and how long.
-//! Comes from the embedded file alone; never touches a store.
+//! The Redis key spaces of `redis/keyspaces.toml`: cluster and TTL of each. Never touches a store.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use serde::Deserialize;
 
 const FILE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/redis/keyspaces.toml"));
 
-/// Which of the two Redis clusters.
+/// One of the two Redis clusters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cluster {
@@ -22,13 +21,13 @@ pub enum Cluster {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keyspace {
-    /// First word of its keys: `session`, `ctx`, `rate`, `agent` or `metric`.
+    /// First part of its keys: `session`, `ctx`, `rate`, `agent` or `metric`.
     pub name: String,
-    /// Form of a key, without the namespace's prefix.
+    /// Pattern of a key, without the namespace's prefix.
     pub pattern: String,
-    /// Where it lives.
+    /// The cluster that holds it.
     pub cluster: Cluster,
-    /// How long a value lives; for time series, how long a sample does.
+    /// TTL of a value; for time series, the retention of a sample.
     #[serde(with = "humantime_serde")]
     pub ttl: Duration,
 }
@@ -39,12 +38,12 @@ struct File {
     keyspace: Vec<Keyspace>,
 }
 
-/// How long a cached customer context (`ctx:{customer_id}`) lives.
+/// TTL of a cached customer context (`ctx:{customer_id}`).
 pub static CONTEXT_TTL: LazyLock<Duration> =
-    LazyLock::new(|| find("ctx").expect("the file is part of the binary, and a test finds it there").ttl);
+    LazyLock::new(|| find("ctx").expect("the file is embedded, and a test looks it up").ttl);
 
 static KEYSPACES: LazyLock<Vec<Keyspace>> = LazyLock::new(|| {
-    let file: File = toml::from_str(FILE).expect("the file is part of the binary, and a test parses it");
+    let file: File = toml::from_str(FILE).expect("the file is embedded, and a test parses it");
     file.keyspace
 });
 
@@ -58,13 +57,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_adrs_key_spaces_have_their_times_and_their_cluster() {
-        let told = |name: &str| find(name).map(|space| (space.cluster, space.ttl.as_secs(), space.pattern.as_str()));
-        assert_eq!(told("session"), Some((Cluster::State, 86_400, "session:{user_id}")));
-        assert_eq!(told("ctx"), Some((Cluster::Cache, 3_600, "ctx:{customer_id}")));
-        assert_eq!(told("rate"), Some((Cluster::State, 60, "rate:{service}:{key}")));
-        assert_eq!(told("agent"), Some((Cluster::State, 300, "agent:{agent_id}:state")));
-        assert_eq!(told("metric").map(|told| told.1), Some(86_400));
+    fn the_adrs_key_spaces_have_their_cluster_and_ttl() {
+        let entry = |name: &str| find(name).map(|space| (space.cluster, space.ttl.as_secs(), space.pattern.as_str()));
+        assert_eq!(entry("session"), Some((Cluster::State, 86_400, "session:{user_id}")));
+        assert_eq!(entry("ctx"), Some((Cluster::Cache, 3_600, "ctx:{customer_id}")));
+        assert_eq!(entry("rate"), Some((Cluster::State, 60, "rate:{service}:{key}")));
+        assert_eq!(entry("agent"), Some((Cluster::State, 300, "agent:{agent_id}:state")));
+        assert_eq!(entry("metric").map(|entry| entry.1), Some(86_400));
         assert_eq!(CONTEXT_TTL.as_secs(), 3_600);
     }
 

@@ -1,19 +1,20 @@
-//! What the stores and topics look like.
+//! The stores and topics of the platform: their schemas, the records in them, and how to connect.
 //!
-//! # Layout
-//! - [`records`]: the record types and their wire formats
-//! - [`stores`]: where the stores are and how to sign in
-//! - [`names`]: the platform's names, and the same under a namespace
-//! - [`secret`]: a credential that never shows itself
-//! - [`connect`] and [`rebootstrap`]: one way to reach each store, and to find Kafka again
-//! - [`elastic`]: Elasticsearch over HTTP, which believes only Elasticsearch's own answers
-//! - [`keyspace`]: the Redis keys with their TTLs
-//! - [`apply`], [`check`]: bring the stores to what the files say, compare
-//! - [`runs`]: a namespace of a run, marked in every store; only what carries the mark is dropped
-//! - [`drop_namespace()`]: removes a namespace whatever is in it; for tests and benches, no verb calls it
+//! # Layout, bottom up
+//! - [`store`]: the stores by name; [`names`]: the platform's names, and the same names under a namespace
+//! - [`stores`]: addresses and logins of the stores; [`secret`]: a credential that is never printed
+//! - [`records`]: the record types and their wire formats; [`keyspace`]: the Redis key spaces with their TTLs
+//! - [`connect`]: the one way to connect to each store; [`elastic`]: a client for Elasticsearch; [`rebootstrap`]: Kafka
+//!   clients that have lost every broker
+//! - [`sql`]: quoting; [`tenant`]: acting as one tenant under row-level security
+//! - `schema`: one module per store, used by the operations below; they return [`AppliedObject`], [`Drift`] and
+//!   [`SchemaError`]
+//! - [`apply`], [`check`]: bring the stores in line with the files, or compare them
+//! - [`runs`]: a namespace for runs, marked in every store; a run drops only objects that carry the mark
 //! - [`reserve()`]: one run at a time in a namespace
+//! - [`drop_namespace()`]: removes a namespace whatever it contains; for tests and benches only
 //!
-//! The files themselves lie beside `src`: `postgres/`, `clickhouse/`, `elasticsearch/`, `kafka/`, `redis/`, `s3/`.
+//! The schema files are beside `src`: `postgres/`, `clickhouse/`, `elasticsearch/`, `kafka/`, `redis/`, `s3/`.
 
 pub mod apply;
 pub mod check;
@@ -25,19 +26,19 @@ pub mod rebootstrap;
 pub mod records;
 pub mod runs;
 pub mod secret;
+pub mod sql;
+pub mod store;
 pub mod stores;
+pub mod tenant;
 
 mod drop_namespace;
 mod error;
-mod facts;
 mod lock;
-mod marker;
-mod migration;
 mod reserve;
 mod schema;
-mod store;
 
 pub use drop_namespace::drop_namespace;
-pub use error::SchemaError;
+pub use error::{ForeignObjects, SchemaError};
 pub use reserve::{Reservation, ReserveError, reserve};
+pub use schema::{AppliedObject, Drift, Outcome};
 pub use store::Store;

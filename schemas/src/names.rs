@@ -1,6 +1,6 @@
-//! The platform's own names (databases, topics, indices, keys, buckets), and the same under a namespace.
-//! A namespace goes in, full names come out, so several environments, test runs among them, share one set of stores.
-//! In the namespace of a run the names of indices, keys and buckets carry the run's mark as well. Never touches a store.
+//! The platform's names of databases, topics, indices, keys and buckets, and the same names under a namespace, so that
+//! several environments and test runs can share one set of stores. In a run's namespace, the names of indices, keys and
+//! buckets contain the run's mark as well. Never touches a store.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 pub mod topic {
     /// Events of communications: queued, sent, delivered and so on.
     pub const COMMUNICATION_EVENTS: &str = "communication-events";
-    /// Measurements of agents.
+    /// Metrics of agents.
     pub const AGENT_METRICS: &str = "agent-metrics";
-    /// What customers did.
+    /// Interactions of customers.
     pub const CUSTOMER_INTERACTIONS: &str = "customer-interactions";
     /// The dead-letter topic of the ingest workers.
     pub const CLICKHOUSE_ERRORS: &str = "clickhouse-errors";
 }
 
-/// What tells the objects of a run's namespace from everybody else's: twelve random hexadecimal digits, drawn when the
-/// namespace is made and the same for every later run in it.
+/// Distinguishes the objects of a run's namespace from foreign ones: twelve random hexadecimal digits, drawn when the
+/// namespace is created and shared by every later run in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(String);
 
 impl Mark {
     const DIGITS: usize = 12;
 
-    /// A mark that no other namespace has.
+    /// A new random mark.
     pub(crate) fn new() -> Self {
         Self(uuid::Uuid::new_v4().simple().to_string()[..Self::DIGITS].to_owned())
     }
 
-    /// Reads a mark back.
+    /// Parses a mark.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let is_mark = text.len() == Self::DIGITS && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
         is_mark.then(|| Self(text.to_owned()))
@@ -41,8 +41,8 @@ impl Mark {
     }
 }
 
-/// Turns the platform's names into those of one namespace. Without `Default`: what cannot be read as a namespace must never
-/// end as the platform's own.
+/// Turns the platform's names into those of one namespace. There is no `Default`: a namespace that fails to parse must never
+/// become the platform's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Names {
@@ -50,7 +50,7 @@ pub struct Names {
     mark: Option<Mark>,
 }
 
-/// A namespace that no store would take.
+/// A namespace that the stores would refuse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("use namespace \"{0}\": it must be 1 to 24 lowercase letters, digits or underscores and start with a letter")]
 pub struct BadNamespace(pub String);
@@ -87,17 +87,17 @@ impl Names {
         }
     }
 
-    /// The same namespace as a run's, whose indices, keys and buckets carry its mark in their names.
-    pub(crate) fn marked(&self, mark: Mark) -> Self {
+    /// The same namespace with a run's mark, for the names of its indices, keys and buckets.
+    pub(crate) fn with_mark(&self, mark: Mark) -> Self {
         Self { mark: Some(mark), ..self.clone() }
     }
 
     /// The same namespace without a mark.
-    pub(crate) fn unmarked(&self) -> Self {
+    pub(crate) fn without_mark(&self) -> Self {
         Self { mark: None, ..self.clone() }
     }
 
-    /// The mark of the run's namespace; `None` where the namespace was not made for runs.
+    /// The mark of the run's namespace; `None` if the namespace was not created for runs.
     pub fn mark(&self) -> Option<&Mark> {
         self.mark.as_ref()
     }
@@ -124,20 +124,20 @@ impl Names {
 
     /// An Elasticsearch index, alias, template or policy: `NAMESPACE-name`, or `NAMESPACE-MARK-name`.
     pub fn index(&self, index: &str) -> String {
-        self.with_mark(index, '-')
+        self.marked_name(index, '-')
     }
 
     /// A Redis key: `NAMESPACE:key`, or `NAMESPACE:MARK:key`.
     pub fn key(&self, key: &str) -> String {
-        self.with_mark(key, ':')
+        self.marked_name(key, ':')
     }
 
-    /// A bucket: `NAMESPACE-bucket` or `NAMESPACE-MARK-bucket`, with `_` as `-` since bucket names have no underscores.
+    /// A bucket: `NAMESPACE-bucket` or `NAMESPACE-MARK-bucket`, with `-` for `_`, which bucket names cannot contain.
     pub fn bucket(&self, bucket: &str) -> String {
-        self.with_mark(bucket, '-').replace('_', "-")
+        self.marked_name(bucket, '-').replace('_', "-")
     }
 
-    fn with_mark(&self, name: &str, separator: char) -> String {
+    fn marked_name(&self, name: &str, separator: char) -> String {
         match &self.mark {
             Some(mark) => self.prefixed(&format!("{}{separator}{name}", mark.as_str()), separator),
             None => self.prefixed(name, separator),
@@ -154,14 +154,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_namespace_the_names_are_the_platforms() {
+    fn an_empty_namespace_yields_the_platforms_names() {
         let names = Names::new("").unwrap();
         assert_eq!(names.topic(topic::AGENT_METRICS), "agent-metrics");
         assert_eq!(names.database(), "sluice");
     }
 
     #[test]
-    fn a_namespace_prefixes_every_name_in_the_stores_own_way() {
+    fn a_namespace_prefixes_every_name_in_the_stores_style() {
         let names = Names::new("run_7").unwrap();
         assert_eq!(names.topic("agent-metrics"), "run_7.agent-metrics");
         assert_eq!(names.database(), "sluice_run_7");
@@ -171,19 +171,19 @@ mod tests {
     }
 
     #[test]
-    fn a_runs_mark_is_part_of_the_names_of_what_only_runs_make() {
-        let names = Names::new("run_7").unwrap().marked(Mark::parse("0123456789ab").unwrap());
+    fn a_runs_mark_is_part_of_the_names_of_its_objects() {
+        let names = Names::new("run_7").unwrap().with_mark(Mark::parse("0123456789ab").unwrap());
         assert_eq!(names.index("communications-2026.11"), "run_7-0123456789ab-communications-2026.11");
         assert_eq!(names.key("ctx:1"), "run_7:0123456789ab:ctx:1");
         assert_eq!(names.bucket("templates"), "run-7-0123456789ab-templates");
-        // The worker of a run is another process, which knows the namespace alone.
+        // A run's worker is another process, which has the namespace but not the mark.
         assert_eq!((names.topic("t").as_str(), names.database().as_str()), ("run_7.t", "sluice_run_7"));
         assert_eq!(Mark::parse(Mark::new().as_str()).map(|mark| mark.as_str().len()), Some(12));
         assert_eq!(Mark::parse("0123456789aX"), None);
     }
 
     #[test]
-    fn a_name_that_a_store_would_refuse_is_refused_first() {
+    fn an_invalid_namespace_is_refused() {
         for bad in ["Upper", "7up", "a-b", "a.b", "_x", &"x".repeat(25)] {
             assert!(Names::new(bad).is_err(), "{bad}");
             assert!(serde_json::from_value::<Names>(bad.into()).is_err(), "{bad}");

@@ -1,185 +1,124 @@
-//! Namespaces of runs: settings, names and the names of groups go in; the namespace comes out, emptied of what earlier
-//! runs made in it and ready for [`crate::apply`]. Each store holds a marker that says the namespace was made for runs.
-//! Nothing is dropped where the marker is missing, and nothing is dropped that does not carry the mark of the namespace.
+//! Namespaces of runs. [`claim`] marks a namespace in each store and empties it of what earlier runs created, ready for
+//! [`crate::apply`]. Never drops anything in a store without the marker, nor an object that does not carry the mark.
 
 use std::collections::BTreeSet;
 
-use futures::future::join_all;
-
-use crate::error::{SchemaError, in_time};
+use crate::error::{ForeignObjects, SchemaError};
 use crate::lock;
 use crate::names::{Mark, Names};
-use crate::schema;
+use crate::schema::{self, in_each, in_store};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// How many objects of somebody else's a message names.
-const SHOWN: usize = 5;
+/// The marks that one store holds for the namespace: one, or none where the namespace is new.
+type Marks = (Store, BTreeSet<Mark>);
 
-/// What keeps a run out of a namespace, store by store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreign {
-    /// The store.
-    pub store: Store,
-    /// Whether the store has the namespace's marker.
-    pub is_marked: bool,
-    /// Objects that no run made.
-    pub objects: Vec<String>,
-}
-
-impl std::fmt::Display for Foreign {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let lack = if self.is_marked { "" } else { " has no marker of a run, but " };
-        let verb = if self.is_marked { " has, under names that a run needs, " } else { "" };
-        let shown = self.objects.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-        let more = self.objects.len().saturating_sub(SHOWN);
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        write!(f, "{}{lack}{verb}{shown}{more}", self.store)
-    }
-}
-
-/// Takes the namespace for a run: it is looked at in every store first, then marked where it is new, then emptied of
-/// exactly what earlier runs made in it. `groups` are the consumer groups that the run will make.
+/// Claims the namespace for a run: checks every store first, then marks the namespace where it is new, then drops exactly
+/// what earlier runs created in it. `groups` are the consumer groups that the run will create.
 ///
 /// # Errors
-/// [`SchemaError::NotARuns`] where a store holds the namespace without the marker, or an object of somebody else's under
-/// a name that the run needs. Nothing was changed then.
-pub async fn renew(stores: &Stores, names: &Names, which: &[Store], groups: &[String]) -> Result<Names, SchemaError> {
+/// [`SchemaError::NamespaceOccupied`] if a store has no marker but holds objects of the namespace, or if a foreign object
+/// occupies a name that the run needs. In that case nothing was changed.
+pub async fn claim(stores: &Stores, names: &Names, which: &[Store], groups: &[String]) -> Result<Names, SchemaError> {
     if names.namespace().is_empty() {
-        return Err(SchemaError::OwnNamespace);
+        return Err(SchemaError::PlatformNamespace);
     }
-    let held = lock::acquire(stores, names, which).await?;
-    let renewed = renew_locked(stores, names, which, groups).await;
-    held.release().await;
-    renewed
+    let lock = lock::acquire(stores, names, which).await?;
+    let claimed = claim_locked(stores, names, which, groups).await;
+    lock.release().await;
+    claimed
 }
 
-async fn renew_locked(
+async fn claim_locked(
     stores: &Stores,
     names: &Names,
     which: &[Store],
     groups: &[String],
 ) -> Result<Names, SchemaError> {
     let marks = marks(stores, names, which).await?;
-    let mark = the_one(names, &marks)?.unwrap_or_else(Mark::new);
-    let names = names.marked(mark);
-    let foreign =
-        join_all(marks.iter().map(|(store, marks)| foreign(stores, &names, *store, !marks.is_empty(), groups)));
-    let foreign: Vec<Option<Foreign>> = foreign.await.into_iter().collect::<Result<_, _>>()?;
-    let foreign: Vec<Foreign> = foreign.into_iter().flatten().collect();
-    if !foreign.is_empty() {
-        return Err(SchemaError::NotARuns { namespace: names.namespace().to_owned(), foreign });
-    }
-    let made = join_all(which.iter().map(|store| make_marker(stores, &names, *store))).await;
-    made.into_iter().collect::<Result<(), _>>()?;
-    clear(stores, &names, which).await?;
+    let names = &names.with_mark(agreed_mark(names, &marks)?.unwrap_or_else(Mark::new));
+    refuse_foreign(stores, names, &marks, groups).await?;
+    let mark = |store| async move { in_store!(store, run::create_marker(stores, names)) };
+    in_each(which, "mark the namespace", mark).await?;
+    clear(stores, names, which).await?;
     if which.contains(&Store::Kafka) {
-        schema::kafka::run::expect_groups(stores, &names, groups).await?;
+        schema::kafka::run::record_groups(stores, names, groups).await?;
     }
-    Ok(names)
+    Ok(names.clone())
 }
 
-/// PostgreSQL first: it alone can refuse at this point, where an object of somebody else's depends on one of ours.
+/// PostgreSQL first: it alone can still refuse, if a foreign object depends on one of the run's.
 async fn clear(stores: &Stores, names: &Names, which: &[Store]) -> Result<(), SchemaError> {
-    let (first, others): (Vec<Store>, Vec<Store>) = which.iter().partition(|store| **store == Store::Postgres);
-    for some in [first, others] {
-        let cleared = join_all(some.iter().map(|store| clear_in(stores, names, *store))).await;
-        cleared.into_iter().collect::<Result<(), _>>()?;
+    let (postgres, others): (Vec<Store>, Vec<Store>) = which.iter().partition(|store| **store == Store::Postgres);
+    for some in [postgres, others] {
+        let clear = |store| async move { in_store!(store, run::clear(stores, names)) };
+        in_each(&some, "drop what earlier runs created", clear).await?;
     }
     Ok(())
 }
 
-/// The names in force: those of a run where the chosen stores say that the namespace was made for runs.
-pub async fn names(stores: &Stores, names: &Names, which: &[Store]) -> Result<Names, SchemaError> {
+/// The names in effect: with the mark, if the chosen stores say that the namespace was created for runs.
+pub async fn resolve_names(stores: &Stores, names: &Names, which: &[Store]) -> Result<Names, SchemaError> {
     if names.namespace().is_empty() {
         return Ok(names.clone());
     }
-    let mark = the_one(names, &marks(stores, names, which).await?)?;
-    Ok(mark.map_or_else(|| names.clone(), |mark| names.marked(mark)))
+    let mark = agreed_mark(names, &marks(stores, names, which).await?)?;
+    Ok(mark.map_or_else(|| names.clone(), |mark| names.with_mark(mark)))
 }
 
-async fn marks(stores: &Stores, names: &Names, which: &[Store]) -> Result<Vec<(Store, BTreeSet<Mark>)>, SchemaError> {
-    let read = join_all(which.iter().map(|store| async move {
-        let marks = in_time(*store, "look for the marker of a run", Box::pin(marks_in(stores, names, *store))).await?;
-        Ok((*store, marks))
-    }));
-    read.await.into_iter().collect()
+async fn marks(stores: &Stores, names: &Names, which: &[Store]) -> Result<Vec<Marks>, SchemaError> {
+    let read = |store| async move { Ok((store, in_store!(store, run::marks(stores, names))?)) };
+    in_each(which, "read the run marker", read).await
 }
 
-/// The mark that all stores agree on; a store without one has no say.
-fn the_one(names: &Names, marks: &[(Store, BTreeSet<Mark>)]) -> Result<Option<Mark>, SchemaError> {
-    let all: BTreeSet<&Mark> = marks.iter().flat_map(|(_, marks)| marks).collect();
-    if all.len() > 1 {
-        let said =
+/// The one mark that all stores with a marker hold; `None` if no store has one.
+fn agreed_mark(names: &Names, marks: &[Marks]) -> Result<Option<Mark>, SchemaError> {
+    let distinct: BTreeSet<&Mark> = marks.iter().flat_map(|(_, marks)| marks).collect();
+    if distinct.len() > 1 {
+        let listed =
             marks.iter().flat_map(|(store, marks)| marks.iter().map(move |mark| format!("{store} {}", mark.as_str())));
-        let marks = said.collect::<Vec<_>>().join(", ");
+        let marks = listed.collect::<Vec<_>>().join(", ");
         return Err(SchemaError::MarkersDiffer { namespace: names.namespace().to_owned(), marks });
     }
-    Ok(all.into_iter().next().cloned())
+    Ok(distinct.into_iter().next().cloned())
 }
 
-async fn marks_in(stores: &Stores, names: &Names, which: Store) -> Result<BTreeSet<Mark>, SchemaError> {
-    match which {
-        Store::Postgres => schema::postgres::run::marks(stores, names).await,
-        Store::Kafka => schema::kafka::run::marks(stores, names).await,
-        Store::ClickHouse => schema::clickhouse::run::marks(stores, names).await,
-        Store::Elasticsearch => schema::elasticsearch::run::marks(stores, names).await,
-        Store::Redis => schema::redis::run::marks(stores, names).await,
-        Store::S3 => schema::s3::run::marks(stores, names).await,
+/// Fails if any store holds objects that keep a run out of the namespace.
+async fn refuse_foreign(stores: &Stores, names: &Names, marks: &[Marks], groups: &[String]) -> Result<(), SchemaError> {
+    let which: Vec<Store> = marks.iter().map(|(store, _)| *store).collect();
+    let is_marked = |store| marks.iter().any(|(marked, marks)| *marked == store && !marks.is_empty());
+    let list = |store| async move {
+        let is_marked = is_marked(store);
+        let objects = foreign_objects(stores, names, store, is_marked, groups).await?;
+        Ok(ForeignObjects { store, is_marked, objects })
+    };
+    let mut foreign = in_each(&which, "list foreign objects", list).await?;
+    foreign.retain(|foreign| !foreign.objects.is_empty());
+    if foreign.is_empty() {
+        return Ok(());
     }
+    Err(SchemaError::NamespaceOccupied { namespace: names.namespace().to_owned(), foreign })
 }
 
-/// What is in the way of a run: in an unmarked store everything under the namespace, in a marked one what stands under a
-/// name that the run needs and does not carry the mark.
-async fn foreign(
+/// In a store without the marker, everything under the namespace's names; with it, what occupies a name that the run needs
+/// and does not carry the mark.
+async fn foreign_objects(
     stores: &Stores,
     names: &Names,
-    which: Store,
+    store: Store,
     is_marked: bool,
     groups: &[String],
-) -> Result<Option<Foreign>, SchemaError> {
-    let objects = async {
-        match which {
-            Store::Postgres => schema::postgres::run::foreign(stores, names).await,
-            Store::Kafka => schema::kafka::run::foreign(stores, names, is_marked, groups).await,
-            Store::ClickHouse => schema::clickhouse::run::foreign(stores, names).await,
-            // Their names carry the mark, so that nothing of anybody else's can be in the way.
-            Store::Elasticsearch | Store::Redis | Store::S3 if is_marked => Ok(Vec::new()),
-            Store::Elasticsearch => schema::elasticsearch::run::foreign(stores, names).await,
-            Store::Redis => schema::redis::run::foreign(stores, names).await,
-            Store::S3 => schema::s3::run::foreign(stores, names).await,
-        }
-    };
-    let objects = in_time(which, "look for objects of somebody else's", Box::pin(objects)).await?;
-    Ok((!objects.is_empty()).then_some(Foreign { store: which, is_marked, objects }))
-}
-
-async fn make_marker(stores: &Stores, names: &Names, which: Store) -> Result<(), SchemaError> {
-    let making = async {
-        match which {
-            Store::Postgres => schema::postgres::run::make_marker(stores, names).await,
-            Store::Kafka => schema::kafka::run::make_marker(stores, names).await,
-            Store::ClickHouse => schema::clickhouse::run::make_marker(stores, names).await,
-            Store::Elasticsearch => schema::elasticsearch::run::make_marker(stores, names).await,
-            Store::Redis => schema::redis::run::make_marker(stores, names).await,
-            Store::S3 => schema::s3::run::make_marker(stores, names).await,
-        }
-    };
-    in_time(which, "mark the namespace", Box::pin(making)).await
-}
-
-async fn clear_in(stores: &Stores, names: &Names, which: Store) -> Result<(), SchemaError> {
-    let clearing = async {
-        match which {
-            Store::Postgres => schema::postgres::run::clear(stores, names).await,
-            Store::Kafka => schema::kafka::run::clear(stores, names).await,
-            Store::ClickHouse => schema::clickhouse::run::clear(stores, names).await,
-            Store::Elasticsearch => schema::elasticsearch::run::clear(stores, names).await,
-            Store::Redis => schema::redis::run::clear(stores, names).await,
-            Store::S3 => schema::s3::run::clear(stores, names).await,
-        }
-    };
-    in_time(which, "drop what earlier runs made", Box::pin(clearing)).await
+) -> Result<Vec<String>, SchemaError> {
+    match store {
+        Store::Postgres => schema::postgres::run::foreign(stores, names).await,
+        Store::Kafka => schema::kafka::run::foreign(stores, names, is_marked, groups).await,
+        Store::ClickHouse => schema::clickhouse::run::foreign(stores, names).await,
+        // A run's names contain its mark here, so a foreign object cannot occupy one.
+        Store::Elasticsearch | Store::Redis | Store::S3 if is_marked => Ok(Vec::new()),
+        Store::Elasticsearch => schema::elasticsearch::run::foreign(stores, names).await,
+        Store::Redis => schema::redis::run::foreign(stores, names).await,
+        Store::S3 => schema::s3::run::foreign(stores, names).await,
+    }
 }
 
 #[cfg(test)]
@@ -187,13 +126,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_platforms_own_namespace_is_never_a_runs() {
-        let refused = renew(&Stores::local(1), &Names::new("").unwrap(), Store::ALL, &[]).await;
-        assert!(matches!(refused, Err(SchemaError::OwnNamespace)));
+    async fn the_platform_namespace_is_never_claimed() {
+        let refused = claim(&Stores::local(1), &Names::new("").unwrap(), Store::ALL, &[]).await;
+        assert!(matches!(refused, Err(SchemaError::PlatformNamespace)));
     }
 
     #[test]
-    fn markers_that_differ_are_named_and_one_store_without_a_marker_has_no_say() {
+    fn differing_marks_are_reported_and_a_store_without_a_marker_is_ignored() {
         let names = Names::new("t").unwrap();
         let mark = |digit: char| Mark::parse(&digit.to_string().repeat(12)).unwrap();
         let marks = |kafka: &[char]| {
@@ -202,20 +141,9 @@ mod tests {
                 (Store::Kafka, kafka.iter().map(|digit| mark(*digit)).collect()),
             ]
         };
-        assert_eq!(the_one(&names, &marks(&[])).unwrap(), Some(mark('1')));
-        assert_eq!(the_one(&names, &marks(&['1'])).unwrap(), Some(mark('1')));
-        let differ = the_one(&names, &marks(&['2'])).unwrap_err().to_string();
+        assert_eq!(agreed_mark(&names, &marks(&[])).unwrap(), Some(mark('1')));
+        assert_eq!(agreed_mark(&names, &marks(&['1'])).unwrap(), Some(mark('1')));
+        let differ = agreed_mark(&names, &marks(&['2'])).unwrap_err().to_string();
         assert!(differ.contains("PostgreSQL 111111111111, Kafka 222222222222"), "{differ}");
-    }
-
-    #[test]
-    fn what_is_in_the_way_is_said_with_its_store() {
-        let objects: Vec<String> = (0..7).map(|n| format!("topic t.{n}")).collect();
-        let mut foreign = Foreign { store: Store::Kafka, is_marked: false, objects };
-        let expected =
-            "Kafka has no marker of a run, but topic t.0, topic t.1, topic t.2, topic t.3, topic t.4 and 2 more";
-        assert_eq!(foreign.to_string(), expected);
-        foreign = Foreign { is_marked: true, objects: vec!["topic t.x".to_owned()], ..foreign };
-        assert_eq!(foreign.to_string(), "Kafka has, under names that a run needs, topic t.x");
     }
 }

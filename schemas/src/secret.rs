@@ -1,9 +1,9 @@
-//! A password or key that never shows itself: configuration goes in, `***` comes out of `Debug` and of serialisation.
-//! The text leaves only through [`Secret::reveal`], which is called where a connection is opened and nowhere else.
+//! A password or key that is redacted to `***` when formatted or serialised. Its text is available only through
+//! [`Secret::reveal`], which is called only where a connection is opened.
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A credential. Empty means "none".
+/// A credential. Empty means none.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -19,7 +19,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether there is no credential.
+    /// Whether the credential is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neither_debug_nor_json_shows_the_text() {
+    fn debug_and_json_are_redacted() {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret:?}"), "***");
         assert_eq!(serde_json::to_string(&secret).unwrap(), "\"***\"");

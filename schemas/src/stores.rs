@@ -1,95 +1,13 @@
-//! Where the stores are and how to sign in to them: the `[stores]` section of `sluice.toml`.
-//! Every other crate opens its connections from these settings, so nothing else knows whether the local stack,
-//! Docker or a production cluster stands behind them. Never opens a connection itself.
+//! Addresses and logins of the stores: the `[stores]` section of `sluice.toml`. No other setting distinguishes the local
+//! stack, Docker and a production cluster. Never opens a connection.
+
+mod ports;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::ports::{DEFAULT_PORT_BASE, Ports};
 use crate::names::Names;
 use crate::secret::Secret;
-
-/// First port of the local stack when nothing else is said.
-pub const DEFAULT_PORT_BASE: u16 = 21_000;
-
-/// Ports of the local stack, all counted from one base so that two stacks never collide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ports {
-    base: u16,
-}
-
-impl Ports {
-    /// How many ports a stack reserves from its base on.
-    pub const SPAN: u16 = 60;
-
-    /// The ports of a stack that starts at `base`.
-    pub const fn new(base: u16) -> Self {
-        Self { base }
-    }
-
-    /// The first port itself.
-    pub const fn base(self) -> u16 {
-        self.base
-    }
-
-    /// PostgreSQL.
-    pub const fn postgres(self) -> u16 {
-        self.base
-    }
-
-    /// Kafka's client listener.
-    pub const fn kafka(self) -> u16 {
-        self.base + 1
-    }
-
-    /// Kafka's KRaft controller listener.
-    pub const fn kafka_controller(self) -> u16 {
-        self.base + 2
-    }
-
-    /// Kafka Connect's REST interface.
-    pub const fn connect(self) -> u16 {
-        self.base + 3
-    }
-
-    /// ClickHouse over HTTP.
-    pub const fn clickhouse_http(self) -> u16 {
-        self.base + 4
-    }
-
-    /// ClickHouse's native protocol.
-    pub const fn clickhouse_native(self) -> u16 {
-        self.base + 5
-    }
-
-    /// Elasticsearch over HTTP.
-    pub const fn elasticsearch(self) -> u16 {
-        self.base + 6
-    }
-
-    /// Elasticsearch between its nodes.
-    pub const fn elasticsearch_transport(self) -> u16 {
-        self.base + 7
-    }
-
-    /// The S3 server.
-    pub const fn s3(self) -> u16 {
-        self.base + 8
-    }
-
-    /// Node `n` (0 to 5) of the Redis cache cluster; its bus is ten higher.
-    pub const fn redis_cache(self, n: u16) -> u16 {
-        self.base + 10 + n
-    }
-
-    /// Node `n` (0 to 2) of the Redis state cluster; its bus is ten higher.
-    pub const fn redis_state(self, n: u16) -> u16 {
-        self.base + 30 + n
-    }
-
-    /// Metrics and health of an ingest process.
-    pub const fn ingest_http(self) -> u16 {
-        self.base + 50
-    }
-}
 
 /// A user and its password.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +16,7 @@ pub struct Login {
     /// User name.
     #[serde(default)]
     pub user: String,
-    /// Password; empty where the store asks for none.
+    /// Password; empty if the store requires none.
     #[serde(default)]
     pub password: Secret,
 }
@@ -109,11 +27,11 @@ impl Login {
     }
 }
 
-/// All stores.
+/// Settings of all stores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Stores {
-    /// Keeps several environments apart on one set of stores; empty means the platform's own names. See [`crate::names::Names`].
+    /// Separates environments that share one set of stores; empty means the platform's own names. See [`crate::names::Names`].
     pub namespace: Names,
     /// PostgreSQL.
     pub postgres: Postgres,
@@ -129,7 +47,7 @@ pub struct Stores {
     pub s3: S3,
 }
 
-/// PostgreSQL: one server, a role for each kind of work.
+/// PostgreSQL: one server, and one role for each kind of work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Postgres {
@@ -137,15 +55,15 @@ pub struct Postgres {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// A role that may create databases and roles; used by `schemas apply` alone.
+    /// May create databases and roles; only `schemas apply` uses it.
     pub admin: Login,
-    /// Owner of the tables; migrations run as this role.
+    /// Owns the tables; migrations run as this role.
     pub owner: Login,
     /// The application: reads and writes under row-level security.
     pub app: Login,
-    /// Change data capture: replication, and reads that row-level security does not narrow.
+    /// Change data capture: replication, and reads that bypass row-level security.
     pub cdc: Login,
-    /// Bulk loads: `COPY` is refused under row-level security, so this role bypasses it; it reads and inserts only.
+    /// Bulk loads: `COPY` fails under row-level security, so this role bypasses it; it may only read and insert.
     pub loader: Login,
     /// Read only, under row-level security.
     pub reader: Login,
@@ -155,7 +73,7 @@ pub struct Postgres {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kafka {
-    /// Bootstrap servers, `host:port`, separated by commas.
+    /// Bootstrap servers, as comma-separated `host:port`.
     pub brokers: String,
     /// Kafka Connect's REST address.
     pub connect_url: String,
@@ -181,27 +99,27 @@ pub struct Elasticsearch {
     pub login: Login,
 }
 
-/// Redis: eviction is set per node, so what may be evicted and what may not live in two clusters.
+/// Redis: eviction is configured per node, so evictable and other keys are kept in two clusters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redis {
     /// Nodes of the cache cluster (allkeys-lru), `redis://host:port`, or `redis://user:password@host:port`.
-    #[serde(serialize_with = "without_logins")]
+    #[serde(serialize_with = "redacted")]
     pub cache: Vec<String>,
     /// Nodes of the state cluster (noeviction), in the same form.
-    #[serde(serialize_with = "without_logins")]
+    #[serde(serialize_with = "redacted")]
     pub state: Vec<String>,
 }
 
-/// An S3 server, used only where it is enabled.
+/// An S3 server; used only if enabled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct S3 {
-    /// Whether there is one.
+    /// Whether S3 is used.
     pub enabled: bool,
     /// `http://host:port`.
     pub endpoint: String,
-    /// Region name used in signatures.
+    /// Region in signatures.
     pub region: String,
     /// Access key.
     pub access_key: String,
@@ -212,21 +130,21 @@ pub struct S3 {
 /// An address that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// A login in an address where it would be shown.
+    /// The address contains a login, which would be printed.
     #[error(
-        "use stores.{0}: it holds a user, a password or parameters, which would be shown; put them into the section's own keys"
+        "use stores.{0}: it contains a user, a password or parameters, which would be printed; put them into the section's own keys"
     )]
     Login(&'static str),
-    /// Nothing to connect to.
-    #[error("use stores.{0}: it is empty; name the store's address, or leave it out for the local stack's")]
+    /// The address is empty.
+    #[error("use stores.{0}: it is empty; set the store's address, or omit the key to use the local stack")]
     Empty(&'static str),
-    /// Another protocol than the store speaks.
+    /// The address has another scheme than HTTP.
     #[error("use stores.{0}: write it as http://HOST:PORT or https://HOST:PORT")]
     Scheme(&'static str),
 }
 
-/// An address without the user and password that it may hold, for screens, logs and errors.
-pub fn without_login(address: &str) -> String {
+/// An address with its user and password redacted, for output, logs and errors.
+pub(crate) fn redact_login(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let host = rest.split('/').next().unwrap_or(rest);
     match host.rfind('@') {
@@ -235,12 +153,12 @@ pub fn without_login(address: &str) -> String {
     }
 }
 
-fn without_logins<S: serde::Serializer>(addresses: &[String], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(addresses.iter().map(|address| without_login(address)))
+fn redacted<S: serde::Serializer>(addresses: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(addresses.iter().map(|address| redact_login(address)))
 }
 
 impl Stores {
-    /// Checks what serde cannot: addresses are there, of the right form, and hold no login, since they are shown.
+    /// Checks what serde cannot: addresses are present and well-formed, and contain no login, since they are printed.
     pub fn check(&self) -> Result<(), AddressError> {
         let urls = [
             ("kafka.connect_url", &self.kafka.connect_url),
@@ -253,16 +171,16 @@ impl Stores {
             if address.trim().is_empty() {
                 return Err(AddressError::Empty(key));
             }
-            if without_login(address) != *address || address.contains(['?', '@']) {
+            if redact_login(address) != *address || address.contains(['?', '@']) {
                 return Err(AddressError::Login(key));
             }
         }
         let is_http = |address: &str| address.starts_with("http://") || address.starts_with("https://");
-        let other = urls.into_iter().find(|(_, address)| !is_http(address));
-        other.map_or(Ok(()), |(key, _)| Err(AddressError::Scheme(key)))
+        let invalid = urls.into_iter().find(|(_, address)| !is_http(address));
+        invalid.map_or(Ok(()), |(key, _)| Err(AddressError::Scheme(key)))
     }
 
-    /// The stores of a local stack that starts at `base`.
+    /// The stores of a local stack with this port base.
     pub fn local(base: u16) -> Self {
         let ports = Ports::new(base);
         let http = |port: u16| format!("http://127.0.0.1:{port}");
@@ -322,9 +240,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_login_in_an_address_is_hidden_or_refused() {
-        assert_eq!(without_login("redis://me:hunter2@host:6379/0"), "redis://***@host:6379/0");
-        assert_eq!(without_login("redis://host:6379"), "redis://host:6379");
+    fn a_login_in_an_address_is_redacted_or_refused() {
+        assert_eq!(redact_login("redis://me:hunter2@host:6379/0"), "redis://***@host:6379/0");
+        assert_eq!(redact_login("redis://host:6379"), "redis://host:6379");
         let mut stores = Stores::default();
         assert_eq!(stores.check(), Ok(()));
         stores.redis.cache = vec!["redis://:hunter2@host:1".to_owned()];

@@ -47,7 +47,7 @@ async fn a_namespace_that_was_not_made_for_runs_is_refused_and_stays_as_it_is() 
             ("Elasticsearch", format!("index {}-theirs", world.names.namespace())),
             ("Redis", format!("key {}:theirs", world.names.namespace())),
         ] {
-            let expected = format!("{store} has no marker of a run, but {object}");
+            let expected = format!("{store} has no run marker, but has {object}");
             assert!(said.contains(&expected), "{expected:?} is not in {said}");
         }
         assert!(said.contains("Nothing was changed or dropped"), "{said}");
@@ -202,7 +202,7 @@ async fn schemas_that_are_to_stay_and_runs_keep_out_of_each_others_namespaces() 
     stop(&world, run, Signal::SIGKILL).await;
     let (code, said) = world.run(&["schemas", "apply"], SCENARIO).ends().await;
     assert_eq!(code, 4, "{said}");
-    assert!(said.contains("it was made for runs"), "{said}");
+    assert!(said.contains("it was created for runs"), "{said}");
     let (code, said) = world.run(&["schemas", "check"], SCENARIO).ends().await;
     assert_eq!(code, 0, "{said}");
     world.end().await;

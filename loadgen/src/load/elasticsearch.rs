@@ -93,7 +93,7 @@ fn months(job: &Job<'_>) -> BTreeSet<String> {
 /// Makes the index if it is not there and lets its refreshing rest; what its interval was comes back.
 async fn rest(client: &Elastic, index: &str) -> Result<Value, ElasticError> {
     let path = format!("/{index}");
-    let exists = client.ask(Method::HEAD, &path, None).await?;
+    let exists = client.request(Method::HEAD, &path, None).await?;
     if exists.status.as_u16() == 404 {
         client.read::<Value>(Method::PUT, &path, None).await?;
     }
@@ -123,7 +123,7 @@ async fn bulk(job: Job<'_>, client: &Elastic, tenant: usize, range: Range<u64>) 
         lines
     })
     .await;
-    let answer = client.lines("/_bulk?filter_path=errors,items.*.error", lines).await?;
+    let answer = client.bulk("/_bulk?filter_path=errors,items.*.error", lines).await?;
     if answer["errors"] != json!(false) {
         return Err(LoadError::Refused(answer["items"][0]["index"]["error"]["reason"].to_string()));
     }

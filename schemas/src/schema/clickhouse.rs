@@ -1,17 +1,19 @@
-//! ClickHouse: the namespace's database and its migrations; what was applied is kept in `schema_migrations`.
-//! There is no transaction around a file, so its statements are repeatable and it is recorded after the last one.
+//! ClickHouse: the namespace's database and its migrations, which are recorded in `schema_migrations`.
+//! A file does not run in a transaction, so its statements are idempotent and it is recorded after the last one.
 
+mod client;
 pub(crate) mod run;
 
 use std::collections::BTreeMap;
 
-use crate::apply::{Applied, Outcome};
-use crate::check::Drift;
+use self::client::{execute, failed};
 use crate::connect;
-use crate::error::{SchemaError, refused};
-use crate::facts::{self, Facts};
-use crate::migration::{Migration, migrations};
+use crate::error::SchemaError;
 use crate::names::Names;
+use crate::schema::drift::Drift;
+use crate::schema::facts::{self, Facts};
+use crate::schema::migration::{self, Migration, migrations};
+use crate::schema::outcome::{AppliedObject, Outcome};
 use crate::store::Store;
 use crate::stores::Stores;
 
@@ -27,34 +29,8 @@ const HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations
 const CATALOG: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/clickhouse/catalog.sql"));
 const EXPECTED: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/clickhouse/catalog.txt"));
 
-fn failed(stores: &Stores, doing: impl Into<String>) -> impl FnOnce(clickhouse::error::Error) -> SchemaError {
-    let (address, doing) = (stores.clickhouse.url.clone(), doing.into());
-    move |error| match error {
-        clickhouse::error::Error::Network(cause) => {
-            connect::ConnectError { store: "ClickHouse", section: "clickhouse", address, cause: cause.to_string() }
-                .into()
-        }
-        other => refused(Store::ClickHouse, doing)(other),
-    }
-}
-
-/// Runs a statement that returns nothing. It is done only if the answer is ClickHouse's own: a summary in its headers, and
-/// no body. The client itself takes any 200 for success.
-async fn execute(query: clickhouse::query::Query) -> Result<(), clickhouse::error::Error> {
-    let mut answer = query.fetch_bytes("TabSeparated")?;
-    let mut is_empty = true;
-    while answer.next().await?.is_some() {
-        is_empty = false;
-    }
-    if is_empty && answer.summary().is_some() {
-        return Ok(());
-    }
-    let why = "it is not an answer of ClickHouse; is there a proxy or another server at its address?";
-    Err(clickhouse::error::Error::BadResponse(why.to_owned()))
-}
-
 /// Applies everything; see [`crate::apply::apply`].
-pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<Applied>, SchemaError> {
+pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<AppliedObject>, SchemaError> {
     let database = create_database(stores, names).await?;
     let client = connect::clickhouse(stores, names);
     let history = client.query_raw(&run::labelled(HISTORY, names));
@@ -63,7 +39,7 @@ pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<Applied>
     let mut applied = vec![database];
     for file in MIGRATIONS {
         let outcome = migrate(stores, names, &client, &recorded, file).await?;
-        applied.push(Applied::new(Store::ClickHouse, file.file, outcome));
+        applied.push(AppliedObject::new(Store::ClickHouse, file.file, outcome));
     }
     Ok(applied)
 }
@@ -71,9 +47,7 @@ pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<Applied>
 /// Compares; see [`crate::check::check`].
 pub(crate) async fn check(stores: &Stores, names: &Names) -> Result<Vec<Drift>, SchemaError> {
     if !has_database(stores, names).await? {
-        let object = format!("database {}", names.database());
-        let (expected, found) = ("there".to_owned(), "nothing".to_owned());
-        return Ok(vec![Drift { store: Store::ClickHouse, object, expected, found }]);
+        return Ok(vec![Drift::missing(Store::ClickHouse, format!("database {}", names.database()))]);
     }
     let client = connect::clickhouse(stores, names);
     let rows: Vec<(String, String)> =
@@ -81,15 +55,12 @@ pub(crate) async fn check(stores: &Stores, names: &Names) -> Result<Vec<Drift>, 
     let found: Facts = rows.into_iter().collect();
     let mut drift = facts::compare(Store::ClickHouse, &facts::parse(EXPECTED), &found);
     if found.contains_key("column schema_migrations.file") {
-        let label = |(file, sha256): (String, String)| (format!("migration {file}"), sha256);
-        let expected = MIGRATIONS.iter().map(|file| label((file.file.to_owned(), file.sha256()))).collect();
-        let recorded = recorded(stores, &client).await?.into_iter().map(label).collect();
-        drift.extend(facts::compare(Store::ClickHouse, &expected, &recorded));
+        drift.extend(migration::compare(Store::ClickHouse, MIGRATIONS, recorded(stores, &client).await?));
     }
     Ok(drift)
 }
 
-/// Drops the namespace's database and waits until it is gone.
+/// Drops the namespace's database and waits until that is complete.
 pub(crate) async fn drop_namespace(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     let database = names.database();
     let sql = format!("DROP DATABASE IF EXISTS {database} SYNC");
@@ -104,7 +75,7 @@ async fn has_database(stores: &Stores, names: &Names) -> Result<bool, SchemaErro
     Ok(databases > 0)
 }
 
-async fn create_database(stores: &Stores, names: &Names) -> Result<Applied, SchemaError> {
+async fn create_database(stores: &Stores, names: &Names) -> Result<AppliedObject, SchemaError> {
     let database = names.database();
     let outcome = if has_database(stores, names).await? {
         Outcome::Unchanged
@@ -114,7 +85,7 @@ async fn create_database(stores: &Stores, names: &Names) -> Result<Applied, Sche
         created.map_err(failed(stores, format!("create database {database}")))?;
         Outcome::Created
     };
-    Ok(Applied::new(Store::ClickHouse, database, outcome))
+    Ok(AppliedObject::new(Store::ClickHouse, database, outcome))
 }
 
 async fn recorded(stores: &Stores, client: &clickhouse::Client) -> Result<BTreeMap<String, String>, SchemaError> {
@@ -129,10 +100,8 @@ async fn migrate(
     recorded: &BTreeMap<String, String>,
     file: &Migration,
 ) -> Result<Outcome, SchemaError> {
-    match recorded.get(file.file) {
-        Some(sha256) if *sha256 == file.sha256() => return Ok(Outcome::Unchanged),
-        Some(_) => return Err(SchemaError::Edited { store: Store::ClickHouse, file: file.file.to_owned() }),
-        None => {}
+    if file.is_applied(Store::ClickHouse, recorded.get(file.file).map(String::as_str))? {
+        return Ok(Outcome::Unchanged);
     }
     let doing = || failed(stores, format!("apply {}", file.file));
     for statement in file.statements() {

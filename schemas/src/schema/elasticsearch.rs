@@ -1,5 +1,5 @@
-//! Elasticsearch: the index template of the monthly `communications-YYYY.MM` and its lifecycle policy, fitted to what the
-//! cluster offers. What it lacks is left out and said.
+//! Elasticsearch: the index template of the monthly `communications-YYYY.MM` and its lifecycle policy, fitted to the features
+//! of the cluster. What the cluster does not support is skipped and reported.
 
 mod cluster;
 mod files;
@@ -7,39 +7,42 @@ pub(crate) mod run;
 
 use serde_json::Value;
 
-use self::cluster::{Cluster, Offers};
-use crate::apply::{Applied, Outcome};
-use crate::check::Drift;
+use self::cluster::{Cluster, Features};
+use self::files::{POLICY, TEMPLATE};
 use crate::error::SchemaError;
-use crate::facts::{self, Facts};
 use crate::names::Names;
+use crate::schema::drift::Drift;
+use crate::schema::facts::{self, Facts};
+use crate::schema::outcome::{AppliedObject, Outcome};
 use crate::store::Store;
 use crate::stores::Stores;
 
-const TEMPLATE: &str = "communications";
-const POLICY: &str = "communications-policy";
-
 /// Applies the template and the policy; see [`crate::apply::apply`].
-pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<Applied>, SchemaError> {
+pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<AppliedObject>, SchemaError> {
     let cluster = Cluster::connect(stores)?;
-    let offers = cluster.offers().await?;
+    let features = cluster.features().await?;
     let mut applied = Vec::new();
     // The template names the policy, so the policy comes first.
-    if offers.lifecycle {
+    if features.lifecycle {
         let path = format!("/_ilm/policy/{}", names.index(POLICY));
-        let expected = files::policy(&offers)?;
+        let expected = files::policy(&features)?;
         let found = cluster.get(&path).await?.map(|answer| policy_in(&answer, names));
         applied.push(put(&cluster, &path, &expected, found.as_ref()).await?);
     }
     let path = format!("/_index_template/{}", names.index(TEMPLATE));
-    let expected = files::template(&offers, names)?;
+    let expected = files::template(&features, names)?;
     let found = cluster.get(&path).await?.map(|answer| template_in(&answer, &expected));
     applied.push(put(&cluster, &path, &expected, found.as_ref()).await?);
-    applied.extend(skipped(&offers));
+    applied.extend(skipped(&features));
     Ok(applied)
 }
 
-async fn put(cluster: &Cluster, path: &str, expected: &Value, found: Option<&Value>) -> Result<Applied, SchemaError> {
+async fn put(
+    cluster: &Cluster,
+    path: &str,
+    expected: &Value,
+    found: Option<&Value>,
+) -> Result<AppliedObject, SchemaError> {
     let outcome = match found {
         Some(found) if found == expected => Outcome::Unchanged,
         Some(_) => Outcome::Updated,
@@ -48,29 +51,29 @@ async fn put(cluster: &Cluster, path: &str, expected: &Value, found: Option<&Val
     if outcome != Outcome::Unchanged {
         cluster.put(path, expected).await?;
     }
-    Ok(Applied::new(Store::Elasticsearch, path.trim_start_matches("/_").replace('/', " "), outcome))
+    Ok(AppliedObject::new(Store::Elasticsearch, path.trim_start_matches("/_").replace('/', " "), outcome))
 }
 
-/// What the files ask for and this cluster does not have.
-fn skipped(offers: &Offers) -> Vec<Applied> {
+/// What the files ask for and this cluster does not support.
+fn skipped(features: &Features) -> Vec<AppliedObject> {
     let mut skipped = Vec::new();
-    let mut skip = |what: &str, reason: String| {
-        skipped.push(Applied::new(Store::Elasticsearch, what, Outcome::Skipped(reason)));
+    let mut skip = |object: &str, reason: String| {
+        skipped.push(AppliedObject::skipped(Store::Elasticsearch, object, reason));
     };
-    if !offers.lifecycle {
+    if !features.lifecycle {
         skip("lifecycle policy", "this Elasticsearch has no index lifecycle management".to_owned());
-    } else if !offers.searchable_snapshots {
+    } else if !features.searchable_snapshots {
         skip(
             "searchable snapshots",
-            "the licence does not have them; indices stay as they are until deletion".to_owned(),
+            "the licence does not include them; indices stay unchanged until they are deleted".to_owned(),
         );
     }
-    if !offers.languages {
+    if !features.language_analyzers {
         skip("language analyzers", "this Elasticsearch has the standard analyzer only".to_owned());
     }
-    let (shards, replicas) = files::shape(offers.data_nodes);
+    let (shards, replicas) = files::shape(features.data_nodes);
     if (shards, replicas) != files::shape(usize::MAX) {
-        let reason = format!("{} data node(s) carry {shards} shard(s) with {replicas} replica(s)", offers.data_nodes);
+        let reason = format!("{} data node(s) hold {shards} shard(s) with {replicas} replica(s)", features.data_nodes);
         skip("3 shards with 1 replica", reason);
     }
     skipped
@@ -79,29 +82,29 @@ fn skipped(offers: &Offers) -> Vec<Applied> {
 /// Compares; see [`crate::check::check`].
 pub(crate) async fn check(stores: &Stores, names: &Names) -> Result<Vec<Drift>, SchemaError> {
     let cluster = Cluster::connect(stores)?;
-    let offers = cluster.offers().await?;
-    let expected = files::template(&offers, names)?;
+    let features = cluster.features().await?;
+    let expected = files::template(&features, names)?;
     let answer = cluster.get(&format!("/_index_template/{}", names.index(TEMPLATE))).await?;
     let found = answer.map(|answer| template_in(&answer, &expected));
     let mut drift = compare("template", &expected, found.as_ref());
-    if offers.lifecycle {
+    if features.lifecycle {
         let answer = cluster.get(&format!("/_ilm/policy/{}", names.index(POLICY))).await?;
         let found = answer.map(|answer| policy_in(&answer, names));
-        drift.extend(compare("lifecycle policy", &files::policy(&offers)?, found.as_ref()));
+        drift.extend(compare("lifecycle policy", &files::policy(&features)?, found.as_ref()));
     }
     Ok(drift)
 }
 
-fn compare(what: &str, expected: &Value, found: Option<&Value>) -> Vec<Drift> {
+fn compare(object: &str, expected: &Value, found: Option<&Value>) -> Vec<Drift> {
     let flat = |value: &Value| {
         let mut facts = Facts::new();
-        flatten(what, value, &mut facts);
+        flatten(object, value, &mut facts);
         facts
     };
     facts::compare(Store::Elasticsearch, &flat(expected), &found.map(flat).unwrap_or_default())
 }
 
-/// `{"a": {"b": 1}}` becomes `what a.b -> 1`.
+/// `{"a": {"b": 1}}` becomes `object a.b -> 1`.
 fn flatten(path: &str, value: &Value, facts: &mut Facts) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
@@ -115,7 +118,7 @@ fn flatten(path: &str, value: &Value, facts: &mut Facts) {
     }
 }
 
-/// The stored template, without keys that the server adds at its top.
+/// The stored template, without the top-level keys that the server adds.
 fn template_in(answer: &Value, expected: &Value) -> Value {
     let stored = &answer["index_templates"][0]["index_template"];
     let keys = expected.as_object().into_iter().flat_map(|fields| fields.keys());
@@ -126,7 +129,7 @@ fn policy_in(answer: &Value, names: &Names) -> Value {
     serde_json::json!({ "policy": { "phases": answer[names.index(POLICY)]["policy"]["phases"] } })
 }
 
-/// Deletes the namespace's indices, templates and policies.
+/// Deletes the namespace's indices, templates and policy.
 pub(crate) async fn drop_namespace(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     let cluster = Cluster::connect(stores)?;
     for index in cluster.indices(&names.index("*")).await? {
@@ -134,7 +137,7 @@ pub(crate) async fn drop_namespace(stores: &Stores, names: &Names) -> Result<(),
     }
     cluster.delete(&format!("/_index_template/{}", names.index("*"))).await?;
     cluster.delete(&format!("/_component_template/{}", names.index("*"))).await?;
-    if cluster.offers().await?.lifecycle {
+    if cluster.features().await?.lifecycle {
         cluster.delete(&format!("/_ilm/policy/{}", names.index(POLICY))).await?;
     }
     Ok(())
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_field_is_named_by_its_path() {
+    fn a_changed_field_is_reported_by_its_path() {
         let expected = serde_json::json!({"template": {"settings": {"index": {"refresh_interval": "1s"}}}});
         let found = serde_json::json!({"template": {"settings": {"index": {"refresh_interval": "30s"}}}});
         let drift = compare("template", &expected, Some(&found));
@@ -156,11 +159,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_small_cluster_lacks_is_said() {
-        let local = Offers { data_nodes: 1, lifecycle: false, searchable_snapshots: false, languages: false };
-        let said: Vec<_> = skipped(&local).into_iter().map(|applied| applied.what).collect();
-        assert_eq!(said, ["lifecycle policy", "language analyzers", "3 shards with 1 replica"]);
-        let full = Offers { data_nodes: 3, lifecycle: true, searchable_snapshots: true, languages: true };
+    fn unsupported_features_are_reported() {
+        let local =
+            Features { data_nodes: 1, lifecycle: false, searchable_snapshots: false, language_analyzers: false };
+        let objects: Vec<_> = skipped(&local).into_iter().map(|applied| applied.object).collect();
+        assert_eq!(objects, ["lifecycle policy", "language analyzers", "3 shards with 1 replica"]);
+        let full = Features { data_nodes: 3, lifecycle: true, searchable_snapshots: true, language_analyzers: true };
         assert_eq!(skipped(&full), []);
     }
 }

@@ -1,5 +1,5 @@
-//! S3: the buckets of `s3/buckets.toml` with their policies, where S3 is enabled. Speaks the S3 API, not one vendor's;
-//! what a server refuses as unknown to it is skipped and said.
+//! S3: the buckets of `s3/buckets.toml` with their policies, if S3 is enabled. Uses the S3 API and no vendor's extensions;
+//! what a server does not support is skipped and reported.
 
 mod aspect;
 mod bucket;
@@ -9,18 +9,18 @@ mod xml;
 
 use self::aspect::{Aspect, Fitness};
 use self::bucket::{Bucket, buckets};
-use self::server::Server;
-use crate::apply::{Applied, Outcome};
-use crate::check::Drift;
+use self::server::{Server, Support};
 use crate::error::SchemaError;
 use crate::names::Names;
+use crate::schema::drift::Drift;
+use crate::schema::outcome::{AppliedObject, Outcome};
 use crate::store::Store;
 use crate::stores::Stores;
 
 /// Applies the buckets; see [`crate::apply::apply`].
-pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<Applied>, SchemaError> {
+pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<AppliedObject>, SchemaError> {
     if !stores.s3.enabled {
-        return Ok(vec![Applied::new(Store::S3, "buckets", Outcome::Skipped("S3 is not enabled".to_owned()))]);
+        return Ok(vec![AppliedObject::skipped(Store::S3, "buckets", "S3 is not enabled")]);
     }
     let server = Server::new(stores)?;
     let mut applied = Vec::new();
@@ -30,8 +30,8 @@ pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<Applied>
     Ok(applied)
 }
 
-async fn apply_bucket(server: &Server, bucket: &Bucket) -> Result<Vec<Applied>, SchemaError> {
-    let what = format!("bucket {}", bucket.name);
+async fn apply_bucket(server: &Server, bucket: &Bucket) -> Result<Vec<AppliedObject>, SchemaError> {
+    let object = format!("bucket {}", bucket.name);
     let mut outcome = Outcome::Unchanged;
     if !server.has_bucket(&bucket.name).await? {
         server.create_bucket(&bucket.name, bucket.lock_days.is_some()).await?;
@@ -39,39 +39,42 @@ async fn apply_bucket(server: &Server, bucket: &Bucket) -> Result<Vec<Applied>, 
     }
     let mut skipped = Vec::new();
     for aspect in bucket.aspects() {
-        let (changed, lacking) = apply_aspect(server, bucket, &aspect).await?;
+        let (changed, unsupported) = apply_aspect(server, bucket, &aspect).await?;
         if changed && outcome == Outcome::Unchanged {
             outcome = Outcome::Updated;
         }
-        let lacking = lacking.map(|(what_not, reason)| (format!("{what} {what_not}"), Outcome::Skipped(reason)));
-        skipped.extend(lacking.map(|(what_not, outcome)| Applied::new(Store::S3, what_not, outcome)));
+        let unsupported = unsupported.map(|(part, reason)| (format!("{object} {part}"), reason));
+        skipped.extend(unsupported.map(|(part, reason)| AppliedObject::skipped(Store::S3, part, reason)));
     }
-    skipped.insert(0, Applied::new(Store::S3, what, outcome));
+    skipped.insert(0, AppliedObject::new(Store::S3, object, outcome));
     Ok(skipped)
 }
 
-/// What could not be had, and why.
-type Lacking = Option<(&'static str, String)>;
+/// What the server does not support, and its reason.
+type Unsupported = Option<(&'static str, String)>;
 
-/// Offers the forms of an aspect, best first, until the server takes one or has it. Returns whether that changed something.
-async fn apply_aspect(server: &Server, bucket: &Bucket, aspect: &Aspect) -> Result<(bool, Lacking), SchemaError> {
+/// Tries the forms of an aspect, best first, until the server accepts one or already has it. Returns whether it changed.
+async fn apply_aspect(server: &Server, bucket: &Bucket, aspect: &Aspect) -> Result<(bool, Unsupported), SchemaError> {
     let fitness = aspect.fitness(&server.get(&bucket.name, aspect).await?);
     if fitness == Fitness::Best {
         return Ok((false, None));
     }
-    let mut lacking = None;
+    let mut unsupported = None;
     for form in &aspect.forms {
-        // With a lesser form in place only a better one is worth asking for: the server may have learnt it since.
-        if lacking.is_some() && fitness == Fitness::Lesser {
+        // With a lesser form in place, only the best one is tried: the server may support it by now.
+        if unsupported.is_some() && fitness == Fitness::Lesser {
             break;
         }
         match server.put(&bucket.name, aspect, form).await? {
-            Ok(()) => return Ok((true, lacking)),
-            Err(reason) if aspect.forms.len() > 1 && lacking.is_none() => lacking = Some((aspect.left_out, reason)),
-            Err(reason) => lacking = Some((aspect.what, reason)),
+            Support::Supported => return Ok((true, unsupported)),
+            Support::Unsupported(reason) => {
+                let is_best_of_several = aspect.forms.len() > 1 && unsupported.is_none();
+                let part = if is_best_of_several { aspect.only_in_best } else { aspect.name };
+                unsupported = Some((part, reason));
+            }
         }
     }
-    Ok((false, lacking))
+    Ok((false, unsupported))
 }
 
 /// Compares; see [`crate::check::check`].
@@ -89,13 +92,13 @@ pub(crate) async fn check(stores: &Stores, names: &Names) -> Result<Vec<Drift>, 
                 drift.extend(aspect.drift(&object, &found));
             }
         } else {
-            drift.push(Drift { store: Store::S3, object, expected: "there".to_owned(), found: "nothing".to_owned() });
+            drift.push(Drift::missing(Store::S3, object));
         }
     }
     Ok(drift)
 }
 
-/// Deletes the namespace's buckets with everything in them.
+/// Deletes the namespace's buckets with their contents.
 pub(crate) async fn drop_namespace(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     if !stores.s3.enabled {
         return Ok(());

@@ -1,13 +1,14 @@
-//! ClickHouse in a run's namespace. The marker is the comment of the database, which is made with it; each table and view
-//! is made with a label as its comment. Never drops a database: tables that somebody else made in it stay.
+//! ClickHouse in a run's namespace. The marker is the comment of the database, and each table and view has a label as its
+//! comment, both from the moment they are created. Never drops a database: foreign tables in it stay.
 
 use std::collections::BTreeSet;
 
-use super::{execute, failed};
+use super::client::{execute, failed};
 use crate::connect;
 use crate::error::SchemaError;
-use crate::marker::{Marker, label};
 use crate::names::{Mark, Names};
+use crate::schema::marker::{Marker, label};
+use crate::sql::clickhouse::{identifier, literal};
 use crate::stores::Stores;
 
 /// Tables and views of the migrations.
@@ -20,7 +21,7 @@ const NAMES: [&str; 7] = [
     "campaign_performance_hourly",
     "schema_migrations",
 ];
-/// A rebuild that was killed leaves such a table beside the one it was for, with that one's comment.
+/// Suffix of the table that a killed rebuild leaves beside its target, with the target's comment.
 const REBUILD: &str = "__rebuild";
 const OBJECTS: &str = "SELECT name, engine LIKE '%View', comment FROM system.tables WHERE database = ?";
 
@@ -30,29 +31,29 @@ type Object = (String, u8, String);
 /// The mark of the database.
 pub(crate) async fn marks(stores: &Stores, names: &Names) -> Result<BTreeSet<Mark>, SchemaError> {
     let comment = comment(stores, names).await?;
-    Ok(comment.iter().filter_map(|comment| Marker::mark(comment, names)).collect())
+    Ok(comment.iter().filter_map(|comment| Marker::decode(comment, names)).collect())
 }
 
-/// The comment of the database; `None` where there is no database.
+/// The comment of the database; `None` if the database does not exist.
 async fn comment(stores: &Stores, names: &Names) -> Result<Option<String>, SchemaError> {
-    let asked = connect::clickhouse_server(stores).query("SELECT comment FROM system.databases WHERE name = ?");
-    asked.bind(names.database()).fetch_optional().await.map_err(failed(stores, "read the marker of a run"))
+    let query = connect::clickhouse_server(stores).query("SELECT comment FROM system.databases WHERE name = ?");
+    query.bind(names.database()).fetch_optional().await.map_err(failed(stores, "read the run marker"))
 }
 
-/// What stands in the way of a run in this namespace.
+/// Foreign objects that keep a run out of this namespace.
 pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String>, SchemaError> {
     let Some(comment) = comment(stores, names).await? else { return Ok(Vec::new()) };
-    if Marker::mark(&comment, names).as_ref() != names.mark() {
+    if Marker::decode(&comment, names).as_ref() != names.mark() {
         return Ok(vec![format!("database {}", names.database())]);
     }
-    let objects = objects(stores, names).await?.into_iter().filter(|object| !is_own(names, object));
-    let in_the_way = objects.map(|(name, ..)| name).filter(|name| NAMES.contains(&name.as_str()));
-    Ok(in_the_way.map(|name| format!("table {}.{name}", names.database())).collect())
+    let foreign = objects(stores, names).await?.into_iter().filter(|object| !is_own(names, object));
+    let conflicting = foreign.map(|(name, ..)| name).filter(|name| NAMES.contains(&name.as_str()));
+    Ok(conflicting.map(|name| format!("table {}.{name}", names.database())).collect())
 }
 
 async fn objects(stores: &Stores, names: &Names) -> Result<Vec<Object>, SchemaError> {
-    let asked = connect::clickhouse_server(stores).query(OBJECTS).bind(names.database());
-    asked.fetch_all().await.map_err(failed(stores, "list tables"))
+    let query = connect::clickhouse_server(stores).query(OBJECTS).bind(names.database());
+    query.fetch_all().await.map_err(failed(stores, "list tables"))
 }
 
 fn is_own(names: &Names, (name, _, comment): &Object) -> bool {
@@ -60,41 +61,37 @@ fn is_own(names: &Names, (name, _, comment): &Object) -> bool {
     label(names, labelled).is_some_and(|label| label == *comment)
 }
 
-/// The database is made with its marker, at once.
-pub(crate) async fn make_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
+/// Creates the database together with its marker.
+pub(crate) async fn create_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     if comment(stores, names).await?.is_some() {
         return Ok(());
     }
-    let text = Marker::text(names).unwrap_or_default();
+    let text = Marker::encode(names).unwrap_or_default();
     let sql = format!("CREATE DATABASE {} COMMENT {}", names.database(), literal(&text));
-    let made = execute(connect::clickhouse_server(stores).query_raw(&sql)).await;
-    made.map_err(failed(stores, format!("create database {}", names.database())))
+    let created = execute(connect::clickhouse_server(stores).query_raw(&sql)).await;
+    created.map_err(failed(stores, format!("create database {}", names.database())))
 }
 
-/// A statement of a migration, with a label where it makes something for a run.
+/// A statement of a migration, with a label if it creates something for a run.
 pub(super) fn labelled(statement: &str, names: &Names) -> String {
-    let made = statement.split("IF NOT EXISTS ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    match made.and_then(|name| label(names, name)) {
+    let created = statement.split("IF NOT EXISTS ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    match created.and_then(|name| label(names, name)) {
         Some(label) => format!("{statement}\nCOMMENT {}", literal(&label)),
         None => statement.to_owned(),
     }
 }
 
-/// Drops the tables and views that carry the labels of this namespace; views first, since they read the tables.
+/// Drops the tables and views that carry this namespace's labels; views first, since they read the tables.
 pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     let mut own: Vec<Object> = objects(stores, names).await?;
     own.retain(|object| is_own(names, object));
     own.sort_by_key(|(_, is_view, _)| *is_view == 0);
     for (name, ..) in own {
-        let sql = format!("DROP TABLE IF EXISTS {}.`{name}` SYNC", names.database());
+        let sql = format!("DROP TABLE IF EXISTS {}.{} SYNC", names.database(), identifier(&name));
         let dropped = execute(connect::clickhouse_server(stores).query_raw(&sql)).await;
         dropped.map_err(failed(stores, format!("drop table {}.{name}", names.database())))?;
     }
     Ok(())
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 #[cfg(test)]
@@ -103,11 +100,11 @@ mod tests {
     use super::*;
 
     fn marked() -> Names {
-        Names::new("t").unwrap().marked(Mark::new())
+        Names::new("t").unwrap().with_mark(Mark::new())
     }
 
     #[test]
-    fn every_statement_of_the_migrations_makes_a_table_of_the_list_and_labels_it() {
+    fn every_statement_of_the_migrations_creates_and_labels_a_listed_table() {
         let names = marked();
         let statements: Vec<_> = MIGRATIONS.iter().flat_map(Migration::statements).chain([HISTORY]).collect();
         assert_eq!(statements.len(), NAMES.len());
@@ -122,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_or_another_name_is_not_a_runs() {
+    fn a_copied_or_renamed_table_is_not_the_runs() {
         let names = marked();
         let label = label(&names, "agent_metrics").unwrap();
         let own = |name: &str, comment: &str| is_own(&names, &(name.to_owned(), 0, comment.to_owned()));

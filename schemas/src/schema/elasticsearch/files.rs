@@ -1,13 +1,16 @@
-//! The template and policy files, fitted to a cluster: what it offers goes in, the JSON to send comes out.
-//! Pure.
+//! The template and policy files, fitted to the features of a cluster. Pure.
 
 use serde_json::{Value, json};
 
-use super::cluster::Offers;
-use super::{POLICY, SchemaError};
-use crate::error::refused;
+use super::cluster::Features;
+use crate::error::{SchemaError, refused};
 use crate::names::Names;
 use crate::store::Store;
+
+/// Name of the index template.
+pub(super) const TEMPLATE: &str = "communications";
+/// Name of the lifecycle policy.
+pub(super) const POLICY: &str = "communications-policy";
 
 macro_rules! file {
     ($name:literal) => {
@@ -19,34 +22,34 @@ fn parse((name, text): (&str, &str)) -> Result<Value, SchemaError> {
     serde_json::from_str(text).map_err(refused(Store::Elasticsearch, format!("read {name}")))
 }
 
-/// Shards and replicas that `data_nodes` can carry: the ADR's 3 and 1, or fewer.
+/// Shards and replicas that `data_nodes` can hold: the ADR's 3 and 1, or fewer.
 pub(super) fn shape(data_nodes: usize) -> (usize, usize) {
     (data_nodes.clamp(1, 3), data_nodes.saturating_sub(1).min(1))
 }
 
 /// The index template.
-pub(super) fn template(offers: &Offers, names: &Names) -> Result<Value, SchemaError> {
+pub(super) fn template(features: &Features, names: &Names) -> Result<Value, SchemaError> {
     let mut template = parse(file!("communications_template.json"))?;
     template["index_patterns"] = json!([names.index("communications-*")]);
-    let (shards, replicas) = shape(offers.data_nodes);
+    let (shards, replicas) = shape(features.data_nodes);
     let settings = &mut template["template"]["settings"]["index"];
     settings["number_of_shards"] = json!(shards.to_string());
     settings["number_of_replicas"] = json!(replicas.to_string());
     settings["lifecycle"]["name"] = json!(names.index(POLICY));
-    if !offers.lifecycle {
-        // An unknown setting is refused.
+    if !features.lifecycle {
+        // The server refuses an unknown setting.
         settings.as_object_mut().map(|settings| settings.remove("lifecycle"));
     }
-    if offers.languages {
+    if features.language_analyzers {
         template["template"]["mappings"]["properties"]["content"]["fields"] = parse(file!("language_fields.json"))?;
     }
     Ok(template)
 }
 
 /// The lifecycle policy.
-pub(super) fn policy(offers: &Offers) -> Result<Value, SchemaError> {
+pub(super) fn policy(features: &Features) -> Result<Value, SchemaError> {
     let mut policy = parse(file!("communications_policy.json"))?;
-    if !offers.searchable_snapshots {
+    if !features.searchable_snapshots {
         policy["policy"]["phases"].as_object_mut().map(|phases| phases.remove("cold"));
     }
     Ok(policy)
@@ -56,11 +59,13 @@ pub(super) fn policy(offers: &Offers) -> Result<Value, SchemaError> {
 mod tests {
     use super::*;
 
-    const FULL: Offers = Offers { data_nodes: 3, lifecycle: true, searchable_snapshots: true, languages: true };
-    const LOCAL: Offers = Offers { data_nodes: 1, lifecycle: false, searchable_snapshots: false, languages: false };
+    const FULL: Features =
+        Features { data_nodes: 3, lifecycle: true, searchable_snapshots: true, language_analyzers: true };
+    const LOCAL: Features =
+        Features { data_nodes: 1, lifecycle: false, searchable_snapshots: false, language_analyzers: false };
 
     #[test]
-    fn a_full_cluster_gets_what_the_adr_asks_for() {
+    fn a_full_cluster_gets_the_adrs_settings() {
         let template = template(&FULL, &Names::platform()).unwrap();
         let index = &template["template"]["settings"]["index"];
         assert_eq!((index["number_of_shards"].as_str(), index["number_of_replicas"].as_str()), (Some("3"), Some("1")));
@@ -70,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_cluster_is_asked_for_nothing_that_it_would_refuse() {
+    fn a_small_cluster_is_sent_nothing_that_it_would_refuse() {
         let template = template(&LOCAL, &Names::new("t").unwrap()).unwrap();
         let index = &template["template"]["settings"]["index"];
         assert_eq!(index.get("lifecycle"), None);
@@ -81,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_of_a_months_last_day_lives_seven_calendar_years() {
+    fn a_document_of_a_months_last_day_is_kept_for_seven_calendar_years() {
         // An index ages from its creation, at the start of its month or later; seven years are 2,557 days at most.
         let policy = policy(&FULL).unwrap();
         assert_eq!(policy["policy"]["phases"]["delete"]["min_age"], format!("{}d", 2557 + 31));

@@ -1,18 +1,18 @@
-//! Elasticsearch in a run's namespace. The marker is a component template whose name ends with the mark; everything that
-//! a run makes has the mark in its name, and only what has it is deleted.
+//! Elasticsearch in a run's namespace. The marker is a component template whose name ends with the mark. Whatever a run
+//! creates has the mark in its name; never deletes anything else.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
-use super::{POLICY, TEMPLATE};
+use super::files::{POLICY, TEMPLATE};
 use crate::error::SchemaError;
-use crate::marker::Marker;
 use crate::names::{Mark, Names};
+use crate::schema::marker::Marker;
 use crate::stores::Stores;
 
-/// The marker's component template, before the mark. The names are those of the namespace without a mark.
+/// Prefix of the marker's name, after the namespace.
 const MARKER: &str = "sluice-run-";
 
 /// The marks of all marker templates of the namespace.
@@ -23,42 +23,43 @@ pub(crate) async fn marks(stores: &Stores, names: &Names) -> Result<BTreeSet<Mar
 }
 
 async fn component_templates(cluster: &Cluster, pattern: &str) -> Result<Vec<String>, SchemaError> {
-    let answer = cluster.get(&format!("/_component_template/{pattern}")).await?;
-    Ok(names_in(answer.as_ref(), "component_templates"))
+    let response = cluster.get(&format!("/_component_template/{pattern}")).await?;
+    Ok(names_in(response.as_ref(), "component_templates"))
 }
 
-/// The names of what an answer lists under `key`.
-fn names_in(answer: Option<&Value>, key: &str) -> Vec<String> {
-    let listed = answer.and_then(|answer| answer[key].as_array()).map(Vec::as_slice).unwrap_or_default();
-    listed.iter().filter_map(|one| one["name"].as_str()).map(str::to_owned).collect()
+/// The names of the objects that a response lists under `key`.
+fn names_in(response: Option<&Value>, key: &str) -> Vec<String> {
+    let listed = response.and_then(|response| response[key].as_array()).map(Vec::as_slice).unwrap_or_default();
+    listed.iter().filter_map(|object| object["name"].as_str()).map(str::to_owned).collect()
 }
 
-/// Everything of the namespace that does not carry the mark.
+/// Everything under the namespace's names that does not carry the mark.
 pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String>, SchemaError> {
     let cluster = Cluster::connect(stores)?;
     let (all, own) = (format!("{}-*", names.namespace()), names.index(""));
     let mut foreign: Vec<String> =
-        cluster.indices(&all).await?.into_iter().map(|index| ("index", index)).map(said).collect();
+        cluster.indices(&all).await?.into_iter().map(|index| ("index", index)).map(described).collect();
     let templates = cluster.get(&format!("/_index_template/{all}")).await?;
-    foreign.extend(names_in(templates.as_ref(), "index_templates").into_iter().map(|name| said(("template", name))));
-    let parts = component_templates(&cluster, &all).await?;
-    foreign.extend(parts.into_iter().map(|name| said(("component template", name))));
-    if cluster.offers().await?.lifecycle {
+    foreign
+        .extend(names_in(templates.as_ref(), "index_templates").into_iter().map(|name| described(("template", name))));
+    let components = component_templates(&cluster, &all).await?;
+    foreign.extend(components.into_iter().map(|name| described(("component template", name))));
+    if cluster.features().await?.lifecycle {
         let policies = cluster.get(&format!("/_ilm/policy/{all}")).await?.unwrap_or_default();
         let policies = policies.as_object().into_iter().flat_map(|policies| policies.keys().cloned());
-        foreign.extend(policies.map(|name| said(("policy", name))));
+        foreign.extend(policies.map(|name| described(("policy", name))));
     }
     foreign.retain(|object| !object.contains(&format!(" {own}")));
     Ok(foreign)
 }
 
-fn said((kind, name): (&str, String)) -> String {
+fn described((kind, name): (&str, String)) -> String {
     format!("{kind} {name}")
 }
 
-/// Makes the marker's component template. No index template names it.
-pub(crate) async fn make_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
-    let (Some(mark), Some(text)) = (names.mark(), Marker::text(names)) else { return Ok(()) };
+/// Creates the marker's component template. No index template uses it.
+pub(crate) async fn create_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
+    let (Some(mark), Some(text)) = (names.mark(), Marker::encode(names)) else { return Ok(()) };
     let cluster = Cluster::connect(stores)?;
     let path = format!("/_component_template/{}-{MARKER}{}", names.namespace(), mark.as_str());
     if cluster.get(&path).await?.is_some() {
@@ -68,7 +69,7 @@ pub(crate) async fn make_marker(stores: &Stores, names: &Names) -> Result<(), Sc
     cluster.put(&path, &json!({ "template": {}, "_meta": marker })).await
 }
 
-/// Deletes the indices, the template and the policy that have the mark in their names.
+/// Deletes the indices, the template and the policy with the mark in their names.
 pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     if names.mark().is_none() {
         return Ok(());
@@ -78,7 +79,7 @@ pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaEr
         cluster.delete(&format!("/{index}")).await?;
     }
     cluster.delete(&format!("/_index_template/{}", names.index(TEMPLATE))).await?;
-    if cluster.offers().await?.lifecycle {
+    if cluster.features().await?.lifecycle {
         cluster.delete(&format!("/_ilm/policy/{}", names.index(POLICY))).await?;
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! What is asked of a Kafka cluster: describe, create, extend, configure and delete topics.
-//! Each change returns when the broker's metadata shows it, so that a caller may go on at once.
+//! Requests to a Kafka cluster: describe, create, extend, configure and delete topics; list and delete groups.
+//! Each change returns once the brokers' metadata shows it, so that the caller can rely on it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,24 +12,27 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
-use super::Topic;
+use super::topic::Topic;
 use crate::connect::{self, CONNECT_TIMEOUT, ConnectError, REQUEST_TIMEOUT};
 use crate::error::{SchemaError, refused};
 use crate::store::Store;
 use crate::stores::Stores;
 
+/// How often a change is polled for.
 const POLL: Duration = Duration::from_millis(20);
-/// Longer than the session of any consumer that keeps to the defaults.
-const SESSION: Duration = Duration::from_mins(1);
+/// Longer than a consumer's default session timeout.
+const SESSION_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A topic as the cluster has it.
-pub(super) struct State {
+const METADATA: &str = "read the cluster's metadata";
+
+/// The state of a topic in the cluster.
+pub(super) struct TopicState {
     pub(super) partitions: i32,
     /// Replicas of its first partition.
     pub(super) replicas: i32,
     /// All settings.
     pub(super) config: BTreeMap<String, String>,
-    /// Names of those that are set on the topic itself.
+    /// Names of the settings that are set on the topic itself.
     pub(super) own: Vec<String>,
 }
 
@@ -47,13 +50,13 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT))
 }
 
-/// A result for one topic or group becomes an error that names it, unless its code is `fine`.
-fn outcome(
+/// Turns the first failed result into an error that names its topic or group; the code `tolerated` does not count.
+fn all_succeeded(
     results: Vec<Result<String, (String, RDKafkaErrorCode)>>,
     doing: &str,
-    fine: RDKafkaErrorCode,
+    tolerated: RDKafkaErrorCode,
 ) -> Result<(), SchemaError> {
-    let bad = results.into_iter().filter_map(Result::err).find(|(_, code)| *code != fine);
+    let bad = results.into_iter().filter_map(Result::err).find(|(_, code)| *code != tolerated);
     bad.map_or(Ok(()), |(name, code)| Err(refused(Store::Kafka, format!("{doing} {name}"))(code)))
 }
 
@@ -66,7 +69,7 @@ impl Cluster {
             cause: cause.to_string(),
         };
         let admin = Arc::new(connect::kafka_config(stores).create::<AdminClient<_>>().map_err(unreachable)?);
-        let brokers = metadata(&admin, None, CONNECT_TIMEOUT).await?.map_err(unreachable)?.brokers().len();
+        let brokers = metadata(&admin, CONNECT_TIMEOUT, |error| unreachable(error).into()).await?.brokers().len();
         Ok(Self { admin, brokers })
     }
 
@@ -74,8 +77,8 @@ impl Cluster {
         self.brokers
     }
 
-    /// What the cluster says of a topic; `None` where there is none.
-    pub(super) async fn state(&self, name: &str) -> Result<Option<State>, SchemaError> {
+    /// The state of a topic; `None` if it does not exist.
+    pub(super) async fn state(&self, name: &str) -> Result<Option<TopicState>, SchemaError> {
         let Some((partitions, replicas)) = self.counts(name).await? else {
             return Ok(None);
         };
@@ -86,11 +89,11 @@ impl Cluster {
         let own = resource.entries.iter().filter(|entry| matches!(entry.source, ConfigSource::DynamicTopic));
         let own = own.map(|entry| entry.name.clone()).collect();
         let config = resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
-        Ok(Some(State { partitions, replicas, config, own }))
+        Ok(Some(TopicState { partitions, replicas, config, own }))
     }
 
     async fn counts(&self, name: &str) -> Result<Option<(i32, i32)>, SchemaError> {
-        let metadata = self.metadata(None).await?;
+        let metadata = self.metadata().await?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == name && topic.error().is_none());
         Ok(topic.map(|topic| {
             let partitions = topic.partitions();
@@ -109,7 +112,7 @@ impl Cluster {
         let new = config.iter().fold(new, |new, (name, value)| new.set(name, value));
         let created = self.admin.create_topics([&new], &options()).await;
         let created = created.map_err(failed(format!("create topic {}", topic.name)))?;
-        outcome(created, "create topic", RDKafkaErrorCode::TopicAlreadyExists)?;
+        all_succeeded(created, "create topic", RDKafkaErrorCode::TopicAlreadyExists)?;
         self.wait_for_partitions(&topic.name, topic.partitions).await
     }
 
@@ -117,11 +120,11 @@ impl Cluster {
         let new = NewPartitions::new(name, usize::try_from(partitions).unwrap_or(0));
         let added = self.admin.create_partitions([&new], &options()).await;
         let added = added.map_err(failed(format!("add partitions to topic {name}")))?;
-        outcome(added, "add partitions to topic", RDKafkaErrorCode::NoError)?;
+        all_succeeded(added, "add partitions to topic", RDKafkaErrorCode::NoError)?;
         self.wait_for_partitions(name, partitions).await
     }
 
-    /// Sets the topic's settings; those that are not named go back to the cluster's defaults.
+    /// Sets the topic's settings; all others are reset to the cluster's defaults.
     pub(super) async fn configure(
         &self,
         name: &str,
@@ -135,7 +138,7 @@ impl Cluster {
         bad.map_or(Ok(()), |(_, code)| Err(refused(Store::Kafka, doing())(code)))
     }
 
-    /// Deletes topics, and waits until the brokers no longer list them. One that is not there is no error.
+    /// Deletes topics, and waits until the brokers no longer list them. A missing topic is not an error.
     pub(super) async fn delete_topics(&self, topics: &[String]) -> Result<(), SchemaError> {
         if topics.is_empty() {
             return Ok(());
@@ -143,7 +146,7 @@ impl Cluster {
         let listed: Vec<&str> = topics.iter().map(String::as_str).collect();
         let deleted = self.admin.delete_topics(&listed, &options()).await;
         let deleted = deleted.map_err(failed(format!("delete topics {}", listed.join(", "))))?;
-        outcome(deleted, "delete topic", RDKafkaErrorCode::UnknownTopicOrPartition)?;
+        all_succeeded(deleted, "delete topic", RDKafkaErrorCode::UnknownTopicOrPartition)?;
         self.wait(&format!("delete topics {}", listed.join(", ")), REQUEST_TIMEOUT, || async {
             Ok(!self.topics_with("").await?.iter().any(|topic| topics.contains(topic)))
         })
@@ -152,7 +155,7 @@ impl Cluster {
 
     /// Names of the topics that start with `prefix`.
     pub(super) async fn topics_with(&self, prefix: &str) -> Result<Vec<String>, SchemaError> {
-        let metadata = self.metadata(None).await?;
+        let metadata = self.metadata().await?;
         let topics = metadata.topics().iter().map(|topic| topic.name().to_owned());
         Ok(topics.filter(|name| name.starts_with(prefix)).collect())
     }
@@ -169,27 +172,27 @@ impl Cluster {
         groups.map_err(failed("list groups".to_owned()))
     }
 
-    /// Whether a topic has ever held a record; one that is not there has not.
+    /// Whether a topic has ever held a record; a missing topic has not.
     pub(super) async fn holds_records(&self, topic: &str) -> Result<bool, SchemaError> {
         let Some((partitions, _)) = self.counts(topic).await? else { return Ok(false) };
         let (admin, topic) = (Arc::clone(&self.admin), topic.to_owned());
-        let looking = tokio::task::spawn_blocking(move || {
+        let reading = tokio::task::spawn_blocking(move || {
             let mut ends = (0..partitions).map(|n| admin.inner().fetch_watermarks(&topic, n, REQUEST_TIMEOUT));
             ends.try_fold(false, |holds, end| Ok(holds || end?.1 > 0))
         });
-        let looked = looking.await.map_err(refused(Store::Kafka, "read the ends of a topic"))?;
-        looked.map_err(failed("read the ends of a topic".to_owned()))
+        let read = reading.await.map_err(refused(Store::Kafka, "read the ends of a topic"))?;
+        read.map_err(failed("read the ends of a topic".to_owned()))
     }
 
-    /// Deletes groups that nobody is in. One that is not there is no error.
+    /// Deletes groups without members. A missing group is not an error.
     pub(super) async fn delete_groups(&self, groups: &[String]) -> Result<(), SchemaError> {
         if groups.is_empty() {
             return Ok(());
         }
         let own: Vec<&str> = groups.iter().map(String::as_str).collect();
         let doing = format!("delete groups {} (is a worker still running?)", own.join(", "));
-        // A worker that was killed stays in its group until its session runs out.
-        self.wait(&doing, SESSION, || async {
+        // A killed worker stays in its group until its session times out.
+        self.wait(&doing, SESSION_TIMEOUT, || async {
             let deleted = self.admin.delete_groups(&own, &options()).await;
             let deleted = deleted.map_err(failed(doing.clone()))?;
             let busy = |group: &Result<String, (String, RDKafkaErrorCode)>| {
@@ -198,29 +201,28 @@ impl Cluster {
             if deleted.iter().any(busy) {
                 return Ok(false);
             }
-            outcome(deleted, "delete group", RDKafkaErrorCode::GroupIdNotFound).map(|()| true)
+            all_succeeded(deleted, "delete group", RDKafkaErrorCode::GroupIdNotFound).map(|()| true)
         })
         .await
     }
 
-    async fn metadata(&self, topic: Option<&str>) -> Result<Metadata, SchemaError> {
-        let fetched = metadata(&self.admin, topic.map(str::to_owned), REQUEST_TIMEOUT).await?;
-        fetched.map_err(failed("read the cluster's metadata".to_owned()))
+    async fn metadata(&self) -> Result<Metadata, SchemaError> {
+        metadata(&self.admin, REQUEST_TIMEOUT, failed(METADATA.to_owned())).await
     }
 
     async fn wait_for_partitions(&self, name: &str, partitions: i32) -> Result<(), SchemaError> {
-        let there = || async { Ok(self.counts(name).await?.is_some_and(|(count, _)| count >= partitions)) };
-        self.wait(&format!("see the partitions of topic {name}"), REQUEST_TIMEOUT, there).await
+        let visible = || async { Ok(self.counts(name).await?.is_some_and(|(count, _)| count >= partitions)) };
+        self.wait(&format!("wait for the partitions of topic {name}"), REQUEST_TIMEOUT, visible).await
     }
 
     async fn wait<F>(&self, doing: &str, within: Duration, done: impl Fn() -> F) -> Result<(), SchemaError>
     where
         F: Future<Output = Result<bool, SchemaError>>,
     {
-        let began = Instant::now();
+        let started = Instant::now();
         while !done().await? {
-            if began.elapsed() > within {
-                return Err(refused(Store::Kafka, doing)("the brokers did not do it in time"));
+            if started.elapsed() > within {
+                return Err(refused(Store::Kafka, doing)("the brokers did not complete it in time"));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -229,17 +231,17 @@ impl Cluster {
 }
 
 /// Kafka counts in 32 bits.
-fn count(of: usize) -> i32 {
-    i32::try_from(of).unwrap_or(i32::MAX)
+fn count(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
 }
 
-/// librdkafka's metadata call blocks, so it has a thread of its own.
+/// librdkafka's metadata call blocks, so it runs on a thread of its own.
 async fn metadata(
     admin: &Arc<AdminClient<DefaultClientContext>>,
-    topic: Option<String>,
     timeout: Duration,
-) -> Result<Result<Metadata, KafkaError>, SchemaError> {
+    failed: impl FnOnce(KafkaError) -> SchemaError,
+) -> Result<Metadata, SchemaError> {
     let admin = Arc::clone(admin);
-    let fetching = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(topic.as_deref(), timeout));
-    fetching.await.map_err(refused(Store::Kafka, "read the cluster's metadata"))
+    let fetching = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, timeout));
+    fetching.await.map_err(refused(Store::Kafka, METADATA))?.map_err(failed)
 }

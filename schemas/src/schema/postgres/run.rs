@@ -1,39 +1,39 @@
-//! PostgreSQL in a run's namespace. The marker is the comment of a role that nobody can sign in as, made in one transaction
-//! before the database, and of the database itself. What the migrations make carries a label as its comment.
-//! Never drops a database and never uses CASCADE: what somebody else made in the database, or on it, stays.
+//! PostgreSQL in a run's namespace. The marker is the comment of a role without login, created in one transaction before the
+//! database, and of the database itself. Objects that the migrations create carry a label as their comment.
+//! Never drops a database and never uses CASCADE: foreign objects in the database, or that depend on it, stay.
 
 use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{MAINTENANCE, failed, identifier, literal};
+use super::client::failed;
 use crate::connect::{self, Role};
-use crate::error::SchemaError;
-use crate::marker::{Marker, label};
+use crate::error::{ForeignObjects, SchemaError};
 use crate::names::{Mark, Names};
-use crate::runs::Foreign;
+use crate::schema::marker::{Marker, label};
+use crate::sql::postgres::{identifier, literal};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// Relations, functions and publications of the database that extensions did not bring, and what each carries.
+/// Relations, functions and publications of the database, except those of extensions, with their comments.
 const OBJECTS: &str = include_str!("run_objects.sql");
-/// What PostgreSQL answers when something else depends on what is dropped.
+/// SQLSTATE dependent_objects_still_exist.
 const DEPENDENT_OBJECTS: &str = "2BP01";
 
 /// An object of the database.
 #[derive(Debug)]
 struct Object {
-    /// `TABLE`, `FUNCTION` and so on, as DROP calls it.
+    /// `TABLE`, `FUNCTION` and so on, as in DROP.
     kind: String,
     name: String,
-    /// As DROP takes it.
+    /// The quoted name, as in DROP.
     quoted: String,
     comment: Option<String>,
-    /// The table whose partition it is.
+    /// The table of which it is a partition.
     parent: Option<String>,
 }
 
-/// The columns of [`OBJECTS`], in their order.
+/// The columns of [`OBJECTS`], in order.
 type Row = (String, String, String, Option<String>, Option<String>);
 
 impl From<Row> for Object {
@@ -47,7 +47,7 @@ impl Object {
         self.comment.is_some() && self.comment == label(names, &self.name)
     }
 
-    fn is_months(&self) -> bool {
+    fn is_monthly_partition(&self) -> bool {
         let month = self.name.strip_prefix("communications_y").and_then(|month| month.split_once('m'));
         month.is_some_and(|(year, month)| [year, month].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit())))
     }
@@ -64,29 +64,29 @@ pub(super) fn marker_role(names: &Names) -> String {
 
 /// The marks of the role and of the database.
 pub(crate) async fn marks(stores: &Stores, names: &Names) -> Result<BTreeSet<Mark>, SchemaError> {
-    let mut admin = connect::postgres_connection(stores, MAINTENANCE, Role::Admin).await?;
+    let mut admin = connect::postgres_admin(stores).await?;
     let comments = [role_comment(&mut admin, names).await?, database_comment(&mut admin, names).await?];
-    Ok(comments.iter().flatten().flatten().filter_map(|comment| Marker::mark(comment, names)).collect())
+    Ok(comments.iter().flatten().flatten().filter_map(|comment| Marker::decode(comment, names)).collect())
 }
 
-/// The comment of the marker's role; the outer `None` says that there is no such role.
+/// The comment of the marker role; the outer `None` means that the role does not exist.
 async fn role_comment(admin: &mut PgConnection, names: &Names) -> Result<Option<Option<String>>, SchemaError> {
-    let asked = sqlx::query_scalar("SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1");
-    asked.bind(marker_role(names)).fetch_optional(admin).await.map_err(failed("read the marker of a run"))
+    let query = sqlx::query_scalar("SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = $1");
+    query.bind(marker_role(names)).fetch_optional(admin).await.map_err(failed("read the run marker"))
 }
 
-/// The comment of the database; the outer `None` says that there is no such database.
+/// The comment of the database; the outer `None` means that the database does not exist.
 async fn database_comment(admin: &mut PgConnection, names: &Names) -> Result<Option<Option<String>>, SchemaError> {
-    let asked = sqlx::query_scalar("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1");
-    asked.bind(names.database()).fetch_optional(admin).await.map_err(failed("read the marker of a run"))
+    let query = sqlx::query_scalar("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1");
+    query.bind(names.database()).fetch_optional(admin).await.map_err(failed("read the run marker"))
 }
 
-/// What stands in the way of a run in this namespace.
+/// Foreign objects that keep a run out of this namespace.
 pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String>, SchemaError> {
-    let mut admin = connect::postgres_connection(stores, MAINTENANCE, Role::Admin).await?;
+    let mut admin = connect::postgres_admin(stores).await?;
     let (role, database) = (role_comment(&mut admin, names).await?, database_comment(&mut admin, names).await?);
     let is_own = |comment: &Option<String>| {
-        comment.as_deref().and_then(|text| Marker::mark(text, names)).as_ref() == names.mark()
+        comment.as_deref().and_then(|text| Marker::decode(text, names)).as_ref() == names.mark()
     };
     let mut foreign = Vec::new();
     if role.as_ref().is_some_and(|comment| !is_own(comment)) {
@@ -95,22 +95,22 @@ pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String
     let Some(comment) = database else { return Ok(foreign) };
     let objects = objects(stores, names).await?;
     if is_own(&comment) {
-        foreign.extend(in_the_way(&objects, names));
+        foreign.extend(conflicting(&objects, names));
     } else if comment.is_some() || !role.is_some_and(|comment| is_own(&comment)) || !objects.is_empty() {
-        // A run that was killed between making its database and marking it leaves its role's marker and an empty database.
+        // A run killed between creating its database and marking it leaves a marked role and an empty database.
         foreign.push(format!("database {}", names.database()));
     }
     Ok(foreign)
 }
 
-/// What carries no label and stands under a name of the migrations, or is attached to a table of ours.
-fn in_the_way<'a>(objects: &'a [Object], names: &'a Names) -> impl Iterator<Item = String> + 'a {
+/// Objects without a label that occupy a name of the migrations or are attached to one of their tables.
+fn conflicting<'a>(objects: &'a [Object], names: &'a Names) -> impl Iterator<Item = String> + 'a {
     let needed =
         ["customers", "campaigns", "communications", "communications_default", "schema_migrations", "sluice_cdc"];
     objects.iter().filter(|object| !object.is_labelled(names)).filter_map(move |object| match &object.parent {
-        Some(parent) if parent == "communications" && object.is_months() => None,
+        Some(parent) if parent == "communications" && object.is_monthly_partition() => None,
         Some(parent) if needed.contains(&parent.as_str()) => Some(format!("partition {} of {parent}", object.name)),
-        _ if needed.contains(&object.name.as_str()) || object.is_months() => Some(object.describe()),
+        _ if needed.contains(&object.name.as_str()) || object.is_monthly_partition() => Some(object.describe()),
         _ if object.name.starts_with("ensure_partitions(") => Some(object.describe()),
         _ => None,
     })
@@ -123,22 +123,22 @@ async fn objects(stores: &Stores, names: &Names) -> Result<Vec<Object>, SchemaEr
     Ok(rows.into_iter().map(Object::from).collect())
 }
 
-/// Makes the role with its marker, at once.
-pub(crate) async fn make_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
-    let Some(text) = Marker::text(names) else { return Ok(()) };
-    let mut admin = connect::postgres_connection(stores, MAINTENANCE, Role::Admin).await?;
+/// Creates the role and its marker in one transaction.
+pub(crate) async fn create_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
+    let Some(text) = Marker::encode(names) else { return Ok(()) };
+    let mut admin = connect::postgres_admin(stores).await?;
     if role_comment(&mut admin, names).await?.is_some() {
         return Ok(());
     }
     let role = identifier(&marker_role(names));
     let sql = format!("BEGIN; CREATE ROLE {role} NOLOGIN; COMMENT ON ROLE {role} IS {}; COMMIT", literal(&text));
-    let made = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await;
-    made.map(drop).map_err(failed("make the marker of a run"))
+    let created = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await;
+    created.map(drop).map_err(failed("create the run marker"))
 }
 
-/// Marks the database, which [`foreign`] has found to be ours or which was made just now.
+/// Marks the database, which was just created or which [`foreign`] has recognised as a run's.
 pub(super) async fn mark_database(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
-    let Some(text) = Marker::text(names) else { return Ok(()) };
+    let Some(text) = Marker::encode(names) else { return Ok(()) };
     let mut owner = connect::postgres_connection(stores, &names.database(), Role::Owner).await?;
     if database_comment(&mut owner, names).await?.flatten().is_some() {
         return Ok(());
@@ -148,13 +148,13 @@ pub(super) async fn mark_database(stores: &Stores, names: &Names) -> Result<(), 
     marked.map(drop).map_err(failed(format!("mark database {}", names.database())))
 }
 
-/// Labels what the current transaction has made. Does nothing where the names are not a run's.
-pub(super) async fn label_made(transaction: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
+/// Labels the objects that the current transaction has created. Does nothing if the names carry no mark.
+pub(super) async fn label_created(transaction: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
     if names.mark().is_none() {
         return Ok(());
     }
-    let made = format!("{OBJECTS} AND made_now");
-    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(made)).fetch_all(&mut *transaction).await?;
+    let sql = format!("{OBJECTS} AND created_now");
+    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *transaction).await?;
     for object in rows.into_iter().map(Object::from).filter(|object| object.comment.is_none()) {
         let text = label(names, &object.name).unwrap_or_default();
         let sql = format!("COMMENT ON {} {} IS {}", object.kind, object.quoted, literal(&text));
@@ -163,15 +163,16 @@ pub(super) async fn label_made(transaction: &mut PgConnection, names: &Names) ->
     Ok(())
 }
 
-/// Drops what carries the labels of this namespace, all or nothing. Partitions go with their table.
+/// Drops the objects that carry this namespace's labels, all or none. Partitions are dropped with their table.
 pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
-    let mut admin = connect::postgres_connection(stores, MAINTENANCE, Role::Admin).await?;
+    let mut admin = connect::postgres_admin(stores).await?;
     if database_comment(&mut admin, names).await?.flatten().is_none() {
         return Ok(());
     }
     let objects = objects(stores, names).await?;
     let own: Vec<&Object> = objects.iter().filter(|object| object.is_labelled(names)).collect();
-    // Tables in one statement, since they refer to each other; the function takes one of them as a type of its variables only.
+    // Tables in one statement, since they reference each other. The function uses one as
+    // the type of a variable, which is not a dependency.
     let drops = ["PUBLICATION", "TABLE", "FUNCTION"].into_iter().filter_map(|kind| drop_all(kind, &own));
     let sql = format!("BEGIN; SET LOCAL lock_timeout = '60s'; {} COMMIT", drops.collect::<String>());
     let mut owner = connect::postgres_connection(stores, &names.database(), Role::Owner).await?;
@@ -180,11 +181,11 @@ pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaEr
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(DEPENDENT_OBJECTS) => {
             Err(depended_on(names, error.message()))
         }
-        Err(error) => Err(failed(format!("drop what earlier runs made in {}", names.database()))(error)),
+        Err(error) => Err(failed(format!("drop what earlier runs created in {}", names.database()))(error)),
     }
 }
 
-/// The statement that drops all objects of a kind; `None` where there is none.
+/// The statement that drops all objects of a kind; `None` if there are none.
 fn drop_all(kind: &str, own: &[&Object]) -> Option<String> {
     let quoted = own.iter().filter(|object| object.kind == kind).map(|object| object.quoted.as_str());
     let quoted = quoted.collect::<Vec<_>>().join(", ");
@@ -192,9 +193,9 @@ fn drop_all(kind: &str, own: &[&Object]) -> Option<String> {
 }
 
 fn depended_on(names: &Names, message: &str) -> SchemaError {
-    let objects = vec![format!("in database {} something that depends on a run's table ({message})", names.database())];
-    let foreign = vec![Foreign { store: Store::Postgres, is_marked: true, objects }];
-    SchemaError::NotARuns { namespace: names.namespace().to_owned(), foreign }
+    let objects = vec![format!("in database {} an object that depends on a run's table ({message})", names.database())];
+    let foreign = vec![ForeignObjects { store: Store::Postgres, is_marked: true, objects }];
+    SchemaError::NamespaceOccupied { namespace: names.namespace().to_owned(), foreign }
 }
 
 #[cfg(test)]
@@ -207,20 +208,20 @@ mod tests {
     }
 
     #[test]
-    fn only_unlabelled_objects_under_needed_names_are_in_the_way() {
-        let names = Names::new("t").unwrap().marked(Mark::new());
+    fn only_unlabelled_objects_under_needed_names_conflict() {
+        let names = Names::new("t").unwrap().with_mark(Mark::new());
         let labelled = |name: &str| label(&names, name);
         let objects = [
             object("TABLE", "customers", None, labelled("customers")),
             object("TABLE", "communications_y2026m11", Some("communications"), None),
             object("TABLE", "mine", None, None),
-            // A copy or a table with another name keeps the comment.
+            // A copied or renamed table keeps the comment.
             object("TABLE", "kept", None, labelled("customers")),
             object("TABLE", "campaigns", None, labelled("customers")),
             object("TABLE", "odd", Some("communications"), None),
             object("FUNCTION", "ensure_partitions(date,date)", None, None),
         ];
-        let found: Vec<_> = in_the_way(&objects, &names).collect();
+        let found: Vec<_> = conflicting(&objects, &names).collect();
         let expected = ["table campaigns", "partition odd of communications", "function ensure_partitions(date,date)"];
         assert_eq!(found, expected);
     }

@@ -1,5 +1,5 @@
--- Relations, functions, types and publications that extensions did not bring: how DROP calls them, and their comments.
--- A caller may add another condition, so the text ends inside WHERE.
+-- Relations, functions, types, publications and schemas, except those of extensions: kind and name as in DROP, and comment.
+-- Ends inside WHERE, so that a caller can append a condition.
 SELECT kind, name, quoted, comment, parent FROM (
     SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE'
                           WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
@@ -8,7 +8,7 @@ SELECT kind, name, quoted, comment, parent FROM (
            obj_description(c.oid, 'pg_class') AS comment,
            (SELECT p.relname::text FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent
             WHERE i.inhrelid = c.oid LIMIT 1) AS parent,
-           c.xmin = pg_current_xact_id_if_assigned()::xid AS made_now
+           c.xmin = pg_current_xact_id_if_assigned()::xid AS created_now
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')

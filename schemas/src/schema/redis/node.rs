@@ -1,5 +1,5 @@
 //! One master of a Redis cluster: its settings, its search indices and its keys.
-//! Finds the masters through any node that answers.
+//! Discovers the masters through any reachable node. Never changes a setting.
 
 use std::ops::RangeInclusive;
 
@@ -8,30 +8,30 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use crate::connect::{self, ConnectError};
 use crate::error::{SchemaError, refused};
-use crate::facts::Facts;
+use crate::schema::facts::Facts;
 use crate::store::Store;
 
-/// Keys that one SCAN looks at, and one UNLINK deletes, at most.
+/// Keys that one SCAN visits, and one pipeline of UNLINK deletes, at most.
 const PAGE: usize = 1_000;
-/// How many tags are tried until one falls into a master's slots.
+/// How many tags are tried to find one in a master's slots.
 const TAGS: u32 = 10_000;
 
 /// A master.
 pub(super) struct Node {
     address: String,
-    /// A short text whose hash slot this master holds. A command goes to the master of its key's slot, and the key of a
-    /// search command is the index's name, so with this in braces the name belongs here.
+    /// A hash tag in one of this master's slots. The cluster routes a search command by the index's name, so a name with
+    /// this tag in braces is routed here.
     tag: String,
     connection: MultiplexedConnection,
 }
 
-/// The masters of the cluster that `nodes` belong to.
+/// The masters of the cluster of `nodes`.
 pub(super) async fn masters(cluster: &'static str, nodes: &[String]) -> Result<Vec<Node>, SchemaError> {
-    let mut any = first_that_answers(cluster, nodes).await?;
-    let listed: String = any.ask(cmd("CLUSTER").arg("NODES"), "list the nodes").await?;
+    let mut any = first_reachable(cluster, nodes).await?;
+    let listed: String = any.query(cmd("CLUSTER").arg("NODES"), "list the nodes").await?;
     let mut masters = Vec::new();
     for (address, slots) in listed_masters(&listed) {
-        // The scheme and credentials are those of the settings; only host and port come from the cluster.
+        // Scheme and credentials come from the settings, host and port from the cluster.
         let url = with_address(nodes.first().map_or("", String::as_str), &address);
         let connection = connect::redis_node(cluster, &url).await?;
         let mut master = Node { address, tag: String::new(), connection };
@@ -41,7 +41,7 @@ pub(super) async fn masters(cluster: &'static str, nodes: &[String]) -> Result<V
     Ok(masters)
 }
 
-async fn first_that_answers(cluster: &'static str, nodes: &[String]) -> Result<Node, ConnectError> {
+async fn first_reachable(cluster: &'static str, nodes: &[String]) -> Result<Node, ConnectError> {
     let mut failure = None;
     for url in nodes {
         match connect::redis_node(cluster, url).await {
@@ -52,12 +52,12 @@ async fn first_that_answers(cluster: &'static str, nodes: &[String]) -> Result<N
     Err(failure.unwrap_or_else(|| ConnectError {
         store: cluster,
         section: "redis",
-        address: "nowhere".to_owned(),
-        cause: "no node is named".to_owned(),
+        address: "no address".to_owned(),
+        cause: "the settings list no node".to_owned(),
     }))
 }
 
-/// `host:port` and slots of each healthy master, from the answer to `CLUSTER NODES`.
+/// `host:port` and slots of each healthy master, from the output of `CLUSTER NODES`.
 fn listed_masters(listed: &str) -> Vec<(String, Vec<RangeInclusive<u16>>)> {
     let masters = listed.lines().filter_map(|line| {
         let words: Vec<_> = line.split(' ').collect();
@@ -72,7 +72,7 @@ fn listed_masters(listed: &str) -> Vec<(String, Vec<RangeInclusive<u16>>)> {
     masters
 }
 
-/// `5` or `5-9`; a slot on its way to another node stands in brackets and is left out.
+/// `5` or `5-9`; a migrating slot is in brackets and is ignored.
 fn slot_range(text: &str) -> Option<RangeInclusive<u16>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     Some(first.parse().ok()?..=last.parse().ok()?)
@@ -91,13 +91,13 @@ impl Node {
     }
 
     /// The index's name on this master.
-    pub(super) fn own(&self, index: &str) -> String {
+    pub(super) fn index_name(&self, index: &str) -> String {
         format!("{index}:{{{}}}", self.tag)
     }
 
     async fn find_tag(&mut self, slots: &[RangeInclusive<u16>]) -> Result<String, SchemaError> {
         for tag in (0..TAGS).map(|number| number.to_string()) {
-            let slot: u16 = self.ask(cmd("CLUSTER").arg("KEYSLOT").arg(&tag), "find a hash tag").await?;
+            let slot: u16 = self.query(cmd("CLUSTER").arg("KEYSLOT").arg(&tag), "find a hash tag").await?;
             if slots.iter().any(|range| range.contains(&slot)) {
                 return Ok(tag);
             }
@@ -105,50 +105,50 @@ impl Node {
         Err(refused(Store::Redis, format!("find a hash tag on {}", self.address))("the node holds too few slots"))
     }
 
-    async fn ask<T: FromRedisValue>(&mut self, command: &Cmd, doing: &str) -> Result<T, SchemaError> {
-        let answer = command.query_async(&mut self.connection).await;
-        answer.map_err(|error| refused(Store::Redis, format!("{doing} on {}", self.address))(error))
+    async fn query<T: FromRedisValue>(&mut self, command: &Cmd, doing: &str) -> Result<T, SchemaError> {
+        let result = command.query_async(&mut self.connection).await;
+        result.map_err(|error| refused(Store::Redis, format!("{doing} on {}", self.address))(error))
     }
 
     /// A setting of the node.
     pub(super) async fn setting(&mut self, name: &str) -> Result<String, SchemaError> {
-        let pairs: Vec<String> = self.ask(cmd("CONFIG").arg("GET").arg(name), "read a setting").await?;
+        let pairs: Vec<String> = self.query(cmd("CONFIG").arg("GET").arg(name), "read a setting").await?;
         Ok(pairs.into_iter().nth(1).unwrap_or_default())
     }
 
-    /// Prefix and fields of a search index; `None` where there is none.
+    /// Prefix and fields of a search index; `None` if it does not exist.
     pub(super) async fn index(&mut self, index: &str) -> Result<Option<Facts>, SchemaError> {
-        let index = self.own(index);
+        let index = self.index_name(index);
         if !self.indices().await?.contains(&index) {
             return Ok(None);
         }
-        let info: Value = self.ask(cmd("FT.INFO").arg(index), "read a search index").await?;
+        let info: Value = self.query(cmd("FT.INFO").arg(index), "read a search index").await?;
         Ok(Some(index_facts(&info)))
     }
 
     /// Names of all search indices of this master.
     pub(super) async fn indices(&mut self) -> Result<Vec<String>, SchemaError> {
-        self.ask(&cmd("FT._LIST"), "list the search indices").await
+        self.query(&cmd("FT._LIST"), "list the search indices").await
     }
 
-    pub(super) async fn create_index(&mut self, index: &str, words: &[String]) -> Result<(), SchemaError> {
-        self.ask(cmd("FT.CREATE").arg(self.own(index)).arg(words), "create a search index").await
+    pub(super) async fn create_index(&mut self, index: &str, arguments: &[String]) -> Result<(), SchemaError> {
+        self.query(cmd("FT.CREATE").arg(self.index_name(index)).arg(arguments), "create a search index").await
     }
 
     pub(super) async fn drop_index(&mut self, index: &str) -> Result<(), SchemaError> {
-        self.drop_named(&self.own(index)).await
+        self.drop_index_by_full_name(&self.index_name(index)).await
     }
 
-    /// Drops an index by the whole of its name.
-    pub(super) async fn drop_named(&mut self, index: &str) -> Result<(), SchemaError> {
-        self.ask(cmd("FT.DROPINDEX").arg(index), "drop a search index").await
+    /// Drops an index by its full name, tag included.
+    pub(super) async fn drop_index_by_full_name(&mut self, index: &str) -> Result<(), SchemaError> {
+        self.query(cmd("FT.DROPINDEX").arg(index), "drop a search index").await
     }
 
-    /// One page of the keys that start with `prefix`, and where the next begins; 0 when this was the last.
+    /// The next cursor and one page of the keys that start with `prefix`; cursor 0 means that this was the last page.
     pub(super) async fn keys(&mut self, prefix: &str, cursor: u64) -> Result<(u64, Vec<Vec<u8>>), SchemaError> {
         let mut scan = cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(PAGE);
-        self.ask(&scan, "list keys").await
+        self.query(&scan, "list keys").await
     }
 
     /// Deletes every key that starts with `prefix`.
@@ -166,18 +166,18 @@ impl Node {
         }
     }
 
-    /// Keys of several slots may not share a command, so each has its own, all in one pipeline.
+    /// One command cannot have keys of several slots, so each key has its own command, all in one pipeline.
     async fn unlink(&mut self, keys: &[Vec<u8>]) -> Result<(), SchemaError> {
         let mut pipeline = redis::pipe();
         for key in keys {
             pipeline.cmd("UNLINK").arg(key).ignore();
         }
-        let done: Result<(), _> = pipeline.query_async(&mut self.connection).await;
-        done.map_err(|error| refused(Store::Redis, format!("delete keys on {}", self.address))(error))
+        let result: Result<(), _> = pipeline.query_async(&mut self.connection).await;
+        result.map_err(|error| refused(Store::Redis, format!("delete keys on {}", self.address))(error))
     }
 }
 
-/// Reads the answer to `FT.INFO`, a list of names and values that are lists themselves.
+/// Parses the output of `FT.INFO`: a list of alternating names and values, nested the same way.
 fn index_facts(info: &Value) -> Facts {
     let mut facts = Facts::new();
     if let Some(definition) = named(info, "index_definition") {

@@ -1,5 +1,5 @@
-//! Redis in a run's namespace. The marker is a key of the state cluster, which evicts nothing; every key and search index
-//! that a run makes has the mark in its name, and only what has it is deleted.
+//! Redis in a run's namespace. The marker is a key of the state cluster, which evicts nothing. Every key and search index
+//! that a run creates has the mark in its name; never deletes anything else.
 
 use std::collections::BTreeSet;
 
@@ -7,27 +7,27 @@ use super::node::{self, Node};
 use super::{CACHE, INDEX, STATE};
 use crate::connect;
 use crate::error::{SchemaError, refused};
-use crate::marker::Marker;
 use crate::names::{Mark, Names};
+use crate::schema::marker::Marker;
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// How many objects of somebody else's are looked for; one is enough to refuse the namespace.
+/// Stop listing a master's foreign keys at this many; one is enough to refuse the namespace.
 const ENOUGH: usize = 6;
 
 fn marker(names: &Names) -> String {
     format!("{}:sluice-run", names.namespace())
 }
 
-/// The mark of the marker's key.
+/// The mark in the marker's key.
 pub(crate) async fn marks(stores: &Stores, names: &Names) -> Result<BTreeSet<Mark>, SchemaError> {
     let mut state = connect::redis_state(stores).await?;
-    // A key of another type is none of ours; it counts as somebody else's.
+    // A key of another type is not a marker; it counts as foreign.
     let kind: String = redis::cmd("TYPE")
         .arg(marker(names))
         .query_async(&mut state)
         .await
-        .map_err(refused(Store::Redis, "read the marker of a run"))?;
+        .map_err(refused(Store::Redis, "read the run marker"))?;
     if kind != "string" {
         return Ok(BTreeSet::new());
     }
@@ -35,11 +35,11 @@ pub(crate) async fn marks(stores: &Stores, names: &Names) -> Result<BTreeSet<Mar
         .arg(marker(names))
         .query_async(&mut state)
         .await
-        .map_err(refused(Store::Redis, "read the marker of a run"))?;
-    Ok(text.iter().filter_map(|text| Marker::mark(text, names)).collect())
+        .map_err(refused(Store::Redis, "read the run marker"))?;
+    Ok(text.iter().filter_map(|text| Marker::decode(text, names)).collect())
 }
 
-/// Keys and search indices of the namespace that do not carry the mark, the first of each master.
+/// Keys and search indices of the namespace that do not carry the mark; not more than a few per master.
 pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String>, SchemaError> {
     let (all, own) = (format!("{}:", names.namespace()), names.key(""));
     let is_foreign = |name: &str| name.starts_with(&all) && !name.starts_with(&own);
@@ -72,15 +72,15 @@ async fn foreign_keys(
     }
 }
 
-/// Sets the marker's key, if nobody has set it.
-pub(crate) async fn make_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
-    let Some(text) = Marker::text(names) else { return Ok(()) };
+/// Sets the marker's key unless it exists.
+pub(crate) async fn create_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
+    let Some(text) = Marker::encode(names) else { return Ok(()) };
     let mut state = connect::redis_state(stores).await?;
     let set = redis::cmd("SET").arg(marker(names)).arg(text).arg("NX").query_async::<redis::Value>(&mut state).await;
-    set.map(drop).map_err(refused(Store::Redis, "set the marker of a run"))
+    set.map(drop).map_err(refused(Store::Redis, "set the run marker"))
 }
 
-/// Deletes the search index and the keys that have the mark in their names, on every master of both clusters.
+/// Deletes the search index and the keys with the mark in their names, on every master of both clusters.
 pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     if names.mark().is_none() {
         return Ok(());

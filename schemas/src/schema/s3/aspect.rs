@@ -1,24 +1,24 @@
-//! One thing that is set on a bucket, such as its lifecycle: the forms we would like, best first, and how a server's
-//! answer compares with them. Pure.
+//! One aspect of a bucket, such as its lifecycle: the acceptable forms, best first, and how a server's response compares
+//! with them. Pure.
 
 use super::xml;
-use crate::check::Drift;
+use crate::schema::drift::{ABSENT, Drift};
 use crate::store::Store;
 
 /// Something that is read and set as a subresource of a bucket.
 #[derive(Debug)]
 pub(super) struct Aspect {
-    /// What people call it.
-    pub(super) what: &'static str,
-    /// The subresource in the query.
+    /// Its name in messages.
+    pub(super) name: &'static str,
+    /// The subresource in the query string.
     pub(super) subresource: &'static str,
-    /// Bodies to set, best first; a lesser one leaves out what some servers do not have.
+    /// Bodies to set, best first; a lesser one omits what some servers do not support.
     pub(super) forms: Vec<String>,
-    /// What a lesser form leaves out.
-    pub(super) left_out: &'static str,
+    /// What a lesser form omits.
+    pub(super) only_in_best: &'static str,
 }
 
-/// How a server's answer compares.
+/// How a server's response compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fitness {
     /// It is the best form.
@@ -41,33 +41,31 @@ impl Aspect {
 
     /// The difference, unless the server has one of the forms.
     pub(super) fn drift(&self, bucket: &str, found: &str) -> Option<Drift> {
-        (self.fitness(found) == Fitness::Differs).then(|| Drift {
-            store: Store::S3,
-            object: format!("{bucket} {}", self.what),
-            expected: self.forms.first().map(|form| essence(form)).unwrap_or_default(),
-            found: essence(found),
+        (self.fitness(found) == Fitness::Differs).then(|| {
+            let expected = self.forms.first().map(|form| essence(form)).unwrap_or_default();
+            Drift::new(Store::S3, format!("{bucket} {}", self.name), expected, essence(found))
         })
     }
 }
 
-/// What a body says, without the order and the additions of a server.
+/// The content of a body, without a server's ordering and additions.
 fn essence(body: &str) -> String {
     if let Ok(policy) = serde_json::from_str::<serde_json::Value>(body) {
         return essence_of_policy(&policy);
     }
     let mut parts: Vec<_> = xml::parts(body).into_iter().map(essence_of_part).filter(|part| !part.is_empty()).collect();
     parts.sort();
-    if parts.is_empty() { "nothing".to_owned() } else { parts.join("; ") }
+    if parts.is_empty() { ABSENT.to_owned() } else { parts.join("; ") }
 }
 
-/// Servers order the elements of a rule as they like; those of one name keep their order, since two lists go in step.
+/// Servers reorder the elements of a rule; elements of the same name keep their order, since two lists correspond.
 fn essence_of_part(mut texts: Vec<(String, String)>) -> String {
     texts.retain(|(path, _)| !path.ends_with("/ID") && !path.ends_with("/BucketKeyEnabled"));
     texts.sort_by(|(one, _), (other, _)| one.cmp(other));
     texts.iter().map(|(path, text)| format!("{path}={text}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Effect, principal, actions and resources of a policy; a server may write one as itself or as a list of one.
+/// Effect, principal, actions and resources of a policy; a server may write a single value as a list.
 fn essence_of_policy(policy: &serde_json::Value) -> String {
     let statements = policy["Statement"].as_array().map(Vec::as_slice).unwrap_or_default();
     let statements = statements.iter().map(|statement| {
@@ -84,11 +82,11 @@ mod tests {
     fn lifecycle() -> Aspect {
         let best = "<L><Rule><Days>90</Days><Class>COLD</Class></Rule></L>".to_owned();
         let lesser = "<L><Rule><Days>90</Days></Rule></L>".to_owned();
-        Aspect { what: "lifecycle", subresource: "lifecycle", forms: vec![best, lesser], left_out: "moves" }
+        Aspect { name: "lifecycle", subresource: "lifecycle", forms: vec![best, lesser], only_in_best: "transitions" }
     }
 
     #[test]
-    fn order_and_additions_of_the_server_do_not_matter_but_values_do() {
+    fn a_servers_order_and_additions_are_ignored_and_values_are_compared() {
         let stored = "<L><Rule><Class>COLD</Class><Days>90</Days><ID>x</ID><Filter/></Rule></L>";
         assert_eq!(lifecycle().fitness(stored), Fitness::Best);
         assert_eq!(lifecycle().fitness("<L><Rule><Days>90</Days></Rule></L>"), Fitness::Lesser);
@@ -99,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_swapped_their_days_differ() {
+    fn rules_with_swapped_days_differ() {
         let rules = |one: u32, other: u32| {
             format!("<L><Rule><P>a</P><Days>{one}</Days></Rule><Rule><P>b</P><Days>{other}</Days></Rule></L>")
         };

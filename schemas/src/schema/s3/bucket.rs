@@ -1,5 +1,4 @@
-//! The buckets as `s3/buckets.toml` states them, and the bodies that set their aspects.
-//! Pure.
+//! The buckets as `s3/buckets.toml` states them, and the request bodies that set their aspects. Pure.
 
 use std::fmt::Write as _;
 
@@ -13,7 +12,7 @@ use crate::store::Store;
 
 const BUCKETS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/s3/buckets.toml"));
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
-/// How long an old version outlives the one that replaced it, where no lock keeps it longer.
+/// How long a replaced version is kept, unless a lock keeps it longer.
 const NONCURRENT_DAYS: u32 = 30;
 
 #[derive(Debug, Deserialize)]
@@ -27,7 +26,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 pub(super) struct Bucket {
     pub(super) name: String,
-    /// For people.
+    /// Documentation only.
     #[serde(rename = "purpose")]
     _purpose: String,
     encryption: Encryption,
@@ -46,7 +45,7 @@ pub(super) struct Bucket {
 enum Encryption {
     /// The server, under its own key.
     Server,
-    /// The client sends the key with each object, so there is no default to set.
+    /// The client, which sends the key with each object; no default is set.
     Customer,
     /// Nobody: the content is public.
     None,
@@ -76,13 +75,13 @@ pub(super) fn buckets(names: &Names) -> Result<Vec<Bucket>, SchemaError> {
 }
 
 impl Bucket {
-    /// What is set on the bucket, in an order in which it can be set.
+    /// What is set on the bucket, in the order in which it is set.
     pub(super) fn aspects(&self) -> Vec<Aspect> {
-        let aspect = |what, subresource, forms| Aspect {
-            what,
+        let aspect = |name, subresource, forms| Aspect {
+            name,
             subresource,
             forms,
-            left_out: "moves to cheaper storage classes",
+            only_in_best: "transitions to cheaper storage classes",
         };
         let mut aspects = Vec::new();
         if self.versioning {
@@ -107,12 +106,12 @@ impl Bucket {
             aspects.push(aspect("lifecycle", "lifecycle", forms));
         }
         if self.public {
-            aspects.push(aspect("public reading", "policy", vec![self.public_policy()]));
+            aspects.push(aspect("public read access", "policy", vec![self.public_policy()]));
         }
         aspects
     }
 
-    /// The lifecycle, with or without moves to cheaper storage classes.
+    /// The lifecycle, with or without transitions to cheaper storage classes.
     fn lifecycle(&self, transitions: bool) -> String {
         let mut rules = String::new();
         for (n, rule) in self.rules.iter().enumerate() {
@@ -158,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_adrs_buckets_and_those_for_backups_archive_and_snapshots_are_stated() {
+    fn all_buckets_are_stated() {
         let buckets = buckets(&Names::new("t_1").unwrap()).unwrap();
         let listed: Vec<_> = buckets.iter().map(|bucket| bucket.name.as_str()).collect();
         let expected = [
@@ -177,8 +176,8 @@ mod tests {
     fn a_locked_bucket_states_all_its_aspects_and_a_lesser_lifecycle() {
         let documents = &buckets(&Names::platform()).unwrap()[0];
         let aspects = documents.aspects();
-        let said: Vec<_> = aspects.iter().map(|aspect| (aspect.what, aspect.forms.len())).collect();
-        assert_eq!(said, [("versioning", 1), ("encryption", 1), ("object lock", 1), ("lifecycle", 2)]);
+        let stated: Vec<_> = aspects.iter().map(|aspect| (aspect.name, aspect.forms.len())).collect();
+        assert_eq!(stated, [("versioning", 1), ("encryption", 1), ("object lock", 1), ("lifecycle", 2)]);
         assert!(aspects[3].forms[0].contains("<StorageClass>GLACIER</StorageClass>"));
         assert!(!aspects[3].forms[1].contains("StorageClass"));
     }

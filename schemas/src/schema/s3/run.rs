@@ -1,5 +1,5 @@
-//! S3 in a run's namespace. The marker is a bucket whose name ends with the mark; the buckets that a run makes have the
-//! mark in their names, and one of them is deleted only when it is empty. Never deletes an object: no run makes one.
+//! S3 in a run's namespace. The marker is a bucket whose name ends with the mark; the buckets that a run creates have the
+//! mark in their names and are deleted only if empty. Never deletes an object: no run writes one.
 
 use std::collections::BTreeSet;
 
@@ -23,19 +23,20 @@ pub(crate) async fn marks(stores: &Stores, names: &Names) -> Result<BTreeSet<Mar
     Ok(listed.iter().filter_map(|bucket| Mark::parse(bucket.strip_prefix(&prefix)?)).collect())
 }
 
-/// The platform's buckets in this namespace, made without a mark.
+/// The platform's buckets in this namespace, created without a mark.
 pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String>, SchemaError> {
     if !stores.s3.enabled {
         return Ok(Vec::new());
     }
     let listed = Server::new(stores)?.list_buckets().await?;
-    // Another namespace may begin with this one's name, since `_` is `-` in a bucket's; so whole names are looked for.
-    let there = buckets(&names.unmarked())?.into_iter().map(|bucket| bucket.name).filter(|name| listed.contains(name));
-    Ok(there.map(|name| format!("bucket {name}")).collect())
+    // `_` is `-` in a bucket's name, so this namespace's prefix may match another namespace: compare whole names.
+    let existing =
+        buckets(&names.without_mark())?.into_iter().map(|bucket| bucket.name).filter(|name| listed.contains(name));
+    Ok(existing.map(|name| format!("bucket {name}")).collect())
 }
 
-/// Makes the marker's bucket.
-pub(crate) async fn make_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
+/// Creates the marker's bucket.
+pub(crate) async fn create_marker(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     let (true, Some(mark)) = (stores.s3.enabled, names.mark()) else { return Ok(()) };
     let (server, bucket) = (Server::new(stores)?, format!("{}{}", marker_prefix(names), mark.as_str()));
     if server.has_bucket(&bucket).await? {
@@ -44,7 +45,7 @@ pub(crate) async fn make_marker(stores: &Stores, names: &Names) -> Result<(), Sc
     server.create_bucket(&bucket, false).await
 }
 
-/// Deletes the buckets that have the mark in their names and hold nothing.
+/// Deletes the empty buckets with the mark in their names.
 pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     if !stores.s3.enabled || names.mark().is_none() {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Signed requests to an S3 server. A subresource that is not set reads as an empty text; one that the server does not
-//! know is a refusal with its reason; everything else that is not success is an error.
+//! Signed requests to an S3 server. A subresource that is not set reads as empty, an unsupported one is reported with the
+//! server's reason, and every other failure is an error. Never follows a redirect.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::error::{SchemaError, refused};
 use crate::store::Store;
 use crate::stores::{S3, Stores};
 
-/// How long a signature is good for.
-const SIGNED_FOR: Duration = Duration::from_mins(1);
-/// What every S3 server gives each request of its own.
+/// How long a signature is valid.
+const SIGNATURE_VALIDITY: Duration = Duration::from_mins(1);
+/// A header that every S3 server adds to each response.
 const REQUEST_ID: &str = "x-amz-request-id";
-/// What servers answer when they do not have a feature.
-const UNKNOWN: [&str; 6] = [
+/// Error codes for a feature that the server does not support.
+const UNSUPPORTED: [&str; 6] = [
     "NotImplemented",
     "MethodNotAllowed",
     "InvalidStorageClass",
@@ -31,20 +31,27 @@ const UNKNOWN: [&str; 6] = [
     "ObjectLockConfigurationNotFoundError",
 ];
 
-/// A server.
+/// An S3 server.
 pub(super) struct Server {
     http: reqwest::Client,
     settings: S3,
     endpoint: Url,
 }
 
-struct Answer {
+/// Whether a server supports an aspect.
+pub(super) enum Support {
+    Supported,
+    /// It does not; the reason.
+    Unsupported(String),
+}
+
+struct Response {
     status: StatusCode,
     body: String,
 }
 
-impl Answer {
-    /// The server's code for what went wrong.
+impl Response {
+    /// The server's error code.
     fn code(&self) -> Option<String> {
         xml::texts(&self.body).into_iter().find(|(path, _)| path == "Code").map(|(_, code)| code)
     }
@@ -53,12 +60,12 @@ impl Answer {
         if self.status.is_success() {
             return Ok(self.body);
         }
-        let code = self.code().unwrap_or_else(|| "no reason given".to_owned());
+        let code = self.code().unwrap_or_else(|| "no error code".to_owned());
         Err(refused(Store::S3, doing())(format!("{}: {code}", self.status)))
     }
 }
 
-/// A request: what is asked of which bucket, or of an object in it.
+/// A request for a bucket, or for an object in it.
 struct Request<'a> {
     method: Method,
     bucket: &'a str,
@@ -84,7 +91,7 @@ impl Server {
         Ok(Self { http, settings, endpoint })
     }
 
-    /// The address of an object, of a bucket, or without either of the server itself.
+    /// The URL of an object, of a bucket, or without both of the server itself.
     fn url(&self, bucket: &str, object: &str) -> Result<Url, SchemaError> {
         if bucket.is_empty() {
             return Ok(self.endpoint.clone());
@@ -94,12 +101,12 @@ impl Server {
         Ok(if object.is_empty() { named.base_url().clone() } else { named.object_url(object) })
     }
 
-    async fn send(&self, request: Request<'_>) -> Result<Answer, SchemaError> {
+    async fn send(&self, request: Request<'_>) -> Result<Response, SchemaError> {
         let url = self.url(request.bucket, request.object)?;
         let headers = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
         let (key, secret) = (&self.settings.access_key, self.settings.secret_key.reveal());
         let query = request.query.iter().copied();
-        let expires = SIGNED_FOR.as_secs();
+        let expires = SIGNATURE_VALIDITY.as_secs();
         let url = signing::sign(
             &Timestamp::now(),
             request.method,
@@ -118,25 +125,25 @@ impl Server {
         for (name, value) in request.headers {
             sending = sending.header(name, value);
         }
-        // The URL holds the signature, so it stays out of the message.
+        // The URL contains the signature, so it must not appear in a message.
         let unreachable = |error: reqwest::Error| unreachable_at(&self.settings, &error.without_url());
         let response = sending.send().await.map_err(unreachable)?;
         if !response.headers().contains_key(REQUEST_ID) {
-            let what = format!("{} without {REQUEST_ID}: it is not an answer of an S3 server", response.status());
+            let what = format!("{} without {REQUEST_ID}: the response is not an S3 server's", response.status());
             return Err(unreachable_at(&self.settings, &what));
         }
-        Ok(Answer { status: response.status(), body: response.text().await.map_err(unreachable)? })
+        Ok(Response { status: response.status(), body: response.text().await.map_err(unreachable)? })
     }
 
     pub(super) async fn has_bucket(&self, bucket: &str) -> Result<bool, SchemaError> {
-        let answer = self.send(Request::new(Method::Head, bucket)).await?;
-        if answer.status == StatusCode::NOT_FOUND {
+        let response = self.send(Request::new(Method::Head, bucket)).await?;
+        if response.status == StatusCode::NOT_FOUND {
             return Ok(false);
         }
-        answer.success(|| format!("look for bucket {bucket}")).map(|_| true)
+        response.success(|| format!("look for bucket {bucket}")).map(|_| true)
     }
 
-    /// A bucket can be given object lock only when it is made.
+    /// Object lock can only be enabled at creation.
     pub(super) async fn create_bucket(&self, bucket: &str, lock: bool) -> Result<(), SchemaError> {
         let mut request = Request::new(Method::Put, bucket);
         if lock {
@@ -145,44 +152,41 @@ impl Server {
         self.send(request).await?.success(|| format!("create bucket {bucket}")).map(drop)
     }
 
-    /// The aspect's body; empty where it is not set or the server does not know it.
+    /// The aspect's body; empty if it is not set or not supported.
     pub(super) async fn get(&self, bucket: &str, aspect: &Aspect) -> Result<String, SchemaError> {
         let mut request = Request::new(Method::Get, bucket);
         request.query.push((aspect.subresource, ""));
-        let answer = self.send(request).await?;
-        let unknown = answer.code().is_some_and(|code| UNKNOWN.contains(&code.as_str()));
-        if answer.status == StatusCode::NOT_FOUND || unknown {
+        let response = self.send(request).await?;
+        let unsupported = response.code().is_some_and(|code| UNSUPPORTED.contains(&code.as_str()));
+        if response.status == StatusCode::NOT_FOUND || unsupported {
             return Ok(String::new());
         }
-        answer.success(|| format!("read the {} of bucket {bucket}", aspect.what))
+        response.success(|| format!("read the {} of bucket {bucket}", aspect.name))
     }
 
-    /// Sets the aspect; the inner error is the reason of a server that does not have such a thing.
-    pub(super) async fn put(
-        &self,
-        bucket: &str,
-        aspect: &Aspect,
-        form: &str,
-    ) -> Result<Result<(), String>, SchemaError> {
+    /// Sets the aspect, unless the server does not support it.
+    pub(super) async fn put(&self, bucket: &str, aspect: &Aspect, form: &str) -> Result<Support, SchemaError> {
         let mut request = Request::new(Method::Put, bucket);
         request.query.push((aspect.subresource, ""));
         request.headers.push(("x-amz-checksum-sha256", STANDARD.encode(Sha256::digest(form.as_bytes()))));
         request.body = form.to_owned();
-        let answer = self.send(request).await?;
-        match answer.code() {
-            Some(code) if UNKNOWN.contains(&code.as_str()) => Ok(Err(format!("the server answers {code}"))),
-            _ => answer.success(|| format!("set the {} of bucket {bucket}", aspect.what)).map(|_| Ok(())),
+        let response = self.send(request).await?;
+        match response.code() {
+            Some(code) if UNSUPPORTED.contains(&code.as_str()) => {
+                Ok(Support::Unsupported(format!("the server returns {code}")))
+            }
+            _ => response.success(|| format!("set the {} of bucket {bucket}", aspect.name)).map(|_| Support::Supported),
         }
     }
 
-    /// Names of all buckets that we may see.
+    /// Names of all buckets that the login may list.
     pub(super) async fn list_buckets(&self) -> Result<Vec<String>, SchemaError> {
         let listed = self.send(Request::new(Method::Get, "")).await?.success(|| "list the buckets".to_owned())?;
         let texts = xml::texts(&listed).into_iter().filter(|(path, _)| path == "Buckets/Bucket/Name");
         Ok(texts.map(|(_, name)| name).collect())
     }
 
-    /// Whether a bucket holds no version of any object.
+    /// Whether a bucket contains no version of any object.
     pub(super) async fn is_empty(&self, bucket: &str) -> Result<bool, SchemaError> {
         let mut request = Request::new(Method::Get, bucket);
         request.query.push(("versions", ""));
@@ -194,7 +198,7 @@ impl Server {
         self.send(Request::new(Method::Delete, bucket)).await?.success(|| format!("delete bucket {bucket}")).map(drop)
     }
 
-    /// Deletes every version of every object, locked ones too where we may.
+    /// Deletes every version of every object, locked ones included if the login may.
     pub(super) async fn empty_bucket(&self, bucket: &str) -> Result<(), SchemaError> {
         loop {
             let mut request = Request::new(Method::Get, bucket);
@@ -245,8 +249,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answers_code_says_what_went_wrong() {
+    fn the_error_code_is_read_from_the_body() {
         let body = "<Error><Code>NotImplemented</Code><Message>m</Message></Error>".to_owned();
-        assert_eq!(Answer { status: StatusCode::NOT_IMPLEMENTED, body }.code().as_deref(), Some("NotImplemented"));
+        assert_eq!(Response { status: StatusCode::NOT_IMPLEMENTED, body }.code().as_deref(), Some("NotImplemented"));
     }
 }

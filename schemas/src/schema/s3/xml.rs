@@ -1,15 +1,15 @@
-//! The texts of an XML document with their paths, which is all that S3's answers are read for.
-//! Pure; attributes and comments carry nothing here.
+//! The text nodes of an XML document with their paths, which is all that S3's responses are read for.
+//! Pure; ignores attributes and comments.
 
 use xmlparser::{ElementEnd, Token, Tokenizer};
 
-/// `(path below the root, text)` of every element that holds a text, in the document's order. A document that breaks off
-/// gives what stood before the break.
+/// `(path below the root, text)` of every element that contains text, in document order. A truncated document yields what
+/// precedes the truncation.
 pub(super) fn texts(document: &str) -> Vec<(String, String)> {
     parts(document).into_iter().flatten().collect()
 }
 
-/// As [`texts`], for each child of the root on its own.
+/// Like [`texts`], grouped by child of the root.
 pub(super) fn parts(document: &str) -> Vec<Vec<(String, String)>> {
     let mut path: Vec<&str> = Vec::new();
     let mut parts: Vec<Vec<(String, String)>> = Vec::new();
@@ -42,19 +42,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_come_with_their_paths() {
+    fn texts_have_their_paths() {
         let document = r#"<?xml version="1.0"?><A xmlns="x"><B><C>1</C><D/></B><B><C> a&amp;b </C></B></A>"#;
         assert_eq!(texts(document), [("B/C".into(), "1".into()), ("B/C".into(), "a&b".into())]);
     }
 
     #[test]
-    fn a_document_that_breaks_off_is_no_error() {
+    fn a_truncated_document_is_not_an_error() {
         assert_eq!(texts("<A><B>1</B><C"), [("B".into(), "1".into())]);
         assert_eq!(texts("no xml"), []);
     }
 
     #[test]
-    fn children_of_the_root_can_be_told_apart() {
+    fn texts_are_grouped_by_child_of_the_root() {
         let parts = parts("<A><B><C>1</C></B><B><C>2</C><D>3</D></B></A>");
         assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
     }

@@ -1,5 +1,5 @@
-//! The inventory of a run's namespace: records of the marker's topic, `object -> what became of it`. The last record of an
-//! object counts; one without a value takes it out. Never deletes anything.
+//! The inventory of a run's namespace: records of the marker's topic, `object -> state`. The last record of an object
+//! counts; a tombstone removes it. Never deletes a topic or group.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -15,25 +15,26 @@ use crate::error::{SchemaError, refused};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// What became of an object.
+/// Whether an object exists for certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::schema::kafka) enum State {
-    /// It is about to be made.
+pub(super) enum EntryState {
+    /// It is about to be created.
     Intended,
-    /// It was made.
-    Made,
+    /// It was created.
+    Created,
 }
 
-impl State {
-    fn word(self) -> &'static str {
+impl EntryState {
+    /// The stored value. Markers outlive a version of sluice, so it never changes.
+    fn as_str(self) -> &'static str {
         match self {
             Self::Intended => "intended",
-            Self::Made => "made",
+            Self::Created => "made",
         }
     }
 
-    fn parse(word: &[u8]) -> Self {
-        if word == Self::Made.word().as_bytes() { Self::Made } else { Self::Intended }
+    fn parse(value: &[u8]) -> Self {
+        if value == Self::Created.as_str().as_bytes() { Self::Created } else { Self::Intended }
     }
 }
 
@@ -48,8 +49,8 @@ impl Inventory {
         Self { config: connect::kafka_config(stores), topic: topic.to_owned() }
     }
 
-    /// Writes the same state for several objects, `None` to take them out, and waits until it is kept.
-    pub(super) async fn write(&self, objects: &[String], state: Option<State>) -> Result<(), SchemaError> {
+    /// Writes the same state for several objects, `None` to remove them, and waits for the acknowledgements.
+    pub(super) async fn write(&self, objects: &[String], state: Option<EntryState>) -> Result<(), SchemaError> {
         if objects.is_empty() {
             return Ok(());
         }
@@ -59,15 +60,15 @@ impl Inventory {
         let producer: FutureProducer = config.create().map_err(refused(Store::Kafka, doing()))?;
         for object in objects {
             let mut record: FutureRecord<'_, String, str> = FutureRecord::to(&self.topic).key(object).partition(0);
-            record.payload = state.map(State::word);
+            record.payload = state.map(EntryState::as_str);
             let sent = producer.send(record, Timeout::After(REQUEST_TIMEOUT)).await;
             sent.map_err(|(error, _)| refused(Store::Kafka, doing())(error))?;
         }
         Ok(())
     }
 
-    /// All objects that are in it.
-    pub(super) async fn read(&self) -> Result<BTreeMap<String, State>, SchemaError> {
+    /// All objects in the inventory.
+    pub(super) async fn read(&self) -> Result<BTreeMap<String, EntryState>, SchemaError> {
         let (config, topic) = (self.config.clone(), self.topic.clone());
         let reading = tokio::task::spawn_blocking(move || read(config, &topic));
         let read = reading.await.map_err(refused(Store::Kafka, format!("read {}", self.topic)))?;
@@ -75,8 +76,8 @@ impl Inventory {
     }
 }
 
-fn read(mut config: ClientConfig, topic: &str) -> Result<BTreeMap<String, State>, KafkaError> {
-    // The group is never joined and nothing is committed to it.
+fn read(mut config: ClientConfig, topic: &str) -> Result<BTreeMap<String, EntryState>, KafkaError> {
+    // The client requires a group ID; the group is never joined and nothing is committed to it.
     config.set("group.id", topic).set("enable.auto.commit", "false").set("enable.partition.eof", "true");
     let consumer: BaseConsumer = config.create()?;
     let mut partition = TopicPartitionList::new();
@@ -89,12 +90,12 @@ fn read(mut config: ClientConfig, topic: &str) -> Result<BTreeMap<String, State>
                 last = Instant::now();
                 let key = record.key().map(|key| String::from_utf8_lossy(key).into_owned()).unwrap_or_default();
                 match record.payload() {
-                    Some(word) => drop(objects.insert(key, State::parse(word))),
+                    Some(value) => drop(objects.insert(key, EntryState::parse(value))),
                     None => drop(objects.remove(&key)),
                 }
             }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(objects),
-            // Lost connections are made again; what lasts ends with the deadline.
+            // The client reconnects; an error that persists is returned at the deadline.
             Some(Err(error)) if last.elapsed() > REQUEST_TIMEOUT => return Err(error),
             None if last.elapsed() > REQUEST_TIMEOUT => {
                 return Err(KafkaError::MessageConsumption(rdkafka::error::RDKafkaErrorCode::RequestTimedOut));

@@ -1,9 +1,9 @@
-//! Facts about a store, `object -> definition`: what its catalog says against what the files say.
-//! Pure; the stores' modules read the catalogs.
+//! Facts about a store, `object -> definition`: its catalog compared with the schema files.
+//! Pure; the modules in [`crate::schema`] read the catalogs.
 
 use std::collections::BTreeMap;
 
-use crate::check::Drift;
+use crate::schema::drift::{ABSENT, Drift};
 use crate::store::Store;
 
 /// Objects and their definitions.
@@ -19,22 +19,12 @@ pub(crate) fn parse(text: &str) -> Facts {
 
 /// Every object that is missing, altered or extra.
 pub(crate) fn compare(store: Store, expected: &Facts, found: &Facts) -> Vec<Drift> {
-    let absent = || "nothing".to_owned();
-    let differing = expected.iter().filter(|(object, definition)| found.get(*object) != Some(definition)).map(
-        |(object, definition)| Drift {
-            store,
-            object: object.clone(),
-            expected: definition.clone(),
-            found: found.get(object).cloned().unwrap_or_else(absent),
-        },
-    );
-    let extra = found.iter().filter(|(object, _)| !expected.contains_key(*object)).map(|(object, definition)| Drift {
-        store,
-        object: object.clone(),
-        expected: absent(),
-        found: definition.clone(),
+    let differing = expected.iter().filter(|(object, definition)| found.get(*object) != Some(definition));
+    let differing = differing.map(|(object, definition)| {
+        Drift::new(store, object, definition, found.get(object).map_or(ABSENT, String::as_str))
     });
-    differing.chain(extra).collect()
+    let extra = found.iter().filter(|(object, _)| !expected.contains_key(*object));
+    differing.chain(extra.map(|(object, definition)| Drift::new(store, object, ABSENT, definition))).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,20 @@
+//! Acting as one tenant in PostgreSQL. Row-level security shows a transaction the rows of the tenant that it sets, and
+//! no rows if it sets none. The setting never outlives the transaction, so a pooled connection is safe to reuse.
+
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+/// Sets the tenant of the current transaction.
+pub const SET_TENANT: &str = "SELECT set_config('app.current_tenant_id', $1, true)";
+
+/// Begins a transaction that acts as `tenant`.
+pub async fn begin(pool: &PgPool, tenant: Uuid) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    set(&mut transaction, tenant).await?;
+    Ok(transaction)
+}
+
+/// Makes the transaction on `connection` act as `tenant` until it ends.
+pub async fn set(connection: &mut PgConnection, tenant: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query(SET_TENANT).bind(tenant.to_string()).execute(connection).await.map(drop)
+}
