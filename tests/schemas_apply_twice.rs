@@ -1,5 +1,5 @@
-//! `schemas apply` may be run again at any time: the second run changes nothing and says so, two runs at once end as one
-//! would, a changed file is refused, and a dropped namespace can be made again at once.
+//! `schemas apply` is idempotent: a second run changes nothing and reports that, two concurrent runs have the effect of one, a
+//! changed file is refused, and a dropped namespace can be recreated at once.
 
 use sluice_schemas::apply::apply;
 use sluice_schemas::connect::{self, Role};
@@ -23,7 +23,7 @@ async fn apply_all(stores: &Stores, names: &Names) -> Vec<AppliedObject> {
 }
 
 #[tokio::test]
-async fn a_second_run_changes_nothing_and_a_dropped_namespace_can_be_made_again() {
+async fn a_second_run_changes_nothing_and_a_dropped_namespace_can_be_recreated() {
     let stack = stack().await;
     let names = fresh_names("twice");
     let stores = stack.stores(&names);
@@ -32,31 +32,31 @@ async fn a_second_run_changes_nothing_and_a_dropped_namespace_can_be_made_again(
     assert_eq!(changed(&apply_all(&stores, &names).await), Vec::<String>::new());
 
     drop_namespace(&stores, &names, Store::ALL).await.expect("drop the namespace");
-    drop_namespace(&stores, &names, Store::ALL).await.expect("drop a namespace that is not there");
-    // All that is made per namespace is made anew; roles belong to the server and stay.
+    drop_namespace(&stores, &names, Store::ALL).await.expect("drop a missing namespace");
+    // Everything in the namespace is recreated; roles belong to the server and stay.
     let again = changed(&apply_all(&stores, &names).await);
-    let made_first = changed(&first).into_iter().filter(|made| !made.contains("0001_roles.sql"));
-    assert_eq!(again, made_first.collect::<Vec<_>>());
+    let created_first = changed(&first).into_iter().filter(|created| !created.contains("0001_roles.sql"));
+    assert_eq!(again, created_first.collect::<Vec<_>>());
     drop_namespace(&stores, &names, Store::ALL).await.expect("drop the namespace");
 }
 
 #[tokio::test]
-async fn two_runs_at_once_make_everything_once() {
+async fn two_concurrent_runs_create_everything_exactly_once() {
     let stack = stack().await;
     let names = fresh_names("twice");
     let stores = stack.stores(&names);
     let (one, other) = tokio::join!(apply_all(&stores, &names), apply_all(&stores, &names));
-    let made = [changed(&one), changed(&other)];
+    let created = [changed(&one), changed(&other)];
     assert_eq!(
-        made.iter().filter(|made| made.is_empty()).count(),
+        created.iter().filter(|created| created.is_empty()).count(),
         1,
-        "one of the runs found everything made: {made:?}"
+        "one of the runs found everything in place: {created:?}"
     );
     drop_namespace(&stores, &names, Store::ALL).await.expect("drop the namespace");
 }
 
 #[tokio::test]
-async fn an_applied_file_with_another_text_is_refused() {
+async fn an_applied_file_with_different_text_is_refused() {
     let stack = stack().await;
     let names = fresh_names("twice");
     let stores = stack.stores(&names);

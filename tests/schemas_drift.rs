@@ -1,4 +1,4 @@
-//! `schemas check` finds nothing after `apply`, and names each thing that somebody changed since. Every change here is a
+//! `schemas check` reports no drift after `apply`, and reports each object that was changed since. Every change here is a
 //! negative control of the check.
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
@@ -35,11 +35,11 @@ impl Applied {
         drift.unwrap_or_else(|error| panic!("failed to {error}")).iter().map(ToString::to_string).collect()
     }
 
-    async fn expect(&self, starts: &[&str]) {
+    async fn expect(&self, prefixes: &[&str]) {
         let drift = self.drift().await;
-        assert_eq!(drift.len(), starts.len(), "{drift:#?}");
-        for start in starts {
-            assert!(drift.iter().any(|found| found.starts_with(start)), "{start:?} is not in {drift:#?}");
+        assert_eq!(drift.len(), prefixes.len(), "{drift:#?}");
+        for prefix in prefixes {
+            assert!(drift.iter().any(|found| found.starts_with(prefix)), "{prefix:?} is not in {drift:#?}");
         }
     }
 
@@ -49,7 +49,7 @@ impl Applied {
 }
 
 #[tokio::test]
-async fn postgres_names_what_was_changed() {
+async fn postgres_reports_each_change() {
     let applied = Applied::new(&[Service::Postgres], Store::Postgres).await;
     let owner = connect::postgres(&applied.stores, &applied.names, Role::Owner).await.expect("connect");
     let changes = "DROP INDEX idx_customers_tenant_email;
@@ -59,7 +59,7 @@ async fn postgres_names_what_was_changed() {
         ALTER TABLE customers ADD COLUMN nickname text;
         ALTER TABLE campaigns ALTER COLUMN status DROP NOT NULL;
         GRANT SELECT ON communications_default TO PUBLIC";
-    // The months of the partitions move with the clock, so the one that is changed is asked for.
+    // The months of the partitions depend on the current date, so the newest is looked up.
     let newest = "SELECT max(inhrelid::regclass::text) FROM pg_inherits
         WHERE inhparent = 'communications'::regclass AND inhrelid::regclass::text LIKE '%\\_y%'";
     let newest: String = sqlx::query_scalar(newest).fetch_one(&owner).await.expect("the newest partition");
@@ -81,7 +81,7 @@ async fn postgres_names_what_was_changed() {
 }
 
 #[tokio::test]
-async fn postgres_names_a_missing_partition_and_stray_rows() {
+async fn postgres_reports_a_missing_partition_and_stray_rows() {
     let applied = Applied::new(&[Service::Postgres], Store::Postgres).await;
     let owner = connect::postgres(&applied.stores, &applied.names, Role::Owner).await.expect("connect");
     let loader = connect::postgres(&applied.stores, &applied.names, Role::Loader).await.expect("connect");
@@ -92,7 +92,7 @@ async fn postgres_names_a_missing_partition_and_stray_rows() {
         sqlx::query_as(stray).fetch_one(&loader).await.expect("a customer");
     let late = "INSERT INTO communications (tenant_id, customer_id, channel, direction, content, status, created_at)
         VALUES ($1, $2, 'email', 'outbound', '{}', 'sent', '2091-05-17')";
-    sqlx::query(late).bind(tenant).bind(customer).execute(&loader).await.expect("a row that nobody foresaw");
+    sqlx::query(late).bind(tenant).bind(customer).execute(&loader).await.expect("a row without a partition of its own");
     let month = sqlx::query_scalar("SELECT to_char(now() AT TIME ZONE 'UTC', '\"communications_y\"YYYY\"m\"MM')");
     let month: String = month.fetch_one(&owner).await.expect("this month");
     sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {month}"))).execute(&owner).await.expect("drop a partition");
@@ -103,12 +103,12 @@ async fn postgres_names_a_missing_partition_and_stray_rows() {
         ])
         .await;
 
-    // Both are put right by the function that makes partitions, and the stray row is still there.
-    let made: i32 = sqlx::query_scalar("SELECT ensure_partitions('2091-05-01', '2091-05-31')")
+    // The function that creates partitions repairs both, and the stray row is kept.
+    let created: i32 = sqlx::query_scalar("SELECT ensure_partitions('2091-05-01', '2091-05-31')")
         .fetch_one(&loader)
         .await
-        .expect("make the partition");
-    assert_eq!(made, 1);
+        .expect("create the partition");
+    assert_eq!(created, 1);
     apply(&applied.stores, &applied.names, &[Store::Postgres]).await.expect("apply again");
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM communications WHERE created_at = '2091-05-17'")
         .fetch_one(&loader)
@@ -122,7 +122,7 @@ async fn postgres_names_a_missing_partition_and_stray_rows() {
 }
 
 #[tokio::test]
-async fn clickhouse_names_what_was_changed() {
+async fn clickhouse_reports_each_change() {
     let applied = Applied::new(&[Service::ClickHouse], Store::ClickHouse).await;
     let client = connect::clickhouse(&applied.stores, &applied.names);
     for change in [
@@ -152,7 +152,7 @@ async fn clickhouse_names_what_was_changed() {
 }
 
 #[tokio::test]
-async fn kafka_names_a_changed_setting_and_a_missing_topic() {
+async fn kafka_reports_a_changed_setting_and_a_missing_topic() {
     let applied = Applied::new(&[Service::Kafka], Store::Kafka).await;
     let admin: AdminClient<DefaultClientContext> = connect::kafka_config(&applied.stores).create().expect("connect");
     let changed = applied.names.topic("communication-events");
@@ -160,30 +160,30 @@ async fn kafka_names_a_changed_setting_and_a_missing_topic() {
     let short =
         AlterConfig::new(ResourceSpecifier::Topic(&changed)).set("retention.ms", "1000").set("segment.ms", "99999");
     let options = AdminOptions::new();
-    let altered = admin.alter_configs([&short], &options).await.expect("ask to change a topic");
+    let altered = admin.alter_configs([&short], &options).await.expect("change a topic");
     assert!(altered.iter().all(Result::is_ok), "{altered:?}");
-    let deleted = admin.delete_topics(&[&missing], &options).await.expect("ask to delete a topic");
+    let deleted = admin.delete_topics(&[&missing], &options).await.expect("delete a topic");
     assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
-    // The broker shows a change a moment after it has acknowledged it.
-    let seen = || async { applied.drift().await.len() == 4 };
-    sluice_testkit::eventually(std::time::Duration::from_secs(20), "the changes show", seen).await;
+    // A change becomes visible shortly after the broker has acknowledged it.
+    let visible = || async { applied.drift().await.len() == 4 };
+    sluice_testkit::eventually(std::time::Duration::from_secs(20), "the changes become visible", visible).await;
     applied
         .expect(&[
             &format!("Kafka: topic {changed} retention.ms: expected 604800000, found 1000"),
             &format!("Kafka: topic {changed} segment.ms: expected not set, found 99999"),
-            // Altering a topic's settings takes those that are not named back to the broker's own.
+            // Altering a topic's settings resets all others to the broker's defaults.
             &format!("Kafka: topic {changed} max.message.bytes: expected 1048576"),
             &format!("Kafka: topic {missing}: expected present, found nothing"),
         ])
         .await;
     apply(&applied.stores, &applied.names, &[Store::Kafka]).await.expect("apply again");
-    let healed = || async { applied.drift().await.is_empty() };
-    sluice_testkit::eventually(std::time::Duration::from_secs(20), "apply put it right", healed).await;
+    let repaired = || async { applied.drift().await.is_empty() };
+    sluice_testkit::eventually(std::time::Duration::from_secs(20), "apply repairs it", repaired).await;
     applied.drop().await;
 }
 
 #[tokio::test]
-async fn elasticsearch_names_a_changed_field() {
+async fn elasticsearch_reports_a_changed_field() {
     let applied = Applied::new(&[Service::Elasticsearch], Store::Elasticsearch).await;
     let url = format!("{}/_index_template/{}", applied.stores.elasticsearch.url, applied.names.index("communications"));
     let http = reqwest::Client::new();
@@ -205,7 +205,7 @@ async fn elasticsearch_names_a_changed_field() {
 }
 
 #[tokio::test]
-async fn redis_names_a_dropped_search_index() {
+async fn redis_reports_a_dropped_search_index() {
     let applied = Applied::new(&[Service::RedisCache, Service::RedisState], Store::Redis).await;
     let index = format!("{}:", applied.names.key("idx:customers"));
     for url in &applied.stores.redis.cache {

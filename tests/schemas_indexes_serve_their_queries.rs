@@ -1,15 +1,16 @@
-//! At 100,000 customers each index of the ADR serves its question, as the application asks it: under row-level security.
-//! The negative control asks the same without the index, and the plan says so.
+//! At 100,000 customers, each index of the ADR serves its query as the application runs it: under row-level security.
+//! The negative control runs the same query without the index and sees another plan.
 
 use sluice_schemas::apply::apply;
 use sluice_schemas::connect::{self, Role};
-use sluice_schemas::{Store, drop_namespace};
+use sluice_schemas::{Store, drop_namespace, tenant};
 use sluice_testkit::{Service, Stack, fresh_names};
 use sqlx::{AssertSqlSafe, PgPool};
+use uuid::Uuid;
 
-const TENANT: &str = "00000000-0000-4000-8000-000000000001";
+const TENANT: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001);
 
-/// 100,000 customers of three unequal tenants, 20 campaigns each, and 200,000 communications of the last months.
+/// 100,000 customers of three unequal tenants, 20 campaigns each, and 200,000 communications of the last three months.
 const POPULATION: &str = "
     INSERT INTO customers (id, tenant_id, email, profile_data, created_at)
     SELECT md5('customer' || n)::uuid,
@@ -33,78 +34,76 @@ const POPULATION: &str = "
     ANALYZE customers;
     ANALYZE communications;";
 
-struct Question {
+struct Query {
     index: &'static str,
     sql: &'static str,
 }
 
-const QUESTIONS: [Question; 5] = [
-    Question {
+const QUERIES: [Query; 5] = [
+    Query {
         index: "idx_customers_tenant_email",
         sql: "SELECT id, phone FROM customers WHERE email = 'customer54321@example.com' AND is_active",
     },
-    Question {
+    Query {
         index: "idx_communications_customer_created",
         sql: "SELECT id, status FROM communications WHERE customer_id = md5('customer54321')::uuid
               ORDER BY created_at DESC LIMIT 50",
     },
-    Question {
+    Query {
         index: "idx_communications_campaign_status",
         sql: "SELECT id, customer_id FROM communications
               WHERE campaign_id = md5('campaign1-3')::uuid AND status = 'opened' ORDER BY created_at DESC LIMIT 100",
     },
-    Question {
+    Query {
         index: "idx_customers_profile_data_gin",
         sql: "SELECT id FROM customers WHERE profile_data @> '{\"segment\": \"segment321\", \"score\": 21}'",
     },
-    Question {
+    Query {
         index: "idx_communications_content_gin",
         sql: "SELECT id FROM communications WHERE content @> '{\"template\": \"template321\"}'",
     },
 ];
 
-/// The plan of a question as the application gets it, and the rows it finds.
+/// The plan of a query as the application gets it, and the number of rows that it returns.
 async fn explain(app: &PgPool, sql: &str) -> (String, i64) {
-    let mut transaction = app.begin().await.expect("begin");
-    let tenant = sqlx::query("SELECT set_config('app.current_tenant_id', $1, true)").bind(TENANT);
-    tenant.execute(&mut *transaction).await.expect("name the tenant");
+    let mut transaction = tenant::begin(app, TENANT).await.expect("begin");
     let plan = sqlx::query_scalar(AssertSqlSafe(format!("EXPLAIN (COSTS OFF) {sql}")));
     let plan: Vec<String> = plan.fetch_all(&mut *transaction).await.expect("explain");
     let rows = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM ({sql}) AS found")));
-    (plan.join("\n"), rows.fetch_one(&mut *transaction).await.expect("ask"))
+    (plan.join("\n"), rows.fetch_one(&mut *transaction).await.expect("query"))
 }
 
-/// Index names of the parent and of its partitions' parts, which have names of their own.
-async fn names_of(owner: &PgPool, index: &str) -> Vec<String> {
+/// Names of an index and of its parts on the partitions.
+async fn index_parts(owner: &PgPool, index: &str) -> Vec<String> {
     let sql = "SELECT $1 UNION ALL SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = $1::regclass";
     sqlx::query_scalar(sql).bind(index).fetch_all(owner).await.expect("list the index's parts")
 }
 
 #[tokio::test]
-async fn each_index_of_the_adr_serves_its_question() {
+async fn each_index_of_the_adr_serves_its_query() {
     let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), &[Service::Postgres]).await;
     let names = fresh_names("index");
     let stores = stack.stores(&names);
     apply(&stores, &names, &[Store::Postgres]).await.unwrap_or_else(|error| panic!("failed to {error}"));
     let pool = |role| connect::postgres(&stores, &names, role);
     let admin = pool(Role::Admin).await.expect("connect");
-    sqlx::raw_sql(POPULATION).execute(&admin).await.expect("make the population");
+    sqlx::raw_sql(POPULATION).execute(&admin).await.expect("create the population");
     let (app, owner) = (pool(Role::App).await.expect("connect"), pool(Role::Owner).await.expect("connect"));
 
-    for Question { index, sql } in QUESTIONS {
-        let parts = names_of(&owner, index).await;
+    for Query { index, sql } in QUERIES {
+        let parts = index_parts(&owner, index).await;
         let (plan, rows) = explain(&app, sql).await;
-        assert!(rows > 0, "{index}: the question finds nothing");
-        // A partition without such rows may be read in another way; no partition may be read from end to end.
+        assert!(rows > 0, "{index}: the query returns nothing");
+        // A partition without matching rows may be read in another way; no partition may be scanned in full.
         let served = plan.lines().any(|line| {
             parts.iter().any(|part| line.ends_with(&format!(" {part}")) || line.contains(&format!(" {part} ")))
         });
-        assert!(served, "{index} does not serve its question:\n{plan}");
+        assert!(served, "{index} does not serve its query:\n{plan}");
 
         sqlx::raw_sql(AssertSqlSafe(format!("DROP INDEX {index}"))).execute(&owner).await.expect("drop the index");
         let (without, same) = explain(&app, sql).await;
         assert!(!parts.iter().any(|part| without.contains(part.as_str())), "{index} is gone, but:\n{without}");
-        assert_eq!(rows, same, "{index}: with and without it the answer is the same");
+        assert_eq!(rows, same, "{index}: the result is the same with and without it");
     }
     for pool in [admin, app, owner] {
         pool.close().await;

@@ -1,11 +1,11 @@
-//! A tenant's rows are that tenant's alone: nothing is seen without a tenant, nothing is written for another, no
-//! partition opens a way around, and the tables' owner is bound like everybody else.
+//! A tenant's rows belong to that tenant alone: without a tenant nothing is visible, nothing can be written for another
+//! tenant, no partition bypasses the policies, and they bind the tables' owner too.
 
 use sluice_schemas::apply::apply;
 use sluice_schemas::connect::{self, Role};
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
-use sluice_schemas::{Store, drop_namespace};
+use sluice_schemas::{Store, drop_namespace, tenant};
 use sluice_testkit::{Service, Stack, fresh_names};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
 use uuid::Uuid;
@@ -13,9 +13,9 @@ use uuid::Uuid;
 const ONE: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001);
 const OTHER: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0002);
 const NOBODY: [Uuid; 0] = [];
-/// insufficient_privilege: also what a violated policy answers.
+/// SQLSTATE insufficient_privilege, also for a violated policy.
 const DENIED: &str = "42501";
-/// foreign_key_violation.
+/// SQLSTATE foreign_key_violation.
 const FOREIGN_KEY: &str = "23503";
 
 struct Platform {
@@ -34,8 +34,7 @@ impl Platform {
         let platform = Self { _stack: stack, stores, names };
         let app = platform.connect(Role::App).await;
         for tenant in [ONE, OTHER] {
-            let mut transaction = app.begin().await.expect("begin");
-            become_tenant(&mut transaction, tenant).await;
+            let mut transaction = tenant::begin(&app, tenant).await.expect("begin");
             for row in [
                 "INSERT INTO customers (id, tenant_id, email) VALUES ($1, $1, 'same@example.com')",
                 "INSERT INTO campaigns (id, tenant_id, name, configuration, escalation_rules) VALUES ($1, $1, 'c', '{}', '{}')",
@@ -58,26 +57,20 @@ impl Platform {
     }
 }
 
-async fn become_tenant(connection: &mut PgConnection, tenant: Uuid) {
-    let set = sqlx::query("SELECT set_config('app.current_tenant_id', $1, true)").bind(tenant.to_string());
-    set.execute(connection).await.expect("name the tenant");
-}
-
 async fn tenants_seen(connection: &mut PgConnection, table: &str) -> Vec<Uuid> {
     let sql = format!("SELECT tenant_id FROM {table} ORDER BY tenant_id");
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(connection).await.expect("read")
 }
 
-/// The SQLSTATE that a statement ends with, run as a tenant.
+/// The SQLSTATE with which a statement fails when run as a tenant.
 async fn refusal(pool: &PgPool, tenant: Uuid, sql: &str) -> String {
-    let mut transaction = pool.begin().await.expect("begin");
-    become_tenant(&mut transaction, tenant).await;
+    let mut transaction = tenant::begin(pool, tenant).await.expect("begin");
     let error = sqlx::query(AssertSqlSafe(sql)).execute(&mut *transaction).await.expect_err(sql);
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned()
 }
 
 #[tokio::test]
-async fn each_tenant_sees_its_own_rows_and_nobody_sees_any_without_one() {
+async fn each_tenant_sees_its_own_rows_and_none_are_visible_without_a_tenant() {
     let platform = Platform::new().await;
     for role in [Role::App, Role::Reader, Role::Owner] {
         let pool = platform.connect(role).await;
@@ -85,16 +78,16 @@ async fn each_tenant_sees_its_own_rows_and_nobody_sees_any_without_one() {
         for table in ["customers", "campaigns", "communications"] {
             assert_eq!(tenants_seen(&mut connection, table).await, NOBODY, "{role:?} {table} before any tenant");
             let mut transaction = connection.begin().await.expect("begin");
-            become_tenant(&mut transaction, ONE).await;
+            tenant::set(&mut transaction, ONE).await.expect("set the tenant");
             assert_eq!(tenants_seen(&mut transaction, table).await, [ONE], "{role:?} {table}");
             transaction.commit().await.expect("commit");
         }
-        // The setting reads as an empty text, not as unset, on a connection that had a tenant before.
+        // On a connection that had a tenant before, the setting reads as an empty string, not as unset.
         assert_eq!(tenants_seen(&mut connection, "customers").await, NOBODY, "{role:?} after a tenant's transaction");
         drop(connection);
         pool.close().await;
     }
-    // The negative control: the rows are there for who may see them.
+    // The negative control: a role that bypasses the policies sees the rows.
     let loader = platform.connect(Role::Loader).await;
     let mut connection = loader.acquire().await.expect("connect");
     assert_eq!(tenants_seen(&mut connection, "communications").await, [ONE, OTHER]);
@@ -104,7 +97,7 @@ async fn each_tenant_sees_its_own_rows_and_nobody_sees_any_without_one() {
 }
 
 #[tokio::test]
-async fn the_owner_is_bound_too() {
+async fn the_policies_bind_the_owner_too() {
     let platform = Platform::new().await;
     let owner = platform.connect(Role::Owner).await;
     for table in ["customers", "campaigns", "communications", "communications_default"] {
@@ -123,7 +116,7 @@ async fn a_row_for_another_tenant_is_refused() {
     assert_eq!(refusal(&app, ONE, &theirs).await, DENIED);
     let moved = format!("UPDATE customers SET tenant_id = '{OTHER}'");
     assert_eq!(refusal(&app, ONE, &moved).await, DENIED);
-    // Naming another tenant's customer or campaign in one's own row: the foreign keys lead with the tenant.
+    // A row that references another tenant's customer or campaign: the foreign keys include the tenant.
     for (customer, campaign) in [(OTHER, ONE), (ONE, OTHER)] {
         let foreign = format!(
             "INSERT INTO communications (tenant_id, customer_id, campaign_id, channel, direction, content, status)
@@ -136,7 +129,7 @@ async fn a_row_for_another_tenant_is_refused() {
 }
 
 #[tokio::test]
-async fn no_partition_is_a_way_around() {
+async fn no_partition_bypasses_the_policies() {
     let platform = Platform::new().await;
     let app = platform.connect(Role::App).await;
     let mut connection = app.acquire().await.expect("connect");
@@ -158,12 +151,13 @@ async fn no_partition_is_a_way_around() {
 }
 
 #[tokio::test]
-async fn roles_can_do_their_own_work_and_no_more() {
+async fn each_role_can_do_its_work_and_no_more() {
     let platform = Platform::new().await;
     let copied = format!("{OTHER}\tcopied@example.com\n");
     let loader = platform.connect(Role::Loader).await;
     let mut connection = loader.acquire().await.expect("connect");
-    let mut copy = connection.copy_in_raw("COPY customers (tenant_id, email) FROM STDIN").await.expect("begin to copy");
+    let mut copy =
+        connection.copy_in_raw("COPY customers (tenant_id, email) FROM STDIN").await.expect("start the copy");
     copy.send(copied.as_bytes()).await.expect("send");
     assert_eq!(copy.finish().await.expect("finish"), 1);
     drop(connection);
@@ -174,7 +168,7 @@ async fn roles_can_do_their_own_work_and_no_more() {
         assert_eq!(refusal(&pool, ONE, "UPDATE customers SET phone = '1'").await, DENIED, "{role:?}");
         pool.close().await;
     }
-    // The same address for both tenants was accepted above; twice for one, in other letters, is not.
+    // The same address for both tenants was accepted above; twice for one tenant, in another case, is not.
     let app = platform.connect(Role::App).await;
     let twice = format!("INSERT INTO customers (tenant_id, email) VALUES ('{ONE}', 'SAME@example.com')");
     assert_eq!(refusal(&app, ONE, &twice).await, "23505");

@@ -1,5 +1,5 @@
-//! With S3 enabled `apply` makes the ADR's buckets and those for backups, archive and snapshots, with their policies; without
-//! it they are skipped, and that is said.
+//! With S3 enabled, `apply` creates the ADR's buckets and those for backups, archive and snapshots, with their policies;
+//! without it, they are skipped and reported as such.
 
 use sluice_schemas::apply::apply;
 use sluice_schemas::check::check;
@@ -11,7 +11,7 @@ const BUCKETS: [&str; 7] =
     ["customer-documents", "audio-recordings", "email-attachments", "templates", "backups", "archive", "snapshots"];
 
 #[tokio::test]
-async fn enabled_every_bucket_is_made_and_found() {
+async fn with_s3_every_bucket_is_created_and_verified() {
     let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), &[Service::S3]).await;
     let names = fresh_names("bucket");
     let mut stores = stack.stores(&names);
@@ -25,7 +25,7 @@ async fn enabled_every_bucket_is_made_and_found() {
         let outcome = applied.iter().find(|applied| applied.object == object).map(|applied| &applied.outcome);
         assert_eq!(outcome, Some(&Outcome::Created), "{object}");
     }
-    // This server has no cheaper storage classes, and says so; everything else of the file is there.
+    // This server supports no cheaper storage classes and reports that; it supports everything else in the file.
     let skipped = applied.iter().filter(|applied| matches!(applied.outcome, Outcome::Skipped(_)));
     for applied in skipped {
         assert!(applied.object.ends_with("transitions to cheaper storage classes"), "{applied:?}");
@@ -39,10 +39,10 @@ async fn enabled_every_bucket_is_made_and_found() {
 }
 
 #[tokio::test]
-async fn disabled_it_is_skipped_without_asking_any_server() {
+async fn without_s3_no_server_is_contacted() {
     let names = fresh_names("bucket");
     let nowhere = Stores::local(1);
-    let applied = apply(&nowhere, &names, &[Store::S3]).await.expect("nothing to reach");
+    let applied = apply(&nowhere, &names, &[Store::S3]).await.expect("no server is contacted");
     assert_eq!(applied.len(), 1);
     assert_eq!(applied[0].outcome, Outcome::Skipped("S3 is not enabled".to_owned()));
 }
