@@ -15,7 +15,7 @@ use crate::{
     lock, process,
     progress::Progress,
     record::{self, Record},
-    service::Service,
+    store::Service,
 };
 
 /// Whether `down` removes the data.

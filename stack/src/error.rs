@@ -3,7 +3,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::service::Service;
+use crate::store::Service;
 
 /// Why the stack could not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -19,14 +19,14 @@
 //! # Layout
 //! - [`config`]: the `[stack]` section
 //! - [`layout`]: every path and port of one stack
-//! - [`service`]: one descriptor per store: version, ports, programs, command line, readiness query
+//! - [`store`]: one descriptor per store: version, ports, programs, command line, readiness query
 //! - [`mod@up`], [`mod@down`], [`mod@status`], [`logs`]: the verbs
 //! - [`keeper`]: leases, and the process that stops an idle stack
-//! - [`clickhouse`]: the ClickHouse server inside a process of this very program
+//! - [`clickhouse_server`]: the ClickHouse server inside a process of this very program
 //! - [`progress`], [`error`]
 
 mod artifact;
-pub mod clickhouse;
+pub mod clickhouse_server;
 pub mod config;
 pub mod down;
 pub mod error;
@@ -35,12 +35,12 @@ pub mod layout;
 mod lock;
 pub mod logs;
 mod probe;
-mod proc;
 mod process;
 pub mod progress;
 mod record;
-pub mod service;
 pub mod status;
+pub mod store;
+mod system;
 pub mod up;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -51,13 +51,13 @@ pub use error::Error;
 pub use keeper::{Lease, lease};
 pub use layout::Layout;
 pub use progress::Progress;
-pub use service::Service;
 pub use status::{ServiceStatus, State, status};
+pub use store::Service;
 pub use up::up;
 
 /// Free room on the disk that holds a stack's data, MiB.
 pub fn free_mib(layout: &Layout) -> Option<u64> {
-    proc::free_mib(layout.state_dir())
+    system::free_mib(layout.state_dir())
 }
 
 /// Hidden verb that runs the ClickHouse server.
@@ -72,7 +72,7 @@ pub fn reexecuted(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
     let mut args = args.into_iter().skip(1);
     let verb = args.next()?;
     let result = match verb.to_str()? {
-        HIDDEN_CLICKHOUSE => clickhouse::serve(args),
+        HIDDEN_CLICKHOUSE => clickhouse_server::serve(args),
         HIDDEN_KEEPER => keeper::serve(args).map(|()| 0),
         _ => return None,
     };

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     error::{Error, FileContext},
     layout::Layout,
-    service::Service,
+    store::Service,
 };
 
 /// Most of a log that is read to find its last lines, bytes.

@@ -19,9 +19,9 @@ use tokio::process::Command;
 use crate::{
     error::{Error, FileContext},
     layout::Layout,
-    proc,
     record::{Identity, Record},
-    service::{Node, Service},
+    store::{Node, Service},
+    system,
 };
 
 /// Logs longer than this are moved aside at the next start.
@@ -133,7 +133,7 @@ pub(crate) fn start<'a>(layout: &'a Layout, service: Service, node: &Node) -> Re
     command.stderr(log.try_clone().file("open", layout.log_file(&node.name))?).stdout(log);
     let child = command.spawn().file("start", &node.program)?;
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
-    record.process = proc::stat(pid).map(|stat| Identity { pid, started: stat.started });
+    record.process = system::stat(pid).map(|stat| Identity { pid, started: stat.started });
     starting.record.insert(record).save(layout)?;
     Ok(starting)
 }

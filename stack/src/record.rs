@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, FileContext},
     layout::Layout,
-    proc,
-    service::{Node, Service},
+    store::{Node, Service},
+    system,
 };
 
 /// A process, so named that it can't be taken for another one.
@@ -55,7 +55,7 @@ impl Record {
             service,
             node: node.name.clone(),
             process: None,
-            boot: proc::boot_id(),
+            boot: system::boot_id(),
             command,
             ports: node.ports.clone(),
             started_at: Utc::now(),
@@ -73,30 +73,30 @@ impl Record {
     /// The process, if it runs: same boot, same pid, same start time, not a zombie.
     pub(crate) fn living(&self) -> Option<Identity> {
         let identity = self.process?;
-        let stat = proc::stat(identity.pid)?;
-        let same = stat.started == identity.started && !stat.zombie && self.boot == proc::boot_id();
+        let stat = system::stat(identity.pid)?;
+        let same = stat.started == identity.started && !stat.zombie && self.boot == system::boot_id();
         same.then_some(identity)
     }
 
     /// Everything of this node that runs. The session outlives its leader, and no other process can get the
     /// session's id as long as it has members; a living process with that id but another start time is a stranger.
     pub(crate) fn family(&self) -> Vec<i32> {
-        let Some(identity) = self.process.filter(|_| self.boot == proc::boot_id()) else { return vec![] };
-        match proc::stat(identity.pid) {
+        let Some(identity) = self.process.filter(|_| self.boot == system::boot_id()) else { return vec![] };
+        match system::stat(identity.pid) {
             Some(stat) if stat.started != identity.started => vec![],
-            _ => proc::family(identity.pid).into_iter().collect(),
+            _ => system::family(identity.pid).into_iter().collect(),
         }
     }
 
     /// Looks for the process of a record that was announced and never completed: it was started in the node's own
     /// folder, from the node's own program, and leads its session.
     pub(crate) fn recover(&mut self, layout: &Layout) {
-        if self.process.is_some() || self.boot != proc::boot_id() {
+        if self.process.is_some() || self.boot != system::boot_id() {
             return;
         }
         let dir = layout.node_dir(&self.node);
-        let found = proc::all().into_iter().find(|s| {
-            let ours = proc::origin(s.pid).is_some_and(|(cwd, exe)| cwd.starts_with(&dir) && self.ran_from(&exe));
+        let found = system::all().into_iter().find(|s| {
+            let ours = system::origin(s.pid).is_some_and(|(cwd, exe)| cwd.starts_with(&dir) && self.ran_from(&exe));
             ours && s.session == s.pid
         });
         self.process = found.map(|s| Identity { pid: s.pid, started: s.started });

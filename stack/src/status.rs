@@ -11,9 +11,9 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 use crate::{
     error::Error,
     layout::Layout,
-    proc,
     record::{self, Record},
-    service::Service,
+    store::Service,
+    system,
 };
 
 /// How long `status` waits for a service's answer.
@@ -91,7 +91,7 @@ async fn row(layout: &Layout, service: Service, records: Vec<&Record>) -> Servic
         state,
         ports: service.ports(layout),
         pids: living,
-        memory_bytes: family.into_iter().map(proc::memory).sum(),
+        memory_bytes: family.into_iter().map(system::memory).sum(),
         ready_since: records.iter().filter_map(|r| r.ready_at).max().filter(|_| state == State::Ready),
     }
 }

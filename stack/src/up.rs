@@ -14,11 +14,12 @@ use crate::{
     artifact::tools::{self, Tool},
     error::{Error, FileContext},
     layout::Layout,
-    lock, logs, proc,
+    lock, logs,
     process::{self, Starting},
     progress::{Progress, Task},
     record::{self, Record},
-    service::{Node, Service, Store},
+    store::{Node, Service, Store},
+    system,
 };
 
 /// Free disk without which nothing is started, MiB: room for the write-ahead logs of all stores.
@@ -102,7 +103,7 @@ fn require_room(layout: &Layout, plans: &[Plan]) -> Result<(), Error> {
     // An archive, what is in it, and what its client keeps: about five times the archive.
     let programs: u64 = artifacts.map(|a| a.megabytes * 5).sum();
     for (path, needed_mib) in [(layout.state_dir(), ROOM_MIB), (layout.cache_dir(), programs)] {
-        let free_mib = proc::free_mib(path).unwrap_or(u64::MAX);
+        let free_mib = system::free_mib(path).unwrap_or(u64::MAX);
         if !starting.is_empty() && free_mib < needed_mib {
             return Err(Error::DiskFull { path: path.to_owned(), free_mib, needed_mib });
         }
@@ -113,8 +114,8 @@ fn require_room(layout: &Layout, plans: &[Plan]) -> Result<(), Error> {
 fn require_ports(plans: &[Plan]) -> Result<(), Error> {
     for plan in plans {
         let mut ports = plan.missing.iter().flat_map(|node| &node.ports);
-        if let Some(&port) = ports.find(|port| !proc::is_free(**port)) {
-            return Err(Error::PortTaken { service: plan.service, port, holder: proc::holder(port) });
+        if let Some(&port) = ports.find(|port| !system::is_free(**port)) {
+            return Err(Error::PortTaken { service: plan.service, port, holder: system::holder(port) });
         }
     }
     Ok(())
@@ -215,7 +216,7 @@ fn give_up(
     let node = record.map_or(service.name(), |r| &r.node);
     let log = layout.log_file(node);
     let tail = logs::last_lines(&log, record.map_or(0, |r| r.log_start), LOG_LINES);
-    let full = proc::free_mib(layout.state_dir()).filter(|free| *free < 64);
+    let full = system::free_mib(layout.state_dir()).filter(|free| *free < 64);
     if let Some(free_mib) = full {
         return Error::DiskFull { path: layout.state_dir().to_owned(), free_mib, needed_mib: ROOM_MIB };
     }

@@ -1,5 +1,5 @@
 //! ClickHouse from the npm package of its embeddable library, run by this very program under a hidden verb
-//! (see [`crate::clickhouse`]): the server's own HTTP and native handlers over MergeTree tables on disk.
+//! (see [`crate::clickhouse_server`]): the server's own HTTP and native handlers over MergeTree tables on disk.
 
 use std::{ffi::OsString, path::PathBuf};
 

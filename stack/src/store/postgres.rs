@@ -14,7 +14,7 @@ use crate::{
     artifact::{Artifact, Source},
     error::{Error, FileContext},
     layout::Layout,
-    proc, process,
+    process, system,
 };
 
 static PROGRAM: Artifact = Artifact {
@@ -123,7 +123,7 @@ fn remove_stale_lock(data: &Path) -> Result<(), Error> {
     let lock = data.join("postmaster.pid");
     let Ok(text) = std::fs::read_to_string(&lock) else { return Ok(()) };
     let owner = text.lines().next().and_then(|line| line.trim().parse().ok());
-    if owner.and_then(proc::stat).is_none_or(|stat| stat.zombie) {
+    if owner.and_then(system::stat).is_none_or(|stat| stat.zombie) {
         std::fs::remove_file(&lock).file("remove", lock)?;
     }
     Ok(())
