@@ -88,7 +88,7 @@ enum Verb {
 
 /// Reads the command line, runs one verb, ends with its exit code.
 pub(crate) fn main() -> ExitCode {
-    if let Some(code) = sluice_stack::reexecuted(std::env::args_os()) {
+    if let Some(code) = sluice_stack::serve_hidden_verb(std::env::args_os()) {
         return code;
     }
     let cli = match Cli::try_parse() {

@@ -153,7 +153,7 @@ async fn unasked(run: &Run) -> Option<String> {
 /// A full disk breaks stores in words of their own.
 fn disk_full(run: &Run) -> Option<String> {
     let layout = Layout::new(&run.settings.stack).ok().filter(|_| run.settings.is_local())?;
-    let free = sluice_stack::free_mib(&layout).filter(|free| *free < LITTLE_ROOM)?;
+    let free = layout.free_mib().filter(|free| *free < LITTLE_ROOM)?;
     Some(format!("the disk that holds {} has {free} MiB left; make room", layout.state_dir().display()))
 }
 

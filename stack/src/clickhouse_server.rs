@@ -12,11 +12,14 @@ use libloading::Library;
 
 use crate::error::Error;
 
+/// The hidden verb that runs the server.
+pub(crate) const VERB: &str = "__clickhouse";
+
 /// The library's entry: the `main` of the `clickhouse` program.
 type CommandLine = unsafe extern "C" fn(c_int, *mut *mut c_char) -> c_int;
 
 /// Runs `clickhouse` with `args`, the first of which is the path of the library.
-pub fn serve(args: impl IntoIterator<Item = OsString>) -> Result<i32, Error> {
+pub(crate) fn serve(args: impl IntoIterator<Item = OsString>) -> Result<i32, Error> {
     let mut args = args.into_iter();
     let library = PathBuf::from(args.next().unwrap_or_default());
     let failed = |reason: String| Error::Library { library: library.clone(), reason };

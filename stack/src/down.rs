@@ -15,7 +15,7 @@ use crate::{
     lock, process,
     progress::Progress,
     record::{self, Record},
-    store::Service,
+    service::Service,
 };
 
 /// Whether `down` removes the data.
@@ -40,7 +40,8 @@ pub async fn down(layout: &Layout, wipe: Wipe, progress: &Progress) -> Result<Ve
     }
     let ended = services.iter().filter(|(_, records)| records.iter().any(Record::is_alive)).map(|(s, _)| *s).collect();
     // Who needs another service goes first, so that it can say goodbye to it.
-    let dependents: BTreeSet<Service> = services.keys().copied().filter(|s| !s.store().needs().is_empty()).collect();
+    let dependents: BTreeSet<Service> =
+        services.keys().copied().filter(|s| !s.descriptor().dependencies().is_empty()).collect();
     for last in [false, true] {
         let batch = services.iter().filter(|(s, _)| dependents.contains(s) != last);
         let results = join_all(batch.map(|(service, records)| end(layout, *service, records, progress))).await;
@@ -67,7 +68,7 @@ async fn end(layout: &Layout, service: Service, records: &[Record], progress: &P
 /// Removes what the stack put there, by name: a state folder that holds something else keeps it.
 fn remove_data(layout: &Layout) -> Result<(), Error> {
     let state = layout.state_dir();
-    let nodes = Service::ALL.iter().flat_map(|s| s.store().nodes(layout)).map(|node| node.name);
+    let nodes = Service::ALL.iter().flat_map(|s| s.descriptor().nodes(layout)).map(|node| node.name);
     let folders = nodes.chain(["logs".to_owned(), "run".to_owned()]);
     for folder in folders.map(|name| state.join(name)).filter(|path| path.exists()) {
         fs::remove_dir_all(&folder).file("remove", folder)?;

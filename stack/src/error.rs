@@ -3,7 +3,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::store::Service;
+use crate::service::Service;
 
 /// Why the stack could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -116,11 +116,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the user's own input is at fault (exit code 4) rather than the machine or a store.
-    pub fn is_usage(&self) -> bool {
-        matches!(self, Self::PortBase(_))
-    }
-
     pub(crate) fn prepare(service: Service, reason: impl Into<String>) -> Self {
         Self::Prepare { service, reason: reason.into() }
     }

@@ -13,7 +13,6 @@ use nix::fcntl::FlockArg;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    HIDDEN_KEEPER,
     config::Settings,
     down::{Wipe, down},
     error::{Error, FileContext},
@@ -22,6 +21,8 @@ use crate::{
     progress::Progress,
 };
 
+/// The hidden verb that runs the keeper.
+pub(crate) const VERB: &str = "__keeper";
 /// How often the keeper looks for leases.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -67,7 +68,7 @@ fn launch(layout: &Layout, idle: Duration, wipe: Wipe) -> Result<(), Error> {
     let log = layout.log_file("keeper");
     let log = fs::File::options().create(true).append(true).open(&log).file("open", log)?;
     let mut command = Command::new("setsid");
-    command.arg(layout.program()).arg(HIDDEN_KEEPER).arg(orders).current_dir("/");
+    command.arg(layout.program()).arg(VERB).arg(orders).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.spawn().map(drop).file("start", layout.program())
 }

@@ -3,24 +3,17 @@
 
 use std::{
     env,
-    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{Uid, User};
 use sluice_schemas::stores::Ports;
 
 use crate::{
+    account::{self, Account},
     config::Settings,
     error::{Error, FileContext},
+    system,
 };
-
-/// User and group of the children that refuse to run as root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Account {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-}
 
 /// Where one stack lives.
 #[derive(Debug, Clone)]
@@ -38,7 +31,8 @@ impl Layout {
         if settings.port_base < 1024 || settings.port_base > u16::MAX - Ports::SPAN {
             return Err(Error::PortBase(settings.port_base));
         }
-        let root = Uid::effective().is_root();
+        let unprivileged = Account::unprivileged();
+        let root = unprivileged.is_some();
         let state_dir = match &settings.state_dir {
             Some(dir) => absolute(dir)?,
             None if root => PathBuf::from(format!("/var/lib/sluice/stack-{}", settings.port_base)),
@@ -51,7 +45,7 @@ impl Layout {
             (None, None) => home_folder("XDG_CACHE_HOME", ".cache")?.join("sluice"),
         };
         let program = env::current_exe().file("find the program", "/proc/self/exe")?;
-        Ok(Self { settings: settings.clone(), state_dir, cache_dir, program, unprivileged: root.then(nobody) })
+        Ok(Self { settings: settings.clone(), state_dir, cache_dir, program, unprivileged })
     }
 
     /// The same, with another `sluice` program for the processes that the stack runs from it (tests need this:
@@ -72,6 +66,11 @@ impl Layout {
         &self.state_dir
     }
 
+    /// Free space on the disk that holds the stack's data, MiB.
+    pub fn free_mib(&self) -> Option<u64> {
+        system::free_mib(&self.state_dir)
+    }
+
     /// Folder of downloaded programs.
     pub fn cache_dir(&self) -> &Path {
         &self.cache_dir
@@ -89,6 +88,11 @@ impl Layout {
     /// Who runs the stores that refuse root; none when the stack itself is not root.
     pub(crate) fn unprivileged(&self) -> Option<Account> {
         self.unprivileged
+    }
+
+    /// Hands a file or folder to the account that runs the stores which refuse root; does nothing without one.
+    pub(crate) fn hand_over(&self, path: &Path) -> Result<(), Error> {
+        self.unprivileged.map_or(Ok(()), |account| account.take(path))
     }
 
     /// Folder of one node: its data and configuration, and its working directory.
@@ -131,29 +135,14 @@ impl Layout {
     /// Makes the folders, and checks that the stores' own user can walk to them.
     pub(crate) fn create_folders(&self) -> Result<(), Error> {
         for dir in [self.state_dir.join("logs"), self.records_dir(), self.programs_dir()] {
-            create(&dir, self.unprivileged.is_some())?;
+            account::create(&dir, self.unprivileged.is_some())?;
         }
         if self.unprivileged.is_some() {
-            open_to_others(&self.state_dir)?;
-            open_to_others(&self.programs_dir())?;
+            account::require_traversable(&self.state_dir)?;
+            account::require_traversable(&self.programs_dir())?;
         }
         Ok(())
     }
-}
-
-/// Creates a folder and those above it; `open` to everyone for walking, whatever the umask.
-fn create(dir: &Path, open: bool) -> Result<(), Error> {
-    let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
-    std::fs::create_dir_all(dir).file("create", dir)?;
-    for folder in missing.into_iter().filter(|_| open) {
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).file("open", folder)?;
-    }
-    Ok(())
-}
-
-fn nobody() -> Account {
-    let user = User::from_name("nobody").ok().flatten();
-    user.map_or(Account { uid: 65_534, gid: 65_534 }, |u| Account { uid: u.uid.as_raw(), gid: u.gid.as_raw() })
 }
 
 fn absolute(dir: &Path) -> Result<PathBuf, Error> {
@@ -163,17 +152,6 @@ fn absolute(dir: &Path) -> Result<PathBuf, Error> {
 fn home_folder(variable: &'static str, fallback: &str) -> Result<PathBuf, Error> {
     let set = |name: &str| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     set(variable).or_else(|| Some(set("HOME")?.join(fallback))).ok_or(Error::NoHome(variable))
-}
-
-/// Every folder on the way must let other users through.
-fn open_to_others(dir: &Path) -> Result<(), Error> {
-    for folder in dir.ancestors() {
-        let meta = folder.metadata().file("look at", folder)?;
-        if meta.mode() & 0o001 == 0 {
-            return Err(Error::Unreachable { folder: folder.to_owned() });
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -197,17 +175,5 @@ mod tests {
         let (a, b) = (Layout::new(&settings(21_000)).unwrap(), Layout::new(&settings(24_000)).unwrap());
         assert_ne!(a.state_dir(), b.state_dir());
         assert_eq!(a.cache_dir(), b.cache_dir(), "programs are shared");
-    }
-
-    #[test]
-    fn a_closed_folder_on_the_way_is_named_and_our_own_are_open() {
-        let outer = tempfile::tempdir().unwrap();
-        let inner = outer.path().join("a/b");
-        let mode = |dir: &Path, mode| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).unwrap();
-        mode(outer.path(), 0o755);
-        create(&inner, true).unwrap();
-        assert!(open_to_others(&inner).is_ok());
-        mode(inner.parent().unwrap(), 0o700);
-        assert!(matches!(open_to_others(&inner), Err(Error::Unreachable { folder }) if folder.ends_with("a")));
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     error::{Error, FileContext},
     layout::Layout,
-    store::Service,
+    service::Service,
 };
 
 /// Most of a log that is read to find its last lines, bytes.
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// The log files of a service, one per node; a service that never started has none.
 pub fn files(layout: &Layout, service: Service) -> Vec<PathBuf> {
-    let nodes = service.store().nodes(layout).into_iter();
+    let nodes = service.descriptor().nodes(layout).into_iter();
     nodes.map(|node| layout.log_file(&node.name)).filter(|path| path.exists()).collect()
 }
 

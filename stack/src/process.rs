@@ -4,24 +4,22 @@
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
-    os::unix::fs::{MetadataExt, chown},
     path::Path,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
+use crate::{
+    command,
+    error::{Error, FileContext},
+    layout::Layout,
+    node::Node,
+    record::{Identity, Record},
+    service::Service,
+    system,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
-};
-use tokio::process::Command;
-
-use crate::{
-    error::{Error, FileContext},
-    layout::Layout,
-    record::{Identity, Record},
-    store::{Node, Service},
-    system,
 };
 
 /// Logs longer than this are moved aside at the next start.
@@ -32,44 +30,6 @@ const GRACE: Duration = Duration::from_secs(20);
 const KILLED: Duration = Duration::from_secs(2);
 /// How often a condition of the kernel's is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
-
-/// A command of the stack, as another user where root is refused. Ends with whoever waits for it.
-pub(crate) fn command(layout: &Layout, program: &Path, refuses_root: bool) -> Command {
-    let mut command = Command::new(program);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    if let Some(account) = layout.unprivileged().filter(|_| refuses_root) {
-        command.uid(account.uid).gid(account.gid);
-    }
-    command
-}
-
-/// Runs a command to its end; the error is the last lines of what it said.
-pub(crate) async fn run(mut command: Command) -> Result<(), String> {
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
-    let output = command.output().await.map_err(|e| format!("{program} could not be started: {e}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    let lines: Vec<&str> = said.lines().filter(|l| !l.trim().is_empty()).collect();
-    Err(format!("{program} ended with {}: {}", output.status, lines[lines.len().saturating_sub(15)..].join("\n")))
-}
-
-/// Gives a folder (and what is in it) or a file to the user that runs the stores which refuse root.
-pub(crate) fn own(layout: &Layout, path: &Path) -> Result<(), Error> {
-    let Some(account) = layout.unprivileged() else { return Ok(()) };
-    let meta = fs::symlink_metadata(path).file("look at", path)?;
-    if (meta.uid(), meta.gid()) != (account.uid, account.gid) && !meta.is_symlink() {
-        chown(path, Some(account.uid), Some(account.gid)).file("give away", path)?;
-    }
-    if meta.is_dir() {
-        for entry in fs::read_dir(path).file("read", path)? {
-            own(layout, &entry.file("read", path)?.path())?;
-        }
-    }
-    Ok(())
-}
 
 /// A process that was started and is not ready yet: dropped before [`Starting::keep`], it is killed.
 #[derive(Debug)]
@@ -127,7 +87,7 @@ pub(crate) fn start<'a>(layout: &'a Layout, service: Service, node: &Node) -> Re
     let mut record = Record::announce(service, node, log_start);
     record.save(layout)?;
     let mut starting = Starting { layout, record: None };
-    let mut command = command(layout, Path::new("setsid"), node.refuses_root);
+    let mut command = command::new(layout, Path::new("setsid"), node.refuses_root);
     command.arg(&node.program).args(&node.args).envs(node.env.iter().map(|(k, v)| (*k, OsString::from(v))));
     command.current_dir(layout.node_dir(&node.name)).kill_on_drop(false);
     command.stderr(log.try_clone().file("open", layout.log_file(&node.name))?).stdout(log);

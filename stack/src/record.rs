@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, FileContext},
     layout::Layout,
-    store::{Node, Service},
+    node::Node,
+    service::Service,
     system,
 };
 

@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     layout::Layout,
     record::{self, Record},
-    store::Service,
+    service::Service,
     system,
 };
 
@@ -75,11 +75,11 @@ pub async fn status(layout: &Layout) -> Result<Vec<ServiceStatus>, Error> {
 
 async fn row(layout: &Layout, service: Service, records: Vec<&Record>) -> ServiceStatus {
     let living: Vec<i32> = records.iter().filter_map(|r| r.living()).map(|identity| identity.pid).collect();
-    let nodes = service.store().nodes(layout).len();
+    let nodes = service.descriptor().nodes(layout).len();
     let state = match (records.is_empty(), living.len() == nodes) {
         (true, _) => State::Stopped,
         (false, false) => State::Died,
-        (false, true) => match tokio::time::timeout(PATIENCE, service.store().ready(layout)).await {
+        (false, true) => match tokio::time::timeout(PATIENCE, service.descriptor().ready(layout)).await {
             Ok(Ok(())) => State::Ready,
             _ => State::NotReady,
         },

@@ -6,8 +6,9 @@ use std::{convert::Infallible, fs, path::Path, pin::pin, time::Duration};
 use futures::future::{Either, select};
 use tokio::process::Command;
 
-use super::{Artifact, Source, process, tools};
+use super::{Artifact, Source, tools};
 use crate::{
+    command,
     error::{Error, FileContext},
     layout::Layout,
     progress::Task,
@@ -30,7 +31,7 @@ pub(super) async fn download(layout: &Layout, artifact: &Artifact, dir: &Path, t
         let command = command(layout, artifact, dir, &scratch)?;
         let watched = [dir.to_owned(), scratch.clone()];
         let watching = pin!(watch(&watched, artifact.megabytes * 1_000_000, task));
-        let ran = match select(pin!(process::run(command)), watching).await {
+        let ran = match select(pin!(command::run(command)), watching).await {
             Either::Left((ran, _)) => ran,
             Either::Right((never, _)) => match never {},
         };
@@ -49,7 +50,7 @@ pub(super) async fn download(layout: &Layout, artifact: &Artifact, dir: &Path, t
 
 fn command(layout: &Layout, artifact: &Artifact, dir: &Path, scratch: &Path) -> Result<Command, Error> {
     let version = artifact.version;
-    let mut command = process::command(layout, Path::new(artifact.source.client()), false);
+    let mut command = command::new(layout, Path::new(artifact.source.client()), false);
     command.current_dir(scratch);
     match &artifact.source {
         Source::Npm(package) => {

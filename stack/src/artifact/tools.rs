@@ -8,8 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use super::process;
-use crate::{error::Error, layout::Layout};
+use crate::{command, error::Error, layout::Layout};
 
 /// Elasticsearch 8 and Kafka 4 need at least this one.
 const OLDEST_JAVA: u32 = 17;
@@ -48,9 +47,9 @@ impl Tool {
             Self::Go => absent("go"),
             Self::Setsid => absent("setsid"),
             Self::Pip => {
-                let mut pip = process::command(layout, Path::new("python3"), false);
+                let mut pip = command::new(layout, Path::new("python3"), false);
                 pip.args(["-m", "pip", "--version"]);
-                process::run(pip).await.err().map(|_| "pip for python3".to_owned())
+                command::run(pip).await.err().map(|_| "pip for python3".to_owned())
             }
         }
     }

@@ -6,12 +6,13 @@ use std::{ffi::OsString, path::PathBuf};
 use futures::{FutureExt, future::BoxFuture};
 use nix::sys::signal::Signal;
 
-use super::{Node, Store};
 use crate::{
-    HIDDEN_CLICKHOUSE,
     artifact::{Artifact, Source},
+    clickhouse_server,
+    descriptor::Descriptor,
     error::{Error, FileContext},
     layout::Layout,
+    node::Node,
     probe,
 };
 
@@ -66,7 +67,7 @@ fn file(layout: &Layout, name: &str) -> PathBuf {
     layout.node_dir("clickhouse").join(name)
 }
 
-impl Store for ClickHouse {
+impl Descriptor for ClickHouse {
     fn version(&self) -> &'static str {
         VERSION
     }
@@ -77,7 +78,8 @@ impl Store for ClickHouse {
 
     fn nodes(&self, layout: &Layout) -> Vec<Node> {
         let (http, native) = (layout.ports().clickhouse_http(), layout.ports().clickhouse_native());
-        let mut args: Vec<OsString> = vec![HIDDEN_CLICKHOUSE.into(), LIBRARY.dir(layout).join("libchdb.so").into()];
+        let mut args: Vec<OsString> =
+            vec![clickhouse_server::VERB.into(), LIBRARY.dir(layout).join("libchdb.so").into()];
         args.extend(["--path".into(), file(layout, "data").into_os_string()]);
         args.extend(["-C".into(), file(layout, "config.xml").into_os_string()]);
         args.extend(["--http-port", &http.to_string(), "--tcp_port", &native.to_string()].map(OsString::from));

@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use futures::{FutureExt, future::BoxFuture};
 use nix::sys::signal::Signal;
 
-use super::{Node, Service, Store, java, kafka};
+use super::{java, kafka};
 use crate::config::mebibytes;
 use crate::{
     artifact::{Artifact, Source, tools::Tool},
+    descriptor::Descriptor,
     error::{Error, FileContext},
     layout::Layout,
+    node::Node,
     probe,
+    service::Service,
 };
 
 static PLUGIN: Artifact = Artifact {
@@ -55,7 +58,7 @@ fn plugins(layout: &Layout) -> PathBuf {
     layout.node_dir("connect").join("plugins")
 }
 
-impl Store for Connect {
+impl Descriptor for Connect {
     fn version(&self) -> &'static str {
         PLUGIN.version
     }
@@ -68,7 +71,7 @@ impl Store for Connect {
         &[Tool::Java]
     }
 
-    fn needs(&self) -> &'static [Service] {
+    fn dependencies(&self) -> &'static [Service] {
         &[Service::Kafka]
     }
 

@@ -6,16 +6,17 @@ use std::{ffi::OsString, path::PathBuf};
 use futures::{FutureExt, future::BoxFuture};
 use nix::sys::signal::Signal;
 
-use super::{Node, Store};
 use crate::config::mebibytes;
 use crate::{
     artifact::{
         Artifact, Source,
         tools::{self, Tool},
     },
+    descriptor::Descriptor,
     error::{Error, FileContext},
     layout::Layout,
-    probe, process,
+    node::Node,
+    probe,
 };
 
 static PROGRAM: Artifact = Artifact {
@@ -59,7 +60,7 @@ fn jvm_options(heap_mib: u64) -> String {
     )
 }
 
-impl Store for Elasticsearch {
+impl Descriptor for Elasticsearch {
     fn version(&self) -> &'static str {
         PROGRAM.version
     }
@@ -102,7 +103,7 @@ impl Store for Elasticsearch {
             std::fs::write(config.join("elasticsearch.yml"), configuration(layout)).file("write", &config)?;
             let options = jvm_options(mebibytes(layout.settings().elasticsearch_heap));
             std::fs::write(config.join("jvm.options"), options).file("write", &config)?;
-            process::own(layout, &layout.node_dir("elasticsearch"))
+            layout.hand_over(&layout.node_dir("elasticsearch"))
         }
         .boxed()
     }

@@ -10,13 +10,17 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 
-use super::{Node, Service, Store, java};
+use super::java;
 use crate::config::mebibytes;
 use crate::{
     artifact::{Artifact, Source, tools::Tool},
+    command,
+    descriptor::Descriptor,
     error::{Error, FileContext},
     layout::Layout,
-    probe, process,
+    node::Node,
+    probe,
+    service::Service,
 };
 
 pub(super) const VERSION: &str = "4.1.0";
@@ -70,7 +74,7 @@ fn configuration(layout: &Layout) -> PathBuf {
     layout.node_dir("kafka").join("server.properties")
 }
 
-impl Store for Kafka {
+impl Descriptor for Kafka {
     fn version(&self) -> &'static str {
         VERSION
     }
@@ -104,13 +108,13 @@ impl Store for Kafka {
             java::write_logging(&dir)?;
             let file = configuration(layout);
             std::fs::write(&file, properties(layout)).file("write", &file)?;
-            let mut format = process::command(layout, &java::program(), false);
+            let mut format = command::new(layout, &java::program(), false);
             format.args(java::arguments(&dir, &LIBS.dir(layout), 256, true));
             format.args(["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", CLUSTER_ID, "-c"]).arg(file);
             if data(layout).join("meta.properties").exists() {
                 return Ok(());
             }
-            process::run(format).await.map_err(|reason| Error::prepare(Service::Kafka, reason))
+            command::run(format).await.map_err(|reason| Error::prepare(Service::Kafka, reason))
         }
         .boxed()
     }

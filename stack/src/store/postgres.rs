@@ -8,13 +8,16 @@ use nix::sys::signal::Signal;
 use sluice_schemas::stores::Stores;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
-use super::{Node, Service, Store};
 use crate::config::mebibytes;
 use crate::{
     artifact::{Artifact, Source},
+    command,
+    descriptor::Descriptor,
     error::{Error, FileContext},
     layout::Layout,
-    process, system,
+    node::Node,
+    service::Service,
+    system,
 };
 
 static PROGRAM: Artifact = Artifact {
@@ -58,7 +61,7 @@ fn data(layout: &Layout) -> PathBuf {
     layout.node_dir("postgres").join("data")
 }
 
-impl Store for Postgres {
+impl Descriptor for Postgres {
     fn version(&self) -> &'static str {
         "18.4"
     }
@@ -89,7 +92,7 @@ impl Store for Postgres {
                 return remove_stale_lock(&data(layout));
             }
             let dir = layout.node_dir("postgres");
-            process::own(layout, &dir)?;
+            layout.hand_over(&dir)?;
             let fresh = dir.join("data.new");
             if fresh.exists() {
                 std::fs::remove_dir_all(&fresh).file("remove", &fresh)?;
@@ -133,11 +136,11 @@ async fn initdb(layout: &Layout, dir: &Path, target: &Path) -> Result<(), Error>
     let admin = Stores::local(layout.ports().base()).postgres.admin;
     let password = dir.join("password");
     std::fs::write(&password, admin.password.reveal()).file("write", &password)?;
-    process::own(layout, &password)?;
-    let mut command = process::command(layout, &native(layout).join("bin/initdb"), true);
+    layout.hand_over(&password)?;
+    let mut command = command::new(layout, &native(layout).join("bin/initdb"), true);
     command.arg("-D").arg(target).args(["-U", &admin.user, "--encoding=UTF8", "--locale=C.UTF-8"]);
     command.args(["--auth=scram-sha-256", "--no-sync", "--pwfile"]).arg(&password).current_dir(dir);
-    let done = process::run(command).await;
+    let done = command::run(command).await;
     std::fs::remove_file(&password).file("remove", password)?;
     done.map_err(|reason| Error::prepare(Service::Postgres, reason))
 }

@@ -8,11 +8,12 @@ use ::redis::{Client, Cmd, RedisError, aio::MultiplexedConnection, cmd};
 use futures::{FutureExt, future::BoxFuture, future::try_join_all};
 use nix::sys::signal::Signal;
 
-use super::{Node, Store};
 use crate::config::mebibytes;
 use crate::{
     artifact::{Artifact, Source},
+    descriptor::Descriptor,
     layout::Layout,
+    node::Node,
 };
 
 static PROGRAM: Artifact = Artifact {
@@ -161,7 +162,7 @@ async fn tell(node: &mut MultiplexedConnection, command: &Cmd) -> Result<(), Red
     command.query_async::<()>(node).await
 }
 
-impl Store for Cluster {
+impl Descriptor for Cluster {
     fn version(&self) -> &'static str {
         "7.4.0"
     }

@@ -6,11 +6,12 @@ use futures::{FutureExt, future::BoxFuture};
 use nix::sys::signal::Signal;
 use sluice_schemas::stores::Stores;
 
-use super::{Node, Store};
 use crate::{
     artifact::{Artifact, Source},
+    descriptor::Descriptor,
     error::{Error, FileContext},
     layout::Layout,
+    node::Node,
     probe,
 };
 
@@ -29,7 +30,7 @@ const ENCRYPTION_KEY: &str = "sluice-local:c2x1aWNlLWxvY2FsLXN0YWNrLXRlc3Qta2V5L
 
 pub(super) struct S3;
 
-impl Store for S3 {
+impl Descriptor for S3 {
     fn version(&self) -> &'static str {
         "RELEASE.2025-09-07T16-13-09Z"
     }

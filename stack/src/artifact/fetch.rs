@@ -1,0 +1,56 @@
+//! Fetches a program into the cache: a folder there is complete whenever it exists. Never repeats a finished download, and
+//! removes what an interrupted one left.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Artifact, Source, client, unpack};
+use crate::{
+    error::{Error, FileContext},
+    layout::Layout,
+    lock,
+    progress::Task,
+};
+
+impl Artifact {
+    /// Fetches it unless it is here. Two stacks that want the same program take turns, and the second finds it.
+    pub(crate) async fn fetch(&self, layout: &Layout, task: &Task) -> Result<(), Error> {
+        if self.is_here(layout) {
+            return Ok(());
+        }
+        let programs = layout.programs_dir();
+        let lock_file = programs.join(format!(".{}-{}.lock", self.name, self.version));
+        let _lock =
+            lock::exclusive(&lock_file, || task.say(&format!("waiting for another download of {}", self.name))).await?;
+        if self.is_here(layout) {
+            return Ok(());
+        }
+        let work = programs.join(format!(".{}-{}.part", self.name, self.version));
+        if work.exists() {
+            fs::remove_dir_all(&work).file("remove", &work)?;
+        }
+        let download = work.join("download");
+        let how = if matches!(self.source, Source::Go(_)) { "building from source, some minutes:" } else { "fetching" };
+        task.say(&format!("{how} {} {} (about {} MB)", self.name, self.version, self.megabytes));
+        client::download(layout, self, &download, task).await?;
+        task.say(&format!("unpacking {} {}", self.name, self.version));
+        let ready = self.check_and_unpack(&download, &work.join("ready")).await?;
+        fs::rename(&ready, self.dir(layout)).file("rename", ready)?;
+        fs::remove_dir_all(&work).file("remove", work)
+    }
+
+    /// Hashing and unpacking take seconds, so they leave the runtime's threads alone.
+    async fn check_and_unpack(&self, download: &Path, ready: &Path) -> Result<PathBuf, Error> {
+        let (expected, links, from, to) = (self.sha256, self.links, download.to_owned(), ready.to_owned());
+        let work = tokio::task::spawn_blocking(move || unpack::checked((expected, links), &from, &to));
+        let done = work.await.map_err(|e| self.failed(e.to_string()))?;
+        done.map_err(|e| self.failed(e))?;
+        Ok(ready.to_owned())
+    }
+
+    pub(super) fn failed(&self, reason: impl Into<String>) -> Error {
+        Error::Fetch { artifact: format!("{} {}", self.name, self.version), reason: reason.into() }
+    }
+}
