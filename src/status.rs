@@ -1,4 +1,4 @@
-//! `sluice status`: what runs, where, with how much memory and since when.
+//! `sluice status`: state, ports, processes and memory of each service.
 
 use anyhow::Context;
 use sluice_stack::{Layout, State};
@@ -9,16 +9,16 @@ use crate::{
     settings::Settings,
 };
 
-/// Shows the table; exits 1 when something that was started does not answer.
+/// Prints the table; exits 1 if a started service does not respond.
 pub(crate) async fn run(settings: &Settings) -> Result<Exit, Failure> {
-    show(&Layout::new(&settings.stack).context("lay out the stack")?).await
+    show(&Layout::new(&settings.stack).context("resolve the stack's folders")?).await
 }
 
-/// The table and where the data lives.
+/// Prints the table and the folder of the data.
 pub(crate) async fn show(layout: &Layout) -> Result<Exit, Failure> {
     let rows = sluice_stack::status(layout).await.context("read the stack's state")?;
     screen::say(&sluice_stack::status::table(&rows))?;
     screen::say(&format!("data and logs: {}", layout.state_dir().display()))?;
-    let broken = rows.iter().any(|row| matches!(row.state, State::NotReady | State::Died));
+    let broken = rows.iter().any(|row| matches!(row.state, State::NotReady | State::Exited));
     Ok(if broken { Exit::Fail } else { Exit::Pass })
 }

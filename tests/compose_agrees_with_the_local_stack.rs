@@ -1,6 +1,5 @@
-//! `docker-compose.yml` and the local stack are the same stores: same ports, users, passwords and versions, and every
-//! service has a health check and a limit. The file is read as a document; each comparison is shown to notice a
-//! change.
+//! `docker-compose.yml` and the local stack run the same stores: same ports, users, passwords and versions. Every service
+//! has a health check and a memory limit. The negative controls show that each comparison detects a change.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -23,7 +22,7 @@ fn compose() -> Value {
     serde_saphyr::from_str(&fs::read_to_string(file()).unwrap()).unwrap()
 }
 
-/// Everything in which the file differs from the local stack, one line each.
+/// Every difference between the file and the local stack, one line each.
 fn differences(compose: &Value) -> Vec<String> {
     Service::ALL
         .iter()
@@ -33,14 +32,14 @@ fn differences(compose: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The containers of a service: one of its own name, or one for each node of a cluster.
+/// The containers of a service: one with its name, or one per node of a cluster.
 fn containers(compose: &Value, service: Service) -> Vec<&Value> {
     let numbered = format!("{service}-");
     let is = |name: &str| name.strip_prefix(&numbered).map_or(name == service.name(), |n| n.parse::<u16>().is_ok());
     compose["services"].as_object().unwrap().iter().filter(|(name, _)| is(name)).map(|(_, body)| body).collect()
 }
 
-/// Host ports that a service publishes. A Redis cluster's bus stays between its nodes, in a namespace they share.
+/// Compares the host ports that a service publishes. The bus of a Redis cluster is not published: its nodes share a network namespace.
 fn ports(compose: &Value, service: Service) -> Option<String> {
     let layout = Layout::new(&Settings::default()).unwrap();
     let nodes = if matches!(service, Service::RedisCache | Service::RedisState) { 2 } else { 1 };
@@ -58,7 +57,7 @@ fn ports(compose: &Value, service: Service) -> Option<String> {
         .then(|| format!("{service}: publishes {found:?} instead of {expected:?}, outside 127.0.0.1: {outside:?}"))
 }
 
-/// An image's tag is the local version, or the beginning of it up to a dot, or the local version and a packaging
+/// Compares versions: an image's tag is the local version, a prefix of it up to a dot, or the local version with a packaging
 /// number.
 fn version(compose: &Value, service: Service) -> Option<String> {
     let local = service.version();
@@ -84,12 +83,12 @@ fn logins(compose: &Value) -> Vec<String> {
         ("clickhouse", "CLICKHOUSE_PASSWORD", clickhouse.password.reveal().to_owned()),
         ("s3", "MINIO_ROOT_USER", s3.access_key),
         ("s3", "MINIO_ROOT_PASSWORD", s3.secret_key.reveal().to_owned()),
-        // Elasticsearch asks for no login.
+        // Elasticsearch requires no login.
         ("elasticsearch", "xpack.security.enabled", "false".to_owned()),
     ];
     let found = |service: &str, key: &str| compose["services"][service]["environment"][key].as_str().map(str::to_owned);
     let wrong = expected.into_iter().filter(|(service, key, value)| found(service, key).as_ref() != Some(value));
-    wrong.map(|(service, key, _)| format!("{service}: {key} is another one")).collect()
+    wrong.map(|(service, key, _)| format!("{service}: {key} differs")).collect()
 }
 
 #[test]
@@ -98,7 +97,7 @@ fn ports_users_and_versions_agree() {
 }
 
 #[test]
-fn a_change_in_either_is_noticed() {
+fn a_change_in_the_file_is_detected() {
     let changes: [(&str, Value); 6] = [
         ("/services/postgres/ports/0", json!("127.0.0.1:21999:5432")),
         ("/services/kafka/ports/0", json!("21001:21001")),
@@ -115,14 +114,14 @@ fn a_change_in_either_is_noticed() {
 }
 
 #[test]
-fn every_service_is_healthy_and_limited() {
+fn every_service_has_a_health_check_and_a_memory_limit() {
     for (name, body) in compose()["services"].as_object().unwrap() {
         assert!(body["healthcheck"]["test"].is_array(), "{name} has no health check");
-        assert!(body["deploy"]["resources"]["limits"]["memory"].is_string(), "{name} has no limit");
+        assert!(body["deploy"]["resources"]["limits"]["memory"].is_string(), "{name} has no memory limit");
     }
 }
 
-/// Whether a Compose command accepts a file; nothing where this machine has none.
+/// Whether Compose accepts a file; `None` if Compose is not installed.
 fn accepted(path: &Path) -> Option<bool> {
     let commands = [("docker", &["compose"][..]), ("docker-compose", &[][..])];
     commands.into_iter().find_map(|(program, first)| {
@@ -133,15 +132,15 @@ fn accepted(path: &Path) -> Option<bool> {
 }
 
 #[test]
-fn compose_itself_accepts_the_file_where_it_is_installed() {
-    let Some(fits) = accepted(&file()) else {
-        eprintln!("skipped: neither `docker compose` nor `docker-compose` is here");
+fn compose_accepts_the_file_if_it_is_installed() {
+    let Some(is_accepted) = accepted(&file()) else {
+        eprintln!("skipped: neither `docker compose` nor `docker-compose` is installed");
         return;
     };
-    assert!(fits);
+    assert!(is_accepted);
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("docker-compose.yml");
     let text = fs::read_to_string(file()).unwrap();
     fs::write(&broken, text.replacen("healthcheck:", "health:", 1)).unwrap();
-    assert_eq!(accepted(&broken), Some(false), "a misspelt key is refused");
+    assert_eq!(accepted(&broken), Some(false), "a misspelled key is refused");
 }

@@ -10,7 +10,7 @@ use nix::unistd::{Uid, User};
 
 use crate::error::{Error, FileContext};
 
-/// User and group of the children that refuse to run as root.
+/// A user and its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) uid: u32,
@@ -43,20 +43,20 @@ impl Account {
     }
 }
 
-/// Creates a folder and those above it; `open` to everyone for walking, whatever the umask.
+/// Creates a folder and its missing parents; with `open`, every user can traverse them, whatever the umask.
 pub(crate) fn create(dir: &Path, open: bool) -> Result<(), Error> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::create_dir_all(dir).file("create", dir)?;
     for folder in missing.into_iter().filter(|_| open) {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).file("open", folder)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).file("change the mode of", folder)?;
     }
     Ok(())
 }
 
-/// Every folder on the way must let other users through.
+/// Fails unless other users can traverse every folder of the path.
 pub(crate) fn require_traversable(dir: &Path) -> Result<(), Error> {
     for folder in dir.ancestors() {
-        let meta = folder.metadata().file("look at", folder)?;
+        let meta = folder.metadata().file("inspect", folder)?;
         if meta.mode() & 0o001 == 0 {
             return Err(Error::Unreachable { folder: folder.to_owned() });
         }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_folder_on_the_way_is_named_and_our_own_are_open() {
+    fn a_closed_folder_on_the_path_is_named_and_created_ones_are_open() {
         let outer = tempfile::tempdir().unwrap();
         let inner = outer.path().join("a/b");
         let mode = |dir: &Path, mode| fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();

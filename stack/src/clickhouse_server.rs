@@ -1,6 +1,5 @@
-//! The ClickHouse server in a process of its own: loads the embeddable library and hands it ClickHouse's own command
-//! line. In: the arguments of the hidden verb. Out: the exit code. Returns only when the server ends, and must be
-//! called before the program starts threads, since the library takes the whole process over.
+//! The ClickHouse server in a process of its own: loads the embeddable library and runs its command line. The library takes
+//! over the whole process: never call this after a thread has been started.
 
 use std::{
     ffi::{CString, OsString, c_char, c_int},
@@ -18,7 +17,7 @@ pub(crate) const VERB: &str = "__clickhouse";
 /// The library's entry: the `main` of the `clickhouse` program.
 type CommandLine = unsafe extern "C" fn(c_int, *mut *mut c_char) -> c_int;
 
-/// Runs `clickhouse` with `args`, the first of which is the path of the library.
+/// Runs `clickhouse` with `args`, of which the first is the library's path, and returns the exit code when the server ends.
 pub(crate) fn serve(args: impl IntoIterator<Item = OsString>) -> Result<i32, Error> {
     let mut args = args.into_iter();
     let library = PathBuf::from(args.next().unwrap_or_default());
@@ -39,7 +38,7 @@ fn call(library: &PathBuf, count: c_int, arguments: &mut [*mut c_char]) -> Resul
     let loaded = unsafe { Library::new(library) }?;
     // SAFETY: the symbol has this signature in the pinned version of the library.
     let entry = unsafe { loaded.get::<CommandLine>(b"chdb_query_cmdline\0") }?;
-    // SAFETY: `arguments` are `count` strings that end in a zero byte, then a null pointer, as for `main`; they and
-    // the library outlive the call.
+    // SAFETY: `arguments` are `count` NUL-terminated strings and a null pointer, as for `main`; they and the library
+    // outlive the call.
     Ok(unsafe { entry(count, arguments.as_mut_ptr()) })
 }

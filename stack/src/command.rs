@@ -1,4 +1,4 @@
-//! Runs the programs that the stack uses and waits for them, as another user where root is refused. Never detaches one;
+//! Runs helper programs to completion, as an unprivileged user where they refuse root. Never detaches one;
 //! [`crate::process`] does.
 
 use std::{path::Path, process::Stdio};
@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::layout::Layout;
 
-/// A command of the stack, as another user where root is refused. Ends with whoever waits for it.
+/// A command without input that is killed when it is dropped; an unprivileged user runs it if `refuses_root`.
 pub(crate) fn new(layout: &Layout, program: &Path, refuses_root: bool) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).kill_on_drop(true);
@@ -17,15 +17,15 @@ pub(crate) fn new(layout: &Layout, program: &Path, refuses_root: bool) -> Comman
     command
 }
 
-/// Runs a command to its end; the error is the last lines of what it said.
+/// Runs a command to completion; the error contains the last lines of its output.
 pub(crate) async fn run(mut command: Command) -> Result<(), String> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let output = command.output().await.map_err(|e| format!("{program} could not be started: {e}"))?;
     if output.status.success() {
         return Ok(());
     }
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    let lines: Vec<&str> = said.lines().filter(|l| !l.trim().is_empty()).collect();
-    Err(format!("{program} ended with {}: {}", output.status, lines[lines.len().saturating_sub(15)..].join("\n")))
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    let lines: Vec<&str> = printed.lines().filter(|l| !l.trim().is_empty()).collect();
+    Err(format!("{program} exited with {}: {}", output.status, lines[lines.len().saturating_sub(15)..].join("\n")))
 }

@@ -1,5 +1,4 @@
-//! The `[stack]` section of `sluice.toml`: where the local stores live and how much memory they may take.
-//! In: the parsed section. Out: plain values that [`crate::Layout`] turns into paths. Never touches the disk.
+//! The `[stack]` section of `sluice.toml`: folders, ports and memory of the local stores. Never touches the disk.
 
 use std::path::PathBuf;
 
@@ -7,7 +6,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use sluice_schemas::stores::DEFAULT_PORT_BASE;
 
-/// Settings of the local stack; every field has a default that suits a laptop with 8 GiB.
+/// Settings of the local stack; the defaults suit a laptop with 8 GiB.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -25,7 +24,7 @@ pub struct Settings {
     pub kafka_heap: ByteSize,
     /// Java heap of Kafka Connect.
     pub connect_heap: ByteSize,
-    /// Most memory that ClickHouse takes for queries, merges and caches together.
+    /// Memory limit of ClickHouse, for queries, merges and caches together.
     pub clickhouse_memory: ByteSize,
     /// `shared_buffers` of PostgreSQL.
     pub postgres_buffers: ByteSize,
@@ -53,9 +52,9 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Checks what serde cannot: memory that a store could not start with.
+    /// Checks what serde cannot: that each store has enough memory to start.
     pub fn check(&self) -> Result<(), TooLittleMemory> {
-        let least = [
+        let minimums = [
             ("elasticsearch_heap", self.elasticsearch_heap, ByteSize::mib(256)),
             ("kafka_heap", self.kafka_heap, ByteSize::mib(128)),
             ("connect_heap", self.connect_heap, ByteSize::mib(128)),
@@ -64,23 +63,23 @@ impl Settings {
             ("redis_cache_memory", self.redis_cache_memory, ByteSize::mib(16)),
             ("redis_state_memory", self.redis_state_memory, ByteSize::mib(16)),
         ];
-        match least.into_iter().find(|(_, given, least)| given < least) {
+        match minimums.into_iter().find(|(_, given, least)| given < least) {
             None => Ok(()),
             Some((key, given, least)) => Err(TooLittleMemory { key, given, least }),
         }
     }
 }
 
-/// A store that could not start with the memory it is given.
+/// A store cannot start with so little memory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("use stack.{key} = \"{given}\": it needs {least} at least")]
+#[error("use stack.{key} = \"{given}\": it needs at least {least}")]
 pub struct TooLittleMemory {
     key: &'static str,
     given: ByteSize,
     least: ByteSize,
 }
 
-/// Whole mebibytes, the unit in which the stores' own settings are written.
+/// Whole mebibytes, the unit of the stores' own settings.
 pub(crate) fn mebibytes(size: ByteSize) -> u64 {
     size.0 / (1024 * 1024)
 }
@@ -90,9 +89,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_enough_and_too_little_is_named() {
+    fn the_defaults_suffice_and_too_little_memory_is_reported() {
         assert_eq!(Settings::default().check(), Ok(()));
         let small = Settings { kafka_heap: ByteSize::mib(1), ..Settings::default() };
-        insta::assert_snapshot!(small.check().unwrap_err(), @r#"use stack.kafka_heap = "1.0 MiB": it needs 128.0 MiB at least"#);
+        insta::assert_snapshot!(small.check().unwrap_err(), @r#"use stack.kafka_heap = "1.0 MiB": it needs at least 128.0 MiB"#);
     }
 }

@@ -12,14 +12,14 @@ use crate::{
     service::Service,
 };
 
-/// What the verbs need to know about a store.
+/// A service, as the verbs need it.
 pub(crate) trait Descriptor: Sync {
     fn version(&self) -> &'static str;
 
     /// Programs to fetch before the first start.
     fn artifacts(&self) -> Vec<&'static Artifact>;
 
-    /// What must be installed on the machine to run it.
+    /// Tools that must be installed to run it.
     fn tools(&self) -> &'static [Tool] {
         &[]
     }
@@ -29,23 +29,23 @@ pub(crate) trait Descriptor: Sync {
         &[]
     }
 
-    /// How long it may take to answer its readiness query.
+    /// How long it may take to become ready.
     fn deadline(&self) -> Duration {
         Duration::from_mins(3)
     }
 
     fn nodes(&self, layout: &Layout) -> Vec<Node>;
 
-    /// Writes configuration and creates empty data folders; may be repeated.
+    /// Writes configuration and creates empty data folders; idempotent.
     fn prepare<'a>(&'a self, _layout: &'a Layout) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Puts a store together that is more than its processes; done in a moment when it was done before.
-    fn assemble<'a>(&'a self, _layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
+    /// Forms a cluster from the running nodes; idempotent and quick once done.
+    fn form_cluster<'a>(&'a self, _layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// One readiness query; `Err` says in a few words what is not there yet.
+    /// One readiness query; the error says briefly what is missing.
     fn ready<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>>;
 }

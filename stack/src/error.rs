@@ -1,116 +1,113 @@
-//! Everything that can go wrong with the local stack, in words that a user can act on.
-//! Each text is a fragment that fits after "failed to ...:".
+//! Why an operation on the local stack failed. Each message fits after "failed to ...:" and says what to do.
 
 use std::{io, path::PathBuf};
 
 use crate::service::Service;
 
-/// Why the stack could not do what was asked.
+/// Why an operation on the local stack failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Programs that fetch or run the stores are not on this machine; all of them at once.
-    #[error("this machine lacks {missing}; on Debian or Ubuntu: sudo apt-get install {packages}")]
+    /// Programs that fetch or run the stores are not installed.
+    #[error("missing on this machine: {missing}; on Debian or Ubuntu: sudo apt-get install {packages}")]
     MissingTools {
-        /// What is missing, as a list to read.
+        /// All missing programs, as a list.
         missing: String,
-        /// Debian packages that have it, separated by blanks.
+        /// Debian packages that contain them, separated by spaces.
         packages: String,
     },
-    /// The stores' programs exist for another kind of machine only.
+    /// The stores' programs do not run on this platform.
     #[error(
         "the local stack's programs are built for Linux on x86-64 with glibc, and this is {0}; use docker-compose.yml"
     )]
     Platform(String),
-    /// A port of a service is taken.
-    #[error(
-        "port {port}, which {service} needs, is taken by {holder}; stop that, or choose other ports with --port-base"
-    )]
+    /// Another process listens on a port of a service.
+    #[error("port {port} of {service} is in use by {holder}; stop it, or choose other ports with --port-base")]
     PortTaken {
-        /// Who needs it.
+        /// The service that needs it.
         service: Service,
         /// The port on 127.0.0.1.
         port: u16,
-        /// The process that listens there, where it can be found.
+        /// A description of the process that listens there.
         holder: String,
     },
-    /// The port base leaves no room below 65,536.
-    #[error("port base {0} leaves no room for the stack's ports: choose one from 1024 to 65475")]
+    /// The stack's ports do not fit above the port base.
+    #[error("use port base {0}: choose one from 1024 to 65475, so that all ports of the stack fit")]
     PortBase(u16),
-    /// A service ended while it was starting.
-    #[error("{service} ended while it was starting; the last lines of {log}:\n{tail}", log = log.display())]
-    Died {
-        /// Which one.
+    /// A service exited during startup.
+    #[error("{service} exited during startup; the last lines of {log}:\n{tail}", log = log.display())]
+    Exited {
+        /// The service.
         service: Service,
         /// Its log file.
         log: PathBuf,
         /// The log's last lines.
         tail: String,
     },
-    /// A service did not answer its readiness query in time.
+    /// A service did not become ready in time.
     #[error("{service} was not ready after {seconds} s ({reason}); the last lines of {log}:\n{tail}", log = log.display())]
     NotReady {
-        /// Which one.
+        /// The service.
         service: Service,
-        /// How long it was given, in seconds.
+        /// Its deadline, in seconds.
         seconds: u64,
-        /// What the last readiness query said.
+        /// The result of the last readiness query.
         reason: String,
         /// Its log file.
         log: PathBuf,
         /// The log's last lines.
         tail: String,
     },
-    /// A step before or after the start of a service failed.
-    #[error("{service} could not be prepared: {reason}")]
+    /// A step before the start of a service failed.
+    #[error("prepare {service}: {reason}")]
     Prepare {
-        /// Which one.
+        /// The service.
         service: Service,
-        /// What went wrong.
+        /// The cause.
         reason: String,
     },
     /// A program could not be fetched.
-    #[error("{artifact} could not be fetched: {reason}")]
+    #[error("fetch {artifact}: {reason}")]
     Fetch {
-        /// Name and version of what was fetched.
+        /// Name and version of the program.
         artifact: String,
-        /// What the client said, or what did not match.
+        /// The client's output, or what did not match.
         reason: String,
     },
-    /// Too little room on the disk.
-    #[error("{path} has {free_mib} MiB free and the stack needs {needed_mib} MiB; make room, or choose another folder ([stack] state_dir, cache_dir)", path = path.display())]
+    /// The disk is too full.
+    #[error("{path} has {free_mib} MiB free and the stack needs {needed_mib} MiB; free some space, or choose another folder ([stack] state_dir, cache_dir)", path = path.display())]
     DiskFull {
-        /// The folder that was looked at.
+        /// The folder.
         path: PathBuf,
-        /// What is free, MiB.
+        /// Free space, MiB.
         free_mib: u64,
-        /// What is needed, MiB.
+        /// Required space, MiB.
         needed_mib: u64,
     },
-    /// The unprivileged user that runs PostgreSQL and Elasticsearch for root cannot reach its files.
-    #[error("{folder} is closed to other users, and PostgreSQL and Elasticsearch, which refuse to run as root, must walk through it; choose another folder ([stack] state_dir, cache_dir) or open it with chmod o+x", folder = folder.display())]
+    /// The unprivileged user that runs PostgreSQL and Elasticsearch cannot reach its files.
+    #[error("{folder} is closed to other users, but PostgreSQL and Elasticsearch refuse to run as root and must traverse it; choose another folder ([stack] state_dir, cache_dir) or open it with chmod o+x", folder = folder.display())]
     Unreachable {
-        /// The first folder on the way that is closed.
+        /// The innermost closed folder of the path.
         folder: PathBuf,
     },
-    /// Neither the environment nor the settings say where files go.
-    #[error("neither HOME nor {0} is set, so there is no place for the stack's files")]
+    /// Neither the environment nor the settings say where files belong.
+    #[error("neither HOME nor {0} is set; set one of them, or [stack] state_dir and cache_dir")]
     NoHome(&'static str),
     /// A file or folder of the stack could not be read or written.
     #[error("{what} {path}: {source}", path = path.display())]
     File {
-        /// What was tried, as a verb: `read`, `create`.
+        /// The operation, as a verb: `read`, `create`.
         what: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The hidden verb that runs ClickHouse could not load its library.
-    #[error("the ClickHouse library {library} could not be loaded: {reason}", library = library.display())]
+    /// The ClickHouse library could not be loaded.
+    #[error("load the ClickHouse library {library}: {reason}", library = library.display())]
     Library {
         /// The shared library.
         library: PathBuf,
-        /// What the loader said.
+        /// The loader's message.
         reason: String,
     },
 }
@@ -121,7 +118,7 @@ impl Error {
     }
 }
 
-/// Shortens `map_err` for file operations, and gives a full disk its own words.
+/// Turns an I/O error into an [`Error`] with operation and path; a full disk has its own.
 pub(crate) trait FileContext<T> {
     fn file(self, what: &'static str, path: impl Into<PathBuf>) -> Result<T, Error>;
 }

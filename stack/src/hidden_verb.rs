@@ -1,4 +1,5 @@
-//! The hidden verbs, under which the stack runs parts of itself as processes of this very program. Knows no other verb.
+//! The hidden verbs, with which the stack runs parts of itself as processes of the current program. Never parses any other
+//! verb.
 
 use std::{ffi::OsString, process::ExitCode};
 

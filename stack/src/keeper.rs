@@ -1,6 +1,5 @@
-//! Leases on a stack, and the keeper that stops it when nobody holds one. In: a layout and an idle time. Out: the
-//! stack goes away by itself after its last user, however that user ended. The keeper is a detached process of this
-//! program under a hidden verb; it never stops a stack with a lease on it.
+//! Leases on a stack, and the keeper that stops an idle stack: a detached process of this program under a hidden verb.
+//! Never stops a stack while anyone holds a lease, and releases of leases survive crashes: each is a file lock.
 
 use std::{
     ffi::OsString,
@@ -23,36 +22,36 @@ use crate::{
 
 /// The hidden verb that runs the keeper.
 pub(crate) const VERB: &str = "__keeper";
-/// How often the keeper looks for leases.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the keeper checks for leases.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// While this value lives, the keeper leaves the stack alone.
+/// A lease on the stack; the keeper does not stop the stack while it is held.
 #[derive(Debug)]
 pub struct Lease {
     _lock: Lock,
 }
 
-/// Takes a lease; waits while the keeper is just stopping the stack.
+/// Acquires a lease; waits if the keeper is stopping the stack.
 pub async fn lease(layout: &Layout) -> Result<Lease, Error> {
     layout.create_folders()?;
     Ok(Lease { _lock: lock::shared(&layout.lease_file()).await? })
 }
 
-/// What the keeper's process is told on its command line.
+/// The argument of the keeper's process.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Orders {
+struct Arguments {
     settings: Settings,
     idle_ms: u64,
     wipe: Wipe,
 }
 
-/// Starts the keeper of this stack, detached; one that is there already makes the new one go away.
+/// Starts the keeper of this stack, detached. If one is already running, the new one exits.
 pub fn spawn(layout: &Layout, idle: Duration) -> Result<(), Error> {
     launch(layout, idle, Wipe::No)
 }
 
-/// The same, with a keeper that also removes the stack's data: for tests.
+/// Like [`spawn`], but the keeper also removes the stack's data; for tests.
 pub fn spawn_wiping(layout: &Layout, idle: Duration) -> Result<(), Error> {
     launch(layout, idle, Wipe::Yes)
 }
@@ -63,45 +62,47 @@ fn launch(layout: &Layout, idle: Duration, wipe: Wipe) -> Result<(), Error> {
         cache_dir: Some(layout.cache_dir().to_owned()),
         ..layout.settings().clone()
     };
-    let orders = Orders { settings, idle_ms: u64::try_from(idle.as_millis()).unwrap_or(u64::MAX), wipe };
-    let orders = serde_json::to_string(&orders).map_err(std::io::Error::from).file("write", layout.state_dir())?;
+    let arguments = Arguments { settings, idle_ms: u64::try_from(idle.as_millis()).unwrap_or(u64::MAX), wipe };
+    let arguments =
+        serde_json::to_string(&arguments).map_err(std::io::Error::from).file("write", layout.state_dir())?;
     let log = layout.log_file("keeper");
     let log = fs::File::options().create(true).append(true).open(&log).file("open", log)?;
     let mut command = Command::new("setsid");
-    command.arg(layout.program()).arg(VERB).arg(orders).current_dir("/");
+    command.arg(layout.program()).arg(VERB).arg(arguments).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.spawn().map(drop).file("start", layout.program())
 }
 
-/// The hidden verb: what [`spawn`] starts.
+/// Serves the hidden verb that [`spawn`] starts.
 pub(crate) fn serve(args: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
-    let orders = args.into_iter().next().unwrap_or_default();
-    let orders: Orders =
-        serde_json::from_slice(orders.as_encoded_bytes()).map_err(std::io::Error::from).file("read", "the orders")?;
-    let layout = Layout::new(&orders.settings)?;
+    let arguments = args.into_iter().next().unwrap_or_default();
+    let arguments: Arguments = serde_json::from_slice(arguments.as_encoded_bytes())
+        .map_err(std::io::Error::from)
+        .file("read", "the arguments")?;
+    let layout = Layout::new(&arguments.settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().file("start", "the runtime")?;
-    runtime.block_on(run(&layout, Duration::from_millis(orders.idle_ms), orders.wipe))
+    runtime.block_on(run(&layout, Duration::from_millis(arguments.idle_ms), arguments.wipe))
 }
 
-/// Waits until no lease was held for `idle`, then stops the stack, and removes its data when told to.
+/// Waits until no lease has been held for `idle`, then stops the stack and, with [`Wipe::Yes`], removes its data.
 pub(crate) async fn run(layout: &Layout, idle: Duration, wipe: Wipe) -> Result<(), Error> {
-    let Some(only) = lock::attempt(&layout.keeper_file(), FlockArg::LockExclusiveNonblock)? else { return Ok(()) };
+    let Some(keeper) = lock::try_lock(&layout.keeper_file(), FlockArg::LockExclusiveNonblock)? else { return Ok(()) };
     let mut last_use = Instant::now();
     loop {
         if !layout.state_dir().exists() {
             return Ok(());
         }
-        match lock::attempt(&layout.lease_file(), FlockArg::LockExclusiveNonblock)? {
+        match lock::try_lock(&layout.lease_file(), FlockArg::LockExclusiveNonblock)? {
             None => last_use = Instant::now(),
-            Some(nobody) if last_use.elapsed() >= idle => {
+            Some(unleased) if last_use.elapsed() >= idle => {
                 down(layout, wipe, &Progress::silent()).await?;
-                // The keeper's own lock goes first: whoever gets a lease next must be able to start another keeper.
-                drop(only);
-                drop(nobody);
+                // The keeper's own lock is released first: the next lease holder must be able to start another keeper.
+                drop(keeper);
+                drop(unleased);
                 return Ok(());
             }
-            Some(nobody) => drop(nobody),
+            Some(unleased) => drop(unleased),
         }
-        tokio::time::sleep(LOOK.min(idle)).await;
+        tokio::time::sleep(POLL_INTERVAL.min(idle)).await;
     }
 }

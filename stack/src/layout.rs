@@ -1,5 +1,5 @@
-//! Every path and port of one stack. In: [`Settings`] and the environment. Out: folders, ports and the user that
-//! the stores run as. Creates nothing but the folders it is asked for, and never leaves the state and cache folders.
+//! Every path and port of one stack, resolved from [`Settings`] and the environment. Never creates anything outside the
+//! state and cache folders.
 
 use std::{
     env,
@@ -15,7 +15,7 @@ use crate::{
     system,
 };
 
-/// Where one stack lives.
+/// The paths and ports of one stack.
 #[derive(Debug, Clone)]
 pub struct Layout {
     settings: Settings,
@@ -26,7 +26,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Resolves the folders of the stack that `settings` describes; nothing is created yet.
+    /// Resolves the folders of the stack that `settings` describe. Creates nothing yet.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
         if settings.port_base < 1024 || settings.port_base > u16::MAX - Ports::SPAN {
             return Err(Error::PortBase(settings.port_base));
@@ -44,24 +44,23 @@ impl Layout {
             (None, None) if root => PathBuf::from("/var/cache/sluice"),
             (None, None) => home_folder("XDG_CACHE_HOME", ".cache")?.join("sluice"),
         };
-        let program = env::current_exe().file("find the program", "/proc/self/exe")?;
+        let program = env::current_exe().file("locate", "/proc/self/exe")?;
         Ok(Self { settings: settings.clone(), state_dir, cache_dir, program, unprivileged })
     }
 
-    /// The same, with another `sluice` program for the processes that the stack runs from it (tests need this:
-    /// their own program is the test).
+    /// The same layout with another `sluice` program for the stack's own processes; in tests, the current program is the test.
     #[must_use]
     pub fn with_program(mut self, program: PathBuf) -> Self {
         self.program = program;
         self
     }
 
-    /// Ports of the stack.
+    /// The ports of the stack.
     pub fn ports(&self) -> Ports {
         Ports::new(self.settings.port_base)
     }
 
-    /// Folder of data, logs and process records.
+    /// The folder of data, logs and process records.
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
     }
@@ -71,12 +70,12 @@ impl Layout {
         system::free_mib(&self.state_dir)
     }
 
-    /// Folder of downloaded programs.
+    /// The folder of downloaded programs.
     pub fn cache_dir(&self) -> &Path {
         &self.cache_dir
     }
 
-    /// Settings that this layout was made from.
+    /// The settings of this layout.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -85,17 +84,17 @@ impl Layout {
         &self.program
     }
 
-    /// Who runs the stores that refuse root; none when the stack itself is not root.
+    /// The account that runs stores which refuse root; `None` if the stack does not run as root.
     pub(crate) fn unprivileged(&self) -> Option<Account> {
         self.unprivileged
     }
 
-    /// Hands a file or folder to the account that runs the stores which refuse root; does nothing without one.
+    /// Gives a file or folder to the unprivileged account, if there is one.
     pub(crate) fn hand_over(&self, path: &Path) -> Result<(), Error> {
         self.unprivileged.map_or(Ok(()), |account| account.take(path))
     }
 
-    /// Folder of one node: its data and configuration, and its working directory.
+    /// Data, configuration and working directory of one node.
     pub(crate) fn node_dir(&self, node: &str) -> PathBuf {
         self.state_dir.join(node)
     }
@@ -112,27 +111,27 @@ impl Layout {
         self.cache_dir.join("programs")
     }
 
-    /// Held by one `up` or `down` at a time.
+    /// Locked by one `up` or `down` at a time.
     pub(crate) fn lock_file(&self) -> PathBuf {
         self.state_dir.join("stack.lock")
     }
 
-    /// Shared by everyone who needs the stack.
+    /// Locked, shared, by every lease holder.
     pub(crate) fn lease_file(&self) -> PathBuf {
         self.state_dir.join("lease.lock")
     }
 
-    /// Held by the stack's one keeper.
+    /// Locked by the stack's keeper.
     pub(crate) fn keeper_file(&self) -> PathBuf {
         self.state_dir.join("keeper.lock")
     }
 
-    /// Says that the cluster of this name was put together to the end.
-    pub(crate) fn mark(&self, cluster: &str) -> PathBuf {
+    /// Exists once the cluster of this name has been formed completely.
+    pub(crate) fn cluster_marker(&self, cluster: &str) -> PathBuf {
         self.state_dir.join(format!("{cluster}.assembled"))
     }
 
-    /// Makes the folders, and checks that the stores' own user can walk to them.
+    /// Creates the folders, and checks that the unprivileged account can reach them.
     pub(crate) fn create_folders(&self) -> Result<(), Error> {
         for dir in [self.state_dir.join("logs"), self.records_dir(), self.programs_dir()] {
             account::create(&dir, self.unprivileged.is_some())?;
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_base_needs_room_for_all_ports() {
+    fn a_port_base_must_leave_room_for_all_ports() {
         for base in [0, 1023, 65_500] {
             assert!(matches!(Layout::new(&settings(base)), Err(Error::PortBase(b)) if b == base), "{base}");
         }

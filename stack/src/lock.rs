@@ -1,5 +1,5 @@
 //! Locks between processes: one `up` or `down` at a time, one download of a program at a time, and leases.
-//! Each is an flock on a file, which the kernel lets go when its holder ends, however it ends.
+//! Each is an flock on a file, which the kernel releases when its holder exits, however it exits.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,27 +15,27 @@ use nix::{
 
 use crate::error::{Error, FileContext};
 
-/// A lock that is held until it is dropped.
+/// A lock; held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: Flock<File>,
 }
 
-/// The lock on `path`, or nothing when somebody else holds it in a way that excludes `how`.
-pub(crate) fn attempt(path: &Path, how: FlockArg) -> Result<Option<Lock>, Error> {
+/// Locks `path`; `None` if another process holds a conflicting lock.
+pub(crate) fn try_lock(path: &Path, how: FlockArg) -> Result<Option<Lock>, Error> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).file("open", path)?;
     let locked = match Flock::lock(file, how) {
         Ok(locked) => locked,
         Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => return Ok(None),
         Err((_, errno)) => return Err(std::io::Error::from(errno)).file("lock", path),
     };
-    // `down --wipe` removes the file while it holds the lock: a lock on a removed file locks nothing.
+    // `down --wipe` removes the file while it holds the lock: a lock on a removed file excludes nobody.
     let inode = |meta: std::io::Result<std::fs::Metadata>| meta.map(|m| (m.dev(), m.ino())).ok();
     let same = inode(locked.metadata()) == inode(path.metadata());
     Ok(same.then_some(Lock { _file: locked }))
 }
 
-/// Waits for the exclusive lock; `waiting` is called once when it is not free at once.
+/// Waits for the exclusive lock; calls `waiting` once if it is not free at once.
 pub(crate) async fn exclusive(path: &Path, waiting: impl FnOnce()) -> Result<Lock, Error> {
     wait(path, FlockArg::LockExclusiveNonblock, waiting).await
 }
@@ -48,11 +48,11 @@ pub(crate) async fn shared(path: &Path) -> Result<Lock, Error> {
 async fn wait(path: &Path, how: FlockArg, waiting: impl FnOnce()) -> Result<Lock, Error> {
     let mut waiting = Some(waiting);
     loop {
-        if let Some(lock) = attempt(path, how)? {
+        if let Some(lock) = try_lock(path, how)? {
             return Ok(lock);
         }
-        if let Some(say) = waiting.take() {
-            say();
+        if let Some(report) = waiting.take() {
+            report();
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -63,23 +63,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn exclusive_excludes_and_shared_shares() {
+    async fn an_exclusive_lock_excludes_and_shared_locks_coexist() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let first = exclusive(&path, || ()).await.unwrap();
-        assert!(attempt(&path, FlockArg::LockSharedNonblock).unwrap().is_none());
+        assert!(try_lock(&path, FlockArg::LockSharedNonblock).unwrap().is_none());
         drop(first);
         let _a = shared(&path).await.unwrap();
         let _b = shared(&path).await.unwrap();
-        assert!(attempt(&path, FlockArg::LockExclusiveNonblock).unwrap().is_none());
+        assert!(try_lock(&path, FlockArg::LockExclusiveNonblock).unwrap().is_none());
     }
 
     #[tokio::test]
-    async fn a_lock_on_a_removed_file_is_not_taken_for_one() {
+    async fn a_lock_on_a_removed_file_does_not_count() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let _old = exclusive(&path, || ()).await.unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert!(attempt(&path, FlockArg::LockExclusiveNonblock).unwrap().is_some(), "a new file, a new lock");
+        assert!(try_lock(&path, FlockArg::LockExclusiveNonblock).unwrap().is_some(), "a new file, a new lock");
     }
 }

@@ -1,5 +1,4 @@
-//! `logs`: what a store wrote. In: a service. Out: the paths of its log files, their last lines, or what is added to
-//! them. Reads only.
+//! `logs`: a service's log files, their last lines, and what is appended to them. Only reads.
 
 use std::{
     fs::File,
@@ -14,18 +13,18 @@ use crate::{
     service::Service,
 };
 
-/// Most of a log that is read to find its last lines, bytes.
+/// Bytes at the end of a log that are searched for its last lines.
 const WINDOW: u64 = 1 << 20;
-/// How often a followed log is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often a followed log is read.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The log files of a service, one per node; a service that never started has none.
+/// The log files of a service, one per node; none if it never started.
 pub fn files(layout: &Layout, service: Service) -> Vec<PathBuf> {
     let nodes = service.descriptor().nodes(layout).into_iter();
     nodes.map(|node| layout.log_file(&node.name)).filter(|path| path.exists()).collect()
 }
 
-/// The last `lines` lines of each log file of a service; where there are several, each under its name.
+/// The last `lines` lines of each log file of a service; several files are each preceded by their name.
 pub fn tail(layout: &Layout, service: Service, lines: usize) -> String {
     let files = files(layout, service);
     let several = files.len() > 1;
@@ -36,26 +35,26 @@ pub fn tail(layout: &Layout, service: Service, lines: usize) -> String {
     parts.collect()
 }
 
-/// Hands over what is added to the logs of a service, as long as the future is polled. It ends with an error only.
+/// Passes what is appended to the logs of a service to `show`, until that returns `false` or a log cannot be read.
 pub async fn follow(layout: &Layout, service: Service, mut show: impl FnMut(&str) -> bool) -> Result<(), Error> {
-    let mut places: Vec<(PathBuf, u64)> =
+    let mut positions: Vec<(PathBuf, u64)> =
         files(layout, service).into_iter().map(|f| (f.clone(), f.metadata().map_or(0, |m| m.len()))).collect();
     loop {
-        for (path, place) in &mut places {
+        for (path, position) in &mut positions {
             let length = path.metadata().map_or(0, |m| m.len());
-            // A shorter file is a new one: the old one was moved aside.
-            let from = if length < *place { 0 } else { *place };
+            // A shorter file is a new one: the log was rotated.
+            let from = if length < *position { 0 } else { *position };
             let text = read_from(path, from).file("read", path.as_path())?;
-            *place = from + text.len() as u64;
+            *position = from + text.len() as u64;
             if !text.is_empty() && !show(&String::from_utf8_lossy(&text)) {
                 return Ok(());
             }
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// The last lines of a file that stand after byte `start`; nothing when it can't be read.
+/// The last lines of a file after byte `start`; empty if it cannot be read.
 pub(crate) fn last_lines(path: &Path, start: u64, lines: usize) -> String {
     let length = path.metadata().map_or(0, |m| m.len());
     let bytes = read_from(path, start.max(length.saturating_sub(WINDOW))).unwrap_or_default();
@@ -77,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_of_this_start_only() {
+    fn only_lines_after_the_start_are_returned() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         std::fs::write(&path, "old\n1\n2\n3\n").unwrap();

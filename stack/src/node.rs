@@ -1,18 +1,18 @@
-//! One process of a service, as it is to be started. Starts nothing.
+//! One process of a service: how to start and stop it. Starts nothing.
 
 use std::{ffi::OsString, path::PathBuf};
 
 /// One process of a service.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
-    /// Unique in the stack; names the folder, the log and the record.
+    /// Unique in the stack; also the name of its folder, log and record.
     pub(crate) name: String,
     pub(crate) ports: Vec<u16>,
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(&'static str, OsString)>,
-    /// Refuses to run as root, so it gets another user then.
+    /// Whether it refuses to run as root and needs another user then.
     pub(crate) refuses_root: bool,
-    /// Asks the process to end; `KILL` follows when it does not.
+    /// The signal for a graceful shutdown; `KILL` follows if it is ignored.
     pub(crate) stop: nix::sys::signal::Signal,
 }

@@ -1,5 +1,5 @@
-//! Starting and ending processes. Each node gets a session of its own, so that neither Ctrl-C nor the end of the
-//! terminal reaches it, and a log file. Ends only what a [`Record`] names.
+//! Starts and stops the nodes' processes. Each runs in its own session, so that neither Ctrl-C nor closing the terminal
+//! reaches it, and writes to a log file. Stops only processes that a [`Record`] identifies.
 
 use std::{
     ffi::OsString,
@@ -22,28 +22,28 @@ use nix::{
     unistd::Pid,
 };
 
-/// Logs longer than this are moved aside at the next start.
+/// A longer log is rotated at the next start.
 const LOG_LIMIT: u64 = 32 << 20;
-/// How long a process may take to end before it is killed.
+/// How long a process may take to shut down before it is killed.
 const GRACE: Duration = Duration::from_secs(20);
-/// How long a killed process may take to be gone.
-const KILLED: Duration = Duration::from_secs(2);
-/// How often a condition of the kernel's is looked at.
-pub(crate) const TICK: Duration = Duration::from_millis(50);
+/// How long a killed process may take to disappear.
+const KILL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a process or a service is polled.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A process that was started and is not ready yet: dropped before [`Starting::keep`], it is killed.
+/// A started process that is not ready yet; dropping it before [`KillOnDrop::keep`] kills the process.
 #[derive(Debug)]
-pub(crate) struct Starting<'a> {
+pub(crate) struct KillOnDrop<'a> {
     layout: &'a Layout,
     record: Option<Record>,
 }
 
-impl Starting<'_> {
+impl KillOnDrop<'_> {
     pub(crate) fn record(&self) -> Option<&Record> {
         self.record.as_ref()
     }
 
-    /// The process is ready and stays.
+    /// Marks the process as ready and keeps it running.
     pub(crate) fn keep(mut self) -> Result<(), Error> {
         let Some(mut record) = self.record.take() else { return Ok(()) };
         record.ready_at = Some(chrono::Utc::now());
@@ -51,42 +51,39 @@ impl Starting<'_> {
     }
 }
 
-impl Drop for Starting<'_> {
+impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
         let Some(record) = self.record.take() else { return };
         let killed = Instant::now();
-        // Whoever sees `up` fail may start again at once: the ports have to be free by then. The kernel needs
-        // milliseconds for it, and drop can't await.
-        while killed.elapsed() < KILLED {
-            let family = record.family();
-            if family.is_empty() {
+        // A caller may retry as soon as `up` has failed, and needs the ports to be free then. The kernel takes a few
+        // milliseconds, and drop cannot await.
+        while killed.elapsed() < KILL_TIMEOUT {
+            let tree = record.process_tree();
+            if tree.is_empty() {
                 break;
             }
-            for pid in family {
+            for pid in tree {
                 signal(pid, Signal::SIGKILL);
             }
             pause();
         }
         if let Err(error) = record.remove(self.layout) {
-            tracing::warn!(%error, "a process record stays behind");
+            tracing::warn!(%error, "failed to remove a process record");
         }
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the step of a loop with a condition and a deadline, where nothing can be awaited"
-)]
+#[expect(clippy::disallowed_methods, reason = "a loop with a condition and a deadline, in drop, which cannot await")]
 fn pause() {
     std::thread::sleep(Duration::from_millis(5));
 }
 
-/// Starts a node, detached. The record is on disk before the process is.
-pub(crate) fn start<'a>(layout: &'a Layout, service: Service, node: &Node) -> Result<Starting<'a>, Error> {
+/// Starts a node, detached. The record is on disk before the process exists.
+pub(crate) fn start<'a>(layout: &'a Layout, service: Service, node: &Node) -> Result<KillOnDrop<'a>, Error> {
     let (log, log_start) = open_log(&layout.log_file(&node.name))?;
-    let mut record = Record::announce(service, node, log_start);
+    let mut record = Record::new(service, node, log_start);
     record.save(layout)?;
-    let mut starting = Starting { layout, record: None };
+    let mut starting = KillOnDrop { layout, record: None };
     let mut command = command::new(layout, Path::new("setsid"), node.refuses_root);
     command.arg(&node.program).args(&node.args).envs(node.env.iter().map(|(k, v)| (*k, OsString::from(v))));
     command.current_dir(layout.node_dir(&node.name)).kill_on_drop(false);
@@ -98,41 +95,41 @@ pub(crate) fn start<'a>(layout: &'a Layout, service: Service, node: &Node) -> Re
     Ok(starting)
 }
 
-/// The log to append to, and how long it already is.
+/// The log to append to, and its current length.
 fn open_log(path: &Path) -> Result<(File, u64), Error> {
     if path.metadata().is_ok_and(|m| m.len() > LOG_LIMIT) {
         fs::rename(path, path.with_extension("log.1")).file("rename", path)?;
     }
     let file = OpenOptions::new().create(true).append(true).open(path).file("open", path)?;
-    let length = file.metadata().file("look at", path)?.len();
+    let length = file.metadata().file("inspect", path)?.len();
     Ok((file, length))
 }
 
-/// Ends the process of a record: asks, waits, then kills whatever of it is left. Anything else keeps running, even
-/// under the same pid.
-pub(crate) async fn end(layout: &Layout, record: &Record) -> Result<(), Error> {
-    if let (Some(identity), Ok(stop)) = (record.living(), Signal::try_from(record.stop)) {
-        signal(identity.pid, stop);
-        let asked = Instant::now();
-        while record.is_alive() && asked.elapsed() < GRACE {
-            tokio::time::sleep(TICK).await;
+/// Stops the process of a record: sends its signal, waits, then kills what remains of its tree. Never affects another
+/// process with the same pid.
+pub(crate) async fn stop(layout: &Layout, record: &Record) -> Result<(), Error> {
+    if let (Some(identity), Ok(graceful)) = (record.running(), Signal::try_from(record.stop)) {
+        signal(identity.pid, graceful);
+        let signalled = Instant::now();
+        while record.is_alive() && signalled.elapsed() < GRACE {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
     let killed = Instant::now();
     loop {
-        let family = record.family();
-        if family.is_empty() || killed.elapsed() > GRACE {
+        let tree = record.process_tree();
+        if tree.is_empty() || killed.elapsed() > GRACE {
             break;
         }
-        for pid in family {
+        for pid in tree {
             signal(pid, Signal::SIGKILL);
         }
-        tokio::time::sleep(TICK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     record.remove(layout)
 }
 
-/// A process that is already gone is no failure: that is what was wanted.
+/// Sends a signal; a process that has already exited is not a failure.
 fn signal(pid: i32, signal: Signal) {
     if let Err(error) = kill(Pid::from_raw(pid), signal) {
         tracing::debug!(pid, %signal, %error, "signal not delivered");

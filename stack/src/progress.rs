@@ -1,11 +1,11 @@
-//! What the user sees while the stack comes up: bars on a terminal, a few plain lines elsewhere. In: named tasks and
-//! what they do. Out: standard error. Never asks, never fails.
+//! Progress on standard error while the stack starts or stops: bars on a terminal, a few plain lines elsewhere.
+//! Never prompts and never fails.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Shows tasks that run side by side.
+/// Shows concurrent tasks.
 #[derive(Debug, Clone)]
 pub struct Progress {
     bars: MultiProgress,
@@ -13,7 +13,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Bars on standard error when it is a terminal, else a plain line when a task starts something long or ends.
+    /// Bars if standard error is a terminal, else a plain line when a task begins a long step or ends.
     pub fn stderr() -> Self {
         let target = ProgressDrawTarget::stderr();
         let lines = target.is_hidden();
@@ -25,7 +25,7 @@ impl Progress {
         Self { bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()), lines: false }
     }
 
-    /// A task under `name`.
+    /// Adds a task.
     pub(crate) fn task(&self, name: &str) -> Task {
         let bar = self.bars.add(ProgressBar::new_spinner());
         bar.set_style(style("{spinner} {prefix:14} {msg}"));
@@ -35,7 +35,7 @@ impl Progress {
     }
 }
 
-/// One line of the display, removed from it or finished when dropped.
+/// One task, which is removed from the display when it is dropped unfinished.
 #[derive(Debug)]
 pub(crate) struct Task {
     bar: ProgressBar,
@@ -45,30 +45,30 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// What the task does now; on a terminal only.
-    pub(crate) fn now(&self, what: impl Into<String>) {
+    /// Shows the current step on a terminal only.
+    pub(crate) fn update(&self, what: impl Into<String>) {
         self.bar.set_message(what.into());
     }
 
-    /// What the task does now, where it is worth a line of its own in a log.
-    pub(crate) fn say(&self, what: &str) {
+    /// Shows the current step, also as a plain line.
+    pub(crate) fn announce(&self, what: &str) {
         self.bar.set_message(what.to_owned());
         self.line(what);
     }
 
     /// Shows a bar of `total` bytes.
-    pub(crate) fn measure(&self, total: u64) {
+    pub(crate) fn set_length(&self, total: u64) {
         self.bar.set_length(total);
         self.bar.set_style(style("{spinner} {prefix:14} {msg} [{bar:24}] {bytes} of about {total_bytes}"));
     }
 
-    /// How many bytes have arrived.
-    pub(crate) fn arrived(&self, bytes: u64) {
+    /// Sets how many bytes have been received.
+    pub(crate) fn set_position(&self, bytes: u64) {
         self.bar.set_position(bytes);
     }
 
-    /// Ends the task with a last word and the time it took.
-    pub(crate) fn done(self, what: &str) {
+    /// Finishes the task with its result and duration.
+    pub(crate) fn finish(self, what: &str) {
         let text = format!("{what} after {:.1} s", self.started.elapsed().as_secs_f64());
         self.bar.set_style(style("✓ {prefix:14} {msg}"));
         self.bar.finish_with_message(text.clone());

@@ -4,26 +4,26 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// One store of the local stack.
+/// A service of the local stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Service {
     /// PostgreSQL.
     Postgres,
-    /// Kafka, one node in KRaft mode.
+    /// Kafka: one node in KRaft mode.
     Kafka,
     /// Kafka Connect with the Debezium plugin.
     Connect,
     /// ClickHouse.
     #[serde(rename = "clickhouse")]
     ClickHouse,
-    /// Elasticsearch, one node.
+    /// Elasticsearch: one node.
     Elasticsearch,
-    /// The Redis cluster of six for what may be evicted.
+    /// The Redis cache cluster: six nodes, which may evict.
     RedisCache,
-    /// The Redis cluster of three for what may not.
+    /// The Redis state cluster: three nodes, which never evict.
     RedisState,
-    /// The S3 server; started only when it is asked for by name, since it is built from source.
+    /// The S3 server; started only if named, since it is built from source.
     S3,
 }
 
@@ -40,7 +40,7 @@ impl Service {
         Self::S3,
     ];
 
-    /// What starts when no service is named: all but S3.
+    /// The services that start if none is named: all but S3.
     pub const DEFAULT: &[Self] = &[
         Self::Postgres,
         Self::Kafka,
@@ -72,10 +72,10 @@ impl fmt::Display for Service {
     }
 }
 
-/// A name that no service has.
+/// No service has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no store is called `{0}`; there are postgres, kafka, connect, clickhouse, elasticsearch, redis-cache, redis-state and s3"
+    "there is no store `{0}`; choose from postgres, kafka, connect, clickhouse, elasticsearch, redis-cache, redis-state and s3"
 )]
 pub struct UnknownService(String);
 
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_read_back_and_an_unknown_one_lists_what_there_is() {
+    fn every_name_parses_and_an_unknown_one_lists_the_choices() {
         for service in Service::ALL {
             assert_eq!(service.name().parse(), Ok(*service));
             assert_eq!(serde_json::to_value(service).unwrap(), service.name());

@@ -1,5 +1,4 @@
-//! `status`: what runs, where, with how much memory and since when. In: the process records and `/proc`. Out: one row
-//! per service, and the same as a table. Starts and ends nothing.
+//! `status`: state, ports, processes and memory of each service, as values and as a table. Starts and stops nothing.
 
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
@@ -16,19 +15,19 @@ use crate::{
     system,
 };
 
-/// How long `status` waits for a service's answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long `status` waits for a service's response.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a service is doing.
+/// The state of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// All of its processes run and it answers its readiness query.
+    /// All of its processes are running and it responds to its readiness query.
     Ready,
-    /// All of its processes run and it does not answer, or not yet.
+    /// All of its processes are running, but it does not respond, or not yet.
     NotReady,
-    /// A process that `up` started is gone.
-    Died,
+    /// A process that `up` started has exited.
+    Exited,
     /// It was not started.
     Stopped,
 }
@@ -38,7 +37,7 @@ impl fmt::Display for State {
         f.pad(match self {
             Self::Ready => "ready",
             Self::NotReady => "not ready",
-            Self::Died => "died",
+            Self::Exited => "exited",
             Self::Stopped => "stopped",
         })
     }
@@ -47,17 +46,17 @@ impl fmt::Display for State {
 /// One row of `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServiceStatus {
-    /// Which service.
+    /// The service.
     pub service: Service,
     /// Version of its program.
     pub version: &'static str,
-    /// What it is doing.
+    /// Its state.
     pub state: State,
-    /// Its ports on 127.0.0.1, the ones of clients first.
+    /// Its ports on 127.0.0.1, those for clients first.
     pub ports: Vec<u16>,
-    /// One process per node; only those that live.
+    /// The running processes, one per node.
     pub pids: Vec<i32>,
-    /// Resident memory of all its processes in bytes; what processes share is counted once.
+    /// Resident memory of all its processes in bytes; shared pages are counted once.
     pub memory_bytes: u64,
     /// When it last became ready.
     pub ready_since: Option<DateTime<Utc>>,
@@ -74,29 +73,29 @@ pub async fn status(layout: &Layout) -> Result<Vec<ServiceStatus>, Error> {
 }
 
 async fn row(layout: &Layout, service: Service, records: Vec<&Record>) -> ServiceStatus {
-    let living: Vec<i32> = records.iter().filter_map(|r| r.living()).map(|identity| identity.pid).collect();
+    let pids: Vec<i32> = records.iter().filter_map(|r| r.running()).map(|identity| identity.pid).collect();
     let nodes = service.descriptor().nodes(layout).len();
-    let state = match (records.is_empty(), living.len() == nodes) {
+    let state = match (records.is_empty(), pids.len() == nodes) {
         (true, _) => State::Stopped,
-        (false, false) => State::Died,
-        (false, true) => match tokio::time::timeout(PATIENCE, service.descriptor().ready(layout)).await {
+        (false, false) => State::Exited,
+        (false, true) => match tokio::time::timeout(QUERY_TIMEOUT, service.descriptor().ready(layout)).await {
             Ok(Ok(())) => State::Ready,
             _ => State::NotReady,
         },
     };
-    let family: BTreeSet<i32> = records.iter().flat_map(|r| r.family()).collect();
+    let processes: BTreeSet<i32> = records.iter().flat_map(|r| r.process_tree()).collect();
     ServiceStatus {
         service,
         version: service.version(),
         state,
         ports: service.ports(layout),
-        pids: living,
-        memory_bytes: family.into_iter().map(system::memory).sum(),
+        pids,
+        memory_bytes: processes.into_iter().map(system::memory).sum(),
         ready_since: records.iter().filter_map(|r| r.ready_at).max().filter(|_| state == State::Ready),
     }
 }
 
-/// The rows as a table for a terminal, with the memory of the whole stack in the last line.
+/// The rows as a table, with the memory of the whole stack in the last line.
 pub fn table(rows: &[ServiceStatus]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header([
@@ -131,7 +130,7 @@ fn mebibytes(bytes: u64) -> String {
     if bytes == 0 { "-".to_owned() } else { format!("{} MiB", bytes.div_ceil(1 << 20)) }
 }
 
-/// Numbers in their order, with runs of neighbours as `first-last`.
+/// The numbers in order, with consecutive ones as `first-last`.
 fn ranges<N: Copy + Into<i64> + fmt::Display>(numbers: &[N]) -> String {
     let mut runs: Vec<(N, N)> = vec![];
     for &number in numbers {
@@ -152,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_are_drawn_together() {
+    fn consecutive_numbers_become_a_range() {
         assert_eq!(ranges(&[1u16, 2, 3, 7, 9, 10]), "1-3,7,9-10");
         assert_eq!(ranges::<i32>(&[]), "-");
     }

@@ -12,12 +12,12 @@ mod s3;
 use crate::{descriptor::Descriptor, layout::Layout, service::Service};
 
 impl Service {
-    /// Version of the program that runs.
+    /// Version of the program.
     pub fn version(self) -> &'static str {
         self.descriptor().version()
     }
 
-    /// Ports on 127.0.0.1, those that clients use first.
+    /// Ports on 127.0.0.1, those for clients first.
     pub fn ports(self, layout: &Layout) -> Vec<u16> {
         let nodes = self.descriptor().nodes(layout);
         let clients = nodes.iter().filter_map(|node| node.ports.first());

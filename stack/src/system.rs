@@ -1,4 +1,4 @@
-//! What the kernel says about processes, ports and disks: `/proc` and `statvfs`. Only reads.
+//! What the kernel reports about processes, ports and disks, from `/proc` and `statvfs`. Only reads.
 
 use std::{
     collections::BTreeSet,
@@ -7,26 +7,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// One line of `/proc/PID/stat`, as far as the stack needs it.
+/// The fields of `/proc/PID/stat` that the stack needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
     pub(crate) session: i32,
-    /// When it started, in clock ticks since the machine did. With the pid it names a process for good.
+    /// Start time in clock ticks since boot. Together with the pid it identifies a process uniquely.
     pub(crate) started: u64,
     pub(crate) zombie: bool,
 }
 
-/// The process `pid`, if there is one.
+/// The process `pid`, if it exists.
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The command name stands in brackets and may hold anything, brackets included: fields count from the last one.
+/// The command name is in brackets and may contain anything, brackets included: count fields from the last bracket.
 fn parse_stat(pid: i32, line: &str) -> Option<Stat> {
     let fields: Vec<&str> = line.rsplit_once(") ")?.1.split(' ').collect();
-    // A first thread that ended while others go on looks dead, and the process is not: it still holds its ports.
+    // If the main thread has exited, the process looks dead, but its other threads continue and hold its ports.
     let threads: u32 = fields.get(17)?.parse().ok()?;
     Some(Stat {
         pid,
@@ -37,28 +37,28 @@ fn parse_stat(pid: i32, line: &str) -> Option<Stat> {
     })
 }
 
-/// All processes that are not dead.
-pub(crate) fn all() -> Vec<Stat> {
+/// All live processes.
+pub(crate) fn processes() -> Vec<Stat> {
     let Ok(entries) = fs::read_dir("/proc") else { return vec![] };
     let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
     pids.filter_map(stat).filter(|s| !s.zombie).collect()
 }
 
-/// The process, everything in its session and everything below any of them.
-pub(crate) fn family(leader: i32) -> BTreeSet<i32> {
-    let all = all();
-    let mut family: BTreeSet<i32> =
+/// The process, all members of its session, and the descendants of any of them.
+pub(crate) fn process_tree(leader: i32) -> BTreeSet<i32> {
+    let all = processes();
+    let mut tree: BTreeSet<i32> =
         all.iter().filter(|s| s.session == leader || s.pid == leader).map(|s| s.pid).collect();
     loop {
-        let before = family.len();
-        family.extend(all.iter().filter(|s| family.contains(&s.parent)).map(|s| s.pid).collect::<Vec<_>>());
-        if family.len() == before {
-            return family;
+        let before = tree.len();
+        tree.extend(all.iter().filter(|s| tree.contains(&s.parent)).map(|s| s.pid).collect::<Vec<_>>());
+        if tree.len() == before {
+            return tree;
         }
     }
 }
 
-/// Resident memory of a process in bytes, with what it shares divided among those who share it.
+/// Resident memory of a process in bytes; shared pages are divided among the processes that share them.
 pub(crate) fn memory(pid: i32) -> u64 {
     let read = |file: &str, key: &str| {
         let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
@@ -68,24 +68,24 @@ pub(crate) fn memory(pid: i32) -> u64 {
     read("smaps_rollup", "Pss:").or_else(|| read("status", "VmRSS:")).unwrap_or(0) * 1024
 }
 
-/// Where the process was started, and from which file.
+/// The working directory and the executable of a process.
 pub(crate) fn origin(pid: i32) -> Option<(PathBuf, PathBuf)> {
     let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).ok();
     Some((link("cwd")?, link("exe")?))
 }
 
-/// An id that changes when the machine starts again, so that a process id from before means nothing.
+/// The ID of the current boot: a pid from another boot identifies nothing.
 pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// Whether nobody listens on this port of 127.0.0.1.
+/// Whether no process listens on this port of 127.0.0.1.
 pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Who listens on `port`, in words.
-pub(crate) fn holder(port: u16) -> String {
+/// A description of the process that listens on `port`.
+pub(crate) fn listener(port: u16) -> String {
     let found = listener_inode(port).and_then(|inode| owner_of_socket(&inode));
     found.map_or_else(|| "another process".to_owned(), |(pid, name)| format!("process {pid} ({name})"))
 }
@@ -96,24 +96,24 @@ fn listener_inode(port: u16) -> Option<String> {
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|f| fs::read_to_string(f).ok()).find_map(|table| {
         table.lines().skip(1).find_map(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            let hit = fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == LISTEN;
-            hit.then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
+            let is_listener = fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == LISTEN;
+            is_listener.then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
         })
     })
 }
 
 fn owner_of_socket(inode: &str) -> Option<(i32, String)> {
-    let wanted = PathBuf::from(format!("socket:[{inode}]"));
+    let socket = PathBuf::from(format!("socket:[{inode}]"));
     let holds = |pid: i32| {
         let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-        fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == wanted)).then_some(pid)
+        fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == socket)).then_some(pid)
     };
-    let pid = all().into_iter().find_map(|s| holds(s.pid))?;
+    let pid = processes().into_iter().find_map(|s| holds(s.pid))?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some((pid, name.trim().to_owned()))
 }
 
-/// Free room for this user on the disk that holds `path`, MiB.
+/// Free space for this user on the disk that holds `path`, MiB.
 pub(crate) fn free_mib(path: &Path) -> Option<u64> {
     let disk = nix::sys::statvfs::statvfs(path).ok()?;
     Some(disk.blocks_available() * disk.fragment_size() / (1024 * 1024))
@@ -124,27 +124,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_name_may_hold_anything() {
+    fn a_command_name_may_contain_anything() {
         let line = "42 (a) b (c) S 7 42 41 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2";
         let stat = parse_stat(42, line).unwrap();
         assert_eq!(stat, Stat { pid: 42, parent: 7, session: 41, started: 987_654, zombie: false });
         assert_eq!(parse_stat(42, "no brackets"), None);
         assert!(parse_stat(42, &line.replace(" S ", " Z ")).unwrap().zombie);
-        let others_go_on = line.replace(" S ", " Z ").replace(" 20 0 1 ", " 20 0 5 ");
-        assert!(!parse_stat(42, &others_go_on).unwrap().zombie);
+        let others_continue = line.replace(" S ", " Z ").replace(" 20 0 1 ", " 20 0 5 ");
+        assert!(!parse_stat(42, &others_continue).unwrap().zombie);
     }
 
     #[test]
-    fn this_process_is_found_with_its_memory_and_its_port() {
+    fn this_process_has_memory_and_a_port() {
         let me = i32::try_from(std::process::id()).unwrap();
         assert!(stat(me).is_some_and(|s| !s.zombie));
-        assert!(family(me).contains(&me));
+        assert!(process_tree(me).contains(&me));
         assert!(memory(me) > 100_000);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = bound.local_addr().unwrap().port();
         assert!(!is_free(port));
-        assert!(holder(port).contains(&me.to_string()), "{}", holder(port));
-        drop(listener);
+        assert!(listener(port).contains(&me.to_string()), "{}", listener(port));
+        drop(bound);
         assert!(is_free(port));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, FileContext},
     layout::Layout,
     lock,
-    process::{self, Starting},
+    process::{self, KillOnDrop},
     progress::Progress,
     service::Service,
 };
@@ -27,7 +27,7 @@ pub async fn up(layout: &Layout, services: &[Service], progress: &Progress) -> R
     tools::require(layout, &plan::tools_for(layout, &required)).await?;
     layout.create_folders()?;
     let waiting = progress.task("stack");
-    let _lock = lock::exclusive(&layout.lock_file(), || waiting.say("waiting for another `up` or `down`")).await?;
+    let _lock = lock::exclusive(&layout.lock_file(), || waiting.announce("waiting for another `up` or `down`")).await?;
     drop(waiting);
     let plans = plan::plan(layout, &required).await?;
     plan::require_disk_space(layout, &plans)?;
@@ -57,24 +57,24 @@ async fn bring_up(
         artifact.fetch(layout, &task).await?;
     }
     for dependency in plan.descriptor.dependencies() {
-        task.now(format!("waiting for {dependency}"));
+        task.update(format!("waiting for {dependency}"));
         if let Some(ready) = ready.get(dependency) {
             // The sender lives as long as this future, so the wait always ends with a value.
             ready.subscribe().wait_for(|ready| *ready).await.ok();
         }
     }
-    task.now("starting");
+    task.update("starting");
     let started = start(layout, plan).await?;
     readiness::wait(layout, plan, &started, &task).await?;
     let fresh = !started.is_empty();
-    started.into_iter().try_for_each(Starting::keep)?;
+    started.into_iter().try_for_each(KillOnDrop::keep)?;
     if fresh {
-        task.done("ready");
+        task.finish("ready");
     }
     Ok(())
 }
 
-async fn start<'a>(layout: &'a Layout, plan: &Plan) -> Result<Vec<Starting<'a>>, Error> {
+async fn start<'a>(layout: &'a Layout, plan: &Plan) -> Result<Vec<KillOnDrop<'a>>, Error> {
     if plan.missing.is_empty() {
         return Ok(vec![]);
     }

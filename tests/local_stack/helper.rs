@@ -1,4 +1,4 @@
-//! What the tests of the local stack share: the program, its processes, and records that were tampered with.
+//! Shared by the tests of the local stack: the program, its processes, and forged process records.
 
 use std::{
     fs,
@@ -18,12 +18,12 @@ use tokio::process::Command;
 /// The program under test.
 pub(crate) const SLUICE: &str = env!("CARGO_BIN_EXE_sluice");
 
-/// `up` on a test's own stack, with plain lines as progress.
+/// Runs `up` on a test's stack, with plain lines as progress.
 pub(crate) async fn up(stack: &OwnStack, services: &[Service]) -> Result<(), Error> {
     Box::pin(sluice_stack::up(stack.layout(), services, &Progress::stderr())).await
 }
 
-/// The program on the stack's ports.
+/// A command of the program on the stack's ports.
 pub(crate) fn sluice(stack: &OwnStack, args: &[&str]) -> Command {
     let mut command = Command::new(SLUICE);
     command.args(args).args(["--port-base", &stack.layout().ports().base().to_string()]);
@@ -31,41 +31,41 @@ pub(crate) fn sluice(stack: &OwnStack, args: &[&str]) -> Command {
     command
 }
 
-/// Process ids of these services, as `status` shows them.
+/// Process IDs of these services, as `status` reports them.
 pub(crate) async fn pids(stack: &OwnStack, services: &[Service]) -> Vec<i32> {
     let rows = status(stack.layout()).await.unwrap();
     rows.iter().filter(|row| services.contains(&row.service)).flat_map(|row| row.pids.clone()).collect()
 }
 
-/// What ClickHouse answers.
-pub(crate) async fn answer(stack: &OwnStack, query: &'static str) -> String {
+/// The result of a ClickHouse query.
+pub(crate) async fn query(stack: &OwnStack, sql: &'static str) -> String {
     let url = format!("http://127.0.0.1:{}/", stack.layout().ports().clickhouse_http());
-    let response = reqwest::Client::new().post(url).body(query).send().await.unwrap();
+    let response = reqwest::Client::new().post(url).body(sql).send().await.unwrap();
     response.error_for_status().unwrap().text().await.unwrap()
 }
 
-/// Everything that runs in the stack's folders, whatever the records say.
-pub(crate) fn ours(stack: &OwnStack) -> Vec<i32> {
+/// All processes that run in the stack's folders, whatever the records say.
+pub(crate) fn stack_processes(stack: &OwnStack) -> Vec<i32> {
     let state = stack.layout().state_dir();
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(state))).collect()
 }
 
-/// Whether the process runs; a dead one that its parent has not taken note of does not.
-pub(crate) fn lives(pid: i32) -> bool {
+/// Whether the process is running; a zombie is not.
+pub(crate) fn is_running(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-pub(crate) fn kill(pid: i32, with: Signal) {
-    signal::kill(Pid::from_raw(pid), with).unwrap();
+pub(crate) fn kill(pid: i32, signal: Signal) {
+    signal::kill(Pid::from_raw(pid), signal).unwrap();
 }
 
-/// A process that has nothing to do with the stack.
+/// A process that does not belong to the stack.
 pub(crate) struct Stranger {
     child: Child,
     pub(crate) pid: i32,
-    /// Its start time in clock ticks, as a record has it.
+    /// Its start time in clock ticks, as in a record.
     pub(crate) started: u64,
 }
 
@@ -88,13 +88,13 @@ fn record(stack: &OwnStack, node: &str) -> PathBuf {
     stack.layout().state_dir().join("run").join(format!("{node}.json"))
 }
 
-/// Whether the node's record names a process.
+/// Whether the node's record identifies a process.
 pub(crate) fn has_record(stack: &OwnStack, node: &str) -> bool {
     fs::read(record(stack, node))
         .is_ok_and(|text| serde_json::from_slice::<Value>(&text).is_ok_and(|record| record["process"].is_object()))
 }
 
-/// A record of a node that names some process, made from the record of a node that runs.
+/// Writes a record of the node that identifies the given process.
 pub(crate) fn forge(stack: &OwnStack, node: &str, pid: i32, started: u64) {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let forged = serde_json::json!({
@@ -105,10 +105,10 @@ pub(crate) fn forge(stack: &OwnStack, node: &str, pid: i32, started: u64) {
     fs::write(record(stack, node), forged.to_string()).unwrap();
 }
 
-/// Takes the process out of a record, as if `up` had been killed between starting it and writing it down.
-pub(crate) fn unname(stack: &OwnStack, node: &str) {
+/// Removes the process from a record, as if `up` had been killed between starting and recording it.
+pub(crate) fn clear_process(stack: &OwnStack, node: &str) {
     let path = record(stack, node);
-    let mut known: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    known["process"] = Value::Null;
-    fs::write(path, known.to_string()).unwrap();
+    let mut content: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    content["process"] = Value::Null;
+    fs::write(path, content.to_string()).unwrap();
 }

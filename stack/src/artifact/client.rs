@@ -1,5 +1,5 @@
-//! The registries' ordinary clients: `npm pack`, `pip download`, Maven's dependency plugin and `go install`. Each is
-//! told where to put what it fetches; mirrors, proxies and credentials are whatever the user has configured for it.
+//! Downloads with the registries' ordinary clients: `npm pack`, `pip download`, Maven's dependency plugin and `go install`.
+//! Never sets mirrors, proxies or credentials: each client uses the user's own configuration.
 
 use std::{convert::Infallible, fs, path::Path, pin::pin, time::Duration};
 
@@ -14,10 +14,10 @@ use crate::{
     progress::Task,
 };
 
-/// A registry may hiccup; what the client says the last time is what the user gets to read.
+/// Attempts per download, since a registry may fail temporarily; the last error is reported.
 const ATTEMPTS: u32 = 3;
 
-/// The version is stated, since the one that Maven takes by itself depends on Maven's.
+/// A pinned version, since the default depends on the version of Maven.
 const MAVEN_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
 
 /// Fills `dir` with the artifact's files and nothing else.
@@ -41,7 +41,7 @@ pub(super) async fn download(layout: &Layout, artifact: &Artifact, dir: &Path, t
             Err(reason) if attempt == ATTEMPTS => return Err(artifact.failed(reason)),
             Err(reason) => {
                 fs::remove_dir_all(dir).file("clear", dir)?;
-                tracing::warn!(artifact = artifact.name, attempt, %reason, "a download failed, trying again");
+                tracing::warn!(artifact = artifact.name, attempt, %reason, "download failed, retrying");
             }
         }
         attempt += 1;
@@ -83,7 +83,7 @@ fn maven<'a>(command: &'a mut Command, goal: &str, dir: &Path) -> &'a mut Comman
     command.arg(format!("-DoutputDirectory={}", dir.display()))
 }
 
-/// A project that needs nothing but `roots`.
+/// A project that depends on `roots` alone.
 fn project(roots: &[(&str, &str, &str)]) -> String {
     let dependency = |(group, artifact, version): &(&str, &str, &str)| {
         format!(
@@ -97,16 +97,16 @@ fn project(roots: &[(&str, &str, &str)]) -> String {
     )
 }
 
-/// Shows how much has arrived; never ends by itself.
+/// Shows how much has been received; never completes.
 async fn watch(dirs: &[std::path::PathBuf], expected: u64, task: &Task) -> Infallible {
-    task.measure(expected);
+    task.set_length(expected);
     loop {
-        task.arrived(dirs.iter().map(|d| size(d)).sum());
+        task.set_position(dirs.iter().map(|d| size(d)).sum());
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }
 
-/// Bytes below `dir`; what vanishes meanwhile counts nothing.
+/// Bytes below `dir`, ignoring files that disappear while they are counted.
 fn size(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };
     let sizes = entries.flatten().map(|entry| match entry.metadata() {
@@ -120,7 +120,7 @@ fn size(dir: &Path) -> u64 {
 impl Source {
     /// The program that fetches it.
     pub(super) fn client(&self) -> &'static str {
-        match self.tool() {
+        match self.client_tool() {
             tools::Tool::Npm => "npm",
             tools::Tool::Maven => "mvn",
             tools::Tool::Go => "go",
@@ -128,8 +128,8 @@ impl Source {
         }
     }
 
-    /// What must be installed to fetch it.
-    pub(crate) fn tool(&self) -> tools::Tool {
+    /// The tool that must be installed to fetch it.
+    pub(crate) fn client_tool(&self) -> tools::Tool {
         match self {
             Self::Npm(_) => tools::Tool::Npm,
             Self::Wheel { .. } => tools::Tool::Pip,

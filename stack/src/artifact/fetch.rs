@@ -15,16 +15,17 @@ use crate::{
 };
 
 impl Artifact {
-    /// Fetches it unless it is here. Two stacks that want the same program take turns, and the second finds it.
+    /// Fetches the program unless it is in the cache. Of two stacks that need it, one waits and then finds it.
     pub(crate) async fn fetch(&self, layout: &Layout, task: &Task) -> Result<(), Error> {
-        if self.is_here(layout) {
+        if self.is_fetched(layout) {
             return Ok(());
         }
         let programs = layout.programs_dir();
         let lock_file = programs.join(format!(".{}-{}.lock", self.name, self.version));
         let _lock =
-            lock::exclusive(&lock_file, || task.say(&format!("waiting for another download of {}", self.name))).await?;
-        if self.is_here(layout) {
+            lock::exclusive(&lock_file, || task.announce(&format!("waiting for another download of {}", self.name)))
+                .await?;
+        if self.is_fetched(layout) {
             return Ok(());
         }
         let work = programs.join(format!(".{}-{}.part", self.name, self.version));
@@ -32,21 +33,22 @@ impl Artifact {
             fs::remove_dir_all(&work).file("remove", &work)?;
         }
         let download = work.join("download");
-        let how = if matches!(self.source, Source::Go(_)) { "building from source, some minutes:" } else { "fetching" };
-        task.say(&format!("{how} {} {} (about {} MB)", self.name, self.version, self.megabytes));
+        let action =
+            if matches!(self.source, Source::Go(_)) { "building from source (takes minutes):" } else { "fetching" };
+        task.announce(&format!("{action} {} {} (about {} MB)", self.name, self.version, self.megabytes));
         client::download(layout, self, &download, task).await?;
-        task.say(&format!("unpacking {} {}", self.name, self.version));
-        let ready = self.check_and_unpack(&download, &work.join("ready")).await?;
+        task.announce(&format!("unpacking {} {}", self.name, self.version));
+        let ready = self.verify_and_unpack(&download, &work.join("ready")).await?;
         fs::rename(&ready, self.dir(layout)).file("rename", ready)?;
         fs::remove_dir_all(&work).file("remove", work)
     }
 
-    /// Hashing and unpacking take seconds, so they leave the runtime's threads alone.
-    async fn check_and_unpack(&self, download: &Path, ready: &Path) -> Result<PathBuf, Error> {
+    /// Verifies and unpacks on a thread of its own, since this takes seconds.
+    async fn verify_and_unpack(&self, download: &Path, ready: &Path) -> Result<PathBuf, Error> {
         let (expected, links, from, to) = (self.sha256, self.links, download.to_owned(), ready.to_owned());
-        let work = tokio::task::spawn_blocking(move || unpack::checked((expected, links), &from, &to));
-        let done = work.await.map_err(|e| self.failed(e.to_string()))?;
-        done.map_err(|e| self.failed(e))?;
+        let unpacking = tokio::task::spawn_blocking(move || unpack::verify_and_unpack((expected, links), &from, &to));
+        let unpacked = unpacking.await.map_err(|e| self.failed(e.to_string()))?;
+        unpacked.map_err(|e| self.failed(e))?;
         Ok(ready.to_owned())
     }
 

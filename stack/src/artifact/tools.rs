@@ -1,5 +1,5 @@
-//! What the machine itself must have: a Java runtime, and the registries' clients for what is not fetched yet.
-//! Everything that is missing is named at once, with the Debian package that has it.
+//! Tools that must be installed: a Java runtime, and the registries' clients for programs that are not fetched yet.
+//! Reports all missing ones at once, with their Debian packages. Never installs one.
 
 use std::{
     collections::BTreeSet,
@@ -10,10 +10,10 @@ use std::{
 
 use crate::{command, error::Error, layout::Layout};
 
-/// Elasticsearch 8 and Kafka 4 need at least this one.
+/// The oldest version that Elasticsearch 8 and Kafka 4 support.
 const OLDEST_JAVA: u32 = 17;
 
-/// A program that must be installed.
+/// A tool that must be installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tool {
     /// Runs Kafka, Connect, Elasticsearch and Maven.
@@ -22,7 +22,7 @@ pub(crate) enum Tool {
     Npm,
     Pip,
     Go,
-    /// Gives each process a session of its own.
+    /// Starts each process in its own session.
     Setsid,
 }
 
@@ -38,14 +38,14 @@ impl Tool {
         }
     }
 
-    /// What is wrong with it on this machine, if anything.
-    async fn complaint(self, layout: &Layout) -> Option<String> {
+    /// A description of the tool if it is missing or too old.
+    async fn problem(self, layout: &Layout) -> Option<String> {
         match self {
-            Self::Java => java_complaint(),
-            Self::Maven => absent("mvn"),
-            Self::Npm => absent("npm"),
-            Self::Go => absent("go"),
-            Self::Setsid => absent("setsid"),
+            Self::Java => java_problem(),
+            Self::Maven => missing_program("mvn"),
+            Self::Npm => missing_program("npm"),
+            Self::Go => missing_program("go"),
+            Self::Setsid => missing_program("setsid"),
             Self::Pip => {
                 let mut pip = command::new(layout, Path::new("python3"), false);
                 pip.args(["-m", "pip", "--version"]);
@@ -55,17 +55,17 @@ impl Tool {
     }
 }
 
-/// Fails with everything that is missing of `wanted`.
-pub(crate) async fn require(layout: &Layout, wanted: &BTreeSet<Tool>) -> Result<(), Error> {
+/// Fails with all of the `required` tools that are missing.
+pub(crate) async fn require(layout: &Layout, required: &BTreeSet<Tool>) -> Result<(), Error> {
     let (os, arch) = (env::consts::OS, env::consts::ARCH);
     if (os, arch) != ("linux", "x86_64") || cfg!(target_env = "musl") {
         return Err(Error::Platform(format!("{os} on {arch}")));
     }
     let mut missing = vec![];
     let mut packages = vec![];
-    for tool in wanted {
-        if let Some(complaint) = tool.complaint(layout).await {
-            missing.push(complaint);
+    for tool in required {
+        if let Some(problem) = tool.problem(layout).await {
+            missing.push(problem);
             packages.push(tool.package());
         }
     }
@@ -75,7 +75,7 @@ pub(crate) async fn require(layout: &Layout, wanted: &BTreeSet<Tool>) -> Result<
     Err(Error::MissingTools { missing: missing.join(", "), packages: packages.join(" ") })
 }
 
-fn absent(program: &str) -> Option<String> {
+fn missing_program(program: &str) -> Option<String> {
     find(program).is_none().then(|| program.to_owned())
 }
 
@@ -83,7 +83,7 @@ fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.is_file())
 }
 
-/// The Java installation: `JAVA_HOME`, else the one that `java` on the path belongs to.
+/// The Java installation: `JAVA_HOME`, else that of `java` on the path.
 pub(crate) fn java_home() -> Option<PathBuf> {
     static HOME: OnceLock<Option<PathBuf>> = OnceLock::new();
     let from_variable = || env::var_os("JAVA_HOME").map(PathBuf::from).filter(|home| home.join("bin/java").is_file());
@@ -91,10 +91,10 @@ pub(crate) fn java_home() -> Option<PathBuf> {
     HOME.get_or_init(|| from_variable().or_else(from_path)).clone()
 }
 
-fn java_complaint() -> Option<String> {
+fn java_problem() -> Option<String> {
     let needed = format!("a Java runtime of version {OLDEST_JAVA} or newer");
     let Some(home) = java_home() else { return Some(needed) };
-    // A runtime without this file is an unusual one, and is given the benefit of the doubt.
+    // An unusual runtime without this file is accepted.
     let release = fs::read_to_string(home.join("release")).ok()?;
     let version = java_version(&release)?;
     (version < OLDEST_JAVA).then(|| format!("{needed} ({} is Java {version})", home.display()))
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn java_versions_are_read_in_both_forms() {
+    fn both_forms_of_java_versions_are_parsed() {
         let cases = [("17.0.15", Some(17)), ("21", Some(21)), ("1.8.0_302", Some(8)), ("25-ea", Some(25)), ("x", None)];
         for (text, version) in cases {
             assert_eq!(java_version(&format!("IMPLEMENTOR=\"x\"\nJAVA_VERSION=\"{text}\"\n")), version, "{text}");
@@ -124,8 +124,8 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_found_or_not() {
-        assert_eq!(absent("sh"), None);
-        assert_eq!(absent("no-such-program-here"), Some("no-such-program-here".to_owned()));
+    fn a_missing_program_is_reported() {
+        assert_eq!(missing_program("sh"), None);
+        assert_eq!(missing_program("no-such-program-here"), Some("no-such-program-here".to_owned()));
     }
 }

@@ -1,5 +1,5 @@
-//! From a folder of downloads to a folder of programs: one archive is unpacked, several files are moved as they are.
-//! What does not have its checksum is refused before a byte of it is unpacked.
+//! Turns a folder of downloads into a folder of programs: one archive is unpacked, several files are moved unchanged.
+//! Never unpacks anything whose checksum differs.
 
 use std::{
     fs::{self, File, Permissions},
@@ -10,23 +10,26 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// Checks `from` against the `expected` checksum and makes `to` out of it, with `links`. The error says what did
-/// not fit.
-pub(super) fn checked((expected, links): (&str, &[(&str, &str)]), from: &Path, to: &Path) -> Result<(), String> {
+/// Verifies `from` with the `expected` checksum, then creates `to` from it and adds `links`.
+pub(super) fn verify_and_unpack(
+    (expected, links): (&str, &[(&str, &str)]),
+    from: &Path,
+    to: &Path,
+) -> Result<(), String> {
     if files(from).is_ok_and(|files| files.is_empty()) {
-        return Err("its client ended well and left nothing".to_owned());
+        return Err("its client succeeded but downloaded nothing".to_owned());
     }
     let found = digest(from).map_err(|e| e.to_string())?;
     if !expected.is_empty() && found != expected {
         return Err(format!(
-            "its SHA-256 is {found} instead of {expected}: what arrived is not what this version of sluice was made with"
+            "its SHA-256 is {found} instead of {expected}: this is not the file that this version of sluice was built for"
         ));
     }
     let linked = || links.iter().try_for_each(|(link, target)| std::os::unix::fs::symlink(target, to.join(link)));
-    unpack(from, to).and_then(|()| settle(to)).and_then(|()| linked()).map_err(|e| e.to_string())
+    unpack(from, to).and_then(|()| set_modes(to)).and_then(|()| linked()).map_err(|e| e.to_string())
 }
 
-/// SHA-256 of the one file, or of the list of files with theirs.
+/// SHA-256 of a single file, or of the list of files with their SHA-256.
 fn digest(dir: &Path) -> io::Result<String> {
     let files = files(dir)?;
     if let [file] = files.as_slice() {
@@ -70,14 +73,14 @@ fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Kinds of archives, by the end of the file's name.
+/// Kinds of archives, by file extension.
 const TARS: [&str; 2] = [".tgz", ".tar.gz"];
 const ZIPS: [&str; 2] = [".zip", ".whl"];
 
 fn unpack(from: &Path, to: &Path) -> io::Result<()> {
     let files = files(from)?;
     let name = files[0].to_string_lossy();
-    let is = |ends: [&str; 2]| files.len() == 1 && ends.iter().any(|end| name.ends_with(end));
+    let is = |extensions: [&str; 2]| files.len() == 1 && extensions.iter().any(|extension| name.ends_with(extension));
     if is(TARS) {
         fs::create_dir_all(to)?;
         tar::Archive::new(flate2::read::GzDecoder::new(File::open(&files[0])?)).unpack(to)?;
@@ -86,11 +89,11 @@ fn unpack(from: &Path, to: &Path) -> io::Result<()> {
     } else {
         return fs::rename(from, to);
     }
-    lift(to)
+    strip_top_folder(to)
 }
 
-/// Archives that hold one folder and nothing else lose that level.
-fn lift(dir: &Path) -> io::Result<()> {
+/// Removes the top level of an archive that contains nothing but one folder.
+fn strip_top_folder(dir: &Path) -> io::Result<()> {
     let entries: Vec<PathBuf> = fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<io::Result<_>>()?;
     let [only] = entries.as_slice() else { return Ok(()) };
     if !only.is_dir() {
@@ -102,23 +105,23 @@ fn lift(dir: &Path) -> io::Result<()> {
     fs::rename(aside, dir)
 }
 
-/// Everyone may read and walk; what sits in a `bin` or is a shared library may run, since wheels carry no modes.
-fn settle(dir: &Path) -> io::Result<()> {
-    open(dir, 0o755)?;
+/// Makes everything readable, and programs in a `bin` and shared libraries executable, since wheels have no modes.
+fn set_modes(dir: &Path) -> io::Result<()> {
+    add_mode(dir, 0o755)?;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_dir() {
-            settle(&path)?;
+            set_modes(&path)?;
         } else if kind.is_file() {
-            let runs = dir.ends_with("bin") || path.extension().is_some_and(|e| e == "so");
-            open(&path, if runs { 0o555 } else { 0o444 })?;
+            let is_executable = dir.ends_with("bin") || path.extension().is_some_and(|e| e == "so");
+            add_mode(&path, if is_executable { 0o555 } else { 0o444 })?;
         }
     }
     Ok(())
 }
 
-fn open(path: &Path, bits: u32) -> io::Result<()> {
+fn add_mode(path: &Path, bits: u32) -> io::Result<()> {
     let mode = path.metadata()?.permissions().mode();
     fs::set_permissions(path, Permissions::from_mode(mode | bits))
 }
@@ -127,7 +130,7 @@ fn open(path: &Path, bits: u32) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// A gzipped tar with one folder, as npm makes them.
+    /// A gzipped tar with one folder, as npm creates them.
     fn archive(dir: &Path) -> String {
         let gzip = flate2::write::GzEncoder::new(File::create(dir.join("a.tgz")).unwrap(), flate2::Compression::fast());
         let mut tar = tar::Builder::new(gzip);
@@ -140,21 +143,21 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_with_its_checksum_becomes_a_folder_that_everyone_may_use() {
+    fn an_archive_with_its_checksum_becomes_a_folder_that_everyone_can_use() {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (sum, target) = (archive(from.path()), to.path().join("ready"));
-        checked((&sum, &[("lib", "bin")]), from.path(), &target).unwrap();
+        verify_and_unpack((&sum, &[("lib", "bin")]), from.path(), &target).unwrap();
         let tool = target.join("lib/tool");
         assert_eq!(fs::read_to_string(&tool).unwrap(), "hello");
         assert_eq!(tool.metadata().unwrap().permissions().mode() & 0o777, 0o755);
     }
 
     #[test]
-    fn another_checksum_unpacks_nothing() {
+    fn an_archive_with_another_checksum_is_not_unpacked() {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         archive(from.path());
         let target = to.path().join("ready");
-        let error = checked((&"0".repeat(64), &[]), from.path(), &target).unwrap_err();
+        let error = verify_and_unpack((&"0".repeat(64), &[]), from.path(), &target).unwrap_err();
         assert!(error.contains("SHA-256") && !target.exists(), "{error}");
     }
 

@@ -1,5 +1,5 @@
-//! ClickHouse from the npm package of its embeddable library, run by this very program under a hidden verb
-//! (see [`crate::clickhouse_server`]): the server's own HTTP and native handlers over MergeTree tables on disk.
+//! ClickHouse from the npm package of its embeddable library, which the current program runs under a hidden verb (see
+//! [`crate::clickhouse_server`]): the server's own HTTP and native handlers, with MergeTree tables on disk.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -25,7 +25,7 @@ static LIBRARY: Artifact = Artifact {
     megabytes: 178,
 };
 
-/// What `SELECT version()` answers for [`LIBRARY`].
+/// The result of `SELECT version()` for [`LIBRARY`].
 const VERSION: &str = "26.7.2.1";
 
 /// Opens both listeners, then sleeps in blocks of one second for some thirty years.
@@ -35,7 +35,7 @@ const SERVE: &str = "SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; \
 
 pub(super) struct ClickHouse;
 
-/// The process's own session is the `default` user's, so that user has no password and may do everything.
+/// The process's own session belongs to the user `default`, which therefore has no password and all privileges.
 fn users() -> &'static str {
     "<clickhouse>\n\
      <profiles><default><async_insert>0</async_insert></default></profiles>\n\
@@ -45,7 +45,7 @@ fn users() -> &'static str {
      </default></users>\n</clickhouse>\n"
 }
 
-/// Small caches and few background threads: the stack shares a laptop with its load.
+/// Small caches and few background threads, since the stack shares a laptop with its load.
 fn configuration(layout: &Layout) -> String {
     let memory = layout.settings().clickhouse_memory.0;
     format!(
@@ -111,7 +111,7 @@ impl Descriptor for ClickHouse {
         async move {
             let port = layout.ports().clickhouse_http();
             let version = probe::get(&format!("http://127.0.0.1:{port}/?query=SELECT%20version()")).await?;
-            if version.trim() == VERSION { Ok(()) } else { Err(format!("version {} answers", version.trim())) }
+            if version.trim() == VERSION { Ok(()) } else { Err(format!("version {} responds", version.trim())) }
         }
         .boxed()
     }

@@ -1,5 +1,4 @@
-//! Kafka Connect with the Debezium plugin for PostgreSQL. The process and the plugin are in place; connectors are
-//! made by whoever needs them, through the REST interface.
+//! Kafka Connect with the Debezium plugin for PostgreSQL. Never creates a connector: clients do, through the REST API.
 
 use std::path::PathBuf;
 
@@ -53,7 +52,7 @@ fn configuration(layout: &Layout) -> PathBuf {
     layout.node_dir("connect").join("worker.properties")
 }
 
-/// The worker wants a folder of plugins, each a folder of jars.
+/// The worker expects a folder of plugins, each a folder of jars.
 fn plugins(layout: &Layout) -> PathBuf {
     layout.node_dir("connect").join("plugins")
 }
@@ -108,8 +107,8 @@ impl Descriptor for Connect {
     fn ready<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
         async move {
             let base = format!("http://127.0.0.1:{}", layout.ports().connect());
-            if !probe::json(&format!("{base}/connectors")).await?.is_array() {
-                return Err("another server answers in its place".to_owned());
+            if !probe::get_json(&format!("{base}/connectors")).await?.is_array() {
+                return Err("another server responds in its place".to_owned());
             }
             let plugins = probe::get(&format!("{base}/connector-plugins")).await?;
             if plugins.contains(CONNECTOR_CLASS) { Ok(()) } else { Err("the Debezium plugin is not listed".to_owned()) }

@@ -1,5 +1,5 @@
-//! Elasticsearch from the distribution that its own integration tests use: the real server without the optional
-//! modules. One node, security off, no downloads of its own.
+//! Elasticsearch from the distribution for its own integration tests: the server without the optional modules.
+//! One node, security disabled; never downloads anything itself.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -28,7 +28,7 @@ static PROGRAM: Artifact = Artifact {
     megabytes: 92,
 };
 
-/// The name by which a health answer is known to be this cluster's.
+/// Identifies a health response as this cluster's.
 const CLUSTER: &str = "sluice";
 
 pub(super) struct Elasticsearch;
@@ -37,7 +37,7 @@ fn dir(layout: &Layout, name: &str) -> PathBuf {
     layout.node_dir("elasticsearch").join(name)
 }
 
-/// The disk watermarks are off: a laptop with a full disk is told so by the stack, not by read-only indices.
+/// The disk watermarks are disabled: the stack itself reports a full disk, which would otherwise make indices read-only.
 fn configuration(layout: &Layout) -> String {
     let ports = layout.ports();
     format!(
@@ -52,7 +52,7 @@ fn configuration(layout: &Layout) -> String {
     )
 }
 
-/// The distribution's own options write a log of the collector into its folder, which is read-only here.
+/// Replaces the distribution's options, which write a garbage collection log into its folder; that is read-only here.
 fn jvm_options(heap_mib: u64) -> String {
     format!(
         "-Xms{heap_mib}m\n-Xmx{heap_mib}m\n-XX:+UseSerialGC\n-XX:-HeapDumpOnOutOfMemoryError\n\
@@ -112,11 +112,11 @@ impl Descriptor for Elasticsearch {
         async move {
             let port = layout.ports().elasticsearch();
             let url = format!("http://127.0.0.1:{port}/_cluster/health?wait_for_status=yellow&timeout=1s");
-            let health = probe::json(&url).await?;
+            let health = probe::get_json(&url).await?;
             if health["cluster_name"] == CLUSTER {
                 Ok(())
             } else {
-                Err(format!("another server answers at port {port}"))
+                Err(format!("another server responds on port {port}"))
             }
         }
         .boxed()

@@ -1,4 +1,4 @@
-//! What the Java services share: the classpath, the heap and the logging configuration.
+//! Shared by the Java services: classpath, heap and logging configuration. Starts nothing.
 
 use std::{ffi::OsString, path::Path};
 
@@ -7,7 +7,7 @@ use crate::{
     error::{Error, FileContext},
 };
 
-/// Log lines go to standard output, which the stack writes to the service's log file.
+/// Logs to standard output, which the stack redirects to the service's log file.
 const LOG4J: &str = "\
 status=WARN
 appender.console.type=Console
@@ -23,8 +23,8 @@ pub(super) fn write_logging(node_dir: &Path) -> Result<(), Error> {
     std::fs::write(&file, LOG4J).file("write", file)
 }
 
-/// Arguments of `java` up to the main class. The first tier of the compiler alone starts quicker and is enough for
-/// a process that only relays; a broker wants both.
+/// Arguments of `java` up to the main class. With only the first compiler tier, a process starts faster, which suits one
+/// that relays data; a broker needs both tiers.
 pub(super) fn arguments(node_dir: &Path, libs: &Path, heap_mib: u64, first_tier_only: bool) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec![
         format!("-Xms{}m", heap_mib / 4).into(),
@@ -41,7 +41,7 @@ pub(super) fn arguments(node_dir: &Path, libs: &Path, heap_mib: u64, first_tier_
     args
 }
 
-/// The `java` that runs the services; its absence was reported before anything started.
+/// The `java` that runs the services; [`tools::require`] has reported its absence before.
 pub(super) fn program() -> std::path::PathBuf {
     tools::java_home().map_or_else(|| "java".into(), |home| home.join("bin/java"))
 }

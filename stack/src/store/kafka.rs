@@ -40,7 +40,7 @@ pub(super) static LIBS: Artifact = Artifact {
     megabytes: 54,
 };
 
-/// Fixed, so that a wiped broker is the same cluster again; any 16 bytes in URL-safe base64 will do.
+/// Fixed, so that a wiped broker is the same cluster again: any 16 bytes in URL-safe base64.
 const CLUSTER_ID: &str = "c2x1aWNlLXN0YWNrLTAwMQ";
 
 pub(super) struct Kafka;
@@ -122,16 +122,16 @@ impl Descriptor for Kafka {
     fn ready<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
         async move {
             let port = layout.ports().kafka();
-            // The client library logs each refused connection; there is nothing to ask before the port is open.
-            probe::answers(port).await?;
-            let asked = tokio::task::spawn_blocking(move || list_topics(port)).await;
-            asked.map_err(|e| e.to_string())?
+            // The client library logs each refused connection, so it is not used before the port is open.
+            probe::connect(port).await?;
+            let listing = tokio::task::spawn_blocking(move || list_topics(port)).await;
+            listing.map_err(|e| e.to_string())?
         }
         .boxed()
     }
 }
 
-/// The broker lists its topics, and itself.
+/// Fails unless the broker lists its topics and itself.
 fn list_topics(port: u16) -> Result<(), String> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", format!("127.0.0.1:{port}"))

@@ -36,8 +36,8 @@ static PROGRAM: Artifact = Artifact {
 
 pub(super) struct Postgres;
 
-/// Settings that differ from PostgreSQL's own. `synchronous_commit` and `fsync` stay on: the account of a run must
-/// hold on the same promises that production makes.
+/// Settings that differ from PostgreSQL's defaults. `synchronous_commit` and `fsync` stay on: the account of a run must
+/// rely on the same guarantees as in production.
 fn settings(layout: &Layout) -> Vec<String> {
     vec![
         "listen_addresses=127.0.0.1".to_owned(),
@@ -81,7 +81,7 @@ impl Descriptor for Postgres {
             args,
             env: vec![],
             refuses_root: true,
-            // Its "fast" shutdown: sessions are ended, data is flushed.
+            // Fast shutdown: sessions are disconnected, data is flushed.
             stop: Signal::SIGINT,
         }]
     }
@@ -98,7 +98,7 @@ impl Descriptor for Postgres {
                 std::fs::remove_dir_all(&fresh).file("remove", &fresh)?;
             }
             initdb(layout, &dir, &fresh).await?;
-            // The last step, so that an interrupted initdb is never mistaken for a database.
+            // The last step, so that the result of an interrupted initdb is never used.
             std::fs::rename(&fresh, data(layout)).file("rename", fresh)
         }
         .boxed()
@@ -121,7 +121,7 @@ impl Descriptor for Postgres {
     }
 }
 
-/// A server that was killed leaves its lock file; where init is slow to bury it, its successor takes the dead for living.
+/// Removes the lock file of a killed server; if its zombie has not been reaped yet, the new server would refuse to start.
 fn remove_stale_lock(data: &Path) -> Result<(), Error> {
     let lock = data.join("postmaster.pid");
     let Ok(text) = std::fs::read_to_string(&lock) else { return Ok(()) };

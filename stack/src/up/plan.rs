@@ -1,5 +1,5 @@
-//! What `up` has to do for each service, and whether the machine has the tools, the disk space and the ports for it.
-//! Ends processes that are left of dead nodes; starts none.
+//! What `up` has to do for each service, and the tools, disk space and ports that this requires. Stops what remains of dead
+//! nodes; starts nothing.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ pub(super) fn tools_for(layout: &Layout, services: &BTreeSet<Service>) -> BTreeS
     let mut needed = BTreeSet::from([Tool::Setsid]);
     for store in services.iter().map(|s| s.descriptor()) {
         needed.extend(store.tools());
-        needed.extend(store.artifacts().iter().filter(|a| !a.is_here(layout)).map(|a| a.source.tool()));
+        needed.extend(store.artifacts().iter().filter(|a| !a.is_fetched(layout)).map(|a| a.source.client_tool()));
     }
     if needed.contains(&Tool::Maven) {
         needed.insert(Tool::Java);
@@ -46,11 +46,11 @@ pub(super) fn tools_for(layout: &Layout, services: &BTreeSet<Service>) -> BTreeS
     needed
 }
 
-/// Compares the records with the running processes, and ends what is left of dead nodes.
+/// Compares the records with the running processes, and stops what remains of dead nodes.
 pub(super) async fn plan(layout: &Layout, services: &BTreeSet<Service>) -> Result<Vec<Plan>, Error> {
     let (alive, dead): (Vec<Record>, Vec<Record>) = record::load(layout).into_iter().partition(Record::is_alive);
     for record in dead.iter().filter(|r| services.contains(&r.service)) {
-        process::end(layout, record).await?;
+        process::stop(layout, record).await?;
     }
     Ok(services
         .iter()
@@ -66,7 +66,7 @@ pub(super) async fn plan(layout: &Layout, services: &BTreeSet<Service>) -> Resul
 /// Fails if the disks of the data and of the programs are too full to start what is missing.
 pub(super) fn require_disk_space(layout: &Layout, plans: &[Plan]) -> Result<(), Error> {
     let starting: Vec<&Plan> = plans.iter().filter(|p| !p.missing.is_empty()).collect();
-    let artifacts = starting.iter().flat_map(|p| p.descriptor.artifacts()).filter(|a| !a.is_here(layout));
+    let artifacts = starting.iter().flat_map(|p| p.descriptor.artifacts()).filter(|a| !a.is_fetched(layout));
     // The archive, its contents and the client's own copy take about five times the archive's size.
     let programs: u64 = artifacts.map(|a| a.megabytes * 5).sum();
     for (path, needed_mib) in [(layout.state_dir(), REQUIRED_MIB), (layout.cache_dir(), programs)] {
@@ -83,7 +83,7 @@ pub(super) fn require_ports(plans: &[Plan]) -> Result<(), Error> {
     for plan in plans {
         let mut ports = plan.missing.iter().flat_map(|node| &node.ports);
         if let Some(&port) = ports.find(|port| !system::is_free(**port)) {
-            return Err(Error::PortTaken { service: plan.service, port, holder: system::holder(port) });
+            return Err(Error::PortTaken { service: plan.service, port, holder: system::listener(port) });
         }
     }
     Ok(())

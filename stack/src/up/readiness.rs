@@ -1,4 +1,4 @@
-//! Waits until a service is ready. Starts and ends nothing.
+//! Waits until a service is ready. Starts and stops nothing.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     layout::Layout,
     logs,
-    process::{self, Starting},
+    process::{KillOnDrop, POLL_INTERVAL},
     progress::Task,
     record::Record,
     service::Service,
@@ -21,9 +21,9 @@ const LOG_LINES: usize = 15;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Queries the service until it is ready, one of its processes ends, or its deadline passes.
-pub(super) async fn wait(layout: &Layout, plan: &Plan, started: &[Starting<'_>], task: &Task) -> Result<(), Error> {
-    task.now("waiting until it responds");
-    let records: Vec<&Record> = plan.running.iter().chain(started.iter().filter_map(Starting::record)).collect();
+pub(super) async fn wait(layout: &Layout, plan: &Plan, started: &[KillOnDrop<'_>], task: &Task) -> Result<(), Error> {
+    task.update("waiting until it responds");
+    let records: Vec<&Record> = plan.running.iter().chain(started.iter().filter_map(KillOnDrop::record)).collect();
     let (started_at, deadline) = (Instant::now(), plan.descriptor.deadline());
     let mut reason = "it was never queried".to_owned();
     let querying = async {
@@ -35,7 +35,7 @@ pub(super) async fn wait(layout: &Layout, plan: &Plan, started: &[Starting<'_>],
             if started_at.elapsed() > deadline {
                 return Err(());
             }
-            tokio::time::sleep(process::TICK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
     let ended = tokio::select! {
@@ -51,17 +51,17 @@ pub(super) async fn wait(layout: &Layout, plan: &Plan, started: &[Starting<'_>],
 
 async fn query(layout: &Layout, descriptor: &dyn Descriptor, deadline: Duration) -> Result<(), String> {
     let timed_out = |_| "no response".to_owned();
-    tokio::time::timeout(deadline, descriptor.assemble(layout)).await.map_err(timed_out)??;
+    tokio::time::timeout(deadline, descriptor.form_cluster(layout)).await.map_err(timed_out)??;
     tokio::time::timeout(QUERY_TIMEOUT, descriptor.ready(layout)).await.map_err(timed_out)?
 }
 
-/// The first of these processes to end.
+/// Waits for the first of these processes to exit.
 async fn first_ended<'a>(records: &[&'a Record]) -> &'a Record {
     loop {
         if let Some(dead) = records.iter().find(|r| !r.is_alive()) {
             return dead;
         }
-        tokio::time::sleep(process::TICK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -70,7 +70,7 @@ fn failure(
     layout: &Layout,
     service: Service,
     record: Option<&Record>,
-    died: bool,
+    exited: bool,
     (deadline, reason): (Duration, String),
 ) -> Error {
     let node = record.map_or(service.name(), |r| &r.node);
@@ -80,8 +80,8 @@ fn failure(
     if let Some(free_mib) = full {
         return Error::DiskFull { path: layout.state_dir().to_owned(), free_mib, needed_mib: REQUIRED_MIB };
     }
-    if died {
-        return Error::Died { service, log, tail };
+    if exited {
+        return Error::Exited { service, log, tail };
     }
     Error::NotReady { service, seconds: deadline.as_secs(), reason, log, tail }
 }
