@@ -12,20 +12,20 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Remove the stores' data and logs too; downloaded programs stay
+    /// Also remove the stores' data and logs; downloaded programs stay
     #[arg(long)]
     wipe: bool,
 }
 
-/// Stops, and says what was stopped and where the data is.
+/// Stops the services, and prints which were stopped and where the data is.
 pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, Failure> {
-    let layout = Layout::new(&settings.stack).context("lay out the stack")?;
+    let layout = Layout::new(&settings.stack).context("resolve the stack's folders")?;
     let wipe = if options.wipe { Wipe::Yes } else { Wipe::No };
     let stopped = sluice_stack::down(&layout, wipe, &Progress::stderr()).await.context("stop the local stack")?;
     let names: Vec<&str> = stopped.iter().map(|service| Service::name(*service)).collect();
     let what =
         if names.is_empty() { "nothing was running".to_owned() } else { format!("stopped {}", names.join(", ")) };
-    let data = if options.wipe { "its data is removed" } else { "its data stays" };
+    let data = if options.wipe { "removed its data" } else { "kept its data" };
     screen::say(&format!("{what}; {data} in {}", layout.state_dir().display()))?;
     Ok(Exit::Pass)
 }

@@ -1,4 +1,4 @@
-//! `sluice logs STORE`: the end of a store's own log, and what is added to it.
+//! `sluice logs STORE`: the end of a store's log, and what is appended to it.
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -15,20 +15,22 @@ use crate::{
 pub(crate) struct Options {
     /// The store: postgres, kafka, connect, clickhouse, elasticsearch, redis-cache, redis-state, s3
     store: String,
-    /// How many lines of each of its log files
+    /// Number of lines to show from each of its log files
     #[arg(short = 'n', long, default_value_t = 50)]
     lines: usize,
-    /// Go on showing what is added, until Ctrl-C
+    /// Show what is appended, until Ctrl-C
     #[arg(short, long)]
     follow: bool,
 }
 
-/// Shows the log.
+/// Prints the log.
 pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, Failure> {
     let service: Service = options.store.parse().context("choose the store").or_exit(Exit::Usage)?;
-    let layout = Layout::new(&settings.stack).context("lay out the stack")?;
+    let layout = Layout::new(&settings.stack).context("resolve the stack's folders")?;
     if sluice_stack::logs::files(&layout, service).is_empty() {
-        let error = anyhow!("show the log of {service}: it was never started here; `sluice up --only {service}` does");
+        let error = anyhow!(
+            "show the log of {service}: it has never been started here; start it with `sluice up --only {service}`"
+        );
         return Err(error).or_exit(Exit::Invalid);
     }
     screen::say(&sluice_stack::logs::tail(&layout, service, options.lines))?;

@@ -166,7 +166,7 @@ fn planned(scenario: &Scenario) -> (Arc<Plan>, String) {
 }
 
 async fn come_up(settings: &Settings, live: &Live) -> Result<(), Failure> {
-    let layout = Layout::new(&settings.stack).context("lay out the stack")?;
+    let layout = Layout::new(&settings.stack).context("resolve the stack's folders")?;
     up::start(&layout, Service::DEFAULT).await?;
     live.done("the local stack is up");
     Ok(())

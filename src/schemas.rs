@@ -1,4 +1,4 @@
-//! `sluice schemas apply | check`: every store's schema, from the plain files in `schemas/`.
+//! `sluice schemas apply | check`: every store's schema, from the files in `schemas/`.
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -14,21 +14,21 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Bring every store's schema to the newest version; running it again changes nothing
+    /// Bring every store's schema up to date; running it again changes nothing
     Apply(Which),
-    /// Report where a store differs from the files; exits 1 when one does
+    /// Report differences between the stores and the files; exits 1 if there are any
     Check(Which),
 }
 
-/// Which stores.
+/// The chosen stores.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
-    /// Only these, separated by commas: postgres, kafka, clickhouse, elasticsearch, redis, s3
+    /// Use only these, separated by commas: postgres, kafka, clickhouse, elasticsearch, redis, s3
     #[arg(long, value_delimiter = ',', value_name = "STORES")]
     only: Vec<String>,
 }
 
-/// Applies or checks, in the namespace in force.
+/// Applies or checks, in the configured namespace.
 pub(crate) async fn run(verb: Verb, settings: &Settings) -> Result<Exit, Failure> {
     match verb {
         Verb::Apply(only) => apply(settings, &chosen(&only)?).await,
@@ -54,7 +54,7 @@ async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
     let names = runs::resolve_names(&settings.stores, &settings.names(), which).await.map_err(about_the_namespace)?;
     let drifts = sluice_schemas::check::check(&settings.stores, &names, which).await?;
     if drifts.is_empty() {
-        screen::say("no drift: every store is as the files say")?;
+        screen::say("no drift: every store matches the files")?;
         return Ok(Exit::Pass);
     }
     let mut table = table(&["store", "object", "expected", "found"]);
@@ -64,8 +64,8 @@ async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
     screen::say(&table.to_string())?;
     let (count, noun) = (drifts.len(), if drifts.len() == 1 { "difference" } else { "differences" });
     screen::note(&format!(
-        "{count} {noun}; `sluice schemas apply` adds what is missing and sets topics, templates and policies right; a table, \
-         index or row-level security that was changed by hand is put right by hand, or by a new migration"
+        "{count} {noun}; `sluice schemas apply` creates missing objects and corrects topics, templates and policies; revert manual changes \
+         to a table, an index or row-level security by hand or with a new migration"
     ));
     Ok(Exit::Fail)
 }
@@ -73,7 +73,7 @@ async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_header(header.iter().copied());
-    // Expressions and policies are long: they wrap within their column where the terminal is narrow.
+    // Expressions and policies are long; in a narrow terminal they wrap within their column.
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table
 }
@@ -92,7 +92,7 @@ fn find(name: &str) -> anyhow::Result<Store> {
         "kafka" => Store::Kafka,
         "clickhouse" => Store::ClickHouse,
         "elasticsearch" => Store::Elasticsearch,
-        // Both clusters have one schema, in one file.
+        // Both clusters share one schema file.
         "redis" | "redis-cache" | "redis-state" => Store::Redis,
         "s3" => Store::S3,
         _ => bail!("choose the store \"{name}\": there are postgres, kafka, clickhouse, elasticsearch, redis and s3"),

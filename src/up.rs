@@ -1,4 +1,4 @@
-//! `sluice up`: the local stack, or what is missing of it.
+//! `sluice up`: starts the local stack, or what is missing of it.
 
 use std::time::Duration;
 
@@ -15,22 +15,22 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only these, separated by commas: postgres, kafka, connect, clickhouse, elasticsearch, redis-cache, redis-state, s3
+    /// Start only these, separated by commas: postgres, kafka, connect, clickhouse, elasticsearch, redis-cache, redis-state, s3
     #[arg(long, value_delimiter = ',', value_name = "STORES")]
     only: Vec<String>,
-    /// Stop the stack by itself once nobody has used it for this long, as in 60s
+    /// Stop the stack automatically once it has been idle for this long, as in 60s
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     until_idle: Option<Duration>,
 }
 
-/// Starts what is asked for and shows what runs.
+/// Starts the chosen services and shows the status.
 pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, Failure> {
     let services = services(&options.only)?;
-    let layout = Layout::new(&settings.stack).context("lay out the stack")?;
+    let layout = Layout::new(&settings.stack).context("resolve the stack's folders")?;
     let interrupted = signals::cancellation()?;
     let started = interrupted.run_until_cancelled(start(&layout, &services)).await;
     let Some(started) = started else {
-        screen::note("what was not ready yet is stopped; `sluice up` goes on where this ended");
+        screen::note("stopped what was not ready yet; `sluice up` continues from here");
         return Ok(Exit::Interrupted);
     };
     started?;
@@ -42,7 +42,7 @@ pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, 
 
 /// Starts the services and shows progress on standard error.
 pub(crate) async fn start(layout: &Layout, services: &[Service]) -> anyhow::Result<()> {
-    sluice_stack::up(layout, services, &Progress::stderr()).await.context("bring the local stack up")
+    sluice_stack::up(layout, services, &Progress::stderr()).await.context("start the local stack")
 }
 
 fn services(only: &[String]) -> Result<Vec<Service>, Failure> {
