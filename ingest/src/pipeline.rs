@@ -128,7 +128,7 @@ pub async fn run(
     let assignment = Assignment::new(sources, tools.clone());
     let abandoned = CancellationToken::new();
     let _abandon_on_drop = abandoned.clone().drop_guard();
-    let rebootstrap = Rebootstrap::of(&kafka);
+    let rebootstrap = Rebootstrap::new(&kafka);
     let context = Context::new(assignment, events_in, tools, rebootstrap, settings.revoke_deadline);
     let consumer = subscribed(kafka, &settings, &names, supply, &topics, context).map_err(connect)?;
     on_its_own_thread(consumer, shutdown, settings.drain_deadline, abandoned).await

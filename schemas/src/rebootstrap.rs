@@ -1,12 +1,10 @@
-//! Keeps a long-lived Kafka client from losing its cluster for good.
-//! In: what the client's statistics say about the brokers it knows. Out: the bootstrap servers, told to it once more. Never
-//! opens a connection itself, and never says anything about a client that knows a broker, up or down.
+//! Keeps a long-lived Kafka client from losing its cluster permanently: if the client's statistics list no broker, it gets its
+//! bootstrap servers again. Never opens a connection itself.
 //!
-//! A cluster that has fenced all its brokers at one moment (they stood still for longer than
-//! `broker.session.timeout.ms`, or a controller has just changed) answers a metadata request with topics and no broker.
-//! librdkafka, since 2.10, takes that at its word: it forgets every broker, asks nobody any more, and its own
-//! re-bootstrap does not begin, since metadata did come (confluentinc/librdkafka#5301). Consumers then wait for ever for
-//! records and commits for answers.
+//! A cluster that has fenced all its brokers at once (they stalled for longer than `broker.session.timeout.ms`, or the
+//! controller has just changed) responds to a metadata request with topics and no broker. Since 2.10, librdkafka then
+//! forgets every broker and sends no further request, and its own re-bootstrap does not start, since it did receive
+//! metadata (confluentinc/librdkafka#5301). Consumers then wait for records, and commits for responses, indefinitely.
 #![expect(unsafe_code, reason = "rdkafka has no safe call for rd_kafka_brokers_add")]
 
 use std::ffi::CString;
@@ -18,7 +16,7 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 
-/// Whether a call failed because nobody answered it.
+/// Whether a call failed because no broker responded.
 pub fn is_unanswered(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -33,7 +31,7 @@ pub fn is_unanswered(error: &KafkaError) -> bool {
     )
 }
 
-/// The bootstrap servers of one client, and whether it has lost sight of the cluster.
+/// The bootstrap servers of one client, and whether it has lost all its brokers.
 #[derive(Debug)]
 pub struct Rebootstrap {
     servers: CString,
@@ -41,34 +39,34 @@ pub struct Rebootstrap {
 }
 
 impl Rebootstrap {
-    /// For the client that is made with `config`, which has to set `statistics.interval.ms` for [`Self::look`].
-    pub fn of(config: &ClientConfig) -> Self {
+    /// For a client with this `config`, which must set `statistics.interval.ms` for [`Self::observe`].
+    pub fn new(config: &ClientConfig) -> Self {
         let servers = config.get("bootstrap.servers").unwrap_or_default();
-        // A zero byte would have kept the client from being made.
+        // With a zero byte in the setting, the client itself could not be created.
         Self { servers: CString::new(servers).unwrap_or_default(), is_lost: AtomicBool::new(false) }
     }
 
-    /// Takes in what the client says about itself.
-    pub fn look(&self, statistics: &Statistics) {
-        let is_known = |source: &str| source == "learned" || source == "configured";
-        let is_lost = !statistics.brokers.values().any(|broker| is_known(&broker.source));
+    /// Records from the client's statistics whether it has any broker.
+    pub fn observe(&self, statistics: &Statistics) {
+        let is_broker = |source: &str| source == "learned" || source == "configured";
+        let is_lost = !statistics.brokers.values().any(|broker| is_broker(&broker.source));
         self.is_lost.store(is_lost, Ordering::Relaxed);
     }
 
-    /// Tells the client its bootstrap servers again if the last [`Self::look`] saw no broker; whether it did.
-    pub fn tell_if_lost<C: ClientContext>(&self, client: &Client<C>) -> bool {
+    /// Adds the bootstrap servers to the client if the last [`Self::observe`] found no broker; returns whether it did.
+    pub fn add_servers_if_lost<C: ClientContext>(&self, client: &Client<C>) -> bool {
         let is_lost = self.is_lost.load(Ordering::Relaxed);
         if is_lost {
             self.is_lost.store(false, Ordering::Relaxed);
-            self.tell(client);
+            self.add_servers(client);
         }
         is_lost
     }
 
-    /// Tells the client its bootstrap servers again. One that knows them already is not changed by it; librdkafka keeps
-    /// every list it is told, so this is for moments when the cluster does not answer.
-    pub fn tell<C: ClientContext>(&self, client: &Client<C>) {
-        // SAFETY: the client lives for the whole call, and the string ends with a zero byte; librdkafka copies it.
+    /// Adds the bootstrap servers to the client, which has no effect on one that still has them. librdkafka keeps every
+    /// list that it is given, so call this only if the cluster does not respond.
+    pub fn add_servers<C: ClientContext>(&self, client: &Client<C>) {
+        // SAFETY: the client outlives the call, and the string is NUL-terminated; librdkafka copies it.
         unsafe { rd_kafka_brokers_add(client.native_ptr(), self.servers.as_ptr()) };
     }
 }
@@ -87,14 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_client_that_knows_no_broker_is_lost() {
-        let rebootstrap = Rebootstrap::of(&ClientConfig::new());
+    fn only_a_client_without_brokers_is_lost() {
+        let rebootstrap = Rebootstrap::new(&ClientConfig::new());
         let is_lost = |sources: &[&str]| {
-            rebootstrap.look(&statistics(sources));
+            rebootstrap.observe(&statistics(sources));
             rebootstrap.is_lost.load(Ordering::Relaxed)
         };
         assert!(is_lost(&["internal", "logical"]));
-        assert!(!is_lost(&["internal", "configured"]), "one that has yet to connect");
-        assert!(!is_lost(&["logical", "learned"]), "one that is down");
+        assert!(!is_lost(&["internal", "configured"]), "a broker that is not connected yet");
+        assert!(!is_lost(&["logical", "learned"]), "a broker that is down");
     }
 }

@@ -281,7 +281,7 @@ impl World {
     pub(crate) async fn read_all(&self, topic: &str) -> Vec<OwnedMessage> {
         let topic = self.names.topic(topic);
         let mut config = connect::kafka_config(&self.stores);
-        let rebootstrap = Rebootstrap::of(&config);
+        let rebootstrap = Rebootstrap::new(&config);
         config.set("group.id", "reader").set("enable.partition.eof", "true").set("enable.auto.commit", "false");
         blocking(move || {
             let consumer: BaseConsumer = config.create().unwrap();
@@ -293,7 +293,7 @@ impl World {
                 let polled = consumer.poll(DEADLINE / 12);
                 match polled {
                     // A test may hold the broker up, and this client loses it then like any other.
-                    None => rebootstrap.tell(consumer.client()),
+                    None => rebootstrap.add_servers(consumer.client()),
                     Some(Err(error)) if is_unanswered(&error) => {}
                     Some(Err(KafkaError::PartitionEOF(_))) => (open, last) = (open - 1, Instant::now()),
                     Some(message) => {

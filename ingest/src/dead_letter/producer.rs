@@ -70,7 +70,7 @@ impl fmt::Debug for DeadLetters {
 impl DeadLetters {
     /// Opens no connection yet. `queue_kib` bounds the producer's own letter_bytes.
     pub fn new(mut kafka: ClientConfig, topic: &str, queue_kib: u64) -> KafkaResult<Self> {
-        let (rebootstrap, topic) = (Rebootstrap::of(&kafka), Topic::new(&kafka, topic)?);
+        let (rebootstrap, topic) = (Rebootstrap::new(&kafka), Topic::new(&kafka, topic)?);
         let most_kib = u32::try_from(queue_kib.max(1024)).unwrap_or(u32::MAX / 1024);
         let largest = (most_kib as usize * 1024 / 4 * 3).min(LARGEST);
         kafka
@@ -159,7 +159,7 @@ impl Inner {
         break_for_test(&producer);
         let sent = producer.send(record, DELIVERY_TIMEOUT).await.map_err(|(error, _)| error);
         if sent.as_ref().is_err_and(is_unanswered) {
-            self.rebootstrap.tell(producer.client());
+            self.rebootstrap.add_servers(producer.client());
         }
         if sent.is_err() {
             self.renew_if_broken(&producer);

@@ -114,7 +114,7 @@ impl fmt::Debug for Topic {
 impl Topic {
     /// Opens no connection yet.
     pub fn new(kafka: &ClientConfig, name: &str) -> KafkaResult<Self> {
-        let (admin, rebootstrap) = (kafka.create()?, Rebootstrap::of(kafka));
+        let (admin, rebootstrap) = (kafka.create()?, Rebootstrap::new(kafka));
         Ok(Self { name: name.to_owned(), admin, rebootstrap, last: Mutex::default() })
     }
 
@@ -145,7 +145,7 @@ impl Topic {
 
     fn unknown(&self, error: &KafkaError) {
         if is_unanswered(error) {
-            self.rebootstrap.tell(self.admin.inner());
+            self.rebootstrap.add_servers(self.admin.inner());
         }
         let is_forbidden = matches!(
             error.rdkafka_error_code(),

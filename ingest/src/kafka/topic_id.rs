@@ -51,7 +51,7 @@ impl fmt::Debug for TopicIds {
 impl TopicIds {
     /// Opens no connection yet.
     pub fn new(kafka: &ClientConfig) -> KafkaResult<Self> {
-        Ok(Self { client: kafka.create()?, rebootstrap: Rebootstrap::of(kafka) })
+        Ok(Self { client: kafka.create()?, rebootstrap: Rebootstrap::new(kafka) })
     }
 
     /// Whether a topic is still the one whose identity the rows carry. One that does not say is believed: it is asked again.
@@ -60,7 +60,7 @@ impl TopicIds {
             Ok(id) => Some(id) == known,
             Err(error) => {
                 warn!(%error, topic, "the topic does not say who it is");
-                self.rebootstrap.tell(self.client.client());
+                self.rebootstrap.add_servers(self.client.client());
                 true
             }
         }

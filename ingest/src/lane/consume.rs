@@ -200,7 +200,7 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        self.rebootstrap.look(&statistics);
+        self.rebootstrap.observe(&statistics);
         self.tools.status.kafka(statistics.brokers.values().any(|broker| broker.state == "UP"));
         let mut assignment = self.assignment();
         for (topic, facts) in &statistics.topics {
@@ -236,7 +236,7 @@ pub fn run(
         if let Some(error) = context.broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
             break Err(error);
         }
-        if context.rebootstrap.tell_if_lost(consumer.client()) {
+        if context.rebootstrap.add_servers_if_lost(consumer.client()) {
             warn!("Kafka named no broker at all, so the client knew none; it is told the bootstrap servers again");
         }
         context.take_events();

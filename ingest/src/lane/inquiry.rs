@@ -73,7 +73,7 @@ impl Inquiry {
     /// Starts the thread. `kafka` is a client in the workers' group that never joins it.
     pub fn start(kafka: &ClientConfig, topic_ids: Arc<TopicIds>, events: mpsc::Sender<Event>) -> Result<Self, Error> {
         let shared = Arc::new(Shared::default());
-        let rebootstrap = Rebootstrap::of(kafka);
+        let rebootstrap = Rebootstrap::new(kafka);
         let asker = Asker { shared: Arc::clone(&shared), client: kafka.create()?, rebootstrap, topic_ids, events };
         std::thread::Builder::new().name("inquiry".to_owned()).spawn(move || asker.run())?;
         Ok(Self(shared))
@@ -225,7 +225,7 @@ impl Asker {
 
     fn unanswered(&self, error: &KafkaError) {
         if is_unanswered(error) {
-            self.rebootstrap.tell(self.client.client());
+            self.rebootstrap.add_servers(self.client.client());
         }
     }
 

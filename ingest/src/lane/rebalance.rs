@@ -54,7 +54,7 @@ impl Context {
                 break;
             }
             warn!("a commit has no answer; the client is told the bootstrap servers again, should it have lost them");
-            self.rebootstrap.tell(consumer.client());
+            self.rebootstrap.add_servers(consumer.client());
         }
         let error = ConsumeError::Unanswered(COMMIT_ANSWER);
         self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);

@@ -64,7 +64,7 @@ struct Reports {
 
 impl ClientContext for Reports {
     fn stats(&self, statistics: Statistics) {
-        self.rebootstrap.look(&statistics);
+        self.rebootstrap.observe(&statistics);
     }
 }
 
@@ -117,7 +117,7 @@ impl Producer {
     pub fn new(stores: &Stores, names: &Names, tenants: usize) -> Result<Self, ProduceError> {
         let mut config = connect::kafka_config(stores);
         let reports = Reports {
-            rebootstrap: Rebootstrap::of(&config),
+            rebootstrap: Rebootstrap::new(&config),
             acknowledged: (0..tenants * Topic::ALL.len()).map(|_| AtomicU64::new(0)).collect(),
             failed: AtomicU64::new(0),
             first_failure: OnceLock::new(),
@@ -137,7 +137,7 @@ impl Producer {
 
     /// Hands one record over. `Ok(false)`: the queue is full, try again when it has drained.
     pub fn send(&self, topic: Topic, tenant: usize, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
-        self.reports().rebootstrap.tell_if_lost(self.inner.client());
+        self.reports().rebootstrap.add_servers_if_lost(self.inner.client());
         let record: BaseRecord<'_, str, [u8], usize> =
             BaseRecord::with_opaque_to(&self.topics[topic as usize], slot(tenant, topic)).key(key).payload(payload);
         match self.inner.send(record) {
@@ -151,7 +151,7 @@ impl Producer {
     pub fn flush(&self, patience: Duration) -> Result<(), ProduceError> {
         let until = Instant::now() + patience;
         loop {
-            self.reports().rebootstrap.tell_if_lost(self.inner.client());
+            self.reports().rebootstrap.add_servers_if_lost(self.inner.client());
             let left = until.saturating_duration_since(Instant::now());
             match self.inner.flush(left.min(FLUSH_LOOK)) {
                 Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) if left > FLUSH_LOOK => {}
