@@ -193,7 +193,7 @@ async fn elasticsearch_reports_a_changed_field() {
     template["template"]["mappings"]["_routing"]["required"] = false.into();
     template["template"]["mappings"]["properties"]["extra"] = serde_json::json!({ "type": "keyword" });
     let put = http.put(&url).json(&template).send().await.expect("change the template");
-    assert!(put.status().is_success(), "{}", put.text().await.expect("answer"));
+    assert!(put.status().is_success(), "{}", put.text().await.expect("response"));
     applied
         .expect(&[
             "Elasticsearch: template template.settings.index.refresh_interval: expected 1s, found 30s",

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 const ONE: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001);
 const OTHER: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0002);
-const NOBODY: [Uuid; 0] = [];
+const NONE: [Uuid; 0] = [];
 /// SQLSTATE insufficient_privilege, also for a violated policy.
 const DENIED: &str = "42501";
 /// SQLSTATE foreign_key_violation.
@@ -76,14 +76,14 @@ async fn each_tenant_sees_its_own_rows_and_none_are_visible_without_a_tenant() {
         let pool = platform.connect(role).await;
         let mut connection = pool.acquire().await.expect("connect");
         for table in ["customers", "campaigns", "communications"] {
-            assert_eq!(tenants_seen(&mut connection, table).await, NOBODY, "{role:?} {table} before any tenant");
+            assert_eq!(tenants_seen(&mut connection, table).await, NONE, "{role:?} {table} before any tenant");
             let mut transaction = connection.begin().await.expect("begin");
             tenant::set(&mut transaction, ONE).await.expect("set the tenant");
             assert_eq!(tenants_seen(&mut transaction, table).await, [ONE], "{role:?} {table}");
             transaction.commit().await.expect("commit");
         }
         // On a connection that had a tenant before, the setting reads as an empty string, not as unset.
-        assert_eq!(tenants_seen(&mut connection, "customers").await, NOBODY, "{role:?} after a tenant's transaction");
+        assert_eq!(tenants_seen(&mut connection, "customers").await, NONE, "{role:?} after a tenant's transaction");
         drop(connection);
         pool.close().await;
     }
@@ -102,7 +102,7 @@ async fn the_policies_bind_the_owner_too() {
     let owner = platform.connect(Role::Owner).await;
     for table in ["customers", "campaigns", "communications", "communications_default"] {
         let mut connection = owner.acquire().await.expect("connect");
-        assert_eq!(tenants_seen(&mut connection, table).await, NOBODY, "{table}");
+        assert_eq!(tenants_seen(&mut connection, table).await, NONE, "{table}");
     }
     owner.close().await;
     platform.drop().await;

@@ -1,4 +1,4 @@
--- What `check` compares: one fact a line, the object and its definition.
+-- The facts that `check` compares: one object and its definition per row.
 SELECT * FROM
 (
     SELECT concat('table ', name) AS object,

@@ -1,4 +1,4 @@
--- What `check` compares: one fact a line, the object and its definition. Partitions are looked at by partitions.sql.
+-- The facts that `check` compares: one object and its definition per row. partitions.sql reads the partitions.
 SELECT object, definition FROM (
     SELECT 'column ' || c.relname || '.' || a.attname AS object,
            format_type(a.atttypid, a.atttypmod)

@@ -1,5 +1,5 @@
--- The partitions of communications: row-level security, policies, grants, bounds, and the parent's indexes that lack a
--- valid index here.
+-- The partitions of communications: row-level security, policies, grants, bounds, and the parent's indexes without a valid
+-- index on the partition.
 SELECT c.relname AS partition,
        concat_ws(', ',
            CASE WHEN c.relrowsecurity THEN 'row-level security enabled' ELSE 'row-level security disabled' END,

@@ -41,7 +41,7 @@ pub enum SchemaError {
         "lock {database} for `sluice schemas apply`: another run has held the lock for {waited:?}; wait until it ends"
     )]
     Locked {
-        /// The database that stands for the namespace.
+        /// The namespace's database.
         database: String,
         /// How long this run waited.
         waited: Duration,

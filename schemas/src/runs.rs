@@ -10,10 +10,10 @@ use crate::schema::{self, in_each, in_store};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// The marks that one store holds for the namespace: one, or none where the namespace is new.
+/// The marks that one store holds for the namespace: one, or none if the namespace is new.
 type Marks = (Store, BTreeSet<Mark>);
 
-/// Claims the namespace for a run: checks every store first, then marks the namespace where it is new, then drops exactly
+/// Claims the namespace for a run: checks every store first, then marks the namespace if it is new, then drops exactly
 /// what earlier runs created in it. `groups` are the consumer groups that the run will create.
 ///
 /// # Errors

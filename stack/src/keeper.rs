@@ -1,5 +1,5 @@
 //! Leases on a stack, and the keeper that stops an idle stack: a detached process of this program under a hidden verb.
-//! Never stops a stack while anyone holds a lease, and releases of leases survive crashes: each is a file lock.
+//! A lease is a file lock, which the system releases however its holder exits. Never stops a stack while a lease is held.
 
 use std::{
     ffi::OsString,

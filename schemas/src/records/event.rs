@@ -16,7 +16,7 @@ pub struct CommunicationEvent {
     pub tenant_id: Uuid,
     /// The customer it concerns.
     pub customer_id: Uuid,
-    /// The campaign, or the nil UUID where there is none.
+    /// The campaign, or the nil UUID if there is none.
     pub campaign_id: Uuid,
     /// The agent that sent or handled it.
     pub agent_id: String,
@@ -77,7 +77,7 @@ pub struct CustomerInteraction {
     pub tenant_id: Uuid,
     /// The customer who acted.
     pub customer_id: Uuid,
-    /// The campaign, or the nil UUID where there is none.
+    /// The campaign, or the nil UUID if there is none.
     pub campaign_id: Uuid,
     /// The communication that it responds to.
     pub communication_id: Uuid,

@@ -16,7 +16,7 @@ pub struct Communication {
     pub tenant_id: Uuid,
     /// The customer.
     pub customer_id: Uuid,
-    /// The campaign, where there is one.
+    /// The campaign, if there is one.
     pub campaign_id: Option<Uuid>,
     /// The channel.
     pub channel: Channel,

@@ -2,7 +2,7 @@
 
 use crate::store::Store;
 
-/// What `expected` and `found` say of an object that is absent.
+/// Stands for the definition of an object that does not exist.
 pub(crate) const ABSENT: &str = "nothing";
 
 /// One difference between a store and the files.

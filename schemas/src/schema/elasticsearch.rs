@@ -26,12 +26,12 @@ pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<AppliedO
     if features.lifecycle {
         let path = format!("/_ilm/policy/{}", names.index(POLICY));
         let expected = files::policy(&features)?;
-        let found = cluster.get(&path).await?.map(|answer| policy_in(&answer, names));
+        let found = cluster.get(&path).await?.map(|response| policy_in(&response, names));
         applied.push(put(&cluster, &path, &expected, found.as_ref()).await?);
     }
     let path = format!("/_index_template/{}", names.index(TEMPLATE));
     let expected = files::template(&features, names)?;
-    let found = cluster.get(&path).await?.map(|answer| template_in(&answer, &expected));
+    let found = cluster.get(&path).await?.map(|response| template_in(&response, &expected));
     applied.push(put(&cluster, &path, &expected, found.as_ref()).await?);
     applied.extend(skipped(&features));
     Ok(applied)
@@ -84,12 +84,12 @@ pub(crate) async fn check(stores: &Stores, names: &Names) -> Result<Vec<Drift>, 
     let cluster = Cluster::connect(stores)?;
     let features = cluster.features().await?;
     let expected = files::template(&features, names)?;
-    let answer = cluster.get(&format!("/_index_template/{}", names.index(TEMPLATE))).await?;
-    let found = answer.map(|answer| template_in(&answer, &expected));
+    let response = cluster.get(&format!("/_index_template/{}", names.index(TEMPLATE))).await?;
+    let found = response.map(|response| template_in(&response, &expected));
     let mut drift = compare("template", &expected, found.as_ref());
     if features.lifecycle {
-        let answer = cluster.get(&format!("/_ilm/policy/{}", names.index(POLICY))).await?;
-        let found = answer.map(|answer| policy_in(&answer, names));
+        let response = cluster.get(&format!("/_ilm/policy/{}", names.index(POLICY))).await?;
+        let found = response.map(|response| policy_in(&response, names));
         drift.extend(compare("lifecycle policy", &files::policy(&features)?, found.as_ref()));
     }
     Ok(drift)
@@ -119,14 +119,14 @@ fn flatten(path: &str, value: &Value, facts: &mut Facts) {
 }
 
 /// The stored template, without the top-level keys that the server adds.
-fn template_in(answer: &Value, expected: &Value) -> Value {
-    let stored = &answer["index_templates"][0]["index_template"];
+fn template_in(response: &Value, expected: &Value) -> Value {
+    let stored = &response["index_templates"][0]["index_template"];
     let keys = expected.as_object().into_iter().flat_map(|fields| fields.keys());
     keys.map(|key| (key.clone(), stored[key].clone())).collect::<serde_json::Map<_, _>>().into()
 }
 
-fn policy_in(answer: &Value, names: &Names) -> Value {
-    serde_json::json!({ "policy": { "phases": answer[names.index(POLICY)]["policy"]["phases"] } })
+fn policy_in(response: &Value, names: &Names) -> Value {
+    serde_json::json!({ "policy": { "phases": response[names.index(POLICY)]["policy"]["phases"] } })
 }
 
 /// Deletes the namespace's indices, templates and policy.

@@ -1,4 +1,4 @@
-//! Kafka from the broker's own jars: one node that is broker and KRaft controller. Topics are made by
+//! Kafka from the broker's own jars: one node that is broker and KRaft controller. Topics are created by
 //! `schemas apply` alone, so `auto.create.topics.enable` is off.
 
 use std::{path::PathBuf, time::Duration};
