@@ -14,7 +14,7 @@ use sluice_ingest::dead_letter::letter::Letter;
 use sluice_ingest::dead_letter::refetch::Record;
 use sluice_ingest::operator::dlq::replay;
 use sluice_ingest::operator::dlq::tally::Replayed;
-use sluice_ingest::operator::dlq::{Beside, Dlq, Filter, Others, State, Stats};
+use sluice_ingest::operator::dlq::{Dlq, Filter, FilteredOut, ScanSummary, State, Stats};
 
 use crate::table::short;
 use crate::{
@@ -174,7 +174,7 @@ fn note_rest(shown: usize, count: usize) {
 }
 
 /// Says what there would be under other names.
-fn note_others(others: &Others, prefix: &str) {
+fn note_others(others: &FilteredOut, prefix: &str) {
     if !others.topics.is_empty() {
         let topics: Vec<_> = others.topics.iter().map(|topic| short(topic, prefix)).collect();
         let reasons: Vec<_> = others.reasons.iter().map(String::as_str).collect();
@@ -182,7 +182,7 @@ fn note_others(others: &Others, prefix: &str) {
     }
 }
 
-fn note_beside(beside: &Beside) {
+fn note_beside(beside: &ScanSummary) {
     if beside.foreign > 0 {
         screen::note(&format!("records of the topic that no worker wrote, left out: {}", beside.foreign));
     }

@@ -1,7 +1,7 @@
 //! The text beside a committed offset.
 //! An input is read twice: as such a text, and as numbers of which an intent is made.
 
-use sluice_ingest::exactly_once::intent::{Announced, Doubt, Intent, MOST_RANGES};
+use sluice_ingest::exactly_once::intent::{Announced, Doubt, Intent, MAX_RANGES};
 use sluice_ingest::exactly_once::range::Range;
 
 /// Checks one input.
@@ -17,7 +17,7 @@ pub fn check(input: &[u8]) {
         } else {
             assert_eq!(intent.encode(), text, "one meaning has one text");
         }
-        assert!(intent.ranges.len() <= MOST_RANGES);
+        assert!(intent.ranges.len() <= MAX_RANGES);
         assert!(intent.ranges.iter().all(|of| of.range.first >= 0 && of.range.first <= of.range.last));
         assert!(intent.ranges.windows(2).all(|pair| pair[0].range.last < pair[1].range.first), "in order");
     }
@@ -39,6 +39,6 @@ fn made_of(input: &[u8]) -> Intent {
         let doubt = [Doubt::No, Doubt::SendMissing, Doubt::AllOrNothing][usize::from(mark) % 3];
         Announced { range, digest: u128::from(head).wrapping_mul(u128::from(mark) << 64 | 0x9e37_79b9), doubt }
     };
-    let ranges = rest.as_chunks().0.iter().take(MOST_RANGES).map(range).collect();
+    let ranges = rest.as_chunks().0.iter().take(MAX_RANGES).map(range).collect();
     Intent { decoder: head, announced_at: head >> 1, ranges }
 }

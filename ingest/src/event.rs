@@ -10,7 +10,7 @@ use crate::dead_letter::breaker::Poison;
 use crate::exactly_once::commit::Outcome;
 use crate::exactly_once::range::Range;
 use crate::exactly_once::takeover::Continuation;
-use crate::kafka::log_ends::Ends;
+use crate::kafka::log_ends::Watermarks;
 use crate::kafka::standing::Found;
 use request::Request;
 
@@ -42,7 +42,7 @@ pub enum Event {
     /// Everything in it is durable.
     Written {
         /// Whose batch.
-        of: Assigned,
+        owner: Assigned,
         /// Its offsets.
         range: Range,
         /// Rows that are in the table, found there or acknowledged.
@@ -53,7 +53,7 @@ pub enum Event {
     /// ClickHouse refuses rows of a batch that is being written. Nothing is sent before the answer.
     Refused {
         /// Whose batch.
-        of: Assigned,
+        owner: Assigned,
         /// The rows, in order.
         rows: Vec<Refusal>,
         /// Offsets of records of the batch that are dead letters by now.
@@ -67,35 +67,35 @@ pub enum Event {
     /// The quick retries are used up, or an operator is needed; probing goes on.
     Stalled {
         /// Whose batch.
-        of: Assigned,
+        owner: Assigned,
         /// What is in the way, without data.
         why: String,
     },
     /// Only an operator can decide; nothing of the batch is given up and nobody tries further.
     Stopped {
         /// Whose batch.
-        of: Assigned,
+        owner: Assigned,
         /// What was found, without data.
         why: String,
     },
     /// Kafka has said where a partition of ours begins, or why it does not; it is asked again.
     Placed {
         /// Whose partition.
-        of: Assigned,
+        owner: Assigned,
         /// What it said.
         found: Result<Found, String>,
     },
     /// Kafka has said where the log of a partition ends, or why it does not; it is asked again.
     LogEnds {
         /// Whose partition.
-        of: Assigned,
+        owner: Assigned,
         /// What it said.
-        ends: Result<Ends, String>,
+        ends: Result<Watermarks, String>,
     },
     /// The table has said what it holds of a partition.
     Opened {
         /// Whose partition.
-        of: Assigned,
+        owner: Assigned,
         /// How to continue.
         continuation: Continuation,
         /// Offsets of announced ranges that an earlier owner has dead-lettered, in order.
@@ -104,14 +104,14 @@ pub enum Event {
     /// The record that comes next in a partition cannot be read.
     Unreadable {
         /// Whose partition.
-        of: Assigned,
+        owner: Assigned,
         /// Its offset.
         offset: i64,
     },
     /// A commit has ended.
     Committed {
         /// Whose offsets.
-        of: Vec<Assigned>,
+        owner: Vec<Assigned>,
         /// What came of it.
         outcome: Outcome,
     },

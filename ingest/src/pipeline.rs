@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::batch::budget::Budget;
-use crate::clickhouse::changes::Graphs;
+use crate::clickhouse::changes::ViewGraphs;
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::demand::Demand;
 use crate::clickhouse::rebuild::Rebuilds;
@@ -46,7 +46,7 @@ use crate::observe::health::{self, ListenError, Status};
 use crate::observe::metrics::Metrics;
 use crate::operator::control::Control;
 use crate::start::{self, StartError};
-use crate::write::{Seen, Writer};
+use crate::write::{SeenAssignments, Writer};
 
 /// Events that may wait for the consume loop; each partition has at most one batch being written.
 const EVENTS: usize = 1024;
@@ -151,10 +151,10 @@ fn writer(
         refetch: Refetch::new(kafka.clone(), &names.group("sluice-refetch")),
         rebuilds: Rebuilds::new(settings.rebuild_timeout),
         retry: settings.retry.clone(),
-        demand: Demand::of(settings),
+        demand: Demand::new(settings),
         permits: Semaphore::new(settings.inserts_in_flight),
-        seen: Seen::default(),
-        graphs: Graphs::default(),
+        seen: SeenAssignments::default(),
+        graphs: ViewGraphs::default(),
         events,
         metrics: Arc::clone(metrics),
     })

@@ -25,5 +25,5 @@ pub mod retry;
 mod trust;
 mod writer;
 
-pub use trust::Seen;
+pub use trust::SeenAssignments;
 pub use writer::{Job, Writer};

@@ -39,18 +39,18 @@ impl Pool {
 
 /// A chunk that goes back to its pool when the last body lets go of it.
 #[derive(Debug)]
-struct Lent {
+struct PooledChunk {
     bytes: Vec<u8>,
     pool: Arc<Pool>,
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for PooledChunk {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledChunk {
     fn drop(&mut self) {
         let mut chunk = std::mem::take(&mut self.bytes);
         if chunk.capacity() == *CHUNK.end() {
@@ -64,7 +64,7 @@ impl Drop for Lent {
 #[derive(Debug)]
 pub struct OpenBody {
     full: Body,
-    chunk: Lent,
+    chunk: PooledChunk,
     /// Of all its chunks.
     capacity: usize,
 }
@@ -72,7 +72,7 @@ pub struct OpenBody {
 impl OpenBody {
     /// An empty body; it takes no memory yet.
     pub fn new(pool: &Arc<Pool>) -> Self {
-        let chunk = Lent { bytes: Vec::new(), pool: Arc::clone(pool) };
+        let chunk = PooledChunk { bytes: Vec::new(), pool: Arc::clone(pool) };
         Self { full: Body::default(), chunk, capacity: 0 }
     }
 
@@ -88,7 +88,7 @@ impl OpenBody {
         let pool = Arc::clone(&self.chunk.pool);
         let bytes = if size == *CHUNK.end() { pool.take() } else { Vec::with_capacity(size) };
         let grown = bytes.capacity();
-        self.full.close(std::mem::replace(&mut self.chunk, Lent { bytes, pool }));
+        self.full.close(std::mem::replace(&mut self.chunk, PooledChunk { bytes, pool }));
         self.chunk.bytes.extend_from_slice(rest);
         self.capacity += grown;
         grown
@@ -124,7 +124,7 @@ impl Body {
         self.chunks.push(chunk);
     }
 
-    fn close(&mut self, chunk: Lent) {
+    fn close(&mut self, chunk: PooledChunk) {
         if !chunk.bytes.is_empty() {
             self.push(Bytes::from_owner(chunk));
         }
@@ -149,9 +149,9 @@ impl Body {
     }
 
     /// The bytes as a request sends them, after `head`.
-    pub fn sent(&self, head: &Bytes) -> Sending {
+    pub fn sent(&self, head: &Bytes) -> RequestBody {
         let chunks = std::iter::once(head).filter(|head| !head.is_empty()).chain(&self.chunks).cloned().collect();
-        Sending { chunks, left: (head.len() + self.length) as u64 }
+        RequestBody { chunks, left: (head.len() + self.length) as u64 }
     }
 }
 
@@ -171,12 +171,12 @@ impl Eq for Body {}
 
 /// A body on its way. It says its length beforehand, so a server notices when it is cut off.
 #[derive(Debug)]
-pub struct Sending {
+pub struct RequestBody {
     chunks: VecDeque<Bytes>,
     left: u64,
 }
 
-impl http_body::Body for Sending {
+impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = Infallible;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::client::ClickHouse;
 use super::demand::{Demand, Unfit};
-use super::dependants::Graph;
+use super::dependants::ViewGraph;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 
@@ -28,15 +28,15 @@ pub enum Changed {
 
 /// What INSERTs reach, by table, as it was read last.
 #[derive(Debug, Default)]
-pub struct Graphs(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Last>>>>);
+pub struct ViewGraphs(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Last>>>>);
 
 #[derive(Debug, Default)]
 struct Last {
     begun: Option<Instant>,
-    graph: Arc<Graph>,
+    graph: Arc<ViewGraph>,
 }
 
-impl Graphs {
+impl ViewGraphs {
     /// Asked before an INSERT into a table is repeated; `announced_for` says how long ago it was announced. Fails if it must
     /// not be repeated at all, since something that it reaches would forget it.
     pub async fn changed_since(
@@ -66,14 +66,14 @@ impl Graphs {
     }
 
     /// What an INSERT reaches at a time that is not before this call.
-    async fn now(&self, clickhouse: &ClickHouse, table: &str) -> Result<Arc<Graph>, Failure> {
+    async fn now(&self, clickhouse: &ClickHouse, table: &str) -> Result<Arc<ViewGraph>, Failure> {
         let asked = Instant::now();
         let last =
             Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(table.to_owned()).or_default());
         let mut last = last.lock().await;
         if last.begun.is_none_or(|begun| begun < asked) {
             let begun = Some(Instant::now());
-            let graph = Graph::read_again(clickhouse, table, &last.graph).await?;
+            let graph = ViewGraph::read_again(clickhouse, table, &last.graph).await?;
             *last = Last { begun, graph: Arc::new(graph) };
         }
         Ok(Arc::clone(&last.graph))

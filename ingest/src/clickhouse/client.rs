@@ -185,7 +185,7 @@ impl ClickHouse {
     async fn send(&self, name: &str, own: &[(&str, &str)], body: reqwest::Body, kind: Kind) -> Result<Bytes, Failure> {
         let known = self.known().await?;
         let seconds = self.timeout.as_secs_f64().ceil().to_string();
-        let mut parameters: Vec<(&str, &str)> = known.of(kind, own)?;
+        let mut parameters: Vec<(&str, &str)> = known.parameters(kind, own)?;
         if known.can_bound() {
             parameters.push((TIME, &seconds));
         }

@@ -16,7 +16,7 @@ pub struct Demand {
 
 impl Demand {
     /// What workers with these settings need.
-    pub fn of(settings: &Settings) -> Self {
+    pub fn new(settings: &Settings) -> Self {
         Self {
             per_second: u64::from(settings.peak_inserts_per_second),
             inserts: settings.tokens_needed(),

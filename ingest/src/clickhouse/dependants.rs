@@ -1,6 +1,6 @@
 //! Every table that an INSERT reaches through materialized views, in whatever database, and whether each of them would
 //! recognise the INSERT if it were sent again.
-//! A table goes in; the [`Graph`] of its views and their targets comes out, and how long all of it surely remembers a token,
+//! A table goes in; the [`ViewGraph`] of its views and their targets comes out, and how long all of it surely remembers a token,
 //! or [`Unfit`]: the one table that does not, with the remedy. It reads `system.tables` and changes nothing.
 //!
 //! The graph is read when a worker starts and again before an INSERT is repeated, since a view may be added meanwhile.
@@ -52,7 +52,7 @@ pub struct View {
 
 /// What an INSERT reaches. A source stands before its targets.
 #[derive(Debug, Clone, Default)]
-pub struct Graph {
+pub struct ViewGraph {
     /// The table itself, and then all that views write to.
     pub tables: Vec<Table>,
     /// All views.
@@ -66,7 +66,7 @@ pub struct Graph {
     unfit: Option<Unfit>,
 }
 
-impl Graph {
+impl ViewGraph {
     /// Asks ClickHouse for everything that an INSERT into `table` reaches. A table that is not there reaches nothing.
     pub async fn read(clickhouse: &ClickHouse, table: &str) -> Result<Self, Failure> {
         Self::read_again(clickhouse, table, &Self::default()).await
@@ -271,9 +271,9 @@ mod tests {
         Row { target_database, target_table: Some(target.to_owned()), ..table(name, "MaterializedView", "", &[]) }
     }
 
-    fn graph(rows: &[Row]) -> Result<Graph, Unfit> {
+    fn graph(rows: &[Row]) -> Result<ViewGraph, Unfit> {
         let rows = rows.iter().map(|row| (TableName::new("d", &row.name), row.clone())).collect();
-        let mut graph = Graph::default();
+        let mut graph = ViewGraph::default();
         graph.visit(&rows, &TableName::new("d", "base"), None, &mut Vec::new())?;
         graph.sort();
         Ok(graph)

@@ -50,7 +50,9 @@ impl Insert {
 
     /// Whether the columns are still of these types, given all columns that the table has now.
     pub fn fits(&self, now: &[Column]) -> bool {
-        let is_there = |(name, of): &(String, String)| now.iter().any(|now| now.name == *name && now.type_text == *of);
+        let is_there = |(name, column_type): &(String, String)| {
+            now.iter().any(|now| now.name == *name && now.type_text == *column_type)
+        };
         self.columns.iter().all(is_there)
     }
 }
@@ -71,7 +73,9 @@ mod tests {
     use super::*;
 
     fn columns() -> Vec<(String, String)> {
-        [("a", "UInt8"), ("b", &"x".repeat(200))].map(|(name, of)| (name.to_owned(), of.to_owned())).into()
+        [("a", "UInt8"), ("b", &"x".repeat(200))]
+            .map(|(name, column_type)| (name.to_owned(), column_type.to_owned()))
+            .into()
     }
 
     #[test]
@@ -92,9 +96,9 @@ mod tests {
     fn further_columns_change_nothing_and_another_type_does() {
         let insert = Insert::new("t", vec![("a".to_owned(), "UInt8".to_owned())], "", true);
         let now = |columns: &[(&str, &str)]| {
-            let column = |(name, of): &(&str, &str)| Column {
+            let column = |(name, column_type): &(&str, &str)| Column {
                 name: (*name).to_owned(),
-                type_text: (*of).to_owned(),
+                type_text: (*column_type).to_owned(),
                 default_kind: String::new(),
             };
             columns.iter().map(column).collect::<Vec<_>>()

@@ -18,7 +18,7 @@ use super::insert::Insert;
 use crate::batch::{Batch, Part};
 use crate::failure::{Class, Failure};
 use search::Search;
-use twin::{Original, Trial, Twin};
+use twin::{SourceTable, Trial, TrialTable};
 
 /// Code of a row that violates a constraint.
 const VIOLATED: &str = "violated_constraint";
@@ -50,7 +50,7 @@ pub(crate) struct Refused {
 pub(crate) struct Judge<'a> {
     part: &'a Part,
     failure: &'a Failure,
-    original: Original<'a>,
+    original: SourceTable<'a>,
     offsets: Vec<i64>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Judge<'a> {
         part: &'a Part,
         failure: &'a Failure,
     ) -> Result<Self, Failure> {
-        let original = Original::read(clickhouse, insert).await?;
+        let original = SourceTable::read(clickhouse, insert).await?;
         Ok(Self { part, failure, original, offsets: batch.offsets(part).collect() })
     }
 
@@ -112,7 +112,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Tries rows in a twin of the table.
-    async fn try_in(&self, twin: &Twin<'_>) -> Result<Judged, Failure> {
+    async fn try_in(&self, twin: &TrialTable<'_>) -> Result<Judged, Failure> {
         let count = self.part.count();
         if twin.try_rows(&self.part.rows).await?.is_accepted() {
             return Ok(Judged::Nobody);
@@ -139,7 +139,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether the twin takes one of some rows of the part, or else one that the table holds.
-    async fn is_some_row_taken(&self, twin: &Twin<'_>) -> Result<bool, Failure> {
+    async fn is_some_row_taken(&self, twin: &TrialTable<'_>) -> Result<bool, Failure> {
         let (count, tries) = (self.part.count(), SAMPLE.min(self.part.count()));
         for row in (0..tries).map(|number| number * count / tries) {
             if twin.try_rows(&self.part.rows.slice(row..row + 1)).await?.is_accepted() {

@@ -135,7 +135,11 @@ impl Known {
     }
 
     /// The settings of a request of this kind, besides those that it sets itself.
-    pub(super) fn of(&self, kind: Kind, own: &[(&str, &str)]) -> Result<Vec<(&'static str, &'static str)>, Failure> {
+    pub(super) fn parameters(
+        &self,
+        kind: Kind,
+        own: &[(&str, &str)],
+    ) -> Result<Vec<(&'static str, &'static str)>, Failure> {
         let of_inserts = if kind == Kind::Insert { OF_INSERTS } else { &[] };
         let mut sent = vec![("wait_end_of_query", "1")];
         for (name, value) in ALWAYS.iter().chain(OF_WRITES).chain(of_inserts) {
@@ -185,10 +189,10 @@ mod tests {
 
     #[test]
     fn only_what_the_server_knows_is_sent() {
-        let inserts = known(&[]).of(Kind::Insert, &[]).unwrap();
+        let inserts = known(&[]).parameters(Kind::Insert, &[]).unwrap();
         let sent = [("wait_end_of_query", "1"), ("read_overflow_mode", "throw"), ("insert_deduplicate", "1")];
         assert_eq!(inserts, sent);
-        assert_eq!(known(&[]).of(Kind::Query, &[]).unwrap(), sent[..2]);
+        assert_eq!(known(&[]).parameters(Kind::Query, &[]).unwrap(), sent[..2]);
         assert!(Known::new(vec![setting("insert_deduplicate", "1", 0)]).is_err());
     }
 
@@ -196,21 +200,23 @@ mod tests {
     fn what_a_request_sets_itself_is_left_to_it() {
         let own = [("additional_table_filters", "{'t': 'x = 1'}")];
         let known = known(&[setting("additional_table_filters", "{}", 0)]);
-        assert_eq!(known.of(Kind::Query, &own).unwrap().len(), 2);
-        assert_eq!(known.of(Kind::Query, &[]).unwrap().len(), 3);
+        assert_eq!(known.parameters(Kind::Query, &own).unwrap().len(), 2);
+        assert_eq!(known.parameters(Kind::Query, &[]).unwrap().len(), 3);
     }
 
     #[test]
     fn a_profile_that_fixes_another_value_is_named() {
         let right = known(&[setting("final", "0", 1), setting(TIME, "0", 1)]);
-        assert_eq!(right.of(Kind::Query, &[]).unwrap().len(), 2, "it has that value already");
+        assert_eq!(right.parameters(Kind::Query, &[]).unwrap().len(), 2, "it has that value already");
         assert!(!right.can_bound());
-        let wrong = known(&[setting("final", "1", 1)]).of(Kind::Query, &[]).unwrap_err();
+        let wrong = known(&[setting("final", "1", 1)]).parameters(Kind::Query, &[]).unwrap_err();
         insta::assert_snapshot!(wrong, @"write: the profile of this ClickHouse user fixes final at another value than '0', which is needed; let the profile have that value, or remove the constraint");
         let written = known(&[setting("async_insert", "1", 1)]);
-        assert!(written.of(Kind::Query, &[]).is_ok() && written.of(Kind::Insert, &[]).is_err());
+        assert!(written.parameters(Kind::Query, &[]).is_ok() && written.parameters(Kind::Insert, &[]).is_err());
         let inserts_only = known(&[setting("async_insert", "0", 0), setting("deduplicate_insert", "disable", 1)]);
-        assert!(inserts_only.of(Kind::Insert, &[]).is_err() && inserts_only.of(Kind::Query, &[]).is_ok());
+        assert!(
+            inserts_only.parameters(Kind::Insert, &[]).is_err() && inserts_only.parameters(Kind::Query, &[]).is_ok()
+        );
     }
 
     #[test]

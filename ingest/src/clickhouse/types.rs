@@ -72,8 +72,8 @@ impl Type {
         match self {
             Self::Json => true,
             Self::Nullable(inner) | Self::Array(inner) => inner.holds_json(),
-            Self::Map(of) => of.1.holds_json(),
-            Self::Tuple(elements) => elements.iter().any(|(_, of)| of.holds_json()),
+            Self::Map(column_type) => column_type.1.holds_json(),
+            Self::Tuple(elements) => elements.iter().any(|(_, column_type)| column_type.holds_json()),
             _ => false,
         }
     }
@@ -174,8 +174,8 @@ fn date_time64(precision: &str) -> Option<Type> {
 /// An element of a tuple: a type, or a name and a type.
 fn element(text: &str) -> Option<(String, Type)> {
     match split(text, ' ')?.as_slice() {
-        [of] => Some((String::new(), parse(of)?)),
-        [name, of] => Some((identifier(name)?, parse(of)?)),
+        [column_type] => Some((String::new(), parse(column_type)?)),
+        [name, column_type] => Some((identifier(name)?, parse(column_type)?)),
         _ => None,
     }
 }
@@ -220,41 +220,44 @@ fn split(text: &str, separator: char) -> Option<Vec<&str>> {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Type {
+    fn column_type(text: &str) -> Type {
         parse(text).unwrap_or_else(|| panic!("{text} is a type"))
     }
 
     #[test]
     fn reads_the_types_of_the_platforms_tables() {
-        assert_eq!(of("LowCardinality(String)"), Type::String);
-        assert_eq!(of("UInt32"), Type::Unsigned(Width::W32));
-        assert_eq!(of("FixedString(3)"), Type::FixedString(3));
-        assert_eq!(of("DateTime64(3, 'UTC')"), Type::DateTime64(3));
+        assert_eq!(column_type("LowCardinality(String)"), Type::String);
+        assert_eq!(column_type("UInt32"), Type::Unsigned(Width::W32));
+        assert_eq!(column_type("FixedString(3)"), Type::FixedString(3));
+        assert_eq!(column_type("DateTime64(3, 'UTC')"), Type::DateTime64(3));
         assert_eq!(zone("DateTime64(3, 'UTC')").as_deref(), Some("UTC"));
         assert_eq!(zone("DateTime('Europe/Berlin')").as_deref(), Some("Europe/Berlin"));
         assert_eq!((zone("DateTime64(3)"), zone("DateTime"), zone("Enum8('a' = 1)")), (None, None, None));
-        assert_eq!(of("LowCardinality(Nullable(String))"), Type::Nullable(Box::new(Type::String)));
+        assert_eq!(column_type("LowCardinality(Nullable(String))"), Type::Nullable(Box::new(Type::String)));
     }
 
     #[test]
     fn reads_types_inside_types() {
         let strings = || Type::Array(Box::new(Type::String));
-        assert_eq!(of("Array(Array(LowCardinality(String)))"), Type::Array(Box::new(strings())));
+        assert_eq!(column_type("Array(Array(LowCardinality(String)))"), Type::Array(Box::new(strings())));
         let map = Type::Map(Box::new((Type::Uuid, strings())));
-        assert_eq!(of("Map(UUID, Array(String))"), map);
+        assert_eq!(column_type("Map(UUID, Array(String))"), map);
         let money = Type::Decimal(Decimal { precision: 18, scale: 2 });
         let words = Type::Enum8(vec![("x, y".to_owned(), 1), ("`)".to_owned(), -2)]);
         let named = vec![("amount".to_owned(), money.clone()), ("the word".to_owned(), words.clone())];
-        assert_eq!(of(r"Tuple(amount Decimal(18, 2), `the word` Enum8('x, y' = 1, '`)' = -2))"), Type::Tuple(named));
+        assert_eq!(
+            column_type(r"Tuple(amount Decimal(18, 2), `the word` Enum8('x, y' = 1, '`)' = -2))"),
+            Type::Tuple(named)
+        );
         let bare = vec![(String::new(), money), (String::new(), words)];
-        assert_eq!(of(r"Tuple(Decimal(18, 2), Enum8('x, y' = 1, '`)' = -2))"), Type::Tuple(bare));
-        assert!(of("Array(JSON(max_dynamic_paths=8, `a.b` UInt32))").holds_json());
+        assert_eq!(column_type(r"Tuple(Decimal(18, 2), Enum8('x, y' = 1, '`)' = -2))"), Type::Tuple(bare));
+        assert!(column_type("Array(JSON(max_dynamic_paths=8, `a.b` UInt32))").holds_json());
     }
 
     #[test]
     fn reads_enum_words_with_commas_and_quotes() {
         let words = vec![("a".to_owned(), 1), ("b, 'c' = 9".to_owned(), -2)];
-        assert_eq!(of(r"Enum8('a' = 1, 'b, \'c\' = 9' = -2)"), Type::Enum8(words));
+        assert_eq!(column_type(r"Enum8('a' = 1, 'b, \'c\' = 9' = -2)"), Type::Enum8(words));
     }
 
     /// As ClickHouse 26.7 writes them in `system.columns`.
@@ -263,10 +266,13 @@ mod tests {
         let words = [("line\nbreak", 1), ("a\tb\0c\\d'e", 2), ("", 3), (r"\q\%", 4), ("\u{e4}", 5)];
         let words = words.map(|(word, number)| (word.to_owned(), number)).into();
         let text = r"Enum8('line\nbreak' = 1, 'a\tb\0c\\d\'e' = 2, '' = 3, '\\q\\%' = 4, 'ä' = 5)";
-        assert_eq!(of(text), Type::Enum8(words));
+        assert_eq!(column_type(text), Type::Enum8(words));
         let names = ["x`y", "z\nw", "d\"q", "a.b", r"\q"];
         let elements = names.map(|name| (name.to_owned(), Type::Bool)).into();
-        assert_eq!(of(r#"Tuple(`x\`y` Bool, `z\nw` Bool, `d"q` Bool, `a.b` Bool, `\\q` Bool)"#), Type::Tuple(elements));
+        assert_eq!(
+            column_type(r#"Tuple(`x\`y` Bool, `z\nw` Bool, `d"q` Bool, `a.b` Bool, `\\q` Bool)"#),
+            Type::Tuple(elements)
+        );
         assert_eq!(parse("Enum8('\u{fffd}' = 1)"), None, "the server has bytes there that are not UTF-8");
     }
 

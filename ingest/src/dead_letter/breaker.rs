@@ -47,22 +47,22 @@ pub struct Trip {
     /// Records that were rejected.
     pub rejected: usize,
     /// Records they were among.
-    pub of: usize,
+    pub seen_records: usize,
     /// Tenants they are of.
     pub tenants: usize,
     /// Those of them that have no readable tenant.
-    pub nameless: usize,
+    pub without_tenant: usize,
 }
 
 impl fmt::Display for Trip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rejected, of, tenants, nameless } = *self;
-        write!(f, "{rejected} of the last {of} records cannot land, ")?;
-        match (tenants, nameless) {
+        let Self { rejected, seen_records, tenants, without_tenant } = *self;
+        write!(f, "{rejected} of the last {seen_records} records cannot land, ")?;
+        match (tenants, without_tenant) {
             (0, _) => write!(f, "and no tenant can be read in them"),
             (tenants, 0) => write!(f, "and they are of {tenants} tenants"),
-            (tenants, nameless) => {
-                write!(f, "tenants with such records: {tenants}, without a readable one: {nameless}")
+            (tenants, without_tenant) => {
+                write!(f, "tenants with such records: {tenants}, without a readable one: {without_tenant}")
             }
         }
     }
@@ -74,8 +74,8 @@ pub struct Breaker {
     limits: config::Breaker,
     /// Records judged since it was made or reset.
     seen: u64,
-    recent: Stretch,
-    in_a_row: Stretch,
+    recent: RecentWindow,
+    in_a_row: RecentWindow,
     /// Highest offset that was judged; what is read again is not judged again.
     judged_to: i64,
     /// Records that pass unjudged after a reset.
@@ -88,8 +88,8 @@ impl Breaker {
     /// Closed, with nothing seen yet.
     pub fn new(limits: &config::Breaker) -> Self {
         Self {
-            recent: Stretch::new(limits.window),
-            in_a_row: Stretch::new(limits.consecutive),
+            recent: RecentWindow::new(limits.window),
+            in_a_row: RecentWindow::new(limits.consecutive),
             limits: limits.clone(),
             seen: 0,
             judged_to: i64::MIN,
@@ -140,27 +140,29 @@ impl Breaker {
 
     fn judge(&mut self, now: Instant) -> Verdict {
         let (recent, in_a_row) = (&self.recent, &self.in_a_row);
-        let of = usize::try_from(recent.length.min(self.seen)).unwrap_or(usize::MAX);
-        let is_share = |rejected: usize, of: usize| rejected * 100 > usize::from(self.limits.percent) * of;
+        let seen_records = usize::try_from(recent.length.min(self.seen)).unwrap_or(usize::MAX);
+        let is_share =
+            |rejected: usize, seen_records: usize| rejected * 100 > usize::from(self.limits.percent) * seen_records;
         let (many, run) = (recent.rejected(), in_a_row.rejected());
-        let is_many = many >= self.limits.rejected && is_share(many, of);
+        let is_many = many >= self.limits.rejected && is_share(many, seen_records);
         let is_run = run >= self.limits.consecutive;
         if !is_many && !is_run {
             return Verdict::Pass;
         }
-        let worst = |stretch: &Stretch| stretch.worst().map_or(0, |(_, count)| count);
-        let left = |stretch: &Stretch, alone: usize| {
+        let worst = |stretch: &RecentWindow| stretch.worst().map_or(0, |(_, count)| count);
+        let left = |stretch: &RecentWindow, alone: usize| {
             let left = stretch.rejected() - worst(stretch);
             (left >= alone.div_ceil(STRAY)).then_some(left)
         };
-        let without_many = left(recent, self.limits.rejected).filter(|left| is_share(*left, of - worst(recent)));
+        let without_many =
+            left(recent, self.limits.rejected).filter(|left| is_share(*left, seen_records - worst(recent)));
         if is_run && left(in_a_row, self.limits.consecutive).is_some() {
             self.is_open = true;
             return Verdict::Trip(in_a_row.trip(run));
         }
         if is_many && without_many.is_some() {
             self.is_open = true;
-            return Verdict::Trip(recent.trip(of));
+            return Verdict::Trip(recent.trip(seen_records));
         }
         let worst = if is_many { recent.worst() } else { in_a_row.worst() };
         match worst.filter(|_| self.alarmed.is_none_or(|at| now.saturating_duration_since(at) >= ALARM_EVERY)) {
@@ -186,13 +188,13 @@ impl Breaker {
 
 /// The rejected ones among the last so many records.
 #[derive(Debug)]
-struct Stretch {
+struct RecentWindow {
     length: u64,
     rejected: VecDeque<(u64, Option<Uuid>)>,
     by_tenant: HashMap<Option<Uuid>, usize>,
 }
 
-impl Stretch {
+impl RecentWindow {
     fn new(length: usize) -> Self {
         Self { length: length as u64, rejected: VecDeque::new(), by_tenant: HashMap::new() }
     }
@@ -221,10 +223,10 @@ impl Stretch {
         of_tenants.max_by_key(|(tenant, count)| (*count, *tenant))
     }
 
-    fn trip(&self, of: usize) -> Trip {
-        let nameless = self.by_tenant.get(&None).copied().unwrap_or_default();
-        let tenants = self.by_tenant.len() - usize::from(nameless > 0);
-        Trip { rejected: self.rejected(), of, tenants, nameless }
+    fn trip(&self, seen_records: usize) -> Trip {
+        let without_tenant = self.by_tenant.get(&None).copied().unwrap_or_default();
+        let tenants = self.by_tenant.len() - usize::from(without_tenant > 0);
+        Trip { rejected: self.rejected(), seen_records, tenants, without_tenant }
     }
 }
 
@@ -263,7 +265,7 @@ mod tests {
     fn nothing_but_poison_stops_at_the_least_number() {
         let mut breaker = Breaker::new(&limits());
         let (at, trip) = run(&mut breaker, vec![Some(None); 100]).unwrap();
-        assert_eq!((at, trip), (19, Trip { rejected: 20, of: 20, tenants: 0, nameless: 20 }));
+        assert_eq!((at, trip), (19, Trip { rejected: 20, seen_records: 20, tenants: 0, without_tenant: 20 }));
         insta::assert_snapshot!(trip, @"20 of the last 20 records cannot land, and no tenant can be read in them");
         assert!(breaker.is_open());
     }
@@ -272,7 +274,7 @@ mod tests {
     fn poison_after_a_good_stream_stops_after_so_many_in_a_row() {
         let stream = std::iter::repeat_n(None, 1000).chain((0..100).map(|n| Some(tenant(n % 3))));
         let (at, trip) = run(&mut Breaker::new(&limits()), stream).unwrap();
-        assert_eq!((at, trip), (1049, Trip { rejected: 50, of: 50, tenants: 3, nameless: 0 }));
+        assert_eq!((at, trip), (1049, Trip { rejected: 50, seen_records: 50, tenants: 3, without_tenant: 0 }));
         insta::assert_snapshot!(trip, @"50 of the last 50 records cannot land, and they are of 3 tenants");
     }
 
@@ -290,8 +292,8 @@ mod tests {
         let mut alarms = 0;
         for offset in 0..100_000 {
             match breaker.rejected(offset, tenant(7), start + Duration::from_millis(offset.unsigned_abs() * 2)) {
-                Verdict::Alarm(of) => {
-                    assert_eq!(Some(of), tenant(7));
+                Verdict::Alarm(seen_records) => {
+                    assert_eq!(Some(seen_records), tenant(7));
                     alarms += 1;
                 }
                 other => assert_eq!(other, Verdict::Pass),
@@ -328,13 +330,13 @@ mod tests {
     fn model(limits: &config::Breaker, records: &[Option<Option<u8>>]) -> bool {
         let rejected = |some: &[Option<Option<u8>>]| some.iter().flatten().copied().collect::<Vec<_>>();
         let worst = |rejected: &[Option<u8>]| {
-            let of = |tenant| rejected.iter().filter(|one| **one == Some(tenant)).count();
-            (0..=u8::MAX).map(of).max().unwrap_or(0)
+            let seen_records = |tenant| rejected.iter().filter(|one| **one == Some(tenant)).count();
+            (0..=u8::MAX).map(seen_records).max().unwrap_or(0)
         };
         let last = |length: usize| &records[records.len().saturating_sub(length)..];
         let (recent, row) = (last(limits.window), last(limits.consecutive));
         let (many, run) = (rejected(recent), rejected(row));
-        let share = |some: usize, of: usize| some * 100 > usize::from(limits.percent) * of;
+        let share = |some: usize, seen_records: usize| some * 100 > usize::from(limits.percent) * seen_records;
         let is_many = many.len() >= limits.rejected && share(many.len(), recent.len());
         let left = many.len() - worst(&many);
         let by_share = is_many && left * 10 >= limits.rejected && left > 0 && share(left, recent.len() - worst(&many));
@@ -356,8 +358,8 @@ mod tests {
                 let so_far = &records[..=usize::try_from(offset).unwrap()];
                 match record {
                     None => breaker.fine(1, offset),
-                    Some(of) => {
-                        let verdict = breaker.rejected(offset, of.map(|n| Uuid::from_u128(n.into())), now);
+                    Some(seen_records) => {
+                        let verdict = breaker.rejected(offset, seen_records.map(|n| Uuid::from_u128(n.into())), now);
                         let is_open = matches!(verdict, Verdict::Trip(_));
                         prop_assert_eq!(is_open, model(&limits, so_far), "at {}", offset);
                         prop_assert_eq!(is_open, breaker.is_open());

@@ -5,7 +5,7 @@ use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 use sluice_schemas::records::{DeadLetter, HeadersLeftOut, dead_letter_header as header};
 use uuid::Uuid;
 
-use super::fit::Without;
+use super::fit::Omitted;
 use crate::failure::Class;
 use crate::kafka::headers as record_headers;
 
@@ -19,7 +19,7 @@ pub fn from_message(
     attempts: u32,
     tenant: Option<Uuid>,
 ) -> DeadLetter {
-    let own = record_headers::of(message);
+    let own = record_headers::bounded(message);
     DeadLetter {
         key: message.key().map(<[u8]>::to_vec),
         payload: message.payload().map(<[u8]>::to_vec),
@@ -53,11 +53,11 @@ fn tenant_in_key(key: &[u8]) -> Option<Uuid> {
 
 /// The headers of a letter that is sent whole: the record's own, then what is said about it.
 pub fn headers(letter: &DeadLetter) -> OwnedHeaders {
-    headers_without(letter, Without::default())
+    headers_without(letter, Omitted::default())
 }
 
 /// The same for one that is sent without some of its parts; the sizes of those are said as well.
-pub(super) fn headers_without(letter: &DeadLetter, without: Without) -> OwnedHeaders {
+pub(super) fn headers_without(letter: &DeadLetter, without: Omitted) -> OwnedHeaders {
     let mut headers = OwnedHeaders::new();
     if !without.headers {
         for (key, value) in &letter.headers {
@@ -94,7 +94,7 @@ fn insert(headers: OwnedHeaders, key: &str, value: Option<String>) -> OwnedHeade
 }
 
 /// The record's headers that are left out: those that were never kept, and all others where the letter goes without.
-fn left_out(letter: &DeadLetter, without: Without) -> Option<HeadersLeftOut> {
+fn left_out(letter: &DeadLetter, without: Omitted) -> Option<HeadersLeftOut> {
     if !without.headers || letter.headers.is_empty() {
         return letter.headers_left_out;
     }
@@ -146,7 +146,7 @@ pub(super) mod tests {
         }
     }
 
-    fn said(letter: &DeadLetter, without: Without, name: &str) -> Option<String> {
+    fn said(letter: &DeadLetter, without: Omitted, name: &str) -> Option<String> {
         let headers = headers_without(letter, without);
         let found = headers.iter().find(|header| header.key == name)?;
         Some(String::from_utf8(found.value?.to_vec()).unwrap())
@@ -156,9 +156,9 @@ pub(super) mod tests {
     fn what_is_left_out_is_said_with_its_size() {
         let whole = letter(5, 9, &[10, 20]);
         for name in [header::PAYLOAD_BYTES, header::KEY_BYTES, header::HEADERS_LEFT_OUT] {
-            assert_eq!(said(&whole, Without::default(), name), None);
+            assert_eq!(said(&whole, Omitted::default(), name), None);
         }
-        let without = Without { payload: true, headers: true, key: true };
+        let without = Omitted { payload: true, headers: true, key: true };
         assert_eq!(said(&whole, without, header::PAYLOAD_BYTES).as_deref(), Some("9"));
         assert_eq!(said(&whole, without, header::KEY_BYTES).as_deref(), Some("5"));
         assert_eq!(said(&whole, without, header::HEADERS_LEFT_OUT).as_deref(), Some("2"));
@@ -176,12 +176,12 @@ pub(super) mod tests {
     fn headers_that_were_never_kept_are_counted_with_the_others() {
         let left_out = |count, bytes| Some(HeadersLeftOut::Counted { count, bytes });
         let bomb = DeadLetter { headers_left_out: left_out(98_000, 500_000), ..letter(0, 0, &[10, 20]) };
-        assert_eq!(said(&bomb, Without::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("98000"));
-        let without = Without { headers: true, ..Without::default() };
+        assert_eq!(said(&bomb, Omitted::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("98000"));
+        let without = Omitted { headers: true, ..Omitted::default() };
         assert_eq!(said(&bomb, without, header::HEADERS_LEFT_OUT).as_deref(), Some("98002"));
         assert_eq!(said(&bomb, without, header::HEADER_BYTES_LEFT_OUT).as_deref(), Some("500030"));
         let unreadable = DeadLetter { headers_left_out: Some(HeadersLeftOut::Unreadable), ..letter(0, 0, &[]) };
-        assert_eq!(said(&unreadable, Without::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("all"));
-        assert_eq!(said(&unreadable, Without::default(), header::HEADER_BYTES_LEFT_OUT), None);
+        assert_eq!(said(&unreadable, Omitted::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("all"));
+        assert_eq!(said(&unreadable, Omitted::default(), header::HEADER_BYTES_LEFT_OUT), None);
     }
 }

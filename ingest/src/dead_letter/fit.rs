@@ -3,7 +3,7 @@
 
 /// Parts of a record that its dead letter goes without.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Without {
+pub struct Omitted {
     /// Its payload.
     pub payload: bool,
     /// Its own headers.
@@ -21,7 +21,7 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    fn left(self, without: Without) -> usize {
+    fn left(self, without: Omitted) -> usize {
         let part = |bytes, is_out| if is_out { 0 } else { bytes };
         part(self.payload, without.payload) + part(self.headers, without.headers) + part(self.key, without.key)
     }
@@ -30,13 +30,13 @@ impl Sizes {
 /// How to send a letter that was refused whole, from the least that is left out to the most. `room` is what its topic has
 /// for the three parts at most. What alone is larger than that goes in any case, however little the parts
 /// before it in the order would save.
-pub(super) fn ways(sizes: Sizes, room: usize) -> Vec<Without> {
-    let mut without = Without { payload: sizes.payload > room, headers: sizes.headers > room, key: sizes.key > room };
+pub(super) fn ways(sizes: Sizes, room: usize) -> Vec<Omitted> {
+    let mut without = Omitted { payload: sizes.payload > room, headers: sizes.headers > room, key: sizes.key > room };
     let mut ways = Vec::new();
     if sizes.left(without) <= room {
         ways.push(without);
     }
-    let steps: [fn(&mut Without); 3] =
+    let steps: [fn(&mut Omitted); 3] =
         [|without| without.payload = true, |without| without.headers = true, |without| without.key = true];
     for step in steps {
         step(&mut without);
@@ -45,7 +45,7 @@ pub(super) fn ways(sizes: Sizes, room: usize) -> Vec<Without> {
         }
     }
     // One that leaves out nothing more than the one before it would be refused like that one.
-    let mut sent = sizes.left(Without::default());
+    let mut sent = sizes.left(Omitted::default());
     ways.retain(|way| std::mem::replace(&mut sent, sizes.left(*way)) != sizes.left(*way));
     ways
 }
@@ -56,7 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn tried(payload: usize, headers: usize, key: usize, room: usize) -> Vec<String> {
-        let word = |way: &Without| {
+        let word = |way: &Omitted| {
             let parts = [(way.payload, "payload"), (way.headers, "headers"), (way.key, "key")];
             parts.iter().filter(|(is_out, _)| *is_out).map(|(_, part)| *part).collect::<Vec<_>>().join("+")
         };
@@ -96,7 +96,7 @@ mod tests {
                 prop_assert!(sizes.left(*way) < sent && sizes.left(*way) <= room);
                 sent = sizes.left(*way);
             }
-            prop_assert!(sent == 0 || ways.is_empty() && sizes.left(Without::default()) == 0);
+            prop_assert!(sent == 0 || ways.is_empty() && sizes.left(Omitted::default()) == 0);
         }
     }
 }

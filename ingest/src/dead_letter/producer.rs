@@ -27,7 +27,7 @@ use tokio::sync::{RwLock, Semaphore};
 use tracing::error;
 
 use super::compose;
-use super::fit::{Sizes, Without, ways};
+use super::fit::{Omitted, Sizes, ways};
 use super::topic::{CHECK_EVERY, Topic, UnfitTopic};
 use crate::batch::budget::letter_bytes;
 use crate::failure::{Class, Failure};
@@ -129,7 +129,7 @@ impl Inner {
         let mut sent = Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge));
         if is_small {
             let shared = self.alone.read().await;
-            sent = self.deliver(letter, Without::default()).await;
+            sent = self.deliver(letter, Omitted::default()).await;
             drop(shared);
         }
         if !is_too_large(&sent) {
@@ -138,7 +138,7 @@ impl Inner {
         let _alone = self.alone.write().await;
         if is_small {
             // A batch of many letters may have been too large, and not this one.
-            sent = self.deliver(letter, Without::default()).await;
+            sent = self.deliver(letter, Omitted::default()).await;
         }
         for without in ways(sizes, room(letter, most_bytes, self.largest)) {
             if !is_too_large(&sent) || (without.key && is_injected(Fault::NeverLeaveKeyOut)) {
@@ -150,7 +150,7 @@ impl Inner {
         sent
     }
 
-    async fn deliver(&self, letter: &DeadLetter, without: Without) -> KafkaResult<()> {
+    async fn deliver(&self, letter: &DeadLetter, without: Omitted) -> KafkaResult<()> {
         let mut record = FutureRecord::<[u8], [u8]>::to(self.topic.name());
         record = record.headers(compose::headers_without(letter, without));
         record.key = letter.key.as_deref().filter(|_| !without.key);
@@ -192,7 +192,7 @@ impl Inner {
 
 /// Bytes that the topic has for a letter's own parts.
 fn room(letter: &DeadLetter, most_bytes: Option<usize>, largest: usize) -> usize {
-    let about = Without { payload: true, headers: true, key: true };
+    let about = Omitted { payload: true, headers: true, key: true };
     let said: usize = {
         use rdkafka::message::Headers;
         let headers = compose::headers_without(letter, about);
@@ -208,7 +208,7 @@ fn sizes(letter: &DeadLetter) -> Sizes {
     Sizes { payload: length(letter.payload.as_ref()), headers, key: length(letter.key.as_ref()) }
 }
 
-fn tell(letter: &DeadLetter, without: Without) {
+fn tell(letter: &DeadLetter, without: Omitted) {
     let Sizes { payload, headers, key } = sizes(letter);
     error!(
         topic = letter.topic,

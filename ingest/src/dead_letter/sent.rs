@@ -106,8 +106,8 @@ impl SentLetters {
     async fn read(&self, since_ms: i64, ranges: Ranges) -> Result<HashMap<(Uuid, i32), Vec<i64>>, ScanError> {
         let ranges = Arc::new(ranges);
         let is_meant = move |source: &Source, offset: i64| {
-            let of = source.topic_id.and_then(|id| ranges.get(&(id, source.partition)));
-            is_injected(Fault::KeepAllLetters) || of.is_some_and(|ranges| is_in(ranges, offset))
+            let wanted = source.topic_id.and_then(|id| ranges.get(&(id, source.partition)));
+            is_injected(Fault::KeepAllLetters) || wanted.is_some_and(|ranges| is_in(ranges, offset))
         };
         let wanted = Wanted {
             topic: self.topic.clone(),

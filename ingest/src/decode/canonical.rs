@@ -38,8 +38,8 @@ impl Decoder {
 }
 
 /// A type, without what makes no difference to its values.
-fn name(of: &Type) -> String {
-    match of {
+fn name(column_type: &Type) -> String {
+    match column_type {
         Type::Uuid => "UUID".to_owned(),
         Type::String => "String".to_owned(),
         Type::FixedString(length) => format!("FixedString({length})"),
@@ -64,9 +64,9 @@ fn name(of: &Type) -> String {
         Type::Json => "JSON".to_owned(),
         Type::Nullable(inner) => format!("Nullable({})", name(inner)),
         Type::Array(inner) => format!("Array({})", name(inner)),
-        Type::Map(of) => format!("Map({}, {})", name(&of.0), name(&of.1)),
+        Type::Map(column_type) => format!("Map({}, {})", name(&column_type.0), name(&column_type.1)),
         Type::Tuple(elements) => {
-            format!("Tuple({})", listed(elements, |(own, of)| format!("{} {}", quote(own), name(of))))
+            format!("Tuple({})", listed(elements, |(own, column_type)| format!("{} {}", quote(own), name(column_type))))
         }
     }
 }

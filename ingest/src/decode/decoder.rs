@@ -182,9 +182,9 @@ impl Decoder {
 }
 
 /// Month of an encoded date or time.
-fn month_of(encoded: &[u8], of: &Type) -> Result<u32, Reason> {
+fn month_of(encoded: &[u8], column_type: &Type) -> Result<u32, Reason> {
     // A table's months, its TTL and its views count in ClickHouse's 32-bit DateTime: what lies outside would land in
     // another century.
-    let seconds = value::seconds(encoded, of).and_then(|seconds| u32::try_from(seconds).ok());
+    let seconds = value::seconds(encoded, column_type).and_then(|seconds| u32::try_from(seconds).ok());
     seconds.map(|seconds| time::month_of(i64::from(seconds))).ok_or(Reason::OutOfRange)
 }

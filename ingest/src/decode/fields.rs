@@ -39,11 +39,11 @@ impl Fields {
 
     /// Each slot with its path.
     pub(super) fn paths(&self) -> Vec<(usize, String)> {
-        let of = |field: &Field| {
+        let path_of = |field: &Field| {
             let inner = field.inner.paths().into_iter().map(|(slot, path)| (slot, format!("{}.{path}", field.name)));
             field.slot.map(|slot| (slot, field.name.clone())).into_iter().chain(inner).collect::<Vec<_>>()
         };
-        self.fields.iter().flat_map(of).collect()
+        self.fields.iter().flat_map(path_of).collect()
     }
 
     /// Reads the object at the cursor and fills the slots of its mapped fields.

@@ -12,14 +12,14 @@ use crate::clickhouse::types::Type;
 
 impl Encoder<'_> {
     /// A count, then the elements.
-    pub(super) fn array(&mut self, span: Span, of: &Type) -> Result<(), Reason> {
+    pub(super) fn array(&mut self, span: Span, column_type: &Type) -> Result<(), Reason> {
         if span.kind != Kind::Array {
             return Err(Reason::WrongType);
         }
         let (at, mut count) = (self.begin_count(), 0);
         Cursor::within(self.text, span).array(|cursor| {
             count += 1;
-            self.value(cursor.value()?, of)?;
+            self.value(cursor.value()?, column_type)?;
             self.check_length()
         })?;
         self.end_count(at, count);
@@ -45,13 +45,13 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    fn map_key(&mut self, key: Span, of: &Type) -> Result<(), Reason> {
-        let (Type::Signed(width) | Type::Unsigned(width)) = of else { return self.value(key, of) };
+    fn map_key(&mut self, key: Span, column_type: &Type) -> Result<(), Reason> {
+        let (Type::Signed(width) | Type::Unsigned(width)) = column_type else { return self.value(key, column_type) };
         let text = characters(self.text, key)?;
         if !number::is_integer(&text) {
             return Err(Reason::WrongType);
         }
-        let append = if matches!(of, Type::Signed(_)) { number::signed } else { number::unsigned };
+        let append = if matches!(column_type, Type::Signed(_)) { number::signed } else { number::unsigned };
         append(&text, *width, self.row)
     }
 
@@ -75,8 +75,8 @@ impl Encoder<'_> {
         if self.scratch.members.len() - first != elements.len() {
             return Err(Reason::WrongType);
         }
-        for (index, (_, of)) in (first..).zip(elements) {
-            self.given(self.scratch.members[index], of)?;
+        for (index, (_, column_type)) in (first..).zip(elements) {
+            self.given(self.scratch.members[index], column_type)?;
         }
         self.scratch.members.truncate(first);
         Ok(())

@@ -61,18 +61,18 @@ pub(super) fn is_integer(text: &str) -> bool {
 }
 
 /// Appends a decimal: its digits as an integer of 32, 64 or 128 bits.
-pub(super) fn decimal(text: &str, of: Decimal, out: &mut Vec<u8>) -> Result<(), Reason> {
-    let width = match of.precision {
+pub(super) fn decimal(text: &str, declared: Decimal, out: &mut Vec<u8>) -> Result<(), Reason> {
+    let width = match declared.precision {
         0..=9 => Width::W32,
         10..=18 => Width::W64,
         _ => Width::W128,
     };
-    out.extend_from_slice(&scaled(text, of)?.to_le_bytes()[..width.bytes()]);
+    out.extend_from_slice(&scaled(text, declared)?.to_le_bytes()[..width.bytes()]);
     Ok(())
 }
 
 /// The number that `text` writes, times ten to the power of the scale.
-fn scaled(text: &str, of: Decimal) -> Result<i128, Reason> {
+fn scaled(text: &str, declared: Decimal) -> Result<i128, Reason> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     // An exponent that is no i32 is as good as the largest: no number of digits in a record makes up for it.
     let exponent = exponent.parse().unwrap_or(if exponent.starts_with('-') { i32::MIN } else { i32::MAX });
@@ -83,10 +83,11 @@ fn scaled(text: &str, of: Decimal) -> Result<i128, Reason> {
     let zeros_after = digits().rev().take_while(|digit| *digit == b'0').count();
     let Some(significant) = digits().count().checked_sub(zeros_before + zeros_after) else { return Ok(0) };
     // The last significant digit counts ten to the power of this.
-    let power = i128::from(exponent) + i128::from(of.scale) - fraction.len() as i128 + zeros_after as i128;
+    let power = i128::from(exponent) + i128::from(declared.scale) - fraction.len() as i128 + zeros_after as i128;
     let shift = usize::try_from(power).map_err(|_| Reason::TooManyDecimals)?;
     // Small enough for any power of ten below, since a precision is at most 38.
-    let Some(factor) = u32::try_from(shift).ok().filter(|_| significant.saturating_add(shift) <= of.precision.into())
+    let Some(factor) =
+        u32::try_from(shift).ok().filter(|_| significant.saturating_add(shift) <= declared.precision.into())
     else {
         return Err(Reason::OutOfRange);
     };
@@ -142,14 +143,14 @@ mod tests {
     proptest! {
         #[test]
         fn decimals_round_trip(units in -999_999_999_999_999_999_i128..=999_999_999_999_999_999, scale in 0_u8..=18) {
-            let of = Decimal { precision: 18, scale };
+            let declared = Decimal { precision: 18, scale };
             let digits = format!("{:0>width$}", units.abs(), width = usize::from(scale) + 1);
             let (whole, fraction) = digits.split_at(digits.len() - usize::from(scale));
             let sign = if units < 0 { "-" } else { "" };
             let point = if fraction.is_empty() { "" } else { "." };
-            prop_assert_eq!(scaled(&format!("{sign}{whole}{point}{fraction}"), of), Ok(units));
-            prop_assert_eq!(scaled(&format!("{units}e-{scale}"), of), Ok(units));
-            prop_assert_eq!(scaled(&format!("{sign}{whole}.{fraction}00e0"), of), Ok(units));
+            prop_assert_eq!(scaled(&format!("{sign}{whole}{point}{fraction}"), declared), Ok(units));
+            prop_assert_eq!(scaled(&format!("{units}e-{scale}"), declared), Ok(units));
+            prop_assert_eq!(scaled(&format!("{sign}{whole}.{fraction}00e0"), declared), Ok(units));
         }
     }
 }

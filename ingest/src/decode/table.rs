@@ -114,7 +114,7 @@ pub enum MappingError {
 struct Mapped<'a> {
     name: &'a str,
     path: &'a str,
-    of: Type,
+    column_type: Type,
     /// Time zone that its type names.
     zone: Option<String>,
     has_default: bool,
@@ -135,9 +135,9 @@ pub fn plan(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Result<Plan, Map
     }
     let decoder = decoder(pipeline, &mapped, month);
     let names = mapped.iter().map(|column| column.name).chain(PROVENANCE.map(|(name, _)| name));
-    let of = |name| shape.columns.iter().find(|column| column.name == name);
-    let columns = names.filter_map(|name| Some((name.to_owned(), of(name)?.type_text.clone()))).collect();
-    let settings = if mapped.iter().any(|column| column.of.holds_json()) { DOCUMENT_SETTINGS } else { "" };
+    let column_type = |name| shape.columns.iter().find(|column| column.name == name);
+    let columns = names.filter_map(|name| Some((name.to_owned(), column_type(name)?.type_text.clone()))).collect();
+    let settings = if mapped.iter().any(|column| column.column_type.holds_json()) { DOCUMENT_SETTINGS } else { "" };
     let insert = Insert::new(table, columns, settings, decoder.with_defaults);
     Ok(Plan { decoder, insert })
 }
@@ -191,9 +191,9 @@ fn map_columns<'a>(topic: &str, pipeline: &'a Pipeline, shape: &'a Shape) -> Res
         }
         let has_default = !column.default_kind.is_empty();
         match types::parse(&column.type_text) {
-            Some(of) => {
+            Some(column_type) => {
                 let (name, zone) = (&column.name, types::zone(&column.type_text));
-                mapped.push(Mapped { name, path: named.unwrap_or(name), of, zone, has_default });
+                mapped.push(Mapped { name, path: named.unwrap_or(name), column_type, zone, has_default });
             }
             None if has_default && named.is_none() => {}
             None => return Err(unknown_type(topic, pipeline, column)),
@@ -206,9 +206,9 @@ fn map_columns<'a>(topic: &str, pipeline: &'a Pipeline, shape: &'a Shape) -> Res
 fn month_column(mapped: &[Mapped<'_>], shape: &Shape) -> Option<usize> {
     let name = literal::identifier(shape.partition_key.strip_prefix("toYYYYMM(")?.strip_suffix(')')?)?;
     let index = mapped.iter().position(|column| column.name == name)?;
-    let Mapped { of, zone, has_default, .. } = &mapped[index];
+    let Mapped { column_type, zone, has_default, .. } = &mapped[index];
     let zone = zone.as_deref().unwrap_or(&shape.server_zone);
-    let fits = match of {
+    let fits = match column_type {
         Type::Date => true,
         Type::DateTime | Type::DateTime64(_) => matches!(zone, "UTC" | "Etc/UTC" | "Etc/UCT" | "UCT" | "Zulu"),
         _ => false,
@@ -228,7 +228,7 @@ fn decoder(pipeline: &Pipeline, mapped: &[Mapped<'_>], month: Option<usize>) -> 
         .iter()
         .map(|column| decoder::Column {
             slot: slot_of(column.path),
-            value_type: column.of.clone(),
+            value_type: column.column_type.clone(),
             has_default: column.has_default,
         })
         .collect();
@@ -269,11 +269,11 @@ pub(crate) mod tests {
 
     pub(crate) fn shape(columns: &[(&str, &str, &str)]) -> Shape {
         let own = columns.iter().copied();
-        let provenance = PROVENANCE.iter().map(|(name, of)| (*name, *of, ""));
+        let provenance = PROVENANCE.iter().map(|(name, column_type)| (*name, *column_type, ""));
         let last = [("_ingested_at", "DateTime64(3)", "DEFAULT")];
-        let column = |(name, of, kind): (&str, &str, &str)| Column {
+        let column = |(name, column_type, kind): (&str, &str, &str)| Column {
             name: name.to_owned(),
-            type_text: of.to_owned(),
+            type_text: column_type.to_owned(),
             default_kind: kind.to_owned(),
         };
         Shape {

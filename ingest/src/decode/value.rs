@@ -56,10 +56,10 @@ impl Scratch {
 impl Encoder<'_> {
     /// Appends the value of a column or of a tuple's element, which may be absent.
     #[inline]
-    pub(super) fn given(&mut self, span: Option<Span>, of: &Type) -> Result<(), Reason> {
+    pub(super) fn given(&mut self, span: Option<Span>, column_type: &Type) -> Result<(), Reason> {
         match span.filter(|span| span.kind != Kind::Null) {
-            Some(span) => self.value(span, of),
-            None if of.is_nullable() => {
+            Some(span) => self.value(span, column_type),
+            None if column_type.is_nullable() => {
                 self.row.push(1);
                 Ok(())
             }
@@ -68,16 +68,16 @@ impl Encoder<'_> {
     }
 
     /// Appends a value.
-    pub(super) fn value(&mut self, span: Span, of: &Type) -> Result<(), Reason> {
+    pub(super) fn value(&mut self, span: Span, column_type: &Type) -> Result<(), Reason> {
         let (text, row) = (self.text, &mut *self.row);
-        match of {
+        match column_type {
             Type::String => return self.string(span),
             Type::Uuid => push_uuid(uuid(text, span)?, row),
             Type::Unsigned(width) => number::unsigned(raw(text, span, Kind::Number)?, *width, row)?,
             Type::Signed(width) => number::signed(raw(text, span, Kind::Number)?, *width, row)?,
             Type::Float64 => row.extend_from_slice(&float(text, span, f64::is_finite)?.to_le_bytes()),
             Type::Float32 => row.extend_from_slice(&float(text, span, f32::is_finite)?.to_le_bytes()),
-            Type::Decimal(of) => decimal(text, span, *of, row)?,
+            Type::Decimal(column_type) => decimal(text, span, *column_type, row)?,
             Type::Bool => row.push(u8::from(boolean(span)?)),
             Type::Date => row.extend_from_slice(&days(text, span)?.to_le_bytes()),
             Type::Date32 => row.extend_from_slice(&days32(text, span)?.to_le_bytes()),
@@ -101,7 +101,7 @@ impl Encoder<'_> {
                 return if span.kind == Kind::Null { Ok(()) } else { self.value(span, inner) };
             }
             Type::Array(inner) => return self.array(span, inner),
-            Type::Map(of) => return self.map(span, &of.0, &of.1),
+            Type::Map(column_type) => return self.map(span, &column_type.0, &column_type.1),
             Type::Tuple(elements) => return self.tuple(span, elements),
         }
         Ok(())
@@ -136,8 +136,8 @@ impl Encoder<'_> {
 }
 
 /// Seconds since 1970 of an encoded value of a date or time column.
-pub(super) fn seconds(encoded: &[u8], of: &Type) -> Option<i64> {
-    Some(match of {
+pub(super) fn seconds(encoded: &[u8], column_type: &Type) -> Option<i64> {
+    Some(match column_type {
         Type::Date => i64::from(u16::from_le_bytes(*encoded.first_chunk()?)) * DAY,
         Type::DateTime => i64::from(u32::from_le_bytes(*encoded.first_chunk()?)),
         Type::DateTime64(precision) => {
@@ -190,12 +190,12 @@ fn float<T: std::str::FromStr + Copy>(text: &str, span: Span, is_finite: fn(T) -
 }
 
 /// A JSON number, or the same in a string, as producers write it that don't trust their reader's floats.
-fn decimal(text: &str, span: Span, of: Decimal, out: &mut Vec<u8>) -> Result<(), Reason> {
+fn decimal(text: &str, span: Span, column_type: Decimal, out: &mut Vec<u8>) -> Result<(), Reason> {
     let text = match span.kind {
         Kind::Number => Cow::Borrowed(slice(text, span)),
         _ => Some(characters(text, span)?).filter(|text| json::is_number(text)).ok_or(Reason::InvalidDecimal)?,
     };
-    number::decimal(&text, of, out)
+    number::decimal(&text, column_type, out)
 }
 
 fn boolean(span: Span) -> Result<bool, Reason> {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::intent::Intent;
 use super::lease::Lease;
-use super::ledger::{Due, Ledger};
+use super::ledger::{Ledger, OffsetCommit};
 use crate::clock::Moment;
 use crate::fault::{Failpoint, reached};
 use crate::kafka::topic_id::TopicIds;
@@ -54,7 +54,7 @@ impl Commits {
 
     /// What to commit now, if anything; `unix` is the wall clock in seconds since 1970. An announcement is sent at once; an
     /// offset alone waits for the next announcement for at most [`COMMIT_EVERY`].
-    pub fn due(&mut self, now: Instant, unix: u64, work: Work) -> Option<Due> {
+    pub fn due(&mut self, now: Instant, unix: u64, work: Work) -> Option<OffsetCommit> {
         if self.not_before.is_some_and(|not_before| now < not_before) {
             return None;
         }
@@ -126,9 +126,9 @@ pub fn commit<C: ConsumerContext>(
 }
 
 /// Offsets and metadata of several partitions in the form that Kafka's client takes.
-pub(crate) fn offsets<'a>(due: impl Iterator<Item = (&'a str, i32, Due)>) -> TopicPartitionList {
+pub(crate) fn offsets<'a>(due: impl Iterator<Item = (&'a str, i32, OffsetCommit)>) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
-    for (topic, partition, Due { offset, metadata }) in due {
+    for (topic, partition, OffsetCommit { offset, metadata }) in due {
         let mut entry = list.add_partition(topic, partition);
         entry.set_offset(Offset::Offset(offset)).expect("an offset of a record is in range");
         entry.set_metadata(metadata);

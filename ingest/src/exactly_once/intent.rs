@@ -9,14 +9,14 @@
 //! Version 1 had the same form and other tokens (ADR 0018): its ranges are taken over as they were and looked up in their
 //! table before anything of them is sent.
 //!
-//! A broker keeps 4,096 bytes of it (`offset.metadata.max.bytes`), which is what [`MOST_RANGES`] stays below.
+//! A broker keeps 4,096 bytes of it (`offset.metadata.max.bytes`), which is what [`MAX_RANGES`] stays below.
 
 use std::fmt::Write;
 
 use super::range::Range;
 
 /// Most ranges that an intent may hold: 48 words of at most 65 bytes and a head of 45 fit into 4,096 bytes.
-pub const MOST_RANGES: usize = 48;
+pub const MAX_RANGES: usize = 48;
 /// First word of the form.
 const VERSION: &str = "sluice2";
 /// The same in texts whose ranges were sent with tokens of another form.
@@ -93,7 +93,7 @@ impl Intent {
         let doubted = |what: Announced| Announced { doubt: what.doubt.max(least), ..what };
         let ranges: Vec<_> = ranges?.into_iter().map(doubted).collect();
         let is_in_order = ranges.windows(2).all(|pair| pair[0].range.last < pair[1].range.first);
-        (is_in_order && ranges.len() <= MOST_RANGES).then_some(Self { decoder, announced_at, ranges })
+        (is_in_order && ranges.len() <= MAX_RANGES).then_some(Self { decoder, announced_at, ranges })
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_longest_one_fits_into_what_a_broker_keeps() {
-        let most = i64::try_from(MOST_RANGES).unwrap();
+        let most = i64::try_from(MAX_RANGES).unwrap();
         let first = i64::MAX - 2 * most;
         let range = |n| Range { first: first + 2 * n, last: first + 2 * n + 1 };
         let announced = |n| Announced { range: range(n), digest: u128::MAX, doubt: Doubt::AllOrNothing };
@@ -186,7 +186,7 @@ mod tests {
         fn every_intent_comes_back_as_it_was(
             decoder in any::<u64>(),
             announced_at in 0..i64::MAX as u64,
-            steps in proptest::collection::vec((0_i64..1 << 40, 0_i64..1 << 20, any::<u128>(), 0_usize..3), 0..MOST_RANGES)
+            steps in proptest::collection::vec((0_i64..1 << 40, 0_i64..1 << 20, any::<u128>(), 0_usize..3), 0..MAX_RANGES)
         ) {
             let mut next = 0;
             let mut ranges = Vec::new();

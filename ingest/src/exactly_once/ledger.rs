@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::intent::{Announced, Doubt, Intent, MOST_RANGES};
+use super::intent::{Announced, Doubt, Intent, MAX_RANGES};
 use super::range::Range;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ struct InFlight {
 
 /// What to commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
+pub struct OffsetCommit {
     /// One past the last offset that is done.
     pub offset: i64,
     /// The intent, as text.
@@ -137,12 +137,12 @@ impl Ledger {
 
     /// What to commit at `now` (seconds since 1970); `None` if a commit is in flight, or if Kafka knows everything and
     /// no renewal is asked for.
-    pub fn to_commit(&mut self, now: u64, renew: bool) -> Option<Due> {
+    pub fn to_commit(&mut self, now: u64, renew: bool) -> Option<OffsetCommit> {
         if self.in_flight.is_some() || !(renew || self.has_news()) {
             return None;
         }
         let offset = self.offset()?;
-        let told = self.entries.iter_mut().take(MOST_RANGES);
+        let told = self.entries.iter_mut().take(MAX_RANGES);
         let told: Vec<Announced> = told
             .map(|entry| {
                 entry.announced_at.get_or_insert(now);
@@ -155,17 +155,17 @@ impl Ledger {
 
     /// The last commit of an assignment: what is done, and what Kafka was told of, as far as an intent has room. Ranges
     /// that were never announced were never sent, so the next owner may cut them otherwise.
-    pub fn last_commit(&self, now: u64) -> Option<Due> {
+    pub fn last_commit(&self, now: u64) -> Option<OffsetCommit> {
         let offset = self.watermark?;
-        let known = self.entries.iter().filter(|entry| entry.announced_at.is_some()).take(MOST_RANGES);
+        let known = self.entries.iter().filter(|entry| entry.announced_at.is_some()).take(MAX_RANGES);
         let known = known.map(|entry| entry.what).collect();
         (Some(offset) != self.committed).then(|| self.due(offset, now, known))
     }
 
-    fn due(&self, offset: i64, now: u64, ranges: Vec<Announced>) -> Due {
+    fn due(&self, offset: i64, now: u64, ranges: Vec<Announced>) -> OffsetCommit {
         let oldest = self.entries.iter().filter_map(|entry| entry.announced_at).min();
         let intent = Intent { decoder: self.decoder, announced_at: oldest.unwrap_or(now), ranges };
-        Due { offset, metadata: intent.encode() }
+        OffsetCommit { offset, metadata: intent.encode() }
     }
 
     fn offset(&self) -> Option<i64> {
@@ -174,7 +174,7 @@ impl Ledger {
 
     /// Whether a range waits for its announcement.
     pub fn has_unannounced(&self) -> bool {
-        self.entries.iter().take(MOST_RANGES).any(|entry| entry.state == State::Sealed)
+        self.entries.iter().take(MAX_RANGES).any(|entry| entry.state == State::Sealed)
     }
 
     fn has_news(&self) -> bool {
@@ -214,7 +214,7 @@ mod tests {
         Announced { range: Range { first, last }, digest: u128::from(first.unsigned_abs()), doubt: Doubt::No }
     }
 
-    fn intent(due: &Due) -> Intent {
+    fn intent(due: &OffsetCommit) -> Intent {
         Intent::parse(&due.metadata).unwrap()
     }
 

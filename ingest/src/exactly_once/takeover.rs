@@ -17,7 +17,7 @@
 use super::intent::Intent;
 use crate::clock::age;
 use crate::fault::{Fault, is_injected};
-use crate::kafka::log_ends::Ends;
+use crate::kafka::log_ends::Watermarks;
 use crate::kafka::standing::Found;
 
 /// Where an assignment begins.
@@ -80,7 +80,7 @@ pub enum Continuation {
 /// Decides where to start from what Kafka says, at `now` (seconds since 1970); an error is a reason to stop. An announcement
 /// dated in the future counts as the oldest possible, since its age is unknown.
 pub fn start(found: &Found, now: u64) -> Result<Start, String> {
-    let Found { committed, metadata, ends: Ends { low, high, .. } } = found;
+    let Found { committed, metadata, ends: Watermarks { low, high, .. } } = found;
     let Some(offset) = *committed else {
         return Ok(Start { offset: *low, committed: None, intent: None, check_to: None });
     };
@@ -109,7 +109,7 @@ pub fn start(found: &Found, now: u64) -> Result<Start, String> {
 
 /// What of a part is in its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum There {
+pub enum Presence {
     /// None of its rows.
     Nothing,
     /// Each of its rows once.
@@ -122,7 +122,7 @@ pub enum There {
 
 /// Compares the offsets of a part with those that were found in its range, both in order. Rows of the range's other
 /// parts are none of its business.
-pub fn compare(expected: impl Iterator<Item = i64>, found: &[i64]) -> There {
+pub fn compare(expected: impl Iterator<Item = i64>, found: &[i64]) -> Presence {
     let (mut total, mut there) = (0, 0);
     for offset in expected {
         total += 1;
@@ -130,13 +130,13 @@ pub fn compare(expected: impl Iterator<Item = i64>, found: &[i64]) -> There {
         match found[from..].iter().take_while(|one| **one == offset).count() {
             0 => {}
             1 => there += 1,
-            _ => return There::Double,
+            _ => return Presence::Double,
         }
     }
     match there {
-        0 => There::Nothing,
-        all if all == total => There::All,
-        _ => There::Some,
+        0 => Presence::Nothing,
+        all if all == total => Presence::All,
+        _ => Presence::Some,
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn found(committed: Option<i64>, metadata: &str) -> Found {
-        Found { committed, metadata: metadata.to_owned(), ends: Ends { low: 10, stable: 20, high: 20 } }
+        Found { committed, metadata: metadata.to_owned(), ends: Watermarks { low: 10, stable: 20, high: 20 } }
     }
 
     fn start_at(committed: Option<i64>, announced: Option<i64>, check_to: Option<i64>) -> Start {
@@ -189,11 +189,11 @@ mod tests {
     #[test]
     fn a_part_is_there_whole_or_not() {
         let compare = |expected: &[i64], found: &[i64]| compare(expected.iter().copied(), found);
-        assert_eq!(compare(&[1, 2, 5], &[]), There::Nothing);
-        assert_eq!(compare(&[1, 2, 5], &[3, 4]), There::Nothing);
-        assert_eq!(compare(&[1, 2, 5], &[1, 2, 4, 5]), There::All);
-        assert_eq!(compare(&[1, 2, 5], &[1, 5]), There::Some);
-        assert_eq!(compare(&[1, 2, 5], &[1, 1, 2, 5]), There::Double);
+        assert_eq!(compare(&[1, 2, 5], &[]), Presence::Nothing);
+        assert_eq!(compare(&[1, 2, 5], &[3, 4]), Presence::Nothing);
+        assert_eq!(compare(&[1, 2, 5], &[1, 2, 4, 5]), Presence::All);
+        assert_eq!(compare(&[1, 2, 5], &[1, 5]), Presence::Some);
+        assert_eq!(compare(&[1, 2, 5], &[1, 1, 2, 5]), Presence::Double);
     }
 
     proptest! {
@@ -204,7 +204,7 @@ mod tests {
             let list: Vec<_> = found.iter().copied().collect();
             let there = compare(expected.iter().copied(), &list);
             let common = expected.intersection(&found).count();
-            let wanted = if common == 0 { There::Nothing } else if common == expected.len() { There::All } else { There::Some };
+            let wanted = if common == 0 { Presence::Nothing } else if common == expected.len() { Presence::All } else { Presence::Some };
             prop_assert_eq!(there, wanted);
         }
     }

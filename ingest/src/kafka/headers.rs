@@ -38,7 +38,7 @@ pub struct Kept {
 
 /// The headers of a record for its dead letter: in order, each that still fits. Values are byte for byte; in a name, what
 /// is not UTF-8 becomes U+FFFD, since the producer of dead letters takes text.
-pub fn of(message: &BorrowedMessage<'_>) -> Kept {
+pub fn bounded(message: &BorrowedMessage<'_>) -> Kept {
     match parse(message) {
         Parsed::None => Kept::default(),
         Parsed::Unreadable => Kept { headers: Headers::new(), left_out: Some(HeadersLeftOut::Unreadable) },

@@ -18,7 +18,7 @@ pub type At = (String, i32);
 
 /// Where a log begins and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ends {
+pub struct Watermarks {
     /// Its first offset.
     pub low: i64,
     /// The last stable offset: one past the last offset that can be read by who leaves open transactions out.
@@ -32,20 +32,20 @@ pub fn ask<C: ClientContext>(
     client: &Client<C>,
     partitions: &[At],
     timeout: Duration,
-) -> BTreeMap<At, Result<Ends, KafkaError>> {
+) -> BTreeMap<At, Result<Watermarks, KafkaError>> {
     let list = |what, isolation| list_offsets(client, partitions, what, isolation, timeout);
     // All of them only rise. In this order the start is never above an end, and what lies between the ends was held back by
     // an open transaction at some moment.
     let low = list(Offset::Beginning, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
     let high = list(Offset::End, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
     let stable = list(Offset::End, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
-    let of = |answers: &Answers, at: &At| match answers {
+    let answer = |answers: &Answers, at: &At| match answers {
         Ok(answers) => answers.get(at).copied().unwrap_or(Err(RDKafkaErrorCode::UnknownPartition)),
         Err(code) => Err(*code),
     };
     let ends = |at: &At| {
-        let (low, high, stable) = (of(&low, at)?, of(&high, at)?, of(&stable, at)?);
-        Ok(Ends { low, stable, high: high.max(stable) })
+        let (low, high, stable) = (answer(&low, at)?, answer(&high, at)?, answer(&stable, at)?);
+        Ok(Watermarks { low, stable, high: high.max(stable) })
     };
     partitions.iter().map(|at| (at.clone(), ends(at).map_err(KafkaError::OffsetFetch))).collect()
 }

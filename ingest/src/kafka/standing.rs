@@ -14,7 +14,7 @@ use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
 use super::blocking::blocking;
-use super::log_ends::{self, At, Ends};
+use super::log_ends::{self, At, Watermarks};
 use super::topic_id::{DescribeError, topic_id};
 use crate::config::Settings;
 
@@ -32,7 +32,7 @@ pub struct Found {
     /// Text beside it.
     pub metadata: String,
     /// Where the log begins and ends.
-    pub ends: Ends,
+    pub ends: Watermarks,
 }
 
 /// A topic as it is today.
@@ -77,7 +77,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn of(topic: &str, cause: KafkaError) -> Self {
+    pub(crate) fn from_kafka(topic: &str, cause: KafkaError) -> Self {
         let topic = topic.to_owned();
         if is_missing(&cause) { Self::NoTopic(topic) } else { Self::Kafka { topic, cause } }
     }
@@ -113,14 +113,15 @@ pub(crate) async fn ask(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<
 /// The same where a partition may have no leader. librdkafka's calls block, so they get a thread.
 pub(crate) async fn ask_each(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<Partly>, Error> {
     blocking(move || {
-        let client: BaseConsumer<DefaultConsumerContext> = kafka.create().map_err(|cause| Error::of("", cause))?;
+        let client: BaseConsumer<DefaultConsumerContext> =
+            kafka.create().map_err(|cause| Error::from_kafka("", cause))?;
         topics.iter().map(|topic| standing(&client, topic)).collect()
     })
     .await
 }
 
 fn standing(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Result<Partly, Error> {
-    let of_kafka = |cause| Error::of(topic, cause);
+    let of_kafka = |cause| Error::from_kafka(topic, cause);
     let numbers = partitions(client, topic).map_err(of_kafka)?;
     let id = topic_id(client.client(), topic, PATIENCE)?;
     let asked: Vec<_> = numbers.into_iter().map(|number| (topic.to_owned(), number)).collect();
@@ -148,7 +149,7 @@ pub(crate) fn found(
     // Before the log's ends: what is committed is never above an end that was asked for later.
     let answer = committed(client, &list, patience)?;
     let mut ends = log_ends::ask(client.client(), partitions, patience);
-    let of = |element: &TopicPartitionListElem<'_>| {
+    let of_element = |element: &TopicPartitionListElem<'_>| {
         let at = (element.topic().to_owned(), element.partition());
         let ends = ends.remove(&at)?;
         let committed = match element.offset() {
@@ -159,7 +160,7 @@ pub(crate) fn found(
         let found = element.error().and(ends).map(|ends| Found { committed, metadata, ends });
         Some((at, found))
     };
-    Ok(answer.elements().iter().filter_map(of).collect())
+    Ok(answer.elements().iter().filter_map(of_element).collect())
 }
 
 /// The group's committed offsets. A broker that has just started looks for the group's coordinator, and says so at once; it

@@ -45,7 +45,7 @@ pub enum Next {
 }
 
 /// Reads one partition at a time.
-pub struct Probe(BaseConsumer<Ear>);
+pub struct Probe(BaseConsumer<ErrorListener>);
 
 impl fmt::Debug for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,11 +55,11 @@ impl fmt::Debug for Probe {
 
 /// Hears what is reported about connections: an answer that is too large breaks one and is no error of a partition.
 #[derive(Debug, Default)]
-struct Ear {
+struct ErrorListener {
     is_too_large: AtomicBool,
 }
 
-impl ClientContext for Ear {
+impl ClientContext for ErrorListener {
     fn error(&self, _: KafkaError, reason: &str) {
         if reason.contains("receive.message.max.bytes") {
             self.is_too_large.store(true, Ordering::Relaxed);
@@ -67,7 +67,7 @@ impl ClientContext for Ear {
     }
 }
 
-impl ConsumerContext for Ear {}
+impl ConsumerContext for ErrorListener {}
 
 impl Probe {
     /// Opens no connection yet. `kafka` has the limits of the consumer that cannot go on.
@@ -79,7 +79,7 @@ impl Probe {
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed");
-        Ok(Self(kafka.create_with_context(Ear::default())?))
+        Ok(Self(kafka.create_with_context(ErrorListener::default())?))
     }
 
     /// Reads a partition from `offset` up to the first record that it gets, or the first that it cannot read.
@@ -98,7 +98,7 @@ impl Probe {
                 Some(Ok(message)) if message.partition() == partition && message.offset() >= offset => {
                     break Next::Fine;
                 }
-                Some(Err(KafkaError::PartitionEOF(of))) if of == partition => break Next::Fine,
+                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => break Next::Fine,
                 Some(_) if Instant::now() < until => {}
                 Some(_) | None => break Next::Fine,
             }

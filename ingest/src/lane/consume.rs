@@ -21,7 +21,7 @@ use tracing::{debug, error, warn};
 
 use super::assignment::Assignment;
 use super::partition::{Fetching, Flow};
-use super::report::Reports;
+use super::report::LogThrottle;
 use super::summary::Summary;
 use super::tools::Tools;
 use crate::config::Settings;
@@ -71,7 +71,7 @@ pub struct Context {
     /// Why the worker has to end, once it has to.
     pub(crate) broken: Mutex<Option<ConsumeError>>,
     /// When errors of the client were last reported.
-    reports: Reports,
+    reports: LogThrottle,
     /// Settings of the consumer, and when it was last looked for a record that cannot be read.
     pub(crate) probe: (ClientConfig, Mutex<Option<Instant>>),
 }
@@ -97,7 +97,7 @@ impl Context {
         revoke_deadline: Duration,
     ) -> Self {
         let (assignment, events) = (Mutex::new(assignment), Mutex::new(events));
-        let (broken, reports) = (Mutex::default(), Reports::default());
+        let (broken, reports) = (Mutex::default(), LogThrottle::default());
         let probe = (ClientConfig::new(), Mutex::default());
         Self { assignment, events, tools, rebootstrap, revoke_deadline, broken, reports, probe }
     }
@@ -153,12 +153,14 @@ impl Context {
                 Ok(probe) => probe,
                 Err(error) => return warn!(%error, "the partition whose records cannot be read was not looked for"),
             };
-            for (topic, of, offset) in next {
-                match probe.next(&topic, of.partition, offset) {
+            for (topic, owner, offset) in next {
+                match probe.next(&topic, owner.partition, offset) {
                     // Nobody listens any more only when the worker has ended.
-                    Ok(Next::Unreadable { offset }) => drop(events.blocking_send(Event::Unreadable { of, offset })),
+                    Ok(Next::Unreadable { offset }) => drop(events.blocking_send(Event::Unreadable { owner, offset })),
                     Ok(Next::Fine) => {}
-                    Err(error) => warn!(%error, topic, partition = of.partition, "what comes next was not looked at"),
+                    Err(error) => {
+                        warn!(%error, topic, partition = owner.partition, "what comes next was not looked at")
+                    }
                 }
             }
         });
@@ -310,17 +312,17 @@ fn commit_due(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Ins
     let mut due = context.assignment().commits(now);
     while let Some((topic, _, _)) = due.first() {
         let topic = Arc::clone(topic);
-        let (own, others): (Vec<_>, Vec<_>) = due.into_iter().partition(|(of, _, _)| *of == topic);
+        let (own, others): (Vec<_>, Vec<_>) = due.into_iter().partition(|(owner, _, _)| *owner == topic);
         due = others;
-        let of: Vec<_> = own.iter().map(|(_, of, _)| *of).collect();
-        let offsets = commit::offsets(own.into_iter().map(|(_, of, due)| (&*topic, of.partition, due)));
+        let owner: Vec<_> = own.iter().map(|(_, owner, _)| *owner).collect();
+        let offsets = commit::offsets(own.into_iter().map(|(_, owner, due)| (&*topic, owner.partition, due)));
         let (consumer, events) = (Arc::clone(consumer), context.tools.writer.events.clone());
         let (topic_ids, known) = (Arc::clone(&context.tools.topic_ids), context.assignment().topic_id(&topic));
         context.tools.runtime.spawn_blocking(move || {
             let outcome = commit::commit(&consumer, &topic_ids, (&topic, known), &offsets);
             drop(consumer);
             // Nobody listens any more only when the worker has ended.
-            drop(events.blocking_send(Event::Committed { of, outcome }));
+            drop(events.blocking_send(Event::Committed { owner, outcome }));
         });
     }
 }

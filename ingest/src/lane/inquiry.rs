@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::event::{Assigned, Event};
 use crate::fault::{Fault, is_injected};
-use crate::kafka::log_ends::{self, At, Ends};
+use crate::kafka::log_ends::{self, At, Watermarks};
 use crate::kafka::standing;
 use crate::kafka::standing::Found;
 use crate::kafka::topic_id::{RECREATED, TopicIds};
@@ -31,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What is asked about a partition.
 #[derive(Debug, Clone, Copy)]
 struct Watched {
-    of: Assigned,
+    owner: Assigned,
     /// Identity of its topic as the rows carry it.
     topic_id: Uuid,
     /// Whether it is known where the partition begins.
@@ -80,9 +80,9 @@ impl Inquiry {
     }
 
     /// A partition is ours; where it begins is asked at once.
-    pub fn watch(&self, topic: &str, of: Assigned, topic_id: Uuid) {
+    pub fn watch(&self, topic: &str, owner: Assigned, topic_id: Uuid) {
         let mut list = self.0.list();
-        list.watched.insert((topic.to_owned(), of.partition), Watched { of, topic_id, is_placed: false });
+        list.watched.insert((topic.to_owned(), owner.partition), Watched { owner, topic_id, is_placed: false });
         list.has_news = true;
         self.0.changed.notify_all();
     }
@@ -173,12 +173,12 @@ impl Asker {
         if is_injected(Fault::PlaceAllOrNone) && answers.values().any(Result::is_err) {
             return;
         }
-        for (at, Watched { of, .. }) in unplaced {
+        for (at, Watched { owner, .. }) in unplaced {
             let found: Result<Found, KafkaError> = answers.remove(&at).unwrap_or(Err(KafkaError::NoMessageReceived));
             if found.is_ok() {
-                self.placed(&at, of);
+                self.placed(&at, owner);
             }
-            self.tell(Event::Placed { of, found: found.map_err(|error| error.to_string()) });
+            self.tell(Event::Placed { owner, found: found.map_err(|error| error.to_string()) });
         }
     }
 
@@ -188,18 +188,18 @@ impl Asker {
         for ((topic, _), Watched { topic_id, .. }) in &*unplaced {
             same.entry(topic.clone()).or_insert_with(|| self.topic_ids.is_same(topic, Some(*topic_id)));
         }
-        unplaced.retain(|(at, Watched { of, .. })| {
+        unplaced.retain(|(at, Watched { owner, .. })| {
             let is_same = same.get(&at.0).copied().unwrap_or(true);
             if !is_same {
-                self.placed(at, *of);
-                self.tell(Event::Stopped { of: *of, why: RECREATED.to_owned() });
+                self.placed(at, *owner);
+                self.tell(Event::Stopped { owner: *owner, why: RECREATED.to_owned() });
             }
             is_same
         });
     }
 
-    fn placed(&self, at: &At, of: Assigned) {
-        if let Some(watched) = self.shared.list().watched.get_mut(at).filter(|watched| watched.of == of) {
+    fn placed(&self, at: &At, owner: Assigned) {
+        if let Some(watched) = self.shared.list().watched.get_mut(at).filter(|watched| watched.owner == owner) {
             watched.is_placed = true;
         }
     }
@@ -212,13 +212,13 @@ impl Asker {
         let asked: Vec<_> = placed.iter().map(|(at, _)| at.clone()).collect();
         let mut answers = log_ends::ask(self.client.client(), &asked, ANSWER_WAIT);
         let mut failed = Vec::new();
-        for (at, Watched { of, .. }) in placed {
-            let ends: Result<Ends, KafkaError> = answers.remove(at).unwrap_or(Err(KafkaError::NoMessageReceived));
+        for (at, Watched { owner, .. }) in placed {
+            let ends: Result<Watermarks, KafkaError> = answers.remove(at).unwrap_or(Err(KafkaError::NoMessageReceived));
             if let Err(error) = &ends {
                 self.unanswered(error);
                 failed.push(at.clone());
             }
-            self.tell(Event::LogEnds { of: *of, ends: ends.map_err(|error| error.to_string()) });
+            self.tell(Event::LogEnds { owner: *owner, ends: ends.map_err(|error| error.to_string()) });
         }
         failed
     }

@@ -13,7 +13,7 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// When each kind of error was last reported. There are as many kinds as Kafka's client has error codes.
 #[derive(Debug, Default)]
-pub struct Reports(Mutex<HashMap<Option<i32>, Kind>>);
+pub struct LogThrottle(Mutex<HashMap<Option<i32>, Kind>>);
 
 #[derive(Debug)]
 struct Kind {
@@ -21,7 +21,7 @@ struct Kind {
     left_out: u64,
 }
 
-impl Reports {
+impl LogThrottle {
     /// Whether to report an error of this kind at `now`; if so, how many before it were not.
     pub fn due(&self, kind: Option<RDKafkaErrorCode>, now: Instant) -> Option<u64> {
         let kind = kind.map(|code| code as i32);
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_kind_hides_no_other() {
-        let (reports, start) = (Reports::default(), Instant::now());
+        let (reports, start) = (LogThrottle::default(), Instant::now());
         assert_eq!(reports.due(Some(BrokerTransportFailure), start), Some(0));
         for n in 1..100 {
             assert_eq!(reports.due(Some(BrokerTransportFailure), start + Duration::from_millis(n)), None);

@@ -135,9 +135,9 @@ impl Status {
     /// Why a partition stands still, if it does.
     pub fn why(&self, topic: &str, partition: i32) -> Option<String> {
         let key = (topic.to_owned(), partition);
-        let of =
+        let reason_in =
             |troubles: &Mutex<Troubles>| troubles.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        of(&self.troubles).or_else(|| of(&self.supply))
+        reason_in(&self.troubles).or_else(|| reason_in(&self.supply))
     }
 
     fn is_alive(&self) -> bool {

@@ -43,7 +43,7 @@ use crate::target::Target;
 use crate::write::retry::{Decision, decide};
 use topics::Topics;
 
-pub use filter::{Filter, Others};
+pub use filter::{Filter, FilteredOut};
 pub use state::State;
 pub use stats::Stats;
 
@@ -54,7 +54,7 @@ const OFFSETS: usize = 5_000;
 
 /// What [`Dlq::each`] came across beside the letters it gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Beside {
+pub struct ScanSummary {
     /// Letters whose identity had come before.
     pub again: u64,
     /// Records that no worker wrote.
@@ -62,7 +62,7 @@ pub struct Beside {
     /// Whether ClickHouse could not be asked about some states.
     pub is_silent: bool,
     /// What the filter left out.
-    pub others: Others,
+    pub others: FilteredOut,
 }
 
 /// What goes wrong with dead letters.
@@ -165,8 +165,8 @@ impl Dlq {
         filter: &Filter,
         wished: bool,
         mut take: impl FnMut(&Letter, State),
-    ) -> Result<Beside, Error> {
-        let (mut scan, mut beside) = (self.scan(filter.since_ms, Keep::Facts, None)?, Beside::default());
+    ) -> Result<ScanSummary, Error> {
+        let (mut scan, mut beside) = (self.scan(filter.since_ms, Keep::Facts, None)?, ScanSummary::default());
         let mut letters = Vec::new();
         loop {
             let is_end = match scan.next().await? {
@@ -218,7 +218,7 @@ impl Dlq {
             }
         }
         let Some(letter) = found else { return Ok(None) };
-        let states = self.states(std::slice::from_ref(&letter), true, &mut Beside::default()).await?;
+        let states = self.states(std::slice::from_ref(&letter), true, &mut ScanSummary::default()).await?;
         Ok(Some((letter, states[0])))
     }
 
@@ -266,7 +266,7 @@ impl Dlq {
         Some(Target::new(&source.topic, source.topic_id?, &self.names, &pipeline.table))
     }
 
-    async fn states(&self, letters: &[Letter], wished: bool, beside: &mut Beside) -> Result<Vec<State>, Error> {
+    async fn states(&self, letters: &[Letter], wished: bool, beside: &mut ScanSummary) -> Result<Vec<State>, Error> {
         let mut states = vec![State::Unknown; letters.len()];
         let mut sources: BTreeMap<&Arc<Source>, Vec<usize>> = BTreeMap::new();
         for (index, letter) in letters.iter().enumerate() {

@@ -30,7 +30,7 @@ use crate::exactly_once::intent::{Doubt, Intent};
 use crate::failure::{Class, Failure};
 use crate::kafka::blocking::blocking;
 use crate::kafka::fetch::{self, Supply};
-use crate::kafka::log_ends::Ends;
+use crate::kafka::log_ends::Watermarks;
 use crate::kafka::standing::Found;
 use crate::kafka::standing::{self, Standing};
 use crate::kafka::topic_config;
@@ -233,7 +233,7 @@ impl Offsets {
     async fn lags(&self, topic: &str, standing: &Standing) -> Result<BTreeMap<i32, Lag>, Error> {
         let (kafka, topic, partitions) = (self.kafka(), topic.to_owned(), standing.partitions.clone());
         let lags = blocking(move || {
-            backlog::lags(kafka, &topic, &partitions).map_err(|cause| standing::Error::of(&topic, cause))
+            backlog::lags(kafka, &topic, &partitions).map_err(|cause| standing::Error::from_kafka(&topic, cause))
         });
         Ok(lags.await?)
     }
@@ -268,7 +268,7 @@ impl Offsets {
                     Next::Unreadable { .. } => probe.end(&name, partition, offset, high).map(Some),
                 }
             };
-            ask().map_err(|cause| standing::Error::of(&name, cause))
+            ask().map_err(|cause| standing::Error::from_kafka(&name, cause))
         })
         .await?;
         let to = end.ok_or(Error::Readable(offset))?;
@@ -279,7 +279,7 @@ impl Offsets {
     pub async fn commit_skip(&self, skip: &Skip) -> Result<(), Error> {
         let kafka = self.settings.client(&self.stores);
         let topic = self.names.topic(&self.settings.dead_letter_topic);
-        let unsent = |cause: KafkaError| standing::Error::of(&topic, cause);
+        let unsent = |cause: KafkaError| standing::Error::from_kafka(&topic, cause);
         let letters = DeadLetters::new(kafka, &topic, LETTERS_KIB).map_err(unsent)?;
         let offsets: Vec<_> = (skip.from..skip.change.to).collect();
         for some in offsets.chunks(LETTERS) {
@@ -366,7 +366,7 @@ impl Offsets {
 }
 
 fn change(topic: &str, partition: i32, found: &Found, to: i64, metadata: String) -> Result<Change, Error> {
-    let Found { committed, ends: Ends { low, high, .. }, .. } = *found;
+    let Found { committed, ends: Watermarks { low, high, .. }, .. } = *found;
     if to < low || to > high {
         return Err(Error::OutOfLog { offset: to, low, high });
     }
@@ -401,7 +401,7 @@ mod tests {
     use super::*;
 
     fn found(committed: Option<i64>, metadata: &str) -> Found {
-        Found { committed, metadata: metadata.to_owned(), ends: Ends { low: 10, stable: 20, high: 20 } }
+        Found { committed, metadata: metadata.to_owned(), ends: Watermarks { low: 10, stable: 20, high: 20 } }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) struct Attempts<'a> {
     retry: &'a Retry,
     metrics: &'a Metrics,
     events: &'a mpsc::Sender<Event>,
-    of: Assigned,
+    owner: Assigned,
     target: &'a Target,
     /// First offset of the batch, if it is about one.
     first: Option<i64>,
@@ -33,23 +33,23 @@ impl<'a> Attempts<'a> {
         retry: &'a Retry,
         metrics: &'a Metrics,
         events: &'a mpsc::Sender<Event>,
-        of: Assigned,
+        owner: Assigned,
         target: &'a Target,
         first: Option<i64>,
     ) -> Self {
-        Self { retry, metrics, events, of, target, first, count: 0, is_stalled: false }
+        Self { retry, metrics, events, owner, target, first, count: 0, is_stalled: false }
     }
 
     /// Waits until the next attempt is due.
     pub(super) async fn failed(&mut self, failure: Failure) {
         self.count += 1;
         self.metrics.retry(&self.target.topic, failure.class);
-        let seed = [self.of.epoch, self.first.unwrap_or_default().cast_unsigned(), u64::from(self.count)]
+        let seed = [self.owner.epoch, self.first.unwrap_or_default().cast_unsigned(), u64::from(self.count)]
             .map(u64::to_le_bytes)
             .concat();
         match decide(self.retry, failure.class, self.count, xxh3_64(&seed)) {
             Decision::Again(wait) => {
-                let (topic, partition, attempt) = (&*self.target.topic, self.of.partition, self.count);
+                let (topic, partition, attempt) = (&*self.target.topic, self.owner.partition, self.count);
                 warn!(topic, partition, attempt, %failure, "write failed; trying again");
                 tokio::time::sleep(wait).await;
             }
@@ -58,7 +58,7 @@ impl<'a> Attempts<'a> {
     }
 
     async fn stalled(&mut self, failure: &Failure, wait: Duration) {
-        let (topic, partition, first) = (&*self.target.topic, self.of.partition, self.first);
+        let (topic, partition, first) = (&*self.target.topic, self.owner.partition, self.first);
         let why = first.map_or_else(|| failure.to_string(), |first| format!("{failure}, from offset {first} on"));
         if failure.class == Class::Transient {
             warn!(topic, partition, first, attempt = self.count, %failure, "write failed; paused while probing goes on");
@@ -66,13 +66,13 @@ impl<'a> Attempts<'a> {
             error!(topic, partition, first, attempt = self.count, %failure, "write failed; paused until an operator repairs this");
         }
         self.is_stalled = true;
-        event::send(self.events, Event::Stalled { of: self.of, why }).await;
+        event::send(self.events, Event::Stalled { owner: self.owner, why }).await;
         tokio::time::sleep(wait).await;
     }
 
     pub(super) fn succeeded(&mut self) {
         if self.is_stalled {
-            info!(topic = &*self.target.topic, partition = self.of.partition, "writing works again");
+            info!(topic = &*self.target.topic, partition = self.owner.partition, "writing works again");
         }
         (self.count, self.is_stalled) = (0, false);
     }

@@ -12,7 +12,7 @@ use super::writer::{Job, Writer};
 use crate::batch::Part;
 use crate::clickhouse::failures;
 use crate::clickhouse::{lookup, sight};
-use crate::exactly_once::takeover::{self, There};
+use crate::exactly_once::takeover::{self, Presence};
 use crate::failure::Failure;
 use crate::fault::{Fault, is_injected};
 
@@ -29,7 +29,7 @@ impl Writer {
             Trust::Full
         } else if has_failed || job.batch.may_be_half_done {
             Trust::Repeated
-        } else if self.seen.contains(job.of) {
+        } else if self.seen.contains(job.owner) {
             Trust::Full
         } else {
             Trust::First
@@ -40,13 +40,13 @@ impl Writer {
     pub(super) async fn is_visible(&self, job: &Job, part: &Part) -> Result<(), Failure> {
         for look in 1..=LOOKS {
             match self.there(job, part).await?.0 {
-                There::All => {
-                    self.seen.insert(job.of);
+                Presence::All => {
+                    self.seen.insert(job.owner);
                     return Ok(());
                 }
-                There::Double => return Err(failures::doubled_rows(&job.destination.target.table)),
-                There::Some | There::Nothing if look < LOOKS => tokio::time::sleep(PAUSE).await,
-                There::Some | There::Nothing => {}
+                Presence::Double => return Err(failures::doubled_rows(&job.destination.target.table)),
+                Presence::Some | Presence::Nothing if look < LOOKS => tokio::time::sleep(PAUSE).await,
+                Presence::Some | Presence::Nothing => {}
             }
         }
         sight::check(&self.clickhouse, &job.destination.target.table).await?;
@@ -71,23 +71,23 @@ impl Writer {
     ) -> Result<(), Failure> {
         for time in 1..=MOST_TOKENS {
             let there = self.look(job, part).await?.0;
-            if there != There::Nothing {
-                self.seen.insert(job.of);
+            if there != Presence::Nothing {
+                self.seen.insert(job.owner);
             }
             match there {
-                There::All if time == 1 => return Ok(()),
-                There::All => return self.rebuild(job, part).await,
-                There::Some => return self.is_landed_in_part(job).await,
-                There::Double => {
+                Presence::All if time == 1 => return Ok(()),
+                Presence::All => return self.rebuild(job, part).await,
+                Presence::Some => return self.is_landed_in_part(job).await,
+                Presence::Double => {
                     *is_acknowledged = true;
                     return Err(failures::doubled_rows(&job.destination.target.table));
                 }
-                There::Nothing if time < MOST_TOKENS => {
+                Presence::Nothing if time < MOST_TOKENS => {
                     sight::check(&self.clickhouse, &job.destination.target.table).await?;
                     self.ask_views(job).await?;
                     self.insert(job, part, time).await?;
                 }
-                There::Nothing => {}
+                Presence::Nothing => {}
             }
         }
         Err(failures::vanished_rows(&job.destination.target.table))
@@ -96,25 +96,25 @@ impl Writer {
     /// A part lands whole, so rows of it that are missing were deleted since, unless they are hidden.
     async fn is_landed_in_part(&self, job: &Job) -> Result<(), Failure> {
         sight::check(&self.clickhouse, &job.destination.target.table).await?;
-        let (topic, partition, first) = (&*job.destination.target.topic, job.of.partition, job.batch.range.first);
+        let (topic, partition, first) = (&*job.destination.target.topic, job.owner.partition, job.batch.range.first);
         warn!(topic, partition, first, "a part has landed, and some of its rows are no longer in the table");
         Ok(())
     }
 
     /// What of a part is in its table, and the offsets found in its range. What is not there may be on its way: an INSERT of
     /// an earlier attempt or an earlier owner that still runs is waited for.
-    pub(super) async fn look(&self, job: &Job, part: &Part) -> Result<(There, Vec<i64>), Failure> {
+    pub(super) async fn look(&self, job: &Job, part: &Part) -> Result<(Presence, Vec<i64>), Failure> {
         let found = self.there(job, part).await?;
-        if matches!(found.0, There::All | There::Double) {
+        if matches!(found.0, Presence::All | Presence::Double) {
             return Ok(found);
         }
-        lookup::nothing_runs(&self.clickhouse, &job.destination.target, job.of.partition).await?;
+        lookup::nothing_runs(&self.clickhouse, &job.destination.target, job.owner.partition).await?;
         self.there(job, part).await
     }
 
-    async fn there(&self, job: &Job, part: &Part) -> Result<(There, Vec<i64>), Failure> {
+    async fn there(&self, job: &Job, part: &Part) -> Result<(Presence, Vec<i64>), Failure> {
         let found =
-            lookup::offsets(&self.clickhouse, &job.destination.target, job.of.partition, job.batch.range).await?;
+            lookup::offsets(&self.clickhouse, &job.destination.target, job.owner.partition, job.batch.range).await?;
         Ok((takeover::compare(job.batch.offsets(part), &found), found))
     }
 }

@@ -105,7 +105,7 @@ impl Writer {
         while !rows.is_empty() {
             let records = rows.iter().map(|row| (row.offset, row.reason.clone())).collect();
             let Destination { target, tenant, .. } = &*job.destination;
-            let (partition, tenant, attempts_made) = (job.of.partition, tenant.clone(), attempts.count + 1);
+            let (partition, tenant, attempts_made) = (job.owner.partition, tenant.clone(), attempts.count + 1);
             let wanted = Wanted {
                 topic: Arc::clone(&target.topic),
                 topic_id: target.topic_id,
@@ -150,7 +150,7 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let rows = letters.iter().map(|letter| aside.refusal(letter)).collect();
         let sent = sent.to_vec();
-        self.send(Event::Refused { of: aside.job.of, rows, sent, answer }).await;
+        self.send(Event::Refused { owner: aside.job.owner, rows, sent, answer }).await;
         // Without an answer the assignment has ended.
         answered.await.unwrap_or(false)
     }
@@ -197,7 +197,8 @@ fn of_gone(row: &Refused) -> Stop {
 }
 
 fn tell(job: &Job, failure: &Failure, rows: usize) {
-    let (topic, partition, Range { first, last }) = (&*job.destination.target.topic, job.of.partition, job.batch.range);
+    let (topic, partition, Range { first, last }) =
+        (&*job.destination.target.topic, job.owner.partition, job.batch.range);
     warn!(topic, partition, first, last, rows, %failure, "rows are refused; they become dead letters and the others land");
 }
 

@@ -18,18 +18,18 @@ pub(super) enum Trust {
 
 /// Assignments of which acknowledged rows have been seen: by pipeline and partition, the last epoch.
 #[derive(Debug, Default)]
-pub struct Seen(Mutex<HashMap<(usize, i32), u64>>);
+pub struct SeenAssignments(Mutex<HashMap<(usize, i32), u64>>);
 
-impl Seen {
+impl SeenAssignments {
     fn epochs(&self) -> MutexGuard<'_, HashMap<(usize, i32), u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn contains(&self, of: Assigned) -> bool {
-        self.epochs().get(&(of.pipeline, of.partition)) == Some(&of.epoch)
+    pub(super) fn contains(&self, owner: Assigned) -> bool {
+        self.epochs().get(&(owner.pipeline, owner.partition)) == Some(&owner.epoch)
     }
 
-    pub(super) fn insert(&self, of: Assigned) {
-        self.epochs().insert((of.pipeline, of.partition), of.epoch);
+    pub(super) fn insert(&self, owner: Assigned) {
+        self.epochs().insert((owner.pipeline, owner.partition), owner.epoch);
     }
 }

@@ -10,9 +10,9 @@ use tracing::info;
 
 use super::attempts::Attempts;
 use super::destination::Destination;
-use super::trust::{Seen, Trust};
+use super::trust::{SeenAssignments, Trust};
 use crate::batch::{Batch, Part};
-use crate::clickhouse::changes::{Changed, Graphs};
+use crate::clickhouse::changes::{Changed, ViewGraphs};
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::demand::Demand;
 use crate::clickhouse::failures;
@@ -27,7 +27,7 @@ use crate::event::{self, Assigned, Event};
 use crate::exactly_once::intent::Doubt;
 use crate::exactly_once::lease::Lease;
 use crate::exactly_once::range::Range;
-use crate::exactly_once::takeover::{Start, There};
+use crate::exactly_once::takeover::{Presence, Start};
 use crate::exactly_once::token::{insert_name, token};
 use crate::failure::{Class, Failure};
 use crate::fault::{Failpoint, Fault, is_injected, reached};
@@ -57,9 +57,9 @@ pub struct Writer {
     /// One permit per INSERT that may run at the same time.
     pub permits: Semaphore,
     /// Which assignments have seen rows of theirs.
-    pub seen: Seen,
+    pub seen: SeenAssignments,
     /// What INSERTs reach.
-    pub graphs: Graphs,
+    pub graphs: ViewGraphs,
     /// Where events go.
     pub events: mpsc::Sender<Event>,
     /// What is measured.
@@ -70,7 +70,7 @@ pub struct Writer {
 #[derive(Debug)]
 pub struct Job {
     /// Whose batch.
-    pub of: Assigned,
+    pub owner: Assigned,
     /// Where it goes.
     pub destination: Arc<Destination>,
     /// Whether the partition is still ours.
@@ -114,8 +114,8 @@ pub(super) struct Stop(pub(super) String);
 impl Writer {
     /// Makes the batch durable, however long that takes, and says what became of it.
     pub async fn land(&self, job: Job) {
-        let of = job.of;
-        let event = self.try_land(&job).await.unwrap_or_else(|Stop(why)| Some(Event::Stopped { of, why }));
+        let owner = job.owner;
+        let event = self.try_land(&job).await.unwrap_or_else(|Stop(why)| Some(Event::Stopped { owner, why }));
         drop(job);
         if let Some(event) = event {
             self.send(event).await;
@@ -124,17 +124,17 @@ impl Writer {
 
     /// Asks the table how far it is with a partition, and the dead-letter topic what it holds of its announced ranges, until
     /// they answer.
-    pub async fn ask(&self, of: Assigned, target: &Target, start: &Start) {
-        let mut attempts = self.attempts(of, target, None);
+    pub async fn ask(&self, owner: Assigned, target: &Target, start: &Start) {
+        let mut attempts = self.attempts(owner, target, None);
         let highest = loop {
-            match self.highest(target, of.partition, start.committed).await {
+            match self.highest(target, owner.partition, start.committed).await {
                 Ok(highest) => break highest,
                 Err(failure) => attempts.failed(failure).await,
             }
         };
         let letters = match &start.intent {
             Some(intent) if !is_injected(Fault::IgnoreSentLetters) => loop {
-                match self.sent_letters.among(target.topic_id, of.partition, intent).await {
+                match self.sent_letters.among(target.topic_id, owner.partition, intent).await {
                     Ok(letters) => break letters,
                     Err(failure) => attempts.failed(failure).await,
                 }
@@ -142,7 +142,7 @@ impl Writer {
             _ => Vec::new(),
         };
         let continuation = start.continue_after(highest);
-        self.send(Event::Opened { of, continuation, letters }).await;
+        self.send(Event::Opened { owner, continuation, letters }).await;
     }
 
     /// The highest offset in the table. Where there is none beside it, it decides alone where to begin.
@@ -156,7 +156,7 @@ impl Writer {
 
     /// Nothing is told of a batch that is let go.
     async fn try_land(&self, job: &Job) -> Result<Option<Event>, Stop> {
-        let mut attempts = self.attempts(job.of, &job.destination.target, Some(job.batch.range.first));
+        let mut attempts = self.attempts(job.owner, &job.destination.target, Some(job.batch.range.first));
         let mut sent_letters = self.land_dead_letters(job, &mut attempts).await;
         for part in &job.batch.parts {
             let started = Instant::now();
@@ -204,7 +204,7 @@ impl Writer {
     /// The offsets of a batch that are in the table. A letter's record that is not found must not only be hidden.
     async fn found_of(&self, job: &Job, letters: &[DeadLetter]) -> Result<Vec<i64>, Failure> {
         let there =
-            lookup::offsets(&self.clickhouse, &job.destination.target, job.of.partition, job.batch.range).await?;
+            lookup::offsets(&self.clickhouse, &job.destination.target, job.owner.partition, job.batch.range).await?;
         if letters.iter().any(|letter| there.binary_search(&letter.offset).is_err()) {
             sight::check(&self.clickhouse, &job.destination.target.table).await?;
         }
@@ -261,14 +261,14 @@ impl Writer {
         }
         self.metrics.looked_up(&job.destination.target.topic);
         let (there, offsets) = self.look(job, part).await?;
-        if there == There::All {
+        if there == Presence::All {
             self.found(job, part, changed).await?;
             return Ok(Landed::Whole);
         }
         sight::check(&self.clickhouse, &job.destination.target.table).await?;
         let missing = match there {
-            There::Nothing => Cow::Borrowed(part),
-            There::Some if doubt(job) == Doubt::SendMissing => Cow::Owned(job.batch.without(part, &offsets)),
+            Presence::Nothing => Cow::Borrowed(part),
+            Presence::Some if doubt(job) == Doubt::SendMissing => Cow::Owned(job.batch.without(part, &offsets)),
             _ => return Err(stopped(job, part, &offsets)),
         };
         let sent = self.insert_anew(job, &missing, is_acknowledged).await;
@@ -310,10 +310,10 @@ impl Writer {
         };
         self.metrics.looked_up(&job.destination.target.topic);
         match self.look(job, part).await? {
-            (There::All, _) => Err(failures::refused_by_a_view(failure).into()),
-            (There::Nothing, there) => Ok(Landed::Refused { failure, there }),
-            (There::Some, there) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused { failure, there }),
-            (There::Some | There::Double, offsets) => Err(stopped(job, part, &offsets)),
+            (Presence::All, _) => Err(failures::refused_by_a_view(failure).into()),
+            (Presence::Nothing, there) => Ok(Landed::Refused { failure, there }),
+            (Presence::Some, there) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused { failure, there }),
+            (Presence::Some | Presence::Double, offsets) => Err(stopped(job, part, &offsets)),
         }
     }
 
@@ -329,11 +329,11 @@ impl Writer {
         let _turn = self.turn(job).await;
         reached(Failpoint::Insert);
         let mut token =
-            token(&job.destination.target, job.of.partition, job.batch.range, part.month, job.batch.digest_of(part));
+            token(&job.destination.target, job.owner.partition, job.batch.range, part.month, job.batch.digest_of(part));
         if time > 0 {
             token = format!("{token}:{time}");
         }
-        let name = insert_name(&job.destination.target, job.of.partition, job.batch.range, part.month);
+        let name = insert_name(&job.destination.target, job.owner.partition, job.batch.range, part.month);
         self.clickhouse.insert(&job.destination.insert, &name, &token, &part.rows).await
     }
 
@@ -356,7 +356,7 @@ impl Writer {
         let Range { first, last } = job.batch.range;
         info!(
             topic = &*job.destination.target.topic,
-            partition = job.of.partition,
+            partition = job.owner.partition,
             first,
             last,
             month = part.month,
@@ -394,8 +394,8 @@ impl Writer {
         rebuilt
     }
 
-    fn attempts<'a>(&'a self, of: Assigned, target: &'a Target, first: Option<i64>) -> Attempts<'a> {
-        Attempts::new(&self.retry, &self.metrics, &self.events, of, target, first)
+    fn attempts<'a>(&'a self, owner: Assigned, target: &'a Target, first: Option<i64>) -> Attempts<'a> {
+        Attempts::new(&self.retry, &self.metrics, &self.events, owner, target, first)
     }
 
     pub(super) async fn send(&self, event: Event) {
@@ -423,8 +423,8 @@ fn announced_for(job: &Job) -> Option<Duration> {
 }
 
 fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {
-    let (of, range) = (job.of, job.batch.range);
-    Event::Written { of, range, landed: landed as u64, dead_lettered: dead_lettered as u64 }
+    let (owner, range) = (job.owner, job.batch.range);
+    Event::Written { owner, range, landed: landed as u64, dead_lettered: dead_lettered as u64 }
 }
 
 fn stopped(job: &Job, part: &Part, there: &[i64]) -> Obstacle {

@@ -19,7 +19,7 @@ pub struct Sums {
 
 impl Sums {
     /// Of all offsets in a range.
-    pub fn of(range: &Range<i64>) -> Self {
+    pub fn of_range(range: &Range<i64>) -> Self {
         if range.is_empty() {
             return Self::default();
         }
@@ -89,9 +89,9 @@ mod tests {
     #[test]
     fn the_first_offsets_of_a_topic() {
         for end in 0..50 {
-            assert_eq!(Sums::of(&(0..end)), one_by_one(0..end), "{end}");
+            assert_eq!(Sums::of_range(&(0..end)), one_by_one(0..end), "{end}");
         }
-        assert_eq!(Sums::of(&Range { start: 5, end: 3 }), Sums::default());
+        assert_eq!(Sums::of_range(&Range { start: 5, end: 3 }), Sums::default());
     }
 
     proptest! {
@@ -99,7 +99,7 @@ mod tests {
         fn the_closed_form_is_the_sum(
             start in prop_oneof![0..1_000_i64, 0..i64::MAX - 300, i64::MAX - 400..i64::MAX - 300], length in 0_i64..300
         ) {
-            prop_assert_eq!(Sums::of(&(start..start + length)), one_by_one(start..start + length));
+            prop_assert_eq!(Sums::of_range(&(start..start + length)), one_by_one(start..start + length));
         }
 
         /// Up to two rows missing and up to two too many, anywhere.
@@ -107,7 +107,7 @@ mod tests {
         fn a_few_gaps_and_doubles_never_cancel_out(
             missing in proptest::collection::btree_set(0_i64..1 << 40, 0..3), extra in proptest::collection::vec(0_i64..1 << 40, 0..3)
         ) {
-            let whole = Sums::of(&(0..1 << 40));
+            let whole = Sums::of_range(&(0..1 << 40));
             let missing: Vec<_> = missing.into_iter().collect();
             let mut found = missing.iter().fold(whole, |sums, offset| sums.without(Sums::default().with(*offset)));
             found = extra.iter().fold(found, |sums, offset| sums.with(*offset));

@@ -26,7 +26,7 @@ const SESSION_TIMEOUT: &str = "60";
 
 /// What a table is made of, as far as it matters for rows.
 #[derive(Debug)]
-pub(super) struct Original<'a> {
+pub(super) struct SourceTable<'a> {
     clickhouse: &'a ClickHouse,
     insert: &'a Insert,
     /// Clause of its engine without replication; empty where there is none that could be copied.
@@ -42,7 +42,7 @@ struct Engine {
 struct Column {
     name: String,
     #[serde(rename = "type")]
-    of: String,
+    column_type: String,
     default_kind: String,
     default_expression: String,
 }
@@ -69,13 +69,13 @@ impl Trial {
 
 /// A temporary table in a session of its own.
 #[derive(Debug)]
-pub(super) struct Twin<'a> {
+pub(super) struct TrialTable<'a> {
     clickhouse: &'a ClickHouse,
     insert: &'a Insert,
     session: String,
 }
 
-impl<'a> Original<'a> {
+impl<'a> SourceTable<'a> {
     /// Reads what the table is made of.
     pub(super) async fn read(clickhouse: &'a ClickHouse, insert: &'a Insert) -> Result<Self, Failure> {
         let query = "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {table:String} \
@@ -91,7 +91,7 @@ impl<'a> Original<'a> {
     }
 
     /// A twin with all that the table has: columns, defaults, constraints, indices, projections.
-    pub(super) async fn twin(&self, engine: &str) -> Result<Twin<'a>, Failure> {
+    pub(super) async fn twin(&self, engine: &str) -> Result<TrialTable<'a>, Failure> {
         self.make(&format!("AS {} ENGINE = {engine}", quote(&self.insert.table))).await
     }
 
@@ -107,26 +107,26 @@ impl<'a> Original<'a> {
     }
 
     /// A table with the same columns that keeps its rows and takes what constraints would refuse.
-    pub(super) async fn rows(&self) -> Result<Twin<'a>, Failure> {
+    pub(super) async fn rows(&self) -> Result<TrialTable<'a>, Failure> {
         let query = "SELECT name, type, default_kind, default_expression FROM system.columns \
                      WHERE database = currentDatabase() AND table = {table:String} ORDER BY position FORMAT JSON";
         let columns: Vec<Column> = self.clickhouse.select(query, &self.insert.table).await?;
-        let text = |Column { name, of, default_kind, default_expression }: &Column| {
-            format!("{} {of} {default_kind} {default_expression}", quote(name))
+        let text = |Column { name, column_type, default_kind, default_expression }: &Column| {
+            format!("{} {column_type} {default_kind} {default_expression}", quote(name))
         };
         let columns: Vec<_> = columns.iter().map(text).collect();
         self.make(&format!("({}) ENGINE = Memory", columns.join(", "))).await
     }
 
-    async fn make(&self, what: &str) -> Result<Twin<'a>, Failure> {
+    async fn make(&self, what: &str) -> Result<TrialTable<'a>, Failure> {
         let session = Uuid::new_v4().to_string();
-        let twin = Twin { clickhouse: self.clickhouse, insert: self.insert, session };
+        let twin = TrialTable { clickhouse: self.clickhouse, insert: self.insert, session };
         twin.run(&format!("CREATE TEMPORARY TABLE {NAME} {what}")).await?;
         Ok(twin)
     }
 
     /// Whether a row that the table holds is taken by the twin; not if there is none.
-    pub(super) async fn takes_what_is_there(&self, twin: &Twin<'_>) -> Result<bool, Failure> {
+    pub(super) async fn takes_what_is_there(&self, twin: &TrialTable<'_>) -> Result<bool, Failure> {
         let table = quote(&self.insert.table);
         if self.clickhouse.query(&format!("SELECT 1 FROM {table} LIMIT 1 FORMAT RowBinary"), &[]).await?.is_empty() {
             return Ok(false);
@@ -141,7 +141,7 @@ impl<'a> Original<'a> {
     }
 }
 
-impl Twin<'_> {
+impl TrialTable<'_> {
     async fn run(&self, query: &str) -> Result<Bytes, Failure> {
         let session = [("session_id", self.session.clone()), ("session_timeout", SESSION_TIMEOUT.to_owned())];
         self.clickhouse.query(query, &session).await.map_err(elsewhere)

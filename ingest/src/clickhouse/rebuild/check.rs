@@ -118,17 +118,17 @@ impl Rebuild<'_> {
         );
         let kept: Vec<_> = expressions.iter().map(|expression| format!("toDateTime({expression}) > now()")).collect();
         let TableName { database, name } = &table.name;
-        let of = format!(
+        let query_type = format!(
             "SELECT type FROM system.columns WHERE database = {} AND table = {} AND name = {} FORMAT TSVRaw",
             string(database),
             string(name),
             string(&own)
         );
-        let of = text(&self.clickhouse.query(&of, &[]).await?);
+        let column_type = text(&self.clickhouse.query(&query_type, &[]).await?);
         let query = format!(
             "SELECT toUInt8({}) FROM (SELECT CAST({start}, {}) AS {column}) FORMAT TSV",
             kept.join(" AND "),
-            string(&of)
+            string(&column_type)
         );
         match self.clickhouse.query(&query, &[]).await {
             Ok(answer) => Ok(text(&answer) == "1"),

@@ -32,15 +32,15 @@ pub(super) struct Lock<'a> {
 }
 
 #[derive(Deserialize)]
-struct Seen {
+struct SeenAssignments {
     is_orphan: u8,
 }
 
 impl<'a> Lock<'a> {
     /// Waits for the locks of all tables, always in the same order, so that nobody waits in a circle.
-    pub(super) async fn take(clickhouse: &'a ClickHouse, of: &[TableName], owner: &str) -> Result<Self, Failure> {
+    pub(super) async fn take(clickhouse: &'a ClickHouse, tables: &[TableName], owner: &str) -> Result<Self, Failure> {
         let mut names: Vec<_> =
-            of.iter().map(|of| TableName::new(&of.database, format!("{}{FRESH}", of.name))).collect();
+            tables.iter().map(|table| TableName::new(&table.database, format!("{}{FRESH}", table.name))).collect();
         names.sort();
         let (mut lock, until) =
             (Self { clickhouse, owner: owner.to_owned(), tables: Vec::new() }, Instant::now() + PATIENCE);
@@ -113,7 +113,7 @@ async fn is_orphan(clickhouse: &ClickHouse, table: &TableName) -> Result<bool, F
         string(&table.database),
         string(&table.name)
     );
-    let seen: Result<Vec<Seen>, _> = clickhouse.select(&query, "").await;
+    let seen: Result<Vec<SeenAssignments>, _> = clickhouse.select(&query, "").await;
     match seen {
         Ok(seen) => Ok(seen.first().is_some_and(|seen| seen.is_orphan == 1)),
         // It was given back meanwhile.

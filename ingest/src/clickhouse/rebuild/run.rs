@@ -13,7 +13,7 @@ use super::scope::Rebuild;
 use super::statement::{FRESH, PAUSE, drop_table, run};
 use super::trace::Replaced;
 use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::dependants::{Graph, Table, View};
+use crate::clickhouse::dependants::{Table, View, ViewGraph};
 use crate::clickhouse::literal::string;
 use crate::clickhouse::name::TableName;
 use crate::clickhouse::{failures, sight};
@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Rebuilds one month; nobody else of this worker writes to the table meanwhile. Says of how many tables. 0 stands for a
 /// table without months. A statement that takes longer than `timeout` is ended, and so is one that nobody waits for any more.
 pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32, timeout: Duration) -> Result<usize, Failure> {
-    let graph = Graph::read(clickhouse, table).await?;
+    let graph = ViewGraph::read(clickhouse, table).await?;
     graph.check().map_err(|unfit| Failure::new(Class::Operator, unfit.to_string()))?;
     if graph.views.is_empty() {
         return Ok(0);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::statement::FRESH;
 use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::dependants::{Graph, Table, View};
+use crate::clickhouse::dependants::{Table, View, ViewGraph};
 use crate::clickhouse::name::TableName;
 
 /// One month of everything that views of a table write to.
@@ -13,7 +13,7 @@ pub(super) struct Rebuild<'a> {
     pub(super) base: TableName,
     /// 0 stands for a table without months.
     pub(super) month: u32,
-    pub(super) graph: Graph,
+    pub(super) graph: ViewGraph,
     /// Ends the names of the tables that take the place of the month: each rebuild has some of its own.
     pub(super) scratch: String,
     /// How long one statement may take.

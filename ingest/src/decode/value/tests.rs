@@ -7,24 +7,24 @@ use super::*;
 use crate::clickhouse::types;
 
 /// The bytes of a JSON value in a column of this type.
-fn bytes(json: &str, of: &str) -> Result<Vec<u8>, Reason> {
+fn bytes(json: &str, column_type: &str) -> Result<Vec<u8>, Reason> {
     let (mut row, mut scratch) = (Vec::new(), Scratch::default());
     let span = Cursor::new(json, 32, 512).value()?;
-    let of = types::parse(of).unwrap();
+    let column_type = types::parse(column_type).unwrap();
     let mut encoder =
         Encoder { text: json, longest_string: 1000, longest_row: 5000, row: &mut row, scratch: &mut scratch };
-    encoder.given(Some(span), &of)?;
+    encoder.given(Some(span), &column_type)?;
     assert!(scratch.keys.is_empty() && scratch.members.is_empty());
     Ok(row)
 }
 
 /// Asserts the reason for which each of these values is refused.
-fn refused(of: &str, cases: &[(&str, Reason)]) {
+fn refused(column_type: &str, cases: &[(&str, Reason)]) {
     for (json, reason) in cases {
-        assert_eq!(bytes(json, of), Err(*reason), "{json} as {of}");
+        assert_eq!(bytes(json, column_type), Err(*reason), "{json} as {column_type}");
     }
-    if !of.starts_with("Nullable") {
-        assert_eq!(bytes("null", of), Err(Reason::MissingField), "{of}");
+    if !column_type.starts_with("Nullable") {
+        assert_eq!(bytes("null", column_type), Err(Reason::MissingField), "{column_type}");
     }
 }
 
@@ -109,7 +109,7 @@ fn times_have_a_range() {
 
 #[test]
 fn an_escaped_string_is_the_string_that_it_means() {
-    for (escaped, plain, of) in [
+    for (escaped, plain, column_type) in [
         (r#""1970-01-01T01:00:01\u002b01:00""#, r#""1970-01-01T01:00:01+01:00""#, "DateTime"),
         (r#""1970\u002d01-01T00:00:01.5\u005a""#, r#""1970-01-01T00:00:01.5Z""#, "DateTime64(3)"),
         (r#""2026\u002d11-24""#, r#""2026-11-24""#, "Date"),
@@ -124,8 +124,8 @@ fn an_escaped_string_is_the_string_that_it_means() {
         (r#""\u003a:1""#, r#""::1""#, "IPv6"),
     ] {
         assert_ne!(escaped, plain);
-        assert_eq!(bytes(escaped, of), bytes(plain, of), "{escaped} as {of}");
-        assert!(bytes(plain, of).is_ok(), "{plain} as {of}");
+        assert_eq!(bytes(escaped, column_type), bytes(plain, column_type), "{escaped} as {column_type}");
+        assert!(bytes(plain, column_type).is_ok(), "{plain} as {column_type}");
     }
     refused("UUID", &[(r#""\u0030""#, Reason::InvalidUuid), (r#""\ud800""#, Reason::InvalidUtf8)]);
     refused("DateTime", &[(r#""\n""#, Reason::InvalidTime)]);
@@ -188,10 +188,10 @@ fn a_string_column_takes_an_object_verbatim_and_refuses_a_number() {
 
 #[test]
 fn json_is_an_object_as_it_came() {
-    for of in ["JSON", "JSON(max_dynamic_paths=8, a UInt32, SKIP b.c)"] {
-        assert_eq!(bytes(r#"{"a": 1}"#, of), Ok(b"\x08{\"a\": 1}".to_vec()));
-        refused(of, &[("[]", Reason::WrongType), ("\"{}\"", Reason::WrongType), ("1", Reason::WrongType)]);
-        refused(of, &[(&format!("{{\"a\":\"{}\"}}", "x".repeat(1001)), Reason::StringTooLong)]);
+    for column_type in ["JSON", "JSON(max_dynamic_paths=8, a UInt32, SKIP b.c)"] {
+        assert_eq!(bytes(r#"{"a": 1}"#, column_type), Ok(b"\x08{\"a\": 1}".to_vec()));
+        refused(column_type, &[("[]", Reason::WrongType), ("\"{}\"", Reason::WrongType), ("1", Reason::WrongType)]);
+        refused(column_type, &[(&format!("{{\"a\":\"{}\"}}", "x".repeat(1001)), Reason::StringTooLong)]);
     }
 }
 

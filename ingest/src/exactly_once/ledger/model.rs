@@ -78,7 +78,7 @@ impl Model {
     }
 
     fn has_unannounced(&self) -> bool {
-        self.open().iter().take(MOST_RANGES).any(|known| !known.is_announced && !known.is_done)
+        self.open().iter().take(MAX_RANGES).any(|known| !known.is_announced && !known.is_done)
     }
 
     fn is_settled(&self) -> bool {
@@ -92,25 +92,25 @@ impl Model {
         all.get(which % all.len().max(1)).copied()
     }
 
-    fn due(&self, now: u64, told: impl Fn(&Known) -> bool) -> Option<Due> {
-        let ranges = self.open().iter().filter(|known| told(known)).take(MOST_RANGES).map(|known| known.what).collect();
+    fn due(&self, now: u64, told: impl Fn(&Known) -> bool) -> Option<OffsetCommit> {
+        let ranges = self.open().iter().filter(|known| told(known)).take(MAX_RANGES).map(|known| known.what).collect();
         let oldest = self.open().iter().filter_map(|known| known.told_at).min();
         let intent = Intent { decoder: self.decoder, announced_at: oldest.unwrap_or(now), ranges };
-        Some(Due { offset: self.offset()?, metadata: intent.encode() })
+        Some(OffsetCommit { offset: self.offset()?, metadata: intent.encode() })
     }
 
-    fn ask(&mut self, now: u64, renew: bool) -> Option<Due> {
+    fn ask(&mut self, now: u64, renew: bool) -> Option<OffsetCommit> {
         let is_news = self.offset() != self.committed || self.has_unannounced();
         if self.asked.is_some() || !(renew || is_news) {
             return None;
         }
         self.offset()?;
         let from = self.ranges.len() - self.open().len();
-        for known in self.ranges[from..].iter_mut().take(MOST_RANGES) {
+        for known in self.ranges[from..].iter_mut().take(MAX_RANGES) {
             known.told_at = known.told_at.or(Some(now));
         }
         let due = self.due(now, |_| true)?;
-        let told = self.open().iter().take(MOST_RANGES).map(|known| known.what.range).collect();
+        let told = self.open().iter().take(MAX_RANGES).map(|known| known.what.range).collect();
         self.asked = Some((due.offset, told));
         Some(due)
     }
@@ -135,10 +135,10 @@ fn what(first: i64, last: i64) -> Announced {
 
 /// What must hold of every commit, whatever the model says: it passes nothing that is not done, and of what may have been
 /// sent it hides nothing that lies before a range which it names.
-fn check_due(model: &Model, due: &Due) -> Result<(), TestCaseError> {
+fn check_due(model: &Model, due: &OffsetCommit) -> Result<(), TestCaseError> {
     let told = Intent::parse(&due.metadata).ok_or_else(|| TestCaseError::fail("no intent"))?.ranges;
     let is_told = |known: &Known| told.iter().any(|told| told.range == known.what.range);
-    let behind = if told.len() < MOST_RANGES { i64::MAX } else { told[told.len() - 1].range.last };
+    let behind = if told.len() < MAX_RANGES { i64::MAX } else { told[told.len() - 1].range.last };
     for known in model.ranges.iter().filter(|known| !known.is_done) {
         prop_assert!(due.offset <= known.what.range.first, "passed {known:?}");
         let may_be_there = known.told_at.is_some() && known.what.range.last <= behind;
@@ -215,7 +215,7 @@ proptest! {
     /// each question is answered as the model answers it, and no commit passes or hides what may be there in part.
     #[test]
     fn no_order_of_events_loses_a_range(
-        begin in proptest::option::weighted(0.7, (0..=MOST_RANGES, any::<bool>())), steps in steps()
+        begin in proptest::option::weighted(0.7, (0..=MAX_RANGES, any::<bool>())), steps in steps()
     ) {
         let found = begin.map(|(ranges, is_ours)| found(ranges, is_ours));
         let committed = begin.map(|_| 0);

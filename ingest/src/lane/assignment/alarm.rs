@@ -8,7 +8,7 @@ use crate::lane::tools::Tools;
 
 /// Tells an operator what the breaker of a partition has decided. Says whether it opened.
 pub(super) fn tell(tools: &Tools, topic: &str, partition: &Partition, verdict: Verdict) -> bool {
-    let number = partition.of.partition;
+    let number = partition.owner.partition;
     match verdict {
         Verdict::Pass => false,
         Verdict::Alarm(tenant) => {

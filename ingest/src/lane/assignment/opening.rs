@@ -13,7 +13,7 @@ use crate::decode::Origin;
 use crate::event::Assigned;
 use crate::exactly_once::lease::Lease;
 use crate::exactly_once::takeover::{self, Start};
-use crate::kafka::log_ends::Ends;
+use crate::kafka::log_ends::Watermarks;
 use crate::kafka::standing::Found;
 use crate::lane::partition::{Fetching, Hold, Look, Partition};
 
@@ -23,12 +23,12 @@ impl Assignment {
     pub fn assign(&mut self, topic: &str, partition: i32, since: Moment) {
         let Some(pipeline) = self.pipeline(topic) else { return };
         self.epochs += 1;
-        let of = Assigned { pipeline, partition, epoch: self.epochs };
+        let owner = Assigned { pipeline, partition, epoch: self.epochs };
         let source = &self.sources[pipeline];
         let origin = Origin::new(&source.destination.target.topic, source.destination.target.topic_id, partition);
         let lease = Lease::new(since, self.tools.lease);
         let nowhere = Start { offset: 0, committed: None, intent: None, check_to: None };
-        let mut state = Partition::new(of, origin, lease, source.fingerprint, &self.tools.breaker, &nowhere);
+        let mut state = Partition::new(owner, origin, lease, source.fingerprint, &self.tools.breaker, &nowhere);
         if self.is_draining {
             state.hold(Hold::Drain);
         }
@@ -36,30 +36,30 @@ impl Assignment {
             state.hold(Hold::Operator);
         }
         self.partitions.insert((pipeline, partition), state);
-        self.tools.inquiry.watch(topic, of, source.destination.target.topic_id);
+        self.tools.inquiry.watch(topic, owner, source.destination.target.topic_id);
     }
 
     /// Kafka has said where a partition begins, or why it does not.
-    pub(super) fn placed(&mut self, of: Assigned, found: Result<Found, String>) {
-        let source = &self.sources[of.pipeline];
+    pub(super) fn placed(&mut self, owner: Assigned, found: Result<Found, String>) {
+        let source = &self.sources[owner.pipeline];
         let (fingerprint, destination) = (source.fingerprint, Arc::clone(&source.destination));
         let (writer, topic, partition) =
-            (Arc::clone(&self.tools.writer), Arc::clone(&destination.target.topic), of.partition);
-        let Some(state) = self.current(of) else { return };
+            (Arc::clone(&self.tools.writer), Arc::clone(&destination.target.topic), owner.partition);
+        let Some(state) = self.current(owner) else { return };
         let found = match found {
             Ok(found) => found,
             Err(why) => {
                 let why =
                     format!("Kafka does not say where it begins: {why}; see to it that the partition has a leader");
-                return self.supply_fails(of, Some(why));
+                return self.supply_fails(owner, Some(why));
             }
         };
         let start = match takeover::start(&found, unix_now()) {
             Ok(start) => start,
             Err(why) => {
                 state.begin(fingerprint, &Start::stopped(&found), found.ends);
-                self.supply_fails(of, None);
-                return self.stopped(of, &why);
+                self.supply_fails(owner, None);
+                return self.stopped(owner, &why);
             }
         };
         state.begin(fingerprint, &start, found.ends);
@@ -67,47 +67,47 @@ impl Assignment {
             info!(topic = &*topic, partition, "ranges that were announced before are taken over");
         }
         let cancel = state.cancel.clone();
-        let ask = async move { writer.ask(of, &destination.target, &start).await };
+        let ask = async move { writer.ask(owner, &destination.target, &start).await };
         self.tools.runtime.spawn(async move { cancel.run_until_cancelled(ask).await });
-        self.supply_fails(of, None);
-        self.report(of);
+        self.supply_fails(owner, None);
+        self.report(owner);
     }
 
     /// Kafka has said where the log of a partition ends, or why it does not.
-    pub(super) fn log_ends(&mut self, of: Assigned, ends: Result<Ends, String>) {
+    pub(super) fn log_ends(&mut self, owner: Assigned, ends: Result<Watermarks, String>) {
         let is_polled = !self.waits_for_memory(Instant::now());
-        let Some(state) = self.current(of) else { return };
+        let Some(state) = self.current(owner) else { return };
         let look = state.looked(ends, is_polled);
         let is_stopped = state.is_held(Hold::Stopped);
         match look {
-            Look::Fine => self.supply_fails(of, None),
-            Look::Waits(why) => self.supply_fails(of, Some(why)),
+            Look::Fine => self.supply_fails(owner, None),
+            Look::Waits(why) => self.supply_fails(owner, Some(why)),
             Look::Stop(_) if is_stopped => {}
             Look::Stop(why) => {
-                self.supply_fails(of, None);
-                self.stopped(of, &why);
+                self.supply_fails(owner, None);
+                self.stopped(owner, &why);
             }
         }
-        self.report(of);
+        self.report(owner);
     }
 
     /// The client's statistics say how far it has fetched.
     pub fn fetches(&mut self, topic: &str, partition: i32, fetching: Fetching<'_>) {
         let Some(pipeline) = self.pipeline(topic) else { return };
         let Some(state) = self.partition_mut(topic, partition) else { return };
-        let of = state.of;
+        let owner = state.owner;
         if state.fetches(fetching) {
             self.pass_announced((pipeline, partition), fetching.next);
-            if let Some(state) = self.current(of) {
+            if let Some(state) = self.current(owner) {
                 state.pass(fetching.next);
             }
         }
-        self.report(of);
+        self.report(owner);
     }
 
     /// Something is in the way of a partition's records, or no longer is. Said once.
-    fn supply_fails(&self, of: Assigned, why: Option<String>) {
-        let (topic, partition) = (&*self.sources[of.pipeline].destination.target.topic, of.partition);
+    fn supply_fails(&self, owner: Assigned, why: Option<String>) {
+        let (topic, partition) = (&*self.sources[owner.pipeline].destination.target.topic, owner.partition);
         if self.tools.status.supply(topic, partition, why.clone()) {
             if let Some(why) = why {
                 warn!(topic, partition, why, "no records come; they wait in Kafka");
@@ -118,11 +118,11 @@ impl Assignment {
     }
 
     /// How far a partition is behind.
-    fn report(&self, of: Assigned) {
-        let Some(state) = self.partitions.get(&(of.pipeline, of.partition)) else { return };
-        let topic = &*self.sources[of.pipeline].destination.target.topic;
+    fn report(&self, owner: Assigned) {
+        let Some(state) = self.partitions.get(&(owner.pipeline, owner.partition)) else { return };
+        let topic = &*self.sources[owner.pipeline].destination.target.topic;
         if let (Some(lag), Some(held_back)) = (state.lag(), state.held_back()) {
-            self.tools.metrics.lag(topic, of.partition, lag, held_back);
+            self.tools.metrics.lag(topic, owner.partition, lag, held_back);
         }
     }
 }

@@ -11,7 +11,7 @@ impl Pauses {
     /// An operator pauses or resumes a partition, or all of a pipeline.
     pub(super) fn say(&mut self, pipeline: usize, partition: Option<i32>, is_paused: bool) {
         if partition.is_none() {
-            self.0.retain(|(of, _), _| *of != pipeline);
+            self.0.retain(|(owner, _), _| *owner != pipeline);
         }
         self.0.insert((pipeline, partition), is_paused);
     }

@@ -17,7 +17,7 @@ use crate::clock::unix_now;
 use crate::dead_letter::breaker::Verdict;
 use crate::event::{Assigned, Event};
 use crate::exactly_once::commit::Outcome;
-use crate::exactly_once::ledger::Due;
+use crate::exactly_once::ledger::OffsetCommit;
 use crate::fault::{Failpoint, reached};
 use crate::kafka::topic_id::RECREATED;
 use crate::lane::partition::{Flow, Hold, Partition};
@@ -71,12 +71,12 @@ impl Assignment {
     }
 
     /// A partition stands still until an operator has decided.
-    pub(super) fn stopped(&mut self, of: Assigned, why: &str) {
-        let Some(partition) = self.current(of) else { return };
+    pub(super) fn stopped(&mut self, owner: Assigned, why: &str) {
+        let Some(partition) = self.current(owner) else { return };
         partition.stop();
-        let topic = Arc::clone(&self.sources[of.pipeline].destination.target.topic);
-        error!(topic = &*topic, partition = of.partition, why, "partition stopped; an operator has to decide");
-        self.tools.status.trouble(&topic, of.partition, Some(why.to_owned()));
+        let topic = Arc::clone(&self.sources[owner.pipeline].destination.target.topic);
+        error!(topic = &*topic, partition = owner.partition, why, "partition stopped; an operator has to decide");
+        self.tools.status.trouble(&topic, owner.partition, Some(why.to_owned()));
     }
 
     pub(super) fn seal(&mut self, key: (usize, i32), cut: SealReason) {
@@ -94,7 +94,7 @@ impl Assignment {
         let Some(batch) = partition.next_batch() else { return };
         reached(Failpoint::Announced);
         let job = Job {
-            of: partition.of,
+            owner: partition.owner,
             destination: Arc::clone(&self.sources[key.0].destination),
             lease: Arc::clone(partition.lease()),
             announced_at: partition.announced_at(batch.range).unwrap_or_default(),
@@ -110,74 +110,74 @@ impl Assignment {
     pub fn happened(&mut self, event: Event) {
         match event {
             Event::Command(request) => self.obey(request),
-            Event::Committed { of, outcome } => self.committed(&of, outcome),
-            Event::Placed { of, found } => self.placed(of, found),
-            Event::LogEnds { of, ends } => self.log_ends(of, ends),
-            Event::Unreadable { of, offset } => self.cannot_read(of, offset),
-            Event::Stopped { of, why } => self.stopped(of, &why),
-            Event::Opened { of, continuation, letters } => {
-                let Some(partition) = self.current(of) else { return };
+            Event::Committed { owner, outcome } => self.committed(&owner, outcome),
+            Event::Placed { owner, found } => self.placed(owner, found),
+            Event::LogEnds { owner, ends } => self.log_ends(owner, ends),
+            Event::Unreadable { owner, offset } => self.cannot_read(owner, offset),
+            Event::Stopped { owner, why } => self.stopped(owner, &why),
+            Event::Opened { owner, continuation, letters } => {
+                let Some(partition) = self.current(owner) else { return };
                 match partition.opened(&continuation, letters) {
-                    Some(why) => self.stopped(of, &why),
-                    None => self.goes_on(of, None, Verdict::Pass),
+                    Some(why) => self.stopped(owner, &why),
+                    None => self.goes_on(owner, None, Verdict::Pass),
                 }
             }
-            Event::Written { of, range, landed, dead_lettered } => {
-                let Some(partition) = self.current(of) else { return };
+            Event::Written { owner, range, landed, dead_lettered } => {
+                let Some(partition) = self.current(owner) else { return };
                 partition.written(range);
                 partition.landed(landed);
-                let counts = &mut self.counts[of.pipeline];
+                let counts = &mut self.counts[owner.pipeline];
                 counts.landed += landed;
                 counts.dead_lettered += dead_lettered;
-                self.goes_on(of, None, Verdict::Pass);
+                self.goes_on(owner, None, Verdict::Pass);
             }
-            Event::Stalled { of, why } => {
-                let Some(partition) = self.current(of) else { return };
+            Event::Stalled { owner, why } => {
+                let Some(partition) = self.current(owner) else { return };
                 partition.hold(Hold::Store);
-                self.goes_on(of, Some(why), Verdict::Pass);
+                self.goes_on(owner, Some(why), Verdict::Pass);
             }
-            Event::Refused { of, rows, sent, answer } => {
-                let Some(partition) = self.current(of) else { return };
+            Event::Refused { owner, rows, sent, answer } => {
+                let Some(partition) = self.current(owner) else { return };
                 let verdict = partition.refused(&rows, &sent, Instant::now());
                 // Whoever asked may have been cancelled; then nothing is sent either.
                 answer.send(!matches!(verdict, Verdict::Trip(_))).ok();
-                self.goes_on(of, None, verdict);
+                self.goes_on(owner, None, verdict);
             }
         }
     }
 
     /// Says what is in a partition's way, if anything is, and hands its next batch to the writer.
-    pub(super) fn goes_on(&mut self, of: Assigned, trouble: Option<String>, verdict: Verdict) {
-        let key = (of.pipeline, of.partition);
+    pub(super) fn goes_on(&mut self, owner: Assigned, trouble: Option<String>, verdict: Verdict) {
+        let key = (owner.pipeline, owner.partition);
         let Some(partition) = self.partitions.get(&key) else { return };
-        let topic = &self.sources[of.pipeline].destination.target.topic;
+        let topic = &self.sources[owner.pipeline].destination.target.topic;
         tell(&self.tools, topic, partition, verdict);
         let trouble = trouble.or_else(|| partition.why_broken().map(str::to_owned));
         let trouble = trouble.or_else(|| self.why_unreadable(key));
-        self.tools.status.trouble(topic, of.partition, trouble);
+        self.tools.status.trouble(topic, owner.partition, trouble);
         self.dispatch(key);
     }
 
     /// The partition of an assignment, unless that assignment has ended.
-    pub(super) fn current(&mut self, of: Assigned) -> Option<&mut Partition> {
-        self.partitions.get_mut(&(of.pipeline, of.partition)).filter(|partition| partition.of == of)
+    pub(super) fn current(&mut self, owner: Assigned) -> Option<&mut Partition> {
+        self.partitions.get_mut(&(owner.pipeline, owner.partition)).filter(|partition| partition.owner == owner)
     }
 
     /// A commit has ended.
-    fn committed(&mut self, of: &[Assigned], outcome: Outcome) {
+    fn committed(&mut self, owner: &[Assigned], outcome: Outcome) {
         let is_acknowledged = outcome == Outcome::Acknowledged;
         self.tools.metrics.commit(is_acknowledged);
         let now = Instant::now();
-        for of in of {
-            let took = self.current(*of).and_then(|partition| partition.commit_answered(is_acknowledged, now));
+        for owner in owner {
+            let took = self.current(*owner).and_then(|partition| partition.commit_answered(is_acknowledged, now));
             if let Some(took) = took {
                 self.tools.metrics.stage(Stage::Commit, took);
             }
             if outcome == Outcome::Recreated {
-                self.stopped(*of, RECREATED);
+                self.stopped(*owner, RECREATED);
             }
             // What was announced with it may be written now.
-            self.dispatch((of.pipeline, of.partition));
+            self.dispatch((owner.pipeline, owner.partition));
         }
     }
 
@@ -217,12 +217,12 @@ impl Assignment {
     }
 
     /// What to commit now.
-    pub fn commits(&mut self, now: Instant) -> Vec<(Arc<str>, Assigned, Due)> {
+    pub fn commits(&mut self, now: Instant) -> Vec<(Arc<str>, Assigned, OffsetCommit)> {
         let unix = unix_now();
         let due = self.partitions.iter_mut().filter_map(|(key, partition)| {
             Some((
                 Arc::clone(&self.sources[key.0].destination.target.topic),
-                partition.of,
+                partition.owner,
                 partition.to_commit(now, unix)?,
             ))
         });
@@ -244,7 +244,7 @@ impl Assignment {
     }
 
     /// Ends an assignment and its writes; gives what may still be committed.
-    pub fn end(&mut self, topic: &str, partition: i32) -> Option<Due> {
+    pub fn end(&mut self, topic: &str, partition: i32) -> Option<OffsetCommit> {
         let pipeline = self.pipeline(topic)?;
         let state = self.partitions.remove(&(pipeline, partition))?;
         self.unreadable.remove(&(pipeline, partition));

@@ -12,23 +12,23 @@ impl Assignment {
     pub fn next_offsets(&self) -> Vec<(String, Assigned, i64)> {
         let flowing = self.partitions.iter().filter(|(_, partition)| !partition.is_deaf());
         flowing
-            .map(|(key, own)| (self.sources[key.0].destination.target.topic.to_string(), own.of, own.position()))
+            .map(|(key, own)| (self.sources[key.0].destination.target.topic.to_string(), own.owner, own.position()))
             .collect()
     }
 
     /// The record that comes next in a partition cannot be read.
-    pub(super) fn cannot_read(&mut self, of: Assigned, offset: i64) {
-        if self.current(of).is_none_or(|partition| partition.position() != offset) {
+    pub(super) fn cannot_read(&mut self, owner: Assigned, offset: i64) {
+        if self.current(owner).is_none_or(|partition| partition.position() != offset) {
             return;
         }
-        let key = (of.pipeline, of.partition);
+        let key = (owner.pipeline, owner.partition);
         if self.unreadable.insert(key, offset) == Some(offset) {
             return;
         }
-        let topic = &self.sources[of.pipeline].destination.target.topic;
+        let topic = &self.sources[owner.pipeline].destination.target.topic;
         let why = why(offset);
-        error!(topic = &**topic, partition = of.partition, offset, why, "a record cannot be read");
-        self.tools.status.trouble(topic, of.partition, Some(why));
+        error!(topic = &**topic, partition = owner.partition, offset, why, "a record cannot be read");
+        self.tools.status.trouble(topic, owner.partition, Some(why));
     }
 
     /// Why a partition gets nothing, if its next record cannot be read.

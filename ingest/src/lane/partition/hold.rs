@@ -67,7 +67,7 @@ pub(super) const FLOW_WAIT: Duration = Duration::from_millis(500);
 
 /// What Kafka's client was last told about a partition.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct LastFlow {
     /// Whether that was to pause.
     pub(super) is_paused: bool,
     /// When it may be told again after it failed.

@@ -4,7 +4,7 @@
 use super::state::Partition;
 use super::supply::{Fetching, GIVEN_UP, Look, STUCK, Supply, UNANSWERED};
 use crate::fault::{Fault, is_injected};
-use crate::kafka::log_ends::Ends;
+use crate::kafka::log_ends::Watermarks;
 
 impl Partition {
     /// Takes in what the client's statistics say. Whether nothing is left to deliver below `next`, see [`Self::is_idle_at`].
@@ -38,7 +38,7 @@ impl Partition {
 
     /// Kafka has said where the log ends, or why it does not. Whether records are polled for at all: they wait in the
     /// client's queue while memory is short.
-    pub fn looked(&mut self, ends: Result<Ends, String>, is_polled: bool) -> Look {
+    pub fn looked(&mut self, ends: Result<Watermarks, String>, is_polled: bool) -> Look {
         let ends = match ends {
             Ok(ends) => ends,
             Err(why) => return self.unanswered(&why),
@@ -72,7 +72,7 @@ impl Partition {
     }
 
     /// Where the log begins and ends, as found when the partition was assigned.
-    pub(super) fn begins_with(&mut self, ends: Ends) {
+    pub(super) fn begins_with(&mut self, ends: Watermarks) {
         self.supply = Supply { ends: Some(ends), ..Supply::default() };
     }
 
@@ -90,7 +90,7 @@ impl Partition {
     }
 }
 
-fn given_up(position: i64, Ends { low, high, .. }: Ends) -> String {
+fn given_up(position: i64, Watermarks { low, high, .. }: Watermarks) -> String {
     if position < low || position > high {
         return format!(
             "offset {position} comes next, but the log holds {low} to {high}: records were deleted before they were consumed, or \
@@ -112,7 +112,7 @@ mod tests {
     use crate::lane::partition::Hold;
     use std::time::{Duration, Instant};
 
-    const ENDS: Ends = Ends { low: 0, stable: 113, high: 120 };
+    const ENDS: Watermarks = Watermarks { low: 0, stable: 113, high: 120 };
 
     fn fetching(next: i64) -> Fetching<'static> {
         Fetching { state: "active", next, queued: 0, stable: 113, high: 120 }
@@ -171,7 +171,7 @@ mod tests {
         partition.fetches(gave_up);
         assert_eq!(partition.looked(Ok(ENDS), true), Look::Fine);
         partition.fetches(gave_up);
-        let Look::Stop(why) = partition.looked(Ok(Ends { low: 60, ..ENDS }), true) else { panic!("it stops") };
+        let Look::Stop(why) = partition.looked(Ok(Watermarks { low: 60, ..ENDS }), true) else { panic!("it stops") };
         assert!(why.starts_with("offset 50 comes next, but the log holds 60 to 120"), "{why}");
         let Look::Stop(why) = partition.looked(Ok(ENDS), true) else { panic!("it stops") };
         assert!(why.contains("given up fetching at offset 50"), "{why}");

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::growth::Growth;
-use super::hold::{Hold, Told};
+use super::hold::{Hold, LastFlow};
 use super::supply::Supply;
 use crate::batch::limits::{Limits, SealReason};
 use crate::batch::{Batch, OpenBatch};
@@ -17,15 +17,15 @@ use crate::dead_letter::breaker::Breaker;
 use crate::decode::Origin;
 use crate::event::Assigned;
 use crate::exactly_once::commit::{Commits, Work};
-use crate::exactly_once::intent::{Announced, Doubt, MOST_RANGES};
+use crate::exactly_once::intent::{Announced, Doubt, MAX_RANGES};
 use crate::exactly_once::lease::Lease;
-use crate::exactly_once::ledger::{Due, Ledger};
+use crate::exactly_once::ledger::{Ledger, OffsetCommit};
 use crate::exactly_once::range::Range;
 use crate::exactly_once::takeover::{Continuation, Start};
-use crate::kafka::log_ends::Ends;
+use crate::kafka::log_ends::Watermarks;
 
 /// Ranges that may wait before intake pauses; those that an earlier owner left come on top of them.
-const WAITING_RANGES: usize = MOST_RANGES / 2;
+const WAITING_RANGES: usize = MAX_RANGES / 2;
 /// Ranges that may still wait when it goes on: pausing throws away what was fetched, so it is not done for each of them.
 const FEW_RANGES: usize = WAITING_RANGES / 4;
 
@@ -33,7 +33,7 @@ const FEW_RANGES: usize = WAITING_RANGES / 4;
 #[derive(Debug)]
 pub struct Partition {
     /// Which assignment this is.
-    pub of: Assigned,
+    pub owner: Assigned,
     /// Provenance of its rows.
     pub origin: Origin,
     /// Ends its writes when the assignment ends.
@@ -69,7 +69,7 @@ pub struct Partition {
     /// What Kafka has for it.
     pub(super) supply: Supply,
     /// What Kafka's client was last told.
-    pub(super) told: Told,
+    pub(super) told: LastFlow,
     /// Whether it has to be sent back to its start, since records may have come that were not taken in.
     pub(super) must_seek: bool,
 }
@@ -86,7 +86,7 @@ pub(super) struct Judged {
 impl Partition {
     /// A partition at the start of an assignment; `decoder` is the fingerprint of the decoder in use.
     pub fn new(
-        of: Assigned,
+        owner: Assigned,
         origin: Origin,
         lease: Lease,
         decoder: u64,
@@ -95,7 +95,7 @@ impl Partition {
     ) -> Self {
         let commits = Commits::new(lease, decoder, start.committed, start.intent.as_ref());
         Self {
-            of,
+            owner,
             origin,
             cancel: CancellationToken::new(),
             start: start.offset,
@@ -116,13 +116,13 @@ impl Partition {
             judged: Judged::default(),
             broken: None,
             supply: Supply::default(),
-            told: Told::default(),
+            told: LastFlow::default(),
             must_seek: false,
         }
     }
 
     /// Kafka has said where it begins; `decoder` is the fingerprint of the decoder in use.
-    pub fn begin(&mut self, decoder: u64, start: &Start, ends: Ends) {
+    pub fn begin(&mut self, decoder: u64, start: &Start, ends: Watermarks) {
         self.commits.ledger = Ledger::new(decoder, start.committed, start.intent.as_ref());
         self.announced = self.commits.ledger.announced().collect();
         (self.start, self.position, self.sealed_to) = (start.offset, start.offset, start.offset);
@@ -348,7 +348,7 @@ impl Partition {
     }
 
     /// What to commit now, if anything; `unix` is the wall clock in seconds since 1970.
-    pub fn to_commit(&mut self, now: Instant, unix: u64) -> Option<Due> {
+    pub fn to_commit(&mut self, now: Instant, unix: u64) -> Option<OffsetCommit> {
         if self.is_held(Hold::Stopped) {
             return None;
         }
@@ -367,7 +367,7 @@ impl Partition {
     }
 
     /// The last commit of this assignment, unless one is still on its way.
-    pub fn last_commit(&self, unix: u64) -> Option<Due> {
+    pub fn last_commit(&self, unix: u64) -> Option<OffsetCommit> {
         if self.is_committing() || self.is_held(Hold::Stopped) { None } else { self.commits.ledger.last_commit(unix) }
     }
 

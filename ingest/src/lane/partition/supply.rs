@@ -1,6 +1,6 @@
 //! What Kafka has for a partition: the ends of its log, and what the client's statistics say. Plain data.
 
-use crate::kafka::log_ends::Ends;
+use crate::kafka::log_ends::Watermarks;
 
 /// Looks in a row at the client's statistics at which it does not fetch, until it counts as having given up: between two
 /// assignments nothing is fetched either.
@@ -39,7 +39,7 @@ pub enum Look {
 /// What is known about the records that are still to come.
 #[derive(Debug, Default)]
 pub(super) struct Supply {
-    pub(super) ends: Option<Ends>,
+    pub(super) ends: Option<Watermarks>,
     /// Everything below was fetched and taken in, as far as there were records.
     pub(super) reached: i64,
     /// Where [`Self::reached`] was at the last look, and for how many looks in a row.

@@ -12,9 +12,9 @@ use crate::decode::Origin;
 use crate::event::Assigned;
 use crate::exactly_once::commit::{COMMIT_EVERY, RETRY_WAIT};
 use crate::exactly_once::intent::Intent;
-use crate::exactly_once::intent::{Announced, Doubt, MOST_RANGES};
+use crate::exactly_once::intent::{Announced, Doubt, MAX_RANGES};
 use crate::exactly_once::lease::Lease;
-use crate::exactly_once::ledger::Due;
+use crate::exactly_once::ledger::OffsetCommit;
 use crate::exactly_once::range::Range;
 use crate::exactly_once::takeover::{Continuation, Start};
 use std::sync::Arc;
@@ -26,10 +26,10 @@ pub(super) const LIMITS: Limits =
     Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30), months: 12, backlog: BACKLOG };
 
 fn partition_at(start: &Start) -> Partition {
-    let of = Assigned { pipeline: 0, partition: 0, epoch: 1 };
+    let owner = Assigned { pipeline: 0, partition: 0, epoch: 1 };
     let lease = Lease::new(Moment::now(), Duration::from_secs(30));
     let breaker = config::Breaker { rejected: 4, consecutive: 4, ..config::Breaker::default() };
-    let mut partition = Partition::new(of, Origin::new("t", Uuid::nil(), 0), lease, 1, &breaker, start);
+    let mut partition = Partition::new(owner, Origin::new("t", Uuid::nil(), 0), lease, 1, &breaker, start);
     if start.intent.is_some() {
         partition.release(Hold::Opening);
     }
@@ -49,7 +49,7 @@ pub(super) fn take(partition: &mut Partition, offset: i64) {
     partition.took(offset);
 }
 
-pub(super) fn announce(partition: &mut Partition) -> Due {
+pub(super) fn announce(partition: &mut Partition) -> OffsetCommit {
     let now = Instant::now();
     let due = partition.to_commit(now, 7).unwrap();
     partition.commit_answered(true, now);
@@ -231,7 +231,7 @@ fn a_stopped_partition_writes_and_commits_nothing_more() {
 #[test]
 fn more_ranges_than_may_wait_are_taken_over_all_the_same() {
     let one = |n: i64| Announced { range: Range { first: n, last: n }, digest: 0, doubt: Doubt::No };
-    let most = i64::try_from(MOST_RANGES).unwrap();
+    let most = i64::try_from(MAX_RANGES).unwrap();
     let intent = Intent { decoder: 1, announced_at: 5, ranges: (0..most).map(one).collect() };
     let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
     for offset in 0..most {

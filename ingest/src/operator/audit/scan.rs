@@ -31,8 +31,10 @@ pub async fn records(
     // One partition at a time, and so one broker.
     fetch::bound(&mut kafka, FETCHED, Supply { brokers: 1, largest_batch: None });
     let topic = topic.to_owned();
-    blocking(move || read(&kafka, &topic, partition, &stretches).map_err(|cause| standing::Error::of(&topic, cause)))
-        .await
+    blocking(move || {
+        read(&kafka, &topic, partition, &stretches).map_err(|cause| standing::Error::from_kafka(&topic, cause))
+    })
+    .await
 }
 
 fn read(kafka: &ClientConfig, topic: &str, partition: i32, stretches: &[Range<i64>]) -> KafkaResult<Vec<i64>> {

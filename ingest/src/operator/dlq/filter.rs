@@ -35,14 +35,14 @@ impl Filter {
 
 /// What there is beside that which was meant: whoever mistypes a name finds the right one here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Others {
+pub struct FilteredOut {
     /// Topics with their namespace.
     pub topics: BTreeSet<String>,
     /// Reasons.
     pub reasons: BTreeSet<String>,
 }
 
-impl Others {
+impl FilteredOut {
     /// Takes note of a letter that is not meant.
     pub fn note(&mut self, letter: &Letter) {
         for (known, name) in [(&mut self.topics, &letter.source.topic), (&mut self.reasons, &letter.reason)] {

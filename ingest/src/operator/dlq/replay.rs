@@ -23,7 +23,7 @@ use super::tally::{Replayed, stays};
 use super::topics::Topics;
 use super::{Dlq, Error, Filter};
 use crate::clickhouse::demand::Demand;
-use crate::clickhouse::dependants::Graph;
+use crate::clickhouse::dependants::ViewGraph;
 use crate::clickhouse::failures;
 use crate::clickhouse::insert::Insert;
 use crate::clickhouse::sight;
@@ -212,7 +212,7 @@ impl Replay<'_> {
     /// Fails if a table that an INSERT reaches would not recognise it the second time.
     async fn remember(&self, table: &str) -> Result<(), Error> {
         let clickhouse = &self.dlq.clickhouse;
-        let graph = self.dlq.patiently(table, async || Graph::read(clickhouse, table).await).await?;
+        let graph = self.dlq.patiently(table, async || ViewGraph::read(clickhouse, table).await).await?;
         graph.remembered(&Demand::any()).map(drop).map_err(|unfit| Error::Unfit { table: table.to_owned(), unfit })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Others;
+use super::FilteredOut;
 use super::block::Entry;
 
 /// Reasons of a replay's own for which a letter stays one.
@@ -40,7 +40,7 @@ pub struct Replayed {
     /// Whether it was told to stop.
     pub is_interrupted: bool,
     /// What the filter left out.
-    pub others: Others,
+    pub others: FilteredOut,
 }
 
 impl Replayed {
