@@ -15,26 +15,27 @@
 //! - [`judge`]: which rows of a refused part are at fault
 //! - [`rebuild`]: aggregates recomputed from the raw rows
 
+pub mod bisect;
+pub mod quoting;
+pub mod token_check;
+pub mod view_changes;
+pub mod view_graph;
+pub mod visibility;
+
 pub mod coverage;
 
 mod answer;
-pub mod changes;
 pub mod client;
 pub(crate) mod codes;
 pub mod demand;
-pub mod dependants;
 pub mod engine;
 pub(crate) mod failures;
 pub mod insert;
-pub mod judge;
-pub mod literal;
 pub mod lookup;
 pub mod name;
-pub mod proof;
 pub mod rebuild;
 pub(crate) mod row_binary;
 mod servers;
 pub mod settings;
 pub mod shape;
-pub mod sight;
 pub mod types;

@@ -8,9 +8,10 @@
 //! - [`refetch`]: a record is read again from its topic
 //! - [`breaker`]: when too many records cannot land
 
+pub mod omit;
+
 pub mod breaker;
 pub mod compose;
-pub mod fit;
 pub mod letter;
 pub mod producer;
 pub mod refetch;

@@ -10,8 +10,8 @@ use crate::dead_letter::breaker::Poison;
 use crate::exactly_once::commit::Outcome;
 use crate::exactly_once::range::Range;
 use crate::exactly_once::takeover::Continuation;
-use crate::kafka::log_ends::Watermarks;
-use crate::kafka::standing::Found;
+use crate::kafka::offsets::Found;
+use crate::kafka::watermarks::Watermarks;
 use request::Request;
 
 /// One assignment of one topic partition to this worker. What belongs to an earlier epoch no longer counts.

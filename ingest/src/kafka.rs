@@ -10,11 +10,12 @@
 //! - [`headers`]: the headers of a consumed record
 //! - [`unreadable`]: which records the client cannot read
 
+pub mod offsets;
+pub mod watermarks;
+
 pub(crate) mod blocking;
 pub mod fetch;
 pub mod headers;
-pub mod log_ends;
-pub mod standing;
 pub mod topic_config;
 pub mod topic_id;
 pub mod unreadable;

@@ -12,12 +12,13 @@
 //! - [`summary`]: what a worker did
 //! - [`report`]: how often the same client error is logged
 
+pub mod log_throttle;
+pub mod monitor;
+
 pub mod assignment;
 pub mod consume;
-pub mod inquiry;
 pub mod partition;
 pub mod rebalance;
-pub mod report;
 pub mod source;
 pub mod summary;
 pub mod tools;

@@ -6,8 +6,9 @@
 //! - [`audit`]: whether every record has its place
 //! - [`dlq`]: listing and replaying dead letters
 
+pub mod lag;
+
 pub mod audit;
-pub mod backlog;
 pub mod control;
 pub mod dlq;
 pub mod offsets;

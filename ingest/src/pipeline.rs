@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::batch::budget::Budget;
-use crate::clickhouse::changes::ViewGraphs;
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::demand::Demand;
 use crate::clickhouse::rebuild::Rebuilds;
+use crate::clickhouse::view_changes::ViewGraphs;
 use crate::config::{Settings, SettingsError};
 use crate::dead_letter::producer::DeadLetters;
 use crate::dead_letter::refetch::Refetch;
@@ -34,12 +34,13 @@ use crate::dead_letter::sent::SentLetters;
 use crate::dead_letter::watch::Watch;
 use crate::event::Event;
 use crate::kafka::fetch::Supply;
-use crate::kafka::standing;
+use crate::kafka::offsets;
 use crate::kafka::topic_config;
 use crate::kafka::topic_id::TopicIds;
 use crate::lane::assignment::Assignment;
 use crate::lane::consume::{self, ConsumeError, Context};
-use crate::lane::inquiry::{self, Inquiry};
+use crate::lane::monitor;
+use crate::lane::monitor::Inquiry;
 use crate::lane::summary::Summary;
 use crate::lane::tools::Tools;
 use crate::observe::health::{self, ListenError, Status};
@@ -104,10 +105,10 @@ pub async fn run(
     let kafka = settings.client(&stores);
     let connect = |cause| StartError::kafka(&stores, cause);
     let topic_ids = Arc::new(TopicIds::new(&kafka).map_err(connect)?);
-    let asking = standing::client_config(&settings, &stores, &names);
+    let asking = offsets::client_config(&settings, &stores, &names);
     let inquiry = Inquiry::start(&asking, Arc::clone(&topic_ids), events.clone()).map_err(|error| match error {
-        inquiry::Error::Kafka(cause) => connect(cause).into(),
-        thread @ inquiry::Error::Thread(_) => Error::Thread(thread.to_string()),
+        monitor::Error::Kafka(cause) => connect(cause).into(),
+        thread @ monitor::Error::Thread(_) => Error::Thread(thread.to_string()),
     })?;
     let topics: Vec<_> = settings.enabled().map(|(topic, _)| names.topic(topic)).collect();
     let supply = Supply { brokers, largest_batch: topic_config::largest_batch(&kafka, &topics).await };

@@ -2,9 +2,9 @@
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
-use sluice_ingest::kafka::standing;
+use sluice_ingest::kafka::offsets;
 use sluice_ingest::operator::audit::{self, Account, Audit};
-use sluice_ingest::operator::backlog::Lag;
+use sluice_ingest::operator::lag::Lag;
 use sluice_ingest::operator::offsets::{Change, Error, Offsets, To, in_words};
 
 use super::{full, short};
@@ -106,7 +106,7 @@ async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Re
         ]);
     }
     for error in &missing {
-        if let standing::Error::Partition { topic, number, .. } = error {
+        if let offsets::Error::Partition { topic, number, .. } = error {
             let (topic, number) = (short(settings, topic), number.to_string());
             table.add_row([topic, &number, "-", "no answer", "-", "-", "-", "-"]);
         }

@@ -17,7 +17,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionLi
 use serde::Deserialize;
 use sluice_ingest::Error;
 use sluice_ingest::config::{Retry, Settings};
-use sluice_ingest::kafka::standing;
+use sluice_ingest::kafka::offsets;
 use sluice_ingest::lane::summary::Summary;
 use sluice_schemas::names::{Names, topic};
 use sluice_schemas::rebootstrap::{Rebootstrap, is_unanswered};
@@ -238,7 +238,7 @@ impl World {
         blocking(move || {
             let consumer: BaseConsumer = config.create().unwrap();
             let list = every_partition(&consumer, &topic);
-            let committed = standing::committed(&consumer, &list, DEADLINE).unwrap();
+            let committed = offsets::committed(&consumer, &list, DEADLINE).unwrap();
             let of = |element: &TopicPartitionListElem<'_>| match element.offset() {
                 Offset::Offset(at) => Some((element.partition(), (at, element.metadata().to_owned()))),
                 _ => None,

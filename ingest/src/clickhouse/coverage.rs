@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use super::client::ClickHouse;
 use super::failures;
-use super::literal::quote;
 use super::lookup::{OF_PARTITION, parameters};
+use super::quoting::quote_identifier;
 use super::row_binary::numbers;
 use crate::failure::Failure;
 use crate::target::Target;
@@ -52,7 +52,7 @@ impl Coverage<'_> {
         let query = format!(
             "SELECT count(), sum(toUInt64(_offset)), sum(toUInt64(_offset) * toUInt64(_offset)), \
              toUInt64(min(_offset)), {distinct} FROM {} WHERE {OF_PARTITION} AND {IN_RANGE} FORMAT RowBinary",
-            quote(&self.target.table)
+            quote_identifier(&self.target.table)
         );
         let body = self.ask(&query, range, range.start).await?;
         let figures: Vec<u64> = numbers(&body)?.into_iter().map(i64::cast_unsigned).collect();
@@ -68,7 +68,7 @@ impl Coverage<'_> {
         let query = format!(
             "SELECT previous + 1, current FROM ({PAIRS} {} WHERE {OF_PARTITION} AND {IN_RANGE}) WHERE current > previous + 1 \
              ORDER BY current LIMIT {MOST_GAPS} FORMAT RowBinary",
-            quote(&self.target.table)
+            quote_identifier(&self.target.table)
         );
         let body = self.ask(&query, range, range.start - 1).await?;
         let pairs = numbers(&body)?;
@@ -86,7 +86,7 @@ impl Coverage<'_> {
         let query = format!(
             "SELECT count(), groupArray(5)(current) FROM ({PAIRS} {} WHERE {OF_PARTITION} AND {IN_RANGE}) WHERE current = previous \
              FORMAT RowBinary",
-            quote(&self.target.table)
+            quote_identifier(&self.target.table)
         );
         let body = self.ask(&query, range, range.start - 1).await?;
         // Between the count and the offsets is the length of the list, in one byte since it is at most 5.
@@ -98,7 +98,7 @@ impl Coverage<'_> {
     }
 
     async fn highest(&self, range: &Range<i64>) -> Result<Option<i64>, Failure> {
-        let table = quote(&self.target.table);
+        let table = quote_identifier(&self.target.table);
         let query = format!(
             "SELECT _offset FROM {table} WHERE {OF_PARTITION} AND {IN_RANGE} ORDER BY _offset DESC LIMIT 1 FORMAT RowBinary"
         );

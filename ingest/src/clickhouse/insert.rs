@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 
-use super::literal::quote;
+use super::quoting::quote_identifier;
 use super::row_binary::{push_length, push_string};
 use super::shape::Column;
 
@@ -29,18 +29,19 @@ pub struct Insert {
 impl Insert {
     /// Of rows with these columns; `settings` ends with a space or is empty.
     pub fn new(table: &str, columns: Vec<(String, String)>, settings: &str, with_defaults: bool) -> Self {
-        let names: Vec<_> = columns.iter().map(|(name, _)| quote(name)).collect();
+        let names: Vec<_> = columns.iter().map(|(name, _)| quote_identifier(name)).collect();
         let format = if with_defaults { "RowBinaryWithDefaults" } else { "RowBinaryWithNamesAndTypes" };
-        let statement = format!("INSERT INTO {} ({}) {settings}FORMAT {format}", quote(table), names.join(", "));
+        let statement =
+            format!("INSERT INTO {} ({}) {settings}FORMAT {format}", quote_identifier(table), names.join(", "));
         let head = if with_defaults { Bytes::new() } else { head(&columns) };
         Self { table: table.to_owned(), statement, head, columns }
     }
 
     /// The same statement for another table with the same columns.
     pub(crate) fn statement_for(&self, table: &str) -> String {
-        let own = format!("INSERT INTO {} ", quote(&self.table));
+        let own = format!("INSERT INTO {} ", quote_identifier(&self.table));
         let rest = self.statement.strip_prefix(&own).expect("every statement was made so");
-        format!("INSERT INTO {} {rest}", quote(table))
+        format!("INSERT INTO {} {rest}", quote_identifier(table))
     }
 
     /// Whether its bodies say what their rows are.

@@ -2,7 +2,7 @@
 //! A target and a range go in, offsets come out. It reads the projection `by_offset`, so it never scans a table.
 
 use super::client::ClickHouse;
-use super::literal::quote;
+use super::quoting::quote_identifier;
 use super::row_binary::numbers;
 use crate::clickhouse::failures;
 use crate::exactly_once::range::Range;
@@ -17,7 +17,7 @@ pub(super) const OF_PARTITION: &str =
 
 /// The highest offset of a partition that the table holds, of this topic and no namesake.
 pub async fn highest(clickhouse: &ClickHouse, target: &Target, partition: i32) -> Result<Option<i64>, Failure> {
-    let table = quote(&target.table);
+    let table = quote_identifier(&target.table);
     let query =
         format!("SELECT _offset FROM {table} WHERE {OF_PARTITION} ORDER BY _offset DESC LIMIT 1 FORMAT RowBinary");
     let body = clickhouse.query(&query, &parameters(target, partition)).await?;
@@ -31,7 +31,7 @@ pub async fn offsets(
     partition: i32,
     range: Range,
 ) -> Result<Vec<i64>, Failure> {
-    let table = quote(&target.table);
+    let table = quote_identifier(&target.table);
     let query = format!(
         "SELECT _offset FROM {table} WHERE {OF_PARTITION} AND _offset BETWEEN {{first:Int64}} AND {{last:Int64}} \
          ORDER BY _offset FORMAT RowBinary"
@@ -53,7 +53,8 @@ pub async fn among(
     if offsets.is_empty() {
         return Ok(Vec::new());
     }
-    let (table, list) = (quote(&target.table), offsets.iter().map(i64::to_string).collect::<Vec<_>>().join(","));
+    let (table, list) =
+        (quote_identifier(&target.table), offsets.iter().map(i64::to_string).collect::<Vec<_>>().join(","));
     let query = format!(
         "SELECT _offset FROM {table} WHERE {OF_PARTITION} AND _offset IN ({list}) ORDER BY _offset FORMAT RowBinary"
     );

@@ -1,6 +1,6 @@
 //! The name of a table or view with its database.
 
-use super::literal::quote;
+use super::quoting::quote_identifier;
 
 /// A table or view with its database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ impl std::fmt::Display for TableName {
             name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
                 && !name.starts_with(|c: char| c.is_ascii_digit())
         };
-        let text = |name: &str| if is_plain(name) { name.to_owned() } else { quote(name) };
+        let text = |name: &str| if is_plain(name) { name.to_owned() } else { quote_identifier(name) };
         write!(f, "{}.{}", text(&self.database), text(&self.name))
     }
 }

@@ -17,6 +17,8 @@
 //! - [`trace`]: whether somebody else writes
 //! - [`ttl`]: whether a TTL may have removed raw rows
 
+pub mod writes;
+
 mod abandoned;
 mod check;
 mod gate;
@@ -24,7 +26,6 @@ mod lock;
 mod run;
 mod scope;
 mod statement;
-mod trace;
 mod ttl;
 
 pub use gate::Rebuilds;

@@ -1,7 +1,7 @@
 //! ClickHouse column types as far as ingest can write them.
 //! The text of `system.columns.type` goes in, a [`Type`] comes out; what is not known is refused, never guessed.
 
-use super::literal::{identifier, unquote};
+use super::quoting::{parse_identifier, unquote};
 
 /// A type whose values ingest can encode.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +175,7 @@ fn date_time64(precision: &str) -> Option<Type> {
 fn element(text: &str) -> Option<(String, Type)> {
     match split(text, ' ')?.as_slice() {
         [column_type] => Some((String::new(), parse(column_type)?)),
-        [name, column_type] => Some((identifier(name)?, parse(column_type)?)),
+        [name, column_type] => Some((parse_identifier(name)?, parse(column_type)?)),
         _ => None,
     }
 }

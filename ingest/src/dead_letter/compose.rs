@@ -5,7 +5,7 @@ use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 use sluice_schemas::records::{DeadLetter, HeadersLeftOut, dead_letter_header as header};
 use uuid::Uuid;
 
-use super::fit::Omitted;
+use super::omit::Omitted;
 use crate::failure::Class;
 use crate::kafka::headers as record_headers;
 

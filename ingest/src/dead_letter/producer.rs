@@ -27,7 +27,7 @@ use tokio::sync::{RwLock, Semaphore};
 use tracing::error;
 
 use super::compose;
-use super::fit::{Omitted, Sizes, ways};
+use super::omit::{Omitted, Sizes, ways};
 use super::topic::{CHECK_EVERY, Topic, UnfitTopic};
 use crate::batch::budget::letter_bytes;
 use crate::failure::{Class, Failure};

@@ -22,7 +22,8 @@ use super::letter::{Contents, Letter, Place, Raw, Source};
 use crate::kafka::fetch::{self, Supply};
 use crate::kafka::headers;
 use crate::kafka::headers::Headers;
-use crate::kafka::standing::{self, PATIENCE};
+use crate::kafka::offsets;
+use crate::kafka::offsets::PATIENCE;
 use crate::kafka::topic_id::DescribeError;
 
 /// The dead-letter topic cannot be read.
@@ -54,7 +55,7 @@ fn named(topic: &str) -> String {
 impl ScanError {
     pub(crate) fn from_kafka(topic: &str, cause: KafkaError) -> Self {
         let topic = topic.to_owned();
-        if standing::is_missing(&cause) { Self::NoTopic(topic) } else { Self::Kafka { topic, cause } }
+        if offsets::is_missing(&cause) { Self::NoTopic(topic) } else { Self::Kafka { topic, cause } }
     }
 }
 
@@ -180,7 +181,7 @@ impl Reader {
     /// Where reading begins in each partition that holds something, and where it ends.
     fn stretches(&self, consumer: &BaseConsumer<DefaultConsumerContext>) -> KafkaResult<Vec<(Place, i64)>> {
         let topic = &self.wanted.topic;
-        let mut partitions = standing::partitions(consumer, topic)?;
+        let mut partitions = offsets::partitions(consumer, topic)?;
         partitions.sort_unstable();
         let begins = self.begins(consumer, &partitions)?;
         let mut stretches = Vec::new();

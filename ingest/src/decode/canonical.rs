@@ -8,7 +8,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::decoder::{Decoder, VERSION};
-use crate::clickhouse::literal::{quote, string};
+use crate::clickhouse::quoting::{quote_identifier, quote_string};
 use crate::clickhouse::types::{Decimal, Type};
 
 impl Decoder {
@@ -22,16 +22,16 @@ impl Decoder {
     fn canonical(&self) -> String {
         let limits = &self.limits;
         let mut text = format!(
-            "decoder {VERSION}\nrecord {} string {} depth {} keys {}\n",
+            "decoder {VERSION}\nrecord {} quote_string {} depth {} keys {}\n",
             limits.record, limits.string, limits.depth, limits.keys
         );
         let paths = self.fields.paths();
         let path_of = |slot: usize| paths.iter().find(|(known, _)| *known == slot).map_or("", |(_, path)| path);
-        text.extend(self.tenant.map(|slot| format!("tenant {}\n", quote(path_of(slot)))));
+        text.extend(self.tenant.map(|slot| format!("tenant {}\n", quote_identifier(path_of(slot)))));
         text.extend(self.month.map(|column| format!("month {column}\n")));
         text.extend(self.columns.iter().map(|column| {
             let default = if column.has_default { " default" } else { "" };
-            format!("{} {}{default}\n", quote(path_of(column.slot)), name(&column.value_type))
+            format!("{} {}{default}\n", quote_identifier(path_of(column.slot)), name(&column.value_type))
         }));
         text
     }
@@ -54,10 +54,10 @@ fn name(column_type: &Type) -> String {
         Type::DateTime => "DateTime".to_owned(),
         Type::DateTime64(decimals) => format!("DateTime64({decimals})"),
         Type::Enum8(words) => {
-            format!("Enum8({})", listed(words, |(word, number)| format!("{} = {number}", string(word))))
+            format!("Enum8({})", listed(words, |(word, number)| format!("{} = {number}", quote_string(word))))
         }
         Type::Enum16(words) => {
-            format!("Enum16({})", listed(words, |(word, number)| format!("{} = {number}", string(word))))
+            format!("Enum16({})", listed(words, |(word, number)| format!("{} = {number}", quote_string(word))))
         }
         Type::Ipv4 => "IPv4".to_owned(),
         Type::Ipv6 => "IPv6".to_owned(),
@@ -66,7 +66,10 @@ fn name(column_type: &Type) -> String {
         Type::Array(inner) => format!("Array({})", name(inner)),
         Type::Map(column_type) => format!("Map({}, {})", name(&column_type.0), name(&column_type.1)),
         Type::Tuple(elements) => {
-            format!("Tuple({})", listed(elements, |(own, column_type)| format!("{} {}", quote(own), name(column_type))))
+            format!(
+                "Tuple({})",
+                listed(elements, |(own, column_type)| format!("{} {}", quote_identifier(own), name(column_type)))
+            )
         }
     }
 }
@@ -109,7 +112,7 @@ mod tests {
         let decoder = decoder(&COLUMNS, |_| {});
         insta::assert_snapshot!(decoder.canonical(), @r"
         decoder 3
-        record 1048576 string 262144 depth 32 keys 512
+        record 1048576 quote_string 262144 depth 32 keys 512
         tenant `tenant_id`
         month 1
         `tenant_id` UUID

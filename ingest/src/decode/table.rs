@@ -1,7 +1,7 @@
 //! A table's shape and a pipeline's mapping become a decoder and the text of its INSERT, once, at the start.
 //! What `system.columns` and `system.tables` say goes in; a fault is named with the pipeline, the column and what to do.
 
-use crate::clickhouse::literal;
+use crate::clickhouse::quoting;
 use crate::config::Pipeline;
 
 use super::decoder::{self, Decoder, Limits};
@@ -204,7 +204,7 @@ fn map_columns<'a>(topic: &str, pipeline: &'a Pipeline, shape: &'a Shape) -> Res
 
 /// Index of the column that the partition key is a month of; `None` for a key that is no such month.
 fn month_column(mapped: &[Mapped<'_>], shape: &Shape) -> Option<usize> {
-    let name = literal::identifier(shape.partition_key.strip_prefix("toYYYYMM(")?.strip_suffix(')')?)?;
+    let name = quoting::parse_identifier(shape.partition_key.strip_prefix("toYYYYMM(")?.strip_suffix(')')?)?;
     let index = mapped.iter().position(|column| column.name == name)?;
     let Mapped { column_type, zone, has_default, .. } = &mapped[index];
     let zone = zone.as_deref().unwrap_or(&shape.server_zone);

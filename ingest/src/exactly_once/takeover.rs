@@ -17,8 +17,8 @@
 use super::intent::Intent;
 use crate::clock::age;
 use crate::fault::{Fault, is_injected};
-use crate::kafka::log_ends::Watermarks;
-use crate::kafka::standing::Found;
+use crate::kafka::offsets::Found;
+use crate::kafka::watermarks::Watermarks;
 
 /// Where an assignment begins.
 #[derive(Debug, Clone, PartialEq, Eq)]

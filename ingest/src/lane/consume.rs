@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::assignment::Assignment;
+use super::log_throttle::LogThrottle;
 use super::partition::{Fetching, Flow};
-use super::report::LogThrottle;
 use super::summary::Summary;
 use super::tools::Tools;
 use crate::config::Settings;

@@ -1,6 +1,6 @@
 //! Stage one's other half: partitions come and go.
 //! librdkafka calls back inside `poll` when the group has decided. New partitions are assigned held, and where each of them
-//! begins is asked elsewhere ([`crate::lane::inquiry`]); writes and commits of partitions that go are waited for. Everything else
+//! begins is asked elsewhere ([`crate::lane::monitor`]); writes and commits of partitions that go are waited for. Everything else
 //! waits meanwhile, so nothing is ever waited for beyond its deadline.
 
 use std::sync::PoisonError;
@@ -17,7 +17,7 @@ use super::consume::{ConsumeError, Context};
 use crate::clock::Moment;
 use crate::exactly_once::commit;
 use crate::fault::{Failpoint, Fault, is_injected, reached};
-use crate::kafka::log_ends;
+use crate::kafka::watermarks;
 
 /// How long a commit may go without an answer when its partition is taken away. librdkafka gives up sooner, unless it is
 /// stuck; a commit that it sends later could carry the next generation of the group.
@@ -67,7 +67,7 @@ impl Context {
         // an answer that is late could move the partition once more.
         list.set_all_offsets(Offset::Offset(0)).expect("zero is in range");
         // A pause outlives an assignment inside librdkafka, so nothing is fetched between the two.
-        log_ends::make_known(consumer.client(), list);
+        watermarks::make_known(consumer.client(), list);
         let assigned = consumer.pause(list).and_then(|()| match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
             _ => consumer.assign(list),

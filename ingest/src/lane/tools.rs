@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::inquiry::Inquiry;
+use super::monitor::Inquiry;
 use crate::batch::budget::Budget;
 use crate::config;
 use crate::kafka::topic_id::TopicIds;

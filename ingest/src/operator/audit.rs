@@ -29,12 +29,13 @@ use super::dlq::{self, Dlq, Filter, State};
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::coverage::sums::Sums;
 use crate::clickhouse::coverage::{Coverage, Doubles};
-use crate::clickhouse::sight;
+use crate::clickhouse::visibility;
 use crate::config::Settings;
 use crate::dead_letter::letter::{Letter, Source};
 use crate::failure::Failure;
-use crate::kafka::standing::Found;
-use crate::kafka::standing::{self, Standing};
+use crate::kafka::offsets;
+use crate::kafka::offsets::Found;
+use crate::kafka::offsets::Standing;
 use crate::target::Target;
 
 /// How long ClickHouse may take for one answer.
@@ -48,7 +49,7 @@ const AT_ONCE: usize = 4;
 pub enum Error {
     /// Kafka does not say where the group stands.
     #[error(transparent)]
-    Standing(#[from] standing::Error),
+    Standing(#[from] offsets::Error),
     /// The dead letters cannot be read.
     #[error(transparent)]
     Letters(#[from] dlq::Error),
@@ -165,14 +166,14 @@ impl Audit {
         let topics = self.topics(topic)?;
         let names: Vec<_> = topics.iter().map(|(topic, _)| topic.clone()).collect();
         // The offsets come first: what is below them is durable by then, however busy the workers are.
-        let standings = standing::ask(self.kafka(), names).await?;
+        let standings = offsets::ask(self.kafka(), names).await?;
         let errors = vec![self.names.topic(&self.settings.dead_letter_topic)];
-        let errors = async { standing::ask(self.kafka(), errors).await.map_err(Error::from) };
+        let errors = async { offsets::ask(self.kafka(), errors).await.map_err(Error::from) };
         let (errors, letters) = tokio::try_join!(errors, self.letters(topic))?;
         let is_whole = errors.iter().all(Standing::is_whole);
         for (_, table) in &topics {
             let blind = |failure| Error::Blind { table: table.clone(), failure };
-            sight::check(&self.clickhouse, table).await.map_err(blind)?;
+            visibility::check(&self.clickhouse, table).await.map_err(blind)?;
         }
         let mut jobs = Vec::new();
         for ((topic, table), standing) in topics.iter().zip(&standings) {
@@ -200,7 +201,7 @@ impl Audit {
     /// The account of one partition as if the group's offset were `until`.
     pub async fn up_to(&self, topic: &str, partition: i32, until: i64) -> Result<Account, Error> {
         let accounts = self.accounts(Some(topic), Some((partition, until))).await?;
-        accounts.into_iter().next().ok_or_else(|| standing::Error::NoTopic(format!("{topic} {partition}")).into())
+        accounts.into_iter().next().ok_or_else(|| offsets::Error::NoTopic(format!("{topic} {partition}")).into())
     }
 
     fn topics(&self, topic: Option<&str>) -> Result<Vec<(String, String)>, Error> {
@@ -209,7 +210,7 @@ impl Audit {
     }
 
     fn kafka(&self) -> ClientConfig {
-        standing::client_config(&self.settings, &self.stores, &self.names)
+        offsets::client_config(&self.settings, &self.stores, &self.names)
     }
 
     async fn letters(&self, topic: Option<&str>) -> Result<BTreeMap<Source, Letters>, Error> {

@@ -20,7 +20,8 @@ use sluice_schemas::records::{DeadLetter, HeadersLeftOut};
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
-use super::backlog::{self, Lag};
+use super::lag;
+use super::lag::Lag;
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::lookup;
 use crate::clock::{self, unix_now};
@@ -30,11 +31,12 @@ use crate::exactly_once::intent::{Doubt, Intent};
 use crate::failure::{Class, Failure};
 use crate::kafka::blocking::blocking;
 use crate::kafka::fetch::{self, Supply};
-use crate::kafka::log_ends::Watermarks;
-use crate::kafka::standing::Found;
-use crate::kafka::standing::{self, Standing};
+use crate::kafka::offsets;
+use crate::kafka::offsets::Found;
+use crate::kafka::offsets::Standing;
 use crate::kafka::topic_config;
 use crate::kafka::unreadable::{Next, Probe};
+use crate::kafka::watermarks::Watermarks;
 use crate::target::Target;
 
 /// The reason of a dead letter whose record nobody could read.
@@ -48,7 +50,7 @@ const LETTERS_KIB: u64 = 4096;
 pub enum Error {
     /// Kafka does not say where the group stands.
     #[error(transparent)]
-    Standing(#[from] standing::Error),
+    Standing(#[from] offsets::Error),
     /// ClickHouse does not answer, or not as it should.
     #[error("ask table {table} what it holds: {failure}; check that ClickHouse runs, and [stores.clickhouse]")]
     ClickHouse {
@@ -211,11 +213,11 @@ impl Offsets {
 
     /// Where the group stands, in one topic or in those of all pipelines that are not switched off; and of which partitions
     /// Kafka does not say it.
-    pub async fn show(&self, topic: Option<&str>) -> Result<(Vec<Line>, Vec<standing::Error>), Error> {
+    pub async fn show(&self, topic: Option<&str>) -> Result<(Vec<Line>, Vec<offsets::Error>), Error> {
         let topics = self.settings.tables(&self.names, topic);
         let topics = topics.ok_or_else(|| Error::NoPipeline(topic.unwrap_or_default().to_owned()))?;
         let names: Vec<_> = topics.iter().map(|(topic, _)| topic.clone()).collect();
-        let standings = standing::ask_each(self.kafka(), names).await?;
+        let standings = offsets::ask_each(self.kafka(), names).await?;
         let (mut lines, mut all_missing) = (Vec::new(), Vec::new());
         for ((topic, table), (standing, missing)) in topics.into_iter().zip(standings) {
             all_missing.extend(missing);
@@ -233,7 +235,7 @@ impl Offsets {
     async fn lags(&self, topic: &str, standing: &Standing) -> Result<BTreeMap<i32, Lag>, Error> {
         let (kafka, topic, partitions) = (self.kafka(), topic.to_owned(), standing.partitions.clone());
         let lags = blocking(move || {
-            backlog::lags(kafka, &topic, &partitions).map_err(|cause| standing::Error::from_kafka(&topic, cause))
+            lag::lags(kafka, &topic, &partitions).map_err(|cause| offsets::Error::from_kafka(&topic, cause))
         });
         Ok(lags.await?)
     }
@@ -268,7 +270,7 @@ impl Offsets {
                     Next::Unreadable { .. } => probe.end(&name, partition, offset, high).map(Some),
                 }
             };
-            ask().map_err(|cause| standing::Error::from_kafka(&name, cause))
+            ask().map_err(|cause| offsets::Error::from_kafka(&name, cause))
         })
         .await?;
         let to = end.ok_or(Error::Readable(offset))?;
@@ -279,7 +281,7 @@ impl Offsets {
     pub async fn commit_skip(&self, skip: &Skip) -> Result<(), Error> {
         let kafka = self.settings.client(&self.stores);
         let topic = self.names.topic(&self.settings.dead_letter_topic);
-        let unsent = |cause: KafkaError| standing::Error::from_kafka(&topic, cause);
+        let unsent = |cause: KafkaError| offsets::Error::from_kafka(&topic, cause);
         let letters = DeadLetters::new(kafka, &topic, LETTERS_KIB).map_err(unsent)?;
         let offsets: Vec<_> = (skip.from..skip.change.to).collect();
         for some in offsets.chunks(LETTERS) {
@@ -340,8 +342,8 @@ impl Offsets {
     }
 
     async fn found(&self, topic: &str, partition: i32) -> Result<(Standing, Found), Error> {
-        let mut standings = standing::ask(self.kafka(), vec![topic.to_owned()]).await?;
-        let standing = standings.pop().ok_or_else(|| standing::Error::NoTopic(topic.to_owned()))?;
+        let mut standings = offsets::ask(self.kafka(), vec![topic.to_owned()]).await?;
+        let standing = standings.pop().ok_or_else(|| offsets::Error::NoTopic(topic.to_owned()))?;
         let found = standing.partitions.get(&partition).cloned();
         let count = standing.partitions.len();
         let found = found.ok_or_else(|| Error::NoPartition { topic: topic.to_owned(), partition, count })?;
@@ -361,7 +363,7 @@ impl Offsets {
     }
 
     fn kafka(&self) -> ClientConfig {
-        standing::client_config(&self.settings, &self.stores, &self.names)
+        offsets::client_config(&self.settings, &self.stores, &self.names)
     }
 }
 

@@ -11,7 +11,7 @@ use super::trust::Trust;
 use super::writer::{Job, Writer};
 use crate::batch::Part;
 use crate::clickhouse::failures;
-use crate::clickhouse::{lookup, sight};
+use crate::clickhouse::{lookup, visibility as sight};
 use crate::exactly_once::takeover::{self, Presence};
 use crate::failure::Failure;
 use crate::fault::{Fault, is_injected};

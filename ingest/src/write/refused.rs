@@ -6,7 +6,7 @@
 //! The range stays announced as it is: a part's token is made of the rows that are sent, so a part with fewer rows is
 //! another part, and parts of other months are what they were.
 //!
-//! [`judge`]: crate::clickhouse::judge
+//! [`judge`]: crate::clickhouse::bisect
 
 use std::borrow::{Borrow, Cow};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use super::attempts::Attempts;
 use super::destination::Destination;
 use super::writer::{Job, Landed, Stop, Writer};
 use crate::batch::Part;
+use crate::clickhouse::bisect::{Judge, Judged, Refused};
 use crate::clickhouse::failures;
-use crate::clickhouse::judge::{Judge, Judged, Refused};
 use crate::dead_letter::breaker::Poison;
 use crate::dead_letter::producer;
 use crate::dead_letter::refetch::Wanted;

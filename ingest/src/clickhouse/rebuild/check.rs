@@ -9,11 +9,11 @@ use serde::Deserialize;
 
 use super::scope::Rebuild;
 use super::ttl;
-use crate::clickhouse::dependants::catalog::writers;
-use crate::clickhouse::dependants::{Table, View};
-use crate::clickhouse::literal::identifier;
-use crate::clickhouse::literal::string;
 use crate::clickhouse::name::TableName;
+use crate::clickhouse::quoting::parse_identifier;
+use crate::clickhouse::quoting::quote_string;
+use crate::clickhouse::view_graph::catalog::writers;
+use crate::clickhouse::view_graph::{Table, View};
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 
@@ -109,7 +109,7 @@ impl Rebuild<'_> {
     /// on more than the time that the table is partitioned by, nobody can tell.
     async fn has_nothing_expired(&self, table: &Table, expressions: &[String]) -> Result<bool, Failure> {
         let Some(column) = month_column(&table.partition_key) else { return Ok(false) };
-        let Some(own) = identifier(column) else { return Ok(false) };
+        let Some(own) = parse_identifier(column) else { return Ok(false) };
         let start = format!(
             "toDateTime('{}-{:02}-01 00:00:00', 'UTC') - {}",
             self.month / 100,
@@ -120,15 +120,15 @@ impl Rebuild<'_> {
         let TableName { database, name } = &table.name;
         let query_type = format!(
             "SELECT type FROM system.columns WHERE database = {} AND table = {} AND name = {} FORMAT TSVRaw",
-            string(database),
-            string(name),
-            string(&own)
+            quote_string(database),
+            quote_string(name),
+            quote_string(&own)
         );
         let column_type = text(&self.clickhouse.query(&query_type, &[]).await?);
         let query = format!(
             "SELECT toUInt8({}) FROM (SELECT CAST({start}, {}) AS {column}) FORMAT TSV",
             kept.join(" AND "),
-            string(&column_type)
+            quote_string(&column_type)
         );
         match self.clickhouse.query(&query, &[]).await {
             Ok(answer) => Ok(text(&answer) == "1"),
@@ -154,8 +154,8 @@ impl Rebuild<'_> {
         let query = format!(
             "SELECT toString(sum(rows)) AS rows FROM system.parts WHERE active AND database = {} AND table = {} \
              AND ({month} = 0 OR toUInt32OrZero(partition_id) = {month}) FORMAT JSON",
-            string(&table.database),
-            string(&table.name)
+            quote_string(&table.database),
+            quote_string(&table.name)
         );
         let held: Vec<Held> = self.clickhouse.select(&query, "").await?;
         Ok(held.first().and_then(|held| held.rows.parse().ok()).unwrap_or(0))

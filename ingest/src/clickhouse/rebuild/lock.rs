@@ -10,8 +10,8 @@ use tracing::warn;
 
 use super::statement::{FRESH, drop_table, run};
 use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::literal::string;
 use crate::clickhouse::name::TableName;
+use crate::clickhouse::quoting::quote_string;
 use crate::failure::{Class, Failure};
 
 /// ClickHouse's name for there being such a table already.
@@ -82,7 +82,7 @@ impl<'a> Lock<'a> {
     /// Says that the owner lives. Fails if the lock was taken away.
     pub(super) async fn beat(&self) -> Result<(), Failure> {
         for table in &self.tables {
-            let owner = string(&self.owner);
+            let owner = quote_string(&self.owner);
             run(self.clickhouse, &format!("INSERT INTO {table} (owner) VALUES ({owner})"), &[]).await?;
             let query = format!("SELECT count() > 0 AND uniqExact(owner) = 1 FROM {table} FORMAT TSV");
             let answer = self.clickhouse.query(&query, &[]).await?;
@@ -110,8 +110,8 @@ async fn is_orphan(clickhouse: &ClickHouse, table: &TableName) -> Result<bool, F
          WHERE database = {} AND name = {} AND metadata_modification_time NOT BETWEEN now() - 10 AND now()) = 1 \
          AND (SELECT count() FROM system.processes WHERE position(query, '__rebuild_') > 0 \
          AND position(query, 'system.processes') = 0) = 0 AS is_orphan FORMAT JSON",
-        string(&table.database),
-        string(&table.name)
+        quote_string(&table.database),
+        quote_string(&table.name)
     );
     let seen: Result<Vec<SeenAssignments>, _> = clickhouse.select(&query, "").await;
     match seen {

@@ -11,12 +11,12 @@ use super::abandoned::Running;
 use super::lock::Lock;
 use super::scope::Rebuild;
 use super::statement::{FRESH, PAUSE, drop_table, run};
-use super::trace::Replaced;
+use super::writes::Replaced;
 use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::dependants::{Table, View, ViewGraph};
-use crate::clickhouse::literal::string;
 use crate::clickhouse::name::TableName;
-use crate::clickhouse::{failures, sight};
+use crate::clickhouse::quoting::quote_string;
+use crate::clickhouse::view_graph::{Table, View, ViewGraph};
+use crate::clickhouse::{failures, visibility as sight};
 use crate::failure::{Class, Failure};
 use crate::fault::{Failpoint, Fault, is_injected, reached};
 
@@ -108,7 +108,7 @@ impl Rebuild<'_> {
             let source = format!("{}.{}", view.source.database, view.source.name);
             let filter = match month {
                 0 => "{}".to_owned(),
-                month => format!("{{{}: 'toUInt32OrZero(_partition_id) = {month}'}}", string(&source)),
+                month => format!("{{{}: 'toUInt32OrZero(_partition_id) = {month}'}}", quote_string(&source)),
             };
             // Two equal blocks are two, and rows that were deleted are none.
             let settings = [
@@ -167,8 +167,8 @@ impl Rebuild<'_> {
         for TableName { database, name } in self.targets().map(|target| &target.name) {
             let query = format!(
                 "SELECT name FROM system.tables WHERE database = {} AND startsWith(name, {}) FORMAT JSON",
-                string(database),
-                string(&format!("{name}{FRESH}_"))
+                quote_string(database),
+                quote_string(&format!("{name}{FRESH}_"))
             );
             let left: Vec<Left> = self.clickhouse.select(&query, "").await?;
             for Left { name } in left {

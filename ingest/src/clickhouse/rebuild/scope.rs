@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::statement::FRESH;
 use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::dependants::{Table, View, ViewGraph};
 use crate::clickhouse::name::TableName;
+use crate::clickhouse::view_graph::{Table, View, ViewGraph};
 
 /// One month of everything that views of a table write to.
 pub(super) struct Rebuild<'a> {

@@ -13,8 +13,8 @@ use crate::decode::Origin;
 use crate::event::Assigned;
 use crate::exactly_once::lease::Lease;
 use crate::exactly_once::takeover::{self, Start};
-use crate::kafka::log_ends::Watermarks;
-use crate::kafka::standing::Found;
+use crate::kafka::offsets::Found;
+use crate::kafka::watermarks::Watermarks;
 use crate::lane::partition::{Fetching, Hold, Look, Partition};
 
 impl Assignment {

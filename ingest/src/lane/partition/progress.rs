@@ -4,7 +4,7 @@
 use super::state::Partition;
 use super::supply::{Fetching, GIVEN_UP, Look, STUCK, Supply, UNANSWERED};
 use crate::fault::{Fault, is_injected};
-use crate::kafka::log_ends::Watermarks;
+use crate::kafka::watermarks::Watermarks;
 
 impl Partition {
     /// Takes in what the client's statistics say. Whether nothing is left to deliver below `next`, see [`Self::is_idle_at`].

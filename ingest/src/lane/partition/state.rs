@@ -22,7 +22,7 @@ use crate::exactly_once::lease::Lease;
 use crate::exactly_once::ledger::{Ledger, OffsetCommit};
 use crate::exactly_once::range::Range;
 use crate::exactly_once::takeover::{Continuation, Start};
-use crate::kafka::log_ends::Watermarks;
+use crate::kafka::watermarks::Watermarks;
 
 /// Ranges that may wait before intake pauses; those that an earlier owner left come on top of them.
 const WAITING_RANGES: usize = MAX_RANGES / 2;

@@ -1,6 +1,6 @@
 //! What Kafka has for a partition: the ends of its log, and what the client's statistics say. Plain data.
 
-use crate::kafka::log_ends::Watermarks;
+use crate::kafka::watermarks::Watermarks;
 
 /// Looks in a row at the client's statistics at which it does not fetch, until it counts as having given up: between two
 /// assignments nothing is fetched either.

@@ -13,7 +13,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::kafka::blocking::blocking;
 use crate::kafka::fetch::{self, Supply};
-use crate::kafka::standing::{self, PATIENCE};
+use crate::kafka::offsets;
+use crate::kafka::offsets::PATIENCE;
 
 /// Bytes that are fetched and not yet looked at, at most.
 const FETCHED: u64 = 8 << 20;
@@ -26,13 +27,13 @@ pub async fn records(
     topic: &str,
     partition: i32,
     stretches: Vec<Range<i64>>,
-) -> Result<Vec<i64>, standing::Error> {
+) -> Result<Vec<i64>, offsets::Error> {
     kafka.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
     // One partition at a time, and so one broker.
     fetch::bound(&mut kafka, FETCHED, Supply { brokers: 1, largest_batch: None });
     let topic = topic.to_owned();
     blocking(move || {
-        read(&kafka, &topic, partition, &stretches).map_err(|cause| standing::Error::from_kafka(&topic, cause))
+        read(&kafka, &topic, partition, &stretches).map_err(|cause| offsets::Error::from_kafka(&topic, cause))
     })
     .await
 }

@@ -23,10 +23,10 @@ use super::tally::{Replayed, stays};
 use super::topics::Topics;
 use super::{Dlq, Error, Filter};
 use crate::clickhouse::demand::Demand;
-use crate::clickhouse::dependants::ViewGraph;
 use crate::clickhouse::failures;
 use crate::clickhouse::insert::Insert;
-use crate::clickhouse::sight;
+use crate::clickhouse::view_graph::ViewGraph;
+use crate::clickhouse::visibility;
 use crate::dead_letter::letter::{Letter, Payload, Source};
 use crate::dead_letter::scan::{Found, Keep, ScanError};
 use crate::decode::{Decoder, table};
@@ -200,7 +200,7 @@ impl Replay<'_> {
                 let shape = self.dlq.patiently(table, async || clickhouse.shape(table).await).await?;
                 let plan = table::plan(name, pipeline, &shape)?;
                 // What has landed already is looked up, so nothing may be hidden.
-                self.dlq.patiently(table, async || sight::check(clickhouse, table).await).await?;
+                self.dlq.patiently(table, async || visibility::check(clickhouse, table).await).await?;
                 self.remember(table).await?;
                 Some(Table { decoder: plan.decoder, insert: plan.insert })
             }

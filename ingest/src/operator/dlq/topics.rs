@@ -11,7 +11,8 @@ use uuid::Uuid;
 use crate::dead_letter::letter::Letter;
 use crate::dead_letter::scan::ScanError;
 use crate::kafka::blocking::blocking;
-use crate::kafka::standing::{self, PATIENCE};
+use crate::kafka::offsets;
+use crate::kafka::offsets::PATIENCE;
 use crate::kafka::topic_id::topic_id;
 
 /// The topics that exist, by name.
@@ -69,8 +70,8 @@ impl Topics {
 /// What Kafka says of a topic; `None` if there is none of that name.
 fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Option<Topic>, ScanError> {
     let of_kafka = |cause| ScanError::from_kafka(name, cause);
-    let partitions = match standing::partitions(client, name) {
-        Err(cause) if standing::is_missing(&cause) => return Ok(None),
+    let partitions = match offsets::partitions(client, name) {
+        Err(cause) if offsets::is_missing(&cause) => return Ok(None),
         Ok(partitions) if partitions.is_empty() => return Ok(None),
         found => found.map_err(of_kafka)?,
     };
@@ -79,7 +80,7 @@ fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Op
     for partition in partitions {
         list.add_partition(name, partition);
     }
-    let found = standing::committed(client, &list, PATIENCE).map_err(of_kafka)?;
+    let found = offsets::committed(client, &list, PATIENCE).map_err(of_kafka)?;
     let found = found.elements();
     let offset = |offset: Offset| offset.to_raw().filter(|offset| *offset >= 0);
     let committed = found.iter().filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect();

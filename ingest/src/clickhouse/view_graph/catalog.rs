@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::engine::{Copies, Defaults};
-use crate::clickhouse::literal::{leading_identifier, string as literal};
 use crate::clickhouse::name::TableName;
+use crate::clickhouse::quoting::{leading_identifier, quote_string};
 use crate::failure::Failure;
 
 /// Rows by name.
@@ -86,7 +86,8 @@ pub(super) async fn read<'a>(
     let mut wanted: Vec<_> = std::iter::once(base).chain(known.filter(|name| *name != base)).cloned().collect();
     let (mut rows, mut asked) = (Rows::new(), wanted.clone());
     while !wanted.is_empty() {
-        let pair = |TableName { database, name }: &TableName| format!("({}, {})", literal(database), literal(name));
+        let pair =
+            |TableName { database, name }: &TableName| format!("({}, {})", quote_string(database), quote_string(name));
         let names = wanted.iter().map(pair).collect::<Vec<_>>().join(", ");
         let query = format!(
             "SELECT {COLUMNS}, toInt32(least(now() - metadata_modification_time, 2147483647)) AS unchanged_for \

@@ -10,15 +10,16 @@
 //! - [`search`]: which rows are tried next
 //! - [`twin`]: the temporary tables
 
+pub mod trial;
+
 mod search;
-mod twin;
 
 use super::client::ClickHouse;
 use super::insert::Insert;
 use crate::batch::{Batch, Part};
 use crate::failure::{Class, Failure};
 use search::Search;
-use twin::{SourceTable, Trial, TrialTable};
+use trial::{SourceTable, Trial, TrialTable};
 
 /// Code of a row that violates a constraint.
 const VIOLATED: &str = "violated_constraint";

@@ -14,8 +14,9 @@ use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
 use super::blocking::blocking;
-use super::log_ends::{self, At, Watermarks};
 use super::topic_id::{DescribeError, topic_id};
+use super::watermarks;
+use super::watermarks::{At, Watermarks};
 use crate::config::Settings;
 
 /// How long Kafka may take for one answer.
@@ -148,7 +149,7 @@ pub(crate) fn found(
     }
     // Before the log's ends: what is committed is never above an end that was asked for later.
     let answer = committed(client, &list, patience)?;
-    let mut ends = log_ends::ask(client.client(), partitions, patience);
+    let mut ends = watermarks::ask(client.client(), partitions, patience);
     let of_element = |element: &TopicPartitionListElem<'_>| {
         let at = (element.topic().to_owned(), element.partition());
         let ends = ends.remove(&at)?;

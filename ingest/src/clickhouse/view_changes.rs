@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::client::ClickHouse;
 use super::demand::{Demand, Unfit};
-use super::dependants::ViewGraph;
+use super::view_graph::ViewGraph;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 

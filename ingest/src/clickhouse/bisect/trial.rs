@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::batch::rows::Rows;
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::insert::Insert;
-use crate::clickhouse::literal::quote;
+use crate::clickhouse::quoting::quote_identifier;
 use crate::clickhouse::row_binary::numbers;
 use crate::failure::{Class, Failure};
 
@@ -92,7 +92,7 @@ impl<'a> SourceTable<'a> {
 
     /// A twin with all that the table has: columns, defaults, constraints, indices, projections.
     pub(super) async fn twin(&self, engine: &str) -> Result<TrialTable<'a>, Failure> {
-        self.make(&format!("AS {} ENGINE = {engine}", quote(&self.insert.table))).await
+        self.make(&format!("AS {} ENGINE = {engine}", quote_identifier(&self.insert.table))).await
     }
 
     /// The table's constraints, each an expression; none where this server or this user cannot know them.
@@ -112,7 +112,7 @@ impl<'a> SourceTable<'a> {
                      WHERE database = currentDatabase() AND table = {table:String} ORDER BY position FORMAT JSON";
         let columns: Vec<Column> = self.clickhouse.select(query, &self.insert.table).await?;
         let text = |Column { name, column_type, default_kind, default_expression }: &Column| {
-            format!("{} {column_type} {default_kind} {default_expression}", quote(name))
+            format!("{} {column_type} {default_kind} {default_expression}", quote_identifier(name))
         };
         let columns: Vec<_> = columns.iter().map(text).collect();
         self.make(&format!("({}) ENGINE = Memory", columns.join(", "))).await
@@ -127,11 +127,11 @@ impl<'a> SourceTable<'a> {
 
     /// Whether a row that the table holds is taken by the twin; not if there is none.
     pub(super) async fn takes_what_is_there(&self, twin: &TrialTable<'_>) -> Result<bool, Failure> {
-        let table = quote(&self.insert.table);
+        let table = quote_identifier(&self.insert.table);
         if self.clickhouse.query(&format!("SELECT 1 FROM {table} LIMIT 1 FORMAT RowBinary"), &[]).await?.is_empty() {
             return Ok(false);
         }
-        let columns: Vec<_> = self.insert.columns.iter().map(|(name, _)| quote(name)).collect();
+        let columns: Vec<_> = self.insert.columns.iter().map(|(name, _)| quote_identifier(name)).collect();
         let columns = columns.join(", ");
         match twin.run(&format!("INSERT INTO {NAME} ({columns}) SELECT {columns} FROM {table} LIMIT 1")).await {
             Ok(_) => Ok(true),
@@ -198,18 +198,18 @@ fn local(engine_full: &str) -> String {
 
 /// What follows the parentheses that a text begins with, if it begins with some.
 fn after_parentheses(text: &str) -> &str {
-    let (mut depth, mut quote, mut is_escaped) = (0, None, false);
+    let (mut depth, mut quote_identifier, mut is_escaped) = (0, None, false);
     for (at, c) in text.char_indices() {
-        match (c, quote) {
+        match (c, quote_identifier) {
             _ if is_escaped => is_escaped = false,
             ('\\', Some(_)) => is_escaped = true,
-            (c, Some(open)) if c == open => quote = None,
-            ('\'' | '`' | '"', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote_identifier = None,
+            ('\'' | '`' | '"', None) => quote_identifier = Some(c),
             ('(', None) => depth += 1,
             (')', None) => depth -= 1,
             _ => {}
         }
-        if depth == 0 && quote.is_none() {
+        if depth == 0 && quote_identifier.is_none() {
             return if c == ')' { &text[at + 1..] } else { text };
         }
     }

@@ -3,7 +3,7 @@
 //! of its own session, never to a table that somebody else sees.
 
 use super::client::ClickHouse;
-use crate::clickhouse::failures;
+use super::failures;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 use uuid::Uuid;

@@ -16,10 +16,11 @@ use uuid::Uuid;
 
 use crate::event::{Assigned, Event};
 use crate::fault::{Fault, is_injected};
-use crate::kafka::log_ends::{self, At, Watermarks};
-use crate::kafka::standing;
-use crate::kafka::standing::Found;
+use crate::kafka::offsets;
+use crate::kafka::offsets::Found;
 use crate::kafka::topic_id::{RECREATED, TopicIds};
+use crate::kafka::watermarks;
+use crate::kafka::watermarks::{At, Watermarks};
 
 /// How long Kafka may take for one answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -163,7 +164,7 @@ impl Asker {
             return;
         }
         let asked: Vec<_> = unplaced.iter().map(|(at, _)| at.clone()).collect();
-        let mut answers = match standing::found(&self.client, &asked, ANSWER_WAIT) {
+        let mut answers = match offsets::found(&self.client, &asked, ANSWER_WAIT) {
             Ok(answers) => answers,
             Err(error) => {
                 self.unanswered(&error);
@@ -210,7 +211,7 @@ impl Asker {
             return Vec::new();
         }
         let asked: Vec<_> = placed.iter().map(|(at, _)| at.clone()).collect();
-        let mut answers = log_ends::ask(self.client.client(), &asked, ANSWER_WAIT);
+        let mut answers = watermarks::ask(self.client.client(), &asked, ANSWER_WAIT);
         let mut failed = Vec::new();
         for (at, Watched { owner, .. }) in placed {
             let ends: Result<Watermarks, KafkaError> = answers.remove(at).unwrap_or(Err(KafkaError::NoMessageReceived));

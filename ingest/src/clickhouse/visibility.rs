@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::client::ClickHouse;
-use super::literal::quote;
-use crate::clickhouse::failures;
+use super::failures;
+use super::quoting::quote_identifier;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 
@@ -82,7 +82,8 @@ async fn held(clickhouse: &ClickHouse, table: &str) -> Result<Option<(u64, bool)
 
 /// Counts also what a lightweight DELETE hides, unless the user may set nothing.
 async fn visible(clickhouse: &ClickHouse, table: &str) -> Result<u64, Failure> {
-    let query = |settings| format!("SELECT toString(count()) AS rows FROM {}{settings} FORMAT JSON", quote(table));
+    let query =
+        |settings| format!("SELECT toString(count()) AS rows FROM {}{settings} FORMAT JSON", quote_identifier(table));
     let visible: Vec<Visible> = match clickhouse.select(&query(" SETTINGS apply_deleted_mask = 0"), table).await {
         Err(failure) if failure.code == MAY_SET_NOTHING => clickhouse.select(&query(""), table).await?,
         counted => counted?,

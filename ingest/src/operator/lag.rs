@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::kafka::standing::Found;
+use crate::kafka::offsets::Found;
 
 /// How long is read in search of records before a partition is left open.
 const PATIENCE: Duration = Duration::from_secs(10);

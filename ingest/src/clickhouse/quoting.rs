@@ -27,7 +27,7 @@ pub(crate) fn unquote(text: &str, quote: char) -> Option<String> {
 }
 
 /// An identifier, quoted or not.
-pub(crate) fn identifier(text: &str) -> Option<String> {
+pub(crate) fn parse_identifier(text: &str) -> Option<String> {
     match text.chars().next()? {
         quote @ ('`' | '"') => unquote(text, quote),
         _ => text.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric()).then(|| text.to_owned()),
@@ -41,7 +41,7 @@ pub(crate) fn leading_identifier(text: &str) -> Option<(String, &str)> {
         _ => text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len()),
     };
     let (identifier_text, rest) = text.split_at_checked(end)?;
-    Some((identifier(identifier_text)?, rest))
+    Some((parse_identifier(identifier_text)?, rest))
 }
 
 /// Index after the quote that ends the quoted text at the start of `text`.
@@ -58,12 +58,12 @@ fn end_of_quoted(text: &str, quote: u8) -> Option<usize> {
 }
 
 /// A name as ClickHouse's SQL quotes it.
-pub fn quote(name: &str) -> String {
+pub fn quote_identifier(name: &str) -> String {
     quoted(name, '`')
 }
 
 /// A string literal.
-pub fn string(text: &str) -> String {
+pub fn quote_string(text: &str) -> String {
     quoted(text, '\'')
 }
 
@@ -125,7 +125,7 @@ mod tests {
     /// Each pair is what ClickHouse 26.7 answers to `SELECT` of the literal.
     #[test]
     fn names_are_quoted() {
-        assert_eq!(quote("a`b"), "`a\\`b`");
+        assert_eq!(quote_identifier("a`b"), "`a\\`b`");
     }
 
     #[test]
@@ -158,11 +158,14 @@ mod tests {
 
     #[test]
     fn identifiers_are_quoted_or_plain() {
-        assert_eq!(identifier("a_1").as_deref(), Some("a_1"));
-        assert_eq!(identifier(r"`t\`\\s\n`").as_deref(), Some("t`\\s\n"));
-        assert_eq!(identifier("`a``b`").as_deref(), Some("a`b"));
-        assert_eq!(identifier(r#""a""b\d""#).as_deref(), Some(r#"a"b\d"#));
-        assert_eq!((identifier(""), identifier("a b"), identifier("`a"), identifier("f(x)")), (None, None, None, None));
+        assert_eq!(parse_identifier("a_1").as_deref(), Some("a_1"));
+        assert_eq!(parse_identifier(r"`t\`\\s\n`").as_deref(), Some("t`\\s\n"));
+        assert_eq!(parse_identifier("`a``b`").as_deref(), Some("a`b"));
+        assert_eq!(parse_identifier(r#""a""b\d""#).as_deref(), Some(r#"a"b\d"#));
+        assert_eq!(
+            (parse_identifier(""), parse_identifier("a b"), parse_identifier("`a"), parse_identifier("f(x)")),
+            (None, None, None, None)
+        );
     }
 
     #[test]
@@ -176,21 +179,21 @@ mod tests {
 
     #[test]
     fn what_is_written_is_quoted_as_clickhouse_writes_it() {
-        assert_eq!(quote("t`\\s\n"), r"`t\`\\s\n`");
-        assert_eq!(string("it's\0"), r"'it\'s\0'");
+        assert_eq!(quote_identifier("t`\\s\n"), r"`t\`\\s\n`");
+        assert_eq!(quote_string("it's\0"), r"'it\'s\0'");
     }
 
     proptest! {
         #[test]
         fn what_is_quoted_is_read_back(name in "\\PC{0,20}|[\\x00-\\x7f]{0,20}") {
             prop_assume!(!name.contains(char::REPLACEMENT_CHARACTER));
-            prop_assert_eq!(unquote(&quote(&name), '`'), Some(name.clone()));
-            prop_assert_eq!(unquote(&string(&name), '\''), Some(name));
+            prop_assert_eq!(unquote(&quote_identifier(&name), '`'), Some(name.clone()));
+            prop_assert_eq!(unquote(&quote_string(&name), '\''), Some(name));
         }
 
         #[test]
         fn never_panics(literal in "'(\\\\|x|[a-f0-9]|'|\u{e4}|\\PC){0,12}'") {
-            drop((text(&literal), identifier(&literal), leading_identifier(&literal.replace('\'', "`"))));
+            drop((text(&literal), parse_identifier(&literal), leading_identifier(&literal.replace('\'', "`"))));
         }
     }
 }

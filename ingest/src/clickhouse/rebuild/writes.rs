@@ -16,8 +16,8 @@ use serde::Deserialize;
 use super::lock::Lock;
 use super::scope::Rebuild;
 use super::statement::PAUSE;
-use crate::clickhouse::literal::string;
 use crate::clickhouse::name::TableName;
+use crate::clickhouse::quoting::quote_string;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 
@@ -40,7 +40,7 @@ pub(super) struct Replaced {
 impl Rebuild<'_> {
     /// Parts of a table's month, for a `WHERE` of `system.parts`.
     fn parts(&self, table: &TableName) -> String {
-        let (database, name, month) = (string(&table.database), string(&table.name), self.month);
+        let (database, name, month) = (quote_string(&table.database), quote_string(&table.name), self.month);
         format!("database = {database} AND table = {name} AND ({month} = 0 OR toUInt32OrZero(partition_id) = {month})")
     }
 
@@ -79,7 +79,8 @@ impl Rebuild<'_> {
         }
         let reached =
             self.graph.tables.iter().map(|table| &table.name).chain(self.graph.views.iter().map(|view| &view.name));
-        let is_named: Vec<_> = reached.map(|name| format!("position(query, {}) > 0", string(&name.name))).collect();
+        let is_named: Vec<_> =
+            reached.map(|name| format!("position(query, {}) > 0", quote_string(&name.name))).collect();
         let query = format!(
             "SELECT query_id FROM system.processes WHERE query_kind IN ('Insert', 'AsyncInsertFlush') \
              AND position(query, '__rebuild') = 0 AND ({}) FORMAT JSON",
