@@ -53,7 +53,7 @@ fn batch() -> Option<Batch> {
     let budget = Budget::new(1 << 30, 1);
     let mut open = OpenBatch::open(Instant::now(), budget.permit(0));
     for offset in 0..RECORDS.cast_signed() {
-        open.note(offset, Some(black_box(&KEY)), Some(black_box(&PAYLOAD)));
+        open.begin_record(offset, Some(black_box(&KEY)), Some(black_box(&PAYLOAD)));
         open.push_row(202_611, black_box(&ROW));
     }
     open.seal(None)

@@ -130,7 +130,7 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
             Some(most) => newest.push(line, most),
         }
     };
-    let beside = dlq.each(&filter, options.all, take).await?;
+    let summary = dlq.each(&filter, options.all, take).await?;
     said?;
     let lines = newest.in_order();
     if options.json {
@@ -141,9 +141,9 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
         screen::say(&table::lines(&lines, options.all))?;
         note_rest(lines.len(), count);
     }
-    note_beside(&beside);
+    note_beside(&summary);
     if count == 0 {
-        note_others(&beside.others, &prefix);
+        note_others(&summary.filtered_out, &prefix);
     }
     Ok(Exit::Pass)
 }
@@ -174,19 +174,19 @@ fn note_rest(shown: usize, count: usize) {
 }
 
 /// Says what there would be under other names.
-fn note_others(others: &FilteredOut, prefix: &str) {
-    if !others.topics.is_empty() {
-        let topics: Vec<_> = others.topics.iter().map(|topic| short(topic, prefix)).collect();
-        let reasons: Vec<_> = others.reasons.iter().map(String::as_str).collect();
+fn note_others(filtered_out: &FilteredOut, prefix: &str) {
+    if !filtered_out.topics.is_empty() {
+        let topics: Vec<_> = filtered_out.topics.iter().map(|topic| short(topic, prefix)).collect();
+        let reasons: Vec<_> = filtered_out.reasons.iter().map(String::as_str).collect();
         screen::note(&format!("there are others: of topic {}; with reason {}", topics.join(", "), reasons.join(", ")));
     }
 }
 
-fn note_beside(beside: &ScanSummary) {
-    if beside.foreign > 0 {
-        screen::note(&format!("records of the topic that no worker wrote, left out: {}", beside.foreign));
+fn note_beside(summary: &ScanSummary) {
+    if summary.foreign > 0 {
+        screen::note(&format!("records of the topic that no worker wrote, left out: {}", summary.foreign));
     }
-    if beside.is_silent {
+    if summary.is_unavailable {
         screen::note("ClickHouse does not answer, so nobody can tell which of them have landed");
     }
 }
@@ -225,11 +225,11 @@ async fn stats(which: &Which, settings: Settings) -> Result<Exit, Failure> {
     let (filter, prefix) = (which.filter(&settings), prefix(&settings));
     let dlq = which.open(settings).await?;
     let mut stats = Stats::default();
-    let beside = dlq.each(&filter, false, |letter, state| stats.count(letter, state)).await?;
-    screen::say(&table::stats(&stats, beside.again, &prefix))?;
-    note_beside(&beside);
+    let summary = dlq.each(&filter, false, |letter, state| stats.count(letter, state)).await?;
+    screen::say(&table::stats(&stats, summary.duplicates, &prefix))?;
+    note_beside(&summary);
     if stats.times_ms.is_none() {
-        note_others(&beside.others, &prefix);
+        note_others(&summary.filtered_out, &prefix);
     }
     Ok(Exit::Pass)
 }
@@ -246,7 +246,7 @@ async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Fai
         screen::note(&sentence);
     }
     if done.landed() + done.staying() + done.already == 0 {
-        note_others(&done.others, &prefix);
+        note_others(&done.filtered_out, &prefix);
     }
     ended?;
     if done.is_interrupted {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use sluice_ingest::clickhouse::client::ClickHouse;
-use sluice_ingest::clickhouse::rebuild::month_of;
+use sluice_ingest::clickhouse::rebuild::rebuild_month;
 use sluice_ingest::failure;
 use sluice_schemas::names::Names;
 use tokio_util::sync::CancellationToken;
@@ -130,7 +130,7 @@ async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Res
     if let Some(wrong) = wrong {
         return Err(anyhow!("rebuild the aggregates of {table}: {wrong}")).or_exit(Exit::Usage);
     }
-    let views = month_of(&clickhouse, table, *month, settings.ingest.rebuild_timeout).await.map_err(failed)?;
+    let views = rebuild_month(&clickhouse, table, *month, settings.ingest.rebuild_timeout).await.map_err(failed)?;
     screen::say(&match views {
         0 => format!("no view reads {table}, so there is nothing to rebuild"),
         1 => format!("the aggregate table of {table} holds month {month} anew"),

@@ -113,7 +113,7 @@ impl Table {
             }
             let value = walk.value(&column.form).map_err(|fault| format!("{}: {fault}", column.path))?;
             assert!(json.is_none() || agree(&value, own), "{} is {value:?}", column.path);
-            month = if column.is_month { month_of(&value) } else { month };
+            month = if column.is_month { rebuild_month(&value) } else { month };
         }
         assert_eq!(decoded.month, month);
         let provenance = [
@@ -145,7 +145,7 @@ fn is_default(walk: &mut Walk<'_>) -> Result<bool, String> {
     }
 }
 
-fn month_of(value: &Value) -> u32 {
+fn rebuild_month(value: &Value) -> u32 {
     let at: Option<DateTime<Utc>> = match value {
         Value::Days(days) => DateTime::from_timestamp_secs(days * 86_400),
         Value::Ticks(ticks, decimals) => DateTime::from_timestamp_secs(ticks.div_euclid(10_i64.pow(*decimals))),

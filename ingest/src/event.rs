@@ -10,7 +10,7 @@ use crate::dead_letter::breaker::Poison;
 use crate::exactly_once::commit::Outcome;
 use crate::exactly_once::range::Range;
 use crate::exactly_once::takeover::Continuation;
-use crate::kafka::offsets::Found;
+use crate::kafka::offsets::PartitionOffsets;
 use crate::kafka::watermarks::Watermarks;
 use request::Request;
 
@@ -79,14 +79,14 @@ pub enum Event {
         why: String,
     },
     /// Kafka has said where a partition of ours begins, or why it does not; it is asked again.
-    Placed {
+    Located {
         /// Whose partition.
         owner: Assigned,
         /// What it said.
-        found: Result<Found, String>,
+        found: Result<PartitionOffsets, String>,
     },
     /// Kafka has said where the log of a partition ends, or why it does not; it is asked again.
-    LogEnds {
+    Watermarks {
         /// Whose partition.
         owner: Assigned,
         /// What it said.

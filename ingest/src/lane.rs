@@ -7,7 +7,7 @@
 //! - [`rebalance`]: assigned and revoked partitions
 //! - [`assignment`]: all partitions of this worker
 //! - [`partition`]: the state of one partition
-//! - [`inquiry`]: questions to Kafka about partitions, asked on a thread of their own
+//! - [`monitor`]: questions to Kafka about partitions, asked on a thread of their own
 //! - [`source`] and [`tools`]: the pipelines, and what the lane works with
 //! - [`summary`]: what a worker did
 //! - [`report`]: how often the same client error is logged

@@ -40,7 +40,7 @@ use crate::kafka::topic_id::TopicIds;
 use crate::lane::assignment::Assignment;
 use crate::lane::consume::{self, ConsumeError, Context};
 use crate::lane::monitor;
-use crate::lane::monitor::Inquiry;
+use crate::lane::monitor::Monitor;
 use crate::lane::summary::Summary;
 use crate::lane::tools::Tools;
 use crate::observe::health::{self, ListenError, Status};
@@ -100,13 +100,13 @@ pub async fn run(
         sources = start::sources(&settings, &stores, &names, &clickhouse, &status, started) => sources?,
         () = shutdown.cancelled() => return Ok(Summary::default()),
     };
-    status.waits_for(None);
+    status.set_awaited(None);
 
     let kafka = settings.client(&stores);
     let connect = |cause| StartError::kafka(&stores, cause);
     let topic_ids = Arc::new(TopicIds::new(&kafka).map_err(connect)?);
     let asking = offsets::client_config(&settings, &stores, &names);
-    let inquiry = Inquiry::start(&asking, Arc::clone(&topic_ids), events.clone()).map_err(|error| match error {
+    let monitor = Monitor::start(&asking, Arc::clone(&topic_ids), events.clone()).map_err(|error| match error {
         monitor::Error::Kafka(cause) => connect(cause).into(),
         thread @ monitor::Error::Thread(_) => Error::Thread(thread.to_string()),
     })?;
@@ -120,7 +120,7 @@ pub async fn run(
         budget,
         metrics,
         status,
-        inquiry: Arc::new(inquiry),
+        monitor: Arc::new(monitor),
         topic_ids,
         runtime: Handle::current(),
         lease: settings.lease(),

@@ -17,7 +17,7 @@ use crate::batch::limits::Limits;
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::demand::{Demand, Unfit};
 use crate::clickhouse::view_graph::ViewGraph;
-use crate::clickhouse::{token_check as proof, visibility as sight};
+use crate::clickhouse::{token_check, visibility};
 use crate::config::Settings;
 use crate::dead_letter::topic::UnfitTopic;
 use crate::decode::table::{self, MappingError};
@@ -99,11 +99,11 @@ pub(crate) async fn sources(
     let dead_letter_topic = names.topic(&settings.dead_letter_topic);
     let topics = settings.enabled().map(|(topic, _)| names.topic(topic)).chain([dead_letter_topic]).collect();
     let kafka = settings.client(stores);
-    status.waits_for(Some(format!("Kafka at {}", stores.kafka.brokers)));
+    status.set_awaited(Some(format!("Kafka at {}", stores.kafka.brokers)));
     let (ids, brokers) = identify(kafka, stores.clone(), topics, until).await?;
-    status.waits_for(Some(format!("ClickHouse at {}", stores.clickhouse.url)));
+    status.set_awaited(Some(format!("ClickHouse at {}", stores.clickhouse.url)));
     let unreliable = |failure| StartError::Unreliable { url: stores.clickhouse.url.clone(), failure };
-    patiently(until, || proof::tokens_are_honoured(clickhouse)).await.map_err(unreliable)?;
+    patiently(until, || token_check::tokens_are_honoured(clickhouse)).await.map_err(unreliable)?;
     let mut sources = Vec::new();
     for ((topic, pipeline), id) in settings.enabled().zip(ids) {
         let unreadable = |failure| StartError::ClickHouse { url: stores.clickhouse.url.clone(), failure };
@@ -112,7 +112,7 @@ pub(crate) async fn sources(
         let unfit = |unfit| StartError::Unfit { topic: topic.clone(), unfit };
         let graph = patiently(until, || ViewGraph::read(clickhouse, &pipeline.table)).await.map_err(unreadable)?;
         let remembered = graph.remembered(&Demand::new(settings)).map_err(unfit)?;
-        patiently(until, || sight::check(clickhouse, &pipeline.table)).await.map_err(unreliable)?;
+        patiently(until, || visibility::check(clickhouse, &pipeline.table)).await.map_err(unreliable)?;
         let target = Target::new(&names.topic(topic), id, names, &pipeline.table);
         let (insert, tenant) = (plan.insert, pipeline.tenant.clone());
         let destination = Destination { target, insert, tenant, remembered };

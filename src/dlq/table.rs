@@ -100,7 +100,7 @@ pub(super) fn facts(letter: &Letter, state: State, prefix: &str) -> String {
 }
 
 /// The tables of `stats`.
-pub(super) fn stats(stats: &Stats, again: u64, prefix: &str) -> String {
+pub(super) fn stats(stats: &Stats, duplicates: u64, prefix: &str) -> String {
     let mut table = table(&["", "", "WAITING", "LANDED", "UNKNOWN"], &[2, 3, 4]);
     row(&mut table, "all", "", stats.all);
     for (topic, counts) in &stats.topics {
@@ -124,8 +124,8 @@ pub(super) fn stats(stats: &Stats, again: u64, prefix: &str) -> String {
     if let Some((first, last)) = stats.times_ms {
         said.push(format!("first {}, last {}", time(first), time(last)));
     }
-    if again > 0 {
-        said.push(format!("standing there twice, counted once: {again}"));
+    if duplicates > 0 {
+        said.push(format!("standing there twice, counted once: {duplicates}"));
     }
     said.join("\n")
 }

@@ -13,7 +13,7 @@ use rdkafka::message::Message;
 use rdkafka::metadata::MetadataTopic;
 use serde::Deserialize;
 use sluice_ingest::clickhouse::insert::Insert;
-use sluice_ingest::clickhouse::settings::{ALWAYS, OF_INSERTS, OF_WRITES};
+use sluice_ingest::clickhouse::settings::{ALWAYS, FOR_INSERTS, FOR_WRITES};
 use sluice_ingest::clickhouse::shape::{self, Shape};
 use sluice_ingest::config::{Pipeline, Settings};
 use sluice_ingest::decode::Origin;
@@ -109,7 +109,7 @@ pub(crate) async fn run(world: &World, lap: &Lap, rows: &Rows, batch: u64, at_on
         let (statement, head, token) = (statement.as_str(), head.clone(), format!("{}-{number}", lap.table));
         async move {
             let own = [("wait_end_of_query", "1"), ("insert_deduplication_token", token.as_str())];
-            let settings = [ALWAYS, OF_WRITES, OF_INSERTS, &own].concat();
+            let settings = [ALWAYS, FOR_WRITES, FOR_INSERTS, &own].concat();
             http::insert(world, statement, &settings, [&head[..], &body].concat().into()).await
         }
     });

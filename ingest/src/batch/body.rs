@@ -32,7 +32,7 @@ impl Pool {
     }
 
     /// Lets go of the chunks that are more than `bytes` together.
-    pub fn keep_within(&self, bytes: usize) {
+    pub fn shrink_to(&self, bytes: usize) {
         self.free().truncate(bytes / CHUNK.end());
     }
 }
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(pool.free().len(), 4, "one is in use, and two were of another size");
         drop(piece);
         assert_eq!(pool.free().len(), 5);
-        pool.keep_within(600 << 10);
+        pool.shrink_to(600 << 10);
         assert_eq!(pool.free().len(), 2);
         assert_eq!(OpenBody::new(&pool).push(&vec![0; 256 << 10]) >> 10, 256);
         assert_eq!(pool.free().len(), 2, "it was let go of before anything was in it");

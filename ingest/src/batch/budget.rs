@@ -62,7 +62,7 @@ impl Budget {
     /// Lets go of chunks that wait for their next use where, with what is on its way, they would exceed the budget.
     pub fn trim(&self) {
         let used: usize = (0..self.used.len()).map(|index| self.used(index)).sum();
-        self.pool.keep_within(self.total.saturating_sub(used));
+        self.pool.shrink_to(self.total.saturating_sub(used));
     }
 
     /// What `pipeline` should do now.
@@ -97,7 +97,7 @@ impl Permit {
 
     /// An empty one of the same pipeline.
     #[must_use]
-    pub fn another(&self) -> Self {
+    pub fn sibling(&self) -> Self {
         self.budget.permit(self.pipeline)
     }
 

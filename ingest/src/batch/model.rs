@@ -62,7 +62,7 @@ impl Record {
     }
 
     fn put(&self, batch: &mut OpenBatch) {
-        batch.note(self.offset, self.key.as_deref(), self.payload.as_deref());
+        batch.begin_record(self.offset, self.key.as_deref(), self.payload.as_deref());
         match &self.row {
             Some((month, row)) => batch.push_row(*month, row),
             None => batch.push_dead_letter(self.letter()),
@@ -99,13 +99,13 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 /// SealReasons as an assignment does: when time passes and after each record.
-fn cut(records: &[Record], limits: &Limits, budget: &Arc<Budget>) -> Vec<(Batch, SealReason, Instant)> {
+fn seal_reason(records: &[Record], limits: &Limits, budget: &Arc<Budget>) -> Vec<(Batch, SealReason, Instant)> {
     let start = Instant::now();
     let mut sealed = Vec::new();
     let mut open: Option<OpenBatch> = None;
     let mut seal_if_due = |open: &mut Option<OpenBatch>, now| {
-        if let Some(cut) = open.as_ref().and_then(|batch| batch.cut(limits, now)) {
-            sealed.extend(open.take().and_then(|batch| Some((batch.seal(None)?, cut, now))));
+        if let Some(seal_reason) = open.as_ref().and_then(|batch| batch.seal_reason(limits, now)) {
+            sealed.extend(open.take().and_then(|batch| Some((batch.seal(None)?, seal_reason, now))));
         }
     };
     for record in records {
@@ -156,7 +156,7 @@ fn check_contents(batch: &Batch, records: &[Record]) -> Result<(), TestCaseError
 fn digest_of_all(records: &[Record]) -> u128 {
     let mut batch = OpenBatch::open(Instant::now(), Budget::new(1, 1).permit(0));
     for record in records {
-        batch.note(record.offset, record.key.as_deref(), record.payload.as_deref());
+        batch.begin_record(record.offset, record.key.as_deref(), record.payload.as_deref());
     }
     batch.seal(None).unwrap().digest
 }
@@ -164,7 +164,7 @@ fn digest_of_all(records: &[Record]) -> u128 {
 /// Asserts that it was sealed as soon as a limit was reached and no sooner, for the reason that is named.
 fn check_cut(
     batch: &Batch,
-    cut: SealReason,
+    seal_reason: SealReason,
     now: Instant,
     own: &[Record],
     limits: &Limits,
@@ -181,8 +181,9 @@ fn check_cut(
         (months(own).len() >= limits.months, SealReason::Months),
         (is_old, SealReason::Age),
     ];
-    let reason = full.into_iter().find(|(is_reached, _)| *is_reached).map_or(SealReason::Drain, |(_, cut)| cut);
-    prop_assert_eq!(cut, reason);
+    let reason =
+        full.into_iter().find(|(is_reached, _)| *is_reached).map_or(SealReason::Drain, |(_, seal_reason)| seal_reason);
+    prop_assert_eq!(seal_reason, reason);
     Ok(())
 }
 
@@ -202,7 +203,7 @@ fn taken_over(records: &[Record], set_aside: &[i64]) -> Option<Batch> {
     let mut open = OpenBatch::open(Instant::now(), Budget::new(1, 1).permit(0));
     for record in records {
         if set_aside.binary_search(&record.offset).is_ok() {
-            open.note(record.offset, record.key.as_deref(), record.payload.as_deref());
+            open.begin_record(record.offset, record.key.as_deref(), record.payload.as_deref());
         } else {
             record.put(&mut open);
         }
@@ -217,7 +218,7 @@ proptest! {
     fn batches_hold_every_record_once_within_their_limits(records in records(), limits in limits()) {
         let budget = Budget::new(1 << 30, 1);
         let mut rest = records.as_slice();
-        for (batch, reason, now) in cut(&records, &limits, &budget) {
+        for (batch, reason, now) in seal_reason(&records, &limits, &budget) {
             let (own, behind) = rest.split_at(batch.records());
             rest = behind;
             check_contents(&batch, own)?;

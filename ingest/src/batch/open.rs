@@ -46,7 +46,7 @@ impl OpenBatch {
     }
 
     /// Takes note of a record before its row or its dead letter is pushed.
-    pub fn note(&mut self, offset: i64, key: Option<&[u8]>, payload: Option<&[u8]>) {
+    pub fn begin_record(&mut self, offset: i64, key: Option<&[u8]>, payload: Option<&[u8]>) {
         if self.records.len() == self.records.capacity() {
             self.records.reserve_exact(RECORDS_STEP);
             self.permit.grow(RECORDS_STEP * (size_of::<Taken>() + ROW_BYTES));
@@ -81,7 +81,7 @@ impl OpenBatch {
     }
 
     /// Whether it has to be sealed now, and why, where nothing else of its partition is under way.
-    pub fn cut(&self, limits: &Limits, now: Instant) -> Option<SealReason> {
+    pub fn seal_reason(&self, limits: &Limits, now: Instant) -> Option<SealReason> {
         if self.records.len() > limits.rows || self.bytes_before >= limits.bytes {
             Some(SealReason::Backlog)
         } else if self.records.len() >= limits.rows {
@@ -99,7 +99,7 @@ impl OpenBatch {
 
     /// Whether it has to be sealed now, and why, where another batch of its partition is under way: nothing is gained by
     /// sealing it before that one has ended, so it grows up to `most` records and bytes.
-    pub fn cut_behind(&self, limits: &Limits, most: &Backlog) -> Option<SealReason> {
+    pub fn seal_reason_in_backlog(&self, limits: &Limits, most: &Backlog) -> Option<SealReason> {
         if self.records.len() >= most.rows || self.bytes >= most.bytes {
             let is_grown = self.records.len() > limits.rows || self.bytes_before >= limits.bytes;
             let usual = if self.records.len() >= limits.rows { SealReason::Rows } else { SealReason::Bytes };
@@ -128,7 +128,7 @@ impl OpenBatch {
             parts: self.parts.into_iter().map(part).collect(),
             dead_letters: self.dead_letters,
             doubt: Doubt::No,
-            may_be_half_done: false,
+            may_be_incomplete: false,
             opened: self.opened,
             permit: self.permit,
         })
@@ -144,7 +144,7 @@ mod tests {
     fn the_digest_sees_every_byte_and_every_boundary() {
         let digest = |key, payload| {
             let mut batch = OpenBatch::open(Instant::now(), Budget::new(1, 1).permit(0));
-            batch.note(0, key, payload);
+            batch.begin_record(0, key, payload);
             batch.seal(None).unwrap().digest
         };
         let one = digest(Some(b"ab"), Some(b"c"));
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn buffers_grow_in_small_steps_at_first_and_in_bounded_ones_later() {
         let mut open = OpenBatch::open(Instant::now(), Budget::new(1 << 30, 1).permit(0));
-        open.note(0, None, None);
+        open.begin_record(0, None, None);
         assert_eq!(open.permit.bytes(), 24 << 10, "1,024 records of 24 bytes");
         let mut grown = |row: &[u8]| {
             let before = open.permit.bytes();

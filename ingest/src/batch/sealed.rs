@@ -28,7 +28,7 @@ pub struct Batch {
     /// Whether it has to be looked up in its table before it is sent.
     pub doubt: Doubt,
     /// Whether, if it turns out to be there already, its views may still lack it.
-    pub may_be_half_done: bool,
+    pub may_be_incomplete: bool,
     /// When its first record was taken in.
     pub opened: Instant,
     /// Its bytes in the budget; given back when it is dropped.
@@ -94,7 +94,7 @@ mod tests {
         let budget = Budget::new(1 << 30, 1);
         let mut open = OpenBatch::open(Instant::now(), budget.permit(0));
         for (number, month) in (0_u8..).zip(months) {
-            open.note(i64::from(number) * 3, None, Some(&[number]));
+            open.begin_record(i64::from(number) * 3, None, Some(&[number]));
             open.push_row(*month, &vec![number; 1 + usize::from(number % 4)]);
         }
         open.seal(None).unwrap()

@@ -59,8 +59,8 @@ pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<A
     if status.is_client_error() || status.is_server_error() {
         return Err(codes::failure(status.as_u16(), None));
     }
-    if let Some(lacking) = lacking(status, response.version(), response.headers(), id, kind) {
-        return Err(failures::not_an_answer(&lacking));
+    if let Some(missing_proof) = missing_proof(status, response.version(), response.headers(), id, kind) {
+        return Err(failures::not_an_answer(&missing_proof));
     }
     let server = text(response.headers(), SERVER).unwrap_or_default().to_owned();
     let tag = text(response.headers(), TAG).map(str::to_owned);
@@ -75,7 +75,7 @@ pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<A
 }
 
 /// What an answer lacks that has no code of an exception.
-fn lacking(status: StatusCode, version: Version, headers: &HeaderMap, id: &str, kind: Kind) -> Option<String> {
+fn missing_proof(status: StatusCode, version: Version, headers: &HeaderMap, id: &str, kind: Kind) -> Option<String> {
     let status = status.as_u16();
     if status != 200 {
         return Some(format!("HTTP {status}"));

@@ -28,18 +28,18 @@ const SAMPLE: usize = 8;
 
 /// What was found out about a refused part.
 #[derive(Debug)]
-pub(crate) enum Judged {
+pub(crate) enum FaultyRows {
     /// These rows are at fault, in order. There may be more: the rest is sent again, and judged again where it is refused.
-    Rows(Vec<Refused>),
+    Rows(Vec<FaultyRow>),
     /// It refuses every row, also one that it holds, if it holds any.
     Table,
     /// No row is refused alone.
-    Nobody,
+    NoRow,
 }
 
 /// A row at fault.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub(crate) struct FaultyRow {
     /// Offset of its record.
     pub(crate) offset: i64,
     /// Why, ClickHouse's name of an error.
@@ -48,14 +48,14 @@ pub(crate) struct Refused {
 
 /// A part that was refused.
 #[derive(Debug)]
-pub(crate) struct Judge<'a> {
+pub(crate) struct FaultSearch<'a> {
     part: &'a Part,
     failure: &'a Failure,
     original: SourceTable<'a>,
     offsets: Vec<i64>,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> FaultSearch<'a> {
     /// Ready to judge a part of a batch that was refused with `failure`.
     pub(crate) async fn new(
         clickhouse: &'a ClickHouse,
@@ -69,11 +69,11 @@ impl<'a> Judge<'a> {
     }
 
     /// Judges it. A failure says that this was not possible.
-    pub(crate) async fn judge(&self) -> Result<Judged, Failure> {
+    pub(crate) async fn judge(&self) -> Result<FaultyRows, Failure> {
         if self.failure.code == VIOLATED {
             let rows = self.violating().await?;
             if !rows.is_empty() {
-                return Ok(Judged::Rows(rows));
+                return Ok(FaultyRows::Rows(rows));
             }
         }
         for engine in self.original.engines() {
@@ -81,15 +81,15 @@ impl<'a> Judge<'a> {
             let judged = self.try_in(&twin).await;
             twin.drop().await;
             match judged? {
-                Judged::Nobody => {}
+                FaultyRows::NoRow => {}
                 judged => return Ok(judged),
             }
         }
-        Ok(Judged::Nobody)
+        Ok(FaultyRows::NoRow)
     }
 
     /// Rows that violate the table's own constraints; none where those cannot be evaluated.
-    async fn violating(&self) -> Result<Vec<Refused>, Failure> {
+    async fn violating(&self) -> Result<Vec<FaultyRow>, Failure> {
         let constraints = self.original.constraints().await?;
         if constraints.is_empty() {
             return Ok(Vec::new());
@@ -102,7 +102,7 @@ impl<'a> Judge<'a> {
         rows.drop().await;
         match found {
             Ok(found) if found.iter().all(|offset| self.offsets.binary_search(offset).is_ok()) => {
-                let refused = |offset| Refused { offset, reason: VIOLATED.to_owned() };
+                let refused = |offset| FaultyRow { offset, reason: VIOLATED.to_owned() };
                 Ok(found.into_iter().map(refused).collect())
             }
             Ok(_) => Err(Failure::new(Class::Transient, "rows are said to violate a constraint that were never sent")),
@@ -113,14 +113,14 @@ impl<'a> Judge<'a> {
     }
 
     /// Tries rows in a twin of the table.
-    async fn try_in(&self, twin: &TrialTable<'_>) -> Result<Judged, Failure> {
+    async fn try_in(&self, twin: &TrialTable<'_>) -> Result<FaultyRows, Failure> {
         let count = self.part.count();
         if twin.try_rows(&self.part.rows).await?.is_accepted() {
-            return Ok(Judged::Nobody);
+            return Ok(FaultyRows::NoRow);
         }
         let is_of_rows = !self.failure.is_unclear || self.is_some_row_taken(twin).await?;
         if !is_of_rows {
-            return Ok(Judged::Table);
+            return Ok(FaultyRows::Table);
         }
         let mut search = Search::new(count);
         while let Some(rows) = search.next() {
@@ -133,10 +133,10 @@ impl<'a> Judge<'a> {
         for (row, reason) in search.found() {
             // A server in trouble fails now and then: what proves nothing by itself has to happen twice.
             if !self.failure.is_unclear || !twin.try_rows(&self.part.rows.slice(row..row + 1)).await?.is_accepted() {
-                refused.push(Refused { offset: self.offsets[row], reason });
+                refused.push(FaultyRow { offset: self.offsets[row], reason });
             }
         }
-        Ok(if refused.is_empty() { Judged::Nobody } else { Judged::Rows(refused) })
+        Ok(if refused.is_empty() { FaultyRows::NoRow } else { FaultyRows::Rows(refused) })
     }
 
     /// Whether the twin takes one of some rows of the part, or else one that the table holds.
@@ -147,6 +147,6 @@ impl<'a> Judge<'a> {
                 return Ok(true);
             }
         }
-        self.original.takes_what_is_there(twin).await
+        self.original.accepts_existing_row(twin).await
     }
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::answer::{self, Answer, Kind};
 use super::insert::Insert;
 use super::servers::Servers;
-use super::settings::{self, BEFORE, Known, TIME};
+use super::settings::{self, INITIAL, Known, MAX_EXECUTION_TIME};
 use super::shape::{Column, Shape};
 use crate::batch::rows::Rows;
 use crate::clickhouse::failures;
@@ -59,7 +59,7 @@ impl ClickHouse {
 
     /// The same for queries that are to be told apart by the beginning of their ids, and may take so long each.
     #[must_use]
-    pub fn named(&self, prefix: &str, timeout: Duration) -> Self {
+    pub fn with_query_prefix(&self, prefix: &str, timeout: Duration) -> Self {
         Self { prefix: prefix.to_owned(), timeout, ..self.clone() }
     }
 
@@ -124,8 +124,8 @@ impl ClickHouse {
     }
 
     /// Two servers that answer in turns at this address, if there are two.
-    pub(super) fn servers_in_turns(&self) -> Option<[String; 2]> {
-        self.servers.in_turns()
+    pub(super) fn alternating_servers(&self) -> Option<[String; 2]> {
+        self.servers.alternating()
     }
 
     /// Says which view is at fault, if one is: what the failure supposes counts once there is such a view.
@@ -187,7 +187,7 @@ impl ClickHouse {
         let seconds = self.timeout.as_secs_f64().ceil().to_string();
         let mut parameters: Vec<(&str, &str)> = known.parameters(kind, own)?;
         if known.can_bound() {
-            parameters.push((TIME, &seconds));
+            parameters.push((MAX_EXECUTION_TIME, &seconds));
         }
         parameters.extend_from_slice(own);
         let answer = self.post(name, &parameters, body, kind).await;
@@ -205,8 +205,8 @@ impl ClickHouse {
         if let Some(known) = &*held {
             return Ok(known.clone());
         }
-        let answer = match self.ask_settings(&BEFORE).await {
-            Err(failure) if failure.code == UNKNOWN_SETTING => self.ask_settings(&BEFORE[1..]).await?,
+        let answer = match self.ask_settings(&INITIAL).await {
+            Err(failure) if failure.code == UNKNOWN_SETTING => self.ask_settings(&INITIAL[1..]).await?,
             answer => answer?,
         };
         let known = Known::new(rows(&answer.body)?)?;

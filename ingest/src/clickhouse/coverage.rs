@@ -38,7 +38,7 @@ pub struct Coverage<'a> {
 
 /// Rows that stand there more than once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Doubles {
+pub struct Duplicates {
     /// Rows too many.
     pub count: u64,
     /// Offsets of some of them.
@@ -82,7 +82,7 @@ impl Coverage<'_> {
     }
 
     /// Rows of the range that stand there more than once.
-    pub async fn doubles(&self, range: &Range<i64>) -> Result<Doubles, Failure> {
+    pub async fn duplicates(&self, range: &Range<i64>) -> Result<Duplicates, Failure> {
         let query = format!(
             "SELECT count(), groupArray(5)(current) FROM ({PAIRS} {} WHERE {OF_PARTITION} AND {IN_RANGE}) WHERE current = previous \
              FORMAT RowBinary",
@@ -94,7 +94,7 @@ impl Coverage<'_> {
             return Err(failures::not_an_answer("a body of another length than that of what was asked for"));
         };
         let (count, some) = (u64::from_le_bytes(*count), numbers(some)?);
-        Ok(Doubles { count, some })
+        Ok(Duplicates { count, some })
     }
 
     async fn highest(&self, range: &Range<i64>) -> Result<Option<i64>, Failure> {

@@ -34,9 +34,9 @@ pub(crate) fn in_search(failure: Failure) -> Failure {
 
 /// Something else than ClickHouse answered, or something stands between that changes its answers: nobody knows what
 /// became of the request.
-pub(crate) fn not_an_answer(lacking: &str) -> Failure {
+pub(crate) fn not_an_answer(missing_proof: &str) -> Failure {
     let what = format!(
-        "not an answer of ClickHouse ({lacking}); look what stands between the worker and ClickHouse: it has to pass \
+        "not an answer of ClickHouse ({missing_proof}); look what stands between the worker and ClickHouse: it has to pass \
          ClickHouse's answers on with all their headers"
     );
     Failure::new(Class::Transient, what)

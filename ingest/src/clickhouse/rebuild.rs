@@ -29,4 +29,4 @@ mod statement;
 mod ttl;
 
 pub use gate::Rebuilds;
-pub use run::month_of;
+pub use run::rebuild_month;

@@ -40,7 +40,7 @@ impl Servers {
     }
 
     /// Two that take turns.
-    pub(super) fn in_turns(&self) -> Option<[String; 2]> {
+    pub(super) fn alternating(&self) -> Option<[String; 2]> {
         self.answered().turns.clone()
     }
 }
@@ -54,7 +54,7 @@ mod tests {
         for name in names {
             servers.add(name);
         }
-        servers.in_turns()
+        servers.alternating()
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub const ALWAYS: &[(&str, &str)] = &[
 ];
 
 /// With every request as well, for what it may write: a rebuild inserts by a query. Nothing that is only read depends on it.
-pub const OF_WRITES: &[(&str, &str)] = &[
+pub const FOR_WRITES: &[(&str, &str)] = &[
     ("async_insert", "0"),
     ("deduplicate_insert_select", "enable_when_possible"),
     ("distributed_foreground_insert", "1"),
@@ -62,7 +62,7 @@ pub const OF_WRITES: &[(&str, &str)] = &[
 ];
 
 /// With an INSERT of rows, so that the same part always makes the same block and is known again.
-pub const OF_INSERTS: &[(&str, &str)] = &[
+pub const FOR_INSERTS: &[(&str, &str)] = &[
     ("allow_settings_after_format_in_insert", "0"),
     ("deduplicate_blocks_in_dependent_materialized_views", "1"),
     ("deduplicate_insert", "enable"),
@@ -89,7 +89,7 @@ pub const OF_INSERTS: &[(&str, &str)] = &[
 const AT_FIRST: [&str; 4] = ["async_insert", "insert_deduplicate", "max_insert_block_size", "use_query_cache"];
 
 /// Bounds a query on the server, so that it ends soon after nobody waits for it any more.
-pub(super) const TIME: &str = "max_execution_time";
+pub(super) const MAX_EXECUTION_TIME: &str = "max_execution_time";
 
 /// One of `system.settings`.
 #[derive(Debug, Clone, Deserialize)]
@@ -105,15 +105,15 @@ pub(super) struct Setting {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known(Vec<Setting>);
 
-/// The question for [`Known`]. It is asked with [`BEFORE`].
+/// The question for [`Known`]. It is asked with [`INITIAL`].
 pub(super) fn question() -> String {
-    let pinned = ALWAYS.iter().chain(OF_WRITES).chain(OF_INSERTS).map(|(name, _)| *name);
-    let names: Vec<_> = pinned.chain([TIME]).map(|name| format!("'{name}'")).collect();
+    let pinned = ALWAYS.iter().chain(FOR_WRITES).chain(FOR_INSERTS).map(|(name, _)| *name);
+    let names: Vec<_> = pinned.chain([MAX_EXECUTION_TIME]).map(|name| format!("'{name}'")).collect();
     format!("SELECT name, value, readonly FROM system.settings WHERE name IN ({}) FORMAT JSON", names.join(", "))
 }
 
 /// What is sent before it is known what the server knows: settings that every version has, but for the first.
-pub(super) const BEFORE: [(&str, &str); 6] = [
+pub(super) const INITIAL: [(&str, &str); 6] = [
     ("use_query_cache", "0"),
     ("limit", "0"),
     ("offset", "0"),
@@ -140,10 +140,10 @@ impl Known {
         kind: Kind,
         own: &[(&str, &str)],
     ) -> Result<Vec<(&'static str, &'static str)>, Failure> {
-        let of_inserts = if kind == Kind::Insert { OF_INSERTS } else { &[] };
+        let of_inserts = if kind == Kind::Insert { FOR_INSERTS } else { &[] };
         let mut sent = vec![("wait_end_of_query", "1")];
-        for (name, value) in ALWAYS.iter().chain(OF_WRITES).chain(of_inserts) {
-            let is_needed = kind == Kind::Insert || !OF_WRITES.iter().any(|(write, _)| write == name);
+        for (name, value) in ALWAYS.iter().chain(FOR_WRITES).chain(of_inserts) {
+            let is_needed = kind == Kind::Insert || !FOR_WRITES.iter().any(|(write, _)| write == name);
             let is_own = own.iter().any(|(own, _)| own == name);
             let is_off = is_injected(Fault::SendFewSettings) && !AT_FIRST.contains(name);
             match self.0.iter().find(|setting| setting.name == *name) {
@@ -162,7 +162,7 @@ impl Known {
 
     /// Whether a query can be bounded on the server.
     pub(super) fn can_bound(&self) -> bool {
-        self.0.iter().any(|setting| setting.name == TIME && setting.is_fixed == 0)
+        self.0.iter().any(|setting| setting.name == MAX_EXECUTION_TIME && setting.is_fixed == 0)
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_profile_that_fixes_another_value_is_named() {
-        let right = known(&[setting("final", "0", 1), setting(TIME, "0", 1)]);
+        let right = known(&[setting("final", "0", 1), setting(MAX_EXECUTION_TIME, "0", 1)]);
         assert_eq!(right.parameters(Kind::Query, &[]).unwrap().len(), 2, "it has that value already");
         assert!(!right.can_bound());
         let wrong = known(&[setting("final", "1", 1)]).parameters(Kind::Query, &[]).unwrap_err();
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn the_documentation_lists_what_is_sent() {
         let page = include_str!("../../../docs/delivery.md");
-        for (name, value) in ALWAYS.iter().chain(OF_WRITES).chain(OF_INSERTS) {
+        for (name, value) in ALWAYS.iter().chain(FOR_WRITES).chain(FOR_INSERTS) {
             let value = if value.is_empty() { "''" } else { value };
             assert!(page.contains(&format!("`{name} = {value}`")), "docs/delivery.md lacks {name} = {value}");
         }
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn no_setting_stands_twice_and_all_fit_into_a_request_line() {
-        let all: Vec<_> = ALWAYS.iter().chain(OF_WRITES).chain(OF_INSERTS).collect();
+        let all: Vec<_> = ALWAYS.iter().chain(FOR_WRITES).chain(FOR_INSERTS).collect();
         let mut names: Vec<_> = all.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
         names.dedup();

@@ -46,7 +46,7 @@ pub async fn check(clickhouse: &ClickHouse, table: &str) -> Result<(), Failure> 
     let Some((_, is_replicated)) = held(clickhouse, table).await? else { return Ok(()) };
     if is_replicated {
         has_caught_up(clickhouse, table).await?;
-    } else if let Some([one, other]) = clickhouse.servers_in_turns() {
+    } else if let Some([one, other]) = clickhouse.alternating_servers() {
         return Err(several(table, &one, &other));
     }
     counts_agree(clickhouse, table).await

@@ -100,7 +100,7 @@ impl Breaker {
     }
 
     /// `count` records up to `offset` are fine.
-    pub fn fine(&mut self, count: u64, offset: i64) {
+    pub fn accept_up_to(&mut self, count: u64, offset: i64) {
         if offset > self.judged_to {
             self.judged_to = offset;
             self.pass(count);
@@ -250,7 +250,7 @@ mod tests {
         records.into_iter().enumerate().find_map(|(index, record)| {
             let offset = breaker.judged_to.max(-1) + 1;
             match record {
-                None => breaker.fine(1, offset),
+                None => breaker.accept_up_to(1, offset),
                 Some(tenant) => {
                     if let Verdict::Trip(trip) = breaker.rejected(offset, tenant, now) {
                         return Some((index, trip));
@@ -357,7 +357,7 @@ mod tests {
             for (offset, record) in (0_i64..).zip(&records) {
                 let so_far = &records[..=usize::try_from(offset).unwrap()];
                 match record {
-                    None => breaker.fine(1, offset),
+                    None => breaker.accept_up_to(1, offset),
                     Some(seen_records) => {
                         let verdict = breaker.rejected(offset, seen_records.map(|n| Uuid::from_u128(n.into())), now);
                         let is_open = matches!(verdict, Verdict::Trip(_));

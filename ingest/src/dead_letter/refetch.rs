@@ -48,7 +48,7 @@ impl fmt::Debug for Refetch {
 
 /// Records of a partition that are to become dead letters.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct RefetchRequest {
     /// Topic with its namespace.
     pub topic: Arc<str>,
     /// Its identity.
@@ -111,12 +111,12 @@ impl Refetch {
 
     /// The dead letters of records which ClickHouse refused, in chunks that are charged to permits like `permit`. Those that
     /// are no longer in their topic are left out.
-    pub fn dead_letters(&self, wanted: Wanted, permit: &Permit) -> mpsc::Receiver<Result<Chunk, KafkaError>> {
+    pub fn dead_letters(&self, wanted: RefetchRequest, permit: &Permit) -> mpsc::Receiver<Result<Chunk, KafkaError>> {
         let (chunks, receiver) = mpsc::channel(1);
-        let mut chunk = Chunk::new(permit.another());
+        let mut chunk = Chunk::new(permit.sibling());
         let handed = chunks.clone();
         let read = move |client: &Client| {
-            let Wanted { topic, topic_id, partition, tenant: path, records, attempts } = wanted;
+            let RefetchRequest { topic, topic_id, partition, tenant: path, records, attempts } = wanted;
             let mut reasons = records.iter();
             let offsets: Vec<i64> = records.iter().map(|(offset, _)| *offset).collect();
             let goes_on = read(client, &topic, partition, &offsets, |message| {
@@ -126,7 +126,7 @@ impl Refetch {
                 if !chunk.is_full() {
                     return true;
                 }
-                let next = Chunk::new(chunk.permit.another());
+                let next = Chunk::new(chunk.permit.sibling());
                 handed.blocking_send(Ok(std::mem::replace(&mut chunk, next))).is_ok()
             })?;
             if goes_on && !chunk.letters.is_empty() {

@@ -69,7 +69,7 @@ const FETCHED: u64 = 8 << 20;
 
 /// What to keep of the record of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keep {
+pub(crate) enum Detail {
     /// What is said about it.
     Facts,
     /// Its payload as well.
@@ -79,25 +79,25 @@ pub(crate) enum Keep {
 }
 
 /// Which letters are meant, by source and offset.
-pub(crate) type Only = Box<dyn Fn(&Source, i64) -> bool + Send>;
+pub(crate) type LetterFilter = Box<dyn Fn(&Source, i64) -> bool + Send>;
 
 /// What to read.
-pub(crate) struct Wanted {
+pub(crate) struct ScanOptions {
     /// The dead-letter topic.
     pub(crate) topic: String,
     /// From this time on; all of it where there is none.
     pub(crate) since_ms: Option<i64>,
     /// What to keep of each letter.
-    pub(crate) keep: Keep,
+    pub(crate) keep: Detail,
     /// The letters that are meant; all where there is none. Others are passed over without a word.
-    pub(crate) only: Option<Only>,
+    pub(crate) only: Option<LetterFilter>,
     /// Ids of topics for letters that do not say theirs.
     pub(crate) assumed: HashMap<String, Uuid>,
 }
 
 /// What stands in the topic.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum Item {
     /// A dead letter.
     Letter(Letter),
     /// One whose identity has come before.
@@ -110,18 +110,18 @@ pub(crate) enum Found {
 
 /// The topic while it is being read.
 #[derive(Debug)]
-pub(crate) struct Scan(mpsc::Receiver<Result<Found, ScanError>>);
+pub(crate) struct Scan(mpsc::Receiver<Result<Item, ScanError>>);
 
 impl Scan {
     /// Starts reading on a thread of its own, which ends when the scan is dropped.
-    pub(crate) fn start(kafka: ClientConfig, wanted: Wanted) -> Result<Self, ScanError> {
+    pub(crate) fn start(kafka: ClientConfig, wanted: ScanOptions) -> Result<Self, ScanError> {
         let (out, letters) = mpsc::channel(WAITING);
         let read = move || {
             let topic = wanted.topic.clone();
             let mut reader = Reader { wanted, identities: Identities::default(), out };
             let end = reader.read(kafka).map_err(|cause| ScanError::from_kafka(&topic, cause));
             // Whoever started the scan may have seen enough.
-            drop(reader.out.blocking_send(end.map(|()| Found::End)));
+            drop(reader.out.blocking_send(end.map(|()| Item::End)));
         };
         thread::Builder::new()
             .name("dead-letters".to_owned())
@@ -131,7 +131,7 @@ impl Scan {
     }
 
     /// What comes next. A thread that broke is an error and never the end.
-    pub(crate) async fn next(&mut self) -> Result<Found, ScanError> {
+    pub(crate) async fn next(&mut self) -> Result<Item, ScanError> {
         self.0.recv().await.unwrap_or_else(|| Err(ScanError::Thread("it panicked".to_owned())))
     }
 }
@@ -154,9 +154,9 @@ impl Identities {
 }
 
 struct Reader {
-    wanted: Wanted,
+    wanted: ScanOptions,
     identities: Identities,
-    out: mpsc::Sender<Result<Found, ScanError>>,
+    out: mpsc::Sender<Result<Item, ScanError>>,
 }
 
 impl Reader {
@@ -251,7 +251,7 @@ impl Reader {
     }
 
     /// What a record is; nothing where it is a letter that is not meant.
-    fn look(&mut self, message: &BorrowedMessage<'_>) -> Option<Found> {
+    fn look(&mut self, message: &BorrowedMessage<'_>) -> Option<Item> {
         let raw = Raw {
             place: Place { partition: message.partition(), offset: message.offset() },
             at_ms: message.timestamp().to_millis().unwrap_or_default(),
@@ -259,7 +259,7 @@ impl Reader {
             payload: message.payload(),
             headers: headers::from_last(message, header::REASON),
         };
-        let Some(mut letter) = Letter::read(raw, false) else { return Some(Found::Foreign) };
+        let Some(mut letter) = Letter::read(raw, false) else { return Some(Item::Foreign) };
         if self.wanted.only.as_ref().is_some_and(|only| !only(&letter.source, letter.offset)) {
             return None;
         }
@@ -269,19 +269,19 @@ impl Reader {
             Arc::make_mut(&mut letter.source).topic_id = Some(*id);
         }
         if !self.identities.is_new(&mut letter) {
-            return Some(Found::Again);
+            return Some(Item::Again);
         }
         letter.contents = contents(message, self.wanted.keep);
-        Some(Found::Letter(letter))
+        Some(Item::Letter(letter))
     }
 }
 
-fn contents(message: &BorrowedMessage<'_>, keep: Keep) -> Option<Contents> {
+fn contents(message: &BorrowedMessage<'_>, keep: Detail) -> Option<Contents> {
     let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
     match keep {
-        Keep::Facts => None,
-        Keep::Payload => Some(Contents { key: None, payload: owned(message.payload()), headers: Headers::new() }),
-        Keep::Whole => Some(Contents {
+        Detail::Facts => None,
+        Detail::Payload => Some(Contents { key: None, payload: owned(message.payload()), headers: Headers::new() }),
+        Detail::Whole => Some(Contents {
             key: owned(message.key()),
             payload: owned(message.payload()),
             headers: headers::all(message),

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::letter::{Letter, Source};
 use super::producer;
-use super::scan::{Found, Keep, Scan, ScanError, Wanted};
+use super::scan::{Detail, Item, Scan, ScanError, ScanOptions};
 use crate::exactly_once::intent::Intent;
 use crate::exactly_once::range::Range;
 use crate::failure::{Class, Failure};
@@ -109,10 +109,10 @@ impl SentLetters {
             let wanted = source.topic_id.and_then(|id| ranges.get(&(id, source.partition)));
             is_injected(Fault::KeepAllLetters) || wanted.is_some_and(|ranges| is_in(ranges, offset))
         };
-        let wanted = Wanted {
+        let wanted = ScanOptions {
             topic: self.topic.clone(),
             since_ms: Some(since_ms),
-            keep: Keep::Facts,
+            keep: Detail::Facts,
             only: Some(Box::new(is_meant)),
             assumed: HashMap::new(),
         };
@@ -120,13 +120,13 @@ impl SentLetters {
         let mut scan = Scan::start(self.kafka.clone(), wanted)?;
         loop {
             match scan.next().await? {
-                Found::Letter(Letter { source, offset, .. }) => {
+                Item::Letter(Letter { source, offset, .. }) => {
                     if let Some(id) = source.topic_id {
                         found.entry((id, source.partition)).or_default().push(offset);
                     }
                 }
-                Found::Again | Found::Foreign => {}
-                Found::End => return Ok(found),
+                Item::Again | Item::Foreign => {}
+                Item::End => return Ok(found),
             }
         }
     }

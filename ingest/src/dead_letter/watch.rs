@@ -23,7 +23,7 @@ impl Watch {
             loop {
                 tokio::time::sleep(CHECK_EVERY).await;
                 let why = letters.topic().check(CHECK_EVERY / 2).await.err().map(|unfit| unfit.to_string());
-                if status.dead_letters(why.as_deref()) {
+                if status.set_dead_letter_trouble(why.as_deref()) {
                     if let Some(why) = why {
                         error!(why, "the dead-letter topic was changed; records that cannot land wait");
                     } else {

@@ -17,7 +17,7 @@
 use super::intent::Intent;
 use crate::clock::age;
 use crate::fault::{Fault, is_injected};
-use crate::kafka::offsets::Found;
+use crate::kafka::offsets::PartitionOffsets;
 use crate::kafka::watermarks::Watermarks;
 
 /// Where an assignment begins.
@@ -35,7 +35,7 @@ pub struct Start {
 
 impl Start {
     /// The start of a partition that stops before its first record.
-    pub fn stopped(found: &Found) -> Self {
+    pub fn stopped(found: &PartitionOffsets) -> Self {
         let offset = found.committed.unwrap_or(found.ends.low);
         Self { offset, committed: found.committed, intent: None, check_to: None }
     }
@@ -79,8 +79,8 @@ pub enum Continuation {
 
 /// Decides where to start from what Kafka says, at `now` (seconds since 1970); an error is a reason to stop. An announcement
 /// dated in the future counts as the oldest possible, since its age is unknown.
-pub fn start(found: &Found, now: u64) -> Result<Start, String> {
-    let Found { committed, metadata, ends: Watermarks { low, high, .. } } = found;
+pub fn start(found: &PartitionOffsets, now: u64) -> Result<Start, String> {
+    let PartitionOffsets { committed, metadata, ends: Watermarks { low, high, .. } } = found;
     let Some(offset) = *committed else {
         return Ok(Start { offset: *low, committed: None, intent: None, check_to: None });
     };
@@ -117,7 +117,7 @@ pub enum Presence {
     /// Some of its rows, each once.
     Some,
     /// A row of it twice.
-    Double,
+    Duplicated,
 }
 
 /// Compares the offsets of a part with those that were found in its range, both in order. Rows of the range's other
@@ -130,7 +130,7 @@ pub fn compare(expected: impl Iterator<Item = i64>, found: &[i64]) -> Presence {
         match found[from..].iter().take_while(|one| **one == offset).count() {
             0 => {}
             1 => there += 1,
-            _ => return Presence::Double,
+            _ => return Presence::Duplicated,
         }
     }
     match there {
@@ -147,8 +147,12 @@ mod tests {
     use crate::exactly_once::range::Range;
     use proptest::prelude::*;
 
-    fn found(committed: Option<i64>, metadata: &str) -> Found {
-        Found { committed, metadata: metadata.to_owned(), ends: Watermarks { low: 10, stable: 20, high: 20 } }
+    fn found(committed: Option<i64>, metadata: &str) -> PartitionOffsets {
+        PartitionOffsets {
+            committed,
+            metadata: metadata.to_owned(),
+            ends: Watermarks { low: 10, stable: 20, high: 20 },
+        }
     }
 
     fn start_at(committed: Option<i64>, announced: Option<i64>, check_to: Option<i64>) -> Start {
@@ -193,7 +197,7 @@ mod tests {
         assert_eq!(compare(&[1, 2, 5], &[3, 4]), Presence::Nothing);
         assert_eq!(compare(&[1, 2, 5], &[1, 2, 4, 5]), Presence::All);
         assert_eq!(compare(&[1, 2, 5], &[1, 5]), Presence::Some);
-        assert_eq!(compare(&[1, 2, 5], &[1, 1, 2, 5]), Presence::Double);
+        assert_eq!(compare(&[1, 2, 5], &[1, 1, 2, 5]), Presence::Duplicated);
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::blocking::blocking;
 use super::topic_id::{DescribeError, topic_id};
 use super::watermarks;
-use super::watermarks::{At, Watermarks};
+use super::watermarks::{TopicPartition, Watermarks};
 use crate::config::Settings;
 
 /// How long Kafka may take for one answer.
@@ -27,7 +27,7 @@ const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 
 /// What Kafka says about a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct PartitionOffsets {
     /// Offset that the group committed.
     pub committed: Option<i64>,
     /// Text beside it.
@@ -38,15 +38,15 @@ pub struct Found {
 
 /// A topic as it is today.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct TopicOffsets {
     /// Its identity.
     pub id: Uuid,
     /// Its partitions of which Kafka says where they begin and end.
-    pub partitions: BTreeMap<i32, Found>,
+    pub partitions: BTreeMap<i32, PartitionOffsets>,
 }
 
 /// A topic, and why some of its partitions are missing in what is said of it.
-pub(crate) type Partly = (Standing, Vec<Error>);
+pub(crate) type PartialAnswer = (TopicOffsets, Vec<Error>);
 
 /// Kafka does not say where the group stands.
 #[derive(Debug, thiserror::Error)]
@@ -106,22 +106,22 @@ pub(crate) fn client_config(settings: &Settings, stores: &Stores, names: &Names)
 }
 
 /// Asks about topics (with their namespace), each of which has to exist, and each of their partitions to answer.
-pub(crate) async fn ask(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<Standing>, Error> {
-    let standings = ask_each(kafka, topics).await?.into_iter();
-    standings.map(|(standing, missing)| missing.into_iter().next().map_or(Ok(standing), Err)).collect()
+pub(crate) async fn ask(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<TopicOffsets>, Error> {
+    let all_offsets = ask_partially(kafka, topics).await?.into_iter();
+    all_offsets.map(|(topic_offsets, missing)| missing.into_iter().next().map_or(Ok(topic_offsets), Err)).collect()
 }
 
 /// The same where a partition may have no leader. librdkafka's calls block, so they get a thread.
-pub(crate) async fn ask_each(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<Partly>, Error> {
+pub(crate) async fn ask_partially(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<PartialAnswer>, Error> {
     blocking(move || {
         let client: BaseConsumer<DefaultConsumerContext> =
             kafka.create().map_err(|cause| Error::from_kafka("", cause))?;
-        topics.iter().map(|topic| standing(&client, topic)).collect()
+        topics.iter().map(|topic| topic_offsets(&client, topic)).collect()
     })
     .await
 }
 
-fn standing(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Result<Partly, Error> {
+fn topic_offsets(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Result<PartialAnswer, Error> {
     let of_kafka = |cause| Error::from_kafka(topic, cause);
     let numbers = partitions(client, topic).map_err(of_kafka)?;
     let id = topic_id(client.client(), topic, PATIENCE)?;
@@ -133,16 +133,16 @@ fn standing(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Resul
             Err(cause) => missing.push(Error::Partition { topic: topic.to_owned(), number, cause }),
         }
     }
-    Ok((Standing { id, partitions }, missing))
+    Ok((TopicOffsets { id, partitions }, missing))
 }
 
 /// What Kafka says about each of these partitions, in a few questions for all of them; fails as a whole where the group's
 /// coordinator does not answer.
 pub(crate) fn found(
     client: &BaseConsumer<DefaultConsumerContext>,
-    partitions: &[At],
+    partitions: &[TopicPartition],
     patience: Duration,
-) -> KafkaResult<BTreeMap<At, KafkaResult<Found>>> {
+) -> KafkaResult<BTreeMap<TopicPartition, KafkaResult<PartitionOffsets>>> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in partitions {
         list.add_partition(topic, *partition);
@@ -158,7 +158,7 @@ pub(crate) fn found(
             _ => None,
         };
         let metadata = element.metadata().to_owned();
-        let found = element.error().and(ends).map(|ends| Found { committed, metadata, ends });
+        let found = element.error().and(ends).map(|ends| PartitionOffsets { committed, metadata, ends });
         Some((at, found))
     };
     Ok(answer.elements().iter().filter_map(of_element).collect())

@@ -36,7 +36,7 @@ pub fn is_suspicious(error: &KafkaError) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// It can be read, or there is nothing, or Kafka does not show it in time.
-    Fine,
+    Readable,
     /// The records from this offset on cannot be read.
     Unreadable {
         /// The offset that comes next.
@@ -96,11 +96,11 @@ impl Probe {
                     break Next::Unreadable { offset };
                 }
                 Some(Ok(message)) if message.partition() == partition && message.offset() >= offset => {
-                    break Next::Fine;
+                    break Next::Readable;
                 }
-                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => break Next::Fine,
+                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => break Next::Readable,
                 Some(_) if Instant::now() < until => {}
-                Some(_) | None => break Next::Fine,
+                Some(_) | None => break Next::Readable,
             }
         };
         self.0.unassign()?;
@@ -110,7 +110,7 @@ impl Probe {
     /// The first offset after `offset`, below `end`, from which reading can go on; `end` where there is none. A batch that
     /// cannot be read is unreadable from each of its offsets.
     pub fn end(&self, topic: &str, partition: i32, offset: i64, end: i64) -> KafkaResult<i64> {
-        let is_unreadable = |at| Ok::<_, KafkaError>(self.next(topic, partition, at)? != Next::Fine);
+        let is_unreadable = |at| Ok::<_, KafkaError>(self.next(topic, partition, at)? != Next::Readable);
         let (mut bad, mut step) = (offset, 1);
         let mut good = loop {
             let at = bad.saturating_add(step).min(end);

@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 /// A partition of a topic.
-pub type At = (String, i32);
+pub type TopicPartition = (String, i32);
 
 /// Where a log begins and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,27 +30,27 @@ pub struct Watermarks {
 /// Asks about `partitions`, of which there is each once. A partition that has no leader fails alone.
 pub fn ask<C: ClientContext>(
     client: &Client<C>,
-    partitions: &[At],
+    partitions: &[TopicPartition],
     timeout: Duration,
-) -> BTreeMap<At, Result<Watermarks, KafkaError>> {
+) -> BTreeMap<TopicPartition, Result<Watermarks, KafkaError>> {
     let list = |what, isolation| list_offsets(client, partitions, what, isolation, timeout);
     // All of them only rise. In this order the start is never above an end, and what lies between the ends was held back by
     // an open transaction at some moment.
     let low = list(Offset::Beginning, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
     let high = list(Offset::End, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
     let stable = list(Offset::End, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
-    let answer = |answers: &Answers, at: &At| match answers {
+    let answer = |answers: &Answers, at: &TopicPartition| match answers {
         Ok(answers) => answers.get(at).copied().unwrap_or(Err(RDKafkaErrorCode::UnknownPartition)),
         Err(code) => Err(*code),
     };
-    let ends = |at: &At| {
+    let ends = |at: &TopicPartition| {
         let (low, high, stable) = (answer(&low, at)?, answer(&high, at)?, answer(&stable, at)?);
         Ok(Watermarks { low, stable, high: high.max(stable) })
     };
     partitions.iter().map(|at| (at.clone(), ends(at).map_err(KafkaError::OffsetFetch))).collect()
 }
 
-type Answers = Result<BTreeMap<At, Result<i64, RDKafkaErrorCode>>, RDKafkaErrorCode>;
+type Answers = Result<BTreeMap<TopicPartition, Result<i64, RDKafkaErrorCode>>, RDKafkaErrorCode>;
 
 /// An event of librdkafka, freed on drop.
 struct Event(*mut sys::rd_kafka_event_t);
@@ -64,7 +64,7 @@ impl Drop for Event {
 
 fn list_offsets<C: ClientContext>(
     client: &Client<C>,
-    partitions: &[At],
+    partitions: &[TopicPartition],
     what: Offset,
     isolation: Isolation,
     timeout: Duration,

@@ -113,14 +113,14 @@ impl Context {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let event = self.tools.runtime.block_on(async { tokio::time::timeout(POLL_WAIT_BUSY, events.recv()).await });
         if let Ok(Some(event)) = event {
-            self.assignment().happened(event);
+            self.assignment().handle(event);
         }
     }
 
     fn take_events(&self) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         while let Ok(event) = events.try_recv() {
-            self.assignment().happened(event);
+            self.assignment().handle(event);
         }
     }
 
@@ -128,7 +128,7 @@ impl Context {
         let changes = self.assignment().flow_changes();
         for (topic, partition, flow) in changes {
             debug!(topic = &*topic, partition, ?flow, "flow changed");
-            if let Err(error) = tell(consumer, &topic, partition, flow) {
+            if let Err(error) = report_verdict(consumer, &topic, partition, flow) {
                 warn!(topic = &*topic, partition, ?flow, %error, "pause or resume failed; it is tried again");
                 self.assignment().flow_failed(&topic, partition, flow);
             }
@@ -157,7 +157,7 @@ impl Context {
                 match probe.next(&topic, owner.partition, offset) {
                     // Nobody listens any more only when the worker has ended.
                     Ok(Next::Unreadable { offset }) => drop(events.blocking_send(Event::Unreadable { owner, offset })),
-                    Ok(Next::Fine) => {}
+                    Ok(Next::Readable) => {}
                     Err(error) => {
                         warn!(%error, topic, partition = owner.partition, "what comes next was not looked at")
                     }
@@ -167,7 +167,7 @@ impl Context {
     }
 }
 
-fn tell(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, flow: Flow) -> KafkaResult<()> {
+fn report_verdict(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, flow: Flow) -> KafkaResult<()> {
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition(topic, partition);
     match flow {
@@ -203,7 +203,7 @@ impl ClientContext for Context {
 
     fn stats(&self, statistics: Statistics) {
         self.rebootstrap.observe(&statistics);
-        self.tools.status.kafka(statistics.brokers.values().any(|broker| broker.state == "UP"));
+        self.tools.status.set_kafka_available(statistics.brokers.values().any(|broker| broker.state == "UP"));
         let mut assignment = self.assignment();
         for (topic, facts) in &statistics.topics {
             for (partition, facts) in &facts.partitions {
@@ -214,7 +214,7 @@ impl ClientContext for Context {
                     stable: facts.ls_offset,
                     high: facts.hi_offset,
                 };
-                assignment.fetches(topic, *partition, fetching);
+                assignment.update_fetch_state(topic, *partition, fetching);
             }
         }
     }
@@ -231,7 +231,7 @@ pub fn run(
     let context = Arc::clone(consumer.context());
     let mut drain_until = None;
     let outcome = loop {
-        context.tools.status.turned();
+        context.tools.status.heartbeat();
         if let Err(error) = burst(&consumer, &context) {
             break Err(error.into());
         }
@@ -273,13 +273,13 @@ fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()>
     let wait = if context.assignment().awaits_answers() { POLL_WAIT_BUSY } else { POLL_WAIT };
     let Some(first) = consumer.poll(wait) else { return Ok(()) };
     let started = Instant::now();
-    let mut goes_on = take(consumer, context, first, started)?;
+    let mut proceed = take(consumer, context, first, started)?;
     for _ in 1..BURST {
-        if !goes_on {
+        if !proceed {
             break;
         }
         let Some(next) = consumer.poll(Duration::ZERO) else { break };
-        goes_on = take(consumer, context, next, started)?;
+        proceed = take(consumer, context, next, started)?;
     }
     context.tools.metrics.stage(Stage::Decode, started.elapsed());
     Ok(())
@@ -294,7 +294,7 @@ fn take(
 ) -> KafkaResult<bool> {
     match polled {
         Ok(message) => {
-            if context.assignment().take(&message, now) {
+            if context.assignment().consume(&message, now) {
                 context.apply_flow(consumer);
                 return Ok(!context.assignment().waits_for_memory(now));
             }

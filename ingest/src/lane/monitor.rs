@@ -17,10 +17,10 @@ use uuid::Uuid;
 use crate::event::{Assigned, Event};
 use crate::fault::{Fault, is_injected};
 use crate::kafka::offsets;
-use crate::kafka::offsets::Found;
+use crate::kafka::offsets::PartitionOffsets;
 use crate::kafka::topic_id::{RECREATED, TopicIds};
 use crate::kafka::watermarks;
-use crate::kafka::watermarks::{At, Watermarks};
+use crate::kafka::watermarks::{TopicPartition, Watermarks};
 
 /// How long Kafka may take for one answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -36,12 +36,12 @@ struct Watched {
     /// Identity of its topic as the rows carry it.
     topic_id: Uuid,
     /// Whether it is known where the partition begins.
-    is_placed: bool,
+    is_located: bool,
 }
 
 #[derive(Debug, Default)]
 struct List {
-    watched: BTreeMap<At, Watched>,
+    watched: BTreeMap<TopicPartition, Watched>,
     /// A partition was added that nobody has asked about.
     has_news: bool,
     is_over: bool,
@@ -61,29 +61,30 @@ impl Shared {
 
 /// The partitions that are asked about. The thread ends with it.
 #[derive(Debug)]
-pub struct Inquiry(Arc<Shared>);
+pub struct Monitor(Arc<Shared>);
 
-impl Drop for Inquiry {
+impl Drop for Monitor {
     fn drop(&mut self) {
         self.0.list().is_over = true;
         self.0.changed.notify_all();
     }
 }
 
-impl Inquiry {
+impl Monitor {
     /// Starts the thread. `kafka` is a client in the workers' group that never joins it.
     pub fn start(kafka: &ClientConfig, topic_ids: Arc<TopicIds>, events: mpsc::Sender<Event>) -> Result<Self, Error> {
         let shared = Arc::new(Shared::default());
         let rebootstrap = Rebootstrap::new(kafka);
-        let asker = Asker { shared: Arc::clone(&shared), client: kafka.create()?, rebootstrap, topic_ids, events };
-        std::thread::Builder::new().name("inquiry".to_owned()).spawn(move || asker.run())?;
+        let asker =
+            MonitorThread { shared: Arc::clone(&shared), client: kafka.create()?, rebootstrap, topic_ids, events };
+        std::thread::Builder::new().name("monitor".to_owned()).spawn(move || asker.run())?;
         Ok(Self(shared))
     }
 
     /// A partition is ours; where it begins is asked at once.
     pub fn watch(&self, topic: &str, owner: Assigned, topic_id: Uuid) {
         let mut list = self.0.list();
-        list.watched.insert((topic.to_owned(), owner.partition), Watched { owner, topic_id, is_placed: false });
+        list.watched.insert((topic.to_owned(), owner.partition), Watched { owner, topic_id, is_located: false });
         list.has_news = true;
         self.0.changed.notify_all();
     }
@@ -101,11 +102,11 @@ pub enum Error {
     #[error(transparent)]
     Kafka(#[from] KafkaError),
     /// The thread.
-    #[error("start the thread that asks Kafka about partitions: {0}")]
+    #[error("start the partition monitor: {0}")]
     Thread(#[from] std::io::Error),
 }
 
-struct Asker {
+struct MonitorThread {
     shared: Arc<Shared>,
     client: BaseConsumer<DefaultConsumerContext>,
     rebootstrap: Rebootstrap,
@@ -113,25 +114,26 @@ struct Asker {
     events: mpsc::Sender<Event>,
 }
 
-impl Asker {
+impl MonitorThread {
     fn run(self) {
         let (mut next_look, mut failed) = (Instant::now() + LOOK_EVERY, Vec::new());
         while let Some(watched) = self.next_round(next_look) {
-            let (placed, unplaced): (Vec<_>, Vec<_>) = watched.into_iter().partition(|(_, watched)| watched.is_placed);
-            self.refresh(unplaced.iter().map(|(at, _)| at).chain(&failed));
-            self.place(unplaced);
+            let (located, unlocated): (Vec<_>, Vec<_>) =
+                watched.into_iter().partition(|(_, watched)| watched.is_located);
+            self.refresh(unlocated.iter().map(|(at, _)| at).chain(&failed));
+            self.place(unlocated);
             if Instant::now() >= next_look {
-                failed = self.look(&placed);
+                failed = self.look(&located);
                 next_look = Instant::now() + LOOK_EVERY;
             }
         }
     }
 
     /// Waits until there is something to ask; `None` when the worker ends.
-    fn next_round(&self, next_look: Instant) -> Option<Vec<(At, Watched)>> {
+    fn next_round(&self, next_look: Instant) -> Option<Vec<(TopicPartition, Watched)>> {
         let mut list = self.shared.list();
         let until = |list: &List| {
-            let is_waiting = list.watched.values().any(|watched| !watched.is_placed);
+            let is_waiting = list.watched.values().any(|watched| !watched.is_located);
             if is_waiting { next_look.min(Instant::now() + ASK_AGAIN) } else { next_look }
         };
         let deadline = until(&list);
@@ -148,7 +150,7 @@ impl Asker {
     }
 
     /// librdkafka takes what it remembers of a partition's leader for granted, so it is told to ask again.
-    fn refresh<'a>(&self, partitions: impl Iterator<Item = &'a At>) {
+    fn refresh<'a>(&self, partitions: impl Iterator<Item = &'a TopicPartition>) {
         let mut topics: Vec<_> = partitions.map(|(topic, _)| topic).collect();
         topics.dedup();
         for topic in topics {
@@ -158,12 +160,12 @@ impl Asker {
     }
 
     /// Asks where partitions begin, and tells of each.
-    fn place(&self, mut unplaced: Vec<(At, Watched)>) {
-        self.leave_out_other_topics(&mut unplaced);
-        if unplaced.is_empty() {
+    fn place(&self, mut unlocated: Vec<(TopicPartition, Watched)>) {
+        self.leave_out_other_topics(&mut unlocated);
+        if unlocated.is_empty() {
             return;
         }
-        let asked: Vec<_> = unplaced.iter().map(|(at, _)| at.clone()).collect();
+        let asked: Vec<_> = unlocated.iter().map(|(at, _)| at.clone()).collect();
         let mut answers = match offsets::found(&self.client, &asked, ANSWER_WAIT) {
             Ok(answers) => answers,
             Err(error) => {
@@ -174,52 +176,53 @@ impl Asker {
         if is_injected(Fault::PlaceAllOrNone) && answers.values().any(Result::is_err) {
             return;
         }
-        for (at, Watched { owner, .. }) in unplaced {
-            let found: Result<Found, KafkaError> = answers.remove(&at).unwrap_or(Err(KafkaError::NoMessageReceived));
+        for (at, Watched { owner, .. }) in unlocated {
+            let found: Result<PartitionOffsets, KafkaError> =
+                answers.remove(&at).unwrap_or(Err(KafkaError::NoMessageReceived));
             if found.is_ok() {
-                self.placed(&at, owner);
+                self.located(&at, owner);
             }
-            self.tell(Event::Placed { owner, found: found.map_err(|error| error.to_string()) });
+            self.report_verdict(Event::Located { owner, found: found.map_err(|error| error.to_string()) });
         }
     }
 
     /// A topic that was deleted and recreated is not the one whose identity the rows carry.
-    fn leave_out_other_topics(&self, unplaced: &mut Vec<(At, Watched)>) {
+    fn leave_out_other_topics(&self, unlocated: &mut Vec<(TopicPartition, Watched)>) {
         let mut same = BTreeMap::new();
-        for ((topic, _), Watched { topic_id, .. }) in &*unplaced {
+        for ((topic, _), Watched { topic_id, .. }) in &*unlocated {
             same.entry(topic.clone()).or_insert_with(|| self.topic_ids.is_same(topic, Some(*topic_id)));
         }
-        unplaced.retain(|(at, Watched { owner, .. })| {
+        unlocated.retain(|(at, Watched { owner, .. })| {
             let is_same = same.get(&at.0).copied().unwrap_or(true);
             if !is_same {
-                self.placed(at, *owner);
-                self.tell(Event::Stopped { owner: *owner, why: RECREATED.to_owned() });
+                self.located(at, *owner);
+                self.report_verdict(Event::Stopped { owner: *owner, why: RECREATED.to_owned() });
             }
             is_same
         });
     }
 
-    fn placed(&self, at: &At, owner: Assigned) {
+    fn located(&self, at: &TopicPartition, owner: Assigned) {
         if let Some(watched) = self.shared.list().watched.get_mut(at).filter(|watched| watched.owner == owner) {
-            watched.is_placed = true;
+            watched.is_located = true;
         }
     }
 
     /// Asks where logs end, tells of each, and gives those that were not answered.
-    fn look(&self, placed: &[(At, Watched)]) -> Vec<At> {
-        if placed.is_empty() {
+    fn look(&self, located: &[(TopicPartition, Watched)]) -> Vec<TopicPartition> {
+        if located.is_empty() {
             return Vec::new();
         }
-        let asked: Vec<_> = placed.iter().map(|(at, _)| at.clone()).collect();
+        let asked: Vec<_> = located.iter().map(|(at, _)| at.clone()).collect();
         let mut answers = watermarks::ask(self.client.client(), &asked, ANSWER_WAIT);
         let mut failed = Vec::new();
-        for (at, Watched { owner, .. }) in placed {
+        for (at, Watched { owner, .. }) in located {
             let ends: Result<Watermarks, KafkaError> = answers.remove(at).unwrap_or(Err(KafkaError::NoMessageReceived));
             if let Err(error) = &ends {
                 self.unanswered(error);
                 failed.push(at.clone());
             }
-            self.tell(Event::LogEnds { owner: *owner, ends: ends.map_err(|error| error.to_string()) });
+            self.report_verdict(Event::Watermarks { owner: *owner, ends: ends.map_err(|error| error.to_string()) });
         }
         failed
     }
@@ -230,7 +233,7 @@ impl Asker {
         }
     }
 
-    fn tell(&self, event: Event) {
+    fn report_verdict(&self, event: Event) {
         // Nobody listens any more only when the worker has ended; then the list is over as well.
         drop(self.events.blocking_send(event));
     }

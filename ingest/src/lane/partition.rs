@@ -19,7 +19,7 @@ mod supply;
 
 pub use hold::{Flow, Hold};
 pub use state::Partition;
-pub use supply::{Fetching, Look};
+pub use supply::{Fetching, SupplyState};
 
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ impl Context {
         while is_on_its_way(&self.assignment()) && Instant::now() < deadline {
             let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
             match self.tools.runtime.block_on(async { tokio::time::timeout(left, events.recv()).await }) {
-                Ok(Some(event)) => self.assignment().happened(event),
+                Ok(Some(event)) => self.assignment().handle(event),
                 Ok(None) => return,
                 Err(_) => {}
             }
@@ -44,7 +44,7 @@ impl Context {
     /// Waits for the answers to commits; the worker has to end if one never comes.
     fn wait_for_commits(&self, consumer: &BaseConsumer<Self>, is_committing: impl Fn(&Assignment) -> bool) {
         let deadline = Instant::now() + COMMIT_ANSWER;
-        self.tools.status.may_wait(COMMIT_ANSWER);
+        self.tools.status.expect_wait(COMMIT_ANSWER);
         loop {
             self.wait_while(COMMIT_PATIENCE, &is_committing);
             if !is_committing(&self.assignment()) {
@@ -102,7 +102,7 @@ impl Context {
         reached(Failpoint::Revoking);
         let waits = !is_injected(Fault::SkipRevocationWait);
         if waits && !is_lost {
-            self.tools.status.may_wait(self.revoke_deadline);
+            self.tools.status.expect_wait(self.revoke_deadline);
             self.wait_while(self.revoke_deadline, any(Assignment::is_in_flight));
         }
         if waits {
@@ -115,18 +115,18 @@ impl Context {
         let offsets = commit::offsets(due);
         self.tools.status.revoked();
         info!(partitions = partitions.len(), is_lost, "partitions revoked");
-        self.tools.status.may_wait(COMMIT_ANSWER);
+        self.tools.status.expect_wait(COMMIT_ANSWER);
         if !is_lost
             && offsets.count() > 0
             && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
         {
             warn!(%error, "commit at revocation failed; the next owner finds those batches in the table");
         }
-        let let_go = match consumer.rebalance_protocol() {
+        let release_batches = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
             _ => consumer.unassign(),
         };
-        if let Err(error) = let_go {
+        if let Err(error) = release_batches {
             warn!(%error, "unassign failed; the group tries again");
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::monitor::Inquiry;
+use super::monitor::Monitor;
 use crate::batch::budget::Budget;
 use crate::config;
 use crate::kafka::topic_id::TopicIds;
@@ -25,7 +25,7 @@ pub struct Tools {
     /// What the worker says about itself.
     pub status: Arc<Status>,
     /// Asks Kafka where partitions begin and end.
-    pub inquiry: Arc<Inquiry>,
+    pub monitor: Arc<Monitor>,
     /// Tells whether topics are still the ones they were.
     pub topic_ids: Arc<TopicIds>,
     /// Runs the writes.

@@ -37,14 +37,14 @@ pub struct Status {
     /// Milliseconds from `started` until when it may wait.
     may_wait: AtomicU64,
     is_assigned: AtomicBool,
-    is_kafka_away: AtomicBool,
+    is_kafka_unavailable: AtomicBool,
     /// What has to answer before the worker can join its group.
     awaited: Mutex<Option<String>>,
     troubles: Mutex<Troubles>,
     /// What keeps records from coming, by partition.
     supply: Mutex<Troubles>,
     /// Why the dead-letter topic cannot be used.
-    no_dead_letters: Mutex<Option<String>>,
+    dead_letter_trouble: Mutex<Option<String>>,
 }
 
 impl Default for Status {
@@ -62,22 +62,22 @@ impl Status {
             turned: AtomicU64::new(0),
             may_wait: AtomicU64::new(0),
             is_assigned: AtomicBool::new(false),
-            is_kafka_away: AtomicBool::new(false),
+            is_kafka_unavailable: AtomicBool::new(false),
             awaited: Mutex::default(),
             troubles: Mutex::default(),
             supply: Mutex::default(),
-            no_dead_letters: Mutex::default(),
+            dead_letter_trouble: Mutex::default(),
         }
     }
 
     /// The consume loop turns.
-    pub fn turned(&self) {
+    pub fn heartbeat(&self) {
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.turned.store(millis, Ordering::Relaxed);
     }
 
     /// The consume loop begins to wait, for so long at most. Nothing renews that: whoever waits in steps says it once.
-    pub fn may_wait(&self, most: Duration) {
+    pub fn expect_wait(&self, most: Duration) {
         let millis = u64::try_from((self.started.elapsed() + most).as_millis()).unwrap_or(u64::MAX);
         self.may_wait.store(millis, Ordering::Relaxed);
     }
@@ -93,25 +93,25 @@ impl Status {
     }
 
     /// Whether any broker answers.
-    pub fn kafka(&self, answers: bool) {
-        self.is_kafka_away.store(!answers, Ordering::Relaxed);
+    pub fn set_kafka_available(&self, answers: bool) {
+        self.is_kafka_unavailable.store(!answers, Ordering::Relaxed);
     }
 
     /// The worker only starts, and `store` has to answer first; `None` once all have.
-    pub fn waits_for(&self, store: Option<String>) {
+    pub fn set_awaited(&self, store: Option<String>) {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = store;
     }
 
     /// The dead-letter topic cannot be used, or can be again; whether that is news.
-    pub fn dead_letters(&self, why: Option<&str>) -> bool {
-        let mut known = self.no_dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn set_dead_letter_trouble(&self, why: Option<&str>) -> bool {
+        let mut known = self.dead_letter_trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = known.as_deref() != why;
         *known = why.map(str::to_owned);
         is_news
     }
 
     /// A partition stands still, or moves again.
-    pub fn trouble(&self, topic: &str, partition: i32, why: Option<String>) {
+    pub fn set_trouble(&self, topic: &str, partition: i32, why: Option<String>) {
         let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (topic.to_owned(), partition);
         match why {
@@ -121,7 +121,7 @@ impl Status {
     }
 
     /// Records of a partition do not come from Kafka, or come again. Whether that is news.
-    pub fn supply(&self, topic: &str, partition: i32, why: Option<String>) -> bool {
+    pub fn set_supply_trouble(&self, topic: &str, partition: i32, why: Option<String>) -> bool {
         let mut supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (topic.to_owned(), partition);
         let is_bad = why.is_some();
@@ -133,7 +133,7 @@ impl Status {
     }
 
     /// Why a partition stands still, if it does.
-    pub fn why(&self, topic: &str, partition: i32) -> Option<String> {
+    pub fn trouble(&self, topic: &str, partition: i32) -> Option<String> {
         let key = (topic.to_owned(), partition);
         let reason_in =
             |troubles: &Mutex<Troubles>| troubles.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
@@ -151,7 +151,7 @@ impl Status {
     }
 
     fn readiness(&self) -> (StatusCode, String) {
-        if self.is_kafka_away.load(Ordering::Relaxed) {
+        if self.is_kafka_unavailable.load(Ordering::Relaxed) {
             return (StatusCode::SERVICE_UNAVAILABLE, "no Kafka broker answers\n".to_owned());
         }
         if let Some(store) = &*self.awaited.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -165,11 +165,11 @@ impl Status {
         }
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
-        let no_dead_letters = self.no_dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
-        if troubles.is_empty() && supply.is_empty() && no_dead_letters.is_none() {
+        let dead_letter_trouble = self.dead_letter_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.is_empty() && supply.is_empty() && dead_letter_trouble.is_none() {
             return (StatusCode::OK, "ready\n".to_owned());
         }
-        let first = no_dead_letters.as_ref().map_or_else(String::new, |why| {
+        let first = dead_letter_trouble.as_ref().map_or_else(String::new, |why| {
             format!(
                 "cannot {why}
 "
@@ -231,24 +231,24 @@ mod tests {
     #[test]
     fn ready_means_assigned_and_moving() {
         let status = Status::default();
-        status.waits_for(Some("ClickHouse at http://there".to_owned()));
+        status.set_awaited(Some("ClickHouse at http://there".to_owned()));
         assert_eq!(status.readiness().1, "starting; ClickHouse at http://there has not given what a start needs yet\n");
-        status.waits_for(None);
+        status.set_awaited(None);
         assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned()));
         status.assigned();
         assert_eq!(status.readiness().0, StatusCode::OK);
-        status.trouble("t", 3, Some("HTTP 502".to_owned()));
+        status.set_trouble("t", 3, Some("HTTP 502".to_owned()));
         assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "t/3 stands still: HTTP 502\n".to_owned()));
-        assert!(status.supply("t", 4, Some("no leader".to_owned())));
-        assert!(!status.supply("t", 4, Some("no leader yet".to_owned())));
-        status.trouble("t", 3, None);
+        assert!(status.set_supply_trouble("t", 4, Some("no leader".to_owned())));
+        assert!(!status.set_supply_trouble("t", 4, Some("no leader yet".to_owned())));
+        status.set_trouble("t", 3, None);
         assert_eq!(status.readiness().1, "t/4 stands still: no leader yet\n");
-        assert_eq!(status.why("t", 4).as_deref(), Some("no leader yet"));
-        assert!(status.supply("t", 4, None) && !status.supply("t", 4, None));
+        assert_eq!(status.trouble("t", 4).as_deref(), Some("no leader yet"));
+        assert!(status.set_supply_trouble("t", 4, None) && !status.set_supply_trouble("t", 4, None));
         assert_eq!(status.readiness().0, StatusCode::OK);
-        status.kafka(false);
+        status.set_kafka_available(false);
         assert_eq!(status.readiness().1, "no Kafka broker answers\n");
-        status.kafka(true);
+        status.set_kafka_available(true);
         status.revoked();
         assert_eq!(status.readiness().0, StatusCode::SERVICE_UNAVAILABLE);
     }
@@ -257,9 +257,9 @@ mod tests {
     fn alive_means_turning_or_waiting_no_longer_than_was_said() {
         let second = Duration::from_secs(1);
         let status = Status::new(6 * second);
-        status.turned();
+        status.heartbeat();
         assert!(status.is_alive_at(5 * second) && !status.is_alive_at(7 * second));
-        status.may_wait(10 * second);
+        status.expect_wait(10 * second);
         assert!(status.is_alive_at(15 * second) && !status.is_alive_at(17 * second));
     }
 

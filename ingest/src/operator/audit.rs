@@ -28,14 +28,14 @@ use sluice_schemas::stores::Stores;
 use super::dlq::{self, Dlq, Filter, State};
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::coverage::sums::Sums;
-use crate::clickhouse::coverage::{Coverage, Doubles};
+use crate::clickhouse::coverage::{Coverage, Duplicates};
 use crate::clickhouse::visibility;
 use crate::config::Settings;
 use crate::dead_letter::letter::{Letter, Source};
 use crate::failure::Failure;
 use crate::kafka::offsets;
-use crate::kafka::offsets::Found;
-use crate::kafka::offsets::Standing;
+use crate::kafka::offsets::PartitionOffsets;
+use crate::kafka::offsets::TopicOffsets;
 use crate::target::Target;
 
 /// How long ClickHouse may take for one answer.
@@ -49,7 +49,7 @@ const AT_ONCE: usize = 4;
 pub enum Error {
     /// Kafka does not say where the group stands.
     #[error(transparent)]
-    Standing(#[from] offsets::Error),
+    TopicOffsets(#[from] offsets::Error),
     /// The dead letters cannot be read.
     #[error(transparent)]
     Letters(#[from] dlq::Error),
@@ -166,26 +166,26 @@ impl Audit {
         let topics = self.topics(topic)?;
         let names: Vec<_> = topics.iter().map(|(topic, _)| topic.clone()).collect();
         // The offsets come first: what is below them is durable by then, however busy the workers are.
-        let standings = offsets::ask(self.kafka(), names).await?;
+        let all_offsets = offsets::ask(self.kafka(), names).await?;
         let errors = vec![self.names.topic(&self.settings.dead_letter_topic)];
         let errors = async { offsets::ask(self.kafka(), errors).await.map_err(Error::from) };
         let (errors, letters) = tokio::try_join!(errors, self.letters(topic))?;
-        let is_whole = errors.iter().all(Standing::is_whole);
+        let is_whole = errors.iter().all(TopicOffsets::is_whole);
         for (_, table) in &topics {
             let blind = |failure| Error::Blind { table: table.clone(), failure };
             visibility::check(&self.clickhouse, table).await.map_err(blind)?;
         }
         let mut jobs = Vec::new();
-        for ((topic, table), standing) in topics.iter().zip(&standings) {
-            let target = Target::new(topic, standing.id, &self.names, table);
-            for (partition, found) in &standing.partitions {
+        for ((topic, table), topic_offsets) in topics.iter().zip(&all_offsets) {
+            let target = Target::new(topic, topic_offsets.id, &self.names, table);
+            for (partition, found) in &topic_offsets.partitions {
                 let mut found = found.clone();
                 match only {
                     Some((wanted, _)) if wanted != *partition => continue,
                     Some((_, until)) => found.committed = Some(until),
                     None => {}
                 }
-                let key = Source { topic: topic.clone(), topic_id: Some(standing.id), partition: *partition };
+                let key = Source { topic: topic.clone(), topic_id: Some(topic_offsets.id), partition: *partition };
                 jobs.push((target.clone(), key, found));
             }
         }
@@ -236,7 +236,7 @@ impl Audit {
         &self,
         target: &Target,
         partition: i32,
-        found: &Found,
+        found: &PartitionOffsets,
         letters: &Letters,
         is_whole: bool,
     ) -> Result<Account, Error> {
@@ -285,7 +285,7 @@ impl Audit {
         waiting: &[i64],
     ) -> Result<(), Error> {
         let failed = |failure| Error::ClickHouse { table: rows.target.table.clone(), failure };
-        let Doubles { count, some } = rows.doubles(range).await.map_err(failed)?;
+        let Duplicates { count, some } = rows.duplicates(range).await.map_err(failed)?;
         let mut missing = without(rows.gaps(range).await.map_err(failed)?, waiting);
         let length =
             |stretches: &[Range<i64>]| -> u64 { stretches.iter().map(|s| (s.end - s.start).cast_unsigned()).sum() };
@@ -326,7 +326,7 @@ impl Audit {
     }
 }
 
-impl Standing {
+impl TopicOffsets {
     /// Whether nothing of the topic has been deleted yet.
     fn is_whole(&self) -> bool {
         self.partitions.values().all(|found| found.ends.low == 0)

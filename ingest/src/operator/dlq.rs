@@ -36,7 +36,7 @@ use crate::clickhouse::lookup;
 use crate::config::{Pipeline, Settings};
 use crate::dead_letter::letter::{Letter, Payload, Source};
 use crate::dead_letter::refetch::{Record, Refetch};
-use crate::dead_letter::scan::{Found, Keep, Only, Scan, ScanError, Wanted};
+use crate::dead_letter::scan::{Detail, Item, LetterFilter, Scan, ScanError, ScanOptions};
 use crate::decode::table::MappingError;
 use crate::failure::{Class, Failure};
 use crate::target::Target;
@@ -56,13 +56,13 @@ const OFFSETS: usize = 5_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScanSummary {
     /// Letters whose identity had come before.
-    pub again: u64,
+    pub duplicates: u64,
     /// Records that no worker wrote.
     pub foreign: u64,
     /// Whether ClickHouse could not be asked about some states.
-    pub is_silent: bool,
+    pub is_unavailable: bool,
     /// What the filter left out.
-    pub others: FilteredOut,
+    pub filtered_out: FilteredOut,
 }
 
 /// What goes wrong with dead letters.
@@ -159,42 +159,42 @@ impl Dlq {
     }
 
     /// Gives every letter that the filter takes to `take`, with its state, in the order of the topic. Where the states are
-    /// only `wished` for, a ClickHouse that does not answer leaves them unknown.
+    /// only `tolerate_outage` for, a ClickHouse that does not answer leaves them unknown.
     pub async fn each(
         &self,
         filter: &Filter,
-        wished: bool,
+        tolerate_outage: bool,
         mut take: impl FnMut(&Letter, State),
     ) -> Result<ScanSummary, Error> {
-        let (mut scan, mut beside) = (self.scan(filter.since_ms, Keep::Facts, None)?, ScanSummary::default());
+        let (mut scan, mut summary) = (self.scan(filter.since_ms, Detail::Facts, None)?, ScanSummary::default());
         let mut letters = Vec::new();
         loop {
             let is_end = match scan.next().await? {
-                Found::Letter(letter) => {
+                Item::Letter(letter) => {
                     if filter.takes(&letter) {
                         letters.push(letter);
                     } else {
-                        beside.others.note(&letter);
+                        summary.filtered_out.note(&letter);
                     }
                     false
                 }
-                Found::Again => {
-                    beside.again += 1;
+                Item::Again => {
+                    summary.duplicates += 1;
                     false
                 }
-                Found::Foreign => {
-                    beside.foreign += 1;
+                Item::Foreign => {
+                    summary.foreign += 1;
                     false
                 }
-                Found::End => true,
+                Item::End => true,
             };
             if letters.len() < TOGETHER && !is_end {
                 continue;
             }
-            let states = self.states(&letters, wished, &mut beside).await?;
+            let states = self.states(&letters, tolerate_outage, &mut summary).await?;
             letters.drain(..).zip(states).for_each(|(letter, state)| take(&letter, state));
             if is_end {
-                return Ok(beside);
+                return Ok(summary);
             }
         }
     }
@@ -203,18 +203,18 @@ impl Dlq {
     /// newest counts.
     pub async fn find(&self, topic: &str, partition: i32, offset: i64) -> Result<Option<(Letter, State)>, Error> {
         let name = topic.to_owned();
-        let only: Only =
+        let only: LetterFilter =
             Box::new(move |source, at| (source.topic.as_str(), source.partition, at) == (&*name, partition, offset));
-        let (mut scan, mut found) = (self.scan(None, Keep::Whole, Some(only))?, None::<Letter>);
+        let (mut scan, mut found) = (self.scan(None, Detail::Whole, Some(only))?, None::<Letter>);
         loop {
             match scan.next().await? {
-                Found::Letter(letter) => {
+                Item::Letter(letter) => {
                     if found.as_ref().is_none_or(|found| found.at_ms <= letter.at_ms) {
                         found = Some(letter);
                     }
                 }
-                Found::Again | Found::Foreign => {}
-                Found::End => break,
+                Item::Again | Item::Foreign => {}
+                Item::End => break,
             }
         }
         let Some(letter) = found else { return Ok(None) };
@@ -250,9 +250,9 @@ impl Dlq {
         Ok(Topics::ask(kafka, names).await?)
     }
 
-    fn scan(&self, since_ms: Option<i64>, keep: Keep, only: Option<Only>) -> Result<Scan, ScanError> {
+    fn scan(&self, since_ms: Option<i64>, keep: Detail, only: Option<LetterFilter>) -> Result<Scan, ScanError> {
         let (topic, assumed) = (self.topic(), self.assumed.clone());
-        Scan::start(self.kafka.clone(), Wanted { topic, since_ms, keep, only, assumed })
+        Scan::start(self.kafka.clone(), ScanOptions { topic, since_ms, keep, only, assumed })
     }
 
     /// The pipeline of a topic with its namespace, switched off or not.
@@ -266,7 +266,12 @@ impl Dlq {
         Some(Target::new(&source.topic, source.topic_id?, &self.names, &pipeline.table))
     }
 
-    async fn states(&self, letters: &[Letter], wished: bool, beside: &mut ScanSummary) -> Result<Vec<State>, Error> {
+    async fn states(
+        &self,
+        letters: &[Letter],
+        tolerate_outage: bool,
+        summary: &mut ScanSummary,
+    ) -> Result<Vec<State>, Error> {
         let mut states = vec![State::Unknown; letters.len()];
         let mut sources: BTreeMap<&Arc<Source>, Vec<usize>> = BTreeMap::new();
         for (index, letter) in letters.iter().enumerate() {
@@ -277,8 +282,8 @@ impl Dlq {
             let offsets: Vec<_> = indices.iter().map(|index| letters[*index].offset).collect();
             let present = match self.present(&target, source.partition, &offsets).await {
                 Ok(present) => present,
-                Err(Error::ClickHouse { failure, .. }) if wished && failure.class == Class::Transient => {
-                    beside.is_silent = true;
+                Err(Error::ClickHouse { failure, .. }) if tolerate_outage && failure.class == Class::Transient => {
+                    summary.is_unavailable = true;
                     return Ok(states);
                 }
                 Err(error) => return Err(error),

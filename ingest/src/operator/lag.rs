@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::kafka::offsets::Found;
+use crate::kafka::offsets::PartitionOffsets;
 
 /// How long is read in search of records before a partition is left open.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub enum Lag {
 }
 
 /// Where reading would begin: at the group's offset, or at the start of the log.
-fn next(found: &Found) -> i64 {
+fn next(found: &PartitionOffsets) -> i64 {
     found.committed.map_or(found.ends.low, |offset| offset.max(found.ends.low))
 }
 
@@ -38,9 +38,9 @@ fn next(found: &Found) -> i64 {
 pub(crate) fn lags(
     mut kafka: ClientConfig,
     topic: &str,
-    partitions: &BTreeMap<i32, Found>,
+    partitions: &BTreeMap<i32, PartitionOffsets>,
 ) -> KafkaResult<BTreeMap<i32, Lag>> {
-    let mut open: BTreeMap<i32, Found> = partitions.clone();
+    let mut open: BTreeMap<i32, PartitionOffsets> = partitions.clone();
     open.retain(|_, found| next(found) < found.ends.stable);
     let mut lags: BTreeMap<i32, Lag> = partitions.keys().map(|number| (*number, Lag::Records(0))).collect();
     if open.is_empty() {
@@ -70,7 +70,7 @@ pub(crate) fn lags(
 /// Reads on until something is known about one more partition, or for a moment.
 fn search(
     client: &BaseConsumer<DefaultConsumerContext>,
-    open: &mut BTreeMap<i32, Found>,
+    open: &mut BTreeMap<i32, PartitionOffsets>,
 ) -> KafkaResult<Option<(i32, Lag)>> {
     Ok(match client.poll(LOOK) {
         Some(Ok(message)) => {

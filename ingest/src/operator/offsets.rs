@@ -32,8 +32,8 @@ use crate::failure::{Class, Failure};
 use crate::kafka::blocking::blocking;
 use crate::kafka::fetch::{self, Supply};
 use crate::kafka::offsets;
-use crate::kafka::offsets::Found;
-use crate::kafka::offsets::Standing;
+use crate::kafka::offsets::PartitionOffsets;
+use crate::kafka::offsets::TopicOffsets;
 use crate::kafka::topic_config;
 use crate::kafka::unreadable::{Next, Probe};
 use crate::kafka::watermarks::Watermarks;
@@ -50,7 +50,7 @@ const LETTERS_KIB: u64 = 4096;
 pub enum Error {
     /// Kafka does not say where the group stands.
     #[error(transparent)]
-    Standing(#[from] offsets::Error),
+    TopicOffsets(#[from] offsets::Error),
     /// ClickHouse does not answer, or not as it should.
     #[error("ask table {table} what it holds: {failure}; check that ClickHouse runs, and [stores.clickhouse]")]
     ClickHouse {
@@ -141,7 +141,7 @@ pub struct Line {
     /// Its partition.
     pub partition: i32,
     /// What Kafka says.
-    pub found: Found,
+    pub found: PartitionOffsets,
     /// Records that can be read and are not done.
     pub lag: Lag,
     /// The highest offset that the table holds of it.
@@ -217,13 +217,13 @@ impl Offsets {
         let topics = self.settings.tables(&self.names, topic);
         let topics = topics.ok_or_else(|| Error::NoPipeline(topic.unwrap_or_default().to_owned()))?;
         let names: Vec<_> = topics.iter().map(|(topic, _)| topic.clone()).collect();
-        let standings = offsets::ask_each(self.kafka(), names).await?;
+        let all_offsets = offsets::ask_partially(self.kafka(), names).await?;
         let (mut lines, mut all_missing) = (Vec::new(), Vec::new());
-        for ((topic, table), (standing, missing)) in topics.into_iter().zip(standings) {
+        for ((topic, table), (topic_offsets, missing)) in topics.into_iter().zip(all_offsets) {
             all_missing.extend(missing);
-            let lags = self.lags(&topic, &standing).await?;
-            for (partition, found) in &standing.partitions {
-                let highest = self.highest(&topic, &table, &standing, *partition).await?;
+            let lags = self.lags(&topic, &topic_offsets).await?;
+            for (partition, found) in &topic_offsets.partitions {
+                let highest = self.highest(&topic, &table, &topic_offsets, *partition).await?;
                 let lag = lags.get(partition).copied().unwrap_or(Lag::AtMost(found.ends.stable - found.ends.low));
                 let (topic, found) = (topic.clone(), found.clone());
                 lines.push(Line { topic, partition: *partition, found, lag, highest });
@@ -232,8 +232,8 @@ impl Offsets {
         Ok((lines, all_missing))
     }
 
-    async fn lags(&self, topic: &str, standing: &Standing) -> Result<BTreeMap<i32, Lag>, Error> {
-        let (kafka, topic, partitions) = (self.kafka(), topic.to_owned(), standing.partitions.clone());
+    async fn lags(&self, topic: &str, topic_offsets: &TopicOffsets) -> Result<BTreeMap<i32, Lag>, Error> {
+        let (kafka, topic, partitions) = (self.kafka(), topic.to_owned(), topic_offsets.partitions.clone());
         let lags = blocking(move || {
             lag::lags(kafka, &topic, &partitions).map_err(|cause| offsets::Error::from_kafka(&topic, cause))
         });
@@ -255,7 +255,7 @@ impl Offsets {
     /// What passing over the records at `offset` that cannot be read would mean.
     pub async fn skip(&self, topic: &str, partition: i32, offset: i64) -> Result<Skip, Error> {
         self.table(topic)?;
-        let (standing, found) = self.found(topic, partition).await?;
+        let (topic_offsets, found) = self.found(topic, partition).await?;
         let next = found.committed.unwrap_or(found.ends.low);
         if next != offset {
             return Err(Error::NotNext { offset, committed: found.committed });
@@ -266,7 +266,7 @@ impl Offsets {
             let ask = || {
                 let probe = Probe::new(kafka)?;
                 match probe.next(&name, partition, offset)? {
-                    Next::Fine => Ok(None),
+                    Next::Readable => Ok(None),
                     Next::Unreadable { .. } => probe.end(&name, partition, offset, high).map(Some),
                 }
             };
@@ -274,7 +274,11 @@ impl Offsets {
         })
         .await?;
         let to = end.ok_or(Error::Readable(offset))?;
-        Ok(Skip { change: change(topic, partition, &found, to, String::new())?, topic_id: standing.id, from: offset })
+        Ok(Skip {
+            change: change(topic, partition, &found, to, String::new())?,
+            topic_id: topic_offsets.id,
+            from: offset,
+        })
     }
 
     /// Writes a dead letter for each offset that is skipped, and then commits.
@@ -302,11 +306,11 @@ impl Offsets {
     /// What taking the table for right would mean, up to `at` (not included) where that is named.
     pub async fn accept(&self, topic: &str, partition: i32, at: Option<i64>) -> Result<Change, Error> {
         let table = self.table(topic)?;
-        let (standing, found) = self.found(topic, partition).await?;
+        let (topic_offsets, found) = self.found(topic, partition).await?;
         let to = if let Some(at) = at {
             at
         } else {
-            let highest = self.highest(topic, &table, &standing, partition).await?;
+            let highest = self.highest(topic, &table, &topic_offsets, partition).await?;
             highest.ok_or(Error::NothingThere(table))? + 1
         };
         // Without ranges nobody looks at the decoder's fingerprint.
@@ -341,23 +345,23 @@ impl Offsets {
         found.map(|(_, pipeline)| pipeline.table.clone()).ok_or_else(|| Error::NoPipeline(topic.to_owned()))
     }
 
-    async fn found(&self, topic: &str, partition: i32) -> Result<(Standing, Found), Error> {
-        let mut standings = offsets::ask(self.kafka(), vec![topic.to_owned()]).await?;
-        let standing = standings.pop().ok_or_else(|| offsets::Error::NoTopic(topic.to_owned()))?;
-        let found = standing.partitions.get(&partition).cloned();
-        let count = standing.partitions.len();
+    async fn found(&self, topic: &str, partition: i32) -> Result<(TopicOffsets, PartitionOffsets), Error> {
+        let mut all_offsets = offsets::ask(self.kafka(), vec![topic.to_owned()]).await?;
+        let topic_offsets = all_offsets.pop().ok_or_else(|| offsets::Error::NoTopic(topic.to_owned()))?;
+        let found = topic_offsets.partitions.get(&partition).cloned();
+        let count = topic_offsets.partitions.len();
         let found = found.ok_or_else(|| Error::NoPartition { topic: topic.to_owned(), partition, count })?;
-        Ok((standing, found))
+        Ok((topic_offsets, found))
     }
 
     async fn highest(
         &self,
         topic: &str,
         table: &str,
-        standing: &Standing,
+        topic_offsets: &TopicOffsets,
         partition: i32,
     ) -> Result<Option<i64>, Error> {
-        let target = Target::new(topic, standing.id, &self.names, table);
+        let target = Target::new(topic, topic_offsets.id, &self.names, table);
         let highest = lookup::highest(&self.clickhouse, &target, partition).await;
         highest.map_err(|failure| Error::ClickHouse { table: table.to_owned(), failure })
     }
@@ -367,8 +371,8 @@ impl Offsets {
     }
 }
 
-fn change(topic: &str, partition: i32, found: &Found, to: i64, metadata: String) -> Result<Change, Error> {
-    let Found { committed, ends: Watermarks { low, high, .. }, .. } = *found;
+fn change(topic: &str, partition: i32, found: &PartitionOffsets, to: i64, metadata: String) -> Result<Change, Error> {
+    let PartitionOffsets { committed, ends: Watermarks { low, high, .. }, .. } = *found;
     if to < low || to > high {
         return Err(Error::OutOfLog { offset: to, low, high });
     }
@@ -378,7 +382,7 @@ fn change(topic: &str, partition: i32, found: &Found, to: i64, metadata: String)
 }
 
 /// The text beside an offset in words, as of `now` (seconds since 1970).
-pub fn in_words(found: &Found, now: u64) -> String {
+pub fn in_words(found: &PartitionOffsets, now: u64) -> String {
     if found.committed.is_none() {
         return "-".to_owned();
     }
@@ -402,8 +406,12 @@ pub fn in_words(found: &Found, now: u64) -> String {
 mod tests {
     use super::*;
 
-    fn found(committed: Option<i64>, metadata: &str) -> Found {
-        Found { committed, metadata: metadata.to_owned(), ends: Watermarks { low: 10, stable: 20, high: 20 } }
+    fn found(committed: Option<i64>, metadata: &str) -> PartitionOffsets {
+        PartitionOffsets {
+            committed,
+            metadata: metadata.to_owned(),
+            ends: Watermarks { low: 10, stable: 20, high: 20 },
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::trust::Trust;
 use super::writer::{Job, Writer};
 use crate::batch::Part;
 use crate::clickhouse::failures;
-use crate::clickhouse::{lookup, visibility as sight};
+use crate::clickhouse::{lookup, visibility};
 use crate::exactly_once::takeover::{self, Presence};
 use crate::failure::Failure;
 use crate::fault::{Fault, is_injected};
@@ -27,7 +27,7 @@ impl Writer {
     pub(super) fn trust(&self, job: &Job, has_failed: bool) -> Trust {
         if is_injected(Fault::TrustAcknowledgements) {
             Trust::Full
-        } else if has_failed || job.batch.may_be_half_done {
+        } else if has_failed || job.batch.may_be_incomplete {
             Trust::Repeated
         } else if self.seen.contains(job.owner) {
             Trust::Full
@@ -37,54 +37,59 @@ impl Writer {
     }
 
     /// The part was acknowledged, and nobody had sent it before: its rows have to be there. It is never sent again.
-    pub(super) async fn is_visible(&self, job: &Job, part: &Part) -> Result<(), Failure> {
+    pub(super) async fn ensure_visible(&self, job: &Job, part: &Part) -> Result<(), Failure> {
         for look in 1..=LOOKS {
-            match self.there(job, part).await?.0 {
+            match self.presence(job, part).await?.0 {
                 Presence::All => {
                     self.seen.insert(job.owner);
                     return Ok(());
                 }
-                Presence::Double => return Err(failures::doubled_rows(&job.destination.target.table)),
+                Presence::Duplicated => return Err(failures::doubled_rows(&job.destination.target.table)),
                 Presence::Some | Presence::Nothing if look < LOOKS => tokio::time::sleep(PAUSE).await,
                 Presence::Some | Presence::Nothing => {}
             }
         }
-        sight::check(&self.clickhouse, &job.destination.target.table).await?;
+        visibility::check(&self.clickhouse, &job.destination.target.table).await?;
         Err(failures::invisible_rows(&job.destination.target.table))
     }
 
     /// Sends a part that the table lacks. Somebody may have deleted its rows since they landed: then ClickHouse still
     /// remembers the token and drops them without a word, so the table is looked at once more, and the next token is used.
-    pub(super) async fn insert_anew(&self, job: &Job, part: &Part, is_acknowledged: &mut bool) -> Result<(), Failure> {
+    pub(super) async fn insert_missing(
+        &self,
+        job: &Job,
+        part: &Part,
+        is_acknowledged: &mut bool,
+    ) -> Result<(), Failure> {
         self.insert(job, part, 0).await?;
-        self.is_there_or_sent(job, part, is_acknowledged).await
+        self.ensure_landed(job, part, is_acknowledged).await
     }
 
     /// The part was acknowledged, perhaps as a repetition. Where its rows are not in the table, it is sent under the next
     /// token. The views still have what they made of rows that were deleted, so they are made right as well. Where rows are
     /// there more than once, `is_acknowledged` is set: such a part is never sent again.
-    pub(super) async fn is_there_or_sent(
+    pub(super) async fn ensure_landed(
         &self,
         job: &Job,
         part: &Part,
         is_acknowledged: &mut bool,
     ) -> Result<(), Failure> {
         for time in 1..=MOST_TOKENS {
-            let there = self.look(job, part).await?.0;
+            let there = self.look_up(job, part).await?.0;
             if there != Presence::Nothing {
                 self.seen.insert(job.owner);
             }
             match there {
                 Presence::All if time == 1 => return Ok(()),
                 Presence::All => return self.rebuild(job, part).await,
-                Presence::Some => return self.is_landed_in_part(job).await,
-                Presence::Double => {
+                Presence::Some => return self.accept_partial(job).await,
+                Presence::Duplicated => {
                     *is_acknowledged = true;
                     return Err(failures::doubled_rows(&job.destination.target.table));
                 }
                 Presence::Nothing if time < MOST_TOKENS => {
-                    sight::check(&self.clickhouse, &job.destination.target.table).await?;
-                    self.ask_views(job).await?;
+                    visibility::check(&self.clickhouse, &job.destination.target.table).await?;
+                    self.view_changes(job).await?;
                     self.insert(job, part, time).await?;
                 }
                 Presence::Nothing => {}
@@ -94,8 +99,8 @@ impl Writer {
     }
 
     /// A part lands whole, so rows of it that are missing were deleted since, unless they are hidden.
-    async fn is_landed_in_part(&self, job: &Job) -> Result<(), Failure> {
-        sight::check(&self.clickhouse, &job.destination.target.table).await?;
+    async fn accept_partial(&self, job: &Job) -> Result<(), Failure> {
+        visibility::check(&self.clickhouse, &job.destination.target.table).await?;
         let (topic, partition, first) = (&*job.destination.target.topic, job.owner.partition, job.batch.range.first);
         warn!(topic, partition, first, "a part has landed, and some of its rows are no longer in the table");
         Ok(())
@@ -103,16 +108,16 @@ impl Writer {
 
     /// What of a part is in its table, and the offsets found in its range. What is not there may be on its way: an INSERT of
     /// an earlier attempt or an earlier owner that still runs is waited for.
-    pub(super) async fn look(&self, job: &Job, part: &Part) -> Result<(Presence, Vec<i64>), Failure> {
-        let found = self.there(job, part).await?;
-        if matches!(found.0, Presence::All | Presence::Double) {
+    pub(super) async fn look_up(&self, job: &Job, part: &Part) -> Result<(Presence, Vec<i64>), Failure> {
+        let found = self.presence(job, part).await?;
+        if matches!(found.0, Presence::All | Presence::Duplicated) {
             return Ok(found);
         }
         lookup::nothing_runs(&self.clickhouse, &job.destination.target, job.owner.partition).await?;
-        self.there(job, part).await
+        self.presence(job, part).await
     }
 
-    async fn there(&self, job: &Job, part: &Part) -> Result<(Presence, Vec<i64>), Failure> {
+    async fn presence(&self, job: &Job, part: &Part) -> Result<(Presence, Vec<i64>), Failure> {
         let found =
             lookup::offsets(&self.clickhouse, &job.destination.target, job.owner.partition, job.batch.range).await?;
         Ok((takeover::compare(job.batch.offsets(part), &found), found))

@@ -20,11 +20,11 @@ use super::attempts::Attempts;
 use super::destination::Destination;
 use super::writer::{Job, Landed, Stop, Writer};
 use crate::batch::Part;
-use crate::clickhouse::bisect::{Judge, Judged, Refused};
+use crate::clickhouse::bisect::{FaultSearch, FaultyRow, FaultyRows};
 use crate::clickhouse::failures;
 use crate::dead_letter::breaker::Poison;
 use crate::dead_letter::producer;
-use crate::dead_letter::refetch::Wanted;
+use crate::dead_letter::refetch::RefetchRequest;
 use crate::event::{Event, Refusal};
 use crate::exactly_once::range::Range;
 use crate::failure::{Class, Failure};
@@ -42,7 +42,7 @@ struct Aside<'a> {
 impl Writer {
     /// Sends a part until its rows are in the table, without those that ClickHouse refuses. Gives back what has landed;
     /// nothing where the breaker has opened and the batch is let go.
-    pub(super) async fn land_kept<'a>(
+    pub(super) async fn land_without_refused<'a>(
         &self,
         job: &'a Job,
         part: &'a Part,
@@ -57,12 +57,12 @@ impl Writer {
             };
             let refused = job.batch.without(&kept, &there);
             let rows = match self.judge(job, &refused, &failure).await {
-                Ok(Judged::Rows(rows)) => rows,
-                Ok(Judged::Table) => {
+                Ok(FaultyRows::Rows(rows)) => rows,
+                Ok(FaultyRows::Table) => {
                     attempts.failed(failures::every_row_refused(failure, table)).await;
                     continue;
                 }
-                Ok(Judged::Nobody) => {
+                Ok(FaultyRows::NoRow) => {
                     attempts.failed(failures::no_row_refused(failure, table)).await;
                     continue;
                 }
@@ -84,10 +84,10 @@ impl Writer {
     }
 
     /// Finds the rows at fault; it counts as one INSERT on its way.
-    async fn judge(&self, job: &Job, part: &Part, failure: &Failure) -> Result<Judged, Failure> {
+    async fn judge(&self, job: &Job, part: &Part, failure: &Failure) -> Result<FaultyRows, Failure> {
         let _permit = self.permits.acquire().await.expect("nobody closes this semaphore");
         self.metrics.retry(&job.destination.target.topic, Class::Row);
-        let judge = Judge::new(&self.clickhouse, &job.destination.insert, &job.batch, part, failure).await?;
+        let judge = FaultSearch::new(&self.clickhouse, &job.destination.insert, &job.batch, part, failure).await?;
         let judged = judge.judge().await;
         reached(Failpoint::Judged);
         judged
@@ -97,7 +97,7 @@ impl Writer {
     async fn set_aside(
         &self,
         mut aside: Aside<'_>,
-        mut rows: &[Refused],
+        mut rows: &[FaultyRow],
         sent: &mut Vec<i64>,
         attempts: &mut Attempts<'_>,
     ) -> Result<bool, Stop> {
@@ -106,7 +106,7 @@ impl Writer {
             let records = rows.iter().map(|row| (row.offset, row.reason.clone())).collect();
             let Destination { target, tenant, .. } = &*job.destination;
             let (partition, tenant, attempts_made) = (job.owner.partition, tenant.clone(), attempts.count + 1);
-            let wanted = Wanted {
+            let wanted = RefetchRequest {
                 topic: Arc::clone(&target.topic),
                 topic_id: target.topic_id,
                 partition,
@@ -127,7 +127,7 @@ impl Writer {
                 };
                 let (own, rest) = rows.split_at(chunk.letters.len().min(rows.len()));
                 is_there(own, &chunk.letters)?;
-                if !self.may(&mut aside, &chunk.letters, sent).await {
+                if !self.may_dead_letter(&mut aside, &chunk.letters, sent).await {
                     return Ok(false);
                 }
                 self.send_letters(job, &chunk.letters, attempts).await;
@@ -146,7 +146,7 @@ impl Writer {
     }
 
     /// Asks the partition's breaker whether these may become dead letters.
-    async fn may(&self, aside: &mut Aside<'_>, letters: &[DeadLetter], sent: &[i64]) -> bool {
+    async fn may_dead_letter(&self, aside: &mut Aside<'_>, letters: &[DeadLetter], sent: &[i64]) -> bool {
         let (answer, answered) = oneshot::channel();
         let rows = letters.iter().map(|letter| aside.refusal(letter)).collect();
         let sent = sent.to_vec();
@@ -186,13 +186,13 @@ impl Aside<'_> {
 }
 
 /// Fails unless the letters are those of these rows: a record may be gone from its topic.
-fn is_there(rows: &[Refused], letters: &[DeadLetter]) -> Result<(), Stop> {
+fn is_there(rows: &[FaultyRow], letters: &[DeadLetter]) -> Result<(), Stop> {
     let gone = rows.iter().zip(letters).find(|(row, letter)| row.offset != letter.offset);
     gone.map_or(Ok(()), |(row, _)| Err(of_gone(row)))
 }
 
-fn of_gone(row: &Refused) -> Stop {
-    let Refused { offset, reason } = row;
+fn of_gone(row: &FaultyRow) -> Stop {
+    let FaultyRow { offset, reason } = row;
     Stop(format!("ClickHouse refuses the row of offset {offset} ({reason}), and its record is no longer in its topic"))
 }
 

@@ -17,7 +17,7 @@ use crate::clickhouse::demand::Demand;
 use crate::clickhouse::failures;
 use crate::clickhouse::rebuild::Rebuilds;
 use crate::clickhouse::view_changes::{Changed, ViewGraphs};
-use crate::clickhouse::{lookup, visibility as sight};
+use crate::clickhouse::{lookup, visibility};
 use crate::clock;
 use crate::config::Retry;
 use crate::dead_letter::producer::DeadLetters;
@@ -124,7 +124,7 @@ impl Writer {
 
     /// Asks the table how far it is with a partition, and the dead-letter topic what it holds of its announced ranges, until
     /// they answer.
-    pub async fn ask(&self, owner: Assigned, target: &Target, start: &Start) {
+    pub async fn open_partition(&self, owner: Assigned, target: &Target, start: &Start) {
         let mut attempts = self.attempts(owner, target, None);
         let highest = loop {
             match self.highest(target, owner.partition, start.committed).await {
@@ -149,7 +149,7 @@ impl Writer {
     async fn highest(&self, target: &Target, partition: i32, committed: Option<i64>) -> Result<Option<i64>, Failure> {
         if committed.is_none() {
             lookup::nothing_runs(&self.clickhouse, target, partition).await?;
-            sight::check(&self.clickhouse, &target.table).await?;
+            visibility::check(&self.clickhouse, &target.table).await?;
         }
         lookup::highest(&self.clickhouse, target, partition).await
     }
@@ -160,7 +160,7 @@ impl Writer {
         let mut sent_letters = self.land_dead_letters(job, &mut attempts).await;
         for part in &job.batch.parts {
             let started = Instant::now();
-            let Some(landed) = self.land_kept(job, part, &mut sent_letters, &mut attempts).await? else {
+            let Some(landed) = self.land_without_refused(job, part, &mut sent_letters, &mut attempts).await? else {
                 return Ok(None);
             };
             self.metrics.stage(Stage::Write, started.elapsed());
@@ -206,7 +206,7 @@ impl Writer {
         let there =
             lookup::offsets(&self.clickhouse, &job.destination.target, job.owner.partition, job.batch.range).await?;
         if letters.iter().any(|letter| there.binary_search(&letter.offset).is_err()) {
-            sight::check(&self.clickhouse, &job.destination.target.table).await?;
+            visibility::check(&self.clickhouse, &job.destination.target.table).await?;
         }
         Ok(there)
     }
@@ -232,11 +232,11 @@ impl Writer {
     /// What was changed behind the table since a part may have been sent, by this worker or by an earlier owner. Fails if the
     /// part must not be sent again.
     async fn changed(&self, job: &Job, failed: u32) -> Result<Changed, Failure> {
-        let is_first = failed == 0 && !job.batch.may_be_half_done && doubt(job) == Doubt::No;
-        if is_first { Ok(Changed::Nothing) } else { self.ask_views(job).await }
+        let is_first = failed == 0 && !job.batch.may_be_incomplete && doubt(job) == Doubt::No;
+        if is_first { Ok(Changed::Nothing) } else { self.view_changes(job).await }
     }
 
-    pub(super) async fn ask_views(&self, job: &Job) -> Result<Changed, Failure> {
+    pub(super) async fn view_changes(&self, job: &Job) -> Result<Changed, Failure> {
         let announced_for = || announced_for(job).unwrap_or(LONG_AGO);
         self.graphs.changed_since(&self.clickhouse, &job.destination.target.table, &self.demand, announced_for).await
     }
@@ -252,7 +252,7 @@ impl Writer {
     ) -> Result<Landed, Obstacle> {
         let changed = self.changed(job, failed).await?;
         if *is_acknowledged {
-            self.is_visible(job, part).await?;
+            self.ensure_visible(job, part).await?;
             return Ok(Landed::Whole);
         }
         if doubt(job) == Doubt::No && changed == Changed::Nothing {
@@ -260,18 +260,18 @@ impl Writer {
             return self.unless_refused(job, part, sent, failed).await;
         }
         self.metrics.looked_up(&job.destination.target.topic);
-        let (there, offsets) = self.look(job, part).await?;
+        let (there, offsets) = self.look_up(job, part).await?;
         if there == Presence::All {
-            self.found(job, part, changed).await?;
+            self.complete_found(job, part, changed).await?;
             return Ok(Landed::Whole);
         }
-        sight::check(&self.clickhouse, &job.destination.target.table).await?;
+        visibility::check(&self.clickhouse, &job.destination.target.table).await?;
         let missing = match there {
             Presence::Nothing => Cow::Borrowed(part),
             Presence::Some if doubt(job) == Doubt::SendMissing => Cow::Owned(job.batch.without(part, &offsets)),
             _ => return Err(stopped(job, part, &offsets)),
         };
-        let sent = self.insert_anew(job, &missing, is_acknowledged).await;
+        let sent = self.insert_missing(job, &missing, is_acknowledged).await;
         self.unless_refused(job, part, sent, failed).await
     }
 
@@ -289,9 +289,9 @@ impl Writer {
             Trust::Full => Ok(()),
             Trust::First => {
                 *is_acknowledged = true;
-                self.is_visible(job, part).await
+                self.ensure_visible(job, part).await
             }
-            Trust::Repeated => self.is_there_or_sent(job, part, is_acknowledged).await,
+            Trust::Repeated => self.ensure_landed(job, part, is_acknowledged).await,
         }
     }
 
@@ -309,11 +309,11 @@ impl Writer {
             Err(failure) => return Err(failure.into()),
         };
         self.metrics.looked_up(&job.destination.target.topic);
-        match self.look(job, part).await? {
+        match self.look_up(job, part).await? {
             (Presence::All, _) => Err(failures::refused_by_a_view(failure).into()),
             (Presence::Nothing, there) => Ok(Landed::Refused { failure, there }),
             (Presence::Some, there) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused { failure, there }),
-            (Presence::Some | Presence::Double, offsets) => Err(stopped(job, part, &offsets)),
+            (Presence::Some | Presence::Duplicated, offsets) => Err(stopped(job, part, &offsets)),
         }
     }
 
@@ -326,7 +326,7 @@ impl Writer {
 
     /// The `time`th INSERT of the same rows, counted from 0, has a token of its own.
     pub(super) async fn insert(&self, job: &Job, part: &Part, time: u32) -> Result<(), Failure> {
-        let _turn = self.turn(job).await;
+        let _turn = self.insert_permit(job).await;
         reached(Failpoint::Insert);
         let mut token =
             token(&job.destination.target, job.owner.partition, job.batch.range, part.month, job.batch.digest_of(part));
@@ -339,7 +339,7 @@ impl Writer {
 
     /// Leave to send, with the partition still ours: waiting for it may take longer than the lease. Who waits for a rebuild
     /// has no permit, so that INSERTs into other tables go on.
-    async fn turn(&self, job: &Job) -> (OwnedRwLockReadGuard<()>, SemaphorePermit<'_>) {
+    async fn insert_permit(&self, job: &Job) -> (OwnedRwLockReadGuard<()>, SemaphorePermit<'_>) {
         loop {
             let no_rebuild = self.rebuilds.writing(&job.destination.target.table).await;
             let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
@@ -352,7 +352,7 @@ impl Writer {
     }
 
     /// A part was in its table already. Where its views may lack it, they are made right before anything is committed.
-    async fn found(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
+    async fn complete_found(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
         let Range { first, last } = job.batch.range;
         info!(
             topic = &*job.destination.target.topic,
@@ -362,7 +362,7 @@ impl Writer {
             month = part.month,
             "already landed"
         );
-        let may_lack = changed != Changed::Nothing || job.batch.may_be_half_done || is_old(job);
+        let may_lack = changed != Changed::Nothing || job.batch.may_be_incomplete || is_old(job);
         if may_lack && !is_injected(Fault::SkipRebuild) {
             self.complete(job, part, changed).await?;
         }

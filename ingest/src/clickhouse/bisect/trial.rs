@@ -126,7 +126,7 @@ impl<'a> SourceTable<'a> {
     }
 
     /// Whether a row that the table holds is taken by the twin; not if there is none.
-    pub(super) async fn takes_what_is_there(&self, twin: &TrialTable<'_>) -> Result<bool, Failure> {
+    pub(super) async fn accepts_existing_row(&self, twin: &TrialTable<'_>) -> Result<bool, Failure> {
         let table = quote_identifier(&self.insert.table);
         if self.clickhouse.query(&format!("SELECT 1 FROM {table} LIMIT 1 FORMAT RowBinary"), &[]).await?.is_empty() {
             return Ok(false);

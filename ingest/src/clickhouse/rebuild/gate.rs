@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use super::run::month_of;
+use super::run::rebuild_month;
 use crate::clickhouse::client::ClickHouse;
 use crate::failure::Failure;
 use crate::fault::{Fault, is_injected};
@@ -49,7 +49,7 @@ impl Rebuilds {
             return Ok(());
         }
         let begun = Instant::now();
-        month_of(clickhouse, table, month, self.timeout).await.map(drop)?;
+        rebuild_month(clickhouse, table, month, self.timeout).await.map(drop)?;
         held(&gate.begun).insert(month, begun);
         Ok(())
     }

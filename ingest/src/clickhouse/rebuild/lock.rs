@@ -1,6 +1,6 @@
 //! One rebuild of a table at a time, among all workers and operators: two that replace the same partition at once leave the
 //! rows of both there.
-//! Tables go in; the right to rebuild them comes out, as a table of each one's name plus [`super::statement::FRESH`], which only one can
+//! Tables go in; the right to rebuild them comes out, as a table of each one's name plus [`super::statement::SCRATCH`], which only one can
 //! create. Its owner writes to it again and again. It is given back by dropping it; one whose owner died is taken away.
 
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tracing::warn;
 
-use super::statement::{FRESH, drop_table, run};
+use super::statement::{SCRATCH, drop_table, run};
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::name::TableName;
 use crate::clickhouse::quoting::quote_string;
@@ -38,28 +38,32 @@ struct SeenAssignments {
 
 impl<'a> Lock<'a> {
     /// Waits for the locks of all tables, always in the same order, so that nobody waits in a circle.
-    pub(super) async fn take(clickhouse: &'a ClickHouse, tables: &[TableName], owner: &str) -> Result<Self, Failure> {
+    pub(super) async fn acquire(
+        clickhouse: &'a ClickHouse,
+        tables: &[TableName],
+        owner: &str,
+    ) -> Result<Self, Failure> {
         let mut names: Vec<_> =
-            tables.iter().map(|table| TableName::new(&table.database, format!("{}{FRESH}", table.name))).collect();
+            tables.iter().map(|table| TableName::new(&table.database, format!("{}{SCRATCH}", table.name))).collect();
         names.sort();
         let (mut lock, until) =
             (Self { clickhouse, owner: owner.to_owned(), tables: Vec::new() }, Instant::now() + PATIENCE);
         for name in names {
-            let taken = lock.take_one(&name, until).await;
+            let taken = lock.acquire_one(&name, until).await;
             lock.tables.extend(taken.is_ok().then_some(name));
             let held = match taken {
-                Ok(()) => lock.beat().await,
+                Ok(()) => lock.heartbeat().await,
                 Err(failure) => Err(failure),
             };
             if let Err(failure) = held {
-                lock.give_back().await?;
+                lock.release().await?;
                 return Err(failure);
             }
         }
         Ok(lock)
     }
 
-    async fn take_one(&self, table: &TableName, until: Instant) -> Result<(), Failure> {
+    async fn acquire_one(&self, table: &TableName, until: Instant) -> Result<(), Failure> {
         let create = format!("CREATE TABLE {table} (owner String, at DateTime DEFAULT now()) ENGINE = Memory");
         let mut looks = 0;
         loop {
@@ -75,12 +79,12 @@ impl<'a> Lock<'a> {
                 looks = 0;
             }
             tokio::time::sleep(PAUSE).await;
-            self.beat().await?;
+            self.heartbeat().await?;
         }
     }
 
     /// Says that the owner lives. Fails if the lock was taken away.
-    pub(super) async fn beat(&self) -> Result<(), Failure> {
+    pub(super) async fn heartbeat(&self) -> Result<(), Failure> {
         for table in &self.tables {
             let owner = quote_string(&self.owner);
             run(self.clickhouse, &format!("INSERT INTO {table} (owner) VALUES ({owner})"), &[]).await?;
@@ -94,7 +98,7 @@ impl<'a> Lock<'a> {
     }
 
     /// Gives it back.
-    pub(super) async fn give_back(self) -> Result<(), Failure> {
+    pub(super) async fn release(self) -> Result<(), Failure> {
         for table in &self.tables {
             drop_table(self.clickhouse, table).await?;
         }

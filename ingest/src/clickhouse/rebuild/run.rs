@@ -10,13 +10,13 @@ use uuid::Uuid;
 use super::abandoned::Running;
 use super::lock::Lock;
 use super::scope::Rebuild;
-use super::statement::{FRESH, PAUSE, drop_table, run};
+use super::statement::{PAUSE, SCRATCH, drop_table, run};
 use super::writes::Replaced;
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::name::TableName;
 use crate::clickhouse::quoting::quote_string;
 use crate::clickhouse::view_graph::{Table, View, ViewGraph};
-use crate::clickhouse::{failures, visibility as sight};
+use crate::clickhouse::{failures, visibility};
 use crate::failure::{Class, Failure};
 use crate::fault::{Failpoint, Fault, is_injected, reached};
 
@@ -29,25 +29,30 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Rebuilds one month; nobody else of this worker writes to the table meanwhile. Says of how many tables. 0 stands for a
 /// table without months. A statement that takes longer than `timeout` is ended, and so is one that nobody waits for any more.
-pub async fn month_of(clickhouse: &ClickHouse, table: &str, month: u32, timeout: Duration) -> Result<usize, Failure> {
+pub async fn rebuild_month(
+    clickhouse: &ClickHouse,
+    table: &str,
+    month: u32,
+    timeout: Duration,
+) -> Result<usize, Failure> {
     let graph = ViewGraph::read(clickhouse, table).await?;
     graph.check().map_err(|unfit| Failure::new(Class::Operator, unfit.to_string()))?;
     if graph.views.is_empty() {
         return Ok(0);
     }
     // Aggregates would lack what is hidden.
-    sight::check(clickhouse, table).await?;
+    visibility::check(clickhouse, table).await?;
     let (base, scratch) = (TableName::new(clickhouse.database(), table), Uuid::new_v4().simple().to_string());
     let prefix = format!("sluice:rebuild:{scratch}");
     // ClickHouse ends a statement a little earlier than it is no longer waited for.
-    let named = clickhouse.named(&prefix, timeout + GRACE);
+    let named = clickhouse.with_query_prefix(&prefix, timeout + GRACE);
     let rebuild = Rebuild { clickhouse: &named, base, month, graph, scratch, timeout };
     rebuild.check().await?;
-    let lock = Lock::take(&named, &rebuild.stored(), &rebuild.scratch).await?;
+    let lock = Lock::acquire(&named, &rebuild.stored(), &rebuild.scratch).await?;
     let running = Running::new(clickhouse, prefix);
     let outcome = rebuild.run(&lock).await;
     running.end().await?;
-    let given_back = lock.give_back().await;
+    let given_back = lock.release().await;
     outcome.and(given_back).map(|()| rebuild.targets().count())
 }
 
@@ -72,7 +77,7 @@ impl Rebuild<'_> {
     async fn attempt(&self, lock: &Lock<'_>) -> Result<bool, Failure> {
         let outcome = self.replace_all(lock).await;
         for target in self.targets() {
-            drop_table(self.clickhouse, &self.fresh(&target.name)).await?;
+            drop_table(self.clickhouse, &self.scratch_table(&target.name)).await?;
         }
         outcome
     }
@@ -80,18 +85,18 @@ impl Rebuild<'_> {
     async fn replace_all(&self, lock: &Lock<'_>) -> Result<bool, Failure> {
         let before = self.trace().await?;
         // Whoever began before this may have put its rows into the base and not yet into the targets.
-        self.writers_end(lock).await?;
+        self.wait_for_writers(lock).await?;
         let mut replaced = Vec::new();
         for target in self.targets() {
             self.fill(target).await?;
-            lock.beat().await?;
+            lock.heartbeat().await?;
             if self.trace().await? != before {
                 return Ok(false);
             }
             replaced.push(self.replace(target).await?);
         }
         reached(Failpoint::Rebuilt);
-        self.writers_end(lock).await?;
+        self.wait_for_writers(lock).await?;
         for one in &replaced {
             if self.is_written_since(one).await? {
                 return Ok(false);
@@ -102,7 +107,7 @@ impl Rebuild<'_> {
 
     /// Computes all views that write to a table over the month's rows of their sources, into a table of its own.
     async fn fill(&self, target: &Table) -> Result<(), Failure> {
-        let (Self { clickhouse, month, .. }, fresh) = (self, self.fresh(&target.name));
+        let (Self { clickhouse, month, .. }, fresh) = (self, self.scratch_table(&target.name));
         run(clickhouse, &format!("CREATE TABLE {fresh} AS {}", target.name), &[]).await?;
         for view in self.views_into(&target.name) {
             let source = format!("{}.{}", view.source.database, view.source.name);
@@ -118,8 +123,8 @@ impl Rebuild<'_> {
                 ("max_execution_time", self.timeout.as_secs().to_string()),
                 ("allow_custom_error_code_in_throwif", "1".to_owned()),
             ];
-            let once = self.once(&fresh).await?;
-            let statement = format!("INSERT INTO {fresh} SELECT * FROM ({}){once}", view.select);
+            let repetition_guard = self.repetition_guard(&fresh).await?;
+            let statement = format!("INSERT INTO {fresh} SELECT * FROM ({}){repetition_guard}", view.select);
             let started = Instant::now();
             let filled = run(clickhouse, &statement, &settings).await;
             let is_late = started.elapsed() >= self.timeout;
@@ -132,7 +137,7 @@ impl Rebuild<'_> {
 
     /// What makes an INSERT fail if somebody between has sent it already: the table has other parts by then. While the first
     /// one runs, ClickHouse refuses the second for its id, with the same code.
-    async fn once(&self, fresh: &TableName) -> Result<String, Failure> {
+    async fn repetition_guard(&self, fresh: &TableName) -> Result<String, Failure> {
         if is_injected(Fault::AllowRepeatedFill) {
             return Ok(String::new());
         }
@@ -142,7 +147,7 @@ impl Rebuild<'_> {
 
     /// Puts what was computed in the place of the month.
     async fn replace(&self, target: &Table) -> Result<Replaced, Failure> {
-        let fresh = self.fresh(&target.name);
+        let fresh = self.scratch_table(&target.name);
         let (own, all) = (self.rows(&fresh, self.month).await?, self.rows(&fresh, 0).await?);
         if own != all {
             return Err(self.elsewhere(target));
@@ -168,7 +173,7 @@ impl Rebuild<'_> {
             let query = format!(
                 "SELECT name FROM system.tables WHERE database = {} AND startsWith(name, {}) FORMAT JSON",
                 quote_string(database),
-                quote_string(&format!("{name}{FRESH}_"))
+                quote_string(&format!("{name}{SCRATCH}_"))
             );
             let left: Vec<Left> = self.clickhouse.select(&query, "").await?;
             for Left { name } in left {

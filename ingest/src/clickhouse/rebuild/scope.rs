@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::statement::FRESH;
+use super::statement::SCRATCH;
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::name::TableName;
 use crate::clickhouse::view_graph::{Table, View, ViewGraph};
@@ -36,7 +36,7 @@ impl Rebuild<'_> {
     }
 
     /// The table that takes the place of a target's month.
-    pub(super) fn fresh(&self, target: &TableName) -> TableName {
-        TableName::new(&target.database, format!("{}{FRESH}_{}", target.name, self.scratch))
+    pub(super) fn scratch_table(&self, target: &TableName) -> TableName {
+        TableName::new(&target.database, format!("{}{SCRATCH}_{}", target.name, self.scratch))
     }
 }

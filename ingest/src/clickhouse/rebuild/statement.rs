@@ -7,7 +7,7 @@ use crate::clickhouse::name::TableName;
 use crate::failure::Failure;
 
 /// Ends the name of a table that takes the place of a month.
-pub(super) const FRESH: &str = "__rebuild";
+pub(super) const SCRATCH: &str = "__rebuild";
 /// How long it waits for whoever writes.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
 

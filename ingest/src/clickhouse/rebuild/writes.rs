@@ -53,7 +53,7 @@ impl Rebuild<'_> {
     }
 
     /// Waits until all INSERTs that run now have ended. Others may have begun by then.
-    pub(super) async fn writers_end(&self, lock: &Lock<'_>) -> Result<(), Failure> {
+    pub(super) async fn wait_for_writers(&self, lock: &Lock<'_>) -> Result<(), Failure> {
         let (earlier, until) = (self.writers().await?, Instant::now() + PATIENCE);
         if is_injected(Fault::SkipWriterWait) {
             return Ok(());
@@ -66,7 +66,7 @@ impl Rebuild<'_> {
             if Instant::now() >= until {
                 return Err(self.unended(left));
             }
-            lock.beat().await?;
+            lock.heartbeat().await?;
             tokio::time::sleep(PAUSE).await;
         }
     }

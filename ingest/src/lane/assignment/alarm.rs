@@ -7,7 +7,7 @@ use crate::lane::partition::Partition;
 use crate::lane::tools::Tools;
 
 /// Tells an operator what the breaker of a partition has decided. Says whether it opened.
-pub(super) fn tell(tools: &Tools, topic: &str, partition: &Partition, verdict: Verdict) -> bool {
+pub(super) fn report_verdict(tools: &Tools, topic: &str, partition: &Partition, verdict: Verdict) -> bool {
     let number = partition.owner.partition;
     match verdict {
         Verdict::Pass => false,
@@ -24,7 +24,7 @@ pub(super) fn tell(tools: &Tools, topic: &str, partition: &Partition, verdict: V
         Verdict::Trip(_) => {
             let why = partition.why_broken().unwrap_or_default();
             error!(topic, partition = number, why, "partition paused by the breaker");
-            tools.status.trouble(topic, number, Some(why.to_owned()));
+            tools.status.set_trouble(topic, number, Some(why.to_owned()));
             true
         }
     }

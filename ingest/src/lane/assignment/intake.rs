@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rdkafka::message::{BorrowedMessage, Message};
 
-use super::alarm::tell;
+use super::alarm::report_verdict;
 use super::state::Assignment;
 use crate::batch::OpenBatch;
 use crate::batch::limits::SealReason;
@@ -17,16 +17,16 @@ use crate::fault::{Failpoint, reached};
 
 impl Assignment {
     /// Takes one record in. Returns whether its partition has to pause before the next one.
-    pub fn take(&mut self, message: &BorrowedMessage<'_>, now: Instant) -> bool {
+    pub fn consume(&mut self, message: &BorrowedMessage<'_>, now: Instant) -> bool {
         let Some(pipeline) = self.pipeline(message.topic()) else { return false };
         let (key, offset) = ((pipeline, message.partition()), message.offset());
         match self.partitions.get(&key) {
             None => return false,
-            Some(partition) if partition.is_deaf() => return true,
-            Some(partition) if partition.ends_before(offset) => self.pass_announced(key, offset),
+            Some(partition) if partition.discards_input() => return true,
+            Some(partition) if partition.ends_before(offset) => self.seal_passed_ranges(key, offset),
             Some(_) => {}
         }
-        self.could_read(key, offset);
+        self.clear_unreadable(key, offset);
         reached(Failpoint::Polled);
         if !self.put(key, message, now) {
             return true;
@@ -34,10 +34,10 @@ impl Assignment {
         self.counts[pipeline].consumed += 1;
         reached(Failpoint::Buffered);
         let Some(partition) = self.partitions.get(&key) else { return false };
-        if let Some(cut) = partition.cut(&self.sources[pipeline].limits, now) {
-            self.seal(key, cut);
+        if let Some(seal_reason) = partition.seal_reason(&self.sources[pipeline].limits, now) {
+            self.seal(key, seal_reason);
         }
-        self.shortage.took(pipeline, now);
+        self.shortage.consumed(pipeline, now);
         self.press(key, now)
     }
 
@@ -49,8 +49,8 @@ impl Assignment {
         let budget = &self.tools.budget;
         let open = || OpenBatch::open(now, budget.permit(pipeline));
         if partition.is_dead_letter(offset) {
-            partition.open_with(open).note(offset, message.key(), payload);
-            partition.took(offset);
+            partition.open_with(open).begin_record(offset, message.key(), payload);
+            partition.consumed(offset);
             return true;
         }
         let source = &mut self.sources[pipeline];
@@ -63,25 +63,25 @@ impl Assignment {
         if let Some(letter) = &letter {
             let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
             let verdict = partition.rejected(offset, &poison, now);
-            if tell(&self.tools, &source.destination.target.topic, partition, verdict) {
+            if report_verdict(&self.tools, &source.destination.target.topic, partition, verdict) {
                 return false;
             }
         } else {
             partition.decoded(offset);
         }
         let batch = partition.open_with(open);
-        batch.note(offset, message.key(), payload);
+        batch.begin_record(offset, message.key(), payload);
         if let Some(letter) = letter {
             batch.push_dead_letter(letter);
         } else if let Ok(decoded) = decoded {
             batch.push_row(decoded.month, &self.row);
         }
-        partition.took(offset);
+        partition.consumed(offset);
         true
     }
 
     /// Ends announced ranges whose last records are no longer in the log, now that everything below `offset` was seen.
-    pub(super) fn pass_announced(&mut self, key: (usize, i32), offset: i64) {
+    pub(super) fn seal_passed_ranges(&mut self, key: (usize, i32), offset: i64) {
         while self.partitions.get(&key).is_some_and(|partition| partition.ends_before(offset)) {
             self.seal(key, SealReason::Announced);
         }

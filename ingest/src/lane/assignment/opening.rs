@@ -13,9 +13,9 @@ use crate::decode::Origin;
 use crate::event::Assigned;
 use crate::exactly_once::lease::Lease;
 use crate::exactly_once::takeover::{self, Start};
-use crate::kafka::offsets::Found;
+use crate::kafka::offsets::PartitionOffsets;
 use crate::kafka::watermarks::Watermarks;
-use crate::lane::partition::{Fetching, Hold, Look, Partition};
+use crate::lane::partition::{Fetching, Hold, Partition, SupplyState};
 
 impl Assignment {
     /// A partition is ours from `since` on: a new epoch. It is held until Kafka and then its table have said where it
@@ -36,11 +36,11 @@ impl Assignment {
             state.hold(Hold::Operator);
         }
         self.partitions.insert((pipeline, partition), state);
-        self.tools.inquiry.watch(topic, owner, source.destination.target.topic_id);
+        self.tools.monitor.watch(topic, owner, source.destination.target.topic_id);
     }
 
     /// Kafka has said where a partition begins, or why it does not.
-    pub(super) fn placed(&mut self, owner: Assigned, found: Result<Found, String>) {
+    pub(super) fn located(&mut self, owner: Assigned, found: Result<PartitionOffsets, String>) {
         let source = &self.sources[owner.pipeline];
         let (fingerprint, destination) = (source.fingerprint, Arc::clone(&source.destination));
         let (writer, topic, partition) =
@@ -51,40 +51,40 @@ impl Assignment {
             Err(why) => {
                 let why =
                     format!("Kafka does not say where it begins: {why}; see to it that the partition has a leader");
-                return self.supply_fails(owner, Some(why));
+                return self.report_supply(owner, Some(why));
             }
         };
         let start = match takeover::start(&found, unix_now()) {
             Ok(start) => start,
             Err(why) => {
                 state.begin(fingerprint, &Start::stopped(&found), found.ends);
-                self.supply_fails(owner, None);
+                self.report_supply(owner, None);
                 return self.stopped(owner, &why);
             }
         };
         state.begin(fingerprint, &start, found.ends);
-        if state.is_recutting() {
+        if state.is_resealing() {
             info!(topic = &*topic, partition, "ranges that were announced before are taken over");
         }
         let cancel = state.cancel.clone();
-        let ask = async move { writer.ask(owner, &destination.target, &start).await };
+        let ask = async move { writer.open_partition(owner, &destination.target, &start).await };
         self.tools.runtime.spawn(async move { cancel.run_until_cancelled(ask).await });
-        self.supply_fails(owner, None);
+        self.report_supply(owner, None);
         self.report(owner);
     }
 
     /// Kafka has said where the log of a partition ends, or why it does not.
-    pub(super) fn log_ends(&mut self, owner: Assigned, ends: Result<Watermarks, String>) {
+    pub(super) fn watermarks_known(&mut self, owner: Assigned, ends: Result<Watermarks, String>) {
         let is_polled = !self.waits_for_memory(Instant::now());
         let Some(state) = self.current(owner) else { return };
-        let look = state.looked(ends, is_polled);
+        let look = state.check_supply(ends, is_polled);
         let is_stopped = state.is_held(Hold::Stopped);
         match look {
-            Look::Fine => self.supply_fails(owner, None),
-            Look::Waits(why) => self.supply_fails(owner, Some(why)),
-            Look::Stop(_) if is_stopped => {}
-            Look::Stop(why) => {
-                self.supply_fails(owner, None);
+            SupplyState::Flowing => self.report_supply(owner, None),
+            SupplyState::Stalled(why) => self.report_supply(owner, Some(why)),
+            SupplyState::GaveUp(_) if is_stopped => {}
+            SupplyState::GaveUp(why) => {
+                self.report_supply(owner, None);
                 self.stopped(owner, &why);
             }
         }
@@ -92,12 +92,12 @@ impl Assignment {
     }
 
     /// The client's statistics say how far it has fetched.
-    pub fn fetches(&mut self, topic: &str, partition: i32, fetching: Fetching<'_>) {
+    pub fn update_fetch_state(&mut self, topic: &str, partition: i32, fetching: Fetching<'_>) {
         let Some(pipeline) = self.pipeline(topic) else { return };
         let Some(state) = self.partition_mut(topic, partition) else { return };
         let owner = state.owner;
-        if state.fetches(fetching) {
-            self.pass_announced((pipeline, partition), fetching.next);
+        if state.update_fetch_state(fetching) {
+            self.seal_passed_ranges((pipeline, partition), fetching.next);
             if let Some(state) = self.current(owner) {
                 state.pass(fetching.next);
             }
@@ -106,9 +106,9 @@ impl Assignment {
     }
 
     /// Something is in the way of a partition's records, or no longer is. Said once.
-    fn supply_fails(&self, owner: Assigned, why: Option<String>) {
+    fn report_supply(&self, owner: Assigned, why: Option<String>) {
         let (topic, partition) = (&*self.sources[owner.pipeline].destination.target.topic, owner.partition);
-        if self.tools.status.supply(topic, partition, why.clone()) {
+        if self.tools.status.set_supply_trouble(topic, partition, why.clone()) {
             if let Some(why) = why {
                 warn!(topic, partition, why, "no records come; they wait in Kafka");
             } else {

@@ -9,13 +9,13 @@ use crate::lane::partition::Hold;
 
 impl Assignment {
     /// Does what an operator wants and answers.
-    pub(super) fn obey(&mut self, request: Request) {
+    pub(super) fn handle_request(&mut self, request: Request) {
         let Request { command, which, answer } = request;
         // Whoever asked may have gone away; what was done stays done.
-        drop(answer.send(self.carry_out(command, &which)));
+        drop(answer.send(self.execute(command, &which)));
     }
 
-    fn carry_out(&mut self, command: Command, which: &Which) -> Result<Vec<PartitionStatus>, UnknownTopic> {
+    fn execute(&mut self, command: Command, which: &Which) -> Result<Vec<PartitionStatus>, UnknownTopic> {
         let pipelines = match &which.topic {
             Some(topic) => vec![self.pipeline(topic).ok_or_else(|| UnknownTopic(topic.clone()))?],
             None => (0..self.sources.len()).collect(),
@@ -53,7 +53,7 @@ impl Assignment {
             let topic = &self.sources[key.0].destination.target.topic;
             info!(topic = &**topic, partition = key.1, what, "an operator's command is carried out");
             if command == Command::Reset && !partition.is_held(Hold::Stopped) {
-                self.tools.status.trouble(topic, key.1, None);
+                self.tools.status.set_trouble(topic, key.1, None);
             }
         }
         is_news
@@ -63,7 +63,7 @@ impl Assignment {
         let partition = self.partitions.get(&key)?;
         let topic = self.sources[key.0].destination.target.topic.to_string();
         Some(PartitionStatus {
-            trouble: self.tools.status.why(&topic, key.1),
+            trouble: self.tools.status.trouble(&topic, key.1),
             topic,
             partition: key.1,
             position: partition.position(),

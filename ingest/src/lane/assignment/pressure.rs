@@ -14,8 +14,8 @@ impl Assignment {
     /// are fetched again; but it leaves other pipelines their records, and goes on to serve the group.
     pub fn waits_for_memory(&mut self, now: Instant) -> bool {
         let budget = &self.tools.budget;
-        let goes_on = self.is_draining || self.partitions.values().any(Partition::may_exceed);
-        !goes_on && self.shortage.waits(now, |pipeline| budget.pressure(pipeline) == Pressure::High)
+        let proceed = self.is_draining || self.partitions.values().any(Partition::may_exceed_budget);
+        !proceed && self.shortage.waits(now, |pipeline| budget.pressure(pipeline) == Pressure::High)
     }
 
     /// Holds the partition if memory is short and waiting has not helped. Whether it is short.
@@ -23,7 +23,7 @@ impl Assignment {
         let is_short = self.tools.budget.pressure(key.0) == Pressure::High;
         let holds = is_short && !self.waits_for_memory(now);
         let Some(partition) = self.partitions.get_mut(&key) else { return false };
-        if partition.may_exceed() {
+        if partition.may_exceed_budget() {
             return partition.is_held(Hold::Ranges);
         }
         if holds {
@@ -41,12 +41,12 @@ impl Assignment {
     pub(super) fn relieve(&mut self, pipeline: usize, now: Instant) {
         let pressure = self.tools.budget.pressure(pipeline);
         let waits = self.waits_for_memory(now);
-        let goes_on = pressure == Pressure::Low && !self.is_supplied(pipeline);
+        let proceed = pressure == Pressure::Low && !self.is_supplied(pipeline);
         for (_, partition) in self.partitions.range_mut((pipeline, i32::MIN)..=(pipeline, i32::MAX)) {
             match pressure {
-                Pressure::High if waits || partition.may_exceed() => {}
+                Pressure::High if waits || partition.may_exceed_budget() => {}
                 Pressure::High => partition.hold(Hold::Memory),
-                Pressure::Low if goes_on => partition.release(Hold::Memory),
+                Pressure::Low if proceed => partition.release(Hold::Memory),
                 Pressure::Low | Pressure::Between => {}
             }
         }
@@ -67,20 +67,20 @@ impl Assignment {
     /// thrown away when it pauses, and fetched again when it goes on, so as much as possible goes through in between.
     fn is_supplied(&self, pipeline: usize) -> bool {
         let able = || self.of_pipeline(pipeline).filter(|(_, partition)| !partition.is_held(Hold::Store));
-        able().filter(|(_, partition)| partition.has_waiting()).count() * 2 > able().count()
+        able().filter(|(_, partition)| partition.has_sealed()).count() * 2 > able().count()
     }
 
     /// Seals the largest open batch; where all of them are ranges that were announced before and must be taken in whole,
     /// lets the largest go on above the budget, one at a time.
     fn make_room(&mut self, pipeline: usize) {
         let largest = |recutting: bool| {
-            let some = self.of_pipeline(pipeline).filter(|(_, p)| p.is_recutting() == recutting && p.open_bytes() > 0);
+            let some = self.of_pipeline(pipeline).filter(|(_, p)| p.is_resealing() == recutting && p.open_bytes() > 0);
             some.max_by_key(|(_, partition)| partition.open_bytes()).map(|(key, _)| *key)
         };
         if let Some(key) = largest(false) {
             self.seal(key, SealReason::Pressure);
         } else if let Some(partition) = largest(true).and_then(|key| self.partitions.get_mut(&key)) {
-            partition.exceed();
+            partition.exceed_budget();
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Shortage {
 
 impl Shortage {
     /// A pipeline took a record in.
-    pub(super) fn took(&mut self, pipeline: usize, now: Instant) {
+    pub(super) fn consumed(&mut self, pipeline: usize, now: Instant) {
         self.taken.insert(pipeline, now);
     }
 
@@ -42,15 +42,15 @@ mod tests {
         let (start, mut shortage) = (Instant::now(), Shortage::default());
         let at = |millis| start + Duration::from_millis(millis);
         assert!(!shortage.waits(at(0), |_| true), "nobody takes any in");
-        shortage.took(0, at(0));
+        shortage.consumed(0, at(0));
         assert!(shortage.waits(at(0), |_| true));
         assert!(!shortage.waits(at(10), |_| false), "there is room again");
         assert!(shortage.waits(at(20), |_| true));
-        shortage.took(1, at(30));
+        shortage.consumed(1, at(30));
         assert!(!shortage.waits(at(40), |pipeline| pipeline == 0), "another one has room and must not wait");
-        shortage.took(0, at(1000));
+        shortage.consumed(0, at(1000));
         assert!(shortage.waits(at(1030), |pipeline| pipeline == 0), "it takes none in any more");
-        shortage.took(0, at(1900));
+        shortage.consumed(0, at(1900));
         assert!(shortage.waits(at(2029), |_| true));
         assert!(!shortage.waits(at(2030), |_| true), "waiting has not helped");
     }

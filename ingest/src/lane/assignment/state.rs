@@ -1,6 +1,6 @@
 //! The partitions of this worker, and what events and the clock change about them.
 
-use super::alarm::tell;
+use super::alarm::report_verdict;
 use super::pauses::Pauses;
 use super::shortage::Shortage;
 use crate::lane::source::Source;
@@ -76,13 +76,13 @@ impl Assignment {
         partition.stop();
         let topic = Arc::clone(&self.sources[owner.pipeline].destination.target.topic);
         error!(topic = &*topic, partition = owner.partition, why, "partition stopped; an operator has to decide");
-        self.tools.status.trouble(&topic, owner.partition, Some(why.to_owned()));
+        self.tools.status.set_trouble(&topic, owner.partition, Some(why.to_owned()));
     }
 
-    pub(super) fn seal(&mut self, key: (usize, i32), cut: SealReason) {
+    pub(super) fn seal(&mut self, key: (usize, i32), seal_reason: SealReason) {
         let Some(partition) = self.partitions.get_mut(&key) else { return };
-        if let Some(batch) = partition.seal(cut) {
-            self.tools.metrics.sealed(&self.sources[key.0].destination.target.topic, batch, cut);
+        if let Some(batch) = partition.seal(seal_reason) {
+            self.tools.metrics.sealed(&self.sources[key.0].destination.target.topic, batch, seal_reason);
         }
         reached(Failpoint::Sealed);
         self.dispatch(key);
@@ -107,19 +107,19 @@ impl Assignment {
     }
 
     /// Takes note of what happened. Events of an assignment that has ended are dropped.
-    pub fn happened(&mut self, event: Event) {
+    pub fn handle(&mut self, event: Event) {
         match event {
-            Event::Command(request) => self.obey(request),
+            Event::Command(request) => self.handle_request(request),
             Event::Committed { owner, outcome } => self.committed(&owner, outcome),
-            Event::Placed { owner, found } => self.placed(owner, found),
-            Event::LogEnds { owner, ends } => self.log_ends(owner, ends),
-            Event::Unreadable { owner, offset } => self.cannot_read(owner, offset),
+            Event::Located { owner, found } => self.located(owner, found),
+            Event::Watermarks { owner, ends } => self.watermarks_known(owner, ends),
+            Event::Unreadable { owner, offset } => self.mark_unreadable(owner, offset),
             Event::Stopped { owner, why } => self.stopped(owner, &why),
             Event::Opened { owner, continuation, letters } => {
                 let Some(partition) = self.current(owner) else { return };
                 match partition.opened(&continuation, letters) {
                     Some(why) => self.stopped(owner, &why),
-                    None => self.goes_on(owner, None, Verdict::Pass),
+                    None => self.proceed(owner, None, Verdict::Pass),
                 }
             }
             Event::Written { owner, range, landed, dead_lettered } => {
@@ -129,32 +129,32 @@ impl Assignment {
                 let counts = &mut self.counts[owner.pipeline];
                 counts.landed += landed;
                 counts.dead_lettered += dead_lettered;
-                self.goes_on(owner, None, Verdict::Pass);
+                self.proceed(owner, None, Verdict::Pass);
             }
             Event::Stalled { owner, why } => {
                 let Some(partition) = self.current(owner) else { return };
                 partition.hold(Hold::Store);
-                self.goes_on(owner, Some(why), Verdict::Pass);
+                self.proceed(owner, Some(why), Verdict::Pass);
             }
             Event::Refused { owner, rows, sent, answer } => {
                 let Some(partition) = self.current(owner) else { return };
                 let verdict = partition.refused(&rows, &sent, Instant::now());
                 // Whoever asked may have been cancelled; then nothing is sent either.
                 answer.send(!matches!(verdict, Verdict::Trip(_))).ok();
-                self.goes_on(owner, None, verdict);
+                self.proceed(owner, None, verdict);
             }
         }
     }
 
     /// Says what is in a partition's way, if anything is, and hands its next batch to the writer.
-    pub(super) fn goes_on(&mut self, owner: Assigned, trouble: Option<String>, verdict: Verdict) {
+    pub(super) fn proceed(&mut self, owner: Assigned, trouble: Option<String>, verdict: Verdict) {
         let key = (owner.pipeline, owner.partition);
         let Some(partition) = self.partitions.get(&key) else { return };
         let topic = &self.sources[owner.pipeline].destination.target.topic;
-        tell(&self.tools, topic, partition, verdict);
+        report_verdict(&self.tools, topic, partition, verdict);
         let trouble = trouble.or_else(|| partition.why_broken().map(str::to_owned));
         let trouble = trouble.or_else(|| self.why_unreadable(key));
-        self.tools.status.trouble(topic, owner.partition, trouble);
+        self.tools.status.set_trouble(topic, owner.partition, trouble);
         self.dispatch(key);
     }
 
@@ -169,9 +169,9 @@ impl Assignment {
         self.tools.metrics.commit(is_acknowledged);
         let now = Instant::now();
         for owner in owner {
-            let took = self.current(*owner).and_then(|partition| partition.commit_answered(is_acknowledged, now));
-            if let Some(took) = took {
-                self.tools.metrics.stage(Stage::Commit, took);
+            let consumed = self.current(*owner).and_then(|partition| partition.commit_answered(is_acknowledged, now));
+            if let Some(consumed) = consumed {
+                self.tools.metrics.stage(Stage::Commit, consumed);
             }
             if outcome == Outcome::Recreated {
                 self.stopped(*owner, RECREATED);
@@ -184,11 +184,11 @@ impl Assignment {
     /// What time brings: batches old enough are sealed, memory is freed or found to be short.
     pub fn tick(&mut self, now: Instant) {
         let due = |(key, partition): (&(usize, i32), &Partition)| {
-            Some((*key, partition.cut(&self.sources[key.0].limits, now)?))
+            Some((*key, partition.seal_reason(&self.sources[key.0].limits, now)?))
         };
         let due: Vec<_> = self.partitions.iter().filter_map(due).collect();
-        for (key, cut) in due {
-            self.seal(key, cut);
+        for (key, seal_reason) in due {
+            self.seal(key, seal_reason);
         }
         for pipeline in 0..self.sources.len() {
             self.relieve(pipeline, now);
@@ -249,9 +249,9 @@ impl Assignment {
         let state = self.partitions.remove(&(pipeline, partition))?;
         self.unreadable.remove(&(pipeline, partition));
         state.cancel.cancel();
-        self.tools.inquiry.forget(topic, partition);
-        self.tools.status.trouble(topic, partition, None);
-        self.tools.status.supply(topic, partition, None);
+        self.tools.monitor.forget(topic, partition);
+        self.tools.status.set_trouble(topic, partition, None);
+        self.tools.status.set_supply_trouble(topic, partition, None);
         self.tools.metrics.forget_lag(topic, partition);
         if state.is_writing() {
             warn!(topic, partition, "partition taken away during a write; its next owner writes that batch again");

@@ -10,14 +10,14 @@ use crate::event::Assigned;
 impl Assignment {
     /// Topic, assignment and next offset of every partition that takes records in.
     pub fn next_offsets(&self) -> Vec<(String, Assigned, i64)> {
-        let flowing = self.partitions.iter().filter(|(_, partition)| !partition.is_deaf());
+        let flowing = self.partitions.iter().filter(|(_, partition)| !partition.discards_input());
         flowing
             .map(|(key, own)| (self.sources[key.0].destination.target.topic.to_string(), own.owner, own.position()))
             .collect()
     }
 
     /// The record that comes next in a partition cannot be read.
-    pub(super) fn cannot_read(&mut self, owner: Assigned, offset: i64) {
+    pub(super) fn mark_unreadable(&mut self, owner: Assigned, offset: i64) {
         if self.current(owner).is_none_or(|partition| partition.position() != offset) {
             return;
         }
@@ -28,7 +28,7 @@ impl Assignment {
         let topic = &self.sources[owner.pipeline].destination.target.topic;
         let why = why(offset);
         error!(topic = &**topic, partition = owner.partition, offset, why, "a record cannot be read");
-        self.tools.status.trouble(topic, owner.partition, Some(why));
+        self.tools.status.set_trouble(topic, owner.partition, Some(why));
     }
 
     /// Why a partition gets nothing, if its next record cannot be read.
@@ -37,10 +37,10 @@ impl Assignment {
     }
 
     /// A record came: what could not be read was passed.
-    pub(super) fn could_read(&mut self, key: (usize, i32), offset: i64) {
+    pub(super) fn clear_unreadable(&mut self, key: (usize, i32), offset: i64) {
         if self.unreadable.get(&key).is_some_and(|unreadable| offset >= *unreadable) {
             self.unreadable.remove(&key);
-            self.tools.status.trouble(&self.sources[key.0].destination.target.topic, key.1, None);
+            self.tools.status.set_trouble(&self.sources[key.0].destination.target.topic, key.1, None);
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::hold::Hold;
-use super::state::{Judged, Partition};
+use super::state::{CountedRows, Partition};
 use crate::dead_letter::breaker::{Breaker, Poison, Trip, Verdict};
 use crate::event::Refusal;
 
@@ -17,7 +17,7 @@ const WRITE: usize = 1;
 impl Partition {
     /// The record at `offset` was decoded.
     pub fn decoded(&mut self, offset: i64) {
-        self.breakers[DECODE].fine(1, offset);
+        self.breakers[DECODE].accept_up_to(1, offset);
     }
 
     /// The record at `offset` cannot be decoded. If that is one too many, what is open is let go, to be read again when
@@ -25,8 +25,8 @@ impl Partition {
     pub fn rejected(&mut self, offset: i64, poison: &Poison, now: Instant) -> Verdict {
         let verdict = self.breakers[DECODE].rejected(offset, poison.tenant, now);
         if let Verdict::Trip(trip) = verdict {
-            self.go_back_to(self.sealed_to);
-            self.broke(trip, poison);
+            self.rewind_to(self.sealed_to);
+            self.open_breaker(trip, poison);
         }
         verdict
     }
@@ -38,16 +38,16 @@ impl Partition {
         let mut verdict = Verdict::Pass;
         for Refusal { fine, offset, poison } in refusals {
             self.breakers[WRITE].pass(*fine);
-            self.judged.passed += fine;
-            if !self.judged.refused.insert(*offset) {
+            self.counted.passed += fine;
+            if !self.counted.refused.insert(*offset) {
                 continue;
             }
             match self.breakers[WRITE].refuse(poison.tenant, now) {
                 Verdict::Pass => {}
                 Verdict::Alarm(tenant) => verdict = Verdict::Alarm(tenant),
                 Verdict::Trip(trip) => {
-                    self.let_go(sent);
-                    self.broke(trip, poison);
+                    self.release_batches(sent);
+                    self.open_breaker(trip, poison);
                     return Verdict::Trip(trip);
                 }
             }
@@ -57,33 +57,33 @@ impl Partition {
 
     /// The batch that was being written is durable, with so many rows in its table.
     pub fn landed(&mut self, rows: u64) {
-        let Judged { passed, .. } = std::mem::take(&mut self.judged);
+        let CountedRows { passed, .. } = std::mem::take(&mut self.counted);
         self.breakers[WRITE].pass(rows.saturating_sub(passed));
     }
 
     /// Lets go of the batch that is being written and of everything behind it.
-    fn let_go(&mut self, sent: &[i64]) {
+    fn release_batches(&mut self, sent: &[i64]) {
         self.dead_letters.extend(sent);
-        self.judged.passed = 0;
+        self.counted.passed = 0;
         self.is_writing = false;
         self.sealed.clear();
         let unknown = self.commits.ledger.forget_unannounced();
         self.announced = self.commits.ledger.announced().collect();
         let known = self.announced.front().map(|announced| announced.range.first);
-        self.go_back_to(known.or(unknown).unwrap_or(self.sealed_to));
+        self.rewind_to(known.or(unknown).unwrap_or(self.sealed_to));
         self.release(Hold::Ranges);
         // What it waited for is let go; it is said again if it is still so.
         self.release(Hold::Store);
     }
 
-    fn go_back_to(&mut self, offset: i64) {
+    fn rewind_to(&mut self, offset: i64) {
         self.open = None;
-        self.may_exceed = false;
+        self.may_exceed_budget = false;
         (self.start, self.position, self.sealed_to) = (offset, offset, offset);
         self.must_seek = true;
     }
 
-    fn broke(&mut self, trip: Trip, poison: &Poison) {
+    fn open_breaker(&mut self, trip: Trip, poison: &Poison) {
         self.hold(Hold::Breaker);
         self.broken = Some(format!(
             "the breaker is open: {trip}, the last one as {}; nothing more is taken in. Repair what makes them so and \
@@ -130,16 +130,16 @@ mod tests {
             take(&mut partition, offset);
         }
         assert!(matches!(partition.rejected(5, &poison(), Instant::now()), Verdict::Trip(_)));
-        assert!(partition.is_deaf() && partition.flow_change() == Some(Flow::Pause));
+        assert!(partition.discards_input() && partition.flow_change() == Some(Flow::Pause));
         insta::assert_snapshot!(partition.why_broken().unwrap(), @"the breaker is open: 4 of the last 4 records cannot land, and no tenant can be read in them, the last one as wrong_type; nothing more is taken in. Repair what makes them so and restart, or let them go to the dead-letter topic with `sluice ingest breaker reset`");
         announce(&mut partition);
         let sealed = partition.next_batch().unwrap().range;
         partition.written(sealed);
         assert_eq!((partition.watermark(), partition.position()), (Some(1), 1));
         assert!(partition.reset_breaker() && !partition.reset_breaker());
-        assert!(partition.is_deaf(), "until the client was sent back");
+        assert!(partition.discards_input(), "until the client was sent back");
         assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(1)));
-        assert!(!partition.is_deaf());
+        assert!(!partition.discards_input());
     }
 
     fn refusals(offsets: std::ops::Range<i64>) -> Vec<Refusal> {
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!((partition.flow_change(), partition.watermark()), (Some(Flow::ResumeAt(0)), Some(0)));
         assert!([0, 1, 3].iter().all(|sent| partition.is_dead_letter(*sent)) && !partition.is_dead_letter(2));
         (0..4).for_each(|offset| take(&mut partition, offset));
-        assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(SealReason::Announced));
+        assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Announced));
         assert_eq!(partition.seal(SealReason::Announced).unwrap().announcement(), whole.announcement());
         assert_eq!(partition.next_batch().unwrap().range, whole.range);
         partition.written(whole.range);
@@ -212,7 +212,7 @@ mod tests {
                 let later = Instant::now() + COMMIT_EVERY + RETRY_WAIT;
                 match step {
                     0 => for _ in 0..count {
-                        if partition.is_deaf() || partition.is_paused() || next >= END {
+                        if partition.discards_input() || partition.is_paused() || next >= END {
                             break;
                         }
                         while partition.ends_before(next) {
@@ -220,8 +220,8 @@ mod tests {
                         }
                         take(&mut partition, next);
                         next += 1;
-                        if let Some(cut) = partition.cut(&LIMITS, Instant::now()) {
-                            partition.seal(cut);
+                        if let Some(seal_reason) = partition.seal_reason(&LIMITS, Instant::now()) {
+                            partition.seal(seal_reason);
                         }
                     },
                     1 => drop(partition.seal(SealReason::Age)),
@@ -236,10 +236,10 @@ mod tests {
                         }
                     },
                     5 => {
-                        let mut judged = next;
-                        while !partition.is_held(Hold::Breaker) && !partition.is_deaf() {
-                            partition.rejected(judged, &poison(), Instant::now());
-                            judged += 1;
+                        let mut counted = next;
+                        while !partition.is_held(Hold::Breaker) && !partition.discards_input() {
+                            partition.rejected(counted, &poison(), Instant::now());
+                            counted += 1;
                         }
                     }
                     6 => drop(partition.reset_breaker()),

@@ -52,10 +52,10 @@ impl Growth {
     #[expect(clippy::cast_possible_truncation, reason = "a float that is too large for a size becomes the largest")]
     pub(super) fn most(&self, limits: &Limits) -> Backlog {
         let Backlog { rows, bytes, time } = limits.backlog;
-        let (load, took) = self.last.unwrap_or_default();
-        let step = if took <= time / SHORT { STEP } else { 1 };
+        let (load, consumed) = self.last.unwrap_or_default();
+        let step = if consumed <= time / SHORT { STEP } else { 1 };
         let most = |written: usize, usual: usize, backlog: usize| {
-            let in_time = written as f64 * (time.as_secs_f64() / took.max(LEAST).as_secs_f64());
+            let in_time = written as f64 * (time.as_secs_f64() / consumed.max(LEAST).as_secs_f64());
             (in_time as usize).max(usual.saturating_mul(step)).clamp(usual, backlog)
         };
         Backlog { rows: most(load.rows, limits.rows, rows), bytes: most(load.bytes, limits.bytes, bytes), time }

@@ -2,13 +2,13 @@
 //! Ends of the log and the statistics of Kafka's client go in. It asks nobody.
 
 use super::state::Partition;
-use super::supply::{Fetching, GIVEN_UP, Look, STUCK, Supply, UNANSWERED};
+use super::supply::{Fetching, GIVEN_UP, STUCK, Supply, SupplyState, UNANSWERED};
 use crate::fault::{Fault, is_injected};
 use crate::kafka::watermarks::Watermarks;
 
 impl Partition {
     /// Takes in what the client's statistics say. Whether nothing is left to deliver below `next`, see [`Self::is_idle_at`].
-    pub fn fetches(&mut self, fetching: Fetching<'_>) -> bool {
+    pub fn update_fetch_state(&mut self, fetching: Fetching<'_>) -> bool {
         let Fetching { state, next, queued, stable, high } = fetching;
         let is_fetching = !matches!(state, "none" | "stopped");
         let supply = &mut self.supply;
@@ -28,7 +28,7 @@ impl Partition {
     /// (transaction markers, aborted records), so the group's offset may pass it.
     pub fn pass(&mut self, offset: i64) {
         let is_done =
-            self.open.is_none() && !self.is_busy() && !self.is_recutting() && self.commits.ledger.open_ranges() == 0;
+            self.open.is_none() && !self.is_busy() && !self.is_resealing() && self.commits.ledger.open_ranges() == 0;
         let is_end = self.supply.ends.is_some_and(|ends| ends.stable <= offset);
         if is_done && is_end && offset >= self.position && !is_injected(Fault::NeverPassGaps) {
             (self.position, self.sealed_to) = (offset, offset);
@@ -38,7 +38,7 @@ impl Partition {
 
     /// Kafka has said where the log ends, or why it does not. Whether records are polled for at all: they wait in the
     /// client's queue while memory is short.
-    pub fn looked(&mut self, ends: Result<Watermarks, String>, is_polled: bool) -> Look {
+    pub fn check_supply(&mut self, ends: Result<Watermarks, String>, is_polled: bool) -> SupplyState {
         let ends = match ends {
             Ok(ends) => ends,
             Err(why) => return self.unanswered(&why),
@@ -46,7 +46,7 @@ impl Partition {
         self.supply.unanswered = 0;
         self.supply.ends = Some(ends);
         if self.supply.given_up >= GIVEN_UP && !is_injected(Fault::IgnoreSupply) {
-            return Look::Stop(given_up(self.position, ends));
+            return SupplyState::GaveUp(given_up(self.position, ends));
         }
         let reached = self.supply.reached.max(self.position);
         let is_waiting = is_polled && self.holds == 0 && !self.must_seek && reached < ends.stable;
@@ -54,21 +54,23 @@ impl Partition {
         self.supply.stood =
             (Some(reached), if is_waiting && stood == Some(reached) { looks.saturating_add(1) } else { 0 });
         if self.supply.stood.1 < STUCK || is_injected(Fault::IgnoreSupply) {
-            return Look::Fine;
+            return SupplyState::Flowing;
         }
-        Look::Waits(format!(
+        SupplyState::Stalled(format!(
             "the log goes on to offset {}, and nothing has come since offset {reached}; the client tries again by itself, check \
              that its user may read the topic and that the partition's leader answers",
             ends.stable
         ))
     }
 
-    fn unanswered(&mut self, why: &str) -> Look {
+    fn unanswered(&mut self, why: &str) -> SupplyState {
         self.supply.unanswered = self.supply.unanswered.saturating_add(1);
         if self.supply.unanswered < UNANSWERED {
-            return Look::Fine;
+            return SupplyState::Flowing;
         }
-        Look::Waits(format!("Kafka does not say where the log ends: {why}; see to it that the partition has a leader"))
+        SupplyState::Stalled(format!(
+            "Kafka does not say where the log ends: {why}; see to it that the partition has a leader"
+        ))
     }
 
     /// Where the log begins and ends, as found when the partition was assigned.
@@ -127,18 +129,18 @@ mod tests {
         assert_eq!((partition.lag(), partition.held_back()), (Some(113), Some(7)));
         take(&mut partition, 101);
         for _ in 0..2 {
-            partition.fetches(fetching(113));
+            partition.update_fetch_state(fetching(113));
         }
         partition.pass(113);
         assert_eq!(partition.lag(), Some(113), "a record is in the open batch");
-        assert_eq!(partition.cut(&LIMITS, Instant::now()), None);
+        assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), None);
         partition.seal(SealReason::Age);
         partition.pass(113);
         announce(&mut partition);
         let batch = partition.next_batch().unwrap();
         partition.written(batch.range);
         assert_eq!(partition.lag(), Some(11), "a marker and aborted records");
-        assert!(partition.fetches(fetching(113)));
+        assert!(partition.update_fetch_state(fetching(113)));
         partition.pass(113);
         assert_eq!((partition.lag(), partition.position()), (Some(0), 113));
         let due = partition.to_commit(Instant::now() + Duration::from_secs(2), 7).unwrap();
@@ -151,15 +153,15 @@ mod tests {
         partition.release(Hold::Opening);
         partition.begins_with(ENDS);
         partition.must_seek = false;
-        assert!(!partition.fetches(fetching(50)) && partition.fetches(fetching(50)));
+        assert!(!partition.update_fetch_state(fetching(50)) && partition.update_fetch_state(fetching(50)));
         partition.pass(50);
         assert_eq!(partition.lag(), Some(113), "there may be records above");
-        assert!(!partition.fetches(fetching(113)));
+        assert!(!partition.update_fetch_state(fetching(113)));
         partition.hold(Hold::Memory);
         partition.flow_change();
         partition.release(Hold::Memory);
         partition.flow_change();
-        assert!(!partition.fetches(fetching(113)), "what was fetched before the pause was thrown away");
+        assert!(!partition.update_fetch_state(fetching(113)), "what was fetched before the pause was thrown away");
     }
 
     #[test]
@@ -168,12 +170,14 @@ mod tests {
         partition.begins_with(ENDS);
         take(&mut partition, 49);
         let gave_up = Fetching { state: "none", ..fetching(-1001) };
-        partition.fetches(gave_up);
-        assert_eq!(partition.looked(Ok(ENDS), true), Look::Fine);
-        partition.fetches(gave_up);
-        let Look::Stop(why) = partition.looked(Ok(Watermarks { low: 60, ..ENDS }), true) else { panic!("it stops") };
+        partition.update_fetch_state(gave_up);
+        assert_eq!(partition.check_supply(Ok(ENDS), true), SupplyState::Flowing);
+        partition.update_fetch_state(gave_up);
+        let SupplyState::GaveUp(why) = partition.check_supply(Ok(Watermarks { low: 60, ..ENDS }), true) else {
+            panic!("it stops")
+        };
         assert!(why.starts_with("offset 50 comes next, but the log holds 60 to 120"), "{why}");
-        let Look::Stop(why) = partition.looked(Ok(ENDS), true) else { panic!("it stops") };
+        let SupplyState::GaveUp(why) = partition.check_supply(Ok(ENDS), true) else { panic!("it stops") };
         assert!(why.contains("given up fetching at offset 50"), "{why}");
     }
 
@@ -183,15 +187,17 @@ mod tests {
         partition.release(Hold::Opening);
         partition.must_seek = false;
         for _ in 0..STUCK {
-            assert_eq!(partition.looked(Ok(ENDS), true), Look::Fine);
+            assert_eq!(partition.check_supply(Ok(ENDS), true), SupplyState::Flowing);
         }
-        assert!(matches!(partition.looked(Ok(ENDS), true), Look::Waits(why) if why.contains("goes on to offset 113")));
-        take(&mut partition, 3);
-        assert_eq!(partition.looked(Ok(ENDS), true), Look::Fine);
-        assert_eq!(partition.looked(Err("no leader".to_owned()), true), Look::Fine);
         assert!(
-            matches!(partition.looked(Err("no leader".to_owned()), true), Look::Waits(why) if why.contains("no leader"))
+            matches!(partition.check_supply(Ok(ENDS), true), SupplyState::Stalled(why) if why.contains("goes on to offset 113"))
         );
-        assert_eq!(partition.looked(Ok(ENDS), true), Look::Fine);
+        take(&mut partition, 3);
+        assert_eq!(partition.check_supply(Ok(ENDS), true), SupplyState::Flowing);
+        assert_eq!(partition.check_supply(Err("no leader".to_owned()), true), SupplyState::Flowing);
+        assert!(
+            matches!(partition.check_supply(Err("no leader".to_owned()), true), SupplyState::Stalled(why) if why.contains("no leader"))
+        );
+        assert_eq!(partition.check_supply(Ok(ENDS), true), SupplyState::Flowing);
     }
 }

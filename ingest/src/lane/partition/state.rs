@@ -57,13 +57,13 @@ pub struct Partition {
     pub(super) is_writing: bool,
     pub(super) growth: Growth,
     /// Whether it takes the announced range in that it is at, whatever memory that needs.
-    pub(super) may_exceed: bool,
+    pub(super) may_exceed_budget: bool,
     pub(super) commits: Commits,
     pub(super) holds: u8,
     /// Judges what was decoded, and what ClickHouse refuses.
     pub(super) breakers: [Breaker; 2],
     /// Rows of the batch that is being written, so far as they were judged.
-    pub(super) judged: Judged,
+    pub(super) counted: CountedRows,
     /// Why the breaker is open, if it is.
     pub(super) broken: Option<String>,
     /// What Kafka has for it.
@@ -76,7 +76,7 @@ pub struct Partition {
 
 /// Rows of one batch that the breaker has seen, so that none counts twice however often the batch is written.
 #[derive(Debug, Default)]
-pub(super) struct Judged {
+pub(super) struct CountedRows {
     /// Offsets of those that ClickHouse refuses.
     pub(super) refused: BTreeSet<i64>,
     /// How many others were counted as fine before they landed.
@@ -109,11 +109,11 @@ impl Partition {
             sealed: VecDeque::new(),
             is_writing: false,
             growth: Growth::default(),
-            may_exceed: false,
+            may_exceed_budget: false,
             commits,
             holds: Hold::Opening as u8,
             breakers: [Breaker::new(breaker), Breaker::new(breaker)],
-            judged: Judged::default(),
+            counted: CountedRows::default(),
             broken: None,
             supply: Supply::default(),
             told: LastFlow::default(),
@@ -151,7 +151,7 @@ impl Partition {
     }
 
     /// Whether records that come now are left out: it goes on elsewhere, or not at all.
-    pub fn is_deaf(&self) -> bool {
+    pub fn discards_input(&self) -> bool {
         self.must_seek || [Hold::Stopped, Hold::Opening, Hold::Breaker].iter().any(|why| self.is_held(*why))
     }
 
@@ -176,7 +176,7 @@ impl Partition {
     }
 
     /// The record at `offset` was taken in.
-    pub fn took(&mut self, offset: i64) {
+    pub fn consumed(&mut self, offset: i64) {
         self.position = offset + 1;
     }
 
@@ -191,7 +191,7 @@ impl Partition {
     }
 
     /// Why the open batch has to be sealed now, if it has to.
-    pub fn cut(&self, limits: &Limits, now: Instant) -> Option<SealReason> {
+    pub fn seal_reason(&self, limits: &Limits, now: Instant) -> Option<SealReason> {
         let open = self.open.as_ref()?;
         if let Some(announced) = self.announced.front() {
             return (open.last() == Some(announced.range.last)).then_some(SealReason::Announced);
@@ -199,7 +199,11 @@ impl Partition {
         if self.check_until.is_some() && open.last() == self.check_until {
             return Some(SealReason::Checked);
         }
-        if self.is_busy() { open.cut_behind(limits, &self.growth.most(limits)) } else { open.cut(limits, now) }
+        if self.is_busy() {
+            open.seal_reason_in_backlog(limits, &self.growth.most(limits))
+        } else {
+            open.seal_reason(limits, now)
+        }
     }
 
     /// Whether the next announced range ends before `offset`, with whatever of it is still in the log.
@@ -208,7 +212,7 @@ impl Partition {
     }
 
     /// Whether it is still taking in what was announced before.
-    pub fn is_recutting(&self) -> bool {
+    pub fn is_resealing(&self) -> bool {
         !self.announced.is_empty()
     }
 
@@ -218,7 +222,7 @@ impl Partition {
     }
 
     /// Whether a batch is sealed and waits to be written.
-    pub fn has_waiting(&self) -> bool {
+    pub fn has_sealed(&self) -> bool {
         !self.sealed.is_empty()
     }
 
@@ -228,12 +232,12 @@ impl Partition {
     }
 
     /// Seals the open batch, if there is one, and shows it. An announced range is sealed as it was or not at all.
-    pub fn seal(&mut self, cut: SealReason) -> Option<&Batch> {
-        if cut != SealReason::Announced && self.is_recutting() {
+    pub fn seal(&mut self, seal_reason: SealReason) -> Option<&Batch> {
+        if seal_reason != SealReason::Announced && self.is_resealing() {
             return None;
         }
         self.sealed_to = self.position;
-        self.may_exceed = false;
+        self.may_exceed_budget = false;
         let announced = self.announced.pop_front();
         let batch = self.open.take().and_then(|open| open.seal(announced.map(|announced| announced.range)));
         let Some(mut batch) = batch else {
@@ -251,29 +255,29 @@ impl Partition {
             let is_checked = self.check_until.is_some_and(|until| batch.range.first <= until);
             let doubt = if is_checked { announced.doubt.max(Doubt::SendMissing) } else { announced.doubt };
             batch.doubt = if announced.digest == batch.digest { doubt } else { Doubt::AllOrNothing };
-            batch.may_be_half_done = true;
+            batch.may_be_incomplete = true;
         } else if let Some(until) = self.check_until.filter(|until| batch.range.first <= *until) {
             batch.doubt = Doubt::SendMissing;
-            batch.may_be_half_done = until <= batch.range.last;
+            batch.may_be_incomplete = until <= batch.range.last;
         }
         self.commits.ledger.sealed(batch.announcement());
         self.sealed.push_back(batch);
         // What was announced before is in the intent already, and has to be taken in before anything of it is written.
-        if self.commits.ledger.open_ranges() >= WAITING_RANGES && !self.is_recutting() {
+        if self.commits.ledger.open_ranges() >= WAITING_RANGES && !self.is_resealing() {
             self.hold(Hold::Ranges);
         }
         self.sealed.back()
     }
 
     /// Memory is short and this has to go on all the same, until the announced range that it is at has been taken in.
-    pub fn exceed(&mut self) {
-        self.may_exceed = true;
+    pub fn exceed_budget(&mut self) {
+        self.may_exceed_budget = true;
         self.release(Hold::Memory);
     }
 
     /// Whether it goes on although memory is short.
-    pub fn may_exceed(&self) -> bool {
-        self.may_exceed
+    pub fn may_exceed_budget(&self) -> bool {
+        self.may_exceed_budget
     }
 
     /// The next batch to write; one at a time, so that what is in flight stays one contiguous range.
@@ -317,7 +321,7 @@ impl Partition {
     /// Lets go of everything that is not being written.
     pub fn abandon(&mut self) {
         self.open = None;
-        self.may_exceed = false;
+        self.may_exceed_budget = false;
         self.sealed.clear();
     }
 

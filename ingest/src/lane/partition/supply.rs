@@ -27,13 +27,13 @@ pub struct Fetching<'a> {
 
 /// What came of a look at the log's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Look {
+pub enum SupplyState {
     /// Records come, or there are none.
-    Fine,
+    Flowing,
     /// Something is in the way, and the client tries again by itself.
-    Waits(String),
+    Stalled(String),
     /// The client fetches no more; an operator has to decide.
-    Stop(String),
+    GaveUp(String),
 }
 
 /// What is known about the records that are still to come.

@@ -44,9 +44,9 @@ pub(super) fn partition() -> Partition {
 pub(super) fn take(partition: &mut Partition, offset: i64) {
     let budget = Budget::new(1 << 20, 1);
     let batch = partition.open_with(|| OpenBatch::open(Instant::now(), budget.permit(0)));
-    batch.note(offset, None, None);
+    batch.begin_record(offset, None, None);
     batch.push_row(0, b"row");
-    partition.took(offset);
+    partition.consumed(offset);
 }
 
 pub(super) fn announce(partition: &mut Partition) -> OffsetCommit {
@@ -138,17 +138,17 @@ fn what_was_announced_is_cut_as_it_was_whatever_the_limits() {
     let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
     let few = Limits { rows: 1, ..LIMITS };
     take(&mut partition, 0);
-    assert_eq!(partition.cut(&few, Instant::now()), None);
+    assert_eq!(partition.seal_reason(&few, Instant::now()), None);
     assert!(partition.seal(SealReason::Pressure).is_none() && partition.seal(SealReason::Drain).is_none());
     take(&mut partition, 2);
-    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(SealReason::Announced));
+    assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Announced));
     let batch = partition.seal(SealReason::Announced).unwrap();
     assert_eq!((batch.range, batch.doubt), (Range { first: 0, last: 2 }, Doubt::AllOrNothing), "its digest differs");
     take(&mut partition, 4);
     assert!(partition.ends_before(7), "the end of the range is gone");
     assert_eq!(partition.seal(SealReason::Announced).unwrap().range, Range { first: 3, last: 6 });
     assert!(partition.ends_before(10) && partition.seal(SealReason::Announced).is_none(), "all of it is gone");
-    assert!(!partition.is_recutting());
+    assert!(!partition.is_resealing());
     let first = partition.next_batch().expect("it was announced before");
     partition.written(first.range);
     let second = partition.next_batch().unwrap();
@@ -163,11 +163,11 @@ fn a_range_that_must_be_taken_in_whole_goes_on_to_its_end_though_memory_is_short
     let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
     take(&mut partition, 0);
     partition.hold(Hold::Memory);
-    partition.exceed();
-    assert!(partition.may_exceed() && !partition.is_held(Hold::Memory));
+    partition.exceed_budget();
+    assert!(partition.may_exceed_budget() && !partition.is_held(Hold::Memory));
     take(&mut partition, 1);
     partition.seal(SealReason::Announced);
-    assert!(!partition.may_exceed(), "the next one waits for memory again");
+    assert!(!partition.may_exceed_budget(), "the next one waits for memory again");
 }
 
 #[test]
@@ -184,13 +184,13 @@ fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
     partition.announced[0].digest = {
         let budget = Budget::new(1 << 20, 1);
         let mut same = OpenBatch::open(Instant::now(), budget.permit(0));
-        same.note(41, None, None);
+        same.begin_record(41, None, None);
         same.seal(None).unwrap().digest
     };
     let batch = partition.seal(SealReason::Announced).unwrap();
     assert_eq!((batch.range, batch.doubt), (Range { first: 40, last: 41 }, Doubt::SendMissing));
     take(&mut partition, 45);
-    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(SealReason::Checked));
+    assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Checked));
     assert_eq!(partition.seal(SealReason::Checked).unwrap().doubt, Doubt::SendMissing);
     take(&mut partition, 46);
     assert_eq!(partition.seal(SealReason::Rows).unwrap().doubt, Doubt::No);
@@ -203,11 +203,11 @@ fn a_partition_that_has_to_ask_takes_nothing_in_and_begins_at_its_start() {
     assert_eq!(partition.opened(&Continuation::Check { until: 41 }, Vec::new()), None);
     assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
     take(&mut partition, 40);
-    assert_eq!(partition.cut(&LIMITS, Instant::now()), None);
+    assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), None);
     take(&mut partition, 41);
-    assert_eq!(partition.cut(&LIMITS, Instant::now()), Some(SealReason::Checked));
+    assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Checked));
     let batch = partition.seal(SealReason::Checked).unwrap();
-    assert_eq!((batch.doubt, batch.may_be_half_done), (Doubt::SendMissing, true));
+    assert_eq!((batch.doubt, batch.may_be_incomplete), (Doubt::SendMissing, true));
     take(&mut partition, 42);
     assert_eq!(partition.seal(SealReason::Rows).unwrap().doubt, Doubt::No);
 }

@@ -87,7 +87,7 @@ pub(super) struct Entry {
     /// Why it became a dead letter.
     pub(super) reason: String,
     /// Whether the filter takes it.
-    pub(super) is_meant: bool,
+    pub(super) is_selected: bool,
     /// Its row, or why there is still none.
     pub(super) row: Result<Row, &'static str>,
 }
@@ -103,15 +103,15 @@ pub(super) struct Row {
 
 impl Group {
     /// Decodes a letter's payload. Of a letter that is not meant only the month is kept.
-    pub(super) fn push(&mut self, decoder: &mut Decoder, letter: &Letter, payload: Option<&[u8]>, is_meant: bool) {
+    pub(super) fn push(&mut self, decoder: &mut Decoder, letter: &Letter, payload: Option<&[u8]>, is_selected: bool) {
         let Source { topic, topic_id, partition } = &*letter.source;
         let origin = Origin::new(topic, topic_id.unwrap_or_default(), *partition);
         let mut row = Vec::new();
         let outcome = decoder.decode(payload, &origin, letter.offset, &mut row);
-        let row = if is_meant { Rows::one(row) } else { Rows::default() };
+        let row = if is_selected { Rows::one(row) } else { Rows::default() };
         let row = outcome.map(|decoded| Row { month: decoded.month, row });
         let row = row.map_err(|rejected| rejected.reason.code());
-        self.entries.push(Entry { offset: letter.offset, reason: letter.reason.clone(), is_meant, row });
+        self.entries.push(Entry { offset: letter.offset, reason: letter.reason.clone(), is_selected, row });
     }
 
     /// Offsets of all its letters.
@@ -169,12 +169,12 @@ mod tests {
     }
 
     /// A group of letters at these offsets and months of 2026.
-    fn group(letters: &[(i64, u32)], is_meant: bool) -> Group {
+    fn group(letters: &[(i64, u32)], is_selected: bool) -> Group {
         let (mut group, mut decoder) = (Group::default(), decoder());
         for (offset, month) in letters {
             let letter = letter(&[(header::OFFSET, &offset.to_string())]).unwrap();
             let payload = format!(r#"{{"timestamp":"2026-{month:02}-01T00:00:00Z"}}"#);
-            group.push(&mut decoder, &letter, Some(payload.as_bytes()), is_meant);
+            group.push(&mut decoder, &letter, Some(payload.as_bytes()), is_selected);
         }
         group
     }

@@ -28,7 +28,7 @@ use crate::clickhouse::insert::Insert;
 use crate::clickhouse::view_graph::ViewGraph;
 use crate::clickhouse::visibility;
 use crate::dead_letter::letter::{Letter, Payload, Source};
-use crate::dead_letter::scan::{Found, Keep, ScanError};
+use crate::dead_letter::scan::{Detail, Item, ScanError};
 use crate::decode::{Decoder, table};
 use crate::exactly_once::token::insert_prefix;
 use crate::failure::{Class, Failure};
@@ -115,16 +115,16 @@ struct Part<'a> {
 impl Replay<'_> {
     async fn run(mut self) -> Result<(), Error> {
         // Always from the start of the topic: blocks have to be the same for everybody.
-        let (mut scan, mut open) = (self.dlq.scan(None, Keep::Payload, None)?, None::<Block>);
+        let (mut scan, mut open) = (self.dlq.scan(None, Detail::Payload, None)?, None::<Block>);
         loop {
             let Some(found) = self.stop.run_until_cancelled(scan.next()).await else {
                 self.done.is_interrupted = true;
                 return Ok(());
             };
             let letter = match found? {
-                Found::Letter(letter) => letter,
-                Found::Again | Found::Foreign => continue,
-                Found::End => break,
+                Item::Letter(letter) => letter,
+                Item::Again | Item::Foreign => continue,
+                Item::End => break,
             };
             if let Some(next) = open.as_ref().and_then(|block| block.next(letter.place)) {
                 if let Some(full) = open.replace(next) {
@@ -154,9 +154,9 @@ impl Replay<'_> {
 
     /// Decodes a letter and puts it into its block, unless nothing can be done about it.
     async fn take(&mut self, block: &mut Block, mut letter: Letter) -> Result<(), Error> {
-        let is_meant = self.options.filter.takes(&letter);
-        if !is_meant {
-            self.done.others.note(&letter);
+        let is_selected = self.options.filter.takes(&letter);
+        if !is_selected {
+            self.done.filtered_out.note(&letter);
         }
         block.pass(&letter);
         if self.options.filter.topic.as_ref().is_some_and(|topic| *topic != letter.source.topic) {
@@ -164,14 +164,14 @@ impl Replay<'_> {
         }
         self.prepare(&letter.source.topic).await?;
         if let Some(why) = self.obstacle(&letter) {
-            if is_meant {
+            if is_selected {
                 self.done.keeps(&letter.reason, why);
             }
         } else if let Payload::LeftOut(_) = letter.payload {
-            block.left_out.extend(is_meant.then_some(letter));
+            block.left_out.extend(is_selected.then_some(letter));
         } else if let Some(Some(table)) = self.tables.get_mut(&letter.source.topic) {
             let payload = letter.contents.take().and_then(|contents| contents.payload);
-            block.group(&letter.source).push(&mut table.decoder, &letter, payload.as_deref(), is_meant);
+            block.group(&letter.source).push(&mut table.decoder, &letter, payload.as_deref(), is_selected);
         }
         Ok(())
     }
@@ -253,7 +253,7 @@ impl Replay<'_> {
         let offsets = group.offsets();
         let present = self.dlq.present(&target, source.partition, &offsets).await?;
         let is_there = |entry: &Entry| present.binary_search(&entry.offset).is_ok();
-        for entry in group.entries.iter().filter(|entry| entry.is_meant) {
+        for entry in group.entries.iter().filter(|entry| entry.is_selected) {
             if is_there(entry) {
                 self.done.already += 1;
             } else if let Err(why) = entry.row {
@@ -263,7 +263,7 @@ impl Replay<'_> {
         let Some(Some(table)) = self.tables.get(&source.topic) else { return Ok(()) };
         let insert = table.insert.clone();
         for month in group.months() {
-            let rows = group.of_month(month).filter(|entry| entry.is_meant && !is_there(entry));
+            let rows = group.of_month(month).filter(|entry| entry.is_selected && !is_there(entry));
             let rows: Vec<_> = rows.take(usize::try_from(self.left()).unwrap_or(usize::MAX)).collect();
             if self.options.is_dry {
                 self.done.land(&rows);

@@ -40,7 +40,7 @@ pub struct Replayed {
     /// Whether it was told to stop.
     pub is_interrupted: bool,
     /// What the filter left out.
-    pub others: FilteredOut,
+    pub filtered_out: FilteredOut,
 }
 
 impl Replayed {
@@ -74,7 +74,7 @@ mod tests {
     fn every_letter_is_counted_by_what_it_was_and_what_it_is() {
         let mut done = Replayed::default();
         let row = Err("unused");
-        done.land(&[&Entry { offset: 1, reason: "wrong_type".to_owned(), is_meant: true, row }]);
+        done.land(&[&Entry { offset: 1, reason: "wrong_type".to_owned(), is_selected: true, row }]);
         done.keeps("wrong_type", "out_of_range");
         done.keeps("tombstone", "tombstone");
         assert_eq!(done.reasons["wrong_type"], Tally { landed: 1, stays: 1 });

@@ -94,14 +94,14 @@ fn run(steps: &[Step], own: &Limits, model: &Limits) -> Result<Vec<Range>, Strin
         match *step {
             Step::Take(bytes) => {
                 let batch = partition.open_with(|| OpenBatch::open(now, budget.permit(0)));
-                batch.note(offset, None, None);
+                batch.begin_record(offset, None, None);
                 batch.push_row(0, &vec![0; bytes]);
-                partition.took(offset);
+                partition.consumed(offset);
                 offset += 1;
                 plain.take(bytes, usual);
             }
             Step::Wait(seconds) => plain.now += seconds,
-            Step::Announce if partition.has_waiting() => announce_all(&mut partition),
+            Step::Announce if partition.has_sealed() => announce_all(&mut partition),
             Step::Begin => {
                 if let Some(batch) = partition.next_batch() {
                     writing = Some(batch.range);
@@ -120,12 +120,12 @@ fn run(steps: &[Step], own: &Limits, model: &Limits) -> Result<Vec<Range>, Strin
         }
         // As after each record and whenever clocks are looked at.
         let now = start + Duration::from_secs(plain.now);
-        let (cut, expected) = (partition.cut(own, now), plain.due(usual, backlog, age));
-        if cut != expected {
-            return Err(format!("{cut:?} instead of {expected:?} after {step:?} with {plain:?}"));
+        let (seal_reason, expected) = (partition.seal_reason(own, now), plain.due(usual, backlog, age));
+        if seal_reason != expected {
+            return Err(format!("{seal_reason:?} instead of {expected:?} after {step:?} with {plain:?}"));
         }
-        if let Some(cut) = cut {
-            partition.seal(cut);
+        if let Some(seal_reason) = seal_reason {
+            partition.seal(seal_reason);
             plain.sealed();
         }
     }
