@@ -1,8 +1,8 @@
-//! The command line: what a user may type, and which verb it runs. Words only; each verb has a file of its own.
+//! The command line: its arguments, and which verb they run. It holds no logic; each verb has a file of its own.
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::{
@@ -10,7 +10,9 @@ use crate::{
     exit::{Exit, Failure, OrExit},
     ingest, load, logs, memory, run, schemas, screen,
     settings::{self, Overrides, Settings},
-    status, telemetry, up, verify,
+    status,
+    telemetry::{self, LogFormat},
+    up, verify,
 };
 
 const LEARN: &str = "\
@@ -20,7 +22,7 @@ Start here:
   sluice down              stop what `up` or `verify` started
 
 Exit codes: 0 pass, 1 fail, 2 inconclusive, 3 the run could not be made or judged, 4 usage or configuration, 130 Ctrl-C.
-Settings: sluice.toml, over it SLUICE_SECTION__KEY (SLUICE_STORES__POSTGRES__PORT=5432), over it flags. `sluice config check` shows what is in force.";
+Settings: sluice.toml, overridden by SLUICE_SECTION__KEY (SLUICE_STORES__POSTGRES__PORT=5432), overridden by flags. `sluice config check` shows what is in force.";
 
 /// Ingest and load testing for a platform of PostgreSQL, Kafka, ClickHouse, Elasticsearch, Redis and S3.
 #[derive(Debug, Parser)]
@@ -37,21 +39,12 @@ pub(crate) struct Cli {
     namespace: Option<String>,
     /// What to log: error, warn, info, debug, or directives such as "warn,sluice_ingest=debug"
     #[arg(long, global = true, value_name = "LEVEL", env = "SLUICE_LOG", default_value = "warn", value_parser = telemetry::directives)]
-    pub(crate) log: String,
+    log: String,
     /// How to log
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
+    log_format: LogFormat,
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,7 +53,7 @@ enum Verb {
     Verify(run::Options),
     /// Run a scenario without judging it
     Load(run::Options),
-    /// Start the local stack, or what is missing of it
+    /// Start the local stack, or the parts of it that are not running
     Up(up::Options),
     /// Stop what `up` started
     Down(down::Options),
@@ -71,12 +64,12 @@ enum Verb {
     /// Apply the schemas of every store, or check them for drift
     #[command(subcommand)]
     Schemas(schemas::Verb),
-    /// Move records from Kafka topics into their tables until told to stop
+    /// Land records from Kafka topics in their tables until stopped
     Ingest(ingest::Options),
-    /// Look at dead letters, and land them once their cause is repaired
+    /// Inspect dead letters, and replay them once their cause is repaired
     #[command(subcommand)]
     Dlq(dlq::Verb),
-    /// Check the configuration and print what is in force, secrets hidden
+    /// Check the configuration and print what is in force, with secrets hidden
     #[command(subcommand)]
     Config(config::Verb),
     /// Print a completion script for a shell
@@ -86,7 +79,7 @@ enum Verb {
     },
 }
 
-/// Reads the command line, runs one verb, ends with its exit code.
+/// Reads the command line, runs one verb and returns its exit code.
 pub(crate) fn main() -> ExitCode {
     if let Some(code) = sluice_stack::serve_hidden_verb(std::env::args_os()) {
         return code;
@@ -95,7 +88,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    telemetry::start(&cli);
+    telemetry::start(&cli.log, cli.log_format);
     match cli.run() {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -114,12 +107,12 @@ impl Cli {
         let overrides = Overrides { file: self.config, port_base: self.port_base, namespace: self.namespace };
         let settings = settings::load(&overrides).or_exit(Exit::Usage)?;
         if let Verb::Ingest(_) = self.verb {
-            // Before there are threads; the generator and the stores keep the allocator's own ways.
+            // Before any thread starts. The generator and the stores keep the allocator's defaults.
             memory::set_up();
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let ended = runtime.block_on(self.verb.run(settings, &overrides));
-        // What still computes on a thread of its own (a plan, a look-up that waits) must not hold the end up.
+        // Work on a blocking thread (a plan, a look-up) must not delay the exit.
         runtime.shutdown_background();
         ended
     }
@@ -138,15 +131,15 @@ impl Verb {
             Self::Ingest(options) => ingest::run(options, settings).await,
             Self::Dlq(verb) => Box::pin(dlq::run(verb, settings)).await,
             Self::Config(verb) => config::run(&verb, &settings),
-            // Taken before the settings are read: a script for the shell needs none.
+            // Handled before the settings are read: a completion script needs none.
             Self::Completions { .. } => Ok(Exit::Pass),
         }
     }
 }
 
-/// Ends on what clap would not take: help and version pass, all else is wrong usage.
+/// The exit code for what clap did not parse: help and version pass, everything else is wrong usage.
 fn refuse(error: &clap::Error) -> ExitCode {
-    // A closed pipe while printing help is no error of the user's.
+    // A closed pipe while printing help is not an error.
     drop(error.print());
     if error.use_stderr() { Exit::Usage.into() } else { Exit::Pass.into() }
 }

@@ -1,4 +1,4 @@
-//! `sluice completions SHELL`: the completion script, on standard output.
+//! `sluice completions SHELL`: prints the completion script.
 
 use clap::Command;
 use clap_complete::Shell;

@@ -1,4 +1,4 @@
-//! `sluice config check`: everything is read and checked as every verb does it, then printed, secrets hidden.
+//! `sluice config check`: reads and checks the settings as every verb does, and prints them with secrets hidden.
 
 use anyhow::Context;
 use clap::Subcommand;
@@ -15,7 +15,7 @@ pub(crate) enum Verb {
     Check,
 }
 
-/// Prints the settings as TOML that could be a `sluice.toml`, but for its secrets.
+/// Prints the settings as a `sluice.toml`, except for its secrets.
 pub(crate) fn run(verb: &Verb, settings: &Settings) -> Result<Exit, Failure> {
     match verb {
         Verb::Check => screen::say(&toml::to_string_pretty(settings).context("print the configuration")?)?,

@@ -1,5 +1,5 @@
-//! `sluice dlq list | show | stats | replay`: what an operator does with dead letters.
-//! Payloads are personal data: none is shown unless it is asked for by `show --payload`.
+//! `sluice dlq list | show | stats | replay`: dead letters for the operator.
+//! Payloads are personal data: none is shown unless `show --payload` asks for it.
 
 mod table;
 
@@ -30,35 +30,35 @@ const LINES: usize = 50;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// List dead letters, the newest last
+    /// List dead letters, newest last
     List(ListOptions),
     /// Show what is known about one dead letter, or its payload
     Show(ShowOptions),
     /// Count dead letters by topic, reason, stage and tenant
     Stats(Which),
-    /// Decode dead letters again and land those that now can, each once
+    /// Decode dead letters again and land those that now can, exactly once
     Replay(ReplayOptions),
 }
 
 /// Which letters.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
-    /// Only those from this topic
+    /// Only from this topic
     #[arg(long)]
     topic: Option<String>,
-    /// Only those with this reason
+    /// Only with this reason
     #[arg(long)]
     reason: Option<String>,
-    /// Only those of this tenant
+    /// Only of this tenant
     #[arg(long, value_name = "UUID")]
     tenant: Option<uuid::Uuid>,
-    /// Only those that became dead letters at or after this time: 2026-11-24T08:00:00Z, 2026-11-24, or 2h for two hours ago
+    /// Only those dead-lettered at or after this time: 2026-11-24T08:00:00Z, 2026-11-24, or 2h for two hours ago
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
-    /// Only those that became dead letters before this time
+    /// Only those dead-lettered before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<DateTime<Utc>>,
-    /// Take letters that do not say which topic of a name they come from as those of the topic that bears it today
+    /// Assume that letters without a topic ID come from the topic that has the name today
     #[arg(long)]
     assume_current_topic: bool,
 }
@@ -67,13 +67,13 @@ pub(crate) struct Which {
 pub(crate) struct ListOptions {
     #[command(flatten)]
     which: Which,
-    /// Those that have been replayed as well
+    /// Include those that have been replayed
     #[arg(long)]
     all: bool,
-    /// The newest so many; 50 unless --json, which lists all
+    /// At most this many, the newest; 50 unless --json, which lists all
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// One JSON object a line
+    /// One JSON object per line
     #[arg(long)]
     json: bool,
 }
@@ -86,7 +86,7 @@ pub(crate) struct ShowOptions {
     partition: i32,
     /// Its offset
     offset: i64,
-    /// Write the payload to standard output as it is; all else goes to standard error
+    /// Write the raw payload to standard output; everything else goes to standard error
     #[arg(long)]
     payload: bool,
 }
@@ -95,10 +95,10 @@ pub(crate) struct ShowOptions {
 pub(crate) struct ReplayOptions {
     #[command(flatten)]
     which: Which,
-    /// Insert nothing; say what would land, as far as that can be told without asking ClickHouse to take it
+    /// Insert nothing; show what would land, as far as decoding alone can tell
     #[arg(long)]
     dry_run: bool,
-    /// Land so many at most
+    /// Land at most this many
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 }
@@ -123,7 +123,7 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
             return;
         }
         count += 1;
-        let line = Line::of(letter, state, &prefix);
+        let line = Line::new(letter, state, &prefix);
         match most {
             None if said.is_ok() => said = screen::say(&line.json()),
             None => {}
@@ -141,14 +141,14 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
         screen::say(&table::lines(&lines, options.all))?;
         note_rest(lines.len(), count);
     }
-    note_beside(&summary);
+    note_summary(&summary);
     if count == 0 {
-        note_others(&summary.filtered_out, &prefix);
+        note_filtered_out(&summary.filtered_out, &prefix);
     }
     Ok(Exit::Pass)
 }
 
-/// The newest lines of all that come by.
+/// The newest of the lines pushed.
 #[derive(Debug, Default)]
 struct Newest(BinaryHeap<Reverse<Line>>);
 
@@ -173,32 +173,32 @@ fn note_rest(shown: usize, count: usize) {
     }
 }
 
-/// Says what there would be under other names.
-fn note_others(filtered_out: &FilteredOut, prefix: &str) {
+/// Names the topics and reasons that the filter left out.
+fn note_filtered_out(filtered_out: &FilteredOut, prefix: &str) {
     if !filtered_out.topics.is_empty() {
         let topics: Vec<_> = filtered_out.topics.iter().map(|topic| short(topic, prefix)).collect();
         let reasons: Vec<_> = filtered_out.reasons.iter().map(String::as_str).collect();
-        screen::note(&format!("there are others: of topic {}; with reason {}", topics.join(", "), reasons.join(", ")));
+        screen::note(&format!("others exist: of topic {}; with reason {}", topics.join(", "), reasons.join(", ")));
     }
 }
 
-fn note_beside(summary: &ScanSummary) {
+fn note_summary(summary: &ScanSummary) {
     if summary.foreign > 0 {
-        screen::note(&format!("records of the topic that no worker wrote, left out: {}", summary.foreign));
+        screen::note(&format!("records in the topic that no worker wrote, ignored: {}", summary.foreign));
     }
     if summary.is_unavailable {
-        screen::note("ClickHouse does not answer, so nobody can tell which of them have landed");
+        screen::note("ClickHouse does not answer, so it is unknown which of them have landed");
     }
 }
 
 async fn show(options: &ShowOptions, settings: Settings) -> Result<Exit, Failure> {
     let prefix = prefix(&settings);
-    let (topic, partition, offset) = (with(&prefix, &options.topic), options.partition, options.offset);
+    let (topic, partition, offset) = (with_prefix(&prefix, &options.topic), options.partition, options.offset);
     let dlq = Dlq::open(settings.ingest.clone(), settings.stores.clone(), settings.names(), false).await?;
     let Some((letter, state)) = dlq.find(&topic, partition, offset).await? else {
         let named = options.topic.as_str();
         return Err(anyhow!(
-            "find the dead letter {named} {partition} {offset}: there is none; `sluice dlq list --all` shows all"
+            "find the dead letter {named} {partition} {offset}: it does not exist; `sluice dlq list --all` lists all"
         ))
         .or_exit(Exit::Fail);
     };
@@ -227,9 +227,9 @@ async fn stats(which: &Which, settings: Settings) -> Result<Exit, Failure> {
     let mut stats = Stats::default();
     let summary = dlq.each(&filter, false, |letter, state| stats.count(letter, state)).await?;
     screen::say(&table::stats(&stats, summary.duplicates, &prefix))?;
-    note_beside(&summary);
+    note_summary(&summary);
     if stats.times_ms.is_none() {
-        note_others(&summary.filtered_out, &prefix);
+        note_filtered_out(&summary.filtered_out, &prefix);
     }
     Ok(Exit::Pass)
 }
@@ -246,11 +246,11 @@ async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Fai
         screen::note(&sentence);
     }
     if done.landed() + done.staying() + done.already == 0 {
-        note_others(&done.filtered_out, &prefix);
+        note_filtered_out(&done.filtered_out, &prefix);
     }
     ended?;
     if done.is_interrupted {
-        screen::note("stopped; run it again to go on");
+        screen::note("interrupted; run it again to continue");
         return Ok(Exit::Interrupted);
     }
     Ok(if done.staying() > 0 && !options.dry_run { Exit::Fail } else { Exit::Pass })
@@ -259,7 +259,7 @@ async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Fai
 impl Which {
     fn filter(&self, settings: &Settings) -> Filter {
         Filter {
-            topic: self.topic.as_ref().map(|topic| with(&prefix(settings), topic)),
+            topic: self.topic.as_ref().map(|topic| with_prefix(&prefix(settings), topic)),
             reason: self.reason.clone(),
             tenant: self.tenant,
             since_ms: self.since.map(|since| since.timestamp_millis()),
@@ -273,17 +273,17 @@ impl Which {
     }
 }
 
-/// What stands before a topic's name in the namespace in force; not shown.
+/// The prefix of topic names in the namespace in force; it is not shown.
 fn prefix(settings: &Settings) -> String {
     settings.names().topic("")
 }
 
-/// A topic with its namespace, whether or not it was given with it.
-fn with(prefix: &str, topic: &str) -> String {
+/// The topic with its namespace, whether or not it was given with it.
+fn with_prefix(prefix: &str, topic: &str) -> String {
     if topic.starts_with(prefix) { topic.to_owned() } else { format!("{prefix}{topic}") }
 }
 
-/// A time as people write it: RFC 3339, a date, or how long ago.
+/// A time in RFC 3339, a date, or a duration before now.
 fn time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Ok(at.to_utc());
@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_taken_as_people_write_them() {
+    fn times_are_accepted_in_every_documented_form() {
         let at = |text: &str| time(text).unwrap().to_rfc3339();
         assert_eq!(at("2026-11-24T09:00:00+01:00"), "2026-11-24T08:00:00+00:00");
         assert_eq!(at("2026-11-24"), "2026-11-24T00:00:00+00:00");
@@ -321,8 +321,8 @@ mod tests {
 
     #[test]
     fn a_topic_may_be_named_with_or_without_its_namespace() {
-        assert_eq!(with("ns.", "agent-metrics"), "ns.agent-metrics");
-        assert_eq!(with("ns.", "ns.agent-metrics"), "ns.agent-metrics");
-        assert_eq!(with("", "agent-metrics"), "agent-metrics");
+        assert_eq!(with_prefix("ns.", "agent-metrics"), "ns.agent-metrics");
+        assert_eq!(with_prefix("ns.", "ns.agent-metrics"), "ns.agent-metrics");
+        assert_eq!(with_prefix("", "agent-metrics"), "agent-metrics");
     }
 }

@@ -1,18 +1,18 @@
-//! What an exit code says, and how an error finds its own: every verb returns `Result<Exit, Failure>`,
-//! `main` turns that into the process's exit code. Prints nothing.
+//! The exit codes, and how an error selects one: every verb returns `Result<Exit, Failure>`, and `main` turns that into the
+//! exit code of the process. It prints nothing.
 
 use std::process::ExitCode;
 
 /// The exit codes of `sluice`, the same for every verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It worked; for `verify`, every SLO holds and the account balances.
+    /// Success; for `verify`, every SLO is met and the account is exact.
     Pass = 0,
-    /// An SLO does not hold, a store broke, an answer was wrong or the account does not balance.
+    /// An SLO is missed, a store failed, an answer was wrong or the account is not exact.
     Fail = 1,
     /// Too few samples to decide.
     Inconclusive = 2,
-    /// The run could not be made or judged: a store did not come up, or the generator was at fault.
+    /// The run could not be made or judged: a store did not start, or the generator was at fault.
     Invalid = 3,
     /// Wrong usage or configuration.
     Usage = 4,
@@ -26,10 +26,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error, and the exit code it ends the process with.
+/// An error, and the exit code for it.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// How the process ends.
+    /// The exit code.
     pub(crate) exit: Exit,
     /// What went wrong; its chain reads as one sentence.
     pub(crate) error: anyhow::Error,
@@ -37,7 +37,7 @@ pub(crate) struct Failure {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Some errors say their cause themselves; it is not said twice.
+        // Some errors include their cause already.
         let mut said = String::new();
         for cause in self.error.chain().map(ToString::to_string) {
             if said.is_empty() {
@@ -50,16 +50,16 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Without a better word, an error means that the run could not be made.
+/// By default, an error means that the run could not be made.
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self { exit: Exit::Invalid, error: error.into() }
     }
 }
 
-/// Chooses the exit code where the cause is known.
+/// Selects the exit code where the cause is known.
 pub(crate) trait OrExit<T> {
-    /// On an error, end with `exit`.
+    /// On an error, exit with `exit`.
     fn or_exit(self, exit: Exit) -> Result<T, Failure>;
 }
 

@@ -1,8 +1,9 @@
-//! `sluice ingest`: the ingest worker, until SIGTERM or Ctrl-C, when it drains and ends; and what an operator does about
-//! workers: `status | pause | resume | breaker reset` ask running ones, `offsets | rebuild | audit` the stores.
+//! `sluice ingest`: runs an ingest worker until SIGTERM or Ctrl-C, upon which it drains and exits; and the operator's verbs:
+//! `status | pause | resume | breaker reset` talk to running workers, `offsets | rebuild | audit` to the stores.
 
 mod audit;
 mod offsets;
+mod topic;
 mod workers;
 
 use std::time::Duration;
@@ -19,15 +20,15 @@ use crate::{
     exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
-    signals, table,
+    signals,
 };
 
-/// How long ClickHouse may take for one answer about a table.
+/// Timeout of one query about a table.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Drain and end when standard input closes, so that a worker never outlives the run that started it
+    /// Drain and exit when standard input closes, so that a worker never outlives the run that started it
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
     #[command(subcommand)]
@@ -36,29 +37,29 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run a worker until told to stop, as `sluice ingest` alone does
+    /// Run a worker until stopped, as `sluice ingest` alone does
     Run,
-    /// Show where the partitions of running workers stand
+    /// Show the state of the partitions of running workers
     Status(workers::Which),
-    /// Take nothing more in; what was taken in is written and committed. A restart forgets it
+    /// Stop consuming; records already consumed are written and committed. A restart resumes
     Pause(workers::Which),
     /// Undo `pause`
     Resume(workers::Which),
-    /// What stops a stream of nothing but poison
+    /// Control the breaker, which stops a partition whose records cannot land
     #[command(subcommand)]
     Breaker(Breaker),
-    /// Look at the group's offsets, or decide about them while no worker runs
+    /// Show the group's offsets, or change them while no worker runs
     #[command(subcommand)]
     Offsets(offsets::Verb),
-    /// Make a month of the aggregates of a table anew from its raw rows
+    /// Recompute one month of a table's aggregates from its raw rows
     Rebuild(Rebuild),
-    /// Prove that inserted + dead-lettered = consumed; exit code 1 if it is not so. Reads only
+    /// Prove that inserted + dead-lettered = consumed; exit code 1 if not. Read-only
     Audit(audit::Options),
 }
 
 #[derive(Debug, Subcommand)]
 enum Breaker {
-    /// Go on where the breaker is open; as many records as its window is long pass unjudged
+    /// Close open breakers; the next records, as many as the window holds, are not judged
     Reset(workers::Which),
 }
 
@@ -66,12 +67,12 @@ enum Breaker {
 struct Rebuild {
     /// Table with the raw rows
     table: String,
-    /// Month of them: 202611, or 0 for a table that is not partitioned
+    /// Month of the rows: 202611, or 0 for a table that is not partitioned
     #[arg(value_parser = month)]
     month: u32,
 }
 
-/// Runs the verb, a worker without one, in the namespace in force.
+/// Runs the verb in the namespace in force; without a verb, a worker.
 pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Failure> {
     match options.verb {
         None | Some(Verb::Run) => work(options.until_stdin_closes, settings).await,
@@ -98,16 +99,16 @@ async fn work(until_stdin_closes: bool, settings: Settings) -> Result<Exit, Fail
         screen::say(&format!("{topic}: consumed {consumed}, landed {landed}, dead-lettered {dead_lettered}"))?;
     }
     if summary.is_late {
-        screen::note("the drain deadline passed first; whatever was not written or committed is consumed again");
+        screen::note("the drain deadline passed; what was not written or committed will be consumed again");
         return Ok(Exit::Fail);
     }
     Ok(Exit::Pass)
 }
 
 fn end_with_stdin(shutdown: CancellationToken) {
-    // A thread of its own: it may never come back from its read, and must not hold the runtime's end up.
+    // A thread of its own: its read may never return, and must not delay the exit of the runtime.
     std::thread::spawn(move || {
-        // Any end of the pipe counts, an error as well: nobody is left who could ask for more.
+        // Any end of the pipe counts, an error too: the process that started the worker is gone.
         drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
         shutdown.cancel();
     });
@@ -133,38 +134,27 @@ async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Res
     let views = rebuild_month(&clickhouse, table, *month, settings.ingest.rebuild_timeout).await.map_err(failed)?;
     screen::say(&match views {
         0 => format!("no view reads {table}, so there is nothing to rebuild"),
-        1 => format!("the aggregate table of {table} holds month {month} anew"),
-        views => format!("the {views} aggregate tables of {table} hold month {month} anew"),
+        1 => format!("rebuilt month {month} of the aggregate table of {table}"),
+        views => format!("rebuilt month {month} of the {views} aggregate tables of {table}"),
     })?;
     Ok(Exit::Pass)
 }
 
-/// What to do where there is no database: mostly the namespace is another one than was meant.
+/// The remedy if the database does not exist: usually the namespace is not the intended one.
 fn missing_database(names: &Names) -> String {
     let database = names.database();
     format!(
-        "; there is no database {database}: name the namespace in which the tables are with --namespace or stores.namespace, \
-         or make them with `sluice schemas apply`"
+        "; there is no database {database}: name the namespace of the tables with --namespace or stores.namespace, or \
+         create them with `sluice schemas apply`"
     )
 }
 
-/// A month as it stands in a partition's id.
+/// A month in the form of a partition id.
 fn month(text: &str) -> Result<u32, String> {
     let digits: String = text.chars().filter(|c| *c != '-').collect();
     let month =
         digits.parse().ok().filter(|month| *month == 0 || ((1..=12).contains(&(month % 100)) && digits.len() == 6));
     month.ok_or_else(|| "write 202611 or 2026-11, or 0 for a table that is not partitioned".to_owned())
-}
-
-/// A topic with its namespace, whether or not it was given with it.
-fn full(settings: &Settings, topic: &str) -> String {
-    let prefix = settings.names().topic("");
-    if topic.starts_with(&prefix) { topic.to_owned() } else { format!("{prefix}{topic}") }
-}
-
-/// A topic without the namespace in force.
-fn short<'a>(settings: &Settings, topic: &'a str) -> &'a str {
-    table::short(topic, &settings.names().topic(""))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! How the allocator of an ingest worker treats large blocks: those larger than any that comes and goes all the time go
-//! back to the system when they are freed, the others are kept for the next of their kind.
-//! glibc moves its thresholds with every large block that is freed, up to 32 MiB for blocks and 64 MiB for what a heap
-//! keeps. A threshold below the buffers of librdkafka costs a third of a worker's processor time, since the kernel clears
+//! Allocator settings of an ingest worker: blocks larger than its usual buffers are returned to the system when freed, others
+//! are kept for reuse.
+//! By default, glibc raises its thresholds with every large block that is freed, up to 32 MiB for blocks and 64 MiB for what
+//! a heap keeps. A threshold below librdkafka's buffer size costs a third of a worker's CPU time, since the kernel zeroes
 //! fresh memory page by page.
 
 #![expect(
@@ -9,14 +9,14 @@
     reason = "mallopt has no safe call; it takes two numbers and is called before any thread starts"
 )]
 
-/// Blocks from this size on are mapped by themselves, in bytes.
+/// Blocks of this size or larger get their own mapping, in bytes.
 const OWN_MAPPING: i32 = 8 * 1024 * 1024;
-/// What a heap keeps at its end when blocks are freed, in bytes.
+/// Free memory that a heap keeps at its end, in bytes.
 const KEPT: i32 = 4 * OWN_MAPPING;
-/// Heaps for smaller blocks; by default there may be eight for each processor.
+/// Heaps for smaller blocks; the default is up to eight per processor.
 const HEAPS: i32 = 2;
 
-/// Tells the allocator, once, before there are threads.
+/// Applies the settings; called once, before any thread starts.
 pub(crate) fn set_up() {
     #[cfg(target_env = "gnu")]
     // SAFETY: both are documented parameters with values in range, and no other thread allocates yet.

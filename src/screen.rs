@@ -1,5 +1,5 @@
-//! The terminal: results go to standard output, what a person follows goes to standard error.
-//! A reader that went away (`sluice status | head -1`) is no error; a full disk behind `>` is one.
+//! Output: results go to standard output, progress and notes to standard error.
+//! A closed pipe (`sluice status | head -1`) is not an error; a full disk behind `>` is.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -13,7 +13,7 @@ pub(crate) fn say(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes what a person follows to standard error; where nobody can read that, nothing is lost.
+/// Writes a note to standard error; a failure to write is ignored.
 pub(crate) fn note(text: &str) {
     drop(write_line(io::stderr().lock(), text));
 }

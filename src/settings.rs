@@ -1,5 +1,5 @@
-//! `sluice.toml`: one file, environment variables over it, flags over those; out comes what is in force, checked.
-//! Order: the local stack's addresses, the file, `SLUICE_SECTION__KEY`, the command line. Opens no connection.
+//! The settings in force: `sluice.toml`, overridden by environment variables, overridden by flags, and checked.
+//! Order: the local stack's addresses, the file, `SLUICE_SECTION__KEY`, the command line. It opens no connection.
 
 mod variables;
 mod wording;
@@ -20,9 +20,9 @@ use sluice_schemas::{
     stores::{Login, Ports, Stores},
 };
 
-/// The file that is read when it exists and none is named.
+/// The file that is read by default, if it exists.
 pub(crate) const DEFAULT_FILE: &str = "sluice.toml";
-/// First port of the local stack unless a flag, the file or the environment says otherwise.
+/// Key of the first port of the local stack.
 const PORT_BASE_KEY: &str = "stack.port_base";
 
 /// Everything that can be configured.
@@ -43,9 +43,9 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Verify {
-    /// Namespace of a run, dropped and made anew each time; never the platform's own.
+    /// Namespace of a run, dropped and recreated each time; never the platform's own.
     pub(crate) namespace: Names,
-    /// Folder of the reports.
+    /// Directory of the reports.
     pub(crate) runs: PathBuf,
 }
 
@@ -56,7 +56,7 @@ impl Default for Verify {
     }
 }
 
-/// What the command line says over file and environment.
+/// Settings from the command line, which override file and environment.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Overrides {
     /// `--config`.
@@ -67,7 +67,7 @@ pub(crate) struct Overrides {
     pub(crate) namespace: Option<String>,
 }
 
-/// Reads, overlays and checks. Errors name the file and line, or the variable, and the key.
+/// Reads and checks the settings. Errors name the file and line, or the variable, and the key.
 pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Settings> {
     let file = read(overrides.file.as_deref())?;
     check_variables()?;
@@ -94,7 +94,7 @@ pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// The file's own table; typed once on its own, since only then an error can name its line.
+/// The table of the file. It is deserialized on its own first, so that an error can name the line.
 fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
     let path = named.unwrap_or(Path::new(DEFAULT_FILE));
     if named.is_none() && !path.exists() {
@@ -102,11 +102,11 @@ fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
     }
     let shown = path.display();
     if path.is_dir() {
-        bail!("read {shown}: it is a folder; name the file in it, as in --config {shown}/{DEFAULT_FILE}");
+        bail!("read {shown}: it is a directory; name the file in it, as in --config {shown}/{DEFAULT_FILE}");
     }
     let text = fs::read_to_string(path).with_context(|| {
         if path.exists() {
-            format!("read {shown}; it is to be a text file that this user may read")
+            format!("read {shown}; it must be a text file that this user may read")
         } else {
             format!("read {shown}; name an existing file with --config, or leave it out")
         }
@@ -116,7 +116,7 @@ fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
     toml::from_str(&text).map_err(|error| anyhow!("read {shown}: {}", wording::explain(&error.to_string())))
 }
 
-/// What is wrong with a value, and where it came from: the file itself is checked by then, so mostly a variable.
+/// What is wrong with a value, and where it came from: the file is checked by then, so usually a variable.
 fn unusable(error: &figment::Error) -> anyhow::Error {
     let said = error.kind.to_string();
     let from_variable = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
@@ -125,11 +125,11 @@ fn unusable(error: &figment::Error) -> anyhow::Error {
     } else {
         error.path.join(".")
     };
-    anyhow!("read {place}: {}", wording::of_variable(&error.path, &said))
+    anyhow!("read {place}: {}", wording::explain_variable(&error.path, &said))
 }
 
-/// What is in force where nothing is written, as far as a part of it may be written: the addresses that follow from the
-/// port base, the logins, and the three pipelines.
+/// Defaults of tables that may be given in part: the addresses that follow from the port base, the logins, and the three
+/// pipelines.
 fn defaults(base: u16) -> serde_json::Value {
     let local = Stores::local(base);
     let pipelines = sluice_ingest::config::Settings::default().pipelines;
@@ -155,12 +155,12 @@ fn defaults(base: u16) -> serde_json::Value {
     })
 }
 
-/// Refuses a variable that would be ignored although somebody means it.
+/// Refuses a misspelled variable, which would be ignored otherwise.
 fn check_variables() -> anyhow::Result<()> {
     let all =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let known = serde_json::to_value(Settings::default()).context("list the settings")?;
-    variables::mistaken(all, &known).map_or(Ok(()), |said| bail!(said))
+    variables::misspelled(all, &known).map_or(Ok(()), |said| bail!(said))
 }
 
 fn login(login: &Login) -> serde_json::Value {
@@ -178,7 +178,7 @@ fn check_port_base(base: u16) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A run drops its namespace; a flag may name one for both on purpose, a file may not.
+/// A run drops its namespace, so file and environment must not name the same one for both; a flag may.
 fn check_apart(settings: &Settings) -> anyhow::Result<()> {
     let namespace = settings.verify.namespace.namespace();
     if settings.verify.namespace == settings.stores.namespace && !namespace.is_empty() {
@@ -190,7 +190,7 @@ fn check_apart(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All that can be checked before the first connection.
+/// Checks everything that needs no connection.
 fn check(settings: &Settings) -> anyhow::Result<()> {
     if settings.verify.namespace.namespace().is_empty() {
         bail!(
@@ -198,7 +198,7 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         );
     }
     if settings.verify.runs.as_os_str().is_empty() {
-        bail!("check verify.runs: it is empty; name the folder of the reports, or leave it out for `runs`");
+        bail!("check verify.runs: it is empty; name the directory of the reports, or leave it out for `runs`");
     }
     settings.stores.check()?;
     settings.stack.check()?;
@@ -207,7 +207,7 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
 }
 
 impl Settings {
-    /// The names in force for everything but runs.
+    /// The names in force, except for runs.
     pub(crate) fn names(&self) -> Names {
         self.stores.namespace.clone()
     }

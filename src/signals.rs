@@ -1,11 +1,11 @@
-//! Ctrl-C and SIGTERM as one cancellation: the first asks for an orderly end, the second ends at once.
+//! Ctrl-C and SIGTERM as a cancellation: the first requests a graceful shutdown, the second exits at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{exit::Exit, screen};
 
-/// A token that is cancelled by the first SIGINT or SIGTERM. A second one ends the process with 130.
+/// A token that the first SIGINT or SIGTERM cancels. The second exits the process with 130.
 pub(crate) fn cancellation() -> std::io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -20,7 +20,7 @@ pub(crate) fn cancellation() -> std::io::Result<CancellationToken> {
             if asked_before {
                 std::process::exit(Exit::Interrupted as i32);
             }
-            screen::note("\nstopping in order; press Ctrl-C again to end at once");
+            screen::note("\nshutting down; press Ctrl-C again to exit at once");
             cancelled.cancel();
         }
     });

@@ -1,8 +1,8 @@
-//! Tables on the screen, without lines.
+//! Text tables without borders.
 
 use comfy_table::{CellAlignment, Table, presets};
 
-/// An empty table with numbers, by column, set to the right.
+/// An empty table; the columns in `numbers` are right-aligned.
 pub(crate) fn table(header: &[&str], numbers: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header.iter().copied());
@@ -14,17 +14,17 @@ pub(crate) fn table(header: &[&str], numbers: &[usize]) -> Table {
     table
 }
 
-/// The text of a table without blanks at the ends of lines.
+/// The table as text, without trailing blanks.
 pub(crate) fn text(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// What may be unknown.
+/// The value, or a dash if it is unknown.
 pub(crate) fn or_dash<T: ToString>(number: Option<T>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| number.to_string())
 }
 
-/// A topic without the namespace, whose `prefix` stands before every topic in it.
+/// The topic without `prefix`, which is that of the namespace.
 pub(crate) fn short<'a>(topic: &'a str, prefix: &str) -> &'a str {
     topic.strip_prefix(prefix).unwrap_or(topic)
 }

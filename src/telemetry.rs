@@ -1,30 +1,38 @@
-//! Structured logs on standard error. What to show comes from `--log` or `SLUICE_LOG`; nothing here knows a verb's words.
+//! Structured logs on standard error, filtered by `--log` or `SLUICE_LOG`.
 
 use std::io::IsTerminal;
 
+use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, LogFormat};
+/// The format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Human-readable.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
 
-/// Levels that may stand alone.
+/// Levels that need no target.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
-/// Checks what `--log` is given.
+/// Checks the value of `--log`.
 pub(crate) fn directives(text: &str) -> Result<String, String> {
     let alone = |part: &&str| !part.contains(['=', '[']) && !LEVELS.contains(&part.to_ascii_lowercase().as_str());
     if let Some(unknown) = text.split(',').map(str::trim).find(alone) {
-        return Err(format!("\"{unknown}\" is no level; use {}, or target=level", LEVELS.join(", ")));
+        return Err(format!("\"{unknown}\" is not a level; use {}, or target=level", LEVELS.join(", ")));
     }
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Starts logging; called once, before the verb runs.
-pub(crate) fn start(cli: &Cli) {
-    // librdkafka and the HTTP clients say a lot at INFO that an operator has no use for.
-    let directives = format!("{},rdkafka=warn,librdkafka=warn,hyper=warn,sqlx=error", cli.log);
+pub(crate) fn start(directives: &str, format: LogFormat) {
+    // librdkafka and the HTTP clients log a lot at INFO that is of no use to an operator.
+    let directives = format!("{directives},rdkafka=warn,librdkafka=warn,hyper=warn,sqlx=error");
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match cli.log_format {
+    match format {
         LogFormat::Json => logs.json().init(),
         LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
     }

@@ -1,6 +1,6 @@
-//! The ingest worker of a run: `sluice ingest` as a process of its own, fed through Kafka alone.
-//! It ends when it is told to, and also when this process dies in any way, since it holds the other end of its
-//! standard input. Never shares memory with the generator.
+//! The ingest worker of a run: `sluice ingest` in a process of its own, fed through Kafka alone.
+//! It exits when it is stopped, and also when this process dies, which holds the other end of its standard input. It never
+//! shares memory with the generator.
 
 use std::{
     fs::File,
@@ -18,15 +18,15 @@ use tokio::{
 
 use crate::settings::{Overrides, Settings};
 
-/// How long a worker may take until it is ready to consume.
+/// Time until a worker must be ready.
 const START_DEADLINE: Duration = Duration::from_mins(1);
-/// How long a worker may take to drain beyond the drain deadline of its own.
+/// Time to exit beyond the worker's own drain deadline.
 const STOP_GRACE: Duration = Duration::from_secs(15);
-/// How often readiness is asked for.
+/// Interval between readiness checks.
 const POLL: Duration = Duration::from_millis(100);
-/// How far above the port of the settings another one is looked for.
+/// How many ports above the configured one are tried.
 const ABOVE: u16 = 200;
-/// Lines of its log that an error shows.
+/// Lines of the log that an error shows.
 const LOG_TAIL: usize = 15;
 
 /// A running worker.
@@ -39,11 +39,11 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker for the run's namespace and waits until it says that it is ready.
+    /// Starts a worker for the run's namespace and waits until it is ready.
     pub(crate) async fn start(settings: &Settings, overrides: &Overrides, folder: &Path) -> anyhow::Result<Self> {
         let log = folder.join("ingest.log");
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        // This very program, even where a newer build has taken its place on the disk.
+        // The running program, even if a newer build has replaced it on disk.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("sluice");
         if let Some(file) = &overrides.file {
@@ -58,7 +58,7 @@ impl Worker {
             .stdin(Stdio::piped())
             .stdout(output.try_clone().with_context(|| format!("write {}", log.display()))?)
             .stderr(output)
-            // Ctrl-C reaches a whole process group; the worker is stopped by its own signal, after the drive.
+            // Ctrl-C reaches the whole process group; the worker is stopped separately, after the drive.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -75,40 +75,40 @@ impl Worker {
         let deadline = Instant::now() + START_DEADLINE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().context("watch the ingest worker")? {
-                bail!("start the ingest worker: it ended with {status}; {}", self.last_words());
+                bail!("start the ingest worker: it ended with {status}; {}", self.log_tail());
             }
-            if says_ready(&client, url).await {
+            if is_ready(&client, url).await {
                 return Ok(());
             }
             sleep(POLL).await;
         }
-        bail!("start the ingest worker: not ready after {START_DEADLINE:?}; {}", self.last_words())
+        bail!("start the ingest worker: not ready after {START_DEADLINE:?}; {}", self.log_tail())
     }
 
-    /// Where it can be watched, for the screen.
+    /// Its metrics endpoint and process id, for the terminal.
     pub(crate) fn describe(&self) -> String {
         let process = self.child.id().unwrap_or_default();
         format!("metrics at http://{}/metrics, process {process}", self.listen)
     }
 
-    /// Whether it still runs; a worker that ended by itself fails the run.
+    /// Fails if the worker has exited.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait().context("watch the ingest worker")? {
             None => Ok(()),
-            Some(status) => bail!("keep the ingest worker running: it ended with {status}; {}", self.last_words()),
+            Some(status) => bail!("keep the ingest worker running: it ended with {status}; {}", self.log_tail()),
         }
     }
 
-    /// Asks it to drain (its standard input closes) and waits for its end.
+    /// Closes its standard input, so that it drains, and waits for it to exit.
     pub(crate) async fn stop(mut self) -> anyhow::Result<ExitStatus> {
         drop(self.child.stdin.take());
         match timeout(self.stop_deadline, self.child.wait()).await {
             Ok(status) => status.context("wait for the ingest worker"),
-            Err(_) => bail!("stop the ingest worker within {:?}; {}", self.stop_deadline, self.last_words()),
+            Err(_) => bail!("stop the ingest worker within {:?}; {}", self.stop_deadline, self.log_tail()),
         }
     }
 
-    fn last_words(&self) -> String {
+    fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
@@ -116,14 +116,14 @@ impl Worker {
     }
 }
 
-/// Whether a worker answers that it is ready; any other 200 is somebody else's.
-async fn says_ready(client: &reqwest::Client, url: &str) -> bool {
+/// Whether a worker answers that it is ready; any other 200 comes from another program.
+async fn is_ready(client: &reqwest::Client, url: &str) -> bool {
     let Ok(answer) = client.get(url).send().await else { return false };
     answer.status().is_success() && answer.text().await.is_ok_and(|body| body.trim_end() == "ready")
 }
 
-/// The address of the settings where it is free, else the next free one above: another worker or another run may be
-/// using it. A port that the system hands out could go to a client of a store before the worker listens.
+/// The configured address if it is free, else the next free port above it: another worker or run may be using it. A port
+/// assigned by the system could be given to a client before the worker listens.
 fn listen(wanted: SocketAddr) -> std::io::Result<SocketAddr> {
     let bind = |address| TcpListener::bind(address)?.local_addr();
     let mut above = (1..=ABOVE).filter_map(|step| wanted.port().checked_add(step));

@@ -1,4 +1,4 @@
-//! Dead letters on the screen. What the ingest crate found goes in, text comes out; no payload and no key ever does.
+//! Dead letters as text for the terminal. It never shows a payload or a key.
 
 use chrono::{DateTime, SecondsFormat};
 use comfy_table::{Table, presets};
@@ -14,7 +14,7 @@ use crate::table::{or_dash, short, table, text};
 /// Tenants that `stats` names.
 const TENANTS: usize = 20;
 
-/// A line of `list`. Lines are in the order of time, then of place.
+/// A line of `list`, ordered by time, then by place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Line {
     time: String,
@@ -31,8 +31,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// What the list says about a letter.
-    pub(super) fn of(letter: &Letter, state: State, prefix: &str) -> Self {
+    /// The line of a letter.
+    pub(super) fn new(letter: &Letter, state: State, prefix: &str) -> Self {
         Self {
             time: time(letter.at_ms),
             topic: short(&letter.source.topic, prefix).to_owned(),
@@ -75,7 +75,7 @@ pub(super) fn lines(lines: &[Line], with_state: bool) -> String {
     text(&table)
 }
 
-/// All that is known about one letter: where it is, how large, and every header.
+/// Everything known about one letter: place, sizes and all headers.
 pub(super) fn facts(letter: &Letter, state: State, prefix: &str) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
@@ -88,8 +88,8 @@ pub(super) fn facts(letter: &Letter, state: State, prefix: &str) -> String {
         Payload::LeftOut(bytes) => format!("{bytes} bytes, left out: too large for the dead-letter topic"),
     };
     table.add_row(["record", &format!("{topic} {partition} {}", letter.offset)]);
-    table.add_row(["dead letter since", &time(letter.at_ms)]);
-    table.add_row(["stands at", &format!("partition {} offset {}", letter.place.partition, letter.place.offset)]);
+    table.add_row(["dead-lettered at", &time(letter.at_ms)]);
+    table.add_row(["place", &format!("partition {} offset {}", letter.place.partition, letter.place.offset)]);
     table.add_row(["state", state.as_str()]);
     table.add_row(["key", &key.map_or_else(|| "none".to_owned(), |key| format!("{} bytes", key.len()))]);
     table.add_row(["payload", &payload]);
@@ -119,13 +119,13 @@ pub(super) fn stats(stats: &Stats, duplicates: u64, prefix: &str) -> String {
     }
     let mut said = vec![text(&table)];
     if tenants.len() > TENANTS {
-        said.push(format!("and {} tenants with fewer", tenants.len() - TENANTS));
+        said.push(format!("and {} more tenants", tenants.len() - TENANTS));
     }
     if let Some((first, last)) = stats.times_ms {
         said.push(format!("first {}, last {}", time(first), time(last)));
     }
     if duplicates > 0 {
-        said.push(format!("standing there twice, counted once: {duplicates}"));
+        said.push(format!("duplicates, counted once: {duplicates}"));
     }
     said.join("\n")
 }
@@ -158,18 +158,18 @@ pub(super) fn replayed(done: &Replayed, is_dry: bool) -> String {
     said.join("\n")
 }
 
-/// What to do about letters that stay for a reason of the replay's own.
+/// Remedies for letters that a replay itself leaves in place.
 pub(super) fn remedies(done: &Replayed) -> Vec<String> {
     let sentences = [
         (stays::NO_PIPELINE, "no pipeline has their topic; add it to ingest.pipelines"),
         (
             stays::NO_TOPIC_ID,
-            "they do not say which topic of that name they come from; if it was never deleted and made anew, add \
+            "they do not say which topic of that name they come from; if it was never deleted and recreated, add \
              --assume-current-topic",
         ),
         (
             stays::NOT_PASSED,
-            "the workers have not committed past their records and will take them in again; let a worker run first",
+            "the workers have not committed past their records and will consume them again; let a worker run first",
         ),
         (
             stays::PAYLOAD_GONE,
@@ -177,12 +177,12 @@ pub(super) fn remedies(done: &Replayed) -> Vec<String> {
         ),
         (
             stays::NOT_IN_TABLE,
-            "ClickHouse has acknowledged them and does not show them: rows that were deleted after an earlier replay, \
-             or a replica that lags; run it again later",
+            "ClickHouse has acknowledged them but does not return them: rows deleted after an earlier replay, or a \
+             lagging replica; run it again later",
         ),
     ];
-    let of = |(why, sentence): (&str, &str)| done.stays.contains_key(why).then(|| format!("{why}: {sentence}"));
-    sentences.into_iter().filter_map(of).collect()
+    let remedy = |(why, sentence): (&str, &str)| done.stays.contains_key(why).then(|| format!("{why}: {sentence}"));
+    sentences.into_iter().filter_map(remedy).collect()
 }
 
 fn time(millis: i64) -> String {
@@ -190,7 +190,7 @@ fn time(millis: i64) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Bytes as text that no terminal takes for a command.
+/// Bytes as text without terminal control sequences.
 fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => {
@@ -223,15 +223,15 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_for_a_reason_of_the_replays_own_comes_with_a_remedy() {
+    fn letters_that_a_replay_leaves_in_place_come_with_a_remedy() {
         let mut done = Replayed::default();
         done.stays.insert("tombstone".to_owned(), 1);
         done.stays.insert("no_topic_id".to_owned(), 1);
-        insta::assert_snapshot!(remedies(&done).join("\n"), @"no_topic_id: they do not say which topic of that name they come from; if it was never deleted and made anew, add --assume-current-topic");
+        insta::assert_snapshot!(remedies(&done).join("\n"), @"no_topic_id: they do not say which topic of that name they come from; if it was never deleted and recreated, add --assume-current-topic");
     }
 
     #[test]
-    fn nothing_in_a_header_commands_a_terminal() {
+    fn no_header_contains_terminal_control_sequences() {
         assert_eq!(printable("a\u{1b}[2J\u{e4}".as_bytes()), "a\\u{1b}[2J\u{e4}");
         assert_eq!(printable(b"\xff\x00a"), "\\xff\\x00a");
     }
@@ -245,6 +245,6 @@ mod tests {
         }
         let said = stats(&all, 0, "");
         assert!(said.contains("0000-000000000018") && !said.contains("0000-000000000004"), "{said}");
-        assert!(said.contains("and 5 tenants with fewer"), "{said}");
+        assert!(said.contains("and 5 more tenants"), "{said}");
     }
 }

@@ -1,11 +1,11 @@
-//! `sluice ingest audit`: inserted + dead-lettered = consumed, or which partition is at fault and by how much.
+//! `sluice ingest audit`: shows that inserted + dead-lettered = consumed, or which partitions differ and by how much.
 
 use std::ops::Range;
 
 use clap::Args;
 use sluice_ingest::operator::audit::{self, Account, Audit, Error};
 
-use super::{full, short};
+use super::topic::{full, short};
 use crate::{
     exit::{Exit, Failure},
     screen,
@@ -18,15 +18,15 @@ pub(crate) struct Options {
     /// Only this topic
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
-    /// Count the distinct offsets as well: takes longer and more of ClickHouse's memory, and leaves no doubt at all
+    /// Also count distinct offsets: takes longer and more of ClickHouse's memory, and rules out errors that cancel out
     #[arg(long)]
     exact: bool,
-    /// Read from Kafka what seems to be missing, since aborted transactions and compaction leave gaps as well
+    /// Read missing offsets from Kafka, to tell lost records from gaps left by aborted transactions and compaction
     #[arg(long)]
     scan: bool,
 }
 
-/// Draws up the accounts; exit code 1 if one of them is not exact.
+/// Prints the accounts; exit code 1 if one of them is not exact.
 pub(super) async fn run(options: &Options, settings: Settings) -> Result<Exit, Failure> {
     let topic = options.topic.as_ref().map(|topic| full(&settings, topic));
     let how = audit::Options { exact: options.exact, scan: options.scan };
@@ -60,7 +60,7 @@ fn shown(accounts: &[Account], settings: &Settings) -> String {
         "REPLAYED",
         "MISSING",
         "DOUBLED",
-        "ON THEIR WAY",
+        "UNCOMMITTED",
     ];
     let mut table = table(&header, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     for account in accounts {
@@ -85,34 +85,37 @@ fn shown(accounts: &[Account], settings: &Settings) -> String {
     text(&table)
 }
 
-/// What is wrong or worth knowing about a partition, a sentence each.
+/// What is wrong with a partition or worth knowing about it, one sentence each.
 fn faults(account: &Account, has_scanned: bool) -> Vec<String> {
     let mut said = Vec::new();
     let Account { missing, doubled, unread, older, ahead, empty, .. } = *account;
     if missing > 0 {
-        let gaps = if has_scanned { "" } else { "; --scan tells them from gaps that never had a record" };
-        said.push(format!("{missing} consumed and nowhere, {}{gaps}", stretches(&account.missing_at, missing)));
+        let gaps = if has_scanned { "" } else { "; --scan tells lost records from gaps" };
+        said.push(format!(
+            "{missing} consumed but neither inserted nor dead-lettered, {}{gaps}",
+            stretches(&account.missing_at, missing)
+        ));
     }
     if doubled > 0 {
         let some: Vec<_> = account.doubled_at.iter().map(i64::to_string).collect();
-        said.push(format!("{doubled} rows too many, at offsets {}", some.join(", ")));
+        said.push(format!("{doubled} duplicate rows, at offsets {}", some.join(", ")));
     }
     if unread > 0 {
         said.push(format!("{unread} offsets were deleted from the log before they were consumed"));
     }
     if account.committed.is_none() && ahead > 0 {
-        said.push(format!("{ahead} rows, and the group has no offset; see `sluice ingest offsets show`"));
+        said.push(format!("{ahead} rows, but the group has no offset; see `sluice ingest offsets show`"));
     }
     if empty > 0 {
-        said.push(format!("{empty} offsets never had a record, or it was compacted away"));
+        said.push(format!("{empty} offsets have no record: aborted transactions or compaction"));
     }
     if older > 0 {
-        said.push(format!("{older} older rows were not looked at, since dead letters of their time have expired"));
+        said.push(format!("{older} older rows were not checked, since dead letters of that time have expired"));
     }
     said
 }
 
-/// Where the missing ones are, as far as that fits into a sentence.
+/// The first missing offsets, as ranges.
 fn stretches(some: &[Range<i64>], all: u64) -> String {
     let one = |stretch: &Range<i64>| match stretch.end - stretch.start {
         1 => stretch.start.to_string(),
@@ -124,7 +127,7 @@ fn stretches(some: &[Range<i64>], all: u64) -> String {
 }
 
 fn verdict(accounts: &[Account]) -> String {
-    let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
+    let sum = |field: fn(&Account) -> u64| accounts.iter().map(field).sum::<u64>();
     let (consumed, inserted, dead) = (sum(|a| a.consumed), sum(|a| a.inserted), sum(|a| a.dead_lettered));
     if accounts.iter().all(Account::is_exact) {
         return format!("exact: {consumed} consumed = {inserted} inserted + {dead} dead-lettered");
@@ -143,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exact_account_is_one_sentence_and_faults_are_named() {
+    fn an_exact_account_is_one_sentence_and_differences_are_named() {
         let exact = Account {
             topic: "events".to_owned(),
             committed: Some(12),
@@ -163,13 +166,13 @@ mod tests {
             ..exact.clone()
         };
         insta::assert_snapshot!(faults(&wrong, false).join("\n"), @r"
-        3 consumed and nowhere, at offsets 1, 5 to 6; --scan tells them from gaps that never had a record
-        1 rows too many, at offsets 9
+        3 consumed but neither inserted nor dead-lettered, at offsets 1, 5 to 6; --scan tells lost records from gaps
+        1 duplicate rows, at offsets 9
         ");
         insta::assert_snapshot!(verdict(&[exact.clone(), wrong]), @"not exact in 1 of 2 partitions: 24 consumed, 17 inserted, 4 dead-lettered, 3 missing, 1 doubled");
         insta::assert_snapshot!(shown(&[exact], &Settings::default()), @r"
-        TOPIC   PARTITION  FROM  COMMITTED  CONSUMED  INSERTED  DEAD-LETTERED  REPLAYED  MISSING  DOUBLED  ON THEIR WAY
-        events          0     0         12        12        10              2         0        0        0             0
+        TOPIC   PARTITION  FROM  COMMITTED  CONSUMED  INSERTED  DEAD-LETTERED  REPLAYED  MISSING  DOUBLED  UNCOMMITTED
+        events          0     0         12        12        10              2         0        0        0            0
         ");
     }
 }

@@ -1,4 +1,4 @@
-//! `sluice ingest offsets show | set | skip | accept`: what only an operator may decide about the group's offsets.
+//! `sluice ingest offsets show | set | skip | accept`: decisions about the group's offsets that only an operator can make.
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
@@ -7,7 +7,7 @@ use sluice_ingest::operator::audit::{self, Account, Audit};
 use sluice_ingest::operator::lag::Lag;
 use sluice_ingest::operator::offsets::{Change, Error, Offsets, To, in_words};
 
-use super::{full, short};
+use super::topic::{full, short};
 use crate::{
     exit::{Exit, Failure, OrExit},
     screen,
@@ -17,7 +17,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Show the group's offsets, what is announced beside them, the log and the table
+    /// Show the group's offsets, the ranges announced with them, the log and the table
     Show {
         /// Only those of this topic
         #[arg(long, value_name = "TOPIC")]
@@ -25,9 +25,9 @@ pub(crate) enum Verb {
     },
     /// Set an offset; every batch up to the table's highest is looked up before it is written
     Set(Set),
-    /// Pass over records that cannot be read, each with a dead letter
+    /// Skip records that cannot be read, and write a dead letter for each
     Skip(Skip),
-    /// Take what the table holds for right: begin after its highest offset and look nothing up
+    /// Accept the table as it is: start after its highest offset, without look-ups
     Accept(Accept),
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Set {
     /// A number, or `start` or `end` of the log
     #[arg(value_parser = to)]
     offset: To,
-    /// Also if records are skipped
+    /// Confirm, if records are skipped
     #[arg(long)]
     yes: bool,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Skip {
     partition: i32,
     /// The offset that a worker names on /readyz
     offset: i64,
-    /// Do it; without it, say only what it would mean
+    /// Confirm; without it, only show the effect
     #[arg(long)]
     yes: bool,
 }
@@ -64,10 +64,10 @@ pub(crate) struct Accept {
     topic: String,
     /// Its partition
     partition: i32,
-    /// Begin here instead of after the table's highest offset
+    /// Start here instead of after the table's highest offset
     #[arg(long, value_name = "OFFSET")]
     at: Option<i64>,
-    /// Do it; without it, say only what it would mean
+    /// Confirm; without it, only show the effect
     #[arg(long)]
     yes: bool,
 }
@@ -88,7 +88,7 @@ async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Re
     let topic = topic.map(|topic| full(settings, topic));
     let (lines, missing) = offsets.show(topic.as_deref()).await.map_err(failure)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let header = ["TOPIC", "PARTITION", "COMMITTED", "LOG", "LAG", "HELD BACK", "TABLE UP TO", "ANNOUNCED BESIDE IT"];
+    let header = ["TOPIC", "PARTITION", "COMMITTED", "LOG", "LAG", "HELD BACK", "TABLE UP TO", "ANNOUNCED"];
     let mut table = table(&header, &[1, 2, 4, 5, 6]);
     for line in lines {
         table.add_row([
@@ -119,9 +119,9 @@ async fn set(offsets: &Offsets, options: &Set, settings: &Settings) -> Result<Ex
     let topic = full(settings, &options.topic);
     let change = offsets.set(&topic, options.partition, options.offset).await.map_err(failure)?;
     if let Some(first) = change.skips_from {
-        screen::note(&format!("offsets {first} to {} are skipped: no worker takes them in", change.to - 1));
+        screen::note(&format!("offsets {first} to {} will be skipped: no worker will consume them", change.to - 1));
         if !options.yes {
-            return Err(anyhow!("skip records unasked: add --yes if that is meant")).or_exit(Exit::Usage);
+            return Err(anyhow!("skip records without confirmation: add --yes to confirm")).or_exit(Exit::Usage);
         }
     }
     commit(offsets, &change, settings).await
@@ -132,12 +132,12 @@ async fn skip(offsets: &Offsets, options: &Skip, settings: &Settings) -> Result<
     let skip = offsets.skip(&topic, options.partition, options.offset).await.map_err(failure)?;
     let change = &skip.change;
     screen::note(&format!(
-        "offsets {} to {} cannot be read: each gets a dead letter without its contents, and no worker takes them in",
+        "offsets {} to {} cannot be read: each gets a dead letter without contents, and no worker will consume them",
         skip.from,
         change.to - 1
     ));
     if !options.yes {
-        return Err(anyhow!("skip records unasked: add --yes if that is meant")).or_exit(Exit::Usage);
+        return Err(anyhow!("skip records without confirmation: add --yes to confirm")).or_exit(Exit::Usage);
     }
     offsets.commit_skip(&skip).await.map_err(failure)?;
     say(change, settings)
@@ -151,7 +151,7 @@ async fn accept(offsets: &Offsets, options: &Accept, settings: &Settings) -> Res
     let account = audit.up_to(&topic, options.partition, change.to).await?;
     screen::say(&meaning(&change, &account, settings))?;
     if !options.yes {
-        return Err(anyhow!("accept it unasked: add --yes if that is meant")).or_exit(Exit::Usage);
+        return Err(anyhow!("accept the table without confirmation: add --yes to confirm")).or_exit(Exit::Usage);
     }
     commit(offsets, &change, settings).await
 }
@@ -164,13 +164,13 @@ fn meaning(change: &Change, account: &Account, settings: &Settings) -> String {
         change.to
     )];
     match missing_at.first() {
-        None => said.push("None has neither, so none is given up.".to_owned()),
+        None => said.push("Every record has one or the other, so none is given up.".to_owned()),
         Some(first) => said.push(format!(
             "{missing} have neither, the first at offset {}: if those offsets ever had a record, it is given up.",
             first.start
         )),
     }
-    said.push(format!("A worker begins at {}, and looks nothing up beyond what the table holds.", change.to));
+    said.push(format!("A worker starts at {}, and looks up nothing beyond what the table holds.", change.to));
     said.join("\n")
 }
 
@@ -185,7 +185,7 @@ fn say(change: &Change, settings: &Settings) -> Result<Exit, Failure> {
     Ok(Exit::Pass)
 }
 
-/// What was named wrongly is wrong usage.
+/// A topic, partition or offset that does not exist is wrong usage.
 fn failure(error: Error) -> Failure {
     let exit = match &error {
         Error::NoPipeline(_)

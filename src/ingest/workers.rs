@@ -1,4 +1,4 @@
-//! `sluice ingest status | pause | resume | breaker reset`: asks running workers over HTTP, each by its address.
+//! `sluice ingest status | pause | resume | breaker reset`: requests to running workers over HTTP.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use reqwest::{Client, Method, Url};
 use sluice_ingest::event::request::PartitionStatus;
 use sluice_ingest::operator::control::{HEADER, WorkerStatus};
 
+use super::topic;
 use crate::{
     exit::{Exit, Failure, OrExit},
     screen,
@@ -15,13 +16,13 @@ use crate::{
     table::{or_dash, table, text},
 };
 
-/// How long a worker may take to answer; it waits for its consume loop for a little less.
+/// Timeout of a request; a worker waits a little less for its consume loop.
 const PATIENCE: Duration = Duration::from_secs(35);
 
 /// Which workers, and which of their partitions.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
-    /// Address of a worker, once for each; without it, the one at ingest.listen
+    /// Address of a worker, may be repeated; by default, the worker at ingest.listen
     #[arg(long, value_name = "URL", value_parser = address)]
     worker: Vec<Url>,
     /// Only partitions of this topic
@@ -37,10 +38,10 @@ fn address(text: &str) -> Result<Url, &'static str> {
     Url::parse(text).ok().filter(is_http).ok_or("write it as http://HOST:PORT")
 }
 
-/// What the workers answered, and what went wrong with the others.
+/// The answers of workers, and the last failure, if any.
 type Answers = (Vec<(Url, WorkerStatus)>, Option<Failure>);
 
-/// The table of all partitions; exit code 1 when one of them stands still and should not.
+/// Prints a table of all partitions; exit code 1 if one of them is in trouble.
 pub(super) async fn status(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
     let (answers, failure) = which.ask_all(&Method::GET, "status", settings).await?;
     if !answers.is_empty() {
@@ -49,7 +50,7 @@ pub(super) async fn status(which: &Which, settings: &Settings) -> Result<Exit, F
     let partitions = || answers.iter().flat_map(|(_, status)| &status.partitions);
     for partition in partitions() {
         if let Some(why) = &partition.trouble {
-            screen::note(&format!("{} stands still: {why}", name(partition, settings)));
+            screen::note(&format!("{} is stopped: {why}", name(partition, settings)));
         }
     }
     match failure {
@@ -60,7 +61,8 @@ pub(super) async fn status(which: &Which, settings: &Settings) -> Result<Exit, F
 }
 
 pub(super) async fn pause(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
-    let forgets = "a worker that is restarted forgets it, and so does one that another worker's partition comes to, unless it was told as well";
+    let forgets =
+        "the pause ends when the worker restarts or the partition moves to a worker that has not been told to pause it";
     which.command("pause", "paused", forgets, settings).await
 }
 
@@ -71,8 +73,8 @@ pub(super) async fn resume(which: &Which, settings: &Settings) -> Result<Exit, F
 pub(super) async fn reset(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
     let window = settings.ingest.breaker.window;
     let passes =
-        format!("the next {window} records of each pass unjudged, into the dead-letter topic where they cannot land");
-    which.command("breaker/reset", "goes on", &passes, settings).await
+        format!("the next {window} records of each are not judged; those that cannot land go to the dead-letter topic");
+    which.command("breaker/reset", "resumed", &passes, settings).await
 }
 
 impl Which {
@@ -85,28 +87,28 @@ impl Which {
         if !changed.is_empty() && !note.is_empty() {
             screen::note(note);
         }
-        // A worker that did not answer may have had something to do.
+        // A worker that did not answer may own the partition.
         if let Some(failure) = failure {
             return Err(failure);
         }
         if changed.is_empty() {
             if self.has_none(settings).await? {
                 let unknown =
-                    "find that partition: these workers have none of the kind; `sluice ingest status` shows theirs";
+                    "find that partition: these workers do not own it; `sluice ingest status` shows what they own";
                 return Err(anyhow!(unknown)).or_exit(Exit::Usage);
             }
-            screen::note("nothing to do: no partition of these workers was in another state");
+            screen::note("nothing to do: every partition of these workers is in that state already");
         }
         Ok(Exit::Pass)
     }
 
-    /// Whether the workers have no partition that is meant.
+    /// Whether the workers own none of the named partitions.
     async fn has_none(&self, settings: &Settings) -> Result<bool, Failure> {
         let (answers, failure) = self.ask_all(&Method::GET, "status", settings).await?;
         Ok(self.topic.is_some() && failure.is_none() && answers.iter().all(|(_, status)| status.partitions.is_empty()))
     }
 
-    /// Asks every worker, also when one does not answer.
+    /// Asks every worker, even if one of them does not answer.
     async fn ask_all(&self, method: &Method, path: &str, settings: &Settings) -> Result<Answers, Failure> {
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let client = client.timeout(PATIENCE).build().context("prepare the HTTP client")?;
@@ -137,7 +139,7 @@ impl Which {
         settings: &Settings,
     ) -> Result<WorkerStatus, Failure> {
         let url = worker.join(path).with_context(|| format!("make an address of --worker {worker}"))?;
-        let topic = self.topic.as_ref().map(|topic| ("topic", super::full(settings, topic)));
+        let topic = self.topic.as_ref().map(|topic| ("topic", topic::full(settings, topic)));
         let partition = self.partition.map(|partition| ("partition", partition.to_string()));
         let query: Vec<_> = topic.into_iter().chain(partition).collect();
         let request = client.request(method.clone(), url).query(&query).header(HEADER, "1");
@@ -152,13 +154,13 @@ impl Which {
             return Err(anyhow!("ask the worker at {worker}: {}", body.trim()).into());
         }
         let of_another =
-            || format!("ask the worker at {worker}: it answers in another form; is it a worker of this version?");
+            || format!("ask the worker at {worker}: its answer cannot be read; is it a worker of this version?");
         Ok(serde_json::from_str(&body).with_context(of_another)?)
     }
 }
 
 fn name(partition: &PartitionStatus, settings: &Settings) -> String {
-    format!("{} {}", super::short(settings, &partition.topic), partition.partition)
+    format!("{} {}", topic::short(settings, &partition.topic), partition.partition)
 }
 
 fn shown(answers: &[(Url, WorkerStatus)], settings: &Settings) -> String {
@@ -166,9 +168,9 @@ fn shown(answers: &[(Url, WorkerStatus)], settings: &Settings) -> String {
     let mut table = table(&header, &[1, 2, 3, 4, 5, 6, 7]);
     for (worker, status) in answers {
         for partition in &status.partitions {
-            let state = if partition.holds.is_empty() { "flows".to_owned() } else { partition.holds.join(", ") };
+            let state = if partition.holds.is_empty() { "flowing".to_owned() } else { partition.holds.join(", ") };
             table.add_row([
-                super::short(settings, &partition.topic).to_owned(),
+                topic::short(settings, &partition.topic).to_owned(),
                 partition.partition.to_string(),
                 or_dash(partition.committed),
                 or_dash(partition.lag),
@@ -189,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_that_flows_and_one_that_does_not() {
+    fn a_flowing_and_a_held_partition_are_shown() {
         let partition = |partition, holds: &[&str]| PartitionStatus {
             topic: "events".to_owned(),
             partition,
@@ -208,7 +210,7 @@ mod tests {
         let worker = Url::parse("http://127.0.0.1:21050").unwrap();
         insta::assert_snapshot!(shown(&[(worker, status)], &Settings::default()), @r"
         TOPIC   PARTITION  COMMITTED  LAG  HELD BACK  NEXT  BATCHES  BYTES  STATE                                   WORKER
-        events          0        100   25          0   120        1   4000  flows                                   http://127.0.0.1:21050
+        events          0        100   25          0   120        1   4000  flowing                                 http://127.0.0.1:21050
         events          1          -   25          0   120        1   4000  memory is short, paused by an operator  http://127.0.0.1:21050
         ");
     }

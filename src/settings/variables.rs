@@ -1,36 +1,35 @@
-//! Variables that look like a setting's and would be ignored or misread: one underscore for two, or a flag's name.
-//! The names and values of variables go in, and the first that somebody must have meant otherwise comes out with its right
-//! spelling. Those that an orchestrator sets for its services are let be.
+//! Environment variables that look like a setting but would be ignored: one underscore instead of two, or the name of a flag.
+//! Each is reported with its correct spelling. Variables that an orchestrator sets for its services are ignored.
 
 use serde_json::Value;
 
-/// What begins the variables of a section of the settings.
+/// Prefixes of the variables of each section.
 const SECTIONS: [&str; 4] = ["SLUICE_STACK_", "SLUICE_STORES_", "SLUICE_INGEST_", "SLUICE_VERIFY_"];
 
-/// A variable that is not what it was meant for, and what to do.
-pub(super) fn mistaken(variables: impl IntoIterator<Item = (String, String)>, settings: &Value) -> Option<String> {
+/// The first misspelled variable, and what to write instead.
+pub(super) fn misspelled(variables: impl IntoIterator<Item = (String, String)>, settings: &Value) -> Option<String> {
     let mut known = Vec::new();
     spell("SLUICE", settings, &mut known);
     variables.into_iter().find_map(|(name, value)| fault(&name, &value, &known))
 }
 
 fn fault(name: &str, value: &str, known: &[String]) -> Option<String> {
-    let is_a_flags = ["SLUICE_PORT_BASE", "SLUICE_NAMESPACE"].contains(&name);
-    let of_section = SECTIONS.iter().find(|section| name.starts_with(*section));
-    if !(is_a_flags || of_section.is_some())
-        || is_an_orchestrators(name, value)
+    let is_flag_name = ["SLUICE_PORT_BASE", "SLUICE_NAMESPACE"].contains(&name);
+    let section = SECTIONS.iter().find(|section| name.starts_with(*section));
+    if !(is_flag_name || section.is_some())
+        || is_set_by_orchestrator(name, value)
         || known.iter().any(|known| known == name)
     {
         return None;
     }
     let single = |name: &str| name.replace("__", "_");
-    let meant = known.iter().find(|known| single(known) == single(name) || (is_a_flags && ends_alike(known, name)));
+    let meant = known.iter().find(|known| single(known) == single(name) || (is_flag_name && ends_alike(known, name)));
     match meant {
-        Some(meant) => Some(format!("read the variable {name}: no setting is called so; write {meant}")),
-        // Of a key that is only misspelled the reader says which ones there are.
-        None if of_section.is_some_and(|section| name[section.len()..].starts_with('_')) => None,
+        Some(meant) => Some(format!("read the variable {name}: there is no such setting; write {meant}")),
+        // For a misspelled key, deserialization lists the known ones.
+        None if section.is_some_and(|section| name[section.len()..].starts_with('_')) => None,
         None => Some(format!(
-            "read the variable {name}: no setting is called so; a setting's variable is SLUICE_SECTION__KEY, as in \
+            "read the variable {name}: there is no such setting; a setting's variable is SLUICE_SECTION__KEY, as in \
              SLUICE_STACK__PORT_BASE"
         )),
     }
@@ -42,8 +41,8 @@ fn ends_alike(known: &str, name: &str) -> bool {
     sections.iter().any(|(section, _)| known.strip_prefix(section) == Some(key))
 }
 
-/// Whether Kubernetes or Docker set it for a service called `sluice-stack`, `sluice-ingest` and so on.
-fn is_an_orchestrators(name: &str, value: &str) -> bool {
+/// Whether Kubernetes or Docker sets it for a service named `sluice-stack`, `sluice-ingest` and so on.
+fn is_set_by_orchestrator(name: &str, value: &str) -> bool {
     let is_a_ports = |rest: &str| {
         let (number, rest) = rest.split_once('_').unwrap_or((rest, ""));
         number.parse::<u16>().is_ok() && ["TCP", "UDP", "SCTP"].iter().any(|protocol| rest.starts_with(protocol))
@@ -55,7 +54,7 @@ fn is_an_orchestrators(name: &str, value: &str) -> bool {
         || (name.ends_with("_PORT") && value.contains("://"))
 }
 
-/// The variables of all settings that there are without any file.
+/// Collects the variables of all settings that have a default.
 fn spell(name: &str, value: &Value, known: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
@@ -75,11 +74,11 @@ mod tests {
 
     fn said(name: &str, value: &str) -> Option<String> {
         let settings = serde_json::to_value(Settings::default()).unwrap();
-        mistaken([(name.to_owned(), value.to_owned())], &settings)
+        misspelled([(name.to_owned(), value.to_owned())], &settings)
     }
 
     #[test]
-    fn a_variable_with_one_underscore_for_two_is_refused_with_the_right_spelling() {
+    fn a_misspelled_variable_is_refused_with_the_correct_spelling() {
         for (name, meant) in [
             ("SLUICE_STACK_PORT_BASE", "SLUICE_STACK__PORT_BASE"),
             ("SLUICE_PORT_BASE", "SLUICE_STACK__PORT_BASE"),
@@ -92,14 +91,14 @@ mod tests {
             ("SLUICE_INGEST_GROUP", "SLUICE_INGEST__GROUP"),
             ("SLUICE_VERIFY_RUNS", "SLUICE_VERIFY__RUNS"),
         ] {
-            let said = said(name, "21000").unwrap_or_else(|| panic!("{name} is let be"));
-            assert_eq!(said, format!("read the variable {name}: no setting is called so; write {meant}"));
+            let said = said(name, "21000").unwrap_or_else(|| panic!("{name} is accepted"));
+            assert_eq!(said, format!("read the variable {name}: there is no such setting; write {meant}"));
         }
         assert!(said("SLUICE_STORES_POSTGRES_PROT", "1").unwrap().contains("SLUICE_SECTION__KEY"));
     }
 
     #[test]
-    fn what_an_orchestrator_sets_and_what_is_right_is_let_be() {
+    fn variables_of_an_orchestrator_and_correct_ones_are_accepted() {
         for (name, value) in [
             ("SLUICE_STORES__POSTGRES__PORT", "21000"),
             ("SLUICE_STORES__POSTGRES__PROT", "21000"),

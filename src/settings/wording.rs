@@ -1,7 +1,7 @@
-//! What a library says about a value that it could not read, in the words of a configuration: what is wrong, and what to
-//! write instead. Text goes in, text comes out. It never shows the value of a secret.
+//! Errors of the configuration libraries in plain words: what is wrong with a value, and what to write instead. It never shows
+//! the value of a secret.
 
-/// What a library expected, by the end of its sentence, and what to write.
+/// How a library's message ends, and what to write instead.
 const EXPECTED: [(&str, &str); 13] = [
     (", expected a string", "write it in quotes"),
     (", expected a boolean", "write true or false"),
@@ -21,35 +21,35 @@ const EXPECTED: [(&str, &str); 13] = [
     ),
 ];
 
-/// Parts of the names of keys whose values are secrets, or have one in them.
+/// Parts of the names of keys whose values are or contain secrets.
 const SECRET: [&str; 6] = ["password", "secret", "token", "jaas", "login", "pem"];
-/// Where settings of Kafka's client stand, of which some are secrets.
+/// Section of the Kafka client settings, some of which are secrets.
 const CLIENT: [&str; 2] = ["ingest", "kafka"];
 /// Keys of logins.
 const LOGINS: [&str; 6] = ["admin", "owner", "app", "cdc", "loader", "reader"];
 
-/// Says it again in plain words, with what to do.
+/// The message in plain words, with a remedy.
 pub(super) fn explain(message: &str) -> String {
     let message = without_secrets(message.trim_end());
     let known = EXPECTED.iter().find_map(|(end, advice)| Some((message.strip_suffix(end)?, end, advice)));
     let Some((before, end, advice)) = known else { return message };
-    // What a number is called inside of a program is no word of a configuration.
+    // Names of Rust types mean nothing to the reader of a configuration.
     let before = before.trim_end_matches(" as i128").trim_end_matches(" as u128");
     match end.strip_prefix(", expected a ") {
         Some(wish) => format!("{before}, expected a {wish}; {advice}"),
-        None if before.ends_with('\n') || before.is_empty() => format!("{before}this is no address; {advice}"),
+        None if before.ends_with('\n') || before.is_empty() => format!("{before}this is not an address; {advice}"),
         None => format!("{before}; {advice}"),
     }
 }
 
-/// What is said of a value that came from a variable.
-pub(super) fn of_variable(path: &[String], message: &str) -> String {
+/// The message for a value that came from a variable.
+pub(super) fn explain_variable(path: &[String], message: &str) -> String {
     let is_table = message.ends_with("expected a map") || message.contains("expected struct");
     if is_table {
-        "it is not taken; write a table as in {user=\"me\",password=\"…\"}, each name with a dot in it in double quotes"
+        "it is not accepted; write a table as in {user=\"me\",password=\"…\"}, each name with a dot in it in double quotes"
             .to_owned()
     } else if path.iter().any(|key| is_secret(key)) || path.starts_with(&CLIENT.map(str::to_owned)) {
-        "it is not taken; in a variable, a value that looks like a number or a list is written in double quotes"
+        "it is not accepted; in a variable, a value that looks like a number or a list is written in double quotes"
             .to_owned()
     } else {
         explain(message)
@@ -61,22 +61,22 @@ fn is_secret(key: &str) -> bool {
     SECRET.iter().any(|part| key.contains(part)) || LOGINS.contains(&key.as_str())
 }
 
-/// The key of a line of a file that has its value behind it.
+/// The key of a line that has the form `key = value`.
 fn key(line: &str) -> Option<&str> {
     let (key, value) = line.split_once('=')?;
     let is_key = key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.\"' ".contains(c));
     (is_key && !value.trim().is_empty() && !value.starts_with('=')).then_some(key)
 }
 
-/// Whether a line of a file surely is no part of a secret: a section, a comment, or a key with its value. Another one may go
-/// on with what began above.
+/// Whether a line is certainly not part of a secret: a section, a comment, or a key with its value. Any other line may
+/// continue a value that began above.
 fn is_plain(line: &str) -> bool {
     let line = line.trim();
     !is_secret(line)
         && (line.is_empty() || line.starts_with(['[', '#']) || key(line).is_some_and(|key| !is_secret(key)))
 }
 
-/// The same without the values that stand in the lines of a file which it quotes.
+/// The message without the values in the lines that it quotes from the file.
 fn without_secrets(message: &str) -> String {
     let hide = |line: &str| match line.split_once(" | ") {
         Some((number, quoted)) if number.bytes().all(|byte| byte.is_ascii_digit()) && !is_plain(quoted) => {
@@ -95,7 +95,7 @@ fn without_secrets(message: &str) -> String {
     lines.join("\n")
 }
 
-/// The last line may quote the value as well: `invalid type: integer `1234`, expected a string`.
+/// The last line may quote the value too: `invalid type: integer `1234`, expected a string`.
 fn without_quoted(line: &str) -> String {
     let Some(at) = line.find(['`', '"']) else { return line.to_owned() };
     let (before, rest) = line.split_at(at);
@@ -109,18 +109,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_program_calls_a_number_is_said_in_plain_words() {
+    fn names_of_types_are_replaced_by_plain_words() {
         let say = |end: &str| explain(&format!("invalid value: integer `-5`, expected {end}"));
         insta::assert_snapshot!(say("u16"), @"invalid value: integer `-5`; write a whole number from 0 to 65535");
         insta::assert_snapshot!(say("integer overflow"), @r#"invalid value: integer `-5`; a size is 0 or more and at most 16 EiB; write it as "256 MiB""#);
         insta::assert_snapshot!(say("a string"), @"invalid value: integer `-5`, expected a string; write it in quotes");
         insta::assert_snapshot!(explain("invalid type: integer `9` as i128, expected usize"), @"invalid type: integer `9`; write a whole number from 0 to 9223372036854775807");
-        insta::assert_snapshot!(explain("invalid socket address syntax"), @r#"this is no address; write an IP address and a port, as in "127.0.0.1:21050" or "[::1]:21050"; host names are not looked up"#);
+        insta::assert_snapshot!(explain("invalid socket address syntax"), @r#"this is not an address; write an IP address and a port, as in "127.0.0.1:21050" or "[::1]:21050"; host names are not looked up"#);
         assert_eq!(explain("unknown variant `sticky`, expected `eager`"), "unknown variant `sticky`, expected `eager`");
     }
 
     #[test]
-    fn a_secret_is_shown_by_no_library() {
+    fn no_message_shows_a_secret() {
         let message = "TOML parse error at line 2, column 12\n  |\n2 | password = 1234\n  |            ^^^^\n\
                        invalid type: integer `1234`, expected a string\n";
         insta::assert_snapshot!(explain(message), @r"
@@ -149,14 +149,17 @@ mod tests {
         assert_eq!(explain(shown), shown);
         let path = ["ingest", "kafka"].map(str::to_owned);
         let said = "invalid type: found string \"{\"sasl.password\"=\"SECRET1\"\", expected a map";
-        assert!(!of_variable(&path, said).contains("SECRET1"));
+        assert!(!explain_variable(&path, said).contains("SECRET1"));
         let path = ["stores", "postgres", "admin"].map(str::to_owned);
         assert!(
-            !of_variable(&path, "invalid type: found string \"SECRETp\", expected struct Login").contains("SECRETp")
+            !explain_variable(&path, "invalid type: found string \"SECRETp\", expected struct Login")
+                .contains("SECRETp")
         );
         let path = ["stores", "clickhouse", "login", "password"].map(str::to_owned);
-        assert!(!of_variable(&path, "invalid type: found unsigned int `1234`, expected a string").contains("1234"));
+        assert!(
+            !explain_variable(&path, "invalid type: found unsigned int `1234`, expected a string").contains("1234")
+        );
         let path = ["stores", "postgres", "port"].map(str::to_owned);
-        assert!(of_variable(&path, "invalid value unsigned int `70000`, expected u16").contains("70000"));
+        assert!(explain_variable(&path, "invalid value unsigned int `70000`, expected u16").contains("70000"));
     }
 }

@@ -92,8 +92,8 @@ async fn a_row_that_is_missing_or_stands_there_twice_is_named() {
     let (code, said) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
     assert_eq!(code, 1, "{said}");
     for sentence in [
-        "communication-events 1: 1 consumed and nowhere, at offsets 9",
-        "communication-events 1: 1 rows too many, at offsets 7",
+        "communication-events 1: 1 consumed but neither inserted nor dead-lettered, at offsets 9",
+        "communication-events 1: 1 duplicate rows, at offsets 7",
         "not exact in 1 of 6 partitions",
     ] {
         assert!(said.contains(sentence), "{said}");
