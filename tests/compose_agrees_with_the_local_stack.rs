@@ -1,5 +1,5 @@
-//! `docker-compose.yml` and the local stack run the same stores: same ports, users, passwords and versions. Every service
-//! has a health check and a memory limit. The negative controls show that each comparison detects a change.
+//! `docker-compose.yml` and the local stack run the same stores: same ports, users, passwords and versions. Every
+//! service has a health check and a memory limit. The negative controls show that each comparison detects a change.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -39,7 +39,8 @@ fn containers(compose: &Value, service: Service) -> Vec<&Value> {
     compose["services"].as_object().unwrap().iter().filter(|(name, _)| is(name)).map(|(_, body)| body).collect()
 }
 
-/// Compares the host ports that a service publishes. The bus of a Redis cluster is not published: its nodes share a network namespace.
+/// Compares the host ports that a service publishes. The bus of a Redis cluster is not published: its nodes share a
+/// network namespace.
 fn ports(compose: &Value, service: Service) -> Option<String> {
     let layout = Layout::new(&Settings::default()).unwrap();
     let nodes = if matches!(service, Service::RedisCache | Service::RedisState) { 2 } else { 1 };
@@ -57,8 +58,8 @@ fn ports(compose: &Value, service: Service) -> Option<String> {
         .then(|| format!("{service}: publishes {found:?} instead of {expected:?}, outside 127.0.0.1: {outside:?}"))
 }
 
-/// Compares versions: an image's tag is the local version, a prefix of it up to a dot, or the local version with a packaging
-/// number.
+/// Compares versions: an image's tag is the local version, a prefix of it up to a dot, or the local version with a
+/// packaging number.
 fn version(compose: &Value, service: Service) -> Option<String> {
     let local = service.version();
     let fits = |body: &&Value| {

@@ -1,6 +1,6 @@
-//! The guarantees of the local stack: `up` can be repeated, interrupted and run twice concurrently; `down` stops only what
-//! `up` started; every failure is reported in one sentence and leaves nothing behind. Each test has its own stack, of the
-//! stores that start fastest.
+//! The guarantees of the local stack: `up` can be repeated, interrupted and run twice concurrently; `down` stops only
+//! what `up` started; every failure is reported in one sentence and leaves nothing behind. Each test has its own stack,
+//! of the stores that start fastest.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 

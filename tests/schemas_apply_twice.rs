@@ -1,5 +1,5 @@
-//! `schemas apply` is idempotent: a second run changes nothing and reports that, two concurrent runs have the effect of one, a
-//! changed file is refused, and a dropped namespace can be recreated at once.
+//! `schemas apply` is idempotent: a second run changes nothing and reports that, two concurrent runs have the effect of
+//! one, a changed file is refused, and a dropped namespace can be recreated at once.
 
 use sluice_schemas::apply::apply;
 use sluice_schemas::connect::{self, Role};

@@ -1,5 +1,5 @@
-//! `schemas check` reports no drift after `apply`, and reports each object that was changed since. Every change here is a
-//! negative control of the check.
+//! `schemas check` reports no drift after `apply`, and reports each object that was changed since. Every change here is
+//! a negative control of the check.
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;

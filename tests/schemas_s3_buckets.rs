@@ -1,5 +1,5 @@
-//! With S3 enabled, `apply` creates the ADR's buckets and those for backups, archive and snapshots, with their policies;
-//! without it, they are skipped and reported as such.
+//! With S3 enabled, `apply` creates the ADR's buckets and those for backups, archive and snapshots, with their
+//! policies; without it, they are skipped and reported as such.
 
 use sluice_schemas::apply::apply;
 use sluice_schemas::check::check;

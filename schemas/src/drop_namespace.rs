@@ -1,5 +1,6 @@
-//! Removes everything under a namespace's names, whoever created it: databases, topics and groups, indices, keys, buckets.
-//! Only tests and benches call it; a run uses [`crate::runs`]. Never touches the platform's own (empty) namespace.
+//! Removes everything under a namespace's names, whoever created it: databases, topics and groups, indices, keys,
+//! buckets. Only tests and benches call it; a run uses [`crate::runs`]. Never touches the platform's own (empty)
+//! namespace.
 
 use crate::error::SchemaError;
 use crate::lock;
@@ -8,8 +9,8 @@ use crate::schema::{in_each, in_store};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// Drops the namespace in the chosen stores, all at once, under the namespace's lock, and returns when its names are free
-/// again. A missing object is not an error.
+/// Drops the namespace in the chosen stores, all at once, under the namespace's lock, and returns when its names are
+/// free again. A missing object is not an error.
 pub async fn drop_namespace(stores: &Stores, names: &Names, which: &[Store]) -> Result<(), SchemaError> {
     if names.namespace().is_empty() {
         return Err(SchemaError::PlatformNamespace);

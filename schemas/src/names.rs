@@ -41,8 +41,8 @@ impl Mark {
     }
 }
 
-/// Turns the platform's names into those of one namespace. There is no `Default`: a namespace that fails to parse must never
-/// become the platform's own.
+/// Turns the platform's names into those of one namespace. There is no `Default`: a namespace that fails to parse must
+/// never become the platform's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Names {

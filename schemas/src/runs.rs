@@ -17,8 +17,8 @@ type Marks = (Store, BTreeSet<Mark>);
 /// what earlier runs created in it. `groups` are the consumer groups that the run will create.
 ///
 /// # Errors
-/// [`SchemaError::NamespaceOccupied`] if a store has no marker but holds objects of the namespace, or if a foreign object
-/// occupies a name that the run needs. In that case nothing was changed.
+/// [`SchemaError::NamespaceOccupied`] if a store has no marker but holds objects of the namespace, or if a foreign
+/// object occupies a name that the run needs. In that case nothing was changed.
 pub async fn claim(stores: &Stores, names: &Names, which: &[Store], groups: &[String]) -> Result<Names, SchemaError> {
     if names.namespace().is_empty() {
         return Err(SchemaError::PlatformNamespace);
@@ -100,8 +100,8 @@ async fn refuse_foreign(stores: &Stores, names: &Names, marks: &[Marks], groups:
     Err(SchemaError::NamespaceOccupied { namespace: names.namespace().to_owned(), foreign })
 }
 
-/// In a store without the marker, everything under the namespace's names; with it, what occupies a name that the run needs
-/// and does not carry the mark.
+/// In a store without the marker, everything under the namespace's names; with it, what occupies a name that the run
+/// needs and does not carry the mark.
 async fn foreign_objects(
     stores: &Stores,
     names: &Names,

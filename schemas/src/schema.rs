@@ -1,5 +1,6 @@
-//! One module per store: how its schema is applied, compared and dropped, and what a run needs of it in [`crate::runs`].
-//! Runs a step in several stores at once. Never decides the order of steps or takes a lock; the callers do.
+//! One module per store: how its schema is applied, compared and dropped, and what a run needs of it in
+//! [`crate::runs`]. Runs a step in several stores at once. Never decides the order of steps or takes a lock; the
+//! callers do.
 
 pub(crate) mod clickhouse;
 mod drift;

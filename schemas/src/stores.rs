@@ -1,5 +1,5 @@
-//! Addresses and logins of the stores: the `[stores]` section of `sluice.toml`. No other setting distinguishes the local
-//! stack, Docker and a production cluster. Never opens a connection.
+//! Addresses and logins of the stores: the `[stores]` section of `sluice.toml`. No other setting distinguishes the
+//! local stack, Docker and a production cluster. Never opens a connection.
 
 mod ports;
 
@@ -31,7 +31,8 @@ impl Login {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Stores {
-    /// Separates environments that share one set of stores; empty means the platform's own names. See [`crate::names::Names`].
+    /// Separates environments that share one set of stores; empty means the platform's own names. See
+    /// [`crate::names::Names`].
     pub namespace: Names,
     /// PostgreSQL.
     pub postgres: Postgres,

@@ -1,5 +1,5 @@
-//! The ClickHouse server in a process of its own: loads the embeddable library and runs its command line. The library takes
-//! over the whole process: never call this after a thread has been started.
+//! The ClickHouse server in a process of its own: loads the embeddable library and runs its command line. The library
+//! takes over the whole process: never call this after a thread has been started.
 
 use std::{
     ffi::{CString, OsString, c_char, c_int},
@@ -17,7 +17,8 @@ pub(crate) const VERB: &str = "__clickhouse";
 /// The library's entry: the `main` of the `clickhouse` program.
 type CommandLine = unsafe extern "C" fn(c_int, *mut *mut c_char) -> c_int;
 
-/// Runs `clickhouse` with `args`, of which the first is the library's path, and returns the exit code when the server ends.
+/// Runs `clickhouse` with `args`, of which the first is the library's path, and returns the exit code when the server
+/// ends.
 pub(crate) fn serve(args: impl IntoIterator<Item = OsString>) -> Result<i32, Error> {
     let mut args = args.into_iter();
     let library = PathBuf::from(args.next().unwrap_or_default());

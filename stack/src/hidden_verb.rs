@@ -1,12 +1,12 @@
-//! The hidden verbs, with which the stack runs parts of itself as processes of the current program. Never parses any other
-//! verb.
+//! The hidden verbs, with which the stack runs parts of itself as processes of the current program. Never parses any
+//! other verb.
 
 use std::{ffi::OsString, process::ExitCode};
 
 use crate::{clickhouse_server, error::Error, keeper};
 
-/// Serves a hidden verb; returns `None` for any other command line. `args` are the process's arguments, including its name.
-/// Call it first in `main`, before any thread exists.
+/// Serves a hidden verb; returns `None` for any other command line. `args` are the process's arguments, including its
+/// name. Call it first in `main`, before any thread exists.
 pub fn serve_hidden_verb(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut args = args.into_iter().skip(1);
     let verb = args.next()?;

@@ -48,7 +48,8 @@ impl Layout {
         Ok(Self { settings: settings.clone(), state_dir, cache_dir, program, unprivileged })
     }
 
-    /// The same layout with another `sluice` program for the stack's own processes; in tests, the current program is the test.
+    /// The same layout with another `sluice` program for the stack's own processes; in tests, the current program is
+    /// the test.
     #[must_use]
     pub fn with_program(mut self, program: PathBuf) -> Self {
         self.program = program;

@@ -1,6 +1,6 @@
-//! The local stores without Docker: fetch, start, watch and stop.
+//! The local stores without Docker: fetches, starts, monitors and stops them.
 //!
-//! `main` hands its arguments to [`reexecuted`] before anything else; after that the verbs are one call each:
+//! `main` first passes its arguments to [`serve_hidden_verb`]; after that, each verb is one call:
 //!
 //! ```no_run
 //! # async fn verbs() -> Result<(), sluice_stack::Error> {
@@ -16,13 +16,16 @@
 //! # }
 //! ```
 //!
-//! # Layout
-//! - [`config`]: the `[stack]` section
-//! - [`layout`]: every path and port of one stack
-//! - [`service`]: one descriptor per store: version, ports, programs, command line, readiness query
+//! # Layout, bottom up
+//! - [`service`]: the services by name; `node`: one process of a service; [`error`]: why an operation failed
+//! - [`config`]: the `[stack]` section; [`layout`]: every path and port of one stack
+//! - `system`, `lock`, `command`, `account`, `probe`, [`progress`]: the machine and the terminal
+//! - `artifact`: programs, fetched with the registries' own clients
+//! - `record`, `process`: processes that `up` started
+//! - `descriptor`: what the stack has to know about a service; `store`: one file per store
 //! - [`mod@up`], [`mod@down`], [`mod@status`], [`logs`]: the verbs
 //! - [`keeper`]: leases, and the process that stops an idle stack
-//! - [`progress`], [`error`]
+//! - `hidden_verb`, `clickhouse_server`: processes of the current program
 
 mod account;
 mod artifact;

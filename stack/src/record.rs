@@ -1,6 +1,6 @@
-//! The record of a process that `up` started, one file per node; `down` stops only recorded processes. A record is written
-//! before its process exists and completed right after, so whenever `up` is killed, the next call finds the process.
-//! Never trusts a pid without its start time.
+//! The record of a process that `up` started, one file per node; `down` stops only recorded processes. A record is
+//! written before its process exists and completed right after, so whenever `up` is killed, the next call finds the
+//! process. Never trusts a pid without its start time.
 
 use std::{
     fs,
@@ -79,8 +79,8 @@ impl Record {
         same.then_some(identity)
     }
 
-    /// All running processes of this node. The session outlives its leader, and its ID is not reused while it has members;
-    /// a running process with that ID and another start time does not belong to the node.
+    /// All running processes of this node. The session outlives its leader, and its ID is not reused while it has
+    /// members; a running process with that ID and another start time does not belong to the node.
     pub(crate) fn process_tree(&self) -> Vec<i32> {
         let Some(identity) = self.process.filter(|_| self.boot == system::boot_id()) else { return vec![] };
         match system::stat(identity.pid) {
@@ -89,8 +89,8 @@ impl Record {
         }
     }
 
-    /// Finds the process of a record that was never completed: it runs in the node's folder, from the node's program, and
-    /// leads its session.
+    /// Finds the process of a record that was never completed: it runs in the node's folder, from the node's program,
+    /// and leads its session.
     pub(crate) fn recover(&mut self, layout: &Layout) {
         if self.process.is_some() || self.boot != system::boot_id() {
             return;

@@ -1,6 +1,6 @@
-//! `up`: fetches, starts and waits until every service responds to a query. Running services are left alone; a service with
-//! a dead process gets it restarted. Dropping the future stops what it has started and is not ready yet; ready services
-//! stay.
+//! `up`: fetches, starts and waits until every service responds to a query. Running services are left alone; a service
+//! with a dead process gets it restarted. Dropping the future stops what it has started and is not ready yet; ready
+//! services stay.
 
 mod plan;
 mod readiness;

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-/// A record that could not be written: topic `clickhouse-errors`. Key, payload and original headers are preserved byte for
-/// byte; the other fields are in the headers listed in [`dead_letter_header`].
+/// A record that could not be written: topic `clickhouse-errors`. Key, payload and original headers are preserved byte
+/// for byte; the other fields are in the headers listed in [`dead_letter_header`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The record's own key.

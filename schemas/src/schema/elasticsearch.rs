@@ -1,5 +1,5 @@
-//! Elasticsearch: the index template of the monthly `communications-YYYY.MM` and its lifecycle policy, fitted to the features
-//! of the cluster. What the cluster does not support is skipped and reported.
+//! Elasticsearch: the index template of the monthly `communications-YYYY.MM` and its lifecycle policy, fitted to the
+//! features of the cluster. What the cluster does not support is skipped and reported.
 
 mod cluster;
 mod files;

@@ -1,5 +1,5 @@
-//! Kafka: the topics of `kafka/topics.toml`. Creates missing topics, adds partitions and corrects settings; never removes
-//! partitions, since Kafka cannot.
+//! Kafka: the topics of `kafka/topics.toml`. Creates missing topics, adds partitions and corrects settings; never
+//! removes partitions, since Kafka cannot.
 
 mod cluster;
 pub(crate) mod run;

@@ -1,5 +1,5 @@
-//! The text of markers and labels. A marker says that a namespace was created for runs; a label says the same of one object.
-//! Pure. The text is stored: changing it makes existing objects foreign.
+//! The text of markers and labels. A marker says that a namespace was created for runs; a label says the same of one
+//! object. Pure. The text is stored: changing it makes existing objects foreign.
 
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
@@ -27,15 +27,16 @@ impl Marker {
         serde_json::to_string(&marker).ok()
     }
 
-    /// The mark, if `text` is a marker of this very namespace; a marker copied or renamed with an object does not count.
+    /// The mark, if `text` is a marker of this very namespace; a marker copied or renamed with an object does not
+    /// count.
     pub(crate) fn decode(text: &str, names: &Names) -> Option<Mark> {
         let marker: Self = serde_json::from_str(text).ok()?;
         (marker.sluice_run_namespace == names.namespace()).then(|| Mark::parse(&marker.mark)).flatten()
     }
 }
 
-/// The comment of an object that a run created. It contains the object's name, since a copied or renamed object keeps its
-/// comment. `None` if the names carry no mark.
+/// The comment of an object that a run created. It contains the object's name, since a copied or renamed object keeps
+/// its comment. `None` if the names carry no mark.
 pub(crate) fn label(names: &Names, object: &str) -> Option<String> {
     let mark = names.mark()?.as_str();
     Some(format!("made by a run in namespace {}, mark {mark}, as {object}; the next run drops it", names.namespace()))

@@ -39,7 +39,8 @@ impl Migration {
         self.text.lines().any(|line| line.strip_prefix("-- run as: ") == Some(role))
     }
 
-    /// The statements of the file, for a store that takes one at a time: each ends with a semicolon at the end of a line.
+    /// The statements of the file, for a store that takes one at a time: each ends with a semicolon at the end of a
+    /// line.
     pub(crate) fn statements(&self) -> impl Iterator<Item = &'static str> {
         self.text.split(";\n").map(str::trim).filter(|statement| !statement.is_empty())
     }

@@ -1,5 +1,5 @@
-//! S3: the buckets of `s3/buckets.toml` with their policies, if S3 is enabled. Uses the S3 API and no vendor's extensions;
-//! what a server does not support is skipped and reported.
+//! S3: the buckets of `s3/buckets.toml` with their policies, if S3 is enabled. Uses the S3 API and no vendor's
+//! extensions; what a server does not support is skipped and reported.
 
 mod aspect;
 mod bucket;
@@ -53,7 +53,8 @@ async fn apply_bucket(server: &Server, bucket: &Bucket) -> Result<Vec<AppliedObj
 /// What the server does not support, and its reason.
 type Unsupported = Option<(&'static str, String)>;
 
-/// Tries the forms of an aspect, best first, until the server accepts one or already has it. Returns whether it changed.
+/// Tries the forms of an aspect, best first, until the server accepts one or already has it. Returns whether it
+/// changed.
 async fn apply_aspect(server: &Server, bucket: &Bucket, aspect: &Aspect) -> Result<(bool, Unsupported), SchemaError> {
     let fitness = aspect.fitness(&server.get(&bucket.name, aspect).await?);
     if fitness == Fitness::Best {

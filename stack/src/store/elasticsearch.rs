@@ -37,7 +37,8 @@ fn dir(layout: &Layout, name: &str) -> PathBuf {
     layout.node_dir("elasticsearch").join(name)
 }
 
-/// The disk watermarks are disabled: the stack itself reports a full disk, which would otherwise make indices read-only.
+/// The disk watermarks are disabled: the stack itself reports a full disk, which would otherwise make indices
+/// read-only.
 fn configuration(layout: &Layout) -> String {
     let ports = layout.ports();
     format!(

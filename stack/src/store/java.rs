@@ -23,8 +23,8 @@ pub(super) fn write_logging(node_dir: &Path) -> Result<(), Error> {
     std::fs::write(&file, LOG4J).file("write", file)
 }
 
-/// Arguments of `java` up to the main class. With only the first compiler tier, a process starts faster, which suits one
-/// that relays data; a broker needs both tiers.
+/// Arguments of `java` up to the main class. With only the first compiler tier, a process starts faster, which suits
+/// one that relays data; a broker needs both tiers.
 pub(super) fn arguments(node_dir: &Path, libs: &Path, heap_mib: u64, first_tier_only: bool) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec![
         format!("-Xms{}m", heap_mib / 4).into(),

@@ -121,7 +121,8 @@ impl Descriptor for Postgres {
     }
 }
 
-/// Removes the lock file of a killed server; if its zombie has not been reaped yet, the new server would refuse to start.
+/// Removes the lock file of a killed server; if its zombie has not been reaped yet, the new server would refuse to
+/// start.
 fn remove_stale_lock(data: &Path) -> Result<(), Error> {
     let lock = data.join("postmaster.pid");
     let Ok(text) = std::fs::read_to_string(&lock) else { return Ok(()) };

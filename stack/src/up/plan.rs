@@ -1,5 +1,5 @@
-//! What `up` has to do for each service, and the tools, disk space and ports that this requires. Stops what remains of dead
-//! nodes; starts nothing.
+//! What `up` has to do for each service, and the tools, disk space and ports that this requires. Stops what remains of
+//! dead nodes; starts nothing.
 
 use std::collections::BTreeSet;
 
@@ -36,9 +36,9 @@ pub(super) fn with_dependencies(services: &[Service]) -> BTreeSet<Service> {
 /// The tools needed to fetch and run these services.
 pub(super) fn tools_for(layout: &Layout, services: &BTreeSet<Service>) -> BTreeSet<Tool> {
     let mut needed = BTreeSet::from([Tool::Setsid]);
-    for store in services.iter().map(|s| s.descriptor()) {
-        needed.extend(store.tools());
-        needed.extend(store.artifacts().iter().filter(|a| !a.is_fetched(layout)).map(|a| a.source.client_tool()));
+    for descriptor in services.iter().map(|s| s.descriptor()) {
+        needed.extend(descriptor.tools());
+        needed.extend(descriptor.artifacts().iter().filter(|a| !a.is_fetched(layout)).map(|a| a.source.client_tool()));
     }
     if needed.contains(&Tool::Maven) {
         needed.insert(Tool::Java);

@@ -1,7 +1,7 @@
-//! Kafka in a run's namespace. The marker is a topic whose name ends with the mark, and its records are the inventory: a
-//! topic is recorded before it is created and again afterwards; a group is recorded before the run begins.
-//! Deletes only what the inventory lists. A topic of which only the intent is recorded is deleted only if it is empty:
-//! another program may have created it after the run was killed.
+//! Kafka in a run's namespace. The marker is a topic whose name ends with the mark, and its records are the inventory:
+//! a topic is recorded before it is created and again afterwards; a group is recorded before the run begins. Deletes
+//! only what the inventory lists. A topic of which only the intent is recorded is deleted only if it is empty: another
+//! program may have created it after the run was killed.
 
 mod inventory;
 

@@ -94,8 +94,8 @@ fn bound(partition: &str) -> String {
     }
 }
 
-/// Counts the rows of the default partition, as a role that bypasses row-level security. This scans the whole table, so it
-/// runs only if that partition's file is not empty.
+/// Counts the rows of the default partition, as a role that bypasses row-level security. This scans the whole table, so
+/// it runs only if that partition's file is not empty.
 async fn stray_rows(stores: &Stores, names: &Names) -> Result<Option<Drift>, SchemaError> {
     let loader = connect::postgres(stores, names, Role::Loader).await?;
     let sql = format!("SELECT count(*) FROM communications WHERE tableoid = '{DEFAULT_PARTITION}'::regclass");

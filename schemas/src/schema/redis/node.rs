@@ -19,8 +19,8 @@ const TAGS: u32 = 10_000;
 /// A master.
 pub(super) struct Node {
     address: String,
-    /// A hash tag in one of this master's slots. The cluster routes a search command by the index's name, so a name with
-    /// this tag in braces is routed here.
+    /// A hash tag in one of this master's slots. The cluster routes a search command by the index's name, so a name
+    /// with this tag in braces is routed here.
     tag: String,
     connection: MultiplexedConnection,
 }

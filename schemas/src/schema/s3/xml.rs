@@ -3,8 +3,8 @@
 
 use xmlparser::{ElementEnd, Token, Tokenizer};
 
-/// `(path below the root, text)` of every element that contains text, in document order. A truncated document yields what
-/// precedes the truncation.
+/// `(path below the root, text)` of every element that contains text, in document order. A truncated document yields
+/// what precedes the truncation.
 pub(super) fn texts(document: &str) -> Vec<(String, String)> {
     parts(document).into_iter().flatten().collect()
 }
