@@ -6,6 +6,7 @@
 
 mod dead_letter;
 mod event;
+mod millis;
 mod platform;
 mod value;
 
@@ -16,17 +17,3 @@ pub use self::value::{Channel, Direction, EventType, InteractionType};
 
 /// Size of the largest JSON record that the platform's producers send, in bytes.
 pub const MAX_RECORD_BYTES: usize = 256 * 1024;
-
-/// RFC 3339 in UTC with exactly three decimals.
-mod millis {
-    use chrono::{DateTime, SecondsFormat, Utc};
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Millis, true))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
-        DateTime::<Utc>::deserialize(deserializer)
-    }
-}
