@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::measure::{Conduct, Durations, Recorder};
+use crate::measure::{Conduct, Recorder};
 use crate::plan::{Known, Plan, Totals};
 use crate::scenario::{Question, Scenario};
 use crate::target::kafka::{ProduceError, Producer};
@@ -53,8 +53,6 @@ pub struct Driven {
     pub conduct: Conduct,
     /// Records that their stores have acknowledged, by index of the tenant.
     pub acknowledged: Vec<Totals>,
-    /// From the intended instant of a communication to its commit.
-    pub commit_latency: Durations,
     /// What Kafka did not acknowledge and PostgreSQL refused for good, as a sentence each; empty if nothing.
     pub lost: Vec<String>,
     /// Whether it was stopped before its end.
@@ -131,7 +129,6 @@ async fn prepare(course: Course<'_>) -> Result<Arc<Shared>, DriveError> {
         recorders: recorders.map(|question| (*question, Mutex::new(Recorder::new(scenario, *question)))).collect(),
         counters: Counters::for_tenants(tenants),
         write_lag: Mutex::default(),
-        commit_latency: Mutex::default(),
     }))
 }
 
@@ -212,7 +209,6 @@ fn driven(shared: &Shared, (monotonic, system): (Duration, Duration), lost: Vec<
         recorders: shared.recorders.values().map(|recorder| lock(recorder).clone()).collect(),
         conduct,
         acknowledged: tenants.map(|tenant| shared.acknowledged(tenant)).collect(),
-        commit_latency: lock(&shared.commit_latency).clone(),
         lost,
         stopped,
     }

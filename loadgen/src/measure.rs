@@ -150,7 +150,7 @@ impl Measured {
     }
 }
 
-/// Everything measured about one question. One per worker, merged at the end.
+/// Everything measured about one question.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     question: Question,
@@ -178,11 +178,6 @@ impl Recorder {
     /// Counts a sample. Its exceedance is decided here, from the exact latency and not from a histogram.
     pub fn record(&mut self, sample: Sample) {
         self.measured.record(sample, self.limit);
-    }
-
-    /// Adds another worker's recorder of the same question.
-    pub fn merge(&mut self, other: &Self) {
-        self.measured.merge(&other.measured);
     }
 }
 

@@ -40,18 +40,6 @@ pub enum Overall {
     Invalid,
 }
 
-impl Overall {
-    /// The exit code of `sluice verify`.
-    pub const fn exit_code(self) -> u8 {
-        match self {
-            Self::Pass => 0,
-            Self::Fail => 1,
-            Self::Inconclusive => 2,
-            Self::Invalid => 3,
-        }
-    }
-}
-
 /// One SLO, judged.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Judged {

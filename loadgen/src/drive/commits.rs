@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::clock::Clock;
-use super::shared::{Shared, add, lock};
+use super::shared::{Shared, add};
 use super::writes::Group;
 use crate::target::postgres::SET_TENANT;
 
@@ -89,11 +89,10 @@ impl Commits {
     async fn commit(&self, group: Group) {
         let (tenant, count) = (group.tenant, group.rows.len() as u64);
         let tenant_id = self.shared.plan.population().tenants()[tenant].id;
-        let intended: Vec<Duration> = group.rows.iter().map(|(at, _)| *at).collect();
-        let rows = Columns::of(group.rows.into_iter().map(|(_, row)| row));
+        let rows = Columns::of(group.rows);
         for pause in PAUSES.map(Some).into_iter().chain([None]) {
             match tokio::time::timeout(self.time_left(), rows.insert(&self.pool, tenant_id)).await {
-                Ok(Ok(())) => return self.committed(tenant, &intended),
+                Ok(Ok(())) => return add(&self.shared.counters.committed[tenant], count),
                 Ok(Err(error)) if self.shared.may_complain() => {
                     tracing::warn!(tenant, rows = count, %error, retry = pause.is_some(), "a transaction failed");
                 }
@@ -109,15 +108,6 @@ impl Commits {
 
     fn time_left(&self) -> Duration {
         (self.shared.scenario.duration + GRACE).saturating_sub(self.clock.elapsed())
-    }
-
-    fn committed(&self, tenant: usize, intended: &[Duration]) {
-        add(&self.shared.counters.committed[tenant], intended.len() as u64);
-        let now = self.clock.elapsed();
-        let mut latencies = lock(&self.shared.commit_latency);
-        for at in intended {
-            latencies.record(now.saturating_sub(*at));
-        }
     }
 }
 
@@ -148,7 +138,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(rows: impl Iterator<Item = Communication>) -> Self {
+    fn of(rows: Vec<Communication>) -> Self {
         let mut columns = Self::default();
         for row in rows {
             columns.ids.push(row.id);

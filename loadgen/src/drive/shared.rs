@@ -23,7 +23,6 @@ pub(super) struct Shared {
     pub(super) recorders: BTreeMap<Question, Mutex<Recorder>>,
     pub(super) counters: Counters,
     pub(super) write_lag: Mutex<Durations>,
-    pub(super) commit_latency: Mutex<Durations>,
 }
 
 /// Counts that only grow.

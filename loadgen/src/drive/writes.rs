@@ -42,7 +42,7 @@ enum What {
 /// Communications of one tenant that go to PostgreSQL together.
 pub(super) struct Group {
     pub(super) tenant: usize,
-    pub(super) rows: Vec<(Duration, Communication)>,
+    pub(super) rows: Vec<Communication>,
 }
 
 /// Sends every planned write at its time. Blocks until the last is handed over, or the drive is stopped.
@@ -97,7 +97,7 @@ struct Pace<'a> {
     clock: &'a Clock,
     groups: &'a mpsc::Sender<Group>,
     /// Communications of the open window, per tenant.
-    open: Vec<Vec<(Duration, Communication)>>,
+    open: Vec<Vec<Communication>>,
     window_ends: Duration,
     /// Whether the producer's queue was full and the plan is not yet caught up with.
     behind: bool,
@@ -128,7 +128,7 @@ impl<'a> Pace<'a> {
         let lag = self.clock.elapsed().saturating_sub(made.at);
         match made.what {
             What::Row(communication) => {
-                self.open[made.tenant].push((made.at, *communication));
+                self.open[made.tenant].push(*communication);
                 self.started(lag);
             }
             What::Record { topic, key, payload } => {
