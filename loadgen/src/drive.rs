@@ -5,8 +5,9 @@
 mod answers;
 mod clock;
 mod commits;
-mod in_order;
+mod merge;
 mod probes;
+mod producer;
 mod progress;
 mod shared;
 mod writes;
@@ -24,15 +25,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::measure::{Conduct, Recorder};
 use crate::plan::{Known, Plan, Totals};
-use crate::scenario::{Question, Scenario};
-use crate::target::kafka::{ProduceError, Producer};
+use crate::question::Question;
+use crate::scenario::Scenario;
 use crate::target::{AskError, Targets};
 use clock::Clock;
 use commits::Commits;
 use probes::{MOST_IN_FLIGHT, Probes};
+use producer::Producer;
 use shared::{Counters, Shared, lock, read};
 
 pub use commits::INSERT_COMMUNICATIONS;
+pub use producer::ProduceError;
 pub use progress::{Phase, Progress, SloProgress};
 
 /// Groups of communications that may wait for PostgreSQL's writers.

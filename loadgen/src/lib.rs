@@ -18,6 +18,7 @@ pub mod load;
 pub mod measure;
 pub mod plan;
 pub mod population;
+pub mod question;
 pub mod report;
 pub mod scenario;
 pub mod target;

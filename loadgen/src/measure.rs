@@ -8,7 +8,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::scenario::{Question, Scenario};
+use crate::question::Question;
+use crate::scenario::Scenario;
 use blocks::Blocks;
 
 /// Longest latency that is told apart from longer ones.

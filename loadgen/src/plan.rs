@@ -13,7 +13,8 @@ use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, Cu
 
 use crate::{
     population::{EraName, Population},
-    scenario::{Question, Scenario},
+    question::Question,
+    scenario::Scenario,
 };
 
 pub use known::{Expected, Known};

@@ -3,10 +3,10 @@
 //! tenants' sizes, the curves of their days, and a byte or two for each communication to know the place of its events.
 
 pub mod calendar;
-pub(crate) mod draw;
-pub(crate) mod fate;
+pub(crate) mod lifecycle;
 mod people;
 mod records;
+pub(crate) mod rng;
 mod slots;
 mod tenants;
 pub(crate) mod words;
@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use crate::scenario::Scenario;
 use calendar::{Curve, Era};
-use draw::Draw;
-use fate::{Fate, Setting};
+use lifecycle::{Fate, Setting};
+use rng::Draw;
 use slots::Slots;
 
 pub use people::Agent;

@@ -13,7 +13,8 @@ use serde::Serialize;
 use crate::{
     account::Account,
     measure::{Counts, Recorder},
-    scenario::{Question, Scenario, Store},
+    question::{Question, Store},
+    scenario::Scenario,
     verdict::{Findings, Latency, Overall},
 };
 pub use machine::Machine;

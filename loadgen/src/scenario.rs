@@ -3,17 +3,15 @@
 //! Never touches a store.
 
 mod check;
-mod question;
 mod raw;
 mod units;
-mod warnings;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-pub use question::{Question, Store};
+use crate::question::{Question, Store};
 
 /// A checked scenario.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -171,7 +169,7 @@ impl Scenario {
 
     /// What is worth knowing before the run, such as too few samples for any decision.
     pub fn warnings(&self) -> Vec<String> {
-        warnings::of(self)
+        crate::verdict::warnings::of(self)
     }
 
     /// Samples that an SLO will have, on average.

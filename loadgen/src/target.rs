@@ -6,7 +6,6 @@
 
 pub mod clickhouse;
 pub mod elasticsearch;
-pub mod kafka;
 pub mod postgres;
 pub mod redis;
 
@@ -114,7 +113,7 @@ mod tests {
         ] {
             assert!(page.contains(&format!("\n{text}\n```\n")), "docs/scenarios.md does not quote this:\n{text}");
         }
-        for question in crate::scenario::Question::ALL {
+        for question in crate::question::Question::ALL {
             assert!(page.contains(&format!("`{question}`")), "docs/scenarios.md does not explain {question}");
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod binomial;
 pub mod validity;
+pub(crate) mod warnings;
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use serde::Serialize;
 
 use crate::{
     measure::{Counts, Measured, Recorder, blocks::Effective},
-    scenario::{Question, Slo},
+    question::Question,
+    scenario::Slo,
 };
 pub use validity::Validity;
 

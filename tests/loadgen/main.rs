@@ -9,6 +9,6 @@ mod drive_fails_slow_and_broken_stores;
 #[cfg(test)]
 mod drive_stops_at_once;
 #[cfg(test)]
-mod load_believes_what_it_finds;
+mod load_checks_what_the_stores_hold;
 #[cfg(test)]
 mod world;

@@ -6,7 +6,7 @@ use sluice_schemas::records::Customer;
 use uuid::Uuid;
 
 use crate::plan::{Expected, Key, Known, Plan, Probe};
-use crate::scenario::Question;
+use crate::question::Question;
 use crate::target::elasticsearch::Search;
 use crate::target::{AskError, Span, Targets};
 

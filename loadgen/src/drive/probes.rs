@@ -10,11 +10,11 @@ use tokio_util::task::TaskTracker;
 
 use super::answers::{self, Answer};
 use super::clock::Clock;
-use super::in_order::InOrder;
+use super::merge::InOrder;
 use super::shared::{Shared, add};
 use crate::measure::{Outcome, Sample};
 use crate::plan::Probe;
-use crate::scenario::Question;
+use crate::question::Question;
 use crate::target::AskError;
 
 /// Most probes that may wait for their answers at once; beyond it a store has long failed, and memory must not.

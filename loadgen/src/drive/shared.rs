@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, SloProgress};
 use crate::measure::{Durations, Measured, Recorder, Sample};
 use crate::plan::{Known, Plan, Totals};
-use crate::scenario::{Question, Scenario, Slo};
+use crate::question::Question;
+use crate::scenario::{Scenario, Slo};
 use crate::target::Targets;
-use crate::target::kafka::{Producer, Topic};
 
 /// Of one drive.
 pub(super) struct Shared {

@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::clock::Clock;
+use super::producer::{ProduceError, Topic};
 use super::shared::{Shared, add, lock};
 use crate::plan::{Planned, Write};
-use crate::target::kafka::{ProduceError, Topic};
 
 /// Records that are made together, ahead of their time.
 const MADE_TOGETHER: usize = 256;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Plan;
-use crate::scenario::Question;
+use crate::question::Question;
 
 /// Items of a chunk.
 const CHUNK: u64 = 4_096;

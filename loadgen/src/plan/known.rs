@@ -13,7 +13,7 @@ use crate::{
         EraName, METRIC_NAMES, Population, Traits,
         words::{LANGUAGES, template_name},
     },
-    scenario::Question,
+    question::Question,
 };
 
 const DAY_MS: u64 = 86_400_000;

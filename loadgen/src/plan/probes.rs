@@ -11,10 +11,11 @@ use super::Plan;
 use crate::{
     population::{
         PORTFOLIOS, RISKS, Tenant, Traits,
-        draw::Draw,
+        rng::Draw,
         words::{LANGUAGES, TEMPLATE_NAMES, template_name},
     },
-    scenario::{Arrivals, Question},
+    question::Question,
+    scenario::Arrivals,
 };
 
 /// One question to ask.

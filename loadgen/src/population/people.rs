@@ -6,7 +6,7 @@ use serde_json::json;
 use sluice_schemas::records::{Campaign, Customer};
 use uuid::Uuid;
 
-use super::{calendar::Region, draw::Draw, tenants::Tenant, words::LANGUAGES};
+use super::{calendar::Region, rng::Draw, tenants::Tenant, words::LANGUAGES};
 
 const FIRST_NAMES: [&str; 24] = [
     "anna", "ben", "carla", "david", "elena", "felix", "greta", "hugo", "ines", "jan", "katja", "leon", "maria",

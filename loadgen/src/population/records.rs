@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{
     EraName, Population,
-    draw::Draw,
-    fate::{Fate, Step},
+    lifecycle::{Fate, Step},
+    rng::Draw,
     tenants::METRICS,
     words::{LANGUAGES, template_name},
 };

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{calendar::Region, draw::Draw};
+use super::{calendar::Region, rng::Draw};
 use crate::scenario::Scenario;
 
 /// Names of metrics, and so how many each agent reports at a time.

@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 use toml::Spanned;
 
 use super::{
-    Arrivals, Question, Scenario, ScenarioError, Slo, Store, TimeOuts,
+    Arrivals, Scenario, ScenarioError, Slo, TimeOuts,
     raw::{self, Count, Raw, Text},
     units,
 };
+use crate::question::{Question, Store};
 
 /// Most records of one kind.
 const MOST: u64 = 100_000_000;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     measure::{Outcome, Sample, blocks::Blocks},
-    population::draw::Draw,
+    population::rng::Draw,
     scenario::Scenario,
 };
 

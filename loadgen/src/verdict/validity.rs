@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use crate::{
         measure::{Outcome, Sample},
-        scenario::Question,
+        question::Question,
     };
 
     fn scenario() -> Scenario {

@@ -30,7 +30,7 @@ const IN_FLIGHT_KIB: &str = "65536";
 
 /// A topic of the platform's producers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Topic {
+pub(super) enum Topic {
     /// `communication-events`.
     Events,
     /// `agent-metrics`.
@@ -41,10 +41,10 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 3] = [Self::Events, Self::Metrics, Self::Interactions];
+    pub(super) const ALL: [Self; 3] = [Self::Events, Self::Metrics, Self::Interactions];
 
     /// Its ADR name.
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Events => topic::COMMUNICATION_EVENTS,
             Self::Metrics => topic::AGENT_METRICS,
@@ -101,7 +101,7 @@ pub enum ProduceError {
 }
 
 /// An idempotent producer with acknowledgement by all replicas, lz4, and a bound on what is in flight.
-pub struct Producer {
+pub(super) struct Producer {
     inner: ThreadedProducer<Reports>,
     topics: [String; 3],
 }
@@ -114,7 +114,7 @@ impl std::fmt::Debug for Producer {
 
 impl Producer {
     /// A producer that counts for `tenants` tenants. Opens its connections as it needs them.
-    pub fn new(stores: &Stores, names: &Names, tenants: usize) -> Result<Self, ProduceError> {
+    pub(super) fn new(stores: &Stores, names: &Names, tenants: usize) -> Result<Self, ProduceError> {
         let mut config = connect::kafka_config(stores);
         let reports = Reports {
             rebootstrap: Rebootstrap::new(&config),
@@ -136,7 +136,7 @@ impl Producer {
     }
 
     /// Hands one record over. `Ok(false)`: the queue is full, try again when it has drained.
-    pub fn send(&self, topic: Topic, tenant: usize, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
+    pub(super) fn send(&self, topic: Topic, tenant: usize, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
         self.reports().rebootstrap.add_servers_if_lost(self.inner.client());
         let record: BaseRecord<'_, str, [u8], usize> =
             BaseRecord::with_opaque_to(&self.topics[topic as usize], slot(tenant, topic)).key(key).payload(payload);
@@ -148,7 +148,7 @@ impl Producer {
     }
 
     /// Waits until every record is acknowledged or has failed, at most `patience`. Blocks: call it off the runtime.
-    pub fn flush(&self, patience: Duration) -> Result<(), ProduceError> {
+    pub(super) fn flush(&self, patience: Duration) -> Result<(), ProduceError> {
         let until = Instant::now() + patience;
         loop {
             self.reports().rebootstrap.add_servers_if_lost(self.inner.client());
@@ -165,7 +165,7 @@ impl Producer {
     }
 
     /// Records of a tenant that the brokers have acknowledged.
-    pub fn acknowledged(&self, tenant: usize, topic: Topic) -> u64 {
+    pub(super) fn acknowledged(&self, tenant: usize, topic: Topic) -> u64 {
         self.reports().acknowledged[slot(tenant, topic)].load(Ordering::Relaxed)
     }
 

@@ -1,10 +1,10 @@
 //! What is worth knowing before a run: SLOs that can't be decided, questions that nobody judges or that can hide.
 
-use super::{Scenario, Slo};
+use crate::scenario::{Scenario, Slo};
 use crate::verdict;
 
 /// All warnings of a scenario, one sentence each.
-pub(super) fn of(scenario: &Scenario) -> Vec<String> {
+pub(crate) fn of(scenario: &Scenario) -> Vec<String> {
     let mut warnings = Vec::new();
     for slo in &scenario.slos {
         warnings.extend(too_few(scenario, slo));

@@ -3,7 +3,7 @@
 
 use sluice_schemas::records::{Channel, Direction, EventType};
 
-use super::draw::Draw;
+use super::rng::Draw;
 
 const SECOND: f64 = 1_000.0;
 const MINUTE: f64 = 60.0 * SECOND;

@@ -39,7 +39,7 @@ impl Iterator for InOrder<'_> {
 mod tests {
     use super::*;
     use crate::plan::Key;
-    use crate::scenario::Question;
+    use crate::question::Question;
 
     fn probes(times: &'static [u64]) -> Box<dyn Iterator<Item = Probe>> {
         Box::new(times.iter().map(|at| Probe {
