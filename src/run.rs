@@ -11,10 +11,11 @@ use std::{
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueHint};
 use sluice_loadgen::{
-    drive::{Course, Driven, drive},
+    drive::{Driven, drive},
     load,
     plan::Plan,
     population::Population,
+    run_context::RunContext,
     scenario::Scenario,
 };
 use sluice_schemas::{Reservation, SchemaError, Store, names::Names};
@@ -114,7 +115,7 @@ impl Run {
     pub(crate) async fn drive(&self) -> Result<Driven, Failure> {
         let (sender, receiver) = watch::channel(sluice_loadgen::drive::Progress::default());
         let driving = async {
-            let driven = drive(self.course(), &self.stop, &sender).await;
+            let driven = drive(self.context(), &self.stop, &sender).await;
             drop(sender);
             driven
         };
@@ -131,8 +132,8 @@ impl Run {
     }
 
     /// What is driven, and what the account is of.
-    pub(crate) fn course(&self) -> Course<'_> {
-        Course { stores: &self.settings.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
+    pub(crate) fn context(&self) -> RunContext<'_> {
+        RunContext { stores: &self.settings.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
     }
 
     /// Frees the namespace for the next run.

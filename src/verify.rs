@@ -58,14 +58,14 @@ async fn watched(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Repo
     let mut worker = interruptible(&run.stop, starting).await?;
     run.live.done(&format!("ingest worker ready, {}", worker.describe()));
     let mut failures = Vec::new();
-    let course = Box::pin(course(run, &mut worker, &mut failures)).await;
+    let driven = Box::pin(drive_and_settle(run, &mut worker, &mut failures)).await;
     run.live.step("draining the ingest worker");
     match worker.stop().await {
         Ok(status) if status.success() => run.live.done("ingest worker drained"),
         Ok(status) => failures.push(format!("the ingest worker ended with {status}; see {}", folder.display())),
         Err(error) => failures.push(format!("{error:#}")),
     }
-    let (driven, settled) = course?;
+    let (driven, settled) = driven?;
     let account = draw_up(run, &driven, &mut failures).await?;
     let findings = Findings {
         slos: run.scenario.slos.iter().map(|slo| verdict::judge(&driven.recorders, slo)).collect(),
@@ -86,7 +86,7 @@ fn once(failures: Vec<String>) -> Vec<String> {
 }
 
 /// The drive, and the wait for its last record to land.
-async fn course(
+async fn drive_and_settle(
     run: &Run,
     worker: &mut Worker,
     failures: &mut Vec<String>,
@@ -102,7 +102,7 @@ async fn course(
 async fn arrive(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Settled>, Failure> {
     run.live.step("waiting until everything has landed (the last batches are cut by time)");
     let progress = |arrived: u64, produced: u64| run.live.moving(&format!("landed {arrived} of {produced}"));
-    let settling = account::settle(run.course(), &driven.acknowledged, run.scenario.settle, &run.stop, &progress);
+    let settling = account::settle(run.context(), &driven.acknowledged, run.scenario.settle, &run.stop, &progress);
     let settled = interruptible(&run.stop, async { Ok(settling.await) }).await?;
     match settled {
         Ok(settled) => {
@@ -128,7 +128,7 @@ fn broken(why: impl std::fmt::Display) -> String {
 
 async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Account, Failure> {
     run.live.step("drawing up the account");
-    let balancing = account::balance(run.course(), &driven.acknowledged);
+    let balancing = account::balance(run.context(), &driven.acknowledged);
     let account = interruptible(&run.stop, async { Ok(Box::pin(balancing).await) }).await?;
     run.live.done(if account.balanced() { "the account balances" } else { "the account does not balance" });
     failures.extend(account.complaints());

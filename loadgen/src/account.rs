@@ -24,8 +24,9 @@ use sluice_schemas::elastic::{Elastic, ElasticError};
 use sluice_schemas::keyspace::CONTEXT_TTL;
 use uuid::Uuid;
 
-use crate::drive::Course;
+use crate::concurrency::blocking;
 use crate::plan::{Plan, Totals};
+use crate::run_context::RunContext;
 use crate::scenario::Scenario;
 use crate::target::AskError;
 use crate::target::redis::Cache;
@@ -65,16 +66,16 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Makes the account. `acknowledged` is the drive's, by index of the tenant; an empty one stands for a load alone. A store
 /// that does not answer is left out and named; the others are accounted for all the same.
-pub async fn balance(course: Course<'_>, acknowledged: &[Totals]) -> Account {
+pub async fn balance(context: RunContext<'_>, acknowledged: &[Totals]) -> Account {
     let mut account = Account::default();
-    let letters = answered("Kafka", dead_letters(course)).await;
+    let letters = answered("Kafka", dead_letters(context)).await;
     let letters = letters.map_err(|why| account.unaccounted.push(why)).unwrap_or_default();
-    let part = Box::pin(ingested(course, acknowledged, &letters, &mut account));
+    let part = Box::pin(ingested(context, acknowledged, &letters, &mut account));
     let clickhouse = answered("ClickHouse", part).await;
-    let part = Box::pin(relational(course, acknowledged, &mut account));
+    let part = Box::pin(relational(context, acknowledged, &mut account));
     let postgres = answered("PostgreSQL", part).await;
-    let elasticsearch = answered("Elasticsearch", Box::pin(searchable(course, &mut account))).await;
-    let redis = answered("Redis", Box::pin(cached(course, &mut account))).await;
+    let elasticsearch = answered("Elasticsearch", Box::pin(searchable(context, &mut account))).await;
+    let redis = answered("Redis", Box::pin(cached(context, &mut account))).await;
     let parts = [clickhouse, postgres, elasticsearch, redis];
     account.unaccounted.extend(parts.into_iter().filter_map(Result::err));
     unreadable(&letters, &mut account);
@@ -89,32 +90,32 @@ async fn answered<T>(store: &str, part: impl Future<Output = Result<T, AccountEr
     }
 }
 
-async fn dead_letters(course: Course<'_>) -> Result<DeadLetters, AccountError> {
-    let (reader, names) = (dead_letters::reader(course.stores, course.names)?, course.names.clone());
+async fn dead_letters(context: RunContext<'_>) -> Result<DeadLetters, AccountError> {
+    let (reader, names) = (dead_letters::reader(context.stores, context.names)?, context.names.clone());
     Ok(blocking(move || dead_letters::read_all(&reader, &names)).await?)
 }
 
 /// The tables that ingest fills.
 async fn ingested(
-    course: Course<'_>,
+    context: RunContext<'_>,
     acknowledged: &[Totals],
     letters: &DeadLetters,
     account: &mut Account,
 ) -> Result<(), AccountError> {
-    let client = connect::clickhouse(course.stores, course.names);
+    let client = connect::clickhouse(context.stores, context.names);
     for table in clickhouse::TABLES {
-        ingested_table(course, acknowledged, letters, (&client, table, Origin::Loaded), account).await?;
+        ingested_table(context, acknowledged, letters, (&client, table, Origin::Loaded), account).await?;
         if !acknowledged.is_empty() {
-            ingested_table(course, acknowledged, letters, (&client, table, Origin::Driven), account).await?;
+            ingested_table(context, acknowledged, letters, (&client, table, Origin::Driven), account).await?;
         }
-        account.provenance.push(provenance(course, &client, table, letters).await?);
+        account.provenance.push(provenance(context, &client, table, letters).await?);
     }
     account.recomputed.push(clickhouse::recomputed(&client).await?);
     Ok(())
 }
 
 async fn ingested_table(
-    course: Course<'_>,
+    context: RunContext<'_>,
     acknowledged: &[Totals],
     letters: &DeadLetters,
     (client, table, origin): (&::clickhouse::Client, clickhouse::Table, Origin),
@@ -126,34 +127,38 @@ async fn ingested_table(
     let letters = if origin == Origin::Driven { letters } else { &no_letters };
     let tallies = clickhouse::tallies(client, expressions, origin).await?;
     let page = Page { store: "ClickHouse", table: expressions.table, kind, origin, digest: clickhouse_digest };
-    for tenant in tenants(course, &tallies, &letters.tenants(kind).collect()) {
+    for tenant in tenants(context, &tallies, &letters.tenants(kind).collect()) {
         let found = tallies.get(&tenant).copied().unwrap_or_default();
         let fetch = async || Ok(clickhouse::entries(client, expressions, origin, tenant).await?);
         let sides = (tenant, found, letters.of(kind, tenant));
-        account.ledgers.push(page.ledger(course, acknowledged, sides, fetch).await?);
+        account.ledgers.push(page.ledger(context, acknowledged, sides, fetch).await?);
     }
     Ok(())
 }
 
 async fn provenance(
-    course: Course<'_>,
+    context: RunContext<'_>,
     client: &::clickhouse::Client,
     table: clickhouse::Table,
     letters: &DeadLetters,
 ) -> Result<Provenance, AccountError> {
-    let topic = course.names.topic(table.topic);
+    let topic = context.names.topic(table.topic);
     let table = table.expressions.table;
     let (rows, distinct) = clickhouse::places(client, table).await?;
-    let reader = dead_letters::reader(course.stores, course.names)?;
+    let reader = dead_letters::reader(context.stores, context.names)?;
     let dead_lettered = letters.from(&topic);
     let offsets = blocking(move || dead_letters::offsets(&reader, &topic)).await?;
     Ok(Provenance { table: table.to_owned(), rows, distinct, offsets, dead_lettered })
 }
 
 /// PostgreSQL's tables.
-async fn relational(course: Course<'_>, acknowledged: &[Totals], account: &mut Account) -> Result<(), AccountError> {
-    let pool = connect::postgres(course.stores, course.names, Role::Cdc).await?;
-    let start = course.scenario.start;
+async fn relational(
+    context: RunContext<'_>,
+    acknowledged: &[Totals],
+    account: &mut Account,
+) -> Result<(), AccountError> {
+    let pool = connect::postgres(context.stores, context.names, Role::Cdc).await?;
+    let start = context.scenario.start;
     let asked = postgres::ROWS.into_iter().filter(|rows| rows.origin == Origin::Loaded || !acknowledged.is_empty());
     for rows in asked {
         let tallies = rows.tallies(&pool, start).await?;
@@ -164,10 +169,10 @@ async fn relational(course: Course<'_>, acknowledged: &[Totals], account: &mut A
             origin: rows.origin,
             digest: postgres_digest,
         };
-        for tenant in tenants(course, &tallies, &BTreeSet::new()) {
+        for tenant in tenants(context, &tallies, &BTreeSet::new()) {
             let found = tallies.get(&tenant).copied().unwrap_or_default();
             let fetch = async || Ok(rows.entries(&pool, start, tenant).await?);
-            account.ledgers.push(page.ledger(course, acknowledged, (tenant, found, Vec::new()), fetch).await?);
+            account.ledgers.push(page.ledger(context, acknowledged, (tenant, found, Vec::new()), fetch).await?);
         }
     }
     pool.close().await;
@@ -175,12 +180,12 @@ async fn relational(course: Course<'_>, acknowledged: &[Totals], account: &mut A
 }
 
 /// Elasticsearch's documents.
-async fn searchable(course: Course<'_>, account: &mut Account) -> Result<(), AccountError> {
-    let client = Elastic::new(course.stores)?;
-    let mut counts = documents::counts(&client, course.names).await?;
-    for tenant in course.plan.population().tenants() {
+async fn searchable(context: RunContext<'_>, account: &mut Account) -> Result<(), AccountError> {
+    let client = Elastic::new(context.stores)?;
+    let mut counts = documents::counts(&client, context.names).await?;
+    for tenant in context.plan.population().tenants() {
         let landed = counts.remove(&tenant.id).unwrap_or_default();
-        let differences = documents::compare(&client, course.names, course.plan, tenant.index, landed).await?;
+        let differences = documents::compare(&client, context.names, context.plan, tenant.index, landed).await?;
         let tenant_id = tenant.id.to_string();
         account.ledgers.push(held("Elasticsearch", "communications", tenant_id, (tenant.history, landed), differences));
     }
@@ -192,14 +197,14 @@ async fn searchable(course: Course<'_>, account: &mut Account) -> Result<(), Acc
 }
 
 /// Redis' contexts, unless the run is so long that they may have expired.
-async fn cached(course: Course<'_>, account: &mut Account) -> Result<(), AccountError> {
-    let Scenario { warm_up, duration, settle, .. } = course.scenario;
+async fn cached(context: RunContext<'_>, account: &mut Account) -> Result<(), AccountError> {
+    let Scenario { warm_up, duration, settle, .. } = context.scenario;
     if *warm_up + *duration + 2 * *settle > *CONTEXT_TTL / 2 {
         return Ok(());
     }
-    let cache = Cache::connect(course.stores, course.names).await?;
-    for tenant in course.plan.population().tenants() {
-        let (landed, differences) = documents::contexts(&cache, course.plan, tenant.index).await?;
+    let cache = Cache::connect(context.stores, context.names).await?;
+    for tenant in context.plan.population().tenants() {
+        let (landed, differences) = documents::contexts(&cache, context.plan, tenant.index).await?;
         let counts = (crate::load::hot(tenant), landed);
         account.ledgers.push(held("Redis", "ctx", tenant.id.to_string(), counts, differences));
     }
@@ -235,8 +240,8 @@ fn unreadable(letters: &DeadLetters, account: &mut Account) {
 }
 
 /// The population's tenants, in its order, and after them any other that the store knows.
-fn tenants(course: Course<'_>, tallies: &BTreeMap<Uuid, Tally>, others: &BTreeSet<Uuid>) -> Vec<Uuid> {
-    let mut tenants: Vec<Uuid> = course.plan.population().tenants().iter().map(|tenant| tenant.id).collect();
+fn tenants(context: RunContext<'_>, tallies: &BTreeMap<Uuid, Tally>, others: &BTreeSet<Uuid>) -> Vec<Uuid> {
+    let mut tenants: Vec<Uuid> = context.plan.population().tenants().iter().map(|tenant| tenant.id).collect();
     let known: BTreeSet<Uuid> = tenants.iter().copied().collect();
     let strange: BTreeSet<Uuid> = tallies.keys().chain(others).copied().filter(|id| !known.contains(id)).collect();
     tenants.extend(strange);
@@ -256,20 +261,20 @@ struct Page {
 impl Page {
     async fn ledger(
         self,
-        course: Course<'_>,
+        context: RunContext<'_>,
         acknowledged: &[Totals],
         (tenant, found, dead): (Uuid, Tally, Vec<String>),
         fetch: impl AsyncFnOnce() -> Result<Vec<Entry>, AccountError>,
     ) -> Result<Ledger, AccountError> {
-        let index = course.plan.population().tenants().iter().position(|known| known.id == tenant);
+        let index = context.plan.population().tenants().iter().position(|known| known.id == tenant);
         let slice = index.map(|tenant| Slice { kind: self.kind, origin: self.origin, tenant });
-        let (plan, digest) = (Arc::clone(course.plan), self.digest);
+        let (plan, digest) = (Arc::clone(context.plan), self.digest);
         let planned = blocking(move || slice.map(|slice| slice.tally(&plan, digest)).unwrap_or_default()).await;
         let dead_lettered = dead.len() as u64;
         let differences = if planned == found && dead.is_empty() {
             Differences::default()
         } else {
-            let (entries, plan) = (fetch().await?, Arc::clone(course.plan));
+            let (entries, plan) = (fetch().await?, Arc::clone(context.plan));
             blocking(move || drill_down(slice, &plan, digest, entries, dead)).await
         };
         Ok(Ledger {
@@ -299,12 +304,4 @@ fn drill_down(
         }
     };
     reconcile(planned, entries, dead)
-}
-
-/// Runs what takes long off the runtime; its panic goes on here.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
 }

@@ -16,23 +16,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sluice_schemas::connect::ConnectError;
-use sluice_schemas::names::Names;
-use sluice_schemas::stores::Stores;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::concurrency::{blocking, lock, propagate_panic};
 use crate::measure::{Conduct, Recorder};
-use crate::plan::{Known, Plan, Totals};
+use crate::plan::{Known, Totals};
 use crate::question::Question;
-use crate::scenario::Scenario;
+use crate::run_context::RunContext;
 use crate::target::{AskError, Targets};
 use clock::Clock;
 use commits::Commits;
 use probes::{MOST_IN_FLIGHT, Probes};
 use producer::Producer;
-use shared::{Counters, Shared, lock, read};
+use shared::{Counters, Shared, read};
 
 pub use commits::INSERT_COMMUNICATIONS;
 pub use producer::ProduceError;
@@ -76,28 +75,15 @@ pub enum DriveError {
     Produce(#[from] ProduceError),
 }
 
-/// Where and what to drive.
-#[derive(Debug, Clone, Copy)]
-pub struct Course<'a> {
-    /// The stores.
-    pub stores: &'a Stores,
-    /// The names of its namespace.
-    pub names: &'a Names,
-    /// The scenario.
-    pub scenario: &'a Scenario,
-    /// Its plan.
-    pub plan: &'a Arc<Plan>,
-}
-
 /// Drives the plan: the warm-up, then everything at its intended start, until the last answer and acknowledgement.
 /// `stop` ends it at once, after what has been handed to Kafka is flushed.
 pub async fn drive(
-    course: Course<'_>,
+    context: RunContext<'_>,
     stop: &CancellationToken,
     progress: &watch::Sender<Progress>,
 ) -> Result<Driven, DriveError> {
-    let shared = prepare(course).await?;
-    let writers = commits::pool(course.stores, course.names).await?;
+    let shared = prepare(context).await?;
+    let writers = commits::pool(context.stores, context.names).await?;
     warm_up(&shared, stop, progress).await;
     let (groups, receiver) = mpsc::channel(GROUPS);
     let clock = Clock::start(stop);
@@ -108,16 +94,16 @@ pub async fn drive(
     let sending = tokio::task::spawn_blocking(move || writes::run(&writing, &pace, &groups));
     let driving = async { tokio::join!(sending, probes) };
     let (all_written, all_asked) = watched(&shared, &clock, (Phase::Driving, progress), driving).await;
-    unwound(all_written)?;
-    unwound(all_asked);
+    propagate_panic(all_written)?;
+    propagate_panic(all_asked);
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
     let ending = end(&shared, &tracker, commits, stop);
     let lost = watched(&shared, &Clock::start(stop), (Phase::Flushing, progress), ending).await;
     Ok(driven(&shared, (monotonic, system), lost, stop.is_cancelled()))
 }
 
-async fn prepare(course: Course<'_>) -> Result<Arc<Shared>, DriveError> {
-    let Course { stores, names, scenario, plan } = course;
+async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
+    let RunContext { stores, names, scenario, plan } = context;
     let counting = Arc::clone(plan);
     let known = tokio::task::spawn_blocking(move || Known::new(&counting));
     let targets = Targets::connect(stores, names).await?;
@@ -126,7 +112,7 @@ async fn prepare(course: Course<'_>) -> Result<Arc<Shared>, DriveError> {
     Ok(Arc::new(Shared {
         scenario: scenario.clone(),
         plan: Arc::clone(plan),
-        known: unwound(known.await),
+        known: propagate_panic(known.await),
         targets,
         producer: Producer::new(stores, names, tenants)?,
         recorders: recorders.map(|question| (*question, Mutex::new(Recorder::new(scenario, *question)))).collect(),
@@ -138,7 +124,7 @@ async fn prepare(course: Course<'_>) -> Result<Arc<Shared>, DriveError> {
 async fn warm_up(shared: &Arc<Shared>, stop: &CancellationToken, progress: &watch::Sender<Progress>) {
     let (clock, tracker) = (Clock::start(stop), TaskTracker::new());
     let asked = watched(shared, &clock, (Phase::WarmUp, progress), start_probes(shared, &clock, false, &tracker)).await;
-    unwound(asked);
+    propagate_panic(asked);
     tracker.close();
     tokio::select! {
         () = tracker.wait() => {}
@@ -187,10 +173,10 @@ async fn end(
         () = probes.wait() => {}
         () = stop.cancelled() => {}
     }
-    unwound(commits.await);
+    propagate_panic(commits.await);
     let patience = if stop.is_cancelled() { FLUSH_STOPPED } else { FLUSH };
     let producing = Arc::clone(shared);
-    let flushed = unwound(tokio::task::spawn_blocking(move || producing.producer.flush(patience)).await);
+    let flushed = blocking(move || producing.producer.flush(patience)).await;
     let refused = read(&shared.counters.refused);
     let refused = (refused > 0).then(|| format!("write to PostgreSQL: {refused} communications were not committed"));
     flushed.err().map(|error| error.to_string()).into_iter().chain(refused).collect()
@@ -214,13 +200,5 @@ fn driven(shared: &Shared, (monotonic, system): (Duration, Duration), lost: Vec<
         acknowledged: tenants.map(|tenant| shared.acknowledged(tenant)).collect(),
         lost,
         stopped,
-    }
-}
-
-/// The result of a task that is never aborted; its panic goes on here.
-fn unwound<T>(joined: Result<T, tokio::task::JoinError>) -> T {
-    match joined {
-        Ok(result) => result,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
 }

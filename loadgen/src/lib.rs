@@ -13,6 +13,7 @@
 //! - [`report`]: the table in the terminal and the JSON report
 
 pub mod account;
+mod concurrency;
 pub mod drive;
 pub mod load;
 pub mod measure;
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod population;
 pub mod question;
 pub mod report;
+pub mod run_context;
 pub mod scenario;
 pub mod target;
 pub mod verdict;

@@ -22,6 +22,7 @@ use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use tokio_util::sync::CancellationToken;
 
+use crate::concurrency::lock;
 use crate::population::{Population, Tenant};
 use crate::scenario::Scenario;
 
@@ -182,15 +183,15 @@ impl Default for Counted {
 
 impl Counted {
     fn add(&self, kind: &str, more: u64) {
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = lock(&self.records);
         *records.entry(kind.to_owned()).or_default() += more;
-        *self.grew.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *lock(&self.grew) = Instant::now();
     }
 
     /// Comes back when the count has not grown for [`PATIENCE`].
     async fn stalled(&self) {
         loop {
-            let idle = self.grew.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+            let idle = lock(&self.grew).elapsed();
             let Some(left) = PATIENCE.checked_sub(idle) else { return };
             tokio::time::sleep(left).await;
         }
@@ -202,14 +203,14 @@ impl Counted {
         store: &'static str,
         load: impl Future<Output = Result<T, LoadError>>,
     ) -> Result<T, LoadError> {
-        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).insert(store);
+        lock(&self.unfinished).insert(store);
         let loaded = Box::pin(load).await;
-        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).remove(store);
+        lock(&self.unfinished).remove(store);
         loaded
     }
 
     fn unfinished(&self) -> String {
-        let stores = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+        let stores = lock(&self.unfinished);
         stores.iter().copied().collect::<Vec<_>>().join(", ")
     }
 }
@@ -217,14 +218,6 @@ impl Counted {
 /// `0..count` in pieces of at most `size`.
 fn chunks(count: u64, size: u64) -> impl Iterator<Item = Range<u64>> {
     (0..count).step_by(size as usize).map(move |from| from..count.min(from + size))
-}
-
-/// Makes records on a thread that may be busy for long, so that the stores' answers are not kept waiting.
-async fn made<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(make).await {
-        Ok(records) => records,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
 }
 
 #[cfg(test)]

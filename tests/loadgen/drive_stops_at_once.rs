@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sluice_loadgen::drive::{self, Course, Phase, Progress};
+use sluice_loadgen::drive::{self, Phase, Progress};
 use sluice_loadgen::load;
 use sluice_loadgen::plan::Plan;
 use sluice_loadgen::population::Population;
+use sluice_loadgen::run_context::RunContext;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -21,14 +22,15 @@ async fn a_stopped_drive_flushes_and_says_what_it_did() {
     world.plan = Arc::new(Plan::new(&world.scenario, &Population::new(&world.scenario)));
     let stop = CancellationToken::new();
     let (progress, mut seen) = watch::channel(Progress::default());
-    let course = Course { stores: &world.stores, names: &world.names, scenario: &world.scenario, plan: &world.plan };
+    let context =
+        RunContext { stores: &world.stores, names: &world.names, scenario: &world.scenario, plan: &world.plan };
     let begun = Instant::now();
     let writing = |progress: &Progress| progress.phase == Phase::Driving && progress.acknowledged.metrics > 0;
     let stopping = async {
         seen.wait_for(writing).await.unwrap();
         stop.cancel();
     };
-    let (driven, ()) = tokio::join!(drive::drive(course, &stop, &progress), stopping);
+    let (driven, ()) = tokio::join!(drive::drive(context, &stop, &progress), stopping);
     let driven = driven.unwrap();
     assert!(driven.stopped && driven.lost.is_empty());
     assert!(begun.elapsed() < world.scenario.duration);

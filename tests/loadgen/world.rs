@@ -7,10 +7,11 @@ use sluice_ingest::Error;
 use sluice_ingest::config::Settings;
 use sluice_ingest::lane::summary::Summary;
 use sluice_loadgen::account::{self, Account};
-use sluice_loadgen::drive::{self, Course, Driven, Progress};
+use sluice_loadgen::drive::{self, Driven, Progress};
 use sluice_loadgen::load::{self, Loaded};
 use sluice_loadgen::plan::{Plan, Totals};
 use sluice_loadgen::population::Population;
+use sluice_loadgen::run_context::RunContext;
 use sluice_loadgen::scenario::Scenario;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
@@ -111,8 +112,8 @@ impl World {
     /// Drives the plan on `stores`, which may differ from the world's own.
     pub(crate) async fn drive_on(&self, stores: &Stores, stop: &CancellationToken) -> Driven {
         let (progress, _) = watch::channel(Progress::default());
-        let course = Course { stores, names: &self.names, scenario: &self.scenario, plan: &self.plan };
-        drive::drive(course, stop, &progress).await.unwrap()
+        let context = RunContext { stores, names: &self.names, scenario: &self.scenario, plan: &self.plan };
+        drive::drive(context, stop, &progress).await.unwrap()
     }
 
     /// Drives the plan while an ingest worker runs, and waits until everything has landed.
@@ -126,16 +127,16 @@ impl World {
 
     pub(crate) async fn settle(&self, acknowledged: &[Totals]) {
         let stop = CancellationToken::new();
-        let settled = account::settle(self.course(), acknowledged, PATIENCE, &stop, &|_, _| ()).await.unwrap();
+        let settled = account::settle(self.context(), acknowledged, PATIENCE, &stop, &|_, _| ()).await.unwrap();
         assert!(settled.is_complete(), "{settled:?}");
     }
 
     pub(crate) async fn account(&self, acknowledged: &[Totals]) -> Account {
-        account::balance(self.course(), acknowledged).await
+        account::balance(self.context(), acknowledged).await
     }
 
-    pub(crate) fn course(&self) -> Course<'_> {
-        Course { stores: &self.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
+    pub(crate) fn context(&self) -> RunContext<'_> {
+        RunContext { stores: &self.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
     }
 
     pub(crate) async fn drop(self) {

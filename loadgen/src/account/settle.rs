@@ -10,8 +10,10 @@ use sluice_schemas::names::topic;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{AccountError, Course, blocking, clickhouse, dead_letters};
+use super::{AccountError, clickhouse, dead_letters};
+use crate::concurrency::blocking;
 use crate::plan::Totals;
+use crate::run_context::RunContext;
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -39,7 +41,7 @@ impl Settled {
 /// Waits until as many records have landed or been dead-lettered as Kafka has acknowledged; gives up when nothing has
 /// arrived for `patience`, or when stopped. `progress` is told how many have arrived, of how many.
 pub async fn settle(
-    course: Course<'_>,
+    context: RunContext<'_>,
     acknowledged: &[Totals],
     patience: Duration,
     stop: &CancellationToken,
@@ -57,11 +59,11 @@ pub async fn settle(
         }
         // A store that froze answers nothing at all, not even an error; that is no progress either. Each is asked by itself,
         // so that one which is away does not hide what the other holds.
-        landed = timeout(ANSWER, rows(course)).await.unwrap_or(Ok(landed))?;
+        landed = timeout(ANSWER, rows(context)).await.unwrap_or(Ok(landed))?;
         let letters = if is_kafka_away {
             Ok(dead_lettered)
         } else {
-            timeout(ANSWER, letters(course)).await.unwrap_or(Ok(dead_lettered))
+            timeout(ANSWER, letters(context)).await.unwrap_or(Ok(dead_lettered))
         };
         is_kafka_away |= letters.is_err();
         dead_lettered = letters.unwrap_or(dead_lettered);
@@ -76,8 +78,8 @@ pub async fn settle(
     }
 }
 
-async fn rows(course: Course<'_>) -> Result<u64, AccountError> {
-    let client = connect::clickhouse(course.stores, course.names);
+async fn rows(context: RunContext<'_>) -> Result<u64, AccountError> {
+    let client = connect::clickhouse(context.stores, context.names);
     let mut rows = 0;
     for table in clickhouse::TABLES {
         rows += clickhouse::landed(&client, table.expressions.table).await?;
@@ -85,8 +87,8 @@ async fn rows(course: Course<'_>) -> Result<u64, AccountError> {
     Ok(rows)
 }
 
-async fn letters(course: Course<'_>) -> Result<u64, AccountError> {
-    let reader: BaseConsumer = dead_letters::reader(course.stores, course.names)?;
-    let name = course.names.topic(topic::CLICKHOUSE_ERRORS);
+async fn letters(context: RunContext<'_>) -> Result<u64, AccountError> {
+    let reader: BaseConsumer = dead_letters::reader(context.stores, context.names)?;
+    let name = context.names.topic(topic::CLICKHOUSE_ERRORS);
     Ok(blocking(move || dead_letters::offsets(&reader, &name)).await?)
 }

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, SloProgress};
+use crate::concurrency::lock;
 use crate::measure::{Durations, Measured, Recorder, Sample};
 use crate::plan::{Known, Plan, Totals};
 use crate::question::Question;
@@ -55,11 +56,6 @@ pub(super) fn add(count: &AtomicU64, more: u64) {
 /// Reads a count.
 pub(super) fn read(count: &AtomicU64) -> u64 {
     count.load(Ordering::Relaxed)
-}
-
-/// Locks what only ever is added to, so a panic elsewhere leaves it usable.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Failures that are logged one by one; after these they are only counted.

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::clock::Clock;
 use super::producer::{ProduceError, Topic};
-use super::shared::{Shared, add, lock};
+use super::shared::{Shared, add};
+use crate::concurrency::lock;
 use crate::plan::{Planned, Write};
 
 /// Records that are made together, ahead of their time.

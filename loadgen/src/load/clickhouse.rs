@@ -10,6 +10,7 @@ use sluice_schemas::records::{AgentMetric, CommunicationEvent, CustomerInteracti
 use uuid::Uuid;
 
 use super::{Job, LOADED_TOPIC, LoadError};
+use crate::concurrency::blocking;
 use crate::population::Tenant;
 
 pub(super) const EVENTS: &str = "ClickHouse communication_events";
@@ -62,7 +63,7 @@ async fn communications(
 ) -> Result<(), LoadError> {
     let population = job.population.clone();
     let (mut event_offset, mut interaction_offset) = *loaded;
-    let (events, interactions) = super::made(move || {
+    let (events, interactions) = blocking(move || {
         let (mut events, mut interactions) = (Vec::new(), Vec::new());
         for index in range {
             let records = population.history_events(tenant, index);
@@ -83,7 +84,7 @@ async fn communications(
 async fn metrics(job: Job<'_>, client: &Client, tenant: &Tenant, range: Range<u64>) -> Result<(), LoadError> {
     let population = job.population.clone();
     let tenant = tenant.index;
-    let rows: Vec<MetricRow> = super::made(move || {
+    let rows: Vec<MetricRow> = blocking(move || {
         let row = |index: u64| {
             let mut offset = index;
             MetricRow::new(population.history_metric(tenant, index), next(tenant, &mut offset))

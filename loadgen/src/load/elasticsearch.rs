@@ -13,6 +13,7 @@ use sluice_schemas::names::Names;
 use sluice_schemas::records::Communication;
 
 use super::{Job, LoadError};
+use crate::concurrency::blocking;
 
 pub(super) const COMMUNICATIONS: &str = "Elasticsearch communications";
 
@@ -112,7 +113,7 @@ async fn bulk(job: Job<'_>, client: &Elastic, tenant: usize, range: Range<u64>) 
     job.proceed()?;
     let (population, names) = (job.population.clone(), job.names.clone());
     let count = range.end - range.start;
-    let lines = super::made(move || {
+    let lines = blocking(move || {
         let mut lines = String::new();
         for communication in range.map(|index| population.history(tenant, index)) {
             let index = index(&names, communication.created_at);

@@ -10,6 +10,7 @@ use sluice_schemas::records::{Campaign, Communication, Customer};
 use sqlx::PgPool;
 
 use super::{Job, LoadError};
+use crate::concurrency::blocking;
 use crate::population::{Population, Tenant};
 
 pub(super) const CUSTOMERS: &str = "PostgreSQL customers";
@@ -80,7 +81,7 @@ async fn copy(job: Job<'_>, pool: &PgPool, table: Table, tenant: usize, range: R
     job.proceed()?;
     let population = job.population.clone();
     let count = range.end - range.start;
-    let text = super::made(move || {
+    let text = blocking(move || {
         let mut row = Row::default();
         range.for_each(|index| (table.row)(&population, tenant, index, &mut row));
         row.text

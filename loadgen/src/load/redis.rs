@@ -4,6 +4,7 @@
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::{Job, LoadError};
+use crate::concurrency::blocking;
 use crate::target::redis::Cache;
 
 pub(super) const CONTEXTS: &str = "Redis contexts";
@@ -20,7 +21,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
             job.proceed()?;
             let (population, index) = (job.population.clone(), tenant.index);
             let customers: Vec<_> =
-                super::made(move || range.map(|customer| population.customer(index, customer)).collect()).await;
+                blocking(move || range.map(|customer| population.customer(index, customer)).collect()).await;
             stream::iter(&customers)
                 .map(|customer| cache.set(customer))
                 .buffer_unordered(IN_FLIGHT)

@@ -13,6 +13,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Plan;
+use crate::concurrency::lock;
 use crate::question::Question;
 
 /// Items of a chunk.
@@ -64,7 +65,7 @@ pub(super) fn digest(plan: &Plan, threads: usize) -> String {
     let work = || {
         while let Some((place, chunk)) = take(&next, &chunks) {
             let digest = hash(plan, chunk);
-            digests.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[place] = digest;
+            lock(&digests)[place] = digest;
         }
     };
     std::thread::scope(|scope| {
