@@ -17,6 +17,7 @@ use sluice_loadgen::{
     population::Population,
     run_context::RunContext,
     scenario::Scenario,
+    verdict,
 };
 use sluice_schemas::{Reservation, SchemaError, Store, names::Names};
 use sluice_stack::{Layout, Service};
@@ -80,7 +81,7 @@ impl Run {
         let live = Live::start();
         let what = if scenario.description.is_empty() { "no description" } else { &scenario.description };
         live.say(&format!("scenario {}: {what}", scenario.name));
-        for warning in scenario.warnings().into_iter().chain(chosen) {
+        for warning in verdict::warnings(&scenario).into_iter().chain(chosen) {
             live.say(&format!("mind: {warning}"));
         }
         let planning = tokio::task::spawn_blocking({

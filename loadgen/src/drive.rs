@@ -24,7 +24,6 @@ use tokio_util::task::TaskTracker;
 use crate::concurrency::{blocking, lock, propagate_panic};
 use crate::measure::{Conduct, Recorder};
 use crate::plan::{Known, Totals};
-use crate::question::Question;
 use crate::run_context::RunContext;
 use crate::target::{AskError, Targets};
 use clock::Clock;
@@ -108,14 +107,14 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
     let known = tokio::task::spawn_blocking(move || Known::new(&counting));
     let targets = Targets::connect(stores, names).await?;
     let tenants = plan.population().tenants().len();
-    let recorders = Question::ALL.iter().filter(|question| scenario.probes.contains_key(question));
+    let recorder = |question| Mutex::new(Recorder::new(question, scenario.limit_of(question), scenario.duration));
     Ok(Arc::new(Shared {
         scenario: scenario.clone(),
         plan: Arc::clone(plan),
         known: propagate_panic(known.await),
         targets,
         producer: Producer::new(stores, names, tenants)?,
-        recorders: recorders.map(|question| (*question, Mutex::new(Recorder::new(scenario, *question)))).collect(),
+        recorders: scenario.probes.keys().map(|&question| (question, recorder(question))).collect(),
         counters: Counters::for_tenants(tenants),
         write_lag: Mutex::default(),
     }))

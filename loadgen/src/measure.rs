@@ -9,7 +9,6 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::question::Question;
-use crate::scenario::Scenario;
 use blocks::Blocks;
 
 /// Longest latency that is told apart from longer ones.
@@ -160,10 +159,10 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// An empty recorder; the limit is that of the SLO which judges the question.
-    pub fn new(scenario: &Scenario, question: Question) -> Self {
-        let limit = scenario.slo_of(question).map(|slo| slo.within);
-        Self { question, limit, measured: Measured::over(scenario.duration) }
+    /// An empty recorder for a drive of that length. `limit` is the latency above which a sample is an exceedance;
+    /// without one, only errors and time-outs are.
+    pub fn new(question: Question, limit: Option<Duration>, drive: Duration) -> Self {
+        Self { question, limit, measured: Measured::over(drive) }
     }
 
     /// The question.

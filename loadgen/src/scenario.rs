@@ -167,9 +167,9 @@ impl Scenario {
         self.slos.iter().find(|slo| slo.questions.contains(&question))
     }
 
-    /// What is worth knowing before the run, such as too few samples for any decision.
-    pub fn warnings(&self) -> Vec<String> {
-        crate::verdict::warnings::of(self)
+    /// The latency limit of a question: that of the SLO that judges it.
+    pub fn limit_of(&self, question: Question) -> Option<Duration> {
+        self.slo_of(question).map(|slo| slo.within)
     }
 
     /// Samples that an SLO will have, on average.

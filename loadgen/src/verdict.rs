@@ -3,7 +3,7 @@
 
 pub mod binomial;
 pub mod validity;
-pub(crate) mod warnings;
+mod warnings;
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::{
     scenario::Slo,
 };
 pub use validity::Validity;
+pub use warnings::warnings;
 
 /// What a run shows about one objective.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -13,10 +13,14 @@ fn scenario() -> Scenario {
     Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap()
 }
 
+fn recorder(scenario: &Scenario, question: Question) -> Recorder {
+    Recorder::new(question, scenario.limit_of(question), scenario.duration)
+}
+
 /// Answers that take 1 to 100 ms, the same each time; every `slow`th takes 3 s.
 fn recorders(scenario: &Scenario, slow: u64) -> Vec<Recorder> {
-    let recorder = |(&question, &rate): (&Question, &f64)| {
-        let mut recorder = Recorder::new(scenario, question);
+    let filled = |(&question, &rate): (&Question, &f64)| {
+        let mut recorder = recorder(scenario, question);
         let samples = (rate * 60.0) as u64;
         for i in 0..samples {
             let latency = Duration::from_millis(if i % slow == slow - 1 { 3_000 } else { 1 + i * 37 % 100 });
@@ -25,12 +29,12 @@ fn recorders(scenario: &Scenario, slow: u64) -> Vec<Recorder> {
         }
         recorder
     };
-    scenario.probes.iter().map(recorder).collect()
+    scenario.probes.iter().map(filled).collect()
 }
 
 /// Nothing but errors, and of the last question nothing at all.
 fn silent(scenario: &Scenario) -> Vec<Recorder> {
-    let mut recorders: Vec<_> = scenario.probes.keys().map(|&question| Recorder::new(scenario, question)).collect();
+    let mut recorders: Vec<_> = scenario.probes.keys().map(|&question| recorder(scenario, question)).collect();
     let (_, asked) = recorders.split_last_mut().unwrap();
     for recorder in asked {
         for second in 0..60 {
@@ -75,7 +79,7 @@ fn of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Report {
     let findings = Findings {
         slos: scenario.slos.iter().map(|slo| judge(recorders, slo)).collect(),
         availability: availability(recorders, scenario.availability),
-        validity: validity(&scenario, recorders, &conduct),
+        validity: validity(&scenario.slos, recorders, &conduct),
         failures: account.complaints(),
     };
     let rate = Rate {

@@ -14,7 +14,7 @@ fn scenario() -> Scenario {
 /// `samples` answers to searches, evenly over the drive; `outcome` and latency (ms) of each come from `answer`.
 fn searches(samples: u64, mut answer: impl FnMut(u64) -> (Outcome, u64)) -> Recorder {
     let scenario = scenario();
-    let mut recorder = Recorder::new(&scenario, Question::Search);
+    let mut recorder = Recorder::new(Question::Search, scenario.limit_of(Question::Search), scenario.duration);
     for i in 0..samples {
         let (outcome, millis) = answer(i);
         let intended = scenario.duration.mul_f64(i as f64 / samples as f64);

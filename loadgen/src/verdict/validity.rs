@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     measure::{Conduct, Durations, Recorder},
-    scenario::Scenario,
+    scenario::Slo,
 };
 
 /// Highest accepted send lag of writes at the 99th percentile: load may move by this much, latencies don't depend on it.
@@ -29,9 +29,9 @@ pub enum Validity {
 }
 
 /// Judges the generator: its send lag, what it never started, and its clocks.
-pub fn validity(scenario: &Scenario, recorders: &[Recorder], conduct: &Conduct) -> Validity {
+pub fn validity(slos: &[Slo], recorders: &[Recorder], conduct: &Conduct) -> Validity {
     let reasons: Vec<String> =
-        [probe_lag(scenario, recorders), write_lag(conduct), never_started(conduct), clock_jump(conduct)]
+        [probe_lag(slos, recorders), write_lag(conduct), never_started(conduct), clock_jump(conduct)]
             .into_iter()
             .flatten()
             .collect();
@@ -39,8 +39,8 @@ pub fn validity(scenario: &Scenario, recorders: &[Recorder], conduct: &Conduct) 
 }
 
 /// Half of the tightest limit: at most one sample in a hundred is then moved by more than that.
-fn probe_lag(scenario: &Scenario, recorders: &[Recorder]) -> Option<String> {
-    let limit = scenario.slos.iter().map(|slo| slo.within / 2).min().unwrap_or(PROBE_LAG);
+fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
+    let limit = slos.iter().map(|slo| slo.within / 2).min().unwrap_or(PROBE_LAG);
     let mut lag = Durations::default();
     for recorder in recorders {
         lag.merge(&recorder.measured().lag);
@@ -76,6 +76,7 @@ mod tests {
     use crate::{
         measure::{Outcome, Sample},
         question::Question,
+        scenario::Scenario,
     };
 
     fn scenario() -> Scenario {
@@ -83,7 +84,8 @@ mod tests {
     }
 
     fn probes_late_by(lag: Duration) -> Vec<Recorder> {
-        let mut recorder = Recorder::new(&scenario(), Question::Search);
+        let scenario = scenario();
+        let mut recorder = Recorder::new(Question::Search, scenario.limit_of(Question::Search), scenario.duration);
         for second in 0..100 {
             let intended = Duration::from_secs(second % 60);
             recorder.record(Sample { intended, lag, latency: lag, outcome: Outcome::Right });
@@ -98,20 +100,21 @@ mod tests {
 
     #[test]
     fn a_generator_that_kept_its_schedule_is_valid() {
-        assert_eq!(validity(&scenario(), &probes_late_by(Duration::from_millis(49)), &good()), Validity::Valid);
+        assert_eq!(validity(&scenario().slos, &probes_late_by(Duration::from_millis(49)), &good()), Validity::Valid);
     }
 
     #[test]
     fn what_a_store_held_back_is_not_the_generators_fault() {
         let conduct = Conduct { sent: 100, held_back: 900, ..good() };
-        assert_eq!(validity(&scenario(), &[], &conduct), Validity::Valid);
+        assert_eq!(validity(&scenario().slos, &[], &conduct), Validity::Valid);
     }
 
     #[test]
     fn each_fault_of_the_generator_has_its_own_reason() {
         let mut conduct = Conduct { sent: 900, system: Duration::from_secs(62), ..good() };
         conduct.write_lag.record(Duration::from_secs(3));
-        let Validity::Invalid(reasons) = validity(&scenario(), &probes_late_by(Duration::from_millis(80)), &conduct)
+        let Validity::Invalid(reasons) =
+            validity(&scenario().slos, &probes_late_by(Duration::from_millis(80)), &conduct)
         else {
             panic!("valid")
         };

@@ -1,10 +1,9 @@
 //! What is worth knowing before a run: SLOs that can't be decided, questions that nobody judges or that can hide.
 
 use crate::scenario::{Scenario, Slo};
-use crate::verdict;
 
 /// All warnings of a scenario, one sentence each.
-pub(crate) fn of(scenario: &Scenario) -> Vec<String> {
+pub fn warnings(scenario: &Scenario) -> Vec<String> {
     let mut warnings = Vec::new();
     for slo in &scenario.slos {
         warnings.extend(too_few(scenario, slo));
@@ -18,7 +17,7 @@ pub(crate) fn of(scenario: &Scenario) -> Vec<String> {
 
 fn too_few(scenario: &Scenario, slo: &Slo) -> Option<String> {
     let planned = scenario.planned_samples(slo);
-    let least = verdict::least_samples(slo);
+    let least = super::least_samples(slo);
     let advice = "ask more often or replay in more time";
     if planned < least {
         return Some(format!(
@@ -26,7 +25,7 @@ fn too_few(scenario: &Scenario, slo: &Slo) -> Option<String> {
             slo.name
         ));
     }
-    let needed = verdict::samples_needed(slo, (1.0 - slo.objective) / 2.0, 0.9);
+    let needed = super::samples_needed(slo, (1.0 - slo.objective) / 2.0, 0.9);
     (planned < needed).then(|| {
         format!(
             "SLO `{}` will get about {planned} samples; a store that misses the limit half as often as it may needs {needed} \
@@ -51,4 +50,38 @@ fn hidden(scenario: &Scenario, slo: &Slo) -> Vec<String> {
             )
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const SMOKE: &str = include_str!("../../../scenarios/smoke.toml");
+
+    /// The smoke scenario with one text in place of another.
+    fn edited(from: &str, to: &str) -> String {
+        assert!(SMOKE.contains(from), "{from}");
+        SMOKE.replacen(from, to, 1)
+    }
+
+    #[test]
+    fn no_scenario_in_the_repository_has_a_warning() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+        for file in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            assert_eq!(warnings(&Scenario::read(&file).unwrap()), [""; 0], "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_decided_is_said_before_the_run() {
+        let few = edited("search = \"8/s\"", "search = \"0.7/s\"");
+        let some = edited("search = \"8/s\"", "search = \"2/s\"");
+        let hidden = edited("timeline = \"8/s\"", "timeline = \"2/s\"");
+        let unjudged = edited("\"timeline\", ", "");
+        let warnings =
+            [few, some, hidden, unjudged].map(|text| warnings(&Scenario::parse(&text, "few.toml").unwrap()).join("\n"));
+        insta::assert_snapshot!(warnings.join("\n"));
+    }
 }
