@@ -12,7 +12,7 @@ use serde::Serialize;
 use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, CustomerInteraction};
 
 use crate::{
-    population::{EraName, Population},
+    population::{Era, Population},
     question::Question,
     scenario::Scenario,
 };
@@ -88,23 +88,23 @@ impl Plan {
 
     /// Communication `index` of a tenant, `0..tenant.communications`, in order of time.
     pub fn communication(&self, tenant: usize, index: u64) -> Planned<Communication> {
-        let fate = self.population.fate(EraName::Drive, tenant, index);
-        let record = self.population.communication_of(EraName::Drive, tenant, index, &fate);
+        let fate = self.population.fate(Era::Drive, tenant, index);
+        let record = self.population.communication_of(Era::Drive, tenant, index, &fate);
         Planned { at: self.at(fate.steps()[0].millis), tenant, record }
     }
 
     /// Events of communication `index`, in order of time.
     pub fn events(&self, tenant: usize, index: u64) -> Vec<Planned<CommunicationEvent>> {
-        let fate = self.population.fate(EraName::Drive, tenant, index);
-        let event = |step| self.population.event_of(EraName::Drive, tenant, index, &fate, step);
+        let fate = self.population.fate(Era::Drive, tenant, index);
+        let event = |step| self.population.event_of(Era::Drive, tenant, index, &fate, step);
         let planned = |(step, at): (usize, _)| Planned { at, tenant, record: event(step) };
         fate.steps().iter().map(|step| self.at(step.millis)).enumerate().map(planned).collect()
     }
 
     /// Interactions of communication `index`, in order of time.
     pub fn interactions(&self, tenant: usize, index: u64) -> Vec<Planned<CustomerInteraction>> {
-        let fate = self.population.fate(EraName::Drive, tenant, index);
-        let interaction = |step| self.population.interaction_of(EraName::Drive, tenant, index, &fate, step);
+        let fate = self.population.fate(Era::Drive, tenant, index);
+        let interaction = |step| self.population.interaction_of(Era::Drive, tenant, index, &fate, step);
         let planned = |(step, at): (usize, _)| Some(Planned { at, tenant, record: interaction(step)? });
         fate.steps().iter().map(|step| self.at(step.millis)).enumerate().filter_map(planned).collect()
     }
@@ -112,7 +112,7 @@ impl Plan {
     /// Agent metric `index` of a tenant, `0..tenant.metrics`, in order of time.
     pub fn metric(&self, tenant: usize, index: u64) -> Planned<AgentMetric> {
         let at = self.at(self.population.metric_millis(tenant, index));
-        Planned { at, tenant, record: self.population.metric_of(EraName::Drive, tenant, index) }
+        Planned { at, tenant, record: self.population.metric_of(Era::Drive, tenant, index) }
     }
 
     /// All writes in order of `at`; a communication comes before its events. Holds 32 bytes for each event that is
@@ -135,13 +135,13 @@ impl Plan {
     pub fn totals(&self, tenant: usize) -> Totals {
         let owner = &self.population.tenants()[tenant];
         let interactions = |index| {
-            let fate = self.population.fate(EraName::Drive, tenant, index);
-            let deed = |&step: &usize| self.population.deed_of(EraName::Drive, tenant, index, &fate, step).is_some();
+            let fate = self.population.fate(Era::Drive, tenant, index);
+            let deed = |&step: &usize| self.population.deed_of(Era::Drive, tenant, index, &fate, step).is_some();
             (0..fate.steps().len()).filter(deed).count() as u64
         };
         Totals {
             communications: owner.communications,
-            events: self.population.events(EraName::Drive, tenant),
+            events: self.population.events(Era::Drive, tenant),
             interactions: (0..owner.communications).map(interactions).sum(),
             metrics: owner.metrics,
         }

@@ -3,7 +3,9 @@
 //! tenants' sizes, the curves of their days, and a byte or two for each communication to know the place of its events.
 
 pub mod calendar;
+mod era;
 pub(crate) mod lifecycle;
+mod parameters;
 mod people;
 mod records;
 pub(crate) mod rng;
@@ -19,57 +21,21 @@ use sluice_schemas::records::{
 };
 use uuid::Uuid;
 
-use crate::scenario::Scenario;
-use calendar::{Curve, Era};
+use calendar::{Curve, Period};
 use lifecycle::{Fate, Setting};
 use rng::Draw;
 use slots::Slots;
 
+pub use parameters::Parameters;
 pub use people::Agent;
 pub use tenants::Tenant;
 
+pub(crate) use era::Era;
 pub(crate) use people::{PORTFOLIOS, RISKS, Traits};
-pub(crate) use records::METRIC_NAMES;
+pub(crate) use tenants::METRIC_NAMES;
 
 /// Communications between two running counts of events.
 const STRIDE: usize = 16;
-
-/// Which stretch of simulated time: what is loaded before the drive, or what is driven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EraName {
-    Past,
-    Drive,
-}
-
-impl EraName {
-    /// The domains of draws, apart for each era and kind.
-    fn domain(self, past: &'static str, drive: &'static str) -> &'static str {
-        match self {
-            Self::Past => past,
-            Self::Drive => drive,
-        }
-    }
-
-    fn fates(self) -> &'static str {
-        self.domain("past fates", "fates")
-    }
-
-    fn communications(self) -> &'static str {
-        self.domain("past communications", "communications")
-    }
-
-    fn events(self) -> &'static str {
-        self.domain("past events", "events")
-    }
-
-    fn interactions(self) -> &'static str {
-        self.domain("past interactions", "interactions")
-    }
-
-    fn metrics(self) -> &'static str {
-        self.domain("past metrics", "metrics")
-    }
-}
 
 /// Everyone. A clone shares what is inside.
 #[derive(Debug, Clone)]
@@ -79,8 +45,8 @@ pub struct Population(Arc<Inner>);
 struct Inner {
     seed: u64,
     metric_interval_ms: u64,
-    past: Era,
-    drive: Era,
+    past: Period,
+    drive: Period,
     tenants: Vec<Tenant>,
     yards: Vec<Yard>,
 }
@@ -121,24 +87,26 @@ impl EventCounts {
 }
 
 impl Population {
-    /// The population of a scenario.
-    pub fn new(scenario: &Scenario) -> Self {
+    /// Prepares a population: counts the events of every communication once.
+    pub fn new(parameters: impl Into<Parameters>) -> Self {
+        let parameters = parameters.into();
         let millis = |duration: std::time::Duration| duration.as_millis() as u64;
-        let past_start = scenario.start - scenario.history_span;
-        let past = Era { start: past_start, millis: millis(scenario.history_span) };
-        let drive = Era { start: scenario.start, millis: millis(scenario.span) };
-        let tenants = tenants::of(scenario);
+        let past_start = parameters.start - parameters.history_span;
+        let past = Period { start: past_start, millis: millis(parameters.history_span) };
+        let drive = Period { start: parameters.start, millis: millis(parameters.span) };
+        let tenants = tenants::generate(&parameters);
         let yards = tenants.iter().map(|tenant| Yard {
-            slots: Slots::new(tenant.customers, scenario.seed),
+            slots: Slots::new(tenant.customers, parameters.seed),
             past: Curve::new(tenant.region, &past),
             drive: Curve::new(tenant.region, &drive),
             past_events: EventCounts::default(),
             drive_events: EventCounts::default(),
         });
-        let metric_interval_ms = millis(scenario.metric_interval);
-        let mut inner = Inner { seed: scenario.seed, metric_interval_ms, past, drive, yards: yards.collect(), tenants };
+        let metric_interval_ms = millis(parameters.metric_interval);
+        let mut inner =
+            Inner { seed: parameters.seed, metric_interval_ms, past, drive, yards: yards.collect(), tenants };
         for tenant in 0..inner.tenants.len() {
-            let (past, drive) = (inner.count_events(EraName::Past, tenant), inner.count_events(EraName::Drive, tenant));
+            let (past, drive) = (inner.count_events(Era::Past, tenant), inner.count_events(Era::Drive, tenant));
             inner.yards[tenant].past_events = past;
             inner.yards[tenant].drive_events = drive;
         }
@@ -187,33 +155,31 @@ impl Population {
 
     /// Past communication `index` of a tenant, `0..tenant.history`, in order of `created_at`.
     pub fn history(&self, tenant: usize, index: u64) -> Communication {
-        self.communication_of(EraName::Past, tenant, index, &self.fate(EraName::Past, tenant, index))
+        self.communication_of(Era::Past, tenant, index, &self.fate(Era::Past, tenant, index))
     }
 
     /// Events of past communication `index`, in order, all before the drive.
     pub fn history_events(&self, tenant: usize, index: u64) -> Vec<CommunicationEvent> {
-        let fate = self.fate(EraName::Past, tenant, index);
-        (0..fate.steps().len()).map(|step| self.event_of(EraName::Past, tenant, index, &fate, step)).collect()
+        let fate = self.fate(Era::Past, tenant, index);
+        (0..fate.steps().len()).map(|step| self.event_of(Era::Past, tenant, index, &fate, step)).collect()
     }
 
     /// Interactions of past communication `index`, in order, all before the drive.
     pub fn history_interactions(&self, tenant: usize, index: u64) -> Vec<CustomerInteraction> {
-        let fate = self.fate(EraName::Past, tenant, index);
-        (0..fate.steps().len())
-            .filter_map(|step| self.interaction_of(EraName::Past, tenant, index, &fate, step))
-            .collect()
+        let fate = self.fate(Era::Past, tenant, index);
+        (0..fate.steps().len()).filter_map(|step| self.interaction_of(Era::Past, tenant, index, &fate, step)).collect()
     }
 
     /// Past agent metric `index`, `0..tenant.history_metrics`, in order of time.
     pub fn history_metric(&self, tenant: usize, index: u64) -> AgentMetric {
-        self.metric_of(EraName::Past, tenant, index)
+        self.metric_of(Era::Past, tenant, index)
     }
 
-    pub(crate) fn era(&self, era: EraName) -> &Era {
+    pub(crate) fn era(&self, era: Era) -> &Period {
         self.0.era(era)
     }
 
-    pub(crate) fn fate(&self, era: EraName, tenant: usize, index: u64) -> Fate {
+    pub(crate) fn fate(&self, era: Era, tenant: usize, index: u64) -> Fate {
         self.0.fate(era, tenant, index)
     }
 
@@ -228,17 +194,17 @@ impl Population {
 
     /// Identity of past communication `index`.
     pub(crate) fn history_id(&self, tenant: usize, index: u64) -> Uuid {
-        self.id(EraName::Past.communications(), tenant, index)
+        self.id(Era::Past.communications(), tenant, index)
     }
 
     /// Events of a tenant in an era.
-    pub(crate) fn events(&self, era: EraName, tenant: usize) -> u64 {
+    pub(crate) fn events(&self, era: Era, tenant: usize) -> u64 {
         self.0.event_counts(era, tenant).all
     }
 
     /// Place of the first event of a communication in its tenant's sequence; the past comes first.
-    pub(crate) fn first_seq(&self, era: EraName, tenant: usize, index: u64) -> u64 {
-        let base = if era == EraName::Drive { self.events(EraName::Past, tenant) } else { 0 };
+    pub(crate) fn first_seq(&self, era: Era, tenant: usize, index: u64) -> u64 {
+        let base = if era == Era::Drive { self.events(Era::Past, tenant) } else { 0 };
         base + self.0.event_counts(era, tenant).before(index as usize)
     }
 
@@ -264,17 +230,17 @@ impl Population {
 }
 
 impl Inner {
-    fn era(&self, era: EraName) -> &Era {
+    fn era(&self, era: Era) -> &Period {
         match era {
-            EraName::Past => &self.past,
-            EraName::Drive => &self.drive,
+            Era::Past => &self.past,
+            Era::Drive => &self.drive,
         }
     }
 
-    fn event_counts(&self, era: EraName, tenant: usize) -> &EventCounts {
+    fn event_counts(&self, era: Era, tenant: usize) -> &EventCounts {
         match era {
-            EraName::Past => &self.yards[tenant].past_events,
-            EraName::Drive => &self.yards[tenant].drive_events,
+            Era::Past => &self.yards[tenant].past_events,
+            Era::Drive => &self.yards[tenant].drive_events,
         }
     }
 
@@ -282,13 +248,13 @@ impl Inner {
         Traits::draw(&mut Draw::new(self.seed, "customers", [tenant as u64, index]), self.tenants[tenant].region)
     }
 
-    fn fate(&self, era: EraName, tenant: usize, index: u64) -> Fate {
+    fn fate(&self, era: Era, tenant: usize, index: u64) -> Fate {
         let (owner, yard) = (&self.tenants[tenant], &self.yards[tenant]);
         let (curve, count) = match era {
-            EraName::Past => (&yard.past, owner.history),
-            EraName::Drive => (&yard.drive, owner.communications),
+            Era::Past => (&yard.past, owner.history),
+            Era::Drive => (&yard.drive, owner.communications),
         };
-        let mut draw = Draw::new(self.seed, era.fates(), [tenant as u64, index]);
+        let mut draw = Draw::new(self.seed, era.lifecycles(), [tenant as u64, index]);
         let customer = yard.slots.customer(index);
         let setting = Setting {
             customer,
@@ -301,9 +267,9 @@ impl Inner {
         Fate::new(&mut draw, &setting)
     }
 
-    fn count_events(&self, era: EraName, tenant: usize) -> EventCounts {
+    fn count_events(&self, era: Era, tenant: usize) -> EventCounts {
         let owner = &self.tenants[tenant];
-        let count = if era == EraName::Past { owner.history } else { owner.communications };
+        let count = if era == Era::Past { owner.history } else { owner.communications };
         let mut counts = EventCounts::default();
         for index in 0..count {
             counts.push(self.fate(era, tenant, index).steps().len());

@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::population::Parameters;
 use crate::question::{Question, Store};
 
 /// A checked scenario.
@@ -133,6 +134,25 @@ pub struct ScenarioError {
     pub file: String,
     /// What is wrong, and what to do.
     pub message: String,
+}
+
+impl From<&Scenario> for Parameters {
+    fn from(scenario: &Scenario) -> Self {
+        Self {
+            seed: scenario.seed,
+            start: scenario.start,
+            span: scenario.span,
+            history_span: scenario.history_span,
+            tenants: scenario.tenants,
+            tenant_skew: scenario.tenant_skew,
+            customers: scenario.customers,
+            customers_per_campaign: scenario.customers_per_campaign,
+            customers_per_agent: scenario.customers_per_agent,
+            history: scenario.history,
+            communications: scenario.communications,
+            metric_interval: scenario.metric_interval,
+        }
+    }
 }
 
 impl Scenario {

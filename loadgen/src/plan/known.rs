@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Key, Plan, Probe};
 use crate::{
     population::{
-        EraName, METRIC_NAMES, Population, Traits,
+        Era, METRIC_NAMES, Population, Traits,
         words::{LANGUAGES, template_name},
     },
     question::Question,
@@ -121,7 +121,7 @@ impl Known {
 impl Counts {
     fn of(population: &Population, tenant: usize) -> Self {
         let owner = &population.tenants()[tenant];
-        let days = population.era(EraName::Past).millis.div_ceil(DAY_MS) as usize;
+        let days = population.era(Era::Past).millis.div_ceil(DAY_MS) as usize;
         let mut counts = Self { days: vec![Day::default(); days], ..Self::default() };
         for index in 0..owner.customers {
             let traits = population.traits(tenant, index);
@@ -134,13 +134,13 @@ impl Counts {
             let day = &mut counts.days[(population.metric_millis(tenant, index) / DAY_MS) as usize];
             let (count, sum) = &mut day.metrics[index as usize % METRIC_NAMES.len()];
             *count += 1;
-            *sum += population.metric_value(EraName::Past, tenant, index);
+            *sum += population.metric_value(Era::Past, tenant, index);
         }
         counts
     }
 
     fn count_communication(&mut self, population: &Population, tenant: usize, index: u64) {
-        let fate = population.fate(EraName::Past, tenant, index);
+        let fate = population.fate(Era::Past, tenant, index);
         let campaign = fate.campaign.map_or(Uuid::nil(), |campaign| population.campaign_id(tenant, campaign));
         *self.statuses.entry((campaign, fate.status())).or_default() += 1;
         *self.contents.entry((fate.language, fate.template)).or_default() += 1;
@@ -152,7 +152,7 @@ impl Counts {
             let (events, successes) = day.campaigns.entry(campaign).or_default();
             *events += 1;
             *successes += u64::from(step.event != EventType::Failed);
-            if let Some((kind, amount)) = population.deed_of(EraName::Past, tenant, index, &fate, place) {
+            if let Some((kind, amount)) = population.deed_of(Era::Past, tenant, index, &fate, place) {
                 let (count, money) = day.interactions.entry(kind).or_default();
                 *count += 1;
                 *money += amount;

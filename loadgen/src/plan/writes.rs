@@ -6,7 +6,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{Plan, Planned, Write};
-use crate::population::EraName;
+use crate::population::Era;
 
 /// A write still to come. Ordered by time, then so that every order is the same: by kind, tenant, index and step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +47,7 @@ impl<'a> Writes<'a> {
 
     fn push_communication(&mut self, tenant: usize, index: u64) {
         if index < self.plan.population.tenants()[tenant].communications {
-            let created = self.plan.population.fate(EraName::Drive, tenant, index).steps()[0].millis;
+            let created = self.plan.population.fate(Era::Drive, tenant, index).steps()[0].millis;
             self.push(created, Kind::Communication, (tenant, index), 0);
         }
     }
@@ -64,18 +64,18 @@ impl<'a> Writes<'a> {
         let (tenant, index, step) = (due.tenant as usize, due.index, usize::from(due.step));
         let population = &self.plan.population;
         if due.kind == Kind::Metric {
-            let metric = population.metric_of(EraName::Drive, tenant, index);
+            let metric = population.metric_of(Era::Drive, tenant, index);
             self.push_metric(tenant, index + 1);
             return Some(Write::Metric(metric));
         }
-        let fate = population.fate(EraName::Drive, tenant, index);
+        let fate = population.fate(Era::Drive, tenant, index);
         match due.kind {
-            Kind::Event => Some(Write::Event(population.event_of(EraName::Drive, tenant, index, &fate, step))),
+            Kind::Event => Some(Write::Event(population.event_of(Era::Drive, tenant, index, &fate, step))),
             Kind::Interaction => {
-                population.interaction_of(EraName::Drive, tenant, index, &fate, step).map(Write::Interaction)
+                population.interaction_of(Era::Drive, tenant, index, &fate, step).map(Write::Interaction)
             }
             Kind::Communication | Kind::Metric => {
-                let communication = population.communication_of(EraName::Drive, tenant, index, &fate);
+                let communication = population.communication_of(Era::Drive, tenant, index, &fate);
                 self.push_communication(tenant, index + 1);
                 for (step, planned) in fate.steps().iter().enumerate() {
                     self.push(planned.millis, Kind::Event, (tenant, index), step);

@@ -51,14 +51,14 @@ impl Region {
 
 /// A stretch of simulated time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Era {
+pub(crate) struct Period {
     /// First instant.
     pub(crate) start: DateTime<Utc>,
     /// Length in milliseconds.
     pub(crate) millis: u64,
 }
 
-impl Era {
+impl Period {
     /// One past the last instant.
     pub(crate) fn end(&self) -> DateTime<Utc> {
         self.at(self.millis)
@@ -79,7 +79,7 @@ pub(crate) struct Curve {
 }
 
 impl Curve {
-    pub(crate) fn new(region: Region, era: &Era) -> Self {
+    pub(crate) fn new(region: Region, era: &Period) -> Self {
         let hours = era.millis.div_ceil(HOUR_MS);
         let mut before = Vec::with_capacity(hours as usize + 1);
         let mut sum = 0;
@@ -109,13 +109,13 @@ impl Curve {
 mod tests {
     use super::*;
 
-    fn monday() -> Era {
-        Era { start: "2026-11-16T00:00:00Z".parse().unwrap(), millis: 24 * HOUR_MS }
+    fn monday() -> Period {
+        Period { start: "2026-11-16T00:00:00Z".parse().unwrap(), millis: 24 * HOUR_MS }
     }
 
     #[test]
     fn the_curve_grows_and_stays_in_its_era() {
-        let curve = Curve::new(Region::Europe, &Era { millis: 90 * 60_000, ..monday() });
+        let curve = Curve::new(Region::Europe, &Period { millis: 90 * 60_000, ..monday() });
         let millis: Vec<u64> = (0..1_000).map(|i| curve.millis(i, 1_000, (i * 7_919) as u32)).collect();
         assert!(millis.is_sorted());
         assert!(curve.millis(999, 1_000, u32::MAX) < 90 * 60_000);

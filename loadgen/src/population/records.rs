@@ -9,21 +9,19 @@ use sluice_schemas::records::{
 use uuid::Uuid;
 
 use super::{
-    EraName, Population,
+    Population,
+    era::Era,
     lifecycle::{Fate, Step},
     rng::Draw,
-    tenants::METRICS,
+    tenants::{METRIC_NAMES, METRICS},
     words::{LANGUAGES, template_name},
 };
 
 const ERROR_CODES: [(&str, u64); 4] =
     [("mailbox_full", 30), ("unreachable", 40), ("rejected", 20), ("provider_down", 10)];
-/// Names of agents' metrics.
-pub(crate) const METRIC_NAMES: [&str; METRICS as usize] =
-    ["calls_handled", "occupancy", "promise_rate", "talk_seconds"];
 
 impl Population {
-    pub(crate) fn communication_of(&self, era: EraName, tenant: usize, index: u64, fate: &Fate) -> Communication {
+    pub(crate) fn communication_of(&self, era: Era, tenant: usize, index: u64, fate: &Fate) -> Communication {
         let created = fate.steps()[0];
         let language = &LANGUAGES[fate.language];
         let amount = format!("{}.{:02} EUR", fate.amount_minor / 100, fate.amount_minor % 100);
@@ -48,14 +46,7 @@ impl Population {
         }
     }
 
-    pub(crate) fn event_of(
-        &self,
-        era: EraName,
-        tenant: usize,
-        index: u64,
-        fate: &Fate,
-        step: usize,
-    ) -> CommunicationEvent {
+    pub(crate) fn event_of(&self, era: Era, tenant: usize, index: u64, fate: &Fate, step: usize) -> CommunicationEvent {
         let mut draw = self.draw(era.events(), tenant, index * 8 + step as u64);
         let Step { event, .. } = fate.steps()[step];
         let event_id = draw.uuid();
@@ -83,7 +74,7 @@ impl Population {
     /// The interaction behind a step, where a customer did something.
     pub(crate) fn interaction_of(
         &self,
-        era: EraName,
+        era: Era,
         tenant: usize,
         index: u64,
         fate: &Fate,
@@ -110,7 +101,7 @@ impl Population {
     /// Type and amount of the interaction behind a step, without the record.
     pub(crate) fn deed_of(
         &self,
-        era: EraName,
+        era: Era,
         tenant: usize,
         index: u64,
         fate: &Fate,
@@ -121,7 +112,7 @@ impl Population {
     }
 
     /// Metric `index`: agents report in turn, each all its metrics at once.
-    pub(crate) fn metric_of(&self, era: EraName, tenant: usize, index: u64) -> AgentMetric {
+    pub(crate) fn metric_of(&self, era: Era, tenant: usize, index: u64) -> AgentMetric {
         let name = (index % METRICS) as usize;
         let agent = self.agent(tenant, self.metric_agent(tenant, index));
         AgentMetric {
@@ -135,7 +126,7 @@ impl Population {
     }
 
     /// A multiple of a quarter, so that sums are exact in any order.
-    pub(crate) fn metric_value(&self, era: EraName, tenant: usize, index: u64) -> f64 {
+    pub(crate) fn metric_value(&self, era: Era, tenant: usize, index: u64) -> f64 {
         let mut draw = self.draw(era.metrics(), tenant, index);
         match METRIC_NAMES[(index % METRICS) as usize] {
             "calls_handled" => draw.below(13) as f64,
@@ -144,7 +135,7 @@ impl Population {
         }
     }
 
-    fn instant(&self, era: EraName, step: Step) -> DateTime<Utc> {
+    fn instant(&self, era: Era, step: Step) -> DateTime<Utc> {
         self.era(era).at(step.millis)
     }
 }

@@ -2,11 +2,12 @@
 
 use uuid::Uuid;
 
-use super::{calendar::Region, rng::Draw};
-use crate::scenario::Scenario;
+use super::{calendar::Region, parameters::Parameters, rng::Draw};
 
-/// Names of metrics, and so how many each agent reports at a time.
-pub(super) const METRICS: u64 = 4;
+/// Names of agent metrics. An agent reports all of them at once.
+pub(crate) const METRIC_NAMES: [&str; 4] = ["calls_handled", "occupancy", "promise_rate", "talk_seconds"];
+/// Metrics that an agent reports at once.
+pub(super) const METRICS: u64 = METRIC_NAMES.len() as u64;
 
 /// One tenant and how much of everything it has.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,28 +36,28 @@ pub struct Tenant {
     pub metrics: u64,
 }
 
-/// All tenants of a scenario.
-pub(super) fn of(scenario: &Scenario) -> Vec<Tenant> {
-    let share = |total| shares(total, scenario.tenants as usize, scenario.tenant_skew);
+/// All tenants, largest first.
+pub(super) fn generate(parameters: &Parameters) -> Vec<Tenant> {
+    let share = |total| shares(total, parameters.tenants as usize, parameters.tenant_skew);
     let (customers, history, communications) =
-        (share(scenario.customers), share(scenario.history), share(scenario.communications));
-    let ticks = |span: std::time::Duration| (span.as_millis() / scenario.metric_interval.as_millis()) as u64;
-    (0..scenario.tenants as usize)
+        (share(parameters.customers), share(parameters.history), share(parameters.communications));
+    let ticks = |span: std::time::Duration| (span.as_millis() / parameters.metric_interval.as_millis()) as u64;
+    (0..parameters.tenants as usize)
         .map(|index| {
             let region = Region::ALL[index % Region::ALL.len()];
-            let agents = customers[index].div_ceil(scenario.customers_per_agent).max(2);
+            let agents = customers[index].div_ceil(parameters.customers_per_agent).max(2);
             Tenant {
                 index,
-                id: Draw::new(scenario.seed, "tenant", [index as u64, 0]).uuid(),
+                id: Draw::new(parameters.seed, "tenant", [index as u64, 0]).uuid(),
                 name: format!("Collections {} {}", region.as_str(), index + 1),
                 region,
                 customers: customers[index],
-                campaigns: customers[index].div_ceil(scenario.customers_per_campaign).max(2),
+                campaigns: customers[index].div_ceil(parameters.customers_per_campaign).max(2),
                 agents,
                 history: history[index],
-                history_metrics: agents * METRICS * ticks(scenario.history_span),
+                history_metrics: agents * METRICS * ticks(parameters.history_span),
                 communications: communications[index],
-                metrics: agents * METRICS * ticks(scenario.span),
+                metrics: agents * METRICS * ticks(parameters.span),
             }
         })
         .collect()

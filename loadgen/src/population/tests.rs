@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::scenario::Scenario;
 
 fn population() -> Population {
     Population::new(&small())
