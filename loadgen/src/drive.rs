@@ -2,7 +2,6 @@
 //! A plan goes in; recorders, the generator's own conduct and the counts of acknowledged records come out.
 //! Never waits for an answer before it asks the next question, and never judges: that is the verdict's part.
 
-mod answers;
 mod clock;
 mod commits;
 mod merge;
@@ -23,7 +22,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::concurrency::{blocking, lock, propagate_panic};
 use crate::measure::{Conduct, Recorder};
-use crate::plan::{Known, Totals};
+use crate::plan::Totals;
+use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
 use crate::target::{AskError, Targets};
 use clock::Clock;
@@ -32,7 +32,6 @@ use probes::{MOST_IN_FLIGHT, Probes};
 use producer::Producer;
 use shared::{Counters, Shared, read};
 
-pub use commits::INSERT_COMMUNICATIONS;
 pub use producer::ProduceError;
 pub use progress::{Phase, Progress, SloProgress};
 
@@ -103,15 +102,15 @@ pub async fn drive(
 
 async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
     let RunContext { stores, names, scenario, plan } = context;
-    let counting = Arc::clone(plan);
-    let known = tokio::task::spawn_blocking(move || Known::new(&counting));
+    let counted = plan.population().clone();
+    let oracle = tokio::task::spawn_blocking(move || Oracle::new(&counted));
     let targets = Targets::connect(stores, names).await?;
     let tenants = plan.population().tenants().len();
     let recorder = |question| Mutex::new(Recorder::new(question, scenario.limit_of(question), scenario.duration));
     Ok(Arc::new(Shared {
         scenario: scenario.clone(),
         plan: Arc::clone(plan),
-        known: propagate_panic(known.await),
+        oracle: propagate_panic(oracle.await),
         targets,
         producer: Producer::new(stores, names, tenants)?,
         recorders: scenario.probes.keys().map(|&question| (question, recorder(question))).collect(),

@@ -7,7 +7,7 @@ mod elasticsearch;
 mod postgres;
 mod redis;
 
-pub(crate) use elasticsearch::{document, index};
+pub(crate) use elasticsearch::document;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

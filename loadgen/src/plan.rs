@@ -1,8 +1,7 @@
 //! Who does what when: every write and every probe of a drive with its intended start, a pure function of the seeds.
-//! A scenario and its population go in; records, intended starts and the right answers come out. Never looks at a clock.
+//! A scenario and its population go in; records and their intended starts come out. Never looks at a clock.
 
 mod digest;
-mod known;
 mod probes;
 mod writes;
 
@@ -17,8 +16,7 @@ use crate::{
     scenario::Scenario,
 };
 
-pub use known::{Expected, Known};
-pub use probes::{Key, Probe};
+pub use probes::Probe;
 
 /// A record and the intended instant of its production.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +134,8 @@ impl Plan {
         let owner = &self.population.tenants()[tenant];
         let interactions = |index| {
             let fate = self.population.fate(Era::Drive, tenant, index);
-            let deed = |&step: &usize| self.population.deed_of(Era::Drive, tenant, index, &fate, step).is_some();
+            let deed =
+                |&step: &usize| self.population.interaction_kind(Era::Drive, tenant, index, &fate, step).is_some();
             (0..fate.steps().len()).filter(deed).count() as u64
         };
         Totals {

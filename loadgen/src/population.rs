@@ -175,8 +175,8 @@ impl Population {
         self.metric_of(Era::Past, tenant, index)
     }
 
-    pub(crate) fn era(&self, era: Era) -> &Period {
-        self.0.era(era)
+    pub(crate) fn period(&self, era: Era) -> &Period {
+        self.0.period(era)
     }
 
     pub(crate) fn fate(&self, era: Era, tenant: usize, index: u64) -> Fate {
@@ -188,7 +188,7 @@ impl Population {
     }
 
     /// Past communications of a customer, oldest first.
-    pub(crate) fn history_of(&self, tenant: usize, customer: u64) -> Vec<u64> {
+    pub(crate) fn customer_history(&self, tenant: usize, customer: u64) -> Vec<u64> {
         self.0.yards[tenant].slots.communications(customer, self.tenants()[tenant].history)
     }
 
@@ -230,7 +230,7 @@ impl Population {
 }
 
 impl Inner {
-    fn era(&self, era: Era) -> &Period {
+    fn period(&self, era: Era) -> &Period {
         match era {
             Era::Past => &self.past,
             Era::Drive => &self.drive,
@@ -262,7 +262,7 @@ impl Inner {
             campaigns: owner.campaigns,
             agents: owner.agents,
             created: curve.millis(index, count, draw.next() as u32),
-            end: self.era(era).millis,
+            end: self.period(era).millis,
         };
         Fate::new(&mut draw, &setting)
     }

@@ -1,55 +1,52 @@
-//! The questions that probes ask, by the names that scenarios use, and the store that answers each.
-//! The exact text of each question is in `docs/scenarios.md`. Asks nothing itself.
+//! The questions that probes ask. Each has a file in this folder with its name, its text, its key and its expected answer.
+//! To add one: add its file, a variant of [`Question`], and that variant to [`Question::ALL`]. Decides no schedule and
+//! measures nothing.
+
+mod answer;
+mod campaign_status;
+mod content_contains;
+mod customer;
+mod dashboard_agents;
+mod dashboard_campaigns;
+mod dashboard_events;
+mod dashboard_interactions;
+mod definition;
+mod key;
+mod lookup_by_email;
+mod lookup_by_id;
+pub mod lookup_cached;
+pub(crate) mod oracle;
+mod profile_contains;
+mod search;
+mod store;
+mod subject;
+mod tally;
+mod timeline;
 
 use serde::{Deserialize, Serialize};
 
-/// A store that answers questions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Store {
-    /// PostgreSQL, under row-level security.
-    Postgres,
-    /// The Redis cache cluster.
-    Redis,
-    /// Elasticsearch.
-    Elasticsearch,
-    /// ClickHouse.
-    Clickhouse,
-}
+use crate::population::{Population, Tenant, rng::Draw};
+use crate::target::Targets;
+use definition::{Definition, Reply};
 
-impl Store {
-    /// Every store, in the order of reports.
-    pub const ALL: &'static [Self] = &[Self::Postgres, Self::Redis, Self::Elasticsearch, Self::Clickhouse];
-
-    /// The name in scenarios and reports.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::Redis => "redis",
-            Self::Elasticsearch => "elasticsearch",
-            Self::Clickhouse => "clickhouse",
-        }
-    }
-
-    /// The store of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|store| store.as_str() == name)
-    }
-}
+pub(crate) use answer::Answer;
+pub use key::{Key, Window};
+pub use store::Store;
+pub(crate) use subject::Subject;
 
 /// A question that probes ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
-    /// A customer by identity.
+    /// A customer by its identifier.
     LookupById,
-    /// A customer by email address, in any case.
+    /// A customer by its email address.
     LookupByEmail,
-    /// A customer's context from the cache, or from PostgreSQL and then into the cache.
+    /// A customer's context, read through the cache.
     LookupCached,
     /// A customer's newest communications.
     Timeline,
-    /// A campaign's communications, counted by status.
+    /// A campaign's communications by status.
     CampaignStatus,
     /// Customers whose profile contains a JSON document.
     ProfileContains,
@@ -57,18 +54,18 @@ pub enum Question {
     ContentContains,
     /// Full text, filtered by tenant, channel, language and time.
     Search,
-    /// Events of a window, counted by channel and type.
+    /// Events of a window by channel and type.
     DashboardEvents,
     /// Agent metrics of a window: count and sum of each.
     DashboardAgents,
     /// Interactions of a window: count and money of each type.
     DashboardInteractions,
-    /// Events and successes of each campaign of a tenant, from `campaign_performance`.
+    /// Events and successes of each campaign of a tenant.
     DashboardCampaigns,
 }
 
 impl Question {
-    /// Every question, in the order of reports.
+    /// Every question, in the order of the enum and of reports.
     pub const ALL: &'static [Self] = &[
         Self::LookupById,
         Self::LookupByEmail,
@@ -84,39 +81,52 @@ impl Question {
         Self::DashboardCampaigns,
     ];
 
-    /// The name in scenarios and reports.
-    pub const fn as_str(self) -> &'static str {
+    /// The question's file.
+    fn definition(self) -> &'static dyn Definition {
         match self {
-            Self::LookupById => "lookup_by_id",
-            Self::LookupByEmail => "lookup_by_email",
-            Self::LookupCached => "lookup_cached",
-            Self::Timeline => "timeline",
-            Self::CampaignStatus => "campaign_status",
-            Self::ProfileContains => "profile_contains",
-            Self::ContentContains => "content_contains",
-            Self::Search => "search",
-            Self::DashboardEvents => "dashboard_events",
-            Self::DashboardAgents => "dashboard_agents",
-            Self::DashboardInteractions => "dashboard_interactions",
-            Self::DashboardCampaigns => "dashboard_campaigns",
+            Self::LookupById => &lookup_by_id::LookupById,
+            Self::LookupByEmail => &lookup_by_email::LookupByEmail,
+            Self::LookupCached => &lookup_cached::LookupCached,
+            Self::Timeline => &timeline::Timeline,
+            Self::CampaignStatus => &campaign_status::CampaignStatus,
+            Self::ProfileContains => &profile_contains::ProfileContains,
+            Self::ContentContains => &content_contains::ContentContains,
+            Self::Search => &search::Search,
+            Self::DashboardEvents => &dashboard_events::DashboardEvents,
+            Self::DashboardAgents => &dashboard_agents::DashboardAgents,
+            Self::DashboardInteractions => &dashboard_interactions::DashboardInteractions,
+            Self::DashboardCampaigns => &dashboard_campaigns::DashboardCampaigns,
         }
     }
 
+    /// The name in scenarios and reports.
+    pub fn as_str(self) -> &'static str {
+        self.definition().name()
+    }
+
     /// The store that answers.
-    pub const fn store(self) -> Store {
-        match self {
-            Self::LookupCached => Store::Redis,
-            Self::Search => Store::Elasticsearch,
-            Self::DashboardEvents | Self::DashboardAgents | Self::DashboardInteractions | Self::DashboardCampaigns => {
-                Store::Clickhouse
-            }
-            _ => Store::Postgres,
-        }
+    pub fn store(self) -> Store {
+        self.definition().store()
     }
 
     /// The question of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|question| question.as_str() == name)
+    }
+
+    /// The exact texts that are sent, as `docs/scenarios.md` quotes them.
+    pub fn texts(self) -> &'static [&'static str] {
+        self.definition().texts()
+    }
+
+    /// Draws a key for a tenant.
+    pub(crate) fn draw_key(self, population: &Population, tenant: &Tenant, rng: &mut Draw) -> Key {
+        self.definition().draw_key(population, tenant, rng)
+    }
+
+    /// Sends the question about a subject and reads the store's reply.
+    pub(crate) fn ask<'a>(self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
+        self.definition().ask(targets, subject)
     }
 }
 
@@ -127,17 +137,4 @@ impl std::fmt::Display for Question {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_in_scenarios_are_the_names_in_json() {
-        for &question in Question::ALL {
-            assert_eq!(serde_json::to_value(question).unwrap(), question.as_str());
-            assert_eq!(Question::named(question.as_str()), Some(question));
-        }
-        for &store in Store::ALL {
-            assert_eq!(serde_json::to_value(store).unwrap(), store.as_str());
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use sluice_loadgen::account::{Account, Differences, Origin};
+use sluice_loadgen::question::lookup_cached::set_context;
 use sluice_loadgen::target::redis::Cache;
 use sluice_schemas::connect::{self, Role};
 use sluice_schemas::names::topic;
@@ -119,7 +120,7 @@ async fn spoil_redis(world: &World) {
     let cache = Cache::connect(&world.stores, &world.names).await.unwrap();
     let mut customer = world.plan.population().customer(0, 0);
     customer.email.push_str(".invalid");
-    cache.set(&customer).await.unwrap();
+    set_context(&cache, &customer).await.unwrap();
 }
 
 /// A record that no column can take lands in the dead-letter topic.

@@ -16,6 +16,8 @@ use super::canonical::Canonical as _;
 use super::ledger::{Differences, Sort};
 use crate::load;
 use crate::plan::Plan;
+use crate::question::lookup_cached::get_context;
+use crate::target::elasticsearch::{communications, communications_index};
 use crate::target::redis::Cache;
 
 /// Documents whose contents are compared for each tenant whose count is right.
@@ -27,7 +29,7 @@ const IN_FLIGHT: usize = 128;
 
 /// Documents of each tenant, whoever it is.
 pub(super) async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<Uuid, u64>, AccountError> {
-    let indices = names.index("communications-*");
+    let indices = communications(names);
     let body = json!({"size": 0, "aggs": {"tenants": {"terms": {"field": "tenant_id", "size": 10_000}}}});
     let answer: Value = client.read(Method::POST, &format!("/{indices}/_search"), Some(&body)).await?;
     let buckets = answer["aggregations"]["tenants"]["buckets"].as_array().cloned().unwrap_or_default();
@@ -69,7 +71,7 @@ pub(super) async fn compare(
 async fn fetch(client: &Elastic, names: &Names, wanted: &[Communication]) -> Result<Vec<Option<Value>>, AccountError> {
     let document = |communication: &Communication| {
         json!({
-            "_index": load::index(names, communication.created_at),
+            "_index": communications_index(names, communication.created_at),
             "_id": communication.id,
             "routing": communication.tenant_id,
         })
@@ -88,7 +90,7 @@ pub(super) async fn contexts(cache: &Cache, plan: &Plan, tenant: usize) -> Resul
     let population = plan.population();
     let hot = load::hot(&population.tenants()[tenant]);
     let found: Vec<_> = stream::iter((0..hot).map(|index| population.customer(tenant, index)))
-        .map(|customer| async move { cache.get(customer.id).await.map(|found| (customer, found)) })
+        .map(|customer| async move { get_context(cache, customer.id).await.map(|found| (customer, found)) })
         .buffered(IN_FLIGHT)
         .try_collect()
         .await?;

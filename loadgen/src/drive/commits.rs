@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::clock::Clock;
 use super::shared::{Shared, add};
 use super::writes::Group;
-use crate::target::postgres::SET_TENANT;
+use crate::target::postgres::begin_as;
 
 /// Transactions at once.
 const WRITERS: u32 = 6;
@@ -43,7 +43,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// Writes one tenant's communications. `ON CONFLICT` makes a second attempt harmless.
-pub const INSERT_COMMUNICATIONS: &str = "\
+const INSERT_COMMUNICATIONS: &str = "\
 INSERT INTO communications
     (id, tenant_id, customer_id, campaign_id, channel, direction, content, metadata, status, created_at)
 SELECT id, $1, customer_id, campaign_id, channel, direction, content, metadata, status, created_at
@@ -155,8 +155,7 @@ impl Columns {
     }
 
     async fn insert(&self, pool: &PgPool, tenant: Uuid) -> Result<(), sqlx::Error> {
-        let mut transaction = pool.begin().await?;
-        sqlx::query(SET_TENANT).bind(tenant.to_string()).execute(&mut *transaction).await?;
+        let mut transaction = begin_as(pool, tenant).await?;
         sqlx::query(INSERT_COMMUNICATIONS)
             .bind(tenant)
             .bind(&self.ids)
@@ -171,5 +170,17 @@ impl Columns {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_quotes_the_insert_as_it_is_sent() {
+        let page = include_str!("../../../docs/scenarios.md");
+        let text = INSERT_COMMUNICATIONS;
+        assert!(page.contains(&format!("\n{text}\n```\n")), "docs/scenarios.md does not quote this:\n{text}");
     }
 }

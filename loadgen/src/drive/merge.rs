@@ -38,8 +38,7 @@ impl Iterator for InOrder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Key;
-    use crate::question::Question;
+    use crate::question::{Key, Question};
 
     fn probes(times: &'static [u64]) -> Box<dyn Iterator<Item = Probe>> {
         Box::new(times.iter().map(|at| Probe {

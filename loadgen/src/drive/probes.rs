@@ -8,13 +8,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use super::answers::{self, Answer};
 use super::clock::Clock;
 use super::merge::InOrder;
 use super::shared::{Shared, add};
 use crate::measure::{Outcome, Sample};
 use crate::plan::Probe;
-use crate::question::Question;
+use crate::question::{Answer, Question, Subject};
 use crate::target::AskError;
 
 /// Most probes that may wait for their answers at once; beyond it a store has long failed, and memory must not.
@@ -72,7 +71,8 @@ impl Probes {
         let intended = self.clock.instant(probe.at);
         let lag = intended.elapsed();
         let limit = intended + self.shared.scenario.time_outs.of(probe.question.store());
-        let asked = answers::ask(&self.shared.targets, &self.shared.plan, &probe);
+        let subject = Subject { population: self.shared.plan.population(), tenant: probe.tenant, key: &probe.key };
+        let asked = probe.question.ask(&self.shared.targets, subject);
         let answer = tokio::time::timeout_at(limit.into(), asked).await;
         let ended = Instant::now();
         if self.judged {
@@ -87,7 +87,7 @@ impl Probes {
         let shared = &self.shared;
         match answer {
             Err(_) => Outcome::TimedOut,
-            Ok(Ok(answer)) if answers::is_right(&answer, &shared.plan, &shared.known, probe) => Outcome::Right,
+            Ok(Ok(answer)) if answer == shared.oracle.expected(question, tenant, &probe.key) => Outcome::Right,
             Ok(Err(error)) if !error.is_wrong_answer() => {
                 if shared.may_complain() {
                     tracing::warn!(%question, tenant, %error, "a question failed");

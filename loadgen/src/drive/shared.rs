@@ -10,8 +10,8 @@ use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, SloProgress};
 use crate::concurrency::lock;
 use crate::measure::{Durations, Measured, Recorder, Sample};
-use crate::plan::{Known, Plan, Totals};
-use crate::question::Question;
+use crate::plan::{Plan, Totals};
+use crate::question::{Question, oracle::Oracle};
 use crate::scenario::{Scenario, Slo};
 use crate::target::Targets;
 
@@ -19,7 +19,7 @@ use crate::target::Targets;
 pub(super) struct Shared {
     pub(super) scenario: Scenario,
     pub(super) plan: Arc<Plan>,
-    pub(super) known: Known,
+    pub(super) oracle: Oracle,
     pub(super) targets: Targets,
     pub(super) producer: Producer,
     pub(super) recorders: BTreeMap<Question, Mutex<Recorder>>,

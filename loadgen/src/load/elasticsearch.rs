@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use chrono::{DateTime, Datelike as _, Months, NaiveDate, Utc};
+use chrono::{Datelike as _, Months, NaiveTime};
 use futures::stream::{self, TryStreamExt as _};
 use serde_json::{Value, json};
 use sluice_schemas::elastic::{Elastic, ElasticError, Method};
-use sluice_schemas::names::Names;
 use sluice_schemas::records::Communication;
 
 use super::{Job, LoadError};
 use crate::concurrency::blocking;
+use crate::target::elasticsearch::{communications, communications_index};
 
 pub(super) const COMMUNICATIONS: &str = "Elasticsearch communications";
 
@@ -21,11 +21,6 @@ pub(super) const COMMUNICATIONS: &str = "Elasticsearch communications";
 const CHUNK: u64 = 2_500;
 /// Requests in flight.
 const IN_FLIGHT: usize = 2;
-
-/// The index of a communication, by the month it was created in.
-pub(crate) fn index(names: &Names, created_at: DateTime<Utc>) -> String {
-    names.index(&format!("communications-{}", created_at.format("%Y.%m")))
-}
 
 /// The document of a communication.
 pub(crate) fn document(communication: &Communication) -> Value {
@@ -69,7 +64,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
 
 /// Every document can be found, by Elasticsearch's own count.
 async fn is_all_there(job: &Job<'_>, client: &Elastic) -> Result<(), LoadError> {
-    let indices = job.names.index("communications-*");
+    let indices = communications(job.names);
     client.read::<Value>(Method::POST, &format!("/{indices}/_refresh"), None).await?;
     let counted: Value = client.read(Method::GET, &format!("/{indices}/_count"), None).await?;
     let loaded: u64 = job.population.tenants().iter().map(|tenant| tenant.history).sum();
@@ -81,14 +76,11 @@ async fn is_all_there(job: &Job<'_>, client: &Elastic) -> Result<(), LoadError> 
 
 fn months(job: &Job<'_>) -> BTreeSet<String> {
     let past = job.population.past();
-    let first = past.start.date_naive();
-    let mut month = NaiveDate::from_ymd_opt(first.year(), first.month(), 1);
-    let mut indices = BTreeSet::new();
-    while let Some(day) = month.filter(|day| *day < past.end.date_naive()) {
-        indices.insert(job.names.index(&format!("communications-{}", day.format("%Y.%m"))));
-        month = day.checked_add_months(Months::new(1));
-    }
-    indices
+    let first = past.start.date_naive().with_day(1).map(|day| day.and_time(NaiveTime::MIN).and_utc());
+    std::iter::successors(first, |month| month.checked_add_months(Months::new(1)))
+        .take_while(|month| month.date_naive() < past.end.date_naive())
+        .map(|month| communications_index(job.names, month))
+        .collect()
 }
 
 /// Makes the index if it is not there and lets its refreshing rest; what its interval was comes back.
@@ -116,7 +108,7 @@ async fn bulk(job: Job<'_>, client: &Elastic, tenant: usize, range: Range<u64>) 
     let lines = blocking(move || {
         let mut lines = String::new();
         for communication in range.map(|index| population.history(tenant, index)) {
-            let index = index(&names, communication.created_at);
+            let index = communications_index(&names, communication.created_at);
             let action =
                 json!({"index": {"_index": index, "_id": communication.id, "routing": communication.tenant_id}});
             writeln!(lines, "{action}\n{}", document(&communication)).expect("a String takes every write");

@@ -5,6 +5,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::{Job, LoadError};
 use crate::concurrency::blocking;
+use crate::question::lookup_cached::set_context;
 use crate::target::redis::Cache;
 
 pub(super) const CONTEXTS: &str = "Redis contexts";
@@ -23,7 +24,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
             let customers: Vec<_> =
                 blocking(move || range.map(|customer| population.customer(index, customer)).collect()).await;
             stream::iter(&customers)
-                .map(|customer| cache.set(customer))
+                .map(|customer| set_context(&cache, customer))
                 .buffer_unordered(IN_FLIGHT)
                 .try_for_each(|()| async { Ok(()) })
                 .await?;

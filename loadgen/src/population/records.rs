@@ -99,7 +99,7 @@ impl Population {
     }
 
     /// Type and amount of the interaction behind a step, without the record.
-    pub(crate) fn deed_of(
+    pub(crate) fn interaction_kind(
         &self,
         era: Era,
         tenant: usize,
@@ -121,7 +121,7 @@ impl Population {
             agent_type: agent.kind.to_owned(),
             metric_name: METRIC_NAMES[name].to_owned(),
             metric_value: self.metric_value(era, tenant, index),
-            timestamp: self.era(era).at(self.metric_millis(tenant, index)),
+            timestamp: self.period(era).at(self.metric_millis(tenant, index)),
         }
     }
 
@@ -136,7 +136,7 @@ impl Population {
     }
 
     fn instant(&self, era: Era, step: Step) -> DateTime<Utc> {
-        self.era(era).at(step.millis)
+        self.period(era).at(step.millis)
     }
 }
 

@@ -1,0 +1,98 @@
+//! `dashboard_events`: what happened to communications in a window, by channel and type, in ClickHouse.
+
+use std::collections::BTreeMap;
+
+use clickhouse::Row;
+use serde::Deserialize;
+use sluice_schemas::records::{Channel, EventType};
+
+use super::answer::{Answer, parse_label, sorted};
+use super::definition::{Definition, Reply};
+use super::key::{Key, Window};
+use super::store::Store;
+use super::subject::Subject;
+use super::tally::{ByDay, PastCommunication, Tally, sum_by_key};
+use crate::population::{Population, Tenant, rng::Draw};
+use crate::target::clickhouse::STORE;
+use crate::target::{AskError, Targets};
+
+const QUERY: &str = "\
+SELECT channel, event_type, count() AS events, countIf(success) AS succeeded,
+       avg(duration_ms) AS mean_ms, quantileTDigest(0.95)(duration_ms) AS p95_ms
+FROM communication_events
+WHERE tenant_id = {tenant:UUID}
+  AND timestamp >= fromUnixTimestamp64Milli({from:Int64}) AND timestamp < fromUnixTimestamp64Milli({to:Int64})
+GROUP BY channel, event_type";
+
+#[derive(Debug)]
+pub(super) struct DashboardEvents;
+
+impl Definition for DashboardEvents {
+    fn name(&self) -> &'static str {
+        "dashboard_events"
+    }
+
+    fn store(&self) -> Store {
+        Store::Clickhouse
+    }
+
+    fn texts(&self) -> &'static [&'static str] {
+        &[QUERY]
+    }
+
+    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut Draw) -> Key {
+        Key::Window(Window::draw(population, rng))
+    }
+
+    fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
+        Box::pin(async move {
+            let Window { from, to } = subject.window();
+            let query = targets.dashboards.query(QUERY, subject.tenant_id(), from..to);
+            let groups: Vec<Group> = query.fetch_all().await?;
+            sorted(groups.iter().map(Group::count)).map(Answer::Events)
+        })
+    }
+
+    fn tally(&self, days: usize) -> Box<dyn Tally> {
+        Box::new(Counts(ByDay::new(days)))
+    }
+}
+
+#[derive(Row, Deserialize)]
+struct Group {
+    channel: String,
+    event_type: String,
+    events: u64,
+    #[serde(rename = "succeeded")]
+    _succeeded: u64,
+    #[serde(rename = "mean_ms")]
+    _mean_ms: f64,
+    #[serde(rename = "p95_ms")]
+    _p95_ms: f32,
+}
+
+impl Group {
+    fn count(&self) -> Result<(Channel, EventType, u64), AskError> {
+        let channel = parse_label(STORE, Channel::ALL, Channel::as_str, &self.channel)?;
+        let event_type = parse_label(STORE, EventType::ALL, EventType::as_str, &self.event_type)?;
+        Ok((channel, event_type, self.events))
+    }
+}
+
+/// Events by channel and type.
+#[derive(Debug)]
+struct Counts(ByDay<BTreeMap<(Channel, EventType), u64>>);
+
+impl Tally for Counts {
+    fn count_communication(&mut self, communication: &PastCommunication<'_>) {
+        let fate = communication.fate;
+        for step in fate.steps() {
+            *self.0.at(step.millis).entry((fate.channel, step.event)).or_default() += 1;
+        }
+    }
+
+    fn expected(&self, subject: Subject<'_>) -> Answer {
+        let sums = sum_by_key(self.0.range(subject.days()), |sum, count| *sum += count);
+        Answer::Events(sums.into_iter().map(|((channel, event), count)| (channel, event, count)).collect())
+    }
+}

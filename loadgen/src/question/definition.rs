@@ -1,0 +1,36 @@
+//! What a question consists of. Each file of a question implements this once, and nothing about that question stands
+//! anywhere else.
+
+use futures::future::BoxFuture;
+
+use super::answer::Answer;
+use super::key::Key;
+use super::store::Store;
+use super::subject::Subject;
+use super::tally::Tally;
+use crate::population::{Population, Tenant, rng::Draw};
+use crate::target::{AskError, Targets};
+
+/// A store's reply to one question.
+pub(crate) type Reply<'a> = BoxFuture<'a, Result<Answer, AskError>>;
+
+/// One question.
+pub(super) trait Definition: Sync {
+    /// The name in scenarios and reports.
+    fn name(&self) -> &'static str;
+
+    /// The store that answers.
+    fn store(&self) -> Store;
+
+    /// The exact texts that are sent. `docs/scenarios.md` quotes each of them.
+    fn texts(&self) -> &'static [&'static str];
+
+    /// Draws a key for a tenant.
+    fn draw_key(&self, population: &Population, tenant: &Tenant, rng: &mut Draw) -> Key;
+
+    /// Sends the question and reads the reply.
+    fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a>;
+
+    /// An empty tally for one tenant's past of that many days.
+    fn tally(&self, days: usize) -> Box<dyn Tally>;
+}

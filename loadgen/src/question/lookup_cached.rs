@@ -1,0 +1,122 @@
+//! `lookup_cached`: a customer's context, read through the cache: Redis first, PostgreSQL on a miss, which then fills
+//! the cache. Never trusts a cached value of another tenant.
+
+use sluice_schemas::keyspace::CONTEXT_TTL;
+use sluice_schemas::records::Customer;
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::definition::{Definition, Reply};
+use super::key::Key;
+use super::lookup_by_id::{self, Expected};
+use super::store::Store;
+use super::subject::Subject;
+use super::tally::Tally;
+use crate::population::{Population, Tenant, rng::Draw};
+use crate::target::redis::Cache;
+use crate::target::{AskError, Targets};
+
+/// Reads a context. `$key` is `ctx:{customer_id}` under the namespace.
+const GET: &str = "JSON.GET $key";
+
+/// Caches a context: the customer as one JSON document. `$ttl` is that of the key space, in seconds.
+const SET: &str = "\
+MULTI
+JSON.SET $key $ $customer
+EXPIRE $key $ttl
+EXEC";
+
+#[derive(Debug)]
+pub(super) struct LookupCached;
+
+impl Definition for LookupCached {
+    fn name(&self) -> &'static str {
+        "lookup_cached"
+    }
+
+    fn store(&self) -> Store {
+        Store::Redis
+    }
+
+    fn texts(&self) -> &'static [&'static str] {
+        &[GET, SET]
+    }
+
+    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut Draw) -> Key {
+        Key::draw_customer(tenant, rng)
+    }
+
+    fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
+        Box::pin(async move {
+            let found = read_through(targets, subject.tenant_id(), subject.customer_id()).await?;
+            Ok(Answer::Customer(found.map(Box::new)))
+        })
+    }
+
+    fn tally(&self, _days: usize) -> Box<dyn Tally> {
+        Box::new(Expected)
+    }
+}
+
+async fn read_through(targets: &Targets, tenant: Uuid, id: Uuid) -> Result<Option<Customer>, AskError> {
+    if let Some(cached) = get_context(&targets.cache, id).await?
+        && cached.tenant_id == tenant
+    {
+        return Ok(Some(cached));
+    }
+    let Some(customer) = lookup_by_id::find(&targets.postgres, tenant, id).await? else { return Ok(None) };
+    set_context(&targets.cache, &customer).await?;
+    Ok(Some(customer))
+}
+
+/// Reads a customer's context from the cache.
+pub async fn get_context(cache: &Cache, id: Uuid) -> Result<Option<Customer>, AskError> {
+    let get = command(GET, &[("$key", &context_key(cache, id))]);
+    let text: Option<String> = get.query_async(&mut cache.connection()).await?;
+    text.map(|text| serde_json::from_str(&text))
+        .transpose()
+        .map_err(|_| AskError::Unreadable { store: "Redis", what: "a context that is not a customer" })
+}
+
+/// Writes a customer's context into the cache.
+pub async fn set_context(cache: &Cache, customer: &Customer) -> Result<(), AskError> {
+    let (key, ttl) = (context_key(cache, customer.id), CONTEXT_TTL.as_secs().to_string());
+    let text = serde_json::to_string(customer)
+        .map_err(|_| AskError::Unreadable { store: "Redis", what: "a customer that is not JSON" })?;
+    let mut pipeline = redis::pipe();
+    pipeline.atomic();
+    // The client sends MULTI and EXEC itself.
+    for line in SET.lines().filter(|line| !matches!(*line, "MULTI" | "EXEC")) {
+        pipeline.add_command(command(line, &[("$key", &key), ("$customer", &text), ("$ttl", &ttl)])).ignore();
+    }
+    pipeline.query_async::<()>(&mut cache.connection()).await?;
+    Ok(())
+}
+
+/// A command with values in place of its parameters.
+fn command(text: &str, values: &[(&str, &str)]) -> redis::Cmd {
+    let mut command = redis::Cmd::new();
+    for word in text.split(' ') {
+        let value = values.iter().find(|(parameter, _)| *parameter == word);
+        command.arg(value.map_or(word, |(_, value)| *value));
+    }
+    command
+}
+
+fn context_key(cache: &Cache, id: Uuid) -> String {
+    cache.key(&format!("ctx:{id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_replaced_and_everything_else_is_sent_as_it_is_written() {
+        let sent = |text| command(text, &[("$key", "ctx:1"), ("$customer", "{\"a b\": 1}")]).get_packed_command();
+        assert_eq!(
+            sent("JSON.SET $key $ $customer"),
+            b"*4\r\n$8\r\nJSON.SET\r\n$5\r\nctx:1\r\n$1\r\n$\r\n$10\r\n{\"a b\": 1}\r\n"
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! The oracle: the expected answer to every question about the loaded past, computed from the population alone.
+//! Counts the past once, then answers as often as needed. Never reads a store, so it can't share a store's mistake.
+
+use uuid::Uuid;
+
+use super::Question;
+use super::answer::Answer;
+use super::key::Key;
+use super::subject::Subject;
+use super::tally::{ByDay, PastCommunication, PastMetric, Tally};
+use crate::population::{Era, METRIC_NAMES, Population};
+
+/// Expected answers. Its size depends on tenants, campaigns and days, not on communications.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    population: Population,
+    /// By index of the tenant, then by question in the order of [`Question::ALL`].
+    tallies: Vec<Vec<Box<dyn Tally>>>,
+}
+
+impl Oracle {
+    /// Counts the past of every tenant once.
+    pub(crate) fn new(population: &Population) -> Self {
+        let tallies = (0..population.tenants().len()).map(|tenant| tallies(population, tenant)).collect();
+        Self { population: population.clone(), tallies }
+    }
+
+    /// The expected answer to a question that a tenant asks about a key.
+    pub(crate) fn expected(&self, question: Question, tenant: usize, key: &Key) -> Answer {
+        self.tallies[tenant][question as usize].expected(Subject { population: &self.population, tenant, key })
+    }
+}
+
+fn tallies(population: &Population, tenant: usize) -> Vec<Box<dyn Tally>> {
+    let owner = &population.tenants()[tenant];
+    let days = ByDay::<()>::days(population.period(Era::Past).millis);
+    let mut tallies: Vec<_> = Question::ALL.iter().map(|question| question.definition().tally(days)).collect();
+    for index in 0..owner.customers {
+        let traits = population.traits(tenant, index);
+        tallies.iter_mut().for_each(|tally| tally.count_customer(&traits));
+    }
+    for index in 0..owner.history {
+        let fate = population.fate(Era::Past, tenant, index);
+        let campaign = fate.campaign.map_or(Uuid::nil(), |campaign| population.campaign_id(tenant, campaign));
+        let communication = PastCommunication { population, tenant, index, fate: &fate, campaign };
+        tallies.iter_mut().for_each(|tally| tally.count_communication(&communication));
+    }
+    for index in 0..owner.history_metrics {
+        let millis = population.metric_millis(tenant, index);
+        let name = index as usize % METRIC_NAMES.len();
+        let metric = PastMetric { millis, name, value: population.metric_value(Era::Past, tenant, index) };
+        tallies.iter_mut().for_each(|tally| tally.count_metric(metric));
+    }
+    tallies
+}

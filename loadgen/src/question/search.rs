@@ -1,0 +1,204 @@
+//! `search`: a word in the communications of one tenant, by channel, language and time, in Elasticsearch.
+//! The number of hits is compared, and the first page must be the tenant's own. Never asks without the tenant's filter
+//! and routing.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::Value;
+use sluice_schemas::records::Channel;
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::definition::{Definition, Reply};
+use super::key::{Key, Window};
+use super::store::Store;
+use super::subject::Subject;
+use super::tally::{ByDay, PastCommunication, Tally};
+use crate::population::words::LANGUAGES;
+use crate::population::{Population, Tenant, rng::Draw};
+use crate::target::{AskError, Targets};
+
+const STORE: &str = "Elasticsearch";
+
+/// The body of `POST /communications-*/_search?routing=$tenant`.
+const QUERY: &str = r#"{
+  "size": 20,
+  "track_total_hits": true,
+  "query": {
+    "bool": {
+      "must": [
+        {"match": {"content": {"query": "$words", "operator": "and"}}}
+      ],
+      "filter": [
+        {"term": {"tenant_id": "$tenant"}},
+        {"term": {"channel": "$channel"}},
+        {"term": {"language": "$language"}},
+        {"range": {"timestamp": {"gte": "$from", "lt": "$to"}}}
+      ]
+    }
+  }
+}"#;
+
+#[derive(Debug)]
+pub(super) struct Search;
+
+impl Definition for Search {
+    fn name(&self) -> &'static str {
+        "search"
+    }
+
+    fn store(&self) -> Store {
+        Store::Elasticsearch
+    }
+
+    fn texts(&self) -> &'static [&'static str] {
+        &[QUERY]
+    }
+
+    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut Draw) -> Key {
+        let language = rng.pick(&LANGUAGES.each_ref());
+        let (word, channel) = (rng.pick(&language.markers), rng.pick(Channel::ALL));
+        let Window { from, to } = Window::draw(population, rng);
+        Key::Search { word, language: language.code, channel, from, to }
+    }
+
+    fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
+        Box::pin(async move {
+            let terms = Terms::of(subject);
+            let response: Response = targets.searcher.search(terms.tenant, &terms.body()).await?;
+            terms.check(&response)?;
+            Ok(Answer::Hits(response.hits.total.value))
+        })
+    }
+
+    fn tally(&self, days: usize) -> Box<dyn Tally> {
+        Box::new(Counts(ByDay::new(days)))
+    }
+}
+
+/// What a hit must match.
+#[derive(Debug, Clone, Copy)]
+struct Terms<'a> {
+    tenant: Uuid,
+    words: &'a str,
+    channel: Channel,
+    language: &'a str,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+}
+
+impl<'a> Terms<'a> {
+    fn of(subject: Subject<'a>) -> Self {
+        match subject.key {
+            Key::Search { word: words, language, channel, from, to } => {
+                Self { tenant: subject.tenant_id(), words, channel: *channel, language, from: *from, to: *to }
+            }
+            other => unreachable!("{other:?} is no key of a search"),
+        }
+    }
+
+    fn body(&self) -> Value {
+        let quoted = |text: &str| Value::from(text).to_string();
+        let text = QUERY
+            .replace("\"$words\"", &quoted(self.words))
+            .replace("\"$tenant\"", &quoted(&self.tenant.to_string()))
+            .replace("\"$channel\"", &quoted(self.channel.as_str()))
+            .replace("\"$language\"", &quoted(self.language))
+            .replace("\"$from\"", &quoted(&self.from.to_rfc3339()))
+            .replace("\"$to\"", &quoted(&self.to.to_rfc3339()));
+        serde_json::from_str(&text).expect("JSON stays valid when quoted strings replace quoted strings")
+    }
+
+    /// Rejects a partial response, and a page with a hit that the search excludes.
+    fn check(&self, response: &Response) -> Result<(), AskError> {
+        if response.timed_out || response.shards.failed > 0 {
+            return Err(AskError::Unreadable { store: STORE, what: "a partial answer" });
+        }
+        let matches = |hit: &Hit| {
+            let Source { tenant_id, channel, language } = &hit.source;
+            (*tenant_id, *channel, language.as_str()) == (self.tenant, self.channel, self.language)
+        };
+        if response.hits.hits.iter().all(matches) { Ok(()) } else { Err(AskError::Foreign(STORE)) }
+    }
+}
+
+#[derive(Deserialize)]
+struct Response {
+    timed_out: bool,
+    #[serde(rename = "_shards")]
+    shards: Shards,
+    hits: Page,
+}
+
+#[derive(Deserialize)]
+struct Shards {
+    failed: u64,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    total: Total,
+    hits: Vec<Hit>,
+}
+
+#[derive(Deserialize)]
+struct Total {
+    value: u64,
+}
+
+#[derive(Deserialize)]
+struct Hit {
+    #[serde(rename = "_source")]
+    source: Source,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    tenant_id: Uuid,
+    channel: Channel,
+    language: String,
+}
+
+/// Communications by language, marker word and channel.
+#[derive(Debug)]
+struct Counts(ByDay<BTreeMap<(usize, usize, Channel), u64>>);
+
+impl Tally for Counts {
+    fn count_communication(&mut self, communication: &PastCommunication<'_>) {
+        let fate = communication.fate;
+        *self.0.at(fate.steps()[0].millis).entry((fate.language, fate.marker, fate.channel)).or_default() += 1;
+    }
+
+    fn expected(&self, subject: Subject<'_>) -> Answer {
+        let Terms { words, language, channel, .. } = Terms::of(subject);
+        let language = LANGUAGES.iter().position(|known| known.code == language);
+        let marker = |language: usize| LANGUAGES[language].markers.iter().position(|marker| *marker == words);
+        let key = language.and_then(|language| Some((language, marker(language)?, channel)));
+        let hits = |day: &BTreeMap<_, u64>| key.and_then(|key| day.get(&key)).copied().unwrap_or(0);
+        Answer::Hits(self.0.range(subject.days()).iter().map(hits).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone as _;
+
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_into_the_body_and_no_placeholder_remains() {
+        let terms = Terms {
+            tenant: Uuid::nil(),
+            words: "so-called \"final\" notice",
+            channel: Channel::Sms,
+            language: "de",
+            from: Utc.timestamp_nanos(0),
+            to: Utc.timestamp_nanos(1),
+        };
+        let body = terms.body();
+        assert_eq!(body["query"]["bool"]["must"][0]["match"]["content"]["query"], "so-called \"final\" notice");
+        assert!(!body.to_string().contains('$'));
+    }
+}

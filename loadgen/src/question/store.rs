@@ -1,0 +1,49 @@
+//! The stores that answer questions, by the names that scenarios and reports use.
+
+use serde::{Deserialize, Serialize};
+
+/// A store that answers questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Store {
+    /// PostgreSQL, under row-level security.
+    Postgres,
+    /// The Redis cache cluster.
+    Redis,
+    /// Elasticsearch.
+    Elasticsearch,
+    /// ClickHouse.
+    Clickhouse,
+}
+
+impl Store {
+    /// Every store, in the order of reports.
+    pub const ALL: &'static [Self] = &[Self::Postgres, Self::Redis, Self::Elasticsearch, Self::Clickhouse];
+
+    /// The name in scenarios and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+            Self::Elasticsearch => "elasticsearch",
+            Self::Clickhouse => "clickhouse",
+        }
+    }
+
+    /// The store of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|store| store.as_str() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_scenarios_are_the_names_in_json() {
+        for &store in Store::ALL {
+            assert_eq!(serde_json::to_value(store).unwrap(), store.as_str());
+        }
+    }
+}

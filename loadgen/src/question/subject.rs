@@ -1,0 +1,86 @@
+//! One question's subject: the tenant that asks and the key it asks about, resolved against the population.
+//! Never reads a store.
+
+use std::ops::Range;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sluice_schemas::records::Customer;
+use uuid::Uuid;
+
+use super::key::{Key, Window};
+use crate::population::Population;
+
+/// The tenant that asks, and what it asks about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    /// Everyone who exists.
+    pub(crate) population: &'a Population,
+    /// Index of the tenant.
+    pub(crate) tenant: usize,
+    /// The key; a question only ever sees keys that it drew itself.
+    pub(crate) key: &'a Key,
+}
+
+impl Subject<'_> {
+    /// The tenant's identifier.
+    pub(super) fn tenant_id(&self) -> Uuid {
+        self.population.tenants()[self.tenant].id
+    }
+
+    /// End of the loaded past. Questions exclude what the drive writes after it.
+    pub(super) fn before(&self) -> DateTime<Utc> {
+        self.population.past().end
+    }
+
+    /// Index of the customer.
+    pub(super) fn customer_index(&self) -> u64 {
+        match self.key {
+            Key::Customer(index) => *index,
+            other => unreachable!("{other:?} is no key of a question about a customer"),
+        }
+    }
+
+    /// The customer.
+    pub(super) fn customer(&self) -> Customer {
+        self.population.customer(self.tenant, self.customer_index())
+    }
+
+    /// The customer's identifier.
+    pub(super) fn customer_id(&self) -> Uuid {
+        self.population.customer_id(self.tenant, self.customer_index())
+    }
+
+    /// The campaign's identifier.
+    pub(super) fn campaign_id(&self) -> Uuid {
+        match self.key {
+            Key::Campaign(index) => self.population.campaign_id(self.tenant, *index),
+            other => unreachable!("{other:?} is no key of a question about a campaign"),
+        }
+    }
+
+    /// The JSON document that rows must contain.
+    pub(super) fn document(&self) -> &Value {
+        match self.key {
+            Key::Profile(document) | Key::Content(document) => document,
+            other => unreachable!("{other:?} is no key of a question about containment"),
+        }
+    }
+
+    /// The window.
+    pub(super) fn window(&self) -> Window {
+        match self.key {
+            Key::Window(window) => *window,
+            Key::Search { from, to, .. } => Window { from: *from, to: *to },
+            other => unreachable!("{other:?} is no key of a question about a window"),
+        }
+    }
+
+    /// The days of the past that the window covers; windows are whole days.
+    pub(super) fn days(&self) -> Range<usize> {
+        let start = self.population.past().start;
+        let day = |instant: DateTime<Utc>| (instant - start).num_days().max(0) as usize;
+        let Window { from, to } = self.window();
+        day(from)..day(to)
+    }
+}

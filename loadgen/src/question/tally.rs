@@ -1,0 +1,92 @@
+//! Tallies: what a question must know about one tenant's past to state the expected answer.
+//! Each past record is counted once; answers are read as often as needed. Pure: never reads a store.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::ops::Range;
+
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::subject::Subject;
+use crate::population::{Population, Traits, lifecycle::Fate};
+
+const DAY_MS: u64 = 86_400_000;
+
+/// Counts for one question and one tenant.
+pub(super) trait Tally: Debug + Send + Sync {
+    /// Counts a customer.
+    fn count_customer(&mut self, _traits: &Traits) {}
+
+    /// Counts a past communication with its events and interactions.
+    fn count_communication(&mut self, _communication: &PastCommunication<'_>) {}
+
+    /// Counts a past agent metric.
+    fn count_metric(&mut self, _metric: PastMetric) {}
+
+    /// The expected answer.
+    fn expected(&self, subject: Subject<'_>) -> Answer;
+}
+
+/// A past communication.
+#[derive(Debug)]
+pub(super) struct PastCommunication<'a> {
+    pub(super) population: &'a Population,
+    pub(super) tenant: usize,
+    pub(super) index: u64,
+    pub(super) fate: &'a Fate,
+    /// Its campaign; nil is "no campaign".
+    pub(super) campaign: Uuid,
+}
+
+/// A past measurement of an agent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PastMetric {
+    /// Since the start of the past.
+    pub(super) millis: u64,
+    /// Index of its name.
+    pub(super) name: usize,
+    pub(super) value: f64,
+}
+
+/// One value for each day of the past.
+#[derive(Debug)]
+pub(super) struct ByDay<T>(Vec<T>);
+
+impl<T: Default + Clone> ByDay<T> {
+    /// Days of an empty past.
+    pub(super) fn new(days: usize) -> Self {
+        Self(vec![T::default(); days])
+    }
+
+    /// How many days a past of that length has.
+    pub(super) fn days(millis: u64) -> usize {
+        millis.div_ceil(DAY_MS) as usize
+    }
+
+    /// The value of the day that holds an instant.
+    pub(super) fn at(&mut self, millis: u64) -> &mut T {
+        &mut self.0[(millis / DAY_MS) as usize]
+    }
+
+    /// The values of some days.
+    pub(super) fn range(&self, days: Range<usize>) -> &[T] {
+        &self.0[days]
+    }
+}
+
+/// Adds up maps key by key.
+pub(super) fn sum_by_key<'a, K, V>(
+    maps: impl IntoIterator<Item = &'a BTreeMap<K, V>>,
+    add: impl Fn(&mut V, V),
+) -> BTreeMap<K, V>
+where
+    K: Copy + Ord + 'a,
+    V: Copy + Default + 'a,
+{
+    let mut sums = BTreeMap::<K, V>::new();
+    for (&key, &value) in maps.into_iter().flatten() {
+        add(sums.entry(key).or_default(), value);
+    }
+    sums
+}

@@ -1,0 +1,47 @@
+//! Why a store gave no usable answer.
+
+use sluice_schemas::connect::ConnectError;
+use sluice_schemas::elastic::ElasticError;
+
+/// A question without an answer, or with one that can't be an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The store could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// PostgreSQL returned an error.
+    #[error("query PostgreSQL: {0}")]
+    Postgres(#[from] sqlx::Error),
+    /// Redis returned an error.
+    #[error("query Redis: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// Elasticsearch returned an error.
+    #[error("query Elasticsearch: {0}")]
+    Elasticsearch(#[from] ElasticError),
+    /// ClickHouse returned an error.
+    #[error("query ClickHouse: {0}")]
+    ClickHouse(#[from] clickhouse::error::Error),
+    /// The store returned something that is no answer.
+    #[error("read the answer of {store}: {what}")]
+    Unreadable {
+        /// The store.
+        store: &'static str,
+        /// What it returned, without data.
+        what: &'static str,
+    },
+    /// The store returned a row that the question excludes.
+    #[error("read the answer of {0}: a row of another tenant or customer")]
+    Foreign(&'static str),
+}
+
+impl AskError {
+    /// Whether the store answered, and wrongly.
+    pub fn is_wrong_answer(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } | Self::Foreign(_) => true,
+            Self::Connect(_) | Self::Postgres(_) | Self::Redis(_) | Self::Elasticsearch(_) | Self::ClickHouse(_) => {
+                false
+            }
+        }
+    }
+}
