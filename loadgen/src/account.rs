@@ -9,6 +9,7 @@ mod canonical;
 mod clickhouse;
 mod dead_letters;
 mod documents;
+mod error;
 mod ledger;
 mod postgres;
 mod reconcile;
@@ -19,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_schemas::connect::{self, ConnectError, Role};
-use sluice_schemas::elastic::{Elastic, ElasticError};
+use sluice_schemas::connect::{self, Role};
+use sluice_schemas::elastic::Elastic;
 use sluice_schemas::keyspace::CONTEXT_TTL;
 use uuid::Uuid;
 
@@ -28,38 +29,15 @@ use crate::concurrency::blocking;
 use crate::plan::{Plan, Totals};
 use crate::run_context::RunContext;
 use crate::scenario::Scenario;
-use crate::target::AskError;
 use crate::target::redis::Cache;
 use canonical::{clickhouse_digest, postgres_digest};
 use dead_letters::DeadLetters;
+pub use error::AccountError;
 use reconcile::{Entry, Tally, reconcile};
 use slice::{Kind, Slice};
 
 pub use ledger::{Account, Differences, EXAMPLES, Ledger, NO_TENANT, Origin, Provenance, Recomputed};
 pub use settle::{Settled, settle};
-
-/// An account that could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum AccountError {
-    /// A store could not be reached.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// ClickHouse refused or broke.
-    #[error("read the account from ClickHouse: {0}")]
-    ClickHouse(#[from] ::clickhouse::error::Error),
-    /// PostgreSQL refused or broke.
-    #[error("read the account from PostgreSQL: {0}")]
-    Postgres(#[from] sqlx::Error),
-    /// Kafka refused or broke.
-    #[error("read the account from Kafka: {0}")]
-    Kafka(#[from] rdkafka::error::KafkaError),
-    /// Elasticsearch refused or broke.
-    #[error("read the account from Elasticsearch: {0}")]
-    Elasticsearch(#[from] ElasticError),
-    /// Redis refused or broke.
-    #[error("read the account from Redis: {0}")]
-    Redis(#[from] AskError),
-}
 
 /// How long one store may take for its part of the account; one that froze answers never.
 const PATIENCE: Duration = Duration::from_mins(1);

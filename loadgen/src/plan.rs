@@ -12,11 +12,9 @@ use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, Cu
 
 use crate::{
     population::{Era, Population},
-    question::Question,
+    question::{Key, Question},
     scenario::Scenario,
 };
-
-pub use probes::Probe;
 
 /// A record and the intended instant of its production.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +38,19 @@ pub enum Write {
     Interaction(CustomerInteraction),
     /// To `agent-metrics`.
     Metric(AgentMetric),
+}
+
+/// One question to ask.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Probe {
+    /// Intended start, since the start of the drive.
+    pub at: Duration,
+    /// The question.
+    pub question: Question,
+    /// Index of the tenant that asks.
+    pub tenant: usize,
+    /// What it asks about.
+    pub key: Key,
 }
 
 /// How many records of each kind are planned.
@@ -113,22 +124,6 @@ impl Plan {
         Planned { at, tenant, record: self.population.metric_of(Era::Drive, tenant, index) }
     }
 
-    /// All writes in order of `at`; a communication comes before its events. Holds 32 bytes for each event that is
-    /// still to come of the communications already begun, and no records.
-    pub fn writes(&self) -> impl Iterator<Item = Planned<Write>> + Send + '_ {
-        writes::Writes::new(self)
-    }
-
-    /// Probes of one question during the drive, in order of `at`.
-    pub fn probes(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
-        probes::Probes::new(self, question, "probes", self.scenario.duration)
-    }
-
-    /// Probes of one question during the warm-up, `at` counted from the start of the warm-up; with other keys.
-    pub fn warm_up(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
-        probes::Probes::new(self, question, "warm-up", self.scenario.warm_up)
-    }
-
     /// What is planned for a tenant. Counts its interactions, so it takes a while for millions.
     pub fn totals(&self, tenant: usize) -> Totals {
         let owner = &self.population.tenants()[tenant];
@@ -144,12 +139,6 @@ impl Plan {
             interactions: (0..owner.communications).map(interactions).sum(),
             metrics: owner.metrics,
         }
-    }
-
-    /// SHA-256 of everything planned, in hexadecimal, whatever the number of threads: the population, the loaded past,
-    /// every write with its intended start, and every probe.
-    pub fn digest(&self) -> String {
-        digest::digest(self, std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
     }
 
     /// Simulated milliseconds to wall time.

@@ -11,8 +11,8 @@ use sluice_schemas::names::Names;
 use sluice_schemas::records::Communication;
 use uuid::Uuid;
 
-use super::AccountError;
 use super::canonical::Canonical as _;
+use super::error::AccountError;
 use super::ledger::{Differences, Sort};
 use crate::load;
 use crate::plan::Plan;

@@ -10,7 +10,8 @@ use sluice_schemas::names::topic;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{AccountError, clickhouse, dead_letters};
+use super::error::AccountError;
+use super::{clickhouse, dead_letters};
 use crate::concurrency::blocking;
 use crate::plan::Totals;
 use crate::run_context::RunContext;

@@ -9,9 +9,13 @@ use sluice_schemas::connect;
 use sluice_schemas::records::{AgentMetric, CommunicationEvent, CustomerInteraction};
 use uuid::Uuid;
 
-use super::{Job, LOADED_TOPIC, LoadError};
+use super::error::LoadError;
+use super::job::{Job, chunks};
 use crate::concurrency::blocking;
 use crate::population::Tenant;
+
+/// `_topic` of the rows that were loaded and did not come through Kafka.
+pub const LOADED_TOPIC: &str = "loaded";
 
 pub(super) const EVENTS: &str = "ClickHouse communication_events";
 pub(super) const INTERACTIONS: &str = "ClickHouse customer_interactions";
@@ -25,11 +29,11 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let (mut events, mut interactions, mut measured) = (0, 0, 0);
     for tenant in job.population.tenants() {
         let mut loaded = (0, 0);
-        for range in super::chunks(tenant.history, CHUNK) {
+        for range in chunks(tenant.history, CHUNK) {
             job.proceed()?;
             communications(job, &client, tenant.index, range, &mut loaded).await?;
         }
-        for range in super::chunks(tenant.history_metrics, CHUNK) {
+        for range in chunks(tenant.history_metrics, CHUNK) {
             job.proceed()?;
             metrics(job, &client, tenant, range).await?;
         }

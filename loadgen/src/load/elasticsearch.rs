@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use sluice_schemas::elastic::{Elastic, ElasticError, Method};
 use sluice_schemas::records::Communication;
 
-use super::{Job, LoadError};
+use super::error::LoadError;
+use super::job::{Job, chunks};
 use crate::concurrency::blocking;
 use crate::target::elasticsearch::{communications, communications_index};
 
@@ -51,7 +52,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
         .population
         .tenants()
         .iter()
-        .flat_map(|tenant| super::chunks(tenant.history, CHUNK).map(move |range| (tenant.index, range)));
+        .flat_map(|tenant| chunks(tenant.history, CHUNK).map(move |range| (tenant.index, range)));
     let loaded = stream::iter(chunks.map(Ok))
         .try_for_each_concurrent(IN_FLIGHT, |(tenant, range)| bulk(job, &client, tenant, range))
         .await;

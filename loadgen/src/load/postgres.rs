@@ -9,7 +9,8 @@ use sluice_schemas::connect::{self, Role};
 use sluice_schemas::records::{Campaign, Communication, Customer};
 use sqlx::PgPool;
 
-use super::{Job, LoadError};
+use super::error::LoadError;
+use super::job::{Job, chunks};
 use crate::concurrency::blocking;
 use crate::population::{Population, Tenant};
 
@@ -71,7 +72,7 @@ async fn fill(job: Job<'_>, pool: &PgPool, table: Table) -> Result<(), LoadError
         .population
         .tenants()
         .iter()
-        .flat_map(|tenant| super::chunks((table.count)(tenant), CHUNK).map(move |range| (tenant.index, range)));
+        .flat_map(|tenant| chunks((table.count)(tenant), CHUNK).map(move |range| (tenant.index, range)));
     stream::iter(chunks.map(Ok))
         .try_for_each_concurrent(CONNECTIONS, |(tenant, range)| copy(job, pool, table, tenant, range))
         .await

@@ -3,8 +3,10 @@
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::{Job, LoadError};
+use super::error::LoadError;
+use super::job::{Job, chunks};
 use crate::concurrency::blocking;
+use crate::population::Tenant;
 use crate::question::lookup_cached::set_context;
 use crate::target::redis::Cache;
 
@@ -15,10 +17,18 @@ const CHUNK: u64 = 1_000;
 /// Commands in flight; the connection writes them together.
 const IN_FLIGHT: usize = 128;
 
+/// Share of each tenant's customers, from the first on, whose context is loaded into the cache: one in so many.
+const HOT_CUSTOMERS: u64 = 5;
+
+/// Customers of a tenant whose context is loaded into the cache: those with the lowest indices.
+pub(crate) fn hot(tenant: &Tenant) -> u64 {
+    tenant.customers.div_ceil(HOT_CUSTOMERS)
+}
+
 pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let cache = Cache::connect(job.stores, job.names).await?;
     for tenant in job.population.tenants() {
-        for range in super::chunks(super::hot(tenant), CHUNK) {
+        for range in chunks(hot(tenant), CHUNK) {
             job.proceed()?;
             let (population, index) = (job.population.clone(), tenant.index);
             let customers: Vec<_> =

@@ -19,6 +19,14 @@ use crate::question::Question;
 /// Items of a chunk.
 const CHUNK: u64 = 4_096;
 
+impl Plan {
+    /// SHA-256 of everything planned, in hexadecimal, whatever the number of threads: the population, the loaded past,
+    /// every write with its intended start, and every probe.
+    pub fn digest(&self) -> String {
+        digest(self, std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Part {
     Customers,

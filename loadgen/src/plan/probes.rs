@@ -2,30 +2,27 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::Plan;
+use super::{Plan, Probe};
 use crate::{
     population::{Tenant, rng::Draw},
-    question::{Key, Question},
+    question::Question,
     scenario::Arrivals,
 };
 
-/// One question to ask.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Probe {
-    /// Intended start, since the start of the drive.
-    pub at: Duration,
-    /// The question.
-    pub question: Question,
-    /// Index of the tenant that asks.
-    pub tenant: usize,
-    /// What it asks about.
-    pub key: Key,
+impl Plan {
+    /// Probes of one question during the drive, in order of `at`.
+    pub fn probes(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
+        Probes::new(self, question, "probes", self.scenario.duration)
+    }
+
+    /// Probes of one question during the warm-up, `at` counted from the start of the warm-up; with other keys.
+    pub fn warm_up(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
+        Probes::new(self, question, "warm-up", self.scenario.warm_up)
+    }
 }
 
 /// The intended starts of one question.
-pub(super) struct Probes<'a> {
+struct Probes<'a> {
     plan: &'a Plan,
     question: Question,
     /// Seconds between starts, in the mean.
@@ -36,7 +33,7 @@ pub(super) struct Probes<'a> {
 }
 
 impl<'a> Probes<'a> {
-    pub(super) fn new(plan: &'a Plan, question: Question, domain: &str, end: Duration) -> Self {
+    fn new(plan: &'a Plan, question: Question, domain: &str, end: Duration) -> Self {
         let draw = Draw::new(plan.scenario.key_seed, domain, [question as u64, 0]);
         let gap = plan.scenario.probes.get(&question).map(|rate| 1.0 / rate);
         Self { plan, question, gap, draw, seconds: 0.0, end }

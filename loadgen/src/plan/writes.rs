@@ -26,13 +26,21 @@ enum Kind {
     Metric,
 }
 
-pub(super) struct Writes<'a> {
+impl Plan {
+    /// All writes in order of `at`; a communication comes before its events. Holds 32 bytes for each event that is
+    /// still to come of the communications already begun, and no records.
+    pub fn writes(&self) -> impl Iterator<Item = Planned<Write>> + Send + '_ {
+        Writes::new(self)
+    }
+}
+
+struct Writes<'a> {
     plan: &'a Plan,
     due: BinaryHeap<Reverse<Due>>,
 }
 
 impl<'a> Writes<'a> {
-    pub(super) fn new(plan: &'a Plan) -> Self {
+    fn new(plan: &'a Plan) -> Self {
         let mut writes = Self { plan, due: BinaryHeap::new() };
         for tenant in 0..plan.population.tenants().len() {
             writes.push_communication(tenant, 0);

@@ -5,11 +5,10 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use toml::Spanned;
 
-use super::{
-    Arrivals, Scenario, ScenarioError, Slo, TimeOuts,
-    raw::{self, Count, Raw, Text},
-    units,
-};
+use super::error::ScenarioError;
+use super::raw::{self, Count, Raw, Text};
+use super::types::{Arrivals, Scenario, Slo, TimeOuts};
+use super::units;
 use crate::question::{Question, Store};
 
 /// Most records of one kind.

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
+use std::time::Duration;
+
 use super::*;
+use crate::question::{Question, Store};
 
 const SMOKE: &str = include_str!("../../../scenarios/smoke.toml");
 

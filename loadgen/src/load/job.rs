@@ -1,0 +1,49 @@
+//! What the loaders of all stores share: where to load, what to load, and when to stop.
+
+use std::ops::Range;
+
+use chrono::{DateTime, Utc};
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use tokio_util::sync::CancellationToken;
+
+use super::error::LoadError;
+use crate::population::Population;
+
+/// Told about progress while the load runs, from several tasks at once: a kind as in [`Loaded::records`], and how many
+/// more records of it the store has taken.
+pub type OnProgress<'a> = dyn Fn(&str, u64) + Send + Sync + 'a;
+
+/// Everything a loader needs.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) stores: &'a Stores,
+    pub(super) names: &'a Names,
+    pub(super) population: &'a Population,
+    /// End of the simulated time that will be driven.
+    pub(super) until: DateTime<Utc>,
+    pub(super) stop: &'a CancellationToken,
+    pub(super) progress: &'a OnProgress<'a>,
+}
+
+impl Job<'_> {
+    pub(super) fn proceed(&self) -> Result<(), LoadError> {
+        if self.stop.is_cancelled() { Err(LoadError::Stopped) } else { Ok(()) }
+    }
+}
+
+/// `0..count` in pieces of at most `size`.
+pub(super) fn chunks(count: u64, size: u64) -> impl Iterator<Item = Range<u64>> {
+    (0..count).step_by(size as usize).map(move |from| from..count.min(from + size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_cover_everything_once() {
+        assert_eq!(chunks(25, 10).collect::<Vec<_>>(), [0..10, 10..20, 20..25]);
+        assert_eq!(chunks(0, 10).count(), 0);
+    }
+}

@@ -1,0 +1,70 @@
+//! How far a load has come: records per kind, unfinished stores, and whether anything still moves.
+//! Never stops a load itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use super::error::{LoadError, PATIENCE};
+use crate::concurrency::lock;
+
+/// What was taken so far, by kind, and when the count last grew.
+pub(super) struct Counted {
+    pub(super) records: Mutex<BTreeMap<String, u64>>,
+    /// Stores that are not yet loaded.
+    unfinished: Mutex<BTreeSet<&'static str>>,
+    grew: Mutex<Instant>,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self { records: Mutex::default(), unfinished: Mutex::default(), grew: Mutex::new(Instant::now()) }
+    }
+}
+
+impl Counted {
+    pub(super) fn add(&self, kind: &str, more: u64) {
+        let mut records = lock(&self.records);
+        *records.entry(kind.to_owned()).or_default() += more;
+        *lock(&self.grew) = Instant::now();
+    }
+
+    /// Comes back when the count has not grown for [`PATIENCE`].
+    pub(super) async fn stalled(&self) {
+        loop {
+            let idle = lock(&self.grew).elapsed();
+            let Some(left) = PATIENCE.checked_sub(idle) else { return };
+            tokio::time::sleep(left).await;
+        }
+    }
+
+    /// One store's load; it counts as unfinished until it is done.
+    pub(super) async fn of<T>(
+        &self,
+        store: &'static str,
+        load: impl Future<Output = Result<T, LoadError>>,
+    ) -> Result<T, LoadError> {
+        lock(&self.unfinished).insert(store);
+        let loaded = Box::pin(load).await;
+        lock(&self.unfinished).remove(store);
+        loaded
+    }
+
+    pub(super) fn unfinished(&self) -> String {
+        let stores = lock(&self.unfinished);
+        stores.iter().copied().collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_load_that_stands_still_gives_up() {
+        let counted = Counted::default();
+        counted.add("x", 1);
+        *counted.grew.lock().unwrap() = Instant::now().checked_sub(PATIENCE).unwrap();
+        counted.stalled().await;
+    }
+}

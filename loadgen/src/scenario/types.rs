@@ -1,0 +1,163 @@
+//! What a checked scenario is made of. Values only: reading and checking is done beside this file.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::population::Parameters;
+use crate::question::{Question, Store};
+
+/// A checked scenario.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Scenario {
+    /// Short name, used in reports and file names.
+    pub name: String,
+    /// One sentence for people.
+    pub description: String,
+    /// Decides everything about the data.
+    pub seed: u64,
+    /// Decides which keys the probes pick, so that a rerun on the same data is not served from warm caches.
+    pub key_seed: u64,
+    /// First instant of the simulated time that is driven.
+    pub start: DateTime<Utc>,
+    /// Simulated time that is driven.
+    #[serde(with = "humantime_serde")]
+    pub span: Duration,
+    /// Wall time in which it is driven.
+    #[serde(with = "humantime_serde")]
+    pub duration: Duration,
+    /// Wall time before the drive in which questions are asked and not judged.
+    #[serde(with = "humantime_serde")]
+    pub warm_up: Duration,
+    /// Wall time after the drive in which everything produced must have landed.
+    #[serde(with = "humantime_serde")]
+    pub settle: Duration,
+    /// How many tenants, of unequal size.
+    pub tenants: u32,
+    /// Exponent of the tenants' sizes (Zipf): 0 makes them equal.
+    pub tenant_skew: f64,
+    /// Customers of all tenants.
+    pub customers: u64,
+    /// Customers for each campaign.
+    pub customers_per_campaign: u64,
+    /// Customers for each agent.
+    pub customers_per_agent: u64,
+    /// Past communications, loaded before the drive.
+    pub history: u64,
+    /// Simulated time before `start` over which they are spread.
+    #[serde(with = "humantime_serde")]
+    pub history_span: Duration,
+    /// Communications that are driven.
+    pub communications: u64,
+    /// Simulated time between two measurements of an agent.
+    #[serde(with = "humantime_serde")]
+    pub metric_interval: Duration,
+    /// How the probes' intended starts are spaced.
+    pub arrivals: Arrivals,
+    /// Rate of each question, per second of wall time.
+    pub probes: BTreeMap<Question, f64>,
+    /// What is judged.
+    pub slos: Vec<Slo>,
+    /// Share of probes that must be answered at all, 0 to 1.
+    pub availability: f64,
+    /// When to give up on an answer.
+    pub time_outs: TimeOuts,
+}
+
+/// How intended starts are spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrivals {
+    /// Exponential gaps, as of many people who don't know of each other.
+    Poisson,
+    /// Equal gaps.
+    Constant,
+}
+
+/// "`objective` of the answers to `questions` come within `within`."
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Slo {
+    /// Name in reports, such as `customer-lookup`.
+    pub name: String,
+    /// The questions whose samples are judged together.
+    pub questions: Vec<Question>,
+    /// Share of answers that must be in time, 0 to 1.
+    pub objective: f64,
+    /// The limit, from the intended start to the last byte.
+    #[serde(with = "humantime_serde")]
+    pub within: Duration,
+    /// Highest accepted probability of a wrong PASS, and of a wrong FAIL, 0 to 1.
+    pub alpha: f64,
+}
+
+/// Time-outs of answers, counted from the intended start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TimeOuts {
+    /// PostgreSQL.
+    #[serde(with = "humantime_serde")]
+    pub postgres: Duration,
+    /// Redis, PostgreSQL behind it included.
+    #[serde(with = "humantime_serde")]
+    pub redis: Duration,
+    /// Elasticsearch.
+    #[serde(with = "humantime_serde")]
+    pub elasticsearch: Duration,
+    /// ClickHouse.
+    #[serde(with = "humantime_serde")]
+    pub clickhouse: Duration,
+}
+
+impl TimeOuts {
+    /// The time-out of a store.
+    pub fn of(&self, store: Store) -> Duration {
+        match store {
+            Store::Postgres => self.postgres,
+            Store::Redis => self.redis,
+            Store::Elasticsearch => self.elasticsearch,
+            Store::Clickhouse => self.clickhouse,
+        }
+    }
+}
+
+impl From<&Scenario> for Parameters {
+    fn from(scenario: &Scenario) -> Self {
+        Self {
+            seed: scenario.seed,
+            start: scenario.start,
+            span: scenario.span,
+            history_span: scenario.history_span,
+            tenants: scenario.tenants,
+            tenant_skew: scenario.tenant_skew,
+            customers: scenario.customers,
+            customers_per_campaign: scenario.customers_per_campaign,
+            customers_per_agent: scenario.customers_per_agent,
+            history: scenario.history,
+            communications: scenario.communications,
+            metric_interval: scenario.metric_interval,
+        }
+    }
+}
+
+impl Scenario {
+    /// Simulated seconds for each second of wall time.
+    pub fn compression(&self) -> f64 {
+        self.span.as_secs_f64() / self.duration.as_secs_f64()
+    }
+
+    /// The SLO that judges a question, where there is one.
+    pub fn slo_of(&self, question: Question) -> Option<&Slo> {
+        self.slos.iter().find(|slo| slo.questions.contains(&question))
+    }
+
+    /// The latency limit of a question: that of the SLO that judges it.
+    pub fn limit_of(&self, question: Question) -> Option<Duration> {
+        self.slo_of(question).map(|slo| slo.within)
+    }
+
+    /// Samples that an SLO will have, on average.
+    pub fn planned_samples(&self, slo: &Slo) -> u64 {
+        let rate: f64 = slo.questions.iter().filter_map(|question| self.probes.get(question)).sum();
+        (rate * self.duration.as_secs_f64()) as u64
+    }
+}
