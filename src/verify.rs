@@ -70,7 +70,7 @@ async fn watched(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Repo
     let findings = Findings {
         slos: run.scenario.slos.iter().map(|slo| verdict::judge(&driven.recorders, slo)).collect(),
         availability: verdict::availability(&driven.recorders, run.scenario.availability),
-        validity: verdict::validity::validity(&run.scenario.slos, &driven.recorders, &driven.conduct),
+        validity: verdict::validity(&run.scenario.slos, &driven.recorders, &driven.conduct),
         failures: once(failures),
     };
     let rates = report::rates(&run.plan, &driven, settled.filter(Settled::is_complete).map(|settled| settled.took));

@@ -1,10 +1,8 @@
-//! Elasticsearch's and Redis' side of the account: both hold the loaded population, and get live changes from elsewhere.
-//! Documents are counted by tenant and compared by sample, all of them where a count is off; cached contexts are all
-//! compared. Differences come out. Never writes.
+//! The account of Elasticsearch: documents are counted by tenant and compared by sample, all of them where a count is
+//! wrong. Only the loaded population is expected there. Never writes.
 
 use std::collections::BTreeMap;
 
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use sluice_schemas::elastic::{Elastic, Method};
 use sluice_schemas::names::Names;
@@ -13,22 +11,20 @@ use uuid::Uuid;
 
 use super::canonical::Canonical as _;
 use super::error::AccountError;
-use super::ledger::{Differences, Sort};
+use super::ledger::{Account, Differences, Sort};
+use super::page::loaded_ledger;
 use crate::load;
 use crate::plan::Plan;
-use crate::question::lookup_cached::get_context;
+use crate::run_context::RunContext;
 use crate::target::elasticsearch::{communications, communications_index};
-use crate::target::redis::Cache;
 
 /// Documents whose contents are compared for each tenant whose count is right.
 const SAMPLE: u64 = 500;
 /// Documents fetched together.
 const TOGETHER: usize = 500;
-/// Contexts in flight.
-const IN_FLIGHT: usize = 128;
 
 /// Documents of each tenant, whoever it is.
-pub(super) async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<Uuid, u64>, AccountError> {
+async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<Uuid, u64>, AccountError> {
     let indices = communications(names);
     let body = json!({"size": 0, "aggs": {"tenants": {"terms": {"field": "tenant_id", "size": 10_000}}}});
     let answer: Value = client.read(Method::POST, &format!("/{indices}/_search"), Some(&body)).await?;
@@ -38,7 +34,7 @@ pub(super) async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<U
 }
 
 /// Compares a tenant's documents: a sample if their number is right, else all of them.
-pub(super) async fn compare(
+async fn compare(
     client: &Elastic,
     names: &Names,
     plan: &Plan,
@@ -85,23 +81,31 @@ async fn fetch(client: &Elastic, names: &Names, wanted: &[Communication]) -> Res
         .collect())
 }
 
-/// Compares every context of a tenant that was loaded into the cache; how many are there comes back too.
-pub(super) async fn contexts(cache: &Cache, plan: &Plan, tenant: usize) -> Result<(u64, Differences), AccountError> {
-    let population = plan.population();
-    let hot = load::hot(&population.tenants()[tenant]);
-    let found: Vec<_> = stream::iter((0..hot).map(|index| population.customer(tenant, index)))
-        .map(|customer| async move { get_context(cache, customer.id).await.map(|found| (customer, found)) })
-        .buffered(IN_FLIGHT)
-        .try_collect()
-        .await?;
-    let (mut differences, mut present) = (Differences::default(), 0);
-    for (customer, found) in found {
-        present += u64::from(found.is_some());
-        match found {
-            None => differences.note(Sort::Missing, &customer.identity()),
-            Some(other) if other != customer => differences.note(Sort::Wrong, &customer.identity()),
-            Some(_) => {}
-        }
+/// Accounts for every tenant's documents.
+pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> Result<(), AccountError> {
+    let client = Elastic::new(context.stores)?;
+    let mut counts = counts(&client, context.names).await?;
+    for tenant in context.plan.population().tenants() {
+        let landed = counts.remove(&tenant.id).unwrap_or_default();
+        let differences = compare(&client, context.names, context.plan, tenant.index, landed).await?;
+        let tenant_id = tenant.id.to_string();
+        account.ledgers.push(loaded_ledger(
+            "Elasticsearch",
+            "communications",
+            tenant_id,
+            (tenant.history, landed),
+            differences,
+        ));
     }
-    Ok((present, differences))
+    for (tenant, landed) in counts {
+        let differences = Differences { foreign: landed, ..Differences::default() };
+        account.ledgers.push(loaded_ledger(
+            "Elasticsearch",
+            "communications",
+            tenant.to_string(),
+            (0, landed),
+            differences,
+        ));
+    }
+    Ok(())
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 
-use super::{Asked, Rate, Report, Run};
+use super::contents::{Asked, Report, Run, asked};
+use super::rates::Rate;
 use crate::{
     account::{Account, Ledger, Origin},
+    measure::Recorder,
     scenario::Scenario,
     verdict::{Availability, Findings, Judged, Latency, Overall, Validity, Verdict},
 };
@@ -14,12 +16,25 @@ use crate::{
 /// Stands where nothing was measured, which is no zero.
 const UNKNOWN: &str = "-";
 
-pub(super) fn render(report: &Report) -> String {
+impl Report {
+    /// The tables for the terminal, without colours, and the verdict as the last line.
+    pub fn table(&self) -> String {
+        render(self)
+    }
+}
+
+/// What a drive that nobody judges shows, without colours: each question and the rates.
+pub fn unjudged(scenario: &Scenario, recorders: &[Recorder], rates: &[Rate]) -> String {
+    let questions: Vec<Asked> = recorders.iter().map(|recorder| asked(scenario, recorder)).collect();
+    questions_and_rates(&questions, rates)
+}
+
+fn render(report: &Report) -> String {
     let run = &report.run;
     let mut parts = vec![
         format!("{}: {}\n{}", run.scenario.name, run.scenario.description, identity(run)),
         format!("SLOs\n{}", slos(&report.findings.slos, &report.findings.availability)),
-        unjudged(&report.questions, &report.rates),
+        questions_and_rates(&report.questions, &report.rates),
     ];
     parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", ledgers(account))));
     parts.push(reasons(&report.findings));
@@ -39,7 +54,7 @@ fn identity(run: &Run) -> String {
     )
 }
 
-pub(super) fn unjudged(asked: &[Asked], measured: &[Rate]) -> String {
+fn questions_and_rates(asked: &[Asked], measured: &[Rate]) -> String {
     format!("Questions\n{}\n\nRates\n{}", questions(asked), rates(measured))
 }
 

@@ -1,12 +1,15 @@
 //! What people and machines get to see.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
 use crate::{
-    account::{Differences, Ledger, Origin},
-    measure::{Conduct, Outcome, Sample},
-    verdict::{availability, judge, validity::validity},
+    account::{Account, Differences, Ledger, Origin},
+    measure::{Conduct, Outcome, Recorder, Sample},
+    question::Question,
+    scenario::Scenario,
+    verdict::{Findings, Overall, availability, judge, validity},
 };
 
 fn scenario() -> Scenario {

@@ -5,25 +5,36 @@
 //! unlikely if it kept it (Clopper and Pearson, 1934, one-sided). n and x may be fractions: an effective sample size
 //! (Korn and Graubard, 1998) goes through the same incomplete beta function.
 
+use serde::Serialize;
 use statrs::function::beta::beta_reg;
 
-use super::Verdict;
+/// What a run shows about one objective.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Verdict {
+    /// The objective is met; the chance that it is not and the run looked so good is at most alpha.
+    Pass,
+    /// The objective is missed; the chance that it is met and the run looked so bad is at most alpha.
+    Fail,
+    /// The samples don't decide.
+    Inconclusive,
+}
 
 /// Most samples that [`samples_needed`] looks at.
 const MOST_SAMPLES: u64 = 10_000_000;
 
 /// Probability of at most `x` exceedances among `n` when each has probability `p`.
-pub fn at_most(x: f64, n: f64, p: f64) -> f64 {
+pub(super) fn at_most(x: f64, n: f64, p: f64) -> f64 {
     if x >= n { 1.0 } else { beta_reg(n - x, x + 1.0, 1.0 - p) }
 }
 
 /// Probability of at least `x` exceedances among `n` when each has probability `p`.
-pub fn at_least(x: f64, n: f64, p: f64) -> f64 {
+pub(super) fn at_least(x: f64, n: f64, p: f64) -> f64 {
     if x <= 0.0 { 1.0 } else { beta_reg(x, n - x + 1.0, p) }
 }
 
 /// The verdict on `x` exceedances among `n` samples, of which a share of `limit` is allowed; both errors at most `alpha`.
-pub fn decide(x: f64, n: f64, limit: f64, alpha: f64) -> Verdict {
+pub(super) fn decide(x: f64, n: f64, limit: f64, alpha: f64) -> Verdict {
     if n > 0.0 && at_most(x, n, limit) <= alpha {
         Verdict::Pass
     } else if n > 0.0 && at_least(x, n, limit) <= alpha {
@@ -34,7 +45,7 @@ pub fn decide(x: f64, n: f64, limit: f64, alpha: f64) -> Verdict {
 }
 
 /// The lower and the upper bound on the true share of exceedances, each wrong with probability `alpha` at most.
-pub fn bounds(x: f64, n: f64, alpha: f64) -> (f64, f64) {
+pub(super) fn bounds(x: f64, n: f64, alpha: f64) -> (f64, f64) {
     if n <= 0.0 {
         return (0.0, 1.0);
     }
@@ -54,13 +65,13 @@ fn crossing(beyond: impl Fn(f64) -> bool) -> f64 {
 }
 
 /// Fewest samples with which a PASS is possible at all, without a single exceedance: 59 for 5 % and 5 %.
-pub fn least_samples(limit: f64, alpha: f64) -> u64 {
+pub(super) fn least_samples(limit: f64, alpha: f64) -> u64 {
     (alpha.ln() / (1.0 - limit).ln()).ceil() as u64
 }
 
 /// Fewest samples with which a store whose true share of exceedances is `truth` passes with probability `power`.
 /// Exact up to 1,000 samples and within 0.1 % above; `u64::MAX` where no number in reach is enough.
-pub fn samples_needed(limit: f64, alpha: f64, truth: f64, power: f64) -> u64 {
+pub(super) fn samples_needed(limit: f64, alpha: f64, truth: f64, power: f64) -> u64 {
     let mut n = least_samples(limit, alpha).max(1);
     let mut allowed = 0.0;
     while truth < limit && n < MOST_SAMPLES {

@@ -1,10 +1,13 @@
 //! Verdicts on made-up measurements, and how often the gate cries wolf.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
-    measure::{Outcome, Sample, blocks::Blocks},
+    measure::{Outcome, Recorder, Sample, blocks::Blocks},
     population::rng::Draw,
-    scenario::Scenario,
+    question::Question,
+    scenario::{Scenario, Slo},
 };
 
 fn scenario() -> Scenario {

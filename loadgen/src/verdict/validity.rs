@@ -10,13 +10,13 @@ use crate::{
 };
 
 /// Highest accepted send lag of writes at the 99th percentile: load may move by this much, latencies don't depend on it.
-pub const WRITE_LAG: Duration = Duration::from_secs(1);
+const WRITE_LAG: Duration = Duration::from_secs(1);
 /// Highest accepted send lag of probes where no SLO says how fast they are.
-pub const PROBE_LAG: Duration = Duration::from_millis(50);
+const PROBE_LAG: Duration = Duration::from_millis(50);
 /// Least share of what was offered that the generator must have started.
-pub const STARTED: f64 = 0.99;
+const STARTED: f64 = 0.99;
 /// Largest accepted difference between the two clocks over a drive.
-pub const CLOCK_JUMP: Duration = Duration::from_millis(500);
+const CLOCK_JUMP: Duration = Duration::from_millis(500);
 
 /// Whether a run can be judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

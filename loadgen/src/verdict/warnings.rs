@@ -1,5 +1,6 @@
 //! What is worth knowing before a run: SLOs that can't be decided, questions that nobody judges or that can hide.
 
+use super::slo::{least_samples, samples_needed};
 use crate::scenario::{Scenario, Slo};
 
 /// All warnings of a scenario, one sentence each.
@@ -17,7 +18,7 @@ pub fn warnings(scenario: &Scenario) -> Vec<String> {
 
 fn too_few(scenario: &Scenario, slo: &Slo) -> Option<String> {
     let planned = scenario.planned_samples(slo);
-    let least = super::least_samples(slo);
+    let least = least_samples(slo);
     let advice = "ask more often or replay in more time";
     if planned < least {
         return Some(format!(
@@ -25,7 +26,7 @@ fn too_few(scenario: &Scenario, slo: &Slo) -> Option<String> {
             slo.name
         ));
     }
-    let needed = super::samples_needed(slo, (1.0 - slo.objective) / 2.0, 0.9);
+    let needed = samples_needed(slo, (1.0 - slo.objective) / 2.0, 0.9);
     (planned < needed).then(|| {
         format!(
             "SLO `{}` will get about {planned} samples; a store that misses the limit half as often as it may needs {needed} \

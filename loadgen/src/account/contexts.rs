@@ -1,0 +1,54 @@
+//! The account of Redis: every context that was loaded is compared. Never writes.
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use sluice_schemas::keyspace::CONTEXT_TTL;
+
+use super::canonical::Canonical as _;
+use super::error::AccountError;
+use super::ledger::{Account, Differences, Sort};
+use super::page::loaded_ledger;
+use crate::load;
+use crate::plan::Plan;
+use crate::question::lookup_cached::get_context;
+use crate::run_context::RunContext;
+use crate::scenario::Scenario;
+use crate::target::redis::Cache;
+
+/// Reads in flight.
+const IN_FLIGHT: usize = 128;
+
+/// Accounts for every tenant's contexts, unless the run is so long that they may have expired.
+pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> Result<(), AccountError> {
+    let Scenario { warm_up, duration, settle, .. } = context.scenario;
+    if *warm_up + *duration + 2 * *settle > *CONTEXT_TTL / 2 {
+        return Ok(());
+    }
+    let cache = Cache::connect(context.stores, context.names).await?;
+    for tenant in context.plan.population().tenants() {
+        let (landed, differences) = compare(&cache, context.plan, tenant.index).await?;
+        let counts = (load::hot(tenant), landed);
+        account.ledgers.push(loaded_ledger("Redis", "ctx", tenant.id.to_string(), counts, differences));
+    }
+    Ok(())
+}
+
+/// Compares every context of a tenant that was loaded into the cache; how many are there comes back too.
+async fn compare(cache: &Cache, plan: &Plan, tenant: usize) -> Result<(u64, Differences), AccountError> {
+    let population = plan.population();
+    let hot = load::hot(&population.tenants()[tenant]);
+    let found: Vec<_> = stream::iter((0..hot).map(|index| population.customer(tenant, index)))
+        .map(|customer| async move { get_context(cache, customer.id).await.map(|found| (customer, found)) })
+        .buffered(IN_FLIGHT)
+        .try_collect()
+        .await?;
+    let (mut differences, mut present) = (Differences::default(), 0);
+    for (customer, found) in found {
+        present += u64::from(found.is_some());
+        match found {
+            None => differences.note(Sort::Missing, &customer.identity()),
+            Some(other) if other != customer => differences.note(Sort::Wrong, &customer.identity()),
+            Some(_) => {}
+        }
+    }
+    Ok((present, differences))
+}

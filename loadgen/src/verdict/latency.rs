@@ -1,0 +1,33 @@
+//! The percentiles that a report shows. They inform; no verdict depends on them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::measure::Measured;
+
+/// The latencies that people ask for; `None` where no answer was measured, which is no latency of zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Latency {
+    /// Median, in microseconds.
+    pub p50_us: Option<u64>,
+    /// 95th percentile, in microseconds.
+    pub p95_us: Option<u64>,
+    /// 99th percentile, in microseconds.
+    pub p99_us: Option<u64>,
+    /// Longest, in microseconds.
+    pub max_us: Option<u64>,
+}
+
+impl From<&Measured> for Latency {
+    fn from(measured: &Measured) -> Self {
+        let micros = |duration: Duration| duration.as_micros() as u64;
+        let quantile = |q| measured.latency.quantile(q).map(micros);
+        Self {
+            p50_us: quantile(0.5),
+            p95_us: quantile(0.95),
+            p99_us: quantile(0.99),
+            max_us: measured.latency.max().map(micros),
+        }
+    }
+}

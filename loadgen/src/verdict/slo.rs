@@ -1,0 +1,95 @@
+//! The verdict on one SLO: measurements of its questions go in, a verdict with its reason comes out.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::binomial::{self, Verdict};
+use super::latency::Latency;
+use crate::measure::{Counts, Measured, Recorder, blocks::Effective};
+use crate::question::Question;
+use crate::scenario::Slo;
+
+/// One SLO, judged.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Judged {
+    /// The SLO.
+    pub slo: Slo,
+    /// How the samples of its questions ended.
+    pub counts: Counts,
+    /// What they are worth.
+    pub effective: Effective,
+    /// Lower bound of the true share of exceedances.
+    pub low: f64,
+    /// Upper bound of the true share of exceedances.
+    pub high: f64,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, in a few words.
+    pub reason: String,
+    /// Latencies.
+    pub latency: Latency,
+}
+
+/// Judges one SLO by the recorders of its questions; those of other questions are passed over.
+pub fn judge(recorders: &[Recorder], slo: &Slo) -> Judged {
+    let of_slo = |recorder: &&Recorder| slo.questions.contains(&recorder.question());
+    let mut pooled = recorders.iter().filter(of_slo).map(Recorder::measured).cloned();
+    let Some(first) = pooled.next() else { return unasked(slo) };
+    let measured = pooled.fold(first, |mut all, one| {
+        all.merge(&one);
+        all
+    });
+    let silent = slo.questions.iter().copied().find(|&question| {
+        !recorders.iter().any(|recorder| recorder.question() == question && recorder.measured().counts.samples > 0)
+    });
+    judge_measured(&measured, slo, silent)
+}
+
+fn unasked(slo: &Slo) -> Judged {
+    judge_measured(&Measured::over(Duration::from_secs(1)), slo, slo.questions.first().copied())
+}
+
+fn judge_measured(measured: &Measured, slo: &Slo, silent: Option<Question>) -> Judged {
+    let limit = 1.0 - slo.objective;
+    let effective = measured.blocks.effective(slo.alpha);
+    let (low, high) = binomial::bounds(effective.exceedances, effective.samples, slo.alpha);
+    let by_samples = binomial::decide(effective.exceedances, effective.samples, limit, slo.alpha);
+    let (verdict, reason) = match (measured.counts.wrong, by_samples, silent) {
+        (0, Verdict::Pass, Some(question)) => (Verdict::Inconclusive, format!("{question} has no samples")),
+        (0, verdict, _) => (verdict, reason(verdict, slo, effective, (low, high))),
+        (wrong, ..) => (Verdict::Fail, format!("{wrong} wrong answers")),
+    };
+    Judged {
+        slo: slo.clone(),
+        counts: measured.counts,
+        effective,
+        low,
+        high,
+        verdict,
+        reason,
+        latency: measured.into(),
+    }
+}
+
+fn reason(verdict: Verdict, slo: &Slo, effective: Effective, (low, high): (f64, f64)) -> String {
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    match verdict {
+        Verdict::Pass => format!("at most {} exceed", percent(high)),
+        Verdict::Fail => format!("at least {} exceed", percent(low)),
+        Verdict::Inconclusive if effective.samples < least_samples(slo) as f64 => {
+            format!("worth {:.0} samples, a PASS needs {}", effective.samples.floor(), least_samples(slo))
+        }
+        Verdict::Inconclusive => format!("between {} and {} exceed", percent(low), percent(high)),
+    }
+}
+
+/// Fewest samples with which an SLO can pass at all.
+pub(super) fn least_samples(slo: &Slo) -> u64 {
+    binomial::least_samples(1.0 - slo.objective, slo.alpha)
+}
+
+/// Fewest samples with which an SLO passes with probability `power` when the true share of exceedances is `truth`.
+pub(super) fn samples_needed(slo: &Slo, truth: f64, power: f64) -> u64 {
+    binomial::samples_needed(1.0 - slo.objective, slo.alpha, truth, power)
+}
