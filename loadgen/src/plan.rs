@@ -97,45 +97,45 @@ impl Plan {
 
     /// Communication `index` of a tenant, `0..tenant.communications`, in order of time.
     pub fn communication(&self, tenant: usize, index: u64) -> Planned<Communication> {
-        let fate = self.population.fate(Era::Drive, tenant, index);
-        let record = self.population.communication_of(Era::Drive, tenant, index, &fate);
-        Planned { at: self.at(fate.steps()[0].millis), tenant, record }
+        let lifecycle = self.population.lifecycle(Era::Drive, tenant, index);
+        let record = self.population.communication(Era::Drive, tenant, index, &lifecycle);
+        Planned { at: self.at(lifecycle.steps()[0].millis), tenant, record }
     }
 
     /// Events of communication `index`, in order of time.
     pub fn events(&self, tenant: usize, index: u64) -> Vec<Planned<CommunicationEvent>> {
-        let fate = self.population.fate(Era::Drive, tenant, index);
-        let event = |step| self.population.event_of(Era::Drive, tenant, index, &fate, step);
+        let lifecycle = self.population.lifecycle(Era::Drive, tenant, index);
+        let event = |step| self.population.event(Era::Drive, tenant, index, &lifecycle, step);
         let planned = |(step, at): (usize, _)| Planned { at, tenant, record: event(step) };
-        fate.steps().iter().map(|step| self.at(step.millis)).enumerate().map(planned).collect()
+        lifecycle.steps().iter().map(|step| self.at(step.millis)).enumerate().map(planned).collect()
     }
 
     /// Interactions of communication `index`, in order of time.
     pub fn interactions(&self, tenant: usize, index: u64) -> Vec<Planned<CustomerInteraction>> {
-        let fate = self.population.fate(Era::Drive, tenant, index);
-        let interaction = |step| self.population.interaction_of(Era::Drive, tenant, index, &fate, step);
+        let lifecycle = self.population.lifecycle(Era::Drive, tenant, index);
+        let interaction = |step| self.population.interaction(Era::Drive, tenant, index, &lifecycle, step);
         let planned = |(step, at): (usize, _)| Some(Planned { at, tenant, record: interaction(step)? });
-        fate.steps().iter().map(|step| self.at(step.millis)).enumerate().filter_map(planned).collect()
+        lifecycle.steps().iter().map(|step| self.at(step.millis)).enumerate().filter_map(planned).collect()
     }
 
     /// Agent metric `index` of a tenant, `0..tenant.metrics`, in order of time.
     pub fn metric(&self, tenant: usize, index: u64) -> Planned<AgentMetric> {
         let at = self.at(self.population.metric_millis(tenant, index));
-        Planned { at, tenant, record: self.population.metric_of(Era::Drive, tenant, index) }
+        Planned { at, tenant, record: self.population.metric(Era::Drive, tenant, index) }
     }
 
     /// What is planned for a tenant. Counts its interactions, so it takes a while for millions.
     pub fn totals(&self, tenant: usize) -> Totals {
         let owner = &self.population.tenants()[tenant];
         let interactions = |index| {
-            let fate = self.population.fate(Era::Drive, tenant, index);
-            let deed =
-                |&step: &usize| self.population.interaction_kind(Era::Drive, tenant, index, &fate, step).is_some();
-            (0..fate.steps().len()).filter(deed).count() as u64
+            let lifecycle = self.population.lifecycle(Era::Drive, tenant, index);
+            let reaction =
+                |&step: &usize| self.population.interaction_kind(Era::Drive, tenant, index, &lifecycle, step).is_some();
+            (0..lifecycle.steps().len()).filter(reaction).count() as u64
         };
         Totals {
             communications: owner.communications,
-            events: self.population.events(Era::Drive, tenant),
+            events: self.population.event_count(Era::Drive, tenant),
             interactions: (0..owner.communications).map(interactions).sum(),
             metrics: owner.metrics,
         }

@@ -10,6 +10,7 @@ mod people;
 mod records;
 pub(crate) mod rng;
 mod slots;
+mod tenant_state;
 mod tenants;
 pub(crate) mod words;
 
@@ -21,10 +22,10 @@ use sluice_schemas::records::{
 };
 use uuid::Uuid;
 
-use calendar::{Curve, Period};
-use lifecycle::{Fate, Setting};
-use rng::Draw;
-use slots::Slots;
+use calendar::Period;
+use lifecycle::{Lifecycle, LifecycleInputs};
+use rng::KeyedRng;
+use tenant_state::{EventCounts, TenantState};
 
 pub use parameters::Parameters;
 pub use people::Agent;
@@ -33,9 +34,6 @@ pub use tenants::Tenant;
 pub(crate) use era::Era;
 pub(crate) use people::{PORTFOLIOS, RISKS, Traits};
 pub(crate) use tenants::METRIC_NAMES;
-
-/// Communications between two running counts of events.
-const STRIDE: usize = 16;
 
 /// Everyone. A clone shares what is inside.
 #[derive(Debug, Clone)]
@@ -48,42 +46,7 @@ struct Inner {
     past: Period,
     drive: Period,
     tenants: Vec<Tenant>,
-    yards: Vec<Yard>,
-}
-
-/// What is worked out once for a tenant.
-#[derive(Debug)]
-struct Yard {
-    slots: Slots,
-    past: Curve,
-    drive: Curve,
-    past_events: EventCounts,
-    drive_events: EventCounts,
-}
-
-/// How many events there are before each communication of a tenant.
-#[derive(Debug, Default)]
-struct EventCounts {
-    /// Before communications 0, 16, 32 and so on.
-    running: Vec<u64>,
-    /// Of each communication.
-    own: Vec<u8>,
-    all: u64,
-}
-
-impl EventCounts {
-    fn push(&mut self, events: usize) {
-        if self.own.len().is_multiple_of(STRIDE) {
-            self.running.push(self.all);
-        }
-        self.own.push(events as u8);
-        self.all += events as u64;
-    }
-
-    fn before(&self, index: usize) -> u64 {
-        let start = index / STRIDE * STRIDE;
-        self.running[index / STRIDE] + self.own[start..index].iter().map(|&own| u64::from(own)).sum::<u64>()
-    }
+    states: Vec<TenantState>,
 }
 
 impl Population {
@@ -95,20 +58,15 @@ impl Population {
         let past = Period { start: past_start, millis: millis(parameters.history_span) };
         let drive = Period { start: parameters.start, millis: millis(parameters.span) };
         let tenants = tenants::generate(&parameters);
-        let yards = tenants.iter().map(|tenant| Yard {
-            slots: Slots::new(tenant.customers, parameters.seed),
-            past: Curve::new(tenant.region, &past),
-            drive: Curve::new(tenant.region, &drive),
-            past_events: EventCounts::default(),
-            drive_events: EventCounts::default(),
-        });
+        let state = |tenant: &Tenant| TenantState::new(tenant, parameters.seed, &past, &drive);
+        let states = tenants.iter().map(state).collect();
         let metric_interval_ms = millis(parameters.metric_interval);
-        let mut inner =
-            Inner { seed: parameters.seed, metric_interval_ms, past, drive, yards: yards.collect(), tenants };
+        let mut inner = Inner { seed: parameters.seed, metric_interval_ms, past, drive, states, tenants };
         for tenant in 0..inner.tenants.len() {
-            let (past, drive) = (inner.count_events(Era::Past, tenant), inner.count_events(Era::Drive, tenant));
-            inner.yards[tenant].past_events = past;
-            inner.yards[tenant].drive_events = drive;
+            for era in [Era::Past, Era::Drive] {
+                let counts = inner.count_events(era, tenant);
+                *inner.states[tenant].events_mut(era) = counts;
+            }
         }
         Self(Arc::new(inner))
     }
@@ -126,9 +84,9 @@ impl Population {
     /// Customer `index` of a tenant, `0..tenant.customers`.
     pub fn customer(&self, tenant: usize, index: u64) -> Customer {
         let owner = &self.tenants()[tenant];
-        let mut draw = self.draw("customers", tenant, index);
-        let traits = Traits::draw(&mut draw, owner.region);
-        people::customer(owner, index, self.customer_id(tenant, index), &traits, &mut draw, self.0.past.start)
+        let mut rng = self.rng("customers", tenant, index);
+        let traits = Traits::draw(&mut rng, owner.region);
+        people::customer(owner, index, self.customer_id(tenant, index), &traits, &mut rng, self.0.past.start)
     }
 
     /// Identity of customer `index`.
@@ -139,8 +97,8 @@ impl Population {
     /// Campaign `index` of a tenant, `0..tenant.campaigns`.
     pub fn campaign(&self, tenant: usize, index: u64) -> Campaign {
         let id = self.campaign_id(tenant, index);
-        let mut draw = self.draw("campaigns", tenant, index);
-        people::campaign(&self.tenants()[tenant], index, id, &mut draw, self.0.past.start)
+        let mut rng = self.rng("campaigns", tenant, index);
+        people::campaign(&self.tenants()[tenant], index, id, &mut rng, self.0.past.start)
     }
 
     /// Identity of campaign `index`.
@@ -155,32 +113,34 @@ impl Population {
 
     /// Past communication `index` of a tenant, `0..tenant.history`, in order of `created_at`.
     pub fn history(&self, tenant: usize, index: u64) -> Communication {
-        self.communication_of(Era::Past, tenant, index, &self.fate(Era::Past, tenant, index))
+        self.communication(Era::Past, tenant, index, &self.lifecycle(Era::Past, tenant, index))
     }
 
     /// Events of past communication `index`, in order, all before the drive.
     pub fn history_events(&self, tenant: usize, index: u64) -> Vec<CommunicationEvent> {
-        let fate = self.fate(Era::Past, tenant, index);
-        (0..fate.steps().len()).map(|step| self.event_of(Era::Past, tenant, index, &fate, step)).collect()
+        let lifecycle = self.lifecycle(Era::Past, tenant, index);
+        (0..lifecycle.steps().len()).map(|step| self.event(Era::Past, tenant, index, &lifecycle, step)).collect()
     }
 
     /// Interactions of past communication `index`, in order, all before the drive.
     pub fn history_interactions(&self, tenant: usize, index: u64) -> Vec<CustomerInteraction> {
-        let fate = self.fate(Era::Past, tenant, index);
-        (0..fate.steps().len()).filter_map(|step| self.interaction_of(Era::Past, tenant, index, &fate, step)).collect()
+        let lifecycle = self.lifecycle(Era::Past, tenant, index);
+        (0..lifecycle.steps().len())
+            .filter_map(|step| self.interaction(Era::Past, tenant, index, &lifecycle, step))
+            .collect()
     }
 
     /// Past agent metric `index`, `0..tenant.history_metrics`, in order of time.
     pub fn history_metric(&self, tenant: usize, index: u64) -> AgentMetric {
-        self.metric_of(Era::Past, tenant, index)
+        self.metric(Era::Past, tenant, index)
     }
 
     pub(crate) fn period(&self, era: Era) -> &Period {
         self.0.period(era)
     }
 
-    pub(crate) fn fate(&self, era: Era, tenant: usize, index: u64) -> Fate {
-        self.0.fate(era, tenant, index)
+    pub(crate) fn lifecycle(&self, era: Era, tenant: usize, index: u64) -> Lifecycle {
+        self.0.lifecycle(era, tenant, index)
     }
 
     pub(crate) fn traits(&self, tenant: usize, index: u64) -> Traits {
@@ -189,7 +149,7 @@ impl Population {
 
     /// Past communications of a customer, oldest first.
     pub(crate) fn customer_history(&self, tenant: usize, customer: u64) -> Vec<u64> {
-        self.0.yards[tenant].slots.communications(customer, self.tenants()[tenant].history)
+        self.0.states[tenant].slots.communications(customer, self.tenants()[tenant].history)
     }
 
     /// Identity of past communication `index`.
@@ -198,14 +158,14 @@ impl Population {
     }
 
     /// Events of a tenant in an era.
-    pub(crate) fn events(&self, era: Era, tenant: usize) -> u64 {
-        self.0.event_counts(era, tenant).all
+    pub(crate) fn event_count(&self, era: Era, tenant: usize) -> u64 {
+        self.0.states[tenant].events(era).total()
     }
 
     /// Place of the first event of a communication in its tenant's sequence; the past comes first.
     pub(crate) fn first_seq(&self, era: Era, tenant: usize, index: u64) -> u64 {
-        let base = if era == Era::Drive { self.events(Era::Past, tenant) } else { 0 };
-        base + self.0.event_counts(era, tenant).before(index as usize)
+        let base = if era == Era::Drive { self.event_count(Era::Past, tenant) } else { 0 };
+        base + self.0.states[tenant].events(era).before(index as usize)
     }
 
     /// The agent that reports metric `index`.
@@ -220,12 +180,12 @@ impl Population {
         tick * interval + self.metric_agent(tenant, index) * interval / agents
     }
 
-    fn draw(&self, domain: &str, tenant: usize, index: u64) -> Draw {
-        Draw::new(self.0.seed, domain, [tenant as u64, index])
+    fn rng(&self, domain: &str, tenant: usize, index: u64) -> KeyedRng {
+        KeyedRng::new(self.0.seed, domain, [tenant as u64, index])
     }
 
     fn id(&self, domain: &str, tenant: usize, index: u64) -> Uuid {
-        self.draw(domain, tenant, index).uuid()
+        self.rng(domain, tenant, index).uuid()
     }
 }
 
@@ -237,44 +197,28 @@ impl Inner {
         }
     }
 
-    fn event_counts(&self, era: Era, tenant: usize) -> &EventCounts {
-        match era {
-            Era::Past => &self.yards[tenant].past_events,
-            Era::Drive => &self.yards[tenant].drive_events,
-        }
-    }
-
     fn traits(&self, tenant: usize, index: u64) -> Traits {
-        Traits::draw(&mut Draw::new(self.seed, "customers", [tenant as u64, index]), self.tenants[tenant].region)
+        Traits::draw(&mut KeyedRng::new(self.seed, "customers", [tenant as u64, index]), self.tenants[tenant].region)
     }
 
-    fn fate(&self, era: Era, tenant: usize, index: u64) -> Fate {
-        let (owner, yard) = (&self.tenants[tenant], &self.yards[tenant]);
-        let (curve, count) = match era {
-            Era::Past => (&yard.past, owner.history),
-            Era::Drive => (&yard.drive, owner.communications),
-        };
-        let mut draw = Draw::new(self.seed, era.lifecycles(), [tenant as u64, index]);
-        let customer = yard.slots.customer(index);
-        let setting = Setting {
+    fn lifecycle(&self, era: Era, tenant: usize, index: u64) -> Lifecycle {
+        let (owner, state) = (&self.tenants[tenant], &self.states[tenant]);
+        let mut rng = KeyedRng::new(self.seed, era.lifecycles(), [tenant as u64, index]);
+        let customer = state.slots.customer(index);
+        let inputs = LifecycleInputs {
             customer,
             language: self.traits(tenant, customer).language,
             campaigns: owner.campaigns,
             agents: owner.agents,
-            created: curve.millis(index, count, draw.next() as u32),
+            created: state.curve(era).millis(index, owner.communications_in(era), rng.next() as u32),
             end: self.period(era).millis,
         };
-        Fate::new(&mut draw, &setting)
+        Lifecycle::new(&mut rng, &inputs)
     }
 
     fn count_events(&self, era: Era, tenant: usize) -> EventCounts {
-        let owner = &self.tenants[tenant];
-        let count = if era == Era::Past { owner.history } else { owner.communications };
-        let mut counts = EventCounts::default();
-        for index in 0..count {
-            counts.push(self.fate(era, tenant, index).steps().len());
-        }
-        counts
+        let communications = 0..self.tenants[tenant].communications_in(era);
+        communications.map(|index| self.lifecycle(era, tenant, index).steps().len()).collect()
     }
 }
 

@@ -25,7 +25,7 @@ mod timeline;
 
 use serde::{Deserialize, Serialize};
 
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::Targets;
 use definition::{Definition, Reply};
 
@@ -120,7 +120,7 @@ impl Question {
     }
 
     /// Draws a key for a tenant.
-    pub(crate) fn draw_key(self, population: &Population, tenant: &Tenant, rng: &mut Draw) -> Key {
+    pub(crate) fn draw_key(self, population: &Population, tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         self.definition().draw_key(population, tenant, rng)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Plan, Probe};
 use crate::{
-    population::{Tenant, rng::Draw},
+    population::{Tenant, rng::KeyedRng},
     question::Question,
     scenario::Arrivals,
 };
@@ -27,16 +27,16 @@ struct Probes<'a> {
     question: Question,
     /// Seconds between starts, in the mean.
     gap: Option<f64>,
-    draw: Draw,
+    rng: KeyedRng,
     seconds: f64,
     end: Duration,
 }
 
 impl<'a> Probes<'a> {
     fn new(plan: &'a Plan, question: Question, domain: &str, end: Duration) -> Self {
-        let draw = Draw::new(plan.scenario.key_seed, domain, [question as u64, 0]);
+        let rng = KeyedRng::new(plan.scenario.key_seed, domain, [question as u64, 0]);
         let gap = plan.scenario.probes.get(&question).map(|rate| 1.0 / rate);
-        Self { plan, question, gap, draw, seconds: 0.0, end }
+        Self { plan, question, gap, rng, seconds: 0.0, end }
     }
 }
 
@@ -47,7 +47,7 @@ impl Iterator for Probes<'_> {
         let gap = self.gap?;
         let at = self.seconds;
         self.seconds += match self.plan.scenario.arrivals {
-            Arrivals::Poisson => self.draw.exponential(gap),
+            Arrivals::Poisson => self.rng.exponential(gap),
             Arrivals::Constant => gap,
         };
         // The first of Poisson's starts is itself a gap away from the beginning.
@@ -57,15 +57,15 @@ impl Iterator for Probes<'_> {
             return None;
         }
         let tenants = self.plan.population.tenants();
-        let tenant = whose(tenants, &mut self.draw);
-        let key = self.question.draw_key(&self.plan.population, &tenants[tenant], &mut self.draw);
+        let tenant = whose(tenants, &mut self.rng);
+        let key = self.question.draw_key(&self.plan.population, &tenants[tenant], &mut self.rng);
         Some(Probe { at, question: self.question, tenant, key })
     }
 }
 
 /// A tenant, as likely as it has customers.
-fn whose(tenants: &[Tenant], draw: &mut Draw) -> usize {
-    let mut left = draw.below(tenants.iter().map(|tenant| tenant.customers).sum());
+fn whose(tenants: &[Tenant], rng: &mut KeyedRng) -> usize {
+    let mut left = rng.below(tenants.iter().map(|tenant| tenant.customers).sum());
     let found = tenants.iter().position(|tenant| {
         let here = left < tenant.customers;
         left = left.wrapping_sub(tenant.customers);

@@ -55,7 +55,7 @@ impl<'a> Writes<'a> {
 
     fn push_communication(&mut self, tenant: usize, index: u64) {
         if index < self.plan.population.tenants()[tenant].communications {
-            let created = self.plan.population.fate(Era::Drive, tenant, index).steps()[0].millis;
+            let created = self.plan.population.lifecycle(Era::Drive, tenant, index).steps()[0].millis;
             self.push(created, Kind::Communication, (tenant, index), 0);
         }
     }
@@ -72,20 +72,20 @@ impl<'a> Writes<'a> {
         let (tenant, index, step) = (due.tenant as usize, due.index, usize::from(due.step));
         let population = &self.plan.population;
         if due.kind == Kind::Metric {
-            let metric = population.metric_of(Era::Drive, tenant, index);
+            let metric = population.metric(Era::Drive, tenant, index);
             self.push_metric(tenant, index + 1);
             return Some(Write::Metric(metric));
         }
-        let fate = population.fate(Era::Drive, tenant, index);
+        let lifecycle = population.lifecycle(Era::Drive, tenant, index);
         match due.kind {
-            Kind::Event => Some(Write::Event(population.event_of(Era::Drive, tenant, index, &fate, step))),
+            Kind::Event => Some(Write::Event(population.event(Era::Drive, tenant, index, &lifecycle, step))),
             Kind::Interaction => {
-                population.interaction_of(Era::Drive, tenant, index, &fate, step).map(Write::Interaction)
+                population.interaction(Era::Drive, tenant, index, &lifecycle, step).map(Write::Interaction)
             }
             Kind::Communication | Kind::Metric => {
-                let communication = population.communication_of(Era::Drive, tenant, index, &fate);
+                let communication = population.communication(Era::Drive, tenant, index, &lifecycle);
                 self.push_communication(tenant, index + 1);
-                for (step, planned) in fate.steps().iter().enumerate() {
+                for (step, planned) in lifecycle.steps().iter().enumerate() {
                     self.push(planned.millis, Kind::Event, (tenant, index), step);
                     if step > 0 {
                         self.push(planned.millis, Kind::Interaction, (tenant, index), step);

@@ -3,7 +3,7 @@
 
 use sluice_schemas::records::{Channel, Direction, EventType};
 
-use super::rng::Draw;
+use super::rng::KeyedRng;
 
 const SECOND: f64 = 1_000.0;
 const MINUTE: f64 = 60.0 * SECOND;
@@ -23,7 +23,7 @@ pub(crate) struct Step {
 
 /// All that is decided about a communication.
 #[derive(Debug, Clone)]
-pub(crate) struct Fate {
+pub(crate) struct Lifecycle {
     pub(crate) customer: u64,
     pub(crate) campaign: Option<u64>,
     pub(crate) agent: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Fate {
 }
 
 /// How a channel behaves: chances of each next step, and mean delays in milliseconds.
-struct Habits {
+struct ChannelBehaviour {
     fails: f64,
     opens: f64,
     answers: f64,
@@ -47,9 +47,9 @@ struct Habits {
     answered_after: f64,
 }
 
-const fn habits(channel: Channel) -> Habits {
+const fn behaviour_of(channel: Channel) -> ChannelBehaviour {
     match channel {
-        Channel::Email => Habits {
+        Channel::Email => ChannelBehaviour {
             fails: 0.03,
             opens: 0.50,
             answers: 0.30,
@@ -57,7 +57,7 @@ const fn habits(channel: Channel) -> Habits {
             opened_after: 40.0 * MINUTE,
             answered_after: 40.0 * MINUTE,
         },
-        Channel::Phone => Habits {
+        Channel::Phone => ChannelBehaviour {
             fails: 0.10,
             opens: 0.60,
             answers: 0.90,
@@ -65,7 +65,7 @@ const fn habits(channel: Channel) -> Habits {
             opened_after: 15.0 * SECOND,
             answered_after: 20.0 * SECOND,
         },
-        Channel::Sms => Habits {
+        Channel::Sms => ChannelBehaviour {
             fails: 0.02,
             opens: 0.85,
             answers: 0.35,
@@ -78,7 +78,7 @@ const fn habits(channel: Channel) -> Habits {
 
 /// Whom a communication may concern, and when it is created.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Setting {
+pub(crate) struct LifecycleInputs {
     pub(crate) customer: u64,
     pub(crate) language: usize,
     pub(crate) campaigns: u64,
@@ -89,32 +89,31 @@ pub(crate) struct Setting {
     pub(crate) end: u64,
 }
 
-impl Fate {
-    /// Draws a fate.
-    pub(crate) fn new(draw: &mut Draw, setting: &Setting) -> Self {
-        let channel = draw.weighted(&[(Channel::Email, 50), (Channel::Sms, 30), (Channel::Phone, 20)]);
-        let inbound = draw.chance(INBOUND);
-        let mut fate = Self {
-            customer: setting.customer,
+impl Lifecycle {
+    /// Draws a lifecycle.
+    pub(crate) fn new(rng: &mut KeyedRng, inputs: &LifecycleInputs) -> Self {
+        let channel = rng.weighted(&[(Channel::Email, 50), (Channel::Sms, 30), (Channel::Phone, 20)]);
+        let inbound = rng.chance(INBOUND);
+        let mut lifecycle = Self {
+            customer: inputs.customer,
             // The smaller of two draws: early campaigns are large.
-            campaign: Some(draw.below(setting.campaigns).min(draw.below(setting.campaigns)))
-                .filter(|_| draw.chance(0.92)),
-            agent: draw.below(setting.agents),
+            campaign: Some(rng.below(inputs.campaigns).min(rng.below(inputs.campaigns))).filter(|_| rng.chance(0.92)),
+            agent: rng.below(inputs.agents),
             channel,
             direction: if inbound { Direction::Inbound } else { Direction::Outbound },
-            language: setting.language,
-            template: draw.below(super::words::TEMPLATE_NAMES),
-            marker: draw.below(20).min(draw.below(20)) as usize,
-            amount_minor: 1_000 + draw.below(200_000).cast_signed(),
-            steps: [Step { event: EventType::Queued, millis: setting.created }; MOST_STEPS],
+            language: inputs.language,
+            template: rng.below(super::words::TEMPLATE_NAMES),
+            marker: rng.below(20).min(rng.below(20)) as usize,
+            amount_minor: 1_000 + rng.below(200_000).cast_signed(),
+            steps: [Step { event: EventType::Queued, millis: inputs.created }; MOST_STEPS],
             len: 1,
         };
         if inbound {
-            fate.inbound(draw, setting.end);
+            lifecycle.inbound(rng, inputs.end);
         } else {
-            fate.outbound(draw, setting.end);
+            lifecycle.outbound(rng, inputs.end);
         }
-        fate
+        lifecycle
     }
 
     /// Its events, in order; the first is when it is created.
@@ -127,48 +126,48 @@ impl Fate {
         self.steps[self.len - 1].event
     }
 
-    fn outbound(&mut self, draw: &mut Draw, end: u64) {
-        let habits = habits(self.channel);
-        self.then(draw, EventType::Sent, 20.0 * SECOND, end);
-        if draw.chance(habits.fails) {
-            return self.then(draw, EventType::Failed, 30.0 * SECOND, end);
+    fn outbound(&mut self, rng: &mut KeyedRng, end: u64) {
+        let behaviour = behaviour_of(self.channel);
+        self.then(rng, EventType::Sent, 20.0 * SECOND, end);
+        if rng.chance(behaviour.fails) {
+            return self.then(rng, EventType::Failed, 30.0 * SECOND, end);
         }
-        self.then(draw, EventType::Delivered, habits.delivered_after, end);
-        if !draw.chance(habits.opens) {
+        self.then(rng, EventType::Delivered, behaviour.delivered_after, end);
+        if !rng.chance(behaviour.opens) {
             return;
         }
-        self.then(draw, EventType::Opened, habits.opened_after, end);
-        if draw.chance(habits.answers) {
-            self.then(draw, EventType::Answered, habits.answered_after, end);
-            self.outcome(draw, end);
-        } else if draw.chance(0.05) {
-            self.then(draw, EventType::Paid, 3.0 * HOUR, end);
+        self.then(rng, EventType::Opened, behaviour.opened_after, end);
+        if rng.chance(behaviour.answers) {
+            self.then(rng, EventType::Answered, behaviour.answered_after, end);
+            self.outcome(rng, end);
+        } else if rng.chance(0.05) {
+            self.then(rng, EventType::Paid, 3.0 * HOUR, end);
         }
     }
 
     /// The customer writes or calls: it arrives, is opened by an agent and answered.
-    fn inbound(&mut self, draw: &mut Draw, end: u64) {
-        self.then(draw, EventType::Delivered, 2.0 * SECOND, end);
-        self.then(draw, EventType::Opened, 5.0 * MINUTE, end);
-        self.then(draw, EventType::Answered, 10.0 * MINUTE, end);
-        self.outcome(draw, end);
+    fn inbound(&mut self, rng: &mut KeyedRng, end: u64) {
+        self.then(rng, EventType::Delivered, 2.0 * SECOND, end);
+        self.then(rng, EventType::Opened, 5.0 * MINUTE, end);
+        self.then(rng, EventType::Answered, 10.0 * MINUTE, end);
+        self.outcome(rng, end);
     }
 
-    fn outcome(&mut self, draw: &mut Draw, end: u64) {
-        if draw.chance(0.40) {
-            self.then(draw, EventType::Promised, 10.0 * MINUTE, end);
-            if draw.chance(0.50) {
-                self.then(draw, EventType::Paid, 3.0 * HOUR, end);
+    fn outcome(&mut self, rng: &mut KeyedRng, end: u64) {
+        if rng.chance(0.40) {
+            self.then(rng, EventType::Promised, 10.0 * MINUTE, end);
+            if rng.chance(0.50) {
+                self.then(rng, EventType::Paid, 3.0 * HOUR, end);
             }
         }
     }
 
     /// Adds a step after an exponential delay. What would fall past the era's end is spread over what is left of it,
     /// so that everything planned is produced within the era and its end sees no crowd.
-    fn then(&mut self, draw: &mut Draw, event: EventType, mean: f64, end: u64) {
+    fn then(&mut self, rng: &mut KeyedRng, event: EventType, mean: f64, end: u64) {
         let before = self.steps[self.len - 1].millis;
-        let wished = before + draw.exponential(mean) as u64 + 1;
-        let millis = if wished < end { wished } else { before + draw.below(end - before) };
+        let drawn = before + rng.exponential(mean) as u64 + 1;
+        let millis = if drawn < end { drawn } else { before + rng.below(end - before) };
         self.steps[self.len] = Step { event, millis };
         self.len += 1;
     }
@@ -180,25 +179,25 @@ mod tests {
 
     use super::*;
 
-    fn fate(seed: u64, created: u64, end: u64) -> Fate {
-        let setting = Setting { customer: 0, language: 0, campaigns: 5, agents: 3, created, end };
-        Fate::new(&mut Draw::new(seed, "test", [0, 0]), &setting)
+    fn lifecycle(seed: u64, created: u64, end: u64) -> Lifecycle {
+        let inputs = LifecycleInputs { customer: 0, language: 0, campaigns: 5, agents: 3, created, end };
+        Lifecycle::new(&mut KeyedRng::new(seed, "test", [0, 0]), &inputs)
     }
 
     #[test]
     fn there_are_about_four_events_to_a_communication() {
-        let events: usize = (0..20_000).map(|seed| fate(seed, 0, 86_400_000).steps().len()).sum();
+        let events: usize = (0..20_000).map(|seed| lifecycle(seed, 0, 86_400_000).steps().len()).sum();
         assert!((3.9..4.5).contains(&(events as f64 / 20_000.0)), "{events}");
     }
 
     proptest! {
         #[test]
         fn events_come_in_order_and_before_the_end(seed in any::<u64>(), created in 0_u64..1_000, left in 1_u64..100_000_000) {
-            let fate = fate(seed, created, created + left);
-            prop_assert_eq!(fate.steps()[0], Step { event: EventType::Queued, millis: created });
-            prop_assert!(fate.steps().is_sorted_by_key(|step| step.millis));
-            prop_assert!(fate.steps().iter().all(|step| step.millis < created + left));
-            prop_assert_eq!(fate.status(), fate.steps().last().unwrap().event);
+            let lifecycle = lifecycle(seed, created, created + left);
+            prop_assert_eq!(lifecycle.steps()[0], Step { event: EventType::Queued, millis: created });
+            prop_assert!(lifecycle.steps().is_sorted_by_key(|step| step.millis));
+            prop_assert!(lifecycle.steps().iter().all(|step| step.millis < created + left));
+            prop_assert_eq!(lifecycle.status(), lifecycle.steps().last().unwrap().event);
         }
     }
 }

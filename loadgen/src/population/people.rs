@@ -6,7 +6,7 @@ use serde_json::json;
 use sluice_schemas::records::{Campaign, Customer};
 use uuid::Uuid;
 
-use super::{calendar::Region, rng::Draw, tenants::Tenant, words::LANGUAGES};
+use super::{calendar::Region, rng::KeyedRng, tenants::Tenant, words::LANGUAGES};
 
 const FIRST_NAMES: [&str; 24] = [
     "anna", "ben", "carla", "david", "elena", "felix", "greta", "hugo", "ines", "jan", "katja", "leon", "maria",
@@ -73,7 +73,7 @@ pub(crate) struct Traits {
 }
 
 impl Traits {
-    pub(super) fn draw(draw: &mut Draw, region: Region) -> Self {
+    pub(super) fn draw(rng: &mut KeyedRng, region: Region) -> Self {
         // en, de, fr, es, pl
         let languages: [(usize, u64); 5] = match region {
             Region::Europe => [(0, 20), (1, 35), (2, 15), (3, 15), (4, 15)],
@@ -82,11 +82,11 @@ impl Traits {
         };
         let risks = [0, 1, 2].map(|risk: usize| (risk, RISKS[risk].1));
         Self {
-            language: draw.weighted(&languages),
-            portfolio: draw.below(PORTFOLIOS),
-            risk: draw.weighted(&risks),
-            first: draw.pick(&FIRST_NAMES),
-            last: draw.pick(&LAST_NAMES),
+            language: rng.weighted(&languages),
+            portfolio: rng.below(PORTFOLIOS),
+            risk: rng.weighted(&risks),
+            first: rng.pick(&FIRST_NAMES),
+            last: rng.pick(&LAST_NAMES),
         }
     }
 
@@ -106,17 +106,17 @@ fn capital(word: &str) -> String {
     first.to_uppercase() + rest
 }
 
-/// A customer; `draw` goes on after its traits, `before` is later than anything in its life.
+/// A customer; `rng` goes on after its traits, `before` is later than anything in its life.
 pub(super) fn customer(
     tenant: &Tenant,
     index: u64,
     id: Uuid,
     traits: &Traits,
-    draw: &mut Draw,
+    rng: &mut KeyedRng,
     before: DateTime<Utc>,
 ) -> Customer {
-    let segment = draw.weighted(&SEGMENTS);
-    let (created_at, updated_at) = life(draw, before);
+    let segment = rng.weighted(&SEGMENTS);
+    let (created_at, updated_at) = life(rng, before);
     let mut profile_data = Traits::profile(traits.portfolio, traits.risk);
     profile_data["segment"] = json!(segment);
     profile_data["name"] = json!(traits.name());
@@ -124,12 +124,12 @@ pub(super) fn customer(
     Customer {
         id,
         tenant_id: tenant.id,
-        email: email(traits, index, draw),
-        phone: draw.chance(0.9).then(|| phone(tenant.region, draw)),
-        company_name: (segment != "retail").then(|| format!("{} {}", capital(traits.last), draw.pick(&TRADES))),
+        email: email(traits, index, rng),
+        phone: rng.chance(0.9).then(|| phone(tenant.region, rng)),
+        company_name: (segment != "retail").then(|| format!("{} {}", capital(traits.last), rng.pick(&TRADES))),
         profile_data,
-        payment_history: json!({ "open_minor": 1_000 + draw.below(500_000), "paid_minor": draw.below(900_000), "late": draw.below(12) }),
-        preferences: json!({ "language": LANGUAGES[traits.language].code, "channel": draw.pick(&["email", "phone", "sms"]) }),
+        payment_history: json!({ "open_minor": 1_000 + rng.below(500_000), "paid_minor": rng.below(900_000), "late": rng.below(12) }),
+        preferences: json!({ "language": LANGUAGES[traits.language].code, "channel": rng.pick(&["email", "phone", "sms"]) }),
         created_at,
         updated_at,
         is_active: true,
@@ -137,29 +137,29 @@ pub(super) fn customer(
 }
 
 /// Unique within the tenant, since it holds the index.
-fn email(traits: &Traits, index: u64, draw: &mut Draw) -> String {
-    format!("{}.{}.{index}@{}", traits.first, traits.last, draw.pick(&DOMAINS))
+fn email(traits: &Traits, index: u64, rng: &mut KeyedRng) -> String {
+    format!("{}.{}.{index}@{}", traits.first, traits.last, rng.pick(&DOMAINS))
 }
 
-fn phone(region: Region, draw: &mut Draw) -> String {
+fn phone(region: Region, rng: &mut KeyedRng) -> String {
     match region {
-        Region::Americas => format!("+1{}55501{:02}", draw.pick(&[212, 305, 415, 617, 713]), draw.below(100)),
-        Region::AsiaPacific => format!("+447700900{:03}", draw.below(1_000)),
-        Region::Europe => format!("+3363998{:04}", draw.below(10_000)),
+        Region::Americas => format!("+1{}55501{:02}", rng.pick(&[212, 305, 415, 617, 713]), rng.below(100)),
+        Region::AsiaPacific => format!("+447700900{:03}", rng.below(1_000)),
+        Region::Europe => format!("+3363998{:04}", rng.below(10_000)),
     }
 }
 
 /// Creation within the two years before `before`, and a later change before it.
-fn life(draw: &mut Draw, before: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
-    let age = 1 + draw.below(730 * 86_400_000).cast_signed();
-    let changed = draw.below(age.cast_unsigned()).cast_signed();
+fn life(rng: &mut KeyedRng, before: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+    let age = 1 + rng.below(730 * 86_400_000).cast_signed();
+    let changed = rng.below(age.cast_unsigned()).cast_signed();
     (before - TimeDelta::milliseconds(age), before - TimeDelta::milliseconds(changed + 1))
 }
 
 /// A campaign with its escalation from channel to channel.
-pub(super) fn campaign(tenant: &Tenant, index: u64, id: Uuid, draw: &mut Draw, before: DateTime<Utc>) -> Campaign {
-    let (created_at, updated_at) = life(draw, before);
-    let days = 1 + draw.below(5);
+pub(super) fn campaign(tenant: &Tenant, index: u64, id: Uuid, rng: &mut KeyedRng, before: DateTime<Utc>) -> Campaign {
+    let (created_at, updated_at) = life(rng, before);
+    let days = 1 + rng.below(5);
     let escalation_rules = json!({
         "steps": [
             { "after_days": 0, "channel": "email", "template": "first_notice" },
@@ -173,7 +173,7 @@ pub(super) fn campaign(tenant: &Tenant, index: u64, id: Uuid, draw: &mut Draw, b
         id,
         tenant_id: tenant.id,
         name: format!("{} wave {}", tenant.region.as_str(), index + 1),
-        configuration: json!({ "daily_limit": 500 + draw.below(5_000), "quiet_hours": { "from": 20, "to": 8 } }),
+        configuration: json!({ "daily_limit": 500 + rng.below(5_000), "quiet_hours": { "from": 20, "to": 8 } }),
         escalation_rules,
         status: "ACTIVE".to_owned(),
         created_at,

@@ -6,11 +6,11 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A short stream of random values that belongs to one key.
 #[derive(Debug, Clone)]
-pub(crate) struct Draw {
+pub(crate) struct KeyedRng {
     state: u64,
 }
 
-impl Draw {
+impl KeyedRng {
     /// The stream of a key. `domain` keeps streams for different purposes apart.
     pub(crate) fn new(seed: u64, domain: &str, ids: [u64; 2]) -> Self {
         let mut key = [0; 24];
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn every_part_of_the_key_matters() {
-        let first = |seed, domain, ids| Draw::new(seed, domain, ids).next();
+        let first = |seed, domain, ids| KeyedRng::new(seed, domain, ids).next();
         let one = first(1, "a", [2, 3]);
         assert_eq!(one, first(1, "a", [2, 3]));
         for other in [first(9, "a", [2, 3]), first(1, "b", [2, 3]), first(1, "a", [9, 3]), first(1, "a", [2, 9])] {
@@ -89,18 +89,18 @@ mod tests {
 
     #[test]
     fn draws_have_the_shape_they_promise() {
-        let mut draw = Draw::new(1, "shape", [0, 0]);
+        let mut rng = KeyedRng::new(1, "shape", [0, 0]);
         let n = 20_000;
-        let mean = (0..n).map(|_| draw.exponential(5.0)).sum::<f64>() / f64::from(n);
+        let mean = (0..n).map(|_| rng.exponential(5.0)).sum::<f64>() / f64::from(n);
         assert!((4.8..5.2).contains(&mean), "{mean}");
-        let heavy = (0..n).filter(|_| draw.weighted(&[('a', 1), ('b', 3)]) == 'b').count();
+        let heavy = (0..n).filter(|_| rng.weighted(&[('a', 1), ('b', 3)]) == 'b').count();
         assert!((14_500..15_500).contains(&heavy), "{heavy}");
-        assert!((0..n).all(|_| draw.below(7) < 7) && draw.below(0) == 0);
+        assert!((0..n).all(|_| rng.below(7) < 7) && rng.below(0) == 0);
     }
 
     #[test]
     fn identifiers_are_valid_uuids() {
-        let uuid = Draw::new(1, "id", [0, 0]).uuid();
+        let uuid = KeyedRng::new(1, "id", [0, 0]).uuid();
         assert_eq!((uuid.get_version_num(), uuid.get_variant()), (8, uuid::Variant::RFC4122));
     }
 }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{calendar::Region, parameters::Parameters, rng::Draw};
+use super::{calendar::Region, era::Era, parameters::Parameters, rng::KeyedRng};
 
 /// Names of agent metrics. An agent reports all of them at once.
 pub(crate) const METRIC_NAMES: [&str; 4] = ["calls_handled", "occupancy", "promise_rate", "talk_seconds"];
@@ -36,6 +36,16 @@ pub struct Tenant {
     pub metrics: u64,
 }
 
+impl Tenant {
+    /// Communications of an era.
+    pub(super) fn communications_in(&self, era: Era) -> u64 {
+        match era {
+            Era::Past => self.history,
+            Era::Drive => self.communications,
+        }
+    }
+}
+
 /// All tenants, largest first.
 pub(super) fn generate(parameters: &Parameters) -> Vec<Tenant> {
     let share = |total| shares(total, parameters.tenants as usize, parameters.tenant_skew);
@@ -48,7 +58,7 @@ pub(super) fn generate(parameters: &Parameters) -> Vec<Tenant> {
             let agents = customers[index].div_ceil(parameters.customers_per_agent).max(2);
             Tenant {
                 index,
-                id: Draw::new(parameters.seed, "tenant", [index as u64, 0]).uuid(),
+                id: KeyedRng::new(parameters.seed, "tenant", [index as u64, 0]).uuid(),
                 name: format!("Collections {} {}", region.as_str(), index + 1),
                 region,
                 customers: customers[index],

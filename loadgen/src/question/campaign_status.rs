@@ -13,7 +13,7 @@ use super::key::Key;
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::{PastCommunication, Tally};
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::postgres::STORE;
 use crate::target::{AskError, Targets};
 
@@ -39,7 +39,7 @@ impl Definition for CampaignStatus {
         &[QUERY]
     }
 
-    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         Key::Campaign(rng.below(tenant.campaigns))
     }
 
@@ -71,7 +71,7 @@ struct Counts(BTreeMap<(Uuid, EventType), u64>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
-        *self.0.entry((communication.campaign, communication.fate.status())).or_default() += 1;
+        *self.0.entry((communication.campaign, communication.lifecycle.status())).or_default() += 1;
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {

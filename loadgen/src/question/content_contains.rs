@@ -12,7 +12,7 @@ use super::store::Store;
 use super::subject::Subject;
 use super::tally::{PastCommunication, Tally};
 use crate::population::words::{LANGUAGES, TEMPLATE_NAMES, template_name};
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::Targets;
 
 const QUERY: &str = "\
@@ -36,7 +36,7 @@ impl Definition for ContentContains {
         &[QUERY]
     }
 
-    fn draw_key(&self, _population: &Population, _tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, _population: &Population, _tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         let (language, template) = (rng.pick(&LANGUAGES.each_ref()).code, rng.below(TEMPLATE_NAMES));
         Key::Content(json!({ "language": language, "template": template_name(template) }))
     }
@@ -65,7 +65,7 @@ struct Counts(BTreeMap<(usize, u64), u64>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
-        *self.0.entry((communication.fate.language, communication.fate.template)).or_default() += 1;
+        *self.0.entry((communication.lifecycle.language, communication.lifecycle.template)).or_default() += 1;
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {

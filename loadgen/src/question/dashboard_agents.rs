@@ -9,7 +9,7 @@ use super::key::{Key, Window};
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::{ByDay, PastMetric, Tally};
-use crate::population::{METRIC_NAMES, Population, Tenant, rng::Draw};
+use crate::population::{METRIC_NAMES, Population, Tenant, rng::KeyedRng};
 use crate::target::Targets;
 
 const QUERY: &str = "\
@@ -36,7 +36,7 @@ impl Definition for DashboardAgents {
         &[QUERY]
     }
 
-    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         Key::Window(Window::draw(population, rng))
     }
 

@@ -13,7 +13,7 @@ use super::key::{Key, Window};
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::{ByDay, PastCommunication, Tally, sum_by_key};
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::Targets;
 
 const QUERY: &str = "\
@@ -40,7 +40,7 @@ impl Definition for DashboardCampaigns {
         &[QUERY]
     }
 
-    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         Key::Window(Window::draw(population, rng))
     }
 
@@ -77,7 +77,7 @@ struct Counts(ByDay<BTreeMap<Uuid, (u64, u64)>>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
-        for step in communication.fate.steps() {
+        for step in communication.lifecycle.steps() {
             let (events, successes) = self.0.at(step.millis).entry(communication.campaign).or_default();
             *events += 1;
             *successes += u64::from(step.event != EventType::Failed);

@@ -12,7 +12,7 @@ use super::key::{Key, Window};
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::{ByDay, PastCommunication, Tally, sum_by_key};
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::clickhouse::STORE;
 use crate::target::{AskError, Targets};
 
@@ -40,7 +40,7 @@ impl Definition for DashboardEvents {
         &[QUERY]
     }
 
-    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         Key::Window(Window::draw(population, rng))
     }
 
@@ -85,9 +85,9 @@ struct Counts(ByDay<BTreeMap<(Channel, EventType), u64>>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
-        let fate = communication.fate;
-        for step in fate.steps() {
-            *self.0.at(step.millis).entry((fate.channel, step.event)).or_default() += 1;
+        let lifecycle = communication.lifecycle;
+        for step in lifecycle.steps() {
+            *self.0.at(step.millis).entry((lifecycle.channel, step.event)).or_default() += 1;
         }
     }
 

@@ -12,7 +12,7 @@ use super::key::{Key, Window};
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::{ByDay, PastCommunication, Tally, sum_by_key};
-use crate::population::{Era, Population, Tenant, rng::Draw};
+use crate::population::{Era, Population, Tenant, rng::KeyedRng};
 use crate::target::clickhouse::STORE;
 use crate::target::{AskError, Targets};
 
@@ -40,7 +40,7 @@ impl Definition for DashboardInteractions {
         &[QUERY]
     }
 
-    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         Key::Window(Window::draw(population, rng))
     }
 
@@ -82,9 +82,9 @@ struct Counts(ByDay<BTreeMap<InteractionType, (u64, i64)>>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
-        let PastCommunication { population, tenant, index, fate, .. } = communication;
-        for (place, step) in fate.steps().iter().enumerate() {
-            if let Some((kind, amount)) = population.interaction_kind(Era::Past, *tenant, *index, fate, place) {
+        let PastCommunication { population, tenant, index, lifecycle, .. } = communication;
+        for (place, step) in lifecycle.steps().iter().enumerate() {
+            if let Some((kind, amount)) = population.interaction_kind(Era::Past, *tenant, *index, lifecycle, place) {
                 let (count, money) = self.0.at(step.millis).entry(kind).or_default();
                 *count += 1;
                 *money += amount;

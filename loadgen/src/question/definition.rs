@@ -8,7 +8,7 @@ use super::key::Key;
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::Tally;
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::{AskError, Targets};
 
 /// A store's reply to one question.
@@ -26,7 +26,7 @@ pub(super) trait Definition: Sync {
     fn texts(&self) -> &'static [&'static str];
 
     /// Draws a key for a tenant.
-    fn draw_key(&self, population: &Population, tenant: &Tenant, rng: &mut Draw) -> Key;
+    fn draw_key(&self, population: &Population, tenant: &Tenant, rng: &mut KeyedRng) -> Key;
 
     /// Sends the question and reads the reply.
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a>;

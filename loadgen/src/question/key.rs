@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sluice_schemas::records::Channel;
 
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 
 /// What a question is asked about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,7 +46,7 @@ pub struct Window {
 
 impl Key {
     /// A customer: four of five lookups go to a fifth of the customers, so that a cache has something to hit.
-    pub(super) fn draw_customer(tenant: &Tenant, rng: &mut Draw) -> Self {
+    pub(super) fn draw_customer(tenant: &Tenant, rng: &mut KeyedRng) -> Self {
         let few = (tenant.customers / 5).max(1);
         Self::Customer(if rng.chance(0.8) { rng.below(few) } else { rng.below(tenant.customers) })
     }
@@ -54,7 +54,7 @@ impl Key {
 
 impl Window {
     /// The last day, week or whole past, or one of the earlier days.
-    pub(super) fn draw(population: &Population, rng: &mut Draw) -> Self {
+    pub(super) fn draw(population: &Population, rng: &mut KeyedRng) -> Self {
         let past = population.past();
         let days = (past.end - past.start).num_days();
         let length = rng.pick(&[1, 7, days]).min(days);

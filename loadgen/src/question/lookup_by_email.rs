@@ -7,7 +7,7 @@ use super::key::Key;
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::Tally;
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::Targets;
 
 const QUERY: &str = "\
@@ -32,7 +32,7 @@ impl Definition for LookupByEmail {
         &[QUERY]
     }
 
-    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         Key::draw_customer(tenant, rng)
     }
 

@@ -10,7 +10,7 @@ use super::key::Key;
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::Tally;
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::postgres::Postgres;
 use crate::target::{AskError, Targets};
 
@@ -36,7 +36,7 @@ impl Definition for LookupById {
         &[QUERY]
     }
 
-    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         Key::draw_customer(tenant, rng)
     }
 

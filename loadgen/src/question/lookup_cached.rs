@@ -12,7 +12,7 @@ use super::lookup_by_id::{self, Expected};
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::Tally;
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::redis::Cache;
 use crate::target::{AskError, Targets};
 
@@ -42,7 +42,7 @@ impl Definition for LookupCached {
         &[GET, SET]
     }
 
-    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         Key::draw_customer(tenant, rng)
     }
 

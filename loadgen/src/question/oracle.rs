@@ -40,9 +40,9 @@ fn tallies(population: &Population, tenant: usize) -> Vec<Box<dyn Tally>> {
         tallies.iter_mut().for_each(|tally| tally.count_customer(&traits));
     }
     for index in 0..owner.history {
-        let fate = population.fate(Era::Past, tenant, index);
-        let campaign = fate.campaign.map_or(Uuid::nil(), |campaign| population.campaign_id(tenant, campaign));
-        let communication = PastCommunication { population, tenant, index, fate: &fate, campaign };
+        let lifecycle = population.lifecycle(Era::Past, tenant, index);
+        let campaign = lifecycle.campaign.map_or(Uuid::nil(), |campaign| population.campaign_id(tenant, campaign));
+        let communication = PastCommunication { population, tenant, index, lifecycle: &lifecycle, campaign };
         tallies.iter_mut().for_each(|tally| tally.count_communication(&communication));
     }
     for index in 0..owner.history_metrics {

@@ -8,7 +8,7 @@ use super::key::Key;
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::Tally;
-use crate::population::{PORTFOLIOS, Population, RISKS, Tenant, Traits, rng::Draw};
+use crate::population::{PORTFOLIOS, Population, RISKS, Tenant, Traits, rng::KeyedRng};
 use crate::target::Targets;
 
 const QUERY: &str = "\
@@ -32,7 +32,7 @@ impl Definition for ProfileContains {
         &[QUERY]
     }
 
-    fn draw_key(&self, _population: &Population, _tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, _population: &Population, _tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         let risk = rng.below(RISKS.len() as u64) as usize;
         Key::Profile(Traits::profile(rng.below(PORTFOLIOS), risk))
     }

@@ -17,7 +17,7 @@ use super::store::Store;
 use super::subject::Subject;
 use super::tally::{ByDay, PastCommunication, Tally};
 use crate::population::words::LANGUAGES;
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::{AskError, Targets};
 
 const STORE: &str = "Elasticsearch";
@@ -57,7 +57,7 @@ impl Definition for Search {
         &[QUERY]
     }
 
-    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         let language = rng.pick(&LANGUAGES.each_ref());
         let (word, channel) = (rng.pick(&language.markers), rng.pick(Channel::ALL));
         let Window { from, to } = Window::draw(population, rng);
@@ -167,8 +167,12 @@ struct Counts(ByDay<BTreeMap<(usize, usize, Channel), u64>>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
-        let fate = communication.fate;
-        *self.0.at(fate.steps()[0].millis).entry((fate.language, fate.marker, fate.channel)).or_default() += 1;
+        let lifecycle = communication.lifecycle;
+        *self
+            .0
+            .at(lifecycle.steps()[0].millis)
+            .entry((lifecycle.language, lifecycle.marker, lifecycle.channel))
+            .or_default() += 1;
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::answer::Answer;
 use super::subject::Subject;
-use crate::population::{Population, Traits, lifecycle::Fate};
+use crate::population::{Population, Traits, lifecycle::Lifecycle};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -34,7 +34,7 @@ pub(super) struct PastCommunication<'a> {
     pub(super) population: &'a Population,
     pub(super) tenant: usize,
     pub(super) index: u64,
-    pub(super) fate: &'a Fate,
+    pub(super) lifecycle: &'a Lifecycle,
     /// Its campaign; nil is "no campaign".
     pub(super) campaign: Uuid,
 }

@@ -11,7 +11,7 @@ use super::key::Key;
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::Tally;
-use crate::population::{Population, Tenant, rng::Draw};
+use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::postgres::STORE;
 use crate::target::{AskError, Targets};
 
@@ -41,7 +41,7 @@ impl Definition for Timeline {
         &[QUERY]
     }
 
-    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut Draw) -> Key {
+    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut KeyedRng) -> Key {
         Key::draw_customer(tenant, rng)
     }
 

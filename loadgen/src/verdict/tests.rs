@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     measure::{Outcome, Recorder, Sample, blocks::Blocks},
-    population::rng::Draw,
+    population::rng::KeyedRng,
     question::Question,
     scenario::{Scenario, Slo},
 };
@@ -110,7 +110,7 @@ fn simulate(runs: u64, samples: u64, truth: f64, burst: u64) -> [u64; 3] {
     for run in 0..runs {
         let mut blocks = Blocks::over(drive);
         for i in 0..samples {
-            let bad = Draw::new(run, "simulated burst", [samples, i / burst]).chance(truth);
+            let bad = KeyedRng::new(run, "simulated burst", [samples, i / burst]).chance(truth);
             blocks.record(drive.mul_f64(i as f64 / samples as f64), bad);
         }
         let effective = blocks.effective(0.05);
@@ -129,7 +129,7 @@ fn at_the_limit_itself_false_verdicts_stay_at_alpha() {
 fn a_good_store_hardly_ever_fails_where_the_naive_gate_would() {
     let [_, fail, _] = simulate(400, 200, 0.04, 1);
     let naive = (0..400)
-        .filter(|&run| (0..200).filter(|&i| Draw::new(run, "simulated burst", [200, i]).chance(0.04)).count() > 10)
+        .filter(|&run| (0..200).filter(|&i| KeyedRng::new(run, "simulated burst", [200, i]).chance(0.04)).count() > 10)
         .count();
     assert!(fail <= 8, "{fail} of 400");
     assert!(naive >= 40, "the sample p95 alone fails {naive} of 400 good runs");
