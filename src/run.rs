@@ -102,7 +102,7 @@ impl Run {
     async fn load(&self) -> Result<(), Failure> {
         self.live.step("loading the population and its past");
         let population = self.plan.population();
-        let counter = self.live.counter(&load::expected(population));
+        let counter = self.live.counter(&load::expected_records(population));
         let add = |kind: &str, more: u64| counter.add(kind, more);
         let (stores, names, scenario) = (&self.settings.stores, &self.names, &self.scenario);
         let loading = load::load(stores, names, scenario, population, &self.stop, &add);
@@ -126,7 +126,7 @@ impl Run {
             return Err(interrupted());
         }
         let acknowledged: u64 = driven.acknowledged.iter().map(|t| t.events + t.metrics + t.interactions).sum();
-        let took = driven.conduct.monotonic.as_secs_f64();
+        let took = driven.health.monotonic.as_secs_f64();
         let rate = if took > 0.0 { format!(", {:.0}/s", acknowledged as f64 / took) } else { String::new() };
         self.live.done(&format!("driven for {took:.0} s: {acknowledged} records to Kafka{rate}"));
         Ok(driven)

@@ -7,7 +7,7 @@ use anyhow::Context;
 use sluice_loadgen::{
     account::{self, Account, Settled},
     drive::Driven,
-    report::{self, Machine, Report, Run as Header},
+    report::{self, Header, Machine, Report},
     verdict::{self, Findings, Overall},
 };
 use sluice_stack::Layout;
@@ -70,7 +70,7 @@ async fn watched(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Repo
     let findings = Findings {
         slos: run.scenario.slos.iter().map(|slo| verdict::judge(&driven.recorders, slo)).collect(),
         availability: verdict::availability(&driven.recorders, run.scenario.availability),
-        validity: verdict::validity(&run.scenario.slos, &driven.recorders, &driven.conduct),
+        validity: verdict::validity(&run.scenario.slos, &driven.recorders, &driven.health),
         failures: once(failures),
     };
     let rates = report::rates(&run.plan, &driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
@@ -130,8 +130,8 @@ async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Resu
     run.live.step("drawing up the account");
     let balancing = account::balance(run.context(), &driven.acknowledged);
     let account = interruptible(&run.stop, async { Ok(Box::pin(balancing).await) }).await?;
-    run.live.done(if account.balanced() { "the account balances" } else { "the account does not balance" });
-    failures.extend(account.complaints());
+    run.live.done(if account.is_balanced() { "the account balances" } else { "the account does not balance" });
+    failures.extend(account.discrepancies());
     failures.extend(unasked(run).await);
     if !failures.is_empty() {
         failures.extend(disk_full(run));

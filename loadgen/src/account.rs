@@ -30,20 +30,20 @@ pub use ledger::{Account, Differences, EXAMPLES, Ledger, NO_TENANT, Origin, Prov
 pub use settle::{Settled, settle};
 
 /// How long one store may take for its part of the account; one that froze answers never.
-const PATIENCE: Duration = Duration::from_mins(1);
+const STORE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Makes the account. `acknowledged` is the drive's, by index of the tenant; an empty one stands for a load alone. A store
 /// that does not answer is left out and named; the others are accounted for all the same.
 pub async fn balance(context: RunContext<'_>, acknowledged: &[Totals]) -> Account {
     let mut account = Account::default();
-    let letters = answered("Kafka", ingested::dead_letters(context)).await;
+    let letters = within_timeout("Kafka", ingested::dead_letters(context)).await;
     let letters = letters.map_err(|why| account.unaccounted.push(why)).unwrap_or_default();
     let part = Box::pin(ingested::account(context, acknowledged, &letters, &mut account));
-    let clickhouse = answered("ClickHouse", part).await;
+    let clickhouse = within_timeout("ClickHouse", part).await;
     let part = Box::pin(relational::account(context, acknowledged, &mut account));
-    let postgres = answered("PostgreSQL", part).await;
-    let elasticsearch = answered("Elasticsearch", Box::pin(documents::account(context, &mut account))).await;
-    let redis = answered("Redis", Box::pin(contexts::account(context, &mut account))).await;
+    let postgres = within_timeout("PostgreSQL", part).await;
+    let elasticsearch = within_timeout("Elasticsearch", Box::pin(documents::account(context, &mut account))).await;
+    let redis = within_timeout("Redis", Box::pin(contexts::account(context, &mut account))).await;
     let parts = [clickhouse, postgres, elasticsearch, redis];
     account.unaccounted.extend(parts.into_iter().filter_map(Result::err));
     ingested::unreadable(&letters, &mut account);
@@ -51,9 +51,9 @@ pub async fn balance(context: RunContext<'_>, acknowledged: &[Totals]) -> Accoun
 }
 
 /// One store's part, or why it is missing.
-async fn answered<T>(store: &str, part: impl Future<Output = Result<T, AccountError>>) -> Result<T, String> {
-    match tokio::time::timeout(PATIENCE, part).await {
+async fn within_timeout<T>(store: &str, part: impl Future<Output = Result<T, AccountError>>) -> Result<T, String> {
+    match tokio::time::timeout(STORE_TIMEOUT, part).await {
         Ok(done) => done.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("read the account from {store}: no answer in {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("read the account from {store}: no answer in {} s", STORE_TIMEOUT.as_secs())),
     }
 }

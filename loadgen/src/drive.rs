@@ -1,5 +1,5 @@
 //! The drive: writes and probes at their intended starts, on real stores, in an open loop.
-//! A plan goes in; recorders, the generator's own conduct and the counts of acknowledged records come out.
+//! A plan goes in; recorders, the generator's own health and the counts of acknowledged records come out.
 //! Never waits for an answer before it asks the next question, and never judges: that is the verdict's part.
 
 mod clock;
@@ -21,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::concurrency::{blocking, lock, propagate_panic};
-use crate::measure::{Conduct, Recorder};
+use crate::measure::{GeneratorHealth, Recorder};
 use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
-use crate::target::{AskError, Targets};
+use crate::target::{QueryError, Targets};
 use clock::Clock;
 use commits::Commits;
-use probes::{MOST_IN_FLIGHT, Probes};
+use probes::{MAX_IN_FLIGHT, Probes};
 use producer::Producer;
 use shared::{Counters, Shared, read};
 
@@ -50,7 +50,7 @@ pub struct Driven {
     /// One for each question that was asked.
     pub recorders: Vec<Recorder>,
     /// How the generator itself behaved.
-    pub conduct: Conduct,
+    pub health: GeneratorHealth,
     /// Records that their stores have acknowledged, by index of the tenant.
     pub acknowledged: Vec<Totals>,
     /// What Kafka did not acknowledge and PostgreSQL refused for good, as a sentence each; empty if nothing.
@@ -64,7 +64,7 @@ pub struct Driven {
 pub enum DriveError {
     /// A store could not be reached.
     #[error(transparent)]
-    Ask(#[from] AskError),
+    Ask(#[from] QueryError),
     /// PostgreSQL could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -91,12 +91,12 @@ pub async fn drive(
     let (writing, pace) = (Arc::clone(&shared), clock.clone());
     let sending = tokio::task::spawn_blocking(move || writes::run(&writing, &pace, &groups));
     let driving = async { tokio::join!(sending, probes) };
-    let (all_written, all_asked) = watched(&shared, &clock, (Phase::Driving, progress), driving).await;
+    let (all_written, all_asked) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
     propagate_panic(all_written)?;
     propagate_panic(all_asked);
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
     let ending = end(&shared, &tracker, commits, stop);
-    let lost = watched(&shared, &Clock::start(stop), (Phase::Flushing, progress), ending).await;
+    let lost = with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), ending).await;
     Ok(driven(&shared, (monotonic, system), lost, stop.is_cancelled()))
 }
 
@@ -121,7 +121,8 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
 
 async fn warm_up(shared: &Arc<Shared>, stop: &CancellationToken, progress: &watch::Sender<Progress>) {
     let (clock, tracker) = (Clock::start(stop), TaskTracker::new());
-    let asked = watched(shared, &clock, (Phase::WarmUp, progress), start_probes(shared, &clock, false, &tracker)).await;
+    let asked =
+        with_progress(shared, &clock, (Phase::WarmUp, progress), start_probes(shared, &clock, false, &tracker)).await;
     propagate_panic(asked);
     tracker.close();
     tokio::select! {
@@ -133,17 +134,17 @@ async fn warm_up(shared: &Arc<Shared>, stop: &CancellationToken, progress: &watc
 fn start_probes(
     shared: &Arc<Shared>,
     clock: &Clock,
-    judged: bool,
+    recorded: bool,
     tracker: &TaskTracker,
 ) -> tokio::task::JoinHandle<()> {
-    let in_flight = Arc::new(Semaphore::new(MOST_IN_FLIGHT));
-    let probes = Probes { shared: Arc::clone(shared), clock: clock.clone(), in_flight, judged };
+    let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+    let probes = Probes { shared: Arc::clone(shared), clock: clock.clone(), in_flight, recorded };
     let (runtime, tracker) = (Handle::current(), tracker.clone());
     tokio::task::spawn_blocking(move || probes.run(&runtime, &tracker))
 }
 
 /// Publishes snapshots while `work` goes on.
-async fn watched<T>(
+async fn with_progress<T>(
     shared: &Arc<Shared>,
     clock: &Clock,
     (phase, progress): (Phase, &watch::Sender<Progress>),
@@ -175,7 +176,7 @@ async fn end(
     let patience = if stop.is_cancelled() { FLUSH_STOPPED } else { FLUSH };
     let producing = Arc::clone(shared);
     let flushed = blocking(move || producing.producer.flush(patience)).await;
-    let refused = read(&shared.counters.refused);
+    let refused = read(&shared.counters.uncommitted);
     let refused = (refused > 0).then(|| format!("write to PostgreSQL: {refused} communications were not committed"));
     flushed.err().map(|error| error.to_string()).into_iter().chain(refused).collect()
 }
@@ -184,7 +185,7 @@ fn driven(shared: &Shared, (monotonic, system): (Duration, Duration), lost: Vec<
     let tenants = 0..shared.plan.population().tenants().len();
     let sum = |totals: Totals| totals.communications + totals.events + totals.interactions + totals.metrics;
     let planned: u64 = tenants.clone().map(|tenant| sum(shared.plan.totals(tenant))).sum();
-    let conduct = Conduct {
+    let health = GeneratorHealth {
         offered: planned + read(&shared.counters.probes_offered),
         sent: sum(shared.sent()) + read(&shared.counters.probes_sent),
         held_back: read(&shared.counters.held_back),
@@ -194,7 +195,7 @@ fn driven(shared: &Shared, (monotonic, system): (Duration, Duration), lost: Vec<
     };
     Driven {
         recorders: shared.recorders.values().map(|recorder| lock(recorder).clone()).collect(),
-        conduct,
+        health,
         acknowledged: tenants.map(|tenant| shared.acknowledged(tenant)).collect(),
         lost,
         stopped,

@@ -22,13 +22,13 @@ use tokio_util::sync::CancellationToken;
 use crate::population::{Population, Tenant};
 use crate::scenario::Scenario;
 use job::Job;
-use progress::Counted;
+use progress::LoadProgress;
 
 pub use clickhouse::LOADED_TOPIC;
 pub(crate) use elasticsearch::document;
 pub use error::LoadError;
 pub use job::OnProgress;
-pub(crate) use redis::hot;
+pub(crate) use redis::cached_customers;
 
 /// What a load put into the stores.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -42,7 +42,7 @@ pub struct Loaded {
 
 /// How many records of each kind a load of this population puts into the stores; the keys of [`Loaded::records`] whose
 /// number is known beforehand.
-pub fn expected(population: &Population) -> BTreeMap<String, u64> {
+pub fn expected_records(population: &Population) -> BTreeMap<String, u64> {
     let tenants = population.tenants();
     let sum = |count: fn(&Tenant) -> u64| tenants.iter().map(count).sum::<u64>();
     [
@@ -51,7 +51,7 @@ pub fn expected(population: &Population) -> BTreeMap<String, u64> {
         (postgres::COMMUNICATIONS, sum(|tenant| tenant.history)),
         (elasticsearch::COMMUNICATIONS, sum(|tenant| tenant.history)),
         (clickhouse::METRICS, sum(|tenant| tenant.history_metrics)),
-        (redis::CONTEXTS, sum(hot)),
+        (redis::CONTEXTS, sum(cached_customers)),
     ]
     .map(|(kind, count)| (kind.to_owned(), count))
     .into()
@@ -67,26 +67,26 @@ pub async fn load(
     progress: &OnProgress<'_>,
 ) -> Result<Loaded, LoadError> {
     let started = Instant::now();
-    let counted = Counted::default();
+    let progressed = LoadProgress::default();
     let count = |kind: &str, more: u64| {
-        counted.add(kind, more);
+        progressed.add(kind, more);
         progress(kind, more);
     };
     let until = scenario.start + scenario.span;
     let job = Job { stores, names, population, until, stop, progress: &count };
     let all = async {
         tokio::try_join!(
-            counted.of("PostgreSQL", postgres::load(job)),
-            counted.of("ClickHouse", clickhouse::load(job)),
-            counted.of("Elasticsearch", elasticsearch::load(job)),
-            counted.of("Redis", redis::load(job)),
+            progressed.track("PostgreSQL", postgres::load(job)),
+            progressed.track("ClickHouse", clickhouse::load(job)),
+            progressed.track("Elasticsearch", elasticsearch::load(job)),
+            progressed.track("Redis", redis::load(job)),
         )
     };
     tokio::select! {
         loaded = all => loaded.map(|_| ())?,
-        () = counted.stalled() => return Err(LoadError::Stalled { unfinished: counted.unfinished() }),
+        () = progressed.stalled() => return Err(LoadError::Stalled { unfinished: progressed.unfinished() }),
         () = stop.cancelled() => return Err(LoadError::Stopped),
     }
-    let records = counted.records.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let records = progressed.records.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Loaded { records, took: started.elapsed() })
 }

@@ -12,13 +12,13 @@ use crate::question::Question;
 use blocks::Blocks;
 
 /// Longest latency that is told apart from longer ones.
-const LONGEST_MICROS: u64 = 600_000_000;
+const MAX_MICROS: u64 = 600_000_000;
 
 /// How a probe ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The right answer.
-    Right,
+    Correct,
     /// An answer, and a wrong one.
     Wrong,
     /// The store refused or broke.
@@ -57,18 +57,18 @@ pub struct Counts {
 
 /// Durations, to three digits, up to ten minutes.
 #[derive(Debug, Clone)]
-pub struct Durations(Histogram<u64>);
+pub struct DurationHistogram(Histogram<u64>);
 
-impl Default for Durations {
+impl Default for DurationHistogram {
     fn default() -> Self {
-        Self(Histogram::new_with_bounds(1, LONGEST_MICROS, 3).expect("1 to 600,000,000 at 3 digits are legal bounds"))
+        Self(Histogram::new_with_bounds(1, MAX_MICROS, 3).expect("1 to 600,000,000 at 3 digits are legal bounds"))
     }
 }
 
-impl Durations {
+impl DurationHistogram {
     /// Counts one.
     pub fn record(&mut self, duration: Duration) {
-        self.0.saturating_record(duration.as_micros().min(u128::from(LONGEST_MICROS)) as u64);
+        self.0.saturating_record(duration.as_micros().min(u128::from(MAX_MICROS)) as u64);
     }
 
     /// Adds others.
@@ -105,18 +105,18 @@ pub struct Measured {
     /// How they ended.
     pub counts: Counts,
     /// Latencies of answers and time-outs; an error has none, since a store that refuses fast is not fast.
-    pub latency: Durations,
+    pub latency: DurationHistogram,
     /// Send lag: how late the generator itself was.
-    pub lag: Durations,
+    pub lag: DurationHistogram,
     /// Samples and exceedances by time.
     pub blocks: Blocks,
 }
 
 impl Measured {
     /// Nothing yet, of a drive of that length.
-    pub fn over(drive: Duration) -> Self {
-        let (counts, latency, lag) = (Counts::default(), Durations::default(), Durations::default());
-        Self { counts, latency, lag, blocks: Blocks::over(drive) }
+    pub fn new(drive: Duration) -> Self {
+        let (counts, latency, lag) = (Counts::default(), DurationHistogram::default(), DurationHistogram::default());
+        Self { counts, latency, lag, blocks: Blocks::new(drive) }
     }
 
     /// Adds other samples of the same drive.
@@ -135,7 +135,7 @@ impl Measured {
         let Sample { intended, lag, latency, outcome } = sample;
         let exceeds = match outcome {
             Outcome::Error | Outcome::TimedOut => true,
-            Outcome::Right | Outcome::Wrong => limit.is_some_and(|limit| latency > limit),
+            Outcome::Correct | Outcome::Wrong => limit.is_some_and(|limit| latency > limit),
         };
         self.counts.samples += 1;
         self.counts.exceedances += u64::from(exceeds);
@@ -162,7 +162,7 @@ impl Recorder {
     /// An empty recorder for a drive of that length. `limit` is the latency above which a sample is an exceedance;
     /// without one, only errors and time-outs are.
     pub fn new(question: Question, limit: Option<Duration>, drive: Duration) -> Self {
-        Self { question, limit, measured: Measured::over(drive) }
+        Self { question, limit, measured: Measured::new(drive) }
     }
 
     /// The question.
@@ -183,7 +183,7 @@ impl Recorder {
 
 /// How the generator itself behaved: what no store is to blame for, and what is a store's doing.
 #[derive(Debug, Clone, Default)]
-pub struct Conduct {
+pub struct GeneratorHealth {
     /// Writes and probes planned.
     pub offered: u64,
     /// Writes and probes that were started.
@@ -191,7 +191,7 @@ pub struct Conduct {
     /// Never started, because a store pushed back (a full queue): the store's doing, not the generator's.
     pub held_back: u64,
     /// Send lag of writes that no store held back.
-    pub write_lag: Durations,
+    pub write_lag: DurationHistogram,
     /// Length of the drive by the monotonic clock.
     pub monotonic: Duration,
     /// Length of the drive by the system clock; a difference is a jump.
@@ -210,16 +210,16 @@ mod tests {
 
     #[test]
     fn an_exceedance_is_exact_where_a_histogram_would_blur() {
-        let mut measured = Measured::over(Duration::from_mins(1));
-        measured.record(sample(100_000, Outcome::Right), LIMIT);
+        let mut measured = Measured::new(Duration::from_mins(1));
+        measured.record(sample(100_000, Outcome::Correct), LIMIT);
         assert_eq!(measured.counts.exceedances, 0);
-        measured.record(sample(100_001, Outcome::Right), LIMIT);
+        measured.record(sample(100_001, Outcome::Correct), LIMIT);
         assert_eq!(measured.counts.exceedances, 1);
     }
 
     #[test]
     fn a_fast_error_is_an_exceedance_and_no_latency() {
-        let mut measured = Measured::over(Duration::from_mins(1));
+        let mut measured = Measured::new(Duration::from_mins(1));
         measured.record(sample(10, Outcome::Error), LIMIT);
         measured.record(sample(2_000_000, Outcome::TimedOut), LIMIT);
         measured.record(sample(10, Outcome::Wrong), LIMIT);
@@ -230,8 +230,8 @@ mod tests {
 
     #[test]
     fn merging_adds_everything_and_a_question_without_an_slo_has_no_exceedances_but_errors() {
-        let mut one = Measured::over(Duration::from_mins(1));
-        one.record(sample(5_000_000, Outcome::Right), None);
+        let mut one = Measured::new(Duration::from_mins(1));
+        one.record(sample(5_000_000, Outcome::Correct), None);
         let mut two = one.clone();
         two.record(sample(7_000_000, Outcome::Error), None);
         one.merge(&two);
@@ -241,10 +241,10 @@ mod tests {
 
     #[test]
     fn where_nothing_was_measured_there_is_no_duration() {
-        let mut measured = Measured::over(Duration::from_mins(1));
+        let mut measured = Measured::new(Duration::from_mins(1));
         measured.record(sample(10, Outcome::Error), LIMIT);
         assert_eq!((measured.latency.quantile(0.5), measured.latency.max()), (None, None));
-        measured.record(sample(10, Outcome::Right), LIMIT);
+        measured.record(sample(10, Outcome::Correct), LIMIT);
         let ten = Some(Duration::from_micros(10));
         assert_eq!((measured.latency.quantile(0.5), measured.latency.max()), (ten, ten));
     }

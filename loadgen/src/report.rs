@@ -6,10 +6,10 @@ mod machine;
 mod rates;
 mod table;
 
-pub use contents::{Asked, Report, Run, VERSION};
+pub use contents::{Header, QuestionReport, Report, VERSION};
 pub use machine::Machine;
 pub use rates::{Rate, rates};
-pub use table::unjudged;
+pub use table::drive_tables;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ pub mod redis;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 
-pub use error::AskError;
+pub use error::QueryError;
 
 /// A client for each store that answers questions.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub(crate) struct Targets {
 
 impl Targets {
     /// Connects to every store.
-    pub(crate) async fn connect(stores: &Stores, names: &Names) -> Result<Self, AskError> {
+    pub(crate) async fn connect(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
         Ok(Self {
             postgres: postgres::Postgres::connect(stores, names).await?,
             cache: redis::Cache::connect(stores, names).await?,

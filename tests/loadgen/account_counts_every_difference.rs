@@ -15,7 +15,7 @@ use crate::world::{Worker, World};
 async fn every_difference_is_counted_and_named() {
     let (world, _) = World::loaded().await;
     let driven = world.drive_and_settle().await;
-    assert!(world.account(&driven.acknowledged).await.balanced());
+    assert!(world.account(&driven.acknowledged).await.is_balanced());
     let tenants: Vec<String> = world.plan.population().tenants().iter().map(|tenant| tenant.id.to_string()).collect();
 
     spoil_clickhouse(&world, &tenants).await;
@@ -25,7 +25,7 @@ async fn every_difference_is_counted_and_named() {
     poison_kafka(&world).await;
 
     let account = world.account(&driven.acknowledged).await;
-    assert!(!account.balanced());
+    assert!(!account.is_balanced());
     let in_clickhouse = |kind, tenant: usize| find(&account, "ClickHouse", kind, Origin::Driven, &tenants[tenant]);
     assert_eq!(in_clickhouse("communication_events", 0), (2, 0, 0, 0), "two rows removed");
     assert_eq!(in_clickhouse("communication_events", 1), (0, 0, 1, 0), "a row altered");
@@ -46,8 +46,8 @@ async fn every_difference_is_counted_and_named() {
     assert!(account.recomputed[0].differing > 0, "the aggregate still counts what was removed");
     let unbalanced: Vec<_> = account.provenance.iter().filter(|table| !table.balances()).map(|t| &t.table).collect();
     assert_eq!(unbalanced, ["communication_events", "agent_metrics", "customer_interactions"]);
-    let complaints = account.complaints().join("\n");
-    assert!(complaints.contains("2 missing, 0 double, 0 wrong, 0 foreign: missing "), "{complaints}");
+    let discrepancies = account.discrepancies().join("\n");
+    assert!(discrepancies.contains("2 missing, 0 double, 0 wrong, 0 foreign: missing "), "{discrepancies}");
     world.drop().await;
 }
 

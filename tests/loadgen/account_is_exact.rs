@@ -8,11 +8,11 @@ use crate::world::World;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_load_and_a_drive_are_accounted_for_to_the_record() {
     let (world, loaded) = World::loaded().await;
-    for (kind, count) in load::expected(world.plan.population()) {
+    for (kind, count) in load::expected_records(world.plan.population()) {
         assert_eq!(loaded.records[&kind], count, "{kind}");
     }
     let account = world.account(&[]).await;
-    assert!(account.balanced(), "{:#?}", account.complaints());
+    assert!(account.is_balanced(), "{:#?}", account.discrepancies());
 
     let driven = world.drive_and_settle().await;
     assert!(driven.lost.is_empty() && !driven.stopped, "{:?}", driven.lost);
@@ -24,10 +24,10 @@ async fn a_load_and_a_drive_are_accounted_for_to_the_record() {
     let tenants = 0..world.plan.population().tenants().len();
     let planned: Vec<_> = tenants.map(|tenant| world.plan.totals(tenant)).collect();
     assert_eq!(driven.acknowledged, planned);
-    assert_eq!((driven.conduct.offered, driven.conduct.held_back), (driven.conduct.sent, 0));
+    assert_eq!((driven.health.offered, driven.health.held_back), (driven.health.sent, 0));
 
     let account = world.account(&driven.acknowledged).await;
-    assert!(account.balanced(), "{:#?}", account.complaints());
+    assert!(account.is_balanced(), "{:#?}", account.discrepancies());
     let through_kafka: u64 = account.provenance.iter().map(|table| table.rows).sum();
     let produced: u64 = planned.iter().map(|totals| totals.events + totals.interactions + totals.metrics).sum();
     assert_eq!(through_kafka, produced);

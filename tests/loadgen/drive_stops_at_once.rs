@@ -39,7 +39,7 @@ async fn a_stopped_drive_flushes_and_says_what_it_did() {
     let offsets: u64 = account.provenance.iter().map(|table| table.offsets).sum();
     let produced: u64 = driven.acknowledged.iter().map(|all| all.events + all.interactions + all.metrics).sum();
     assert_eq!(offsets, produced);
-    assert!(!account.balanced(), "a run that was stopped is not a whole one");
+    assert!(!account.is_balanced(), "a run that was stopped is not a whole one");
     world.drop().await;
 }
 

@@ -18,7 +18,7 @@ async fn rows_that_a_page_acknowledged_are_missed() {
     let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
     assert!(impostor.answered() > 0, "nothing was answered in the store's place");
     let error = loaded.expect_err("rows that are nowhere counted as loaded");
-    assert!(matches!(error, LoadError::NotThere { found: 0, .. }), "{error}");
+    assert!(matches!(error, LoadError::Missing { found: 0, .. }), "{error}");
     world.drop().await;
 }
 

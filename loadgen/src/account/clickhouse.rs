@@ -49,7 +49,7 @@ FULL OUTER JOIN (
 ) AS kept
 USING (tenant_id, campaign_id, channel, hour)";
 
-fn of_origin(origin: Origin) -> String {
+fn origin_condition(origin: Origin) -> String {
     let sign = if origin == Origin::Loaded { "=" } else { "!=" };
     format!("_topic {sign} '{LOADED_TOPIC}'")
 }
@@ -74,7 +74,7 @@ pub(super) async fn tallies(
         "SELECT tenant_id AS tenant, count() AS rows, uniqExact(xxHash64({identity})) AS distinct,
                 groupBitXor(xxHash64({text})) AS digest
          FROM {table} WHERE {} GROUP BY tenant",
-        of_origin(origin)
+        origin_condition(origin)
     );
     let rows: Vec<TallyRow> = client.query(&query).fetch_all().await?;
     let tally = |row: &TallyRow| Tally { rows: row.rows, distinct: row.distinct, digest: row.digest };
@@ -98,25 +98,25 @@ pub(super) async fn entries(
     let query = format!(
         "SELECT {identity} AS identity, xxHash64({text}) AS digest
          FROM {table} WHERE {} AND tenant_id = {{tenant:UUID}}",
-        of_origin(origin)
+        origin_condition(origin)
     );
     let rows: Vec<EntryRow> = client.query(&query).param("tenant", tenant).fetch_all().await?;
     Ok(rows.into_iter().map(|row| (row.identity, row.digest)).collect())
 }
 
 /// Rows that came through Kafka, and distinct places they came from.
-pub(super) async fn places(client: &Client, table: &str) -> Result<(u64, u64), clickhouse::error::Error> {
+pub(super) async fn source_offsets(client: &Client, table: &str) -> Result<(u64, u64), clickhouse::error::Error> {
     let query = format!(
         "SELECT count() AS rows, uniqExact(_topic, _topic_id, _partition, _offset) AS distinct
          FROM {table} WHERE {}",
-        of_origin(Origin::Driven)
+        origin_condition(Origin::Driven)
     );
     client.query(&query).fetch_one().await
 }
 
 /// Rows that came through Kafka.
 pub(super) async fn landed(client: &Client, table: &str) -> Result<u64, clickhouse::error::Error> {
-    let query = format!("SELECT count() FROM {table} WHERE {}", of_origin(Origin::Driven));
+    let query = format!("SELECT count() FROM {table} WHERE {}", origin_condition(Origin::Driven));
     client.query(&query).fetch_one().await
 }
 

@@ -5,7 +5,7 @@ use sluice_schemas::keyspace::CONTEXT_TTL;
 
 use super::canonical::Canonical as _;
 use super::error::AccountError;
-use super::ledger::{Account, Differences, Sort};
+use super::ledger::{Account, DifferenceKind, Differences};
 use super::page::loaded_ledger;
 use crate::load;
 use crate::plan::Plan;
@@ -26,7 +26,7 @@ pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> R
     let cache = Cache::connect(context.stores, context.names).await?;
     for tenant in context.plan.population().tenants() {
         let (landed, differences) = compare(&cache, context.plan, tenant.index).await?;
-        let counts = (load::hot(tenant), landed);
+        let counts = (load::cached_customers(tenant), landed);
         account.ledgers.push(loaded_ledger("Redis", "ctx", tenant.id.to_string(), counts, differences));
     }
     Ok(())
@@ -35,8 +35,8 @@ pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> R
 /// Compares every context of a tenant that was loaded into the cache; how many are there comes back too.
 async fn compare(cache: &Cache, plan: &Plan, tenant: usize) -> Result<(u64, Differences), AccountError> {
     let population = plan.population();
-    let hot = load::hot(&population.tenants()[tenant]);
-    let found: Vec<_> = stream::iter((0..hot).map(|index| population.customer(tenant, index)))
+    let cached = load::cached_customers(&population.tenants()[tenant]);
+    let found: Vec<_> = stream::iter((0..cached).map(|index| population.customer(tenant, index)))
         .map(|customer| async move { get_context(cache, customer.id).await.map(|found| (customer, found)) })
         .buffered(IN_FLIGHT)
         .try_collect()
@@ -45,8 +45,8 @@ async fn compare(cache: &Cache, plan: &Plan, tenant: usize) -> Result<(u64, Diff
     for (customer, found) in found {
         present += u64::from(found.is_some());
         match found {
-            None => differences.note(Sort::Missing, &customer.identity()),
-            Some(other) if other != customer => differences.note(Sort::Wrong, &customer.identity()),
+            None => differences.note(DifferenceKind::Missing, &customer.identity()),
+            Some(other) if other != customer => differences.note(DifferenceKind::Wrong, &customer.identity()),
             Some(_) => {}
         }
     }

@@ -20,9 +20,9 @@ use super::canonical::Canonical;
 use super::slice::Kind;
 
 /// How long the broker may take for one answer.
-const ANSWER: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the topic may stay silent while there is still something to read.
-const SILENCE: Duration = Duration::from_secs(30);
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// A dead letter's identity: topic, partition, offset.
 type Place = (String, i32, i64);
@@ -32,25 +32,25 @@ type Place = (String, i32, i64);
 pub(super) struct DeadLetters {
     seen: BTreeSet<Place>,
     /// Identities of records, by kind and tenant.
-    known: HashMap<(Kind, Uuid), Vec<String>>,
+    records: HashMap<(Kind, Uuid), Vec<String>>,
     /// Places of those that hold no readable record.
     pub(super) unreadable: Vec<String>,
 }
 
 impl DeadLetters {
     /// Identities of a tenant's records of one kind.
-    pub(super) fn of(&self, kind: Kind, tenant: Uuid) -> Vec<String> {
-        self.known.get(&(kind, tenant)).cloned().unwrap_or_default()
+    pub(super) fn identities(&self, kind: Kind, tenant: Uuid) -> Vec<String> {
+        self.records.get(&(kind, tenant)).cloned().unwrap_or_default()
     }
 
     /// How many come from a topic.
-    pub(super) fn from(&self, topic: &str) -> u64 {
+    pub(super) fn count_from(&self, topic: &str) -> u64 {
         self.seen.iter().filter(|(name, _, _)| name == topic).count() as u64
     }
 
     /// Tenants with dead letters of one kind.
     pub(super) fn tenants(&self, kind: Kind) -> impl Iterator<Item = Uuid> + '_ {
-        self.known.keys().filter(move |(other, _)| *other == kind).map(|(_, tenant)| *tenant)
+        self.records.keys().filter(move |(other, _)| *other == kind).map(|(_, tenant)| *tenant)
     }
 
     fn add(&mut self, message: &BorrowedMessage<'_>, names: &Names) {
@@ -60,7 +60,7 @@ impl DeadLetters {
         }
         let read = message.payload().and_then(|payload| read(&place.0, payload, names));
         match read {
-            Some((kind, tenant, identity)) => self.known.entry((kind, tenant)).or_default().push(identity),
+            Some((kind, tenant, identity)) => self.records.entry((kind, tenant)).or_default().push(identity),
             None => self.unreadable.push(format!("{} {} {}", place.0, place.1, place.2)),
         }
     }
@@ -107,17 +107,17 @@ pub(super) fn reader(stores: &Stores, names: &Names) -> Result<BaseConsumer, Kaf
 }
 
 /// Records in all partitions of a topic, by their watermarks. Blocks.
-pub(super) fn offsets(reader: &BaseConsumer, topic: &str) -> Result<u64, KafkaError> {
+pub(super) fn record_count(reader: &BaseConsumer, topic: &str) -> Result<u64, KafkaError> {
     let marks = watermarks(reader, topic)?;
     Ok(marks.iter().map(|(_, low, high)| (high - low).unsigned_abs()).sum())
 }
 
 fn watermarks(reader: &BaseConsumer, topic: &str) -> Result<Vec<(i32, i64, i64)>, KafkaError> {
-    let metadata = reader.fetch_metadata(Some(topic), ANSWER)?;
+    let metadata = reader.fetch_metadata(Some(topic), RESPONSE_TIMEOUT)?;
     let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
     partitions
         .map(|partition| {
-            let (low, high) = reader.fetch_watermarks(topic, partition.id(), ANSWER)?;
+            let (low, high) = reader.fetch_watermarks(topic, partition.id(), RESPONSE_TIMEOUT)?;
             Ok((partition.id(), low, high))
         })
         .collect()
@@ -133,7 +133,7 @@ pub(super) fn read_all(reader: &BaseConsumer, names: &Names) -> Result<DeadLette
     }
     reader.assign(&assignment)?;
     let (mut letters, mut left, mut heard) = (DeadLetters::default(), filled.len(), Instant::now());
-    while left > 0 && heard.elapsed() < SILENCE {
+    while left > 0 && heard.elapsed() < IDLE_LIMIT {
         match reader.poll(Duration::from_millis(200)) {
             Some(Ok(message)) => {
                 letters.add(&message, names);

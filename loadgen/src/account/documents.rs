@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::canonical::Canonical as _;
 use super::error::AccountError;
-use super::ledger::{Account, Differences, Sort};
+use super::ledger::{Account, DifferenceKind, Differences};
 use super::page::loaded_ledger;
 use crate::load;
 use crate::plan::Plan;
@@ -21,7 +21,7 @@ use crate::target::elasticsearch::{communications, communications_index};
 /// Documents whose contents are compared for each tenant whose count is right.
 const SAMPLE: u64 = 500;
 /// Documents fetched together.
-const TOGETHER: usize = 500;
+const BATCH: usize = 500;
 
 /// Documents of each tenant, whoever it is.
 async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<Uuid, u64>, AccountError> {
@@ -45,21 +45,21 @@ async fn compare(
     let step = if count == planned { (planned / SAMPLE).max(1) } else { 1 };
     let indices: Vec<u64> = (0..planned).step_by(step as usize).collect();
     let (mut differences, mut present) = (Differences::default(), 0);
-    for some in indices.chunks(TOGETHER) {
-        let wanted: Vec<Communication> = some.iter().map(|index| plan.population().history(tenant, *index)).collect();
+    for batch in indices.chunks(BATCH) {
+        let wanted: Vec<Communication> = batch.iter().map(|index| plan.population().history(tenant, *index)).collect();
         for (communication, found) in wanted.iter().zip(fetch(client, names, &wanted).await?) {
             present += u64::from(found.is_some());
             match found {
-                None => differences.note(Sort::Missing, &communication.identity()),
+                None => differences.note(DifferenceKind::Missing, &communication.identity()),
                 Some(source) if source != load::document(communication) => {
-                    differences.note(Sort::Wrong, &communication.identity());
+                    differences.note(DifferenceKind::Wrong, &communication.identity());
                 }
                 Some(_) => {}
             }
         }
     }
     if step == 1 {
-        (present..count).for_each(|_| differences.note(Sort::Foreign, "document"));
+        (present..count).for_each(|_| differences.note(DifferenceKind::Foreign, "document"));
     }
     Ok(differences)
 }

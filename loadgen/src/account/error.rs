@@ -3,7 +3,7 @@
 use sluice_schemas::connect::ConnectError;
 use sluice_schemas::elastic::ElasticError;
 
-use crate::target::AskError;
+use crate::target::QueryError;
 
 /// An account that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -25,5 +25,5 @@ pub enum AccountError {
     Elasticsearch(#[from] ElasticError),
     /// Redis refused or broke.
     #[error("read the account from Redis: {0}")]
-    Redis(#[from] AskError),
+    Redis(#[from] QueryError),
 }

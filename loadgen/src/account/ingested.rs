@@ -7,7 +7,7 @@ use super::canonical::clickhouse_digest;
 use super::clickhouse;
 use super::dead_letters::{self, DeadLetters};
 use super::error::AccountError;
-use super::ledger::{Account, Differences, Ledger, NO_TENANT, Origin, Provenance, Sort};
+use super::ledger::{Account, DifferenceKind, Differences, Ledger, NO_TENANT, Origin, Provenance};
 use super::page::{Page, loaded_ledger, tenants};
 use crate::concurrency::blocking;
 use crate::plan::Totals;
@@ -54,7 +54,7 @@ async fn ingested_table(
     for tenant in tenants(context, &tallies, &letters.tenants(kind).collect()) {
         let found = tallies.get(&tenant).copied().unwrap_or_default();
         let fetch = async || Ok(clickhouse::entries(client, expressions, origin, tenant).await?);
-        let sides = (tenant, found, letters.of(kind, tenant));
+        let sides = (tenant, found, letters.identities(kind, tenant));
         account.ledgers.push(page.ledger(context, acknowledged, sides, fetch).await?);
     }
     Ok(())
@@ -68,10 +68,10 @@ async fn provenance(
 ) -> Result<Provenance, AccountError> {
     let topic = context.names.topic(table.topic);
     let table = table.expressions.table;
-    let (rows, distinct) = clickhouse::places(client, table).await?;
+    let (rows, distinct) = clickhouse::source_offsets(client, table).await?;
     let reader = dead_letters::reader(context.stores, context.names)?;
-    let dead_lettered = letters.from(&topic);
-    let offsets = blocking(move || dead_letters::offsets(&reader, &topic)).await?;
+    let dead_lettered = letters.count_from(&topic);
+    let offsets = blocking(move || dead_letters::record_count(&reader, &topic)).await?;
     Ok(Provenance { table: table.to_owned(), rows, distinct, offsets, dead_lettered })
 }
 
@@ -82,7 +82,7 @@ pub(super) fn unreadable(letters: &DeadLetters, account: &mut Account) {
     }
     let mut differences = Differences::default();
     for place in &letters.unreadable {
-        differences.note(Sort::Foreign, place);
+        differences.note(DifferenceKind::Foreign, place);
     }
     let ledger = loaded_ledger("Kafka", "clickhouse-errors", NO_TENANT.to_owned(), (0, 0), differences);
     let dead_lettered = letters.unreadable.len() as u64;

@@ -63,31 +63,31 @@ impl Differences {
         self.missing + self.double + self.wrong + self.foreign == 0
     }
 
-    pub(crate) fn note(&mut self, sort: Sort, identity: &str) {
-        let count = match sort {
-            Sort::Missing => &mut self.missing,
-            Sort::Double => &mut self.double,
-            Sort::Wrong => &mut self.wrong,
-            Sort::Foreign => &mut self.foreign,
+    pub(crate) fn note(&mut self, kind: DifferenceKind, identity: &str) {
+        let count = match kind {
+            DifferenceKind::Missing => &mut self.missing,
+            DifferenceKind::Double => &mut self.double,
+            DifferenceKind::Wrong => &mut self.wrong,
+            DifferenceKind::Foreign => &mut self.foreign,
         };
         *count += 1;
         if *count <= EXAMPLES as u64 {
-            self.examples.push(format!("{} {identity}", sort.word()));
+            self.examples.push(format!("{} {identity}", kind.as_str()));
         }
     }
 }
 
 /// A sort of difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sort {
+pub(crate) enum DifferenceKind {
     Missing,
     Double,
     Wrong,
     Foreign,
 }
 
-impl Sort {
-    fn word(self) -> &'static str {
+impl DifferenceKind {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Double => "double",
@@ -154,7 +154,7 @@ pub struct Account {
 
 impl Account {
     /// Whether the account balances to the record.
-    pub fn balanced(&self) -> bool {
+    pub fn is_balanced(&self) -> bool {
         self.unaccounted.is_empty()
             && self.ledgers.iter().all(Ledger::balances)
             && self.provenance.iter().all(Provenance::balances)
@@ -162,8 +162,8 @@ impl Account {
     }
 
     /// One sentence for each thing that does not balance.
-    pub fn complaints(&self) -> Vec<String> {
-        let ledgers = self.ledgers.iter().filter(|ledger| !ledger.balances()).map(Ledger::complaint);
+    pub fn discrepancies(&self) -> Vec<String> {
+        let ledgers = self.ledgers.iter().filter(|ledger| !ledger.balances()).map(Ledger::discrepancy);
         let provenance = self.provenance.iter().filter(|table| !table.balances()).map(|table| {
             format!(
                 "{}: {} rows from Kafka with {} distinct offsets and {} dead letters, of {} offsets in the topic",
@@ -182,7 +182,7 @@ impl Account {
 }
 
 impl Ledger {
-    fn complaint(&self) -> String {
+    fn discrepancy(&self) -> String {
         let Self { store, kind, tenant, planned, produced, landed, dead_lettered, differences, .. } = self;
         let Differences { missing, double, wrong, foreign, examples } = differences;
         format!(
@@ -223,19 +223,19 @@ mod tests {
     #[test]
     fn a_difference_unbalances_even_equal_counts() {
         let mut ledger = exact();
-        ledger.differences.note(Sort::Missing, "a");
-        ledger.differences.note(Sort::Foreign, "b");
+        ledger.differences.note(DifferenceKind::Missing, "a");
+        ledger.differences.note(DifferenceKind::Foreign, "b");
         assert!(!ledger.balances());
         let account = Account { ledgers: vec![ledger], ..Account::default() };
-        assert!(!account.balanced());
-        insta::assert_snapshot!(account.complaints().join("\n"), @"ClickHouse communication_events, tenant t: planned 10, produced 10, landed 9, dead-lettered 1; 1 missing, 0 double, 0 wrong, 1 foreign: missing a, foreign b");
+        assert!(!account.is_balanced());
+        insta::assert_snapshot!(account.discrepancies().join("\n"), @"ClickHouse communication_events, tenant t: planned 10, produced 10, landed 9, dead-lettered 1; 1 missing, 0 double, 0 wrong, 1 foreign: missing a, foreign b");
     }
 
     #[test]
     fn every_difference_is_counted_and_a_few_are_named() {
         let mut differences = Differences::default();
         for i in 0..20 {
-            differences.note(Sort::Double, &i.to_string());
+            differences.note(DifferenceKind::Double, &i.to_string());
         }
         assert_eq!((differences.double, differences.examples.len()), (20, EXAMPLES));
     }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::ledger::{Differences, Sort};
+use super::ledger::{DifferenceKind, Differences};
 
 /// A quick summary of records or rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,14 +37,14 @@ pub(super) fn reconcile(
         let rows = landed.remove(&identity);
         let in_dead_letters = dead_lettered.get_mut(&identity).map(|known| *known = true).is_some();
         match rows {
-            None if !in_dead_letters => differences.note(Sort::Missing, &identity),
+            None if !in_dead_letters => differences.note(DifferenceKind::Missing, &identity),
             None => {}
             Some(digests) => {
                 for _ in 1..digests.len() + usize::from(in_dead_letters) {
-                    differences.note(Sort::Double, &identity);
+                    differences.note(DifferenceKind::Double, &identity);
                 }
                 if digests.iter().any(|found| *found != digest) {
-                    differences.note(Sort::Wrong, &identity);
+                    differences.note(DifferenceKind::Wrong, &identity);
                 }
             }
         }
@@ -54,7 +54,7 @@ pub(super) fn reconcile(
     let mut foreign: Vec<String> = foreign_rows.chain(foreign_dead).collect();
     foreign.sort_unstable();
     for identity in &foreign {
-        differences.note(Sort::Foreign, identity);
+        differences.note(DifferenceKind::Foreign, identity);
     }
     differences
 }

@@ -17,9 +17,9 @@ use crate::plan::Totals;
 use crate::run_context::RunContext;
 
 /// Time between two looks.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a store may take to answer a look.
-const ANSWER: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How the waiting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,40 +40,40 @@ impl Settled {
 }
 
 /// Waits until as many records have landed or been dead-lettered as Kafka has acknowledged; gives up when nothing has
-/// arrived for `patience`, or when stopped. `progress` is told how many have arrived, of how many.
+/// arrived for `idle_limit`, or when stopped. `progress` is told how many have arrived, of how many.
 pub async fn settle(
     context: RunContext<'_>,
     acknowledged: &[Totals],
-    patience: Duration,
+    idle_limit: Duration,
     stop: &CancellationToken,
     progress: &(dyn Fn(u64, u64) + Send + Sync),
 ) -> Result<Settled, AccountError> {
     let produced = acknowledged.iter().map(|totals| totals.events + totals.metrics + totals.interactions).sum();
     let started = Instant::now();
     let mut settled = Settled { produced, arrived: 0, took: Duration::ZERO };
-    let (mut landed, mut dead_lettered, mut is_kafka_away) = (0, 0, false);
-    let mut looks = tokio::time::interval(LOOK);
+    let (mut landed, mut dead_lettered, mut kafka_unavailable) = (0, 0, false);
+    let mut polls = tokio::time::interval(POLL_INTERVAL);
     loop {
         tokio::select! {
-            _ = looks.tick() => {}
+            _ = polls.tick() => {}
             () = stop.cancelled() => return Ok(settled),
         }
         // A store that froze answers nothing at all, not even an error; that is no progress either. Each is asked by itself,
         // so that one which is away does not hide what the other holds.
-        landed = timeout(ANSWER, rows(context)).await.unwrap_or(Ok(landed))?;
-        let letters = if is_kafka_away {
+        landed = timeout(RESPONSE_TIMEOUT, rows(context)).await.unwrap_or(Ok(landed))?;
+        let letters = if kafka_unavailable {
             Ok(dead_lettered)
         } else {
-            timeout(ANSWER, letters(context)).await.unwrap_or(Ok(dead_lettered))
+            timeout(RESPONSE_TIMEOUT, letters(context)).await.unwrap_or(Ok(dead_lettered))
         };
-        is_kafka_away |= letters.is_err();
+        kafka_unavailable |= letters.is_err();
         dead_lettered = letters.unwrap_or(dead_lettered);
         let arrived = landed + dead_lettered;
         if arrived > settled.arrived {
             settled = Settled { arrived, took: started.elapsed(), ..settled };
             progress(arrived, produced);
         }
-        if settled.is_complete() || started.elapsed() > settled.took + patience {
+        if settled.is_complete() || started.elapsed() > settled.took + idle_limit {
             return Ok(settled);
         }
     }
@@ -91,5 +91,5 @@ async fn rows(context: RunContext<'_>) -> Result<u64, AccountError> {
 async fn letters(context: RunContext<'_>) -> Result<u64, AccountError> {
     let reader: BaseConsumer = dead_letters::reader(context.stores, context.names)?;
     let name = context.names.topic(topic::CLICKHOUSE_ERRORS);
-    Ok(blocking(move || dead_letters::offsets(&reader, &name)).await?)
+    Ok(blocking(move || dead_letters::record_count(&reader, &name)).await?)
 }

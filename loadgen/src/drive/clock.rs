@@ -45,13 +45,13 @@ impl Clock {
     /// Blocks until `at` or up to two milliseconds later; `false` if the drive is stopped before. For what comes
     /// thousands of times a second and waits for company behind this clock anyway: it never spins, which would take a
     /// tenth of a processor from the stores that are being measured.
-    pub(super) fn sleep_past(&self, at: Duration) -> bool {
-        self.pass(at, |left| std::thread::park_timeout(left.clamp(TICK, SLICE)))
+    pub(super) fn sleep_until(&self, at: Duration) -> bool {
+        self.wait_with(at, |left| std::thread::park_timeout(left.clamp(TICK, SLICE)))
     }
 
     /// Blocks until `at`, to the nearest hundredth of a millisecond; `false` if the drive is stopped before.
-    pub(super) fn wait_until(&self, at: Duration) -> bool {
-        self.pass(at, |left| match left.checked_sub(SPIN) {
+    pub(super) fn spin_until(&self, at: Duration) -> bool {
+        self.wait_with(at, |left| match left.checked_sub(SPIN) {
             // Parking is a sleep here: nobody unparks, and a wake-up without cause only goes round once more.
             Some(sleep) if !sleep.is_zero() => std::thread::park_timeout(sleep.min(SLICE)),
             _ => std::hint::spin_loop(),
@@ -59,7 +59,7 @@ impl Clock {
     }
 
     /// Pauses again and again until `at`, each time told what is left; `false` if the drive is stopped before.
-    fn pass(&self, at: Duration, pause: impl Fn(Duration)) -> bool {
+    fn wait_with(&self, at: Duration, pause: impl Fn(Duration)) -> bool {
         loop {
             if self.stop.is_cancelled() {
                 return false;
@@ -82,12 +82,12 @@ mod tests {
         let stop = CancellationToken::new();
         let clock = Clock::start(&stop);
         let at = Duration::from_millis(3);
-        assert!(clock.wait_until(at));
+        assert!(clock.spin_until(at));
         assert!(clock.elapsed() >= at);
-        assert!(clock.sleep_past(2 * at));
+        assert!(clock.sleep_until(2 * at));
         assert!(clock.elapsed() >= 2 * at);
         stop.cancel();
-        assert!(!clock.wait_until(Duration::from_hours(1)));
-        assert!(!clock.sleep_past(Duration::from_hours(1)));
+        assert!(!clock.spin_until(Duration::from_hours(1)));
+        assert!(!clock.sleep_until(Duration::from_hours(1)));
     }
 }

@@ -26,7 +26,7 @@ use crate::target::postgres::begin_as;
 /// Transactions at once.
 const WRITERS: u32 = 6;
 /// Pauses before the second and each later attempt; after the last one the group is given up.
-const PAUSES: [Duration; 6] = [
+const RETRY_DELAYS: [Duration; 6] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
     Duration::from_secs(1),
@@ -89,11 +89,11 @@ impl Commits {
     async fn commit(&self, group: Group) {
         let (tenant, count) = (group.tenant, group.rows.len() as u64);
         let tenant_id = self.shared.plan.population().tenants()[tenant].id;
-        let rows = Columns::of(group.rows);
-        for pause in PAUSES.map(Some).into_iter().chain([None]) {
+        let rows = Columns::from_rows(group.rows);
+        for pause in RETRY_DELAYS.map(Some).into_iter().chain([None]) {
             match tokio::time::timeout(self.time_left(), rows.insert(&self.pool, tenant_id)).await {
                 Ok(Ok(())) => return add(&self.shared.counters.committed[tenant], count),
-                Ok(Err(error)) if self.shared.may_complain() => {
+                Ok(Err(error)) if self.shared.should_log_failure() => {
                     tracing::warn!(tenant, rows = count, %error, retry = pause.is_some(), "a transaction failed");
                 }
                 Ok(Err(_)) | Err(_) => {}
@@ -103,7 +103,7 @@ impl Commits {
                 None => break,
             }
         }
-        add(&self.shared.counters.refused, count);
+        add(&self.shared.counters.uncommitted, count);
     }
 
     fn time_left(&self) -> Duration {
@@ -138,7 +138,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(rows: Vec<Communication>) -> Self {
+    fn from_rows(rows: Vec<Communication>) -> Self {
         let mut columns = Self::default();
         for row in rows {
             columns.ids.push(row.id);

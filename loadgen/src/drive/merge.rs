@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::plan::Probe;
 
 /// A merge of sequences of probes.
-pub(super) struct InOrder<'a> {
+pub(super) struct MergeByTime<'a> {
     sources: Vec<Box<dyn Iterator<Item = Probe> + 'a>>,
     heads: Vec<Option<Probe>>,
     next: BinaryHeap<Reverse<(Duration, usize)>>,
 }
 
-impl<'a> InOrder<'a> {
+impl<'a> MergeByTime<'a> {
     pub(super) fn new(mut sources: Vec<Box<dyn Iterator<Item = Probe> + 'a>>) -> Self {
         let heads: Vec<Option<Probe>> = sources.iter_mut().map(Iterator::next).collect();
         let first = heads.iter().enumerate().filter_map(|(source, head)| Some(Reverse((head.as_ref()?.at, source))));
@@ -22,7 +22,7 @@ impl<'a> InOrder<'a> {
     }
 }
 
-impl Iterator for InOrder<'_> {
+impl Iterator for MergeByTime<'_> {
     type Item = Probe;
 
     fn next(&mut self) -> Option<Probe> {
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn merged_probes_come_in_order_and_none_is_lost() {
-        let merged = InOrder::new(vec![probes(&[1, 4, 9]), probes(&[]), probes(&[2, 2, 10])]);
+        let merged = MergeByTime::new(vec![probes(&[1, 4, 9]), probes(&[]), probes(&[2, 2, 10])]);
         let times: Vec<u128> = merged.map(|probe| probe.at.as_millis()).collect();
         assert_eq!(times, [1, 2, 2, 4, 9, 10]);
     }

@@ -9,15 +9,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::clock::Clock;
-use super::merge::InOrder;
+use super::merge::MergeByTime;
 use super::shared::{Shared, add};
 use crate::measure::{Outcome, Sample};
 use crate::plan::Probe;
 use crate::question::{Answer, Question, Subject};
-use crate::target::AskError;
+use crate::target::QueryError;
 
 /// Most probes that may wait for their answers at once; beyond it a store has long failed, and memory must not.
-pub(super) const MOST_IN_FLIGHT: usize = 20_000;
+pub(super) const MAX_IN_FLIGHT: usize = 20_000;
 
 /// A stretch of probes: the warm-up, or the drive.
 pub(super) struct Probes {
@@ -25,7 +25,7 @@ pub(super) struct Probes {
     pub(super) clock: Clock,
     pub(super) in_flight: Arc<Semaphore>,
     /// Whether samples count.
-    pub(super) judged: bool,
+    pub(super) recorded: bool,
 }
 
 impl Probes {
@@ -33,7 +33,7 @@ impl Probes {
     pub(super) fn run(self, runtime: &Handle, tasks: &TaskTracker) {
         let this = Arc::new(self);
         for probe in this.planned() {
-            if !this.clock.wait_until(probe.at) {
+            if !this.clock.spin_until(probe.at) {
                 return;
             }
             this.launch(probe, runtime, tasks);
@@ -44,24 +44,24 @@ impl Probes {
     fn planned(self: &Arc<Self>) -> impl Iterator<Item = Probe> + use<'_> {
         let plan = &self.shared.plan;
         let of = |question: Question| -> Box<dyn Iterator<Item = Probe> + '_> {
-            if self.judged { Box::new(plan.probes(question)) } else { Box::new(plan.warm_up(question)) }
+            if self.recorded { Box::new(plan.probes(question)) } else { Box::new(plan.warm_up_probes(question)) }
         };
-        InOrder::new(Question::ALL.iter().map(|question| of(*question)).collect())
+        MergeByTime::new(Question::ALL.iter().map(|question| of(*question)).collect())
     }
 
     fn launch(self: &Arc<Self>, probe: Probe, runtime: &Handle, tasks: &TaskTracker) {
         let counters = &self.shared.counters;
-        if self.judged {
+        if self.recorded {
             add(&counters.probes_offered, 1);
         }
         if let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() {
-            if self.judged {
+            if self.recorded {
                 add(&counters.probes_sent, 1);
             }
             tasks.spawn_on(Arc::clone(self).follow(probe, permit), runtime);
-        } else if self.judged {
+        } else if self.recorded {
             add(&counters.held_back, 1);
-            let latency = self.shared.scenario.time_outs.of(probe.question.store());
+            let latency = self.shared.scenario.time_outs.for_store(probe.question.store());
             let sample = Sample { intended: probe.at, lag: Duration::ZERO, latency, outcome: Outcome::TimedOut };
             self.shared.record(probe.question, sample);
         }
@@ -70,32 +70,32 @@ impl Probes {
     async fn follow(self: Arc<Self>, probe: Probe, _permit: OwnedSemaphorePermit) {
         let intended = self.clock.instant(probe.at);
         let lag = intended.elapsed();
-        let limit = intended + self.shared.scenario.time_outs.of(probe.question.store());
+        let limit = intended + self.shared.scenario.time_outs.for_store(probe.question.store());
         let subject = Subject { population: self.shared.plan.population(), tenant: probe.tenant, key: &probe.key };
         let asked = probe.question.ask(&self.shared.targets, subject);
-        let answer = tokio::time::timeout_at(limit.into(), asked).await;
+        let reply = tokio::time::timeout_at(limit.into(), asked).await.ok();
         let ended = Instant::now();
-        if self.judged {
-            let outcome = self.outcome(&probe, answer);
+        if self.recorded {
+            let outcome = self.outcome(&probe, reply);
             let sample = Sample { intended: probe.at, lag, latency: ended - intended, outcome };
             self.shared.record(probe.question, sample);
         }
     }
 
-    fn outcome(&self, probe: &Probe, answer: Result<Result<Answer, AskError>, tokio::time::error::Elapsed>) -> Outcome {
+    fn outcome(&self, probe: &Probe, reply: Option<Result<Answer, QueryError>>) -> Outcome {
         let (question, tenant) = (probe.question, probe.tenant);
         let shared = &self.shared;
-        match answer {
-            Err(_) => Outcome::TimedOut,
-            Ok(Ok(answer)) if answer == shared.oracle.expected(question, tenant, &probe.key) => Outcome::Right,
-            Ok(Err(error)) if !error.is_wrong_answer() => {
-                if shared.may_complain() {
+        match reply {
+            None => Outcome::TimedOut,
+            Some(Ok(answer)) if answer == shared.oracle.expected(question, tenant, &probe.key) => Outcome::Correct,
+            Some(Err(error)) if !error.is_wrong_answer() => {
+                if shared.should_log_failure() {
                     tracing::warn!(%question, tenant, %error, "a question failed");
                 }
                 Outcome::Error
             }
-            Ok(wrong) => {
-                if shared.may_complain() {
+            Some(wrong) => {
+                if shared.should_log_failure() {
                     let error = wrong.err().map(|error| error.to_string());
                     tracing::warn!(%question, tenant, at = ?probe.at, error, "an answer is wrong");
                 }

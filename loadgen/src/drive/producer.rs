@@ -55,20 +55,20 @@ impl Topic {
 
 /// Counts of delivery reports.
 #[derive(Debug)]
-struct Reports {
+struct DeliveryReports {
     rebootstrap: Rebootstrap,
     acknowledged: Vec<AtomicU64>,
     failed: AtomicU64,
     first_failure: OnceLock<String>,
 }
 
-impl ClientContext for Reports {
+impl ClientContext for DeliveryReports {
     fn stats(&self, statistics: Statistics) {
         self.rebootstrap.observe(&statistics);
     }
 }
 
-impl ProducerContext for Reports {
+impl ProducerContext for DeliveryReports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
@@ -102,7 +102,7 @@ pub enum ProduceError {
 
 /// An idempotent producer with acknowledgement by all replicas, lz4, and a bound on what is in flight.
 pub(super) struct Producer {
-    inner: ThreadedProducer<Reports>,
+    inner: ThreadedProducer<DeliveryReports>,
     topics: [String; 3],
 }
 
@@ -116,7 +116,7 @@ impl Producer {
     /// A producer that counts for `tenants` tenants. Opens its connections as it needs them.
     pub(super) fn new(stores: &Stores, names: &Names, tenants: usize) -> Result<Self, ProduceError> {
         let mut config = connect::kafka_config(stores);
-        let reports = Reports {
+        let reports = DeliveryReports {
             rebootstrap: Rebootstrap::new(&config),
             acknowledged: (0..tenants * Topic::ALL.len()).map(|_| AtomicU64::new(0)).collect(),
             failed: AtomicU64::new(0),
@@ -169,7 +169,7 @@ impl Producer {
         self.reports().acknowledged[slot(tenant, topic)].load(Ordering::Relaxed)
     }
 
-    fn reports(&self) -> &Reports {
+    fn reports(&self) -> &DeliveryReports {
         self.inner.client().context()
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, SloProgress};
 use crate::concurrency::lock;
-use crate::measure::{Durations, Measured, Recorder, Sample};
+use crate::measure::{DurationHistogram, Measured, Recorder, Sample};
 use crate::plan::{Plan, Totals};
 use crate::question::{Question, oracle::Oracle};
 use crate::scenario::{Scenario, Slo};
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) producer: Producer,
     pub(super) recorders: BTreeMap<Question, Mutex<Recorder>>,
     pub(super) counters: Counters,
-    pub(super) write_lag: Mutex<Durations>,
+    pub(super) write_lag: Mutex<DurationHistogram>,
 }
 
 /// Counts that only grow.
@@ -38,8 +38,8 @@ pub(super) struct Counters {
     /// Communications that PostgreSQL has committed, per tenant.
     pub(super) committed: Vec<AtomicU64>,
     /// Communications that PostgreSQL has refused for good.
-    pub(super) refused: AtomicU64,
-    complaints: AtomicU64,
+    pub(super) uncommitted: AtomicU64,
+    failures: AtomicU64,
 }
 
 impl Counters {
@@ -59,12 +59,12 @@ pub(super) fn read(count: &AtomicU64) -> u64 {
 }
 
 /// Failures that are logged one by one; after these they are only counted.
-const COMPLAINTS: u64 = 10;
+const MAX_LOGGED_FAILURES: u64 = 10;
 
 impl Shared {
     /// Whether one more failure is worth a line in the log.
-    pub(super) fn may_complain(&self) -> bool {
-        self.counters.complaints.fetch_add(1, Ordering::Relaxed) < COMPLAINTS
+    pub(super) fn should_log_failure(&self) -> bool {
+        self.counters.failures.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED_FAILURES
     }
 
     pub(super) fn record(&self, question: Question, sample: Sample) {
@@ -115,7 +115,7 @@ impl Shared {
     }
 
     fn slo(&self, slo: &Slo) -> SloProgress {
-        let mut together = Measured::over(self.scenario.duration);
+        let mut together = Measured::new(self.scenario.duration);
         for question in &slo.questions {
             if let Some(recorder) = self.recorders.get(question) {
                 together.merge(lock(recorder).measured());

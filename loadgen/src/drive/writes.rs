@@ -17,10 +17,10 @@ use super::shared::{Shared, add};
 use crate::concurrency::lock;
 use crate::plan::{Planned, Write};
 
-/// Records that are made together, ahead of their time.
-const MADE_TOGETHER: usize = 256;
+/// Records that are prepared together, ahead of their time.
+const BATCH: usize = 256;
 /// Groups of made records that may wait for their time.
-const MADE_AHEAD: usize = 64;
+const BATCHES_AHEAD: usize = 64;
 /// Communications of this long go to PostgreSQL in one transaction per tenant.
 const WINDOW: Duration = Duration::from_millis(50);
 /// How long a full queue of the producer is waited for before it is looked at again: a tick of the clock.
@@ -29,15 +29,15 @@ const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
 const GRACE: Duration = Duration::from_mins(1);
 
 /// A record with everything its store needs.
-struct Made {
+struct Prepared {
     at: Duration,
     tenant: usize,
-    what: What,
+    output: Output,
 }
 
-enum What {
+enum Output {
     Row(Box<Communication>),
-    Record { topic: Topic, key: String, payload: Vec<u8> },
+    Message { topic: Topic, key: String, payload: Vec<u8> },
 }
 
 /// Communications of one tenant that go to PostgreSQL together.
@@ -48,52 +48,52 @@ pub(super) struct Group {
 
 /// Sends every planned write at its time. Blocks until the last is handed over, or the drive is stopped.
 pub(super) fn run(shared: &Arc<Shared>, clock: &Clock, groups: &mpsc::Sender<Group>) -> Result<(), ProduceError> {
-    let (made, ready) = sync_channel(MADE_AHEAD);
+    let (batches, ready) = sync_channel(BATCHES_AHEAD);
     std::thread::scope(|scope| {
-        scope.spawn(move || make_all(shared, &made));
-        Pace::new(shared, clock, groups).send_all(ready)
+        scope.spawn(move || prepare_all(shared, &batches));
+        Pacer::new(shared, clock, groups).send_all(ready)
     })
 }
 
-fn make_all(shared: &Shared, made: &SyncSender<Vec<Made>>) {
-    let mut together = Vec::with_capacity(MADE_TOGETHER);
+fn prepare_all(shared: &Shared, batches: &SyncSender<Vec<Prepared>>) {
+    let mut batch = Vec::with_capacity(BATCH);
     for planned in shared.plan.writes() {
-        together.push(make(planned));
-        if together.len() == MADE_TOGETHER {
-            let full = std::mem::replace(&mut together, Vec::with_capacity(MADE_TOGETHER));
+        batch.push(prepare(planned));
+        if batch.len() == BATCH {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             // The other end is gone when the drive is stopped.
-            if made.send(full).is_err() {
+            if batches.send(full).is_err() {
                 return;
             }
         }
     }
-    drop(made.send(together));
+    drop(batches.send(batch));
 }
 
-fn make(planned: Planned<Write>) -> Made {
+fn prepare(planned: Planned<Write>) -> Prepared {
     let Planned { at, tenant, record } = planned;
-    let what = match record {
-        Write::Communication(communication) => What::Row(Box::new(communication)),
-        Write::Event(event) => record_of(Topic::Events, customer_key(event.tenant_id, event.customer_id), &event),
+    let output = match record {
+        Write::Communication(communication) => Output::Row(Box::new(communication)),
+        Write::Event(event) => message(Topic::Events, customer_key(event.tenant_id, event.customer_id), &event),
         Write::Interaction(interaction) => {
             let key = customer_key(interaction.tenant_id, interaction.customer_id);
-            record_of(Topic::Interactions, key, &interaction)
+            message(Topic::Interactions, key, &interaction)
         }
-        Write::Metric(metric) => record_of(Topic::Metrics, metric.agent_id.clone(), &metric),
+        Write::Metric(metric) => message(Topic::Metrics, metric.agent_id.clone(), &metric),
     };
-    Made { at, tenant, what }
+    Prepared { at, tenant, output }
 }
 
 fn customer_key(tenant: Uuid, customer: Uuid) -> String {
     format!("{tenant}:{customer}")
 }
 
-fn record_of(topic: Topic, key: String, record: &impl serde::Serialize) -> What {
-    What::Record { topic, key, payload: serde_json::to_vec(record).expect("records always serialise") }
+fn message(topic: Topic, key: String, record: &impl serde::Serialize) -> Output {
+    Output::Message { topic, key, payload: serde_json::to_vec(record).expect("records always serialise") }
 }
 
 /// Sends made records when their time has come.
-struct Pace<'a> {
+struct Pacer<'a> {
     shared: &'a Shared,
     clock: &'a Clock,
     groups: &'a mpsc::Sender<Group>,
@@ -104,36 +104,36 @@ struct Pace<'a> {
     behind: bool,
 }
 
-impl<'a> Pace<'a> {
+impl<'a> Pacer<'a> {
     fn new(shared: &'a Shared, clock: &'a Clock, groups: &'a mpsc::Sender<Group>) -> Self {
         let open = shared.plan.population().tenants().iter().map(|_| Vec::new()).collect();
         Self { shared, clock, groups, open, window_ends: WINDOW, behind: false }
     }
 
     /// Owns its end of the channel, so that whoever makes records is told when nobody wants more.
-    fn send_all(mut self, ready: Receiver<Vec<Made>>) -> Result<(), ProduceError> {
-        for made in ready.into_iter().flatten() {
-            if made.at >= self.window_ends {
-                self.close_window(made.at);
+    fn send_all(mut self, ready: Receiver<Vec<Prepared>>) -> Result<(), ProduceError> {
+        for prepared in ready.into_iter().flatten() {
+            if prepared.at >= self.window_ends {
+                self.close_window(prepared.at);
             }
-            if !self.clock.sleep_past(made.at) {
+            if !self.clock.sleep_until(prepared.at) {
                 return Ok(());
             }
-            self.send(made)?;
+            self.send(prepared)?;
         }
         self.close_window(Duration::MAX);
         Ok(())
     }
 
-    fn send(&mut self, made: Made) -> Result<(), ProduceError> {
-        let lag = self.clock.elapsed().saturating_sub(made.at);
-        match made.what {
-            What::Row(communication) => {
-                self.open[made.tenant].push(*communication);
+    fn send(&mut self, prepared: Prepared) -> Result<(), ProduceError> {
+        let lag = self.clock.elapsed().saturating_sub(prepared.at);
+        match prepared.output {
+            Output::Row(communication) => {
+                self.open[prepared.tenant].push(*communication);
                 self.started(lag);
             }
-            What::Record { topic, key, payload } => {
-                if self.hand_over(topic, made.tenant, &key, &payload)? {
+            Output::Message { topic, key, payload } => {
+                if self.hand_over(topic, prepared.tenant, &key, &payload)? {
                     add(&self.shared.counters.records[topic as usize], 1);
                     self.started(lag);
                 }
@@ -156,7 +156,7 @@ impl<'a> Pace<'a> {
         while !self.shared.producer.send(topic, tenant, key, payload)? {
             self.behind = true;
             let now = self.clock.elapsed();
-            if now > last || !self.clock.sleep_past(now + FULL_QUEUE_PAUSE) {
+            if now > last || !self.clock.sleep_until(now + FULL_QUEUE_PAUSE) {
                 add(&self.shared.counters.held_back, 1);
                 return Ok(false);
             }

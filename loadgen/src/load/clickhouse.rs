@@ -41,16 +41,16 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
         measured += tenant.history_metrics;
     }
     for (kind, loaded) in [(EVENTS, events), (INTERACTIONS, interactions), (METRICS, measured)] {
-        is_all_there(&client, kind, loaded).await?;
+        check_count(&client, kind, loaded).await?;
     }
     Ok(())
 }
 
 /// Every loaded row is in its table, by ClickHouse's own count: the client takes any 200 for an acknowledgement.
-async fn is_all_there(client: &Client, kind: &'static str, loaded: u64) -> Result<(), LoadError> {
+async fn check_count(client: &Client, kind: &'static str, loaded: u64) -> Result<(), LoadError> {
     let query = format!("SELECT count() FROM {} WHERE _topic = ?", table(kind));
     let found: u64 = client.query(&query).bind(LOADED_TOPIC).fetch_one().await?;
-    if found == loaded { Ok(()) } else { Err(LoadError::NotThere { kind, loaded, found }) }
+    if found == loaded { Ok(()) } else { Err(LoadError::Missing { kind, loaded, found }) }
 }
 
 fn table(kind: &str) -> &str {

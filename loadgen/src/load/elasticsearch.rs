@@ -46,7 +46,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let indices = months(&job);
     let mut intervals = Vec::new();
     for index in &indices {
-        intervals.push((index, rest(&client, index).await?));
+        intervals.push((index, stop_refresh(&client, index).await?));
     }
     let chunks = job
         .population
@@ -57,22 +57,22 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
         .try_for_each_concurrent(IN_FLIGHT, |(tenant, range)| bulk(job, &client, tenant, range))
         .await;
     for (index, interval) in intervals {
-        set_interval(&client, index, &interval).await?;
+        set_refresh_interval(&client, index, &interval).await?;
     }
     loaded?;
-    is_all_there(&job, &client).await
+    check_count(&job, &client).await
 }
 
 /// Every document can be found, by Elasticsearch's own count.
-async fn is_all_there(job: &Job<'_>, client: &Elastic) -> Result<(), LoadError> {
+async fn check_count(job: &Job<'_>, client: &Elastic) -> Result<(), LoadError> {
     let indices = communications(job.names);
     client.read::<Value>(Method::POST, &format!("/{indices}/_refresh"), None).await?;
-    let counted: Value = client.read(Method::GET, &format!("/{indices}/_count"), None).await?;
+    let progressed: Value = client.read(Method::GET, &format!("/{indices}/_count"), None).await?;
     let loaded: u64 = job.population.tenants().iter().map(|tenant| tenant.history).sum();
-    if counted["count"] == json!(loaded) {
+    if progressed["count"] == json!(loaded) {
         return Ok(());
     }
-    Err(LoadError::NotThere { kind: COMMUNICATIONS, loaded, found: counted["count"].as_u64().unwrap_or(0) })
+    Err(LoadError::Missing { kind: COMMUNICATIONS, loaded, found: progressed["count"].as_u64().unwrap_or(0) })
 }
 
 fn months(job: &Job<'_>) -> BTreeSet<String> {
@@ -85,7 +85,7 @@ fn months(job: &Job<'_>) -> BTreeSet<String> {
 }
 
 /// Makes the index if it is not there and lets its refreshing rest; what its interval was comes back.
-async fn rest(client: &Elastic, index: &str) -> Result<Value, ElasticError> {
+async fn stop_refresh(client: &Elastic, index: &str) -> Result<Value, ElasticError> {
     let path = format!("/{index}");
     let exists = client.request(Method::HEAD, &path, None).await?;
     if exists.status.as_u16() == 404 {
@@ -93,11 +93,11 @@ async fn rest(client: &Elastic, index: &str) -> Result<Value, ElasticError> {
     }
     let settings: Value = client.read(Method::GET, &format!("/{index}/_settings/index.refresh_interval"), None).await?;
     let interval = settings[index]["settings"]["index"]["refresh_interval"].clone();
-    set_interval(client, index, &json!("-1")).await?;
+    set_refresh_interval(client, index, &json!("-1")).await?;
     Ok(interval)
 }
 
-async fn set_interval(client: &Elastic, index: &str, interval: &Value) -> Result<(), ElasticError> {
+async fn set_refresh_interval(client: &Elastic, index: &str, interval: &Value) -> Result<(), ElasticError> {
     let body = json!({"index": {"refresh_interval": interval}});
     client.read::<Value>(Method::PUT, &format!("/{index}/_settings"), Some(&body)).await.map(drop)
 }

@@ -6,7 +6,7 @@ use sluice_schemas::connect::ConnectError;
 use sluice_schemas::elastic::ElasticError;
 
 /// How long no store may take a record before the load gives up: a store that is frozen gives no error by itself.
-pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const STALL_LIMIT: Duration = Duration::from_mins(1);
 
 /// A load that could not be finished.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum LoadError {
     #[error(
         "load {kind}: {loaded} were acknowledged, but the store has {found}; does the store itself answer at its address?"
     )]
-    NotThere {
+    Missing {
         /// What was loaded.
         kind: &'static str,
         /// How many were acknowledged.
@@ -40,9 +40,9 @@ pub enum LoadError {
     Refused(String),
     /// Redis refused or broke.
     #[error("load Redis: {0}")]
-    Redis(#[from] crate::target::AskError),
+    Redis(#[from] crate::target::QueryError),
     /// No store takes anything any more.
-    #[error("load the stores: none has taken a record for {} s; unfinished: {unfinished}; does it still answer? `sluice status` shows it", PATIENCE.as_secs())]
+    #[error("load the stores: none has taken a record for {} s; unfinished: {unfinished}; does it still answer? `sluice status` shows it", STALL_LIMIT.as_secs())]
     Stalled {
         /// Stores that are not all loaded.
         unfinished: String,

@@ -5,41 +5,41 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::error::{LoadError, PATIENCE};
+use super::error::{LoadError, STALL_LIMIT};
 use crate::concurrency::lock;
 
-/// What was taken so far, by kind, and when the count last grew.
-pub(super) struct Counted {
+/// What was taken so far, by kind, and when the count last last_growth.
+pub(super) struct LoadProgress {
     pub(super) records: Mutex<BTreeMap<String, u64>>,
     /// Stores that are not yet loaded.
     unfinished: Mutex<BTreeSet<&'static str>>,
-    grew: Mutex<Instant>,
+    last_growth: Mutex<Instant>,
 }
 
-impl Default for Counted {
+impl Default for LoadProgress {
     fn default() -> Self {
-        Self { records: Mutex::default(), unfinished: Mutex::default(), grew: Mutex::new(Instant::now()) }
+        Self { records: Mutex::default(), unfinished: Mutex::default(), last_growth: Mutex::new(Instant::now()) }
     }
 }
 
-impl Counted {
+impl LoadProgress {
     pub(super) fn add(&self, kind: &str, more: u64) {
         let mut records = lock(&self.records);
         *records.entry(kind.to_owned()).or_default() += more;
-        *lock(&self.grew) = Instant::now();
+        *lock(&self.last_growth) = Instant::now();
     }
 
-    /// Comes back when the count has not grown for [`PATIENCE`].
+    /// Comes back when the count has not grown for [`STALL_LIMIT`].
     pub(super) async fn stalled(&self) {
         loop {
-            let idle = lock(&self.grew).elapsed();
-            let Some(left) = PATIENCE.checked_sub(idle) else { return };
+            let idle = lock(&self.last_growth).elapsed();
+            let Some(left) = STALL_LIMIT.checked_sub(idle) else { return };
             tokio::time::sleep(left).await;
         }
     }
 
     /// One store's load; it counts as unfinished until it is done.
-    pub(super) async fn of<T>(
+    pub(super) async fn track<T>(
         &self,
         store: &'static str,
         load: impl Future<Output = Result<T, LoadError>>,
@@ -62,9 +62,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_load_that_stands_still_gives_up() {
-        let counted = Counted::default();
-        counted.add("x", 1);
-        *counted.grew.lock().unwrap() = Instant::now().checked_sub(PATIENCE).unwrap();
-        counted.stalled().await;
+        let progressed = LoadProgress::default();
+        progressed.add("x", 1);
+        *progressed.last_growth.lock().unwrap() = Instant::now().checked_sub(STALL_LIMIT).unwrap();
+        progressed.stalled().await;
     }
 }

@@ -18,17 +18,17 @@ const CHUNK: u64 = 1_000;
 const IN_FLIGHT: usize = 128;
 
 /// Share of each tenant's customers, from the first on, whose context is loaded into the cache: one in so many.
-const HOT_CUSTOMERS: u64 = 5;
+const CUSTOMERS_PER_CACHED_CONTEXT: u64 = 5;
 
 /// Customers of a tenant whose context is loaded into the cache: those with the lowest indices.
-pub(crate) fn hot(tenant: &Tenant) -> u64 {
-    tenant.customers.div_ceil(HOT_CUSTOMERS)
+pub(crate) fn cached_customers(tenant: &Tenant) -> u64 {
+    tenant.customers.div_ceil(CUSTOMERS_PER_CACHED_CONTEXT)
 }
 
 pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let cache = Cache::connect(job.stores, job.names).await?;
     for tenant in job.population.tenants() {
-        for range in chunks(hot(tenant), CHUNK) {
+        for range in chunks(cached_customers(tenant), CHUNK) {
             job.proceed()?;
             let (population, index) = (job.population.clone(), tenant.index);
             let customers: Vec<_> =

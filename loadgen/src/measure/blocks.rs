@@ -12,8 +12,8 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};
 
 /// Fewest blocks from which a variance is estimated.
-pub const LEAST_BLOCKS: usize = 20;
-const MOST_BLOCKS: usize = 600;
+pub const MIN_BLOCKS: usize = 20;
+const MAX_BLOCKS: usize = 600;
 
 /// Samples and exceedances of each block of the drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Blocks {
 
 /// What correlated samples are worth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Effective {
+pub struct EffectiveSample {
     /// As many independent samples.
     pub samples: f64,
     /// With as many exceedances.
@@ -36,8 +36,8 @@ pub struct Effective {
 
 impl Blocks {
     /// Empty blocks over a drive: one for each second, and 20 to 600 of them.
-    pub fn over(drive: Duration) -> Self {
-        let count = (drive.as_secs() as usize).clamp(LEAST_BLOCKS, MOST_BLOCKS);
+    pub fn new(drive: Duration) -> Self {
+        let count = (drive.as_secs() as usize).clamp(MIN_BLOCKS, MAX_BLOCKS);
         Self { length: drive / count as u32, samples: vec![0; count], exceedances: vec![0; count] }
     }
 
@@ -70,15 +70,15 @@ impl Blocks {
     }
 
     /// What the samples are worth, for one-sided tests at `alpha`.
-    pub fn effective(&self, alpha: f64) -> Effective {
+    pub fn effective(&self, alpha: f64) -> EffectiveSample {
         let (n, x) = (self.samples() as f64, self.exceedances() as f64);
-        let mut worst = Effective { samples: n, exceedances: x, design_effect: 1.0 };
+        let mut worst = EffectiveSample { samples: n, exceedances: x, design_effect: 1.0 };
         let mut width = 1;
-        while x > 0.0 && x < n && self.samples.len() / width >= LEAST_BLOCKS {
+        while x > 0.0 && x < n && self.samples.len() / width >= MIN_BLOCKS {
             let (design_effect, groups) = self.design_effect(width, x / n);
-            let samples = n / design_effect.max(1.0) * few_blocks(groups, alpha);
+            let samples = n / design_effect.max(1.0) * small_sample_correction(groups, alpha);
             if design_effect > 1.0 && samples < worst.samples {
-                worst = Effective { samples, exceedances: x * samples / n, design_effect };
+                worst = EffectiveSample { samples, exceedances: x * samples / n, design_effect };
             }
             width *= 2;
         }
@@ -105,7 +105,7 @@ impl Blocks {
 
 /// A variance estimated from few blocks is itself uncertain: the squared ratio of the normal to the t quantile
 /// (Korn and Graubard, 1998).
-fn few_blocks(groups: usize, alpha: f64) -> f64 {
+fn small_sample_correction(groups: usize, alpha: f64) -> f64 {
     let normal = Normal::standard().inverse_cdf(1.0 - alpha);
     let student = StudentsT::new(0.0, 1.0, groups as f64 - 1.0).map_or(normal, |t| t.inverse_cdf(1.0 - alpha));
     (normal / student).powi(2).min(1.0)
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn filled(blocks: usize, sample: impl Fn(usize, usize) -> bool) -> Blocks {
-        let mut filled = Blocks::over(Duration::from_secs(blocks as u64));
+        let mut filled = Blocks::new(Duration::from_secs(blocks as u64));
         for block in 0..blocks {
             for i in 0..100 {
                 filled.record(Duration::from_secs(block as u64), sample(block, i));
@@ -146,13 +146,13 @@ mod tests {
         let worth = |blocks: &Blocks| blocks.effective(0.05).samples as u64;
         assert_eq!(worth(&filled(60, |_, _| false)), 6000);
         assert_eq!(worth(&filled(60, |_, _| true)), 6000);
-        assert_eq!(worth(&Blocks::over(Duration::from_mins(1))), 0);
+        assert_eq!(worth(&Blocks::new(Duration::from_mins(1))), 0);
     }
 
     #[test]
     fn a_short_drive_still_has_twenty_blocks_and_a_long_one_not_too_many() {
-        assert_eq!(Blocks::over(Duration::from_secs(3)).samples.len(), 20);
-        assert_eq!(Blocks::over(Duration::from_hours(24)).samples.len(), 600);
+        assert_eq!(Blocks::new(Duration::from_secs(3)).samples.len(), 20);
+        assert_eq!(Blocks::new(Duration::from_hours(24)).samples.len(), 600);
     }
 
     proptest! {
@@ -167,7 +167,7 @@ mod tests {
         #[test]
         fn merging_is_the_same_as_recording_together(samples in prop::collection::vec((0_u64..70_000, any::<bool>()), 0..200)) {
             let drive = Duration::from_mins(1);
-            let (mut all, mut even, mut odd) = (Blocks::over(drive), Blocks::over(drive), Blocks::over(drive));
+            let (mut all, mut even, mut odd) = (Blocks::new(drive), Blocks::new(drive), Blocks::new(drive));
             for (i, &(at, exceeds)) in samples.iter().enumerate() {
                 let at = Duration::from_millis(at);
                 all.record(at, exceeds);

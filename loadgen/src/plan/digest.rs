@@ -86,7 +86,7 @@ pub(super) fn digest(plan: &Plan, threads: usize) -> String {
     for digest in digests.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
         whole.0.update(digest);
     }
-    for probe in Question::ALL.iter().flat_map(|&question| plan.warm_up(question).chain(plan.probes(question))) {
+    for probe in Question::ALL.iter().flat_map(|&question| plan.warm_up_probes(question).chain(plan.probes(question))) {
         whole.add(&probe);
     }
     hex(&whole.0.finalize())

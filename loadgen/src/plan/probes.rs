@@ -16,7 +16,7 @@ impl Plan {
     }
 
     /// Probes of one question during the warm-up, `at` counted from the start of the warm-up; with other keys.
-    pub fn warm_up(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
+    pub fn warm_up_probes(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
         Probes::new(self, question, "warm-up", self.scenario.warm_up)
     }
 }
@@ -57,14 +57,14 @@ impl Iterator for Probes<'_> {
             return None;
         }
         let tenants = self.plan.population.tenants();
-        let tenant = whose(tenants, &mut self.rng);
+        let tenant = pick_tenant(tenants, &mut self.rng);
         let key = self.question.draw_key(&self.plan.population, &tenants[tenant], &mut self.rng);
         Some(Probe { at, question: self.question, tenant, key })
     }
 }
 
 /// A tenant, as likely as it has customers.
-fn whose(tenants: &[Tenant], rng: &mut KeyedRng) -> usize {
+fn pick_tenant(tenants: &[Tenant], rng: &mut KeyedRng) -> usize {
     let mut left = rng.below(tenants.iter().map(|tenant| tenant.customers).sum());
     let found = tenants.iter().position(|tenant| {
         let here = left < tenant.customers;

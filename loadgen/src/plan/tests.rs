@@ -132,6 +132,6 @@ fn probes_keep_their_rate_and_stay_in_the_drive() {
 fn another_key_seed_asks_about_others_and_leaves_the_data() {
     let (one, two) = (plan_of(&small()), plan_of(&Scenario { key_seed: 8, ..small() }));
     assert_ne!(one.probes(Question::Timeline).next(), two.probes(Question::Timeline).next());
-    assert_ne!(one.probes(Question::Timeline).next(), one.warm_up(Question::Timeline).next());
+    assert_ne!(one.probes(Question::Timeline).next(), one.warm_up_probes(Question::Timeline).next());
     assert_eq!(one.writes().next(), two.writes().next());
 }

@@ -9,7 +9,7 @@ const SECOND: f64 = 1_000.0;
 const MINUTE: f64 = 60.0 * SECOND;
 const HOUR: f64 = 60.0 * MINUTE;
 /// Most events of one communication.
-const MOST_STEPS: usize = 8;
+const MAX_STEPS: usize = 8;
 /// Share of communications that customers begin.
 const INBOUND: f64 = 0.06;
 
@@ -33,7 +33,7 @@ pub(crate) struct Lifecycle {
     pub(crate) template: u64,
     pub(crate) marker: usize,
     pub(crate) amount_minor: i64,
-    steps: [Step; MOST_STEPS],
+    steps: [Step; MAX_STEPS],
     len: usize,
 }
 
@@ -105,7 +105,7 @@ impl Lifecycle {
             template: rng.below(super::words::TEMPLATE_NAMES),
             marker: rng.below(20).min(rng.below(20)) as usize,
             amount_minor: 1_000 + rng.below(200_000).cast_signed(),
-            steps: [Step { event: EventType::Queued, millis: inputs.created }; MOST_STEPS],
+            steps: [Step { event: EventType::Queued, millis: inputs.created }; MAX_STEPS],
             len: 1,
         };
         if inbound {

@@ -3,7 +3,7 @@
 use sluice_schemas::records::{Channel, Customer, EventType, InteractionType};
 use uuid::Uuid;
 
-use crate::target::AskError;
+use crate::target::QueryError;
 
 /// An answer of a store, or the one that is expected of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,13 +34,13 @@ pub(super) fn parse_label<T: Copy>(
     all: &[T],
     as_str: fn(T) -> &'static str,
     text: &str,
-) -> Result<T, AskError> {
+) -> Result<T, QueryError> {
     let found = all.iter().copied().find(|value| as_str(*value) == text);
-    found.ok_or(AskError::Unreadable { store, what: "a label that no record has" })
+    found.ok_or(QueryError::Unreadable { store, what: "a label that no record has" })
 }
 
 /// Rows in order, or the first error among them.
-pub(super) fn sorted<T: Ord>(rows: impl Iterator<Item = Result<T, AskError>>) -> Result<Vec<T>, AskError> {
+pub(super) fn sorted<T: Ord>(rows: impl Iterator<Item = Result<T, QueryError>>) -> Result<Vec<T>, QueryError> {
     let mut rows: Vec<T> = rows.collect::<Result<_, _>>()?;
     rows.sort_unstable();
     Ok(rows)

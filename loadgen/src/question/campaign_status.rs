@@ -15,7 +15,7 @@ use super::subject::Subject;
 use super::tally::{PastCommunication, Tally};
 use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::postgres::STORE;
-use crate::target::{AskError, Targets};
+use crate::target::{QueryError, Targets};
 
 const QUERY: &str = "\
 SELECT status, count(*), max(created_at)
@@ -60,7 +60,7 @@ impl Definition for CampaignStatus {
     }
 }
 
-fn status_count(row: &PgRow) -> Result<(EventType, u64), AskError> {
+fn status_count(row: &PgRow) -> Result<(EventType, u64), QueryError> {
     let (status, count): (&str, i64) = (row.try_get(0)?, row.try_get(1)?);
     Ok((parse_label(STORE, EventType::ALL, EventType::as_str, status)?, count.unsigned_abs()))
 }

@@ -4,10 +4,10 @@ use sluice_schemas::records::Customer;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
-use crate::target::AskError;
+use crate::target::QueryError;
 
 /// Reads every column.
-pub(super) fn from_row(row: &PgRow) -> Result<Customer, AskError> {
+pub(super) fn from_row(row: &PgRow) -> Result<Customer, QueryError> {
     Ok(Customer {
         id: row.try_get("id")?,
         tenant_id: row.try_get("tenant_id")?,

@@ -14,7 +14,7 @@ use super::subject::Subject;
 use super::tally::{ByDay, PastCommunication, Tally, sum_by_key};
 use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::clickhouse::STORE;
-use crate::target::{AskError, Targets};
+use crate::target::{QueryError, Targets};
 
 const QUERY: &str = "\
 SELECT channel, event_type, count() AS events, countIf(success) AS succeeded,
@@ -72,7 +72,7 @@ struct Group {
 }
 
 impl Group {
-    fn count(&self) -> Result<(Channel, EventType, u64), AskError> {
+    fn count(&self) -> Result<(Channel, EventType, u64), QueryError> {
         let channel = parse_label(STORE, Channel::ALL, Channel::as_str, &self.channel)?;
         let event_type = parse_label(STORE, EventType::ALL, EventType::as_str, &self.event_type)?;
         Ok((channel, event_type, self.events))

@@ -14,7 +14,7 @@ use super::subject::Subject;
 use super::tally::{ByDay, PastCommunication, Tally, sum_by_key};
 use crate::population::{Era, Population, Tenant, rng::KeyedRng};
 use crate::target::clickhouse::STORE;
-use crate::target::{AskError, Targets};
+use crate::target::{QueryError, Targets};
 
 const QUERY: &str = "\
 SELECT interaction_type, count() AS interactions, sum(amount_minor) AS money,
@@ -70,7 +70,7 @@ struct Group {
 }
 
 impl Group {
-    fn count(&self) -> Result<(InteractionType, u64, i64), AskError> {
+    fn count(&self) -> Result<(InteractionType, u64, i64), QueryError> {
         let kind = parse_label(STORE, InteractionType::ALL, InteractionType::as_str, &self.interaction_type)?;
         Ok((kind, self.interactions, self.money))
     }

@@ -9,10 +9,10 @@ use super::store::Store;
 use super::subject::Subject;
 use super::tally::Tally;
 use crate::population::{Population, Tenant, rng::KeyedRng};
-use crate::target::{AskError, Targets};
+use crate::target::{QueryError, Targets};
 
 /// A store's reply to one question.
-pub(crate) type Reply<'a> = BoxFuture<'a, Result<Answer, AskError>>;
+pub(crate) type Reply<'a> = BoxFuture<'a, Result<Answer, QueryError>>;
 
 /// One question.
 pub(super) trait Definition: Sync {

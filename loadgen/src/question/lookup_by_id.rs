@@ -12,7 +12,7 @@ use super::subject::Subject;
 use super::tally::Tally;
 use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::postgres::Postgres;
-use crate::target::{AskError, Targets};
+use crate::target::{QueryError, Targets};
 
 const QUERY: &str = "\
 SELECT id, tenant_id, email, phone, company_name, profile_data, payment_history, preferences,
@@ -53,7 +53,7 @@ impl Definition for LookupById {
 }
 
 /// A tenant's customer of that identifier.
-pub(super) async fn find(postgres: &Postgres, tenant: Uuid, id: Uuid) -> Result<Option<Customer>, AskError> {
+pub(super) async fn find(postgres: &Postgres, tenant: Uuid, id: Uuid) -> Result<Option<Customer>, QueryError> {
     let row = postgres
         .as_tenant(tenant, async |connection| sqlx::query(QUERY).bind(id).fetch_optional(connection).await)
         .await?;

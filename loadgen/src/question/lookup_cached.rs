@@ -14,7 +14,7 @@ use super::subject::Subject;
 use super::tally::Tally;
 use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::redis::Cache;
-use crate::target::{AskError, Targets};
+use crate::target::{QueryError, Targets};
 
 /// Reads a context. `$key` is `ctx:{customer_id}` under the namespace.
 const GET: &str = "JSON.GET $key";
@@ -58,7 +58,7 @@ impl Definition for LookupCached {
     }
 }
 
-async fn read_through(targets: &Targets, tenant: Uuid, id: Uuid) -> Result<Option<Customer>, AskError> {
+async fn read_through(targets: &Targets, tenant: Uuid, id: Uuid) -> Result<Option<Customer>, QueryError> {
     if let Some(cached) = get_context(&targets.cache, id).await?
         && cached.tenant_id == tenant
     {
@@ -70,19 +70,19 @@ async fn read_through(targets: &Targets, tenant: Uuid, id: Uuid) -> Result<Optio
 }
 
 /// Reads a customer's context from the cache.
-pub async fn get_context(cache: &Cache, id: Uuid) -> Result<Option<Customer>, AskError> {
+pub async fn get_context(cache: &Cache, id: Uuid) -> Result<Option<Customer>, QueryError> {
     let get = command(GET, &[("$key", &context_key(cache, id))]);
     let text: Option<String> = get.query_async(&mut cache.connection()).await?;
     text.map(|text| serde_json::from_str(&text))
         .transpose()
-        .map_err(|_| AskError::Unreadable { store: "Redis", what: "a context that is not a customer" })
+        .map_err(|_| QueryError::Unreadable { store: "Redis", what: "a context that is not a customer" })
 }
 
 /// Writes a customer's context into the cache.
-pub async fn set_context(cache: &Cache, customer: &Customer) -> Result<(), AskError> {
+pub async fn set_context(cache: &Cache, customer: &Customer) -> Result<(), QueryError> {
     let (key, ttl) = (context_key(cache, customer.id), CONTEXT_TTL.as_secs().to_string());
     let text = serde_json::to_string(customer)
-        .map_err(|_| AskError::Unreadable { store: "Redis", what: "a customer that is not JSON" })?;
+        .map_err(|_| QueryError::Unreadable { store: "Redis", what: "a customer that is not JSON" })?;
     let mut pipeline = redis::pipe();
     pipeline.atomic();
     // The client sends MULTI and EXEC itself.

@@ -18,7 +18,7 @@ use super::subject::Subject;
 use super::tally::{ByDay, PastCommunication, Tally};
 use crate::population::words::LANGUAGES;
 use crate::population::{Population, Tenant, rng::KeyedRng};
-use crate::target::{AskError, Targets};
+use crate::target::{QueryError, Targets};
 
 const STORE: &str = "Elasticsearch";
 
@@ -66,7 +66,7 @@ impl Definition for Search {
 
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
         Box::pin(async move {
-            let terms = Terms::of(subject);
+            let terms = Terms::new(subject);
             let response: Response = targets.searcher.search(terms.tenant, &terms.body()).await?;
             terms.check(&response)?;
             Ok(Answer::Hits(response.hits.total.value))
@@ -90,7 +90,7 @@ struct Terms<'a> {
 }
 
 impl<'a> Terms<'a> {
-    fn of(subject: Subject<'a>) -> Self {
+    fn new(subject: Subject<'a>) -> Self {
         match subject.key {
             Key::Search { word: words, language, channel, from, to } => {
                 Self { tenant: subject.tenant_id(), words, channel: *channel, language, from: *from, to: *to }
@@ -112,15 +112,15 @@ impl<'a> Terms<'a> {
     }
 
     /// Rejects a partial response, and a page with a hit that the search excludes.
-    fn check(&self, response: &Response) -> Result<(), AskError> {
+    fn check(&self, response: &Response) -> Result<(), QueryError> {
         if response.timed_out || response.shards.failed > 0 {
-            return Err(AskError::Unreadable { store: STORE, what: "a partial answer" });
+            return Err(QueryError::Unreadable { store: STORE, what: "a partial answer" });
         }
         let matches = |hit: &Hit| {
             let Source { tenant_id, channel, language } = &hit.source;
             (*tenant_id, *channel, language.as_str()) == (self.tenant, self.channel, self.language)
         };
-        if response.hits.hits.iter().all(matches) { Ok(()) } else { Err(AskError::Foreign(STORE)) }
+        if response.hits.hits.iter().all(matches) { Ok(()) } else { Err(QueryError::ForeignRow(STORE)) }
     }
 }
 
@@ -176,7 +176,7 @@ impl Tally for Counts {
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {
-        let Terms { words, language, channel, .. } = Terms::of(subject);
+        let Terms { words, language, channel, .. } = Terms::new(subject);
         let language = LANGUAGES.iter().position(|known| known.code == language);
         let marker = |language: usize| LANGUAGES[language].markers.iter().position(|marker| *marker == words);
         let key = language.and_then(|language| Some((language, marker(language)?, channel)));

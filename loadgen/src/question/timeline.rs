@@ -13,7 +13,7 @@ use super::subject::Subject;
 use super::tally::Tally;
 use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::postgres::STORE;
-use crate::target::{AskError, Targets};
+use crate::target::{QueryError, Targets};
 
 /// The `LIMIT` of [`QUERY`].
 pub(super) const LIMIT: usize = 50;
@@ -64,9 +64,9 @@ impl Definition for Timeline {
 }
 
 /// The row's identifier. A row of another tenant or customer fails the whole answer.
-fn id(row: &PgRow, tenant: Uuid, customer: Uuid) -> Result<Uuid, AskError> {
+fn id(row: &PgRow, tenant: Uuid, customer: Uuid) -> Result<Uuid, QueryError> {
     let owner: (Uuid, Uuid) = (row.try_get("tenant_id")?, row.try_get("customer_id")?);
-    if owner == (tenant, customer) { Ok(row.try_get("id")?) } else { Err(AskError::Foreign(STORE)) }
+    if owner == (tenant, customer) { Ok(row.try_get("id")?) } else { Err(QueryError::ForeignRow(STORE)) }
 }
 
 /// The population maps a customer to its communications; nothing needs to be counted.

@@ -22,13 +22,13 @@ pub struct Report {
     /// [`VERSION`].
     pub version: u32,
     /// What ran, where.
-    pub run: Run,
+    pub run: Header,
     /// The verdict in all.
     pub verdict: Overall,
     /// What it rests on.
     pub findings: Findings,
     /// Each question by itself; only the SLOs are judged.
-    pub questions: Vec<Asked>,
+    pub questions: Vec<QuestionReport>,
     /// Rates of each kind of record.
     pub rates: Vec<Rate>,
     /// Where every record went; absent where nothing was written.
@@ -37,7 +37,7 @@ pub struct Report {
 
 /// What ran, and where.
 #[derive(Debug, Clone, Serialize)]
-pub struct Run {
+pub struct Header {
     /// When the drive began.
     pub started_at: DateTime<Utc>,
     /// The scenario with all its values, both seeds among them.
@@ -54,7 +54,7 @@ pub struct Run {
 
 /// One question, measured.
 #[derive(Debug, Clone, Serialize)]
-pub struct Asked {
+pub struct QuestionReport {
     /// The question.
     pub question: Question,
     /// The store that answers.
@@ -72,20 +72,20 @@ pub struct Asked {
 impl Report {
     /// Puts a report together; the verdict follows from the findings.
     pub fn new(
-        run: Run,
+        run: Header,
         findings: Findings,
         recorders: &[Recorder],
         rates: Vec<Rate>,
         account: Option<Account>,
     ) -> Self {
-        let questions = recorders.iter().map(|recorder| asked(&run.scenario, recorder)).collect();
+        let questions = recorders.iter().map(|recorder| question_report(&run.scenario, recorder)).collect();
         Self { version: VERSION, verdict: findings.overall(), run, findings, questions, rates, account }
     }
 }
 
-pub(super) fn asked(scenario: &Scenario, recorder: &Recorder) -> Asked {
+pub(super) fn question_report(scenario: &Scenario, recorder: &Recorder) -> QuestionReport {
     let (question, measured) = (recorder.question(), recorder.measured());
-    Asked {
+    QuestionReport {
         question,
         store: question.store(),
         rate: scenario.probes.get(&question).copied().unwrap_or(0.0),

@@ -29,7 +29,7 @@ pub struct Rate {
 pub fn rates(plan: &Plan, driven: &Driven, landed_after: Option<Duration>) -> Vec<Rate> {
     let planned: Totals = plan.population().tenants().iter().map(|tenant| plan.totals(tenant.index)).sum();
     let produced: Totals = driven.acknowledged.iter().copied().sum();
-    let produced_in = driven.conduct.monotonic.as_secs_f64();
+    let produced_in = driven.health.monotonic.as_secs_f64();
     let landed_in = landed_after.map(|after| produced_in + after.as_secs_f64());
     let rate = |kind: &str, count: fn(&Totals) -> u64, landed_in| Rate {
         kind: kind.to_owned(),

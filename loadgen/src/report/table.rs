@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 
-use super::contents::{Asked, Report, Run, asked};
+use super::contents::{Header, QuestionReport, Report, question_report};
 use super::rates::Rate;
 use crate::{
     account::{Account, Ledger, Origin},
@@ -24,8 +24,8 @@ impl Report {
 }
 
 /// What a drive that nobody judges shows, without colours: each question and the rates.
-pub fn unjudged(scenario: &Scenario, recorders: &[Recorder], rates: &[Rate]) -> String {
-    let questions: Vec<Asked> = recorders.iter().map(|recorder| asked(scenario, recorder)).collect();
+pub fn drive_tables(scenario: &Scenario, recorders: &[Recorder], rates: &[Rate]) -> String {
+    let questions: Vec<QuestionReport> = recorders.iter().map(|recorder| question_report(scenario, recorder)).collect();
     questions_and_rates(&questions, rates)
 }
 
@@ -43,7 +43,7 @@ fn render(report: &Report) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-fn identity(run: &Run) -> String {
+fn identity(run: &Header) -> String {
     let digest: String = run.digest.chars().take(16).collect();
     let Scenario { seed, key_seed, span, duration, .. } = &run.scenario;
     let [span, duration] = [span, duration].map(|&length| humantime_serde::re::humantime::format_duration(length));
@@ -54,7 +54,7 @@ fn identity(run: &Run) -> String {
     )
 }
 
-fn questions_and_rates(asked: &[Asked], measured: &[Rate]) -> String {
+fn questions_and_rates(asked: &[QuestionReport], measured: &[Rate]) -> String {
     format!("Questions\n{}\n\nRates\n{}", questions(asked), rates(measured))
 }
 
@@ -106,7 +106,7 @@ fn reasons(findings: &Findings) -> String {
     slos.chain([availability]).map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn questions(questions: &[Asked]) -> Table {
+fn questions(questions: &[QuestionReport]) -> Table {
     let mut table = table(
         &[
             "question",

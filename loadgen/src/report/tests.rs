@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     account::{Account, Differences, Ledger, Origin},
-    measure::{Conduct, Outcome, Recorder, Sample},
+    measure::{GeneratorHealth, Outcome, Recorder, Sample},
     question::Question,
     scenario::Scenario,
     verdict::{Findings, Overall, availability, judge, validity},
@@ -28,7 +28,7 @@ fn recorders(scenario: &Scenario, slow: u64) -> Vec<Recorder> {
         for i in 0..samples {
             let latency = Duration::from_millis(if i % slow == slow - 1 { 3_000 } else { 1 + i * 37 % 100 });
             let intended = Duration::from_secs_f64(i as f64 / rate);
-            recorder.record(Sample { intended, lag: Duration::from_micros(300), latency, outcome: Outcome::Right });
+            recorder.record(Sample { intended, lag: Duration::from_micros(300), latency, outcome: Outcome::Correct });
         }
         recorder
     };
@@ -78,12 +78,13 @@ fn of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Report {
         ..Account::default()
     };
     let minute = Duration::from_mins(1);
-    let conduct = Conduct { offered: 10, sent: 10, monotonic: minute, system: minute, ..Conduct::default() };
+    let health =
+        GeneratorHealth { offered: 10, sent: 10, monotonic: minute, system: minute, ..GeneratorHealth::default() };
     let findings = Findings {
         slos: scenario.slos.iter().map(|slo| judge(recorders, slo)).collect(),
         availability: availability(recorders, scenario.availability),
-        validity: validity(&scenario.slos, recorders, &conduct),
-        failures: account.complaints(),
+        validity: validity(&scenario.slos, recorders, &health),
+        failures: account.discrepancies(),
     };
     let rate = Rate {
         kind: "communication-events".to_owned(),
@@ -92,7 +93,7 @@ fn of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Report {
         produced_in: 60.0,
         landed_in,
     };
-    let run = Run {
+    let run = Header {
         started_at: "2026-11-24T09:00:00Z".parse().unwrap(),
         scenario,
         digest: "0123456789abcdef0123456789abcdef".to_owned(),

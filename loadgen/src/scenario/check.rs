@@ -285,7 +285,7 @@ fn slos(
         for (at, &question) in raw.questions.iter().zip(&slo.questions) {
             let judged = slos.iter().flat_map(|slo| &slo.questions).filter(|&&other| other == question).count()
                 + slo.questions.iter().filter(|&&other| other == question).count();
-            let time_out = time_outs.of(question.store());
+            let time_out = time_outs.for_store(question.store());
             let what = if judged > 1 {
                 format!("\"{question}\" is judged twice; name it once")
             } else if !probes.contains_key(&question) {

@@ -52,7 +52,7 @@ fn what_is_left_out_has_a_sensible_value() {
     let scenario = Scenario::parse(&text, "short.toml").unwrap();
     assert_eq!((scenario.warm_up, scenario.settle), (Duration::ZERO, Duration::from_mins(1)));
     assert_eq!((scenario.availability, scenario.slos[0].alpha), (0.9999, 0.05));
-    assert_eq!(scenario.time_outs.of(Store::Clickhouse), Duration::from_secs(10));
+    assert_eq!(scenario.time_outs.for_store(Store::Clickhouse), Duration::from_secs(10));
     assert_eq!(scenario.metric_interval, Duration::from_mins(15));
 }
 

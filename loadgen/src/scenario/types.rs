@@ -110,7 +110,7 @@ pub struct TimeOuts {
 
 impl TimeOuts {
     /// The time-out of a store.
-    pub fn of(&self, store: Store) -> Duration {
+    pub fn for_store(&self, store: Store) -> Duration {
         match store {
             Store::Postgres => self.postgres,
             Store::Redis => self.redis,

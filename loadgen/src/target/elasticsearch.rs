@@ -9,7 +9,7 @@ use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
-use super::error::AskError;
+use super::error::QueryError;
 
 /// The index pattern of all communications.
 pub(crate) fn communications(names: &Names) -> String {
@@ -30,12 +30,12 @@ pub(crate) struct Searcher {
 
 impl Searcher {
     /// Creates the client; opens no connection yet.
-    pub(super) fn new(stores: &Stores, names: &Names) -> Result<Self, AskError> {
+    pub(super) fn new(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
         Ok(Self { client: Elastic::new(stores)?, indices: communications(names) })
     }
 
     /// Sends a search, routed to a tenant's shard.
-    pub(crate) async fn search<T: DeserializeOwned>(&self, tenant: Uuid, body: &Value) -> Result<T, AskError> {
+    pub(crate) async fn search<T: DeserializeOwned>(&self, tenant: Uuid, body: &Value) -> Result<T, QueryError> {
         let path = format!("/{}/_search?routing={tenant}", self.indices);
         Ok(self.client.read(Method::POST, &path, Some(body)).await?)
     }

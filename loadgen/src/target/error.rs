@@ -5,7 +5,7 @@ use sluice_schemas::elastic::ElasticError;
 
 /// A question without an answer, or with one that can't be an answer.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum QueryError {
     /// The store could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -31,14 +31,14 @@ pub enum AskError {
     },
     /// The store returned a row that the question excludes.
     #[error("read the answer of {0}: a row of another tenant or customer")]
-    Foreign(&'static str),
+    ForeignRow(&'static str),
 }
 
-impl AskError {
+impl QueryError {
     /// Whether the store answered, and wrongly.
     pub fn is_wrong_answer(&self) -> bool {
         match self {
-            Self::Unreadable { .. } | Self::Foreign(_) => true,
+            Self::Unreadable { .. } | Self::ForeignRow(_) => true,
             Self::Connect(_) | Self::Postgres(_) | Self::Redis(_) | Self::Elasticsearch(_) | Self::ClickHouse(_) => {
                 false
             }

@@ -8,7 +8,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgConnection, PgPool, PgTransaction};
 use uuid::Uuid;
 
-use super::error::AskError;
+use super::error::QueryError;
 
 /// The store, as errors name it.
 pub(crate) const STORE: &str = "PostgreSQL";
@@ -34,7 +34,7 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     /// Opens the pool and one connection, which proves that the store answers.
-    pub(super) async fn connect(stores: &Stores, names: &Names) -> Result<Self, AskError> {
+    pub(super) async fn connect(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
         let options = connect::postgres_options(stores, &names.database(), Role::App);
         // Each question has a time-out of its own, and waiting for a connection counts towards it.
         let pool =
@@ -48,7 +48,7 @@ impl Postgres {
         &self,
         tenant: Uuid,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, AskError> {
+    ) -> Result<T, QueryError> {
         let mut transaction = begin_as(&self.pool, tenant).await?;
         let answer = query(&mut transaction).await?;
         transaction.commit().await?;

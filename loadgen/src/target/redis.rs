@@ -5,7 +5,7 @@ use sluice_schemas::connect;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 
-use super::error::AskError;
+use super::error::QueryError;
 
 /// The cache cluster.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ impl std::fmt::Debug for Cache {
 
 impl Cache {
     /// Connects to the cluster.
-    pub async fn connect(stores: &Stores, names: &Names) -> Result<Self, AskError> {
+    pub async fn connect(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
         Ok(Self { connection: connect::redis_cache(stores).await?, names: names.clone() })
     }
 

@@ -21,7 +21,7 @@ pub enum Verdict {
 }
 
 /// Most samples that [`samples_needed`] looks at.
-const MOST_SAMPLES: u64 = 10_000_000;
+const MAX_SAMPLES: u64 = 10_000_000;
 
 /// Probability of at most `x` exceedances among `n` when each has probability `p`.
 pub(super) fn at_most(x: f64, n: f64, p: f64) -> f64 {
@@ -49,13 +49,13 @@ pub(super) fn bounds(x: f64, n: f64, alpha: f64) -> (f64, f64) {
     if n <= 0.0 {
         return (0.0, 1.0);
     }
-    let lower = if x <= 0.0 { 0.0 } else { crossing(|p| at_least(x, n, p) > alpha) };
-    let upper = if x >= n { 1.0 } else { crossing(|p| at_most(x, n, p) <= alpha) };
+    let lower = if x <= 0.0 { 0.0 } else { bisect(|p| at_least(x, n, p) > alpha) };
+    let upper = if x >= n { 1.0 } else { bisect(|p| at_most(x, n, p) <= alpha) };
     (lower, upper)
 }
 
 /// The place in 0..1 where `beyond` turns true, by bisection.
-fn crossing(beyond: impl Fn(f64) -> bool) -> f64 {
+fn bisect(beyond: impl Fn(f64) -> bool) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
@@ -65,16 +65,16 @@ fn crossing(beyond: impl Fn(f64) -> bool) -> f64 {
 }
 
 /// Fewest samples with which a PASS is possible at all, without a single exceedance: 59 for 5 % and 5 %.
-pub(super) fn least_samples(limit: f64, alpha: f64) -> u64 {
+pub(super) fn min_samples(limit: f64, alpha: f64) -> u64 {
     (alpha.ln() / (1.0 - limit).ln()).ceil() as u64
 }
 
 /// Fewest samples with which a store whose true share of exceedances is `truth` passes with probability `power`.
 /// Exact up to 1,000 samples and within 0.1 % above; `u64::MAX` where no number in reach is enough.
 pub(super) fn samples_needed(limit: f64, alpha: f64, truth: f64, power: f64) -> u64 {
-    let mut n = least_samples(limit, alpha).max(1);
+    let mut n = min_samples(limit, alpha).max(1);
     let mut allowed = 0.0;
-    while truth < limit && n < MOST_SAMPLES {
+    while truth < limit && n < MAX_SAMPLES {
         while at_most(allowed + 1.0, n as f64, limit) <= alpha {
             allowed += 1.0;
         }
@@ -115,8 +115,8 @@ mod tests {
 
     #[test]
     fn fifty_eight_samples_can_never_pass() {
-        assert_eq!(least_samples(0.05, 0.05), 59);
-        assert_eq!(least_samples(0.05, 0.01), 90);
+        assert_eq!(min_samples(0.05, 0.05), 59);
+        assert_eq!(min_samples(0.05, 0.01), 90);
         assert_eq!(decide(0.0, 58.0, 0.05, 0.05), Verdict::Inconclusive);
         assert_eq!(decide(0.0, 59.0, 0.05, 0.05), Verdict::Pass);
         assert_eq!(decide(0.0, 0.0, 0.05, 0.05), Verdict::Inconclusive);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::binomial::{self, Verdict};
 use super::latency::Latency;
-use crate::measure::{Counts, Measured, Recorder, blocks::Effective};
+use crate::measure::{Counts, Measured, Recorder, blocks::EffectiveSample};
 use crate::question::Question;
 use crate::scenario::Slo;
 
@@ -18,7 +18,7 @@ pub struct Judged {
     /// How the samples of its questions ended.
     pub counts: Counts,
     /// What they are worth.
-    pub effective: Effective,
+    pub effective: EffectiveSample,
     /// Lower bound of the true share of exceedances.
     pub low: f64,
     /// Upper bound of the true share of exceedances.
@@ -35,27 +35,27 @@ pub struct Judged {
 pub fn judge(recorders: &[Recorder], slo: &Slo) -> Judged {
     let of_slo = |recorder: &&Recorder| slo.questions.contains(&recorder.question());
     let mut pooled = recorders.iter().filter(of_slo).map(Recorder::measured).cloned();
-    let Some(first) = pooled.next() else { return unasked(slo) };
+    let Some(first) = pooled.next() else { return judge_without_samples(slo) };
     let measured = pooled.fold(first, |mut all, one| {
         all.merge(&one);
         all
     });
-    let silent = slo.questions.iter().copied().find(|&question| {
+    let unsampled = slo.questions.iter().copied().find(|&question| {
         !recorders.iter().any(|recorder| recorder.question() == question && recorder.measured().counts.samples > 0)
     });
-    judge_measured(&measured, slo, silent)
+    judge_measured(&measured, slo, unsampled)
 }
 
-fn unasked(slo: &Slo) -> Judged {
-    judge_measured(&Measured::over(Duration::from_secs(1)), slo, slo.questions.first().copied())
+fn judge_without_samples(slo: &Slo) -> Judged {
+    judge_measured(&Measured::new(Duration::from_secs(1)), slo, slo.questions.first().copied())
 }
 
-fn judge_measured(measured: &Measured, slo: &Slo, silent: Option<Question>) -> Judged {
+fn judge_measured(measured: &Measured, slo: &Slo, unsampled: Option<Question>) -> Judged {
     let limit = 1.0 - slo.objective;
     let effective = measured.blocks.effective(slo.alpha);
     let (low, high) = binomial::bounds(effective.exceedances, effective.samples, slo.alpha);
     let by_samples = binomial::decide(effective.exceedances, effective.samples, limit, slo.alpha);
-    let (verdict, reason) = match (measured.counts.wrong, by_samples, silent) {
+    let (verdict, reason) = match (measured.counts.wrong, by_samples, unsampled) {
         (0, Verdict::Pass, Some(question)) => (Verdict::Inconclusive, format!("{question} has no samples")),
         (0, verdict, _) => (verdict, reason(verdict, slo, effective, (low, high))),
         (wrong, ..) => (Verdict::Fail, format!("{wrong} wrong answers")),
@@ -72,21 +72,21 @@ fn judge_measured(measured: &Measured, slo: &Slo, silent: Option<Question>) -> J
     }
 }
 
-fn reason(verdict: Verdict, slo: &Slo, effective: Effective, (low, high): (f64, f64)) -> String {
+fn reason(verdict: Verdict, slo: &Slo, effective: EffectiveSample, (low, high): (f64, f64)) -> String {
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
     match verdict {
         Verdict::Pass => format!("at most {} exceed", percent(high)),
         Verdict::Fail => format!("at least {} exceed", percent(low)),
-        Verdict::Inconclusive if effective.samples < least_samples(slo) as f64 => {
-            format!("worth {:.0} samples, a PASS needs {}", effective.samples.floor(), least_samples(slo))
+        Verdict::Inconclusive if effective.samples < min_samples(slo) as f64 => {
+            format!("worth {:.0} samples, a PASS needs {}", effective.samples.floor(), min_samples(slo))
         }
         Verdict::Inconclusive => format!("between {} and {} exceed", percent(low), percent(high)),
     }
 }
 
 /// Fewest samples with which an SLO can pass at all.
-pub(super) fn least_samples(slo: &Slo) -> u64 {
-    binomial::least_samples(1.0 - slo.objective, slo.alpha)
+pub(super) fn min_samples(slo: &Slo) -> u64 {
+    binomial::min_samples(1.0 - slo.objective, slo.alpha)
 }
 
 /// Fewest samples with which an SLO passes with probability `power` when the true share of exceedances is `truth`.

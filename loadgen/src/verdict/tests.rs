@@ -36,25 +36,25 @@ fn verdict(recorder: Recorder) -> Verdict {
 
 #[test]
 fn fast_passes_slow_fails_and_few_samples_do_not_decide() {
-    assert_eq!(verdict(searches(1_500, |_| (Outcome::Right, 5))), Verdict::Pass);
-    assert_eq!(verdict(searches(1_500, |i| (Outcome::Right, if i % 10 == 0 { 300 } else { 5 }))), Verdict::Fail);
+    assert_eq!(verdict(searches(1_500, |_| (Outcome::Correct, 5))), Verdict::Pass);
+    assert_eq!(verdict(searches(1_500, |i| (Outcome::Correct, if i % 10 == 0 { 300 } else { 5 }))), Verdict::Fail);
     assert_eq!(
-        verdict(searches(1_500, |i| (Outcome::Right, if i % 21 == 0 { 300 } else { 5 }))),
+        verdict(searches(1_500, |i| (Outcome::Correct, if i % 21 == 0 { 300 } else { 5 }))),
         Verdict::Inconclusive
     );
-    assert_eq!(verdict(searches(50, |_| (Outcome::Right, 5))), Verdict::Inconclusive);
+    assert_eq!(verdict(searches(50, |_| (Outcome::Correct, 5))), Verdict::Inconclusive);
 }
 
 #[test]
 fn one_wrong_answer_fails_however_fast() {
     let judged =
-        judge(&[searches(1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Right }, 1))], &search_slo());
+        judge(&[searches(1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Correct }, 1))], &search_slo());
     assert_eq!((judged.verdict, judged.reason.as_str()), (Verdict::Fail, "1 wrong answers"));
 }
 
 #[test]
 fn a_store_that_breaks_half_way_fails_by_its_errors() {
-    let broken = searches(1_500, |i| (if i >= 750 { Outcome::Error } else { Outcome::Right }, 1));
+    let broken = searches(1_500, |i| (if i >= 750 { Outcome::Error } else { Outcome::Correct }, 1));
     assert_eq!(judge(std::slice::from_ref(&broken), &search_slo()).verdict, Verdict::Fail);
     assert_eq!(availability(&[broken], 0.9999).verdict, Verdict::Fail);
 }
@@ -62,7 +62,7 @@ fn a_store_that_breaks_half_way_fails_by_its_errors() {
 #[test]
 fn an_slo_with_a_silent_question_never_passes() {
     let slo = Slo { questions: vec![Question::Search, Question::Timeline], ..search_slo() };
-    let judged = judge(&[searches(1_500, |_| (Outcome::Right, 5))], &slo);
+    let judged = judge(&[searches(1_500, |_| (Outcome::Correct, 5))], &slo);
     assert_eq!((judged.verdict, judged.reason.as_str()), (Verdict::Inconclusive, "timeline has no samples"));
     assert_eq!(judge(&[], &slo).verdict, Verdict::Inconclusive);
 }
@@ -70,7 +70,10 @@ fn an_slo_with_a_silent_question_never_passes() {
 #[test]
 fn availability_is_counted() {
     let with_failures = |failures| {
-        availability(&[searches(9_000, |i| (if i < failures { Outcome::TimedOut } else { Outcome::Right }, 1))], 0.9999)
+        availability(
+            &[searches(9_000, |i| (if i < failures { Outcome::TimedOut } else { Outcome::Correct }, 1))],
+            0.9999,
+        )
     };
     assert_eq!(with_failures(0).verdict, Verdict::Pass);
     assert_eq!(with_failures(0).reason, "so many samples show 99.967 % at best");
@@ -80,10 +83,10 @@ fn availability_is_counted() {
 }
 
 fn findings(slos: &[Verdict], validity: Validity, failures: &[&str]) -> Findings {
-    let judged = |&verdict| Judged { verdict, ..judge(&[searches(100, |_| (Outcome::Right, 5))], &search_slo()) };
+    let judged = |&verdict| Judged { verdict, ..judge(&[searches(100, |_| (Outcome::Correct, 5))], &search_slo()) };
     Findings {
         slos: slos.iter().map(judged).collect(),
-        availability: availability(&[searches(100, |_| (Outcome::Right, 5))], 0.9999),
+        availability: availability(&[searches(100, |_| (Outcome::Correct, 5))], 0.9999),
         validity,
         failures: failures.iter().map(|&text| text.to_owned()).collect(),
     }
@@ -108,7 +111,7 @@ fn simulate(runs: u64, samples: u64, truth: f64, burst: u64) -> [u64; 3] {
     let drive = Duration::from_mins(1);
     let mut counts = [0; 3];
     for run in 0..runs {
-        let mut blocks = Blocks::over(drive);
+        let mut blocks = Blocks::new(drive);
         for i in 0..samples {
             let bad = KeyedRng::new(run, "simulated burst", [samples, i / burst]).chance(truth);
             blocks.record(drive.mul_f64(i as f64 / samples as f64), bad);

@@ -5,18 +5,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    measure::{Conduct, Durations, Recorder},
+    measure::{DurationHistogram, GeneratorHealth, Recorder},
     scenario::Slo,
 };
 
 /// Highest accepted send lag of writes at the 99th percentile: load may move by this much, latencies don't depend on it.
-const WRITE_LAG: Duration = Duration::from_secs(1);
+const MAX_WRITE_LAG: Duration = Duration::from_secs(1);
 /// Highest accepted send lag of probes where no SLO says how fast they are.
-const PROBE_LAG: Duration = Duration::from_millis(50);
+const DEFAULT_MAX_PROBE_LAG: Duration = Duration::from_millis(50);
 /// Least share of what was offered that the generator must have started.
-const STARTED: f64 = 0.99;
+const MIN_STARTED: f64 = 0.99;
 /// Largest accepted difference between the two clocks over a drive.
-const CLOCK_JUMP: Duration = Duration::from_millis(500);
+const MAX_CLOCK_JUMP: Duration = Duration::from_millis(500);
 
 /// Whether a run can be judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,9 +29,9 @@ pub enum Validity {
 }
 
 /// Judges the generator: its send lag, what it never started, and its clocks.
-pub fn validity(slos: &[Slo], recorders: &[Recorder], conduct: &Conduct) -> Validity {
+pub fn validity(slos: &[Slo], recorders: &[Recorder], health: &GeneratorHealth) -> Validity {
     let reasons: Vec<String> =
-        [probe_lag(slos, recorders), write_lag(conduct), never_started(conduct), clock_jump(conduct)]
+        [probe_lag(slos, recorders), write_lag(health), never_started(health), clock_jump(health)]
             .into_iter()
             .flatten()
             .collect();
@@ -40,8 +40,8 @@ pub fn validity(slos: &[Slo], recorders: &[Recorder], conduct: &Conduct) -> Vali
 
 /// Half of the tightest limit: at most one sample in a hundred is then moved by more than that.
 fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
-    let limit = slos.iter().map(|slo| slo.within / 2).min().unwrap_or(PROBE_LAG);
-    let mut lag = Durations::default();
+    let limit = slos.iter().map(|slo| slo.within / 2).min().unwrap_or(DEFAULT_MAX_PROBE_LAG);
+    let mut lag = DurationHistogram::default();
     for recorder in recorders {
         lag.merge(&recorder.measured().lag);
     }
@@ -49,25 +49,25 @@ fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
     Some(format!("1 % of the probes were sent more than {p99:.1?} late; the limit is {limit:?}"))
 }
 
-fn write_lag(conduct: &Conduct) -> Option<String> {
-    let p99 = conduct.write_lag.quantile(0.99).filter(|p99| *p99 > WRITE_LAG)?;
-    Some(format!("1 % of the writes were sent more than {p99:.1?} late; the limit is {WRITE_LAG:?}"))
+fn write_lag(health: &GeneratorHealth) -> Option<String> {
+    let p99 = health.write_lag.quantile(0.99).filter(|p99| *p99 > MAX_WRITE_LAG)?;
+    Some(format!("1 % of the writes were sent more than {p99:.1?} late; the limit is {MAX_WRITE_LAG:?}"))
 }
 
-fn never_started(conduct: &Conduct) -> Option<String> {
-    let Conduct { offered, sent, held_back, .. } = *conduct;
+fn never_started(health: &GeneratorHealth) -> Option<String> {
+    let GeneratorHealth { offered, sent, held_back, .. } = *health;
     let lost = offered.saturating_sub(sent + held_back);
-    (lost as f64 > offered as f64 * (1.0 - STARTED)).then(|| {
+    (lost as f64 > offered as f64 * (1.0 - MIN_STARTED)).then(|| {
         format!(
             "{lost} of {offered} writes and probes were never started, and no store held them back; the limit is 1 %"
         )
     })
 }
 
-fn clock_jump(conduct: &Conduct) -> Option<String> {
-    let jump = conduct.system.abs_diff(conduct.monotonic);
-    (jump > CLOCK_JUMP)
-        .then(|| format!("the system clock jumped by {jump:.1?} during the drive; the limit is {CLOCK_JUMP:?}"))
+fn clock_jump(health: &GeneratorHealth) -> Option<String> {
+    let jump = health.system.abs_diff(health.monotonic);
+    (jump > MAX_CLOCK_JUMP)
+        .then(|| format!("the system clock jumped by {jump:.1?} during the drive; the limit is {MAX_CLOCK_JUMP:?}"))
 }
 
 #[cfg(test)]
@@ -88,14 +88,14 @@ mod tests {
         let mut recorder = Recorder::new(Question::Search, scenario.limit_of(Question::Search), scenario.duration);
         for second in 0..100 {
             let intended = Duration::from_secs(second % 60);
-            recorder.record(Sample { intended, lag, latency: lag, outcome: Outcome::Right });
+            recorder.record(Sample { intended, lag, latency: lag, outcome: Outcome::Correct });
         }
         vec![recorder]
     }
 
-    fn good() -> Conduct {
+    fn good() -> GeneratorHealth {
         let minute = Duration::from_mins(1);
-        Conduct { offered: 1_000, sent: 1_000, monotonic: minute, system: minute, ..Conduct::default() }
+        GeneratorHealth { offered: 1_000, sent: 1_000, monotonic: minute, system: minute, ..GeneratorHealth::default() }
     }
 
     #[test]
@@ -105,16 +105,16 @@ mod tests {
 
     #[test]
     fn what_a_store_held_back_is_not_the_generators_fault() {
-        let conduct = Conduct { sent: 100, held_back: 900, ..good() };
-        assert_eq!(validity(&scenario().slos, &[], &conduct), Validity::Valid);
+        let health = GeneratorHealth { sent: 100, held_back: 900, ..good() };
+        assert_eq!(validity(&scenario().slos, &[], &health), Validity::Valid);
     }
 
     #[test]
     fn each_fault_of_the_generator_has_its_own_reason() {
-        let mut conduct = Conduct { sent: 900, system: Duration::from_secs(62), ..good() };
-        conduct.write_lag.record(Duration::from_secs(3));
+        let mut health = GeneratorHealth { sent: 900, system: Duration::from_secs(62), ..good() };
+        health.write_lag.record(Duration::from_secs(3));
         let Validity::Invalid(reasons) =
-            validity(&scenario().slos, &probes_late_by(Duration::from_millis(80)), &conduct)
+            validity(&scenario().slos, &probes_late_by(Duration::from_millis(80)), &health)
         else {
             panic!("valid")
         };

@@ -1,14 +1,14 @@
 //! What is worth knowing before a run: SLOs that can't be decided, questions that nobody judges or that can hide.
 
-use super::slo::{least_samples, samples_needed};
+use super::slo::{min_samples, samples_needed};
 use crate::scenario::{Scenario, Slo};
 
 /// All warnings of a scenario, one sentence each.
 pub fn warnings(scenario: &Scenario) -> Vec<String> {
     let mut warnings = Vec::new();
     for slo in &scenario.slos {
-        warnings.extend(too_few(scenario, slo));
-        warnings.extend(hidden(scenario, slo));
+        warnings.extend(too_few_samples(scenario, slo));
+        warnings.extend(can_hide(scenario, slo));
     }
     for question in scenario.probes.keys().filter(|&&question| scenario.slo_of(question).is_none()) {
         warnings.push(format!("`{question}` is asked and measured, but no SLO judges it"));
@@ -16,9 +16,9 @@ pub fn warnings(scenario: &Scenario) -> Vec<String> {
     warnings
 }
 
-fn too_few(scenario: &Scenario, slo: &Slo) -> Option<String> {
+fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
     let planned = scenario.planned_samples(slo);
-    let least = least_samples(slo);
+    let least = min_samples(slo);
     let advice = "ask more often or replay in more time";
     if planned < least {
         return Some(format!(
@@ -37,7 +37,7 @@ fn too_few(scenario: &Scenario, slo: &Slo) -> Option<String> {
 }
 
 /// A question with a small share of its SLO's samples can miss every limit while the SLO passes.
-fn hidden(scenario: &Scenario, slo: &Slo) -> Vec<String> {
+fn can_hide(scenario: &Scenario, slo: &Slo) -> Vec<String> {
     let all: f64 = slo.questions.iter().map(|question| scenario.probes[question]).sum();
     let hides = |rate: f64| rate / all <= 1.0 - slo.objective;
     slo.questions
