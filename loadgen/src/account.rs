@@ -1,9 +1,9 @@
 //! The account: produced = landed + dead-lettered, per tenant and kind, to the record, in every store.
-//! A plan, what the drive says was acknowledged, and the stores go in; an [`Account`] comes out. Never repairs anything.
+//! Never repairs anything.
 //!
-//! Each slice (kind, origin, tenant) is compared by a tally first: rows, identities, and a digest over every column,
-//! made here from the seed and in the store from its rows. Only where tallies differ are all entries fetched, and the
-//! differences counted and named.
+//! Each slice (kind, origin, tenant) is first compared by a tally: rows, identities, and a digest over every column,
+//! computed here from the seed and in the store from its rows. Where tallies differ, all entries are fetched, and the
+//! differences are counted and named.
 
 mod canonical;
 mod clickhouse;
@@ -29,11 +29,11 @@ pub use error::AccountError;
 pub use ledger::{Account, Differences, EXAMPLES, Ledger, NO_TENANT, Origin, Provenance, Recomputed};
 pub use settle::{Settled, settle};
 
-/// How long one store may take for its part of the account; one that froze answers never.
+/// Time-out of one store's part; a frozen store never responds.
 const STORE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Makes the account. `acknowledged` is the drive's, by index of the tenant; an empty one stands for a load alone. A store
-/// that does not answer is left out and named; the others are accounted for all the same.
+/// Draws up the account. `acknowledged` comes from the drive, by index of the tenant; it is empty after a load without a
+/// drive. A store that does not respond is listed in [`Account::unaccounted`]; the others are still accounted for.
 pub async fn balance(context: RunContext<'_>, acknowledged: &[Totals]) -> Account {
     let mut account = Account::default();
     let letters = within_timeout("Kafka", ingested::dead_letters(context)).await;
@@ -54,6 +54,6 @@ pub async fn balance(context: RunContext<'_>, acknowledged: &[Totals]) -> Accoun
 async fn within_timeout<T>(store: &str, part: impl Future<Output = Result<T, AccountError>>) -> Result<T, String> {
     match tokio::time::timeout(STORE_TIMEOUT, part).await {
         Ok(done) => done.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("read the account from {store}: no answer in {} s", STORE_TIMEOUT.as_secs())),
+        Err(_) => Err(format!("read the account from {store}: no response in {} s", STORE_TIMEOUT.as_secs())),
     }
 }

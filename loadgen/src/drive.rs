@@ -1,6 +1,6 @@
 //! The drive: writes and probes at their intended starts, on real stores, in an open loop.
-//! A plan goes in; recorders, the generator's own health and the counts of acknowledged records come out.
-//! Never waits for an answer before it asks the next question, and never judges: that is the verdict's part.
+//! A plan goes in; recorders, the generator's health and counts of acknowledged records come out.
+//! Never waits for an answer before it asks the next question, and never judges; the verdict does.
 
 mod clock;
 mod commits;
@@ -35,7 +35,7 @@ use shared::{Counters, Shared, read};
 pub use producer::ProduceError;
 pub use progress::{Phase, Progress, SloProgress};
 
-/// Groups of communications that may wait for PostgreSQL's writers.
+/// Groups of communications that may be queued for PostgreSQL.
 const GROUPS: usize = 4_096;
 /// How long Kafka may take to acknowledge the last records.
 const FLUSH: Duration = Duration::from_mins(1);
@@ -44,22 +44,22 @@ const FLUSH_STOPPED: Duration = Duration::from_secs(5);
 /// Time between two snapshots of the progress.
 const SNAPSHOT: Duration = Duration::from_millis(250);
 
-/// What a drive leaves.
+/// The result of a drive.
 #[derive(Debug)]
 pub struct Driven {
     /// One for each question that was asked.
     pub recorders: Vec<Recorder>,
-    /// How the generator itself behaved.
+    /// The generator's health.
     pub health: GeneratorHealth,
     /// Records that their stores have acknowledged, by index of the tenant.
     pub acknowledged: Vec<Totals>,
-    /// What Kafka did not acknowledge and PostgreSQL refused for good, as a sentence each; empty if nothing.
+    /// One sentence each for records that Kafka did not acknowledge or PostgreSQL did not commit.
     pub lost: Vec<String>,
-    /// Whether it was stopped before its end.
+    /// Whether the drive was stopped early.
     pub stopped: bool,
 }
 
-/// A drive that could not be made.
+/// Why a drive did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     /// A store could not be reached.
@@ -68,13 +68,13 @@ pub enum DriveError {
     /// PostgreSQL could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The producer could not be made, or Kafka refused a record for another reason than a full queue.
+    /// The producer failed to start, or Kafka rejected a record for a reason other than a full queue.
     #[error(transparent)]
     Produce(#[from] ProduceError),
 }
 
-/// Drives the plan: the warm-up, then everything at its intended start, until the last answer and acknowledgement.
-/// `stop` ends it at once, after what has been handed to Kafka is flushed.
+/// Drives the plan: the warm-up, then every write and probe at its intended start, until the last answer and
+/// acknowledgement. `stop` ends it early; records that Kafka's client already holds are still flushed.
 pub async fn drive(
     context: RunContext<'_>,
     stop: &CancellationToken,
@@ -143,7 +143,7 @@ fn start_probes(
     tokio::task::spawn_blocking(move || probes.run(&runtime, &tracker))
 }
 
-/// Publishes snapshots while `work` goes on.
+/// Publishes snapshots while `work` runs.
 async fn with_progress<T>(
     shared: &Arc<Shared>,
     clock: &Clock,
@@ -160,7 +160,7 @@ async fn with_progress<T>(
     }
 }
 
-/// Waits for what is on its way; what never arrived comes back as sentences.
+/// Waits for everything in flight. Returns one sentence for each kind of loss.
 async fn end(
     shared: &Arc<Shared>,
     probes: &TaskTracker,

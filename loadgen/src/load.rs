@@ -1,6 +1,5 @@
-//! The bulk load: the population and its past go into the stores, all of them at once, before the drive.
-//! A population and the stores go in, counts per store and kind come out. Never looks at what is there already: it
-//! expects the empty tables of a fresh namespace.
+//! The bulk load: writes the population and its past into all stores concurrently, before the drive.
+//! Never checks what is there already; it expects the empty tables of a fresh namespace.
 
 mod clickhouse;
 mod elasticsearch;
@@ -30,18 +29,18 @@ pub use error::LoadError;
 pub use job::OnProgress;
 pub(crate) use redis::cached_customers;
 
-/// What a load put into the stores.
+/// The result of a load.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Loaded {
     /// Records per store and kind, such as `PostgreSQL customers`.
     pub records: BTreeMap<String, u64>,
-    /// How long all of it took.
+    /// Duration of the load.
     #[serde(with = "humantime_serde")]
     pub took: Duration,
 }
 
-/// How many records of each kind a load of this population puts into the stores; the keys of [`Loaded::records`] whose
-/// number is known beforehand.
+/// Records of each kind that a load of this population will write, by the keys of [`Loaded::records`]. Kinds whose number
+/// is not known in advance are left out.
 pub fn expected_records(population: &Population) -> BTreeMap<String, u64> {
     let tenants = population.tenants();
     let sum = |count: fn(&Tenant) -> u64| tenants.iter().map(count).sum::<u64>();
@@ -57,7 +56,7 @@ pub fn expected_records(population: &Population) -> BTreeMap<String, u64> {
     .into()
 }
 
-/// Loads everything into all stores at once.
+/// Loads all stores concurrently.
 pub async fn load(
     stores: &Stores,
     names: &Names,

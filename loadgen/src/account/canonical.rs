@@ -1,6 +1,6 @@
-//! One text per record that names all of its columns, made here from the record and in the store from the row.
-//! Records go in, texts and their digests come out; the store's expression for the same text stands beside each, so a
-//! wrong value in any column shows as a wrong digest. Never reads a store itself.
+//! The canonical text of a record: all of its columns, computed here from the record and in the store from the row.
+//! Each record's text stands beside the store's expression for it, so a wrong value in any column changes the digest.
+//! Never reads a store.
 
 use std::fmt::Write as _;
 
@@ -11,18 +11,18 @@ use sluice_schemas::records::{
 };
 use xxhash_rust::xxh64::xxh64;
 
-/// Between two columns: a character that no record holds.
+/// Separates columns; no record contains it.
 const SEPARATOR: &str = "\u{1f}";
 
-/// A record that can be told apart from others and compared with its row.
+/// A record that can be compared with its row.
 pub(crate) trait Canonical {
-    /// What makes it itself; two rows of one identity are a double.
+    /// The record's identity; a second row of it is a duplicate.
     fn identity(&self) -> String;
-    /// All its columns.
+    /// The canonical text.
     fn text(&self) -> String;
 }
 
-/// ClickHouse's expressions for the texts of one table, over its columns.
+/// ClickHouse's expressions over the columns of one table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expressions {
     /// The table.
@@ -213,7 +213,7 @@ pub(crate) fn postgres_digest_expression(text: &str) -> String {
     format!("('x' || encode(substring(sha256(convert_to({text}, 'UTF8')) from 1 for 8), 'hex'))::bit(64)::bigint")
 }
 
-/// What [`postgres_digest_expression`] makes of a text; the bits of PostgreSQL's signed number.
+/// The digest of [`postgres_digest_expression`], as the bits of PostgreSQL's signed number.
 pub(crate) fn postgres_digest(text: &str) -> u64 {
     let hash = Sha256::digest(text.as_bytes());
     hash.iter().take(8).fold(0, |bits, byte| (bits << 8) | u64::from(*byte))

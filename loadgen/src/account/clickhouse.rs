@@ -1,5 +1,5 @@
-//! ClickHouse's side of the account: tallies and entries of the ingested tables, their provenance, the aggregate.
-//! Queries go out, counts come in. Never writes.
+//! ClickHouse's queries for the account: tallies and entries of the ingested tables, their provenance, the aggregate.
+//! Never writes.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::load::LOADED_TOPIC;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table {
     pub(super) kind: Kind,
-    /// Where its records come from, by the ADR name.
+    /// The ADR's name of its topic.
     pub(super) topic: &'static str,
     pub(super) expressions: Expressions,
 }
@@ -30,8 +30,8 @@ pub(super) const TABLES: [Table; 3] = [
     Table { kind: Kind::Interactions, topic: topic::CUSTOMER_INTERACTIONS, expressions: CUSTOMER_INTERACTIONS },
 ];
 
-/// Compares the aggregate with its recomputation, group by group. Counts and the mean are exact; the quantile's state
-/// depends on the order of merging, so it cannot be compared.
+/// Compares the aggregate with its recomputation, group by group. Counts and means are exact; the state of a quantile
+/// depends on the order of merging, so it can't be compared.
 const RECOMPUTED: &str = "
 SELECT count() AS groups,
        countIf(raw.events != kept.events OR raw.succeeded != kept.succeeded OR abs(raw.mean - kept.mean) > 1e-6) AS differing
@@ -104,7 +104,7 @@ pub(super) async fn entries(
     Ok(rows.into_iter().map(|row| (row.identity, row.digest)).collect())
 }
 
-/// Rows that came through Kafka, and distinct places they came from.
+/// Rows that came through Kafka, and the distinct offsets they came from.
 pub(super) async fn source_offsets(client: &Client, table: &str) -> Result<(u64, u64), clickhouse::error::Error> {
     let query = format!(
         "SELECT count() AS rows, uniqExact(_topic, _topic_id, _partition, _offset) AS distinct

@@ -1,4 +1,4 @@
-//! The account of Redis: every context that was loaded is compared. Never writes.
+//! The account of Redis: every loaded context is compared. Never writes.
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use sluice_schemas::keyspace::CONTEXT_TTL;
@@ -32,7 +32,7 @@ pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> R
     Ok(())
 }
 
-/// Compares every context of a tenant that was loaded into the cache; how many are there comes back too.
+/// Compares a tenant's loaded contexts. Returns how many the cache holds, and the differences.
 async fn compare(cache: &Cache, plan: &Plan, tenant: usize) -> Result<(u64, Differences), AccountError> {
     let population = plan.population();
     let cached = load::cached_customers(&population.tenants()[tenant]);

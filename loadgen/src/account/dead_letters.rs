@@ -1,5 +1,5 @@
-//! The dead-letter topic's side of the account: what is in it, each identity once.
-//! The topic is read from its first to its last offset; kinds, tenants and identities come out. Never commits an offset.
+//! Reads the dead-letter topic for the account, from its first to its last offset; each identity counts once.
+//! Never commits an offset.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -19,9 +19,9 @@ use uuid::Uuid;
 use super::canonical::Canonical;
 use super::slice::Kind;
 
-/// How long the broker may take for one answer.
+/// Time-out of a request to the broker.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the topic may stay silent while there is still something to read.
+/// How long the topic may return nothing before its end is reached.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// A dead letter's identity: topic, partition, offset.
@@ -33,7 +33,7 @@ pub(super) struct DeadLetters {
     seen: BTreeSet<Place>,
     /// Identities of records, by kind and tenant.
     records: HashMap<(Kind, Uuid), Vec<String>>,
-    /// Places of those that hold no readable record.
+    /// Offsets of letters without a readable record.
     pub(super) unreadable: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ impl DeadLetters {
         self.records.get(&(kind, tenant)).cloned().unwrap_or_default()
     }
 
-    /// How many come from a topic.
+    /// Number of letters from a topic.
     pub(super) fn count_from(&self, topic: &str) -> u64 {
         self.seen.iter().filter(|(name, _, _)| name == topic).count() as u64
     }
@@ -66,11 +66,11 @@ impl DeadLetters {
     }
 }
 
-/// Where the record had been; the dead letter's own place if it does not say.
+/// The original offset of the record; that of the dead letter itself if its headers don't say.
 fn place(message: &BorrowedMessage<'_>) -> Place {
     let header = |name: &str| -> Option<&str> {
         let headers = message.headers()?;
-        // The record's own headers come first, whatever they are called; the last one is the worker's.
+        // The record's own headers come first and may have the same names; the last one is the worker's.
         let value = headers.iter().filter(|header| header.key == name).last()?.value?;
         std::str::from_utf8(value).ok()
     };
@@ -97,7 +97,7 @@ fn read(from: &str, payload: &[u8], names: &Names) -> Option<(Kind, Uuid, String
     }
 }
 
-/// A client that reads without a group's offsets.
+/// A consumer without committed offsets.
 pub(super) fn reader(stores: &Stores, names: &Names) -> Result<BaseConsumer, KafkaError> {
     connect::kafka_config(stores)
         .set("group.id", names.group("sluice-account"))
@@ -106,7 +106,7 @@ pub(super) fn reader(stores: &Stores, names: &Names) -> Result<BaseConsumer, Kaf
         .create()
 }
 
-/// Records in all partitions of a topic, by their watermarks. Blocks.
+/// Records in all partitions of a topic, by their watermarks. Blocks the thread.
 pub(super) fn record_count(reader: &BaseConsumer, topic: &str) -> Result<u64, KafkaError> {
     let marks = watermarks(reader, topic)?;
     Ok(marks.iter().map(|(_, low, high)| (high - low).unsigned_abs()).sum())
@@ -123,7 +123,7 @@ fn watermarks(reader: &BaseConsumer, topic: &str) -> Result<Vec<(i32, i64, i64)>
         .collect()
 }
 
-/// Reads the whole dead-letter topic. Blocks.
+/// Reads the whole dead-letter topic. Blocks the thread.
 pub(super) fn read_all(reader: &BaseConsumer, names: &Names) -> Result<DeadLetters, KafkaError> {
     let name = names.topic(topic::CLICKHOUSE_ERRORS);
     let filled: Vec<_> = watermarks(reader, &name)?.into_iter().filter(|(_, low, high)| low < high).collect();

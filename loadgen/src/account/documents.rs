@@ -18,12 +18,12 @@ use crate::plan::Plan;
 use crate::run_context::RunContext;
 use crate::target::elasticsearch::{communications, communications_index};
 
-/// Documents whose contents are compared for each tenant whose count is right.
+/// Sample size per tenant, if the tenant's count is right.
 const SAMPLE: u64 = 500;
-/// Documents fetched together.
+/// Documents per request.
 const BATCH: usize = 500;
 
-/// Documents of each tenant, whoever it is.
+/// Documents by tenant, unexpected tenants included.
 async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<Uuid, u64>, AccountError> {
     let indices = communications(names);
     let body = json!({"size": 0, "aggs": {"tenants": {"terms": {"field": "tenant_id", "size": 10_000}}}});
@@ -33,7 +33,7 @@ async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<Uuid, u64>, 
     Ok(buckets.iter().filter_map(count).collect())
 }
 
-/// Compares a tenant's documents: a sample if their number is right, else all of them.
+/// Compares a tenant's documents: a sample if their count is right, otherwise all of them.
 async fn compare(
     client: &Elastic,
     names: &Names,

@@ -1,4 +1,4 @@
-//! The account of what ingest writes: the tables of ClickHouse, the dead letters, and where each row came from.
+//! The account of what ingest writes: ClickHouse's tables, dead letters, and provenance.
 //! Never repairs anything.
 
 use sluice_schemas::connect;
@@ -19,7 +19,7 @@ pub(super) async fn dead_letters(context: RunContext<'_>) -> Result<DeadLetters,
     Ok(blocking(move || dead_letters::read_all(&reader, &names)).await?)
 }
 
-/// The tables that ingest fills.
+/// Accounts for every table that ingest fills.
 pub(super) async fn account(
     context: RunContext<'_>,
     acknowledged: &[Totals],
@@ -75,7 +75,7 @@ async fn provenance(
     Ok(Provenance { table: table.to_owned(), rows, distinct, offsets, dead_lettered })
 }
 
-/// Dead letters that no plan can hold, since nothing in them can be read.
+/// Accounts for dead letters without a readable record; no plan contains any.
 pub(super) fn unreadable(letters: &DeadLetters, account: &mut Account) {
     if letters.unreadable.is_empty() {
         return;

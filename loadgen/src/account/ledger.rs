@@ -1,9 +1,9 @@
-//! The account as a value: what was produced, what landed, what was dead-lettered, and every difference between them.
-//! Counts go in, a balance comes out and goes into the report. Pure: never reads a store.
+//! The account as a value: records produced, landed and dead-lettered, and every difference between them.
+//! Part of the report. Pure: never reads a store.
 
 use serde::{Deserialize, Serialize};
 
-/// How many differences of each sort a [`Ledger`] names by their identity.
+/// Most examples of each kind of difference.
 pub const EXAMPLES: usize = 5;
 
 /// The tenant of records whose tenant cannot be read.
@@ -22,7 +22,7 @@ pub enum Origin {
 /// One line of the account: the records of one kind, of one tenant, in one store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    /// The store, as people call it.
+    /// The store's name.
     pub store: String,
     /// Table, topic or index, by its ADR name.
     pub kind: String,
@@ -30,9 +30,9 @@ pub struct Ledger {
     pub origin: Origin,
     /// The tenant's identifier, or [`NO_TENANT`].
     pub tenant: String,
-    /// Records that the plan or the population holds.
+    /// Records in the plan or the population.
     pub planned: u64,
-    /// Records whose store or broker acknowledged them; the same as planned unless the drive was stopped or failed.
+    /// Records that a store or broker acknowledged; equals `planned` unless the drive stopped early or failed.
     pub produced: u64,
     /// Rows in the store.
     pub landed: u64,
@@ -42,18 +42,18 @@ pub struct Ledger {
     pub differences: Differences,
 }
 
-/// What is not as it should be, as exact counts with up to [`EXAMPLES`] named.
+/// Differences, counted exactly, with up to [`EXAMPLES`] examples of each kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Differences {
     /// Planned records that neither landed nor were dead-lettered.
     pub missing: u64,
-    /// Rows beyond the first of one identity, and records that landed and were dead-lettered as well.
+    /// Rows beyond the first of one identity, and records that both landed and were dead-lettered.
     pub double: u64,
-    /// Rows whose identity is planned and whose columns are not.
+    /// Rows with a planned identity and another value in some column.
     pub wrong: u64,
-    /// Rows and dead letters that no plan holds.
+    /// Rows and dead letters that are not planned.
     pub foreign: u64,
-    /// Some of them: `missing 0190…`.
+    /// Examples, such as `missing 0190…`.
     pub examples: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ impl Differences {
     }
 }
 
-/// A sort of difference.
+/// A kind of difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DifferenceKind {
     Missing,
@@ -105,7 +105,7 @@ impl Ledger {
     }
 }
 
-/// Where the rows of one ingested table say they came from.
+/// Which offsets the rows of one ingested table came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The table.
@@ -121,7 +121,7 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Whether each offset is in the table or in the dead-letter topic, once.
+    /// Whether each offset is exactly once in the table or in the dead-letter topic.
     pub fn balances(&self) -> bool {
         self.rows == self.distinct && self.offsets == self.distinct + self.dead_lettered
     }
@@ -134,7 +134,7 @@ pub struct Recomputed {
     pub table: String,
     /// Its groups, recomputed.
     pub groups: u64,
-    /// Groups that differ, or are on one side alone.
+    /// Groups that differ or exist on one side only.
     pub differing: u64,
 }
 
@@ -147,7 +147,7 @@ pub struct Account {
     pub provenance: Vec<Provenance>,
     /// Per aggregate table.
     pub recomputed: Vec<Recomputed>,
-    /// Why the part of a store is missing.
+    /// Why a store's part is missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unaccounted: Vec<String>,
 }
@@ -161,7 +161,7 @@ impl Account {
             && self.recomputed.iter().all(|table| table.differing == 0)
     }
 
-    /// One sentence for each thing that does not balance.
+    /// One sentence for each ledger or table that does not balance.
     pub fn discrepancies(&self) -> Vec<String> {
         let ledgers = self.ledgers.iter().filter(|ledger| !ledger.balances()).map(Ledger::discrepancy);
         let provenance = self.provenance.iter().filter(|table| !table.balances()).map(|table| {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_is_counted_and_a_few_are_named() {
+    fn every_difference_is_counted_and_a_few_are_examples() {
         let mut differences = Differences::default();
         for i in 0..20 {
             differences.note(DifferenceKind::Double, &i.to_string());
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_that_is_nowhere_unbalances_the_provenance() {
+    fn a_lost_offset_unbalances_the_provenance() {
         let table = Provenance { table: "t".to_owned(), rows: 5, distinct: 5, offsets: 6, dead_lettered: 1 };
         assert!(table.balances());
         assert!(!Provenance { offsets: 7, ..table.clone() }.balances());

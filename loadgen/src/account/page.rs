@@ -1,5 +1,5 @@
 //! One table and origin of the account, tenant by tenant: tallies first, and every entry where tallies differ.
-//! Never queries a store itself; it is given what the store holds.
+//! Never queries a store itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ fn drill_down(
     reconcile(planned, entries, dead)
 }
 
-/// The population's tenants, in its order, and after them any other that the store knows.
+/// The population's tenants in order, followed by unexpected ones from the store.
 pub(super) fn tenants(context: RunContext<'_>, tallies: &BTreeMap<Uuid, Tally>, others: &BTreeSet<Uuid>) -> Vec<Uuid> {
     let mut tenants: Vec<Uuid> = context.plan.population().tenants().iter().map(|tenant| tenant.id).collect();
     let known: BTreeSet<Uuid> = tenants.iter().copied().collect();

@@ -1,5 +1,4 @@
-//! PostgreSQL's side of the account: tallies and entries of customers, campaigns and communications.
-//! Queries go out, counts come in. Reads as the change-data-capture role, which sees every tenant. Never writes.
+//! PostgreSQL's queries for the account: tallies and entries of customers, campaigns and communications. Never writes.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,7 @@ use super::ledger::Origin;
 use super::reconcile::{Entry, Tally};
 use super::slice::Kind;
 
-/// A table, and which of its rows.
+/// Some rows of a table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows {
     pub(super) table: &'static str,
@@ -23,7 +22,7 @@ pub(super) struct Rows {
     condition: &'static str,
 }
 
-/// Everything that PostgreSQL holds.
+/// All rows that are accounted for.
 pub(super) const ROWS: [Rows; 4] = [
     Rows {
         table: "customers",
@@ -67,7 +66,7 @@ impl Rows {
         let query = format!(
             "SELECT tenant_id, count(*), count(DISTINCT id), bit_xor({digest}) FROM {table} WHERE {condition} GROUP BY 1"
         );
-        // The query is put together from constants of this crate alone.
+        // The query consists of constants of this crate.
         let rows = sqlx::query(AssertSqlSafe(query)).bind(start).fetch_all(pool).await?;
         rows.iter()
             .map(|row| {

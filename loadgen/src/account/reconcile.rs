@@ -1,27 +1,26 @@
-//! What should be there against what is there.
-//! Two tallies go in for the quick comparison; for the exact one, every identity with its digest, and the dead letters.
-//! Exact counts of differences come out. Pure: never reads a store.
+//! Compares what should be in a store with what is there: tallies for the quick comparison; for the exact one, every
+//! identity with its digest, and the dead letters. Pure: never reads a store.
 
 use std::collections::HashMap;
 
 use super::ledger::{DifferenceKind, Differences};
 
-/// A quick summary of records or rows.
+/// A summary of records or rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// How many.
+    /// Number of rows.
     pub(super) rows: u64,
-    /// How many identities.
+    /// Number of identities.
     pub(super) distinct: u64,
-    /// Exclusive or of the digests of all texts.
+    /// Exclusive or of the digests of all canonical texts.
     pub(super) digest: u64,
 }
 
-/// A record's identity, and the digest of its text.
+/// A record's identity, and the digest of its canonical text.
 pub(super) type Entry = (String, u64);
 
-/// Counts every difference. `planned` says each record once; `rows` is the store's; `dead` are the identities in the
-/// dead-letter topic, each once.
+/// Counts every difference. `planned` visits each record exactly once; `rows` come from the store; `dead` has each
+/// identity of the dead-letter topic exactly once.
 pub(super) fn reconcile(
     planned: impl FnOnce(&mut dyn FnMut(String, u64)),
     rows: Vec<Entry>,
@@ -83,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sort_of_difference_is_told_apart() {
+    fn each_kind_of_difference_is_distinguished() {
         assert_eq!(found(&[1, 2], entries(&[1]), &[]), (1, 0, 0, 0));
         assert_eq!(found(&[1, 2], entries(&[1, 2, 2, 2]), &[]), (0, 2, 0, 0));
         assert_eq!(found(&[1], vec![("1".to_owned(), 7)], &[]), (0, 0, 1, 0));

@@ -1,6 +1,5 @@
-//! Waiting until what was produced has landed.
-//! Counts of rows and dead letters come in until they reach what was acknowledged, or nothing moves any more.
-//! Never judges: what is still missing then is the account's to say.
+//! Waits until everything produced has landed or been dead-lettered, or until nothing arrives any more.
+//! Never judges; the account says what is missing.
 
 use std::time::{Duration, Instant};
 
@@ -16,31 +15,31 @@ use crate::concurrency::blocking;
 use crate::plan::Totals;
 use crate::run_context::RunContext;
 
-/// Time between two looks.
+/// Interval between two polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How long a store may take to answer a look.
+/// Time-out of one poll of a store.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How the waiting ended.
+/// The outcome of the wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled {
     /// Records that were acknowledged by Kafka.
     pub produced: u64,
-    /// Rows and dead letters, together.
+    /// Rows and dead letters.
     pub arrived: u64,
-    /// How long it took until the last of them arrived.
+    /// Time until the last of them arrived.
     pub took: Duration,
 }
 
 impl Settled {
-    /// Whether as much has arrived as was produced.
+    /// Whether everything produced has arrived.
     pub fn is_complete(&self) -> bool {
         self.arrived >= self.produced
     }
 }
 
-/// Waits until as many records have landed or been dead-lettered as Kafka has acknowledged; gives up when nothing has
-/// arrived for `idle_limit`, or when stopped. `progress` is told how many have arrived, of how many.
+/// Waits until as many records have landed or been dead-lettered as Kafka has acknowledged. Gives up when nothing has
+/// arrived for `idle_limit`, or when stopped. Calls `progress` with the records that have arrived and those produced.
 pub async fn settle(
     context: RunContext<'_>,
     acknowledged: &[Totals],
@@ -58,8 +57,8 @@ pub async fn settle(
             _ = polls.tick() => {}
             () = stop.cancelled() => return Ok(settled),
         }
-        // A store that froze answers nothing at all, not even an error; that is no progress either. Each is asked by itself,
-        // so that one which is away does not hide what the other holds.
+        // A frozen store returns nothing, not even an error; that is no progress either. Each store is polled separately,
+        // so that an unavailable one does not hide what the other holds.
         landed = timeout(RESPONSE_TIMEOUT, rows(context)).await.unwrap_or(Ok(landed))?;
         let letters = if kafka_unavailable {
             Ok(dead_lettered)

@@ -1,12 +1,12 @@
-//! A slice of what should be in the stores: one kind of record, of one origin, of one tenant.
-//! The plan goes in; identities and digests of every record come out, made again from the seed. Never keeps records.
+//! A slice of what should be in the stores: the records of one kind, one origin and one tenant, recomputed from the seed.
+//! Never keeps records.
 
 use super::canonical::Canonical;
 use super::ledger::Origin;
 use super::reconcile::Tally;
 use crate::plan::{Plan, Totals};
 
-/// A kind of record, by where it ends up.
+/// A kind of record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Kind {
     Events,
@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Campaigns,
 }
 
-/// Which records.
+/// The records of one kind, one origin and one tenant.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slice {
     pub(super) kind: Kind,
@@ -67,12 +67,12 @@ impl Slice {
             Kind::Communications => {
                 (0..counts.communications).for_each(|i| visit(&plan.communication(tenant, i).record));
             }
-            // Nobody is created while the drive runs.
+            // The drive creates no customers and no campaigns.
             Kind::Customers | Kind::Campaigns => {}
         }
     }
 
-    /// What the store should say about this slice, with its own digest.
+    /// The tally that the store should return, by its own digest.
     pub(super) fn tally(self, plan: &Plan, digest: fn(&str) -> u64) -> Tally {
         let mut tally = Tally::default();
         self.each(plan, &mut |record| {
@@ -83,7 +83,7 @@ impl Slice {
         tally
     }
 
-    /// How many of these the drive says were acknowledged; `None` where the drive has no part in it.
+    /// How many of these records were acknowledged; `None` where the drive writes none.
     pub(super) fn acknowledged(self, by_tenant: &[Totals]) -> Option<u64> {
         let totals = by_tenant.get(self.tenant).filter(|_| self.origin == Origin::Driven)?;
         match self.kind {

@@ -1,19 +1,19 @@
-//! The drive's clock: intended starts go in, the calling thread comes out of its wait on time.
-//! tokio's timer counts in milliseconds; a thread that sleeps to just before the instant and spins the rest is some
-//! 50 times nearer. Never waits past a stop by more than a moment.
+//! The drive's clock: blocks a thread until an intended start. tokio's timer has a resolution of one millisecond; a thread
+//! that sleeps until just before the instant and spins the rest is about 50 times more precise. Never waits more than
+//! 20 ms past a stop.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
-/// The last part of a wait is spun away, since a sleep ends late by about this much.
+/// The last part of a wait is spent spinning, since a sleep overruns by about this much.
 const SPIN: Duration = Duration::from_micros(100);
-/// Shortest sleep of a wait that may end late.
+/// Shortest sleep of a wait that may overrun.
 const TICK: Duration = Duration::from_millis(2);
-/// Longest sleep before the stop is looked at again.
+/// Longest sleep between two checks for a stop.
 const SLICE: Duration = Duration::from_millis(20);
 
-/// Counts from the start of a drive.
+/// Time since the start of a drive.
 #[derive(Debug, Clone)]
 pub(super) struct Clock {
     start: Instant,
@@ -32,33 +32,33 @@ impl Clock {
         self.start.elapsed()
     }
 
-    /// Time since the start, by the system clock; zero if that was set back to before it.
+    /// Time since the start, by the system clock; zero if the clock was set back past the start.
     pub(super) fn system_elapsed(&self) -> Duration {
         self.system_start.elapsed().unwrap_or_default()
     }
 
-    /// The instant that lies `at` after the start.
+    /// The instant `at` after the start.
     pub(super) fn instant(&self, at: Duration) -> Instant {
         self.start + at
     }
 
-    /// Blocks until `at` or up to two milliseconds later; `false` if the drive is stopped before. For what comes
-    /// thousands of times a second and waits for company behind this clock anyway: it never spins, which would take a
-    /// tenth of a processor from the stores that are being measured.
+    /// Blocks until `at`, or up to two milliseconds longer; `false` if the drive is stopped first. For writes, which come
+    /// thousands of times a second and are batched downstream anyway: spinning would take a tenth of a processor from
+    /// the stores under test.
     pub(super) fn sleep_until(&self, at: Duration) -> bool {
         self.wait_with(at, |left| std::thread::park_timeout(left.clamp(TICK, SLICE)))
     }
 
-    /// Blocks until `at`, to the nearest hundredth of a millisecond; `false` if the drive is stopped before.
+    /// Blocks until `at`, to a hundredth of a millisecond; `false` if the drive is stopped first.
     pub(super) fn spin_until(&self, at: Duration) -> bool {
         self.wait_with(at, |left| match left.checked_sub(SPIN) {
-            // Parking is a sleep here: nobody unparks, and a wake-up without cause only goes round once more.
+            // Parking is a sleep here: nothing unparks this thread, and a spurious wake-up only repeats the loop.
             Some(sleep) if !sleep.is_zero() => std::thread::park_timeout(sleep.min(SLICE)),
             _ => std::hint::spin_loop(),
         })
     }
 
-    /// Pauses again and again until `at`, each time told what is left; `false` if the drive is stopped before.
+    /// Calls `pause` with the remaining time until `at`; `false` if the drive is stopped first.
     fn wait_with(&self, at: Duration, pause: impl Fn(Duration)) -> bool {
         loop {
             if self.stop.is_cancelled() {

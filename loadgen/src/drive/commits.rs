@@ -1,7 +1,6 @@
-//! PostgreSQL's writers: groups of one tenant's communications go in, committed transactions come out.
-//! Each transaction names its tenant, so row-level security checks every row. A commit whose answer was lost is tried
-//! again and inserts nothing twice. Gives up after several attempts, or a minute after the end of the drive, and counts what
-//! it gave up.
+//! PostgreSQL's writers: commit groups of one tenant's communications, each in a transaction of that tenant, so
+//! row-level security checks every row. A commit whose outcome is unknown is retried and inserts nothing twice. Gives up
+//! after several attempts, or a minute after the end of the drive, and counts the rows that were never committed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +22,9 @@ use super::shared::{Shared, add};
 use super::writes::Group;
 use crate::target::postgres::begin_as;
 
-/// Transactions at once.
+/// Concurrent transactions.
 const WRITERS: u32 = 6;
-/// Pauses before the second and each later attempt; after the last one the group is given up.
+/// Delays before each retry; when they are used up, the group is given up.
 const RETRY_DELAYS: [Duration; 6] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
@@ -35,14 +34,14 @@ const RETRY_DELAYS: [Duration; 6] = [
     Duration::from_secs(20),
 ];
 
-/// How long after the end of the drive a group may still be committed; what waits then is given up.
+/// How long after the end of the drive a group may still be committed.
 const GRACE: Duration = Duration::from_mins(1);
-/// How long the connections may take to close.
+/// Time-out of closing the connections.
 const CLOSE: Duration = Duration::from_secs(5);
-/// How long a writer waits for a connection before that counts as a failed attempt.
+/// Time-out of acquiring a connection; it counts as a failed attempt.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
-/// Writes one tenant's communications. `ON CONFLICT` makes a second attempt harmless.
+/// Inserts one tenant's communications. `ON CONFLICT` makes a retry idempotent.
 const INSERT_COMMUNICATIONS: &str = "\
 INSERT INTO communications
     (id, tenant_id, customer_id, campaign_id, channel, direction, content, metadata, status, created_at)
@@ -64,7 +63,7 @@ impl Commits {
         Self { shared: Arc::clone(shared), clock: clock.clone(), pool }
     }
 
-    /// Commits every group, several at once, until no more will come or the drive is stopped.
+    /// Commits groups concurrently until the channel closes or the drive is stopped.
     pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>, stop: CancellationToken) {
         let this = Arc::new(self);
         let writers = Arc::new(Semaphore::new(WRITERS as usize));
@@ -82,7 +81,7 @@ impl Commits {
         }
         tasks.close();
         tasks.wait().await;
-        // A store that is frozen would never let go of its connections.
+        // A frozen store never closes its connections.
         drop(tokio::time::timeout(CLOSE, this.pool.close()).await);
     }
 
@@ -111,7 +110,7 @@ impl Commits {
     }
 }
 
-/// A pool for the writers alone, so that probes and writes never wait for each other's connections.
+/// A pool of their own, so that probes and writes never wait for each other's connections.
 pub(super) async fn pool(stores: &Stores, names: &Names) -> Result<PgPool, ConnectError> {
     let options = connect::postgres_options(stores, &names.database(), Role::App);
     let pool = PgPoolOptions::new().min_connections(WRITERS).max_connections(WRITERS).acquire_timeout(ACQUIRE);

@@ -1,5 +1,4 @@
-//! Several sequences in order of time, merged into one.
-//! Iterators go in, one iterator comes out; of each sequence one item is held. Never sorts and never collects.
+//! Merges sequences of probes that are each in order of time. Holds one item per sequence; never sorts and never collects.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,7 +6,7 @@ use std::time::Duration;
 
 use crate::plan::Probe;
 
-/// A merge of sequences of probes.
+/// One sequence in order of time.
 pub(super) struct MergeByTime<'a> {
     sources: Vec<Box<dyn Iterator<Item = Probe> + 'a>>,
     heads: Vec<Option<Probe>>,

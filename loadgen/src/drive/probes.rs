@@ -1,5 +1,5 @@
-//! The probes: each question is asked at its intended start, whatever became of the ones before.
-//! Planned probes go in; samples go to the recorders. Never skips a probe, and never lets one wait for another.
+//! The probes: each question is asked at its intended start, whatever happened to earlier ones.
+//! Never skips a probe, and never lets one wait for another.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,20 +16,20 @@ use crate::plan::Probe;
 use crate::question::{Answer, Question, Subject};
 use crate::target::QueryError;
 
-/// Most probes that may wait for their answers at once; beyond it a store has long failed, and memory must not.
+/// Most probes in flight. A store that exceeds this has long failed; the limit protects memory.
 pub(super) const MAX_IN_FLIGHT: usize = 20_000;
 
-/// A stretch of probes: the warm-up, or the drive.
+/// The probes of the warm-up, or of the drive.
 pub(super) struct Probes {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Clock,
     pub(super) in_flight: Arc<Semaphore>,
-    /// Whether samples count.
+    /// Whether samples are recorded; those of the warm-up are not.
     pub(super) recorded: bool,
 }
 
 impl Probes {
-    /// Starts every probe at its time. Blocks until the last has been started, or the drive is stopped.
+    /// Starts every probe at its intended start. Blocks until the last one is started or the drive is stopped.
     pub(super) fn run(self, runtime: &Handle, tasks: &TaskTracker) {
         let this = Arc::new(self);
         for probe in this.planned() {

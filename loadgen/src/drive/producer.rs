@@ -1,6 +1,6 @@
-//! The producer of the drive: keyed JSON records go in, delivery reports come out as counts per tenant and topic.
-//! A record counts as produced when the broker has acknowledged it, and only then. Never drops a record: with a full
-//! queue the caller gets it back, and a failed delivery is counted and fails the run.
+//! The drive's Kafka producer: sends keyed JSON records and counts delivery reports per tenant and topic.
+//! A record counts as produced only when the broker has acknowledged it. Never drops a record: when the queue is full the
+//! caller keeps it, and a failed delivery is counted and fails the run.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,16 +16,16 @@ use sluice_schemas::rebootstrap::Rebootstrap;
 use sluice_schemas::records::MAX_RECORD_BYTES;
 use sluice_schemas::stores::Stores;
 
-/// How long the broker may take to acknowledge one record before it counts as failed.
+/// Time-out of the acknowledgement of one record.
 const MESSAGE_TIMEOUT_MS: &str = "60000";
-/// Records wait this long for company: a broker works by the batch, and with 18 partitions a shorter wait makes batches of
-/// two or three records, which then take up half a core of the machine that is being measured.
+/// A record lingers this long to be batched: with 18 partitions, a shorter time makes batches of two or three records,
+/// and the broker then uses half a core of the machine under test.
 const LINGER_MS: &str = "50";
-/// How often the client says which brokers it knows.
+/// Interval of the client's statistics, which list the brokers it knows.
 const STATISTICS_MS: &str = "2000";
-/// How long a flush waits before it looks whether the client still knows a broker.
+/// Interval at which a flush checks that the client still knows a broker.
 const FLUSH_LOOK: Duration = Duration::from_secs(2);
-/// Most bytes of records that wait for their acknowledgement, in KiB.
+/// Limit of unacknowledged records, in KiB.
 const IN_FLIGHT_KIB: &str = "65536";
 
 /// A topic of the platform's producers.
@@ -43,7 +43,7 @@ impl Topic {
     /// Every topic.
     pub(super) const ALL: [Self; 3] = [Self::Events, Self::Metrics, Self::Interactions];
 
-    /// Its ADR name.
+    /// The ADR's name of the topic.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Events => topic::COMMUNICATION_EVENTS,
@@ -84,23 +84,23 @@ impl ProducerContext for DeliveryReports {
     }
 }
 
-/// A producer that cannot be made or flushed.
+/// Why records were not produced.
 #[derive(Debug, thiserror::Error)]
 pub enum ProduceError {
-    /// The client refused its settings, or a record for another reason than a full queue.
+    /// The client rejected its settings, or a record for a reason other than a full queue.
     #[error("produce to Kafka: {0}")]
     Kafka(#[from] KafkaError),
-    /// Some records were not acknowledged.
+    /// Records were not acknowledged.
     #[error("produce to Kafka: {failed} records were not acknowledged; the first: {first}")]
     Unacknowledged {
         /// How many.
         failed: u64,
-        /// What was wrong with the first one.
+        /// Why the first one failed.
         first: String,
     },
 }
 
-/// An idempotent producer with acknowledgement by all replicas, lz4, and a bound on what is in flight.
+/// An idempotent producer: acknowledgement by all replicas, lz4, and a bound on bytes in flight.
 pub(super) struct Producer {
     inner: ThreadedProducer<DeliveryReports>,
     topics: [String; 3],
@@ -113,7 +113,7 @@ impl std::fmt::Debug for Producer {
 }
 
 impl Producer {
-    /// A producer that counts for `tenants` tenants. Opens its connections as it needs them.
+    /// A producer that counts for `tenants` tenants. Connects on demand.
     pub(super) fn new(stores: &Stores, names: &Names, tenants: usize) -> Result<Self, ProduceError> {
         let mut config = connect::kafka_config(stores);
         let reports = DeliveryReports {
@@ -135,7 +135,7 @@ impl Producer {
         Ok(Self { inner, topics: Topic::ALL.map(|topic| names.topic(topic.name())) })
     }
 
-    /// Hands one record over. `Ok(false)`: the queue is full, try again when it has drained.
+    /// Queues one record. `Ok(false)` means that the queue is full; retry when it has drained.
     pub(super) fn send(&self, topic: Topic, tenant: usize, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
         self.reports().rebootstrap.add_servers_if_lost(self.inner.client());
         let record: BaseRecord<'_, str, [u8], usize> =
@@ -147,9 +147,9 @@ impl Producer {
         }
     }
 
-    /// Waits until every record is acknowledged or has failed, at most `patience`. Blocks: call it off the runtime.
-    pub(super) fn flush(&self, patience: Duration) -> Result<(), ProduceError> {
-        let until = Instant::now() + patience;
+    /// Waits until every record is acknowledged or has failed, for at most `timeout`. Blocks the thread.
+    pub(super) fn flush(&self, timeout: Duration) -> Result<(), ProduceError> {
+        let until = Instant::now() + timeout;
         loop {
             self.reports().rebootstrap.add_servers_if_lost(self.inner.client());
             let left = until.saturating_duration_since(Instant::now());

@@ -1,40 +1,39 @@
-//! What the terminal shows while a drive runs: a snapshot, published a few times a second.
-//! Counters and recorders go in, plain numbers come out. Never waits for a reader.
+//! Snapshots of a running drive, for the terminal. Plain numbers; never waits for a reader.
 
 use std::time::Duration;
 
 use crate::plan::Totals;
 
-/// How far a drive has come.
+/// The phase of a drive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// The right answers are counted and connections opened.
+    /// Expected answers are counted and connections opened.
     #[default]
     Preparing,
-    /// Questions are asked and not judged.
+    /// Questions are asked, and answers are not recorded.
     WarmUp,
     /// Writes and probes run at their intended starts.
     Driving,
-    /// What is on its way is awaited.
+    /// Acknowledgements and answers in flight are awaited.
     Flushing,
 }
 
 /// A snapshot of a drive.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Progress {
-    /// What it does.
+    /// The phase.
     pub phase: Phase,
     /// Time in this phase.
     pub elapsed: Duration,
-    /// Length of this phase, where it is known.
+    /// Length of this phase, if known.
     pub length: Duration,
     /// Writes handed to the stores so far.
     pub sent: Totals,
     /// Writes that their stores have acknowledged.
     pub acknowledged: Totals,
-    /// Writes and probes that were never started, since a store pushed back.
+    /// Writes and probes never started because a store pushed back.
     pub held_back: u64,
-    /// Probes that wait for their answers.
+    /// Probes in flight.
     pub in_flight: u64,
     /// Per SLO, in the scenario's order.
     pub slos: Vec<SloProgress>,

@@ -1,5 +1,5 @@
-//! What all tasks of a drive share: the plan, the clients, the recorders and the counters.
-//! Samples and counts go in from many threads; snapshots and the final recorders come out. Never decides what to do.
+//! State that all tasks of a drive share: the plan, the clients, the recorders and the counters.
+//! Updated from many threads; decides nothing.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::question::{Question, oracle::Oracle};
 use crate::scenario::{Scenario, Slo};
 use crate::target::Targets;
 
-/// Of one drive.
+/// The state of one drive.
 pub(super) struct Shared {
     pub(super) scenario: Scenario,
     pub(super) plan: Arc<Plan>,
@@ -37,7 +37,7 @@ pub(super) struct Counters {
     pub(super) records: [AtomicU64; 3],
     /// Communications that PostgreSQL has committed, per tenant.
     pub(super) committed: Vec<AtomicU64>,
-    /// Communications that PostgreSQL has refused for good.
+    /// Communications that were given up.
     pub(super) uncommitted: AtomicU64,
     failures: AtomicU64,
 }
@@ -58,11 +58,11 @@ pub(super) fn read(count: &AtomicU64) -> u64 {
     count.load(Ordering::Relaxed)
 }
 
-/// Failures that are logged one by one; after these they are only counted.
+/// Failures that are logged individually; later ones are only counted.
 const MAX_LOGGED_FAILURES: u64 = 10;
 
 impl Shared {
-    /// Whether one more failure is worth a line in the log.
+    /// Whether to log one more failure.
     pub(super) fn should_log_failure(&self) -> bool {
         self.counters.failures.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED_FAILURES
     }
@@ -94,7 +94,7 @@ impl Shared {
         }
     }
 
-    /// Everything the terminal shows.
+    /// A snapshot for the terminal.
     pub(super) fn snapshot(&self, phase: Phase, elapsed: Duration) -> Progress {
         let length = match phase {
             Phase::WarmUp => self.scenario.warm_up,

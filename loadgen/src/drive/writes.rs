@@ -1,7 +1,6 @@
-//! The writes: each planned record goes to its store at its intended instant.
-//! The plan goes in; records go to Kafka's producer and, in groups of a few milliseconds, to PostgreSQL's writers.
-//! Making a record is kept away from sending it, so that the pace never waits for either. Never skips a record while
-//! its store can take it, and counts what a store kept from being sent.
+//! The writes: each planned record is sent at its intended start, to Kafka's producer or, in groups of a few
+//! milliseconds, to PostgreSQL's writers. Records are prepared on another thread, so preparing one never delays sending
+//! another. Never skips a record that its store can take, and counts those that a store held back.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -17,18 +16,18 @@ use super::shared::{Shared, add};
 use crate::concurrency::lock;
 use crate::plan::{Planned, Write};
 
-/// Records that are prepared together, ahead of their time.
+/// Records that are prepared together.
 const BATCH: usize = 256;
-/// Groups of made records that may wait for their time.
+/// Prepared batches that may be queued.
 const BATCHES_AHEAD: usize = 64;
-/// Communications of this long go to PostgreSQL in one transaction per tenant.
+/// A tenant's communications within this time are committed in one transaction.
 const WINDOW: Duration = Duration::from_millis(50);
-/// How long a full queue of the producer is waited for before it is looked at again: a tick of the clock.
+/// Delay before a record is offered again to a full producer queue: one tick of the clock.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
-/// Beyond the end of the drive, how long a store that pushed back may still take records.
+/// How long after the end of the drive a store that pushed back may still take records.
 const GRACE: Duration = Duration::from_mins(1);
 
-/// A record with everything its store needs.
+/// A record, ready to be sent.
 struct Prepared {
     at: Duration,
     tenant: usize,
@@ -40,13 +39,13 @@ enum Output {
     Message { topic: Topic, key: String, payload: Vec<u8> },
 }
 
-/// Communications of one tenant that go to PostgreSQL together.
+/// Communications of one tenant, committed together.
 pub(super) struct Group {
     pub(super) tenant: usize,
     pub(super) rows: Vec<Communication>,
 }
 
-/// Sends every planned write at its time. Blocks until the last is handed over, or the drive is stopped.
+/// Sends every planned write at its intended start. Blocks until the last one is queued or the drive is stopped.
 pub(super) fn run(shared: &Arc<Shared>, clock: &Clock, groups: &mpsc::Sender<Group>) -> Result<(), ProduceError> {
     let (batches, ready) = sync_channel(BATCHES_AHEAD);
     std::thread::scope(|scope| {
@@ -61,7 +60,7 @@ fn prepare_all(shared: &Shared, batches: &SyncSender<Vec<Prepared>>) {
         batch.push(prepare(planned));
         if batch.len() == BATCH {
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
-            // The other end is gone when the drive is stopped.
+            // The receiver is dropped when the drive is stopped.
             if batches.send(full).is_err() {
                 return;
             }
@@ -92,7 +91,7 @@ fn message(topic: Topic, key: String, record: &impl serde::Serialize) -> Output 
     Output::Message { topic, key, payload: serde_json::to_vec(record).expect("records always serialise") }
 }
 
-/// Sends made records when their time has come.
+/// Sends prepared records at their intended starts.
 struct Pacer<'a> {
     shared: &'a Shared,
     clock: &'a Clock,
@@ -100,7 +99,7 @@ struct Pacer<'a> {
     /// Communications of the open window, per tenant.
     open: Vec<Vec<Communication>>,
     window_ends: Duration,
-    /// Whether the producer's queue was full and the plan is not yet caught up with.
+    /// Whether sending is still behind schedule because the producer's queue was full.
     behind: bool,
 }
 
@@ -110,7 +109,7 @@ impl<'a> Pacer<'a> {
         Self { shared, clock, groups, open, window_ends: WINDOW, behind: false }
     }
 
-    /// Owns its end of the channel, so that whoever makes records is told when nobody wants more.
+    /// Owns the receiver, so that preparing ends when sending does.
     fn send_all(mut self, ready: Receiver<Vec<Prepared>>) -> Result<(), ProduceError> {
         for prepared in ready.into_iter().flatten() {
             if prepared.at >= self.window_ends {
@@ -142,7 +141,7 @@ impl<'a> Pacer<'a> {
         Ok(())
     }
 
-    /// Notes the send lag, unless the store is to blame for it.
+    /// Records the send lag, unless a store caused it.
     fn started(&mut self, lag: Duration) {
         self.behind &= lag > FULL_QUEUE_PAUSE;
         if !self.behind {
@@ -150,7 +149,7 @@ impl<'a> Pacer<'a> {
         }
     }
 
-    /// Waits while the producer's queue is full; `false` if the store did not take the record in time.
+    /// Retries while the producer's queue is full; `false` if Kafka did not take the record in time.
     fn hand_over(&mut self, topic: Topic, tenant: usize, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
         let last = self.shared.scenario.duration + GRACE;
         while !self.shared.producer.send(topic, tenant, key, payload)? {
@@ -164,7 +163,7 @@ impl<'a> Pacer<'a> {
         Ok(true)
     }
 
-    /// Hands the open window's communications to PostgreSQL's writers; `now` decides where the next one ends.
+    /// Queues the open window's communications for PostgreSQL and opens the next window at `now`.
     fn close_window(&mut self, now: Duration) {
         for tenant in 0..self.open.len() {
             let rows = std::mem::take(&mut self.open[tenant]);
@@ -172,7 +171,7 @@ impl<'a> Pacer<'a> {
             if count == 0 {
                 continue;
             }
-            // The pace must not wait: with a full queue PostgreSQL is far too slow for what is offered.
+            // Never wait here: if the queue is full, PostgreSQL is far too slow for the offered rate.
             let taken = self.groups.try_send(Group { tenant, rows }).is_ok();
             let counters = &self.shared.counters;
             add(if taken { &counters.communications } else { &counters.held_back }, count);

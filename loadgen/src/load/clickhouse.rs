@@ -1,5 +1,5 @@
-//! ClickHouse's part of the load: the past's events, interactions and agent metrics, as RowBinary inserts.
-//! Records go in; rows marked with the topic `loaded` come out, beside those that ingest will write. Never goes through Kafka.
+//! Loads ClickHouse: past events, interactions and agent metrics, as RowBinary inserts. Rows have the topic `loaded`, which
+//! tells them from those that ingest writes. Never goes through Kafka.
 
 use std::ops::Range;
 
@@ -14,14 +14,14 @@ use super::job::{Job, chunks};
 use crate::concurrency::blocking;
 use crate::population::Tenant;
 
-/// `_topic` of the rows that were loaded and did not come through Kafka.
+/// `_topic` of loaded rows, which did not come through Kafka.
 pub const LOADED_TOPIC: &str = "loaded";
 
 pub(super) const EVENTS: &str = "ClickHouse communication_events";
 pub(super) const INTERACTIONS: &str = "ClickHouse customer_interactions";
 pub(super) const METRICS: &str = "ClickHouse agent_metrics";
 
-/// Communications, or metrics, of one round of inserts: some tens of thousands of rows, so that few parts are made.
+/// Communications or metrics per round of inserts: tens of thousands of rows, so that few parts are created.
 const CHUNK: u64 = 10_000;
 
 pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
@@ -46,7 +46,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Every loaded row is in its table, by ClickHouse's own count: the client takes any 200 for an acknowledgement.
+/// Checks by ClickHouse's own count that every row is there; the client takes any 200 for an acknowledgement.
 async fn check_count(client: &Client, kind: &'static str, loaded: u64) -> Result<(), LoadError> {
     let query = format!("SELECT count() FROM {} WHERE _topic = ?", table(kind));
     let found: u64 = client.query(&query).bind(LOADED_TOPIC).fetch_one().await?;
@@ -57,7 +57,7 @@ fn table(kind: &str) -> &str {
     kind.trim_start_matches("ClickHouse ")
 }
 
-/// Events and interactions of some communications. `loaded` counts both, as offsets.
+/// Loads events and interactions of some communications. `loaded` counts both and provides their offsets.
 async fn communications(
     job: Job<'_>,
     client: &Client,
@@ -117,7 +117,7 @@ async fn insert<T: RowOwned + RowWrite>(
     Ok(())
 }
 
-/// Where a loaded row says it comes from: never the same place twice.
+/// The synthetic partition and offset of a loaded row, unique within its table.
 #[derive(Clone, Copy)]
 struct Place {
     partition: i32,

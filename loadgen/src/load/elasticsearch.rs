@@ -1,5 +1,5 @@
-//! Elasticsearch's part of the load: the past's communications by `_bulk`, routed by tenant, in monthly indices.
-//! Records go in; documents come out. Refreshing rests while it loads and is set back as it was. Never touches templates.
+//! Loads Elasticsearch: past communications by `_bulk`, routed by tenant, into monthly indices. Refreshing is disabled
+//! while it loads and restored afterwards. Never touches templates.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use crate::target::elasticsearch::{communications, communications_index};
 
 pub(super) const COMMUNICATIONS: &str = "Elasticsearch communications";
 
-/// Documents of one `_bulk` request.
+/// Documents per `_bulk` request.
 const CHUNK: u64 = 2_500;
 /// Requests in flight.
 const IN_FLIGHT: usize = 2;
@@ -63,7 +63,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     check_count(&job, &client).await
 }
 
-/// Every document can be found, by Elasticsearch's own count.
+/// Checks by Elasticsearch's own count that every document can be found.
 async fn check_count(job: &Job<'_>, client: &Elastic) -> Result<(), LoadError> {
     let indices = communications(job.names);
     client.read::<Value>(Method::POST, &format!("/{indices}/_refresh"), None).await?;
@@ -84,7 +84,7 @@ fn months(job: &Job<'_>) -> BTreeSet<String> {
         .collect()
 }
 
-/// Makes the index if it is not there and lets its refreshing rest; what its interval was comes back.
+/// Creates the index if it does not exist and disables refreshing. Returns the previous interval.
 async fn stop_refresh(client: &Elastic, index: &str) -> Result<Value, ElasticError> {
     let path = format!("/{index}");
     let exists = client.request(Method::HEAD, &path, None).await?;

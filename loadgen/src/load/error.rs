@@ -5,27 +5,27 @@ use std::time::Duration;
 use sluice_schemas::connect::ConnectError;
 use sluice_schemas::elastic::ElasticError;
 
-/// How long no store may take a record before the load gives up: a store that is frozen gives no error by itself.
+/// How long a load may make no progress before it gives up; a frozen store returns no error.
 pub(super) const STALL_LIMIT: Duration = Duration::from_mins(1);
 
-/// A load that could not be finished.
+/// Why a load did not finish.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A store could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// PostgreSQL refused or broke.
+    /// PostgreSQL returned an error.
     #[error("load PostgreSQL: {0}; are the schemas applied, and the namespace fresh?")]
     Postgres(#[from] sqlx::Error),
-    /// ClickHouse refused or broke.
+    /// ClickHouse returned an error.
     #[error("load ClickHouse: {0}; are the schemas applied?")]
     ClickHouse(#[from] ::clickhouse::error::Error),
-    /// Elasticsearch could not be asked.
+    /// A request to Elasticsearch failed.
     #[error("load Elasticsearch: {0}")]
     Elasticsearch(#[from] ElasticError),
     /// A store acknowledged records that it does not have.
     #[error(
-        "load {kind}: {loaded} were acknowledged, but the store has {found}; does the store itself answer at its address?"
+        "load {kind}: {loaded} were acknowledged, but the store has {found}; check that the store itself listens at its address"
     )]
     Missing {
         /// What was loaded.
@@ -35,19 +35,19 @@ pub enum LoadError {
         /// How many the store has.
         found: u64,
     },
-    /// Elasticsearch refused some documents.
-    #[error("load Elasticsearch: it refused documents; the first: {0}")]
+    /// Elasticsearch rejected documents.
+    #[error("load Elasticsearch: it rejected documents; the first: {0}")]
     Refused(String),
-    /// Redis refused or broke.
+    /// Redis returned an error.
     #[error("load Redis: {0}")]
     Redis(#[from] crate::target::QueryError),
-    /// No store takes anything any more.
-    #[error("load the stores: none has taken a record for {} s; unfinished: {unfinished}; does it still answer? `sluice status` shows it", STALL_LIMIT.as_secs())]
+    /// No store takes records any more.
+    #[error("load the stores: none has taken a record for {} s; unfinished: {unfinished}; check with `sluice status` whether it still responds", STALL_LIMIT.as_secs())]
     Stalled {
         /// Stores that are not all loaded.
         unfinished: String,
     },
-    /// Somebody wanted it to stop.
+    /// The load was stopped.
     #[error("load the stores: stopped")]
     Stopped,
 }

@@ -1,4 +1,4 @@
-//! What the loaders of all stores share: where to load, what to load, and when to stop.
+//! What the loaders of all stores share: where to load, what to load, and when to stop. Loads nothing itself.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::error::LoadError;
 use crate::population::Population;
 
-/// Told about progress while the load runs, from several tasks at once: a kind as in [`Loaded::records`], and how many
-/// more records of it the store has taken.
+/// Called from several tasks while a load runs, with a kind of record, such as `PostgreSQL customers`, and how many more
+/// of it the store has taken.
 pub type OnProgress<'a> = dyn Fn(&str, u64) + Send + Sync + 'a;
 
 /// Everything a loader needs.
@@ -20,7 +20,7 @@ pub(super) struct Job<'a> {
     pub(super) stores: &'a Stores,
     pub(super) names: &'a Names,
     pub(super) population: &'a Population,
-    /// End of the simulated time that will be driven.
+    /// End of the simulated time of the drive.
     pub(super) until: DateTime<Utc>,
     pub(super) stop: &'a CancellationToken,
     pub(super) progress: &'a OnProgress<'a>,
@@ -32,7 +32,7 @@ impl Job<'_> {
     }
 }
 
-/// `0..count` in pieces of at most `size`.
+/// Splits `0..count` into ranges of at most `size`.
 pub(super) fn chunks(count: u64, size: u64) -> impl Iterator<Item = Range<u64>> {
     (0..count).step_by(size as usize).map(move |from| from..count.min(from + size))
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_cover_everything_once() {
+    fn chunks_cover_everything_exactly_once() {
         assert_eq!(chunks(25, 10).collect::<Vec<_>>(), [0..10, 10..20, 20..25]);
         assert_eq!(chunks(0, 10).count(), 0);
     }

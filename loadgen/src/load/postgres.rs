@@ -1,5 +1,5 @@
-//! PostgreSQL's part of the load: `COPY` into customers, campaigns and communications.
-//! Records go in as text rows. Runs as the loader role, since `COPY` is refused under row-level security.
+//! Loads PostgreSQL: `COPY` of text rows into customers, campaigns and communications. Runs as the loader role, since `COPY`
+//! is not allowed under row-level security. Never updates or deletes.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -18,9 +18,9 @@ pub(super) const CUSTOMERS: &str = "PostgreSQL customers";
 pub(super) const CAMPAIGNS: &str = "PostgreSQL campaigns";
 pub(super) const COMMUNICATIONS: &str = "PostgreSQL communications";
 
-/// Rows of one `COPY`: large enough to be fast, small enough to show progress.
+/// Rows per `COPY`: large enough to be fast, small enough to show progress.
 const CHUNK: u64 = 5_000;
-/// How many `COPY`s run at once.
+/// Concurrent `COPY`s.
 const CONNECTIONS: usize = 3;
 
 const COPY_CUSTOMERS: &str = "COPY customers (id, tenant_id, email, phone, company_name, profile_data, payment_history, \
@@ -50,7 +50,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let pool = connect::postgres(job.stores, job.names, Role::Loader).await?;
     let (first, last) = (job.population.past().start.date_naive(), job.until.date_naive());
     sqlx::query("SELECT ensure_partitions($1, $2)").bind(first).bind(last).execute(&pool).await?;
-    // Communications refer to customers and campaigns, so these come first.
+    // Communications have foreign keys to customers and campaigns.
     for table in PARENTS {
         fill(job, &pool, table).await?;
     }
@@ -59,7 +59,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     analyze(job).await
 }
 
-/// Statistics for the planner, without which it guesses; only the owner may make them.
+/// Collects the planner's statistics; only the owner may.
 async fn analyze(job: Job<'_>) -> Result<(), LoadError> {
     let pool = connect::postgres(job.stores, job.names, Role::Owner).await?;
     sqlx::raw_sql("ANALYZE customers, campaigns, communications").execute(&pool).await?;
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_copy_reads_as_a_sign_is_escaped() {
+    fn special_characters_of_copy_are_escaped() {
         let mut row = Row::default();
         row.field("a\tb\\n\n");
         row.nullable(None);

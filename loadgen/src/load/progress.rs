@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::error::{LoadError, STALL_LIMIT};
 use crate::concurrency::lock;
 
-/// What was taken so far, by kind, and when the count last last_growth.
+/// Records taken so far, by kind, and when that last changed.
 pub(super) struct LoadProgress {
     pub(super) records: Mutex<BTreeMap<String, u64>>,
     /// Stores that are not yet loaded.
@@ -29,7 +29,7 @@ impl LoadProgress {
         *lock(&self.last_growth) = Instant::now();
     }
 
-    /// Comes back when the count has not grown for [`STALL_LIMIT`].
+    /// Returns when no record has been taken for [`STALL_LIMIT`].
     pub(super) async fn stalled(&self) {
         loop {
             let idle = lock(&self.last_growth).elapsed();
@@ -38,7 +38,7 @@ impl LoadProgress {
         }
     }
 
-    /// One store's load; it counts as unfinished until it is done.
+    /// Runs one store's load and lists the store as unfinished meanwhile.
     pub(super) async fn track<T>(
         &self,
         store: &'static str,
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_load_that_stands_still_gives_up() {
+    async fn a_stalled_load_gives_up() {
         let progressed = LoadProgress::default();
         progressed.add("x", 1);
         *progressed.last_growth.lock().unwrap() = Instant::now().checked_sub(STALL_LIMIT).unwrap();

@@ -1,5 +1,5 @@
-//! Redis' part of the load: the contexts of the hottest customers, with their time to live.
-//! Customers go in; keys `ctx:{customer_id}` come out. Never loads all customers: a cache holds what is asked for.
+//! Loads the Redis cache: the contexts of the customers that are looked up most, with their time to live.
+//! Never loads all customers, so that a lookup can miss.
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -12,15 +12,15 @@ use crate::target::redis::Cache;
 
 pub(super) const CONTEXTS: &str = "Redis contexts";
 
-/// Contexts that are made together.
+/// Contexts per batch.
 const CHUNK: u64 = 1_000;
-/// Commands in flight; the connection writes them together.
+/// Commands in flight; the connection pipelines them.
 const IN_FLIGHT: usize = 128;
 
-/// Share of each tenant's customers, from the first on, whose context is loaded into the cache: one in so many.
+/// One in this many of a tenant's customers has its context cached by the load.
 const CUSTOMERS_PER_CACHED_CONTEXT: u64 = 5;
 
-/// Customers of a tenant whose context is loaded into the cache: those with the lowest indices.
+/// How many of a tenant's customers have their context cached by the load: those with the lowest indices.
 pub(crate) fn cached_customers(tenant: &Tenant) -> u64 {
     tenant.customers.div_ceil(CUSTOMERS_PER_CACHED_CONTEXT)
 }
