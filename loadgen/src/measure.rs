@@ -1,5 +1,5 @@
-//! What was measured: latency from the intended start, exceedances, errors, wrong answers and send lag.
-//! Samples go in; mergeable recorders come out, of fixed size however long the drive. Never reads a clock.
+//! Measurements: latency from the intended start, exceedances, errors, wrong answers and send lag.
+//! Recorders have a fixed size, however long the drive. Never reads a clock.
 
 pub mod blocks;
 
@@ -11,23 +11,23 @@ use serde::Serialize;
 use crate::question::Question;
 use blocks::Blocks;
 
-/// Longest latency that is told apart from longer ones.
+/// Largest value of a histogram; longer durations count as this one.
 const MAX_MICROS: u64 = 600_000_000;
 
 /// How a probe ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The right answer.
+    /// The expected answer.
     Correct,
-    /// An answer, and a wrong one.
+    /// Another answer.
     Wrong,
-    /// The store refused or broke.
+    /// An error of the store.
     Error,
     /// No answer in time.
     TimedOut,
 }
 
-/// One probe's end.
+/// One probe, ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
     /// Intended start, since the start of the drive.
@@ -40,14 +40,14 @@ pub struct Sample {
     pub outcome: Outcome,
 }
 
-/// How many probes ended in each way.
+/// Probes by how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// All of them.
+    /// All probes.
     pub samples: u64,
-    /// Not answered within the SLO's limit; errors and time-outs are exceedances.
+    /// Probes not answered within the SLO's limit, errors and time-outs included.
     pub exceedances: u64,
-    /// Wrong answers, in time or not.
+    /// Wrong answers, however fast.
     pub wrong: u64,
     /// Errors of the store.
     pub errors: u64,
@@ -55,7 +55,7 @@ pub struct Counts {
     pub timed_out: u64,
 }
 
-/// Durations, to three digits, up to ten minutes.
+/// A histogram of durations up to ten minutes, with three significant digits.
 #[derive(Debug, Clone)]
 pub struct DurationHistogram(Histogram<u64>);
 
@@ -66,34 +66,34 @@ impl Default for DurationHistogram {
 }
 
 impl DurationHistogram {
-    /// Counts one.
+    /// Records a duration.
     pub fn record(&mut self, duration: Duration) {
         self.0.saturating_record(duration.as_micros().min(u128::from(MAX_MICROS)) as u64);
     }
 
-    /// Adds others.
+    /// Adds another histogram.
     pub fn merge(&mut self, other: &Self) {
         for bar in other.0.iter_recorded() {
             self.0.saturating_record_n(bar.value_iterated_to(), bar.count_at_value());
         }
     }
 
-    /// How many.
+    /// Number of durations.
     pub fn len(&self) -> u64 {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether nothing was recorded.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The duration that a share of `quantile` (0 to 1) does not exceed; `None` where there are none.
+    /// The duration that a share of `quantile` (0 to 1) does not exceed; `None` if nothing was recorded.
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
         (!self.is_empty()).then(|| Duration::from_micros(self.0.value_at_quantile(quantile)))
     }
 
-    /// The longest; `None` where there are none.
+    /// The longest duration; `None` if nothing was recorded.
     pub fn max(&self) -> Option<Duration> {
         (!self.is_empty()).then(|| Duration::from_micros(self.0.max()))
     }
@@ -104,7 +104,7 @@ impl DurationHistogram {
 pub struct Measured {
     /// How they ended.
     pub counts: Counts,
-    /// Latencies of answers and time-outs; an error has none, since a store that refuses fast is not fast.
+    /// Latencies of answers and time-outs. An error has no latency: failing fast is not being fast.
     pub latency: DurationHistogram,
     /// Send lag: how late the generator itself was.
     pub lag: DurationHistogram,
@@ -113,7 +113,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Nothing yet, of a drive of that length.
+    /// Empty measurements of a drive of that length.
     pub fn new(drive: Duration) -> Self {
         let (counts, latency, lag) = (Counts::default(), DurationHistogram::default(), DurationHistogram::default());
         Self { counts, latency, lag, blocks: Blocks::new(drive) }
@@ -181,20 +181,20 @@ impl Recorder {
     }
 }
 
-/// How the generator itself behaved: what no store is to blame for, and what is a store's doing.
+/// Whether the generator kept up, told apart from what a store held back.
 #[derive(Debug, Clone, Default)]
 pub struct GeneratorHealth {
     /// Writes and probes planned.
     pub offered: u64,
     /// Writes and probes that were started.
     pub sent: u64,
-    /// Never started, because a store pushed back (a full queue): the store's doing, not the generator's.
+    /// Writes and probes never started because a store pushed back with a full queue.
     pub held_back: u64,
     /// Send lag of writes that no store held back.
     pub write_lag: DurationHistogram,
     /// Length of the drive by the monotonic clock.
     pub monotonic: Duration,
-    /// Length of the drive by the system clock; a difference is a jump.
+    /// Length of the drive by the system clock; a difference means that the clock jumped.
     pub system: Duration,
 }
 
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exceedance_is_exact_where_a_histogram_would_blur() {
+    fn exceedances_are_exact_where_a_histogram_rounds() {
         let mut measured = Measured::new(Duration::from_mins(1));
         measured.record(sample(100_000, Outcome::Correct), LIMIT);
         assert_eq!(measured.counts.exceedances, 0);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_error_is_an_exceedance_and_no_latency() {
+    fn a_fast_error_is_an_exceedance_without_a_latency() {
         let mut measured = Measured::new(Duration::from_mins(1));
         measured.record(sample(10, Outcome::Error), LIMIT);
         measured.record(sample(2_000_000, Outcome::TimedOut), LIMIT);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_was_measured_there_is_no_duration() {
+    fn an_empty_histogram_has_no_quantiles() {
         let mut measured = Measured::new(Duration::from_mins(1));
         measured.record(sample(10, Outcome::Error), LIMIT);
         assert_eq!((measured.latency.quantile(0.5), measured.latency.max()), (None, None));

@@ -1,5 +1,5 @@
-//! Who does what when: every write and every probe of a drive with its intended start, a pure function of the seeds.
-//! A scenario and its population go in; records and their intended starts come out. Never looks at a clock.
+//! The plan: every write and every probe of a drive with its intended start, a pure function of the seeds.
+//! Never reads a clock.
 
 mod digest;
 mod probes;
@@ -16,18 +16,18 @@ use crate::{
     scenario::Scenario,
 };
 
-/// A record and the intended instant of its production.
+/// A record and its intended start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned<T> {
     /// Since the start of the drive, in wall time.
     pub at: Duration,
     /// Index of the tenant.
     pub tenant: usize,
-    /// The record; its own timestamp is the simulated time at `at`.
+    /// The record; its timestamp is the simulated time at `at`.
     pub record: T,
 }
 
-/// A planned write of any kind.
+/// A write, by its destination.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
     /// To PostgreSQL.
@@ -40,7 +40,7 @@ pub enum Write {
     Metric(AgentMetric),
 }
 
-/// One question to ask.
+/// A question with its intended start.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Probe {
     /// Intended start, since the start of the drive.
@@ -49,11 +49,11 @@ pub struct Probe {
     pub question: Question,
     /// Index of the tenant that asks.
     pub tenant: usize,
-    /// What it asks about.
+    /// The key it asks about.
     pub key: Key,
 }
 
-/// How many records of each kind are planned.
+/// Numbers of records of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Communications.
@@ -77,7 +77,7 @@ impl std::iter::Sum for Totals {
     }
 }
 
-/// The plan of one drive. A clone shares what is inside.
+/// The plan of one drive. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Plan {
     population: Population,
@@ -90,7 +90,7 @@ impl Plan {
         Self { population: population.clone(), scenario: Arc::new(scenario.clone()) }
     }
 
-    /// The population it moves.
+    /// The population.
     pub fn population(&self) -> &Population {
         &self.population
     }
@@ -124,7 +124,7 @@ impl Plan {
         Planned { at, tenant, record: self.population.metric(Era::Drive, tenant, index) }
     }
 
-    /// What is planned for a tenant. Counts its interactions, so it takes a while for millions.
+    /// Numbers of a tenant's planned records. Counts interactions one by one, which is slow for millions.
     pub fn totals(&self, tenant: usize) -> Totals {
         let owner = &self.population.tenants()[tenant];
         let interactions = |index| {
@@ -141,7 +141,7 @@ impl Plan {
         }
     }
 
-    /// Simulated milliseconds to wall time.
+    /// Converts simulated milliseconds to wall time.
     fn at(&self, millis: u64) -> Duration {
         let (wall, simulated) = (self.scenario.duration.as_nanos(), self.scenario.span.as_millis());
         Duration::from_nanos((u128::from(millis) * wall / simulated) as u64)

@@ -1,6 +1,6 @@
-//! Who exists: tenants, customers, campaigns, agents and the past, each a pure function of (seed, tenant, index).
-//! A scenario goes in; records come out in any order, on any thread and as often as wanted. Keeps no records: only the
-//! tenants' sizes, the curves of their days, and a byte or two for each communication to know the place of its events.
+//! The population: tenants, customers, campaigns, agents and the past, each a pure function of (seed, tenant, index).
+//! Records are computed on demand, in any order and on any thread. Never stores records: only the tenants' sizes, their
+//! daily curves, and a byte or two per communication for the sequence numbers of its events.
 
 pub mod calendar;
 mod era;
@@ -35,7 +35,7 @@ pub(crate) use era::Era;
 pub(crate) use people::{PORTFOLIOS, RISKS, Traits};
 pub(crate) use tenants::METRIC_NAMES;
 
-/// Everyone. A clone shares what is inside.
+/// A population. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Population(Arc<Inner>);
 
@@ -89,7 +89,7 @@ impl Population {
         people::customer(owner, index, self.customer_id(tenant, index), &traits, &mut rng, self.0.past.start)
     }
 
-    /// Identity of customer `index`.
+    /// Identifier of customer `index`.
     pub fn customer_id(&self, tenant: usize, index: u64) -> Uuid {
         self.id("customer ids", tenant, index)
     }
@@ -101,7 +101,7 @@ impl Population {
         people::campaign(&self.tenants()[tenant], index, id, &mut rng, self.0.past.start)
     }
 
-    /// Identity of campaign `index`.
+    /// Identifier of campaign `index`.
     pub fn campaign_id(&self, tenant: usize, index: u64) -> Uuid {
         self.id("campaign ids", tenant, index)
     }
@@ -152,17 +152,17 @@ impl Population {
         self.0.states[tenant].slots.communications(customer, self.tenants()[tenant].history)
     }
 
-    /// Identity of past communication `index`.
+    /// Identifier of past communication `index`.
     pub(crate) fn history_id(&self, tenant: usize, index: u64) -> Uuid {
         self.id(Era::Past.communications(), tenant, index)
     }
 
-    /// Events of a tenant in an era.
+    /// Number of a tenant's events in an era.
     pub(crate) fn event_count(&self, era: Era, tenant: usize) -> u64 {
         self.0.states[tenant].events(era).total()
     }
 
-    /// Place of the first event of a communication in its tenant's sequence; the past comes first.
+    /// Sequence number of a communication's first event within its tenant; the past comes first.
     pub(crate) fn first_seq(&self, era: Era, tenant: usize, index: u64) -> u64 {
         let base = if era == Era::Drive { self.event_count(Era::Past, tenant) } else { 0 };
         base + self.0.states[tenant].events(era).before(index as usize)
@@ -173,7 +173,8 @@ impl Population {
         index / tenants::METRICS % self.tenants()[tenant].agents
     }
 
-    /// When metric `index` is reported, in milliseconds since the start of its era; agents take turns in an interval.
+    /// When metric `index` is reported, in milliseconds since the start of its era. Agents report in turn within an
+    /// interval.
     pub(crate) fn metric_millis(&self, tenant: usize, index: u64) -> u64 {
         let (agents, interval) = (self.tenants()[tenant].agents, self.0.metric_interval_ms);
         let tick = index / (tenants::METRICS * agents);

@@ -1,5 +1,4 @@
-//! What a run showed, for people and for machines. Findings, measurements and the account go in; a table for the
-//! terminal and a JSON value of a stated version come out. Pure: prints and writes nothing itself.
+//! The report of a run: tables for the terminal, and JSON with a version. Pure: never prints or writes.
 
 mod contents;
 mod machine;

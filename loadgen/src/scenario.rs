@@ -1,6 +1,5 @@
-//! A scenario: what is driven, what is asked and what is judged, as one TOML file that reads as a sentence.
-//! Text goes in; a checked [`Scenario`], or one error that names the file, the line and the remedy, comes out.
-//! Never touches a store.
+//! Scenarios: what is driven, asked and judged, as one readable TOML file. Reading yields a checked [`Scenario`], or one
+//! error with the file, the line and the remedy. Never accesses a store.
 
 mod check;
 mod error;
@@ -19,7 +18,7 @@ impl Scenario {
         let file = path.display().to_string();
         let advice = match (path.is_dir(), path.exists()) {
             (true, _) => "it is a folder; name a file in it",
-            (false, true) => "it is to be a text file that this user may read",
+            (false, true) => "check that it is a text file that this user may read",
             (false, false) => "name an existing file",
         };
         let text = std::fs::read_to_string(path)

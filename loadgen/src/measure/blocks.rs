@@ -1,17 +1,16 @@
-//! Exceedances by block of time, and from them the effective sample size.
-//! Samples with their intended starts go in; how many independent samples they are worth comes out.
+//! Exceedances by block of time, and the effective sample size estimated from them.
 //!
 //! Exceedances come in bursts: a stall of five seconds at 200/s is a thousand exceedances and one event. The design
 //! effect is the variance of the exceedance rate between blocks over the variance that independent samples would have
-//! (Kish, 1965; the ratio estimator, since blocks differ in size). It is taken at several block lengths and the worst
-//! counts, so that bursts longer than one block are seen. See `docs/verdicts.md`.
+//! (Kish, 1965; the ratio estimator, since blocks differ in size). It is estimated for several block lengths, and the
+//! largest is used, so that bursts longer than one block are detected. See `docs/verdicts.md`.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};
 
-/// Fewest blocks from which a variance is estimated.
+/// Fewest blocks that a variance is estimated from.
 pub const MIN_BLOCKS: usize = 20;
 const MAX_BLOCKS: usize = 600;
 
@@ -23,14 +22,14 @@ pub struct Blocks {
     exceedances: Vec<u64>,
 }
 
-/// What correlated samples are worth.
+/// The effective sample: as many independent samples as carry the same information.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct EffectiveSample {
-    /// As many independent samples.
+    /// Effective sample size.
     pub samples: f64,
-    /// With as many exceedances.
+    /// Exceedances, in proportion.
     pub exceedances: f64,
-    /// Samples over effective samples before the correction for few blocks; 1 where they are independent.
+    /// The design effect, before the correction for few blocks; 1 for independent samples.
     pub design_effect: f64,
 }
 
@@ -41,7 +40,7 @@ impl Blocks {
         Self { length: drive / count as u32, samples: vec![0; count], exceedances: vec![0; count] }
     }
 
-    /// Counts one sample by its intended start; what lies past the end counts in the last block.
+    /// Counts a sample by its intended start; the last block includes samples past the end.
     pub fn record(&mut self, intended: Duration, exceeds: bool) {
         let block = (intended.as_nanos() / self.length.as_nanos().max(1)) as usize;
         let block = block.min(self.samples.len() - 1);
@@ -69,7 +68,7 @@ impl Blocks {
         self.exceedances.iter().sum()
     }
 
-    /// What the samples are worth, for one-sided tests at `alpha`.
+    /// The effective sample, for one-sided tests at `alpha`.
     pub fn effective(&self, alpha: f64) -> EffectiveSample {
         let (n, x) = (self.samples() as f64, self.exceedances() as f64);
         let mut worst = EffectiveSample { samples: n, exceedances: x, design_effect: 1.0 };
@@ -85,7 +84,7 @@ impl Blocks {
         worst
     }
 
-    /// The design effect with blocks of `width` joined, and how many joined blocks there were.
+    /// The design effect with `width` blocks joined, and the number of joined blocks.
     fn design_effect(&self, width: usize, rate: f64) -> (f64, usize) {
         let n = self.samples() as f64;
         let groups = self.samples.len().div_ceil(width);
@@ -103,7 +102,7 @@ impl Blocks {
     }
 }
 
-/// A variance estimated from few blocks is itself uncertain: the squared ratio of the normal to the t quantile
+/// Corrects for the uncertainty of a variance from few blocks: the squared ratio of the normal to the t quantile
 /// (Korn and Graubard, 1998).
 fn small_sample_correction(groups: usize, alpha: f64) -> f64 {
     let normal = Normal::standard().inverse_cdf(1.0 - alpha);
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn evenly_spread_exceedances_are_all_worth_something() {
+    fn evenly_spread_exceedances_keep_the_whole_sample() {
         let even = filled(60, |_, i| i % 25 == 0).effective(0.05);
         assert_eq!((even.samples, even.exceedances, even.design_effect), (6000.0, 240.0, 1.0));
     }

@@ -1,5 +1,5 @@
-//! The plan's digest. Work is cut into chunks that depend on the plan alone; threads take chunks as they come, and the
-//! chunks' digests are combined in the plan's order, so the number of threads changes nothing.
+//! The plan's digest. The work is split into chunks that depend on the plan alone; threads take chunks in any order, and
+//! the chunks' digests are combined in the plan's order, so the digest never depends on the number of threads.
 
 use std::{
     fmt::Write as _,
@@ -37,7 +37,7 @@ enum Part {
     Metrics,
 }
 
-/// A run of items of one tenant.
+/// A range of items of one tenant.
 #[derive(Debug, Clone, Copy)]
 struct Chunk {
     part: Part,
@@ -46,7 +46,7 @@ struct Chunk {
     to: u64,
 }
 
-/// A JSON writer into the hash: the records are hashed in their wire format.
+/// Writes JSON into the hash: records are hashed in their wire format.
 struct Sink(Sha256);
 
 impl std::io::Write for Sink {

@@ -1,4 +1,4 @@
-//! Probes: which question is asked of which tenant about which key, and when. A schedule that no answer changes.
+//! The probes: which tenant asks which question about which key, and when. Never depends on an answer.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ impl Plan {
         Probes::new(self, question, "probes", self.scenario.duration)
     }
 
-    /// Probes of one question during the warm-up, `at` counted from the start of the warm-up; with other keys.
+    /// Probes of one question during the warm-up, with other keys; `at` counts from the start of the warm-up.
     pub fn warm_up_probes(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
         Probes::new(self, question, "warm-up", self.scenario.warm_up)
     }
 }
 
-/// The intended starts of one question.
+/// The schedule of one question.
 struct Probes<'a> {
     plan: &'a Plan,
     question: Question,
-    /// Seconds between starts, in the mean.
+    /// Mean seconds between starts.
     gap: Option<f64>,
     rng: KeyedRng,
     seconds: f64,
@@ -50,7 +50,7 @@ impl Iterator for Probes<'_> {
             Arrivals::Poisson => self.rng.exponential(gap),
             Arrivals::Constant => gap,
         };
-        // The first of Poisson's starts is itself a gap away from the beginning.
+        // The first Poisson start is one gap after the beginning.
         let at = if self.plan.scenario.arrivals == Arrivals::Poisson { self.seconds } else { at };
         let at = Duration::from_secs_f64(at);
         if at >= self.end {
@@ -63,7 +63,7 @@ impl Iterator for Probes<'_> {
     }
 }
 
-/// A tenant, as likely as it has customers.
+/// Picks a tenant, weighted by its customers.
 fn pick_tenant(tenants: &[Tenant], rng: &mut KeyedRng) -> usize {
     let mut left = rng.below(tenants.iter().map(|tenant| tenant.customers).sum());
     let found = tenants.iter().position(|tenant| {

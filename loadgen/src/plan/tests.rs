@@ -1,4 +1,4 @@
-//! The plan as others see it.
+//! The properties that the rest of the program relies on.
 
 use std::collections::HashSet;
 
@@ -38,7 +38,7 @@ fn every_seed_and_every_size_changes_the_digest() {
 }
 
 #[test]
-fn writes_are_everything_planned_in_order() {
+fn writes_are_complete_and_in_order() {
     let plan = plan_of(&small());
     let (mut seen, mut counts) = (HashSet::new(), Totals::default());
     let mut last = Duration::ZERO;
@@ -71,7 +71,7 @@ fn writes_are_everything_planned_in_order() {
 }
 
 #[test]
-fn any_item_alone_is_the_item_in_the_stream() {
+fn single_items_equal_those_of_the_stream() {
     let plan = plan_of(&small());
     let streamed: Vec<Planned<Write>> = plan.writes().collect();
     for (tenant, index) in [(0, 17), (1, 0), (2, 99)] {
@@ -87,7 +87,7 @@ fn any_item_alone_is_the_item_in_the_stream() {
 }
 
 #[test]
-fn a_record_says_the_simulated_time_at_which_it_is_produced() {
+fn timestamps_are_the_simulated_time_of_the_intended_start() {
     let (scenario, plan) = (small(), plan_of(&small()));
     for write in plan.writes() {
         let timestamp = match write.record {
@@ -103,7 +103,7 @@ fn a_record_says_the_simulated_time_at_which_it_is_produced() {
 }
 
 #[test]
-fn sequence_numbers_go_on_where_the_past_ends() {
+fn sequence_numbers_continue_after_the_past() {
     let plan = plan_of(&small());
     for tenant in plan.population().tenants() {
         let seq = |index| plan.events(tenant.index, index).into_iter().map(|event| event.record.metadata.seq);
@@ -129,7 +129,7 @@ fn probes_keep_their_rate_and_stay_in_the_drive() {
 }
 
 #[test]
-fn another_key_seed_asks_about_others_and_leaves_the_data() {
+fn another_key_seed_changes_the_keys_and_not_the_data() {
     let (one, two) = (plan_of(&small()), plan_of(&Scenario { key_seed: 8, ..small() }));
     assert_ne!(one.probes(Question::Timeline).next(), two.probes(Question::Timeline).next());
     assert_ne!(one.probes(Question::Timeline).next(), one.warm_up_probes(Question::Timeline).next());

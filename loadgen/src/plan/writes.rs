@@ -1,14 +1,14 @@
-//! All writes in order of their intended starts, made as they are asked for.
+//! All writes in order of their intended starts, computed on demand.
 //!
-//! Communications and metrics of a tenant are in order already, so a heap holds the next of each; when a communication
-//! comes out, its events and interactions go in as references, and become records when their turn comes.
+//! A tenant's communications and metrics are already in order, so a heap holds the next of each. When a communication
+//! is taken, references to its events and interactions are added; they become records when they are due.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{Plan, Planned, Write};
 use crate::population::Era;
 
-/// A write still to come. Ordered by time, then so that every order is the same: by kind, tenant, index and step.
+/// A write that is due later. Ordered by time, then by kind, tenant, index and step, so that the order is total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     millis: u64,
@@ -27,8 +27,8 @@ enum Kind {
 }
 
 impl Plan {
-    /// All writes in order of `at`; a communication comes before its events. Holds 32 bytes for each event that is
-    /// still to come of the communications already begun, and no records.
+    /// All writes in order of `at`; a communication comes before its events. Holds 32 bytes for each outstanding event
+    /// of a communication already taken, and no records.
     pub fn writes(&self) -> impl Iterator<Item = Planned<Write>> + Send + '_ {
         Writes::new(self)
     }
@@ -67,7 +67,7 @@ impl<'a> Writes<'a> {
         }
     }
 
-    /// The record that is due, or nothing where a step has no interaction.
+    /// The record that is due; `None` if a step has no interaction.
     fn make(&mut self, due: Due) -> Option<Write> {
         let (tenant, index, step) = (due.tenant as usize, due.index, usize::from(due.step));
         let population = &self.plan.population;

@@ -1,14 +1,14 @@
-//! When things happen: regions, their office hours, weekdays and month ends, as a curve of intensity over an era.
-//! A place in the order of communications goes in, an instant comes out; integers only, so no rounding differs anywhere.
+//! When communications are created: a curve of intensity over an era, from office hours, weekdays and month ends of a
+//! region. Integers only, so results never differ between machines.
 
 use chrono::{DateTime, Datelike as _, TimeDelta, Timelike as _, Utc};
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// Intensity of each hour of a local day: nights trickle, office hours flow.
+/// Intensity of each hour of a local day; office hours are busiest.
 const HOURS: [u64; 24] = [2, 2, 2, 2, 2, 2, 6, 6, 16, 16, 16, 16, 12, 16, 16, 16, 16, 16, 8, 8, 3, 3, 3, 3];
 
-/// Where a tenant works. Offsets are those of standard time.
+/// The region of a tenant. Offsets are those of standard time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Region {
     /// UTC+1.
@@ -49,7 +49,7 @@ impl Region {
     }
 }
 
-/// A stretch of simulated time.
+/// A period of simulated time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Period {
     /// First instant.
@@ -70,10 +70,10 @@ impl Period {
     }
 }
 
-/// Cumulated intensity of an era, hour by hour.
+/// Cumulative intensity of an era, by hour.
 #[derive(Debug, Clone)]
 pub(crate) struct Curve {
-    /// Intensity times milliseconds before each hour, and the whole at the end.
+    /// Intensity times milliseconds before each hour; the last entry is the total.
     before: Vec<u64>,
     millis: u64,
 }
@@ -92,8 +92,8 @@ impl Curve {
         Self { before, millis: era.millis }
     }
 
-    /// The millisecond of item `index` of `count`, which lies at `jitter` (a share of 2^32) of its own slice of the
-    /// curve. Grows with `index`; at most `millis - 1`.
+    /// The millisecond of item `index` of `count`, at `jitter` (a share of 2^32) within its slice of the curve.
+    /// Increases with `index`; at most `millis - 1`.
     pub(crate) fn millis(&self, index: u64, count: u64, jitter: u32) -> u64 {
         let whole = self.before[self.before.len() - 1];
         let place = (u128::from(index) << 32) | u128::from(jitter);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_curve_grows_and_stays_in_its_era() {
+    fn the_curve_increases_and_stays_in_its_era() {
         let curve = Curve::new(Region::Europe, &Period { millis: 90 * 60_000, ..monday() });
         let millis: Vec<u64> = (0..1_000).map(|i| curve.millis(i, 1_000, (i * 7_919) as u32)).collect();
         assert!(millis.is_sorted());
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn office_hours_are_busy_where_the_office_is() {
+    fn office_hours_are_those_of_the_region() {
         let noon = |region| {
             let curve = Curve::new(region, &monday());
             (0..10_000).filter(|&i| (9..13).contains(&(curve.millis(i, 10_000, 0) / HOUR_MS))).count()

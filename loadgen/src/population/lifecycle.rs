@@ -1,5 +1,5 @@
-//! What becomes of a communication: to whom, by which channel, and which events follow when. A key goes in, a small
-//! value without texts comes out; [`super::records`] makes the records of it.
+//! The lifecycle of a communication: its customer, its channel, and which events follow when. A small value without
+//! texts; [`super::records`] turns it into records.
 
 use sluice_schemas::records::{Channel, Direction, EventType};
 
@@ -10,10 +10,10 @@ const MINUTE: f64 = 60.0 * SECOND;
 const HOUR: f64 = 60.0 * MINUTE;
 /// Most events of one communication.
 const MAX_STEPS: usize = 8;
-/// Share of communications that customers begin.
+/// Share of communications that customers initiate.
 const INBOUND: f64 = 0.06;
 
-/// One event to come.
+/// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) event: EventType,
@@ -21,7 +21,7 @@ pub(crate) struct Step {
     pub(crate) millis: u64,
 }
 
-/// All that is decided about a communication.
+/// Everything that is decided about a communication.
 #[derive(Debug, Clone)]
 pub(crate) struct Lifecycle {
     pub(crate) customer: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Lifecycle {
     len: usize,
 }
 
-/// How a channel behaves: chances of each next step, and mean delays in milliseconds.
+/// Probabilities of each next step on a channel, and mean delays in milliseconds.
 struct ChannelBehaviour {
     fails: f64,
     opens: f64,
@@ -76,7 +76,7 @@ const fn behaviour_of(channel: Channel) -> ChannelBehaviour {
     }
 }
 
-/// Whom a communication may concern, and when it is created.
+/// What a lifecycle is drawn from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LifecycleInputs {
     pub(crate) customer: u64,
@@ -85,7 +85,7 @@ pub(crate) struct LifecycleInputs {
     pub(crate) agents: u64,
     /// Milliseconds since the start of the era.
     pub(crate) created: u64,
-    /// Length of the era: every event lies before its end.
+    /// Length of the era; every event is before its end.
     pub(crate) end: u64,
 }
 
@@ -116,12 +116,12 @@ impl Lifecycle {
         lifecycle
     }
 
-    /// Its events, in order; the first is when it is created.
+    /// The events, in order; the first is the creation.
     pub(crate) fn steps(&self) -> &[Step] {
         &self.steps[..self.len]
     }
 
-    /// Type of its newest event.
+    /// Type of the newest event.
     pub(crate) fn status(&self) -> EventType {
         self.steps[self.len - 1].event
     }
@@ -145,7 +145,7 @@ impl Lifecycle {
         }
     }
 
-    /// The customer writes or calls: it arrives, is opened by an agent and answered.
+    /// The customer writes or calls, an agent opens it and answers.
     fn inbound(&mut self, rng: &mut KeyedRng, end: u64) {
         self.then(rng, EventType::Delivered, 2.0 * SECOND, end);
         self.then(rng, EventType::Opened, 5.0 * MINUTE, end);
@@ -162,8 +162,8 @@ impl Lifecycle {
         }
     }
 
-    /// Adds a step after an exponential delay. What would fall past the era's end is spread over what is left of it,
-    /// so that everything planned is produced within the era and its end sees no crowd.
+    /// Adds a step after an exponential delay. A step that would be past the era's end is placed uniformly in the
+    /// remaining time, so that everything planned is produced within the era, without a burst at its end.
     fn then(&mut self, rng: &mut KeyedRng, event: EventType, mean: f64, end: u64) {
         let before = self.steps[self.len - 1].millis;
         let drawn = before + rng.exponential(mean) as u64 + 1;

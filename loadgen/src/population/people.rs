@@ -50,7 +50,7 @@ const AGENT_KINDS: [&str; 4] = ["negotiator", "email", "sms", "voice"];
 /// An agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
-    /// Identity, unique within all tenants.
+    /// Identifier, unique across tenants.
     pub id: String,
     /// Kind, such as `negotiator`.
     pub kind: &'static str,
@@ -62,7 +62,7 @@ pub(super) fn agent(tenant: usize, index: u64) -> Agent {
     Agent { id: format!("agent-{tenant:03}-{index:05}"), kind }
 }
 
-/// What is drawn first about a customer: what others need to know without the whole record.
+/// Traits of a customer that are needed without the whole record, and so are drawn first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Traits {
     pub(crate) language: usize,
@@ -95,7 +95,7 @@ impl Traits {
         format!("{} {}", capital(self.first), capital(self.last))
     }
 
-    /// The part of `profile_data` that probes look for; it holds exactly the customers with these traits.
+    /// The part of `profile_data` that probes search for: exactly the customers with these traits contain it.
     pub(crate) fn profile(portfolio: u64, risk: usize) -> serde_json::Value {
         json!({ "portfolio": format!("p-{portfolio:03}"), "risk": RISKS[risk].0 })
     }
@@ -106,7 +106,7 @@ fn capital(word: &str) -> String {
     first.to_uppercase() + rest
 }
 
-/// A customer; `rng` goes on after its traits, `before` is later than anything in its life.
+/// A customer. `rng` continues after its traits; everything in the record happened before `before`.
 pub(super) fn customer(
     tenant: &Tenant,
     index: u64,
@@ -136,7 +136,7 @@ pub(super) fn customer(
     }
 }
 
-/// Unique within the tenant, since it holds the index.
+/// Unique within the tenant, since it contains the index.
 fn email(traits: &Traits, index: u64, rng: &mut KeyedRng) -> String {
     format!("{}.{}.{index}@{}", traits.first, traits.last, rng.pick(&DOMAINS))
 }

@@ -1,4 +1,4 @@
-//! Records of a lifecycle: the communication, its events and interactions, and agents' metrics. Same lifecycle, same records.
+//! Records of a lifecycle: the communication, its events and interactions; and agents' metrics.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -79,7 +79,7 @@ impl Population {
         }
     }
 
-    /// The interaction behind a step, where a customer did something.
+    /// The interaction behind a step, if the customer acted.
     pub(crate) fn interaction(
         &self,
         era: Era,
@@ -119,7 +119,7 @@ impl Population {
         reaction(lifecycle, step, &mut rng).map(|reaction| (reaction.kind, reaction.amount_minor))
     }
 
-    /// Metric `index`: agents report in turn, each all its metrics at once.
+    /// Metric `index`. Agents report in turn, each of them all metrics at once.
     pub(crate) fn metric(&self, era: Era, tenant: usize, index: u64) -> AgentMetric {
         let name = (index % METRICS) as usize;
         let agent = self.agent(tenant, self.metric_agent(tenant, index));

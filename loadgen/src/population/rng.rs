@@ -1,10 +1,10 @@
-//! Randomness by key: the same (seed, domain, ids) always draws the same, in any order and on any thread.
-//! SplitMix64 (Steele, Lea and Flood, 2014) started from the XXH3 hash of the key. Not for secrets.
+//! Keyed random numbers: the same (seed, domain, ids) always yields the same stream, in any order and on any thread.
+//! SplitMix64 (Steele, Lea and Flood, 2014), seeded with the XXH3 hash of the key. Never use it for secrets.
 
 use uuid::Uuid;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// A short stream of random values that belongs to one key.
+/// The stream of random numbers of one key.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyedRng {
     state: u64,
@@ -44,12 +44,12 @@ impl KeyedRng {
         self.unit() < p
     }
 
-    /// One of them, each as likely.
+    /// One of the values, uniformly.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
 
-    /// One of them, as likely as its weight.
+    /// One of the values, by its weight.
     pub(crate) fn weighted<T: Copy>(&mut self, from: &[(T, u64)]) -> T {
         let mut left = self.below(from.iter().map(|(_, weight)| weight).sum());
         for &(value, weight) in from {
@@ -66,7 +66,7 @@ impl KeyedRng {
         -mean * (1.0 - self.unit()).ln()
     }
 
-    /// A UUID (version 8: made by this tool).
+    /// A UUID of version 8, for custom formats.
     pub(crate) fn uuid(&mut self) -> Uuid {
         let bits = (u128::from(self.next()) << 64) | u128::from(self.next());
         uuid::Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid()
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_have_the_shape_they_promise() {
+    fn distributions_have_their_expected_shape() {
         let mut rng = KeyedRng::new(1, "shape", [0, 0]);
         let n = 20_000;
         let mean = (0..n).map(|_| rng.exponential(5.0)).sum::<f64>() / f64::from(n);

@@ -1,12 +1,12 @@
-//! Which customer a communication goes to, and back: which communications a customer has. Both without any table.
+//! Maps communications to customers and customers to communications, without a table.
 //!
-//! Communications go round a cycle in which every customer has one slot and each tenth customer, a debtor that is
-//! written to often, has five. A shuffle by an affine map decides who comes when.
+//! Communications follow a cycle in which every customer has one slot, and every tenth customer, a debtor who is contacted
+//! often, has five. An affine map shuffles the customers.
 
 const HOT_SHARE: u64 = 10;
 const EXTRA_SLOTS: u64 = 4;
 
-/// The cycle of one tenant.
+/// One tenant's cycle.
 #[derive(Debug, Clone)]
 pub(crate) struct Slots {
     customers: u64,
@@ -64,7 +64,7 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The number that undoes a multiplication by `a` (extended Euclid); `a` and `modulus` share no divisor.
+/// The multiplicative inverse of `a` (extended Euclid); `a` and `modulus` are coprime.
 fn inverse(a: u64, modulus: u64) -> u64 {
     let (mut old, mut new) = ((i128::from(a), 1_i128), (i128::from(modulus), 0_i128));
     while new.0 != 0 {
@@ -82,7 +82,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn there_and_back(customers in 1_u64..400, shift in any::<u64>(), count in 0_u64..1_500) {
+        fn the_two_maps_are_inverse(customers in 1_u64..400, shift in any::<u64>(), count in 0_u64..1_500) {
             let slots = Slots::new(customers, shift);
             let mut seen = 0;
             for customer in 0..customers {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenth_is_written_to_five_times_as_often() {
+    fn a_tenth_of_the_customers_is_contacted_five_times_as_often() {
         let slots = Slots::new(1_000, 5);
         let counts: Vec<usize> = (0..1_000).map(|customer| slots.communications(customer, 1_400).len()).collect();
         assert_eq!(counts.iter().filter(|&&count| count == 5).count(), 100);

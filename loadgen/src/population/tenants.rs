@@ -1,4 +1,4 @@
-//! Tenants of unequal size. Totals and an exponent go in; shares that add up exactly come out.
+//! Tenants of unequal size: totals are split by a Zipf law into shares that add up exactly.
 
 use uuid::Uuid;
 
@@ -9,16 +9,16 @@ pub(crate) const METRIC_NAMES: [&str; 4] = ["calls_handled", "occupancy", "promi
 /// Metrics that an agent reports at once.
 pub(super) const METRICS: u64 = METRIC_NAMES.len() as u64;
 
-/// One tenant and how much of everything it has.
+/// A tenant and its sizes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tenant {
-    /// Place, from 0; the largest comes first.
+    /// Index, from 0; the largest tenant comes first.
     pub index: usize,
-    /// Identity.
+    /// Identifier.
     pub id: Uuid,
-    /// Name for people.
+    /// Display name.
     pub name: String,
-    /// Where it works.
+    /// Region.
     pub region: Region,
     /// Customers.
     pub customers: u64,
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_zipf_of_three_is_one_a_half_and_a_third() {
+    fn three_zipf_shares_are_one_a_half_and_a_third() {
         assert_eq!(shares(20_000, 3, 1.0), [10_908, 5_455, 3_637]);
         assert_eq!(shares(9, 3, 0.0), [3, 3, 3]);
     }

@@ -1,4 +1,4 @@
-//! The population as others see it.
+//! The properties that the rest of the program relies on.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ fn small() -> Scenario {
 }
 
 #[test]
-fn the_same_seed_makes_the_same_people_in_any_order() {
+fn the_same_seed_yields_the_same_records_in_any_order() {
     let (one, two) = (population(), population());
     let last = one.tenants()[1].customers - 1;
     assert_eq!(one.customer(1, last), two.customer(1, last));
@@ -36,7 +36,7 @@ fn a_customer_and_a_communication_look_like_collections() {
 }
 
 #[test]
-fn identities_and_addresses_are_unique() {
+fn identifiers_and_addresses_are_unique() {
     let population = population();
     let (mut ids, mut addresses) = (HashSet::new(), HashSet::new());
     for tenant in population.tenants() {
@@ -77,7 +77,7 @@ fn the_past_is_in_order_complete_and_over_before_the_drive() {
 }
 
 #[test]
-fn every_record_belongs_to_someone_who_exists() {
+fn every_record_refers_to_an_existing_customer_and_campaign() {
     let population = population();
     for tenant in population.tenants() {
         let customers: HashSet<Uuid> = (0..tenant.customers).map(|i| population.customer_id(tenant.index, i)).collect();

@@ -1,6 +1,5 @@
-//! What messages say, in five languages. A template and a marker word go in, a subject and a body come out.
-//! Each body holds exactly one of its language's marker words, and nothing else in any body is one of them, so the
-//! number of messages that a search must find is known. Everything but numbers is plain letters.
+//! The texts of messages, in five languages. Each body contains exactly one marker word of its language, and no other word
+//! of any body is one, so the number of hits of a search is known. Words consist of letters only.
 
 /// A language's texts.
 #[derive(Debug)]
@@ -15,12 +14,12 @@ pub(crate) struct Language {
     pub(crate) markers: [&'static str; 20],
 }
 
-/// Kinds of messages; with a variant `_a` to `_e` each makes the name of a template.
+/// Kinds of messages. A kind and a variant, `_a` to `_e`, form the name of a template.
 pub(crate) const TEMPLATES: [&str; 8] =
     ["first_notice", "reminder", "second_notice", "final_notice", "plan_offer", "call_back", "confirmation", "thanks"];
-/// Variants of each kind, sent side by side to see which works.
+/// Variants of each kind, as in an A/B test.
 pub(crate) const VARIANTS: u64 = 5;
-/// Names of templates in all.
+/// Number of templates.
 pub(crate) const TEMPLATE_NAMES: u64 = TEMPLATES.len() as u64 * VARIANTS;
 
 /// The name of a template, `0..TEMPLATE_NAMES`.
@@ -30,7 +29,7 @@ pub(crate) fn template_name(template: u64) -> String {
 }
 
 impl Language {
-    /// The text of a message: greeting, what the template says, the marker word, the closing.
+    /// The text of a message: greeting, the template's sentence, marker word, closing.
     pub(crate) fn body(&self, name: &str, template: u64, marker: usize, amount: &str) -> String {
         let Self { greeting, sentences, about, closing, markers, .. } = self;
         let sentence = sentences[(template / VARIANTS) as usize];
@@ -38,7 +37,7 @@ impl Language {
         format!("{greeting} {name}, {sentence} {amount}. {about} {marker}. {closing}")
     }
 
-    /// The subject of a message, which holds no marker word.
+    /// The subject of a message, without a marker word.
     pub(crate) fn subject(&self, template: u64) -> String {
         let sentence = self.sentences[(template / VARIANTS) as usize];
         sentence.split(' ').take(4).collect::<Vec<_>>().join(" ")
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_holds_its_marker_and_no_other() {
+    fn a_body_contains_its_marker_and_no_other() {
         for language in &LANGUAGES {
             for template in 0..TEMPLATE_NAMES {
                 for (place, marker) in language.markers.iter().enumerate() {
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn no_analyzer_can_take_one_marker_for_another() {
+    fn no_analyzer_can_confuse_two_markers() {
         for language in &LANGUAGES {
             let stem = |word: &str| word.chars().take(4).collect::<String>();
             let stems: HashSet<String> = language.markers.iter().map(|marker| stem(marker)).collect();

@@ -35,7 +35,7 @@ fn the_documentation_quotes_every_text_as_it_is_sent() {
     }
 }
 
-/// Everything in the past, as a store would hold it.
+/// One tenant's past records.
 struct Past {
     communications: Vec<Communication>,
     events: Vec<CommunicationEvent>,
@@ -57,7 +57,7 @@ fn contains(whole: &serde_json::Value, part: &serde_json::Value) -> bool {
     part.as_object().unwrap().iter().all(|(key, value)| whole.get(key) == Some(value))
 }
 
-/// The slow and obvious way to the expected answer.
+/// The expected answer by brute force.
 fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
     let tenant = probe.tenant;
     match &probe.key {

@@ -1,4 +1,4 @@
-//! What a report contains, in the form of its JSON.
+//! The contents of a report, in the form of its JSON.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,25 @@ use crate::question::{Question, Store};
 use crate::scenario::Scenario;
 use crate::verdict::{Findings, Latency, Overall};
 
-/// Version of the JSON form. Grows when a field changes its meaning or goes; new fields keep it.
+/// Version of the JSON form. Incremented when a field is removed, renamed or changes its meaning; not for new fields.
 pub const VERSION: u32 = 2;
 
-/// A whole run, as the JSON report has it.
+/// A run, as the JSON report contains it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// [`VERSION`].
     pub version: u32,
-    /// What ran, where.
+    /// What ran, and where.
     pub run: Header,
-    /// The verdict in all.
+    /// The verdict on the run.
     pub verdict: Overall,
-    /// What it rests on.
+    /// What the verdict is based on.
     pub findings: Findings,
-    /// Each question by itself; only the SLOs are judged.
+    /// Each question separately; only SLOs are judged.
     pub questions: Vec<QuestionReport>,
     /// Rates of each kind of record.
     pub rates: Vec<Rate>,
-    /// Where every record went; absent where nothing was written.
+    /// Where every record went; `None` if nothing was written.
     pub account: Option<Account>,
 }
 
@@ -40,13 +40,13 @@ pub struct Report {
 pub struct Header {
     /// When the drive began.
     pub started_at: DateTime<Utc>,
-    /// The scenario with all its values, both seeds among them.
+    /// The scenario with all its values, including both seeds.
     pub scenario: Scenario,
     /// [`crate::plan::Plan::digest`].
     pub digest: String,
     /// The machine of the generator.
     pub machine: Machine,
-    /// Versions, by the names of the stores.
+    /// Versions of the stores, by name.
     pub stores: BTreeMap<String, String>,
     /// The configuration, its secrets hidden by their type.
     pub config: serde_json::Value,
@@ -65,12 +65,12 @@ pub struct QuestionReport {
     pub counts: Counts,
     /// Latencies from the intended start.
     pub latency: Latency,
-    /// Send lag at the 99th percentile, in microseconds; absent where nothing was sent.
+    /// 99th percentile of the send lag, in microseconds; `None` if nothing was sent.
     pub lag_p99_us: Option<u64>,
 }
 
 impl Report {
-    /// Puts a report together; the verdict follows from the findings.
+    /// Creates a report; the verdict follows from the findings.
     pub fn new(
         run: Header,
         findings: Findings,

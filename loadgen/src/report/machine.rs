@@ -9,7 +9,7 @@ pub struct Machine {
     pub system: String,
     /// Processors that this process may use.
     pub cpus: usize,
-    /// Memory in bytes, where it can be read.
+    /// Memory in bytes, if it can be read.
     pub memory_bytes: Option<u64>,
 }
 
@@ -34,7 +34,7 @@ fn total(meminfo: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_total_is_read_in_bytes() {
+    fn the_total_is_converted_to_bytes() {
         assert_eq!(super::total("MemTotal:       24063540 kB\nMemFree: 1 kB\n"), Some(24_641_064_960));
         assert_eq!(super::total("nothing"), None);
     }

@@ -1,4 +1,4 @@
-//! How fast each kind of record was written: what a drive acknowledged becomes a rate per kind.
+//! How fast records of each kind were produced and landed.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ pub struct Rate {
     pub produced: u64,
     /// Seconds from the start of the drive to its end.
     pub produced_in: f64,
-    /// Seconds from the start of the drive until all had landed, where that was watched.
+    /// Seconds from the start of the drive until all had landed, if that was observed.
     pub landed_in: Option<f64>,
 }
 
-/// The rates of a drive. `landed_after` is how long after its end the last record landed, where that was watched.
+/// The rates of a drive. `landed_after` is how long after its end the last record landed, if that was observed.
 pub fn rates(plan: &Plan, driven: &Driven, landed_after: Option<Duration>) -> Vec<Rate> {
     let planned: Totals = plan.population().tenants().iter().map(|tenant| plan.totals(tenant.index)).sum();
     let produced: Totals = driven.acknowledged.iter().copied().sum();

@@ -1,4 +1,4 @@
-//! The tables in the terminal.
+//! The tables for the terminal. Formats only; never prints.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     verdict::{Availability, Findings, Judged, Latency, Overall, Validity, Verdict},
 };
 
-/// Stands where nothing was measured, which is no zero.
+/// Shown where nothing was measured, which is not zero.
 const UNKNOWN: &str = "-";
 
 impl Report {
@@ -23,7 +23,7 @@ impl Report {
     }
 }
 
-/// What a drive that nobody judges shows, without colours: each question and the rates.
+/// The tables of a drive without a verdict: questions and rates, without colours.
 pub fn drive_tables(scenario: &Scenario, recorders: &[Recorder], rates: &[Rate]) -> String {
     let questions: Vec<QuestionReport> = recorders.iter().map(|recorder| question_report(scenario, recorder)).collect();
     questions_and_rates(&questions, rates)
@@ -58,7 +58,7 @@ fn questions_and_rates(asked: &[QuestionReport], measured: &[Rate]) -> String {
     format!("Questions\n{}\n\nRates\n{}", questions(asked), rates(measured))
 }
 
-/// A table whose first column is text and whose others are numbers, but for the last `texts`.
+/// A table with text in the first column and the last `texts` columns, and numbers in the others.
 fn table(header: &[&str], texts: usize) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
@@ -160,7 +160,7 @@ fn rates(rates: &[Rate]) -> Table {
     table
 }
 
-/// Driven records by tenant; loaded ones, which are the same everywhere unless something is wrong, in one line each.
+/// Driven records by tenant; loaded records, which rarely differ, summed over all tenants.
 fn ledgers(account: &Account) -> Table {
     let header = [
         "store",
@@ -233,7 +233,7 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// A share as a percentage without needless decimals.
+/// A share as a percentage, without trailing zeros.
 fn percent(share: f64) -> String {
     let text = format!("{:.4}", share * 100.0);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
@@ -246,7 +246,7 @@ fn millis(micros: Option<u64>) -> String {
     if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
 }
 
-/// Digits in groups of three.
+/// A number with thousands separators.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! What people and machines get to see.
+//! The report as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn recorder(scenario: &Scenario, question: Question) -> Recorder {
     Recorder::new(question, scenario.limit_of(question), scenario.duration)
 }
 
-/// Answers that take 1 to 100 ms, the same each time; every `slow`th takes 3 s.
+/// Deterministic answers that take 1 to 100 ms; every `slow`th takes 3 s.
 fn recorders(scenario: &Scenario, slow: u64) -> Vec<Recorder> {
     let filled = |(&question, &rate): (&Question, &f64)| {
         let mut recorder = recorder(scenario, question);
@@ -35,7 +35,7 @@ fn recorders(scenario: &Scenario, slow: u64) -> Vec<Recorder> {
     scenario.probes.iter().map(filled).collect()
 }
 
-/// Nothing but errors, and of the last question nothing at all.
+/// Errors only, and no samples of the last question.
 fn silent(scenario: &Scenario) -> Vec<Recorder> {
     let mut recorders: Vec<_> = scenario.probes.keys().map(|&question| recorder(scenario, question)).collect();
     let (_, asked) = recorders.split_last_mut().unwrap();

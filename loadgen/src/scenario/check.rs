@@ -1,4 +1,4 @@
-//! From the file's spelling to a checked scenario. The first thing that is wrong becomes the error, with its line.
+//! Checks a scenario as its file spells it. Reports the first mistake, with its line.
 
 use chrono::Datelike;
 use std::{collections::BTreeMap, ops::Range, time::Duration};
@@ -11,11 +11,11 @@ use super::types::{Arrivals, Scenario, Slo, TimeOuts};
 use super::units;
 use crate::question::{Question, Store};
 
-/// Most records of one kind.
+/// Highest number of records of one kind.
 const MOST: u64 = 100_000_000;
 const DAY: Duration = Duration::from_hours(24);
 
-/// The text being checked, for the places in errors.
+/// The text being checked; errors refer to its lines.
 pub(super) struct Source<'a> {
     pub(super) file: &'a str,
     pub(super) text: &'a str,

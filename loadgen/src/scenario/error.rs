@@ -1,11 +1,11 @@
 //! Why a scenario can't be used.
 
-/// A scenario that can't be used.
+/// The first mistake in a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("read scenario {file}: {message}")]
 pub struct ScenarioError {
     /// The file.
     pub file: String,
-    /// What is wrong, and what to do.
+    /// The mistake and its remedy.
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! A scenario as its file spells it: every value with its place, units still text. Checked by [`super::check`].
+//! A scenario as its file spells it: every value with its position, units unparsed. [`super::check`] checks it.
 
 use std::collections::BTreeMap;
 
@@ -100,7 +100,7 @@ impl Instant {
     }
 }
 
-/// What the TOML reader says, in the words of a scenario and with what to do.
+/// The TOML parser's message in terms of a scenario, with a remedy.
 pub(super) fn explain(message: &str) -> String {
     let message = message.lines().next().unwrap_or_default().replace("field", "key");
     let advice = if message.starts_with("unknown key") || message.starts_with("missing key") {

@@ -1,4 +1,4 @@
-//! Scenarios that are right, and what is said about each that is not.
+//! Scenarios without mistakes, and the error of each mistake.
 
 use std::fmt::Write as _;
 
@@ -13,14 +13,14 @@ fn smoke() -> Scenario {
     Scenario::parse(SMOKE, "smoke.toml").unwrap()
 }
 
-/// The smoke scenario with one text in place of another.
+/// The smoke scenario, edited.
 fn edited(from: &str, to: &str) -> String {
     assert!(SMOKE.contains(from), "{from}");
     SMOKE.replacen(from, to, 1)
 }
 
 #[test]
-fn every_scenario_in_the_repository_is_right() {
+fn every_scenario_in_the_repository_is_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(files.len() >= 2);
@@ -31,7 +31,7 @@ fn every_scenario_in_the_repository_is_right() {
 }
 
 #[test]
-fn the_smoke_scenario_is_what_it_says() {
+fn the_smoke_scenario_has_its_documented_sizes() {
     let smoke = smoke();
     assert_eq!((smoke.tenants, smoke.customers, smoke.communications), (3, 20_000, 100_000));
     assert_eq!(smoke.duration, Duration::from_secs(75));
@@ -42,7 +42,7 @@ fn the_smoke_scenario_is_what_it_says() {
 }
 
 #[test]
-fn what_is_left_out_has_a_sensible_value() {
+fn optional_keys_have_defaults() {
     let text = SMOKE.split("# When to give up").next().unwrap();
     let text = ["warm_up", "settle", "skew", "customers_per", "metric_interval", "arrivals", "alpha", "availability"]
         .iter()
@@ -100,7 +100,7 @@ fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
 }
 
 #[test]
-fn a_file_that_is_not_there_and_a_file_that_is_a_folder() {
+fn a_missing_file_and_a_folder_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let missing = Scenario::read(&folder.path().join("none.toml")).unwrap_err().to_string();
     assert!(missing.ends_with("No such file or directory (os error 2); name an existing file"), "{missing}");

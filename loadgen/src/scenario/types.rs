@@ -1,4 +1,4 @@
-//! What a checked scenario is made of. Values only: reading and checking is done beside this file.
+//! The values of a checked scenario. Never reads or checks a file.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,11 +13,11 @@ use crate::question::{Question, Store};
 pub struct Scenario {
     /// Short name, used in reports and file names.
     pub name: String,
-    /// One sentence for people.
+    /// A one-sentence description.
     pub description: String,
-    /// Decides everything about the data.
+    /// Seed of all data.
     pub seed: u64,
-    /// Decides which keys the probes pick, so that a rerun on the same data is not served from warm caches.
+    /// Seed of the probes' keys; with another one, a rerun on the same data does not hit warm caches.
     pub key_seed: u64,
     /// First instant of the simulated time that is driven.
     pub start: DateTime<Utc>,
@@ -27,13 +27,13 @@ pub struct Scenario {
     /// Wall time in which it is driven.
     #[serde(with = "humantime_serde")]
     pub duration: Duration,
-    /// Wall time before the drive in which questions are asked and not judged.
+    /// Wall time before the drive in which questions are asked and answers are not recorded.
     #[serde(with = "humantime_serde")]
     pub warm_up: Duration,
-    /// Wall time after the drive in which everything produced must have landed.
+    /// How long the account waits for the next record to land.
     #[serde(with = "humantime_serde")]
     pub settle: Duration,
-    /// How many tenants, of unequal size.
+    /// Number of tenants.
     pub tenants: u32,
     /// Exponent of the tenants' sizes (Zipf): 0 makes them equal.
     pub tenant_skew: f64,
@@ -48,34 +48,34 @@ pub struct Scenario {
     /// Simulated time before `start` over which they are spread.
     #[serde(with = "humantime_serde")]
     pub history_span: Duration,
-    /// Communications that are driven.
+    /// Communications that the drive writes.
     pub communications: u64,
     /// Simulated time between two measurements of an agent.
     #[serde(with = "humantime_serde")]
     pub metric_interval: Duration,
-    /// How the probes' intended starts are spaced.
+    /// Spacing of the probes' intended starts.
     pub arrivals: Arrivals,
     /// Rate of each question, per second of wall time.
     pub probes: BTreeMap<Question, f64>,
-    /// What is judged.
+    /// The SLOs that are judged.
     pub slos: Vec<Slo>,
-    /// Share of probes that must be answered at all, 0 to 1.
+    /// Share of probes that must be answered, 0 to 1.
     pub availability: f64,
-    /// When to give up on an answer.
+    /// Time-outs of answers.
     pub time_outs: TimeOuts,
 }
 
-/// How intended starts are spaced.
+/// The spacing of intended starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrivals {
-    /// Exponential gaps, as of many people who don't know of each other.
+    /// Exponential gaps, as of many independent users.
     Poisson,
     /// Equal gaps.
     Constant,
 }
 
-/// "`objective` of the answers to `questions` come within `within`."
+/// An SLO: "`objective` of the answers to `questions` arrive within `within`."
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Slo {
     /// Name in reports, such as `customer-lookup`.
@@ -97,7 +97,7 @@ pub struct TimeOuts {
     /// PostgreSQL.
     #[serde(with = "humantime_serde")]
     pub postgres: Duration,
-    /// Redis, PostgreSQL behind it included.
+    /// Redis, including PostgreSQL behind it.
     #[serde(with = "humantime_serde")]
     pub redis: Duration,
     /// Elasticsearch.
@@ -145,7 +145,7 @@ impl Scenario {
         self.span.as_secs_f64() / self.duration.as_secs_f64()
     }
 
-    /// The SLO that judges a question, where there is one.
+    /// The SLO that judges a question, if any.
     pub fn slo_of(&self, question: Question) -> Option<&Slo> {
         self.slos.iter().find(|slo| slo.questions.contains(&question))
     }

@@ -1,4 +1,4 @@
-//! Values with human units: `60 s`, `30/s`, `95 %`. Text goes in, a number comes out, or what to write instead.
+//! Parses values with units: `60 s`, `30/s`, `95 %`. Errors say what to write instead.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A percentage such as `95 %`, as a share between `low` and `high` percent, both allowed.
+/// A percentage such as `95 %`, between `low` and `high` percent inclusive, as a share.
 pub(super) fn percent(text: &str, low: f64, high: f64) -> Result<f64, String> {
     let advice = format!("write {low} % to {high} %, such as \"{} %\"", if high > 50.0 { 95 } else { 5 });
     let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_without_its_unit_is_refused() {
+    fn a_value_without_its_unit_is_rejected() {
         assert!(duration("60").is_err());
         assert!(rate("30").is_err() && rate("0/s").is_err() && rate("nan/s").is_err() && rate("3/d").is_err());
         assert!(percent("95", 50.0, 99.0).is_err() && percent("101 %", 50.0, 99.0).is_err());

@@ -1,11 +1,11 @@
-//! The verdict on availability: how many probes were answered at all, by count.
+//! The verdict on availability: the share of probes that were answered.
 
 use serde::Serialize;
 
 use super::binomial::{self, Verdict};
 use crate::measure::Recorder;
 
-/// Availability, by count: see [`availability`].
+/// The verdict on availability.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Availability {
     /// Share of probes that must be answered.
@@ -16,13 +16,13 @@ pub struct Availability {
     pub failed: u64,
     /// The verdict.
     pub verdict: Verdict,
-    /// Why, in a few words.
+    /// The reason, in a few words.
     pub reason: String,
 }
 
-/// Judges how many probes were answered at all. 99.99 % can't be proven by a short run (29,956 samples without a
-/// failure are needed), so this one is counted: PASS if the run itself kept the objective, and the reason says how much
-/// that shows; FAIL if a store that keeps it would hardly fail so often; INCONCLUSIVE in between.
+/// Judges the share of probes that were answered. A short run can't prove 99.99 % (that takes 29,956 samples without a
+/// failure), so failures are counted: PASS if this run met the objective, with the share that it proves as the reason;
+/// FAIL if a store that meets the objective would rarely fail so often; INCONCLUSIVE otherwise.
 pub fn availability(recorders: &[Recorder], objective: f64) -> Availability {
     const ALPHA: f64 = 0.05;
     let counts = || recorders.iter().map(|recorder| recorder.measured().counts);

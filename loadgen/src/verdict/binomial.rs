@@ -1,26 +1,26 @@
-//! The exact test of a proportion. Counts go in, a verdict and bounds come out; see `docs/verdicts.md` for the sources.
+//! The exact binomial test of a proportion. `docs/verdicts.md` has the sources.
 //!
 //! "p95 <= T" is "at most 5 % of answers exceed T". With n samples and x exceedances, PASS means that so few
 //! exceedances would be unlikely (probability <= alpha) if the store missed its limit, FAIL that so many would be
-//! unlikely if it kept it (Clopper and Pearson, 1934, one-sided). n and x may be fractions: an effective sample size
+//! unlikely if it met it (Clopper and Pearson, 1934, one-sided). n and x may be fractions: an effective sample size
 //! (Korn and Graubard, 1998) goes through the same incomplete beta function.
 
 use serde::Serialize;
 use statrs::function::beta::beta_reg;
 
-/// What a run shows about one objective.
+/// The verdict on one objective.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Verdict {
-    /// The objective is met; the chance that it is not and the run looked so good is at most alpha.
+    /// The objective is met; the probability of this result if it were missed is at most alpha.
     Pass,
-    /// The objective is missed; the chance that it is met and the run looked so bad is at most alpha.
+    /// The objective is missed; the probability of this result if it were met is at most alpha.
     Fail,
-    /// The samples don't decide.
+    /// The samples don't decide either way.
     Inconclusive,
 }
 
-/// Most samples that [`samples_needed`] looks at.
+/// Largest sample size that [`samples_needed`] considers.
 const MAX_SAMPLES: u64 = 10_000_000;
 
 /// Probability of at most `x` exceedances among `n` when each has probability `p`.
@@ -54,7 +54,7 @@ pub(super) fn bounds(x: f64, n: f64, alpha: f64) -> (f64, f64) {
     (lower, upper)
 }
 
-/// The place in 0..1 where `beyond` turns true, by bisection.
+/// Where in 0..1 `beyond` becomes true, by bisection.
 fn bisect(beyond: impl Fn(f64) -> bool) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..60 {
@@ -64,13 +64,13 @@ fn bisect(beyond: impl Fn(f64) -> bool) -> f64 {
     high
 }
 
-/// Fewest samples with which a PASS is possible at all, without a single exceedance: 59 for 5 % and 5 %.
+/// Smallest sample size that can PASS, without any exceedance: 59 for 5 % and 5 %.
 pub(super) fn min_samples(limit: f64, alpha: f64) -> u64 {
     (alpha.ln() / (1.0 - limit).ln()).ceil() as u64
 }
 
-/// Fewest samples with which a store whose true share of exceedances is `truth` passes with probability `power`.
-/// Exact up to 1,000 samples and within 0.1 % above; `u64::MAX` where no number in reach is enough.
+/// Smallest sample size with which a store with a true share of `truth` exceedances passes with probability `power`.
+/// Exact up to 1,000 samples and within 0.1 % above; `u64::MAX` if no sample size considered is enough.
 pub(super) fn samples_needed(limit: f64, alpha: f64, truth: f64, power: f64) -> u64 {
     let mut n = min_samples(limit, alpha).max(1);
     let mut allowed = 0.0;
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// Samples, most exceedances of a PASS, fewest of a FAIL, at 5 % and alpha 5 %.
+    /// Sample size, most exceedances of a PASS, fewest of a FAIL, at a limit of 5 % and alpha 5 %.
     const TABLE: [(f64, f64, f64); 6] = [
         (100.0, 1.0, 10.0),
         (200.0, 4.0, 16.0),
@@ -103,7 +103,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_edges_of_the_verdicts_are_where_the_table_has_them() {
+    fn verdicts_change_where_the_table_says() {
         for (n, pass, fail) in TABLE {
             let verdict = |x| decide(x, n, 0.05, 0.05);
             assert_eq!(verdict(pass), Verdict::Pass, "{n}");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_for_nine_passes_in_ten() {
+    fn samples_needed_for_a_power_of_nine_in_ten() {
         let needed = [0.01, 0.02, 0.03, 0.04, 0.045].map(|truth| samples_needed(0.05, 0.05, truth, 0.9));
         assert_eq!(needed[..3], [153, 311, 832]);
         assert!((3_700..=3_740).contains(&needed[3]), "{needed:?}");

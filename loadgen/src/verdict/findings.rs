@@ -1,4 +1,4 @@
-//! The verdict on a whole run, from what was found about its parts.
+//! The verdict on a run, from the verdicts on its parts.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use super::binomial::Verdict;
 use super::slo::Judged;
 use super::validity::Validity;
 
-/// What a run shows in all.
+/// The verdict on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Overall {
@@ -15,29 +15,29 @@ pub enum Overall {
     Pass,
     /// An objective is missed, an answer was wrong, or the account does not balance.
     Fail,
-    /// Something is undecided and nothing failed.
+    /// Nothing failed, and something is undecided.
     Inconclusive,
-    /// The generator was at fault, so nothing can be said about the stores.
+    /// The generator was at fault, so the run says nothing about the stores.
     Invalid,
 }
 
-/// Everything that the overall verdict depends on.
+/// Everything that the verdict on a run depends on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Findings {
     /// Each SLO.
     pub slos: Vec<Judged>,
     /// Availability.
     pub availability: Availability,
-    /// Whether the generator did its part.
+    /// Whether the generator kept up.
     pub validity: Validity,
-    /// What fails a run whatever its speed, one sentence each: wrong answers, an account that does not balance, a
-    /// process under test that died.
+    /// Failures that no latency outweighs, one sentence each: an account that does not balance, a process under test
+    /// that died.
     pub failures: Vec<String>,
 }
 
 impl Findings {
-    /// The verdict on the run. A failure counts even in an invalid run, since no late probe loses a record or makes an
-    /// answer wrong; an invalid run says nothing about speed, so it outranks the SLOs.
+    /// The verdict on the run. Failures come first, even in an invalid run, since no late probe loses a record or makes an
+    /// answer wrong. INVALID comes before the SLOs, since an invalid run says nothing about latency.
     pub fn overall(&self) -> Overall {
         let verdicts = || self.slos.iter().map(|judged| judged.verdict).chain([self.availability.verdict]);
         let wrong = self.slos.iter().any(|judged| judged.counts.wrong > 0);

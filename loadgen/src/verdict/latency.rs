@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::measure::Measured;
 
-/// The latencies that people ask for; `None` where no answer was measured, which is no latency of zero.
+/// Percentiles of the latency; `None` if no answer was measured, which is not a latency of zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Latency {
     /// Median, in microseconds.

@@ -1,4 +1,4 @@
-//! The verdict on one SLO: measurements of its questions go in, a verdict with its reason comes out.
+//! The verdict on one SLO, from the measurements of its questions.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Judged {
     pub slo: Slo,
     /// How the samples of its questions ended.
     pub counts: Counts,
-    /// What they are worth.
+    /// The effective sample.
     pub effective: EffectiveSample,
     /// Lower bound of the true share of exceedances.
     pub low: f64,
@@ -25,13 +25,13 @@ pub struct Judged {
     pub high: f64,
     /// The verdict.
     pub verdict: Verdict,
-    /// Why, in a few words.
+    /// The reason, in a few words.
     pub reason: String,
     /// Latencies.
     pub latency: Latency,
 }
 
-/// Judges one SLO by the recorders of its questions; those of other questions are passed over.
+/// Judges one SLO by the recorders of its questions; recorders of other questions are ignored.
 pub fn judge(recorders: &[Recorder], slo: &Slo) -> Judged {
     let of_slo = |recorder: &&Recorder| slo.questions.contains(&recorder.question());
     let mut pooled = recorders.iter().filter(of_slo).map(Recorder::measured).cloned();
@@ -84,12 +84,12 @@ fn reason(verdict: Verdict, slo: &Slo, effective: EffectiveSample, (low, high): 
     }
 }
 
-/// Fewest samples with which an SLO can pass at all.
+/// Smallest sample size with which an SLO can pass.
 pub(super) fn min_samples(slo: &Slo) -> u64 {
     binomial::min_samples(1.0 - slo.objective, slo.alpha)
 }
 
-/// Fewest samples with which an SLO passes with probability `power` when the true share of exceedances is `truth`.
+/// Smallest sample size with which an SLO passes with probability `power` if the true share of exceedances is `truth`.
 pub(super) fn samples_needed(slo: &Slo, truth: f64, power: f64) -> u64 {
     binomial::samples_needed(1.0 - slo.objective, slo.alpha, truth, power)
 }

@@ -1,4 +1,4 @@
-//! Verdicts on made-up measurements, and how often the gate cries wolf.
+//! Verdicts on synthetic measurements, and the rate of false verdicts.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn scenario() -> Scenario {
     Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap()
 }
 
-/// `samples` answers to searches, evenly over the drive; `outcome` and latency (ms) of each come from `answer`.
+/// `samples` answers to searches, spread evenly over the drive; `answer` returns the outcome and latency (ms) of each.
 fn searches(samples: u64, mut answer: impl FnMut(u64) -> (Outcome, u64)) -> Recorder {
     let scenario = scenario();
     let mut recorder = Recorder::new(Question::Search, scenario.limit_of(Question::Search), scenario.duration);
@@ -53,14 +53,14 @@ fn one_wrong_answer_fails_however_fast() {
 }
 
 #[test]
-fn a_store_that_breaks_half_way_fails_by_its_errors() {
+fn a_store_that_fails_halfway_fails_by_its_errors() {
     let broken = searches(1_500, |i| (if i >= 750 { Outcome::Error } else { Outcome::Correct }, 1));
     assert_eq!(judge(std::slice::from_ref(&broken), &search_slo()).verdict, Verdict::Fail);
     assert_eq!(availability(&[broken], 0.9999).verdict, Verdict::Fail);
 }
 
 #[test]
-fn an_slo_with_a_silent_question_never_passes() {
+fn an_slo_with_an_unsampled_question_never_passes() {
     let slo = Slo { questions: vec![Question::Search, Question::Timeline], ..search_slo() };
     let judged = judge(&[searches(1_500, |_| (Outcome::Correct, 5))], &slo);
     assert_eq!((judged.verdict, judged.reason.as_str()), (Verdict::Inconclusive, "timeline has no samples"));
@@ -93,7 +93,7 @@ fn findings(slos: &[Verdict], validity: Validity, failures: &[&str]) -> Findings
 }
 
 #[test]
-fn the_overall_verdict_is_the_gravest_that_can_be_said() {
+fn the_verdict_on_a_run_follows_its_precedence() {
     use Verdict::{Fail, Inconclusive, Pass};
     let invalid = || Validity::Invalid(vec!["late".to_owned()]);
     let overall = |slos: &[Verdict], validity, failures: &[&str]| findings(slos, validity, failures).overall();
@@ -106,7 +106,7 @@ fn the_overall_verdict_is_the_gravest_that_can_be_said() {
     assert_eq!(overall(&[], Validity::Valid, &[]), Overall::Inconclusive);
 }
 
-/// Verdicts on `runs` runs of a store of which a share of `truth` exceeds, in bursts of `burst` samples.
+/// Verdicts on `runs` runs with a true share of `truth` exceedances, in bursts of `burst` samples.
 fn simulate(runs: u64, samples: u64, truth: f64, burst: u64) -> [u64; 3] {
     let drive = Duration::from_mins(1);
     let mut counts = [0; 3];
@@ -123,13 +123,13 @@ fn simulate(runs: u64, samples: u64, truth: f64, burst: u64) -> [u64; 3] {
 }
 
 #[test]
-fn at_the_limit_itself_false_verdicts_stay_at_alpha() {
+fn false_verdicts_at_the_limit_stay_at_alpha() {
     let [pass, fail, _] = simulate(400, 1_500, 0.05, 1);
     assert!(pass <= 28 && fail <= 28, "{pass} {fail} of 400, 20 expected of each at most");
 }
 
 #[test]
-fn a_good_store_hardly_ever_fails_where_the_naive_gate_would() {
+fn a_good_store_rarely_fails_where_a_plain_percentile_often_would() {
     let [_, fail, _] = simulate(400, 200, 0.04, 1);
     let naive = (0..400)
         .filter(|&run| (0..200).filter(|&i| KeyedRng::new(run, "simulated burst", [200, i]).chance(0.04)).count() > 10)
@@ -139,7 +139,7 @@ fn a_good_store_hardly_ever_fails_where_the_naive_gate_would() {
 }
 
 #[test]
-fn bursts_do_not_make_the_gate_cry_wolf() {
+fn bursts_do_not_raise_the_rate_of_false_verdicts() {
     let [pass, fail, _] = simulate(400, 3_000, 0.05, 50);
     assert!(pass <= 40 && fail <= 40, "{pass} passed and {fail} failed of 400 at the limit");
 }

@@ -1,4 +1,4 @@
-//! Whether the generator itself did its part. What a store does wrong never makes a run invalid.
+//! Whether the generator kept up. A store's fault never makes a run invalid.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use crate::{
     scenario::Slo,
 };
 
-/// Highest accepted send lag of writes at the 99th percentile: load may move by this much, latencies don't depend on it.
+/// Limit of the writes' send lag at the 99th percentile. It shifts load by that much, and no latency depends on it.
 const MAX_WRITE_LAG: Duration = Duration::from_secs(1);
-/// Highest accepted send lag of probes where no SLO says how fast they are.
+/// Limit of the probes' send lag if no SLO has a latency limit.
 const DEFAULT_MAX_PROBE_LAG: Duration = Duration::from_millis(50);
-/// Least share of what was offered that the generator must have started.
+/// Smallest share of offered writes and probes that must be started.
 const MIN_STARTED: f64 = 0.99;
-/// Largest accepted difference between the two clocks over a drive.
+/// Limit of the difference between the two clocks over a drive.
 const MAX_CLOCK_JUMP: Duration = Duration::from_millis(500);
 
 /// Whether a run can be judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Validity {
-    /// It can.
+    /// The run can be judged.
     Valid,
-    /// It can't, for these reasons, each a sentence with its threshold.
+    /// The run can't be judged; each reason is a sentence with its limit.
     Invalid(Vec<String>),
 }
 
-/// Judges the generator: its send lag, what it never started, and its clocks.
+/// Judges the generator by its send lag, what it never started, and its clocks.
 pub fn validity(slos: &[Slo], recorders: &[Recorder], health: &GeneratorHealth) -> Validity {
     let reasons: Vec<String> =
         [probe_lag(slos, recorders), write_lag(health), never_started(health), clock_jump(health)]
@@ -38,7 +38,7 @@ pub fn validity(slos: &[Slo], recorders: &[Recorder], health: &GeneratorHealth) 
     if reasons.is_empty() { Validity::Valid } else { Validity::Invalid(reasons) }
 }
 
-/// Half of the tightest limit: at most one sample in a hundred is then moved by more than that.
+/// The limit is half of the tightest SLO: at most one sample in a hundred is late by more than that.
 fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
     let limit = slos.iter().map(|slo| slo.within / 2).min().unwrap_or(DEFAULT_MAX_PROBE_LAG);
     let mut lag = DurationHistogram::default();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generator_that_kept_its_schedule_is_valid() {
+    fn a_generator_that_kept_up_is_valid() {
         assert_eq!(validity(&scenario().slos, &probes_late_by(Duration::from_millis(49)), &good()), Validity::Valid);
     }
 

@@ -1,9 +1,9 @@
-//! What is worth knowing before a run: SLOs that can't be decided, questions that nobody judges or that can hide.
+//! Warnings before a run: SLOs that can't be decided, and questions that no SLO judges or that an SLO could hide.
 
 use super::slo::{min_samples, samples_needed};
 use crate::scenario::{Scenario, Slo};
 
-/// All warnings of a scenario, one sentence each.
+/// The warnings about a scenario, one sentence each.
 pub fn warnings(scenario: &Scenario) -> Vec<String> {
     let mut warnings = Vec::new();
     for slo in &scenario.slos {
@@ -36,7 +36,7 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
     })
 }
 
-/// A question with a small share of its SLO's samples can miss every limit while the SLO passes.
+/// A question with few of its SLO's samples can miss every limit while the SLO passes.
 fn can_hide(scenario: &Scenario, slo: &Slo) -> Vec<String> {
     let all: f64 = slo.questions.iter().map(|question| scenario.probes[question]).sum();
     let hides = |rate: f64| rate / all <= 1.0 - slo.objective;
@@ -61,7 +61,7 @@ mod tests {
 
     const SMOKE: &str = include_str!("../../../scenarios/smoke.toml");
 
-    /// The smoke scenario with one text in place of another.
+    /// The smoke scenario, edited.
     fn edited(from: &str, to: &str) -> String {
         assert!(SMOKE.contains(from), "{from}");
         SMOKE.replacen(from, to, 1)
