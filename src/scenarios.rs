@@ -1,26 +1,24 @@
-//! Which scenario a run is of: one that ships with this program, by its name from any folder, or a file of one's own.
-//! What stands on the command line goes in, a checked [`Scenario`] comes out, or an error that lists what there is.
+//! Chooses the scenario of a run: one that ships with this program, by name from any folder, or a file.
 //!
-//! What contains a path separator or ends in `.toml` is a file and nothing else. Anything else is the name of a shipped
-//! scenario; if there is none of that name, a file that is called so.
+//! A name that contains a path separator or ends in `.toml` is always a file. Any other name is a shipped scenario or, if
+//! there is none of that name, a file. Never guesses: an unknown name is an error that lists what there is.
 
 use std::path::{MAIN_SEPARATOR, Path};
 
 use anyhow::bail;
 use sluice_loadgen::scenario::Scenario;
 
-/// The scenarios of `scenarios/`, each under its file's name; a test sees to it that none is left out.
+/// The scenarios of `scenarios/`, by file name; a test checks that none is missing.
 const SHIPPED: [(&str, &str); 2] =
     [("day", include_str!("../scenarios/day.toml")), ("smoke", include_str!("../scenarios/smoke.toml"))];
 
 /// The scenario of the README's first command.
 const DEFAULT: &str = "smoke";
 
-/// How alike two names are from which on one may be a misspelling of the other, 0 to 1.
-const ALIKE: f64 = 0.75;
+/// Similarity, 0 to 1, from which on a name may be a misspelling of another.
+const MIN_SIMILARITY: f64 = 0.75;
 
-/// Reads and checks the scenario that is named, or the default one. The second value is what is worth knowing about the
-/// choice.
+/// Reads and checks the named scenario, or the default one. The second value is a warning about the choice, if any.
 pub(crate) fn choose(named: Option<&str>) -> anyhow::Result<(Scenario, Option<String>)> {
     let named = named.unwrap_or(DEFAULT);
     let path = Path::new(named);
@@ -28,7 +26,7 @@ pub(crate) fn choose(named: Option<&str>) -> anyhow::Result<(Scenario, Option<St
     match shipped.filter(|_| !is_a_path(named)) {
         Some((name, text)) => {
             let also = path.is_file().then(|| {
-                format!("{name} is the scenario that ships with this program; write .{MAIN_SEPARATOR}{name} for the file of that name")
+                format!("{name} is the scenario that ships with this program; write .{MAIN_SEPARATOR}{name} to use the file of that name")
             });
             Ok((Scenario::parse(text, &format!("{name} (shipped)"))?, also))
         }
@@ -41,14 +39,14 @@ fn is_a_path(named: &str) -> bool {
     named.contains(['/', MAIN_SEPARATOR]) || Path::new(named).extension().is_some_and(|end| end == "toml")
 }
 
-/// Neither a file nor a name: what there is, and what may have been meant.
+/// The error for a name that is neither a scenario nor a file: lists the shipped ones and the likely intention.
 fn unknown(named: &str) -> String {
     let shipped = SHIPPED.map(|(name, _)| name).join(" and ");
     let stem = Path::new(named).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().to_lowercase());
-    let alike = |name: &&str| strsim::jaro_winkler(name, &stem) >= ALIKE;
+    let alike = |name: &&str| strsim::jaro_winkler(name, &stem) >= MIN_SIMILARITY;
     let similar = SHIPPED.iter().map(|(name, _)| *name).find(alike);
     let meant = similar.map_or_else(String::new, |name| format!("did you mean {name}? "));
-    let what = if is_a_path(named) { "there is no such file" } else { "no scenario and no file is called so" };
+    let what = if is_a_path(named) { "there is no such file" } else { "no scenario and no file has this name" };
     format!("read scenario {named}: {what}; {meant}{shipped} ship with this program, anything else is a file")
 }
 
@@ -85,9 +83,9 @@ mod tests {
 
     #[test]
     fn what_is_neither_gets_the_names_and_the_similar_one() {
-        insta::assert_snapshot!(choose(Some("smkoe")).unwrap_err(), @"read scenario smkoe: no scenario and no file is called so; did you mean smoke? day and smoke ship with this program, anything else is a file");
-        insta::assert_snapshot!(choose(Some("Days")).unwrap_err(), @"read scenario Days: no scenario and no file is called so; did you mean day? day and smoke ship with this program, anything else is a file");
-        insta::assert_snapshot!(choose(Some("weekend")).unwrap_err(), @"read scenario weekend: no scenario and no file is called so; day and smoke ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(Some("smkoe")).unwrap_err(), @"read scenario smkoe: no scenario and no file has this name; did you mean smoke? day and smoke ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(Some("Days")).unwrap_err(), @"read scenario Days: no scenario and no file has this name; did you mean day? day and smoke ship with this program, anything else is a file");
+        insta::assert_snapshot!(choose(Some("weekend")).unwrap_err(), @"read scenario weekend: no scenario and no file has this name; day and smoke ship with this program, anything else is a file");
         insta::assert_snapshot!(choose(Some("scenarios/smok.toml")).unwrap_err(), @"read scenario scenarios/smok.toml: there is no such file; did you mean smoke? day and smoke ship with this program, anything else is a file");
     }
 }

@@ -1,4 +1,4 @@
-//! The account's negative controls: a row removed, altered, doubled or slipped in, in any store, is counted and named.
+//! The account's negative controls: a row removed, altered, duplicated or added in any store is counted and named.
 
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
@@ -29,12 +29,12 @@ async fn every_difference_is_counted_and_named() {
     let in_clickhouse = |kind, tenant: usize| find(&account, "ClickHouse", kind, Origin::Driven, &tenants[tenant]);
     assert_eq!(in_clickhouse("communication_events", 0), (2, 0, 0, 0), "two rows removed");
     assert_eq!(in_clickhouse("communication_events", 1), (0, 0, 1, 0), "a row altered");
-    assert_eq!(in_clickhouse("agent_metrics", 0), (0, 1, 0, 0), "a row doubled");
-    assert_eq!(in_clickhouse("customer_interactions", 1), (0, 0, 0, 1), "a row slipped in");
+    assert_eq!(in_clickhouse("agent_metrics", 0), (0, 1, 0, 0), "a row duplicated");
+    assert_eq!(in_clickhouse("customer_interactions", 1), (0, 0, 0, 1), "a row added");
     let in_postgres = |origin, tenant: usize| find(&account, "PostgreSQL", "communications", origin, &tenants[tenant]);
     assert_eq!(in_postgres(Origin::Driven, 0), (1, 0, 0, 0), "a row removed");
     assert_eq!(in_postgres(Origin::Driven, 1), (0, 0, 1, 0), "a row altered");
-    assert_eq!(in_postgres(Origin::Loaded, 0), (0, 0, 0, 0), "its neighbours are as they were");
+    assert_eq!(in_postgres(Origin::Loaded, 0), (0, 0, 0, 0), "its other rows are unchanged");
     let elsewhere = |store, kind| find(&account, store, kind, Origin::Loaded, &tenants[0]);
     assert_eq!(elsewhere("Elasticsearch", "communications"), (1, 0, 0, 0), "a document removed");
     assert_eq!(elsewhere("Redis", "ctx"), (0, 0, 1, 0), "a context altered");
@@ -47,7 +47,7 @@ async fn every_difference_is_counted_and_named() {
     let unbalanced: Vec<_> = account.provenance.iter().filter(|table| !table.balances()).map(|t| &t.table).collect();
     assert_eq!(unbalanced, ["communication_events", "agent_metrics", "customer_interactions"]);
     let discrepancies = account.discrepancies().join("\n");
-    assert!(discrepancies.contains("2 missing, 0 double, 0 wrong, 0 foreign: missing "), "{discrepancies}");
+    assert!(discrepancies.contains("2 missing, 0 duplicate, 0 wrong, 0 unexpected: missing "), "{discrepancies}");
     world.drop().await;
 }
 
@@ -56,8 +56,8 @@ fn find(account: &Account, store: &str, kind: &str, origin: Origin, tenant: &str
         (ledger.store.as_str(), ledger.kind.as_str(), ledger.origin, ledger.tenant.as_str())
             == (store, kind, origin, tenant)
     });
-    let Differences { missing, double, wrong, foreign, .. } = ledger.expect("a ledger").differences;
-    (missing, double, wrong, foreign)
+    let Differences { missing, duplicate, wrong, unexpected, .. } = ledger.expect("a ledger").differences;
+    (missing, duplicate, wrong, unexpected)
 }
 
 async fn spoil_clickhouse(world: &World, tenants: &[String]) {
@@ -123,7 +123,7 @@ async fn spoil_redis(world: &World) {
     set_context(&cache, &customer).await.unwrap();
 }
 
-/// A record that no column can take lands in the dead-letter topic.
+/// A malformed record lands in the dead-letter topic.
 async fn poison_kafka(world: &World) {
     let worker = Worker::start(world);
     let producer: ThreadedProducer<DefaultProducerContext> = connect::kafka_config(&world.stores).create().unwrap();

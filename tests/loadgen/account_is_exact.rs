@@ -1,4 +1,4 @@
-//! What was loaded and driven is in the stores to the record, and every question gets its one right answer.
+//! Everything loaded and driven is in the stores to the record, and every question gets its expected answer.
 
 use sluice_loadgen::load;
 use sluice_loadgen::measure::Counts;
@@ -6,7 +6,7 @@ use sluice_loadgen::measure::Counts;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_load_and_a_drive_are_accounted_for_to_the_record() {
+async fn a_load_and_a_drive_balance_to_the_record() {
     let (world, loaded) = World::loaded().await;
     for (kind, count) in load::expected_records(world.plan.population()) {
         assert_eq!(loaded.records[&kind], count, "{kind}");

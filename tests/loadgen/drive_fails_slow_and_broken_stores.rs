@@ -1,4 +1,4 @@
-//! A store that is too slow, or that is not there, is the store's failure: its SLO fails and the others don't.
+//! A slow or missing store fails its own SLO and no other.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const DELAY: Duration = Duration::from_millis(3_200);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_clickhouse_and_a_missing_elasticsearch_fail_their_slos() {
     let (world, _) = World::loaded().await;
-    // Negative control: through a proxy that holds nothing back, dashboards do not fail.
+    // Negative control: through a proxy without delay, dashboards do not fail.
     let [_, analytics] = judged(&world, behind(&world.stores, Duration::ZERO).await).await;
     assert_ne!(analytics.verdict, Verdict::Fail, "{analytics:?}");
 
@@ -22,7 +22,7 @@ async fn a_slow_clickhouse_and_a_missing_elasticsearch_fail_their_slos() {
     stores.elasticsearch.url = "http://127.0.0.1:1".to_owned();
     let [search, analytics] = judged(&world, stores).await;
     assert_eq!(search.verdict, Verdict::Fail, "{search:?}");
-    assert_eq!(search.counts.errors, search.counts.samples, "nobody was there to answer");
+    assert_eq!(search.counts.errors, search.counts.samples, "nothing listens at that address");
     assert_eq!((analytics.verdict, analytics.counts.wrong), (Verdict::Fail, 0), "{analytics:?}");
     world.drop().await;
 }

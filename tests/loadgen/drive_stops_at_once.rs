@@ -1,4 +1,4 @@
-//! A stop ends a drive at once, and what it says was acknowledged is what Kafka and PostgreSQL hold.
+//! A stop ends a drive at once, and the acknowledged counts match Kafka and PostgreSQL.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_drive_flushes_and_says_what_it_did() {
+async fn a_stopped_drive_flushes_and_reports_what_was_acknowledged() {
     let (mut world, _) = World::loaded().await;
-    // Long enough that only the stop can end it, and with more records than are made ahead of their time.
+    // Long enough that only the stop can end it, with more records than are prepared in advance.
     world.scenario.duration = Duration::from_hours(1);
     world.scenario.communications = 20_000;
     world.plan = Arc::new(Plan::new(&world.scenario, &Population::new(&world.scenario)));
@@ -24,7 +24,7 @@ async fn a_stopped_drive_flushes_and_says_what_it_did() {
     let (progress, mut seen) = watch::channel(Progress::default());
     let context =
         RunContext { stores: &world.stores, names: &world.names, scenario: &world.scenario, plan: &world.plan };
-    let begun = Instant::now();
+    let started = Instant::now();
     let writing = |progress: &Progress| progress.phase == Phase::Driving && progress.acknowledged.metrics > 0;
     let stopping = async {
         seen.wait_for(writing).await.unwrap();
@@ -33,18 +33,18 @@ async fn a_stopped_drive_flushes_and_says_what_it_did() {
     let (driven, ()) = tokio::join!(drive::drive(context, &stop, &progress), stopping);
     let driven = driven.unwrap();
     assert!(driven.stopped && driven.lost.is_empty());
-    assert!(begun.elapsed() < world.scenario.duration);
+    assert!(started.elapsed() < world.scenario.duration);
 
     let account = world.account(&driven.acknowledged).await;
     let offsets: u64 = account.provenance.iter().map(|table| table.offsets).sum();
     let produced: u64 = driven.acknowledged.iter().map(|all| all.events + all.interactions + all.metrics).sum();
     assert_eq!(offsets, produced);
-    assert!(!account.is_balanced(), "a run that was stopped is not a whole one");
+    assert!(!account.is_balanced(), "a stopped run is incomplete");
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_load_says_so() {
+async fn a_stopped_load_reports_the_stop() {
     let (world, _) = World::loaded().await;
     let stop = CancellationToken::new();
     stop.cancel();

@@ -1,4 +1,4 @@
-//! A load counts as done when the store itself has every record: pages with `200 OK` in the store's place are none.
+//! A load is complete only when the store itself has every record: a proxy's page with `200 OK` is no acknowledgement.
 
 use sluice_loadgen::load::{LoadError, load};
 use sluice_testkit::{Disguise, Impostor};
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::world::World;
 
 #[tokio::test]
-async fn rows_that_a_page_acknowledged_are_missed() {
+async fn rows_acknowledged_by_a_page_are_missing() {
     let world = World::applied().await;
     let impostor = Impostor::before(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
@@ -17,13 +17,13 @@ async fn rows_that_a_page_acknowledged_are_missed() {
     let population = world.plan.population();
     let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
     assert!(impostor.answered() > 0, "nothing was answered in the store's place");
-    let error = loaded.expect_err("rows that are nowhere counted as loaded");
+    let error = loaded.expect_err("missing rows counted as loaded");
     assert!(matches!(error, LoadError::Missing { found: 0, .. }), "{error}");
     world.drop().await;
 }
 
 #[tokio::test]
-async fn documents_that_a_page_acknowledged_are_missed() {
+async fn documents_acknowledged_by_a_page_are_missing() {
     let world = World::applied().await;
     let impostor = Impostor::before(&world.stores.elasticsearch.url).await;
     let mut stores = world.stores.clone();
@@ -33,7 +33,7 @@ async fn documents_that_a_page_acknowledged_are_missed() {
     let population = world.plan.population();
     let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
     assert!(impostor.answered() > 0, "nothing was answered in the store's place");
-    let error = loaded.expect_err("documents that are nowhere counted as loaded").to_string();
+    let error = loaded.expect_err("missing documents counted as loaded").to_string();
     assert!(error.contains("it is not an answer of Elasticsearch"), "{error}");
     world.drop().await;
 }

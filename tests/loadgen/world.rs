@@ -1,4 +1,4 @@
-//! What the tests of loadgen share: a small scenario in a namespace of its own, loaded, driven and accounted for.
+//! A small scenario in a namespace of its own, loaded, driven and accounted for. Shared by the tests of loadgen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The longest that a test waits for records to land, without one landing.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for the next record to land.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
 const STORES: [Store; 5] = [Store::Postgres, Store::Kafka, Store::ClickHouse, Store::Elasticsearch, Store::Redis];
 
 const SCENARIO: &str = r#"
@@ -79,7 +79,7 @@ within = "3 s"
 questions = ["dashboard_events", "dashboard_agents", "dashboard_interactions", "dashboard_campaigns"]
 "#;
 
-/// A small scenario with stores to run it on.
+/// A small scenario and the stores it runs on.
 pub(crate) struct World {
     pub(crate) stores: Stores,
     pub(crate) names: Names,
@@ -89,7 +89,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Schemas are applied.
+    /// With schemas applied.
     pub(crate) async fn applied() -> Self {
         let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await;
         let names = fresh_names("load");
@@ -100,7 +100,7 @@ impl World {
         Self { stores, names, scenario, plan, _stack: stack }
     }
 
-    /// Schemas are applied and the population is loaded.
+    /// With schemas applied and the population loaded.
     pub(crate) async fn loaded() -> (Self, Loaded) {
         let world = Self::applied().await;
         let stop = CancellationToken::new();
@@ -109,7 +109,7 @@ impl World {
         (world, loaded.unwrap())
     }
 
-    /// Drives the plan on `stores`, which may differ from the world's own.
+    /// Drives the plan on `stores`, which may differ from its own.
     pub(crate) async fn drive_on(&self, stores: &Stores, stop: &CancellationToken) -> Driven {
         let (progress, _) = watch::channel(Progress::default());
         let context = RunContext { stores, names: &self.names, scenario: &self.scenario, plan: &self.plan };
@@ -127,7 +127,7 @@ impl World {
 
     pub(crate) async fn settle(&self, acknowledged: &[Totals]) {
         let stop = CancellationToken::new();
-        let settled = account::settle(self.context(), acknowledged, PATIENCE, &stop, &|_, _| ()).await.unwrap();
+        let settled = account::settle(self.context(), acknowledged, IDLE_LIMIT, &stop, &|_, _| ()).await.unwrap();
         assert!(settled.is_complete(), "{settled:?}");
     }
 

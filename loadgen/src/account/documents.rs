@@ -59,7 +59,7 @@ async fn compare(
         }
     }
     if step == 1 {
-        (present..count).for_each(|_| differences.note(DifferenceKind::Foreign, "document"));
+        (present..count).for_each(|_| differences.note(DifferenceKind::Unexpected, "document"));
     }
     Ok(differences)
 }
@@ -98,7 +98,7 @@ pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> R
         ));
     }
     for (tenant, landed) in counts {
-        let differences = Differences { foreign: landed, ..Differences::default() };
+        let differences = Differences { unexpected: landed, ..Differences::default() };
         account.ledgers.push(loaded_ledger(
             "Elasticsearch",
             "communications",

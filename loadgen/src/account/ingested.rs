@@ -82,7 +82,7 @@ pub(super) fn unreadable(letters: &DeadLetters, account: &mut Account) {
     }
     let mut differences = Differences::default();
     for place in &letters.unreadable {
-        differences.note(DifferenceKind::Foreign, place);
+        differences.note(DifferenceKind::Unexpected, place);
     }
     let ledger = loaded_ledger("Kafka", "clickhouse-errors", NO_TENANT.to_owned(), (0, 0), differences);
     let dead_lettered = letters.unreadable.len() as u64;

@@ -48,11 +48,11 @@ pub struct Differences {
     /// Planned records that neither landed nor were dead-lettered.
     pub missing: u64,
     /// Rows beyond the first of one identity, and records that both landed and were dead-lettered.
-    pub double: u64,
+    pub duplicate: u64,
     /// Rows with a planned identity and another value in some column.
     pub wrong: u64,
     /// Rows and dead letters that are not planned.
-    pub foreign: u64,
+    pub unexpected: u64,
     /// Examples, such as `missing 0190…`.
     pub examples: Vec<String>,
 }
@@ -60,15 +60,15 @@ pub struct Differences {
 impl Differences {
     /// Whether there are none.
     pub fn is_none(&self) -> bool {
-        self.missing + self.double + self.wrong + self.foreign == 0
+        self.missing + self.duplicate + self.wrong + self.unexpected == 0
     }
 
     pub(crate) fn note(&mut self, kind: DifferenceKind, identity: &str) {
         let count = match kind {
             DifferenceKind::Missing => &mut self.missing,
-            DifferenceKind::Double => &mut self.double,
+            DifferenceKind::Duplicate => &mut self.duplicate,
             DifferenceKind::Wrong => &mut self.wrong,
-            DifferenceKind::Foreign => &mut self.foreign,
+            DifferenceKind::Unexpected => &mut self.unexpected,
         };
         *count += 1;
         if *count <= EXAMPLES as u64 {
@@ -81,25 +81,25 @@ impl Differences {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DifferenceKind {
     Missing,
-    Double,
+    Duplicate,
     Wrong,
-    Foreign,
+    Unexpected,
 }
 
 impl DifferenceKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
-            Self::Double => "double",
+            Self::Duplicate => "duplicate",
             Self::Wrong => "wrong",
-            Self::Foreign => "foreign",
+            Self::Unexpected => "unexpected",
         }
     }
 }
 
 impl Ledger {
-    /// Whether everything planned was produced, and produced = landed + dead-lettered with nothing missing, double,
-    /// wrong or foreign.
+    /// Whether everything planned was produced, and produced = landed + dead-lettered with nothing missing, duplicate,
+    /// wrong or unexpected.
     pub fn balances(&self) -> bool {
         self.differences.is_none() && self.planned == self.produced && self.produced == self.landed + self.dead_lettered
     }
@@ -184,10 +184,10 @@ impl Account {
 impl Ledger {
     fn discrepancy(&self) -> String {
         let Self { store, kind, tenant, planned, produced, landed, dead_lettered, differences, .. } = self;
-        let Differences { missing, double, wrong, foreign, examples } = differences;
+        let Differences { missing, duplicate, wrong, unexpected, examples } = differences;
         format!(
             "{store} {kind}, tenant {tenant}: planned {planned}, produced {produced}, landed {landed}, \
-             dead-lettered {dead_lettered}; {missing} missing, {double} double, {wrong} wrong, {foreign} foreign{}{}",
+             dead-lettered {dead_lettered}; {missing} missing, {duplicate} duplicate, {wrong} wrong, {unexpected} unexpected{}{}",
             if examples.is_empty() { "" } else { ": " },
             examples.join(", ")
         )
@@ -224,20 +224,20 @@ mod tests {
     fn a_difference_unbalances_even_equal_counts() {
         let mut ledger = exact();
         ledger.differences.note(DifferenceKind::Missing, "a");
-        ledger.differences.note(DifferenceKind::Foreign, "b");
+        ledger.differences.note(DifferenceKind::Unexpected, "b");
         assert!(!ledger.balances());
         let account = Account { ledgers: vec![ledger], ..Account::default() };
         assert!(!account.is_balanced());
-        insta::assert_snapshot!(account.discrepancies().join("\n"), @"ClickHouse communication_events, tenant t: planned 10, produced 10, landed 9, dead-lettered 1; 1 missing, 0 double, 0 wrong, 1 foreign: missing a, foreign b");
+        insta::assert_snapshot!(account.discrepancies().join("\n"), @"ClickHouse communication_events, tenant t: planned 10, produced 10, landed 9, dead-lettered 1; 1 missing, 0 duplicate, 0 wrong, 1 unexpected: missing a, unexpected b");
     }
 
     #[test]
     fn every_difference_is_counted_and_a_few_are_examples() {
         let mut differences = Differences::default();
         for i in 0..20 {
-            differences.note(DifferenceKind::Double, &i.to_string());
+            differences.note(DifferenceKind::Duplicate, &i.to_string());
         }
-        assert_eq!((differences.double, differences.examples.len()), (20, EXAMPLES));
+        assert_eq!((differences.duplicate, differences.examples.len()), (20, EXAMPLES));
     }
 
     #[test]

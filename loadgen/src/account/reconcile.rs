@@ -40,7 +40,7 @@ pub(super) fn reconcile(
             None => {}
             Some(digests) => {
                 for _ in 1..digests.len() + usize::from(in_dead_letters) {
-                    differences.note(DifferenceKind::Double, &identity);
+                    differences.note(DifferenceKind::Duplicate, &identity);
                 }
                 if digests.iter().any(|found| *found != digest) {
                     differences.note(DifferenceKind::Wrong, &identity);
@@ -48,12 +48,12 @@ pub(super) fn reconcile(
             }
         }
     });
-    let foreign_rows = landed.into_iter().flat_map(|(identity, digests)| vec![identity; digests.len()]);
-    let foreign_dead = dead_lettered.into_iter().filter(|(_, known)| !known).map(|(identity, _)| identity);
-    let mut foreign: Vec<String> = foreign_rows.chain(foreign_dead).collect();
-    foreign.sort_unstable();
-    for identity in &foreign {
-        differences.note(DifferenceKind::Foreign, identity);
+    let unexpected_rows = landed.into_iter().flat_map(|(identity, digests)| vec![identity; digests.len()]);
+    let unexpected_letters = dead_lettered.into_iter().filter(|(_, known)| !known).map(|(identity, _)| identity);
+    let mut unexpected: Vec<String> = unexpected_rows.chain(unexpected_letters).collect();
+    unexpected.sort_unstable();
+    for identity in &unexpected {
+        differences.note(DifferenceKind::Unexpected, identity);
     }
     differences
 }
@@ -72,8 +72,8 @@ mod tests {
         let planned = entries(planned);
         let dead = dead.iter().map(ToString::to_string).collect();
         let plan = |visit: &mut dyn FnMut(String, u64)| planned.into_iter().for_each(|(id, digest)| visit(id, digest));
-        let Differences { missing, double, wrong, foreign, .. } = reconcile(plan, rows, dead);
-        (missing, double, wrong, foreign)
+        let Differences { missing, duplicate, wrong, unexpected, .. } = reconcile(plan, rows, dead);
+        (missing, duplicate, wrong, unexpected)
     }
 
     #[test]
@@ -92,12 +92,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn removing_and_doubling_rows_is_counted_exactly(count in 1_u32..200, removed in 0_u32..50, doubled in 0_u32..50) {
+        fn removing_and_duplicating_rows_is_counted_exactly(count in 1_u32..200, removed in 0_u32..50, duplicated in 0_u32..50) {
             let planned: Vec<u32> = (0..count).collect();
-            let (removed, doubled) = (removed.min(count), doubled.min(count - removed.min(count)));
+            let (removed, duplicated) = (removed.min(count), duplicated.min(count - removed.min(count)));
             let mut rows: Vec<u32> = planned[removed as usize..].to_vec();
-            rows.extend(rows.clone().into_iter().take(doubled as usize));
-            let expected = (u64::from(removed), u64::from(doubled), 0, 0);
+            rows.extend(rows.clone().into_iter().take(duplicated as usize));
+            let expected = (u64::from(removed), u64::from(duplicated), 0, 0);
             prop_assert_eq!(found(&planned, entries(&rows), &[]), expected);
         }
     }

@@ -49,7 +49,7 @@ fn identity(run: &Header) -> String {
     let [span, duration] = [span, duration].map(|&length| humantime_serde::re::humantime::format_duration(length));
     format!(
         "seed {seed}, key seed {key_seed}, plan {digest}\n\
-         {span} in {duration}, {:.0} times as fast as life; caches, merges and refresh intervals keep their own pace",
+         {span} in {duration}, {:.0} times real time; caches, merges and refresh intervals are not compressed",
         run.scenario.compression()
     )
 }
@@ -75,7 +75,7 @@ fn table(header: &[&str], texts: usize) -> Table {
 
 fn slos(judged: &[Judged], availability: &Availability) -> Table {
     let mut table =
-        table(&["SLO", "objective", "samples", "worth", "exceed", "p50", "p95", "p99", "max", "verdict"], 1);
+        table(&["SLO", "objective", "samples", "effective", "exceed", "p50", "p95", "p99", "max", "verdict"], 1);
     for one in judged {
         let Latency { p50_us, p95_us, p99_us, max_us } = one.latency;
         let within = humantime_serde::re::humantime::format_duration(one.slo.within);
@@ -170,9 +170,9 @@ fn ledgers(account: &Account) -> Table {
         "landed",
         "dead-lettered",
         "missing",
-        "double",
+        "duplicate",
         "wrong",
-        "foreign",
+        "unexpected",
         "balance",
     ];
     let mut table = table(&header, 1);
@@ -199,9 +199,9 @@ fn row(store: &str, kind: &str, tenant: &str, ledgers: &[&Ledger]) -> Vec<Cell> 
         sum(|ledger| ledger.landed),
         sum(|ledger| ledger.dead_lettered),
         sum(|ledger| ledger.differences.missing),
-        sum(|ledger| ledger.differences.double),
+        sum(|ledger| ledger.differences.duplicate),
         sum(|ledger| ledger.differences.wrong),
-        sum(|ledger| ledger.differences.foreign),
+        sum(|ledger| ledger.differences.unexpected),
     ];
     let balance = if ledgers.iter().all(|ledger| ledger.balances()) { "exact" } else { "OFF" };
     let texts = [store, kind, tenant].map(|text| Cell::new(text).set_alignment(CellAlignment::Left));
@@ -218,8 +218,8 @@ fn conclusion(report: &Report) -> String {
         Overall::Pass if report.account.is_some() => "PASS: every objective is met and the account is exact",
         Overall::Pass => "PASS: every objective is met",
         Overall::Fail => "FAIL",
-        Overall::Inconclusive => "INCONCLUSIVE: nothing failed, and the samples don't decide everything",
-        Overall::Invalid => "INVALID: the generator was at fault, so nothing is said about the stores",
+        Overall::Inconclusive => "INCONCLUSIVE: nothing failed, but the samples don't decide every objective",
+        Overall::Invalid => "INVALID: the generator was at fault, so the run says nothing about the stores",
     };
     lines.push(what.to_owned());
     lines.join("\n")

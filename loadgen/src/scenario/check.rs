@@ -140,14 +140,14 @@ fn time(raw: &raw::Time, source: &Source<'_>) -> Result<Time, ScenarioError> {
     let start: chrono::DateTime<chrono::Utc> =
         raw.start.as_ref().parse().map_err(|what| source.wrong(&raw.start, "time.start", what))?;
     if !(2000..2100).contains(&start.year()) {
-        let what = "it is outside the stores' calendars; choose a year from 2000 to 2099, and mind that what is older than seven years is not kept";
+        let what = "it is outside the supported years; choose a year from 2000 to 2099; data older than seven years is not kept";
         return Err(source.wrong(&raw.start, "time.start", what));
     }
     if start.timestamp_millis() % 3_600_000 != 0 {
         return Err(source.wrong(
             &raw.start,
             "time.start",
-            "it is not a full hour; write one, such as 2026-11-16T00:00:00Z",
+            "it is not a full hour; write a full hour, such as 2026-11-16T00:00:00Z",
         ));
     }
     let span = source.duration(&raw.span, "time.span", second..DAY * 400)?;
@@ -204,7 +204,7 @@ fn past_span(at: &Text, source: &Source<'_>) -> Result<Duration, ScenarioError> 
     Err(source.wrong(
         at,
         "past.span",
-        format!("\"{}\" is not whole days; write some, such as \"28 days\"", at.as_ref()),
+        format!("\"{}\" is not whole days; write whole days, such as \"28 days\"", at.as_ref()),
     ))
 }
 
@@ -276,11 +276,11 @@ fn slos(
             return Err(source.wrong(
                 &raw.name,
                 "slo.name",
-                format!("a second SLO \"{}\"; give each its own name", slo.name),
+                format!("duplicate SLO \"{}\"; give each SLO a name of its own", slo.name),
             ));
         }
         if slo.questions.is_empty() {
-            return Err(source.wrong(&raw.name, "slo.questions", "there are none; name at least one question"));
+            return Err(source.wrong(&raw.name, "slo.questions", "it is empty; name at least one question"));
         }
         for (at, &question) in raw.questions.iter().zip(&slo.questions) {
             let judged = slos.iter().flat_map(|slo| &slo.questions).filter(|&&other| other == question).count()
@@ -289,7 +289,7 @@ fn slos(
             let what = if judged > 1 {
                 format!("\"{question}\" is judged twice; name it once")
             } else if !probes.contains_key(&question) {
-                format!("\"{question}\" is judged and never asked; give it a rate in [probes]")
+                format!("\"{question}\" is judged but never asked; give it a rate in [probes]")
             } else if time_out < slo.within {
                 format!("\"{question}\" times out before its limit; raise `time_outs.{}`", question.store().as_str())
             } else {

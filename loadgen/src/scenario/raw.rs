@@ -112,7 +112,7 @@ pub(super) fn explain(message: &str) -> String {
     } else if message.starts_with("duplicate key") {
         "; write each key once"
     } else {
-        "; see scenarios/smoke.toml for a file that is right"
+        "; see scenarios/smoke.toml for a valid file"
     };
     format!("{message}{advice}")
 }

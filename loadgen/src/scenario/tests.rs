@@ -43,7 +43,7 @@ fn the_smoke_scenario_has_its_documented_sizes() {
 
 #[test]
 fn optional_keys_have_defaults() {
-    let text = SMOKE.split("# When to give up").next().unwrap();
+    let text = SMOKE.split("# Time-outs of answers").next().unwrap();
     let text = ["warm_up", "settle", "skew", "customers_per", "metric_interval", "arrivals", "alpha", "availability"]
         .iter()
         .fold(text.to_owned(), |text, key| {

@@ -40,7 +40,7 @@ pub fn availability(recorders: &[Recorder], objective: f64) -> Availability {
     let reason = if verdict == Verdict::Fail {
         format!("at most {:.3} % are answered", (1.0 - low) * 100.0)
     } else {
-        format!("so many samples show {:.3} % at best", (1.0 - high) * 100.0)
+        format!("this many samples prove {:.3} % at most", (1.0 - high) * 100.0)
     };
     Availability { objective, samples, failed, verdict, reason }
 }

@@ -78,7 +78,7 @@ fn reason(verdict: Verdict, slo: &Slo, effective: EffectiveSample, (low, high): 
         Verdict::Pass => format!("at most {} exceed", percent(high)),
         Verdict::Fail => format!("at least {} exceed", percent(low)),
         Verdict::Inconclusive if effective.samples < min_samples(slo) as f64 => {
-            format!("worth {:.0} samples, a PASS needs {}", effective.samples.floor(), min_samples(slo))
+            format!("an effective sample of {:.0}, a PASS needs {}", effective.samples.floor(), min_samples(slo))
         }
         Verdict::Inconclusive => format!("between {} and {} exceed", percent(low), percent(high)),
     }

@@ -76,7 +76,7 @@ fn availability_is_counted() {
         )
     };
     assert_eq!(with_failures(0).verdict, Verdict::Pass);
-    assert_eq!(with_failures(0).reason, "so many samples show 99.967 % at best");
+    assert_eq!(with_failures(0).reason, "this many samples prove 99.967 % at most");
     assert_eq!(with_failures(1).verdict, Verdict::Inconclusive);
     assert_eq!(with_failures(20).verdict, Verdict::Fail);
     assert_eq!(availability(&[], 0.9999).verdict, Verdict::Inconclusive);

@@ -19,7 +19,7 @@ pub fn warnings(scenario: &Scenario) -> Vec<String> {
 fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
     let planned = scenario.planned_samples(slo);
     let least = min_samples(slo);
-    let advice = "ask more often or replay in more time";
+    let advice = "raise the rates of its questions or replay in more time";
     if planned < least {
         return Some(format!(
             "SLO `{}` will get about {planned} samples and can never pass: a PASS needs at least {least}; {advice}",
@@ -29,8 +29,8 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
     let needed = samples_needed(slo, (1.0 - slo.objective) / 2.0, 0.9);
     (planned < needed).then(|| {
         format!(
-            "SLO `{}` will get about {planned} samples; a store that misses the limit half as often as it may needs {needed} \
-             to pass nine times in ten; {advice}",
+            "SLO `{}` will get about {planned} samples; a store with half of the allowed exceedances \
+             needs {needed} to pass nine times in ten; {advice}",
             slo.name
         )
     })
@@ -45,8 +45,8 @@ fn can_hide(scenario: &Scenario, slo: &Slo) -> Vec<String> {
         .filter(|question| hides(scenario.probes[question]))
         .map(|question| {
             format!(
-                "`{question}` is so small a part of SLO `{}` that it could be slow unseen; ask it more often or judge it \
-                 by an SLO of its own",
+                "`{question}` contributes so few samples to SLO `{}` that it could be slow unnoticed; raise its rate or \
+                 give it an SLO of its own",
                 slo.name
             )
         })
