@@ -1,5 +1,5 @@
-//! What the terminal shows while a run goes on: one line for each step that ends, and under it a bar and a line per SLO
-//! that move. Where standard error is no terminal, a plain line every ten seconds. Decides nothing.
+//! The progress of a run on the terminal: one line per finished step, and below them a bar and a live line per SLO.
+//! If standard error is not a terminal, one plain line every ten seconds. Decides nothing.
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +14,13 @@ use tokio::sync::watch;
 
 use crate::screen;
 
-/// How often a plain line is written where there is no terminal.
+/// Interval of plain lines if there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// The steps of a run on standard error.
 #[derive(Debug)]
 pub(crate) struct Live {
-    /// What moves under the lines that stay; nothing between two steps, since others draw there too.
+    /// The live part below the permanent lines; `None` between two steps, since others draw there too.
     bar: Mutex<Option<ProgressBar>>,
     terminal: bool,
     started: Instant,
@@ -32,7 +32,7 @@ impl Live {
         Self { bar: Mutex::new(None), terminal: std::io::stderr().is_terminal(), started: Instant::now() }
     }
 
-    /// A step begins: it is shown, with a spinner, until the next one or [`Live::done`].
+    /// Starts a step: shows it with a spinner until the next one or [`Live::done`].
     pub(crate) fn step(&self, what: &str) {
         let bar = self.draw(spinner());
         bar.enable_steady_tick(Duration::from_millis(120));
@@ -42,7 +42,7 @@ impl Live {
         }
     }
 
-    /// A step has ended: it stays on the screen.
+    /// Finishes a step with a permanent line.
     pub(crate) fn done(&self, what: &str) {
         self.end();
         self.stamped(what);
@@ -52,7 +52,7 @@ impl Live {
         self.say(&format!("{:>6.1} s  {what}", self.started.elapsed().as_secs_f64()));
     }
 
-    /// A line that stays.
+    /// Prints a permanent line.
     pub(crate) fn say(&self, what: &str) {
         match &*self.bar() {
             Some(bar) if self.terminal => bar.suspend(|| screen::note(what)),
@@ -60,14 +60,14 @@ impl Live {
         }
     }
 
-    /// What the step under way has come to; moves only where there is a terminal.
-    pub(crate) fn moving(&self, what: &str) {
+    /// Updates the current step, if there is a terminal.
+    pub(crate) fn update(&self, what: &str) {
         if let Some(bar) = &*self.bar() {
             bar.set_message(what.to_owned());
         }
     }
 
-    /// Nothing moves any more.
+    /// Removes the live part.
     pub(crate) fn end(&self) {
         if let Some(bar) = self.bar().take() {
             bar.finish_and_clear();
@@ -86,14 +86,14 @@ impl Live {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A counter for the load: records per kind, added up as they land.
+    /// A counter for the load: records by kind.
     pub(crate) fn counter(&self, expected: &BTreeMap<String, u64>) -> Counter {
         let bar = self.draw(counting());
         bar.set_length(expected.values().sum());
         Counter { bar, landed: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Follows a drive until its sender goes away.
+    /// Follows a drive until its sender is dropped.
     pub(crate) async fn follow(&self, mut progress: watch::Receiver<Progress>) {
         let bar = self.draw(counting());
         let mut plain = Instant::now();
@@ -123,7 +123,7 @@ impl Counter {
         let mut landed = self.landed.lock().unwrap_or_else(PoisonError::into_inner);
         *landed.entry(kind.to_owned()).or_default() += more;
         let total: u64 = landed.values().sum();
-        // Of some kinds the number is not known beforehand, so the length grows with them.
+        // The number of some kinds is not known in advance, so the length grows with them.
         self.bar.set_length(self.bar.length().unwrap_or_default().max(total));
         self.bar.set_position(total);
         let lines: Vec<String> = landed.iter().map(|(kind, count)| format!("           {count:>9} {kind}")).collect();

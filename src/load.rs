@@ -1,4 +1,4 @@
-//! `sluice load`: a scenario is driven and nothing is judged. What goes to Kafka stays there for whatever worker comes.
+//! `sluice load`: drives a scenario without judging it. Records stay on Kafka until a worker ingests them.
 
 use sluice_loadgen::report;
 
@@ -9,7 +9,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Drives, and says what was written and how the questions were answered.
+/// Drives, and prints what was written and how questions were answered.
 pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Failure> {
     let run = Box::pin(Run::prepare(&options, settings)).await?;
     let (namespace, base) = (run.names.namespace().to_owned(), run.settings.stack.port_base);
@@ -21,7 +21,7 @@ pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Fa
     let (tables, lost) = driven?;
     screen::say(&tables)?;
     screen::note(&format!(
-        "the records wait on Kafka; `sluice ingest --port-base {base} --namespace {namespace}` moves them into their tables"
+        "the records are on Kafka; `sluice ingest --port-base {base} --namespace {namespace}` moves them into their tables"
     ));
     for loss in &lost {
         screen::note(&format!("failed: {loss}"));

@@ -1,5 +1,5 @@
-//! What `verify` and `load` share: a scenario is read, the stack comes up, the run's namespace is made anew and
-//! the population loaded; then the plan is driven. A run goes on step by step, and each step says what it did.
+//! What `verify` and `load` share: read a scenario, start the stack, recreate the run's namespace, load the population,
+//! and drive the plan. Each step reports what it did. Never judges.
 
 use std::{
     collections::BTreeMap,
@@ -34,26 +34,26 @@ use crate::{
 
 /// What a run drops, for `--help`.
 const DROPS: &str = "\
-What is dropped when: before a run begins, what earlier runs made in its namespace is dropped, without a question: their
-topics, consumer groups, tables, indices, keys, search indexes and empty buckets. Each store holds a marker that says that
-the namespace was made for runs, and only objects that carry the namespace's mark, or that its inventory on Kafka names,
-are dropped. Databases and the objects of others stay. A namespace without the marker that holds anything is refused with
-exit code 4, and nothing is dropped. When a run has ended, what it made stays until the next run.";
+What is dropped: before a run, everything that earlier runs created in its namespace is dropped without confirmation: their
+topics, consumer groups, tables, indices, keys, search indexes and empty buckets. Each store has a marker that the namespace
+was created for runs, and only objects with the namespace's mark, or in its inventory on Kafka, are dropped. Databases and
+other objects stay. A namespace that contains objects but no marker is refused with exit code 4, and nothing is dropped.
+What a run creates stays until the next run.";
 
-/// What can be said about a run.
+/// Options of a run.
 #[derive(Debug, Args)]
 #[command(after_help = DROPS)]
 pub(crate) struct Options {
-    /// The scenario: smoke or day, which ship with this program, or the path of a file; smoke if left out. What has a
-    /// path separator in it or ends in .toml is always a file
+    /// The scenario: smoke (the default) or day, which ship with this program, or the path of a file. A name that contains
+    /// a path separator or ends in .toml is always a file
     #[arg(value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
     scenario: Option<String>,
-    /// Start no local stack: the stores of sluice.toml run already
+    /// Don't start the local stack: the stores of sluice.toml are already running
     #[arg(long)]
     no_up: bool,
 }
 
-/// A run: what it is of, and the terminal that shows it.
+/// A run, and the terminal that shows it.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) settings: Settings,
@@ -67,11 +67,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Everything up to the first record of the drive.
+    /// Does everything before the drive.
     pub(crate) async fn prepare(options: &Options, settings: Settings) -> Result<Self, Failure> {
         let (scenario, chosen) = scenarios::choose(options.scenario.as_deref()).or_exit(Exit::Usage)?;
         let names = settings.verify.namespace.clone();
-        // A report that could not be written is found out before anything runs.
+        // Check that the report can be written before anything runs.
         std::fs::create_dir_all(&settings.verify.runs)
             .with_context(|| {
                 format!("create {}; choose another folder with verify.runs", settings.verify.runs.display())
@@ -82,7 +82,7 @@ impl Run {
         let what = if scenario.description.is_empty() { "no description" } else { &scenario.description };
         live.say(&format!("scenario {}: {what}", scenario.name));
         for warning in verdict::warnings(&scenario).into_iter().chain(chosen) {
-            live.say(&format!("mind: {warning}"));
+            live.say(&format!("warning: {warning}"));
         }
         let planning = tokio::task::spawn_blocking({
             let scenario = scenario.clone();
@@ -112,7 +112,7 @@ impl Run {
         Ok(())
     }
 
-    /// Drives the plan. A store that breaks shows in the measurements; an error here means that the drive itself broke.
+    /// Drives the plan. A store's failures are measured; an error here means that the drive itself failed.
     pub(crate) async fn drive(&self) -> Result<Driven, Failure> {
         let (sender, receiver) = watch::channel(sluice_loadgen::drive::Progress::default());
         let driving = async {
@@ -132,7 +132,7 @@ impl Run {
         Ok(driven)
     }
 
-    /// What is driven, and what the account is of.
+    /// The run as the drive and the account see it.
     pub(crate) fn context(&self) -> RunContext<'_> {
         RunContext { stores: &self.settings.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
     }
@@ -144,20 +144,20 @@ impl Run {
     }
 }
 
-/// Ends `work` when somebody presses Ctrl-C.
+/// Runs `work` until Ctrl-C.
 pub(crate) async fn interruptible<T>(
     stop: &CancellationToken,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let done = stop.run_until_cancelled(Box::pin(work)).await;
-    // Work that knows the token may say in its own words that it was stopped.
+    // Work that has the token may fail with its own error when stopped.
     done.filter(|done| done.is_ok() || !stop.is_cancelled()).unwrap_or_else(|| Err(interrupted()))
 }
 
 fn interrupted() -> Failure {
     Failure {
         exit: Exit::Interrupted,
-        error: anyhow!("finish the run: it was interrupted; the next run starts afresh"),
+        error: anyhow!("finish the run: it was interrupted; the next run starts from scratch"),
     }
 }
 
@@ -174,7 +174,8 @@ async fn come_up(settings: &Settings, live: &Live) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The namespace, reserved, emptied of what earlier runs made, and recreated. One that was not made for runs is refused.
+/// Reserves the namespace, drops what earlier runs created and applies the schemas. A namespace that was not created for
+/// runs is refused.
 async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<(Reservation, Names), Failure> {
     live.step("applying the schemas");
     let stores = &settings.stores;
@@ -187,22 +188,22 @@ async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<(Reser
     Ok((reservation, names))
 }
 
-/// A namespace that cannot be used is wrong usage; a store that cannot be asked is not.
+/// An unusable namespace is wrong usage; an unreachable store is not.
 pub(crate) fn about_the_namespace(error: SchemaError) -> Failure {
     let exit = if error.needs_other_namespace() { Exit::Usage } else { Exit::Invalid };
     Failure { exit, error: error.into() }
 }
 
-/// The folder of this run's reports, `runs/<UTC time>/`, made now.
+/// Creates the folder of this run's reports, `runs/<UTC time>/`.
 pub(crate) fn folder(runs: &Path) -> anyhow::Result<PathBuf> {
     let time = chrono::Utc::now().format("%Y-%m-%dT%H-%M-%SZ").to_string();
     let names = std::iter::once(time.clone()).chain((2..).map(|n| format!("{time}-{n}")));
     for folder in names.map(|name| runs.join(name)) {
         match std::fs::create_dir(&folder) {
-            // Two runs may begin in the same second.
+            // Two runs may start in the same second.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => {
-                made.with_context(|| {
+            created => {
+                created.with_context(|| {
                     format!("create the report's folder {}; choose another with verify.runs", folder.display())
                 })?;
                 return Ok(folder);
@@ -212,7 +213,7 @@ pub(crate) fn folder(runs: &Path) -> anyhow::Result<PathBuf> {
     unreachable!("the names never end")
 }
 
-/// Versions of the local stack's stores, by name; of other stores nothing is known here.
+/// Versions of the local stack's stores, by name; empty for other stores.
 pub(crate) fn versions(settings: &Settings) -> BTreeMap<String, String> {
     let local: &[Service] = if settings.is_local() { Service::DEFAULT } else { &[] };
     local.iter().map(|service| (service.name().to_owned(), service.version().to_owned())).collect()

@@ -1,5 +1,5 @@
-//! `sluice verify`: a scenario is driven against an ingest worker of its own, the account is drawn up, the SLOs are judged,
-//! and the exit code is the verdict.
+//! `sluice verify`: drives a scenario against an ingest worker of its own, draws up the account and judges the SLOs. The exit
+//! code is the verdict.
 
 use std::{path::Path, time::Duration};
 
@@ -21,10 +21,10 @@ use crate::{
     worker::Worker,
 };
 
-/// How long a store that nothing else asks may take to say that it is there.
-const ANSWER: Duration = Duration::from_secs(10);
-/// Free disk below which a failed run names the disk, MiB.
-const LITTLE_ROOM: u64 = 256;
+/// Time-out of the check of a store that neither a question nor the account uses.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Free disk space, in MiB, below which a failed run mentions the disk.
+const MIN_FREE_MIB: u64 = 256;
 
 /// Runs and judges.
 pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overrides) -> Result<Exit, Failure> {
@@ -42,16 +42,16 @@ pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overri
 
 async fn judge(run: &Run, overrides: &Overrides) -> Result<Report, Failure> {
     let folder = run::folder(&run.settings.verify.runs)?;
-    let report = Box::pin(watched(run, overrides, &folder)).await;
+    let report = Box::pin(drive_and_judge(run, overrides, &folder)).await;
     if report.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted) {
-        // Half a run is no report; what the worker logged goes with it.
+        // An interrupted run has no report; remove the worker's log as well.
         drop(std::fs::remove_dir_all(&folder));
     }
     report
 }
 
-/// Drives against a worker; however that ends, the worker is told to drain and waited for.
-async fn watched(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Report, Failure> {
+/// Drives against a worker. However that ends, the worker is drained.
+async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Report, Failure> {
     let started_at = chrono::Utc::now();
     run.live.step("starting the ingest worker");
     let starting = async { Ok(Worker::start(&run.settings, overrides, folder).await?) };
@@ -71,7 +71,7 @@ async fn watched(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Repo
         slos: run.scenario.slos.iter().map(|slo| verdict::judge(&driven.recorders, slo)).collect(),
         availability: verdict::availability(&driven.recorders, run.scenario.availability),
         validity: verdict::validity(&run.scenario.slos, &driven.recorders, &driven.health),
-        failures: once(failures),
+        failures: deduplicated(failures),
     };
     let rates = report::rates(&run.plan, &driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
     let report = Report::new(header(run, started_at)?, findings, &driven.recorders, rates, Some(account));
@@ -79,13 +79,13 @@ async fn watched(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Repo
     Ok(report)
 }
 
-/// Each failure once: a store that is away is away for every step that asks it.
-fn once(failures: Vec<String>) -> Vec<String> {
+/// Each failure once: every step that uses an unavailable store reports it.
+fn deduplicated(failures: Vec<String>) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
     failures.into_iter().filter(|failure| seen.insert(failure.clone())).collect()
 }
 
-/// The drive, and the wait for its last record to land.
+/// Drives, and waits for the last record to land.
 async fn drive_and_settle(
     run: &Run,
     worker: &mut Worker,
@@ -94,14 +94,14 @@ async fn drive_and_settle(
     let driven = run.drive().await?;
     failures.extend(driven.lost.iter().cloned());
     failures.extend(worker.check().err().map(|error| format!("{error:#}")));
-    let settled = arrive(run, &driven, failures).await?;
+    let settled = settle(run, &driven, failures).await?;
     Ok((driven, settled))
 }
 
-/// Waits until all that was produced has landed. A store that can't be asked any more fails the run.
-async fn arrive(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Settled>, Failure> {
-    run.live.step("waiting until everything has landed (the last batches are cut by time)");
-    let progress = |arrived: u64, produced: u64| run.live.moving(&format!("landed {arrived} of {produced}"));
+/// Waits until everything produced has landed. A store that becomes unavailable fails the run.
+async fn settle(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Settled>, Failure> {
+    run.live.step("waiting until everything has landed (the last batches are sealed by time)");
+    let progress = |arrived: u64, produced: u64| run.live.update(&format!("landed {arrived} of {produced}"));
     let settling = account::settle(run.context(), &driven.acknowledged, run.scenario.settle, &run.stop, &progress);
     let settled = interruptible(&run.stop, async { Ok(settling.await) }).await?;
     match settled {
@@ -115,14 +115,14 @@ async fn arrive(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Resul
             Ok(Some(settled))
         }
         Err(error) => {
-            failures.push(broken(error));
+            failures.push(store_failure(error));
             Ok(None)
         }
     }
 }
 
-/// What is said of a store that can't be asked any more.
-fn broken(why: impl std::fmt::Display) -> String {
+/// The failure of an unavailable store.
+fn store_failure(why: impl std::fmt::Display) -> String {
     format!("{why}; `sluice status` shows which store does not answer, `sluice logs STORE` why")
 }
 
@@ -132,29 +132,29 @@ async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Resu
     let account = interruptible(&run.stop, async { Ok(Box::pin(balancing).await) }).await?;
     run.live.done(if account.is_balanced() { "the account balances" } else { "the account does not balance" });
     failures.extend(account.discrepancies());
-    failures.extend(unasked(run).await);
+    failures.extend(check_state_cluster(run).await);
     if !failures.is_empty() {
         failures.extend(disk_full(run));
     }
     Ok(account)
 }
 
-/// The cluster of Redis that no question and no account asks: dead, it would not be noticed.
-async fn unasked(run: &Run) -> Option<String> {
-    let asked = timeout(ANSWER, sluice_schemas::connect::redis_state(&run.settings.stores)).await;
-    let why = match asked {
+/// Checks the Redis cluster that neither a question nor the account uses, so that its failure is noticed.
+async fn check_state_cluster(run: &Run) -> Option<String> {
+    let connected = timeout(CHECK_TIMEOUT, sluice_schemas::connect::redis_state(&run.settings.stores)).await;
+    let why = match connected {
         Ok(Ok(_)) => return None,
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("connect to Redis (state): no answer in {} s", ANSWER.as_secs()),
+        Err(_) => format!("connect to Redis (state): no response in {} s", CHECK_TIMEOUT.as_secs()),
     };
-    Some(broken(why))
+    Some(store_failure(why))
 }
 
-/// A full disk breaks stores in words of their own.
+/// A full disk, which stores report in different ways.
 fn disk_full(run: &Run) -> Option<String> {
     let layout = Layout::new(&run.settings.stack).ok().filter(|_| run.settings.is_local())?;
-    let free = layout.free_mib().filter(|free| *free < LITTLE_ROOM)?;
-    Some(format!("the disk that holds {} has {free} MiB left; make room", layout.state_dir().display()))
+    let free = sluice_stack::free_mib(&layout).filter(|free| *free < MIN_FREE_MIB)?;
+    Some(format!("the disk that holds {} has {free} MiB left; free some space", layout.state_dir().display()))
 }
 
 fn header(run: &Run, started_at: chrono::DateTime<chrono::Utc>) -> anyhow::Result<Header> {
@@ -168,16 +168,18 @@ fn header(run: &Run, started_at: chrono::DateTime<chrono::Utc>) -> anyhow::Resul
     })
 }
 
-/// The JSON report into its folder, the tables onto the screen.
+/// Writes the JSON report into its folder and the tables to the terminal.
 fn publish(report: &Report, folder: &Path) -> anyhow::Result<()> {
-    // What the run has shown is seen even where it can't be kept.
+    // Print the tables even if the report can't be written.
     let shown = screen::say(&report.table());
     let (path, fresh) = (folder.join("report.json"), folder.join("report.json.new"));
     let text = serde_json::to_string_pretty(report).context("write the report")?;
     std::fs::write(&fresh, text)
         .and_then(|()| std::fs::rename(&fresh, &path))
         .inspect_err(|_| drop(std::fs::remove_file(&fresh)))
-        .with_context(|| format!("write {}; make room, or choose another folder with verify.runs", path.display()))?;
+        .with_context(|| {
+            format!("write {}; free some space, or choose another folder with verify.runs", path.display())
+        })?;
     shown?;
     Ok(screen::say(&format!("report: {}", path.display()))?)
 }
