@@ -1,6 +1,6 @@
-//! A run drops what its own namespace's mark says is a run's, and nothing else: what somebody else made in a namespace of
-//! that name survives every verb, interrupted or not. A namespace that was not made for runs is refused with 4.
-//! The negative control of each is the sweep by prefix at its end, which the same look must find to have taken everything.
+//! A run drops only objects that carry its namespace's mark: objects that others created in that namespace survive every
+//! verb, interrupted or not. A namespace that was not created for runs is refused with exit code 4. Negative control: the
+//! sweep by prefix at the end of each test removes everything, and the same check must notice.
 
 use std::time::Duration;
 
@@ -24,17 +24,21 @@ async fn survived(world: &World, kinds: &[Kind], what: &str) {
     assert_eq!(theirs(world).missing(kinds).await, [], "{what}");
 }
 
-/// The sweep takes all of it; the look must say so.
+/// The sweep removes everything, and the check must notice.
 async fn end(world: World, kinds: &[Kind]) {
     let (stores, names) = (world.stores.clone(), world.names.clone());
     let stack = world.end().await;
-    // A group of a name within the namespace goes with the sweep as well.
-    assert_eq!(Theirs { stores: &stores, names: &names }.missing(kinds).await, kinds, "the look finds nothing missing");
+    // The sweep also removes consumer groups of the namespace.
+    assert_eq!(
+        Theirs { stores: &stores, names: &names }.missing(kinds).await,
+        kinds,
+        "the check finds nothing missing"
+    );
     drop(stack);
 }
 
 #[tokio::test]
-async fn a_namespace_that_was_not_made_for_runs_is_refused_and_stays_as_it_is() {
+async fn a_namespace_that_was_not_created_for_runs_is_refused_and_unchanged() {
     let world = World::new().await;
     theirs(&world).plant(&Kind::ALL).await;
     for verb in ["verify", "load"] {
@@ -57,7 +61,7 @@ async fn a_namespace_that_was_not_made_for_runs_is_refused_and_stays_as_it_is() 
 }
 
 #[tokio::test]
-async fn one_object_in_one_store_is_enough_to_be_refused() {
+async fn one_object_in_one_store_is_enough_for_a_refusal() {
     let mut world = World::new().await;
     for kind in Kind::ALL {
         theirs(&world).plant(&[kind]).await;
@@ -72,7 +76,7 @@ async fn one_object_in_one_store_is_enough_to_be_refused() {
 }
 
 #[tokio::test]
-async fn what_others_make_in_a_runs_namespace_survives_the_next_runs_however_they_end() {
+async fn objects_of_others_in_a_runs_namespace_survive_later_runs_however_they_end() {
     let world = World::new().await;
     let (code, said) = world.verify(SCENARIO).ends().await;
     assert_eq!(code, 0, "{said}");
@@ -102,7 +106,7 @@ async fn what_others_make_in_a_runs_namespace_survives_the_next_runs_however_the
     end(world, &Kind::ALL).await;
 }
 
-/// A point in the making of a namespace, as the stores show it.
+/// A point in the creation of a namespace, as the stores show it.
 #[derive(Debug, Clone, Copy)]
 enum Point {
     Role,
@@ -127,11 +131,11 @@ async fn is_reached(world: &World, point: Point) -> bool {
 }
 
 #[tokio::test]
-async fn a_namespace_whose_making_was_killed_at_any_point_is_made_by_the_next_run() {
+async fn a_namespace_whose_creation_was_killed_at_any_point_is_created_by_the_next_run() {
     let world = World::new().await;
     for point in [Point::Role, Point::Topic, Point::Database, Point::Tables] {
         let run = world.verify(SCENARIO);
-        eventually(WAIT, "the namespace is being made", || is_reached(&world, point)).await;
+        eventually(WAIT, "the namespace is being created", || is_reached(&world, point)).await;
         stop(&world, run, Signal::SIGKILL).await;
     }
     let (code, said) = world.verify(SCENARIO).ends().await;
@@ -139,7 +143,7 @@ async fn a_namespace_whose_making_was_killed_at_any_point_is_made_by_the_next_ru
     world.end().await;
 }
 
-/// Ends a run and waits until its namespace is free again.
+/// Signals a run and waits until its namespace is free again.
 async fn stop(world: &World, run: Program, signal: Signal) {
     kill(Pid::from_raw(run.pid()), signal).unwrap();
     run.gone().await;
@@ -152,7 +156,7 @@ async fn stop(world: &World, run: Program, signal: Signal) {
 }
 
 #[tokio::test]
-async fn a_table_under_a_runs_name_that_no_run_made_is_refused() {
+async fn a_table_with_a_runs_name_that_no_run_created_is_refused() {
     let world = World::new().await;
     let mut run = world.verify(SCENARIO);
     run.says("schema objects applied").await;
@@ -168,12 +172,12 @@ async fn a_table_under_a_runs_name_that_no_run_made_is_refused() {
     let table = format!("ClickHouse has, under names that a run needs, table {}.agent_metrics", world.names.database());
     assert!(said.contains(&table), "{said}");
     assert_eq!(theirs(&world).rows("agent_metrics").await, Some(1));
-    // With the name free again the run is made, and the renamed tables stay.
+    // When the name is free again the run proceeds, and the renamed tables stay.
     world.clickhouse("DROP TABLE agent_metrics").await;
     let sql = "ALTER TABLE campaigns RENAME TO theirs; CREATE VIEW leaning AS SELECT id FROM customers";
     sqlx::raw_sql(sql).execute(&mut postgres).await.unwrap();
     let (code, said) = world.verify(SCENARIO).ends().await;
-    // Their view reads our table, which a run does not drop from under it.
+    // Their view depends on a run's table, so the run does not drop it.
     assert_eq!(code, 4, "{said}");
     assert!(said.contains("depends on a run's table"), "{said}");
     sqlx::raw_sql("DROP VIEW leaning").execute(&mut postgres).await.unwrap();
@@ -186,7 +190,7 @@ async fn a_table_under_a_runs_name_that_no_run_made_is_refused() {
 }
 
 #[tokio::test]
-async fn schemas_that_are_to_stay_and_runs_keep_out_of_each_others_namespaces() {
+async fn permanent_schemas_and_runs_stay_out_of_each_others_namespaces() {
     let mut world = World::new().await;
     let (code, said) = world.run(&["schemas", "apply"], SCENARIO).ends().await;
     assert_eq!(code, 0, "{said}");

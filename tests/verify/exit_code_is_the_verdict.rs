@@ -1,5 +1,5 @@
-//! 0 when every SLO holds and the account is exact; 1 when a row too many or too few is found; 2 when the samples don't
-//! decide; 3 when the run cannot be made. The runs that must fail are the negative controls of the one that passes.
+//! Exit code 0 if every SLO is met and the account is exact; 1 if a row is missing or unexpected; 2 if the samples don't
+//! decide; 3 if the run can't start. The failing runs are the negative controls of the passing one.
 
 use sluice_testkit::Gate;
 
@@ -22,7 +22,7 @@ async fn a_run_passes_and_so_does_the_next_in_the_same_namespace() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_there_twice_fails_the_run() {
+async fn a_duplicate_row_fails_the_run() {
     let world = World::new().await;
     let mut run = world.verify(SCENARIO);
     run.says(READY).await;
@@ -34,7 +34,7 @@ async fn a_row_that_is_there_twice_fails_the_run() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_gone_fails_the_run() {
+async fn a_missing_row_fails_the_run() {
     let world = World::new().await;
     let mut run = world.verify(SCENARIO);
     run.says(READY).await;
@@ -48,7 +48,7 @@ async fn a_row_that_is_gone_fails_the_run() {
 }
 
 #[tokio::test]
-async fn a_store_that_breaks_fails_the_run() {
+async fn a_store_that_becomes_unavailable_fails_the_run() {
     let world = World::new().await;
     let mut gate = Gate::open(&world.stores.clickhouse.url).await;
     let mut run = world.verify_against(&gate.url, &SCENARIO.replace("settle = \"30 s\"", "settle = \"5 s\""));
@@ -63,13 +63,13 @@ async fn a_store_that_breaks_fails_the_run() {
         let slos = report["findings"]["slos"].as_array().unwrap();
         slos.iter().find(|one| one["slo"]["name"] == name).unwrap()["latency"]["p50_us"].clone()
     };
-    assert!(latency("analytics").is_null(), "nobody answered, which is no answer within zero: {report}");
+    assert!(latency("analytics").is_null(), "no answer is not an answer within zero: {report}");
     assert!(latency("search").is_u64(), "the others did answer");
     world.end().await;
 }
 
 #[tokio::test]
-async fn too_few_samples_decide_nothing() {
+async fn too_few_samples_are_inconclusive() {
     let world = World::new().await;
     let few = SCENARIO.replace(r#"search = "30/s""#, r#"search = "2/s""#);
     assert_ne!(few, SCENARIO);

@@ -1,4 +1,4 @@
-//! Ctrl-C and kill -9 of a run: no worker is left, and the namespace is free for the next run.
+//! After Ctrl-C or kill -9 of a run, no worker remains and the namespace is free for the next run.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sluice_testkit::eventually;
 
 use crate::program::{Program, SCENARIO, World};
 
-/// Waits until the worker has started and gives its process id.
+/// Waits until the worker has started and returns its process ID.
 async fn worker(run: &mut Program) -> Pid {
     let line = run.says("ingest worker ready").await;
     Pid::from_raw(line.rsplit(' ').next().unwrap().parse().unwrap())
@@ -21,7 +21,7 @@ async fn is_gone(process: Pid) {
 }
 
 #[tokio::test]
-async fn an_interrupted_run_ends_with_130_and_takes_its_worker_along() {
+async fn an_interrupted_run_exits_with_130_and_stops_its_worker() {
     let world = World::new().await;
     let mut run = world.verify(SCENARIO);
     let worker = worker(&mut run).await;

@@ -1,4 +1,4 @@
-//! What `sluice verify` promises its user: the exit code is the verdict, whatever happened to the stores meanwhile.
+//! The promises of `sluice verify`: the exit code is the verdict, whatever happens to the stores during the run.
 //! Each test runs the program itself, on the test stack, in a namespace of its own.
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What these tests share: the program on a small scenario, watched line by line, with a namespace that goes away.
+//! Runs the program on a small scenario and reads its output line by line. Shared by these tests.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-/// The longest that a test waits for a line or an end.
+/// How long a test waits for a line or for the end of the program.
 const PATIENCE: Duration = Duration::from_mins(3);
 /// The three topics land within a second, so that no test waits for the ADR's thirty.
 const CONFIG: &str = r#"
@@ -22,7 +22,7 @@ max_age = "1s"
 [ingest.pipelines.customer-interactions]
 max_age = "1s"
 "#;
-/// Limits that a busy machine meets; these tests are about verdicts, not about speed.
+/// Limits that a busy machine meets: these tests check verdicts, not speed.
 pub(crate) const SCENARIO: &str = include_str!("small.toml");
 
 /// The stack, a namespace and a folder for one test.
@@ -53,7 +53,7 @@ impl World {
         self.run_against(clickhouse, &["verify", "scenario.toml", "--no-up"], scenario)
     }
 
-    /// Starts any verb in the namespace, beside `scenario.toml`.
+    /// Starts any verb in the namespace, in the folder of `scenario.toml`.
     pub(crate) fn run(&self, arguments: &[&str], scenario: &str) -> Program {
         self.run_against(&self.stores.clickhouse.url, arguments, scenario)
     }
@@ -63,7 +63,7 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
         command.args(arguments).args(["--namespace", self.names.namespace()]);
         command.args(["--port-base", &self.stack.layout().ports().base().to_string()]);
-        // Two tests that start at the same instant would both find the default port free.
+        // Tests that start at the same instant would all find the default port free.
         command.env("SLUICE_INGEST__LISTEN", free_address().to_string());
         command.env("SLUICE_STORES__CLICKHOUSE__URL", clickhouse);
         Program::start(command, self.folder.path())
@@ -85,12 +85,12 @@ impl World {
         serde_json::from_str(&std::fs::read_to_string(reports.last().expect("a report")).unwrap()).unwrap()
     }
 
-    /// Removes the namespace with whatever is in it, which no verb does.
+    /// Drops the namespace with everything in it, which no verb does.
     pub(crate) async fn sweep(&self) {
         drop_namespace(&self.stores, &self.names, Store::ALL).await.unwrap();
     }
 
-    /// Sweeps; the stack that comes back may be looked at for a while longer.
+    /// Sweeps and returns the stack, which may still be inspected.
     pub(crate) async fn end(self) -> Stack {
         self.sweep().await;
         self.stack
@@ -128,12 +128,12 @@ impl Program {
         i32::try_from(self.child.id().expect("it runs")).unwrap()
     }
 
-    /// Waits for its end, however it was brought about.
+    /// Waits for its end, whatever the cause.
     pub(crate) async fn gone(mut self) {
         timeout(PATIENCE, self.child.wait()).await.expect("an end in time").unwrap();
     }
 
-    /// Waits for its end: the exit code, and all that it wrote to standard error.
+    /// Waits for its end. Returns the exit code and everything that it wrote to standard error.
     pub(crate) async fn ends(mut self) -> (i32, String) {
         while let Ok(Ok(Some(line))) = timeout(PATIENCE, self.lines.next_line()).await {
             self.seen.push(line);

@@ -1,4 +1,4 @@
-//! Objects of somebody else's in the namespace of a run: planted in every store, and looked for afterwards.
+//! Objects of another owner in a run's namespace: created in every store and checked afterwards.
 
 use std::time::Duration;
 
@@ -45,14 +45,14 @@ impl Kind {
     ];
 }
 
-/// Somebody else, in one namespace.
+/// Another owner in one namespace.
 pub(crate) struct Theirs<'a> {
     pub(crate) stores: &'a Stores,
     pub(crate) names: &'a Names,
 }
 
 impl Theirs<'_> {
-    /// Makes an object of each kind, in the databases that are there, or in new ones.
+    /// Creates an object of each kind, in existing databases or in new ones.
     pub(crate) async fn plant(&self, kinds: &[Kind]) {
         for kind in kinds {
             match kind {
@@ -71,7 +71,7 @@ impl Theirs<'_> {
         }
     }
 
-    /// The kinds whose object is gone or altered.
+    /// The kinds whose object is missing or altered.
     pub(crate) async fn missing(&self, kinds: &[Kind]) -> Vec<Kind> {
         let mut missing = Vec::new();
         for kind in kinds {
@@ -92,7 +92,7 @@ impl Theirs<'_> {
         missing
     }
 
-    /// A connection of the administrator's; an error where there is no such database.
+    /// An administrator's connection; an error if the database does not exist.
     pub(crate) async fn postgres(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
         connect::postgres_options(self.stores, database, Role::Admin).connect().await
     }
@@ -148,7 +148,7 @@ impl Theirs<'_> {
         config.set("group.id", self.names.group("theirs")).create().unwrap()
     }
 
-    /// The group keeps an offset of a topic outside the namespace, so that it outlives the topics in it.
+    /// The group commits an offset of a topic outside the namespace, so that it outlives the topics in it.
     async fn plant_group(&self) {
         let topic = format!("theirs-{}", self.names.namespace());
         let admin: AdminClient<DefaultClientContext> = connect::kafka_config(self.stores).create().unwrap();
@@ -179,7 +179,7 @@ impl Theirs<'_> {
         }
     }
 
-    /// The rows of a table of ClickHouse's; `None` where there is no such table.
+    /// Rows of a table in ClickHouse; `None` if the table does not exist.
     pub(crate) async fn rows(&self, table: &str) -> Option<u64> {
         let sql = format!("SELECT count() FROM {table}");
         connect::clickhouse(self.stores, self.names).query(&sql).fetch_one().await.ok()
