@@ -13,7 +13,7 @@ use clap::{Args, ValueHint};
 use sluice_loadgen::{
     drive::{Driven, drive},
     load,
-    plan::Plan,
+    plan::{Plan, Totals},
     population::Population,
     run_context::RunContext,
     scenario::Scenario,
@@ -125,7 +125,7 @@ impl Run {
         if driven.stopped {
             return Err(interrupted());
         }
-        let acknowledged: u64 = driven.acknowledged.iter().map(|t| t.events + t.metrics + t.interactions).sum();
+        let acknowledged: u64 = driven.acknowledged.iter().map(Totals::through_kafka).sum();
         let took = driven.health.monotonic.as_secs_f64();
         let rate = if took > 0.0 { format!(", {:.0}/s", acknowledged as f64 / took) } else { String::new() };
         self.live.done(&format!("driven for {took:.0} s: {acknowledged} records to Kafka{rate}"));

@@ -64,7 +64,7 @@ pub struct Driven {
 pub enum DriveError {
     /// A store could not be reached.
     #[error(transparent)]
-    Ask(#[from] QueryError),
+    Query(#[from] QueryError),
     /// PostgreSQL could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -95,9 +95,9 @@ pub async fn drive(
     propagate_panic(all_written)?;
     propagate_panic(all_asked);
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
-    let ending = end(&shared, &tracker, commits, stop);
+    let ending = finish(&shared, &tracker, commits, stop);
     let lost = with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), ending).await;
-    Ok(driven(&shared, (monotonic, system), lost, stop.is_cancelled()))
+    Ok(result(&shared, (monotonic, system), lost, stop.is_cancelled()))
 }
 
 async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
@@ -161,7 +161,7 @@ async fn with_progress<T>(
 }
 
 /// Waits for everything in flight. Returns one sentence for each kind of loss.
-async fn end(
+async fn finish(
     shared: &Arc<Shared>,
     probes: &TaskTracker,
     commits: tokio::task::JoinHandle<()>,
@@ -181,13 +181,12 @@ async fn end(
     flushed.err().map(|error| error.to_string()).into_iter().chain(refused).collect()
 }
 
-fn driven(shared: &Shared, (monotonic, system): (Duration, Duration), lost: Vec<String>, stopped: bool) -> Driven {
+fn result(shared: &Shared, (monotonic, system): (Duration, Duration), lost: Vec<String>, stopped: bool) -> Driven {
     let tenants = 0..shared.plan.population().tenants().len();
-    let sum = |totals: Totals| totals.communications + totals.events + totals.interactions + totals.metrics;
-    let planned: u64 = tenants.clone().map(|tenant| sum(shared.plan.totals(tenant))).sum();
+    let planned: u64 = tenants.clone().map(|tenant| shared.plan.totals(tenant).all()).sum();
     let health = GeneratorHealth {
         offered: planned + read(&shared.counters.probes_offered),
-        sent: sum(shared.sent()) + read(&shared.counters.probes_sent),
+        sent: shared.sent().all() + read(&shared.counters.probes_sent),
         held_back: read(&shared.counters.held_back),
         write_lag: lock(&shared.write_lag).clone(),
         monotonic,

@@ -1,16 +1,18 @@
 //! Population, plan, open-loop drive, measurement, verdict and account.
 //!
-//! # Layout, in the order a run uses it
-//! - [`scenario`]: what is driven and what is judged, as one readable file
+//! # Layout: each module imports only modules above it
+//! - [`target`]: clients of the stores that answer questions
 //! - [`population`]: who exists, a pure function of the seed
-//! - [`plan`]: who does what when, a pure function of the seed
-//! - [`load`]: the population and its past go into the stores, in bulk
-//! - [`drive`]: writes and probes, each at its intended start
-//! - [`target`]: the questions with their exact texts, and the clients that send them
+//! - [`question`]: what probes ask: a file per question, with its text, its key and its expected answer
+//! - [`scenario`]: what is driven, asked and judged, as one readable file
+//! - [`plan`]: every write and probe with its intended start, a pure function of the seeds
 //! - [`measure`]: latencies, exceedances, errors and send lag
-//! - [`account`]: produced = landed + dead-lettered, to the record
+//! - [`run_context`]: the stores, the namespace, the scenario and the plan of one run
+//! - [`load`]: writes the population and its past into the stores, in bulk
+//! - [`drive`]: writes and probes, each at its intended start
 //! - [`verdict`]: PASS, FAIL, INCONCLUSIVE or INVALID
-//! - [`report`]: the table in the terminal and the JSON report
+//! - [`account`]: produced = landed + dead-lettered, to the record
+//! - [`report`]: the tables for the terminal and the JSON report
 
 pub mod account;
 mod concurrency;

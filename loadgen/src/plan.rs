@@ -66,6 +66,18 @@ pub struct Totals {
     pub metrics: u64,
 }
 
+impl Totals {
+    /// Records that go through Kafka.
+    pub fn through_kafka(&self) -> u64 {
+        self.events + self.interactions + self.metrics
+    }
+
+    /// All records.
+    pub fn all(&self) -> u64 {
+        self.communications + self.through_kafka()
+    }
+}
+
 impl std::iter::Sum for Totals {
     fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
         counts.fold(Self::default(), |a, b| Self {

@@ -1,29 +1,29 @@
-//! Why a part of the account is missing.
+//! The errors of the account.
 
 use sluice_schemas::connect::ConnectError;
 use sluice_schemas::elastic::ElasticError;
 
 use crate::target::QueryError;
 
-/// An account that could not be made.
+/// Why a part of the account is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// A store could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// ClickHouse refused or broke.
+    /// ClickHouse returned an error.
     #[error("read the account from ClickHouse: {0}")]
     ClickHouse(#[from] clickhouse::error::Error),
-    /// PostgreSQL refused or broke.
+    /// PostgreSQL returned an error.
     #[error("read the account from PostgreSQL: {0}")]
     Postgres(#[from] sqlx::Error),
-    /// Kafka refused or broke.
+    /// Kafka returned an error.
     #[error("read the account from Kafka: {0}")]
     Kafka(#[from] rdkafka::error::KafkaError),
-    /// Elasticsearch refused or broke.
+    /// Elasticsearch returned an error.
     #[error("read the account from Elasticsearch: {0}")]
     Elasticsearch(#[from] ElasticError),
-    /// Redis refused or broke.
+    /// Redis returned an error.
     #[error("read the account from Redis: {0}")]
     Redis(#[from] QueryError),
 }

@@ -47,7 +47,7 @@ pub async fn settle(
     stop: &CancellationToken,
     progress: &(dyn Fn(u64, u64) + Send + Sync),
 ) -> Result<Settled, AccountError> {
-    let produced = acknowledged.iter().map(|totals| totals.events + totals.metrics + totals.interactions).sum();
+    let produced = acknowledged.iter().map(Totals::through_kafka).sum();
     let started = Instant::now();
     let mut settled = Settled { produced, arrived: 0, took: Duration::ZERO };
     let (mut landed, mut dead_lettered, mut kafka_unavailable) = (0, 0, false);

@@ -37,19 +37,25 @@ fn tallies(population: &Population, tenant: usize) -> Vec<Box<dyn Tally>> {
     let mut tallies: Vec<_> = Question::ALL.iter().map(|question| question.definition().tally(days)).collect();
     for index in 0..owner.customers {
         let traits = population.traits(tenant, index);
-        tallies.iter_mut().for_each(|tally| tally.count_customer(&traits));
+        for tally in &mut tallies {
+            tally.count_customer(&traits);
+        }
     }
     for index in 0..owner.history {
         let lifecycle = population.lifecycle(Era::Past, tenant, index);
         let campaign = lifecycle.campaign.map_or(Uuid::nil(), |campaign| population.campaign_id(tenant, campaign));
         let communication = PastCommunication { population, tenant, index, lifecycle: &lifecycle, campaign };
-        tallies.iter_mut().for_each(|tally| tally.count_communication(&communication));
+        for tally in &mut tallies {
+            tally.count_communication(&communication);
+        }
     }
     for index in 0..owner.history_metrics {
         let millis = population.metric_millis(tenant, index);
         let name = index as usize % METRIC_NAMES.len();
         let metric = PastMetric { millis, name, value: population.metric_value(Era::Past, tenant, index) };
-        tallies.iter_mut().for_each(|tally| tally.count_metric(metric));
+        for tally in &mut tallies {
+            tally.count_metric(metric);
+        }
     }
     tallies
 }
