@@ -65,10 +65,10 @@ fn ledger(origin: Origin, kind: &str, missing: u64) -> Ledger {
 
 fn report(slow: u64, missing: u64) -> Report {
     let recorders = recorders(&scenario(), slow);
-    of(&recorders, missing, Some(64.0))
+    report_of(&recorders, missing, Some(64.0))
 }
 
-fn of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Report {
+fn report_of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Report {
     let scenario = scenario();
     let account = Account {
         ledgers: vec![
@@ -120,7 +120,7 @@ fn a_bad_run_in_the_terminal() {
 
 #[test]
 fn where_no_store_ever_answered_there_is_no_percentile() {
-    let report = of(&silent(&scenario()), 0, None);
+    let report = report_of(&silent(&scenario()), 0, None);
     assert_eq!(report.verdict, Overall::Fail);
     insta::assert_snapshot!(report.table());
     let json = serde_json::to_value(&report).unwrap();
