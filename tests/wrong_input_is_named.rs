@@ -179,7 +179,7 @@ fn a_shipped_scenario_is_found_by_name_from_any_folder() {
     // A name is the shipped scenario, a path the file; where both are there, that is said.
     let folder = with("smoke", "name = 1\n");
     let (code, said) = sluice(folder.path(), &["--port-base", "61000", "verify", "smoke", "--no-up"]);
-    assert!(code == 3 && said.contains("write ./smoke for the file of that name"), "{code}: {said}");
+    assert!(code == 3 && said.contains("write ./smoke to use the file of that name"), "{code}: {said}");
     let (code, said) = sluice(folder.path(), &["--port-base", "61000", "verify", "./smoke", "--no-up"]);
     assert!(code == 4 && said.contains("read scenario ./smoke: line 1"), "{code}: {said}");
 }
