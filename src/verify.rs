@@ -153,7 +153,7 @@ async fn check_state_cluster(run: &Run) -> Option<String> {
 /// A full disk, which stores report in different ways.
 fn disk_full(run: &Run) -> Option<String> {
     let layout = Layout::new(&run.settings.stack).ok().filter(|_| run.settings.is_local())?;
-    let free = sluice_stack::free_mib(&layout).filter(|free| *free < MIN_FREE_MIB)?;
+    let free = layout.free_mib().filter(|free| *free < MIN_FREE_MIB)?;
     Some(format!("the disk that holds {} has {free} MiB left; free some space", layout.state_dir().display()))
 }
 

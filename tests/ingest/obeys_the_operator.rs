@@ -134,7 +134,10 @@ async fn records_are_skipped_only_when_that_is_meant() {
     finish(&world).await;
     let (code, said) = sluice(&world, &["audit"]).await;
     assert!(
-        code == 1 && said.contains("communication-events 0: 10 consumed but neither inserted nor dead-lettered, at offsets 60 to 69"),
+        code == 1
+            && said.contains(
+                "communication-events 0: 10 consumed but neither inserted nor dead-lettered, at offsets 60 to 69"
+            ),
         "{said}"
     );
     for (topic, partition, sentence) in [
