@@ -7,6 +7,7 @@ use sluice_loadgen::question::lookup_cached::set_context;
 use sluice_loadgen::target::redis::Cache;
 use sluice_schemas::connect::{self, Role};
 use sluice_schemas::names::topic;
+use sluice_schemas::tenant;
 use std::time::Duration;
 
 use crate::world::{Worker, World};
@@ -94,12 +95,7 @@ async fn spoil_postgres(world: &World, tenants: &[String]) {
         (&tenants[0], format!("DELETE FROM communications WHERE id = {newest}")),
         (&tenants[1], format!("UPDATE communications SET metadata = '{{\"spoiled\": true}}' WHERE id = {newest}")),
     ] {
-        let mut transaction = pool.begin().await.unwrap();
-        sqlx::query("SELECT set_config('app.current_tenant_id', $1, true)")
-            .bind(tenant)
-            .execute(&mut *transaction)
-            .await
-            .unwrap();
+        let mut transaction = tenant::begin(&pool, tenant.parse().unwrap()).await.unwrap();
         let done = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await.unwrap();
         assert_eq!(done.rows_affected(), 1);
         transaction.commit().await.unwrap();

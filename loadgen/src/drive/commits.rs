@@ -9,6 +9,7 @@ use sluice_schemas::connect::{self, ConnectError, Role};
 use sluice_schemas::names::Names;
 use sluice_schemas::records::Communication;
 use sluice_schemas::stores::Stores;
+use sluice_schemas::tenant;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::types::Json;
@@ -20,7 +21,6 @@ use uuid::Uuid;
 use super::clock::Clock;
 use super::shared::{Shared, add};
 use super::writes::Group;
-use crate::target::postgres::begin_as;
 
 /// Concurrent transactions.
 const WRITERS: u32 = 6;
@@ -154,7 +154,7 @@ impl Columns {
     }
 
     async fn insert(&self, pool: &PgPool, tenant: Uuid) -> Result<(), sqlx::Error> {
-        let mut transaction = begin_as(pool, tenant).await?;
+        let mut transaction = tenant::begin(pool, tenant).await?;
         sqlx::query(INSERT_COMMUNICATIONS)
             .bind(tenant)
             .bind(&self.ids)

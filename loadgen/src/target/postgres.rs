@@ -4,8 +4,9 @@
 use sluice_schemas::connect::{self, CONNECT_TIMEOUT, Role};
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
+use sluice_schemas::tenant;
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{PgConnection, PgPool, PgTransaction};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::error::QueryError;
@@ -13,18 +14,8 @@ use super::error::QueryError;
 /// The store, as errors name it.
 pub(crate) const STORE: &str = "PostgreSQL";
 
-/// Sets the tenant of the current transaction.
-const SET_TENANT: &str = "SELECT set_config('app.current_tenant_id', $1, true)";
-
 /// Connections that probes share.
 const POOL: u32 = 16;
-
-/// Begins a transaction of one tenant; row-level security hides the rows of all others.
-pub(crate) async fn begin_as(pool: &PgPool, tenant: Uuid) -> Result<PgTransaction<'static>, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
-    sqlx::query(SET_TENANT).bind(tenant.to_string()).execute(&mut *transaction).await?;
-    Ok(transaction)
-}
 
 /// A pool for questions.
 #[derive(Debug, Clone)]
@@ -49,7 +40,7 @@ impl Postgres {
         tenant: Uuid,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, QueryError> {
-        let mut transaction = begin_as(&self.pool, tenant).await?;
+        let mut transaction = tenant::begin(&self.pool, tenant).await?;
         let answer = query(&mut transaction).await?;
         transaction.commit().await?;
         Ok(answer)
@@ -58,7 +49,7 @@ impl Postgres {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use sluice_schemas::tenant::SET_TENANT;
 
     #[test]
     fn the_documentation_quotes_how_a_transaction_names_its_tenant() {
