@@ -19,7 +19,7 @@ use sluice_loadgen::{
     scenario::Scenario,
     verdict,
 };
-use sluice_schemas::{Reservation, SchemaError, Store, names::Names};
+use sluice_schemas::{Reservation, SchemaError, Store, concurrency::join, names::Names};
 use sluice_stack::{Layout, Service};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -92,7 +92,7 @@ impl Run {
             interruptible(&stop, come_up(&settings, &live)).await?;
         }
         let (reservation, names) = interruptible(&stop, renew(&settings, &names, &live)).await?;
-        let planned = async { Ok(planning.await.context("plan the run")?) };
+        let planned = async { Ok(join(planning).await) };
         let (plan, digest) = interruptible(&stop, planned).await?;
         let run = Self { settings, names, scenario, plan, digest, live, stop, reservation };
         Box::pin(run.load()).await?;

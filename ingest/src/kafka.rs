@@ -5,7 +5,6 @@
 //! - [`standing`]: committed offsets and the bounds of logs
 //! - [`log_ends`]: start, last stable offset and high watermark of many partitions at once
 //! - [`topic_id`] and [`topic_config`]: the identity and the settings of a topic
-//! - [`blocking`]: work that blocks a thread
 //! - [`fetch`]: how much a consumer may fetch ahead
 //! - [`headers`]: the headers of a consumed record
 //! - [`unreadable`]: which records the client cannot read
@@ -13,7 +12,6 @@
 pub mod offsets;
 pub mod watermarks;
 
-pub(crate) mod blocking;
 pub mod fetch;
 pub mod headers;
 pub mod topic_config;

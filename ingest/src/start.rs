@@ -22,12 +22,12 @@ use crate::config::Settings;
 use crate::dead_letter::topic::UnfitTopic;
 use crate::decode::table::{self, MappingError};
 use crate::failure::{Class, Failure};
-use crate::kafka::blocking::blocking;
 use crate::kafka::topic_id::{DescribeError, topic_id};
 use crate::lane::source::Source;
 use crate::observe::health::Status;
 use crate::target::Target;
 use crate::write::destination::Destination;
+use sluice_schemas::concurrency::blocking;
 
 /// How long Kafka may take before the log says that it does not answer.
 const METADATA_WAIT: Duration = Duration::from_secs(3);

@@ -20,7 +20,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::concurrency::{blocking, lock, propagate_panic};
 use crate::measure::{GeneratorHealth, Recorder};
 use crate::plan::Totals;
 use crate::question::oracle::Oracle;
@@ -31,6 +30,7 @@ use commits::Commits;
 use probes::{MAX_IN_FLIGHT, Probes};
 use producer::Producer;
 use shared::{Counters, Shared, read};
+use sluice_schemas::concurrency::{blocking, join, lock};
 
 pub use producer::ProduceError;
 pub use progress::{Phase, Progress, SloProgress};
@@ -90,10 +90,9 @@ pub async fn drive(
     let probes = start_probes(&shared, &clock, true, &tracker);
     let (writing, pace) = (Arc::clone(&shared), clock.clone());
     let sending = tokio::task::spawn_blocking(move || writes::run(&writing, &pace, &groups));
-    let driving = async { tokio::join!(sending, probes) };
-    let (all_written, all_asked) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
-    propagate_panic(all_written)?;
-    propagate_panic(all_asked);
+    let driving = async { tokio::join!(join(sending), join(probes)) };
+    let (all_written, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
+    all_written?;
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
     let ending = finish(&shared, &tracker, commits, stop);
     let lost = with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), ending).await;
@@ -110,7 +109,7 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
     Ok(Arc::new(Shared {
         scenario: scenario.clone(),
         plan: Arc::clone(plan),
-        oracle: propagate_panic(oracle.await),
+        oracle: join(oracle).await,
         targets,
         producer: Producer::new(stores, names, tenants)?,
         recorders: scenario.probes.keys().map(|&question| (question, recorder(question))).collect(),
@@ -121,9 +120,8 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
 
 async fn warm_up(shared: &Arc<Shared>, stop: &CancellationToken, progress: &watch::Sender<Progress>) {
     let (clock, tracker) = (Clock::start(stop), TaskTracker::new());
-    let asked =
-        with_progress(shared, &clock, (Phase::WarmUp, progress), start_probes(shared, &clock, false, &tracker)).await;
-    propagate_panic(asked);
+    let probes = join(start_probes(shared, &clock, false, &tracker));
+    with_progress(shared, &clock, (Phase::WarmUp, progress), probes).await;
     tracker.close();
     tokio::select! {
         () = tracker.wait() => {}
@@ -172,7 +170,7 @@ async fn finish(
         () = probes.wait() => {}
         () = stop.cancelled() => {}
     }
-    propagate_panic(commits.await);
+    join(commits).await;
     let patience = if stop.is_cancelled() { FLUSH_STOPPED } else { FLUSH };
     let producing = Arc::clone(shared);
     let flushed = blocking(move || producing.producer.flush(patience)).await;

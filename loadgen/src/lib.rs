@@ -15,7 +15,6 @@
 //! - [`report`]: the tables for the terminal and the JSON report
 
 pub mod account;
-mod concurrency;
 pub mod drive;
 pub mod load;
 pub mod measure;

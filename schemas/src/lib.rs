@@ -6,7 +6,7 @@
 //! - [`records`]: the record types and their wire formats; [`keyspace`]: the Redis key spaces with their TTLs
 //! - [`connect`]: the one way to connect to each store; [`elastic`]: a client for Elasticsearch; [`rebootstrap`]: Kafka
 //!   clients that have lost every broker
-//! - [`sql`]: quoting; [`tenant`]: acting as one tenant under row-level security
+//! - [`concurrency`]: blocking work off the async runtime; [`sql`]: quoting; [`tenant`]: acting as one tenant under row-level security
 //! - `schema`: one module per store, used by the operations below; they return [`AppliedObject`], [`Drift`] and
 //!   [`SchemaError`]
 //! - [`apply`], [`check`]: bring the stores in line with the files, or compare them
@@ -18,6 +18,7 @@
 
 pub mod apply;
 pub mod check;
+pub mod concurrency;
 pub mod connect;
 pub mod elastic;
 pub mod keyspace;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::compose;
 use crate::batch::budget::{Permit, letter_bytes};
-use crate::kafka::blocking::blocking;
+use sluice_schemas::concurrency::blocking;
 
 /// How long Kafka may take for the next record.
 const PATIENCE: Duration = Duration::from_secs(30);

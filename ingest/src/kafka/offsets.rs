@@ -13,11 +13,11 @@ use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
-use super::blocking::blocking;
 use super::topic_id::{DescribeError, topic_id};
 use super::watermarks;
 use super::watermarks::{TopicPartition, Watermarks};
 use crate::config::Settings;
+use sluice_schemas::concurrency::blocking;
 
 /// How long Kafka may take for one answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -29,7 +29,6 @@ use crate::config::Settings;
 use crate::dead_letter::producer::DeadLetters;
 use crate::exactly_once::intent::{Doubt, Intent};
 use crate::failure::{Class, Failure};
-use crate::kafka::blocking::blocking;
 use crate::kafka::fetch::{self, Supply};
 use crate::kafka::offsets;
 use crate::kafka::offsets::PartitionOffsets;
@@ -38,6 +37,7 @@ use crate::kafka::topic_config;
 use crate::kafka::unreadable::{Next, Probe};
 use crate::kafka::watermarks::Watermarks;
 use crate::target::Target;
+use sluice_schemas::concurrency::blocking;
 
 /// The reason of a dead letter whose record nobody could read.
 pub const UNREADABLE: &str = "unreadable";

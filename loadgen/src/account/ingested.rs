@@ -9,9 +9,9 @@ use super::dead_letters::{self, DeadLetters};
 use super::error::AccountError;
 use super::ledger::{Account, DifferenceKind, Differences, Ledger, NO_TENANT, Origin, Provenance};
 use super::page::{Page, loaded_ledger, tenants};
-use crate::concurrency::blocking;
 use crate::plan::Totals;
 use crate::run_context::RunContext;
+use sluice_schemas::concurrency::blocking;
 
 /// Everything in the dead-letter topic.
 pub(super) async fn dead_letters(context: RunContext<'_>) -> Result<DeadLetters, AccountError> {

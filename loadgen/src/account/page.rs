@@ -10,9 +10,9 @@ use super::error::AccountError;
 use super::ledger::{Differences, Ledger, Origin};
 use super::reconcile::{Entry, Tally, reconcile};
 use super::slice::{Kind, Slice};
-use crate::concurrency::blocking;
 use crate::plan::{Plan, Totals};
 use crate::run_context::RunContext;
+use sluice_schemas::concurrency::blocking;
 
 /// One table and origin of the account.
 #[derive(Clone, Copy)]

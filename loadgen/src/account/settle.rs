@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::AccountError;
 use super::{clickhouse, dead_letters};
-use crate::concurrency::blocking;
 use crate::plan::Totals;
 use crate::run_context::RunContext;
+use sluice_schemas::concurrency::blocking;
 
 /// Interval between two polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, SloProgress};
-use crate::concurrency::lock;
 use crate::measure::{DurationHistogram, Measured, Recorder, Sample};
 use crate::plan::{Plan, Totals};
 use crate::question::{Question, oracle::Oracle};
 use crate::scenario::{Scenario, Slo};
 use crate::target::Targets;
+use sluice_schemas::concurrency::lock;
 
 /// The state of one drive.
 pub(super) struct Shared {

@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::clock::Clock;
 use super::producer::{ProduceError, Topic};
 use super::shared::{Shared, add};
-use crate::concurrency::lock;
 use crate::plan::{Planned, Write};
+use sluice_schemas::concurrency::lock;
 
 /// Records that are prepared together.
 const BATCH: usize = 256;

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::error::LoadError;
 use super::job::{Job, chunks};
-use crate::concurrency::blocking;
 use crate::population::Tenant;
+use sluice_schemas::concurrency::blocking;
 
 /// `_topic` of loaded rows, which did not come through Kafka.
 pub const LOADED_TOPIC: &str = "loaded";

@@ -13,8 +13,8 @@ use sluice_schemas::records::Communication;
 
 use super::error::LoadError;
 use super::job::{Job, chunks};
-use crate::concurrency::blocking;
 use crate::target::elasticsearch::{communications, communications_index};
+use sluice_schemas::concurrency::blocking;
 
 pub(super) const COMMUNICATIONS: &str = "Elasticsearch communications";
 

@@ -11,8 +11,8 @@ use sqlx::PgPool;
 
 use super::error::LoadError;
 use super::job::{Job, chunks};
-use crate::concurrency::blocking;
 use crate::population::{Population, Tenant};
+use sluice_schemas::concurrency::blocking;
 
 pub(super) const CUSTOMERS: &str = "PostgreSQL customers";
 pub(super) const CAMPAIGNS: &str = "PostgreSQL campaigns";

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::error::{LoadError, STALL_LIMIT};
-use crate::concurrency::lock;
+use sluice_schemas::concurrency::lock;
 
 /// Records taken so far, by kind, and when that last changed.
 pub(super) struct LoadProgress {

@@ -5,10 +5,10 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::error::LoadError;
 use super::job::{Job, chunks};
-use crate::concurrency::blocking;
 use crate::population::Tenant;
 use crate::question::lookup_cached::set_context;
 use crate::target::redis::Cache;
+use sluice_schemas::concurrency::blocking;
 
 pub(super) const CONTEXTS: &str = "Redis contexts";
 

@@ -13,8 +13,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Plan;
-use crate::concurrency::lock;
 use crate::question::Question;
+use sluice_schemas::concurrency::lock;
 
 /// Items of a chunk.
 const CHUNK: u64 = 4_096;

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sluice_schemas::concurrency::blocking;
+
 use super::{Artifact, Source, client, unpack};
 use crate::{
     error::{Error, FileContext},
@@ -46,8 +48,7 @@ impl Artifact {
     /// Verifies and unpacks on a thread of its own, since this takes seconds.
     async fn verify_and_unpack(&self, download: &Path, ready: &Path) -> Result<PathBuf, Error> {
         let (expected, links, from, to) = (self.sha256, self.links, download.to_owned(), ready.to_owned());
-        let unpacking = tokio::task::spawn_blocking(move || unpack::verify_and_unpack((expected, links), &from, &to));
-        let unpacked = unpacking.await.map_err(|e| self.failed(e.to_string()))?;
+        let unpacked = blocking(move || unpack::verify_and_unpack((expected, links), &from, &to)).await;
         unpacked.map_err(|e| self.failed(e))?;
         Ok(ready.to_owned())
     }

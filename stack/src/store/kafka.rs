@@ -10,6 +10,8 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 
+use sluice_schemas::concurrency::blocking;
+
 use super::java;
 use crate::config::mebibytes;
 use crate::{
@@ -124,8 +126,7 @@ impl Descriptor for Kafka {
             let port = layout.ports().kafka();
             // The client library logs each refused connection, so it is not used before the port is open.
             probe::connect(port).await?;
-            let listing = tokio::task::spawn_blocking(move || list_topics(port)).await;
-            listing.map_err(|e| e.to_string())?
+            blocking(move || list_topics(port)).await
         }
         .boxed()
     }

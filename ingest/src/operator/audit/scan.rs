@@ -11,10 +11,10 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::kafka::blocking::blocking;
 use crate::kafka::fetch::{self, Supply};
 use crate::kafka::offsets;
 use crate::kafka::offsets::PATIENCE;
+use sluice_schemas::concurrency::blocking;
 
 /// Bytes that are fetched and not yet looked at, at most.
 const FETCHED: u64 = 8 << 20;

@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use crate::dead_letter::letter::Letter;
 use crate::dead_letter::scan::ScanError;
-use crate::kafka::blocking::blocking;
 use crate::kafka::offsets;
 use crate::kafka::offsets::PATIENCE;
 use crate::kafka::topic_id::topic_id;
+use sluice_schemas::concurrency::blocking;
 
 /// The topics that exist, by name.
 #[derive(Debug, Default)]

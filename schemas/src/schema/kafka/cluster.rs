@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
 use super::topic::Topic;
+use crate::concurrency::blocking;
 use crate::connect::{self, CONNECT_TIMEOUT, ConnectError, REQUEST_TIMEOUT};
 use crate::error::{SchemaError, refused};
 use crate::store::Store;
@@ -163,25 +164,23 @@ impl Cluster {
     /// Names of the groups that start with `prefix`.
     pub(super) async fn groups_with(&self, prefix: &str) -> Result<Vec<String>, SchemaError> {
         let (admin, start) = (Arc::clone(&self.admin), prefix.to_owned());
-        let listing = tokio::task::spawn_blocking(move || {
+        let listing = blocking(move || {
             let groups = admin.inner().fetch_group_list(None, REQUEST_TIMEOUT)?;
             let names = groups.groups().iter().map(|group| group.name().to_owned());
             Ok(names.filter(|name| name.starts_with(&start)).collect::<Vec<_>>())
         });
-        let groups = listing.await.map_err(refused(Store::Kafka, "list groups"))?;
-        groups.map_err(failed("list groups".to_owned()))
+        listing.await.map_err(failed("list groups".to_owned()))
     }
 
     /// Whether a topic has ever held a record; a missing topic has not.
     pub(super) async fn holds_records(&self, topic: &str) -> Result<bool, SchemaError> {
         let Some((partitions, _)) = self.counts(topic).await? else { return Ok(false) };
         let (admin, topic) = (Arc::clone(&self.admin), topic.to_owned());
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = blocking(move || {
             let mut ends = (0..partitions).map(|n| admin.inner().fetch_watermarks(&topic, n, REQUEST_TIMEOUT));
             ends.try_fold(false, |holds, end| Ok(holds || end?.1 > 0))
         });
-        let read = reading.await.map_err(refused(Store::Kafka, "read the ends of a topic"))?;
-        read.map_err(failed("read the ends of a topic".to_owned()))
+        reading.await.map_err(failed("read the ends of a topic".to_owned()))
     }
 
     /// Deletes groups without members. A missing group is not an error.
@@ -242,6 +241,5 @@ async fn metadata(
     failed: impl FnOnce(KafkaError) -> SchemaError,
 ) -> Result<Metadata, SchemaError> {
     let admin = Arc::clone(admin);
-    let fetching = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, timeout));
-    fetching.await.map_err(refused(Store::Kafka, METADATA))?.map_err(failed)
+    blocking(move || admin.inner().fetch_metadata(None, timeout)).await.map_err(failed)
 }

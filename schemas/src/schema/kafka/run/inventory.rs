@@ -10,6 +10,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
+use crate::concurrency::blocking;
 use crate::connect::{self, REQUEST_TIMEOUT};
 use crate::error::{SchemaError, refused};
 use crate::store::Store;
@@ -70,8 +71,7 @@ impl Inventory {
     /// All objects in the inventory.
     pub(super) async fn read(&self) -> Result<BTreeMap<String, EntryState>, SchemaError> {
         let (config, topic) = (self.config.clone(), self.topic.clone());
-        let reading = tokio::task::spawn_blocking(move || read(config, &topic));
-        let read = reading.await.map_err(refused(Store::Kafka, format!("read {}", self.topic)))?;
+        let read = blocking(move || read(config, &topic)).await;
         read.map_err(refused(Store::Kafka, format!("read {}", self.topic)))
     }
 }
