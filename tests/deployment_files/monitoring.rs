@@ -13,14 +13,8 @@ const ALERTS: &str = "deploy/prometheus/alerts.yml";
 const DASHBOARD: &str = "deploy/grafana/sluice-ingest.json";
 const METRICS: &str = "docs/metrics.md";
 const RUNBOOKS: &str = "docs/runbooks.md";
-/// What every runbook says, in this order.
-const PARTS: [&str; 5] = [
-    "**What it means.**",
-    "**What is safe meanwhile.**",
-    "**How to look.**",
-    "**How to repair.**",
-    "**When it is over.**",
-];
+/// The paragraphs of every runbook, in this order.
+const PARTS: [&str; 5] = ["**Meaning.**", "**Impact.**", "**Diagnosis.**", "**Repair.**", "**Resolved when**"];
 
 /// Rows of the table of metrics: name, labels, alarms.
 fn metrics(page: &str) -> Vec<(String, BTreeSet<String>, BTreeSet<String>)> {
