@@ -1,18 +1,18 @@
-//! The ClickHouse store: everything that knows its HTTP interface, error codes and SQL.
+//! The ClickHouse store: everything that depends on its HTTP interface, error codes and SQL.
 //!
 //! # Layout
-//! - [`client`], with [`answer`], [`servers`] and [`settings`]: one request and its answer
-//! - [`codes`] and [`failures`]: its error codes, and failures in words
-//! - [`literal`]: quoted identifiers and string literals
-//! - [`types`] and [`shape`]: column types, and what a table looks like
+//! - [`client`], with [`answer`], [`servers`] and [`settings`]: one request and its response
+//! - [`codes`] and [`failures`]: ClickHouse's error codes, and the texts of failures
+//! - [`quoting`]: quoted identifiers and string literals
+//! - [`types`] and [`shape`]: column types and the layout of a table
 //! - [`row_binary`]: values in the format of rows and results
 //! - [`insert`]: the INSERT statement of a pipeline
 //! - [`name`]: a table or view with its database
-//! - [`demand`], [`engine`], [`dependants`] and [`changes`]: how long a repeated INSERT has to be recognised, and whether all
-//!   that it reaches through views recognises it
-//! - [`lookup`] and [`sight`]: which rows are in a table, and whether this user sees all of them
-//! - [`proof`]: whether deduplication tokens work, checked before the first record
-//! - [`judge`]: which rows of a refused part are at fault
+//! - [`demand`], [`engine`], [`view_graph`] and [`view_changes`]: how long a repeated INSERT must be recognised, and
+//!   whether every table that it reaches through views does so
+//! - [`lookup`], [`coverage`] and [`visibility`]: which rows are in a table, and whether this user sees all of them
+//! - [`token_check`]: whether deduplication tokens work, checked before the first record
+//! - [`bisect`]: which rows of a refused part are at fault
 //! - [`rebuild`]: aggregates recomputed from the raw rows
 
 pub mod bisect;

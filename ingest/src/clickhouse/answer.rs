@@ -1,6 +1,6 @@
-//! What counts as an answer: only what ClickHouse itself says to this very request.
-//! A response and the id of its query go in; the whole body or a classified failure comes out. It trusts no status line:
-//! a proxy, a login page or another service answers 200 as well. It never keeps the text of an answer.
+//! Accepts an HTTP response only if ClickHouse itself sent it for this very request.
+//! A response and the ID of its query go in; the whole body or a classified failure comes out. It never trusts the
+//! status line: a proxy, a login page or another service also returns 200. It never keeps the text of a response.
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
@@ -15,39 +15,39 @@ use crate::fault::{Fault, is_injected};
 const QUERY_ID: &str = "X-ClickHouse-Query-Id";
 const SUMMARY: &str = "X-ClickHouse-Summary";
 const CODE: &str = "X-ClickHouse-Exception-Code";
-/// Stands in front of the text of an exception that was raised after the headers were sent.
+/// Precedes the text of an exception that was raised after the headers were sent.
 const TAG: &str = "X-ClickHouse-Exception-Tag";
-/// Which of several servers behind one address answered.
+/// The server that responded, of several behind one address.
 const SERVER: &str = "X-ClickHouse-Server-Display-Name";
-/// Bytes that are read of the text of an exception.
-const MOST_TEXT: usize = 64 * 1024;
+/// Most bytes read from the text of an exception.
+const MAX_TEXT_BYTES: usize = 64 * 1024;
 
-/// What has to prove an answer.
+/// What a response must contain to be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A statement or a question: the id of its query.
+    /// A statement or a query: its query ID.
     Query,
-    /// An INSERT: the id of its query, the summary of what was written, and nothing else.
+    /// An INSERT: its query ID, the summary of what was written, and an empty body.
     Insert,
 }
 
-/// ClickHouse's own answer to one request.
+/// ClickHouse's own response to one request.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// The whole of it.
+    /// The complete body.
     pub(super) body: Bytes,
-    /// The name of the server that gave it; empty where it has none.
+    /// The name of the server that sent it; empty if it has none.
     pub(super) server: String,
 }
 
-/// Only its presence counts: it says the same of an INSERT that was dropped as a repetition.
+/// Only its presence counts: its figures are the same for an INSERT that was dropped as a repetition.
 #[derive(Deserialize)]
 struct Summary {
     #[serde(rename = "written_rows")]
     _written_rows: String,
 }
 
-/// Takes an answer in, if it is one.
+/// Accepts a response if it proves to be ClickHouse's.
 pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<Answer, Failure> {
     let status = response.status();
     if is_injected(Fault::AcceptAnyResponse) && status.is_success() {
@@ -66,15 +66,15 @@ pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<A
     let tag = text(response.headers(), TAG).map(str::to_owned);
     let body = read(response).await?;
     if tag.is_some_and(|tag| !tag.is_empty() && contains(&body, tag.as_bytes())) {
-        return Err(failures::not_an_answer("an exception in the middle of it"));
+        return Err(failures::not_an_answer("an exception in its middle"));
     }
     if kind == Kind::Insert && !body.is_empty() {
-        return Err(failures::not_an_answer("HTTP 200 with a body, where an INSERT gets none"));
+        return Err(failures::not_an_answer("HTTP 200 with a body, although an INSERT returns none"));
     }
     Ok(Answer { body, server })
 }
 
-/// What an answer lacks that has no code of an exception.
+/// What a response without an exception code lacks.
 fn missing_proof(status: StatusCode, version: Version, headers: &HeaderMap, id: &str, kind: Kind) -> Option<String> {
     let status = status.as_u16();
     if status != 200 {
@@ -82,14 +82,14 @@ fn missing_proof(status: StatusCode, version: Version, headers: &HeaderMap, id: 
     }
     match text(headers, QUERY_ID) {
         None => return Some(format!("HTTP 200 without the header {QUERY_ID}")),
-        Some(other) if other != id => return Some(format!("HTTP 200 with another {QUERY_ID} than that of this query")),
+        Some(other) if other != id => return Some(format!("HTTP 200 with the {QUERY_ID} of another query")),
         Some(_) => {}
     }
     let has_summary = || text(headers, SUMMARY).is_some_and(|text| serde_json::from_str::<Summary>(text).is_ok());
     if kind == Kind::Insert && !has_summary() {
-        return Some(format!("HTTP 200 without the header {SUMMARY}, or one that cannot be read"));
+        return Some(format!("HTTP 200 without the header {SUMMARY}, or with an unreadable one"));
     }
-    // Without either, the end of a body that was cut off looks like its end.
+    // Without either, a truncated body cannot be told from a complete one.
     let has_end = version > Version::HTTP_11 || headers.contains_key(CONTENT_LENGTH) || is_chunked(headers);
     (!has_end).then(|| format!("HTTP 200 without {CONTENT_LENGTH} and {TRANSFER_ENCODING}"))
 }
@@ -98,22 +98,23 @@ fn is_chunked(headers: &HeaderMap) -> bool {
     text(headers, TRANSFER_ENCODING.as_str()).is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
 }
 
-/// An exception of ClickHouse's. What it says may quote a row, so nothing of the text is kept but the number of the row and
-/// the name of a view. Before ClickHouse knows the user and the settings it gives no id; a row is blamed only with one.
+/// An exception from ClickHouse. Its text may quote a row, so only the number of the row and the name of a view are
+/// kept. ClickHouse sends no query ID until it has authenticated the user and read the settings; a row is blamed only
+/// with one.
 async fn exception(mut response: Response, id: &str, code: Option<u32>) -> Failure {
-    let is_ours = text(response.headers(), QUERY_ID) == Some(id);
+    let has_query_id = text(response.headers(), QUERY_ID) == Some(id);
     let failure = codes::failure(response.status().as_u16(), code);
-    if failure.may_be_of_a_row() && !is_ours {
-        return failures::not_an_answer(&format!("a code of ClickHouse's without the {QUERY_ID} of this query"));
+    if failure.may_be_of_a_row() && !has_query_id {
+        return failures::not_an_answer(&format!("an exception code without the {QUERY_ID} of this query"));
     }
-    // Reading the rest lets the connection be used again.
-    let mut said = BytesMut::new();
-    while said.len() < MOST_TEXT
+    // Reading the rest allows the connection to be reused.
+    let mut message = BytesMut::new();
+    while message.len() < MAX_TEXT_BYTES
         && let Ok(Some(chunk)) = response.chunk().await
     {
-        said.extend_from_slice(&chunk);
+        message.extend_from_slice(&chunk);
     }
-    codes::with_text(failure, &String::from_utf8_lossy(&said))
+    codes::with_text(failure, &String::from_utf8_lossy(&message))
 }
 
 async fn read(response: Response) -> Result<Bytes, Failure> {
@@ -145,19 +146,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_id_of_the_query_makes_an_answer() {
+    async fn a_response_without_the_query_id_is_rejected() {
         let (id, length) = (("X-ClickHouse-Query-Id", "id-1"), ("Content-Length", "2"));
         let query = |status, headers: Vec<(&'static str, &'static str)>, body| async move {
             accepted(status, &headers, Kind::Query, body).await.unwrap_err()
         };
         assert_eq!(accepted(200, &[id, length], Kind::Query, "42").await.unwrap(), "42");
-        insta::assert_snapshot!(query(200, vec![length], "42").await, @"transient not an answer of ClickHouse (HTTP 200 without the header X-ClickHouse-Query-Id); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
-        insta::assert_snapshot!(query(204, vec![id, length], "").await, @"transient not an answer of ClickHouse (HTTP 204); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
-        insta::assert_snapshot!(query(302, vec![id, length], "").await, @"transient not an answer of ClickHouse (HTTP 302); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
-        insta::assert_snapshot!(query(200, vec![("X-ClickHouse-Query-Id", "id-2"), length], "42").await, @"transient not an answer of ClickHouse (HTTP 200 with another X-ClickHouse-Query-Id than that of this query); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
-        insta::assert_snapshot!(query(200, vec![id], "42").await, @"transient not an answer of ClickHouse (HTTP 200 without content-length and transfer-encoding); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
+        insta::assert_snapshot!(query(200, vec![length], "42").await, @"transient not a ClickHouse response (HTTP 200 without the header X-ClickHouse-Query-Id); check what stands between the worker and ClickHouse: it must pass on ClickHouse's responses with all headers");
+        insta::assert_snapshot!(query(204, vec![id, length], "").await, @"transient not a ClickHouse response (HTTP 204); check what stands between the worker and ClickHouse: it must pass on ClickHouse's responses with all headers");
+        insta::assert_snapshot!(query(302, vec![id, length], "").await, @"transient not a ClickHouse response (HTTP 302); check what stands between the worker and ClickHouse: it must pass on ClickHouse's responses with all headers");
+        insta::assert_snapshot!(query(200, vec![("X-ClickHouse-Query-Id", "id-2"), length], "42").await, @"transient not a ClickHouse response (HTTP 200 with the X-ClickHouse-Query-Id of another query); check what stands between the worker and ClickHouse: it must pass on ClickHouse's responses with all headers");
+        insta::assert_snapshot!(query(200, vec![id], "42").await, @"transient not a ClickHouse response (HTTP 200 without content-length and transfer-encoding); check what stands between the worker and ClickHouse: it must pass on ClickHouse's responses with all headers");
         let tag = ("X-ClickHouse-Exception-Tag", "abcdefgh");
-        insta::assert_snapshot!(query(200, vec![id, length, tag], "42 abcdefgh").await, @"transient not an answer of ClickHouse (an exception in the middle of it); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
+        insta::assert_snapshot!(query(200, vec![id, length, tag], "42 abcdefgh").await, @"transient not a ClickHouse response (an exception in its middle); check what stands between the worker and ClickHouse: it must pass on ClickHouse's responses with all headers");
     }
 
     #[tokio::test]
@@ -170,14 +171,14 @@ mod tests {
             assert!(answer.unwrap_err().contains("without the header X-ClickHouse-Summary"), "{wrong}");
         }
         let html = accepted(200, &[id, length, summary], Kind::Insert, "<html>").await.unwrap_err();
-        assert!(html.starts_with("transient not an answer of ClickHouse"), "{html}");
+        assert!(html.starts_with("transient not a ClickHouse response"), "{html}");
     }
 
     #[tokio::test]
     async fn a_row_is_blamed_only_by_clickhouse_itself() {
         let (id, row) = (("X-ClickHouse-Query-Id", "id-1"), ("X-ClickHouse-Exception-Code", "469"));
         assert!(accepted(500, &[id, row], Kind::Insert, "").await.unwrap_err().starts_with("row "));
-        assert!(accepted(500, &[row], Kind::Insert, "").await.unwrap_err().starts_with("transient not an answer"));
+        assert!(accepted(500, &[row], Kind::Insert, "").await.unwrap_err().starts_with("transient not a ClickHouse response"));
         let password = ("X-ClickHouse-Exception-Code", "516");
         assert!(accepted(403, &[password], Kind::Insert, "").await.unwrap_err().starts_with("operator "));
     }

@@ -1,52 +1,52 @@
-//! The order in which rows of a part are tried, so that all that are refused alone are found in few tries.
-//! What became of one stretch of rows after the other goes in; the next stretch to try comes out. Pure.
+//! The order in which rows of a part are tried, so that few tries find every row that is refused alone.
+//! The outcome of trying one span of rows goes in; the next span to try comes out. Pure.
 //!
-//! A stretch that is taken holds no such row. One that is refused is halved, and a row is at fault only once it was tried
-//! alone: so `k` of `n` rows are found in about `k * log2(n / k)` tries.
+//! An accepted span holds no such row. A refused span is halved, and a row is blamed only once it has been tried alone:
+//! this finds `k` of `n` rows in about `k * log2(n / k)` tries.
 
 use std::ops::Range;
 
-/// Most rows that are found in one search; what is left is searched once these are out of the way.
-pub(super) const MOST_FOUND: usize = 250;
+/// Most rows found in one search; the rest is searched once these have been removed.
+pub(super) const MAX_FOUND: usize = 250;
 
-/// Rows that have not been tried yet.
+/// A span of rows that has not been tried.
 #[derive(Debug, Clone)]
-struct Open {
+struct Span {
     rows: Range<usize>,
-    /// The whole was refused and its other half taken: this half need not be tried as a whole.
+    /// The whole was refused and the other half accepted: this half need not be tried as a whole.
     is_refused: bool,
-    /// The other half of the same stretch is the next one.
+    /// The other half of the same span comes next.
     is_left: bool,
 }
 
-/// A search under way.
+/// A search in progress.
 #[derive(Debug)]
 pub(super) struct Search {
-    open: Vec<Open>,
-    /// Rows that were refused alone, in order, with why.
-    found: Vec<(usize, String)>,
-    /// The stretch that is being tried.
-    tried: Option<Open>,
+    pending: Vec<Span>,
+    /// Rows that were refused alone, in order, each with the reason.
+    refused_rows: Vec<(usize, String)>,
+    /// The span being tried.
+    tried: Option<Span>,
 }
 
 impl Search {
-    /// Among so many rows, which were refused as a whole.
+    /// Starts a search among `rows` rows that were refused as a whole.
     pub(super) fn new(rows: usize) -> Self {
-        let open = vec![Open { rows: 0..rows, is_refused: true, is_left: false }];
-        Self { open, found: Vec::new(), tried: None }
+        let pending = vec![Span { rows: 0..rows, is_refused: true, is_left: false }];
+        Self { pending, refused_rows: Vec::new(), tried: None }
     }
 
-    /// The rows to try next, until everything is known or enough is found.
+    /// The rows to try next; `None` once all are known or enough are found.
     pub(super) fn next(&mut self) -> Option<Range<usize>> {
-        if self.found.len() >= MOST_FOUND {
+        if self.refused_rows.len() >= MAX_FOUND {
             return None;
         }
-        while let Some(open) = self.open.pop() {
-            if open.rows.len() > 1 && open.is_refused {
-                self.halve(&open.rows);
-            } else if !open.rows.is_empty() {
-                let rows = open.rows.clone();
-                self.tried = Some(open);
+        while let Some(pending) = self.pending.pop() {
+            if pending.rows.len() > 1 && pending.is_refused {
+                self.halve(&pending.rows);
+            } else if !pending.rows.is_empty() {
+                let rows = pending.rows.clone();
+                self.tried = Some(pending);
                 return Some(rows);
             }
         }
@@ -55,27 +55,27 @@ impl Search {
 
     fn halve(&mut self, rows: &Range<usize>) {
         let middle = rows.start + rows.len() / 2;
-        self.open.push(Open { rows: middle..rows.end, is_refused: false, is_left: false });
-        self.open.push(Open { rows: rows.start..middle, is_refused: false, is_left: true });
+        self.pending.push(Span { rows: middle..rows.end, is_refused: false, is_left: false });
+        self.pending.push(Span { rows: rows.start..middle, is_refused: false, is_left: true });
     }
 
-    /// What became of them: taken, or refused for this reason.
-    pub(super) fn answer(&mut self, refused: Option<String>) {
-        let Some(Open { rows, is_left, .. }) = self.tried.take() else { return };
+    /// Records the outcome of the span being tried: accepted, or refused for this reason.
+    pub(super) fn record(&mut self, refused: Option<String>) {
+        let Some(Span { rows, is_left, .. }) = self.tried.take() else { return };
         match refused {
             None => {
-                if let Some(other) = self.open.last_mut().filter(|_| is_left) {
+                if let Some(other) = self.pending.last_mut().filter(|_| is_left) {
                     other.is_refused = true;
                 }
             }
-            Some(reason) if rows.len() == 1 => self.found.push((rows.start, reason)),
+            Some(reason) if rows.len() == 1 => self.refused_rows.push((rows.start, reason)),
             Some(_) => self.halve(&rows),
         }
     }
 
-    /// The rows that are refused alone, in order, with why.
-    pub(super) fn found(self) -> Vec<(usize, String)> {
-        self.found
+    /// The rows that are refused alone, in order, each with the reason.
+    pub(super) fn refused_rows(self) -> Vec<(usize, String)> {
+        self.refused_rows
     }
 }
 
@@ -86,55 +86,55 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Searches where exactly these rows are refused; gives what was found and in how many tries.
+    /// Runs a search in which exactly these rows are refused; returns the rows found and the number of tries.
     fn search(rows: usize, refused: &BTreeSet<usize>) -> (Vec<usize>, usize) {
         let (mut search, mut tries) = (Search::new(rows), 0);
-        while let Some(stretch) = search.next() {
+        while let Some(span) = search.next() {
             tries += 1;
-            let is_refused = refused.range(stretch).next().is_some();
-            search.answer(is_refused.then(|| "why".to_owned()));
+            let is_refused = refused.range(span).next().is_some();
+            search.record(is_refused.then(|| "why".to_owned()));
         }
-        (search.found().into_iter().map(|(row, _)| row).collect(), tries)
+        (search.refused_rows().into_iter().map(|(row, _)| row).collect(), tries)
     }
 
     #[test]
-    fn a_few_among_many_take_few_tries() {
+    fn few_refused_rows_need_few_tries() {
         let refused: BTreeSet<_> = (0..10_000).step_by(100).collect();
-        let (found, tries) = search(10_000, &refused);
-        assert_eq!(found, refused.iter().copied().collect::<Vec<_>>());
+        let (refused_rows, tries) = search(10_000, &refused);
+        assert_eq!(refused_rows, refused.iter().copied().collect::<Vec<_>>());
         assert!(tries < 1_500, "{tries} tries");
         assert!(search(10_000, &BTreeSet::from([7_777])).1 <= 28);
     }
 
     #[test]
-    fn it_stops_when_enough_is_found() {
-        let (found, tries) = search(10_000, &(0..10_000).collect());
-        assert_eq!(found, (0..MOST_FOUND).collect::<Vec<_>>());
-        assert!(tries < 3 * MOST_FOUND);
+    fn the_search_stops_once_enough_rows_are_found() {
+        let (refused_rows, tries) = search(10_000, &(0..10_000).collect());
+        assert_eq!(refused_rows, (0..MAX_FOUND).collect::<Vec<_>>());
+        assert!(tries < 3 * MAX_FOUND);
     }
 
-    /// Refused as a whole and not in part: nothing is blamed.
+    /// Rows refused only in larger groups: none is blamed.
     #[test]
     fn rows_that_are_refused_only_together_are_not_found() {
         let mut search = Search::new(64);
-        while let Some(stretch) = search.next() {
-            search.answer((stretch.len() > 5).then(|| "too many".to_owned()));
+        while let Some(span) = search.next() {
+            search.record((span.len() > 5).then(|| "too many".to_owned()));
         }
-        assert!(search.found().is_empty());
+        assert!(search.refused_rows().is_empty());
     }
 
     proptest! {
-        /// Exactly the refused rows are found, those in front first, each after it was tried alone, and in no more tries
-        /// than halving needs.
+        /// Exactly the refused rows are found, in order, each after it was tried alone, and with no more tries than
+        /// halving needs.
         #[test]
         fn exactly_the_refused_rows_are_found(
-            rows in 1_usize..2_000, some in proptest::collection::vec(any::<proptest::sample::Index>(), 1..40)
+            rows in 1_usize..2_000, indices in proptest::collection::vec(any::<proptest::sample::Index>(), 1..40)
         ) {
-            let refused: BTreeSet<_> = some.iter().map(|index| index.index(rows)).collect();
-            let (found, tries) = search(rows, &refused);
-            prop_assert_eq!(&found, &refused.iter().copied().collect::<Vec<_>>());
+            let refused: BTreeSet<_> = indices.iter().map(|index| index.index(rows)).collect();
+            let (refused_rows, tries) = search(rows, &refused);
+            prop_assert_eq!(&refused_rows, &refused.iter().copied().collect::<Vec<_>>());
             let depth = usize::BITS - rows.leading_zeros();
-            prop_assert!(tries <= 2 * found.len() * depth as usize + 1, "{} tries", tries);
+            prop_assert!(tries <= 2 * refused_rows.len() * depth as usize + 1, "{} tries", tries);
         }
     }
 }
