@@ -136,7 +136,7 @@ async fn rows_that_may_be_on_another_server_are_not_sent_again() {
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     stand_in.answer(Requests::About("_offset BETWEEN"), usize::MAX, Answered::Changed(SERVER, "another"));
     let worker = behind(&world, &stand_in, "").await;
-    stands_still(&worker.url, "several servers answer at the address of ClickHouse").await;
+    stands_still(&worker.url, "several servers respond at the address of ClickHouse").await;
     assert!(metric(&worker.url, "sluice_ingest_retries_total{", "operator").await >= 1.0);
     assert_eq!(world.count().await, 0, "nothing was sent under another token");
     stand_in.answer(Requests::Inserts, 0, Answered::Page);

@@ -36,7 +36,7 @@ async fn answered(manner: Answered, faults: &str) -> Result<(), String> {
     assert_eq!(stand_in.refused(), 2);
     let said = worker.stop().await;
     let judged = judge(&world).await.map(drop);
-    assert_eq!(judged.is_ok(), said.contains("not an answer of ClickHouse"), "{said}");
+    assert_eq!(judged.is_ok(), said.contains("not a ClickHouse response"), "{said}");
     world.drop().await;
     judged
 }
@@ -112,7 +112,7 @@ async fn a_proxy_that_removes_a_header_is_named() {
     .await;
     stand_in.answer(Requests::Inserts, usize::MAX, Answered::Without(QUERY_ID));
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    stands_still(&worker.url, "not an answer of ClickHouse (HTTP 200 without the header X-ClickHouse-Query-Id)").await;
+    stands_still(&worker.url, "not a ClickHouse response (HTTP 200 without the header X-ClickHouse-Query-Id)").await;
     assert_eq!(world.committed(COMMUNICATION_EVENTS).await, 0);
     stand_in.answer(Requests::Inserts, 0, Answered::Page);
     committed(&world, 50).await;

@@ -241,7 +241,7 @@ async fn rebuilds_take_turns_and_refuse_what_is_partitioned_otherwise() {
     let left = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE '%__rebuild%'";
     assert_eq!(connect::clickhouse(&world.stores, &world.names).query(left).fetch_one::<u64>().await.unwrap(), 0);
     let (code, said) = sluice_rebuild(&world, "2026-11").await;
-    assert!(code == 3 && said.contains("yearly_mv puts its rows into other partitions of"), "{said}");
+    assert!(code == 3 && said.contains("yearly_mv writes its rows to other partitions of"), "{said}");
     assert_eq!(differing(&world).await, 0);
     world.drop().await;
 }

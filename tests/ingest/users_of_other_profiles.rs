@@ -87,7 +87,7 @@ async fn a_worker_whose_tokens_are_not_honoured_does_not_start() {
     let (world, clickhouse) = world().await;
     let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "forgetful", "send_few_settings"));
     let said = refuses_to_start(worker).await;
-    assert!(said.contains("two INSERTs with one deduplication token made 2 rows"), "{said}");
+    assert!(said.contains("two INSERTs with one deduplication token left 2 rows"), "{said}");
     let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "reader", ""));
     let said = refuses_to_start(worker).await;
     assert!(said.contains("READONLY") || said.contains("fixes "), "{said}");

@@ -178,7 +178,12 @@ mod tests {
     async fn a_row_is_blamed_only_by_clickhouse_itself() {
         let (id, row) = (("X-ClickHouse-Query-Id", "id-1"), ("X-ClickHouse-Exception-Code", "469"));
         assert!(accepted(500, &[id, row], Kind::Insert, "").await.unwrap_err().starts_with("row "));
-        assert!(accepted(500, &[row], Kind::Insert, "").await.unwrap_err().starts_with("transient not a ClickHouse response"));
+        assert!(
+            accepted(500, &[row], Kind::Insert, "")
+                .await
+                .unwrap_err()
+                .starts_with("transient not a ClickHouse response")
+        );
         let password = ("X-ClickHouse-Exception-Code", "516");
         assert!(accepted(403, &[password], Kind::Insert, "").await.unwrap_err().starts_with("operator "));
     }

@@ -105,7 +105,9 @@ impl<'a> FaultSearch<'a> {
                 let refused = |offset| FaultyRow { offset, reason: VIOLATED_CONSTRAINT.to_owned() };
                 Ok(found.into_iter().map(refused).collect())
             }
-            Ok(_) => Err(Failure::new(Class::Transient, "a constraint is reported as violated by rows that were never sent")),
+            Ok(_) => {
+                Err(Failure::new(Class::Transient, "a constraint is reported as violated by rows that were never sent"))
+            }
             // If an expression fails for some rows, they are found by trying.
             Err(failure) if failure.may_be_of_a_row() => Ok(Vec::new()),
             Err(failure) => Err(failure),

@@ -1,9 +1,9 @@
-//! ClickHouse over HTTP: one request, one answer.
-//! An INSERT's text, its token and its encoded rows go in; an acknowledgement or a classified failure comes out. It never
-//! tries again by itself and never changes a byte, so a retry sends exactly what the first attempt sent.
+//! ClickHouse over HTTP: one request, one response.
+//! An INSERT's text, its token and its encoded rows go in; an acknowledgement or a classified failure comes out. The
+//! client never retries and never changes a byte, so a retry sends exactly what the first attempt sent.
 //!
 //! Why not the `clickhouse` crate: the class of a failure is decided by the exception code header and the HTTP status,
-//! and the crate gives only the text, which may quote rows.
+//! and the crate returns only the text, which may quote rows.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use uuid::Uuid;
 use super::answer::{self, Answer, Kind};
 use super::insert::Insert;
 use super::servers::Servers;
-use super::settings::{self, INITIAL, Known, MAX_EXECUTION_TIME};
+use super::settings::{self, INITIAL, KnownSettings, MAX_EXECUTION_TIME};
 use super::shape::{Column, Shape};
 use crate::batch::rows::Rows;
 use crate::clickhouse::failures;
 use crate::failure::Failure;
 
-/// ClickHouse's name for a setting that it does not have.
+/// ClickHouse's name of the error for a setting that the server does not have.
 const UNKNOWN_SETTING: &str = "unknown_setting";
-/// Begins the id of every query that names no other prefix.
+/// Query ID prefix of clients that set no other.
 const PREFIX: &str = "sluice";
 
 /// A ClickHouse server and the database that ingest writes to. A clone shares its connections.
@@ -38,48 +38,48 @@ pub struct ClickHouse {
     http: Client,
     server: stores::ClickHouse,
     database: String,
-    /// How long one request may take.
+    /// Timeout of one request.
     timeout: Duration,
-    /// What the ids of its queries begin with.
+    /// Prefix of its query IDs.
     prefix: String,
-    /// What the server knows of the settings that are sent; read before the first request.
-    known: Arc<Mutex<Option<Known>>>,
+    /// What the server reports about the settings that are sent; read before the first request.
+    known_settings: Arc<Mutex<Option<KnownSettings>>>,
     servers: Arc<Servers>,
 }
 
 impl ClickHouse {
-    /// Opens no connection yet. It follows no redirect, which would take the password to another host, and uses no proxy
-    /// of the environment.
+    /// Opens no connection yet. Follows no redirect, which would send the password to another host, and ignores proxies
+    /// from the environment.
     pub fn new(server: &stores::ClickHouse, database: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
         let http = Client::builder().no_proxy().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).build()?;
         let (server, database, prefix) = (server.clone(), database.to_owned(), PREFIX.to_owned());
-        let (known, servers) = (Arc::default(), Arc::default());
-        Ok(Self { http, server, database, timeout, prefix, known, servers })
+        let (known_settings, servers) = (Arc::default(), Arc::default());
+        Ok(Self { http, server, database, timeout, prefix, known_settings, servers })
     }
 
-    /// The same for queries that are to be told apart by the beginning of their ids, and may take so long each.
+    /// The same client with its own query ID prefix; `timeout` bounds each request.
     #[must_use]
     pub fn with_query_prefix(&self, prefix: &str, timeout: Duration) -> Self {
         Self { prefix: prefix.to_owned(), timeout, ..self.clone() }
     }
 
-    /// Ends all queries whose ids begin with `prefix`, and returns once they have ended. Needed for what runs longer than
-    /// somebody waits for it: ClickHouse goes on when its client is gone.
+    /// Kills all queries whose IDs begin with `prefix` and returns once they have ended. Required for a query that
+    /// outlives the wait for it: ClickHouse continues when its client disconnects.
     pub async fn kill(&self, prefix: &str) -> Result<(), Failure> {
         let query = "KILL QUERY WHERE startsWith(query_id, {prefix:String}) AND user = currentUser() SYNC";
         self.query(query, &[("param_prefix", prefix.to_owned())]).await.map(drop)
     }
 
-    /// Sends one part; returns when ClickHouse has acknowledged it. The id of its query begins with `name`. A table whose
-    /// columns are not what they were is no fault of a row.
+    /// Sends one part and returns once ClickHouse has acknowledged it. The query ID begins with `name`. If the table's
+    /// columns have changed, no row is blamed.
     pub async fn insert(&self, insert: &Insert, name: &str, token: &str, rows: &Rows) -> Result<(), Failure> {
         if !insert.is_typed() {
-            self.still_fits(insert).await?;
+            self.check_columns(insert).await?;
         }
         let token = [("insert_deduplication_token", token)];
         match self.send_rows(name, &token, &insert.statement, &insert.head, rows).await {
             Err(failure) if failure.may_be_of_a_row() => {
-                self.still_fits(insert).await?;
+                self.check_columns(insert).await?;
                 Err(self.name_view(failure).await)
             }
             Err(failure) => Err(self.name_view(failure).await),
@@ -87,7 +87,7 @@ impl ClickHouse {
         }
     }
 
-    /// Sends rows to a temporary table of a session: whether they are taken is all that counts.
+    /// Sends rows to a temporary table of a session; only whether they are accepted matters.
     pub(super) async fn insert_for_trial(
         &self,
         statement: &str,
@@ -106,12 +106,12 @@ impl ClickHouse {
         head: &Bytes,
         rows: &Rows,
     ) -> Result<(), Failure> {
-        // In front of the rows, since proxies limit the length of a URL.
+        // In the body rather than the URL, since proxies limit the length of a URL.
         let head = [statement.as_bytes(), b"\n", head].concat();
         self.send(name, parameters, reqwest::Body::wrap(rows.body().sent(&head.into())), Kind::Insert).await.map(drop)
     }
 
-    /// Sends an INSERT that holds its rows as text, with these parameters.
+    /// Sends an INSERT whose text contains its rows, with these parameters.
     pub(super) async fn insert_text(
         &self,
         statement: &str,
@@ -123,39 +123,39 @@ impl ClickHouse {
         self.send(&self.prefix, &own, statement.to_owned().into(), Kind::Insert).await.map(drop)
     }
 
-    /// Two servers that answer in turns at this address, if there are two.
+    /// Two servers that respond alternately at this address, if any.
     pub(super) fn alternating_servers(&self) -> Option<[String; 2]> {
         self.servers.alternating()
     }
 
-    /// Says which view is at fault, if one is: what the failure supposes counts once there is such a view.
+    /// Adds the view at fault to a failure, once the view named in the exception is known to exist.
     async fn name_view(&self, mut failure: Failure) -> Failure {
         let query = "SELECT concat(database, '.', name) AS full_name FROM system.tables WHERE engine = 'MaterializedView' \
                      AND concat(database, '.', name) = {table:String} FORMAT JSON";
-        let Some(supposed) = failure.supposed_view.take() else { return failure };
-        let found: Vec<Named> = self.select(query, &supposed).await.unwrap_or_default();
+        let Some(suspected) = failure.supposed_view.take() else { return failure };
+        let found: Vec<Named> = self.select(query, &suspected).await.unwrap_or_default();
         found.first().map_or_else(|| failure.clone(), |view| failures::in_view(failure.clone(), &view.full_name))
     }
 
     /// Fails if the table's columns have other types than those that rows are encoded for.
-    async fn still_fits(&self, insert: &Insert) -> Result<(), Failure> {
+    async fn check_columns(&self, insert: &Insert) -> Result<(), Failure> {
         let columns = self.columns(&insert.table).await?;
-        // A table that is gone says so itself.
+        // A missing table reports itself.
         if columns.is_empty() || insert.fits(&columns) { Ok(()) } else { Err(failures::table_changed(&insert.table)) }
     }
 
-    /// The database that it asks and writes to.
+    /// The database that it reads from and writes to.
     pub fn database(&self) -> &str {
         &self.database
     }
 
-    /// Reads what a table looks like; a table that does not exist has no columns.
+    /// Reads the shape of a table; a missing table has no columns.
     pub async fn shape(&self, table: &str) -> Result<Shape, Failure> {
         let facts = "SELECT partition_key, timezone() AS server_zone FROM system.tables \
                      WHERE database = currentDatabase() AND name = {table:String} FORMAT JSON";
         let columns = self.columns(table).await?;
-        let facts: Vec<Facts> = self.select(facts, table).await?;
-        let Facts { partition_key, server_zone } = facts.into_iter().next().unwrap_or_default();
+        let facts: Vec<TableFacts> = self.select(facts, table).await?;
+        let TableFacts { partition_key, server_zone } = facts.into_iter().next().unwrap_or_default();
         Ok(Shape { columns, partition_key, server_zone })
     }
 
@@ -165,59 +165,59 @@ impl ClickHouse {
         self.select(columns, table).await
     }
 
-    /// Runs a query with parameters and gives its whole answer back as it came.
+    /// Runs a query with parameters and returns the raw body.
     pub async fn query(&self, query: &str, parameters: &[(&str, String)]) -> Result<Bytes, Failure> {
         let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        self.ask(query, &parameters).await
+        self.run_query(query, &parameters).await
     }
 
-    /// Runs a query about a table whose answer is in the format JSON.
+    /// Runs a query about a table; its result must be in JSON format.
     pub async fn select<T: for<'de> Deserialize<'de>>(&self, query: &str, table: &str) -> Result<Vec<T>, Failure> {
-        rows(&self.ask(query, &[("param_table", table)]).await?)
+        rows(&self.run_query(query, &[("param_table", table)]).await?)
     }
 
-    async fn ask(&self, query: &str, parameters: &[(&str, &str)]) -> Result<Bytes, Failure> {
+    async fn run_query(&self, query: &str, parameters: &[(&str, &str)]) -> Result<Bytes, Failure> {
         self.send(&self.prefix, parameters, query.to_owned().into(), Kind::Query).await
     }
 
-    /// One request with the settings on which its answer rests. A result is sent when it is whole, so what fails half-way
-    /// is an exception and no shorter result.
+    /// Sends one request with the settings that its result depends on. The server sends a result only when it is
+    /// complete, so a failure half-way is an exception, not a truncated result.
     async fn send(&self, name: &str, own: &[(&str, &str)], body: reqwest::Body, kind: Kind) -> Result<Bytes, Failure> {
-        let known = self.known().await?;
+        let known_settings = self.known_settings().await?;
         let seconds = self.timeout.as_secs_f64().ceil().to_string();
-        let mut parameters: Vec<(&str, &str)> = known.parameters(kind, own)?;
-        if known.can_bound() {
+        let mut parameters: Vec<(&str, &str)> = known_settings.parameters(kind, own)?;
+        if known_settings.can_bound() {
             parameters.push((MAX_EXECUTION_TIME, &seconds));
         }
         parameters.extend_from_slice(own);
         let answer = self.post(name, &parameters, body, kind).await;
         if answer.as_ref().is_err_and(|failure| failure.code == UNKNOWN_SETTING) {
             // Another version runs there now.
-            *self.known.lock().await = None;
+            *self.known_settings.lock().await = None;
         }
         let Answer { body, server } = answer?;
         self.servers.add(&server);
         Ok(body)
     }
 
-    async fn known(&self) -> Result<Known, Failure> {
-        let mut held = self.known.lock().await;
-        if let Some(known) = &*held {
-            return Ok(known.clone());
+    async fn known_settings(&self) -> Result<KnownSettings, Failure> {
+        let mut held = self.known_settings.lock().await;
+        if let Some(known_settings) = &*held {
+            return Ok(known_settings.clone());
         }
-        let answer = match self.ask_settings(&INITIAL).await {
-            Err(failure) if failure.code == UNKNOWN_SETTING => self.ask_settings(&INITIAL[1..]).await?,
+        let answer = match self.query_settings(&INITIAL).await {
+            Err(failure) if failure.code == UNKNOWN_SETTING => self.query_settings(&INITIAL[1..]).await?,
             answer => answer?,
         };
-        let known = Known::new(rows(&answer.body)?)?;
-        Ok(held.insert(known).clone())
+        let known_settings = KnownSettings::new(rows(&answer.body)?)?;
+        Ok(held.insert(known_settings).clone())
     }
 
-    async fn ask_settings(&self, before: &[(&str, &str)]) -> Result<Answer, Failure> {
-        self.post(&self.prefix, before, settings::question().into(), Kind::Query).await
+    async fn query_settings(&self, parameters: &[(&str, &str)]) -> Result<Answer, Failure> {
+        self.post(&self.prefix, parameters, settings::query().into(), Kind::Query).await
     }
 
-    /// One request, whose query has an id of its own that begins with `name`.
+    /// Sends one request; its query ID is unique and begins with `name`.
     async fn post(
         &self,
         name: &str,
@@ -240,7 +240,7 @@ impl ClickHouse {
     }
 }
 
-/// A parameter of a query as ClickHouse reads it: with the escapes of a value in the format TSV.
+/// A query parameter as ClickHouse reads it: escaped like a value in TSV format.
 fn escaped<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     if !name.starts_with("param_") || !value.contains(['\\', '\t', '\n', '\r', '\0']) {
         return Cow::Borrowed(value);
@@ -249,10 +249,10 @@ fn escaped<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     Cow::Owned(escapes.iter().fold(value.to_owned(), |text, (from, to)| text.replace(from, to)))
 }
 
-/// The rows of an answer in the format JSON.
+/// The rows of a response in JSON format.
 fn rows<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<Vec<T>, Failure> {
     let rows: Result<Data<T>, _> = serde_json::from_slice(body);
-    rows.map(|rows| rows.data).map_err(|_| failures::not_an_answer("a body that is not the JSON which was asked for"))
+    rows.map(|rows| rows.data).map_err(|_| failures::not_an_answer("a body that is not the requested JSON"))
 }
 
 #[derive(Deserialize)]
@@ -266,7 +266,7 @@ struct Named {
 }
 
 #[derive(Default, Deserialize)]
-struct Facts {
+struct TableFacts {
     partition_key: String,
     server_zone: String,
 }

@@ -1,12 +1,12 @@
-//! The table of ClickHouse's error codes, and what else the answer to a failed request tells.
-//! Codes, HTTP statuses and the server's text go in; a classified [`Failure`] comes out. The text may quote a row, so none of
-//! it is kept but the number of a row, the name of a setting and the supposed name of a view.
+//! Classifies ClickHouse's error codes and reads what else the response to a failed request reveals.
+//! Codes, HTTP statuses and the server's text go in; a classified [`Failure`] comes out. The text may quote a row, so
+//! only the number of a row, the name of a setting and the suspected name of a view are kept.
 //!
 //! Codes: `src/Common/ErrorCodes.cpp` of ClickHouse.
 
 use crate::failure::{Class, Failure};
 
-/// Passes by itself, or it is unknown whether the write took place.
+/// Passes without intervention, or it is unknown whether the write took place.
 const TRANSIENT: &[(u32, &str)] = &[
     (3, "UNEXPECTED_END_OF_FILE"),
     (107, "FILE_DOESNT_EXIST"),
@@ -39,7 +39,7 @@ const TRANSIENT: &[(u32, &str)] = &[
     (999, "KEEPER_EXCEPTION"),
 ];
 
-/// ClickHouse will never take this row.
+/// ClickHouse will never accept this row.
 const ROW: &[(u32, &str)] = &[
     (6, "CANNOT_PARSE_TEXT"),
     (26, "CANNOT_PARSE_QUOTED_STRING"),
@@ -97,12 +97,13 @@ const OPERATOR: &[(u32, &str)] = &[
     (516, "AUTHENTICATION_FAILED"),
 ];
 
-/// In the text of code 252, where it does not stand for too many parts of a table.
+/// Found in the text of code 252 if it does not mean too many parts of a table.
 const TOO_MANY_PARTITIONS: &str = "Too many partitions for single INSERT block";
-/// Comes before the name of a view in the text of an exception.
+/// Precedes the name of a view in the text of an exception.
 const VIEW: &str = "while pushing to view ";
 
-/// Expressions of a table fail so, for some rows or for all: the table may be wrong or the row, and only trying tells.
+/// Raised by expressions of a table, for some rows or for all: the table or the row may be wrong, and only trying rows
+/// alone decides.
 const UNCLEAR: &[(u32, &str)] = &[
     (36, "BAD_ARGUMENTS"),
     (43, "ILLEGAL_TYPE_OF_ARGUMENT"),
@@ -111,22 +112,23 @@ const UNCLEAR: &[(u32, &str)] = &[
     (53, "TYPE_MISMATCH"),
 ];
 
-/// What is said of HTTP 413.
-const TOO_LARGE: &str = "HTTP 413 in the place of ClickHouse: what stands between limits the size of a request; raise that \
+/// The text for HTTP 413.
+const TOO_LARGE: &str = "HTTP 413 instead of a ClickHouse response: a proxy limits the size of requests; raise that \
                          limit above max_bytes and backlog_bytes of ingest.pipelines";
 
 /// Codes whose text names a setting.
 const SETTING_CODES: [&str; 2] = ["setting_constraint_violation", "readonly"];
-/// Comes before the name of a setting in such a text.
+/// Precedes the name of a setting in the text of these codes.
 const SETTING: [&str; 2] = ["Cannot modify '", "Setting "];
 
-/// Begins the code of an error that no table lists; its number follows.
+/// Prefix of codes that no table lists; the number follows.
 const UNLISTED: &str = "clickhouse_error_";
 
 const TABLE: [(Class, &[(u32, &str)]); 4] =
     [(Class::Transient, TRANSIENT), (Class::Row, ROW), (Class::Operator, OPERATOR), (Class::Operator, UNCLEAR)];
 
-/// What ClickHouse answered. A code that is not in the table goes by the HTTP status, until rows have been tried alone.
+/// A failure that ClickHouse reported. A code that is not in the table is classified by the HTTP status until rows have
+/// been tried alone.
 pub(crate) fn failure(status: u16, code: Option<u32>) -> Failure {
     let known = code.and_then(|code| {
         let find = |(class, codes): (Class, &'static [(u32, &'static str)])| {
@@ -137,9 +139,9 @@ pub(crate) fn failure(status: u16, code: Option<u32>) -> Failure {
     let (class, name) = known.unwrap_or_else(|| (by_status(status), "not in the table of known errors"));
     let is_unclear = known.is_none() && code.is_some() || UNCLEAR.iter().any(|(_, unclear)| *unclear == name);
     let what = match code {
-        Some(code) => format!("ClickHouse answered error {code} ({name}), HTTP {status}"),
+        Some(code) => format!("ClickHouse returned error {code} ({name}), HTTP {status}"),
         None if status == 413 => TOO_LARGE.to_owned(),
-        None => format!("HTTP {status} in the place of ClickHouse"),
+        None => format!("HTTP {status} instead of a ClickHouse response"),
     };
     let code = match code {
         Some(code) if known.is_none() => format!("{UNLISTED}{code}"),
@@ -149,8 +151,8 @@ pub(crate) fn failure(status: u16, code: Option<u32>) -> Failure {
     Failure { class, what, code, row: None, is_unclear, supposed_view: None }
 }
 
-/// The same with what the server's text adds: the number of the row at fault (it counts from 1), the view, and which of
-/// two faults a code stands for. Nothing else of that text is kept, since it may quote the row.
+/// Adds to a failure what the server's text reveals: the number of the row at fault (counted from 1), the view, and
+/// which of two faults a code stands for. Nothing else of the text is kept, since it may quote the row.
 pub(crate) fn with_text(mut failure: Failure, text: &str) -> Failure {
     let after = text.rfind("at row ").map(|at| &text[at + "at row ".len()..]);
     let digits = after.map(|after| after.chars().take_while(char::is_ascii_digit).collect::<String>());
@@ -162,7 +164,7 @@ pub(crate) fn with_text(mut failure: Failure, text: &str) -> Failure {
         failure.what =
             format!("{}: setting {name} is fixed or bounded in the profile of this ClickHouse user", failure.what);
     }
-    // Merges make many parts fewer; nothing makes the partitions of a block fewer.
+    // Merges reduce the number of parts; nothing reduces the partitions of a block.
     if failure.code == "too_many_parts" && text.contains(TOO_MANY_PARTITIONS) {
         failure.class = Class::Operator;
         failure.what.push_str(
@@ -172,14 +174,14 @@ pub(crate) fn with_text(mut failure: Failure, text: &str) -> Failure {
     failure
 }
 
-/// The view that the text of an exception ends with, as `database.name` without quotes.
+/// The view named last in the text of an exception, as `database.name` without quotes.
 fn view(text: &str) -> Option<String> {
     let name = &text[text.rfind(VIEW)? + VIEW.len()..];
     let end = [". (", ": while ", ": While "].into_iter().filter_map(|end| name.find(end)).min()?;
     Some(name[..end].replace('`', ""))
 }
 
-/// The name of the setting in the text of one of [`SETTING_CODES`].
+/// The setting named in the text of one of [`SETTING_CODES`].
 fn setting(text: &str) -> Option<&str> {
     let after = SETTING.iter().find_map(|before| text.find(before).map(|at| &text[at + before.len()..]))?;
     let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
@@ -199,7 +201,7 @@ mod tests {
     use crate::clickhouse::failures;
 
     #[test]
-    fn every_row_of_the_table_gives_its_class_whatever_the_status() {
+    fn every_listed_code_has_its_class_with_any_status() {
         for (class, codes) in TABLE {
             for (code, name) in codes {
                 for status in [200, 400, 403, 404, 500, 503] {
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn no_code_stands_in_two_classes() {
+    fn no_code_is_in_two_classes() {
         let mut codes: Vec<_> = TABLE.iter().flat_map(|(_, codes)| codes.iter().map(|(code, _)| code)).collect();
         let count = codes.len();
         codes.sort_unstable();
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_known_code_the_status_decides_and_no_row_is_blamed() {
+    fn without_a_known_code_the_status_decides_and_no_row_is_blamed_at_once() {
         for (status, class) in [
             (500, Class::Transient),
             (502, Class::Transient),
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_says_too_little_is_unclear() {
+    fn an_unlisted_or_ambiguous_code_is_unclear() {
         assert_eq!(failure(500, Some(99_999)).code, "clickhouse_error_99999");
         for unclear in [failure(500, Some(99_999)), failure(400, Some(36))] {
             assert!(unclear.is_unclear && unclear.may_be_of_a_row(), "{unclear}");
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_a_row_is_taken_from_the_text_and_nothing_else() {
+    fn only_the_row_number_is_taken_from_the_text() {
         let row = |text: &str| with_text(failure(400, Some(469)), text).row;
         assert_eq!(row("Constraint `c` for table `t` is violated at row 4. Expression: (n < 5)"), Some(3));
         assert_eq!(row("Cannot parse: secret: (at row 17)\n"), Some(16));
@@ -267,11 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn the_setting_that_a_profile_fixes_is_named() {
-        let said = |code, text: &str| with_text(failure(500, Some(code)), text).to_string();
-        insta::assert_snapshot!(said(452, "Code: 452. DB::Exception: Setting max_execution_time shouldn't be greater than 5."), @"write: ClickHouse answered error 452 (SETTING_CONSTRAINT_VIOLATION), HTTP 500: setting max_execution_time is fixed or bounded in the profile of this ClickHouse user");
-        insta::assert_snapshot!(said(164, "Cannot modify 'limit' setting in readonly mode"), @"write: ClickHouse answered error 164 (READONLY), HTTP 500: setting limit is fixed or bounded in the profile of this ClickHouse user");
-        insta::assert_snapshot!(said(164, "Cannot execute query in readonly mode"), @"write: ClickHouse answered error 164 (READONLY), HTTP 500");
+    fn a_setting_fixed_by_a_profile_is_named() {
+        let message = |code, text: &str| with_text(failure(500, Some(code)), text).to_string();
+        insta::assert_snapshot!(message(452, "Code: 452. DB::Exception: Setting max_execution_time shouldn't be greater than 5."), @"write: ClickHouse returned error 452 (SETTING_CONSTRAINT_VIOLATION), HTTP 500: setting max_execution_time is fixed or bounded in the profile of this ClickHouse user");
+        insta::assert_snapshot!(message(164, "Cannot modify 'limit' setting in readonly mode"), @"write: ClickHouse returned error 164 (READONLY), HTTP 500: setting limit is fixed or bounded in the profile of this ClickHouse user");
+        insta::assert_snapshot!(message(164, "Cannot execute query in readonly mode"), @"write: ClickHouse returned error 164 (READONLY), HTTP 500");
     }
 
     #[test]
@@ -285,18 +287,18 @@ mod tests {
     }
 
     #[test]
-    fn too_many_partitions_wait_for_an_operator_and_too_many_parts_do_not() {
+    fn too_many_partitions_need_an_operator_and_too_many_parts_do_not() {
         let answer = |text: &str| with_text(failure(500, Some(252)), text);
         assert_eq!(answer("Too many parts (300) in table").class, Class::Transient);
         let partitions = answer("Too many partitions for single INSERT block (more than 100). The limit");
         assert_eq!(partitions.class, Class::Operator);
-        insta::assert_snapshot!(failures::in_view(partitions, "d.v"), @"write: ClickHouse answered error 252 (TOO_MANY_PARTS), HTTP 500: too many partitions for one INSERT; partition by month, or raise max_partitions_per_insert_block, while ClickHouse wrote to view d.v");
+        insta::assert_snapshot!(failures::in_view(partitions, "d.v"), @"write: ClickHouse returned error 252 (TOO_MANY_PARTS), HTTP 500: too many partitions for one INSERT; partition by month, or raise max_partitions_per_insert_block, while ClickHouse wrote to view d.v");
     }
 
     #[test]
     fn the_text_fits_after_failed_to() {
-        insta::assert_snapshot!(failure(404, Some(60)), @"write: ClickHouse answered error 60 (UNKNOWN_TABLE), HTTP 404");
-        insta::assert_snapshot!(failure(502, None), @"write: HTTP 502 in the place of ClickHouse");
-        insta::assert_snapshot!(failures::not_an_answer("HTTP 204"), @"write: not an answer of ClickHouse (HTTP 204); look what stands between the worker and ClickHouse: it has to pass ClickHouse's answers on with all their headers");
+        insta::assert_snapshot!(failure(404, Some(60)), @"write: ClickHouse returned error 60 (UNKNOWN_TABLE), HTTP 404");
+        insta::assert_snapshot!(failure(502, None), @"write: HTTP 502 instead of a ClickHouse response");
+        insta::assert_snapshot!(failures::not_an_answer("HTTP 204"), @"write: not a ClickHouse response (HTTP 204); check what stands between the worker and ClickHouse: it must pass on ClickHouse's responses with all headers");
     }
 }

@@ -1,5 +1,5 @@
-//! What a table says of the offsets of one topic partition. A target and a range go in, figures come out. It reads the
-//! projection `by_offset`, so a partition's rows are found together, and nothing but their four columns of provenance.
+//! Which offsets of a topic partition are in a table. A target and a range go in, figures come out. It reads the
+//! projection `by_offset`, in which the rows of a partition lie together with only their four provenance columns.
 
 pub mod sums;
 
@@ -17,18 +17,18 @@ use crate::target::Target;
 use sums::Sums;
 
 /// Most gaps that are fetched.
-pub const MOST_GAPS: usize = 2_000_000;
+pub const MAX_GAPS: usize = 2_000_000;
 
-/// Rows in a range of offsets.
+/// Selects the rows in a range of offsets.
 const IN_RANGE: &str = "_offset >= {from:Int64} AND _offset < {to:Int64}";
-/// Each offset with the one before it, in order.
+/// Each offset with the preceding one, in order.
 const PAIRS: &str = "SELECT lagInFrame(_offset, 1, {before:Int64}) OVER (ORDER BY _offset \
                      ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS previous, _offset AS current FROM";
 
-/// The rows of one topic partition.
+/// The rows of one topic partition in a table.
 #[derive(Debug, Clone, Copy)]
 pub struct Coverage<'a> {
-    /// ClickHouse.
+    /// The ClickHouse client.
     pub clickhouse: &'a ClickHouse,
     /// The table and the topic.
     pub target: &'a Target,
@@ -36,17 +36,18 @@ pub struct Coverage<'a> {
     pub partition: i32,
 }
 
-/// Rows that stand there more than once.
+/// Rows that are in the table more than once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Duplicates {
-    /// Rows too many.
+    /// Surplus rows.
     pub count: u64,
-    /// Offsets of some of them.
+    /// Up to five of their offsets.
     pub some: Vec<i64>,
 }
 
 impl Coverage<'_> {
-    /// Lowest offset, and the figures of all in the range; with `exact`, the number of distinct ones as well.
+    /// The lowest offset of the range and the sums over all of its rows; with `exact`, the number of distinct offsets
+    /// as well.
     pub async fn sums(&self, range: &Range<i64>, exact: bool) -> Result<(Option<i64>, Sums, Option<u64>), Failure> {
         let distinct = if exact { "uniqExact(_offset)" } else { "toUInt64(0)" };
         let query = format!(
@@ -54,26 +55,26 @@ impl Coverage<'_> {
              toUInt64(min(_offset)), {distinct} FROM {} WHERE {OF_PARTITION} AND {IN_RANGE} FORMAT RowBinary",
             quote_identifier(&self.target.table)
         );
-        let body = self.ask(&query, range, range.start).await?;
+        let body = self.query(&query, range, range.start).await?;
         let figures: Vec<u64> = numbers(&body)?.into_iter().map(i64::cast_unsigned).collect();
         let [count, sum, squares, lowest, distinct] = figures[..] else {
-            return Err(failures::not_an_answer("a body of another length than that of what was asked for"));
+            return Err(failures::not_an_answer("a body of unexpected length"));
         };
         let lowest = (count > 0).then_some(lowest.cast_signed());
         Ok((lowest, Sums { count, sum, squares }, exact.then_some(distinct)))
     }
 
-    /// The stretches of the range that have no row, in order.
+    /// The subranges without a row, in order.
     pub async fn gaps(&self, range: &Range<i64>) -> Result<Vec<Range<i64>>, Failure> {
         let query = format!(
             "SELECT previous + 1, current FROM ({PAIRS} {} WHERE {OF_PARTITION} AND {IN_RANGE}) WHERE current > previous + 1 \
-             ORDER BY current LIMIT {MOST_GAPS} FORMAT RowBinary",
+             ORDER BY current LIMIT {MAX_GAPS} FORMAT RowBinary",
             quote_identifier(&self.target.table)
         );
-        let body = self.ask(&query, range, range.start - 1).await?;
+        let body = self.query(&query, range, range.start - 1).await?;
         let pairs = numbers(&body)?;
         let mut gaps: Vec<_> = pairs.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect();
-        if gaps.len() < MOST_GAPS {
+        if gaps.len() < MAX_GAPS {
             let highest = self.highest(range).await?;
             let rest = highest.map_or(range.start, |highest| highest + 1)..range.end;
             gaps.extend((!rest.is_empty()).then_some(rest));
@@ -81,17 +82,17 @@ impl Coverage<'_> {
         Ok(gaps)
     }
 
-    /// Rows of the range that stand there more than once.
+    /// The offsets of the range that have more than one row.
     pub async fn duplicates(&self, range: &Range<i64>) -> Result<Duplicates, Failure> {
         let query = format!(
             "SELECT count(), groupArray(5)(current) FROM ({PAIRS} {} WHERE {OF_PARTITION} AND {IN_RANGE}) WHERE current = previous \
              FORMAT RowBinary",
             quote_identifier(&self.target.table)
         );
-        let body = self.ask(&query, range, range.start - 1).await?;
+        let body = self.query(&query, range, range.start - 1).await?;
         // Between the count and the offsets is the length of the list, in one byte since it is at most 5.
         let Some((count, [_, some @ ..])) = body.split_first_chunk() else {
-            return Err(failures::not_an_answer("a body of another length than that of what was asked for"));
+            return Err(failures::not_an_answer("a body of unexpected length"));
         };
         let (count, some) = (u64::from_le_bytes(*count), numbers(some)?);
         Ok(Duplicates { count, some })
@@ -102,11 +103,11 @@ impl Coverage<'_> {
         let query = format!(
             "SELECT _offset FROM {table} WHERE {OF_PARTITION} AND {IN_RANGE} ORDER BY _offset DESC LIMIT 1 FORMAT RowBinary"
         );
-        let body = self.ask(&query, range, range.start).await?;
+        let body = self.query(&query, range, range.start).await?;
         Ok(numbers(&body)?.first().copied())
     }
 
-    async fn ask(&self, query: &str, range: &Range<i64>, before: i64) -> Result<Bytes, Failure> {
+    async fn query(&self, query: &str, range: &Range<i64>, before: i64) -> Result<Bytes, Failure> {
         let mut parameters = parameters(self.target, self.partition);
         parameters.extend([
             ("param_from", range.start.to_string()),

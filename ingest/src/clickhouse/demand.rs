@@ -1,21 +1,21 @@
-//! How well a table has to remember the tokens of INSERTs, and why one does not. Plain data.
+//! How long a table must remember the tokens of INSERTs, and why a table is unfit. Plain data.
 
 use super::name::TableName;
 use crate::config::Settings;
 
-/// How well tokens have to be remembered.
+/// How many tokens a table must remember, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
-    /// INSERTs per second into a table.
+    /// Peak INSERTs per second into a table.
     pub per_second: u64,
-    /// INSERTs that a table has to remember.
+    /// INSERTs whose tokens a table must remember.
     pub inserts: u64,
-    /// For so many seconds.
+    /// Seconds for which it must remember them.
     pub seconds: u64,
 }
 
 impl Demand {
-    /// What workers with these settings need.
+    /// What workers with these settings require.
     pub fn new(settings: &Settings) -> Self {
         Self {
             per_second: u64::from(settings.peak_inserts_per_second),
@@ -24,73 +24,73 @@ impl Demand {
         }
     }
 
-    /// The least: that tokens are remembered at all.
-    pub const fn any() -> Self {
+    /// The minimum: that a table remembers tokens at all.
+    pub const fn minimal() -> Self {
         Self { per_second: 1, inserts: 1, seconds: 1 }
     }
 }
 
-/// A table that cannot be trusted with a repeated INSERT.
+/// Why a table cannot be trusted to recognise a repeated INSERT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// A view or its target that this user may not see.
+    /// A view or its target is not visible to this user.
     #[error(
-        "{reached} is not visible to this user, so it is unknown whether it recognises a repeated INSERT; GRANT SHOW TABLES \
+        "{label} is not visible to this user, so it is unknown whether it recognises a repeated INSERT; GRANT SHOW TABLES \
          ON {table} to the user, or drop the view"
     )]
     Hidden {
-        /// The table in words.
-        reached: String,
+        /// The table as text.
+        label: String,
         /// The table.
         table: TableName,
     },
-    /// A view that leads back to a table it comes from.
+    /// A view writes to a table that it is fed from.
     #[error("{0} is reached by an INSERT into itself: its views form a cycle; drop one of them")]
     Cycle(TableName),
-    /// An engine that does not keep each row once.
-    #[error("{reached} has engine {engine}, which {reason}")]
+    /// The engine may keep a row twice or not at all.
+    #[error("{label} has engine {engine}, which {reason}")]
     Engine {
-        /// The table in words.
-        reached: String,
+        /// The table as text.
+        label: String,
         /// Its engine.
         engine: String,
-        /// Why not, and what to do.
+        /// The reason and the remedy.
         reason: &'static str,
     },
-    /// A window that is too small.
+    /// The window holds too few blocks.
     #[error(
-        "{reached} remembers {remembered} inserted blocks, and {needed} are needed: twice ingest.peak_inserts_per_second for \
-         the session and insert timeouts{ways}; ALTER TABLE {table} MODIFY SETTING {setting} = {needed}"
+        "{label} remembers {remembered} inserted blocks, and {needed} are needed: twice ingest.peak_inserts_per_second for \
+         the session and insert timeouts{paths}; ALTER TABLE {table} MODIFY SETTING {setting} = {needed}"
     )]
     Window {
-        /// The table in words.
-        reached: String,
+        /// The table as text.
+        label: String,
         /// The table.
         table: TableName,
         /// The table's setting.
         setting: &'static str,
-        /// What it says.
+        /// Its value.
         remembered: u64,
-        /// What it should say at least.
+        /// The minimum.
         needed: u64,
-        /// Words about several views that write to it, or nothing.
-        ways: String,
+        /// Text about several views that write to the table, or empty.
+        paths: String,
     },
-    /// A window that is too short.
+    /// The window is too short.
     #[error(
-        "{reached} remembers inserted blocks for {remembered} s, and {needed} s are needed: the session and insert timeouts; \
+        "{label} remembers inserted blocks for {remembered} s, and {needed} s are needed: the session and insert timeouts; \
          ALTER TABLE {table} MODIFY SETTING {setting} = {needed}"
     )]
     Seconds {
-        /// The table in words.
-        reached: String,
+        /// The table as text.
+        label: String,
         /// The table.
         table: TableName,
         /// The table's setting.
         setting: &'static str,
-        /// What it says.
+        /// Its value, in seconds.
         remembered: u64,
-        /// What it should say at least.
+        /// The minimum, in seconds.
         needed: u64,
     },
 }

@@ -1,17 +1,17 @@
-//! Which table engines keep a record once, and how long such a table remembers the tokens of INSERTs.
-//! What `system.tables` says of a table goes in; its window comes out, or the reason why the table cannot be used and what
-//! to do instead. Pure. An engine that is not named here is refused.
+//! Which table engines keep each record exactly once, and how long such a table remembers the tokens of INSERTs.
+//! A table's entry in `system.tables` goes in; its deduplication window comes out, or why the table cannot be used and
+//! what to do instead. Pure. An engine that is not listed here is refused.
 //!
-//! `ReplicatedMergeTree` is judged by the same text as `MergeTree`, and only by that: the local stack has no Keeper.
+//! `ReplicatedMergeTree` is judged by the same text as `MergeTree` and has not been run: the local stack has no Keeper.
 
 use std::collections::HashMap;
 
 /// What a target of a view does with an INSERT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// It stores the rows and recognises a repeated token within this window.
+    /// Stores the rows and recognises a repeated token within this window.
     Stores(Window),
-    /// It stores nothing; the views on it run.
+    /// Stores nothing; the views on it run.
     PassesOn,
 }
 
@@ -20,46 +20,46 @@ pub enum Effect {
 pub struct Window {
     /// Blocks whose tokens it remembers; 0 if none.
     pub blocks: u64,
-    /// The setting that says so.
+    /// The setting that defines `blocks`.
     pub setting: &'static str,
-    /// Seconds after which it forgets a token, where it does so by time as well.
+    /// Seconds after which it forgets a token, if tokens also expire by time.
     pub seconds: Option<u64>,
-    /// The setting that says so.
+    /// The setting that defines `seconds`.
     pub seconds_setting: &'static str,
 }
 
-/// Defaults of a server for the settings of its tables, by name.
+/// A server's defaults for table settings, by name.
 pub type Defaults = HashMap<String, String>;
 
-/// Which defaults apply to a table.
+/// How a table is replicated, which decides the settings that apply to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Copies {
+pub enum Replication {
     /// One server has it.
-    One,
-    /// `ReplicatedMergeTree` and its kind: Keeper remembers the tokens.
+    Single,
+    /// `ReplicatedMergeTree` and related engines: Keeper remembers the tokens.
     Replicated,
-    /// `SharedMergeTree` and its kind, which are ClickHouse Cloud's. The table itself has to name its window.
+    /// `SharedMergeTree` and related engines of ClickHouse Cloud. The table must define its own window.
     Shared,
 }
 
-/// The family member without its prefix, where an engine is of the MergeTree family.
-fn family(engine: &str) -> Option<(Copies, &str)> {
-    let (copies, rest) = [("Replicated", Copies::Replicated), ("Shared", Copies::Shared)]
+/// An engine's replication and its name without that prefix; `None` outside the MergeTree family.
+fn family(engine: &str) -> Option<(Replication, &str)> {
+    let (replication, rest) = [("Replicated", Replication::Replicated), ("Shared", Replication::Shared)]
         .into_iter()
-        .find_map(|(prefix, copies)| engine.strip_prefix(prefix).map(|rest| (copies, rest)))
-        .unwrap_or((Copies::One, engine));
-    rest.ends_with("MergeTree").then_some((copies, rest))
+        .find_map(|(prefix, replication)| engine.strip_prefix(prefix).map(|rest| (replication, rest)))
+        .unwrap_or((Replication::Single, engine));
+    rest.ends_with("MergeTree").then_some((replication, rest))
 }
 
-/// Which defaults a table's window depends on; `None` for a table without a window.
-pub fn copies(engine: &str) -> Option<Copies> {
-    family(engine).map(|(copies, _)| copies)
+/// Which defaults the window of an engine depends on; `None` for an engine without a window.
+pub fn replication(engine: &str) -> Option<Replication> {
+    family(engine).map(|(replication, _)| replication)
 }
 
-/// The window of a table that records land in; the reason and the remedy if its engine does not keep every row.
-pub fn of_base(engine: &str, engine_full: &str, defaults: &Defaults) -> Result<Window, &'static str> {
+/// The window of a table that records land in; if its engine does not keep every row, the reason and the remedy.
+pub fn base_window(engine: &str, engine_full: &str, defaults: &Defaults) -> Result<Window, &'static str> {
     match family(engine) {
-        Some((copies, "MergeTree")) => window(copies, engine_full, defaults),
+        Some((replication, "MergeTree")) => window(replication, engine_full, defaults),
         Some(_) => {
             Err("merges rows with equal sorting keys, so records are lost without a trace; let records land in a \
                         MergeTree table, and let a materialized view write to this one")
@@ -68,29 +68,29 @@ pub fn of_base(engine: &str, engine_full: &str, defaults: &Defaults) -> Result<W
             "Null" => "stores nothing, so no record could be found again; let records land in a MergeTree table",
             "View" | "LiveView" | "WindowView" => "stores no rows of its own; name the table that it reads",
             "MaterializedView" | "Alias" => "stores no rows of its own; name the table that it writes to",
-            _ => unknown(engine),
+            _ => refusal(engine),
         }),
     }
 }
 
-/// What a target of a view does; the reason and the remedy if it would count a repeated INSERT twice.
-pub fn of_target(engine: &str, engine_full: &str, defaults: &Defaults) -> Result<Effect, &'static str> {
+/// What a target of a view does; if it would count a repeated INSERT twice, the reason and the remedy.
+pub fn target_effect(engine: &str, engine_full: &str, defaults: &Defaults) -> Result<Effect, &'static str> {
     match (engine, family(engine)) {
         ("Null", _) => Ok(Effect::PassesOn),
-        (_, Some((copies, _))) => window(copies, engine_full, defaults).map(Effect::Stores),
-        ("Alias" | "View", None) => Err("is another name for a table; let the view write to that table"),
-        (_, None) => Err(unknown(engine)),
+        (_, Some((replication, _))) => window(replication, engine_full, defaults).map(Effect::Stores),
+        ("Alias" | "View", None) => Err("is an alias of a table; let the view write to that table"),
+        (_, None) => Err(refusal(engine)),
     }
 }
 
-/// Why an engine outside of the MergeTree family is refused.
-fn unknown(engine: &str) -> &'static str {
+/// Why an engine outside the MergeTree family is refused.
+fn refusal(engine: &str) -> &'static str {
     match engine {
         "Buffer" => {
-            "keeps rows in memory, loses them in a crash and forgets which INSERTs it took; name the table behind it"
+            "keeps rows in memory, loses them in a crash and forgets which INSERTs it accepted; name the table behind it"
         }
         "Distributed" => {
-            "hands rows to other servers later, and what it holds is not what was inserted; name the local table behind it, \
+            "forwards rows to other servers later, so it does not hold what was inserted; name the local table behind it, \
              and let workers write to one server"
         }
         "Memory" | "Set" | "Join" | "Log" | "TinyLog" | "StripeLog" | "EmbeddedRocksDB" | "KeeperMap" | "File" => {
@@ -105,18 +105,18 @@ fn unknown(engine: &str) -> &'static str {
     }
 }
 
-fn window(copies: Copies, engine_full: &str, defaults: &Defaults) -> Result<Window, &'static str> {
-    let (setting, seconds_setting) = match copies {
-        Copies::One => ("non_replicated_deduplication_window", "non_replicated_deduplication_window_seconds"),
-        Copies::Replicated | Copies::Shared => {
+fn window(replication: Replication, engine_full: &str, defaults: &Defaults) -> Result<Window, &'static str> {
+    let (setting, seconds_setting) = match replication {
+        Replication::Single => ("non_replicated_deduplication_window", "non_replicated_deduplication_window_seconds"),
+        Replication::Replicated | Replication::Shared => {
             ("replicated_deduplication_window", "replicated_deduplication_window_seconds")
         }
     };
     let own = |name: &str| own_setting(engine_full, name);
     let default = |name: &str| defaults.get(name).and_then(|value| value.parse().ok());
     let blocks = match own(setting) {
-        None if copies == Copies::Shared => {
-            return Err("does not say how many INSERTs it remembers; set replicated_deduplication_window and \
+        None if replication == Replication::Shared => {
+            return Err("does not define how many INSERTs it remembers; set replicated_deduplication_window and \
                         replicated_deduplication_window_seconds in the SETTINGS of the table");
         }
         own => own.or_else(|| default(setting)).unwrap_or(0),
@@ -125,7 +125,7 @@ fn window(copies: Copies, engine_full: &str, defaults: &Defaults) -> Result<Wind
     Ok(Window { blocks, setting, seconds, seconds_setting })
 }
 
-/// A numeric setting in a table's own `SETTINGS`, which come last.
+/// A numeric setting in the table's own `SETTINGS` clause, which comes last.
 fn own_setting(engine_full: &str, name: &str) -> Option<u64> {
     let (_, settings) = engine_full.rsplit_once("SETTINGS ")?;
     let value = settings.split(", ").find_map(|one| one.strip_prefix(name)?.strip_prefix(" = "))?;
@@ -146,11 +146,11 @@ mod tests {
     }
 
     fn base(engine: &str, engine_full: &str) -> Result<(u64, Option<u64>), &'static str> {
-        of_base(engine, engine_full, &defaults()).map(|window| (window.blocks, window.seconds))
+        base_window(engine, engine_full, &defaults()).map(|window| (window.blocks, window.seconds))
     }
 
     #[test]
-    fn a_tables_own_window_stands_over_the_default() {
+    fn a_tables_own_window_overrides_the_default() {
         let settings =
             "MergeTree ORDER BY x SETTINGS non_replicated_deduplication_window = 77, index_granularity = 8192";
         assert_eq!(base("MergeTree", settings), Ok((77, None)));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_in_another_place_is_no_setting() {
+    fn text_outside_the_settings_clause_is_ignored() {
         let key = "MergeTree ORDER BY concat(x, ' SETTINGS non_replicated_deduplication_window = 9') SETTINGS index_granularity = 1";
         assert_eq!(base("MergeTree", key), Ok((0, None)));
         let seconds = "ReplicatedMergeTree SETTINGS replicated_deduplication_window_seconds = 60";
@@ -172,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_forgets_by_time_without_replicas_is_believed() {
+    fn a_time_window_without_replication_counts() {
         let mut defaults = defaults();
         defaults.insert("non_replicated_deduplication_window_seconds".to_owned(), "600".to_owned());
-        assert_eq!(of_base("MergeTree", "MergeTree", &defaults).unwrap().seconds, Some(600));
+        assert_eq!(base_window("MergeTree", "MergeTree", &defaults).unwrap().seconds, Some(600));
     }
 
     #[test]
-    fn records_land_in_engines_that_keep_every_row_and_nowhere_else() {
+    fn records_land_only_in_engines_that_keep_every_row() {
         for kind in
             ["Replacing", "Summing", "Aggregating", "Collapsing", "VersionedCollapsing", "Graphite", "Coalescing"]
         {
@@ -203,8 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn views_write_to_the_whole_family_and_through_null() {
-        let target = |engine: &str, full: &str| of_target(engine, full, &defaults());
+    fn views_may_write_to_any_merge_tree_and_through_null() {
+        let target = |engine: &str, full: &str| target_effect(engine, full, &defaults());
         assert_eq!(target("Null", "Null"), Ok(Effect::PassesOn));
         let stored = target("SummingMergeTree", "SETTINGS non_replicated_deduplication_window = 5").unwrap();
         assert!(matches!(stored, Effect::Stores(Window { blocks: 5, seconds: None, .. })));

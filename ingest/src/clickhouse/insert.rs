@@ -1,11 +1,11 @@
-//! The INSERT that a pipeline's rows belong to: statement, and what says of which types they are.
+//! The INSERT of a pipeline's rows: its statement, and the header with the types of the rows.
 //! Names and types of the columns go in; the statement and the head of every body come out. Pure.
 //!
-//! Rows in RowBinary say nothing about themselves: a column whose type was changed after the worker had read its table would
-//! be read as something else, with the bytes of its neighbours. So a body begins with the names and types that its rows were
-//! encoded for (`RowBinaryWithNamesAndTypes`), and ClickHouse refuses it where they are others. There is no such format for
-//! rows that leave fields to the column's default; there, the table is asked before each INSERT, which leaves the moment in
-//! between.
+//! Rows in RowBinary do not describe themselves: a column whose type was changed after the worker read the table would
+//! be misread, along with the bytes of neighbouring columns. So a body begins with the names and types that its rows
+//! were encoded for (`RowBinaryWithNamesAndTypes`), and ClickHouse refuses it if they do not match. No such format
+//! exists for rows that leave fields to the column's default; for those, the table is read before each INSERT, which
+//! leaves a short gap unchecked.
 
 use bytes::Bytes;
 
@@ -20,14 +20,14 @@ pub struct Insert {
     pub table: String,
     /// `INSERT INTO table (columns) FORMAT ...`
     pub statement: String,
-    /// What comes before the rows in every body.
+    /// Precedes the rows in every body.
     pub head: Bytes,
-    /// Name and type of its columns, in order.
+    /// Name and type of the columns, in order.
     pub columns: Vec<(String, String)>,
 }
 
 impl Insert {
-    /// Of rows with these columns; `settings` ends with a space or is empty.
+    /// An INSERT of rows with these columns; `settings` ends with a space or is empty.
     pub fn new(table: &str, columns: Vec<(String, String)>, settings: &str, with_defaults: bool) -> Self {
         let names: Vec<_> = columns.iter().map(|(name, _)| quote_identifier(name)).collect();
         let format = if with_defaults { "RowBinaryWithDefaults" } else { "RowBinaryWithNamesAndTypes" };
@@ -40,21 +40,21 @@ impl Insert {
     /// The same statement for another table with the same columns.
     pub(crate) fn statement_for(&self, table: &str) -> String {
         let own = format!("INSERT INTO {} ", quote_identifier(&self.table));
-        let rest = self.statement.strip_prefix(&own).expect("every statement was made so");
+        let rest = self.statement.strip_prefix(&own).expect("every statement begins with its table");
         format!("INSERT INTO {} {rest}", quote_identifier(table))
     }
 
-    /// Whether its bodies say what their rows are.
+    /// Whether its bodies state the types of their rows.
     pub fn is_typed(&self) -> bool {
         !self.head.is_empty()
     }
 
-    /// Whether the columns are still of these types, given all columns that the table has now.
+    /// Whether its columns still have these types among `now`, all current columns of the table.
     pub fn fits(&self, now: &[Column]) -> bool {
-        let is_there = |(name, column_type): &(String, String)| {
+        let is_unchanged = |(name, column_type): &(String, String)| {
             now.iter().any(|now| now.name == *name && now.type_text == *column_type)
         };
-        self.columns.iter().all(is_there)
+        self.columns.iter().all(is_unchanged)
     }
 }
 
@@ -88,13 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_rows_can_be_sent_elsewhere() {
+    fn the_same_rows_can_be_sent_to_another_table() {
         let insert = Insert::new("a`b", vec![("n.x".to_owned(), "Array(UInt8)".to_owned())], "SETTINGS x = 1 ", true);
         assert_eq!(insert.statement_for("t"), "INSERT INTO `t` (`n.x`) SETTINGS x = 1 FORMAT RowBinaryWithDefaults");
     }
 
     #[test]
-    fn further_columns_change_nothing_and_another_type_does() {
+    fn a_changed_type_is_detected_and_additional_columns_are_ignored() {
         let insert = Insert::new("t", vec![("a".to_owned(), "UInt8".to_owned())], "", true);
         let now = |columns: &[(&str, &str)]| {
             let column = |(name, column_type): &(&str, &str)| Column {

@@ -1,4 +1,4 @@
-//! What a table holds of a topic partition, by the provenance columns: what is asked where a token may not tell.
+//! Which rows of a topic partition a table holds, found by the provenance columns when a token cannot decide.
 //! A target and a range go in, offsets come out. It reads the projection `by_offset`, so it never scans a table.
 
 use super::client::ClickHouse;
@@ -11,11 +11,11 @@ use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 use crate::target::Target;
 
-/// Rows of one topic partition; the parameters come from [`parameters`].
+/// Selects the rows of one topic partition; the parameters come from [`parameters`].
 pub(super) const OF_PARTITION: &str =
     "_topic = {topic:String} AND _topic_id = {topic_id:UUID} AND _partition = {partition:Int32}";
 
-/// The highest offset of a partition that the table holds, of this topic and no namesake.
+/// The highest offset of a partition in the table, of this topic only, not of another with the same name.
 pub async fn highest(clickhouse: &ClickHouse, target: &Target, partition: i32) -> Result<Option<i64>, Failure> {
     let table = quote_identifier(&target.table);
     let query =
@@ -24,7 +24,7 @@ pub async fn highest(clickhouse: &ClickHouse, target: &Target, partition: i32) -
     Ok(numbers(&body)?.first().copied())
 }
 
-/// The offsets of a range that the table holds, in order, each as often as it stands there.
+/// The offsets of a range that the table holds, in order, each once per row.
 pub async fn offsets(
     clickhouse: &ClickHouse,
     target: &Target,
@@ -42,8 +42,8 @@ pub async fn offsets(
     numbers(&body)
 }
 
-/// Which of `offsets` the table holds, in order, each as often as it stands there. The question names every offset, so
-/// ask for some thousand at a time.
+/// Which of `offsets` the table holds, in order, each once per row. The query lists every offset, so pass a few
+/// thousand at a time.
 pub async fn among(
     clickhouse: &ClickHouse,
     target: &Target,
@@ -62,8 +62,8 @@ pub async fn among(
     numbers(&body)
 }
 
-/// Fails while an INSERT of this partition runs, whoever sent it: its rows may yet land. Rows that are not found count as
-/// not there only after that.
+/// Fails while an INSERT of this partition runs, from any process: its rows may still land. Only after this check do
+/// missing rows count as absent.
 pub async fn nothing_runs(clickhouse: &ClickHouse, target: &Target, partition: i32) -> Result<(), Failure> {
     let query = "SELECT toUInt64(count()) FROM system.processes WHERE startsWith(query_id, {inserts:String}) \
                  FORMAT RowBinary";
@@ -72,7 +72,7 @@ pub async fn nothing_runs(clickhouse: &ClickHouse, target: &Target, partition: i
         [0] => Ok(()),
         [_] if is_injected(Fault::IgnoreRunningInserts) => Ok(()),
         [_] => Err(Failure::new(Class::Transient, "an INSERT of this partition that was sent earlier still runs")),
-        _ => Err(failures::not_an_answer("no number where queries were counted")),
+        _ => Err(failures::not_an_answer("a body that is not the number of queries")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The name of a table or view with its database.
+//! The qualified name of a table or view.
 
 use super::quoting::quote_identifier;
 
@@ -18,7 +18,7 @@ impl TableName {
     }
 }
 
-/// As SQL takes it, quoted where that is needed.
+/// As SQL reads it, quoted if necessary.
 impl std::fmt::Display for TableName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let is_plain = |name: &str| {

@@ -1,17 +1,16 @@
-//! Quoted text in ClickHouse's SQL and in the names of its types: string literals and identifiers.
-//! What ClickHouse wrote goes in and what it means comes out, or the other way round. This is the only place that knows
-//! ClickHouse's escapes; what ClickHouse itself would not read is refused, never guessed.
+//! Quoted text in ClickHouse's SQL and type names: string literals and identifiers.
+//! Quoted text goes in and its value comes out, or the reverse. This is the only place with ClickHouse's escapes; text
+//! that ClickHouse itself could not read is refused, never guessed.
 //!
-//! The escapes are those of ClickHouse's own reader: `\a \b \e \f \n \r \t \v \0`, `\xHH`, `\N` for nothing at all, and a
-//! backslash before `\ ' " `` ` `` / =` or a control character stands for that character. Before any other character a
-//! backslash is kept. A quote inside of quotes is escaped or doubled.
+//! The escapes are those of ClickHouse's own reader: `\a \b \e \f \n \r \t \v \0`, `\xHH`, `\N` for the empty string,
+//! and a backslash before `\ ' " `` ` `` / =` or a control character stands for that character. Before any other
+//! character a backslash is kept. A quote inside quotes is escaped or doubled.
 
 use crate::fault::{Fault, is_injected};
 use std::str::Bytes;
 
-pub use sluice_schemas::sql::clickhouse::{identifier as quote_identifier, literal as quote_string};
-
-/// What stands between `quote` and `quote`; `None` if `text` is not exactly one quoted text, or its meaning is not UTF-8.
+/// The value of a text between two `quote`s; `None` if `text` is not exactly one quoted text, or its value is not
+/// UTF-8.
 pub(crate) fn unquote(text: &str, quote: char) -> Option<String> {
     let mut bytes = text.strip_prefix(quote)?.strip_suffix(quote)?.bytes();
     let quote = u8::try_from(quote).ok()?;
@@ -24,7 +23,7 @@ pub(crate) fn unquote(text: &str, quote: char) -> Option<String> {
             byte => plain.push(byte),
         }
     }
-    // Answers in JSON have a replacement character where the server has other bytes.
+    // JSON results contain a replacement character for bytes that are not UTF-8.
     String::from_utf8(plain).ok().filter(|plain| !plain.contains(char::REPLACEMENT_CHARACTER))
 }
 
@@ -36,7 +35,7 @@ pub(crate) fn parse_identifier(text: &str) -> Option<String> {
     }
 }
 
-/// The identifier that a text begins with, and what follows it.
+/// The identifier at the start of a text, and what follows it.
 pub(crate) fn leading_identifier(text: &str) -> Option<(String, &str)> {
     let end = match text.bytes().next()? {
         quote @ (b'`' | b'"') => end_of_quoted(text, quote)?,
@@ -46,7 +45,7 @@ pub(crate) fn leading_identifier(text: &str) -> Option<(String, &str)> {
     Some((parse_identifier(identifier_text)?, rest))
 }
 
-/// Index after the quote that ends the quoted text at the start of `text`.
+/// Index after the closing quote of the quoted text at the start of `text`.
 fn end_of_quoted(text: &str, quote: u8) -> Option<usize> {
     let (bytes, mut at) = (text.as_bytes(), 1);
     loop {
@@ -59,7 +58,35 @@ fn end_of_quoted(text: &str, quote: u8) -> Option<usize> {
     }
 }
 
-/// Appends what an escape means, its backslash already gone.
+/// A name as ClickHouse's SQL quotes it.
+pub fn quote_identifier(name: &str) -> String {
+    quoted(name, '`')
+}
+
+/// A string literal.
+pub fn quote_string(text: &str) -> String {
+    quoted(text, '\'')
+}
+
+fn quoted(text: &str, quote: char) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push(quote);
+    for character in text.chars() {
+        match character {
+            '\0' => quoted.push_str("\\0"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\\' => quoted.push_str("\\\\"),
+            character if character == quote => quoted.extend(['\\', quote]),
+            character => quoted.push(character),
+        }
+    }
+    quoted.push(quote);
+    quoted
+}
+
+/// Appends the value of an escape whose backslash has been consumed.
 fn unescape(rest: &mut Bytes<'_>, plain: &mut Vec<u8>) -> Option<()> {
     let byte = match rest.next()? {
         b'N' => return Some(()),
@@ -96,15 +123,15 @@ mod tests {
         unquote(literal, '\'')
     }
 
-    /// Each pair is what ClickHouse 26.7 answers to `SELECT` of the literal.
     #[test]
     fn names_are_quoted() {
         assert_eq!(quote_identifier("a`b"), "`a\\`b`");
     }
 
+    /// Each pair is what ClickHouse 26.7 returns for `SELECT` of the literal.
     #[test]
-    fn escapes_mean_what_clickhouse_reads() {
-        for (literal, means) in [
+    fn escapes_are_read_as_clickhouse_does() {
+        for (literal, value) in [
             (r"'line\nbreak'", "line\nbreak"),
             (r"'\a\b\e\f\n\r\t\v\0'", "\u{7}\u{8}\u{1b}\u{c}\n\r\t\u{b}\0"),
             (r"'\x41\xc3\xa4\xE4'", ""),
@@ -118,13 +145,13 @@ mod tests {
             ("''", ""),
             (r#"'"`'"#, "\"`"),
         ] {
-            let means = (!means.is_empty() || literal == "''").then(|| means.to_owned());
-            assert_eq!(text(literal), means, "{literal}");
+            let value = (!value.is_empty() || literal == "''").then(|| value.to_owned());
+            assert_eq!(text(literal), value, "{literal}");
         }
     }
 
     #[test]
-    fn what_is_not_one_quoted_text_is_refused() {
+    fn anything_but_one_quoted_text_is_refused() {
         for literal in ["", "'", "a", "'a", "a'", r"'a\'", "'a'b'", "'a' 'b'", r"'\x4'", r"'\xzz'", "'a\u{fffd}'"] {
             assert_eq!(text(literal), None, "{literal}");
         }
@@ -143,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_begins_with_an_identifier_and_goes_on() {
+    fn a_leading_identifier_is_split_off() {
         let leading = |text| leading_identifier(text).map(|(name, rest)| format!("{name:?} {rest:?}"));
         assert_eq!(leading("d.t TO x").as_deref(), Some(r#""d" ".t TO x""#));
         assert_eq!(leading(r"`t.x \`y``z\n`.`u`").as_deref(), Some(r#""t.x `y`z\n" ".`u`""#));
@@ -152,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_quoted_as_clickhouse_writes_it() {
+    fn names_and_strings_are_quoted_as_clickhouse_does() {
         assert_eq!(quote_identifier("t`\\s\n"), r"`t\`\\s\n`");
         assert_eq!(quote_string("it's\0"), r"'it\'s\0'");
     }
 
     proptest! {
         #[test]
-        fn what_is_quoted_is_read_back(name in "\\PC{0,20}|[\\x00-\\x7f]{0,20}") {
+        fn quoting_and_unquoting_round_trips(name in "\\PC{0,20}|[\\x00-\\x7f]{0,20}") {
             prop_assume!(!name.contains(char::REPLACEMENT_CHARACTER));
             prop_assert_eq!(unquote(&quote_identifier(&name), '`'), Some(name.clone()));
             prop_assert_eq!(unquote(&quote_string(&name), '\''), Some(name));

@@ -1,21 +1,21 @@
-//! Aggregate tables that may lack rows of their base: a month of each is made anew from the raw rows and put in the place
-//! of the old one. A table and a month go in; what its views write to, and the views on that, comes out as if each row had
-//! been counted once. It never touches the raw rows, nor a table that something else writes to as well.
+//! Rebuilds aggregate tables that may lack rows of their base: one month of each is recomputed from the raw rows and
+//! replaces the old one. A table and a month go in; afterwards everything its views write to, directly or through
+//! further views, counts each row exactly once. It never touches the raw rows, nor a table that has other writers.
 //!
-//! Needed where an INSERT landed in the base table, its views are in doubt, and its token is too old to send it again.
-//! While it runs nothing else may write to that month: this worker's own INSERTs into that table wait, INSERTs of others
-//! that began earlier are waited for, and later ones are noticed, upon which it begins again.
+//! Required if an INSERT landed in the base table, its views are in doubt, and its token is too old to send it again.
+//! During a rebuild nothing else may write to that month: this worker's own INSERTs into the table wait, earlier
+//! INSERTs of other processes are waited for, and later ones are detected and restart the rebuild.
 //!
 //! # Layout
 //! - [`run`]: one month, from its checks to its replacement
-//! - [`scope`]: what a rebuild is about
-//! - [`statement`]: what its steps send
-//! - [`abandoned`]: ends what ClickHouse still does for a rebuild that nobody waits for
-//! - [`check`]: what has to be so before a rebuild could do any good
-//! - [`gate`]: INSERTs and rebuilds of this worker, one table at a time
-//! - [`lock`]: one rebuild at a time among all workers and operators
-//! - [`trace`]: whether somebody else writes
-//! - [`ttl`]: whether a TTL may have removed raw rows
+//! - [`scope`]: the tables and views of a rebuild
+//! - [`statement`]: the statements it sends
+//! - [`abandoned`]: kills statements still running for a rebuild that has ended
+//! - [`check`]: preconditions of a rebuild
+//! - [`gate`]: this worker's INSERTs and rebuilds, one table at a time
+//! - [`lock`]: one rebuild at a time across all workers and operators
+//! - [`writes`]: detects other writers
+//! - [`ttl`]: the TTLs that may have removed raw rows
 
 pub mod writes;
 

@@ -1,4 +1,4 @@
-//! The parts of ClickHouse's RowBinary format that are needed in more than one place. Pure.
+//! The parts of ClickHouse's RowBinary format that several modules need. Pure.
 
 use crate::clickhouse::failures;
 use crate::failure::Failure;
@@ -18,7 +18,7 @@ pub(crate) fn push_length(mut length: usize, out: &mut Vec<u8>) {
     out.push(length.to_le_bytes()[0]);
 }
 
-/// The values of a result whose columns are all of eight bytes, row by row.
+/// The values of a result whose columns all have eight bytes, row by row.
 pub(crate) fn numbers(body: &[u8]) -> Result<Vec<i64>, Failure> {
     let (numbers, rest) = body.as_chunks();
     if !rest.is_empty() {

@@ -1,47 +1,47 @@
-//! Whether several servers answer at one address: what one of them has taken, another may not have.
-//! Names of servers go in, in the order of their answers; two of them come out if they take turns. A server that was
-//! replaced by another, as a restarted container is, is not two.
+//! Detects several servers behind one address: rows that one of them accepted may be missing on another.
+//! Server names go in, in the order of their responses; two of them come out if they alternate. A server replaced by
+//! another one, like a restarted container, does not count as two.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Names that are remembered.
-const MOST: usize = 16;
+/// Most names that are remembered.
+const MAX_NAMES: usize = 16;
 
-/// The servers that have answered.
+/// The servers that have responded.
 #[derive(Debug, Default)]
-pub(super) struct Servers(Mutex<Answered>);
+pub(super) struct Servers(Mutex<Seen>);
 
 #[derive(Debug, Default)]
-struct Answered {
+struct Seen {
     last: String,
     before: BTreeSet<String>,
-    turns: Option<[String; 2]>,
+    alternating: Option<[String; 2]>,
 }
 
 impl Servers {
-    fn answered(&self) -> MutexGuard<'_, Answered> {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A server of this name has answered.
+    /// Records a response from a server of this name.
     pub(super) fn add(&self, name: &str) {
-        let mut seen = self.answered();
+        let mut seen = self.seen();
         if seen.last == name {
             return;
         }
         let last = std::mem::replace(&mut seen.last, name.to_owned());
         if seen.before.contains(name) {
-            seen.turns = Some([last.clone(), name.to_owned()]);
+            seen.alternating = Some([last.clone(), name.to_owned()]);
         }
-        if !last.is_empty() && seen.before.len() < MOST {
+        if !last.is_empty() && seen.before.len() < MAX_NAMES {
             seen.before.insert(last);
         }
     }
 
-    /// Two that take turns.
+    /// Two servers that alternate.
     pub(super) fn alternating(&self) -> Option<[String; 2]> {
-        self.answered().turns.clone()
+        self.seen().alternating.clone()
     }
 }
 
@@ -49,7 +49,7 @@ impl Servers {
 mod tests {
     use super::*;
 
-    fn turns(names: &[&str]) -> Option<[String; 2]> {
+    fn alternating(names: &[&str]) -> Option<[String; 2]> {
         let servers = Servers::default();
         for name in names {
             servers.add(name);
@@ -58,9 +58,9 @@ mod tests {
     }
 
     #[test]
-    fn two_that_take_turns_are_several_and_one_that_was_replaced_is_not() {
-        assert_eq!(turns(&["a", "a", "b", "b", "c"]), None);
-        assert_eq!(turns(&["a", "b", "b", "a"]), Some(["b".to_owned(), "a".to_owned()]));
-        assert_eq!(turns(&[""]), None);
+    fn alternating_servers_are_detected_and_a_replaced_one_is_not() {
+        assert_eq!(alternating(&["a", "a", "b", "b", "c"]), None);
+        assert_eq!(alternating(&["a", "b", "b", "a"]), Some(["b".to_owned(), "a".to_owned()]));
+        assert_eq!(alternating(&[""]), None);
     }
 }

@@ -1,6 +1,7 @@
-//! The settings that are sent with every request, since a promise rests on their values and a user's profile may have others.
-//! What the server knows of them goes in, the parameters of a request come out. It sends no setting that the server does
-//! not know, and fails where a profile forbids a value that is needed.
+//! The settings sent with every request, since correctness depends on their values and a user's profile may have
+//! others.
+//! What the server reports about them goes in, the parameters of a request come out. It sends no setting that the
+//! server does not have, and fails if a profile forbids a required value.
 
 use serde::Deserialize;
 
@@ -10,7 +11,8 @@ use crate::fault::{Fault, is_injected};
 
 use super::answer::Kind;
 
-/// With every request. Most of them keep a profile from making an answer shorter, older or other than what is there.
+/// Sent with every request. Most of them keep a profile from making a result shorter, older or different from the
+/// table.
 pub const ALWAYS: &[(&str, &str)] = &[
     // What a user sees.
     ("additional_result_filter", ""),
@@ -22,7 +24,7 @@ pub const ALWAYS: &[(&str, &str)] = &[
     ("limit", "0"),
     ("offset", "0"),
     ("use_query_cache", "0"),
-    // What is left out without a word.
+    // What is left out without an error.
     ("distinct_overflow_mode", "throw"),
     ("group_by_overflow_mode", "throw"),
     ("join_overflow_mode", "throw"),
@@ -45,14 +47,14 @@ pub const ALWAYS: &[(&str, &str)] = &[
     ("optimize_trivial_approximate_count_query", "0"),
     ("prefer_column_name_to_alias", "0"),
     ("session_timezone", ""),
-    // How an answer is written.
+    // How a result is written.
     ("extremes", "0"),
     ("http_write_exception_in_output_format", "0"),
     ("output_format_json_quote_64bit_integers", "0"),
     ("send_progress_in_http_headers", "0"),
 ];
 
-/// With every request as well, for what it may write: a rebuild inserts by a query. Nothing that is only read depends on it.
+/// Also sent with every request, for those that write: a rebuild inserts by a query. Reads do not depend on them.
 pub const FOR_WRITES: &[(&str, &str)] = &[
     ("async_insert", "0"),
     ("deduplicate_insert_select", "enable_when_possible"),
@@ -61,7 +63,7 @@ pub const FOR_WRITES: &[(&str, &str)] = &[
     ("materialized_views_ignore_errors", "0"),
 ];
 
-/// With an INSERT of rows, so that the same part always makes the same block and is known again.
+/// Sent with an INSERT of rows, so that the same part always becomes the same block and is recognised.
 pub const FOR_INSERTS: &[(&str, &str)] = &[
     ("allow_settings_after_format_in_insert", "0"),
     ("deduplicate_blocks_in_dependent_materialized_views", "1"),
@@ -85,13 +87,14 @@ pub const FOR_INSERTS: &[(&str, &str)] = &[
     ("use_strict_insert_block_limits", "0"),
 ];
 
-/// All that a test leaves when it switches the others off.
-const AT_FIRST: [&str; 4] = ["async_insert", "insert_deduplicate", "max_insert_block_size", "use_query_cache"];
+/// The only settings still sent when a test injects the fault that omits the rest.
+const SENT_DESPITE_FAULT: [&str; 4] =
+    ["async_insert", "insert_deduplicate", "max_insert_block_size", "use_query_cache"];
 
-/// Bounds a query on the server, so that it ends soon after nobody waits for it any more.
+/// Bounds a query on the server, so that it ends soon after the client stops waiting for it.
 pub(super) const MAX_EXECUTION_TIME: &str = "max_execution_time";
 
-/// One of `system.settings`.
+/// A row of `system.settings`.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Setting {
     name: String,
@@ -101,18 +104,18 @@ pub(super) struct Setting {
     is_fixed: u8,
 }
 
-/// What a server knows of these settings.
+/// What a server reports about these settings.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Known(Vec<Setting>);
+pub(super) struct KnownSettings(Vec<Setting>);
 
-/// The question for [`Known`]. It is asked with [`INITIAL`].
-pub(super) fn question() -> String {
+/// The query that reads [`KnownSettings`]. It is sent with [`INITIAL`].
+pub(super) fn query() -> String {
     let pinned = ALWAYS.iter().chain(FOR_WRITES).chain(FOR_INSERTS).map(|(name, _)| *name);
     let names: Vec<_> = pinned.chain([MAX_EXECUTION_TIME]).map(|name| format!("'{name}'")).collect();
     format!("SELECT name, value, readonly FROM system.settings WHERE name IN ({}) FORMAT JSON", names.join(", "))
 }
 
-/// What is sent before it is known what the server knows: settings that every version has, but for the first.
+/// Sent before the server's settings are known: settings that every version has, except the first.
 pub(super) const INITIAL: [(&str, &str); 6] = [
     ("use_query_cache", "0"),
     ("limit", "0"),
@@ -122,8 +125,8 @@ pub(super) const INITIAL: [(&str, &str); 6] = [
     ("wait_end_of_query", "1"),
 ];
 
-impl Known {
-    /// Every version has some of them, so none is no answer.
+impl KnownSettings {
+    /// Every version has some of these settings, so a result without them is rejected.
     pub(super) fn new(settings: Vec<Setting>) -> Result<Self, Failure> {
         let known = Self(settings);
         let has = |name: &str| known.0.iter().any(|setting| setting.name == name);
@@ -134,18 +137,18 @@ impl Known {
         }
     }
 
-    /// The settings of a request of this kind, besides those that it sets itself.
+    /// The settings of a request of this kind, except those that it sets itself.
     pub(super) fn parameters(
         &self,
         kind: Kind,
         own: &[(&str, &str)],
     ) -> Result<Vec<(&'static str, &'static str)>, Failure> {
-        let of_inserts = if kind == Kind::Insert { FOR_INSERTS } else { &[] };
+        let for_inserts = if kind == Kind::Insert { FOR_INSERTS } else { &[] };
         let mut sent = vec![("wait_end_of_query", "1")];
-        for (name, value) in ALWAYS.iter().chain(FOR_WRITES).chain(of_inserts) {
+        for (name, value) in ALWAYS.iter().chain(FOR_WRITES).chain(for_inserts) {
             let is_needed = kind == Kind::Insert || !FOR_WRITES.iter().any(|(write, _)| write == name);
             let is_own = own.iter().any(|(own, _)| own == name);
-            let is_off = is_injected(Fault::SendFewSettings) && !AT_FIRST.contains(name);
+            let is_off = is_injected(Fault::SendFewSettings) && !SENT_DESPITE_FAULT.contains(name);
             match self.0.iter().find(|setting| setting.name == *name) {
                 Some(setting) if !is_own && !is_off => {
                     if setting.is_fixed == 0 {
@@ -160,7 +163,7 @@ impl Known {
         Ok(sent)
     }
 
-    /// Whether a query can be bounded on the server.
+    /// Whether the server allows a query to be bounded.
     pub(super) fn can_bound(&self) -> bool {
         self.0.iter().any(|setting| setting.name == MAX_EXECUTION_TIME && setting.is_fixed == 0)
     }
@@ -168,7 +171,7 @@ impl Known {
 
 fn fixed(name: &str, value: &str) -> Failure {
     let what = format!(
-        "the profile of this ClickHouse user fixes {name} at another value than '{value}', which is needed; let the profile \
+        "the profile of this ClickHouse user fixes {name} at a value other than the required '{value}'; let the profile \
          have that value, or remove the constraint"
     );
     Failure::new(Class::Operator, what)
@@ -182,22 +185,22 @@ mod tests {
         Setting { name: name.to_owned(), value: value.to_owned(), is_fixed }
     }
 
-    fn known(more: &[Setting]) -> Known {
+    fn known(more: &[Setting]) -> KnownSettings {
         let every = [setting("insert_deduplicate", "0", 0), setting("read_overflow_mode", "break", 0)];
-        Known::new([&every, more].concat()).unwrap()
+        KnownSettings::new([&every, more].concat()).unwrap()
     }
 
     #[test]
-    fn only_what_the_server_knows_is_sent() {
+    fn only_settings_of_the_server_are_sent() {
         let inserts = known(&[]).parameters(Kind::Insert, &[]).unwrap();
         let sent = [("wait_end_of_query", "1"), ("read_overflow_mode", "throw"), ("insert_deduplicate", "1")];
         assert_eq!(inserts, sent);
         assert_eq!(known(&[]).parameters(Kind::Query, &[]).unwrap(), sent[..2]);
-        assert!(Known::new(vec![setting("insert_deduplicate", "1", 0)]).is_err());
+        assert!(KnownSettings::new(vec![setting("insert_deduplicate", "1", 0)]).is_err());
     }
 
     #[test]
-    fn what_a_request_sets_itself_is_left_to_it() {
+    fn a_requests_own_settings_take_precedence() {
         let own = [("additional_table_filters", "{'t': 'x = 1'}")];
         let known = known(&[setting("additional_table_filters", "{}", 0)]);
         assert_eq!(known.parameters(Kind::Query, &own).unwrap().len(), 2);
@@ -207,10 +210,10 @@ mod tests {
     #[test]
     fn a_profile_that_fixes_another_value_is_named() {
         let right = known(&[setting("final", "0", 1), setting(MAX_EXECUTION_TIME, "0", 1)]);
-        assert_eq!(right.parameters(Kind::Query, &[]).unwrap().len(), 2, "it has that value already");
+        assert_eq!(right.parameters(Kind::Query, &[]).unwrap().len(), 2, "the profile already has that value");
         assert!(!right.can_bound());
         let wrong = known(&[setting("final", "1", 1)]).parameters(Kind::Query, &[]).unwrap_err();
-        insta::assert_snapshot!(wrong, @"write: the profile of this ClickHouse user fixes final at another value than '0', which is needed; let the profile have that value, or remove the constraint");
+        insta::assert_snapshot!(wrong, @"write: the profile of this ClickHouse user fixes final at a value other than the required '0'; let the profile have that value, or remove the constraint");
         let written = known(&[setting("async_insert", "1", 1)]);
         assert!(written.parameters(Kind::Query, &[]).is_ok() && written.parameters(Kind::Insert, &[]).is_err());
         let inserts_only = known(&[setting("async_insert", "0", 0), setting("deduplicate_insert", "disable", 1)]);
@@ -229,13 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn no_setting_stands_twice_and_all_fit_into_a_request_line() {
+    fn settings_are_unique_and_fit_into_a_request_line() {
         let all: Vec<_> = ALWAYS.iter().chain(FOR_WRITES).chain(FOR_INSERTS).collect();
         let mut names: Vec<_> = all.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), all.len());
         let line: usize = all.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-        assert!(line < 3000, "{line} bytes; load balancers begin to refuse at 8 KiB");
+        assert!(line < 3000, "{line} bytes; load balancers refuse requests from 8 KiB on");
     }
 }

@@ -1,15 +1,15 @@
-//! What a table looks like: its columns, its partition key and the server's time zone. Plain data.
+//! The shape of a table: its columns, its partition key and the server's time zone. Plain data.
 
 use serde::Deserialize;
 
-/// What a table looks like.
+/// The shape of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
     /// Its columns in order.
     pub columns: Vec<Column>,
     /// Text of its partition key.
     pub partition_key: String,
-    /// The server's time zone, in which columns without one of their own are understood.
+    /// The server's time zone, used for columns without their own.
     pub server_zone: String,
 }
 
@@ -20,6 +20,6 @@ pub struct Column {
     pub name: String,
     /// Type as ClickHouse writes it.
     pub type_text: String,
-    /// `DEFAULT`, `MATERIALIZED`, `ALIAS`, `EPHEMERAL` or nothing.
+    /// `DEFAULT`, `MATERIALIZED`, `ALIAS`, `EPHEMERAL` or empty.
     pub default_kind: String,
 }

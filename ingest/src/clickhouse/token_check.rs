@@ -1,6 +1,7 @@
-//! Before the first record: does this server drop a second INSERT with the same token, for this user and its profile?
-//! A client goes in; nothing comes out if it does, else a failure that says what to change. It writes to a temporary table
-//! of its own session, never to a table that somebody else sees.
+//! Checks before the first record that this server drops a second INSERT with the same token, for this user and its
+//! profile.
+//! A client goes in; a failure that says what to change comes out, if any. It writes to a temporary table of its own
+//! session, never to a shared table.
 
 use super::client::ClickHouse;
 use super::failures;
@@ -13,17 +14,17 @@ const CREATE: &str = "CREATE TEMPORARY TABLE sluice_token_proof (x UInt8) ENGINE
 const INSERT: &str = "INSERT INTO sluice_token_proof (x) VALUES (1)";
 const COUNT: &str = "SELECT toUInt8(count()) FROM sluice_token_proof FORMAT RowBinary";
 const DROP: &str = "DROP TEMPORARY TABLE sluice_token_proof";
-/// Seconds until the server drops a session that was left behind, with its table.
+/// Seconds until the server drops an abandoned session with its table.
 const SESSION_SECONDS: &str = "60";
 
-/// Inserts the same row twice with one token and counts.
+/// Inserts the same row twice with one token and counts the rows.
 pub async fn tokens_are_honoured(clickhouse: &ClickHouse) -> Result<(), Failure> {
     if is_injected(Fault::SkipTokenProof) {
         return Ok(());
     }
     let id = format!("sluice-{}", Uuid::new_v4());
     let session = [("session_id", id.clone()), ("session_timeout", SESSION_SECONDS.to_owned())];
-    clickhouse.query(CREATE, &session).await.map_err(unprepared)?;
+    clickhouse.query(CREATE, &session).await.map_err(cannot_prepare)?;
     for _ in 0..2 {
         clickhouse.insert_text(INSERT, &id, &session).await?;
     }
@@ -32,16 +33,16 @@ pub async fn tokens_are_honoured(clickhouse: &ClickHouse) -> Result<(), Failure>
     match rows[..] {
         [1] => Ok(()),
         [rows] => Err(not_honoured(rows)),
-        _ => Err(failures::not_an_answer("no number where rows were counted")),
+        _ => Err(failures::not_an_answer("a body that is not the number of rows")),
     }
 }
 
-fn unprepared(failure: Failure) -> Failure {
+fn cannot_prepare(failure: Failure) -> Failure {
     if failure.code != "access_denied" {
         return failure;
     }
     let what = format!(
-        "{}: a temporary table is needed at the start; GRANT CREATE ARBITRARY TEMPORARY TABLE ON *.* and \
+        "{}: the check at start-up needs a temporary table; GRANT CREATE ARBITRARY TEMPORARY TABLE ON *.* and \
          TABLE ENGINE ON MergeTree to this user",
         failure.what
     );
@@ -50,7 +51,7 @@ fn unprepared(failure: Failure) -> Failure {
 
 fn not_honoured(rows: u8) -> Failure {
     let what = format!(
-        "two INSERTs with one deduplication token made {rows} rows, so what is sent again would land again; look at \
+        "two INSERTs with one deduplication token left {rows} rows, so a repeated INSERT would land twice; check \
          deduplicate_insert and insert_deduplicate in the profile of this ClickHouse user"
     );
     Failure::new(Class::Operator, what)

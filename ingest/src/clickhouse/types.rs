@@ -1,5 +1,5 @@
-//! ClickHouse column types as far as ingest can write them.
-//! The text of `system.columns.type` goes in, a [`Type`] comes out; what is not known is refused, never guessed.
+//! The ClickHouse column types that ingest can write.
+//! The text of `system.columns.type` goes in, a [`Type`] comes out; an unknown type is refused, never guessed.
 
 use super::quoting::{parse_identifier, unquote};
 
@@ -19,9 +19,9 @@ pub(crate) enum Type {
     Date,
     Date32,
     DateTime,
-    /// Decimals of a second, 0 to 9.
+    /// Fractional digits of a second, 0 to 9.
     DateTime64(u8),
-    /// Words and their numbers.
+    /// Names and their numbers.
     Enum8(Vec<(String, i16)>),
     Enum16(Vec<(String, i16)>),
     Ipv4,
@@ -31,7 +31,7 @@ pub(crate) enum Type {
     Array(Box<Self>),
     /// Type of the keys and type of the values.
     Map(Box<(Self, Self)>),
-    /// Elements with their names; without names, those are empty.
+    /// Elements with their names; unnamed elements have empty names.
     Tuple(Vec<(String, Self)>),
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum Width {
 }
 
 impl Width {
-    /// How many bytes.
+    /// Number of bytes.
     pub(crate) const fn bytes(self) -> usize {
         self as usize
     }
@@ -55,9 +55,9 @@ impl Width {
 /// Digits of a decimal number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decimal {
-    /// All of them, 1 to 38.
+    /// Total digits, 1 to 38.
     pub(crate) precision: u8,
-    /// Those after the point.
+    /// Digits after the decimal point.
     pub(crate) scale: u8,
 }
 
@@ -67,18 +67,18 @@ impl Type {
         matches!(self, Self::Nullable(_))
     }
 
-    /// Whether it is or holds a `JSON`.
-    pub(crate) fn holds_json(&self) -> bool {
+    /// Whether it is or contains a `JSON`.
+    pub(crate) fn contains_json(&self) -> bool {
         match self {
             Self::Json => true,
-            Self::Nullable(inner) | Self::Array(inner) => inner.holds_json(),
-            Self::Map(column_type) => column_type.1.holds_json(),
-            Self::Tuple(elements) => elements.iter().any(|(_, column_type)| column_type.holds_json()),
+            Self::Nullable(inner) | Self::Array(inner) => inner.contains_json(),
+            Self::Map(column_type) => column_type.1.contains_json(),
+            Self::Tuple(elements) => elements.iter().any(|(_, column_type)| column_type.contains_json()),
             _ => false,
         }
     }
 
-    /// Whether a JSON key can be read as one.
+    /// Whether a JSON key can be parsed as this type.
     fn is_key(&self) -> bool {
         use Type::{Date, Date32, DateTime, DateTime64, Enum8, Enum16, FixedString, Ipv4, Ipv6, Signed, String, Uuid};
         matches!(
@@ -99,7 +99,7 @@ impl Type {
     }
 }
 
-/// Reads the text of a type; `None` for one that ingest cannot write.
+/// Parses the text of a type; `None` if ingest cannot write it.
 pub(crate) fn parse(text: &str) -> Option<Type> {
     let text = text.trim();
     Some(match text {
@@ -129,8 +129,8 @@ pub(crate) fn parse(text: &str) -> Option<Type> {
 }
 
 fn with_arguments(text: &str) -> Option<Type> {
-    let (name, inside) = text.strip_suffix(')')?.split_once('(')?;
-    let arguments = arguments(inside)?;
+    let (name, arguments_text) = text.strip_suffix(')')?.split_once('(')?;
+    let arguments = arguments(arguments_text)?;
     match (name, arguments.as_slice()) {
         ("LowCardinality", [inner]) => parse(inner),
         ("Nullable", [inner]) => Some(Type::Nullable(Box::new(parse(inner)?))),
@@ -150,16 +150,16 @@ fn with_arguments(text: &str) -> Option<Type> {
         ("DateTime", [zone]) => quoted(zone).map(|_| Type::DateTime),
         ("DateTime64", [precision]) => date_time64(precision),
         ("DateTime64", [precision, zone]) => quoted(zone).and_then(|_| date_time64(precision)),
-        // What stands between its brackets concerns how it is stored; the value is the same text.
+        // The parameters affect only how it is stored; the value is the same text.
         ("JSON", _) => Some(Type::Json),
         _ => None,
     }
 }
 
-/// Time zone that the text of a `DateTime` or `DateTime64` names.
+/// Time zone in the text of a `DateTime` or `DateTime64`.
 pub(crate) fn zone(text: &str) -> Option<String> {
-    let (name, inside) = text.trim().strip_suffix(')')?.split_once('(')?;
-    if matches!(name, "DateTime" | "DateTime64") { quoted(arguments(inside)?.last()?) } else { None }
+    let (name, arguments_text) = text.trim().strip_suffix(')')?.split_once('(')?;
+    if matches!(name, "DateTime" | "DateTime64") { quoted(arguments(arguments_text)?.last()?) } else { None }
 }
 
 fn decimal(precision: &str, scale: &str) -> Option<Type> {
@@ -190,11 +190,11 @@ fn quoted(text: &str) -> Option<String> {
     unquote(text, '\'')
 }
 
-fn arguments(inside: &str) -> Option<Vec<&str>> {
-    split(inside, ',')
+fn arguments(arguments_text: &str) -> Option<Vec<&str>> {
+    split(arguments_text, ',')
 }
 
-/// Parts between separators that stand outside of all brackets and quotes; `None` where those do not match.
+/// Splits at separators outside all brackets and quotes; `None` if those are unbalanced.
 fn split(text: &str, separator: char) -> Option<Vec<&str>> {
     let (mut parts, mut start, mut depth, mut open) = (Vec::new(), 0, 0_u32, None);
     let mut chars = text.char_indices();
@@ -251,7 +251,7 @@ mod tests {
         );
         let bare = vec![(String::new(), money), (String::new(), words)];
         assert_eq!(column_type(r"Tuple(Decimal(18, 2), Enum8('x, y' = 1, '`)' = -2))"), Type::Tuple(bare));
-        assert!(column_type("Array(JSON(max_dynamic_paths=8, `a.b` UInt32))").holds_json());
+        assert!(column_type("Array(JSON(max_dynamic_paths=8, `a.b` UInt32))").contains_json());
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
 
     /// As ClickHouse 26.7 writes them in `system.columns`.
     #[test]
-    fn words_and_names_are_read_with_their_escapes() {
+    fn enum_words_and_names_are_unescaped() {
         let words = [("line\nbreak", 1), ("a\tb\0c\\d'e", 2), ("", 3), (r"\q\%", 4), ("\u{e4}", 5)];
         let words = words.map(|(word, number)| (word.to_owned(), number)).into();
         let text = r"Enum8('line\nbreak' = 1, 'a\tb\0c\\d\'e' = 2, '' = 3, '\\q\\%' = 4, 'ä' = 5)";
@@ -273,11 +273,11 @@ mod tests {
             column_type(r#"Tuple(`x\`y` Bool, `z\nw` Bool, `d"q` Bool, `a.b` Bool, `\\q` Bool)"#),
             Type::Tuple(elements)
         );
-        assert_eq!(parse("Enum8('\u{fffd}' = 1)"), None, "the server has bytes there that are not UTF-8");
+        assert_eq!(parse("Enum8('\u{fffd}' = 1)"), None, "the name is not valid UTF-8 at the server");
     }
 
     #[test]
-    fn does_not_guess() {
+    fn refuses_unsupported_types() {
         for text in [
             "Decimal(76, 2)",
             "Decimal(4, 5)",

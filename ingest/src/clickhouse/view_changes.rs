@@ -1,8 +1,9 @@
-//! Whether an INSERT that may have landed can be told from its token, or whether something behind its table has changed since.
+//! Whether the token alone decides about an INSERT that may have landed, or whether a table or view behind it has
+//! changed since.
 //! A target and the age of the announcement go in, [`Changed`] comes out; it changes nothing.
 //!
-//! Many partitions of a table are in doubt at the same time, after a restart or while ClickHouse was away. They share what
-//! is read, but never what was read before they asked: a view may have come meanwhile.
+//! After a restart or an outage of ClickHouse, many partitions of a table are in doubt at once. They share one reading,
+//! but never one that began before their request: a view may have been added since.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,31 +15,32 @@ use super::view_graph::ViewGraph;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 
-/// What was added or changed behind a table since an INSERT may have been sent.
+/// What has changed behind a table since an INSERT may have been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
-    /// Nothing: its token tells.
+    /// Nothing: the token decides.
     Nothing,
-    /// The table or a view, and not what views write to. The token tells, unless the table refuses the same rows now or a view
-    /// gives something else for them.
+    /// The table or a view, but nothing that views write to. The token decides, unless the table now refuses the same
+    /// rows or a view yields other rows for them.
     Definitions,
-    /// What a view writes to, or the time for which tokens are remembered. A target may have the rows and not know the token.
+    /// A table that views write to, or the time for which tokens are remembered. A target may have the rows and not
+    /// remember the token.
     Targets,
 }
 
-/// What INSERTs reach, by table, as it was read last.
+/// The latest view graph of each table.
 #[derive(Debug, Default)]
-pub struct ViewGraphs(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Last>>>>);
+pub struct ViewGraphs(Mutex<HashMap<String, Arc<tokio::sync::Mutex<LastRead>>>>);
 
 #[derive(Debug, Default)]
-struct Last {
-    begun: Option<Instant>,
+struct LastRead {
+    started: Option<Instant>,
     graph: Arc<ViewGraph>,
 }
 
 impl ViewGraphs {
-    /// Asked before an INSERT into a table is repeated; `announced_for` says how long ago it was announced. Fails if it must
-    /// not be repeated at all, since something that it reaches would forget it.
+    /// Called before an INSERT into a table is repeated; `announced_for` returns the age of its announcement. Fails if
+    /// the INSERT must not be repeated, since a table that it reaches would not recognise it.
     pub async fn changed_since(
         &self,
         clickhouse: &ClickHouse,
@@ -52,9 +54,9 @@ impl ViewGraphs {
         let forgetful = |unfit: Unfit| {
             Failure::new(Class::Operator, format!("an INSERT that may have landed must not be repeated now: {unfit}"))
         };
-        let graph = self.now(clickhouse, table).await?;
+        let graph = self.read_since(clickhouse, table).await?;
         let remembered = graph.remembered(demand).map_err(forgetful)?;
-        // The ages below are as of the answer, so this one is not taken before it. They are cut to whole seconds.
+        // Read after the response, since the ages below are as of the response. They are rounded down to whole seconds.
         let announced_for = announced_for();
         let is_recent = |age: Option<Duration>| age.is_some_and(|age| age <= announced_for + Duration::from_secs(1));
         let may_have_forgotten = is_recent(graph.targets_unchanged_for) || announced_for >= remembered;
@@ -65,16 +67,16 @@ impl ViewGraphs {
         })
     }
 
-    /// What an INSERT reaches at a time that is not before this call.
-    async fn now(&self, clickhouse: &ClickHouse, table: &str) -> Result<Arc<ViewGraph>, Failure> {
-        let asked = Instant::now();
+    /// What an INSERT reaches, as read after the start of this call.
+    async fn read_since(&self, clickhouse: &ClickHouse, table: &str) -> Result<Arc<ViewGraph>, Failure> {
+        let called_at = Instant::now();
         let last =
             Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(table.to_owned()).or_default());
         let mut last = last.lock().await;
-        if last.begun.is_none_or(|begun| begun < asked) {
-            let begun = Some(Instant::now());
-            let graph = ViewGraph::read_again(clickhouse, table, &last.graph).await?;
-            *last = Last { begun, graph: Arc::new(graph) };
+        if last.started.is_none_or(|started| started < called_at) {
+            let started = Some(Instant::now());
+            let graph = ViewGraph::reread(clickhouse, table, &last.graph).await?;
+            *last = LastRead { started, graph: Arc::new(graph) };
         }
         Ok(Arc::clone(&last.graph))
     }

@@ -1,7 +1,7 @@
-//! Whether this user sees all rows that a table has: a row policy, a replica that lags or several servers behind one address
-//! make a look-up find nothing where there is something.
-//! A table goes in; nothing comes out if every row is visible, else a failure that says what hides them. It reads counts
-//! only, which ClickHouse has at hand, unless something filters the rows.
+//! Whether this user sees all rows of a table: a row policy, a lagging replica or several servers behind one address
+//! make a look-up miss rows.
+//! A table goes in; a failure that names what hides rows comes out, if anything does. It reads only row counts, which
+//! ClickHouse has at hand unless something filters the rows.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use crate::fault::{Fault, is_injected};
 /// How often the two counts are compared while others write.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
-/// ClickHouse's name for a profile with `readonly = 1`.
-const MAY_SET_NOTHING: &str = "readonly";
+/// ClickHouse's name of the error under a profile with `readonly = 1`.
+const READ_ONLY: &str = "readonly";
 
-/// What the server says of a table, whoever asks.
+/// What the server reports about a table, independent of the user.
 #[derive(Debug, Deserialize)]
-struct Held {
-    /// Its rows, those that a lightweight DELETE hides as well; `None` where its engine does not know.
+struct ServerCount {
+    /// Its rows, including those hidden by a lightweight DELETE; `None` if its engine does not count them.
     rows: Option<String>,
     is_replicated: u8,
 }
 
-/// What a user can read of a table.
+/// The rows of a table that this user can read.
 #[derive(Debug, Deserialize)]
 struct Visible {
     rows: String,
@@ -38,85 +38,84 @@ struct Replica {
     lags: u8,
 }
 
-/// Fails unless a row that is not found in `table` is not there.
+/// Fails unless a row that is not found in `table` is certain to be absent.
 pub async fn check(clickhouse: &ClickHouse, table: &str) -> Result<(), Failure> {
     if is_injected(Fault::SkipSightCheck) {
         return Ok(());
     }
-    let Some((_, is_replicated)) = held(clickhouse, table).await? else { return Ok(()) };
+    let Some((_, is_replicated)) = server_count(clickhouse, table).await? else { return Ok(()) };
     if is_replicated {
-        has_caught_up(clickhouse, table).await?;
+        check_replica(clickhouse, table).await?;
     } else if let Some([one, other]) = clickhouse.alternating_servers() {
-        return Err(several(table, &one, &other));
+        return Err(several_servers(table, &one, &other));
     }
-    counts_agree(clickhouse, table).await
+    check_counts(clickhouse, table).await
 }
 
-/// Compares what the server counts with what this user counts. While others write the two are never of the same moment,
-/// so it is enough then that the user sees as many rows as the table had before.
-async fn counts_agree(clickhouse: &ClickHouse, table: &str) -> Result<(), Failure> {
+/// Compares the server's count with the count that this user sees. While others write, the two are never taken at the
+/// same moment, so it then suffices that the user sees as many rows as the table had before.
+async fn check_counts(clickhouse: &ClickHouse, table: &str) -> Result<(), Failure> {
     for tried in 1..=TRIES {
-        let Some((before, _)) = held(clickhouse, table).await? else { return Ok(()) };
-        let seen = visible(clickhouse, table).await?;
-        let Some((after, _)) = held(clickhouse, table).await? else { return Ok(()) };
+        let Some((before, _)) = server_count(clickhouse, table).await? else { return Ok(()) };
+        let seen = visible_count(clickhouse, table).await?;
+        let Some((after, _)) = server_count(clickhouse, table).await? else { return Ok(()) };
         let is_quiet = before == after;
         if seen == before && is_quiet || !is_quiet && tried == TRIES && seen >= before.min(after) {
             return Ok(());
         }
         if tried == TRIES {
-            return Err(hidden(table, seen, before.min(after)));
+            return Err(rows_hidden(table, seen, before.min(after)));
         }
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
 }
 
-/// Rows of a table as the server counts them, and whether it is replicated; `None` where its engine does not count.
-async fn held(clickhouse: &ClickHouse, table: &str) -> Result<Option<(u64, bool)>, Failure> {
+/// Number of rows as the server counts them, and whether the table is replicated; `None` if its engine does not count.
+async fn server_count(clickhouse: &ClickHouse, table: &str) -> Result<Option<(u64, bool)>, Failure> {
     let query = "SELECT toString(total_rows) AS rows, toUInt8(match(engine, '^(Replicated|Shared)')) AS is_replicated \
                  FROM system.tables WHERE database = currentDatabase() AND name = {table:String} FORMAT JSON";
-    let held: Vec<Held> = clickhouse.select(query, table).await?;
-    let count = |held: Held| Some((held.rows?.parse().ok()?, held.is_replicated == 1));
-    Ok(held.into_iter().next().and_then(count))
+    let server_count: Vec<ServerCount> = clickhouse.select(query, table).await?;
+    let count = |server_count: ServerCount| Some((server_count.rows?.parse().ok()?, server_count.is_replicated == 1));
+    Ok(server_count.into_iter().next().and_then(count))
 }
 
-/// Counts also what a lightweight DELETE hides, unless the user may set nothing.
-async fn visible(clickhouse: &ClickHouse, table: &str) -> Result<u64, Failure> {
+/// Also counts rows hidden by a lightweight DELETE, unless the user may not change settings.
+async fn visible_count(clickhouse: &ClickHouse, table: &str) -> Result<u64, Failure> {
     let query =
         |settings| format!("SELECT toString(count()) AS rows FROM {}{settings} FORMAT JSON", quote_identifier(table));
-    let visible: Vec<Visible> = match clickhouse.select(&query(" SETTINGS apply_deleted_mask = 0"), table).await {
-        Err(failure) if failure.code == MAY_SET_NOTHING => clickhouse.select(&query(""), table).await?,
+    let visible_count: Vec<Visible> = match clickhouse.select(&query(" SETTINGS apply_deleted_mask = 0"), table).await {
+        Err(failure) if failure.code == READ_ONLY => clickhouse.select(&query(""), table).await?,
         counted => counted?,
     };
-    let count = visible.first().and_then(|visible| visible.rows.parse().ok());
-    count.ok_or_else(|| failures::not_an_answer("no number where the rows of a table were counted"))
+    let count = visible_count.first().and_then(|visible_count| visible_count.rows.parse().ok());
+    count.ok_or_else(|| failures::not_an_answer("a body that is not the number of rows"))
 }
 
-/// A replica that has not fetched everything lacks rows that another has acknowledged.
-async fn has_caught_up(clickhouse: &ClickHouse, table: &str) -> Result<(), Failure> {
+/// A replica that has not fetched everything lacks rows that another one has acknowledged.
+async fn check_replica(clickhouse: &ClickHouse, table: &str) -> Result<(), Failure> {
     let query = "SELECT toUInt8(is_readonly OR is_session_expired OR log_pointer <= log_max_index OR inserts_in_queue > 0) \
                  AS lags FROM system.replicas WHERE database = currentDatabase() AND table = {table:String} FORMAT JSON";
     let replicas: Vec<Replica> = clickhouse.select(query, table).await?;
     if replicas.iter().all(|replica| replica.lags == 0) {
         return Ok(());
     }
-    let what =
-        format!("the replica of table {table} that answers lags behind; what it lacks may have landed on another");
+    let what = format!("this replica of table {table} lags behind; rows that it lacks may have landed on another one");
     Err(Failure::new(Class::Transient, what))
 }
 
-fn hidden(table: &str, seen: u64, held: u64) -> Failure {
+fn rows_hidden(table: &str, seen: u64, server_count: u64) -> Failure {
     let what = format!(
-        "table {table} has {held} rows and this ClickHouse user sees {seen} of them, so nobody can tell what is missing; \
-         remove the row policy for this user, or whatever else hides rows from it"
+        "table {table} has {server_count} rows and this ClickHouse user sees {seen} of them, so missing rows cannot be told from hidden ones; \
+         remove the row policy for this user, or anything else that hides rows from it"
     );
     Failure::new(Class::Operator, what)
 }
 
-fn several(table: &str, one: &str, other: &str) -> Failure {
+fn several_servers(table: &str, one: &str, other: &str) -> Failure {
     let what = format!(
-        "several servers answer at the address of ClickHouse ({one}, {other}) and table {table} is not replicated, so a row \
-         that one of them lacks may be on another; give the address of one server"
+        "several servers respond at the address of ClickHouse ({one}, {other}) and table {table} is not replicated, so a row \
+         missing on one of them may be on another; configure the address of a single server"
     );
     Failure::new(Class::Operator, what)
 }

@@ -137,7 +137,7 @@ pub fn plan(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Result<Plan, Map
     let names = mapped.iter().map(|column| column.name).chain(PROVENANCE.map(|(name, _)| name));
     let column_type = |name| shape.columns.iter().find(|column| column.name == name);
     let columns = names.filter_map(|name| Some((name.to_owned(), column_type(name)?.type_text.clone()))).collect();
-    let settings = if mapped.iter().any(|column| column.column_type.holds_json()) { DOCUMENT_SETTINGS } else { "" };
+    let settings = if mapped.iter().any(|column| column.column_type.contains_json()) { DOCUMENT_SETTINGS } else { "" };
     let insert = Insert::new(table, columns, settings, decoder.with_defaults);
     Ok(Plan { decoder, insert })
 }

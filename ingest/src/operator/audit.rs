@@ -265,7 +265,7 @@ impl Audit {
             ahead,
             ..Account::default()
         };
-        let should = waiting.iter().fold(Sums::of_range(&range), |sums, at| sums.without(Sums::default().with(*at)));
+        let should = waiting.iter().fold(Sums::of_range(&range), |sums, at| sums.minus(Sums::default().with(*at)));
         if sums == should && distinct.is_none_or(|distinct| distinct == sums.count) {
             account.inserted = sums.count;
             account.consumed = sums.count + account.dead_lettered;

@@ -177,8 +177,7 @@ fn explain_missing_table(failure: Failure) -> Failure {
     if failure.code != "unknown_table" {
         return failure;
     }
-    let what =
-        "a temporary table disappeared immediately; make the load balancer send all requests of a session to one server";
+    let what = "a temporary table disappeared immediately; make the load balancer send all requests of a session to one server";
     Failure::new(Class::Transient, what)
 }
 

@@ -1,5 +1,5 @@
-//! The statements of a rebuild at the server: ClickHouse goes on with them when its client is gone, so they are ended by the
-//! ids of their queries once nobody waits for them, whether a rebuild failed or was given up.
+//! Kills a rebuild's statements at the server. ClickHouse continues them when its client disconnects, so they are
+//! killed by the prefix of their query IDs once the rebuild has failed or was abandoned. It never waits in `drop`.
 
 use tokio::runtime::Handle;
 use tracing::warn;
@@ -8,10 +8,10 @@ use crate::clickhouse::client::ClickHouse;
 use crate::failure::Failure;
 use crate::fault::{Fault, is_injected};
 
-/// A rebuild that runs. Dropping it ends its statements in the background.
+/// A running rebuild. Dropping it kills its statements in the background.
 pub(super) struct Running {
     clickhouse: ClickHouse,
-    /// What the ids of its queries begin with; nothing once they have ended.
+    /// Prefix of its query IDs; `None` once its statements have ended.
     prefix: Option<String>,
 }
 
@@ -20,7 +20,7 @@ impl Running {
         Self { clickhouse: clickhouse.clone(), prefix: Some(prefix) }
     }
 
-    /// Ends what is left of it, and waits for that.
+    /// Kills its remaining statements and waits until they have ended.
     pub(super) async fn end(mut self) -> Result<(), Failure> {
         match self.prefix.take() {
             Some(prefix) if !is_injected(Fault::LeaveStatementsRunning) => self.clickhouse.kill(&prefix).await,
@@ -35,7 +35,7 @@ impl Drop for Running {
         let clickhouse = self.clickhouse.clone();
         runtime.spawn(async move {
             if let Err(failure) = clickhouse.kill(&prefix).await {
-                warn!(%failure, "statements of a rebuild that was given up may still run");
+                warn!(%failure, "statements of an abandoned rebuild may still be running");
             }
         });
     }

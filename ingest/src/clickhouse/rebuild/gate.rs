@@ -1,6 +1,6 @@
-//! INSERTs and rebuilds of this worker: while the aggregates of a table are rebuilt, its own INSERTs into that table wait, and
-//! those into other tables go on.
-//! A table goes in; leave to write to it comes out, or a rebuild that is done.
+//! INSERTs and rebuilds of this worker: while the aggregates of a table are rebuilt, its own INSERTs into that table
+//! wait; INSERTs into other tables continue.
+//! A table goes in; a guard to write to it comes out, or a finished rebuild. It knows nothing of other processes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,44 +23,44 @@ pub struct Rebuilds {
 
 #[derive(Debug, Default)]
 struct Gate {
-    /// Held for reading by every INSERT.
+    /// Read-locked by every INSERT.
     lock: Arc<RwLock<()>>,
-    /// When the last finished rebuild of a month began.
-    begun: Mutex<HashMap<u32, Instant>>,
+    /// Start of the last successful rebuild of each month.
+    started: Mutex<HashMap<u32, Instant>>,
 }
 
 impl Rebuilds {
-    /// Of rebuilds whose statements may take so long each.
+    /// `timeout` bounds each statement of a rebuild.
     pub fn new(timeout: Duration) -> Self {
         Self { timeout, tables: Mutex::default() }
     }
 
-    /// Held by every INSERT of this worker into a table while it runs.
+    /// Returns a guard that every INSERT of this worker into a table holds while it runs.
     pub async fn writing(&self, table: &str) -> OwnedRwLockReadGuard<()> {
         Arc::clone(&self.gate(table).lock).read_owned().await
     }
 
-    /// Rebuilds `month` of everything that views of `table` write to; 0 stands for a table without months. A rebuild that
-    /// somebody else began after this call counts.
+    /// Rebuilds `month` of everything that views of `table` write to; 0 stands for a table without months. Returns at
+    /// once if another task's rebuild began after this call and has finished.
     pub async fn rebuild(&self, clickhouse: &ClickHouse, table: &str, month: u32) -> Result<(), Failure> {
-        let (asked, gate) = (Instant::now(), self.gate(table));
-        let _alone = gate.lock.write().await;
-        if held(&gate.begun).get(&month).is_some_and(|begun| *begun >= asked) {
+        let (called_at, gate) = (Instant::now(), self.gate(table));
+        let _exclusive = gate.lock.write().await;
+        if locked(&gate.started).get(&month).is_some_and(|started| *started >= called_at) {
             return Ok(());
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         rebuild_month(clickhouse, table, month, self.timeout).await.map(drop)?;
-        held(&gate.begun).insert(month, begun);
+        locked(&gate.started).insert(month, started);
         Ok(())
     }
 
     fn gate(&self, table: &str) -> Arc<Gate> {
         let table = if is_injected(Fault::ShareRebuildGate) { "" } else { table };
-        let mut tables = held(&self.tables);
+        let mut tables = locked(&self.tables);
         Arc::clone(tables.entry(table.to_owned()).or_default())
     }
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,8 @@
-//! One rebuild of a table at a time, among all workers and operators: two that replace the same partition at once leave the
-//! rows of both there.
-//! Tables go in; the right to rebuild them comes out, as a table of each one's name plus [`super::statement::SCRATCH`], which only one can
-//! create. Its owner writes to it again and again. It is given back by dropping it; one whose owner died is taken away.
+//! One rebuild of a table at a time across all workers and operators: two that replace the same partition at once would
+//! leave the rows of both.
+//! Tables go in; the right to rebuild them comes out, as one table per target named with the suffix
+//! [`super::statement::SCRATCH`], which only one process can create. The owner writes to it as a heartbeat and releases
+//! it by dropping it; the lock of a dead owner is revoked.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +15,15 @@ use crate::clickhouse::name::TableName;
 use crate::clickhouse::quoting::quote_string;
 use crate::failure::{Class, Failure};
 
-/// ClickHouse's name for there being such a table already.
-const EXISTS: &str = "table_already_exists";
-/// How long somebody else's rebuild is waited for.
+/// ClickHouse's name of the error for a table that exists already.
+const ALREADY_EXISTS: &str = "table_already_exists";
+/// How long to wait for another process's rebuild.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often it is looked whether it is over.
+/// Interval between attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Looks in a row at an old lock that find nothing of a rebuild running, until its owner counts as dead: between two
+/// Consecutive checks that find an old lock and no running rebuild until its owner counts as dead: between two
 /// statements nothing runs either.
-const LOOKS: u32 = 8;
+const ORPHAN_CHECKS: u32 = 8;
 
 /// The right to rebuild.
 pub(super) struct Lock<'a> {
@@ -32,12 +33,12 @@ pub(super) struct Lock<'a> {
 }
 
 #[derive(Deserialize)]
-struct SeenAssignments {
+struct LockState {
     is_orphan: u8,
 }
 
 impl<'a> Lock<'a> {
-    /// Waits for the locks of all tables, always in the same order, so that nobody waits in a circle.
+    /// Waits for the locks of all tables, always in the same order, so that no deadlock can arise.
     pub(super) async fn acquire(
         clickhouse: &'a ClickHouse,
         tables: &[TableName],
@@ -46,10 +47,10 @@ impl<'a> Lock<'a> {
         let mut names: Vec<_> =
             tables.iter().map(|table| TableName::new(&table.database, format!("{}{SCRATCH}", table.name))).collect();
         names.sort();
-        let (mut lock, until) =
+        let (mut lock, deadline) =
             (Self { clickhouse, owner: owner.to_owned(), tables: Vec::new() }, Instant::now() + PATIENCE);
         for name in names {
-            let taken = lock.acquire_one(&name, until).await;
+            let taken = lock.acquire_one(&name, deadline).await;
             lock.tables.extend(taken.is_ok().then_some(name));
             let held = match taken {
                 Ok(()) => lock.heartbeat().await,
@@ -63,27 +64,27 @@ impl<'a> Lock<'a> {
         Ok(lock)
     }
 
-    async fn acquire_one(&self, table: &TableName, until: Instant) -> Result<(), Failure> {
+    async fn acquire_one(&self, table: &TableName, deadline: Instant) -> Result<(), Failure> {
         let create = format!("CREATE TABLE {table} (owner String, at DateTime DEFAULT now()) ENGINE = Memory");
-        let mut looks = 0;
+        let mut orphan_checks = 0;
         loop {
             match run(self.clickhouse, &create, &[]).await {
                 Ok(()) => return Ok(()),
-                Err(failure) if failure.code != EXISTS => return Err(failure),
-                Err(_) if Instant::now() >= until => return Err(busy(table)),
-                Err(_) => looks = if is_orphan(self.clickhouse, table).await? { looks + 1 } else { 0 },
+                Err(failure) if failure.code != ALREADY_EXISTS => return Err(failure),
+                Err(_) if Instant::now() >= deadline => return Err(busy(table)),
+                Err(_) => orphan_checks = if is_orphan(self.clickhouse, table).await? { orphan_checks + 1 } else { 0 },
             }
-            if looks >= LOOKS {
-                warn!(%table, "whoever rebuilt last has not given its lock back; it is taken away");
+            if orphan_checks >= ORPHAN_CHECKS {
+                warn!(%table, "the owner of a rebuild lock has died without releasing it; revoking the lock");
                 drop_table(self.clickhouse, table).await?;
-                looks = 0;
+                orphan_checks = 0;
             }
             tokio::time::sleep(PAUSE).await;
             self.heartbeat().await?;
         }
     }
 
-    /// Says that the owner lives. Fails if the lock was taken away.
+    /// Records that the owner is alive. Fails if the lock was revoked.
     pub(super) async fn heartbeat(&self) -> Result<(), Failure> {
         for table in &self.tables {
             let owner = quote_string(&self.owner);
@@ -97,7 +98,7 @@ impl<'a> Lock<'a> {
         Ok(())
     }
 
-    /// Gives it back.
+    /// Releases the lock.
     pub(super) async fn release(self) -> Result<(), Failure> {
         for table in &self.tables {
             drop_table(self.clickhouse, table).await?;
@@ -106,8 +107,8 @@ impl<'a> Lock<'a> {
     }
 }
 
-/// Whether the owner of a lock has been silent for longer than between two statements of a rebuild, or spoke in the
-/// future (the server's clock was set back), and none runs.
+/// Whether the owner has sent no heartbeat for longer than a rebuild pauses between statements, or its last one lies in
+/// the future (the server's clock was set back), and no rebuild runs.
 async fn is_orphan(clickhouse: &ClickHouse, table: &TableName) -> Result<bool, Failure> {
     let query = format!(
         "SELECT (SELECT max(at) FROM {table}) NOT BETWEEN now() - 10 AND now() AND (SELECT count() FROM system.tables \
@@ -117,16 +118,16 @@ async fn is_orphan(clickhouse: &ClickHouse, table: &TableName) -> Result<bool, F
         quote_string(&table.database),
         quote_string(&table.name)
     );
-    let seen: Result<Vec<SeenAssignments>, _> = clickhouse.select(&query, "").await;
+    let seen: Result<Vec<LockState>, _> = clickhouse.select(&query, "").await;
     match seen {
         Ok(seen) => Ok(seen.first().is_some_and(|seen| seen.is_orphan == 1)),
-        // It was given back meanwhile.
+        // It was released in the meantime.
         Err(failure) if failure.code == "unknown_table" => Ok(false),
         Err(failure) => Err(failure),
     }
 }
 
 fn busy(table: &TableName) -> Failure {
-    let what = format!("somebody else rebuilds the same aggregates ({table}); that is waited for, or try again later");
+    let what = format!("another process rebuilds the same aggregates ({table}); wait for it to finish, then try again");
     Failure::new(Class::Transient, what)
 }

@@ -1,5 +1,5 @@
-//! Rebuilds one month: its targets are computed from the raw rows, each into a table of its own, and put in place of the old
-//! month. It begins again while others write, and leaves no table of its own behind.
+//! Rebuilds one month: each target is computed from the raw rows into a scratch table, which then replaces the old
+//! month. It restarts if others write, and leaves no scratch table behind.
 
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,16 @@ use crate::clickhouse::{failures, visibility};
 use crate::failure::{Class, Failure};
 use crate::fault::{Failpoint, Fault, is_injected, reached};
 
-/// How often it begins again because somebody else writes.
+/// Attempts, each ended by another process's write.
 const TRIES: u32 = 20;
-/// ClickHouse's code for a query whose id is that of one that runs.
+/// ClickHouse's code for a query whose ID is that of a running query.
 const SENT_TWICE: u32 = 216;
-/// For how long an answer is waited for after ClickHouse should have given up.
+/// How long to wait for the response after ClickHouse should have ended the statement.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Rebuilds one month; nobody else of this worker writes to the table meanwhile. Says of how many tables. 0 stands for a
-/// table without months. A statement that takes longer than `timeout` is ended, and so is one that nobody waits for any more.
+/// Rebuilds one month and returns the number of tables rebuilt; no other task of this worker may write to the table
+/// during the call. 0 stands for a table without months. `timeout` bounds each statement; statements still running when
+/// the call ends are killed.
 pub async fn rebuild_month(
     clickhouse: &ClickHouse,
     table: &str,
@@ -40,11 +41,11 @@ pub async fn rebuild_month(
     if graph.views.is_empty() {
         return Ok(0);
     }
-    // Aggregates would lack what is hidden.
+    // Aggregates would lack hidden rows.
     visibility::check(clickhouse, table).await?;
     let (base, scratch) = (TableName::new(clickhouse.database(), table), Uuid::new_v4().simple().to_string());
     let prefix = format!("sluice:rebuild:{scratch}");
-    // ClickHouse ends a statement a little earlier than it is no longer waited for.
+    // ClickHouse ends a statement shortly before the client stops waiting for it.
     let named = clickhouse.with_query_prefix(&prefix, timeout + GRACE);
     let rebuild = Rebuild { clickhouse: &named, base, month, graph, scratch, timeout };
     rebuild.check().await?;
@@ -52,28 +53,28 @@ pub async fn rebuild_month(
     let running = Running::new(clickhouse, prefix);
     let outcome = rebuild.run(&lock).await;
     running.end().await?;
-    let given_back = lock.release().await;
-    outcome.and(given_back).map(|()| rebuild.targets().count())
+    let released = lock.release().await;
+    outcome.and(released).map(|()| rebuild.targets().count())
 }
 
 impl Rebuild<'_> {
-    /// Begins again as long as others write to the month, up to a limit.
+    /// Retries while others write to the month, up to a limit.
     async fn run(&self, lock: &Lock<'_>) -> Result<(), Failure> {
         let Self { base, month, .. } = self;
-        self.drop_left_behind().await?;
+        self.drop_leftovers().await?;
         for _ in 0..TRIES {
             if self.attempt(lock).await? {
                 info!(table = %base, month, targets = self.targets().count(), "aggregates rebuilt from the raw rows");
                 return Ok(());
             }
-            warn!(table = %base, month, "somebody writes to a month that is being rebuilt; beginning again");
+            warn!(table = %base, month, "another process writes to a month that is being rebuilt; restarting the rebuild");
             tokio::time::sleep(PAUSE).await;
         }
-        Err(self.by_hand("others write to it all the time"))
+        Err(self.needs_operator("other processes keep writing to it"))
     }
 
-    /// Whether nobody wrote meanwhile, so that the month is right now. No table of its own is left behind, after a failure
-    /// neither, unless ClickHouse does not answer.
+    /// Returns whether nothing else wrote, so that the month is now correct. Drops the scratch tables even after a
+    /// failure, unless ClickHouse does not respond.
     async fn attempt(&self, lock: &Lock<'_>) -> Result<bool, Failure> {
         let outcome = self.replace_all(lock).await;
         for target in self.targets() {
@@ -83,14 +84,14 @@ impl Rebuild<'_> {
     }
 
     async fn replace_all(&self, lock: &Lock<'_>) -> Result<bool, Failure> {
-        let before = self.trace().await?;
-        // Whoever began before this may have put its rows into the base and not yet into the targets.
+        let before = self.base_state().await?;
+        // An INSERT that began earlier may have written to the base and not yet to the targets.
         self.wait_for_writers(lock).await?;
         let mut replaced = Vec::new();
         for target in self.targets() {
             self.fill(target).await?;
             lock.heartbeat().await?;
-            if self.trace().await? != before {
+            if self.base_state().await? != before {
                 return Ok(false);
             }
             replaced.push(self.replace(target).await?);
@@ -102,10 +103,10 @@ impl Rebuild<'_> {
                 return Ok(false);
             }
         }
-        Ok(self.trace().await? == before)
+        Ok(self.base_state().await? == before)
     }
 
-    /// Computes all views that write to a table over the month's rows of their sources, into a table of its own.
+    /// Computes all views that write to a table over the month's rows of their sources, into a scratch table.
     async fn fill(&self, target: &Table) -> Result<(), Failure> {
         let (Self { clickhouse, month, .. }, fresh) = (self, self.scratch_table(&target.name));
         run(clickhouse, &format!("CREATE TABLE {fresh} AS {}", target.name), &[]).await?;
@@ -115,7 +116,7 @@ impl Rebuild<'_> {
                 0 => "{}".to_owned(),
                 month => format!("{{{}: 'toUInt32OrZero(_partition_id) = {month}'}}", quote_string(&source)),
             };
-            // Two equal blocks are two, and rows that were deleted are none.
+            // Equal blocks must both count, and deleted rows must not.
             let settings = [
                 ("additional_table_filters", filter),
                 ("insert_deduplicate", "0".to_owned()),
@@ -127,46 +128,46 @@ impl Rebuild<'_> {
             let statement = format!("INSERT INTO {fresh} SELECT * FROM ({}){repetition_guard}", view.select);
             let started = Instant::now();
             let filled = run(clickhouse, &statement, &settings).await;
-            let is_late = started.elapsed() >= self.timeout;
-            filled.map_err(
-                |failure| if is_late { self.too_long(view) } else { failures::in_rebuild(failure, &view.name) },
-            )?;
+            let is_timed_out = started.elapsed() >= self.timeout;
+            filled.map_err(|failure| {
+                if is_timed_out { self.too_long(view) } else { failures::in_rebuild(failure, &view.name) }
+            })?;
         }
         Ok(())
     }
 
-    /// What makes an INSERT fail if somebody between has sent it already: the table has other parts by then. While the first
-    /// one runs, ClickHouse refuses the second for its id, with the same code.
+    /// A condition that makes the INSERT fail if a proxy has already sent it once: the table then has other parts.
+    /// While the first one runs, ClickHouse refuses the second for its query ID, with the same code.
     async fn repetition_guard(&self, fresh: &TableName) -> Result<String, Failure> {
         if is_injected(Fault::AllowRepeatedFill) {
             return Ok(String::new());
         }
-        let (question, now) = (self.highest(fresh), self.highest_block(fresh).await?);
+        let (question, now) = (self.highest_block_query(fresh), self.highest_block(fresh).await?);
         Ok(format!(" WHERE NOT throwIf(({question}) != {now}, 'sent twice', toInt16({SENT_TWICE}))"))
     }
 
-    /// Puts what was computed in the place of the month.
+    /// Replaces the month with what was computed.
     async fn replace(&self, target: &Table) -> Result<Replaced, Failure> {
         let fresh = self.scratch_table(&target.name);
         let (own, all) = (self.rows(&fresh, self.month).await?, self.rows(&fresh, 0).await?);
         if own != all {
-            return Err(self.elsewhere(target));
+            return Err(self.partition_mismatch(target));
         }
-        let highest = self.highest_block(&target.name).await?;
+        let highest_block = self.highest_block(&target.name).await?;
         let partition = if self.month == 0 { "tuple()".to_owned() } else { self.month.to_string() };
-        // ClickHouse replaces no partition by nothing.
+        // ClickHouse does not replace a partition with nothing.
         let how = match own {
             0 => format!("DROP PARTITION {partition}"),
             _ => format!("REPLACE PARTITION {partition} FROM {fresh}"),
         };
         run(self.clickhouse, &format!("ALTER TABLE {} {how}", target.name), &[]).await?;
-        Ok(Replaced { target: target.name.clone(), fresh, highest })
+        Ok(Replaced { target: target.name.clone(), fresh, highest_block })
     }
 
-    /// Drops the tables of rebuilds that were killed: nobody else rebuilds these now.
-    async fn drop_left_behind(&self) -> Result<(), Failure> {
+    /// Drops the scratch tables of rebuilds that were killed: under the lock no other rebuild of these targets runs.
+    async fn drop_leftovers(&self) -> Result<(), Failure> {
         #[derive(Deserialize)]
-        struct Left {
+        struct Leftover {
             name: String,
         }
         for TableName { database, name } in self.targets().map(|target| &target.name) {
@@ -175,8 +176,8 @@ impl Rebuild<'_> {
                 quote_string(database),
                 quote_string(&format!("{name}{SCRATCH}_"))
             );
-            let left: Vec<Left> = self.clickhouse.select(&query, "").await?;
-            for Left { name } in left {
+            let leftovers: Vec<Leftover> = self.clickhouse.select(&query, "").await?;
+            for Leftover { name } in leftovers {
                 drop_table(self.clickhouse, &TableName::new(database, name)).await?;
             }
         }
@@ -193,11 +194,11 @@ impl Rebuild<'_> {
         Failure::new(Class::Operator, what)
     }
 
-    fn by_hand(&self, why: &str) -> Failure {
+    fn needs_operator(&self, why: &str) -> Failure {
         let Self { base, month, .. } = self;
         let what = format!(
-            "the aggregates of {base} in month {month} have to be rebuilt, and {why}; stop the other writers, then \
-             `sluice ingest rebuild` does it"
+            "the aggregates of {base} in month {month} must be rebuilt, but {why}; stop the other writers, then run \
+             `sluice ingest rebuild`"
         );
         Failure::new(Class::Operator, what)
     }

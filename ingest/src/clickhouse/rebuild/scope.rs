@@ -1,4 +1,4 @@
-//! What a rebuild is about: one month of everything that views of a table write to. It asks nothing.
+//! The scope of a rebuild: one month of everything that views of a table write to. It sends no queries.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ pub(super) struct Rebuild<'a> {
     /// 0 stands for a table without months.
     pub(super) month: u32,
     pub(super) graph: ViewGraph,
-    /// Ends the names of the tables that take the place of the month: each rebuild has some of its own.
+    /// Suffix of the names of its scratch tables, unique to this rebuild.
     pub(super) scratch: String,
-    /// How long one statement may take.
+    /// Timeout of one statement.
     pub(super) timeout: Duration,
 }
 
 impl Rebuild<'_> {
-    /// What views write to, sources before what is made of them.
+    /// The tables that views write to, each after its sources.
     pub(super) fn targets(&self) -> impl Iterator<Item = &Table> {
-        self.graph.tables.iter().filter(|table| table.by.is_some())
+        self.graph.tables.iter().filter(|table| table.via.is_some())
     }
 
     pub(super) fn views_into(&self, target: &TableName) -> impl Iterator<Item = &View> {
@@ -35,7 +35,7 @@ impl Rebuild<'_> {
         self.graph.tables.iter().map(|table| table.name.clone()).collect()
     }
 
-    /// The table that takes the place of a target's month.
+    /// The scratch table that replaces a target's month.
     pub(super) fn scratch_table(&self, target: &TableName) -> TableName {
         TableName::new(&target.database, format!("{}{SCRATCH}_{}", target.name, self.scratch))
     }

@@ -1,4 +1,4 @@
-//! The statements that the steps of a rebuild send.
+//! The statements that the steps of a rebuild send. It decides nothing.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::name::TableName;
 use crate::failure::Failure;
 
-/// Ends the name of a table that takes the place of a month.
+/// Suffix of lock and scratch tables.
 pub(super) const SCRATCH: &str = "__rebuild";
-/// How long it waits for whoever writes.
+/// Interval between two checks for other writers.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 /// Runs a statement that returns nothing.
@@ -16,7 +16,7 @@ pub(super) async fn run(clickhouse: &ClickHouse, query: &str, settings: &[(&str,
     clickhouse.query(query, settings).await.map(drop)
 }
 
-/// Drops a table, if there is one.
+/// Drops a table if it exists.
 pub(super) async fn drop_table(clickhouse: &ClickHouse, table: &TableName) -> Result<(), Failure> {
     run(clickhouse, &format!("DROP TABLE IF EXISTS {table}"), &[]).await
 }

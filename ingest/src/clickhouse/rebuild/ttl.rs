@@ -1,28 +1,28 @@
-//! The expressions by which a table loses rows, or columns their values.
-//! A definition goes in as `system.tables` has it, expressions come out. Pure. What only moves or recompresses parts is left
-//! out, and so are the conditions (`WHERE`) behind an expression: whoever asks wants to know what may be gone.
+//! The expressions by which a table loses rows, or columns lose values.
+//! A definition from `system.tables` goes in, expressions come out. Pure. TTLs that only move or recompress parts are
+//! ignored, and so are conditions (`WHERE`) after an expression: callers need to know what may be gone.
 
-/// Ends an expression: what comes next says what becomes of the rows.
+/// Ends an expression; what follows states what happens to the rows.
 const ENDS: [&str; 7] = [" DELETE", " WHERE ", " GROUP BY ", " TO DISK ", " TO VOLUME ", " RECOMPRESS ", " SETTINGS "];
-/// What keeps rows and values as they are.
+/// Keeps rows and values unchanged.
 const HARMLESS: [&str; 3] = [" TO DISK ", " TO VOLUME ", " RECOMPRESS "];
 
 /// The expressions of all TTLs that remove rows or values.
 pub(super) fn expressions(definition: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for (at, depth) in outside_of_quotes(definition) {
+    for (at, depth) in outside_quotes(definition) {
         let Some(rest) = definition[at..].strip_prefix(" TTL ") else { continue };
         let clauses = clauses(rest);
-        // Columns are separated by commas as well: only the table's own TTL has several clauses.
+        // Columns are also separated by commas: only the table's own TTL has several clauses.
         found.extend(clauses.into_iter().take(if depth > 0 { 1 } else { usize::MAX }).filter_map(expression));
     }
     found
 }
 
-/// The clauses of a TTL, up to what ends all of them.
+/// The clauses of a TTL, up to the end of the last one.
 fn clauses(text: &str) -> Vec<&str> {
     let (mut clauses, mut start) = (Vec::new(), 0);
-    for (at, depth) in outside_of_quotes(text) {
+    for (at, depth) in outside_quotes(text) {
         let is_end =
             depth < 0 || (depth == 0 && text[at..].starts_with(" SETTINGS ")) || text[at..].starts_with(" COMMENT ");
         if is_end {
@@ -40,7 +40,7 @@ fn clauses(text: &str) -> Vec<&str> {
 
 /// The expression of a clause that removes something.
 fn expression(clause: &str) -> Option<String> {
-    let ends = || outside_of_quotes(clause).filter(|(_, depth)| *depth == 0).map(|(at, _)| at);
+    let ends = || outside_quotes(clause).filter(|(_, depth)| *depth == 0).map(|(at, _)| at);
     let starts = |at: usize, words: &[&str]| words.iter().any(|word| clause[at..].starts_with(word));
     if ends().any(|at| starts(at, &HARMLESS)) {
         return None;
@@ -49,9 +49,9 @@ fn expression(clause: &str) -> Option<String> {
     Some(clause[..end].trim().to_owned())
 }
 
-/// Each character's place outside of quotes, and how many brackets are open there; below 0 behind the end of what the text
-/// stands in.
-fn outside_of_quotes(text: &str) -> impl Iterator<Item = (usize, i32)> + '_ {
+/// Each character outside quotes: its index, and the number of open parentheses; negative after the end of the
+/// enclosing list.
+fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, i32)> + '_ {
     let (mut depth, mut quote, mut is_escaped) = (0, None, false);
     text.char_indices().filter_map(move |(at, c)| {
         if let Some(open) = quote {
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_and_columns_lose_what_their_ttl_says() {
+    fn ttls_of_tables_and_columns_are_found() {
         let definition = "CREATE TABLE vx.ttl (`n` UInt64, `s` String CODEC(ZSTD(1)) TTL toDateTime(t) + toIntervalDay(1), \
              `t` DateTime64(3, 'UTC'), `x` String DEFAULT ' TTL (') ENGINE = MergeTree PARTITION BY toYYYYMM(t) ORDER BY n \
              TTL toDateTime(t) + toIntervalYear(7) WHERE n = 5, toDateTime(t) + toIntervalMonth(1) TO DISK 'default', \
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_without_one_loses_nothing() {
+    fn a_table_without_a_deleting_ttl_loses_nothing() {
         let plain = "CREATE TABLE a.b (`n` UInt64, ` TTL x` Date) ENGINE = MergeTree ORDER BY n SETTINGS a = 1";
         assert_eq!(expressions(plain), Vec::<String>::new());
         let moved = "CREATE TABLE a.b (`d` Date) ENGINE = MergeTree ORDER BY d TTL d + toIntervalDay(1) TO VOLUME 'x'";
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_column_and_other_endings() {
+    fn a_ttl_may_end_a_column_list_or_a_group_by() {
         let last = "CREATE TABLE a.b (`d` Date, `s` String TTL d + toIntervalDay(1)) ENGINE = MergeTree ORDER BY d";
         assert_eq!(expressions(last), ["d + toIntervalDay(1)"]);
         let grouped = "CREATE TABLE a.b (`d` Date) ENGINE = MergeTree ORDER BY d TTL d + toIntervalDay(1) GROUP BY d SET x = max(x), \

@@ -1,11 +1,12 @@
-//! Whether somebody else writes to a month while it is rebuilt.
-//! An INSERT puts its rows into the base first and into the targets afterwards. One that does the one before a rebuild and the
-//! other after it would be counted twice; one that does both while it runs may be counted once, twice or not at all.
+//! Detects whether another process writes to a month while it is rebuilt.
+//! An INSERT writes its rows to the base first and to the targets afterwards. One that writes to the base before a
+//! rebuild and to the targets after it would be counted twice; one that writes to both during a rebuild may be counted
+//! once, twice or not at all.
 //!
-//! So: the state of the base's month is taken down (rows, highest block, highest mutation); every INSERT that runs then is
-//! waited for, by the id of its query; at the end the same again, and the base has to be as it was. An INSERT that ClickHouse
-//! recognises changes nothing in the base and may still complete a target: the parts that a target has beyond those of the
-//! rebuild tell.
+//! So the state of the base's month is recorded (rows, highest block, highest mutation), and every INSERT running at
+//! that time is waited for by its query ID. At the end this is repeated, and the base must be unchanged. An INSERT that
+//! ClickHouse recognises as repeated changes nothing in the base but may still complete a target: it is detected by
+//! parts that the target has in addition to those of the rebuild.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -21,58 +22,58 @@ use crate::clickhouse::quoting::quote_string;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 
-/// How long INSERTs that began earlier are waited for.
+/// How long to wait for INSERTs that began earlier.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The state of a base's month: what changes when somebody writes to it.
+/// The state of a base's month; it changes with every write.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Trace(Bytes);
+pub(super) struct BaseState(Bytes);
 
-/// A month that was put in its place.
+/// A month that was replaced.
 #[derive(Debug)]
 pub(super) struct Replaced {
     pub(super) target: TableName,
     pub(super) fresh: TableName,
-    /// Highest block of the month before that.
-    pub(super) highest: i64,
+    /// Highest block of the month before the replacement.
+    pub(super) highest_block: i64,
 }
 
 impl Rebuild<'_> {
-    /// Parts of a table's month, for a `WHERE` of `system.parts`.
+    /// Selects the parts of a table's month, for a `WHERE` on `system.parts`.
     fn parts(&self, table: &TableName) -> String {
         let (database, name, month) = (quote_string(&table.database), quote_string(&table.name), self.month);
         format!("database = {database} AND table = {name} AND ({month} = 0 OR toUInt32OrZero(partition_id) = {month})")
     }
 
-    pub(super) async fn trace(&self) -> Result<Trace, Failure> {
+    pub(super) async fn base_state(&self) -> Result<BaseState, Failure> {
         let query = format!(
             "SELECT sum(rows), max(max_block_number), max(data_version) FROM system.parts WHERE active AND {} FORMAT TSV",
             self.parts(&self.base)
         );
-        Ok(Trace(self.clickhouse.query(&query, &[]).await?))
+        Ok(BaseState(self.clickhouse.query(&query, &[]).await?))
     }
 
-    /// Waits until all INSERTs that run now have ended. Others may have begun by then.
+    /// Waits until all INSERTs running now have ended. Others may have begun by then.
     pub(super) async fn wait_for_writers(&self, lock: &Lock<'_>) -> Result<(), Failure> {
-        let (earlier, until) = (self.writers().await?, Instant::now() + PATIENCE);
+        let (earlier, deadline) = (self.running_inserts().await?, Instant::now() + PATIENCE);
         if is_injected(Fault::SkipWriterWait) {
             return Ok(());
         }
         loop {
-            let left = self.writers().await?.intersection(&earlier).count();
+            let left = self.running_inserts().await?.intersection(&earlier).count();
             if left == 0 {
                 return Ok(());
             }
-            if Instant::now() >= until {
-                return Err(self.unended(left));
+            if Instant::now() >= deadline {
+                return Err(self.still_running(left));
             }
             lock.heartbeat().await?;
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Ids of the INSERTs that name the base, a view or a target.
-    async fn writers(&self) -> Result<HashSet<String>, Failure> {
+    /// Query IDs of the running INSERTs that name the base, a view or a target.
+    async fn running_inserts(&self) -> Result<HashSet<String>, Failure> {
         #[derive(Deserialize)]
         struct Running {
             query_id: String,
@@ -90,25 +91,25 @@ impl Rebuild<'_> {
         Ok(running.into_iter().map(|Running { query_id }| query_id).collect())
     }
 
-    /// The question that [`Self::highest_block`] asks; 0 without parts.
-    pub(super) fn highest(&self, table: &TableName) -> String {
+    /// The query that [`Self::highest_block`] runs; 0 without parts.
+    pub(super) fn highest_block_query(&self, table: &TableName) -> String {
         format!("SELECT max(max_block_number) FROM system.parts WHERE {}", self.parts(table))
     }
 
-    /// The highest block that a table's month ever had, as far as ClickHouse still has its parts.
+    /// The highest block number that a table's month ever had, as far as ClickHouse still lists its parts.
     pub(super) async fn highest_block(&self, table: &TableName) -> Result<i64, Failure> {
-        let query = format!("{} FORMAT TSV", self.highest(table));
+        let query = format!("{} FORMAT TSV", self.highest_block_query(table));
         let answer = self.clickhouse.query(&query, &[]).await?;
         Ok(String::from_utf8_lossy(&answer).trim().parse().unwrap_or(0))
     }
 
-    /// Whether a month has parts besides those that took its place: ClickHouse keeps the list of parts for some minutes after
-    /// they were merged, and a part that was taken over has the same files as in the table it came from.
+    /// Whether a month has parts other than those of the replacement: ClickHouse lists parts for some minutes after
+    /// they were merged, and an attached part has the same files as in the table it came from.
     pub(super) async fn is_written_since(&self, replaced: &Replaced) -> Result<bool, Failure> {
-        let Replaced { target, fresh, highest } = replaced;
+        let Replaced { target, fresh, highest_block } = replaced;
         let query = format!(
             "SELECT count() FROM system.parts WHERE {} AND rows > 0 AND min_block_number = max_block_number \
-             AND min_block_number > {highest} AND hash_of_all_files NOT IN \
+             AND min_block_number > {highest_block} AND hash_of_all_files NOT IN \
              (SELECT hash_of_all_files FROM system.parts WHERE {}) FORMAT TSV",
             self.parts(target),
             self.parts(fresh)
@@ -117,9 +118,9 @@ impl Rebuild<'_> {
         Ok(String::from_utf8_lossy(&answer).trim() != "0")
     }
 
-    fn unended(&self, left: usize) -> Failure {
+    fn still_running(&self, left: usize) -> Failure {
         let what = format!(
-            "{left} INSERTs into {} have been running for longer than {} s, and its aggregates are not rebuilt before they \
+            "{left} INSERTs into {} have been running for longer than {} s, and its aggregates are rebuilt only after they \
              end; look at system.processes",
             self.base,
             PATIENCE.as_secs()

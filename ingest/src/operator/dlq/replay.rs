@@ -213,7 +213,7 @@ impl Replay<'_> {
     async fn remember(&self, table: &str) -> Result<(), Error> {
         let clickhouse = &self.dlq.clickhouse;
         let graph = self.dlq.patiently(table, async || ViewGraph::read(clickhouse, table).await).await?;
-        graph.remembered(&Demand::any()).map(drop).map_err(|unfit| Error::Unfit { table: table.to_owned(), unfit })
+        graph.remembered(&Demand::minimal()).map(drop).map_err(|unfit| Error::Unfit { table: table.to_owned(), unfit })
     }
 
     async fn land(&mut self, block: Block) -> Result<(), Error> {
