@@ -1,6 +1,6 @@
-//! What an operator can set: the `[ingest]` section of `sluice.toml`.
-//! Text goes in through serde, checked settings come out; the three topics of ADR-003 are the default pipelines, so a
-//! newcomer writes none. Never opens a connection.
+//! The settings of an operator: the `[ingest]` section of `sluice.toml`.
+//! Text goes in through serde, checked settings come out. The three topics of ADR-003 are the default pipelines, so a
+//! new user need not define any. It never opens a connection.
 
 mod error;
 mod kafka;
@@ -18,66 +18,66 @@ use sluice_schemas::names::{Names, topic};
 use sluice_schemas::stores::Stores;
 
 pub use error::SettingsError;
-use error::{LONGEST, range};
+use error::{MAX_DURATION, require};
 
-/// Everything about an ingest worker.
+/// All settings of an ingest worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Consumer group; the namespace is put before it.
+    /// Consumer group; prefixed with the namespace.
     pub group: String,
-    /// Where metrics and health are served.
+    /// Address of metrics and health checks.
     pub listen: SocketAddr,
-    /// Memory for records on their way, librdkafka's queues included.
+    /// Memory for records in flight, including librdkafka's queues.
     pub memory_budget: ByteSize,
-    /// Where records go that cannot land.
+    /// Topic of records that cannot land.
     pub dead_letter_topic: String,
-    /// How the group hands partitions out; the same for all workers of a group.
+    /// The group's assignment protocol; the same for all of its workers.
     pub assignment: Protocol,
-    /// How many INSERTs may run at the same time.
+    /// Maximum number of concurrent INSERTs.
     pub inserts_in_flight: usize,
-    /// When an INSERT without an answer counts as failed.
+    /// When an INSERT without a response counts as failed.
     #[serde(with = "humantime_serde")]
     pub insert_timeout: Duration,
-    /// How long one statement of a rebuild of aggregates may take; it is ended then.
+    /// Timeout of one statement of an aggregate rebuild; it is killed then.
     #[serde(with = "humantime_serde")]
     pub rebuild_timeout: Duration,
-    /// How long a shutdown may write and commit what is on its way.
+    /// How long a shutdown may write and commit what is in flight.
     #[serde(with = "humantime_serde")]
     pub drain_deadline: Duration,
-    /// How long a start waits for Kafka and ClickHouse to answer.
+    /// How long a start waits for Kafka and ClickHouse to respond.
     #[serde(with = "humantime_serde")]
     pub start_deadline: Duration,
-    /// How long a rebalance waits for the INSERTs of partitions that are taken away.
+    /// How long a rebalance waits for the INSERTs of revoked partitions.
     #[serde(with = "humantime_serde")]
     pub revoke_deadline: Duration,
-    /// INSERTs per second into one table, those of all workers and of everybody else together, at the busiest: how soon
-    /// a deduplication token may be forgotten.
+    /// Peak INSERTs per second into one table, from all workers and other clients together: determines how soon a
+    /// deduplication token may be forgotten.
     pub peak_inserts_per_second: u32,
-    /// When to try again.
+    /// When to retry.
     pub retry: Retry,
-    /// When a partition with nothing but poison stops.
+    /// When a partition with only poison stops.
     pub breaker: Breaker,
-    /// Further settings for the Kafka clients, such as `security.protocol`.
+    /// Additional settings of the Kafka clients, such as `security.protocol`.
     #[serde(serialize_with = "kafka::without_secrets")]
     pub kafka: BTreeMap<String, String>,
-    /// What is consumed and where it lands, by topic (without namespace).
+    /// The pipelines, by topic (without namespace).
     pub pipelines: BTreeMap<String, Pipeline>,
 }
 
-/// How a consumer group hands its partitions out anew when a worker comes or goes.
+/// How a consumer group redistributes its partitions when a worker joins or leaves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// Everybody lets go of everything first (`range`).
+    /// All workers release all partitions first (`require`).
     #[default]
     Eager,
-    /// Only what moves is let go (`cooperative-sticky`).
+    /// Only the partitions that move are released (`cooperative-sticky`).
     Cooperative,
 }
 
 impl Protocol {
-    /// Its name as Kafka's clients know it.
+    /// The assignor's name in Kafka clients.
     pub const fn assignor(self) -> &'static str {
         match self {
             Self::Eager => "range",
@@ -86,7 +86,7 @@ impl Protocol {
     }
 }
 
-/// When a failed INSERT is tried again.
+/// When a failed INSERT is retried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
@@ -103,51 +103,51 @@ pub struct Retry {
     pub operator_wait: Duration,
 }
 
-/// When records that cannot land are so many that a partition stops taking them in, see [`crate::dead_letter::breaker`].
+/// When so many records cannot land that a partition stops accepting records, see [`crate::dead_letter::breaker`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Breaker {
     /// Whether it ever stops a partition.
     pub enabled: bool,
-    /// How many of the last records are looked at.
+    /// Number of most recent records that are considered.
     pub window: usize,
-    /// More than this share of them, in percent, has to be rejected.
+    /// It trips when more than this percentage of them was rejected,
     pub percent: u8,
-    /// And at least so many of them.
+    /// and at least this many of them;
     pub rejected: usize,
-    /// Or so many one after the other.
+    /// or when this many were rejected consecutively.
     pub consecutive: usize,
 }
 
-/// One topic on its way into one table.
+/// One topic and the table that it lands in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pipeline {
-    /// Whether the topic is consumed; the three default ones can be switched off.
+    /// Whether the topic is consumed; the three default pipelines can be disabled.
     pub enabled: bool,
     /// Table in the platform's database.
     pub table: String,
-    /// Column to JSON field, a dotted path; a column that is not named here takes the field of its own name.
+    /// JSON field (a dotted path) of each column; a column that is not listed reads the field of the same name.
     pub columns: BTreeMap<String, String>,
-    /// JSON field, a dotted path, that names the record's tenant; empty where records have none.
+    /// JSON field (a dotted path) with the record's tenant; empty if records have none.
     pub tenant: String,
-    /// Most records in a batch.
+    /// Maximum records in a batch.
     pub max_rows: usize,
     /// Longest time a record waits in an open batch.
     #[serde(with = "humantime_serde")]
     pub max_age: Duration,
-    /// Most encoded bytes in a batch.
+    /// Maximum encoded bytes in a batch.
     pub max_bytes: ByteSize,
-    /// Most records in a batch that grows while another one of its partition is being written; `max_rows` switches
-    /// that off.
+    /// Maximum records in a batch that grows while another batch of its partition is being written; set it to
+    /// `max_rows` to disable growing.
     pub backlog_rows: usize,
-    /// Most encoded bytes in such a batch.
+    /// Maximum encoded bytes in such a batch.
     pub backlog_bytes: ByteSize,
-    /// What a single record may be.
+    /// Limits of a single record.
     pub limits: Limits,
 }
 
-/// What a single record may be; anything beyond is a dead letter.
+/// Limits of a single record; a record beyond them becomes a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -155,7 +155,7 @@ pub struct Limits {
     pub record: ByteSize,
     /// Largest value of a `String` column, as JSON text.
     pub string: ByteSize,
-    /// Deepest nesting of objects and arrays, the record itself included.
+    /// Deepest nesting of objects and arrays, including the record itself.
     pub depth: u32,
     /// Most object keys, at all levels together.
     pub keys: u32,
@@ -232,10 +232,10 @@ impl Default for Limits {
 
 /// Eighths of the memory budget that batches may take.
 const BATCH_EIGHTHS: u64 = 5;
-/// Most records that the breaker looks back on.
-const LONGEST_WINDOW: usize = 100_000;
+/// Maximum number of records that the breaker considers.
+const MAX_WINDOW: usize = 100_000;
 
-/// Longest time for which the consume thread may stand still.
+/// Longest time for which the consume thread may be blocked.
 const HUNG_AFTER: Duration = Duration::from_mins(1);
 /// librdkafka's own default of `session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
@@ -246,14 +246,14 @@ impl Settings {
         self.pipelines.iter().filter(|(_, pipeline)| pipeline.enabled)
     }
 
-    /// The pipeline of a topic with its namespace, switched off or not, and the topic's name without it.
+    /// The pipeline of a topic with its namespace, enabled or not, and the topic's name without it.
     pub fn pipeline_of(&self, names: &Names, topic: &str) -> Option<(&str, &Pipeline)> {
         let found = self.pipelines.iter().find(|(name, _)| names.topic(name) == topic);
         found.map(|(name, pipeline)| (name.as_str(), pipeline))
     }
 
-    /// The topics (with their namespace) of one pipeline, or of all that are not switched off, each with its table; `None`
-    /// if no pipeline has the topic that was named.
+    /// The topics (with their namespace) of one pipeline, or of all enabled ones, each with its table; `None` if no
+    /// pipeline has the given topic.
     pub(crate) fn tables(&self, names: &Names, topic: Option<&str>) -> Option<Vec<(String, String)>> {
         let Some(topic) = topic else {
             return Some(self.enabled().map(|(name, own)| (names.topic(name), own.table.clone())).collect());
@@ -261,48 +261,49 @@ impl Settings {
         self.pipeline_of(names, topic).map(|(_, own)| vec![(topic.to_owned(), own.table.clone())])
     }
 
-    /// What every client of Kafka begins with: where the brokers are, and the operator's further settings.
+    /// The base configuration of every Kafka client: the brokers and the operator's additional settings.
     pub(crate) fn client(&self, stores: &Stores) -> ClientConfig {
         let mut client = kafka_config(stores);
         client.extend(self.kafka.clone());
         client
     }
 
-    /// How long the group keeps a worker that says nothing.
+    /// How long the group waits for a heartbeat of a worker before it reassigns its partitions.
     pub fn session_timeout(&self) -> Duration {
         let set = self.kafka.get("session.timeout.ms").and_then(|millis| millis.parse().ok());
         set.map_or(SESSION_TIMEOUT, Duration::from_millis)
     }
 
-    /// How long the consume thread may stand still before the worker counts as hung: a minute, or less where the group takes
-    /// its partitions away sooner.
+    /// How long the consume thread may be blocked before the worker counts as hung: one minute, or less if the group
+    /// reassigns its partitions sooner.
     pub fn hung_after(&self) -> Duration {
         let set = self.kafka.get("max.poll.interval.ms").and_then(|millis| millis.parse().ok());
         set.map_or(HUNG_AFTER, |millis| Duration::from_millis(millis).min(HUNG_AFTER))
     }
 
-    /// How long a partition is surely ours after Kafka has said so: two thirds of the session.
+    /// How long a partition is certain to be assigned to this worker after Kafka has confirmed it: two thirds of the
+    /// session timeout.
     pub fn lease(&self) -> Duration {
         self.session_timeout() * 2 / 3
     }
 
-    /// Bytes of the memory budget for batches: enough that one of 100,000 rows can be written while the others fill. The rest
-    /// is for librdkafka's queues and everything else.
+    /// Bytes of the memory budget for batches: enough to write one of 100,000 rows while the others fill. The rest is
+    /// for librdkafka's queues and everything else.
     pub fn batch_bytes(&self) -> usize {
         usize::try_from(self.memory_budget.0 / 8 * BATCH_EIGHTHS).unwrap_or(usize::MAX)
     }
 
-    /// Bytes of the memory budget for records that librdkafka has fetched and nobody has consumed yet.
+    /// Bytes of the memory budget for records that librdkafka has fetched and ingest has not consumed.
     pub fn queue_bytes(&self) -> u64 {
         self.memory_budget.0 / 8
     }
 
-    /// KiB of the memory budget for dead letters in their producer.
+    /// KiB of the memory budget for dead letters queued in their producer.
     pub fn dead_letter_kib(&self) -> u64 {
         self.memory_budget.0 / 16 / 1024
     }
 
-    /// How many tokens a table must remember: twice those of the longest time from one attempt to the next owner's.
+    /// How many tokens a table must remember: twice the INSERTs possible between an attempt and the next owner's retry.
     pub fn tokens_needed(&self) -> u64 {
         2 * u64::from(self.peak_inserts_per_second) * (self.session_timeout() + self.insert_timeout).as_secs().max(1)
     }
@@ -313,9 +314,9 @@ impl Settings {
             return Err(SettingsError::NoPipeline);
         }
         kafka::check(&self.kafka)?;
-        range(!self.group.is_empty(), "group", "name a consumer group")?;
-        range(self.memory_budget >= ByteSize::mib(32), "memory_budget", "give it 32 MiB or more")?;
-        range((1..=64).contains(&self.inserts_in_flight), "inserts_in_flight", "between 1 and 64")?;
+        require(!self.group.is_empty(), "group", "name a consumer group")?;
+        require(self.memory_budget >= ByteSize::mib(32), "memory_budget", "32 MiB or more")?;
+        require((1..=64).contains(&self.inserts_in_flight), "inserts_in_flight", "between 1 and 64")?;
         let timed = [
             ("insert_timeout", self.insert_timeout),
             ("rebuild_timeout", self.rebuild_timeout),
@@ -325,29 +326,29 @@ impl Settings {
             ("retry.longest_wait", self.retry.longest_wait),
             ("retry.operator_wait", self.retry.operator_wait),
         ];
-        timed.iter().try_for_each(|(name, time)| range(*time <= LONGEST, name, "at most a day"))?;
-        range(!self.insert_timeout.is_zero(), "insert_timeout", "longer than nothing")?;
-        range(self.rebuild_timeout >= Duration::from_secs(1), "rebuild_timeout", "a second or longer")?;
-        range(self.peak_inserts_per_second > 0, "peak_inserts_per_second", "one or more")?;
-        range(!self.retry.first_wait.is_zero(), "retry.first_wait", "longer than nothing")?;
+        timed.iter().try_for_each(|(name, time)| require(*time <= MAX_DURATION, name, "at most a day"))?;
+        require(!self.insert_timeout.is_zero(), "insert_timeout", "greater than zero")?;
+        require(self.rebuild_timeout >= Duration::from_secs(1), "rebuild_timeout", "a second or longer")?;
+        require(self.peak_inserts_per_second > 0, "peak_inserts_per_second", "one or more")?;
+        require(!self.retry.first_wait.is_zero(), "retry.first_wait", "greater than zero")?;
         let is_shorter = self.retry.first_wait <= self.retry.longest_wait;
-        range(is_shorter, "retry.first_wait", "at most ingest.retry.longest_wait")?;
+        require(is_shorter, "retry.first_wait", "at most ingest.retry.longest_wait")?;
         let Breaker { window, percent, rejected, consecutive, .. } = self.breaker;
-        range((1..=LONGEST_WINDOW).contains(&window), "breaker.window", "between 1 and 100,000")?;
-        range((1..=99).contains(&percent), "breaker.percent", "between 1 and 99")?;
-        range((1..=window).contains(&rejected), "breaker.rejected", "between 1 and ingest.breaker.window")?;
-        range((1..=LONGEST_WINDOW).contains(&consecutive), "breaker.consecutive", "between 1 and 100,000")?;
+        require((1..=MAX_WINDOW).contains(&window), "breaker.window", "between 1 and 100,000")?;
+        require((1..=99).contains(&percent), "breaker.percent", "between 1 and 99")?;
+        require((1..=window).contains(&rejected), "breaker.rejected", "between 1 and ingest.breaker.window")?;
+        require((1..=MAX_WINDOW).contains(&consecutive), "breaker.consecutive", "between 1 and 100,000")?;
         let is_consumed = self.enabled().any(|(topic, _)| *topic == self.dead_letter_topic);
-        range(!is_consumed, "dead_letter_topic", "another topic than those that are consumed")?;
-        range(is_topic(&self.dead_letter_topic), "dead_letter_topic", TOPIC)?;
+        require(!is_consumed, "dead_letter_topic", "a topic that no pipeline consumes")?;
+        require(is_topic(&self.dead_letter_topic), "dead_letter_topic", TOPIC)?;
         for (topic, _) in self.enabled() {
-            range(is_topic(topic), &format!("pipelines.{topic:?}"), TOPIC)?;
+            require(is_topic(topic), &format!("pipelines.{topic:?}"), TOPIC)?;
         }
         self.enabled().try_for_each(|(topic, pipeline)| pipeline.check(topic, self.memory_budget))
     }
 }
 
-/// What Kafka takes as the name of a topic.
+/// What Kafka accepts as the name of a topic.
 const TOPIC: &str = "the name of a topic: at most 249 letters, digits, dots, underscores and hyphens";
 
 fn is_topic(name: &str) -> bool {
@@ -360,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_the_adrs_and_pass_their_own_check() {
+    fn the_defaults_are_those_of_the_adr_and_pass_the_check() {
         let settings = Settings::default();
         assert_eq!(settings.check(), Ok(()));
         let events = &settings.pipelines["communication-events"];
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_by_name() {
+    fn invalid_settings_are_refused_by_name() {
         let refused = |change: fn(&mut Settings)| {
             let mut settings = Settings::default();
             change(&mut settings);
@@ -379,29 +380,29 @@ mod tests {
         };
         insta::assert_snapshot!(refused(|s| s.pipelines.clear()), @"use ingest.pipelines: none is enabled, so there is nothing to do; enable one");
         insta::assert_snapshot!(refused(|s| { s.kafka.insert("enable.auto.commit".into(), "true".into()); }), @r#"use ingest.kafka."enable.auto.commit": ingest sets it itself; remove it"#);
-        insta::assert_snapshot!(refused(|s| { s.kafka.insert("sesion.timeout.ms".into(), "6000".into()); }), @r#"use ingest.kafka."sesion.timeout.ms": librdkafka has no such setting, or does not take this value; its CONFIGURATION.md lists both"#);
-        insta::assert_snapshot!(refused(|s| s.memory_budget = ByteSize::mib(1)), @"use ingest.memory_budget: give it 32 MiB or more");
+        insta::assert_snapshot!(refused(|s| { s.kafka.insert("sesion.timeout.ms".into(), "6000".into()); }), @r#"use ingest.kafka."sesion.timeout.ms": librdkafka has no such setting or rejects this value; see its CONFIGURATION.md"#);
+        insta::assert_snapshot!(refused(|s| s.memory_budget = ByteSize::mib(1)), @"use ingest.memory_budget: 32 MiB or more");
         insta::assert_snapshot!(refused(|s| s.breaker.percent = 100), @"use ingest.breaker.percent: between 1 and 99");
         insta::assert_snapshot!(refused(|s| s.breaker.rejected = 1001), @"use ingest.breaker.rejected: between 1 and ingest.breaker.window");
         insta::assert_snapshot!(refused(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");
-        insta::assert_snapshot!(refused(|s| s.dead_letter_topic = "agent-metrics".into()), @"use ingest.dead_letter_topic: another topic than those that are consumed");
-        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().tenant = "a..b".into()), @"use ingest.pipelines.agent-metrics.tenant: a name, or names with dots between");
+        insta::assert_snapshot!(refused(|s| s.dead_letter_topic = "agent-metrics".into()), @"use ingest.dead_letter_topic: a topic that no pipeline consumes");
+        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().tenant = "a..b".into()), @"use ingest.pipelines.agent-metrics.tenant: a name, or names separated by dots");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_rows = 2_000_000), @"use ingest.pipelines.agent-metrics.backlog_rows: at most 1,000,000");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_bytes = ByteSize::gib(2)), @"use ingest.pipelines.agent-metrics.backlog_bytes: at most 1 GiB");
         insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
         for path in ["b..c", "", ".b", "b."] {
             let mut settings = Settings::default();
             settings.pipelines.get_mut("agent-metrics").unwrap().columns.insert("a".into(), path.into());
-            let said = settings.check().unwrap_err().to_string();
+            let message = settings.check().unwrap_err().to_string();
             assert_eq!(
-                said,
-                "use ingest.pipelines.agent-metrics.columns.a: a field's name, or names with dots between"
+                message,
+                "use ingest.pipelines.agent-metrics.columns.a: a field's name, or names separated by dots"
             );
         }
     }
 
     #[test]
-    fn what_a_batch_could_not_count_is_refused() {
+    fn sizes_beyond_a_batchs_counters_are_refused() {
         let refused = |change: fn(&mut Pipeline)| {
             let mut settings = Settings { memory_budget: ByteSize::gib(64), ..Settings::default() };
             change(settings.pipelines.get_mut("agent-metrics").unwrap());
@@ -412,13 +413,13 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_read_twice_is_written_in_one_way() {
+    fn the_session_timeout_has_only_decimal_digits() {
         let with = |value: &str| {
             let kafka = [("session.timeout.ms".to_owned(), value.to_owned())].into();
             Settings { kafka, ..Settings::default() }
         };
         assert_eq!((with("6000").check(), with("6000").session_timeout()), (Ok(()), Duration::from_secs(6)));
-        // librdkafka takes both for 6,000.
+        // librdkafka reads both as 6,000.
         for value in ["0x1770", " 6000"] {
             let refused = with(value).check().unwrap_err();
             assert_eq!(refused, SettingsError::NoNumber("session.timeout.ms".to_owned()), "{value}");

@@ -1,12 +1,14 @@
-//! Where records go that cannot land: the dead-letter topic. It never drops a record and never writes to a table.
+//! Dead letters: records that cannot land are sent to the dead-letter topic. It never drops a record and never writes
+//! to a table.
 //!
 //! # Layout
-//! - [`compose`]: a consumed record becomes a dead letter
-//! - [`producer`], with [`fit`], [`topic`] and [`watch`]: dead letters are sent and acknowledged, by a topic that keeps them
-//! - [`letter`] and [`scan`]: they are read back
-//! - [`sent`]: which records of a range that is taken over are dead letters already
-//! - [`refetch`]: a record is read again from its topic
-//! - [`breaker`]: when too many records cannot land
+//! - [`compose`]: turns a consumed record into a dead letter
+//! - [`producer`], with [`omit`], [`topic`] and [`watch`]: sends letters and awaits their acknowledgement by a topic
+//!   that keeps them
+//! - [`letter`] and [`scan`]: read letters back
+//! - [`sent`]: which records of a range being taken over already have a dead letter
+//! - [`refetch`]: reads a record again from its topic
+//! - [`breaker`]: stops a partition when too many records cannot land
 
 pub mod omit;
 

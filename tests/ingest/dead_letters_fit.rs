@@ -205,7 +205,7 @@ async fn a_producer_that_breaks_for_good_is_replaced() {
     let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", "break_producer")]).await;
     world.all_committed(20).await;
     let said = worker.stop().await;
-    assert!(said.contains("the producer of dead letters broke for good"), "{said}");
+    assert!(said.contains("the producer of dead letters has failed fatally"), "{said}");
     assert_eq!(world.dead_letters().await.len(), 20);
     world.drop().await;
 }

@@ -1,5 +1,5 @@
-//! The operator's further settings of the Kafka clients: which are taken, which are ingest's own, which are secrets.
-//! Names and values go in, a verdict comes out; a value never does.
+//! The operator's additional settings of the Kafka clients: which are allowed, which are reserved, which are secrets.
+//! Names and values go in; the first invalid name comes out, never a value.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use rdkafka::ClientConfig;
 
 use super::error::SettingsError;
 
-/// Parts of the names of librdkafka's settings whose values are secrets.
-const SECRET: [&str; 6] = ["password", "secret", "jaas", "token", "key.pem", "oauthbearer.config"];
+/// Substrings of librdkafka settings whose values are secrets.
+const SECRET_PARTS: [&str; 6] = ["password", "secret", "jaas", "token", "key.pem", "oauthbearer.config"];
 
 pub(super) fn without_secrets<S: serde::Serializer>(
     kafka: &BTreeMap<String, String>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let is_secret = |key: &str| SECRET.iter().any(|part| key.contains(part));
+    let is_secret = |key: &str| SECRET_PARTS.iter().any(|part| key.contains(part));
     serializer.collect_map(kafka.iter().map(|(key, value)| (key, if is_secret(key) { "***" } else { value.as_str() })))
 }
 
-/// Kafka settings that are not the operator's to change, by name or by prefix (`queued.`, `fetch.`).
+/// Kafka settings that the operator must not change, by name or by prefix (`queued.`, `fetch.`).
 const RESERVED: [&str; 16] = [
     "bootstrap.servers",
     "group.id",
@@ -38,22 +38,22 @@ const RESERVED: [&str; 16] = [
     "fetch.",
 ];
 
-/// Checks every setting: it is not ingest's own, and librdkafka takes it.
+/// Checks that no setting is reserved and that librdkafka accepts each of them.
 pub(super) fn check(kafka: &BTreeMap<String, String>) -> Result<(), SettingsError> {
     if let Some(name) = kafka.keys().find(|key| RESERVED.iter().any(|prefix| key.starts_with(prefix))) {
         return Err(SettingsError::Reserved(name.clone()));
     }
-    if let Some((name, _)) = kafka.iter().find(|(name, value)| !is_taken(name, value)) {
+    if let Some((name, _)) = kafka.iter().find(|(name, value)| !is_accepted(name, value)) {
         return Err(SettingsError::Unknown(name.clone()));
     }
-    // The lease follows from it. librdkafka reads numbers in other bases as well, which must not be taken for none here.
+    // The lease is derived from it. librdkafka also reads numbers in other bases, which must not count as unset here.
     match kafka.get("session.timeout.ms") {
         Some(value) if value.parse::<u32>().is_err() => Err(SettingsError::NoNumber("session.timeout.ms".to_owned())),
         _ => Ok(()),
     }
 }
 
-/// Whether librdkafka takes a setting.
-fn is_taken(name: &str, value: &str) -> bool {
+/// Whether librdkafka accepts a setting.
+fn is_accepted(name: &str, value: &str) -> bool {
     ClientConfig::new().set(name, value).create_native_config().is_ok()
 }

@@ -1,11 +1,11 @@
 //! The breaker: stops a bad deploy from draining a topic into the dead-letter queue.
-//! What became of one record after the other of a partition goes in, a [`Verdict`] comes out. Pure: the clock is the
-//! caller's. It holds nothing up itself, and never lets one tenant's poison stop the others.
+//! The outcome of each record of a partition goes in, in order; a [`Verdict`] comes out. Pure: the caller passes the
+//! clock. It stops nothing itself, and never lets one tenant's poison stop the others.
 //!
-//! A stream is poison when more than a share of the last so many records was rejected, and at least so many of them; or
-//! when so many were rejected one after the other. Then the tenants decide: the records of the tenant with the most
-//! rejected ones are left out, and if what is left is no poison, that tenant's records go on into the dead-letter queue
-//! with an alarm. What has no readable tenant belongs to nobody and is never left out.
+//! A stream is poison if more than a configured share of the most recent records was rejected, and at least a minimum
+//! number of them; or if too many were rejected consecutively. Then the tenants decide: the records of the tenant with
+//! the most rejections are left out, and if the rest is not poison, that tenant's records continue into the dead-letter
+//! queue with an alarm. Records without a readable tenant belong to no tenant and are never left out.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -15,42 +15,42 @@ use uuid::Uuid;
 
 use crate::config;
 
-/// Least time between two alarms about one partition.
+/// Minimum interval between two alarms about one partition.
 const ALARM_EVERY: Duration = Duration::from_mins(1);
-/// What is left without the worst tenant counts only if it is at least this part of what would count alone: a stray bad
-/// record of somebody else does not make one tenant's poison everybody's.
-const STRAY: usize = 10;
+/// The rest without the worst tenant counts only if it reaches the threshold divided by this: a stray bad record of
+/// another tenant does not make one tenant's poison a fault of the whole stream.
+const STRAY_DIVISOR: usize = 10;
 
-/// A record that cannot land, as far as the breaker looks at it.
+/// What the breaker considers of a record that cannot land.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poison {
-    /// Its tenant, where that can be read.
+    /// Its tenant, if readable.
     pub tenant: Option<Uuid>,
     /// Why it cannot land.
     pub reason: String,
 }
 
-/// What to do about a rejected record.
+/// What to do with a rejected record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It goes to the dead-letter queue.
+    /// Send it to the dead-letter queue.
     Pass,
-    /// It does, and somebody should look at this tenant.
+    /// Send it, and alert the operator to this tenant.
     Alarm(Uuid),
-    /// It does not, and neither does anything after it.
+    /// Send neither it nor anything after it.
     Trip(Trip),
 }
 
 /// Why the breaker opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trip {
-    /// Records that were rejected.
+    /// Rejected records.
     pub rejected: usize,
-    /// Records they were among.
+    /// Records considered, rejected or not.
     pub seen_records: usize,
-    /// Tenants they are of.
+    /// Number of tenants of the rejected records.
     pub tenants: usize,
-    /// Those of them that have no readable tenant.
+    /// Rejected records without a readable tenant.
     pub without_tenant: usize,
 }
 
@@ -59,10 +59,10 @@ impl fmt::Display for Trip {
         let Self { rejected, seen_records, tenants, without_tenant } = *self;
         write!(f, "{rejected} of the last {seen_records} records cannot land, ")?;
         match (tenants, without_tenant) {
-            (0, _) => write!(f, "and no tenant can be read in them"),
-            (tenants, 0) => write!(f, "and they are of {tenants} tenants"),
+            (0, _) => write!(f, "none of them with a readable tenant"),
+            (tenants, 0) => write!(f, "from {tenants} tenants"),
             (tenants, without_tenant) => {
-                write!(f, "tenants with such records: {tenants}, without a readable one: {without_tenant}")
+                write!(f, "from {tenants} tenants, {without_tenant} without a readable tenant")
             }
         }
     }
@@ -72,99 +72,99 @@ impl fmt::Display for Trip {
 #[derive(Debug)]
 pub struct Breaker {
     limits: config::Breaker,
-    /// Records judged since it was made or reset.
+    /// Records judged since it was created or reset.
     seen: u64,
     recent: RecentWindow,
-    in_a_row: RecentWindow,
-    /// Highest offset that was judged; what is read again is not judged again.
-    judged_to: i64,
-    /// Records that pass unjudged after a reset.
-    free: u64,
+    consecutive: RecentWindow,
+    /// Highest judged offset; records read again are not judged again.
+    judged_up_to: i64,
+    /// Records that still pass unjudged after a reset.
+    grace: u64,
     is_open: bool,
     alarmed: Option<Instant>,
 }
 
 impl Breaker {
-    /// Closed, with nothing seen yet.
+    /// A closed breaker that has seen no records.
     pub fn new(limits: &config::Breaker) -> Self {
         Self {
             recent: RecentWindow::new(limits.window),
-            in_a_row: RecentWindow::new(limits.consecutive),
+            consecutive: RecentWindow::new(limits.consecutive),
             limits: limits.clone(),
             seen: 0,
-            judged_to: i64::MIN,
-            free: 0,
+            judged_up_to: i64::MIN,
+            grace: 0,
             is_open: false,
             alarmed: None,
         }
     }
 
-    /// `count` records up to `offset` are fine.
+    /// Records that `count` records up to `offset` are fine.
     pub fn accept_up_to(&mut self, count: u64, offset: i64) {
-        if offset > self.judged_to {
-            self.judged_to = offset;
+        if offset > self.judged_up_to {
+            self.judged_up_to = offset;
             self.pass(count);
         }
     }
 
-    /// `count` records are fine, none of which was judged before.
+    /// Records that `count` further records are fine, none of which was judged before.
     pub fn pass(&mut self, count: u64) {
-        let free = self.free.min(count);
-        self.free -= free;
-        self.seen += count - free;
+        let grace = self.grace.min(count);
+        self.grace -= grace;
+        self.seen += count - grace;
     }
 
-    /// The record at `offset` cannot land.
+    /// Judges the record at `offset`, which cannot land.
     pub fn rejected(&mut self, offset: i64, tenant: Option<Uuid>, now: Instant) -> Verdict {
-        if offset <= self.judged_to {
+        if offset <= self.judged_up_to {
             return Verdict::Pass;
         }
-        self.judged_to = offset;
+        self.judged_up_to = offset;
         self.refuse(tenant, now)
     }
 
-    /// A record that was not judged before cannot land.
+    /// Judges a further record that cannot land.
     pub fn refuse(&mut self, tenant: Option<Uuid>, now: Instant) -> Verdict {
         if !self.limits.enabled {
             return Verdict::Pass;
         }
-        if self.free > 0 {
-            self.free -= 1;
+        if self.grace > 0 {
+            self.grace -= 1;
             return Verdict::Pass;
         }
         self.seen += 1;
         self.recent.push(self.seen, tenant);
-        self.in_a_row.push(self.seen, tenant);
+        self.consecutive.push(self.seen, tenant);
         self.judge(now)
     }
 
     fn judge(&mut self, now: Instant) -> Verdict {
-        let (recent, in_a_row) = (&self.recent, &self.in_a_row);
+        let (recent, consecutive) = (&self.recent, &self.consecutive);
         let seen_records = usize::try_from(recent.length.min(self.seen)).unwrap_or(usize::MAX);
-        let is_share =
+        let exceeds_share =
             |rejected: usize, seen_records: usize| rejected * 100 > usize::from(self.limits.percent) * seen_records;
-        let (many, run) = (recent.rejected(), in_a_row.rejected());
-        let is_many = many >= self.limits.rejected && is_share(many, seen_records);
-        let is_run = run >= self.limits.consecutive;
-        if !is_many && !is_run {
+        let (window_count, run) = (recent.rejected(), consecutive.rejected());
+        let is_window_poison = window_count >= self.limits.rejected && exceeds_share(window_count, seen_records);
+        let is_run_poison = run >= self.limits.consecutive;
+        if !is_window_poison && !is_run_poison {
             return Verdict::Pass;
         }
-        let worst = |stretch: &RecentWindow| stretch.worst().map_or(0, |(_, count)| count);
-        let left = |stretch: &RecentWindow, alone: usize| {
-            let left = stretch.rejected() - worst(stretch);
-            (left >= alone.div_ceil(STRAY)).then_some(left)
+        let worst = |window: &RecentWindow| window.worst().map_or(0, |(_, count)| count);
+        let rest = |window: &RecentWindow, threshold: usize| {
+            let rest = window.rejected() - worst(window);
+            (rest >= threshold.div_ceil(STRAY_DIVISOR)).then_some(rest)
         };
-        let without_many =
-            left(recent, self.limits.rejected).filter(|left| is_share(*left, seen_records - worst(recent)));
-        if is_run && left(in_a_row, self.limits.consecutive).is_some() {
+        let rest_in_window =
+            rest(recent, self.limits.rejected).filter(|rest| exceeds_share(*rest, seen_records - worst(recent)));
+        if is_run_poison && rest(consecutive, self.limits.consecutive).is_some() {
             self.is_open = true;
-            return Verdict::Trip(in_a_row.trip(run));
+            return Verdict::Trip(consecutive.trip(run));
         }
-        if is_many && without_many.is_some() {
+        if is_window_poison && rest_in_window.is_some() {
             self.is_open = true;
             return Verdict::Trip(recent.trip(seen_records));
         }
-        let worst = if is_many { recent.worst() } else { in_a_row.worst() };
+        let worst = if is_window_poison { recent.worst() } else { consecutive.worst() };
         match worst.filter(|_| self.alarmed.is_none_or(|at| now.saturating_duration_since(at) >= ALARM_EVERY)) {
             Some((tenant, _)) => {
                 self.alarmed = Some(now);
@@ -174,19 +174,19 @@ impl Breaker {
         }
     }
 
-    /// Whether it has opened.
+    /// Whether it has tripped.
     pub fn is_open(&self) -> bool {
         self.is_open
     }
 
-    /// Closes it: what was counted is forgotten, and as many records as the window is long pass unjudged.
+    /// Closes it: its counts are cleared, and a window's length of records passes unjudged.
     pub fn reset(&mut self) {
-        let (judged_to, alarmed) = (self.judged_to, self.alarmed);
-        *self = Self { judged_to, alarmed, free: self.limits.window as u64, ..Self::new(&self.limits) };
+        let (judged_up_to, alarmed) = (self.judged_up_to, self.alarmed);
+        *self = Self { judged_up_to, alarmed, grace: self.limits.window as u64, ..Self::new(&self.limits) };
     }
 }
 
-/// The rejected ones among the last so many records.
+/// The rejected records among the most recent ones.
 #[derive(Debug)]
 struct RecentWindow {
     length: u64,
@@ -199,7 +199,7 @@ impl RecentWindow {
         Self { length: length as u64, rejected: VecDeque::new(), by_tenant: HashMap::new() }
     }
 
-    /// The record number `number` was rejected; what is now too long ago no longer counts.
+    /// Record number `number` was rejected; rejections that have left the window no longer count.
     fn push(&mut self, number: u64, tenant: Option<Uuid>) {
         self.rejected.push_back((number, tenant));
         *self.by_tenant.entry(tenant).or_default() += 1;
@@ -244,11 +244,11 @@ mod tests {
         Some(Uuid::from_u128(n))
     }
 
-    /// Judges records one after the other; `None` is a fine one. Says at which it tripped.
+    /// Judges records in order; `None` is a fine one. Returns the index at which it tripped.
     fn run(breaker: &mut Breaker, records: impl IntoIterator<Item = Option<Option<Uuid>>>) -> Option<(usize, Trip)> {
         let now = Instant::now();
         records.into_iter().enumerate().find_map(|(index, record)| {
-            let offset = breaker.judged_to.max(-1) + 1;
+            let offset = breaker.judged_up_to.max(-1) + 1;
             match record {
                 None => breaker.accept_up_to(1, offset),
                 Some(tenant) => {
@@ -262,24 +262,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_poison_stops_at_the_least_number() {
+    fn pure_poison_trips_at_the_minimum_number() {
         let mut breaker = Breaker::new(&limits());
         let (at, trip) = run(&mut breaker, vec![Some(None); 100]).unwrap();
         assert_eq!((at, trip), (19, Trip { rejected: 20, seen_records: 20, tenants: 0, without_tenant: 20 }));
-        insta::assert_snapshot!(trip, @"20 of the last 20 records cannot land, and no tenant can be read in them");
+        insta::assert_snapshot!(trip, @"20 of the last 20 records cannot land, none of them with a readable tenant");
         assert!(breaker.is_open());
     }
 
     #[test]
-    fn poison_after_a_good_stream_stops_after_so_many_in_a_row() {
+    fn poison_after_a_good_stream_trips_after_a_consecutive_run() {
         let stream = std::iter::repeat_n(None, 1000).chain((0..100).map(|n| Some(tenant(n % 3))));
         let (at, trip) = run(&mut Breaker::new(&limits()), stream).unwrap();
         assert_eq!((at, trip), (1049, Trip { rejected: 50, seen_records: 50, tenants: 3, without_tenant: 0 }));
-        insta::assert_snapshot!(trip, @"50 of the last 50 records cannot land, and they are of 3 tenants");
+        insta::assert_snapshot!(trip, @"50 of the last 50 records cannot land, from 3 tenants");
     }
 
     #[test]
-    fn half_of_the_records_may_be_poison() {
+    fn a_share_up_to_the_limit_passes() {
         let stream = (0..10_000_u128).map(|n| (n % 2 == 0).then(|| tenant(n)));
         assert_eq!(run(&mut Breaker::new(&limits()), stream), None);
         let stream = (0..10_000_u128).map(|n| (n % 20 > 8).then(|| tenant(n)));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn one_tenants_poison_is_an_alarm_now_and_then() {
+    fn one_tenants_poison_only_raises_alarms() {
         let (mut breaker, start) = (Breaker::new(&limits()), Instant::now());
         let mut alarms = 0;
         for offset in 0..100_000 {
@@ -303,30 +303,30 @@ mod tests {
     }
 
     #[test]
-    fn a_stray_record_of_others_does_not_make_one_tenants_poison_everybodys() {
+    fn stray_records_of_other_tenants_do_not_trip() {
         let stray = |every: u128| (0..10_000).map(move |n| Some(if n % every == 0 { None } else { tenant(7) }));
         assert_eq!(run(&mut Breaker::new(&limits()), stray(100)), None);
         assert!(run(&mut Breaker::new(&limits()), stray(5)).is_some());
     }
 
     #[test]
-    fn a_reset_lets_a_windows_length_through_and_then_counts_anew() {
+    fn a_reset_passes_one_window_and_then_counts_again() {
         let mut breaker = Breaker::new(&limits());
         assert!(run(&mut breaker, vec![Some(None); 100]).is_some());
         breaker.reset();
         assert!(!breaker.is_open());
-        assert_eq!(breaker.rejected(3, None, Instant::now()), Verdict::Pass, "it was judged before");
+        assert_eq!(breaker.rejected(3, None, Instant::now()), Verdict::Pass, "already judged");
         assert_eq!(run(&mut breaker, vec![Some(None); 1000]).unwrap().0, 100 + 19);
     }
 
     #[test]
-    fn switched_off_it_never_opens() {
+    fn a_disabled_breaker_never_trips() {
         let mut breaker = Breaker::new(&config::Breaker { enabled: false, ..limits() });
         assert_eq!(run(&mut breaker, vec![Some(None); 10_000]), None);
     }
 
-    /// What a list of all records says, without any counting on the way.
-    #[expect(clippy::option_option, reason = "a fine record, a rejected one of nobody, one of a tenant")]
+    /// Decides from a list of all records, without incremental counting.
+    #[expect(clippy::option_option, reason = "a fine record, a rejected one without a tenant, one with a tenant")]
     fn model(limits: &config::Breaker, records: &[Option<Option<u8>>]) -> bool {
         let rejected = |some: &[Option<Option<u8>>]| some.iter().flatten().copied().collect::<Vec<_>>();
         let worst = |rejected: &[Option<u8>]| {
@@ -335,18 +335,21 @@ mod tests {
         };
         let last = |length: usize| &records[records.len().saturating_sub(length)..];
         let (recent, row) = (last(limits.window), last(limits.consecutive));
-        let (many, run) = (rejected(recent), rejected(row));
+        let (window_count, run) = (rejected(recent), rejected(row));
         let share = |some: usize, seen_records: usize| some * 100 > usize::from(limits.percent) * seen_records;
-        let is_many = many.len() >= limits.rejected && share(many.len(), recent.len());
-        let left = many.len() - worst(&many);
-        let by_share = is_many && left * 10 >= limits.rejected && left > 0 && share(left, recent.len() - worst(&many));
-        let left = run.len() - worst(&run);
-        by_share || (run.len() == limits.consecutive && left > 0 && left * 10 >= limits.consecutive)
+        let is_window_poison = window_count.len() >= limits.rejected && share(window_count.len(), recent.len());
+        let rest = window_count.len() - worst(&window_count);
+        let by_share = is_window_poison
+            && rest * 10 >= limits.rejected
+            && rest > 0
+            && share(rest, recent.len() - worst(&window_count));
+        let rest = run.len() - worst(&run);
+        by_share || (run.len() == limits.consecutive && rest > 0 && rest * 10 >= limits.consecutive)
     }
 
     proptest! {
         #[test]
-        fn it_opens_exactly_when_the_whole_history_says_so(
+        fn it_trips_exactly_when_the_full_history_requires_it(
             records in proptest::collection::vec(
                 prop_oneof![2 => Just(None), 3 => proptest::option::of(0_u8..3).prop_map(Some)], 1..300),
             window in 1_usize..60, percent in 1_u8..100, share in 1_usize..101, consecutive in 1_usize..40
@@ -371,7 +374,7 @@ mod tests {
             }
         }
 
-        /// However long the poison and whatever is read again in between: resets bring it to the end.
+        /// However long the poison and whichever records are read again: resets eventually get through all of it.
         #[test]
         fn every_reset_gets_further(back in proptest::collection::vec(0_i64..2000, 30)) {
             let mut breaker = Breaker::new(&limits());

@@ -1,5 +1,5 @@
-//! What a dead letter consists of: a consumed record goes in, a [`DeadLetter`] comes out, and from that the headers under
-//! which it is sent. No I/O.
+//! Composes dead letters: a consumed record goes in, a [`DeadLetter`] comes out, and from it the headers that it is
+//! sent with. No I/O.
 
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 use sluice_schemas::records::{DeadLetter, HeadersLeftOut, dead_letter_header as header};
@@ -9,8 +9,8 @@ use super::omit::Omitted;
 use crate::failure::Class;
 use crate::kafka::headers as record_headers;
 
-/// The dead letter of a record of the topic `topic_id`. Its tenant, where nobody could read one, is that of a key of the
-/// form `tenant:customer`.
+/// The dead letter of a record of the topic `topic_id`. If the payload has no readable tenant, the tenant is read from
+/// a key of the form `tenant:customer`.
 pub fn from_message(
     message: &BorrowedMessage<'_>,
     topic_id: Uuid,
@@ -38,7 +38,7 @@ pub fn from_message(
     }
 }
 
-/// The tenant that a payload names at a dotted path.
+/// The tenant at a dotted path in a payload.
 pub fn tenant_at(payload: &[u8], path: &str) -> Option<Uuid> {
     let record: serde_json::Value = serde_json::from_slice(payload).ok()?;
     let field = path.split('.').try_fold(&record, |value, name| value.get(name))?;
@@ -51,12 +51,12 @@ fn tenant_in_key(key: &[u8]) -> Option<Uuid> {
     if rest.first() == Some(&b':') { Uuid::try_parse_ascii(tenant).ok() } else { None }
 }
 
-/// The headers of a letter that is sent whole: the record's own, then what is said about it.
+/// The headers of a complete letter: the record's own, then those about it.
 pub fn headers(letter: &DeadLetter) -> OwnedHeaders {
     headers_without(letter, Omitted::default())
 }
 
-/// The same for one that is sent without some of its parts; the sizes of those are said as well.
+/// The headers of a letter that omits some parts; they include the sizes of those parts.
 pub(super) fn headers_without(letter: &DeadLetter, without: Omitted) -> OwnedHeaders {
     let mut headers = OwnedHeaders::new();
     if !without.headers {
@@ -64,10 +64,11 @@ pub(super) fn headers_without(letter: &DeadLetter, without: Omitted) -> OwnedHea
             headers = headers.insert(Header { key, value: value.as_deref() });
         }
     }
-    let size = |part: Option<&Vec<u8>>, is_out: bool| part.filter(|_| is_out).map(|part| part.len().to_string());
-    // Readers look for this one directly before the reason.
+    let size =
+        |part: Option<&Vec<u8>>, is_omitted: bool| part.filter(|_| is_omitted).map(|part| part.len().to_string());
+    // Readers expect this header directly before the reason.
     headers = insert(headers, header::PAYLOAD_BYTES, size(letter.payload.as_ref(), without.payload));
-    let (count, bytes) = said_of_headers(left_out(letter, without));
+    let (count, bytes) = omission_headers(left_out(letter, without));
     let texts = [
         (header::REASON, Some(letter.reason.clone())),
         (header::STAGE, Some(letter.stage.clone())),
@@ -93,7 +94,7 @@ fn insert(headers: OwnedHeaders, key: &str, value: Option<String>) -> OwnedHeade
     }
 }
 
-/// The record's headers that are left out: those that were never kept, and all others where the letter goes without.
+/// The record's headers that are omitted: those that were never kept, and all others if the letter omits them.
 fn left_out(letter: &DeadLetter, without: Omitted) -> Option<HeadersLeftOut> {
     if !without.headers || letter.headers.is_empty() {
         return letter.headers_left_out;
@@ -101,8 +102,8 @@ fn left_out(letter: &DeadLetter, without: Omitted) -> Option<HeadersLeftOut> {
     let (count, bytes) = (letter.headers.len(), header_bytes(letter));
     Some(match letter.headers_left_out {
         None => HeadersLeftOut::Counted { count, bytes },
-        Some(HeadersLeftOut::Counted { count: others, bytes: of_others }) => {
-            HeadersLeftOut::Counted { count: count + others, bytes: bytes + of_others }
+        Some(HeadersLeftOut::Counted { count: others, bytes: other_bytes }) => {
+            HeadersLeftOut::Counted { count: count + others, bytes: bytes + other_bytes }
         }
         Some(HeadersLeftOut::Unreadable) => HeadersLeftOut::Unreadable,
     })
@@ -113,7 +114,7 @@ pub(super) fn header_bytes(letter: &DeadLetter) -> usize {
     letter.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum()
 }
 
-fn said_of_headers(left_out: Option<HeadersLeftOut>) -> (Option<String>, Option<String>) {
+fn omission_headers(left_out: Option<HeadersLeftOut>) -> (Option<String>, Option<String>) {
     match left_out {
         None => (None, None),
         Some(HeadersLeftOut::Counted { count, bytes }) => (Some(count.to_string()), Some(bytes.to_string())),
@@ -146,42 +147,38 @@ pub(super) mod tests {
         }
     }
 
-    fn said(letter: &DeadLetter, without: Omitted, name: &str) -> Option<String> {
+    fn header_of(letter: &DeadLetter, without: Omitted, name: &str) -> Option<String> {
         let headers = headers_without(letter, without);
         let found = headers.iter().find(|header| header.key == name)?;
         Some(String::from_utf8(found.value?.to_vec()).unwrap())
     }
 
     #[test]
-    fn what_is_left_out_is_said_with_its_size() {
+    fn headers_state_the_size_of_omitted_parts() {
         let whole = letter(5, 9, &[10, 20]);
         for name in [header::PAYLOAD_BYTES, header::KEY_BYTES, header::HEADERS_LEFT_OUT] {
-            assert_eq!(said(&whole, Omitted::default(), name), None);
+            assert_eq!(header_of(&whole, Omitted::default(), name), None);
         }
         let without = Omitted { payload: true, headers: true, key: true };
-        assert_eq!(said(&whole, without, header::PAYLOAD_BYTES).as_deref(), Some("9"));
-        assert_eq!(said(&whole, without, header::KEY_BYTES).as_deref(), Some("5"));
-        assert_eq!(said(&whole, without, header::HEADERS_LEFT_OUT).as_deref(), Some("2"));
-        assert_eq!(said(&whole, without, header::HEADER_BYTES_LEFT_OUT).as_deref(), Some("30"));
-        assert_eq!(said(&whole, without, "h"), None);
+        assert_eq!(header_of(&whole, without, header::PAYLOAD_BYTES).as_deref(), Some("9"));
+        assert_eq!(header_of(&whole, without, header::KEY_BYTES).as_deref(), Some("5"));
+        assert_eq!(header_of(&whole, without, header::HEADERS_LEFT_OUT).as_deref(), Some("2"));
+        assert_eq!(header_of(&whole, without, header::HEADER_BYTES_LEFT_OUT).as_deref(), Some("30"));
+        assert_eq!(header_of(&whole, without, "h"), None);
         let nothing = letter(0, 0, &[]);
-        assert_eq!(
-            headers_without(&nothing, without).count(),
-            headers(&nothing).count(),
-            "there was nothing to leave out"
-        );
+        assert_eq!(headers_without(&nothing, without).count(), headers(&nothing).count(), "there was nothing to omit");
     }
 
     #[test]
-    fn headers_that_were_never_kept_are_counted_with_the_others() {
+    fn headers_never_kept_count_as_omitted() {
         let left_out = |count, bytes| Some(HeadersLeftOut::Counted { count, bytes });
         let bomb = DeadLetter { headers_left_out: left_out(98_000, 500_000), ..letter(0, 0, &[10, 20]) };
-        assert_eq!(said(&bomb, Omitted::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("98000"));
+        assert_eq!(header_of(&bomb, Omitted::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("98000"));
         let without = Omitted { headers: true, ..Omitted::default() };
-        assert_eq!(said(&bomb, without, header::HEADERS_LEFT_OUT).as_deref(), Some("98002"));
-        assert_eq!(said(&bomb, without, header::HEADER_BYTES_LEFT_OUT).as_deref(), Some("500030"));
+        assert_eq!(header_of(&bomb, without, header::HEADERS_LEFT_OUT).as_deref(), Some("98002"));
+        assert_eq!(header_of(&bomb, without, header::HEADER_BYTES_LEFT_OUT).as_deref(), Some("500030"));
         let unreadable = DeadLetter { headers_left_out: Some(HeadersLeftOut::Unreadable), ..letter(0, 0, &[]) };
-        assert_eq!(said(&unreadable, Omitted::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("all"));
-        assert_eq!(said(&unreadable, Omitted::default(), header::HEADER_BYTES_LEFT_OUT), None);
+        assert_eq!(header_of(&unreadable, Omitted::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("all"));
+        assert_eq!(header_of(&unreadable, Omitted::default(), header::HEADER_BYTES_LEFT_OUT), None);
     }
 }

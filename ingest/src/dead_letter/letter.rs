@@ -1,8 +1,8 @@
-//! A record of the dead-letter topic becomes a [`Letter`]: what is said about it and, where asked for, what it holds.
-//! Key, payload and headers go in; nothing comes out for a record that no worker wrote. Pure.
+//! Reads a record of the dead-letter topic as a [`Letter`]: the facts about it and, on request, its contents.
+//! Key, payload and headers go in; a record that no worker wrote is skipped. Pure.
 //!
-//! A worker's own headers stand last, and the reason is the first of them. What stands before is the record's, whatever
-//! its names are.
+//! A worker's own headers come last, starting with the reason. All headers before them are the record's own, whatever
+//! their names.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::kafka::headers::Headers;
 pub struct Source {
     /// Topic with its namespace.
     pub topic: String,
-    /// Which topic of that name; letters written before it was kept do not say.
+    /// ID of the topic; older letters do not state it.
     pub topic_id: Option<Uuid>,
     /// Partition.
     pub partition: i32,
 }
 
-/// Where a letter stands in the dead-letter topic.
+/// The position of a letter in the dead-letter topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Partition.
@@ -31,12 +31,12 @@ pub struct Place {
     pub offset: i64,
 }
 
-/// What there is of a payload.
+/// Whether a letter has its record's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payload {
     /// The record had none.
     None,
-    /// It is in the letter; its size.
+    /// The letter contains it; its size.
     Here(usize),
     /// It was too large for the dead-letter topic; its size.
     LeftOut(usize),
@@ -55,29 +55,29 @@ impl Payload {
 /// A record that could not land. With its source, the offset is its identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
-    /// Where the record came from.
+    /// The origin of the record.
     pub source: Arc<Source>,
-    /// Offset that the record had.
+    /// Offset of the record.
     pub offset: i64,
-    /// Where the letter stands.
+    /// Position of the letter.
     pub place: Place,
-    /// When it became a dead letter, milliseconds since 1970.
+    /// When it became a dead letter, in milliseconds since 1970.
     pub at_ms: i64,
     /// Why it could not land.
     pub reason: String,
     /// The stage that rejected it.
     pub stage: String,
-    /// Its tenant, where that could be read.
+    /// Its tenant, if readable.
     pub tenant: Option<Uuid>,
-    /// How often it was tried.
+    /// Number of attempts to land it.
     pub attempts: u32,
-    /// What there is of its payload.
+    /// Whether the letter has its payload.
     pub payload: Payload,
-    /// What it holds, if that was asked for.
+    /// Its contents, if requested.
     pub contents: Option<Contents>,
 }
 
-/// What a letter holds: personal data.
+/// The contents of a letter: personal data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Contents {
     /// The record's key.
@@ -94,10 +94,10 @@ impl std::fmt::Debug for Contents {
     }
 }
 
-/// A record of the dead-letter topic as it is.
+/// A raw record of the dead-letter topic.
 #[derive(Debug)]
 pub struct Raw<'a> {
-    /// Where it stands.
+    /// Its position.
     pub place: Place,
     /// Its timestamp, milliseconds since 1970.
     pub at_ms: i64,
@@ -110,7 +110,7 @@ pub struct Raw<'a> {
 }
 
 impl Letter {
-    /// Reads a record of the dead-letter topic; `whole` keeps what it holds.
+    /// Reads a record of the dead-letter topic; `whole` keeps its contents.
     pub fn read(raw: Raw<'_>, whole: bool) -> Option<Self> {
         let first = raw.headers.iter().rposition(|(name, _)| name == header::REASON)?;
         let (own, about) = raw.headers.split_at(first);
@@ -143,7 +143,7 @@ fn text((_, value): &(String, Option<Vec<u8>>)) -> Option<&str> {
     std::str::from_utf8(value.as_deref()?).ok()
 }
 
-/// A letter without its payload has the size directly before the reason.
+/// A letter without its payload has the payload's size directly before the reason.
 fn payload(payload: Option<&[u8]>, own: &[(String, Option<Vec<u8>>)]) -> Payload {
     let left_out = || text(own.last().filter(|(name, _)| name == header::PAYLOAD_BYTES)?)?.parse().ok();
     match payload {
@@ -187,7 +187,7 @@ pub(crate) mod tests {
         Letter::read(Raw { place, at_ms: 2000, key: None, payload, headers }, false)
     }
 
-    fn before(name: &str, value: &str) -> Headers {
+    fn with_first(name: &str, value: &str) -> Headers {
         let mut headers = vec![(name.to_owned(), Some(value.as_bytes().to_vec()))];
         headers.extend(about(&[(header::TOPIC_ID, ""), (header::TENANT, "")]));
         headers
@@ -206,10 +206,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_records_own_headers_never_pass_for_the_workers() {
-        let spoofed = before(header::TENANT, "00000000-0000-0000-0000-000000000009");
+    fn a_records_own_headers_are_never_taken_for_a_workers() {
+        let spoofed = with_first(header::TENANT, "00000000-0000-0000-0000-000000000009");
         assert_eq!(read(spoofed, Some(b"{}")).unwrap().tenant, None);
-        let spoofed = before(header::TOPIC_ID, "00000000-0000-0000-0000-000000000009");
+        let spoofed = with_first(header::TOPIC_ID, "00000000-0000-0000-0000-000000000009");
         assert_eq!(read(spoofed, Some(b"{}")).unwrap().source.topic_id, None);
         let twice = [about(&[(header::REASON, "own"), (header::OFFSET, "1")]), about(&[])].concat();
         let letter = read(twice, Some(b"{}")).unwrap();
@@ -217,14 +217,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_payload_that_was_left_out_is_told_from_none() {
+    fn an_omitted_payload_differs_from_a_missing_one() {
         assert_eq!(read(about(&[]), None).unwrap().payload, Payload::None);
-        assert_eq!(read(before(header::PAYLOAD_BYTES, "99"), None).unwrap().payload, Payload::LeftOut(99));
-        assert_eq!(read(before(header::PAYLOAD_BYTES, "99"), Some(b"x")).unwrap().payload, Payload::Here(1));
+        assert_eq!(read(with_first(header::PAYLOAD_BYTES, "99"), None).unwrap().payload, Payload::LeftOut(99));
+        assert_eq!(read(with_first(header::PAYLOAD_BYTES, "99"), Some(b"x")).unwrap().payload, Payload::Here(1));
     }
 
     #[test]
-    fn what_no_worker_wrote_is_no_letter() {
+    fn records_of_other_programs_are_not_letters() {
         assert_eq!(read(Vec::new(), Some(b"hello")), None);
         for missing in [header::TOPIC, header::PARTITION, header::OFFSET, header::STAGE] {
             assert_eq!(letter(&[(missing, "")]), None, "{missing}");

@@ -1,8 +1,8 @@
-//! Reading records again: rows that only ClickHouse refuses were encoded and their raw bytes freed, and dead letters need
-//! them, as does a replay of a dead letter that had to leave its payload out. A topic, a partition and offsets go in, the
-//! records' dead letters or a payload come out. It belongs to no group and commits nothing.
+//! Reads records again: rows that only ClickHouse refuses were encoded and their raw bytes freed, but their dead
+//! letters need them; so does a replay of a dead letter without its payload. A topic, a partition and offsets go in;
+//! dead letters or a payload come out. It joins no group and commits nothing.
 //!
-//! However many records of a range are wanted, the range is read once, and what is kept of it at a time is bounded.
+//! However many records of a range are requested, the range is read once, and the memory held at a time is bounded.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,13 +21,13 @@ use super::compose;
 use crate::batch::budget::{Permit, letter_bytes};
 use sluice_schemas::concurrency::blocking;
 
-/// How long Kafka may take for the next record.
+/// How long to wait for the next record.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Readers at the same time; each has a queue of [`QUEUE_KIB`].
-const AT_ONCE: usize = 2;
-/// What a reader's queue holds, in KiB.
+/// Maximum concurrent readers; each has a queue of [`QUEUE_KIB`].
+const MAX_READERS: usize = 2;
+/// Size of a reader's queue, in KiB.
 const QUEUE_KIB: &str = "2048";
-/// Dead letters that are handed over together, by number and by bytes; the last one may exceed the bytes.
+/// Maximum size of a chunk of dead letters, in letters and bytes; the last letter may exceed the bytes.
 const CHUNK: (usize, usize) = (1024, 1 << 20);
 
 type Client = BaseConsumer<DefaultConsumerContext>;
@@ -35,9 +35,9 @@ type Client = BaseConsumer<DefaultConsumerContext>;
 /// Reads records again.
 pub struct Refetch {
     kafka: ClientConfig,
-    /// Clients that have read before: the next reading may follow soon, and a new client has to find the broker first.
+    /// Clients kept for reuse: the next read may follow soon, and a new client must first find the broker.
     idle: Arc<Mutex<Vec<Client>>>,
-    turns: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Refetch {
@@ -46,20 +46,20 @@ impl fmt::Debug for Refetch {
     }
 }
 
-/// Records of a partition that are to become dead letters.
+/// Records of a partition that become dead letters.
 #[derive(Debug)]
 pub struct RefetchRequest {
     /// Topic with its namespace.
     pub topic: Arc<str>,
-    /// Its identity.
+    /// ID of the topic.
     pub topic_id: Uuid,
     /// Its partition.
     pub partition: i32,
-    /// The JSON field, a dotted path, that names a record's tenant.
+    /// The JSON field (a dotted path) with a record's tenant.
     pub tenant: String,
-    /// Their offsets, in order, and why each cannot land.
+    /// Their offsets, in order, each with the reason why it cannot land.
     pub records: Vec<(i64, String)>,
-    /// How often they were tried.
+    /// Number of attempts to land them.
     pub attempts: u32,
 }
 
@@ -70,7 +70,7 @@ pub struct Record {
     pub payload: Option<Vec<u8>>,
 }
 
-/// Some dead letters, in order. Their bytes are in the budget until it is dropped.
+/// Several dead letters, in order. Their bytes are charged to the budget until it is dropped.
 #[derive(Debug)]
 pub struct Chunk {
     /// The letters.
@@ -94,7 +94,7 @@ impl Chunk {
 }
 
 impl Refetch {
-    /// Opens no connection yet. `group` is never joined, but a broker may ask for the right to use it.
+    /// Opens no connection yet. `group` is never joined, but a broker may require the right to use it.
     pub fn new(mut kafka: ClientConfig, group: &str) -> Self {
         kafka
             .set("group.id", group)
@@ -103,23 +103,23 @@ impl Refetch {
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
-            // A full queue is left alone for a second by default.
+            // By default, a full queue is not refilled for one second.
             .set("fetch.queue.backoff.ms", "2")
             .set("queued.max.messages.kbytes", QUEUE_KIB);
-        Self { kafka, idle: Arc::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { kafka, idle: Arc::default(), slots: Arc::new(Semaphore::new(MAX_READERS)) }
     }
 
-    /// The dead letters of records which ClickHouse refused, in chunks that are charged to permits like `permit`. Those that
-    /// are no longer in their topic are left out.
-    pub fn dead_letters(&self, wanted: RefetchRequest, permit: &Permit) -> mpsc::Receiver<Result<Chunk, KafkaError>> {
+    /// The dead letters of records that ClickHouse refused, in chunks that are charged to permits like `permit`.
+    /// Records that are no longer in their topic are left out.
+    pub fn dead_letters(&self, request: RefetchRequest, permit: &Permit) -> mpsc::Receiver<Result<Chunk, KafkaError>> {
         let (chunks, receiver) = mpsc::channel(1);
         let mut chunk = Chunk::new(permit.sibling());
-        let handed = chunks.clone();
+        let sender = chunks.clone();
         let read = move |client: &Client| {
-            let RefetchRequest { topic, topic_id, partition, tenant: path, records, attempts } = wanted;
+            let RefetchRequest { topic, topic_id, partition, tenant: path, records, attempts } = request;
             let mut reasons = records.iter();
             let offsets: Vec<i64> = records.iter().map(|(offset, _)| *offset).collect();
-            let goes_on = read(client, &topic, partition, &offsets, |message| {
+            let is_complete = read(client, &topic, partition, &offsets, |message| {
                 let reason = reasons.find(|(offset, _)| *offset == message.offset()).map_or("", |(_, reason)| reason);
                 let tenant = message.payload().and_then(|payload| compose::tenant_at(payload, &path));
                 chunk.push(compose::from_message(message, topic_id, reason, "write", attempts, tenant));
@@ -127,11 +127,11 @@ impl Refetch {
                     return true;
                 }
                 let next = Chunk::new(chunk.permit.sibling());
-                handed.blocking_send(Ok(std::mem::replace(&mut chunk, next))).is_ok()
+                sender.blocking_send(Ok(std::mem::replace(&mut chunk, next))).is_ok()
             })?;
-            if goes_on && !chunk.letters.is_empty() {
-                // Nobody waits for it any more where the assignment has ended.
-                drop(handed.blocking_send(Ok(chunk)));
+            if is_complete && !chunk.letters.is_empty() {
+                // The receiver is gone if the assignment has ended.
+                drop(sender.blocking_send(Ok(chunk)));
             }
             Ok(())
         };
@@ -144,7 +144,7 @@ impl Refetch {
         receiver
     }
 
-    /// The record at `offset`, unless it is no longer there.
+    /// The record at `offset`, unless it is no longer in the topic.
     pub async fn record(&self, topic: &str, partition: i32, offset: i64) -> Result<Option<Record>, KafkaError> {
         let topic = topic.to_owned();
         let read = move |client: &Client| {
@@ -163,24 +163,24 @@ impl Refetch {
         &self,
         read: impl FnOnce(&Client) -> Result<T, KafkaError> + Send + 'static,
     ) -> impl Future<Output = Result<T, KafkaError>> + Send + 'static {
-        let (kafka, idle, turns) = (self.kafka.clone(), Arc::clone(&self.idle), Arc::clone(&self.turns));
+        let (kafka, idle, slots) = (self.kafka.clone(), Arc::clone(&self.idle), Arc::clone(&self.slots));
         let work = move || {
-            let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let client = kept.map_or_else(|| kafka.create(), Ok)?;
+            let reused = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let client = reused.map_or_else(|| kafka.create(), Ok)?;
             let outcome = read(&client)?;
             client.unassign()?;
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
             Ok(outcome)
         };
         async move {
-            let _turn = turns.acquire_owned().await.expect("nobody closes this semaphore");
+            let _slot = slots.acquire_owned().await.expect("this semaphore is never closed");
             blocking(work).await
         }
     }
 }
 
-/// Hands the records at `offsets` (in order) to `take`, as far as they are still there, until it says that this is enough.
-/// Says whether it never did.
+/// Passes the remaining records at `offsets` (in order) to `take` until it returns `false`. Returns whether it never
+/// did.
 fn read(
     client: &Client,
     topic: &str,
@@ -205,7 +205,7 @@ fn read(
                     return Ok(true);
                 }
             }
-            // The end of the log, or a log that begins behind the first of them: the rest is gone.
+            // The end of the log, or a log that begins above the first offset: the remaining records are gone.
             Some(Err(
                 KafkaError::PartitionEOF(_) | KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset),
             )) => return Ok(true),

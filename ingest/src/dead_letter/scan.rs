@@ -1,8 +1,8 @@
-//! The dead-letter topic from its start, or from a time, to its end: each identity once.
-//! A client's settings go in; letters come out, partition after partition, in the order of the log. A letter can stand
-//! there twice, since a worker that died between its acknowledgement and the commit sends it again; the first counts.
-//! Holds a few letters at a time and of the others their offsets (some sixteen bytes each); where only some letters are
-//! meant, nothing of the others. Commits nothing.
+//! Reads the dead-letter topic from its start, or from a given time, to its end, each identity once.
+//! A client's settings go in; letters come out, one partition after another, in log order. A letter may be in the topic
+//! twice, since a worker that died between its acknowledgement and the commit leaves it to be sent again; the first one
+//! counts. Memory: a few letters at a time, and for each other letter its offset (about sixteen bytes); with a filter,
+//! nothing for letters outside it. Commits nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,24 +26,24 @@ use crate::kafka::offsets;
 use crate::kafka::offsets::PATIENCE;
 use crate::kafka::topic_id::DescribeError;
 
-/// The dead-letter topic cannot be read.
+/// Why the dead-letter topic cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
-    /// Kafka does not answer, or refuses.
+    /// Kafka does not respond, or refuses.
     #[error("read {} from Kafka: {cause}; check that it runs, and [stores.kafka] and ingest.kafka", named(.topic))]
     Kafka {
         /// The topic.
         topic: String,
-        /// What its client said.
+        /// The client's error.
         cause: KafkaError,
     },
     /// The topic is missing.
     #[error("read topic {0}: it does not exist; run `sluice schemas apply`, or correct ingest.dead_letter_topic")]
     NoTopic(String),
-    /// A topic does not say who it is.
+    /// A topic's ID cannot be read.
     #[error(transparent)]
     Describe(#[from] DescribeError),
-    /// A thread cannot be started or broke.
+    /// A thread cannot be started or has panicked.
     #[error("run the thread that reads dead letters: {0}")]
     Thread(String),
 }
@@ -59,18 +59,18 @@ impl ScanError {
     }
 }
 
-/// Letters that wait to be looked at.
-const WAITING: usize = 16;
-/// How often a wait for Kafka looks whether anybody still waits for the letters.
+/// Letters that are read ahead of the receiver.
+const READ_AHEAD: usize = 16;
+/// Poll interval, after which the reader checks whether the receiver still exists.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Bytes that are fetched and not yet looked at, at most.
-const FETCHED: u64 = 8 << 20;
+/// Most bytes fetched but not processed.
+const FETCH_BYTES: u64 = 8 << 20;
 
-/// What to keep of the record of a letter.
+/// How much of a letter's record to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// What is said about it.
+    /// The facts about it.
     Facts,
     /// Its payload as well.
     Payload,
@@ -78,49 +78,49 @@ pub(crate) enum Detail {
     Whole,
 }
 
-/// Which letters are meant, by source and offset.
+/// Selects letters by source and offset.
 pub(crate) type LetterFilter = Box<dyn Fn(&Source, i64) -> bool + Send>;
 
 /// What to read.
 pub(crate) struct ScanOptions {
     /// The dead-letter topic.
     pub(crate) topic: String,
-    /// From this time on; all of it where there is none.
+    /// Start time; `None` reads the whole topic.
     pub(crate) since_ms: Option<i64>,
     /// What to keep of each letter.
     pub(crate) keep: Detail,
-    /// The letters that are meant; all where there is none. Others are passed over without a word.
+    /// Selects the letters; `None` selects all. Others are skipped silently.
     pub(crate) only: Option<LetterFilter>,
-    /// Ids of topics for letters that do not say theirs.
+    /// IDs of topics for letters that do not state theirs.
     pub(crate) assumed: HashMap<String, Uuid>,
 }
 
-/// What stands in the topic.
+/// A record of the topic.
 #[derive(Debug)]
 pub(crate) enum Item {
     /// A dead letter.
     Letter(Letter),
-    /// One whose identity has come before.
+    /// A dead letter whose identity was read before.
     Again,
     /// A record that no worker wrote.
     Foreign,
-    /// The end.
+    /// The end of the topic.
     End,
 }
 
-/// The topic while it is being read.
+/// A scan in progress.
 #[derive(Debug)]
 pub(crate) struct Scan(mpsc::Receiver<Result<Item, ScanError>>);
 
 impl Scan {
-    /// Starts reading on a thread of its own, which ends when the scan is dropped.
-    pub(crate) fn start(kafka: ClientConfig, wanted: ScanOptions) -> Result<Self, ScanError> {
-        let (out, letters) = mpsc::channel(WAITING);
+    /// Starts reading on a dedicated thread, which ends when the scan is dropped.
+    pub(crate) fn start(kafka: ClientConfig, options: ScanOptions) -> Result<Self, ScanError> {
+        let (out, letters) = mpsc::channel(READ_AHEAD);
         let read = move || {
-            let topic = wanted.topic.clone();
-            let mut reader = Reader { wanted, identities: Identities::default(), out };
+            let topic = options.topic.clone();
+            let mut reader = Reader { options, identities: Identities::default(), out };
             let end = reader.read(kafka).map_err(|cause| ScanError::from_kafka(&topic, cause));
-            // Whoever started the scan may have seen enough.
+            // The receiver may have been dropped.
             drop(reader.out.blocking_send(end.map(|()| Item::End)));
         };
         thread::Builder::new()
@@ -130,18 +130,18 @@ impl Scan {
         Ok(Self(letters))
     }
 
-    /// What comes next. A thread that broke is an error and never the end.
+    /// The next item. A thread that panicked is an error, never the end.
     pub(crate) async fn next(&mut self) -> Result<Item, ScanError> {
         self.0.recv().await.unwrap_or_else(|| Err(ScanError::Thread("it panicked".to_owned())))
     }
 }
 
-/// The identities that have come so far.
+/// The identities read so far.
 #[derive(Debug, Default)]
 struct Identities(HashMap<Source, (Arc<Source>, HashSet<i64>)>);
 
 impl Identities {
-    /// Whether this identity is new. Letters of one source share it from now on.
+    /// Whether this identity is new. Letters of one source share its `Arc`.
     fn is_new(&mut self, letter: &mut Letter) -> bool {
         if let Some((source, offsets)) = self.0.get_mut(&*letter.source) {
             letter.source = Arc::clone(source);
@@ -154,7 +154,7 @@ impl Identities {
 }
 
 struct Reader {
-    wanted: ScanOptions,
+    options: ScanOptions,
     identities: Identities,
     out: mpsc::Sender<Result<Item, ScanError>>,
 }
@@ -167,10 +167,10 @@ impl Reader {
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed");
-        // One partition at a time, and so one broker.
-        fetch::bound(&mut kafka, FETCHED, Supply { brokers: 1, largest_batch: None });
+        // One partition at a time, and thus one broker.
+        fetch::bound(&mut kafka, FETCH_BYTES, Supply { brokers: 1, largest_batch: None });
         let consumer: BaseConsumer<DefaultConsumerContext> = kafka.create()?;
-        for (place, end) in self.stretches(&consumer)? {
+        for (place, end) in self.spans(&consumer)? {
             if !self.read_partition(&consumer, place, end)? {
                 break;
             }
@@ -178,40 +178,40 @@ impl Reader {
         Ok(())
     }
 
-    /// Where reading begins in each partition that holds something, and where it ends.
-    fn stretches(&self, consumer: &BaseConsumer<DefaultConsumerContext>) -> KafkaResult<Vec<(Place, i64)>> {
-        let topic = &self.wanted.topic;
+    /// The start and end of each partition that contains records.
+    fn spans(&self, consumer: &BaseConsumer<DefaultConsumerContext>) -> KafkaResult<Vec<(Place, i64)>> {
+        let topic = &self.options.topic;
         let mut partitions = offsets::partitions(consumer, topic)?;
         partitions.sort_unstable();
-        let begins = self.begins(consumer, &partitions)?;
-        let mut stretches = Vec::new();
+        let starts = self.starts(consumer, &partitions)?;
+        let mut spans = Vec::new();
         for partition in partitions {
             let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
-            let offset = begins.get(&partition).map_or(low, |begin| begin.unwrap_or(high).max(low));
+            let offset = starts.get(&partition).map_or(low, |start| start.unwrap_or(high).max(low));
             if offset < high {
-                stretches.push((Place { partition, offset }, high));
+                spans.push((Place { partition, offset }, high));
             }
         }
-        Ok(stretches)
+        Ok(spans)
     }
 
-    /// The first offset at or after the time asked for, by partition; `None` where there is no such record.
-    fn begins(
+    /// The first offset at or after the start time, by partition; `None` if there is no such record.
+    fn starts(
         &self,
         consumer: &BaseConsumer<DefaultConsumerContext>,
         partitions: &[i32],
     ) -> KafkaResult<HashMap<i32, Option<i64>>> {
-        let Some(since) = self.wanted.since_ms else { return Ok(HashMap::new()) };
+        let Some(since) = self.options.since_ms else { return Ok(HashMap::new()) };
         let mut times = TopicPartitionList::new();
         for partition in partitions {
-            times.add_partition_offset(&self.wanted.topic, *partition, Offset::Offset(since))?;
+            times.add_partition_offset(&self.options.topic, *partition, Offset::Offset(since))?;
         }
         let found = consumer.offsets_for_times(times, PATIENCE)?;
-        let begin = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
-        Ok(found.elements().iter().map(|element| (element.partition(), begin(element.offset()))).collect())
+        let start = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
+        Ok(found.elements().iter().map(|element| (element.partition(), start(element.offset()))).collect())
     }
 
-    /// Reads a partition up to, not including, `end`. Whether anybody still waits for more.
+    /// Reads a partition up to, not including, `end`. Returns whether the receiver still exists.
     fn read_partition(
         &mut self,
         consumer: &BaseConsumer<DefaultConsumerContext>,
@@ -219,14 +219,14 @@ impl Reader {
         end: i64,
     ) -> KafkaResult<bool> {
         let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(&self.wanted.topic, from.partition, Offset::Offset(from.offset))?;
+        list.add_partition_offset(&self.options.topic, from.partition, Offset::Offset(from.offset))?;
         consumer.assign(&list)?;
-        let mut heard = Instant::now();
+        let mut last_response = Instant::now();
         while !self.out.is_closed() {
             match consumer.poll(TICK) {
                 Some(Ok(message)) if message.partition() == from.partition => {
-                    heard = Instant::now();
-                    if message.offset() < end && !self.tell(&message) {
+                    last_response = Instant::now();
+                    if message.offset() < end && !self.emit(&message) {
                         return Ok(false);
                     }
                     if message.offset() + 1 >= end {
@@ -234,24 +234,24 @@ impl Reader {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) if partition == from.partition => return Ok(true),
-                Some(Err(error)) if heard.elapsed() > PATIENCE => return Err(error),
-                None if heard.elapsed() > PATIENCE => {
+                Some(Err(error)) if last_response.elapsed() > PATIENCE => return Err(error),
+                None if last_response.elapsed() > PATIENCE => {
                     return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
                 }
-                // After an error librdkafka goes on trying by itself.
+                // librdkafka retries after an error.
                 Some(_) | None => {}
             }
         }
         Ok(false)
     }
 
-    fn tell(&mut self, message: &BorrowedMessage<'_>) -> bool {
-        let Some(found) = self.look(message) else { return true };
+    fn emit(&mut self, message: &BorrowedMessage<'_>) -> bool {
+        let Some(found) = self.classify(message) else { return true };
         self.out.blocking_send(Ok(found)).is_ok()
     }
 
-    /// What a record is; nothing where it is a letter that is not meant.
-    fn look(&mut self, message: &BorrowedMessage<'_>) -> Option<Item> {
+    /// Classifies a record; `None` for a letter that is not selected.
+    fn classify(&mut self, message: &BorrowedMessage<'_>) -> Option<Item> {
         let raw = Raw {
             place: Place { partition: message.partition(), offset: message.offset() },
             at_ms: message.timestamp().to_millis().unwrap_or_default(),
@@ -260,18 +260,18 @@ impl Reader {
             headers: headers::from_last(message, header::REASON),
         };
         let Some(mut letter) = Letter::read(raw, false) else { return Some(Item::Foreign) };
-        if self.wanted.only.as_ref().is_some_and(|only| !only(&letter.source, letter.offset)) {
+        if self.options.only.as_ref().is_some_and(|only| !only(&letter.source, letter.offset)) {
             return None;
         }
         if letter.source.topic_id.is_none()
-            && let Some(id) = self.wanted.assumed.get(&letter.source.topic)
+            && let Some(id) = self.options.assumed.get(&letter.source.topic)
         {
             Arc::make_mut(&mut letter.source).topic_id = Some(*id);
         }
         if !self.identities.is_new(&mut letter) {
             return Some(Item::Again);
         }
-        letter.contents = contents(message, self.wanted.keep);
+        letter.contents = contents(message, self.options.keep);
         Some(Item::Letter(letter))
     }
 }
@@ -299,12 +299,12 @@ mod tests {
         let mut identities = Identities::default();
         let mut is_new = |changes: &[(&str, &str)]| identities.is_new(&mut letter(changes).unwrap());
         assert!(is_new(&[]));
-        assert!(!is_new(&[]), "the same again");
-        assert!(!is_new(&[(header::REASON, "invalid_json")]), "the reason is no part of it");
+        assert!(!is_new(&[]), "the same identity");
+        assert!(!is_new(&[(header::REASON, "invalid_json")]), "the reason is not part of it");
         assert!(is_new(&[(header::OFFSET, "18")]));
         assert!(is_new(&[(header::PARTITION, "4")]));
         assert!(is_new(&[(header::TOPIC, "other")]));
-        assert!(is_new(&[(header::TOPIC_ID, "00000000-0000-0000-0000-000000000008")]), "the topic was made anew");
+        assert!(is_new(&[(header::TOPIC_ID, "00000000-0000-0000-0000-000000000008")]), "the topic was recreated");
         assert!(is_new(&[(header::TOPIC_ID, "")]));
     }
 

@@ -1,12 +1,12 @@
-//! Which records of ranges that are being taken over stand in the dead-letter topic already.
-//! A partition and its intent go in, offsets come out. Reads only, and nothing at all where no range was announced.
+//! Finds records of ranges being taken over that already have a dead letter.
+//! A partition and its intent go in, offsets come out. Reads only, and reads nothing if no range was announced.
 //!
-//! A worker that dies after a dead letter was acknowledged and before the commit leaves its record to the next owner, which
-//! may be able to land it: the table was repaired meanwhile, or its decoder takes more. One record would then be in two
-//! places. Nothing of a range is sent before it is announced, so the letters since then are all there can be.
+//! A worker that dies after a dead letter was acknowledged and before the commit leaves its record to the next owner,
+//! which may be able to land it: the table may have been repaired, or its decoder may accept more. The record would
+//! then be in two places. Nothing of a range is sent before it is announced, so only letters since then matter.
 //!
-//! Everybody who asks says what is meant first; whoever has the turn then reads the topic once for all of them. Letters
-//! that nobody means are not kept, so memory is bounded by the ranges, whatever the topic holds.
+//! Each caller queues its query first; whichever then holds the turn reads the topic once for all of them. Letters
+//! outside the queried ranges are not kept, so memory is bounded by the ranges, whatever the topic contains.
 
 use std::collections::HashMap;
 use std::mem;
@@ -24,23 +24,23 @@ use crate::exactly_once::range::Range;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 
-/// How far the clocks of two workers may lie apart, in milliseconds.
+/// Maximum clock skew between two workers, in milliseconds.
 const SKEW_MS: i64 = 600_000;
 
-/// Looks for dead letters that an earlier owner has sent.
+/// Finds dead letters that an earlier owner has sent.
 #[derive(Debug)]
 pub struct SentLetters {
     kafka: ClientConfig,
     topic: String,
-    /// Those who wait for the next reading.
-    asking: Mutex<Vec<Question>>,
-    /// One reads at a time.
+    /// Queries that wait for the next read.
+    pending: Mutex<Vec<PendingQuery>>,
+    /// Held by the one that reads.
     turn: tokio::sync::Mutex<()>,
 }
 
-/// What somebody wants to know.
+/// The query of one caller.
 #[derive(Debug)]
-struct Question {
+struct PendingQuery {
     topic_id: Uuid,
     partition: i32,
     since_ms: i64,
@@ -48,14 +48,14 @@ struct Question {
     answer: oneshot::Sender<Result<Vec<i64>, Failure>>,
 }
 
-/// The ranges that are meant, by topic and partition.
+/// The queried ranges, by topic and partition.
 type Ranges = HashMap<(Uuid, i32), Vec<Range>>;
 
 impl SentLetters {
-    /// Opens no connection yet. `group` is never joined, but a broker may ask for the right to use it.
+    /// Opens no connection yet. `group` is never joined, but a broker may require the right to use it.
     pub fn new(mut kafka: ClientConfig, topic: &str, group: &str) -> Self {
         kafka.set("group.id", group);
-        Self { kafka, topic: topic.to_owned(), asking: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Self { kafka, topic: topic.to_owned(), pending: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
     /// The offsets of a topic partition in the ranges of `intent` that have a dead letter, in order.
@@ -67,11 +67,11 @@ impl SentLetters {
             i64::try_from(intent.announced_at).unwrap_or(i64::MAX).saturating_mul(1000).saturating_sub(SKEW_MS).max(0);
         let ranges = intent.ranges.iter().map(|announced| announced.range).collect();
         let (answer, mut answered) = oneshot::channel();
-        self.asking().push(Question { topic_id, partition, since_ms, ranges, answer });
+        self.pending().push(PendingQuery { topic_id, partition, since_ms, ranges, answer });
         loop {
             tokio::select! {
                 biased;
-                said = &mut answered => return said.unwrap_or_else(|_| Err(given_up())),
+                said = &mut answered => return said.unwrap_or_else(|_| Err(abandoned())),
                 turn = self.turn.lock() => {
                     self.read_for_all().await;
                     drop(turn);
@@ -80,44 +80,44 @@ impl SentLetters {
         }
     }
 
-    fn asking(&self) -> MutexGuard<'_, Vec<Question>> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, Vec<PendingQuery>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the topic once and answers everybody who has asked by now and still waits.
+    /// Reads the topic once and answers every pending query whose caller still waits.
     async fn read_for_all(&self) {
-        let mut asked = mem::take(&mut *self.asking());
-        asked.retain(|question| !question.answer.is_closed());
-        let Some(since_ms) = asked.iter().map(|question| question.since_ms).min() else { return };
-        let ranges = ranges(&asked);
+        let mut queries = mem::take(&mut *self.pending());
+        queries.retain(|query| !query.answer.is_closed());
+        let Some(since_ms) = queries.iter().map(|query| query.since_ms).min() else { return };
+        let ranges = ranges(&queries);
         let found = self.read(since_ms, ranges).await.map_err(|error| failure(&error));
-        for Question { topic_id, partition, ranges, answer, .. } in asked {
+        for PendingQuery { topic_id, partition, ranges, answer, .. } in queries {
             let own = |found: &HashMap<_, Vec<i64>>| {
                 let own = found.get(&(topic_id, partition)).into_iter().flatten().copied();
-                let mut own: Vec<_> = own.filter(|offset| is_in(&ranges, *offset)).collect();
+                let mut own: Vec<_> = own.filter(|offset| any_contains(&ranges, *offset)).collect();
                 own.sort_unstable();
                 own
             };
-            // Whoever is gone meanwhile needs no answer.
+            // The caller may be gone by now.
             drop(answer.send(found.as_ref().map(own).map_err(Failure::clone)));
         }
     }
 
     async fn read(&self, since_ms: i64, ranges: Ranges) -> Result<HashMap<(Uuid, i32), Vec<i64>>, ScanError> {
         let ranges = Arc::new(ranges);
-        let is_meant = move |source: &Source, offset: i64| {
-            let wanted = source.topic_id.and_then(|id| ranges.get(&(id, source.partition)));
-            is_injected(Fault::KeepAllLetters) || wanted.is_some_and(|ranges| is_in(ranges, offset))
+        let is_queried = move |source: &Source, offset: i64| {
+            let options = source.topic_id.and_then(|id| ranges.get(&(id, source.partition)));
+            is_injected(Fault::KeepAllLetters) || options.is_some_and(|ranges| any_contains(ranges, offset))
         };
-        let wanted = ScanOptions {
+        let options = ScanOptions {
             topic: self.topic.clone(),
             since_ms: Some(since_ms),
             keep: Detail::Facts,
-            only: Some(Box::new(is_meant)),
+            only: Some(Box::new(is_queried)),
             assumed: HashMap::new(),
         };
         let mut found: HashMap<_, Vec<i64>> = HashMap::new();
-        let mut scan = Scan::start(self.kafka.clone(), wanted)?;
+        let mut scan = Scan::start(self.kafka.clone(), options)?;
         loop {
             match scan.next().await? {
                 Item::Letter(Letter { source, offset, .. }) => {
@@ -132,25 +132,25 @@ impl SentLetters {
     }
 }
 
-fn ranges(asked: &[Question]) -> Ranges {
+fn ranges(queries: &[PendingQuery]) -> Ranges {
     let mut ranges = Ranges::new();
-    for question in asked {
-        ranges.entry((question.topic_id, question.partition)).or_default().extend(&question.ranges);
+    for query in queries {
+        ranges.entry((query.topic_id, query.partition)).or_default().extend(&query.ranges);
     }
     ranges
 }
 
-fn is_in(ranges: &[Range], offset: i64) -> bool {
+fn any_contains(ranges: &[Range], offset: i64) -> bool {
     ranges.iter().any(|range| range.contains(offset))
 }
 
-/// Whoever had the turn ended before it had read: its assignment is over.
-fn given_up() -> Failure {
-    Failure::new(Class::Transient, "the dead-letter topic was not read to its end; it is read again")
+/// The caller that held the turn ended before it had read: its assignment is over.
+fn abandoned() -> Failure {
+    Failure::new(Class::Transient, "the dead-letter topic was not read to its end; reading it again")
 }
 
 fn failure(error: &ScanError) -> Failure {
-    let what = format!("the dead-letter topic does not say what it holds: {error}");
+    let what = format!("the dead-letter topic cannot be read: {error}");
     let class = match error {
         ScanError::Kafka { cause, .. } => producer::class(cause),
         _ => Class::Operator,

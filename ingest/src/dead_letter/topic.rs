@@ -1,9 +1,9 @@
-//! Whether the dead-letter topic keeps what it is given. Its settings go in; what there is room for comes out, or why an
-//! operator has to change them first.
+//! Whether the dead-letter topic keeps its letters. The topic's settings go in; its size limit comes out, or why an
+//! operator must change the settings first.
 //!
-//! Kafka acknowledges a letter whatever becomes of it later. A topic that is compacted refuses letters without a key, and
-//! keeps of those with the same key only the last; one with a short retention forgets them before anybody has looked. So
-//! the settings are asked for at the start, and again while the worker runs. It never changes them.
+//! Kafka acknowledges a letter regardless of what happens to it later. A compacted topic refuses letters without a key,
+//! and keeps only the last of those with the same key; one with a short retention deletes them before anyone has
+//! looked. So the settings are checked at start-up and while the worker runs. It never changes them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,12 +20,12 @@ use tracing::warn;
 use crate::fault::{Fault, is_injected};
 use crate::kafka::topic_config;
 
-/// How old an answer may be before the topic is asked again.
+/// Maximum age of the settings before they are read again.
 pub const CHECK_EVERY: Duration = Duration::from_secs(10);
-/// Shortest retention: a letter is for a person, who has to have a working day to look at it.
-const SHORTEST: Duration = Duration::from_hours(24);
-/// Least that the topic has to take: a letter without payload, headers and key, whatever its topic is called.
-const SMALLEST: usize = 8 * 1024;
+/// Shortest retention: letters are for people, who need a working day to look at them.
+const MIN_RETENTION: Duration = Duration::from_hours(24);
+/// Smallest usable size limit: a letter without payload, headers and key, whatever the name of its topic.
+const MIN_MESSAGE_BYTES: usize = 8 * 1024;
 
 /// Why a dead-letter topic cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,11 +42,11 @@ pub enum UnfitTopic {
         /// What is set.
         policy: String,
     },
-    /// It forgets too soon.
+    /// Its retention is too short.
     #[error(
         "use topic {topic} for dead letters: its retention.ms is {millis}, so letters are deleted within a day; raise it to \
          at least {}: kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config \
-         retention.ms=2592000000", SHORTEST.as_millis()
+         retention.ms=2592000000", MIN_RETENTION.as_millis()
     )]
     Forgetful {
         /// The topic.
@@ -54,10 +54,10 @@ pub enum UnfitTopic {
         /// What is set.
         millis: i64,
     },
-    /// It takes nothing.
+    /// Its size limit is too low.
     #[error(
-        "use topic {topic} for dead letters: its max.message.bytes is {bytes}, too few for any letter; raise it to at least \
-         {SMALLEST}, better to more than the largest record: kafka-configs.sh --alter --entity-type topics --entity-name \
+        "use topic {topic} for dead letters: its max.message.bytes is {bytes}, too low for any letter; raise it to at least \
+         {MIN_MESSAGE_BYTES}, preferably above the largest record: kafka-configs.sh --alter --entity-type topics --entity-name \
          {topic} --add-config max.message.bytes=1114112"
     )]
     Narrow {
@@ -68,16 +68,16 @@ pub enum UnfitTopic {
     },
 }
 
-/// What the dead-letter topic has room for.
+/// The size limit of the dead-letter topic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Room {
-    /// Most bytes of a batch, as it is sent; `None` where Kafka did not say.
+    /// Most bytes of a batch, as sent; `None` if Kafka did not report it.
     pub most_bytes: Option<usize>,
 }
 
 type Verdict = Result<Room, UnfitTopic>;
 
-/// Judges the settings of `topic`.
+/// Checks the settings of `topic`.
 fn judge(topic: &str, settings: &BTreeMap<String, String>) -> Verdict {
     let number = |name: &str| settings.get(name)?.parse::<i64>().ok();
     let topic = || topic.to_owned();
@@ -86,18 +86,18 @@ fn judge(topic: &str, settings: &BTreeMap<String, String>) -> Verdict {
         return Err(UnfitTopic::Compacted { topic: topic(), policy: policy.to_owned() });
     }
     if let Some(millis) = number("retention.ms")
-        .filter(|millis| (0..i64::try_from(SHORTEST.as_millis()).unwrap_or(i64::MAX)).contains(millis))
+        .filter(|millis| (0..i64::try_from(MIN_RETENTION.as_millis()).unwrap_or(i64::MAX)).contains(millis))
     {
         return Err(UnfitTopic::Forgetful { topic: topic(), millis });
     }
     let most_bytes = number("max.message.bytes").and_then(|bytes| usize::try_from(bytes).ok());
     match most_bytes {
-        Some(bytes) if bytes < SMALLEST => Err(UnfitTopic::Narrow { topic: topic(), bytes }),
+        Some(bytes) if bytes < MIN_MESSAGE_BYTES => Err(UnfitTopic::Narrow { topic: topic(), bytes }),
         most_bytes => Ok(Room { most_bytes }),
     }
 }
 
-/// Asks for the settings of the dead-letter topic, and remembers the answer for a while.
+/// Reads the settings of the dead-letter topic and caches the result.
 pub struct Topic {
     name: String,
     admin: AdminClient<DefaultClientContext>,
@@ -123,7 +123,7 @@ impl Topic {
         &self.name
     }
 
-    /// What it has room for, by an answer that is no older than `age`. Where Kafka does not answer, the last answer holds.
+    /// The topic's limits, by a result no older than `age`. If Kafka does not respond, the previous result holds.
     pub async fn check(&self, age: Duration) -> Verdict {
         let mut last = self.last.lock().await;
         if let Some((at, verdict)) = &*last
@@ -135,7 +135,7 @@ impl Topic {
             Ok(_) if is_injected(Fault::SkipDeadLetterTopicCheck) => Ok(Room::default()),
             Ok(settings) => judge(&self.name, &settings),
             Err(error) => {
-                self.unknown(&error);
+                self.log_unreadable(&error);
                 last.take().map_or(Ok(Room::default()), |(_, verdict)| verdict)
             }
         };
@@ -143,7 +143,7 @@ impl Topic {
         verdict
     }
 
-    fn unknown(&self, error: &KafkaError) {
+    fn log_unreadable(&self, error: &KafkaError) {
         if is_unanswered(error) {
             self.rebootstrap.add_servers(self.admin.inner());
         }
@@ -151,8 +151,9 @@ impl Topic {
             error.rdkafka_error_code(),
             Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed)
         );
-        let remedy = if is_forbidden { "grant DescribeConfigs on the topic" } else { "it is asked again" };
-        warn!(topic = self.name, %error, remedy, "Kafka does not say how the dead-letter topic is set up");
+        let remedy =
+            if is_forbidden { "grant DescribeConfigs on the topic" } else { "the settings are read again later" };
+        warn!(topic = self.name, %error, remedy, "the settings of the dead-letter topic cannot be read");
     }
 }
 
@@ -160,7 +161,7 @@ impl Topic {
 mod tests {
     use super::*;
 
-    fn judged(settings: &[(&str, &str)]) -> Verdict {
+    fn verdict_of(settings: &[(&str, &str)]) -> Verdict {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         judge("ns.errors", &settings)
     }
@@ -169,23 +170,23 @@ mod tests {
     fn only_a_topic_that_keeps_its_letters_is_fit() {
         let fine = Ok(Room { most_bytes: Some(1_114_112) });
         let usual = [("cleanup.policy", "delete"), ("retention.ms", "2592000000"), ("max.message.bytes", "1114112")];
-        assert_eq!(judged(&usual), fine);
-        assert_eq!(judged(&[("retention.ms", "-1"), ("cleanup.policy", "delete")]), Ok(Room::default()));
+        assert_eq!(verdict_of(&usual), fine);
+        assert_eq!(verdict_of(&[("retention.ms", "-1"), ("cleanup.policy", "delete")]), Ok(Room::default()));
         for policy in ["compact", "compact,delete", "delete, compact"] {
-            assert!(matches!(judged(&[("cleanup.policy", policy)]), Err(UnfitTopic::Compacted { .. })), "{policy}");
+            assert!(matches!(verdict_of(&[("cleanup.policy", policy)]), Err(UnfitTopic::Compacted { .. })), "{policy}");
         }
         assert!(matches!(
-            judged(&[("retention.ms", "86399999")]),
+            verdict_of(&[("retention.ms", "86399999")]),
             Err(UnfitTopic::Forgetful { millis: 86_399_999, .. })
         ));
-        assert!(judged(&[("retention.ms", "86400000")]).is_ok());
-        assert!(matches!(judged(&[("max.message.bytes", "8191")]), Err(UnfitTopic::Narrow { bytes: 8191, .. })));
-        assert!(judged(&[("max.message.bytes", "8192")]).is_ok());
+        assert!(verdict_of(&[("retention.ms", "86400000")]).is_ok());
+        assert!(matches!(verdict_of(&[("max.message.bytes", "8191")]), Err(UnfitTopic::Narrow { bytes: 8191, .. })));
+        assert!(verdict_of(&[("max.message.bytes", "8192")]).is_ok());
     }
 
     #[test]
     fn the_remedy_is_part_of_the_message() {
-        let said = judged(&[("cleanup.policy", "compact")]).unwrap_err().to_string();
-        assert!(said.contains("--entity-name ns.errors --add-config cleanup.policy=delete"), "{said}");
+        let message = verdict_of(&[("cleanup.policy", "compact")]).unwrap_err().to_string();
+        assert!(message.contains("--entity-name ns.errors --add-config cleanup.policy=delete"), "{message}");
     }
 }

@@ -1,5 +1,5 @@
-//! Checks the dead-letter topic while a worker runs, also while no letter is sent: those that were sent before are in danger as
-//! well. What it finds is on `/readyz` and in the log. It changes no setting.
+//! Checks the dead-letter topic while a worker runs, even when no letter is sent: earlier letters are also at risk. It
+//! reports problems on `/readyz` and in the log. It changes no setting.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::producer::DeadLetters;
 use super::topic::CHECK_EVERY;
 use crate::observe::health::Status;
 
-/// Checks the topic again and again until it is dropped.
+/// Checks the topic periodically until it is dropped.
 #[derive(Debug)]
 pub struct Watch(CancellationToken);
 
@@ -22,12 +22,12 @@ impl Watch {
         let watch = async move {
             loop {
                 tokio::time::sleep(CHECK_EVERY).await;
-                let why = letters.topic().check(CHECK_EVERY / 2).await.err().map(|unfit| unfit.to_string());
-                if status.set_dead_letter_trouble(why.as_deref()) {
-                    if let Some(why) = why {
-                        error!(why, "the dead-letter topic was changed; records that cannot land wait");
+                let reason = letters.topic().check(CHECK_EVERY / 2).await.err().map(|unfit| unfit.to_string());
+                if status.set_dead_letter_trouble(reason.as_deref()) {
+                    if let Some(reason) = reason {
+                        error!(reason, "the dead-letter topic has become unusable; records that cannot land wait");
                     } else {
-                        info!("the dead-letter topic can be used again");
+                        info!("the dead-letter topic is usable again");
                     }
                 }
             }
