@@ -1,15 +1,15 @@
-//! Stage two: a fetched record becomes one row of its table, or is rejected with a reason.
+//! Stage two: turns a fetched record into one row of its table, or rejects it with a reason.
 //! A payload goes in; RowBinary bytes are appended to the caller's buffer, or nothing is. Pure: no I/O, no clock, no
-//! allocation for a sane record. It never guesses a value and never alters one to make it fit.
+//! allocation for an ordinary record. It never guesses a value and never alters one to make it fit.
 //!
 //! # Layout
-//! - [`decoder`]: payloads become rows; [`reason`]: why one does not
-//! - [`json`], with [`marks`]: one strict pass over the text, spans out
-//! - [`value`] and [`nested`]: one JSON value into one RowBinary value
-//! - [`number`], [`time`], [`hex`] and [`escape`]: what values are written with
+//! - [`decoder`]: turns payloads into rows; [`reason`]: why a record cannot land
+//! - [`json`], with [`marks`]: one strict pass over the text that yields spans
+//! - [`value`] and [`nested`]: encode one JSON value as one RowBinary value
+//! - [`number`], [`time`], [`hex`] and [`escape`]: parse the text of values
 //! - [`fields`], with [`key`]: which JSON field feeds which column
-//! - [`canonical`]: what tells a decoder from another one
-//! - [`table`]: a table's shape and a pipeline's mapping become a [`Decoder`]
+//! - [`canonical`]: the fingerprint of a decoder
+//! - [`table`]: builds a [`Decoder`] from a table's shape and a pipeline's mapping
 
 mod canonical;
 pub(crate) mod decoder;

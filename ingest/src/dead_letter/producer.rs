@@ -182,7 +182,7 @@ impl Inner {
     /// once. What it had in flight is sent again by a new producer: a letter may then be in the topic twice, and counts
     /// once.
     fn replace_if_failed(&self, failed: &FutureProducer) {
-        let Some((code, why)) = failed.client().fatal_error() else { return };
+        let Some((code, reason)) = failed.client().fatal_error() else { return };
         if is_injected(Fault::KeepBrokenProducer) {
             return;
         }
@@ -192,11 +192,11 @@ impl Inner {
         }
         match self.kafka.create() {
             Ok(another) => {
-                tracing::warn!(%code, why, "the producer of dead letters has failed fatally and is replaced");
+                tracing::warn!(%code, reason, "the producer of dead letters has failed fatally and is replaced");
                 *producer = another;
             }
             Err(error) => {
-                error!(%error, %code, why, "the producer of dead letters has failed fatally and cannot be replaced");
+                error!(%error, %code, reason, "the producer of dead letters has failed fatally and cannot be replaced");
             }
         }
     }
@@ -205,12 +205,12 @@ impl Inner {
 /// Bytes that the topic has for a letter's own parts.
 fn room(letter: &DeadLetter, most_bytes: Option<usize>, max_letter_bytes: usize) -> usize {
     let about = Omitted { payload: true, headers: true, key: true };
-    let message: usize = {
+    let header_bytes: usize = {
         use rdkafka::message::Headers;
         let headers = compose::headers_without(letter, about);
         headers.iter().map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len) + 4).sum()
     };
-    most_bytes.map_or(max_letter_bytes, |most| most.min(max_letter_bytes)).saturating_sub(message + ENVELOPE_BYTES)
+    most_bytes.map_or(max_letter_bytes, |most| most.min(max_letter_bytes)).saturating_sub(header_bytes + ENVELOPE_BYTES)
 }
 
 fn sizes(letter: &DeadLetter) -> Sizes {

@@ -106,8 +106,8 @@ impl SentLetters {
     async fn read(&self, since_ms: i64, ranges: Ranges) -> Result<HashMap<(Uuid, i32), Vec<i64>>, ScanError> {
         let ranges = Arc::new(ranges);
         let is_queried = move |source: &Source, offset: i64| {
-            let options = source.topic_id.and_then(|id| ranges.get(&(id, source.partition)));
-            is_injected(Fault::KeepAllLetters) || options.is_some_and(|ranges| any_contains(ranges, offset))
+            let queried = source.topic_id.and_then(|id| ranges.get(&(id, source.partition)));
+            is_injected(Fault::KeepAllLetters) || queried.is_some_and(|ranges| any_contains(ranges, offset))
         };
         let options = ScanOptions {
             topic: self.topic.clone(),

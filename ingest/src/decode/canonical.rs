@@ -1,9 +1,9 @@
-//! What tells a decoder from one that would make other rows of the same records: a text, and its hash.
-//! A decoder goes in. The text has a form of its own, written out below: no name of a type or a field of this program is in
-//! it, so renaming one in a deploy never makes the next owner of a partition look up what is there already.
+//! Distinguishes a decoder from one that would make other rows of the same records: a canonical text and its hash.
+//! A decoder goes in. The text has its own format, written out below, without names of types or fields of this program,
+//! so renaming one in a deploy never makes the next owner of a partition look up what is already in the table.
 //!
-//! Whoever changes the form or what a record becomes makes every announced range be looked up once after the deploy. That
-//! is safe and slow; the snapshot below fails so that nobody does it by accident.
+//! Changing the format, or the row that a record becomes, makes every announced range be looked up once after the
+//! deploy. That is safe but slow; the snapshot below fails so that nobody does it by accident.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -12,7 +12,7 @@ use crate::clickhouse::quoting::{quote_identifier, quote_string};
 use crate::clickhouse::types::{Decimal, Type};
 
 impl Decoder {
-    /// The hash of [`Decoder::canonical`]; it stands beside committed offsets.
+    /// The hash of [`Decoder::canonical`]; stored with committed offsets.
     pub fn fingerprint(&self) -> u64 {
         xxh3_64(self.canonical().as_bytes())
     }
@@ -37,7 +37,7 @@ impl Decoder {
     }
 }
 
-/// A type, without what makes no difference to its values.
+/// A type, without parameters that do not affect its values.
 fn name(column_type: &Type) -> String {
     match column_type {
         Type::Uuid => "UUID".to_owned(),
@@ -54,10 +54,10 @@ fn name(column_type: &Type) -> String {
         Type::DateTime => "DateTime".to_owned(),
         Type::DateTime64(decimals) => format!("DateTime64({decimals})"),
         Type::Enum8(words) => {
-            format!("Enum8({})", listed(words, |(word, number)| format!("{} = {number}", quote_string(word))))
+            format!("Enum8({})", join(words, |(word, number)| format!("{} = {number}", quote_string(word))))
         }
         Type::Enum16(words) => {
-            format!("Enum16({})", listed(words, |(word, number)| format!("{} = {number}", quote_string(word))))
+            format!("Enum16({})", join(words, |(word, number)| format!("{} = {number}", quote_string(word))))
         }
         Type::Ipv4 => "IPv4".to_owned(),
         Type::Ipv6 => "IPv6".to_owned(),
@@ -68,13 +68,13 @@ fn name(column_type: &Type) -> String {
         Type::Tuple(elements) => {
             format!(
                 "Tuple({})",
-                listed(elements, |(own, column_type)| format!("{} {}", quote_identifier(own), name(column_type)))
+                join(elements, |(own, column_type)| format!("{} {}", quote_identifier(own), name(column_type)))
             )
         }
     }
 }
 
-fn listed<T>(items: &[T], item: impl Fn(&T) -> String) -> String {
+fn join<T>(items: &[T], item: impl Fn(&T) -> String) -> String {
     items.iter().map(item).collect::<Vec<_>>().join(", ")
 }
 
@@ -106,9 +106,9 @@ mod tests {
         ("document", "JSON(max_dynamic_paths=8)", ""),
     ];
 
-    /// If this fails on purpose, say in the changelog that ranges are looked up once after the upgrade.
+    /// If this must fail, state in the changelog that ranges are looked up once after the upgrade.
     #[test]
-    fn the_text_and_its_hash_stay_as_they_are() {
+    fn the_text_and_its_hash_do_not_change() {
         let decoder = decoder(&COLUMNS, |_| {});
         insta::assert_snapshot!(decoder.canonical(), @r"
         decoder 3
@@ -132,23 +132,23 @@ mod tests {
     }
 
     #[test]
-    fn it_depends_on_nothing_but_what_decides_about_rows() {
+    fn it_depends_only_on_what_affects_rows() {
         let own = decoder(&COLUMNS, |_| {}).fingerprint();
         let other = |change: fn(&mut Pipeline)| decoder(&COLUMNS, change).fingerprint();
-        assert_eq!(own, other(|pipeline| pipeline.max_rows = 7), "how batches are cut makes no other rows");
+        assert_eq!(own, other(|pipeline| pipeline.max_rows = 7), "batch sizes do not affect rows");
         assert_ne!(own, other(|pipeline| pipeline.limits.depth = 7));
         assert_ne!(own, other(|pipeline| pipeline.tenant = "tenant".to_owned()));
         assert_ne!(own, other(|pipeline| drop(pipeline.columns.insert("small".to_owned(), "x".to_owned()))));
         let mut columns = COLUMNS;
         columns[1].1 = "DateTime64(3)";
-        assert_eq!(own, decoder(&columns, |_| {}).fingerprint(), "a zone changes how a value is shown");
+        assert_eq!(own, decoder(&columns, |_| {}).fingerprint(), "a time zone only affects how a value is displayed");
         columns[7].1 = r"Enum8('linenbreak' = 1, 'it\'s' = -2)";
         assert_ne!(own, decoder(&columns, |_| {}).fingerprint());
     }
 
-    /// `Debug` writes the names of types and fields, which a deploy may change.
+    /// `Debug` output contains names of types and fields, which a deploy may change.
     #[test]
-    fn no_name_of_this_program_is_in_it() {
+    fn it_contains_no_name_of_this_program() {
         let source = include_str!("canonical.rs");
         let debug = [":", "?"].concat();
         assert!(!source.contains(&debug), "write out what is hashed");

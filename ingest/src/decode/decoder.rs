@@ -1,5 +1,6 @@
 //! Turns payloads of one pipeline into rows of its table.
-//! RowBinary bytes are appended to the caller's buffer, or nothing is. Pure, and without an allocation for a sane record.
+//! RowBinary bytes are appended to the caller's buffer, or nothing is. Pure, and without allocation for an ordinary
+//! record.
 
 use uuid::Uuid;
 
@@ -11,34 +12,34 @@ use super::value::{self, Encoder, Scratch};
 use crate::clickhouse::row_binary::push_string;
 use crate::clickhouse::types::Type;
 
-/// Version of the row encoding; a batch announced by one version is never finished blindly by another.
+/// Version of the row encoding; a batch announced by one version is never completed by another without a look-up.
 pub const VERSION: u32 = 3;
 
-/// How many times the bytes of the largest record a row may have.
+/// Maximum size of a row, as a multiple of the largest record.
 pub(crate) const ROW_GROWTH: usize = 16;
 
 /// A record whose row was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded {
-    /// Month of the table's partition key, 202611; 0 where the table has no partitions.
+    /// Month of the table's partition key, such as 202611; 0 for a table without partitions.
     pub month: u32,
 }
 
 /// A record that cannot land.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// Its tenant, where that could be read.
+    /// Its tenant, if readable.
     pub tenant: Option<Uuid>,
 }
 
-/// Where a record comes from: the provenance columns, encoded once per partition.
+/// The origin of a record: the provenance columns, encoded once per partition.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// Topic, its id and the partition.
+    /// Topic, its ID and the partition.
     columns: Vec<u8>,
-    /// The same with the byte before each value that `RowBinaryWithDefaults` has, that of the offset included.
+    /// The same with the byte that precedes each value in `RowBinaryWithDefaults`, including that of the offset.
     columns_with_defaults: Vec<u8>,
 }
 
@@ -69,14 +70,14 @@ pub(super) struct Column {
 pub struct Decoder {
     pub(super) columns: Vec<Column>,
     pub(super) fields: Fields,
-    /// Span of each mapped field of the record at hand.
+    /// Span of each mapped field of the current record.
     pub(super) slots: Vec<Option<Span>>,
     pub(super) scratch: Scratch,
-    /// Slot of the tenant, where the pipeline names one.
+    /// Slot of the tenant, if the pipeline has a tenant field.
     pub(super) tenant: Option<usize>,
     /// Column of the partition key.
     pub(super) month: Option<usize>,
-    /// Whether each value is preceded by a byte that says "take the default" (`RowBinaryWithDefaults`).
+    /// Whether each value is preceded by a byte that selects the default (`RowBinaryWithDefaults`).
     pub(super) with_defaults: bool,
     pub(super) limits: Limits,
 }
@@ -91,7 +92,7 @@ pub(super) struct Limits {
 }
 
 impl Decoder {
-    /// Appends the row of `payload` to `row`; on rejection `row` is as it was.
+    /// Appends the row of `payload` to `row`; on rejection `row` is unchanged.
     pub fn decode(
         &mut self,
         payload: Option<&[u8]>,
@@ -115,7 +116,7 @@ impl Decoder {
         decoded.map_err(|reason| Rejected { reason, tenant: self.tenant_of(text) })
     }
 
-    /// Finds the span of every mapped field and checks the whole text.
+    /// Finds the span of every mapped field and validates the whole text.
     fn scan(&mut self, text: &str) -> Result<(), Reason> {
         let mut cursor = Cursor::new(text, self.limits.depth, self.limits.keys);
         if cursor.peek()? != b'{' {
@@ -129,26 +130,26 @@ impl Decoder {
 
     fn encode(&mut self, text: &str, row: &mut Vec<u8>) -> Result<Decoded, Reason> {
         if self.tenant.is_some() && self.read_tenant(text).is_none() {
-            return Err(self.tenant_fault(text));
+            return Err(self.tenant_rejection(text));
         }
         let Self { columns, slots, scratch, month, with_defaults, limits, .. } = self;
-        let longest_row = row.len() + limits.record.saturating_mul(ROW_GROWTH);
+        let max_row_length = row.len() + limits.record.saturating_mul(ROW_GROWTH);
         scratch.clear();
-        let mut encoder = Encoder { text, longest_string: limits.string, longest_row, row, scratch };
+        let mut encoder = Encoder { text, max_string_length: limits.string, max_row_length, row, scratch };
         let mut decoded = Decoded { month: 0 };
         for (index, column) in columns.iter().enumerate() {
             let span = slots[column.slot];
             if *with_defaults {
-                // An explicit null stays one where the column can hold it.
-                let is_given = span.is_some_and(|span| span.kind != Kind::Null || column.value_type.is_nullable());
-                let take_default = column.has_default && !is_given;
+                // An explicit null is kept if the column is nullable.
+                let is_present = span.is_some_and(|span| span.kind != Kind::Null || column.value_type.is_nullable());
+                let take_default = column.has_default && !is_present;
                 encoder.row.push(u8::from(take_default));
                 if take_default {
                     continue;
                 }
             }
             let start = encoder.row.len();
-            encoder.given(span, &column.value_type)?;
+            encoder.optional_value(span, &column.value_type)?;
             encoder.check_length()?;
             if *month == Some(index) {
                 decoded.month = month_of(&encoder.row[start..], &column.value_type)?;
@@ -171,8 +172,8 @@ impl Decoder {
         value::uuid(text, span).ok().filter(|id| *id != (0, 0))
     }
 
-    /// What is wrong with a tenant that cannot be read.
-    fn tenant_fault(&self, text: &str) -> Reason {
+    /// The reason for a missing or invalid tenant.
+    fn tenant_rejection(&self, text: &str) -> Reason {
         let given = self.tenant.and_then(|slot| self.slots[slot]).filter(|span| span.kind != Kind::Null);
         match given.map(|span| (span, value::uuid(text, span))) {
             Some((span, Err(reason))) if span.start != span.end => reason,
@@ -183,7 +184,7 @@ impl Decoder {
 
 /// Month of an encoded date or time.
 fn month_of(encoded: &[u8], column_type: &Type) -> Result<u32, Reason> {
-    // A table's months, its TTL and its views count in ClickHouse's 32-bit DateTime: what lies outside would land in
+    // A table's months, its TTL and its views use ClickHouse's 32-bit DateTime: a time outside its range would land in
     // another century.
     let seconds = value::seconds(encoded, column_type).and_then(|seconds| u32::try_from(seconds).ok());
     seconds.map(|seconds| time::month_of(i64::from(seconds))).ok_or(Reason::OutOfRange)

@@ -1,6 +1,6 @@
-//! Escapes in JSON strings.
-//! The text between the quotes goes in, its characters come out; half of a surrogate pair names no character and is
-//! refused. That each escape has a right form was seen to by [`super::json`].
+//! Unescapes JSON strings.
+//! The text between the quotes goes in, its characters come out; an unpaired surrogate is refused. It expects
+//! well-formed escapes, which [`super::json`] has checked.
 
 use super::reason::Reason;
 
@@ -17,7 +17,7 @@ pub(super) fn unescape(text: &str, out: &mut Vec<u8>) -> Result<(), Reason> {
     Ok(())
 }
 
-/// The character of an escape without its `\`, and what follows it.
+/// The character of an escape without its `\`, and the text after it.
 fn character(escape: &str) -> Option<(char, &str)> {
     let (first, rest) = escape.split_at_checked(1)?;
     let character = match first {
@@ -32,12 +32,12 @@ fn character(escape: &str) -> Option<(char, &str)> {
     Some((character, rest))
 }
 
-/// The character of one `\uXXXX`, or of two that are a pair of surrogates; the first `\u` is gone already.
+/// The character of one `\uXXXX` or of a surrogate pair; the first `\u` has been consumed.
 fn unicode(text: &str) -> Option<(char, &str)> {
     let (first, rest) = unit(text)?;
-    let is_half = (0xd800..0xdc00).contains(&first);
-    let (second, rest) = if is_half { unit(rest.strip_prefix("\\u")?)? } else { (0, rest) };
-    let units = if is_half { &[first, second][..] } else { &[first] };
+    let is_surrogate = (0xd800..0xdc00).contains(&first);
+    let (second, rest) = if is_surrogate { unit(rest.strip_prefix("\\u")?)? } else { (0, rest) };
+    let units = if is_surrogate { &[first, second][..] } else { &[first] };
     Some((char::decode_utf16(units.iter().copied()).next()?.ok()?, rest))
 }
 
@@ -57,13 +57,13 @@ mod tests {
     }
 
     #[test]
-    fn every_escape_names_its_character() {
+    fn every_escape_is_decoded() {
         assert_eq!(plain(r#"a\"\\\/\b\f\n\r\t"#).as_deref(), Ok("a\"\\/\u{8}\u{c}\n\r\t"));
         assert_eq!(plain(r"\u0000\u00e4\uD83D\ude00!\\u0041").as_deref(), Ok("\0\u{e4}\u{1f600}!\\u0041"));
     }
 
     #[test]
-    fn half_a_pair_names_no_character() {
+    fn an_unpaired_surrogate_is_refused() {
         for text in [r"\ud800", r"\ud800x", r"\ud800\n", r"\ud800\u0041", r"\ude00", r"\ude00\ud83d"] {
             assert_eq!(plain(text), Err(Reason::InvalidUtf8), "{text}");
         }

@@ -1,6 +1,6 @@
-//! Which JSON field feeds which column: a tree of the mapped paths.
-//! Dotted paths go in once; for each record, the spans of those fields come out in their slots. Fields that nobody
-//! mapped are checked and passed over.
+//! Maps JSON fields to columns: a tree of the mapped paths.
+//! Dotted paths go in once; for each record, the spans of those fields come out in their slots. Unmapped fields are
+//! validated and skipped.
 
 use super::escape::unescape;
 use super::json::{Cursor, Kind, Span, slice};
@@ -17,7 +17,7 @@ pub(super) struct Fields {
 struct Field {
     name: String,
     key: Key,
-    /// Where its span is kept, if it is mapped itself.
+    /// The slot of its span, if it is mapped itself.
     slot: Option<usize>,
     /// Mapped fields inside it.
     inner: Fields,
@@ -48,7 +48,7 @@ impl Fields {
 
     /// Reads the object at the cursor and fills the slots of its mapped fields.
     pub(super) fn scan(&self, cursor: &mut Cursor<'_>, text: &str, slots: &mut [Option<Span>]) -> Result<Span, Reason> {
-        // Producers write fields in one order: the next field is most likely the one after the last.
+        // Producers usually write fields in one order: the next field is most likely the one after the last.
         let mut likely = 0;
         cursor.object(|cursor| {
             let index = match self.fields.get(likely) {
@@ -73,7 +73,7 @@ impl Fields {
         })
     }
 
-    /// Index of the field with this key; it is sought from `likely` on, and then before it.
+    /// Index of the field with this key, searched from `likely` on and then before it.
     fn find(&self, text: &str, key: Span, likely: usize) -> Result<Option<usize>, Reason> {
         let mut unescaped = Vec::new();
         let name = if key.kind == Kind::Escaped {
@@ -83,8 +83,8 @@ impl Fields {
             slice(text, key).as_bytes()
         };
         let (before, after) = self.fields.split_at(likely);
-        let is_it = |field: &Field| field.name.as_bytes() == name;
-        let behind = after.iter().position(is_it).map(|index| likely + index);
-        Ok(behind.or_else(|| before.iter().position(is_it)))
+        let is_match = |field: &Field| field.name.as_bytes() == name;
+        let found_after = after.iter().position(is_match).map(|index| likely + index);
+        Ok(found_after.or_else(|| before.iter().position(is_match)))
     }
 }

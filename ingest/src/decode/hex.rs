@@ -1,7 +1,7 @@
-//! Hyphenated UUIDs, eight digits at a time.
-//! Text goes in, a number comes out; no other spelling of a UUID is taken.
+//! Parses hyphenated UUIDs, eight digits at a time.
+//! Text goes in, a number comes out; no other notation of a UUID is accepted.
 
-/// Reads `6f2d8a4e-0d0c-4f0e-9a3b-0c1d2e3f4a5b`, with digits in either case: the high half of its number and the low one.
+/// Parses `6f2d8a4e-0d0c-4f0e-9a3b-0c1d2e3f4a5b`, digits in either case, into the high and low halves of its number.
 pub(super) fn uuid(text: &str) -> Option<(u64, u64)> {
     let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
     if (text[8], text[13], text[18], text[23]) != (b'-', b'-', b'-', b'-') {
@@ -10,7 +10,7 @@ pub(super) fn uuid(text: &str) -> Option<(u64, u64)> {
     let first = |at: usize| u32::from_be_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]);
     let eight = |high: usize, low: usize| u64::from(first(high)) << 32 | u64::from(first(low));
     let digits = [eight(0, 4), eight(9, 14), eight(19, 24), eight(28, 32)];
-    if digits.iter().fold(HIGHS, |are_digits, word| are_digits & digits_in(*word)) != HIGHS {
+    if digits.iter().fold(HIGH_BITS, |are_digits, word| are_digits & digits_in(*word)) != HIGH_BITS {
         return None;
     }
     let [a, b, c, d] = digits.map(value);
@@ -18,12 +18,12 @@ pub(super) fn uuid(text: &str) -> Option<(u64, u64)> {
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x80 * ONES;
+const HIGH_BITS: u64 = 0x80 * ONES;
 
 /// Sets the high bit of each byte that is a hexadecimal digit.
 fn digits_in(word: u64) -> u64 {
-    // Without its high bit no byte carries into the next one when this is added.
-    let low = word & !HIGHS;
+    // Without its high bit no byte carries into the next one in the additions below.
+    let low = word & !HIGH_BITS;
     let lower = low | (ONES * 0x20);
     let at_least = |bytes: u64, from: u8| bytes + ONES * u64::from(0x80 - from);
     let is_decimal = at_least(low, b'0') & !at_least(low, b'9' + 1);
@@ -31,9 +31,9 @@ fn digits_in(word: u64) -> u64 {
     (is_decimal | is_letter) & !word
 }
 
-/// The value of eight digits, the first one highest.
+/// The value of eight digits, most significant first.
 fn value(digits: u64) -> u64 {
-    // A letter has bit 6 and counts from 1 in its low four bits.
+    // A letter has bit 6 set and counts from 1 in its low four bits.
     let values = (digits & (ONES * 0x0f)) + 9 * (digits >> 6 & ONES);
     let bytes = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
     let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
@@ -47,7 +47,7 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn refuses_what_is_no_hyphenated_uuid() {
+    fn only_hyphenated_uuids_are_accepted() {
         let good = "6f2d8a4e-0d0c-4F0E-9a3b-0c1d2e3f4a5b";
         assert!(uuid(good).is_some());
         for text in ["", &good[1..], &format!("{good}0"), &good.replace('-', ""), &format!("{{{}}}", &good[2..])] {
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn each_byte_at_each_place_is_taken_or_refused_as_it_should_be() {
+    fn every_byte_at_every_position_is_accepted_as_by_the_uuid_crate() {
         let good = "6f2d8a4e-0d0c-4f0e-9a3b-0c1d2e3f4a5b";
         for at in 0..36 {
             for byte in 0..0x80 {

@@ -1,25 +1,25 @@
-//! One strict pass over a JSON text (RFC 8259): a cursor that checks everything and builds nothing.
-//! UTF-8 text goes in, spans of values come out. No allocation, no recursion deeper than the limit it is given; it never
-//! interprets a value beyond its extent (see [`super::value`]).
+//! One strict pass over a JSON text (RFC 8259): a cursor that validates everything and builds nothing.
+//! UTF-8 text goes in, spans of values come out. No allocation, no recursion deeper than the given limit; it never
+//! interprets a value (see [`super::value`]).
 //!
-//! Why not a library: lazily reading parsers skip what they are not asked for unchecked, and a column may keep an object
-//! as the text it came in; duplicates, depth and keys are counted in the same pass.
+//! Why not a library: lazy parsers do not validate what they skip, and a column may keep an object's original text;
+//! duplicates, depth and keys are checked in the same pass.
 
 use super::key::Key;
 use super::marks::Marks;
 use super::reason::Reason;
 
-/// What a value is, and where its text lies.
+/// The kind of a value and the position of its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) kind: Kind,
-    /// First byte; of a string, the byte after its opening quote.
+    /// First byte; for a string, the byte after its opening quote.
     pub(crate) start: u32,
-    /// Byte after the last one; of a string, its closing quote.
+    /// Byte after the last one; for a string, its closing quote.
     pub(crate) end: u32,
 }
 
-/// Kind of a JSON value. As wide as the numbers beside it, so that a span is copied in whole words.
+/// Kind of a JSON value. As wide as the numbers next to it, so that a span is copied in whole words.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -65,7 +65,7 @@ impl<'a> Cursor<'a> {
         Self { bytes: text.as_bytes(), at: 0, marks: Marks::default(), depth_left: depth, keys_left: keys }
     }
 
-    /// A cursor over a value inside a text that was read before, so that no limit is in its way.
+    /// A cursor over a value inside a text that has already been validated, so without limits.
     pub(crate) fn within(text: &'a str, span: Span) -> Self {
         Self { at: span.start as usize, ..Self::new(text, u32::MAX, u32::MAX) }
     }
@@ -75,12 +75,12 @@ impl<'a> Cursor<'a> {
     pub(crate) fn peek(&mut self) -> Scan<u8> {
         match self.bytes.get(self.at) {
             Some(&byte) if byte > b' ' => Ok(byte),
-            _ => self.peek_far(),
+            _ => self.skip_white_space(),
         }
     }
 
     #[cold]
-    fn peek_far(&mut self) -> Scan<u8> {
+    fn skip_white_space(&mut self) -> Scan<u8> {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
             self.at += 1;
         }
@@ -103,15 +103,15 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Reads an object; `member` gets the cursor before each key, and must consume the key and its value.
+    /// Reads an object; `member` is called before each key and must consume the key and its value.
     pub(crate) fn object(&mut self, mut member: impl FnMut(&mut Self) -> Scan<()>) -> Scan<Span> {
-        let start = self.at_value()?;
+        let start = self.value_start()?;
         self.open(b'{')?;
         if self.peek()? != b'}' {
             loop {
                 self.keys_left = self.keys_left.checked_sub(1).ok_or(Reason::TooManyKeys)?;
                 member(self)?;
-                if !self.another(b'}')? {
+                if !self.has_next(b'}')? {
                     break;
                 }
             }
@@ -126,23 +126,23 @@ impl<'a> Cursor<'a> {
         Ok(key)
     }
 
-    /// Consumes `key` with its colon, and says so, if it stands here as producers write it.
+    /// Consumes `key` with its colon if it comes next exactly as producers write it; returns whether it did.
     #[inline]
     pub(crate) fn skip_key(&mut self, key: &Key) -> Scan<bool> {
         self.peek()?;
-        let is_here = key.begins(&self.bytes[self.at..]);
+        let is_here = key.is_prefix_of(&self.bytes[self.at..]);
         self.at += if is_here { key.len() } else { 0 };
         Ok(is_here)
     }
 
-    /// Reads an array; `element` gets the cursor before each element, and must consume it.
+    /// Reads an array; `element` is called before each element and must consume it.
     pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Scan<()>) -> Scan<Span> {
-        let start = self.at_value()?;
+        let start = self.value_start()?;
         self.open(b'[')?;
         if self.peek()? != b']' {
             loop {
                 element(self)?;
-                if !self.another(b']')? {
+                if !self.has_next(b']')? {
                     break;
                 }
             }
@@ -150,9 +150,9 @@ impl<'a> Cursor<'a> {
         Ok(self.close(Kind::Array, start))
     }
 
-    /// Consumes a comma and says so, or stands before the closing byte.
+    /// Consumes a comma and returns whether it did; otherwise the closing byte must come next.
     #[inline]
-    fn another(&mut self, closing: u8) -> Scan<bool> {
+    fn has_next(&mut self, closing: u8) -> Scan<bool> {
         match self.peek()? {
             b',' => {
                 self.at += 1;
@@ -169,7 +169,7 @@ impl<'a> Cursor<'a> {
         self.span(kind, start)
     }
 
-    fn at_value(&mut self) -> Scan<usize> {
+    fn value_start(&mut self) -> Scan<usize> {
         self.peek()?;
         Ok(self.at)
     }
@@ -181,13 +181,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads any value.
-    #[expect(clippy::inline_always, reason = "a call costs a record as much as a twentieth of its decoding")]
+    #[expect(clippy::inline_always, reason = "a call costs about a twentieth of a record's decoding time")]
     #[inline(always)]
     pub(crate) fn value(&mut self) -> Scan<Span> {
-        if self.peek()? == b'"' { self.string() } else { self.no_string() }
+        if self.peek()? == b'"' { self.string() } else { self.non_string() }
     }
 
-    fn no_string(&mut self) -> Scan<Span> {
+    fn non_string(&mut self) -> Scan<Span> {
         match self.peek()? {
             b'{' => self.object(|cursor| cursor.key().and_then(|_| cursor.value()).map(drop)),
             b'[' => self.array(|cursor| cursor.value().map(drop)),
@@ -209,8 +209,8 @@ impl<'a> Cursor<'a> {
         Err(if word.starts_with(rest) { Reason::TruncatedJson } else { Reason::InvalidJson })
     }
 
-    /// Reads a string; the span is without its quotes.
-    #[expect(clippy::inline_always, reason = "a call costs a record as much as a twentieth of its decoding")]
+    /// Reads a string; the span excludes its quotes.
+    #[expect(clippy::inline_always, reason = "a call costs about a twentieth of a record's decoding time")]
     #[inline(always)]
     pub(crate) fn string(&mut self) -> Scan<Span> {
         self.expect(b'"')?;
@@ -222,7 +222,7 @@ impl<'a> Cursor<'a> {
         Ok(span)
     }
 
-    /// Reads on to the end of a string that has a mark before it.
+    /// Reads the rest of a string that has a mark before its end.
     #[cold]
     fn escapes(&mut self) -> Scan<Kind> {
         while self.bytes.get(self.at) != Some(&b'"') {
@@ -232,7 +232,7 @@ impl<'a> Cursor<'a> {
         Ok(Kind::Escaped)
     }
 
-    /// Reads an escape, which is all that may stand in a string at a mark.
+    /// Reads an escape, the only valid mark inside a string.
     fn escape(&mut self) -> Scan<()> {
         match self.bytes.get(self.at) {
             Some(b'\\') => {}
@@ -288,7 +288,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Checks that nothing but white space is left.
+    /// Checks that only white space is left.
     pub(crate) fn end(&mut self) -> Scan<()> {
         match self.peek() {
             Err(_) => Ok(()),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_stops_early_is_truncated_and_not_merely_invalid() {
+    fn a_text_cut_short_is_truncated_rather_than_invalid() {
         let whole = r#"{"a": [1.5e-3, true, null, "x\u00e9y"], "b": {"c": "d"}}"#;
         assert_eq!(scan(whole).unwrap().kind, Kind::Object);
         for end in 0..whole.len() {
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_grammar_forbids_is_invalid() {
+    fn text_outside_the_grammar_is_invalid() {
         for text in [
             "{,}",
             "[1,]",

@@ -1,11 +1,11 @@
 //! A mapped key as producers write it, compared in one step.
-//! A field's name goes in once; for each record it is asked whether a text begins with that key.
+//! A field's name goes in once; for each record, it decides whether a text begins with that key.
 
-/// A key in its quotes and with its colon, laid out for a quick comparison.
+/// A key with its quotes and colon, laid out for a fast comparison.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     text: Vec<u8>,
-    /// Its first bytes, and which of the bits are its own.
+    /// Its first bytes, and a mask of the bits that are its own.
     head: u128,
     mask: u128,
 }
@@ -21,8 +21,8 @@ impl Key {
         Self { text, head: u128::from_le_bytes(head), mask }
     }
 
-    /// Whether a text begins with it, to the byte.
-    pub(super) fn begins(&self, text: &[u8]) -> bool {
+    /// Whether a text begins with exactly this key.
+    pub(super) fn is_prefix_of(&self, text: &[u8]) -> bool {
         let Some((head, rest)) = text.split_first_chunk() else { return text.starts_with(&self.text) };
         (u128::from_le_bytes(*head) ^ self.head) & self.mask == 0
             && self.text.get(Self::HEAD..).is_none_or(|tail| rest.starts_with(tail))
@@ -40,11 +40,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_key_is_here_if_the_text_begins_with_it(name in "[ab\"\u{e4}]{0,20}", other in "[ab\"]{0,20}", cut in 0_usize..50) {
+        fn a_key_matches_exactly_its_own_prefix(name in "[ab\"\u{e4}]{0,20}", other in "[ab\"]{0,20}", cut in 0_usize..50) {
             let key = Key::new(&name);
             for text in [format!("{}:1", serde_json::Value::from(name.as_str())), format!("\"{other}\": {name}")] {
                 for text in [text.as_bytes(), &text.as_bytes()[..cut.min(text.len())]] {
-                    prop_assert_eq!(key.begins(text), text.starts_with(&key.text));
+                    prop_assert_eq!(key.is_prefix_of(text), text.starts_with(&key.text));
                 }
             }
         }

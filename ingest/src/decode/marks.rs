@@ -1,16 +1,16 @@
-//! Where a JSON string ends or is interrupted, found for many bytes at once.
-//! The bytes of a text go in, the index of the next mark comes out. It knows nothing of JSON but which bytes are marks.
+//! Finds where a JSON string ends or is interrupted, many bytes at a time.
+//! The bytes of a text go in, the index of the next mark comes out. All it knows of JSON is which bytes are marks.
 
-/// Bytes at a time.
+/// Bytes per block.
 const BLOCK: usize = 64;
 
-/// Where the bytes are that end or interrupt a string: `"`, `\` and control characters. One block's worth is kept, so a
-/// block is looked at once however many strings are in it.
+/// Positions of the bytes that end or interrupt a string: `"`, `\` and control characters. One block's marks are
+/// cached, so a block is scanned once however many strings it contains.
 #[derive(Debug)]
 pub(super) struct Marks {
     /// Number of the block.
     block: usize,
-    /// A bit for each of its bytes.
+    /// One bit per byte.
     bits: u64,
 }
 
@@ -21,7 +21,7 @@ impl Default for Marks {
 }
 
 impl Marks {
-    /// Index of the next mark at or after `from`; that of the end if there is none.
+    /// Index of the next mark at or after `from`; the end of the text if there is none.
     #[inline]
     pub(super) fn next(&mut self, bytes: &[u8], mut from: usize) -> usize {
         loop {
@@ -43,7 +43,7 @@ impl Marks {
         self.block = block;
         self.bits = match (rest.first_chunk(), bytes.last_chunk()) {
             (Some(whole), _) => marks(whole),
-            // What lies behind the end counts as marked.
+            // Positions past the end count as marked.
             (None, Some(last)) => last_marks(last, rest.len()) | u64::MAX << rest.len(),
             (None, None) => {
                 let mut padded = [0; BLOCK];
@@ -54,12 +54,12 @@ impl Marks {
     }
 }
 
-/// Those of the last bytes of a block, as bits from the first of them on.
+/// The marks of the last bytes of a block, as bits from the first of them.
 fn last_marks(block: &[u8; BLOCK], bytes: usize) -> u64 {
     if bytes == 0 { 0 } else { marks(block) >> (BLOCK - bytes) }
 }
 
-/// A bit for each byte that is marked. Without branches, so that many bytes are compared in one instruction.
+/// One bit per marked byte. Branchless, so that one instruction compares many bytes.
 fn marks(block: &[u8; BLOCK]) -> u64 {
     let marked = block.map(|byte| u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\'));
     let (words, _) = marked.as_chunks();
@@ -75,7 +75,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn finds_the_marks_that_a_plain_loop_finds(
+        fn finds_the_same_marks_as_a_plain_loop(
             bytes in proptest::collection::vec(prop_oneof![8 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\')], 0..200),
             step in 1_usize..70,
         ) {

@@ -1,7 +1,6 @@
-//! Values made of values: arrays, maps, tuples and whole documents.
-//! The span of a JSON array or object goes in, the values inside it are appended one after the other; a document is
-//! appended as it came. A key or a member that stands there twice is refused, since no reader of the row could tell which
-//! one was meant.
+//! Encodes composite values: arrays, maps, tuples and documents.
+//! The span of a JSON array or object goes in, its values are appended in order; a document is appended verbatim. A
+//! duplicate key or member is refused, since no reader of the row could tell which one was meant.
 
 use super::json::{Cursor, Kind, Span, slice};
 use super::number;
@@ -26,17 +25,17 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// A count, then keys and values in turn, from an object.
-    pub(super) fn map(&mut self, span: Span, key_of: &Type, value_of: &Type) -> Result<(), Reason> {
+    /// A count, then alternating keys and values, from an object.
+    pub(super) fn map(&mut self, span: Span, key_type: &Type, value_type: &Type) -> Result<(), Reason> {
         if span.kind != Kind::Object {
             return Err(Reason::WrongType);
         }
         let (at, first_key) = (self.begin_count(), self.scratch.keys.len());
         Cursor::within(self.text, span).object(|cursor| {
             let start = self.row.len();
-            self.map_key(cursor.key()?, key_of)?;
+            self.map_key(cursor.key()?, key_type)?;
             self.scratch.keys.push(start..self.row.len());
-            self.value(cursor.value()?, value_of)?;
+            self.value(cursor.value()?, value_type)?;
             self.check_length()
         })?;
         let count = self.scratch.keys.len() - first_key;
@@ -55,16 +54,16 @@ impl Encoder<'_> {
         append(&text, *width, self.row)
     }
 
-    /// Refuses a map in which a key stands twice as it was encoded, and forgets the keys.
+    /// Refuses a map with two keys of equal encoding, and clears the keys.
     fn check_keys(&mut self, first_key: usize) -> Result<(), Reason> {
         let (row, keys) = (&self.row, &mut self.scratch.keys[first_key..]);
         keys.sort_unstable_by(|a, b| row[a.clone()].cmp(&row[b.clone()]));
-        let is_twice = keys.windows(2).any(|pair| row[pair[0].clone()] == row[pair[1].clone()]);
+        let has_duplicate = keys.windows(2).any(|pair| row[pair[0].clone()] == row[pair[1].clone()]);
         self.scratch.keys.truncate(first_key);
-        if is_twice { Err(Reason::DuplicateField) } else { Ok(()) }
+        if has_duplicate { Err(Reason::DuplicateField) } else { Ok(()) }
     }
 
-    /// The elements in order, from an object with their names or from an array of just as many.
+    /// The elements in order, from an object with their names or from an array of the same length.
     pub(super) fn tuple(&mut self, span: Span, elements: &[(String, Type)]) -> Result<(), Reason> {
         let first = self.scratch.members.len();
         match span.kind {
@@ -76,7 +75,7 @@ impl Encoder<'_> {
             return Err(Reason::WrongType);
         }
         for (index, (_, column_type)) in (first..).zip(elements) {
-            self.given(self.scratch.members[index], column_type)?;
+            self.optional_value(self.scratch.members[index], column_type)?;
         }
         self.scratch.members.truncate(first);
         Ok(())
@@ -90,7 +89,7 @@ impl Encoder<'_> {
         })
     }
 
-    /// Finds the members of an object that a tuple names; others are passed over.
+    /// Finds the members of an object that a tuple names; others are skipped.
     fn members(&mut self, span: Span, elements: &[(String, Type)]) -> Result<Span, Reason> {
         let (text, members) = (self.text, &mut self.scratch.members);
         let first = members.len();
@@ -106,7 +105,7 @@ impl Encoder<'_> {
         })
     }
 
-    /// An object as it came. ClickHouse takes it apart, and what it would refuse or change is refused here.
+    /// An object verbatim. Values that ClickHouse would refuse or change while parsing it are refused here.
     pub(super) fn document(&mut self, span: Span) -> Result<(), Reason> {
         if span.kind != Kind::Object {
             return Err(Reason::WrongType);
@@ -119,7 +118,7 @@ impl Encoder<'_> {
     fn check(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Reason> {
         match cursor.peek()? {
             b'{' => {
-                // The keys lie in the row for as long as their object is read.
+                // The keys are kept in the row while their object is read.
                 let (start, first_key) = (self.row.len(), self.scratch.keys.len());
                 cursor.object(|cursor| {
                     let key = cursor.key()?;
@@ -144,13 +143,13 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// Leaves room for a count that is not known yet.
+    /// Reserves space for a count that is not yet known.
     fn begin_count(&mut self) -> usize {
         self.row.push(0);
         self.row.len() - 1
     }
 
-    /// Writes the count where room was left; what follows moves on if the count needs more than a byte.
+    /// Writes the count into the reserved space; the following bytes move if it needs more than one.
     fn end_count(&mut self, at: usize, count: usize) {
         let length = &mut self.scratch.text;
         length.clear();
@@ -158,8 +157,8 @@ impl Encoder<'_> {
         self.row.splice(at..=at, length.iter().copied());
     }
 
-    /// Refuses a row that grows out of all proportion to its record: many short values of wide types.
+    /// Refuses a row that is disproportionately larger than its record: many short values of wide types.
     pub(super) fn check_length(&self) -> Result<(), Reason> {
-        if self.row.len() > self.longest_row { Err(Reason::RecordTooLarge) } else { Ok(()) }
+        if self.row.len() > self.max_row_length { Err(Reason::RecordTooLarge) } else { Ok(()) }
     }
 }

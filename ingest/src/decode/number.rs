@@ -1,5 +1,5 @@
-//! Numbers: the text of a JSON number into the bytes of an integer, a float or a decimal.
-//! What does not fit exactly is refused. A float takes the nearest value, as floats do.
+//! Encodes the text of a JSON number as an integer, a float or a decimal.
+//! A number that does not fit exactly is refused, except that a float takes the nearest value.
 
 use std::str::FromStr;
 
@@ -11,11 +11,11 @@ use crate::clickhouse::types::{Decimal, Width};
 pub(super) fn signed(text: &str, width: Width, out: &mut Vec<u8>) -> Result<(), Reason> {
     let text = integer(text)?;
     match width {
-        Width::W8 => out.extend_from_slice(&fitting::<i8>(text)?.to_le_bytes()),
-        Width::W16 => out.extend_from_slice(&fitting::<i16>(text)?.to_le_bytes()),
-        Width::W32 => out.extend_from_slice(&fitting::<i32>(text)?.to_le_bytes()),
-        Width::W64 => out.extend_from_slice(&fitting::<i64>(text)?.to_le_bytes()),
-        Width::W128 => out.extend_from_slice(&fitting::<i128>(text)?.to_le_bytes()),
+        Width::W8 => out.extend_from_slice(&parse_in_range::<i8>(text)?.to_le_bytes()),
+        Width::W16 => out.extend_from_slice(&parse_in_range::<i16>(text)?.to_le_bytes()),
+        Width::W32 => out.extend_from_slice(&parse_in_range::<i32>(text)?.to_le_bytes()),
+        Width::W64 => out.extend_from_slice(&parse_in_range::<i64>(text)?.to_le_bytes()),
+        Width::W128 => out.extend_from_slice(&parse_in_range::<i128>(text)?.to_le_bytes()),
     }
     Ok(())
 }
@@ -24,38 +24,38 @@ pub(super) fn signed(text: &str, width: Width, out: &mut Vec<u8>) -> Result<(), 
 pub(super) fn unsigned(text: &str, width: Width, out: &mut Vec<u8>) -> Result<(), Reason> {
     let text = integer(text)?;
     match width {
-        Width::W8 => out.extend_from_slice(&fitting::<u8>(text)?.to_le_bytes()),
-        Width::W16 => out.extend_from_slice(&fitting::<u16>(text)?.to_le_bytes()),
-        Width::W32 => out.extend_from_slice(&fitting::<u32>(text)?.to_le_bytes()),
-        Width::W64 => out.extend_from_slice(&fitting::<u64>(text)?.to_le_bytes()),
-        Width::W128 => out.extend_from_slice(&fitting::<u128>(text)?.to_le_bytes()),
+        Width::W8 => out.extend_from_slice(&parse_in_range::<u8>(text)?.to_le_bytes()),
+        Width::W16 => out.extend_from_slice(&parse_in_range::<u16>(text)?.to_le_bytes()),
+        Width::W32 => out.extend_from_slice(&parse_in_range::<u32>(text)?.to_le_bytes()),
+        Width::W64 => out.extend_from_slice(&parse_in_range::<u64>(text)?.to_le_bytes()),
+        Width::W128 => out.extend_from_slice(&parse_in_range::<u128>(text)?.to_le_bytes()),
     }
     Ok(())
 }
 
-/// The text of a number without fraction and exponent.
+/// The text of a number without fraction or exponent.
 fn integer(text: &str) -> Result<&str, Reason> {
     if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) { Ok(text) } else { Err(Reason::WrongType) }
 }
 
-fn fitting<T: FromStr>(text: &str) -> Result<T, Reason> {
+fn parse_in_range<T: FromStr>(text: &str) -> Result<T, Reason> {
     text.parse().map_err(|_| Reason::OutOfRange)
 }
 
-/// Reads a float; one that only infinity comes near to is refused.
+/// Parses a float; one that rounds to infinity is refused.
 pub(super) fn float<T: FromStr + Copy>(text: &str, is_finite: fn(T) -> bool) -> Result<T, Reason> {
     text.parse().ok().filter(|value| is_finite(*value)).ok_or(Reason::OutOfRange)
 }
 
-/// Refuses a number that neither a 64-bit integer nor a finite float holds.
+/// Refuses a number that fits neither a 64-bit integer nor a finite float.
 pub(super) fn check(text: &str) -> Result<(), Reason> {
     match integer(text) {
-        Ok(text) => fitting::<u64>(text).map(drop).or_else(|_| fitting::<i64>(text).map(drop)),
+        Ok(text) => parse_in_range::<u64>(text).map(drop).or_else(|_| parse_in_range::<i64>(text).map(drop)),
         Err(_) => float(text, f64::is_finite).map(drop),
     }
 }
 
-/// Whether a text is an integer as JSON writes it, which is how a key has to be written to be one.
+/// Whether a text is an integer in JSON notation, as required of integer keys.
 pub(super) fn is_integer(text: &str) -> bool {
     json::is_number(text) && integer(text).is_ok()
 }
@@ -71,10 +71,10 @@ pub(super) fn decimal(text: &str, declared: Decimal, out: &mut Vec<u8>) -> Resul
     Ok(())
 }
 
-/// The number that `text` writes, times ten to the power of the scale.
+/// The value of `text` times ten to the power of the scale.
 fn scaled(text: &str, declared: Decimal) -> Result<i128, Reason> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    // An exponent that is no i32 is as good as the largest: no number of digits in a record makes up for it.
+    // An exponent beyond i32 is treated as the extreme one: the digits of a record cannot compensate for it.
     let exponent = exponent.parse().unwrap_or(if exponent.starts_with('-') { i32::MIN } else { i32::MAX });
     let (sign, digits) = mantissa.strip_prefix('-').map_or((1, mantissa), |digits| (-1, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -82,10 +82,10 @@ fn scaled(text: &str, declared: Decimal) -> Result<i128, Reason> {
     let zeros_before = digits().take_while(|digit| *digit == b'0').count();
     let zeros_after = digits().rev().take_while(|digit| *digit == b'0').count();
     let Some(significant) = digits().count().checked_sub(zeros_before + zeros_after) else { return Ok(0) };
-    // The last significant digit counts ten to the power of this.
+    // The last significant digit is worth ten to this power.
     let power = i128::from(exponent) + i128::from(declared.scale) - fraction.len() as i128 + zeros_after as i128;
     let shift = usize::try_from(power).map_err(|_| Reason::TooManyDecimals)?;
-    // Small enough for any power of ten below, since a precision is at most 38.
+    // This bounds the power of ten below, since a precision is at most 38.
     let Some(factor) =
         u32::try_from(shift).ok().filter(|_| significant.saturating_add(shift) <= declared.precision.into())
     else {
@@ -121,8 +121,8 @@ mod tests {
         assert_eq!(money("1e7"), Err(Reason::OutOfRange));
         assert_eq!(money("1e99999999999999999999"), Err(Reason::OutOfRange));
         assert_eq!(money("1e-99999999999999999999"), Err(Reason::TooManyDecimals));
-        let most = "9".repeat(38);
-        assert_eq!(scaled(&most, Decimal { precision: 38, scale: 0 }), Ok(most.parse().unwrap()));
+        let largest = "9".repeat(38);
+        assert_eq!(scaled(&largest, Decimal { precision: 38, scale: 0 }), Ok(largest.parse().unwrap()));
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_an_integer_as_json_writes_it() {
+    fn a_key_is_an_integer_in_json_notation() {
         assert!(["0", "-1", "18446744073709551616"].into_iter().all(is_integer));
         assert!(!["", "-", "01", "+1", "1.0", "1e2", " 1", "1 ", "x"].into_iter().any(is_integer));
     }

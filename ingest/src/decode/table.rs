@@ -1,5 +1,6 @@
-//! A table's shape and a pipeline's mapping become a decoder and the text of its INSERT, once, at the start.
-//! What `system.columns` and `system.tables` say goes in; a fault is named with the pipeline, the column and what to do.
+//! Builds a decoder and its INSERT from a table's shape and a pipeline's mapping, once, at start-up.
+//! The contents of `system.columns` and `system.tables` go in; a mismatch is reported with the pipeline, the column and
+//! the remedy.
 
 use crate::clickhouse::quoting;
 use crate::config::Pipeline;
@@ -11,21 +12,21 @@ use crate::clickhouse::insert::Insert;
 use crate::clickhouse::shape::{Column, Shape};
 use crate::clickhouse::types::{self, Type};
 
-/// A decoder with the INSERT that its rows belong to.
+/// A decoder with the INSERT of its rows.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Decodes the pipeline's records.
     pub decoder: Decoder,
-    /// What its rows are sent with.
+    /// The INSERT that sends its rows.
     pub insert: Insert,
 }
 
-/// Columns that ingest fills with where a record came from, with their types.
+/// Columns that ingest fills with the origin of a record, with their types.
 const PROVENANCE: [(&str, &str); 4] =
     [("_topic", "String"), ("_topic_id", "UUID"), ("_partition", "Int32"), ("_offset", "Int64")];
 
-/// What an INSERT says whose rows hold `JSON`: it comes as text, and what is in it is taken for what it is. Without these
-/// a string that looks like a time would come back in another form, and `true` beside a number as `1`.
+/// Settings of an INSERT whose rows contain `JSON`: the value is sent as text and must keep its types. Without these, a
+/// string that looks like a time would be returned in another form, and `true` next to a number as `1`.
 const DOCUMENT_SETTINGS: &str = "SETTINGS input_format_binary_read_json_as_string = 1, input_format_try_infer_dates = 0, \
      input_format_try_infer_datetimes = 0, input_format_json_read_bools_as_numbers = 0, \
      input_format_json_read_bools_as_strings = 0, input_format_json_read_numbers_as_strings = 0, \
@@ -36,7 +37,7 @@ const DOCUMENT_SETTINGS: &str = "SETTINGS input_format_binary_read_json_as_strin
 pub enum MappingError {
     /// No such table.
     #[error(
-        "start pipeline {topic}: table {table} does not exist; make it (`sluice schemas apply` makes those of the platform), or correct ingest.pipelines.{topic}.table"
+        "start pipeline {topic}: table {table} does not exist; create it (`sluice schemas apply` creates those of the platform), or correct ingest.pipelines.{topic}.table"
     )]
     NoTable {
         /// Topic of the pipeline.
@@ -44,9 +45,9 @@ pub enum MappingError {
         /// The missing table.
         table: String,
     },
-    /// A column of the mapping is not there, or cannot be written.
+    /// A mapped column is missing or cannot be written.
     #[error(
-        "start pipeline {topic}: table {table} has no column {column} that can be written; add it, or remove it from ingest.pipelines.{topic}.columns"
+        "start pipeline {topic}: table {table} has no writable column {column}; add it, or remove it from ingest.pipelines.{topic}.columns"
     )]
     NoColumn {
         /// Topic of the pipeline.
@@ -56,9 +57,9 @@ pub enum MappingError {
         /// The missing column.
         column: String,
     },
-    /// A column of the provenance is missing, or has another type.
+    /// A provenance column is missing or has another type.
     #[error(
-        "start pipeline {topic}: table {table} needs a column {column} of type {wanted} that can be written, for where a row came from; {remedy}"
+        "start pipeline {topic}: table {table} needs a column {column} of type {required} that can be written, for the origin of a row; {remedy}"
     )]
     Provenance {
         /// Topic of the pipeline.
@@ -67,14 +68,14 @@ pub enum MappingError {
         table: String,
         /// The column.
         column: &'static str,
-        /// Its type.
-        wanted: &'static str,
-        /// What to do.
+        /// The required type.
+        required: &'static str,
+        /// The remedy.
         remedy: &'static str,
     },
-    /// A column of the provenance is mapped to a field of the records.
+    /// A provenance column is mapped to a field of the records.
     #[error(
-        "start pipeline {topic}: column {column} says where a row came from and is filled by ingest; remove it from ingest.pipelines.{topic}.columns"
+        "start pipeline {topic}: column {column} holds the origin of a row and is filled by ingest; remove it from ingest.pipelines.{topic}.columns"
     )]
     Reserved {
         /// Topic of the pipeline.
@@ -82,7 +83,7 @@ pub enum MappingError {
         /// The column.
         column: &'static str,
     },
-    /// A column of a type that ingest does not know.
+    /// A column of a type that ingest cannot write.
     #[error(
         "start pipeline {topic}: column {column} of table {table} has type {type_text}, which ingest cannot write; give the column a DEFAULT and leave it out of the mapping, or change its type"
     )]
@@ -96,9 +97,9 @@ pub enum MappingError {
         /// The type.
         type_text: String,
     },
-    /// A partition key that ingest cannot follow.
+    /// A partition key that ingest does not support.
     #[error(
-        "start pipeline {topic}: table {table} has the partition key {key}; ingest cuts batches by month, so use toYYYYMM of a mapped Date, DateTime or DateTime64 column in UTC without a DEFAULT, or no partition key"
+        "start pipeline {topic}: table {table} has the partition key {key}; ingest splits batches by month, so use toYYYYMM of a mapped Date, DateTime or DateTime64 column in UTC without a DEFAULT, or no partition key"
     )]
     PartitionKey {
         /// Topic of the pipeline.
@@ -110,12 +111,12 @@ pub enum MappingError {
     },
 }
 
-/// A column that takes part, with the field it takes.
+/// A mapped column, with its field.
 struct Mapped<'a> {
     name: &'a str,
     path: &'a str,
     column_type: Type,
-    /// Time zone that its type names.
+    /// Time zone in its type.
     zone: Option<String>,
     has_default: bool,
 }
@@ -156,17 +157,17 @@ fn check_columns_exist(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Resul
     for name in pipeline.columns.keys() {
         find(name).ok_or_else(|| missing(name))?;
     }
-    for (column, wanted) in PROVENANCE {
+    for (column, required) in PROVENANCE {
         if pipeline.columns.contains_key(column) {
             return Err(MappingError::Reserved { topic: topic.to_owned(), column });
         }
         let remedy = match find(column) {
-            Some(found) if types::parse(&found.type_text) == types::parse(wanted) => continue,
+            Some(found) if types::parse(&found.type_text) == types::parse(required) => continue,
             Some(_) => "change its type",
-            None => "add it; where this is a view, name its table instead",
+            None => "add it; if this is a view, name its table instead",
         };
         let (topic, table) = (topic.to_owned(), pipeline.table.clone());
-        return Err(MappingError::Provenance { topic, table, column, wanted, remedy });
+        return Err(MappingError::Provenance { topic, table, column, required, remedy });
     }
     Ok(())
 }
@@ -180,7 +181,8 @@ fn unknown_type(topic: &str, pipeline: &Pipeline, column: &Column) -> MappingErr
     }
 }
 
-/// Columns beginning with `_` are the platform's own and filled by ingest or by their default, unless mapped by name.
+/// Maps the writable columns. Those beginning with `_` belong to the platform and are filled by ingest or by their
+/// default, unless mapped by name.
 fn map_columns<'a>(topic: &str, pipeline: &'a Pipeline, shape: &'a Shape) -> Result<Vec<Mapped<'a>>, MappingError> {
     let mut mapped = Vec::new();
     for column in shape.columns.iter().filter(|column| is_writable(column)) {
@@ -202,7 +204,7 @@ fn map_columns<'a>(topic: &str, pipeline: &'a Pipeline, shape: &'a Shape) -> Res
     Ok(mapped)
 }
 
-/// Index of the column that the partition key is a month of; `None` for a key that is no such month.
+/// Index of the column whose month is the partition key; `None` for any other key.
 fn month_column(mapped: &[Mapped<'_>], shape: &Shape) -> Option<usize> {
     let name = quoting::parse_identifier(shape.partition_key.strip_prefix("toYYYYMM(")?.strip_suffix(')')?)?;
     let index = mapped.iter().position(|column| column.name == name)?;
@@ -233,7 +235,7 @@ fn decoder(pipeline: &Pipeline, mapped: &[Mapped<'_>], month: Option<usize>) -> 
         })
         .collect();
     let tenant = (!pipeline.tenant.is_empty()).then(|| slot_of(&pipeline.tenant));
-    // An object with mapped fields inside has a span too: where it stands twice, nobody could tell which was meant.
+    // An object that contains mapped fields also gets a span: if it occurs twice, it is ambiguous.
     for path in paths.clone() {
         for (at, _) in path.match_indices('.') {
             if !paths.contains(&&path[..at]) {
@@ -299,7 +301,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_insert_of_a_document_says_how_it_is_to_be_read() {
+    fn the_insert_of_a_document_sets_how_it_is_read() {
         let shape = shape(&[("timestamp", "DateTime64(3)", ""), ("document", "Array(JSON)", "")]);
         let insert = plan("a-topic", &pipeline(), &shape).unwrap().insert.statement;
         assert!(insert.contains(") SETTINGS input_format_binary_read_json_as_string = 1, "), "{insert}");
@@ -307,24 +309,24 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn faults_name_pipeline_column_and_remedy() {
+    fn errors_name_pipeline_column_and_remedy() {
         let time = ("timestamp", "DateTime64(3)", "");
         let none = Shape { columns: vec![], ..shape(&[]) };
-        insta::assert_snapshot!(refused(&none, &pipeline()), @"start pipeline a-topic: table t does not exist; make it (`sluice schemas apply` makes those of the platform), or correct ingest.pipelines.a-topic.table");
+        insta::assert_snapshot!(refused(&none, &pipeline()), @"start pipeline a-topic: table t does not exist; create it (`sluice schemas apply` creates those of the platform), or correct ingest.pipelines.a-topic.table");
         insta::assert_snapshot!(refused(&shape(&[time, ("n", "Decimal(76, 2)", "")]), &pipeline()), @"start pipeline a-topic: column n of table t has type Decimal(76, 2), which ingest cannot write; give the column a DEFAULT and leave it out of the mapping, or change its type");
         let named = Pipeline { columns: [("x".to_owned(), "y".to_owned())].into(), ..pipeline() };
-        insta::assert_snapshot!(refused(&shape(&[time]), &named), @"start pipeline a-topic: table t has no column x that can be written; add it, or remove it from ingest.pipelines.a-topic.columns");
-        let elsewhere = Shape { server_zone: "Europe/Berlin".to_owned(), ..shape(&[time]) };
-        insta::assert_snapshot!(refused(&elsewhere, &pipeline()), @"start pipeline a-topic: table t has the partition key toYYYYMM(timestamp); ingest cuts batches by month, so use toYYYYMM of a mapped Date, DateTime or DateTime64 column in UTC without a DEFAULT, or no partition key");
+        insta::assert_snapshot!(refused(&shape(&[time]), &named), @"start pipeline a-topic: table t has no writable column x; add it, or remove it from ingest.pipelines.a-topic.columns");
+        let in_another_zone = Shape { server_zone: "Europe/Berlin".to_owned(), ..shape(&[time]) };
+        insta::assert_snapshot!(refused(&in_another_zone, &pipeline()), @"start pipeline a-topic: table t has the partition key toYYYYMM(timestamp); ingest splits batches by month, so use toYYYYMM of a mapped Date, DateTime or DateTime64 column in UTC without a DEFAULT, or no partition key");
         let mut bare = shape(&[time]);
         bare.columns.retain(|column| column.name != "_offset");
-        insta::assert_snapshot!(refused(&bare, &pipeline()), @"start pipeline a-topic: table t needs a column _offset of type Int64 that can be written, for where a row came from; add it; where this is a view, name its table instead");
+        insta::assert_snapshot!(refused(&bare, &pipeline()), @"start pipeline a-topic: table t needs a column _offset of type Int64 that can be written, for the origin of a row; add it; if this is a view, name its table instead");
         let named = Pipeline { columns: [("_offset".to_owned(), "y".to_owned())].into(), ..pipeline() };
-        insta::assert_snapshot!(refused(&shape(&[time]), &named), @"start pipeline a-topic: column _offset says where a row came from and is filled by ingest; remove it from ingest.pipelines.a-topic.columns");
+        insta::assert_snapshot!(refused(&shape(&[time]), &named), @"start pipeline a-topic: column _offset holds the origin of a row and is filled by ingest; remove it from ingest.pipelines.a-topic.columns");
     }
 
     #[test]
-    fn the_month_is_that_of_a_column_whose_name_is_quoted() {
+    fn the_month_column_may_have_a_quoted_name() {
         let mut shape = shape(&[("the `time`\n", "DateTime64(3)", "")]);
         shape.partition_key = r"toYYYYMM(`the \`time\`\n`)".to_owned();
         let statement = plan("a-topic", &pipeline(), &shape).unwrap().insert.statement;
@@ -332,7 +334,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_unknown_type_with_a_default_is_left_to_its_default() {
+    fn a_column_of_unknown_type_is_left_to_its_default() {
         let shape = shape(&[("timestamp", "DateTime64(3)", ""), ("tags", "Array(Dynamic)", "DEFAULT")]);
         assert!(!plan("a-topic", &pipeline(), &shape).unwrap().insert.statement.contains("tags"));
     }

@@ -1,4 +1,4 @@
-//! Decoding whole records: what lands, what is rejected and why, and that nothing panics.
+//! Tests of decoding whole records: what lands, what is rejected and why, and that nothing panics.
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -48,21 +48,21 @@ fn reason(payload: &str) -> Reason {
 #[test]
 fn a_good_record_becomes_its_row() {
     let (decoded, row) = decode(record(|_| {}).as_bytes()).unwrap();
-    let mut wanted = Vec::new();
-    value::push_uuid(TENANT.parse::<Uuid>().unwrap().as_u64_pair(), &mut wanted);
-    wanted.extend_from_slice(b"\x01x");
-    wanted.extend_from_slice(&1_795_509_206_123_i64.to_le_bytes());
-    wanted.extend_from_slice(&[0, 7, 0, 0, 0]);
-    wanted.extend_from_slice(b"\x04here");
-    wanted.extend_from_slice(b"\x07a-topic");
-    wanted.extend_from_slice(&[0; 16]);
-    wanted.extend_from_slice(&3_i32.to_le_bytes());
-    wanted.extend_from_slice(&42_i64.to_le_bytes());
-    assert_eq!((decoded.month, row), (202_611, wanted));
+    let mut expected = Vec::new();
+    value::push_uuid(TENANT.parse::<Uuid>().unwrap().as_u64_pair(), &mut expected);
+    expected.extend_from_slice(b"\x01x");
+    expected.extend_from_slice(&1_795_509_206_123_i64.to_le_bytes());
+    expected.extend_from_slice(&[0, 7, 0, 0, 0]);
+    expected.extend_from_slice(b"\x04here");
+    expected.extend_from_slice(b"\x07a-topic");
+    expected.extend_from_slice(&[0; 16]);
+    expected.extend_from_slice(&3_i32.to_le_bytes());
+    expected.extend_from_slice(&42_i64.to_le_bytes());
+    assert_eq!((decoded.month, row), (202_611, expected));
 }
 
 #[test]
-fn each_fault_has_its_reason() {
+fn each_error_has_its_reason() {
     let without = |field: &str| {
         reason(&record(|value| {
             value.as_object_mut().unwrap().remove(field);
@@ -97,7 +97,7 @@ fn each_fault_has_its_reason() {
 }
 
 #[test]
-fn a_rejected_record_still_names_its_tenant_where_that_was_read() {
+fn a_rejected_record_still_has_its_tenant_if_readable() {
     let rejected = decode(record(|v| v["n"] = true.into()).as_bytes()).unwrap_err();
     assert_eq!(rejected.tenant, Some(TENANT.parse().unwrap()));
     let cut = format!("{{\"tenant_id\":\"{TENANT}\",\"name\":\"x");
@@ -122,7 +122,7 @@ fn absent_and_null_fields_take_null_or_the_default() {
 }
 
 #[test]
-fn an_explicit_null_stays_one_where_the_column_can_hold_it() {
+fn an_explicit_null_is_kept_in_a_nullable_column() {
     let shape =
         shape(&[("timestamp", "DateTime64(3)", ""), ("n", "Nullable(UInt8)", "DEFAULT"), ("m", "UInt8", "DEFAULT")]);
     let pipeline = Pipeline { table: "t".to_owned(), tenant: String::new(), ..Pipeline::default() };
@@ -139,7 +139,7 @@ fn an_explicit_null_stays_one_where_the_column_can_hold_it() {
 }
 
 #[test]
-fn a_rejected_record_leaves_nothing_behind_for_the_next_one() {
+fn a_rejected_record_does_not_affect_the_next_one() {
     let shape = shape(&[
         ("timestamp", "DateTime64(3)", ""),
         ("m", "Map(String, Tuple(a UInt8, b Array(UInt8)))", ""),
@@ -165,7 +165,7 @@ fn a_rejected_record_leaves_nothing_behind_for_the_next_one() {
     }
 }
 
-/// Any JSON value, with some of the names that are mapped.
+/// Any JSON value, sometimes with mapped names.
 fn any_json() -> impl Strategy<Value = serde_json::Value> {
     let name =
         prop_oneof!["[a-z\"\\\\\u{e4}]{0,3}", Just("name".to_owned()), Just("place".to_owned()), Just("n".to_owned())];
@@ -185,7 +185,7 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-/// A record's text with its members in another order and white space between its tokens.
+/// A record's text with reordered members and white space between its tokens.
 fn rewritten(value: &serde_json::Value, order: usize, space: &str) -> String {
     let mut members: Vec<_> = value.as_object().unwrap().iter().collect();
     let count = members.len();
@@ -214,9 +214,9 @@ proptest! {
         drop(decode(&bytes));
     }
 
-    /// Strict in both directions: nothing lands that is no JSON, and no JSON is called anything else.
+    /// Strict in both directions: only JSON lands, and valid JSON is never reported as invalid.
     #[test]
-    fn agrees_with_serde_json_on_what_is_json(
+    fn agrees_with_serde_json_on_validity(
         place in any_json(), more in any_json(), at in any::<prop::sample::Index>(), patch in r#"[\[\]{}:,"\\ua0-9eE.+\- tfn]{0,3}"#, cut in any::<bool>()
     ) {
         let mut text = record(|v| { v["details"]["place"] = place.clone(); v["unmapped"] = more.clone(); });
@@ -225,10 +225,10 @@ proptest! {
             at -= 1;
         }
         if cut { text.truncate(at) } else { text.insert_str(at, &patch) }
-        let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text);
+        let reference = serde_json::from_str::<&serde_json::value::RawValue>(&text);
         match decode(text.as_bytes()).map_err(|rejected| rejected.reason) {
-            Ok(_) => prop_assert!(theirs.is_ok(), "{}", text),
-            Err(Reason::InvalidJson | Reason::TruncatedJson) => prop_assert!(theirs.is_err(), "{}", text),
+            Ok(_) => prop_assert!(reference.is_ok(), "{}", text),
+            Err(Reason::InvalidJson | Reason::TruncatedJson) => prop_assert!(reference.is_err(), "{}", text),
             Err(_) => {}
         }
     }
@@ -239,7 +239,7 @@ proptest! {
         prop_assert_eq!(decode(rewritten(&value, order, &space).as_bytes()), decode(record(|_| {}).as_bytes()));
     }
 
-    /// The row equals what a simple model, written with serde_json and chrono, makes of the same values.
+    /// The row equals that of a simple model of the same values, written with serde_json and chrono.
     #[test]
     fn agrees_with_a_simple_model(
         name in "\\PC{0,30}", n in proptest::option::of(any::<u32>()), millis in 0_i64..4_102_444_800_000, offset in any::<i64>()
@@ -248,18 +248,18 @@ proptest! {
         let payload = record(|v| { v["name"] = name.clone().into(); v["n"] = n.into(); v["timestamp"] = at.clone().into(); });
         let mut row = Vec::new();
         decoder().decode(Some(payload.as_bytes()), &Origin::new("t", Uuid::nil(), 0), offset, &mut row).unwrap();
-        let mut wanted = Vec::new();
-        value::push_uuid(TENANT.parse::<Uuid>().unwrap().as_u64_pair(), &mut wanted);
-        wanted.push(name.len() as u8);
-        wanted.extend_from_slice(name.as_bytes());
-        wanted.extend_from_slice(&millis.to_le_bytes());
+        let mut expected = Vec::new();
+        value::push_uuid(TENANT.parse::<Uuid>().unwrap().as_u64_pair(), &mut expected);
+        expected.push(name.len() as u8);
+        expected.extend_from_slice(name.as_bytes());
+        expected.extend_from_slice(&millis.to_le_bytes());
         match n {
-            Some(n) => { wanted.push(0); wanted.extend_from_slice(&n.to_le_bytes()); }
-            None => wanted.push(1),
+            Some(n) => { expected.push(0); expected.extend_from_slice(&n.to_le_bytes()); }
+            None => expected.push(1),
         }
-        wanted.extend_from_slice(b"\x04here\x01t");
-        wanted.extend_from_slice(&[0; 20]);
-        wanted.extend_from_slice(&offset.to_le_bytes());
-        prop_assert_eq!(row, wanted);
+        expected.extend_from_slice(b"\x04here\x01t");
+        expected.extend_from_slice(&[0; 20]);
+        expected.extend_from_slice(&offset.to_le_bytes());
+        prop_assert_eq!(row, expected);
     }
 }

@@ -1,10 +1,11 @@
-//! Times on the wire (RFC 3339, dates in ISO 8601) as numbers.
+//! Parses times (RFC 3339) and dates (ISO 8601) into numbers.
 //! Text goes in, seconds since 1970 and nanoseconds come out; nothing is rounded up and no time zone database is used.
 //!
-//! Every time that the grammar of RFC 3339 (section 5.6) allows is read: `T` and `Z` in either case, a space in the place
-//! of `T` (its note), any number of decimals, `-00:00`, offsets up to 23:59. Decimals below a nanosecond are dropped. A
-//! leap second is a time, and no column holds it: it is refused as out of range where RFC 3339 allows one (the last
-//! minute of a month in UTC), and is no time elsewhere. Everything else (no zone, `24:00:00`, `+0100`, a comma) is no time.
+//! It accepts every time that the grammar of RFC 3339 (section 5.6) allows: `T` and `Z` in either case, a space in
+//! place of `T` (its note), any number of fractional digits, `-00:00`, offsets up to 23:59. Digits below a nanosecond
+//! are dropped. No column can store a leap second: it is refused as out of range where RFC 3339 allows one (the last
+//! minute of a month in UTC), and as invalid elsewhere. Everything else (no zone, `24:00:00`, `+0100`, a comma) is
+//! invalid.
 
 use super::reason::Reason;
 use crate::fault::{Fault, is_injected};
@@ -18,12 +19,12 @@ pub(crate) struct Instant {
 
 const DAY: i64 = 86_400;
 
-/// Reads `2026-11-24T08:33:26[.123](Z|+01:00)`.
+/// Parses `2026-11-24T08:33:26[.123](Z|+01:00)`.
 pub(crate) fn rfc3339(text: &str) -> Result<Instant, Reason> {
     let (at, is_leap_second) = read(text).ok_or(Reason::InvalidTime)?;
     match is_leap_second {
         false => Ok(at),
-        // With second 60 it counts like the first second of the next minute.
+        // Second 60 has the same number as the first second of the next minute.
         true if at.seconds.rem_euclid(DAY) == 0 && month_of(at.seconds) != month_of(at.seconds - 1) => {
             Err(Reason::OutOfRange)
         }
@@ -31,13 +32,13 @@ pub(crate) fn rfc3339(text: &str) -> Result<Instant, Reason> {
     }
 }
 
-/// The time, and whether it is in a second 60.
+/// The time, and whether its second is 60.
 fn read(text: &str) -> Option<(Instant, bool)> {
     let (start, rest) = text.as_bytes().split_first_chunk()?;
-    let [date @ .., between @ (b'T' | b't' | b' '), h0, h1, b':', m0, m1, b':', s0, s1]: &[u8; 19] = start else {
+    let [date @ .., separator @ (b'T' | b't' | b' '), h0, h1, b':', m0, m1, b':', s0, s1]: &[u8; 19] = start else {
         return None;
     };
-    if *between != b'T' && is_injected(Fault::RequireCapitalT) {
+    if *separator != b'T' && is_injected(Fault::RequireCapitalT) {
         return None;
     }
     let (hour, minute, second) = (two(*h0, *h1)?, two(*m0, *m1)?, two(*s0, *s1)?);
@@ -49,12 +50,12 @@ fn read(text: &str) -> Option<(Instant, bool)> {
     Some((Instant { seconds, nanos }, second == 60))
 }
 
-/// Reads `2026-11-24` as days since 1970-01-01.
+/// Parses `2026-11-24` as days since 1970-01-01.
 pub(crate) fn date(text: &str) -> Option<i64> {
     civil(text.as_bytes().try_into().ok()?)
 }
 
-/// Year and month of a point in time as ClickHouse's `toYYYYMM` gives them in UTC: 202611.
+/// Year and month of a point in time in UTC, as ClickHouse's `toYYYYMM` returns them: 202611.
 pub(crate) fn month_of(seconds: i64) -> u32 {
     // Days to civil date, Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
     let z = seconds.div_euclid(DAY) + 719_468;
@@ -64,7 +65,7 @@ pub(crate) fn month_of(seconds: i64) -> u32 {
     let shifted = (5 * day_of_year + 2) / 153;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + z.div_euclid(146_097) * 400 + i64::from(month <= 2);
-    // A year before 1 has no month in ClickHouse either; no such time reaches a table.
+    // ClickHouse has no month for years before 1 either; no such time reaches a table.
     u32::try_from(year * 100 + month).unwrap_or(0)
 }
 
@@ -103,7 +104,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// Reads `.123` with one digit or more, if it is there; of the tenth and later ones nothing is kept.
+/// Parses `.123` with at least one digit, if present; digits from the tenth on are dropped.
 fn fraction(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let Some((b'.', mut rest)) = bytes.split_first() else { return Some((0, bytes)) };
     let (mut nanos, mut unit) = (0, 100_000_000);
@@ -115,7 +116,7 @@ fn fraction(bytes: &[u8]) -> Option<(u32, &[u8])> {
     (unit < 100_000_000).then_some((nanos, rest))
 }
 
-/// Reads `Z` or `+01:00` as seconds east of Greenwich.
+/// Parses `Z` or `+01:00` as seconds east of Greenwich.
 fn offset(bytes: &[u8]) -> Option<i64> {
     let (sign, rest) = match bytes {
         b"Z" | b"z" => return Some(0),
@@ -135,7 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn refuses_what_is_no_time() {
+    fn refuses_invalid_times() {
         for text in [
             "2026-02-29T00:00:00Z",
             "2026-13-01T00:00:00Z",
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_whatever_the_grammar_allows() {
+    fn reads_everything_the_grammar_allows() {
         let at = |seconds, nanos| Ok(Instant { seconds, nanos });
         let second = 1_795_509_206;
         for text in
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_second_is_a_time_that_no_column_holds() {
+    fn a_leap_second_is_out_of_range() {
         for text in
             ["2016-12-31T23:59:60Z", "2015-06-30t23:59:60.5z", "2017-01-01T00:59:60+01:00", "1990-12-31T15:59:60-08:00"]
         {
@@ -194,14 +195,15 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever both read is the same instant, and what chrono reads and is no leap second is read.
+        /// If both parse a text, the result is the same instant; everything chrono parses, except leap seconds, is
+        /// parsed.
         #[test]
-        fn reads_what_chrono_reads(text in "20(16|26)-(0[1-9]|1[0-3])-(0[19]|[123][0189])[Tt ][012][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,12})?([Zz]|[+-][012][0-9]:[0-6][0-9])?") {
-            let theirs = DateTime::parse_from_rfc3339(&text).ok();
+        fn reads_the_same_as_chrono(text in "20(16|26)-(0[1-9]|1[0-3])-(0[19]|[123][0189])[Tt ][012][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,12})?([Zz]|[+-][012][0-9]:[0-6][0-9])?") {
+            let reference = DateTime::parse_from_rfc3339(&text).ok();
             let ours = rfc3339(&text).ok().map(|at| (at.seconds, at.nanos));
-            let is_leap_second = theirs.is_some_and(|at| at.timestamp_subsec_nanos() >= 1_000_000_000);
-            let wanted = theirs.filter(|_| !is_leap_second);
-            prop_assert_eq!(ours, wanted.map(|at| (at.timestamp(), at.timestamp_subsec_nanos())));
+            let is_leap_second = reference.is_some_and(|at| at.timestamp_subsec_nanos() >= 1_000_000_000);
+            let expected = reference.filter(|_| !is_leap_second);
+            prop_assert_eq!(ours, expected.map(|at| (at.timestamp(), at.timestamp_subsec_nanos())));
         }
 
         #[test]

@@ -1,6 +1,7 @@
-//! One JSON value into one RowBinary value.
+//! Encodes one JSON value as one RowBinary value.
 //! The span of a value and the type of its column go in, bytes are appended; a value that does not fit exactly is
-//! rejected with its reason, never cut, rounded or replaced. (Times lose decimals the column has no room for.)
+//! rejected with its reason, never truncated, rounded or replaced. (Only times lose fractional digits that the column
+//! cannot store.)
 //!
 //! RowBinary: <https://clickhouse.com/docs/interfaces/formats/RowBinary>
 
@@ -17,36 +18,36 @@ use super::time;
 use crate::clickhouse::row_binary::push_string;
 use crate::clickhouse::types::{Decimal, Type};
 
-/// First second of 1900 and last of 2299: what `DateTime64` holds, and `Date32` in days.
+/// First second of 1900 and last of 2299: the range of `DateTime64`, and of `Date32` in days.
 const TIME64: std::ops::RangeInclusive<i64> = -2_208_988_800..=10_413_791_999;
 const DAY: i64 = 86_400;
 
-/// Where the values of one record go.
+/// Encodes the values of one record.
 #[derive(Debug)]
 pub(super) struct Encoder<'a> {
     /// The record.
     pub(super) text: &'a str,
     /// Longest string, as JSON text.
-    pub(super) longest_string: usize,
-    /// Length that `row` may reach.
-    pub(super) longest_row: usize,
+    pub(super) max_string_length: usize,
+    /// Maximum length of `row`.
+    pub(super) max_row_length: usize,
     pub(super) row: &'a mut Vec<u8>,
     pub(super) scratch: &'a mut Scratch,
 }
 
-/// Room for what is remembered while a value is encoded, kept from record to record.
+/// Buffers used while a value is encoded, reused for every record.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scratch {
-    /// A string without its escapes, or a count.
+    /// An unescaped string, or a count.
     pub(super) text: Vec<u8>,
-    /// Where the keys of the maps at hand lie in the row.
+    /// Positions in the row of the keys of the maps being encoded.
     pub(super) keys: Vec<Range<usize>>,
-    /// Elements of the tuples at hand.
+    /// Elements of the tuples being encoded.
     pub(super) members: Vec<Option<Span>>,
 }
 
 impl Scratch {
-    /// Forgets what a rejected record left behind.
+    /// Clears what a rejected record left behind.
     pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.members.clear();
@@ -56,7 +57,7 @@ impl Scratch {
 impl Encoder<'_> {
     /// Appends the value of a column or of a tuple's element, which may be absent.
     #[inline]
-    pub(super) fn given(&mut self, span: Option<Span>, column_type: &Type) -> Result<(), Reason> {
+    pub(super) fn optional_value(&mut self, span: Option<Span>, column_type: &Type) -> Result<(), Reason> {
         match span.filter(|span| span.kind != Kind::Null) {
             Some(span) => self.value(span, column_type),
             None if column_type.is_nullable() => {
@@ -87,12 +88,12 @@ impl Encoder<'_> {
             Type::Ipv6 => row.extend_from_slice(&address::<Ipv6Addr>(text, span)?.octets()),
             Type::FixedString(length) => return self.fixed_string(span, *length),
             Type::Enum8(words) => {
-                let number = self.number_of(span, words)?;
-                // Two's complement: the first byte of a number of 8 bits, which these are.
+                let number = self.enum_number(span, words)?;
+                // Two's complement: the first byte of a number that fits 8 bits, as these do.
                 self.row.push(number.to_le_bytes()[0]);
             }
             Type::Enum16(words) => {
-                let number = self.number_of(span, words)?;
+                let number = self.enum_number(span, words)?;
                 self.row.extend_from_slice(&number.to_le_bytes());
             }
             Type::Json => return self.document(span),
@@ -107,9 +108,9 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// A JSON string, unescaped; or an object or array as the very text it came in.
+    /// A JSON string, unescaped; or the original text of an object or array.
     pub(super) fn string(&mut self, span: Span) -> Result<(), Reason> {
-        if (span.end - span.start) as usize > self.longest_string {
+        if (span.end - span.start) as usize > self.max_string_length {
             return Err(Reason::StringTooLong);
         }
         let text = match span.kind {
@@ -128,7 +129,7 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    fn number_of(&mut self, span: Span, words: &[(String, i16)]) -> Result<i16, Reason> {
+    fn enum_number(&mut self, span: Span, words: &[(String, i16)]) -> Result<i16, Reason> {
         let value = unescaped(self.text, span, &mut self.scratch.text)?;
         let word = words.iter().find(|(word, _)| word.as_bytes() == value);
         word.map(|(_, number)| *number).ok_or(Reason::UnknownWord)
@@ -147,7 +148,7 @@ pub(super) fn seconds(encoded: &[u8], column_type: &Type) -> Option<i64> {
     })
 }
 
-/// Reads a hyphenated UUID: the halves of its number.
+/// Parses a hyphenated UUID into the halves of its number.
 pub(super) fn uuid(text: &str, span: Span) -> Result<(u64, u64), Reason> {
     hex::uuid(&characters(text, span)?).ok_or(Reason::InvalidUuid)
 }
@@ -157,7 +158,7 @@ pub(super) fn push_uuid((high, low): (u64, u64), out: &mut Vec<u8>) {
     out.extend_from_slice([high.to_le_bytes(), low.to_le_bytes()].as_flattened());
 }
 
-/// The characters of a JSON string; `scratch` is used where it has escapes.
+/// The characters of a JSON string; `scratch` is used if it has escapes.
 pub(super) fn unescaped<'a>(text: &'a str, span: Span, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Reason> {
     match span.kind {
         Kind::Plain => Ok(slice(text, span).as_bytes()),
@@ -174,8 +175,8 @@ fn raw(text: &str, span: Span, kind: Kind) -> Result<&str, Reason> {
     if span.kind == kind { Ok(slice(text, span)) } else { Err(Reason::WrongType) }
 }
 
-/// A JSON string's characters where it is an identifier, a time or the like. Few producers escape those (some write every
-/// `+` as `\u002b`), so only then is memory taken.
+/// The characters of a JSON string that is an identifier, a time or the like. Few producers escape those (some write
+/// every `+` as `\u002b`), so it allocates only in that case.
 pub(super) fn characters(text: &str, span: Span) -> Result<Cow<'_, str>, Reason> {
     if span.kind != Kind::Escaped {
         return raw(text, span, Kind::Plain).map(Cow::Borrowed);
@@ -189,7 +190,7 @@ fn float<T: std::str::FromStr + Copy>(text: &str, span: Span, is_finite: fn(T) -
     number::float(raw(text, span, Kind::Number)?, is_finite)
 }
 
-/// A JSON number, or the same in a string, as producers write it that don't trust their reader's floats.
+/// A JSON number, or a number in a string, as written by producers that do not trust their readers' floats.
 fn decimal(text: &str, span: Span, column_type: Decimal, out: &mut Vec<u8>) -> Result<(), Reason> {
     let text = match span.kind {
         Kind::Number => Cow::Borrowed(slice(text, span)),
@@ -226,8 +227,8 @@ fn days(text: &str, span: Span) -> Result<u16, Reason> {
 /// A `Date32`: days since 1970, from 1900 to 2299.
 fn days32(text: &str, span: Span) -> Result<i32, Reason> {
     let days = date(text, span)?;
-    let is_held = TIME64.contains(&(days * DAY));
-    i32::try_from(days).ok().filter(|_| is_held).ok_or(Reason::OutOfRange)
+    let is_in_range = TIME64.contains(&(days * DAY));
+    i32::try_from(days).ok().filter(|_| is_in_range).ok_or(Reason::OutOfRange)
 }
 
 /// A `DateTime`: seconds since 1970, to 2106.
@@ -242,8 +243,8 @@ fn ticks(text: &str, span: Span, precision: u8) -> Result<i64, Reason> {
         return Err(Reason::OutOfRange);
     }
     let per_second = 10_i64.pow(u32::from(precision));
-    let below = i64::from(at.nanos) / 10_i64.pow(9 - u32::from(precision));
-    at.seconds.checked_mul(per_second).and_then(|ticks| ticks.checked_add(below)).ok_or(Reason::OutOfRange)
+    let fraction = i64::from(at.nanos) / 10_i64.pow(9 - u32::from(precision));
+    at.seconds.checked_mul(per_second).and_then(|ticks| ticks.checked_add(fraction)).ok_or(Reason::OutOfRange)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Single values: for each type what lands and how, what overflows, what is of the wrong type, and null.
+//! Tests of single values: for each type, how values are encoded, and how overflow, wrong types and null are treated.
 
 use proptest::prelude::*;
 
@@ -12,8 +12,8 @@ fn bytes(json: &str, column_type: &str) -> Result<Vec<u8>, Reason> {
     let span = Cursor::new(json, 32, 512).value()?;
     let column_type = types::parse(column_type).unwrap();
     let mut encoder =
-        Encoder { text: json, longest_string: 1000, longest_row: 5000, row: &mut row, scratch: &mut scratch };
-    encoder.given(Some(span), &column_type)?;
+        Encoder { text: json, max_string_length: 1000, max_row_length: 5000, row: &mut row, scratch: &mut scratch };
+    encoder.optional_value(Some(span), &column_type)?;
     assert!(scratch.keys.is_empty() && scratch.members.is_empty());
     Ok(row)
 }
@@ -59,7 +59,7 @@ fn floats_are_finite() {
 }
 
 #[test]
-fn decimals_come_as_numbers_or_strings_and_are_never_rounded() {
+fn decimals_are_numbers_or_strings_and_never_rounded() {
     assert_eq!(bytes("12.3", "Decimal(9, 2)"), Ok(1230_i32.to_le_bytes().to_vec()));
     assert_eq!(bytes("\"-0.01\"", "Decimal(18, 2)"), Ok((-1_i64).to_le_bytes().to_vec()));
     assert_eq!(bytes("\"1e2\"", "Decimal(38, 10)"), Ok(1_000_000_000_000_i128.to_le_bytes().to_vec()));
@@ -108,7 +108,7 @@ fn times_have_a_range() {
 }
 
 #[test]
-fn an_escaped_string_is_the_string_that_it_means() {
+fn an_escaped_string_equals_its_unescaped_form() {
     for (escaped, plain, column_type) in [
         (r#""1970-01-01T01:00:01\u002b01:00""#, r#""1970-01-01T01:00:01+01:00""#, "DateTime"),
         (r#""1970\u002d01-01T00:00:01.5\u005a""#, r#""1970-01-01T00:00:01.5Z""#, "DateTime64(3)"),
@@ -133,15 +133,15 @@ fn an_escaped_string_is_the_string_that_it_means() {
 }
 
 #[test]
-fn identifiers_have_one_spelling() {
+fn uuids_have_one_notation() {
     let low = [15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map(|byte: u8| byte);
-    let wanted = [&low[8..], &low[..8]].concat();
-    assert_eq!(bytes("\"00010203-0405-0607-0809-0a0b0c0d0e0f\"", "UUID"), Ok(wanted));
+    let expected = [&low[8..], &low[..8]].concat();
+    assert_eq!(bytes("\"00010203-0405-0607-0809-0a0b0c0d0e0f\"", "UUID"), Ok(expected));
     refused("UUID", &[("\"000102030405060708090a0b0c0d0e0f\"", Reason::InvalidUuid), ("7", Reason::WrongType)]);
 }
 
 #[test]
-fn addresses_are_of_their_own_version() {
+fn addresses_must_match_the_columns_version() {
     assert_eq!(bytes("\"192.168.0.1\"", "IPv4"), Ok(vec![1, 0, 168, 192]));
     let mapped = [&[0; 10][..], &[0xff, 0xff, 1, 2, 3, 4]].concat();
     assert_eq!(bytes("\"::ffff:1.2.3.4\"", "IPv6"), Ok(mapped));
@@ -166,7 +166,7 @@ fn addresses_are_of_their_own_version() {
 }
 
 #[test]
-fn words_and_fixed_strings_have_to_fit() {
+fn enum_names_and_fixed_strings_must_fit() {
     let words = r"Enum8('e-mail' = 1, 'sms' = -3)";
     assert_eq!(bytes("\"sms\"", words), Ok(vec![0xfd]));
     assert_eq!(bytes(r#""e\u002dmail""#, words), Ok(vec![1]));
@@ -179,7 +179,7 @@ fn words_and_fixed_strings_have_to_fit() {
 }
 
 #[test]
-fn a_string_column_takes_an_object_verbatim_and_refuses_a_number() {
+fn a_string_column_accepts_an_object_verbatim_and_refuses_a_number() {
     assert_eq!(bytes(r#"{"a" :1}"#, "String"), Ok(b"\x08{\"a\" :1}".to_vec()));
     assert_eq!(bytes(r#""\n\u0000""#, "LowCardinality(String)"), Ok(b"\x02\n\0".to_vec()));
     refused("String", &[("1", Reason::WrongType), (r#""\ud800""#, Reason::InvalidUtf8)]);
@@ -187,7 +187,7 @@ fn a_string_column_takes_an_object_verbatim_and_refuses_a_number() {
 }
 
 #[test]
-fn json_is_an_object_as_it_came() {
+fn a_json_column_accepts_an_object_verbatim() {
     for column_type in ["JSON", "JSON(max_dynamic_paths=8, a UInt32, SKIP b.c)"] {
         assert_eq!(bytes(r#"{"a": 1}"#, column_type), Ok(b"\x08{\"a\": 1}".to_vec()));
         refused(column_type, &[("[]", Reason::WrongType), ("\"{}\"", Reason::WrongType), ("1", Reason::WrongType)]);
@@ -196,7 +196,7 @@ fn json_is_an_object_as_it_came() {
 }
 
 #[test]
-fn a_document_is_refused_where_clickhouse_would_refuse_or_change_it() {
+fn a_document_that_clickhouse_would_refuse_or_change_is_refused() {
     let whole =
         r#"{"a": [1, -2.5e3, {"b": null, "c": [{}, []]}, "ä"], "b": 18446744073709551615, "c": -1, "d": {"a": true}}"#;
     assert_eq!(bytes(whole, "JSON"), Ok([&[whole.len() as u8], whole.as_bytes()].concat()));
@@ -231,8 +231,8 @@ fn arrays_count_their_elements() {
     let long = format!("[{}]", ["7"; 300].join(","));
     assert_eq!(bytes(&long, "Array(UInt8)"), Ok([&[0xac, 2][..], &[7; 300]].concat()));
     let both = format!("[{long},[1],{long}]");
-    let wanted = [&[3, 0xac, 2][..], &[7; 300], &[1, 1, 0xac, 2], &[7; 300]].concat();
-    assert_eq!(bytes(&both, "Array(Array(UInt8))"), Ok(wanted));
+    let expected = [&[3, 0xac, 2][..], &[7; 300], &[1, 1, 0xac, 2], &[7; 300]].concat();
+    assert_eq!(bytes(&both, "Array(Array(UInt8))"), Ok(expected));
     refused(
         "Array(UInt8)",
         &[
@@ -247,7 +247,7 @@ fn arrays_count_their_elements() {
 }
 
 #[test]
-fn maps_take_keys_that_are_written_like_their_type() {
+fn map_keys_must_be_written_like_their_type() {
     assert_eq!(bytes(r#"{"a":1,"\u0062":2}"#, "Map(String, UInt8)"), Ok(b"\x02\x01a\x01\x01b\x02".to_vec()));
     assert_eq!(bytes("{}", "Map(LowCardinality(String), UInt8)"), Ok(vec![0]));
     assert_eq!(bytes(r#"{"-1":[true]}"#, "Map(Int16, Array(Bool))"), Ok(vec![1, 0xff, 0xff, 1, 1]));
@@ -273,7 +273,7 @@ fn maps_take_keys_that_are_written_like_their_type() {
 }
 
 #[test]
-fn tuples_take_objects_by_name_and_arrays_by_place() {
+fn tuples_accept_objects_by_name_and_arrays_by_position() {
     let named = "Tuple(a UInt8, `b c` Nullable(String), d Array(UInt8))";
     assert_eq!(bytes(r#"{"d":[1],"x":{},"a":7,"b c":"y"}"#, named), Ok(b"\x07\0\x01y\x01\x01".to_vec()));
     assert_eq!(bytes(r#"{"a":7,"d":[]}"#, named), Ok(b"\x07\x01\0".to_vec()));
@@ -326,11 +326,11 @@ proptest! {
 
     #[test]
     fn arrays_round_trip(value in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..20)) {
-        let mut wanted = vec![value.len() as u8];
+        let mut expected = vec![value.len() as u8];
         for inner in &value {
-            wanted.push(inner.len() as u8);
-            wanted.extend(inner);
+            expected.push(inner.len() as u8);
+            expected.extend(inner);
         }
-        prop_assert_eq!(bytes(&serde_json::to_string(&value).unwrap(), "Array(Array(UInt8))").unwrap(), wanted);
+        prop_assert_eq!(bytes(&serde_json::to_string(&value).unwrap(), "Array(Array(UInt8))").unwrap(), expected);
     }
 }
