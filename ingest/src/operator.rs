@@ -1,10 +1,10 @@
-//! What an operator's commands need; a running worker uses none of it but [`control`].
+//! The operator's commands; a running worker uses only [`control`].
 //!
 //! # Layout
 //! - [`control`]: requests to a running worker over HTTP
-//! - [`offsets`] and [`backlog`]: the group's offsets, and what it has yet to read
-//! - [`audit`]: whether every record has its place
-//! - [`dlq`]: listing and replaying dead letters
+//! - [`offsets`] and [`lag`]: the group's offsets, and what it has yet to read
+//! - [`audit`]: whether every record is accounted for
+//! - [`dlq`]: lists and replays dead letters
 
 pub mod lag;
 

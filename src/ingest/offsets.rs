@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use sluice_ingest::kafka::offsets;
 use sluice_ingest::operator::audit::{self, Account, Audit};
 use sluice_ingest::operator::lag::Lag;
-use sluice_ingest::operator::offsets::{Change, Error, Offsets, To, in_words};
+use sluice_ingest::operator::offsets::{Change, Error, Offsets, To, describe_metadata};
 
 use super::topic::{full, short};
 use crate::{
@@ -102,7 +102,7 @@ async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Re
             },
             (line.found.ends.high - line.found.ends.stable).to_string(),
             or_dash(line.highest),
-            in_words(&line.found, now),
+            describe_metadata(&line.found, now),
         ]);
     }
     for error in &missing {

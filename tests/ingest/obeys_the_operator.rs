@@ -142,7 +142,7 @@ async fn records_are_skipped_only_when_that_is_meant() {
     );
     for (topic, partition, sentence) in [
         ("nobodys", "0", "ingest.pipelines has none of that name"),
-        (COMMUNICATION_EVENTS, "17", "it has 6, from 0 on"),
+        (COMMUNICATION_EVENTS, "17", "it has 6, numbered from 0"),
     ] {
         let (code, said) = sluice(&world, &["offsets", "set", topic, partition, "0"]).await;
         assert!(code == 4 && said.contains(sentence), "{said}");

@@ -1,12 +1,12 @@
-//! A record's own headers as they are: names and values are bytes, and a producer may put anything into them.
-//! A consumed message goes in, owned headers come out, bounded in number and bytes. The safe crate panics on a name that is
-//! not UTF-8, which would let one record stop a worker for good, so librdkafka is asked here itself.
+//! Reads a record's own headers verbatim: names and values are bytes, and a producer may write anything into them.
+//! A consumed message goes in, owned headers come out, bounded in number and bytes. The safe crate panics on a name
+//! that is not UTF-8, which would let one record stop a worker permanently, so this module calls librdkafka directly.
 //!
-//! librdkafka parses the headers of a message as a whole when it is asked for the first one, at some 64 bytes each, and
-//! frees them with the message. It parses none at all where there are more than 100,000.
+//! librdkafka parses all headers of a message when the first one is requested, using about 64 bytes for each, and frees
+//! them with the message. It parses none if there are more than 100,000.
 #![expect(
     unsafe_code,
-    reason = "rdkafka unwraps header names as UTF-8; every pointer here is librdkafka's own and read only"
+    reason = "rdkafka unwraps header names as UTF-8; every pointer here belongs to librdkafka and is only read"
 )]
 
 use crate::fault::{Fault, is_injected};
@@ -21,23 +21,23 @@ use sluice_schemas::records::HeadersLeftOut;
 /// Owned headers in order.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
-/// Most headers of a record that its dead letter carries. With the worker's own they stay far below librdkafka's limit,
-/// so whatever was written can be read again.
+/// Maximum number of a record's headers in its dead letter. Together with the worker's own they stay far below
+/// librdkafka's limit, so every letter can be read again.
 pub const MOST: usize = 1000;
-/// Most bytes of their names and values together.
+/// Maximum bytes of their names and values together.
 pub const MOST_BYTES: usize = 256 * 1024;
 
-/// The headers that a dead letter carries, and what is left out.
+/// The headers that a dead letter contains, and those that it omits.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// In order.
     pub headers: Headers,
-    /// What does not fit.
+    /// The headers that do not fit.
     pub left_out: Option<HeadersLeftOut>,
 }
 
-/// The headers of a record for its dead letter: in order, each that still fits. Values are byte for byte; in a name, what
-/// is not UTF-8 becomes U+FFFD, since the producer of dead letters takes text.
+/// The headers of a record for its dead letter: in order, each one that still fits. Values are byte for byte; bytes in
+/// a name that are not UTF-8 become U+FFFD, since the producer of dead letters takes text.
 pub fn bounded(message: &BorrowedMessage<'_>) -> Kept {
     match parse(message) {
         Parsed::None => Kept::default(),
@@ -49,27 +49,27 @@ pub fn bounded(message: &BorrowedMessage<'_>) -> Kept {
     }
 }
 
-/// All headers of a record; none where librdkafka cannot parse them.
+/// All headers of a record; empty if librdkafka cannot parse them.
 pub fn all(message: &BorrowedMessage<'_>) -> Headers {
     let Parsed::Some(all) = parse(message) else { return Headers::new() };
     (0..).map_while(|index| all.nth(index)).map(owned).collect()
 }
 
-/// The headers of a record from the one before the last of that name on; none where there is none.
+/// The headers of a record, starting one before the last header of that name; empty without such a header.
 pub fn from_last(message: &BorrowedMessage<'_>, name: &str) -> Headers {
     let Parsed::Some(all) = parse(message) else { return Headers::new() };
-    let is_meant = |index: &usize| all.nth(*index).is_some_and(|(own, _)| own == name);
-    let Some(last) = (0..all.count()).rev().find(is_meant) else { return Headers::new() };
+    let has_name = |index: &usize| all.nth(*index).is_some_and(|(own, _)| own == name);
+    let Some(last) = (0..all.count()).rev().find(has_name) else { return Headers::new() };
     (last.saturating_sub(1)..).map_while(|index| all.nth(index)).map(owned).collect()
 }
 
-type One<'a> = (Cow<'a, str>, Option<&'a [u8]>);
+type Header<'a> = (Cow<'a, str>, Option<&'a [u8]>);
 
-fn owned((name, value): One<'_>) -> (String, Option<Vec<u8>>) {
+fn owned((name, value): Header<'_>) -> (String, Option<Vec<u8>>) {
     (name.into_owned(), value.map(<[u8]>::to_vec))
 }
 
-fn keep<'a>(headers: impl Iterator<Item = One<'a>>, most: usize, most_bytes: usize) -> Kept {
+fn keep<'a>(headers: impl Iterator<Item = Header<'a>>, most: usize, most_bytes: usize) -> Kept {
     let (mut kept, mut room) = (Headers::new(), most_bytes);
     let (mut count, mut bytes) = (0, 0);
     for (name, value) in headers {
@@ -85,14 +85,14 @@ fn keep<'a>(headers: impl Iterator<Item = One<'a>>, most: usize, most_bytes: usi
     Kept { headers: kept, left_out: (count > 0).then_some(HeadersLeftOut::Counted { count, bytes }) }
 }
 
-/// What librdkafka has made of a message's headers.
+/// The result of parsing a message's headers.
 enum Parsed<'a> {
     None,
     Unreadable,
     Some(Native<'a>),
 }
 
-/// Headers in librdkafka's memory, which live as long as their message.
+/// Headers in librdkafka's memory, valid as long as their message.
 struct Native<'a>(*const sys::rd_kafka_headers_t, std::marker::PhantomData<&'a ()>);
 
 fn parse<'a>(message: &'a BorrowedMessage<'_>) -> Parsed<'a> {
@@ -115,16 +115,17 @@ impl<'a> Native<'a> {
         unsafe { sys::rd_kafka_header_cnt(self.0) }
     }
 
-    fn nth(&self, index: usize) -> Option<One<'a>> {
+    fn nth(&self, index: usize) -> Option<Header<'a>> {
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: the headers are the message's own; past the last index librdkafka answers with an error and writes nothing.
+        // SAFETY: the headers belong to the message; past the last index librdkafka returns an error and writes
+        // nothing.
         let found =
             unsafe { sys::rd_kafka_header_get_all(self.0, index, &raw mut name, &raw mut value, &raw mut size) };
         if found != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
             return None;
         }
-        // SAFETY: librdkafka ends names with a zero byte, and a value that is not null has `size` bytes; both live as long
-        // as the message, and nothing changes them meanwhile.
+        // SAFETY: librdkafka ends names with a zero byte, and a value that is not null has `size` bytes; both live as
+        // long as the message and are not modified.
         let (name, value) = unsafe {
             let value = (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
             (CStr::from_ptr(name).to_string_lossy(), value)
@@ -145,12 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_counted_and_the_rest_is_kept() {
+    fn headers_that_do_not_fit_are_counted_and_the_rest_is_kept() {
         let left_out = |count, bytes| Some(HeadersLeftOut::Counted { count, bytes });
         assert_eq!(kept(&[10, 10, 10], 3, 30), (3, None), "exactly at both limits");
         assert_eq!(kept(&[10, 10, 10], 2, 30), (2, left_out(1, 10)));
         assert_eq!(kept(&[10, 10, 10], 3, 29), (2, left_out(1, 10)));
-        assert_eq!(kept(&[10, 90, 10], 3, 30), (2, left_out(1, 90)), "a large one leaves room for small ones after it");
+        assert_eq!(
+            kept(&[10, 90, 10], 3, 30),
+            (2, left_out(1, 90)),
+            "an omitted large header leaves room for later small ones"
+        );
         assert_eq!(kept(&[], 0, 0), (0, None));
     }
 }

@@ -1,5 +1,5 @@
-//! Where a group stands in its topics, as Kafka says it: committed offset and the text beside it, start and end of the
-//! log. Names of topics go in; what there is of each comes out. What an operator's verbs begin with; commits nothing.
+//! A group's offsets in its topics, as reported by Kafka: committed offset and metadata, start and end of the log.
+//! Names of topics go in; the offsets of each come out. The operator's verbs start from it; it commits nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,60 +19,62 @@ use super::watermarks::{TopicPartition, Watermarks};
 use crate::config::Settings;
 use sluice_schemas::concurrency::blocking;
 
-/// How long Kafka may take for one answer.
+/// Timeout of one request to Kafka.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Before a coordinator that is not there yet is asked for again.
+/// Wait before an unavailable coordinator is queried again.
 const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 
-/// What Kafka says about a partition.
+/// The offsets of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionOffsets {
-    /// Offset that the group committed.
+    /// The group's committed offset.
     pub committed: Option<i64>,
-    /// Text beside it.
+    /// Metadata of the commit.
     pub metadata: String,
-    /// Where the log begins and ends.
+    /// The bounds of the log.
     pub ends: Watermarks,
 }
 
-/// A topic as it is today.
+/// The current state of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicOffsets {
     /// Its identity.
     pub id: Uuid,
-    /// Its partitions of which Kafka says where they begin and end.
+    /// Its partitions whose log bounds Kafka reports.
     pub partitions: BTreeMap<i32, PartitionOffsets>,
 }
 
-/// A topic, and why some of its partitions are missing in what is said of it.
-pub(crate) type PartialAnswer = (TopicOffsets, Vec<Error>);
+/// A topic, and why some of its partitions are missing.
+pub(crate) type PartialOffsets = (TopicOffsets, Vec<Error>);
 
-/// Kafka does not say where the group stands.
+/// Why the group's offsets cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Kafka does not answer, or refuses.
-    #[error("ask Kafka about topic {topic}: {cause}; check that it runs, and [stores.kafka] and ingest.kafka")]
+    /// Kafka does not respond, or refuses.
+    #[error("query Kafka about topic {topic}: {cause}; check that it runs, and [stores.kafka] and ingest.kafka")]
     Kafka {
         /// The topic.
         topic: String,
-        /// What its client said.
+        /// The client's error.
         cause: KafkaError,
     },
-    /// Kafka does not say where a partition's log begins and ends.
-    #[error("ask Kafka about partition {number} of topic {topic}: {cause}; see to it that the partition has a leader")]
+    /// Kafka does not report the log bounds of a partition.
+    #[error(
+        "query Kafka about partition {number} of topic {topic}: {cause}; make sure that the partition has a leader"
+    )]
     Partition {
         /// The topic.
         topic: String,
         /// The partition.
         number: i32,
-        /// What the client said.
+        /// The client's error.
         cause: KafkaError,
     },
     /// The topic is missing.
     #[error("find topic {0}: it does not exist; run `sluice schemas apply`, or correct its name")]
     NoTopic(String),
-    /// A topic does not say who it is.
+    /// A topic's ID cannot be read.
     #[error(transparent)]
     Describe(#[from] DescribeError),
 }
@@ -84,7 +86,7 @@ impl Error {
     }
 }
 
-/// Whether Kafka says that there is no such topic.
+/// Whether Kafka reports that the topic does not exist.
 pub(crate) fn is_missing(cause: &KafkaError) -> bool {
     matches!(
         cause.rdkafka_error_code(),
@@ -92,10 +94,10 @@ pub(crate) fn is_missing(cause: &KafkaError) -> bool {
     )
 }
 
-/// Settings of a client in the workers' group that never joins it.
+/// Settings of a client with the workers' group ID that never joins the group.
 pub(crate) fn client_config(settings: &Settings, stores: &Stores, names: &Names) -> ClientConfig {
     let mut kafka = settings.client(stores);
-    // A static member's name is a running worker's own.
+    // The instance ID of a static member belongs to a running worker.
     kafka.remove("group.instance.id");
     kafka
         .set("group.id", names.group(&settings.group))
@@ -105,14 +107,15 @@ pub(crate) fn client_config(settings: &Settings, stores: &Stores, names: &Names)
     kafka
 }
 
-/// Asks about topics (with their namespace), each of which has to exist, and each of their partitions to answer.
-pub(crate) async fn ask(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<TopicOffsets>, Error> {
-    let all_offsets = ask_partially(kafka, topics).await?.into_iter();
+/// Reads the offsets of topics (with their namespace); fails if a topic or the bounds of any partition are missing.
+pub(crate) async fn read(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<TopicOffsets>, Error> {
+    let all_offsets = read_partially(kafka, topics).await?.into_iter();
     all_offsets.map(|(topic_offsets, missing)| missing.into_iter().next().map_or(Ok(topic_offsets), Err)).collect()
 }
 
-/// The same where a partition may have no leader. librdkafka's calls block, so they get a thread.
-pub(crate) async fn ask_partially(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<PartialAnswer>, Error> {
+/// The same, but a partition without a leader is reported separately. librdkafka's calls block, so they run on their
+/// own thread.
+pub(crate) async fn read_partially(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<PartialOffsets>, Error> {
     blocking(move || {
         let client: BaseConsumer<DefaultConsumerContext> =
             kafka.create().map_err(|cause| Error::from_kafka("", cause))?;
@@ -121,13 +124,13 @@ pub(crate) async fn ask_partially(kafka: ClientConfig, topics: Vec<String>) -> R
     .await
 }
 
-fn topic_offsets(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Result<PartialAnswer, Error> {
-    let of_kafka = |cause| Error::from_kafka(topic, cause);
-    let numbers = partitions(client, topic).map_err(of_kafka)?;
+fn topic_offsets(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Result<PartialOffsets, Error> {
+    let kafka_error = |cause| Error::from_kafka(topic, cause);
+    let numbers = partitions(client, topic).map_err(kafka_error)?;
     let id = topic_id(client.client(), topic, PATIENCE)?;
-    let asked: Vec<_> = numbers.into_iter().map(|number| (topic.to_owned(), number)).collect();
+    let requested: Vec<_> = numbers.into_iter().map(|number| (topic.to_owned(), number)).collect();
     let (mut partitions, mut missing) = (BTreeMap::new(), Vec::new());
-    for ((_, number), found) in found(client, &asked, PATIENCE).map_err(of_kafka)? {
+    for ((_, number), found) in found(client, &requested, PATIENCE).map_err(kafka_error)? {
         match found {
             Ok(found) => drop(partitions.insert(number, found)),
             Err(cause) => missing.push(Error::Partition { topic: topic.to_owned(), number, cause }),
@@ -136,8 +139,8 @@ fn topic_offsets(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> 
     Ok((TopicOffsets { id, partitions }, missing))
 }
 
-/// What Kafka says about each of these partitions, in a few questions for all of them; fails as a whole where the group's
-/// coordinator does not answer.
+/// Reads the offsets of each of these partitions in a few requests; fails as a whole if the group's coordinator does
+/// not respond.
 pub(crate) fn found(
     client: &BaseConsumer<DefaultConsumerContext>,
     partitions: &[TopicPartition],
@@ -147,10 +150,10 @@ pub(crate) fn found(
     for (topic, partition) in partitions {
         list.add_partition(topic, *partition);
     }
-    // Before the log's ends: what is committed is never above an end that was asked for later.
+    // Read before the log bounds: a committed offset is never above an end that was read later.
     let answer = committed(client, &list, patience)?;
     let mut ends = watermarks::ask(client.client(), partitions, patience);
-    let of_element = |element: &TopicPartitionListElem<'_>| {
+    let partition_offsets = |element: &TopicPartitionListElem<'_>| {
         let at = (element.topic().to_owned(), element.partition());
         let ends = ends.remove(&at)?;
         let committed = match element.offset() {
@@ -161,21 +164,21 @@ pub(crate) fn found(
         let found = element.error().and(ends).map(|ends| PartitionOffsets { committed, metadata, ends });
         Some((at, found))
     };
-    Ok(answer.elements().iter().filter_map(of_element).collect())
+    Ok(answer.elements().iter().filter_map(partition_offsets).collect())
 }
 
-/// The group's committed offsets. A broker that has just started looks for the group's coordinator, and says so at once; it
-/// is asked again while the time lasts.
-#[expect(clippy::disallowed_methods, reason = "the answer comes at once, so there is nothing to wait for in between")]
+/// The group's committed offsets. A broker that has just started reports at once that it is still looking for the
+/// group's coordinator; the request is then repeated until the timeout.
+#[expect(clippy::disallowed_methods, reason = "the error is returned at once, so nothing else can be waited for")]
 pub fn committed(
     client: &BaseConsumer<DefaultConsumerContext>,
     list: &TopicPartitionList,
     patience: Duration,
 ) -> KafkaResult<TopicPartitionList> {
-    let asked = Instant::now();
+    let started = Instant::now();
     loop {
         match client.committed_offsets(list.clone(), patience) {
-            Err(cause) if is_coordinator_away(&cause) && asked.elapsed() < patience => {
+            Err(cause) if is_coordinator_unavailable(&cause) && started.elapsed() < patience => {
                 std::thread::sleep(COORDINATOR_PAUSE);
             }
             answer => return answer,
@@ -183,13 +186,13 @@ pub fn committed(
     }
 }
 
-fn is_coordinator_away(cause: &KafkaError) -> bool {
+fn is_coordinator_unavailable(cause: &KafkaError) -> bool {
     use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
-    let away = [CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator];
-    cause.rdkafka_error_code().is_some_and(|code| away.contains(&code))
+    let unavailable = [CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator];
+    cause.rdkafka_error_code().is_some_and(|code| unavailable.contains(&code))
 }
 
-/// The numbers of a topic's partitions.
+/// The partition IDs of a topic.
 pub(crate) fn partitions(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> KafkaResult<Vec<i32>> {
     let metadata = client.fetch_metadata(Some(topic), PATIENCE)?;
     if let Some(error) = metadata.topics().iter().find_map(MetadataTopic::error) {

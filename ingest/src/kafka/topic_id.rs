@@ -1,7 +1,7 @@
-//! The identity of a topic, which outlives its name: a topic that is deleted and made again starts at offset 0 under the
-//! same name, so tokens and provenance carry the id.
-//! A client and a name go in, the topic's UUID comes out. The safe crate does not show it, so the call is made
-//! here with `rdkafka-sys`.
+//! The ID of a topic, which is unique even if its name is reused: a topic that is deleted and recreated starts at
+//! offset 0 under the same name, so tokens and provenance contain the ID.
+//! A client and a name go in, the topic's UUID comes out. The safe crate does not expose it, so this module uses
+//! `rdkafka-sys`.
 #![expect(unsafe_code, reason = "rdkafka has no safe call for DescribeTopics; every pointer here is checked and freed")]
 
 use std::ffi::{CStr, CString};
@@ -17,10 +17,10 @@ use sluice_schemas::rebootstrap::Rebootstrap;
 use tracing::warn;
 use uuid::Uuid;
 
-/// How long Kafka may take to say who a topic is.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long to wait for a topic's ID.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a partition stops whose topic was deleted and recreated.
+/// Why a partition stops after its topic was deleted and recreated.
 pub(crate) const RECREATED: &str = "the topic was deleted and recreated since this worker started; restart it";
 
 /// A topic that could not be described.
@@ -29,14 +29,14 @@ pub(crate) const RECREATED: &str = "the topic was deleted and recreated since th
 pub struct DescribeError {
     /// Its name.
     pub topic: String,
-    /// What Kafka said.
+    /// Kafka's error.
     pub cause: String,
 }
 
-/// Tells whether topics are still the ones they were.
+/// Checks whether topics have been recreated.
 ///
-/// It has a client of its own: a broker answers what comes over one connection in turn, so behind a consumer's fetch that
-/// waits for records a question would wait as well.
+/// It has its own client: a broker answers the requests of one connection in order, so behind a consumer's fetch that
+/// waits for records, this request would wait too.
 pub struct TopicIds {
     client: BaseConsumer<DefaultConsumerContext>,
     rebootstrap: Rebootstrap,
@@ -54,12 +54,13 @@ impl TopicIds {
         Ok(Self { client: kafka.create()?, rebootstrap: Rebootstrap::new(kafka) })
     }
 
-    /// Whether a topic is still the one whose identity the rows carry. One that does not say is believed: it is asked again.
+    /// Whether a topic still has the ID `known`. If Kafka does not respond, the answer is yes: the check is repeated
+    /// later.
     pub fn is_same(&self, topic: &str, known: Option<Uuid>) -> bool {
-        match topic_id(self.client.client(), topic, ANSWER_WAIT) {
+        match topic_id(self.client.client(), topic, RESPONSE_TIMEOUT) {
             Ok(id) => Some(id) == known,
             Err(error) => {
-                warn!(%error, topic, "the topic does not say who it is");
+                warn!(%error, topic, "cannot read the topic's ID");
                 self.rebootstrap.add_servers(self.client.client());
                 true
             }
@@ -67,11 +68,11 @@ impl TopicIds {
     }
 }
 
-/// Asks the cluster for the id of `topic`.
+/// Requests the ID of `topic` from the cluster.
 pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<Uuid, DescribeError> {
     let failed = |cause: String| DescribeError { topic: topic.to_owned(), cause };
     let name = CString::new(topic).map_err(|_| failed("its name has a zero byte".to_owned()))?;
-    let event = describe(client, &name, timeout).ok_or_else(|| failed("no answer in time".to_owned()))?;
+    let event = describe(client, &name, timeout).ok_or_else(|| failed("no response in time".to_owned()))?;
     event.id().map_err(failed)
 }
 
@@ -85,13 +86,13 @@ impl Drop for Event {
     }
 }
 
-/// Sends the request and waits for its event. `None` when time is up.
+/// Sends the request and waits for its event. `None` on timeout.
 fn describe<C: ClientContext>(client: &Client<C>, name: &CStr, timeout: Duration) -> Option<Event> {
     let mut names = [name.as_ptr()];
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the client lives for the whole call; `names` holds one valid string, which librdkafka copies; queue,
-    // collection and options are made here and destroyed once, after the request, which does not keep the last two. An
-    // answer that comes after the queue is gone is dropped by librdkafka.
+    // collection and options are created here and destroyed once, after the request, which does not keep the last two.
+    // librdkafka drops a response that arrives after the queue is destroyed.
     unsafe {
         let handle = client.native_ptr();
         let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
@@ -110,20 +111,21 @@ fn describe<C: ClientContext>(client: &Client<C>, name: &CStr, timeout: Duration
 
 impl Event {
     fn id(&self) -> Result<Uuid, String> {
-        // SAFETY: the event is alive as long as `self`; what is read from it (result, descriptions, error texts, the id)
-        // belongs to it and is copied before this function ends. Null is checked where librdkafka may return it.
+        // SAFETY: the event lives as long as `self`; everything read from it (result, descriptions, error texts, the
+        // ID) belongs to it and is copied before this function returns. Null is checked wherever librdkafka may return
+        // it.
         unsafe {
             if sys::rd_kafka_event_error(self.0) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                 return Err(text(sys::rd_kafka_event_error_string(self.0)));
             }
             let result = sys::rd_kafka_event_DescribeTopics_result(self.0);
             if result.is_null() {
-                return Err("the answer is of another kind".to_owned());
+                return Err("the response is of another type".to_owned());
             }
             let mut count = 0;
             let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
             if topics.is_null() || count == 0 {
-                return Err("the answer is empty".to_owned());
+                return Err("the response is empty".to_owned());
             }
             let error = sys::rd_kafka_TopicDescription_error(*topics);
             if !error.is_null()
@@ -133,7 +135,7 @@ impl Event {
             }
             let id = sys::rd_kafka_TopicDescription_topic_id(*topics);
             if id.is_null() {
-                return Err("the broker is too old to give topics an id".to_owned());
+                return Err("the broker is too old to have topic IDs".to_owned());
             }
             let high = sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
             let low = sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
@@ -150,6 +152,6 @@ unsafe fn text(pointer: *const std::ffi::c_char) -> String {
     if pointer.is_null() {
         return "no reason given".to_owned();
     }
-    // SAFETY: as the caller promises.
+    // SAFETY: guaranteed by the caller.
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
 }

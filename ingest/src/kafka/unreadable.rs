@@ -1,6 +1,6 @@
-//! Which records Kafka's client cannot read: it reports a batch that it cannot decompress or parse without saying in which
-//! partition, fetches it again for ever, and delivers nothing of what comes after it.
-//! Positions go in, the first offset that cannot be read comes out, or where reading can go on. Commits nothing.
+//! Finds records that Kafka's client cannot read: it reports a batch that it cannot decompress or parse without naming
+//! the partition, fetches it again forever, and delivers nothing after it.
+//! Positions go in; the first unreadable offset, or where reading can continue, comes out. Commits nothing.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-/// How long Kafka may take to show what comes next in a partition.
+/// How long to wait for the next record of a partition.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether an error may come from a batch that cannot be read.
+/// Whether an error may be caused by an unreadable batch.
 pub fn is_suspicious(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -35,16 +35,16 @@ pub fn is_suspicious(error: &KafkaError) -> bool {
 /// What comes next in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// It can be read, or there is nothing, or Kafka does not show it in time.
+    /// It is readable, or there is nothing, or Kafka does not deliver it in time.
     Readable,
-    /// The records from this offset on cannot be read.
+    /// The records from this offset on are unreadable.
     Unreadable {
-        /// The offset that comes next.
+        /// The next offset.
         offset: i64,
     },
 }
 
-/// Reads one partition at a time.
+/// Probes one partition at a time.
 pub struct Probe(BaseConsumer<ErrorListener>);
 
 impl fmt::Debug for Probe {
@@ -53,7 +53,8 @@ impl fmt::Debug for Probe {
     }
 }
 
-/// Hears what is reported about connections: an answer that is too large breaks one and is no error of a partition.
+/// Listens for connection errors: a response that is too large breaks a connection and is not reported as a partition's
+/// error.
 #[derive(Debug, Default)]
 struct ErrorListener {
     is_too_large: AtomicBool,
@@ -70,7 +71,7 @@ impl ClientContext for ErrorListener {
 impl ConsumerContext for ErrorListener {}
 
 impl Probe {
-    /// Opens no connection yet. `kafka` has the limits of the consumer that cannot go on.
+    /// Opens no connection yet. `kafka` has the limits of the consumer that is stuck.
     pub fn new(mut kafka: ClientConfig) -> KafkaResult<Self> {
         kafka.remove("group.instance.id");
         kafka
@@ -82,15 +83,15 @@ impl Probe {
         Ok(Self(kafka.create_with_context(ErrorListener::default())?))
     }
 
-    /// Reads a partition from `offset` up to the first record that it gets, or the first that it cannot read.
+    /// Reads a partition from `offset` up to the first delivered record or the first unreadable one.
     pub fn next(&self, topic: &str, partition: i32, offset: i64) -> KafkaResult<Next> {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
         self.0.context().is_too_large.store(false, Ordering::Relaxed);
         self.0.assign(&list)?;
-        let until = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         let next = loop {
-            match self.0.poll(until.saturating_duration_since(Instant::now())) {
+            match self.0.poll(deadline.saturating_duration_since(Instant::now())) {
                 Some(Err(error)) if is_suspicious(&error) => break Next::Unreadable { offset },
                 Some(Err(_)) if self.0.context().is_too_large.load(Ordering::Relaxed) => {
                     break Next::Unreadable { offset };
@@ -99,7 +100,7 @@ impl Probe {
                     break Next::Readable;
                 }
                 Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => break Next::Readable,
-                Some(_) if Instant::now() < until => {}
+                Some(_) if Instant::now() < deadline => {}
                 Some(_) | None => break Next::Readable,
             }
         };
@@ -107,8 +108,8 @@ impl Probe {
         Ok(next)
     }
 
-    /// The first offset after `offset`, below `end`, from which reading can go on; `end` where there is none. A batch that
-    /// cannot be read is unreadable from each of its offsets.
+    /// The first offset after `offset` and below `end` from which reading can continue; `end` if there is none. An
+    /// unreadable batch is unreadable from each of its offsets.
     pub fn end(&self, topic: &str, partition: i32, offset: i64, end: i64) -> KafkaResult<i64> {
         let is_unreadable = |at| Ok::<_, KafkaError>(self.next(topic, partition, at)? != Next::Readable);
         let (mut bad, mut step) = (offset, 1);

@@ -1,6 +1,6 @@
-//! Start and ends of many partitions' logs in one question, with an answer for each partition.
-//! A client and partitions go in; first offset, last stable offset and high watermark of each, or why there is none, come
-//! out. The safe crate asks about one partition at a time and waits for each, so the call is made here with `rdkafka-sys`.
+//! Reads start and ends of many partitions' logs in one request, with a result for each partition.
+//! A client and partitions go in; first offset, last stable offset and high watermark of each, or its error, come out.
+//! The safe crate queries one partition at a time and waits for each, so this module uses `rdkafka-sys`.
 #![expect(unsafe_code, reason = "rdkafka has no safe call for ListOffsets; every pointer here is checked and freed")]
 
 use std::collections::BTreeMap;
@@ -16,31 +16,31 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 /// A partition of a topic.
 pub type TopicPartition = (String, i32);
 
-/// Where a log begins and ends.
+/// The bounds of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
     /// Its first offset.
     pub low: i64,
-    /// The last stable offset: one past the last offset that can be read by who leaves open transactions out.
+    /// The last stable offset: one past the last offset readable by consumers that skip open transactions.
     pub stable: i64,
     /// The high watermark: one past its last offset.
     pub high: i64,
 }
 
-/// Asks about `partitions`, of which there is each once. A partition that has no leader fails alone.
+/// Reads the bounds of `partitions`, which must be distinct. A partition without a leader fails alone.
 pub fn ask<C: ClientContext>(
     client: &Client<C>,
     partitions: &[TopicPartition],
     timeout: Duration,
 ) -> BTreeMap<TopicPartition, Result<Watermarks, KafkaError>> {
     let list = |what, isolation| list_offsets(client, partitions, what, isolation, timeout);
-    // All of them only rise. In this order the start is never above an end, and what lies between the ends was held back by
-    // an open transaction at some moment.
+    // All three only rise. Read in this order, the start is never above an end, and offsets between the two ends were
+    // held back by an open transaction at some time.
     let low = list(Offset::Beginning, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
     let high = list(Offset::End, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
     let stable = list(Offset::End, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
-    let answer = |answers: &Answers, at: &TopicPartition| match answers {
-        Ok(answers) => answers.get(at).copied().unwrap_or(Err(RDKafkaErrorCode::UnknownPartition)),
+    let answer = |offsets: &OffsetsResult, at: &TopicPartition| match offsets {
+        Ok(offsets) => offsets.get(at).copied().unwrap_or(Err(RDKafkaErrorCode::UnknownPartition)),
         Err(code) => Err(*code),
     };
     let ends = |at: &TopicPartition| {
@@ -50,7 +50,7 @@ pub fn ask<C: ClientContext>(
     partitions.iter().map(|at| (at.clone(), ends(at).map_err(KafkaError::OffsetFetch))).collect()
 }
 
-type Answers = Result<BTreeMap<TopicPartition, Result<i64, RDKafkaErrorCode>>, RDKafkaErrorCode>;
+type OffsetsResult = Result<BTreeMap<TopicPartition, Result<i64, RDKafkaErrorCode>>, RDKafkaErrorCode>;
 
 /// An event of librdkafka, freed on drop.
 struct Event(*mut sys::rd_kafka_event_t);
@@ -68,16 +68,16 @@ fn list_offsets<C: ClientContext>(
     what: Offset,
     isolation: Isolation,
     timeout: Duration,
-) -> Answers {
+) -> OffsetsResult {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in partitions {
-        // Such an offset is how ListOffsets is told what to look for.
+        // ListOffsets takes what to look for in the offset field.
         list.add_partition_offset(topic, *partition, what).map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
     }
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: client and list live for the whole call, and librdkafka copies the list. Queue and options are made here and
-    // destroyed once, after the request, which does not keep the options; an answer that comes after the queue is gone is
-    // dropped by librdkafka.
+    // SAFETY: client and list live for the whole call, and librdkafka copies the list. Queue and options are created
+    // here and destroyed once, after the request, which does not keep the options; librdkafka drops a response that
+    // arrives after the queue is destroyed.
     let event = unsafe {
         let handle = client.native_ptr();
         let queue = sys::rd_kafka_queue_new(handle);
@@ -97,10 +97,10 @@ fn list_offsets<C: ClientContext>(
 }
 
 impl Event {
-    fn offsets(&self) -> Answers {
-        let mut answers = BTreeMap::new();
-        // SAFETY: the event is alive as long as `self`; what is read from it belongs to it and is copied before this
-        // function ends. Null is checked where librdkafka may return it.
+    fn offsets(&self) -> OffsetsResult {
+        let mut offsets = BTreeMap::new();
+        // SAFETY: the event lives as long as `self`; everything read from it belongs to it and is copied before this
+        // function returns. Null is checked wherever librdkafka may return it.
         unsafe {
             let error = sys::rd_kafka_event_error(self.0);
             if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -115,22 +115,24 @@ impl Event {
             for index in 0..count {
                 let answer = &*sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(index));
                 let topic = CStr::from_ptr(answer.topic).to_string_lossy().into_owned();
-                let is_fine = answer.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && answer.offset >= 0;
-                let offset = if is_fine { Ok(answer.offset) } else { Err(answer.err.into()) };
-                answers.insert((topic, answer.partition), offset);
+                let is_valid = answer.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && answer.offset >= 0;
+                let offset = if is_valid { Ok(answer.offset) } else { Err(answer.err.into()) };
+                offsets.insert((topic, answer.partition), offset);
             }
         }
-        Ok(answers)
+        Ok(offsets)
     }
 }
 
-/// Makes the client know partitions before they are assigned to it, so that they can be paused before the first fetch.
+/// Registers partitions with the client before they are assigned to it, so that they can be paused before the first
+/// fetch.
 pub fn make_known<C: ClientContext>(client: &Client<C>, list: &TopicPartitionList) {
     let (mut low, mut high) = (0, 0);
     for element in list.elements() {
         let Ok(topic) = CString::new(element.topic()) else { continue };
-        // SAFETY: the client and the string live for the whole call; low and high are written before it returns. The call
-        // asks nobody: it looks the partition up, adding it to those that the client knows, and copies two numbers.
+        // SAFETY: the client and the string live for the whole call; low and high are written before it returns. The
+        // call sends no request: it looks the partition up, adding it to the client's known ones, and copies two
+        // numbers.
         unsafe {
             sys::rd_kafka_get_watermark_offsets(
                 client.native_ptr(),

@@ -1,17 +1,18 @@
-//! The offset audit: inserted + dead-lettered = consumed, for every partition, as Kafka, the table and the dead-letter
-//! topic say it. Settings go in, an [`Account`] of each partition comes out. It reads only, and believes no counter of a
-//! worker.
+//! The offset audit: inserted + dead-lettered = consumed, for every partition, as reported by Kafka, the table and the
+//! dead-letter topic. Settings go in, an [`Account`] of each partition comes out. It only reads, and trusts no counter
+//! of a worker.
 //!
-//! What is below the group's offset is consumed: each of those offsets has to have its row once, or its dead letter. Coverage
-//! are counted by three figures in one pass over the projection `by_offset` (see [`crate::clickhouse::coverage::sums`]); only where those are not what
-//! they should be is it looked which offsets are at fault. Offsets that never had a record (aborted transactions,
-//! compaction) look like losses there, and reading those stretches from Kafka tells them apart.
+//! Offsets below the group's are consumed: each of them must have exactly one row, or a dead letter. Rows are checked
+//! by three figures computed in one pass over the projection `by_offset` (see [`crate::clickhouse::coverage::sums`]);
+//! only if those are wrong are the offsets at fault searched for. Offsets that never had a record (aborted
+//! transactions, compaction) look like losses there; reading those spans from Kafka distinguishes them.
 //!
-//! The audit goes back to the first row or dead letter. Where dead letters have expired in their topic, a record that lacks
-//! its row may have had one; then it goes back to the start of the log, since dead letters are kept for longer than records.
+//! The audit goes back to the first row or dead letter. If dead letters have expired in their topic, a record without a
+//! row may have had one; the audit then goes back only to the start of the log, since dead letters are kept longer than
+//! records.
 //!
 //! # Layout
-//! - [`crate::clickhouse::coverage`]: what the rows of a table add up to
+//! - [`crate::clickhouse::coverage`]: the figures of a table's rows
 //! - [`scan`]: which offsets have a record
 
 pub mod scan;
@@ -38,30 +39,30 @@ use crate::kafka::offsets::PartitionOffsets;
 use crate::kafka::offsets::TopicOffsets;
 use crate::target::Target;
 
-/// How long ClickHouse may take for one answer.
+/// Timeout of one request to ClickHouse.
 const PATIENCE: Duration = Duration::from_hours(1);
 
-/// Partitions that are asked about at the same time, unless their distinct offsets are counted, which takes memory.
-const AT_ONCE: usize = 4;
+/// Partitions audited concurrently, unless distinct offsets are counted, which takes memory.
+const CONCURRENCY: usize = 4;
 
-/// What an audit ends on instead of an account.
+/// Why an audit fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Kafka does not say where the group stands.
+    /// The group's offsets cannot be read.
     #[error(transparent)]
     TopicOffsets(#[from] offsets::Error),
     /// The dead letters cannot be read.
     #[error(transparent)]
     Letters(#[from] dlq::Error),
-    /// ClickHouse does not answer, or not as it should.
-    #[error("ask table {table} what it holds: {failure}; check that ClickHouse runs, and [stores.clickhouse]")]
+    /// ClickHouse does not respond, or not as expected.
+    #[error("read table {table}: {failure}; check that ClickHouse runs, and [stores.clickhouse]")]
     ClickHouse {
         /// The table.
         table: String,
-        /// What happened.
+        /// The failure.
         failure: Failure,
     },
-    /// Coverage may be there that this user does not see, so nothing can be said about any.
+    /// This user may not see all rows, so an audit would prove nothing.
     #[error("audit table {table}: {failure}")]
     Blind {
         /// The table.
@@ -72,21 +73,21 @@ pub enum Error {
     /// No pipeline consumes the topic.
     #[error("find the pipeline of topic {0}: ingest.pipelines has none of that name")]
     NoPipeline(String),
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error("prepare the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
 }
 
-/// How closely to look.
+/// How thorough an audit is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Count the distinct offsets as well, which takes memory, so that nothing whatever can cancel out.
+    /// Also count distinct offsets, which takes memory, so that no combination of errors can cancel out.
     pub exact: bool,
-    /// Read from Kafka what seems to be missing.
+    /// Read from Kafka what appears to be missing.
     pub scan: bool,
 }
 
-/// What became of the records of one partition.
+/// The outcome of the records of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
     /// Topic with its namespace.
@@ -97,50 +98,50 @@ pub struct Account {
     pub committed: Option<i64>,
     /// The start and the end of the log.
     pub log: (i64, i64),
-    /// The first offset that was looked at.
+    /// The first audited offset.
     pub from: i64,
-    /// Offsets from there up to the group's, without those that have no record as far as that is known.
+    /// Offsets from there up to the group's, except those known to have no record.
     pub consumed: u64,
-    /// Of those, how many have a row.
+    /// Of those, the number with a row.
     pub inserted: u64,
-    /// Of those, how many have a dead letter and no row.
+    /// Of those, the number with a dead letter and no row.
     pub dead_lettered: u64,
-    /// Of those, how many have a dead letter and a row: replayed.
+    /// Of those, the number with a dead letter and a row: replayed.
     pub replayed: u64,
-    /// Of those, how many have neither.
+    /// Of those, the number with neither.
     pub missing: u64,
-    /// Where some of them are.
+    /// The first ranges of them.
     pub missing_at: Vec<Range<i64>>,
-    /// Coverage too many.
+    /// Surplus rows.
     pub doubled: u64,
     /// Offsets of some of them.
     pub doubled_at: Vec<i64>,
-    /// Offsets that have no record, as Kafka says.
+    /// Offsets without a record, according to Kafka.
     pub empty: u64,
     /// Records that were deleted from the log before they were consumed.
     pub unread: u64,
-    /// Coverage from before the first offset that was looked at.
+    /// Rows below the first audited offset.
     pub older: u64,
-    /// Coverage at or above the group's offset: on their way, and not yet committed.
+    /// Rows at or above the group's offset: in flight, not yet committed.
     pub ahead: u64,
 }
 
 impl Account {
-    /// Whether every record has its place and no more than that.
+    /// Whether every record is accounted for exactly once.
     pub fn is_exact(&self) -> bool {
         let is_consumed = self.committed.is_some() || self.ahead == 0;
         is_consumed && self.missing == 0 && self.doubled == 0 && self.unread == 0
     }
 }
 
-/// Dead letters of one partition, by their offsets, in order.
+/// Dead letters of one partition, by offset, in order.
 #[derive(Debug, Default)]
 struct Letters {
     waiting: Vec<i64>,
     landed: Vec<i64>,
 }
 
-/// Everything that is audited.
+/// The audit of all pipelines.
 #[derive(Debug)]
 pub struct Audit {
     settings: Settings,
@@ -157,7 +158,7 @@ impl Audit {
         Ok(Self { settings, stores, names, clickhouse, options })
     }
 
-    /// Draws up the accounts of one topic (with its namespace), or of those of all pipelines that are not switched off.
+    /// Returns the accounts of one topic (with its namespace), or of all enabled pipelines.
     pub async fn run(&self, topic: Option<&str>) -> Result<Vec<Account>, Error> {
         self.accounts(topic, None).await
     }
@@ -165,37 +166,37 @@ impl Audit {
     async fn accounts(&self, topic: Option<&str>, only: Option<(i32, i64)>) -> Result<Vec<Account>, Error> {
         let topics = self.topics(topic)?;
         let names: Vec<_> = topics.iter().map(|(topic, _)| topic.clone()).collect();
-        // The offsets come first: what is below them is durable by then, however busy the workers are.
-        let all_offsets = offsets::ask(self.kafka(), names).await?;
+        // Read the offsets first: everything below them is durable by then, however busy the workers are.
+        let all_offsets = offsets::read(self.kafka(), names).await?;
         let errors = vec![self.names.topic(&self.settings.dead_letter_topic)];
-        let errors = async { offsets::ask(self.kafka(), errors).await.map_err(Error::from) };
+        let errors = async { offsets::read(self.kafka(), errors).await.map_err(Error::from) };
         let (errors, letters) = tokio::try_join!(errors, self.letters(topic))?;
-        let is_whole = errors.iter().all(TopicOffsets::is_whole);
+        let is_complete = errors.iter().all(TopicOffsets::is_complete);
         for (_, table) in &topics {
-            let blind = |failure| Error::Blind { table: table.clone(), failure };
-            visibility::check(&self.clickhouse, table).await.map_err(blind)?;
+            let hidden = |failure| Error::Blind { table: table.clone(), failure };
+            visibility::check(&self.clickhouse, table).await.map_err(hidden)?;
         }
-        let mut jobs = Vec::new();
+        let mut partitions = Vec::new();
         for ((topic, table), topic_offsets) in topics.iter().zip(&all_offsets) {
             let target = Target::new(topic, topic_offsets.id, &self.names, table);
-            for (partition, found) in &topic_offsets.partitions {
-                let mut found = found.clone();
+            for (partition, partition_offsets) in &topic_offsets.partitions {
+                let mut partition_offsets = partition_offsets.clone();
                 match only {
                     Some((wanted, _)) if wanted != *partition => continue,
-                    Some((_, until)) => found.committed = Some(until),
+                    Some((_, until)) => partition_offsets.committed = Some(until),
                     None => {}
                 }
                 let key = Source { topic: topic.clone(), topic_id: Some(topic_offsets.id), partition: *partition };
-                jobs.push((target.clone(), key, found));
+                partitions.push((target.clone(), key, partition_offsets));
             }
         }
-        let none = Letters::default();
-        let accounts = jobs.iter().map(|(target, key, found)| {
-            let letters = letters.get(key).unwrap_or(&none);
-            self.account(target, key.partition, found, letters, is_whole)
+        let no_letters = Letters::default();
+        let accounts = partitions.iter().map(|(target, key, partition_offsets)| {
+            let letters = letters.get(key).unwrap_or(&no_letters);
+            self.account(target, key.partition, partition_offsets, letters, is_complete)
         });
-        let at_once = if self.options.exact { 1 } else { AT_ONCE };
-        stream::iter(accounts).buffered(at_once).try_collect().await
+        let concurrency = if self.options.exact { 1 } else { CONCURRENCY };
+        stream::iter(accounts).buffered(concurrency).try_collect().await
     }
 
     /// The account of one partition as if the group's offset were `until`.
@@ -205,8 +206,8 @@ impl Audit {
     }
 
     fn topics(&self, topic: Option<&str>) -> Result<Vec<(String, String)>, Error> {
-        let found = self.settings.tables(&self.names, topic);
-        found.ok_or_else(|| Error::NoPipeline(topic.unwrap_or_default().to_owned()))
+        let tables = self.settings.tables(&self.names, topic);
+        tables.ok_or_else(|| Error::NoPipeline(topic.unwrap_or_default().to_owned()))
     }
 
     fn kafka(&self) -> ClientConfig {
@@ -236,18 +237,18 @@ impl Audit {
         &self,
         target: &Target,
         partition: i32,
-        found: &PartitionOffsets,
+        partition_offsets: &PartitionOffsets,
         letters: &Letters,
-        is_whole: bool,
+        is_complete: bool,
     ) -> Result<Account, Error> {
         let failed = |failure| Error::ClickHouse { table: target.table.clone(), failure };
         let rows = Coverage { clickhouse: &self.clickhouse, target, partition };
-        let until = found.committed.unwrap_or(found.ends.low);
-        let low = found.ends.low.min(until);
+        let until = partition_offsets.committed.unwrap_or(partition_offsets.ends.low);
+        let low = partition_offsets.ends.low.min(until);
         let before = rows.sums(&(0..low), false).await.map_err(failed)?;
         let first_letter = letters.waiting.iter().chain(&letters.landed).min();
         let earliest = before.0.into_iter().chain(first_letter.copied()).fold(low, i64::min);
-        let range = if is_whole { earliest..until } else { low..until };
+        let range = if is_complete { earliest..until } else { low..until };
         let (_, sums, distinct) = rows.sums(&range, self.options.exact).await.map_err(failed)?;
         let ahead = rows.sums(&(until..i64::MAX), false).await.map_err(failed)?.1.count;
         let within = |offsets: &[i64]| offsets.iter().copied().filter(|at| range.contains(at)).collect::<Vec<_>>();
@@ -255,28 +256,30 @@ impl Audit {
         let mut account = Account {
             topic: target.topic.to_string(),
             partition,
-            committed: found.committed,
-            log: (found.ends.low, found.ends.high),
+            committed: partition_offsets.committed,
+            log: (partition_offsets.ends.low, partition_offsets.ends.high),
             from: range.start,
             dead_lettered: waiting.len() as u64,
             replayed: landed.len() as u64,
-            unread: found.committed.map_or(0, |committed| (found.ends.low - committed).max(0).cast_unsigned()),
+            unread: partition_offsets
+                .committed
+                .map_or(0, |committed| (partition_offsets.ends.low - committed).max(0).cast_unsigned()),
             older: if range.start < low { 0 } else { before.1.count },
             ahead,
             ..Account::default()
         };
-        let should = waiting.iter().fold(Sums::of_range(&range), |sums, at| sums.minus(Sums::default().with(*at)));
-        if sums == should && distinct.is_none_or(|distinct| distinct == sums.count) {
+        let expected = waiting.iter().fold(Sums::of_range(&range), |sums, at| sums.minus(Sums::default().with(*at)));
+        if sums == expected && distinct.is_none_or(|distinct| distinct == sums.count) {
             account.inserted = sums.count;
             account.consumed = sums.count + account.dead_lettered;
         } else {
-            self.find_fault(&mut account, rows, &range, sums, &waiting).await?;
+            self.find_faulty_offsets(&mut account, rows, &range, sums, &waiting).await?;
         }
         Ok(account)
     }
 
-    /// Looks which offsets are at fault.
-    async fn find_fault(
+    /// Finds the offsets at fault.
+    async fn find_faulty_offsets(
         &self,
         account: &mut Account,
         rows: Coverage<'_>,
@@ -286,12 +289,11 @@ impl Audit {
     ) -> Result<(), Error> {
         let failed = |failure| Error::ClickHouse { table: rows.target.table.clone(), failure };
         let Duplicates { count, some } = rows.duplicates(range).await.map_err(failed)?;
-        let mut missing = without(rows.gaps(range).await.map_err(failed)?, waiting);
-        let length =
-            |stretches: &[Range<i64>]| -> u64 { stretches.iter().map(|s| (s.end - s.start).cast_unsigned()).sum() };
+        let mut missing = subtract(rows.gaps(range).await.map_err(failed)?, waiting);
+        let length = |spans: &[Range<i64>]| -> u64 { spans.iter().map(|s| (s.end - s.start).cast_unsigned()).sum() };
         if self.options.scan {
             let before = length(&missing);
-            missing = self.with_a_record(&account.topic, account.partition, account.log.0, missing).await?;
+            missing = self.with_records(&account.topic, account.partition, account.log.0, missing).await?;
             account.empty = before - length(&missing);
         }
         account.doubled = count;
@@ -303,50 +305,50 @@ impl Audit {
         Ok(())
     }
 
-    /// What of these stretches has a record; of what is below the log nobody can tell any more, so it stays.
-    async fn with_a_record(
+    /// The parts of these spans that have a record; spans below the log cannot be checked any more and are kept.
+    async fn with_records(
         &self,
         topic: &str,
         partition: i32,
         low: i64,
-        stretches: Vec<Range<i64>>,
+        spans: Vec<Range<i64>>,
     ) -> Result<Vec<Range<i64>>, Error> {
         let clip = |from: i64, to: i64| {
-            let clipped = stretches.iter().map(move |s| s.start.max(from)..s.end.min(to));
-            clipped.filter(|stretch| !stretch.is_empty())
+            let clipped = spans.iter().map(move |s| s.start.max(from)..s.end.min(to));
+            clipped.filter(|span| !span.is_empty())
         };
-        let (mut left, readable) = (clip(0, low).collect::<Vec<_>>(), clip(low, i64::MAX).collect::<Vec<_>>());
+        let (mut remaining, readable) = (clip(0, low).collect::<Vec<_>>(), clip(low, i64::MAX).collect::<Vec<_>>());
         for offset in scan::records(self.kafka(), topic, partition, readable).await? {
-            match left.last_mut().filter(|stretch| stretch.end == offset) {
-                Some(stretch) => stretch.end += 1,
-                None => left.push(offset..offset + 1),
+            match remaining.last_mut().filter(|span| span.end == offset) {
+                Some(span) => span.end += 1,
+                None => remaining.push(offset..offset + 1),
             }
         }
-        Ok(left)
+        Ok(remaining)
     }
 }
 
 impl TopicOffsets {
-    /// Whether nothing of the topic has been deleted yet.
-    fn is_whole(&self) -> bool {
-        self.partitions.values().all(|found| found.ends.low == 0)
+    /// Whether no record of the topic has been deleted.
+    fn is_complete(&self) -> bool {
+        self.partitions.values().all(|partition_offsets| partition_offsets.ends.low == 0)
     }
 }
 
-/// Stretches (in order) without some offsets (in order).
-fn without(stretches: Vec<Range<i64>>, offsets: &[i64]) -> Vec<Range<i64>> {
-    let mut left = Vec::new();
-    for stretch in stretches {
-        let mut start = stretch.start;
-        let first = offsets.partition_point(|offset| *offset < stretch.start);
-        for offset in offsets[first..].iter().take_while(|offset| **offset < stretch.end) {
-            left.push(start..*offset);
+/// Spans (in order) without some offsets (in order).
+fn subtract(spans: Vec<Range<i64>>, offsets: &[i64]) -> Vec<Range<i64>> {
+    let mut remaining = Vec::new();
+    for span in spans {
+        let mut start = span.start;
+        let first = offsets.partition_point(|offset| *offset < span.start);
+        for offset in offsets[first..].iter().take_while(|offset| **offset < span.end) {
+            remaining.push(start..*offset);
             start = offset + 1;
         }
-        left.push(start..stretch.end);
+        remaining.push(start..span.end);
     }
-    left.retain(|stretch| !stretch.is_empty());
-    left
+    remaining.retain(|span| !span.is_empty());
+    remaining
 }
 
 #[cfg(test)]
@@ -354,19 +356,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dead_letters_are_taken_out_of_the_gaps() {
-        assert_eq!(without(vec![3..6, 9..10, 12..20], &[1, 4, 9, 12, 13, 19, 40]), [3..4, 5..6, 14..19]);
-        assert_eq!(without(vec![0..2, 5..6], &[]), [0..2, 5..6]);
+    fn dead_letters_are_subtracted_from_the_gaps() {
+        assert_eq!(subtract(vec![3..6, 9..10, 12..20], &[1, 4, 9, 12, 13, 19, 40]), [3..4, 5..6, 14..19]);
+        assert_eq!(subtract(vec![0..2, 5..6], &[]), [0..2, 5..6]);
     }
 
     #[test]
-    fn an_account_is_exact_only_if_nothing_is_wrong_at_all() {
+    fn an_account_is_exact_only_if_nothing_is_wrong() {
         let exact = Account { committed: Some(5), consumed: 5, inserted: 5, ..Account::default() };
         assert!(exact.is_exact());
-        assert!(Account::default().is_exact(), "nothing consumed, nothing there");
+        assert!(Account::default().is_exact(), "nothing consumed, no rows");
         assert!(!Account { missing: 1, ..exact.clone() }.is_exact());
         assert!(!Account { doubled: 1, ..exact.clone() }.is_exact());
         assert!(!Account { unread: 1, ..exact }.is_exact());
-        assert!(!Account { ahead: 1, ..Account::default() }.is_exact(), "rows of a group that has no offset");
+        assert!(!Account { ahead: 1, ..Account::default() }.is_exact(), "rows of a group without an offset");
     }
 }

@@ -1,11 +1,11 @@
-//! What an operator can ask a running worker, over HTTP beside metrics and health: `GET /status`, `POST /pause`,
-//! `POST /resume`, `POST /breaker/reset`, each with `?topic=` and `?partition=` where not all are meant.
-//! Requests go in and travel to the consume loop, which answers; what it answers comes out as JSON. It changes nothing
-//! itself, and nothing that it can do loses or doubles a record.
+//! The operator's requests to a running worker, over HTTP next to metrics and health: `GET /status`, `POST /pause`,
+//! `POST /resume`, `POST /breaker/reset`, each with `?topic=` and `?partition=` unless all are meant.
+//! Requests go in and are forwarded to the consume loop; its response comes out as JSON. This module changes nothing
+//! itself, and no command can lose or duplicate a record.
 //!
-//! A command needs the header [`HEADER`], which no page in a browser can send to another site without being asked first.
-//! What a command says about a partition that this worker does not own is kept in case it comes to own it; a restart
-//! forgets it.
+//! A command requires the header [`HEADER`], which a page in a browser cannot send to another site without a preflight
+//! request. A command about a partition that is not assigned to this worker is remembered in case it is assigned later;
+//! a restart forgets it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +21,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::event::Event;
 use crate::event::request::{Command, PartitionStatus, Request, UnknownTopic, Which};
 
-/// Header that a command has to carry, with any value.
+/// Header that a command must have, with any value.
 pub const HEADER: &str = "x-sluice-command";
-/// How long the consume loop may take to answer; it stands still during a rebalance.
+/// How long to wait for the consume loop, which is blocked during a rebalance.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where a worker stands.
+/// The status of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStatus {
     /// Its consumer group, with its namespace.
@@ -35,19 +35,19 @@ pub struct WorkerStatus {
     pub partitions: Vec<PartitionStatus>,
 }
 
-/// The way to the consume loop.
+/// The channel to the consume loop.
 #[derive(Debug, Clone)]
 pub struct Control {
-    /// Where requests go.
+    /// The queue of the consume loop.
     pub events: mpsc::Sender<Event>,
     /// The worker's group, with its namespace.
     pub group: String,
-    /// What stands before every topic in this namespace.
+    /// Prefix of every topic in this namespace.
     pub prefix: String,
 }
 
 impl Control {
-    /// The pages.
+    /// The HTTP routes.
     pub fn router(self) -> Router {
         let command = |command: Command| {
             post(move |State(control): State<Arc<Self>>, headers: HeaderMap, RawQuery(query): RawQuery| async move {
@@ -74,41 +74,41 @@ impl Control {
             Ok(which) => which,
             Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
         };
-        match self.ask(command, which).await {
+        match self.send(command, which).await {
             Ok(partitions) => {
                 let status = WorkerStatus { group: self.group.clone(), partitions };
                 let body = serde_json::to_string(&status).unwrap_or_default();
                 ([(header::CONTENT_TYPE, "application/json")], body).into_response()
             }
-            Err(AskError::Unknown(unknown)) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
-            Err(AskError::Unanswered) => {
-                let why = "the worker starts, ends or waits for Kafka, so it does not answer; ask again\n";
+            Err(RequestError::Unknown(unknown)) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
+            Err(RequestError::NoResponse) => {
+                let why = "the worker is starting, stopping or waiting for Kafka and does not respond; try again\n";
                 (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
             }
         }
     }
 
-    /// Asks the consume loop.
-    async fn ask(&self, command: Command, which: Which) -> Result<Vec<PartitionStatus>, AskError> {
+    /// Sends a request to the consume loop.
+    async fn send(&self, command: Command, which: Which) -> Result<Vec<PartitionStatus>, RequestError> {
         let (answer, answered) = oneshot::channel();
         let asked = async {
             self.events.send(Event::Command(Request { command, which, answer })).await.ok()?;
             answered.await.ok()
         };
         let answer = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
-        answer.ok_or(AskError::Unanswered)?.map_err(AskError::Unknown)
+        answer.ok_or(RequestError::NoResponse)?.map_err(RequestError::Unknown)
     }
 }
 
-/// Why the consume loop gives no status.
-enum AskError {
+/// Why there is no response from the consume loop.
+enum RequestError {
     /// No pipeline of the worker consumes the topic.
     Unknown(UnknownTopic),
-    /// It did not answer in time.
-    Unanswered,
+    /// It did not respond in time.
+    NoResponse,
 }
 
-/// Reads a query. Names of topics hold nothing that would have to be escaped in one.
+/// Parses a query. Topic names contain no characters that need escaping in one.
 fn which(query: &str, prefix: &str) -> Result<Which, String> {
     let mut which = Which::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -116,14 +116,14 @@ fn which(query: &str, prefix: &str) -> Result<Which, String> {
             ("topic", topic) if topic.starts_with(prefix) => which.topic = Some(topic.to_owned()),
             ("topic", topic) => which.topic = Some(format!("{prefix}{topic}")),
             ("partition", number) => {
-                let number = number.parse().map_err(|_| format!("partition={number} is no number"))?;
+                let number = number.parse().map_err(|_| format!("partition={number} is not a number"))?;
                 which.partition = Some(number);
             }
-            (name, _) => return Err(format!("{name} is not known; topic and partition are")),
+            (name, _) => return Err(format!("{name} is unknown; use topic and partition")),
         }
     }
     if which.partition.is_some() && which.topic.is_none() {
-        return Err("name the partition's topic as well".to_owned());
+        return Err("also name the partition's topic".to_owned());
     }
     Ok(which)
 }
@@ -133,14 +133,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_names_all_one_topic_or_one_partition() {
+    fn a_query_selects_all_one_topic_or_one_partition() {
         let of = |topic: &str, partition| Which { topic: Some(topic.to_owned()), partition };
         assert_eq!(which("", "ns."), Ok(Which::default()));
         assert_eq!(which("topic=events", "ns."), Ok(of("ns.events", None)));
         assert_eq!(which("topic=ns.events&partition=3", "ns."), Ok(of("ns.events", Some(3))));
-        insta::assert_snapshot!(which("partition=3", "ns.").unwrap_err(), @"name the partition's topic as well");
-        insta::assert_snapshot!(which("topic=a&partition=x", "").unwrap_err(), @"partition=x is no number");
-        insta::assert_snapshot!(which("tpoic=a", "").unwrap_err(), @"tpoic is not known; topic and partition are");
+        insta::assert_snapshot!(which("partition=3", "ns.").unwrap_err(), @"also name the partition's topic");
+        insta::assert_snapshot!(which("topic=a&partition=x", "").unwrap_err(), @"partition=x is not a number");
+        insta::assert_snapshot!(which("tpoic=a", "").unwrap_err(), @"tpoic is unknown; use topic and partition");
     }
 
     #[tokio::test]
@@ -154,14 +154,14 @@ mod tests {
         let refused = client.post(format!("{url}/pause")).send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::FORBIDDEN);
         assert_eq!(client.get(format!("{url}/pause")).send().await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
-        assert!(sent.try_recv().is_err(), "nothing came through");
+        assert!(sent.try_recv().is_err(), "no command was sent");
         let answering = tokio::spawn(async move {
             let Some(Event::Command(Request { command, which, answer })) = sent.recv().await else { return };
             assert_eq!((command, which.topic.as_deref()), (Command::Pause, Some("t")));
             answer.send(Ok(Vec::new())).unwrap();
         });
-        let taken = client.post(format!("{url}/pause?topic=t")).header(HEADER, "1").send().await.unwrap();
-        assert_eq!(taken.text().await.unwrap(), r#"{"group":"g","partitions":[]}"#);
+        let accepted = client.post(format!("{url}/pause?topic=t")).header(HEADER, "1").send().await.unwrap();
+        assert_eq!(accepted.text().await.unwrap(), r#"{"group":"g","partitions":[]}"#);
         answering.await.unwrap();
     }
 }

@@ -1,18 +1,16 @@
-//! The dead-letter topic from the operator's side: what waits there, and landing it once the cause is repaired.
-//! Settings and a [`Filter`] go in; letters with their states, counts, or rows in their tables come out. Nothing is ever
-//! written to Kafka, and nothing is said about a letter that its table does not say.
+//! The operator's view of the dead-letter topic: lists letters, and lands them once the cause is repaired.
+//! Settings and a [`Filter`] go in; letters with their states, counts, or rows in their tables come out. It never
+//! writes to Kafka, and derives a letter's state only from its table.
 //!
-//! Whether a letter was replayed is no note of ours: the table is asked for its topic, partition and offset. So there is
-//! nothing that a killed replay could have left half-written, and a record that landed by another way (offsets that were
-//! set back, a backup that was restored) is seen as well.
+//! Whether a letter was replayed is not recorded separately: the table is queried for its topic, partition and offset.
+//! So a killed replay cannot leave a half-written record of its progress, and a record that landed in another way
+//! (offsets that were reset, a restored backup) is found as well.
 //!
 //! # Layout
-//! - [`letter`]: a record of the topic becomes a [`Letter`]
-//! - [`read`]: the topic from its start to its end, each identity once
-//! - [`filter`] and [`stats`]: which are meant, and how many there are
-//! - [`topics`]: what Kafka says of the topics that they come from
-//! - [`sent`]: which records of ranges that are taken over stand there already
-//! - [`replay`]: letters are decoded again and land; [`block`] says which of them together, [`tally`] how many did
+//! - [`filter`] and [`stats`]: which letters are selected, and how many there are
+//! - [`state`]: what became of a letter
+//! - [`topics`]: the current topics and offsets that letters refer to
+//! - [`replay`]: decodes letters again and lands them, together as [`block`] determines; [`tally`] counts them
 
 pub mod block;
 pub mod filter;
@@ -47,62 +45,62 @@ pub use filter::{Filter, FilteredOut};
 pub use state::State;
 pub use stats::Stats;
 
-/// Letters whose states are asked for together.
-const TOGETHER: usize = 10_000;
-/// Offsets that one question to a table names.
-const OFFSETS: usize = 5_000;
+/// Letters whose states are read together.
+const STATE_BATCH: usize = 10_000;
+/// Offsets in one query to a table.
+const OFFSETS_PER_QUERY: usize = 5_000;
 
-/// What [`Dlq::each`] came across beside the letters it gave.
+/// What [`Dlq::each`] found besides the letters it passed on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScanSummary {
-    /// Letters whose identity had come before.
+    /// Letters whose identity had been read before.
     pub duplicates: u64,
     /// Records that no worker wrote.
     pub foreign: u64,
-    /// Whether ClickHouse could not be asked about some states.
+    /// Whether ClickHouse was unavailable for some states.
     pub is_unavailable: bool,
-    /// What the filter left out.
+    /// What the filter excluded.
     pub filtered_out: FilteredOut,
 }
 
-/// What goes wrong with dead letters.
+/// Why an operation on dead letters fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The topic cannot be read.
     #[error(transparent)]
     Scan(#[from] ScanError),
-    /// ClickHouse does not answer, or not as it should.
-    #[error("ask table {table} at {url} what it holds: {failure}; check that ClickHouse runs, and [stores.clickhouse]")]
+    /// ClickHouse does not respond, or not as expected.
+    #[error("read table {table} at {url}: {failure}; check that ClickHouse runs, and [stores.clickhouse]")]
     ClickHouse {
         /// The table.
         table: String,
-        /// Where it should be.
+        /// URL of ClickHouse.
         url: String,
-        /// What happened.
+        /// The failure.
         failure: Failure,
     },
     /// A pipeline does not fit its table.
     #[error(transparent)]
     Mapping(#[from] MappingError),
-    /// A table that a replay reaches would count a repeated INSERT twice, or loses rows.
+    /// A table that a replay reaches would count a repeated INSERT twice, or lose rows.
     #[error("replay into table {table}: {unfit}")]
     Unfit {
         /// The table.
         table: String,
-        /// The table that does not fit, and what to do.
+        /// The unfit table, with the remedy.
         unfit: Unfit,
     },
-    /// ClickHouse refuses a replay for a reason that is not the record's.
-    #[error("replay into table {table}: {failure}; repair that and run it again")]
+    /// ClickHouse refuses a replay for a reason other than the record.
+    #[error("replay into table {table}: {failure}; repair the cause and run it again")]
     Write {
         /// The table.
         table: String,
-        /// What happened.
+        /// The failure.
         failure: Failure,
     },
-    /// The table has taken rows that a view of it refuses.
+    /// The table has accepted rows that one of its views refuses.
     #[error(
-        "replay into table {table}: {failure}; once that is done, its aggregates of month {month} have to be rebuilt with \
+        "replay into table {table}: {failure}; then rebuild its aggregates of month {month} with \
          `sluice ingest rebuild`, since the rows themselves have landed"
     )]
     View {
@@ -110,31 +108,31 @@ pub enum Error {
         table: String,
         /// Month of the rows.
         month: u32,
-        /// What happened.
+        /// The failure.
         failure: Failure,
     },
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error("prepare the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
 }
 
-/// The dead-letter topic with the tables that its letters belong to.
+/// The dead-letter topic with the tables of its letters.
 #[derive(Debug)]
 pub struct Dlq {
     settings: Settings,
     stores: Stores,
     names: Names,
-    /// Settings of its clients.
+    /// Settings of its Kafka clients.
     kafka: ClientConfig,
     clickhouse: ClickHouse,
     refetch: Refetch,
-    /// Ids of topics for letters that do not say theirs.
+    /// IDs of topics for letters that do not state theirs.
     assumed: HashMap<String, Uuid>,
 }
 
 impl Dlq {
-    /// Opens no connection yet, unless `assume_current_topic` says that letters without a topic id are of the topics
-    /// that bear the names today.
+    /// Opens no connection yet, unless `assume_current_topic` is set: letters without a topic ID then count as letters
+    /// of the current topics of their names.
     pub async fn open(
         settings: Settings,
         stores: Stores,
@@ -158,8 +156,8 @@ impl Dlq {
         self.names.topic(&self.settings.dead_letter_topic)
     }
 
-    /// Gives every letter that the filter takes to `take`, with its state, in the order of the topic. Where the states are
-    /// only `tolerate_outage` for, a ClickHouse that does not answer leaves them unknown.
+    /// Passes every letter that matches the filter to `take`, with its state, in the order of the topic. With
+    /// `tolerate_outage`, an unavailable ClickHouse leaves states unknown.
     pub async fn each(
         &self,
         filter: &Filter,
@@ -188,7 +186,7 @@ impl Dlq {
                 }
                 Item::End => true,
             };
-            if letters.len() < TOGETHER && !is_end {
+            if letters.len() < STATE_BATCH && !is_end {
                 continue;
             }
             let states = self.states(&letters, tolerate_outage, &mut summary).await?;
@@ -199,8 +197,8 @@ impl Dlq {
         }
     }
 
-    /// The letter of a record with what it holds. A topic that was made anew may have had the same offset before: the
-    /// newest counts.
+    /// The letter of a record with its contents. If the topic was recreated, there may be several letters of the same
+    /// offset: the newest one counts.
     pub async fn find(&self, topic: &str, partition: i32, offset: i64) -> Result<Option<(Letter, State)>, Error> {
         let name = topic.to_owned();
         let only: LetterFilter =
@@ -222,17 +220,17 @@ impl Dlq {
         Ok(Some((letter, states[0])))
     }
 
-    /// The record of a letter that [`Dlq::find`] found, from its own topic where the letter had to leave the payload out;
-    /// `None` if it is no longer there.
+    /// The record of a letter returned by [`Dlq::find`], read from its own topic if the letter has no payload; `None`
+    /// if it is no longer there.
     pub async fn record(&self, letter: &Letter) -> Result<Option<Record>, Error> {
         if let Payload::LeftOut(_) = letter.payload {
-            return self.read_again(letter, &self.topics().await?).await;
+            return self.refetch_record(letter, &self.topics().await?).await;
         }
         Ok(Some(Record { payload: letter.contents.as_ref().and_then(|contents| contents.payload.clone()) }))
     }
 
-    /// The record of a letter, from its own topic.
-    async fn read_again(&self, letter: &Letter, topics: &Topics) -> Result<Option<Record>, Error> {
+    /// Reads the record of a letter from its own topic.
+    async fn refetch_record(&self, letter: &Letter, topics: &Topics) -> Result<Option<Record>, Error> {
         if !topics.is_current(letter) {
             return Ok(None);
         }
@@ -241,13 +239,13 @@ impl Dlq {
         record.map_err(|cause| ScanError::from_kafka(topic, cause).into())
     }
 
-    /// What Kafka says today of the dead-letter topic and of every pipeline's.
+    /// The current state in Kafka of the dead-letter topic and of every pipeline's topic.
     async fn topics(&self) -> Result<Topics, Error> {
         let names = self.settings.pipelines.keys().chain([&self.settings.dead_letter_topic]);
         let names = names.map(|topic| self.names.topic(topic)).collect();
         let mut kafka = self.kafka.clone();
         kafka.set("group.id", self.names.group(&self.settings.group));
-        Ok(Topics::ask(kafka, names).await?)
+        Ok(Topics::read(kafka, names).await?)
     }
 
     fn scan(&self, since_ms: Option<i64>, keep: Detail, only: Option<LetterFilter>) -> Result<Scan, ScanError> {
@@ -255,12 +253,12 @@ impl Dlq {
         Scan::start(self.kafka.clone(), ScanOptions { topic, since_ms, keep, only, assumed })
     }
 
-    /// The pipeline of a topic with its namespace, switched off or not.
+    /// The pipeline of a topic with its namespace, enabled or not.
     fn pipeline(&self, topic: &str) -> Option<(&str, &Pipeline)> {
         self.settings.pipeline_of(&self.names, topic)
     }
 
-    /// Where the records of a source land.
+    /// The table and identity of the records of a source.
     fn target(&self, source: &Source) -> Option<Target> {
         let (_, pipeline) = self.pipeline(&source.topic)?;
         Some(Target::new(&source.topic, source.topic_id?, &self.names, &pipeline.table))
@@ -289,29 +287,29 @@ impl Dlq {
                 Err(error) => return Err(error),
             };
             for (index, offset) in indices.into_iter().zip(offsets) {
-                let is_there = present.binary_search(&offset).is_ok();
-                states[index] = if is_there { State::Landed } else { State::Waiting };
+                let is_present = present.binary_search(&offset).is_ok();
+                states[index] = if is_present { State::Landed } else { State::Waiting };
             }
         }
         Ok(states)
     }
 
-    /// Which of `offsets` a table holds, in order. Tries a few times.
+    /// Which of `offsets` a table holds, in order. Retries a few times.
     async fn present(&self, target: &Target, partition: i32, offsets: &[i64]) -> Result<Vec<i64>, Error> {
         let mut present = Vec::new();
-        for some in offsets.chunks(OFFSETS) {
-            let ask = async || lookup::among(&self.clickhouse, target, partition, some).await;
-            present.extend(self.patiently(&target.table, ask).await?);
+        for some in offsets.chunks(OFFSETS_PER_QUERY) {
+            let query = async || lookup::among(&self.clickhouse, target, partition, some).await;
+            present.extend(self.with_retries(&target.table, query).await?);
         }
         present.sort_unstable();
         Ok(present)
     }
 
-    /// Asks ClickHouse about a table, and again a few times while it does not answer.
-    async fn patiently<T>(&self, table: &str, ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Error> {
+    /// Runs a query about a table, with a few retries while ClickHouse does not respond.
+    async fn with_retries<T>(&self, table: &str, query: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Error> {
         let mut attempt = 0;
         loop {
-            let failure = match ask().await {
+            let failure = match query().await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };

@@ -1,13 +1,13 @@
-//! The group's offsets from the operator's side: `sluice ingest offsets show | set | skip | accept`.
-//! A topic and a partition go in; where the group stands, or what a change would mean, comes out, and the change is
-//! committed when that is asked for. Kafka takes no offset from outside while the group has a member, so nothing can be
-//! moved under a running worker.
+//! The operator's commands on the group's offsets: `sluice ingest offsets show | set | skip | accept`.
+//! A topic and a partition go in; the group's offsets, or the effect of a change, come out, and the change is committed
+//! on request. Kafka accepts no offset from outside while the group has a member, so no offset can be moved under a
+//! running worker.
 //!
-//! | verb | commits | text beside it | the next worker |
+//! | verb | commits | metadata | the next worker |
 //! |---|---|---|---|
 //! | `set` | any offset of the log | none | looks up every batch up to the end of the log, and writes what is missing |
-//! | `skip` | the first offset after records that cannot be read, each of which gets a dead letter | none | as after `set` |
-//! | `accept` | one past the table's highest offset, unless one is named | an intent of ours without ranges | looks nothing up, unless the table holds more than that |
+//! | `skip` | the first offset after unreadable records, each of which gets a dead letter | none | as after `set` |
+//! | `accept` | one past the table's highest offset, unless one is named | an intent without ranges | looks nothing up, unless the table holds more than that |
 
 use std::collections::BTreeMap;
 
@@ -39,90 +39,90 @@ use crate::kafka::watermarks::Watermarks;
 use crate::target::Target;
 use sluice_schemas::concurrency::blocking;
 
-/// The reason of a dead letter whose record nobody could read.
+/// Reason of a dead letter whose record is unreadable.
 pub const UNREADABLE: &str = "unreadable";
-/// Dead letters that are sent together, and the memory of their producer.
-const LETTERS: usize = 1000;
-const LETTERS_KIB: u64 = 4096;
+/// Dead letters that are sent together, and the KiB of their producer's queue.
+const LETTERS_PER_SEND: usize = 1000;
+const QUEUE_KIB: u64 = 4096;
 
-/// What an operator's verb on offsets ends on.
+/// Why a command on offsets fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Kafka does not say where the group stands.
+    /// The group's offsets cannot be read.
     #[error(transparent)]
     TopicOffsets(#[from] offsets::Error),
-    /// ClickHouse does not answer, or not as it should.
-    #[error("ask table {table} what it holds: {failure}; check that ClickHouse runs, and [stores.clickhouse]")]
+    /// ClickHouse does not respond, or not as expected.
+    #[error("read table {table}: {failure}; check that ClickHouse runs, and [stores.clickhouse]")]
     ClickHouse {
         /// The table.
         table: String,
-        /// What happened.
+        /// The failure.
         failure: Failure,
     },
     /// No pipeline consumes the topic.
     #[error("find the pipeline of topic {0}: ingest.pipelines has none of that name")]
     NoPipeline(String),
     /// The topic has no such partition.
-    #[error("find partition {partition} of topic {topic}: it has {count}, from 0 on")]
+    #[error("find partition {partition} of topic {topic}: it has {count}, numbered from 0")]
     NoPartition {
         /// The topic.
         topic: String,
-        /// The number that was named.
+        /// The requested partition.
         partition: i32,
-        /// How many it has.
+        /// Number of its partitions.
         count: usize,
     },
     /// The offset is not in the log.
-    #[error("use offset {offset}: the log holds {low} to {high}; a worker would stop at once, so name one of those")]
+    #[error("use offset {offset}: the log holds {low} to {high}; name one of these offsets, or a worker stops at once")]
     OutOfLog {
-        /// What was named.
+        /// The requested offset.
         offset: i64,
-        /// The log's first offset.
+        /// The first offset of the log.
         low: i64,
-        /// One past its last.
+        /// One past its last offset.
         high: i64,
     },
-    /// The record can be read.
-    #[error("skip offset {0}: it can be read, so a worker takes it in; `offsets set` skips records that can be read")]
+    /// The record is readable.
+    #[error("skip offset {0}: it can be read, so a worker accepts it; use `offsets set` to skip readable records")]
     Readable(i64),
-    /// Records before it have yet to land.
+    /// Earlier records have yet to land.
     #[error(
-        "skip offset {offset}: the group has committed {}, and what lies in between has to land first; let a worker run \
+        "skip offset {offset}: the group has committed {}, and the records in between must land first; let a worker run \
          until /readyz names the offset and `offsets show` shows it as committed, then stop all workers",
         committed.map_or_else(|| "nothing".to_owned(), |at| at.to_string())
     )]
     NotNext {
-        /// What was named.
+        /// The requested offset.
         offset: i64,
-        /// What comes next.
+        /// The group's committed offset.
         committed: Option<i64>,
     },
-    /// The dead letters of what is skipped are not acknowledged.
-    #[error("send dead letters of what is skipped: {0}")]
+    /// The dead letters of the skipped records are not acknowledged.
+    #[error("send the dead letters of the skipped records: {0}")]
     Letters(Failure),
-    /// The table does not say what to accept.
-    #[error("accept what table {0} holds: it has no row of this topic and partition; name an offset with --at")]
+    /// The table has no row to derive the offset from.
+    #[error("accept the contents of table {0}: it has no row of this topic and partition; name an offset with --at")]
     NothingThere(String),
     /// The group has members.
     #[error(
-        "commit for group {0}: it has running workers, and Kafka takes no offset from outside meanwhile; stop them all \
+        "commit for group {0}: it has running workers, so Kafka accepts no offset from outside; stop all of them \
          (those that were killed leave when their session ends), then try again"
     )]
     Active(String),
-    /// Kafka did not take the offset.
+    /// Kafka did not accept the offset.
     #[error("commit for group {group}: {cause}; check that Kafka runs, and [stores.kafka] and ingest.kafka")]
     Commit {
         /// The group.
         group: String,
-        /// What its client said.
+        /// The client's error.
         cause: KafkaError,
     },
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error("prepare the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
 }
 
-/// Where an offset is to be set.
+/// The target of `set`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum To {
     /// The start of the log.
@@ -133,18 +133,18 @@ pub enum To {
     Offset(i64),
 }
 
-/// Where the group stands in a partition.
+/// The group's offsets in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// Topic with its namespace.
     pub topic: String,
     /// Its partition.
     pub partition: i32,
-    /// What Kafka says.
+    /// The offsets in Kafka.
     pub found: PartitionOffsets,
-    /// Records that can be read and are not done.
+    /// Readable records that are not committed.
     pub lag: Lag,
-    /// The highest offset that the table holds of it.
+    /// The highest offset of the partition in the table.
     pub highest: Option<i64>,
 }
 
@@ -155,21 +155,21 @@ pub struct Change {
     pub topic: String,
     /// Its partition.
     pub partition: i32,
-    /// What the group has now.
+    /// The group's current offset.
     pub from: Option<i64>,
-    /// What it will have.
+    /// The new offset.
     pub to: i64,
-    /// First offset that no worker takes in because of it, if there is one; `to` is the first that one does.
+    /// First offset that no worker consumes because of the change, if any; workers consume from `to` on.
     pub skips_from: Option<i64>,
     metadata: String,
 }
 
-/// Records that cannot be read and are to be passed over.
+/// Unreadable records to be skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skip {
-    /// What will be committed.
+    /// The change to be committed.
     pub change: Change,
-    /// The first of them; all up to the offset that is committed are skipped.
+    /// The first of them; all from here up to the new offset are skipped.
     pub from: i64,
     topic_id: Uuid,
 }
@@ -211,13 +211,13 @@ impl Offsets {
         Ok(Self { settings, stores, names, clickhouse })
     }
 
-    /// Where the group stands, in one topic or in those of all pipelines that are not switched off; and of which partitions
-    /// Kafka does not say it.
+    /// The group's offsets in one topic or in those of all enabled pipelines, and errors of partitions whose offsets
+    /// Kafka does not report.
     pub async fn show(&self, topic: Option<&str>) -> Result<(Vec<Line>, Vec<offsets::Error>), Error> {
         let topics = self.settings.tables(&self.names, topic);
         let topics = topics.ok_or_else(|| Error::NoPipeline(topic.unwrap_or_default().to_owned()))?;
         let names: Vec<_> = topics.iter().map(|(topic, _)| topic.clone()).collect();
-        let all_offsets = offsets::ask_partially(self.kafka(), names).await?;
+        let all_offsets = offsets::read_partially(self.kafka(), names).await?;
         let (mut lines, mut all_missing) = (Vec::new(), Vec::new());
         for ((topic, table), (topic_offsets, missing)) in topics.into_iter().zip(all_offsets) {
             all_missing.extend(missing);
@@ -240,7 +240,7 @@ impl Offsets {
         Ok(lags.await?)
     }
 
-    /// What setting an offset would mean.
+    /// The effect of setting an offset.
     pub async fn set(&self, topic: &str, partition: i32, to: To) -> Result<Change, Error> {
         self.table(topic)?;
         let found = self.found(topic, partition).await?.1;
@@ -252,7 +252,7 @@ impl Offsets {
         change(topic, partition, &found, to, String::new())
     }
 
-    /// What passing over the records at `offset` that cannot be read would mean.
+    /// The effect of skipping the unreadable records at `offset`.
     pub async fn skip(&self, topic: &str, partition: i32, offset: i64) -> Result<Skip, Error> {
         self.table(topic)?;
         let (topic_offsets, found) = self.found(topic, partition).await?;
@@ -281,21 +281,21 @@ impl Offsets {
         })
     }
 
-    /// Writes a dead letter for each offset that is skipped, and then commits.
+    /// Sends a dead letter for each skipped offset, then commits.
     pub async fn commit_skip(&self, skip: &Skip) -> Result<(), Error> {
         let kafka = self.settings.client(&self.stores);
         let topic = self.names.topic(&self.settings.dead_letter_topic);
         let unsent = |cause: KafkaError| offsets::Error::from_kafka(&topic, cause);
-        let letters = DeadLetters::new(kafka, &topic, LETTERS_KIB).map_err(unsent)?;
+        let letters = DeadLetters::new(kafka, &topic, QUEUE_KIB).map_err(unsent)?;
         let offsets: Vec<_> = (skip.from..skip.change.to).collect();
-        for some in offsets.chunks(LETTERS) {
+        for some in offsets.chunks(LETTERS_PER_SEND) {
             let some: Vec<_> = some.iter().map(|offset| skip.letter(*offset)).collect();
             letters.send(&some).await.map_err(Error::Letters)?;
         }
         self.commit(&skip.change).await
     }
 
-    /// A client that reads a topic under the limits of a worker.
+    /// A client configuration that reads a topic with the limits of a worker.
     async fn reader(&self, topic: &str) -> ClientConfig {
         let mut kafka = self.kafka();
         let largest_batch = topic_config::largest_batch(&kafka, &[topic.to_owned()]).await;
@@ -303,7 +303,7 @@ impl Offsets {
         kafka
     }
 
-    /// What taking the table for right would mean, up to `at` (not included) where that is named.
+    /// The effect of accepting the table's contents as correct, up to, not including, `at` if given.
     pub async fn accept(&self, topic: &str, partition: i32, at: Option<i64>) -> Result<Change, Error> {
         let table = self.table(topic)?;
         let (topic_offsets, found) = self.found(topic, partition).await?;
@@ -313,12 +313,12 @@ impl Offsets {
             let highest = self.highest(topic, &table, &topic_offsets, partition).await?;
             highest.ok_or(Error::NothingThere(table))? + 1
         };
-        // Without ranges nobody looks at the decoder's fingerprint.
+        // Without ranges, the decoder's fingerprint is not used.
         let intent = Intent { decoder: 0, announced_at: unix_now(), ranges: Vec::new() };
         change(topic, partition, &found, to, intent.encode())
     }
 
-    /// Commits it.
+    /// Commits a change.
     pub async fn commit(&self, change: &Change) -> Result<(), Error> {
         let (kafka, group, change) = (self.kafka(), self.names.group(&self.settings.group), change.clone());
         blocking(move || {
@@ -346,7 +346,7 @@ impl Offsets {
     }
 
     async fn found(&self, topic: &str, partition: i32) -> Result<(TopicOffsets, PartitionOffsets), Error> {
-        let mut all_offsets = offsets::ask(self.kafka(), vec![topic.to_owned()]).await?;
+        let mut all_offsets = offsets::read(self.kafka(), vec![topic.to_owned()]).await?;
         let topic_offsets = all_offsets.pop().ok_or_else(|| offsets::Error::NoTopic(topic.to_owned()))?;
         let found = topic_offsets.partitions.get(&partition).cloned();
         let count = topic_offsets.partitions.len();
@@ -381,8 +381,8 @@ fn change(topic: &str, partition: i32, found: &PartitionOffsets, to: i64, metada
     Ok(Change { topic: topic.to_owned(), partition, from: committed, to, skips_from, metadata })
 }
 
-/// The text beside an offset in words, as of `now` (seconds since 1970).
-pub fn in_words(found: &PartitionOffsets, now: u64) -> String {
+/// Describes the metadata of a committed offset, as of `now` (seconds since 1970).
+pub fn describe_metadata(found: &PartitionOffsets, now: u64) -> String {
     if found.committed.is_none() {
         return "-".to_owned();
     }
@@ -390,13 +390,13 @@ pub fn in_words(found: &PartitionOffsets, now: u64) -> String {
         return "none: looked up before writing".to_owned();
     }
     let Some(Intent { announced_at, ranges, .. }) = Intent::parse(&found.metadata) else {
-        return "another program's: looked up before writing".to_owned();
+        return "of another program: looked up before writing".to_owned();
     };
     let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return "nothing announced".to_owned() };
     let age = clock::age(announced_at, now)
         .map_or("at a time in the future".to_owned(), |age| format!("{} s ago", age.as_secs()));
-    let doubted = ranges.iter().filter(|announced| announced.doubt != Doubt::No).count();
-    let doubt = if doubted > 0 { format!(", {doubted} to be looked up") } else { String::new() };
+    let in_doubt = ranges.iter().filter(|announced| announced.doubt != Doubt::No).count();
+    let doubt = if in_doubt > 0 { format!(", {in_doubt} to be looked up") } else { String::new() };
     let count = ranges.len();
     let what = if count == 1 { "1 range".to_owned() } else { format!("{count} ranges") };
     format!("{what} announced, {} to {}, {age}{doubt}", first.range.first, last.range.last)
@@ -415,29 +415,32 @@ mod tests {
     }
 
     #[test]
-    fn a_change_stays_within_the_log_and_says_what_it_skips() {
+    fn a_change_stays_within_the_log_and_states_what_it_skips() {
         let to = |committed, to| change("t", 0, &found(committed, ""), to, String::new());
         assert_eq!(to(Some(12), 11).unwrap().skips_from, None);
         assert_eq!(to(Some(12), 12).unwrap().skips_from, None);
         assert_eq!(to(Some(12), 20).unwrap().skips_from, Some(12));
         assert_eq!(to(None, 10).unwrap().skips_from, None);
         assert_eq!(to(None, 15).unwrap().skips_from, Some(10));
-        insta::assert_snapshot!(to(None, 9).unwrap_err(), @"use offset 9: the log holds 10 to 20; a worker would stop at once, so name one of those");
+        insta::assert_snapshot!(to(None, 9).unwrap_err(), @"use offset 9: the log holds 10 to 20; name one of these offsets, or a worker stops at once");
         assert!(to(None, 21).is_err());
     }
 
     #[test]
-    fn the_text_beside_an_offset_is_told_in_words() {
-        let said = |text: &str| in_words(&found(Some(12), text), 100);
-        assert_eq!(in_words(&found(None, ""), 100), "-");
-        assert_eq!(said(""), "none: looked up before writing");
-        assert_eq!(said("{}"), "another program's: looked up before writing");
-        assert_eq!(said("sluice2 000000000000001f 70"), "nothing announced");
+    fn the_metadata_of_an_offset_is_described() {
+        let describe = |text: &str| describe_metadata(&found(Some(12), text), 100);
+        assert_eq!(describe_metadata(&found(None, ""), 100), "-");
+        assert_eq!(describe(""), "none: looked up before writing");
+        assert_eq!(describe("{}"), "of another program: looked up before writing");
+        assert_eq!(describe("sluice2 000000000000001f 70"), "nothing announced");
         let digest = "0".repeat(32);
         let one = format!("sluice2 000000000000001f 70 12+8:{digest}");
-        assert_eq!(said(&one), "1 range announced, 12 to 20, 30 s ago");
+        assert_eq!(describe(&one), "1 range announced, 12 to 20, 30 s ago");
         let future = one.replace(" 70 ", " 170 ");
-        assert_eq!(said(&future), "1 range announced, 12 to 20, at a time in the future");
-        assert_eq!(said(&format!("{one} 21+0:{digest}?")), "2 ranges announced, 12 to 21, 30 s ago, 1 to be looked up");
+        assert_eq!(describe(&future), "1 range announced, 12 to 20, at a time in the future");
+        assert_eq!(
+            describe(&format!("{one} 21+0:{digest}?")),
+            "2 ranges announced, 12 to 21, 30 s ago, 1 to be looked up"
+        );
     }
 }

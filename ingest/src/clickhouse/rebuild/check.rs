@@ -81,7 +81,7 @@ impl Rebuild<'_> {
             views_writing_to(self.clickhouse, &targets).await?.into_iter().find(|(view, _)| !known(view));
         other_writer.filter(|_| !is_injected(Fault::IgnoreOtherWriters)).map_or(Ok(()), |(view, target)| {
             Err(self.refused(&format!(
-                "view {view} also writes to {target} and does not read {}, so its rows would be lost; rebuild \
+                "view {view} writes to {target} too and does not read {}, so its rows would be lost; rebuild \
                  {target} by hand, or give that view a table of its own",
                 self.base
             )))

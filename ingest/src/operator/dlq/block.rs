@@ -1,9 +1,9 @@
-//! Which dead letters land together: those of one stretch of the dead-letter topic, by source and month.
-//! Letters go in and are decoded at once; their rows stay, by source. No I/O.
+//! Groups dead letters that land together: those of one block of the dead-letter topic, by source and month.
+//! Letters go in and are decoded at once; their rows are kept, by source. No I/O.
 //!
-//! A block is a stretch of one partition of the dead-letter topic, cut by its offsets and, where letters are large, by
-//! their bytes. All of its letters count, whatever the filter: so two replays cut the same blocks, and what
-//! [`Group::state`] says of a block can be compared between them.
+//! A block is a span of one partition of the dead-letter topic, bounded by its offsets and, if letters are large, by
+//! their bytes. All of its letters count, regardless of the filter: so two replays form the same blocks, and
+//! [`Group::state`] of a block is comparable between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,52 +14,52 @@ use crate::batch::rows::Rows;
 use crate::dead_letter::letter::{Letter, Payload, Place, Source};
 use crate::decode::{Decoder, Origin};
 
-/// Offsets of the dead-letter topic in a block, and so rows in an INSERT, at most.
-const OFFSETS: i64 = 1000;
-/// Bytes of payloads after which a block is cut.
-const BYTES: usize = 8 << 20;
+/// Most offsets of the dead-letter topic in a block, and thus most rows in an INSERT.
+const OFFSETS_PER_BLOCK: i64 = 1000;
+/// Bytes of payloads after which a block ends.
+const BYTES_PER_BLOCK: usize = 8 << 20;
 
-/// A stretch of the dead-letter topic.
+/// A span of the dead-letter topic.
 #[derive(Debug)]
 pub(super) struct Block {
     partition: i32,
     number: i64,
-    /// Counts the blocks that bytes have cut out of one stretch.
-    cut: u32,
+    /// Index of this block among those that the byte limit has made of one span of offsets.
+    part: u32,
     bytes: usize,
     /// Its letters with their rows.
     pub(super) groups: BTreeMap<Arc<Source>, Group>,
-    /// Those that are meant and whose payloads are elsewhere.
+    /// Selected letters without their payloads.
     pub(super) left_out: Vec<Letter>,
 }
 
 impl Block {
-    fn new(partition: i32, number: i64, cut: u32) -> Self {
-        Self { partition, number, cut, bytes: 0, groups: BTreeMap::new(), left_out: Vec::new() }
+    fn new(partition: i32, number: i64, part: u32) -> Self {
+        Self { partition, number, part, bytes: 0, groups: BTreeMap::new(), left_out: Vec::new() }
     }
 
     /// The block that begins with the letter at `place`.
     pub(super) fn at(place: Place) -> Self {
-        Self::new(place.partition, place.offset / OFFSETS, 0)
+        Self::new(place.partition, place.offset / OFFSETS_PER_BLOCK, 0)
     }
 
-    /// The block that follows this one with the letter at `place`; nothing if that letter belongs to this one.
+    /// The block that follows this one with the letter at `place`; `None` if that letter belongs to this one.
     pub(super) fn next(&self, place: Place) -> Option<Self> {
-        if (place.partition, place.offset / OFFSETS) != (self.partition, self.number) {
+        if (place.partition, place.offset / OFFSETS_PER_BLOCK) != (self.partition, self.number) {
             Some(Self::at(place))
-        } else if self.bytes >= BYTES {
-            Some(Self::new(self.partition, self.number, self.cut + 1))
+        } else if self.bytes >= BYTES_PER_BLOCK {
+            Some(Self::new(self.partition, self.number, self.part + 1))
         } else {
             None
         }
     }
 
-    /// What tells it from every other block of the topic.
+    /// Identifies the block within the topic.
     pub(super) fn label(&self) -> String {
-        format!("{}-{}.{}", self.partition, self.number, self.cut)
+        format!("{}-{}.{}", self.partition, self.number, self.part)
     }
 
-    /// Counts a letter that stands in it, whether or not it is pushed.
+    /// Counts a letter of this block, whether or not it is added.
     pub(super) fn pass(&mut self, letter: &Letter) {
         if let Payload::Here(bytes) = letter.payload {
             self.bytes += bytes;
@@ -79,16 +79,16 @@ pub(super) struct Group {
     pub(super) entries: Vec<Entry>,
 }
 
-/// A letter, decoded again.
+/// A decoded letter.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Offset of its record.
+    /// Offset of the record.
     pub(super) offset: i64,
     /// Why it became a dead letter.
     pub(super) reason: String,
-    /// Whether the filter takes it.
+    /// Whether the filter matches it.
     pub(super) is_selected: bool,
-    /// Its row, or why there is still none.
+    /// Its row, or why it still cannot land.
     pub(super) row: Result<Row, &'static str>,
 }
 
@@ -97,12 +97,12 @@ pub(super) struct Entry {
 pub(super) struct Row {
     /// Month of the table's partition key.
     pub(super) month: u32,
-    /// The row itself; nothing of a letter that is not meant.
+    /// The encoded row; empty for a letter that is not selected.
     row: Rows,
 }
 
 impl Group {
-    /// Decodes a letter's payload. Of a letter that is not meant only the month is kept.
+    /// Decodes a letter's payload. For a letter that is not selected only the month is kept.
     pub(super) fn push(&mut self, decoder: &mut Decoder, letter: &Letter, payload: Option<&[u8]>, is_selected: bool) {
         let Source { topic, topic_id, partition } = &*letter.source;
         let origin = Origin::new(topic, topic_id.unwrap_or_default(), *partition);
@@ -134,22 +134,21 @@ impl Group {
         Rows::concat(entries.iter().filter_map(|entry| Some(&entry.row.as_ref().ok()?.row)))
     }
 
-    /// How far a month of it has come: a digest of those of its letters that are in the table, where `present` (in order)
-    /// says which are.
+    /// The state of one month: a digest of its letters that are in the table, given the offsets `present` (in order).
     pub(super) fn state(&self, month: u32, present: &[i64]) -> u128 {
-        let there: BTreeSet<_> = self.of_month(month).map(|entry| entry.offset).collect();
+        let landed: BTreeSet<_> = self.of_month(month).map(|entry| entry.offset).collect();
         let mut digest = Xxh3::new();
-        for offset in there.iter().filter(|offset| present.binary_search(offset).is_ok()) {
+        for offset in landed.iter().filter(|offset| present.binary_search(offset).is_ok()) {
             digest.update(&offset.to_le_bytes());
         }
         digest.digest128()
     }
 }
 
-/// Cuts rows that were refused together around the one at fault, or in halves where `at` does not say which it is.
+/// Splits rows that were refused together around the one at fault, or into halves if `at` does not name one.
 pub(super) fn pieces<T: Copy>(rows: &[T], at: Option<usize>) -> Vec<Vec<T>> {
-    let cuts = at.filter(|at| *at < rows.len()).map_or([rows.len() / 2, rows.len()], |at| [at, at + 1]);
-    let edges = [0, cuts[0], cuts[1], rows.len()];
+    let bounds = at.filter(|at| *at < rows.len()).map_or([rows.len() / 2, rows.len()], |at| [at, at + 1]);
+    let edges = [0, bounds[0], bounds[1], rows.len()];
     edges.windows(2).filter(|edge| edge[0] < edge[1]).map(|edge| rows[edge[0]..edge[1]].to_vec()).collect()
 }
 
@@ -168,7 +167,7 @@ mod tests {
         table::plan("events", &pipeline, &shape(&[("timestamp", "DateTime64(3, 'UTC')", "")])).unwrap().decoder
     }
 
-    /// A group of letters at these offsets and months of 2026.
+    /// A group of letters with these offsets and months of 2026.
     fn group(letters: &[(i64, u32)], is_selected: bool) -> Group {
         let (mut group, mut decoder) = (Group::default(), decoder());
         for (offset, month) in letters {
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_cut_by_the_topics_offsets_whoever_reads_them() {
+    fn blocks_depend_only_on_the_topics_offsets() {
         let place = |partition, offset| Place { partition, offset };
         let block = Block::at(place(1, 1999));
         assert_eq!(block.label(), "1-1.0");
@@ -190,20 +189,20 @@ mod tests {
     }
 
     #[test]
-    fn large_letters_cut_a_block_too() {
+    fn large_letters_also_end_a_block() {
         let mut block = Block::at(Place { partition: 0, offset: 0 });
-        let large = Letter { payload: Payload::Here(BYTES), ..letter(&[]).unwrap() };
+        let large = Letter { payload: Payload::Here(BYTES_PER_BLOCK), ..letter(&[]).unwrap() };
         block.pass(&large);
         let next = block.next(Place { partition: 0, offset: 1 }).unwrap();
         assert_eq!(next.label(), "0-0.1");
-        let elsewhere = Letter { payload: Payload::LeftOut(BYTES), ..large };
+        let elsewhere = Letter { payload: Payload::LeftOut(BYTES_PER_BLOCK), ..large };
         let mut block = Block::at(Place { partition: 0, offset: 0 });
         block.pass(&elsewhere);
-        assert!(block.next(Place { partition: 0, offset: 1 }).is_none(), "its payload is not here");
+        assert!(block.next(Place { partition: 0, offset: 1 }).is_none(), "its payload is not in the letter");
     }
 
     #[test]
-    fn rows_are_found_again_by_month_and_in_order() {
+    fn rows_are_returned_by_month_in_order() {
         let group = group(&[(5, 1), (9, 2), (7, 1)], true);
         assert_eq!(group.months(), BTreeSet::from([202_601, 202_602]));
         let rows: Vec<_> = group.of_month(202_601).collect();
@@ -213,17 +212,17 @@ mod tests {
     }
 
     #[test]
-    fn the_state_is_of_one_month_and_does_not_depend_on_what_is_meant() {
-        let (meant, other) = (group(&[(5, 1), (9, 2), (7, 1)], true), group(&[(7, 1), (5, 1), (9, 2)], false));
-        assert_eq!(meant.state(202_601, &[5, 9]), other.state(202_601, &[5]));
-        assert_ne!(meant.state(202_601, &[5]), meant.state(202_601, &[7]));
-        assert_ne!(meant.state(202_601, &[]), meant.state(202_601, &[7]));
-        assert_eq!(meant.state(202_601, &[]), meant.state(202_601, &[9, 11]));
+    fn the_state_is_of_one_month_and_independent_of_the_filter() {
+        let (selected, other) = (group(&[(5, 1), (9, 2), (7, 1)], true), group(&[(7, 1), (5, 1), (9, 2)], false));
+        assert_eq!(selected.state(202_601, &[5, 9]), other.state(202_601, &[5]));
+        assert_ne!(selected.state(202_601, &[5]), selected.state(202_601, &[7]));
+        assert_ne!(selected.state(202_601, &[]), selected.state(202_601, &[7]));
+        assert_eq!(selected.state(202_601, &[]), selected.state(202_601, &[9, 11]));
         assert_eq!(Group::rows(&other.of_month(202_601).collect::<Vec<_>>()), Rows::default());
     }
 
     #[test]
-    fn what_still_cannot_be_decoded_has_its_present_reason() {
+    fn an_undecodable_letter_has_its_current_reason() {
         let (mut group, mut decoder) = (Group::default(), decoder());
         group.push(&mut decoder, &letter(&[]).unwrap(), None, true);
         assert_eq!(group.entries[0].row.as_ref().unwrap_err(), &"tombstone");
@@ -232,7 +231,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_are_smaller_and_together_the_whole(count in 2_usize..50, at in proptest::option::of(0_usize..60)) {
+        fn pieces_are_smaller_and_complete(count in 2_usize..50, at in proptest::option::of(0_usize..60)) {
             let rows: Vec<_> = (0..count).collect();
             let pieces = pieces(&rows, at);
             prop_assert_eq!(pieces.concat(), rows);

@@ -1,5 +1,5 @@
-//! Which dead letters are meant: by topic, reason, tenant and the time at which they became dead letters.
-//! A letter goes in, yes or no comes out. Pure.
+//! Selects dead letters by topic, reason, tenant and the time at which they became dead letters.
+//! A letter goes in, whether it matches comes out. Pure.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::dead_letter::letter::Letter;
 
-/// What a letter has to be; what is `None` does not matter.
+/// Conditions on a letter; `None` matches any value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// From this topic, with its namespace.
@@ -16,14 +16,14 @@ pub struct Filter {
     pub reason: Option<String>,
     /// Of this tenant.
     pub tenant: Option<Uuid>,
-    /// A dead letter at or after this time, milliseconds since 1970.
+    /// Became a dead letter at or after this time, in milliseconds since 1970.
     pub since_ms: Option<i64>,
-    /// A dead letter before this time.
+    /// Became a dead letter before this time.
     pub until_ms: Option<i64>,
 }
 
 impl Filter {
-    /// Whether `letter` is meant.
+    /// Whether `letter` matches.
     pub fn takes(&self, letter: &Letter) -> bool {
         self.topic.as_ref().is_none_or(|topic| *topic == letter.source.topic)
             && self.reason.as_ref().is_none_or(|reason| *reason == letter.reason)
@@ -33,7 +33,7 @@ impl Filter {
     }
 }
 
-/// What there is beside that which was meant: whoever mistypes a name finds the right one here.
+/// Topics and reasons of letters that the filter excluded: helps to correct a mistyped name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilteredOut {
     /// Topics with their namespace.
@@ -43,7 +43,7 @@ pub struct FilteredOut {
 }
 
 impl FilteredOut {
-    /// Takes note of a letter that is not meant.
+    /// Records a letter that does not match.
     pub fn note(&mut self, letter: &Letter) {
         for (known, name) in [(&mut self.topics, &letter.source.topic), (&mut self.reasons, &letter.reason)] {
             if !known.contains(name) {
@@ -60,29 +60,29 @@ mod tests {
     use sluice_schemas::records::dead_letter_header as header;
 
     #[test]
-    fn each_condition_decides_on_its_own() {
+    fn each_condition_is_independent() {
         // A dead letter of `ns.events` since 2000, with reason `wrong_type`, of tenant 1.
-        let (usual, nameless) = (letter(&[]).unwrap(), letter(&[(header::TENANT, "")]).unwrap());
+        let (usual, without_tenant) = (letter(&[]).unwrap(), letter(&[(header::TENANT, "")]).unwrap());
         let takes = |filter: Filter| filter.takes(&usual);
         assert!(takes(Filter::default()));
-        for (topic, is_taken) in [("ns.events", true), ("events", false)] {
-            assert_eq!(takes(Filter { topic: Some(topic.to_owned()), ..Filter::default() }), is_taken);
+        for (topic, is_match) in [("ns.events", true), ("events", false)] {
+            assert_eq!(takes(Filter { topic: Some(topic.to_owned()), ..Filter::default() }), is_match);
         }
-        for (reason, is_taken) in [("wrong_type", true), ("wrong", false)] {
-            assert_eq!(takes(Filter { reason: Some(reason.to_owned()), ..Filter::default() }), is_taken);
+        for (reason, is_match) in [("wrong_type", true), ("wrong", false)] {
+            assert_eq!(takes(Filter { reason: Some(reason.to_owned()), ..Filter::default() }), is_match);
         }
         let of = |tenant| Filter { tenant: Some(Uuid::from_u128(tenant)), ..Filter::default() };
-        assert!(takes(of(1)) && !takes(of(2)) && !of(1).takes(&nameless));
-        for (since_ms, until_ms, is_taken) in
+        assert!(takes(of(1)) && !takes(of(2)) && !of(1).takes(&without_tenant));
+        for (since_ms, until_ms, is_match) in
             [(2000, 2001, true), (2001, 3000, false), (0, 2000, false), (0, 3000, true)]
         {
             let filter = Filter { since_ms: Some(since_ms), until_ms: Some(until_ms), ..Filter::default() };
-            assert_eq!(takes(filter), is_taken, "{since_ms} to {until_ms}");
+            assert_eq!(takes(filter), is_match, "{since_ms} to {until_ms}");
         }
     }
 
     #[test]
-    fn all_conditions_have_to_hold() {
+    fn all_conditions_must_hold() {
         let both = Filter { reason: Some("wrong_type".to_owned()), since_ms: Some(9000), ..Filter::default() };
         assert!(!both.takes(&letter(&[]).unwrap()));
     }

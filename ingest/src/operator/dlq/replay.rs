@@ -1,12 +1,12 @@
-//! Dead letters are decoded again, and those that now can land do so under the identity their records had.
-//! A filter goes in; rows in tables and a count of what became of each letter come out. It writes to ClickHouse alone, and
-//! never to a table in which it has not looked first.
+//! Decodes dead letters again and lands those that now can, under the original identity of their records.
+//! A filter goes in; rows in tables and a count of each outcome come out. It writes only to ClickHouse, and never to a
+//! table without a look-up first.
 //!
-//! A record lands once however often a replay runs, beside whomever, and wherever it is killed:
-//! - what is in the table already is not sent;
-//! - rows are sent with a token made from the block they stand in and from which of its letters the table holds (its
-//!   *state*). Two replays that see the same state send the same token, and ClickHouse takes one of them; the other then
-//!   looks again. So what a killed replay has left behind at the server can land at most in its own place;
+//! A record lands exactly once, however often replays run, concurrently or not, and wherever they are killed:
+//! - rows that are already in the table are not sent;
+//! - rows are sent with a token made from their block and from which of its letters the table holds (its *state*). Two
+//!   replays that see the same state send the same token, and ClickHouse accepts one of them; the other one then looks
+//!   again. So an INSERT that a killed replay left running can only land rows in the state it was sent for;
 //! - a letter whose record the workers have not committed past is left to them.
 
 use std::collections::HashMap;
@@ -36,10 +36,11 @@ use crate::fault::{Failpoint, Fault, is_injected, reached};
 use crate::target::Target;
 use crate::write::retry::{Decision, decide};
 
-/// Share of `peak_inserts_per_second` that a replay takes: tokens of the workers are forgotten by everybody's INSERTs.
-const SHARE: u32 = 4;
+/// Fraction (1/4) of `peak_inserts_per_second` that a replay uses: every INSERT shortens the time for which the
+/// workers' tokens are remembered.
+const RATE_DIVISOR: u32 = 4;
 
-/// How long the INSERT that is on its way may take when told to stop.
+/// How long an INSERT in flight may take after a stop.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What to replay, and how.
@@ -47,32 +48,32 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Which letters.
     pub filter: Filter,
-    /// Land so many at most.
+    /// Maximum number of records to land.
     pub limit: Option<u64>,
     /// Insert nothing.
     pub is_dry: bool,
 }
 
-/// Replays what `options` say until `stop`; `done` holds how far it got, after an error too.
+/// Replays the letters selected by `options` until `stop`; `done` contains the progress, even after an error.
 pub async fn replay(dlq: &Dlq, options: &Options, stop: &CancellationToken, done: &mut Replayed) -> Result<(), Error> {
     let topics = dlq.topics().await?;
     let dead_letters = topics.id(&dlq.topic()).ok_or_else(|| ScanError::NoTopic(dlq.topic()))?;
     let pace = Pace::new(dlq.settings.peak_inserts_per_second);
     let replay = Replay { dlq, options, stop, done, topics, dead_letters, tables: HashMap::new(), pace };
-    // Wherever it is given up nothing is lost, so nobody waits longer for a store that does not answer.
-    let impatience = async {
+    // Abandoning it loses nothing at any point, so it does not wait longer for a store that does not respond.
+    let grace_over = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
         ended = replay.run() => return ended,
-        () = impatience => {}
+        () = grace_over => {}
     }
     done.is_interrupted = true;
     Ok(())
 }
 
-/// What the letters of one topic need.
+/// How to land the letters of one topic.
 struct Table {
     decoder: Decoder,
     insert: Insert,
@@ -84,23 +85,23 @@ struct Replay<'a> {
     stop: &'a CancellationToken,
     done: &'a mut Replayed,
     topics: Topics,
-    /// Id of the dead-letter topic: blocks are counted anew in another one.
+    /// ID of the dead-letter topic: another topic has other blocks.
     dead_letters: Uuid,
     tables: HashMap<String, Option<Table>>,
     pace: Pace,
 }
 
-/// What became of an INSERT.
+/// The outcome of an INSERT.
 enum Sent {
     /// ClickHouse has acknowledged it.
     Acknowledged,
     /// It was refused, and a row may be at fault.
     Refused(Failure),
-    /// The replay was told to stop; the rows may have landed or not.
+    /// The replay was stopped; the rows may or may not have landed.
     Interrupted,
 }
 
-/// Rows of one month of a group, on their way into one table.
+/// Rows of one month of a group, to be sent to one table.
 struct Part<'a> {
     source: &'a Source,
     target: &'a Target,
@@ -114,8 +115,8 @@ struct Part<'a> {
 
 impl Replay<'_> {
     async fn run(mut self) -> Result<(), Error> {
-        // Always from the start of the topic: blocks have to be the same for everybody.
-        let (mut scan, mut open) = (self.dlq.scan(None, Detail::Payload, None)?, None::<Block>);
+        // Always from the start of the topic: blocks must be the same for every replay.
+        let (mut scan, mut current) = (self.dlq.scan(None, Detail::Payload, None)?, None::<Block>);
         loop {
             let Some(found) = self.stop.run_until_cancelled(scan.next()).await else {
                 self.done.is_interrupted = true;
@@ -126,34 +127,34 @@ impl Replay<'_> {
                 Item::Again | Item::Foreign => continue,
                 Item::End => break,
             };
-            if let Some(next) = open.as_ref().and_then(|block| block.next(letter.place)) {
-                if let Some(full) = open.replace(next) {
+            if let Some(next) = current.as_ref().and_then(|block| block.next(letter.place)) {
+                if let Some(full) = current.replace(next) {
                     self.land(full).await?;
                 }
-                if self.is_over() {
+                if self.is_finished() {
                     return Ok(());
                 }
             }
-            let block = open.get_or_insert_with(|| Block::at(letter.place));
-            self.take(block, letter).await?;
+            let block = current.get_or_insert_with(|| Block::at(letter.place));
+            self.add(block, letter).await?;
         }
-        match open {
+        match current {
             Some(block) => self.land(block).await,
             None => Ok(()),
         }
     }
 
     /// How many may still land.
-    fn left(&self) -> u64 {
+    fn remaining(&self) -> u64 {
         self.options.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.done.landed()))
     }
 
-    fn is_over(&self) -> bool {
-        self.done.is_interrupted || self.left() == 0
+    fn is_finished(&self) -> bool {
+        self.done.is_interrupted || self.remaining() == 0
     }
 
-    /// Decodes a letter and puts it into its block, unless nothing can be done about it.
-    async fn take(&mut self, block: &mut Block, mut letter: Letter) -> Result<(), Error> {
+    /// Decodes a letter and adds it to its block, unless it cannot be replayed.
+    async fn add(&mut self, block: &mut Block, mut letter: Letter) -> Result<(), Error> {
         let is_selected = self.options.filter.takes(&letter);
         if !is_selected {
             self.done.filtered_out.note(&letter);
@@ -163,9 +164,9 @@ impl Replay<'_> {
             return Ok(());
         }
         self.prepare(&letter.source.topic).await?;
-        if let Some(why) = self.obstacle(&letter) {
+        if let Some(why) = self.blocker(&letter) {
             if is_selected {
-                self.done.keeps(&letter.reason, why);
+                self.done.keep(&letter.reason, why);
             }
         } else if let Payload::LeftOut(_) = letter.payload {
             block.left_out.extend(is_selected.then_some(letter));
@@ -176,7 +177,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn obstacle(&self, letter: &Letter) -> Option<&'static str> {
+    fn blocker(&self, letter: &Letter) -> Option<&'static str> {
         if self.dlq.pipeline(&letter.source.topic).is_none() {
             Some(stays::NO_PIPELINE)
         } else if letter.source.topic_id.is_none() {
@@ -197,11 +198,11 @@ impl Replay<'_> {
             None => None,
             Some((name, pipeline)) => {
                 let (clickhouse, table) = (&self.dlq.clickhouse, &pipeline.table);
-                let shape = self.dlq.patiently(table, async || clickhouse.shape(table).await).await?;
+                let shape = self.dlq.with_retries(table, async || clickhouse.shape(table).await).await?;
                 let plan = table::plan(name, pipeline, &shape)?;
-                // What has landed already is looked up, so nothing may be hidden.
-                self.dlq.patiently(table, async || visibility::check(clickhouse, table).await).await?;
-                self.remember(table).await?;
+                // Landed rows are looked up, so no row may be hidden.
+                self.dlq.with_retries(table, async || visibility::check(clickhouse, table).await).await?;
+                self.check_windows(table).await?;
                 Some(Table { decoder: plan.decoder, insert: plan.insert })
             }
         };
@@ -209,37 +210,37 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Fails if a table that an INSERT reaches would not recognise it the second time.
-    async fn remember(&self, table: &str) -> Result<(), Error> {
+    /// Fails if a table that an INSERT reaches would not recognise it when repeated.
+    async fn check_windows(&self, table: &str) -> Result<(), Error> {
         let clickhouse = &self.dlq.clickhouse;
-        let graph = self.dlq.patiently(table, async || ViewGraph::read(clickhouse, table).await).await?;
+        let graph = self.dlq.with_retries(table, async || ViewGraph::read(clickhouse, table).await).await?;
         graph.remembered(&Demand::minimal()).map(drop).map_err(|unfit| Error::Unfit { table: table.to_owned(), unfit })
     }
 
     async fn land(&mut self, block: Block) -> Result<(), Error> {
         let label = block.label();
         for (source, group) in &block.groups {
-            if !self.is_over() {
+            if !self.is_finished() {
                 self.land_group(source, group, &label).await?;
             }
         }
         for letter in block.left_out {
-            if !self.is_over() {
+            if !self.is_finished() {
                 self.land_left_out(letter).await?;
             }
         }
         Ok(())
     }
 
-    /// A letter without its payload stands alone: it is read again from its own topic.
+    /// Lands a letter without its payload by itself: the record is read again from its own topic.
     async fn land_left_out(&mut self, letter: Letter) -> Result<(), Error> {
         let Some(target) = self.dlq.target(&letter.source) else { return Ok(()) };
         if !self.dlq.present(&target, letter.source.partition, &[letter.offset]).await?.is_empty() {
             self.done.already += 1;
             return Ok(());
         }
-        let Some(record) = self.dlq.read_again(&letter, &self.topics).await? else {
-            self.done.keeps(&letter.reason, stays::PAYLOAD_GONE);
+        let Some(record) = self.dlq.refetch_record(&letter, &self.topics).await? else {
+            self.done.keep(&letter.reason, stays::PAYLOAD_GONE);
             return Ok(());
         };
         let Some(Some(table)) = self.tables.get_mut(&letter.source.topic) else { return Ok(()) };
@@ -252,22 +253,22 @@ impl Replay<'_> {
         let Some(target) = self.dlq.target(source) else { return Ok(()) };
         let offsets = group.offsets();
         let present = self.dlq.present(&target, source.partition, &offsets).await?;
-        let is_there = |entry: &Entry| present.binary_search(&entry.offset).is_ok();
+        let is_present = |entry: &Entry| present.binary_search(&entry.offset).is_ok();
         for entry in group.entries.iter().filter(|entry| entry.is_selected) {
-            if is_there(entry) {
+            if is_present(entry) {
                 self.done.already += 1;
             } else if let Err(why) = entry.row {
-                self.done.keeps(&entry.reason, why);
+                self.done.keep(&entry.reason, why);
             }
         }
         let Some(Some(table)) = self.tables.get(&source.topic) else { return Ok(()) };
         let insert = table.insert.clone();
         for month in group.months() {
-            let rows = group.of_month(month).filter(|entry| entry.is_selected && !is_there(entry));
-            let rows: Vec<_> = rows.take(usize::try_from(self.left()).unwrap_or(usize::MAX)).collect();
+            let rows = group.of_month(month).filter(|entry| entry.is_selected && !is_present(entry));
+            let rows: Vec<_> = rows.take(usize::try_from(self.remaining()).unwrap_or(usize::MAX)).collect();
             if self.options.is_dry {
                 self.done.land(&rows);
-            } else if !self.is_over() {
+            } else if !self.is_finished() {
                 let (target, insert, offsets) = (&target, &insert, offsets.as_slice());
                 let part = Part { source, target, insert, group, offsets, label, month };
                 self.land_month(&part, rows, present.clone()).await?;
@@ -276,12 +277,12 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Lands rows of one month, of which none is among those `present`.
+    /// Lands rows of one month, none of which is among those `present`.
     async fn land_month(&mut self, part: &Part<'_>, rows: Vec<&Entry>, mut present: Vec<i64>) -> Result<(), Error> {
         let mut waiting = vec![rows];
         while let Some(rows) = waiting.pop() {
-            let (there, rows) = divide(rows, &present);
-            self.done.already += there.len() as u64;
+            let (already, rows) = split_present(rows, &present);
+            self.done.already += already.len() as u64;
             if rows.is_empty() {
                 continue;
             }
@@ -293,17 +294,17 @@ impl Replay<'_> {
             let before = part.group.state(part.month, &present);
             present = self.dlq.present(part.target, part.source.partition, part.offsets).await?;
             let is_as_before = part.group.state(part.month, &present) == before;
-            let (landed, absent) = divide(rows, &present);
+            let (landed, absent) = split_present(rows, &present);
             match sent {
                 Sent::Interrupted => {}
                 Sent::Acknowledged if is_as_before => {
                     for row in absent {
-                        self.done.keeps(&row.reason, stays::NOT_IN_TABLE);
+                        self.done.keep(&row.reason, stays::NOT_IN_TABLE);
                     }
                 }
                 Sent::Acknowledged => {
                     self.done.land(&landed);
-                    // If any are left, another replay was in between with other letters of the block.
+                    // If any remain, another replay has landed other letters of the block in between.
                     waiting.push(absent);
                 }
                 Sent::Refused(failure) if !landed.is_empty() => {
@@ -311,7 +312,7 @@ impl Replay<'_> {
                     return Err(Error::View { table, month, failure: failures::refused_by_a_view(failure) });
                 }
                 Sent::Refused(failure) => match absent.as_slice() {
-                    [row] => self.done.keeps(&row.reason, &failure.code),
+                    [row] => self.done.keep(&row.reason, &failure.code),
                     rows => waiting.extend(pieces(rows, failure.row).into_iter().rev()),
                 },
             }
@@ -319,8 +320,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Sends rows as one INSERT, and the same again for as long as nobody knows whether it took place: only so its views
-    /// are complete.
+    /// Sends rows as one INSERT, and repeats it while its outcome is unknown: only then are its views complete.
     async fn send(&mut self, part: &Part<'_>, rows: &[&Entry], present: &[i64]) -> Result<Sent, Error> {
         let (token, rows) = (self.token(part, present), Group::rows(rows));
         let name = format!("{}replay:{}", insert_prefix(part.target, part.source.partition), part.month);
@@ -330,7 +330,7 @@ impl Replay<'_> {
                 return Ok(Sent::Interrupted);
             }
             if attempt > 0 {
-                self.remember(&part.target.table).await?;
+                self.check_windows(&part.target.table).await?;
             }
             reached(Failpoint::ReplayInsert);
             let failure = match self.dlq.clickhouse.insert(part.insert, &name, &token, &rows).await {
@@ -341,16 +341,16 @@ impl Replay<'_> {
                 }
                 Err(failure) => failure,
             };
-            let is_hopeless = failure.class == Class::Operator || attempt >= self.dlq.settings.retry.quick;
+            let is_final = failure.class == Class::Operator || attempt >= self.dlq.settings.retry.quick;
             match failure.class {
                 Class::Row => return Ok(Sent::Refused(failure)),
-                // It may be a row's fault: those that fail alone stay, and the others land.
-                _ if failure.is_unclear && is_hopeless => return Ok(Sent::Refused(failure)),
+                // It may be a row's fault: rows that fail alone stay, and the others land.
+                _ if failure.is_unclear && is_final => return Ok(Sent::Refused(failure)),
                 Class::Operator => return Err(Error::Write { table: part.target.table.clone(), failure }),
                 Class::Transient => attempt += 1,
             }
             let (table, retry) = (&part.target.table, &self.dlq.settings.retry);
-            warn!(table, attempt, %failure, "ClickHouse does not take a replay; trying again");
+            warn!(table, attempt, %failure, "ClickHouse does not accept a replay; retrying");
             let (Decision::Again(wait) | Decision::Probe(wait)) =
                 decide(retry, failure.class, attempt, u64::from(attempt));
             if self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
@@ -359,7 +359,7 @@ impl Replay<'_> {
         }
     }
 
-    /// A block's month in one state always has the same token, and none other ever has it.
+    /// One state of a block's month always has the same token, and no other state ever has it.
     fn token(&self, part: &Part<'_>, present: &[i64]) -> String {
         let Target { database, table, topic_id, .. } = part.target;
         let (letters, label, month) = (self.dead_letters, part.label, part.month);
@@ -370,12 +370,12 @@ impl Replay<'_> {
     }
 }
 
-/// Those whose offsets are among `present` (in order), and the others.
-fn divide<'a>(rows: Vec<&'a Entry>, present: &[i64]) -> (Vec<&'a Entry>, Vec<&'a Entry>) {
+/// The entries whose offsets are among `present` (in order), and the others.
+fn split_present<'a>(rows: Vec<&'a Entry>, present: &[i64]) -> (Vec<&'a Entry>, Vec<&'a Entry>) {
     rows.into_iter().partition(|row| present.binary_search(&row.offset).is_ok())
 }
 
-/// Keeps the INSERTs of a replay to their share.
+/// Limits the rate of a replay's INSERTs.
 struct Pace {
     every: Duration,
     next: Instant,
@@ -383,7 +383,7 @@ struct Pace {
 
 impl Pace {
     fn new(peak_inserts_per_second: u32) -> Self {
-        let every = Duration::from_secs(u64::from(SHARE)) / peak_inserts_per_second.max(1);
+        let every = Duration::from_secs(u64::from(RATE_DIVISOR)) / peak_inserts_per_second.max(1);
         Self { every, next: Instant::now() }
     }
 
@@ -401,7 +401,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inserts_keep_to_their_share() {
+    fn inserts_stay_below_their_rate() {
         let mut pace = Pace::new(40);
         assert_eq!(pace.every, Duration::from_millis(100));
         let begun = pace.next;

@@ -1,18 +1,18 @@
-//! What became of a dead letter, as its table tells it.
+//! The state of a dead letter, determined by its table.
 
-/// What became of a dead letter, by its table.
+/// The state of a dead letter, determined by its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Its record is not there.
+    /// Its record is not in the table.
     Waiting,
-    /// Its record is there.
+    /// Its record is in the table.
     Landed,
-    /// No pipeline says which table, the letter does not say which topic of its name, or ClickHouse does not answer.
+    /// No pipeline has its topic, the letter lacks the topic ID, or ClickHouse does not respond.
     Unknown,
 }
 
 impl State {
-    /// The word on the screen.
+    /// The word in the output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",

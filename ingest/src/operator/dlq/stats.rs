@@ -1,4 +1,4 @@
-//! Counts of dead letters, by what is said about them. Letters with their states go in; the counts come out. Pure.
+//! Counts dead letters by their facts. Letters with their states go in; the counts come out. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use uuid::Uuid;
 use super::state::State;
 use crate::dead_letter::letter::Letter;
 
-/// How many letters there are, and what became of them.
+/// Number of letters by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Not in their table.
     pub waiting: u64,
     /// In their table: replayed.
     pub landed: u64,
-    /// Nobody can tell.
+    /// Of unknown state.
     pub unknown: u64,
 }
 
@@ -28,7 +28,7 @@ impl Counts {
     }
 }
 
-/// What is in the dead-letter topic.
+/// The contents of the dead-letter topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// All letters.
@@ -39,9 +39,9 @@ pub struct Stats {
     pub reasons: BTreeMap<String, Counts>,
     /// By stage.
     pub stages: BTreeMap<String, Counts>,
-    /// By tenant, where that is known.
+    /// By tenant; `None` if unknown.
     pub tenants: BTreeMap<Option<Uuid>, Counts>,
-    /// When the first and the last became dead letters, milliseconds since 1970.
+    /// Times of the first and the last letter, in milliseconds since 1970.
     pub times_ms: Option<(i64, i64)>,
 }
 
@@ -69,7 +69,7 @@ mod tests {
     use sluice_schemas::records::dead_letter_header as header;
 
     #[test]
-    fn every_letter_is_counted_under_each_of_its_words() {
+    fn every_letter_is_counted_by_each_of_its_facts() {
         let mut stats = Stats::default();
         stats.count(&letter(&[]).unwrap(), State::Waiting);
         stats.count(&letter(&[(header::REASON, "tombstone"), (header::TENANT, "")]).unwrap(), State::Landed);

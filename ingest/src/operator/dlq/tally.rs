@@ -1,55 +1,55 @@
-//! How far a replay got: what became of each letter that was meant. Pure.
+//! The progress of a replay: the outcome of each selected letter. Pure.
 
 use std::collections::BTreeMap;
 
 use super::FilteredOut;
 use super::block::Entry;
 
-/// Reasons of a replay's own for which a letter stays one.
+/// Reasons specific to replays for which a letter remains.
 pub mod stays {
     /// No pipeline has its topic.
     pub const NO_PIPELINE: &str = "no_pipeline";
-    /// The letter does not say which topic of its name it comes from.
+    /// The letter lacks the ID of its topic.
     pub const NO_TOPIC_ID: &str = "no_topic_id";
-    /// The workers have not committed past it and will take it in again themselves.
+    /// The workers have not committed past its record and will consume it again.
     pub const NOT_PASSED: &str = "not_passed";
-    /// The letter had to leave its payload out, and its record is no longer in its topic.
+    /// The letter has no payload, and its record is no longer in its topic.
     pub const PAYLOAD_GONE: &str = "payload_gone";
-    /// ClickHouse acknowledged it and does not show it.
+    /// ClickHouse acknowledged it but does not show it.
     pub const NOT_IN_TABLE: &str = "not_in_table";
 }
 
-/// What became of the letters with one reason.
+/// Outcomes of the letters with one reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Landed, or would have.
+    /// Landed, or would land in a dry run.
     pub landed: u64,
-    /// Still dead letters.
+    /// Remaining dead letters.
     pub stays: u64,
 }
 
-/// How far a replay got.
+/// The progress of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// By the reason for which they had become dead letters.
+    /// By the original reason of the letters.
     pub reasons: BTreeMap<String, Tally>,
-    /// Those that stay, by the reason that they have now.
+    /// Remaining letters, by their current reason.
     pub stays: BTreeMap<String, u64>,
-    /// Those that were in their tables before.
+    /// Letters whose records were already in their tables.
     pub already: u64,
-    /// Whether it was told to stop.
+    /// Whether it was stopped.
     pub is_interrupted: bool,
-    /// What the filter left out.
+    /// What the filter excluded.
     pub filtered_out: FilteredOut,
 }
 
 impl Replayed {
-    /// How many landed, or would have.
+    /// Number of records that landed, or would in a dry run.
     pub fn landed(&self) -> u64 {
         self.reasons.values().map(|tally| tally.landed).sum()
     }
 
-    /// How many are still dead letters.
+    /// Number of remaining dead letters.
     pub fn staying(&self) -> u64 {
         self.stays.values().sum()
     }
@@ -60,7 +60,7 @@ impl Replayed {
         }
     }
 
-    pub(super) fn keeps(&mut self, reason: &str, why: &str) {
+    pub(super) fn keep(&mut self, reason: &str, why: &str) {
         self.reasons.entry(reason.to_owned()).or_default().stays += 1;
         *self.stays.entry(why.to_owned()).or_default() += 1;
     }
@@ -71,12 +71,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_letter_is_counted_by_what_it_was_and_what_it_is() {
+    fn letters_are_counted_by_original_and_current_reason() {
         let mut done = Replayed::default();
         let row = Err("unused");
         done.land(&[&Entry { offset: 1, reason: "wrong_type".to_owned(), is_selected: true, row }]);
-        done.keeps("wrong_type", "out_of_range");
-        done.keeps("tombstone", "tombstone");
+        done.keep("wrong_type", "out_of_range");
+        done.keep("tombstone", "tombstone");
         assert_eq!(done.reasons["wrong_type"], Tally { landed: 1, stays: 1 });
         assert_eq!((done.landed(), done.staying(), done.stays["out_of_range"]), (1, 2, 1));
     }

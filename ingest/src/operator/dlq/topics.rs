@@ -1,5 +1,5 @@
-//! What Kafka says today of the topics that dead letters come from: which topic bears the name, and up to where the
-//! workers are done with it. Names go in; a [`Topics`] comes out. Commits nothing.
+//! The current state of the topics that dead letters come from: the ID of each topic, and up to where the workers have
+//! committed. Names go in; a [`Topics`] comes out. Commits nothing.
 
 use std::collections::HashMap;
 
@@ -15,11 +15,11 @@ use crate::kafka::offsets::PATIENCE;
 use crate::kafka::topic_id::topic_id;
 use sluice_schemas::concurrency::blocking;
 
-/// The topics that exist, by name.
+/// The existing topics, by name.
 #[derive(Debug, Default)]
 pub(super) struct Topics(HashMap<String, Topic>);
 
-/// A topic as it is today.
+/// The current state of a topic.
 #[derive(Debug)]
 struct Topic {
     id: Uuid,
@@ -28,9 +28,9 @@ struct Topic {
 }
 
 impl Topics {
-    /// Asks Kafka about the topics called `names`; the group in `kafka` is the workers' own.
-    pub(super) async fn ask(kafka: ClientConfig, names: Vec<String>) -> Result<Self, ScanError> {
-        let ask = move || {
+    /// Reads the topics called `names`; `kafka` has the workers' group ID.
+    pub(super) async fn read(kafka: ClientConfig, names: Vec<String>) -> Result<Self, ScanError> {
+        let read = move || {
             let client: BaseConsumer<DefaultConsumerContext> =
                 kafka.create().map_err(|cause| ScanError::from_kafka("", cause))?;
             let mut topics = HashMap::new();
@@ -41,10 +41,10 @@ impl Topics {
             }
             Ok(Self(topics))
         };
-        blocking(ask).await
+        blocking(read).await
     }
 
-    /// Id of the topic of that name.
+    /// ID of the topic of that name.
     pub(super) fn id(&self, name: &str) -> Option<Uuid> {
         self.0.get(name).map(|topic| topic.id)
     }
@@ -54,33 +54,33 @@ impl Topics {
         self.0.iter().map(|(name, topic)| (name.clone(), topic.id)).collect()
     }
 
-    /// Whether the record of a letter is still in the topic it came from, as far as its name and id tell.
+    /// Whether the topic that a letter came from still exists, judging by its name and ID.
     pub(super) fn is_current(&self, letter: &Letter) -> bool {
         letter.source.topic_id.is_some_and(|id| self.id(&letter.source.topic) == Some(id))
     }
 
-    /// Whether the workers are done with a letter's record. One that they have not committed past they will take in
-    /// again by themselves. Of a topic that is no more they take nothing in.
+    /// Whether the workers have committed past a letter's record. If not, they will consume it again themselves. They
+    /// consume nothing from a deleted topic.
     pub(super) fn is_passed(&self, letter: &Letter) -> bool {
         let committed = || self.0.get(&letter.source.topic)?.committed.get(&letter.source.partition).copied();
         !self.is_current(letter) || committed().is_some_and(|committed| letter.offset < committed)
     }
 }
 
-/// What Kafka says of a topic; `None` if there is none of that name.
+/// The state of a topic; `None` if it does not exist.
 fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Option<Topic>, ScanError> {
-    let of_kafka = |cause| ScanError::from_kafka(name, cause);
+    let kafka_error = |cause| ScanError::from_kafka(name, cause);
     let partitions = match offsets::partitions(client, name) {
         Err(cause) if offsets::is_missing(&cause) => return Ok(None),
         Ok(partitions) if partitions.is_empty() => return Ok(None),
-        found => found.map_err(of_kafka)?,
+        found => found.map_err(kafka_error)?,
     };
     let id = topic_id(client.client(), name, PATIENCE)?;
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
         list.add_partition(name, partition);
     }
-    let found = offsets::committed(client, &list, PATIENCE).map_err(of_kafka)?;
+    let found = offsets::committed(client, &list, PATIENCE).map_err(kafka_error)?;
     let found = found.elements();
     let offset = |offset: Offset| offset.to_raw().filter(|offset| *offset >= 0);
     let committed = found.iter().filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect();
@@ -94,19 +94,19 @@ mod tests {
     use sluice_schemas::records::dead_letter_header as header;
 
     #[test]
-    fn only_what_the_workers_have_committed_past_is_passed() {
-        // Letters are of `ns.events` with id 7, partition 3, offset 17.
+    fn only_records_below_the_committed_offset_are_passed() {
+        // Letters are of `ns.events` with ID 7, partition 3, offset 17.
         let topics = |id, committed: &[(i32, i64)]| {
             let topic = Topic { id: Uuid::from_u128(id), committed: committed.iter().copied().collect() };
             Topics(HashMap::from([("ns.events".to_owned(), topic)]))
         };
         let usual = letter(&[]).unwrap();
         assert!(topics(7, &[(3, 18)]).is_passed(&usual));
-        assert!(!topics(7, &[(3, 17)]).is_passed(&usual), "the next that they take in");
+        assert!(!topics(7, &[(3, 17)]).is_passed(&usual), "the next record that they consume");
         assert!(!topics(7, &[(2, 18)]).is_passed(&usual), "nothing was ever committed");
-        assert!(topics(8, &[(3, 1)]).is_passed(&usual), "the topic was made anew");
+        assert!(topics(8, &[(3, 1)]).is_passed(&usual), "the topic was recreated");
         assert!(Topics::default().is_passed(&usual), "the topic is gone");
-        let nameless = letter(&[(header::TOPIC_ID, "")]).unwrap();
-        assert!(!topics(7, &[]).is_current(&nameless));
+        let without_id = letter(&[(header::TOPIC_ID, "")]).unwrap();
+        assert!(!topics(7, &[]).is_current(&without_id));
     }
 }
