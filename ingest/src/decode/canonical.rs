@@ -22,7 +22,7 @@ impl Decoder {
     fn canonical(&self) -> String {
         let limits = &self.limits;
         let mut text = format!(
-            "decoder {VERSION}\nrecord {} quote_string {} depth {} keys {}\n",
+            "decoder {VERSION}\nrecord {} string {} depth {} keys {}\n",
             limits.record, limits.string, limits.depth, limits.keys
         );
         let paths = self.fields.paths();
@@ -112,7 +112,7 @@ mod tests {
         let decoder = decoder(&COLUMNS, |_| {});
         insta::assert_snapshot!(decoder.canonical(), @r"
         decoder 3
-        record 1048576 quote_string 262144 depth 32 keys 512
+        record 1048576 string 262144 depth 32 keys 512
         tenant `tenant_id`
         month 1
         `tenant_id` UUID
