@@ -256,9 +256,9 @@ impl Settings {
     /// pipeline has the given topic.
     pub(crate) fn tables(&self, names: &Names, topic: Option<&str>) -> Option<Vec<(String, String)>> {
         let Some(topic) = topic else {
-            return Some(self.enabled().map(|(name, own)| (names.topic(name), own.table.clone())).collect());
+            return Some(self.enabled().map(|(name, pipeline)| (names.topic(name), pipeline.table.clone())).collect());
         };
-        self.pipeline_of(names, topic).map(|(_, own)| vec![(topic.to_owned(), own.table.clone())])
+        self.pipeline_of(names, topic).map(|(_, pipeline)| vec![(topic.to_owned(), pipeline.table.clone())])
     }
 
     /// The base configuration of every Kafka client: the brokers and the operator's additional settings.
@@ -408,8 +408,8 @@ mod tests {
             change(settings.pipelines.get_mut("agent-metrics").unwrap());
             settings.check().unwrap_err().to_string()
         };
-        insta::assert_snapshot!(refused(|own| own.max_bytes = ByteSize::gib(5)), @"use ingest.pipelines.agent-metrics.max_bytes: at most 1 GiB");
-        insta::assert_snapshot!(refused(|own| own.limits.record = ByteSize::gib(1)), @"use ingest.pipelines.agent-metrics.limits.record: at most 128 MiB");
+        insta::assert_snapshot!(refused(|pipeline| pipeline.max_bytes = ByteSize::gib(5)), @"use ingest.pipelines.agent-metrics.max_bytes: at most 1 GiB");
+        insta::assert_snapshot!(refused(|pipeline| pipeline.limits.record = ByteSize::gib(1)), @"use ingest.pipelines.agent-metrics.limits.record: at most 128 MiB");
     }
 
     #[test]

@@ -94,15 +94,15 @@ async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Re
         table.add_row([
             short(settings, &line.topic).to_owned(),
             line.partition.to_string(),
-            or_dash(line.found.committed),
-            format!("{} to {}", line.found.ends.low, line.found.ends.high),
+            or_dash(line.offsets.committed),
+            format!("{} to {}", line.offsets.ends.low, line.offsets.ends.high),
             match line.lag {
                 Lag::Records(records) => records.to_string(),
                 Lag::AtMost(records) => format!("up to {records}"),
             },
-            (line.found.ends.high - line.found.ends.stable).to_string(),
+            (line.offsets.ends.high - line.offsets.ends.stable).to_string(),
             or_dash(line.highest),
-            describe_metadata(&line.found, now),
+            describe_metadata(&line.offsets, now),
         ]);
     }
     for error in &missing {

@@ -118,9 +118,9 @@ impl ClickHouse {
         token: &str,
         parameters: &[(&str, String)],
     ) -> Result<(), Failure> {
-        let mut own: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        own.push(("insert_deduplication_token", token));
-        self.send(&self.prefix, &own, statement.to_owned().into(), Kind::Insert).await.map(drop)
+        let mut request_parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        request_parameters.push(("insert_deduplication_token", token));
+        self.send(&self.prefix, &request_parameters, statement.to_owned().into(), Kind::Insert).await.map(drop)
     }
 
     /// Two servers that respond alternately at this address, if any.
@@ -182,14 +182,20 @@ impl ClickHouse {
 
     /// Sends one request with the settings that its result depends on. The server sends a result only when it is
     /// complete, so a failure half-way is an exception, not a truncated result.
-    async fn send(&self, name: &str, own: &[(&str, &str)], body: reqwest::Body, kind: Kind) -> Result<Bytes, Failure> {
+    async fn send(
+        &self,
+        name: &str,
+        request_parameters: &[(&str, &str)],
+        body: reqwest::Body,
+        kind: Kind,
+    ) -> Result<Bytes, Failure> {
         let known_settings = self.known_settings().await?;
         let seconds = self.timeout.as_secs_f64().ceil().to_string();
-        let mut parameters: Vec<(&str, &str)> = known_settings.parameters(kind, own)?;
+        let mut parameters: Vec<(&str, &str)> = known_settings.parameters(kind, request_parameters)?;
         if known_settings.can_bound() {
             parameters.push((MAX_EXECUTION_TIME, &seconds));
         }
-        parameters.extend_from_slice(own);
+        parameters.extend_from_slice(request_parameters);
         let answer = self.post(name, &parameters, body, kind).await;
         if answer.as_ref().is_err_and(|failure| failure.code == UNKNOWN_SETTING) {
             // Another version runs there now.
@@ -201,8 +207,8 @@ impl ClickHouse {
     }
 
     async fn known_settings(&self) -> Result<KnownSettings, Failure> {
-        let mut held = self.known_settings.lock().await;
-        if let Some(known_settings) = &*held {
+        let mut cached = self.known_settings.lock().await;
+        if let Some(known_settings) = &*cached {
             return Ok(known_settings.clone());
         }
         let answer = match self.query_settings(&INITIAL).await {
@@ -210,7 +216,7 @@ impl ClickHouse {
             answer => answer?,
         };
         let known_settings = KnownSettings::new(rows(&answer.body)?)?;
-        Ok(held.insert(known_settings).clone())
+        Ok(cached.insert(known_settings).clone())
     }
 
     async fn query_settings(&self, parameters: &[(&str, &str)]) -> Result<Answer, Failure> {

@@ -251,7 +251,7 @@ mod tests {
             failure(500, Some(241)),
             failure(404, Some(60)),
             failure(500, None),
-            Failure::new(Class::Transient, "no answer"),
+            Failure::new(Class::Transient, "no response"),
         ] {
             assert!(!clear.is_unclear && !clear.may_be_of_a_row(), "{clear}");
         }

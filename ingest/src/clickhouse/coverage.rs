@@ -42,7 +42,7 @@ pub struct Duplicates {
     /// Surplus rows.
     pub count: u64,
     /// Up to five of their offsets.
-    pub some: Vec<i64>,
+    pub sample: Vec<i64>,
 }
 
 impl Coverage<'_> {
@@ -91,11 +91,11 @@ impl Coverage<'_> {
         );
         let body = self.query(&query, range, range.start - 1).await?;
         // Between the count and the offsets is the length of the list, in one byte since it is at most 5.
-        let Some((count, [_, some @ ..])) = body.split_first_chunk() else {
+        let Some((count, [_, sample @ ..])) = body.split_first_chunk() else {
             return Err(failures::not_an_answer("a body of unexpected length"));
         };
-        let (count, some) = (u64::from_le_bytes(*count), numbers(some)?);
-        Ok(Duplicates { count, some })
+        let (count, sample) = (u64::from_le_bytes(*count), numbers(sample)?);
+        Ok(Duplicates { count, sample })
     }
 
     async fn highest(&self, range: &Range<i64>) -> Result<Option<i64>, Failure> {

@@ -112,16 +112,16 @@ fn window(replication: Replication, engine_full: &str, defaults: &Defaults) -> R
             ("replicated_deduplication_window", "replicated_deduplication_window_seconds")
         }
     };
-    let own = |name: &str| own_setting(engine_full, name);
+    let explicit = |name: &str| own_setting(engine_full, name);
     let default = |name: &str| defaults.get(name).and_then(|value| value.parse().ok());
-    let blocks = match own(setting) {
+    let blocks = match explicit(setting) {
         None if replication == Replication::Shared => {
             return Err("does not define how many INSERTs it remembers; set replicated_deduplication_window and \
                         replicated_deduplication_window_seconds in the SETTINGS of the table");
         }
-        own => own.or_else(|| default(setting)).unwrap_or(0),
+        explicit => explicit.or_else(|| default(setting)).unwrap_or(0),
     };
-    let seconds = own(seconds_setting).or_else(|| default(seconds_setting));
+    let seconds = explicit(seconds_setting).or_else(|| default(seconds_setting));
     Ok(Window { blocks, setting, seconds, seconds_setting })
 }
 
@@ -157,9 +157,9 @@ mod tests {
         assert_eq!(base("MergeTree", "MergeTree ORDER BY x"), Ok((0, None)));
         assert_eq!(base("MergeTree", "MergeTree ORDER BY x SETTINGS index_granularity = 1"), Ok((0, None)));
         assert_eq!(base("ReplicatedMergeTree", settings), Ok((10_000, Some(3600))));
-        let own = "SETTINGS replicated_deduplication_window = 5, replicated_deduplication_window_seconds = 60";
-        assert_eq!(base("ReplicatedMergeTree", own), Ok((5, Some(60))));
-        assert_eq!(base("SharedMergeTree", own), Ok((5, Some(60))));
+        let explicit = "SETTINGS replicated_deduplication_window = 5, replicated_deduplication_window_seconds = 60";
+        assert_eq!(base("ReplicatedMergeTree", explicit), Ok((5, Some(60))));
+        assert_eq!(base("SharedMergeTree", explicit), Ok((5, Some(60))));
         assert!(base("SharedMergeTree", "SharedMergeTree ORDER BY x").unwrap_err().contains("in the SETTINGS"));
     }
 

@@ -39,8 +39,8 @@ impl Insert {
 
     /// The same statement for another table with the same columns.
     pub(crate) fn statement_for(&self, table: &str) -> String {
-        let own = format!("INSERT INTO {} ", quote_identifier(&self.table));
-        let rest = self.statement.strip_prefix(&own).expect("every statement begins with its table");
+        let prefix = format!("INSERT INTO {} ", quote_identifier(&self.table));
+        let rest = self.statement.strip_prefix(&prefix).expect("every statement begins with its table");
         format!("INSERT INTO {} {rest}", quote_identifier(table))
     }
 

@@ -36,9 +36,9 @@ pub async fn offsets(
         "SELECT _offset FROM {table} WHERE {OF_PARTITION} AND _offset BETWEEN {{first:Int64}} AND {{last:Int64}} \
          ORDER BY _offset FORMAT RowBinary"
     );
-    let mut own = parameters(target, partition);
-    own.extend([("param_first", range.first.to_string()), ("param_last", range.last.to_string())]);
-    let body = clickhouse.query(&query, &own).await?;
+    let mut query_parameters = parameters(target, partition);
+    query_parameters.extend([("param_first", range.first.to_string()), ("param_last", range.last.to_string())]);
+    let body = clickhouse.query(&query, &query_parameters).await?;
     numbers(&body)
 }
 

@@ -141,16 +141,16 @@ impl KnownSettings {
     pub(super) fn parameters(
         &self,
         kind: Kind,
-        own: &[(&str, &str)],
+        request_settings: &[(&str, &str)],
     ) -> Result<Vec<(&'static str, &'static str)>, Failure> {
         let for_inserts = if kind == Kind::Insert { FOR_INSERTS } else { &[] };
         let mut sent = vec![("wait_end_of_query", "1")];
         for (name, value) in ALWAYS.iter().chain(FOR_WRITES).chain(for_inserts) {
             let is_needed = kind == Kind::Insert || !FOR_WRITES.iter().any(|(write, _)| write == name);
-            let is_own = own.iter().any(|(own, _)| own == name);
-            let is_off = is_injected(Fault::SendFewSettings) && !SENT_DESPITE_FAULT.contains(name);
+            let is_overridden = request_settings.iter().any(|(other, _)| other == name);
+            let is_omitted = is_injected(Fault::SendFewSettings) && !SENT_DESPITE_FAULT.contains(name);
             match self.0.iter().find(|setting| setting.name == *name) {
-                Some(setting) if !is_own && !is_off => {
+                Some(setting) if !is_overridden && !is_omitted => {
                     if setting.is_fixed == 0 {
                         sent.push((name, value));
                     } else if setting.value != *value && is_needed {
@@ -201,9 +201,9 @@ mod tests {
 
     #[test]
     fn a_requests_own_settings_take_precedence() {
-        let own = [("additional_table_filters", "{'t': 'x = 1'}")];
+        let request_settings = [("additional_table_filters", "{'t': 'x = 1'}")];
         let known = known(&[setting("additional_table_filters", "{}", 0)]);
-        assert_eq!(known.parameters(Kind::Query, &own).unwrap().len(), 2);
+        assert_eq!(known.parameters(Kind::Query, &request_settings).unwrap().len(), 2);
         assert_eq!(known.parameters(Kind::Query, &[]).unwrap().len(), 3);
     }
 

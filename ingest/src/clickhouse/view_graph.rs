@@ -179,7 +179,7 @@ impl ViewGraph {
     /// How long all of its tables are sure to remember a token, if that is long enough.
     pub fn remembered(&self, demand: &Demand) -> Result<Duration, Unfit> {
         self.check()?;
-        let (mut least, mut tables) = (u64::MAX, self.tables.iter());
+        let (mut min_seconds, mut tables) = (u64::MAX, self.tables.iter());
         let none = Defaults::new();
         let defaults = |table: &Table| {
             engine::replication(&table.engine).and_then(|replication| self.defaults.get(&replication)).unwrap_or(&none)
@@ -188,15 +188,15 @@ impl ViewGraph {
             |table: &Table, reason| Unfit::Engine { label: table.describe(), engine: table.engine.clone(), reason };
         if let Some(base) = tables.next() {
             let window = engine::base_window(&base.engine, &base.engine_full, defaults(base));
-            least = least.min(base.seconds(&window.map_err(|reason| unfit_engine(base, reason))?, demand)?);
+            min_seconds = min_seconds.min(base.seconds(&window.map_err(|reason| unfit_engine(base, reason))?, demand)?);
         }
         for table in tables {
             let effect = engine::target_effect(&table.engine, &table.engine_full, defaults(table));
             if let Effect::Stores(window) = effect.map_err(|reason| unfit_engine(table, reason))? {
-                least = least.min(table.seconds(&window, demand)?);
+                min_seconds = min_seconds.min(table.seconds(&window, demand)?);
             }
         }
-        Ok(Duration::from_secs(least))
+        Ok(Duration::from_secs(min_seconds))
     }
 }
 
@@ -240,8 +240,8 @@ fn describe(table: &TableName, via: Option<&TableName>) -> String {
 }
 
 fn shorten(time: &mut Option<Duration>, row: &catalog::Row) {
-    let own = Duration::from_secs(u64::try_from(row.unchanged_for).unwrap_or(0));
-    *time = Some(time.map_or(own, |time| time.min(own)));
+    let age = Duration::from_secs(u64::try_from(row.unchanged_for).unwrap_or(0));
+    *time = Some(time.map_or(age, |time| time.min(age)));
 }
 
 /// Number of views on the longest path to a table. Cycles have been rejected before.

@@ -19,12 +19,12 @@ pub fn from_message(
     attempts: u32,
     tenant: Option<Uuid>,
 ) -> DeadLetter {
-    let own = record_headers::bounded(message);
+    let kept = record_headers::bounded(message);
     DeadLetter {
         key: message.key().map(<[u8]>::to_vec),
         payload: message.payload().map(<[u8]>::to_vec),
-        headers: own.headers,
-        headers_left_out: own.left_out,
+        headers: kept.headers,
+        headers_left_out: kept.left_out,
         reason: reason.to_owned(),
         stage: stage.to_owned(),
         error_class: Class::Row.as_str().to_owned(),

@@ -113,8 +113,8 @@ impl Letter {
     /// Reads a record of the dead-letter topic; `whole` keeps its contents.
     pub fn read(raw: Raw<'_>, whole: bool) -> Option<Self> {
         let first = raw.headers.iter().rposition(|(name, _)| name == header::REASON)?;
-        let (own, about) = raw.headers.split_at(first);
-        let text = |name| text(about.iter().find(|(own, _)| own == name)?);
+        let (record_headers, about) = raw.headers.split_at(first);
+        let text = |name| text(about.iter().find(|(key, _)| key == name)?);
         let source = Source {
             topic: text(header::TOPIC)?.to_owned(),
             topic_id: text(header::TOPIC_ID).and_then(|id| id.parse().ok()),
@@ -129,7 +129,7 @@ impl Letter {
             stage: text(header::STAGE)?.to_owned(),
             tenant: text(header::TENANT).and_then(|id| id.parse().ok()),
             attempts: text(header::ATTEMPTS)?.parse().ok()?,
-            payload: payload(raw.payload, own),
+            payload: payload(raw.payload, record_headers),
             contents: whole.then(|| Contents {
                 key: raw.key.map(<[u8]>::to_vec),
                 payload: raw.payload.map(<[u8]>::to_vec),
@@ -144,8 +144,8 @@ fn text((_, value): &(String, Option<Vec<u8>>)) -> Option<&str> {
 }
 
 /// A letter without its payload has the payload's size directly before the reason.
-fn payload(payload: Option<&[u8]>, own: &[(String, Option<Vec<u8>>)]) -> Payload {
-    let left_out = || text(own.last().filter(|(name, _)| name == header::PAYLOAD_BYTES)?)?.parse().ok();
+fn payload(payload: Option<&[u8]>, record_headers: &[(String, Option<Vec<u8>>)]) -> Payload {
+    let left_out = || text(record_headers.last().filter(|(name, _)| name == header::PAYLOAD_BYTES)?)?.parse().ok();
     match payload {
         Some(payload) => Payload::Here(payload.len()),
         None => left_out().map_or(Payload::None, Payload::LeftOut),

@@ -71,7 +71,7 @@ impl SentLetters {
         loop {
             tokio::select! {
                 biased;
-                said = &mut answered => return said.unwrap_or_else(|_| Err(abandoned())),
+                result = &mut answered => return result.unwrap_or_else(|_| Err(abandoned())),
                 turn = self.turn.lock() => {
                     self.read_for_all().await;
                     drop(turn);
@@ -92,14 +92,14 @@ impl SentLetters {
         let ranges = ranges(&queries);
         let found = self.read(since_ms, ranges).await.map_err(|error| failure(&error));
         for PendingQuery { topic_id, partition, ranges, answer, .. } in queries {
-            let own = |found: &HashMap<_, Vec<i64>>| {
-                let own = found.get(&(topic_id, partition)).into_iter().flatten().copied();
-                let mut own: Vec<_> = own.filter(|offset| any_contains(&ranges, *offset)).collect();
-                own.sort_unstable();
-                own
+            let matching = |found: &HashMap<_, Vec<i64>>| {
+                let matching = found.get(&(topic_id, partition)).into_iter().flatten().copied();
+                let mut matching: Vec<_> = matching.filter(|offset| any_contains(&ranges, *offset)).collect();
+                matching.sort_unstable();
+                matching
             };
             // The caller may be gone by now.
-            drop(answer.send(found.as_ref().map(own).map_err(Failure::clone)));
+            drop(answer.send(found.as_ref().map(matching).map_err(Failure::clone)));
         }
     }
 

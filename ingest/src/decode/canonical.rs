@@ -68,7 +68,7 @@ fn name(column_type: &Type) -> String {
         Type::Tuple(elements) => {
             format!(
                 "Tuple({})",
-                join(elements, |(own, column_type)| format!("{} {}", quote_identifier(own), name(column_type)))
+                join(elements, |(element, column_type)| format!("{} {}", quote_identifier(element), name(column_type)))
             )
         }
     }
@@ -133,17 +133,21 @@ mod tests {
 
     #[test]
     fn it_depends_only_on_what_affects_rows() {
-        let own = decoder(&COLUMNS, |_| {}).fingerprint();
+        let original = decoder(&COLUMNS, |_| {}).fingerprint();
         let other = |change: fn(&mut Pipeline)| decoder(&COLUMNS, change).fingerprint();
-        assert_eq!(own, other(|pipeline| pipeline.max_rows = 7), "batch sizes do not affect rows");
-        assert_ne!(own, other(|pipeline| pipeline.limits.depth = 7));
-        assert_ne!(own, other(|pipeline| pipeline.tenant = "tenant".to_owned()));
-        assert_ne!(own, other(|pipeline| drop(pipeline.columns.insert("small".to_owned(), "x".to_owned()))));
+        assert_eq!(original, other(|pipeline| pipeline.max_rows = 7), "batch sizes do not affect rows");
+        assert_ne!(original, other(|pipeline| pipeline.limits.depth = 7));
+        assert_ne!(original, other(|pipeline| pipeline.tenant = "tenant".to_owned()));
+        assert_ne!(original, other(|pipeline| drop(pipeline.columns.insert("small".to_owned(), "x".to_owned()))));
         let mut columns = COLUMNS;
         columns[1].1 = "DateTime64(3)";
-        assert_eq!(own, decoder(&columns, |_| {}).fingerprint(), "a time zone only affects how a value is displayed");
+        assert_eq!(
+            original,
+            decoder(&columns, |_| {}).fingerprint(),
+            "a time zone only affects how a value is displayed"
+        );
         columns[7].1 = r"Enum8('linenbreak' = 1, 'it\'s' = -2)";
-        assert_ne!(own, decoder(&columns, |_| {}).fingerprint());
+        assert_ne!(original, decoder(&columns, |_| {}).fingerprint());
     }
 
     /// `Debug` output contains names of types and fields, which a deploy may change.

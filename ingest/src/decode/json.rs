@@ -350,8 +350,8 @@ mod tests {
     proptest! {
         #[test]
         fn accepts_exactly_what_serde_json_accepts(text in r#"[\[\]{}:,"\\ua0-9eE.+\- tfn]{0,24}"#) {
-            let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text);
-            prop_assert_eq!(scan(&text).is_ok(), theirs.is_ok(), "{}", text);
+            let reference = serde_json::from_str::<&serde_json::value::RawValue>(&text);
+            prop_assert_eq!(scan(&text).is_ok(), reference.is_ok(), "{}", text);
         }
 
     }

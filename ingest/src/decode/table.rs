@@ -270,7 +270,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn shape(columns: &[(&str, &str, &str)]) -> Shape {
-        let own = columns.iter().copied();
+        let mapped = columns.iter().copied();
         let provenance = PROVENANCE.iter().map(|(name, column_type)| (*name, *column_type, ""));
         let last = [("_ingested_at", "DateTime64(3)", "DEFAULT")];
         let column = |(name, column_type, kind): (&str, &str, &str)| Column {
@@ -279,7 +279,7 @@ pub(crate) mod tests {
             default_kind: kind.to_owned(),
         };
         Shape {
-            columns: own.chain(provenance).chain(last).map(column).collect(),
+            columns: mapped.chain(provenance).chain(last).map(column).collect(),
             partition_key: "toYYYYMM(timestamp)".to_owned(),
             server_zone: "UTC".to_owned(),
         }

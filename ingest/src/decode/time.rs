@@ -200,10 +200,10 @@ mod tests {
         #[test]
         fn reads_the_same_as_chrono(text in "20(16|26)-(0[1-9]|1[0-3])-(0[19]|[123][0189])[Tt ][012][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,12})?([Zz]|[+-][012][0-9]:[0-6][0-9])?") {
             let reference = DateTime::parse_from_rfc3339(&text).ok();
-            let ours = rfc3339(&text).ok().map(|at| (at.seconds, at.nanos));
+            let parsed = rfc3339(&text).ok().map(|at| (at.seconds, at.nanos));
             let is_leap_second = reference.is_some_and(|at| at.timestamp_subsec_nanos() >= 1_000_000_000);
             let expected = reference.filter(|_| !is_leap_second);
-            prop_assert_eq!(ours, expected.map(|at| (at.timestamp(), at.timestamp_subsec_nanos())));
+            prop_assert_eq!(parsed, expected.map(|at| (at.timestamp(), at.timestamp_subsec_nanos())));
         }
 
         #[test]
@@ -212,9 +212,9 @@ mod tests {
             let zone = chrono::FixedOffset::east_opt(east * 3600).unwrap();
             let local = at.with_timezone(&zone);
             prop_assume!((1..=9999).contains(&local.year()));
-            let ours = rfc3339(&local.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap();
-            prop_assert_eq!((ours.seconds, ours.nanos), (at.timestamp(), at.timestamp_subsec_nanos()));
-            prop_assert_eq!(month_of(ours.seconds), at.year().unsigned_abs() * 100 + at.month());
+            let parsed = rfc3339(&local.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap();
+            prop_assert_eq!((parsed.seconds, parsed.nanos), (at.timestamp(), at.timestamp_subsec_nanos()));
+            prop_assert_eq!(month_of(parsed.seconds), at.year().unsigned_abs() * 100 + at.month());
         }
 
         #[test]

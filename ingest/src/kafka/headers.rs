@@ -23,9 +23,9 @@ pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
 /// Maximum number of a record's headers in its dead letter. Together with the worker's own they stay far below
 /// librdkafka's limit, so every letter can be read again.
-pub const MOST: usize = 1000;
+pub const MAX_HEADERS: usize = 1000;
 /// Maximum bytes of their names and values together.
-pub const MOST_BYTES: usize = 256 * 1024;
+pub const MAX_HEADER_BYTES: usize = 256 * 1024;
 
 /// The headers that a dead letter contains, and those that it omits.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub fn bounded(message: &BorrowedMessage<'_>) -> Kept {
         Parsed::None => Kept::default(),
         Parsed::Unreadable => Kept { headers: Headers::new(), left_out: Some(HeadersLeftOut::Unreadable) },
         Parsed::Some(all) => {
-            let most = if is_injected(Fault::KeepAllHeaders) { usize::MAX } else { MOST };
-            keep((0..).map_while(|index| all.nth(index)), most, MOST_BYTES)
+            let max_count = if is_injected(Fault::KeepAllHeaders) { usize::MAX } else { MAX_HEADERS };
+            keep((0..).map_while(|index| all.nth(index)), max_count, MAX_HEADER_BYTES)
         }
     }
 }
@@ -58,7 +58,7 @@ pub fn all(message: &BorrowedMessage<'_>) -> Headers {
 /// The headers of a record, starting one before the last header of that name; empty without such a header.
 pub fn from_last(message: &BorrowedMessage<'_>, name: &str) -> Headers {
     let Parsed::Some(all) = parse(message) else { return Headers::new() };
-    let has_name = |index: &usize| all.nth(*index).is_some_and(|(own, _)| own == name);
+    let has_name = |index: &usize| all.nth(*index).is_some_and(|(key, _)| key == name);
     let Some(last) = (0..all.count()).rev().find(has_name) else { return Headers::new() };
     (last.saturating_sub(1)..).map_while(|index| all.nth(index)).map(owned).collect()
 }
@@ -69,12 +69,12 @@ fn owned((name, value): Header<'_>) -> (String, Option<Vec<u8>>) {
     (name.into_owned(), value.map(<[u8]>::to_vec))
 }
 
-fn keep<'a>(headers: impl Iterator<Item = Header<'a>>, most: usize, most_bytes: usize) -> Kept {
-    let (mut kept, mut room) = (Headers::new(), most_bytes);
+fn keep<'a>(headers: impl Iterator<Item = Header<'a>>, max_count: usize, max_bytes: usize) -> Kept {
+    let (mut kept, mut room) = (Headers::new(), max_bytes);
     let (mut count, mut bytes) = (0, 0);
     for (name, value) in headers {
         let size = name.len() + value.map_or(0, <[u8]>::len);
-        if kept.len() < most && size <= room {
+        if kept.len() < max_count && size <= room {
             room -= size;
             kept.push(owned((name, value)));
         } else {
@@ -138,10 +138,10 @@ impl<'a> Native<'a> {
 mod tests {
     use super::*;
 
-    fn kept(sizes: &[usize], most: usize, most_bytes: usize) -> (usize, Option<HeadersLeftOut>) {
+    fn kept(sizes: &[usize], max_count: usize, max_bytes: usize) -> (usize, Option<HeadersLeftOut>) {
         let values: Vec<_> = sizes.iter().map(|size| vec![0; size - 1]).collect();
         let headers = values.iter().map(|value| (Cow::Borrowed("n"), Some(value.as_slice())));
-        let kept = keep(headers, most, most_bytes);
+        let kept = keep(headers, max_count, max_bytes);
         (kept.headers.len(), kept.left_out)
     }
 

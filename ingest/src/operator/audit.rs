@@ -182,7 +182,7 @@ impl Audit {
             for (partition, partition_offsets) in &topic_offsets.partitions {
                 let mut partition_offsets = partition_offsets.clone();
                 match only {
-                    Some((wanted, _)) if wanted != *partition => continue,
+                    Some((selected, _)) if selected != *partition => continue,
                     Some((_, until)) => partition_offsets.committed = Some(until),
                     None => {}
                 }
@@ -219,16 +219,16 @@ impl Audit {
         let filter = Filter { topic: topic.map(str::to_owned), ..Filter::default() };
         let mut letters = BTreeMap::<Source, Letters>::new();
         let take = |letter: &Letter, state: State| {
-            let own = letters.entry(Source::clone(&letter.source)).or_default();
+            let source_letters = letters.entry(Source::clone(&letter.source)).or_default();
             match state {
-                State::Landed => own.landed.push(letter.offset),
-                State::Waiting | State::Unknown => own.waiting.push(letter.offset),
+                State::Landed => source_letters.landed.push(letter.offset),
+                State::Waiting | State::Unknown => source_letters.waiting.push(letter.offset),
             }
         };
         dlq.each(&filter, false, take).await?;
-        for own in letters.values_mut() {
-            own.waiting.sort_unstable();
-            own.landed.sort_unstable();
+        for source_letters in letters.values_mut() {
+            source_letters.waiting.sort_unstable();
+            source_letters.landed.sort_unstable();
         }
         Ok(letters)
     }
@@ -288,7 +288,7 @@ impl Audit {
         waiting: &[i64],
     ) -> Result<(), Error> {
         let failed = |failure| Error::ClickHouse { table: rows.target.table.clone(), failure };
-        let Duplicates { count, some } = rows.duplicates(range).await.map_err(failed)?;
+        let Duplicates { count, sample } = rows.duplicates(range).await.map_err(failed)?;
         let mut missing = subtract(rows.gaps(range).await.map_err(failed)?, waiting);
         let length = |spans: &[Range<i64>]| -> u64 { spans.iter().map(|s| (s.end - s.start).cast_unsigned()).sum() };
         if self.options.scan {
@@ -297,7 +297,7 @@ impl Audit {
             account.empty = before - length(&missing);
         }
         account.doubled = count;
-        account.doubled_at = some;
+        account.doubled_at = sample;
         account.inserted = sums.count - count;
         account.missing = length(&missing);
         account.consumed = account.inserted + account.dead_lettered + account.missing;

@@ -91,11 +91,11 @@ impl Control {
     /// Sends a request to the consume loop.
     async fn send(&self, command: Command, which: Which) -> Result<Vec<PartitionStatus>, RequestError> {
         let (answer, answered) = oneshot::channel();
-        let asked = async {
+        let response = async {
             self.events.send(Event::Command(Request { command, which, answer })).await.ok()?;
             answered.await.ok()
         };
-        let answer = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
+        let answer = tokio::time::timeout(PATIENCE, response).await.ok().flatten();
         answer.ok_or(RequestError::NoResponse)?.map_err(RequestError::Unknown)
     }
 }

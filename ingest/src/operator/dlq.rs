@@ -297,8 +297,8 @@ impl Dlq {
     /// Which of `offsets` a table holds, in order. Retries a few times.
     async fn present(&self, target: &Target, partition: i32, offsets: &[i64]) -> Result<Vec<i64>, Error> {
         let mut present = Vec::new();
-        for some in offsets.chunks(OFFSETS_PER_QUERY) {
-            let query = async || lookup::among(&self.clickhouse, target, partition, some).await;
+        for chunk in offsets.chunks(OFFSETS_PER_QUERY) {
+            let query = async || lookup::among(&self.clickhouse, target, partition, chunk).await;
             present.extend(self.with_retries(&target.table, query).await?);
         }
         present.sort_unstable();

@@ -29,8 +29,8 @@ pub enum Lag {
 }
 
 /// Where reading starts: at the group's offset, or at the start of the log.
-fn start(found: &PartitionOffsets) -> i64 {
-    found.committed.map_or(found.ends.low, |offset| offset.max(found.ends.low))
+fn start(offsets: &PartitionOffsets) -> i64 {
+    offsets.committed.map_or(offsets.ends.low, |offset| offset.max(offsets.ends.low))
 }
 
 /// Determines the lag of each of these partitions of a topic. The client's error for a partition's end names no topic,
@@ -41,7 +41,7 @@ pub(crate) fn lags(
     partitions: &BTreeMap<i32, PartitionOffsets>,
 ) -> KafkaResult<BTreeMap<i32, Lag>> {
     let mut undecided: BTreeMap<i32, PartitionOffsets> = partitions.clone();
-    undecided.retain(|_, found| start(found) < found.ends.stable);
+    undecided.retain(|_, offsets| start(offsets) < offsets.ends.stable);
     let mut lags: BTreeMap<i32, Lag> = partitions.keys().map(|number| (*number, Lag::Records(0))).collect();
     if undecided.is_empty() {
         return Ok(lags);
@@ -50,8 +50,8 @@ pub(crate) fn lags(
     kafka.set("queued.min.messages", "1").set("queued.max.messages.kbytes", "4096");
     let client: BaseConsumer<DefaultConsumerContext> = kafka.create()?;
     let mut list = TopicPartitionList::with_capacity(undecided.len());
-    for (number, found) in &undecided {
-        list.add_partition_offset(topic, *number, Offset::Offset(start(found)))?;
+    for (number, offsets) in &undecided {
+        list.add_partition_offset(topic, *number, Offset::Offset(start(offsets)))?;
     }
     client.assign(&list)?;
     let deadline = Instant::now() + PATIENCE;
@@ -63,7 +63,9 @@ pub(crate) fn lags(
             client.pause(&done)?;
         }
     }
-    lags.extend(undecided.into_iter().map(|(number, found)| (number, Lag::AtMost(found.ends.stable - start(&found)))));
+    lags.extend(
+        undecided.into_iter().map(|(number, offsets)| (number, Lag::AtMost(offsets.ends.stable - start(&offsets)))),
+    );
     Ok(lags)
 }
 
@@ -74,8 +76,8 @@ fn search(
 ) -> KafkaResult<Option<(i32, Lag)>> {
     Ok(match client.poll(POLL) {
         Some(Ok(message)) => {
-            let found = undecided.remove(&message.partition());
-            found.map(|found| (message.partition(), Lag::Records((found.ends.stable - message.offset()).max(0))))
+            let offsets = undecided.remove(&message.partition());
+            offsets.map(|offsets| (message.partition(), Lag::Records((offsets.ends.stable - message.offset()).max(0))))
         }
         Some(Err(KafkaError::PartitionEOF(number))) => undecided.remove(&number).map(|_| (number, Lag::Records(0))),
         Some(Err(KafkaError::MessageConsumptionFatal(code))) => return Err(KafkaError::MessageConsumption(code)),

@@ -141,7 +141,7 @@ pub struct Line {
     /// Its partition.
     pub partition: i32,
     /// The offsets in Kafka.
-    pub found: PartitionOffsets,
+    pub offsets: PartitionOffsets,
     /// Readable records that are not committed.
     pub lag: Lag,
     /// The highest offset of the partition in the table.
@@ -222,11 +222,14 @@ impl Offsets {
         for ((topic, table), (topic_offsets, missing)) in topics.into_iter().zip(all_offsets) {
             all_missing.extend(missing);
             let lags = self.lags(&topic, &topic_offsets).await?;
-            for (partition, found) in &topic_offsets.partitions {
+            for (partition, partition_offsets) in &topic_offsets.partitions {
                 let highest = self.highest(&topic, &table, &topic_offsets, *partition).await?;
-                let lag = lags.get(partition).copied().unwrap_or(Lag::AtMost(found.ends.stable - found.ends.low));
-                let (topic, found) = (topic.clone(), found.clone());
-                lines.push(Line { topic, partition: *partition, found, lag, highest });
+                let lag = lags
+                    .get(partition)
+                    .copied()
+                    .unwrap_or(Lag::AtMost(partition_offsets.ends.stable - partition_offsets.ends.low));
+                let (topic, partition_offsets) = (topic.clone(), partition_offsets.clone());
+                lines.push(Line { topic, partition: *partition, offsets: partition_offsets, lag, highest });
             }
         }
         Ok((lines, all_missing))
@@ -243,25 +246,25 @@ impl Offsets {
     /// The effect of setting an offset.
     pub async fn set(&self, topic: &str, partition: i32, to: To) -> Result<Change, Error> {
         self.table(topic)?;
-        let found = self.found(topic, partition).await?.1;
+        let partition_offsets = self.partition_offsets(topic, partition).await?.1;
         let to = match to {
-            To::Start => found.ends.low,
-            To::End => found.ends.high,
+            To::Start => partition_offsets.ends.low,
+            To::End => partition_offsets.ends.high,
             To::Offset(offset) => offset,
         };
-        change(topic, partition, &found, to, String::new())
+        change(topic, partition, &partition_offsets, to, String::new())
     }
 
     /// The effect of skipping the unreadable records at `offset`.
     pub async fn skip(&self, topic: &str, partition: i32, offset: i64) -> Result<Skip, Error> {
         self.table(topic)?;
-        let (topic_offsets, found) = self.found(topic, partition).await?;
-        let next = found.committed.unwrap_or(found.ends.low);
+        let (topic_offsets, partition_offsets) = self.partition_offsets(topic, partition).await?;
+        let next = partition_offsets.committed.unwrap_or(partition_offsets.ends.low);
         if next != offset {
-            return Err(Error::NotNext { offset, committed: found.committed });
+            return Err(Error::NotNext { offset, committed: partition_offsets.committed });
         }
         let kafka = self.reader(topic).await;
-        let (name, high) = (topic.to_owned(), found.ends.high);
+        let (name, high) = (topic.to_owned(), partition_offsets.ends.high);
         let end = blocking(move || {
             let ask = || {
                 let probe = Probe::new(kafka)?;
@@ -275,7 +278,7 @@ impl Offsets {
         .await?;
         let to = end.ok_or(Error::Readable(offset))?;
         Ok(Skip {
-            change: change(topic, partition, &found, to, String::new())?,
+            change: change(topic, partition, &partition_offsets, to, String::new())?,
             topic_id: topic_offsets.id,
             from: offset,
         })
@@ -288,9 +291,9 @@ impl Offsets {
         let unsent = |cause: KafkaError| offsets::Error::from_kafka(&topic, cause);
         let letters = DeadLetters::new(kafka, &topic, QUEUE_KIB).map_err(unsent)?;
         let offsets: Vec<_> = (skip.from..skip.change.to).collect();
-        for some in offsets.chunks(LETTERS_PER_SEND) {
-            let some: Vec<_> = some.iter().map(|offset| skip.letter(*offset)).collect();
-            letters.send(&some).await.map_err(Error::Letters)?;
+        for chunk in offsets.chunks(LETTERS_PER_SEND) {
+            let chunk: Vec<_> = chunk.iter().map(|offset| skip.letter(*offset)).collect();
+            letters.send(&chunk).await.map_err(Error::Letters)?;
         }
         self.commit(&skip.change).await
     }
@@ -306,7 +309,7 @@ impl Offsets {
     /// The effect of accepting the table's contents as correct, up to, not including, `at` if given.
     pub async fn accept(&self, topic: &str, partition: i32, at: Option<i64>) -> Result<Change, Error> {
         let table = self.table(topic)?;
-        let (topic_offsets, found) = self.found(topic, partition).await?;
+        let (topic_offsets, partition_offsets) = self.partition_offsets(topic, partition).await?;
         let to = if let Some(at) = at {
             at
         } else {
@@ -315,7 +318,7 @@ impl Offsets {
         };
         // Without ranges, the decoder's fingerprint is not used.
         let intent = Intent { decoder: 0, announced_at: unix_now(), ranges: Vec::new() };
-        change(topic, partition, &found, to, intent.encode())
+        change(topic, partition, &partition_offsets, to, intent.encode())
     }
 
     /// Commits a change.
@@ -341,17 +344,18 @@ impl Offsets {
     }
 
     fn table(&self, topic: &str) -> Result<String, Error> {
-        let found = self.settings.pipeline_of(&self.names, topic);
-        found.map(|(_, pipeline)| pipeline.table.clone()).ok_or_else(|| Error::NoPipeline(topic.to_owned()))
+        let pipeline = self.settings.pipeline_of(&self.names, topic);
+        pipeline.map(|(_, pipeline)| pipeline.table.clone()).ok_or_else(|| Error::NoPipeline(topic.to_owned()))
     }
 
-    async fn found(&self, topic: &str, partition: i32) -> Result<(TopicOffsets, PartitionOffsets), Error> {
+    async fn partition_offsets(&self, topic: &str, partition: i32) -> Result<(TopicOffsets, PartitionOffsets), Error> {
         let mut all_offsets = offsets::read(self.kafka(), vec![topic.to_owned()]).await?;
         let topic_offsets = all_offsets.pop().ok_or_else(|| offsets::Error::NoTopic(topic.to_owned()))?;
-        let found = topic_offsets.partitions.get(&partition).cloned();
+        let partition_offsets = topic_offsets.partitions.get(&partition).cloned();
         let count = topic_offsets.partitions.len();
-        let found = found.ok_or_else(|| Error::NoPartition { topic: topic.to_owned(), partition, count })?;
-        Ok((topic_offsets, found))
+        let partition_offsets =
+            partition_offsets.ok_or_else(|| Error::NoPartition { topic: topic.to_owned(), partition, count })?;
+        Ok((topic_offsets, partition_offsets))
     }
 
     async fn highest(
@@ -371,8 +375,14 @@ impl Offsets {
     }
 }
 
-fn change(topic: &str, partition: i32, found: &PartitionOffsets, to: i64, metadata: String) -> Result<Change, Error> {
-    let PartitionOffsets { committed, ends: Watermarks { low, high, .. }, .. } = *found;
+fn change(
+    topic: &str,
+    partition: i32,
+    partition_offsets: &PartitionOffsets,
+    to: i64,
+    metadata: String,
+) -> Result<Change, Error> {
+    let PartitionOffsets { committed, ends: Watermarks { low, high, .. }, .. } = *partition_offsets;
     if to < low || to > high {
         return Err(Error::OutOfLog { offset: to, low, high });
     }
@@ -382,14 +392,14 @@ fn change(topic: &str, partition: i32, found: &PartitionOffsets, to: i64, metada
 }
 
 /// Describes the metadata of a committed offset, as of `now` (seconds since 1970).
-pub fn describe_metadata(found: &PartitionOffsets, now: u64) -> String {
-    if found.committed.is_none() {
+pub fn describe_metadata(partition_offsets: &PartitionOffsets, now: u64) -> String {
+    if partition_offsets.committed.is_none() {
         return "-".to_owned();
     }
-    if found.metadata.is_empty() {
+    if partition_offsets.metadata.is_empty() {
         return "none: looked up before writing".to_owned();
     }
-    let Some(Intent { announced_at, ranges, .. }) = Intent::parse(&found.metadata) else {
+    let Some(Intent { announced_at, ranges, .. }) = Intent::parse(&partition_offsets.metadata) else {
         return "of another program: looked up before writing".to_owned();
     };
     let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return "nothing announced".to_owned() };
@@ -406,7 +416,7 @@ pub fn describe_metadata(found: &PartitionOffsets, now: u64) -> String {
 mod tests {
     use super::*;
 
-    fn found(committed: Option<i64>, metadata: &str) -> PartitionOffsets {
+    fn partition_offsets(committed: Option<i64>, metadata: &str) -> PartitionOffsets {
         PartitionOffsets {
             committed,
             metadata: metadata.to_owned(),
@@ -416,7 +426,7 @@ mod tests {
 
     #[test]
     fn a_change_stays_within_the_log_and_states_what_it_skips() {
-        let to = |committed, to| change("t", 0, &found(committed, ""), to, String::new());
+        let to = |committed, to| change("t", 0, &partition_offsets(committed, ""), to, String::new());
         assert_eq!(to(Some(12), 11).unwrap().skips_from, None);
         assert_eq!(to(Some(12), 12).unwrap().skips_from, None);
         assert_eq!(to(Some(12), 20).unwrap().skips_from, Some(12));
@@ -428,8 +438,8 @@ mod tests {
 
     #[test]
     fn the_metadata_of_an_offset_is_described() {
-        let describe = |text: &str| describe_metadata(&found(Some(12), text), 100);
-        assert_eq!(describe_metadata(&found(None, ""), 100), "-");
+        let describe = |text: &str| describe_metadata(&partition_offsets(Some(12), text), 100);
+        assert_eq!(describe_metadata(&partition_offsets(None, ""), 100), "-");
         assert_eq!(describe(""), "none: looked up before writing");
         assert_eq!(describe("{}"), "of another program: looked up before writing");
         assert_eq!(describe("sluice2 000000000000001f 70"), "nothing announced");

@@ -110,25 +110,26 @@ impl Rebuild<'_> {
     /// depend on more than the time that the table is partitioned by, since that cannot be determined.
     async fn has_nothing_expired(&self, table: &Table, expressions: &[String]) -> Result<bool, Failure> {
         let Some(column) = month_column(&table.partition_key) else { return Ok(false) };
-        let Some(own) = parse_identifier(column) else { return Ok(false) };
+        let Some(column_name) = parse_identifier(column) else { return Ok(false) };
         let start = format!(
             "toDateTime('{}-{:02}-01 00:00:00', 'UTC') - {}",
             self.month / 100,
             self.month % 100,
             DAY.as_secs()
         );
-        let kept: Vec<_> = expressions.iter().map(|expression| format!("toDateTime({expression}) > now()")).collect();
+        let conditions: Vec<_> =
+            expressions.iter().map(|expression| format!("toDateTime({expression}) > now()")).collect();
         let TableName { database, name } = &table.name;
         let query_type = format!(
             "SELECT type FROM system.columns WHERE database = {} AND table = {} AND name = {} FORMAT TSVRaw",
             quote_string(database),
             quote_string(name),
-            quote_string(&own)
+            quote_string(&column_name)
         );
         let column_type = text(&self.clickhouse.query(&query_type, &[]).await?);
         let query = format!(
             "SELECT toUInt8({}) FROM (SELECT CAST({start}, {}) AS {column}) FORMAT TSV",
-            kept.join(" AND "),
+            conditions.join(" AND "),
             quote_string(&column_type)
         );
         match self.clickhouse.query(&query, &[]).await {
@@ -149,7 +150,7 @@ impl Rebuild<'_> {
     /// Number of rows of a month in a table.
     pub(super) async fn rows(&self, table: &TableName, month: u32) -> Result<u64, Failure> {
         #[derive(Deserialize)]
-        struct Held {
+        struct RowCount {
             rows: String,
         }
         let query = format!(
@@ -158,8 +159,8 @@ impl Rebuild<'_> {
             quote_string(&table.database),
             quote_string(&table.name)
         );
-        let held: Vec<Held> = self.clickhouse.select(&query, "").await?;
-        Ok(held.first().and_then(|held| held.rows.parse().ok()).unwrap_or(0))
+        let counts: Vec<RowCount> = self.clickhouse.select(&query, "").await?;
+        Ok(counts.first().and_then(|counts| counts.rows.parse().ok()).unwrap_or(0))
     }
 
     /// A month without raw rows may have aggregates that are meant to outlive them.

@@ -50,13 +50,13 @@ impl<'a> Lock<'a> {
         let (mut lock, deadline) =
             (Self { clickhouse, owner: owner.to_owned(), tables: Vec::new() }, Instant::now() + PATIENCE);
         for name in names {
-            let taken = lock.acquire_one(&name, deadline).await;
-            lock.tables.extend(taken.is_ok().then_some(name));
-            let held = match taken {
+            let acquired = lock.acquire_one(&name, deadline).await;
+            lock.tables.extend(acquired.is_ok().then_some(name));
+            let outcome = match acquired {
                 Ok(()) => lock.heartbeat().await,
                 Err(failure) => Err(failure),
             };
-            if let Err(failure) = held {
+            if let Err(failure) = outcome {
                 lock.release().await?;
                 return Err(failure);
             }

@@ -149,18 +149,18 @@ impl Rebuild<'_> {
     /// Replaces the month with what was computed.
     async fn replace(&self, target: &Table) -> Result<Replaced, Failure> {
         let fresh = self.scratch_table(&target.name);
-        let (own, all) = (self.rows(&fresh, self.month).await?, self.rows(&fresh, 0).await?);
-        if own != all {
+        let (month_rows, total_rows) = (self.rows(&fresh, self.month).await?, self.rows(&fresh, 0).await?);
+        if month_rows != total_rows {
             return Err(self.partition_mismatch(target));
         }
         let highest_block = self.highest_block(&target.name).await?;
         let partition = if self.month == 0 { "tuple()".to_owned() } else { self.month.to_string() };
         // ClickHouse does not replace a partition with nothing.
-        let how = match own {
+        let action = match month_rows {
             0 => format!("DROP PARTITION {partition}"),
             _ => format!("REPLACE PARTITION {partition} FROM {fresh}"),
         };
-        run(self.clickhouse, &format!("ALTER TABLE {} {how}", target.name), &[]).await?;
+        run(self.clickhouse, &format!("ALTER TABLE {} {action}", target.name), &[]).await?;
         Ok(Replaced { target: target.name.clone(), fresh, highest_block })
     }
 

@@ -83,22 +83,22 @@ pub(super) async fn read<'a>(
     base: &'a TableName,
     known: impl Iterator<Item = &'a TableName>,
 ) -> Result<Rows, Failure> {
-    let mut wanted: Vec<_> = std::iter::once(base).chain(known.filter(|name| *name != base)).cloned().collect();
-    let (mut rows, mut requested) = (Rows::new(), wanted.clone());
-    while !wanted.is_empty() {
+    let mut pending: Vec<_> = std::iter::once(base).chain(known.filter(|name| *name != base)).cloned().collect();
+    let (mut rows, mut requested) = (Rows::new(), pending.clone());
+    while !pending.is_empty() {
         let pair =
             |TableName { database, name }: &TableName| format!("({}, {})", quote_string(database), quote_string(name));
-        let names = wanted.iter().map(pair).collect::<Vec<_>>().join(", ");
+        let names = pending.iter().map(pair).collect::<Vec<_>>().join(", ");
         let query = format!(
             "SELECT {COLUMNS}, toInt32(least(now() - metadata_modification_time, 2147483647)) AS unchanged_for \
              FROM system.tables WHERE (database, name) IN ({names}) FORMAT JSON"
         );
-        wanted.clear();
+        pending.clear();
         for row in clickhouse.select::<Row>(&query, "").await? {
             for name in row.dependent_views().chain(row.is_view().then(|| row.target())) {
                 if !requested.contains(&name) {
                     requested.push(name.clone());
-                    wanted.push(name);
+                    pending.push(name);
                 }
             }
             rows.insert(TableName::new(&row.database, &row.name), row);

@@ -195,9 +195,9 @@ mod tests {
         block.pass(&large);
         let next = block.next(Place { partition: 0, offset: 1 }).unwrap();
         assert_eq!(next.label(), "0-0.1");
-        let elsewhere = Letter { payload: Payload::LeftOut(BYTES_PER_BLOCK), ..large };
+        let without_payload = Letter { payload: Payload::LeftOut(BYTES_PER_BLOCK), ..large };
         let mut block = Block::at(Place { partition: 0, offset: 0 });
-        block.pass(&elsewhere);
+        block.pass(&without_payload);
         assert!(block.next(Place { partition: 0, offset: 1 }).is_none(), "its payload is not in the letter");
     }
 

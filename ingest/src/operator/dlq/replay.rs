@@ -118,11 +118,11 @@ impl Replay<'_> {
         // Always from the start of the topic: blocks must be the same for every replay.
         let (mut scan, mut current) = (self.dlq.scan(None, Detail::Payload, None)?, None::<Block>);
         loop {
-            let Some(found) = self.stop.run_until_cancelled(scan.next()).await else {
+            let Some(item) = self.stop.run_until_cancelled(scan.next()).await else {
                 self.done.is_interrupted = true;
                 return Ok(());
             };
-            let letter = match found? {
+            let letter = match item? {
                 Item::Letter(letter) => letter,
                 Item::Again | Item::Foreign => continue,
                 Item::End => break,
@@ -404,8 +404,8 @@ mod tests {
     fn inserts_stay_below_their_rate() {
         let mut pace = Pace::new(40);
         assert_eq!(pace.every, Duration::from_millis(100));
-        let begun = pace.next;
+        let before = pace.next;
         pace.spend();
-        assert!(pace.next >= begun + pace.every);
+        assert!(pace.next >= before + pace.every);
     }
 }
