@@ -5,7 +5,6 @@
 //! - [`offsets`]: committed offsets and the bounds of logs
 //! - [`watermarks`]: start, last stable offset and high watermark of many partitions at once
 //! - [`topic_id`] and [`topic_config`]: the identity and the settings of a topic
-//! - [`blocking`]: runs blocking work off the runtime's threads
 //! - [`fetch`]: bounds how much a consumer fetches ahead
 //! - [`headers`]: the headers of a consumed record
 //! - [`unreadable`]: which records the client cannot read

@@ -9,6 +9,8 @@
 use crate::fault::{Fault, is_injected};
 use std::str::Bytes;
 
+pub use sluice_schemas::sql::clickhouse::{identifier as quote_identifier, literal as quote_string};
+
 /// The value of a text between two `quote`s; `None` if `text` is not exactly one quoted text, or its value is not
 /// UTF-8.
 pub(crate) fn unquote(text: &str, quote: char) -> Option<String> {
@@ -56,34 +58,6 @@ fn end_of_quoted(text: &str, quote: u8) -> Option<usize> {
             _ => return Some(at + 1),
         };
     }
-}
-
-/// A name as ClickHouse's SQL quotes it.
-pub fn quote_identifier(name: &str) -> String {
-    quoted(name, '`')
-}
-
-/// A string literal.
-pub fn quote_string(text: &str) -> String {
-    quoted(text, '\'')
-}
-
-fn quoted(text: &str, quote: char) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push(quote);
-    for character in text.chars() {
-        match character {
-            '\0' => quoted.push_str("\\0"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '\\' => quoted.push_str("\\\\"),
-            character if character == quote => quoted.extend(['\\', quote]),
-            character => quoted.push(character),
-        }
-    }
-    quoted.push(quote);
-    quoted
 }
 
 /// Appends the value of an escape whose backslash has been consumed.
