@@ -1,19 +1,21 @@
-//! What answers at a store's address counts only if it is the store: a `200 OK` with a page, as a proxy's, is no success,
-//! and no redirect is followed. Each test has its control: the same work passes while everything is forwarded, and a client
-//! that reads the status line alone believes the page.
+//! A response at a store's address counts only if it comes from the store: `200 OK` with a page, as from a proxy, is not a
+//! success, and no redirect is followed. Each test has controls: the same work passes while everything is forwarded, and a
+//! client that reads only the status line accepts the page.
 
 use reqwest::Client;
 use sluice_schemas::{SchemaError, Store, apply::apply, drop_namespace, names::Names, stores::Stores};
-use sluice_testkit::{Disguise, Impostor, Service, Stack, fresh_names};
+use sluice_testkit::{Disguise, Impostor, OtherHost, Service, Stack, fresh_names};
 
-/// A store behind an impostor.
+/// A namespace in which one store is behind an impostor.
 struct World {
     _stack: Stack,
     names: Names,
     direct: Stores,
-    /// The same stores, one of them behind the impostor.
+    /// Like `direct`, with the store behind the impostor.
     stores: Stores,
     impostor: Impostor,
+    /// The target of redirects.
+    other_host: OtherHost,
     store: Store,
 }
 
@@ -29,48 +31,58 @@ impl World {
             Store::Elasticsearch => &mut stores.elasticsearch.url,
             _ => &mut stores.s3.endpoint,
         };
-        let impostor = Impostor::before(address).await;
+        let (impostor, other_host) = (Impostor::before(address).await, OtherHost::start().await);
         address.clone_from(&impostor.url);
-        Self { _stack: stack, names, direct, stores, impostor, store }
+        Self { _stack: stack, names, direct, stores, impostor, other_host, store }
     }
 
     async fn apply(&self) -> Result<(), SchemaError> {
         apply(&self.stores, &self.names, &[self.store]).await.map(drop)
     }
 
-    /// Applies while requests with `text` are answered by somebody else, in both ways; the error of each comes back.
-    async fn refused(&self, text: &str) -> [String; 2] {
-        let mut said = Vec::new();
-        for disguise in [Disguise::Page, Disguise::Elsewhere] {
-            let before = self.impostor.answered();
-            self.impostor.answer(disguise, text);
-            let error = self.apply().await.expect_err("somebody else's answer counted");
-            assert!(self.impostor.answered() > before, "{disguise:?}: nothing was answered in the store's place");
-            said.push(error.to_string());
-        }
-        assert_eq!(self.impostor.arrived_elsewhere(), 0, "a redirect was followed");
-        said.try_into().expect("two errors")
+    /// A page, and a redirect that keeps method and body.
+    fn disguises(&self) -> [Disguise; 2] {
+        [Disguise::Page, Disguise::Redirect(307, self.other_host.url.clone())]
     }
 
-    /// The control: a client that reads the status line takes the page for success and follows the redirect.
+    /// Applies the schemas while requests with `text` get each of the two responses; returns both errors.
+    async fn refused(&self, text: &str) -> [String; 2] {
+        let mut errors = Vec::new();
+        for disguise in self.disguises() {
+            self.impostor.answer(disguise.clone(), text);
+            let error = self.apply().await.expect_err("a response of another server counted");
+            assert!(self.impostor.answered() > 0, "{disguise:?}: no request was answered in the store's place");
+            errors.push(error.to_string());
+        }
+        assert_eq!(self.other_host.requests(), 0, "a redirect was followed");
+        errors.try_into().expect("two errors")
+    }
+
+    /// The control: a client that reads only the status line accepts the page and follows the redirect.
     async fn fools_a_client_that_reads_the_status_line(&self, text: &str) {
-        for disguise in [Disguise::Page, Disguise::Elsewhere] {
+        for disguise in self.disguises() {
             self.impostor.answer(disguise, text);
             let client = Client::builder().no_proxy().build().expect("a client");
-            let answer =
-                client.put(format!("{}/{text}", self.impostor.url)).body("{}").send().await.expect("an answer");
-            assert!(answer.status().is_success(), "{}", answer.status());
+            let response =
+                client.put(format!("{}/{text}", self.impostor.url)).body("{}").send().await.expect("a response");
+            assert!(response.status().is_success(), "{}", response.status());
         }
-        assert_eq!(self.impostor.arrived_elsewhere(), 1);
+        assert_eq!(self.other_host.requests(), 1);
     }
 
-    async fn end(self) {
+    /// The control: while everything is forwarded, the schemas are applied.
+    async fn applies_when_forwarded(&self) {
+        self.impostor.forward_all();
+        self.apply().await.expect("apply the schemas through the impostor");
+    }
+
+    async fn drop(self) {
         drop_namespace(&self.direct, &self.names, &[self.store]).await.expect("drop the namespace");
     }
 }
 
 #[tokio::test]
-async fn a_page_in_place_of_elasticsearch_is_no_success() {
+async fn a_page_in_place_of_elasticsearch_does_not_count_as_success() {
     let world = World::new(Service::Elasticsearch, Store::Elasticsearch).await;
     for text in ["_cluster/health", "index_patterns"] {
         for error in world.refused(text).await {
@@ -78,13 +90,12 @@ async fn a_page_in_place_of_elasticsearch_is_no_success() {
         }
     }
     world.fools_a_client_that_reads_the_status_line("index_patterns").await;
-    world.impostor.answer(Disguise::Page, "nothing holds this text");
-    world.apply().await.expect("forwarded, it is applied");
-    world.end().await;
+    world.applies_when_forwarded().await;
+    world.drop().await;
 }
 
 #[tokio::test]
-async fn a_page_in_place_of_clickhouse_is_no_success() {
+async fn a_page_in_place_of_clickhouse_does_not_count_as_success() {
     let world = World::new(Service::ClickHouse, Store::ClickHouse).await;
     for text in ["CREATE DATABASE", "CREATE TABLE", "INSERT INTO schema_migrations"] {
         let [page, redirect] = world.refused(text).await;
@@ -92,19 +103,17 @@ async fn a_page_in_place_of_clickhouse_is_no_success() {
         assert!(redirect.contains("ClickHouse"), "{redirect}");
     }
     world.fools_a_client_that_reads_the_status_line("CREATE").await;
-    world.impostor.answer(Disguise::Page, "nothing holds this text");
-    world.apply().await.expect("forwarded, it is applied");
-    world.end().await;
+    world.applies_when_forwarded().await;
+    world.drop().await;
 }
 
 #[tokio::test]
-async fn a_page_in_place_of_s3_is_no_success() {
+async fn a_page_in_place_of_s3_does_not_count_as_success() {
     let world = World::new(Service::S3, Store::S3).await;
     for error in world.refused("customer-documents").await {
         assert!(error.contains("it is not an answer of an S3 server"), "{error}");
     }
     world.fools_a_client_that_reads_the_status_line("customer-documents").await;
-    world.impostor.answer(Disguise::Page, "nothing holds this text");
-    world.apply().await.expect("forwarded, it is applied");
-    world.end().await;
+    world.applies_when_forwarded().await;
+    world.drop().await;
 }

@@ -1,5 +1,5 @@
-//! What `deploy/` says is what the code does: ports, group, topics, deadlines, memory, variables, versions, metrics. No
-//! store is needed. Each comparison is shown to notice a change.
+//! The files in `deploy/` agree with the code: ports, group, topics, deadlines, memory, variables, versions, metrics. No store
+//! is needed. Each comparison has a test that it detects a change.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 

@@ -1,4 +1,4 @@
-//! Wrong input gets one sentence that names the file, the line or key and what to do, and exit code 4; nothing is touched.
+//! Wrong input yields exit code 4 and one sentence that names the file, the line or key, and what to do; no store is touched.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -6,22 +6,22 @@ use std::{path::Path, process::Command};
 
 use tempfile::TempDir;
 
-/// Runs `sluice` in a folder of its own; gives the exit code and standard error, with the folder's path taken out.
+/// Runs `sluice` in this folder; returns the exit code and standard error, with the folder's path masked.
 fn sluice(folder: &Path, arguments: &[&str]) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sluice")).current_dir(folder).args(arguments).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap().replace(&folder.display().to_string(), "FOLDER");
     (output.status.code().unwrap(), said)
 }
 
-fn with(file: &str, text: &str) -> TempDir {
+fn folder_with(file: &str, text: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(file), text).unwrap();
     folder
 }
 
-/// What `sluice config check` says about a configuration.
+/// What `sluice config check` says about a refused configuration.
 fn refused(config: &str) -> String {
-    let folder = with("sluice.toml", config);
+    let folder = folder_with("sluice.toml", config);
     let (code, said) = sluice(folder.path(), &["config", "check"]);
     assert_eq!(code, 4, "{said}");
     said
@@ -43,12 +43,12 @@ fn a_wrong_size_is_named_with_its_line() {
 }
 
 #[test]
-fn toml_that_is_none_is_named_with_its_line() {
+fn malformed_toml_is_named_with_its_line() {
     insta::assert_snapshot!(refused("[stack\n"));
 }
 
 #[test]
-fn a_namespace_that_a_store_would_refuse_is_refused_first() {
+fn a_namespace_that_a_store_would_refuse_is_refused() {
     insta::assert_snapshot!(refused("[stores]\nnamespace = \"My Team\"\n"));
 }
 
@@ -63,7 +63,7 @@ fn a_port_base_out_of_range_is_refused() {
 }
 
 #[test]
-fn a_configuration_that_is_a_folder_is_said_to_be_one() {
+fn a_configuration_path_that_is_a_folder_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let (code, said) = sluice(folder.path(), &["--config", ".", "config", "check"]);
     assert_eq!(code, 4);
@@ -71,7 +71,7 @@ fn a_configuration_that_is_a_folder_is_said_to_be_one() {
 }
 
 #[test]
-fn a_configuration_that_is_missing_is_named() {
+fn a_missing_configuration_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (code, said) = sluice(folder.path(), &["--config", "nowhere.toml", "config", "check"]);
     assert_eq!(code, 4);
@@ -92,7 +92,7 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
-fn a_store_that_nobody_knows_is_refused_with_those_that_are_known() {
+fn an_unknown_store_is_refused_with_the_known_ones() {
     let folder = tempfile::tempdir().unwrap();
     let (code, said) = sluice(folder.path(), &["up", "--only", "mysql"]);
     assert_eq!(code, 4);
@@ -100,16 +100,16 @@ fn a_store_that_nobody_knows_is_refused_with_those_that_are_known() {
 }
 
 #[test]
-fn a_scenario_that_asks_an_unknown_question_is_refused_with_those_that_are_known() {
+fn an_unknown_question_is_refused_with_the_known_ones() {
     let scenario = include_str!("verify/small.toml").replace("search = \"30/s\"", "serch = \"30/s\"");
-    let folder = with("mine.toml", &scenario);
+    let folder = folder_with("mine.toml", &scenario);
     let (code, said) = sluice(folder.path(), &["verify", "mine.toml"]);
     assert_eq!(code, 4);
     insta::assert_snapshot!(said);
 }
 
-/// What `sluice` says with these variables.
-fn with_variable(name: &str, value: &str) -> String {
+/// What `sluice config check` says about a refused variable.
+fn refused_variable(name: &str, value: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
     let output = command.current_dir(folder.path()).env(name, value).args(["config", "check"]).output().unwrap();
@@ -119,7 +119,7 @@ fn with_variable(name: &str, value: &str) -> String {
 }
 
 #[test]
-fn a_value_is_refused_in_plain_words_with_what_to_write() {
+fn an_invalid_value_is_refused_with_what_to_write() {
     let values = [
         "[ingest]\nlisten = \"localhost:9090\"\n",
         "[ingest]\ninserts_in_flight = 99999999999999999999\n",
@@ -142,26 +142,26 @@ fn a_secret_of_another_type_is_refused_without_being_shown() {
     assert!(said.contains("password") && !said.contains("271828"), "{said}");
     let said = refused("[stores.postgres.app]\nuser = \"app\"\npassword = hunter2\n");
     assert!(said.contains("password") && !said.contains("hunter2"), "{said}");
-    let said = with_variable("SLUICE_STORES__POSTGRES__APP__PASSWORD", "271828");
+    let said = refused_variable("SLUICE_STORES__POSTGRES__APP__PASSWORD", "271828");
     assert!(said.contains("SLUICE_STORES__POSTGRES__APP__PASSWORD") && !said.contains("271828"), "{said}");
 }
 
 #[test]
-fn a_variable_that_would_be_ignored_is_refused_with_its_right_spelling() {
+fn a_misspelled_variable_is_refused_with_its_correct_name() {
     let said = [
-        with_variable("SLUICE_STACK_PORT_BASE", "22000"),
-        with_variable("SLUICE_NAMESPACE", "mine"),
-        with_variable("SLUICE_STORES_CLICKHOUSE_LOGIN_USER", "me"),
-        with_variable("SLUICE_STORES__POSTGRES_PORT", "5432"),
-        with_variable("SLUICE_INGEST_GRUOP", "g"),
-        with_variable("SLUICE_INGEST__LISTEN", "localhost:9090"),
-        with_variable("SLUICE_STORES__NAMESPACE", "My Team"),
+        refused_variable("SLUICE_STACK_PORT_BASE", "22000"),
+        refused_variable("SLUICE_NAMESPACE", "mine"),
+        refused_variable("SLUICE_STORES_CLICKHOUSE_LOGIN_USER", "me"),
+        refused_variable("SLUICE_STORES__POSTGRES_PORT", "5432"),
+        refused_variable("SLUICE_INGEST_GRUOP", "g"),
+        refused_variable("SLUICE_INGEST__LISTEN", "localhost:9090"),
+        refused_variable("SLUICE_STORES__NAMESPACE", "My Team"),
     ];
     insta::assert_snapshot!(said.concat());
 }
 
 #[test]
-fn a_namespace_that_cannot_be_is_an_error_and_never_the_platforms_own() {
+fn an_invalid_namespace_is_an_error_and_never_falls_back_to_the_platforms() {
     let folder = tempfile::tempdir().unwrap();
     for verb in [&["schemas", "check"][..], &["ingest"], &["dlq", "list"], &["ingest", "audit"], &["verify"]] {
         let (code, said) = sluice(folder.path(), &[&["--port-base", "61000", "--namespace", "Prod 1"], verb].concat());
@@ -176,8 +176,8 @@ fn a_shipped_scenario_is_found_by_name_from_any_folder() {
         let (code, said) = sluice(folder.path(), &["--port-base", "61000", verb, name, "--no-up"]);
         assert!(code == 3 && said.starts_with(&format!("scenario {name}: ")), "{code}: {said}");
     }
-    // A name is the shipped scenario, a path the file; where both are there, that is said.
-    let folder = with("smoke", "name = 1\n");
+    // A name means the shipped scenario, a path the file; if both exist, the output says so.
+    let folder = folder_with("smoke", "name = 1\n");
     let (code, said) = sluice(folder.path(), &["--port-base", "61000", "verify", "smoke", "--no-up"]);
     assert!(code == 3 && said.contains("write ./smoke to use the file of that name"), "{code}: {said}");
     let (code, said) = sluice(folder.path(), &["--port-base", "61000", "verify", "./smoke", "--no-up"]);
@@ -185,7 +185,7 @@ fn a_shipped_scenario_is_found_by_name_from_any_folder() {
 }
 
 #[test]
-fn a_scenario_that_nobody_knows_is_refused_with_those_that_ship() {
+fn an_unknown_scenario_is_refused_with_the_shipped_ones() {
     let folder = tempfile::tempdir().unwrap();
     let said = ["smkoe", "weekend"].map(|name| sluice(folder.path(), &["verify", name]));
     assert!(said.iter().all(|(code, _)| *code == 4), "{said:?}");
@@ -204,7 +204,7 @@ fn the_help_of_a_run_names_every_shipped_scenario() {
 }
 
 #[test]
-fn a_scenario_that_is_missing_is_named() {
+fn a_missing_scenario_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (code, said) = sluice(folder.path(), &["verify", "nowhere.toml"]);
     assert_eq!(code, 4);
@@ -212,7 +212,7 @@ fn a_scenario_that_is_missing_is_named() {
 }
 
 #[test]
-fn a_verb_with_a_typing_error_is_answered_with_the_right_one() {
+fn a_misspelled_verb_gets_a_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     let (code, said) = sluice(folder.path(), &["verfy"]);
     assert_eq!(code, 4);
@@ -220,15 +220,15 @@ fn a_verb_with_a_typing_error_is_answered_with_the_right_one() {
 }
 
 #[test]
-fn the_help_is_what_a_newcomer_learns_the_tool_from() {
+fn the_help_introduces_the_tool() {
     let output = Command::new(env!("CARGO_BIN_EXE_sluice")).arg("--help").output().unwrap();
     assert!(output.status.success());
     insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
 }
 
 #[test]
-fn what_is_in_force_is_printed_without_a_secret() {
-    let folder = with("sluice.toml", "[stores.postgres.app]\nuser = \"app\"\npassword = \"hunter2\"\n");
+fn the_effective_settings_are_printed_without_secrets() {
+    let folder = folder_with("sluice.toml", "[stores.postgres.app]\nuser = \"app\"\npassword = \"hunter2\"\n");
     let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
         .current_dir(folder.path())
         .args(["config", "check"])
@@ -240,7 +240,7 @@ fn what_is_in_force_is_printed_without_a_secret() {
 }
 
 #[test]
-fn stores_that_are_not_there_are_named_with_what_to_do() {
+fn unreachable_stores_are_named_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let (code, said) = sluice(folder.path(), &["--port-base", "61000", "schemas", "check", "--only", "postgres"]);
     assert_eq!(code, 3, "{said}");

@@ -7,7 +7,7 @@ use sluice_fuzz::rows::Walk;
 use sluice_fuzz::types::parse;
 
 #[test]
-fn every_input_that_is_kept_passes() {
+fn every_corpus_input_passes() {
     for (target, check) in TARGETS {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
         let inputs: Vec<_> = std::fs::read_dir(&folder).expect("a corpus for each target").collect();
@@ -23,7 +23,7 @@ fn every_input_that_is_kept_passes() {
 
 /// The negative control: rows that no decoder may make.
 #[test]
-fn the_reader_sees_what_is_wrong_with_a_row() {
+fn the_reader_rejects_malformed_rows() {
     let read = |of: &str, row: &[u8]| {
         let mut walk = Walk(row);
         walk.value(&parse(of).expect("a type")).map(|_| walk.0.len())

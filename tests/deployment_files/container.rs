@@ -1,5 +1,5 @@
-//! The Containerfile: the toolchain of the workspace, a user without rights, no registry's name, and a health check that
-//! tells a healthy worker from another one.
+//! The Containerfile has the workspace's toolchain, an unprivileged user, no registry name, and a health check that passes only
+//! for a healthy worker.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::read;
 
 const FILE: &str = "deploy/Containerfile";
 
-/// What follows an instruction, for each time it stands there.
+/// Arguments of every instruction with this name.
 fn instructions(file: &str, name: &str) -> Vec<String> {
     let lines = file.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     lines.map(str::to_owned).collect()
 }
 
-/// The variables of the image.
+/// The image's environment variables.
 pub(crate) fn environment() -> Vec<(String, String)> {
     let file = read(FILE);
     let last_stage = file.rsplit("\nFROM ").next().unwrap();
@@ -25,36 +25,39 @@ pub(crate) fn environment() -> Vec<(String, String)> {
     pairs.iter().map(|pair| pair.split_once('=').unwrap()).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-/// The number of the user that the image runs as.
+/// Numeric ID of the image's user.
 pub(crate) fn user() -> u64 {
     instructions(&read(FILE), "USER")[0].split(':').next().unwrap().parse().unwrap()
 }
 
-/// Everything in which the file differs from the workspace, one line each.
+/// Every difference between the file and the workspace, one line each.
 fn differences(file: &str) -> Vec<String> {
     let toolchain: toml::Table = toml::from_str(&read("rust-toolchain.toml")).unwrap();
     let channel = format!("RUST_VERSION={}", toolchain["toolchain"]["channel"].as_str().unwrap());
     let port = Settings::default().listen.port().to_string();
     let mut found = Vec::new();
-    let mut expect = |is_so: bool, what: &str| found.extend((!is_so).then(|| what.to_owned()));
-    expect(instructions(file, "ARG").contains(&channel), "another toolchain than the workspace's");
-    expect(instructions(file, "EXPOSE") == [port.clone()], "another port than the worker's");
-    expect(file.contains(&format!("SLUICE_INGEST__LISTEN=0.0.0.0:{port}\n")), "does not listen on that port");
-    expect(file.contains(&format!("/dev/tcp/127.0.0.1/{port} ")), "asks another port for health");
+    let mut expect = |holds: bool, what: &str| found.extend((!holds).then(|| what.to_owned()));
+    expect(instructions(file, "ARG").contains(&channel), "the toolchain is not the workspace's");
+    expect(instructions(file, "EXPOSE") == [port.clone()], "the port is not the worker's");
+    expect(
+        file.contains(&format!("SLUICE_INGEST__LISTEN=0.0.0.0:{port}\n")),
+        "the worker does not listen on that port",
+    );
+    expect(file.contains(&format!("/dev/tcp/127.0.0.1/{port} ")), "the health check uses another port");
     expect(!instructions(file, "USER").iter().any(|user| user.starts_with(['0', 'r'])), "runs as root");
-    expect(!instructions(file, "USER").is_empty(), "runs as whoever the base image says");
+    expect(!instructions(file, "USER").is_empty(), "runs as the base image's user");
     let images = instructions(file, "FROM");
     expect(images.iter().all(|image| !image.split('/').next().unwrap().contains('.')), "names a registry");
     found
 }
 
 #[test]
-fn the_containerfile_is_of_this_workspace() {
+fn the_containerfile_matches_the_workspace() {
     assert_eq!(differences(&read(FILE)), [""; 0]);
 }
 
 #[test]
-fn a_change_of_the_containerfile_is_noticed() {
+fn a_change_to_the_containerfile_is_detected() {
     let file = read(FILE);
     for (from, to) in [
         ("ARG RUST_VERSION=1", "ARG RUST_VERSION=2"),
@@ -66,12 +69,12 @@ fn a_change_of_the_containerfile_is_noticed() {
         ("FROM debian", "FROM registry.example/debian"),
     ] {
         let other = file.replace(from, to);
-        assert_ne!(other, file, "{from} is there");
+        assert_ne!(other, file, "{from} exists");
         assert_eq!(differences(&other).len(), 1, "{from}");
     }
 }
 
-/// Runs the image's health check against a port and a path of ours.
+/// Runs the image's health check against this port and path.
 fn is_healthy(port: u16, path: &str) -> bool {
     let file = read(FILE);
     let (_, check) = file.split_once(" CMD [").unwrap();
@@ -82,16 +85,17 @@ fn is_healthy(port: u16, path: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_health_check_tells_a_healthy_worker_from_another() {
-    let free = free_address();
-    let ask = |path| async move { tokio::task::spawn_blocking(move || is_healthy(free.port(), path)).await.unwrap() };
-    assert!(!ask("/healthz").await, "nothing is there");
+async fn the_health_check_passes_only_for_a_healthy_worker() {
+    let address = free_address();
+    let check =
+        |path| async move { tokio::task::spawn_blocking(move || is_healthy(address.port(), path)).await.unwrap() };
+    assert!(!check("/healthz").await, "nothing listens yet");
     let folder = tempfile::tempdir().unwrap();
-    // A worker whose stores are away is alive, and has no partitions.
+    // A worker without its stores is alive, but has no partitions.
     let _worker = tokio::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
         .arg("ingest")
         .env_clear()
-        .env("SLUICE_INGEST__LISTEN", free.to_string())
+        .env("SLUICE_INGEST__LISTEN", address.to_string())
         .env("SLUICE_STORES__KAFKA__BROKERS", "127.0.0.1:1")
         .env("SLUICE_STORES__CLICKHOUSE__URL", "http://127.0.0.1:1")
         .current_dir(folder.path())
@@ -99,6 +103,6 @@ async fn the_health_check_tells_a_healthy_worker_from_another() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    eventually(Duration::from_secs(20), "the worker is healthy", || ask("/healthz")).await;
-    assert!(!ask("/readyz").await, "it answers 503");
+    eventually(Duration::from_secs(20), "the worker is healthy", || check("/healthz")).await;
+    assert!(!check("/readyz").await, "it responds with 503");
 }

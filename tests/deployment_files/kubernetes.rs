@@ -1,5 +1,5 @@
-//! The Kubernetes manifests: every file is one object; ports, deadlines, memory, group, topics and addresses are the code's and
-//! each other's; and the settings that a pod gets, file and variables together, are accepted by `sluice` itself.
+//! The Kubernetes manifests: every file is one object; ports, deadlines, memory, group, topics and addresses agree with the code
+//! and with each other; and `sluice` itself accepts the settings of a pod, file and variables together.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ const BASE: &str = "deploy/kubernetes/base";
 const OPERATORS: &str = "deploy/kubernetes/with-operators";
 const PASSWORD: &str = "hunter2";
 
-/// The manifests by their file's name, without its end.
+/// The manifests by file name without extension.
 type Manifests = BTreeMap<String, Value>;
 
 fn manifests() -> Manifests {
@@ -23,7 +23,7 @@ fn manifests() -> Manifests {
     for folder in [BASE, OPERATORS] {
         for entry in fs::read_dir(path(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            let stem = name.strip_suffix(".yaml").unwrap_or_else(|| panic!("{name} is no manifest"));
+            let stem = name.strip_suffix(".yaml").unwrap_or_else(|| panic!("{name} is not a manifest"));
             let key = if stem == "kustomization" { format!("{folder}/{stem}") } else { stem.to_owned() };
             manifests.insert(key, yaml(&format!("{folder}/{name}")));
         }
@@ -43,7 +43,7 @@ fn size(value: &Value) -> ByteSize {
     value.as_str().unwrap_or_default().replace("Mi", " MiB").parse().unwrap_or_default()
 }
 
-/// What a pod runs with: `config check` on the ConfigMap's file, the image's and the Deployment's variables.
+/// Runs `config check` with a pod's settings: the ConfigMap's file, the image's and the Deployment's variables.
 fn config_check(manifests: &Manifests) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sluice.toml");
@@ -61,26 +61,26 @@ fn config_check(manifests: &Manifests) -> Output {
     Command::new(program).arg("--config").arg(&file).args(check).env_clear().envs(variables).output().unwrap()
 }
 
-/// The value that the example has where a reference points, with a password that can be looked for.
+/// The example Secret's value for a reference, with a password that a test can search for.
 fn secret(manifests: &Manifests, reference: &Value) -> String {
     let secret = &manifests["secret.example"];
-    assert_eq!(secret["metadata"]["name"], reference["name"], "the example is of another Secret");
+    assert_eq!(secret["metadata"]["name"], reference["name"], "the example is for another Secret");
     let value = secret["stringData"][reference["key"].as_str().unwrap()].as_str().unwrap_or_default();
     value.replace("change-me", PASSWORD)
 }
 
-/// The settings in force in a pod, if `sluice` accepts them.
-fn in_force(manifests: &Manifests) -> Option<toml::Table> {
+/// The effective settings of a pod, if `sluice` accepts them.
+fn effective_settings(manifests: &Manifests) -> Option<toml::Table> {
     let output = config_check(manifests);
     output.status.success().then(|| toml::from_str(&String::from_utf8(output.stdout).unwrap()).unwrap())
 }
 
-/// Everything in which the manifests differ from the code or from each other, one line each.
+/// Every difference between the manifests and the code or among the manifests, one line each.
 fn differences(manifests: &Manifests) -> Vec<String> {
     let mut found = Vec::new();
     found.extend(addresses_and_ports(manifests));
     found.extend(pods(manifests));
-    match in_force(manifests) {
+    match effective_settings(manifests) {
         Some(settings) => found.extend(against_the_settings(manifests, &settings)),
         None => found.push("sluice refuses the settings".to_owned()),
     }
@@ -88,7 +88,7 @@ fn differences(manifests: &Manifests) -> Vec<String> {
 }
 
 fn wrong(checks: impl IntoIterator<Item = (bool, &'static str)>) -> Vec<String> {
-    checks.into_iter().filter(|(is_so, _)| !is_so).map(|(_, what)| what.to_owned()).collect()
+    checks.into_iter().filter(|(holds, _)| !holds).map(|(_, what)| what.to_owned()).collect()
 }
 
 fn addresses_and_ports(all: &Manifests) -> Vec<String> {
@@ -103,7 +103,7 @@ fn addresses_and_ports(all: &Manifests) -> Vec<String> {
         (container["livenessProbe"]["httpGet"] == json!({ "path": "/healthz", "port": "metrics" }), "liveness"),
         (container["readinessProbe"]["httpGet"] == json!({ "path": "/readyz", "port": "metrics" }), "readiness"),
         (at(all, "service", "/spec/ports/0/targetPort") == "metrics", "the Service's target"),
-        (at(all, "service", "/spec/publishNotReadyAddresses") == true, "workers in trouble are not scraped"),
+        (at(all, "service", "/spec/publishNotReadyAddresses") == true, "workers that are not ready are not scraped"),
         (
             at(all, "servicemonitor", "/spec/endpoints/0/port") == at(all, "service", "/spec/ports/0/name"),
             "the monitor's port",
@@ -126,17 +126,17 @@ fn pods(all: &Manifests) -> Vec<String> {
     let image = format!("sluice:{}", env!("CARGO_PKG_VERSION"));
     let limits = (&container["resources"]["requests"]["memory"], &container["resources"]["limits"]["memory"]);
     wrong([
-        (container["image"] == image, "another release than this one"),
+        (container["image"] == image, "the image is not of this release"),
         (container["securityContext"]["readOnlyRootFilesystem"] == true, "the root file system can be written to"),
-        (container["securityContext"]["allowPrivilegeEscalation"] == false, "rights can be gained"),
+        (container["securityContext"]["allowPrivilegeEscalation"] == false, "privileges can be escalated"),
         (container["securityContext"]["capabilities"]["drop"] == json!(["ALL"]), "capabilities are kept"),
         (pod["securityContext"]["runAsNonRoot"] == true, "may run as root"),
-        (pod["securityContext"]["runAsUser"] == container::user(), "another user than the image's"),
+        (pod["securityContext"]["runAsUser"] == container::user(), "the user is not the image's"),
         (pod["enableServiceLinks"] == false, "Services add variables"),
-        (size(limits.0) <= size(limits.1), "more memory asked for than allowed"),
+        (size(limits.0) <= size(limits.1), "the memory request exceeds the limit"),
         (
             *at(all, "deployment", "/metadata/name") == *at(all, "scaledobject", "/spec/scaleTargetRef/name"),
-            "scales another",
+            "scales another Deployment",
         ),
     ])
 }
@@ -149,42 +149,51 @@ fn against_the_settings(all: &Manifests, settings: &toml::Table) -> Vec<String> 
     let limit = size(&container_of(all)["resources"]["limits"]["memory"]);
     let login = stores["clickhouse"]["login"]["user"].as_str();
     let mut found = wrong([
-        (ingest == expected, "the settings that are written down are not the code's own"),
-        (ingest.listen.ip().is_unspecified(), "nobody outside the pod reaches the metrics"),
+        (ingest == expected, "the settings in the file are not the defaults"),
+        (ingest.listen.ip().is_unspecified(), "the metrics cannot be reached from outside the pod"),
         (ingest.listen.port() == Settings::default().listen.port(), "the worker listens on another port"),
-        (grace >= (ingest.drain_deadline + ingest.revoke_deadline).as_secs() + 5, "is killed before it has drained"),
-        (limit.0 >= ingest.memory_budget.0 + ingest.memory_budget.0 / 5, "no room beside the memory budget"),
-        (login == at(all, "secret.example", "/stringData/clickhouse-user").as_str(), "the user does not arrive"),
-        (ingest.kafka.contains_key("sasl.username"), "Kafka's login does not arrive"),
+        (
+            grace >= (ingest.drain_deadline + ingest.revoke_deadline).as_secs() + 5,
+            "the worker is killed before it has drained",
+        ),
+        (limit.0 >= ingest.memory_budget.0 + ingest.memory_budget.0 / 5, "no memory above the budget"),
+        (
+            login == at(all, "secret.example", "/stringData/clickhouse-user").as_str(),
+            "ClickHouse's user does not reach the pod",
+        ),
+        (ingest.kafka.contains_key("sasl.username"), "Kafka's login does not reach the pod"),
     ]);
     found.extend(scaling(all, &ingest, stores["kafka"]["brokers"].as_str().unwrap_or_default()));
     found
 }
 
-/// The scaler looks at every topic of the group, and asks for no more workers than a topic has partitions.
+/// The scaler watches every topic of the group, and requests no more workers than a topic has partitions.
 fn scaling(all: &Manifests, ingest: &Settings, brokers: &str) -> Vec<String> {
     let triggers = at(all, "scaledobject", "/spec/triggers").as_array().unwrap();
-    let of = |key: &str| {
+    let values = |key: &str| {
         triggers.iter().map(|trigger| trigger["metadata"][key].as_str().unwrap_or_default()).collect::<Vec<_>>()
     };
-    let mut watched = of("topic");
+    let mut watched = values("topic");
     watched.sort_unstable();
     let topics: Vec<&str> = ingest.enabled().map(|(topic, _)| topic.as_str()).collect();
     let bounds =
         ["/spec/minReplicaCount", "/spec/maxReplicaCount"].map(|pointer| at(all, "scaledobject", pointer).as_u64());
     let replicas = at(all, "deployment", "/spec/replicas").as_u64();
     let file: toml::Table = toml::from_str(&read("schemas/kafka/topics.toml")).unwrap();
-    let stated = file["topic"].as_array().unwrap().iter();
-    let consumed = stated.filter(|topic| topics.contains(&topic["name"].as_str().unwrap()));
+    let declared = file["topic"].as_array().unwrap().iter();
+    let consumed = declared.filter(|topic| topics.contains(&topic["name"].as_str().unwrap()));
     let partitions = consumed.map(|topic| topic["partitions"].as_integer().unwrap().cast_unsigned()).max();
     wrong([
-        (watched == topics, "the scaler looks at other topics"),
-        (of("consumerGroup").iter().all(|group| *group == ingest.group), "the scaler looks at another group"),
-        (of("bootstrapServers").iter().all(|servers| *servers == brokers), "the scaler asks other brokers"),
-        (of("offsetResetPolicy").iter().all(|policy| *policy == "latest"), "without an offset, all of the log is lag"),
-        (of("excludePersistentLag").iter().all(|is| *is == "true"), "what cannot be read asks for workers"),
-        (bounds[1] == partitions, "more or fewer workers than a topic has partitions"),
-        (bounds[0] <= replicas && replicas <= bounds[1], "as many workers as the scaler would not have"),
+        (watched == topics, "the scaler watches other topics"),
+        (values("consumerGroup").iter().all(|group| *group == ingest.group), "the scaler watches another group"),
+        (values("bootstrapServers").iter().all(|servers| *servers == brokers), "the scaler queries other brokers"),
+        (
+            values("offsetResetPolicy").iter().all(|policy| *policy == "latest"),
+            "without an offset, the whole log counts as lag",
+        ),
+        (values("excludePersistentLag").iter().all(|value| *value == "true"), "unreadable records request workers"),
+        (bounds[1] == partitions, "the most workers differ from a topic's partitions"),
+        (bounds[0] <= replicas && replicas <= bounds[1], "the replicas are outside the scaler's bounds"),
     ])
 }
 
@@ -193,7 +202,7 @@ fn every_manifest_is_one_object_and_is_used() {
     let manifests = manifests();
     for (name, manifest) in &manifests {
         assert!(manifest["apiVersion"].is_string() && manifest["kind"].is_string(), "{name}");
-        assert!(manifest["metadata"]["namespace"].is_null(), "{name}: the namespace is whoever's applies it");
+        assert!(manifest["metadata"]["namespace"].is_null(), "{name}: the namespace is left to the user");
     }
     let listed: Vec<&str> = [BASE, OPERATORS]
         .iter()
@@ -211,7 +220,7 @@ fn the_manifests_agree_with_the_code_and_each_other() {
 }
 
 #[test]
-fn a_change_of_a_manifest_is_noticed() {
+fn a_change_to_a_manifest_is_detected() {
     let container = "/spec/template/spec/containers/0";
     let changes: [(&str, &str, Value); 21] = [
         ("deployment", &format!("{container}/ports/0/containerPort"), json!(9090)),
@@ -244,7 +253,7 @@ fn a_change_of_a_manifest_is_noticed() {
 }
 
 #[test]
-fn a_pods_passwords_arrive_and_are_not_shown() {
+fn passwords_reach_the_pod_and_are_not_printed() {
     let manifests = manifests();
     let output = config_check(&manifests);
     let said = String::from_utf8(output.stdout).unwrap();

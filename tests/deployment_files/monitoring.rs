@@ -1,6 +1,5 @@
-//! Dashboard, alarms and their pages: every expression asks for what a worker exports, every alarm has its runbook, and
-//! docs/metrics.md names for each metric the alarms that are built on it. (A unit test of ingest holds that page and the
-//! worker together.)
+//! Dashboard, alarms and their pages: every expression uses only metrics that a worker exports, every alarm has a runbook, and
+//! docs/metrics.md names each metric's alarms. (A unit test of ingest compares that page with the worker.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,18 +12,24 @@ const ALERTS: &str = "deploy/prometheus/alerts.yml";
 const DASHBOARD: &str = "deploy/grafana/sluice-ingest.json";
 const METRICS: &str = "docs/metrics.md";
 const RUNBOOKS: &str = "docs/runbooks.md";
-/// The paragraphs of every runbook, in this order.
-const PARTS: [&str; 5] = ["**Meaning.**", "**Impact.**", "**Diagnosis.**", "**Repair.**", "**Resolved when**"];
+/// Parts of every runbook, in this order.
+const PARTS: [&str; 5] = [
+    "**What it means.**",
+    "**What is safe meanwhile.**",
+    "**How to look.**",
+    "**How to repair.**",
+    "**When it is over.**",
+];
 
-/// Rows of the table of metrics: name, labels, alarms.
+/// Rows of the metrics table: name, labels, alarms.
 fn metrics(page: &str) -> Vec<(String, BTreeSet<String>, BTreeSet<String>)> {
     let rows = page.lines().filter(|line| line.starts_with("| `sluice_ingest_"));
-    let odd =
+    let quoted =
         |text: &str, mark: char| -> Vec<String> { text.split(mark).skip(1).step_by(2).map(str::to_owned).collect() };
     let row = |row: &str| {
         let cells: Vec<_> = row.split(" |").collect();
         let alarms = cells[5].split('[').skip(1).filter_map(|link| Some(link.split_once(']')?.0.to_owned()));
-        (odd(cells[0], '`').swap_remove(0), odd(cells[2], '`').into_iter().collect(), alarms.collect())
+        (quoted(cells[0], '`').swap_remove(0), quoted(cells[2], '`').into_iter().collect(), alarms.collect())
     };
     rows.map(row).collect()
 }
@@ -38,23 +43,23 @@ fn alerts(file: &Value) -> Vec<&Value> {
     groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect()
 }
 
-/// Everything in which alarms, runbooks and the table of metrics differ, one line each.
+/// Every difference between alarms, runbooks and the metrics table, one line each.
 fn differences(alerts_file: &Value, metrics_page: &str, runbooks: &str) -> Vec<String> {
     let known = known();
     let sections: BTreeMap<&str, &str> =
         runbooks.split("\n## ").skip(1).filter_map(|section| section.split_once('\n')).collect();
     let mut found = Vec::new();
-    let mut built_on: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut alarms_by_metric: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut names = BTreeSet::new();
     for alert in alerts(alerts_file) {
         let (name, expression) = (alert["alert"].as_str().unwrap(), alert["expr"].as_str().unwrap());
         found.extend(promql::unknown(expression, &known).into_iter().map(|what| format!("{name}: {what}")));
         for (metric, _) in promql::names(expression).selected {
             let metric = promql::metric(&known, &metric).map_or(metric.clone(), |(name, _)| name.clone());
-            built_on.entry(metric).or_default().insert(name.to_owned());
+            alarms_by_metric.entry(metric).or_default().insert(name.to_owned());
         }
         if alert["annotations"]["runbook_url"] != format!("{RUNBOOKS}#{}", name.to_lowercase()) {
-            found.push(format!("{name}: its runbook is another one's"));
+            found.push(format!("{name}: links another alarm's runbook"));
         }
         if alert["annotations"]["summary"].as_str().is_none_or(str::is_empty) {
             found.push(format!("{name}: has no summary"));
@@ -68,31 +73,31 @@ fn differences(alerts_file: &Value, metrics_page: &str, runbooks: &str) -> Vec<S
             found.push(format!("{name}: its runbook lacks a part"));
         }
         if !names.insert(name) {
-            found.push(format!("{name}: stands there twice"));
+            found.push(format!("{name}: is defined twice"));
         }
     }
-    found.extend(sections.keys().filter(|name| !names.contains(*name)).map(|name| format!("{name}: is no alarm")));
+    found.extend(sections.keys().filter(|name| !names.contains(*name)).map(|name| format!("{name}: is not an alarm")));
     for (metric, _, alarms) in metrics(metrics_page) {
-        let expected = built_on.remove(&metric).unwrap_or_default();
+        let expected = alarms_by_metric.remove(&metric).unwrap_or_default();
         if alarms != expected {
-            found.push(format!("{metric}: has the alarms {alarms:?} on the page and {expected:?} in the file"));
+            found.push(format!("{metric}: has the alarms {alarms:?} on the page, but {expected:?} in the file"));
         }
     }
     found
 }
 
 #[test]
-fn every_alarm_has_its_runbook_and_asks_for_what_is_exported() {
+fn every_alarm_has_a_runbook_and_uses_exported_metrics() {
     let file = yaml(ALERTS);
     assert!(alerts(&file).len() > 10);
     assert_eq!(differences(&file, &read(METRICS), &read(RUNBOOKS)), [""; 0]);
 }
 
 #[test]
-fn a_change_of_an_alarm_or_a_page_is_noticed() {
+fn a_change_to_an_alarm_or_a_page_is_detected() {
     let (file, page, runbooks) = (yaml(ALERTS), read(METRICS), read(RUNBOOKS));
     let first = "/groups/0/rules/0";
-    for (place, value) in [
+    for (field, value) in [
         ("/expr", json!("absent(sluice_ingest_budget)")),
         ("/expr", json!("absent(sluice_ingest_budget_bytes{topic=\"t\"})")),
         ("/annotations/runbook_url", json!("docs/runbooks.md#sluiceingestbehind")),
@@ -101,8 +106,8 @@ fn a_change_of_an_alarm_or_a_page_is_noticed() {
         ("/alert", json!("SluiceIngestAway")),
     ] {
         let mut other = file.clone();
-        *other.pointer_mut(&format!("{first}{place}")).unwrap() = value;
-        assert_ne!(differences(&other, &page, &runbooks), [""; 0], "{place}");
+        *other.pointer_mut(&format!("{first}{field}")).unwrap() = value;
+        assert_ne!(differences(&other, &page, &runbooks), [""; 0], "{field}");
     }
     for part in PARTS {
         assert_eq!(differences(&file, &page, &runbooks.replacen(part, "", 1)).len(), 1, "{part}");
@@ -113,7 +118,7 @@ fn a_change_of_an_alarm_or_a_page_is_noticed() {
 }
 
 #[test]
-fn the_pages_expressions_ask_for_what_is_exported() {
+fn the_pages_expressions_use_exported_metrics() {
     let page = read(METRICS);
     let (_, questions) = page.split_once("## Questions").unwrap();
     let expressions: Vec<_> = questions.split('`').filter(|text| text.contains("(sluice_ingest_")).collect();
@@ -132,7 +137,7 @@ fn expressions(dashboard: &Value) -> Vec<&str> {
     targets.map(|target| target["expr"].as_str().unwrap()).collect()
 }
 
-/// Everything that is wrong with the dashboard, one line each.
+/// Every fault of the dashboard, one line each.
 fn faults(dashboard: &Value) -> Vec<String> {
     let known = known();
     let mut shown = BTreeSet::new();
@@ -147,14 +152,14 @@ fn faults(dashboard: &Value) -> Vec<String> {
     for panel in panels(dashboard) {
         let title = &panel["title"];
         if !ids.insert(panel["id"].as_u64()) {
-            found.push(format!("{title}: another panel has its number"));
+            found.push(format!("{title}: another panel has the same ID"));
         }
         if panel["type"] != "row" && panel["datasource"]["uid"] != "${datasource}" {
-            found.push(format!("{title}: has a data source of its own"));
+            found.push(format!("{title}: has a different data source"));
         }
         let grid = &panel["gridPos"];
         if grid["x"].as_u64().unwrap() + grid["w"].as_u64().unwrap() > 24 {
-            found.push(format!("{title}: is beyond the edge"));
+            found.push(format!("{title}: exceeds the grid"));
         }
     }
     let variables = dashboard["templating"]["list"].as_array().unwrap();
@@ -165,14 +170,14 @@ fn faults(dashboard: &Value) -> Vec<String> {
 }
 
 #[test]
-fn the_dashboard_shows_every_metric_and_no_other() {
+fn the_dashboard_shows_every_metric_and_nothing_else() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
-    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 41, "of a current Grafana");
+    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 41, "the schema is of a current Grafana");
     assert_eq!(faults(&dashboard), [""; 0]);
 }
 
 #[test]
-fn a_fault_of_the_dashboard_is_noticed() {
+fn a_fault_in_the_dashboard_is_detected() {
     let text = read(DASHBOARD);
     for (from, to) in [
         ("sluice_ingest_lookups_total", "sluice_ingest_lookup_total"),
@@ -183,7 +188,7 @@ fn a_fault_of_the_dashboard_is_noticed() {
         ("\"x\": 20,", "\"x\": 21,"),
     ] {
         let other = text.replace(from, to);
-        assert_ne!(other, text, "{from} is there");
+        assert_ne!(other, text, "{from} exists");
         assert_ne!(faults(&serde_json::from_str(&other).unwrap()), [""; 0], "{from}");
     }
 }

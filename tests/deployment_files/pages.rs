@@ -1,4 +1,4 @@
-//! What docs/operations.md says in figures is what the code computes, and no link of these pages leads nowhere.
+//! The figures in docs/operations.md are those that the code computes, and no link on these pages is broken.
 
 use sluice_ingest::config::Settings;
 
@@ -6,7 +6,7 @@ use crate::{path, read};
 
 const PAGES: [&str; 3] = ["docs/metrics.md", "docs/operations.md", "docs/runbooks.md"];
 
-/// Figures that the page has to show, each as it stands there.
+/// Figures that the page must contain, as text.
 fn figures(settings: &Settings, window: u64) -> [String; 5] {
     let needed = settings.tokens_needed();
     let peak = u64::from(settings.peak_inserts_per_second);
@@ -21,29 +21,29 @@ fn figures(settings: &Settings, window: u64) -> [String; 5] {
     ]
 }
 
-/// The deduplication window that the platform's busiest table is made with.
+/// The deduplication window of the platform's busiest table.
 fn window() -> u64 {
     let statement = read("schemas/clickhouse/0001_communication_events.sql");
     let (_, after) = statement.split_once("non_replicated_deduplication_window = ").unwrap();
     after.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
-/// The page on one line, since a figure may be broken over two.
+/// The page on one line, because a figure may be wrapped.
 fn flat(page: &str) -> String {
     read(page).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
-fn the_figures_of_the_page_are_the_codes() {
+fn the_figures_on_the_page_match_the_code() {
     let page = flat("docs/operations.md");
     for figure in figures(&Settings::default(), window()) {
         assert!(page.contains(&figure), "{figure}");
     }
     let other = Settings { peak_inserts_per_second: 41, ..Settings::default() };
-    assert!(figures(&other, window()).iter().any(|figure| !page.contains(figure)), "a change is noticed");
+    assert!(figures(&other, window()).iter().any(|figure| !page.contains(figure)), "a change is detected");
 }
 
-/// Links of a page that lead to no file or no heading.
+/// Links of a page whose file or heading does not exist.
 fn broken(text: &str, own: &str) -> Vec<String> {
     let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
     let is_broken = |target: &&str| {
@@ -54,7 +54,7 @@ fn broken(text: &str, own: &str) -> Vec<String> {
     targets.filter(is_broken).map(str::to_owned).collect()
 }
 
-/// The anchors of a page's headings, as they are made from their words.
+/// The anchors derived from a page's headings.
 fn anchors(file: &str) -> Vec<String> {
     let text = read(file);
     let headings = text.lines().filter(|line| line.starts_with('#'));
@@ -64,7 +64,7 @@ fn anchors(file: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_link_leads_nowhere() {
+fn no_link_is_broken() {
     for page in PAGES {
         assert_eq!(broken(&read(page), page), [""; 0], "{page}");
     }

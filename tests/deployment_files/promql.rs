@@ -1,26 +1,26 @@
-//! What a PromQL expression asks for: the metrics it selects, with the labels it names. Text goes in, names come out; whether
-//! it is PromQL at all is not judged here.
+//! The metrics that a PromQL expression selects and the labels that it names. It does not check whether the expression is
+//! valid PromQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Metrics by their names, with the names of their labels.
+/// Label names by metric name.
 pub(crate) type Known = BTreeMap<String, BTreeSet<String>>;
 
 const GROUPING: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 const KEYWORDS: [&str; 5] = ["and", "or", "unless", "offset", "bool"];
-/// Labels that Prometheus adds to everything.
-const OF_THE_TARGET: [&str; 2] = ["job", "instance"];
+/// Labels that Prometheus adds to every series.
+const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 
-/// What an expression names.
+/// Names in an expression.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
-    /// Each selected metric with the labels that are matched.
+    /// Each selected metric with its matched labels.
     pub(crate) selected: Vec<(String, BTreeSet<String>)>,
-    /// Labels that are grouped or matched by.
+    /// Labels of grouping and vector matching.
     pub(crate) grouped: BTreeSet<String>,
 }
 
-/// Reads an expression.
+/// Parses an expression.
 pub(crate) fn names(expression: &str) -> Names {
     let mut names = Names::default();
     let mut rest = expression;
@@ -36,8 +36,8 @@ pub(crate) fn names(expression: &str) -> Names {
                 rest
             }
             _ if first.is_ascii_digit() => rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '.'),
-            _ if is_of_a_name(first) => {
-                let (word, rest) = rest.split_at(rest.find(|c| !is_of_a_name(c)).unwrap_or(rest.len()));
+            _ if is_name_char(first) => {
+                let (word, rest) = rest.split_at(rest.find(|c| !is_name_char(c)).unwrap_or(rest.len()));
                 named(word, rest, &mut names)
             }
             _ => &rest[first.len_utf8()..],
@@ -46,7 +46,7 @@ pub(crate) fn names(expression: &str) -> Names {
     names
 }
 
-fn is_of_a_name(c: char) -> bool {
+fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == ':'
 }
 
@@ -54,7 +54,7 @@ fn after(text: &str, end: char) -> &str {
     text.split_once(end).map_or("", |(_, rest)| rest)
 }
 
-/// Where the first pair of braces ends; those in a value do not count.
+/// Index after the first closing brace; braces in a value do not count.
 fn closing(text: &str) -> usize {
     let mut is_in_value = false;
     let end = text.find(|c| {
@@ -64,10 +64,10 @@ fn closing(text: &str) -> usize {
     end.map_or(text.len(), |end| end + 1)
 }
 
-/// Names of the labels in what stands between braces. A value may hold anything but a quotation mark.
+/// Names of the labels between braces. A value may contain anything but a quotation mark.
 fn matched(inside: &str) -> impl Iterator<Item = String> + '_ {
     let outside_of_values = inside.split('"').step_by(2);
-    let names = outside_of_values.map(|text| text.trim_matches(|c: char| !is_of_a_name(c)));
+    let names = outside_of_values.map(|text| text.trim_matches(|c: char| !is_name_char(c)));
     names.filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
@@ -78,7 +78,7 @@ fn named<'a>(word: &str, rest: &'a str, names: &mut Names) -> &'a str {
         names.grouped.extend(list.split(',').map(|label| label.trim().to_owned()));
         return rest;
     }
-    // `sum by (topic) (...)`: a word before `by` is a function as well.
+    // `sum by (topic) (...)`: a word before `by` is a function too.
     let is_aggregation = ["by", "without"].iter().any(|by| rest.trim_start().starts_with(&format!("{by} (")));
     if !is_call && !is_aggregation && !KEYWORDS.contains(&word) {
         names.selected.push((word.to_owned(), BTreeSet::new()));
@@ -86,16 +86,16 @@ fn named<'a>(word: &str, rest: &'a str, names: &mut Names) -> &'a str {
     rest
 }
 
-/// The metric that a name belongs to: its own, or the histogram's.
+/// The metric of a name: the metric itself, or the histogram that it belongs to.
 pub(crate) fn metric<'a>(known: &'a Known, name: &str) -> Option<(&'a String, &'a BTreeSet<String>)> {
     let bucket = ["_sum", "_count"].iter().find_map(|end| Some(format!("{}_bucket", name.strip_suffix(end)?)));
     known.get_key_value(name).or_else(|| known.get_key_value(&bucket?))
 }
 
-/// Everything that an expression names and no worker exports, one line each.
+/// Names in an expression that no worker exports, one line each.
 pub(crate) fn unknown(expression: &str, known: &Known) -> Vec<String> {
     let names = names(expression);
-    let mut labels: BTreeSet<&str> = OF_THE_TARGET.into_iter().chain(["le"]).collect();
+    let mut labels: BTreeSet<&str> = TARGET_LABELS.into_iter().chain(["le"]).collect();
     let mut unknown = Vec::new();
     for (name, matched) in &names.selected {
         let Some((_, own)) = metric(known, name) else {
@@ -103,10 +103,10 @@ pub(crate) fn unknown(expression: &str, known: &Known) -> Vec<String> {
             continue;
         };
         labels.extend(own.iter().map(String::as_str));
-        let others = matched.iter().filter(|label| !own.contains(*label) && !OF_THE_TARGET.contains(&label.as_str()));
+        let others = matched.iter().filter(|label| !own.contains(*label) && !TARGET_LABELS.contains(&label.as_str()));
         unknown.extend(others.map(|label| format!("no label {label} of {name}")));
     }
     let others = names.grouped.iter().filter(|label| !labels.contains(label.as_str()));
-    unknown.extend(others.map(|label| format!("no label {label} of any metric in it")));
+    unknown.extend(others.map(|label| format!("no label {label} of any selected metric")));
     unknown
 }

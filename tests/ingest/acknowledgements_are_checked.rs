@@ -1,46 +1,46 @@
-//! What follows an acknowledgement or a look-up that may mislead: a repetition that is acknowledged though its rows are gone,
-//! an INSERT that still runs while its rows are looked for, servers that take turns behind one address.
+//! Acknowledgements and lookups that mislead are checked: a retry acknowledged after its rows were deleted, an INSERT that
+//! still runs while its rows are looked up, several servers behind one address.
 
 use std::time::Duration;
 
 use reqwest::header::HeaderName;
 use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::{Answered, Requests, StandIn, eventually};
+use sluice_testkit::{Disguise, Impostor, Requests, eventually};
 use uuid::Uuid;
 
-use crate::harness::{DEADLINE, World, in_partition, metric, stands_still};
+use crate::harness::{DEADLINE, World, in_partition, metric, reports_stall};
 use crate::oracle::{identity, judge};
-use crate::process::{Process, committed, same_member, short_lived};
+use crate::process::{Process, committed, short_lived, static_member};
 
-/// Where a worker process finds ClickHouse.
+/// Variable with ClickHouse's URL for a worker process.
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 const SERVER: HeaderName = HeaderName::from_static("x-clickhouse-server-display-name");
 
-async fn number(world: &World, query: &str) -> u64 {
+async fn query_count(world: &World, query: &str) -> u64 {
     connect::clickhouse(&world.stores, &world.names).query(query).fetch_one().await.unwrap()
 }
 
-async fn behind(world: &World, stand_in: &StandIn, faults: &str) -> Process {
+async fn worker_behind(world: &World, impostor: &Impostor, faults: &str) -> Process {
     let mut settings = short_lived();
     settings.insert_timeout = Duration::from_secs(2);
-    world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &stand_in.url)]).await
+    world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &impostor.url)]).await
 }
 
-/// An INSERT lands, its answer is swallowed, and its rows are gone before it is sent again: ClickHouse remembers the token
-/// and acknowledges what it drops.
-async fn token_without_rows(faults: &str) -> Result<(), String> {
+/// An INSERT lands, its response is lost, and its rows are deleted before the retry: ClickHouse remembers the token, drops
+/// the rows and acknowledges the retry.
+async fn retry_after_deletion(faults: &str) -> Result<(), String> {
     let world = World::new().await;
-    let stand_in = StandIn::before(&world.stores.clickhouse.url).await;
-    let worker = behind(&world, &stand_in, faults).await;
+    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
+    let worker = worker_behind(&world, &impostor, faults).await;
     world.produce_all(&world.producer("lz4"), &in_partition(1, 0..10)).await;
     committed(&world, 10).await;
-    stand_in.answer(Requests::Inserts, usize::MAX, Answered::Swallowed);
+    impostor.answer_next(usize::MAX, Requests::Inserts, Disguise::Swallowed);
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    eventually(DEADLINE, "they land", || async { world.count().await == 60 }).await;
+    eventually(DEADLINE, "the rows land", || async { world.count().await == 60 }).await;
     let delete = "ALTER TABLE communication_events DELETE WHERE _partition = 0 SETTINGS mutations_sync = 2";
     world.execute(delete).await;
-    stand_in.answer(Requests::Inserts, 0, Answered::Page);
+    impostor.forward_all();
     committed(&world, 60).await;
     worker.stop().await;
     let judged = judge(&world).await.map(drop);
@@ -49,15 +49,15 @@ async fn token_without_rows(faults: &str) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_acknowledged_repetition_whose_rows_are_gone_is_sent_again() {
-    let (whole, lost) = tokio::join!(token_without_rows(""), token_without_rows("trust_acknowledgements"));
-    assert_eq!(whole, Ok(()));
-    assert!(lost.as_ref().is_err_and(|wrong| wrong.contains("50 records are missing")), "{lost:?}");
+async fn rows_deleted_before_an_acknowledged_retry_are_sent_again() {
+    let (normal, faulty) = tokio::join!(retry_after_deletion(""), retry_after_deletion("trust_acknowledgements"));
+    assert_eq!(normal, Ok(()));
+    assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("50 records are missing")), "{faulty:?}");
 }
 
-/// Rows that landed are taken out and written again by a slow INSERT, as one of an earlier owner whose worker is gone; the
-/// offset is set back meanwhile, so the next owner looks for them.
-async fn still_running(faults: &str) -> Result<(), String> {
+/// Landed rows are deleted and written again by a slow INSERT that stands for one of an earlier owner. Meanwhile the offset
+/// is set back, so the next owner looks the rows up.
+async fn lookup_during_insert(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let worker = world.spawn_ready(&short_lived(), &[]).await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
@@ -81,11 +81,11 @@ async fn still_running(faults: &str) -> Result<(), String> {
     let earlier = tokio::spawn(reqwest::Client::new().post(url).query(&[("query_id", name)]).body(slow).send());
     let runs = "SELECT count() FROM system.processes WHERE startsWith(query_id, 'sluice:insert:') \
                 AND current_database = currentDatabase()";
-    eventually(DEADLINE, "the INSERT of an earlier owner runs", || async { number(&world, runs).await == 1 }).await;
+    eventually(DEADLINE, "the earlier owner's INSERT runs", || async { query_count(&world, runs).await == 1 }).await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", faults)]).await;
+    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
     if faults.is_empty() {
-        stands_still(&worker.url, "an INSERT of this partition that was sent earlier still runs").await;
+        reports_stall(&worker.url, "an INSERT of this partition that was sent earlier still runs").await;
     }
     assert!(earlier.await.unwrap().unwrap().status().is_success());
     committed(&world, 50).await;
@@ -96,15 +96,15 @@ async fn still_running(faults: &str) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_insert_that_still_runs_is_waited_for_before_nothing_is_there() {
-    let (whole, doubled) = tokio::join!(still_running(""), still_running("ignore_running_inserts"));
-    assert_eq!(whole, Ok(()));
-    assert!(doubled.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{doubled:?}");
+async fn a_lookup_waits_for_an_insert_that_is_still_running() {
+    let (normal, faulty) = tokio::join!(lookup_during_insert(""), lookup_during_insert("ignore_running_inserts"));
+    assert_eq!(normal, Ok(()));
+    assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faulty:?}");
 }
 
-/// A view takes longer than `insert_timeout`: ClickHouse itself ends the INSERT then.
+/// A view takes longer than `insert_timeout`, so ClickHouse itself cancels the INSERT.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_insert_is_ended_by_the_server_when_its_worker_gives_up() {
+async fn the_server_cancels_an_insert_when_its_worker_times_out() {
     let world = World::new().await;
     let mut settings = short_lived();
     settings.insert_timeout = Duration::from_secs(1);
@@ -113,44 +113,44 @@ async fn an_insert_is_ended_by_the_server_when_its_worker_gives_up() {
     let view = "CREATE MATERIALIZED VIEW slow_mv TO slow AS SELECT sleepEachRow(0.05) AS n FROM communication_events";
     world.execute(view).await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    stands_still(&worker.url, "communication-events/0 stands still").await;
+    reports_stall(&worker.url, "communication-events/0 stands still").await;
     let running = "SELECT count() FROM system.processes WHERE startsWith(query_id, 'sluice:insert:') AND elapsed > 2.5 \
                    AND current_database = currentDatabase()";
-    assert_eq!(number(&world, running).await, 0, "none outlives its worker's patience");
+    assert_eq!(query_count(&world, running).await, 0, "no INSERT outlives its worker's timeout");
     world.execute("DROP TABLE slow_mv").await;
     committed(&world, 50).await;
     worker.stop().await;
     world.drop().await;
 }
 
-/// Two servers that take turns, as the worker sees it; its offset is set back after its rows were deleted.
+/// The worker sees two servers behind one address; its offset is set back after its rows were deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_may_be_on_another_server_are_not_sent_again() {
     let world = World::new().await;
-    let stand_in = StandIn::before(&world.stores.clickhouse.url).await;
-    let worker = behind(&world, &stand_in, "").await;
+    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
+    let worker = worker_behind(&world, &impostor, "").await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
     committed(&world, 50).await;
     worker.stop().await;
     world.execute("ALTER TABLE communication_events DELETE WHERE true SETTINGS mutations_sync = 2").await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
-    stand_in.answer(Requests::About("_offset BETWEEN"), usize::MAX, Answered::Changed(SERVER, "another"));
-    let worker = behind(&world, &stand_in, "").await;
-    stands_still(&worker.url, "several servers respond at the address of ClickHouse").await;
+    impostor.answer(Disguise::Changed(SERVER, "another"), "_offset BETWEEN");
+    let worker = worker_behind(&world, &impostor, "").await;
+    reports_stall(&worker.url, "several servers answer at the address of ClickHouse").await;
     assert!(metric(&worker.url, "sluice_ingest_retries_total{", "operator").await >= 1.0);
-    assert_eq!(world.count().await, 0, "nothing was sent under another token");
-    stand_in.answer(Requests::Inserts, 0, Answered::Page);
+    assert_eq!(world.count().await, 0, "nothing was sent with a new token");
+    impostor.forward_all();
     worker.kill().await;
-    let worker = behind(&world, &stand_in, "").await;
+    let worker = worker_behind(&world, &impostor, "").await;
     committed(&world, 50).await;
     worker.stop().await;
-    assert_eq!(judge(&world).await.unwrap().landed, 50, "negative control: one server, and they come back");
+    assert_eq!(judge(&world).await.unwrap().landed, 50, "negative control: with one server, the rows are restored");
     world.drop().await;
 }
 
-/// A view's target with a partition for each row, then one that takes no more parts.
+/// First a view target with a partition for each row, then one that accepts no more parts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_view_that_fails_is_named_with_whose_fault_it_is() {
+async fn a_failing_view_is_named_and_its_error_classified() {
     let world = World::new().await;
     let worker = world.spawn_ready(&short_lived(), &[]).await;
     let target = "(n UInt32) ENGINE = MergeTree ORDER BY n";
@@ -170,10 +170,10 @@ async fn a_view_that_fails_is_named_with_whose_fault_it_is() {
     with_view(&format!("CREATE TABLE odd {target} PARTITION BY n SETTINGS {window}"), "arrayJoin(range(200)) AS n")
         .await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..20)).await;
-    stands_still(&worker.url, "too many partitions for one INSERT").await;
-    stands_still(&worker.url, &format!("while ClickHouse wrote to view {}.odd_mv", world.names.database())).await;
+    reports_stall(&worker.url, "too many partitions for one INSERT").await;
+    reports_stall(&worker.url, &format!("while ClickHouse wrote to view {}.odd_mv", world.names.database())).await;
     assert!(retries("operator").await >= 1.0);
-    assert!(retries("transient").await < 1.0, "it does not pass by itself");
+    assert!(retries("transient").await < 1.0, "it is not classified as transient");
     without_view().await;
     committed(&world, 20).await;
 
@@ -182,9 +182,9 @@ async fn a_view_that_fails_is_named_with_whose_fault_it_is() {
     with_view(&full, "duration_ms AS n").await;
     world.execute("INSERT INTO odd VALUES (1)").await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 20..40)).await;
-    let is_tried = || async { retries("transient").await >= 4.0 };
-    eventually(DEADLINE, "too many parts pass by themselves, so it is tried again", is_tried).await;
-    stands_still(&worker.url, &format!("while ClickHouse wrote to view {}.odd_mv", world.names.database())).await;
+    let is_retried = || async { retries("transient").await >= 4.0 };
+    eventually(DEADLINE, "too many parts are transient, so the INSERT is retried", is_retried).await;
+    reports_stall(&worker.url, &format!("while ClickHouse wrote to view {}.odd_mv", world.names.database())).await;
     without_view().await;
     committed(&world, 40).await;
     worker.stop().await;

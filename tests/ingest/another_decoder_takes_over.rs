@@ -1,5 +1,5 @@
-//! A deploy with other settings takes over what an earlier one had announced: other batch sizes and another decoder. What
-//! had landed is found, what had not is sent, and no record ends up in the table and in the dead-letter topic.
+//! A deployment with other batch sizes and another decoder takes over the ranges that an earlier one announced. Landed rows
+//! are found, missing ones are sent, and no record ends up both in the table and in the dead-letter topic.
 
 use bytesize::ByteSize;
 use chrono::Days;
@@ -8,11 +8,11 @@ use sluice_ingest::config::Settings;
 
 use crate::harness::{Record, World, event, event_record, in_partition, metric};
 use crate::oracle::{Counts, judge};
-use crate::process::{committed, same_member};
+use crate::process::{committed, static_member};
 
-/// The same worker with other limits: another batch size, and another decoder.
+/// Settings of the same worker with this batch size and record limit, which makes it another decoder.
 fn deployed(rows: usize, record: ByteSize) -> Settings {
-    let mut settings = same_member();
+    let mut settings = static_member();
     for pipeline in settings.pipelines.values_mut() {
         pipeline.max_rows = rows;
         pipeline.limits.record = record;
@@ -20,16 +20,16 @@ fn deployed(rows: usize, record: ByteSize) -> Settings {
     settings
 }
 
-/// Smaller than the records of [`enlarge`], larger than all others.
+/// A limit below the records of [`enlarge`] and above all others.
 const SMALL: ByteSize = ByteSize::kib(2);
 const LARGE: ByteSize = ByteSize::kib(64);
 
-/// The same record, larger: only a decoder with [`LARGE`] takes it.
+/// Pads the record so that only a decoder with [`LARGE`] accepts it.
 fn enlarge(record: &mut Record) {
     record.payload.as_mut().unwrap().resize(3 * 1024, b' ');
 }
 
-/// Killed at this point with announced ranges; a batch of 50 records straddles three months.
+/// Kills a worker with announced ranges at this point; a batch of 50 records spans three months.
 async fn taken_over(point: &str, next: Settings) {
     let world = World::new().await;
     let records: Vec<_> = (0..200).map(|n| Record { partition: Some(0), ..event_record(n) }).collect();
@@ -41,7 +41,7 @@ async fn taken_over(point: &str, next: Settings) {
     committed(&world, 200).await;
     let found = metric(&worker.url, "sluice_ingest_replayed_rows_total{", "").await;
     if !is_same_decoder {
-        assert_eq!(found as u64, rows as u64, "{point}: what had landed was found");
+        assert_eq!(found as u64, rows as u64, "{point}: all landed rows were found");
     }
     worker.stop().await;
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{point}: {wrong}"));
@@ -52,7 +52,7 @@ async fn taken_over(point: &str, next: Settings) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn announced_ranges_are_looked_up_by_another_decoder() {
     let next = || deployed(77, LARGE);
-    // Announced and not sent; between its parts, twice; landed and not committed.
+    // Announced but not sent; twice between its parts; landed but not committed.
     let points = ["announced:1", "landed:1", "landed:2", "landed:3"];
     join_all(points.iter().map(|point| taken_over(point, next()))).await;
 }
@@ -63,9 +63,9 @@ async fn a_batch_of_several_months_is_completed_by_the_same_decoder() {
     join_all(["landed:1", "landed:2"].iter().map(|point| taken_over(point, next()))).await;
 }
 
-/// Records of forty months in one batch, each month an INSERT of its own; killed amid them.
+/// Records of forty months in one batch, each month a separate INSERT; the worker is killed between two of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_of_forty_months_lands_once() {
+async fn a_batch_spanning_forty_months_lands_once() {
     let world = World::new().await;
     let of_month = |n: u32| {
         let mut event = event(60 * n);
@@ -85,13 +85,13 @@ async fn a_batch_of_forty_months_lands_once() {
     world.drop().await;
 }
 
-/// The earlier decoder took a record which the next one rejects: it has landed, so it is no dead letter.
+/// The earlier decoder accepted a record that the next one rejects: it has landed, so it does not become a dead letter.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_landed_is_not_dead_lettered_by_a_stricter_decoder() {
+async fn a_stricter_decoder_does_not_dead_letter_landed_records() {
     let world = World::new().await;
     let mut records = in_partition(0, 0..40);
     enlarge(&mut records[7]);
-    // Not yet announced when the worker is killed: for these the next decoder's word counts.
+    // Not yet announced when the worker is killed: the next decoder decides about these.
     let mut later = in_partition(0, 40..60);
     enlarge(&mut later[0]);
     let producer = world.producer("lz4");
@@ -107,8 +107,8 @@ async fn what_has_landed_is_not_dead_lettered_by_a_stricter_decoder() {
     world.drop().await;
 }
 
-/// The earlier decoder rejected a record which the next one takes. It stays the dead letter that it is, whether its range
-/// has landed without it or not.
+/// The earlier decoder rejected a record that the next one accepts. It stays a dead letter, whether or not the rest of its
+/// range has landed.
 async fn laxer_decoder(point: &str, faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     let mut records = in_partition(0, 0..40);
@@ -125,7 +125,7 @@ async fn laxer_decoder(point: &str, faults: &str) -> Result<Counts, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_dead_lettered_is_not_landed_by_a_laxer_decoder() {
+async fn a_laxer_decoder_does_not_land_dead_lettered_records() {
     let points = ["dead_lettered:1", "landed:1"];
     for counts in join_all(points.map(|point| laxer_decoder(point, ""))).await {
         let Counts { landed, dead_lettered, .. } = counts.unwrap();

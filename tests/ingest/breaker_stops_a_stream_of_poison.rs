@@ -1,5 +1,5 @@
-//! A stream of nothing but poison stops after a bounded number of dead letters and says so; a reset goes on; one tenant's
-//! poison stops nobody; nothing is lost in any of it.
+//! A stream of nothing but poison stops after a bounded number of dead letters and the worker says so; a reset continues it;
+//! one tenant's poison does not stop the others. Nothing is ever lost.
 
 use sluice_ingest::config::{Breaker, Settings};
 use sluice_schemas::names::topic;
@@ -7,7 +7,7 @@ use sluice_schemas::records::CommunicationEvent;
 use sluice_testkit::eventually;
 use uuid::Uuid;
 
-use crate::harness::{DEADLINE, Record, TENANT, Worker, World, event, quick_settings, stands_still};
+use crate::harness::{DEADLINE, Record, TENANT, Worker, World, event, quick_settings, reports_stall};
 use crate::oracle::judge;
 
 const BREAKER: Breaker = Breaker { enabled: true, window: 100, percent: 50, rejected: 20, consecutive: 50 };
@@ -20,13 +20,13 @@ fn settings(breaker: Breaker) -> Settings {
     settings
 }
 
-/// A record that nobody can decode, of this tenant.
+/// A record of this tenant that cannot be decoded.
 fn poison(partition: i32, tenant: Option<Uuid>) -> Record {
     let key = tenant.map(|tenant| format!("{tenant}:customer").into_bytes());
     Record { key, payload: Some(b"nothing to decode".to_vec()), partition: Some(partition), ..Record::default() }
 }
 
-/// Good records of two tenants without a key: only their payloads say whose they are.
+/// Good records of two tenants without a key: only the payload names the tenant.
 fn good(partition: i32, numbers: std::ops::Range<u32>) -> Vec<Record> {
     let record = |n: u32| {
         let tenant_id = if n.is_multiple_of(2) { TENANT } else { Uuid::from_u128(9) };
@@ -36,45 +36,45 @@ fn good(partition: i32, numbers: std::ops::Range<u32>) -> Vec<Record> {
     numbers.map(record).collect()
 }
 
-async fn broken(worker: &Worker) -> bool {
+async fn is_open(worker: &Worker) -> bool {
     worker.metric("sluice_ingest_breaker_open", topic::COMMUNICATION_EVENTS).await > 0.0
 }
 
-/// Resets the breaker as an operator does.
+/// Resets the breaker as an operator would.
 async fn reset(worker: &Worker) {
     let client = reqwest::Client::new();
     let refused = client.post(format!("{}/breaker/reset", worker.url)).send().await.unwrap();
-    assert_eq!(refused.status(), 403, "a page in a browser could do it");
+    assert_eq!(refused.status(), 403, "without the header, a page in a browser could reset it");
     let request = client.post(format!("{}/breaker/reset?topic=communication-events", worker.url));
-    let answer = request.header("x-sluice-command", "1").send().await.unwrap();
-    assert_eq!(answer.status(), 200);
+    let response = request.header("x-sluice-command", "1").send().await.unwrap();
+    assert_eq!(response.status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_but_poison_stops_and_says_so_and_a_reset_goes_on() {
+async fn a_stream_of_poison_opens_the_breaker_until_a_reset() {
     let world = World::new().await;
     let producer = world.producer("none");
     let stream: Vec<_> = good(0, 0..30).into_iter().chain((0..300).map(|_| poison(0, None))).collect();
     world.produce_all(&producer, &stream).await;
     let worker = world.start(settings(BREAKER)).await;
-    stands_still(&worker.url, "communication-events/0 stands still: the breaker is open").await;
-    assert!(worker.text("readyz").await.contains("the last one as invalid_json"), "it says what kind they are");
+    reports_stall(&worker.url, "communication-events/0 stands still: the breaker is open").await;
+    assert!(worker.text("readyz").await.contains("the last one as invalid_json"), "the page names the reason");
     world.produce_all(&producer, &good(1, 30..60)).await;
     world.landed(30).await;
-    assert!(broken(&worker).await, "the other partition goes on, and this one does not");
-    let stopped_with = world.dead_letters().await.len();
-    assert!(stopped_with <= 50, "{stopped_with} dead letters before anybody was asked");
+    assert!(is_open(&worker).await, "the other partition continues, and this one does not");
+    let letters_at_stop = world.dead_letters().await.len();
+    assert!(letters_at_stop <= 50, "{letters_at_stop} dead letters before the breaker opened");
 
     reset(&worker).await;
-    let bound = stopped_with + BREAKER.window + 50;
-    eventually(DEADLINE, "it opens again, further on", || async {
-        broken(&worker).await && world.dead_letters().await.len() > stopped_with
+    let bound = letters_at_stop + BREAKER.window + 50;
+    eventually(DEADLINE, "the breaker opens again, further on", || async {
+        is_open(&worker).await && world.dead_letters().await.len() > letters_at_stop
     })
     .await;
     let letters = world.dead_letters().await.len();
     assert!(letters <= bound, "{letters} dead letters after one reset");
-    eventually(DEADLINE, "resets bring it to its end", || async {
-        if broken(&worker).await {
+    eventually(DEADLINE, "resets bring the worker to the end of the stream", || async {
+        if is_open(&worker).await {
             reset(&worker).await;
         }
         world.committed(topic::COMMUNICATION_EVENTS).await == 360
@@ -88,22 +88,22 @@ async fn nothing_but_poison_stops_and_says_so_and_a_reset_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_is_mended_and_restarted_lands_what_the_breaker_kept() {
+async fn a_corrected_worker_lands_what_the_breaker_held_back() {
     let world = World::new().await;
-    let of_several_tenants = (0..200).map(|n| {
+    let several_tenants = (0..200).map(|n| {
         let event = CommunicationEvent { tenant_id: Uuid::from_u128(1 + u128::from(n % 4)), ..event(n) };
         Record { payload: serde_json::to_vec(&event).ok(), partition: Some(0), ..Record::default() }
     });
-    world.produce_all(&world.producer("none"), &of_several_tenants.collect::<Vec<_>>()).await;
+    world.produce_all(&world.producer("none"), &several_tenants.collect::<Vec<_>>()).await;
     let mut strict = settings(BREAKER);
     for pipeline in strict.pipelines.values_mut() {
         pipeline.limits.string = bytesize::ByteSize::b(8);
     }
     let worker = world.start(strict).await;
-    stands_still(&worker.url, "4 tenants, the last one as string_too_long").await;
+    reports_stall(&worker.url, "4 tenants, the last one as string_too_long").await;
     worker.stop().await;
     let kept = world.dead_letters().await.len();
-    assert!(kept <= 50, "{kept} dead letters of a deploy that was wrong");
+    assert!(kept <= 50, "{kept} dead letters of a wrong deployment");
     let worker = world.start(settings(BREAKER)).await;
     world.settled(200).await;
     worker.stop().await;
@@ -112,7 +112,7 @@ async fn a_worker_that_is_mended_and_restarted_lands_what_the_breaker_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_tenants_poison_alone_stops_nobody() {
+async fn one_tenants_poison_does_not_stop_the_others() {
     let world = World::new().await;
     let worker = world.start(settings(BREAKER)).await;
     let producer = world.producer("none");
@@ -124,11 +124,13 @@ async fn one_tenants_poison_alone_stops_nobody() {
         .collect();
     world.produce_all(&producer, &flood).await;
     world.settled(630).await;
-    assert!(!broken(&worker).await);
+    assert!(!is_open(&worker).await);
     assert_eq!(worker.status("readyz").await, 200);
-    assert!(worker.metric("sluice_ingest_breaker_tenant_alarms_total", "").await >= 1.0, "but somebody is told");
-    eventually(DEADLINE, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 630 })
-        .await;
+    assert!(worker.metric("sluice_ingest_breaker_tenant_alarms_total", "").await >= 1.0, "an alarm is raised");
+    eventually(DEADLINE, "everything is committed", || async {
+        world.committed(topic::COMMUNICATION_EVENTS).await == 630
+    })
+    .await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (30, 600));
@@ -136,7 +138,7 @@ async fn one_tenants_poison_alone_stops_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_breaker_the_same_stream_drains_into_the_dead_letter_topic() {
+async fn without_the_breaker_the_stream_drains_into_the_dead_letter_topic() {
     let world = World::new().await;
     let worker = world.start(settings(Breaker { enabled: false, ..BREAKER })).await;
     world.produce_all(&world.producer("none"), &vec![poison(0, None); 300]).await;
@@ -147,43 +149,50 @@ async fn without_the_breaker_the_same_stream_drains_into_the_dead_letter_topic()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_that_only_clickhouse_refuses_open_it_too_and_the_rest_lands_once_the_table_is_mended() {
+async fn rows_refused_by_clickhouse_open_the_breaker_and_the_rest_land_after_the_repair() {
     let world = World::new().await;
     world.execute("ALTER TABLE communication_events ADD CONSTRAINT none CHECK duration_ms > 1000000").await;
     world.produce_all(&world.producer("none"), &good(0, 0..120)).await;
     let worker = world.start(settings(BREAKER)).await;
-    stands_still(&worker.url, "the last one as violated_constraint").await;
+    reports_stall(&worker.url, "the last one as violated_constraint").await;
     world.execute("ALTER TABLE communication_events DROP CONSTRAINT none").await;
     reset(&worker).await;
     world.settled(120).await;
-    eventually(DEADLINE, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 120 })
-        .await;
+    eventually(DEADLINE, "everything is committed", || async {
+        world.committed(topic::COMMUNICATION_EVENTS).await == 120
+    })
+    .await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     let letters = counts.dead_lettered;
-    assert!(letters < BREAKER.rejected && counts.landed == 120 - letters, "fewer than it takes to open it: {counts:?}");
+    assert!(
+        letters < BREAKER.rejected && counts.landed == 120 - letters,
+        "fewer dead letters than it takes to open the breaker: {counts:?}"
+    );
     world.drop().await;
 }
 
-/// One month's refused row and a record that cannot be decoded are dead letters when the next month's rows open the
-/// breaker: the batch is read again, and neither is sent a second time.
+/// One month's refused row and an undecodable record are already dead letters when the next month's rows open the breaker.
+/// The batch is read again, and neither is sent a second time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_dead_lettered_when_the_breaker_opens_is_not_sent_again() {
+async fn dead_letters_sent_before_the_breaker_opens_are_not_sent_again() {
     let world = World::new().await;
-    let from_month_two = "toYYYYMM(timestamp) = 202610 AND duration_ms != 3";
-    world.execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT some CHECK {from_month_two}")).await;
-    // 18 rows of October, of which one is refused, then as many of November as the breaker needs.
+    let refuse_november = "toYYYYMM(timestamp) = 202610 AND duration_ms != 3";
+    world.execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT some CHECK {refuse_november}")).await;
+    // 18 rows of October, one of them refused, then as many of November as it takes to open the breaker.
     let mut records = good(0, 0..47);
     records.insert(10, poison(0, None));
     world.produce_all(&world.producer("none"), &records).await;
     let worker = world.start(settings(BREAKER)).await;
-    stands_still(&worker.url, "the last one as violated_constraint").await;
+    reports_stall(&worker.url, "the last one as violated_constraint").await;
     assert_eq!((world.count().await, world.dead_letters().await.len()), (17, 2));
     world.execute("ALTER TABLE communication_events DROP CONSTRAINT some").await;
     reset(&worker).await;
     world.settled(48).await;
-    eventually(DEADLINE, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 48 })
-        .await;
+    eventually(DEADLINE, "everything is committed", || async {
+        world.committed(topic::COMMUNICATION_EVENTS).await == 48
+    })
+    .await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (46, 2));
@@ -192,13 +201,13 @@ async fn what_was_dead_lettered_when_the_breaker_opens_is_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_of_one_tenant_that_only_clickhouse_refuses_stop_nobody() {
+async fn one_tenants_refused_rows_do_not_stop_the_others() {
     let world = World::new().await;
     world.execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT one CHECK tenant_id != '{TENANT}'")).await;
     world.produce_all(&world.producer("none"), &good(0, 0..120)).await;
     let worker = world.start(settings(BREAKER)).await;
     world.settled(120).await;
-    assert!(!broken(&worker).await, "their payloads say whose they are");
+    assert!(!is_open(&worker).await, "the payloads name the tenants");
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (60, 60));

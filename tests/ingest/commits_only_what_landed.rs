@@ -1,4 +1,4 @@
-//! An offset is committed only when what lies below it is durable, and then it is.
+//! An offset is committed if and only if everything below it is durable.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn an_open_batch_is_not_committed_and_a_landed_one_is() {
     })
     .await;
     assert_eq!(world.count().await, 100, "the open batch has not landed");
-    // Negative control: a worker that is gone leaves the rest uncommitted, and its successor takes it up from there.
+    // Negative control: a crashed worker leaves the rest uncommitted, and its successor continues from there.
     worker.crash();
     let worker = world.start(quick_settings()).await;
     world.landed(150).await;

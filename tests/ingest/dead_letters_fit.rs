@@ -1,5 +1,5 @@
-//! A dead letter arrives whatever its record is made of, and only in a topic that keeps it: one that is compacted is
-//! refused, and what is too large is left out and said to be.
+//! A dead letter is delivered whatever its record contains, and only to a topic that retains it: a compacted topic is
+//! refused. Parts that are too large are left out, and headers say which.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use rdkafka::message::{Message, OwnedMessage};
 use sluice_schemas::names::topic;
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, Record, World, event_record, header, in_partition, page, stands_still};
-use crate::process::same_member;
+use crate::harness::{DEADLINE, Record, World, event_record, header, in_partition, page, reports_stall};
+use crate::process::static_member;
 
 impl World {
-    /// Changes the dead-letter topic; what is not named goes back to what brokers have by default.
-    async fn change_errors(&self, settings: &[(&str, &str)]) {
+    /// Configures the dead-letter topic; settings that are not named return to the broker's defaults.
+    async fn configure_dead_letter_topic(&self, settings: &[(&str, &str)]) {
         let name = self.names.topic(topic::CLICKHOUSE_ERRORS);
         let change = AlterConfig::new(ResourceSpecifier::Topic(&name));
         let change = settings.iter().fold(change, |change, (name, value)| change.set(name, value));
@@ -32,11 +32,11 @@ impl World {
 }
 
 const COMPACTED: [(&str, &str); 1] = [("cleanup.policy", "compact")];
-const KEEPS: [(&str, &str); 1] = [("cleanup.policy", "delete")];
+const NOT_COMPACTED: [(&str, &str); 1] = [("cleanup.policy", "delete")];
 
-/// Bytes that no codec makes smaller.
+/// Bytes that no codec can compress.
 fn noise(bytes: usize) -> Vec<u8> {
-    // Another beginning for each size, or one part would be found again in another.
+    // A different seed for each size, or one part would compress as a repetition of another.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ bytes as u64;
     let next = || {
         state ^= state << 13;
@@ -48,32 +48,32 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_compacted_topic_is_refused_at_the_start() {
+async fn a_compacted_dead_letter_topic_is_refused_at_startup() {
     let world = World::new().await;
     for policy in ["compact", "compact,delete"] {
-        world.change_errors(&[("cleanup.policy", policy)]).await;
-        let mut process = world.spawn(&same_member(), &[]);
+        world.configure_dead_letter_topic(&[("cleanup.policy", policy)]).await;
+        let mut process = world.spawn(&static_member(), &[]);
         assert!(!process.ended().await.success());
-        let said = process.said();
+        let said = process.log();
         assert!(said.contains(&format!("its cleanup.policy is {policy}")), "{said}");
         assert!(said.contains("--add-config cleanup.policy=delete"), "{said}");
     }
-    world.change_errors(&[("retention.ms", "3600000")]).await;
-    let mut process = world.spawn(&same_member(), &[]);
-    assert!(!process.ended().await.success() && process.said().contains("its retention.ms is 3600000"));
-    // The same check, switched off, lets the worker start.
-    world.change_errors(&COMPACTED).await;
-    world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", "skip_dead_letter_topic_check")]).await.stop().await;
+    world.configure_dead_letter_topic(&[("retention.ms", "3600000")]).await;
+    let mut process = world.spawn(&static_member(), &[]);
+    assert!(!process.ended().await.success() && process.log().contains("its retention.ms is 3600000"));
+    // With the check switched off, the worker starts.
+    world.configure_dead_letter_topic(&COMPACTED).await;
+    world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "skip_dead_letter_topic_check")]).await.stop().await;
     world.drop().await;
 }
 
-/// Two poison records with the same key and one without, while the topic is compacted under a running worker.
-async fn changed_under_a_worker(faults: &str) -> (World, i64) {
+/// Two poison records with the same key and one without a key, while the topic becomes compacted under a running worker.
+async fn compacted_under_a_worker(faults: &str) -> (World, i64) {
     let world = World::new().await;
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", faults)]).await;
-    world.change_errors(&COMPACTED).await;
+    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
+    world.configure_dead_letter_topic(&COMPACTED).await;
     if faults.is_empty() {
-        stands_still(&worker.url, "its cleanup.policy is compact").await;
+        reports_stall(&worker.url, "its cleanup.policy is compact").await;
     }
     let poison = |key: Option<&[u8]>| Record {
         key: key.map(<[u8]>::to_vec),
@@ -85,14 +85,15 @@ async fn changed_under_a_worker(faults: &str) -> (World, i64) {
     world.produce(&world.producer("none"), &Record { partition: Some(1), ..event_record(1) }).await;
     world.landed(1).await;
     if faults.is_empty() {
-        stands_still(&worker.url, "communication-events/0 stands still: write: use topic").await;
+        reports_stall(&worker.url, "communication-events/0 stands still: write: use topic").await;
         let committed = world.committed(topic::COMMUNICATION_EVENTS).await;
-        assert!(committed <= 1, "{committed}: nothing that could be lost is committed");
+        assert!(committed <= 1, "{committed}: no record whose dead letter could be lost is committed");
         assert!(world.dead_letters().await.is_empty());
-        world.change_errors(&KEEPS).await;
+        world.configure_dead_letter_topic(&NOT_COMPACTED).await;
         world.produce(&world.producer("none"), &poison(None)).await;
         world.all_committed(4).await;
-        eventually(DEADLINE, "it is ready again", || async { page(&worker.url, "readyz").await == "ready\n" }).await;
+        eventually(DEADLINE, "the worker is ready again", || async { page(&worker.url, "readyz").await == "ready\n" })
+            .await;
     } else {
         world.all_committed(3).await;
     }
@@ -102,19 +103,19 @@ async fn changed_under_a_worker(faults: &str) -> (World, i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_that_is_compacted_under_a_worker_is_noticed() {
-    let (world, committed) = changed_under_a_worker("").await;
-    assert_eq!((committed, world.dead_letters().await.len()), (4, 3), "none is lost");
+async fn compaction_enabled_under_a_running_worker_is_detected() {
+    let (world, committed) = compacted_under_a_worker("").await;
+    assert_eq!((committed, world.dead_letters().await.len()), (4, 3), "no dead letter is lost");
     world.drop().await;
-    // Without the check both letters of one key are committed, of which compaction keeps one.
-    let (world, committed) = changed_under_a_worker("skip_dead_letter_topic_check").await;
+    // Without the check, both records of one key are committed, and compaction keeps only one of their dead letters.
+    let (world, committed) = compacted_under_a_worker("skip_dead_letter_topic_check").await;
     assert_eq!(committed, 3);
     world.drop().await;
 }
 
 const LIMIT: usize = 20 * 1024;
 
-/// Poison whose parts have these sizes, all on one partition.
+/// Poison in partition 0 whose parts have these sizes in bytes.
 fn poison(key: usize, payload: usize, headers: usize) -> Record {
     let headers = (headers > 0).then(|| ("big".to_owned(), Some(noise(headers))));
     Record {
@@ -125,7 +126,7 @@ fn poison(key: usize, payload: usize, headers: usize) -> Record {
     }
 }
 
-/// Which parts a letter has, and what it says of those that it lacks.
+/// Whether a letter has its key and its payload, and its headers about parts that were left out.
 fn parts(letter: &OwnedMessage) -> (bool, bool, Vec<(&'static str, String)>) {
     let said = ["sluice.payload_bytes", "sluice.headers_left_out", "sluice.header_bytes_left_out", "sluice.key_bytes"];
     let said = said.into_iter().filter_map(|name| Some((name, header(letter, name)?))).collect();
@@ -133,9 +134,9 @@ fn parts(letter: &OwnedMessage) -> (bool, bool, Vec<(&'static str, String)>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_what_does_not_fit_is_left_out() {
+async fn only_parts_that_do_not_fit_are_left_out() {
     let world = World::new().await;
-    world.change_errors(&[("max.message.bytes", &LIMIT.to_string())]).await;
+    world.configure_dead_letter_topic(&[("max.message.bytes", &LIMIT.to_string())]).await;
     let producer = world.producer("none");
     let large = [
         poison(30 << 10, 100, 10),
@@ -147,11 +148,11 @@ async fn only_what_does_not_fit_is_left_out() {
     for record in &large {
         world.produce(&producer, record).await;
     }
-    // Small ones fit, though not all of a batch of them.
+    // Small letters fit, but not all of them in one batch.
     let small: Vec<_> = (0..50).map(|_| poison(100, 1 << 10, 0)).collect();
     world.produce_all(&producer, &small).await;
     world.produce_all(&producer, &in_partition(0, 0..5)).await;
-    let worker = world.spawn_ready(&same_member(), &[]).await;
+    let worker = world.spawn_ready(&static_member(), &[]).await;
     world.all_committed(60).await;
     worker.stop().await;
     let letters = world.dead_letters().await;
@@ -174,16 +175,16 @@ async fn only_what_does_not_fit_is_left_out() {
     world.drop().await;
 }
 
-/// Without leaving the key out, its partition waits for an operator, who is told what to do.
+/// If the key may not be left out, the partition waits for an operator, and the message says what to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_letter_that_never_fits_is_the_operators() {
+async fn a_dead_letter_that_never_fits_waits_for_an_operator() {
     let world = World::new().await;
-    world.change_errors(&[("max.message.bytes", &LIMIT.to_string())]).await;
+    world.configure_dead_letter_topic(&[("max.message.bytes", &LIMIT.to_string())]).await;
     world.produce(&world.producer("none"), &poison(30 << 10, 100, 0)).await;
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", "never_leave_key_out")]).await;
-    stands_still(&worker.url, "raise max.message.bytes of the topic").await;
+    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "never_leave_key_out")]).await;
+    reports_stall(&worker.url, "raise max.message.bytes of the topic").await;
     assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 0);
-    world.change_errors(&[("max.message.bytes", "1114112")]).await;
+    world.configure_dead_letter_topic(&[("max.message.bytes", "1114112")]).await;
     world.all_committed(1).await;
     worker.stop().await;
     assert_eq!(parts(world.dead_letters().await.values().next().unwrap()), (true, true, vec![]));
@@ -191,18 +192,18 @@ async fn a_letter_that_never_fits_is_the_operators() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_producer_that_breaks_for_good_is_replaced() {
+async fn a_producer_with_a_fatal_error_is_replaced() {
     let world = World::new().await;
     let poison: Vec<_> = (0..20).map(|n| poison(10, 10 + n, 0)).collect();
     world.produce_all(&world.producer("none"), &poison).await;
-    // It breaks, and nobody replaces it.
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", "break_producer,keep_broken_producer")]).await;
-    stands_still(&worker.url, "Kafka did not acknowledge a dead letter").await;
+    // The producer fails and is not replaced.
+    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "break_producer,keep_broken_producer")]).await;
+    reports_stall(&worker.url, "Kafka did not acknowledge a dead letter").await;
     assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 0);
     worker.kill().await;
     let letters: BTreeMap<_, _> = world.dead_letters().await;
     assert!(letters.len() < 20, "{}", letters.len());
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", "break_producer")]).await;
+    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "break_producer")]).await;
     world.all_committed(20).await;
     let said = worker.stop().await;
     assert!(said.contains("the producer of dead letters has failed fatally"), "{said}");

@@ -1,4 +1,4 @@
-//! Exactly the records that cannot land arrive in the dead-letter topic, byte for byte; their neighbours land.
+//! Exactly the records that cannot land are delivered to the dead-letter topic, byte for byte; their neighbours land.
 
 use bytesize::ByteSize;
 use rdkafka::message::{Headers, Message};
@@ -7,7 +7,7 @@ use sluice_testkit::eventually;
 
 use crate::harness::{DEADLINE, Record, TENANT, World, event, event_record, header, quick_settings};
 
-/// Every kind of poison with the reason it must get.
+/// Every kind of poison with its expected reason.
 fn poison() -> Vec<(&'static str, Option<Vec<u8>>)> {
     let changed = |change: fn(&mut serde_json::Value)| {
         let mut value = serde_json::to_value(event(7)).unwrap();
@@ -38,7 +38,7 @@ fn poison() -> Vec<(&'static str, Option<Vec<u8>>)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exactly_the_poison_arrives_and_its_neighbours_land() {
+async fn exactly_the_poison_is_dead_lettered_and_its_neighbours_land() {
     let world = World::new().await;
     let mut settings = quick_settings();
     for pipeline in settings.pipelines.values_mut() {
@@ -63,7 +63,7 @@ async fn exactly_the_poison_arrives_and_its_neighbours_land() {
     })
     .await;
     let letters = world.dead_letters().await;
-    assert_eq!(letters.len(), sent.len(), "exactly those");
+    assert_eq!(letters.len(), sent.len(), "exactly the poison");
     for (at, reason, record) in &sent {
         let letter = &letters[at];
         assert_eq!(letter.key(), record.key.as_deref());

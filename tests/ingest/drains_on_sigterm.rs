@@ -1,5 +1,5 @@
-//! The real program, told to end as an orchestrator does it: what was taken in lands and is committed, then it exits 0. If
-//! that takes too long, it says so and exits 1; nothing is committed that did not land.
+//! SIGTERM, as an orchestrator sends it, to the real program: consumed records land and are committed, then it exits 0. If
+//! the drain takes too long, it says so and exits 1. Nothing is committed that did not land.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::harness::{DEADLINE, World, event_record, metric, page, quick_settings
 use crate::oracle::judge;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_ends_the_program_with_everything_written_and_committed() {
+async fn sigterm_writes_and_commits_everything_before_exit() {
     let world = World::new().await;
     let listen = quick_settings().listen.to_string();
     let url = format!("http://{listen}");
-    // The ADR's thirty seconds are not over when it is told to end.
+    // The signal arrives before the ADR's batch timer of thirty seconds.
     let program = Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args(["ingest", "--namespace", world.names.namespace()])
         .args(["--port-base", &world.port_base().to_string()])
@@ -30,11 +30,11 @@ async fn sigterm_ends_the_program_with_everything_written_and_committed() {
     eventually(DEADLINE, "the program is ready", || async { status(&url, "readyz").await == 200 }).await;
     let records: Vec<_> = (0..500).map(event_record).collect();
     world.produce_all(&world.producer("lz4"), &records).await;
-    eventually(DEADLINE, "records are taken in", || async {
+    eventually(DEADLINE, "records are consumed", || async {
         metric(&url, "sluice_ingest_bytes_in_flight{", "communication-events").await > 0.0
     })
     .await;
-    assert_eq!(world.count().await, 0, "negative control: nothing was due yet");
+    assert_eq!(world.count().await, 0, "negative control: no batch was due yet");
 
     kill(Pid::from_raw(i32::try_from(program.id().unwrap()).unwrap()), Signal::SIGTERM).unwrap();
     let output = program.wait_with_output().await.unwrap();
@@ -47,7 +47,7 @@ async fn sigterm_ends_the_program_with_everything_written_and_committed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_that_takes_too_long_is_said_and_nothing_is_lost() {
+async fn a_drain_past_its_deadline_is_reported_and_loses_nothing() {
     let world = World::new().await;
     let mut gate = Gate::open(&world.stores.clickhouse.url).await;
     let mut settings = quick_settings();
@@ -60,16 +60,16 @@ async fn a_drain_that_takes_too_long_is_said_and_nothing_is_lost() {
     world.settled(100).await;
     gate.shut();
     world.produce_all(&world.producer("lz4"), &records).await;
-    eventually(DEADLINE, "it stands still", || async { status(&worker.url, "readyz").await == 503 }).await;
+    eventually(DEADLINE, "the worker stalls", || async { status(&worker.url, "readyz").await == 503 }).await;
     worker.signal(Signal::SIGTERM);
     let ended = worker.ended().await;
-    assert_eq!(ended.code(), Some(1), "{}", worker.said());
-    assert!(worker.said().contains("the drain deadline passed first"), "{}", worker.said());
+    assert_eq!(ended.code(), Some(1), "{}", worker.log());
+    assert!(worker.log().contains("the drain deadline passed first"), "{}", worker.log());
     assert_eq!(world.count().await, 100, "negative control: the rest could not land");
 
-    // The next one cannot begin before ClickHouse has said what its tables look like.
+    // The next worker cannot start before it has read the tables' columns from ClickHouse.
     let next = world.spawn(&settings, &clickhouse);
-    eventually(DEADLINE, "it says what it waits for", || async {
+    eventually(DEADLINE, "the page says what the worker waits for", || async {
         page(&next.url, "readyz").await.contains("starting; ClickHouse at http://127.0.0.1")
     })
     .await;

@@ -1,5 +1,5 @@
-//! Offsets that no record has: aborted transactions, compacted records, and records without a payload. A range that was
-//! announced before its last records were compacted away ends where it did; nothing waits for what will never come.
+//! Offsets without a record (aborted transactions, compacted records) and records without a payload. A range announced before
+//! its last records were compacted keeps its end; the worker never waits for an offset that will not come.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::eventually;
 
 use crate::harness::{DEADLINE, Record, World, header, in_partition, metric};
-use crate::oracle::{At, Besides, judge, judge_besides};
-use crate::process::{same_member, short_lived};
+use crate::oracle::{Allowed, Position, judge, judge_allowing};
+use crate::process::{short_lived, static_member};
 
-/// A producer whose records are all part of some transaction. Its calls block, on a thread where that is allowed.
+/// A transactional producer. Its blocking calls run where blocking is allowed.
 pub(crate) fn transactional(world: &World) -> FutureProducer {
     let id = world.names.group("transactional");
     let producer: FutureProducer =
@@ -32,24 +32,27 @@ pub(crate) async fn transaction(world: &World, producer: &FutureProducer, record
 }
 
 async fn committed(world: &World, partition: i32, offset: i64) {
-    let at = || async { world.offsets(COMMUNICATION_EVENTS).await.get(&partition).map(|(offset, _)| *offset) };
-    eventually(DEADLINE * 2, "it is committed to the end", || async { at().await == Some(offset) }).await;
+    let current = || async { world.offsets(COMMUNICATION_EVENTS).await.get(&partition).map(|(offset, _)| *offset) };
+    eventually(DEADLINE * 2, "everything is committed", || async { current().await == Some(offset) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn aborted_records_are_nobodys() {
+async fn aborted_records_are_ignored() {
     let world = World::new().await;
     let producer = transactional(&world);
     for (numbers, is_committed) in [(0..30, true), (30..60, false), (60..100, true), (100..110, false)] {
         transaction(&world, &producer, &in_partition(0, numbers), is_committed).await;
     }
-    // The first range is 30 records, an aborted transaction between two markers, and 20 records.
-    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
-    let settings = same_member();
+    // The first range has 30 records, an aborted transaction between two markers, and 20 records.
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    let settings = static_member();
     let worker = world.spawn_ready(&settings, &[]).await;
-    // 30 records, a marker, 30 aborted ones, a marker, 40 records, a marker, 10 aborted ones, a marker.
+    // 30 records, a marker, 30 aborted records, a marker, 40 records, a marker, 10 aborted records, a marker.
     committed(&world, 0, 30 + 1 + 30 + 1 + 40 + 1 + 10 + 1).await;
-    assert!(metric(&worker.url, "sluice_ingest_lookups_total{", "").await < 1.0, "its digest is the same");
+    assert!(
+        metric(&worker.url, "sluice_ingest_lookups_total{", "").await < 1.0,
+        "the range has the same digest, so there is no lookup"
+    );
     transaction(&world, &producer, &in_partition(0, 110..120), true).await;
     world.settled(80).await;
     worker.stop().await;
@@ -58,8 +61,7 @@ async fn aborted_records_are_nobodys() {
     world.drop().await;
 }
 
-/// A worker that is killed at this point with two announced ranges, of which the log then loses these records, and a
-/// worker that takes over.
+/// A worker is killed at this point with two announced ranges; then `lost` is compacted away, and another worker takes over.
 async fn compacted(point: &str, lost: std::ops::Range<u32>) {
     let world = World::new().await;
     let topic = world.names.topic(COMMUNICATION_EVENTS);
@@ -68,78 +70,84 @@ async fn compacted(point: &str, lost: std::ops::Range<u32>) {
     let producer = world.producer("none");
     world.produce_all(&producer, &records).await;
     let before = log(&world).await;
-    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
-    let had_landed = world.count().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
+    let landed_before = world.count().await;
 
     let policy = AlterConfig::new(ResourceSpecifier::Topic(&topic))
         .set("cleanup.policy", "compact")
         .set("min.cleanable.dirty.ratio", "0.01")
         .set("segment.ms", "100");
-    let soon = AlterConfig::new(ResourceSpecifier::Broker(1)).set("log.cleaner.backoff.ms", "500");
-    for altered in world.admin().alter_configs([&policy, &soon], &AdminOptions::new()).await.unwrap() {
+    let clean_soon = AlterConfig::new(ResourceSpecifier::Broker(1)).set("log.cleaner.backoff.ms", "500");
+    for altered in world.admin().alter_configs([&policy, &clean_soon], &AdminOptions::new()).await.unwrap() {
         altered.unwrap();
     }
-    let again: Vec<_> = lost.clone().zip(in_partition(0, 200..300)).map(|(n, record)| keyed(n, record)).collect();
-    world.produce_all(&producer, &again).await;
+    let newer_values: Vec<_> =
+        lost.clone().zip(in_partition(0, 200..300)).map(|(n, record)| keyed(n, record)).collect();
+    world.produce_all(&producer, &newer_values).await;
     let mut after = before.clone();
     let mut more = 1000;
-    let is_gone = |log: &BTreeMap<At, OwnedMessage>| lost.clone().all(|n| !log.contains_key(&(0, i64::from(n))));
-    // A segment is closed when a record comes after its time, and the last one is never compacted.
-    let closing = async || {
+    let is_compacted =
+        |log: &BTreeMap<Position, OwnedMessage>| lost.clone().all(|n| !log.contains_key(&(0, i64::from(n))));
+    // A segment is closed by a record after its time, and the last segment is never compacted.
+    let next_segment = async || {
         world.produce_all(&producer, &[keyed(more, in_partition(0, more..more + 1).remove(0))]).await;
         more += 1;
         after = log(&world).await;
-        is_gone(&after)
+        is_compacted(&after)
     };
-    until(closing).await;
-    assert!(is_gone(&after) && !is_gone(&before), "{point}: the log has lost what it had");
+    until(next_segment).await;
+    assert!(is_compacted(&after) && !is_compacted(&before), "{point}: the log has lost the records");
 
-    let settings = same_member();
+    let settings = static_member();
     let worker = world.spawn_ready(&settings, &[]).await;
     let end = after.keys().next_back().unwrap().1 + 1;
     committed(&world, 0, end).await;
     worker.stop().await;
     let records = after.len();
-    let counts = judge_besides(&world, Besides { gone: before, others: 0 })
+    let counts = judge_allowing(&world, Allowed { removed: before, foreign: 0 })
         .await
         .unwrap_or_else(|wrong| panic!("{point}, {lost:?}: {wrong}"));
-    let kept = lost.clone().filter(|n| (*n as usize) < had_landed).count();
-    assert_eq!(counts.landed, records + kept, "{point}, {lost:?}: what had landed stays, what was lost does not come");
+    let landed_and_lost = lost.clone().filter(|n| (*n as usize) < landed_before).count();
+    assert_eq!(
+        counts.landed,
+        records + landed_and_lost,
+        "{point}, {lost:?}: landed rows stay, lost records do not land"
+    );
     world.drop().await;
 }
 
-/// Asks until it is so; each time something is done first.
-async fn until(mut ask: impl AsyncFnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    while !ask().await {
-        assert!(begun.elapsed() < DEADLINE * 2, "the log is compacted in time");
+/// Repeats an action until it returns true.
+async fn until(mut act: impl AsyncFnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !act().await {
+        assert!(started.elapsed() < DEADLINE * 2, "the log is compacted in time");
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }
 }
 
-async fn log(world: &World) -> BTreeMap<At, OwnedMessage> {
+async fn log(world: &World) -> BTreeMap<Position, OwnedMessage> {
     let records = world.read_all(COMMUNICATION_EVENTS).await.into_iter();
     records.map(|record| ((rdkafka::Message::partition(&record), rdkafka::Message::offset(&record)), record)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn announced_ranges_outlive_the_records_at_their_ends() {
+async fn announced_ranges_survive_compaction_of_their_last_records() {
     tokio::join!(
-        compacted("announced:1", 30..50), // nothing had landed; the end of the first range is gone
+        compacted("announced:1", 30..50), // nothing had landed; the end of the first range is compacted
         compacted("landed:1", 30..50),    // the first range had landed
-        compacted("landed:1", 30..100),   // and all of the second is gone
+        compacted("landed:1", 30..100),   // and all of the second is compacted
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tombstone_is_a_dead_letter_wherever_it_stands() {
+async fn a_tombstone_is_dead_lettered_at_any_position() {
     let world = World::new().await;
     let mut records = in_partition(0, 0..100);
     for n in [0, 20, 49, 50, 99] {
         records[n].payload = None;
     }
     world.produce_all(&world.producer("lz4"), &records).await;
-    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
     committed(&world, 0, 100).await;

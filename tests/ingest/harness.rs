@@ -1,4 +1,4 @@
-//! What the tests of ingest share: a namespace of their own, a producer, a running worker, and eyes on both ends.
+//! Shared by the tests of ingest: a namespace, a producer, a running worker, and queries to Kafka and ClickHouse.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -30,21 +30,21 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How long a test waits for what has to happen.
+/// How long a test waits for a condition.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
-/// The topic under which somebody else's rows stand in the table.
-pub(crate) const OTHERS: &str = "others";
+/// The `_topic` of rows that another writer inserted.
+pub(crate) const FOREIGN_TOPIC: &str = "others";
 const STORES: [Store; 2] = [Store::Kafka, Store::ClickHouse];
 
 /// A namespace with its topics and tables.
 pub(crate) struct World {
     pub(crate) stores: Stores,
     pub(crate) names: Names,
-    home: Home,
+    stack: TestStack,
 }
 
-/// Where its stores run.
-enum Home {
+/// The stack of its stores.
+enum TestStack {
     Shared(Stack),
     Own(OwnStack),
 }
@@ -56,7 +56,7 @@ pub(crate) struct Worker {
     task: JoinHandle<Result<Summary, Error>>,
 }
 
-/// A row of `communication_events`, as far as the tests look.
+/// A row of `communication_events`, with the columns that the tests compare.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Row, Deserialize)]
 pub(crate) struct EventRow {
     #[serde(with = "clickhouse::serde::uuid")]
@@ -92,11 +92,11 @@ pub(crate) fn quick_settings() -> Settings {
 impl World {
     pub(crate) async fn new() -> Self {
         let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), &[Service::Kafka, Service::ClickHouse]).await;
-        Self::at(Home::Shared(stack)).await
+        Self::on(TestStack::Shared(stack)).await
     }
 
-    /// A namespace on a ClickHouse of its own, whose users file has these profiles and the users that are made for the name of
-    /// the namespace's database.
+    /// A namespace on a separate ClickHouse whose users file has these profiles and users; `users` gets the name of the
+    /// namespace's database.
     pub(crate) async fn with_users(profiles: &str, users: impl FnOnce(&str) -> String) -> (Self, OwnClickHouse) {
         let program = env!("CARGO_BIN_EXE_sluice");
         let stack = Stack::up(program, &[Service::Kafka, Service::ClickHouse]).await;
@@ -105,34 +105,34 @@ impl World {
         let mut stores = stack.stores(&names);
         stores.clickhouse.url.clone_from(&own.url);
         apply::apply(&stores, &names, &STORES).await.unwrap();
-        (Self { stores, names, home: Home::Shared(stack) }, own)
+        (Self { stores, names, stack: TestStack::Shared(stack) }, own)
     }
 
-    /// A namespace on stores that no other test uses.
-    pub(crate) async fn alone() -> Self {
+    /// A namespace on a stack that no other test uses.
+    pub(crate) async fn on_own_stack() -> Self {
         let stack = OwnStack::with(env!("CARGO_BIN_EXE_sluice"), &[Service::Kafka, Service::ClickHouse]).await;
-        Self::at(Home::Own(stack)).await
+        Self::on(TestStack::Own(stack)).await
     }
 
-    async fn at(home: Home) -> Self {
+    async fn on(stack: TestStack) -> Self {
         let names = fresh_names("ingest");
-        let stores = match &home {
-            Home::Shared(stack) => stack.stores(&names),
-            Home::Own(stack) => stack.stores(&names),
+        let stores = match &stack {
+            TestStack::Shared(stack) => stack.stores(&names),
+            TestStack::Own(stack) => stack.stores(&names),
         };
         apply::apply(&stores, &names, &STORES).await.unwrap();
-        Self { stores, names, home }
+        Self { stores, names, stack }
     }
 
-    /// Makes whatever topic or table is missing.
+    /// Creates missing topics and tables.
     pub(crate) async fn apply(&self) {
         apply::apply(&self.stores, &self.names, &STORES).await.unwrap();
     }
 
     pub(crate) fn layout(&self) -> &Layout {
-        match &self.home {
-            Home::Shared(stack) => stack.layout(),
-            Home::Own(stack) => stack.layout(),
+        match &self.stack {
+            TestStack::Shared(stack) => stack.layout(),
+            TestStack::Own(stack) => stack.layout(),
         }
     }
 
@@ -141,10 +141,10 @@ impl World {
     }
 
     pub(crate) async fn start(&self, settings: Settings) -> Worker {
-        self.start_against(settings, self.stores.clone()).await
+        self.start_with_stores(settings, self.stores.clone()).await
     }
 
-    pub(crate) async fn start_against(&self, settings: Settings, stores: Stores) -> Worker {
+    pub(crate) async fn start_with_stores(&self, settings: Settings, stores: Stores) -> Worker {
         let shutdown = CancellationToken::new();
         let url = format!("http://{}", settings.listen);
         let task = tokio::spawn(sluice_ingest::run(settings, stores, self.names.clone(), shutdown.clone()));
@@ -193,25 +193,25 @@ impl World {
         connect::clickhouse(&self.stores, &self.names).query(sql).execute().await.unwrap();
     }
 
-    /// How many blocks of a table ClickHouse has recognised and dropped, by its own log.
-    pub(crate) fn blocks_dropped(&self, table: &str) -> usize {
+    /// How many blocks of a table ClickHouse has dropped as duplicates, by its own log.
+    pub(crate) fn deduplicated_blocks(&self, table: &str) -> usize {
         let name = format!(" {}.{table} (", self.names.database());
         let logs = sluice_stack::logs::files(self.layout(), Service::ClickHouse);
         let text: String = logs.iter().map(|log| std::fs::read_to_string(log).unwrap()).collect();
         text.lines().filter(|line| line.contains(&name) && line.contains("already exists as part")).count()
     }
 
-    /// Somebody else's INSERTs into the same table, each with a token of its own.
-    pub(crate) async fn others_write(&self, inserts: u32) {
+    /// INSERTs of another writer into the same table, each with a different token.
+    pub(crate) async fn write_foreign_rows(&self, inserts: u32) {
         for n in 0..inserts {
             let columns = "event_id, timestamp, duration_ms, _topic, _offset";
-            let row = format!("generateUUIDv4(), '2026-11-05 00:00:00', {}, '{OTHERS}', {n}", 1_000_000 + n);
+            let row = format!("generateUUIDv4(), '2026-11-05 00:00:00', {}, '{FOREIGN_TOPIC}', {n}", 1_000_000 + n);
             self.execute(&format!("INSERT INTO communication_events ({columns}) VALUES ({row})")).await;
         }
     }
 
-    /// Makes the table and its view's target forget tokens early.
-    pub(crate) async fn remember_only(&self, tokens: u64) {
+    /// Limits the deduplication windows of the table and its view's target to this many tokens.
+    pub(crate) async fn shrink_window(&self, tokens: u64) {
         for table in ["communication_events", "campaign_performance"] {
             let setting = format!("MODIFY SETTING non_replicated_deduplication_window = {tokens}");
             self.execute(&format!("ALTER TABLE {table} {setting}")).await;
@@ -231,26 +231,26 @@ impl World {
         self.offsets(topic).await.values().map(|(offset, _)| offset).sum()
     }
 
-    /// What the group has committed of a topic: offset and metadata, by partition.
+    /// The group's committed offsets and their metadata for a topic, by partition.
     pub(crate) async fn offsets(&self, topic: &str) -> BTreeMap<i32, (i64, String)> {
         let topic = self.names.topic(topic);
-        let config = self.member();
+        let config = self.group_config();
         blocking(move || {
             let consumer: BaseConsumer = config.create().unwrap();
             let list = every_partition(&consumer, &topic);
             let committed = offsets::committed(&consumer, &list, DEADLINE).unwrap();
-            let of = |element: &TopicPartitionListElem<'_>| match element.offset() {
-                Offset::Offset(at) => Some((element.partition(), (at, element.metadata().to_owned()))),
+            let entry = |element: &TopicPartitionListElem<'_>| match element.offset() {
+                Offset::Offset(offset) => Some((element.partition(), (offset, element.metadata().to_owned()))),
                 _ => None,
             };
-            committed.elements().iter().filter_map(of).collect()
+            committed.elements().iter().filter_map(entry).collect()
         })
         .await
     }
 
-    /// Commits for the group, whose workers have all left.
+    /// Commits for the group; all its workers must have left.
     pub(crate) async fn set_offset(&self, topic: &str, partition: i32, offset: i64, metadata: &str) {
-        let (config, mut list) = (self.member(), TopicPartitionList::new());
+        let (config, mut list) = (self.group_config(), TopicPartitionList::new());
         let mut element = list.add_partition(&self.names.topic(topic), partition);
         element.set_offset(Offset::Offset(offset)).unwrap();
         element.set_metadata(metadata);
@@ -261,14 +261,14 @@ impl World {
         .await;
     }
 
-    /// A client in the workers' group.
-    fn member(&self) -> ClientConfig {
+    /// Configuration of a client in the workers' group.
+    fn group_config(&self) -> ClientConfig {
         let mut config = connect::kafka_config(&self.stores);
         config.set("group.id", self.names.group(&Settings::default().group)).set("enable.auto.commit", "false");
         config
     }
 
-    /// Everything in the dead-letter topic, by the original partition and offset.
+    /// All dead letters, by the record's original partition and offset.
     pub(crate) async fn dead_letters(&self) -> BTreeMap<(i32, i64), OwnedMessage> {
         let letters = self.read_all(topic::CLICKHOUSE_ERRORS).await.into_iter().map(|letter| {
             let number = |name| header(&letter, name).unwrap().parse::<i64>().unwrap();
@@ -277,7 +277,7 @@ impl World {
         letters.collect()
     }
 
-    /// Everything in a topic that a transaction has not taken back.
+    /// All records of a topic except aborted ones.
     pub(crate) async fn read_all(&self, topic: &str) -> Vec<OwnedMessage> {
         let topic = self.names.topic(topic);
         let mut config = connect::kafka_config(&self.stores);
@@ -292,7 +292,7 @@ impl World {
             while open > 0 {
                 let polled = consumer.poll(DEADLINE / 12);
                 match polled {
-                    // A test may hold the broker up, and this client loses it then like any other.
+                    // A test may suspend the broker, and this client then loses it like any other.
                     None => rebootstrap.add_servers(consumer.client()),
                     Some(Err(error)) if is_unanswered(&error) => {}
                     Some(Err(KafkaError::PartitionEOF(_))) => (open, last) = (open - 1, Instant::now()),
@@ -301,14 +301,14 @@ impl World {
                         last = Instant::now();
                     }
                 }
-                assert!(last.elapsed() < DEADLINE, "{topic} has no more records and no end");
+                assert!(last.elapsed() < DEADLINE, "{topic}: neither a record nor the end of a partition");
             }
             messages
         })
         .await
     }
 
-    /// Drops what the test made. Left out when a test fails, so that it can be looked at.
+    /// Drops the namespace. A failing test keeps it for inspection.
     pub(crate) async fn drop(self) {
         drop_namespace(&self.stores, &self.names, &STORES).await.unwrap();
     }
@@ -327,34 +327,34 @@ fn every_partition(consumer: &BaseConsumer, topic: &str) -> TopicPartitionList {
     list
 }
 
-/// Text of the last header of that name.
+/// Text of the last header with that name.
 pub(crate) fn header<M: Message>(message: &M, name: &str) -> Option<String> {
     let headers = message.headers()?;
     let found = headers.iter().filter(|header| header.key == name).last()?;
     Some(String::from_utf8(found.value?.to_vec()).unwrap())
 }
 
-/// HTTP status of a worker's page; 0 if it does not answer.
+/// HTTP status of a worker's page; 0 if it does not respond.
 pub(crate) async fn status(url: &str, path: &str) -> u16 {
     reqwest::get(format!("{url}/{path}")).await.map_or(0, |response| response.status().as_u16())
 }
 
-/// Text of a worker's page; empty if it does not answer.
+/// Text of a worker's page; empty if it does not respond.
 pub(crate) async fn page(url: &str, path: &str) -> String {
     let Ok(response) = reqwest::get(format!("{url}/{path}")).await else { return String::new() };
     response.text().await.unwrap_or_default()
 }
 
-/// Waits until a worker says on `/readyz` why it stands still.
-pub(crate) async fn stands_still(url: &str, why: &str) {
-    let says = || async {
+/// Waits until a worker reports this reason for a stalled partition on `/readyz`.
+pub(crate) async fn reports_stall(url: &str, why: &str) {
+    let has_reason = || async {
         let said = page(url, "readyz").await;
         if said.contains(why) { Ok(()) } else { Err(said) }
     };
-    eventually(DEADLINE, why, says).await;
+    eventually(DEADLINE, why, has_reason).await;
 }
 
-/// Value of a worker's metric, summed over its labels that contain `label`; 0 if it does not answer.
+/// Value of a worker's metric, summed over the series whose labels contain `label`; 0 if it does not respond.
 pub(crate) async fn metric(url: &str, name: &str, label: &str) -> f64 {
     let Ok(response) = reqwest::get(format!("{url}/metrics")).await else { return 0.0 };
     let text = response.text().await.unwrap();
@@ -371,18 +371,18 @@ impl Worker {
         reqwest::get(format!("{}/{path}", self.url)).await.unwrap().text().await.unwrap()
     }
 
-    /// Value of a metric, summed over its labels that contain `label`.
+    /// Value of a metric, summed over the series whose labels contain `label`.
     pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
         metric(&self.url, name, label).await
     }
 
-    /// Shuts the worker down as SIGTERM does and waits for what it says.
+    /// Shuts the worker down as SIGTERM does and returns its summary.
     pub(crate) async fn stop(self) -> Summary {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap()
     }
 
-    /// Ends the worker as a crash does: nothing is written or committed any more.
+    /// Ends the worker like a crash: nothing more is written or committed.
     pub(crate) fn crash(self) {
         self.task.abort();
     }
@@ -433,11 +433,11 @@ pub(crate) fn event(n: u32) -> CommunicationEvent {
 
 /// Events of one month, as records of one partition.
 pub(crate) fn in_partition(partition: i32, numbers: Range<u32>) -> Vec<Record> {
-    let of_november = |n: u32| 60 * (n / 20) + 20 + n % 20;
-    numbers.map(|n| Record { partition: Some(partition), ..event_record(of_november(n)) }).collect()
+    let in_november = |n: u32| 60 * (n / 20) + 20 + n % 20;
+    numbers.map(|n| Record { partition: Some(partition), ..event_record(in_november(n)) }).collect()
 }
 
-/// The same as a record.
+/// The `n`th event as a record.
 pub(crate) fn event_record(n: u32) -> Record {
     let event = event(n);
     Record {

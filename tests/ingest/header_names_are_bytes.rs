@@ -1,5 +1,5 @@
-//! A header's name is bytes to Kafka. One that is not text neither stops the worker nor loses the record.
-#![expect(unsafe_code, reason = "the safe producer takes names as text, and this test needs one that is not")]
+//! To Kafka, a header's name is bytes. A name that is not UTF-8 neither stops the worker nor loses the record.
+#![expect(unsafe_code, reason = "the safe producer accepts only UTF-8 names")]
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
@@ -40,7 +40,7 @@ fn produce_raw(producer: &BaseProducer, topic: &CStr, payload: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_header_name_that_is_not_text_stops_nothing() {
+async fn a_header_name_that_is_not_utf8_does_not_stop_the_worker() {
     let world = World::new().await;
     let worker = world.start(quick_settings()).await;
     let stores = world.stores.clone();

@@ -1,6 +1,6 @@
-//! A worker that is killed, at an exact point of its work or at a random instant, loses nothing and doubles nothing.
-//! In its short form a few kills; with `SLUICE_TEST_LONG=1` fifty in one run. The controls break the token and the intent
-//! on purpose: the oracle must notice.
+//! A worker killed at an exact point of its work or at a random moment loses and duplicates nothing. A short run has a few
+//! kills; with `SLUICE_TEST_LONG=1`, one run has fifty. The controls break the token and the intent on purpose, which the
+//! oracle must detect.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use sluice_testkit::{Gate, eventually};
 
 use crate::harness::{DEADLINE, Record, World, event_record, metric};
 use crate::oracle::judge;
-use crate::process::same_member;
+use crate::process::static_member;
 
-/// Each with how often it is passed before the kill, so that work is under way.
+/// Each with the number of times it is reached before the kill, so that work is in flight.
 const POINTS: [&str; 11] = [
     "polled:70",       // after poll, before the record is buffered
     "buffered:170",    // batches half full
     "sealed:3",        // before the intent
-    "committing:2",    // the intent on its way
-    "committed:2",     // Kafka has it, the worker does not know
+    "committing:2",    // the intent in flight
+    "committed:2",     // Kafka has the commit, the worker does not know
     "announced:3",     // after the intent, before the INSERT
     "insert:2",        // the INSERT begins
-    "landed:2",        // after ClickHouse's answer, before the offset
+    "landed:2",        // after ClickHouse's response, before the offset
     "dead_letter:1",   // before a dead letter is sent
     "dead_lettered:1", // after its acknowledgement, before the offset
-    "committing:5",    // an offset on its way
+    "committing:5",    // an offset in flight
 ];
 
-/// Records over two months, one in a hundred of which can't be decoded.
+/// Records over two months, one in a hundred of them poison.
 fn records(count: u32) -> Vec<Record> {
     let poison = |n: u32| Record { payload: Some(format!("poison {n}").into_bytes()), ..event_record(n) };
     (0..count).map(|n| if n % 100 == 37 { poison(n) } else { event_record(n) }).collect()
@@ -36,10 +36,10 @@ fn records(count: u32) -> Vec<Record> {
 async fn killed_at(point: &str) {
     let world = World::new().await;
     world.produce_all(&world.producer("lz4"), &records(600)).await;
-    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
-    // Killed a second time while it recovers, then left alone.
-    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
-    let worker = world.spawn_ready(&same_member(), &[]).await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
+    // Killed a second time during recovery, then left running.
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    let worker = world.spawn_ready(&static_member(), &[]).await;
     world.settled(600).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("killed at {point}: {wrong}"));
@@ -48,15 +48,15 @@ async fn killed_at(point: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_at_each_point_costs_nothing() {
+async fn a_kill_at_each_point_loses_nothing() {
     for points in POINTS.chunks(4) {
         join_all(points.iter().map(|point| killed_at(point))).await;
     }
 }
 
-/// Small batches that grow behind slow answers.
+/// Small batches that grow behind slow responses.
 fn growing() -> Settings {
-    let mut settings = same_member();
+    let mut settings = static_member();
     for pipeline in settings.pipelines.values_mut() {
         (pipeline.max_rows, pipeline.backlog_rows) = (5, 500);
     }
@@ -64,12 +64,12 @@ fn growing() -> Settings {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kills_at_random_instants_cost_nothing() {
-    let (grown, off) = tokio::join!(killed_at_random(growing), killed_at_random(same_member));
-    assert!(grown > 0.0 && off == 0.0, "{grown} batches have grown, and {off} with growth switched off");
+async fn kills_at_random_moments_lose_nothing() {
+    let (grown, not_grown) = tokio::join!(killed_at_random(growing), killed_at_random(static_member));
+    assert!(grown > 0.0 && not_grown == 0.0, "{grown} batches grew, and {not_grown} with growth switched off");
 }
 
-/// Gives how many batches were seen to have grown.
+/// Returns how many batches grew, by the metrics before each kill.
 async fn killed_at_random(settings: fn() -> Settings) -> f64 {
     let kills = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 50 } else { 4 };
     let world = World::new().await;
@@ -78,17 +78,17 @@ async fn killed_at_random(settings: fn() -> Settings) -> f64 {
     let producer = world.producer("lz4");
     let (mut total, mut grown) = (0, 0.0);
     for kill in 0..kills {
-        let some = records(200);
-        world.produce_all(&producer, &some).await;
-        total += some.len();
+        let batch = records(200);
+        world.produce_all(&producer, &batch).await;
+        total += batch.len();
         let worker = world.spawn(&settings(), &clickhouse);
-        eventually(DEADLINE * 2, "it takes records in", || async {
+        eventually(DEADLINE * 2, "it consumes records", || async {
             metric(&worker.url, "sluice_ingest_consumed_records_total{", "communication-events").await > 0.0
         })
         .await;
-        // Anywhere in what follows; the instants differ from kill to kill and from run to run.
-        let instant = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) + kill % 3 * 100;
-        tokio::time::sleep(Duration::from_millis(instant)).await;
+        // A random moment after that, different for each kill and each run.
+        let millis = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) + kill % 3 * 100;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
         grown += metric(&worker.url, "sluice_ingest_batches_total{", "cut=\"backlog\"").await;
         worker.kill().await;
     }
@@ -102,13 +102,13 @@ async fn killed_at_random(settings: fn() -> Settings) -> f64 {
     grown
 }
 
-/// Kills a worker between an acknowledged INSERT and its commit, and lets another batch size take over.
+/// Kills a worker between an acknowledged INSERT and its commit; one with another batch size takes over.
 async fn judged_with(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     world.produce_all(&world.producer("lz4"), &records(300)).await;
     let variables = [("SLUICE_FAILPOINT", "landed:4"), ("SLUICE_FAULTS", faults)];
-    world.spawn(&same_member(), &variables).aborted().await;
-    let mut settings = same_member();
+    world.spawn(&static_member(), &variables).aborted().await;
+    let mut settings = static_member();
     for pipeline in settings.pipelines.values_mut() {
         (pipeline.max_rows, pipeline.backlog_rows) = (77, 77);
     }
@@ -121,8 +121,8 @@ async fn judged_with(faults: &str) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_oracle_notices_when_the_token_or_the_intent_is_missing() {
-    assert_eq!(judged_with("").await, Ok(()), "a deploy with another batch size, and no faults");
+async fn the_oracle_detects_a_missing_token_or_intent() {
+    assert_eq!(judged_with("").await, Ok(()), "a deployment with another batch size, and no faults");
     for faults in ["random_token,trust_acknowledgements", "ignore_intent,trust_acknowledgements"] {
         let judged = judged_with(faults).await;
         assert!(judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faults}: {judged:?}");

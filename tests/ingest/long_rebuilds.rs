@@ -1,5 +1,5 @@
-//! A rebuild may take longer than an INSERT: it has a timeout of its own, holds up nobody but the INSERTs into its own table,
-//! and leaves nothing running at the server when it is given up.
+//! A rebuild may take longer than an INSERT: it has its own timeout, blocks only INSERTs into its own table, and leaves nothing
+//! running at the server when it is abandoned.
 
 use std::time::Duration;
 
@@ -9,32 +9,32 @@ use sluice_schemas::connect;
 use sluice_schemas::names::topic::{AGENT_METRICS, COMMUNICATION_EVENTS};
 use sluice_testkit::{eventually, free_address};
 
-use crate::harness::{DEADLINE, TENANT, World, in_partition, page, stands_still};
-use crate::oracle::{Besides, judge_besides};
-use crate::process::same_member;
+use crate::harness::{DEADLINE, TENANT, World, in_partition, page, reports_stall};
+use crate::oracle::{Allowed, judge_allowing};
+use crate::process::static_member;
 
 const WINDOW: u64 = 16;
-const OTHERS: u32 = 40;
-/// How long a worker with [`settings`] trusts a token, and a little.
+const FOREIGN_ROWS: u32 = 40;
+/// Slightly longer than a worker with [`settings`] trusts a token.
 const FORGOTTEN: Duration = Duration::from_secs(9);
-/// What a rebuild runs at the server for longer than a moment.
+/// Running statements of a rebuild that fill its new table.
 const FILLS: &str = "FROM system.processes WHERE query_kind = 'Insert' AND position(query, '__rebuild_') > 0 \
                      AND position(query, currentDatabase()) > 0";
 
 fn settings() -> Settings {
-    let mut settings = same_member();
+    let mut settings = static_member();
     settings.peak_inserts_per_second = 1;
     settings.insert_timeout = Duration::from_secs(2);
     assert_eq!(settings.tokens_needed(), WINDOW);
     settings
 }
 
-async fn number(world: &World, query: &str) -> u64 {
+async fn query_count(world: &World, query: &str) -> u64 {
     connect::clickhouse(&world.stores, &world.names).query(query).fetch_one().await.unwrap()
 }
 
-/// A table of three months' records with a further view, which takes a tenth of a second for each row of `wait`.
-async fn with_a_slow_view() -> World {
+/// A world with an additional view that takes a tenth of a second for each row of `wait`.
+async fn with_slow_view() -> World {
     let world = World::new().await;
     let slept = "SELECT sum(sleepEachRow(0.1)) AS slept FROM wait SETTINGS function_sleep_max_microseconds_per_block = 600000000";
     for statement in [
@@ -52,24 +52,27 @@ async fn with_a_slow_view() -> World {
     world
 }
 
-/// A worker dies after its INSERT; its token is forgotten, so that the next one has to rebuild what the view makes slow.
-async fn with_a_rebuild_due() -> World {
-    let world = with_a_slow_view().await;
-    world.remember_only(WINDOW).await;
+/// A worker dies after its INSERT and the token is forgotten, so the next worker has to rebuild through the slow view.
+async fn with_rebuild_due() -> World {
+    let world = with_slow_view().await;
+    world.shrink_window(WINDOW).await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
     world.spawn(&settings(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
-    world.others_write(OTHERS).await;
+    world.write_foreign_rows(FOREIGN_ROWS).await;
     world
 }
 
-/// Whether records of another topic land while a rebuild runs that takes longer than an INSERT may.
+/// Whether records of another topic land during a rebuild that takes longer than an INSERT may.
 async fn neighbour_lands(faults: &str) -> bool {
-    let world = with_a_rebuild_due().await;
+    let world = with_rebuild_due().await;
     world.execute("INSERT INTO wait SELECT number FROM numbers(600)").await;
     tokio::time::sleep(FORGOTTEN).await;
     let worker = world.spawn(&settings(), &[("SLUICE_FAULTS", faults)]);
     let longer = format!("SELECT count() {FILLS} AND elapsed > 3");
-    eventually(DEADLINE, "it takes longer than an INSERT", || async { number(&world, &longer).await > 0 }).await;
+    eventually(DEADLINE, "the rebuild takes longer than an INSERT", || async {
+        query_count(&world, &longer).await > 0
+    })
+    .await;
     let metric = format!(
         "{{\"tenant_id\":\"{TENANT}\",\"agent_id\":\"a\",\"agent_type\":\"bot\",\"metric_name\":\"m\",\"metric_value\":1.5,\"timestamp\":\"2026-11-24T08:33:26.123Z\"}}"
     );
@@ -78,49 +81,52 @@ async fn neighbour_lands(faults: &str) -> bool {
     world.producer("lz4").send(record, DEADLINE).await.unwrap();
     let landed = "SELECT count() FROM agent_metrics";
     let later = format!("SELECT count() {FILLS} AND elapsed > 10");
-    let is_over = || async { number(&world, landed).await > 0 || number(&world, &later).await > 0 };
-    eventually(DEADLINE, "the record lands, or the rebuild goes on alone", is_over).await;
+    let is_over = || async { query_count(&world, landed).await > 0 || query_count(&world, &later).await > 0 };
+    eventually(DEADLINE, "the record lands, or only the rebuild continues", is_over).await;
     let (has_landed, running) =
-        (number(&world, landed).await > 0, number(&world, &format!("SELECT count() {FILLS}")).await);
+        (query_count(&world, landed).await > 0, query_count(&world, &format!("SELECT count() {FILLS}")).await);
     assert!(running > 0, "the rebuild still runs");
     world.execute("TRUNCATE TABLE wait").await;
     world.execute(&format!("KILL QUERY WHERE query_id IN (SELECT query_id {FILLS}) SYNC")).await;
-    eventually(DEADLINE * 2, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 }).await;
+    eventually(DEADLINE * 2, "everything is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 })
+        .await;
     worker.stop().await;
-    let counts = judge_besides(&world, Besides { others: OTHERS as usize, ..Besides::default() }).await.unwrap();
+    let counts =
+        judge_allowing(&world, Allowed { foreign: FOREIGN_ROWS as usize, ..Allowed::default() }).await.unwrap();
     assert_eq!(counts.landed, 50);
     world.drop().await;
     has_landed
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_holds_up_nobody_but_its_own_table() {
-    let (of_its_own, of_all) = tokio::join!(neighbour_lands(""), neighbour_lands("share_rebuild_gate"));
-    assert!(of_its_own, "a gate for each table");
-    assert!(!of_all, "negative control: one gate for all tables");
+async fn a_long_rebuild_blocks_only_its_own_table() {
+    let (per_table, shared) = tokio::join!(neighbour_lands(""), neighbour_lands("share_rebuild_gate"));
+    assert!(per_table, "a gate for each table");
+    assert!(!shared, "negative control: one gate for all tables");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_takes_too_long_says_so_and_ends_once_it_may_take_longer() {
-    let world = with_a_rebuild_due().await;
+async fn a_rebuild_that_times_out_says_so_and_completes_with_a_longer_timeout() {
+    let world = with_rebuild_due().await;
     world.execute("INSERT INTO wait SELECT number FROM numbers(60)").await;
     tokio::time::sleep(FORGOTTEN).await;
     let short = Settings { rebuild_timeout: Duration::from_secs(2), ..settings() };
     let worker = world.spawn(&short, &[]);
-    stands_still(&worker.url, "raise ingest.rebuild_timeout").await;
+    reports_stall(&worker.url, "raise ingest.rebuild_timeout").await;
     assert!(page(&worker.url, "readyz").await.contains("counted_mv takes longer than 2 s"));
     worker.kill().await;
     let worker = world.spawn_ready(&settings(), &[]).await;
-    eventually(DEADLINE * 2, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 }).await;
+    eventually(DEADLINE * 2, "everything is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 })
+        .await;
     worker.stop().await;
-    let rows = number(&world, "SELECT count() FROM communication_events").await;
-    assert_eq!(number(&world, "SELECT sum(n) FROM counted").await, rows);
+    let rows = query_count(&world, "SELECT count() FROM communication_events").await;
+    assert_eq!(query_count(&world, "SELECT sum(n) FROM counted").await, rows);
     world.drop().await;
 }
 
-/// Takes the partition away from a worker that rebuilds, and says whether its statement still runs then.
-async fn runs_on(faults: &str) -> bool {
-    let world = with_a_rebuild_due().await;
+/// Revokes the partition of a worker during a rebuild; returns whether its statement still runs afterwards.
+async fn runs_after_revocation(faults: &str) -> bool {
+    let world = with_rebuild_due().await;
     world.execute("INSERT INTO wait SELECT number FROM numbers(1200)").await;
     tokio::time::sleep(FORGOTTEN).await;
     let mut settings = settings();
@@ -131,35 +137,37 @@ async fn runs_on(faults: &str) -> bool {
         let query = format!("SELECT min(query_id) {FILLS}");
         connect::clickhouse(&world.stores, &world.names).query(&query).fetch_one::<String>().await.unwrap()
     };
-    eventually(DEADLINE * 2, "it rebuilds", || async { !fill().await.is_empty() }).await;
+    eventually(DEADLINE * 2, "the rebuild runs", || async { !fill().await.is_empty() }).await;
     let id = fill().await;
     let running = format!("SELECT count() FROM system.processes WHERE query_id = '{id}'");
     settings.listen = free_address();
     let second = world.spawn(&settings, &[]);
-    eventually(DEADLINE * 2, "the partition moves", || async { first.said().contains("partitions revoked") }).await;
-    let runs_on = if faults == "leave_statements_running" {
-        eventually(DEADLINE, "another owner is ready or waits", || async {
-            second.said().contains("partitions assigned")
+    eventually(DEADLINE * 2, "the partition moves", || async { first.log().contains("partitions revoked") }).await;
+    let runs_after_revocation = if faults == "leave_statements_running" {
+        eventually(DEADLINE, "the other worker is ready or waits", || async {
+            second.log().contains("partitions assigned")
         })
         .await;
-        number(&world, &running).await > 0
+        query_count(&world, &running).await > 0
     } else {
-        eventually(DEADLINE, "the statement ends", || async { number(&world, &running).await == 0 }).await;
+        eventually(DEADLINE, "the statement ends", || async { query_count(&world, &running).await == 0 }).await;
         false
     };
     world.execute("TRUNCATE TABLE wait").await;
     world.execute(&format!("KILL QUERY WHERE query_id IN (SELECT query_id {FILLS}) SYNC")).await;
-    eventually(DEADLINE * 3, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 }).await;
+    eventually(DEADLINE * 3, "everything is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 })
+        .await;
     tokio::join!(first.stop(), second.stop());
-    let counts = judge_besides(&world, Besides { others: OTHERS as usize, ..Besides::default() }).await.unwrap();
+    let counts =
+        judge_allowing(&world, Allowed { foreign: FOREIGN_ROWS as usize, ..Allowed::default() }).await.unwrap();
     assert_eq!(counts.landed, 50);
     world.drop().await;
-    runs_on
+    runs_after_revocation
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_is_given_up_is_ended_at_the_server() {
-    let (ended, runs_on) = tokio::join!(runs_on(""), runs_on("leave_statements_running"));
-    assert!(!ended);
-    assert!(runs_on, "negative control: nobody ends it");
+async fn an_abandoned_rebuild_is_cancelled_at_the_server() {
+    let (cancelled, left) = tokio::join!(runs_after_revocation(""), runs_after_revocation("leave_statements_running"));
+    assert!(!cancelled);
+    assert!(left, "negative control: the statement keeps running");
 }

@@ -1,13 +1,13 @@
-//! The promises of ingest, on real Kafka and ClickHouse; a file per promise.
+//! The promises of ingest, tested on real Kafka and ClickHouse; one file per promise.
 
+#[cfg(test)]
+mod accepts_only_clickhouse_responses;
 #[cfg(test)]
 mod acknowledgements_are_checked;
 #[cfg(test)]
 mod another_decoder_takes_over;
 #[cfg(test)]
-mod audit_finds_what_is_missing;
-#[cfg(test)]
-mod believes_only_clickhouse;
+mod audit_finds_missing_rows;
 #[cfg(test)]
 mod blocks_grow_in_a_backlog;
 #[cfg(test)]
@@ -19,7 +19,9 @@ mod dead_letters_fit;
 #[cfg(test)]
 mod dead_letters_poison;
 #[cfg(test)]
-mod dead_letters_take_no_memory;
+mod dead_letters_refused_rows;
+#[cfg(test)]
+mod dead_letters_stay_in_budget;
 #[cfg(test)]
 mod drains_on_sigterm;
 #[cfg(test)]
@@ -29,19 +31,19 @@ mod harness;
 #[cfg(test)]
 mod header_names_are_bytes;
 #[cfg(test)]
-mod keeps_its_memory;
+mod isolates_refused_rows;
 #[cfg(test)]
 mod killed_at_any_point;
 #[cfg(test)]
-mod lag_is_what_can_be_read;
+mod lag_counts_readable_records;
 #[cfg(test)]
-mod lands_a_table_of_ones_own;
+mod lands_custom_tables;
+#[cfg(test)]
+mod lands_escaped_words_and_names;
 #[cfg(test)]
 mod lands_every_codec;
 #[cfg(test)]
-mod lands_every_time_of_rfc_3339;
-#[cfg(test)]
-mod lands_words_and_names_with_escapes;
+mod lands_every_rfc_3339_time;
 #[cfg(test)]
 mod long_rebuilds;
 #[cfg(test)]
@@ -59,13 +61,13 @@ mod rebuilds_every_stage;
 #[cfg(test)]
 mod refuses_to_start;
 #[cfg(test)]
-mod rejects_what_only_clickhouse_refuses;
-#[cfg(test)]
 mod replays_dead_letters;
 #[cfg(test)]
-mod sets_refused_rows_aside;
+mod restricted_clickhouse_users;
 #[cfg(test)]
 mod stays_in_budget;
+#[cfg(test)]
+mod stays_under_256_mib;
 #[cfg(test)]
 mod survives_a_broken_broker;
 #[cfg(test)]
@@ -75,12 +77,10 @@ mod survives_clickhouse_outage;
 #[cfg(test)]
 mod survives_rebalances;
 #[cfg(test)]
-mod table_changed_meanwhile;
+mod table_changes_at_runtime;
 #[cfg(test)]
 mod unreadable_records;
 #[cfg(test)]
-mod users_of_other_profiles;
-#[cfg(test)]
-mod views_are_followed;
+mod view_targets_are_checked;
 #[cfg(test)]
 mod window_overrun;

@@ -1,5 +1,5 @@
-//! What only an operator may decide: a partition pauses and goes on, the group's offsets are shown, set and accepted while
-//! no worker runs and never while one does, a month of aggregates is made anew.
+//! Decisions reserved for an operator: a partition is paused and resumed; the group's offsets are shown at any time, but set
+//! and accepted only while no worker runs; a month of aggregates is rebuilt.
 
 use std::process::Stdio;
 
@@ -13,7 +13,7 @@ use crate::harness::{DEADLINE, Worker, World, in_partition, quick_settings};
 use crate::oracle::{AGGREGATES, judge};
 use crate::process::short_lived;
 
-/// Runs `sluice ingest` with these arguments; exit code, and both outputs.
+/// Runs `sluice ingest` with these arguments; returns the exit code and both outputs.
 pub(crate) async fn sluice(world: &World, arguments: &[&str]) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args(["--namespace", world.names.namespace(), "--port-base", &world.port_base().to_string(), "ingest"])
@@ -26,50 +26,50 @@ pub(crate) async fn sluice(world: &World, arguments: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(said).unwrap().trim().to_owned())
 }
 
-async fn with_worker(world: &World, worker: &Worker, arguments: &[&str]) -> (i32, String) {
+async fn sluice_for_worker(world: &World, worker: &Worker, arguments: &[&str]) -> (i32, String) {
     sluice(world, &[arguments, &["--worker", &worker.url]].concat()).await
 }
 
-/// The line of `status` about a partition.
-async fn line(world: &World, worker: &Worker, partition: i32) -> String {
-    let (_, said) = with_worker(world, worker, &["status", "--topic", COMMUNICATION_EVENTS]).await;
-    let of = |line: &&str| line.split_whitespace().nth(1) == Some(&partition.to_string());
-    said.lines().find(of).unwrap_or_default().to_owned()
+/// The partition's line of `status`.
+async fn status_line(world: &World, worker: &Worker, partition: i32) -> String {
+    let (_, said) = sluice_for_worker(world, worker, &["status", "--topic", COMMUNICATION_EVENTS]).await;
+    let is_partition = |line: &&str| line.split_whitespace().nth(1) == Some(&partition.to_string());
+    said.lines().find(is_partition).unwrap_or_default().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partition_pauses_and_goes_on() {
+async fn a_partition_pauses_and_resumes() {
     let world = World::new().await;
     let worker = world.start(quick_settings()).await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(2, 0..10)).await;
     world.landed(10).await;
     let (code, said) =
-        with_worker(&world, &worker, &["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "2"]).await;
+        sluice_for_worker(&world, &worker, &["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "2"]).await;
     assert!(code == 0 && said.contains("communication-events 2 paused"), "{said}");
     let (_, again) =
-        with_worker(&world, &worker, &["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "2"]).await;
+        sluice_for_worker(&world, &worker, &["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "2"]).await;
     assert!(again.contains("nothing to do"), "{again}");
-    assert!(line(&world, &worker, 2).await.contains("paused by an operator"));
-    assert!(line(&world, &worker, 1).await.contains("flows"));
-    assert_eq!(worker.status("readyz").await, 200, "it is meant");
+    assert!(status_line(&world, &worker, 2).await.contains("paused by an operator"));
+    assert!(status_line(&world, &worker, 1).await.contains("flows"));
+    assert_eq!(worker.status("readyz").await, 200, "a paused partition does not make the worker unready");
     world.produce_all(&producer, &in_partition(2, 10..20)).await;
     world.produce_all(&producer, &in_partition(1, 0..10)).await;
     world.landed(20).await;
-    eventually(DEADLINE, "what was taken in is committed", || async {
-        line(&world, &worker, 2).await.split_whitespace().nth(2) == Some("10")
+    eventually(DEADLINE, "consumed records are committed", || async {
+        status_line(&world, &worker, 2).await.split_whitespace().nth(2) == Some("10")
     })
     .await;
-    assert_eq!(world.count().await, 20, "the other partition goes on, this one does not");
-    let (code, said) = with_worker(&world, &worker, &["resume"]).await;
+    assert_eq!(world.count().await, 20, "the other partition continues, this one does not");
+    let (code, said) = sluice_for_worker(&world, &worker, &["resume"]).await;
     assert!(code == 0 && said == "communication-events 2 resumed", "{said}");
     world.landed(30).await;
-    let (code, said) = with_worker(&world, &worker, &["breaker", "reset"]).await;
+    let (code, said) = sluice_for_worker(&world, &worker, &["breaker", "reset"]).await;
     assert!(code == 0 && said.contains("nothing to do"), "{said}");
     let nowhere = ["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "77"];
-    let (code, said) = with_worker(&world, &worker, &nowhere).await;
+    let (code, said) = sluice_for_worker(&world, &worker, &nowhere).await;
     assert!(code == 4 && said.contains("these workers have none of the kind"), "{code}: {said}");
-    let (code, said) = with_worker(&world, &worker, &["pause", "--topic", "nobodys"]).await;
+    let (code, said) = sluice_for_worker(&world, &worker, &["pause", "--topic", "nobodys"]).await;
     assert!(code == 4 && said.contains("no pipeline of this worker consumes it"), "{said}");
     let url = worker.url.clone();
     worker.stop().await;
@@ -78,13 +78,13 @@ async fn a_partition_pauses_and_goes_on() {
     for verb in [&["pause"][..], &["resume"], &["breaker", "reset"]] {
         let (code, said) = sluice(&world, &[verb, &["--worker", &url]].concat()).await;
         assert!(code == 3 && said.contains("it does not answer; start it"), "{said}");
-        assert!(!said.contains("nothing to do"), "nobody knows that: {said}");
+        assert!(!said.contains("nothing to do"), "this cannot be known: {said}");
     }
     assert_eq!(judge(&world).await.unwrap().landed, 30);
     world.drop().await;
 }
 
-/// A world where partition 0 has 60 records that have landed, and 40 more that nobody has seen; no worker runs.
+/// A world whose partition 0 has 60 landed records and 40 unread ones; no worker runs.
 async fn half_way() -> World {
     let world = World::new().await;
     let producer = world.producer("lz4");
@@ -98,16 +98,19 @@ async fn half_way() -> World {
     world
 }
 
-/// A worker takes everything in that is left.
+/// A worker consumes the remaining records.
 async fn finish(world: &World) {
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
-    eventually(DEADLINE * 2, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 100 }).await;
+    eventually(DEADLINE * 2, "everything is committed", || async {
+        world.committed(COMMUNICATION_EVENTS).await == 100
+    })
+    .await;
     worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_offset_that_is_set_back_doubles_nothing() {
+async fn an_offset_set_back_duplicates_nothing() {
     let world = half_way().await;
     let (code, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
     let first = said.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
@@ -122,7 +125,7 @@ async fn an_offset_that_is_set_back_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_are_skipped_only_when_that_is_meant() {
+async fn records_are_skipped_only_on_confirmation() {
     let world = half_way().await;
     let (code, said) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "101"]).await;
     assert!(code == 4 && said.contains("the log holds 0 to 100"), "{said}");
@@ -151,7 +154,7 @@ async fn records_are_skipped_only_when_that_is_meant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_table_holds_is_accepted_when_the_group_is_lost() {
+async fn a_lost_group_resumes_from_what_the_table_holds() {
     let world = half_way().await;
     let group = world.names.group("clickhouse-ingest");
     let deleted = world.admin().delete_groups(&[&group], &rdkafka::admin::AdminOptions::new()).await.unwrap();
@@ -170,7 +173,7 @@ async fn what_the_table_holds_is_accepted_when_the_group_is_lost() {
     world.drop().await;
 }
 
-/// Rows that the aggregates have and their recomputation has not, or the other way round.
+/// Number of rows that differ between the aggregates and their recomputation.
 async fn differing(world: &World) -> u64 {
     connect::clickhouse(&world.stores, &world.names).query(AGGREGATES).fetch_one::<u64>().await.unwrap()
 }
@@ -180,10 +183,10 @@ async fn sluice_rebuild(world: &World, month: &str) -> (i32, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_month_of_aggregates_is_made_anew() {
+async fn a_month_of_aggregates_is_rebuilt() {
     let world = half_way().await;
     world.execute("ALTER TABLE campaign_performance DELETE WHERE 1 SETTINGS mutations_sync = 2").await;
-    assert!(differing(&world).await > 0, "they are gone");
+    assert!(differing(&world).await > 0, "the aggregates are gone");
     let (code, said) = sluice(&world, &["rebuild", "communication_events", "2026-11"]).await;
     assert_eq!((code, said.as_str()), (0, "rebuilt month 202611 of the aggregate table of communication_events"));
     assert_eq!(differing(&world).await, 0);
@@ -196,7 +199,7 @@ async fn a_month_of_aggregates_is_made_anew() {
         assert!(code == exit && said.contains(why), "{code}: {said}");
     }
 
-    // A view that takes none of the month's rows has an aggregate of nothing.
+    // A view that selects none of the month's rows has an empty aggregate.
     world.execute("CREATE TABLE seldom (hour DateTime, n UInt64) ENGINE = MergeTree PARTITION BY toYYYYMM(hour) ORDER BY hour").await;
     world.execute(
         "CREATE MATERIALIZED VIEW seldom_mv TO seldom AS SELECT toDateTime(toStartOfHour(timestamp)) AS hour, count() AS n \
@@ -213,14 +216,14 @@ async fn a_month_of_aggregates_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rebuilds_take_turns_and_refuse_what_is_partitioned_otherwise() {
+async fn rebuilds_run_one_at_a_time_and_refuse_other_partition_keys() {
     let world = half_way().await;
     world.execute("ALTER TABLE campaign_performance DELETE WHERE 1 SETTINGS mutations_sync = 2").await;
-    // One that was killed: its lock is taken away, once no other test rebuilds, and its table dropped. Then several at once.
+    // A killed rebuild: its lock is removed once no other test rebuilds, and its table dropped. Then several rebuilds at once.
     world.execute("CREATE TABLE communication_events__rebuild (at DateTime DEFAULT now()) ENGINE = Memory").await;
     world.execute("CREATE TABLE campaign_performance__rebuild_dead AS campaign_performance").await;
     let is_done = || async { sluice_rebuild(&world, "2026-11").await.0 == 0 };
-    eventually(DEADLINE * 2, "the lock that was left behind is taken away", is_done).await;
+    eventually(DEADLINE * 2, "the stale lock is removed", is_done).await;
     for _ in 0..3 {
         let months = ["2026-11"; 3].map(|month| sluice_rebuild(&world, month));
         for (code, said) in join_all(months).await {
@@ -247,7 +250,7 @@ async fn rebuilds_take_turns_and_refuse_what_is_partitioned_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rebuild_in_a_namespace_that_is_not_there_says_what_to_do() {
+async fn a_rebuild_in_a_missing_namespace_says_what_to_do() {
     let world = World::new().await;
     let arguments =
         ["--port-base", &world.port_base().to_string(), "ingest", "rebuild", "communication_events", "202611"];

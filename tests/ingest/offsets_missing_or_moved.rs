@@ -1,17 +1,17 @@
-//! The group's offsets are gone, moved, somebody else's, or no longer in the log, or the topic is not the one it was: a
-//! worker looks before it writes, or stops that partition and says why; it never guesses, and the other partitions go on.
+//! The group's offsets are deleted, moved, written by another program or outside the log, or the topic was recreated. A worker
+//! looks up rows before it writes, or stops that partition and says why. It never guesses, and other partitions continue.
 
 use rdkafka::admin::AdminOptions;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, World, in_partition, metric, quick_settings, stands_still, status};
+use crate::harness::{DEADLINE, World, in_partition, metric, quick_settings, reports_stall, status};
 use crate::obeys_the_operator::sluice;
-use crate::oracle::{Besides, judge, judge_besides};
-use crate::process::{Process, same_member, short_lived};
+use crate::oracle::{Allowed, judge, judge_allowing};
+use crate::process::{Process, short_lived, static_member};
 
-/// A world where partition 0 has so many records and all of them have landed; its worker has left.
+/// A world whose partition 0 has `records` records, all of them landed; its worker has left.
 async fn landed(records: u32) -> World {
     let world = World::new().await;
     let worker = world.start(quick_settings()).await;
@@ -22,13 +22,13 @@ async fn landed(records: u32) -> World {
     world
 }
 
-/// A worker that stops partition 0 with this reason while partition 1 goes on, and commits nothing of partition 0.
-async fn stops_only_partition_0(world: &World, why: &str) {
+/// Verifies that a worker stops partition 0 for this reason and commits nothing of it, while partition 1 continues.
+async fn verify_only_partition_0_stops(world: &World, why: &str) {
     let before = world.offsets(COMMUNICATION_EVENTS).await;
     let rows = world.count().await;
     world.produce_all(&world.producer("lz4"), &in_partition(1, 0..20)).await;
     let worker = world.spawn(&short_lived(), &[]);
-    stands_still(&worker.url, why).await;
+    reports_stall(&worker.url, why).await;
     world.landed(rows + 20).await;
     worker.stop().await;
     let after = world.offsets(COMMUNICATION_EVENTS).await;
@@ -36,43 +36,42 @@ async fn stops_only_partition_0(world: &World, why: &str) {
     assert_eq!(world.count().await, rows + 20, "nothing of partition 0 was written");
 }
 
-/// Ends as soon as everything of partition 0 is committed.
-async fn caught_up(world: &World, worker: Process, until: i64) {
+/// Stops the worker once partition 0 is committed up to `until`.
+async fn finish(world: &World, worker: Process, until: i64) {
     let committed = || async { world.offsets(COMMUNICATION_EVENTS).await.get(&0).map(|(offset, _)| *offset) };
-    eventually(DEADLINE * 2, "it is committed to the end", || async { committed().await == Some(until) }).await;
+    eventually(DEADLINE * 2, "everything is committed", || async { committed().await == Some(until) }).await;
     worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deleted_group_is_an_operators_decision() {
+async fn a_deleted_group_waits_for_an_operators_decision() {
     let world = landed(100).await;
     let group = world.names.group("clickhouse-ingest");
     let deleted = world.admin().delete_groups(&[&group], &AdminOptions::new()).await.unwrap();
     deleted[0].as_ref().unwrap();
     assert_eq!(world.offsets(COMMUNICATION_EVENTS).await.len(), 0);
     world.produce_all(&world.producer("lz4"), &in_partition(0, 100..150)).await;
-    stops_only_partition_0(&world, "communication-events/0 stands still: the group has no offset").await;
-    // What the operator says then.
+    verify_only_partition_0_stops(&world, "communication-events/0 stands still: the group has no offset").await;
+    // The operator's decision.
     world.set_offset(COMMUNICATION_EVENTS, 0, 100, "").await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
-    caught_up(&world, worker, 150).await;
+    finish(&world, worker, 150).await;
     assert_eq!(judge(&world).await.unwrap().landed, 170);
     world.drop().await;
 }
 
-/// How the offset of partition 0 gets back to where it was.
+/// How the offset of partition 0 is rewound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rewind {
-    /// By a tool that knows nothing of intents.
+    /// By a tool that does not write intents.
     Plain,
-    /// By a backup of the group's offsets: an offset and the intent that once stood beside it.
+    /// From a backup of the group's offsets: an offset with the intent stored with it then.
     Restored,
 }
 
-/// Rewinds partition 0 and lets a worker with another batch size go on; outside the window, ClickHouse no longer knows
-/// any of the tokens.
-async fn rewound(how: Rewind, is_outside: bool, faults: &str) -> Result<(), String> {
+/// Rewinds partition 0 and continues with another batch size. `is_outside`: ClickHouse has forgotten all tokens.
+async fn rewound(rewind: Rewind, is_outside: bool, faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let producer = world.producer("lz4");
     let worker = world.start(quick_settings()).await;
@@ -84,15 +83,15 @@ async fn rewound(how: Rewind, is_outside: bool, faults: &str) -> Result<(), Stri
     world.produce_all(&producer, &in_partition(0, 60..400)).await;
     world.settled(400).await;
     worker.stop().await;
-    let mut settings = same_member();
+    let mut settings = static_member();
     if is_outside {
-        world.remember_only(16).await;
-        world.others_write(40).await;
+        world.shrink_window(16).await;
+        world.write_foreign_rows(40).await;
         settings.peak_inserts_per_second = 1;
         settings.insert_timeout = std::time::Duration::from_secs(2);
     }
     let others = if is_outside { 40 } else { 0 };
-    match how {
+    match rewind {
         Rewind::Plain => world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await,
         Rewind::Restored => world.set_offset(COMMUNICATION_EVENTS, 0, offset, &metadata).await,
     }
@@ -101,37 +100,37 @@ async fn rewound(how: Rewind, is_outside: bool, faults: &str) -> Result<(), Stri
     let url = worker.url.clone();
     eventually(DEADLINE, "the new records land", || async { world.count().await >= 450 + others }).await;
     let found = metric(&url, "sluice_ingest_replayed_rows_total{", "communication-events").await;
-    caught_up(&world, worker, 450).await;
-    let judged = judge_besides(&world, Besides { others, ..Besides::default() }).await.map(|counts| {
+    finish(&world, worker, 450).await;
+    let judged = judge_allowing(&world, Allowed { foreign: others, ..Allowed::default() }).await.map(|counts| {
         assert_eq!(counts.landed, 450);
-        assert!(found >= 340.0, "{how:?}: {found} rows were found in the table");
+        assert!(found >= 340.0, "{rewind:?}: {found} rows were found in the table");
     });
     world.drop().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rewound_offset_doubles_nothing() {
-    for how in [Rewind::Plain, Rewind::Restored] {
-        let (inside, outside) = tokio::join!(rewound(how, false, ""), rewound(how, true, ""));
-        assert_eq!((inside, outside), (Ok(()), Ok(())), "{how:?}");
+async fn a_rewound_offset_duplicates_nothing() {
+    for rewind in [Rewind::Plain, Rewind::Restored] {
+        let (inside, outside) = tokio::join!(rewound(rewind, false, ""), rewound(rewind, true, ""));
+        assert_eq!((inside, outside), (Ok(()), Ok(())), "{rewind:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_oracle_notices_a_rewind_without_a_look() {
+async fn the_oracle_detects_a_rewind_without_a_lookup() {
     let judged = rewound(Rewind::Plain, true, "skip_lookup,trust_acknowledgements").await;
     assert!(judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{judged:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn foreign_metadata_is_no_intent() {
+async fn metadata_of_another_program_is_not_an_intent() {
     let world = landed(100).await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 90, r#"{"by": "another program", "lag": 10}"#).await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 100..130)).await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
-    caught_up(&world, worker, 130).await;
+    finish(&world, worker, 130).await;
     assert_eq!(judge(&world).await.unwrap().landed, 130);
     world.drop().await;
 }
@@ -141,14 +140,14 @@ async fn an_offset_outside_the_log_stops_its_partition() {
     let above = async {
         let world = landed(100).await;
         world.set_offset(COMMUNICATION_EVENTS, 0, 150, "").await;
-        stops_only_partition_0(&world, "offset 150 is above the end of the log, 100").await;
+        verify_only_partition_0_stops(&world, "offset 150 is above the end of the log, 100").await;
         world.drop().await;
     };
     let below = async {
         let world = landed(100).await;
         world.produce_all(&world.producer("lz4"), &in_partition(0, 100..200)).await;
         delete_records(&world, 0, 130).await;
-        stops_only_partition_0(&world, "offset 100 is below the start of the log, 130").await;
+        verify_only_partition_0_stops(&world, "offset 100 is below the start of the log, 130").await;
         world.drop().await;
     };
     tokio::join!(above, below);
@@ -161,23 +160,23 @@ async fn delete_records(world: &World, partition: i32, before: i64) {
     world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
 }
 
-/// Records are deleted while a worker that lags would still have to read them. Its client says so once, and fetches no more.
+/// Records are deleted before a lagging worker has read them. Its client reports that once, and fetches no more.
 async fn deleted_under_a_worker(faults: &str) -> Result<(), String> {
     let world = landed(20).await;
     let worker = world.spawn_ready(&short_lived(), &[("SLUICE_FAULTS", faults)]).await;
-    let order = async |verb: &str| {
+    let command = async |verb: &str| {
         let (code, said) = sluice(&world, &[verb, "--topic", COMMUNICATION_EVENTS, "--worker", &worker.url]).await;
         assert_eq!(code, 0, "{said}");
     };
-    order("pause").await;
+    command("pause").await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 20..100)).await;
     delete_records(&world, 0, 60).await;
-    order("resume").await;
+    command("resume").await;
     world.produce_all(&world.producer("lz4"), &in_partition(1, 0..20)).await;
     world.landed(40).await;
-    eventually(DEADLINE, "its client says so", || async { worker.said().contains("AutoOffsetReset") }).await;
+    eventually(DEADLINE, "its client reports it", || async { worker.log().contains("AutoOffsetReset") }).await;
     let why = "communication-events/0 stands still: offset 20 comes next, but the log holds 60 to 100";
-    let stopped = tokio::time::timeout(DEADLINE, stands_still(&worker.url, why));
+    let stopped = tokio::time::timeout(DEADLINE, reports_stall(&worker.url, why));
     let judged = if faults.is_empty() {
         stopped.await.map_err(|error| error.to_string())
     } else {
@@ -192,13 +191,17 @@ async fn deleted_under_a_worker(faults: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_deleted_under_a_lagging_worker_stop_their_partition() {
-    let (stopped, silent) = tokio::join!(deleted_under_a_worker(""), deleted_under_a_worker("ignore_supply"));
+    let (stopped, faulty) = tokio::join!(deleted_under_a_worker(""), deleted_under_a_worker("ignore_supply"));
     assert_eq!(stopped, Ok(()));
-    assert_eq!(silent, Err("200".to_owned()), "without the check it is stopped and says that it is ready");
+    assert_eq!(
+        faulty,
+        Err("200".to_owned()),
+        "without the check, the partition stops while the worker says it is ready"
+    );
 }
 
-/// Deletes the topic and makes it again.
-async fn make_anew(world: &World) {
+/// Deletes the topic and creates it again.
+async fn recreate(world: &World) {
     let topic = world.names.topic(COMMUNICATION_EVENTS);
     let deleted = world.admin().delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();
     deleted[0].as_ref().unwrap();
@@ -206,47 +209,47 @@ async fn make_anew(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_made_anew_is_another_topic() {
+async fn a_recreated_topic_is_a_different_topic() {
     let world = landed(100).await;
-    make_anew(&world).await;
+    recreate(&world).await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 500..560)).await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
-    caught_up(&world, worker, 60).await;
-    let counts = judge_besides(&world, Besides { others: 100, ..Besides::default() }).await.unwrap();
-    assert_eq!(counts.landed, 60, "the same offsets as those of the earlier topic");
+    finish(&world, worker, 60).await;
+    let counts = judge_allowing(&world, Allowed { foreign: 100, ..Allowed::default() }).await.unwrap();
+    assert_eq!(counts.landed, 60, "with the same offsets as in the earlier topic");
     world.drop().await;
 }
 
-/// More records than the worker had seen of the earlier topic, so that its next offset is one of the new topic as well.
+/// The new topic has more records than the worker consumed of the earlier one, so its next offset exists in both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_made_anew_under_a_running_worker_stops_it() {
+async fn a_topic_recreated_under_a_running_worker_stops_it() {
     let world = World::new().await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
     world.settled(50).await;
-    make_anew(&world).await;
+    recreate(&world).await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 500..700)).await;
-    stands_still(&worker.url, "communication-events/0 stands still").await;
+    reports_stall(&worker.url, "communication-events/0 stands still").await;
     worker.stop().await;
-    assert_eq!(world.count().await, 50, "nothing of the new topic was taken for the old one");
+    assert_eq!(world.count().await, 50, "no record of the new topic was taken for one of the old");
     let worker = world.spawn_ready(&settings, &[]).await;
-    caught_up(&world, worker, 200).await;
-    let counts = judge_besides(&world, Besides { others: 50, ..Besides::default() }).await.unwrap();
+    finish(&world, worker, 200).await;
+    let counts = judge_allowing(&world, Allowed { foreign: 50, ..Allowed::default() }).await.unwrap();
     assert_eq!(counts.landed, 200);
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_that_were_deleted_come_back_when_the_offset_is_set_back() {
+async fn deleted_rows_are_restored_when_the_offset_is_set_back() {
     let world = World::new().await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..100)).await;
     let land_all = async || {
         let worker = world.start(quick_settings()).await;
         world.settled(100).await;
         let committed = || async { world.committed(COMMUNICATION_EVENTS).await == 100 };
-        eventually(DEADLINE, "it is committed to the end", committed).await;
+        eventually(DEADLINE, "everything is committed", committed).await;
         worker.stop().await;
     };
     land_all().await;
@@ -254,9 +257,12 @@ async fn rows_that_were_deleted_come_back_when_the_offset_is_set_back() {
     world.execute(delete).await;
     assert_eq!(world.count().await, 0);
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
-    let dropped = world.blocks_dropped("communication_events");
+    let dropped = world.deduplicated_blocks("communication_events");
     land_all().await;
-    assert!(world.blocks_dropped("communication_events") > dropped, "ClickHouse remembers what was deleted");
+    assert!(
+        world.deduplicated_blocks("communication_events") > dropped,
+        "ClickHouse remembers the tokens of the deleted rows"
+    );
     assert_eq!(judge(&world).await.unwrap().landed, 100);
     world.drop().await;
 }

@@ -1,6 +1,6 @@
-//! The oracle: what Kafka, the table and the dead-letter topic hold of one topic, offset by offset.
-//! A world goes in; counts come out if every record is in exactly one place, unaltered, and every aggregate equals its
-//! recomputation; else what is wrong first. It reads all three itself and believes no counter of the worker.
+//! The oracle compares one topic with its table and the dead-letter topic, offset by offset: every record must be in exactly
+//! one place, unaltered, and every aggregate must equal its recomputation. It reads all three itself and trusts no counter of
+//! the worker.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,9 +18,9 @@ use uuid::Uuid;
 use crate::harness::{DEADLINE, World};
 
 /// Partition and offset.
-pub(crate) type At = (i32, i64);
+pub(crate) type Position = (i32, i64);
 
-/// What was found where.
+/// Numbers of records found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) records: usize,
@@ -28,18 +28,18 @@ pub(crate) struct Counts {
     pub(crate) dead_lettered: usize,
 }
 
-/// What else is there by right.
+/// Records and rows that are allowed in addition.
 #[derive(Debug, Default)]
-pub(crate) struct Besides {
-    /// Records that the log had once: compacted or deleted since. They may have landed.
-    pub(crate) gone: BTreeMap<At, OwnedMessage>,
-    /// Rows of other writers, or of an earlier topic of the same name.
-    pub(crate) others: usize,
+pub(crate) struct Allowed {
+    /// Records that have since been compacted or deleted. They may have landed.
+    pub(crate) removed: BTreeMap<Position, OwnedMessage>,
+    /// Number of rows of other writers, or of an earlier topic with the is_unaltered name.
+    pub(crate) foreign: usize,
 }
 
 #[derive(Debug, Row, Deserialize)]
 struct Landed {
-    is_ours: bool,
+    is_of_this_topic: bool,
     partition: i32,
     offset: i64,
     #[serde(with = "clickhouse::serde::uuid")]
@@ -53,28 +53,28 @@ struct Landed {
     metadata: String,
 }
 
-const LANDED: &str = "SELECT (_topic = ? AND _topic_id = ?)::Bool AS is_ours, _partition AS partition, _offset AS offset, event_id, tenant_id, agent_id, event_type, \
+const LANDED: &str = "SELECT (_topic = ? AND _topic_id = ?)::Bool AS is_of_this_topic, _partition AS partition, _offset AS offset, event_id, tenant_id, agent_id, event_type, \
                       duration_ms, toUnixTimestamp64Milli(timestamp) AS timestamp_ms, metadata FROM communication_events";
 
-/// Rows that one side of the aggregate has and the other has not.
+/// Counts rows that differ between the aggregates and their recomputation.
 pub(crate) const AGGREGATES: &str = "WITH merged AS (SELECT tenant_id, campaign_id, channel, hour, sum(total_events) AS total, \
                           sum(successful_events) AS good, avgMerge(avg_duration) AS mean FROM campaign_performance \
                           GROUP BY tenant_id, campaign_id, channel, hour), \
-                          again AS (SELECT tenant_id, campaign_id, channel, toStartOfHour(timestamp) AS hour, \
+                          recomputed AS (SELECT tenant_id, campaign_id, channel, toStartOfHour(timestamp) AS hour, \
                           count() AS total, countIf(success) AS good, avg(duration_ms) AS mean FROM communication_events \
                           GROUP BY tenant_id, campaign_id, channel, hour) \
-                          SELECT sum(n) FROM (SELECT count() AS n FROM (SELECT * FROM merged EXCEPT SELECT * FROM again) \
-                          UNION ALL SELECT count() FROM (SELECT * FROM again EXCEPT SELECT * FROM merged))";
+                          SELECT sum(n) FROM (SELECT count() AS n FROM (SELECT * FROM merged EXCEPT SELECT * FROM recomputed) \
+                          UNION ALL SELECT count() FROM (SELECT * FROM recomputed EXCEPT SELECT * FROM merged))";
 
-/// Judges `communication-events`.
+/// Judges `communication-events`; the error says what is wrong first.
 pub(crate) async fn judge(world: &World) -> Result<Counts, String> {
-    judge_besides(world, Besides::default()).await
+    judge_allowing(world, Allowed::default()).await
 }
 
-/// The same, where the table or the log has been somebody else's as well. What it found is printed, for the table of
-/// faults: `cargo test ... -- --show-output`.
-pub(crate) async fn judge_besides(world: &World, besides: Besides) -> Result<Counts, String> {
-    let judged = compare(world, besides).await;
+/// Like [`judge`], with these additional records and rows allowed. Prints the result for the table in docs/faults.md:
+/// `cargo test ... -- --show-output`.
+pub(crate) async fn judge_allowing(world: &World, allowed: Allowed) -> Result<Counts, String> {
+    let judged = compare(world, allowed).await;
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     match &judged {
         Ok(Counts { records, landed, dead_lettered }) => {
@@ -85,27 +85,27 @@ pub(crate) async fn judge_besides(world: &World, besides: Besides) -> Result<Cou
     judged
 }
 
-async fn compare(world: &World, Besides { gone, others }: Besides) -> Result<Counts, String> {
+async fn compare(world: &World, Allowed { removed, foreign: allowed }: Allowed) -> Result<Counts, String> {
     let records = world.read_all(topic::COMMUNICATION_EVENTS).await;
-    let records: BTreeMap<At, OwnedMessage> =
+    let records: BTreeMap<Position, OwnedMessage> =
         records.into_iter().map(|record| ((record.partition(), record.offset()), record)).collect();
     let letters = world.dead_letters().await;
     let clickhouse = connect::clickhouse(&world.stores, &world.names);
     let (topic, id) = identity(world).await;
     let rows: Vec<Landed> = clickhouse.query(LANDED).bind(topic).bind(id.to_string()).fetch_all().await.unwrap();
-    let (rows, foreign): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_ours);
-    if foreign.len() != others {
-        return Err(format!("{} rows are not of this topic, and {others} should be", foreign.len()));
+    let (rows, foreign): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_of_this_topic);
+    if foreign.len() != allowed {
+        return Err(format!("{} rows are of other topics instead of {allowed}", foreign.len()));
     }
-    let landed = each_once(&rows)?;
-    let produced = |at: &At| records.get(at).or_else(|| gone.get(at));
-    let ever = records.keys().chain(gone.keys()).copied().collect();
-    compare_sets(&records.keys().copied().collect(), &ever, &landed, &letters.keys().copied().collect())?;
+    let landed = without_duplicates(&rows)?;
+    let produced = |position: &Position| records.get(position).or_else(|| removed.get(position));
+    let ever_produced = records.keys().chain(removed.keys()).copied().collect();
+    compare_sets(&records.keys().copied().collect(), &ever_produced, &landed, &letters.keys().copied().collect())?;
     rows.iter().try_for_each(|row| unaltered(row, produced(&(row.partition, row.offset)).unwrap()))?;
-    for (at, letter) in &letters {
-        let original = produced(at).unwrap();
+    for (position, letter) in &letters {
+        let original = produced(position).unwrap();
         if (letter.key(), letter.payload()) != (original.key(), original.payload()) {
-            return Err(format!("the dead letter of {at:?} is not what was produced"));
+            return Err(format!("the dead letter of {position:?} is not what was produced"));
         }
     }
     let differing: u64 = clickhouse.query(AGGREGATES).fetch_one().await.unwrap();
@@ -115,50 +115,54 @@ async fn compare(world: &World, Besides { gone, others }: Besides) -> Result<Cou
     Ok(Counts { records: records.len(), landed: landed.len(), dead_lettered: letters.len() })
 }
 
-/// Name and identity of the topic as it is now.
+/// Name and current topic ID.
 pub(crate) async fn identity(world: &World) -> (String, Uuid) {
     let (topic, kafka): (_, ClientConfig) =
         (world.names.topic(topic::COMMUNICATION_EVENTS), connect::kafka_config(&world.stores));
-    let ask = move || {
+    let read = move || {
         let client: BaseConsumer<DefaultConsumerContext> = kafka.create().unwrap();
         let id = topic_id(client.client(), &topic, DEADLINE).unwrap();
         (topic, id)
     };
-    tokio::task::spawn_blocking(ask).await.unwrap()
+    tokio::task::spawn_blocking(read).await.unwrap()
 }
 
-fn each_once(rows: &[Landed]) -> Result<BTreeSet<At>, String> {
+fn without_duplicates(rows: &[Landed]) -> Result<BTreeSet<Position>, String> {
     let mut seen = BTreeSet::new();
-    let double = rows.iter().filter(|row| !seen.insert((row.partition, row.offset))).count();
-    if double > 0 { Err(format!("{double} rows stand in the table more than once")) } else { Ok(seen) }
+    let duplicates = rows.iter().filter(|row| !seen.insert((row.partition, row.offset))).count();
+    if duplicates > 0 { Err(format!("{duplicates} rows are in the table more than once")) } else { Ok(seen) }
 }
 
-/// Compares the records that are there, and those that ever were, with where they went.
+/// Compares current records, and all that were ever produced, with the landed and dead-lettered ones.
 fn compare_sets(
-    records: &BTreeSet<At>,
-    ever: &BTreeSet<At>,
-    landed: &BTreeSet<At>,
-    letters: &BTreeSet<At>,
+    records: &BTreeSet<Position>,
+    ever_produced: &BTreeSet<Position>,
+    landed: &BTreeSet<Position>,
+    letters: &BTreeSet<Position>,
 ) -> Result<(), String> {
-    let first = |what: &str, mut some: Box<dyn Iterator<Item = &At> + '_>| match some.next() {
-        Some(at) => Err(format!("{} records {what}, the first at {at:?}", 1 + some.count())),
+    let none = |what: &str, mut wrong: Box<dyn Iterator<Item = &Position> + '_>| match wrong.next() {
+        Some(first) => Err(format!("{} records {what}, the first at {first:?}", 1 + wrong.count())),
         None => Ok(()),
     };
-    first("landed and were dead-lettered", Box::new(landed.intersection(letters)))?;
-    first("landed and were never produced", Box::new(landed.difference(ever)))?;
-    first("were dead-lettered and never produced", Box::new(letters.difference(ever)))?;
-    first("are missing", Box::new(records.iter().filter(|at| !landed.contains(at) && !letters.contains(at))))
+    none("landed and were dead-lettered", Box::new(landed.intersection(letters)))?;
+    none("landed and were never produced", Box::new(landed.difference(ever_produced)))?;
+    none("were dead-lettered and never produced", Box::new(letters.difference(ever_produced)))?;
+    none("are missing", Box::new(records.iter().filter(|at| !landed.contains(at) && !letters.contains(at))))
 }
 
 fn unaltered(row: &Landed, record: &OwnedMessage) -> Result<(), String> {
     let event: CommunicationEvent = serde_json::from_slice(record.payload().unwrap()).unwrap();
     let metadata = serde_json::to_string(&event.metadata).unwrap();
-    let same = row.event_id == event.event_id
+    let is_unaltered = row.event_id == event.event_id
         && row.tenant_id == event.tenant_id
         && row.agent_id == event.agent_id
         && row.event_type == event.event_type.as_str()
         && row.duration_ms == event.duration_ms
         && row.timestamp_ms == event.timestamp.timestamp_millis()
         && row.metadata == metadata;
-    if same { Ok(()) } else { Err(format!("the row of ({}, {}) is not what was produced", row.partition, row.offset)) }
+    if is_unaltered {
+        Ok(())
+    } else {
+        Err(format!("the row of ({}, {}) is not what was produced", row.partition, row.offset))
+    }
 }

@@ -1,6 +1,5 @@
-//! A partition that has no leader holds up nobody: it is assigned and held, the worker says so, and goes on with the others
-//! meanwhile; so does a partition that loses its leader under a running worker. When the leader is there again, so are its
-//! records.
+//! A partition without a leader, at its assignment or later, blocks no other: the worker says so and continues with the others.
+//! When the leader returns, its records land.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -13,15 +12,15 @@ use sluice_testkit::{Service, eventually, free_address};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::harness::{DEADLINE, World, in_partition, page, stands_still, status};
+use crate::harness::{DEADLINE, World, in_partition, page, reports_stall, status};
 use crate::obeys_the_operator::sluice;
 use crate::oracle::judge;
 use crate::process::short_lived;
 
-/// The partition that only the second broker has.
-const LONELY: i32 = 6;
+/// The partition whose only replica is on the second broker.
+const SECOND_BROKER_PARTITION: i32 = 6;
 
-/// A second broker of a world's own Kafka, killed when it is dropped.
+/// A second broker of a world's own Kafka, killed when this is dropped.
 struct Broker {
     arguments: Vec<String>,
     _folder: TempDir,
@@ -29,7 +28,7 @@ struct Broker {
 }
 
 impl Broker {
-    /// Like the first broker, with a folder and a port of its own.
+    /// Starts it like the first broker, with a different folder and port.
     async fn start(world: &World) -> Self {
         let services = sluice_stack::status(world.layout()).await.unwrap();
         let pid = services.iter().find(|status| status.service == Service::Kafka).unwrap().pids[0];
@@ -38,20 +37,20 @@ impl Broker {
         let folder = tempfile::tempdir().unwrap();
         let first = arguments.pop().unwrap();
         let properties = folder.path().join("server.properties");
-        std::fs::write(&properties, second(&std::fs::read_to_string(&first).unwrap(), folder.path())).unwrap();
+        std::fs::write(&properties, second_config(&std::fs::read_to_string(&first).unwrap(), folder.path())).unwrap();
         let format = Self::run(
             &arguments,
             "kafka.tools.StorageTool",
-            &format!("format -t {} -c {}", cluster(Path::new(&first)), properties.display()),
+            &format!("format -t {} -c {}", cluster_id(Path::new(&first)), properties.display()),
         );
-        assert!({ format }.wait().await.unwrap().success(), "the second broker's folder is made ready");
+        assert!({ format }.wait().await.unwrap().success(), "the second broker's folder is formatted");
         arguments.push(properties.display().to_string());
         let mut broker = Self { arguments, _folder: folder, child: None };
-        broker.begin();
+        broker.launch();
         broker
     }
 
-    /// A Java program with the broker's classpath, in the place of its main class.
+    /// Runs another main class with the broker's classpath.
     fn run(arguments: &[String], class: &str, rest: &str) -> Child {
         let main = arguments.iter().position(|word| word == "kafka.Kafka").unwrap();
         Command::new(&arguments[0])
@@ -66,7 +65,7 @@ impl Broker {
             .unwrap()
     }
 
-    fn begin(&mut self) {
+    fn launch(&mut self) {
         self.child = Some(Self::run(&self.arguments, "kafka.Kafka", self.arguments.last().unwrap()));
     }
 
@@ -75,8 +74,8 @@ impl Broker {
     }
 }
 
-/// The first broker's configuration, made that of a second one that is no controller.
-fn second(first: &str, folder: &Path) -> String {
+/// Configuration of a second broker that is not a controller, derived from the first broker's.
+fn second_config(first: &str, folder: &Path) -> String {
     let (address, data) = (free_address(), folder.join("data"));
     let line = |line: &str| match line.split_once('=').unwrap_or((line, "")).0 {
         "process.roles" => "process.roles=broker".to_owned(),
@@ -89,71 +88,73 @@ fn second(first: &str, folder: &Path) -> String {
     first.lines().map(|text| line(text) + "\n").collect()
 }
 
-fn cluster(properties: &Path) -> String {
+fn cluster_id(properties: &Path) -> String {
     let meta = std::fs::read_to_string(properties.with_file_name("data").join("meta.properties")).unwrap();
     meta.lines().find_map(|line| line.strip_prefix("cluster.id=")).unwrap().to_owned()
 }
 
-/// Who leads the lonely partition; `None` while there is no such partition or no leader.
+/// Leader of the second broker's partition; `None` while the partition or its leader is missing.
 async fn leader(world: &World) -> Option<i32> {
     let (config, topic) = (connect::kafka_config(&world.stores), world.names.topic(COMMUNICATION_EVENTS));
-    let asked = tokio::task::spawn_blocking(move || {
+    let found = tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = config.create().unwrap();
         let metadata = consumer.fetch_metadata(Some(&topic), DEADLINE).ok()?;
-        let partition = metadata.topics()[0].partitions().iter().find(|partition| partition.id() == LONELY)?;
+        let partition =
+            metadata.topics()[0].partitions().iter().find(|partition| partition.id() == SECOND_BROKER_PARTITION)?;
         (partition.leader() >= 0).then(|| partition.leader())
     });
-    asked.await.unwrap()
+    found.await.unwrap()
 }
 
-/// Adds the partition, once the second broker has registered.
+/// Adds the partition once the second broker has registered.
 async fn add_partition(world: &World) {
     let topic = world.names.topic(COMMUNICATION_EVENTS);
     let added = || async {
-        let wanted = NewPartitions::new(&topic, LONELY as usize + 1).assign(&[&[2]]);
-        let done = world.admin().create_partitions([&wanted], &AdminOptions::new()).await.unwrap();
-        done[0].as_ref().map(drop).map_err(|error| format!("{error:?}"))
+        let partitions = NewPartitions::new(&topic, SECOND_BROKER_PARTITION as usize + 1).assign(&[&[2]]);
+        let results = world.admin().create_partitions([&partitions], &AdminOptions::new()).await.unwrap();
+        results[0].as_ref().map(drop).map_err(|error| format!("{error:?}"))
     };
-    eventually(DEADLINE * 2, "the second broker takes a partition", added).await;
-    eventually(DEADLINE, "it leads it", || async { leader(world).await == Some(2) }).await;
+    eventually(DEADLINE * 2, "the second broker gets a partition", added).await;
+    eventually(DEADLINE, "the second broker leads it", || async { leader(world).await == Some(2) }).await;
 }
 
-/// A world whose last partition has 20 records and lost its leader, and the broker that was it.
+/// A world whose last partition has 20 records and lost its leader, and the broker that led it.
 async fn without_leader() -> (World, Broker) {
-    let world = World::alone().await;
-    // Makes Kafka's own topics before there is another broker that could get a part of them.
+    let world = World::on_own_stack().await;
+    // Creates Kafka's internal topics before another broker could get some of their partitions.
     assert_eq!(world.offsets(COMMUNICATION_EVENTS).await.len(), 0);
     let mut broker = Broker::start(&world).await;
     add_partition(&world).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(LONELY, 0..20)).await;
+    world.produce_all(&world.producer("lz4"), &in_partition(SECOND_BROKER_PARTITION, 0..20)).await;
     broker.kill().await;
-    eventually(DEADLINE * 2, "it is missed", || async { leader(&world).await.is_none() }).await;
+    eventually(DEADLINE * 2, "the partition has no leader", || async { leader(&world).await.is_none() }).await;
     (world, broker)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partition_without_a_leader_holds_up_nobody() {
+async fn a_partition_without_a_leader_blocks_no_other() {
     let (world, mut broker) = without_leader().await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(0, 0..30)).await;
-    let why = format!("communication-events/{LONELY} stands still: Kafka does not say where it begins");
+    let why =
+        format!("communication-events/{SECOND_BROKER_PARTITION} stands still: Kafka does not say where it begins");
 
-    // What was promised, broken on purpose: one partition without an answer holds all of them.
+    // Negative control: one partition without an answer blocks all of them.
     let blocked = world.spawn(&short_lived(), &[("SLUICE_FAULTS", "place_all_or_none")]);
     let alive = || async { status(&blocked.url, "healthz").await == 200 };
-    eventually(DEADLINE, "it runs", alive).await;
+    eventually(DEADLINE, "the worker runs", alive).await;
     tokio::time::timeout(DEADLINE / 6, world.landed(30)).await.expect_err("nothing lands");
     assert_eq!(world.count().await, 0);
     blocked.stop().await;
 
     let worker = world.spawn(&short_lived(), &[]);
-    stands_still(&worker.url, &why).await;
+    reports_stall(&worker.url, &why).await;
     world.landed(30).await;
     let (code, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("0 to 30") && said.contains("no answer"), "{said}");
-    assert!(said.contains(&format!("query Kafka about partition {LONELY} of topic")), "{said}");
-    // Another worker comes and goes: partitions move, with and without a leader.
+    assert!(said.contains(&format!("ask Kafka about partition {SECOND_BROKER_PARTITION} of topic")), "{said}");
+    // Another worker joins and leaves: partitions move, with and without a leader.
     let other = world.spawn(&short_lived(), &[]);
     world.produce_all(&producer, &in_partition(1, 0..30)).await;
     world.produce_all(&producer, &in_partition(5, 0..30)).await;
@@ -161,18 +162,19 @@ async fn a_partition_without_a_leader_holds_up_nobody() {
     assert_eq!((status(&worker.url, "healthz").await, status(&other.url, "healthz").await), (200, 200));
     other.stop().await;
 
-    broker.begin();
+    broker.launch();
     world.settled(110).await;
-    eventually(DEADLINE, "it is ready", || async { page(&worker.url, "readyz").await == "ready\n" }).await;
+    eventually(DEADLINE, "the worker is ready", || async { page(&worker.url, "readyz").await == "ready\n" }).await;
     broker.kill().await;
-    stands_still(
+    reports_stall(
         &worker.url,
-        &format!("communication-events/{LONELY} stands still: Kafka does not say where the log ends"),
+        &format!("communication-events/{SECOND_BROKER_PARTITION} stands still: Kafka does not say where the log ends"),
     )
     .await;
-    broker.begin();
-    eventually(DEADLINE * 2, "it is ready again", || async { page(&worker.url, "readyz").await == "ready\n" }).await;
-    world.produce_all(&producer, &in_partition(LONELY, 20..40)).await;
+    broker.launch();
+    eventually(DEADLINE * 2, "the worker is ready again", || async { page(&worker.url, "readyz").await == "ready\n" })
+        .await;
+    world.produce_all(&producer, &in_partition(SECOND_BROKER_PARTITION, 20..40)).await;
     world.settled(130).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 130);

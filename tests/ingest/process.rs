@@ -1,4 +1,4 @@
-//! The real program as a process of its own, to be killed, stopped and started again.
+//! The real program as a separate process that a test can kill, stop and restart.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,37 +14,38 @@ use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{Gate, eventually};
 use tokio::process::{Child, Command};
 
-use crate::harness::{DEADLINE, World, quick_settings, stands_still, status};
+use crate::harness::{DEADLINE, World, quick_settings, reports_stall, status};
 
-/// Ends a worker: one whose promises are whole once all is committed, and another one where it stands still for this reason.
-pub(crate) async fn committed_or_still(world: &World, worker: Process, offsets: i64, faults: &str, why: &str) {
+/// Ends a worker: without faults, once everything is committed; with faults, once it stalls for this reason.
+pub(crate) async fn committed_or_stalled(world: &World, worker: Process, offsets: i64, faults: &str, why: &str) {
     if faults.is_empty() {
         committed(world, offsets).await;
         worker.stop().await;
     } else {
-        stands_still(&worker.url, why).await;
+        reports_stall(&worker.url, why).await;
         worker.kill().await;
     }
 }
 
-/// Waits until an attempt that begins now has been hurt: one that began before may be heard when the gate opens.
-pub(crate) async fn hurt_again(gate: &Gate) {
-    let before = gate.harmed();
-    eventually(DEADLINE, "it is tried again", || async { gate.harmed() >= before + 2 }).await;
+/// Waits until an attempt that starts after this call has been disrupted; an earlier one may still get through when the gate
+/// forwards again.
+pub(crate) async fn disrupted_again(gate: &Gate) {
+    let before = gate.disrupted();
+    eventually(DEADLINE, "the request is retried", || async { gate.disrupted() >= before + 2 }).await;
 }
 
 /// Waits until the committed offsets of `communication-events` add up to `offsets`.
 pub(crate) async fn committed(world: &World, offsets: i64) {
     let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == offsets };
-    eventually(DEADLINE * 2, "all is committed", is_committed).await;
+    eventually(DEADLINE * 2, "everything is committed", is_committed).await;
 }
 
-/// Settings of a worker that is killed and started again: small batches, and a group that soon forgets the dead.
+/// Settings of a worker that is killed and restarted: small batches and a short session.
 pub(crate) fn short_lived() -> Settings {
     let mut settings = quick_settings();
     for pipeline in settings.pipelines.values_mut() {
         pipeline.max_rows = 50;
-        // Many small batches; those that grow have tests of their own.
+        // Many small batches; other tests cover batches that grow.
         (pipeline.backlog_rows, pipeline.backlog_bytes) = (pipeline.max_rows, pipeline.max_bytes);
     }
     let kafka = [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500"), ("max.poll.interval.ms", "6000")];
@@ -53,8 +54,8 @@ pub(crate) fn short_lived() -> Settings {
     settings
 }
 
-/// The same as one member that takes its own place again at once.
-pub(crate) fn same_member() -> Settings {
+/// Like [`short_lived`], as a static member, which rejoins without a rebalance.
+pub(crate) fn static_member() -> Settings {
     let mut settings = short_lived();
     settings.kafka.insert("group.instance.id".to_owned(), "worker-1".to_owned());
     settings
@@ -64,21 +65,21 @@ pub(crate) fn same_member() -> Settings {
 pub(crate) struct Process {
     pub(crate) url: String,
     child: Child,
-    log: PathBuf,
+    log_path: PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    /// Starts `sluice ingest` with these settings and variables; it need not become ready.
+    /// Starts `sluice ingest` with these settings and variables; does not wait until it is ready.
     pub(crate) fn spawn(&self, settings: &Settings, variables: &[(&str, &str)]) -> Process {
         #[derive(serde::Serialize)]
         struct File<'a> {
             ingest: &'a Settings,
         }
         let folder = tempfile::tempdir().unwrap();
-        let (config, log) = (folder.path().join("sluice.toml"), folder.path().join("log"));
+        let (config, log_path) = (folder.path().join("sluice.toml"), folder.path().join("log"));
         std::fs::write(&config, toml::to_string(&File { ingest: settings }).unwrap()).unwrap();
-        let output = std::fs::File::create(&log).unwrap();
+        let output = std::fs::File::create(&log_path).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_sluice"))
             .arg("--config")
             .arg(&config)
@@ -91,19 +92,19 @@ impl World {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Process { url: format!("http://{}", settings.listen), child, log, _folder: folder }
+        Process { url: format!("http://{}", settings.listen), child, log_path, _folder: folder }
     }
 
-    /// The same, and waits until it is ready.
+    /// Starts `sluice ingest` and waits until it is ready.
     pub(crate) async fn spawn_ready(&self, settings: &Settings, variables: &[(&str, &str)]) -> Process {
         let process = self.spawn(settings, variables);
         eventually(DEADLINE, "the program is ready", || async { status(&process.url, "readyz").await == 200 }).await;
         process
     }
 
-    /// Waits until every record is in the table or in the dead-letter topic.
+    /// Waits until this many records are in the table or the dead-letter topic.
     pub(crate) async fn settled(&self, records: usize) {
-        eventually(DEADLINE * 2, "every record has its place", || async {
+        eventually(DEADLINE * 2, "every record has landed or is dead-lettered", || async {
             let (rows, letters) = (self.count().await, self.dead_letters().await.len());
             if rows + letters >= records {
                 Ok(())
@@ -115,21 +116,21 @@ impl World {
     }
 }
 
-/// A test that fails shows what its programs said last.
+/// A failing test prints the last lines of its programs' logs.
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let said = std::fs::read_to_string(&self.log_path).unwrap_or_default();
             let lines: Vec<_> = said.lines().collect();
             println!("{}, last:\n{}", self.url, lines[lines.len().saturating_sub(25)..].join("\n"));
-            println!("where its partitions stand:\n{}", self.partitions().unwrap_or_else(|error| error.to_string()));
+            println!("its status page:\n{}", self.status_page().unwrap_or_else(|error| error.to_string()));
         }
     }
 }
 
 impl Process {
-    /// Its status page, asked for without a runtime.
-    fn partitions(&self) -> std::io::Result<String> {
+    /// Reads its status page without an async runtime.
+    fn status_page(&self) -> std::io::Result<String> {
         let address = self.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -148,40 +149,40 @@ impl Process {
         self.child.id().unwrap()
     }
 
-    /// Most resident memory it ever had, in bytes.
+    /// Peak resident memory, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        tokio::time::timeout(DEADLINE * 2, self.child.wait()).await.expect("it ends in time").unwrap()
+        tokio::time::timeout(DEADLINE * 2, self.child.wait()).await.expect("it exits in time").unwrap()
     }
 
-    /// Waits until a failpoint has ended it.
+    /// Waits until a failpoint has aborted it.
     pub(crate) async fn aborted(mut self) {
         let ended = self.ended().await;
-        assert_eq!(ended.signal(), Some(Signal::SIGABRT as i32), "{}", self.said());
+        assert_eq!(ended.signal(), Some(Signal::SIGABRT as i32), "{}", self.log());
     }
 
-    /// Ends it as a crash does.
+    /// Kills it like a crash.
     pub(crate) async fn kill(mut self) {
         self.signal(Signal::SIGKILL);
         self.ended().await;
     }
 
-    /// Ends it as an orchestrator does; it drains.
+    /// Stops it as an orchestrator does, with a drain; returns its log.
     pub(crate) async fn stop(mut self) -> String {
         self.signal(Signal::SIGTERM);
         let ended = self.ended().await;
-        assert!(ended.success(), "{ended}: {}", self.said());
-        self.said()
+        assert!(ended.success(), "{ended}: {}", self.log());
+        self.log()
     }
 
-    /// What it wrote to its log.
-    pub(crate) fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
+    /// Everything it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log_path).unwrap()
     }
 }

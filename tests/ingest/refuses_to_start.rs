@@ -1,5 +1,5 @@
-//! Every check of a worker's start refuses what it is for, on the real stores, and says what to do; the same world without
-//! that fault is accepted.
+//! Every startup check of a worker refuses the fault that it covers, on real stores, and says what to do; the same world
+//! without that fault is accepted.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{DEADLINE, World, quick_settings};
 
-/// A table of one's own, as far as all of them agree.
+/// Columns that all tables of these tests share.
 const COLUMNS: &str = "event_id UUID, timestamp DateTime64(3, 'UTC'), duration_ms UInt32, _topic LowCardinality(String), \
                        _topic_id UUID, _partition Int32, _offset Int64";
 const WINDOW: &str = "SETTINGS non_replicated_deduplication_window = 10000";
 
 /// Settings that let one topic land in `table`.
-pub(crate) fn into(table: &str) -> Settings {
+pub(crate) fn landing_in(table: &str) -> Settings {
     let mut settings = quick_settings();
     for (topic, pipeline) in &mut settings.pipelines {
         pipeline.enabled = topic == COMMUNICATION_EVENTS;
@@ -24,35 +24,35 @@ pub(crate) fn into(table: &str) -> Settings {
     settings
 }
 
-/// What a worker says instead of starting. One that starts is a failure of the test.
+/// The error of a worker that does not start.
 pub(crate) async fn refused(world: &World, settings: Settings) -> String {
     let shutdown = CancellationToken::new();
     let run = sluice_ingest::run(settings, world.stores.clone(), world.names.clone(), shutdown);
     match tokio::time::timeout(DEADLINE, run).await {
-        Ok(ended) => ended.expect_err("a worker that ends by itself was refused").to_string(),
+        Ok(ended) => ended.expect_err("a worker that exits has failed").to_string(),
         Err(elapsed) => panic!("the worker was not refused: {elapsed}"),
     }
 }
 
-/// Whether a worker starts.
+/// Verifies that a worker starts.
 pub(crate) async fn accepted(world: &World, settings: Settings) {
     world.start(settings).await.stop().await;
 }
 
-/// Makes a table, sees it refused with these words, and drops it.
+/// Creates a table, verifies that it is refused with these words, and drops it.
 async fn table_is_refused(world: &World, definition: &str, words: &[&str]) {
     world.execute(definition).await;
-    let said = refused(world, into("own")).await;
+    let said = refused(world, landing_in("own")).await;
     assert!(words.iter().all(|word| said.contains(word)), "{definition}: {said}");
     world.execute("DROP TABLE own").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn engines_that_lose_or_forget_rows() {
+async fn unsuitable_engines_are_refused() {
     let world = World::new().await;
     let good = format!("CREATE TABLE good ({COLUMNS}) ENGINE = MergeTree ORDER BY event_id {WINDOW}");
     world.execute(&good).await;
-    accepted(&world, into("good")).await;
+    accepted(&world, landing_in("good")).await;
     let merged = "merges rows with equal sorting keys";
     for engine in ["ReplacingMergeTree", "SummingMergeTree", "AggregatingMergeTree", "CoalescingMergeTree"] {
         let definition = format!("CREATE TABLE own ({COLUMNS}) ENGINE = {engine} ORDER BY event_id {WINDOW}");
@@ -82,9 +82,9 @@ async fn engines_that_lose_or_forget_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tables_that_rows_do_not_fit() {
+async fn unsuitable_tables_are_refused() {
     let world = World::new().await;
-    assert!(refused(&world, into("nowhere")).await.contains("table nowhere does not exist"));
+    assert!(refused(&world, landing_in("nowhere")).await.contains("table nowhere does not exist"));
     let table = |columns: &str, key: &str| {
         format!("CREATE TABLE own ({columns}) ENGINE = MergeTree PARTITION BY {key} ORDER BY event_id {WINDOW}")
     };
@@ -113,33 +113,34 @@ async fn tables_that_rows_do_not_fit() {
         table_is_refused(&world, &definition, &[words]).await;
     }
     world.execute(&table(COLUMNS, month)).await;
-    let mut settings = into("own");
+    let mut settings = landing_in("own");
     let pipeline = settings.pipelines.get_mut(COMMUNICATION_EVENTS).unwrap();
     pipeline.columns.insert("misspelt".to_owned(), "duration_ms".to_owned());
     assert!(refused(&world, settings).await.contains("no column misspelt"));
-    accepted(&world, into("own")).await;
+    accepted(&world, landing_in("own")).await;
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn topics_and_stores_that_are_not_there() {
+async fn missing_topics_and_stores_are_refused() {
     let world = World::new().await;
     let mut settings = quick_settings();
     let pipeline = settings.pipelines[COMMUNICATION_EVENTS].clone();
     settings.pipelines.insert("nobodys".to_owned(), pipeline);
     assert!(refused(&world, settings).await.contains("nobodys: it does not exist"));
-    let dead = Settings { dead_letter_topic: "nowhere".to_owned(), ..quick_settings() };
-    assert!(refused(&world, dead).await.contains("nowhere: it does not exist"));
-    let hasty = || Settings { start_deadline: Duration::from_millis(1), ..quick_settings() };
+    let missing_dead_letter_topic = Settings { dead_letter_topic: "nowhere".to_owned(), ..quick_settings() };
+    assert!(refused(&world, missing_dead_letter_topic).await.contains("nowhere: it does not exist"));
+    let impatient = || Settings { start_deadline: Duration::from_millis(1), ..quick_settings() };
     for (store, words) in [("clickhouse", "start with ClickHouse"), ("kafka", "connect to Kafka")] {
         let mut stores = world.stores.clone();
-        let nobody = sluice_testkit::free_address().to_string();
+        let unused_address = sluice_testkit::free_address().to_string();
         match store {
-            "kafka" => stores.kafka.brokers = nobody,
-            _ => stores.clickhouse.url = format!("http://{nobody}"),
+            "kafka" => stores.kafka.brokers = unused_address,
+            _ => stores.clickhouse.url = format!("http://{unused_address}"),
         }
-        let run = sluice_ingest::run(hasty(), stores, world.names.clone(), CancellationToken::new());
-        let said = tokio::time::timeout(DEADLINE, run).await.expect("it gives up").unwrap_err().to_string();
+        let run = sluice_ingest::run(impatient(), stores, world.names.clone(), CancellationToken::new());
+        let said =
+            tokio::time::timeout(DEADLINE, run).await.expect("the worker gives up in time").unwrap_err().to_string();
         assert!(said.contains(words), "{said}");
     }
     accepted(&world, quick_settings()).await;

@@ -1,4 +1,4 @@
-//! With its store away, a worker fills its budget, pauses, and goes on when the store is back: nothing is lost.
+//! While its store is unavailable, a worker fills its budget and pauses; it resumes when the store recovers. Nothing is lost.
 
 use bytesize::ByteSize;
 use sluice_schemas::names::topic;
@@ -7,9 +7,9 @@ use sluice_testkit::{Gate, eventually};
 use crate::harness::{DEADLINE, World, event_record, quick_settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_larger_than_the_budget_is_paused_and_then_lands() {
+async fn a_backlog_larger_than_the_budget_pauses_and_then_lands() {
     const RECORDS: u32 = 60_000;
-    const OPENING: u32 = 500;
+    const FIRST: u32 = 500;
     let world = World::new().await;
     let mut gate = Gate::open(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
@@ -19,14 +19,14 @@ async fn a_backlog_larger_than_the_budget_is_paused_and_then_lands() {
     for pipeline in settings.pipelines.values_mut() {
         pipeline.max_bytes = ByteSize::kib(512);
     }
-    let worker = world.start_against(settings, stores).await;
+    let worker = world.start_with_stores(settings, stores).await;
     let producer = world.producer("lz4");
-    // A partition that has not yet asked its table takes nothing in, and this is about memory.
-    let first: Vec<_> = (0..OPENING).map(padded).collect();
+    // A partition consumes nothing before its first query to the table, and this test is about memory.
+    let first: Vec<_> = (0..FIRST).map(padded).collect();
     world.produce_all(&producer, &first).await;
-    world.landed(OPENING as usize).await;
+    world.landed(FIRST as usize).await;
     gate.shut();
-    for chunk in (OPENING..RECORDS).map(padded).collect::<Vec<_>>().chunks(5_000) {
+    for chunk in (FIRST..RECORDS).map(padded).collect::<Vec<_>>().chunks(5_000) {
         world.produce_all(&producer, chunk).await;
     }
     eventually(DEADLINE, "partitions pause", || async {

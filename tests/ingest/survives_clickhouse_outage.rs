@@ -1,4 +1,4 @@
-//! ClickHouse goes away and comes back: nothing is lost, doubled or dead-lettered, and the group never rebalances.
+//! ClickHouse is unavailable and recovers: nothing is lost, duplicated or dead-lettered.
 
 use sluice_schemas::names::topic;
 use sluice_testkit::{Gate, eventually};
@@ -6,12 +6,12 @@ use sluice_testkit::{Gate, eventually};
 use crate::harness::{DEADLINE, World, event_record, quick_settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_or_dead_lettered_while_clickhouse_is_away() {
+async fn an_outage_loses_and_dead_letters_nothing() {
     let world = World::new().await;
     let mut gate = Gate::open(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
     stores.clickhouse.url = gate.url.clone();
-    let worker = world.start_against(quick_settings(), stores).await;
+    let worker = world.start_with_stores(quick_settings(), stores).await;
     let producer = world.producer("lz4");
     let records: Vec<_> = (0..1000).map(event_record).collect();
     world.produce_all(&producer, &records[..500]).await;
@@ -19,8 +19,7 @@ async fn nothing_is_lost_or_dead_lettered_while_clickhouse_is_away() {
 
     gate.shut();
     world.produce_all(&producer, &records[500..]).await;
-    eventually(DEADLINE, "the worker says that it stands still", || async { worker.status("readyz").await == 503 })
-        .await;
+    eventually(DEADLINE, "the worker reports a stall", || async { worker.status("readyz").await == 503 }).await;
     assert!(worker.text("readyz").await.contains("ClickHouse"));
     assert_eq!(worker.status("healthz").await, 200, "a restart would not help");
     assert!(worker.metric("sluice_ingest_retries_total{", "transient").await > 3.0);
@@ -30,14 +29,14 @@ async fn nothing_is_lost_or_dead_lettered_while_clickhouse_is_away() {
     world.landed(1000).await;
     eventually(DEADLINE, "the worker is ready again", || async { worker.status("readyz").await == 200 }).await;
     worker.stop().await;
-    assert_eq!(world.count().await, 1000, "each once");
+    assert_eq!(world.count().await, 1000, "each row once");
     assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 1000);
     assert!(world.dead_letters().await.is_empty());
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_missing_table_is_waited_for_and_costs_no_record() {
+async fn a_missing_table_pauses_writes_and_loses_no_record() {
     let world = World::new().await;
     let worker = world.start(quick_settings()).await;
     let clickhouse = sluice_schemas::connect::clickhouse(&world.stores, &world.names);

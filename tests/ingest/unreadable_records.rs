@@ -1,5 +1,5 @@
-//! A record that Kafka's client cannot read is named with its offset, holds up nobody else, and can be passed over: what was
-//! skipped has its dead letter.
+//! A record that Kafka's client cannot read is named with its offset, blocks no other partition, and can be skipped, which
+//! leaves a dead letter.
 
 use bytesize::ByteSize;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -9,15 +9,15 @@ use sluice_schemas::names::topic;
 use sluice_testkit::eventually;
 use tokio::process::Command;
 
-use crate::harness::{DEADLINE, World, header, in_partition, stands_still, status};
-use crate::process::{Process, same_member};
+use crate::harness::{DEADLINE, World, header, in_partition, reports_stall, status};
+use crate::process::{Process, static_member};
 
 fn small_budget() -> Settings {
-    Settings { memory_budget: ByteSize::mib(64), ..same_member() }
+    Settings { memory_budget: ByteSize::mib(64), ..static_member() }
 }
 
 impl World {
-    /// Produces a record that is a few KiB on its way and too large once it is decompressed.
+    /// Produces a record of a few KiB compressed that is too large when decompressed.
     async fn zstd_bomb(&self) {
         let mut config = connect::kafka_config(&self.stores);
         config.set("compression.type", "zstd").set("message.max.bytes", "67108864").set("batch.size", "67108864");
@@ -40,15 +40,15 @@ impl World {
         (output.status.code(), text)
     }
 
-    /// Three records, one that cannot be read, and two more; then a worker that takes in what it can.
-    async fn bombed(&self, faults: &str) -> Process {
+    /// Produces three records, an unreadable one and two more, and starts a worker that consumes what it can.
+    async fn worker_with_bomb(&self, faults: &str) -> Process {
         let producer = self.producer("lz4");
         self.produce_all(&producer, &in_partition(0, 0..3)).await;
         self.zstd_bomb().await;
         self.produce_all(&producer, &in_partition(0, 3..5)).await;
         let worker = self.spawn(&small_budget(), &[("SLUICE_FAULTS", faults)]);
         self.produce_all(&producer, &in_partition(1, 0..4)).await;
-        eventually(DEADLINE, "what can be read is committed", || async {
+        eventually(DEADLINE, "readable records are committed", || async {
             self.committed(topic::COMMUNICATION_EVENTS).await == 3 + 4
         })
         .await;
@@ -57,10 +57,10 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_cannot_be_read_is_named_and_passed_over() {
+async fn an_unreadable_record_is_named_and_can_be_skipped() {
     let world = World::new().await;
-    let worker = world.bombed("").await;
-    stands_still(&worker.url, "communication-events/0 stands still: the record at offset 3 cannot be read").await;
+    let worker = world.worker_with_bomb("").await;
+    reports_stall(&worker.url, "communication-events/0 stands still: the record at offset 3 cannot be read").await;
     let said = worker.stop().await;
     assert!(said.contains("a record cannot be read"), "{said}");
     assert_eq!(world.count().await, 3 + 4);
@@ -69,9 +69,9 @@ async fn a_record_that_cannot_be_read_is_named_and_passed_over() {
     assert!(code == Some(1) && said.contains("the group has committed 3"), "{said}");
     let (code, said) = world.skip("3", &[]).await;
     assert!(code == Some(4) && said.contains("offsets 3 to 3 cannot be read"), "{said}");
-    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 7, "nothing is skipped unasked");
+    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 7, "nothing is skipped without confirmation");
     // A static member stays in its group until its session ends.
-    eventually(DEADLINE, "it is skipped", || async {
+    eventually(DEADLINE, "the record is skipped", || async {
         let (code, said) = world.skip("3", &["--yes"]).await;
         if code == Some(0) { Ok(()) } else { Err(said) }
     })
@@ -88,12 +88,12 @@ async fn a_record_that_cannot_be_read_is_named_and_passed_over() {
     world.drop().await;
 }
 
-/// Without the search the partition stands still and nobody is told.
+/// Without the search, the partition stalls and the worker does not report it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_search_the_partition_stands_still_in_silence() {
+async fn without_the_search_the_partition_stalls_silently() {
     let world = World::new().await;
-    let worker = world.bombed("ignore_unreadable").await;
-    eventually(DEADLINE, "the client reports it", || async { worker.said().contains("Kafka client reports errors") })
+    let worker = world.worker_with_bomb("ignore_unreadable").await;
+    eventually(DEADLINE, "the client reports it", || async { worker.log().contains("Kafka client reports errors") })
         .await;
     assert_eq!(status(&worker.url, "readyz").await, 200);
     assert_eq!(world.count().await, 3 + 4);

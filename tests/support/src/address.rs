@@ -1,21 +1,21 @@
-//! Addresses for what a test starts: out come free ports that the kernel gives to no client in the meantime, as it may
-//! with a port that was asked for as "any" and let go again.
+//! Free addresses for servers that a test starts. The ports lie outside the kernel's ephemeral range, so no client gets one
+//! before the server binds it, as could happen to a port that was bound as 0 and released.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// Above the stacks of the tests and below the kernel's own range, which begins at 32768.
+/// Above the ports of the test stacks and below the kernel's ephemeral range, which begins at 32768.
 const FIRST: u16 = 30_000;
 const COUNT: u16 = 2_700;
-/// Processes begin this far apart, so that two at once seldom look at the same port.
+/// Distance between the first candidates of two processes, so that concurrent processes seldom try the same port.
 const STRIDE: u32 = 97;
 
-/// A loopback address nobody listens on; no other call in this process returns it soon.
+/// A loopback address that nothing listens on; other calls in this process return different ones.
 ///
 /// # Panics
-/// When all ports of the tests' range are taken.
+/// If all ports of the tests' range are taken.
 pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = std::process::id().wrapping_mul(STRIDE) % u32::from(COUNT);

@@ -1,5 +1,5 @@
-//! A ClickHouse of one test's own with users of the test's choice: the shared one has only `default`, and in this form of
-//! ClickHouse users come from a file that is read at the start.
+//! A separate ClickHouse server for one test, with users of the test's choice: the shared one has only `default`, and this
+//! build of ClickHouse reads its users from a file at startup.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,28 +10,28 @@ use tempfile::TempDir;
 
 use crate::{eventually, free_address};
 
-/// The program's verb that becomes a ClickHouse server.
+/// The verb of `sluice` that runs a ClickHouse server.
 const VERB: &str = "__clickhouse";
-/// Opens the HTTP listener and goes on for ever.
+/// Opens the HTTP listener and never finishes.
 const SERVE: &str = "SYSTEM START LISTEN HTTP; SELECT sleepEachRow(1) FROM numbers(1000000000) \
                      SETTINGS max_block_size=1, function_sleep_max_microseconds_per_block=0 FORMAT Null";
-const PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The server; it is killed when this is dropped.
 #[derive(Debug)]
 pub struct OwnClickHouse {
-    /// Where it answers, as `http://host:port`.
+    /// Its address, as `http://host:port`.
     pub url: String,
     child: Child,
     _folder: TempDir,
 }
 
 impl OwnClickHouse {
-    /// Starts a server whose users file has these further profiles and users. `sluice` is `env!("CARGO_BIN_EXE_sluice")`; the
-    /// library is the one of the stack at `layout`.
+    /// Starts a server whose users file has these additional profiles and users. `sluice` is `env!("CARGO_BIN_EXE_sluice")`;
+    /// the ClickHouse library is that of the stack at `layout`.
     ///
     /// # Panics
-    /// Where the server does not come up.
+    /// If the server does not start.
     pub async fn start(sluice: &str, layout: &Layout, profiles: &str, users: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let address = free_address();
@@ -52,8 +52,8 @@ impl OwnClickHouse {
             .spawn()
             .expect("the program starts");
         let server = Self { url: format!("http://{address}"), child, _folder: folder };
-        eventually(PATIENCE, "a ClickHouse of its own answers", || async {
-            reqwest::get(format!("{}/ping", server.url)).await.is_ok_and(|answer| answer.status().is_success())
+        eventually(START_TIMEOUT, "the test's own ClickHouse responds", || async {
+            reqwest::get(format!("{}/ping", server.url)).await.is_ok_and(|response| response.status().is_success())
         })
         .await;
         server
@@ -62,16 +62,16 @@ impl OwnClickHouse {
 
 impl Drop for OwnClickHouse {
     fn drop(&mut self) {
-        // One that has ended already needs no end.
+        // The process may have exited already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Where the stack keeps ClickHouse's library.
+/// Path of ClickHouse's library in the stack.
 fn library(layout: &Layout) -> PathBuf {
     let programs = layout.cache_dir().join("programs");
-    let folders = std::fs::read_dir(&programs).expect("the stack has fetched its programs").flatten();
+    let folders = std::fs::read_dir(&programs).expect("the stack has downloaded its programs").flatten();
     let libraries = folders.map(|folder| folder.path().join("libchdb.so"));
     libraries.into_iter().find(|library| library.exists()).expect("the stack has ClickHouse's library")
 }

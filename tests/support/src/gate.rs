@@ -1,5 +1,5 @@
-//! A door in front of a store: open it forwards, shut it refuses and breaks what is under way, and in between it treats
-//! those who pass as badly as it is told to. The store itself knows nothing of it.
+//! A TCP proxy in front of a store. Open, it forwards; shut, it refuses connections and breaks open ones; in between, it
+//! delays, withholds or resets traffic. It never changes a byte.
 
 use std::{
     net::SocketAddr,
@@ -22,33 +22,33 @@ use tokio_util::sync::CancellationToken;
 
 use crate::free_address;
 
-/// Bytes that are forwarded at once.
-const PIECE: usize = 64 * 1024;
-/// A piece of a request that is longer than this holds some of its body.
-const HEAD: usize = 2 * 1024;
+/// Most bytes forwarded at once.
+const CHUNK: usize = 64 * 1024;
+/// A chunk of a request longer than this contains part of its body.
+const HEAD_BYTES: usize = 2 * 1024;
 
-/// How a door treats those who pass.
+/// How the proxy treats connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
-    /// Each piece of an answer comes so late.
-    Late(Duration),
-    /// Requests are taken and go nowhere; nothing is ever answered.
+pub enum Mode {
+    /// Each chunk of a response is delayed by this.
+    Delayed(Duration),
+    /// Requests are read and dropped; there is never a response.
     Silent,
-    /// A request with a body reaches the store by half, then the connection is reset on both sides.
-    Torn,
-    /// Requests reach the store; when it answers, the connection is reset on both sides and nobody hears the answer.
-    Unheard,
+    /// Half of a request with a body reaches the store, then the connection is reset on both sides.
+    ResetInRequest,
+    /// Requests reach the store; when it responds, the connection is reset on both sides and the response is lost.
+    ResetInResponse,
 }
 
-/// The door.
+/// The proxy.
 #[derive(Debug)]
 pub struct Gate {
-    /// Where clients of the store knock, as `http://host:port`.
+    /// Address for clients of the store, as `http://host:port`.
     pub url: String,
     address: SocketAddr,
-    to: String,
-    manner: watch::Sender<Manner>,
-    harmed: Arc<AtomicUsize>,
+    store: String,
+    mode: watch::Sender<Mode>,
+    disrupted: Arc<AtomicUsize>,
     shut: CancellationToken,
 }
 
@@ -56,60 +56,60 @@ impl Gate {
     /// Forwards to the store at `url`.
     ///
     /// # Panics
-    /// Where this machine has no free port left.
+    /// If this machine has no free port.
     pub async fn open(url: &str) -> Self {
         Self::slow(url, Duration::ZERO).await
     }
 
-    /// Forwards to the store at `url`; each piece of an answer comes `delay` late.
+    /// Forwards to the store at `url`; each chunk of a response is delayed by `delay`.
     ///
     /// # Panics
-    /// Where this machine has no free port left.
+    /// If this machine has no free port.
     pub async fn slow(url: &str, delay: Duration) -> Self {
         let listener = TcpListener::bind(free_address()).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let to = url.trim_start_matches("http://").to_owned();
-        let (url, manner) = (format!("http://{address}"), watch::Sender::new(Manner::Late(delay)));
-        let (harmed, shut) = (Arc::default(), CancellationToken::new());
-        let gate = Self { url, address, to, manner, harmed, shut };
+        let store = url.trim_start_matches("http://").to_owned();
+        let (url, mode) = (format!("http://{address}"), watch::Sender::new(Mode::Delayed(delay)));
+        let (disrupted, shut) = (Arc::default(), CancellationToken::new());
+        let gate = Self { url, address, store, mode, disrupted, shut };
         gate.forward(listener);
         gate
     }
 
     fn forward(&self, listener: TcpListener) {
-        let (to, shut) = (self.to.clone(), self.shut.clone());
-        let (manner, harmed) = (self.manner.subscribe(), Arc::clone(&self.harmed));
+        let (address, shut) = (self.store.clone(), self.shut.clone());
+        let (mode, disrupted) = (self.mode.subscribe(), Arc::clone(&self.disrupted));
         tokio::spawn(self.shut.clone().run_until_cancelled_owned(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let Ok(store) = TcpStream::connect(&to).await else { continue };
-                let serve = serve(client, store, manner.clone(), Arc::clone(&harmed));
+                let Ok(store) = TcpStream::connect(&address).await else { continue };
+                let serve = serve(client, store, mode.clone(), Arc::clone(&disrupted));
                 tokio::spawn(shut.clone().run_until_cancelled_owned(serve));
             }
         }));
     }
 
-    /// Treats everybody so from now on, those on their way as well.
-    pub fn behave(&self, manner: Manner) {
-        self.manner.send_replace(manner);
+    /// Changes the mode, also for open connections.
+    pub fn set_mode(&self, mode: Mode) {
+        self.mode.send_replace(mode);
     }
 
-    /// How many connections it has kept silent or reset.
-    pub fn harmed(&self) -> usize {
-        self.harmed.load(Ordering::Relaxed)
+    /// How many connections it has left without a response or reset.
+    pub fn disrupted(&self) -> usize {
+        self.disrupted.load(Ordering::Relaxed)
     }
 
-    /// Refuses everything, and breaks what is under way.
+    /// Refuses new connections and breaks open ones.
     pub fn shut(&mut self) {
         self.shut.cancel();
     }
 
-    /// Forwards again, at the same address.
+    /// Forwards again at the same address.
     ///
     /// # Panics
-    /// Where somebody else has taken the address.
+    /// If another process has taken the address.
     pub async fn reopen(&mut self) {
         self.shut = CancellationToken::new();
-        let listener = TcpListener::bind(self.address).await.expect("the address is still its own");
+        let listener = TcpListener::bind(self.address).await.expect("the address is still free");
         self.forward(listener);
     }
 }
@@ -121,17 +121,17 @@ enum End {
     Reset,
 }
 
-async fn serve(mut client: TcpStream, mut store: TcpStream, manner: watch::Receiver<Manner>, harmed: Arc<AtomicUsize>) {
+async fn serve(mut client: TcpStream, mut store: TcpStream, mode: watch::Receiver<Mode>, disrupted: Arc<AtomicUsize>) {
     let end = {
         let ((from_client, to_client), (from_store, to_store)) = (client.split(), store.split());
         tokio::select! {
-            end = requests(from_client, to_store, &manner, &harmed) => end,
-            end = answers(from_store, to_client, &manner) => end,
+            end = requests(from_client, to_store, &mode, &disrupted) => end,
+            end = responses(from_store, to_client, &mode) => end,
         }
     };
     if end == End::Reset {
-        harmed.fetch_add(1, Ordering::Relaxed);
-        // A socket that can no longer be reset was reset by the other side.
+        disrupted.fetch_add(1, Ordering::Relaxed);
+        // This fails only on a socket that the other side has reset.
         drop(client.set_zero_linger());
         drop(store.set_zero_linger());
     }
@@ -140,42 +140,42 @@ async fn serve(mut client: TcpStream, mut store: TcpStream, manner: watch::Recei
 async fn requests(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    manner: &watch::Receiver<Manner>,
-    harmed: &AtomicUsize,
+    mode: &watch::Receiver<Mode>,
+    disrupted: &AtomicUsize,
 ) -> End {
-    let mut piece = vec![0; PIECE];
-    while let Ok(count @ 1..) = from.read(&mut piece).await {
-        let manner = *manner.borrow();
-        match manner {
-            Manner::Silent => {
-                harmed.fetch_add(1, Ordering::Relaxed);
-                while let Ok(1..) = from.read(&mut piece).await {}
+    let mut chunk = vec![0; CHUNK];
+    while let Ok(count @ 1..) = from.read(&mut chunk).await {
+        let mode = *mode.borrow();
+        match mode {
+            Mode::Silent => {
+                disrupted.fetch_add(1, Ordering::Relaxed);
+                while let Ok(1..) = from.read(&mut chunk).await {}
                 return End::Closed;
             }
-            Manner::Torn if count > HEAD => {
-                // It is torn all the same where the store takes less.
-                drop(to.write_all(&piece[..count / 2]).await);
+            Mode::ResetInRequest if count > HEAD_BYTES => {
+                // The connection is reset even if the store accepts less.
+                drop(to.write_all(&chunk[..count / 2]).await);
                 return End::Reset;
             }
             _ => {}
         }
-        if to.write_all(&piece[..count]).await.is_err() {
+        if to.write_all(&chunk[..count]).await.is_err() {
             break;
         }
     }
     End::Closed
 }
 
-async fn answers(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, manner: &watch::Receiver<Manner>) -> End {
-    let mut piece = vec![0; PIECE];
-    while let Ok(count @ 1..) = from.read(&mut piece).await {
-        let manner = *manner.borrow();
-        match manner {
-            Manner::Late(delay) => tokio::time::sleep(delay).await,
-            Manner::Unheard => return End::Reset,
-            Manner::Silent | Manner::Torn => {}
+async fn responses(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mode: &watch::Receiver<Mode>) -> End {
+    let mut chunk = vec![0; CHUNK];
+    while let Ok(count @ 1..) = from.read(&mut chunk).await {
+        let mode = *mode.borrow();
+        match mode {
+            Mode::Delayed(delay) => tokio::time::sleep(delay).await,
+            Mode::ResetInResponse => return End::Reset,
+            Mode::Silent | Mode::ResetInRequest => {}
         }
-        if to.write_all(&piece[..count]).await.is_err() {
+        if to.write_all(&chunk[..count]).await.is_err() {
             break;
         }
     }

@@ -1,151 +1,291 @@
-//! Something else at a store's address, as a proxy's login page or a wrong upstream would be: what it is told to takes the
-//! store's place for requests that hold a text, and everything else is forwarded. The store never hears of those requests.
+//! An HTTP server in front of a store: it answers selected requests in the store's place and forwards all others unchanged.
+//! It stands for a proxy's login page, a wrong upstream, a lost response or a repeated request.
 
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, StatusCode, Uri, header},
     response::{Html, IntoResponse, Response},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Longest request that is taken in.
-const MOST: usize = 64 << 20;
+/// Longest request body it accepts, in bytes.
+const MAX_BODY: usize = 64 << 20;
 const PAGE: &str = "<html><body>Please sign in</body></html>";
+/// Header in which ClickHouse sends its error code.
+const CODE: HeaderName = HeaderName::from_static("x-clickhouse-exception-code");
+/// Header in which ClickHouse repeats the query ID.
+const QUERY_ID: HeaderName = HeaderName::from_static("x-clickhouse-query-id");
+/// Header with ClickHouse's password.
+const KEY: &str = "x-clickhouse-key";
+/// How long [`Disguise::Twice`] waits before it repeats a request.
+const BEFORE_REPEAT: Duration = Duration::from_secs(1);
 
-/// What is answered in the store's place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disguise {
-    /// `200 OK` and a page.
-    Page,
-    /// `307` to another address, which answers everything with a page and counts who comes.
-    Elsewhere,
+/// The requests that are not simply forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requests {
+    /// INSERTs with a deduplication token.
+    Inserts,
+    /// Requests whose address or body contains this text; an empty text matches all.
+    Containing(String),
 }
 
-/// The server; it ends when this is dropped.
+/// What happens to a selected request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disguise {
+    /// Not forwarded: `200 OK` and a page.
+    Page,
+    /// Not forwarded: `200 OK` with an empty body.
+    Empty,
+    /// Not forwarded: a redirect with this status to this URL.
+    Redirect(u16, String),
+    /// Not forwarded: refused as ClickHouse would.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// ClickHouse's error code, if there is one.
+        code: Option<u32>,
+    },
+    /// Forwarded; the response is withheld and the client waits.
+    Swallowed,
+    /// Forwarded, and forwarded again after a second, as by a proxy that took the first attempt for a failure.
+    Twice,
+    /// Forwarded; the response lacks this header.
+    Without(HeaderName),
+    /// Forwarded; the response has this header changed to this value.
+    Changed(HeaderName, &'static str),
+}
+
+/// The server; it stops when this is dropped.
 #[derive(Debug)]
 pub struct Impostor {
-    /// Where clients of the store knock, as `http://host:port`.
+    /// Address for clients of the store, as `http://host:port`.
     pub url: String,
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
     _open: DropGuard,
 }
 
 #[derive(Debug)]
-struct Desk {
+struct Shared {
     store: String,
-    elsewhere: String,
     http: reqwest::Client,
-    told: Mutex<Option<(Disguise, String)>>,
-    answered: AtomicUsize,
-    arrived_elsewhere: AtomicUsize,
+    rule: Mutex<Rule>,
+    /// Longest path and query that is forwarded, in bytes.
+    max_line: AtomicUsize,
+}
+
+/// What to do with which requests, and how many more times.
+#[derive(Debug)]
+struct Rule {
+    requests: Requests,
+    disguise: Disguise,
+    remaining: usize,
+    answered: usize,
+}
+
+impl Rule {
+    fn new(requests: Requests, times: usize, disguise: Disguise) -> Self {
+        Self { requests, disguise, remaining: times, answered: 0 }
+    }
 }
 
 impl Impostor {
-    /// Stands in front of the store at `url`.
+    /// Starts in front of the store at `url` and forwards everything.
     ///
     /// # Panics
-    /// Where this machine has no free port left.
+    /// If this machine has no free port.
     pub async fn before(url: &str) -> Self {
-        let [here, elsewhere] = [listen().await, listen().await];
-        let address = |listener: &TcpListener| {
-            format!("http://{}", listener.local_addr().expect("a bound socket has an address"))
-        };
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client without settings");
-        let desk = Arc::new(Desk {
+        let shared = Arc::new(Shared {
             store: url.trim_end_matches('/').to_owned(),
-            elsewhere: address(&elsewhere),
-            http,
-            told: Mutex::default(),
-            answered: AtomicUsize::new(0),
-            arrived_elsewhere: AtomicUsize::new(0),
+            http: reqwest::Client::builder().no_proxy().build().expect("a client without settings"),
+            rule: Mutex::new(Rule::new(Requests::Inserts, 0, Disguise::Page)),
+            max_line: AtomicUsize::new(usize::MAX),
         });
-        let open = CancellationToken::new();
-        let url = address(&here);
-        for (listener, app) in [
-            (here, Router::new().fallback(serve).with_state(Arc::clone(&desk))),
-            (elsewhere, Router::new().fallback(count).with_state(Arc::clone(&desk))),
-        ] {
-            let closed = open.clone().cancelled_owned();
-            tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(closed).await });
-        }
-        Self { url, desk, _open: open.drop_guard() }
+        let (url, open) = serve(Router::new().fallback(handle).with_state(Arc::clone(&shared))).await;
+        Self { url, shared, _open: open }
     }
 
-    /// Answers requests whose address or body holds `text` in the store's place from now on; an empty text is in all.
+    /// From now on, treats every request whose address or body contains `text` like this; an empty text matches all.
     pub fn answer(&self, disguise: Disguise, text: &str) {
-        *self.desk.told() = Some((disguise, text.to_owned()));
+        self.answer_next(usize::MAX, Requests::Containing(text.to_owned()), disguise);
     }
 
-    /// How many requests it has answered itself.
+    /// Treats the next `times` of these requests like this. Replaces the previous instruction.
+    pub fn answer_next(&self, times: usize, requests: Requests, disguise: Disguise) {
+        *self.shared.rule() = Rule::new(requests, times, disguise);
+    }
+
+    /// Refuses the next `times` INSERTs with this status and, if there is one, this ClickHouse error code.
+    pub fn refuse(&self, times: usize, status: u16, code: Option<u32>) {
+        self.answer_next(times, Requests::Inserts, Disguise::Refused { status, code });
+    }
+
+    /// Forwards every request from now on.
+    pub fn forward_all(&self) {
+        self.shared.rule().remaining = 0;
+    }
+
+    /// How many requests the latest instruction has applied to.
     pub fn answered(&self) -> usize {
-        self.desk.answered.load(Ordering::Relaxed)
+        self.shared.rule().answered
     }
 
-    /// How many requests have come to the other address.
-    pub fn arrived_elsewhere(&self) -> usize {
-        self.desk.arrived_elsewhere.load(Ordering::Relaxed)
-    }
-}
-
-async fn listen() -> TcpListener {
-    TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port")
-}
-
-impl Desk {
-    fn told(&self) -> std::sync::MutexGuard<'_, Option<(Disguise, String)>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn answer(&self, head: &Parts, body: &Bytes) -> Option<Response> {
-        let (disguise, text) = self.told().clone()?;
-        let asked = format!(
-            "{} {}",
-            head.uri.to_string().replace(['+'], " ").replace("%20", " "),
-            String::from_utf8_lossy(body)
-        );
-        if !asked.contains(&text) {
-            return None;
-        }
-        self.answered.fetch_add(1, Ordering::Relaxed);
-        Some(match disguise {
-            Disguise::Page => Html(PAGE).into_response(),
-            Disguise::Elsewhere => {
-                (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, self.elsewhere.clone())]).into_response()
-            }
-        })
+    /// Refuses every request with a path and query longer than this, as a load balancer does.
+    pub fn limit_request_line(&self, bytes: usize) {
+        self.shared.max_line.store(bytes, Ordering::Relaxed);
     }
 }
 
-async fn count(State(desk): State<Arc<Desk>>) -> Html<&'static str> {
-    desk.arrived_elsewhere.fetch_add(1, Ordering::Relaxed);
+/// Another host, which should receive no requests; it stops when this is dropped.
+#[derive(Debug)]
+pub struct OtherHost {
+    /// Its address, as `http://host:port`.
+    pub url: String,
+    received: Arc<Received>,
+    _open: DropGuard,
+}
+
+#[derive(Debug, Default)]
+struct Received {
+    requests: AtomicUsize,
+    passwords: AtomicUsize,
+}
+
+impl OtherHost {
+    /// Answers every request with `200 OK` and a page.
+    ///
+    /// # Panics
+    /// If this machine has no free port.
+    pub async fn start() -> Self {
+        let received = Arc::<Received>::default();
+        let (url, open) = serve(Router::new().fallback(receive).with_state(Arc::clone(&received))).await;
+        Self { url, received, _open: open }
+    }
+
+    /// How many requests it received.
+    pub fn requests(&self) -> usize {
+        self.received.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many of them contained ClickHouse's password.
+    pub fn passwords(&self) -> usize {
+        self.received.passwords.load(Ordering::Relaxed)
+    }
+}
+
+async fn receive(State(received): State<Arc<Received>>, headers: HeaderMap) -> Html<&'static str> {
+    received.requests.fetch_add(1, Ordering::Relaxed);
+    received.passwords.fetch_add(usize::from(headers.contains_key(KEY)), Ordering::Relaxed);
     Html(PAGE)
 }
 
-async fn serve(State(desk): State<Arc<Desk>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MOST).await else { return StatusCode::BAD_REQUEST.into_response() };
-    if let Some(answer) = desk.answer(&head, &body) {
-        return answer;
+async fn serve(app: Router) -> (String, DropGuard) {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let open = CancellationToken::new();
+    let closed = open.clone().cancelled_owned();
+    tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(closed).await });
+    (format!("http://{address}"), open.drop_guard())
+}
+
+impl Shared {
+    fn rule(&self) -> MutexGuard<'_, Rule> {
+        self.rule.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    // The signature of an S3 request covers the host, so that stays as the client wrote it.
-    let forwarded = desk.http.request(head.method, format!("{}{}", desk.store, head.uri)).headers(head.headers);
-    let Ok(answer) = forwarded.body(body).send().await else { return StatusCode::BAD_GATEWAY.into_response() };
-    let (status, mut headers) = (answer.status(), answer.headers().clone());
+
+    /// What to do with this request, unless it is simply forwarded.
+    fn disguise(&self, uri: &Uri, body: &[u8]) -> Option<Disguise> {
+        let mut rule = self.rule();
+        let is_selected = match &rule.requests {
+            Requests::Inserts => uri.query().is_some_and(|query| query.contains("insert_deduplication_token=")),
+            Requests::Containing(text) => contains(uri, body, text),
+        };
+        if !is_selected {
+            return None;
+        }
+        rule.remaining = rule.remaining.checked_sub(1)?;
+        rule.answered += 1;
+        Some(rule.disguise.clone())
+    }
+}
+
+fn contains(uri: &Uri, body: &[u8], text: &str) -> bool {
+    let address = uri.to_string().replace('+', " ").replace("%20", " ");
+    address.contains(text) || body.windows(text.len().max(1)).any(|window| window == text.as_bytes())
+}
+
+async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY).await else { return StatusCode::BAD_REQUEST.into_response() };
+    if head.uri.path_and_query().is_some_and(|line| line.as_str().len() > shared.max_line.load(Ordering::Relaxed)) {
+        return StatusCode::URI_TOO_LONG.into_response();
+    }
+    let disguise = shared.disguise(&head.uri, &body);
+    // The signature of an S3 request covers the host, so that header stays as the client sent it.
+    let request = shared.http.request(head.method, format!("{}{}", shared.store, head.uri));
+    let request = request.headers(head.headers).body(body);
+    match disguise {
+        None => forward(request).await,
+        Some(Disguise::Page) => Html(PAGE).into_response(),
+        Some(Disguise::Empty) => StatusCode::OK.into_response(),
+        Some(Disguise::Redirect(code, to)) => (status(code), [(header::LOCATION, to)]).into_response(),
+        Some(Disguise::Refused { status, code }) => refusal(&head.uri, status, code),
+        Some(Disguise::Swallowed) => {
+            drop(forward(request).await);
+            std::future::pending().await
+        }
+        Some(Disguise::Twice) => {
+            if let Some(first) = request.try_clone() {
+                drop(forward(first).await);
+            }
+            tokio::time::sleep(BEFORE_REPEAT).await;
+            forward(request).await
+        }
+        Some(Disguise::Without(name)) => {
+            let mut response = forward(request).await;
+            response.headers_mut().remove(name);
+            response
+        }
+        Some(Disguise::Changed(name, value)) => {
+            let mut response = forward(request).await;
+            response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+            response
+        }
+    }
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Refuses as ClickHouse does, with the query ID.
+fn refusal(uri: &Uri, code: u16, clickhouse_code: Option<u32>) -> Response {
+    let Some(clickhouse_code) = clickhouse_code else { return (status(code), "refused").into_response() };
+    let id = uri.query().into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("query_id="));
+    let id = id.unwrap_or_default().replace("%3A", ":");
+    (status(code), [(CODE, clickhouse_code.to_string()), (QUERY_ID, id)], "refused").into_response()
+}
+
+/// The store's response, or `502 Bad Gateway`.
+async fn forward(request: reqwest::RequestBuilder) -> Response {
+    let Ok(response) = request.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
+    let (status, mut headers) = (response.status(), response.headers().clone());
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::CONTENT_LENGTH);
-    match answer.bytes().await {
-        Ok(body) => (status, headers, Body::from(body)).into_response(),
-        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
-    }
+    let body: Result<Bytes, _> = response.bytes().await;
+    body.map_or_else(
+        |_| StatusCode::BAD_GATEWAY.into_response(),
+        |body| (status, headers, Body::from(body)).into_response(),
+    )
 }

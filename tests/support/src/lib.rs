@@ -1,14 +1,13 @@
-//! What the tests on real stores share: the test stack, fresh namespaces, waiting with a deadline.
-//! In: the path of the `sluice` program and the services a test needs. Out: running stores that a test may use as it
-//! likes within its own namespace. Leaves no process behind: the shared stack stops itself and removes its data a
-//! minute after its last user, an own stack does so when it is dropped.
+//! Shared by the tests on real stores: the test stack, fresh namespaces, proxies that inject faults, polling with a deadline.
+//! It starts the stores; a test may do anything within its own namespace. It leaves no process behind: the shared stack
+//! stops and removes its data a minute after its last user, an [`OwnStack`] when it is dropped.
 
 mod address;
 mod clickhouse;
 mod gate;
 mod impostor;
 mod own;
-mod stand_in;
+
 mod wait;
 
 use bytesize::ByteSize;
@@ -20,23 +19,22 @@ use std::{
 
 pub use address::free_address;
 pub use clickhouse::OwnClickHouse;
-pub use gate::{Gate, Manner};
-pub use impostor::{Disguise, Impostor};
+pub use gate::{Gate, Mode};
+pub use impostor::{Disguise, Impostor, OtherHost, Requests};
 pub use own::OwnStack;
 use sluice_schemas::{names::Names, stores::Stores};
 use sluice_stack::{Layout, Lease, Progress, Settings, keeper, lease, up};
 pub use sluice_stack::{Service, State};
-pub use stand_in::{Manner as Answered, OtherHost, Requests, StandIn};
+
 pub use wait::{Outcome, eventually};
 
-/// First port of the stack that tests share, unless `SLUICE_TEST_PORT_BASE` says otherwise.
+/// First port of the shared test stack, unless `SLUICE_TEST_PORT_BASE` sets another.
 pub const PORT_BASE: u16 = 24_000;
 
-/// How long the shared stack waits for another user before it goes away.
+/// How long the shared stack waits for another user before it stops.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// A lease on the stack that all tests share. Nothing on it may be stopped: a test that must do so takes an
-/// [`OwnStack`].
+/// A lease on the stack that all tests share. No test may stop its stores; a test that has to uses an [`OwnStack`].
 #[derive(Debug)]
 pub struct Stack {
     layout: Layout,
@@ -44,10 +42,10 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Makes sure that at least `services` are ready. `sluice` is `env!("CARGO_BIN_EXE_sluice")`.
+    /// Starts the stack unless it runs, and waits until `services` are ready. `sluice` is `env!("CARGO_BIN_EXE_sluice")`.
     ///
     /// # Panics
-    /// When the stack does not come up; the message is the error's.
+    /// If the stack does not start; the message is the error's.
     pub async fn up(sluice: &str, services: &[Service]) -> Self {
         let layout = layout(sluice, port_base());
         let lease = lease(&layout).await.unwrap_or_else(|e| panic!("failed to lease the test stack: {e}"));
@@ -58,7 +56,7 @@ impl Stack {
         Self { layout, _lease: lease }
     }
 
-    /// Settings of the stores under a namespace.
+    /// Connection settings of the stores for a namespace.
     pub fn stores(&self, names: &Names) -> Stores {
         stores(&self.layout, names)
     }
@@ -73,10 +71,10 @@ fn stores(layout: &Layout, names: &Names) -> Stores {
     Stores { namespace: names.clone(), ..Stores::local(layout.ports().base()) }
 }
 
-/// A test's stack needs less memory than a developer's.
+/// A test stack needs less memory than a developer's.
 fn layout(sluice: &str, port_base: u16) -> Layout {
     let settings = Settings { port_base, elasticsearch_heap: ByteSize::mib(512), ..Settings::default() };
-    let layout = Layout::new(&settings).unwrap_or_else(|e| panic!("failed to find a place for the test stack: {e}"));
+    let layout = Layout::new(&settings).unwrap_or_else(|e| panic!("failed to lay out the test stack: {e}"));
     layout.with_program(PathBuf::from(sluice))
 }
 
@@ -84,14 +82,14 @@ fn port_base() -> u16 {
     std::env::var("SLUICE_TEST_PORT_BASE").ok().and_then(|base| base.parse().ok()).unwrap_or(PORT_BASE)
 }
 
-/// Names under a namespace that no other test has: `PREFIX_` and letters from the clock, the process and a counter.
+/// Names in a namespace that no other test uses: `PREFIX_` and digits from the clock, the process ID and a counter.
 ///
 /// # Panics
-/// When `prefix` is not made of at most 6 lowercase letters.
+/// If `prefix` is not 1 to 6 lowercase letters.
 pub fn fresh_names(prefix: &str) -> Names {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     let namespace = format!("{prefix}_{:x}_{:x}_{count:x}", now & 0xffff_ffff, std::process::id() & 0xffff);
-    Names::new(&namespace).unwrap_or_else(|e| panic!("failed to make a namespace: {e}"))
+    Names::new(&namespace).unwrap_or_else(|e| panic!("failed to name a namespace: {e}"))
 }

@@ -1,4 +1,4 @@
-//! A stack of one test's own, whose stores may be stopped, killed and broken.
+//! A separate stack for one test, whose stores may be stopped, killed and broken.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -8,23 +8,23 @@ use sluice_schemas::{
 };
 use sluice_stack::{Layout, Progress, Service, Wipe, down, up};
 
-/// Where the port bases of own stacks begin; they are below the range that the kernel gives to clients.
+/// First port base of these stacks; all are below the kernel's ephemeral range.
 const FIRST_BASE: u16 = 26_000;
 const CANDIDATES: u16 = 60;
 
-/// Stores for one test alone, gone with their data when this is dropped.
+/// Stores for one test alone, removed with their data when this is dropped.
 #[derive(Debug)]
 pub struct OwnStack {
     layout: Layout,
-    /// The last port of the span, which no store uses: holding it reserves the others.
+    /// The last port of the span, which no store uses; binding it reserves the others.
     _reservation: TcpListener,
 }
 
 impl OwnStack {
-    /// Reserves ports and names a folder; nothing runs yet. `sluice` is `env!("CARGO_BIN_EXE_sluice")`.
+    /// Reserves ports and chooses a folder; nothing runs yet. `sluice` is `env!("CARGO_BIN_EXE_sluice")`.
     ///
     /// # Panics
-    /// When all port bases are taken.
+    /// If all port bases are taken.
     pub fn new(sluice: &str) -> Self {
         let bases = (0..CANDIDATES).map(|n| FIRST_BASE + n * Ports::SPAN);
         let reserve = |base| Some((base, TcpListener::bind((Ipv4Addr::LOCALHOST, base + Ports::SPAN - 1)).ok()?));
@@ -32,10 +32,10 @@ impl OwnStack {
         Self { layout: crate::layout(sluice, base), _reservation: reservation }
     }
 
-    /// The same, with `services` ready.
+    /// Like [`OwnStack::new`], with `services` ready.
     ///
     /// # Panics
-    /// When they don't come up.
+    /// If they do not start.
     pub async fn with(sluice: &str, services: &[Service]) -> Self {
         let stack = Self::new(sluice);
         Box::pin(up(&stack.layout, services, &Progress::stderr()))
@@ -49,7 +49,7 @@ impl OwnStack {
         &self.layout
     }
 
-    /// Settings of the stores under a namespace.
+    /// Connection settings of the stores for a namespace.
     pub fn stores(&self, names: &Names) -> Stores {
         crate::stores(&self.layout, names)
     }
@@ -58,7 +58,7 @@ impl OwnStack {
 impl Drop for OwnStack {
     fn drop(&mut self) {
         let layout = self.layout.clone();
-        // A thread of its own, since this may be dropped inside a runtime.
+        // On another thread, because this may be dropped inside a runtime.
         let stopping = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;

@@ -1,4 +1,4 @@
-//! Waiting for a condition with a deadline, instead of for time to pass.
+//! Polling a condition with a deadline, instead of sleeping.
 
 use std::{
     fmt::Debug,
@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a condition may answer: `bool`, `Option<T>`, or `Result<T, E>` whose last error is shown.
+/// What a condition may return: `bool`, `Option<T>`, or `Result<T, E>` whose last error is shown.
 pub trait Outcome {
-    /// What is there once the condition holds.
+    /// The value once the condition holds.
     type Value;
 
-    /// The value, or why it is not there yet.
+    /// The value, or why there is none yet.
     fn outcome(self) -> Result<Self::Value, String>;
 }
 
@@ -39,21 +39,21 @@ impl<T, E: Debug> Outcome for Result<T, E> {
     }
 }
 
-/// Asks until the condition holds and returns what it found.
+/// Polls every 50 ms until the condition holds and returns its value.
 ///
 /// # Panics
-/// When it does not hold within `deadline`; the message has `what` and the last answer.
+/// If it does not hold within `deadline`; the message has `what` and the last outcome.
 pub async fn eventually<F, Fut>(deadline: Duration, what: &str, mut condition: F) -> <Fut::Output as Outcome>::Value
 where
     F: FnMut() -> Fut,
     Fut: Future,
     Fut::Output: Outcome,
 {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         match condition().await.outcome() {
             Ok(value) => return value,
-            Err(why) => assert!(begun.elapsed() < deadline, "{what}: not within {deadline:?}, last: {why}"),
+            Err(why) => assert!(started.elapsed() < deadline, "{what}: not within {deadline:?}, last: {why}"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -64,12 +64,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_asks_until_there_is_an_answer() {
-        let mut asked = 0;
-        let value = eventually(Duration::from_secs(5), "the third answer", || {
-            asked += 1;
-            let answer = if asked == 3 { Ok(asked) } else { Err("too early") };
-            async move { answer }
+    async fn it_polls_until_the_condition_holds() {
+        let mut polls = 0;
+        let value = eventually(Duration::from_secs(5), "the third poll succeeds", || {
+            polls += 1;
+            let outcome = if polls == 3 { Ok(polls) } else { Err("too early") };
+            async move { outcome }
         })
         .await;
         assert_eq!(value, 3);
@@ -77,7 +77,7 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "pigs fly: not within 100ms, last: not yet")]
-    async fn it_gives_up() {
+    async fn it_panics_at_the_deadline() {
         eventually(Duration::from_millis(100), "pigs fly", || async { false }).await;
     }
 }

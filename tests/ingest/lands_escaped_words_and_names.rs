@@ -1,5 +1,5 @@
-//! ClickHouse writes the words of its enums and the names of columns and tuple elements with escapes: exactly the word that
-//! was sent lands, what is no word of the enum does not, and no name is taken for another one.
+//! ClickHouse escapes enum words and the names of columns and tuple elements. Exactly the word that was sent lands, text that
+//! is not a word of the enum does not, and names are never confused.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const PROVENANCE: &str = "_topic LowCardinality(String), _topic_id UUID, _partit
     PROJECTION by_offset (SELECT _topic, _topic_id, _partition, _offset ORDER BY _topic, _partition, _offset)";
 const WINDOW: &str = "SETTINGS non_replicated_deduplication_window = 10000";
 
-/// Words as SQL writes them, and what they are.
+/// Words as SQL literals, and their values.
 const WORDS: [(&str, &str); 9] = [
     (r"line\nbreak", "line\nbreak"),
     (r"tab\there", "tab\there"),
@@ -43,8 +43,8 @@ async fn world(table: &str) -> World {
     world.execute(table).await;
     let name = world.names.topic(TOPIC);
     let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1));
-    let made = world.admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
-    made.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+    let created = world.admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
+    created.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
     world
 }
 
@@ -58,18 +58,19 @@ async fn send(world: &World, records: &[Value]) {
 }
 
 async fn committed(world: &World, count: usize) {
-    eventually(DEADLINE, "all is committed", || async {
+    eventually(DEADLINE, "everything is committed", || async {
         world.committed(TOPIC).await == i64::try_from(count).unwrap()
     })
     .await;
 }
 
-/// Each word is sent, and beside it what it would be with its backslashes left out; says what did not become of them.
-async fn words(of: &str, faults: &str) -> Result<(), String> {
+/// Sends each word, and look-alikes without their backslashes; fails with a description if a word did not land or a
+/// look-alike did.
+async fn words(column_type: &str, faults: &str) -> Result<(), String> {
     let words: Vec<_> = (1..).zip(WORDS).map(|(number, (sql, _))| format!("'{sql}' = {number}")).collect();
     let words = words.join(", ");
     let world = world(&format!(
-        "CREATE TABLE escapes (id UInt32, word {of}({words}), {PROVENANCE}) ENGINE = MergeTree ORDER BY id {WINDOW}"
+        "CREATE TABLE escapes (id UInt32, word {column_type}({words}), {PROVENANCE}) ENGINE = MergeTree ORDER BY id {WINDOW}"
     ))
     .await;
     let worker = world.spawn_ready(&settings(), &[("SLUICE_FAULTS", faults)]).await;
@@ -83,35 +84,35 @@ async fn words(of: &str, faults: &str) -> Result<(), String> {
     let query = "SELECT id, toString(word) FROM escapes ORDER BY id";
     let landed: Vec<(u32, String)> =
         connect::clickhouse(&world.stores, &world.names).query(query).fetch_all().await.unwrap();
-    let wanted: Vec<_> = (0..).zip(WORDS).map(|(id, (_, word))| (id, word.to_owned())).collect();
+    let expected: Vec<_> = (0..).zip(WORDS).map(|(id, (_, word))| (id, word.to_owned())).collect();
     let letters = world.dead_letters().await;
     let reasons: Vec<_> = letters.values().filter_map(|letter| header(letter, "sluice.reason")).collect();
     world.drop().await;
-    if landed != wanted {
+    if landed != expected {
         return Err(format!("{landed:?} landed"));
     }
-    let is_as_wanted =
-        reasons.len() == records.len() - wanted.len() && reasons.iter().all(|reason| reason == "unknown_word");
-    if is_as_wanted { Ok(()) } else { Err(format!("dead letters: {reasons:?}")) }
+    let is_as_expected =
+        reasons.len() == records.len() - expected.len() && reasons.iter().all(|reason| reason == "unknown_word");
+    if is_as_expected { Ok(()) } else { Err(format!("dead letters: {reasons:?}")) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_word_lands_as_it_was_sent_and_its_look_alike_does_not() {
+async fn an_enum_word_lands_and_its_lookalike_does_not() {
     words("Enum8", "").await.unwrap();
     words("Enum16", "").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_drops_backslashes_is_noticed() {
+async fn a_parser_that_drops_backslashes_is_detected() {
     let said = words("Enum8", "misread_escapes").await.unwrap_err();
     println!("negative control: {said}");
-    assert!(said.contains(r#"(100, "line\nbreak")"#), "`linenbreak` lands as the word that it is not: {said}");
-    assert!(!said.contains(r#"(0, "line\nbreak")"#), "and the word itself does not: {said}");
+    assert!(said.contains(r#"(100, "line\nbreak")"#), "`linenbreak` lands as another word: {said}");
+    assert!(!said.contains(r#"(0, "line\nbreak")"#), "and the word itself does not land: {said}");
 }
 
-/// Column names, element names and a partition key that need quotes and escapes.
+/// Column names, element names and a partition key that need quoting and escapes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_needs_quotes_is_the_same_on_both_sides() {
+async fn names_that_need_quoting_round_trip() {
     let world = world(&format!(
         r"CREATE TABLE escapes (id UInt32, `the ``time``\n` DateTime64(3, 'UTC'), `a\\b'c` String, `\q` UInt8 DEFAULT 5,
           pair Tuple(`x\`y` UInt8, `z\nw` String, `select` UInt8), more Nested(`p``q` UInt8, `tab\t` String), {PROVENANCE})
@@ -140,8 +141,8 @@ async fn a_name_that_needs_quotes_is_the_same_on_both_sides() {
     let bytes = client.query(query).fetch_bytes("JSONEachRow").unwrap().collect().await.unwrap();
     let rows = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>().map(Result::unwrap);
     let rows: BTreeMap<_, _> = rows.map(|row| (row["id"].as_u64().unwrap(), row)).collect();
-    assert_eq!(rows.keys().copied().collect::<Vec<_>>(), [1, 2], "the third has another name in its tuple");
-    assert_eq!((&rows[&1]["\\q"], &rows[&2]["\\q"]), (&json!(7), &json!(5)), "given, and by its default");
+    assert_eq!(rows.keys().copied().collect::<Vec<_>>(), [1, 2], "the third has a wrong name in its tuple");
+    assert_eq!((&rows[&1]["\\q"], &rows[&2]["\\q"]), (&json!(7), &json!(5)), "the value sent, and the default");
     let row = &rows[&1];
     assert_eq!((&row["the `time`\n"], &row["a\\b'c"]), (&json!("2026-11-24 08:33:26.123"), &json!("one")));
     assert_eq!(row["pair"], record(1)["pair"]);
@@ -152,9 +153,9 @@ async fn a_name_that_needs_quotes_is_the_same_on_both_sides() {
     world.drop().await;
 }
 
-/// The name of a table is in statements, in the parameters of questions and in the ids of INSERTs, which come back in a header.
+/// A table's name occurs in statements, in query parameters and in the query IDs of INSERTs, which a header repeats.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_of_any_name_takes_rows_and_is_looked_into() {
+async fn a_table_of_any_name_is_written_and_looked_up() {
     let world = world(&format!(
         r"CREATE TABLE `日本\\x\ty 100%` (id UInt32, {PROVENANCE}) ENGINE = MergeTree ORDER BY id {WINDOW}"
     ))

@@ -1,5 +1,5 @@
-//! Rows that were decoded and that ClickHouse refuses: exactly those become dead letters, byte for byte, and their
-//! neighbours land; where only a view refuses, nothing is given up.
+//! Exactly the decoded rows that ClickHouse refuses become dead letters, byte for byte, and their neighbours land. If only a
+//! view fails, nothing is dead-lettered.
 
 use rdkafka::message::Message;
 use sluice_ingest::config::{Protocol, Settings};
@@ -9,9 +9,9 @@ use sluice_testkit::eventually;
 
 use crate::harness::{DEADLINE, Record, World, event_record, header, quick_settings};
 use crate::oracle::{Counts, judge};
-use crate::process::{same_member, short_lived};
+use crate::process::{short_lived, static_member};
 
-/// Refused: the first, some in the middle (two of them neighbours), the last.
+/// Refused rows: the first, three in the middle (two of them adjacent), the last.
 const REFUSED: [u32; 5] = [0, 20, 21, 40, 59];
 
 const CONSTRAINT: &str =
@@ -21,17 +21,17 @@ async fn run(world: &World, sql: &str) {
     connect::clickhouse(&world.stores, &world.names).query(sql).execute().await.unwrap();
 }
 
-/// All in one partition and one batch.
+/// Records of one partition and one batch.
 fn records() -> Vec<Record> {
     (0..60).map(|n| Record { partition: Some(0), ..event_record(n) }).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exactly_the_refused_rows_are_dead_letters() {
+async fn exactly_the_refused_rows_are_dead_lettered() {
     let world = World::new().await;
     run(&world, CONSTRAINT).await;
     let mut records = records();
-    // Rejected before that, and acknowledged once.
+    // Rejected by the decoder, and dead-lettered once.
     records[30].payload = Some(b"{".to_vec());
     world.produce_all(&world.producer("none"), &records).await;
     let worker = world.start(quick_settings()).await;
@@ -52,13 +52,13 @@ async fn exactly_the_refused_rows_are_dead_letters() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_between_months_and_the_table_mended_before_the_restart() {
+async fn a_kill_between_months_and_a_repair_before_the_restart_lose_nothing() {
     let world = World::new().await;
     run(&world, CONSTRAINT).await;
     world.produce_all(&world.producer("none"), &records()).await;
-    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", "landed:2")]).aborted().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:2")]).aborted().await;
     run(&world, "ALTER TABLE communication_events DROP CONSTRAINT some").await;
-    let settings = same_member();
+    let settings = static_member();
     let worker = world.spawn_ready(&settings, &[]).await;
     world.settled(60).await;
     worker.stop().await;
@@ -67,17 +67,19 @@ async fn killed_between_months_and_the_table_mended_before_the_restart() {
     world.drop().await;
 }
 
-/// Killed when the dead letter of a refused row was acknowledged and not committed; then the table takes such rows.
-async fn mended_after_the_letter(faults: &str) -> Result<Counts, String> {
+/// A worker is killed after the dead letter of a refused row is acknowledged but not committed; then the table is repaired.
+async fn repaired_after_the_letter(faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     run(&world, CONSTRAINT).await;
     world.produce_all(&world.producer("none"), &records()).await;
-    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", "refused:1")]).aborted().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "refused:1")]).aborted().await;
     assert_eq!(world.dead_letters().await.len(), 1);
     run(&world, "ALTER TABLE communication_events DROP CONSTRAINT some").await;
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", faults)]).await;
-    eventually(DEADLINE, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 60 })
-        .await;
+    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
+    eventually(DEADLINE, "everything is committed", || async {
+        world.committed(topic::COMMUNICATION_EVENTS).await == 60
+    })
+    .await;
     worker.stop().await;
     let judged = judge(&world).await;
     world.drop().await;
@@ -85,16 +87,17 @@ async fn mended_after_the_letter(faults: &str) -> Result<Counts, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_was_dead_lettered_stays_so_when_its_table_is_mended() {
-    let (right, wrong) = tokio::join!(mended_after_the_letter(""), mended_after_the_letter("ignore_sent_letters"));
-    let Counts { landed, dead_lettered, .. } = right.unwrap();
+async fn a_dead_lettered_row_stays_dead_lettered_after_the_repair() {
+    let (normal, faulty) =
+        tokio::join!(repaired_after_the_letter(""), repaired_after_the_letter("ignore_sent_letters"));
+    let Counts { landed, dead_lettered, .. } = normal.unwrap();
     assert_eq!((landed, dead_lettered), (59, 1));
-    let wrong = wrong.unwrap_err();
+    let wrong = faulty.unwrap_err();
     assert!(wrong.contains("1 records landed and were dead-lettered"), "negative control: {wrong}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_view_that_refuses_is_waited_for_and_completed() {
+async fn a_failing_view_blocks_until_repaired_and_is_completed() {
     let world = World::new().await;
     run(&world, "CREATE TABLE picky (n UInt32) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 10000").await;
     run(
@@ -104,12 +107,15 @@ async fn a_view_that_refuses_is_waited_for_and_completed() {
     .await;
     let worker = world.start(quick_settings()).await;
     world.produce_all(&world.producer("none"), &records()).await;
-    eventually(DEADLINE, "the view is blamed", || async { worker.text("readyz").await.contains("repair the view") })
-        .await;
+    eventually(DEADLINE, "the view is named as the cause", || async {
+        worker.text("readyz").await.contains("repair the view")
+    })
+    .await;
     run(&world, "DROP TABLE picky_mv").await;
     run(&world, "CREATE MATERIALIZED VIEW picky_mv TO picky AS SELECT duration_ms AS n FROM communication_events")
         .await;
-    eventually(DEADLINE, "it goes on", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 60 }).await;
+    eventually(DEADLINE, "the worker continues", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 60 })
+        .await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (60, 0));
@@ -120,10 +126,9 @@ async fn a_view_that_refuses_is_waited_for_and_completed() {
     world.drop().await;
 }
 
-/// One month of a range has landed when its partition is taken away, and only then ClickHouse refuses a row of the next
-/// month.
+/// One month of a range has landed when its partition is revoked; only then does ClickHouse refuse a row of the next month.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_that_are_refused_while_their_partition_is_taken_away_are_dead_letters_once() {
+async fn rows_refused_during_a_revocation_are_dead_lettered_once() {
     let world = World::new().await;
     run(&world, "ALTER TABLE communication_events ADD CONSTRAINT some CHECK duration_ms != 30").await;
     let folder = tempfile::tempdir().unwrap();
@@ -134,14 +139,14 @@ async fn rows_that_are_refused_while_their_partition_is_taken_away_are_dead_lett
     world.produce_all(&world.producer("none"), &records()[..50]).await;
     eventually(DEADLINE, "one month has landed", || async { world.count().await > 0 }).await;
     let other = world.spawn(&eager(), &[]);
-    let taken_away = "partitions are being taken away";
-    eventually(DEADLINE, "it has to let go", || async { first.said().contains(taken_away) }).await;
+    let revoking = "partitions are being taken away";
+    eventually(DEADLINE, "the partition is being revoked", || async { first.log().contains(revoking) }).await;
     std::fs::write(&file, "").unwrap();
     world.settled(50).await;
     let said = first.stop().await;
     other.stop().await;
     let at = |words: &str| said.find(words).unwrap_or_else(|| panic!("no {words:?} in {said}"));
-    assert!(at(taken_away) < at("rows are refused"), "{said}");
+    assert!(at(revoking) < at("rows are refused"), "{said}");
     assert!(at("rows are refused") < at("partitions revoked"), "{said}");
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (49, 1));

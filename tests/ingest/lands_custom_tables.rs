@@ -1,5 +1,5 @@
-//! A topic and a table that exist in the settings alone: every type lands as it was sent, what does not fit is
-//! dead-lettered with its reason, and a column that is added while the worker runs stops nothing.
+//! A topic and a table known only from the settings: values of every type land as they were sent, values that do not fit are
+//! dead-lettered with a reason, and adding a column under a running worker does not stop it.
 
 use std::collections::BTreeMap;
 
@@ -61,11 +61,11 @@ const TABLE: &str = "CREATE TABLE orders
 ENGINE = MergeTree PARTITION BY toYYYYMM(placed_at) ORDER BY (tenant, id)
 SETTINGS non_replicated_deduplication_window = 10000";
 
-/// How rows are read back: in the form in which they were sent.
+/// Settings that read rows back in the form in which they were sent.
 const AS_SENT: &str = "SETTINGS output_format_json_quote_64bit_integers = 0, output_format_json_quote_decimals = 1, \
                        date_time_output_format = 'iso'";
 
-/// A record with a value of every type. `"=123"` stands for a number that is too wide for a `serde_json::Value`.
+/// A record with a value of every type. `"=123"` stands for a number too large for a `serde_json::Value`.
 fn order(id: u64) -> Value {
     json!({
         "id": id,
@@ -106,7 +106,7 @@ fn order(id: u64) -> Value {
     })
 }
 
-/// The text of a record.
+/// JSON text of a record.
 fn text(order: &Value) -> String {
     let text = order.to_string();
     let mut parts = text.split("\"=");
@@ -117,7 +117,7 @@ fn text(order: &Value) -> String {
     whole
 }
 
-/// What the row of a record must be.
+/// Expected row of a record.
 fn row(order: &Value) -> Value {
     let mut row = order.clone();
     let fields = row.as_object_mut().unwrap();
@@ -141,13 +141,13 @@ impl Orders {
         world.execute(TABLE).await;
         let name = world.names.topic(TOPIC);
         let topic = NewTopic::new(&name, 2, TopicReplication::Fixed(1));
-        let made = world.admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
-        made.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+        let created = world.admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
+        created.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
         let producer = world.producer("lz4");
         Self { world, producer }
     }
 
-    /// As a section `[ingest.pipelines.orders]` would say it.
+    /// The settings of a section `[ingest.pipelines.orders]`.
     fn settings() -> Settings {
         let mut settings = quick_settings();
         let pipeline = Pipeline {
@@ -168,7 +168,7 @@ impl Orders {
         (sent.partition, sent.offset)
     }
 
-    /// The rows of the table by their id, without the columns that ingest fills.
+    /// Rows of the table by their ID, without the columns that ingest fills.
     async fn rows(&self) -> BTreeMap<u64, Value> {
         let query = format!(
             "SELECT * EXCEPT(_topic, _topic_id, _partition, _offset) REPLACE(toString(wide) AS wide, toString(natural) AS natural) FROM orders {AS_SENT}"
@@ -184,7 +184,7 @@ impl Orders {
     }
 
     async fn committed(&self, count: i64) {
-        eventually(DEADLINE, "all is committed", || async { self.world.committed(TOPIC).await == count }).await;
+        eventually(DEADLINE, "everything is committed", || async { self.world.committed(TOPIC).await == count }).await;
     }
 }
 
@@ -211,12 +211,12 @@ async fn every_type_lands_as_it_was_sent() {
         with_defaults[field] = value;
     }
     assert_eq!(rows[&2], with_defaults);
-    assert_ne!(rows[&1], row(&bare), "negative control: a field more or less is seen");
+    assert_ne!(rows[&1], row(&bare), "negative control: a missing field is detected");
     assert!(orders.world.dead_letters().await.is_empty());
     orders.world.drop().await;
 }
 
-/// The reason that a record must get, the field at fault and its text.
+/// Expected reason of a record, the field at fault and its JSON text.
 const FAULTS: [(&str, &str, &str); 26] = [
     ("out_of_range", "small", "128"),
     ("out_of_range", "natural", "-1"),
@@ -243,12 +243,12 @@ const FAULTS: [(&str, &str, &str); 26] = [
     ("string_too_long", "currency", r#""EURO""#),
     ("duplicate_field", "counts", r#"{"a":1,"a":2}"#),
     ("duplicate_field", "document", r#"{"a":{"b":1,"b":1}}"#),
-    // Only ClickHouse sees that both are the path `a.b`.
+    // Only ClickHouse detects that both are the path `a.b`.
     ("incorrect_data", "document", r#"{"a.b":1,"a":{"b":2}}"#),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_does_not_fit_is_dead_lettered_with_its_reason() {
+async fn values_that_do_not_fit_are_dead_lettered_with_a_reason() {
     let orders = Orders::new().await;
     let worker = orders.world.start(Orders::settings()).await;
     let mut sent = Vec::new();
@@ -263,19 +263,19 @@ async fn what_does_not_fit_is_dead_lettered_with_its_reason() {
     orders.committed(2 * i64::try_from(sent.len()).unwrap()).await;
     worker.stop().await;
     let letters = orders.world.dead_letters().await;
-    assert_eq!(letters.len(), sent.len(), "exactly those");
+    assert_eq!(letters.len(), sent.len(), "exactly the bad records");
     for (at, reason, field, payload) in &sent {
         let letter = &letters[at];
         assert_eq!(header(letter, "sluice.reason").as_deref(), Some(*reason), "{field}: {payload}");
         assert_eq!(header(letter, "sluice.topic"), Some(orders.world.names.topic(TOPIC)));
         assert_eq!(letter.payload(), Some(payload.as_bytes()));
     }
-    assert!(orders.rows().await.keys().all(|id| *id < 1_000), "their neighbours land, and nothing else");
+    assert!(orders.rows().await.keys().all(|id| *id < 1_000), "only their neighbours land");
     orders.world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_column_that_is_added_has_its_default_until_a_restart() {
+async fn an_added_column_gets_its_default_until_a_restart() {
     let orders = Orders::new().await;
     let worker = orders.world.start(Orders::settings()).await;
     let with = |id| {

@@ -1,6 +1,6 @@
-//! The whole process stays under 256 MiB: with a backlog, with its store away and back, and with batches of 100,000 rows on
-//! six partitions. Peak resident memory is the kernel's own figure; where the machine lets a test make a memory cgroup, the
-//! kernel enforces the limit as well. `SLUICE_TEST_LONG=1` makes the backlog five million records.
+//! The whole process stays under 256 MiB: with a backlog, through an outage of its store, and with batches of 100,000 rows on
+//! six partitions. Peak resident memory is the kernel's own figure; if a test may create a memory cgroup, the kernel also
+//! enforces the limit. `SLUICE_TEST_LONG=1` makes the backlog five million records.
 
 use std::path::PathBuf;
 
@@ -21,10 +21,10 @@ fn backlog() -> u32 {
 }
 
 impl World {
-    /// Produces many events, the same thousand again and again; a record's identity is its offset.
+    /// Produces `count` records by repeating the same thousand events; a record's identity is its offset.
     async fn flood(&self, count: u32) {
         let (stores, topic) = (self.stores.clone(), self.names.topic(topic::COMMUNICATION_EVENTS));
-        let flooding = tokio::task::spawn_blocking(move || {
+        let producing = tokio::task::spawn_blocking(move || {
             let records: Vec<_> = (0..1000).map(event_record).collect();
             let mut config = connect::kafka_config(&stores);
             config.set("compression.type", "lz4").set("linger.ms", "50").set("queue.buffering.max.kbytes", "65536");
@@ -34,14 +34,14 @@ impl World {
                 let mut message = BaseRecord::<[u8], [u8]>::to(&topic);
                 message.key = record.key.as_deref();
                 message.payload = record.payload.as_deref();
-                while let Err((_, back)) = producer.send(message) {
-                    message = back;
+                while let Err((_, rejected)) = producer.send(message) {
+                    message = rejected;
                     producer.flush(DEADLINE).unwrap();
                 }
             }
             producer.flush(DEADLINE * 4).unwrap();
         });
-        flooding.await.unwrap();
+        producing.await.unwrap();
     }
 
     async fn distinct(&self) -> u64 {
@@ -50,7 +50,7 @@ impl World {
     }
 }
 
-/// A memory cgroup with a hard limit, where this machine lets us make one.
+/// A memory cgroup with a hard limit, if this machine allows one.
 struct Cgroup(PathBuf);
 
 impl Cgroup {
@@ -80,7 +80,9 @@ async fn run(settings: Settings, records: u32) {
     let process = world.spawn_ready(&settings, &[("SLUICE_STORES__CLICKHOUSE__URL", &url)]).await;
     let cgroup = Cgroup::around(&process);
     if cgroup.is_none() {
-        println!("no memory cgroup can be made here: the peak is checked, the kernel does not enforce it");
+        println!(
+            "no memory cgroup can be created here: the peak is checked, but the kernel does not enforce the limit"
+        );
     }
     gate.shut();
     world.flood(records).await;
@@ -95,14 +97,14 @@ async fn run(settings: Settings, records: u32) {
     assert!(peak < LIMIT, "{} of {}", ByteSize(peak), ByteSize(LIMIT));
     let said = process.stop().await;
     assert!(!said.contains("partitions revoked\",\"partitions\":6") || said.matches("partitions revoked").count() <= 1);
-    assert_eq!((world.count().await, world.distinct().await), (records as usize, u64::from(records)), "each once");
+    assert_eq!((world.count().await, world.distinct().await), (records as usize, u64::from(records)), "each row once");
     assert!(world.dead_letters().await.is_empty());
     drop(cgroup);
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_with_its_store_away_fits() {
+async fn a_backlog_during_an_outage_fits() {
     let mut settings = quick_settings();
     settings.memory_budget = ByteSize(LIMIT);
     run(settings, backlog()).await;

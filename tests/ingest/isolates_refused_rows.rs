@@ -1,6 +1,6 @@
-//! Refused rows are found all at once and by what is seen, whatever ClickHouse calls the error: rows that fail alone become
-//! dead letters, their neighbours land, and where every row fails the table is at fault and nothing is given up. A kill at
-//! any point of that costs nothing.
+//! All refused rows of a batch are found in one pass and by evidence, whatever the error code: rows that fail alone become dead
+//! letters and their neighbours land; if every row fails, the table is at fault and nothing is dead-lettered. A kill at any
+//! point loses nothing.
 
 use futures::future::join_all;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
@@ -12,17 +12,17 @@ use sluice_schemas::connect;
 use sluice_schemas::names::topic::{CLICKHOUSE_ERRORS, COMMUNICATION_EVENTS};
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, Record, World, event_record, header, metric, page, quick_settings, stands_still};
+use crate::harness::{DEADLINE, Record, World, event_record, header, metric, page, quick_settings, reports_stall};
 use crate::oracle::{Counts, judge};
-use crate::process::same_member;
+use crate::process::static_member;
 
-/// Rows of three months: the first of all, two neighbours, one alone, the last.
+/// Refused rows of three months: the very first, two adjacent ones, a single one, the last.
 const REFUSED: [u32; 5] = [0, 20, 21, 40, 59];
 
-/// Fails with error 128 for these rows, HTTP 500: no table lists that code.
+/// Fails with error 128 and HTTP 500 for these rows; the worker's tables do not list that code.
 const UNLISTED: &str = "length(arrayWithConstant(if(duration_ms IN (0, 20, 21, 40, 59), 5000000000, 1), 0)) > 0";
 
-/// All in one partition and one batch.
+/// Records of one partition and one batch.
 fn records() -> Vec<Record> {
     (0..60).map(|n| Record { partition: Some(0), ..event_record(n) }).collect()
 }
@@ -31,13 +31,15 @@ async fn constrain(world: &World, check: &str) {
     world.execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT some CHECK {check}")).await;
 }
 
-async fn mend(world: &World) {
+async fn repair(world: &World) {
     world.execute("ALTER TABLE communication_events DROP CONSTRAINT some").await;
 }
 
 async fn committed(world: &World, offset: i64) {
-    eventually(DEADLINE * 2, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == offset })
-        .await;
+    eventually(DEADLINE * 2, "everything is committed", || async {
+        world.committed(COMMUNICATION_EVENTS).await == offset
+    })
+    .await;
 }
 
 async fn reasons(world: &World) -> Vec<(i64, String)> {
@@ -45,7 +47,7 @@ async fn reasons(world: &World) -> Vec<(i64, String)> {
     letters.iter().map(|((_, offset), letter)| (*offset, header(letter, "sluice.reason").unwrap())).collect()
 }
 
-/// A topic and a table with Nested columns; every `n` in `unequal` has arrays of two lengths.
+/// Lands records in a table with Nested columns; each `n` in `unequal` has arrays of different lengths.
 async fn nested(unequal: &[u32], faults: &str) -> Result<usize, String> {
     const TOPIC: &str = "baskets";
     let world = World::new().await;
@@ -57,8 +59,8 @@ async fn nested(unequal: &[u32], faults: &str) -> Result<usize, String> {
         .await;
     let name = world.names.topic(TOPIC);
     let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1));
-    let made = world.admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
-    made.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+    let created = world.admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
+    created.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
     let producer = world.producer("none");
     for n in 0..100_u32 {
         let counts = if unequal.contains(&n) { vec![1, 2, 3] } else { vec![1, 2] };
@@ -66,7 +68,7 @@ async fn nested(unequal: &[u32], faults: &str) -> Result<usize, String> {
         let record = FutureRecord::<[u8], _>::to(&name).payload(&payload);
         producer.send(record, DEADLINE).await.map_err(|(error, _)| error).unwrap();
     }
-    let mut settings = same_member();
+    let mut settings = static_member();
     let max_age = settings.pipelines["communication-events"].max_age;
     let pipeline = Pipeline { table: "baskets".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };
     settings.pipelines.insert(TOPIC.to_owned(), pipeline);
@@ -77,37 +79,38 @@ async fn nested(unequal: &[u32], faults: &str) -> Result<usize, String> {
         rows
     };
     if !faults.is_empty() {
-        stands_still(&worker.url, "baskets/0 stands still").await;
+        reports_stall(&worker.url, "baskets/0 stands still").await;
         let count = rows().await.len();
         worker.kill().await;
         world.drop().await;
         return Err(format!("{count} rows have landed"));
     }
-    eventually(DEADLINE * 2, "all is committed", || async { world.committed(TOPIC).await == 100 }).await;
+    eventually(DEADLINE * 2, "everything is committed", || async { world.committed(TOPIC).await == 100 }).await;
     worker.stop().await;
     let expected: Vec<u32> = (0..100).filter(|n| !unequal.contains(n)).collect();
-    assert_eq!(rows().await, expected, "all their neighbours, each once");
-    let wanted: Vec<_> = unequal.iter().map(|n| (i64::from(*n), "sizes_of_arrays_dont_match".to_owned())).collect();
-    assert_eq!(reasons(&world).await, wanted);
+    assert_eq!(rows().await, expected, "all neighbours, each once");
+    let expected_reasons: Vec<_> =
+        unequal.iter().map(|n| (i64::from(*n), "sizes_of_arrays_dont_match".to_owned())).collect();
+    assert_eq!(reasons(&world).await, expected_reasons);
     assert_eq!(world.read_all(CLICKHOUSE_ERRORS).await.len(), unequal.len(), "each letter once");
     world.drop().await;
     Ok(expected.len())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nested_arrays_of_unequal_length_are_dead_letters_and_their_neighbours_land() {
+async fn nested_arrays_of_unequal_length_are_dead_lettered_and_their_neighbours_land() {
     let (some, one) = tokio::join!(nested(&[3, 4, 50, 99], ""), nested(&[77], ""));
     assert_eq!((some, one), (Ok(96), Ok(99)));
 }
 
-/// Lets a worker meet the error that no table lists; says what came of it, or what it stands still with.
-async fn unlisted(faults: &str) -> Result<Counts, String> {
+/// Runs a worker into the unlisted error code: the judged counts, or, with faults, what the worker stalled with.
+async fn with_unlisted_error(faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     constrain(&world, UNLISTED).await;
     world.produce_all(&world.producer("none"), &records()).await;
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", faults)]).await;
+    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
     if !faults.is_empty() {
-        stands_still(&worker.url, "communication-events/0 stands still").await;
+        reports_stall(&worker.url, "communication-events/0 stands still").await;
         let said = format!("{} rows, {} dead letters", world.count().await, world.dead_letters().await.len());
         worker.kill().await;
         world.drop().await;
@@ -116,8 +119,8 @@ async fn unlisted(faults: &str) -> Result<Counts, String> {
     world.settled(60).await;
     committed(&world, 60).await;
     worker.stop().await;
-    let wanted = REFUSED.map(|n| (i64::from(n), "clickhouse_error_128".to_owned()));
-    assert_eq!(reasons(&world).await, wanted);
+    let expected_reasons = REFUSED.map(|n| (i64::from(n), "clickhouse_error_128".to_owned()));
+    assert_eq!(reasons(&world).await, expected_reasons);
     for ((_, offset), letter) in world.dead_letters().await {
         assert_eq!(letter.payload(), event_record(u32::try_from(offset).unwrap()).payload.as_deref());
     }
@@ -127,44 +130,44 @@ async fn unlisted(faults: &str) -> Result<Counts, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_error_that_no_table_lists_is_judged_by_trying_rows() {
-    let (right, wrong) = tokio::join!(unlisted(""), unlisted("never_judge_unclear"));
-    let Counts { landed, dead_lettered, .. } = right.unwrap();
+async fn an_unlisted_error_code_is_classified_by_testing_rows() {
+    let (normal, faulty) = tokio::join!(with_unlisted_error(""), with_unlisted_error("never_judge_unclear"));
+    let Counts { landed, dead_lettered, .. } = normal.unwrap();
     assert_eq!((landed, dead_lettered), (55, 5));
-    assert_eq!(wrong, Err("0 rows, 0 dead letters".to_owned()), "negative control: they hold up all their neighbours");
+    assert_eq!(faulty, Err("0 rows, 0 dead letters".to_owned()), "negative control: they block all their neighbours");
 }
 
-/// Every row fails alone, and none is known that does not: nobody says that it is the rows.
+/// Every row fails alone and no row is known to succeed, so there is no evidence that the rows are at fault.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_every_row_fails_alone_the_partition_waits_and_nothing_is_given_up() {
+async fn if_every_row_fails_alone_the_partition_waits_and_nothing_is_dead_lettered() {
     let world = World::new().await;
     constrain(&world, "length(arrayWithConstant(duration_ms + 5000000000, 0)) > 0").await;
     world.produce_all(&world.producer("none"), &records()).await;
     let worker = world.start(quick_settings()).await;
-    stands_still(&worker.url, "refuses every row, each alone").await;
+    reports_stall(&worker.url, "refuses every row, each alone").await;
     assert_eq!((world.count().await, world.dead_letters().await.len()), (0, 0));
-    mend(&world).await;
+    repair(&world).await;
     world.settled(60).await;
     committed(&world, 60).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
-    assert_eq!((counts.landed, counts.dead_lettered), (60, 0), "all of it lands once the table is repaired");
+    assert_eq!((counts.landed, counts.dead_lettered), (60, 0), "all records land after the repair");
     world.drop().await;
 }
 
-/// A refused row that is alone in its batch: a row that the table holds shows that the table is not at fault. Before there
-/// is one, its partition waits.
+/// If a refused row is alone in its batch, a row in the table shows that the table is not at fault. Until there is one, the
+/// partition waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_is_alone_in_its_batch_is_judged_by_what_the_table_holds() {
+async fn a_row_alone_in_its_batch_is_judged_by_the_tables_rows() {
     let world = World::new().await;
     constrain(&world, UNLISTED).await;
     let producer = world.producer("none");
     let worker = world.start(quick_settings()).await;
     world.produce_all(&producer, &records()[20..21]).await;
-    stands_still(&worker.url, "refuses every row, each alone").await;
+    reports_stall(&worker.url, "refuses every row, each alone").await;
     assert!(world.dead_letters().await.is_empty());
-    let elsewhere = Record { partition: Some(1), ..event_record(1) };
-    world.produce_all(&producer, &[elsewhere]).await;
+    let other_partition = Record { partition: Some(1), ..event_record(1) };
+    world.produce_all(&producer, &[other_partition]).await;
     world.settled(2).await;
     committed(&world, 2).await;
     worker.stop().await;
@@ -173,46 +176,46 @@ async fn a_row_that_is_alone_in_its_batch_is_judged_by_what_the_table_holds() {
     world.drop().await;
 }
 
-/// Where a worker is killed while it sets rows aside.
+/// Points at which a worker is killed while it isolates rows.
 const POINTS: [&str; 8] = [
-    "judged:1",    // the rows are known, nothing is sent
+    "judged:1",    // the refused rows are known, nothing is sent
     "letter:2",    // between the letters of the second month
-    "letter:4",    // between them, later
-    "refused:2",   // they are acknowledged
-    "set_aside:2", // before the INSERT of what is kept
+    "letter:4",    // later between them
+    "refused:2",   // the letters are acknowledged
+    "set_aside:2", // before the INSERT of the remaining rows
     "insert:3",    // the first INSERT of the second month, which is refused
-    "landed:2",    // after the INSERT of what is kept
+    "landed:2",    // after the INSERT of the remaining rows
     "landed:3",    // all months have landed
 ];
 
-/// Killed there, and the table mended or not before the restart.
-async fn killed_at(point: &str, is_mended: bool, faults: &str) -> Result<Counts, String> {
+/// Kills a worker at this point, and repairs the table before the restart if `is_repaired`.
+async fn killed_at(point: &str, is_repaired: bool, faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     constrain(&world, "duration_ms NOT IN (0, 20, 21, 40, 59)").await;
     world.produce_all(&world.producer("none"), &records()).await;
-    world.spawn(&same_member(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
-    if is_mended {
-        mend(&world).await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
+    if is_repaired {
+        repair(&world).await;
     }
-    let worker = world.spawn_ready(&same_member(), &[("SLUICE_FAULTS", faults)]).await;
-    let has_ended = || async {
-        // Where rows are doubled on purpose, it finds that out.
+    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
+    let has_finished = || async {
+        // If rows are duplicated on purpose, the worker detects that.
         let is_stopped = !faults.is_empty() && page(&worker.url, "readyz").await.contains("compare, correct the table");
         is_stopped || world.committed(COMMUNICATION_EVENTS).await == 60
     };
-    eventually(DEADLINE * 2, "all is committed", has_ended).await;
+    eventually(DEADLINE * 2, "everything is committed", has_finished).await;
     if faults.is_empty() {
         worker.stop().await;
     } else {
         worker.kill().await;
     }
-    let judged = judge(&world).await.map_err(|wrong| format!("{point}, mended: {is_mended}: {wrong}"));
+    let judged = judge(&world).await.map_err(|wrong| format!("{point}, repaired: {is_repaired}: {wrong}"));
     world.drop().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_at_each_point_of_setting_aside_costs_nothing() {
+async fn a_kill_at_each_point_of_isolation_loses_nothing() {
     for points in POINTS.chunks(4) {
         for counts in join_all(points.iter().map(|point| killed_at(point, false, ""))).await {
             let Counts { landed, dead_lettered, .. } = counts.unwrap();
@@ -222,7 +225,7 @@ async fn a_kill_at_each_point_of_setting_aside_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_and_a_table_that_is_mended_meanwhile_cost_nothing() {
+async fn a_kill_and_a_repair_before_the_restart_lose_nothing() {
     for points in POINTS.chunks(4) {
         for counts in join_all(points.iter().map(|point| killed_at(point, true, ""))).await {
             let Counts { landed, dead_lettered, .. } = counts.unwrap();
@@ -232,18 +235,18 @@ async fn a_kill_and_a_table_that_is_mended_meanwhile_cost_nothing() {
     let wrong =
         join_all(["refused:1", "landed:2"].map(|point| killed_at(point, true, "ignore_sent_letters,ignore_views")))
             .await;
-    for (wrong, what) in wrong.into_iter().zip(["landed and were dead-lettered", "stand in the table more than once"]) {
+    for (wrong, what) in wrong.into_iter().zip(["landed and were dead-lettered", "are in the table more than once"]) {
         let wrong = wrong.unwrap_err();
         assert!(wrong.contains(what), "negative control: {wrong}");
     }
 }
 
-/// A hundred refused rows of one batch are a few INSERTs and not hundreds.
+/// A hundred refused rows of one batch take a few INSERTs, not hundreds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_refused_rows_cost_no_round_each() {
+async fn many_refused_rows_do_not_need_a_retry_each() {
     let world = World::new().await;
     constrain(&world, "duration_ms % 10 != 3").await;
-    // Twenty days of one month, again and again.
+    // Twenty days of one month, repeated.
     let records: Vec<_> =
         (0..1000).map(|n| Record { partition: Some(0), ..event_record(60 * (n / 20) + 20 + n % 20) }).collect();
     let refused = records.len() / 10;

@@ -1,6 +1,6 @@
-//! Lag is what can be read and was not: transaction markers and aborted records count as nothing, not even where nothing was
-//! ever committed, and what an open transaction holds back is shown by itself. The group's own offset passes what is no
-//! record, so whoever compares it with the end of the log (a scaler) sees the same.
+//! Lag counts unread records that can be read. Transaction markers and aborted records do not count, even if nothing was ever
+//! committed; records held back by an open transaction are reported separately. The group's own offset passes gaps, so a
+//! scaler that compares it with the end of the log sees the same lag.
 
 use rdkafka::producer::Producer;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
@@ -12,27 +12,28 @@ use crate::obeys_the_operator::sluice;
 use crate::oracle::judge;
 use crate::process::{Process, short_lived};
 
-/// Lag of a partition and what is held back, by the worker's metrics.
-async fn behind(worker: &Process, partition: i32) -> (f64, f64) {
+/// Lag of a partition and its records held back, by the worker's metrics.
+async fn lag_and_held_back(worker: &Process, partition: i32) -> (f64, f64) {
     let label = format!("partition=\"{partition}\"");
-    let of = async |name| metric(&worker.url, name, &label).await;
-    (of("sluice_ingest_lag{").await, of("sluice_ingest_held_back{").await)
+    let value = async |name| metric(&worker.url, name, &label).await;
+    (value("sluice_ingest_lag{").await, value("sluice_ingest_held_back{").await)
 }
 
-async fn becomes(worker: &Process, partition: i32, wanted: (f64, f64)) {
-    let is = || async {
-        let found = behind(worker, partition).await;
-        if found == wanted { Ok(()) } else { Err(format!("{found:?}")) }
+async fn lag_becomes(worker: &Process, partition: i32, expected: (f64, f64)) {
+    let is_reached = || async {
+        let found = lag_and_held_back(worker, partition).await;
+        if found == expected { Ok(()) } else { Err(format!("{found:?}")) }
     };
-    eventually(DEADLINE, &format!("lag and what is held back of {partition} are {wanted:?}"), is).await;
+    eventually(DEADLINE, &format!("lag and records held back of partition {partition} are {expected:?}"), is_reached)
+        .await;
 }
 
 async fn offset(world: &World, partition: i32) -> Option<i64> {
     world.offsets(COMMUNICATION_EVENTS).await.get(&partition).map(|(offset, _)| *offset)
 }
 
-/// A world whose partition 0 has 30 committed records with their marker and 501 offsets of an aborted transaction, and
-/// whose partition 1 has nothing but such a transaction.
+/// A world whose partition 0 has 30 committed records with their marker and 501 offsets of an aborted transaction, and whose
+/// partition 1 has only such a transaction.
 async fn aborted() -> World {
     let world = World::new().await;
     let producer = transactional(&world);
@@ -43,58 +44,58 @@ async fn aborted() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn markers_and_aborted_records_are_no_lag() {
+async fn markers_and_aborted_records_do_not_count_as_lag() {
     let world = aborted().await;
     let worker = world.spawn_ready(&short_lived(), &[]).await;
     world.settled(30).await;
     for partition in [0, 1, 2] {
-        becomes(&worker, partition, (0.0, 0.0)).await;
+        lag_becomes(&worker, partition, (0.0, 0.0)).await;
     }
     let ends = || async { (offset(&world, 0).await, offset(&world, 1).await) == (Some(532), Some(501)) };
-    eventually(DEADLINE, "the group's offsets pass what is no record", ends).await;
+    eventually(DEADLINE, "the group's offsets pass the gaps", ends).await;
 
-    // Records come after all: they land, and are behind until then.
+    // New records land; until then they count as lag.
     world.produce_all(&world.producer("lz4"), &in_partition(1, 500..560)).await;
     world.settled(90).await;
-    becomes(&worker, 1, (0.0, 0.0)).await;
+    lag_becomes(&worker, 1, (0.0, 0.0)).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 90);
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lag_that_nobody_can_catch_up_with_is_noticed() {
+async fn without_passing_gaps_the_lag_never_reaches_zero() {
     let world = aborted().await;
     let worker = world.spawn_ready(&short_lived(), &[("SLUICE_FAULTS", "never_pass_gaps")]).await;
     world.settled(30).await;
-    becomes(&worker, 0, (502.0, 0.0)).await;
-    becomes(&worker, 1, (501.0, 0.0)).await;
+    lag_becomes(&worker, 0, (502.0, 0.0)).await;
+    lag_becomes(&worker, 1, (501.0, 0.0)).await;
     assert_eq!((offset(&world, 0).await, offset(&world, 1).await), (Some(30), None));
     worker.stop().await;
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_open_transaction_holds_back_is_shown_by_itself() {
+async fn records_held_back_by_an_open_transaction_are_reported_separately() {
     let world = World::new().await;
     let worker = world.spawn_ready(&short_lived(), &[]).await;
     let (open, plain) = (transactional(&world), world.producer("lz4"));
     tokio::task::block_in_place(|| open.begin_transaction()).unwrap();
     world.produce_all(&open, &in_partition(0, 0..100)).await;
     world.produce_all(&plain, &in_partition(0, 100..1000)).await;
-    becomes(&worker, 0, (0.0, 1000.0)).await;
-    assert_eq!(world.count().await, 0, "nothing of it can be read");
+    lag_becomes(&worker, 0, (0.0, 1000.0)).await;
+    assert_eq!(world.count().await, 0, "none of it can be read");
     let status = ["status", "--topic", COMMUNICATION_EVENTS, "--worker", &worker.url];
     assert!(column(&sluice(&world, &status).await.1, 0, 4) == Some("1000".to_owned()), "HELD BACK of status");
     tokio::task::block_in_place(|| open.commit_transaction(DEADLINE)).unwrap();
     world.settled(1000).await;
-    becomes(&worker, 0, (0.0, 0.0)).await;
+    lag_becomes(&worker, 0, (0.0, 0.0)).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 1000);
     world.drop().await;
 }
 
-/// A column of the line about a partition.
+/// A column of a partition's line.
 fn column(said: &str, partition: i32, number: usize) -> Option<String> {
     let words = said.lines().map(|line| line.split("  ").map(str::trim).filter(|word| !word.is_empty()));
     let mut lines = words.map(Iterator::collect::<Vec<_>>);
@@ -103,19 +104,19 @@ fn column(said: &str, partition: i32, number: usize) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn offsets_show_the_same_without_a_worker() {
+async fn offsets_show_reports_the_same_without_a_worker() {
     let world = aborted().await;
     let show = async || {
         let (code, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
         assert_eq!(code, 0, "{said}");
-        let of = |partition| (column(&said, partition, 4).unwrap(), column(&said, partition, 5).unwrap());
-        [of(0), of(1), of(2)].map(|(lag, held_back)| format!("{lag} {held_back}"))
+        let columns = |partition| (column(&said, partition, 4).unwrap(), column(&said, partition, 5).unwrap());
+        [columns(0), columns(1), columns(2)].map(|(lag, held_back)| format!("{lag} {held_back}"))
     };
     assert_eq!(show().await, ["532 0", "0 0", "0 0"], "the group has no offset, and partition 1 no record");
     world.set_offset(COMMUNICATION_EVENTS, 0, 30, "").await;
     assert_eq!(show().await, ["0 0", "0 0", "0 0"]);
     world.set_offset(COMMUNICATION_EVENTS, 0, 29, "").await;
-    assert_eq!(show().await, ["503 0", "0 0", "0 0"], "one record is to be read");
+    assert_eq!(show().await, ["503 0", "0 0", "0 0"], "one record is unread");
 
     let (open, plain) = (transactional(&world), world.producer("lz4"));
     tokio::task::block_in_place(|| open.begin_transaction()).unwrap();

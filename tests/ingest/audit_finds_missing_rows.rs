@@ -1,5 +1,5 @@
-//! The audit is exact after a normal run, and names partition and number where a row is missing, stands there twice or a
-//! dead letter is gone; gaps that never had a record are told from losses.
+//! The audit is exact after a normal run. It names partition and count for missing rows, duplicate rows and deleted dead
+//! letters, and distinguishes offsets that never had a record from losses.
 
 use rdkafka::admin::AdminOptions;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -17,22 +17,22 @@ const EXACT: Options = Options { exact: true, scan: false };
 const SCAN: Options = Options { exact: false, scan: true };
 
 /// Audits `communication-events`.
-async fn audit(world: &World, how: Options) -> Vec<Account> {
-    let audit = Audit::new(Settings::default(), world.stores.clone(), world.names.clone(), how).unwrap();
+async fn audit(world: &World, options: Options) -> Vec<Account> {
+    let audit = Audit::new(Settings::default(), world.stores.clone(), world.names.clone(), options).unwrap();
     audit.run(Some(&world.names.topic(COMMUNICATION_EVENTS))).await.unwrap()
 }
 
-/// What is wrong, by partition: missing and doubled.
-async fn wrong(world: &World, how: Options) -> Vec<(i32, u64, u64)> {
-    let accounts = audit(world, how).await;
+/// Partitions that are not exact: partition, missing and duplicate rows.
+async fn discrepancies(world: &World, options: Options) -> Vec<(i32, u64, u64)> {
+    let accounts = audit(world, options).await;
     for account in &accounts {
         assert_eq!(account.consumed, account.inserted + account.dead_lettered + account.missing, "{account:?}");
     }
-    let wrong = accounts.iter().filter(|account| !account.is_exact());
-    wrong.map(|account| (account.partition, account.missing, account.doubled)).collect()
+    let discrepancies = accounts.iter().filter(|account| !account.is_exact());
+    discrepancies.map(|account| (account.partition, account.missing, account.doubled)).collect()
 }
 
-/// A world with records in partitions 0 to 2, poison among them, all of them landed and committed.
+/// A world with records and poison in partitions 0 to 2, all of them landed or dead-lettered, and committed.
 async fn settled() -> World {
     let world = World::new().await;
     let poison = |n: i32| Record { payload: Some(b"?".to_vec()), partition: Some(n), ..Record::default() };
@@ -43,7 +43,8 @@ async fn settled() -> World {
         world.produce_all(&producer, &in_partition(partition, 40..60)).await;
     }
     let worker = world.start(quick_settings()).await;
-    eventually(DEADLINE, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 186 }).await;
+    eventually(DEADLINE, "everything is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 186 })
+        .await;
     worker.stop().await;
     world
 }
@@ -57,16 +58,16 @@ async fn delete_below(world: &World, topic: &str, ends: impl Iterator<Item = (i3
     world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
 }
 
-const DOUBLE: &str =
+const DUPLICATE: &str =
     "INSERT INTO communication_events SELECT * FROM communication_events WHERE _partition = 1 AND _offset = 7";
 const DELETE: &str =
     "ALTER TABLE communication_events DELETE WHERE _partition = 1 AND _offset = 9 SETTINGS mutations_sync = 2";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_record_has_its_place_after_a_normal_run() {
+async fn every_record_is_accounted_for_after_a_normal_run() {
     let world = settled().await;
-    for how in [FAST, EXACT, SCAN] {
-        let accounts = audit(&world, how).await;
+    for options in [FAST, EXACT, SCAN] {
+        let accounts = audit(&world, options).await;
         let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
         assert!(accounts.iter().all(Account::is_exact), "{accounts:?}");
         assert_eq!((sum(|a| a.consumed), sum(|a| a.inserted), sum(|a| a.dead_lettered)), (186, 180, 6));
@@ -74,20 +75,20 @@ async fn every_record_has_its_place_after_a_normal_run() {
     let (code, said) = sluice(&world, &["audit"]).await;
     assert!(code == 0 && said.ends_with("exact: 186 consumed = 180 inserted + 6 dead-lettered"), "{code}: {said}");
     delete_below(&world, COMMUNICATION_EVENTS, (0..3).map(|partition| (partition, Offset::Offset(30)))).await;
-    assert_eq!(wrong(&world, FAST).await, [], "what is no longer in the log is still accounted for");
+    assert_eq!(discrepancies(&world, FAST).await, [], "records that expired from the log are still accounted for");
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_is_missing_or_stands_there_twice_is_named() {
+async fn a_missing_or_duplicate_row_is_named() {
     let world = settled().await;
-    world.execute(DOUBLE).await;
-    for how in [FAST, EXACT] {
-        assert_eq!(wrong(&world, how).await, [(1, 0, 1)]);
+    world.execute(DUPLICATE).await;
+    for options in [FAST, EXACT] {
+        assert_eq!(discrepancies(&world, options).await, [(1, 0, 1)]);
     }
     world.execute(DELETE).await;
-    for how in [FAST, EXACT, SCAN] {
-        assert_eq!(wrong(&world, how).await, [(1, 1, 1)], "as many rows as there should be");
+    for options in [FAST, EXACT, SCAN] {
+        assert_eq!(discrepancies(&world, options).await, [(1, 1, 1)], "although the number of rows is right");
     }
     let (code, said) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
     assert_eq!(code, 1, "{said}");
@@ -99,49 +100,51 @@ async fn a_row_that_is_missing_or_stands_there_twice_is_named() {
         assert!(said.contains(sentence), "{said}");
     }
     delete_below(&world, COMMUNICATION_EVENTS, [(1, Offset::Offset(30))].into_iter()).await;
-    assert_eq!(wrong(&world, SCAN).await, [(1, 1, 1)], "also when the log no longer has them");
+    assert_eq!(discrepancies(&world, SCAN).await, [(1, 1, 1)], "also after they expired from the log");
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_letter_that_is_gone_is_missing() {
+async fn a_deleted_dead_letter_counts_as_missing() {
     let world = settled().await;
     let letters = world.read_all(CLICKHOUSE_ERRORS).await;
-    let of_one = rdkafka::message::Message::partition(&letters[0]);
-    let gone = letters.iter().filter(|letter| rdkafka::message::Message::partition(*letter) == of_one);
-    let gone = gone.map(|letter| crate::harness::header(letter, "sluice.partition").unwrap().parse::<i32>().unwrap());
+    let partition = rdkafka::message::Message::partition(&letters[0]);
+    let deleted = letters.iter().filter(|letter| rdkafka::message::Message::partition(*letter) == partition);
+    let deleted =
+        deleted.map(|letter| crate::harness::header(letter, "sluice.partition").unwrap().parse::<i32>().unwrap());
     let mut expected = std::collections::BTreeMap::new();
-    gone.for_each(|partition| *expected.entry(partition).or_insert(0) += 1);
-    delete_below(&world, CLICKHOUSE_ERRORS, [(of_one, Offset::End)].into_iter()).await;
+    deleted.for_each(|partition| *expected.entry(partition).or_insert(0) += 1);
+    delete_below(&world, CLICKHOUSE_ERRORS, [(partition, Offset::End)].into_iter()).await;
     let expected: Vec<_> = expected.into_iter().map(|(partition, count)| (partition, count, 0)).collect();
-    assert_eq!(wrong(&world, FAST).await, expected);
+    assert_eq!(discrepancies(&world, FAST).await, expected);
     delete_below(&world, COMMUNICATION_EVENTS, (0..3).map(|partition| (partition, Offset::Offset(50)))).await;
-    assert_eq!(wrong(&world, FAST).await, [], "where it may have expired by right, nobody is blamed");
-    assert!(audit(&world, FAST).await.iter().any(|account| account.older > 0), "and that is said");
+    assert_eq!(discrepancies(&world, FAST).await, [], "a dead letter that may have expired is not counted as missing");
+    assert!(audit(&world, FAST).await.iter().any(|account| account.older > 0), "and the audit reports that");
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn gaps_that_never_had_a_record_are_told_from_losses() {
+async fn offsets_without_a_record_are_not_reported_as_losses() {
     let world = World::new().await;
     let producer = transactional(&world);
     for (numbers, is_committed) in [(0..30, true), (30..60, false), (60..100, true)] {
         transaction(&world, &producer, &in_partition(1, numbers), is_committed).await;
     }
     let worker = world.start(quick_settings()).await;
-    eventually(DEADLINE, "all is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 102 }).await;
+    eventually(DEADLINE, "everything is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 102 })
+        .await;
     worker.stop().await;
-    assert_eq!(wrong(&world, FAST).await, [(1, 32, 0)], "30 aborted records and two markers");
-    assert_eq!(wrong(&world, SCAN).await, []);
+    assert_eq!(discrepancies(&world, FAST).await, [(1, 32, 0)], "30 aborted records and two markers");
+    assert_eq!(discrepancies(&world, SCAN).await, []);
     assert_eq!(audit(&world, SCAN).await[1].empty, 32);
     world.execute(DELETE).await;
-    assert_eq!(wrong(&world, SCAN).await, [(1, 1, 0)]);
+    assert_eq!(discrepancies(&world, SCAN).await, [(1, 1, 0)]);
     world.drop().await;
 }
 
-/// 0, 4 and 5 have the number, sum and sum of squares of 1, 2 and 6: what only the exact form tells apart.
+/// 0, 4 and 5 have the same count, sum and sum of squares as 1, 2 and 6: only the exact form detects the difference.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn differences_that_cancel_out_are_found_by_the_exact_form() {
+async fn the_exact_audit_finds_differences_that_cancel_out() {
     let world = settled().await;
     for (offsets, statement) in [
         (
@@ -155,16 +158,16 @@ async fn differences_that_cancel_out_are_found_by_the_exact_form() {
     ] {
         world.execute(&statement.replace("{}", offsets)).await;
     }
-    assert_eq!(wrong(&world, FAST).await, [], "the limit of the fast form, as its documentation says");
-    assert_eq!(wrong(&world, EXACT).await, [(1, 3, 3)]);
+    assert_eq!(discrepancies(&world, FAST).await, [], "the documented limit of the fast form");
+    assert_eq!(discrepancies(&world, EXACT).await, [(1, 3, 3)]);
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_deleted_unread_and_rows_without_an_offset_are_not_exact() {
+async fn unread_deletions_and_rows_without_a_committed_offset_fail_the_audit() {
     let world = settled().await;
     world.produce_all(&world.producer("lz4"), &in_partition(1, 60..70)).await;
-    assert_eq!(wrong(&world, FAST).await, [], "what nobody has consumed yet is no fault");
+    assert_eq!(discrepancies(&world, FAST).await, [], "unconsumed records are not a discrepancy");
     delete_below(&world, COMMUNICATION_EVENTS, [(1, Offset::End)].into_iter()).await;
     let (code, said) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
     assert!(

@@ -1,5 +1,5 @@
-//! Every time that RFC 3339 allows lands as the instant it names, however it is spelled; a leap second, which no column
-//! holds, and what is no time become dead letters.
+//! Every time that RFC 3339 allows lands as its instant, whatever its notation. A leap second, which no column can hold, and
+//! text that is not a time become dead letters.
 
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::producer::FutureRecord;
@@ -15,10 +15,10 @@ const TABLE: &str = "CREATE TABLE times (id UInt32, at DateTime64(9, 'UTC'), sec
     PROJECTION by_offset (SELECT _topic, _topic_id, _partition, _offset ORDER BY _topic, _partition, _offset)) \
     ENGINE = MergeTree PARTITION BY toYYYYMM(at) ORDER BY id SETTINGS non_replicated_deduplication_window = 10000";
 
-/// The second of 2026-11-24T08:33:26Z.
+/// Unix time of 2026-11-24T08:33:26Z.
 const SECOND: i64 = 1_795_509_206;
 
-/// Times as JSON writes them, and nanoseconds after that second.
+/// Times in JSON text, and their nanoseconds after [`SECOND`].
 const TIMES: [(&str, i64); 13] = [
     ("2026-11-24T08:33:26Z", 0),
     ("2026-11-24t08:33:26z", 0),
@@ -54,14 +54,14 @@ fn settings() -> Settings {
     settings
 }
 
-/// Says what did not become of the times.
+/// Sends all times; fails with a description if they did not land or were not dead-lettered as expected.
 async fn times(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     world.execute(TABLE).await;
     let name = world.names.topic(TOPIC);
     let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1));
-    let made = world.admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
-    made.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+    let created = world.admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
+    created.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
     let worker = world.spawn_ready(&settings(), &[("SLUICE_FAULTS", faults)]).await;
     let producer = world.producer("lz4");
     let texts = TIMES.map(|(text, _)| text).into_iter().chain(REFUSED.map(|(text, _)| text));
@@ -71,29 +71,29 @@ async fn times(faults: &str) -> Result<(), String> {
         producer.send(record, DEADLINE).await.map_err(|(error, _)| error).unwrap();
     }
     let all = i64::try_from(TIMES.len() + REFUSED.len()).unwrap();
-    eventually(DEADLINE, "all is committed", || async { world.committed(TOPIC).await == all }).await;
+    eventually(DEADLINE, "everything is committed", || async { world.committed(TOPIC).await == all }).await;
     worker.stop().await;
     let query = "SELECT id, toUnixTimestamp64Nano(at), toInt64(toUnixTimestamp(second)) FROM times ORDER BY id";
     let client = connect::clickhouse(&world.stores, &world.names);
     let landed: Vec<(u32, i64, i64)> = client.query(query).fetch_all().await.unwrap();
-    let wanted = (0..).zip(TIMES).map(|(id, (_, nanos))| (id, SECOND * 1_000_000_000 + nanos, SECOND));
-    let is_as_wanted = landed == wanted.collect::<Vec<_>>();
+    let expected = (0..).zip(TIMES).map(|(id, (_, nanos))| (id, SECOND * 1_000_000_000 + nanos, SECOND));
+    let is_as_expected = landed == expected.collect::<Vec<_>>();
     let letters = world.dead_letters().await;
     let reasons: Vec<_> = letters.values().filter_map(|letter| header(letter, "sluice.reason")).collect();
     world.drop().await;
-    if !is_as_wanted {
-        return Err(format!("{} of {} times landed as they are: {landed:?}", landed.len(), TIMES.len()));
+    if !is_as_expected {
+        return Err(format!("{} of {} times landed as expected: {landed:?}", landed.len(), TIMES.len()));
     }
     if reasons == REFUSED.map(|(_, reason)| reason) { Ok(()) } else { Err(format!("dead letters: {reasons:?}")) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_spelling_lands_as_its_instant() {
+async fn every_notation_lands_as_its_instant() {
     times("").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_of_upper_case_alone_is_noticed() {
+async fn an_uppercase_only_parser_is_detected() {
     let said = times("require_capital_t").await.unwrap_err();
     println!("negative control: {said}");
     assert!(said.starts_with("9 of 13"), "{said}");

@@ -1,5 +1,5 @@
-//! A worker keeps to its budget whatever poison records are made of, and however many dead letters there are already. Peak
-//! resident memory is the kernel's own figure.
+//! A worker stays within its budget whatever its poison contains and however many dead letters exist. Peak resident memory
+//! is the kernel's own figure.
 
 use bytesize::ByteSize;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
@@ -11,20 +11,20 @@ use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::harness::{DEADLINE, Record, World, event_record, header, in_partition};
-use crate::process::same_member;
+use crate::process::static_member;
 
 const BUDGET: u64 = 64 << 20;
-/// What the process has beside its budget: this build's code, its threads and what the allocator keeps.
-const REST: u64 = 16 << 20;
+/// Memory of the process outside its budget, in bytes: this build's code, its threads and what the allocator retains.
+const OVERHEAD: u64 = 16 << 20;
 const HEADERS: usize = 99_000;
 
 fn small_budget() -> Settings {
-    Settings { memory_budget: ByteSize(BUDGET), ..same_member() }
+    Settings { memory_budget: ByteSize(BUDGET), ..static_member() }
 }
 
 impl World {
-    /// Produces records that are nothing but headers.
-    async fn bombs(&self, count: usize, headers: usize) {
+    /// Produces records that consist of headers.
+    async fn produce_header_bombs(&self, count: usize, headers: usize) {
         let all = OwnedHeaders::new_with_capacity(headers);
         let all = (0..headers).fold(all, |all, _| all.insert(Header { key: "h", value: Some("v") }));
         let (topic, producer) = (self.names.topic(topic::COMMUNICATION_EVENTS), self.producer("none"));
@@ -48,27 +48,27 @@ impl World {
     }
 }
 
-/// The peak of a worker that takes so many bombs in.
+/// Peak memory, in bytes, of a worker that consumes `count` such records.
 async fn peak(count: usize, faults: &str) -> (World, u64) {
     let world = World::new().await;
-    world.bombs(count, HEADERS).await;
+    world.produce_header_bombs(count, HEADERS).await;
     let worker = world.spawn_ready(&small_budget(), &[("SLUICE_FAULTS", faults)]).await;
-    eventually(DEADLINE * 4, "all are dead letters", || async {
+    eventually(DEADLINE * 4, "all records are dead-lettered", || async {
         let committed = world.committed(topic::COMMUNICATION_EVENTS).await;
         if committed == i64::try_from(count).unwrap() { Ok(()) } else { Err(committed) }
     })
     .await;
     let peak = worker.peak_memory();
-    println!("{count} bombs, with faults {faults:?}: peak {}", ByteSize(peak));
+    println!("{count} header bombs, with faults {faults:?}: peak {}", ByteSize(peak));
     worker.stop().await;
     (world, peak)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_that_are_nothing_but_headers_stay_in_the_budget() {
+async fn records_made_of_headers_stay_within_the_budget() {
     for count in [50, 250] {
         let (world, peak) = peak(count, "").await;
-        assert!(peak < BUDGET + REST, "{}", ByteSize(peak));
+        assert!(peak < BUDGET + OVERHEAD, "{}", ByteSize(peak));
         let letters = world.dead_letters().await;
         assert_eq!(letters.len(), count);
         for letter in letters.values() {
@@ -76,36 +76,42 @@ async fn records_that_are_nothing_but_headers_stay_in_the_budget() {
             assert_eq!(header(letter, "sluice.header_bytes_left_out").as_deref(), Some("196000"));
             assert_eq!(letter.headers().unwrap().iter().filter(|header| header.key == "h").count(), 1000);
         }
-        assert_eq!(world.dlq(&["list", "--json", "--limit", "1000"]).await.lines().count(), count, "all are read back");
+        assert_eq!(
+            world.dlq(&["list", "--json", "--limit", "1000"]).await.lines().count(),
+            count,
+            "all letters are read back"
+        );
         world.drop().await;
     }
     let (world, peak) = peak(50, "keep_all_headers,fetch_far_ahead").await;
-    assert!(peak >= BUDGET + REST, "without the limits the check fails: {}", ByteSize(peak));
+    assert!(peak >= BUDGET + OVERHEAD, "negative control: without the limits, {}", ByteSize(peak));
     world.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn letters_at_the_limit_and_beyond_librdkafkas_are_read_back() {
+async fn letters_at_and_above_librdkafkas_header_limit_are_read_back() {
     let world = World::new().await;
     for headers in [999, 1000, 1001, 100_000, 100_001] {
-        world.bombs(1, headers).await;
+        world.produce_header_bombs(1, headers).await;
     }
     let worker = world.spawn_ready(&small_budget(), &[]).await;
-    eventually(DEADLINE, "all are dead letters", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 5 })
-        .await;
+    eventually(DEADLINE, "all records are dead-lettered", || async {
+        world.committed(topic::COMMUNICATION_EVENTS).await == 5
+    })
+    .await;
     worker.stop().await;
     let letters = world.dead_letters().await;
     let left_out: Vec<_> = letters.values().map(|letter| header(letter, "sluice.headers_left_out")).collect();
-    let said = |text: &str| Some(text.to_owned());
-    assert_eq!(left_out, [None, None, said("1"), said("99000"), said("all")]);
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(left_out, [None, None, some("1"), some("99000"), some("all")]);
     assert_eq!(world.dlq(&["list", "--json"]).await.lines().count(), 5);
     let shown = world.dlq(&["show", "communication-events", "0", "4"]).await;
     assert!(shown.contains("sluice.headers_left_out") && shown.contains("all"), "{shown}");
     world.drop().await;
 }
 
-/// Letters of other topics, each of a topic of its own.
-async fn fill(world: &World, count: u32) {
+/// Fills the dead-letter topic with letters of other topics, each of a different one.
+async fn fill_dead_letter_topic(world: &World, count: u32) {
     let (topic, producer) = (world.names.topic(topic::CLICKHOUSE_ERRORS), world.producer("lz4"));
     for chunk in (0..count).collect::<Vec<_>>().chunks(10_000) {
         let sent = chunk.iter().map(|n| {
@@ -130,29 +136,31 @@ async fn fill(world: &World, count: u32) {
     }
 }
 
-/// The peak of a worker that takes over what was announced before the dead-letter topic was filled.
-async fn peak_of_take_over(faults: &str) -> u64 {
+/// Peak memory, in bytes, of a worker that takes over ranges announced before the dead-letter topic was filled.
+async fn peak_of_takeover(faults: &str) -> u64 {
     let world = World::new().await;
     let mut records = in_partition(0, 0..50);
     records[7] = Record { payload: Some(b"no json".to_vec()), partition: Some(0), ..event_record(7) };
     world.produce_all(&world.producer("lz4"), &records).await;
     world.spawn(&small_budget(), &[("SLUICE_FAILPOINT", "dead_lettered")]).aborted().await;
-    fill(&world, 250_000).await;
+    fill_dead_letter_topic(&world, 250_000).await;
     let worker = world.spawn_ready(&small_budget(), &[("SLUICE_FAULTS", faults)]).await;
-    eventually(DEADLINE * 4, "all is committed", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 50 })
-        .await;
+    eventually(DEADLINE * 4, "everything is committed", || async {
+        world.committed(topic::COMMUNICATION_EVENTS).await == 50
+    })
+    .await;
     let peak = worker.peak_memory();
-    println!("a take-over beside 250,000 letters, with faults {faults:?}: peak {}", ByteSize(peak));
+    println!("a takeover with 250,000 letters, with faults {faults:?}: peak {}", ByteSize(peak));
     worker.stop().await;
-    assert_eq!(world.count().await, 49, "the record that was dead-lettered before stays a dead letter");
+    assert_eq!(world.count().await, 49, "the dead-lettered record does not land");
     world.drop().await;
     peak
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_take_over_beside_many_dead_letters_stays_in_the_budget() {
-    let peak = peak_of_take_over("").await;
-    assert!(peak < BUDGET + REST, "{}", ByteSize(peak));
-    let peak = peak_of_take_over("keep_all_letters").await;
-    assert!(peak >= BUDGET + REST, "without the filter the check fails: {}", ByteSize(peak));
+async fn a_takeover_with_many_dead_letters_stays_within_the_budget() {
+    let peak = peak_of_takeover("").await;
+    assert!(peak < BUDGET + OVERHEAD, "{}", ByteSize(peak));
+    let peak = peak_of_takeover("keep_all_letters").await;
+    assert!(peak >= BUDGET + OVERHEAD, "negative control: without the filter, {}", ByteSize(peak));
 }

@@ -1,26 +1,26 @@
-//! Whatever a view writes to recognises a repeated INSERT, or the worker does not start, or does not repeat it: inner tables,
-//! views on targets, tables of other databases, views behind a Null table, and views that come while the worker runs.
+//! Every table that a view writes to must deduplicate retries; otherwise the worker does not start, or does not retry. This
+//! covers inner tables, views on targets, tables of other databases, views behind a Null table, and views added at runtime.
 
 use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::{Gate, Manner, eventually};
+use sluice_testkit::{Gate, Mode, eventually};
 
-use crate::harness::{DEADLINE, World, in_partition, metric, page, quick_settings, stands_still};
+use crate::harness::{DEADLINE, World, in_partition, metric, page, quick_settings, reports_stall};
 use crate::oracle::judge;
-use crate::process::{hurt_again, short_lived};
+use crate::process::{disrupted_again, short_lived};
 use crate::refuses_to_start::{accepted, refused};
 
-const AT_ONCE: Manner = Manner::Late(std::time::Duration::ZERO);
+const UNDELAYED: Mode = Mode::Delayed(std::time::Duration::ZERO);
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
-/// By hour and month, without a window.
+/// Definition of a table of hourly counts, without a deduplication window.
 const COUNTS: &str =
     "(hour DateTime('UTC'), n UInt64) ENGINE = SummingMergeTree PARTITION BY toYYYYMM(hour) ORDER BY hour";
 const COUNT: &str =
     "SELECT toDateTime(toStartOfHour(timestamp), 'UTC') AS hour, count() AS n FROM communication_events GROUP BY hour";
-/// The same from the aggregates.
-const COUNT_AGAIN: &str = "SELECT hour, sum(total_events) AS n FROM campaign_performance GROUP BY hour";
+/// Like [`COUNT`], from the aggregates.
+const COUNT_FROM_AGGREGATES: &str = "SELECT hour, sum(total_events) AS n FROM campaign_performance GROUP BY hour";
 
-/// Runs these statements, in which `{other}` is a second database.
+/// Runs these statements; `{other}` is a second database, `{counts}` is [`COUNTS`].
 async fn execute(world: &World, statements: &[&str]) {
     let other = format!("{}_other", world.names.database());
     for statement in statements {
@@ -28,18 +28,18 @@ async fn execute(world: &World, statements: &[&str]) {
     }
 }
 
-/// Runs the statement that a message recommends.
-async fn follow(world: &World, said: &str) {
+/// Runs the statement that an error message recommends.
+async fn run_remedy(world: &World, said: &str) {
     let at = said.rfind("ALTER TABLE").unwrap_or_else(|| panic!("no remedy: {said}"));
     let remedy = said[at..].split(", from offset").next().unwrap_or_default();
     world.execute(remedy.lines().next().unwrap_or_default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_target_that_forgets_is_refused_however_it_is_reached() {
+async fn a_target_without_a_window_is_refused_however_it_is_reached() {
     let world = World::new().await;
     execute(&world, &["CREATE DATABASE {other}"]).await;
-    let (view, stage) = (format!("AS {COUNT}"), format!("AS {COUNT_AGAIN}"));
+    let (view, stage) = (format!("AS {COUNT}"), format!("AS {COUNT_FROM_AGGREGATES}"));
     let inner = format!("CREATE MATERIALIZED VIEW late_mv ENGINE = SummingMergeTree ORDER BY hour {view}");
     let plain = format!("CREATE MATERIALIZED VIEW late_mv TO late {view}");
     let second = format!("CREATE MATERIALIZED VIEW late_mv TO late {stage}");
@@ -66,7 +66,7 @@ async fn a_target_that_forgets_is_refused_however_it_is_reached() {
         execute(&world, &make).await;
         let said = refused(&world, quick_settings()).await;
         assert!(said.contains("late_mv writes to, remembers 0 inserted blocks, and 8400 are needed"), "{way}: {said}");
-        follow(&world, &said).await;
+        run_remedy(&world, &said).await;
         accepted(&world, quick_settings()).await;
         execute(&world, &drop).await;
     }
@@ -75,7 +75,7 @@ async fn a_target_that_forgets_is_refused_however_it_is_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn windows_that_are_too_small_and_engines_without_one() {
+async fn small_windows_and_engines_without_one_are_refused() {
     let world = World::new().await;
     let window = |table: &str, blocks: u64| {
         format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {blocks}")
@@ -83,9 +83,9 @@ async fn windows_that_are_too_small_and_engines_without_one() {
     world.execute(&window("communication_events", 8399)).await;
     let said = refused(&world, quick_settings()).await;
     assert!(said.contains("communication_events remembers 8399 inserted blocks, and 8400 are needed"), "{said}");
-    follow(&world, &said).await;
+    run_remedy(&world, &said).await;
     accepted(&world, quick_settings()).await;
-    // Two views into one table use its window up twice as fast.
+    // Two views into one table use up its window twice as fast.
     let second = "CREATE MATERIALIZED VIEW twice_mv TO campaign_performance AS SELECT tenant_id, campaign_id, channel, \
                   toStartOfHour(timestamp) AS hour, count() AS total_events FROM communication_events \
                   GROUP BY tenant_id, campaign_id, channel, hour";
@@ -95,7 +95,7 @@ async fn windows_that_are_too_small_and_engines_without_one() {
         said.contains("remembers 10000 inserted blocks, and 16800 are needed") && said.contains("for each of 2 views"),
         "{said}"
     );
-    follow(&world, &said).await;
+    run_remedy(&world, &said).await;
     accepted(&world, quick_settings()).await;
     world.execute("DROP VIEW twice_mv").await;
     for engine in [
@@ -115,17 +115,17 @@ async fn windows_that_are_too_small_and_engines_without_one() {
     world.drop().await;
 }
 
-/// What a view is like that comes while an INSERT is under way whose answer gets lost.
+/// A view that is added while the response to an INSERT is lost.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Late {
-    /// Its target forgets, until the operator follows the remedy.
-    Forgets,
-    /// Its target remembers, and it was filled with what is there.
+    /// Its target has no window until the operator follows the remedy.
+    WithoutWindow,
+    /// Its target has a window and was filled with the rows of the table.
     Filled,
 }
 
-/// How many records its target counts at the end, of 60.
-async fn view_that_comes(late: Late, faults: &str) -> u64 {
+/// How many of 60 records the view's target counts at the end.
+async fn count_of_added_view(late: Late, faults: &str) -> u64 {
     let world = World::new().await;
     let gate = Gate::open(&world.stores.clickhouse.url).await;
     let settings = short_lived();
@@ -134,28 +134,31 @@ async fn view_that_comes(late: Late, faults: &str) -> u64 {
     world.produce_all(&producer, &in_partition(0, 0..10)).await;
     let committed = || world.committed(COMMUNICATION_EVENTS);
     eventually(DEADLINE, "the first records are committed", || async { committed().await == 10 }).await;
-    if late == Late::Forgets {
+    if late == Late::WithoutWindow {
         execute(&world, &["CREATE TABLE late {counts}"]).await;
         world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
     }
-    gate.behave(Manner::Unheard);
+    gate.set_mode(Mode::ResetInResponse);
     world.produce_all(&producer, &in_partition(0, 10..60)).await;
-    eventually(DEADLINE, "an INSERT lands unheard", || async { world.count().await == 60 && gate.harmed() >= 2 }).await;
+    eventually(DEADLINE, "an INSERT lands and its response is lost", || async {
+        world.count().await == 60 && gate.disrupted() >= 2
+    })
+    .await;
     if late == Late::Filled {
         execute(&world, &["CREATE TABLE late {counts} SETTINGS non_replicated_deduplication_window = 10000"]).await;
         world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
         world.execute(&format!("INSERT INTO late {COUNT}")).await;
-        hurt_again(&gate).await;
+        disrupted_again(&gate).await;
     }
-    gate.behave(AT_ONCE);
-    if late == Late::Forgets && faults.is_empty() {
-        stands_still(&worker.url, "must not be repeated now: table").await;
+    gate.set_mode(UNDELAYED);
+    if late == Late::WithoutWindow && faults.is_empty() {
+        reports_stall(&worker.url, "must not be repeated now: table").await;
         let said = page(&worker.url, "readyz").await;
         assert!(said.contains("late_mv writes to, remembers 0 inserted blocks"), "{said}");
-        assert_eq!(committed().await, 10, "nothing is committed meanwhile");
-        follow(&world, &said).await;
+        assert_eq!(committed().await, 10, "nothing is committed until then");
+        run_remedy(&world, &said).await;
     }
-    eventually(DEADLINE * 2, "all is committed", || async { committed().await == 60 }).await;
+    eventually(DEADLINE * 2, "everything is committed", || async { committed().await == 60 }).await;
     if faults.is_empty() {
         assert!(metric(&worker.url, "sluice_ingest_rebuilds_total{", "").await > 0.0);
     }
@@ -167,12 +170,13 @@ async fn view_that_comes(late: Late, faults: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_view_that_comes_meanwhile_counts_a_lost_answer_once() {
-    let (forgets, filled) = tokio::join!(view_that_comes(Late::Forgets, ""), view_that_comes(Late::Filled, ""));
-    assert_eq!((forgets, filled), (60, 60));
-    let (forgets, filled) = tokio::join!(
-        view_that_comes(Late::Forgets, "ignore_views,trust_acknowledgements"),
-        view_that_comes(Late::Filled, "ignore_views")
+async fn a_view_added_at_runtime_counts_a_lost_response_once() {
+    let (without_window, filled) =
+        tokio::join!(count_of_added_view(Late::WithoutWindow, ""), count_of_added_view(Late::Filled, ""));
+    assert_eq!((without_window, filled), (60, 60));
+    let (without_window, filled) = tokio::join!(
+        count_of_added_view(Late::WithoutWindow, "ignore_views,trust_acknowledgements"),
+        count_of_added_view(Late::Filled, "ignore_views")
     );
-    assert!(forgets > 60 && filled > 60, "without the look at the views: {forgets} and {filled} of 60");
+    assert!(without_window > 60 && filled > 60, "without the check of the views: {without_window} and {filled} of 60");
 }

@@ -1,0 +1,167 @@
+//! Something between a worker and ClickHouse responds in its place: a login page, a redirect, a proxy that removes headers
+//! or limits the request line. Only a response that proves to be ClickHouse's own, to that request, counts.
+
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::producer::FutureRecord;
+use reqwest::header::HeaderName;
+use sluice_ingest::config::Pipeline;
+use sluice_schemas::connect;
+use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
+use sluice_testkit::{Disguise, Impostor, OtherHost, Requests, eventually};
+
+use crate::harness::{DEADLINE, World, in_partition, reports_stall};
+use crate::oracle::{Allowed, judge, judge_allowing};
+use crate::process::{Process, committed, committed_or_stalled, short_lived, static_member};
+
+/// Variable with ClickHouse's URL for a worker process.
+const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
+/// Text that only the lookup of a range contains.
+const LOOK_UP: &str = "_offset BETWEEN";
+const QUERY_ID: HeaderName = HeaderName::from_static("x-clickhouse-query-id");
+
+async fn behind_an_impostor(world: &World, faults: &str) -> (Impostor, Process) {
+    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
+    let variables = [("SLUICE_FAULTS", faults), (CLICKHOUSE, &impostor.url)];
+    let worker = world.spawn_ready(&short_lived(), &variables).await;
+    (impostor, worker)
+}
+
+/// Two INSERTs get this response; the oracle judges the outcome.
+async fn judged_behind(disguise: Disguise, faults: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let (impostor, worker) = behind_an_impostor(&world, faults).await;
+    impostor.answer_next(2, Requests::Inserts, disguise);
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..160)).await;
+    committed(&world, 160).await;
+    assert_eq!(impostor.answered(), 2);
+    let said = worker.stop().await;
+    let judged = judge(&world).await.map(drop);
+    assert_eq!(judged.is_ok(), said.contains("not an answer of ClickHouse"), "{said}");
+    world.drop().await;
+    judged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_response_from_another_server_acknowledges_nothing() {
+    let without = Disguise::Without(HeaderName::from_static("x-clickhouse-summary"));
+    let (page, empty, stripped, faulty) = tokio::join!(
+        judged_behind(Disguise::Page, ""),
+        judged_behind(Disguise::Refused { status: 204, code: None }, ""),
+        judged_behind(without, ""),
+        judged_behind(Disguise::Page, "accept_any_response,trust_acknowledgements"),
+    );
+    assert_eq!((page, empty, stripped), (Ok(()), Ok(()), Ok(())));
+    assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("are missing")), "if any 200 counts: {faulty:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_is_not_followed_and_leaks_no_password() {
+    let other_host = OtherHost::start().await;
+    let follow = reqwest::Client::new().get(&other_host.url).header("X-ClickHouse-Key", "secret");
+    assert!(follow.send().await.unwrap().status().is_success());
+    assert_eq!((other_host.requests(), other_host.passwords()), (1, 1), "negative control: it counts passwords");
+    let judged = judged_behind(Disguise::Redirect(302, other_host.url.clone()), "").await;
+    assert_eq!(judged, Ok(()));
+    assert_eq!((other_host.requests(), other_host.passwords()), (1, 1));
+}
+
+/// A group is set back after ClickHouse has forgotten the tokens, and the first lookups get an empty response.
+async fn judged_after_a_rewind(faults: &str) -> Result<(), String> {
+    let world = World::new().await;
+    let settings = short_lived();
+    let worker = world.spawn_ready(&settings, &[]).await;
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..100)).await;
+    committed(&world, 100).await;
+    worker.stop().await;
+    world.shrink_window(16).await;
+    world.write_foreign_rows(40).await;
+    world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
+    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
+    impostor.answer_next(2, Requests::Containing(LOOK_UP.to_owned()), Disguise::Empty);
+    let mut settings = static_member();
+    (settings.peak_inserts_per_second, settings.insert_timeout) = (1, std::time::Duration::from_secs(2));
+    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &impostor.url)]).await;
+    committed_or_stalled(&world, worker, 100, faults, "are in table communication_events more than once").await;
+    assert_eq!(impostor.answered(), 2);
+    let judged = judge_allowing(&world, Allowed { foreign: 40, ..Allowed::default() }).await.map(drop);
+    world.drop().await;
+    judged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_lookup_response_does_not_mean_that_no_row_landed() {
+    let (normal, faulty) = tokio::join!(judged_after_a_rewind(""), judged_after_a_rewind("accept_any_response"));
+    assert_eq!(normal, Ok(()));
+    assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "if any 200 counts: {faulty:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_response_header_is_named() {
+    let world = World::new().await;
+    let (impostor, worker) = behind_an_impostor(&world, "").await;
+    // If a table may be newer than the announcement of an INSERT, the worker looks the rows up and finds them.
+    let age =
+        "SELECT toInt64(min(now() - metadata_modification_time)) FROM system.tables WHERE database = currentDatabase()";
+    eventually(DEADLINE, "the tables are old enough", || async {
+        connect::clickhouse(&world.stores, &world.names).query(age).fetch_one::<i64>().await.unwrap() > 2
+    })
+    .await;
+    impostor.answer_next(usize::MAX, Requests::Inserts, Disguise::Without(QUERY_ID));
+    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
+    reports_stall(&worker.url, "not an answer of ClickHouse (HTTP 200 without the header X-ClickHouse-Query-Id)").await;
+    assert_eq!(world.committed(COMMUNICATION_EVENTS).await, 0);
+    impostor.forward_all();
+    committed(&world, 50).await;
+    worker.stop().await;
+    assert_eq!(judge(&world).await.unwrap().landed, 50);
+    world.drop().await;
+}
+
+/// Number of columns that makes an INSERT statement longer than [`LINE`].
+const COLUMNS: usize = 600;
+/// Longest request line of the proxy, in bytes.
+const LINE: usize = 16 << 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_many_columns_lands_despite_a_request_line_limit() {
+    let world = World::new().await;
+    let names: Vec<_> = (0..COLUMNS).map(|n| format!("a_column_with_a_long_name_{n:03}")).collect();
+    let columns: Vec<_> = names.iter().map(|name| format!("{name} UInt16 DEFAULT 0, ")).collect();
+    let columns = columns.concat();
+    world
+        .execute(&format!(
+            "CREATE TABLE wide ({columns}_topic String, _topic_id UUID, _partition Int32, _offset Int64) \
+             ENGINE = MergeTree ORDER BY _offset SETTINGS non_replicated_deduplication_window = 10000"
+        ))
+        .await;
+    let topic = world.names.topic("wide");
+    let wide = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
+    let (admin, options) = (world.admin(), AdminOptions::new());
+    let created = admin.create_topics([&wide], &options);
+    created.await.unwrap().into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+    let producer = world.producer("lz4");
+    for n in 0..20 {
+        let payload = format!("{{\"{}\":{n}}}", names[n * 20]);
+        producer.send(FutureRecord::<[u8], _>::to(&topic).payload(&payload), DEADLINE).await.unwrap();
+    }
+    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
+    impostor.limit_request_line(LINE);
+    let statement = format!("INSERT INTO wide ({}) FORMAT RowBinary", names.join(", "));
+    let in_the_url = reqwest::Client::new().post(&impostor.url).query(&[("query", &statement)]).send().await.unwrap();
+    assert_eq!(
+        in_the_url.status().as_u16(),
+        414,
+        "negative control: such a statement does not fit into the request line"
+    );
+    let mut settings = short_lived();
+    let max_age = std::time::Duration::from_millis(300);
+    let pipeline = Pipeline { table: "wide".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };
+    settings.pipelines.insert("wide".to_owned(), pipeline);
+    let worker = world.spawn_ready(&settings, &[(CLICKHOUSE, &impostor.url)]).await;
+    eventually(DEADLINE, "everything is committed", || async { world.committed("wide").await == 20 }).await;
+    worker.stop().await;
+    let sums = format!("SELECT toUInt64(sum(arraySum([{}]))) FROM wide", names.join(", "));
+    let sum: u64 = connect::clickhouse(&world.stores, &world.names).query(&sums).fetch_one().await.unwrap();
+    assert_eq!(sum, (0..20).sum::<u64>());
+    world.drop().await;
+}

@@ -1,0 +1,82 @@
+//! A column's type changes under a running worker: no value is written with another meaning, no good record becomes a dead
+//! letter, the worker names the problem, and it continues once the column is restored. A constraint added after rows have
+//! landed does not make the worker send them again.
+
+use std::time::Duration;
+
+use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
+use sluice_testkit::{Gate, Mode, eventually};
+
+use crate::harness::{DEADLINE, World, in_partition, reports_stall, status};
+use crate::oracle::judge;
+use crate::process::{committed, committed_or_stalled, disrupted_again, short_lived};
+
+/// Variable with ClickHouse's URL for a worker process.
+const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
+
+/// Runs the statement `before` the worker starts, and later changes the column `duration_ms` from UInt32 to `new_type`.
+async fn changed(before: Option<&str>, new_type: &str) {
+    let world = World::new().await;
+    if let Some(sql) = before {
+        world.execute(sql).await;
+    }
+    let settings = short_lived();
+    let worker = world.spawn_ready(&settings, &[]).await;
+    let producer = world.producer("lz4");
+    world.produce_all(&producer, &in_partition(0, 0..40)).await;
+    world.settled(40).await;
+    world.execute(&format!("ALTER TABLE communication_events MODIFY COLUMN duration_ms {new_type}")).await;
+    world.produce_all(&producer, &in_partition(0, 40..80)).await;
+    reports_stall(&worker.url, "have other types than when this worker started").await;
+    assert_eq!((world.count().await, world.dead_letters().await.len()), (40, 0), "{new_type}");
+    world.execute("ALTER TABLE communication_events MODIFY COLUMN duration_ms UInt32").await;
+    world.settled(80).await;
+    eventually(DEADLINE, "the worker is ready again", || async { status(&worker.url, "readyz").await == 200 }).await;
+    worker.stop().await;
+    let counts = judge(&world).await.unwrap();
+    assert_eq!((counts.landed, counts.dead_lettered), (80, 0), "{new_type}");
+    world.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_column_type_is_detected_before_anything_is_written() {
+    // INSERTs without column defaults send their types with the rows; before others, the worker queries the table's types.
+    let with_default = "ALTER TABLE communication_events MODIFY COLUMN error_code String DEFAULT 'none'";
+    tokio::join!(
+        changed(None, "Int32"),
+        changed(None, "UInt64"),
+        changed(Some(with_default), "Int32"),
+        changed(Some(with_default), "UInt64"),
+    );
+}
+
+/// Rows land and the response is lost; by the time of the retry, the table would refuse them.
+async fn landed_before_a_constraint(faults: &str) -> Result<usize, String> {
+    let world = World::new().await;
+    let gate = Gate::open(&world.stores.clickhouse.url).await;
+    let worker = world.spawn_ready(&short_lived(), &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &gate.url)]).await;
+    let producer = world.producer("lz4");
+    world.produce_all(&producer, &in_partition(0, 0..10)).await;
+    committed(&world, 10).await;
+    gate.set_mode(Mode::ResetInResponse);
+    world.produce_all(&producer, &in_partition(0, 10..40)).await;
+    eventually(DEADLINE, "the rows land and the response is lost", || async {
+        world.count().await == 40 && gate.disrupted() >= 1
+    })
+    .await;
+    world.execute("ALTER TABLE communication_events ADD CONSTRAINT none_any_more CHECK duration_ms > 4000000000").await;
+    disrupted_again(&gate).await;
+    gate.set_mode(Mode::Delayed(Duration::ZERO));
+    committed_or_stalled(&world, worker, 40, faults, "a view refuses them").await;
+    let judged = judge(&world).await.map(|counts| counts.landed);
+    let committed = world.committed(COMMUNICATION_EVENTS).await;
+    world.drop().await;
+    if committed == 40 { judged } else { Err(format!("{committed} of 40 are committed")) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_landed_before_a_new_constraint_are_not_sent_again() {
+    let (normal, faulty) = tokio::join!(landed_before_a_constraint(""), landed_before_a_constraint("ignore_views"));
+    assert_eq!(normal, Ok(40));
+    assert!(faulty.is_err(), "without the lookup: {faulty:?}");
+}
