@@ -1,6 +1,6 @@
-//! How long `sluice ingest audit` takes: `cargo bench --bench audit`, see docs/operating-ingest.md.
-//! Brings a stack of its own up, fills a table of the platform's form with rows of six partitions, and audits it several
-//! times, by the projection and without it; what ClickHouse reads in either case is its own plan's word.
+//! Duration of `sluice ingest audit`: `cargo bench --bench audit`, see docs/operating-ingest.md.
+//! It starts its own stack, fills a table like the platform's with rows of six partitions, and audits it several times. It also
+//! shows ClickHouse's plans with and without the projection.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,11 +19,11 @@ use sluice_schemas::{Store, apply, connect};
 use sluice_stack::{Layout, Progress, Service, keeper, lease, up};
 
 const PARTITIONS: u64 = 6;
-/// Rows of one INSERT of the filling.
+/// Rows of one INSERT while the table is filled.
 const BLOCK: u64 = 1_000_000;
-/// How long Kafka may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long the stack waits for another user before it goes away with its data, and the same when it is to be kept.
+/// How long Kafka may take to respond.
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the stack waits for another user before it stops and removes its data: normally, and with `--fill`.
 const IDLE: [Duration; 2] = [Duration::from_mins(1), Duration::from_hours(2)];
 
 /// The audit of many rows
@@ -33,16 +33,16 @@ struct Arguments {
     /// Rows in the table
     #[arg(long, default_value_t = 20_000_000)]
     rows: u64,
-    /// How often to audit them
+    /// Number of audits
     #[arg(long, default_value_t = 5)]
     rounds: u32,
     /// First port of the bench's own stack
     #[arg(long, default_value_t = 28_600)]
     port_base: u16,
-    /// Only make sure that the rows are there, and leave the stack in place for two hours
+    /// Only fill the table, and keep the stack for two hours
     #[arg(long)]
     fill: bool,
-    /// Cargo says so to every bench
+    /// Passed by Cargo to every bench
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -52,7 +52,7 @@ async fn main() -> ExitCode {
     match run(&Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("failed to {error:#}"));
+            print(&format!("failed to {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -84,15 +84,15 @@ impl Bench {
         self.names.topic(topic::COMMUNICATION_EVENTS)
     }
 
-    /// Makes the rows, unless they are there, and the offsets that go with them.
+    /// Inserts missing rows and commits the matching offsets.
     async fn fill(&self, rows: u64) -> anyhow::Result<()> {
         let (Self { table, .. }, clickhouse) = (self, connect::clickhouse(&self.stores, &self.names));
         clickhouse.query(&format!("CREATE TABLE IF NOT EXISTS {table} AS communication_events")).execute().await?;
-        let id = self.identify_and_commit(rows).await?;
-        let done: u64 = clickhouse.query(&format!("SELECT count() FROM {table}")).fetch_one().await?;
-        for start in (done..rows).step_by(BLOCK as usize) {
+        let id = self.commit_offsets(rows).await?;
+        let existing: u64 = clickhouse.query(&format!("SELECT count() FROM {table}")).fetch_one().await?;
+        for start in (existing..rows).step_by(BLOCK as usize) {
             let (topic, count) = (self.topic(), BLOCK.min(rows - start));
-            // Rows come as six partitions in turn, over two months, of 1,000 tenants.
+            // Rows cycle through six partitions, over two months, of 1,000 tenants.
             let insert = format!(
                 "INSERT INTO {table} (event_id, tenant_id, customer_id, agent_id, channel, event_type, timestamp, \
                  duration_ms, success, metadata, _topic, _topic_id, _partition, _offset) \
@@ -108,8 +108,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Commits as if a worker had consumed all of it; gives the topic's identity.
-    async fn identify_and_commit(&self, rows: u64) -> anyhow::Result<uuid::Uuid> {
+    /// Commits offsets as if a worker had consumed everything; returns the topic ID.
+    async fn commit_offsets(&self, rows: u64) -> anyhow::Result<uuid::Uuid> {
         let topic = self.topic();
         let mut kafka = connect::kafka_config(&self.stores);
         kafka.set("group.id", self.names.group(&Settings::default().group)).set("enable.auto.commit", "false");
@@ -122,7 +122,7 @@ impl Bench {
                 list.add_partition_offset(&topic, i32::try_from(partition)?, offset)?;
             }
             consumer.commit(&list, CommitMode::Sync)?;
-            Ok(topic_id(consumer.client(), &topic, PATIENCE)?)
+            Ok(topic_id(consumer.client(), &topic, KAFKA_TIMEOUT)?)
         };
         tokio::task::spawn_blocking(commit).await?
     }
@@ -132,7 +132,7 @@ impl Bench {
         let version: String = clickhouse.query("SELECT version()").fetch_one().await?;
         let parts = "SELECT count() FROM system.parts WHERE active AND database = currentDatabase() AND table = ?";
         let parts: u64 = clickhouse.query(parts).bind(&self.table).fetch_one().await?;
-        say(&format!("{} rows in {parts} parts, {PARTITIONS} partitions, ClickHouse {version}", arguments.rows));
+        print(&format!("{} rows in {parts} parts, {PARTITIONS} partitions, ClickHouse {version}", arguments.rows));
         for (name, exact) in [("fast", false), ("--exact", true)] {
             let mut times = Vec::new();
             for _ in 0..arguments.rounds {
@@ -140,7 +140,7 @@ impl Bench {
             }
             times.sort_unstable();
             let median = times[times.len() / 2].as_secs_f64();
-            say(&format!(
+            print(&format!(
                 "audit, {name}: {median:.3} s, from {:.3} to {:.3} s in {} rounds; {:.2} s per 100 million rows",
                 times[0].as_secs_f64(),
                 times[times.len() - 1].as_secs_f64(),
@@ -151,24 +151,24 @@ impl Bench {
         self.show_plans().await
     }
 
-    /// How long one audit takes, all of it: Kafka's answers, the dead letters, and ClickHouse's.
+    /// Duration of one whole audit: Kafka's responses, the dead letters, and ClickHouse's responses.
     async fn audit(&self, rows: u64, exact: bool) -> anyhow::Result<Duration> {
         let mut settings = Settings::default();
         let pipeline = Pipeline { table: self.table.clone(), ..Pipeline::default() };
         settings.pipelines = [(topic::COMMUNICATION_EVENTS.to_owned(), pipeline)].into();
         let options = Options { exact, ..Options::default() };
         let audit = Audit::new(settings, self.stores.clone(), self.names.clone(), options)?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let accounts = audit.run(None).await?;
-        let took = begun.elapsed();
+        let duration = started.elapsed();
         let inserted: u64 = accounts.iter().map(|account| account.inserted).sum();
         if inserted != rows || !accounts.iter().all(Account::is_exact) {
             bail!("audit {rows} rows: {inserted} were found, {accounts:?}");
         }
-        Ok(took)
+        Ok(duration)
     }
 
-    /// What ClickHouse reads for one partition, by the projection and without it.
+    /// Shows what ClickHouse reads for one partition, with and without the projection.
     async fn show_plans(&self) -> anyhow::Result<()> {
         let clickhouse = connect::clickhouse(&self.stores, &self.names);
         let query = format!(
@@ -177,25 +177,25 @@ impl Bench {
             self.table,
             self.topic()
         );
-        for uses in [1, 0] {
-            let setting = format!("SETTINGS optimize_use_projections = {uses}");
+        for uses_projection in [1, 0] {
+            let setting = format!("SETTINGS optimize_use_projections = {uses_projection}");
             let plan: Vec<String> =
                 clickhouse.query(&format!("EXPLAIN indexes = 1 {query} {setting}")).fetch_all().await?;
-            let is_telling = |line: &&String| ["ReadFrom", "Granules", "Parts"].iter().any(|word| line.contains(word));
-            let told: Vec<_> = plan.iter().filter(is_telling).map(|line| line.trim()).collect();
-            let begun = Instant::now();
+            let is_relevant = |line: &&String| ["ReadFrom", "Granules", "Parts"].iter().any(|word| line.contains(word));
+            let relevant: Vec<_> = plan.iter().filter(is_relevant).map(|line| line.trim()).collect();
+            let started = Instant::now();
             clickhouse.query(&format!("{query} {setting}")).fetch_one::<(u64, u64, u64)>().await?;
-            say(&format!(
-                "one partition, optimize_use_projections = {uses}: {:.3} s; {}",
-                begun.elapsed().as_secs_f64(),
-                told.join("; ")
+            print(&format!(
+                "one partition, optimize_use_projections = {uses_projection}: {:.3} s; {}",
+                started.elapsed().as_secs_f64(),
+                relevant.join("; ")
             ));
         }
         Ok(())
     }
 }
 
-#[expect(clippy::print_stdout, reason = "a bench says what it found on standard output")]
-fn say(text: &str) {
+#[expect(clippy::print_stdout, reason = "a bench prints its results")]
+fn print(text: &str) {
     println!("{text}");
 }

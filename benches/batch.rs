@@ -1,9 +1,10 @@
-//! What a record costs between its decoding and its INSERT: batches, the ledger and the intent, in time and allocations.
-//! Run with `cargo bench --bench batch`.
+//! Cost of a record between decoding and INSERT, in time and allocations: batches, the ledger and the intent. Run with
+//! `cargo bench --bench batch`.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "support/counting_allocator.rs"]
+mod counting_allocator;
+
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -13,41 +14,14 @@ use sluice_ingest::exactly_once::intent::{Announced, Doubt, Intent};
 use sluice_ingest::exactly_once::ledger::Ledger;
 use sluice_ingest::exactly_once::range::Range;
 
-/// Records of a batch: the default.
+use counting_allocator::print_allocations;
+
+/// Records of a batch, as by default.
 const RECORDS: u64 = 10_000;
-/// Rows and payloads of the usual size.
+/// Rows, payloads and keys of typical size.
 const ROW: [u8; 230] = [7; 230];
 const PAYLOAD: [u8; 440] = [7; 440];
 const KEY: [u8; 73] = [7; 73];
-
-/// The system's allocator, counted.
-struct Counted;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-#[global_allocator]
-static ALLOCATOR: Counted = Counted;
-
-#[expect(unsafe_code, reason = "an allocator cannot be written without, and there is no other way to count")]
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counted {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 fn batch() -> Option<Batch> {
     let budget = Budget::new(1 << 30, 1);
@@ -64,28 +38,20 @@ fn announced(number: i64) -> Announced {
     Announced { range, digest: u128::from(number.unsigned_abs()) << 64 | 7, doubt: Doubt::No }
 }
 
-/// A range from its seal to its commit.
-fn pass(ledger: &mut Ledger, number: i64) {
-    let what = announced(number);
-    ledger.sealed(what);
+/// Takes a range through the ledger, from seal to commit.
+fn seal_to_commit(ledger: &mut Ledger, number: i64) {
+    let announced = announced(number);
+    ledger.sealed(announced);
     black_box(ledger.to_commit(1_795_509_206, false));
     ledger.answered(true);
-    ledger.done(what.range);
-}
-
-#[expect(clippy::print_stderr, reason = "criterion has no place for counts")]
-fn allocations(what: &str, per: u64, work: impl FnOnce()) {
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    work();
-    let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    eprintln!("{what}: {:.4} allocations each", count as f64 / per as f64);
+    ledger.done(announced.range);
 }
 
 fn batches(criterion: &mut Criterion) {
-    allocations("a record in a batch of 10,000", RECORDS, || drop(black_box(batch())));
+    print_allocations("a record in a batch of 10,000", RECORDS, || drop(black_box(batch())));
     let mut group = criterion.benchmark_group("batch");
     group.throughput(Throughput::Elements(RECORDS));
-    group.bench_function("10,000 records taken in and sealed", |bencher| bencher.iter(batch));
+    group.bench_function("10,000 records buffered and sealed", |bencher| bencher.iter(batch));
     group.finish();
 }
 
@@ -94,10 +60,10 @@ fn ledger(criterion: &mut Criterion) {
     let mut number = 0;
     let mut next = || {
         number += 1;
-        pass(&mut ledger, number);
+        seal_to_commit(&mut ledger, number);
     };
-    allocations("a range through the ledger", 1_000, || (0..1_000).for_each(|_| next()));
-    criterion.bench_function("ledger/a range sealed, announced and done", |bencher| bencher.iter(&mut next));
+    print_allocations("a range through the ledger", 1_000, || (0..1_000).for_each(|_| next()));
+    criterion.bench_function("ledger/a range sealed, announced and committed", |bencher| bencher.iter(&mut next));
 }
 
 fn intent(criterion: &mut Criterion) {

@@ -1,4 +1,4 @@
-//! A program in a process of its own: started with its output in a file, asked to finish, ended for good when dropped.
+//! A program in a separate process: started with its output in a file, asked to finish, killed when dropped.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::watch;
+use crate::proc;
 
-/// How long a program may take to end once it was asked to.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// Lines of its output that an error shows.
+/// How long a program may take to exit after it was asked to.
+const EXIT_TIMEOUT: Duration = Duration::from_mins(1);
+/// Most lines of its output in an error.
 const LAST_LINES: usize = 15;
 
 /// A running program.
@@ -27,7 +27,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it; what it says goes to `log`. Its standard input closes when it is asked to finish.
+    /// Starts it with its output in `log`. Its standard input stays open until it is asked to finish.
     pub(crate) fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
         let child = command
@@ -37,51 +37,51 @@ impl Program {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("start {}", command.as_std().get_program().display()))?;
-        let pid = child.id().context("start a program: it ended at once")?;
+        let pid = child.id().context("start a program: it exited at once")?;
         Ok(Self { child, pid, log: log.to_owned(), peak: 0 })
     }
 
-    /// Its process.
+    /// Its process ID.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Fails if it has ended by itself.
+    /// Fails if it has exited.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
-        self.peak = self.peak.max(watch::peak(self.pid).unwrap_or(0));
-        match self.child.try_wait().context("watch a program")? {
+        self.peak = self.peak.max(proc::peak(self.pid).unwrap_or(0));
+        match self.child.try_wait().context("check a program")? {
             None => Ok(()),
-            Some(status) => bail!("keep a program running: it ended with {status}; {}", self.last_words()),
+            Some(status) => bail!("keep a program running: it exited with {status}; {}", self.last_lines()),
         }
     }
 
-    /// Most memory it was seen to have resident.
+    /// Peak resident memory seen so far, in bytes.
     pub(crate) fn peak(&self) -> u64 {
-        self.peak.max(watch::peak(self.pid).unwrap_or(0))
+        self.peak.max(proc::peak(self.pid).unwrap_or(0))
     }
 
-    /// Asks it to write what it has: its standard input closes, and it gets SIGTERM.
+    /// Asks it to write its open batches and exit: closes its standard input and sends SIGTERM.
     pub(crate) fn finish(&mut self) {
         drop(self.child.stdin.take());
-        // It may have ended by itself already.
+        // It may have exited already.
         kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGTERM).ok();
     }
 
-    /// Waits for its end, and ends it where it does not come.
-    pub(crate) async fn end(mut self) -> anyhow::Result<()> {
+    /// Asks it to finish and waits until it exits; kills it after a timeout.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.finish();
-        if timeout(PATIENCE, self.child.wait()).await.is_err() {
-            self.child.kill().await.context("end a program")?;
+        if timeout(EXIT_TIMEOUT, self.child.wait()).await.is_err() {
+            self.child.kill().await.context("stop a program")?;
         }
         Ok(())
     }
 
-    /// All that it has said.
+    /// Everything it has printed.
     pub(crate) fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn last_words(&self) -> String {
+    fn last_lines(&self) -> String {
         let text = self.output();
         let lines: Vec<&str> = text.lines().collect();
         let tail = &lines[lines.len().saturating_sub(LAST_LINES)..];

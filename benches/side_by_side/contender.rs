@@ -1,4 +1,4 @@
-//! The programs that are compared, and how each of them is started on one table with one consumer group.
+//! The programs that are compared, and how each is started on one table with one consumer group.
 
 pub(crate) mod consume;
 mod engine;
@@ -10,37 +10,36 @@ pub(crate) mod sluice;
 use std::time::Duration;
 
 use crate::child::Program;
-use crate::options::Speed;
-use crate::race::Lap;
-use crate::watch;
-use crate::world::World;
+use crate::options::{Other, Speed};
+use crate::proc;
+use crate::testbed::Testbed;
+use crate::trial::Trial;
 use engine::Engine;
-use other::Other;
 
-/// One line of the table of results.
+/// One line of the results table.
 #[derive(Debug, Clone)]
 pub(crate) struct Contender {
     pub(crate) kind: Kind,
-    /// Rows of a batch, where it makes batches.
+    /// Rows of a batch, for a program with batches.
     pub(crate) batch: Option<u64>,
 }
 
-/// Which program.
+/// The program.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     /// A ceiling: librdkafka alone.
     Consume,
-    /// A ceiling: ClickHouse alone, with rows that were encoded before.
+    /// A ceiling: ClickHouse alone, with rows encoded in advance.
     Insert {
-        /// INSERTs at a time.
+        /// Concurrent INSERTs.
         connections: usize,
     },
     /// `sluice ingest`.
     Sluice {
-        /// Members of its consumer group, each a process.
+        /// Members of its consumer group, one process each.
         processes: usize,
     },
-    /// What one writes first in Rust.
+    /// The obvious first implementation in Rust.
     Obvious {
         /// With `fetch.queue.backoff.ms=2`.
         tuned: bool,
@@ -52,7 +51,7 @@ pub(crate) enum Kind {
 }
 
 impl Contender {
-    /// All that the options ask for, in the order of the report.
+    /// Everything that the options select, in the order of the report.
     pub(crate) fn all(options: &Speed) -> Vec<Self> {
         let batched = |kind: &Kind| {
             let with = |batch: &u64| Self { kind: kind.clone(), batch: Some(*batch) };
@@ -67,9 +66,9 @@ impl Contender {
             .chain(programs.flat_map(|kind| batched(&kind)))
             .chain([Self { kind: Kind::Engine, batch: None }])
             .chain(others.flat_map(|kind| batched(&kind)));
-        let is_wanted =
+        let is_selected =
             |one: &Self| options.only.is_empty() || options.only.iter().any(|word| one.name().contains(word));
-        all.filter(is_wanted).collect()
+        all.filter(is_selected).collect()
     }
 
     /// Its name in the report.
@@ -87,35 +86,43 @@ impl Contender {
         }
     }
 
-    /// Why it cannot run here, if it cannot.
-    pub(crate) async fn obstacle(&self, world: &World) -> anyhow::Result<Option<String>> {
+    /// The reason why it cannot run here, if there is one.
+    pub(crate) async fn obstacle(&self, testbed: &Testbed) -> anyhow::Result<Option<String>> {
         match self.kind {
-            Kind::Engine => engine::obstacle(world).await,
+            Kind::Engine => engine::obstacle(testbed).await,
             _ => Ok(None),
         }
     }
 
-    /// Starts it; the two ceilings are no programs and start elsewhere.
-    pub(crate) async fn start(&self, world: &World, lap: &Lap) -> anyhow::Result<Running> {
+    /// Its consumer group as Kafka knows it: Sluice adds its namespace as a prefix.
+    pub(crate) fn group(&self, testbed: &Testbed, trial: &Trial) -> String {
+        match self.kind {
+            Kind::Sluice { .. } => testbed.names.group(&trial.group),
+            _ => trial.group.clone(),
+        }
+    }
+
+    /// Starts it. The two ceilings are not programs; their own modules run them.
+    pub(crate) async fn start(&self, testbed: &Testbed, trial: &Trial) -> anyhow::Result<Running> {
         let batch = self.batch.unwrap_or_default();
         match &self.kind {
             Kind::Sluice { processes } => {
-                let members = (1..=*processes).map(|number| sluice::start(world, lap, batch, number));
+                let members = (1..=*processes).map(|number| sluice::start(testbed, trial, batch, number));
                 members.collect::<anyhow::Result<_>>().map(Running::Processes)
             }
-            Kind::Obvious { tuned } => obvious::start(world, lap, batch, *tuned).map(Running::process),
-            Kind::Engine => Engine::start(world, lap).await.map(Running::Engine),
-            Kind::Other(other) => other.start(world, lap, batch).map(Running::process),
-            Kind::Consume | Kind::Insert { .. } => anyhow::bail!("start {}: it is no program", self.name()),
+            Kind::Obvious { tuned } => obvious::start(testbed, trial, batch, *tuned).map(Running::process),
+            Kind::Engine => Engine::start(testbed, trial).await.map(Running::Engine),
+            Kind::Other(other) => other.start(testbed, trial, batch).map(Running::process),
+            Kind::Consume | Kind::Insert { .. } => anyhow::bail!("start {}: it is not a program", self.name()),
         }
     }
 }
 
-/// A program at work.
+/// A running program.
 pub(crate) enum Running {
-    /// In processes of its own.
+    /// In separate processes.
     Processes(Vec<Program>),
-    /// In the server.
+    /// Inside the server.
     Engine(Engine),
 }
 
@@ -131,7 +138,7 @@ impl Running {
         }
     }
 
-    /// Fails if it has ended by itself.
+    /// Fails if a process has exited.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self {
             Self::Processes(programs) => programs.iter_mut().try_for_each(Program::check),
@@ -139,35 +146,35 @@ impl Running {
         }
     }
 
-    /// Asks it to write what it still holds, where it can be asked.
+    /// Asks its processes to write their open batches and exit; the Kafka engine cannot be asked.
     pub(crate) fn finish(&mut self) {
         if let Self::Processes(programs) = self {
             programs.iter_mut().for_each(Program::finish);
         }
     }
 
-    /// Processor time of its own processes so far.
+    /// CPU time of its own processes so far.
     pub(crate) fn cpu(&self) -> Option<Duration> {
-        let each = self.processes().iter().map(|program| watch::own_cpu(program.pid()));
+        let each = self.processes().iter().map(|program| proc::own_cpu(program.pid()));
         each.reduce(|all, one| Some(all? + one?)).flatten()
     }
 
-    /// Processor time of its own processes, with what runs below them, and the most memory that one of them had.
+    /// CPU time of its own processes with their descendants, and the highest peak memory of one process, in bytes.
     pub(crate) fn usage(&self) -> Option<(Duration, u64)> {
-        let each = self.processes().iter().map(|program| (watch::cpu(program.pid()), program.peak()));
+        let each = self.processes().iter().map(|program| (proc::cpu(program.pid()), program.peak()));
         each.reduce(|(cpu, peak), (one, own)| (cpu + one, peak.max(own)))
     }
 
-    /// Ends it.
-    pub(crate) async fn end(self, world: &World) -> anyhow::Result<()> {
+    /// Stops it.
+    pub(crate) async fn stop(self, testbed: &Testbed) -> anyhow::Result<()> {
         match self {
             Self::Processes(programs) => {
                 for program in programs {
-                    program.end().await?;
+                    program.stop().await?;
                 }
                 Ok(())
             }
-            Self::Engine(engine) => engine.end(world).await,
+            Self::Engine(engine) => engine.stop(testbed).await,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! When a consumer group has handed its partitions out, asked of the broker itself, so that it is told of every program
-//! in the same way.
+//! When a consumer group has assigned its partitions. The broker itself is polled, so that the time is comparable for every
+//! program.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,22 +11,22 @@ use sluice_schemas::connect::kafka_config;
 use sluice_schemas::stores::Stores;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// How often the broker is asked.
-const EVERY: Duration = Duration::from_millis(25);
-/// How long it may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
+/// Polling interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// How long the broker may take to respond.
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Watches a group from now on, until it is dropped or has seen enough.
-pub(crate) struct Group {
+/// Watches a group until it is stopped or dropped.
+pub(crate) struct AssignmentWatch {
     assigned: Arc<Mutex<Option<Instant>>>,
     stop: CancellationToken,
     _guard: DropGuard,
 }
 
-impl Group {
-    /// Begins to watch.
-    pub(crate) fn watch(stores: &Stores, group: &str) -> anyhow::Result<Self> {
-        let consumer: BaseConsumer = kafka_config(stores).create().context("ask about a consumer group")?;
+impl AssignmentWatch {
+    /// Starts watching.
+    pub(crate) fn start(stores: &Stores, group: &str) -> anyhow::Result<Self> {
+        let consumer: BaseConsumer = kafka_config(stores).create().context("watch a consumer group")?;
         let consumer = Arc::new(consumer);
         let (assigned, stop) = (Arc::<Mutex<Option<Instant>>>::default(), CancellationToken::new());
         let (found, group) = (Arc::clone(&assigned), group.to_owned());
@@ -34,25 +34,25 @@ impl Group {
             let mut was_assigned = false;
             loop {
                 let (consumer, group) = (Arc::clone(&consumer), group.clone());
-                let asked = tokio::task::spawn_blocking(move || is_assigned(&consumer, &group)).await;
-                let is_assigned = asked.unwrap_or(false);
+                let polled = tokio::task::spawn_blocking(move || is_assigned(&consumer, &group)).await;
+                let is_assigned = polled.unwrap_or(false);
                 if is_assigned && !was_assigned {
                     *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 }
                 was_assigned = is_assigned;
-                tokio::time::sleep(EVERY).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         }));
         let guard = stop.clone().drop_guard();
         Ok(Self { assigned, stop, _guard: guard })
     }
 
-    /// Stops asking: rows are coming, so the last assignment seen is the one that counts.
-    pub(crate) fn enough(&self) {
+    /// Stops polling: rows are arriving, so the latest assignment is the one that counts.
+    pub(crate) fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// When the group last handed its partitions out.
+    /// When the group last assigned its partitions.
     pub(crate) fn assigned(&self) -> Option<Instant> {
         *self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,5 +63,5 @@ fn is_assigned(consumer: &BaseConsumer, group: &str) -> bool {
         let members = info.members();
         info.state() == "Stable" && !members.is_empty() && members.iter().all(|member| member.assignment().is_some())
     };
-    consumer.fetch_group_list(Some(group), ANSWER).is_ok_and(|list| list.groups().iter().any(has_all))
+    consumer.fetch_group_list(Some(group), KAFKA_TIMEOUT).is_ok_and(|list| list.groups().iter().any(has_all))
 }

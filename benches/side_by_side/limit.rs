@@ -1,26 +1,25 @@
-//! Who holds a process to its memory: a cgroup where systemd can make one, else the kernel's limit on private writable
-//! memory, else nobody, and then the peak is only looked at.
+//! A memory limit for a process: a cgroup if systemd can create one, else the kernel's limit on private writable memory, else
+//! none; then the peak is only reported.
 
 use std::process::Stdio;
 
 use bytesize::ByteSize;
 use tokio::process::Command;
 
-/// A way to hold a process to its memory.
+/// A way to limit a process's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// `memory.max` of a cgroup of its own: everything that it has resident.
+    /// `memory.max` of a separate cgroup: all resident memory.
     Cgroup,
-    /// `RLIMIT_DATA`: heap and other private memory that it may write to, used or not. Stacks are part of it, so they
-    /// are made small.
+    /// `RLIMIT_DATA`: heap and other private writable memory, used or not. Stacks count, so they are made small.
     Data,
     /// No limit.
     None,
 }
 
 impl Limit {
-    /// The strictest one to be had here.
-    pub(crate) async fn here() -> Self {
+    /// The strictest limit that works here.
+    pub(crate) async fn available() -> Self {
         let scope = ["systemd-run", "--quiet", "--scope", "-p", "MemoryMax=64M", "true"];
         if works(&scope).await {
             Self::Cgroup
@@ -31,8 +30,8 @@ impl Limit {
         }
     }
 
-    /// What to write before a command so that it may have `bytes`.
-    pub(crate) fn words(self, bytes: ByteSize) -> Vec<String> {
+    /// Words to put before a command to limit it to `bytes`.
+    pub(crate) fn command_prefix(self, bytes: ByteSize) -> Vec<String> {
         let words: &[&str] = match self {
             Self::Cgroup => &["systemd-run", "--quiet", "--scope", "-p", "MemorySwapMax=0", "-p"],
             Self::Data => &["prlimit", "--stack=1048576"],
@@ -46,12 +45,12 @@ impl Limit {
         words.iter().map(ToString::to_string).chain(last).collect()
     }
 
-    /// For the report.
+    /// Description for the report.
     pub(crate) fn text(self, bytes: ByteSize) -> String {
         match self {
-            Self::Cgroup => format!("held to {bytes} by a cgroup"),
-            Self::Data => format!("private writable memory held to {bytes} by RLIMIT_DATA"),
-            Self::None => "not held to anything: neither systemd-run nor prlimit works here".to_owned(),
+            Self::Cgroup => format!("limited to {bytes} by a cgroup"),
+            Self::Data => format!("private writable memory limited to {bytes} by RLIMIT_DATA"),
+            Self::None => "not limited: neither systemd-run nor prlimit works here".to_owned(),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Where the figures come from: the machine, and the versions of what ran on it.
+//! The machine that the figures come from, and the versions of the programs on it.
 
 use anyhow::Context;
 use serde::Serialize;
 use sluice_loadgen::report;
 use sluice_stack::Service;
 
-use crate::world::World;
+use crate::testbed::Testbed;
 
 /// Machine and versions.
 #[derive(Debug, Clone, Serialize)]
@@ -19,10 +19,10 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// This one.
-    pub(crate) async fn this(world: &World) -> anyhow::Result<Self> {
+    /// This machine and the running stores.
+    pub(crate) async fn current(testbed: &Testbed) -> anyhow::Result<Self> {
         let clickhouse: String =
-            world.clickhouse.query("SELECT version()").fetch_one().await.context("ask ClickHouse for its version")?;
+            testbed.clickhouse.query("SELECT version()").fetch_one().await.context("query ClickHouse's version")?;
         let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
@@ -40,7 +40,7 @@ impl Machine {
         })
     }
 
-    /// In two lines.
+    /// Two lines of text.
     pub(crate) fn text(&self) -> String {
         let report::Machine { system, cpus, memory_bytes } = &self.hardware;
         let memory = memory_bytes.unwrap_or(0) >> 30;

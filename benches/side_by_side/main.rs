@@ -1,19 +1,20 @@
-//! Sluice beside other programs: `cargo bench --bench side_by_side`, see docs/performance.md.
-//! Brings up a stack of its own, fills a topic, runs every program on it and reports what each did and cost.
+//! Compares Sluice with other programs: `cargo bench --bench side_by_side`, see docs/performance.md.
+//! It starts its own stack, fills a topic, runs every program on it and reports the throughput and cost of each.
 //!
 //! # Layout
-//! - [`options`]: the command line
-//! - [`world`], [`records`], [`fill`]: the stores, and what is in them
-//! - [`contender`]: the programs; [`child`], [`group`], [`watch`]: what can be seen of them from outside
-//! - [`race`], [`speed`], [`result`]: one run, all runs, what they showed
-//! - [`refused`]: the same with rows that only ClickHouse refuses
+//! Modules import only modules above them in this list.
+//! - [`output`], [`figures`], [`plot`], [`proc`], [`options`]: printing, reports, `/proc`, the command line
+//! - [`child`], [`limit`]: a program in a process, its memory limit
+//! - [`testbed`], [`machine`], [`http`], [`records`], [`fill`], [`group`]: the stores and their contents
+//! - [`trial`], [`contender`], [`measure`]: one run, the programs, measuring one program
+//! - [`result`], [`speed`], [`refused`]: all runs, also with rows that ClickHouse refuses
 //! - [`live`], [`latency`], [`sustained`], [`fairness`]: records that arrive at a steady rate
-//! - [`memory`], [`limit`]: what `sluice ingest` has resident, and who holds it to that
-//! - [`machine`], [`plot`], [`say`]: the report
+//! - [`memory`]: resident memory of `sluice ingest`
 
 mod child;
 mod contender;
 mod fairness;
+mod figures;
 mod fill;
 mod group;
 mod http;
@@ -21,18 +22,19 @@ mod latency;
 mod limit;
 mod live;
 mod machine;
+mod measure;
 mod memory;
 mod options;
+mod output;
 mod plot;
-mod race;
+mod proc;
 mod records;
 mod refused;
 mod result;
-mod say;
 mod speed;
 mod sustained;
-mod watch;
-mod world;
+mod testbed;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -47,7 +49,7 @@ async fn main() -> ExitCode {
     match run(verb).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say::say(&format!("failed to {error:#}"));
+            output::progress(&format!("failed to {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -61,7 +63,7 @@ async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Sustained(options) => Box::pin(sustained::run(&options)).await,
         Verb::Fairness(options) => Box::pin(fairness::run(&options)).await,
         Verb::Refused(options) => Box::pin(refused::run(&options)).await,
-        Verb::Consume(told) => consume::child(&told),
-        Verb::Obvious(told) => Box::pin(obvious::child(&told)).await,
+        Verb::Consume(options) => consume::child(&options),
+        Verb::Obvious(options) => Box::pin(obvious::child(&options)).await,
     }
 }

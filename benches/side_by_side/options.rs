@@ -1,40 +1,38 @@
-//! The bench's command line.
+//! The command line of the bench and of its child processes. It imports nothing of the bench.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::contender::consume::Consume;
-use crate::contender::obvious::Obvious;
-use crate::contender::other::Other;
-
-/// Sluice beside other programs, on the same topic, tables and machine
+/// Compares Sluice with other programs on the same topic, tables and machine
 #[derive(Debug, Parser)]
 #[command(name = "side_by_side", bin_name = "cargo bench --bench side_by_side --")]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
-    /// Cargo says so to every bench
+    /// Passed by Cargo to every bench
     #[arg(long, hide = true, global = true)]
     bench: bool,
 }
 
-/// What to measure; without a word, the speed.
+/// What to measure; the speed by default.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Events per second of every program, one after the other, several rounds
+    /// Events per second of every program, in sequence, over several rounds
     Speed(Speed),
-    /// Memory of `sluice ingest` with a backlog, also while ClickHouse is away
+    /// Memory of `sluice ingest` with a backlog and through a ClickHouse outage
     Memory(Memory),
     /// Time from producing a record to seeing it in ClickHouse, at a low rate
     Latency(Latency),
     /// Lag at a steady rate
     Sustained(Sustained),
-    /// What one tenant's load or poison does to the others' time to ClickHouse
+    /// How one tenant's load or poison affects the others' latency
     Fairness(Fairness),
-    /// What rows cost that only ClickHouse refuses, beside the same stream without any
+    /// Cost of rows that only ClickHouse refuses, compared with the same stream without any
     Refused(Refused),
     #[command(name = "__consume", hide = true)]
     Consume(Consume),
@@ -42,7 +40,7 @@ pub(crate) enum Verb {
     Obvious(Obvious),
 }
 
-/// What all of them need.
+/// Options of every verb.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// First port of the bench's own stack
@@ -51,13 +49,13 @@ pub(crate) struct Common {
     /// Events in the topic
     #[arg(long, default_value_t = 2_000_000)]
     pub(crate) events: u64,
-    /// Least size of an event, in bytes of JSON
+    /// Minimum size of an event, in bytes of JSON
     #[arg(long, default_value_t = 440)]
     pub(crate) bytes: usize,
     /// The table that all programs write to
     #[arg(long, value_enum, default_value_t = Table::Plain)]
     pub(crate) table: Table,
-    /// Leave stack and topic in place for the next run, for two hours
+    /// Keep stack and topic for the next run, for two hours
     #[arg(long)]
     pub(crate) keep: bool,
     /// Folder of the results
@@ -65,12 +63,12 @@ pub(crate) struct Common {
     pub(crate) out: PathBuf,
 }
 
-/// The form of the table.
+/// The table's definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Table {
-    /// Columns and sorting key of `communication_events`, no projection, no index, no view
+    /// Columns and sorting key of `communication_events`, without projection, index or view
     Plain,
-    /// `communication_events` as the platform has it, with its view
+    /// The platform's `communication_events` with its view
     Platform,
 }
 
@@ -79,7 +77,7 @@ impl Default for Speed {
         let Options { verb, .. } = Options::parse_from(["side_by_side", "speed"]);
         match verb {
             Some(Verb::Speed(speed)) => speed,
-            _ => unreachable!("these are the words that were parsed"),
+            _ => unreachable!("the verb is speed"),
         }
     }
 }
@@ -94,10 +92,10 @@ pub(crate) struct Speed {
     /// Batch sizes, in rows
     #[arg(long, value_delimiter = ',', default_value = "10000,100000")]
     pub(crate) batch: Vec<u64>,
-    /// Processes of `sluice ingest` in one consumer group, one line of the report for each number
+    /// Numbers of `sluice ingest` processes in one consumer group, each a line of the report
     #[arg(long, value_delimiter = ',', default_value = "1")]
     pub(crate) processes: Vec<usize>,
-    /// Only programs whose name holds one of these words
+    /// Only programs whose name contains one of these words
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Another program: NAME=BINARY,TEMPLATE
@@ -124,10 +122,10 @@ pub(crate) struct Memory {
     /// Batch sizes, in rows
     #[arg(long, value_delimiter = ',', default_value = "10000,100000")]
     pub(crate) batch: Vec<u64>,
-    /// What the process may have, enforced where the machine lets us
+    /// Memory limit of the process, enforced if the machine allows it
     #[arg(long, default_value = "256MiB")]
     pub(crate) limit: ByteSize,
-    /// How long ClickHouse is away in the middle
+    /// How long ClickHouse is unavailable in the middle
     #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
     pub(crate) away: Duration,
 }
@@ -139,7 +137,7 @@ pub(crate) struct Latency {
     /// Events per second
     #[arg(long, default_value_t = 100)]
     pub(crate) rate: u32,
-    /// How long they are produced
+    /// How long to produce events
     #[arg(long = "for", default_value = "60s", value_parser = humantime::parse_duration)]
     pub(crate) span: Duration,
     /// Longest time that a record waits in an open batch
@@ -154,7 +152,7 @@ pub(crate) struct Sustained {
     /// Events per second
     #[arg(long, default_value_t = 10_000)]
     pub(crate) rate: u32,
-    /// How long they are produced
+    /// How long to produce events
     #[arg(long = "for", default_value = "10m", value_parser = humantime::parse_duration)]
     pub(crate) span: Duration,
     /// Longest time that a record waits in an open batch
@@ -169,10 +167,10 @@ pub(crate) struct Fairness {
     /// Events per second of each quiet tenant
     #[arg(long, default_value_t = 300)]
     pub(crate) rate: u32,
-    /// How many times as many the loud tenant sends
+    /// Records of the loud tenant for each record of a quiet one
     #[arg(long, default_value_t = 100)]
     pub(crate) times: u32,
-    /// Events per second of all together in the part above capacity
+    /// Events per second of all tenants in the part above capacity
     #[arg(long, default_value_t = 250_000)]
     pub(crate) flood: u32,
     /// How long each part lasts
@@ -181,4 +179,60 @@ pub(crate) struct Fairness {
     /// Longest time that a record waits in an open batch
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) timer: Duration,
+}
+
+/// A program that the caller names, and its template; see `contender/other.rs`.
+#[derive(Debug, Clone)]
+pub(crate) struct Other {
+    pub(crate) name: String,
+    pub(crate) binary: PathBuf,
+    pub(crate) template: PathBuf,
+}
+
+impl FromStr for Other {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once('=').and_then(|(name, files)| Some((name, files.split_once(',')?)));
+        let (name, (binary, template)) = parts.ok_or_else(|| anyhow!("write NAME=BINARY,TEMPLATE"))?;
+        Ok(Self { name: name.to_owned(), binary: binary.into(), template: template.into() })
+    }
+}
+
+/// Arguments of the child process of `contender/consume.rs`.
+#[derive(Debug, Args)]
+pub(crate) struct Consume {
+    #[arg(long)]
+    pub(crate) brokers: String,
+    #[arg(long)]
+    pub(crate) topic: String,
+    #[arg(long)]
+    pub(crate) group: String,
+    #[arg(long)]
+    pub(crate) events: u64,
+}
+
+/// Arguments of the child process of `contender/obvious.rs`.
+#[derive(Debug, Args)]
+pub(crate) struct Obvious {
+    #[arg(long)]
+    pub(crate) brokers: String,
+    #[arg(long)]
+    pub(crate) topic: String,
+    #[arg(long)]
+    pub(crate) group: String,
+    #[arg(long)]
+    pub(crate) url: String,
+    #[arg(long)]
+    pub(crate) user: String,
+    #[arg(long)]
+    pub(crate) password: String,
+    #[arg(long)]
+    pub(crate) database: String,
+    #[arg(long)]
+    pub(crate) table: String,
+    #[arg(long)]
+    pub(crate) batch: u64,
+    #[arg(long)]
+    pub(crate) tuned: bool,
 }

@@ -1,21 +1,21 @@
-//! Two kinds of picture, as SVG without anything from elsewhere: bars with their spread, and lines over time.
+//! Two kinds of chart as self-contained SVG: bars with their spread, and lines over time.
 
 use std::fmt::Write;
 
-use crate::result::{Spread, thousands};
+use crate::figures::{Spread, thousands};
 
 const WIDTH: f64 = 760.0;
-const OURS: &str = "#1f6feb";
-const OTHERS: &str = "#8c959f";
+const HIGHLIGHT: &str = "#1f6feb";
+const NEUTRAL: &str = "#8c959f";
 const INK: &str = "#57606a";
-/// Colours of the lines, in their order.
+/// Colours of the lines, in order.
 const LINES: [&str; 4] = ["#1f6feb", "#bc4c00", "#1a7f37", "#8250df"];
 
 /// One bar.
 pub(crate) struct Bar {
     pub(crate) label: String,
     pub(crate) spread: Spread,
-    pub(crate) is_ours: bool,
+    pub(crate) is_highlighted: bool,
 }
 
 /// One line: points of seconds and values.
@@ -24,17 +24,17 @@ pub(crate) struct Line {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// Lines with what their axes show.
+/// Lines and their axes.
 pub(crate) struct Chart<'a> {
     pub(crate) title: &'a str,
-    /// What the values are.
+    /// Unit of the values.
     pub(crate) unit: &'a str,
     pub(crate) lines: &'a [Line],
-    /// A value that must not be passed.
+    /// A value that must not be exceeded.
     pub(crate) limit: Option<f64>,
 }
 
-/// The two ends of a piece of the picture, written for `write!`.
+/// Writes one element to the SVG.
 macro_rules! draw {
     ($svg:expr, $($what:tt)*) => {
         writeln!($svg, $($what)*).expect("writing to a String does not fail")
@@ -56,17 +56,17 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Bars below each other, longest value across the width.
+/// Horizontal bars; the largest value spans the width.
 pub(crate) fn bars(title: &str, bars: &[Bar]) -> String {
     const LEFT: f64 = 230.0;
     const STEP: f64 = 22.0;
-    let longest = bars.iter().map(|bar| bar.spread.most).fold(1.0, f64::max);
+    let longest = bars.iter().map(|bar| bar.spread.max).fold(1.0, f64::max);
     let scale = (WIDTH - LEFT - 80.0) / longest;
     let mut svg = open(title, 44.0 + STEP * bars.len() as f64);
-    for (index, Bar { label, spread, is_ours }) in bars.iter().enumerate() {
+    for (index, Bar { label, spread, is_highlighted }) in bars.iter().enumerate() {
         let top = 36.0 + STEP * index as f64;
-        let (middle, colour) = (top + 8.0, if *is_ours { OURS } else { OTHERS });
-        let (from, to) = (LEFT + spread.least * scale, LEFT + spread.most * scale);
+        let (middle, colour) = (top + 8.0, if *is_highlighted { HIGHLIGHT } else { NEUTRAL });
+        let (from, to) = (LEFT + spread.min * scale, LEFT + spread.max * scale);
         draw!(svg, r#"<text x="{}" y="{}" text-anchor="end">{}</text>"#, LEFT - 8.0, top + 12.0, escaped(label));
         draw!(
             svg,
@@ -79,7 +79,7 @@ pub(crate) fn bars(title: &str, bars: &[Bar]) -> String {
     svg + "</svg>\n"
 }
 
-/// Lines over seconds, with the limit as a dashed one.
+/// Lines over seconds, with the limit as a dashed line.
 pub(crate) fn lines(chart: &Chart<'_>) -> String {
     const HEIGHT: f64 = 300.0;
     const LEFT: f64 = 70.0;

@@ -1,5 +1,5 @@
-//! The records of the bench: communication events of one day, as many and as large as wanted.
-//! A count and a size go in; keys and JSON payloads come out, the same ones for the same count. Touches no store.
+//! The records of the bench: communication events of one day with keys and JSON payloads, in any number and size. The same count
+//! yields the same events. It never accesses a store.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,9 +10,9 @@ use sluice_loadgen::scenario::Scenario;
 use sluice_schemas::records::CommunicationEvent;
 use uuid::Uuid;
 
-/// Agencies whose customers the events are about.
+/// Number of tenants.
 const TENANTS: u64 = 10;
-/// Events of a communication are three to four on average; fewer than this many are never needed.
+/// A safe lower bound: a communication has three to four events on average.
 const EVENTS_PER_COMMUNICATION: u64 = 2;
 
 /// One record of the topic.
@@ -22,7 +22,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The event as the platform's producers send it, filled up with a note to `bytes` where it is shorter.
+    /// The event as the platform's producers send it, padded with a note to `bytes` if it is shorter.
     pub(crate) fn new(event: &CommunicationEvent, bytes: usize) -> anyhow::Result<Self> {
         const END: &[u8] = b"}}";
         let mut payload = serde_json::to_vec(event).context("encode an event")?;
@@ -36,7 +36,7 @@ impl Record {
     }
 }
 
-/// Events of one day, roughly in order of time, those of all tenants mixed.
+/// Events of one day, roughly ordered by time, with all tenants interleaved.
 pub(crate) struct Events {
     population: Population,
     /// The next communication of each tenant.
@@ -61,8 +61,8 @@ impl Events {
         Ok(Self { population, next, ready: VecDeque::new() })
     }
 
-    /// The tenant that is behind the others in its day.
-    fn behind(&self) -> Option<usize> {
+    /// The tenant that has progressed least through its day.
+    fn least_advanced(&self) -> Option<usize> {
         let tenants = self.population.tenants().iter();
         let open = tenants.filter(|tenant| self.next[tenant.index] < tenant.history);
         let share = |tenant: usize| self.next[tenant] as f64 / self.population.tenants()[tenant].history as f64;
@@ -75,7 +75,7 @@ impl Iterator for Events {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.ready.is_empty() {
-            let tenant = self.behind()?;
+            let tenant = self.least_advanced()?;
             self.ready.extend(self.population.history_events(tenant, self.next[tenant]));
             self.next[tenant] += 1;
         }
@@ -83,84 +83,84 @@ impl Iterator for Events {
     }
 }
 
-/// Events that happen now: those of a day again and again, each with an identity, a time and a number of its own.
+/// Events with the current time: those of one day, repeated, each with a new ID, time and number.
 pub(crate) struct Live {
     events: Vec<CommunicationEvent>,
-    /// Tells the identities of one source from those of another.
-    lane: u64,
+    /// Distinguishes the IDs of one source from those of another.
+    source: u64,
     bytes: usize,
     sent: u32,
 }
 
-/// Different events that [`Live`] draws on.
-const DIFFERENT: usize = 10_000;
+/// Number of distinct events that [`Live`] repeats.
+const DISTINCT: usize = 10_000;
 
 impl Live {
-    /// `bytes` as in [`Record::new`].
+    /// Minimum size of an event as in [`Record::new`].
     pub(crate) fn new(bytes: usize) -> anyhow::Result<Self> {
-        let events: Vec<_> = Events::new(DIFFERENT as u64)?.take(DIFFERENT).collect();
-        Ok(Self { events, lane: 0, bytes, sent: 0 })
+        let events: Vec<_> = Events::new(DISTINCT as u64)?.take(DISTINCT).collect();
+        Ok(Self { events, source: 0, bytes, sent: 0 })
     }
 
-    /// The next one, which carries its number as `duration_ms`.
+    /// The next event, with its number as `duration_ms`.
     pub(crate) fn at(&mut self, now: DateTime<Utc>) -> anyhow::Result<Record> {
         let index = self.sent as usize % self.events.len();
         let event = &mut self.events[index];
         (event.event_id, event.timestamp, event.duration_ms) =
-            (Uuid::from_u64_pair(self.lane, u64::from(self.sent)), now, self.sent);
+            (Uuid::from_u64_pair(self.source, u64::from(self.sent)), now, self.sent);
         self.sent += 1;
         Record::new(event, self.bytes)
     }
 
-    /// One after the other.
-    pub(crate) fn every(mut self) -> impl FnMut(DateTime<Utc>) -> anyhow::Result<Record> + Send {
+    /// Returns a closure that yields these events in sequence.
+    pub(crate) fn into_source(mut self) -> impl FnMut(DateTime<Utc>) -> anyhow::Result<Record> + Send {
         move |now| self.at(now)
     }
 }
 
-/// Live events of ten tenants, one of which may be louder than the others, or send nothing but poison.
-pub(crate) struct Crowd {
+/// Live events of ten tenants, one of which may send more than the others, or only poison.
+pub(crate) struct TenantMix {
     tenants: Vec<Live>,
-    /// Records of the loud one for each of a quiet one.
+    /// Records of the loud tenant for each record of a quiet one.
     times: usize,
     is_poison: bool,
-    turn: usize,
+    position: usize,
 }
 
-impl Crowd {
+impl TenantMix {
     /// The first tenant is the loud one.
     pub(crate) fn new(bytes: usize, times: u32, is_poison: bool) -> anyhow::Result<Self> {
         let mut tenants: BTreeMap<Uuid, Vec<CommunicationEvent>> = BTreeMap::new();
-        for event in Events::new(DIFFERENT as u64)?.take(DIFFERENT) {
+        for event in Events::new(DISTINCT as u64)?.take(DISTINCT) {
             tenants.entry(event.tenant_id).or_default().push(event);
         }
-        let live = |(lane, events)| Live { events, lane, bytes, sent: 0 };
+        let live = |(source, events)| Live { events, source, bytes, sent: 0 };
         Ok(Self {
             tenants: (0..).zip(tenants.into_values()).map(live).collect(),
             times: times as usize,
             is_poison,
-            turn: 0,
+            position: 0,
         })
     }
 
-    /// The loud one.
+    /// ID of the loud tenant.
     pub(crate) fn loud(&self) -> Uuid {
         self.tenants[0].events[0].tenant_id
     }
 
-    /// Records of a whole turn, and how many of them are those of the quiet ones.
-    pub(crate) fn turn(&self) -> (usize, usize) {
+    /// Records of a whole cycle, and how many of them are of quiet tenants.
+    pub(crate) fn cycle(&self) -> (usize, usize) {
         let quiet = self.tenants.len() - 1;
         (quiet + self.times, quiet)
     }
 
-    /// One after the other, the loud one's between those of the others.
-    pub(crate) fn every(mut self) -> impl FnMut(DateTime<Utc>) -> anyhow::Result<Record> + Send {
-        let (all, quiet) = self.turn();
+    /// Returns a closure that yields these events in sequence, the loud tenant's between those of the others.
+    pub(crate) fn into_source(mut self) -> impl FnMut(DateTime<Utc>) -> anyhow::Result<Record> + Send {
+        let (all, quiet) = self.cycle();
         move |now| {
-            let place = self.turn % all;
-            self.turn += 1;
-            // Evenly spread over the turn.
+            let place = self.position % all;
+            self.position += 1;
+            // The quiet tenants are spread evenly over the cycle.
             let number = (place * quiet / all, (place + 1) * quiet / all);
             if number.0 != number.1 {
                 return self.tenants[number.1].at(now);

@@ -1,57 +1,58 @@
-//! What rows cost that only ClickHouse refuses: the same topic into tables whose CHECK constraints refuse none of its
-//! records, one in a hundred or one in ten, evenly spread; each share once in each round.
+//! Cost of rows that only ClickHouse refuses: the same topic lands in tables whose CHECK constraints refuse none of its
+//! records, one in a hundred or one in ten, evenly spread; each share runs once per round.
 //!
-//! After each run the table must hold every other record once, and the dead-letter topic one letter for each refused one.
+//! After each run, the table must hold every other record once, and the dead-letter topic one letter per refused record.
 
 use anyhow::Context;
 use serde_json::json;
 use sluice_schemas::names::topic;
 
 use crate::contender::{Contender, Kind};
+use crate::figures::{Spread, thousands, write};
 use crate::fill::{fill, in_topic};
 use crate::machine::Machine;
+use crate::measure::{measure, measure_unverified};
 use crate::options::Refused;
-use crate::race::{Lap, Measured, race, timed, verify};
-use crate::result::{Spread, thousands, write};
-use crate::say::{say, show};
-use crate::world::{Contents, World};
+use crate::output::{print, progress};
+use crate::testbed::{Contents, Testbed};
+use crate::trial::{Measured, Trial};
 
-/// A share of the records that is refused.
+/// A share of refused records.
 struct Share {
     name: &'static str,
-    /// What the table demands.
+    /// CHECK constraint of the table.
     check: &'static str,
-    /// Least part of the clean rate that has to remain, in percent.
-    bar: Option<f64>,
+    /// Required throughput, in percent of that without refused rows.
+    required: Option<f64>,
 }
 
 const SHARES: [Share; 3] = [
-    Share { name: "none refused", check: "_offset % 100 != 100", bar: None },
-    Share { name: "1 % refused", check: "_offset % 100 != 50", bar: Some(50.0) },
-    Share { name: "10 % refused", check: "_offset % 10 != 5", bar: Some(15.0) },
+    Share { name: "none refused", check: "_offset % 100 != 100", required: None },
+    Share { name: "1 % refused", check: "_offset % 100 != 50", required: Some(50.0) },
+    Share { name: "10 % refused", check: "_offset % 10 != 5", required: Some(15.0) },
 ];
 
 /// Runs all rounds and writes `refused.txt` and `refused.json`.
 pub(crate) async fn run(options: &Refused) -> anyhow::Result<()> {
-    let world = World::up(&options.common, "bench").await?;
-    let whole = fill(&world, &options.common).await?;
-    let one = Contender { kind: Kind::Sluice { processes: 1 }, batch: Some(options.batch) };
-    let expected = expected(&world, &one, whole).await?;
+    let testbed = Testbed::up(&options.common, "bench").await?;
+    let whole = fill(&testbed, &options.common).await?;
+    let contender = Contender { kind: Kind::Sluice { processes: 1 }, batch: Some(options.batch) };
+    let expected = expected(&testbed, &contender, whole).await?;
     let mut runs: [Vec<Measured>; 3] = Default::default();
     let mut number = 0;
     for round in 0..options.rounds as usize {
         for turn in 0..SHARES.len() {
-            // Each round begins with another one, so that none always comes after the same other.
+            // Each round starts with another share, so that none always follows the same other.
             let index = (turn + round) % SHARES.len();
             number += 1;
-            let lap = Lap::new(number, expected[index]);
-            let result = once(&world, &one, &lap, &SHARES[index], whole.rows).await;
+            let trial = Trial::new(number, expected[index]);
+            let result = run_share(&testbed, &contender, &trial, &SHARES[index], whole.rows).await;
             let result = result.with_context(|| format!("measure with {}", SHARES[index].name))?;
-            say(&line(round, &SHARES[index], &result, whole.rows));
+            progress(&line(round, &SHARES[index], &result, whole.rows));
             runs[index].push(result);
         }
     }
-    let machine = Machine::this(&world).await?;
+    let machine = Machine::current(&testbed).await?;
     let text = format!(
         "{}\n{} events of {} bytes and more, {:?} table, batches of {}, {} rounds\n{}",
         machine.text(),
@@ -67,29 +68,35 @@ pub(crate) async fn run(options: &Refused) -> anyhow::Result<()> {
                        "shares": shares.collect::<Vec<_>>() });
     write(&options.common.out, "refused.txt", &text)?;
     write(&options.common.out, "refused.json", &serde_json::to_string(&json)?)?;
-    show(&text);
+    print(&text);
     Ok(())
 }
 
-/// What a table must hold in the end, by share: a first run lands everything, and says which record has which offset.
-async fn expected(world: &World, one: &Contender, whole: Contents) -> anyhow::Result<[Contents; 3]> {
-    let lap = Lap::new(0, whole);
-    world.create(&lap.table).await?;
-    timed(world, one, &lap).await.context("land everything once")?;
+/// Expected contents of the table by share: a first run lands every record, which shows their offsets.
+async fn expected(testbed: &Testbed, contender: &Contender, whole: Contents) -> anyhow::Result<[Contents; 3]> {
+    let trial = Trial::new(0, whole);
+    testbed.create(&trial.table).await?;
+    measure_unverified(testbed, contender, &trial).await.context("land every record once")?;
     let mut expected = [whole; 3];
     for (share, expected) in SHARES.iter().zip(&mut expected) {
-        *expected = world.contents_where(&lap.table, share.check).await?;
+        *expected = testbed.contents_matching(&trial.table, share.check).await?;
     }
-    let (_, wrong) = verify(world, &lap).await?;
-    anyhow::ensure!(wrong.is_none(), "land everything once: {}", wrong.unwrap_or_default());
+    let (_, wrong) = trial.verify(testbed).await?;
+    anyhow::ensure!(wrong.is_none(), "land every record once: {}", wrong.unwrap_or_default());
     Ok(expected)
 }
 
-async fn once(world: &World, one: &Contender, lap: &Lap, share: &Share, events: u64) -> anyhow::Result<Measured> {
-    let letters = world.names.topic(topic::CLICKHOUSE_ERRORS);
-    let before = in_topic(world, &letters)?;
-    let measured = race(world, one, &lap.with_check(share.check)).await?;
-    let (sent, refused) = (in_topic(world, &letters)? - before, events - lap.events);
+async fn run_share(
+    testbed: &Testbed,
+    contender: &Contender,
+    trial: &Trial,
+    share: &Share,
+    events: u64,
+) -> anyhow::Result<Measured> {
+    let letters = testbed.names.topic(topic::CLICKHOUSE_ERRORS);
+    let before = in_topic(testbed, &letters)?;
+    let measured = measure(testbed, contender, &trial.with_check(share.check)).await?;
+    let (sent, refused) = (in_topic(testbed, &letters)? - before, events - trial.events);
     let wrong = (sent != refused).then(|| format!("{sent} dead letters for {refused} refused rows"));
     Ok(Measured { wrong: measured.wrong.or(wrong), ..measured })
 }
@@ -103,10 +110,10 @@ fn table(runs: &[Vec<Measured>; 3], events: u64) -> String {
     let spread = |runs: &[Measured]| Spread::of(runs.iter().map(|run| run.net(events)));
     let clean = spread(&runs[0]).map_or(f64::NAN, |spread| spread.median);
     let line = |(share, runs): (&Share, &Vec<Measured>)| {
-        let Spread { least, median, most } = spread(runs)?;
+        let Spread { min, median, max } = spread(runs)?;
         let part = 100.0 * median / clean;
-        let bar = share.bar.map_or_else(String::new, |bar| {
-            format!(", at least {bar:.0} %: {}", if part >= bar { "held" } else { "NOT HELD" })
+        let required = share.required.map_or_else(String::new, |required| {
+            format!(", at least {required:.0} %: {}", if part >= required { "held" } else { "NOT HELD" })
         });
         let wrong: Vec<_> = runs.iter().filter_map(|run| run.wrong.clone()).collect();
         let right = if wrong.is_empty() { "right".to_owned() } else { format!("WRONG: {}", wrong.join("; ")) };
@@ -115,12 +122,12 @@ fn table(runs: &[Vec<Measured>; 3], events: u64) -> String {
             spread.map_or_else(|| "-".to_owned(), |spread| format!("{:.2}", spread.median / events as f64 * 1e6))
         };
         Some(format!(
-            "{}: {} events/s ({}-{}), {part:.0} % of the clean rate{bar}; processor seconds per million events: worker {}, \
+            "{}: {} events/s ({}-{}), {part:.0} % of the clean rate{required}; processor seconds per million events: worker {}, \
              ClickHouse {}, Kafka {}; rows and letters {right}",
             share.name,
             thousands(median),
-            thousands(least),
-            thousands(most),
+            thousands(min),
+            thousands(max),
             cost(|run| run.worker_cpu),
             cost(|run| Some(run.clickhouse_cpu)),
             cost(|run| Some(run.kafka_cpu)),

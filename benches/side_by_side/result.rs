@@ -1,4 +1,4 @@
-//! The results of a speed run: medians and spread, as a table, as JSON and as a picture.
+//! The results of a speed run: medians and spread as a table, as JSON and as a chart.
 
 use std::path::Path;
 
@@ -6,21 +6,22 @@ use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use crate::figures::{Spread, thousands, write};
 use crate::machine::Machine;
 use crate::plot::{self, Bar};
-use crate::race::Measured;
+use crate::trial::Measured;
 
-/// All of it.
+/// All results.
 #[derive(Debug, Serialize)]
 pub(crate) struct Results {
     pub(crate) machine: Machine,
     pub(crate) events: u64,
-    /// Least size of an event.
+    /// Minimum size of an event, in bytes.
     pub(crate) bytes: usize,
-    /// Form of the table.
+    /// Definition of the table.
     pub(crate) table: String,
     pub(crate) entries: Vec<Entry>,
-    /// What could not run, and why.
+    /// Programs that could not run, with the reason.
     pub(crate) skipped: Vec<String>,
 }
 
@@ -30,27 +31,6 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) batch: Option<u64>,
     pub(crate) runs: Vec<Measured>,
-}
-
-/// A median with what lies around it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Spread {
-    pub(crate) least: f64,
-    pub(crate) median: f64,
-    pub(crate) most: f64,
-}
-
-impl Spread {
-    /// Of values in any order; nothing if there are none.
-    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let (least, most) = (*values.first()?, *values.last()?);
-        let middle = values.len() / 2;
-        let median =
-            if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
-        Some(Self { least, median, most })
-    }
 }
 
 impl Entry {
@@ -65,7 +45,7 @@ impl Entry {
     fn row(&self, events: u64) -> Vec<String> {
         let million = events as f64 / 1e6;
         let rate = |spread: Option<Spread>| {
-            spread.map_or_else(dash, |s| format!("{} ({}-{})", thousands(s.median), kilo(s.least), kilo(s.most)))
+            spread.map_or_else(dash, |s| format!("{} ({}-{})", thousands(s.median), kilo(s.min), kilo(s.max)))
         };
         let cost = |spread: Option<Spread>| spread.map_or_else(dash, |s| format!("{:.2}", s.median / million));
         let memory = self.spread(|run| run.worker_peak.map(|peak| peak as f64 / f64::from(1 << 20)));
@@ -78,14 +58,14 @@ impl Entry {
             cost(self.spread(|run| run.worker_cpu)),
             cost(self.spread(|run| Some(run.clickhouse_cpu))),
             cost(self.spread(|run| Some(run.kafka_cpu))),
-            memory.map_or_else(dash, |s| format!("{:.0} MiB", s.most)),
+            memory.map_or_else(dash, |s| format!("{:.0} MiB", s.max)),
             if wrong.is_empty() { "right".to_owned() } else { format!("WRONG: {}", wrong.join("; ")) },
         ]
     }
 }
 
 impl Results {
-    /// For a terminal.
+    /// Table for a terminal.
     pub(crate) fn text(&self) -> String {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING).set_header([
@@ -125,7 +105,7 @@ impl Results {
         let json = serde_json::to_string_pretty(self).context("write the results")?;
         let bar = |entry: &Entry| {
             let spread = entry.spread(|run| Some(run.net(self.events)))?;
-            Some(Bar { label: entry.label(), spread, is_ours: entry.name == "sluice" })
+            Some(Bar { label: entry.label(), spread, is_highlighted: entry.name == "sluice" })
         };
         let bars: Vec<Bar> = self.entries.iter().filter_map(bar).collect();
         write(folder, "speed.txt", &self.text())?;
@@ -134,24 +114,10 @@ impl Results {
     }
 }
 
-/// Writes one file of the results.
-pub(crate) fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {
-    let file = folder.join(name);
-    std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-    std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))
-}
-
 fn dash() -> String {
     "-".to_owned()
 }
 
 fn kilo(value: f64) -> String {
     format!("{:.0}", value / 1e3)
-}
-
-/// A whole number with its thousands apart.
-pub(crate) fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
-    groups.join(",")
 }

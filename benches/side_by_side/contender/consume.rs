@@ -1,10 +1,9 @@
-//! The first ceiling: take every record out of Kafka and do nothing with it. A child process of the bench, so that its
-//! cost can be told apart.
+//! The first ceiling: consume every record from Kafka and discard it. It runs in a child process of the bench, so that its cost
+//! can be measured separately.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use clap::Args;
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
@@ -13,70 +12,60 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 use crate::child::Program;
-use crate::race::{Lap, Measured};
-use crate::say::show;
-use crate::watch;
-use crate::world::World;
+use crate::options::Consume;
+use crate::output::print;
+use crate::proc;
+use crate::testbed::Testbed;
+use crate::trial::{Measured, Trial};
 
-/// What the child is told.
-#[derive(Debug, Args)]
-pub(crate) struct Consume {
-    #[arg(long)]
-    brokers: String,
-    #[arg(long)]
-    topic: String,
-    #[arg(long)]
-    group: String,
-    #[arg(long)]
-    events: u64,
-}
-
-/// What the child says.
+/// Output of the child, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
-struct Said {
+struct Report {
     joined: f64,
     seconds: f64,
     bytes: u64,
 }
 
-/// Runs the child and takes its time.
-pub(crate) async fn run(world: &World, lap: &Lap) -> anyhow::Result<Measured> {
-    world.calm().await?;
+/// Runs the child and measures it.
+pub(crate) async fn run(testbed: &Testbed, trial: &Trial) -> anyhow::Result<Measured> {
+    testbed.wait_until_idle().await?;
     let mut command = Command::new(std::env::current_exe().context("find the bench's own program")?);
-    command.args(["__consume", "--brokers", &world.stores.kafka.brokers, "--topic", &world.topic()]);
-    command.args(["--group", &lap.group, "--events", &lap.events.to_string()]);
-    let before = world.cpu();
-    let mut program = Program::start(command, &lap.log(world))?;
-    let deadline = Instant::now() + lap.patience();
-    let said: Said = loop {
+    command.args(["__consume", "--brokers", &testbed.stores.kafka.brokers, "--topic", &testbed.topic()]);
+    command.args(["--group", &trial.group, "--events", &trial.events.to_string()]);
+    let before = testbed.cpu();
+    let mut program = Program::start(command, &trial.log(testbed))?;
+    let deadline = Instant::now() + trial.deadline();
+    let report: Report = loop {
         program.check()?;
         match serde_json::from_str(&program.output()) {
-            Ok(said) => break said,
-            Err(_) if Instant::now() > deadline => bail!("consume the topic: not done after {:?}", lap.patience()),
+            Ok(report) => break report,
+            Err(_) if Instant::now() > deadline => {
+                bail!("consume the topic: not finished after {:?}", trial.deadline())
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     };
-    let [clickhouse, kafka] = world.cpu();
+    let [clickhouse, kafka] = testbed.cpu();
     let measured = Measured {
-        seconds: said.seconds,
-        join: Some(said.joined),
-        worker_cpu: Some(watch::cpu(program.pid()).as_secs_f64()),
+        seconds: report.seconds,
+        join: Some(report.joined),
+        worker_cpu: Some(proc::cpu(program.pid()).as_secs_f64()),
         worker_peak: Some(program.peak()),
         clickhouse_cpu: clickhouse.saturating_sub(before[0]).as_secs_f64(),
         kafka_cpu: kafka.saturating_sub(before[1]).as_secs_f64(),
-        rows: lap.events,
+        rows: trial.events,
         wrong: None,
     };
-    program.end().await?;
+    program.stop().await?;
     Ok(measured)
 }
 
-/// Notes when partitions were assigned.
-struct Joined(std::sync::OnceLock<Instant>);
+/// Records when partitions were first assigned.
+struct AssignmentTime(std::sync::OnceLock<Instant>);
 
-impl ClientContext for Joined {}
+impl ClientContext for AssignmentTime {}
 
-impl ConsumerContext for Joined {
+impl ConsumerContext for AssignmentTime {
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if matches!(rebalance, Rebalance::Assign(_)) {
             self.0.get_or_init(Instant::now);
@@ -84,22 +73,22 @@ impl ConsumerContext for Joined {
     }
 }
 
-/// The child: counts records and says how long they took.
-pub(crate) fn child(told: &Consume) -> anyhow::Result<()> {
+/// The child: consumes all records and reports how long that took.
+pub(crate) fn child(options: &Consume) -> anyhow::Result<()> {
     let start = Instant::now();
-    let consumer: BaseConsumer<Joined> = ClientConfig::new()
-        .set("bootstrap.servers", &told.brokers)
-        .set("group.id", &told.group)
+    let consumer: BaseConsumer<AssignmentTime> = ClientConfig::new()
+        .set("bootstrap.servers", &options.brokers)
+        .set("group.id", &options.group)
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest")
         .set("queued.min.messages", "100000")
         .set("queued.max.messages.kbytes", "131072")
         .set("fetch.message.max.bytes", "4194304")
         .set("fetch.queue.backoff.ms", "2")
-        .create_with_context(Joined(std::sync::OnceLock::new()))?;
-    consumer.subscribe(&[&told.topic])?;
+        .create_with_context(AssignmentTime(std::sync::OnceLock::new()))?;
+    consumer.subscribe(&[&options.topic])?;
     let (mut count, mut bytes) = (0, 0);
-    while count < told.events {
+    while count < options.events {
         if let Some(record) = consumer.poll(Duration::from_secs(1)) {
             bytes += record?.payload().map_or(0, |payload| payload.len() as u64);
             count += 1;
@@ -107,8 +96,8 @@ pub(crate) fn child(told: &Consume) -> anyhow::Result<()> {
     }
     let seconds = start.elapsed().as_secs_f64();
     let joined = consumer.context().0.get().map_or(0.0, |at| (*at - start).as_secs_f64());
-    show(&serde_json::to_string(&Said { joined, seconds, bytes })?);
-    // Stays until it was looked at.
+    print(&serde_json::to_string(&Report { joined, seconds, bytes })?);
+    // Stays until the parent has read its resource usage.
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     Ok(())
 }

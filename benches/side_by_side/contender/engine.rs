@@ -1,33 +1,33 @@
-//! ClickHouse's own Kafka engine with a view into the table, at what was found to be its best: two consumers, each on a
-//! thread of its own. The defaults do little more than half as much.
+//! ClickHouse's own Kafka engine with a view into the table, in the fastest configuration found: two consumers, each with its
+//! own thread. The defaults reach little more than half of that.
 
 use anyhow::Context;
 
-use crate::race::Lap;
-use crate::world::World;
+use crate::testbed::Testbed;
+use crate::trial::Trial;
 
-/// Rows of a block; it cuts a block at the flush interval as well, whichever comes first.
+/// Rows of a block; the engine also flushes at the interval, whichever comes first.
 const BLOCK: u32 = 100_000;
 const FLUSH_MS: u32 = 1_000;
 
-/// Its queue and its view.
+/// The engine's queue table and view of one trial.
 pub(crate) struct Engine {
     table: String,
 }
 
-/// A build of ClickHouse may come without it.
-pub(super) async fn obstacle(world: &World) -> anyhow::Result<Option<String>> {
+/// A build of ClickHouse may lack the engine.
+pub(super) async fn obstacle(testbed: &Testbed) -> anyhow::Result<Option<String>> {
     let query = "SELECT count() FROM system.table_engines WHERE name = 'Kafka'";
-    let engines: u64 = world.clickhouse.query(query).fetch_one().await.context("ask for the Kafka engine")?;
+    let engines: u64 = testbed.clickhouse.query(query).fetch_one().await.context("query the Kafka engine")?;
     Ok((engines == 0).then(|| "this build of ClickHouse has no Kafka engine".to_owned()))
 }
 
 impl Engine {
-    /// Makes the queue, then the view, upon which it begins.
-    pub(super) async fn start(world: &World, lap: &Lap) -> anyhow::Result<Self> {
-        let Lap { table, group, .. } = lap;
-        let (brokers, topic) = (&world.stores.kafka.brokers, world.topic());
-        world
+    /// Creates the queue, then the view, which starts it.
+    pub(super) async fn start(testbed: &Testbed, trial: &Trial) -> anyhow::Result<Self> {
+        let Trial { table, group, .. } = trial;
+        let (brokers, topic) = (&testbed.stores.kafka.brokers, testbed.topic());
+        testbed
             .execute(&format!(
                 "CREATE TABLE {table}_queue (event_id UUID, tenant_id UUID, customer_id UUID, campaign_id UUID, \
                  agent_id String, channel LowCardinality(String), event_type LowCardinality(String), \
@@ -39,15 +39,15 @@ impl Engine {
                  input_format_json_read_objects_as_strings = 1"
             ))
             .await?;
-        world
+        testbed
             .execute(&format!("CREATE MATERIALIZED VIEW {table}_feed TO {table} AS SELECT * FROM {table}_queue"))
             .await?;
         Ok(Self { table: table.clone() })
     }
 
-    /// Removes them.
-    pub(super) async fn end(self, world: &World) -> anyhow::Result<()> {
-        world.execute(&format!("DROP TABLE {}_feed SYNC", self.table)).await?;
-        world.execute(&format!("DROP TABLE {}_queue SYNC", self.table)).await
+    /// Drops both.
+    pub(super) async fn stop(self, testbed: &Testbed) -> anyhow::Result<()> {
+        testbed.execute(&format!("DROP TABLE {}_feed SYNC", self.table)).await?;
+        testbed.execute(&format!("DROP TABLE {}_queue SYNC", self.table)).await
     }
 }

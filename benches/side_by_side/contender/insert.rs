@@ -1,4 +1,4 @@
-//! The second ceiling: rows that were encoded before go into ClickHouse, as Sluice sends them, and nothing else happens.
+//! The second ceiling: inserts rows encoded in advance into ClickHouse, as Sluice sends them, and does nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,10 @@ use sluice_schemas::names::topic;
 use uuid::Uuid;
 
 use crate::http;
-use crate::race::{self, Lap, Measured};
-use crate::world::World;
+use crate::testbed::Testbed;
+use crate::trial::{Measured, Trial};
 
-/// The rows of the whole topic.
+/// The encoded rows of the whole topic.
 pub(crate) struct Rows {
     body: Bytes,
     ends: Vec<usize>,
@@ -39,11 +39,11 @@ struct Column {
     default_kind: String,
 }
 
-/// Where rows go and how they are made.
-async fn planned(world: &World, table: &str) -> anyhow::Result<Plan> {
+/// Sluice's plan for decoding records and inserting them into `table`.
+async fn plan_for(testbed: &Testbed, table: &str) -> anyhow::Result<Plan> {
     let query = "SELECT name, type, default_kind FROM system.columns WHERE database = currentDatabase() \
                  AND table = 'communication_events' ORDER BY position";
-    let columns: Vec<Column> = world.clickhouse.query(query).fetch_all().await.context("read the table's columns")?;
+    let columns: Vec<Column> = testbed.clickhouse.query(query).fetch_all().await.context("read the table's columns")?;
     let column = |c: Column| shape::Column { name: c.name, type_text: c.r#type, default_kind: c.default_kind };
     let shape = Shape {
         columns: columns.into_iter().map(column).collect(),
@@ -54,18 +54,18 @@ async fn planned(world: &World, table: &str) -> anyhow::Result<Plan> {
     Ok(plan(topic::COMMUNICATION_EVENTS, &Pipeline { table: table.to_owned(), ..pipeline }, &shape)?)
 }
 
-/// Reads the topic and encodes it, as Sluice does.
-pub(crate) async fn rows(world: &World, events: u64) -> anyhow::Result<Rows> {
-    let plan = planned(world, "rows").await?;
-    let (config, topic) = (kafka_config(&world.stores), world.topic());
+/// Reads the topic and encodes its rows, as Sluice does.
+pub(crate) async fn rows(testbed: &Testbed, events: u64) -> anyhow::Result<Rows> {
+    let plan = plan_for(testbed, "rows").await?;
+    let (config, topic) = (kafka_config(&testbed.stores), testbed.topic());
     let encode = move || encode(plan, config, &topic, events);
     tokio::task::spawn_blocking(encode).await.context("encode the rows")?
 }
 
 fn encode(mut plan: Plan, mut config: rdkafka::ClientConfig, topic: &str, events: u64) -> anyhow::Result<Rows> {
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const KAFKA_TIMEOUT: Duration = Duration::from_secs(30);
     let consumer: BaseConsumer = config.set("group.id", "rows").set("enable.auto.commit", "false").create()?;
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+    let metadata = consumer.fetch_metadata(Some(topic), KAFKA_TIMEOUT)?;
     let mut list = TopicPartitionList::new();
     let mut origins = Vec::new();
     for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions) {
@@ -75,12 +75,14 @@ fn encode(mut plan: Plan, mut config: rdkafka::ClientConfig, topic: &str, events
     consumer.assign(&list)?;
     let (mut body, mut ends) = (Vec::new(), Vec::new());
     while (ends.len() as u64) < events {
-        let Some(record) = consumer.poll(PATIENCE) else { bail!("encode the rows: the topic has too few records") };
+        let Some(record) = consumer.poll(KAFKA_TIMEOUT) else {
+            bail!("encode the rows: the topic has too few records")
+        };
         let record = record?;
         let origin = &origins[usize::try_from(record.partition())?];
         let decoded = plan.decoder.decode(record.payload(), origin, record.offset(), &mut body);
         if let Err(rejected) = decoded {
-            bail!("encode the rows: one is refused as {}", rejected.reason.code());
+            bail!("encode the rows: one is rejected as {}", rejected.reason.code());
         }
         ends.push(body.len());
     }
@@ -90,33 +92,39 @@ fn encode(mut plan: Plan, mut config: rdkafka::ClientConfig, topic: &str, events
 impl Rows {
     fn batches(&self, size: usize) -> Vec<Bytes> {
         let mut start = 0;
-        let cut = |ends: &[usize]| {
+        let slice = |ends: &[usize]| {
             let end = ends.last().copied().unwrap_or(start);
             self.body.slice(std::mem::replace(&mut start, end)..end)
         };
-        self.ends.chunks(size).map(cut).collect()
+        self.ends.chunks(size).map(slice).collect()
     }
 }
 
-/// Inserts them all and takes the time.
-pub(crate) async fn run(world: &World, lap: &Lap, rows: &Rows, batch: u64, at_once: usize) -> anyhow::Result<Measured> {
-    world.create(&lap.table).await?;
-    let Insert { statement, head, .. } = planned(world, &lap.table).await?.insert;
+/// Inserts all rows and measures it.
+pub(crate) async fn run(
+    testbed: &Testbed,
+    trial: &Trial,
+    rows: &Rows,
+    batch: u64,
+    connections: usize,
+) -> anyhow::Result<Measured> {
+    testbed.create(&trial.table).await?;
+    let Insert { statement, head, .. } = plan_for(testbed, &trial.table).await?.insert;
     let batches = rows.batches(usize::try_from(batch)?);
-    world.calm().await?;
-    let (before, start) = (world.cpu(), Instant::now());
+    testbed.wait_until_idle().await?;
+    let (before, start) = (testbed.cpu(), Instant::now());
     let inserts = batches.into_iter().enumerate().map(|(number, body)| {
-        let (statement, head, token) = (statement.as_str(), head.clone(), format!("{}-{number}", lap.table));
+        let (statement, head, token) = (statement.as_str(), head.clone(), format!("{}-{number}", trial.table));
         async move {
             let own = [("wait_end_of_query", "1"), ("insert_deduplication_token", token.as_str())];
             let settings = [ALWAYS, FOR_WRITES, FOR_INSERTS, &own].concat();
-            http::insert(world, statement, &settings, [&head[..], &body].concat().into()).await
+            http::insert(testbed, statement, &settings, [&head[..], &body].concat().into()).await
         }
     });
-    stream::iter(inserts).buffer_unordered(at_once).try_collect::<()>().await?;
+    stream::iter(inserts).buffer_unordered(connections).try_collect::<()>().await?;
     let seconds = start.elapsed().as_secs_f64();
-    let [clickhouse, kafka] = world.cpu();
-    let (rows, wrong) = race::verify(world, lap).await?;
+    let [clickhouse, kafka] = testbed.cpu();
+    let (rows, wrong) = trial.verify(testbed).await?;
     Ok(Measured {
         seconds,
         join: None,

@@ -1,11 +1,10 @@
-//! What one writes first in Rust: rdkafka's `StreamConsumer`, `serde_json`, and the inserter of the `clickhouse` crate.
-//! A child process of the bench. It is at least once, has no dead letters and no bound on its memory.
+//! The obvious first implementation in Rust: rdkafka's `StreamConsumer`, `serde_json`, and the inserter of the `clickhouse` crate.
+//! It runs in a child process of the bench. It delivers at least once, and has no dead letters and no memory limit.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use clap::Args;
 use clickhouse::Row;
 use clickhouse::inserter::Inserter;
 use rdkafka::ClientConfig;
@@ -21,50 +20,33 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::child::Program;
-use crate::race::Lap;
-use crate::world::World;
-
-/// What the child is told.
-#[derive(Debug, Args)]
-pub(crate) struct Obvious {
-    #[arg(long)]
-    brokers: String,
-    #[arg(long)]
-    topic: String,
-    #[arg(long)]
-    group: String,
-    #[arg(long)]
-    url: String,
-    #[arg(long)]
-    user: String,
-    #[arg(long)]
-    password: String,
-    #[arg(long)]
-    database: String,
-    #[arg(long)]
-    table: String,
-    #[arg(long)]
-    batch: u64,
-    #[arg(long)]
-    tuned: bool,
-}
+use crate::options::Obvious;
+use crate::testbed::Testbed;
+use crate::trial::Trial;
 
 /// Starts the child.
-pub(crate) fn start(world: &World, lap: &Lap, batch: u64, tuned: bool) -> anyhow::Result<Program> {
-    let login = &world.stores.clickhouse.login;
+pub(crate) fn start(testbed: &Testbed, trial: &Trial, batch: u64, tuned: bool) -> anyhow::Result<Program> {
+    let login = &testbed.stores.clickhouse.login;
     let mut command = Command::new(std::env::current_exe().context("find the bench's own program")?);
     command
-        .args(["__obvious", "--brokers", &world.stores.kafka.brokers, "--topic", &world.topic()])
-        .args(["--group", &lap.group, "--url", &world.stores.clickhouse.url, "--database", &world.names.database()])
+        .args(["__obvious", "--brokers", &testbed.stores.kafka.brokers, "--topic", &testbed.topic()])
+        .args([
+            "--group",
+            &trial.group,
+            "--url",
+            &testbed.stores.clickhouse.url,
+            "--database",
+            &testbed.names.database(),
+        ])
         .args(["--user", &login.user, "--password", login.password.reveal()])
-        .args(["--table", &lap.table, "--batch", &batch.to_string()]);
+        .args(["--table", &trial.table, "--batch", &batch.to_string()]);
     if tuned {
         command.arg("--tuned");
     }
-    Program::start(command, &lap.log(world))
+    Program::start(command, &trial.log(testbed))
 }
 
-/// A record as it comes.
+/// A record's payload.
 #[derive(Deserialize)]
 struct Payload {
     event_id: Uuid,
@@ -81,7 +63,7 @@ struct Payload {
     metadata: Box<RawValue>,
 }
 
-/// A row as it goes.
+/// A row of the table.
 #[derive(Row, Serialize)]
 struct EventRow<'a> {
     #[serde(with = "clickhouse::serde::uuid")]
@@ -126,7 +108,7 @@ impl<'a> EventRow<'a> {
             error_code: &event.error_code,
             metadata: event.metadata.get(),
             topic: message.topic(),
-            // rdkafka does not say it.
+            // rdkafka does not expose the topic ID.
             topic_id: Uuid::nil(),
             partition: message.partition(),
             offset: message.offset(),
@@ -134,33 +116,33 @@ impl<'a> EventRow<'a> {
     }
 }
 
-/// The child: consumes until it is told to end or its parent is gone, then writes the rest.
-pub(crate) async fn child(told: &Obvious) -> anyhow::Result<()> {
+/// The child: consumes until SIGTERM or until its parent exits, then writes the rest.
+pub(crate) async fn child(options: &Obvious) -> anyhow::Result<()> {
     let mut config = ClientConfig::new();
     config
-        .set("bootstrap.servers", &told.brokers)
-        .set("group.id", &told.group)
+        .set("bootstrap.servers", &options.brokers)
+        .set("group.id", &options.group)
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest");
-    if told.tuned {
+    if options.tuned {
         config.set("fetch.queue.backoff.ms", "2");
     }
     let consumer: StreamConsumer = config.create()?;
-    consumer.subscribe(&[&told.topic])?;
+    consumer.subscribe(&[&options.topic])?;
     let client = clickhouse::Client::default()
-        .with_url(&told.url)
-        .with_user(&told.user)
-        .with_password(&told.password)
-        .with_database(&told.database)
+        .with_url(&options.url)
+        .with_user(&options.user)
+        .with_password(&options.password)
+        .with_database(&options.database)
         .with_setting("async_insert", "0");
     let mut inserter: Inserter<EventRow<'_>> =
-        client.inserter(&told.table).with_max_rows(told.batch).with_period(Some(Duration::from_secs(30)));
+        client.inserter(&options.table).with_max_rows(options.batch).with_period(Some(Duration::from_secs(30)));
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut terminated = signal(SignalKind::terminate())?;
     let closed = when_stdin_closes();
     loop {
-        let ended = tokio::select! {
+        let is_ending = tokio::select! {
             biased;
             received = consumer.recv() => {
                 let message = received?;
@@ -172,17 +154,17 @@ pub(crate) async fn child(told: &Obvious) -> anyhow::Result<()> {
             () = closed.cancelled() => true,
             _ = terminated.recv() => true,
         };
-        let done = if ended { inserter.force_commit().await? } else { inserter.commit().await? };
-        if done.rows > 0 {
+        let committed = if is_ending { inserter.force_commit().await? } else { inserter.commit().await? };
+        if committed.rows > 0 {
             consumer.commit_consumer_state(CommitMode::Async)?;
         }
-        if ended {
+        if is_ending {
             return Ok(());
         }
     }
 }
 
-/// Cancelled when the parent is gone.
+/// A token that is cancelled when the parent exits.
 fn when_stdin_closes() -> CancellationToken {
     let closed = CancellationToken::new();
     let closing = closed.clone();

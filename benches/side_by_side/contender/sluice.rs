@@ -1,4 +1,4 @@
-//! `sluice ingest` as anybody starts it: the program of this build, a configuration file, one pipeline.
+//! `sluice ingest` as a user starts it: the program of this build, a configuration file, one pipeline.
 
 use std::time::Duration;
 
@@ -7,51 +7,56 @@ use sluice_schemas::stores::Ports;
 use tokio::process::Command;
 
 use crate::child::Program;
-use crate::race::Lap;
-use crate::world::{SLUICE, World};
+use crate::testbed::{SLUICE, Testbed};
+use crate::trial::Trial;
 
-/// What differs from one run to the other.
+/// Settings that differ between trials.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) batch: u64,
     /// Longest time that a record waits in an open batch.
     pub(crate) timer: Duration,
-    /// Where ClickHouse is, where that is not the stack's own address.
+    /// ClickHouse's URL, if it is not the stack's own.
     pub(crate) clickhouse: Option<String>,
 }
 
-/// Starts its process of this number, counted from 1, with the timer of the defaults.
-pub(crate) fn start(world: &World, lap: &Lap, batch: u64, number: usize) -> anyhow::Result<Program> {
+/// Starts the process with this number, counted from 1, with the default timer.
+pub(crate) fn start(testbed: &Testbed, trial: &Trial, batch: u64, number: usize) -> anyhow::Result<Program> {
     let settings = Settings { batch, timer: Duration::from_secs(30), clickhouse: None };
-    let mut command = command(world, lap, &settings, &[SLUICE])?;
-    let port = page_port(world) + u16::try_from(number - 1).context("number a process")?;
+    let mut command = command(testbed, trial, &settings, &[SLUICE])?;
+    let port = page_port(testbed) + u16::try_from(number - 1).context("number a process")?;
     command.env("SLUICE_INGEST__LISTEN", format!("127.0.0.1:{port}"));
-    Program::start(command, &lap.log_of(world, number))
+    Program::start(command, &trial.log_of(testbed, number))
 }
 
-/// Its command line, with `program` for what is started.
-pub(crate) fn command(world: &World, lap: &Lap, settings: &Settings, program: &[&str]) -> anyhow::Result<Command> {
-    let file = world.folder.join(format!("{}.toml", lap.table));
-    std::fs::write(&file, text(world, lap, settings)).with_context(|| format!("write {}", file.display()))?;
+/// The command line, where `program` is the executable with any wrapper before it.
+pub(crate) fn command(
+    testbed: &Testbed,
+    trial: &Trial,
+    settings: &Settings,
+    program: &[&str],
+) -> anyhow::Result<Command> {
+    let file = testbed.folder.join(format!("{}.toml", trial.table));
+    std::fs::write(&file, text(testbed, trial, settings)).with_context(|| format!("write {}", file.display()))?;
     let (first, rest) = program.split_first().context("start nothing")?;
     let mut command = Command::new(first);
     command.args(rest).arg("--config").arg(file).args(["--log", "info", "ingest", "--until-stdin-closes"]);
     Ok(command)
 }
 
-/// Address of one of its pages.
-pub(crate) fn page(world: &World, name: &str) -> String {
-    format!("http://127.0.0.1:{}/{name}", page_port(world))
+/// URL of one of its HTTP pages.
+pub(crate) fn page(testbed: &Testbed, name: &str) -> String {
+    format!("http://127.0.0.1:{}/{name}", page_port(testbed))
 }
 
-fn page_port(world: &World) -> u16 {
-    Ports::new(world.port_base()).ingest_http()
+fn page_port(testbed: &Testbed) -> u16 {
+    Ports::new(testbed.port_base()).ingest_http()
 }
 
-/// Batches of many rows need more bytes than the default allows.
-fn text(world: &World, lap: &Lap, settings: &Settings) -> String {
-    let Lap { group, table, .. } = lap;
-    let (base, namespace) = (world.port_base(), world.names.namespace());
+/// The configuration file. Batches of many rows need more bytes than the default allows.
+fn text(testbed: &Testbed, trial: &Trial, settings: &Settings) -> String {
+    let Trial { group, table, .. } = trial;
+    let (base, namespace) = (testbed.port_base(), testbed.names.namespace());
     let bytes = if settings.batch > 10_000 { "32 MiB" } else { "8 MiB" };
     let clickhouse = settings.clickhouse.as_ref().map(|url| format!("[stores.clickhouse]\nurl = \"{url}\"\n"));
     format!(

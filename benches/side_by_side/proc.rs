@@ -1,12 +1,12 @@
-//! What processes cost: processor time and memory, read from `/proc`. Changes nothing.
+//! CPU time and memory of processes, read from `/proc`.
 
 use std::fs;
 use std::time::Duration;
 
-/// Ticks per second in `/proc/PID/stat`, fixed by Linux for programs whatever the kernel's own clock.
+/// Ticks per second in `/proc/PID/stat`, fixed by Linux whatever the kernel's own clock.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Processor time of a process and of all below it, the ended ones included.
+/// CPU time of a process and all its descendants, those that have exited included.
 pub(crate) fn cpu(pid: u32) -> Duration {
     let all = processes();
     let mut family = vec![pid];
@@ -19,18 +19,18 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     Duration::from_millis(own.sum::<u64>() * 1000 / TICKS_PER_SECOND)
 }
 
-/// Processor time of a process alone.
+/// CPU time of a process alone.
 pub(crate) fn own_cpu(pid: u32) -> Option<Duration> {
     let process = parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
     Some(Duration::from_millis(process.ticks * 1000 / TICKS_PER_SECOND))
 }
 
-/// Most memory that a process has had resident, in bytes; nothing once it has ended.
+/// Peak resident memory of a process, in bytes; `None` once it has exited.
 pub(crate) fn peak(pid: u32) -> Option<u64> {
     status(pid, "VmHWM:")
 }
 
-/// Memory that a process has resident now, in bytes.
+/// Current resident memory of a process, in bytes.
 pub(crate) fn resident(pid: u32) -> Option<u64> {
     status(pid, "VmRSS:")
 }
@@ -53,7 +53,7 @@ fn processes() -> Vec<Process> {
     pids.filter_map(|pid| parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect()
 }
 
-/// The command name stands in brackets and may hold anything, brackets included: fields count from the last one.
+/// The command name is in parentheses and may contain any character, so fields count from the last parenthesis.
 fn parse(pid: u32, line: &str) -> Option<Process> {
     let fields: Vec<&str> = line.rsplit_once(") ")?.1.split(' ').collect();
     let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;

@@ -1,5 +1,5 @@
-//! The stores of the bench: a stack of its own, a namespace in it, and a table for each run.
-//! Ports go in; clients, process ids and counts come out. The stack goes away by itself when the bench has ended.
+//! The stores of the bench: its own stack, a namespace in it, and a table for each run. The stack stops by itself after the bench
+//! has exited.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,34 +13,34 @@ use sluice_stack::{Layout, Lease, Progress, Service, Settings, keeper, lease, up
 use tokio::time::Instant;
 
 use crate::options::{Common, Table};
-use crate::watch;
+use crate::proc;
 
 /// The `sluice` program of the same build.
 pub(crate) const SLUICE: &str = env!("CARGO_BIN_EXE_sluice");
-/// How long the stack waits for another user before it goes away with its data.
+/// How long the stack waits for another user before it stops and removes its data.
 const IDLE: Duration = Duration::from_mins(1);
-/// The same when it is to be used again.
+/// The same with `--keep`.
 const KEPT: Duration = Duration::from_hours(2);
 const STORES: [Store; 2] = [Store::Kafka, Store::ClickHouse];
 
-/// The columns of a row that every program fills, and that make up its digest.
+/// The columns that every program fills; the digest covers them.
 const FILLED: &str = "event_id, tenant_id, customer_id, campaign_id, agent_id, channel, event_type, timestamp, \
                       duration_ms, success, error_code, JSONExtractUInt(metadata, 'seq')";
 
 /// Running stores with the bench's topics and tables.
-pub(crate) struct World {
+pub(crate) struct Testbed {
     pub(crate) stores: Stores,
     pub(crate) names: Names,
     pub(crate) clickhouse: Client,
-    /// Where programs leave their output.
+    /// Folder for the programs' logs and configuration files.
     pub(crate) folder: PathBuf,
     pids: [u32; 2],
     port_base: u16,
-    form: Table,
+    definition: Table,
     _lease: Lease,
 }
 
-/// What a table holds.
+/// Contents of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Contents {
     pub(crate) rows: u64,
@@ -48,8 +48,8 @@ pub(crate) struct Contents {
     pub(crate) digest: u64,
 }
 
-impl World {
-    /// Brings the stores up and applies the platform's schemas in a namespace.
+impl Testbed {
+    /// Starts the stores and applies the platform's schemas in a namespace.
     pub(crate) async fn up(options: &Common, namespace: &str) -> anyhow::Result<Self> {
         let settings = Settings { port_base: options.port_base, ..Settings::default() };
         let layout = Layout::new(&settings)?.with_program(PathBuf::from(SLUICE));
@@ -70,7 +70,7 @@ impl World {
             clickhouse: connect::clickhouse(&stores, &names),
             pids: [pid(Service::ClickHouse)?, pid(Service::Kafka)?],
             port_base: options.port_base,
-            form: options.table,
+            definition: options.table,
             stores,
             names,
             folder,
@@ -78,7 +78,7 @@ impl World {
         })
     }
 
-    /// Topics and tables as on the first day.
+    /// Drops and recreates topics and tables.
     pub(crate) async fn reset(&self) -> anyhow::Result<()> {
         drop_namespace(&self.stores, &self.names, &STORES).await?;
         apply::apply(&self.stores, &self.names, &STORES).await?;
@@ -94,16 +94,16 @@ impl World {
         self.names.topic(topic::COMMUNICATION_EVENTS)
     }
 
-    /// Processor time that ClickHouse and Kafka have had so far.
+    /// CPU time of ClickHouse and of Kafka so far.
     pub(crate) fn cpu(&self) -> [Duration; 2] {
-        self.pids.map(watch::cpu)
+        self.pids.map(proc::cpu)
     }
 
-    /// Makes an empty table of the form that was asked for.
+    /// Creates an empty table with the selected definition.
     pub(crate) async fn create(&self, table: &str) -> anyhow::Result<()> {
         self.drop_table(table).await?;
         self.execute(&format!("CREATE TABLE {table} AS communication_events")).await?;
-        if self.form == Table::Plain {
+        if self.definition == Table::Plain {
             return self.execute(&format!("ALTER TABLE {table} DROP PROJECTION by_offset, DROP INDEX customer")).await;
         }
         let query = "SELECT as_select FROM system.tables WHERE database = currentDatabase() AND name = 'campaign_performance_mv'";
@@ -113,7 +113,7 @@ impl World {
         self.execute(&format!("CREATE MATERIALIZED VIEW {table}_mv TO {table}_hourly AS {view}")).await
     }
 
-    /// Drops what [`World::create`] has made.
+    /// Drops what [`Testbed::create`] created.
     pub(crate) async fn drop_table(&self, table: &str) -> anyhow::Result<()> {
         for name in [format!("{table}_mv"), table.to_owned(), format!("{table}_hourly")] {
             self.execute(&format!("DROP TABLE IF EXISTS {name} SYNC")).await?;
@@ -125,46 +125,46 @@ impl World {
         self.clickhouse.query(statement).execute().await.with_context(|| format!("run {statement}"))
     }
 
-    /// How many rows of a table can be seen.
+    /// Number of visible rows of a table.
     pub(crate) async fn count(&self, table: &str) -> anyhow::Result<u64> {
         let query = format!("SELECT count() FROM {table}");
         self.clickhouse.query(&query).fetch_one().await.context("count rows")
     }
 
-    /// What a table holds, looked at row by row.
+    /// Contents of a table, from all its rows.
     pub(crate) async fn contents(&self, table: &str) -> anyhow::Result<Contents> {
-        self.contents_where(table, "1").await
+        self.contents_matching(table, "1").await
     }
 
-    /// The same of its rows for which this holds.
-    pub(crate) async fn contents_where(&self, table: &str, condition: &str) -> anyhow::Result<Contents> {
+    /// Contents of the rows that meet the condition.
+    pub(crate) async fn contents_matching(&self, table: &str, condition: &str) -> anyhow::Result<Contents> {
         let query =
             format!("SELECT count(), uniqExact(event_id), sum(cityHash64({FILLED})) FROM {table} WHERE {condition}");
         let (rows, distinct, digest) =
-            self.clickhouse.query(&query).fetch_one().await.with_context(|| format!("look into {table}"))?;
+            self.clickhouse.query(&query).fetch_one().await.with_context(|| format!("read {table}"))?;
         Ok(Contents { rows, distinct, digest })
     }
 
-    /// Waits until nothing is left to merge and the stores are idle, so that no run pays for the one before.
-    pub(crate) async fn calm(&self) -> anyhow::Result<()> {
-        const LOOK: Duration = Duration::from_millis(400);
+    /// Waits until no merge runs and the stores are idle, so that no run pays for an earlier one.
+    pub(crate) async fn wait_until_idle(&self) -> anyhow::Result<()> {
+        const SAMPLE: Duration = Duration::from_millis(400);
         const IDLE_SHARE: u32 = 20;
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let before = self.cpu();
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(SAMPLE).await;
             let used: Duration = self.cpu().iter().zip(before).map(|(now, before)| now.saturating_sub(before)).sum();
             let merges: u64 = self
                 .clickhouse
                 .query("SELECT count() FROM system.merges")
                 .fetch_one()
                 .await
-                .context("ask for merges")?;
-            if merges == 0 && used < LOOK / IDLE_SHARE {
+                .context("query the merges")?;
+            if merges == 0 && used < SAMPLE / IDLE_SHARE {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("wait for idle stores: they are still busy after a minute; is somebody else using them?");
+                bail!("wait for idle stores: they are still busy after a minute; stop other programs that use them");
             }
         }
     }
