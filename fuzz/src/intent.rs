@@ -1,5 +1,4 @@
-//! The text beside a committed offset.
-//! An input is read twice: as such a text, and as numbers of which an intent is made.
+//! The metadata of a committed offset. An input is read twice: as such metadata, and as numbers from which an intent is built.
 
 use sluice_ingest::exactly_once::intent::{Announced, Doubt, Intent, MAX_RANGES};
 use sluice_ingest::exactly_once::range::Range;
@@ -13,22 +12,31 @@ pub fn check(input: &[u8]) {
         && let Some(intent) = Intent::parse(text)
     {
         if text.starts_with("sluice1 ") {
-            assert_eq!(Intent::parse(&intent.encode()).as_ref(), Some(&intent), "an earlier version is written anew");
+            assert_eq!(
+                Intent::parse(&intent.encode()).as_ref(),
+                Some(&intent),
+                "an earlier version is encoded as the current one"
+            );
         } else {
-            assert_eq!(intent.encode(), text, "one meaning has one text");
+            assert_eq!(intent.encode(), text, "an intent has exactly one encoding");
         }
         assert!(intent.ranges.len() <= MAX_RANGES);
-        assert!(intent.ranges.iter().all(|of| of.range.first >= 0 && of.range.first <= of.range.last));
+        assert!(
+            intent
+                .ranges
+                .iter()
+                .all(|announced| announced.range.first >= 0 && announced.range.first <= announced.range.last)
+        );
         assert!(intent.ranges.windows(2).all(|pair| pair[0].range.last < pair[1].range.first), "in order");
     }
-    let intent = made_of(input);
+    let intent = built_from(input);
     let text = intent.encode();
     assert_eq!(Intent::parse(&text), Some(intent), "{text}");
-    assert!(text.len() <= 4096, "a broker keeps it");
+    assert!(text.len() <= 4096, "a broker accepts it");
 }
 
-/// An intent with a range for every four bytes.
-fn made_of(input: &[u8]) -> Intent {
+/// Builds an intent with one range for every four bytes.
+fn built_from(input: &[u8]) -> Intent {
     let (head, rest) = input.split_first_chunk().map_or((0, input), |(head, rest)| (u64::from_le_bytes(*head), rest));
     let mut next = 0;
     let range = |bytes: &[u8; 4]| {

@@ -1,6 +1,5 @@
-//! A dead letter, written and read back.
-//! An input is lines of headers, `name=value` or `name` alone, then an empty line and a payload. They are read as the
-//! headers of a letter, and once more as those of a record that becomes a letter.
+//! A dead letter, written and read back. An input is header lines, `name=value` or `name` alone, an empty line and a payload.
+//! They are used as the headers of a letter, and again as those of a record that becomes a letter.
 
 use rdkafka::message::{Headers as _, OwnedHeaders};
 use sluice_ingest::dead_letter::compose;
@@ -16,17 +15,17 @@ use uuid::Uuid;
 pub fn check(input: &[u8]) {
     let (headers, payload) = parts(input);
     if let Some(letter) = read(headers.clone(), payload) {
-        assert!(headers.iter().any(|(name, _)| name == header::REASON), "no worker wrote it");
+        assert!(headers.iter().any(|(name, _)| name == header::REASON), "a letter has a reason");
         let is_here = payload.is_some_and(|payload| letter.payload == Payload::Here(payload.len()));
         assert!(is_here || payload.is_none() && !matches!(letter.payload, Payload::Here(_)));
     }
     let written = dead_letter(headers, payload);
-    let read = read(as_sent(&compose::headers(&written)), payload).expect("a worker wrote it");
+    let read = read(as_sent(&compose::headers(&written)), payload).expect("a letter that a worker wrote");
     let source = &read.source;
     assert_eq!((&source.topic, source.topic_id, source.partition), (&written.topic, Some(written.topic_id), 3));
     assert_eq!((&read.reason, &read.stage), (&written.reason, &written.stage));
     assert_eq!((read.offset, read.attempts, read.tenant), (written.offset, written.attempts, written.tenant_id));
-    let contents = read.contents.expect("asked for");
+    let contents = read.contents.expect("the contents were requested");
     assert_eq!((contents.key, contents.payload), (written.key, written.payload.clone()));
     assert_eq!(contents.headers[..written.headers.len()], written.headers, "a record's own headers come first");
     if let Some(payload) = written.payload {
@@ -42,7 +41,7 @@ fn parts(input: &[u8]) -> (Headers, Option<&[u8]>) {
             Some(at) => (&line[..at], Some(line[at + 1..].to_vec())),
             None => (line, None),
         };
-        // No name that Kafka's client hands over holds a zero byte, or anything but UTF-8.
+        // Kafka's client never returns a name with a zero byte or invalid UTF-8.
         (String::from_utf8_lossy(name).replace('\0', ""), value)
     };
     (head.split(|byte| *byte == b'\n').map(header).collect(), payload)
@@ -53,7 +52,7 @@ fn read(headers: Headers, payload: Option<&[u8]>) -> Option<Letter> {
     Letter::read(Raw { place, at_ms: 5, key: Some(b"key"), payload, headers }, true)
 }
 
-/// What a worker says of a record with these headers; the sizes of its parts are as good as any other numbers.
+/// The dead letter of a record with these headers; its numbers are derived from their sizes.
 fn dead_letter(headers: Headers, payload: Option<&[u8]>) -> DeadLetter {
     let number = headers.iter().map(|(name, _)| name.len()).sum::<usize>() as u32;
     DeadLetter {

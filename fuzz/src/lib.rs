@@ -1,13 +1,13 @@
-//! Coverage-guided fuzzing of everything in ingest that reads bytes from outside.
-//! Each target takes any bytes and panics if a promise is broken; `fuzz/run` feeds them, and a test replays the inputs
-//! that are kept in `fuzz/corpus`. No target opens a connection.
+//! Coverage-guided fuzzing of the parts of ingest that read untrusted bytes. Each target accepts any bytes and panics if a
+//! promise is broken; `fuzz/run` fuzzes the targets, and a test replays the inputs in `fuzz/corpus`. No target opens a
+//! connection.
 //!
 //! # Layout
 //! - [`record`], [`platform`] and [`mod@column`]: records become rows
-//! - [`intent`]: what stands beside a committed offset
+//! - [`intent`]: the metadata of a committed offset
 //! - [`letter`]: dead letters
-//! - [`table`], with [`types`], [`rows`] and [`agree`]: what has to hold of a record and its row, and an independent
-//!   reader that sees whether it does
+//! - [`table`], with [`types`], [`rows`] and [`agree`]: the promises about a record and its row, and an independent reader that
+//!   checks them
 
 pub mod agree;
 pub mod column;
@@ -19,7 +19,7 @@ pub mod rows;
 pub mod table;
 pub mod types;
 
-/// A target: its name, which is that of its folder in the corpus, and what is done with an input.
+/// A target: its name, which is also its folder in the corpus, and the check of an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
@@ -31,7 +31,7 @@ pub const TARGETS: [Target; 5] = [
     ("record", record::check),
 ];
 
-/// The program of a target: libFuzzer's where this is built for fuzzing; else one that replays the files it is given.
+/// Defines a target's program: libFuzzer's in a fuzzing build, else one that replays the files that it is given.
 #[macro_export]
 macro_rules! target {
     ($check:path) => {

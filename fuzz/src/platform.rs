@@ -1,5 +1,4 @@
-//! Records of the platform's own topics, decoded for their tables.
-//! Every input is decoded for each of the default pipelines, as it is configured.
+//! Records of the platform's own topics, decoded for their tables. Every input is decoded by each of the default pipelines.
 
 use std::cell::RefCell;
 

@@ -1,5 +1,5 @@
-//! Records for a table with a column of every type, and for one without defaults.
-//! In the first every column but the time has a default, so that short inputs land; in the second nothing has one.
+//! Records for a table with a column of every type, and for one without defaults. In the first, every column except the time has
+//! a default, so that short inputs are accepted; in the second, no column has one.
 
 use std::cell::RefCell;
 
@@ -8,7 +8,7 @@ use sluice_ingest::config::{Limits, Pipeline};
 
 use crate::table::{Described, Table};
 
-/// A column of every type, and types inside types.
+/// Columns of every type, and of nested types.
 const EVERY: &[Described<'_>] = &[
     ("timestamp", "DateTime64(3, 'UTC')", ""),
     ("id", "UUID", "DEFAULT"),
@@ -64,14 +64,14 @@ thread_local! {
 }
 
 fn tables() -> [Table; 2] {
-    // Low, so that a small input reaches them.
+    // Low limits, so that small inputs reach them.
     let limits = Limits { record: ByteSize::b(2000), string: ByteSize::b(100), depth: 6, keys: 50 };
     let every = Pipeline { table: "t".to_owned(), tenant: String::new(), limits, ..Pipeline::default() };
     let columns = [("place", "details.place"), ("floor", "details.more.floor")];
     let columns = columns.map(|(column, path)| (column.to_owned(), path.to_owned())).into();
     let no_defaults = Pipeline { tenant: "tenant_id".to_owned(), columns, ..every.clone() };
     [(every, EVERY), (no_defaults, NO_DEFAULTS)]
-        .map(|(pipeline, columns)| Table::new(&pipeline, columns, "timestamp").expect("types that ingest knows"))
+        .map(|(pipeline, columns)| Table::new(&pipeline, columns, "timestamp").expect("types that ingest supports"))
 }
 
 /// Checks one input.

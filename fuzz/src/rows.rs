@@ -1,6 +1,5 @@
-//! A reader of RowBinary that shares nothing with the decoder: it walks a row value by value.
-//! Bytes and the forms of the columns go in, values come out; a row that ends early, goes on behind its last value, or
-//! holds what its type cannot hold is a fault, named in the text of the error.
+//! A reader of RowBinary that shares no code with the decoder. It reads a row value by value; a row that ends early or contains
+//! a value that its type does not allow is an error that names the fault.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,14 +7,14 @@ use uuid::Uuid;
 
 use crate::types::{Form, Meaning};
 
-/// A value as it lies in a row.
+/// A value of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// None.
+    /// No value.
     Null,
     /// A string.
     Text(String),
-    /// A string that was filled up with zeros.
+    /// A string padded with zeros.
     Padded(Vec<u8>),
     /// A JSON object.
     Document(serde_json::Value),
@@ -23,11 +22,11 @@ pub enum Value {
     Number(String),
     /// Zero or one.
     Bool(bool),
-    /// A float or a decimal; only its bounds are looked at.
+    /// A float or a decimal; only its bounds are checked.
     Inexact,
     /// Days since 1970.
     Days(i64),
-    /// Fractions of a second since 1970, with so many decimals.
+    /// Fractions of a second since 1970, and the number of decimals.
     Ticks(i64, u32),
     /// A word of an enum.
     Word(String),
@@ -43,17 +42,17 @@ pub enum Value {
     Tuple(Vec<(String, Self)>),
 }
 
-/// What is left to read.
+/// The unread part of a row.
 #[derive(Debug)]
-pub struct Walk<'a>(pub &'a [u8]);
+pub struct RowReader<'a>(pub &'a [u8]);
 
 type Read<T> = Result<T, String>;
 
-impl Walk<'_> {
+impl RowReader<'_> {
     /// Reads one value.
     pub fn value(&mut self, form: &Form) -> Read<Value> {
         Ok(match form {
-            Form::Bytes(size, meaning) => of_fixed_size(self.take(*size)?, meaning)?,
+            Form::Bytes(size, meaning) => fixed_size_value(self.take(*size)?, meaning)?,
             Form::Text => Value::Text(self.text()?),
             Form::Document => {
                 let value: serde_json::Value = serde_json::from_str(&self.text()?).map_err(|e| e.to_string())?;
@@ -63,10 +62,10 @@ impl Walk<'_> {
             Form::Nullable(inner) => match self.byte()? {
                 0 => self.value(inner)?,
                 1 => Value::Null,
-                other => return Err(format!("{other} for null or not")),
+                other => return Err(format!("{other} as a null marker")),
             },
             Form::Array(inner) => Value::Array((0..self.count()?).map(|_| self.value(inner)).collect::<Read<_>>()?),
-            Form::Map(of) => self.map(&of.0, &of.1)?,
+            Form::Map(pair) => self.map(&pair.0, &pair.1)?,
             Form::Tuple(elements) => {
                 let element = |(name, form): &(String, Form)| Ok((name.clone(), self.value(form)?));
                 Value::Tuple(elements.iter().map(element).collect::<Read<_>>()?)
@@ -78,7 +77,7 @@ impl Walk<'_> {
         let mut pairs: Vec<(Value, Value)> = Vec::new();
         for _ in 0..self.count()? {
             let (key, value) = (self.value(key)?, self.value(value)?);
-            check(pairs.iter().all(|(other, _)| *other != key), "a key stands in a map once")?;
+            check(pairs.iter().all(|(other, _)| *other != key), "a map has unique keys")?;
             pairs.push((key, value));
         }
         Ok(Value::Map(pairs))
@@ -89,12 +88,12 @@ impl Walk<'_> {
         String::from_utf8(self.take(length)?.to_vec()).map_err(|_| "a string is UTF-8".to_owned())
     }
 
-    /// LEB128.
+    /// Reads a LEB128 number.
     fn count(&mut self) -> Read<usize> {
         let (mut count, mut shift) = (0_usize, 0);
         loop {
             let byte = self.byte()?;
-            check(shift < 64, "a count is short")?;
+            check(shift < 64, "a count has at most ten bytes")?;
             count |= usize::from(byte & 0x7f) << shift;
             shift += 7;
             if byte & 0x80 == 0 {
@@ -116,12 +115,12 @@ impl Walk<'_> {
 }
 
 fn check(holds: bool, what: &str) -> Read<()> {
-    if holds { Ok(()) } else { Err(format!("not so: {what}")) }
+    if holds { Ok(()) } else { Err(format!("violated: {what}")) }
 }
 
-fn of_fixed_size(bytes: &[u8], meaning: &Meaning) -> Read<Value> {
+fn fixed_size_value(bytes: &[u8], meaning: &Meaning) -> Read<Value> {
     let unsigned = bytes.iter().rev().fold(0_u128, |value, byte| value << 8 | u128::from(*byte));
-    // Shifted up and down again, the sign fills the upper bytes.
+    // Shifting up and down extends the sign into the upper bytes.
     let unused = 128_u32.saturating_sub(8 * bytes.len() as u32);
     let signed = if bytes.is_empty() { 0 } else { unsigned.cast_signed() << unused >> unused };
     Ok(match meaning {
@@ -136,7 +135,7 @@ fn of_fixed_size(bytes: &[u8], meaning: &Meaning) -> Read<Value> {
             Value::Inexact
         }
         Meaning::Decimal(precision) => {
-            check(signed.unsigned_abs() < 10_u128.pow(*precision), "a decimal has no more digits than it may")?;
+            check(signed.unsigned_abs() < 10_u128.pow(*precision), "a decimal has at most its precision in digits")?;
             Value::Inexact
         }
         Meaning::Bool => {
@@ -147,7 +146,7 @@ fn of_fixed_size(bytes: &[u8], meaning: &Meaning) -> Read<Value> {
         Meaning::Ticks(decimals) => ticks(if bytes.len() == 4 { unsigned as i64 } else { signed as i64 }, *decimals)?,
         Meaning::Words(words) => {
             let word = words.iter().find(|(_, number)| i128::from(*number) == signed);
-            Value::Word(word.ok_or("a word's number is one of its enum's")?.0.clone())
+            Value::Word(word.ok_or("an enum's number belongs to one of its words")?.0.clone())
         }
         Meaning::Uuid => {
             let (high, low) = bytes.split_at(8);
@@ -160,7 +159,7 @@ fn of_fixed_size(bytes: &[u8], meaning: &Meaning) -> Read<Value> {
     })
 }
 
-/// From 1900 to 2299, which is what ClickHouse shows.
+/// A time from 1900 to 2299, which ClickHouse can display.
 fn ticks(ticks: i64, decimals: u32) -> Read<Value> {
     let seconds = ticks.div_euclid(10_i64.pow(decimals));
     check((-2_208_988_800..10_413_792_000).contains(&seconds), "a time lies between 1900 and 2299")?;

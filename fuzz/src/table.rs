@@ -1,5 +1,5 @@
-//! A table with its decoder, and what has to hold of every record that it is given.
-//! Columns as ClickHouse describes them go in once, then any bytes; a promise of the decoder that is broken is a panic.
+//! A table with its decoder, and the promises that hold for every record. It is built from columns as ClickHouse describes them;
+//! a broken promise panics.
 
 use chrono::{DateTime, Datelike, Utc};
 use serde_json::Value as Json;
@@ -11,10 +11,10 @@ use sluice_ingest::decode::{Decoded, Decoder, Origin, Reason, Rejected};
 use uuid::Uuid;
 
 use crate::agree::agree;
-use crate::rows::{Value, Walk};
+use crate::rows::{RowReader, Value};
 use crate::types::{self, Form};
 
-/// Name, type and kind of default of a column.
+/// Name, type and default kind of a column.
 pub type Described<'a> = (&'a str, &'a str, &'a str);
 
 const TOPIC: &str = "a-topic";
@@ -31,20 +31,20 @@ struct Column {
     is_month: bool,
 }
 
-/// A table whose records are decoded and read again.
+/// A table whose records are decoded and read back.
 #[derive(Debug)]
 pub struct Table {
     columns: Vec<Column>,
-    /// As it was made.
+    /// A decoder that has decoded nothing.
     fresh: Decoder,
-    /// With whatever earlier records have left in it.
+    /// A decoder that has decoded all earlier records.
     used: Decoder,
     origin: Origin,
 }
 
 impl Table {
-    /// A table whose partition key is the month of `month`, where that is a name; nothing if ingest or the reader here
-    /// does not know one of its types.
+    /// A table partitioned by the month of column `month`, unless that is empty; `None` if ingest or the reader here does not
+    /// support one of its types.
     pub fn new(pipeline: &Pipeline, columns: &[Described<'_>], month: &str) -> Option<Self> {
         let provenance = [
             ("_topic", "String", ""),
@@ -75,45 +75,45 @@ impl Table {
     /// Decodes a payload and checks every promise about it.
     ///
     /// # Panics
-    /// If one is broken.
+    /// If a promise is broken.
     pub fn check(&mut self, payload: &[u8]) {
         let (decoded, row) = decode(&mut self.used, payload, &self.origin);
         let again = decode(&mut self.fresh.clone(), payload, &self.origin);
-        assert_eq!((decoded, &row), (again.0, &again.1), "what came before a record changes nothing");
-        let row = row.strip_prefix(BEFORE).expect("rows that were there stay as they are");
+        assert_eq!((decoded, &row), (again.0, &again.1), "earlier records do not change the result");
+        let row = row.strip_prefix(BEFORE).expect("earlier rows stay unchanged");
         let is_json = serde_json::from_slice::<&RawValue>(payload).is_ok();
         match decoded {
             Err(Rejected { reason, tenant }) => {
-                assert!(row.is_empty(), "a rejected record leaves nothing behind");
+                assert!(row.is_empty(), "a rejected record writes nothing");
                 let is_malformed = matches!(reason, Reason::InvalidJson | Reason::TruncatedJson);
-                assert!(!(is_malformed && is_json), "JSON is called JSON");
-                assert_ne!(tenant, Some(Uuid::nil()), "nobody is no tenant");
+                assert!(!(is_malformed && is_json), "valid JSON is not rejected as malformed");
+                assert_ne!(tenant, Some(Uuid::nil()), "the nil UUID is not a tenant");
             }
             Ok(decoded) => {
-                assert!(is_json, "what is no JSON does not land");
-                // JSON bounds no number, serde_json's values do: such a record is walked and not compared.
+                assert!(is_json, "invalid JSON is not accepted");
+                // JSON does not limit numbers, serde_json does: a record beyond its limits is read but not compared.
                 let json = serde_json::from_slice(payload).ok();
                 self.check_row(row, decoded, json.as_ref()).unwrap_or_else(|fault| panic!("{fault}"));
             }
         }
     }
 
-    /// Walks a row to its very end.
+    /// Reads a row to its end and compares it with the record.
     fn check_row(&self, row: &[u8], decoded: Decoded, json: Option<&Json>) -> Result<(), String> {
-        let mut walk = Walk(row);
+        let mut reader = RowReader(row);
         let with_defaults = self.columns.iter().any(|column| column.has_default);
         let mut month = 0;
         for column in &self.columns {
             let of_column = |json| column.path.split('.').try_fold(json, |json: &Json, name| json.get(name));
-            let own = json.and_then(of_column).unwrap_or(&Json::Null);
-            if with_defaults && is_default(&mut walk)? {
+            let expected = json.and_then(of_column).unwrap_or(&Json::Null);
+            if with_defaults && is_default(&mut reader)? {
                 assert!(column.has_default, "{} has no default", column.path);
-                assert!(own.is_null(), "{} was given", column.path);
+                assert!(expected.is_null(), "{} had a value", column.path);
                 continue;
             }
-            let value = walk.value(&column.form).map_err(|fault| format!("{}: {fault}", column.path))?;
-            assert!(json.is_none() || agree(&value, own), "{} is {value:?}", column.path);
-            month = if column.is_month { rebuild_month(&value) } else { month };
+            let value = reader.value(&column.form).map_err(|fault| format!("{}: {fault}", column.path))?;
+            assert!(json.is_none() || agree(&value, expected), "{} is {value:?}", column.path);
+            month = if column.is_month { month_of(&value) } else { month };
         }
         assert_eq!(decoded.month, month);
         let provenance = [
@@ -123,11 +123,11 @@ impl Table {
             ("Int64", Value::Number(OFFSET.to_string())),
         ];
         for (of, wanted) in provenance {
-            assert!(!with_defaults || !is_default(&mut walk)?, "provenance is no default");
-            let form = types::parse(of).ok_or("a type of provenance is known")?;
-            assert_eq!(walk.value(&form)?, wanted);
+            assert!(!with_defaults || !is_default(&mut reader)?, "provenance is never a default");
+            let form = types::parse(of).ok_or("the types of provenance are supported")?;
+            assert_eq!(reader.value(&form)?, wanted);
         }
-        assert!(walk.0.is_empty(), "{} bytes are left", walk.0.len());
+        assert!(reader.0.is_empty(), "{} bytes remain", reader.0.len());
         Ok(())
     }
 }
@@ -137,15 +137,15 @@ fn decode(decoder: &mut Decoder, payload: &[u8], origin: &Origin) -> (Result<Dec
     (decoder.decode(Some(payload), origin, OFFSET, &mut row), row)
 }
 
-fn is_default(walk: &mut Walk<'_>) -> Result<bool, String> {
-    match walk.byte()? {
+fn is_default(reader: &mut RowReader<'_>) -> Result<bool, String> {
+    match reader.byte()? {
         0 => Ok(false),
         1 => Ok(true),
-        other => Err(format!("{other} for default or not")),
+        other => Err(format!("{other} as a default marker")),
     }
 }
 
-fn rebuild_month(value: &Value) -> u32 {
+fn month_of(value: &Value) -> u32 {
     let at: Option<DateTime<Utc>> = match value {
         Value::Days(days) => DateTime::from_timestamp_secs(days * 86_400),
         Value::Ticks(ticks, decimals) => DateTime::from_timestamp_secs(ticks.div_euclid(10_i64.pow(*decimals))),

@@ -1,16 +1,16 @@
-//! Column types, read anew: what the decoder believes about a type has to hold for somebody else, too.
-//! The text of a type goes in, its [`Form`] in RowBinary comes out; it shares no line with `ingest/src/decode/types.rs`.
+//! An independent parser of column types, to check the decoder's: it maps a type's text to its [`Form`] in RowBinary and shares
+//! no code with `ingest/src/decode/types.rs`.
 
-/// How the values of a type lie in a row.
+/// Encoding of a type's values in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
-    /// So many bytes, and what they mean.
+    /// A fixed number of bytes, and their meaning.
     Bytes(usize, Meaning),
     /// A length, then UTF-8.
     Text,
     /// A length, then a JSON object.
     Document,
-    /// A byte that says whether there is no value.
+    /// A byte that is 1 for no value, else 0 and the value.
     Nullable(Box<Self>),
     /// A count, then elements.
     Array(Box<Self>),
@@ -20,36 +20,36 @@ pub enum Form {
     Tuple(Vec<(String, Self)>),
 }
 
-/// What the bytes of a value of fixed size mean.
+/// Meaning of the bytes of a fixed-size value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meaning {
     /// Two's complement.
     Signed,
-    /// A number from zero on.
+    /// An unsigned number.
     Unsigned,
     /// IEEE 754.
     Float,
-    /// Below ten to the power of this.
+    /// A number below ten to the power of this precision.
     Decimal(u32),
     /// Zero or one.
     Bool,
     /// Days since 1970.
     Days,
-    /// Fractions of a second since 1970, so many decimals.
+    /// Fractions of a second since 1970, with this number of decimals.
     Ticks(u32),
-    /// One of these numbers, for these words.
+    /// Words of an enum and their numbers.
     Words(Vec<(String, i64)>),
-    /// Two little-endian halves, the high one first.
+    /// Two little-endian halves, the high half first.
     Uuid,
-    /// An address, its number little-endian.
+    /// An address as a little-endian number.
     Ipv4,
-    /// An address, its bytes in order.
+    /// An address as bytes in order.
     Ipv6,
-    /// Text, filled up with zeros.
+    /// Text padded with zeros.
     Padded,
 }
 
-/// Reads a type; `None` for one that is spelled otherwise than ClickHouse spells it.
+/// Parses a type; `None` if it is not written as ClickHouse writes it.
 pub fn parse(text: &str) -> Option<Form> {
     let mut reader = Reader(text);
     let form = reader.form()?;
@@ -58,7 +58,7 @@ pub fn parse(text: &str) -> Option<Form> {
 
 struct Reader<'a>(&'a str);
 
-/// Escapes of one letter.
+/// Escapes of one character.
 const ESCAPES: [(char, u8); 15] = [
     ('a', 7),
     ('b', 8),
@@ -86,20 +86,20 @@ impl Reader<'_> {
             "LowCardinality" => self.within(Self::form)?,
             "Nullable" => Form::Nullable(Box::new(self.within(Self::form)?)),
             "Array" => Form::Array(Box::new(self.within(Self::form)?)),
-            "Map" => Form::Map(Box::new(self.within(|own| {
-                let key = own.form()?;
-                own.eat(", ")?;
-                Some((key, own.form()?))
+            "Map" => Form::Map(Box::new(self.within(|inner| {
+                let key = inner.form()?;
+                inner.eat(", ")?;
+                Some((key, inner.form()?))
             })?)),
-            "Tuple" => Form::Tuple(self.within(|own| own.list(Self::member))?),
+            "Tuple" => Form::Tuple(self.within(|inner| inner.list(Self::member))?),
             _ => {
-                let (size, meaning) = self.of_fixed_size(&name)?;
+                let (size, meaning) = self.fixed_size(&name)?;
                 Form::Bytes(size, meaning)
             }
         })
     }
 
-    fn of_fixed_size(&mut self, name: &str) -> Option<(usize, Meaning)> {
+    fn fixed_size(&mut self, name: &str) -> Option<(usize, Meaning)> {
         let bits = |prefix: &str| name.strip_prefix(prefix)?.parse::<usize>().ok();
         if let Some(bits) = bits("Int") {
             return Some((bits / 8, Meaning::Signed));
@@ -118,20 +118,20 @@ impl Reader<'_> {
             "IPv6" => (16, Meaning::Ipv6),
             "DateTime" => {
                 if self.0.starts_with('(') {
-                    self.within(|own| own.quoted('\''))?;
+                    self.within(|inner| inner.quoted('\''))?;
                 }
                 (4, Meaning::Ticks(0))
             }
             "DateTime64" => (8, Meaning::Ticks(self.within(Self::precision)?)),
             "FixedString" => (self.within(Self::number)?, Meaning::Padded),
             "Decimal" => self.within(Self::decimal)?,
-            "Enum8" => (1, Meaning::Words(self.within(|own| own.list(Self::enum_word))?)),
-            "Enum16" => (2, Meaning::Words(self.within(|own| own.list(Self::enum_word))?)),
+            "Enum8" => (1, Meaning::Words(self.within(|inner| inner.list(Self::enum_word))?)),
+            "Enum16" => (2, Meaning::Words(self.within(|inner| inner.list(Self::enum_word))?)),
             _ => return None,
         })
     }
 
-    /// The arguments of `JSON` say how ClickHouse keeps it; the row is the same.
+    /// The arguments of `JSON` concern ClickHouse's storage; the row is the same.
     fn document(&mut self) -> Option<Form> {
         if self.0.starts_with('(') {
             let end = self.0.find(')')?;
@@ -164,7 +164,7 @@ impl Reader<'_> {
         Some((word, sign * self.number::<i64>()?))
     }
 
-    /// A form with a name before it, or without one.
+    /// A tuple element, with or without a name.
     fn member(&mut self) -> Option<(String, Form)> {
         let before = self.0;
         let name = if self.0.starts_with('`') { self.quoted('`')? } else { self.word() };
@@ -223,7 +223,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What comes after a backslash.
+    /// Decodes what follows a backslash.
     fn escape(&mut self, plain: &mut Vec<u8>) -> Option<()> {
         let named = ESCAPES.iter().find(|(name, _)| self.0.starts_with(*name));
         if let Some((_, byte)) = named {

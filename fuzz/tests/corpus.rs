@@ -1,9 +1,9 @@
-//! Every input that is kept still holds every promise, and the reader of rows sees what is wrong with one.
+//! Every input of the corpus keeps every promise, and the row reader rejects malformed rows.
 
 use std::path::Path;
 
 use sluice_fuzz::TARGETS;
-use sluice_fuzz::rows::Walk;
+use sluice_fuzz::rows::RowReader;
 use sluice_fuzz::types::parse;
 
 #[test]
@@ -21,14 +21,14 @@ fn every_corpus_input_passes() {
     }
 }
 
-/// The negative control: rows that no decoder may make.
+/// The negative control: rows that no decoder may produce.
 #[test]
 fn the_reader_rejects_malformed_rows() {
-    let read = |of: &str, row: &[u8]| {
-        let mut walk = Walk(row);
-        walk.value(&parse(of).expect("a type")).map(|_| walk.0.len())
+    let read = |column_type: &str, row: &[u8]| {
+        let mut reader = RowReader(row);
+        reader.value(&parse(column_type).expect("a type")).map(|_| reader.0.len())
     };
-    for (of, row) in [
+    for (column_type, row) in [
         ("String", &b"\x02a"[..]),
         ("String", b"\x01\xff"),
         ("Bool", b"\x02"),
@@ -41,7 +41,7 @@ fn the_reader_rejects_malformed_rows() {
         ("Array(UInt16)", b"\x02\0\0\0"),
         ("DateTime64(0)", b"\xff\xff\xff\xff\xff\xff\xff\x7f"),
     ] {
-        assert!(read(of, row).is_err(), "{of} {row:?}");
+        assert!(read(column_type, row).is_err(), "{column_type} {row:?}");
     }
     assert_eq!(read("Tuple(a UInt8, Array(String))", b"\x07\x01\x01x"), Ok(0));
     assert_eq!(read("Decimal(2, 0)", b"\x63\0\0\0!"), Ok(1));

@@ -1,4 +1,4 @@
-//! The text beside a committed offset. See [`sluice_fuzz::intent`].
+//! The metadata of a committed offset. See [`sluice_fuzz::intent`].
 #![cfg_attr(fuzzing, no_main)]
 
 sluice_fuzz::target!(sluice_fuzz::intent::check);
