@@ -86,14 +86,14 @@ pub(crate) fn lines(chart: &Chart<'_>) -> String {
     const TOP: f64 = 56.0;
     const BOTTOM: f64 = 262.0;
     let points = || chart.lines.iter().flat_map(|line| &line.points);
-    let most = points().map(|point| point.1).chain(chart.limit).fold(1.0, f64::max) * 1.05;
+    let highest = points().map(|point| point.1).chain(chart.limit).fold(1.0, f64::max) * 1.05;
     let last = points().map(|point| point.0).fold(1.0, f64::max);
     let x = |seconds: f64| LEFT + seconds / last * (WIDTH - LEFT - 20.0);
-    let y = |value: f64| BOTTOM - value / most * (BOTTOM - TOP);
+    let y = |value: f64| BOTTOM - value / highest * (BOTTOM - TOP);
     let mut svg = open(chart.title, HEIGHT);
     for quarter in 0..=4 {
         let part = f64::from(quarter) / 4.0;
-        let (value, seconds) = (most * part, last * part);
+        let (value, seconds) = (highest * part, last * part);
         draw!(svg, r##"<path d="M{LEFT} {0:.1}H{1}" stroke="#d8dee4"/>"##, y(value), WIDTH - 20.0);
         draw!(
             svg,

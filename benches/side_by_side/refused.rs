@@ -117,8 +117,8 @@ fn table(runs: &[Vec<Measured>; 3], events: u64) -> String {
         });
         let wrong: Vec<_> = runs.iter().filter_map(|run| run.wrong.clone()).collect();
         let right = if wrong.is_empty() { "right".to_owned() } else { format!("WRONG: {}", wrong.join("; ")) };
-        let cost = |of: fn(&Measured) -> Option<f64>| {
-            let spread = Spread::of(runs.iter().filter_map(of));
+        let cost = |value: fn(&Measured) -> Option<f64>| {
+            let spread = Spread::of(runs.iter().filter_map(value));
             spread.map_or_else(|| "-".to_owned(), |spread| format!("{:.2}", spread.median / events as f64 * 1e6))
         };
         Some(format!(

@@ -34,8 +34,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn spread(&self, of: impl Fn(&Measured) -> Option<f64>) -> Option<Spread> {
-        Spread::of(self.runs.iter().filter_map(of))
+    fn spread(&self, value: impl Fn(&Measured) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.runs.iter().filter_map(value))
     }
 
     fn label(&self) -> String {

@@ -68,7 +68,7 @@ async fn every_record_is_accounted_for_after_a_normal_run() {
     let world = settled().await;
     for options in [FAST, EXACT, SCAN] {
         let accounts = audit(&world, options).await;
-        let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>();
+        let sum = |count: fn(&Account) -> u64| accounts.iter().map(count).sum::<u64>();
         assert!(accounts.iter().all(Account::is_exact), "{accounts:?}");
         assert_eq!((sum(|a| a.consumed), sum(|a| a.inserted), sum(|a| a.dead_lettered)), (186, 180, 6));
     }

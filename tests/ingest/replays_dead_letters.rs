@@ -134,12 +134,12 @@ fn without_agent(value: &mut Value) {
     value.as_object_mut().unwrap().remove("agent_id");
 }
 
-/// Runs a worker over these lots of records, each produced once the previous one has settled, until everything is committed.
-async fn ingest(world: &World, lots: &[&[Record]]) {
+/// Runs a worker over these batches of records, each produced once the previous one has settled, until everything is committed.
+async fn ingest(world: &World, batches: &[&[Record]]) {
     let (worker, producer, mut count) = (world.start(quick_settings()).await, world.producer("lz4"), 0);
-    for lot in lots {
-        world.produce_all(&producer, lot).await;
-        count += lot.len();
+    for batch in batches {
+        world.produce_all(&producer, batch).await;
+        count += batch.len();
         world.settled(count).await;
     }
     let total = i64::try_from(count).unwrap();
@@ -419,8 +419,8 @@ async fn dead_letters_of_every_origin_land_once_or_say_why_not() {
     insta::assert_snapshot!("origins_stats", masked_output(&world, &["stats"]).await);
     let shown = async |offset| dlq(&world, &["show", &name, "0", offset, "--payload"]).await;
     assert!(shown("0").await.stdout == large, "the part left out is read from its original topic");
-    let gone = shown("9").await;
-    assert_eq!((gone.status.code(), gone.stdout.len()), (Some(1), 0));
+    let deleted = shown("9").await;
+    assert_eq!((deleted.status.code(), deleted.stdout.len()), (Some(1), 0));
     insta::assert_snapshot!("origins_replay", masked_output(&world, &["replay"]).await);
     let landed = judge(&world).await.unwrap();
     assert_eq!((offsets(&landed, id), offsets(&landed, other)), (vec![0, 1], vec![1]));

@@ -1,5 +1,5 @@
-//! Other writers have pushed a dead worker's tokens out of the deduplication window before it restarts. It looks rows up before it
-//! writes: landed parts are skipped and their aggregates rebuilt, missing parts are sent, and if a part has landed only
+//! Other writers have pushed a dead worker's tokens out of the deduplication window before it restarts. It looks rows up before
+//! it writes: landed parts are skipped and their aggregates rebuilt, missing parts are sent, and if a part has landed only
 //! partly, the partition stops and says so.
 
 use std::time::Duration;
