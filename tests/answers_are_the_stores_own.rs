@@ -99,7 +99,7 @@ async fn a_page_in_place_of_clickhouse_does_not_count_as_success() {
     let world = World::new(Service::ClickHouse, Store::ClickHouse).await;
     for text in ["CREATE DATABASE", "CREATE TABLE", "INSERT INTO schema_migrations"] {
         let [page, redirect] = world.refused(text).await;
-        assert!(page.contains("it is not an answer of ClickHouse"), "{page}");
+        assert!(page.contains("it is not a ClickHouse response"), "{page}");
         assert!(redirect.contains("ClickHouse"), "{redirect}");
     }
     world.fools_a_client_that_reads_the_status_line("CREATE").await;

@@ -13,13 +13,7 @@ const DASHBOARD: &str = "deploy/grafana/sluice-ingest.json";
 const METRICS: &str = "docs/metrics.md";
 const RUNBOOKS: &str = "docs/runbooks.md";
 /// Parts of every runbook, in this order.
-const PARTS: [&str; 5] = [
-    "**What it means.**",
-    "**What is safe meanwhile.**",
-    "**How to look.**",
-    "**How to repair.**",
-    "**When it is over.**",
-];
+const PARTS: [&str; 5] = ["**Meaning.**", "**Impact.**", "**Diagnosis.**", "**Repair.**", "**Resolved when**"];
 
 /// Rows of the metrics table: name, labels, alarms.
 fn metrics(page: &str) -> Vec<(String, BTreeSet<String>, BTreeSet<String>)> {

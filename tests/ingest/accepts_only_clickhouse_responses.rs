@@ -36,7 +36,7 @@ async fn judged_behind(disguise: Disguise, faults: &str) -> Result<(), String> {
     assert_eq!(impostor.answered(), 2);
     let said = worker.stop().await;
     let judged = judge(&world).await.map(drop);
-    assert_eq!(judged.is_ok(), said.contains("not an answer of ClickHouse"), "{said}");
+    assert_eq!(judged.is_ok(), said.contains("not a ClickHouse response"), "{said}");
     world.drop().await;
     judged
 }
@@ -108,7 +108,7 @@ async fn a_missing_response_header_is_named() {
     .await;
     impostor.answer_next(usize::MAX, Requests::Inserts, Disguise::Without(QUERY_ID));
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    reports_stall(&worker.url, "not an answer of ClickHouse (HTTP 200 without the header X-ClickHouse-Query-Id)").await;
+    reports_stall(&worker.url, "not a ClickHouse response (HTTP 200 without the header X-ClickHouse-Query-Id)").await;
     assert_eq!(world.committed(COMMUNICATION_EVENTS).await, 0);
     impostor.forward_all();
     committed(&world, 50).await;

@@ -136,7 +136,7 @@ async fn rows_that_may_be_on_another_server_are_not_sent_again() {
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     impostor.answer(Disguise::Changed(SERVER, "another"), "_offset BETWEEN");
     let worker = worker_behind(&world, &impostor, "").await;
-    reports_stall(&worker.url, "several servers answer at the address of ClickHouse").await;
+    reports_stall(&worker.url, "several servers respond at the address of ClickHouse").await;
     assert!(metric(&worker.url, "sluice_ingest_retries_total{", "operator").await >= 1.0);
     assert_eq!(world.count().await, 0, "nothing was sent with a new token");
     impostor.forward_all();

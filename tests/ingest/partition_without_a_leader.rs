@@ -153,7 +153,7 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     let (code, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("0 to 30") && said.contains("no answer"), "{said}");
-    assert!(said.contains(&format!("ask Kafka about partition {SECOND_BROKER_PARTITION} of topic")), "{said}");
+    assert!(said.contains(&format!("query Kafka about partition {SECOND_BROKER_PARTITION} of topic")), "{said}");
     // Another worker joins and leaves: partitions move, with and without a leader.
     let other = world.spawn(&short_lived(), &[]);
     world.produce_all(&producer, &in_partition(1, 0..30)).await;

@@ -120,7 +120,7 @@ async fn wrong_after_repetition(faults: &str) -> u64 {
     let wrong = query_count(&world, AGGREGATES).await;
     if faults.is_empty() {
         assert_eq!(code, 3, "{said}");
-        assert!(said.contains("sends requests again"), "{said}");
+        assert!(said.contains("resends requests"), "{said}");
         impostor.forward_all();
         let (code, said) = rebuild_at(&world, &impostor.url, "communication_events", faults).await;
         assert_eq!((code, query_count(&world, AGGREGATES).await), (0, 0), "{said}");

@@ -89,7 +89,7 @@ async fn a_worker_does_not_start_if_tokens_are_not_honoured() {
     let (world, clickhouse) = world().await;
     let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "forgetful", "send_few_settings"));
     let said = log_of_refused_start(worker).await;
-    assert!(said.contains("two INSERTs with one deduplication token made 2 rows"), "{said}");
+    assert!(said.contains("two INSERTs with one deduplication token left 2 rows"), "{said}");
     let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "reader", ""));
     let said = log_of_refused_start(worker).await;
     assert!(said.contains("READONLY") || said.contains("fixes "), "{said}");
