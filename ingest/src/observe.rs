@@ -1,4 +1,4 @@
-//! What a worker shows of itself: Prometheus metrics and health endpoints. It decides nothing.
+//! Prometheus metrics and health endpoints. It makes no decision.
 
 pub mod health;
 pub mod metrics;

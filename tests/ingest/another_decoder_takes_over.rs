@@ -39,7 +39,7 @@ async fn taken_over(point: &str, next: Settings) {
     let is_same_decoder = next.pipelines["communication-events"].limits.record == ByteSize::mib(1);
     let worker = world.spawn_ready(&next, &[]).await;
     committed(&world, 200).await;
-    let found = metric(&worker.url, "sluice_ingest_replayed_rows_total{", "").await;
+    let found = metric(&worker.url, "sluice_ingest_found_rows_total{", "").await;
     if !is_same_decoder {
         assert_eq!(found as u64, rows as u64, "{point}: all landed rows were found");
     }
@@ -78,7 +78,7 @@ async fn a_batch_spanning_forty_months_lands_once() {
     assert_eq!(world.count().await, 100, "half the months have landed");
     let worker = world.spawn_ready(&deployed(200, ByteSize::mib(1)), &[]).await;
     committed(&world, 200).await;
-    assert_eq!(metric(&worker.url, "sluice_ingest_batches_total{", "cut=\"announced\"").await as u64, 1);
+    assert_eq!(metric(&worker.url, "sluice_ingest_batches_total{", "reason=\"announced\"").await as u64, 1);
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (200, 0));

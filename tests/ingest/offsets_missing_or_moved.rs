@@ -99,9 +99,9 @@ async fn rewound(rewind: Rewind, is_outside: bool, faults: &str) -> Result<(), S
     let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults)]).await;
     let url = worker.url.clone();
     eventually(DEADLINE, "the new records land", || async { world.count().await >= 450 + others }).await;
-    let found = metric(&url, "sluice_ingest_replayed_rows_total{", "communication-events").await;
-    finish(&world, worker, 450).await;
-    let judged = judge_allowing(&world, Allowed { foreign: others, ..Allowed::default() }).await.map(|counts| {
+    let found = metric(&url, "sluice_ingest_found_rows_total{", "communication-events").await;
+    caught_up(&world, worker, 450).await;
+    let judged = judge_besides(&world, Besides { others, ..Besides::default() }).await.map(|counts| {
         assert_eq!(counts.landed, 450);
         assert!(found >= 340.0, "{rewind:?}: {found} rows were found in the table");
     });

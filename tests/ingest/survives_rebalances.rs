@@ -124,7 +124,7 @@ async fn storm(assignment: Protocol, settings: fn(Protocol) -> Settings) -> f64 
     let (watch, flow) = (Watch::start(&world), Flow::start(&world));
     let gate = Gate::slow(&world.stores.clickhouse.url, Duration::from_millis(50)).await;
     let clickhouse = [(CLICKHOUSE, gate.url.as_str())];
-    let grown = |url: String| async move { metric(&url, "sluice_ingest_batches_total{", "cut=\"backlog\"").await };
+    let grown = |url: String| async move { metric(&url, "sluice_ingest_batches_total{", "reason=\"backlog\"").await };
     let mut all_grown = 0.0;
     let mut workers = vec![world.spawn_ready(&settings(assignment), &clickhouse).await];
     for round in 0..rounds {

@@ -74,7 +74,7 @@ async fn restart_after_window(point: &str, faults: &str, is_ahead: bool) -> Resu
     if faults.is_empty() {
         let metric = |name| metric(&worker.url, name, "");
         assert!(metric("sluice_ingest_lookups_total{").await > 0.0, "{point}");
-        let found = metric("sluice_ingest_replayed_rows_total{").await;
+        let found = metric("sluice_ingest_found_rows_total{").await;
         assert!(found > 0.0 && found <= rows, "{point}: {found} rows found, {rows} were there");
         assert!(metric("sluice_ingest_rebuilds_total{").await > 0.0, "{point}");
     }

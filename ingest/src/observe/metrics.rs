@@ -1,6 +1,6 @@
-//! What is measured, for Prometheus at `/metrics`.
-//! Stages report here; text in the OpenMetrics format comes out. Labels never hold a tenant, a key or a value of a record.
-//! `docs/metrics.md` lists every metric with its labels; a test below holds the two together.
+//! The metrics of a worker, for Prometheus at `/metrics`, in the OpenMetrics format.
+//! Labels never contain a tenant, a key or a value of a record.
+//! `docs/metrics.md` lists every metric with its labels; a test below compares the two.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -28,9 +28,9 @@ struct TopicReason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TopicCut {
+struct TopicSealReason {
     topic: String,
-    cut: &'static str,
+    reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,7 +55,7 @@ struct Outcome {
     outcome: &'static str,
 }
 
-/// A stage whose time is measured.
+/// A stage whose duration is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Decoding a burst of records.
@@ -64,7 +64,7 @@ pub enum Stage {
     DeadLetter,
     /// Writing a part, retries included.
     Write,
-    /// A commit until Kafka's answer.
+    /// A commit until Kafka's response.
     Commit,
 }
 
@@ -76,13 +76,13 @@ pub struct Metrics {
     landed_rows: Family<Topic, Counter>,
     landed_bytes: Family<Topic, Counter>,
     dead_letters: Family<TopicReason, Counter>,
-    batches: Family<TopicCut, Counter>,
+    batches: Family<TopicSealReason, Counter>,
     batch_rows: Family<Topic, Histogram>,
     batch_age: Family<Topic, Histogram>,
     stages: Family<StageLabel, Histogram>,
     retries: Family<TopicClass, Counter>,
     lookups: Family<Topic, Counter>,
-    replayed_rows: Family<Topic, Counter>,
+    found_rows: Family<Topic, Counter>,
     rebuilds: Family<Outcome, Counter>,
     commits: Family<Outcome, Counter>,
     lag: Family<TopicPartition, Gauge>,
@@ -98,7 +98,7 @@ fn topic(topic: &str) -> Topic {
 }
 
 impl Metrics {
-    /// Metrics of a worker whose batches may hold `budget` bytes.
+    /// Metrics of a worker with `budget` bytes for batches.
     pub fn new(budget: usize) -> Self {
         let rows = || Histogram::new(exponential_buckets(10.0, 4.0, 8));
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.5, 13));
@@ -114,7 +114,7 @@ impl Metrics {
             stages: Family::new_with_constructor(seconds),
             retries: Family::default(),
             lookups: Family::default(),
-            replayed_rows: Family::default(),
+            found_rows: Family::default(),
             rebuilds: Family::default(),
             commits: Family::default(),
             lag: Family::default(),
@@ -133,25 +133,25 @@ impl Metrics {
         registry.register("consumed_records", "Records in sealed batches", self.consumed.clone());
         registry.register("landed_rows", "Rows that ClickHouse acknowledged", self.landed_rows.clone());
         registry.register("landed_bytes", "Encoded bytes that ClickHouse acknowledged", self.landed_bytes.clone());
-        registry.register("dead_letters", "Records rejected, by reason", self.dead_letters.clone());
-        registry.register("batches", "Batches sealed, by what sealed them", self.batches.clone());
+        registry.register("dead_letters", "Records that cannot land, by reason", self.dead_letters.clone());
+        registry.register("batches", "Batches sealed, by reason", self.batches.clone());
         registry.register("batch_rows", "Records per batch", self.batch_rows.clone());
         registry.register("batch_age_seconds", "Age of a batch when it was sealed", self.batch_age.clone());
         registry.register("stage_seconds", "Time in a stage", self.stages.clone());
         registry.register("retries", "Attempts that failed, by class", self.retries.clone());
         registry.register("lookups", "Ranges looked up in their table before or after an INSERT", self.lookups.clone());
-        registry.register("replayed_rows", "Rows that were in their table already", self.replayed_rows.clone());
+        registry.register("found_rows", "Rows that a lookup found in their table", self.found_rows.clone());
         registry.register("rebuilds", "Months of aggregate tables rebuilt, by outcome", self.rebuilds.clone());
         registry.register("commits", "Offset commits by outcome", self.commits.clone());
-        registry.register("lag", "Records that can be read and are not done", self.lag.clone());
+        registry.register("lag", "Readable records that are not durable yet", self.lag.clone());
         registry.register("held_back", "Records behind an open transaction", self.held_back.clone());
-        registry.register("bytes_in_flight", "Bytes on their way", self.in_flight.clone());
-        registry.register("paused_partitions", "Partitions that take nothing in", self.paused.clone());
+        registry.register("bytes_in_flight", "Bytes of batches in flight", self.in_flight.clone());
+        registry.register("paused_partitions", "Partitions whose intake is paused", self.paused.clone());
         registry.register("breaker_open", "Partitions whose breaker is open", self.broken.clone());
         registry.register("breaker_tenant_alarms", "Alarms about one tenant's poison", self.tenant_alarms.clone());
         let limit = Gauge::<u64, AtomicU64>::default();
         limit.set(budget as u64);
-        registry.register("budget_bytes", "Limit of the bytes on their way", limit);
+        registry.register("budget_bytes", "Limit of the bytes of batches in flight", limit);
     }
 
     /// The text for Prometheus.
@@ -162,11 +162,11 @@ impl Metrics {
     }
 
     /// A batch was sealed.
-    pub fn sealed(&self, name: &str, batch: &Batch, cut: SealReason) {
+    pub fn sealed(&self, name: &str, batch: &Batch, reason: SealReason) {
         self.consumed.get_or_create(&topic(name)).inc_by(batch.records() as u64);
         self.batch_rows.get_or_create(&topic(name)).observe(batch.records() as f64);
         self.batch_age.get_or_create(&topic(name)).observe(batch.opened.elapsed().as_secs_f64());
-        self.batches.get_or_create(&TopicCut { topic: name.to_owned(), cut: cut.as_str() }).inc();
+        self.batches.get_or_create(&TopicSealReason { topic: name.to_owned(), reason: reason.as_str() }).inc();
         for letter in &batch.dead_letters {
             self.dead_letter(name, &letter.reason);
         }
@@ -183,9 +183,9 @@ impl Metrics {
         self.lookups.get_or_create(&topic(name)).inc();
     }
 
-    /// Rows of a part were in their table already.
+    /// A lookup found rows of a part in their table.
     pub fn found(&self, name: &str, rows: usize) {
-        self.replayed_rows.get_or_create(&topic(name)).inc_by(rows as u64);
+        self.found_rows.get_or_create(&topic(name)).inc_by(rows as u64);
     }
 
     /// A month of an aggregate table was rebuilt, or could not be.
@@ -215,38 +215,38 @@ impl Metrics {
         self.retries.get_or_create(&TopicClass { topic: name.to_owned(), class: class.as_str() }).inc();
     }
 
-    /// Kafka answered a commit.
+    /// A commit was acknowledged or failed.
     pub fn commit(&self, acknowledged: bool) {
         let outcome = if acknowledged { "acknowledged" } else { "failed" };
         self.commits.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// How far a partition is behind, and how many records an open transaction holds back.
+    /// Sets the lag of a partition, and how many records an open transaction holds back.
     pub fn lag(&self, name: &str, partition: i32, records: i64, held_back: i64) {
         let label = TopicPartition { topic: name.to_owned(), partition };
         self.lag.get_or_create(&label).set(records);
         self.held_back.get_or_create(&label).set(held_back);
     }
 
-    /// A partition is no longer ours to report on.
+    /// Removes a partition that is no longer assigned to this worker.
     pub fn forget_lag(&self, name: &str, partition: i32) {
         let label = TopicPartition { topic: name.to_owned(), partition };
         self.lag.remove(&label);
         self.held_back.remove(&label);
     }
 
-    /// Bytes on their way and partitions that take nothing in.
+    /// Sets the bytes in flight and the number of paused partitions.
     pub fn flow(&self, name: &str, bytes: usize, paused: usize) {
         self.in_flight.get_or_create(&topic(name)).set(bytes as u64);
         self.paused.get_or_create(&topic(name)).set(paused as u64);
     }
 
-    /// Partitions whose breaker is open.
+    /// Sets the number of partitions whose breaker is open.
     pub fn broken(&self, name: &str, partitions: usize) {
         self.broken.get_or_create(&topic(name)).set(partitions as u64);
     }
 
-    /// One tenant's records cannot land.
+    /// The breaker has raised an alarm about one tenant.
     pub fn tenant_alarm(&self, name: &str) {
         self.tenant_alarms.get_or_create(&topic(name)).inc();
     }
@@ -262,8 +262,8 @@ mod tests {
     /// A metric as it is exported, with the names of its labels.
     type Exported = (String, BTreeSet<String>);
 
-    /// A series of everything: a family without one is not in the text.
-    fn with_a_series_each() -> Metrics {
+    /// Metrics with one series each: a family without a series is not exported.
+    fn with_all_series() -> Metrics {
         let metrics = Metrics::new(1000);
         let own = topic("t");
         for counter in [&metrics.consumed, &metrics.landed_rows, &metrics.landed_bytes] {
@@ -272,7 +272,7 @@ mod tests {
         for histogram in [&metrics.batch_rows, &metrics.batch_age] {
             histogram.get_or_create(&own).observe(1.0);
         }
-        metrics.batches.get_or_create(&TopicCut { topic: own.topic, cut: SealReason::Age.as_str() }).inc();
+        metrics.batches.get_or_create(&TopicSealReason { topic: own.topic, reason: SealReason::Age.as_str() }).inc();
         metrics.dead_letter("t", "tombstone");
         metrics.looked_up("t");
         metrics.found("t", 1);
@@ -290,7 +290,7 @@ mod tests {
     fn exported(text: &str) -> BTreeSet<Exported> {
         let series = text.lines().filter_map(|line| line.split_once(' ')).map(|(series, _)| series);
         let series = series.map(|series| series.split_once('{').unwrap_or((series, "")));
-        let of_its_own = series
+        let series = series
             .filter(|(name, _)| name.starts_with("sluice") && !name.ends_with("_sum") && !name.ends_with("_count"));
         let labels = |text: &str| -> BTreeSet<String> {
             text.split(',')
@@ -298,7 +298,7 @@ mod tests {
                 .filter(|name| name != "le")
                 .collect()
         };
-        of_its_own.map(|(name, rest)| (name.to_owned(), labels(rest))).collect()
+        series.map(|(name, rest)| (name.to_owned(), labels(rest))).collect()
     }
 
     fn documented(page: &str) -> BTreeSet<Exported> {
@@ -312,8 +312,8 @@ mod tests {
     }
 
     #[test]
-    fn the_page_lists_what_is_exported_and_nothing_else() {
-        let metrics = with_a_series_each();
+    fn the_page_lists_exactly_the_exported_metrics() {
+        let metrics = with_all_series();
         let found = exported(&metrics.encode().unwrap());
         assert_eq!(found, documented(PAGE));
         let without_suffix = |name: &str| {
@@ -327,8 +327,8 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_between_page_and_worker_is_noticed() {
-        let text = with_a_series_each().encode().unwrap();
+    fn a_difference_between_page_and_worker_is_detected() {
+        let text = with_all_series().encode().unwrap();
         for (from, to) in [
             ("`sluice_ingest_lag`", "`sluice_ingest_delay`"),
             ("`topic`, `partition`", "`topic`"),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_of_the_page() {
+    fn exported_lines_have_names_labels_and_values() {
         let metrics = Metrics::new(1000);
         metrics.landed("t", 3, 30);
         metrics.retry("t", Class::Operator);
