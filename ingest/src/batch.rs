@@ -1,14 +1,14 @@
 //! Stage three: records of one topic partition become batches.
-//! Rows and dead letters go in with their offsets; a sealed [`Batch`] comes out: one contiguous offset range, its rows divided
-//! by month. Clocked by the caller, no I/O. It never mixes partitions and never leaves an offset out.
+//! Rows and dead letters go in with their offsets; a sealed [`Batch`] comes out: one contiguous offset range, with its rows
+//! grouped by month. Clocked by the caller, no I/O. It never mixes partitions and never omits an offset.
 //!
 //! # Layout
-//! - [`limits`]: when a batch is sealed, and why it was
-//! - [`open`] and [`sealed`]: a batch that takes records in, and one that does not any more
+//! - [`limits`]: when a batch is sealed, and for which reason
+//! - [`open`] and [`sealed`]: a batch that accepts records, and one that no longer does
 //! - [`part`]: the rows of one month, which land together
-//! - [`rows`], on [`body`]: encoded rows; nothing else knows how they lie in memory
-//! - [`digest`]: what tells the records of a batch from any others
-//! - [`budget`]: the bytes that all batches together may take
+//! - [`rows`], on [`body`]: encoded rows; no other module depends on their layout in memory
+//! - [`digest`]: identifies the records of a batch
+//! - [`budget`]: limits the bytes of all batches
 
 pub mod body;
 pub mod budget;

@@ -1,11 +1,11 @@
-//! Time that has to be right after the machine was suspended, or its wall clock was set.
-//! The system's clocks go in; moments, ages and seconds since 1970 come out. It decides nothing.
+//! Clocks that stay correct when the machine is suspended or its wall clock is set.
+//! It makes no decision.
 //!
-//! `std::time::Instant` is CLOCK_MONOTONIC on Linux, which stands still while the machine is suspended; a [`Moment`] counts
-//! that time. Whatever says for how long something may be trusted uses moments. Timeouts that only wait use `Instant`.
+//! `std::time::Instant` is CLOCK_MONOTONIC on Linux, which stops while the machine is suspended; a [`Moment`] includes that
+//! time. Leases and other limits of validity use moments; timeouts that only wait use `Instant`.
 //!
-//! Wall clocks are set back and forth and differ between machines. [`unix_now`] never goes back within a process, and
-//! [`age`] of a time that lies in the future is unknown, never zero.
+//! Wall clocks are set back and forth and differ between machines. [`unix_now`] never goes back within a process, and the
+//! [`age`] of a time in the future is unknown, never zero.
 
 use std::ops::Add;
 use std::sync::{Mutex, PoisonError};
@@ -13,19 +13,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// The clock that counts time spent suspended.
+/// The clock that includes time spent suspended.
 #[cfg(target_os = "linux")]
 const CLOCK: ClockId = ClockId::CLOCK_BOOTTIME;
-/// Elsewhere the monotonic clock counts it.
+/// On other systems the monotonic clock includes it.
 #[cfg(not(target_os = "linux"))]
 const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
 
-/// A moment on a clock that never goes back and counts the time during which the machine was suspended.
+/// A time on a clock that never goes back and includes the time during which the machine was suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(Duration);
 
 impl Moment {
-    /// The moment of the call.
+    /// The current time.
     ///
     /// # Panics
     /// On a Linux older than 2.6.39, which does not have this clock.
@@ -34,7 +34,7 @@ impl Moment {
         Self(Duration::from(now))
     }
 
-    /// Time since an earlier moment; zero if that is later.
+    /// Time since `earlier`; zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -48,24 +48,24 @@ impl Add<Duration> for Moment {
     }
 }
 
-/// The wall clock in seconds since 1970. Within this process it never goes back and never falls behind the time that has
-/// passed, so an announcement of this process never looks younger than it is, whoever sets the clock back.
+/// The wall clock in seconds since 1970. Within this process it never goes back and never falls behind the elapsed time, so an
+/// announcement of this process never appears younger than it is, even if the clock is set back.
 pub fn unix_now() -> u64 {
-    static SAID: Mutex<Option<(Duration, Moment)>> = Mutex::new(None);
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    static LAST: Mutex<Option<(Duration, Moment)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (unix, now) = not_behind(*said, wall, Moment::now());
-    *said = Some((unix, now));
+    let (unix, now) = advance(*last, wall, Moment::now());
+    *last = Some((unix, now));
     unix.as_secs()
 }
 
-/// What the wall clock says, or at least what was said last plus the time since.
-fn not_behind(said: Option<(Duration, Moment)>, wall: Duration, now: Moment) -> (Duration, Moment) {
-    (said.map_or(wall, |(unix, at)| wall.max(unix + now.since(at))), now)
+/// The wall clock, but at least the last reading plus the elapsed time.
+fn advance(last: Option<(Duration, Moment)>, wall: Duration, now: Moment) -> (Duration, Moment) {
+    (last.map_or(wall, |(unix, at)| wall.max(unix + now.since(at))), now)
 }
 
-/// How long ago `then` was, both in seconds since 1970. `None` if it lies in the future: one of the clocks is wrong, and
-/// nobody knows how old it is.
+/// Time since `then`, both in seconds since 1970. `None` if `then` is in the future: one of the clocks is wrong, and the age is
+/// unknown.
 pub fn age(then: u64, now: u64) -> Option<Duration> {
     now.checked_sub(then).map(Duration::from_secs)
 }
@@ -85,24 +85,24 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_the_future_has_no_age() {
+    fn a_time_in_the_future_has_no_age() {
         assert_eq!(age(100, 130), Some(Duration::from_secs(30)));
         assert_eq!(age(130, 130), Some(Duration::ZERO));
         assert_eq!(age(131, 130), None);
     }
 
     proptest! {
-        /// However the wall clock is set, what was noted earlier is never younger than the time that has passed.
+        /// However the wall clock is set, the age of an earlier reading is at least the elapsed time.
         #[test]
         fn an_announcement_of_this_process_is_never_too_young(
             steps in proptest::collection::vec((0_u64..100_000, 0_u64..4_000_000_000), 2..20)
         ) {
-            let (mut said, mut moment) = (None, Moment(Duration::ZERO));
+            let (mut last, mut moment) = (None, Moment(Duration::ZERO));
             let mut noted: Vec<(u64, Moment)> = Vec::new();
             for (more, wall) in steps {
                 moment = moment + Duration::from_secs(more);
-                said = Some(not_behind(said, Duration::from_secs(wall), moment));
-                let now = said.unwrap().0.as_secs();
+                last = Some(advance(last, Duration::from_secs(wall), moment));
+                let now = last.unwrap().0.as_secs();
                 for (then, at) in &noted {
                     let age = age(*then, now);
                     prop_assert!(age.is_some_and(|age| age >= moment.since(*at)), "{age:?} after {:?}", moment.since(*at));

@@ -1,10 +1,10 @@
-//! Why a write failed, and what can be done about it.
-//! The text of a failure never holds data of a record, since a server's message may quote a row.
+//! Why a write failed, and who can resolve it.
+//! The text of a failure never contains data of a record; a server's message may, since it may quote a row.
 
-/// What can be done about a failure.
+/// Class of a failure, by who can resolve it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
-    /// It passes without anybody's help, or it is unknown whether the write took place: try again.
+    /// It is temporary, or it is unknown whether the write took place: retry.
     Transient,
     /// The store will never accept this row.
     Row,
@@ -13,7 +13,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// The word in metrics, logs and dead letters.
+    /// The name in metrics, logs and dead letters.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Transient => "transient",
@@ -27,28 +27,28 @@ impl Class {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("write: {what}")]
 pub struct Failure {
-    /// What can be done about it.
+    /// Its class.
     pub class: Class,
     /// What happened, without data.
     pub what: String,
-    /// The store's name of the error in lower case, as in `violated_constraint`; empty where it gave none.
+    /// The store's name of the error in lower case, as in `violated_constraint`; empty if it returned none.
     pub code: String,
-    /// Number of the row in its INSERT, from 0, where the store gave one.
+    /// Number of the row in its INSERT, from 0, if the store returned one.
     pub row: Option<usize>,
-    /// Whether the code does not tell if a row or the table is at fault, so that rows have to be tried one by one.
+    /// Whether the code leaves open if a row or the table is at fault, so that rows have to be tried one by one.
     pub is_unclear: bool,
-    /// What the server's text names as the view that it was writing to. That text may quote a row, so this is no name until
-    /// such a view is found.
+    /// The view that the server's text names as the one it was writing to. That text may quote a row, so the name is not used
+    /// until a view of that name is found.
     pub(crate) supposed_view: Option<String>,
 }
 
 impl Failure {
-    /// One for which the store has no code.
+    /// Creates a failure without a code of the store.
     pub fn new(class: Class, what: impl Into<String>) -> Self {
         Self { class, what: what.into(), code: String::new(), row: None, is_unclear: false, supposed_view: None }
     }
 
-    /// Whether a row is at fault if it fails with this error alone while others do not.
+    /// Whether a row that alone fails with this error is at fault.
     pub fn may_be_of_a_row(&self) -> bool {
         self.class == Class::Row || self.is_unclear
     }

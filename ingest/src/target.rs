@@ -1,16 +1,16 @@
-//! The rows of one topic in one table. Plain data.
+//! A topic and the table for its rows. Plain data.
 
 use std::sync::Arc;
 
 use sluice_schemas::names::Names;
 use uuid::Uuid;
 
-/// Which rows of which table: those of one topic.
+/// The rows of one topic in one table.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Topic with its namespace.
     pub topic: Arc<str>,
-    /// Its identity.
+    /// ID of the topic.
     pub topic_id: Uuid,
     /// Database of the table; part of the token.
     pub database: String,

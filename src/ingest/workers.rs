@@ -50,7 +50,7 @@ pub(super) async fn status(which: &Which, settings: &Settings) -> Result<Exit, F
     let partitions = || answers.iter().flat_map(|(_, status)| &status.partitions);
     for partition in partitions() {
         if let Some(why) = &partition.trouble {
-            screen::note(&format!("{} is stopped: {why}", name(partition, settings)));
+            screen::note(&format!("{} is stalled: {why}", name(partition, settings)));
         }
     }
     match failure {

@@ -51,8 +51,8 @@ async fn a_deleted_group_waits_for_an_operators_decision() {
     deleted[0].as_ref().unwrap();
     assert_eq!(world.offsets(COMMUNICATION_EVENTS).await.len(), 0);
     world.produce_all(&world.producer("lz4"), &in_partition(0, 100..150)).await;
-    verify_only_partition_0_stops(&world, "communication-events/0 stands still: the group has no offset").await;
-    // The operator's decision.
+    stops_only_partition_0(&world, "communication-events/0 is stalled: the group has no offset").await;
+    // What the operator says then.
     world.set_offset(COMMUNICATION_EVENTS, 0, 100, "").await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
@@ -174,9 +174,9 @@ async fn deleted_under_a_worker(faults: &str) -> Result<(), String> {
     command("resume").await;
     world.produce_all(&world.producer("lz4"), &in_partition(1, 0..20)).await;
     world.landed(40).await;
-    eventually(DEADLINE, "its client reports it", || async { worker.log().contains("AutoOffsetReset") }).await;
-    let why = "communication-events/0 stands still: offset 20 comes next, but the log holds 60 to 100";
-    let stopped = tokio::time::timeout(DEADLINE, reports_stall(&worker.url, why));
+    eventually(DEADLINE, "its client says so", || async { worker.said().contains("AutoOffsetReset") }).await;
+    let why = "communication-events/0 is stalled: offset 20 comes next, but the log holds 60 to 100";
+    let stopped = tokio::time::timeout(DEADLINE, stands_still(&worker.url, why));
     let judged = if faults.is_empty() {
         stopped.await.map_err(|error| error.to_string())
     } else {

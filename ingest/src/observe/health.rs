@@ -1,10 +1,9 @@
 //! Metrics and health over HTTP: `/metrics`, `/healthz`, `/readyz`.
-//! What the consume loop says about itself goes in, answers to an orchestrator come out. It decides nothing.
+//! The worker reports its state here, and an orchestrator reads it. It makes no decision.
 //!
-//! `/healthz` is 200 while the consume loop turns, or waits for no longer than it said it would: a restart would help
-//! otherwise. `/readyz` is 200 while the group gives
-//! this worker its share, a broker answers and no partition stands still; a restart does not help there, and the body says
-//! what would.
+//! `/healthz` is 200 while the consume loop runs, or is within a wait that it announced; otherwise a restart helps.
+//! `/readyz` is 200 while the group has given this worker its assignment, a broker responds and no partition is stalled;
+//! otherwise a restart does not help, and the body states the cause.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -23,25 +22,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 
-/// What is in the way, by topic and partition.
+/// Why partitions are stalled, by topic and partition.
 type Troubles = BTreeMap<(String, i32), String>;
 
-/// What the worker says about itself.
+/// State of the worker for its health endpoints.
 #[derive(Debug)]
 pub struct Status {
     started: Instant,
-    /// How long the loop may stand still before the worker counts as hung.
+    /// Time without a heartbeat after which the worker counts as hung.
     hung_after: Duration,
-    /// Milliseconds from `started` to the last turn of the consume loop.
-    turned: AtomicU64,
-    /// Milliseconds from `started` until when it may wait.
-    may_wait: AtomicU64,
+    /// Milliseconds from `started` to the last heartbeat of the consume loop.
+    last_heartbeat: AtomicU64,
+    /// Milliseconds from `started` to the end of the announced wait.
+    waiting_until: AtomicU64,
     is_assigned: AtomicBool,
     is_kafka_unavailable: AtomicBool,
-    /// What has to answer before the worker can join its group.
+    /// The store that has to be ready before the worker can join its group.
     awaited: Mutex<Option<String>>,
     troubles: Mutex<Troubles>,
-    /// What keeps records from coming, by partition.
+    /// Why no records arrive, by partition.
     supply: Mutex<Troubles>,
     /// Why the dead-letter topic cannot be used.
     dead_letter_trouble: Mutex<Option<String>>,
@@ -54,13 +53,13 @@ impl Default for Status {
 }
 
 impl Status {
-    /// Of a worker that counts as hung when its consume loop stands still for so long.
+    /// Status of a worker that counts as hung after `hung_after` without a heartbeat.
     pub fn new(hung_after: Duration) -> Self {
         Self {
             started: Instant::now(),
             hung_after,
-            turned: AtomicU64::new(0),
-            may_wait: AtomicU64::new(0),
+            last_heartbeat: AtomicU64::new(0),
+            waiting_until: AtomicU64::new(0),
             is_assigned: AtomicBool::new(false),
             is_kafka_unavailable: AtomicBool::new(false),
             awaited: Mutex::default(),
@@ -70,47 +69,47 @@ impl Status {
         }
     }
 
-    /// The consume loop turns.
+    /// The consume loop runs.
     pub fn heartbeat(&self) {
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.turned.store(millis, Ordering::Relaxed);
+        self.last_heartbeat.store(millis, Ordering::Relaxed);
     }
 
-    /// The consume loop begins to wait, for so long at most. Nothing renews that: whoever waits in steps says it once.
+    /// The consume loop begins a wait of at most `most`. A wait in several steps is announced once.
     pub fn expect_wait(&self, most: Duration) {
         let millis = u64::try_from((self.started.elapsed() + most).as_millis()).unwrap_or(u64::MAX);
-        self.may_wait.store(millis, Ordering::Relaxed);
+        self.waiting_until.store(millis, Ordering::Relaxed);
     }
 
-    /// The group gave this worker its partitions, none perhaps.
+    /// The group has assigned this worker its partitions, possibly none.
     pub fn assigned(&self) {
         self.is_assigned.store(true, Ordering::Relaxed);
     }
 
-    /// The group took this worker's partitions away.
+    /// The group has revoked this worker's partitions.
     pub fn revoked(&self) {
         self.is_assigned.store(false, Ordering::Relaxed);
     }
 
-    /// Whether any broker answers.
-    pub fn set_kafka_available(&self, answers: bool) {
-        self.is_kafka_unavailable.store(!answers, Ordering::Relaxed);
+    /// Sets whether any broker responds.
+    pub fn set_kafka_available(&self, is_available: bool) {
+        self.is_kafka_unavailable.store(!is_available, Ordering::Relaxed);
     }
 
-    /// The worker only starts, and `store` has to answer first; `None` once all have.
+    /// Sets the store that has to be ready before the worker starts; `None` once all are.
     pub fn set_awaited(&self, store: Option<String>) {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = store;
     }
 
-    /// The dead-letter topic cannot be used, or can be again; whether that is news.
+    /// Sets why the dead-letter topic cannot be used, if it cannot. Returns whether that has changed.
     pub fn set_dead_letter_trouble(&self, why: Option<&str>) -> bool {
         let mut known = self.dead_letter_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = known.as_deref() != why;
+        let is_changed = known.as_deref() != why;
         *known = why.map(str::to_owned);
-        is_news
+        is_changed
     }
 
-    /// A partition stands still, or moves again.
+    /// Sets why a partition is stalled, if it is.
     pub fn set_trouble(&self, topic: &str, partition: i32, why: Option<String>) {
         let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (topic.to_owned(), partition);
@@ -120,19 +119,19 @@ impl Status {
         };
     }
 
-    /// Records of a partition do not come from Kafka, or come again. Whether that is news.
+    /// Sets why records of a partition do not arrive from Kafka, if they do not. Returns whether it began or ended.
     pub fn set_supply_trouble(&self, topic: &str, partition: i32, why: Option<String>) -> bool {
         let mut supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (topic.to_owned(), partition);
-        let is_bad = why.is_some();
-        let was_bad = match why {
+        let is_stalled = why.is_some();
+        let previous = match why {
             Some(why) => supply.insert(key, why),
             None => supply.remove(&key),
         };
-        was_bad.is_some() != is_bad
+        previous.is_some() != is_stalled
     }
 
-    /// Why a partition stands still, if it does.
+    /// Returns why a partition is stalled, if it is.
     pub fn trouble(&self, topic: &str, partition: i32) -> Option<String> {
         let key = (topic.to_owned(), partition);
         let reason_in =
@@ -145,20 +144,17 @@ impl Status {
     }
 
     fn is_alive_at(&self, now: Duration) -> bool {
-        let [turned, may_wait] =
-            [&self.turned, &self.may_wait].map(|at| Duration::from_millis(at.load(Ordering::Relaxed)));
-        now.saturating_sub(turned.max(may_wait)) < self.hung_after
+        let [last_heartbeat, waiting_until] =
+            [&self.last_heartbeat, &self.waiting_until].map(|at| Duration::from_millis(at.load(Ordering::Relaxed)));
+        now.saturating_sub(last_heartbeat.max(waiting_until)) < self.hung_after
     }
 
     fn readiness(&self) -> (StatusCode, String) {
         if self.is_kafka_unavailable.load(Ordering::Relaxed) {
-            return (StatusCode::SERVICE_UNAVAILABLE, "no Kafka broker answers\n".to_owned());
+            return (StatusCode::SERVICE_UNAVAILABLE, "no Kafka broker responds\n".to_owned());
         }
         if let Some(store) = &*self.awaited.lock().unwrap_or_else(PoisonError::into_inner) {
-            return (
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("starting; {store} has not given what a start needs yet\n"),
-            );
+            return (StatusCode::SERVICE_UNAVAILABLE, format!("starting; {store} is not ready yet\n"));
         }
         if !self.is_assigned.load(Ordering::Relaxed) {
             return (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned());
@@ -169,31 +165,26 @@ impl Status {
         if troubles.is_empty() && supply.is_empty() && dead_letter_trouble.is_none() {
             return (StatusCode::OK, "ready\n".to_owned());
         }
-        let first = dead_letter_trouble.as_ref().map_or_else(String::new, |why| {
-            format!(
-                "cannot {why}
-"
-            )
-        });
+        let first = dead_letter_trouble.as_ref().map_or_else(String::new, |why| format!("cannot {why}\n"));
         let body = troubles.iter().chain(&*supply).fold(first, |mut body, ((topic, partition), why)| {
-            writeln!(body, "{topic}/{partition} stands still: {why}").expect("writing to a String does not fail");
+            writeln!(body, "{topic}/{partition} is stalled: {why}").expect("writing to a String does not fail");
             body
         });
         (StatusCode::SERVICE_UNAVAILABLE, body)
     }
 }
 
-/// An address that cannot be listened on.
+/// The address for metrics and health cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("listen on {address} for metrics and health: {cause}; free the port, or change ingest.listen")]
 pub struct ListenError {
     /// The address.
     pub address: SocketAddr,
-    /// What the system said.
+    /// Error of the system.
     pub cause: std::io::Error,
 }
 
-/// Begins to serve, the pages of `control` among them; goes on until `stop`.
+/// Starts to serve metrics, health and the routes of `control` until `stop`.
 pub async fn serve(
     address: SocketAddr,
     metrics: Arc<Metrics>,
@@ -229,32 +220,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_means_assigned_and_moving() {
+    fn ready_means_assigned_and_not_stalled() {
         let status = Status::default();
-        status.set_awaited(Some("ClickHouse at http://there".to_owned()));
-        assert_eq!(status.readiness().1, "starting; ClickHouse at http://there has not given what a start needs yet\n");
+        status.set_awaited(Some("ClickHouse at http://store".to_owned()));
+        assert_eq!(status.readiness().1, "starting; ClickHouse at http://store is not ready yet\n");
         status.set_awaited(None);
         assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned()));
         status.assigned();
         assert_eq!(status.readiness().0, StatusCode::OK);
         status.set_trouble("t", 3, Some("HTTP 502".to_owned()));
-        assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "t/3 stands still: HTTP 502\n".to_owned()));
+        assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "t/3 is stalled: HTTP 502\n".to_owned()));
         assert!(status.set_supply_trouble("t", 4, Some("no leader".to_owned())));
         assert!(!status.set_supply_trouble("t", 4, Some("no leader yet".to_owned())));
         status.set_trouble("t", 3, None);
-        assert_eq!(status.readiness().1, "t/4 stands still: no leader yet\n");
+        assert_eq!(status.readiness().1, "t/4 is stalled: no leader yet\n");
         assert_eq!(status.trouble("t", 4).as_deref(), Some("no leader yet"));
         assert!(status.set_supply_trouble("t", 4, None) && !status.set_supply_trouble("t", 4, None));
         assert_eq!(status.readiness().0, StatusCode::OK);
         status.set_kafka_available(false);
-        assert_eq!(status.readiness().1, "no Kafka broker answers\n");
+        assert_eq!(status.readiness().1, "no Kafka broker responds\n");
         status.set_kafka_available(true);
         status.revoked();
         assert_eq!(status.readiness().0, StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[test]
-    fn alive_means_turning_or_waiting_no_longer_than_was_said() {
+    fn alive_means_a_recent_heartbeat_or_an_announced_wait() {
         let second = Duration::from_secs(1);
         let status = Status::new(6 * second);
         status.heartbeat();
@@ -264,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_in_use_is_named_with_what_to_do() {
+    async fn a_port_in_use_is_reported_with_a_remedy() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
         let stop = CancellationToken::new();
