@@ -1,27 +1,27 @@
 //! Kafka topics to ClickHouse tables: consume, decode, batch, write, commit.
 //!
-//! [`run`] runs a worker until it is told to stop and returns a [`Summary`]. An offset is committed only when every record
+//! [`run`] runs a worker until it is shut down and returns a [`Summary`]. An offset is committed only when every record
 //! at or below it is in its table or acknowledged by the dead-letter topic.
 //!
 //! # Layout, from top to bottom
 //! A module uses those below it and none above.
 //!
 //! - [`pipeline`]: the wiring, in flow order; read it first
-//! - [`start`]: what is checked before the first record
-//! - [`operator`]: what an operator's commands need
-//! - [`lane`]: one consumer group: the consumer, its partitions, and their order
-//! - [`mod@write`]: a sealed batch becomes durable
-//! - [`event`]: what the lane is told
-//! - [`decode`]: a payload becomes a row, or is rejected with a reason
-//! - [`clickhouse`]: the store: its client, error codes, SQL, look-ups and rebuilds
-//! - [`dead_letter`]: where records go that cannot land
+//! - [`start`]: checks before the first record
+//! - [`operator`]: the implementation of an operator's commands
+//! - [`lane`]: one consumer group: its consumer and its partitions
+//! - [`mod@write`]: makes sealed batches durable
+//! - [`event`]: messages to the consume loop
+//! - [`decode`]: turns a payload into a row, or rejects it with a reason
+//! - [`clickhouse`]: the store: client, error codes, SQL, lookups and rebuilds
+//! - [`dead_letter`]: records that cannot land
 //! - [`observe`]: metrics and health
 //! - [`batch`]: rows become batches of one offset range, within a memory budget
 //! - [`exactly_once`]: ranges, intents, commits, tokens and leases
-//! - [`kafka`]: what is asked of Kafka beyond consuming and producing
-//! - [`config`], [`target`], [`failure`], [`clock`]: settings and types that everything uses
+//! - [`kafka`]: requests to Kafka other than consuming and producing
+//! - [`config`], [`target`], [`failure`], [`clock`]: settings and types that all modules use
 
-// Sizes of data are narrowed here, and a number that is cut off would be a row cut off.
+// A truncated length would truncate a row.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
 pub mod batch;

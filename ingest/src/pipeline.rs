@@ -5,8 +5,7 @@
 //!    ^          |                 |
 //! budget        '-> dead letter <-'
 //! ```
-//! Settings go in; a running worker comes out, and a [`Summary`] when it has drained. No decision about a record is made
-//! here.
+//! It makes no decision about a record.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,34 +48,34 @@ use crate::operator::control::Control;
 use crate::start::{self, StartError};
 use crate::write::{SeenAssignments, Writer};
 
-/// Events that may wait for the consume loop; each partition has at most one batch being written.
-const EVENTS: usize = 1024;
+/// Capacity of the channel to the consume loop; each partition writes at most one batch at a time.
+const EVENT_QUEUE: usize = 1024;
 
-/// A worker that cannot start or go on.
+/// Why a worker cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting that cannot work.
+    /// Invalid settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The address for metrics and health is not to be had.
+    /// The address for metrics and health cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// Something that a worker needs is missing or unfit.
+    /// A check at start-up failed.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error("prepare the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
-    /// The consume thread cannot be started or broke.
+    /// The consume thread cannot be started, or panicked.
     #[error("run the consume thread: {0}")]
     Thread(String),
-    /// The consumer can not go on.
+    /// The consumer cannot continue.
     #[error("consume: {0}")]
     Consume(ConsumeError),
 }
 
-/// Runs a worker until `shutdown`, drains it, and says what it did. Dropping the future instead ends the worker without
-/// writing or committing anything more.
+/// Runs a worker until `shutdown`, drains it, and returns what it did. Dropping the future instead ends the worker without
+/// any further write or commit.
 pub async fn run(
     settings: Settings,
     stores: Stores,
@@ -89,15 +88,15 @@ pub async fn run(
     let status = Arc::new(Status::new(settings.hung_after()));
     let stop_serving = CancellationToken::new();
     let _guard = stop_serving.clone().drop_guard();
-    let (events, events_in) = mpsc::channel(EVENTS);
+    let (events, events_in) = mpsc::channel(EVENT_QUEUE);
     let (group, prefix) = (names.group(&settings.group), names.topic(""));
     let control = Control { events: events.clone(), group, prefix }.router();
     health::serve(settings.listen, Arc::clone(&metrics), Arc::clone(&status), control, stop_serving).await?;
 
     let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
-    let started = Instant::now() + settings.start_deadline;
+    let deadline = Instant::now() + settings.start_deadline;
     let (sources, brokers) = tokio::select! {
-        sources = start::sources(&settings, &stores, &names, &clickhouse, &status, started) => sources?,
+        sources = start::sources(&settings, &stores, &names, &clickhouse, &status, deadline) => sources?,
         () = shutdown.cancelled() => return Ok(Summary::default()),
     };
     status.set_awaited(None);
@@ -105,11 +104,12 @@ pub async fn run(
     let kafka = settings.client(&stores);
     let connect = |cause| StartError::kafka(&stores, cause);
     let topic_ids = Arc::new(TopicIds::new(&kafka).map_err(connect)?);
-    let asking = offsets::client_config(&settings, &stores, &names);
-    let monitor = Monitor::start(&asking, Arc::clone(&topic_ids), events.clone()).map_err(|error| match error {
-        monitor::Error::Kafka(cause) => connect(cause).into(),
-        thread @ monitor::Error::Thread(_) => Error::Thread(thread.to_string()),
-    })?;
+    let monitor_config = offsets::client_config(&settings, &stores, &names);
+    let monitor =
+        Monitor::start(&monitor_config, Arc::clone(&topic_ids), events.clone()).map_err(|error| match error {
+            monitor::Error::Kafka(cause) => connect(cause).into(),
+            thread @ monitor::Error::Thread(_) => Error::Thread(thread.to_string()),
+        })?;
     let topics: Vec<_> = settings.enabled().map(|(topic, _)| names.topic(topic)).collect();
     let supply = Supply { brokers, largest_batch: topic_config::largest_batch(&kafka, &topics).await };
     let writer = writer(&settings, &names, &kafka, clickhouse, events, &metrics).map_err(connect)?;
@@ -132,10 +132,10 @@ pub async fn run(
     let rebootstrap = Rebootstrap::new(&kafka);
     let context = Context::new(assignment, events_in, tools, rebootstrap, settings.revoke_deadline);
     let consumer = subscribed(kafka, &settings, &names, supply, &topics, context).map_err(connect)?;
-    on_its_own_thread(consumer, shutdown, settings.drain_deadline, abandoned).await
+    run_on_thread(consumer, shutdown, settings.drain_deadline, abandoned).await
 }
 
-/// What makes batches durable.
+/// The writer that all partitions share.
 fn writer(
     settings: &Settings,
     names: &Names,
@@ -161,7 +161,7 @@ fn writer(
     })
 }
 
-/// A member of the group, of all topics that have a pipeline.
+/// A member of the group, subscribed to every topic that has a pipeline.
 fn subscribed(
     kafka: ClientConfig,
     settings: &Settings,
@@ -179,21 +179,21 @@ fn subscribed(
     Ok(consumer)
 }
 
-/// The consume loop blocks, so it gets a thread; this waits for it.
-async fn on_its_own_thread(
+/// Runs the consume loop, which blocks, on its own thread and waits for it.
+async fn run_on_thread(
     consumer: BaseConsumer<Context>,
     shutdown: CancellationToken,
     drain_deadline: Duration,
     abandoned: CancellationToken,
 ) -> Result<Summary, Error> {
-    let (done, ended) = oneshot::channel();
+    let (sender, outcome) = oneshot::channel();
     std::thread::Builder::new()
         .name("consume".to_owned())
         .spawn(move || {
-            // The receiver is gone only if the whole worker is; nobody is left to tell.
-            drop(done.send(consume::run(consumer, &shutdown, drain_deadline, &abandoned)));
+            // The receiver is dropped only with the whole worker.
+            drop(sender.send(consume::run(consumer, &shutdown, drain_deadline, &abandoned)));
         })
         .map_err(|error| Error::Thread(error.to_string()))?;
-    let outcome = ended.await.map_err(|_| Error::Thread("it panicked".to_owned()))?;
+    let outcome = outcome.await.map_err(|_| Error::Thread("it panicked".to_owned()))?;
     outcome.map_err(Error::Consume)
 }
