@@ -1,5 +1,6 @@
-//! What the consume loop is told of everything that goes on beside it, and of whose partition.
-//! Plain data: the writer, the commits and the operator's pages make it, [`crate::lane::assignment`] takes it in.
+//! Messages to the consume loop about writes, commits, Kafka and operators, and the assignment that each belongs to.
+//! Plain data: the writer, the commits, the monitor and the operator's endpoints send it, [`crate::lane::assignment`]
+//! handles it.
 
 pub mod request;
 
@@ -14,7 +15,7 @@ use crate::kafka::offsets::PartitionOffsets;
 use crate::kafka::watermarks::Watermarks;
 use request::Request;
 
-/// One assignment of one topic partition to this worker. What belongs to an earlier epoch no longer counts.
+/// One assignment of one topic partition to this worker. Events of an earlier epoch are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Assigned {
     /// Index of the pipeline.
@@ -28,96 +29,96 @@ pub struct Assigned {
 /// A row that ClickHouse refuses, in the order of its part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Rows of its part between the refusal before it and this one, which nothing is known against.
-    pub fine: u64,
+    /// Rows of its part between the previous refusal and this one, none of which is refused.
+    pub accepted_before: u64,
     /// Offset of its record.
     pub offset: i64,
-    /// Whose it is and why.
+    /// Its tenant and the reason.
     pub poison: Poison,
 }
 
-/// What happened while the consume loop went on.
+/// What happened outside the consume loop.
 #[derive(Debug)]
 pub enum Event {
-    /// Everything in it is durable.
+    /// A batch is durable.
     Written {
-        /// Whose batch.
+        /// Assignment of the batch.
         owner: Assigned,
         /// Its offsets.
         range: Range,
-        /// Rows that are in the table, found there or acknowledged.
+        /// Rows in the table, acknowledged or found there.
         landed: u64,
         /// Records that the dead-letter topic acknowledged.
         dead_lettered: u64,
     },
-    /// ClickHouse refuses rows of a batch that is being written. Nothing is sent before the answer.
+    /// ClickHouse refuses rows of a batch that is being written. The writer waits for the answer before it sends anything.
     Refused {
-        /// Whose batch.
+        /// Assignment of the batch.
         owner: Assigned,
         /// The rows, in order.
         rows: Vec<Refusal>,
-        /// Offsets of records of the batch that are dead letters by now.
+        /// Offsets of the batch's records that have already been dead-lettered.
         sent: Vec<i64>,
-        /// Whether they may become dead letters; else the breaker has opened and the batch is let go. Dropped where the
-        /// assignment has ended.
+        /// Whether they may become dead letters; otherwise the breaker has opened and the batch is dropped. Closed without an
+        /// answer if the assignment has ended.
         answer: oneshot::Sender<bool>,
     },
-    /// An operator wants something.
+    /// A request of an operator.
     Command(Request),
-    /// The quick retries are used up, or an operator is needed; probing goes on.
+    /// The quick retries are used up, or an operator is needed; probing continues.
     Stalled {
-        /// Whose batch.
+        /// Assignment of the batch.
         owner: Assigned,
-        /// What is in the way, without data.
+        /// The cause, without data.
         why: String,
     },
-    /// Only an operator can decide; nothing of the batch is given up and nobody tries further.
+    /// An operator has to decide. Nothing of the batch is discarded, and it is not retried.
     Stopped {
-        /// Whose batch.
+        /// Assignment of the batch.
         owner: Assigned,
         /// What was found, without data.
         why: String,
     },
-    /// Kafka has said where a partition of ours begins, or why it does not; it is asked again.
+    /// Kafka has returned the offsets of a partition, or the query failed and is retried.
     Located {
-        /// Whose partition.
+        /// Assignment of the partition.
         owner: Assigned,
-        /// What it said.
+        /// The offsets, or why there are none.
         found: Result<PartitionOffsets, String>,
     },
-    /// Kafka has said where the log of a partition ends, or why it does not; it is asked again.
+    /// Kafka has returned the ends of a partition's log, or the query failed and is retried.
     Watermarks {
-        /// Whose partition.
+        /// Assignment of the partition.
         owner: Assigned,
-        /// What it said.
+        /// The ends, or why there are none.
         ends: Result<Watermarks, String>,
     },
-    /// The table has said what it holds of a partition.
+    /// The table and the dead-letter topic have returned what they hold of a partition.
     Opened {
-        /// Whose partition.
+        /// Assignment of the partition.
         owner: Assigned,
         /// How to continue.
         continuation: Continuation,
         /// Offsets of announced ranges that an earlier owner has dead-lettered, in order.
         letters: Vec<i64>,
     },
-    /// The record that comes next in a partition cannot be read.
+    /// The next record of a partition cannot be read.
     Unreadable {
-        /// Whose partition.
+        /// Assignment of the partition.
         owner: Assigned,
         /// Its offset.
         offset: i64,
     },
-    /// A commit has ended.
+    /// A commit has completed.
     Committed {
-        /// Whose offsets.
-        owner: Vec<Assigned>,
-        /// What came of it.
+        /// Assignments whose offsets it holds.
+        owners: Vec<Assigned>,
+        /// Its result.
         outcome: Outcome,
     },
 }
 
-/// Tells the consume loop. It listens until the worker has ended; what is not told then stays uncommitted.
+/// Sends an event to the consume loop. Once the loop has ended, the event is dropped and its offsets stay uncommitted.
 pub(crate) async fn send(events: &mpsc::Sender<Event>, event: Event) {
     if events.send(event).await.is_err() {
         warn!("the consume loop has ended; offsets stay uncommitted");

@@ -1,14 +1,14 @@
-//! What makes a record land once: announced ranges, committed offsets, tokens and leases.
-//! Pure but for the commit call itself. It never writes to a store.
+//! Exactly-once delivery: announced ranges, committed offsets, tokens and leases.
+//! Pure except for the commit call. It never writes to a store.
 //!
 //! # Layout
 //! - [`range`]: the offsets of a batch
-//! - [`intent`]: the ranges announced beside a committed offset
+//! - [`intent`]: the ranges announced in the metadata of an offset commit
 //! - [`commit`]: when a commit is due, the call to Kafka, and its acknowledgement
-//! - [`ledger`]: which offset may be committed, and what is announced with it
+//! - [`ledger`]: which offset may be committed, and which ranges are announced with it
 //! - [`takeover`]: where a new owner of a partition begins, and what it has to check
-//! - [`token`]: by what a repeated part is recognised
-//! - [`lease`]: how long a worker may assume that it still owns a partition
+//! - [`token`]: deduplication tokens
+//! - [`lease`]: how long a worker may assume that a partition is still assigned to it
 
 pub mod commit;
 pub mod intent;

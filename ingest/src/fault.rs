@@ -1,11 +1,12 @@
-//! Faults that tests inject: points at which the process ends, as with kill -9, and parts of the promise that are broken on
-//! purpose, so that a test can show that its oracle notices. In builds with debug assertions only.
+//! Fault injection for tests: points at which the process aborts, as with kill -9, and guarantees that are broken on
+//! purpose, so that a test can show that its oracle notices. Only in builds with debug assertions.
 //!
 //! - `SLUICE_FAILPOINT=NAME` or `NAME:COUNT` aborts when the point is reached for the COUNTth time.
-//! - `SLUICE_DELAY=NAME:MILLISECONDS` delays the first to reach the point; `NAME:FILE` until that file exists.
+//! - `SLUICE_DELAY=NAME:MILLISECONDS` delays the first thread that reaches the point; `NAME:FILE` until that file exists.
 //! - `SLUICE_FAULTS=NAME,NAME` injects these faults.
 //!
-//! A name is that of a variant in snake case. An unknown one ends the process, so that no control tests nothing.
+//! A name is that of a variant in snake case. An unknown name aborts the process, so that no test silently runs without its
+//! fault.
 
 macro_rules! named {
     ($(#[$doc:meta])* $kind:ident { $($(#[$variant_doc:meta])* $name:ident = $text:literal),+ $(,)? }) => {
@@ -29,7 +30,7 @@ macro_rules! named {
 }
 
 named! {
-    /// A point at which the process may end.
+    /// A point at which the process may abort.
     Failpoint {
         /// A batch is announced and about to be written.
         Announced = "announced",
@@ -45,11 +46,11 @@ named! {
         DeadLettered = "dead_lettered",
         /// An INSERT is about to be sent.
         Insert = "insert",
-        /// The rows at fault are known.
+        /// The search for rows at fault has ended.
         Judged = "judged",
         /// A part has landed.
         Landed = "landed",
-        /// One dead letter is acknowledged or refused.
+        /// A dead letter is acknowledged or refused.
         Letter = "letter",
         /// A record was polled.
         Polled = "polled",
@@ -61,51 +62,51 @@ named! {
         ReplayInsert = "replay_insert",
         /// A replay's INSERT is acknowledged.
         ReplayInserted = "replay_inserted",
-        /// Partitions are about to be revoked.
+        /// Partitions are being revoked; writes and commits in flight are not awaited yet.
         Revoking = "revoking",
         /// A batch is sealed.
         Sealed = "sealed",
-        /// The refused rows of a part are set aside.
+        /// All refused rows of a part are dead letters.
         SetAside = "set_aside",
     }
 }
 
 named! {
-    /// A part of the promise that may be broken.
+    /// A guarantee that may be broken.
     Fault {
-        /// A response counts as an answer whoever sent it.
+        /// A response is accepted whoever sent it.
         AcceptAnyResponse = "accept_any_response",
-        /// A rebuild fills a table again if its INSERT is repeated.
+        /// A repeated INSERT of a rebuild fills a table twice.
         AllowRepeatedFill = "allow_repeated_fill",
         /// A rebuild accepts a view with a UNION.
         AllowUnion = "allow_union",
-        /// The first producer of dead letters fails for good.
+        /// The first producer of dead letters fails permanently.
         BreakProducer = "break_producer",
-        /// A consumer fetches as many messages ahead as it can.
+        /// A consumer prefetches as many messages as it can.
         FetchFarAhead = "fetch_far_ahead",
-        /// A new owner ignores what was announced.
+        /// A new owner ignores announced ranges.
         IgnoreIntent = "ignore_intent",
         /// A rebuild ignores other views that write to its target.
         IgnoreOtherWriters = "ignore_other_writers",
-        /// An INSERT that still runs does not hold up a look-up.
+        /// A lookup ignores running INSERTs.
         IgnoreRunningInserts = "ignore_running_inserts",
-        /// A new owner does not ask which records are dead letters already.
+        /// A new owner does not look up which records are already dead letters.
         IgnoreSentLetters = "ignore_sent_letters",
-        /// A partition whose records stop coming goes unnoticed.
+        /// A partition whose records stop arriving goes unnoticed.
         IgnoreSupply = "ignore_supply",
-        /// A rebuild ignores what a TTL may have removed.
+        /// A rebuild ignores rows that a TTL may have removed.
         IgnoreTtl = "ignore_ttl",
         /// Records that the client cannot read are not searched for.
         IgnoreUnreadable = "ignore_unreadable",
-        /// Views that came or changed are ignored before a repetition.
+        /// A repeated INSERT ignores views that were added or changed.
         IgnoreViews = "ignore_views",
-        /// A dead letter carries any number of headers.
+        /// A dead letter keeps any number of headers.
         KeepAllHeaders = "keep_all_headers",
-        /// Every dead letter is kept while some are searched for.
+        /// A search for dead letters keeps all letters that it reads.
         KeepAllLetters = "keep_all_letters",
-        /// A producer that failed for good is not replaced.
+        /// A producer that failed permanently is not replaced.
         KeepBrokenProducer = "keep_broken_producer",
-        /// The statements of an abandoned rebuild are not ended.
+        /// The statements of an abandoned rebuild are not killed.
         LeaveStatementsRunning = "leave_statements_running",
         /// An escaped character in a quoted name loses its meaning.
         MisreadEscapes = "misread_escapes",
@@ -113,42 +114,42 @@ named! {
         NeverExpireLease = "never_expire_lease",
         /// Rows refused with an unclear code are never tried one by one.
         NeverJudgeUnclear = "never_judge_unclear",
-        /// A dead letter never goes without its key.
+        /// A dead letter never omits its key, even if it is too large.
         NeverLeaveKeyOut = "never_leave_key_out",
-        /// The committed offset never passes offsets that have no record.
+        /// The committed offset never passes offsets without a record.
         NeverPassGaps = "never_pass_gaps",
-        /// No partition starts while one of them gets no answer.
-        PlaceAllOrNone = "place_all_or_none",
-        /// Every INSERT has a token of its own.
+        /// No partition starts while Kafka returns no offsets for one of them.
+        LocateAllOrNone = "locate_all_or_none",
+        /// Every INSERT has a different token.
         RandomToken = "random_token",
         /// A time is read only with a capital T between date and time.
         RequireCapitalT = "require_capital_t",
-        /// Most settings are left to the profile of the user.
+        /// Most query settings are left to the user's profile.
         SendFewSettings = "send_few_settings",
-        /// A rebuild of one table holds up INSERTs into all others.
+        /// A rebuild of one table blocks INSERTs into all others.
         ShareRebuildGate = "share_rebuild_gate",
-        /// The settings of the dead-letter topic are not judged.
+        /// The settings of the dead-letter topic are not checked.
         SkipDeadLetterTopicCheck = "skip_dead_letter_topic_check",
         /// No range is looked up before it is sent.
         SkipLookup = "skip_lookup",
-        /// Aggregates that may lack rows are left as they are.
+        /// Aggregates that may lack rows are not rebuilt.
         SkipRebuild = "skip_rebuild",
         /// A revoked partition is released with commits in flight.
         SkipRevocationWait = "skip_revocation_wait",
         /// Rows that are hidden from the user count as missing.
         SkipSightCheck = "skip_sight_check",
-        /// Deduplication tokens are not tried before the first record.
+        /// Deduplication tokens are not tested before the first record.
         SkipTokenProof = "skip_token_proof",
         /// A rebuild does not wait for INSERTs in flight.
         SkipWriterWait = "skip_writer_wait",
-        /// An acknowledgement counts without looking for the rows.
+        /// An acknowledgement is trusted without looking up the rows.
         TrustAcknowledgements = "trust_acknowledgements",
-        /// An announcement dated in the future counts as new.
+        /// An announcement dated in the future counts as recent.
         TrustFutureAnnouncements = "trust_future_announcements",
     }
 }
 
-/// Ends or delays the process here if the point is armed.
+/// Aborts or delays the process here if the point is armed.
 #[cfg(debug_assertions)]
 pub(crate) fn reached(point: Failpoint) {
     use std::sync::OnceLock;
@@ -178,7 +179,7 @@ pub(crate) fn reached(point: Failpoint) {
     }
 }
 
-/// Never outside of tests.
+/// Does nothing in release builds.
 #[cfg(not(debug_assertions))]
 pub(crate) const fn reached(_: Failpoint) {}
 
@@ -208,7 +209,7 @@ pub(crate) fn is_injected(fault: Fault) -> bool {
     FAULTS.get_or_init(read).contains(&fault)
 }
 
-/// Never outside of tests.
+/// Always `false` in release builds.
 #[cfg(not(debug_assertions))]
 pub(crate) const fn is_injected(_: Fault) -> bool {
     false

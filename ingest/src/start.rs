@@ -1,5 +1,5 @@
-//! What is checked before the first record: that Kafka and ClickHouse answer, that topics exist, that tables fit their
-//! pipelines and keep each record once. Settings go in; pipelines that are ready to run come out. It changes nothing.
+//! Checks before the first record: Kafka and ClickHouse respond, the topics exist, and each table fits its pipeline and keeps
+//! each record once. It changes nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use crate::target::Target;
 use crate::write::destination::Destination;
 use sluice_schemas::concurrency::blocking;
 
-/// How long Kafka may take before the log says that it does not answer.
+/// Timeout of one metadata request; each one that fails is logged.
 const METADATA_WAIT: Duration = Duration::from_secs(3);
 
 /// Why a worker cannot start.
@@ -38,45 +38,45 @@ pub enum StartError {
     /// A pipeline does not fit its table.
     #[error(transparent)]
     Mapping(#[from] MappingError),
-    /// ClickHouse does not answer, or not as it should.
+    /// A table cannot be read from ClickHouse.
     #[error("read tables from ClickHouse at {url}: {failure}; check that it runs, and [stores.clickhouse]")]
     ClickHouse {
-        /// Where it should be.
+        /// Configured URL.
         url: String,
-        /// What happened.
+        /// The cause.
         failure: Failure,
     },
-    /// What a worker relies on is not so for this user.
+    /// ClickHouse does not behave as a worker requires, for this user.
     #[error("start with ClickHouse at {url}: {failure}")]
     Unreliable {
-        /// Where it is.
+        /// Configured URL.
         url: String,
-        /// What is not so.
+        /// The unmet requirement.
         failure: Failure,
     },
-    /// Kafka does not answer.
+    /// Kafka does not respond.
     #[error("connect to Kafka at {brokers}: {cause}; check that it runs, and [stores.kafka] and ingest.kafka")]
     Kafka {
-        /// Where it should be.
+        /// Configured bootstrap servers.
         brokers: String,
-        /// What its client said.
+        /// Error of the client.
         cause: KafkaError,
     },
     /// A topic is missing.
-    #[error("consume topic {0}: it does not exist; make it (`sluice schemas apply` makes those of the platform)")]
+    #[error("consume topic {0}: it does not exist; create it (`sluice schemas apply` creates those of the platform)")]
     NoTopic(String),
-    /// A topic does not say who it is.
+    /// A topic's ID cannot be resolved.
     #[error(transparent)]
     Describe(#[from] DescribeError),
-    /// The dead-letter topic would not keep dead letters.
+    /// The dead-letter topic's settings would lose dead letters.
     #[error(transparent)]
     DeadLetterTopic(#[from] UnfitTopic),
-    /// A table that an INSERT reaches would count a repeated one twice, or loses rows.
+    /// A table that an INSERT reaches would store a repeated INSERT twice, or loses rows.
     #[error("start pipeline {topic}: {unfit}")]
     Unfit {
         /// Topic of the pipeline.
         topic: String,
-        /// The table and what to do.
+        /// The table and the remedy.
         unfit: Unfit,
     },
 }
@@ -87,35 +87,37 @@ impl StartError {
     }
 }
 
-/// Every pipeline with its table read and its topic identified, and how many brokers may lead one of their partitions.
+/// Returns every pipeline, with the columns of its table and the ID of its topic, and how many brokers may lead their
+/// partitions.
 pub(crate) async fn sources(
     settings: &Settings,
     stores: &Stores,
     names: &Names,
     clickhouse: &ClickHouse,
     status: &Status,
-    until: Instant,
+    deadline: Instant,
 ) -> Result<(Vec<Source>, usize), StartError> {
     let dead_letter_topic = names.topic(&settings.dead_letter_topic);
     let topics = settings.enabled().map(|(topic, _)| names.topic(topic)).chain([dead_letter_topic]).collect();
     let kafka = settings.client(stores);
     status.set_awaited(Some(format!("Kafka at {}", stores.kafka.brokers)));
-    let (ids, brokers) = identify(kafka, stores.clone(), topics, until).await?;
+    let (ids, brokers) = resolve_topics(kafka, stores.clone(), topics, deadline).await?;
     status.set_awaited(Some(format!("ClickHouse at {}", stores.clickhouse.url)));
     let unreliable = |failure| StartError::Unreliable { url: stores.clickhouse.url.clone(), failure };
-    patiently(until, || token_check::tokens_are_honoured(clickhouse)).await.map_err(unreliable)?;
+    retry_transient(deadline, || token_check::tokens_are_honoured(clickhouse)).await.map_err(unreliable)?;
     let mut sources = Vec::new();
     for ((topic, pipeline), id) in settings.enabled().zip(ids) {
         let unreadable = |failure| StartError::ClickHouse { url: stores.clickhouse.url.clone(), failure };
-        let shape = patiently(until, || clickhouse.shape(&pipeline.table)).await.map_err(unreadable)?;
+        let shape = retry_transient(deadline, || clickhouse.shape(&pipeline.table)).await.map_err(unreadable)?;
         let plan = table::plan(topic, pipeline, &shape)?;
         let unfit = |unfit| StartError::Unfit { topic: topic.clone(), unfit };
-        let graph = patiently(until, || ViewGraph::read(clickhouse, &pipeline.table)).await.map_err(unreadable)?;
-        let remembered = graph.remembered(&Demand::new(settings)).map_err(unfit)?;
-        patiently(until, || visibility::check(clickhouse, &pipeline.table)).await.map_err(unreliable)?;
+        let graph =
+            retry_transient(deadline, || ViewGraph::read(clickhouse, &pipeline.table)).await.map_err(unreadable)?;
+        let token_retention = graph.remembered(&Demand::new(settings)).map_err(unfit)?;
+        retry_transient(deadline, || visibility::check(clickhouse, &pipeline.table)).await.map_err(unreliable)?;
         let target = Target::new(&names.topic(topic), id, names, &pipeline.table);
         let (insert, tenant) = (plan.insert, pipeline.tenant.clone());
-        let destination = Destination { target, insert, tenant, remembered };
+        let destination = Destination { target, insert, tenant, token_retention };
         let fingerprint = plan.decoder.fingerprint();
         sources.push(Source {
             destination: Arc::new(destination),
@@ -127,15 +129,15 @@ pub(crate) async fn sources(
     Ok((sources, brokers))
 }
 
-/// Asks ClickHouse, waiting for it if it only just starts.
-async fn patiently<T, F>(until: Instant, ask: impl Fn() -> F) -> Result<T, Failure>
+/// Retries a query until `deadline` while its failure is transient, for example because ClickHouse is still starting.
+async fn retry_transient<T, F>(deadline: Instant, query: impl Fn() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
 {
     loop {
-        match ask().await {
-            Err(failure) if failure.class == Class::Transient && Instant::now() < until => {
-                warn!(%failure, "ClickHouse does not give what a start needs yet");
+        match query().await {
+            Err(failure) if failure.class == Class::Transient && Instant::now() < deadline => {
+                warn!(%failure, "a start-up query to ClickHouse failed; retrying");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             other => return other,
@@ -143,20 +145,21 @@ where
     }
 }
 
-/// Checks that the topics exist and asks for their ids, and for the brokers. librdkafka's calls block, so they get a thread.
-async fn identify(
+/// Checks that the topics exist and returns their IDs and the number of brokers. librdkafka's calls block, so they run on a
+/// thread.
+async fn resolve_topics(
     kafka: ClientConfig,
     stores: Stores,
     topics: Vec<String>,
-    until: Instant,
+    deadline: Instant,
 ) -> Result<(Vec<Uuid>, usize), StartError> {
-    let ask = move || {
+    let resolve = move || {
         let client: BaseConsumer<DefaultConsumerContext> =
             kafka.create().map_err(|cause| StartError::kafka(&stores, cause))?;
-        let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+        let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
         let (mut ids, mut brokers, mut partitions) = (Vec::new(), 0, 0);
         for topic in topics {
-            let metadata = metadata(&client, &topic, until).map_err(|cause| StartError::kafka(&stores, cause))?;
+            let metadata = metadata(&client, &topic, deadline).map_err(|cause| StartError::kafka(&stores, cause))?;
             if metadata.topics().iter().all(|found| found.error().is_some() || found.partitions().is_empty()) {
                 return Err(StartError::NoTopic(topic));
             }
@@ -166,18 +169,18 @@ async fn identify(
         }
         Ok((ids, brokers.min(partitions)))
     };
-    blocking(ask).await
+    blocking(resolve).await
 }
 
-/// Asks for a topic's metadata until Kafka answers, and says so while it does not.
+/// Requests a topic's metadata until Kafka responds or `deadline` passes, and logs each failure.
 fn metadata(
     client: &BaseConsumer<DefaultConsumerContext>,
     topic: &str,
-    until: Instant,
+    deadline: Instant,
 ) -> Result<Metadata, KafkaError> {
     loop {
         match client.fetch_metadata(Some(topic), METADATA_WAIT) {
-            Err(error) if Instant::now() < until => warn!(%error, topic, "Kafka does not answer yet"),
+            Err(error) if Instant::now() < deadline => warn!(%error, topic, "Kafka does not respond; retrying"),
             other => return other,
         }
     }

@@ -1,17 +1,17 @@
-//! Stage four: a sealed batch becomes durable, once.
-//! A [`Batch`] that Kafka knows of goes in; its dead letters are acknowledged by the dead-letter topic and its parts by
-//! ClickHouse, tried again for as long as it takes; what happened is told as [`Event`]s. It commits nothing, and never
-//! dead-letters a row that ClickHouse would take.
+//! Stage four: makes a sealed batch durable, exactly once.
+//! An announced [`Batch`] is written until the dead-letter topic has acknowledged its dead letters and ClickHouse its parts;
+//! retries continue for as long as it takes, and the outcome is sent as an [`Event`]. It commits nothing, and never
+//! dead-letters a row that ClickHouse would accept.
 //!
-//! A part is sent whole, with a token by which ClickHouse knows it again and drops it, completing its views. Where the
-//! token may be forgotten or may not fit ([`Doubt`]), the table is asked before anything is sent.
+//! A part is sent whole, with a token. If it has landed before, ClickHouse recognises the token, drops the rows and completes
+//! the views. If the token may be forgotten or may differ ([`Doubt`]), the table is looked up before anything is sent.
 //!
 //! # Layout
-//! - [`writer`]: a batch from its dead letters to its last part
+//! - [`writer`]: writes a batch, from its dead letters to its last part
 //! - [`destination`]: where a pipeline's batches go
-//! - [`attempts`] and [`retry`]: when to try again, and what is said about it
-//! - [`confirm`] and [`trust`]: what an acknowledgement is worth
-//! - [`refused`]: what becomes of refused rows
+//! - [`attempts`] and [`retry`]: when to retry, and what is reported
+//! - [`confirm`] and [`trust`]: whether an acknowledgement is sufficient
+//! - [`refused`]: turns refused rows into dead letters
 //!
 //! [`Batch`]: crate::batch::Batch
 //! [`Event`]: crate::event::Event

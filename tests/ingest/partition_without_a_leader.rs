@@ -136,11 +136,10 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     let (world, mut broker) = without_leader().await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(0, 0..30)).await;
-    let why =
-        format!("communication-events/{SECOND_BROKER_PARTITION} stands still: Kafka does not say where it begins");
+    let why = format!("communication-events/{LONELY} is stalled: Kafka does not return its offsets");
 
-    // Negative control: one partition without an answer blocks all of them.
-    let blocked = world.spawn(&short_lived(), &[("SLUICE_FAULTS", "place_all_or_none")]);
+    // What was promised, broken on purpose: one partition without an answer holds all of them.
+    let blocked = world.spawn(&short_lived(), &[("SLUICE_FAULTS", "locate_all_or_none")]);
     let alive = || async { status(&blocked.url, "healthz").await == 200 };
     eventually(DEADLINE, "the worker runs", alive).await;
     tokio::time::timeout(DEADLINE / 6, world.landed(30)).await.expect_err("nothing lands");
@@ -168,7 +167,7 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     broker.kill().await;
     reports_stall(
         &worker.url,
-        &format!("communication-events/{SECOND_BROKER_PARTITION} stands still: Kafka does not say where the log ends"),
+        &format!("communication-events/{LONELY} is stalled: Kafka does not return the end of the log"),
     )
     .await;
     broker.launch();

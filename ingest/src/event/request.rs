@@ -1,23 +1,23 @@
-//! What an operator asks of a running worker, and what the worker answers. Plain data.
+//! Requests of an operator to a running worker, and the responses. Plain data.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-/// Which partitions are meant; all of those that are not narrowed down.
+/// Selects partitions; `None` selects all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Which {
+pub struct PartitionFilter {
     /// Topic with its namespace.
     pub topic: Option<String>,
-    /// Partition of it.
+    /// Partition of the topic.
     pub partition: Option<i32>,
 }
 
-/// What an operator wants.
+/// A command of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Say where the partitions stand.
+    /// Return the status of the partitions.
     Status,
-    /// Take nothing more in; what was taken in is written and committed.
+    /// Stop intake; what was consumed is written and committed.
     Pause,
     /// Undo a pause.
     Resume,
@@ -25,14 +25,14 @@ pub enum Command {
     Reset,
 }
 
-/// A command on its way to the consume loop.
+/// A command for the consume loop.
 #[derive(Debug)]
 pub struct Request {
-    /// What is wanted.
+    /// The command.
     pub command: Command,
-    /// Of which partitions.
-    pub which: Which,
-    /// Where the answer goes: the partitions of this worker that it changed, or all that are meant where it asks only.
+    /// The partitions it applies to.
+    pub filter: PartitionFilter,
+    /// Receives the partitions of this worker that the command changed, or all selected ones for [`Command::Status`].
     pub answer: oneshot::Sender<Result<Vec<PartitionStatus>, UnknownTopic>>,
 }
 
@@ -41,29 +41,29 @@ pub struct Request {
 #[error("find topic {0}: no pipeline of this worker consumes it")]
 pub struct UnknownTopic(pub String);
 
-/// Where a partition stands.
+/// Status of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionStatus {
     /// Topic with its namespace.
     pub topic: String,
     /// Its number.
     pub partition: i32,
-    /// The next offset to take in.
+    /// The next offset to consume.
     pub position: i64,
-    /// The offset below which nothing is missing, where that is known.
+    /// The offset below which every record is durable, if known.
     pub watermark: Option<i64>,
-    /// The group's offset, as far as this worker knows.
+    /// The group's committed offset, as far as this worker knows.
     pub committed: Option<i64>,
-    /// Records that can be read and are not done, once the end of the log was heard of.
+    /// Readable records that are not durable yet; `None` until the end of the log is known.
     pub lag: Option<i64>,
-    /// Records that cannot be read until a transaction ends, likewise.
+    /// Records that cannot be read until a transaction ends; `None` until the end of the log is known.
     pub held_back: Option<i64>,
-    /// Why nothing is taken in; empty while it flows.
+    /// Why intake is paused; empty while it is not.
     pub holds: Vec<String>,
-    /// What is in the way, where something is.
+    /// Why it is stalled, if it is.
     pub trouble: Option<String>,
     /// Ranges that are sealed and not yet committed.
     pub ranges: usize,
-    /// Bytes in the open batch and in those that wait.
+    /// Bytes in the open batch and in sealed batches that wait.
     pub bytes: usize,
 }

@@ -1,15 +1,15 @@
-//! The intent: which ranges a worker is about to write, kept where an offset commit has room for a text of its own.
-//! Ranges go in, a short text comes out, and back again. Pure; it never decides what to do about a range.
+//! The intent: the ranges that a worker is about to write, encoded as the metadata of an offset commit.
+//! Pure; it never decides what to do with a range.
 //!
-//! # Form, version 2
-//! Words with one space between them: `sluice2`, the decoder's fingerprint in 16 hex digits, when the oldest of the
+//! # Format, version 2
+//! Words separated by one space: `sluice2`, the decoder's fingerprint in 16 hex digits, the time at which the oldest of the
 //! ranges was announced (seconds since 1970), then one word per range, in order: `FIRST+SPAN:DIGEST`, where the last
-//! offset is FIRST + SPAN and the digest has 32 hex digits; a `?` or `!` at its end is its [`Doubt`].
+//! offset is FIRST + SPAN and the digest has 32 hex digits; a trailing `?` or `!` is its [`Doubt`].
 //!
-//! Version 1 had the same form and other tokens (ADR 0018): its ranges are taken over as they were and looked up in their
-//! table before anything of them is sent.
+//! Version 1 has the same format, but its ranges were sent with other tokens (ADR 0018): they are sealed with the same edges
+//! and looked up in their table before any of their rows is sent.
 //!
-//! A broker keeps 4,096 bytes of it (`offset.metadata.max.bytes`), which is what [`MAX_RANGES`] stays below.
+//! A broker keeps 4,096 bytes of it (`offset.metadata.max.bytes`); [`MAX_RANGES`] stays below that limit.
 
 use std::fmt::Write;
 
@@ -17,21 +17,21 @@ use super::range::Range;
 
 /// Most ranges that an intent may hold: 48 words of at most 65 bytes and a head of 45 fit into 4,096 bytes.
 pub const MAX_RANGES: usize = 48;
-/// First word of the form.
+/// First word of the format.
 const VERSION: &str = "sluice2";
-/// The same in texts whose ranges were sent with tokens of another form.
-const EARLIER: &str = "sluice1";
+/// First word of version 1.
+const VERSION_1: &str = "sluice1";
 
-/// Whether a range has to be looked up in its table before it is sent, however young it is.
+/// Whether a range has to be looked up in its table before it is sent, however recent it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doubt {
-    /// It does not: its token tells whether it has landed.
+    /// No lookup: ClickHouse recognises its token if it has landed.
     #[default]
     No,
-    /// `?`: some of it may have landed under other tokens; the rows that are missing are sent.
+    /// `?`: some rows may have landed under other tokens; the missing rows are sent.
     SendMissing,
-    /// `!`: another decoder made it, or its records have changed; all of it is there or nothing is, else an operator
-    /// has to look.
+    /// `!`: it is of another decoder, or its records have changed. The table must hold all of its rows or none, else an
+    /// operator has to decide.
     AllOrNothing,
 }
 
@@ -45,7 +45,7 @@ impl Doubt {
     }
 }
 
-/// A range that was announced.
+/// An announced range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Announced {
     /// Its offsets.
@@ -56,19 +56,19 @@ pub struct Announced {
     pub doubt: Doubt,
 }
 
-/// What stands beside a committed offset.
+/// The metadata of a committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
-    /// Fingerprint of the decoder that made the ranges, see [`crate::decode::table::Plan`].
+    /// Fingerprint of the decoder of the ranges, see [`crate::decode::table::Plan`].
     pub decoder: u64,
-    /// When the oldest range was announced, seconds since 1970; when the text was written if there is none.
+    /// When the oldest range was announced, in seconds since 1970; the time of encoding if there is no range.
     pub announced_at: u64,
-    /// Every range above the committed offset that was sealed, in order.
+    /// Every sealed range above the committed offset, in order.
     pub ranges: Vec<Announced>,
 }
 
 impl Intent {
-    /// The text for the commit.
+    /// Encodes the metadata of the commit.
     pub fn encode(&self) -> String {
         let mut text = format!("{VERSION} {:016x} {}", self.decoder, self.announced_at);
         for Announced { range, digest, doubt } in &self.ranges {
@@ -79,19 +79,20 @@ impl Intent {
         text
     }
 
-    /// Reads a text; `None` if it is not of this form, be it empty, another program's or a newer version's.
+    /// Parses metadata; `None` if it is not in this format, for example if it is empty, or was written by another program or
+    /// a newer version.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let least = match words.next()? {
             VERSION => Doubt::No,
-            EARLIER => Doubt::SendMissing,
+            VERSION_1 => Doubt::SendMissing,
             _ => return None,
         };
         let decoder = u64::from_str_radix(hex(words.next()?, 16)?, 16).ok()?;
         let announced_at = decimal(words.next()?)?.try_into().ok()?;
         let ranges: Option<Vec<_>> = words.map(announced).collect();
-        let doubted = |what: Announced| Announced { doubt: what.doubt.max(least), ..what };
-        let ranges: Vec<_> = ranges?.into_iter().map(doubted).collect();
+        let with_doubt = |range: Announced| Announced { doubt: range.doubt.max(least), ..range };
+        let ranges: Vec<_> = ranges?.into_iter().map(with_doubt).collect();
         let is_in_order = ranges.windows(2).all(|pair| pair[0].range.last < pair[1].range.first);
         (is_in_order && ranges.len() <= MAX_RANGES).then_some(Self { decoder, announced_at, ranges })
     }
@@ -115,7 +116,7 @@ fn decimal(text: &str) -> Option<i64> {
     is_plain.then(|| text.parse().ok())?
 }
 
-/// Exactly so many lower-case hex digits.
+/// Exactly `digits` lower-case hex digits.
 fn hex(text: &str, digits: usize) -> Option<&str> {
     let is_hex = text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     is_hex.then_some(text)
@@ -133,12 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_readable_and_stays_as_it_is() {
+    fn the_format_is_readable_and_stable() {
         insta::assert_snapshot!(sample().encode(), @"sluice2 000000000000001f 1792000000 0+8:000000000000000000000000000000ab 9+0:000000000000000000000000000000ab?");
     }
 
     #[test]
-    fn what_is_not_ours_is_nobodys() {
+    fn other_metadata_is_not_parsed() {
         let text = sample().encode();
         for foreign in [
             String::new(),
@@ -161,14 +162,14 @@ mod tests {
     #[test]
     fn ranges_of_the_earlier_version_are_looked_up() {
         let earlier = Intent::parse(&sample().encode().replace("sluice2", "sluice1")).unwrap();
-        let doubts: Vec<_> = earlier.ranges.iter().map(|what| what.doubt).collect();
+        let doubts: Vec<_> = earlier.ranges.iter().map(|range| range.doubt).collect();
         assert_eq!(doubts, [Doubt::SendMissing; 2]);
         let doubted = Intent::parse("sluice1 000000000000001f 7 0+8:000000000000000000000000000000ab!").unwrap();
         assert_eq!(doubted.ranges[0].doubt, Doubt::AllOrNothing);
     }
 
     #[test]
-    fn the_longest_one_fits_into_what_a_broker_keeps() {
+    fn the_longest_intent_fits_the_limit_of_a_broker() {
         let most = i64::try_from(MAX_RANGES).unwrap();
         let first = i64::MAX - 2 * most;
         let range = |n| Range { first: first + 2 * n, last: first + 2 * n + 1 };
@@ -183,7 +184,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_intent_comes_back_as_it_was(
+        fn every_intent_round_trips(
             decoder in any::<u64>(),
             announced_at in 0..i64::MAX as u64,
             steps in proptest::collection::vec((0_i64..1 << 40, 0_i64..1 << 20, any::<u128>(), 0_usize..3), 0..MAX_RANGES)
@@ -201,7 +202,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_breaks_it_and_what_is_read_is_written_alike(text in "(sluice2 )?[0-9a-f+:?! ]{0,120}") {
+        fn no_text_panics_and_parsed_text_round_trips(text in "(sluice2 )?[0-9a-f+:?! ]{0,120}") {
             if let Some(intent) = Intent::parse(&text) {
                 prop_assert_eq!(intent.encode(), text);
             }

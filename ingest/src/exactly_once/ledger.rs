@@ -1,8 +1,7 @@
 //! Stage five: which offset may be committed, and which ranges are announced with it.
-//! Ranges go in as they are sealed and as they are done; what to commit comes out: the offset below which nothing is
-//! missing, and the [`Intent`] beside it that names every sealed range above. Pure; the call to Kafka is made where the
-//! consumer lives. It never moves backwards, never passes a range that is not done, and never lets go of a range that
-//! Kafka knows of before that range is done.
+//! Sealed and durable ranges go in; commits come out: the offset below which every record is durable, and the [`Intent`] with
+//! every sealed range above it. Pure; the owner of the consumer calls Kafka. The offset never moves backwards and never passes
+//! a range that is not durable, and an announced range is never dropped before it is durable.
 
 use std::collections::VecDeque;
 
@@ -11,9 +10,9 @@ use super::range::Range;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Known to this worker only: none of it may be sent.
+    /// Sealed but not announced: none of its rows may be sent.
     Sealed,
-    /// Known to Kafka: it may have been sent, by whomever.
+    /// Announced: its rows may have been sent, by this owner or an earlier one.
     Announced,
     /// Durable.
     Done,
@@ -21,25 +20,25 @@ enum State {
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    what: Announced,
+    announcement: Announced,
     state: State,
-    /// When Kafka was first told of its offsets, seconds since 1970; nothing of them was sent before.
+    /// When it was first sent in a commit, in seconds since 1970; none of its rows was sent before.
     announced_at: Option<u64>,
 }
 
-/// A commit on its way.
+/// A commit in flight.
 #[derive(Debug)]
 struct InFlight {
     offset: i64,
     ranges: Vec<Range>,
 }
 
-/// What to commit.
+/// An offset to commit, with its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OffsetCommit {
-    /// One past the last offset that is done.
+    /// Every record below it is durable.
     pub offset: i64,
-    /// The intent, as text.
+    /// The encoded intent.
     pub metadata: String,
 }
 
@@ -48,118 +47,123 @@ pub struct OffsetCommit {
 pub struct Ledger {
     decoder: u64,
     entries: VecDeque<Entry>,
-    /// Below it nothing is missing; unknown until something is done where no offset was ever committed.
+    /// Every record below it is durable. Unknown until the first range is durable if no offset was ever committed.
     watermark: Option<i64>,
     committed: Option<i64>,
     in_flight: Option<InFlight>,
 }
 
 impl Ledger {
-    /// The ledger at the start of an assignment: the committed offset, if there is one, and the intent found beside it.
+    /// The ledger at the start of an assignment, from the committed offset and its intent, if any.
     pub fn new(decoder: u64, committed: Option<i64>, found: Option<&Intent>) -> Self {
-        let entry = |intent: &Intent, what: &Announced| {
-            // From now on it stands beside our own fingerprint, so the doubt has to be written down.
-            let doubt = if intent.decoder == decoder { what.doubt } else { Doubt::AllOrNothing };
-            let what = Announced { doubt, ..*what };
-            Entry { what, state: State::Announced, announced_at: Some(intent.announced_at) }
+        let entry = |intent: &Intent, announcement: &Announced| {
+            // The next commit has this decoder's fingerprint, so the doubt has to be recorded in the range.
+            let doubt = if intent.decoder == decoder { announcement.doubt } else { Doubt::AllOrNothing };
+            let announcement = Announced { doubt, ..*announcement };
+            Entry { announcement, state: State::Announced, announced_at: Some(intent.announced_at) }
         };
-        let entries = found.iter().flat_map(|intent| intent.ranges.iter().map(|what| entry(intent, what))).collect();
+        let entries = found
+            .iter()
+            .flat_map(|intent| intent.ranges.iter().map(|announcement| entry(intent, announcement)))
+            .collect();
         Self { decoder, entries, watermark: committed, committed, in_flight: None }
     }
 
-    /// Takes note of a sealed range. New ones come in order; one that was announced before is known already, and keeps
-    /// what is new about it.
-    pub fn sealed(&mut self, what: Announced) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.what.range == what.range) {
-            entry.what = what;
+    /// Adds a sealed range. New ranges arrive in order; a range that was announced earlier is updated.
+    pub fn sealed(&mut self, announcement: Announced) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.announcement.range == announcement.range) {
+            entry.announcement = announcement;
             return;
         }
-        debug_assert!(self.entries.back().is_none_or(|e| e.what.range.last < what.range.first), "ranges come in order");
-        self.entries.push_back(Entry { what, state: State::Sealed, announced_at: None });
+        debug_assert!(
+            self.entries.back().is_none_or(|e| e.announcement.range.last < announcement.range.first),
+            "ranges arrive in order"
+        );
+        self.entries.push_back(Entry { announcement, state: State::Sealed, announced_at: None });
     }
 
-    /// Takes note that everything in `range` is durable, and moves the watermark as far as it goes.
+    /// Marks `range` as durable, and advances the watermark.
     pub fn done(&mut self, range: Range) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.what.range == range) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.announcement.range == range) {
             entry.state = State::Done;
         }
-        while let Some(Entry { what, state: State::Done, .. }) = self.entries.front() {
-            self.watermark = Some(what.range.last + 1);
+        while let Some(Entry { announcement, state: State::Done, .. }) = self.entries.front() {
+            self.watermark = Some(announcement.range.last + 1);
             self.entries.pop_front();
         }
     }
 
-    /// Everything below `offset` was seen and is done; what lies between the last range and it are no records. Nothing
-    /// may be open.
+    /// Advances the watermark to `offset`: no offset between the last range and `offset` has a record. No range may be open.
     pub fn passed(&mut self, offset: i64) {
         debug_assert!(self.entries.is_empty(), "an open range is never passed");
         self.watermark = self.watermark.max(Some(offset));
     }
 
-    /// The ranges that Kafka knows of and that are not done, in order.
+    /// The announced ranges that are not durable, in order.
     pub fn announced(&self) -> impl Iterator<Item = Announced> + '_ {
-        self.entries.iter().filter(|entry| entry.state == State::Announced).map(|entry| entry.what)
+        self.entries.iter().filter(|entry| entry.state == State::Announced).map(|entry| entry.announcement)
     }
 
-    /// Whether Kafka knows of the range, so that it may be sent.
+    /// Whether the range is announced, so that it may be sent.
     pub fn is_announced(&self, range: Range) -> bool {
         self.entry(range).is_some_and(|entry| entry.state == State::Announced)
     }
 
-    /// When the range was announced, seconds since 1970.
+    /// When the range was announced, in seconds since 1970.
     pub fn announced_at(&self, range: Range) -> Option<u64> {
         self.entry(range)?.announced_at
     }
 
     fn entry(&self, range: Range) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.what.range == range)
+        self.entries.iter().find(|entry| entry.announcement.range == range)
     }
 
-    /// Lets go of the newest ranges, those that Kafka does not know of: nothing of them was sent, so they may be cut
-    /// otherwise. Gives back where they begin.
+    /// Drops the unannounced ranges: none of their rows was sent, so they may be sealed with other edges. Returns their first
+    /// offset.
     pub fn forget_unannounced(&mut self) -> Option<i64> {
         let mut first = None;
-        while let Some(Entry { what, .. }) = self.entries.pop_back_if(|entry| entry.state == State::Sealed) {
-            first = Some(what.range.first);
+        while let Some(Entry { announcement, .. }) = self.entries.pop_back_if(|entry| entry.state == State::Sealed) {
+            first = Some(announcement.range.first);
         }
         first
     }
 
-    /// The offset that Kafka has, if there is one.
+    /// The committed offset, if there is one.
     pub fn committed(&self) -> Option<i64> {
         self.committed
     }
 
-    /// How many ranges are not done, counted from the first that is not.
+    /// Number of ranges from the first that is not durable.
     pub fn open_ranges(&self) -> usize {
         self.entries.len()
     }
 
-    /// What to commit at `now` (seconds since 1970); `None` if a commit is in flight, or if Kafka knows everything and
-    /// no renewal is asked for.
+    /// The commit to send at `now` (seconds since 1970); `None` if a commit is in flight, or if nothing has changed and `renew`
+    /// is false.
     pub fn to_commit(&mut self, now: u64, renew: bool) -> Option<OffsetCommit> {
-        if self.in_flight.is_some() || !(renew || self.has_news()) {
+        if self.in_flight.is_some() || !(renew || self.has_changes()) {
             return None;
         }
         let offset = self.offset()?;
-        let told = self.entries.iter_mut().take(MAX_RANGES);
-        let told: Vec<Announced> = told
+        let ranges = self.entries.iter_mut().take(MAX_RANGES);
+        let ranges: Vec<Announced> = ranges
             .map(|entry| {
                 entry.announced_at.get_or_insert(now);
-                entry.what
+                entry.announcement
             })
             .collect();
-        self.in_flight = Some(InFlight { offset, ranges: told.iter().map(|what| what.range).collect() });
-        Some(self.due(offset, now, told))
+        self.in_flight =
+            Some(InFlight { offset, ranges: ranges.iter().map(|announcement| announcement.range).collect() });
+        Some(self.due(offset, now, ranges))
     }
 
-    /// The last commit of an assignment: what is done, and what Kafka was told of, as far as an intent has room. Ranges
-    /// that were never announced were never sent, so the next owner may cut them otherwise.
+    /// The last commit of an assignment: the watermark, and the announced ranges, as far as an intent has room. Ranges that
+    /// were never announced were never sent, so the next owner may seal them with other edges.
     pub fn last_commit(&self, now: u64) -> Option<OffsetCommit> {
         let offset = self.watermark?;
-        let known = self.entries.iter().filter(|entry| entry.announced_at.is_some()).take(MAX_RANGES);
-        let known = known.map(|entry| entry.what).collect();
-        (Some(offset) != self.committed).then(|| self.due(offset, now, known))
+        let announced = self.entries.iter().filter(|entry| entry.announced_at.is_some()).take(MAX_RANGES);
+        let announced = announced.map(|entry| entry.announcement).collect();
+        (Some(offset) != self.committed).then(|| self.due(offset, now, announced))
     }
 
     fn due(&self, offset: i64, now: u64, ranges: Vec<Announced>) -> OffsetCommit {
@@ -169,7 +173,7 @@ impl Ledger {
     }
 
     fn offset(&self) -> Option<i64> {
-        self.watermark.or_else(|| self.entries.front().map(|entry| entry.what.range.first))
+        self.watermark.or_else(|| self.entries.front().map(|entry| entry.announcement.range.first))
     }
 
     /// Whether a range waits for its announcement.
@@ -177,29 +181,29 @@ impl Ledger {
         self.entries.iter().take(MAX_RANGES).any(|entry| entry.state == State::Sealed)
     }
 
-    fn has_news(&self) -> bool {
+    fn has_changes(&self) -> bool {
         self.offset() != self.committed || self.has_unannounced()
     }
 
-    /// Takes note of Kafka's answer to the commit in flight; a failed one is offered again.
+    /// Handles Kafka's response to the commit in flight; a failed one is due again.
     pub fn answered(&mut self, acknowledged: bool) {
-        let Some(told) = self.in_flight.take().filter(|_| acknowledged) else { return };
-        self.committed = Some(told.offset);
+        let Some(commit) = self.in_flight.take().filter(|_| acknowledged) else { return };
+        self.committed = Some(commit.offset);
         for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Sealed) {
-            if told.ranges.contains(&entry.what.range) {
+            if commit.ranges.contains(&entry.announcement.range) {
                 entry.state = State::Announced;
             }
         }
     }
 
-    /// The offset below which nothing is missing, if that is known.
+    /// The offset below which every record is durable, if known.
     pub fn watermark(&self) -> Option<i64> {
         self.watermark
     }
 
-    /// Whether Kafka knows everything and no answer is missing.
+    /// Whether there is nothing to commit and no commit is in flight.
     pub fn is_settled(&self) -> bool {
-        self.in_flight.is_none() && !self.has_news()
+        self.in_flight.is_none() && !self.has_changes()
     }
 }
 
@@ -210,7 +214,7 @@ mod model;
 mod tests {
     use super::*;
 
-    fn what(first: i64, last: i64) -> Announced {
+    fn announced(first: i64, last: i64) -> Announced {
         Announced { range: Range { first, last }, digest: u128::from(first.unsigned_abs()), doubt: Doubt::No }
     }
 
@@ -222,53 +226,57 @@ mod tests {
     fn a_range_is_announced_before_it_may_be_sent_and_committed_after() {
         let mut ledger = Ledger::new(7, Some(5), None);
         assert!(ledger.is_settled());
-        ledger.sealed(what(5, 9));
-        assert!(!ledger.is_announced(what(5, 9).range));
+        ledger.sealed(announced(5, 9));
+        assert!(!ledger.is_announced(announced(5, 9).range));
         let due = ledger.to_commit(100, false).unwrap();
-        assert_eq!((due.offset, intent(&due).ranges, intent(&due).decoder), (5, vec![what(5, 9)], 7));
-        assert!(!ledger.is_announced(what(5, 9).range), "not before the answer");
+        assert_eq!((due.offset, intent(&due).ranges, intent(&due).decoder), (5, vec![announced(5, 9)], 7));
+        assert!(!ledger.is_announced(announced(5, 9).range), "not before the acknowledgement");
         assert_eq!(ledger.to_commit(101, true), None, "one at a time");
         ledger.answered(true);
-        assert!(ledger.is_announced(what(5, 9).range));
-        ledger.sealed(what(10, 12));
-        ledger.done(what(5, 9).range);
+        assert!(ledger.is_announced(announced(5, 9).range));
+        ledger.sealed(announced(10, 12));
+        ledger.done(announced(5, 9).range);
         let due = ledger.to_commit(200, false).unwrap();
-        assert_eq!((due.offset, intent(&due).ranges), (10, vec![what(10, 12)]));
+        assert_eq!((due.offset, intent(&due).ranges), (10, vec![announced(10, 12)]));
         ledger.answered(true);
         assert!(ledger.is_settled() && ledger.to_commit(300, false).is_none());
-        assert!(ledger.to_commit(300, true).is_some(), "a renewal says the same again");
+        assert!(ledger.to_commit(300, true).is_some(), "a renewal repeats the last commit");
     }
 
     #[test]
-    fn a_failed_commit_announces_nothing_and_is_offered_again() {
+    fn a_failed_commit_announces_nothing_and_is_due_again() {
         let mut ledger = Ledger::new(0, None, None);
-        ledger.sealed(what(5, 9));
-        assert_eq!(ledger.to_commit(1, false).unwrap().offset, 5, "where nothing was committed, the first offset");
+        ledger.sealed(announced(5, 9));
+        assert_eq!(ledger.to_commit(1, false).unwrap().offset, 5, "without a committed offset, the first one");
         ledger.answered(false);
-        assert!(!ledger.is_announced(what(5, 9).range));
-        assert_eq!(intent(&ledger.to_commit(9, false).unwrap()).announced_at, 1, "it may have arrived all the same");
+        assert!(!ledger.is_announced(announced(5, 9).range));
+        assert_eq!(intent(&ledger.to_commit(9, false).unwrap()).announced_at, 1, "the failed commit may have arrived");
     }
 
     #[test]
-    fn a_new_owner_never_lets_go_of_what_was_announced_before_it_is_done() {
-        let found = Intent { decoder: 1, announced_at: 50, ranges: vec![what(3, 4), what(5, 9)] };
+    fn a_new_owner_keeps_announced_ranges_until_they_are_durable() {
+        let found = Intent { decoder: 1, announced_at: 50, ranges: vec![announced(3, 4), announced(5, 9)] };
         let mut ledger = Ledger::new(1, Some(3), Some(&found));
-        assert!(ledger.is_settled() && ledger.is_announced(what(5, 9).range));
-        ledger.sealed(what(3, 4));
-        ledger.done(what(3, 4).range);
+        assert!(ledger.is_settled() && ledger.is_announced(announced(5, 9).range));
+        ledger.sealed(announced(3, 4));
+        ledger.done(announced(3, 4).range);
         let due = ledger.last_commit(99).unwrap();
-        assert_eq!((due.offset, intent(&due).ranges, intent(&due).announced_at), (5, vec![what(5, 9)], 50));
-        ledger.sealed(what(5, 9));
-        ledger.sealed(what(10, 11));
-        assert_eq!(intent(&ledger.last_commit(99).unwrap()).ranges, [what(5, 9)], "what was never sent is left out");
+        assert_eq!((due.offset, intent(&due).ranges, intent(&due).announced_at), (5, vec![announced(5, 9)], 50));
+        ledger.sealed(announced(5, 9));
+        ledger.sealed(announced(10, 11));
+        assert_eq!(
+            intent(&ledger.last_commit(99).unwrap()).ranges,
+            [announced(5, 9)],
+            "ranges never announced are left out"
+        );
     }
 
     #[test]
-    fn what_another_decoder_announced_is_doubted_from_then_on() {
-        let found = Intent { decoder: 1, announced_at: 50, ranges: vec![what(3, 4)] };
+    fn ranges_of_another_decoder_stay_doubted() {
+        let found = Intent { decoder: 1, announced_at: 50, ranges: vec![announced(3, 4)] };
         let mut ledger = Ledger::new(2, Some(3), Some(&found));
         let due = ledger.to_commit(60, true).unwrap();
-        let told = intent(&due);
-        assert_eq!((told.decoder, told.ranges[0].doubt, told.announced_at), (2, Doubt::AllOrNothing, 50));
+        let intent = intent(&due);
+        assert_eq!((intent.decoder, intent.ranges[0].doubt, intent.announced_at), (2, Doubt::AllOrNothing, 50));
     }
 }

@@ -1,4 +1,4 @@
-//! The offsets of a batch: what is announced, written and committed as one.
+//! The offsets of a batch: the unit that is announced, written and committed.
 
 /// Offsets of one batch, both ends included. Offsets between them may be missing (compaction, aborted transactions).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -10,7 +10,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// Whether `offset` lies in it.
+    /// Whether `offset` is in the range.
     pub fn contains(&self, offset: i64) -> bool {
         (self.first..=self.last).contains(&offset)
     }

@@ -1,18 +1,18 @@
-//! Taking a partition over: where to begin, and what to believe.
-//! What Kafka and the table say goes in, one decision comes out. Pure; whoever owns the partition asks and acts.
+//! Takeover of a partition: where to begin, and whether the table has to be checked.
+//! The state in Kafka and in the table goes in, one decision comes out. Pure; the owner of the partition performs the I/O.
 //!
-//! | committed offset | text beside it | rows of this topic in the table | then |
+//! | committed offset | its metadata | rows of this topic in the table | decision |
 //! |---|---|---|---|
-//! | below or above the log | | | stop: records are gone, or the topic is not what it was |
-//! | yes | our intent | none above what it announces | go on; the announced ranges are cut as they were |
-//! | yes | our intent | some above that | the same in checked mode: it is an earlier intent than the last one |
-//! | yes | anything else | | go on in checked mode: look up before every send, up to the highest row and the end of the log |
+//! | below or above the log | | | stop: records were deleted, or the topic was recreated or truncated |
+//! | yes | an intent | none above the announced ranges | continue; announced ranges are sealed with the same edges |
+//! | yes | an intent | some above the announced ranges | the same in checked mode: the intent is not the latest one |
+//! | yes | anything else | | continue in checked mode: look up before every send, up to the highest row and the end of the log |
 //! | no | | none | begin at the start of the log |
-//! | no | | some | stop: the group is new or was deleted, and only an operator knows |
+//! | no | | some | stop: the group is new or was deleted, and an operator has to decide |
 //!
-//! Nothing is sent before it is announced, so a table that holds more than was announced has seen a later commit: the
-//! group's offsets were set back, or restored as they once were. An offset without our text was set by somebody: what
-//! follows it may have been written before and deleted since, and ClickHouse then still remembers its tokens.
+//! Nothing is sent before it is announced, so if a table holds more than was announced, there was a later commit: the
+//! group's offsets were reset, or restored from a backup. An offset without an intent was set by another program or an
+//! operator: the records after it may have been written and since deleted, while ClickHouse still remembers their tokens.
 
 use super::intent::Intent;
 use crate::clock::age;
@@ -20,16 +20,16 @@ use crate::fault::{Fault, is_injected};
 use crate::kafka::offsets::PartitionOffsets;
 use crate::kafka::watermarks::Watermarks;
 
-/// Where an assignment begins.
+/// Start of an assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     /// First offset to consume.
     pub offset: i64,
-    /// Offset that the group had committed.
+    /// The group's committed offset.
     pub committed: Option<i64>,
-    /// The intent beside it; `None` if the metadata is not ours.
+    /// Its intent; `None` if the metadata is anything else.
     pub intent: Option<Intent>,
-    /// Every batch up to this offset is looked up before it is sent, whatever the table holds.
+    /// Every batch up to this offset is looked up before it is sent, regardless of the rows in the table.
     pub check_to: Option<i64>,
 }
 
@@ -40,7 +40,7 @@ impl Start {
         Self { offset, committed: found.committed, intent: None, check_to: None }
     }
 
-    /// The highest offset that the table may hold according to our intent: nothing is sent before it is announced.
+    /// The highest offset that the table may hold according to the intent: nothing is sent before it is announced.
     pub fn announced_to(&self) -> Option<i64> {
         let ranges = &self.intent.as_ref()?.ranges;
         Some(ranges.last().map_or(self.offset - 1, |announced| announced.range.last))
@@ -66,19 +66,19 @@ impl Start {
 /// How an assignment continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Continuation {
-    /// The table holds nothing of what comes next.
+    /// The table holds no unannounced rows.
     Proceed,
-    /// Every batch up to this offset is looked up before it is sent.
+    /// Batches are looked up before they are sent.
     Check {
-        /// The last offset that is looked up.
+        /// The last offset to look up.
         until: i64,
     },
     /// An operator has to decide.
     Stop(String),
 }
 
-/// Decides where to start from what Kafka says, at `now` (seconds since 1970); an error is a reason to stop. An announcement
-/// dated in the future counts as the oldest possible, since its age is unknown.
+/// Decides where to start, at `now` (seconds since 1970); an error is a reason to stop. An announcement dated in the future
+/// counts as the oldest possible, since its age is unknown.
 pub fn start(found: &PartitionOffsets, now: u64) -> Result<Start, String> {
     let PartitionOffsets { committed, metadata, ends: Watermarks { low, high, .. } } = found;
     let Some(offset) = *committed else {
@@ -92,7 +92,7 @@ pub fn start(found: &PartitionOffsets, now: u64) -> Result<Start, String> {
     }
     if offset > *high {
         return Err(format!(
-            "the group's offset {offset} is above the end of the log, {high}: the topic was made anew or lost records; \
+            "the group's offset {offset} is above the end of the log, {high}: the topic was recreated or lost records; \
              decide with `sluice ingest offsets set`"
         ));
     }
@@ -107,33 +107,32 @@ pub fn start(found: &PartitionOffsets, now: u64) -> Result<Start, String> {
     Ok(Start { offset, committed: Some(offset), intent, check_to })
 }
 
-/// What of a part is in its table.
+/// Which rows of a part are in its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// None of its rows.
     Nothing,
-    /// Each of its rows once.
+    /// Each row exactly once.
     All,
     /// Some of its rows, each once.
     Some,
-    /// A row of it twice.
+    /// At least one row more than once.
     Duplicated,
 }
 
-/// Compares the offsets of a part with those that were found in its range, both in order. Rows of the range's other
-/// parts are none of its business.
+/// Compares the offsets of a part with those found in its range, both in order. Rows of the range's other parts are ignored.
 pub fn compare(expected: impl Iterator<Item = i64>, found: &[i64]) -> Presence {
-    let (mut total, mut there) = (0, 0);
+    let (mut total, mut present) = (0, 0);
     for offset in expected {
         total += 1;
         let from = found.partition_point(|one| *one < offset);
         match found[from..].iter().take_while(|one| **one == offset).count() {
             0 => {}
-            1 => there += 1,
+            1 => present += 1,
             _ => return Presence::Duplicated,
         }
     }
-    match there {
+    match present {
         0 => Presence::Nothing,
         all if all == total => Presence::All,
         _ => Presence::Some,
@@ -156,13 +155,13 @@ mod tests {
     }
 
     fn start_at(committed: Option<i64>, announced: Option<i64>, check_to: Option<i64>) -> Start {
-        let what = |last| Announced { range: Range { first: 12, last }, digest: 0, doubt: Doubt::No };
-        let intent = announced.map(|last| Intent { decoder: 0, announced_at: 7, ranges: vec![what(last)] });
+        let announcement = |last| Announced { range: Range { first: 12, last }, digest: 0, doubt: Doubt::No };
+        let intent = announced.map(|last| Intent { decoder: 0, announced_at: 7, ranges: vec![announcement(last)] });
         Start { offset: committed.unwrap_or(10), committed, intent, check_to }
     }
 
     #[test]
-    fn each_row_of_the_table_above() {
+    fn every_case_of_the_table_above() {
         let ours = "sluice2 0000000000000001 7";
         let begin = |committed, metadata: &str, now| start(&found(committed, metadata), now);
         assert!(begin(Some(9), ours, 7).is_err_and(|why| why.contains("below the start")));
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_there_whole_or_not() {
+    fn presence_of_a_part() {
         let compare = |expected: &[i64], found: &[i64]| compare(expected.iter().copied(), found);
         assert_eq!(compare(&[1, 2, 5], &[]), Presence::Nothing);
         assert_eq!(compare(&[1, 2, 5], &[3, 4]), Presence::Nothing);
@@ -206,10 +205,10 @@ mod tests {
             expected in proptest::collection::btree_set(0_i64..30, 1..20), found in proptest::collection::btree_set(0_i64..30, 0..30)
         ) {
             let list: Vec<_> = found.iter().copied().collect();
-            let there = compare(expected.iter().copied(), &list);
+            let presence = compare(expected.iter().copied(), &list);
             let common = expected.intersection(&found).count();
             let wanted = if common == 0 { Presence::Nothing } else if common == expected.len() { Presence::All } else { Presence::Some };
-            prop_assert_eq!(there, wanted);
+            prop_assert_eq!(presence, wanted);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Stage one: the consumer and the loop that everything hangs on.
-//! Kafka is polled on a thread of its own, without end and whatever the stores do, so the group never loses a live
-//! worker; records are decoded where they are, in librdkafka's memory. Rebalances are answered inside `poll`, by
-//! [`crate::lane::rebalance`]. No other store is ever waited for here.
+//! Stage one: the consumer and its poll loop.
+//! A dedicated thread polls Kafka continuously, regardless of the stores, so the group never removes a live worker. Records
+//! are decoded in place, in librdkafka's memory. Rebalances run inside `poll`, in [`crate::lane::rebalance`]. The loop never
+//! waits for another store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,35 +32,35 @@ use crate::kafka::fetch::{self, Supply};
 use crate::kafka::unreadable::{self, Next, Probe};
 use crate::observe::metrics::Stage;
 
-/// Longest wait for a record before clocks are looked at.
+/// Longest wait for a record before events and timers are handled.
 const POLL_WAIT: Duration = Duration::from_millis(10);
-/// The same while a store or Kafka owes an answer: nothing wakes a poll, and a batch has two answers to wait for.
+/// The same while a write or a commit is in flight: no event wakes a poll, and each batch waits for two responses.
 const POLL_WAIT_BUSY: Duration = Duration::from_millis(2);
-/// Most records between two looks at events and clocks.
+/// Most records consumed before events and timers are handled.
 const BURST: usize = 512;
-/// How long Kafka may take to answer a question about a partition before it is asked again.
-pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// Least time between two searches for a record that cannot be read.
-const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// Timeout of a seek.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Minimum time between two searches for a record that cannot be read.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The settings of the consumer on which the promise rests; it holds about `budget` bytes of what `supply` has.
+/// The consumer's settings that delivery depends on. It queues about `budget` bytes of what `supply` has.
 pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: u64, supply: Supply) -> ClientConfig {
     fetch::bound(&mut base, budget, supply);
     base.set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        // Where to begin without an offset, or with one that is gone, is decided in `takeover`.
+        // `takeover` decides where to begin if the committed offset is missing or outside the log.
         .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed")
         .set("partition.assignment.strategy", settings.assignment.assignor())
         .set("statistics.interval.ms", "2000")
-        // Records arrive a few at a time, and an answer for each costs broker and worker more than the records do.
+        // Records arrive a few at a time, and a response for each costs broker and worker more than the records do.
         .set("fetch.min.bytes", "65536")
         .set("fetch.wait.max.ms", "100");
     base
 }
 
-/// What librdkafka's callbacks work on.
+/// The state that librdkafka's callbacks use.
 #[derive(Debug)]
 pub struct Context {
     assignment: Mutex<Assignment>,
@@ -68,27 +68,26 @@ pub struct Context {
     pub(crate) tools: Tools,
     pub(crate) rebootstrap: Rebootstrap,
     pub(crate) revoke_deadline: Duration,
-    /// Why the worker has to end, once it has to.
-    pub(crate) broken: Mutex<Option<ConsumeError>>,
-    /// When errors of the client were last reported.
-    reports: LogThrottle,
-    /// Settings of the consumer, and when it was last looked for a record that cannot be read.
+    /// Why the worker has to end, if it has to.
+    pub(crate) fatal: Mutex<Option<ConsumeError>>,
+    log_throttle: LogThrottle,
+    /// Settings of the consumer, and the time of the last search for a record that cannot be read.
     pub(crate) probe: (ClientConfig, Mutex<Option<Instant>>),
 }
 
-/// A consumer that cannot go on.
+/// Why the consumer cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumeError {
-    /// Its client broke.
+    /// A fatal error of the client.
     #[error("{0}")]
     Kafka(#[from] KafkaError),
-    /// A commit could still arrive after the partition has gone to somebody else.
-    #[error("give partitions up: a commit has had no answer for {0:?} and could overwrite the next owner's")]
+    /// A commit could still arrive after the partition has a new owner.
+    #[error("release partitions: a commit has been unanswered for {0:?} and could overwrite the next owner's")]
     Unanswered(Duration),
 }
 
 impl Context {
-    /// Ready for its first assignment.
+    /// Creates a context that is ready for its first assignment.
     pub fn new(
         assignment: Assignment,
         events: mpsc::Receiver<Event>,
@@ -97,18 +96,17 @@ impl Context {
         revoke_deadline: Duration,
     ) -> Self {
         let (assignment, events) = (Mutex::new(assignment), Mutex::new(events));
-        let (broken, reports) = (Mutex::default(), LogThrottle::default());
+        let (fatal, log_throttle) = (Mutex::default(), LogThrottle::default());
         let probe = (ClientConfig::new(), Mutex::default());
-        Self { assignment, events, tools, rebootstrap, revoke_deadline, broken, reports, probe }
+        Self { assignment, events, tools, rebootstrap, revoke_deadline, fatal, log_throttle, probe }
     }
 
-    /// Only the consume thread takes this lock, and never while it polls, so nobody waits for it.
+    /// Only the consume thread takes this lock, and never while it polls, so it is never contended.
     pub(crate) fn assignment(&self) -> MutexGuard<'_, Assignment> {
         self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Memory is short: records stay where they are, in librdkafka's queue, until something has been written or a little
-    /// while has passed.
+    /// Leaves records in librdkafka's queue until an event arrives or [`POLL_WAIT_BUSY`] has passed.
     fn wait_for_memory(&self) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let event = self.tools.runtime.block_on(async { tokio::time::timeout(POLL_WAIT_BUSY, events.recv()).await });
@@ -128,20 +126,20 @@ impl Context {
         let changes = self.assignment().flow_changes();
         for (topic, partition, flow) in changes {
             debug!(topic = &*topic, partition, ?flow, "flow changed");
-            if let Err(error) = report_verdict(consumer, &topic, partition, flow) {
-                warn!(topic = &*topic, partition, ?flow, %error, "pause or resume failed; it is tried again");
+            if let Err(error) = set_flow(consumer, &topic, partition, flow) {
+                warn!(topic = &*topic, partition, ?flow, %error, "pause or resume failed; retrying");
                 self.assignment().flow_failed(&topic, partition, flow);
             }
         }
     }
 
-    /// Some partition's next record cannot be read: looks for it, where that was not done a moment ago.
-    fn look_for_unreadable(&self) {
+    /// Searches for the partition whose next record cannot be read, at most once per [`PROBE_INTERVAL`].
+    fn search_unreadable(&self) {
         let (kafka, last) = &self.probe;
         let now = Instant::now();
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         if is_injected(Fault::IgnoreUnreadable)
-            || last.is_some_and(|last| now.saturating_duration_since(last) < PROBE_EVERY)
+            || last.is_some_and(|last| now.saturating_duration_since(last) < PROBE_INTERVAL)
         {
             return;
         }
@@ -151,15 +149,15 @@ impl Context {
         self.tools.runtime.spawn_blocking(move || {
             let probe = match Probe::new(kafka) {
                 Ok(probe) => probe,
-                Err(error) => return warn!(%error, "the partition whose records cannot be read was not looked for"),
+                Err(error) => return warn!(%error, "search for an unreadable record failed"),
             };
             for (topic, owner, offset) in next {
                 match probe.next(&topic, owner.partition, offset) {
-                    // Nobody listens any more only when the worker has ended.
+                    // The channel is closed only when the worker has ended.
                     Ok(Next::Unreadable { offset }) => drop(events.blocking_send(Event::Unreadable { owner, offset })),
                     Ok(Next::Readable) => {}
                     Err(error) => {
-                        warn!(%error, topic, partition = owner.partition, "what comes next was not looked at")
+                        warn!(%error, topic, partition = owner.partition, "search for an unreadable record failed")
                     }
                 }
             }
@@ -167,14 +165,14 @@ impl Context {
     }
 }
 
-fn report_verdict(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, flow: Flow) -> KafkaResult<()> {
+fn set_flow(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, flow: Flow) -> KafkaResult<()> {
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition(topic, partition);
     match flow {
         Flow::Pause => consumer.pause(&list),
         Flow::Resume => consumer.resume(&list),
         Flow::ResumeAt(offset) => {
-            consumer.seek(topic, partition, Offset::Offset(offset), ANSWER_WAIT)?;
+            consumer.seek(topic, partition, Offset::Offset(offset), SEEK_TIMEOUT)?;
             consumer.resume(&list)
         }
     }
@@ -190,14 +188,14 @@ impl ClientContext for Context {
         }
     }
 
-    /// While a broker is away librdkafka reports the same many times a second; one line in a while says as much.
+    /// While a broker is unavailable, librdkafka reports the same error many times a second, so the log is throttled.
     fn error(&self, error: KafkaError, reason: &str) {
-        if let Some(left_out) = self.reports.due(error.rdkafka_error_code(), Instant::now()) {
-            warn!(%error, reason, left_out, "Kafka client reports errors; it tries again by itself");
+        if let Some(suppressed) = self.log_throttle.due(error.rdkafka_error_code(), Instant::now()) {
+            warn!(%error, reason, suppressed, "Kafka client reports errors; it retries");
         }
-        // An answer that is too large breaks its connection, and says nothing of a partition.
+        // A response that is too large closes its connection, and does not name a partition.
         if unreadable::is_suspicious(&error) || reason.contains("receive.message.max.bytes") {
-            self.look_for_unreadable();
+            self.search_unreadable();
         }
     }
 
@@ -220,7 +218,7 @@ impl ClientContext for Context {
     }
 }
 
-/// Polls until `shutdown`, then drains within `drain_deadline`; or until it is `abandoned`, then leaves at once.
+/// Polls until `shutdown`, then drains within `drain_deadline`; returns at once when `abandoned`.
 pub fn run(
     consumer: BaseConsumer<Context>,
     shutdown: &CancellationToken,
@@ -235,11 +233,11 @@ pub fn run(
         if let Err(error) = burst(&consumer, &context) {
             break Err(error.into());
         }
-        if let Some(error) = context.broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(error) = context.fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
             break Err(error);
         }
         if context.rebootstrap.add_servers_if_lost(consumer.client()) {
-            warn!("Kafka named no broker at all, so the client knew none; it is told the bootstrap servers again");
+            warn!("the client knew no broker; added the bootstrap servers again");
         }
         context.take_events();
         let now = Instant::now();
@@ -253,7 +251,7 @@ pub fn run(
         let is_drained = drain_until.is_some() && context.assignment().is_settled();
         let is_late = !is_drained && drain_until.is_some_and(|until| now >= until);
         if is_late {
-            warn!("drain deadline passed; what was not written or committed is consumed again");
+            warn!("drain deadline passed; records not written or committed will be consumed again");
         }
         if is_late || is_drained || abandoned.is_cancelled() {
             break Ok(is_late);
@@ -264,7 +262,7 @@ pub fn run(
     outcome.map(|is_late| Summary { is_late, ..summary })
 }
 
-/// Takes in what is there, waiting a little for the first record only.
+/// Consumes the available records, up to [`BURST`]; waits only for the first.
 fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()> {
     if context.assignment().waits_for_memory(Instant::now()) {
         context.wait_for_memory();
@@ -273,20 +271,20 @@ fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()>
     let wait = if context.assignment().awaits_answers() { POLL_WAIT_BUSY } else { POLL_WAIT };
     let Some(first) = consumer.poll(wait) else { return Ok(()) };
     let started = Instant::now();
-    let mut proceed = take(consumer, context, first, started)?;
+    let mut may_continue = consume(consumer, context, first, started)?;
     for _ in 1..BURST {
-        if !proceed {
+        if !may_continue {
             break;
         }
         let Some(next) = consumer.poll(Duration::ZERO) else { break };
-        proceed = take(consumer, context, next, started)?;
+        may_continue = consume(consumer, context, next, started)?;
     }
     context.tools.metrics.stage(Stage::Decode, started.elapsed());
     Ok(())
 }
 
-/// Takes one record in and says whether the next may follow at once; only a fatal error ends the worker.
-fn take(
+/// Consumes one record and returns whether the next may follow at once; only a fatal error ends the worker.
+fn consume(
     consumer: &BaseConsumer<Context>,
     context: &Context,
     polled: KafkaResult<BorrowedMessage<'_>>,
@@ -300,29 +298,29 @@ fn take(
             }
         }
         Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
-        // A partition that the client gives up because of it, or that gets no further, is found by `partition::supply`.
-        Err(error) => context.error(error, "poll failed; polling goes on"),
+        // `partition::supply` detects a partition that the client has given up because of it, or that makes no progress.
+        Err(error) => context.error(error, "poll failed; polling continues"),
     }
     Ok(true)
 }
 
-/// Commits what is due, in a call for each topic, so that one topic's trouble stays its own. The call blocks until Kafka
-/// answers, so it is made on another thread.
+/// Commits what is due, with one call per topic, so that a failure affects one topic only. The call blocks until Kafka
+/// responds, so it runs on another thread.
 fn commit_due(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Instant) {
     let mut due = context.assignment().commits(now);
     while let Some((topic, _, _)) = due.first() {
         let topic = Arc::clone(topic);
-        let (own, others): (Vec<_>, Vec<_>) = due.into_iter().partition(|(owner, _, _)| *owner == topic);
+        let (own, others): (Vec<_>, Vec<_>) = due.into_iter().partition(|(name, _, _)| *name == topic);
         due = others;
-        let owner: Vec<_> = own.iter().map(|(_, owner, _)| *owner).collect();
+        let owners: Vec<_> = own.iter().map(|(_, owner, _)| *owner).collect();
         let offsets = commit::offsets(own.into_iter().map(|(_, owner, due)| (&*topic, owner.partition, due)));
         let (consumer, events) = (Arc::clone(consumer), context.tools.writer.events.clone());
         let (topic_ids, known) = (Arc::clone(&context.tools.topic_ids), context.assignment().topic_id(&topic));
         context.tools.runtime.spawn_blocking(move || {
             let outcome = commit::commit(&consumer, &topic_ids, (&topic, known), &offsets);
             drop(consumer);
-            // Nobody listens any more only when the worker has ended.
-            drop(events.blocking_send(Event::Committed { owner, outcome }));
+            // The channel is closed only when the worker has ended.
+            drop(events.blocking_send(Event::Committed { owners, outcome }));
         });
     }
 }

@@ -1,6 +1,5 @@
-//! How often the same kind of error is logged.
-//! An error's kind and the time go in; whether it is due for a line comes out, with how many were left out since the last
-//! one. Each kind has its own interval, so a flood of one never hides another. Pure; it logs nothing itself.
+//! Limits how often the same kind of error is logged.
+//! Each kind has its own interval, so a flood of one never hides another. Pure; it logs nothing itself.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,33 +7,33 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 
-/// Least time between two reports of one kind.
-const EVERY: Duration = Duration::from_secs(10);
+/// Minimum time between two reports of one kind.
+const INTERVAL: Duration = Duration::from_secs(10);
 
-/// When each kind of error was last reported. There are as many kinds as Kafka's client has error codes.
+/// When each kind of error was last reported; the error codes of Kafka's client bound its size.
 #[derive(Debug, Default)]
 pub struct LogThrottle(Mutex<HashMap<Option<i32>, Kind>>);
 
 #[derive(Debug)]
 struct Kind {
     last: Instant,
-    left_out: u64,
+    suppressed: u64,
 }
 
 impl LogThrottle {
-    /// Whether to report an error of this kind at `now`; if so, how many before it were not.
+    /// Returns how many errors of this kind were suppressed since the last report, if one is due at `now`.
     pub fn due(&self, kind: Option<RDKafkaErrorCode>, now: Instant) -> Option<u64> {
         let kind = kind.map(|code| code as i32);
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match kinds.get_mut(&kind) {
-            Some(known) if now.saturating_duration_since(known.last) < EVERY => {
-                known.left_out += 1;
+            Some(known) if now.saturating_duration_since(known.last) < INTERVAL => {
+                known.suppressed += 1;
                 None
             }
             known => {
-                let left_out = known.map_or(0, |known| known.left_out);
-                kinds.insert(kind, Kind { last: now, left_out: 0 });
-                Some(left_out)
+                let suppressed = known.map_or(0, |known| known.suppressed);
+                kinds.insert(kind, Kind { last: now, suppressed: 0 });
+                Some(suppressed)
             }
         }
     }
@@ -47,14 +46,18 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_kind_hides_no_other() {
-        let (reports, start) = (LogThrottle::default(), Instant::now());
-        assert_eq!(reports.due(Some(BrokerTransportFailure), start), Some(0));
+        let (throttle, start) = (LogThrottle::default(), Instant::now());
+        assert_eq!(throttle.due(Some(BrokerTransportFailure), start), Some(0));
         for n in 1..100 {
-            assert_eq!(reports.due(Some(BrokerTransportFailure), start + Duration::from_millis(n)), None);
+            assert_eq!(throttle.due(Some(BrokerTransportFailure), start + Duration::from_millis(n)), None);
         }
-        assert_eq!(reports.due(Some(SaslAuthenticationFailed), start), Some(0), "another kind is reported at once");
-        assert_eq!(reports.due(None, start), Some(0), "so is an error without a code");
-        assert_eq!(reports.due(Some(BrokerTransportFailure), start + EVERY), Some(99), "with how many were left out");
-        assert_eq!(reports.due(Some(BrokerTransportFailure), start + EVERY), None);
+        assert_eq!(throttle.due(Some(SaslAuthenticationFailed), start), Some(0), "another kind is reported at once");
+        assert_eq!(throttle.due(None, start), Some(0), "so is an error without a code");
+        assert_eq!(
+            throttle.due(Some(BrokerTransportFailure), start + INTERVAL),
+            Some(99),
+            "with the number suppressed"
+        );
+        assert_eq!(throttle.due(Some(BrokerTransportFailure), start + INTERVAL), None);
     }
 }

@@ -1,12 +1,12 @@
-//! One assigned topic partition from its opening to its watermark.
-//! Decoded and rejected records, the clock and the writer's events go in; sealed batches and commits come out. It holds
-//! no connection; whoever owns it does the I/O. It never hands out a batch that Kafka does not know of.
+//! The state machine of one assigned topic partition.
+//! Decoded and rejected records, the clock and the writer's events go in; sealed batches and commits come out. It performs
+//! no I/O; its owner does. It never hands out a batch before its range is announced to Kafka.
 //!
 //! # Layout
-//! - [`state`]: what is known about a partition, from its first record to its watermark
-//! - [`flow`], with [`hold`]: why it takes nothing in, and what Kafka's client has to be told
-//! - [`supply`] and [`progress`]: what Kafka has for it, and whether it comes
-//! - [`breaking`]: what happens when its breaker opens
+//! - [`state`]: the state of a partition, from its first record to its watermark
+//! - [`flow`], with [`hold`]: why intake is paused, and the resulting pause or resume for Kafka's client
+//! - [`supply`] and [`progress`]: which records Kafka has for it, and whether they arrive
+//! - [`breaking`]: how its breaker opens and is reset
 //! - [`growth`]: how far a batch may grow in a backlog
 
 mod breaking;

@@ -1,7 +1,7 @@
-//! Stage one's other half: partitions come and go.
-//! librdkafka calls back inside `poll` when the group has decided. New partitions are assigned held, and where each of them
-//! begins is asked elsewhere ([`crate::lane::monitor`]); writes and commits of partitions that go are waited for. Everything else
-//! waits meanwhile, so nothing is ever waited for beyond its deadline.
+//! Rebalances: partitions are assigned and revoked.
+//! librdkafka calls back inside `poll`. New partitions are assigned paused while [`crate::lane::monitor`] queries their
+//! offsets; writes and commits of revoked partitions are awaited. The consume thread is blocked until then, so every wait has
+//! a deadline.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -19,19 +19,19 @@ use crate::exactly_once::commit;
 use crate::fault::{Failpoint, Fault, is_injected, reached};
 use crate::kafka::watermarks;
 
-/// How long a commit may go without an answer when its partition is taken away. librdkafka gives up sooner, unless it is
-/// stuck; a commit that it sends later could carry the next generation of the group.
-const COMMIT_ANSWER: Duration = Duration::from_mins(2);
-/// How long a commit waits for its answer before the client is told where the cluster is: nothing polls the client
-/// meanwhile, so it cannot say itself that it has lost it.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a commit may remain unanswered when its partition is revoked. librdkafka gives up sooner, unless it is stuck; a
+/// commit that it sends later could carry the next generation of the group.
+const COMMIT_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long a commit waits before the bootstrap servers are added to the client again: it is not polled during the wait, so
+/// it cannot report that it has lost the cluster.
+const REBOOTSTRAP_AFTER: Duration = Duration::from_secs(5);
 
 impl Context {
-    /// Waits while `is_on_its_way`, for at most this long.
-    fn wait_while(&self, patience: Duration, is_on_its_way: impl Fn(&Assignment) -> bool) {
-        let deadline = Instant::now() + patience;
+    /// Handles events while `is_in_flight`, for at most `timeout`.
+    fn wait_while(&self, timeout: Duration, is_in_flight: impl Fn(&Assignment) -> bool) {
+        let deadline = Instant::now() + timeout;
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        while is_on_its_way(&self.assignment()) && Instant::now() < deadline {
+        while is_in_flight(&self.assignment()) && Instant::now() < deadline {
             let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
             match self.tools.runtime.block_on(async { tokio::time::timeout(left, events.recv()).await }) {
                 Ok(Some(event)) => self.assignment().handle(event),
@@ -41,39 +41,39 @@ impl Context {
         }
     }
 
-    /// Waits for the answers to commits; the worker has to end if one never comes.
+    /// Waits for commits in flight; the worker has to end if one is never answered.
     fn wait_for_commits(&self, consumer: &BaseConsumer<Self>, is_committing: impl Fn(&Assignment) -> bool) {
-        let deadline = Instant::now() + COMMIT_ANSWER;
-        self.tools.status.expect_wait(COMMIT_ANSWER);
+        let deadline = Instant::now() + COMMIT_TIMEOUT;
+        self.tools.status.expect_wait(COMMIT_TIMEOUT);
         loop {
-            self.wait_while(COMMIT_PATIENCE, &is_committing);
+            self.wait_while(REBOOTSTRAP_AFTER, &is_committing);
             if !is_committing(&self.assignment()) {
                 return;
             }
             if Instant::now() >= deadline {
                 break;
             }
-            warn!("a commit has no answer; the client is told the bootstrap servers again, should it have lost them");
+            warn!("a commit is unanswered; adding the bootstrap servers again in case the client has lost the cluster");
             self.rebootstrap.add_servers(consumer.client());
         }
-        let error = ConsumeError::Unanswered(COMMIT_ANSWER);
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        let error = ConsumeError::Unanswered(COMMIT_TIMEOUT);
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
-    /// Hands new partitions to the client, paused, and has it asked where each of them begins.
+    /// Assigns new partitions to the client, paused, and starts to open them.
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
         let since = Moment::now();
-        // It is sent to where the partition begins before it goes on. No logical offset: librdkafka would look it up, and
-        // an answer that is late could move the partition once more.
+        // The partition is moved to its first offset before it resumes. No logical offset: librdkafka would look it up, and a
+        // late answer could move the partition again.
         list.set_all_offsets(Offset::Offset(0)).expect("zero is in range");
-        // A pause outlives an assignment inside librdkafka, so nothing is fetched between the two.
+        // In librdkafka a pause survives an assignment, so nothing is fetched between the two.
         watermarks::make_known(consumer.client(), list);
         let assigned = consumer.pause(list).and_then(|()| match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
             _ => consumer.assign(list),
         });
         if let Err(error) = assigned {
-            warn!(%error, "assign failed; the group tries again");
+            warn!(%error, "assign failed; the group will retry");
             return;
         }
         for (topic, partition) in partitions_of(list) {
@@ -84,7 +84,7 @@ impl Context {
         self.tools.status.assigned();
     }
 
-    /// Stops intake, finishes what is being written, commits what is done, and lets go.
+    /// Stops intake, waits for writes and commits in flight, commits the final offsets, and releases the partitions.
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let partitions = partitions_of(list);
         for (topic, partition) in &partitions {
@@ -93,11 +93,13 @@ impl Context {
         let is_lost = consumer.assignment_lost();
         info!(
             partitions = partitions.len(),
-            is_lost, "partitions are being taken away; what is on its way is waited for"
+            is_lost, "partitions are being revoked; waiting for writes and commits in flight"
         );
-        let any = |is: fn(&Assignment, &str, i32) -> bool| {
+        let any = |test: fn(&Assignment, &str, i32) -> bool| {
             let partitions = &partitions;
-            move |assignment: &Assignment| partitions.iter().any(|(topic, partition)| is(assignment, topic, *partition))
+            move |assignment: &Assignment| {
+                partitions.iter().any(|(topic, partition)| test(assignment, topic, *partition))
+            }
         };
         reached(Failpoint::Revoking);
         let waits = !is_injected(Fault::SkipRevocationWait);
@@ -115,19 +117,19 @@ impl Context {
         let offsets = commit::offsets(due);
         self.tools.status.revoked();
         info!(partitions = partitions.len(), is_lost, "partitions revoked");
-        self.tools.status.expect_wait(COMMIT_ANSWER);
+        self.tools.status.expect_wait(COMMIT_TIMEOUT);
         if !is_lost
             && offsets.count() > 0
             && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
         {
-            warn!(%error, "commit at revocation failed; the next owner finds those batches in the table");
+            warn!(%error, "commit at revocation failed; the next owner will find those batches in the table");
         }
-        let release_batches = match consumer.rebalance_protocol() {
+        let unassigned = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
             _ => consumer.unassign(),
         };
-        if let Err(error) = release_batches {
-            warn!(%error, "unassign failed; the group tries again");
+        if let Err(error) = unassigned {
+            warn!(%error, "unassign failed; the group will retry");
         }
     }
 }
@@ -137,12 +139,12 @@ fn partitions_of(list: &TopicPartitionList) -> Vec<(String, i32)> {
 }
 
 impl ConsumerContext for Context {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: ResponseError, list: &mut TopicPartitionList) {
-        match what {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: ResponseError, list: &mut TopicPartitionList) {
+        match code {
             ResponseError::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
             ResponseError::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
             other => {
-                warn!(error = %RDKafkaErrorCode::from(other), "rebalance failed; the group tries again");
+                warn!(error = %RDKafkaErrorCode::from(other), "rebalance failed; the group will retry");
                 self.revoke(consumer, list);
             }
         }

@@ -13,7 +13,7 @@ pub struct Source {
     pub destination: Arc<Destination>,
     /// Decodes its records.
     pub decoder: Decoder,
-    /// What tells this decoder from another one.
+    /// Identifies the decoder and its configuration.
     pub fingerprint: u64,
     /// When its batches are sealed.
     pub limits: Limits,

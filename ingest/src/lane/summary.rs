@@ -1,23 +1,23 @@
-//! What a worker did, by topic. Plain data.
+//! The result of a worker's run. Plain data.
 
 use std::collections::BTreeMap;
 
-/// What was done, by topic.
+/// The result of a worker's run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Counts by topic, with its namespace.
     pub topics: BTreeMap<String, Counts>,
-    /// Whether `drain_deadline` passed before all that was taken in was written and committed; it is consumed again.
+    /// Whether `drain_deadline` passed before all consumed records were written and committed; the rest is consumed again.
     pub is_late: bool,
 }
 
-/// What became of the records of a topic while the worker ran.
+/// How many records of a topic the worker processed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Taken in.
+    /// Records consumed.
     pub consumed: u64,
-    /// Acknowledged by ClickHouse.
+    /// Records acknowledged by ClickHouse, or found in the table.
     pub landed: u64,
-    /// Acknowledged by the dead-letter topic.
+    /// Records acknowledged by the dead-letter topic.
     pub dead_lettered: u64,
 }

@@ -1,4 +1,4 @@
-//! What the lane works with: the writer, the budget, and what it asks and reports to. Plain data.
+//! The services that the lane uses: the writer, the budget, the monitor, metrics and status. Plain data.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use crate::observe::health::Status;
 use crate::observe::metrics::Metrics;
 use crate::write::Writer;
 
-/// What the assignment works with.
+/// The services that the lane uses.
 #[derive(Debug, Clone)]
 pub struct Tools {
     /// Writes batches.
     pub writer: Arc<Writer>,
-    /// Bytes on their way.
+    /// Limits the bytes in flight.
     pub budget: Arc<Budget>,
-    /// What is measured.
+    /// Metrics of the worker.
     pub metrics: Arc<Metrics>,
-    /// What the worker says about itself.
+    /// Health and readiness of the worker.
     pub status: Arc<Status>,
-    /// Asks Kafka where partitions begin and end.
+    /// Queries Kafka for the offsets and log ends of partitions.
     pub monitor: Arc<Monitor>,
-    /// Tells whether topics are still the ones they were.
+    /// Detects topics that were deleted and recreated.
     pub topic_ids: Arc<TopicIds>,
     /// Runs the writes.
     pub runtime: Handle,
-    /// How long a partition may be trusted to be ours after Kafka has said so.
+    /// How long a partition counts as assigned to this worker after Kafka has confirmed it.
     pub lease: Duration,
-    /// When a partition with nothing but poison stops.
+    /// Limits of the breaker.
     pub breaker: config::Breaker,
 }

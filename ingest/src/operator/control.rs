@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
-use crate::event::request::{Command, PartitionStatus, Request, UnknownTopic, Which};
+use crate::event::request::{Command, PartitionFilter, PartitionStatus, Request, UnknownTopic};
 
 /// Header that a command must have, with any value.
 pub const HEADER: &str = "x-sluice-command";
@@ -88,11 +88,11 @@ impl Control {
         }
     }
 
-    /// Sends a request to the consume loop.
-    async fn send(&self, command: Command, which: Which) -> Result<Vec<PartitionStatus>, RequestError> {
+    /// Asks the consume loop.
+    async fn ask(&self, command: Command, which: PartitionFilter) -> Result<Vec<PartitionStatus>, AskError> {
         let (answer, answered) = oneshot::channel();
-        let response = async {
-            self.events.send(Event::Command(Request { command, which, answer })).await.ok()?;
+        let asked = async {
+            self.events.send(Event::Command(Request { command, filter: which, answer })).await.ok()?;
             answered.await.ok()
         };
         let answer = tokio::time::timeout(PATIENCE, response).await.ok().flatten();
@@ -108,9 +108,9 @@ enum RequestError {
     NoResponse,
 }
 
-/// Parses a query. Topic names contain no characters that need escaping in one.
-fn which(query: &str, prefix: &str) -> Result<Which, String> {
-    let mut which = Which::default();
+/// Reads a query. Names of topics hold nothing that would have to be escaped in one.
+fn which(query: &str, prefix: &str) -> Result<PartitionFilter, String> {
+    let mut which = PartitionFilter::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=').unwrap_or((pair, "")) {
             ("topic", topic) if topic.starts_with(prefix) => which.topic = Some(topic.to_owned()),
@@ -133,9 +133,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_selects_all_one_topic_or_one_partition() {
-        let of = |topic: &str, partition| Which { topic: Some(topic.to_owned()), partition };
-        assert_eq!(which("", "ns."), Ok(Which::default()));
+    fn a_query_names_all_one_topic_or_one_partition() {
+        let of = |topic: &str, partition| PartitionFilter { topic: Some(topic.to_owned()), partition };
+        assert_eq!(which("", "ns."), Ok(PartitionFilter::default()));
         assert_eq!(which("topic=events", "ns."), Ok(of("ns.events", None)));
         assert_eq!(which("topic=ns.events&partition=3", "ns."), Ok(of("ns.events", Some(3))));
         insta::assert_snapshot!(which("partition=3", "ns.").unwrap_err(), @"also name the partition's topic");
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(client.get(format!("{url}/pause")).send().await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
         assert!(sent.try_recv().is_err(), "no command was sent");
         let answering = tokio::spawn(async move {
-            let Some(Event::Command(Request { command, which, answer })) = sent.recv().await else { return };
+            let Some(Event::Command(Request { command, filter: which, answer })) = sent.recv().await else { return };
             assert_eq!((command, which.topic.as_deref()), (Command::Pause, Some("t")));
             answer.send(Ok(Vec::new())).unwrap();
         });

@@ -1,5 +1,5 @@
-//! The attempts at one batch: how long to wait after each that failed, and what is said about it.
-//! Failures go in; waiting and, once it takes long, an [`Event::Stalled`] come out. It gives nothing up and writes nothing.
+//! The attempts at one batch: the wait after each failure, and its report.
+//! Once the quick retries are used up it sends [`Event::Stalled`]. It never gives up and writes nothing itself.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ pub(super) struct Attempts<'a> {
     events: &'a mpsc::Sender<Event>,
     owner: Assigned,
     target: &'a Target,
-    /// First offset of the batch, if it is about one.
+    /// First offset of the batch; `None` for the opening of a partition.
     first: Option<i64>,
-    /// How many have failed since the last that worked.
+    /// Failures since the last success.
     pub(super) count: u32,
     is_stalled: bool,
 }
@@ -40,7 +40,7 @@ impl<'a> Attempts<'a> {
         Self { retry, metrics, events, owner, target, first, count: 0, is_stalled: false }
     }
 
-    /// Waits until the next attempt is due.
+    /// Reports a failure, and waits until the next attempt is due.
     pub(super) async fn failed(&mut self, failure: Failure) {
         self.count += 1;
         self.metrics.retry(&self.target.topic, failure.class);
@@ -50,7 +50,7 @@ impl<'a> Attempts<'a> {
         match decide(self.retry, failure.class, self.count, xxh3_64(&seed)) {
             Decision::Again(wait) => {
                 let (topic, partition, attempt) = (&*self.target.topic, self.owner.partition, self.count);
-                warn!(topic, partition, attempt, %failure, "write failed; trying again");
+                warn!(topic, partition, attempt, %failure, "write failed; retrying");
                 tokio::time::sleep(wait).await;
             }
             Decision::Probe(wait) => self.stalled(&failure, wait).await,
@@ -59,9 +59,9 @@ impl<'a> Attempts<'a> {
 
     async fn stalled(&mut self, failure: &Failure, wait: Duration) {
         let (topic, partition, first) = (&*self.target.topic, self.owner.partition, self.first);
-        let why = first.map_or_else(|| failure.to_string(), |first| format!("{failure}, from offset {first} on"));
+        let why = first.map_or_else(|| failure.to_string(), |first| format!("{failure}, from offset {first}"));
         if failure.class == Class::Transient {
-            warn!(topic, partition, first, attempt = self.count, %failure, "write failed; paused while probing goes on");
+            warn!(topic, partition, first, attempt = self.count, %failure, "write failed; paused while probing continues");
         } else {
             error!(topic, partition, first, attempt = self.count, %failure, "write failed; paused until an operator repairs this");
         }
@@ -72,7 +72,7 @@ impl<'a> Attempts<'a> {
 
     pub(super) fn succeeded(&mut self) {
         if self.is_stalled {
-            info!(topic = &*self.target.topic, partition = self.owner.partition, "writing works again");
+            info!(topic = &*self.target.topic, partition = self.owner.partition, "writes succeed again");
         }
         (self.count, self.is_stalled) = (0, false);
     }

@@ -1,19 +1,19 @@
-//! Where the batches of a pipeline go, and how they are sent. Plain data.
+//! The destination of a pipeline's batches. Plain data.
 
 use std::time::Duration;
 
 use crate::clickhouse::insert::Insert;
 use crate::target::Target;
 
-/// Where the batches of one pipeline go.
+/// The destination of one pipeline's batches.
 #[derive(Debug, Clone)]
 pub struct Destination {
     /// The topic and the table.
     pub target: Target,
-    /// The INSERT that its rows are sent with.
+    /// The INSERT for its rows.
     pub insert: Insert,
-    /// The JSON field, a dotted path, that names a record's tenant; empty where records have none.
+    /// The JSON field, as a dotted path, that holds a record's tenant; empty if records have none.
     pub tenant: String,
-    /// How long ClickHouse is certain to remember a token of this table and of everything behind it.
-    pub remembered: Duration,
+    /// Shortest time for which ClickHouse remembers a token, in this table and in every table that its views write to.
+    pub token_retention: Duration,
 }

@@ -1,12 +1,12 @@
-//! Rows that ClickHouse refuses, from the refusal of a part until what is left of it has landed.
-//! A part goes in. Its refused rows are found all at once ([`judge`]), read again from Kafka, put before the partition's
-//! breaker and acknowledged as dead letters; only then the others are sent. So whoever finds dead letters of some of the
-//! rows knows that nothing of the part has landed without the rest of them.
+//! Rows that ClickHouse refuses: turns them into dead letters, and lands the rest of the part.
+//! All refused rows of a part are found first ([`bisect`]), read again from Kafka, checked by the partition's breaker and
+//! acknowledged as dead letters; only then are the others sent. So while some of the refused rows are not dead letters yet,
+//! no row of the part has landed.
 //!
-//! The range stays announced as it is: a part's token is made of the rows that are sent, so a part with fewer rows is
-//! another part, and parts of other months are what they were.
+//! The announced range does not change: a part's token depends on the rows that are sent, so a part with fewer rows has
+//! another token, and parts of other months keep theirs.
 //!
-//! [`judge`]: crate::clickhouse::bisect
+//! [`bisect`]: crate::clickhouse::bisect
 
 use std::borrow::{Borrow, Cow};
 use std::sync::Arc;
@@ -30,18 +30,18 @@ use crate::exactly_once::range::Range;
 use crate::failure::{Class, Failure};
 use crate::fault::{Failpoint, reached};
 
-/// Refused rows on their way to the dead-letter topic.
-struct Aside<'a> {
+/// Refused rows that become dead letters.
+struct RefusedRows<'a> {
     job: &'a Job,
-    /// Offsets of the rows that were sent together with them.
+    /// Offsets of all rows that were sent, refused ones included.
     offsets: Vec<i64>,
-    /// The breaker has counted the rows up to this offset.
+    /// Offset up to which the breaker has counted the rows.
     counted: &'a mut i64,
 }
 
 impl Writer {
-    /// Sends a part until its rows are in the table, without those that ClickHouse refuses. Gives back what has landed;
-    /// nothing where the breaker has opened and the batch is let go.
+    /// Sends a part until its rows are in the table, without those that ClickHouse refuses. Returns the part that landed, or
+    /// `None` if the breaker has opened and the batch is dropped.
     pub(super) async fn land_without_refused<'a>(
         &self,
         job: &'a Job,
@@ -51,12 +51,12 @@ impl Writer {
     ) -> Result<Option<Cow<'a, Part>>, Stop> {
         let (mut kept, mut counted, table) = (Cow::Borrowed(part), i64::MIN, &job.destination.target.table);
         while kept.count() > 0 {
-            let (failure, there) = match self.land_part(job, &kept, attempts).await? {
+            let (failure, present) = match self.land_part(job, &kept, attempts).await? {
                 Landed::Whole => break,
-                Landed::Refused { failure, there } => (failure, there),
+                Landed::Refused { failure, present } => (failure, present),
             };
-            let refused = job.batch.without(&kept, &there);
-            let rows = match self.judge(job, &refused, &failure).await {
+            let refused = job.batch.without(&kept, &present);
+            let rows = match self.find_faulty_rows(job, &refused, &failure).await {
                 Ok(FaultyRows::Rows(rows)) => rows,
                 Ok(FaultyRows::Table) => {
                     attempts.failed(failures::every_row_refused(failure, table)).await;
@@ -71,9 +71,10 @@ impl Writer {
                     continue;
                 }
             };
-            tell(job, &failure, rows.len());
-            let aside = Aside { job, offsets: job.batch.offsets(&refused).collect(), counted: &mut counted };
-            if !self.set_aside(aside, &rows, sent, attempts).await? {
+            log_refused(job, &failure, rows.len());
+            let refused_rows =
+                RefusedRows { job, offsets: job.batch.offsets(&refused).collect(), counted: &mut counted };
+            if !self.dead_letter_rows(refused_rows, &rows, sent, attempts).await? {
                 return Ok(None);
             }
             let offsets: Vec<i64> = rows.iter().map(|row| row.offset).collect();
@@ -83,30 +84,30 @@ impl Writer {
         Ok(Some(kept))
     }
 
-    /// Finds the rows at fault; it counts as one INSERT on its way.
-    async fn judge(&self, job: &Job, part: &Part, failure: &Failure) -> Result<FaultyRows, Failure> {
-        let _permit = self.permits.acquire().await.expect("nobody closes this semaphore");
+    /// Finds the rows at fault; the search counts as one INSERT in flight.
+    async fn find_faulty_rows(&self, job: &Job, part: &Part, failure: &Failure) -> Result<FaultyRows, Failure> {
+        let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
         self.metrics.retry(&job.destination.target.topic, Class::Row);
-        let judge = FaultSearch::new(&self.clickhouse, &job.destination.insert, &job.batch, part, failure).await?;
-        let judged = judge.judge().await;
+        let search = FaultSearch::new(&self.clickhouse, &job.destination.insert, &job.batch, part, failure).await?;
+        let found = search.judge().await;
         reached(Failpoint::Judged);
-        judged
+        found
     }
 
-    /// Makes dead letters of refused rows. Says whether it did: the breaker may have opened instead.
-    async fn set_aside(
+    /// Turns refused rows into dead letters. Returns `false` if the breaker has opened instead.
+    async fn dead_letter_rows(
         &self,
-        mut aside: Aside<'_>,
+        mut refused_rows: RefusedRows<'_>,
         mut rows: &[FaultyRow],
         sent: &mut Vec<i64>,
         attempts: &mut Attempts<'_>,
     ) -> Result<bool, Stop> {
-        let job = aside.job;
+        let job = refused_rows.job;
         while !rows.is_empty() {
             let records = rows.iter().map(|row| (row.offset, row.reason.clone())).collect();
             let Destination { target, tenant, .. } = &*job.destination;
             let (partition, tenant, attempts_made) = (job.owner.partition, tenant.clone(), attempts.count + 1);
-            let wanted = RefetchRequest {
+            let request = RefetchRequest {
                 topic: Arc::clone(&target.topic),
                 topic_id: target.topic_id,
                 partition,
@@ -114,20 +115,20 @@ impl Writer {
                 records,
                 attempts: attempts_made,
             };
-            let mut chunks = self.refetch.dead_letters(wanted, &job.batch.permit);
-            let mut is_all = true;
+            let mut chunks = self.refetch.dead_letters(request, &job.batch.permit);
+            let mut is_complete = true;
             while let Some(chunk) = chunks.recv().await {
                 let chunk = match chunk {
                     Ok(chunk) => chunk,
                     Err(cause) => {
-                        attempts.failed(unread(&cause)).await;
-                        is_all = false;
+                        attempts.failed(refetch_failed(&cause)).await;
+                        is_complete = false;
                         break;
                     }
                 };
                 let (own, rest) = rows.split_at(chunk.letters.len().min(rows.len()));
-                is_there(own, &chunk.letters)?;
-                if !self.may_dead_letter(&mut aside, &chunk.letters, sent).await {
+                ensure_in_topic(own, &chunk.letters)?;
+                if !self.may_dead_letter(&mut refused_rows, &chunk.letters, sent).await {
                     return Ok(false);
                 }
                 self.send_letters(job, &chunk.letters, attempts).await;
@@ -138,19 +139,19 @@ impl Writer {
                 rows = rest;
                 reached(Failpoint::Refused);
             }
-            if is_all && let Some(gone) = rows.first() {
-                return Err(of_gone(gone));
+            if is_complete && let Some(gone) = rows.first() {
+                return Err(record_gone(gone));
             }
         }
         Ok(true)
     }
 
-    /// Asks the partition's breaker whether these may become dead letters.
-    async fn may_dead_letter(&self, aside: &mut Aside<'_>, letters: &[DeadLetter], sent: &[i64]) -> bool {
+    /// Returns whether the partition's breaker lets these rows become dead letters.
+    async fn may_dead_letter(&self, refused_rows: &mut RefusedRows<'_>, letters: &[DeadLetter], sent: &[i64]) -> bool {
         let (answer, answered) = oneshot::channel();
-        let rows = letters.iter().map(|letter| aside.refusal(letter)).collect();
+        let rows = letters.iter().map(|letter| refused_rows.refusal(letter)).collect();
         let sent = sent.to_vec();
-        self.send(Event::Refused { owner: aside.job.owner, rows, sent, answer }).await;
+        self.send(Event::Refused { owner: refused_rows.job.owner, rows, sent, answer }).await;
         // Without an answer the assignment has ended.
         answered.await.unwrap_or(false)
     }
@@ -163,7 +164,7 @@ impl Writer {
         attempts: &mut Attempts<'_>,
     ) {
         loop {
-            job.lease.held().await;
+            job.lease.wait_until_held().await;
             reached(Failpoint::DeadLetter);
             match self.dead_letters.send(letters).await {
                 Ok(()) => break,
@@ -174,35 +175,35 @@ impl Writer {
     }
 }
 
-impl Aside<'_> {
-    /// What the breaker has to know of a refused row.
+impl RefusedRows<'_> {
+    /// The refusal of a row, as the breaker counts it.
     fn refusal(&mut self, letter: &DeadLetter) -> Refusal {
         let below = |offset: i64| self.offsets.partition_point(|one| *one < offset);
-        let fine = below(letter.offset).saturating_sub(below(self.counted.saturating_add(1))) as u64;
+        let accepted_before = below(letter.offset).saturating_sub(below(self.counted.saturating_add(1))) as u64;
         *self.counted = letter.offset.max(*self.counted);
         let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
-        Refusal { fine, offset: letter.offset, poison }
+        Refusal { accepted_before, offset: letter.offset, poison }
     }
 }
 
-/// Fails unless the letters are those of these rows: a record may be gone from its topic.
-fn is_there(rows: &[FaultyRow], letters: &[DeadLetter]) -> Result<(), Stop> {
+/// Fails unless each row has its letter: a record may no longer be in its topic.
+fn ensure_in_topic(rows: &[FaultyRow], letters: &[DeadLetter]) -> Result<(), Stop> {
     let gone = rows.iter().zip(letters).find(|(row, letter)| row.offset != letter.offset);
-    gone.map_or(Ok(()), |(row, _)| Err(of_gone(row)))
+    gone.map_or(Ok(()), |(row, _)| Err(record_gone(row)))
 }
 
-fn of_gone(row: &FaultyRow) -> Stop {
+fn record_gone(row: &FaultyRow) -> Stop {
     let FaultyRow { offset, reason } = row;
-    Stop(format!("ClickHouse refuses the row of offset {offset} ({reason}), and its record is no longer in its topic"))
+    Stop(format!("ClickHouse refuses the row at offset {offset} ({reason}), and its record is no longer in its topic"))
 }
 
-fn tell(job: &Job, failure: &Failure, rows: usize) {
+fn log_refused(job: &Job, failure: &Failure, rows: usize) {
     let (topic, partition, Range { first, last }) =
         (&*job.destination.target.topic, job.owner.partition, job.batch.range);
-    warn!(topic, partition, first, last, rows, %failure, "rows are refused; they become dead letters and the others land");
+    warn!(topic, partition, first, last, rows, %failure, "rows are refused; dead-lettering them and landing the others");
 }
 
-/// Kafka does not return a record that has to become a dead letter.
-fn unread(cause: &KafkaError) -> Failure {
-    Failure::new(producer::class(cause), format!("a record that is refused cannot be read again: {cause}"))
+/// The failure to read a record again that has to become a dead letter.
+fn refetch_failed(cause: &KafkaError) -> Failure {
+    Failure::new(producer::class(cause), format!("a refused record cannot be read again from its topic: {cause}"))
 }

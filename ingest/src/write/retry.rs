@@ -1,5 +1,5 @@
-//! When to try again: the class of a failure and the number of attempts go in, a decision comes out.
-//! Pure: the clock and the jitter are the caller's. It never gives up on a failure that is not the row's fault.
+//! The retry policy: decides by the class of a failure and the number of attempts.
+//! Pure: the caller supplies the jitter and waits. It never gives up.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use crate::failure::Class;
 /// What to do after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Wait, then try again; the partition goes on taking records in.
+    /// Wait, then retry; the partition continues to consume.
     Again(Duration),
-    /// Pause the partition, wait, then try again, for as long as it takes.
+    /// Pause the partition, wait, then retry, for as long as it takes.
     Probe(Duration),
 }
 
-/// Decides after `attempt` (from 1) failed with `class`; `jitter` is any number, spread evenly. Rows that are refused are
-/// cut out before it comes to this; where that is not possible, somebody has to repair the table.
+/// Decides after `attempt` (from 1) failed with `class`; `jitter` is uniformly distributed. Refused rows are removed before
+/// this is called; if they cannot be, an operator has to repair the table.
 pub fn decide(retry: &Retry, class: Class, attempt: u32, jitter: u64) -> Decision {
     match class {
-        Class::Row | Class::Operator => Decision::Probe(spread(retry.operator_wait, jitter)),
+        Class::Row | Class::Operator => Decision::Probe(with_jitter(retry.operator_wait, jitter)),
         Class::Transient => {
-            let doubled = retry.first_wait.saturating_mul(1 << attempt.saturating_sub(1).min(31));
-            let wait = spread(doubled.min(retry.longest_wait), jitter);
+            let backoff = retry.first_wait.saturating_mul(1 << attempt.saturating_sub(1).min(31));
+            let wait = with_jitter(backoff.min(retry.longest_wait), jitter);
             if attempt <= retry.quick { Decision::Again(wait) } else { Decision::Probe(wait) }
         }
     }
 }
 
-/// A wait between four and six fifths of `wait`, so that workers which failed together do not come back together.
-fn spread(wait: Duration, jitter: u64) -> Duration {
+/// A wait between 80 % and 120 % of `wait`, so that workers that failed together do not retry together.
+fn with_jitter(wait: Duration, jitter: u64) -> Duration {
     wait.mul_f64(0.8 + 0.4 * (jitter % 1000) as f64 / 1000.0)
 }
 
@@ -39,7 +39,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn three_quick_retries_then_probes_without_end() {
+    fn three_quick_retries_then_endless_probes() {
         let retry = Retry::default();
         for attempt in 1..=3 {
             assert!(matches!(decide(&retry, Class::Transient, attempt, 0), Decision::Again(_)), "{attempt}");
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_is_waited_for_at_once() {
+    fn failures_that_need_an_operator_are_probed_at_once() {
         let retry = Retry::default();
         for class in [Class::Operator, Class::Row] {
             assert!(matches!(decide(&retry, class, 1, 0), Decision::Probe(_)));
@@ -58,9 +58,9 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_classes_stay_as_they_are() {
+    fn the_names_of_classes_are_stable() {
         let words = [Class::Transient, Class::Row, Class::Operator].map(Class::as_str);
-        assert_eq!(words, ["transient", "row", "operator"], "dashboards and dead letters hold them");
+        assert_eq!(words, ["transient", "row", "operator"], "dashboards and dead letters depend on them");
     }
 
     fn retries() -> impl Strategy<Value = Retry> {
@@ -70,8 +70,8 @@ mod tests {
         (0_u32..10, (1_u64..60_000).prop_map(Duration::from_millis), wait(), wait()).prop_map(retry)
     }
 
-    /// The wait before it is spread: doubled step by step, and no longer than the longest.
-    fn doubled(retry: &Retry, attempt: u32) -> Duration {
+    /// The wait without jitter, doubled step by step up to the longest.
+    fn backoff(retry: &Retry, attempt: u32) -> Duration {
         let mut wait = retry.first_wait.min(retry.longest_wait);
         for _ in 1..attempt {
             wait = (wait * 2).min(retry.longest_wait);
@@ -80,10 +80,10 @@ mod tests {
     }
 
     proptest! {
-        /// Against a model that doubles step by step: quick retries, then probes, whatever is set; and an operator is
-        /// waited for at once, however often it was tried.
+        /// Agrees with a model that doubles step by step, for any settings: quick retries, then probes; failures that need an
+        /// operator are probed from the first attempt.
         #[test]
-        fn waits_double_to_their_limit_and_are_spread(
+        fn waits_double_to_their_limit_with_jitter(
             retry in retries(), attempt in prop_oneof![1_u32..40, 1_u32..10_000], jitter in any::<u64>(), class in 0_usize..3
         ) {
             let class = [Class::Transient, Class::Row, Class::Operator][class];
@@ -93,17 +93,17 @@ mod tests {
             };
             let is_transient = class == Class::Transient;
             prop_assert_eq!(is_quick, is_transient && attempt <= retry.quick);
-            let whole = if is_transient { doubled(&retry, attempt) } else { retry.operator_wait };
+            let whole = if is_transient { backoff(&retry, attempt) } else { retry.operator_wait };
             let thousandths = 800 + 400 * u128::from(jitter % 1000) / 1000;
             let off_by = (whole.as_nanos() * thousandths / 1000).abs_diff(wait.as_nanos());
-            // Of the spread, less than a thousandth is lost to whole numbers here.
+            // Integer arithmetic here loses less than a thousandth of the jitter.
             prop_assert!(off_by <= whole.as_nanos() / 1000, "{wait:?} for {whole:?} and {jitter}");
             prop_assert!(wait >= whole.mul_f64(0.8) && wait < whole.mul_f64(1.2));
         }
 
-        /// Workers that failed together come back at different times.
+        /// Workers that failed together retry at different times.
         #[test]
-        fn another_jitter_is_another_wait(one in 0_u64..1000, other in 0_u64..1000) {
+        fn different_jitter_gives_different_waits(one in 0_u64..1000, other in 0_u64..1000) {
             let retry = Retry::default();
             let wait = |jitter| decide(&retry, Class::Transient, 1, jitter);
             prop_assert_eq!(wait(one) == wait(other), one == other);

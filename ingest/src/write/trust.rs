@@ -1,22 +1,22 @@
-//! How far an acknowledgement is trusted, and which assignments have seen rows of theirs. It asks nothing.
+//! How far an acknowledgement is trusted, and which assignments have confirmed that their rows are visible. No I/O.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::event::Assigned;
 
-/// How far an acknowledgement is believed.
+/// How far an acknowledgement is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Nobody has sent this part before, and rows of this assignment have been seen: it has landed.
+    /// The part was not sent before, and acknowledged rows of this assignment were visible: it has landed.
     Full,
-    /// Nobody has sent this part before, but no rows of this assignment have been seen yet.
+    /// The part was not sent before, but no rows of this assignment have been looked up yet.
     First,
     /// The part may have been sent before: ClickHouse may have dropped it as a repetition.
     Repeated,
 }
 
-/// Assignments of which acknowledged rows have been seen: by pipeline and partition, the last epoch.
+/// Assignments whose acknowledged rows were visible: the last such epoch by pipeline and partition.
 #[derive(Debug, Default)]
 pub struct SeenAssignments(Mutex<HashMap<(usize, i32), u64>>);
 

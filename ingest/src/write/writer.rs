@@ -1,4 +1,4 @@
-//! Makes batches durable; one [`Writer`] is shared by all partitions. A batch goes in, and an [`Event`] says what became of it.
+//! Makes batches durable, and sends the outcome of each as an [`Event`]. All partitions share one [`Writer`].
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -34,71 +34,71 @@ use crate::fault::{Failpoint, Fault, is_injected, reached};
 use crate::observe::metrics::{Metrics, Stage};
 use crate::target::Target;
 
-/// Older than anything that is remembered.
-const LONG_AGO: Duration = Duration::from_secs(u32::MAX as u64);
+/// Older than any token that ClickHouse remembers.
+const UNKNOWN_AGE: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// Writes batches; shared by all partitions.
+/// Writes the batches of all partitions.
 #[derive(Debug)]
 pub struct Writer {
-    /// ClickHouse.
+    /// The client of ClickHouse.
     pub clickhouse: ClickHouse,
-    /// The dead-letter topic.
+    /// The producer of dead letters.
     pub dead_letters: DeadLetters,
     /// Finds dead letters of an earlier owner.
     pub sent_letters: SentLetters,
     /// Reads refused records again.
     pub refetch: Refetch,
-    /// Aggregate tables that may lack rows of their base.
+    /// Rebuilds aggregate tables that may lack rows of their base table.
     pub rebuilds: Rebuilds,
-    /// When to try again.
+    /// The retry policy.
     pub retry: Retry,
-    /// How well the tables have to remember tokens.
+    /// How long the tables have to remember tokens.
     pub demand: Demand,
-    /// One permit per INSERT that may run at the same time.
+    /// One permit per INSERT that may be in flight.
     pub permits: Semaphore,
-    /// Which assignments have seen rows of theirs.
+    /// Assignments whose acknowledged rows were visible.
     pub seen: SeenAssignments,
-    /// What INSERTs reach.
+    /// The views that INSERTs reach.
     pub graphs: ViewGraphs,
-    /// Where events go.
+    /// The channel to the consume loop.
     pub events: mpsc::Sender<Event>,
-    /// What is measured.
+    /// Metrics of the worker.
     pub metrics: Arc<Metrics>,
 }
 
-/// A batch with its owner and where it goes.
+/// A batch with its owner and its destination.
 #[derive(Debug)]
 pub struct Job {
-    /// Whose batch.
+    /// Assignment of the batch.
     pub owner: Assigned,
-    /// Where it goes.
+    /// Its destination.
     pub destination: Arc<Destination>,
-    /// Whether the partition is still ours.
+    /// The lease on its partition.
     pub lease: Arc<Lease>,
-    /// When Kafka was told of it, seconds since 1970: nothing of it was sent before.
+    /// When it was announced, in seconds since 1970: none of its rows was sent before.
     pub announced_at: u64,
     /// The batch.
     pub batch: Batch,
 }
 
-/// What became of a part that was not stopped by a failure.
+/// Outcome of sending a part.
 pub(super) enum Landed {
     /// Its rows are in the table.
     Whole,
-    /// ClickHouse refuses some of them, and none of those that were sent is there.
+    /// ClickHouse refuses some of its rows, and none of the rows that were sent is in the table.
     Refused {
-        /// What it said.
+        /// The refusal.
         failure: Failure,
-        /// Offsets in the batch's range that were there before.
-        there: Vec<i64>,
+        /// Offsets in the batch's range that were in the table before.
+        present: Vec<i64>,
     },
 }
 
 /// Why a part has not landed.
 pub(super) enum Obstacle {
-    /// An attempt failed; another one follows.
+    /// An attempt failed; it is retried.
     Failed(Failure),
-    /// An operator has to decide; nobody tries any further.
+    /// An operator has to decide; it is not retried.
     Stopped(String),
 }
 
@@ -108,11 +108,11 @@ impl From<Failure> for Obstacle {
     }
 }
 
-/// Why a batch is given up until an operator has decided.
+/// Why a batch is stopped until an operator has decided.
 pub(super) struct Stop(pub(super) String);
 
 impl Writer {
-    /// Makes the batch durable, however long that takes, and says what became of it.
+    /// Makes the batch durable, for as long as it takes, and sends the outcome.
     pub async fn land(&self, job: Job) {
         let owner = job.owner;
         let event = self.try_land(&job).await.unwrap_or_else(|Stop(why)| Some(Event::Stopped { owner, why }));
@@ -122,12 +122,12 @@ impl Writer {
         }
     }
 
-    /// Asks the table how far it is with a partition, and the dead-letter topic what it holds of its announced ranges, until
-    /// they answer.
+    /// Queries the table for a partition's highest offset, and the dead-letter topic for records of its announced ranges,
+    /// until both respond.
     pub async fn open_partition(&self, owner: Assigned, target: &Target, start: &Start) {
         let mut attempts = self.attempts(owner, target, None);
         let highest = loop {
-            match self.highest(target, owner.partition, start.committed).await {
+            match self.highest_offset(target, owner.partition, start.committed).await {
                 Ok(highest) => break highest,
                 Err(failure) => attempts.failed(failure).await,
             }
@@ -145,8 +145,14 @@ impl Writer {
         self.send(Event::Opened { owner, continuation, letters }).await;
     }
 
-    /// The highest offset in the table. Where there is none beside it, it decides alone where to begin.
-    async fn highest(&self, target: &Target, partition: i32, committed: Option<i64>) -> Result<Option<i64>, Failure> {
+    /// The highest offset in the table. If there is no committed offset, it alone decides where to begin, so running INSERTs and
+    /// hidden rows are ruled out first.
+    async fn highest_offset(
+        &self,
+        target: &Target,
+        partition: i32,
+        committed: Option<i64>,
+    ) -> Result<Option<i64>, Failure> {
         if committed.is_none() {
             lookup::nothing_runs(&self.clickhouse, target, partition).await?;
             visibility::check(&self.clickhouse, &target.table).await?;
@@ -154,7 +160,7 @@ impl Writer {
         lookup::highest(&self.clickhouse, target, partition).await
     }
 
-    /// Nothing is told of a batch that is let go.
+    /// Writes the batch; returns no event if the breaker has opened and the batch is dropped.
     async fn try_land(&self, job: &Job) -> Result<Option<Event>, Stop> {
         let mut attempts = self.attempts(job.owner, &job.destination.target, Some(job.batch.range.first));
         let mut sent_letters = self.land_dead_letters(job, &mut attempts).await;
@@ -171,7 +177,7 @@ impl Writer {
         Ok(Some(written(job, job.batch.records() - dead_lettered, dead_lettered)))
     }
 
-    /// Sends the dead letters that a batch came with; returns their offsets.
+    /// Sends the dead letters of a batch; returns their offsets.
     async fn land_dead_letters(&self, job: &Job, attempts: &mut Attempts<'_>) -> Vec<i64> {
         let letters = self.letters(job, attempts).await;
         if letters.is_empty() {
@@ -184,38 +190,38 @@ impl Writer {
         letters.iter().map(|letter| letter.offset).collect()
     }
 
-    /// The dead letters of a batch. Where it is in doubt, another decoder may have taken a record that this one rejects: if
-    /// it has landed, it is no dead letter.
+    /// The dead letters of a batch. If it is in doubt, another decoder may have accepted a record that this one rejects; a record
+    /// that has landed is no dead letter.
     async fn letters<'a>(&self, job: &'a Job, attempts: &mut Attempts<'_>) -> Vec<&'a DeadLetter> {
         let letters = &job.batch.dead_letters;
         if letters.is_empty() || doubt(job) == Doubt::No {
             return letters.iter().collect();
         }
         self.metrics.looked_up(&job.destination.target.topic);
-        let there = loop {
-            match self.found_of(job, letters).await {
-                Ok(there) => break there,
+        let landed = loop {
+            match self.offsets_in_table(job, letters).await {
+                Ok(landed) => break landed,
                 Err(failure) => attempts.failed(failure).await,
             }
         };
-        letters.iter().filter(|letter| there.binary_search(&letter.offset).is_err()).collect()
+        letters.iter().filter(|letter| landed.binary_search(&letter.offset).is_err()).collect()
     }
 
-    /// The offsets of a batch that are in the table. A letter's record that is not found must not only be hidden.
-    async fn found_of(&self, job: &Job, letters: &[DeadLetter]) -> Result<Vec<i64>, Failure> {
-        let there =
+    /// The offsets of a batch that are in the table. If a letter's record is missing, hidden rows are ruled out.
+    async fn offsets_in_table(&self, job: &Job, letters: &[DeadLetter]) -> Result<Vec<i64>, Failure> {
+        let landed =
             lookup::offsets(&self.clickhouse, &job.destination.target, job.owner.partition, job.batch.range).await?;
-        if letters.iter().any(|letter| there.binary_search(&letter.offset).is_err()) {
+        if letters.iter().any(|letter| landed.binary_search(&letter.offset).is_err()) {
             visibility::check(&self.clickhouse, &job.destination.target.table).await?;
         }
-        Ok(there)
+        Ok(landed)
     }
 
-    /// Sends a part until its rows are in the table, asking the table first where its token may not tell.
+    /// Sends a part until its rows are in the table; looks them up first if its token is not sufficient.
     pub(super) async fn land_part(&self, job: &Job, part: &Part, attempts: &mut Attempts<'_>) -> Result<Landed, Stop> {
         let mut is_acknowledged = false;
         loop {
-            job.lease.held().await;
+            job.lease.wait_until_held().await;
             match self.try_part(job, part, attempts.count, &mut is_acknowledged).await {
                 Ok(landed) => {
                     if matches!(landed, Landed::Whole) {
@@ -229,20 +235,20 @@ impl Writer {
         }
     }
 
-    /// What was changed behind the table since a part may have been sent, by this worker or by an earlier owner. Fails if the
-    /// part must not be sent again.
-    async fn changed(&self, job: &Job, failed: u32) -> Result<Changed, Failure> {
+    /// Returns which views have changed since this worker or an earlier owner may have sent the part. Fails if the part must
+    /// not be sent again.
+    async fn check_views(&self, job: &Job, failed: u32) -> Result<Changed, Failure> {
         let is_first = failed == 0 && !job.batch.may_be_incomplete && doubt(job) == Doubt::No;
         if is_first { Ok(Changed::Nothing) } else { self.view_changes(job).await }
     }
 
     pub(super) async fn view_changes(&self, job: &Job) -> Result<Changed, Failure> {
-        let announced_for = || announced_for(job).unwrap_or(LONG_AGO);
-        self.graphs.changed_since(&self.clickhouse, &job.destination.target.table, &self.demand, announced_for).await
+        let announcement_age = || announcement_age(job).unwrap_or(UNKNOWN_AGE);
+        self.graphs.changed_since(&self.clickhouse, &job.destination.target.table, &self.demand, announcement_age).await
     }
 
-    /// Sends it once, after `failed` attempts that failed. A part that nobody had sent before is not sent again once it is
-    /// acknowledged, nor is one whose rows stand there more than once; then it is only looked for.
+    /// Sends a part once, after `failed` failed attempts. If `is_acknowledged`, it only looks the rows up: a new part is not
+    /// sent again once it is acknowledged, nor is one whose rows are in the table more than once.
     async fn try_part(
         &self,
         job: &Job,
@@ -250,32 +256,33 @@ impl Writer {
         failed: u32,
         is_acknowledged: &mut bool,
     ) -> Result<Landed, Obstacle> {
-        let changed = self.changed(job, failed).await?;
+        let changed = self.check_views(job, failed).await?;
         if *is_acknowledged {
             self.ensure_visible(job, part).await?;
             return Ok(Landed::Whole);
         }
         if doubt(job) == Doubt::No && changed == Changed::Nothing {
             let sent = self.insert_trusted(job, part, failed, is_acknowledged).await;
-            return self.unless_refused(job, part, sent, failed).await;
+            return self.classify_refusal(job, part, sent, failed).await;
         }
         self.metrics.looked_up(&job.destination.target.topic);
-        let (there, offsets) = self.look_up(job, part).await?;
-        if there == Presence::All {
+        let (presence, offsets) = self.look_up(job, part).await?;
+        if presence == Presence::All {
             self.complete_found(job, part, changed).await?;
             return Ok(Landed::Whole);
         }
         visibility::check(&self.clickhouse, &job.destination.target.table).await?;
-        let missing = match there {
+        let missing = match presence {
             Presence::Nothing => Cow::Borrowed(part),
             Presence::Some if doubt(job) == Doubt::SendMissing => Cow::Owned(job.batch.without(part, &offsets)),
             _ => return Err(stopped(job, part, &offsets)),
         };
         let sent = self.insert_missing(job, &missing, is_acknowledged).await;
-        self.unless_refused(job, part, sent, failed).await
+        self.classify_refusal(job, part, sent, failed).await
     }
 
-    /// Sends a part whose token tells whether it has landed, and looks for its rows unless the acknowledgement is enough.
+    /// Sends a part whose token ClickHouse recognises if it has landed, and looks up its rows unless the acknowledgement is
+    /// sufficient.
     async fn insert_trusted(
         &self,
         job: &Job,
@@ -295,8 +302,8 @@ impl Writer {
         }
     }
 
-    /// Tells rows that the table refuses from those that only a view refuses: then the table has taken them all.
-    async fn unless_refused(
+    /// Classifies a refusal: if all rows are in the table, only a view refuses them.
+    async fn classify_refusal(
         &self,
         job: &Job,
         part: &Part,
@@ -311,47 +318,47 @@ impl Writer {
         self.metrics.looked_up(&job.destination.target.topic);
         match self.look_up(job, part).await? {
             (Presence::All, _) => Err(failures::refused_by_a_view(failure).into()),
-            (Presence::Nothing, there) => Ok(Landed::Refused { failure, there }),
-            (Presence::Some, there) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused { failure, there }),
+            (Presence::Nothing, present) => Ok(Landed::Refused { failure, present }),
+            (Presence::Some, present) if doubt(job) == Doubt::SendMissing => Ok(Landed::Refused { failure, present }),
             (Presence::Some | Presence::Duplicated, offsets) => Err(stopped(job, part, &offsets)),
         }
     }
 
-    /// Whether it is time to look for the rows that are refused. What says nothing clear and passes with HTTP 5xx may pass
-    /// by itself, so it is tried again first.
+    /// Whether to search for the refused rows now. An unclear failure with HTTP 5xx may be temporary, so it is retried first.
     fn is_final(&self, failure: &Failure, failed: u32) -> bool {
         let is_unclear = failure.is_unclear && !is_injected(Fault::NeverJudgeUnclear);
         failure.class == Class::Row || is_unclear && (failure.class == Class::Operator || failed >= self.retry.quick)
     }
 
-    /// The `time`th INSERT of the same rows, counted from 0, has a token of its own.
-    pub(super) async fn insert(&self, job: &Job, part: &Part, time: u32) -> Result<(), Failure> {
-        let _turn = self.insert_permit(job).await;
+    /// Sends an INSERT. Each `resend` of the same rows, counted from 1, has its own token; 0 is the usual one.
+    pub(super) async fn insert(&self, job: &Job, part: &Part, resend: u32) -> Result<(), Failure> {
+        let _permits = self.insert_permit(job).await;
         reached(Failpoint::Insert);
         let mut token =
             token(&job.destination.target, job.owner.partition, job.batch.range, part.month, job.batch.digest_of(part));
-        if time > 0 {
-            token = format!("{token}:{time}");
+        if resend > 0 {
+            token = format!("{token}:{resend}");
         }
         let name = insert_name(&job.destination.target, job.owner.partition, job.batch.range, part.month);
         self.clickhouse.insert(&job.destination.insert, &name, &token, &part.rows).await
     }
 
-    /// Leave to send, with the partition still ours: waiting for it may take longer than the lease. Who waits for a rebuild
-    /// has no permit, so that INSERTs into other tables go on.
+    /// Waits for a permit to send while the lease is held: the wait itself may outlast the lease. It holds no permit while it
+    /// waits for a rebuild, so that INSERTs into other tables continue.
     async fn insert_permit(&self, job: &Job) -> (OwnedRwLockReadGuard<()>, SemaphorePermit<'_>) {
         loop {
             let no_rebuild = self.rebuilds.writing(&job.destination.target.table).await;
-            let permit = self.permits.acquire().await.expect("nobody closes this semaphore");
+            let permit = self.permits.acquire().await.expect("the semaphore is never closed");
             if job.lease.is_held() {
                 return (no_rebuild, permit);
             }
             drop((no_rebuild, permit));
-            job.lease.held().await;
+            job.lease.wait_until_held().await;
         }
     }
 
-    /// A part was in its table already. Where its views may lack it, they are made right before anything is committed.
+    /// Completes a part that was already in its table: if its views may lack it, they are completed before anything is
+    /// committed.
     async fn complete_found(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
         let Range { first, last } = job.batch.range;
         info!(
@@ -362,22 +369,22 @@ impl Writer {
             month = part.month,
             "already landed"
         );
-        let may_lack = changed != Changed::Nothing || job.batch.may_be_incomplete || is_old(job);
+        let may_lack = changed != Changed::Nothing || job.batch.may_be_incomplete || may_be_forgotten(job);
         if may_lack && !is_injected(Fault::SkipRebuild) {
-            self.complete(job, part, changed).await?;
+            self.complete_views(job, part, changed).await?;
         }
         self.metrics.found(&job.destination.target.topic, part.count());
         Ok(())
     }
 
-    /// Makes the aggregates right that may lack a part. Where they cannot be rebuilt, and what they are written to was not
-    /// changed, the same INSERT completes them: perhaps a view was changed since it refused the part.
-    async fn complete(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
+    /// Rebuilds the aggregates that may lack a part. If they cannot be rebuilt, and only definitions of views have changed, the
+    /// same INSERT is repeated and completes them: a view may have been changed since it refused the part.
+    async fn complete_views(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
         match self.rebuild(job, part).await {
             Err(failure)
                 if failure.class == Class::Operator && changed == Changed::Definitions && doubt(job) == Doubt::No =>
             {
-                info!(%failure, "the INSERT is repeated instead");
+                info!(%failure, "aggregates cannot be rebuilt; repeating the INSERT instead");
                 let sent = self.insert(job, part, 0).await;
                 sent.map_err(
                     |failure| if failure.class == Class::Row { failures::refused_by_a_view(failure) } else { failure },
@@ -387,7 +394,7 @@ impl Writer {
         }
     }
 
-    /// Makes the aggregates of a part's month anew.
+    /// Rebuilds the aggregates of a part's month.
     pub(super) async fn rebuild(&self, job: &Job, part: &Part) -> Result<(), Failure> {
         let rebuilt = self.rebuilds.rebuild(&self.clickhouse, &job.destination.target.table, part.month).await;
         self.metrics.rebuilt(rebuilt.is_ok());
@@ -403,21 +410,21 @@ impl Writer {
     }
 }
 
-/// Whether the token of a batch may not tell that it has landed: it is marked so, or it may have been sent so long ago
-/// that ClickHouse has forgotten.
+/// Whether a batch has to be looked up: it is marked so, or it may have been sent so long ago that ClickHouse has forgotten its
+/// token.
 fn doubt(job: &Job) -> Doubt {
     if is_injected(Fault::SkipLookup) {
         return Doubt::No;
     }
-    if job.batch.doubt == Doubt::No && is_old(job) { Doubt::AllOrNothing } else { job.batch.doubt }
+    if job.batch.doubt == Doubt::No && may_be_forgotten(job) { Doubt::AllOrNothing } else { job.batch.doubt }
 }
 
-fn is_old(job: &Job) -> bool {
-    announced_for(job).is_none_or(|age| age >= job.destination.remembered)
+fn may_be_forgotten(job: &Job) -> bool {
+    announcement_age(job).is_none_or(|age| age >= job.destination.token_retention)
 }
 
-/// How long ago a batch was announced; one from the future counts as old, since nobody knows how old it is.
-fn announced_for(job: &Job) -> Option<Duration> {
+/// Time since a batch was announced; `None` if the announcement is dated in the future, so that its age is unknown.
+fn announcement_age(job: &Job) -> Option<Duration> {
     let age = clock::age(job.announced_at, clock::unix_now());
     if is_injected(Fault::TrustFutureAnnouncements) { Some(age.unwrap_or_default()) } else { age }
 }
@@ -427,13 +434,13 @@ fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {
     Event::Written { owner, range, landed: landed as u64, dead_lettered: dead_lettered as u64 }
 }
 
-fn stopped(job: &Job, part: &Part, there: &[i64]) -> Obstacle {
+fn stopped(job: &Job, part: &Part, found: &[i64]) -> Obstacle {
     let Range { first, last } = job.batch.range;
     Obstacle::Stopped(format!(
-        "of the {} rows that offsets {first} to {last} have in month {}, the table holds some or holds one twice ({} rows in \
+        "of the {} rows of offsets {first} to {last} in month {}, the table holds only some or holds one twice ({} rows in \
          that range); compare, correct the table or decide with `sluice ingest offsets accept`, then restart",
         part.count(),
         part.month,
-        there.len()
+        found.len()
     ))
 }

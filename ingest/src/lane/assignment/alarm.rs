@@ -1,4 +1,4 @@
-//! What an operator is told of a partition's breaker: logs, metrics and `/readyz`.
+//! Reports verdicts of a partition's breaker in logs, metrics and on `/readyz`.
 
 use tracing::{error, warn};
 
@@ -6,7 +6,7 @@ use crate::dead_letter::breaker::Verdict;
 use crate::lane::partition::Partition;
 use crate::lane::tools::Tools;
 
-/// Tells an operator what the breaker of a partition has decided. Says whether it opened.
+/// Reports a verdict of a partition's breaker. Returns whether the breaker opened.
 pub(super) fn report_verdict(tools: &Tools, topic: &str, partition: &Partition, verdict: Verdict) -> bool {
     let number = partition.owner.partition;
     match verdict {
@@ -17,12 +17,12 @@ pub(super) fn report_verdict(tools: &Tools, topic: &str, partition: &Partition, 
                 topic,
                 partition = number,
                 %tenant,
-                "one tenant's records cannot land; they go on into the dead-letter topic, and nobody else is stopped"
+                "one tenant's records cannot land; they are dead-lettered, and no other tenant is stopped"
             );
             false
         }
         Verdict::Trip(_) => {
-            let why = partition.why_broken().unwrap_or_default();
+            let why = partition.trip_reason().unwrap_or_default();
             error!(topic, partition = number, why, "partition paused by the breaker");
             tools.status.set_trouble(topic, number, Some(why.to_owned()));
             true

@@ -1,6 +1,6 @@
-//! A record's way into its partition's open batch.
-//! Records as Kafka's client gives them go in; rows and dead letters in batches come out, sealed when they are due. It waits
-//! for nobody, and drops no record of a partition that takes some in.
+//! Puts records into their partition's open batch.
+//! Each record becomes a row or a dead letter; batches are sealed when they are due. It never blocks, and drops no record of a
+//! partition that accepts input.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::decode::Rejected;
 use crate::fault::{Failpoint, reached};
 
 impl Assignment {
-    /// Takes one record in. Returns whether its partition has to pause before the next one.
+    /// Consumes one record. Returns whether its partition has to pause before the next one.
     pub fn consume(&mut self, message: &BorrowedMessage<'_>, now: Instant) -> bool {
         let Some(pipeline) = self.pipeline(message.topic()) else { return false };
         let (key, offset) = ((pipeline, message.partition()), message.offset());
@@ -28,7 +28,7 @@ impl Assignment {
         }
         self.clear_unreadable(key, offset);
         reached(Failpoint::Polled);
-        if !self.put(key, message, now) {
+        if !self.append(key, message, now) {
             return true;
         }
         self.counts[pipeline].consumed += 1;
@@ -38,12 +38,12 @@ impl Assignment {
             self.seal(key, seal_reason);
         }
         self.shortage.consumed(pipeline, now);
-        self.press(key, now)
+        self.apply_backpressure(key, now)
     }
 
-    /// Puts a record into its partition's open batch, as a row or a dead letter; as neither where an earlier owner has
-    /// dead-lettered it. Whether it did: the breaker may have opened instead.
-    fn put(&mut self, key: (usize, i32), message: &BorrowedMessage<'_>, now: Instant) -> bool {
+    /// Adds a record to its partition's open batch, as a row or a dead letter, or as neither if an earlier owner has
+    /// dead-lettered it. Returns `false` if the breaker opened instead.
+    fn append(&mut self, key: (usize, i32), message: &BorrowedMessage<'_>, now: Instant) -> bool {
         let (pipeline, offset, payload) = (key.0, message.offset(), message.payload());
         let Some(partition) = self.partitions.get_mut(&key) else { return false };
         let budget = &self.tools.budget;
@@ -80,7 +80,7 @@ impl Assignment {
         true
     }
 
-    /// Ends announced ranges whose last records are no longer in the log, now that everything below `offset` was seen.
+    /// Seals announced ranges whose last records are no longer in the log, once everything below `offset` was delivered.
     pub(super) fn seal_passed_ranges(&mut self, key: (usize, i32), offset: i64) {
         while self.partitions.get(&key).is_some_and(|partition| partition.ends_before(offset)) {
             self.seal(key, SealReason::Announced);

@@ -1,6 +1,6 @@
-//! A partition's way from its assignment to its first record, and what Kafka says of its log from then on.
-//! Assignments and answers of Kafka go in; questions to Kafka and to the table, stops and troubles come out. Nothing is waited
-//! for here, and a partition without an answer is held by itself.
+//! Opens a partition, from its assignment to its first record, and follows the ends of its log afterwards.
+//! It starts the queries to Kafka and to the table, and handles the responses. It never blocks, and a query without a response
+//! holds only its own partition.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,8 +18,8 @@ use crate::kafka::watermarks::Watermarks;
 use crate::lane::partition::{Fetching, Hold, Partition, SupplyState};
 
 impl Assignment {
-    /// A partition is ours from `since` on: a new epoch. It is held until Kafka and then its table have said where it
-    /// begins.
+    /// Begins a new epoch: the partition is assigned to this worker from `since` on. It is held until Kafka and then its table
+    /// have returned where it begins.
     pub fn assign(&mut self, topic: &str, partition: i32, since: Moment) {
         let Some(pipeline) = self.pipeline(topic) else { return };
         self.epochs += 1;
@@ -27,19 +27,19 @@ impl Assignment {
         let source = &self.sources[pipeline];
         let origin = Origin::new(&source.destination.target.topic, source.destination.target.topic_id, partition);
         let lease = Lease::new(since, self.tools.lease);
-        let nowhere = Start { offset: 0, committed: None, intent: None, check_to: None };
-        let mut state = Partition::new(owner, origin, lease, source.fingerprint, &self.tools.breaker, &nowhere);
+        let unknown = Start { offset: 0, committed: None, intent: None, check_to: None };
+        let mut state = Partition::new(owner, origin, lease, source.fingerprint, &self.tools.breaker, &unknown);
         if self.is_draining {
             state.hold(Hold::Drain);
         }
-        if self.pauses.has(pipeline, partition) {
+        if self.pauses.is_paused(pipeline, partition) {
             state.hold(Hold::Operator);
         }
         self.partitions.insert((pipeline, partition), state);
         self.tools.monitor.watch(topic, owner, source.destination.target.topic_id);
     }
 
-    /// Kafka has said where a partition begins, or why it does not.
+    /// Handles a partition's offsets as returned by Kafka, or the failure to get them.
     pub(super) fn located(&mut self, owner: Assigned, found: Result<PartitionOffsets, String>) {
         let source = &self.sources[owner.pipeline];
         let (fingerprint, destination) = (source.fingerprint, Arc::clone(&source.destination));
@@ -50,7 +50,7 @@ impl Assignment {
             Ok(found) => found,
             Err(why) => {
                 let why =
-                    format!("Kafka does not say where it begins: {why}; see to it that the partition has a leader");
+                    format!("Kafka does not return its offsets: {why}; make sure that the partition has a leader");
                 return self.report_supply(owner, Some(why));
             }
         };
@@ -64,22 +64,22 @@ impl Assignment {
         };
         state.begin(fingerprint, &start, found.ends);
         if state.is_resealing() {
-            info!(topic = &*topic, partition, "ranges that were announced before are taken over");
+            info!(topic = &*topic, partition, "taking over ranges announced by an earlier owner");
         }
         let cancel = state.cancel.clone();
-        let ask = async move { writer.open_partition(owner, &destination.target, &start).await };
-        self.tools.runtime.spawn(async move { cancel.run_until_cancelled(ask).await });
+        let open = async move { writer.open_partition(owner, &destination.target, &start).await };
+        self.tools.runtime.spawn(async move { cancel.run_until_cancelled(open).await });
         self.report_supply(owner, None);
         self.report(owner);
     }
 
-    /// Kafka has said where the log of a partition ends, or why it does not.
+    /// Handles the ends of a partition's log as returned by Kafka, or the failure to get them.
     pub(super) fn watermarks_known(&mut self, owner: Assigned, ends: Result<Watermarks, String>) {
         let is_polled = !self.waits_for_memory(Instant::now());
         let Some(state) = self.current(owner) else { return };
-        let look = state.check_supply(ends, is_polled);
+        let supply = state.check_supply(ends, is_polled);
         let is_stopped = state.is_held(Hold::Stopped);
-        match look {
+        match supply {
             SupplyState::Flowing => self.report_supply(owner, None),
             SupplyState::Stalled(why) => self.report_supply(owner, Some(why)),
             SupplyState::GaveUp(_) if is_stopped => {}
@@ -91,7 +91,7 @@ impl Assignment {
         self.report(owner);
     }
 
-    /// The client's statistics say how far it has fetched.
+    /// Handles the client's statistics about a partition.
     pub fn update_fetch_state(&mut self, topic: &str, partition: i32, fetching: Fetching<'_>) {
         let Some(pipeline) = self.pipeline(topic) else { return };
         let Some(state) = self.partition_mut(topic, partition) else { return };
@@ -105,19 +105,19 @@ impl Assignment {
         self.report(owner);
     }
 
-    /// Something is in the way of a partition's records, or no longer is. Said once.
+    /// Reports once that records of a partition have stopped arriving, or arrive again.
     fn report_supply(&self, owner: Assigned, why: Option<String>) {
         let (topic, partition) = (&*self.sources[owner.pipeline].destination.target.topic, owner.partition);
         if self.tools.status.set_supply_trouble(topic, partition, why.clone()) {
             if let Some(why) = why {
-                warn!(topic, partition, why, "no records come; they wait in Kafka");
+                warn!(topic, partition, why, "no records arrive; they wait in Kafka");
             } else {
-                info!(topic, partition, "records come again, or none are there");
+                info!(topic, partition, "records arrive again, or none are left");
             }
         }
     }
 
-    /// How far a partition is behind.
+    /// Exports the lag of a partition.
     fn report(&self, owner: Assigned) {
         let Some(state) = self.partitions.get(&(owner.pipeline, owner.partition)) else { return };
         let topic = &*self.sources[owner.pipeline].destination.target.topic;

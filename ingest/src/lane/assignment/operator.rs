@@ -1,43 +1,43 @@
-//! What an operator wants of the partitions, and what the breaker has to tell one.
-//! Commands go in and are answered; logs, metrics and `/readyz` come out.
+//! Executes an operator's commands on the partitions, and responds with their status.
+//! It never loses or duplicates a record.
 
 use tracing::info;
 
 use super::state::Assignment;
-use crate::event::request::{Command, PartitionStatus, Request, UnknownTopic, Which};
+use crate::event::request::{Command, PartitionFilter, PartitionStatus, Request, UnknownTopic};
 use crate::lane::partition::Hold;
 
 impl Assignment {
-    /// Does what an operator wants and answers.
+    /// Executes a command and responds.
     pub(super) fn handle_request(&mut self, request: Request) {
-        let Request { command, which, answer } = request;
-        // Whoever asked may have gone away; what was done stays done.
-        drop(answer.send(self.execute(command, &which)));
+        let Request { command, filter, answer } = request;
+        // The client may have disconnected; the command remains in effect.
+        drop(answer.send(self.execute(command, &filter)));
     }
 
-    fn execute(&mut self, command: Command, which: &Which) -> Result<Vec<PartitionStatus>, UnknownTopic> {
-        let pipelines = match &which.topic {
+    fn execute(&mut self, command: Command, filter: &PartitionFilter) -> Result<Vec<PartitionStatus>, UnknownTopic> {
+        let pipelines = match &filter.topic {
             Some(topic) => vec![self.pipeline(topic).ok_or_else(|| UnknownTopic(topic.clone()))?],
             None => (0..self.sources.len()).collect(),
         };
         if matches!(command, Command::Pause | Command::Resume) {
             for pipeline in &pipelines {
-                self.pauses.say(*pipeline, which.partition, command == Command::Pause);
+                self.pauses.set(*pipeline, filter.partition, command == Command::Pause);
             }
         }
-        let is_meant = |(pipeline, partition): &(usize, i32)| {
-            pipelines.contains(pipeline) && which.partition.is_none_or(|wanted| wanted == *partition)
+        let is_selected = |(pipeline, partition): &(usize, i32)| {
+            pipelines.contains(pipeline) && filter.partition.is_none_or(|selected| selected == *partition)
         };
-        let meant: Vec<_> = self.partitions.keys().copied().filter(is_meant).collect();
-        let changed: Vec<_> = meant.into_iter().filter(|key| self.apply(command, *key)).collect();
+        let selected: Vec<_> = self.partitions.keys().copied().filter(is_selected).collect();
+        let changed: Vec<_> = selected.into_iter().filter(|key| self.apply(command, *key)).collect();
         Ok(changed.into_iter().filter_map(|key| self.status_of(key)).collect())
     }
 
-    /// Says whether it concerned the partition.
+    /// Returns whether the command changed the partition; always `true` for [`Command::Status`].
     fn apply(&mut self, command: Command, key: (usize, i32)) -> bool {
         let Some(partition) = self.partitions.get_mut(&key) else { return false };
         let was_paused = partition.is_held(Hold::Operator);
-        let (is_news, what) = match command {
+        let (is_changed, what) = match command {
             Command::Status => return true,
             Command::Pause => {
                 partition.hold(Hold::Operator);
@@ -49,14 +49,14 @@ impl Assignment {
             }
             Command::Reset => (partition.reset_breaker(), "breaker reset by an operator"),
         };
-        if is_news {
+        if is_changed {
             let topic = &self.sources[key.0].destination.target.topic;
-            info!(topic = &**topic, partition = key.1, what, "an operator's command is carried out");
+            info!(topic = &**topic, partition = key.1, what, "executed an operator's command");
             if command == Command::Reset && !partition.is_held(Hold::Stopped) {
                 self.tools.status.set_trouble(topic, key.1, None);
             }
         }
-        is_news
+        is_changed
     }
 
     fn status_of(&self, key: (usize, i32)) -> Option<PartitionStatus> {

@@ -1,25 +1,24 @@
-//! Which partitions an operator has paused, also those that this worker does not own yet. A restart forgets it.
+//! Which partitions an operator has paused, including those not assigned to this worker yet. Lost at a restart.
 
 use std::collections::BTreeMap;
 
-/// What operators said about pausing, by pipeline and partition; what is said about a partition stands over what is said
-/// about its topic.
+/// Pauses set by operators, by pipeline and partition; an entry for a partition overrides the one for its topic.
 #[derive(Debug, Default)]
 pub(super) struct Pauses(BTreeMap<(usize, Option<i32>), bool>);
 
 impl Pauses {
-    /// An operator pauses or resumes a partition, or all of a pipeline.
-    pub(super) fn say(&mut self, pipeline: usize, partition: Option<i32>, is_paused: bool) {
+    /// Pauses or resumes a partition, or all partitions of a pipeline.
+    pub(super) fn set(&mut self, pipeline: usize, partition: Option<i32>, is_paused: bool) {
         if partition.is_none() {
-            self.0.retain(|(owner, _), _| *owner != pipeline);
+            self.0.retain(|(other, _), _| *other != pipeline);
         }
         self.0.insert((pipeline, partition), is_paused);
     }
 
-    /// Whether a partition is to be paused.
-    pub(super) fn has(&self, pipeline: usize, partition: i32) -> bool {
-        let said = self.0.get(&(pipeline, Some(partition))).or_else(|| self.0.get(&(pipeline, None)));
-        said.copied().unwrap_or_default()
+    /// Whether a partition is paused.
+    pub(super) fn is_paused(&self, pipeline: usize, partition: i32) -> bool {
+        let entry = self.0.get(&(pipeline, Some(partition))).or_else(|| self.0.get(&(pipeline, None)));
+        entry.copied().unwrap_or_default()
     }
 }
 
@@ -28,14 +27,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_last_about_a_partition_holds() {
+    fn the_last_command_for_a_partition_wins() {
         let mut pauses = Pauses::default();
-        assert!(!pauses.has(0, 3));
-        pauses.say(0, None, true);
-        assert!(pauses.has(0, 3) && !pauses.has(1, 3));
-        pauses.say(0, Some(3), false);
-        assert!(!pauses.has(0, 3) && pauses.has(0, 4));
-        pauses.say(0, None, true);
-        assert!(pauses.has(0, 3), "the whole topic again");
+        assert!(!pauses.is_paused(0, 3));
+        pauses.set(0, None, true);
+        assert!(pauses.is_paused(0, 3) && !pauses.is_paused(1, 3));
+        pauses.set(0, Some(3), false);
+        assert!(!pauses.is_paused(0, 3) && pauses.is_paused(0, 4));
+        pauses.set(0, None, true);
+        assert!(pauses.is_paused(0, 3), "pausing the topic overrides the partition");
     }
 }

@@ -1,30 +1,30 @@
-//! Whether memory is short for all pipelines that take records in, and for how long. Clocked by the caller; it pauses nobody.
+//! Whether memory is short for every active pipeline, and for how long. Clocked by the caller; it pauses nothing itself.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How long all records may wait in librdkafka's queue before partitions pause, which throws away what it has fetched.
+/// How long records may wait in librdkafka's queue before partitions pause, which discards that queue.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A pipeline that has taken no record in for so long has none waiting.
+/// A pipeline that has consumed no record for this long is not active.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Memory that is short for all pipelines that take records in.
+/// Tracks whether memory is short for every active pipeline.
 #[derive(Debug, Default)]
 pub(super) struct Shortage {
-    taken: BTreeMap<usize, Instant>,
+    last_consumed: BTreeMap<usize, Instant>,
     since: Option<Instant>,
 }
 
 impl Shortage {
-    /// A pipeline took a record in.
+    /// A pipeline consumed a record.
     pub(super) fn consumed(&mut self, pipeline: usize, now: Instant) {
-        self.taken.insert(pipeline, now);
+        self.last_consumed.insert(pipeline, now);
     }
 
-    /// Whether no more records should be asked for now: every pipeline that takes some in is short of memory, and that
-    /// only since a moment ago.
-    pub(super) fn waits(&mut self, now: Instant, is_short: impl Fn(usize) -> bool) -> bool {
-        let mut active = self.taken.iter().filter(|(_, at)| now.saturating_duration_since(**at) < IDLE).peekable();
+    /// Whether polling should wait: every active pipeline is short of memory, and has been for less than [`PATIENCE`].
+    pub(super) fn should_wait(&mut self, now: Instant, is_short: impl Fn(usize) -> bool) -> bool {
+        let mut active =
+            self.last_consumed.iter().filter(|(_, at)| now.saturating_duration_since(**at) < IDLE).peekable();
         if active.peek().is_none() || !active.all(|(pipeline, _)| is_short(*pipeline)) {
             self.since = None;
             return false;
@@ -38,20 +38,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_wait_a_moment_while_everybody_who_takes_some_in_is_short() {
+    fn polling_waits_briefly_while_every_active_pipeline_is_short() {
         let (start, mut shortage) = (Instant::now(), Shortage::default());
         let at = |millis| start + Duration::from_millis(millis);
-        assert!(!shortage.waits(at(0), |_| true), "nobody takes any in");
+        assert!(!shortage.should_wait(at(0), |_| true), "no pipeline is active");
         shortage.consumed(0, at(0));
-        assert!(shortage.waits(at(0), |_| true));
-        assert!(!shortage.waits(at(10), |_| false), "there is room again");
-        assert!(shortage.waits(at(20), |_| true));
+        assert!(shortage.should_wait(at(0), |_| true));
+        assert!(!shortage.should_wait(at(10), |_| false), "memory is free again");
+        assert!(shortage.should_wait(at(20), |_| true));
         shortage.consumed(1, at(30));
-        assert!(!shortage.waits(at(40), |pipeline| pipeline == 0), "another one has room and must not wait");
+        assert!(
+            !shortage.should_wait(at(40), |pipeline| pipeline == 0),
+            "the other pipeline has memory and must not wait"
+        );
         shortage.consumed(0, at(1000));
-        assert!(shortage.waits(at(1030), |pipeline| pipeline == 0), "it takes none in any more");
+        assert!(shortage.should_wait(at(1030), |pipeline| pipeline == 0), "the other pipeline is idle");
         shortage.consumed(0, at(1900));
-        assert!(shortage.waits(at(2029), |_| true));
-        assert!(!shortage.waits(at(2030), |_| true), "waiting has not helped");
+        assert!(shortage.should_wait(at(2029), |_| true));
+        assert!(!shortage.should_wait(at(2030), |_| true), "waiting has not helped");
     }
 }

@@ -1,10 +1,5 @@
-//! The partitions of this worker, and what events and the clock change about them.
+//! The partitions of this worker, and how events and the clock change them.
 
-use super::alarm::report_verdict;
-use super::pauses::Pauses;
-use super::shortage::Shortage;
-use crate::lane::source::Source;
-use crate::lane::tools::Tools;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +7,9 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use super::alarm::report_verdict;
+use super::pauses::Pauses;
+use super::shortage::Shortage;
 use crate::batch::limits::SealReason;
 use crate::clock::unix_now;
 use crate::dead_letter::breaker::Verdict;
@@ -21,7 +19,9 @@ use crate::exactly_once::ledger::OffsetCommit;
 use crate::fault::{Failpoint, reached};
 use crate::kafka::topic_id::RECREATED;
 use crate::lane::partition::{Flow, Hold, Partition};
+use crate::lane::source::Source;
 use crate::lane::summary::{Counts, Summary};
+use crate::lane::tools::Tools;
 use crate::observe::metrics::Stage;
 use crate::write::Job;
 
@@ -33,19 +33,18 @@ pub struct Assignment {
     pub(super) partitions: BTreeMap<(usize, i32), Partition>,
     pub(super) tools: Tools,
     pub(super) epochs: u64,
-    /// What operators said about pausing.
     pub(super) pauses: Pauses,
-    /// Offsets that come next and cannot be read.
+    /// Next offsets that cannot be read.
     pub(super) unreadable: BTreeMap<(usize, i32), i64>,
-    /// When each pipeline last took a record in, and since when all of those that do are short of memory.
+    /// Whether memory is short for every active pipeline.
     pub(super) shortage: Shortage,
-    /// The row being encoded; kept for its memory.
+    /// Buffer for the row being encoded, reused.
     pub(super) row: Vec<u8>,
     pub(super) is_draining: bool,
 }
 
 impl Assignment {
-    /// No partitions yet.
+    /// Creates an assignment without partitions.
     pub fn new(sources: Vec<Source>, tools: Tools) -> Self {
         let counts = sources.iter().map(|_| Counts::default()).collect();
         Self {
@@ -70,7 +69,7 @@ impl Assignment {
         self.partitions.get_mut(&(self.pipeline(topic)?, partition))
     }
 
-    /// A partition stands still until an operator has decided.
+    /// Stops a partition until an operator has decided.
     pub(super) fn stopped(&mut self, owner: Assigned, why: &str) {
         let Some(partition) = self.current(owner) else { return };
         partition.stop();
@@ -102,15 +101,15 @@ impl Assignment {
         };
         let writer = Arc::clone(&self.tools.writer);
         let cancel = partition.cancel.clone();
-        // Cancelled when the assignment ends: what was not acknowledged by then stays uncommitted.
+        // Cancelled when the assignment ends; unacknowledged writes stay uncommitted.
         self.tools.runtime.spawn(async move { cancel.run_until_cancelled(writer.land(job)).await });
     }
 
-    /// Takes note of what happened. Events of an assignment that has ended are dropped.
+    /// Handles an event; one of an assignment that has ended is dropped.
     pub fn handle(&mut self, event: Event) {
         match event {
             Event::Command(request) => self.handle_request(request),
-            Event::Committed { owner, outcome } => self.committed(&owner, outcome),
+            Event::Committed { owners, outcome } => self.committed(&owners, outcome),
             Event::Located { owner, found } => self.located(owner, found),
             Event::Watermarks { owner, ends } => self.watermarks_known(owner, ends),
             Event::Unreadable { owner, offset } => self.mark_unreadable(owner, offset),
@@ -119,7 +118,7 @@ impl Assignment {
                 let Some(partition) = self.current(owner) else { return };
                 match partition.opened(&continuation, letters) {
                     Some(why) => self.stopped(owner, &why),
-                    None => self.proceed(owner, None, Verdict::Pass),
+                    None => self.report_and_dispatch(owner, None, Verdict::Pass),
                 }
             }
             Event::Written { owner, range, landed, dead_lettered } => {
@@ -129,30 +128,30 @@ impl Assignment {
                 let counts = &mut self.counts[owner.pipeline];
                 counts.landed += landed;
                 counts.dead_lettered += dead_lettered;
-                self.proceed(owner, None, Verdict::Pass);
+                self.report_and_dispatch(owner, None, Verdict::Pass);
             }
             Event::Stalled { owner, why } => {
                 let Some(partition) = self.current(owner) else { return };
                 partition.hold(Hold::Store);
-                self.proceed(owner, Some(why), Verdict::Pass);
+                self.report_and_dispatch(owner, Some(why), Verdict::Pass);
             }
             Event::Refused { owner, rows, sent, answer } => {
                 let Some(partition) = self.current(owner) else { return };
                 let verdict = partition.refused(&rows, &sent, Instant::now());
-                // Whoever asked may have been cancelled; then nothing is sent either.
+                // The writer may have been cancelled; then it sends nothing either.
                 answer.send(!matches!(verdict, Verdict::Trip(_))).ok();
-                self.proceed(owner, None, verdict);
+                self.report_and_dispatch(owner, None, verdict);
             }
         }
     }
 
-    /// Says what is in a partition's way, if anything is, and hands its next batch to the writer.
-    pub(super) fn proceed(&mut self, owner: Assigned, trouble: Option<String>, verdict: Verdict) {
+    /// Reports why a partition is stalled, if it is, and hands its next batch to the writer.
+    pub(super) fn report_and_dispatch(&mut self, owner: Assigned, trouble: Option<String>, verdict: Verdict) {
         let key = (owner.pipeline, owner.partition);
         let Some(partition) = self.partitions.get(&key) else { return };
         let topic = &self.sources[owner.pipeline].destination.target.topic;
         report_verdict(&self.tools, topic, partition, verdict);
-        let trouble = trouble.or_else(|| partition.why_broken().map(str::to_owned));
+        let trouble = trouble.or_else(|| partition.trip_reason().map(str::to_owned));
         let trouble = trouble.or_else(|| self.why_unreadable(key));
         self.tools.status.set_trouble(topic, owner.partition, trouble);
         self.dispatch(key);
@@ -163,25 +162,25 @@ impl Assignment {
         self.partitions.get_mut(&(owner.pipeline, owner.partition)).filter(|partition| partition.owner == owner)
     }
 
-    /// A commit has ended.
-    fn committed(&mut self, owner: &[Assigned], outcome: Outcome) {
+    /// Handles the result of a commit.
+    fn committed(&mut self, owners: &[Assigned], outcome: Outcome) {
         let is_acknowledged = outcome == Outcome::Acknowledged;
         self.tools.metrics.commit(is_acknowledged);
         let now = Instant::now();
-        for owner in owner {
-            let consumed = self.current(*owner).and_then(|partition| partition.commit_answered(is_acknowledged, now));
-            if let Some(consumed) = consumed {
-                self.tools.metrics.stage(Stage::Commit, consumed);
+        for owner in owners {
+            let latency = self.current(*owner).and_then(|partition| partition.commit_answered(is_acknowledged, now));
+            if let Some(latency) = latency {
+                self.tools.metrics.stage(Stage::Commit, latency);
             }
             if outcome == Outcome::Recreated {
                 self.stopped(*owner, RECREATED);
             }
-            // What was announced with it may be written now.
+            // Ranges that it announced may be written now.
             self.dispatch((owner.pipeline, owner.partition));
         }
     }
 
-    /// What time brings: batches old enough are sealed, memory is freed or found to be short.
+    /// Seals batches that are due, and updates backpressure.
     pub fn tick(&mut self, now: Instant) {
         let due = |(key, partition): (&(usize, i32), &Partition)| {
             Some((*key, partition.seal_reason(&self.sources[key.0].limits, now)?))
@@ -191,24 +190,24 @@ impl Assignment {
             self.seal(key, seal_reason);
         }
         for pipeline in 0..self.sources.len() {
-            self.relieve(pipeline, now);
+            self.update_backpressure(pipeline, now);
         }
         self.tools.budget.trim();
     }
 
-    /// Identity of a topic, as it was when the worker started.
+    /// ID of a topic when the worker started.
     pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
         Some(self.sources[self.pipeline(topic)?].destination.target.topic_id)
     }
 
-    /// Kafka's client did not do what it was told; it will be told again.
+    /// Kafka's client could not pause or resume a partition; the change is retried.
     pub fn flow_failed(&mut self, topic: &str, partition: i32, flow: Flow) {
         if let Some(partition) = self.partition_mut(topic, partition) {
             partition.flow_failed(flow, Instant::now());
         }
     }
 
-    /// What Kafka's client has to be told about the flow of partitions.
+    /// Pauses and resumes that Kafka's client has not applied yet.
     pub fn flow_changes(&mut self) -> Vec<(Arc<str>, i32, Flow)> {
         let changes = self.partitions.iter_mut().filter_map(|(key, partition)| {
             Some((Arc::clone(&self.sources[key.0].destination.target.topic), key.1, partition.flow_change()?))
@@ -216,7 +215,7 @@ impl Assignment {
         changes.collect()
     }
 
-    /// What to commit now.
+    /// The commits that are due.
     pub fn commits(&mut self, now: Instant) -> Vec<(Arc<str>, Assigned, OffsetCommit)> {
         let unix = unix_now();
         let due = self.partitions.iter_mut().filter_map(|(key, partition)| {
@@ -229,7 +228,7 @@ impl Assignment {
         due.collect()
     }
 
-    /// Stops intake of partitions that are being taken away and lets go of what is not being written.
+    /// Stops intake of a partition that is being revoked, and drops all batches that are not being written.
     pub fn abandon(&mut self, topic: &str, partition: i32) {
         if let Some(partition) = self.partition_mut(topic, partition) {
             partition.hold(Hold::Drain);
@@ -237,13 +236,13 @@ impl Assignment {
         }
     }
 
-    /// Whether a batch or an offset of the partition is on its way.
+    /// Whether a write or a commit of the partition is in flight.
     pub fn is_in_flight(&self, topic: &str, partition: i32) -> bool {
-        let own = self.pipeline(topic).and_then(|pipeline| self.partitions.get(&(pipeline, partition)));
-        own.is_some_and(|partition| partition.is_writing() || partition.is_committing())
+        let state = self.pipeline(topic).and_then(|pipeline| self.partitions.get(&(pipeline, partition)));
+        state.is_some_and(|partition| partition.is_writing() || partition.is_committing())
     }
 
-    /// Ends an assignment and its writes; gives what may still be committed.
+    /// Ends an assignment and its writes; returns its last commit, if one is needed.
     pub fn end(&mut self, topic: &str, partition: i32) -> Option<OffsetCommit> {
         let pipeline = self.pipeline(topic)?;
         let state = self.partitions.remove(&(pipeline, partition))?;
@@ -254,20 +253,20 @@ impl Assignment {
         self.tools.status.set_supply_trouble(topic, partition, None);
         self.tools.metrics.forget_lag(topic, partition);
         if state.is_writing() {
-            warn!(topic, partition, "partition taken away during a write; its next owner writes that batch again");
+            warn!(topic, partition, "partition revoked during a write; its next owner writes that batch again");
         }
         state.last_commit(unix_now())
     }
 
-    /// Whether a commit of the partition has no answer yet.
+    /// Whether a commit of the partition is in flight.
     pub fn is_committing(&self, topic: &str, partition: i32) -> bool {
-        let own = self.pipeline(topic).and_then(|pipeline| self.partitions.get(&(pipeline, partition)));
-        own.is_some_and(Partition::is_committing)
+        let state = self.pipeline(topic).and_then(|pipeline| self.partitions.get(&(pipeline, partition)));
+        state.is_some_and(Partition::is_committing)
     }
 
-    /// Seals everything and takes nothing more in.
+    /// Seals all open batches and stops intake.
     pub fn drain(&mut self) {
-        info!(partitions = self.partitions.len(), "draining: what was taken in is written and committed");
+        info!(partitions = self.partitions.len(), "draining: writing and committing consumed records");
         self.is_draining = true;
         let keys: Vec<_> = self.partitions.keys().copied().collect();
         for key in keys {
@@ -279,7 +278,7 @@ impl Assignment {
         }
     }
 
-    /// Whether a batch is being written or an offset is being committed.
+    /// Whether any write or commit is in flight.
     pub fn awaits_answers(&self) -> bool {
         self.partitions.values().any(|partition| partition.is_writing() || partition.is_committing())
     }
@@ -289,7 +288,7 @@ impl Assignment {
         self.partitions.values().all(Partition::is_settled)
     }
 
-    /// Ends all assignments and says what was done.
+    /// Ends all assignments and returns what was done.
     pub fn finish(&mut self) -> Summary {
         for partition in self.partitions.values() {
             partition.cancel.cancel();

@@ -1,6 +1,6 @@
 //! Partitions whose next record Kafka's client cannot read.
-//! Offsets go in; the log and `/readyz` name them. Everything before such a record lands and is committed as always, so that
-//! an operator can pass over exactly what cannot be read.
+//! The log and `/readyz` name their offsets. All records before such an offset land and are committed as usual, so that an
+//! operator can skip exactly the unreadable ones.
 
 use tracing::error;
 
@@ -8,15 +8,17 @@ use super::state::Assignment;
 use crate::event::Assigned;
 
 impl Assignment {
-    /// Topic, assignment and next offset of every partition that takes records in.
+    /// Topic, assignment and next offset of every partition that accepts records.
     pub fn next_offsets(&self) -> Vec<(String, Assigned, i64)> {
         let flowing = self.partitions.iter().filter(|(_, partition)| !partition.discards_input());
-        flowing
-            .map(|(key, own)| (self.sources[key.0].destination.target.topic.to_string(), own.owner, own.position()))
-            .collect()
+        let next = flowing.map(|(key, partition)| {
+            let topic = self.sources[key.0].destination.target.topic.to_string();
+            (topic, partition.owner, partition.position())
+        });
+        next.collect()
     }
 
-    /// The record that comes next in a partition cannot be read.
+    /// Reports that the next record of a partition cannot be read.
     pub(super) fn mark_unreadable(&mut self, owner: Assigned, offset: i64) {
         if self.current(owner).is_none_or(|partition| partition.position() != offset) {
             return;
@@ -31,12 +33,12 @@ impl Assignment {
         self.tools.status.set_trouble(topic, owner.partition, Some(why));
     }
 
-    /// Why a partition gets nothing, if its next record cannot be read.
+    /// Returns why a partition is stalled, if its next record cannot be read.
     pub(super) fn why_unreadable(&self, key: (usize, i32)) -> Option<String> {
         self.unreadable.get(&key).map(|offset| why(*offset))
     }
 
-    /// A record came: what could not be read was passed.
+    /// Clears the report once a record at or after the unreadable one has arrived.
     pub(super) fn clear_unreadable(&mut self, key: (usize, i32), offset: i64) {
         if self.unreadable.get(&key).is_some_and(|unreadable| offset >= *unreadable) {
             self.unreadable.remove(&key);
@@ -47,8 +49,8 @@ impl Assignment {
 
 fn why(offset: i64) -> String {
     format!(
-        "the record at offset {offset} cannot be read: its batch is corrupt, of an unknown codec, or too large once it is \
-         decompressed; raise ingest.memory_budget or ingest.kafka.\"receive.message.max.bytes\" if it is too large, or pass \
-         over it with `sluice ingest offsets skip`"
+        "the record at offset {offset} cannot be read: its batch is corrupt, of an unknown codec, or too large after \
+         decompression; raise ingest.memory_budget or ingest.kafka.\"receive.message.max.bytes\" if it is too large, or skip \
+         it with `sluice ingest offsets skip`"
     )
 }

@@ -1,6 +1,6 @@
-//! What happens to a partition when its breaker opens and is reset.
-//! Verdicts of the breaker go in; what is taken in, waits or is being written is let go, to be read again from its topic,
-//! and nothing that was sent is ever cut otherwise.
+//! How a partition's breaker opens and is reset.
+//! When it opens, batches that are open, waiting or being written are dropped, and their records are read again from the
+//! topic. A range that was announced is never sealed with other edges.
 
 use std::time::Instant;
 
@@ -9,9 +9,9 @@ use super::state::{CountedRows, Partition};
 use crate::dead_letter::breaker::{Breaker, Poison, Trip, Verdict};
 use crate::event::Refusal;
 
-/// Index of the breaker that judges what was decoded.
+/// Index of the breaker for decoding.
 const DECODE: usize = 0;
-/// Index of the breaker that judges what was written.
+/// Index of the breaker for writing.
 const WRITE: usize = 1;
 
 impl Partition {
@@ -20,8 +20,8 @@ impl Partition {
         self.breakers[DECODE].accept_up_to(1, offset);
     }
 
-    /// The record at `offset` cannot be decoded. If that is one too many, what is open is let go, to be read again when
-    /// the breaker is reset; what is sealed goes on.
+    /// The record at `offset` cannot be decoded. If this opens the breaker, the open batch is dropped, to be read again when
+    /// the breaker is reset; sealed batches are still written.
     pub fn rejected(&mut self, offset: i64, poison: &Poison, now: Instant) -> Verdict {
         let verdict = self.breakers[DECODE].rejected(offset, poison.tenant, now);
         if let Verdict::Trip(trip) = verdict {
@@ -31,14 +31,14 @@ impl Partition {
         verdict
     }
 
-    /// ClickHouse refuses rows of the batch that is being written; nothing has been done about these. If they are too many,
-    /// that batch and everything that waits is let go, and read again as it was announced when the breaker is reset;
-    /// `sent` are those of its records that are dead letters by now.
+    /// ClickHouse refuses rows of the batch that is being written; they are not dead letters yet. If this opens the breaker,
+    /// that batch and all waiting ones are dropped, and read again as announced when the breaker is reset. `sent` are
+    /// the batch's records that have already been dead-lettered.
     pub fn refused(&mut self, refusals: &[Refusal], sent: &[i64], now: Instant) -> Verdict {
         let mut verdict = Verdict::Pass;
-        for Refusal { fine, offset, poison } in refusals {
-            self.breakers[WRITE].pass(*fine);
-            self.counted.passed += fine;
+        for Refusal { accepted_before, offset, poison } in refusals {
+            self.breakers[WRITE].pass(*accepted_before);
+            self.counted.passed += accepted_before;
             if !self.counted.refused.insert(*offset) {
                 continue;
             }
@@ -46,7 +46,7 @@ impl Partition {
                 Verdict::Pass => {}
                 Verdict::Alarm(tenant) => verdict = Verdict::Alarm(tenant),
                 Verdict::Trip(trip) => {
-                    self.release_batches(sent);
+                    self.discard_batches(sent);
                     self.open_breaker(trip, poison);
                     return Verdict::Trip(trip);
                 }
@@ -55,24 +55,24 @@ impl Partition {
         verdict
     }
 
-    /// The batch that was being written is durable, with so many rows in its table.
+    /// The batch that was being written is durable, with `rows` rows in its table.
     pub fn landed(&mut self, rows: u64) {
         let CountedRows { passed, .. } = std::mem::take(&mut self.counted);
         self.breakers[WRITE].pass(rows.saturating_sub(passed));
     }
 
-    /// Lets go of the batch that is being written and of everything behind it.
-    fn release_batches(&mut self, sent: &[i64]) {
+    /// Drops the batch that is being written and everything after it.
+    fn discard_batches(&mut self, sent: &[i64]) {
         self.dead_letters.extend(sent);
         self.counted.passed = 0;
         self.is_writing = false;
         self.sealed.clear();
-        let unknown = self.commits.ledger.forget_unannounced();
+        let unannounced = self.commits.ledger.forget_unannounced();
         self.announced = self.commits.ledger.announced().collect();
-        let known = self.announced.front().map(|announced| announced.range.first);
-        self.rewind_to(known.or(unknown).unwrap_or(self.sealed_to));
+        let announced = self.announced.front().map(|announced| announced.range.first);
+        self.rewind_to(announced.or(unannounced).unwrap_or(self.sealed_to));
         self.release(Hold::Ranges);
-        // What it waited for is let go; it is said again if it is still so.
+        // The write that stalled was dropped; the next one reports the stall again if it persists.
         self.release(Hold::Store);
     }
 
@@ -85,32 +85,32 @@ impl Partition {
 
     fn open_breaker(&mut self, trip: Trip, poison: &Poison) {
         self.hold(Hold::Breaker);
-        self.broken = Some(format!(
-            "the breaker is open: {trip}, the last one as {}; nothing more is taken in. Repair what makes them so and \
-             restart, or let them go to the dead-letter topic with `sluice ingest breaker reset`",
+        self.trip_reason = Some(format!(
+            "the breaker is open: {trip}, the last one as {}; intake is paused. Repair the cause and restart, or send them \
+             to the dead-letter topic with `sluice ingest breaker reset`",
             poison.reason
         ));
     }
 
     /// Why the breaker is open, if it is.
-    pub fn why_broken(&self) -> Option<&str> {
-        self.broken.as_deref()
+    pub fn trip_reason(&self) -> Option<&str> {
+        self.trip_reason.as_deref()
     }
 
-    /// Goes on after the breaker opened. Says whether it was open.
+    /// Closes the breaker. Returns whether it was open.
     pub fn reset_breaker(&mut self) -> bool {
         self.breakers.iter_mut().filter(|breaker| breaker.is_open()).for_each(Breaker::reset);
         self.release(Hold::Breaker);
-        self.broken.take().is_some()
+        self.trip_reason.take().is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{LIMITS, announce, partition, take};
+    use super::super::tests::{LIMITS, announce, consume, partition};
     use super::*;
     use crate::batch::limits::SealReason;
-    use crate::exactly_once::commit::{COMMIT_EVERY, RETRY_WAIT};
+    use crate::exactly_once::commit::{COMMIT_INTERVAL, RETRY_WAIT};
     use crate::exactly_once::range::Range;
     use crate::lane::partition::Flow;
     use proptest::prelude::*;
@@ -120,43 +120,43 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_when_the_breaker_opens_is_read_again_and_what_is_sealed_goes_on() {
+    fn an_opening_breaker_drops_the_open_batch_and_keeps_sealed_ones() {
         let mut partition = partition();
-        take(&mut partition, 0);
+        consume(&mut partition, 0);
         partition.seal(SealReason::Rows);
-        take(&mut partition, 1);
+        consume(&mut partition, 1);
         for offset in 2..5 {
             assert_eq!(partition.rejected(offset, &poison(), Instant::now()), Verdict::Pass);
-            take(&mut partition, offset);
+            consume(&mut partition, offset);
         }
         assert!(matches!(partition.rejected(5, &poison(), Instant::now()), Verdict::Trip(_)));
         assert!(partition.discards_input() && partition.flow_change() == Some(Flow::Pause));
-        insta::assert_snapshot!(partition.why_broken().unwrap(), @"the breaker is open: 4 of the last 4 records cannot land, none of them with a readable tenant, the last one as wrong_type; nothing more is taken in. Repair what makes them so and restart, or let them go to the dead-letter topic with `sluice ingest breaker reset`");
+        insta::assert_snapshot!(partition.trip_reason().unwrap(), @"the breaker is open: 4 of the last 4 records cannot land, and no tenant can be read in them, the last one as wrong_type; intake is paused. Repair the cause and restart, or send them to the dead-letter topic with `sluice ingest breaker reset`");
         announce(&mut partition);
         let sealed = partition.next_batch().unwrap().range;
         partition.written(sealed);
         assert_eq!((partition.watermark(), partition.position()), (Some(1), 1));
         assert!(partition.reset_breaker() && !partition.reset_breaker());
-        assert!(partition.discards_input(), "until the client was sent back");
+        assert!(partition.discards_input(), "until the client has been told to seek");
         assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(1)));
         assert!(!partition.discards_input());
     }
 
     fn refusals(offsets: std::ops::Range<i64>) -> Vec<Refusal> {
-        offsets.map(|offset| Refusal { fine: 0, offset, poison: poison() }).collect()
+        offsets.map(|offset| Refusal { accepted_before: 0, offset, poison: poison() }).collect()
     }
 
     #[test]
-    fn what_is_written_and_waits_when_refusals_open_the_breaker_is_cut_as_it_was_announced() {
+    fn ranges_dropped_by_refusals_are_sealed_again_as_announced() {
         let mut partition = partition();
         for first in [0, 4, 8] {
-            (first..first + 4).for_each(|offset| take(&mut partition, offset));
+            (first..first + 4).for_each(|offset| consume(&mut partition, offset));
             if first == 8 {
                 announce(&mut partition);
             }
             partition.seal(SealReason::Rows);
         }
-        take(&mut partition, 12);
+        consume(&mut partition, 12);
         let whole = partition.next_batch().unwrap();
         let now = Instant::now();
         assert_eq!(partition.refused(&refusals(0..2), &[3], now), Verdict::Pass);
@@ -166,24 +166,25 @@ mod tests {
         partition.reset_breaker();
         assert_eq!((partition.flow_change(), partition.watermark()), (Some(Flow::ResumeAt(0)), Some(0)));
         assert!([0, 1, 3].iter().all(|sent| partition.is_dead_letter(*sent)) && !partition.is_dead_letter(2));
-        (0..4).for_each(|offset| take(&mut partition, offset));
+        (0..4).for_each(|offset| consume(&mut partition, offset));
         assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Announced));
         assert_eq!(partition.seal(SealReason::Announced).unwrap().announcement(), whole.announcement());
         assert_eq!(partition.next_batch().unwrap().range, whole.range);
         partition.written(whole.range);
-        assert!(!partition.is_dead_letter(0), "what is done is forgotten");
+        assert!(!partition.is_dead_letter(0), "dead letters of written ranges are forgotten");
     }
 
-    /// Rows in between count, and none counts twice.
+    /// Rows between refusals count, and none counts twice.
     #[test]
-    fn rows_that_land_keep_the_breaker_shut_and_count_once() {
+    fn landed_rows_keep_the_breaker_closed_and_count_once() {
         let mut partition = partition();
-        let refusal = |offset| Refusal { fine: 3, offset, poison: poison() };
+        let refusal = |offset| Refusal { accepted_before: 3, offset, poison: poison() };
         for offset in (3..400).step_by(4) {
             assert_eq!(partition.refused(&[refusal(offset)], &[], Instant::now()), Verdict::Pass, "a quarter of them");
         }
         partition.landed(310);
-        let again: Vec<_> = (1000..1003).chain([1001]).map(|offset| Refusal { fine: 0, ..refusal(offset) }).collect();
+        let again: Vec<_> =
+            (1000..1003).chain([1001]).map(|offset| Refusal { accepted_before: 0, ..refusal(offset) }).collect();
         assert_eq!(partition.refused(&again, &[], Instant::now()), Verdict::Pass, "three, one of them twice");
         assert!(
             matches!(partition.refused(&refusals(1003..1004), &[], Instant::now()), Verdict::Trip(_)),
@@ -192,24 +193,23 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever opens the breaker and whenever it is reset: every offset is written, and none is in two batches that
-        /// were sent.
+        /// However often the breaker opens and is reset, every offset is written in exactly one batch.
         #[test]
-        fn a_breaker_that_opens_again_and_again_loses_and_doubles_nothing(
+        fn a_breaker_that_opens_repeatedly_loses_and_duplicates_nothing(
             steps in proptest::collection::vec((0_u8..8, 1_i64..4), 1..400)
         ) {
             const END: i64 = 60;
             let mut partition = partition();
             let (mut next, mut written) = (0, Vec::<Range>::new());
             let mut sending: Option<Range> = None;
-            // Offsets that stand for refused rows: each counts once.
+            // Next offset for a refused row: each counts once.
             let mut refused = 0;
             let finish = std::iter::repeat_n([(6, 1), (0, 3), (1, 1), (2, 1), (3, 2), (4, 1)], 100).flatten();
             for (step, count) in steps.into_iter().chain(finish) {
                 if let Some(Flow::ResumeAt(offset)) = partition.flow_change() {
                     next = offset;
                 }
-                let later = Instant::now() + COMMIT_EVERY + RETRY_WAIT;
+                let later = Instant::now() + COMMIT_INTERVAL + RETRY_WAIT;
                 match step {
                     0 => for _ in 0..count {
                         if partition.discards_input() || partition.is_paused() || next >= END {
@@ -218,7 +218,7 @@ mod tests {
                         while partition.ends_before(next) {
                             partition.seal(SealReason::Announced);
                         }
-                        take(&mut partition, next);
+                        consume(&mut partition, next);
                         next += 1;
                         if let Some(seal_reason) = partition.seal_reason(&LIMITS, Instant::now()) {
                             partition.seal(seal_reason);

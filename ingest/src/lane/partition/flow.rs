@@ -1,5 +1,6 @@
-//! Why a partition takes nothing in, and what Kafka's client has to be told because of it.
-//! Reasons come and go; out comes the one change that the client does not know of yet. It tells the client nothing itself.
+//! Pauses and resumes a partition's intake.
+//! Reasons to hold are added and removed; the resulting change for Kafka's client is returned until it is applied. It never
+//! calls the client.
 
 use std::time::Instant;
 
@@ -7,17 +8,17 @@ use super::hold::{FLOW_WAIT, Flow, Hold};
 use super::state::Partition;
 
 impl Partition {
-    /// Why nothing is taken in.
+    /// The reasons for which intake is paused.
     pub fn holds(&self) -> impl Iterator<Item = Hold> + '_ {
         Hold::ALL.into_iter().filter(|why| self.is_held(*why))
     }
 
-    /// Takes nothing more in for this reason.
+    /// Pauses intake for this reason.
     pub fn hold(&mut self, why: Hold) {
         self.holds |= why as u8;
     }
 
-    /// This reason is gone; others may remain.
+    /// Removes this reason; others may remain.
     pub fn release(&mut self, why: Hold) {
         self.holds &= !(why as u8);
     }
@@ -27,36 +28,36 @@ impl Partition {
         self.holds & why as u8 != 0
     }
 
-    /// What Kafka's client has to be told, if it does not know yet.
+    /// The change that Kafka's client has to apply, if any; it counts as applied unless [`Self::flow_failed`] follows.
     pub fn flow_change(&mut self) -> Option<Flow> {
-        if self.told.again_after.is_some_and(|after| Instant::now() < after) {
+        if self.last_flow.retry_after.is_some_and(|after| Instant::now() < after) {
             return None;
         }
-        let wanted = self.holds != 0;
-        if !wanted && std::mem::take(&mut self.must_seek) {
-            self.told.is_paused = false;
+        let is_paused = self.holds != 0;
+        if !is_paused && std::mem::take(&mut self.must_seek) {
+            self.last_flow.is_paused = false;
             self.idle_at = -1;
             return Some(Flow::ResumeAt(self.start));
         }
-        let is_news = wanted != self.told.is_paused;
-        self.told.is_paused = wanted;
-        if !is_news {
+        let is_changed = is_paused != self.last_flow.is_paused;
+        self.last_flow.is_paused = is_paused;
+        if !is_changed {
             return None;
         }
-        // A pause throws away what was fetched and not taken in.
+        // A pause discards records that were fetched and not consumed.
         self.idle_at = -1;
-        Some(if wanted { Flow::Pause } else { Flow::Resume })
+        Some(if is_paused { Flow::Pause } else { Flow::Resume })
     }
 
-    /// Kafka's client did not do what it was told; it is told again in a while.
+    /// Kafka's client could not apply the change; it is returned again after [`FLOW_WAIT`].
     pub fn flow_failed(&mut self, flow: Flow, now: Instant) {
-        self.told.is_paused = flow != Flow::Pause;
+        self.last_flow.is_paused = flow != Flow::Pause;
         self.must_seek |= matches!(flow, Flow::ResumeAt(_));
-        self.told.again_after = Some(now + FLOW_WAIT);
+        self.last_flow.retry_after = Some(now + FLOW_WAIT);
     }
 
-    /// Whether Kafka's client was told to pause it.
+    /// Whether the last change for Kafka's client was a pause.
     pub fn is_paused(&self) -> bool {
-        self.told.is_paused
+        self.last_flow.is_paused
     }
 }

@@ -1,25 +1,25 @@
-//! Why a partition takes nothing in, and what Kafka's client is told because of it. Plain data.
+//! Why intake of a partition is paused, and the changes for Kafka's client. Plain data.
 
 use std::time::{Duration, Instant};
 
-/// Why a partition takes nothing in.
+/// Why intake of a partition is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// The budget is used up.
+    /// The memory budget is used up.
     Memory = 1,
-    /// Its store does not answer, or an operator is needed.
+    /// Its store is unavailable, or an operator is needed.
     Store = 2,
-    /// Only an operator's decision goes on; nothing more is taken in, written or committed until a restart.
+    /// An operator has to decide; nothing more is consumed, written or committed until a restart.
     Stopped = 4,
     /// The worker is shutting down.
     Drain = 8,
-    /// Kafka and its table have not yet said where it begins.
+    /// Kafka and its table have not yet returned where it begins.
     Opening = 16,
-    /// As many ranges wait as an intent may hold.
+    /// Too many ranges wait for an intent to hold more.
     Ranges = 32,
-    /// Its records are nothing but poison; an operator has to look at them.
+    /// The breaker is open; an operator has to inspect its records.
     Breaker = 64,
-    /// An operator wants it so.
+    /// An operator has paused it.
     Operator = 128,
 }
 
@@ -36,40 +36,40 @@ impl Hold {
         Self::Operator,
     ];
 
-    /// The reason in words.
+    /// The reason as text.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory is short",
-            Self::Store => "its store does not take its batches",
-            Self::Stopped => "stopped until an operator has decided and it is restarted",
+            Self::Store => "its store does not accept batches",
+            Self::Stopped => "stopped until an operator decides and restarts the worker",
             Self::Drain => "shutting down",
-            Self::Opening => "asking Kafka and its table where to begin",
-            Self::Ranges => "as many batches wait as may",
+            Self::Opening => "reading its offsets from Kafka and its table",
+            Self::Ranges => "too many batches are waiting",
             Self::Breaker => "the breaker is open",
             Self::Operator => "paused by an operator",
         }
     }
 }
 
-/// What Kafka's client has to be told about a partition.
+/// A change of a partition's delivery by Kafka's client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// Deliver nothing more.
+    /// Stop delivery.
     Pause,
-    /// Go on.
+    /// Continue delivery.
     Resume,
-    /// Go on from this offset, whatever was delivered meanwhile.
+    /// Continue delivery from this offset; records delivered since the pause were discarded.
     ResumeAt(i64),
 }
 
-/// How long after a failed pause or resume the next one is tried.
+/// Wait before a failed pause or resume is retried.
 pub(super) const FLOW_WAIT: Duration = Duration::from_millis(500);
 
-/// What Kafka's client was last told about a partition.
+/// The last change that Kafka's client was given for a partition.
 #[derive(Debug, Default)]
 pub(super) struct LastFlow {
-    /// Whether that was to pause.
+    /// Whether it was a pause.
     pub(super) is_paused: bool,
-    /// When it may be told again after it failed.
-    pub(super) again_after: Option<Instant>,
+    /// When it may be retried after a failure.
+    pub(super) retry_after: Option<Instant>,
 }

@@ -1,13 +1,13 @@
-//! Whether a partition's records come: how many are behind, how many an open transaction holds back, and what is in the way.
-//! Ends of the log and the statistics of Kafka's client go in. It asks nobody.
+//! Whether a partition's records arrive: its lag, how many records an open transaction holds back, and why none arrive.
+//! The ends of the log and the statistics of Kafka's client go in. It makes no queries.
 
 use super::state::Partition;
-use super::supply::{Fetching, GIVEN_UP, STUCK, Supply, SupplyState, UNANSWERED};
+use super::supply::{Fetching, GIVEN_UP_CHECKS, STUCK_CHECKS, Supply, SupplyState, UNANSWERED_CHECKS};
 use crate::fault::{Fault, is_injected};
 use crate::kafka::watermarks::Watermarks;
 
 impl Partition {
-    /// Takes in what the client's statistics say. Whether nothing is left to deliver below `next`, see [`Self::is_idle_at`].
+    /// Handles the client's statistics. Returns whether nothing is left to deliver below `next`, see [`Self::is_idle_at`].
     pub fn update_fetch_state(&mut self, fetching: Fetching<'_>) -> bool {
         let Fetching { state, next, queued, stable, high } = fetching;
         let is_fetching = !matches!(state, "none" | "stopped");
@@ -24,8 +24,8 @@ impl Partition {
         is_idle
     }
 
-    /// Everything up to the end of what can be read has been seen. What is left behind the last record is no record
-    /// (transaction markers, aborted records), so the group's offset may pass it.
+    /// Moves the group's offset to the last stable offset `offset`, once everything below has been consumed and is durable: the
+    /// offsets after the last record hold only transaction markers and aborted records.
     pub fn pass(&mut self, offset: i64) {
         let is_done =
             self.open.is_none() && !self.is_busy() && !self.is_resealing() && self.commits.ledger.open_ranges() == 0;
@@ -36,8 +36,8 @@ impl Partition {
         }
     }
 
-    /// Kafka has said where the log ends, or why it does not. Whether records are polled for at all: they wait in the
-    /// client's queue while memory is short.
+    /// Checks progress against the ends of the log as returned by Kafka. `is_polled` is false while memory is short and records
+    /// wait in the client's queue.
     pub fn check_supply(&mut self, ends: Result<Watermarks, String>, is_polled: bool) -> SupplyState {
         let ends = match ends {
             Ok(ends) => ends,
@@ -45,48 +45,48 @@ impl Partition {
         };
         self.supply.unanswered = 0;
         self.supply.ends = Some(ends);
-        if self.supply.given_up >= GIVEN_UP && !is_injected(Fault::IgnoreSupply) {
+        if self.supply.given_up >= GIVEN_UP_CHECKS && !is_injected(Fault::IgnoreSupply) {
             return SupplyState::GaveUp(given_up(self.position, ends));
         }
         let reached = self.supply.reached.max(self.position);
         let is_waiting = is_polled && self.holds == 0 && !self.must_seek && reached < ends.stable;
-        let (stood, looks) = self.supply.stood;
-        self.supply.stood =
-            (Some(reached), if is_waiting && stood == Some(reached) { looks.saturating_add(1) } else { 0 });
-        if self.supply.stood.1 < STUCK || is_injected(Fault::IgnoreSupply) {
+        let (last, checks) = self.supply.unchanged;
+        self.supply.unchanged =
+            (Some(reached), if is_waiting && last == Some(reached) { checks.saturating_add(1) } else { 0 });
+        if self.supply.unchanged.1 < STUCK_CHECKS || is_injected(Fault::IgnoreSupply) {
             return SupplyState::Flowing;
         }
         SupplyState::Stalled(format!(
-            "the log goes on to offset {}, and nothing has come since offset {reached}; the client tries again by itself, check \
-             that its user may read the topic and that the partition's leader answers",
+            "the log ends at offset {}, and no record has arrived since offset {reached}; the client retries, check that its \
+             user may read the topic and that the partition's leader responds",
             ends.stable
         ))
     }
 
     fn unanswered(&mut self, why: &str) -> SupplyState {
         self.supply.unanswered = self.supply.unanswered.saturating_add(1);
-        if self.supply.unanswered < UNANSWERED {
+        if self.supply.unanswered < UNANSWERED_CHECKS {
             return SupplyState::Flowing;
         }
         SupplyState::Stalled(format!(
-            "Kafka does not say where the log ends: {why}; see to it that the partition has a leader"
+            "Kafka does not return the end of the log: {why}; make sure that the partition has a leader"
         ))
     }
 
-    /// Where the log begins and ends, as found when the partition was assigned.
-    pub(super) fn begins_with(&mut self, ends: Watermarks) {
+    /// Resets progress with the ends of the log at the time of the assignment.
+    pub(super) fn reset_supply(&mut self, ends: Watermarks) {
         self.supply = Supply { ends: Some(ends), ..Supply::default() };
     }
 
-    /// Records that can be read and are not done, once the end of the log is known. Offsets that no record has count only
-    /// while records above them are not done.
+    /// Readable records that are not durable yet; `None` until the end of the log is known. Offsets without a record count only
+    /// while records above them are not durable.
     pub fn lag(&self) -> Option<i64> {
         let ends = self.supply.ends?;
         let done = self.commits.ledger.watermark().max(self.commits.ledger.committed()).unwrap_or(ends.low);
         Some((ends.stable - done.max(ends.low)).max(0))
     }
 
-    /// Records that are in the log and cannot be read until a transaction ends.
+    /// Records in the log that cannot be read until a transaction ends.
     pub fn held_back(&self) -> Option<i64> {
         self.supply.ends.map(|ends| ends.high - ends.stable)
     }
@@ -96,19 +96,19 @@ fn given_up(position: i64, Watermarks { low, high, .. }: Watermarks) -> String {
     if position < low || position > high {
         return format!(
             "offset {position} comes next, but the log holds {low} to {high}: records were deleted before they were consumed, or \
-             the topic was made anew; decide with `sluice ingest offsets set`"
+             the topic was recreated; decide with `sluice ingest offsets set`"
         );
     }
     format!(
-        "Kafka's client has given up fetching at offset {position}, though the log holds {low} to {high}: its end was cut off and \
-         written anew, perhaps by the election of a replica that lagged; compare the table with the log from there, decide with \
+        "Kafka's client has given up fetching at offset {position}, though the log holds {low} to {high}: its end was truncated and \
+         rewritten, perhaps by the election of a lagging replica; compare the table with the log from there, decide with \
          `sluice ingest offsets set`, then restart"
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{LIMITS, announce, partition, take};
+    use super::super::tests::{LIMITS, announce, consume, partition};
     use super::*;
     use crate::batch::limits::SealReason;
     use crate::lane::partition::Hold;
@@ -121,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_passed_once_everything_is_done() {
+    fn offsets_without_a_record_are_passed_once_everything_is_durable() {
         let mut partition = partition();
         partition.release(Hold::Opening);
-        partition.begins_with(ENDS);
+        partition.reset_supply(ENDS);
         partition.must_seek = false;
         assert_eq!((partition.lag(), partition.held_back()), (Some(113), Some(7)));
-        take(&mut partition, 101);
+        consume(&mut partition, 101);
         for _ in 0..2 {
             partition.update_fetch_state(fetching(113));
         }
@@ -151,7 +151,7 @@ mod tests {
     fn nothing_is_passed_below_the_end_or_after_a_pause() {
         let mut partition = partition();
         partition.release(Hold::Opening);
-        partition.begins_with(ENDS);
+        partition.reset_supply(ENDS);
         partition.must_seek = false;
         assert!(!partition.update_fetch_state(fetching(50)) && partition.update_fetch_state(fetching(50)));
         partition.pass(50);
@@ -161,14 +161,14 @@ mod tests {
         partition.flow_change();
         partition.release(Hold::Memory);
         partition.flow_change();
-        assert!(!partition.update_fetch_state(fetching(113)), "what was fetched before the pause was thrown away");
+        assert!(!partition.update_fetch_state(fetching(113)), "the pause discarded fetched records");
     }
 
     #[test]
     fn a_client_that_has_given_up_stops_its_partition() {
         let mut partition = partition();
-        partition.begins_with(ENDS);
-        take(&mut partition, 49);
+        partition.reset_supply(ENDS);
+        consume(&mut partition, 49);
         let gave_up = Fetching { state: "none", ..fetching(-1001) };
         partition.update_fetch_state(gave_up);
         assert_eq!(partition.check_supply(Ok(ENDS), true), SupplyState::Flowing);
@@ -182,17 +182,17 @@ mod tests {
     }
 
     #[test]
-    fn no_progress_below_the_end_is_said_and_so_is_no_answer() {
+    fn missing_progress_and_missing_responses_are_reported() {
         let mut partition = partition();
         partition.release(Hold::Opening);
         partition.must_seek = false;
-        for _ in 0..STUCK {
+        for _ in 0..STUCK_CHECKS {
             assert_eq!(partition.check_supply(Ok(ENDS), true), SupplyState::Flowing);
         }
         assert!(
-            matches!(partition.check_supply(Ok(ENDS), true), SupplyState::Stalled(why) if why.contains("goes on to offset 113"))
+            matches!(partition.check_supply(Ok(ENDS), true), SupplyState::Stalled(why) if why.contains("ends at offset 113"))
         );
-        take(&mut partition, 3);
+        consume(&mut partition, 3);
         assert_eq!(partition.check_supply(Ok(ENDS), true), SupplyState::Flowing);
         assert_eq!(partition.check_supply(Err("no leader".to_owned()), true), SupplyState::Flowing);
         assert!(

@@ -1,4 +1,4 @@
-//! The state of one partition during one assignment. Whoever owns it does the I/O.
+//! The state of one partition during one assignment. It performs no I/O; its owner does.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -24,62 +24,62 @@ use crate::exactly_once::range::Range;
 use crate::exactly_once::takeover::{Continuation, Start};
 use crate::kafka::watermarks::Watermarks;
 
-/// Ranges that may wait before intake pauses; those that an earlier owner left come on top of them.
-const WAITING_RANGES: usize = MAX_RANGES / 2;
-/// Ranges that may still wait when it goes on: pausing throws away what was fetched, so it is not done for each of them.
-const FEW_RANGES: usize = WAITING_RANGES / 4;
+/// Ranges that may wait before intake pauses, in addition to those of an earlier owner.
+const PAUSE_RANGES: usize = MAX_RANGES / 2;
+/// Ranges that may still wait when intake resumes. The gap avoids frequent pauses, each of which discards fetched records.
+const RESUME_RANGES: usize = PAUSE_RANGES / 4;
 
 /// The state of one partition during one assignment.
 #[derive(Debug)]
 pub struct Partition {
-    /// Which assignment this is.
+    /// The assignment.
     pub owner: Assigned,
     /// Provenance of its rows.
     pub origin: Origin,
-    /// Ends its writes when the assignment ends.
+    /// Cancels its writes when the assignment ends.
     pub cancel: CancellationToken,
-    /// Where it goes on when Kafka's client has to be sent back.
+    /// Offset that Kafka's client seeks to if it has to.
     pub(super) start: i64,
-    /// The next offset to take in.
+    /// The next offset to consume.
     pub(super) position: i64,
     /// Everything below it is sealed.
     pub(super) sealed_to: i64,
-    /// Where librdkafka last said that it has nothing left to deliver.
+    /// Offset below which librdkafka last had nothing left to deliver; -1 if unknown.
     pub(super) idle_at: i64,
     pub(super) open: Option<OpenBatch>,
-    /// Ranges announced before this assignment and not yet taken in again: they are cut as they were.
+    /// Ranges announced earlier and not yet consumed again: they are sealed with the same edges.
     pub(super) announced: VecDeque<Announced>,
-    /// Offsets in them that have been dead-lettered, by an earlier owner or before the breaker opened.
+    /// Offsets in these ranges that have been dead-lettered, by an earlier owner or before the breaker opened.
     pub(super) dead_letters: BTreeSet<i64>,
     /// Batches up to here are looked up before they are sent.
     pub(super) check_until: Option<i64>,
     pub(super) sealed: VecDeque<Batch>,
     pub(super) is_writing: bool,
     pub(super) growth: Growth,
-    /// Whether it takes the announced range in that it is at, whatever memory that needs.
+    /// Whether it completes the current announced range even if memory is short.
     pub(super) may_exceed_budget: bool,
     pub(super) commits: Commits,
     pub(super) holds: u8,
-    /// Judges what was decoded, and what ClickHouse refuses.
+    /// The breakers for decoding and for writing.
     pub(super) breakers: [Breaker; 2],
-    /// Rows of the batch that is being written, so far as they were judged.
+    /// Rows of the batch that is being written, as far as the breaker has counted them.
     pub(super) counted: CountedRows,
     /// Why the breaker is open, if it is.
-    pub(super) broken: Option<String>,
-    /// What Kafka has for it.
+    pub(super) trip_reason: Option<String>,
+    /// Which records Kafka has for it, and whether they arrive.
     pub(super) supply: Supply,
-    /// What Kafka's client was last told.
-    pub(super) told: LastFlow,
-    /// Whether it has to be sent back to its start, since records may have come that were not taken in.
+    /// The last change that Kafka's client was given.
+    pub(super) last_flow: LastFlow,
+    /// Whether Kafka's client has to seek to `start`, since delivered records may have been discarded.
     pub(super) must_seek: bool,
 }
 
-/// Rows of one batch that the breaker has seen, so that none counts twice however often the batch is written.
+/// Rows of one batch that the breaker has counted, so that none counts twice however often the batch is written.
 #[derive(Debug, Default)]
 pub(super) struct CountedRows {
-    /// Offsets of those that ClickHouse refuses.
+    /// Offsets of the refused rows.
     pub(super) refused: BTreeSet<i64>,
-    /// How many others were counted as fine before they landed.
+    /// Number of other rows that were counted as accepted before they landed.
     pub(super) passed: u64,
 }
 
@@ -114,27 +114,27 @@ impl Partition {
             holds: Hold::Opening as u8,
             breakers: [Breaker::new(breaker), Breaker::new(breaker)],
             counted: CountedRows::default(),
-            broken: None,
+            trip_reason: None,
             supply: Supply::default(),
-            told: LastFlow::default(),
+            last_flow: LastFlow::default(),
             must_seek: false,
         }
     }
 
-    /// Kafka has said where it begins; `decoder` is the fingerprint of the decoder in use.
+    /// Begins at the offsets that Kafka has returned; `decoder` is the fingerprint of the decoder in use.
     pub fn begin(&mut self, decoder: u64, start: &Start, ends: Watermarks) {
         self.commits.ledger = Ledger::new(decoder, start.committed, start.intent.as_ref());
         self.announced = self.commits.ledger.announced().collect();
         (self.start, self.position, self.sealed_to) = (start.offset, start.offset, start.offset);
-        self.begins_with(ends);
+        self.reset_supply(ends);
     }
 
-    /// The table has said what it holds, and the dead-letter topic which offsets of announced ranges (in order). Gives back
-    /// why the partition stops, if it does.
+    /// Opens the partition with what the table holds, and the dead-lettered offsets of announced ranges (in order). Returns why
+    /// the partition stops, if it does.
     pub fn opened(&mut self, continuation: &Continuation, dead_letters: Vec<i64>) -> Option<String> {
         self.must_seek = true;
         self.dead_letters = dead_letters.into_iter().collect();
-        // It may have taken the table several attempts to answer.
+        // The query may have needed several attempts.
         self.release(Hold::Store);
         match continuation {
             Continuation::Proceed => self.release(Hold::Opening),
@@ -150,12 +150,12 @@ impl Partition {
         None
     }
 
-    /// Whether records that come now are left out: it goes on elsewhere, or not at all.
+    /// Whether delivered records are discarded: it will continue at another offset, or not at all.
     pub fn discards_input(&self) -> bool {
         self.must_seek || [Hold::Stopped, Hold::Opening, Hold::Breaker].iter().any(|why| self.is_held(*why))
     }
 
-    /// The group's offset, as far as this worker knows.
+    /// The group's committed offset, as far as this worker knows.
     pub fn committed(&self) -> Option<i64> {
         self.commits.ledger.committed()
     }
@@ -165,32 +165,32 @@ impl Partition {
         self.commits.ledger.open_ranges()
     }
 
-    /// The batch that takes records in; `open` makes one if there is none.
+    /// The open batch; `open` creates one if there is none.
     pub fn open_with(&mut self, open: impl FnOnce() -> OpenBatch) -> &mut OpenBatch {
         self.open.get_or_insert_with(open)
     }
 
-    /// Whether the record at `offset` has been dead-lettered before.
+    /// Whether the record at `offset` has already been dead-lettered.
     pub fn is_dead_letter(&self, offset: i64) -> bool {
         self.dead_letters.contains(&offset)
     }
 
-    /// The record at `offset` was taken in.
+    /// The record at `offset` was consumed.
     pub fn consumed(&mut self, offset: i64) {
         self.position = offset + 1;
     }
 
-    /// The next offset to take in; records below it that never came are not in the log.
+    /// The next offset to consume; offsets below it that were never delivered have no record.
     pub fn position(&self) -> i64 {
         self.position
     }
 
-    /// Whether librdkafka says for the second time running that it has nothing left to deliver below `offset`.
+    /// Whether librdkafka has reported twice in a row that it has nothing left to deliver below `offset`.
     pub fn is_idle_at(&mut self, offset: i64) -> bool {
         self.holds == 0 && !self.must_seek && std::mem::replace(&mut self.idle_at, offset) == offset
     }
 
-    /// Why the open batch has to be sealed now, if it has to.
+    /// Returns why the open batch has to be sealed now, if it has to.
     pub fn seal_reason(&self, limits: &Limits, now: Instant) -> Option<SealReason> {
         let open = self.open.as_ref()?;
         if let Some(announced) = self.announced.front() {
@@ -200,18 +200,18 @@ impl Partition {
             return Some(SealReason::Checked);
         }
         if self.is_busy() {
-            open.seal_reason_in_backlog(limits, &self.growth.most(limits))
+            open.seal_reason_in_backlog(limits, &self.growth.allowance(limits))
         } else {
             open.seal_reason(limits, now)
         }
     }
 
-    /// Whether the next announced range ends before `offset`, with whatever of it is still in the log.
+    /// Whether the next announced range ends before `offset`, even if some of its records are no longer in the log.
     pub fn ends_before(&self, offset: i64) -> bool {
         self.announced.front().is_some_and(|announced| announced.range.last < offset)
     }
 
-    /// Whether it is still taking in what was announced before.
+    /// Whether it is still consuming ranges that were announced earlier.
     pub fn is_resealing(&self) -> bool {
         !self.announced.is_empty()
     }
@@ -221,17 +221,17 @@ impl Partition {
         self.open.as_ref().map_or(0, OpenBatch::bytes)
     }
 
-    /// Whether a batch is sealed and waits to be written.
+    /// Whether a sealed batch waits to be written.
     pub fn has_sealed(&self) -> bool {
         !self.sealed.is_empty()
     }
 
-    /// Bytes of rows that are sealed and wait to be written.
+    /// Bytes of sealed batches that wait to be written.
     pub fn waiting_bytes(&self) -> usize {
         self.sealed.iter().map(Batch::bytes).sum()
     }
 
-    /// Seals the open batch, if there is one, and shows it. An announced range is sealed as it was or not at all.
+    /// Seals the open batch, if there is one, and returns it. An announced range is sealed with the same edges or not at all.
     pub fn seal(&mut self, seal_reason: SealReason) -> Option<&Batch> {
         if seal_reason != SealReason::Announced && self.is_resealing() {
             return None;
@@ -242,11 +242,7 @@ impl Partition {
         let batch = self.open.take().and_then(|open| open.seal(announced.map(|announced| announced.range)));
         let Some(mut batch) = batch else {
             if let Some(Announced { range, .. }) = announced {
-                warn!(
-                    first = range.first,
-                    last = range.last,
-                    "nothing is left in the log of a range that was announced"
-                );
+                warn!(first = range.first, last = range.last, "no record of an announced range is left in the log");
                 self.commits.ledger.done(range);
             }
             return None;
@@ -262,25 +258,25 @@ impl Partition {
         }
         self.commits.ledger.sealed(batch.announcement());
         self.sealed.push_back(batch);
-        // What was announced before is in the intent already, and has to be taken in before anything of it is written.
-        if self.commits.ledger.open_ranges() >= WAITING_RANGES && !self.is_resealing() {
+        // Ranges announced earlier are already in the intent, and have to be consumed before they can be written.
+        if self.commits.ledger.open_ranges() >= PAUSE_RANGES && !self.is_resealing() {
             self.hold(Hold::Ranges);
         }
         self.sealed.back()
     }
 
-    /// Memory is short and this has to go on all the same, until the announced range that it is at has been taken in.
+    /// Lets the partition exceed the memory budget until the current announced range is complete.
     pub fn exceed_budget(&mut self) {
         self.may_exceed_budget = true;
         self.release(Hold::Memory);
     }
 
-    /// Whether it goes on although memory is short.
+    /// Whether it may exceed the memory budget.
     pub fn may_exceed_budget(&self) -> bool {
         self.may_exceed_budget
     }
 
-    /// The next batch to write; one at a time, so that what is in flight stays one contiguous range.
+    /// The next batch to write; one at a time, so that the batches in flight are one contiguous range.
     pub fn next_batch(&mut self) -> Option<Batch> {
         if self.is_writing
             || self.is_held(Hold::Stopped)
@@ -290,11 +286,11 @@ impl Partition {
         }
         self.is_writing = true;
         let batch = self.sealed.pop_front()?;
-        self.growth.began(&batch, Instant::now());
+        self.growth.begin(&batch, Instant::now());
         Some(batch)
     }
 
-    /// When a range was announced, seconds since 1970.
+    /// When a range was announced, in seconds since 1970.
     pub fn announced_at(&self, range: Range) -> Option<u64> {
         self.commits.ledger.announced_at(range)
     }
@@ -302,30 +298,30 @@ impl Partition {
     /// A batch is durable.
     pub fn written(&mut self, range: Range) {
         self.is_writing = false;
-        self.growth.ended(Instant::now());
+        self.growth.end(Instant::now());
         self.commits.ledger.done(range);
         self.dead_letters = self.dead_letters.split_off(&(range.last + 1));
         self.release(Hold::Store);
-        if self.commits.ledger.open_ranges() <= FEW_RANGES {
+        if self.commits.ledger.open_ranges() <= RESUME_RANGES {
             self.release(Hold::Ranges);
         }
     }
 
-    /// Only an operator can go on: what is held in memory is let go, since Kafka keeps it all.
+    /// Stops until an operator has decided. Batches in memory are dropped, since Kafka still has their records.
     pub fn stop(&mut self) {
         self.is_writing = false;
         self.hold(Hold::Stopped);
         self.abandon();
     }
 
-    /// Lets go of everything that is not being written.
+    /// Drops every batch that is not being written.
     pub fn abandon(&mut self) {
         self.open = None;
         self.may_exceed_budget = false;
         self.sealed.clear();
     }
 
-    /// Takes nothing more in for good: what is open and could not be sealed stays with Kafka.
+    /// Drops the open batch, which could not be sealed, at shutdown; its records are consumed again later.
     pub fn close(&mut self) {
         self.open = None;
     }
@@ -360,22 +356,22 @@ impl Partition {
         self.commits.due(now, unix, work)
     }
 
-    /// Kafka has answered the commit in flight; returns how long that took.
+    /// Handles Kafka's response to the commit in flight; returns how long it took.
     pub fn commit_answered(&mut self, is_acknowledged: bool, now: Instant) -> Option<Duration> {
         self.commits.answered(is_acknowledged, now)
     }
 
-    /// How long it may be assumed to be ours.
+    /// The lease on the partition.
     pub fn lease(&self) -> &Arc<Lease> {
         &self.commits.lease
     }
 
-    /// The last commit of this assignment, unless one is still on its way.
+    /// The last commit of this assignment, unless one is still in flight.
     pub fn last_commit(&self, unix: u64) -> Option<OffsetCommit> {
         if self.is_committing() || self.is_held(Hold::Stopped) { None } else { self.commits.ledger.last_commit(unix) }
     }
 
-    /// The offset below which nothing is missing, as far as that is known.
+    /// The offset below which every record is durable, if known.
     pub fn watermark(&self) -> Option<i64> {
         self.commits.ledger.watermark()
     }

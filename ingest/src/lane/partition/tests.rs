@@ -1,4 +1,4 @@
-//! A partition's life in small: sealing, announcing, writing, committing, taking over; no store.
+//! A partition without stores: sealing, announcing, writing, committing, takeover.
 
 use super::hold::FLOW_WAIT;
 use super::*;
@@ -10,7 +10,7 @@ use crate::clock::Moment;
 use crate::config;
 use crate::decode::Origin;
 use crate::event::Assigned;
-use crate::exactly_once::commit::{COMMIT_EVERY, RETRY_WAIT};
+use crate::exactly_once::commit::{COMMIT_INTERVAL, RETRY_WAIT};
 use crate::exactly_once::intent::Intent;
 use crate::exactly_once::intent::{Announced, Doubt, MAX_RANGES};
 use crate::exactly_once::lease::Lease;
@@ -41,7 +41,7 @@ pub(super) fn partition() -> Partition {
     partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None })
 }
 
-pub(super) fn take(partition: &mut Partition, offset: i64) {
+pub(super) fn consume(partition: &mut Partition, offset: i64) {
     let budget = Budget::new(1 << 20, 1);
     let batch = partition.open_with(|| OpenBatch::open(Instant::now(), budget.permit(0)));
     batch.begin_record(offset, None, None);
@@ -60,10 +60,10 @@ pub(super) fn announce(partition: &mut Partition) -> OffsetCommit {
 fn a_batch_is_written_once_announced_and_one_at_a_time() {
     let mut partition = partition();
     for offset in [7, 9] {
-        take(&mut partition, offset);
+        consume(&mut partition, offset);
         partition.seal(SealReason::Rows);
     }
-    assert!(partition.next_batch().is_none(), "nobody knows of it yet");
+    assert!(partition.next_batch().is_none(), "it is not announced yet");
     assert_eq!(announce(&mut partition).offset, 0);
     let first = partition.next_batch().unwrap();
     assert!(partition.next_batch().is_none());
@@ -73,22 +73,22 @@ fn a_batch_is_written_once_announced_and_one_at_a_time() {
 }
 
 #[test]
-fn an_offset_waits_for_the_next_announcement_but_not_for_long() {
+fn an_offset_waits_briefly_for_the_next_announcement() {
     let mut partition = partition();
-    take(&mut partition, 0);
+    consume(&mut partition, 0);
     partition.seal(SealReason::Rows);
     announce(&mut partition);
     let batch = partition.next_batch().unwrap();
     partition.written(batch.range);
     let now = Instant::now();
     assert_eq!(partition.to_commit(now, 8), None);
-    assert_eq!(partition.to_commit(now + COMMIT_EVERY, 8).unwrap().offset, 1);
+    assert_eq!(partition.to_commit(now + COMMIT_INTERVAL, 8).unwrap().offset, 1);
 }
 
 #[test]
-fn a_failed_commit_waits_before_it_is_tried_again() {
+fn a_failed_commit_is_retried_after_a_wait() {
     let mut partition = partition();
-    take(&mut partition, 0);
+    consume(&mut partition, 0);
     partition.seal(SealReason::Rows);
     let now = Instant::now();
     assert!(partition.to_commit(now, 1).is_some());
@@ -100,7 +100,7 @@ fn a_failed_commit_waits_before_it_is_tried_again() {
 #[test]
 fn an_aging_lease_is_renewed_while_there_is_work() {
     let mut partition = partition();
-    take(&mut partition, 0);
+    consume(&mut partition, 0);
     partition.seal(SealReason::Rows);
     announce(&mut partition);
     let _batch = partition.next_batch().unwrap();
@@ -110,7 +110,7 @@ fn an_aging_lease_is_renewed_while_there_is_work() {
 }
 
 #[test]
-fn it_flows_again_only_when_every_reason_is_gone() {
+fn intake_resumes_only_when_every_hold_is_released() {
     let mut partition = partition();
     partition.hold(Hold::Memory);
     partition.hold(Hold::Store);
@@ -122,7 +122,7 @@ fn it_flows_again_only_when_every_reason_is_gone() {
 }
 
 #[test]
-fn a_failed_resume_is_tried_again_from_the_same_place() {
+fn a_failed_resume_is_retried_at_the_same_offset() {
     let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
     partition.flow_change();
     partition.opened(&Continuation::Proceed, Vec::new());
@@ -132,24 +132,28 @@ fn a_failed_resume_is_tried_again_from_the_same_place() {
 }
 
 #[test]
-fn what_was_announced_is_cut_as_it_was_whatever_the_limits() {
-    let what = |first, last, digest| Announced { range: Range { first, last }, digest, doubt: Doubt::No };
-    let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(0, 2, 0), what(3, 6, 0), what(8, 9, 0)] };
+fn announced_ranges_are_sealed_unchanged_whatever_the_limits() {
+    let announced = |first, last, digest| Announced { range: Range { first, last }, digest, doubt: Doubt::No };
+    let intent = Intent {
+        decoder: 1,
+        announced_at: 5,
+        ranges: vec![announced(0, 2, 0), announced(3, 6, 0), announced(8, 9, 0)],
+    };
     let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
     let few = Limits { rows: 1, ..LIMITS };
-    take(&mut partition, 0);
+    consume(&mut partition, 0);
     assert_eq!(partition.seal_reason(&few, Instant::now()), None);
     assert!(partition.seal(SealReason::Pressure).is_none() && partition.seal(SealReason::Drain).is_none());
-    take(&mut partition, 2);
+    consume(&mut partition, 2);
     assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Announced));
     let batch = partition.seal(SealReason::Announced).unwrap();
     assert_eq!((batch.range, batch.doubt), (Range { first: 0, last: 2 }, Doubt::AllOrNothing), "its digest differs");
-    take(&mut partition, 4);
-    assert!(partition.ends_before(7), "the end of the range is gone");
+    consume(&mut partition, 4);
+    assert!(partition.ends_before(7), "the end of the range is no longer in the log");
     assert_eq!(partition.seal(SealReason::Announced).unwrap().range, Range { first: 3, last: 6 });
-    assert!(partition.ends_before(10) && partition.seal(SealReason::Announced).is_none(), "all of it is gone");
+    assert!(partition.ends_before(10) && partition.seal(SealReason::Announced).is_none(), "none of it is in the log");
     assert!(!partition.is_resealing());
-    let first = partition.next_batch().expect("it was announced before");
+    let first = partition.next_batch().expect("it was announced earlier");
     partition.written(first.range);
     let second = partition.next_batch().unwrap();
     partition.written(second.range);
@@ -157,30 +161,30 @@ fn what_was_announced_is_cut_as_it_was_whatever_the_limits() {
 }
 
 #[test]
-fn a_range_that_must_be_taken_in_whole_goes_on_to_its_end_though_memory_is_short() {
-    let what = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
-    let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(0, 1), what(2, 3)] };
+fn an_announced_range_is_completed_although_memory_is_short() {
+    let announced = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
+    let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![announced(0, 1), announced(2, 3)] };
     let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
-    take(&mut partition, 0);
+    consume(&mut partition, 0);
     partition.hold(Hold::Memory);
     partition.exceed_budget();
     assert!(partition.may_exceed_budget() && !partition.is_held(Hold::Memory));
-    take(&mut partition, 1);
+    consume(&mut partition, 1);
     partition.seal(SealReason::Announced);
     assert!(!partition.may_exceed_budget(), "the next one waits for memory again");
 }
 
 #[test]
-fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
-    let what = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
-    let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![what(40, 41)] };
+fn ranges_of_an_intent_older_than_the_table_are_sealed_unchanged_and_looked_up() {
+    let announced = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
+    let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![announced(40, 41)] };
     let start = Start { offset: 40, committed: Some(40), intent: Some(intent), check_to: None };
     assert_eq!(start.announced_to(), Some(41));
     let mut partition = partition_at(&start);
     partition.hold(Hold::Store);
     assert_eq!(partition.opened(&Continuation::Check { until: 45 }, Vec::new()), None);
-    assert!(!partition.is_held(Hold::Store), "the table has answered");
-    take(&mut partition, 41);
+    assert!(!partition.is_held(Hold::Store), "the table has responded");
+    consume(&mut partition, 41);
     partition.announced[0].digest = {
         let budget = Budget::new(1 << 20, 1);
         let mut same = OpenBatch::open(Instant::now(), budget.permit(0));
@@ -189,54 +193,54 @@ fn an_intent_that_is_older_than_its_table_is_cut_as_it_was_and_looked_up() {
     };
     let batch = partition.seal(SealReason::Announced).unwrap();
     assert_eq!((batch.range, batch.doubt), (Range { first: 40, last: 41 }, Doubt::SendMissing));
-    take(&mut partition, 45);
+    consume(&mut partition, 45);
     assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Checked));
     assert_eq!(partition.seal(SealReason::Checked).unwrap().doubt, Doubt::SendMissing);
-    take(&mut partition, 46);
+    consume(&mut partition, 46);
     assert_eq!(partition.seal(SealReason::Rows).unwrap().doubt, Doubt::No);
 }
 
 #[test]
-fn a_partition_that_has_to_ask_takes_nothing_in_and_begins_at_its_start() {
+fn an_opening_partition_is_paused_and_begins_at_its_start() {
     let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
     assert_eq!(partition.flow_change(), Some(Flow::Pause));
     assert_eq!(partition.opened(&Continuation::Check { until: 41 }, Vec::new()), None);
     assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
-    take(&mut partition, 40);
+    consume(&mut partition, 40);
     assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), None);
-    take(&mut partition, 41);
+    consume(&mut partition, 41);
     assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Checked));
     let batch = partition.seal(SealReason::Checked).unwrap();
     assert_eq!((batch.doubt, batch.may_be_incomplete), (Doubt::SendMissing, true));
-    take(&mut partition, 42);
+    consume(&mut partition, 42);
     assert_eq!(partition.seal(SealReason::Rows).unwrap().doubt, Doubt::No);
 }
 
 #[test]
-fn a_stopped_partition_writes_and_commits_nothing_more() {
+fn a_stopped_partition_writes_and_commits_nothing() {
     let mut partition = partition();
     for offset in [0, 1] {
-        take(&mut partition, offset);
+        consume(&mut partition, offset);
         partition.seal(SealReason::Rows);
     }
     announce(&mut partition);
-    let _refused = partition.next_batch().unwrap();
+    let _batch = partition.next_batch().unwrap();
     partition.stop();
     assert!(partition.next_batch().is_none());
-    assert_eq!(partition.to_commit(Instant::now() + COMMIT_EVERY, 1), None);
+    assert_eq!(partition.to_commit(Instant::now() + COMMIT_INTERVAL, 1), None);
     assert_eq!(partition.last_commit(1), None);
     assert!(partition.is_settled());
 }
 
 #[test]
-fn more_ranges_than_may_wait_are_taken_over_all_the_same() {
+fn more_ranges_than_may_wait_are_taken_over() {
     let one = |n: i64| Announced { range: Range { first: n, last: n }, digest: 0, doubt: Doubt::No };
     let most = i64::try_from(MAX_RANGES).unwrap();
     let intent = Intent { decoder: 1, announced_at: 5, ranges: (0..most).map(one).collect() };
     let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
     for offset in 0..most {
         assert_eq!(partition.flow_change(), None, "it flows");
-        take(&mut partition, offset);
+        consume(&mut partition, offset);
         partition.seal(SealReason::Announced);
     }
     assert!(partition.is_held(Hold::Ranges), "only now they are too many");

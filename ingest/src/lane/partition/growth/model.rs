@@ -1,5 +1,5 @@
-//! The sealing rule against a simple model: a partition takes records in, announces, writes, and time passes, in any order;
-//! each batch has to be sealed when the model says so and for the reason it gives. A partition with another rule has to
+//! Tests the sealing rule against a simple model: a partition consumes records, announces, writes, and time passes, in any
+//! order; each batch has to be sealed when the model seals it and for the same reason. A partition with another rule has to
 //! differ from the model.
 
 use proptest::prelude::*;
@@ -14,25 +14,25 @@ use crate::lane::partition::tests::{announce, partition};
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// A record of so many bytes comes.
-    Take(usize),
-    /// So many seconds pass.
+    /// A record of this many bytes arrives.
+    Consume(usize),
+    /// This many seconds pass.
     Wait(u64),
-    /// Kafka acknowledges what is sealed.
+    /// Kafka acknowledges the announcement of the sealed batches.
     Announce,
-    /// The next batch begins to be written.
+    /// The write of the next batch begins.
     Begin,
-    /// It is acknowledged.
+    /// The write is acknowledged.
     End,
 }
 
-/// The rule in plain counts.
+/// The rule, expressed in counts.
 #[derive(Debug, Default)]
 struct Model {
     rows: usize,
     bytes: usize,
     opened: u64,
-    /// Whether the open batch took a record in beyond the usual limits.
+    /// Whether the open batch has grown beyond the usual limits.
     is_grown: bool,
     waiting: usize,
     is_writing: bool,
@@ -41,12 +41,12 @@ struct Model {
 }
 
 impl Model {
-    /// The usual limits, those of a backlog, and the age.
+    /// Why the open batch is due, given the usual limits, those of a backlog, and the age.
     fn due(&self, usual: (usize, usize), backlog: (usize, usize), age: u64) -> Option<SealReason> {
-        let is_under_way = self.is_writing || self.waiting > 0;
+        let is_busy = self.is_writing || self.waiting > 0;
         let most = |usual: usize, backlog: usize| match () {
-            () if !is_under_way => usual,
-            // The test's writes take next to no time.
+            () if !is_busy => usual,
+            // The test's writes take almost no time.
             () if self.has_written => backlog,
             () => backlog.min(4 * usual),
         };
@@ -58,12 +58,12 @@ impl Model {
                 () if self.rows >= usual.0 => SealReason::Rows,
                 () => SealReason::Bytes,
             }),
-            () if !is_under_way && self.now - self.opened >= age => Some(SealReason::Age),
+            () if !is_busy && self.now - self.opened >= age => Some(SealReason::Age),
             () => None,
         }
     }
 
-    fn take(&mut self, bytes: usize, usual: (usize, usize)) {
+    fn consume(&mut self, bytes: usize, usual: (usize, usize)) {
         if self.rows == 0 {
             (self.opened, self.is_grown) = (self.now, false);
         }
@@ -92,13 +92,13 @@ fn run(steps: &[Step], own: &Limits, model: &Limits) -> Result<Vec<Range>, Strin
     for step in steps {
         let now = start + Duration::from_secs(plain.now);
         match *step {
-            Step::Take(bytes) => {
+            Step::Consume(bytes) => {
                 let batch = partition.open_with(|| OpenBatch::open(now, budget.permit(0)));
                 batch.begin_record(offset, None, None);
                 batch.push_row(0, &vec![0; bytes]);
                 partition.consumed(offset);
                 offset += 1;
-                plain.take(bytes, usual);
+                plain.consume(bytes, usual);
             }
             Step::Wait(seconds) => plain.now += seconds,
             Step::Announce if partition.has_sealed() => announce_all(&mut partition),
@@ -118,7 +118,7 @@ fn run(steps: &[Step], own: &Limits, model: &Limits) -> Result<Vec<Range>, Strin
             }
             Step::Announce => {}
         }
-        // As after each record and whenever clocks are looked at.
+        // The worker checks this after each record and at each tick.
         let now = start + Duration::from_secs(plain.now);
         let (seal_reason, expected) = (partition.seal_reason(own, now), plain.due(usual, backlog, age));
         if seal_reason != expected {
@@ -132,7 +132,7 @@ fn run(steps: &[Step], own: &Limits, model: &Limits) -> Result<Vec<Range>, Strin
     Ok(written)
 }
 
-/// Whatever is sealed may be written then.
+/// Announces all sealed batches, so that they may be written.
 fn announce_all(partition: &mut Partition) {
     if !partition.is_committing() && partition.commits.ledger.has_unannounced() {
         announce(partition);
@@ -141,7 +141,7 @@ fn announce_all(partition: &mut Partition) {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        12 => (1_usize..30).prop_map(Step::Take),
+        12 => (1_usize..30).prop_map(Step::Consume),
         2 => (1_u64..20).prop_map(Step::Wait),
         2 => Just(Step::Announce),
         2 => Just(Step::Begin),
@@ -150,8 +150,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Sealed at the usual limits where nothing is under way, at those of a backlog where something is, and at once when
-    /// that has ended; in order, and nothing left out.
+    /// Batches are sealed at the usual limits if no other is in flight, at those of a backlog if one is, and at once when it
+    /// has ended; they are in order and without gaps.
     #[test]
     fn a_partition_seals_when_the_model_does(
         steps in proptest::collection::vec(step(), 1..400),
@@ -165,13 +165,13 @@ proptest! {
         prop_assert!(written.first().is_none_or(|range| range.first == 0));
     }
 
-    /// Never less than the usual limits and never more than those of a backlog; what is more than usual could be written
-    /// in the time there is.
+    /// The allowance is at least the usual limits and at most those of a backlog; if it exceeds the usual limits, the batch
+    /// could be written in time.
     #[test]
     fn growth_leaves_room_for_the_deadlines(rows in 1_usize..200_000, millis in 0_u64..100_000) {
         let limits = limits((10_000, 1 << 20), (100_000, 1 << 25), 30);
-        let growth = Growth { begun: None, last: Some((Load { rows, bytes: rows * 300 }, Duration::from_millis(millis))) };
-        let Backlog { rows: most, bytes, time } = growth.most(&limits);
+        let growth = Growth { current: None, last: Some((BatchSize { rows, bytes: rows * 300 }, Duration::from_millis(millis))) };
+        let Backlog { rows: most, bytes, time } = growth.allowance(&limits);
         prop_assert!((limits.rows..=limits.backlog.rows).contains(&most));
         prop_assert!((limits.bytes..=limits.backlog.bytes).contains(&bytes));
         let needed = |most: usize| millis as f64 * most as f64 / rows as f64;
@@ -180,11 +180,11 @@ proptest! {
     }
 }
 
-/// Records that come faster than they are written, after a first write.
+/// Records that arrive faster than they are written, after a first write.
 fn backlog() -> Vec<Step> {
-    let some = |count: usize| std::iter::repeat_n(Step::Take(1), count);
+    let records = |count: usize| std::iter::repeat_n(Step::Consume(1), count);
     let write = [Step::Announce, Step::Begin];
-    let (small, large) = (some(10).chain(write), some(65));
+    let (small, large) = (records(10).chain(write), records(65));
     small.clone().chain([Step::End]).chain(small).chain(large).chain([Step::End]).collect()
 }
 
@@ -194,20 +194,20 @@ fn the_model_notices_another_rule() {
     assert_eq!(run(&backlog(), &grows, &grows).map(|written| written.len()), Ok(2));
     let wrong = |own: &Limits| run(&backlog(), own, &grows).unwrap_err();
     let without = wrong(&limits((10, 1000), (10, 1000), 30));
-    assert!(without.starts_with("Some(Rows) instead of None after Take(1)"), "{without}");
+    assert!(without.starts_with("Some(Rows) instead of None after Consume(1)"), "{without}");
     let endless = wrong(&limits((10, 1000), (100, 6000), 30));
-    assert!(endless.starts_with("None instead of Some(Backlog) after Take(1)"), "{endless}");
+    assert!(endless.starts_with("None instead of Some(Backlog) after Consume(1)"), "{endless}");
 }
 
 #[test]
 fn a_batch_grows_as_far_as_it_can_be_written_in_time() {
     let limits = limits((10_000, 8 << 20), (100_000, 32 << 20), 30);
     let most = |last: Option<(usize, u64)>| {
-        let last = last.map(|(rows, millis)| (Load { rows, bytes: rows * 300 }, Duration::from_millis(millis)));
-        Growth { begun: None, last }.most(&limits).rows
+        let last = last.map(|(rows, millis)| (BatchSize { rows, bytes: rows * 300 }, Duration::from_millis(millis)));
+        Growth { current: None, last }.allowance(&limits).rows
     };
-    assert_eq!(most(None), 40_000, "nothing is known yet");
-    assert_eq!(most(Some((3, 20))), 40_000, "as good as nothing");
+    assert_eq!(most(None), 40_000, "before the first write");
+    assert_eq!(most(Some((3, 20))), 40_000, "after a short write");
     assert_eq!(most(Some((10_000, 50))), 100_000);
     assert_eq!(most(Some((10_000, 2_500))), 20_000);
     assert_eq!(most(Some((10_000, 20_000))), 10_000, "a slow table, or an outage");
