@@ -50,7 +50,7 @@ fn records() -> Vec<Record> {
     records
 }
 
-async fn grown(url: &str) -> f64 {
+async fn grown_batches(url: &str) -> f64 {
     metric(url, "sluice_ingest_batches_total{", "reason=\"backlog\"").await
 }
 
@@ -211,9 +211,12 @@ async fn a_rewind_with_grown_batches_duplicates_nothing() {
     gate.set_mode(Mode::Delayed(Duration::from_millis(100)));
     let second = world.spawn_ready(&settings, &[(CLICKHOUSE, &gate.url)]).await;
     let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == i64::from(ALL) };
-    eventually(DEADLINE * 2, "all is committed", is_committed).await;
+    eventually(DEADLINE * 2, "everything is committed", is_committed).await;
     let looked_up = metric(&second.url, "sluice_ingest_found_rows_total{", COMMUNICATION_EVENTS).await;
-    assert!(grown(&second.url).await > 0.0 && (looked_up - f64::from(ALL - 2)).abs() < 0.5, "{looked_up} looked up");
+    assert!(
+        grown_batches(&second.url).await > 0.0 && (looked_up - f64::from(ALL - 2)).abs() < 0.5,
+        "{looked_up} looked up"
+    );
     second.stop().await;
     assert_complete(judge(&world).await, "rewound");
     world.drop().await;

@@ -57,8 +57,8 @@ async fn a_stream_of_poison_opens_the_breaker_until_a_reset() {
     let stream: Vec<_> = good(0, 0..30).into_iter().chain((0..300).map(|_| poison(0, None))).collect();
     world.produce_all(&producer, &stream).await;
     let worker = world.start(settings(BREAKER)).await;
-    stands_still(&worker.url, "communication-events/0 is stalled: the breaker is open").await;
-    assert!(worker.text("readyz").await.contains("the last one as invalid_json"), "it says what kind they are");
+    reports_stall(&worker.url, "communication-events/0 is stalled: the breaker is open").await;
+    assert!(worker.text("readyz").await.contains("the last one as invalid_json"), "the page names the reason");
     world.produce_all(&producer, &good(1, 30..60)).await;
     world.landed(30).await;
     assert!(is_open(&worker).await, "the other partition continues, and this one does not");

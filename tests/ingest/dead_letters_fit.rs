@@ -85,7 +85,7 @@ async fn compacted_under_a_worker(faults: &str) -> (World, i64) {
     world.produce(&world.producer("none"), &Record { partition: Some(1), ..event_record(1) }).await;
     world.landed(1).await;
     if faults.is_empty() {
-        stands_still(&worker.url, "communication-events/0 is stalled: write: use topic").await;
+        reports_stall(&worker.url, "communication-events/0 is stalled: write: use topic").await;
         let committed = world.committed(topic::COMMUNICATION_EVENTS).await;
         assert!(committed <= 1, "{committed}: no record whose dead letter could be lost is committed");
         assert!(world.dead_letters().await.is_empty());

@@ -139,8 +139,8 @@ async fn rows_refused_during_a_revocation_are_dead_lettered_once() {
     world.produce_all(&world.producer("none"), &records()[..50]).await;
     eventually(DEADLINE, "one month has landed", || async { world.count().await > 0 }).await;
     let other = world.spawn(&eager(), &[]);
-    let taken_away = "partitions are being revoked";
-    eventually(DEADLINE, "it has to let go", || async { first.said().contains(taken_away) }).await;
+    let revoking = "partitions are being revoked";
+    eventually(DEADLINE, "the partition is being revoked", || async { first.log().contains(revoking) }).await;
     std::fs::write(&file, "").unwrap();
     world.settled(50).await;
     let said = first.stop().await;

@@ -86,9 +86,9 @@ async fn killed_at_random(settings: fn() -> Settings) -> f64 {
             metric(&worker.url, "sluice_ingest_consumed_records_total{", "communication-events").await > 0.0
         })
         .await;
-        // Anywhere in what follows; the instants differ from kill to kill and from run to run.
-        let instant = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) + kill % 3 * 100;
-        tokio::time::sleep(Duration::from_millis(instant)).await;
+        // A random moment after that, different for each kill and each run.
+        let millis = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) + kill % 3 * 100;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
         grown += metric(&worker.url, "sluice_ingest_batches_total{", "reason=\"backlog\"").await;
         worker.kill().await;
     }

@@ -51,8 +51,8 @@ async fn a_deleted_group_waits_for_an_operators_decision() {
     deleted[0].as_ref().unwrap();
     assert_eq!(world.offsets(COMMUNICATION_EVENTS).await.len(), 0);
     world.produce_all(&world.producer("lz4"), &in_partition(0, 100..150)).await;
-    stops_only_partition_0(&world, "communication-events/0 is stalled: the group has no offset").await;
-    // What the operator says then.
+    verify_only_partition_0_stops(&world, "communication-events/0 is stalled: the group has no offset").await;
+    // The operator's decision.
     world.set_offset(COMMUNICATION_EVENTS, 0, 100, "").await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
@@ -100,8 +100,8 @@ async fn rewound(rewind: Rewind, is_outside: bool, faults: &str) -> Result<(), S
     let url = worker.url.clone();
     eventually(DEADLINE, "the new records land", || async { world.count().await >= 450 + others }).await;
     let found = metric(&url, "sluice_ingest_found_rows_total{", "communication-events").await;
-    caught_up(&world, worker, 450).await;
-    let judged = judge_besides(&world, Besides { others, ..Besides::default() }).await.map(|counts| {
+    finish(&world, worker, 450).await;
+    let judged = judge_allowing(&world, Allowed { foreign: others, ..Allowed::default() }).await.map(|counts| {
         assert_eq!(counts.landed, 450);
         assert!(found >= 340.0, "{rewind:?}: {found} rows were found in the table");
     });
@@ -174,9 +174,9 @@ async fn deleted_under_a_worker(faults: &str) -> Result<(), String> {
     command("resume").await;
     world.produce_all(&world.producer("lz4"), &in_partition(1, 0..20)).await;
     world.landed(40).await;
-    eventually(DEADLINE, "its client says so", || async { worker.said().contains("AutoOffsetReset") }).await;
+    eventually(DEADLINE, "its client reports it", || async { worker.log().contains("AutoOffsetReset") }).await;
     let why = "communication-events/0 is stalled: offset 20 comes next, but the log holds 60 to 100";
-    let stopped = tokio::time::timeout(DEADLINE, stands_still(&worker.url, why));
+    let stopped = tokio::time::timeout(DEADLINE, reports_stall(&worker.url, why));
     let judged = if faults.is_empty() {
         stopped.await.map_err(|error| error.to_string())
     } else {

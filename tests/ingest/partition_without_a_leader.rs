@@ -136,9 +136,10 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     let (world, mut broker) = without_leader().await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(0, 0..30)).await;
-    let why = format!("communication-events/{LONELY} is stalled: Kafka does not return its offsets");
+    let why =
+        format!("communication-events/{SECOND_BROKER_PARTITION} is stalled: Kafka does not return its offsets");
 
-    // What was promised, broken on purpose: one partition without an answer holds all of them.
+    // Negative control: one partition without an answer blocks all of them.
     let blocked = world.spawn(&short_lived(), &[("SLUICE_FAULTS", "locate_all_or_none")]);
     let alive = || async { status(&blocked.url, "healthz").await == 200 };
     eventually(DEADLINE, "the worker runs", alive).await;
@@ -167,7 +168,7 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     broker.kill().await;
     reports_stall(
         &worker.url,
-        &format!("communication-events/{LONELY} is stalled: Kafka does not return the end of the log"),
+        &format!("communication-events/{SECOND_BROKER_PARTITION} is stalled: Kafka does not return the end of the log"),
     )
     .await;
     broker.launch();

@@ -59,8 +59,8 @@ impl World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unreadable_record_is_named_and_can_be_skipped() {
     let world = World::new().await;
-    let worker = world.bombed("").await;
-    stands_still(&worker.url, "communication-events/0 is stalled: the record at offset 3 cannot be read").await;
+    let worker = world.worker_with_bomb("").await;
+    reports_stall(&worker.url, "communication-events/0 is stalled: the record at offset 3 cannot be read").await;
     let said = worker.stop().await;
     assert!(said.contains("a record cannot be read"), "{said}");
     assert_eq!(world.count().await, 3 + 4);

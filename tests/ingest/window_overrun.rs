@@ -156,8 +156,8 @@ async fn a_partly_landed_range_stops_its_partition() {
     forget_tokens(&world).await;
     world.produce_all(&world.producer("lz4"), &in_partition(1, 0..20)).await;
     let worker = world.spawn(&settings, &[]);
-    stands_still(&worker.url, "the table holds only some or holds one twice").await;
-    world.landed(rows - 1 + OTHERS + 20).await;
+    reports_stall(&worker.url, "the table holds only some or holds one twice").await;
+    world.landed(rows - 1 + FOREIGN_ROWS + 20).await;
     assert!(worker.stop().await.contains("an operator has to decide"));
     let offsets = world.offsets(COMMUNICATION_EVENTS).await;
     assert_eq!((offsets[&0].0, offsets[&1].0), (0, 20), "the other partition continues");

@@ -88,11 +88,11 @@ impl Control {
         }
     }
 
-    /// Asks the consume loop.
-    async fn ask(&self, command: Command, which: PartitionFilter) -> Result<Vec<PartitionStatus>, AskError> {
+    /// Sends a request to the consume loop.
+    async fn send(&self, command: Command, filter: PartitionFilter) -> Result<Vec<PartitionStatus>, RequestError> {
         let (answer, answered) = oneshot::channel();
-        let asked = async {
-            self.events.send(Event::Command(Request { command, filter: which, answer })).await.ok()?;
+        let response = async {
+            self.events.send(Event::Command(Request { command, filter, answer })).await.ok()?;
             answered.await.ok()
         };
         let answer = tokio::time::timeout(PATIENCE, response).await.ok().flatten();
@@ -108,7 +108,7 @@ enum RequestError {
     NoResponse,
 }
 
-/// Reads a query. Names of topics hold nothing that would have to be escaped in one.
+/// Parses a query. Topic names contain no characters that need escaping in one.
 fn which(query: &str, prefix: &str) -> Result<PartitionFilter, String> {
     let mut which = PartitionFilter::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_names_all_one_topic_or_one_partition() {
+    fn a_query_selects_all_one_topic_or_one_partition() {
         let of = |topic: &str, partition| PartitionFilter { topic: Some(topic.to_owned()), partition };
         assert_eq!(which("", "ns."), Ok(PartitionFilter::default()));
         assert_eq!(which("topic=events", "ns."), Ok(of("ns.events", None)));
