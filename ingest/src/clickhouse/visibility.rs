@@ -106,8 +106,8 @@ async fn check_replica(clickhouse: &ClickHouse, table: &str) -> Result<(), Failu
 
 fn rows_hidden(table: &str, seen: u64, server_count: u64) -> Failure {
     let what = format!(
-        "table {table} has {server_count} rows and this ClickHouse user sees {seen} of them, so missing rows cannot be told from hidden ones; \
-         remove the row policy for this user, or anything else that hides rows from it"
+        "table {table} has {server_count} rows and this ClickHouse user sees {seen} of them, so missing rows \
+         cannot be told from hidden ones; remove the row policy for this user, or anything else that hides rows from it"
     );
     Failure::new(Class::Operator, what)
 }

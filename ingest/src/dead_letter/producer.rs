@@ -229,8 +229,8 @@ fn log_omission(letter: &DeadLetter, without: Omitted) {
         payload = without.payload.then_some(payload),
         headers = without.headers.then_some(headers),
         key = without.key.then_some(key),
-        "dead letter is too large for its topic or its producer; these parts (in bytes) remain only in their own topic, for its \
-         retention; raise max.message.bytes of the dead-letter topic",
+        "dead letter is too large for its topic or its producer; these parts (in bytes) remain only in their own topic, \
+         for its retention; raise max.message.bytes of the dead-letter topic",
     );
 }
 

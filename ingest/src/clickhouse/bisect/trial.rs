@@ -42,7 +42,7 @@ struct Engine {
 struct Column {
     name: String,
     #[serde(rename = "type")]
-    column_type: String,
+    type_text: String,
     default_kind: String,
     default_expression: String,
 }
@@ -111,8 +111,8 @@ impl<'a> SourceTable<'a> {
         let query = "SELECT name, type, default_kind, default_expression FROM system.columns \
                      WHERE database = currentDatabase() AND table = {table:String} ORDER BY position FORMAT JSON";
         let columns: Vec<Column> = self.clickhouse.select(query, &self.insert.table).await?;
-        let text = |Column { name, column_type, default_kind, default_expression }: &Column| {
-            format!("{} {column_type} {default_kind} {default_expression}", quote_identifier(name))
+        let text = |Column { name, type_text, default_kind, default_expression }: &Column| {
+            format!("{} {type_text} {default_kind} {default_expression}", quote_identifier(name))
         };
         let columns: Vec<_> = columns.iter().map(text).collect();
         self.create(&format!("({}) ENGINE = Memory", columns.join(", "))).await
@@ -177,7 +177,8 @@ fn explain_missing_table(failure: Failure) -> Failure {
     if failure.code != "unknown_table" {
         return failure;
     }
-    let what = "a temporary table disappeared immediately; make the load balancer send all requests of a session to one server";
+    let what = "a temporary table disappeared immediately; make the load balancer send all requests of a session to \
+                one server";
     Failure::new(Class::Transient, what)
 }
 

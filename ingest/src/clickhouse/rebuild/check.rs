@@ -63,8 +63,8 @@ impl Rebuild<'_> {
             if !is_stored(&view.source) || !is_stored(&view.target) {
                 let View { name, source, target, .. } = view;
                 return Err(self.refused(&format!(
-                    "view {name} reads {source} and writes to {target}, one of which stores no rows; rebuild {target} and the tables \
-                     behind it by hand, or let views read {} directly",
+                    "view {name} reads {source} and writes to {target}, one of which stores no rows; rebuild {target} and \
+                     the tables behind it by hand, or let views read {} directly",
                     self.base
                 )));
             }
