@@ -104,12 +104,11 @@ pub async fn run(
     let kafka = settings.client(&stores);
     let connect = |cause| StartError::kafka(&stores, cause);
     let topic_ids = Arc::new(TopicIds::new(&kafka).map_err(connect)?);
-    let monitor_config = offsets::client_config(&settings, &stores, &names);
-    let monitor =
-        Monitor::start(&monitor_config, Arc::clone(&topic_ids), events.clone()).map_err(|error| match error {
-            monitor::Error::Kafka(cause) => connect(cause).into(),
-            thread @ monitor::Error::Thread(_) => Error::Thread(thread.to_string()),
-        })?;
+    let client = offsets::client_config(&settings, &stores, &names);
+    let monitor = Monitor::start(&client, Arc::clone(&topic_ids), events.clone()).map_err(|error| match error {
+        monitor::Error::Kafka(cause) => connect(cause).into(),
+        thread @ monitor::Error::Thread(_) => Error::Thread(thread.to_string()),
+    })?;
     let topics: Vec<_> = settings.enabled().map(|(topic, _)| names.topic(topic)).collect();
     let supply = Supply { brokers, largest_batch: topic_config::largest_batch(&kafka, &topics).await };
     let writer = writer(&settings, &names, &kafka, clickhouse, events, &metrics).map_err(connect)?;

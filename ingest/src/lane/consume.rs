@@ -157,7 +157,7 @@ impl Context {
                     Ok(Next::Unreadable { offset }) => drop(events.blocking_send(Event::Unreadable { owner, offset })),
                     Ok(Next::Readable) => {}
                     Err(error) => {
-                        warn!(%error, topic, partition = owner.partition, "search for an unreadable record failed")
+                        warn!(%error, topic, partition = owner.partition, "search for an unreadable record failed");
                     }
                 }
             }

@@ -47,7 +47,7 @@ impl Writer {
                 }
                 Presence::Duplicated => return Err(failures::doubled_rows(&job.destination.target.table)),
                 Presence::Some | Presence::Nothing if check < VISIBILITY_CHECKS => {
-                    tokio::time::sleep(CHECK_INTERVAL).await
+                    tokio::time::sleep(CHECK_INTERVAL).await;
                 }
                 Presence::Some | Presence::Nothing => {}
             }
