@@ -245,7 +245,7 @@ async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Fai
     for sentence in table::remedies(&done) {
         screen::note(&sentence);
     }
-    if done.landed() + done.staying() + done.already == 0 {
+    if done.landed() + done.remaining() + done.already == 0 {
         note_filtered_out(&done.filtered_out, &prefix);
     }
     ended?;
@@ -253,7 +253,7 @@ async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Fai
         screen::note("interrupted; run it again to continue");
         return Ok(Exit::Interrupted);
     }
-    Ok(if done.staying() > 0 && !options.dry_run { Exit::Fail } else { Exit::Pass })
+    Ok(if done.remaining() > 0 && !options.dry_run { Exit::Fail } else { Exit::Pass })
 }
 
 impl Which {

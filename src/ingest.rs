@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Timeout of one query about a table.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -116,7 +116,7 @@ fn end_with_stdin(shutdown: CancellationToken) {
 
 async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Result<Exit, Failure> {
     let names = settings.names();
-    let clickhouse = ClickHouse::new(&settings.stores.clickhouse, &names.database(), PATIENCE)?;
+    let clickhouse = ClickHouse::new(&settings.stores.clickhouse, &names.database(), TIMEOUT)?;
     let failed = |failure: failure::Failure| {
         let remedy = if failure.code == "unknown_database" { missing_database(&names) } else { String::new() };
         anyhow!("rebuild the aggregates of {table}: {failure}{remedy}")

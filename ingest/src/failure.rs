@@ -39,17 +39,17 @@ pub struct Failure {
     pub is_unclear: bool,
     /// The view that the server's text names as the one it was writing to. That text may quote a row, so the name is not used
     /// until a view of that name is found.
-    pub(crate) supposed_view: Option<String>,
+    pub(crate) suspected_view: Option<String>,
 }
 
 impl Failure {
     /// Creates a failure without a code of the store.
     pub fn new(class: Class, what: impl Into<String>) -> Self {
-        Self { class, what: what.into(), code: String::new(), row: None, is_unclear: false, supposed_view: None }
+        Self { class, what: what.into(), code: String::new(), row: None, is_unclear: false, suspected_view: None }
     }
 
     /// Whether a row that alone fails with this error is at fault.
-    pub fn may_be_of_a_row(&self) -> bool {
+    pub fn may_be_row_fault(&self) -> bool {
         self.class == Class::Row || self.is_unclear
     }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::batch::limits::Limits;
 use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::demand::{Demand, Unfit};
+use crate::clickhouse::demand::{Demand, UnsuitableTable};
 use crate::clickhouse::view_graph::ViewGraph;
 use crate::clickhouse::{token_check, visibility};
 use crate::config::Settings;
@@ -72,12 +72,12 @@ pub enum StartError {
     #[error(transparent)]
     DeadLetterTopic(#[from] UnfitTopic),
     /// A table that an INSERT reaches would store a repeated INSERT twice, or loses rows.
-    #[error("start pipeline {topic}: {unfit}")]
-    Unfit {
+    #[error("start pipeline {topic}: {unsuitable}")]
+    UnsuitableTable {
         /// Topic of the pipeline.
         topic: String,
         /// The table and the remedy.
-        unfit: Unfit,
+        unsuitable: UnsuitableTable,
     },
 }
 
@@ -110,10 +110,10 @@ pub(crate) async fn sources(
         let unreadable = |failure| StartError::ClickHouse { url: stores.clickhouse.url.clone(), failure };
         let shape = retry_transient(deadline, || clickhouse.shape(&pipeline.table)).await.map_err(unreadable)?;
         let plan = table::plan(topic, pipeline, &shape)?;
-        let unfit = |unfit| StartError::Unfit { topic: topic.clone(), unfit };
+        let unsuitable = |unsuitable| StartError::UnsuitableTable { topic: topic.clone(), unsuitable };
         let graph =
             retry_transient(deadline, || ViewGraph::read(clickhouse, &pipeline.table)).await.map_err(unreadable)?;
-        let token_retention = graph.remembered(&Demand::new(settings)).map_err(unfit)?;
+        let token_retention = graph.token_retention(&Demand::new(settings)).map_err(unsuitable)?;
         retry_transient(deadline, || visibility::check(clickhouse, &pipeline.table)).await.map_err(unreliable)?;
         let target = Target::new(&names.topic(topic), id, names, &pipeline.table);
         let (insert, tenant) = (plan.insert, pipeline.tenant.clone());

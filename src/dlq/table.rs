@@ -5,7 +5,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 use sluice_ingest::dead_letter::letter::{Letter, Payload};
 use sluice_ingest::operator::dlq::stats::Counts;
-use sluice_ingest::operator::dlq::tally::{Replayed, stays};
+use sluice_ingest::operator::dlq::tally::{Replayed, remaining_reason};
 use sluice_ingest::operator::dlq::{State, Stats};
 use uuid::Uuid;
 
@@ -142,18 +142,18 @@ fn sum(counts: &Counts) -> u64 {
 /// What a replay did, or would do.
 pub(super) fn replayed(done: &Replayed, is_dry: bool) -> String {
     let landed = if is_dry { "WOULD LAND" } else { "LANDED" };
-    let mut table = table(&["REASON", landed, "STAYS"], &[1, 2]);
+    let mut table = table(&["REASON", landed, "REMAINING"], &[1, 2]);
     for (reason, tally) in &done.reasons {
-        table.add_row([reason.clone(), tally.landed.to_string(), tally.stays.to_string()]);
+        table.add_row([reason.clone(), tally.landed.to_string(), tally.remaining.to_string()]);
     }
-    table.add_row(["all".to_owned(), done.landed().to_string(), done.staying().to_string()]);
+    table.add_row(["all".to_owned(), done.landed().to_string(), done.remaining().to_string()]);
     let mut said = vec![text(&table)];
     if done.already > 0 {
         said.push(format!("landed before: {}", done.already));
     }
-    if !done.stays.is_empty() {
-        let stays: Vec<_> = done.stays.iter().map(|(why, count)| format!("{why} {count}")).collect();
-        said.push(format!("staying: {}", stays.join(", ")));
+    if !done.remaining.is_empty() {
+        let remaining: Vec<_> = done.remaining.iter().map(|(why, count)| format!("{why} {count}")).collect();
+        said.push(format!("remaining: {}", remaining.join(", ")));
     }
     said.join("\n")
 }
@@ -161,27 +161,27 @@ pub(super) fn replayed(done: &Replayed, is_dry: bool) -> String {
 /// Remedies for letters that a replay itself leaves in place.
 pub(super) fn remedies(done: &Replayed) -> Vec<String> {
     let sentences = [
-        (stays::NO_PIPELINE, "no pipeline has their topic; add it to ingest.pipelines"),
+        (remaining_reason::NO_PIPELINE, "no pipeline has their topic; add it to ingest.pipelines"),
         (
-            stays::NO_TOPIC_ID,
+            remaining_reason::NO_TOPIC_ID,
             "they do not say which topic of that name they come from; if it was never deleted and recreated, add \
              --assume-current-topic",
         ),
         (
-            stays::NOT_PASSED,
+            remaining_reason::NOT_PASSED,
             "the workers have not committed past their records and will consume them again; let a worker run first",
         ),
         (
-            stays::PAYLOAD_GONE,
+            remaining_reason::PAYLOAD_GONE,
             "they were too large for the dead-letter topic, and their records are no longer in their own topics",
         ),
         (
-            stays::NOT_IN_TABLE,
+            remaining_reason::NOT_IN_TABLE,
             "ClickHouse has acknowledged them but does not return them: rows deleted after an earlier replay, or a \
              lagging replica; run it again later",
         ),
     ];
-    let remedy = |(why, sentence): (&str, &str)| done.stays.contains_key(why).then(|| format!("{why}: {sentence}"));
+    let remedy = |(why, sentence): (&str, &str)| done.remaining.contains_key(why).then(|| format!("{why}: {sentence}"));
     sentences.into_iter().filter_map(remedy).collect()
 }
 
@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn letters_that_a_replay_leaves_in_place_come_with_a_remedy() {
         let mut done = Replayed::default();
-        done.stays.insert("tombstone".to_owned(), 1);
-        done.stays.insert("no_topic_id".to_owned(), 1);
+        done.remaining.insert("tombstone".to_owned(), 1);
+        done.remaining.insert("no_topic_id".to_owned(), 1);
         insta::assert_snapshot!(remedies(&done).join("\n"), @"no_topic_id: they do not say which topic of that name they come from; if it was never deleted and recreated, add --assume-current-topic");
     }
 

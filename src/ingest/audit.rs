@@ -59,7 +59,7 @@ fn shown(accounts: &[Account], settings: &Settings) -> String {
         "DEAD-LETTERED",
         "REPLAYED",
         "MISSING",
-        "DOUBLED",
+        "DUPLICATES",
         "UNCOMMITTED",
     ];
     let mut table = table(&header, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
@@ -70,7 +70,7 @@ fn shown(accounts: &[Account], settings: &Settings) -> String {
             account.dead_lettered,
             account.replayed,
             account.missing,
-            account.doubled,
+            account.duplicates,
             account.ahead,
         ];
         let mut row = vec![
@@ -88,7 +88,7 @@ fn shown(accounts: &[Account], settings: &Settings) -> String {
 /// What is wrong with a partition or worth knowing about it, one sentence each.
 fn faults(account: &Account, has_scanned: bool) -> Vec<String> {
     let mut said = Vec::new();
-    let Account { missing, doubled, unread, older, ahead, empty, .. } = *account;
+    let Account { missing, duplicates, unread, older, ahead, empty, .. } = *account;
     if missing > 0 {
         let gaps = if has_scanned { "" } else { "; --scan tells lost records from gaps" };
         said.push(format!(
@@ -96,9 +96,9 @@ fn faults(account: &Account, has_scanned: bool) -> Vec<String> {
             stretches(&account.missing_at, missing)
         ));
     }
-    if doubled > 0 {
-        let some: Vec<_> = account.doubled_at.iter().map(i64::to_string).collect();
-        said.push(format!("{doubled} duplicate rows, at offsets {}", some.join(", ")));
+    if duplicates > 0 {
+        let some: Vec<_> = account.duplicates_at.iter().map(i64::to_string).collect();
+        said.push(format!("{duplicates} duplicate rows, at offsets {}", some.join(", ")));
     }
     if unread > 0 {
         said.push(format!("{unread} offsets were deleted from the log before they were consumed"));
@@ -132,11 +132,11 @@ fn verdict(accounts: &[Account]) -> String {
     if accounts.iter().all(Account::is_exact) {
         return format!("exact: {consumed} consumed = {inserted} inserted + {dead} dead-lettered");
     }
-    let (missing, doubled, wrong) =
-        (sum(|a| a.missing), sum(|a| a.doubled), accounts.iter().filter(|account| !account.is_exact()).count());
+    let (missing, duplicates, wrong) =
+        (sum(|a| a.missing), sum(|a| a.duplicates), accounts.iter().filter(|account| !account.is_exact()).count());
     format!(
         "not exact in {wrong} of {} partitions: {consumed} consumed, {inserted} inserted, {dead} dead-lettered, {missing} \
-         missing, {doubled} doubled",
+         missing, {duplicates} duplicates",
         accounts.len()
     )
 }
@@ -161,18 +161,18 @@ mod tests {
             inserted: 7,
             missing: 3,
             missing_at: vec![1..2, 5..7],
-            doubled: 1,
-            doubled_at: vec![9],
+            duplicates: 1,
+            duplicates_at: vec![9],
             ..exact.clone()
         };
         insta::assert_snapshot!(faults(&wrong, false).join("\n"), @r"
         3 consumed but neither inserted nor dead-lettered, at offsets 1, 5 to 6; --scan tells lost records from gaps
         1 duplicate rows, at offsets 9
         ");
-        insta::assert_snapshot!(verdict(&[exact.clone(), wrong]), @"not exact in 1 of 2 partitions: 24 consumed, 17 inserted, 4 dead-lettered, 3 missing, 1 doubled");
+        insta::assert_snapshot!(verdict(&[exact.clone(), wrong]), @"not exact in 1 of 2 partitions: 24 consumed, 17 inserted, 4 dead-lettered, 3 missing, 1 duplicates");
         insta::assert_snapshot!(shown(&[exact], &Settings::default()), @r"
-        TOPIC   PARTITION  FROM  COMMITTED  CONSUMED  INSERTED  DEAD-LETTERED  REPLAYED  MISSING  DOUBLED  UNCOMMITTED
-        events          0     0         12        12        10              2         0        0        0            0
+        TOPIC   PARTITION  FROM  COMMITTED  CONSUMED  INSERTED  DEAD-LETTERED  REPLAYED  MISSING  DUPLICATES  UNCOMMITTED
+        events          0     0         12        12        10              2         0        0           0            0
         ");
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Timeout of a request; a worker waits a little less for its consume loop.
-const PATIENCE: Duration = Duration::from_secs(35);
+const TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Which workers, and which of their partitions.
 #[derive(Debug, Args)]
@@ -111,7 +111,7 @@ impl Which {
     /// Asks every worker, even if one of them does not answer.
     async fn ask_all(&self, method: &Method, path: &str, settings: &Settings) -> Result<Answers, Failure> {
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let client = client.timeout(PATIENCE).build().context("prepare the HTTP client")?;
+        let client = client.timeout(TIMEOUT).build().context("prepare the HTTP client")?;
         let (mut answers, mut failure) = (Vec::new(), None);
         for worker in self.workers(settings)? {
             match self.ask(&client, method, &worker, path, settings).await {

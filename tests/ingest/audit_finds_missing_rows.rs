@@ -29,7 +29,7 @@ async fn discrepancies(world: &World, options: Options) -> Vec<(i32, u64, u64)> 
         assert_eq!(account.consumed, account.inserted + account.dead_lettered + account.missing, "{account:?}");
     }
     let discrepancies = accounts.iter().filter(|account| !account.is_exact());
-    discrepancies.map(|account| (account.partition, account.missing, account.doubled)).collect()
+    discrepancies.map(|account| (account.partition, account.missing, account.duplicates)).collect()
 }
 
 /// A world with records and poison in partitions 0 to 2, all of them landed or dead-lettered, and committed.

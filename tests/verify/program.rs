@@ -12,7 +12,7 @@ use tokio::{
 };
 
 /// How long a test waits for a line or for the end of the program.
-const PATIENCE: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(3);
 /// The three topics land within a second, so that no test waits for the ADR's thirty.
 const CONFIG: &str = r#"
 [ingest.pipelines.communication-events]
@@ -115,7 +115,7 @@ impl Program {
     /// Waits for a line that contains `text`.
     pub(crate) async fn says(&mut self, text: &str) -> String {
         loop {
-            let line = timeout(PATIENCE, self.lines.next_line()).await;
+            let line = timeout(TIMEOUT, self.lines.next_line()).await;
             let Ok(Ok(Some(line))) = line else { panic!("it never said {text:?}, but: {:#?}", self.seen) };
             self.seen.push(line.clone());
             if line.contains(text) {
@@ -130,15 +130,15 @@ impl Program {
 
     /// Waits for its end, whatever the cause.
     pub(crate) async fn gone(mut self) {
-        timeout(PATIENCE, self.child.wait()).await.expect("an end in time").unwrap();
+        timeout(TIMEOUT, self.child.wait()).await.expect("an end in time").unwrap();
     }
 
     /// Waits for its end. Returns the exit code and everything that it wrote to standard error.
     pub(crate) async fn ends(mut self) -> (i32, String) {
-        while let Ok(Ok(Some(line))) = timeout(PATIENCE, self.lines.next_line()).await {
+        while let Ok(Ok(Some(line))) = timeout(TIMEOUT, self.lines.next_line()).await {
             self.seen.push(line);
         }
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("an end in time").unwrap();
+        let status = timeout(TIMEOUT, self.child.wait()).await.expect("an end in time").unwrap();
         (status.code().expect("an exit code"), self.seen.join("\n"))
     }
 }

@@ -60,16 +60,16 @@ pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<A
         return Err(codes::failure(status.as_u16(), None));
     }
     if let Some(missing_proof) = missing_proof(status, response.version(), response.headers(), id, kind) {
-        return Err(failures::not_an_answer(&missing_proof));
+        return Err(failures::not_a_response(&missing_proof));
     }
     let server = text(response.headers(), SERVER).unwrap_or_default().to_owned();
     let tag = text(response.headers(), TAG).map(str::to_owned);
     let body = read(response).await?;
     if tag.is_some_and(|tag| !tag.is_empty() && contains(&body, tag.as_bytes())) {
-        return Err(failures::not_an_answer("an exception in its middle"));
+        return Err(failures::not_a_response("an exception in its middle"));
     }
     if kind == Kind::Insert && !body.is_empty() {
-        return Err(failures::not_an_answer("HTTP 200 with a body, although an INSERT returns none"));
+        return Err(failures::not_a_response("HTTP 200 with a body, although an INSERT returns none"));
     }
     Ok(Answer { body, server })
 }
@@ -104,8 +104,8 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 async fn exception(mut response: Response, id: &str, code: Option<u32>) -> Failure {
     let has_query_id = text(response.headers(), QUERY_ID) == Some(id);
     let failure = codes::failure(response.status().as_u16(), code);
-    if failure.may_be_of_a_row() && !has_query_id {
-        return failures::not_an_answer(&format!("an exception code without the {QUERY_ID} of this query"));
+    if failure.may_be_row_fault() && !has_query_id {
+        return failures::not_a_response(&format!("an exception code without the {QUERY_ID} of this query"));
     }
     // Reading the rest allows the connection to be reused.
     let mut message = BytesMut::new();

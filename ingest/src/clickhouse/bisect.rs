@@ -69,7 +69,7 @@ impl<'a> FaultSearch<'a> {
     }
 
     /// Searches the part. Fails if the search itself was not possible.
-    pub(crate) async fn judge(&self) -> Result<FaultyRows, Failure> {
+    pub(crate) async fn run(&self) -> Result<FaultyRows, Failure> {
         if self.failure.code == VIOLATED_CONSTRAINT {
             let rows = self.violating().await?;
             if !rows.is_empty() {
@@ -109,7 +109,7 @@ impl<'a> FaultSearch<'a> {
                 Err(Failure::new(Class::Transient, "a constraint is reported as violated by rows that were never sent"))
             }
             // If an expression fails for some rows, they are found by trying.
-            Err(failure) if failure.may_be_of_a_row() => Ok(Vec::new()),
+            Err(failure) if failure.may_be_row_fault() => Ok(Vec::new()),
             Err(failure) => Err(failure),
         }
     }

@@ -78,7 +78,7 @@ impl ClickHouse {
         }
         let token = [("insert_deduplication_token", token)];
         match self.send_rows(name, &token, &insert.statement, &insert.head, rows).await {
-            Err(failure) if failure.may_be_of_a_row() => {
+            Err(failure) if failure.may_be_row_fault() => {
                 self.check_columns(insert).await?;
                 Err(self.name_view(failure).await)
             }
@@ -132,7 +132,7 @@ impl ClickHouse {
     async fn name_view(&self, mut failure: Failure) -> Failure {
         let query = "SELECT concat(database, '.', name) AS full_name FROM system.tables WHERE engine = 'MaterializedView' \
                      AND concat(database, '.', name) = {table:String} FORMAT JSON";
-        let Some(suspected) = failure.supposed_view.take() else { return failure };
+        let Some(suspected) = failure.suspected_view.take() else { return failure };
         let found: Vec<Named> = self.select(query, &suspected).await.unwrap_or_default();
         found.first().map_or_else(|| failure.clone(), |view| failures::in_view(failure.clone(), &view.full_name))
     }
@@ -258,7 +258,7 @@ fn escaped<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
 /// The rows of a response in JSON format.
 fn rows<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<Vec<T>, Failure> {
     let rows: Result<Data<T>, _> = serde_json::from_slice(body);
-    rows.map(|rows| rows.data).map_err(|_| failures::not_an_answer("a body that is not the requested JSON"))
+    rows.map(|rows| rows.data).map_err(|_| failures::not_a_response("a body that is not the requested JSON"))
 }
 
 #[derive(Deserialize)]

@@ -148,7 +148,7 @@ pub(crate) fn failure(status: u16, code: Option<u32>) -> Failure {
         Some(_) => name.to_lowercase(),
         None => String::new(),
     };
-    Failure { class, what, code, row: None, is_unclear, supposed_view: None }
+    Failure { class, what, code, row: None, is_unclear, suspected_view: None }
 }
 
 /// Adds to a failure what the server's text reveals: the number of the row at fault (counted from 1), the view, and
@@ -157,7 +157,7 @@ pub(crate) fn with_text(mut failure: Failure, text: &str) -> Failure {
     let after = text.rfind("at row ").map(|at| &text[at + "at row ".len()..]);
     let digits = after.map(|after| after.chars().take_while(char::is_ascii_digit).collect::<String>());
     failure.row = digits.and_then(|digits| digits.parse::<usize>().ok()?.checked_sub(1));
-    failure.supposed_view = view(text);
+    failure.suspected_view = view(text);
     if SETTING_CODES.contains(&failure.code.as_str())
         && let Some(name) = setting(text)
     {
@@ -245,7 +245,7 @@ mod tests {
     fn an_unlisted_or_ambiguous_code_is_unclear() {
         assert_eq!(failure(500, Some(99_999)).code, "clickhouse_error_99999");
         for unclear in [failure(500, Some(99_999)), failure(400, Some(36))] {
-            assert!(unclear.is_unclear && unclear.may_be_of_a_row(), "{unclear}");
+            assert!(unclear.is_unclear && unclear.may_be_row_fault(), "{unclear}");
         }
         for clear in [
             failure(500, Some(241)),
@@ -253,10 +253,10 @@ mod tests {
             failure(500, None),
             Failure::new(Class::Transient, "no response"),
         ] {
-            assert!(!clear.is_unclear && !clear.may_be_of_a_row(), "{clear}");
+            assert!(!clear.is_unclear && !clear.may_be_row_fault(), "{clear}");
         }
         let row = failure(500, Some(190));
-        assert!(row.may_be_of_a_row() && !row.is_unclear);
+        assert!(row.may_be_row_fault() && !row.is_unclear);
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_view_at_fault_is_found_in_the_text() {
-        let view = |text: &str| with_text(failure(500, Some(252)), text).supposed_view;
+        let view = |text: &str| with_text(failure(500, Some(252)), text).suspected_view;
         let ends = "with average size): while pushing to view d.`my view`. (TOO_MANY_PARTS) (version 26.7.2.1)\n";
         assert_eq!(view(ends).unwrap(), "d.my view");
         let nested = "x: while pushing to view d.a: while pushing to view d.b: While executing X. (TOO_MANY_PARTS)";
@@ -299,6 +299,6 @@ mod tests {
     fn the_text_fits_after_failed_to() {
         insta::assert_snapshot!(failure(404, Some(60)), @"write: ClickHouse returned error 60 (UNKNOWN_TABLE), HTTP 404");
         insta::assert_snapshot!(failure(502, None), @"write: HTTP 502 instead of a ClickHouse response");
-        insta::assert_snapshot!(failures::not_an_answer("HTTP 204"), @"write: not a ClickHouse response (HTTP 204); check what stands between the worker and ClickHouse: it must pass on ClickHouse's responses with all headers");
+        insta::assert_snapshot!(failures::not_a_response("HTTP 204"), @"write: not a ClickHouse response (HTTP 204); check what stands between the worker and ClickHouse: it must pass on ClickHouse's responses with all headers");
     }
 }

@@ -58,7 +58,7 @@ impl Coverage<'_> {
         let body = self.query(&query, range, range.start).await?;
         let figures: Vec<u64> = numbers(&body)?.into_iter().map(i64::cast_unsigned).collect();
         let [count, sum, squares, lowest, distinct] = figures[..] else {
-            return Err(failures::not_an_answer("a body of unexpected length"));
+            return Err(failures::not_a_response("a body of unexpected length"));
         };
         let lowest = (count > 0).then_some(lowest.cast_signed());
         Ok((lowest, Sums { count, sum, squares }, exact.then_some(distinct)))
@@ -92,7 +92,7 @@ impl Coverage<'_> {
         let body = self.query(&query, range, range.start - 1).await?;
         // Between the count and the offsets is the length of the list, in one byte since it is at most 5.
         let Some((count, [_, sample @ ..])) = body.split_first_chunk() else {
-            return Err(failures::not_an_answer("a body of unexpected length"));
+            return Err(failures::not_a_response("a body of unexpected length"));
         };
         let (count, sample) = (u64::from_le_bytes(*count), numbers(sample)?);
         Ok(Duplicates { count, sample })

@@ -1,4 +1,4 @@
-//! How long a table must remember the tokens of INSERTs, and why a table is unfit. Plain data.
+//! How long a table must remember the tokens of INSERTs, and why a table is unsuitable. Plain data.
 
 use super::name::TableName;
 use crate::config::Settings;
@@ -32,7 +32,7 @@ impl Demand {
 
 /// Why a table cannot be trusted to recognise a repeated INSERT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub enum UnsuitableTable {
     /// A view or its target is not visible to this user.
     #[error(
         "{label} is not visible to this user, so it is unknown whether it recognises a repeated INSERT; GRANT SHOW TABLES \

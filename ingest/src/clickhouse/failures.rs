@@ -33,7 +33,7 @@ pub(crate) fn in_search(failure: Failure) -> Failure {
 }
 
 /// The response is not ClickHouse's, or something in between altered it: the outcome of the request is unknown.
-pub(crate) fn not_an_answer(missing_proof: &str) -> Failure {
+pub(crate) fn not_a_response(missing_proof: &str) -> Failure {
     let what = format!(
         "not a ClickHouse response ({missing_proof}); check what stands between the worker and ClickHouse: it must pass on \
          ClickHouse's responses with all headers"
@@ -54,7 +54,7 @@ pub(crate) fn in_rebuild(failure: Failure, view: &impl Display) -> Failure {
                     must not do that with INSERTs";
         return Failure { what: what.to_owned(), ..failure };
     }
-    let is_view_fault = failure.may_be_of_a_row();
+    let is_view_fault = failure.may_be_row_fault();
     let remedy = if is_view_fault { "; repair the view" } else { "" };
     let what = format!("{}, while the rows of view {view} were recomputed{remedy}", failure.what);
     let class = if is_view_fault { Class::Operator } else { failure.class };
@@ -87,7 +87,7 @@ pub(crate) fn invisible_rows(table: &str) -> Failure {
 }
 
 /// Rows that were just acknowledged are in the table more than once.
-pub(crate) fn doubled_rows(table: &str) -> Failure {
+pub(crate) fn duplicated_rows(table: &str) -> Failure {
     let what = format!(
         "rows that this worker has just written are in table {table} more than once: another process has written them \
          too, or ClickHouse has accepted a repeated INSERT twice; compare, correct the table or decide with \

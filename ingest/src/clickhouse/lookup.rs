@@ -64,7 +64,7 @@ pub async fn among(
 
 /// Fails while an INSERT of this partition runs, from any process: its rows may still land. Only after this check do
 /// missing rows count as absent.
-pub async fn nothing_runs(clickhouse: &ClickHouse, target: &Target, partition: i32) -> Result<(), Failure> {
+pub async fn check_no_running_insert(clickhouse: &ClickHouse, target: &Target, partition: i32) -> Result<(), Failure> {
     let query = "SELECT toUInt64(count()) FROM system.processes WHERE startsWith(query_id, {inserts:String}) \
                  FORMAT RowBinary";
     let body = clickhouse.query(query, &[("param_inserts", insert_prefix(target, partition))]).await?;
@@ -72,7 +72,7 @@ pub async fn nothing_runs(clickhouse: &ClickHouse, target: &Target, partition: i
         [0] => Ok(()),
         [_] if is_injected(Fault::IgnoreRunningInserts) => Ok(()),
         [_] => Err(Failure::new(Class::Transient, "an INSERT of this partition that was sent earlier still runs")),
-        _ => Err(failures::not_an_answer("a body that is not the number of queries")),
+        _ => Err(failures::not_a_response("a body that is not the number of queries")),
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn push_length(mut length: usize, out: &mut Vec<u8>) {
 pub(crate) fn numbers(body: &[u8]) -> Result<Vec<i64>, Failure> {
     let (numbers, rest) = body.as_chunks();
     if !rest.is_empty() {
-        return Err(failures::not_an_answer("a body that is not a whole number of eight-byte values"));
+        return Err(failures::not_a_response("a body that is not a whole number of eight-byte values"));
     }
     Ok(numbers.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect())
 }

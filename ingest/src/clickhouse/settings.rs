@@ -133,7 +133,7 @@ impl KnownSettings {
         if has("insert_deduplicate") && has("read_overflow_mode") {
             Ok(known)
         } else {
-            Err(failures::not_an_answer("system.settings does not list the settings that every version has"))
+            Err(failures::not_a_response("system.settings does not list the settings that every version has"))
         }
     }
 

@@ -33,7 +33,7 @@ pub async fn tokens_are_honoured(clickhouse: &ClickHouse) -> Result<(), Failure>
     match rows[..] {
         [1] => Ok(()),
         [rows] => Err(not_honoured(rows)),
-        _ => Err(failures::not_an_answer("a body that is not the number of rows")),
+        _ => Err(failures::not_a_response("a body that is not the number of rows")),
     }
 }
 

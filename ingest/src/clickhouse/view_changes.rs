@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::client::ClickHouse;
-use super::demand::{Demand, Unfit};
+use super::demand::{Demand, UnsuitableTable};
 use super::view_graph::ViewGraph;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
@@ -51,11 +51,11 @@ impl ViewGraphs {
         if is_injected(Fault::IgnoreViews) {
             return Ok(Changed::Nothing);
         }
-        let forgetful = |unfit: Unfit| {
-            Failure::new(Class::Operator, format!("an INSERT that may have landed must not be repeated now: {unfit}"))
+        let forgetful = |unsuitable: UnsuitableTable| {
+            Failure::new(Class::Operator, format!("an INSERT that may have landed must not be repeated now: {unsuitable}"))
         };
         let graph = self.read_since(clickhouse, table).await?;
-        let remembered = graph.remembered(demand).map_err(forgetful)?;
+        let remembered = graph.token_retention(demand).map_err(forgetful)?;
         // Read after the response, since the ages below are as of the response. They are rounded down to whole seconds.
         let announced_for = announced_for();
         let is_recent = |age: Option<Duration>| age.is_some_and(|age| age <= announced_for + Duration::from_secs(1));

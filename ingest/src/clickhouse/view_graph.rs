@@ -1,7 +1,7 @@
 //! Every table that an INSERT reaches through materialized views, in any database, and whether each of them would
 //! recognise a repeated INSERT.
 //! A table goes in; the [`ViewGraph`] of its views and their targets comes out, and how long all of them are sure to
-//! remember a token, or [`Unfit`]: the table that does not, with the remedy. It reads `system.tables` and changes
+//! remember a token, or [`UnsuitableTable`]: the table that does not, with the remedy. It reads `system.tables` and changes
 //! nothing.
 //!
 //! The graph is read when a worker starts and again before an INSERT is repeated, since views may be added while it
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::client::ClickHouse;
-use super::demand::{Demand, Unfit};
+use super::demand::{Demand, UnsuitableTable};
 use super::engine::{self, Defaults, Effect, Replication, Window};
 use super::name::TableName;
 use crate::failure::Failure;
@@ -65,7 +65,7 @@ pub struct ViewGraph {
     pub targets_unchanged_for: Option<Duration>,
     defaults: HashMap<Replication, Defaults>,
     /// Why it is unusable regardless of windows; the rest is then incomplete.
-    unfit: Option<Unfit>,
+    unsuitable: Option<UnsuitableTable>,
 }
 
 impl ViewGraph {
@@ -84,11 +84,11 @@ impl ViewGraph {
         // A view would be followed to its target, but rows must land in a table.
         if let (true, Err(reason)) = (row.is_view(), engine::base_window(&row.engine, "", &Defaults::new())) {
             let (label, engine) = (describe(&base, None), row.engine.clone());
-            graph.unfit = Some(Unfit::Engine { label, engine, reason });
+            graph.unsuitable = Some(UnsuitableTable::Engine { label, engine, reason });
             return Ok(graph);
         }
-        if let Err(unfit) = graph.visit(&rows, &base, None, &mut Vec::new()) {
-            graph.unfit = Some(unfit);
+        if let Err(unsuitable) = graph.visit(&rows, &base, None, &mut Vec::new()) {
+            graph.unsuitable = Some(unsuitable);
             return Ok(graph);
         }
         graph.sort();
@@ -109,11 +109,11 @@ impl ViewGraph {
         at: &TableName,
         via: Option<&TableName>,
         path: &mut Vec<TableName>,
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), UnsuitableTable> {
         if path.contains(at) {
-            return Err(Unfit::Cycle(at.clone()));
+            return Err(UnsuitableTable::Cycle(at.clone()));
         }
-        let row = rows.get(at).ok_or_else(|| Unfit::Hidden { label: describe(at, via), table: at.clone() })?;
+        let row = rows.get(at).ok_or_else(|| UnsuitableTable::Hidden { label: describe(at, via), table: at.clone() })?;
         path.push(at.clone());
         match via {
             None => shorten(&mut self.unchanged_for, row),
@@ -127,11 +127,11 @@ impl ViewGraph {
             self.add_table(row, at, via);
         }
         for name in row.dependent_views() {
-            let hidden = || Unfit::Hidden { label: format!("view {name} on {at}"), table: name.clone() };
+            let hidden = || UnsuitableTable::Hidden { label: format!("view {name} on {at}"), table: name.clone() };
             let view = rows.get(&name).ok_or_else(hidden)?;
             if !view.is_view() {
                 let reason = "is not known to count a repeated INSERT only once; use a materialized view";
-                return Err(Unfit::Engine {
+                return Err(UnsuitableTable::Engine {
                     label: format!("view {name} on {at}"),
                     engine: view.engine.clone(),
                     reason,
@@ -172,12 +172,12 @@ impl ViewGraph {
     }
 
     /// Fails if a table or view in it cannot be used at all.
-    pub fn check(&self) -> Result<(), Unfit> {
-        self.unfit.clone().map_or(Ok(()), Err)
+    pub fn check(&self) -> Result<(), UnsuitableTable> {
+        self.unsuitable.clone().map_or(Ok(()), Err)
     }
 
     /// How long all of its tables are sure to remember a token, if that is long enough.
-    pub fn remembered(&self, demand: &Demand) -> Result<Duration, Unfit> {
+    pub fn token_retention(&self, demand: &Demand) -> Result<Duration, UnsuitableTable> {
         self.check()?;
         let (mut min_seconds, mut tables) = (u64::MAX, self.tables.iter());
         let none = Defaults::new();
@@ -185,7 +185,7 @@ impl ViewGraph {
             engine::replication(&table.engine).and_then(|replication| self.defaults.get(&replication)).unwrap_or(&none)
         };
         let unfit_engine =
-            |table: &Table, reason| Unfit::Engine { label: table.describe(), engine: table.engine.clone(), reason };
+            |table: &Table, reason| UnsuitableTable::Engine { label: table.describe(), engine: table.engine.clone(), reason };
         if let Some(base) = tables.next() {
             let window = engine::base_window(&base.engine, &base.engine_full, defaults(base));
             min_seconds = min_seconds.min(base.seconds(&window.map_err(|reason| unfit_engine(base, reason))?, demand)?);
@@ -207,12 +207,12 @@ impl Table {
     }
 
     /// Seconds for which it is sure to remember a token.
-    fn seconds(&self, window: &Window, demand: &Demand) -> Result<u64, Unfit> {
+    fn seconds(&self, window: &Window, demand: &Demand) -> Result<u64, UnsuitableTable> {
         let needed = if is_injected(Fault::IgnoreViews) { 0 } else { demand.inserts * self.paths };
         if window.blocks < needed {
             let paths = if self.paths > 1 { format!(", for each of {} views", self.paths) } else { String::new() };
             let (label, table) = (self.describe(), self.name.clone());
-            return Err(Unfit::Window {
+            return Err(UnsuitableTable::Window {
                 label,
                 table,
                 setting: window.setting,
@@ -223,7 +223,7 @@ impl Table {
         }
         let seconds_by_count = window.blocks / (2 * demand.per_second * self.paths);
         match window.seconds {
-            Some(seconds) if seconds < demand.seconds => Err(Unfit::Seconds {
+            Some(seconds) if seconds < demand.seconds => Err(UnsuitableTable::Seconds {
                 label: self.describe(),
                 table: self.name.clone(),
                 setting: window.seconds_setting,
@@ -275,7 +275,7 @@ mod tests {
         Row { target_database, target_table: Some(target.to_owned()), ..table(name, "MaterializedView", "", &[]) }
     }
 
-    fn graph(rows: &[Row]) -> Result<ViewGraph, Unfit> {
+    fn graph(rows: &[Row]) -> Result<ViewGraph, UnsuitableTable> {
         let rows = rows.iter().map(|row| (TableName::new("d", &row.name), row.clone())).collect();
         let mut graph = ViewGraph::default();
         graph.visit(&rows, &TableName::new("d", "base"), None, &mut Vec::new())?;
@@ -285,8 +285,8 @@ mod tests {
 
     fn remembered_seconds(rows: &[Row]) -> Result<u64, String> {
         let demand = Demand { per_second: 1, inserts: 20, seconds: 10 };
-        let remembered_seconds = graph(rows).and_then(|graph| graph.remembered(&demand));
-        remembered_seconds.map(|time| time.as_secs()).map_err(|unfit| unfit.to_string())
+        let remembered_seconds = graph(rows).and_then(|graph| graph.token_retention(&demand));
+        remembered_seconds.map(|time| time.as_secs()).map_err(|unsuitable| unsuitable.to_string())
     }
 
     #[test]

@@ -89,7 +89,7 @@ async fn visible_count(clickhouse: &ClickHouse, table: &str) -> Result<u64, Fail
         counted => counted?,
     };
     let count = visible_count.first().and_then(|visible_count| visible_count.rows.parse().ok());
-    count.ok_or_else(|| failures::not_an_answer("a body that is not the number of rows"))
+    count.ok_or_else(|| failures::not_a_response("a body that is not the number of rows"))
 }
 
 /// A replica that has not fetched everything lacks rows that another one has acknowledged.

@@ -105,7 +105,7 @@ impl DeadLetters {
 
     /// Sends all of them; returns once each is acknowledged by a topic that keeps them.
     pub async fn send<L: Borrow<DeadLetter>>(&self, letters: &[L]) -> Result<(), Failure> {
-        let room = self.0.topic.check(CHECK_EVERY).await.map_err(|unfit| topic_failure(&unfit))?;
+        let room = self.0.topic.check(CHECK_EVERY).await.map_err(|unsuitable| topic_failure(&unsuitable))?;
         let mut in_flight = FuturesUnordered::new();
         for letter in letters {
             in_flight.push(self.0.send(letter.borrow(), room.most_bytes));
@@ -122,7 +122,7 @@ impl Inner {
         let sent = match self.try_send(letter, most_bytes).await {
             Err(error) if is_refusal(&error) => {
                 // The topic's settings may have just been changed.
-                self.topic.check(Duration::ZERO).await.map_err(|unfit| topic_failure(&unfit))?;
+                self.topic.check(Duration::ZERO).await.map_err(|unsuitable| topic_failure(&unsuitable))?;
                 Err(error)
             }
             other => other,
@@ -280,8 +280,8 @@ fn remedy(code: RDKafkaErrorCode) -> Option<&'static str> {
     })
 }
 
-fn topic_failure(unfit: &UnfitTopic) -> Failure {
-    Failure::new(Class::Operator, unfit.to_string())
+fn topic_failure(unsuitable: &UnfitTopic) -> Failure {
+    Failure::new(Class::Operator, unsuitable.to_string())
 }
 
 fn failure(topic: &str, error: &KafkaError) -> Failure {

@@ -22,7 +22,7 @@ use crate::batch::budget::{Permit, letter_bytes};
 use sluice_schemas::concurrency::blocking;
 
 /// How long to wait for the next record.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum concurrent readers; each has a queue of [`QUEUE_KIB`].
 const MAX_READERS: usize = 2;
 /// Size of a reader's queue, in KiB.
@@ -192,11 +192,11 @@ fn read(
     let mut start = TopicPartitionList::with_capacity(1);
     start.add_partition_offset(topic, partition, Offset::Offset(*first))?;
     client.assign(&start)?;
-    let mut deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + TIMEOUT;
     loop {
         match client.poll(deadline.saturating_duration_since(Instant::now())) {
             Some(Ok(message)) => {
-                deadline = Instant::now() + PATIENCE;
+                deadline = Instant::now() + TIMEOUT;
                 let offset = message.offset();
                 if offsets.binary_search(&offset).is_ok() && !take(&message) {
                     return Ok(false);

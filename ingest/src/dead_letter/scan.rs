@@ -23,7 +23,7 @@ use crate::kafka::fetch::{self, Supply};
 use crate::kafka::headers;
 use crate::kafka::headers::Headers;
 use crate::kafka::offsets;
-use crate::kafka::offsets::PATIENCE;
+use crate::kafka::offsets::TIMEOUT;
 use crate::kafka::topic_id::DescribeError;
 
 /// Why the dead-letter topic cannot be read.
@@ -186,7 +186,7 @@ impl Reader {
         let starts = self.starts(consumer, &partitions)?;
         let mut spans = Vec::new();
         for partition in partitions {
-            let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
+            let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
             let offset = starts.get(&partition).map_or(low, |start| start.unwrap_or(high).max(low));
             if offset < high {
                 spans.push((Place { partition, offset }, high));
@@ -206,7 +206,7 @@ impl Reader {
         for partition in partitions {
             times.add_partition_offset(&self.options.topic, *partition, Offset::Offset(since))?;
         }
-        let found = consumer.offsets_for_times(times, PATIENCE)?;
+        let found = consumer.offsets_for_times(times, TIMEOUT)?;
         let start = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
         Ok(found.elements().iter().map(|element| (element.partition(), start(element.offset()))).collect())
     }
@@ -234,8 +234,8 @@ impl Reader {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) if partition == from.partition => return Ok(true),
-                Some(Err(error)) if last_response.elapsed() > PATIENCE => return Err(error),
-                None if last_response.elapsed() > PATIENCE => {
+                Some(Err(error)) if last_response.elapsed() > TIMEOUT => return Err(error),
+                None if last_response.elapsed() > TIMEOUT => {
                     return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
                 }
                 // librdkafka retries after an error.

@@ -20,7 +20,7 @@ use crate::config::Settings;
 use sluice_schemas::concurrency::blocking;
 
 /// Timeout of one request to Kafka.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Wait before an unavailable coordinator is queried again.
 const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
@@ -127,10 +127,10 @@ pub(crate) async fn read_partially(kafka: ClientConfig, topics: Vec<String>) -> 
 fn topic_offsets(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> Result<PartialOffsets, Error> {
     let kafka_error = |cause| Error::from_kafka(topic, cause);
     let numbers = partitions(client, topic).map_err(kafka_error)?;
-    let id = topic_id(client.client(), topic, PATIENCE)?;
+    let id = topic_id(client.client(), topic, TIMEOUT)?;
     let requested: Vec<_> = numbers.into_iter().map(|number| (topic.to_owned(), number)).collect();
     let (mut partitions, mut missing) = (BTreeMap::new(), Vec::new());
-    for ((_, number), found) in found(client, &requested, PATIENCE).map_err(kafka_error)? {
+    for ((_, number), found) in read_partitions(client, &requested, TIMEOUT).map_err(kafka_error)? {
         match found {
             Ok(found) => drop(partitions.insert(number, found)),
             Err(cause) => missing.push(Error::Partition { topic: topic.to_owned(), number, cause }),
@@ -141,18 +141,18 @@ fn topic_offsets(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> 
 
 /// Reads the offsets of each of these partitions in a few requests; fails as a whole if the group's coordinator does
 /// not respond.
-pub(crate) fn found(
+pub(crate) fn read_partitions(
     client: &BaseConsumer<DefaultConsumerContext>,
     partitions: &[TopicPartition],
-    patience: Duration,
+    timeout: Duration,
 ) -> KafkaResult<BTreeMap<TopicPartition, KafkaResult<PartitionOffsets>>> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in partitions {
         list.add_partition(topic, *partition);
     }
     // Read before the log bounds: a committed offset is never above an end that was read later.
-    let answer = committed(client, &list, patience)?;
-    let mut ends = watermarks::ask(client.client(), partitions, patience);
+    let answer = committed(client, &list, timeout)?;
+    let mut ends = watermarks::read(client.client(), partitions, timeout);
     let partition_offsets = |element: &TopicPartitionListElem<'_>| {
         let at = (element.topic().to_owned(), element.partition());
         let ends = ends.remove(&at)?;
@@ -173,12 +173,12 @@ pub(crate) fn found(
 pub fn committed(
     client: &BaseConsumer<DefaultConsumerContext>,
     list: &TopicPartitionList,
-    patience: Duration,
+    timeout: Duration,
 ) -> KafkaResult<TopicPartitionList> {
     let started = Instant::now();
     loop {
-        match client.committed_offsets(list.clone(), patience) {
-            Err(cause) if is_coordinator_unavailable(&cause) && started.elapsed() < patience => {
+        match client.committed_offsets(list.clone(), timeout) {
+            Err(cause) if is_coordinator_unavailable(&cause) && started.elapsed() < timeout => {
                 std::thread::sleep(COORDINATOR_PAUSE);
             }
             answer => return answer,
@@ -194,7 +194,7 @@ fn is_coordinator_unavailable(cause: &KafkaError) -> bool {
 
 /// The partition IDs of a topic.
 pub(crate) fn partitions(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> KafkaResult<Vec<i32>> {
-    let metadata = client.fetch_metadata(Some(topic), PATIENCE)?;
+    let metadata = client.fetch_metadata(Some(topic), TIMEOUT)?;
     if let Some(error) = metadata.topics().iter().find_map(MetadataTopic::error) {
         return Err(KafkaError::MetadataFetch(error.into()));
     }

@@ -14,7 +14,7 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 /// How long to wait for the next record of a partition.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether an error may be caused by an unreadable batch.
 pub fn is_suspicious(error: &KafkaError) -> bool {
@@ -89,7 +89,7 @@ impl Probe {
         list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
         self.0.context().is_too_large.store(false, Ordering::Relaxed);
         self.0.assign(&list)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let next = loop {
             match self.0.poll(deadline.saturating_duration_since(Instant::now())) {
                 Some(Err(error)) if is_suspicious(&error) => break Next::Unreadable { offset },

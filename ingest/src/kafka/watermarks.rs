@@ -28,7 +28,7 @@ pub struct Watermarks {
 }
 
 /// Reads the bounds of `partitions`, which must be distinct. A partition without a leader fails alone.
-pub fn ask<C: ClientContext>(
+pub fn read<C: ClientContext>(
     client: &Client<C>,
     partitions: &[TopicPartition],
     timeout: Duration,
@@ -126,7 +126,7 @@ impl Event {
 
 /// Registers partitions with the client before they are assigned to it, so that they can be paused before the first
 /// fetch.
-pub fn make_known<C: ClientContext>(client: &Client<C>, list: &TopicPartitionList) {
+pub fn register_partitions<C: ClientContext>(client: &Client<C>, list: &TopicPartitionList) {
     let (mut low, mut high) = (0, 0);
     for element in list.elements() {
         let Ok(topic) = CString::new(element.topic()) else { continue };

@@ -166,7 +166,7 @@ impl MonitorThread {
             return;
         }
         let queried: Vec<_> = unlocated.iter().map(|(at, _)| at.clone()).collect();
-        let mut answers = match offsets::found(&self.client, &queried, REQUEST_TIMEOUT) {
+        let mut answers = match offsets::read_partitions(&self.client, &queried, REQUEST_TIMEOUT) {
             Ok(answers) => answers,
             Err(error) => {
                 self.rebootstrap_if_unanswered(&error);
@@ -214,7 +214,7 @@ impl MonitorThread {
             return Vec::new();
         }
         let queried: Vec<_> = located.iter().map(|(at, _)| at.clone()).collect();
-        let mut answers = watermarks::ask(self.client.client(), &queried, REQUEST_TIMEOUT);
+        let mut answers = watermarks::read(self.client.client(), &queried, REQUEST_TIMEOUT);
         let mut failed = Vec::new();
         for (at, Watched { owner, .. }) in located {
             let ends: Result<Watermarks, KafkaError> = answers.remove(at).unwrap_or(Err(KafkaError::NoMessageReceived));

@@ -67,7 +67,7 @@ impl Context {
         // late answer could move the partition again.
         list.set_all_offsets(Offset::Offset(0)).expect("zero is in range");
         // In librdkafka a pause survives an assignment, so nothing is fetched between the two.
-        watermarks::make_known(consumer.client(), list);
+        watermarks::register_partitions(consumer.client(), list);
         let assigned = consumer.pause(list).and_then(|()| match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
             _ => consumer.assign(list),

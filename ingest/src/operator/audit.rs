@@ -40,7 +40,7 @@ use crate::kafka::offsets::TopicOffsets;
 use crate::target::Target;
 
 /// Timeout of one request to ClickHouse.
-const PATIENCE: Duration = Duration::from_hours(1);
+const TIMEOUT: Duration = Duration::from_hours(1);
 
 /// Partitions audited concurrently, unless distinct offsets are counted, which takes memory.
 const CONCURRENCY: usize = 4;
@@ -113,9 +113,9 @@ pub struct Account {
     /// The first ranges of them.
     pub missing_at: Vec<Range<i64>>,
     /// Surplus rows.
-    pub doubled: u64,
+    pub duplicates: u64,
     /// Offsets of some of them.
-    pub doubled_at: Vec<i64>,
+    pub duplicates_at: Vec<i64>,
     /// Offsets without a record, according to Kafka.
     pub empty: u64,
     /// Records that were deleted from the log before they were consumed.
@@ -130,7 +130,7 @@ impl Account {
     /// Whether every record is accounted for exactly once.
     pub fn is_exact(&self) -> bool {
         let is_consumed = self.committed.is_some() || self.ahead == 0;
-        is_consumed && self.missing == 0 && self.doubled == 0 && self.unread == 0
+        is_consumed && self.missing == 0 && self.duplicates == 0 && self.unread == 0
     }
 }
 
@@ -154,7 +154,7 @@ pub struct Audit {
 impl Audit {
     /// Opens no connection yet.
     pub fn new(settings: Settings, stores: Stores, names: Names, options: Options) -> Result<Self, Error> {
-        let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), PATIENCE)?;
+        let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), TIMEOUT)?;
         Ok(Self { settings, stores, names, clickhouse, options })
     }
 
@@ -296,8 +296,8 @@ impl Audit {
             missing = self.with_records(&account.topic, account.partition, account.log.0, missing).await?;
             account.empty = before - length(&missing);
         }
-        account.doubled = count;
-        account.doubled_at = sample;
+        account.duplicates = count;
+        account.duplicates_at = sample;
         account.inserted = sums.count - count;
         account.missing = length(&missing);
         account.consumed = account.inserted + account.dead_lettered + account.missing;
@@ -367,7 +367,7 @@ mod tests {
         assert!(exact.is_exact());
         assert!(Account::default().is_exact(), "nothing consumed, no rows");
         assert!(!Account { missing: 1, ..exact.clone() }.is_exact());
-        assert!(!Account { doubled: 1, ..exact.clone() }.is_exact());
+        assert!(!Account { duplicates: 1, ..exact.clone() }.is_exact());
         assert!(!Account { unread: 1, ..exact }.is_exact());
         assert!(!Account { ahead: 1, ..Account::default() }.is_exact(), "rows of a group without an offset");
     }

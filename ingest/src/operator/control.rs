@@ -24,7 +24,7 @@ use crate::event::request::{Command, PartitionFilter, PartitionStatus, Request, 
 /// Header that a command must have, with any value.
 pub const HEADER: &str = "x-sluice-command";
 /// How long to wait for the consume loop, which is blocked during a rebalance.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The status of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +95,7 @@ impl Control {
             self.events.send(Event::Command(Request { command, filter, answer })).await.ok()?;
             answered.await.ok()
         };
-        let answer = tokio::time::timeout(PATIENCE, response).await.ok().flatten();
+        let answer = tokio::time::timeout(TIMEOUT, response).await.ok().flatten();
         answer.ok_or(RequestError::NoResponse)?.map_err(RequestError::Unknown)
     }
 }

@@ -29,7 +29,7 @@ use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
 use crate::clickhouse::client::ClickHouse;
-use crate::clickhouse::demand::Unfit;
+use crate::clickhouse::demand::UnsuitableTable;
 use crate::clickhouse::lookup;
 use crate::config::{Pipeline, Settings};
 use crate::dead_letter::letter::{Letter, Payload, Source};
@@ -83,12 +83,12 @@ pub enum Error {
     #[error(transparent)]
     Mapping(#[from] MappingError),
     /// A table that a replay reaches would count a repeated INSERT twice, or lose rows.
-    #[error("replay into table {table}: {unfit}")]
-    Unfit {
+    #[error("replay into table {table}: {unsuitable}")]
+    UnsuitableTable {
         /// The table.
         table: String,
-        /// The unfit table, with the remedy.
-        unfit: Unfit,
+        /// The unsuitable table, with the remedy.
+        unsuitable: UnsuitableTable,
     },
     /// ClickHouse refuses a replay for a reason other than the record.
     #[error("replay into table {table}: {failure}; repair the cause and run it again")]
@@ -169,7 +169,7 @@ impl Dlq {
         loop {
             let is_end = match scan.next().await? {
                 Item::Letter(letter) => {
-                    if filter.takes(&letter) {
+                    if filter.matches(&letter) {
                         letters.push(letter);
                     } else {
                         summary.filtered_out.note(&letter);

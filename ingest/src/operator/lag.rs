@@ -1,7 +1,7 @@
 //! Determines what a group has yet to read while no worker runs: the first record at or after its offset.
 //! Partitions and offsets go in; whether anything can be read there, and from where, comes out. Offsets alone are not
 //! enough: transaction markers, aborted and compacted records leave offsets that are never read. Joins no group,
-//! commits nothing, and gives up after [`PATIENCE`].
+//! commits nothing, and gives up after [`TIMEOUT`].
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use crate::kafka::offsets::PartitionOffsets;
 
 /// How long to read in search of records before a partition is left undecided.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Poll interval.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -54,7 +54,7 @@ pub(crate) fn lags(
         list.add_partition_offset(topic, *number, Offset::Offset(start(offsets)))?;
     }
     client.assign(&list)?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !undecided.is_empty() && Instant::now() < deadline {
         if let Some((number, lag)) = search(&client, &mut undecided)? {
             lags.insert(number, lag);

@@ -45,7 +45,7 @@ impl Writer {
                     self.seen.insert(job.owner);
                     return Ok(());
                 }
-                Presence::Duplicated => return Err(failures::doubled_rows(&job.destination.target.table)),
+                Presence::Duplicated => return Err(failures::duplicated_rows(&job.destination.target.table)),
                 Presence::Some | Presence::Nothing if check < VISIBILITY_CHECKS => {
                     tokio::time::sleep(CHECK_INTERVAL).await;
                 }
@@ -88,7 +88,7 @@ impl Writer {
                 Presence::Some => return self.accept_partial(job).await,
                 Presence::Duplicated => {
                     *is_acknowledged = true;
-                    return Err(failures::doubled_rows(&job.destination.target.table));
+                    return Err(failures::duplicated_rows(&job.destination.target.table));
                 }
                 Presence::Nothing if resend < MAX_TOKENS => {
                     visibility::check(&self.clickhouse, &job.destination.target.table).await?;
@@ -116,7 +116,7 @@ impl Writer {
         if matches!(found.0, Presence::All | Presence::Duplicated) {
             return Ok(found);
         }
-        lookup::nothing_runs(&self.clickhouse, &job.destination.target, job.owner.partition).await?;
+        lookup::check_no_running_insert(&self.clickhouse, &job.destination.target, job.owner.partition).await?;
         self.presence(job, part).await
     }
 

@@ -154,7 +154,7 @@ impl Writer {
         committed: Option<i64>,
     ) -> Result<Option<i64>, Failure> {
         if committed.is_none() {
-            lookup::nothing_runs(&self.clickhouse, target, partition).await?;
+            lookup::check_no_running_insert(&self.clickhouse, target, partition).await?;
             visibility::check(&self.clickhouse, &target.table).await?;
         }
         lookup::highest(&self.clickhouse, target, partition).await
@@ -347,7 +347,7 @@ impl Writer {
     /// waits for a rebuild, so that INSERTs into other tables continue.
     async fn insert_permit(&self, job: &Job) -> (OwnedRwLockReadGuard<()>, SemaphorePermit<'_>) {
         loop {
-            let no_rebuild = self.rebuilds.writing(&job.destination.target.table).await;
+            let no_rebuild = self.rebuilds.block_rebuilds(&job.destination.target.table).await;
             let permit = self.permits.acquire().await.expect("the semaphore is never closed");
             if job.lease.is_held() {
                 return (no_rebuild, permit);

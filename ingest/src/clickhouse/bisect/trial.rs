@@ -135,7 +135,7 @@ impl<'a> SourceTable<'a> {
         let columns = columns.join(", ");
         match copy.run(&format!("INSERT INTO {NAME} ({columns}) SELECT {columns} FROM {table} LIMIT 1")).await {
             Ok(_) => Ok(true),
-            Err(failure) if failure.may_be_of_a_row() => Ok(false),
+            Err(failure) if failure.may_be_row_fault() => Ok(false),
             Err(failure) => Err(failure),
         }
     }
@@ -152,7 +152,7 @@ impl TrialTable<'_> {
         let (statement, session) = (self.insert.statement_for(NAME), [("session_id", &*self.session)]);
         match self.clickhouse.insert_for_trial(&statement, &self.insert.head, &session, rows).await {
             Ok(()) => Ok(Trial::Accepted),
-            Err(failure) if failure.may_be_of_a_row() => Ok(Trial::Refused(failure)),
+            Err(failure) if failure.may_be_row_fault() => Ok(Trial::Refused(failure)),
             Err(failure) => Err(explain_missing_table(failure)),
         }
     }

@@ -36,7 +36,7 @@ impl Rebuilds {
     }
 
     /// Returns a guard that every INSERT of this worker into a table holds while it runs.
-    pub async fn writing(&self, table: &str) -> OwnedRwLockReadGuard<()> {
+    pub async fn block_rebuilds(&self, table: &str) -> OwnedRwLockReadGuard<()> {
         Arc::clone(&self.gate(table).lock).read_owned().await
     }
 

@@ -18,7 +18,7 @@ use crate::failure::{Class, Failure};
 /// ClickHouse's name of the error for a table that exists already.
 const ALREADY_EXISTS: &str = "table_already_exists";
 /// How long to wait for another process's rebuild.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Interval between attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Consecutive checks that find an old lock and no running rebuild until its owner counts as dead: between two
@@ -48,7 +48,7 @@ impl<'a> Lock<'a> {
             tables.iter().map(|table| TableName::new(&table.database, format!("{}{SCRATCH}", table.name))).collect();
         names.sort();
         let (mut lock, deadline) =
-            (Self { clickhouse, owner: owner.to_owned(), tables: Vec::new() }, Instant::now() + PATIENCE);
+            (Self { clickhouse, owner: owner.to_owned(), tables: Vec::new() }, Instant::now() + TIMEOUT);
         for name in names {
             let acquired = lock.acquire_one(&name, deadline).await;
             lock.tables.extend(acquired.is_ok().then_some(name));

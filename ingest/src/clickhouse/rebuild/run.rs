@@ -37,7 +37,7 @@ pub async fn rebuild_month(
     timeout: Duration,
 ) -> Result<usize, Failure> {
     let graph = ViewGraph::read(clickhouse, table).await?;
-    graph.check().map_err(|unfit| Failure::new(Class::Operator, unfit.to_string()))?;
+    graph.check().map_err(|unsuitable| Failure::new(Class::Operator, unsuitable.to_string()))?;
     if graph.views.is_empty() {
         return Ok(0);
     }

@@ -23,7 +23,7 @@ use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 
 /// How long to wait for INSERTs that began earlier.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The state of a base's month; it changes with every write.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Rebuild<'_> {
 
     /// Waits until all INSERTs running now have ended. Others may have begun by then.
     pub(super) async fn wait_for_writers(&self, lock: &Lock<'_>) -> Result<(), Failure> {
-        let (earlier, deadline) = (self.running_inserts().await?, Instant::now() + PATIENCE);
+        let (earlier, deadline) = (self.running_inserts().await?, Instant::now() + TIMEOUT);
         if is_injected(Fault::SkipWriterWait) {
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl Rebuild<'_> {
             "{left} INSERTs into {} have been running for longer than {} s, and its aggregates are rebuilt only after they \
              end; look at system.processes",
             self.base,
-            PATIENCE.as_secs()
+            TIMEOUT.as_secs()
         );
         Failure::new(Class::Transient, what)
     }

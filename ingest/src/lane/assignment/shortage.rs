@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How long records may wait in librdkafka's queue before partitions pause, which discards that queue.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// A pipeline that has consumed no record for this long is not active.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -21,7 +21,7 @@ impl Shortage {
         self.last_consumed.insert(pipeline, now);
     }
 
-    /// Whether polling should wait: every active pipeline is short of memory, and has been for less than [`PATIENCE`].
+    /// Whether polling should wait: every active pipeline is short of memory, and has been for less than [`TIMEOUT`].
     pub(super) fn should_wait(&mut self, now: Instant, is_short: impl Fn(usize) -> bool) -> bool {
         let mut active =
             self.last_consumed.iter().filter(|(_, at)| now.saturating_duration_since(**at) < IDLE).peekable();
@@ -29,7 +29,7 @@ impl Shortage {
             self.since = None;
             return false;
         }
-        now.saturating_duration_since(*self.since.get_or_insert(now)) < PATIENCE
+        now.saturating_duration_since(*self.since.get_or_insert(now)) < TIMEOUT
     }
 }
 

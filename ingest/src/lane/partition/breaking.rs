@@ -131,7 +131,7 @@ mod tests {
         }
         assert!(matches!(partition.rejected(5, &poison(), Instant::now()), Verdict::Trip(_)));
         assert!(partition.discards_input() && partition.flow_change() == Some(Flow::Pause));
-        insta::assert_snapshot!(partition.trip_reason().unwrap(), @"the breaker is open: 4 of the last 4 records cannot land, and no tenant can be read in them, the last one as wrong_type; intake is paused. Repair the cause and restart, or send them to the dead-letter topic with `sluice ingest breaker reset`");
+        insta::assert_snapshot!(partition.trip_reason().unwrap(), @"the breaker is open: 4 of the last 4 records cannot land, none of them with a readable tenant, the last one as wrong_type; intake is paused. Repair the cause and restart, or send them to the dead-letter topic with `sluice ingest breaker reset`");
         announce(&mut partition);
         let sealed = partition.next_batch().unwrap().range;
         partition.written(sealed);

@@ -13,7 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::kafka::fetch::{self, Supply};
 use crate::kafka::offsets;
-use crate::kafka::offsets::PATIENCE;
+use crate::kafka::offsets::TIMEOUT;
 use sluice_schemas::concurrency::blocking;
 
 /// Most bytes fetched but not processed.
@@ -63,7 +63,7 @@ fn read(kafka: &ClientConfig, topic: &str, partition: i32, spans: &[Range<i64>])
 
 /// Offset of the next record; `None` at the end of the partition.
 fn next_offset(consumer: &BaseConsumer<DefaultConsumerContext>) -> KafkaResult<Option<i64>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         match consumer.poll(deadline.saturating_duration_since(Instant::now())) {
             Some(Ok(message)) => return Ok(Some(message.offset())),

@@ -24,7 +24,7 @@ pub struct Filter {
 
 impl Filter {
     /// Whether `letter` matches.
-    pub fn takes(&self, letter: &Letter) -> bool {
+    pub fn matches(&self, letter: &Letter) -> bool {
         self.topic.as_ref().is_none_or(|topic| *topic == letter.source.topic)
             && self.reason.as_ref().is_none_or(|reason| *reason == letter.reason)
             && self.tenant.is_none_or(|tenant| letter.tenant == Some(tenant))
@@ -63,27 +63,27 @@ mod tests {
     fn each_condition_is_independent() {
         // A dead letter of `ns.events` since 2000, with reason `wrong_type`, of tenant 1.
         let (usual, without_tenant) = (letter(&[]).unwrap(), letter(&[(header::TENANT, "")]).unwrap());
-        let takes = |filter: Filter| filter.takes(&usual);
-        assert!(takes(Filter::default()));
+        let matches = |filter: Filter| filter.matches(&usual);
+        assert!(matches(Filter::default()));
         for (topic, is_match) in [("ns.events", true), ("events", false)] {
-            assert_eq!(takes(Filter { topic: Some(topic.to_owned()), ..Filter::default() }), is_match);
+            assert_eq!(matches(Filter { topic: Some(topic.to_owned()), ..Filter::default() }), is_match);
         }
         for (reason, is_match) in [("wrong_type", true), ("wrong", false)] {
-            assert_eq!(takes(Filter { reason: Some(reason.to_owned()), ..Filter::default() }), is_match);
+            assert_eq!(matches(Filter { reason: Some(reason.to_owned()), ..Filter::default() }), is_match);
         }
         let of = |tenant| Filter { tenant: Some(Uuid::from_u128(tenant)), ..Filter::default() };
-        assert!(takes(of(1)) && !takes(of(2)) && !of(1).takes(&without_tenant));
+        assert!(matches(of(1)) && !matches(of(2)) && !of(1).matches(&without_tenant));
         for (since_ms, until_ms, is_match) in
             [(2000, 2001, true), (2001, 3000, false), (0, 2000, false), (0, 3000, true)]
         {
             let filter = Filter { since_ms: Some(since_ms), until_ms: Some(until_ms), ..Filter::default() };
-            assert_eq!(takes(filter), is_match, "{since_ms} to {until_ms}");
+            assert_eq!(matches(filter), is_match, "{since_ms} to {until_ms}");
         }
     }
 
     #[test]
     fn all_conditions_must_hold() {
         let both = Filter { reason: Some("wrong_type".to_owned()), since_ms: Some(9000), ..Filter::default() };
-        assert!(!both.takes(&letter(&[]).unwrap()));
+        assert!(!both.matches(&letter(&[]).unwrap()));
     }
 }

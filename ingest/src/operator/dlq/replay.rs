@@ -19,7 +19,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::block::{Block, Entry, Group, pieces};
-use super::tally::{Replayed, stays};
+use super::tally::{Replayed, remaining_reason};
 use super::topics::Topics;
 use super::{Dlq, Error, Filter};
 use crate::clickhouse::demand::Demand;
@@ -155,7 +155,7 @@ impl Replay<'_> {
 
     /// Decodes a letter and adds it to its block, unless it cannot be replayed.
     async fn add(&mut self, block: &mut Block, mut letter: Letter) -> Result<(), Error> {
-        let is_selected = self.options.filter.takes(&letter);
+        let is_selected = self.options.filter.matches(&letter);
         if !is_selected {
             self.done.filtered_out.note(&letter);
         }
@@ -179,11 +179,11 @@ impl Replay<'_> {
 
     fn blocker(&self, letter: &Letter) -> Option<&'static str> {
         if self.dlq.pipeline(&letter.source.topic).is_none() {
-            Some(stays::NO_PIPELINE)
+            Some(remaining_reason::NO_PIPELINE)
         } else if letter.source.topic_id.is_none() {
-            Some(stays::NO_TOPIC_ID)
+            Some(remaining_reason::NO_TOPIC_ID)
         } else if !self.topics.is_passed(letter) {
-            Some(stays::NOT_PASSED)
+            Some(remaining_reason::NOT_PASSED)
         } else {
             None
         }
@@ -214,7 +214,7 @@ impl Replay<'_> {
     async fn check_windows(&self, table: &str) -> Result<(), Error> {
         let clickhouse = &self.dlq.clickhouse;
         let graph = self.dlq.with_retries(table, async || ViewGraph::read(clickhouse, table).await).await?;
-        graph.remembered(&Demand::minimal()).map(drop).map_err(|unfit| Error::Unfit { table: table.to_owned(), unfit })
+        graph.token_retention(&Demand::minimal()).map(drop).map_err(|unsuitable| Error::UnsuitableTable { table: table.to_owned(), unsuitable })
     }
 
     async fn land(&mut self, block: Block) -> Result<(), Error> {
@@ -240,7 +240,7 @@ impl Replay<'_> {
             return Ok(());
         }
         let Some(record) = self.dlq.refetch_record(&letter, &self.topics).await? else {
-            self.done.keep(&letter.reason, stays::PAYLOAD_GONE);
+            self.done.keep(&letter.reason, remaining_reason::PAYLOAD_GONE);
             return Ok(());
         };
         let Some(Some(table)) = self.tables.get_mut(&letter.source.topic) else { return Ok(()) };
@@ -299,7 +299,7 @@ impl Replay<'_> {
                 Sent::Interrupted => {}
                 Sent::Acknowledged if is_as_before => {
                     for row in absent {
-                        self.done.keep(&row.reason, stays::NOT_IN_TABLE);
+                        self.done.keep(&row.reason, remaining_reason::NOT_IN_TABLE);
                     }
                 }
                 Sent::Acknowledged => {

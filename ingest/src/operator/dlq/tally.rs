@@ -6,7 +6,7 @@ use super::FilteredOut;
 use super::block::Entry;
 
 /// Reasons specific to replays for which a letter remains.
-pub mod stays {
+pub mod remaining_reason {
     /// No pipeline has its topic.
     pub const NO_PIPELINE: &str = "no_pipeline";
     /// The letter lacks the ID of its topic.
@@ -25,7 +25,7 @@ pub struct Tally {
     /// Landed, or would land in a dry run.
     pub landed: u64,
     /// Remaining dead letters.
-    pub stays: u64,
+    pub remaining: u64,
 }
 
 /// The progress of a replay.
@@ -34,7 +34,7 @@ pub struct Replayed {
     /// By the original reason of the letters.
     pub reasons: BTreeMap<String, Tally>,
     /// Remaining letters, by their current reason.
-    pub stays: BTreeMap<String, u64>,
+    pub remaining: BTreeMap<String, u64>,
     /// Letters whose records were already in their tables.
     pub already: u64,
     /// Whether it was stopped.
@@ -50,8 +50,8 @@ impl Replayed {
     }
 
     /// Number of remaining dead letters.
-    pub fn staying(&self) -> u64 {
-        self.stays.values().sum()
+    pub fn remaining(&self) -> u64 {
+        self.remaining.values().sum()
     }
 
     pub(super) fn land(&mut self, entries: &[&Entry]) {
@@ -61,8 +61,8 @@ impl Replayed {
     }
 
     pub(super) fn keep(&mut self, reason: &str, why: &str) {
-        self.reasons.entry(reason.to_owned()).or_default().stays += 1;
-        *self.stays.entry(why.to_owned()).or_default() += 1;
+        self.reasons.entry(reason.to_owned()).or_default().remaining += 1;
+        *self.remaining.entry(why.to_owned()).or_default() += 1;
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
         done.land(&[&Entry { offset: 1, reason: "wrong_type".to_owned(), is_selected: true, row }]);
         done.keep("wrong_type", "out_of_range");
         done.keep("tombstone", "tombstone");
-        assert_eq!(done.reasons["wrong_type"], Tally { landed: 1, stays: 1 });
-        assert_eq!((done.landed(), done.staying(), done.stays["out_of_range"]), (1, 2, 1));
+        assert_eq!(done.reasons["wrong_type"], Tally { landed: 1, remaining: 1 });
+        assert_eq!((done.landed(), done.remaining(), done.remaining["out_of_range"]), (1, 2, 1));
     }
 }

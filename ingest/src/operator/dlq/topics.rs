@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::dead_letter::letter::Letter;
 use crate::dead_letter::scan::ScanError;
 use crate::kafka::offsets;
-use crate::kafka::offsets::PATIENCE;
+use crate::kafka::offsets::TIMEOUT;
 use crate::kafka::topic_id::topic_id;
 use sluice_schemas::concurrency::blocking;
 
@@ -75,12 +75,12 @@ fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Op
         Ok(partitions) if partitions.is_empty() => return Ok(None),
         found => found.map_err(kafka_error)?,
     };
-    let id = topic_id(client.client(), name, PATIENCE)?;
+    let id = topic_id(client.client(), name, TIMEOUT)?;
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
         list.add_partition(name, partition);
     }
-    let found = offsets::committed(client, &list, PATIENCE).map_err(kafka_error)?;
+    let found = offsets::committed(client, &list, TIMEOUT).map_err(kafka_error)?;
     let found = found.elements();
     let offset = |offset: Offset| offset.to_raw().filter(|offset| *offset >= 0);
     let committed = found.iter().filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect();
