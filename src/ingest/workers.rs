@@ -168,7 +168,7 @@ fn shown(answers: &[(Url, WorkerStatus)], settings: &Settings) -> String {
     let mut table = table(&header, &[1, 2, 3, 4, 5, 6, 7]);
     for (worker, status) in answers {
         for partition in &status.partitions {
-            let state = if partition.holds.is_empty() { "flowing".to_owned() } else { partition.holds.join(", ") };
+            let state = if partition.holds.is_empty() { "consuming".to_owned() } else { partition.holds.join(", ") };
             table.add_row([
                 topic::short(settings, &partition.topic).to_owned(),
                 partition.partition.to_string(),
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flowing_and_a_held_partition_are_shown() {
+    fn an_active_and_a_held_partition_are_shown() {
         let partition = |partition, holds: &[&str]| PartitionStatus {
             topic: "events".to_owned(),
             partition,
@@ -210,7 +210,7 @@ mod tests {
         let worker = Url::parse("http://127.0.0.1:21050").unwrap();
         insta::assert_snapshot!(shown(&[(worker, status)], &Settings::default()), @r"
         TOPIC   PARTITION  COMMITTED  LAG  HELD BACK  NEXT  BATCHES  BYTES  STATE                                   WORKER
-        events          0        100   25          0   120        1   4000  flowing                                 http://127.0.0.1:21050
+        events          0        100   25          0   120        1   4000  consuming                               http://127.0.0.1:21050
         events          1          -   25          0   120        1   4000  memory is short, paused by an operator  http://127.0.0.1:21050
         ");
     }
