@@ -82,11 +82,7 @@ async fn a_rebuild_covers_stages_inner_tables_and_other_databases() {
     let (code, said) = rebuild(&world, "communication_events", "").await;
     assert!(code == 0 && said.contains("the 5 aggregate tables"), "{code}: {said}");
     assert_eq!(wrong(&world).await, [0; 5]);
-    assert_eq!(
-        query_count(&world, "SELECT sum(n) FROM totals").await,
-        7,
-        "the namesake of another database's table is unchanged"
-    );
+    assert_eq!(query_count(&world, "SELECT sum(n) FROM totals").await, 7, "the namesake is unchanged");
     let remaining = format!(
         "SELECT count() FROM system.tables WHERE database LIKE '{}%' AND name LIKE '%__rebuild%'",
         world.names.database()

@@ -81,14 +81,14 @@ struct Flow {
 impl Flow {
     fn start(world: &Arc<World>) -> Self {
         let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-        let (world, stopped, produced) = (Arc::clone(world), Arc::clone(&stop), Arc::clone(&count));
+        let (world, stopped, total) = (Arc::clone(world), Arc::clone(&stop), Arc::clone(&count));
         let task = tokio::spawn(async move {
             let producer = world.producer("lz4");
             while !stopped.load(Ordering::Relaxed) {
-                let from = produced.load(Ordering::Relaxed);
+                let from = total.load(Ordering::Relaxed);
                 let records: Vec<_> = (from..from + 20).map(event_record).collect();
                 world.produce_all(&producer, &records).await;
-                produced.store(from + 20, Ordering::Relaxed);
+                total.store(from + 20, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
