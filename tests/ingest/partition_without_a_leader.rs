@@ -136,8 +136,7 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     let (world, mut broker) = without_leader().await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(0, 0..30)).await;
-    let why =
-        format!("communication-events/{SECOND_BROKER_PARTITION} is stalled: Kafka does not return its offsets");
+    let why = format!("communication-events/{SECOND_BROKER_PARTITION} is stalled: Kafka does not return its offsets");
 
     // Negative control: one partition without an answer blocks all of them.
     let blocked = world.spawn(&short_lived(), &[("SLUICE_FAULTS", "locate_all_or_none")]);
