@@ -2,9 +2,11 @@
 //! Text goes in through serde, checked settings come out. The three topics of ADR-003 are the default pipelines, so a
 //! new user need not define any. It never opens a connection.
 
+mod breaker;
 mod error;
 mod kafka;
 mod pipeline;
+mod retry;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,8 +19,11 @@ use sluice_schemas::connect::kafka_config;
 use sluice_schemas::names::{Names, topic};
 use sluice_schemas::stores::Stores;
 
+pub use breaker::Breaker;
 pub use error::SettingsError;
 use error::{MAX_DURATION, require};
+pub use pipeline::{Limits, Pipeline};
+pub use retry::Retry;
 
 /// All settings of an ingest worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,81 +91,6 @@ impl Protocol {
     }
 }
 
-/// When a failed INSERT is retried.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Retry {
-    /// Retries before the partition pauses and probing begins.
-    pub quick: u32,
-    /// Wait before the first retry; each further one doubles it.
-    #[serde(with = "humantime_serde")]
-    pub first_wait: Duration,
-    /// Longest wait between two probes.
-    #[serde(with = "humantime_serde")]
-    pub longest_wait: Duration,
-    /// Wait between two probes while an operator is needed.
-    #[serde(with = "humantime_serde")]
-    pub operator_wait: Duration,
-}
-
-/// When so many records cannot land that a partition stops accepting records, see [`crate::dead_letter::breaker`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Breaker {
-    /// Whether it ever stops a partition.
-    pub enabled: bool,
-    /// Number of most recent records that are considered.
-    pub window: usize,
-    /// It trips when more than this percentage of them was rejected,
-    pub percent: u8,
-    /// and at least this many of them;
-    pub rejected: usize,
-    /// or when this many were rejected consecutively.
-    pub consecutive: usize,
-}
-
-/// One topic and the table that it lands in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pipeline {
-    /// Whether the topic is consumed; the three default pipelines can be disabled.
-    pub enabled: bool,
-    /// Table in the platform's database.
-    pub table: String,
-    /// JSON field (a dotted path) of each column; a column that is not listed reads the field of the same name.
-    pub columns: BTreeMap<String, String>,
-    /// JSON field (a dotted path) with the record's tenant; empty if records have none.
-    pub tenant: String,
-    /// Maximum records in a batch.
-    pub max_rows: usize,
-    /// Longest time a record waits in an open batch.
-    #[serde(with = "humantime_serde")]
-    pub max_age: Duration,
-    /// Maximum encoded bytes in a batch.
-    pub max_bytes: ByteSize,
-    /// Maximum records in a batch that grows while another batch of its partition is being written; set it to
-    /// `max_rows` to disable growing.
-    pub backlog_rows: usize,
-    /// Maximum encoded bytes in such a batch.
-    pub backlog_bytes: ByteSize,
-    /// Limits of a single record.
-    pub limits: Limits,
-}
-
-/// Limits of a single record; a record beyond them becomes a dead letter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Largest payload.
-    pub record: ByteSize,
-    /// Largest value of a `String` column, as JSON text.
-    pub string: ByteSize,
-    /// Deepest nesting of objects and arrays, including the record itself.
-    pub depth: u32,
-    /// Most object keys, at all levels together.
-    pub keys: u32,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -187,46 +117,6 @@ impl Default for Settings {
             .map(|(topic, table)| (topic.to_owned(), Pipeline { table: table.to_owned(), ..Pipeline::default() }))
             .into(),
         }
-    }
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            quick: 3,
-            first_wait: Duration::from_millis(200),
-            longest_wait: Duration::from_secs(10),
-            operator_wait: Duration::from_secs(10),
-        }
-    }
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self { enabled: true, window: 1000, percent: 50, rejected: 200, consecutive: 500 }
-    }
-}
-
-impl Default for Pipeline {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            table: String::new(),
-            columns: BTreeMap::new(),
-            tenant: "tenant_id".to_owned(),
-            max_rows: 10_000,
-            max_age: Duration::from_secs(30),
-            max_bytes: ByteSize::mib(8),
-            backlog_rows: 100_000,
-            backlog_bytes: ByteSize::mib(32),
-            limits: Limits::default(),
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { record: ByteSize::mib(1), string: ByteSize::kib(256), depth: 32, keys: 512 }
     }
 }
 

@@ -1,9 +1,77 @@
-//! Checks the settings of a single pipeline. A pipeline goes in, the first invalid setting comes out.
+//! The settings of a single pipeline, and their check. It never looks at the table.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
 
-use super::Pipeline;
 use super::error::{MAX_DURATION, SettingsError, require};
+
+/// One topic and the table that it lands in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pipeline {
+    /// Whether the topic is consumed; the three default pipelines can be disabled.
+    pub enabled: bool,
+    /// Table in the platform's database.
+    pub table: String,
+    /// JSON field (a dotted path) of each column; a column that is not listed reads the field of the same name.
+    pub columns: BTreeMap<String, String>,
+    /// JSON field (a dotted path) with the record's tenant; empty if records have none.
+    pub tenant: String,
+    /// Maximum records in a batch.
+    pub max_rows: usize,
+    /// Longest time a record waits in an open batch.
+    #[serde(with = "humantime_serde")]
+    pub max_age: Duration,
+    /// Maximum encoded bytes in a batch.
+    pub max_bytes: ByteSize,
+    /// Maximum records in a batch that grows while another batch of its partition is being written; set it to
+    /// `max_rows` to disable growing.
+    pub backlog_rows: usize,
+    /// Maximum encoded bytes in such a batch.
+    pub backlog_bytes: ByteSize,
+    /// Limits of a single record.
+    pub limits: Limits,
+}
+
+/// Limits of a single record; a record beyond them becomes a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest payload.
+    pub record: ByteSize,
+    /// Largest value of a `String` column, as JSON text.
+    pub string: ByteSize,
+    /// Deepest nesting of objects and arrays, including the record itself.
+    pub depth: u32,
+    /// Most object keys, at all levels together.
+    pub keys: u32,
+}
+
+impl Default for Pipeline {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            table: String::new(),
+            columns: BTreeMap::new(),
+            tenant: "tenant_id".to_owned(),
+            max_rows: 10_000,
+            max_age: Duration::from_secs(30),
+            max_bytes: ByteSize::mib(8),
+            backlog_rows: 100_000,
+            backlog_bytes: ByteSize::mib(32),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { record: ByteSize::mib(1), string: ByteSize::kib(256), depth: 32, keys: 512 }
+    }
+}
 
 /// Maximum of `max_rows` and `backlog_rows`: ClickHouse splits longer INSERTs into several blocks, and it deduplicates
 /// by block.

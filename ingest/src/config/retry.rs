@@ -1,0 +1,33 @@
+//! The settings of retries. Plain data.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// When a failed INSERT is retried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Retries before the partition pauses and probing begins.
+    pub quick: u32,
+    /// Wait before the first retry; each further one doubles it.
+    #[serde(with = "humantime_serde")]
+    pub first_wait: Duration,
+    /// Longest wait between two probes.
+    #[serde(with = "humantime_serde")]
+    pub longest_wait: Duration,
+    /// Wait between two probes while an operator is needed.
+    #[serde(with = "humantime_serde")]
+    pub operator_wait: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            quick: 3,
+            first_wait: Duration::from_millis(200),
+            longest_wait: Duration::from_secs(10),
+            operator_wait: Duration::from_secs(10),
+        }
+    }
+}
