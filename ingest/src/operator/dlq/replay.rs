@@ -214,7 +214,10 @@ impl Replay<'_> {
     async fn check_windows(&self, table: &str) -> Result<(), Error> {
         let clickhouse = &self.dlq.clickhouse;
         let graph = self.dlq.with_retries(table, async || ViewGraph::read(clickhouse, table).await).await?;
-        graph.token_retention(&Demand::minimal()).map(drop).map_err(|unsuitable| Error::UnsuitableTable { table: table.to_owned(), unsuitable })
+        graph
+            .token_retention(&Demand::minimal())
+            .map(drop)
+            .map_err(|unsuitable| Error::UnsuitableTable { table: table.to_owned(), unsuitable })
     }
 
     async fn land(&mut self, block: Block) -> Result<(), Error> {
