@@ -8,6 +8,7 @@
 //!
 //! # Layout
 //! - [`writer`]: writes a batch, from its dead letters to its last part
+//! - [`job`]: a batch with its destination; [`letters`]: its dead letters; [`part`] and [`outcome`]: one of its parts
 //! - [`destination`]: where a pipeline's batches go
 //! - [`attempts`] and [`retry`]: when to retry, and what is reported
 //! - [`confirm`] and [`trust`]: whether an acknowledgement is sufficient
@@ -20,10 +21,15 @@
 mod attempts;
 mod confirm;
 pub mod destination;
+mod job;
+mod letters;
+mod outcome;
+mod part;
 mod refused;
 pub mod retry;
 mod trust;
 mod writer;
 
+pub use job::Job;
 pub use trust::SeenAssignments;
-pub use writer::{Job, Writer};
+pub use writer::Writer;

@@ -52,7 +52,10 @@ impl ViewGraphs {
             return Ok(Changed::Nothing);
         }
         let forgetful = |unsuitable: UnsuitableTable| {
-            Failure::new(Class::Operator, format!("an INSERT that may have landed must not be repeated now: {unsuitable}"))
+            Failure::new(
+                Class::Operator,
+                format!("an INSERT that may have landed must not be repeated now: {unsuitable}"),
+            )
         };
         let graph = self.read_since(clickhouse, table).await?;
         let remembered = graph.token_retention(demand).map_err(forgetful)?;

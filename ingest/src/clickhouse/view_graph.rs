@@ -113,7 +113,8 @@ impl ViewGraph {
         if path.contains(at) {
             return Err(UnsuitableTable::Cycle(at.clone()));
         }
-        let row = rows.get(at).ok_or_else(|| UnsuitableTable::Hidden { label: describe(at, via), table: at.clone() })?;
+        let row =
+            rows.get(at).ok_or_else(|| UnsuitableTable::Hidden { label: describe(at, via), table: at.clone() })?;
         path.push(at.clone());
         match via {
             None => shorten(&mut self.unchanged_for, row),
@@ -184,8 +185,11 @@ impl ViewGraph {
         let defaults = |table: &Table| {
             engine::replication(&table.engine).and_then(|replication| self.defaults.get(&replication)).unwrap_or(&none)
         };
-        let unfit_engine =
-            |table: &Table, reason| UnsuitableTable::Engine { label: table.describe(), engine: table.engine.clone(), reason };
+        let unfit_engine = |table: &Table, reason| UnsuitableTable::Engine {
+            label: table.describe(),
+            engine: table.engine.clone(),
+            reason,
+        };
         if let Some(base) = tables.next() {
             let window = engine::base_window(&base.engine, &base.engine_full, defaults(base));
             min_seconds = min_seconds.min(base.seconds(&window.map_err(|reason| unfit_engine(base, reason))?, demand)?);

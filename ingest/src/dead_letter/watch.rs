@@ -22,7 +22,8 @@ impl Watch {
         let watch = async move {
             loop {
                 tokio::time::sleep(CHECK_EVERY).await;
-                let reason = letters.topic().check(CHECK_EVERY / 2).await.err().map(|unsuitable| unsuitable.to_string());
+                let reason =
+                    letters.topic().check(CHECK_EVERY / 2).await.err().map(|unsuitable| unsuitable.to_string());
                 if status.set_dead_letter_trouble(reason.as_deref()) {
                     if let Some(reason) = reason {
                         error!(reason, "the dead-letter topic has become unusable; records that cannot land wait");

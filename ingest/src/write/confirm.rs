@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::job::Job;
 use super::trust::Trust;
-use super::writer::{Job, Writer};
+use super::writer::Writer;
 use crate::batch::Part;
 use crate::clickhouse::failures;
 use crate::clickhouse::{lookup, visibility};

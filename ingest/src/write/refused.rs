@@ -18,7 +18,9 @@ use tracing::warn;
 
 use super::attempts::Attempts;
 use super::destination::Destination;
-use super::writer::{Job, Landed, Stop, Writer};
+use super::job::Job;
+use super::outcome::{Landed, Stop};
+use super::writer::Writer;
 use crate::batch::Part;
 use crate::clickhouse::bisect::{FaultSearch, FaultyRow, FaultyRows};
 use crate::clickhouse::failures;
