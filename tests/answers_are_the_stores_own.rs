@@ -86,7 +86,7 @@ async fn a_page_in_place_of_elasticsearch_does_not_count_as_success() {
     let world = World::new(Service::Elasticsearch, Store::Elasticsearch).await;
     for text in ["_cluster/health", "index_patterns"] {
         for error in world.refused(text).await {
-            assert!(error.contains("it is not an answer of Elasticsearch"), "{error}");
+            assert!(error.contains("it is not Elasticsearch's"), "{error}");
         }
     }
     world.fools_a_client_that_reads_the_status_line("index_patterns").await;
@@ -99,7 +99,7 @@ async fn a_page_in_place_of_clickhouse_does_not_count_as_success() {
     let world = World::new(Service::ClickHouse, Store::ClickHouse).await;
     for text in ["CREATE DATABASE", "CREATE TABLE", "INSERT INTO schema_migrations"] {
         let [page, redirect] = world.refused(text).await;
-        assert!(page.contains("it is not a ClickHouse response"), "{page}");
+        assert!(page.contains("the response is not ClickHouse's"), "{page}");
         assert!(redirect.contains("ClickHouse"), "{redirect}");
     }
     world.fools_a_client_that_reads_the_status_line("CREATE").await;
@@ -111,7 +111,7 @@ async fn a_page_in_place_of_clickhouse_does_not_count_as_success() {
 async fn a_page_in_place_of_s3_does_not_count_as_success() {
     let world = World::new(Service::S3, Store::S3).await;
     for error in world.refused("customer-documents").await {
-        assert!(error.contains("it is not an answer of an S3 server"), "{error}");
+        assert!(error.contains("the response is not an S3 server's"), "{error}");
     }
     world.fools_a_client_that_reads_the_status_line("customer-documents").await;
     world.applies_when_forwarded().await;

@@ -113,7 +113,7 @@ async fn the_server_cancels_an_insert_when_its_worker_times_out() {
     let view = "CREATE MATERIALIZED VIEW slow_mv TO slow AS SELECT sleepEachRow(0.05) AS n FROM communication_events";
     world.execute(view).await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    reports_stall(&worker.url, "communication-events/0 stands still").await;
+    reports_stall(&worker.url, "communication-events/0 is stalled").await;
     let running = "SELECT count() FROM system.processes WHERE startsWith(query_id, 'sluice:insert:') AND elapsed > 2.5 \
                    AND current_database = currentDatabase()";
     assert_eq!(query_count(&world, running).await, 0, "no INSERT outlives its worker's timeout");

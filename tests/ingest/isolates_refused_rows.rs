@@ -79,7 +79,7 @@ async fn nested(unequal: &[u32], faults: &str) -> Result<usize, String> {
         rows
     };
     if !faults.is_empty() {
-        reports_stall(&worker.url, "baskets/0 stands still").await;
+        reports_stall(&worker.url, "baskets/0 is stalled").await;
         let count = rows().await.len();
         worker.kill().await;
         world.drop().await;
@@ -110,7 +110,7 @@ async fn with_unlisted_error(faults: &str) -> Result<Counts, String> {
     world.produce_all(&world.producer("none"), &records()).await;
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
     if !faults.is_empty() {
-        reports_stall(&worker.url, "communication-events/0 stands still").await;
+        reports_stall(&worker.url, "communication-events/0 is stalled").await;
         let said = format!("{} rows, {} dead letters", world.count().await, world.dead_letters().await.len());
         worker.kill().await;
         world.drop().await;

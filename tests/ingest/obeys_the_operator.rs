@@ -68,7 +68,7 @@ async fn a_partition_pauses_and_resumes() {
     assert!(code == 0 && said.contains("nothing to do"), "{said}");
     let nowhere = ["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "77"];
     let (code, said) = sluice_for_worker(&world, &worker, &nowhere).await;
-    assert!(code == 4 && said.contains("these workers have none of the kind"), "{code}: {said}");
+    assert!(code == 4 && said.contains("these workers do not own it"), "{code}: {said}");
     let (code, said) = sluice_for_worker(&world, &worker, &["pause", "--topic", "nobodys"]).await;
     assert!(code == 4 && said.contains("no pipeline of this worker consumes it"), "{said}");
     let url = worker.url.clone();

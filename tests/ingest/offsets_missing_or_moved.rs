@@ -231,7 +231,7 @@ async fn a_topic_recreated_under_a_running_worker_stops_it() {
     world.settled(50).await;
     recreate(&world).await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 500..700)).await;
-    reports_stall(&worker.url, "communication-events/0 stands still").await;
+    reports_stall(&worker.url, "communication-events/0 is stalled").await;
     worker.stop().await;
     assert_eq!(world.count().await, 50, "no record of the new topic was taken for one of the old");
     let worker = world.spawn_ready(&settings, &[]).await;

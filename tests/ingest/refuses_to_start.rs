@@ -116,7 +116,7 @@ async fn unsuitable_tables_are_refused() {
     let mut settings = landing_in("own");
     let pipeline = settings.pipelines.get_mut(COMMUNICATION_EVENTS).unwrap();
     pipeline.columns.insert("misspelt".to_owned(), "duration_ms".to_owned());
-    assert!(refused(&world, settings).await.contains("no column misspelt"));
+    assert!(refused(&world, settings).await.contains("no writable column misspelt"));
     accepted(&world, landing_in("own")).await;
     world.drop().await;
 }

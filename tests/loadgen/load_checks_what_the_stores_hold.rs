@@ -34,6 +34,6 @@ async fn documents_acknowledged_by_a_page_are_missing() {
     let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
     assert!(impostor.answered() > 0, "nothing was answered in the store's place");
     let error = loaded.expect_err("missing documents counted as loaded").to_string();
-    assert!(error.contains("it is not an answer of Elasticsearch"), "{error}");
+    assert!(error.contains("it is not Elasticsearch's"), "{error}");
     world.drop().await;
 }
