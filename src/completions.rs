@@ -12,6 +12,6 @@ use crate::{
 pub(crate) fn print(shell: Shell, command: &mut Command) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, command, "sluice", &mut script);
-    screen::say(&String::from_utf8_lossy(&script))?;
+    screen::print(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Pass)
 }

@@ -18,7 +18,7 @@ pub(crate) enum Verb {
 /// Prints the settings as a `sluice.toml`, except for its secrets.
 pub(crate) fn run(verb: &Verb, settings: &Settings) -> Result<Exit, Failure> {
     match verb {
-        Verb::Check => screen::say(&toml::to_string_pretty(settings).context("print the configuration")?)?,
+        Verb::Check => screen::print(&toml::to_string_pretty(settings).context("print the configuration")?)?,
     }
     Ok(Exit::Pass)
 }

@@ -117,7 +117,7 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
     let (filter, prefix) = (options.which.filter(&settings), prefix(&settings));
     let dlq = options.which.open(settings).await?;
     let most = options.limit.or((!options.json).then_some(LINES));
-    let (mut newest, mut count, mut said) = (Newest::default(), 0_usize, Ok(()));
+    let (mut newest, mut count, mut printed) = (Newest::default(), 0_usize, Ok(()));
     let take = |letter: &Letter, state| {
         if state == State::Landed && !options.all {
             return;
@@ -125,20 +125,20 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
         count += 1;
         let line = Line::new(letter, state, &prefix);
         match most {
-            None if said.is_ok() => said = screen::say(&line.json()),
+            None if printed.is_ok() => printed = screen::print(&line.json()),
             None => {}
             Some(most) => newest.push(line, most),
         }
     };
     let summary = dlq.each(&filter, options.all, take).await?;
-    said?;
+    printed?;
     let lines = newest.in_order();
     if options.json {
         for line in &lines {
-            screen::say(&line.json())?;
+            screen::print(&line.json())?;
         }
     } else {
-        screen::say(&table::lines(&lines, options.all))?;
+        screen::print(&table::lines(&lines, options.all))?;
         note_rest(lines.len(), count);
     }
     note_summary(&summary);
@@ -204,7 +204,7 @@ async fn show(options: &ShowOptions, settings: Settings) -> Result<Exit, Failure
     };
     let facts = table::facts(&letter, state, &prefix);
     if !options.payload {
-        screen::say(&facts)?;
+        screen::print(&facts)?;
         return Ok(Exit::Pass);
     }
     screen::note(&facts);
@@ -226,7 +226,7 @@ async fn stats(which: &Which, settings: Settings) -> Result<Exit, Failure> {
     let dlq = which.open(settings).await?;
     let mut stats = Stats::default();
     let summary = dlq.each(&filter, false, |letter, state| stats.count(letter, state)).await?;
-    screen::say(&table::stats(&stats, summary.duplicates, &prefix))?;
+    screen::print(&table::stats(&stats, summary.duplicates, &prefix))?;
     note_summary(&summary);
     if stats.times_ms.is_none() {
         note_filtered_out(&summary.filtered_out, &prefix);
@@ -241,7 +241,7 @@ async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Fai
     let what = replay::Options { filter, limit: options.limit, is_dry: options.dry_run };
     let mut done = Replayed::default();
     let ended = replay::replay(&dlq, &what, &stop, &mut done).await;
-    screen::say(&table::replayed(&done, options.dry_run))?;
+    screen::print(&table::replayed(&done, options.dry_run))?;
     for sentence in table::remedies(&done) {
         screen::note(&sentence);
     }

@@ -26,6 +26,6 @@ pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, 
     let what =
         if names.is_empty() { "nothing was running".to_owned() } else { format!("stopped {}", names.join(", ")) };
     let data = if options.wipe { "removed its data" } else { "kept its data" };
-    screen::say(&format!("{what}; {data} in {}", layout.state_dir().display()))?;
+    screen::print(&format!("{what}; {data} in {}", layout.state_dir().display()))?;
     Ok(Exit::Pass)
 }

@@ -38,15 +38,15 @@ pub(crate) struct Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Some errors include their cause already.
-        let mut said = String::new();
+        let mut text = String::new();
         for cause in self.error.chain().map(ToString::to_string) {
-            if said.is_empty() {
-                said = cause;
-            } else if !said.contains(&cause) {
-                said = format!("{said}: {cause}");
+            if text.is_empty() {
+                text = cause;
+            } else if !text.contains(&cause) {
+                text = format!("{text}: {cause}");
             }
         }
-        f.write_str(&said)
+        f.write_str(&text)
     }
 }
 

@@ -96,7 +96,7 @@ async fn work(until_stdin_closes: bool, settings: Settings) -> Result<Exit, Fail
     let summary = sluice_ingest::run(settings.ingest, settings.stores, names, shutdown).await?;
     for (topic, counts) in &summary.topics {
         let sluice_ingest::lane::summary::Counts { consumed, landed, dead_lettered } = counts;
-        screen::say(&format!("{topic}: consumed {consumed}, landed {landed}, dead-lettered {dead_lettered}"))?;
+        screen::print(&format!("{topic}: consumed {consumed}, landed {landed}, dead-lettered {dead_lettered}"))?;
     }
     if summary.is_late {
         screen::note("the drain deadline passed; what was not written or committed will be consumed again");
@@ -132,7 +132,7 @@ async fn rebuild(Rebuild { table, month }: &Rebuild, settings: &Settings) -> Res
         return Err(anyhow!("rebuild the aggregates of {table}: {wrong}")).or_exit(Exit::Usage);
     }
     let views = rebuild_month(&clickhouse, table, *month, settings.ingest.rebuild_timeout).await.map_err(failed)?;
-    screen::say(&match views {
+    screen::print(&match views {
         0 => format!("no view reads {table}, so there is nothing to rebuild"),
         1 => format!("rebuilt month {month} of the aggregate table of {table}"),
         views => format!("rebuilt month {month} of the {views} aggregate tables of {table}"),

@@ -49,11 +49,11 @@ impl Live {
     }
 
     fn stamped(&self, what: &str) {
-        self.say(&format!("{:>6.1} s  {what}", self.started.elapsed().as_secs_f64()));
+        self.print(&format!("{:>6.1} s  {what}", self.started.elapsed().as_secs_f64()));
     }
 
     /// Prints a permanent line.
-    pub(crate) fn say(&self, what: &str) {
+    pub(crate) fn print(&self, what: &str) {
         match &*self.bar() {
             Some(bar) if self.terminal => bar.suspend(|| screen::note(what)),
             _ => screen::note(what),

@@ -19,7 +19,7 @@ pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Fa
     });
     run.end().await;
     let (tables, lost) = driven?;
-    screen::say(&tables)?;
+    screen::print(&tables)?;
     screen::note(&format!(
         "the records are on Kafka; `sluice ingest --port-base {base} --namespace {namespace}` moves them into their tables"
     ));

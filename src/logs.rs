@@ -33,10 +33,10 @@ pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, 
         );
         return Err(error).or_exit(Exit::Invalid);
     }
-    screen::say(&sluice_stack::logs::tail(&layout, service, options.lines))?;
+    screen::print(&sluice_stack::logs::tail(&layout, service, options.lines))?;
     if options.follow {
         let interrupted = signals::cancellation()?;
-        let added = sluice_stack::logs::follow(&layout, service, |text| screen::say(text).is_ok());
+        let added = sluice_stack::logs::follow(&layout, service, |text| screen::print(text).is_ok());
         interrupted.run_until_cancelled(added).await.transpose()?;
     }
     Ok(Exit::Pass)

@@ -80,9 +80,9 @@ impl Run {
         let stop = signals::cancellation()?;
         let live = Live::start();
         let what = if scenario.description.is_empty() { "no description" } else { &scenario.description };
-        live.say(&format!("scenario {}: {what}", scenario.name));
+        live.print(&format!("scenario {}: {what}", scenario.name));
         for warning in verdict::warnings(&scenario).into_iter().chain(chosen) {
-            live.say(&format!("warning: {warning}"));
+            live.print(&format!("warning: {warning}"));
         }
         let planning = tokio::task::spawn_blocking({
             let scenario = scenario.clone();

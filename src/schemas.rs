@@ -46,7 +46,7 @@ async fn apply(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
     for done in applied {
         table.add_row([done.store.as_str(), &done.object, &done.outcome.to_string()]);
     }
-    screen::say(&table.to_string())?;
+    screen::print(&table.to_string())?;
     Ok(Exit::Pass)
 }
 
@@ -54,14 +54,14 @@ async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
     let names = runs::resolve_names(&settings.stores, &settings.names(), which).await.map_err(about_the_namespace)?;
     let drifts = sluice_schemas::check::check(&settings.stores, &names, which).await?;
     if drifts.is_empty() {
-        screen::say("no drift: every store matches the files")?;
+        screen::print("no drift: every store matches the files")?;
         return Ok(Exit::Pass);
     }
     let mut table = table(&["store", "object", "expected", "found"]);
     for drift in &drifts {
         table.add_row([drift.store.as_str(), &drift.object, &drift.expected, &drift.found]);
     }
-    screen::say(&table.to_string())?;
+    screen::print(&table.to_string())?;
     let (count, noun) = (drifts.len(), if drifts.len() == 1 { "difference" } else { "differences" });
     screen::note(&format!(
         "{count} {noun}; `sluice schemas apply` creates missing objects and corrects topics, templates and policies; revert manual changes \

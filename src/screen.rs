@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind, Write};
 
 /// Writes a result to standard output.
-pub(crate) fn say(text: &str) -> io::Result<()> {
+pub(crate) fn print(text: &str) -> io::Result<()> {
     match write_line(io::stdout().lock(), text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(io::Error::new(error.kind(), format!("write the result to standard output: {error}")))

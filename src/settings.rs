@@ -118,14 +118,14 @@ fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
 
 /// What is wrong with a value, and where it came from: the file is checked by then, so usually a variable.
 fn unusable(error: &figment::Error) -> anyhow::Error {
-    let said = error.kind.to_string();
+    let message = error.kind.to_string();
     let from_variable = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
     let place = if from_variable {
         format!("the variable SLUICE_{}", error.path.join("__").to_uppercase())
     } else {
         error.path.join(".")
     };
-    anyhow!("read {place}: {}", wording::explain_variable(&error.path, &said))
+    anyhow!("read {place}: {}", wording::explain_variable(&error.path, &message))
 }
 
 /// Defaults of tables that may be given in part: the addresses that follow from the port base, the logins, and the three
@@ -160,7 +160,7 @@ fn check_variables() -> anyhow::Result<()> {
     let all =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let known = serde_json::to_value(Settings::default()).context("list the settings")?;
-    variables::misspelled(all, &known).map_or(Ok(()), |said| bail!(said))
+    variables::misspelled(all, &known).map_or(Ok(()), |message| bail!(message))
 }
 
 fn login(login: &Login) -> serde_json::Value {

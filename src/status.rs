@@ -17,8 +17,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<Exit, Failure> {
 /// Prints the table and the folder of the data.
 pub(crate) async fn show(layout: &Layout) -> Result<Exit, Failure> {
     let rows = sluice_stack::status(layout).await.context("read the stack's state")?;
-    screen::say(&sluice_stack::status::table(&rows))?;
-    screen::say(&format!("data and logs: {}", layout.state_dir().display()))?;
+    screen::print(&sluice_stack::status::table(&rows))?;
+    screen::print(&format!("data and logs: {}", layout.state_dir().display()))?;
     let broken = rows.iter().any(|row| matches!(row.state, State::NotReady | State::Exited));
     Ok(if broken { Exit::Fail } else { Exit::Pass })
 }

@@ -171,7 +171,7 @@ fn header(run: &Run, started_at: chrono::DateTime<chrono::Utc>) -> anyhow::Resul
 /// Writes the JSON report into its folder and the tables to the terminal.
 fn publish(report: &Report, folder: &Path) -> anyhow::Result<()> {
     // Print the tables even if the report can't be written.
-    let shown = screen::say(&report.table());
+    let shown = screen::print(&report.table());
     let (path, fresh) = (folder.join("report.json"), folder.join("report.json.new"));
     let text = serde_json::to_string_pretty(report).context("write the report")?;
     std::fs::write(&fresh, text)
@@ -181,5 +181,5 @@ fn publish(report: &Report, folder: &Path) -> anyhow::Result<()> {
             format!("write {}; free some space, or choose another folder with verify.runs", path.display())
         })?;
     shown?;
-    Ok(screen::say(&format!("report: {}", path.display()))?)
+    Ok(screen::print(&format!("report: {}", path.display()))?)
 }

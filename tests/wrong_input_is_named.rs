@@ -9,8 +9,8 @@ use tempfile::TempDir;
 /// Runs `sluice` in this folder; returns the exit code and standard error, with the folder's path masked.
 fn sluice(folder: &Path, arguments: &[&str]) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sluice")).current_dir(folder).args(arguments).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap().replace(&folder.display().to_string(), "FOLDER");
-    (output.status.code().unwrap(), said)
+    let message = String::from_utf8(output.stderr).unwrap().replace(&folder.display().to_string(), "FOLDER");
+    (output.status.code().unwrap(), message)
 }
 
 fn folder_with(file: &str, text: &str) -> TempDir {
@@ -22,9 +22,9 @@ fn folder_with(file: &str, text: &str) -> TempDir {
 /// What `sluice config check` says about a refused configuration.
 fn refused(config: &str) -> String {
     let folder = folder_with("sluice.toml", config);
-    let (code, said) = sluice(folder.path(), &["config", "check"]);
-    assert_eq!(code, 4, "{said}");
-    said
+    let (code, message) = sluice(folder.path(), &["config", "check"]);
+    assert_eq!(code, 4, "{message}");
+    message
 }
 
 #[test]
@@ -65,17 +65,17 @@ fn a_port_base_out_of_range_is_refused() {
 #[test]
 fn a_configuration_path_that_is_a_folder_is_reported() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, said) = sluice(folder.path(), &["--config", ".", "config", "check"]);
+    let (code, message) = sluice(folder.path(), &["--config", ".", "config", "check"]);
     assert_eq!(code, 4);
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(message);
 }
 
 #[test]
 fn a_missing_configuration_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, said) = sluice(folder.path(), &["--config", "nowhere.toml", "config", "check"]);
+    let (code, message) = sluice(folder.path(), &["--config", "nowhere.toml", "config", "check"]);
     assert_eq!(code, 4);
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(message);
 }
 
 #[test]
@@ -94,18 +94,18 @@ fn a_wrong_variable_is_named() {
 #[test]
 fn an_unknown_store_is_refused_with_the_known_ones() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, said) = sluice(folder.path(), &["up", "--only", "mysql"]);
+    let (code, message) = sluice(folder.path(), &["up", "--only", "mysql"]);
     assert_eq!(code, 4);
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(message);
 }
 
 #[test]
 fn an_unknown_question_is_refused_with_the_known_ones() {
     let scenario = include_str!("verify/small.toml").replace("search = \"30/s\"", "serch = \"30/s\"");
     let folder = folder_with("mine.toml", &scenario);
-    let (code, said) = sluice(folder.path(), &["verify", "mine.toml"]);
+    let (code, message) = sluice(folder.path(), &["verify", "mine.toml"]);
     assert_eq!(code, 4);
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(message);
 }
 
 /// What `sluice config check` says about a refused variable.
@@ -113,9 +113,9 @@ fn refused_variable(name: &str, value: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
     let output = command.current_dir(folder.path()).env(name, value).args(["config", "check"]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(4), "{name}={value}: {said}");
-    said
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{name}={value}: {message}");
+    message
 }
 
 #[test]
@@ -132,23 +132,23 @@ fn an_invalid_value_is_refused_with_what_to_write() {
         "[ingest.pipelines.x]\ntable = \"t\"\nmax_bytes = \"5 GiB\"\n",
         "[ingest.kafka]\n\"session.timeout.ms\" = \"0x1770\"\n",
     ];
-    let said: Vec<_> = values.iter().map(|config| refused(config)).collect();
-    insta::assert_snapshot!(said.join("\n"));
+    let message: Vec<_> = values.iter().map(|config| refused(config)).collect();
+    insta::assert_snapshot!(message.join("\n"));
 }
 
 #[test]
 fn a_secret_of_another_type_is_refused_without_being_shown() {
-    let said = refused("[stores.postgres.app]\nuser = \"app\"\npassword = 271828\n");
-    assert!(said.contains("password") && !said.contains("271828"), "{said}");
-    let said = refused("[stores.postgres.app]\nuser = \"app\"\npassword = hunter2\n");
-    assert!(said.contains("password") && !said.contains("hunter2"), "{said}");
-    let said = refused_variable("SLUICE_STORES__POSTGRES__APP__PASSWORD", "271828");
-    assert!(said.contains("SLUICE_STORES__POSTGRES__APP__PASSWORD") && !said.contains("271828"), "{said}");
+    let message = refused("[stores.postgres.app]\nuser = \"app\"\npassword = 271828\n");
+    assert!(message.contains("password") && !message.contains("271828"), "{message}");
+    let message = refused("[stores.postgres.app]\nuser = \"app\"\npassword = hunter2\n");
+    assert!(message.contains("password") && !message.contains("hunter2"), "{message}");
+    let message = refused_variable("SLUICE_STORES__POSTGRES__APP__PASSWORD", "271828");
+    assert!(message.contains("SLUICE_STORES__POSTGRES__APP__PASSWORD") && !message.contains("271828"), "{message}");
 }
 
 #[test]
 fn a_misspelled_variable_is_refused_with_its_correct_name() {
-    let said = [
+    let message = [
         refused_variable("SLUICE_STACK_PORT_BASE", "22000"),
         refused_variable("SLUICE_NAMESPACE", "mine"),
         refused_variable("SLUICE_STORES_CLICKHOUSE_LOGIN_USER", "me"),
@@ -157,15 +157,16 @@ fn a_misspelled_variable_is_refused_with_its_correct_name() {
         refused_variable("SLUICE_INGEST__LISTEN", "localhost:9090"),
         refused_variable("SLUICE_STORES__NAMESPACE", "My Team"),
     ];
-    insta::assert_snapshot!(said.concat());
+    insta::assert_snapshot!(message.concat());
 }
 
 #[test]
 fn an_invalid_namespace_is_an_error_and_never_falls_back_to_the_platforms() {
     let folder = tempfile::tempdir().unwrap();
     for verb in [&["schemas", "check"][..], &["ingest"], &["dlq", "list"], &["ingest", "audit"], &["verify"]] {
-        let (code, said) = sluice(folder.path(), &[&["--port-base", "61000", "--namespace", "Prod 1"], verb].concat());
-        assert!(code == 4 && said.contains("use namespace \"Prod 1\""), "{verb:?}: {code}, {said}");
+        let (code, message) =
+            sluice(folder.path(), &[&["--port-base", "61000", "--namespace", "Prod 1"], verb].concat());
+        assert!(code == 4 && message.contains("use namespace \"Prod 1\""), "{verb:?}: {code}, {message}");
     }
 }
 
@@ -173,23 +174,23 @@ fn an_invalid_namespace_is_an_error_and_never_falls_back_to_the_platforms() {
 fn a_shipped_scenario_is_found_by_name_from_any_folder() {
     let folder = tempfile::tempdir().unwrap();
     for (verb, name) in [("verify", "smoke"), ("load", "day")] {
-        let (code, said) = sluice(folder.path(), &["--port-base", "61000", verb, name, "--no-up"]);
-        assert!(code == 3 && said.starts_with(&format!("scenario {name}: ")), "{code}: {said}");
+        let (code, message) = sluice(folder.path(), &["--port-base", "61000", verb, name, "--no-up"]);
+        assert!(code == 3 && message.starts_with(&format!("scenario {name}: ")), "{code}: {message}");
     }
     // A name means the shipped scenario, a path the file; if both exist, the output says so.
     let folder = folder_with("smoke", "name = 1\n");
-    let (code, said) = sluice(folder.path(), &["--port-base", "61000", "verify", "smoke", "--no-up"]);
-    assert!(code == 3 && said.contains("write ./smoke to use the file of that name"), "{code}: {said}");
-    let (code, said) = sluice(folder.path(), &["--port-base", "61000", "verify", "./smoke", "--no-up"]);
-    assert!(code == 4 && said.contains("read scenario ./smoke: line 1"), "{code}: {said}");
+    let (code, message) = sluice(folder.path(), &["--port-base", "61000", "verify", "smoke", "--no-up"]);
+    assert!(code == 3 && message.contains("write ./smoke to use the file of that name"), "{code}: {message}");
+    let (code, message) = sluice(folder.path(), &["--port-base", "61000", "verify", "./smoke", "--no-up"]);
+    assert!(code == 4 && message.contains("read scenario ./smoke: line 1"), "{code}: {message}");
 }
 
 #[test]
 fn an_unknown_scenario_is_refused_with_the_shipped_ones() {
     let folder = tempfile::tempdir().unwrap();
-    let said = ["smkoe", "weekend"].map(|name| sluice(folder.path(), &["verify", name]));
-    assert!(said.iter().all(|(code, _)| *code == 4), "{said:?}");
-    insta::assert_snapshot!(said.map(|(_, said)| said).concat());
+    let message = ["smkoe", "weekend"].map(|name| sluice(folder.path(), &["verify", name]));
+    assert!(message.iter().all(|(code, _)| *code == 4), "{message:?}");
+    insta::assert_snapshot!(message.map(|(_, message)| message).concat());
 }
 
 #[test]
@@ -206,17 +207,17 @@ fn the_help_of_a_run_names_every_shipped_scenario() {
 #[test]
 fn a_missing_scenario_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, said) = sluice(folder.path(), &["verify", "nowhere.toml"]);
+    let (code, message) = sluice(folder.path(), &["verify", "nowhere.toml"]);
     assert_eq!(code, 4);
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(message);
 }
 
 #[test]
 fn a_misspelled_verb_gets_a_suggestion() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, said) = sluice(folder.path(), &["verfy"]);
+    let (code, message) = sluice(folder.path(), &["verfy"]);
     assert_eq!(code, 4);
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(message);
 }
 
 #[test]
@@ -242,7 +243,7 @@ fn the_effective_settings_are_printed_without_secrets() {
 #[test]
 fn unreachable_stores_are_named_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, said) = sluice(folder.path(), &["--port-base", "61000", "schemas", "check", "--only", "postgres"]);
-    assert_eq!(code, 3, "{said}");
-    insta::assert_snapshot!(said);
+    let (code, message) = sluice(folder.path(), &["--port-base", "61000", "schemas", "check", "--only", "postgres"]);
+    assert_eq!(code, 3, "{message}");
+    insta::assert_snapshot!(message);
 }

@@ -117,17 +117,17 @@ pub(super) fn stats(stats: &Stats, duplicates: u64, prefix: &str) -> String {
     for (tenant, counts) in tenants.iter().take(TENANTS) {
         row(&mut table, "tenant", &or_dash(**tenant), **counts);
     }
-    let mut said = vec![text(&table)];
+    let mut lines = vec![text(&table)];
     if tenants.len() > TENANTS {
-        said.push(format!("and {} more tenants", tenants.len() - TENANTS));
+        lines.push(format!("and {} more tenants", tenants.len() - TENANTS));
     }
     if let Some((first, last)) = stats.times_ms {
-        said.push(format!("first {}, last {}", time(first), time(last)));
+        lines.push(format!("first {}, last {}", time(first), time(last)));
     }
     if duplicates > 0 {
-        said.push(format!("duplicates, counted once: {duplicates}"));
+        lines.push(format!("duplicates, counted once: {duplicates}"));
     }
-    said.join("\n")
+    lines.join("\n")
 }
 
 fn row(table: &mut Table, by: &str, what: &str, counts: Counts) {
@@ -147,15 +147,15 @@ pub(super) fn replayed(done: &Replayed, is_dry: bool) -> String {
         table.add_row([reason.clone(), tally.landed.to_string(), tally.remaining.to_string()]);
     }
     table.add_row(["all".to_owned(), done.landed().to_string(), done.remaining().to_string()]);
-    let mut said = vec![text(&table)];
+    let mut lines = vec![text(&table)];
     if done.already > 0 {
-        said.push(format!("landed before: {}", done.already));
+        lines.push(format!("landed before: {}", done.already));
     }
     if !done.remaining.is_empty() {
         let remaining: Vec<_> = done.remaining.iter().map(|(why, count)| format!("{why} {count}")).collect();
-        said.push(format!("remaining: {}", remaining.join(", ")));
+        lines.push(format!("remaining: {}", remaining.join(", ")));
     }
-    said.join("\n")
+    lines.join("\n")
 }
 
 /// Remedies for letters that a replay itself leaves in place.
@@ -243,8 +243,8 @@ mod tests {
             let counts = Counts { waiting: n, ..Counts::default() };
             all.tenants.insert(Some(Uuid::from_u128(u128::from(n))), counts);
         }
-        let said = stats(&all, 0, "");
-        assert!(said.contains("0000-000000000018") && !said.contains("0000-000000000004"), "{said}");
-        assert!(said.contains("and 5 more tenants"), "{said}");
+        let lines = stats(&all, 0, "");
+        assert!(lines.contains("0000-000000000018") && !lines.contains("0000-000000000004"), "{lines}");
+        assert!(lines.contains("and 5 more tenants"), "{lines}");
     }
 }

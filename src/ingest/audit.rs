@@ -32,14 +32,14 @@ pub(super) async fn run(options: &Options, settings: Settings) -> Result<Exit, F
     let how = audit::Options { exact: options.exact, scan: options.scan };
     let audit = Audit::new(settings.ingest.clone(), settings.stores.clone(), settings.names(), how)?;
     let accounts = audit.run(topic.as_deref()).await.map_err(failure)?;
-    screen::say(&shown(&accounts, &settings))?;
+    screen::print(&shown(&accounts, &settings))?;
     for account in &accounts {
         let name = format!("{} {}", short(&settings, &account.topic), account.partition);
         for fault in faults(account, options.scan) {
-            screen::say(&format!("{name}: {fault}"))?;
+            screen::print(&format!("{name}: {fault}"))?;
         }
     }
-    screen::say(&verdict(&accounts))?;
+    screen::print(&verdict(&accounts))?;
     Ok(if accounts.iter().all(Account::is_exact) { Exit::Pass } else { Exit::Fail })
 }
 
@@ -87,32 +87,32 @@ fn shown(accounts: &[Account], settings: &Settings) -> String {
 
 /// What is wrong with a partition or worth knowing about it, one sentence each.
 fn faults(account: &Account, has_scanned: bool) -> Vec<String> {
-    let mut said = Vec::new();
+    let mut findings = Vec::new();
     let Account { missing, duplicates, unread, older, ahead, empty, .. } = *account;
     if missing > 0 {
         let gaps = if has_scanned { "" } else { "; --scan tells lost records from gaps" };
-        said.push(format!(
+        findings.push(format!(
             "{missing} consumed but neither inserted nor dead-lettered, {}{gaps}",
             stretches(&account.missing_at, missing)
         ));
     }
     if duplicates > 0 {
         let some: Vec<_> = account.duplicates_at.iter().map(i64::to_string).collect();
-        said.push(format!("{duplicates} duplicate rows, at offsets {}", some.join(", ")));
+        findings.push(format!("{duplicates} duplicate rows, at offsets {}", some.join(", ")));
     }
     if unread > 0 {
-        said.push(format!("{unread} offsets were deleted from the log before they were consumed"));
+        findings.push(format!("{unread} offsets were deleted from the log before they were consumed"));
     }
     if account.committed.is_none() && ahead > 0 {
-        said.push(format!("{ahead} rows, but the group has no offset; see `sluice ingest offsets show`"));
+        findings.push(format!("{ahead} rows, but the group has no offset; see `sluice ingest offsets show`"));
     }
     if empty > 0 {
-        said.push(format!("{empty} offsets have no record: aborted transactions or compaction"));
+        findings.push(format!("{empty} offsets have no record: aborted transactions or compaction"));
     }
     if older > 0 {
-        said.push(format!("{older} older rows were not checked, since dead letters of that time have expired"));
+        findings.push(format!("{older} older rows were not checked, since dead letters of that time have expired"));
     }
-    said
+    findings
 }
 
 /// The first missing offsets, as ranges.

@@ -111,7 +111,7 @@ async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Re
             table.add_row([topic, &number, "-", "no answer", "-", "-", "-", "-"]);
         }
     }
-    screen::say(&text(&table))?;
+    screen::print(&text(&table))?;
     missing.into_iter().next().map_or(Ok(Exit::Pass), |first| Err(failure(first.into())))
 }
 
@@ -140,7 +140,7 @@ async fn skip(offsets: &Offsets, options: &Skip, settings: &Settings) -> Result<
         return Err(anyhow!("skip records without confirmation: add --yes to confirm")).or_exit(Exit::Usage);
     }
     offsets.commit_skip(&skip).await.map_err(failure)?;
-    say(change, settings)
+    print_change(change, settings)
 }
 
 async fn accept(offsets: &Offsets, options: &Accept, settings: &Settings) -> Result<Exit, Failure> {
@@ -149,7 +149,7 @@ async fn accept(offsets: &Offsets, options: &Accept, settings: &Settings) -> Res
     let audit =
         Audit::new(settings.ingest.clone(), settings.stores.clone(), settings.names(), audit::Options::default())?;
     let account = audit.up_to(&topic, options.partition, change.to).await?;
-    screen::say(&meaning(&change, &account, settings))?;
+    screen::print(&meaning(&change, &account, settings))?;
     if !options.yes {
         return Err(anyhow!("accept the table without confirmation: add --yes to confirm")).or_exit(Exit::Usage);
     }
@@ -159,29 +159,29 @@ async fn accept(offsets: &Offsets, options: &Accept, settings: &Settings) -> Res
 fn meaning(change: &Change, account: &Account, settings: &Settings) -> String {
     let Account { inserted, dead_lettered, missing, missing_at, from, .. } = account;
     let name = format!("{} {}", short(settings, &change.topic), change.partition);
-    let mut said = vec![format!(
+    let mut sentences = vec![format!(
         "{name}: from offset {from} up to {}, {inserted} records have a row and {dead_lettered} a dead letter.",
         change.to
     )];
     match missing_at.first() {
-        None => said.push("Every record has one or the other, so none is given up.".to_owned()),
-        Some(first) => said.push(format!(
+        None => sentences.push("Every record has one or the other, so none is given up.".to_owned()),
+        Some(first) => sentences.push(format!(
             "{missing} have neither, the first at offset {}: if those offsets ever had a record, it is given up.",
             first.start
         )),
     }
-    said.push(format!("A worker starts at {}, and looks up nothing beyond what the table holds.", change.to));
-    said.join("\n")
+    sentences.push(format!("A worker starts at {}, and looks up nothing beyond what the table holds.", change.to));
+    sentences.join("\n")
 }
 
 async fn commit(offsets: &Offsets, change: &Change, settings: &Settings) -> Result<Exit, Failure> {
     offsets.commit(change).await.map_err(failure)?;
-    say(change, settings)
+    print_change(change, settings)
 }
 
-fn say(change: &Change, settings: &Settings) -> Result<Exit, Failure> {
+fn print_change(change: &Change, settings: &Settings) -> Result<Exit, Failure> {
     let name = format!("{} {}", short(settings, &change.topic), change.partition);
-    screen::say(&format!("{name}: the group's offset is {}, and was {}", change.to, or_dash(change.from)))?;
+    screen::print(&format!("{name}: the group's offset is {}, and was {}", change.to, or_dash(change.from)))?;
     Ok(Exit::Pass)
 }
 

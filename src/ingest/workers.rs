@@ -45,7 +45,7 @@ type Answers = (Vec<(Url, WorkerStatus)>, Option<Failure>);
 pub(super) async fn status(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
     let (answers, failure) = which.ask_all(&Method::GET, "status", settings).await?;
     if !answers.is_empty() {
-        screen::say(&shown(&answers, settings))?;
+        screen::print(&shown(&answers, settings))?;
     }
     let partitions = || answers.iter().flat_map(|(_, status)| &status.partitions);
     for partition in partitions() {
@@ -82,7 +82,7 @@ impl Which {
         let (answers, failure) = self.ask_all(&Method::POST, path, settings).await?;
         let changed: Vec<_> = answers.iter().flat_map(|(_, status)| &status.partitions).collect();
         for partition in &changed {
-            screen::say(&format!("{} {done}", name(partition, settings)))?;
+            screen::print(&format!("{} {done}", name(partition, settings)))?;
         }
         if !changed.is_empty() && !note.is_empty() {
             screen::note(note);

@@ -72,7 +72,7 @@ mod tests {
     use super::super::Settings;
     use super::*;
 
-    fn said(name: &str, value: &str) -> Option<String> {
+    fn message(name: &str, value: &str) -> Option<String> {
         let settings = serde_json::to_value(Settings::default()).unwrap();
         misspelled([(name.to_owned(), value.to_owned())], &settings)
     }
@@ -91,10 +91,10 @@ mod tests {
             ("SLUICE_INGEST_GROUP", "SLUICE_INGEST__GROUP"),
             ("SLUICE_VERIFY_RUNS", "SLUICE_VERIFY__RUNS"),
         ] {
-            let said = said(name, "21000").unwrap_or_else(|| panic!("{name} is accepted"));
-            assert_eq!(said, format!("read the variable {name}: there is no such setting; write {meant}"));
+            let message = message(name, "21000").unwrap_or_else(|| panic!("{name} is accepted"));
+            assert_eq!(message, format!("read the variable {name}: there is no such setting; write {meant}"));
         }
-        assert!(said("SLUICE_STORES_POSTGRES_PROT", "1").unwrap().contains("SLUICE_SECTION__KEY"));
+        assert!(message("SLUICE_STORES_POSTGRES_PROT", "1").unwrap().contains("SLUICE_SECTION__KEY"));
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
             ("SLUICE_INGEST_PORT_9090_TCP", "tcp://10.0.0.1:9090"),
             ("SLUICE_INGEST_PORT_9090_TCP_ADDR", "10.0.0.1"),
         ] {
-            assert_eq!(said(name, value), None, "{name}");
+            assert_eq!(message(name, value), None, "{name}");
         }
     }
 }

@@ -135,21 +135,21 @@ mod tests {
         assert!(!explain(inline).contains("1234"), "{}", explain(inline));
         let unquoted = "TOML parse error at line 2, column 12\n  |\n2 | password = hunter2\n  |            ^\nstring values must be quoted\n";
         assert!(!explain(unquoted).contains("hunter2"), "{}", explain(unquoted));
-        for (quoted, said) in [
+        for (quoted, message) in [
             ("4 | hunter2c", "invalid multi-line basic string"),
             ("4 |   'hunter2c',", "invalid type: sequence, expected a string"),
             ("4 | hunter2c==", "expected newline"),
             ("4 | login = \"hunter2c\"", "invalid type: string \"hunter2c\", expected struct Login"),
             ("4 | \"sasl.password\" = hunter2c", "string values must be quoted"),
         ] {
-            let shown = explain(&format!("TOML parse error at line 4, column 1\n  |\n{quoted}\n  | ^\n{said}\n"));
+            let shown = explain(&format!("TOML parse error at line 4, column 1\n  |\n{quoted}\n  | ^\n{message}\n"));
             assert!(!shown.contains("hunter2c"), "{shown}");
         }
         let shown = "TOML parse error at line 4, column 1\n  |\n4 | max_rows = \"x\"\n  | ^\nno";
         assert_eq!(explain(shown), shown);
         let path = ["ingest", "kafka"].map(str::to_owned);
-        let said = "invalid type: found string \"{\"sasl.password\"=\"SECRET1\"\", expected a map";
-        assert!(!explain_variable(&path, said).contains("SECRET1"));
+        let message = "invalid type: found string \"{\"sasl.password\"=\"SECRET1\"\", expected a map";
+        assert!(!explain_variable(&path, message).contains("SECRET1"));
         let path = ["stores", "postgres", "admin"].map(str::to_owned);
         assert!(
             !explain_variable(&path, "invalid type: found string \"SECRETp\", expected struct Login")

@@ -256,7 +256,7 @@ fn a_change_to_a_manifest_is_detected() {
 fn passwords_reach_the_pod_and_are_not_printed() {
     let manifests = manifests();
     let output = config_check(&manifests);
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && said.contains("\"sasl.password\" = \"***\""), "{said}");
-    assert!(!said.contains(PASSWORD) && !String::from_utf8(output.stderr).unwrap().contains(PASSWORD));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && printed.contains("\"sasl.password\" = \"***\""), "{printed}");
+    assert!(!printed.contains(PASSWORD) && !String::from_utf8(output.stderr).unwrap().contains(PASSWORD));
 }

@@ -34,9 +34,9 @@ async fn judged_behind(disguise: Disguise, faults: &str) -> Result<(), String> {
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..160)).await;
     committed(&world, 160).await;
     assert_eq!(impostor.answered(), 2);
-    let said = worker.stop().await;
+    let output = worker.stop().await;
     let judged = judge(&world).await.map(drop);
-    assert_eq!(judged.is_ok(), said.contains("not a ClickHouse response"), "{said}");
+    assert_eq!(judged.is_ok(), output.contains("not a ClickHouse response"), "{output}");
     world.drop().await;
     judged
 }

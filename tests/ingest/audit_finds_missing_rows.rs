@@ -72,8 +72,8 @@ async fn every_record_is_accounted_for_after_a_normal_run() {
         assert!(accounts.iter().all(Account::is_exact), "{accounts:?}");
         assert_eq!((sum(|a| a.consumed), sum(|a| a.inserted), sum(|a| a.dead_lettered)), (186, 180, 6));
     }
-    let (code, said) = sluice(&world, &["audit"]).await;
-    assert!(code == 0 && said.ends_with("exact: 186 consumed = 180 inserted + 6 dead-lettered"), "{code}: {said}");
+    let (code, output) = sluice(&world, &["audit"]).await;
+    assert!(code == 0 && output.ends_with("exact: 186 consumed = 180 inserted + 6 dead-lettered"), "{code}: {output}");
     delete_below(&world, COMMUNICATION_EVENTS, (0..3).map(|partition| (partition, Offset::Offset(30)))).await;
     assert_eq!(discrepancies(&world, FAST).await, [], "records that expired from the log are still accounted for");
     world.drop().await;
@@ -90,14 +90,14 @@ async fn a_missing_or_duplicate_row_is_named() {
     for options in [FAST, EXACT, SCAN] {
         assert_eq!(discrepancies(&world, options).await, [(1, 1, 1)], "although the number of rows is right");
     }
-    let (code, said) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
-    assert_eq!(code, 1, "{said}");
+    let (code, output) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
+    assert_eq!(code, 1, "{output}");
     for sentence in [
         "communication-events 1: 1 consumed but neither inserted nor dead-lettered, at offsets 9",
         "communication-events 1: 1 duplicate rows, at offsets 7",
         "not exact in 1 of 6 partitions",
     ] {
-        assert!(said.contains(sentence), "{said}");
+        assert!(output.contains(sentence), "{output}");
     }
     delete_below(&world, COMMUNICATION_EVENTS, [(1, Offset::Offset(30))].into_iter()).await;
     assert_eq!(discrepancies(&world, SCAN).await, [(1, 1, 1)], "also after they expired from the log");
@@ -169,16 +169,16 @@ async fn unread_deletions_and_rows_without_a_committed_offset_fail_the_audit() {
     world.produce_all(&world.producer("lz4"), &in_partition(1, 60..70)).await;
     assert_eq!(discrepancies(&world, FAST).await, [], "unconsumed records are not a discrepancy");
     delete_below(&world, COMMUNICATION_EVENTS, [(1, Offset::End)].into_iter()).await;
-    let (code, said) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
+    let (code, output) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
     assert!(
-        code == 1 && said.contains("communication-events 1: 10 offsets were deleted from the log"),
-        "{code}: {said}"
+        code == 1 && output.contains("communication-events 1: 10 offsets were deleted from the log"),
+        "{code}: {output}"
     );
     assert_eq!(audit(&world, FAST).await.iter().map(|account| account.unread).collect::<Vec<_>>(), [0, 10, 0, 0, 0, 0]);
     let group = world.names.group(&Settings::default().group);
     let deleted = world.admin().delete_groups(&[&group], &AdminOptions::new()).await.unwrap();
     deleted[0].as_ref().unwrap();
-    let (code, said) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
-    assert!(code == 1 && said.contains("rows, but the group has no offset"), "{code}: {said}");
+    let (code, output) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
+    assert!(code == 1 && output.contains("rows, but the group has no offset"), "{code}: {output}");
     world.drop().await;
 }

@@ -234,8 +234,8 @@ async fn a_drain_lands_and_commits_a_grown_batch() {
         if is_complete { Ok(()) } else { Err(status) }
     })
     .await;
-    let said = worker.stop().await;
-    assert!(said.contains(&format!("consumed {ALL}, landed {}, dead-lettered 2", ALL - 2)), "{said}");
+    let output = worker.stop().await;
+    assert!(output.contains(&format!("consumed {ALL}, landed {}, dead-lettered 2", ALL - 2)), "{output}");
     assert_eq!(world.committed(COMMUNICATION_EVENTS).await, i64::from(ALL));
     assert!(largest_insert(&world).await > MAX_ROWS as u64);
     assert_complete(judge(&world).await, "drained");

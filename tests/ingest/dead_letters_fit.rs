@@ -54,9 +54,9 @@ async fn a_compacted_dead_letter_topic_is_refused_at_startup() {
         world.configure_dead_letter_topic(&[("cleanup.policy", policy)]).await;
         let mut process = world.spawn(&static_member(), &[]);
         assert!(!process.ended().await.success());
-        let said = process.log();
-        assert!(said.contains(&format!("its cleanup.policy is {policy}")), "{said}");
-        assert!(said.contains("--add-config cleanup.policy=delete"), "{said}");
+        let output = process.log();
+        assert!(output.contains(&format!("its cleanup.policy is {policy}")), "{output}");
+        assert!(output.contains("--add-config cleanup.policy=delete"), "{output}");
     }
     world.configure_dead_letter_topic(&[("retention.ms", "3600000")]).await;
     let mut process = world.spawn(&static_member(), &[]);
@@ -128,9 +128,10 @@ fn poison(key: usize, payload: usize, headers: usize) -> Record {
 
 /// Whether a letter has its key and its payload, and its headers about parts that were left out.
 fn parts(letter: &OwnedMessage) -> (bool, bool, Vec<(&'static str, String)>) {
-    let said = ["sluice.payload_bytes", "sluice.headers_left_out", "sluice.header_bytes_left_out", "sluice.key_bytes"];
-    let said = said.into_iter().filter_map(|name| Some((name, header(letter, name)?))).collect();
-    (letter.key().is_some(), letter.payload().is_some(), said)
+    let output =
+        ["sluice.payload_bytes", "sluice.headers_left_out", "sluice.header_bytes_left_out", "sluice.key_bytes"];
+    let output = output.into_iter().filter_map(|name| Some((name, header(letter, name)?))).collect();
+    (letter.key().is_some(), letter.payload().is_some(), output)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,20 +157,20 @@ async fn only_parts_that_do_not_fit_are_left_out() {
     world.all_committed(60).await;
     worker.stop().await;
     let letters = world.dead_letters().await;
-    let said = |offset| {
-        let (key, payload, said) = parts(&letters[&(0, offset)]);
-        let said: Vec<_> = said.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        (key, payload, said.join(" "))
+    let output = |offset| {
+        let (key, payload, output) = parts(&letters[&(0, offset)]);
+        let output: Vec<_> = output.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (key, payload, output.join(" "))
     };
-    assert_eq!(said(0), (false, true, "sluice.key_bytes=30720".to_owned()));
-    assert_eq!(said(1), (true, false, "sluice.payload_bytes=5120".to_owned()));
+    assert_eq!(output(0), (false, true, "sluice.key_bytes=30720".to_owned()));
+    assert_eq!(output(1), (true, false, "sluice.payload_bytes=5120".to_owned()));
     let headers = "sluice.headers_left_out=1 sluice.header_bytes_left_out=30723";
-    assert_eq!(said(2), (true, true, headers.to_owned()));
-    assert_eq!(said(3), (true, false, "sluice.payload_bytes=30720".to_owned()));
+    assert_eq!(output(2), (true, true, headers.to_owned()));
+    assert_eq!(output(3), (true, false, "sluice.payload_bytes=30720".to_owned()));
     let all = format!("sluice.payload_bytes=30720 {headers} sluice.key_bytes=30720");
-    assert_eq!(said(4), (false, false, all));
+    assert_eq!(output(4), (false, false, all));
     for offset in 5..55 {
-        assert_eq!(said(offset), (true, true, String::new()), "{offset}");
+        assert_eq!(output(offset), (true, true, String::new()), "{offset}");
     }
     assert_eq!((letters.len(), world.count().await), (55, 5));
     world.drop().await;
@@ -205,8 +206,8 @@ async fn a_producer_with_a_fatal_error_is_replaced() {
     assert!(letters.len() < 20, "{}", letters.len());
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "break_producer")]).await;
     world.all_committed(20).await;
-    let said = worker.stop().await;
-    assert!(said.contains("the producer of dead letters has failed fatally"), "{said}");
+    let output = worker.stop().await;
+    assert!(output.contains("the producer of dead letters has failed fatally"), "{output}");
     assert_eq!(world.dead_letters().await.len(), 20);
     world.drop().await;
 }

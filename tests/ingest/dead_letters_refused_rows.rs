@@ -143,11 +143,11 @@ async fn rows_refused_during_a_revocation_are_dead_lettered_once() {
     eventually(DEADLINE, "the partition is being revoked", || async { first.log().contains(revoking) }).await;
     std::fs::write(&file, "").unwrap();
     world.settled(50).await;
-    let said = first.stop().await;
+    let output = first.stop().await;
     other.stop().await;
-    let at = |words: &str| said.find(words).unwrap_or_else(|| panic!("no {words:?} in {said}"));
-    assert!(at(revoking) < at("rows are refused"), "{said}");
-    assert!(at("rows are refused") < at("partitions revoked"), "{said}");
+    let at = |words: &str| output.find(words).unwrap_or_else(|| panic!("no {words:?} in {output}"));
+    assert!(at(revoking) < at("rows are refused"), "{output}");
+    assert!(at("rows are refused") < at("partitions revoked"), "{output}");
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (49, 1));
     world.drop().await;

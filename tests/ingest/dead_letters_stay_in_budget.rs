@@ -42,9 +42,9 @@ impl World {
             .output()
             .await
             .unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-        said
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+        printed
     }
 }
 
@@ -116,7 +116,7 @@ async fn fill_dead_letter_topic(world: &World, count: u32) {
     for chunk in (0..count).collect::<Vec<_>>().chunks(10_000) {
         let sent = chunk.iter().map(|n| {
             let id = Uuid::from_u128(u128::from(*n) + 1).to_string();
-            let said = [
+            let printed = [
                 ("sluice.reason", "wrong_type"),
                 ("sluice.stage", "decode"),
                 ("sluice.topic", "another"),
@@ -125,7 +125,7 @@ async fn fill_dead_letter_topic(world: &World, count: u32) {
                 ("sluice.offset", "7"),
                 ("sluice.attempts", "1"),
             ];
-            let headers = said
+            let headers = printed
                 .into_iter()
                 .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
             let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(b"x").headers(headers);

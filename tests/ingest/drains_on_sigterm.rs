@@ -39,9 +39,12 @@ async fn sigterm_writes_and_commits_everything_before_exit() {
     kill(Pid::from_raw(i32::try_from(program.id().unwrap()).unwrap()), Signal::SIGTERM).unwrap();
     let output = program.wait_with_output().await.unwrap();
     assert!(output.status.success());
-    let said = String::from_utf8(output.stdout).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
     let landed = world.count().await;
-    assert!(landed > 0 && said.contains(&format!("consumed {landed}, landed {landed}, dead-lettered 0")), "{said}");
+    assert!(
+        landed > 0 && printed.contains(&format!("consumed {landed}, landed {landed}, dead-lettered 0")),
+        "{printed}"
+    );
     assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, i64::try_from(landed).unwrap());
     world.drop().await;
 }

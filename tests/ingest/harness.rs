@@ -348,8 +348,8 @@ pub(crate) async fn page(url: &str, path: &str) -> String {
 /// Waits until a worker reports this reason for a stalled partition on `/readyz`.
 pub(crate) async fn reports_stall(url: &str, why: &str) {
     let has_reason = || async {
-        let said = page(url, "readyz").await;
-        if said.contains(why) { Ok(()) } else { Err(said) }
+        let output = page(url, "readyz").await;
+        if output.contains(why) { Ok(()) } else { Err(output) }
     };
     eventually(DEADLINE, why, has_reason).await;
 }

@@ -111,10 +111,10 @@ async fn with_unlisted_error(faults: &str) -> Result<Counts, String> {
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
     if !faults.is_empty() {
         reports_stall(&worker.url, "communication-events/0 is stalled").await;
-        let said = format!("{} rows, {} dead letters", world.count().await, world.dead_letters().await.len());
+        let output = format!("{} rows, {} dead letters", world.count().await, world.dead_letters().await.len());
         worker.kill().await;
         world.drop().await;
-        return Err(said);
+        return Err(output);
     }
     world.settled(60).await;
     committed(&world, 60).await;

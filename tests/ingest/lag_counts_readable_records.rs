@@ -96,8 +96,8 @@ async fn records_held_back_by_an_open_transaction_are_reported_separately() {
 }
 
 /// A column of a partition's line.
-fn column(said: &str, partition: i32, number: usize) -> Option<String> {
-    let words = said.lines().map(|line| line.split("  ").map(str::trim).filter(|word| !word.is_empty()));
+fn column(output: &str, partition: i32, number: usize) -> Option<String> {
+    let words = output.lines().map(|line| line.split("  ").map(str::trim).filter(|word| !word.is_empty()));
     let mut lines = words.map(Iterator::collect::<Vec<_>>);
     let line = lines.find(|words| words.get(1) == Some(&partition.to_string().as_str()))?;
     line.get(number).map(|word| (*word).to_owned())
@@ -107,9 +107,9 @@ fn column(said: &str, partition: i32, number: usize) -> Option<String> {
 async fn offsets_show_reports_the_same_without_a_worker() {
     let world = aborted().await;
     let show = async || {
-        let (code, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
-        assert_eq!(code, 0, "{said}");
-        let columns = |partition| (column(&said, partition, 4).unwrap(), column(&said, partition, 5).unwrap());
+        let (code, output) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
+        assert_eq!(code, 0, "{output}");
+        let columns = |partition| (column(&output, partition, 4).unwrap(), column(&output, partition, 5).unwrap());
         [columns(0), columns(1), columns(2)].map(|(lag, held_back)| format!("{lag} {held_back}"))
     };
     assert_eq!(show().await, ["532 0", "0 0", "0 0"], "the group has no offset, and partition 1 no record");

@@ -50,7 +50,7 @@ const TABLE: &str = "CREATE TABLE orders
     lines       Array(Tuple(sku String, price Decimal(9, 2))),
     document    JSON,
     documents   Array(JSON),
-    source      String DEFAULT 'nobody said',
+    source      String DEFAULT 'nobody output',
     score       Nullable(UInt8) DEFAULT 7,
     _topic      LowCardinality(String),
     _topic_id   UUID,

@@ -104,10 +104,10 @@ async fn an_enum_word_lands_and_its_lookalike_does_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_parser_that_drops_backslashes_is_detected() {
-    let said = words("Enum8", "misread_escapes").await.unwrap_err();
-    println!("negative control: {said}");
-    assert!(said.contains(r#"(100, "line\nbreak")"#), "`linenbreak` lands as another word: {said}");
-    assert!(!said.contains(r#"(0, "line\nbreak")"#), "and the word itself does not land: {said}");
+    let output = words("Enum8", "misread_escapes").await.unwrap_err();
+    println!("negative control: {output}");
+    assert!(output.contains(r#"(100, "line\nbreak")"#), "`linenbreak` lands as another word: {output}");
+    assert!(!output.contains(r#"(0, "line\nbreak")"#), "and the word itself does not land: {output}");
 }
 
 /// Column names, element names and a partition key that need quoting and escapes.

@@ -94,7 +94,7 @@ async fn every_notation_lands_as_its_instant() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_uppercase_only_parser_is_detected() {
-    let said = times("require_capital_t").await.unwrap_err();
-    println!("negative control: {said}");
-    assert!(said.starts_with("9 of 13"), "{said}");
+    let output = times("require_capital_t").await.unwrap_err();
+    println!("negative control: {output}");
+    assert!(output.starts_with("9 of 13"), "{output}");
 }

@@ -22,8 +22,8 @@ pub(crate) async fn sluice(world: &World, arguments: &[&str]) -> (i32, String) {
         .output()
         .await
         .unwrap();
-    let said = [output.stderr, output.stdout].concat();
-    (output.status.code().unwrap(), String::from_utf8(said).unwrap().trim().to_owned())
+    let printed = [output.stderr, output.stdout].concat();
+    (output.status.code().unwrap(), String::from_utf8(printed).unwrap().trim().to_owned())
 }
 
 async fn sluice_for_worker(world: &World, worker: &Worker, arguments: &[&str]) -> (i32, String) {
@@ -32,9 +32,9 @@ async fn sluice_for_worker(world: &World, worker: &Worker, arguments: &[&str]) -
 
 /// The partition's line of `status`.
 async fn status_line(world: &World, worker: &Worker, partition: i32) -> String {
-    let (_, said) = sluice_for_worker(world, worker, &["status", "--topic", COMMUNICATION_EVENTS]).await;
+    let (_, printed) = sluice_for_worker(world, worker, &["status", "--topic", COMMUNICATION_EVENTS]).await;
     let is_partition = |line: &&str| line.split_whitespace().nth(1) == Some(&partition.to_string());
-    said.lines().find(is_partition).unwrap_or_default().to_owned()
+    printed.lines().find(is_partition).unwrap_or_default().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,9 +44,9 @@ async fn a_partition_pauses_and_resumes() {
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(2, 0..10)).await;
     world.landed(10).await;
-    let (code, said) =
+    let (code, printed) =
         sluice_for_worker(&world, &worker, &["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "2"]).await;
-    assert!(code == 0 && said.contains("communication-events 2 paused"), "{said}");
+    assert!(code == 0 && printed.contains("communication-events 2 paused"), "{printed}");
     let (_, again) =
         sluice_for_worker(&world, &worker, &["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "2"]).await;
     assert!(again.contains("nothing to do"), "{again}");
@@ -61,24 +61,24 @@ async fn a_partition_pauses_and_resumes() {
     })
     .await;
     assert_eq!(world.count().await, 20, "the other partition continues, this one does not");
-    let (code, said) = sluice_for_worker(&world, &worker, &["resume"]).await;
-    assert!(code == 0 && said == "communication-events 2 resumed", "{said}");
+    let (code, printed) = sluice_for_worker(&world, &worker, &["resume"]).await;
+    assert!(code == 0 && printed == "communication-events 2 resumed", "{printed}");
     world.landed(30).await;
-    let (code, said) = sluice_for_worker(&world, &worker, &["breaker", "reset"]).await;
-    assert!(code == 0 && said.contains("nothing to do"), "{said}");
+    let (code, printed) = sluice_for_worker(&world, &worker, &["breaker", "reset"]).await;
+    assert!(code == 0 && printed.contains("nothing to do"), "{printed}");
     let nowhere = ["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "77"];
-    let (code, said) = sluice_for_worker(&world, &worker, &nowhere).await;
-    assert!(code == 4 && said.contains("these workers do not own it"), "{code}: {said}");
-    let (code, said) = sluice_for_worker(&world, &worker, &["pause", "--topic", "nobodys"]).await;
-    assert!(code == 4 && said.contains("no pipeline of this worker consumes it"), "{said}");
+    let (code, printed) = sluice_for_worker(&world, &worker, &nowhere).await;
+    assert!(code == 4 && printed.contains("these workers do not own it"), "{code}: {printed}");
+    let (code, printed) = sluice_for_worker(&world, &worker, &["pause", "--topic", "nobodys"]).await;
+    assert!(code == 4 && printed.contains("no pipeline of this worker consumes it"), "{printed}");
     let url = worker.url.clone();
     worker.stop().await;
-    let (code, said) = sluice(&world, &["status", "--worker", &url]).await;
-    assert!(code == 3 && said.contains("it does not answer; start it"), "{said}");
+    let (code, printed) = sluice(&world, &["status", "--worker", &url]).await;
+    assert!(code == 3 && printed.contains("it does not answer; start it"), "{printed}");
     for verb in [&["pause"][..], &["resume"], &["breaker", "reset"]] {
-        let (code, said) = sluice(&world, &[verb, &["--worker", &url]].concat()).await;
-        assert!(code == 3 && said.contains("it does not answer; start it"), "{said}");
-        assert!(!said.contains("nothing to do"), "this cannot be known: {said}");
+        let (code, printed) = sluice(&world, &[verb, &["--worker", &url]].concat()).await;
+        assert!(code == 3 && printed.contains("it does not answer; start it"), "{printed}");
+        assert!(!printed.contains("nothing to do"), "this cannot be known: {printed}");
     }
     assert_eq!(judge(&world).await.unwrap().landed, 30);
     world.drop().await;
@@ -91,8 +91,8 @@ async fn half_way() -> World {
     world.produce_all(&producer, &in_partition(0, 0..60)).await;
     let worker = world.start(quick_settings()).await;
     eventually(DEADLINE, "60 are committed", || async { world.committed(COMMUNICATION_EVENTS).await == 60 }).await;
-    let (code, said) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "start"]).await;
-    assert!(code == 1 && said.contains("it has running workers"), "{said}");
+    let (code, printed) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "start"]).await;
+    assert!(code == 1 && printed.contains("it has running workers"), "{printed}");
     worker.stop().await;
     world.produce_all(&producer, &in_partition(0, 60..100)).await;
     world
@@ -112,13 +112,17 @@ async fn finish(world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offset_set_back_duplicates_nothing() {
     let world = half_way().await;
-    let (code, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
-    let first = said.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!((code, first.as_str()), (0, "communication-events 0 60 0 to 100 40 0 59 nothing announced"), "{said}");
-    let (code, said) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "20"]).await;
-    assert_eq!((code, said.as_str()), (0, "communication-events 0: the group's offset is 20, and was 60"));
-    let (_, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
-    assert!(said.contains("none: looked up before writing"), "{said}");
+    let (code, printed) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
+    let first = printed.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(
+        (code, first.as_str()),
+        (0, "communication-events 0 60 0 to 100 40 0 59 nothing announced"),
+        "{printed}"
+    );
+    let (code, printed) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "20"]).await;
+    assert_eq!((code, printed.as_str()), (0, "communication-events 0: the group's offset is 20, and was 60"));
+    let (_, printed) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
+    assert!(printed.contains("none: looked up before writing"), "{printed}");
     finish(&world).await;
     assert_eq!(judge(&world).await.unwrap().landed, 100);
     world.drop().await;
@@ -127,28 +131,31 @@ async fn an_offset_set_back_duplicates_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_are_skipped_only_on_confirmation() {
     let world = half_way().await;
-    let (code, said) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "101"]).await;
-    assert!(code == 4 && said.contains("the log holds 0 to 100"), "{said}");
-    let (code, said) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "70"]).await;
-    assert!(code == 4 && said.contains("offsets 60 to 69 are skipped") && said.contains("add --yes"), "{said}");
+    let (code, printed) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "101"]).await;
+    assert!(code == 4 && printed.contains("the log holds 0 to 100"), "{printed}");
+    let (code, printed) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "70"]).await;
+    assert!(
+        code == 4 && printed.contains("offsets 60 to 69 are skipped") && printed.contains("add --yes"),
+        "{printed}"
+    );
     assert_eq!(world.offsets(COMMUNICATION_EVENTS).await[&0].0, 60, "nothing was done");
-    let (code, said) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "70", "--yes"]).await;
-    assert_eq!(code, 0, "{said}");
+    let (code, printed) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "70", "--yes"]).await;
+    assert_eq!(code, 0, "{printed}");
     finish(&world).await;
-    let (code, said) = sluice(&world, &["audit"]).await;
+    let (code, printed) = sluice(&world, &["audit"]).await;
     assert!(
         code == 1
-            && said.contains(
+            && printed.contains(
                 "communication-events 0: 10 consumed but neither inserted nor dead-lettered, at offsets 60 to 69"
             ),
-        "{said}"
+        "{printed}"
     );
     for (topic, partition, sentence) in [
         ("nobodys", "0", "ingest.pipelines has none of that name"),
         (COMMUNICATION_EVENTS, "17", "it has 6, numbered from 0"),
     ] {
-        let (code, said) = sluice(&world, &["offsets", "set", topic, partition, "0"]).await;
-        assert!(code == 4 && said.contains(sentence), "{said}");
+        let (code, printed) = sluice(&world, &["offsets", "set", topic, partition, "0"]).await;
+        assert!(code == 4 && printed.contains(sentence), "{printed}");
     }
     world.drop().await;
 }
@@ -160,13 +167,13 @@ async fn a_lost_group_resumes_from_what_the_table_holds() {
     let deleted = world.admin().delete_groups(&[&group], &rdkafka::admin::AdminOptions::new()).await.unwrap();
     deleted[0].as_ref().unwrap();
     let accept = ["offsets", "accept", COMMUNICATION_EVENTS, "0"];
-    let (code, said) = sluice(&world, &accept).await;
-    assert!(code == 4 && said.contains("60 records have a row and 0 a dead letter"), "{said}");
+    let (code, printed) = sluice(&world, &accept).await;
+    assert!(code == 4 && printed.contains("60 records have a row and 0 a dead letter"), "{printed}");
     assert_eq!(world.offsets(COMMUNICATION_EVENTS).await.len(), 0, "nothing was done");
-    let (code, said) = sluice(&world, &[&accept[..], &["--yes"]].concat()).await;
-    assert!(code == 0 && said.contains("the group's offset is 60, and was -"), "{said}");
-    let (code, said) = sluice(&world, &["offsets", "accept", COMMUNICATION_EVENTS, "5", "--yes"]).await;
-    assert!(code == 4 && said.contains("name an offset with --at"), "{said}");
+    let (code, printed) = sluice(&world, &[&accept[..], &["--yes"]].concat()).await;
+    assert!(code == 0 && printed.contains("the group's offset is 60, and was -"), "{printed}");
+    let (code, printed) = sluice(&world, &["offsets", "accept", COMMUNICATION_EVENTS, "5", "--yes"]).await;
+    assert!(code == 4 && printed.contains("name an offset with --at"), "{printed}");
     finish(&world).await;
     assert_eq!(judge(&world).await.unwrap().landed, 100);
     assert_eq!(sluice(&world, &["audit"]).await.0, 0);
@@ -187,16 +194,16 @@ async fn a_month_of_aggregates_is_rebuilt() {
     let world = half_way().await;
     world.execute("ALTER TABLE campaign_performance DELETE WHERE 1 SETTINGS mutations_sync = 2").await;
     assert!(differing(&world).await > 0, "the aggregates are gone");
-    let (code, said) = sluice(&world, &["rebuild", "communication_events", "2026-11"]).await;
-    assert_eq!((code, said.as_str()), (0, "rebuilt month 202611 of the aggregate table of communication_events"));
+    let (code, printed) = sluice(&world, &["rebuild", "communication_events", "2026-11"]).await;
+    assert_eq!((code, printed.as_str()), (0, "rebuilt month 202611 of the aggregate table of communication_events"));
     assert_eq!(differing(&world).await, 0);
     for (table, month, exit, why) in [
         ("communication_event", "202611", 4, "there is no such table"),
         ("communication_events", "0", 4, "it is partitioned; name a month"),
         ("communication_events", "2031-01", 3, "holds no rows of month 203101, so its aggregates stay as they are"),
     ] {
-        let (code, said) = sluice(&world, &["rebuild", table, month]).await;
-        assert!(code == exit && said.contains(why), "{code}: {said}");
+        let (code, printed) = sluice(&world, &["rebuild", table, month]).await;
+        assert!(code == exit && printed.contains(why), "{code}: {printed}");
     }
 
     // A view that selects none of the month's rows has an empty aggregate.
@@ -207,8 +214,8 @@ async fn a_month_of_aggregates_is_rebuilt() {
     )
     .await;
     world.execute("INSERT INTO seldom VALUES ('2026-11-15 08:00:00', 1)").await;
-    let (code, said) = sluice(&world, &["rebuild", "communication_events", "2026-11"]).await;
-    assert_eq!((code, said.as_str()), (0, "the 2 aggregate tables of communication_events hold month 202611 anew"));
+    let (code, printed) = sluice(&world, &["rebuild", "communication_events", "2026-11"]).await;
+    assert_eq!((code, printed.as_str()), (0, "the 2 aggregate tables of communication_events hold month 202611 anew"));
     let left = connect::clickhouse(&world.stores, &world.names).query("SELECT count() FROM seldom").fetch_one::<u64>();
     assert_eq!(left.await.unwrap(), 0);
     assert_eq!(differing(&world).await, 0);
@@ -226,8 +233,8 @@ async fn rebuilds_run_one_at_a_time_and_refuse_other_partition_keys() {
     eventually(DEADLINE * 2, "the stale lock is removed", is_done).await;
     for _ in 0..3 {
         let months = ["2026-11"; 3].map(|month| sluice_rebuild(&world, month));
-        for (code, said) in join_all(months).await {
-            assert_eq!(code, 0, "{said}");
+        for (code, printed) in join_all(months).await {
+            assert_eq!(code, 0, "{printed}");
         }
         assert_eq!(differing(&world).await, 0);
     }
@@ -243,8 +250,8 @@ async fn rebuilds_run_one_at_a_time_and_refuse_other_partition_keys() {
         .await;
     let left = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE '%__rebuild%'";
     assert_eq!(connect::clickhouse(&world.stores, &world.names).query(left).fetch_one::<u64>().await.unwrap(), 0);
-    let (code, said) = sluice_rebuild(&world, "2026-11").await;
-    assert!(code == 3 && said.contains("yearly_mv writes its rows to other partitions of"), "{said}");
+    let (code, printed) = sluice_rebuild(&world, "2026-11").await;
+    assert!(code == 3 && printed.contains("yearly_mv writes its rows to other partitions of"), "{printed}");
     assert_eq!(differing(&world).await, 0);
     world.drop().await;
 }
@@ -261,10 +268,13 @@ async fn a_rebuild_in_a_missing_namespace_says_what_to_do() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let nowhere = world.names.namespace().replacen("ingest", "nobody", 1);
-    let (code, said) = rebuild(&nowhere).await;
+    let (code, printed) = rebuild(&nowhere).await;
     let remedy = format!("there is no database sluice_{nowhere}: name the namespace");
-    assert!(code == Some(3) && said.contains(&remedy) && said.contains("`sluice schemas apply`"), "{code:?}: {said}");
-    let (_, said) = rebuild(world.names.namespace()).await;
-    assert!(said.contains("holds no rows of month 202611") && !said.contains("no database"), "{said}");
+    assert!(
+        code == Some(3) && printed.contains(&remedy) && printed.contains("`sluice schemas apply`"),
+        "{code:?}: {printed}"
+    );
+    let (_, printed) = rebuild(world.names.namespace()).await;
+    assert!(printed.contains("holds no rows of month 202611") && !printed.contains("no database"), "{printed}");
     world.drop().await;
 }

@@ -165,8 +165,8 @@ async fn deleted_under_a_worker(faults: &str) -> Result<(), String> {
     let world = landed(20).await;
     let worker = world.spawn_ready(&short_lived(), &[("SLUICE_FAULTS", faults)]).await;
     let command = async |verb: &str| {
-        let (code, said) = sluice(&world, &[verb, "--topic", COMMUNICATION_EVENTS, "--worker", &worker.url]).await;
-        assert_eq!(code, 0, "{said}");
+        let (code, output) = sluice(&world, &[verb, "--topic", COMMUNICATION_EVENTS, "--worker", &worker.url]).await;
+        assert_eq!(code, 0, "{output}");
     };
     command("pause").await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 20..100)).await;

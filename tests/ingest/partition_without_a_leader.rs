@@ -149,10 +149,10 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     let worker = world.spawn(&short_lived(), &[]);
     reports_stall(&worker.url, &why).await;
     world.landed(30).await;
-    let (code, said) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
-    assert_eq!(code, 3, "{said}");
-    assert!(said.contains("0 to 30") && said.contains("no answer"), "{said}");
-    assert!(said.contains(&format!("query Kafka about partition {SECOND_BROKER_PARTITION} of topic")), "{said}");
+    let (code, output) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
+    assert_eq!(code, 3, "{output}");
+    assert!(output.contains("0 to 30") && output.contains("no answer"), "{output}");
+    assert!(output.contains(&format!("query Kafka about partition {SECOND_BROKER_PARTITION} of topic")), "{output}");
     // Another worker joins and leaves: partitions move, with and without a leader.
     let other = world.spawn(&short_lived(), &[]);
     world.produce_all(&producer, &in_partition(1, 0..30)).await;

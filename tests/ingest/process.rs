@@ -120,8 +120,8 @@ impl World {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let said = std::fs::read_to_string(&self.log_path).unwrap_or_default();
-            let lines: Vec<_> = said.lines().collect();
+            let printed = std::fs::read_to_string(&self.log_path).unwrap_or_default();
+            let lines: Vec<_> = printed.lines().collect();
             println!("{}, last:\n{}", self.url, lines[lines.len().saturating_sub(25)..].join("\n"));
             println!("its status page:\n{}", self.status_page().unwrap_or_else(|error| error.to_string()));
         }

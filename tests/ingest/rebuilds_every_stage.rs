@@ -79,8 +79,8 @@ async fn a_rebuild_covers_stages_inner_tables_and_other_databases() {
     }
     world.execute("INSERT INTO inner_mv SELECT generateUUIDv4(), toDateTime('2026-11-03 00:00:00', 'UTC'), 5").await;
     assert!(wrong(&world).await.iter().all(|wrong| *wrong > 0), "negative control: all aggregates are wrong now");
-    let (code, said) = rebuild(&world, "communication_events", "").await;
-    assert!(code == 0 && said.contains("the 5 aggregate tables"), "{code}: {said}");
+    let (code, printed) = rebuild(&world, "communication_events", "").await;
+    assert!(code == 0 && printed.contains("the 5 aggregate tables"), "{code}: {printed}");
     assert_eq!(wrong(&world).await, [0; 5]);
     assert_eq!(query_count(&world, "SELECT sum(n) FROM totals").await, 7, "the namesake is unchanged");
     let remaining = format!(
@@ -112,14 +112,14 @@ async fn wrong_after_repetition(faults: &str) -> u64 {
     world.execute(&format!("CREATE MATERIALIZED VIEW another_mv TO campaign_performance AS {view}")).await;
     let impostor = Impostor::before(&world.stores.clickhouse.url).await;
     impostor.answer(Disguise::Twice, "SELECT * FROM (SELECT");
-    let (code, said) = rebuild_at(&world, &impostor.url, "communication_events", faults).await;
+    let (code, printed) = rebuild_at(&world, &impostor.url, "communication_events", faults).await;
     let wrong = query_count(&world, AGGREGATES).await;
     if faults.is_empty() {
-        assert_eq!(code, 3, "{said}");
-        assert!(said.contains("resends requests"), "{said}");
+        assert_eq!(code, 3, "{printed}");
+        assert!(printed.contains("resends requests"), "{printed}");
         impostor.forward_all();
-        let (code, said) = rebuild_at(&world, &impostor.url, "communication_events", faults).await;
-        assert_eq!((code, query_count(&world, AGGREGATES).await), (0, 0), "{said}");
+        let (code, printed) = rebuild_at(&world, &impostor.url, "communication_events", faults).await;
+        assert_eq!((code, query_count(&world, AGGREGATES).await), (0, 0), "{printed}");
     }
     world.drop().await;
     wrong
@@ -140,8 +140,8 @@ async fn a_view_with_a_union_is_refused() {
     world.execute(&format!("CREATE TABLE parts {columns} {MONTHLY}")).await;
     let select = format!("{BY_HOUR} GROUP BY tenant_id, hour");
     world.execute(&format!("CREATE MATERIALIZED VIEW parts_mv TO parts AS {select} UNION ALL {select}")).await;
-    let (code, said) = rebuild(&world, "communication_events", "").await;
-    assert!(code == 3 && said.contains("parts_mv has a UNION"), "{code}: {said}");
+    let (code, printed) = rebuild(&world, "communication_events", "").await;
+    assert!(code == 3 && printed.contains("parts_mv has a UNION"), "{code}: {printed}");
     assert_eq!(rebuild(&world, "communication_events", "allow_union").await.0, 0);
     let month = "SELECT count() FROM communication_events WHERE toYYYYMM(timestamp) = 202611";
     let (counted, rows) = (query_count(&world, "SELECT sum(n) FROM parts").await, query_count(&world, month).await);
@@ -164,8 +164,11 @@ async fn a_rebuild_that_would_be_wrong_is_refused() {
     ] {
         world.execute(&statement).await;
     }
-    let (code, said) = rebuild(&world, "communication_events", "").await;
-    assert!(code == 3 && said.contains("one of which stores no rows") && said.contains("by hand"), "{code}: {said}");
+    let (code, printed) = rebuild(&world, "communication_events", "").await;
+    assert!(
+        code == 3 && printed.contains("one of which stores no rows") && printed.contains("by hand"),
+        "{code}: {printed}"
+    );
     for statement in ["DROP VIEW behind_mv", "DROP VIEW through_mv", "DROP TABLE behind", "DROP TABLE through"] {
         world.execute(statement).await;
     }
@@ -176,8 +179,8 @@ async fn a_rebuild_that_would_be_wrong_is_refused() {
         ))
         .await;
     world.execute("CREATE MATERIALIZED VIEW daily_mv TO daily AS SELECT tenant_id, hour, sum(total_events) AS n FROM campaign_performance GROUP BY tenant_id, hour").await;
-    let (code, said) = rebuild(&world, "communication_events", "").await;
-    assert!(code == 3 && said.contains("daily_mv writes its rows to other partitions of"), "{code}: {said}");
+    let (code, printed) = rebuild(&world, "communication_events", "").await;
+    assert!(code == 3 && printed.contains("daily_mv writes its rows to other partitions of"), "{code}: {printed}");
     world.execute("DROP VIEW daily_mv").await;
     // A view of another table writes to the same target: its rows would be replaced with the partition.
     let foreign = "CREATE MATERIALIZED VIEW foreign_mv TO campaign_performance AS SELECT tenant_id, \
@@ -187,10 +190,10 @@ async fn a_rebuild_that_would_be_wrong_is_refused() {
         .execute("INSERT INTO agent_metrics (tenant_id, timestamp) VALUES (generateUUIDv4(), '2026-11-03 00:00:00')")
         .await;
     assert_eq!(query_count(&world, aggregates).await, 101);
-    let (code, said) = rebuild(&world, "communication_events", "").await;
+    let (code, printed) = rebuild(&world, "communication_events", "").await;
     assert!(
-        code == 3 && said.contains("foreign_mv writes to") && said.contains("its rows would be lost"),
-        "{code}: {said}"
+        code == 3 && printed.contains("foreign_mv writes to") && printed.contains("its rows would be lost"),
+        "{code}: {printed}"
     );
     assert_eq!(query_count(&world, aggregates).await, 101);
     assert_eq!(rebuild(&world, "communication_events", "ignore_other_writers").await.0, 0);
@@ -216,8 +219,8 @@ async fn rows_removed_by_a_ttl_block_a_rebuild_and_deleted_rows_do_not() {
     world.execute("DELETE FROM communication_events WHERE timestamp >= '2026-11-10 00:00:00'").await;
     let remaining = query_count(&world, raw).await;
     assert!(remaining > 0 && remaining < before);
-    let (code, said) = rebuild(&world, "communication_events", "").await;
-    assert_eq!((code, query_count(&world, aggregates).await), (0, remaining), "{said}");
+    let (code, printed) = rebuild(&world, "communication_events", "").await;
+    assert_eq!((code, query_count(&world, aggregates).await), (0, remaining), "{printed}");
     // Rows removed by a TTL must stay in the aggregates.
     for statement in [
         "ALTER TABLE communication_events MODIFY SETTING ttl_only_drop_parts = 0",
@@ -228,8 +231,11 @@ async fn rows_removed_by_a_ttl_block_a_rebuild_and_deleted_rows_do_not() {
     }
     eventually(DEADLINE, "rows expire", || async { query_count(&world, raw).await < remaining }).await;
     assert!(query_count(&world, raw).await > 0, "some rows remain");
-    let (code, said) = rebuild(&world, "communication_events", "").await;
-    assert!(code == 3 && said.contains("the TTL of") && said.contains("may have removed rows"), "{code}: {said}");
+    let (code, printed) = rebuild(&world, "communication_events", "").await;
+    assert!(
+        code == 3 && printed.contains("the TTL of") && printed.contains("may have removed rows"),
+        "{code}: {printed}"
+    );
     assert_eq!(query_count(&world, aggregates).await, remaining);
     assert_eq!(rebuild(&world, "communication_events", "ignore_ttl").await.0, 0);
     assert!(
@@ -263,8 +269,8 @@ async fn rebuild_during_insert(faults: &str) -> (u64, u64) {
     eventually(DEADLINE, "the row is in the table", || async { world.count().await == 101 }).await;
     assert_eq!(query_count(&world, "SELECT count() FROM counted").await, 0, "and not yet in the view's target");
     world.execute("TRUNCATE TABLE wait").await;
-    let (code, said) = rebuild(&world, "communication_events", faults).await;
-    assert_eq!(code, 0, "{said}");
+    let (code, printed) = rebuild(&world, "communication_events", faults).await;
+    assert_eq!(code, 0, "{printed}");
     insert.await.unwrap().unwrap();
     let counted = query_count(&world, "SELECT sum(n) FROM counted WHERE toYYYYMM(hour) = 202611").await;
     let rows = query_count(&world, "SELECT count() FROM communication_events WHERE toYYYYMM(timestamp) = 202611").await;

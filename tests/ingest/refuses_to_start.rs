@@ -42,8 +42,8 @@ pub(crate) async fn accepted(world: &World, settings: Settings) {
 /// Creates a table, verifies that it is refused with these words, and drops it.
 async fn table_is_refused(world: &World, definition: &str, words: &[&str]) {
     world.execute(definition).await;
-    let said = refused(world, landing_in("own")).await;
-    assert!(words.iter().all(|word| said.contains(word)), "{definition}: {said}");
+    let output = refused(world, landing_in("own")).await;
+    assert!(words.iter().all(|word| output.contains(word)), "{definition}: {output}");
     world.execute("DROP TABLE own").await;
 }
 
@@ -139,9 +139,9 @@ async fn missing_topics_and_stores_are_refused() {
             _ => stores.clickhouse.url = format!("http://{unused_address}"),
         }
         let run = sluice_ingest::run(impatient(), stores, world.names.clone(), CancellationToken::new());
-        let said =
+        let output =
             tokio::time::timeout(DEADLINE, run).await.expect("the worker gives up in time").unwrap_err().to_string();
-        assert!(said.contains(words), "{said}");
+        assert!(output.contains(words), "{output}");
     }
     accepted(&world, quick_settings()).await;
     world.drop().await;

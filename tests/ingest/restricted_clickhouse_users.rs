@@ -88,11 +88,11 @@ async fn a_profile_without_deduplication_duplicates_nothing() {
 async fn a_worker_does_not_start_if_tokens_are_not_honoured() {
     let (world, clickhouse) = world().await;
     let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "forgetful", "send_few_settings"));
-    let said = log_of_refused_start(worker).await;
-    assert!(said.contains("two INSERTs with one deduplication token left 2 rows"), "{said}");
+    let printed = log_of_refused_start(worker).await;
+    assert!(printed.contains("two INSERTs with one deduplication token left 2 rows"), "{printed}");
     let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "reader", ""));
-    let said = log_of_refused_start(worker).await;
-    assert!(said.contains("READONLY") || said.contains("fixes "), "{said}");
+    let printed = log_of_refused_start(worker).await;
+    assert!(printed.contains("READONLY") || printed.contains("fixes "), "{printed}");
     world.spawn_ready(&short_lived(), &variables(&clickhouse.url, "forgetful", "")).await.stop().await;
     world.drop().await;
 }
@@ -185,8 +185,8 @@ async fn a_worker_that_cannot_see_its_rows_stops_before_duplicating_them() {
     faulty.0.drop().await;
     // With rows in the table, the worker does not even start, and an audit fails instead of reporting missing rows.
     let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "blind", ""));
-    let said = log_of_refused_start(worker).await;
-    assert!(said.contains("has 50 rows and this ClickHouse user sees 0 of them"), "{said}");
+    let printed = log_of_refused_start(worker).await;
+    assert!(printed.contains("has 50 rows and this ClickHouse user sees 0 of them"), "{printed}");
     let worker = world.spawn_ready(&short_lived(), &variables(&clickhouse.url, "default", "")[..1]).await;
     committed(&world, 50).await;
     worker.stop().await;

@@ -95,8 +95,10 @@ async fn run(settings: Settings, records: u32) {
     let peak = process.peak_memory();
     println!("{records} records, peak {}", ByteSize(peak));
     assert!(peak < LIMIT, "{} of {}", ByteSize(peak), ByteSize(LIMIT));
-    let said = process.stop().await;
-    assert!(!said.contains("partitions revoked\",\"partitions\":6") || said.matches("partitions revoked").count() <= 1);
+    let output = process.stop().await;
+    assert!(
+        !output.contains("partitions revoked\",\"partitions\":6") || output.matches("partitions revoked").count() <= 1
+    );
     assert_eq!((world.count().await, world.distinct().await), (records as usize, u64::from(records)), "each row once");
     assert!(world.dead_letters().await.is_empty());
     drop(cgroup);

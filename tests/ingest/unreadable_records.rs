@@ -61,23 +61,23 @@ async fn an_unreadable_record_is_named_and_can_be_skipped() {
     let world = World::new().await;
     let worker = world.worker_with_bomb("").await;
     reports_stall(&worker.url, "communication-events/0 is stalled: the record at offset 3 cannot be read").await;
-    let said = worker.stop().await;
-    assert!(said.contains("a record cannot be read"), "{said}");
+    let printed = worker.stop().await;
+    assert!(printed.contains("a record cannot be read"), "{printed}");
     assert_eq!(world.count().await, 3 + 4);
 
-    let (code, said) = world.skip("2", &["--yes"]).await;
-    assert!(code == Some(1) && said.contains("the group has committed 3"), "{said}");
-    let (code, said) = world.skip("3", &[]).await;
-    assert!(code == Some(4) && said.contains("offsets 3 to 3 cannot be read"), "{said}");
+    let (code, printed) = world.skip("2", &["--yes"]).await;
+    assert!(code == Some(1) && printed.contains("the group has committed 3"), "{printed}");
+    let (code, printed) = world.skip("3", &[]).await;
+    assert!(code == Some(4) && printed.contains("offsets 3 to 3 cannot be read"), "{printed}");
     assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 7, "nothing is skipped without confirmation");
     // A static member stays in its group until its session ends.
     eventually(DEADLINE, "the record is skipped", || async {
-        let (code, said) = world.skip("3", &["--yes"]).await;
-        if code == Some(0) { Ok(()) } else { Err(said) }
+        let (code, printed) = world.skip("3", &["--yes"]).await;
+        if code == Some(0) { Ok(()) } else { Err(printed) }
     })
     .await;
-    let (code, said) = world.skip("4", &["--yes"]).await;
-    assert!(code == Some(4) && said.contains("it can be read"), "{said}");
+    let (code, printed) = world.skip("4", &["--yes"]).await;
+    assert!(code == Some(4) && printed.contains("it can be read"), "{printed}");
 
     let worker = world.spawn_ready(&small_budget(), &[]).await;
     world.landed(5 + 4).await;

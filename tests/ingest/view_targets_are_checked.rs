@@ -29,9 +29,9 @@ async fn execute(world: &World, statements: &[&str]) {
 }
 
 /// Runs the statement that an error message recommends.
-async fn run_remedy(world: &World, said: &str) {
-    let at = said.rfind("ALTER TABLE").unwrap_or_else(|| panic!("no remedy: {said}"));
-    let remedy = said[at..].split(", from offset").next().unwrap_or_default();
+async fn run_remedy(world: &World, output: &str) {
+    let at = output.rfind("ALTER TABLE").unwrap_or_else(|| panic!("no remedy: {output}"));
+    let remedy = output[at..].split(", from offset").next().unwrap_or_default();
     world.execute(remedy.lines().next().unwrap_or_default()).await;
 }
 
@@ -64,9 +64,12 @@ async fn a_target_without_a_window_is_refused_however_it_is_reached() {
     ];
     for (way, make, drop) in ways {
         execute(&world, &make).await;
-        let said = refused(&world, quick_settings()).await;
-        assert!(said.contains("late_mv writes to, remembers 0 inserted blocks, and 8400 are needed"), "{way}: {said}");
-        run_remedy(&world, &said).await;
+        let output = refused(&world, quick_settings()).await;
+        assert!(
+            output.contains("late_mv writes to, remembers 0 inserted blocks, and 8400 are needed"),
+            "{way}: {output}"
+        );
+        run_remedy(&world, &output).await;
         accepted(&world, quick_settings()).await;
         execute(&world, &drop).await;
     }
@@ -81,21 +84,22 @@ async fn small_windows_and_engines_without_one_are_refused() {
         format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {blocks}")
     };
     world.execute(&window("communication_events", 8399)).await;
-    let said = refused(&world, quick_settings()).await;
-    assert!(said.contains("communication_events remembers 8399 inserted blocks, and 8400 are needed"), "{said}");
-    run_remedy(&world, &said).await;
+    let output = refused(&world, quick_settings()).await;
+    assert!(output.contains("communication_events remembers 8399 inserted blocks, and 8400 are needed"), "{output}");
+    run_remedy(&world, &output).await;
     accepted(&world, quick_settings()).await;
     // Two views into one table use up its window twice as fast.
     let second = "CREATE MATERIALIZED VIEW twice_mv TO campaign_performance AS SELECT tenant_id, campaign_id, channel, \
                   toStartOfHour(timestamp) AS hour, count() AS total_events FROM communication_events \
                   GROUP BY tenant_id, campaign_id, channel, hour";
     world.execute(second).await;
-    let said = refused(&world, quick_settings()).await;
+    let output = refused(&world, quick_settings()).await;
     assert!(
-        said.contains("remembers 10000 inserted blocks, and 16800 are needed") && said.contains("for each of 2 views"),
-        "{said}"
+        output.contains("remembers 10000 inserted blocks, and 16800 are needed")
+            && output.contains("for each of 2 views"),
+        "{output}"
     );
-    run_remedy(&world, &said).await;
+    run_remedy(&world, &output).await;
     accepted(&world, quick_settings()).await;
     world.execute("DROP VIEW twice_mv").await;
     for engine in [
@@ -106,8 +110,11 @@ async fn small_windows_and_engines_without_one_are_refused() {
     ] {
         world.execute(&format!("CREATE TABLE late (hour DateTime('UTC'), n UInt64) ENGINE = {engine}")).await;
         world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
-        let said = refused(&world, quick_settings()).await;
-        assert!(said.contains("late_mv writes to, has engine") && said.contains(&engine[..3]), "{engine}: {said}");
+        let output = refused(&world, quick_settings()).await;
+        assert!(
+            output.contains("late_mv writes to, has engine") && output.contains(&engine[..3]),
+            "{engine}: {output}"
+        );
         world.execute("DROP VIEW late_mv").await;
         world.execute("DROP TABLE late").await;
     }
@@ -153,10 +160,10 @@ async fn count_of_added_view(late: Late, faults: &str) -> u64 {
     gate.set_mode(UNDELAYED);
     if late == Late::WithoutWindow && faults.is_empty() {
         reports_stall(&worker.url, "must not be repeated now: table").await;
-        let said = page(&worker.url, "readyz").await;
-        assert!(said.contains("late_mv writes to, remembers 0 inserted blocks"), "{said}");
+        let output = page(&worker.url, "readyz").await;
+        assert!(output.contains("late_mv writes to, remembers 0 inserted blocks"), "{output}");
         assert_eq!(committed().await, 10, "nothing is committed until then");
-        run_remedy(&world, &said).await;
+        run_remedy(&world, &output).await;
     }
     eventually(DEADLINE * 2, "everything is committed", || async { committed().await == 60 }).await;
     if faults.is_empty() {

@@ -42,8 +42,8 @@ async fn a_namespace_that_was_not_created_for_runs_is_refused_and_unchanged() {
     let world = World::new().await;
     theirs(&world).plant(&Kind::ALL).await;
     for verb in ["verify", "load"] {
-        let (code, said) = world.run(&[verb, "scenario.toml", "--no-up"], SCENARIO).ends().await;
-        assert_eq!(code, 4, "{said}");
+        let (code, output) = world.run(&[verb, "scenario.toml", "--no-up"], SCENARIO).ends().await;
+        assert_eq!(code, 4, "{output}");
         for (store, object) in [
             ("PostgreSQL", format!("database {}", world.names.database())),
             ("Kafka", format!("topic {}.theirs, group {}.theirs", world.names.namespace(), world.names.namespace())),
@@ -52,9 +52,9 @@ async fn a_namespace_that_was_not_created_for_runs_is_refused_and_unchanged() {
             ("Redis", format!("key {}:theirs", world.names.namespace())),
         ] {
             let expected = format!("{store} has no run marker, but has {object}");
-            assert!(said.contains(&expected), "{expected:?} is not in {said}");
+            assert!(output.contains(&expected), "{expected:?} is not in {output}");
         }
-        assert!(said.contains("Nothing was changed or dropped"), "{said}");
+        assert!(output.contains("Nothing was changed or dropped"), "{output}");
         survived(&world, &Kind::ALL, verb).await;
     }
     end(world, &Kind::ALL).await;
@@ -65,8 +65,8 @@ async fn one_object_in_one_store_is_enough_for_a_refusal() {
     let mut world = World::new().await;
     for kind in Kind::ALL {
         theirs(&world).plant(&[kind]).await;
-        let (code, said) = world.verify(SCENARIO).ends().await;
-        assert_eq!(code, 4, "{kind:?}: {said}");
+        let (code, output) = world.verify(SCENARIO).ends().await;
+        assert_eq!(code, 4, "{kind:?}: {output}");
         survived(&world, &[kind], "after a refusal").await;
         world.sweep().await;
         world.names = fresh_names("v");
@@ -78,14 +78,14 @@ async fn one_object_in_one_store_is_enough_for_a_refusal() {
 #[tokio::test]
 async fn objects_of_others_in_a_runs_namespace_survive_later_runs_however_they_end() {
     let world = World::new().await;
-    let (code, said) = world.verify(SCENARIO).ends().await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{output}");
     theirs(&world).plant(&Kind::ALL).await;
     // A copy keeps the comment of the table it was made from.
     world.clickhouse("CREATE TABLE copied AS agent_metrics").await;
     world.clickhouse("INSERT INTO copied SELECT * FROM agent_metrics LIMIT 3").await;
-    let (code, said) = world.verify(SCENARIO).ends().await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{output}");
     survived(&world, &Kind::ALL, "after a whole run").await;
     assert_eq!(theirs(&world).rows("copied").await, Some(3));
     for (signal, line) in [
@@ -95,12 +95,12 @@ async fn objects_of_others_in_a_runs_namespace_survive_later_runs_however_they_e
         (Signal::SIGKILL, "ingest worker ready"),
     ] {
         let mut run = world.verify(SCENARIO);
-        run.says(line).await;
+        run.wait_for_line(line).await;
         stop(&world, run, signal).await;
         survived(&world, &Kind::ALL, line).await;
     }
-    let (code, said) = world.verify(SCENARIO).ends().await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{output}");
     survived(&world, &Kind::ALL, "after a run that followed interrupted ones").await;
     assert_eq!(theirs(&world).rows("copied").await, Some(3));
     end(world, &Kind::ALL).await;
@@ -138,8 +138,8 @@ async fn a_namespace_whose_creation_was_killed_at_any_point_is_created_by_the_ne
         eventually(WAIT, "the namespace is being created", || is_reached(&world, point)).await;
         stop(&world, run, Signal::SIGKILL).await;
     }
-    let (code, said) = world.verify(SCENARIO).ends().await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{output}");
     world.end().await;
 }
 
@@ -159,30 +159,30 @@ async fn stop(world: &World, run: Program, signal: Signal) {
 async fn a_table_with_a_runs_name_that_no_run_created_is_refused() {
     let world = World::new().await;
     let mut run = world.verify(SCENARIO);
-    run.says("schema objects applied").await;
+    run.wait_for_line("schema objects applied").await;
     stop(&world, run, Signal::SIGKILL).await;
     world.clickhouse("RENAME TABLE agent_metrics TO renamed").await;
     world.clickhouse("CREATE TABLE agent_metrics ENGINE = MergeTree ORDER BY a AS SELECT 1 AS a").await;
     let mut postgres = theirs(&world).postgres(&world.names.database()).await.unwrap();
     let sql = "DROP TABLE campaigns CASCADE; CREATE TABLE campaigns AS SELECT 1 AS a";
     sqlx::raw_sql(sql).execute(&mut postgres).await.unwrap();
-    let (code, said) = world.verify(SCENARIO).ends().await;
-    assert_eq!(code, 4, "{said}");
-    assert!(said.contains("PostgreSQL has, under names that a run needs, table campaigns"), "{said}");
+    let (code, output) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 4, "{output}");
+    assert!(output.contains("PostgreSQL has, under names that a run needs, table campaigns"), "{output}");
     let table = format!("ClickHouse has, under names that a run needs, table {}.agent_metrics", world.names.database());
-    assert!(said.contains(&table), "{said}");
+    assert!(output.contains(&table), "{output}");
     assert_eq!(theirs(&world).rows("agent_metrics").await, Some(1));
     // When the name is free again the run proceeds, and the renamed tables stay.
     world.clickhouse("DROP TABLE agent_metrics").await;
     let sql = "ALTER TABLE campaigns RENAME TO theirs; CREATE VIEW leaning AS SELECT id FROM customers";
     sqlx::raw_sql(sql).execute(&mut postgres).await.unwrap();
-    let (code, said) = world.verify(SCENARIO).ends().await;
+    let (code, output) = world.verify(SCENARIO).ends().await;
     // Their view depends on a run's table, so the run does not drop it.
-    assert_eq!(code, 4, "{said}");
-    assert!(said.contains("depends on a run's table"), "{said}");
+    assert_eq!(code, 4, "{output}");
+    assert!(output.contains("depends on a run's table"), "{output}");
     sqlx::raw_sql("DROP VIEW leaning").execute(&mut postgres).await.unwrap();
-    let (code, said) = world.verify(SCENARIO).ends().await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{output}");
     let kept: i32 = sqlx::query_scalar("SELECT a FROM theirs").fetch_one(&mut postgres).await.unwrap();
     assert_eq!(kept, 1);
     assert!(theirs(&world).rows("renamed").await.is_some());
@@ -192,22 +192,22 @@ async fn a_table_with_a_runs_name_that_no_run_created_is_refused() {
 #[tokio::test]
 async fn permanent_schemas_and_runs_stay_out_of_each_others_namespaces() {
     let mut world = World::new().await;
-    let (code, said) = world.run(&["schemas", "apply"], SCENARIO).ends().await;
-    assert_eq!(code, 0, "{said}");
-    let (code, said) = world.verify(SCENARIO).ends().await;
-    assert_eq!(code, 4, "{said}");
+    let (code, output) = world.run(&["schemas", "apply"], SCENARIO).ends().await;
+    assert_eq!(code, 0, "{output}");
+    let (code, output) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 4, "{output}");
     assert_eq!(check(&world.stores, &world.names, Store::ALL).await.unwrap(), []);
     world.sweep().await;
     world.names = fresh_names("v");
     world.stores.namespace = world.names.clone();
 
     let mut run = world.verify(SCENARIO);
-    run.says("schema objects applied").await;
+    run.wait_for_line("schema objects applied").await;
     stop(&world, run, Signal::SIGKILL).await;
-    let (code, said) = world.run(&["schemas", "apply"], SCENARIO).ends().await;
-    assert_eq!(code, 4, "{said}");
-    assert!(said.contains("it was created for runs"), "{said}");
-    let (code, said) = world.run(&["schemas", "check"], SCENARIO).ends().await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = world.run(&["schemas", "apply"], SCENARIO).ends().await;
+    assert_eq!(code, 4, "{output}");
+    assert!(output.contains("it was created for runs"), "{output}");
+    let (code, output) = world.run(&["schemas", "check"], SCENARIO).ends().await;
+    assert_eq!(code, 0, "{output}");
     world.end().await;
 }

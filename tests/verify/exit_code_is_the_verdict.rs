@@ -11,8 +11,8 @@ const READY: &str = "ingest worker ready";
 async fn a_run_passes_and_so_does_the_next_in_the_same_namespace() {
     let world = World::new().await;
     for _ in 0..2 {
-        let (code, said) = world.verify(SCENARIO).ends().await;
-        assert_eq!(code, 0, "{said}");
+        let (code, output) = world.verify(SCENARIO).ends().await;
+        assert_eq!(code, 0, "{output}");
         let report = world.report();
         assert_eq!(report["verdict"], "PASS");
         assert_eq!(report["findings"]["failures"], serde_json::json!([]));
@@ -25,11 +25,11 @@ async fn a_run_passes_and_so_does_the_next_in_the_same_namespace() {
 async fn a_duplicate_row_fails_the_run() {
     let world = World::new().await;
     let mut run = world.verify(SCENARIO);
-    run.says(READY).await;
+    run.wait_for_line(READY).await;
     world.clickhouse("INSERT INTO customer_interactions SELECT * FROM customer_interactions LIMIT 1").await;
-    let (code, said) = run.ends().await;
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("does not balance"), "{said}");
+    let (code, output) = run.ends().await;
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("does not balance"), "{output}");
     world.end().await;
 }
 
@@ -37,13 +37,13 @@ async fn a_duplicate_row_fails_the_run() {
 async fn a_missing_row_fails_the_run() {
     let world = World::new().await;
     let mut run = world.verify(SCENARIO);
-    run.says(READY).await;
+    run.wait_for_line(READY).await;
     let one = "SELECT event_id FROM communication_events ORDER BY event_id LIMIT 1";
     let delete =
         format!("ALTER TABLE communication_events DELETE WHERE event_id IN ({one}) SETTINGS mutations_sync = 1");
     world.clickhouse(&delete).await;
-    let (code, said) = run.ends().await;
-    assert_eq!(code, 1, "{said}");
+    let (code, output) = run.ends().await;
+    assert_eq!(code, 1, "{output}");
     world.end().await;
 }
 
@@ -52,10 +52,10 @@ async fn a_store_that_becomes_unavailable_fails_the_run() {
     let world = World::new().await;
     let mut gate = Gate::open(&world.stores.clickhouse.url).await;
     let mut run = world.verify_against(&gate.url, &SCENARIO.replace("settle = \"30 s\"", "settle = \"5 s\""));
-    run.says(READY).await;
+    run.wait_for_line(READY).await;
     gate.shut();
-    let (code, said) = run.ends().await;
-    assert_eq!(code, 1, "{said}");
+    let (code, output) = run.ends().await;
+    assert_eq!(code, 1, "{output}");
     let report = world.report();
     assert_eq!(report["verdict"], "FAIL");
     assert!(report["findings"]["failures"].to_string().contains("ClickHouse"), "{}", report["findings"]["failures"]);
@@ -73,8 +73,8 @@ async fn too_few_samples_are_inconclusive() {
     let world = World::new().await;
     let few = SCENARIO.replace(r#"search = "30/s""#, r#"search = "2/s""#);
     assert_ne!(few, SCENARIO);
-    let (code, said) = world.verify(&few).ends().await;
-    assert_eq!(code, 2, "{said}");
+    let (code, output) = world.verify(&few).ends().await;
+    assert_eq!(code, 2, "{output}");
     assert_eq!(world.report()["verdict"], "INCONCLUSIVE");
     world.end().await;
 }
@@ -83,11 +83,11 @@ async fn too_few_samples_are_inconclusive() {
 async fn a_second_run_in_the_same_namespace_is_refused() {
     let world = World::new().await;
     let mut first = world.verify(SCENARIO);
-    first.says("schema objects applied").await;
-    let (code, said) = world.verify(SCENARIO).ends().await;
-    assert_eq!(code, 3, "{said}");
-    assert!(said.contains("another run is using it"), "{said}");
-    let (code, said) = first.ends().await;
-    assert_eq!(code, 0, "{said}");
+    first.wait_for_line("schema objects applied").await;
+    let (code, output) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 3, "{output}");
+    assert!(output.contains("another run is using it"), "{output}");
+    let (code, output) = first.ends().await;
+    assert_eq!(code, 0, "{output}");
     world.end().await;
 }

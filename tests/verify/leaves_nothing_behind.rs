@@ -12,7 +12,7 @@ use crate::program::{Program, SCENARIO, World};
 
 /// Waits until the worker has started and returns its process ID.
 async fn worker(run: &mut Program) -> Pid {
-    let line = run.says("ingest worker ready").await;
+    let line = run.wait_for_line("ingest worker ready").await;
     Pid::from_raw(line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
@@ -26,8 +26,8 @@ async fn an_interrupted_run_exits_with_130_and_stops_its_worker() {
     let mut run = world.verify(SCENARIO);
     let worker = worker(&mut run).await;
     kill(Pid::from_raw(run.pid()), Signal::SIGINT).unwrap();
-    let (code, said) = run.ends().await;
-    assert_eq!(code, 130, "{said}");
+    let (code, output) = run.ends().await;
+    assert_eq!(code, 130, "{output}");
     is_gone(worker).await;
     assert_eq!(std::fs::read_dir(world.folder.path().join("runs")).unwrap().count(), 0, "half a report");
     world.end().await;
@@ -41,7 +41,7 @@ async fn a_killed_run_leaves_no_worker_and_the_next_one_passes() {
     kill(Pid::from_raw(run.pid()), Signal::SIGKILL).unwrap();
     is_gone(worker).await;
     drop(run);
-    let (code, said) = world.verify(SCENARIO).ends().await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = world.verify(SCENARIO).ends().await;
+    assert_eq!(code, 0, "{output}");
     world.end().await;
 }

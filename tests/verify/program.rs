@@ -113,7 +113,7 @@ impl Program {
     }
 
     /// Waits for a line that contains `text`.
-    pub(crate) async fn says(&mut self, text: &str) -> String {
+    pub(crate) async fn wait_for_line(&mut self, text: &str) -> String {
         loop {
             let line = timeout(TIMEOUT, self.lines.next_line()).await;
             let Ok(Ok(Some(line))) = line else { panic!("it never said {text:?}, but: {:#?}", self.seen) };
