@@ -112,7 +112,7 @@ impl Cli {
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let ended = runtime.block_on(self.verb.run(settings, &overrides));
-        // Work on a blocking thread (a plan, a look-up) must not delay the exit.
+        // Work on a blocking thread (a plan, a lookup) must not delay the exit.
         runtime.shutdown_background();
         ended
     }

@@ -8,7 +8,7 @@ const WIDTH: f64 = 760.0;
 const HIGHLIGHT: &str = "#1f6feb";
 const NEUTRAL: &str = "#8c959f";
 const INK: &str = "#57606a";
-/// Colours of the lines, in order.
+/// Colors of the lines, in order.
 const LINES: [&str; 4] = ["#1f6feb", "#bc4c00", "#1a7f37", "#8250df"];
 
 /// One bar.
@@ -65,12 +65,12 @@ pub(crate) fn bars(title: &str, bars: &[Bar]) -> String {
     let mut svg = open(title, 44.0 + STEP * bars.len() as f64);
     for (index, Bar { label, spread, is_highlighted }) in bars.iter().enumerate() {
         let top = 36.0 + STEP * index as f64;
-        let (middle, colour) = (top + 8.0, if *is_highlighted { HIGHLIGHT } else { NEUTRAL });
+        let (middle, color) = (top + 8.0, if *is_highlighted { HIGHLIGHT } else { NEUTRAL });
         let (from, to) = (LEFT + spread.min * scale, LEFT + spread.max * scale);
         draw!(svg, r#"<text x="{}" y="{}" text-anchor="end">{}</text>"#, LEFT - 8.0, top + 12.0, escaped(label));
         draw!(
             svg,
-            r#"<rect x="{LEFT}" y="{top:.1}" width="{:.1}" height="16" fill="{colour}"/>"#,
+            r#"<rect x="{LEFT}" y="{top:.1}" width="{:.1}" height="16" fill="{color}"/>"#,
             spread.median * scale
         );
         draw!(svg, r##"<path d="M{from:.1} {middle:.1}H{to:.1}" stroke="#24292f" stroke-width="2"/>"##);
@@ -113,11 +113,11 @@ pub(crate) fn lines(chart: &Chart<'_>) -> String {
             WIDTH - 20.0
         );
     }
-    for (index, (Line { label, points }, colour)) in chart.lines.iter().zip(LINES.iter().cycle()).enumerate() {
+    for (index, (Line { label, points }, color)) in chart.lines.iter().zip(LINES.iter().cycle()).enumerate() {
         let path: Vec<_> = points.iter().map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(*value))).collect();
-        draw!(svg, r#"<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{}"/>"#, path.join(" "));
+        draw!(svg, r#"<polyline fill="none" stroke="{color}" stroke-width="1.5" points="{}"/>"#, path.join(" "));
         let at = 160.0 + 190.0 * index as f64;
-        draw!(svg, r#"<text x="{at}" y="42" fill="{colour}">{}</text>"#, escaped(label));
+        draw!(svg, r#"<text x="{at}" y="42" fill="{color}">{}</text>"#, escaped(label));
     }
     svg + "</svg>\n"
 }

@@ -8,7 +8,7 @@
 //! - [`row_binary`]: values in the format of rows and results
 //! - [`insert`]: the INSERT statement of a pipeline
 //! - [`name`]: a table or view with its database
-//! - [`demand`], [`engine`], [`view_graph`] and [`view_changes`]: how long a repeated INSERT must be recognised, and
+//! - [`demand`], [`engine`], [`view_graph`] and [`view_changes`]: how long a repeated INSERT must be recognized, and
 //!   whether every table that it reaches through views does so
 //! - [`lookup`], [`coverage`] and [`visibility`]: which rows are in a table, and whether this user sees all of them
 //! - [`token_check`]: whether deduplication tokens work, checked before the first record

@@ -1,6 +1,6 @@
 //! This worker's membership in the consumer group: it consumes records and commits offsets.
-//! It owns the consumer, the assigned partitions, and the order in which their batches are written and committed. It never
-//! waits for a store.
+//! It owns the consumer, the assigned partitions, and the order in which their batches are written and committed. It waits
+//! for no store, except for writes and commits in flight when partitions are revoked, with deadlines.
 //!
 //! # Layout
 //! - [`consume`]: the consumer and its poll loop

@@ -1,7 +1,7 @@
 //! Kafka topics to ClickHouse tables: consume, decode, batch, write, commit.
 //!
 //! [`run`] runs a worker until it is shut down and returns a [`Summary`]. An offset is committed only when every record
-//! at or below it is in its table or acknowledged by the dead-letter topic.
+//! below it is in its table or acknowledged by the dead-letter topic.
 //!
 //! # Layout, from top to bottom
 //! A module uses those below it and none above.
@@ -19,7 +19,7 @@
 //! - [`batch`]: rows become batches of one offset range, within a memory budget
 //! - [`exactly_once`]: ranges, intents, commits, tokens and leases
 //! - [`kafka`]: requests to Kafka other than consuming and producing
-//! - [`config`], [`target`], [`failure`], [`clock`]: settings and types that all modules use
+//! - [`config`], [`target`], [`failure`], [`clock`], `fault`: settings and types that all modules use
 
 // A truncated length would truncate a row.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]

@@ -3,7 +3,7 @@
 //! retries continue for as long as it takes, and the outcome is sent as an [`Event`]. It commits nothing, and never
 //! dead-letters a row that ClickHouse would accept.
 //!
-//! A part is sent whole, with a token. If it has landed before, ClickHouse recognises the token, drops the rows and completes
+//! A part is sent whole, with a token. If it has landed before, ClickHouse recognizes the token, drops the rows and completes
 //! the views. If the token may be forgotten or may differ ([`Doubt`]), the table is looked up before anything is sent.
 //!
 //! # Layout

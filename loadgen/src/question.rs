@@ -1,6 +1,16 @@
 //! The questions that probes ask. Each has a file in this folder with its name, its text, its key and its expected answer.
-//! To add one: add its file, a variant of [`Question`], and that variant to [`Question::ALL`]. Decides no schedule and
-//! measures nothing.
+//! Decides no schedule and measures nothing.
+//!
+//! # Layout
+//! - one question each: `lookup_by_id`, `lookup_by_email`, [`lookup_cached`], `timeline`, `campaign_status`,
+//!   `profile_contains`, `content_contains`, `search`, `dashboard_events`, `dashboard_agents`, `dashboard_interactions`,
+//!   `dashboard_campaigns`
+//! - `definition`: what a question consists of; `store`: the store that answers
+//! - [`key`](Key): what is drawn for each request; `subject`: whom it is about; `customer`: a customer as a row
+//! - `tally`: what is counted over the past; [`oracle`]: the expected answers; `answer`: answers, to compare
+//!
+//! To add a question: add its file, its variant of [`Question`] with its place in [`Question::ALL`] and in `definition()`,
+//! a variant of [`Answer`] if none fits, and its text in `docs/scenarios.md`, which a test compares.
 
 mod answer;
 mod campaign_status;

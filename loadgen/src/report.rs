@@ -1,4 +1,4 @@
-//! The report of a run: tables for the terminal, and JSON with a version. Pure: never prints or writes.
+//! The report of a run: tables for the terminal, and JSON with a version. It never prints or writes.
 
 mod contents;
 mod machine;

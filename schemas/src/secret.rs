@@ -1,4 +1,4 @@
-//! A password or key that is redacted to `***` when formatted or serialised. Its text is available only through
+//! A password or key that is redacted to `***` when formatted or serialized. Its text is available only through
 //! [`Secret::reveal`], which is called only where a connection is opened.
 
 use serde::{Deserialize, Serialize, Serializer};

@@ -1,5 +1,5 @@
-//! Quotes identifiers and string literals, for statements that cannot take parameters. The only place that knows how
-//! each database escapes; never sends a statement.
+//! Quotes identifiers and string literals, for statements that cannot take parameters. The only place that writes each
+//! database's escapes; never sends a statement.
 
 /// PostgreSQL.
 pub mod postgres {

@@ -1,4 +1,4 @@
-//! The stores of the platform by name. Holds no behaviour and no address.
+//! The stores of the platform by name. Holds no behavior and no address.
 
 /// A store of the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -27,7 +27,7 @@ pub(crate) enum Verb {
     Set(Set),
     /// Skip records that cannot be read, and write a dead letter for each
     Skip(Skip),
-    /// Accept the table as it is: start after its highest offset, without look-ups
+    /// Accept the table as it is: start after its highest offset, without lookups
     Accept(Accept),
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn serve(args: impl IntoIterator<Item = OsString>) -> Result<i32, Err
 
 #[expect(unsafe_code, reason = "the library has a C interface only")]
 fn call(library: &PathBuf, count: c_int, arguments: &mut [*mut c_char]) -> Result<i32, libloading::Error> {
-    // SAFETY: the library was checked against its SHA-256 when it was fetched; its initialisers are ClickHouse's own.
+    // SAFETY: the library was checked against its SHA-256 when it was fetched; its initializers are ClickHouse's own.
     let loaded = unsafe { Library::new(library) }?;
     // SAFETY: the symbol has this signature in the pinned version of the library.
     let entry = unsafe { loaded.get::<CommandLine>(b"chdb_query_cmdline\0") }?;

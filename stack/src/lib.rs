@@ -16,7 +16,7 @@
 //! # }
 //! ```
 //!
-//! # Layout, bottom up
+//! # Layout
 //! - [`service`]: the services by name; `node`: one process of a service; [`error`]: why an operation failed
 //! - [`config`]: the `[stack]` section; [`layout`]: every path and port of one stack
 //! - `system`, `lock`, `command`, `account`, `probe`, [`progress`]: the machine and the terminal

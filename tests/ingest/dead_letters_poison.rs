@@ -1,4 +1,4 @@
-//! Exactly the records that cannot land are delivered to the dead-letter topic, byte for byte; their neighbours land.
+//! Exactly the records that cannot land are delivered to the dead-letter topic, byte for byte; their neighbors land.
 
 use bytesize::ByteSize;
 use rdkafka::message::{Headers, Message};
@@ -38,7 +38,7 @@ fn poison() -> Vec<(&'static str, Option<Vec<u8>>)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exactly_the_poison_is_dead_lettered_and_its_neighbours_land() {
+async fn exactly_the_poison_is_dead_lettered_and_its_neighbors_land() {
     let world = World::new().await;
     let mut settings = quick_settings();
     for pipeline in settings.pipelines.values_mut() {
@@ -75,7 +75,7 @@ async fn exactly_the_poison_is_dead_lettered_and_its_neighbours_land() {
         assert_eq!(header(letter, "sluice.topic"), Some(world.names.topic(topic::COMMUNICATION_EVENTS)));
         assert_eq!(header(letter, "sluice.tenant"), Some(TENANT.to_string()));
     }
-    assert_eq!(world.count().await, sent.len() * 2, "neighbours land once");
+    assert_eq!(world.count().await, sent.len() * 2, "neighbors land once");
     assert_eq!(worker.stop().await.topics.values().map(|counts| counts.dead_lettered).sum::<u64>(), sent.len() as u64);
     world.drop().await;
 }

@@ -1,4 +1,4 @@
-//! Exactly the decoded rows that ClickHouse refuses become dead letters, byte for byte, and their neighbours land. If only a
+//! Exactly the decoded rows that ClickHouse refuses become dead letters, byte for byte, and their neighbors land. If only a
 //! view fails, nothing is dead-lettered.
 
 use rdkafka::message::Message;

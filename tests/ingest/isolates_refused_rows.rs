@@ -1,5 +1,5 @@
 //! All refused rows of a batch are found in one pass and by evidence, whatever the error code: rows that fail alone become dead
-//! letters and their neighbours land; if every row fails, the table is at fault and nothing is dead-lettered. A kill at any
+//! letters and their neighbors land; if every row fails, the table is at fault and nothing is dead-lettered. A kill at any
 //! point loses nothing.
 
 use futures::future::join_all;
@@ -88,7 +88,7 @@ async fn nested(unequal: &[u32], faults: &str) -> Result<usize, String> {
     eventually(DEADLINE * 2, "everything is committed", || async { world.committed(TOPIC).await == 100 }).await;
     worker.stop().await;
     let expected: Vec<u32> = (0..100).filter(|n| !unequal.contains(n)).collect();
-    assert_eq!(rows().await, expected, "all neighbours, each once");
+    assert_eq!(rows().await, expected, "all neighbors, each once");
     let expected_reasons: Vec<_> =
         unequal.iter().map(|n| (i64::from(*n), "sizes_of_arrays_dont_match".to_owned())).collect();
     assert_eq!(reasons(&world).await, expected_reasons);
@@ -98,7 +98,7 @@ async fn nested(unequal: &[u32], faults: &str) -> Result<usize, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nested_arrays_of_unequal_length_are_dead_lettered_and_their_neighbours_land() {
+async fn nested_arrays_of_unequal_length_are_dead_lettered_and_their_neighbors_land() {
     let (some, one) = tokio::join!(nested(&[3, 4, 50, 99], ""), nested(&[77], ""));
     assert_eq!((some, one), (Ok(96), Ok(99)));
 }
@@ -134,7 +134,7 @@ async fn an_unlisted_error_code_is_classified_by_testing_rows() {
     let (normal, faulty) = tokio::join!(with_unlisted_error(""), with_unlisted_error("never_judge_unclear"));
     let Counts { landed, dead_lettered, .. } = normal.unwrap();
     assert_eq!((landed, dead_lettered), (55, 5));
-    assert_eq!(faulty, Err("0 rows, 0 dead letters".to_owned()), "negative control: they block all their neighbours");
+    assert_eq!(faulty, Err("0 rows, 0 dead letters".to_owned()), "negative control: they block all their neighbors");
 }
 
 /// Every row fails alone and no row is known to succeed, so there is no evidence that the rows are at fault.

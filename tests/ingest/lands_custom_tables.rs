@@ -270,7 +270,7 @@ async fn values_that_do_not_fit_are_dead_lettered_with_a_reason() {
         assert_eq!(header(letter, "sluice.topic"), Some(orders.world.names.topic(TOPIC)));
         assert_eq!(letter.payload(), Some(payload.as_bytes()));
     }
-    assert!(orders.rows().await.keys().all(|id| *id < 1_000), "only their neighbours land");
+    assert!(orders.rows().await.keys().all(|id| *id < 1_000), "only their neighbors land");
     orders.world.drop().await;
 }
 

@@ -63,7 +63,7 @@ async fn with_rebuild_due() -> World {
 }
 
 /// Whether records of another topic land during a rebuild that takes longer than an INSERT may.
-async fn neighbour_lands(faults: &str) -> bool {
+async fn neighbor_lands(faults: &str) -> bool {
     let world = with_rebuild_due().await;
     world.execute("INSERT INTO wait SELECT number FROM numbers(600)").await;
     tokio::time::sleep(FORGOTTEN).await;
@@ -100,7 +100,7 @@ async fn neighbour_lands(faults: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_rebuild_blocks_only_its_own_table() {
-    let (per_table, shared) = tokio::join!(neighbour_lands(""), neighbour_lands("share_rebuild_gate"));
+    let (per_table, shared) = tokio::join!(neighbor_lands(""), neighbor_lands("share_rebuild_gate"));
     assert!(per_table, "a gate for each table");
     assert!(!shared, "negative control: one gate for all tables");
 }

@@ -65,9 +65,9 @@ async fn unsuitable_engines_are_refused() {
     let buffer = "Buffer(currentDatabase(), good, 1, 10, 100, 1, 10, 100, 1000)";
     for (engine, remedy) in [
         ("Null", "let records land in a MergeTree table"),
-        ("Memory", "does not recognise a repeated INSERT"),
-        ("Log", "does not recognise a repeated INSERT"),
-        ("Set", "does not recognise a repeated INSERT"),
+        ("Memory", "does not recognize a repeated INSERT"),
+        ("Log", "does not recognize a repeated INSERT"),
+        ("Set", "does not recognize a repeated INSERT"),
         (buffer, "name the table behind it"),
         ("Merge(currentDatabase(), '^good$')", "stores no rows of its own"),
     ] {

@@ -68,7 +68,7 @@ async fn every_record_lands_once_whatever_happens_to_its_requests() {
     );
     let (_, slower_than_timeout, _, _, lost_response) =
         tokio::join!(slow, slower_than_timeout, silent, half_request, lost_response);
-    // Evidence that INSERTs had landed without the worker's knowledge, and that ClickHouse recognised their retries.
+    // Evidence that INSERTs had landed without the worker's knowledge, and that ClickHouse recognized their retries.
     assert!(
         slower_than_timeout > 0 && lost_response > 0,
         "duplicate blocks: {slower_than_timeout} after late responses, {lost_response} after lost ones"

@@ -163,13 +163,11 @@ async fn a_partly_landed_range_stops_its_partition() {
     assert_eq!((offsets[&0].0, offsets[&1].0), (0, 20), "the other partition continues");
     assert_eq!(world.count().await, rows - 1 + FOREIGN_ROWS + 20);
     // The operator restores the missing row; a worker then finds the range complete.
-    let neighbour = format!(
+    let neighbor = format!(
         "SELECT * FROM communication_events WHERE _topic != '{}' AND _partition = 0 AND _offset = 6",
         harness::FOREIGN_TOPIC
     );
-    world
-        .execute(&format!("INSERT INTO communication_events SELECT * REPLACE (7 AS _offset) FROM ({neighbour})"))
-        .await;
+    world.execute(&format!("INSERT INTO communication_events SELECT * REPLACE (7 AS _offset) FROM ({neighbor})")).await;
     let worker = world.spawn_ready(&settings, &[]).await;
     eventually(DEADLINE, "the partition continues", || async {
         world.offsets(COMMUNICATION_EVENTS).await[&0].0 == 100

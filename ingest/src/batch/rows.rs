@@ -55,7 +55,7 @@ impl Rows {
     #[must_use]
     pub fn select(&self, is_kept: impl Fn(usize) -> bool) -> Self {
         let (mut ends, mut body) = (Vec::new(), Body::default());
-        // Bytes of neighbouring rows, which are taken over together.
+        // Bytes of neighboring rows, which are taken over together.
         let (mut run, mut start) = (0..0, 0);
         for (row, end_of_row) in self.ends.iter().map(|end| *end as usize).enumerate() {
             if is_kept(row) {

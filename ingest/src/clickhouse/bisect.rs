@@ -1,9 +1,9 @@
 //! Finds the rows of a part that ClickHouse refuses, or finds that the table is at fault.
-//! A part whose INSERT was permanently refused, and none of whose rows has landed, goes in; all rows at fault come out
-//! at once. Rows are tried in temporary tables only, so nothing ever lands.
+//! A part whose INSERT was permanently refused, and none of whose rows has landed, goes in; the rows at fault come out,
+//! at most 250 per search. Rows are tried in temporary tables only, so nothing ever lands.
 //!
-//! Evidence decides, not the error code: rows that are refused alone while others are accepted are at fault. If every
-//! row is refused alone, a row that the table already holds is tried: if it is accepted, the rows are still at fault,
+//! Evidence decides, not the error code: rows that are refused alone while others are accepted are at fault. If all
+//! sampled rows are refused alone, a row that the table already holds is tried: if it is accepted, the rows are still at fault,
 //! otherwise the table is. Codes that can only mean a row need no such proof.
 //!
 //! # Layout
@@ -31,7 +31,7 @@ const SAMPLE_ROWS: usize = 8;
 pub(crate) enum FaultyRows {
     /// These rows are at fault, in order. There may be more: the rest is sent again, and searched again if refused.
     Rows(Vec<FaultyRow>),
-    /// The table refuses every row, including one that it already holds, if any.
+    /// The table refuses every sampled row, and one that it already holds, if any.
     Table,
     /// No row is refused on its own.
     NoRow,

@@ -30,12 +30,12 @@ impl Demand {
     }
 }
 
-/// Why a table cannot be trusted to recognise a repeated INSERT.
+/// Why a table cannot be trusted to recognize a repeated INSERT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnsuitableTable {
     /// A view or its target is not visible to this user.
     #[error(
-        "{label} is not visible to this user, so it is unknown whether it recognises a repeated INSERT; GRANT SHOW TABLES \
+        "{label} is not visible to this user, so it is unknown whether it recognizes a repeated INSERT; GRANT SHOW TABLES \
          ON {table} to the user, or drop the view"
     )]
     Hidden {

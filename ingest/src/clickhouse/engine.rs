@@ -9,7 +9,7 @@ use std::collections::HashMap;
 /// What a target of a view does with an INSERT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Stores the rows and recognises a repeated token within this window.
+    /// Stores the rows and recognizes a repeated token within this window.
     Stores(Window),
     /// Stores nothing; the views on it run.
     PassesOn,
@@ -94,13 +94,13 @@ fn refusal(engine: &str) -> &'static str {
              and let workers write to one server"
         }
         "Memory" | "Set" | "Join" | "Log" | "TinyLog" | "StripeLog" | "EmbeddedRocksDB" | "KeeperMap" | "File" => {
-            "does not recognise a repeated INSERT; use an engine of the MergeTree family with a deduplication window"
+            "does not recognize a repeated INSERT; use an engine of the MergeTree family with a deduplication window"
         }
         "Merge" | "Dictionary" | "GenerateRandom" => {
             "stores no rows of its own; use an engine of the MergeTree family with a deduplication window"
         }
         _ => {
-            "is not known to recognise a repeated INSERT; use an engine of the MergeTree family with a deduplication window"
+            "is not known to recognize a repeated INSERT; use an engine of the MergeTree family with a deduplication window"
         }
     }
 }
@@ -196,7 +196,7 @@ mod tests {
             ("Memory", "use an engine of the MergeTree family"),
             ("MaterializedView", "name the table that it writes to"),
             ("View", "name the table that it reads"),
-            ("SomethingNew", "is not known to recognise"),
+            ("SomethingNew", "is not known to recognize"),
         ] {
             assert!(base(engine, engine).unwrap_err().contains(remedy), "{engine}");
         }

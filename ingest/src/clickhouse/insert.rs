@@ -2,7 +2,7 @@
 //! Names and types of the columns go in; the statement and the head of every body come out. Pure.
 //!
 //! Rows in RowBinary do not describe themselves: a column whose type was changed after the worker read the table would
-//! be misread, along with the bytes of neighbouring columns. So a body begins with the names and types that its rows
+//! be misread, along with the bytes of neighboring columns. So a body begins with the names and types that its rows
 //! were encoded for (`RowBinaryWithNamesAndTypes`), and ClickHouse refuses it if they do not match. No such format
 //! exists for rows that leave fields to the column's default; for those, the table is read before each INSERT, which
 //! leaves a short gap unchecked.

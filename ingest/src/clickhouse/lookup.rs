@@ -1,5 +1,5 @@
 //! Which rows of a topic partition a table holds, found by the provenance columns when a token cannot decide.
-//! A target and a range go in, offsets come out. It reads the projection `by_offset`, so it never scans a table.
+//! ClickHouse reads the projection `by_offset` if the table has one; otherwise it scans the table.
 
 use super::client::ClickHouse;
 use super::quoting::quote_identifier;

@@ -1,6 +1,6 @@
 //! Quoted text in ClickHouse's SQL and type names: string literals and identifiers.
-//! Quoted text goes in and its value comes out, or the reverse. This is the only place with ClickHouse's escapes; text
-//! that ClickHouse itself could not read is refused, never guessed.
+//! Quoted text goes in and its value comes out, or the reverse. Only this module reads ClickHouse's escapes, and only
+//! `sluice_schemas::sql` writes them; text that ClickHouse itself could not read is refused, never guessed.
 //!
 //! The escapes are those of ClickHouse's own reader: `\a \b \e \f \n \r \t \v \0`, `\xHH`, `\N` for the empty string,
 //! and a backslash before `\ ' " `` ` `` / =` or a control character stands for that character. Before any other

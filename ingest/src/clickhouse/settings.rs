@@ -63,7 +63,7 @@ pub const FOR_WRITES: &[(&str, &str)] = &[
     ("materialized_views_ignore_errors", "0"),
 ];
 
-/// Sent with an INSERT of rows, so that the same part always becomes the same block and is recognised.
+/// Sent with an INSERT of rows, so that the same part always becomes the same block and is recognized.
 pub const FOR_INSERTS: &[(&str, &str)] = &[
     ("allow_settings_after_format_in_insert", "0"),
     ("deduplicate_blocks_in_dependent_materialized_views", "1"),

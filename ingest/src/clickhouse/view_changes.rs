@@ -40,7 +40,7 @@ struct LastRead {
 
 impl ViewGraphs {
     /// Called before an INSERT into a table is repeated; `announced_for` returns the age of its announcement. Fails if
-    /// the INSERT must not be repeated, since a table that it reaches would not recognise it.
+    /// the INSERT must not be repeated, since a table that it reaches would not recognize it.
     pub async fn changed_since(
         &self,
         clickhouse: &ClickHouse,

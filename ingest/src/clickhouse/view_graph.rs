@@ -1,5 +1,5 @@
 //! Every table that an INSERT reaches through materialized views, in any database, and whether each of them would
-//! recognise a repeated INSERT.
+//! recognize a repeated INSERT.
 //! A table goes in; the [`ViewGraph`] of its views and their targets comes out, and how long all of them are sure to
 //! remember a token, or [`UnsuitableTable`]: the table that does not, with the remedy. It reads `system.tables` and changes
 //! nothing.
@@ -300,7 +300,7 @@ mod tests {
         let all = |last: Row| remembered_seconds(&[std::slice::from_ref(&base), &through[..], &[last]].concat());
         assert_eq!(all(table("t", "SummingMergeTree", LARGE, &[])), Ok(500));
         insta::assert_snapshot!(all(table("t", "SummingMergeTree", SMALL, &[])).unwrap_err(), @"table d.t, which view d.w writes to, remembers 10 inserted blocks, and 20 are needed: twice ingest.peak_inserts_per_second for the session and insert timeouts; ALTER TABLE d.t MODIFY SETTING non_replicated_deduplication_window = 20");
-        insta::assert_snapshot!(all(table("t", "Memory", "", &[])).unwrap_err(), @"table d.t, which view d.w writes to, has engine Memory, which does not recognise a repeated INSERT; use an engine of the MergeTree family with a deduplication window");
+        insta::assert_snapshot!(all(table("t", "Memory", "", &[])).unwrap_err(), @"table d.t, which view d.w writes to, has engine Memory, which does not recognize a repeated INSERT; use an engine of the MergeTree family with a deduplication window");
     }
 
     #[test]
@@ -335,8 +335,8 @@ mod tests {
     #[test]
     fn hidden_tables_and_cycles_are_refused() {
         let base = table("base", "MergeTree", LARGE, &["v"]);
-        insta::assert_snapshot!(remembered_seconds(std::slice::from_ref(&base)).unwrap_err(), @"view d.v on d.base is not visible to this user, so it is unknown whether it recognises a repeated INSERT; GRANT SHOW TABLES ON d.v to the user, or drop the view");
-        insta::assert_snapshot!(remembered_seconds(&[base.clone(), view("v", "t")]).unwrap_err(), @"table d.t, which view d.v writes to, is not visible to this user, so it is unknown whether it recognises a repeated INSERT; GRANT SHOW TABLES ON d.t to the user, or drop the view");
+        insta::assert_snapshot!(remembered_seconds(std::slice::from_ref(&base)).unwrap_err(), @"view d.v on d.base is not visible to this user, so it is unknown whether it recognizes a repeated INSERT; GRANT SHOW TABLES ON d.v to the user, or drop the view");
+        insta::assert_snapshot!(remembered_seconds(&[base.clone(), view("v", "t")]).unwrap_err(), @"table d.t, which view d.v writes to, is not visible to this user, so it is unknown whether it recognizes a repeated INSERT; GRANT SHOW TABLES ON d.t to the user, or drop the view");
         assert!(remembered_seconds(&[base.clone(), view("v", "base")]).unwrap_err().contains("form a cycle"));
         let window = Row { engine: "WindowView".to_owned(), ..view("v", "t") };
         assert!(remembered_seconds(&[base, window]).unwrap_err().contains("view d.v on d.base has engine WindowView"));

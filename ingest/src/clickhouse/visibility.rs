@@ -1,5 +1,5 @@
 //! Whether this user sees all rows of a table: a row policy, a lagging replica or several servers behind one address
-//! make a look-up miss rows.
+//! make a lookup miss rows.
 //! A table goes in; a failure that names what hides rows comes out, if anything does. It reads only row counts, which
 //! ClickHouse has at hand unless something filters the rows.
 

@@ -12,7 +12,7 @@ use super::value::{self, Encoder, Scratch};
 use crate::clickhouse::row_binary::push_string;
 use crate::clickhouse::types::Type;
 
-/// Version of the row encoding; a batch announced by one version is never completed by another without a look-up.
+/// Version of the row encoding; a batch announced by one version is never completed by another without a lookup.
 pub const VERSION: u32 = 3;
 
 /// Maximum size of a row, as a multiple of the largest record.

@@ -1,6 +1,9 @@
 //! Offset commits: when one is due, the call to Kafka, and its acknowledgement.
 //! At most one commit of a partition is in flight. A commit is retried until Kafka acknowledges it; no range that it announces
-//! is written before that.
+//! is written before that. The last commit of a partition that is revoked is not retried.
+//!
+//! [`commit`] is called by the poll loop ([`crate::lane::consume`]) and when partitions are revoked ([`crate::lane::rebalance`]).
+//! An operator's commands commit in `operator/offsets`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -25,7 +25,7 @@ const VERSION_1: &str = "sluice1";
 /// Whether a range has to be looked up in its table before it is sent, however recent it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doubt {
-    /// No lookup: ClickHouse recognises its token if it has landed.
+    /// No lookup: ClickHouse recognizes its token if it has landed.
     #[default]
     No,
     /// `?`: some rows may have landed under other tokens; the missing rows are sent.

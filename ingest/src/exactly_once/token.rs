@@ -1,4 +1,4 @@
-//! The deduplication token of a part, and the query IDs of its INSERTs. Pure.
+//! Deduplication tokens, and the query IDs of INSERTs. It performs no I/O.
 
 use uuid::Uuid;
 
@@ -7,12 +7,34 @@ use crate::fault::{Fault, is_injected};
 use crate::target::Target;
 
 /// The deduplication token of a part: the same rows always have the same token, and no other rows ever have it. `digest` is
-/// that of the part's records, see [`crate::batch::Batch::digest_of`].
-pub fn token(target: &Target, partition: i32, range: Range, month: u32, digest: u128) -> String {
+/// that of the part's records, see [`crate::batch::Batch::digest_of`]. `resend` is 0, unless an acknowledged part has proved to be
+/// missing: each time that it is sent again is counted from 1 and has a token of its own.
+pub fn token(target: &Target, partition: i32, range: Range, month: u32, digest: u128, resend: u32) -> String {
     let Range { first, last } = range;
     let Target { database, table, topic_id, .. } = target;
-    let version = if is_injected(Fault::RandomToken) { Uuid::now_v7().to_string() } else { "v3".to_owned() };
-    format!("{version}:{database}.{table}:{topic_id}:{partition}:{first}-{last}:{month}:{digest:032x}")
+    let version = version("v3");
+    let suffix = if resend > 0 { format!(":{resend}") } else { String::new() };
+    format!("{version}:{database}.{table}:{topic_id}:{partition}:{first}-{last}:{month}:{digest:032x}{suffix}")
+}
+
+/// The deduplication token of a block that `sluice dlq replay` sends: one state of a block's month always has the same token,
+/// and no other state ever has it. `dead_letters` is the ID of the dead-letter topic, `block` names the block, and `state` is the
+/// digest of its rows and of those that the table already holds.
+pub fn replay_token(
+    target: &Target,
+    partition: i32,
+    (dead_letters, block): (Uuid, &str),
+    month: u32,
+    state: u128,
+) -> String {
+    let Target { database, table, topic_id, .. } = target;
+    let version = version("replay1");
+    format!("{version}:{database}.{table}:{topic_id}:{partition}:{dead_letters}:{block}:{month}:{state:032x}")
+}
+
+/// Version of a token's format.
+fn version(version: &str) -> String {
+    if is_injected(Fault::RandomToken) { Uuid::now_v7().to_string() } else { version.to_owned() }
 }
 
 /// Prefix of the query IDs of all INSERTs of a topic partition into its table, from any worker.

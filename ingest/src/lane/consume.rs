@@ -1,7 +1,7 @@
 //! Stage one: the consumer and its poll loop.
 //! A dedicated thread polls Kafka continuously, regardless of the stores, so the group never removes a live worker. Records
-//! are decoded in place, in librdkafka's memory. Rebalances run inside `poll`, in [`crate::lane::rebalance`]. The loop never
-//! waits for another store.
+//! are decoded in place, in librdkafka's memory. Rebalances run inside `poll`, in [`crate::lane::rebalance`]. The loop waits
+//! for no other store, except when partitions are revoked, with deadlines.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

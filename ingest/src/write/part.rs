@@ -1,5 +1,5 @@
 //! Sends one part until its rows are in the table, and looks them up first if its token is not sufficient.
-//! It never sends a row that is in the table already.
+//! It never lands a row twice: a part that may have landed is repeated only with its token.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -90,7 +90,7 @@ impl Writer {
         self.classify_refusal(job, part, sent, failed).await
     }
 
-    /// Sends a part whose token ClickHouse recognises if it has landed, and looks up its rows unless the acknowledgement is
+    /// Sends a part whose token ClickHouse recognizes if it has landed, and looks up its rows unless the acknowledgement is
     /// sufficient.
     async fn insert_trusted(
         &self,
@@ -143,11 +143,8 @@ impl Writer {
     pub(super) async fn insert(&self, job: &Job, part: &Part, resend: u32) -> Result<(), Failure> {
         let _permits = self.insert_permit(job).await;
         reached(Failpoint::Insert);
-        let mut token =
-            token(&job.destination.target, job.owner.partition, job.batch.range, part.month, job.batch.digest_of(part));
-        if resend > 0 {
-            token = format!("{token}:{resend}");
-        }
+        let digest = job.batch.digest_of(part);
+        let token = token(&job.destination.target, job.owner.partition, job.batch.range, part.month, digest, resend);
         let name = insert_name(&job.destination.target, job.owner.partition, job.batch.range, part.month);
         self.clickhouse.insert(&job.destination.insert, &name, &token, &part.rows).await
     }

@@ -66,7 +66,7 @@ impl Canonical for CommunicationEvent {
     }
 
     fn text(&self) -> String {
-        let metadata = serde_json::to_string(&self.metadata).expect("plain fields always serialise");
+        let metadata = serde_json::to_string(&self.metadata).expect("plain fields always serialize");
         join(&[
             &self.event_id.to_string(),
             &self.tenant_id.to_string(),
@@ -146,7 +146,7 @@ impl Canonical for Communication {
     }
 
     fn text(&self) -> String {
-        let content = serde_json::to_value(&self.content).expect("plain fields always serialise");
+        let content = serde_json::to_value(&self.content).expect("plain fields always serialize");
         join(&[
             &self.id.to_string(),
             &self.tenant_id.to_string(),

@@ -88,7 +88,7 @@ fn customer_key(tenant: Uuid, customer: Uuid) -> String {
 }
 
 fn message(topic: Topic, key: String, record: &impl serde::Serialize) -> Output {
-    Output::Message { topic, key, payload: serde_json::to_vec(record).expect("records always serialise") }
+    Output::Message { topic, key, payload: serde_json::to_vec(record).expect("records always serialize") }
 }
 
 /// Sends prepared records at their intended starts.

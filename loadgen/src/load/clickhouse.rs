@@ -168,7 +168,7 @@ impl EventRow {
             duration_ms: record.duration_ms,
             success: record.success,
             error_code: record.error_code,
-            metadata: serde_json::to_string(&record.metadata).expect("plain fields always serialise"),
+            metadata: serde_json::to_string(&record.metadata).expect("plain fields always serialize"),
             _topic: LOADED_TOPIC,
             _topic_id: Uuid::nil(),
             _partition: place.partition,

@@ -121,7 +121,7 @@ impl Row {
     }
 
     fn json(&mut self, value: &impl serde::Serialize) {
-        self.field(&serde_json::to_string(value).expect("records always serialise"));
+        self.field(&serde_json::to_string(value).expect("records always serialize"));
     }
 
     fn plain(&mut self, value: impl std::fmt::Display) {

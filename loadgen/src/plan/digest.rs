@@ -62,7 +62,7 @@ impl std::io::Write for Sink {
 
 impl Sink {
     fn add(&mut self, record: &impl Serialize) {
-        serde_json::to_writer(&mut *self, record).expect("records serialise, and a hash takes every byte");
+        serde_json::to_writer(&mut *self, record).expect("records serialize, and a hash takes every byte");
     }
 }
 

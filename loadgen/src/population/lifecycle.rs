@@ -38,7 +38,7 @@ pub(crate) struct Lifecycle {
 }
 
 /// Probabilities of each next step on a channel, and mean delays in milliseconds.
-struct ChannelBehaviour {
+struct ChannelBehavior {
     fails: f64,
     opens: f64,
     answers: f64,
@@ -47,9 +47,9 @@ struct ChannelBehaviour {
     answered_after: f64,
 }
 
-const fn behaviour_of(channel: Channel) -> ChannelBehaviour {
+const fn behavior_of(channel: Channel) -> ChannelBehavior {
     match channel {
-        Channel::Email => ChannelBehaviour {
+        Channel::Email => ChannelBehavior {
             fails: 0.03,
             opens: 0.50,
             answers: 0.30,
@@ -57,7 +57,7 @@ const fn behaviour_of(channel: Channel) -> ChannelBehaviour {
             opened_after: 40.0 * MINUTE,
             answered_after: 40.0 * MINUTE,
         },
-        Channel::Phone => ChannelBehaviour {
+        Channel::Phone => ChannelBehavior {
             fails: 0.10,
             opens: 0.60,
             answers: 0.90,
@@ -65,7 +65,7 @@ const fn behaviour_of(channel: Channel) -> ChannelBehaviour {
             opened_after: 15.0 * SECOND,
             answered_after: 20.0 * SECOND,
         },
-        Channel::Sms => ChannelBehaviour {
+        Channel::Sms => ChannelBehavior {
             fails: 0.02,
             opens: 0.85,
             answers: 0.35,
@@ -127,18 +127,18 @@ impl Lifecycle {
     }
 
     fn outbound(&mut self, rng: &mut KeyedRng, end: u64) {
-        let behaviour = behaviour_of(self.channel);
+        let behavior = behavior_of(self.channel);
         self.then(rng, EventType::Sent, 20.0 * SECOND, end);
-        if rng.chance(behaviour.fails) {
+        if rng.chance(behavior.fails) {
             return self.then(rng, EventType::Failed, 30.0 * SECOND, end);
         }
-        self.then(rng, EventType::Delivered, behaviour.delivered_after, end);
-        if !rng.chance(behaviour.opens) {
+        self.then(rng, EventType::Delivered, behavior.delivered_after, end);
+        if !rng.chance(behavior.opens) {
             return;
         }
-        self.then(rng, EventType::Opened, behaviour.opened_after, end);
-        if rng.chance(behaviour.answers) {
-            self.then(rng, EventType::Answered, behaviour.answered_after, end);
+        self.then(rng, EventType::Opened, behavior.opened_after, end);
+        if rng.chance(behavior.answers) {
+            self.then(rng, EventType::Answered, behavior.answered_after, end);
             self.outcome(rng, end);
         } else if rng.chance(0.05) {
             self.then(rng, EventType::Paid, 3.0 * HOUR, end);

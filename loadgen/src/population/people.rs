@@ -90,7 +90,7 @@ impl Traits {
         }
     }
 
-    /// First and last name, capitalised.
+    /// First and last name, capitalized.
     pub(super) fn name(&self) -> String {
         format!("{} {}", capital(self.first), capital(self.last))
     }

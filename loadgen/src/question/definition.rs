@@ -1,5 +1,4 @@
-//! What a question consists of. Each file of a question implements this once, and nothing about that question stands
-//! anywhere else.
+//! What a question consists of: the trait that each file of a question implements.
 
 use futures::future::BoxFuture;
 

@@ -17,13 +17,13 @@ use crate::{
 const UNKNOWN: &str = "-";
 
 impl Report {
-    /// The tables for the terminal, without colours, and the verdict as the last line.
+    /// The tables for the terminal, without colors, and the verdict as the last line.
     pub fn table(&self) -> String {
         render(self)
     }
 }
 
-/// The tables of a drive without a verdict: questions and rates, without colours.
+/// The tables of a drive without a verdict: questions and rates, without colors.
 pub fn drive_tables(scenario: &Scenario, recorders: &[Recorder], rates: &[Rate]) -> String {
     let questions: Vec<QuestionReport> = recorders.iter().map(|recorder| question_report(scenario, recorder)).collect();
     questions_and_rates(&questions, rates)

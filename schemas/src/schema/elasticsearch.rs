@@ -65,7 +65,7 @@ fn skipped(features: &Features) -> Vec<AppliedObject> {
     } else if !features.searchable_snapshots {
         skip(
             "searchable snapshots",
-            "the licence does not include them; indices stay unchanged until they are deleted".to_owned(),
+            "the license does not include them; indices stay unchanged until they are deleted".to_owned(),
         );
     }
     if !features.language_analyzers {

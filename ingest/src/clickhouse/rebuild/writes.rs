@@ -5,7 +5,7 @@
 //!
 //! So the state of the base's month is recorded (rows, highest block, highest mutation), and every INSERT running at
 //! that time is waited for by its query ID. At the end this is repeated, and the base must be unchanged. An INSERT that
-//! ClickHouse recognises as repeated changes nothing in the base but may still complete a target: it is detected by
+//! ClickHouse recognizes as repeated changes nothing in the base but may still complete a target: it is detected by
 //! parts that the target has in addition to those of the rebuild.
 
 use std::collections::HashSet;

@@ -1,6 +1,6 @@
 //! Backpressure when memory is short: which partitions pause, and which batch is sealed early.
 //! The budget's pressure on a pipeline becomes holds on its partitions. If nothing in flight will free memory, the largest open
-//! batch is sealed. It never drops a record, and never makes a pipeline that has memory wait for another.
+//! batch is sealed. It never drops a record, and never makes an active pipeline that has memory wait for another.
 
 use std::time::Instant;
 

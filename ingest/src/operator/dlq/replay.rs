@@ -1,6 +1,6 @@
 //! Decodes dead letters again and lands those that now can, under the original identity of their records.
 //! A filter goes in; rows in tables and a count of each outcome come out. It writes only to ClickHouse, and never to a
-//! table without a look-up first.
+//! table without a lookup first.
 //!
 //! A record lands exactly once, however often replays run, concurrently or not, and wherever they are killed:
 //! - rows that are already in the table are not sent;
@@ -30,9 +30,9 @@ use crate::clickhouse::visibility;
 use crate::dead_letter::letter::{Letter, Payload, Source};
 use crate::dead_letter::scan::{Detail, Item, ScanError};
 use crate::decode::{Decoder, table};
-use crate::exactly_once::token::insert_prefix;
+use crate::exactly_once::token::{insert_prefix, replay_token};
 use crate::failure::{Class, Failure};
-use crate::fault::{Failpoint, Fault, is_injected, reached};
+use crate::fault::{Failpoint, reached};
 use crate::target::Target;
 use crate::write::retry::{Decision, decide};
 
@@ -210,7 +210,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Fails if a table that an INSERT reaches would not recognise it when repeated.
+    /// Fails if a table that an INSERT reaches would not recognize it when repeated.
     async fn check_windows(&self, table: &str) -> Result<(), Error> {
         let clickhouse = &self.dlq.clickhouse;
         let graph = self.dlq.with_retries(table, async || ViewGraph::read(clickhouse, table).await).await?;
@@ -362,14 +362,9 @@ impl Replay<'_> {
         }
     }
 
-    /// One state of a block's month always has the same token, and no other state ever has it.
     fn token(&self, part: &Part<'_>, present: &[i64]) -> String {
-        let Target { database, table, topic_id, .. } = part.target;
-        let (letters, label, month) = (self.dead_letters, part.label, part.month);
-        let state = part.group.state(month, present);
-        let version = if is_injected(Fault::RandomToken) { Uuid::now_v7().to_string() } else { "replay1".to_owned() };
-        let partition = part.source.partition;
-        format!("{version}:{database}.{table}:{topic_id}:{partition}:{letters}:{label}:{month}:{state:032x}")
+        let state = part.group.state(part.month, present);
+        replay_token(part.target, part.source.partition, (self.dead_letters, part.label), part.month, state)
     }
 }
 

@@ -136,7 +136,7 @@ pub(crate) async fn create_marker(stores: &Stores, names: &Names) -> Result<(), 
     created.map(drop).map_err(failed("create the run marker"))
 }
 
-/// Marks the database, which was just created or which [`foreign`] has recognised as a run's.
+/// Marks the database, which was just created or which [`foreign`] has recognized as a run's.
 pub(super) async fn mark_database(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
     let Some(text) = Marker::encode(names) else { return Ok(()) };
     let mut owner = connect::postgres_connection(stores, &names.database(), Role::Owner).await?;
