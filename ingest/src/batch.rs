@@ -1,12 +1,12 @@
 //! Stage three: records of one topic partition become batches.
-//! Rows and dead letters go in with their offsets; a sealed [`Batch`] comes out: one contiguous offset range, with its rows
-//! grouped by month. Clocked by the caller, no I/O. It never mixes partitions and never omits an offset.
+//! A sealed [`Batch`] is one contiguous offset range, with its rows grouped by month. Clocked by the caller, no I/O. It never
+//! mixes partitions and never omits an offset.
 //!
 //! # Layout
 //! - [`limits`]: when a batch is sealed, and for which reason
-//! - [`open`] and [`sealed`]: a batch that accepts records, and one that no longer does
+//! - [`open`] and [`sealed`]: a batch before and after it is sealed
 //! - [`part`]: the rows of one month, which land together
-//! - [`rows`], on [`body`]: encoded rows; no other module depends on their layout in memory
+//! - [`rows`], based on [`body`]: encoded rows; no other module depends on their layout in memory
 //! - [`digest`]: identifies the records of a batch
 //! - [`budget`]: limits the bytes of all batches
 

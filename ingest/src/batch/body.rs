@@ -1,7 +1,7 @@
-//! Encoded rows on their way to a store, in chunks that are used again.
-//! Rows go in one after the other; out comes a body that can be cut and sent without copying it. A chunk that was sent
-//! goes back to where it came from, since fresh memory costs as much as the encoding: the kernel clears it page by page.
-//! It never copies a row that is in a body, and never keeps more chunks than it was ever asked for.
+//! The bytes of encoded rows, in pooled chunks.
+//! A body can be sliced and sent without copying it. Chunks return to their pool after they are sent, because fresh memory
+//! costs as much as the encoding: the kernel clears it page by page. A row in a body is never copied, and the pool never
+//! holds more chunks than were in use at once.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,10 +13,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// Smallest and largest chunk, in bytes. Small ones keep the budget of many slow partitions honest.
-pub const CHUNK: std::ops::RangeInclusive<usize> = 16 * 1024..=256 * 1024;
+/// Smallest and largest chunk, in bytes. With small chunks, many slow partitions do not use up the budget with empty space.
+pub const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=256 * 1024;
 
-/// Chunks of the largest size that wait for their next use.
+/// Unused chunks of the largest size.
 #[derive(Debug, Default)]
 pub struct Pool {
     free: Mutex<Vec<Vec<u8>>>,
@@ -28,16 +28,16 @@ impl Pool {
     }
 
     fn take(&self) -> Vec<u8> {
-        self.free().pop().unwrap_or_else(|| Vec::with_capacity(*CHUNK.end()))
+        self.free().pop().unwrap_or_else(|| Vec::with_capacity(*CHUNK_BYTES.end()))
     }
 
-    /// Lets go of the chunks that are more than `bytes` together.
+    /// Frees unused chunks until at most `bytes` remain.
     pub fn shrink_to(&self, bytes: usize) {
-        self.free().truncate(bytes / CHUNK.end());
+        self.free().truncate(bytes / CHUNK_BYTES.end());
     }
 }
 
-/// A chunk that goes back to its pool when the last body lets go of it.
+/// A chunk that returns to its pool when the last reference to it is dropped.
 #[derive(Debug)]
 struct PooledChunk {
     bytes: Vec<u8>,
@@ -53,30 +53,30 @@ impl AsRef<[u8]> for PooledChunk {
 impl Drop for PooledChunk {
     fn drop(&mut self) {
         let mut chunk = std::mem::take(&mut self.bytes);
-        if chunk.capacity() == *CHUNK.end() {
+        if chunk.capacity() == *CHUNK_BYTES.end() {
             chunk.clear();
             self.pool.free().push(chunk);
         }
     }
 }
 
-/// A body that takes rows in.
+/// A body that accepts rows.
 #[derive(Debug)]
 pub struct OpenBody {
     full: Body,
     chunk: PooledChunk,
-    /// Of all its chunks.
+    /// Of all its chunks, in bytes.
     capacity: usize,
 }
 
 impl OpenBody {
-    /// An empty body; it takes no memory yet.
+    /// Creates an empty body; it allocates nothing before the first row.
     pub fn new(pool: &Arc<Pool>) -> Self {
         let chunk = PooledChunk { bytes: Vec::new(), pool: Arc::clone(pool) };
         Self { full: Body::default(), chunk, capacity: 0 }
     }
 
-    /// Takes a row in; gives back by how many bytes the memory of this body grew.
+    /// Appends a row; returns by how many bytes the capacity grew.
     pub fn push(&mut self, row: &[u8]) -> usize {
         let room = self.chunk.bytes.capacity() - self.chunk.bytes.len();
         let (fits, rest) = row.split_at(row.len().min(room));
@@ -84,9 +84,9 @@ impl OpenBody {
         if rest.is_empty() {
             return 0;
         }
-        let size = rest.len().max(self.capacity.clamp(*CHUNK.start(), *CHUNK.end()));
+        let size = rest.len().max(self.capacity.clamp(*CHUNK_BYTES.start(), *CHUNK_BYTES.end()));
         let pool = Arc::clone(&self.chunk.pool);
-        let bytes = if size == *CHUNK.end() { pool.take() } else { Vec::with_capacity(size) };
+        let bytes = if size == *CHUNK_BYTES.end() { pool.take() } else { Vec::with_capacity(size) };
         let grown = bytes.capacity();
         self.full.close(std::mem::replace(&mut self.chunk, PooledChunk { bytes, pool }));
         self.chunk.bytes.extend_from_slice(rest);
@@ -94,19 +94,19 @@ impl OpenBody {
         grown
     }
 
-    /// How many bytes of rows it holds.
+    /// Number of bytes in all rows.
     pub fn bytes(&self) -> usize {
         self.full.length + self.chunk.bytes.len()
     }
 
-    /// Closes it for good.
+    /// Ends the body: it accepts no more rows.
     pub fn seal(mut self) -> Body {
         self.full.close(self.chunk);
         self.full
     }
 }
 
-/// Bytes in chunks. A clone shares them.
+/// Bytes in chunks. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Body {
     chunks: Vec<Bytes>,
@@ -114,7 +114,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// How many bytes.
+    /// Number of bytes.
     pub fn bytes(&self) -> usize {
         self.length
     }
@@ -130,7 +130,7 @@ impl Body {
         }
     }
 
-    /// Takes a part of another body in, and shares its bytes.
+    /// Appends a range of another body's bytes, which both then share.
     pub fn append(&mut self, other: &Self, range: Range<usize>) {
         let mut start = 0;
         for chunk in &other.chunks {
@@ -143,15 +143,15 @@ impl Body {
         }
     }
 
-    /// All bytes in one piece.
+    /// A contiguous copy of all bytes.
     pub fn to_vec(&self) -> Vec<u8> {
         self.chunks.concat()
     }
 
-    /// The bytes as a request sends them, after `head`.
-    pub fn sent(&self, head: &Bytes) -> RequestBody {
+    /// The body of a request: `head`, then these bytes.
+    pub fn to_request(&self, head: &Bytes) -> RequestBody {
         let chunks = std::iter::once(head).filter(|head| !head.is_empty()).chain(&self.chunks).cloned().collect();
-        RequestBody { chunks, left: (head.len() + self.length) as u64 }
+        RequestBody { chunks, remaining: (head.len() + self.length) as u64 }
     }
 }
 
@@ -169,11 +169,12 @@ impl PartialEq for Body {
 
 impl Eq for Body {}
 
-/// A body on its way. It says its length beforehand, so a server notices when it is cut off.
+/// The body of a request. Its exact length is declared, so the server detects a truncated one.
 #[derive(Debug)]
 pub struct RequestBody {
     chunks: VecDeque<Bytes>,
-    left: u64,
+    /// Bytes that are not sent yet.
+    remaining: u64,
 }
 
 impl http_body::Body for RequestBody {
@@ -182,7 +183,7 @@ impl http_body::Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let next = self.chunks.pop_front();
-        self.left -= next.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        self.remaining -= next.as_ref().map_or(0, |chunk| chunk.len() as u64);
         Poll::Ready(next.map(|chunk| Ok(Frame::data(chunk))))
     }
 
@@ -191,7 +192,7 @@ impl http_body::Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.remaining)
     }
 }
 
@@ -201,50 +202,50 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_chunk_comes_back_once_nobody_holds_a_part_of_it() {
+    fn a_chunk_returns_to_the_pool_when_its_last_reference_is_dropped() {
         let pool = Arc::new(Pool::default());
         let mut open = OpenBody::new(&pool);
         let grown: Vec<_> = (0..8).map(|_| open.push(&vec![7; 200 << 10]) >> 10).collect();
         assert_eq!(grown, [200, 200, 256, 256, 256, 256, 0, 256], "KiB");
         let body = open.seal();
-        let mut piece = Body::default();
-        piece.append(&body, 500 << 10..600 << 10);
+        let mut slice = Body::default();
+        slice.append(&body, 500 << 10..600 << 10);
         drop(body);
-        assert_eq!(pool.free().len(), 4, "one is in use, and two were of another size");
-        drop(piece);
+        assert_eq!(pool.free().len(), 4, "one is in use, and two have another size");
+        drop(slice);
         assert_eq!(pool.free().len(), 5);
         pool.shrink_to(600 << 10);
         assert_eq!(pool.free().len(), 2);
         assert_eq!(OpenBody::new(&pool).push(&vec![0; 256 << 10]) >> 10, 256);
-        assert_eq!(pool.free().len(), 2, "it was let go of before anything was in it");
+        assert_eq!(pool.free().len(), 2, "a dropped open body returns its chunk");
     }
 
     proptest! {
-        /// Against one long list of bytes: whatever is pushed and cut out is there, in order.
+        /// Compares with one list of bytes: everything that is pushed or sliced is present, in order.
         #[test]
-        fn a_body_is_its_rows_one_after_the_other(
+        fn a_body_is_the_concatenation_of_its_rows(
             sizes in proptest::collection::vec(prop_oneof![0_usize..500, 0_usize..300_000], 1..40),
-            cuts in proptest::collection::vec((0_usize..2_000_000, 0_usize..2_000_000), 1..5),
+            slices in proptest::collection::vec((0_usize..2_000_000, 0_usize..2_000_000), 1..5),
         ) {
             let pool = Arc::new(Pool::default());
-            let (mut open, mut plain, mut grown) = (OpenBody::new(&pool), Vec::new(), 0);
+            let (mut open, mut expected, mut grown) = (OpenBody::new(&pool), Vec::new(), 0);
             for (number, size) in (0_u8..).zip(&sizes) {
-                let row: Vec<u8> = (0..*size).map(|at| number.wrapping_mul(31) ^ at as u8).collect();
+                let row: Vec<u8> = (0..*size).map(|index| number.wrapping_mul(31) ^ index as u8).collect();
                 grown += open.push(&row);
-                plain.extend_from_slice(&row);
-                prop_assert_eq!(open.bytes(), plain.len());
-                prop_assert!((plain.len()..=2 * plain.len().max(*CHUNK.start())).contains(&grown));
+                expected.extend_from_slice(&row);
+                prop_assert_eq!(open.bytes(), expected.len());
+                prop_assert!((expected.len()..=2 * expected.len().max(*CHUNK_BYTES.start())).contains(&grown));
             }
             let body = open.seal();
-            prop_assert_eq!(body.to_vec(), plain.clone());
-            let (mut piece, mut own) = (Body::default(), Vec::new());
-            for (from, to) in cuts {
-                let (from, to) = (from.min(to) % (plain.len() + 1), from.max(to).min(plain.len()));
-                piece.append(&body, from..to);
-                own.extend_from_slice(plain.get(from..to).unwrap_or_default());
+            prop_assert_eq!(body.to_vec(), expected.clone());
+            let (mut joined, mut expected_joined) = (Body::default(), Vec::new());
+            for (from, to) in slices {
+                let (from, to) = (from.min(to) % (expected.len() + 1), from.max(to).min(expected.len()));
+                joined.append(&body, from..to);
+                expected_joined.extend_from_slice(expected.get(from..to).unwrap_or_default());
             }
-            prop_assert_eq!(piece.bytes(), own.len());
-            prop_assert_eq!(&piece, &Body::from(own));
+            prop_assert_eq!(joined.bytes(), expected_joined.len());
+            prop_assert_eq!(&joined, &Body::from(expected_joined));
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The byte budget: how much may be on its way, and who has to wait.
-//! Bytes are taken as rows are encoded and given back when the batch that holds them is dropped; out comes the pressure
-//! on each pipeline. Pure counting, shared by threads; it pauses nobody itself and never blocks.
+//! The memory budget: how many bytes may be in flight, and which pipelines have to stop.
+//! Bytes are acquired when rows are encoded, and released when their batch is dropped. Pure counting, shared by threads; it
+//! never pauses a pipeline itself and never blocks.
 //!
-//! Half of the budget is divided into reserved shares, one per pipeline; the other half is shared. A pipeline is told
-//! to stop when its own share is used up *and* the shared half is nearly so, and may go on when either has room again.
-//! What is left above the high mark takes the record that was already in hand when the pressure was noticed.
+//! Half of the budget is divided into reserved shares, one per pipeline; the other half is shared. A pipeline has to stop
+//! when it has used its own share *and* the shared half is nearly used, and may resume when either has room again. The room
+//! above the high mark is for the record that was being decoded when the pressure was detected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,11 +15,11 @@ use super::body::Pool;
 
 type Header = (String, Option<Vec<u8>>);
 
-/// What the allocator adds to each block, and the multiple it rounds to.
-const BLOCK: usize = 16;
-/// Part of the shared half that may be used before pipelines beyond their own share stop, in percent.
+/// The allocator's overhead for each allocation, and the multiple that it rounds to, in bytes.
+const ALLOCATION_UNIT: usize = 16;
+/// Percentage of the shared half above which pipelines that exceed their own share have to stop.
 const HIGH_PERCENT: usize = 80;
-/// Part of the shared half below which they go on, in percent.
+/// Percentage of the shared half up to which they resume.
 const LOW_PERCENT: usize = 50;
 
 /// The budget of all pipelines.
@@ -31,41 +31,41 @@ pub struct Budget {
     pool: Arc<Pool>,
 }
 
-/// What a pipeline should do.
+/// How short memory is for a pipeline, and so what it should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pressure {
-    /// There is room: a paused pipeline resumes.
+    /// There is room: resume if paused.
     Low,
-    /// Go on as before.
-    Between,
-    /// Seal the largest batch and take nothing more.
+    /// Neither pause nor resume.
+    Medium,
+    /// Seal the largest batch and accept no more records.
     High,
 }
 
 impl Budget {
-    /// A budget of `total` bytes for `pipelines` pipelines.
+    /// Creates a budget of `total` bytes for `pipelines` pipelines.
     pub fn new(total: usize, pipelines: usize) -> Arc<Self> {
         let used = (0..pipelines).map(|_| AtomicUsize::new(0)).collect();
         Arc::new(Self { total, reserve: total / 2 / pipelines.max(1), used, pool: Arc::default() })
     }
 
-    /// An empty permit that can grow.
+    /// Creates a permit for 0 bytes, which can grow.
     pub fn permit(self: &Arc<Self>, pipeline: usize) -> Permit {
         Permit { budget: Arc::clone(self), pipeline, bytes: 0 }
     }
 
-    /// Bytes on their way in one pipeline.
+    /// Bytes that one pipeline has in flight.
     pub fn used(&self, pipeline: usize) -> usize {
         self.used[pipeline].load(Ordering::Relaxed)
     }
 
-    /// Lets go of chunks that wait for their next use where, with what is on its way, they would exceed the budget.
+    /// Frees unused chunks that, together with the bytes in flight, would exceed the budget.
     pub fn trim(&self) {
         let used: usize = (0..self.used.len()).map(|index| self.used(index)).sum();
         self.pool.shrink_to(self.total.saturating_sub(used));
     }
 
-    /// What `pipeline` should do now.
+    /// The pressure on `pipeline`.
     pub fn pressure(&self, pipeline: usize) -> Pressure {
         let shared = self.total - self.reserve * self.used.len();
         let beyond: usize = (0..self.used.len()).map(|index| self.used(index).saturating_sub(self.reserve)).sum();
@@ -75,12 +75,12 @@ impl Budget {
         } else if own <= self.reserve / 2 || beyond * 100 <= shared * LOW_PERCENT {
             Pressure::Low
         } else {
-            Pressure::Between
+            Pressure::Medium
         }
     }
 }
 
-/// Bytes taken from a budget; dropping it gives them back.
+/// Bytes acquired from a budget; they are released when it is dropped.
 #[derive(Debug)]
 pub struct Permit {
     budget: Arc<Budget>,
@@ -89,24 +89,24 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Takes `bytes` more.
+    /// Acquires another `bytes`, even beyond the budget.
     pub fn grow(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.budget.used[self.pipeline].fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// An empty one of the same pipeline.
+    /// Creates a permit for 0 bytes of the same pipeline.
     #[must_use]
     pub fn sibling(&self) -> Self {
         self.budget.permit(self.pipeline)
     }
 
-    /// Where bodies of this budget take their chunks from.
+    /// The pool that provides the chunks of this budget's bodies.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.budget.pool
     }
 
-    /// How many bytes it holds.
+    /// Number of bytes it holds.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -118,7 +118,7 @@ impl Drop for Permit {
     }
 }
 
-/// Memory that a dead letter takes while it waits, with what the allocator needs for each header's name and value.
+/// Memory that a buffered dead letter uses, in bytes, with the allocator's overhead for each header's name and value.
 pub fn letter_bytes(letter: &DeadLetter) -> usize {
     let length = |bytes: Option<&Vec<u8>>| bytes.map_or(0, Vec::len);
     length(letter.key.as_ref())
@@ -128,8 +128,9 @@ pub fn letter_bytes(letter: &DeadLetter) -> usize {
 }
 
 fn header_bytes(headers: &[Header]) -> usize {
-    let block = |bytes: usize| if bytes == 0 { 0 } else { bytes.next_multiple_of(BLOCK) + BLOCK };
-    let one = |(name, value): &Header| block(name.len()) + block(value.as_ref().map_or(0, Vec::len));
+    let allocated =
+        |bytes: usize| if bytes == 0 { 0 } else { bytes.next_multiple_of(ALLOCATION_UNIT) + ALLOCATION_UNIT };
+    let one = |(name, value): &Header| allocated(name.len()) + allocated(value.as_ref().map_or(0, Vec::len));
     headers.iter().map(|header| one(header) + size_of::<Header>()).sum()
 }
 
@@ -139,14 +140,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn each_header_counts_with_what_its_blocks_take() {
+    fn the_overhead_of_each_header_is_counted() {
         let tiny = vec![("a".to_owned(), Some(vec![1])); 1000];
         assert_eq!(header_bytes(&tiny), 1000 * (48 + 32 + 32));
         assert_eq!(header_bytes(&[("a".to_owned(), None)]), 48 + 32);
     }
 
     #[test]
-    fn a_thousand_headers_count_with_their_blocks() {
+    fn a_dead_letter_includes_the_overhead_of_its_headers() {
         let headers = vec![("h".to_owned(), Some(vec![0])); 1000];
         let letter = DeadLetter {
             key: None,
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn one_stuck_pipeline_leaves_the_others_their_share() {
+    fn a_stuck_pipeline_does_not_use_the_share_of_another() {
         let budget = Budget::new(1000, 2);
         let mut stuck = budget.permit(0);
         stuck.grow(660);
@@ -180,8 +181,8 @@ mod tests {
         assert_eq!(budget.pressure(0), Pressure::Low);
     }
 
-    /// What a pipeline is told, said with fractions: beyond its own share, it waits once four fifths of the shared half
-    /// are used, and goes on at one half of it, or at one half of its own share.
+    /// The rule, expressed in fractions: a pipeline beyond its own share stops when more than four fifths of the shared half
+    /// are used, and resumes at one half of it, or at one half of its own share.
     fn model(total: usize, used: &[usize], pipeline: usize) -> Pressure {
         let share = total / 2 / used.len();
         let shared = (total - share * used.len()) as f64;
@@ -190,33 +191,33 @@ mod tests {
         match () {
             () if is_beyond && beyond / 4.0 > shared / 5.0 => Pressure::High,
             () if used[pipeline] <= share / 2 || beyond <= shared / 2.0 => Pressure::Low,
-            () => Pressure::Between,
+            () => Pressure::Medium,
         }
     }
 
     #[derive(Debug, Clone)]
     enum Step {
-        /// A permit of so many bytes.
-        Take(usize),
-        /// The latest permit grows.
+        /// A permit for this many bytes is created.
+        Acquire(usize),
+        /// The latest permit grows by this many bytes.
         Grow(usize),
         /// The oldest permit is dropped.
-        GiveBack,
+        Release,
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            2 => (0_usize..3000).prop_map(Step::Take),
+            2 => (0_usize..3000).prop_map(Step::Acquire),
             2 => (0_usize..3000).prop_map(Step::Grow),
-            2 => Just(Step::GiveBack),
+            2 => Just(Step::Release),
         ]
     }
 
     proptest! {
-        /// Against plain sums: whatever is taken, grown and given back by whomever, each pipeline's bytes and pressure
-        /// are what they should be; nobody within its own share is ever stopped, and who gives all back goes on.
+        /// Compares with plain sums: the bytes and the pressure of each pipeline are correct after any sequence of steps. No
+        /// pipeline within its own share has to stop, and one that has released everything may resume.
         #[test]
-        fn the_pressure_is_that_of_a_plain_count(
+        fn bytes_and_pressure_match_plain_sums(
             total in 0_usize..20_000, pipelines in 1_usize..6, steps in proptest::collection::vec((0_usize..6, step()), 1..100)
         ) {
             let budget = Budget::new(total, pipelines);
@@ -225,7 +226,7 @@ mod tests {
             for (pipeline, step) in steps {
                 let own = pipeline % pipelines;
                 match step {
-                    Step::Take(bytes) => {
+                    Step::Acquire(bytes) => {
                         let mut permit = budget.permit(own);
                         permit.grow(bytes);
                         held[own].push(permit);
@@ -235,7 +236,7 @@ mod tests {
                         permit.grow(bytes);
                         *sums[own].last_mut().unwrap() += bytes;
                     },
-                    Step::GiveBack => if !held[own].is_empty() {
+                    Step::Release => if !held[own].is_empty() {
                         held[own].remove(0);
                         sums[own].remove(0);
                     },
@@ -254,23 +255,23 @@ mod tests {
             prop_assert!((0..pipelines).all(|pipeline| budget.used(pipeline) == 0));
         }
 
-        /// While everyone obeys and takes no more at once than what is left above the high mark has room for: never more
-        /// than the budget.
+        /// The budget is never exceeded if pipelines stop when they have to, and no record is larger than its share of the
+        /// room above the high mark.
         #[test]
-        fn obedient_pipelines_stay_below_the_budget(
+        fn pipelines_that_stop_in_time_stay_within_the_budget(
             total in 1000_usize..20_000, pipelines in 1_usize..6,
             steps in proptest::collection::vec((0_usize..6, 1_usize..101, any::<bool>()), 1..300)
         ) {
             let budget = Budget::new(total, pipelines);
-            let most = total / 2 / 5 / pipelines;
+            let largest = total / 2 / 5 / pipelines;
             let mut held: Vec<Vec<Permit>> = (0..pipelines).map(|_| Vec::new()).collect();
-            for (pipeline, percent, give_back) in steps {
+            for (pipeline, percent, releases) in steps {
                 let own = pipeline % pipelines;
-                if give_back {
+                if releases {
                     held[own].pop();
                 } else if budget.pressure(own) != Pressure::High {
                     let mut permit = budget.permit(own);
-                    permit.grow(most * percent / 100);
+                    permit.grow(largest * percent / 100);
                     held[own].push(permit);
                 }
                 let used: usize = (0..pipelines).map(|index| budget.used(index)).sum();
@@ -278,11 +279,11 @@ mod tests {
             }
         }
 
-        /// The same from several threads at once: what is counted is what is held.
+        /// Threads that acquire and release concurrently: the bytes counted are those held.
         #[test]
-        fn threads_lose_no_byte(sizes in proptest::collection::vec(1_usize..1000, 2..20)) {
+        fn concurrent_threads_are_counted_exactly(sizes in proptest::collection::vec(1_usize..1000, 2..20)) {
             let budget = Budget::new(1 << 20, 2);
-            let take = |pipeline: usize| {
+            let acquire = |pipeline: usize| {
                 let permits = sizes.iter().map(|bytes| {
                     let mut permit = budget.permit(pipeline);
                     permit.grow(*bytes);
@@ -293,7 +294,7 @@ mod tests {
                 permits
             };
             let held: Vec<Permit> = std::thread::scope(|scope| {
-                let threads = [0, 1, 0, 1].map(|pipeline| scope.spawn(move || take(pipeline)));
+                let threads = [0, 1, 0, 1].map(|pipeline| scope.spawn(move || acquire(pipeline)));
                 threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
             });
             let half: usize = sizes[..sizes.len() / 2].iter().sum();

@@ -1,26 +1,26 @@
-//! What tells the records of a batch from any others: a digest of their offsets, raw keys and payloads, which does not change
-//! with the encoding. Pure.
+//! The digest of a batch's offsets, raw keys and payloads, which identifies its records. It does not depend on the encoding.
+//! Pure.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
-/// A record of a batch.
+/// A record of a batch, without its key and payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(super) struct RecordDigest {
     pub(super) offset: i64,
-    /// Of its raw key and payload.
+    /// Of the raw key and payload.
     digest: u64,
 }
 
-impl Taken {
+impl RecordDigest {
     pub(super) fn new(offset: i64, key: Option<&[u8]>, payload: Option<&[u8]>) -> Self {
         Self { offset, digest: digest_of(key, payload) }
     }
 }
 
-/// The digest of these records.
-pub(super) fn digest<'a>(records: impl IntoIterator<Item = &'a Taken>) -> u128 {
+/// The digest of a list of records.
+pub(super) fn digest<'a>(records: impl IntoIterator<Item = &'a RecordDigest>) -> u128 {
     let mut digest = Xxh3::new();
-    for Taken { offset, digest: record } in records {
+    for RecordDigest { offset, digest: record } in records {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&offset.to_le_bytes());
         bytes[8..].copy_from_slice(&record.to_le_bytes());
@@ -29,7 +29,7 @@ pub(super) fn digest<'a>(records: impl IntoIterator<Item = &'a Taken>) -> u128 {
     digest.digest128()
 }
 
-/// Digest of one record. The length of the key, or all ones for null, keeps ("ab", "c") and ("a", "bc") apart.
+/// The digest of one record. Its seed contains both lengths, all ones for null, so that ("ab", "c") and ("a", "bc") differ.
 fn digest_of(key: Option<&[u8]>, payload: Option<&[u8]>) -> u64 {
     let length = |bytes: Option<&[u8]>| bytes.map_or(u64::MAX, |bytes| bytes.len() as u64);
     let seed = length(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ length(payload);

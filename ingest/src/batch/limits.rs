@@ -1,11 +1,11 @@
-//! When a batch is sealed, and why it was. Pure: settings go in, limits come out.
+//! When a batch is sealed, and for which reason. Derived from the settings; pure.
 
 use std::time::Duration;
 
 use crate::config::{Pipeline, Settings};
 
-/// Most months in a batch: as many partitions as ClickHouse accepts in one INSERT by default.
-const MOST_MONTHS: usize = 100;
+/// Most months in a batch: the number of partitions that ClickHouse accepts in one INSERT by default.
+const MAX_MONTHS: usize = 100;
 
 /// When a batch is sealed.
 #[derive(Debug, Clone, Copy)]
@@ -16,49 +16,49 @@ pub struct Limits {
     pub bytes: usize,
     /// Longest time since its first record.
     pub age: Duration,
-    /// Most months: each is an INSERT of its own.
+    /// Most months; each needs its own INSERT.
     pub months: usize,
-    /// How far it may grow instead while another batch of its partition is under way.
+    /// How far it may grow instead while another batch of its partition is in flight.
     pub backlog: Backlog,
 }
 
-/// How far a batch may grow while another batch of its partition is under way: sealed, or being written.
+/// How far a batch may grow while another batch of its partition is in flight: sealed, or being written.
 #[derive(Debug, Clone, Copy)]
 pub struct Backlog {
     /// Most records.
     pub rows: usize,
     /// Most encoded bytes.
     pub bytes: usize,
-    /// Longest time that writing it should take, judged by the last write.
+    /// Longest time that its write should take, estimated from the last write.
     pub time: Duration,
 }
 
 /// Why a batch was sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SealReason {
-    /// It has all the records it may have.
+    /// It has reached the most records.
     Rows,
-    /// It has all the bytes it may have.
+    /// It has reached the most bytes.
     Bytes,
-    /// It waited long enough.
+    /// Its first record has waited for the longest time.
     Age,
-    /// Its rows are of too many months.
+    /// It has reached the most months.
     Months,
     /// Memory is short.
     Pressure,
     /// The worker is shutting down.
     Drain,
-    /// It is the range that was announced before this assignment.
+    /// It has reached the end of a range that was announced before this assignment.
     Announced,
-    /// It reached the highest offset that its table had when the assignment began.
+    /// It has reached the highest offset that was in its table when the assignment began.
     Checked,
-    /// It has grown beyond `max_rows` or `max_bytes` while another batch of its partition was under way.
+    /// It has grown beyond `max_rows` or `max_bytes` while another batch of its partition was in flight.
     Backlog,
 }
 
 impl Limits {
-    /// The limits of a pipeline's batches. A batch grows in a backlog to at most an eighth of `memory_budget`, and only so far
-    /// that it can be written within the deadlines of a revocation and of a drain.
+    /// The limits of a pipeline's batches. In a backlog, a batch grows to at most an eighth of `memory_budget`, and only as
+    /// far as it can be written within the deadlines of a revocation and of a drain.
     pub fn new(settings: &Settings, pipeline: &Pipeline) -> Self {
         let Pipeline { max_rows: rows, max_age: age, max_bytes, backlog_rows, backlog_bytes, .. } = *pipeline;
         let backlog = Backlog {
@@ -66,7 +66,7 @@ impl Limits {
             bytes: size(backlog_bytes.0.min(settings.memory_budget.0 / 8).max(max_bytes.0)),
             time: (settings.revoke_deadline / 2).min(settings.drain_deadline / 5).min(settings.insert_timeout / 4),
         };
-        Self { rows, bytes: size(max_bytes.0), age, months: MOST_MONTHS, backlog }
+        Self { rows, bytes: size(max_bytes.0), age, months: MAX_MONTHS, backlog }
     }
 }
 
@@ -75,7 +75,7 @@ fn size(bytes: u64) -> usize {
 }
 
 impl SealReason {
-    /// The word in metrics.
+    /// Its label in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rows => "rows",
@@ -96,10 +96,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_reasons_stay_as_they_are() {
+    fn labels_of_seal_reasons_are_stable() {
         use SealReason::{Age, Announced, Backlog, Bytes, Checked, Drain, Months, Pressure, Rows};
-        let words = [Rows, Bytes, Age, Months, Pressure, Drain, Announced, Checked, Backlog].map(SealReason::as_str);
-        let known = "rows bytes age months pressure drain announced checked backlog";
-        assert_eq!(words.join(" "), known, "dashboards hold them");
+        let labels = [Rows, Bytes, Age, Months, Pressure, Drain, Announced, Checked, Backlog].map(SealReason::as_str);
+        let expected = "rows bytes age months pressure drain announced checked backlog";
+        assert_eq!(labels.join(" "), expected, "dashboards contain these labels");
     }
 }

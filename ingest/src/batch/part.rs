@@ -1,11 +1,11 @@
-//! The rows of a batch that land together: those of one month.
+//! The rows of one month of a batch, which land together.
 
 use super::rows::Rows;
 
-/// Rows of one month: one INSERT, one block.
+/// Rows of one month: one block in one INSERT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Month of the table's partition key, 202611; 0 where the table has no partitions.
+    /// Month of the table's partition key, as in 202611; 0 if the table has no partitions.
     pub month: u32,
     /// Index of each row's record in the batch.
     pub(super) records: Vec<u32>,
@@ -14,7 +14,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// How many rows.
+    /// Number of rows.
     pub fn count(&self) -> usize {
         self.rows.count()
     }

@@ -1,13 +1,13 @@
-//! A sealed batch: it takes no more records in, and lands as a whole.
-//! Rows can be set aside from a part: a batch remembers of each record the offset and a digest of the raw key and payload,
-//! though the raw bytes themselves are gone. Pure.
+//! A sealed batch: it accepts no more records.
+//! A part can be recreated without some of its rows: the batch keeps the offset of each record and a digest of its raw key and
+//! payload, but not the raw bytes. Pure.
 
 use std::time::Instant;
 
 use sluice_schemas::records::DeadLetter;
 
 use super::budget::Permit;
-use super::digest::{Taken, digest};
+use super::digest::{RecordDigest, digest};
 use super::part::Part;
 use crate::exactly_once::intent::{Announced, Doubt};
 use crate::exactly_once::range::Range;
@@ -15,48 +15,48 @@ use crate::exactly_once::range::Range;
 /// A sealed batch.
 #[derive(Debug)]
 pub struct Batch {
-    /// Its offsets.
+    /// Its offset range.
     pub range: Range,
-    pub(super) records: Vec<Taken>,
-    /// Digest of the offsets, raw keys and payloads of all its records, whatever became of each; it does not change with the
+    pub(super) records: Vec<RecordDigest>,
+    /// Digest of the offsets, raw keys and payloads of all its records, including dead letters. It does not depend on the
     /// encoding.
     pub digest: u128,
-    /// Its rows, by month.
+    /// Its rows, one part per month.
     pub parts: Vec<Part>,
-    /// Its records that cannot land.
+    /// The dead letters of its records that cannot land.
     pub dead_letters: Vec<DeadLetter>,
-    /// Whether it has to be looked up in its table before it is sent.
+    /// Whether its rows have to be looked up in the table before they are sent.
     pub doubt: Doubt,
-    /// Whether, if it turns out to be there already, its views may still lack it.
+    /// Whether its views may lack it if its rows are found in the table.
     pub may_be_incomplete: bool,
-    /// When its first record was taken in.
+    /// When it was created, for its first record.
     pub opened: Instant,
-    /// Its bytes in the budget; given back when it is dropped.
+    /// Its bytes in the budget, released when it is dropped.
     pub permit: Permit,
 }
 
 impl Batch {
-    /// How many records were consumed into it.
+    /// Number of records, including those without a row.
     pub fn records(&self) -> usize {
         self.records.len()
     }
 
-    /// How many have neither a row nor a dead letter here, since an earlier owner has dead-lettered them.
+    /// Number of records with neither a row nor a dead letter here, because an earlier owner dead-lettered them.
     pub fn dead_lettered_before(&self) -> usize {
         self.records() - self.rows() - self.dead_letters.len()
     }
 
-    /// How many rows all parts have together.
+    /// Number of rows in all parts.
     pub fn rows(&self) -> usize {
         self.parts.iter().map(Part::count).sum()
     }
 
-    /// How many bytes all rows have together.
+    /// Number of bytes in all rows.
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.rows.bytes()).sum()
     }
 
-    /// How it is announced.
+    /// Its announcement.
     pub fn announcement(&self) -> Announced {
         Announced { range: self.range, digest: self.digest, doubt: self.doubt }
     }
@@ -66,13 +66,13 @@ impl Batch {
         part.records.iter().map(|record| self.records[*record as usize].offset)
     }
 
-    /// Digest of the offsets, raw keys and payloads of a part's own records. Other parts, and what was set aside, do not
-    /// change it.
+    /// Digest of the offsets, raw keys and payloads of a part's records. It does not depend on other parts, or on rows that
+    /// were removed from this one.
     pub fn digest_of(&self, part: &Part) -> u128 {
         digest(part.records.iter().map(|record| &self.records[*record as usize]))
     }
 
-    /// The rows of a part whose offsets are not among `offsets` (in order), as a part of its own.
+    /// A copy of a part without the rows at `offsets`, which have to be in ascending order.
     pub fn without(&self, part: &Part, offsets: &[i64]) -> Part {
         let is_kept = |record: u32| offsets.binary_search(&self.records[record as usize].offset).is_err();
         Part {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::batch::budget::Budget;
 
-    /// A batch of `months.len()` records with one row each, the record's number as its row.
+    /// A batch with one record, and one row, for each of `months`. Each byte of a row is the record's number.
     fn batch_of(months: &[u32]) -> Batch {
         let budget = Budget::new(1 << 30, 1);
         let mut open = OpenBatch::open(Instant::now(), budget.permit(0));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_set_aside_change_the_digest_of_their_own_part_only() {
+    fn removed_rows_change_only_the_digest_of_their_own_part() {
         let batch = batch_of(&[1, 1, 2, 1, 2, 1]);
         let kept = batch.without(&batch.parts[0], &[0, 9]);
         assert_eq!(
@@ -110,7 +110,7 @@ mod tests {
         );
         assert_ne!(batch.digest_of(&kept), batch.digest_of(&batch.parts[0]));
         assert_eq!(batch.without(&batch.parts[1], &[0, 9]), batch.parts[1]);
-        let alone = batch_of(&[1, 1, 1]);
-        assert_eq!(alone.digest_of(&alone.parts[0]), alone.digest, "where it is all there is");
+        let single = batch_of(&[1, 1, 1]);
+        assert_eq!(single.digest_of(&single.parts[0]), single.digest, "for the only part of a batch");
     }
 }

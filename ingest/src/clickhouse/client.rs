@@ -108,7 +108,9 @@ impl ClickHouse {
     ) -> Result<(), Failure> {
         // In the body rather than the URL, since proxies limit the length of a URL.
         let head = [statement.as_bytes(), b"\n", head].concat();
-        self.send(name, parameters, reqwest::Body::wrap(rows.body().sent(&head.into())), Kind::Insert).await.map(drop)
+        self.send(name, parameters, reqwest::Body::wrap(rows.body().to_request(&head.into())), Kind::Insert)
+            .await
+            .map(drop)
     }
 
     /// Sends an INSERT whose text contains its rows, with these parameters.

@@ -47,7 +47,7 @@ impl Assignment {
                 Pressure::High if waits || partition.may_exceed_budget() => {}
                 Pressure::High => partition.hold(Hold::Memory),
                 Pressure::Low if may_resume => partition.release(Hold::Memory),
-                Pressure::Low | Pressure::Between => {}
+                Pressure::Low | Pressure::Medium => {}
             }
         }
         let is_held = self.partitions_of(pipeline).any(|(_, partition)| partition.is_held(Hold::Memory));
