@@ -1,4 +1,4 @@
-//! The `sluice` command: one file per verb; `cli` reads the command line and chooses.
+//! The `sluice` command: one file per verb; `cli` parses the command line and dispatches to it.
 
 mod cli;
 mod completions;

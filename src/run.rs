@@ -182,14 +182,14 @@ async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<(Reser
     let reservation = sluice_schemas::reserve(stores, names).await?;
     let groups = [names.group(&settings.ingest.group)];
     let claimed = sluice_schemas::runs::claim(stores, names, Store::ALL, &groups).await;
-    let names = claimed.map_err(about_the_namespace)?;
+    let names = claimed.map_err(namespace_failure)?;
     let applied = sluice_schemas::apply::apply(stores, &names, Store::ALL).await?;
     live.done(&format!("{} schema objects applied in namespace {}", applied.len(), names.namespace()));
     Ok((reservation, names))
 }
 
-/// An unusable namespace is wrong usage; an unreachable store is not.
-pub(crate) fn about_the_namespace(error: SchemaError) -> Failure {
+/// The failure and its exit code: an unusable namespace is wrong usage, an unreachable store is not.
+pub(crate) fn namespace_failure(error: SchemaError) -> Failure {
     let exit = if error.needs_other_namespace() { Exit::Usage } else { Exit::Invalid };
     Failure { exit, error: error.into() }
 }

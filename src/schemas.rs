@@ -1,4 +1,4 @@
-//! `sluice schemas apply | check`: every store's schema, from the files in `schemas/`.
+//! `sluice schemas apply | check`: applies the schema files in `schemas/` to the stores, or compares them.
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -7,7 +7,7 @@ use sluice_schemas::{SchemaError, Store, runs};
 
 use crate::{
     exit::{Exit, Failure, OrExit},
-    run::about_the_namespace,
+    run::namespace_failure,
     screen,
     settings::Settings,
 };
@@ -15,44 +15,44 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Bring every store's schema up to date; running it again changes nothing
-    Apply(Which),
+    Apply(Selection),
     /// Report differences between the stores and the files; exits 1 if there are any
-    Check(Which),
+    Check(Selection),
 }
 
-/// The chosen stores.
+/// The stores to use.
 #[derive(Debug, Args)]
-pub(crate) struct Which {
+pub(crate) struct Selection {
     /// Use only these, separated by commas: postgres, kafka, clickhouse, elasticsearch, redis, s3
     #[arg(long, value_delimiter = ',', value_name = "STORES")]
     only: Vec<String>,
 }
 
-/// Applies or checks, in the configured namespace.
+/// Runs a verb in the configured namespace.
 pub(crate) async fn run(verb: Verb, settings: &Settings) -> Result<Exit, Failure> {
     match verb {
-        Verb::Apply(only) => apply(settings, &chosen(&only)?).await,
-        Verb::Check(only) => check(settings, &chosen(&only)?).await,
+        Verb::Apply(selection) => apply(settings, &selected(&selection)?).await,
+        Verb::Check(selection) => check(settings, &selected(&selection)?).await,
     }
 }
 
-async fn apply(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
-    let names = runs::resolve_names(&settings.stores, &settings.names(), which).await.map_err(about_the_namespace)?;
+async fn apply(settings: &Settings, stores: &[Store]) -> Result<Exit, Failure> {
+    let names = runs::resolve_names(&settings.stores, &settings.names(), stores).await.map_err(namespace_failure)?;
     if names.mark().is_some() {
-        return Err(about_the_namespace(SchemaError::RunNamespace(names.namespace().to_owned())));
+        return Err(namespace_failure(SchemaError::RunNamespace(names.namespace().to_owned())));
     }
-    let applied = sluice_schemas::apply::apply(&settings.stores, &names, which).await?;
+    let applied = sluice_schemas::apply::apply(&settings.stores, &names, stores).await?;
     let mut table = table(&["store", "object", "outcome"]);
-    for done in applied {
-        table.add_row([done.store.as_str(), &done.object, &done.outcome.to_string()]);
+    for applied in applied {
+        table.add_row([applied.store.as_str(), &applied.object, &applied.outcome.to_string()]);
     }
     screen::print(&table.to_string())?;
     Ok(Exit::Pass)
 }
 
-async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
-    let names = runs::resolve_names(&settings.stores, &settings.names(), which).await.map_err(about_the_namespace)?;
-    let drifts = sluice_schemas::check::check(&settings.stores, &names, which).await?;
+async fn check(settings: &Settings, stores: &[Store]) -> Result<Exit, Failure> {
+    let names = runs::resolve_names(&settings.stores, &settings.names(), stores).await.map_err(namespace_failure)?;
+    let drifts = sluice_schemas::check::check(&settings.stores, &names, stores).await?;
     if drifts.is_empty() {
         screen::print("no drift: every store matches the files")?;
         return Ok(Exit::Pass);
@@ -79,14 +79,14 @@ fn table(header: &[&str]) -> Table {
 }
 
 /// All stores, or those named with `--only`.
-fn chosen(which: &Which) -> Result<Vec<Store>, Failure> {
-    if which.only.is_empty() {
+fn selected(selection: &Selection) -> Result<Vec<Store>, Failure> {
+    if selection.only.is_empty() {
         return Ok(Store::ALL.to_vec());
     }
-    which.only.iter().map(|name| find(name)).collect::<anyhow::Result<_>>().or_exit(Exit::Usage)
+    selection.only.iter().map(|name| parse_store(name)).collect::<anyhow::Result<_>>().or_exit(Exit::Usage)
 }
 
-fn find(name: &str) -> anyhow::Result<Store> {
+fn parse_store(name: &str) -> anyhow::Result<Store> {
     Ok(match name {
         "postgres" => Store::Postgres,
         "kafka" => Store::Kafka,
@@ -95,6 +95,6 @@ fn find(name: &str) -> anyhow::Result<Store> {
         // Both clusters share one schema file.
         "redis" | "redis-cache" | "redis-state" => Store::Redis,
         "s3" => Store::S3,
-        _ => bail!("choose the store \"{name}\": there are postgres, kafka, clickhouse, elasticsearch, redis and s3"),
+        _ => bail!("choose the store \"{name}\": use postgres, kafka, clickhouse, elasticsearch, redis or s3"),
     })
 }

@@ -1,4 +1,4 @@
-//! `sluice up`: starts the local stack, or what is missing of it.
+//! `sluice up`: starts the services of the local stack that are not running.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, 
     let interrupted = signals::cancellation()?;
     let started = interrupted.run_until_cancelled(start(&layout, &services)).await;
     let Some(started) = started else {
-        screen::note("stopped what was not ready yet; `sluice up` continues from here");
+        screen::note("stopped the services that were not ready yet; run `sluice up` again to continue");
         return Ok(Exit::Interrupted);
     };
     started?;

@@ -22,7 +22,7 @@ fn compose() -> Value {
     serde_saphyr::from_str(&fs::read_to_string(file()).unwrap()).unwrap()
 }
 
-/// Every difference between the file and the local stack, one line each.
+/// The differences between the file and the local stack, one string each.
 fn differences(compose: &Value) -> Vec<String> {
     Service::ALL
         .iter()
@@ -35,8 +35,9 @@ fn differences(compose: &Value) -> Vec<String> {
 /// The containers of a service: one with its name, or one per node of a cluster.
 fn containers(compose: &Value, service: Service) -> Vec<&Value> {
     let numbered = format!("{service}-");
-    let is = |name: &str| name.strip_prefix(&numbered).map_or(name == service.name(), |n| n.parse::<u16>().is_ok());
-    compose["services"].as_object().unwrap().iter().filter(|(name, _)| is(name)).map(|(_, body)| body).collect()
+    let belongs =
+        |name: &str| name.strip_prefix(&numbered).map_or(name == service.name(), |n| n.parse::<u16>().is_ok());
+    compose["services"].as_object().unwrap().iter().filter(|(name, _)| belongs(name)).map(|(_, body)| body).collect()
 }
 
 /// Compares the host ports that a service publishes. The bus of a Redis cluster is not published: its nodes share a
@@ -62,18 +63,19 @@ fn ports(compose: &Value, service: Service) -> Option<String> {
 /// packaging number.
 fn version(compose: &Value, service: Service) -> Option<String> {
     let local = service.version();
-    let fits = |body: &&Value| {
+    let agrees = |body: &&Value| {
         let tag = body["image"].as_str().unwrap().rsplit_once(':').unwrap().1;
         tag == local || local.starts_with(&format!("{tag}.")) || tag.starts_with(&format!("{local}-v"))
     };
     let containers = containers(compose, service);
-    let other = containers.iter().find(|body| !fits(body));
+    let other = containers.iter().find(|body| !agrees(body));
     match (containers.is_empty(), other) {
         (true, _) => Some(format!("{service}: is missing")),
         (false, other) => other.map(|body| format!("{service}: runs {} instead of {local}", body["image"])),
     }
 }
 
+/// Compares users and passwords.
 fn logins(compose: &Value) -> Vec<String> {
     let stores = Stores::default();
     let (postgres, clickhouse, s3) = (stores.postgres.admin, stores.clickhouse.login, stores.s3);
@@ -107,10 +109,10 @@ fn a_change_in_the_file_is_detected() {
         ("/services/postgres/environment/POSTGRES_PASSWORD", json!("secret")),
         ("/services/elasticsearch/environment/xpack.security.enabled", json!("true")),
     ];
-    for (place, value) in changes {
+    for (pointer, value) in changes {
         let mut other = compose();
-        *other.pointer_mut(place).unwrap() = value;
-        assert_eq!(differences(&other).len(), 1, "{place}");
+        *other.pointer_mut(pointer).unwrap() = value;
+        assert_eq!(differences(&other).len(), 1, "{pointer}");
     }
 }
 

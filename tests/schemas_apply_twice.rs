@@ -13,8 +13,8 @@ async fn stack() -> Stack {
 }
 
 fn changed(applied: &[AppliedObject]) -> Vec<String> {
-    let settled = |outcome: &Outcome| matches!(outcome, Outcome::Unchanged | Outcome::Skipped(_));
-    let changed = applied.iter().filter(|applied| !settled(&applied.outcome));
+    let is_unchanged = |outcome: &Outcome| matches!(outcome, Outcome::Unchanged | Outcome::Skipped(_));
+    let changed = applied.iter().filter(|applied| !is_unchanged(&applied.outcome));
     changed.map(|applied| format!("{} {} {}", applied.store, applied.object, applied.outcome)).collect()
 }
 
@@ -50,7 +50,7 @@ async fn two_concurrent_runs_create_everything_exactly_once() {
     assert_eq!(
         created.iter().filter(|created| created.is_empty()).count(),
         1,
-        "one of the runs found everything in place: {created:?}"
+        "exactly one of the runs creates objects: {created:?}"
     );
     drop_namespace(&stores, &names, Store::ALL).await.expect("drop the namespace");
 }

@@ -1,5 +1,5 @@
-//! `schemas check` reports no drift after `apply`, and reports each object that was changed since. Every change here is
-//! a negative control of the check.
+//! `schemas check` reports no drift after `apply`, and reports each object that is then changed. Every change here is a
+//! negative control of the check.
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -59,7 +59,7 @@ async fn postgres_reports_each_change() {
         ALTER TABLE customers ADD COLUMN nickname text;
         ALTER TABLE campaigns ALTER COLUMN status DROP NOT NULL;
         GRANT SELECT ON communications_default TO PUBLIC";
-    // The months of the partitions depend on the current date, so the newest is looked up.
+    // The months of the partitions depend on the current date, so the newest partition is looked up.
     let newest = "SELECT max(inhrelid::regclass::text) FROM pg_inherits
         WHERE inhparent = 'communications'::regclass AND inhrelid::regclass::text LIKE '%\\_y%'";
     let newest: String = sqlx::query_scalar(newest).fetch_one(&owner).await.expect("the newest partition");
@@ -85,14 +85,19 @@ async fn postgres_reports_a_missing_partition_and_stray_rows() {
     let applied = Applied::new(&[Service::Postgres], Store::Postgres).await;
     let owner = connect::postgres(&applied.stores, &applied.names, Role::Owner).await.expect("connect");
     let loader = connect::postgres(&applied.stores, &applied.names, Role::Loader).await.expect("connect");
-    let stray = "WITH customer AS (INSERT INTO customers (tenant_id, email)
+    let customer = "WITH customer AS (INSERT INTO customers (tenant_id, email)
             VALUES ('00000000-0000-4000-8000-000000000001', 'a@example.com') RETURNING tenant_id, id)
         SELECT tenant_id, id FROM customer";
     let (tenant, customer): (uuid::Uuid, uuid::Uuid) =
-        sqlx::query_as(stray).fetch_one(&loader).await.expect("a customer");
-    let late = "INSERT INTO communications (tenant_id, customer_id, channel, direction, content, status, created_at)
+        sqlx::query_as(customer).fetch_one(&loader).await.expect("a customer");
+    let stray = "INSERT INTO communications (tenant_id, customer_id, channel, direction, content, status, created_at)
         VALUES ($1, $2, 'email', 'outbound', '{}', 'sent', '2091-05-17')";
-    sqlx::query(late).bind(tenant).bind(customer).execute(&loader).await.expect("a row without a partition of its own");
+    sqlx::query(stray)
+        .bind(tenant)
+        .bind(customer)
+        .execute(&loader)
+        .await
+        .expect("a row without a partition of its own");
     let month = sqlx::query_scalar("SELECT to_char(now() AT TIME ZONE 'UTC', '\"communications_y\"YYYY\"m\"MM')");
     let month: String = month.fetch_one(&owner).await.expect("this month");
     sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {month}"))).execute(&owner).await.expect("drop a partition");
@@ -157,13 +162,13 @@ async fn kafka_reports_a_changed_setting_and_a_missing_topic() {
     let admin: AdminClient<DefaultClientContext> = connect::kafka_config(&applied.stores).create().expect("connect");
     let changed = applied.names.topic("communication-events");
     let missing = applied.names.topic("agent-metrics");
-    let short =
+    let altered =
         AlterConfig::new(ResourceSpecifier::Topic(&changed)).set("retention.ms", "1000").set("segment.ms", "99999");
     let options = AdminOptions::new();
-    let altered = admin.alter_configs([&short], &options).await.expect("change a topic");
-    assert!(altered.iter().all(Result::is_ok), "{altered:?}");
-    let deleted = admin.delete_topics(&[&missing], &options).await.expect("delete a topic");
-    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    let results = admin.alter_configs([&altered], &options).await.expect("change a topic");
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let results = admin.delete_topics(&[&missing], &options).await.expect("delete a topic");
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
     // A change becomes visible shortly after the broker has acknowledged it.
     let visible = || async { applied.drift().await.len() == 4 };
     sluice_testkit::eventually(std::time::Duration::from_secs(20), "the changes become visible", visible).await;

@@ -1,5 +1,5 @@
-//! At 100,000 customers, each index of the ADR serves its query as the application runs it: under row-level security.
-//! The negative control runs the same query without the index and sees another plan.
+//! With 100,000 customers, each index of the ADR serves its query when the application runs it, under row-level security.
+//! The negative control: without the index, the same query has another plan.
 
 use sluice_schemas::apply::apply;
 use sluice_schemas::connect::{self, Role};
@@ -64,7 +64,7 @@ const QUERIES: [Query; 5] = [
     },
 ];
 
-/// The plan of a query as the application gets it, and the number of rows that it returns.
+/// The plan of a query that the application runs, and the number of rows that the query returns.
 async fn explain(app: &PgPool, sql: &str) -> (String, i64) {
     let mut transaction = tenant::begin(app, TENANT).await.expect("begin");
     let plan = sqlx::query_scalar(AssertSqlSafe(format!("EXPLAIN (COSTS OFF) {sql}")));
@@ -73,10 +73,10 @@ async fn explain(app: &PgPool, sql: &str) -> (String, i64) {
     (plan.join("\n"), rows.fetch_one(&mut *transaction).await.expect("query"))
 }
 
-/// Names of an index and of its parts on the partitions.
-async fn index_parts(owner: &PgPool, index: &str) -> Vec<String> {
+/// The names of an index and of its indexes on the partitions.
+async fn partition_indexes(owner: &PgPool, index: &str) -> Vec<String> {
     let sql = "SELECT $1 UNION ALL SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = $1::regclass";
-    sqlx::query_scalar(sql).bind(index).fetch_all(owner).await.expect("list the index's parts")
+    sqlx::query_scalar(sql).bind(index).fetch_all(owner).await.expect("list the indexes")
 }
 
 #[tokio::test]
@@ -91,19 +91,22 @@ async fn each_index_of_the_adr_serves_its_query() {
     let (app, owner) = (pool(Role::App).await.expect("connect"), pool(Role::Owner).await.expect("connect"));
 
     for Query { index, sql } in QUERIES {
-        let parts = index_parts(&owner, index).await;
+        let indexes = partition_indexes(&owner, index).await;
         let (plan, rows) = explain(&app, sql).await;
         assert!(rows > 0, "{index}: the query returns nothing");
-        // A partition without matching rows may be read in another way; no partition may be scanned in full.
-        let served = plan.lines().any(|line| {
-            parts.iter().any(|part| line.ends_with(&format!(" {part}")) || line.contains(&format!(" {part} ")))
+        // A partition without matching rows may be read in another way, but none may be scanned in full.
+        let is_served = plan.lines().any(|line| {
+            indexes.iter().any(|name| line.ends_with(&format!(" {name}")) || line.contains(&format!(" {name} ")))
         });
-        assert!(served, "{index} does not serve its query:\n{plan}");
+        assert!(is_served, "{index} does not serve its query:\n{plan}");
 
         sqlx::raw_sql(AssertSqlSafe(format!("DROP INDEX {index}"))).execute(&owner).await.expect("drop the index");
-        let (without, same) = explain(&app, sql).await;
-        assert!(!parts.iter().any(|part| without.contains(part.as_str())), "{index} is gone, but:\n{without}");
-        assert_eq!(rows, same, "{index}: the result is the same with and without it");
+        let (without, rows_without) = explain(&app, sql).await;
+        assert!(
+            !indexes.iter().any(|name| without.contains(name.as_str())),
+            "{index} was dropped, but is in the plan:\n{without}"
+        );
+        assert_eq!(rows, rows_without, "{index}: the result differs without it");
     }
     for pool in [admin, app, owner] {
         pool.close().await;

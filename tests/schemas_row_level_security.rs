@@ -1,5 +1,5 @@
-//! A tenant's rows belong to that tenant alone: without a tenant nothing is visible, nothing can be written for another
-//! tenant, no partition bypasses the policies, and they bind the tables' owner too.
+//! A tenant's rows are visible only to that tenant. Without a tenant no row is visible, no row can be written for another
+//! tenant, no partition bypasses the policies, and they apply to the tables' owner too.
 
 use sluice_schemas::apply::apply;
 use sluice_schemas::connect::{self, Role};
@@ -10,9 +10,9 @@ use sluice_testkit::{Service, Stack, fresh_names};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
 use uuid::Uuid;
 
-const ONE: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001);
-const OTHER: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0002);
-const NONE: [Uuid; 0] = [];
+const TENANT: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0001);
+const OTHER_TENANT: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0002);
+const NO_TENANTS: [Uuid; 0] = [];
 /// SQLSTATE insufficient_privilege, also for a violated policy.
 const DENIED: &str = "42501";
 /// SQLSTATE foreign_key_violation.
@@ -33,7 +33,7 @@ impl Platform {
         apply(&stores, &names, &[Store::Postgres]).await.unwrap_or_else(|error| panic!("failed to {error}"));
         let platform = Self { _stack: stack, stores, names };
         let app = platform.connect(Role::App).await;
-        for tenant in [ONE, OTHER] {
+        for tenant in [TENANT, OTHER_TENANT] {
             let mut transaction = tenant::begin(&app, tenant).await.expect("begin");
             for row in [
                 "INSERT INTO customers (id, tenant_id, email) VALUES ($1, $1, 'same@example.com')",
@@ -57,7 +57,7 @@ impl Platform {
     }
 }
 
-async fn tenants_seen(connection: &mut PgConnection, table: &str) -> Vec<Uuid> {
+async fn visible_tenants(connection: &mut PgConnection, table: &str) -> Vec<Uuid> {
     let sql = format!("SELECT tenant_id FROM {table} ORDER BY tenant_id");
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(connection).await.expect("read")
 }
@@ -76,33 +76,37 @@ async fn each_tenant_sees_its_own_rows_and_none_are_visible_without_a_tenant() {
         let pool = platform.connect(role).await;
         let mut connection = pool.acquire().await.expect("connect");
         for table in ["customers", "campaigns", "communications"] {
-            assert_eq!(tenants_seen(&mut connection, table).await, NONE, "{role:?} {table} before any tenant");
+            assert_eq!(visible_tenants(&mut connection, table).await, NO_TENANTS, "{role:?} {table} before any tenant");
             let mut transaction = connection.begin().await.expect("begin");
-            tenant::set(&mut transaction, ONE).await.expect("set the tenant");
-            assert_eq!(tenants_seen(&mut transaction, table).await, [ONE], "{role:?} {table}");
+            tenant::set(&mut transaction, TENANT).await.expect("set the tenant");
+            assert_eq!(visible_tenants(&mut transaction, table).await, [TENANT], "{role:?} {table}");
             transaction.commit().await.expect("commit");
         }
         // On a connection that had a tenant before, the setting reads as an empty string, not as unset.
-        assert_eq!(tenants_seen(&mut connection, "customers").await, NONE, "{role:?} after a tenant's transaction");
+        assert_eq!(
+            visible_tenants(&mut connection, "customers").await,
+            NO_TENANTS,
+            "{role:?} after a tenant's transaction"
+        );
         drop(connection);
         pool.close().await;
     }
     // The negative control: a role that bypasses the policies sees the rows.
     let loader = platform.connect(Role::Loader).await;
     let mut connection = loader.acquire().await.expect("connect");
-    assert_eq!(tenants_seen(&mut connection, "communications").await, [ONE, OTHER]);
+    assert_eq!(visible_tenants(&mut connection, "communications").await, [TENANT, OTHER_TENANT]);
     drop(connection);
     loader.close().await;
     platform.drop().await;
 }
 
 #[tokio::test]
-async fn the_policies_bind_the_owner_too() {
+async fn the_policies_apply_to_the_owner_too() {
     let platform = Platform::new().await;
     let owner = platform.connect(Role::Owner).await;
     for table in ["customers", "campaigns", "communications", "communications_default"] {
         let mut connection = owner.acquire().await.expect("connect");
-        assert_eq!(tenants_seen(&mut connection, table).await, NONE, "{table}");
+        assert_eq!(visible_tenants(&mut connection, table).await, NO_TENANTS, "{table}");
     }
     owner.close().await;
     platform.drop().await;
@@ -112,17 +116,17 @@ async fn the_policies_bind_the_owner_too() {
 async fn a_row_for_another_tenant_is_refused() {
     let platform = Platform::new().await;
     let app = platform.connect(Role::App).await;
-    let theirs = format!("INSERT INTO customers (tenant_id, email) VALUES ('{OTHER}', 'x@example.com')");
-    assert_eq!(refusal(&app, ONE, &theirs).await, DENIED);
-    let moved = format!("UPDATE customers SET tenant_id = '{OTHER}'");
-    assert_eq!(refusal(&app, ONE, &moved).await, DENIED);
+    let insert = format!("INSERT INTO customers (tenant_id, email) VALUES ('{OTHER_TENANT}', 'x@example.com')");
+    assert_eq!(refusal(&app, TENANT, &insert).await, DENIED);
+    let update = format!("UPDATE customers SET tenant_id = '{OTHER_TENANT}'");
+    assert_eq!(refusal(&app, TENANT, &update).await, DENIED);
     // A row that references another tenant's customer or campaign: the foreign keys include the tenant.
-    for (customer, campaign) in [(OTHER, ONE), (ONE, OTHER)] {
+    for (customer, campaign) in [(OTHER_TENANT, TENANT), (TENANT, OTHER_TENANT)] {
         let foreign = format!(
             "INSERT INTO communications (tenant_id, customer_id, campaign_id, channel, direction, content, status)
-             VALUES ('{ONE}', '{customer}', '{campaign}', 'email', 'outbound', '{{}}', 'sent')"
+             VALUES ('{TENANT}', '{customer}', '{campaign}', 'email', 'outbound', '{{}}', 'sent')"
         );
-        assert_eq!(refusal(&app, ONE, &foreign).await, FOREIGN_KEY, "{customer} {campaign}");
+        assert_eq!(refusal(&app, TENANT, &foreign).await, FOREIGN_KEY, "{customer} {campaign}");
     }
     app.close().await;
     platform.drop().await;
@@ -142,7 +146,7 @@ async fn no_partition_bypasses_the_policies() {
         for partition in &partitions {
             let partition: String = partition.get(0);
             let read = format!("SELECT count(*) FROM {partition}");
-            assert_eq!(refusal(&pool, ONE, &read).await, DENIED, "{role:?} {partition}");
+            assert_eq!(refusal(&pool, TENANT, &read).await, DENIED, "{role:?} {partition}");
         }
         pool.close().await;
     }
@@ -153,7 +157,7 @@ async fn no_partition_bypasses_the_policies() {
 #[tokio::test]
 async fn each_role_can_do_its_work_and_no_more() {
     let platform = Platform::new().await;
-    let copied = format!("{OTHER}\tcopied@example.com\n");
+    let copied = format!("{OTHER_TENANT}\tcopied@example.com\n");
     let loader = platform.connect(Role::Loader).await;
     let mut connection = loader.acquire().await.expect("connect");
     let mut copy =
@@ -161,17 +165,17 @@ async fn each_role_can_do_its_work_and_no_more() {
     copy.send(copied.as_bytes()).await.expect("send");
     assert_eq!(copy.finish().await.expect("finish"), 1);
     drop(connection);
-    assert_eq!(refusal(&loader, ONE, "DELETE FROM customers").await, DENIED);
+    assert_eq!(refusal(&loader, TENANT, "DELETE FROM customers").await, DENIED);
     loader.close().await;
     for role in [Role::Cdc, Role::Reader] {
         let pool = platform.connect(role).await;
-        assert_eq!(refusal(&pool, ONE, "UPDATE customers SET phone = '1'").await, DENIED, "{role:?}");
+        assert_eq!(refusal(&pool, TENANT, "UPDATE customers SET phone = '1'").await, DENIED, "{role:?}");
         pool.close().await;
     }
-    // The same address for both tenants was accepted above; twice for one tenant, in another case, is not.
+    // Both tenants may have the same address, as above; one tenant may not have it twice, even in another letter case.
     let app = platform.connect(Role::App).await;
-    let twice = format!("INSERT INTO customers (tenant_id, email) VALUES ('{ONE}', 'SAME@example.com')");
-    assert_eq!(refusal(&app, ONE, &twice).await, "23505");
+    let duplicate = format!("INSERT INTO customers (tenant_id, email) VALUES ('{TENANT}', 'SAME@example.com')");
+    assert_eq!(refusal(&app, TENANT, &duplicate).await, "23505");
     app.close().await;
     platform.drop().await;
 }

@@ -25,7 +25,7 @@ async fn with_s3_every_bucket_is_created_and_verified() {
         let outcome = applied.iter().find(|applied| applied.object == object).map(|applied| &applied.outcome);
         assert_eq!(outcome, Some(&Outcome::Created), "{object}");
     }
-    // This server supports no cheaper storage classes and reports that; it supports everything else in the file.
+    // This server supports everything in the file except cheaper storage classes, which it reports.
     let skipped = applied.iter().filter(|applied| matches!(applied.outcome, Outcome::Skipped(_)));
     for applied in skipped {
         assert!(applied.object.ends_with("transitions to cheaper storage classes"), "{applied:?}");
@@ -41,8 +41,8 @@ async fn with_s3_every_bucket_is_created_and_verified() {
 #[tokio::test]
 async fn without_s3_no_server_is_contacted() {
     let names = fresh_names("bucket");
-    let nowhere = Stores::local(1);
-    let applied = apply(&nowhere, &names, &[Store::S3]).await.expect("no server is contacted");
+    let unreachable = Stores::local(1);
+    let applied = apply(&unreachable, &names, &[Store::S3]).await.expect("no server is contacted");
     assert_eq!(applied.len(), 1);
     assert_eq!(applied[0].outcome, Outcome::Skipped("S3 is not enabled".to_owned()));
 }

@@ -1,4 +1,4 @@
-//! Records of the platform's own topics, decoded for their tables. Every input is decoded by each of the default pipelines.
+//! Decodes each input with all default pipelines, as a record of the platform's topics for their tables.
 
 use std::cell::RefCell;
 
@@ -52,13 +52,13 @@ thread_local! {
 
 fn tables() -> [Table; 3] {
     let settings = Settings::default();
-    let own = [
+    let topics = [
         (topic::COMMUNICATION_EVENTS, EVENTS),
         (topic::AGENT_METRICS, METRICS),
         (topic::CUSTOMER_INTERACTIONS, INTERACTIONS),
     ];
-    own.map(|(topic, columns)| {
-        Table::new(&settings.pipelines[topic], columns, "timestamp").expect("the platform's own table")
+    topics.map(|(topic, columns)| {
+        Table::new(&settings.pipelines[topic], columns, "timestamp").expect("a table of the platform")
     })
 }
 

@@ -1,4 +1,4 @@
-//! Shared by the tests of the local stack: the program, its processes, and forged process records.
+//! Helpers for the tests of the local stack: the program, its processes, and forged process records.
 
 use std::{
     fs,
@@ -18,12 +18,12 @@ use tokio::process::Command;
 /// The program under test.
 pub(crate) const SLUICE: &str = env!("CARGO_BIN_EXE_sluice");
 
-/// Runs `up` on a test's stack, with plain lines as progress.
+/// Runs `up` on a test's stack, with progress on standard error.
 pub(crate) async fn up(stack: &OwnStack, services: &[Service]) -> Result<(), Error> {
     Box::pin(sluice_stack::up(stack.layout(), services, &Progress::stderr())).await
 }
 
-/// A command of the program on the stack's ports.
+/// A `sluice` command that uses the stack's ports.
 pub(crate) fn sluice(stack: &OwnStack, args: &[&str]) -> Command {
     let mut command = Command::new(SLUICE);
     command.args(args).args(["--port-base", &stack.layout().ports().base().to_string()]);
@@ -44,7 +44,7 @@ pub(crate) async fn query(stack: &OwnStack, sql: &'static str) -> String {
     response.error_for_status().unwrap().text().await.unwrap()
 }
 
-/// All processes that run in the stack's folders, whatever the records say.
+/// All processes whose working directory is in the stack's folder, with or without a record.
 pub(crate) fn stack_processes(stack: &OwnStack) -> Vec<i32> {
     let state = stack.layout().state_dir();
     let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -61,36 +61,36 @@ pub(crate) fn kill(pid: i32, signal: Signal) {
     signal::kill(Pid::from_raw(pid), signal).unwrap();
 }
 
-/// A process that does not belong to the stack.
-pub(crate) struct Stranger {
+/// A process that does not belong to the stack; killed when it is dropped.
+pub(crate) struct UnrelatedProcess {
     child: Child,
     pub(crate) pid: i32,
     /// Its start time in clock ticks, as in a record.
     pub(crate) started: u64,
 }
 
-impl Drop for Stranger {
+impl Drop for UnrelatedProcess {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-pub(crate) fn sleeper() -> Stranger {
+pub(crate) fn spawn_unrelated() -> UnrelatedProcess {
     let child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
     let pid = i32::try_from(child.id()).unwrap();
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let started = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
-    Stranger { child, pid, started }
+    UnrelatedProcess { child, pid, started }
 }
 
-fn record(stack: &OwnStack, node: &str) -> PathBuf {
+fn record_path(stack: &OwnStack, node: &str) -> PathBuf {
     stack.layout().state_dir().join("run").join(format!("{node}.json"))
 }
 
 /// Whether the node's record identifies a process.
-pub(crate) fn has_record(stack: &OwnStack, node: &str) -> bool {
-    fs::read(record(stack, node))
+pub(crate) fn has_recorded_process(stack: &OwnStack, node: &str) -> bool {
+    fs::read(record_path(stack, node))
         .is_ok_and(|text| serde_json::from_slice::<Value>(&text).is_ok_and(|record| record["process"].is_object()))
 }
 
@@ -102,12 +102,12 @@ pub(crate) fn forge(stack: &OwnStack, node: &str, pid: i32, started: u64) {
         "command": ["sleep"], "ports": [], "started_at": "2026-01-01T00:00:00Z", "ready_at": null,
         "stop": Signal::SIGTERM as i32, "log_start": 0,
     });
-    fs::write(record(stack, node), forged.to_string()).unwrap();
+    fs::write(record_path(stack, node), forged.to_string()).unwrap();
 }
 
-/// Removes the process from a record, as if `up` had been killed between starting and recording it.
+/// Removes the process from a record, as if `up` had been killed after starting the process and before recording it.
 pub(crate) fn clear_process(stack: &OwnStack, node: &str) {
-    let path = record(stack, node);
+    let path = record_path(stack, node);
     let mut content: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     content["process"] = Value::Null;
     fs::write(path, content.to_string()).unwrap();

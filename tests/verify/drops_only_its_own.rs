@@ -11,17 +11,17 @@ use nix::{
 use sluice_schemas::{Store, check::check, reserve};
 use sluice_testkit::{eventually, fresh_names};
 
+use crate::foreign_objects::{ForeignObjects, Kind};
 use crate::program::{Program, SCENARIO, World};
-use crate::theirs::{Kind, Theirs};
 
 const WAIT: Duration = Duration::from_mins(1);
 
-fn theirs(world: &World) -> Theirs<'_> {
-    Theirs { stores: &world.stores, names: &world.names }
+fn foreign(world: &World) -> ForeignObjects<'_> {
+    ForeignObjects { stores: &world.stores, names: &world.names }
 }
 
 async fn survived(world: &World, kinds: &[Kind], what: &str) {
-    assert_eq!(theirs(world).missing(kinds).await, [], "{what}");
+    assert_eq!(foreign(world).missing(kinds).await, [], "{what}");
 }
 
 /// The sweep removes everything, and the check must notice.
@@ -30,7 +30,7 @@ async fn end(world: World, kinds: &[Kind]) {
     let stack = world.end().await;
     // The sweep also removes consumer groups of the namespace.
     assert_eq!(
-        Theirs { stores: &stores, names: &names }.missing(kinds).await,
+        ForeignObjects { stores: &stores, names: &names }.missing(kinds).await,
         kinds,
         "the check finds nothing missing"
     );
@@ -40,7 +40,7 @@ async fn end(world: World, kinds: &[Kind]) {
 #[tokio::test]
 async fn a_namespace_that_was_not_created_for_runs_is_refused_and_unchanged() {
     let world = World::new().await;
-    theirs(&world).plant(&Kind::ALL).await;
+    foreign(&world).create(&Kind::ALL).await;
     for verb in ["verify", "load"] {
         let (code, output) = world.run(&[verb, "scenario.toml", "--no-up"], SCENARIO).ends().await;
         assert_eq!(code, 4, "{output}");
@@ -64,7 +64,7 @@ async fn a_namespace_that_was_not_created_for_runs_is_refused_and_unchanged() {
 async fn one_object_in_one_store_is_enough_for_a_refusal() {
     let mut world = World::new().await;
     for kind in Kind::ALL {
-        theirs(&world).plant(&[kind]).await;
+        foreign(&world).create(&[kind]).await;
         let (code, output) = world.verify(SCENARIO).ends().await;
         assert_eq!(code, 4, "{kind:?}: {output}");
         survived(&world, &[kind], "after a refusal").await;
@@ -80,14 +80,14 @@ async fn objects_of_others_in_a_runs_namespace_survive_later_runs_however_they_e
     let world = World::new().await;
     let (code, output) = world.verify(SCENARIO).ends().await;
     assert_eq!(code, 0, "{output}");
-    theirs(&world).plant(&Kind::ALL).await;
+    foreign(&world).create(&Kind::ALL).await;
     // A copy keeps the comment of the table it was made from.
     world.clickhouse("CREATE TABLE copied AS agent_metrics").await;
     world.clickhouse("INSERT INTO copied SELECT * FROM agent_metrics LIMIT 3").await;
     let (code, output) = world.verify(SCENARIO).ends().await;
     assert_eq!(code, 0, "{output}");
     survived(&world, &Kind::ALL, "after a whole run").await;
-    assert_eq!(theirs(&world).rows("copied").await, Some(3));
+    assert_eq!(foreign(&world).rows("copied").await, Some(3));
     for (signal, line) in [
         (Signal::SIGKILL, "applying the schemas"),
         (Signal::SIGINT, "schema objects applied"),
@@ -102,7 +102,7 @@ async fn objects_of_others_in_a_runs_namespace_survive_later_runs_however_they_e
     let (code, output) = world.verify(SCENARIO).ends().await;
     assert_eq!(code, 0, "{output}");
     survived(&world, &Kind::ALL, "after a run that followed interrupted ones").await;
-    assert_eq!(theirs(&world).rows("copied").await, Some(3));
+    assert_eq!(foreign(&world).rows("copied").await, Some(3));
     end(world, &Kind::ALL).await;
 }
 
@@ -116,16 +116,16 @@ enum Point {
 }
 
 async fn is_reached(world: &World, point: Point) -> bool {
-    let theirs = theirs(world);
-    let mut postgres = theirs.postgres("postgres").await.unwrap();
+    let foreign = foreign(world);
+    let mut postgres = foreign.postgres("postgres").await.unwrap();
     let (sql, name) = match point {
         Point::Role => ("SELECT 1 FROM pg_roles WHERE rolname = $1", format!("sluice_run_{}", world.names.namespace())),
         Point::Database => ("SELECT 1 FROM pg_database WHERE datname = $1", world.names.database()),
         Point::Topic => {
             let prefix = world.names.topic("sluice-run.");
-            return theirs.topics().iter().any(|topic| topic.starts_with(&prefix));
+            return foreign.topics().iter().any(|topic| topic.starts_with(&prefix));
         }
-        Point::Tables => return theirs.rows("communication_events").await.is_some(),
+        Point::Tables => return foreign.rows("communication_events").await.is_some(),
     };
     sqlx::query(sql).bind(name).fetch_optional(&mut postgres).await.unwrap().is_some()
 }
@@ -163,7 +163,7 @@ async fn a_table_with_a_runs_name_that_no_run_created_is_refused() {
     stop(&world, run, Signal::SIGKILL).await;
     world.clickhouse("RENAME TABLE agent_metrics TO renamed").await;
     world.clickhouse("CREATE TABLE agent_metrics ENGINE = MergeTree ORDER BY a AS SELECT 1 AS a").await;
-    let mut postgres = theirs(&world).postgres(&world.names.database()).await.unwrap();
+    let mut postgres = foreign(&world).postgres(&world.names.database()).await.unwrap();
     let sql = "DROP TABLE campaigns CASCADE; CREATE TABLE campaigns AS SELECT 1 AS a";
     sqlx::raw_sql(sql).execute(&mut postgres).await.unwrap();
     let (code, output) = world.verify(SCENARIO).ends().await;
@@ -171,7 +171,7 @@ async fn a_table_with_a_runs_name_that_no_run_created_is_refused() {
     assert!(output.contains("PostgreSQL has, under names that a run needs, table campaigns"), "{output}");
     let table = format!("ClickHouse has, under names that a run needs, table {}.agent_metrics", world.names.database());
     assert!(output.contains(&table), "{output}");
-    assert_eq!(theirs(&world).rows("agent_metrics").await, Some(1));
+    assert_eq!(foreign(&world).rows("agent_metrics").await, Some(1));
     // When the name is free again the run proceeds, and the renamed tables stay.
     world.clickhouse("DROP TABLE agent_metrics").await;
     let sql = "ALTER TABLE campaigns RENAME TO theirs; CREATE VIEW leaning AS SELECT id FROM customers";
@@ -185,7 +185,7 @@ async fn a_table_with_a_runs_name_that_no_run_created_is_refused() {
     assert_eq!(code, 0, "{output}");
     let kept: i32 = sqlx::query_scalar("SELECT a FROM theirs").fetch_one(&mut postgres).await.unwrap();
     assert_eq!(kept, 1);
-    assert!(theirs(&world).rows("renamed").await.is_some());
+    assert!(foreign(&world).rows("renamed").await.is_some());
     world.end().await;
 }
 

@@ -6,8 +6,8 @@ mod drops_only_its_own;
 #[cfg(test)]
 mod exit_code_is_the_verdict;
 #[cfg(test)]
+mod foreign_objects;
+#[cfg(test)]
 mod leaves_nothing_behind;
 #[cfg(test)]
 mod program;
-#[cfg(test)]
-mod theirs;

@@ -1,4 +1,4 @@
-//! Objects of another owner in a run's namespace: created in every store and checked afterwards.
+//! Objects in a run's namespace that the run did not create: creates them in the stores and checks that they still exist.
 
 use std::time::Duration;
 
@@ -45,21 +45,21 @@ impl Kind {
     ];
 }
 
-/// Another owner in one namespace.
-pub(crate) struct Theirs<'a> {
+/// The foreign objects of one namespace.
+pub(crate) struct ForeignObjects<'a> {
     pub(crate) stores: &'a Stores,
     pub(crate) names: &'a Names,
 }
 
-impl Theirs<'_> {
-    /// Creates an object of each kind, in existing databases or in new ones.
-    pub(crate) async fn plant(&self, kinds: &[Kind]) {
+impl ForeignObjects<'_> {
+    /// Creates an object of each kind, in the namespace's databases, which are created if they do not exist.
+    pub(crate) async fn create(&self, kinds: &[Kind]) {
         for kind in kinds {
             match kind {
-                Kind::Postgres => self.plant_in_postgres().await,
-                Kind::Topic => self.plant_topic().await,
-                Kind::Group => self.plant_group().await,
-                Kind::ClickHouse => self.plant_in_clickhouse().await,
+                Kind::Postgres => self.create_in_postgres().await,
+                Kind::Topic => self.create_topic().await,
+                Kind::Group => self.create_group().await,
+                Kind::ClickHouse => self.create_in_clickhouse().await,
                 Kind::Index => self.elasticsearch("theirs/_doc/1?refresh=true", &json!({"a": 1})).await,
                 Kind::Template => {
                     let body = json!({"index_patterns": [format!("{}-theirs-*", self.names.namespace())]});
@@ -75,7 +75,7 @@ impl Theirs<'_> {
     pub(crate) async fn missing(&self, kinds: &[Kind]) -> Vec<Kind> {
         let mut missing = Vec::new();
         for kind in kinds {
-            let there = match kind {
+            let is_present = match kind {
                 Kind::Postgres => self.is_in_postgres().await,
                 Kind::Topic => self.topics().iter().any(|topic| *topic == self.topic()),
                 Kind::Group => self.committed() == Some(Offset::Offset(7)),
@@ -85,27 +85,27 @@ impl Theirs<'_> {
                 Kind::Cache => self.is_set(connect::redis_cache(self.stores).await.unwrap()).await,
                 Kind::State => self.is_set(connect::redis_state(self.stores).await.unwrap()).await,
             };
-            if !there {
+            if !is_present {
                 missing.push(*kind);
             }
         }
         missing
     }
 
-    /// An administrator's connection; an error if the database does not exist.
+    /// Connects as administrator; an error if the database does not exist.
     pub(crate) async fn postgres(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
         connect::postgres_options(self.stores, database, Role::Admin).connect().await
     }
 
-    async fn plant_in_postgres(&self) {
+    async fn create_in_postgres(&self) {
         let mut maintenance = self.postgres("postgres").await.unwrap();
         let database = self.names.database();
-        let there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+        let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
             .bind(&database)
             .fetch_one(&mut maintenance)
             .await
             .unwrap();
-        if !there {
+        if !exists {
             sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {database}")))
                 .execute(&mut maintenance)
                 .await
@@ -119,22 +119,22 @@ impl Theirs<'_> {
 
     async fn is_in_postgres(&self) -> bool {
         let Ok(mut connection) = self.postgres(&self.names.database()).await else { return false };
-        let asked = sqlx::query_scalar("SELECT a + theirs() FROM theirs").fetch_one(&mut connection).await;
-        asked.is_ok_and(|sum: i32| sum == 2)
+        let sum = sqlx::query_scalar("SELECT a + theirs() FROM theirs").fetch_one(&mut connection).await;
+        sum.is_ok_and(|sum: i32| sum == 2)
     }
 
     pub(crate) fn topic(&self) -> String {
         self.names.topic("theirs")
     }
 
-    async fn plant_topic(&self) {
+    async fn create_topic(&self) {
         let admin: AdminClient<DefaultClientContext> = connect::kafka_config(self.stores).create().unwrap();
         let topic = self.topic();
         let new = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
-        let made = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
-        assert!(made.iter().all(Result::is_ok), "{made:?}");
-        let seen = || async { self.topics().contains(&topic) };
-        sluice_testkit::eventually(WAIT, "the topic shows", seen).await;
+        let results = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        let is_listed = || async { self.topics().contains(&topic) };
+        sluice_testkit::eventually(WAIT, "the topic is listed", is_listed).await;
     }
 
     /// All topics of the cluster.
@@ -148,13 +148,13 @@ impl Theirs<'_> {
         config.set("group.id", self.names.group("theirs")).create().unwrap()
     }
 
-    /// The group commits an offset of a topic outside the namespace, so that it outlives the topics in it.
-    async fn plant_group(&self) {
+    /// The group commits an offset for a topic outside the namespace, so that it outlives the namespace's topics.
+    async fn create_group(&self) {
         let topic = format!("theirs-{}", self.names.namespace());
         let admin: AdminClient<DefaultClientContext> = connect::kafka_config(self.stores).create().unwrap();
         let new = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
         admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
-        sluice_testkit::eventually(WAIT, "the topic shows", || async { self.topics().contains(&topic) }).await;
+        sluice_testkit::eventually(WAIT, "the topic is listed", || async { self.topics().contains(&topic) }).await;
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(&topic, 0, Offset::Offset(7)).unwrap();
         self.consumer().commit(&offsets, CommitMode::Sync).unwrap();
@@ -162,13 +162,13 @@ impl Theirs<'_> {
 
     fn committed(&self) -> Option<Offset> {
         let topic = format!("theirs-{}", self.names.namespace());
-        let mut asked = TopicPartitionList::new();
-        asked.add_partition(&topic, 0);
-        let committed = self.consumer().committed_offsets(asked, WAIT).unwrap();
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition(&topic, 0);
+        let committed = self.consumer().committed_offsets(partitions, WAIT).unwrap();
         committed.find_partition(&topic, 0).map(|partition| partition.offset())
     }
 
-    async fn plant_in_clickhouse(&self) {
+    async fn create_in_clickhouse(&self) {
         let (server, database) = (connect::clickhouse_server(self.stores), self.names.database());
         for sql in [
             format!("CREATE DATABASE IF NOT EXISTS {database}"),
@@ -179,7 +179,7 @@ impl Theirs<'_> {
         }
     }
 
-    /// Rows of a table in ClickHouse; `None` if the table does not exist.
+    /// The number of rows of a table in ClickHouse; `None` if the table does not exist.
     pub(crate) async fn rows(&self, table: &str) -> Option<u64> {
         let sql = format!("SELECT count() FROM {table}");
         connect::clickhouse(self.stores, self.names).query(&sql).fetch_one().await.ok()
@@ -187,8 +187,8 @@ impl Theirs<'_> {
 
     async fn elasticsearch(&self, path: &str, body: &serde_json::Value) {
         let http = Client::builder().no_proxy().build().unwrap();
-        let answer = http.put(self.url(path)).json(body).send().await.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        let response = http.put(self.url(path)).json(body).send().await.unwrap();
+        assert!(response.status().is_success(), "{}", response.text().await.unwrap());
     }
 
     async fn elasticsearch_has(&self, path: &str) -> bool {
