@@ -41,10 +41,10 @@ fn announced(number: i64) -> Announced {
 /// Takes a range through the ledger, from seal to commit.
 fn seal_to_commit(ledger: &mut Ledger, number: i64) {
     let announced = announced(number);
-    ledger.sealed(announced);
+    ledger.add_sealed(announced);
     black_box(ledger.to_commit(1_795_509_206, false));
-    ledger.answered(true);
-    ledger.done(announced.range);
+    ledger.handle_commit_response(true);
+    ledger.mark_durable(announced.range);
 }
 
 fn batches(criterion: &mut Criterion) {

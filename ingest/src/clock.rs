@@ -4,7 +4,7 @@
 //! `std::time::Instant` is CLOCK_MONOTONIC on Linux, which stops while the machine is suspended; a [`Moment`] includes that
 //! time. Leases and other limits of validity use moments; timeouts that only wait use `Instant`.
 //!
-//! Wall clocks are set back and forth and differ between machines. [`unix_now`] never goes back within a process, and the
+//! Wall clocks can be set forward and back and differ between machines. [`unix_now`] never goes backward within a process, and the
 //! [`age`] of a time in the future is unknown, never zero.
 
 use std::ops::Add;
@@ -16,11 +16,11 @@ use nix::time::{ClockId, clock_gettime};
 /// The clock that includes time spent suspended.
 #[cfg(target_os = "linux")]
 const CLOCK: ClockId = ClockId::CLOCK_BOOTTIME;
-/// On other systems the monotonic clock includes it.
+/// On other systems, the monotonic clock includes that time.
 #[cfg(not(target_os = "linux"))]
 const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
 
-/// A time on a clock that never goes back and includes the time during which the machine was suspended.
+/// A time on a clock that never goes backward and includes the time during which the machine was suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(Duration);
 
@@ -48,8 +48,8 @@ impl Add<Duration> for Moment {
     }
 }
 
-/// The wall clock in seconds since 1970. Within this process it never goes back and never falls behind the elapsed time, so an
-/// announcement of this process never appears younger than it is, even if the clock is set back.
+/// The wall clock in seconds since 1970. Within this process it never goes backward and never falls behind the elapsed time, so
+/// an announcement of this process never appears younger than it is, even if the clock is set back.
 pub fn unix_now() -> u64 {
     static LAST: Mutex<Option<(Duration, Moment)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +59,7 @@ pub fn unix_now() -> u64 {
     unix.as_secs()
 }
 
-/// The wall clock, but at least the last reading plus the elapsed time.
+/// Returns the wall clock, but at least the last reading plus the elapsed time.
 fn advance(last: Option<(Duration, Moment)>, wall: Duration, now: Moment) -> (Duration, Moment) {
     (last.map_or(wall, |(unix, at)| wall.max(unix + now.since(at))), now)
 }
@@ -98,16 +98,16 @@ mod tests {
             steps in proptest::collection::vec((0_u64..100_000, 0_u64..4_000_000_000), 2..20)
         ) {
             let (mut last, mut moment) = (None, Moment(Duration::ZERO));
-            let mut noted: Vec<(u64, Moment)> = Vec::new();
-            for (more, wall) in steps {
-                moment = moment + Duration::from_secs(more);
+            let mut readings: Vec<(u64, Moment)> = Vec::new();
+            for (step, wall) in steps {
+                moment = moment + Duration::from_secs(step);
                 last = Some(advance(last, Duration::from_secs(wall), moment));
                 let now = last.unwrap().0.as_secs();
-                for (then, at) in &noted {
+                for (then, at) in &readings {
                     let age = age(*then, now);
                     prop_assert!(age.is_some_and(|age| age >= moment.since(*at)), "{age:?} after {:?}", moment.since(*at));
                 }
-                noted.push((now, moment));
+                readings.push((now, moment));
             }
         }
     }

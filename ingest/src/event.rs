@@ -1,6 +1,6 @@
 //! Messages to the consume loop about writes, commits, Kafka and operators, and the assignment that each belongs to.
-//! Plain data: the writer, the commits, the monitor and the operator's endpoints send it, [`crate::lane::assignment`]
-//! handles it.
+//! The writer, the commits, the monitor and the operator's endpoints send them; [`crate::lane::assignment`] handles them. This
+//! module makes no decision.
 
 pub mod request;
 
@@ -15,12 +15,12 @@ use crate::kafka::offsets::PartitionOffsets;
 use crate::kafka::watermarks::Watermarks;
 use request::Request;
 
-/// One assignment of one topic partition to this worker. Events of an earlier epoch are dropped.
+/// Identifies one assignment of one topic partition to this worker. Events of an earlier epoch are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Assigned {
+pub struct AssignmentId {
     /// Index of the pipeline.
     pub pipeline: usize,
-    /// Partition of its topic.
+    /// Partition of the pipeline's topic.
     pub partition: i32,
     /// Number of the assignment, unique in this process.
     pub epoch: u64,
@@ -29,11 +29,11 @@ pub struct Assigned {
 /// A row that ClickHouse refuses, in the order of its part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Rows of its part between the previous refusal and this one, none of which is refused.
+    /// Number of rows of the part, none of them refused, between the previous refusal and this one.
     pub accepted_before: u64,
-    /// Offset of its record.
+    /// Offset of the row's record.
     pub offset: i64,
-    /// Its tenant and the reason.
+    /// The tenant and the reason.
     pub poison: Poison,
 }
 
@@ -43,60 +43,60 @@ pub enum Event {
     /// A batch is durable.
     Written {
         /// Assignment of the batch.
-        owner: Assigned,
-        /// Its offsets.
+        assignment: AssignmentId,
+        /// Offsets of the batch.
         range: Range,
-        /// Rows in the table, acknowledged or found there.
+        /// Number of rows in the table, acknowledged or found there.
         landed: u64,
-        /// Records that the dead-letter topic acknowledged.
+        /// Number of records that the dead-letter topic acknowledged.
         dead_lettered: u64,
     },
-    /// ClickHouse refuses rows of a batch that is being written. The writer waits for the answer before it sends anything.
+    /// ClickHouse refuses rows of a batch that is being written. The writer waits for the reply before it sends anything.
     Refused {
         /// Assignment of the batch.
-        owner: Assigned,
+        assignment: AssignmentId,
         /// The rows, in order.
         rows: Vec<Refusal>,
         /// Offsets of the batch's records that have already been dead-lettered.
         sent: Vec<i64>,
-        /// Whether they may become dead letters; otherwise the breaker has opened and the batch is dropped. Closed without an
-        /// answer if the assignment has ended.
-        answer: oneshot::Sender<bool>,
+        /// Receives whether they may become dead letters; otherwise the breaker has opened and the batch is dropped. Closed
+        /// without a reply if the assignment has ended.
+        reply: oneshot::Sender<bool>,
     },
     /// A request of an operator.
     Command(Request),
     /// The quick retries are used up, or an operator is needed; probing continues.
     Stalled {
         /// Assignment of the batch.
-        owner: Assigned,
+        assignment: AssignmentId,
         /// The cause, without data.
         why: String,
     },
     /// An operator has to decide. Nothing of the batch is discarded, and it is not retried.
     Stopped {
         /// Assignment of the batch.
-        owner: Assigned,
-        /// What was found, without data.
+        assignment: AssignmentId,
+        /// The reason, without data.
         why: String,
     },
     /// Kafka has returned the offsets of a partition, or the query failed and is retried.
     Located {
         /// Assignment of the partition.
-        owner: Assigned,
+        assignment: AssignmentId,
         /// The offsets, or why there are none.
-        found: Result<PartitionOffsets, String>,
+        offsets: Result<PartitionOffsets, String>,
     },
     /// Kafka has returned the ends of a partition's log, or the query failed and is retried.
     Watermarks {
         /// Assignment of the partition.
-        owner: Assigned,
+        assignment: AssignmentId,
         /// The ends, or why there are none.
         ends: Result<Watermarks, String>,
     },
-    /// The table and the dead-letter topic have returned what they hold of a partition.
+    /// The table and the dead-letter topic have returned which records of a partition they hold.
     Opened {
         /// Assignment of the partition.
-        owner: Assigned,
+        assignment: AssignmentId,
         /// How to continue.
         continuation: Continuation,
         /// Offsets of announced ranges that an earlier owner has dead-lettered, in order.
@@ -105,15 +105,15 @@ pub enum Event {
     /// The next record of a partition cannot be read.
     Unreadable {
         /// Assignment of the partition.
-        owner: Assigned,
-        /// Its offset.
+        assignment: AssignmentId,
+        /// Offset of the record.
         offset: i64,
     },
     /// A commit has completed.
     Committed {
-        /// Assignments whose offsets it holds.
-        owners: Vec<Assigned>,
-        /// Its result.
+        /// Assignments whose offsets the commit holds.
+        assignments: Vec<AssignmentId>,
+        /// Result of the commit.
         outcome: Outcome,
     },
 }

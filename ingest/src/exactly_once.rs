@@ -1,5 +1,5 @@
 //! Exactly-once delivery: announced ranges, committed offsets, tokens and leases.
-//! Pure except for clocks, the wait for a lease, and the call that commits. It never writes to a store.
+//! Its only I/O is the call that commits; it never writes to a store.
 //!
 //! # Layout
 //! - [`range`]: the offsets of a batch

@@ -27,28 +27,28 @@ impl Class {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("write: {what}")]
 pub struct Failure {
-    /// Its class.
+    /// Who can resolve it.
     pub class: Class,
     /// What happened, without data.
     pub what: String,
-    /// The store's name of the error in lower case, as in `violated_constraint`; empty if it returned none.
+    /// The store's name for the error in lower case, as in `violated_constraint`; empty if it returned none.
     pub code: String,
     /// Number of the row in its INSERT, from 0, if the store returned one.
     pub row: Option<usize>,
-    /// Whether the code leaves open if a row or the table is at fault, so that rows have to be tried one by one.
+    /// Whether the code does not show if a row or the table is at fault, so that rows have to be tried one by one.
     pub is_unclear: bool,
-    /// The view that the server's text names as the one it was writing to. That text may quote a row, so the name is not used
-    /// until a view of that name is found.
+    /// The view that, according to the server's message, it was writing to. The message may quote a row, so the name is not
+    /// used until a view of that name is found.
     pub(crate) suspected_view: Option<String>,
 }
 
 impl Failure {
-    /// Creates a failure without a code of the store.
+    /// Creates a failure without an error code.
     pub fn new(class: Class, what: impl Into<String>) -> Self {
         Self { class, what: what.into(), code: String::new(), row: None, is_unclear: false, suspected_view: None }
     }
 
-    /// Whether a row that alone fails with this error is at fault.
+    /// Whether a row that fails with this error when sent alone is at fault.
     pub fn may_be_row_fault(&self) -> bool {
         self.class == Class::Row || self.is_unclear
     }

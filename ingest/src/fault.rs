@@ -1,5 +1,5 @@
 //! Fault injection for tests: points at which the process aborts, as with kill -9, and guarantees that are broken on
-//! purpose, so that a test can show that its oracle notices. Only in builds with debug assertions.
+//! purpose, so that a test can show that its oracle detects it. It never acts in builds without debug assertions.
 //!
 //! - `SLUICE_FAILPOINT=NAME` or `NAME:COUNT` aborts when the point is reached for the COUNTth time.
 //! - `SLUICE_DELAY=NAME:MILLISECONDS` delays the first thread that reaches the point; `NAME:FILE` until that file exists.
@@ -20,7 +20,7 @@ macro_rules! named {
                 match text {
                     $($text => Self::$name,)+
                     _ => {
-                        tracing::error!(text, concat!("no such ", stringify!($kind)));
+                        tracing::error!(text, concat!("unknown ", stringify!($kind)));
                         std::process::abort()
                     }
                 }
@@ -47,7 +47,7 @@ named! {
         /// An INSERT is about to be sent.
         Insert = "insert",
         /// The search for rows at fault has ended.
-        Judged = "judged",
+        Searched = "searched",
         /// A part has landed.
         Landed = "landed",
         /// A dead letter is acknowledged or refused.
@@ -67,14 +67,14 @@ named! {
         /// A batch is sealed.
         Sealed = "sealed",
         /// All refused rows of a part are dead letters.
-        SetAside = "set_aside",
+        AllRefused = "all_refused",
     }
 }
 
 named! {
     /// A guarantee that may be broken.
     Fault {
-        /// A response is accepted whoever sent it.
+        /// A response is accepted regardless of its sender.
         AcceptAnyResponse = "accept_any_response",
         /// A repeated INSERT of a rebuild fills a table twice.
         AllowRepeatedFill = "allow_repeated_fill",
@@ -92,8 +92,8 @@ named! {
         IgnoreRunningInserts = "ignore_running_inserts",
         /// A new owner does not look up which records are already dead letters.
         IgnoreSentLetters = "ignore_sent_letters",
-        /// A partition whose records stop arriving goes unnoticed.
-        IgnoreSupply = "ignore_supply",
+        /// A partition whose records stop arriving is not reported.
+        IgnoreStalledFetch = "ignore_stalled_fetch",
         /// A rebuild ignores rows that a TTL may have removed.
         IgnoreTtl = "ignore_ttl",
         /// Records that the client cannot read are not searched for.
@@ -108,14 +108,14 @@ named! {
         KeepBrokenProducer = "keep_broken_producer",
         /// The statements of an abandoned rebuild are not killed.
         LeaveStatementsRunning = "leave_statements_running",
-        /// An escaped character in a quoted name loses its meaning.
+        /// An escape sequence in a quoted name is not decoded.
         MisreadEscapes = "misread_escapes",
         /// A lease never expires.
         NeverExpireLease = "never_expire_lease",
         /// Rows refused with an unclear code are never tried one by one.
-        NeverJudgeUnclear = "never_judge_unclear",
+        NeverSearchUnclear = "never_search_unclear",
         /// A dead letter never omits its key, even if it is too large.
-        NeverLeaveKeyOut = "never_leave_key_out",
+        NeverOmitKey = "never_omit_key",
         /// The committed offset never passes offsets without a record.
         NeverPassGaps = "never_pass_gaps",
         /// No partition starts while Kafka returns no offsets for one of them.
@@ -137,9 +137,9 @@ named! {
         /// A revoked partition is released with commits in flight.
         SkipRevocationWait = "skip_revocation_wait",
         /// Rows that are hidden from the user count as missing.
-        SkipSightCheck = "skip_sight_check",
+        SkipVisibilityCheck = "skip_visibility_check",
         /// Deduplication tokens are not tested before the first record.
-        SkipTokenProof = "skip_token_proof",
+        SkipTokenCheck = "skip_token_check",
         /// A rebuild does not wait for INSERTs in flight.
         SkipWriterWait = "skip_writer_wait",
         /// An acknowledgement is trusted without looking up the rows.
@@ -184,7 +184,7 @@ pub(crate) fn reached(point: Failpoint) {
 pub(crate) const fn reached(_: Failpoint) {}
 
 #[cfg(debug_assertions)]
-#[expect(clippy::disallowed_methods, reason = "a test asks for the delay")]
+#[expect(clippy::disallowed_methods, reason = "a test requests the delay")]
 fn delay(how: &str) {
     match how.parse() {
         Ok(millis) => std::thread::sleep(std::time::Duration::from_millis(millis)),

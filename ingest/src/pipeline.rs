@@ -46,7 +46,7 @@ use crate::observe::health::{self, ListenError, Status};
 use crate::observe::metrics::Metrics;
 use crate::operator::control::Control;
 use crate::start::{self, StartError};
-use crate::write::{SeenAssignments, Writer};
+use crate::write::{ConfirmedAssignments, Writer};
 
 /// Capacity of the channel to the consume loop; each partition writes at most one batch at a time.
 const EVENT_QUEUE: usize = 1024;
@@ -74,8 +74,8 @@ pub enum Error {
     Consume(ConsumeError),
 }
 
-/// Runs a worker until `shutdown`, drains it, and returns what it did. Dropping the future instead ends the worker without
-/// any further write or commit.
+/// Runs a worker until `shutdown`, drains it, and returns a summary. Dropping the future instead ends the worker without any
+/// further write or commit.
 pub async fn run(
     settings: Settings,
     stores: Stores,
@@ -88,7 +88,7 @@ pub async fn run(
     let status = Arc::new(Status::new(settings.hung_after()));
     let stop_serving = CancellationToken::new();
     let _guard = stop_serving.clone().drop_guard();
-    let (events, events_in) = mpsc::channel(EVENT_QUEUE);
+    let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let (group, prefix) = (names.group(&settings.group), names.topic(""));
     let control = Control { events: events.clone(), group, prefix }.router();
     health::serve(settings.listen, Arc::clone(&metrics), Arc::clone(&status), control, stop_serving).await?;
@@ -111,7 +111,7 @@ pub async fn run(
     })?;
     let topics: Vec<_> = settings.enabled().map(|(topic, _)| names.topic(topic)).collect();
     let supply = Supply { brokers, largest_batch: topic_config::largest_batch(&kafka, &topics).await };
-    let writer = writer(&settings, &names, &kafka, clickhouse, events, &metrics).map_err(connect)?;
+    let writer = create_writer(&settings, &names, &kafka, clickhouse, events, &metrics).map_err(connect)?;
     writer.dead_letters.topic().check(Duration::ZERO).await.map_err(StartError::from)?;
     let _watch = Watch::start(writer.dead_letters.clone(), Arc::clone(&status));
     let tools = Tools {
@@ -129,13 +129,13 @@ pub async fn run(
     let abandoned = CancellationToken::new();
     let _abandon_on_drop = abandoned.clone().drop_guard();
     let rebootstrap = Rebootstrap::new(&kafka);
-    let context = Context::new(assignment, events_in, tools, rebootstrap, settings.revoke_deadline);
-    let consumer = subscribed(kafka, &settings, &names, supply, &topics, context).map_err(connect)?;
+    let context = Context::new(assignment, receiver, tools, rebootstrap, settings.revoke_deadline);
+    let consumer = subscribe(kafka, &settings, &names, supply, &topics, context).map_err(connect)?;
     run_on_thread(consumer, shutdown, settings.drain_deadline, abandoned).await
 }
 
-/// The writer that all partitions share.
-fn writer(
+/// Creates the writer that all partitions share.
+fn create_writer(
     settings: &Settings,
     names: &Names,
     kafka: &ClientConfig,
@@ -153,15 +153,15 @@ fn writer(
         retry: settings.retry.clone(),
         demand: Demand::new(settings),
         permits: Semaphore::new(settings.inserts_in_flight),
-        seen: SeenAssignments::default(),
+        confirmed: ConfirmedAssignments::default(),
         graphs: ViewGraphs::default(),
         events,
         metrics: Arc::clone(metrics),
     })
 }
 
-/// A member of the group, subscribed to every topic that has a pipeline.
-fn subscribed(
+/// Creates the group member and subscribes it to every topic that has a pipeline.
+fn subscribe(
     kafka: ClientConfig,
     settings: &Settings,
     names: &Names,

@@ -29,7 +29,7 @@ use crate::target::Target;
 use crate::write::destination::Destination;
 use sluice_schemas::concurrency::blocking;
 
-/// Timeout of one metadata request; each one that fails is logged.
+/// Timeout of one metadata request; each failed request is logged.
 const METADATA_WAIT: Duration = Duration::from_secs(3);
 
 /// Why a worker cannot start.
@@ -71,7 +71,7 @@ pub enum StartError {
     /// The dead-letter topic's settings would lose dead letters.
     #[error(transparent)]
     DeadLetterTopic(#[from] UnfitTopic),
-    /// A table that an INSERT reaches would store a repeated INSERT twice, or loses rows.
+    /// A table that an INSERT reaches would store a repeated INSERT twice, or would lose rows.
     #[error("start pipeline {topic}: {unsuitable}")]
     UnsuitableTable {
         /// Topic of the pipeline.
@@ -87,8 +87,8 @@ impl StartError {
     }
 }
 
-/// Returns every pipeline, with the columns of its table and the ID of its topic, and how many brokers may lead their
-/// partitions.
+/// Returns every pipeline, with the columns of its table and the ID of its topic, and the number of brokers that may lead
+/// their partitions.
 pub(crate) async fn sources(
     settings: &Settings,
     stores: &Stores,
@@ -146,7 +146,7 @@ where
 }
 
 /// Checks that the topics exist and returns their IDs and the number of brokers. librdkafka's calls block, so they run on a
-/// thread.
+/// blocking thread.
 async fn resolve_topics(
     kafka: ClientConfig,
     stores: Stores,
@@ -156,7 +156,7 @@ async fn resolve_topics(
     let resolve = move || {
         let client: BaseConsumer<DefaultConsumerContext> =
             kafka.create().map_err(|cause| StartError::kafka(&stores, cause))?;
-        let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+        let remaining = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
         let (mut ids, mut brokers, mut partitions) = (Vec::new(), 0, 0);
         for topic in topics {
             let metadata = metadata(&client, &topic, deadline).map_err(|cause| StartError::kafka(&stores, cause))?;
@@ -165,7 +165,7 @@ async fn resolve_topics(
             }
             brokers = metadata.brokers().len();
             partitions += metadata.topics().iter().map(|topic| topic.partitions().len()).sum::<usize>();
-            ids.push(topic_id(client.client(), &topic, left())?);
+            ids.push(topic_id(client.client(), &topic, remaining())?);
         }
         Ok((ids, brokers.min(partitions)))
     };

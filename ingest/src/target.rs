@@ -1,4 +1,4 @@
-//! A topic and the table for its rows. Plain data.
+//! A topic and the table for its rows.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// The rows of a topic (with its namespace) in a table of the platform's database.
+    /// Creates the target for rows of a topic (with its namespace) in a table of the platform's database.
     pub fn new(topic: &str, topic_id: Uuid, names: &Names, table: &str) -> Self {
         Self { topic: topic.into(), topic_id, database: names.database(), table: table.to_owned() }
     }

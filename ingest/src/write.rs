@@ -1,6 +1,6 @@
-//! Stage four: makes a sealed batch durable, exactly once.
-//! An announced [`Batch`] is written until the dead-letter topic has acknowledged its dead letters and ClickHouse its parts;
-//! retries continue for as long as it takes, and the outcome is sent as an [`Event`]. It commits nothing, and never
+//! Makes a sealed batch durable, exactly once.
+//! An announced [`Batch`] is retried until the dead-letter topic has acknowledged its dead letters and ClickHouse its parts;
+//! the outcome is sent as an [`Event`]. It commits nothing, and never
 //! dead-letters a row that ClickHouse would accept.
 //!
 //! A part is sent whole, with a token. If it has landed before, ClickHouse recognizes the token, drops the rows and completes
@@ -31,5 +31,5 @@ mod trust;
 mod writer;
 
 pub use job::Job;
-pub use trust::SeenAssignments;
+pub use trust::ConfirmedAssignments;
 pub use writer::Writer;

@@ -131,7 +131,7 @@ async fn with_unlisted_error(faults: &str) -> Result<Counts, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unlisted_error_code_is_classified_by_testing_rows() {
-    let (normal, faulty) = tokio::join!(with_unlisted_error(""), with_unlisted_error("never_judge_unclear"));
+    let (normal, faulty) = tokio::join!(with_unlisted_error(""), with_unlisted_error("never_search_unclear"));
     let Counts { landed, dead_lettered, .. } = normal.unwrap();
     assert_eq!((landed, dead_lettered), (55, 5));
     assert_eq!(faulty, Err("0 rows, 0 dead letters".to_owned()), "negative control: they block all their neighbors");
@@ -182,7 +182,7 @@ const POINTS: [&str; 8] = [
     "letter:2",    // between the letters of the second month
     "letter:4",    // later between them
     "refused:2",   // the letters are acknowledged
-    "set_aside:2", // before the INSERT of the remaining rows
+    "all_refused:2", // before the INSERT of the remaining rows
     "insert:3",    // the first INSERT of the second month, which is refused
     "landed:2",    // after the INSERT of the remaining rows
     "landed:3",    // all months have landed

@@ -191,7 +191,7 @@ async fn deleted_under_a_worker(faults: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_deleted_under_a_lagging_worker_stop_their_partition() {
-    let (stopped, faulty) = tokio::join!(deleted_under_a_worker(""), deleted_under_a_worker("ignore_supply"));
+    let (stopped, faulty) = tokio::join!(deleted_under_a_worker(""), deleted_under_a_worker("ignore_stalled_fetch"));
     assert_eq!(stopped, Ok(()));
     assert_eq!(
         faulty,

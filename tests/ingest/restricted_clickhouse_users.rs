@@ -78,7 +78,7 @@ async fn lost_responses_with(faults: &str) -> Result<(), String> {
 async fn a_profile_without_deduplication_duplicates_nothing() {
     let (normal, faulty) = tokio::join!(
         lost_responses_with(""),
-        lost_responses_with("send_few_settings,skip_token_proof,trust_acknowledgements")
+        lost_responses_with("send_few_settings,skip_token_check,trust_acknowledgements")
     );
     assert_eq!(normal, Ok(()));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faulty:?}");
@@ -128,7 +128,7 @@ async fn rewind_with_truncated_lookups(faults: &str) -> Result<(), String> {
 async fn a_profile_that_truncates_results_duplicates_nothing() {
     let (normal, faulty) = tokio::join!(
         rewind_with_truncated_lookups(""),
-        rewind_with_truncated_lookups("send_few_settings,trust_acknowledgements,skip_sight_check")
+        rewind_with_truncated_lookups("send_few_settings,trust_acknowledgements,skip_visibility_check")
     );
     assert_eq!(normal, Ok(()));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faulty:?}");
@@ -178,7 +178,7 @@ async fn blind(faults: &str) -> (World, OwnClickHouse, usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_cannot_see_its_rows_stops_before_duplicating_them() {
-    let (normal, faulty) = tokio::join!(blind(""), blind("trust_acknowledgements,skip_sight_check"));
+    let (normal, faulty) = tokio::join!(blind(""), blind("trust_acknowledgements,skip_visibility_check"));
     let (world, clickhouse, rows) = normal;
     assert_eq!(rows, 50, "one copy");
     assert!(faulty.2 > 50, "without the check: {} rows of 50 offsets", faulty.2);
@@ -197,7 +197,7 @@ async fn a_worker_that_cannot_see_its_rows_stops_before_duplicating_them() {
     assert!(output.status.success() && text(&output).contains("exact: "), "a read-only user: {}", text(&output));
     // Hidden rows also hide the fault: with the offset set back to the start, an audit that cannot see them finds no fault.
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
-    let output = audit(&world, &clickhouse.url, "blind", "skip_sight_check").await;
+    let output = audit(&world, &clickhouse.url, "blind", "skip_visibility_check").await;
     assert!(output.status.success() && text(&output).contains("exact: "), "without the check: {}", text(&output));
     world.drop().await;
 }

@@ -40,7 +40,7 @@ struct Replica {
 
 /// Fails unless a row that is not found in `table` is certain to be absent.
 pub async fn check(clickhouse: &ClickHouse, table: &str) -> Result<(), Failure> {
-    if is_injected(Fault::SkipSightCheck) {
+    if is_injected(Fault::SkipVisibilityCheck) {
         return Ok(());
     }
     let Some((_, is_replicated)) = server_count(clickhouse, table).await? else { return Ok(()) };

@@ -152,7 +152,7 @@ impl Inner {
             sent = self.deliver(letter, Omitted::default()).await;
         }
         for without in variants(sizes, room(letter, most_bytes, self.max_letter_bytes)) {
-            if !is_too_large(&sent) || (without.key && is_injected(Fault::NeverLeaveKeyOut)) {
+            if !is_too_large(&sent) || (without.key && is_injected(Fault::NeverOmitKey)) {
                 break;
             }
             log_omission(letter, without);

@@ -1,4 +1,4 @@
-//! Requests of an operator to a running worker, and the responses. Plain data.
+//! Requests of an operator to a running worker, and the responses. It handles none of them.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -30,10 +30,10 @@ pub enum Command {
 pub struct Request {
     /// The command.
     pub command: Command,
-    /// The partitions it applies to.
+    /// The partitions that the command applies to.
     pub filter: PartitionFilter,
     /// Receives the partitions of this worker that the command changed, or all selected ones for [`Command::Status`].
-    pub answer: oneshot::Sender<Result<Vec<PartitionStatus>, UnknownTopic>>,
+    pub reply: oneshot::Sender<Result<Vec<PartitionStatus>, UnknownTopic>>,
 }
 
 /// A topic that no pipeline of the worker consumes.
@@ -46,24 +46,24 @@ pub struct UnknownTopic(pub String);
 pub struct PartitionStatus {
     /// Topic with its namespace.
     pub topic: String,
-    /// Its number.
+    /// Number of the partition.
     pub partition: i32,
     /// The next offset to consume.
     pub position: i64,
     /// The offset below which every record is durable, if known.
     pub watermark: Option<i64>,
-    /// The group's committed offset, as far as this worker knows.
+    /// The group's committed offset that this worker last read or committed.
     pub committed: Option<i64>,
     /// Readable records that are not durable yet; `None` until the end of the log is known.
     pub lag: Option<i64>,
     /// Records that cannot be read until a transaction ends; `None` until the end of the log is known.
     pub held_back: Option<i64>,
-    /// Why intake is paused; empty while it is not.
+    /// Reasons why intake is paused; empty if it is not.
     pub holds: Vec<String>,
-    /// Why it is stalled, if it is.
+    /// Why the partition is stalled, if it is.
     pub trouble: Option<String>,
-    /// Ranges that are sealed and not yet committed.
+    /// Number of sealed ranges, starting at the first that is not durable.
     pub ranges: usize,
-    /// Bytes in the open batch and in sealed batches that wait.
+    /// Bytes in the open batch and in waiting sealed batches.
     pub bytes: usize,
 }

@@ -1,4 +1,4 @@
-//! Offset commits: when one is due, the call to Kafka, and its acknowledgement.
+//! Offset commits: when one is due, the call to Kafka, and the acknowledgement.
 //! At most one commit of a partition is in flight. A commit is retried until Kafka acknowledges it; no range that it announces
 //! is written before that. The last commit of a partition that is revoked is not retried.
 //!
@@ -22,13 +22,13 @@ use crate::kafka::topic_id::TopicIds;
 
 /// Wait before a failed commit is retried.
 pub const RETRY_WAIT: Duration = Duration::from_secs(1);
-/// How long an offset may wait to be committed with the next announcement.
+/// Maximum time that an offset waits to be committed with the next announcement.
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The commits of one partition during one assignment.
 #[derive(Debug)]
 pub struct Commits {
-    /// Offsets and ranges to commit.
+    /// Offsets and ranges that are not yet committed.
     pub ledger: Ledger,
     /// The lease on the partition; an acknowledged commit renews it.
     pub lease: Arc<Lease>,
@@ -38,25 +38,26 @@ pub struct Commits {
     not_before: Option<Instant>,
 }
 
-/// The state of the partition that decides whether a commit is due.
+/// State of the partition that affects whether a commit is due.
 #[derive(Debug, Clone, Copy)]
 pub struct Work {
-    /// Whether batches wait or are being written, so that the lease has to be renewed.
+    /// Whether batches are waiting or being written, so that the lease has to be renewed.
     pub is_busy: bool,
     /// Whether the worker is shutting down, so that no offset waits for the next announcement.
     pub is_draining: bool,
 }
 
 impl Commits {
-    /// Starts with the group's offset and the intent in its metadata; `decoder` is the fingerprint of the decoder in use.
+    /// Creates the commits from the group's offset and the intent in its metadata; `decoder` is the fingerprint of the decoder
+    /// in use.
     pub fn new(lease: Lease, decoder: u64, committed: Option<i64>, intent: Option<&Intent>) -> Self {
         let ledger = Ledger::new(decoder, committed, intent);
         Self { ledger, lease: Arc::new(lease), sent: None, last: None, not_before: None }
     }
 
-    /// What to commit now, if anything; `unix` is the wall clock in seconds since 1970. An announcement is sent at once; an
-    /// offset alone waits for the next announcement for at most [`COMMIT_INTERVAL`].
-    pub fn due(&mut self, now: Instant, unix: u64, work: Work) -> Option<OffsetCommit> {
+    /// Returns the commit to send now, if any; `unix_seconds` is the wall clock in seconds since 1970. An announcement is sent
+    /// at once; an offset alone waits for the next announcement for at most [`COMMIT_INTERVAL`].
+    pub fn due(&mut self, now: Instant, unix_seconds: u64, work: Work) -> Option<OffsetCommit> {
         if self.not_before.is_some_and(|not_before| now < not_before) {
             return None;
         }
@@ -66,7 +67,7 @@ impl Commits {
         if !(renew || is_due || work.is_draining || self.ledger.has_unannounced()) {
             return None;
         }
-        let due = self.ledger.to_commit(unix, renew)?;
+        let due = self.ledger.to_commit(unix_seconds, renew)?;
         self.sent = Some((now, moment));
         self.last = Some(now);
         Some(due)
@@ -78,8 +79,8 @@ impl Commits {
     }
 
     /// Handles Kafka's response to the commit in flight; returns how long it took.
-    pub fn answered(&mut self, is_acknowledged: bool, now: Instant) -> Option<Duration> {
-        self.ledger.answered(is_acknowledged);
+    pub fn handle_response(&mut self, is_acknowledged: bool, now: Instant) -> Option<Duration> {
+        self.ledger.handle_commit_response(is_acknowledged);
         self.not_before = (!is_acknowledged).then(|| now + RETRY_WAIT);
         let (sent, moment) = self.sent.take()?;
         if is_acknowledged {

@@ -1,12 +1,12 @@
 //! The intent: the ranges that a worker is about to write, encoded as the metadata of an offset commit.
-//! Pure; it never decides what to do with a range.
+//! It performs no I/O, and never decides what to do with a range.
 //!
 //! # Format, version 2
-//! Words separated by one space: `sluice2`, the decoder's fingerprint in 16 hex digits, the time at which the oldest of the
-//! ranges was announced (seconds since 1970), then one word per range, in order: `FIRST+SPAN:DIGEST`, where the last
-//! offset is FIRST + SPAN and the digest has 32 hex digits; a trailing `?` or `!` is its [`Doubt`].
+//! Fields separated by one space: `sluice2`, the decoder's fingerprint in 16 hex digits, the time at which the oldest of the
+//! ranges was announced (seconds since 1970), then one field per range, in order: `FIRST+SPAN:DIGEST`. The last
+//! offset is FIRST + SPAN, and the digest has 32 hex digits; a trailing `?` or `!` is its [`Doubt`].
 //!
-//! Version 1 has the same format, but its ranges were sent with other tokens (ADR 0018): they are sealed with the same edges
+//! Version 1 has the same format, but its ranges were sent with other tokens (ADR 0018): they are sealed with the same bounds
 //! and looked up in their table before any of their rows is sent.
 //!
 //! A broker keeps 4,096 bytes of it (`offset.metadata.max.bytes`); [`MAX_RANGES`] stays below that limit.
@@ -15,11 +15,11 @@ use std::fmt::Write;
 
 use super::range::Range;
 
-/// Most ranges that an intent may hold: 48 words of at most 65 bytes and a head of 45 fit into 4,096 bytes.
+/// Maximum number of ranges in an intent: 48 fields of at most 65 bytes and a header of 45 fit into 4,096 bytes.
 pub const MAX_RANGES: usize = 48;
-/// First word of the format.
+/// First field of the format.
 const VERSION: &str = "sluice2";
-/// First word of version 1.
+/// First field of version 1.
 const VERSION_1: &str = "sluice1";
 
 /// Whether a range has to be looked up in its table before it is sent, however recent it is.
@@ -30,8 +30,8 @@ pub enum Doubt {
     No,
     /// `?`: some rows may have landed under other tokens; the missing rows are sent.
     SendMissing,
-    /// `!`: it is of another decoder, or its records have changed. The table must hold all of its rows or none, else an
-    /// operator has to decide.
+    /// `!`: it was decoded by another decoder, or its records have changed. The table must hold all of its rows or none, else
+    /// an operator has to decide.
     AllOrNothing,
 }
 
@@ -48,11 +48,11 @@ impl Doubt {
 /// An announced range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Announced {
-    /// Its offsets.
+    /// Offsets of the range.
     pub range: Range,
-    /// Digest of its raw records, see [`crate::batch`].
+    /// Digest of the raw records, see [`crate::batch`].
     pub digest: u128,
-    /// Whether it has to be looked up before it is sent.
+    /// Whether the range has to be looked up before it is sent.
     pub doubt: Doubt,
 }
 
@@ -82,27 +82,27 @@ impl Intent {
     /// Parses metadata; `None` if it is not in this format, for example if it is empty, or was written by another program or
     /// a newer version.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split(' ');
-        let least = match words.next()? {
+        let mut fields = text.split(' ');
+        let minimum_doubt = match fields.next()? {
             VERSION => Doubt::No,
             VERSION_1 => Doubt::SendMissing,
             _ => return None,
         };
-        let decoder = u64::from_str_radix(hex(words.next()?, 16)?, 16).ok()?;
-        let announced_at = decimal(words.next()?)?.try_into().ok()?;
-        let ranges: Option<Vec<_>> = words.map(announced).collect();
-        let with_doubt = |range: Announced| Announced { doubt: range.doubt.max(least), ..range };
+        let decoder = u64::from_str_radix(hex(fields.next()?, 16)?, 16).ok()?;
+        let announced_at = decimal(fields.next()?)?.try_into().ok()?;
+        let ranges: Option<Vec<_>> = fields.map(announced).collect();
+        let with_doubt = |range: Announced| Announced { doubt: range.doubt.max(minimum_doubt), ..range };
         let ranges: Vec<_> = ranges?.into_iter().map(with_doubt).collect();
         let is_in_order = ranges.windows(2).all(|pair| pair[0].range.last < pair[1].range.first);
         (is_in_order && ranges.len() <= MAX_RANGES).then_some(Self { decoder, announced_at, ranges })
     }
 }
 
-fn announced(word: &str) -> Option<Announced> {
+fn announced(field: &str) -> Option<Announced> {
     let doubts = [Doubt::SendMissing, Doubt::AllOrNothing];
-    let marked = doubts.iter().find_map(|doubt| Some((word.strip_suffix(doubt.mark())?, *doubt)));
-    let (word, doubt) = marked.unwrap_or((word, Doubt::No));
-    let (offsets, digest) = word.split_once(':')?;
+    let marked = doubts.iter().find_map(|doubt| Some((field.strip_suffix(doubt.mark())?, *doubt)));
+    let (field, doubt) = marked.unwrap_or((field, Doubt::No));
+    let (offsets, digest) = field.split_once(':')?;
     let (first, span) = offsets.split_once('+')?;
     let first = decimal(first)?;
     let last = first.checked_add(decimal(span)?)?;
@@ -170,12 +170,12 @@ mod tests {
 
     #[test]
     fn the_longest_intent_fits_the_limit_of_a_broker() {
-        let most = i64::try_from(MAX_RANGES).unwrap();
-        let first = i64::MAX - 2 * most;
+        let count = i64::try_from(MAX_RANGES).unwrap();
+        let first = i64::MAX - 2 * count;
         let range = |n| Range { first: first + 2 * n, last: first + 2 * n + 1 };
         let announced = |n| Announced { range: range(n), digest: u128::MAX, doubt: Doubt::AllOrNothing };
         let mut intent =
-            Intent { decoder: u64::MAX, announced_at: i64::MAX as u64, ranges: (0..most).map(announced).collect() };
+            Intent { decoder: u64::MAX, announced_at: i64::MAX as u64, ranges: (0..count).map(announced).collect() };
         assert!(intent.encode().len() <= 4096, "{}", intent.encode().len());
         assert_eq!(Intent::parse(&intent.encode()).as_ref(), Some(&intent));
         intent.ranges[0].range = Range { first: 0, last: first - 1 };

@@ -1,8 +1,8 @@
 //! The lease: how long a worker may assume that a partition is still assigned to it.
 //! An acknowledged commit proves the assignment, since the broker refuses commits of an earlier generation of the group. The
 //! proof is valid from the time the commit was sent, for less than the session timeout. A worker that was suspended (SIGSTOP,
-//! a sleeping machine) finds its lease expired, and sends nothing until Kafka has acknowledged another commit. Pure except for
-//! the wait.
+//! a sleeping machine) finds its lease expired, and sends nothing until Kafka has acknowledged another commit. It performs
+//! no I/O.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease that is valid from `now`, when the group assigned the partition.
+    /// Creates a lease that is valid from `now`, when the group assigned the partition.
     pub fn new(now: Moment, length: Duration) -> Self {
         Self { created: now, proven: AtomicU64::new(0), length }
     }
@@ -39,7 +39,7 @@ impl Lease {
         self.age(now) < self.length
     }
 
-    /// Whether it should be renewed while there is work.
+    /// Whether the lease should be renewed while there is work.
     pub fn needs_renewal(&self, now: Moment) -> bool {
         self.age(now) * 3 >= self.length
     }
@@ -56,7 +56,7 @@ impl Lease {
         }
     }
 
-    /// Whether it is valid now.
+    /// Whether the lease is valid now.
     pub fn is_held(&self) -> bool {
         self.is_valid(Moment::now()) || is_injected(Fault::NeverExpireLease)
     }

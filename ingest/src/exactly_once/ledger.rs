@@ -1,7 +1,7 @@
-//! Stage five: which offset may be committed, and which ranges are announced with it.
-//! Sealed and durable ranges go in; commits come out: the offset below which every record is durable, and the [`Intent`] with
-//! every sealed range above it. Pure; the owner of the consumer calls Kafka. The offset never moves backwards and never passes
-//! a range that is not durable, and an announced range is never dropped before it is durable.
+//! Which offset may be committed, and which ranges are announced with it.
+//! A commit holds the offset below which every record is durable, and the [`Intent`] with every sealed range above it. The
+//! offset never moves backward and never passes a range that is not durable, and an announced range is never dropped before it
+//! is durable. The ledger performs no I/O.
 
 use std::collections::VecDeque;
 
@@ -15,14 +15,14 @@ enum State {
     /// Announced: its rows may have been sent, by this owner or an earlier one.
     Announced,
     /// Durable.
-    Done,
+    Durable,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     announcement: Announced,
     state: State,
-    /// When it was first sent in a commit, in seconds since 1970; none of its rows was sent before.
+    /// When the range was first sent in a commit, in seconds since 1970; none of its rows was sent before.
     announced_at: Option<u64>,
 }
 
@@ -54,15 +54,15 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger at the start of an assignment, from the committed offset and its intent, if any.
-    pub fn new(decoder: u64, committed: Option<i64>, found: Option<&Intent>) -> Self {
+    /// Creates the ledger of an assignment from the committed offset and its intent, if any.
+    pub fn new(decoder: u64, committed: Option<i64>, intent: Option<&Intent>) -> Self {
         let entry = |intent: &Intent, announcement: &Announced| {
             // The next commit has this decoder's fingerprint, so the doubt has to be recorded in the range.
             let doubt = if intent.decoder == decoder { announcement.doubt } else { Doubt::AllOrNothing };
             let announcement = Announced { doubt, ..*announcement };
             Entry { announcement, state: State::Announced, announced_at: Some(intent.announced_at) }
         };
-        let entries = found
+        let entries = intent
             .iter()
             .flat_map(|intent| intent.ranges.iter().map(|announcement| entry(intent, announcement)))
             .collect();
@@ -70,7 +70,7 @@ impl Ledger {
     }
 
     /// Adds a sealed range. New ranges arrive in order; a range that was announced earlier is updated.
-    pub fn sealed(&mut self, announcement: Announced) {
+    pub fn add_sealed(&mut self, announcement: Announced) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.announcement.range == announcement.range) {
             entry.announcement = announcement;
             return;
@@ -83,33 +83,33 @@ impl Ledger {
     }
 
     /// Marks `range` as durable, and advances the watermark.
-    pub fn done(&mut self, range: Range) {
+    pub fn mark_durable(&mut self, range: Range) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.announcement.range == range) {
-            entry.state = State::Done;
+            entry.state = State::Durable;
         }
-        while let Some(Entry { announcement, state: State::Done, .. }) = self.entries.front() {
+        while let Some(Entry { announcement, state: State::Durable, .. }) = self.entries.front() {
             self.watermark = Some(announcement.range.last + 1);
             self.entries.pop_front();
         }
     }
 
-    /// Advances the watermark to `offset`: no offset between the last range and `offset` has a record. No range may be open.
-    pub fn passed(&mut self, offset: i64) {
-        debug_assert!(self.entries.is_empty(), "an open range is never passed");
+    /// Advances the watermark to `offset`. There must be no open range, and no record between the last range and `offset`.
+    pub fn advance_past(&mut self, offset: i64) {
+        debug_assert!(self.entries.is_empty(), "the watermark never passes an open range");
         self.watermark = self.watermark.max(Some(offset));
     }
 
-    /// The announced ranges that are not durable, in order.
+    /// The ranges whose announcement is acknowledged and that are not durable, in order.
     pub fn announced(&self) -> impl Iterator<Item = Announced> + '_ {
         self.entries.iter().filter(|entry| entry.state == State::Announced).map(|entry| entry.announcement)
     }
 
-    /// Whether the range is announced, so that it may be sent.
+    /// Whether the announcement of the range is acknowledged and the range is not durable, so that it may be sent.
     pub fn is_announced(&self, range: Range) -> bool {
         self.entry(range).is_some_and(|entry| entry.state == State::Announced)
     }
 
-    /// When the range was announced, in seconds since 1970.
+    /// When the range was first sent in a commit, in seconds since 1970.
     pub fn announced_at(&self, range: Range) -> Option<u64> {
         self.entry(range)?.announced_at
     }
@@ -118,9 +118,9 @@ impl Ledger {
         self.entries.iter().find(|entry| entry.announcement.range == range)
     }
 
-    /// Drops the unannounced ranges: none of their rows was sent, so they may be sealed with other edges. Returns their first
-    /// offset.
-    pub fn forget_unannounced(&mut self) -> Option<i64> {
+    /// Drops the unannounced ranges: none of their rows was sent, so they may be sealed with other bounds. Returns the first
+    /// offset dropped.
+    pub fn drop_unannounced(&mut self) -> Option<i64> {
         let mut first = None;
         while let Some(Entry { announcement, .. }) = self.entries.pop_back_if(|entry| entry.state == State::Sealed) {
             first = Some(announcement.range.first);
@@ -133,13 +133,13 @@ impl Ledger {
         self.committed
     }
 
-    /// Number of ranges from the first that is not durable.
+    /// Number of ranges, durable ones included, starting at the first range that is not durable.
     pub fn open_ranges(&self) -> usize {
         self.entries.len()
     }
 
-    /// The commit to send at `now` (seconds since 1970); `None` if a commit is in flight, or if nothing has changed and `renew`
-    /// is false.
+    /// Returns the commit to send at `now` (seconds since 1970); `None` if a commit is in flight, or if nothing has changed and
+    /// `renew` is false.
     pub fn to_commit(&mut self, now: u64, renew: bool) -> Option<OffsetCommit> {
         if self.in_flight.is_some() || !(renew || self.has_changes()) {
             return None;
@@ -154,19 +154,20 @@ impl Ledger {
             .collect();
         self.in_flight =
             Some(InFlight { offset, ranges: ranges.iter().map(|announcement| announcement.range).collect() });
-        Some(self.due(offset, now, ranges))
+        Some(self.build_commit(offset, now, ranges))
     }
 
-    /// The last commit of an assignment: the watermark, and the announced ranges, as far as an intent has room. Ranges that
-    /// were never announced were never sent, so the next owner may seal them with other edges.
+    /// Returns the last commit of an assignment; `None` if the watermark is unknown or already committed. Its intent holds the
+    /// ranges that were sent in a commit, acknowledged or not, up to [`MAX_RANGES`]. Rows of other ranges were never sent, so
+    /// the next owner may seal these ranges with other bounds.
     pub fn last_commit(&self, now: u64) -> Option<OffsetCommit> {
         let offset = self.watermark?;
         let announced = self.entries.iter().filter(|entry| entry.announced_at.is_some()).take(MAX_RANGES);
         let announced = announced.map(|entry| entry.announcement).collect();
-        (Some(offset) != self.committed).then(|| self.due(offset, now, announced))
+        (Some(offset) != self.committed).then(|| self.build_commit(offset, now, announced))
     }
 
-    fn due(&self, offset: i64, now: u64, ranges: Vec<Announced>) -> OffsetCommit {
+    fn build_commit(&self, offset: i64, now: u64, ranges: Vec<Announced>) -> OffsetCommit {
         let oldest = self.entries.iter().filter_map(|entry| entry.announced_at).min();
         let intent = Intent { decoder: self.decoder, announced_at: oldest.unwrap_or(now), ranges };
         OffsetCommit { offset, metadata: intent.encode() }
@@ -186,7 +187,7 @@ impl Ledger {
     }
 
     /// Handles Kafka's response to the commit in flight; a failed one is due again.
-    pub fn answered(&mut self, acknowledged: bool) {
+    pub fn handle_commit_response(&mut self, acknowledged: bool) {
         let Some(commit) = self.in_flight.take().filter(|_| acknowledged) else { return };
         self.committed = Some(commit.offset);
         for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Sealed) {
@@ -226,19 +227,19 @@ mod tests {
     fn a_range_is_announced_before_it_may_be_sent_and_committed_after() {
         let mut ledger = Ledger::new(7, Some(5), None);
         assert!(ledger.is_settled());
-        ledger.sealed(announced(5, 9));
+        ledger.add_sealed(announced(5, 9));
         assert!(!ledger.is_announced(announced(5, 9).range));
         let due = ledger.to_commit(100, false).unwrap();
         assert_eq!((due.offset, intent(&due).ranges, intent(&due).decoder), (5, vec![announced(5, 9)], 7));
         assert!(!ledger.is_announced(announced(5, 9).range), "not before the acknowledgement");
         assert_eq!(ledger.to_commit(101, true), None, "one at a time");
-        ledger.answered(true);
+        ledger.handle_commit_response(true);
         assert!(ledger.is_announced(announced(5, 9).range));
-        ledger.sealed(announced(10, 12));
-        ledger.done(announced(5, 9).range);
+        ledger.add_sealed(announced(10, 12));
+        ledger.mark_durable(announced(5, 9).range);
         let due = ledger.to_commit(200, false).unwrap();
         assert_eq!((due.offset, intent(&due).ranges), (10, vec![announced(10, 12)]));
-        ledger.answered(true);
+        ledger.handle_commit_response(true);
         assert!(ledger.is_settled() && ledger.to_commit(300, false).is_none());
         assert!(ledger.to_commit(300, true).is_some(), "a renewal repeats the last commit");
     }
@@ -246,35 +247,35 @@ mod tests {
     #[test]
     fn a_failed_commit_announces_nothing_and_is_due_again() {
         let mut ledger = Ledger::new(0, None, None);
-        ledger.sealed(announced(5, 9));
+        ledger.add_sealed(announced(5, 9));
         assert_eq!(ledger.to_commit(1, false).unwrap().offset, 5, "without a committed offset, the first one");
-        ledger.answered(false);
+        ledger.handle_commit_response(false);
         assert!(!ledger.is_announced(announced(5, 9).range));
         assert_eq!(intent(&ledger.to_commit(9, false).unwrap()).announced_at, 1, "the failed commit may have arrived");
     }
 
     #[test]
     fn a_new_owner_keeps_announced_ranges_until_they_are_durable() {
-        let found = Intent { decoder: 1, announced_at: 50, ranges: vec![announced(3, 4), announced(5, 9)] };
-        let mut ledger = Ledger::new(1, Some(3), Some(&found));
+        let earlier = Intent { decoder: 1, announced_at: 50, ranges: vec![announced(3, 4), announced(5, 9)] };
+        let mut ledger = Ledger::new(1, Some(3), Some(&earlier));
         assert!(ledger.is_settled() && ledger.is_announced(announced(5, 9).range));
-        ledger.sealed(announced(3, 4));
-        ledger.done(announced(3, 4).range);
+        ledger.add_sealed(announced(3, 4));
+        ledger.mark_durable(announced(3, 4).range);
         let due = ledger.last_commit(99).unwrap();
         assert_eq!((due.offset, intent(&due).ranges, intent(&due).announced_at), (5, vec![announced(5, 9)], 50));
-        ledger.sealed(announced(5, 9));
-        ledger.sealed(announced(10, 11));
+        ledger.add_sealed(announced(5, 9));
+        ledger.add_sealed(announced(10, 11));
         assert_eq!(
             intent(&ledger.last_commit(99).unwrap()).ranges,
             [announced(5, 9)],
-            "ranges never announced are left out"
+            "ranges never announced are omitted"
         );
     }
 
     #[test]
-    fn ranges_of_another_decoder_stay_doubted() {
-        let found = Intent { decoder: 1, announced_at: 50, ranges: vec![announced(3, 4)] };
-        let mut ledger = Ledger::new(2, Some(3), Some(&found));
+    fn ranges_of_another_decoder_stay_in_doubt() {
+        let earlier = Intent { decoder: 1, announced_at: 50, ranges: vec![announced(3, 4)] };
+        let mut ledger = Ledger::new(2, Some(3), Some(&earlier));
         let due = ledger.to_commit(60, true).unwrap();
         let intent = intent(&due);
         assert_eq!((intent.decoder, intent.ranges[0].doubt, intent.announced_at), (2, Doubt::AllOrNothing, 50));

@@ -1,6 +1,6 @@
 //! The offsets of a batch: the unit that is announced, written and committed.
 
-/// Offsets of one batch, both ends included. Offsets between them may be missing (compaction, aborted transactions).
+/// Offsets of one batch, both bounds included. Offsets between them may be missing (compaction, aborted transactions).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Range {
     /// Offset of the first record.

@@ -6,9 +6,9 @@ use super::range::Range;
 use crate::fault::{Fault, is_injected};
 use crate::target::Target;
 
-/// The deduplication token of a part: the same rows always have the same token, and no other rows ever have it. `digest` is
-/// that of the part's records, see [`crate::batch::Batch::digest_of`]. `resend` is 0, unless an acknowledged part has proved to be
-/// missing: each time that it is sent again is counted from 1 and has a token of its own.
+/// Returns the deduplication token of a part: the same rows always have the same token, and no other rows ever have it.
+/// `digest` is that of the part's records, see [`crate::batch::Batch::digest_of`]. `resend` is 0 until an acknowledged part
+/// proves to be missing; each time it is sent again, `resend` increases by 1, so that the token differs.
 pub fn token(target: &Target, partition: i32, range: Range, month: u32, digest: u128, resend: u32) -> String {
     let Range { first, last } = range;
     let Target { database, table, topic_id, .. } = target;
@@ -17,9 +17,9 @@ pub fn token(target: &Target, partition: i32, range: Range, month: u32, digest: 
     format!("{version}:{database}.{table}:{topic_id}:{partition}:{first}-{last}:{month}:{digest:032x}{suffix}")
 }
 
-/// The deduplication token of a block that `sluice dlq replay` sends: one state of a block's month always has the same token,
-/// and no other state ever has it. `dead_letters` is the ID of the dead-letter topic, `block` names the block, and `state` is the
-/// digest of its rows and of those that the table already holds.
+/// Returns the deduplication token of a block that `sluice dlq replay` sends: one state of a block's month always has the same
+/// token, and no other state ever has it. `dead_letters` is the ID of the dead-letter topic, `block` names the block, and
+/// `state` is the digest of its rows and of those that the table already holds.
 pub fn replay_token(
     target: &Target,
     partition: i32,

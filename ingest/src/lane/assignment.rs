@@ -1,11 +1,11 @@
 //! All partitions that are assigned to this worker.
-//! Records, events and the clock go in; batches are handed to the writer, and changes for Kafka (pause, resume, commits) come
-//! out. It makes no call to Kafka itself.
+//! It handles records, events and the clock, passes batches to the writer, and returns changes for Kafka (pause, resume,
+//! commits). It makes no call to Kafka itself.
 //!
 //! # Layout
 //! - [`state`]: the partitions, and how events change them
 //! - [`intake`]: puts records into open batches
-//! - [`opening`]: from the assignment of a partition to its first record
+//! - [`opening`]: opens a partition, from its assignment to its first record
 //! - [`pressure`], with [`shortage`]: which partitions pause when memory is short
 //! - [`operator`], with [`pauses`], and [`alarm`]: requests of an operator, and alarms
 //! - [`unreadable`]: records that Kafka's client cannot read

@@ -1,4 +1,4 @@
-//! Stage one: the consumer and its poll loop.
+//! The consumer and its poll loop.
 //! A dedicated thread polls Kafka continuously, regardless of the stores, so the group never removes a live worker. Records
 //! are decoded in place, in librdkafka's memory. Rebalances run inside `poll`, in [`crate::lane::rebalance`]. The loop waits
 //! for no other store, except when partitions are revoked, with deadlines.
@@ -21,7 +21,7 @@ use tracing::{debug, error, warn};
 
 use super::assignment::Assignment;
 use super::log_throttle::LogThrottle;
-use super::partition::{Fetching, Flow};
+use super::partition::{FetchStats, Flow};
 use super::summary::Summary;
 use super::tools::Tools;
 use crate::config::Settings;
@@ -32,18 +32,18 @@ use crate::kafka::fetch::{self, Supply};
 use crate::kafka::unreadable::{self, Next, Probe};
 use crate::observe::metrics::Stage;
 
-/// Longest wait for a record before events and timers are handled.
+/// Maximum wait for a record before events and timers are handled.
 const POLL_WAIT: Duration = Duration::from_millis(10);
-/// The same while a write or a commit is in flight: no event wakes a poll, and each batch waits for two responses.
+/// Maximum wait while a write or a commit is in flight: no event wakes a poll, and each batch waits for two responses.
 const POLL_WAIT_BUSY: Duration = Duration::from_millis(2);
-/// Most records consumed before events and timers are handled.
+/// Maximum number of records consumed before events and timers are handled.
 const BURST: usize = 512;
 /// Timeout of a seek.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Minimum time between two searches for a record that cannot be read.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The consumer's settings that delivery depends on. It queues about `budget` bytes of what `supply` has.
+/// Returns the consumer's settings on which delivery depends. The consumer queues about `budget` bytes of what `supply` holds.
 pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: u64, supply: Supply) -> ClientConfig {
     fetch::bound(&mut base, budget, supply);
     base.set("group.id", group)
@@ -68,7 +68,7 @@ pub struct Context {
     pub(crate) tools: Tools,
     pub(crate) rebootstrap: Rebootstrap,
     pub(crate) revoke_deadline: Duration,
-    /// Why the worker has to end, if it has to.
+    /// Why the worker has to end, if it must.
     pub(crate) fatal: Mutex<Option<ConsumeError>>,
     log_throttle: LogThrottle,
     /// Settings of the consumer, and the time of the last search for a record that cannot be read.
@@ -82,7 +82,9 @@ pub enum ConsumeError {
     #[error("{0}")]
     Kafka(#[from] KafkaError),
     /// A commit could still arrive after the partition has a new owner.
-    #[error("release partitions: a commit has been unanswered for {0:?} and could overwrite the next owner's")]
+    #[error(
+        "release partitions: a commit has been unanswered for {0:?} and could still overwrite the next owner's offset"
+    )]
     Unanswered(Duration),
 }
 
@@ -101,7 +103,7 @@ impl Context {
         Self { assignment, events, tools, rebootstrap, revoke_deadline, fatal, log_throttle, probe }
     }
 
-    /// Only the consume thread takes this lock, and never while it polls, so it is never contended.
+    /// Locks the assignment. Only the consume thread takes this lock, and never while it polls, so it is never contended.
     pub(crate) fn assignment(&self) -> MutexGuard<'_, Assignment> {
         self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,7 +130,7 @@ impl Context {
             debug!(topic = &*topic, partition, ?flow, "flow changed");
             if let Err(error) = set_flow(consumer, &topic, partition, flow) {
                 warn!(topic = &*topic, partition, ?flow, %error, "pause or resume failed; retrying");
-                self.assignment().flow_failed(&topic, partition, flow);
+                self.assignment().retry_flow(&topic, partition, flow);
             }
         }
     }
@@ -151,13 +153,13 @@ impl Context {
                 Ok(probe) => probe,
                 Err(error) => return warn!(%error, "search for an unreadable record failed"),
             };
-            for (topic, owner, offset) in next {
-                match probe.next(&topic, owner.partition, offset) {
+            for (topic, assignment, offset) in next {
+                match probe.next(&topic, assignment.partition, offset) {
                     // The channel is closed only when the worker has ended.
-                    Ok(Next::Unreadable { offset }) => drop(events.blocking_send(Event::Unreadable { owner, offset })),
+                    Ok(Next::Unreadable { offset }) => drop(events.blocking_send(Event::Unreadable { assignment, offset })),
                     Ok(Next::Readable) => {}
                     Err(error) => {
-                        warn!(%error, topic, partition = owner.partition, "search for an unreadable record failed");
+                        warn!(%error, topic, partition = assignment.partition, "search for an unreadable record failed");
                     }
                 }
             }
@@ -205,14 +207,14 @@ impl ClientContext for Context {
         let mut assignment = self.assignment();
         for (topic, facts) in &statistics.topics {
             for (partition, facts) in &facts.partitions {
-                let fetching = Fetching {
+                let stats = FetchStats {
                     state: &facts.fetch_state,
                     next: facts.next_offset,
                     queued: facts.fetchq_cnt,
                     stable: facts.ls_offset,
                     high: facts.hi_offset,
                 };
-                assignment.update_fetch_state(topic, *partition, fetching);
+                assignment.update_fetch_stats(topic, *partition, stats);
             }
         }
     }
@@ -268,7 +270,7 @@ fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()>
         context.wait_for_memory();
         return Ok(());
     }
-    let wait = if context.assignment().awaits_answers() { POLL_WAIT_BUSY } else { POLL_WAIT };
+    let wait = if context.assignment().awaits_responses() { POLL_WAIT_BUSY } else { POLL_WAIT };
     let Some(first) = consumer.poll(wait) else { return Ok(()) };
     let started = Instant::now();
     let mut may_continue = consume(consumer, context, first, started)?;
@@ -279,7 +281,7 @@ fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()>
         let Some(next) = consumer.poll(Duration::ZERO) else { break };
         may_continue = consume(consumer, context, next, started)?;
     }
-    context.tools.metrics.stage(Stage::Decode, started.elapsed());
+    context.tools.metrics.observe_stage(Stage::Decode, started.elapsed());
     Ok(())
 }
 
@@ -298,7 +300,7 @@ fn consume(
             }
         }
         Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
-        // `partition::supply` detects a partition that the client has given up because of it, or that makes no progress.
+        // `partition::progress` detects a partition that the client has given up because of it, or that makes no progress.
         Err(error) => context.error(error, "poll failed; polling continues"),
     }
     Ok(true)
@@ -310,17 +312,18 @@ fn commit_due(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Ins
     let mut due = context.assignment().commits(now);
     while let Some((topic, _, _)) = due.first() {
         let topic = Arc::clone(topic);
-        let (own, others): (Vec<_>, Vec<_>) = due.into_iter().partition(|(name, _, _)| *name == topic);
+        let (matching, others): (Vec<_>, Vec<_>) = due.into_iter().partition(|(name, _, _)| *name == topic);
         due = others;
-        let owners: Vec<_> = own.iter().map(|(_, owner, _)| *owner).collect();
-        let offsets = commit::offsets(own.into_iter().map(|(_, owner, due)| (&*topic, owner.partition, due)));
+        let assignments: Vec<_> = matching.iter().map(|(_, assignment, _)| *assignment).collect();
+        let offsets =
+            commit::offsets(matching.into_iter().map(|(_, assignment, due)| (&*topic, assignment.partition, due)));
         let (consumer, events) = (Arc::clone(consumer), context.tools.writer.events.clone());
-        let (topic_ids, known) = (Arc::clone(&context.tools.topic_ids), context.assignment().topic_id(&topic));
+        let (topic_ids, topic_id) = (Arc::clone(&context.tools.topic_ids), context.assignment().topic_id(&topic));
         context.tools.runtime.spawn_blocking(move || {
-            let outcome = commit::commit(&consumer, &topic_ids, (&topic, known), &offsets);
+            let outcome = commit::commit(&consumer, &topic_ids, (&topic, topic_id), &offsets);
             drop(consumer);
             // The channel is closed only when the worker has ended.
-            drop(events.blocking_send(Event::Committed { owners, outcome }));
+            drop(events.blocking_send(Event::Committed { assignments, outcome }));
         });
     }
 }

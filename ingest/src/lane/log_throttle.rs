@@ -1,5 +1,5 @@
 //! Limits how often the same kind of error is logged.
-//! Each kind has its own interval, so a flood of one never hides another. Pure; it logs nothing itself.
+//! Each kind has its own interval, so a flood of one never hides another. It logs nothing itself.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -26,12 +26,12 @@ impl LogThrottle {
         let kind = kind.map(|code| code as i32);
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match kinds.get_mut(&kind) {
-            Some(known) if now.saturating_duration_since(known.last) < INTERVAL => {
-                known.suppressed += 1;
+            Some(entry) if now.saturating_duration_since(entry.last) < INTERVAL => {
+                entry.suppressed += 1;
                 None
             }
-            known => {
-                let suppressed = known.map_or(0, |known| known.suppressed);
+            entry => {
+                let suppressed = entry.map_or(0, |entry| entry.suppressed);
                 kinds.insert(kind, Kind { last: now, suppressed: 0 });
                 Some(suppressed)
             }

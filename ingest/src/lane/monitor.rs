@@ -1,7 +1,7 @@
 //! Queries Kafka about the assigned partitions, on a separate thread with a separate client.
 //! The consume thread registers its partitions; the offsets of each, and from then on the ends of its log, arrive as
 //! [`Event`]s. A few requests cover all partitions, and one without a response (it has no leader) delays no other. The consume
-//! thread never waits for it, and it decides nothing.
+//! thread never waits for the monitor, and the monitor decides nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use sluice_schemas::rebootstrap::{Rebootstrap, is_unanswered};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::event::{Assigned, Event};
+use crate::event::{AssignmentId, Event};
 use crate::fault::{Fault, is_injected};
 use crate::kafka::offsets;
 use crate::kafka::offsets::PartitionOffsets;
@@ -32,10 +32,10 @@ const WATERMARK_INTERVAL: Duration = Duration::from_secs(5);
 /// A registered partition.
 #[derive(Debug, Clone, Copy)]
 struct Watched {
-    owner: Assigned,
-    /// ID of its topic, as stored in the rows.
+    assignment: AssignmentId,
+    /// ID of the topic, as stored in the rows.
     topic_id: Uuid,
-    /// Whether its offsets are known.
+    /// Whether the offsets of the partition are known.
     is_located: bool,
 }
 
@@ -59,7 +59,7 @@ impl Shared {
     }
 }
 
-/// Handle of the monitor thread, which ends when this is dropped.
+/// Handle of the monitor thread, which ends when the handle is dropped.
 #[derive(Debug)]
 pub struct Monitor(Arc<Shared>);
 
@@ -71,7 +71,7 @@ impl Drop for Monitor {
 }
 
 impl Monitor {
-    /// Starts the thread. `kafka` configures a client with the workers' group ID, which never joins the group.
+    /// Starts the monitor thread. `kafka` configures a client with the workers' group ID, which never joins the group.
     pub fn start(kafka: &ClientConfig, topic_ids: Arc<TopicIds>, events: mpsc::Sender<Event>) -> Result<Self, Error> {
         let shared = Arc::new(Shared::default());
         let rebootstrap = Rebootstrap::new(kafka);
@@ -82,9 +82,10 @@ impl Monitor {
     }
 
     /// Registers an assigned partition; its offsets are queried at once.
-    pub fn watch(&self, topic: &str, owner: Assigned, topic_id: Uuid) {
+    pub fn watch(&self, topic: &str, assignment: AssignmentId, topic_id: Uuid) {
         let mut list = self.0.list();
-        list.watched.insert((topic.to_owned(), owner.partition), Watched { owner, topic_id, is_located: false });
+        list.watched
+            .insert((topic.to_owned(), assignment.partition), Watched { assignment, topic_id, is_located: false });
         list.has_new = true;
         self.0.changed.notify_all();
     }
@@ -138,11 +139,11 @@ impl MonitorThread {
         };
         let deadline = until(&list);
         while !list.is_closed && !list.has_new {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            if remaining.is_zero() {
                 break;
             }
-            let woken = self.shared.changed.wait_timeout(list, left);
+            let woken = self.shared.changed.wait_timeout(list, remaining);
             list = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         list.has_new = false;
@@ -166,44 +167,45 @@ impl MonitorThread {
             return;
         }
         let queried: Vec<_> = unlocated.iter().map(|(at, _)| at.clone()).collect();
-        let mut answers = match offsets::read_partitions(&self.client, &queried, REQUEST_TIMEOUT) {
-            Ok(answers) => answers,
+        let mut responses = match offsets::read_partitions(&self.client, &queried, REQUEST_TIMEOUT) {
+            Ok(responses) => responses,
             Err(error) => {
                 self.rebootstrap_if_unanswered(&error);
                 queried.iter().map(|at| (at.clone(), Err(error.clone()))).collect()
             }
         };
-        if is_injected(Fault::LocateAllOrNone) && answers.values().any(Result::is_err) {
+        if is_injected(Fault::LocateAllOrNone) && responses.values().any(Result::is_err) {
             return;
         }
-        for (at, Watched { owner, .. }) in unlocated {
-            let found: Result<PartitionOffsets, KafkaError> =
-                answers.remove(&at).unwrap_or(Err(KafkaError::NoMessageReceived));
-            if found.is_ok() {
-                self.mark_located(&at, owner);
+        for (at, Watched { assignment, .. }) in unlocated {
+            let offsets: Result<PartitionOffsets, KafkaError> =
+                responses.remove(&at).unwrap_or(Err(KafkaError::NoMessageReceived));
+            if offsets.is_ok() {
+                self.mark_located(&at, assignment);
             }
-            self.send(Event::Located { owner, found: found.map_err(|error| error.to_string()) });
+            self.send(Event::Located { assignment, offsets: offsets.map_err(|error| error.to_string()) });
         }
     }
 
-    /// Stops partitions of topics that were deleted and recreated: their ID is not the one in the rows.
+    /// Stops partitions of topics that were deleted and recreated: the topic's ID differs from the ID in the rows.
     fn remove_recreated_topics(&self, unlocated: &mut Vec<(TopicPartition, Watched)>) {
         let mut same = BTreeMap::new();
         for ((topic, _), Watched { topic_id, .. }) in &*unlocated {
             same.entry(topic.clone()).or_insert_with(|| self.topic_ids.is_same(topic, Some(*topic_id)));
         }
-        unlocated.retain(|(at, Watched { owner, .. })| {
+        unlocated.retain(|(at, Watched { assignment, .. })| {
             let is_same = same.get(&at.0).copied().unwrap_or(true);
             if !is_same {
-                self.mark_located(at, *owner);
-                self.send(Event::Stopped { owner: *owner, why: RECREATED.to_owned() });
+                self.mark_located(at, *assignment);
+                self.send(Event::Stopped { assignment: *assignment, why: RECREATED.to_owned() });
             }
             is_same
         });
     }
 
-    fn mark_located(&self, at: &TopicPartition, owner: Assigned) {
-        if let Some(watched) = self.shared.list().watched.get_mut(at).filter(|watched| watched.owner == owner) {
+    fn mark_located(&self, at: &TopicPartition, assignment: AssignmentId) {
+        if let Some(watched) = self.shared.list().watched.get_mut(at).filter(|watched| watched.assignment == assignment)
+        {
             watched.is_located = true;
         }
     }
@@ -214,15 +216,16 @@ impl MonitorThread {
             return Vec::new();
         }
         let queried: Vec<_> = located.iter().map(|(at, _)| at.clone()).collect();
-        let mut answers = watermarks::read(self.client.client(), &queried, REQUEST_TIMEOUT);
+        let mut responses = watermarks::read(self.client.client(), &queried, REQUEST_TIMEOUT);
         let mut failed = Vec::new();
-        for (at, Watched { owner, .. }) in located {
-            let ends: Result<Watermarks, KafkaError> = answers.remove(at).unwrap_or(Err(KafkaError::NoMessageReceived));
+        for (at, Watched { assignment, .. }) in located {
+            let ends: Result<Watermarks, KafkaError> =
+                responses.remove(at).unwrap_or(Err(KafkaError::NoMessageReceived));
             if let Err(error) = &ends {
                 self.rebootstrap_if_unanswered(error);
                 failed.push(at.clone());
             }
-            self.send(Event::Watermarks { owner: *owner, ends: ends.map_err(|error| error.to_string()) });
+            self.send(Event::Watermarks { assignment: *assignment, ends: ends.map_err(|error| error.to_string()) });
         }
         failed
     }

@@ -19,10 +19,10 @@ use crate::exactly_once::commit;
 use crate::fault::{Failpoint, Fault, is_injected, reached};
 use crate::kafka::watermarks;
 
-/// How long a commit may remain unanswered when its partition is revoked. librdkafka gives up sooner, unless it is stuck; a
+/// Maximum wait for the response to a commit when its partition is revoked. librdkafka gives up sooner, unless it is stuck; a
 /// commit that it sends later could carry the next generation of the group.
 const COMMIT_TIMEOUT: Duration = Duration::from_mins(2);
-/// How long a commit waits before the bootstrap servers are added to the client again: it is not polled during the wait, so
+/// Wait for a commit before the bootstrap servers are added to the client again: the client is not polled during the wait, so
 /// it cannot report that it has lost the cluster.
 const REBOOTSTRAP_AFTER: Duration = Duration::from_secs(5);
 
@@ -32,8 +32,8 @@ impl Context {
         let deadline = Instant::now() + timeout;
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         while is_in_flight(&self.assignment()) && Instant::now() < deadline {
-            let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
-            match self.tools.runtime.block_on(async { tokio::time::timeout(left, events.recv()).await }) {
+            let remaining = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
+            match self.tools.runtime.block_on(async { tokio::time::timeout(remaining, events.recv()).await }) {
                 Ok(Some(event)) => self.assignment().handle(event),
                 Ok(None) => return,
                 Err(_) => {}
@@ -41,7 +41,7 @@ impl Context {
         }
     }
 
-    /// Waits for commits in flight; the worker has to end if one is never answered.
+    /// Waits for commits in flight; the worker has to end if one gets no response.
     fn wait_for_commits(&self, consumer: &BaseConsumer<Self>, is_committing: impl Fn(&Assignment) -> bool) {
         let deadline = Instant::now() + COMMIT_TIMEOUT;
         self.tools.status.expect_wait(COMMIT_TIMEOUT);
@@ -64,7 +64,7 @@ impl Context {
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
         let since = Moment::now();
         // The partition is moved to its first offset before it resumes. No logical offset: librdkafka would look it up, and a
-        // late answer could move the partition again.
+        // late response could move the partition again.
         list.set_all_offsets(Offset::Offset(0)).expect("zero is in range");
         // In librdkafka a pause survives an assignment, so nothing is fetched between the two.
         watermarks::register_partitions(consumer.client(), list);
@@ -81,14 +81,14 @@ impl Context {
         }
         self.apply_flow(consumer);
         info!(partitions = list.count(), "partitions assigned");
-        self.tools.status.assigned();
+        self.tools.status.mark_assigned();
     }
 
     /// Stops intake, waits for writes and commits in flight, commits the final offsets, and releases the partitions.
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let partitions = partitions_of(list);
         for (topic, partition) in &partitions {
-            self.assignment().abandon(topic, *partition);
+            self.assignment().begin_revocation(topic, *partition);
         }
         let is_lost = consumer.assignment_lost();
         info!(
@@ -102,12 +102,12 @@ impl Context {
             }
         };
         reached(Failpoint::Revoking);
-        let waits = !is_injected(Fault::SkipRevocationWait);
-        if waits && !is_lost {
+        let must_wait = !is_injected(Fault::SkipRevocationWait);
+        if must_wait && !is_lost {
             self.tools.status.expect_wait(self.revoke_deadline);
             self.wait_while(self.revoke_deadline, any(Assignment::is_in_flight));
         }
-        if waits {
+        if must_wait {
             self.wait_for_commits(consumer, any(Assignment::is_committing));
         }
         let due = partitions.iter().filter_map(|(topic, partition)| {
@@ -115,7 +115,7 @@ impl Context {
             Some((topic.as_str(), *partition, due))
         });
         let offsets = commit::offsets(due);
-        self.tools.status.revoked();
+        self.tools.status.mark_revoked();
         info!(partitions = partitions.len(), is_lost, "partitions revoked");
         self.tools.status.expect_wait(COMMIT_TIMEOUT);
         if !is_lost

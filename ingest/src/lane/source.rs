@@ -1,4 +1,4 @@
-//! One pipeline, ready to run. Plain data.
+//! One pipeline, ready to run.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::write::destination::Destination;
 /// One pipeline, ready to run.
 #[derive(Debug)]
 pub struct Source {
-    /// Where its batches go.
+    /// Destination of the pipeline's batches.
     pub destination: Arc<Destination>,
-    /// Decodes its records.
+    /// Decodes the pipeline's records.
     pub decoder: Decoder,
     /// Identifies the decoder and its configuration.
     pub fingerprint: u64,
-    /// When its batches are sealed.
+    /// Limits at which batches are sealed.
     pub limits: Limits,
 }

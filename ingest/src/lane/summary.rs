@@ -1,4 +1,4 @@
-//! The result of a worker's run. Plain data.
+//! The result of a worker's run.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 pub struct Summary {
     /// Counts by topic, with its namespace.
     pub topics: BTreeMap<String, Counts>,
-    /// Whether `drain_deadline` passed before all consumed records were written and committed; the rest is consumed again.
+    /// Whether `drain_deadline` passed before all consumed records were written and committed; the remaining records are
+    /// consumed again.
     pub is_late: bool,
 }
 
-/// How many records of a topic the worker processed.
+/// Numbers of records of a topic that the worker processed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Records consumed.

@@ -1,4 +1,4 @@
-//! The services that the lane uses: the writer, the budget, the monitor, metrics and status. Plain data.
+//! The services that the lane uses: the writer, the budget, the monitor, metrics and status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub struct Tools {
     pub topic_ids: Arc<TopicIds>,
     /// Runs the writes.
     pub runtime: Handle,
-    /// How long a partition counts as assigned to this worker after Kafka has confirmed it.
+    /// Time for which a partition counts as assigned to this worker after Kafka has confirmed it.
     pub lease: Duration,
     /// Limits of the breaker.
     pub breaker: config::Breaker,

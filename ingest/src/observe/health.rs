@@ -1,8 +1,8 @@
 //! Metrics and health over HTTP: `/metrics`, `/healthz`, `/readyz`.
-//! The worker reports its state here, and an orchestrator reads it. It makes no decision.
+//! The worker reports its state here, and an orchestrator reads that state. This module makes no decision.
 //!
 //! `/healthz` is 200 while the consume loop runs, or is within a wait that it announced; otherwise a restart helps.
-//! `/readyz` is 200 while the group has given this worker its assignment, a broker responds and no partition is stalled;
+//! `/readyz` is 200 while the group has assigned this worker its partitions, a broker responds and no partition is stalled;
 //! otherwise a restart does not help, and the body states the cause.
 
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ pub struct Status {
     awaited: Mutex<Option<String>>,
     troubles: Mutex<Troubles>,
     /// Why no records arrive, by partition.
-    supply: Mutex<Troubles>,
+    fetch_troubles: Mutex<Troubles>,
     /// Why the dead-letter topic cannot be used.
     dead_letter_trouble: Mutex<Option<String>>,
 }
@@ -53,7 +53,7 @@ impl Default for Status {
 }
 
 impl Status {
-    /// Status of a worker that counts as hung after `hung_after` without a heartbeat.
+    /// Creates the status of a worker that counts as hung after `hung_after` without a heartbeat.
     pub fn new(hung_after: Duration) -> Self {
         Self {
             started: Instant::now(),
@@ -64,30 +64,30 @@ impl Status {
             is_kafka_unavailable: AtomicBool::new(false),
             awaited: Mutex::default(),
             troubles: Mutex::default(),
-            supply: Mutex::default(),
+            fetch_troubles: Mutex::default(),
             dead_letter_trouble: Mutex::default(),
         }
     }
 
-    /// The consume loop runs.
+    /// Records a heartbeat of the consume loop.
     pub fn heartbeat(&self) {
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_heartbeat.store(millis, Ordering::Relaxed);
     }
 
-    /// The consume loop begins a wait of at most `most`. A wait in several steps is announced once.
-    pub fn expect_wait(&self, most: Duration) {
-        let millis = u64::try_from((self.started.elapsed() + most).as_millis()).unwrap_or(u64::MAX);
+    /// Announces a wait of the consume loop of at most `longest`. A wait in several steps is announced once.
+    pub fn expect_wait(&self, longest: Duration) {
+        let millis = u64::try_from((self.started.elapsed() + longest).as_millis()).unwrap_or(u64::MAX);
         self.waiting_until.store(millis, Ordering::Relaxed);
     }
 
-    /// The group has assigned this worker its partitions, possibly none.
-    pub fn assigned(&self) {
+    /// Records that the group has assigned this worker its partitions, possibly none.
+    pub fn mark_assigned(&self) {
         self.is_assigned.store(true, Ordering::Relaxed);
     }
 
-    /// The group has revoked this worker's partitions.
-    pub fn revoked(&self) {
+    /// Records that the group has revoked this worker's partitions.
+    pub fn mark_revoked(&self) {
         self.is_assigned.store(false, Ordering::Relaxed);
     }
 
@@ -101,11 +101,11 @@ impl Status {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = store;
     }
 
-    /// Sets why the dead-letter topic cannot be used, if it cannot. Returns whether that has changed.
+    /// Sets why the dead-letter topic cannot be used, if it cannot. Returns whether the reason has changed.
     pub fn set_dead_letter_trouble(&self, why: Option<&str>) -> bool {
-        let mut known = self.dead_letter_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_changed = known.as_deref() != why;
-        *known = why.map(str::to_owned);
+        let mut current = self.dead_letter_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_changed = current.as_deref() != why;
+        *current = why.map(str::to_owned);
         is_changed
     }
 
@@ -119,14 +119,14 @@ impl Status {
         };
     }
 
-    /// Sets why records of a partition do not arrive from Kafka, if they do not. Returns whether it began or ended.
-    pub fn set_supply_trouble(&self, topic: &str, partition: i32, why: Option<String>) -> bool {
-        let mut supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Sets why records of a partition do not arrive from Kafka, if they do not. Returns whether the trouble began or ended.
+    pub fn set_fetch_trouble(&self, topic: &str, partition: i32, why: Option<String>) -> bool {
+        let mut fetch_troubles = self.fetch_troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (topic.to_owned(), partition);
         let is_stalled = why.is_some();
         let previous = match why {
-            Some(why) => supply.insert(key, why),
-            None => supply.remove(&key),
+            Some(why) => fetch_troubles.insert(key, why),
+            None => fetch_troubles.remove(&key),
         };
         previous.is_some() != is_stalled
     }
@@ -136,7 +136,7 @@ impl Status {
         let key = (topic.to_owned(), partition);
         let reason_in =
             |troubles: &Mutex<Troubles>| troubles.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        reason_in(&self.troubles).or_else(|| reason_in(&self.supply))
+        reason_in(&self.troubles).or_else(|| reason_in(&self.fetch_troubles))
     }
 
     fn is_alive(&self) -> bool {
@@ -160,16 +160,17 @@ impl Status {
             return (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned());
         }
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        let supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetch_troubles = self.fetch_troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let dead_letter_trouble = self.dead_letter_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if troubles.is_empty() && supply.is_empty() && dead_letter_trouble.is_none() {
+        if troubles.is_empty() && fetch_troubles.is_empty() && dead_letter_trouble.is_none() {
             return (StatusCode::OK, "ready\n".to_owned());
         }
-        let first = dead_letter_trouble.as_ref().map_or_else(String::new, |why| format!("cannot {why}\n"));
-        let body = troubles.iter().chain(&*supply).fold(first, |mut body, ((topic, partition), why)| {
-            writeln!(body, "{topic}/{partition} is stalled: {why}").expect("writing to a String does not fail");
-            body
-        });
+        let dead_letter_line = dead_letter_trouble.as_ref().map_or_else(String::new, |why| format!("cannot {why}\n"));
+        let body =
+            troubles.iter().chain(&*fetch_troubles).fold(dead_letter_line, |mut body, ((topic, partition), why)| {
+                writeln!(body, "{topic}/{partition} is stalled: {why}").expect("writing to a String does not fail");
+                body
+            });
         (StatusCode::SERVICE_UNAVAILABLE, body)
     }
 }
@@ -184,7 +185,7 @@ pub struct ListenError {
     pub cause: std::io::Error,
 }
 
-/// Starts to serve metrics, health and the routes of `control` until `stop`.
+/// Starts serving metrics, health and the routes of `control` until `stop`.
 pub async fn serve(
     address: SocketAddr,
     metrics: Arc<Metrics>,
@@ -226,21 +227,21 @@ mod tests {
         assert_eq!(status.readiness().1, "starting; ClickHouse at http://store is not ready yet\n");
         status.set_awaited(None);
         assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "no partitions assigned yet\n".to_owned()));
-        status.assigned();
+        status.mark_assigned();
         assert_eq!(status.readiness().0, StatusCode::OK);
         status.set_trouble("t", 3, Some("HTTP 502".to_owned()));
         assert_eq!(status.readiness(), (StatusCode::SERVICE_UNAVAILABLE, "t/3 is stalled: HTTP 502\n".to_owned()));
-        assert!(status.set_supply_trouble("t", 4, Some("no leader".to_owned())));
-        assert!(!status.set_supply_trouble("t", 4, Some("no leader yet".to_owned())));
+        assert!(status.set_fetch_trouble("t", 4, Some("no leader".to_owned())));
+        assert!(!status.set_fetch_trouble("t", 4, Some("no leader yet".to_owned())));
         status.set_trouble("t", 3, None);
         assert_eq!(status.readiness().1, "t/4 is stalled: no leader yet\n");
         assert_eq!(status.trouble("t", 4).as_deref(), Some("no leader yet"));
-        assert!(status.set_supply_trouble("t", 4, None) && !status.set_supply_trouble("t", 4, None));
+        assert!(status.set_fetch_trouble("t", 4, None) && !status.set_fetch_trouble("t", 4, None));
         assert_eq!(status.readiness().0, StatusCode::OK);
         status.set_kafka_available(false);
         assert_eq!(status.readiness().1, "no Kafka broker responds\n");
         status.set_kafka_available(true);
-        status.revoked();
+        status.mark_revoked();
         assert_eq!(status.readiness().0, StatusCode::SERVICE_UNAVAILABLE);
     }
 

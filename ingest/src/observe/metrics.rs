@@ -1,6 +1,6 @@
 //! The metrics of a worker, for Prometheus at `/metrics`, in the OpenMetrics format.
 //! Labels never contain a tenant, a key or a value of a record.
-//! `docs/metrics.md` lists every metric with its labels; a test below compares the two.
+//! `docs/metrics.md` lists every metric with its labels; a test below compares the page with the exported metrics.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub enum Stage {
     DeadLetter,
     /// Writing a part, retries included.
     Write,
-    /// A commit until Kafka's response.
+    /// Waiting for Kafka's response to a commit.
     Commit,
 }
 
@@ -89,7 +89,7 @@ pub struct Metrics {
     held_back: Family<TopicPartition, Gauge>,
     in_flight: Family<Topic, Gauge<u64, AtomicU64>>,
     paused: Family<Topic, Gauge<u64, AtomicU64>>,
-    broken: Family<Topic, Gauge<u64, AtomicU64>>,
+    breaker_open: Family<Topic, Gauge<u64, AtomicU64>>,
     tenant_alarms: Family<Topic, Counter>,
 }
 
@@ -98,7 +98,7 @@ fn topic(topic: &str) -> Topic {
 }
 
 impl Metrics {
-    /// Metrics of a worker with `budget` bytes for batches.
+    /// Creates the metrics of a worker with `budget` bytes for batches.
     pub fn new(budget: usize) -> Self {
         let rows = || Histogram::new(exponential_buckets(10.0, 4.0, 8));
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.5, 13));
@@ -121,7 +121,7 @@ impl Metrics {
             held_back: Family::default(),
             in_flight: Family::default(),
             paused: Family::default(),
-            broken: Family::default(),
+            breaker_open: Family::default(),
             tenant_alarms: Family::default(),
         };
         metrics.register(budget);
@@ -147,60 +147,60 @@ impl Metrics {
         registry.register("held_back", "Records behind an open transaction", self.held_back.clone());
         registry.register("bytes_in_flight", "Bytes of batches in flight", self.in_flight.clone());
         registry.register("paused_partitions", "Partitions whose intake is paused", self.paused.clone());
-        registry.register("breaker_open", "Partitions whose breaker is open", self.broken.clone());
+        registry.register("breaker_open", "Partitions whose breaker is open", self.breaker_open.clone());
         registry.register("breaker_tenant_alarms", "Alarms about one tenant's poison", self.tenant_alarms.clone());
         let limit = Gauge::<u64, AtomicU64>::default();
         limit.set(budget as u64);
         registry.register("budget_bytes", "Limit of the bytes of batches in flight", limit);
     }
 
-    /// The text for Prometheus.
+    /// Encodes the metrics as text for Prometheus.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
 
-    /// A batch was sealed.
-    pub fn sealed(&self, name: &str, batch: &Batch, reason: SealReason) {
+    /// Records a sealed batch, and counts its dead letters.
+    pub fn record_batch(&self, name: &str, batch: &Batch, reason: SealReason) {
         self.consumed.get_or_create(&topic(name)).inc_by(batch.records() as u64);
         self.batch_rows.get_or_create(&topic(name)).observe(batch.records() as f64);
         self.batch_age.get_or_create(&topic(name)).observe(batch.opened.elapsed().as_secs_f64());
         self.batches.get_or_create(&TopicSealReason { topic: name.to_owned(), reason: reason.as_str() }).inc();
         for letter in &batch.dead_letters {
-            self.dead_letter(name, &letter.reason);
+            self.count_dead_letter(name, &letter.reason);
         }
     }
 
-    /// A record cannot land.
-    pub fn dead_letter(&self, name: &str, reason: &str) {
+    /// Counts a record that cannot land.
+    pub fn count_dead_letter(&self, name: &str, reason: &str) {
         let label = TopicReason { topic: name.to_owned(), reason: reason.to_owned() };
         self.dead_letters.get_or_create(&label).inc();
     }
 
-    /// A range was looked up in its table.
-    pub fn looked_up(&self, name: &str) {
+    /// Counts a range that was looked up in its table.
+    pub fn count_lookup(&self, name: &str) {
         self.lookups.get_or_create(&topic(name)).inc();
     }
 
-    /// A lookup found rows of a part in their table.
-    pub fn found(&self, name: &str, rows: usize) {
+    /// Counts rows of a part that a lookup found in their table.
+    pub fn count_found_rows(&self, name: &str, rows: usize) {
         self.found_rows.get_or_create(&topic(name)).inc_by(rows as u64);
     }
 
-    /// A month of an aggregate table was rebuilt, or could not be.
-    pub fn rebuilt(&self, is_done: bool) {
+    /// Counts a rebuild of one month of an aggregate table.
+    pub fn count_rebuild(&self, is_done: bool) {
         self.rebuilds.get_or_create(&Outcome { outcome: if is_done { "done" } else { "failed" } }).inc();
     }
 
-    /// A part was acknowledged.
-    pub fn landed(&self, name: &str, rows: usize, bytes: usize) {
+    /// Counts the rows and bytes of an acknowledged part.
+    pub fn count_landed(&self, name: &str, rows: usize, bytes: usize) {
         self.landed_rows.get_or_create(&topic(name)).inc_by(rows as u64);
         self.landed_bytes.get_or_create(&topic(name)).inc_by(bytes as u64);
     }
 
-    /// A stage took this long.
-    pub fn stage(&self, stage: Stage, took: Duration) {
+    /// Records the duration of a stage.
+    pub fn observe_stage(&self, stage: Stage, took: Duration) {
         let stage = match stage {
             Stage::Decode => "decode",
             Stage::DeadLetter => "dead_letter",
@@ -210,25 +210,25 @@ impl Metrics {
         self.stages.get_or_create(&StageLabel { stage }).observe(took.as_secs_f64());
     }
 
-    /// An attempt failed.
-    pub fn retry(&self, name: &str, class: Class) {
+    /// Counts a failed attempt.
+    pub fn count_retry(&self, name: &str, class: Class) {
         self.retries.get_or_create(&TopicClass { topic: name.to_owned(), class: class.as_str() }).inc();
     }
 
-    /// A commit was acknowledged or failed.
-    pub fn commit(&self, acknowledged: bool) {
+    /// Counts a commit that was acknowledged or failed.
+    pub fn count_commit(&self, acknowledged: bool) {
         let outcome = if acknowledged { "acknowledged" } else { "failed" };
         self.commits.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// Sets the lag of a partition, and how many records an open transaction holds back.
-    pub fn lag(&self, name: &str, partition: i32, records: i64, held_back: i64) {
+    /// Sets the lag of a partition, and the number of records that an open transaction holds back.
+    pub fn set_lag(&self, name: &str, partition: i32, records: i64, held_back: i64) {
         let label = TopicPartition { topic: name.to_owned(), partition };
         self.lag.get_or_create(&label).set(records);
         self.held_back.get_or_create(&label).set(held_back);
     }
 
-    /// Removes a partition that is no longer assigned to this worker.
+    /// Removes the lag of a partition that is no longer assigned to this worker.
     pub fn forget_lag(&self, name: &str, partition: i32) {
         let label = TopicPartition { topic: name.to_owned(), partition };
         self.lag.remove(&label);
@@ -236,18 +236,18 @@ impl Metrics {
     }
 
     /// Sets the bytes in flight and the number of paused partitions.
-    pub fn flow(&self, name: &str, bytes: usize, paused: usize) {
+    pub fn set_flow(&self, name: &str, bytes: usize, paused: usize) {
         self.in_flight.get_or_create(&topic(name)).set(bytes as u64);
         self.paused.get_or_create(&topic(name)).set(paused as u64);
     }
 
     /// Sets the number of partitions whose breaker is open.
-    pub fn broken(&self, name: &str, partitions: usize) {
-        self.broken.get_or_create(&topic(name)).set(partitions as u64);
+    pub fn set_breaker_open(&self, name: &str, partitions: usize) {
+        self.breaker_open.get_or_create(&topic(name)).set(partitions as u64);
     }
 
-    /// The breaker has raised an alarm about one tenant.
-    pub fn tenant_alarm(&self, name: &str) {
+    /// Counts an alarm of the breaker about one tenant.
+    pub fn count_tenant_alarm(&self, name: &str) {
         self.tenant_alarms.get_or_create(&topic(name)).inc();
     }
 }
@@ -265,25 +265,25 @@ mod tests {
     /// Metrics with one series each: a family without a series is not exported.
     fn with_all_series() -> Metrics {
         let metrics = Metrics::new(1000);
-        let own = topic("t");
+        let label = topic("t");
         for counter in [&metrics.consumed, &metrics.landed_rows, &metrics.landed_bytes] {
-            counter.get_or_create(&own).inc();
+            counter.get_or_create(&label).inc();
         }
         for histogram in [&metrics.batch_rows, &metrics.batch_age] {
-            histogram.get_or_create(&own).observe(1.0);
+            histogram.get_or_create(&label).observe(1.0);
         }
-        metrics.batches.get_or_create(&TopicSealReason { topic: own.topic, reason: SealReason::Age.as_str() }).inc();
-        metrics.dead_letter("t", "tombstone");
-        metrics.looked_up("t");
-        metrics.found("t", 1);
-        metrics.rebuilt(true);
-        metrics.stage(Stage::Write, Duration::ZERO);
-        metrics.retry("t", Class::Row);
-        metrics.commit(true);
-        metrics.lag("t", 0, 1, 1);
-        metrics.flow("t", 1, 1);
-        metrics.broken("t", 1);
-        metrics.tenant_alarm("t");
+        metrics.batches.get_or_create(&TopicSealReason { topic: label.topic, reason: SealReason::Age.as_str() }).inc();
+        metrics.count_dead_letter("t", "tombstone");
+        metrics.count_lookup("t");
+        metrics.count_found_rows("t", 1);
+        metrics.count_rebuild(true);
+        metrics.observe_stage(Stage::Write, Duration::ZERO);
+        metrics.count_retry("t", Class::Row);
+        metrics.count_commit(true);
+        metrics.set_lag("t", 0, 1, 1);
+        metrics.set_flow("t", 1, 1);
+        metrics.set_breaker_open("t", 1);
+        metrics.count_tenant_alarm("t");
         metrics
     }
 
@@ -298,7 +298,7 @@ mod tests {
                 .filter(|name| name != "le")
                 .collect()
         };
-        series.map(|(name, rest)| (name.to_owned(), labels(rest))).collect()
+        series.map(|(name, text)| (name.to_owned(), labels(text))).collect()
     }
 
     fn documented(page: &str) -> BTreeSet<Exported> {
@@ -314,16 +314,16 @@ mod tests {
     #[test]
     fn the_page_lists_exactly_the_exported_metrics() {
         let metrics = with_all_series();
-        let found = exported(&metrics.encode().unwrap());
-        assert_eq!(found, documented(PAGE));
+        let actual = exported(&metrics.encode().unwrap());
+        assert_eq!(actual, documented(PAGE));
         let without_suffix = |name: &str| {
             let name = name.trim_start_matches("sluice_ingest_");
             name.trim_end_matches("_total").trim_end_matches("_bucket").to_owned()
         };
-        let found: BTreeSet<_> = found.iter().map(|(name, _)| without_suffix(name)).collect();
+        let actual: BTreeSet<_> = actual.iter().map(|(name, _)| without_suffix(name)).collect();
         let debug = format!("{:?}", Metrics::new(1).registry);
-        let registered = debug.split("Descriptor { name: \"").skip(1).filter_map(|rest| rest.split('"').next());
-        assert_eq!(found, registered.map(str::to_owned).collect(), "give a new metric a series above");
+        let registered = debug.split("Descriptor { name: \"").skip(1).filter_map(|text| text.split('"').next());
+        assert_eq!(actual, registered.map(str::to_owned).collect(), "add a series for each new metric above");
     }
 
     #[test]
@@ -342,9 +342,9 @@ mod tests {
     #[test]
     fn exported_lines_have_names_labels_and_values() {
         let metrics = Metrics::new(1000);
-        metrics.landed("t", 3, 30);
-        metrics.retry("t", Class::Operator);
-        metrics.lag("t", 0, 7, 0);
+        metrics.count_landed("t", 3, 30);
+        metrics.count_retry("t", Class::Operator);
+        metrics.set_lag("t", 0, 7, 0);
         let text = metrics.encode().unwrap();
         for line in [
             "sluice_ingest_landed_rows_total{topic=\"t\"} 3",

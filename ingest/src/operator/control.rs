@@ -92,7 +92,7 @@ impl Control {
     async fn send(&self, command: Command, filter: PartitionFilter) -> Result<Vec<PartitionStatus>, RequestError> {
         let (answer, answered) = oneshot::channel();
         let response = async {
-            self.events.send(Event::Command(Request { command, filter, answer })).await.ok()?;
+            self.events.send(Event::Command(Request { command, filter, reply: answer })).await.ok()?;
             answered.await.ok()
         };
         let answer = tokio::time::timeout(TIMEOUT, response).await.ok().flatten();
@@ -156,7 +156,9 @@ mod tests {
         assert_eq!(client.get(format!("{url}/pause")).send().await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
         assert!(sent.try_recv().is_err(), "no command was sent");
         let answering = tokio::spawn(async move {
-            let Some(Event::Command(Request { command, filter: which, answer })) = sent.recv().await else { return };
+            let Some(Event::Command(Request { command, filter: which, reply: answer })) = sent.recv().await else {
+                return;
+            };
             assert_eq!((command, which.topic.as_deref()), (Command::Pause, Some("t")));
             answer.send(Ok(Vec::new())).unwrap();
         });

@@ -1,7 +1,7 @@
-//! Confirms acknowledgements. ClickHouse acknowledges a part that it drops as a repetition like one that it stores, and a user
-//! may not be allowed to read what it has written.
-//! So the rows of an acknowledged part are looked up in the table. A part is sent with another token only if its rows are
-//! proven to be missing.
+//! Confirms acknowledgements. ClickHouse acknowledges a part that it drops as a repetition just like one that it stores, and a
+//! user may lack the privilege to read what it has written.
+//! So the rows of an acknowledged part are looked up in the table. A part is never sent with another token unless its rows
+//! are proven to be missing.
 
 use std::time::Duration;
 
@@ -17,20 +17,21 @@ use crate::exactly_once::takeover::{self, Presence};
 use crate::failure::Failure;
 use crate::fault::{Fault, is_injected};
 
-/// Most tokens with which the same rows are sent in sequence.
+/// Maximum number of tokens with which the same rows are sent, in sequence.
 const MAX_TOKENS: u32 = 10;
-/// How often acknowledged rows are looked up: a replica may have to fetch them first.
+/// Maximum number of lookups of acknowledged rows: a replica may have to fetch the rows first.
 const VISIBILITY_CHECKS: u32 = 10;
+/// Time between two lookups of acknowledged rows.
 const CHECK_INTERVAL: Duration = Duration::from_millis(300);
 
 impl Writer {
-    /// How far the next acknowledgement of a part is trusted.
+    /// Returns how far the next acknowledgement of a part is trusted.
     pub(super) fn trust(&self, job: &Job, has_failed: bool) -> Trust {
         if is_injected(Fault::TrustAcknowledgements) {
             Trust::Full
         } else if has_failed || job.batch.may_be_incomplete {
             Trust::Repeated
-        } else if self.seen.contains(job.owner) {
+        } else if self.confirmed.contains(job.assignment) {
             Trust::Full
         } else {
             Trust::First
@@ -43,7 +44,7 @@ impl Writer {
         for check in 1..=VISIBILITY_CHECKS {
             match self.presence(job, part).await?.0 {
                 Presence::All => {
-                    self.seen.insert(job.owner);
+                    self.confirmed.insert(job.assignment);
                     return Ok(());
                 }
                 Presence::Duplicated => return Err(failures::duplicated_rows(&job.destination.target.table)),
@@ -69,8 +70,8 @@ impl Writer {
         self.ensure_landed(job, part, is_acknowledged).await
     }
 
-    /// Looks up a part that was acknowledged, perhaps as a repetition. While the table lacks its rows, it is sent with the next
-    /// token. The views still contain rows that were deleted, so they are rebuilt as well. If rows are in the table more
+    /// Looks up a part that was acknowledged, possibly as a repetition. While the table lacks its rows, it is sent with the
+    /// next token. The views still contain rows that were deleted, so they are rebuilt as well. If rows are in the table more
     /// than once, `is_acknowledged` is set, so that the part is never sent again.
     pub(super) async fn ensure_landed(
         &self,
@@ -81,7 +82,7 @@ impl Writer {
         for resend in 1..=MAX_TOKENS {
             let presence = self.look_up(job, part).await?.0;
             if presence != Presence::Nothing {
-                self.seen.insert(job.owner);
+                self.confirmed.insert(job.assignment);
             }
             match presence {
                 Presence::All if resend == 1 => return Ok(()),
@@ -102,28 +103,30 @@ impl Writer {
         Err(failures::vanished_rows(&job.destination.target.table))
     }
 
-    /// Accepts a part with missing rows: a part lands whole, so they were deleted since, unless they are hidden.
+    /// Accepts a part with missing rows: a part lands whole, so these rows have been deleted since, unless they are hidden.
     async fn accept_partial(&self, job: &Job) -> Result<(), Failure> {
         visibility::check(&self.clickhouse, &job.destination.target.table).await?;
-        let (topic, partition, first) = (&*job.destination.target.topic, job.owner.partition, job.batch.range.first);
+        let (topic, partition, first) =
+            (&*job.destination.target.topic, job.assignment.partition, job.batch.range.first);
         warn!(topic, partition, first, "a part has landed, but some of its rows are no longer in the table");
         Ok(())
     }
 
-    /// Returns which rows of a part are in its table, and the offsets found in its range. If rows are missing, it fails while an
-    /// INSERT of an earlier attempt or owner is still running, since that may add them.
+    /// Returns which rows of a part are in its table, and the offsets found in its range. If rows are missing, it fails while
+    /// an INSERT of an earlier attempt or owner is still running, since that INSERT may add them.
     pub(super) async fn look_up(&self, job: &Job, part: &Part) -> Result<(Presence, Vec<i64>), Failure> {
         let found = self.presence(job, part).await?;
         if matches!(found.0, Presence::All | Presence::Duplicated) {
             return Ok(found);
         }
-        lookup::check_no_running_insert(&self.clickhouse, &job.destination.target, job.owner.partition).await?;
+        lookup::check_no_running_insert(&self.clickhouse, &job.destination.target, job.assignment.partition).await?;
         self.presence(job, part).await
     }
 
     async fn presence(&self, job: &Job, part: &Part) -> Result<(Presence, Vec<i64>), Failure> {
         let found =
-            lookup::offsets(&self.clickhouse, &job.destination.target, job.owner.partition, job.batch.range).await?;
+            lookup::offsets(&self.clickhouse, &job.destination.target, job.assignment.partition, job.batch.range)
+                .await?;
         Ok((takeover::compare(job.batch.offsets(part), &found), found))
     }
 }

@@ -1,4 +1,4 @@
-//! The destination of a pipeline's batches. Plain data.
+//! The destination of a pipeline's batches.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::target::Target;
 pub struct Destination {
     /// The topic and the table.
     pub target: Target,
-    /// The INSERT for its rows.
+    /// The INSERT for the table's rows.
     pub insert: Insert,
     /// The JSON field, as a dotted path, that holds a record's tenant; empty if records have none.
     pub tenant: String,
-    /// Shortest time for which ClickHouse remembers a token, in this table and in every table that its views write to.
+    /// Minimum time for which ClickHouse remembers a token, in this table and in every table that its views write to.
     pub token_retention: Duration,
 }

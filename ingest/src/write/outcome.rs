@@ -1,16 +1,16 @@
-//! Outcomes of sending a part. Plain data.
+//! Outcomes of sending a part.
 
 use crate::failure::Failure;
 
 /// Outcome of sending a part.
-pub(super) enum Landed {
-    /// Its rows are in the table.
-    Whole,
-    /// ClickHouse refuses some of its rows, and none of the rows that were sent is in the table.
+pub(super) enum PartOutcome {
+    /// The part's rows are in the table.
+    Landed,
+    /// ClickHouse refuses some rows of the part, and none of the rows that were sent is in the table.
     Refused {
         /// The refusal.
         failure: Failure,
-        /// Offsets in the batch's range that were in the table before.
+        /// Offsets in the batch's range that were already in the table.
         present: Vec<i64>,
     },
 }

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::attempts::Attempts;
 use super::job::Job;
-use super::outcome::{Landed, Obstacle, Stop};
+use super::outcome::{Obstacle, PartOutcome, Stop};
 use super::trust::Trust;
 use super::writer::Writer;
 use crate::batch::Part;
@@ -22,23 +22,28 @@ use crate::exactly_once::token::{insert_name, token};
 use crate::failure::{Class, Failure};
 use crate::fault::{Failpoint, Fault, is_injected, reached};
 
-/// Older than any token that ClickHouse remembers.
+/// Assumed age of an announcement dated in the future: older than any token that ClickHouse remembers.
 const UNKNOWN_AGE: Duration = Duration::from_secs(u32::MAX as u64);
 
 impl Writer {
     /// Sends a part until its rows are in the table; looks them up first if its token is not sufficient.
-    pub(super) async fn land_part(&self, job: &Job, part: &Part, attempts: &mut Attempts<'_>) -> Result<Landed, Stop> {
+    pub(super) async fn land_part(
+        &self,
+        job: &Job,
+        part: &Part,
+        attempts: &mut Attempts<'_>,
+    ) -> Result<PartOutcome, Stop> {
         let mut is_acknowledged = false;
         loop {
             job.lease.wait_until_held().await;
             match self.try_part(job, part, attempts.count, &mut is_acknowledged).await {
                 Ok(landed) => {
-                    if matches!(landed, Landed::Whole) {
-                        attempts.succeeded();
+                    if matches!(landed, PartOutcome::Landed) {
+                        attempts.record_success();
                     }
                     return Ok(landed);
                 }
-                Err(Obstacle::Failed(failure)) => attempts.failed(failure).await,
+                Err(Obstacle::Failed(failure)) => attempts.back_off(failure).await,
                 Err(Obstacle::Stopped(why)) => return Err(Stop(why)),
             }
         }
@@ -51,6 +56,7 @@ impl Writer {
         if is_first { Ok(Changed::Nothing) } else { self.view_changes(job).await }
     }
 
+    /// Returns which views have changed since the batch was announced.
     pub(super) async fn view_changes(&self, job: &Job) -> Result<Changed, Failure> {
         let announcement_age = || job.announcement_age().unwrap_or(UNKNOWN_AGE);
         self.graphs.changed_since(&self.clickhouse, &job.destination.target.table, &self.demand, announcement_age).await
@@ -64,27 +70,27 @@ impl Writer {
         part: &Part,
         failed: u32,
         is_acknowledged: &mut bool,
-    ) -> Result<Landed, Obstacle> {
+    ) -> Result<PartOutcome, Obstacle> {
         let changed = self.check_views(job, failed).await?;
         if *is_acknowledged {
             self.ensure_visible(job, part).await?;
-            return Ok(Landed::Whole);
+            return Ok(PartOutcome::Landed);
         }
         if job.doubt() == Doubt::No && changed == Changed::Nothing {
-            let sent = self.insert_trusted(job, part, failed, is_acknowledged).await;
+            let sent = self.insert_by_token(job, part, failed, is_acknowledged).await;
             return self.classify_refusal(job, part, sent, failed).await;
         }
-        self.metrics.looked_up(&job.destination.target.topic);
+        self.metrics.count_lookup(&job.destination.target.topic);
         let (presence, offsets) = self.look_up(job, part).await?;
         if presence == Presence::All {
-            self.complete_found(job, part, changed).await?;
-            return Ok(Landed::Whole);
+            self.complete_landed(job, part, changed).await?;
+            return Ok(PartOutcome::Landed);
         }
         visibility::check(&self.clickhouse, &job.destination.target.table).await?;
         let missing = match presence {
             Presence::Nothing => Cow::Borrowed(part),
             Presence::Some if job.doubt() == Doubt::SendMissing => Cow::Owned(job.batch.without(part, &offsets)),
-            _ => return Err(stopped(job, part, &offsets)),
+            _ => return Err(unexpected_rows(job, part, &offsets)),
         };
         let sent = self.insert_missing(job, &missing, is_acknowledged).await;
         self.classify_refusal(job, part, sent, failed).await
@@ -92,7 +98,7 @@ impl Writer {
 
     /// Sends a part whose token ClickHouse recognizes if it has landed, and looks up its rows unless the acknowledgement is
     /// sufficient.
-    async fn insert_trusted(
+    async fn insert_by_token(
         &self,
         job: &Job,
         part: &Part,
@@ -111,46 +117,49 @@ impl Writer {
         }
     }
 
-    /// Classifies a refusal: if all rows are in the table, only a view refuses them.
+    /// Classifies a refusal: if all rows are in the table, only a view refuses the part.
     async fn classify_refusal(
         &self,
         job: &Job,
         part: &Part,
         sent: Result<(), Failure>,
         failed: u32,
-    ) -> Result<Landed, Obstacle> {
+    ) -> Result<PartOutcome, Obstacle> {
         let failure = match sent {
-            Ok(()) => return Ok(Landed::Whole),
+            Ok(()) => return Ok(PartOutcome::Landed),
             Err(failure) if self.is_final(&failure, failed) => failure,
             Err(failure) => return Err(failure.into()),
         };
-        self.metrics.looked_up(&job.destination.target.topic);
+        self.metrics.count_lookup(&job.destination.target.topic);
         match self.look_up(job, part).await? {
             (Presence::All, _) => Err(failures::refused_by_a_view(failure).into()),
-            (Presence::Nothing, present) => Ok(Landed::Refused { failure, present }),
-            (Presence::Some, present) if job.doubt() == Doubt::SendMissing => Ok(Landed::Refused { failure, present }),
-            (Presence::Some | Presence::Duplicated, offsets) => Err(stopped(job, part, &offsets)),
+            (Presence::Nothing, present) => Ok(PartOutcome::Refused { failure, present }),
+            (Presence::Some, present) if job.doubt() == Doubt::SendMissing => {
+                Ok(PartOutcome::Refused { failure, present })
+            }
+            (Presence::Some | Presence::Duplicated, offsets) => Err(unexpected_rows(job, part, &offsets)),
         }
     }
 
     /// Whether to search for the refused rows now. An unclear failure with HTTP 5xx may be temporary, so it is retried first.
     fn is_final(&self, failure: &Failure, failed: u32) -> bool {
-        let is_unclear = failure.is_unclear && !is_injected(Fault::NeverJudgeUnclear);
+        let is_unclear = failure.is_unclear && !is_injected(Fault::NeverSearchUnclear);
         failure.class == Class::Row || is_unclear && (failure.class == Class::Operator || failed >= self.retry.quick)
     }
 
-    /// Sends an INSERT. Each `resend` of the same rows, counted from 1, has its own token; 0 is the usual one.
+    /// Sends an INSERT. Each `resend` of the same rows, counted from 1, has its own token; 0 selects the usual token.
     pub(super) async fn insert(&self, job: &Job, part: &Part, resend: u32) -> Result<(), Failure> {
         let _permits = self.insert_permit(job).await;
         reached(Failpoint::Insert);
         let digest = job.batch.digest_of(part);
-        let token = token(&job.destination.target, job.owner.partition, job.batch.range, part.month, digest, resend);
-        let name = insert_name(&job.destination.target, job.owner.partition, job.batch.range, part.month);
+        let token =
+            token(&job.destination.target, job.assignment.partition, job.batch.range, part.month, digest, resend);
+        let name = insert_name(&job.destination.target, job.assignment.partition, job.batch.range, part.month);
         self.clickhouse.insert(&job.destination.insert, &name, &token, &part.rows).await
     }
 
-    /// Waits for a permit to send while the lease is held: the wait itself may outlast the lease. It holds no permit while it
-    /// waits for a rebuild, so that INSERTs into other tables continue.
+    /// Waits for a permit to send with a valid lease: the wait for the permit may outlast the lease. It holds no permit while
+    /// it waits for a rebuild, so that INSERTs into other tables continue.
     async fn insert_permit(&self, job: &Job) -> (OwnedRwLockReadGuard<()>, SemaphorePermit<'_>) {
         loop {
             let no_rebuild = self.rebuilds.block_rebuilds(&job.destination.target.table).await;
@@ -163,13 +172,13 @@ impl Writer {
         }
     }
 
-    /// Completes a part that was already in its table: if its views may lack it, they are completed before anything is
+    /// Completes a part that was already in its table: if the views may lack it, they are completed before its offsets are
     /// committed.
-    async fn complete_found(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
+    async fn complete_landed(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
         let Range { first, last } = job.batch.range;
         info!(
             topic = &*job.destination.target.topic,
-            partition = job.owner.partition,
+            partition = job.assignment.partition,
             first,
             last,
             month = part.month,
@@ -179,12 +188,12 @@ impl Writer {
         if may_lack && !is_injected(Fault::SkipRebuild) {
             self.complete_views(job, part, changed).await?;
         }
-        self.metrics.found(&job.destination.target.topic, part.count());
+        self.metrics.count_found_rows(&job.destination.target.topic, part.count());
         Ok(())
     }
 
-    /// Rebuilds the aggregates that may lack a part. If they cannot be rebuilt, and only definitions of views have changed, the
-    /// same INSERT is repeated and completes them: a view may have been changed since it refused the part.
+    /// Rebuilds the aggregates that may lack a part. If they cannot be rebuilt, and only definitions of views have changed, it
+    /// repeats the same INSERT to complete them: a view may have been changed since it refused the part.
     async fn complete_views(&self, job: &Job, part: &Part, changed: Changed) -> Result<(), Failure> {
         match self.rebuild(job, part).await {
             Err(failure)
@@ -203,12 +212,13 @@ impl Writer {
     /// Rebuilds the aggregates of a part's month.
     pub(super) async fn rebuild(&self, job: &Job, part: &Part) -> Result<(), Failure> {
         let rebuilt = self.rebuilds.rebuild(&self.clickhouse, &job.destination.target.table, part.month).await;
-        self.metrics.rebuilt(rebuilt.is_ok());
+        self.metrics.count_rebuild(rebuilt.is_ok());
         rebuilt
     }
 }
 
-fn stopped(job: &Job, part: &Part, found: &[i64]) -> Obstacle {
+/// Why a batch stops if the table holds only some of a part's rows, or holds one twice.
+fn unexpected_rows(job: &Job, part: &Part, found: &[i64]) -> Obstacle {
     let Range { first, last } = job.batch.range;
     Obstacle::Stopped(format!(
         "of the {} rows of offsets {first} to {last} in month {}, the table holds only some or holds one twice ({} rows in \

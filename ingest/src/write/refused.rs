@@ -1,7 +1,7 @@
-//! Rows that ClickHouse refuses: turns them into dead letters, and lands the rest of the part.
+//! Rows that ClickHouse refuses: turns them into dead letters, and lands the remaining rows of the part.
 //! All refused rows of a part are found first ([`bisect`]), read again from Kafka, checked by the partition's breaker and
-//! acknowledged as dead letters; only then are the others sent. So while some of the refused rows are not dead letters yet,
-//! no row of the part has landed.
+//! acknowledged as dead letters; only then are the other rows sent. So no row of a part ever lands before all its refused rows
+//! are dead letters.
 //!
 //! The announced range does not change: a part's token depends on the rows that are sent, so a part with fewer rows has
 //! another token, and parts of other months keep theirs.
@@ -19,7 +19,7 @@ use tracing::warn;
 use super::attempts::Attempts;
 use super::destination::Destination;
 use super::job::Job;
-use super::outcome::{Landed, Stop};
+use super::outcome::{PartOutcome, Stop};
 use super::writer::Writer;
 use crate::batch::Part;
 use crate::clickhouse::bisect::{FaultSearch, FaultyRow, FaultyRows};
@@ -54,22 +54,22 @@ impl Writer {
         let (mut kept, mut counted, table) = (Cow::Borrowed(part), i64::MIN, &job.destination.target.table);
         while kept.count() > 0 {
             let (failure, present) = match self.land_part(job, &kept, attempts).await? {
-                Landed::Whole => break,
-                Landed::Refused { failure, present } => (failure, present),
+                PartOutcome::Landed => break,
+                PartOutcome::Refused { failure, present } => (failure, present),
             };
             let refused = job.batch.without(&kept, &present);
             let rows = match self.find_faulty_rows(job, &refused, &failure).await {
                 Ok(FaultyRows::Rows(rows)) => rows,
                 Ok(FaultyRows::Table) => {
-                    attempts.failed(failures::every_row_refused(failure, table)).await;
+                    attempts.back_off(failures::every_row_refused(failure, table)).await;
                     continue;
                 }
                 Ok(FaultyRows::NoRow) => {
-                    attempts.failed(failures::no_row_refused(failure, table)).await;
+                    attempts.back_off(failures::no_row_refused(failure, table)).await;
                     continue;
                 }
                 Err(failure) => {
-                    attempts.failed(failures::in_search(failure)).await;
+                    attempts.back_off(failures::in_search(failure)).await;
                     continue;
                 }
             };
@@ -81,19 +81,19 @@ impl Writer {
             }
             let offsets: Vec<i64> = rows.iter().map(|row| row.offset).collect();
             kept = Cow::Owned(job.batch.without(&kept, &offsets));
-            reached(Failpoint::SetAside);
+            reached(Failpoint::AllRefused);
         }
         Ok(Some(kept))
     }
 
-    /// Finds the rows at fault; the search counts as one INSERT in flight.
+    /// Searches for the rows at fault; the search counts as one INSERT in flight.
     async fn find_faulty_rows(&self, job: &Job, part: &Part, failure: &Failure) -> Result<FaultyRows, Failure> {
         let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
-        self.metrics.retry(&job.destination.target.topic, Class::Row);
+        self.metrics.count_retry(&job.destination.target.topic, Class::Row);
         let search = FaultSearch::new(&self.clickhouse, &job.destination.insert, &job.batch, part, failure).await?;
-        let found = search.run().await;
-        reached(Failpoint::Judged);
-        found
+        let outcome = search.run().await;
+        reached(Failpoint::Searched);
+        outcome
     }
 
     /// Turns refused rows into dead letters. Returns `false` if the breaker has opened instead.
@@ -108,7 +108,7 @@ impl Writer {
         while !rows.is_empty() {
             let records = rows.iter().map(|row| (row.offset, row.reason.clone())).collect();
             let Destination { target, tenant, .. } = &*job.destination;
-            let (partition, tenant, attempts_made) = (job.owner.partition, tenant.clone(), attempts.count + 1);
+            let (partition, tenant, attempts_made) = (job.assignment.partition, tenant.clone(), attempts.count + 1);
             let request = RefetchRequest {
                 topic: Arc::clone(&target.topic),
                 topic_id: target.topic_id,
@@ -123,26 +123,26 @@ impl Writer {
                 let chunk = match chunk {
                     Ok(chunk) => chunk,
                     Err(cause) => {
-                        attempts.failed(refetch_failed(&cause)).await;
+                        attempts.back_off(refetch_failed(&cause)).await;
                         is_complete = false;
                         break;
                     }
                 };
-                let (own, rest) = rows.split_at(chunk.letters.len().min(rows.len()));
-                ensure_in_topic(own, &chunk.letters)?;
+                let (read, unread) = rows.split_at(chunk.letters.len().min(rows.len()));
+                ensure_in_topic(read, &chunk.letters)?;
                 if !self.may_dead_letter(&mut refused_rows, &chunk.letters, sent).await {
                     return Ok(false);
                 }
                 self.send_letters(job, &chunk.letters, attempts).await;
                 for letter in &chunk.letters {
-                    self.metrics.dead_letter(&job.destination.target.topic, &letter.reason);
+                    self.metrics.count_dead_letter(&job.destination.target.topic, &letter.reason);
                     sent.push(letter.offset);
                 }
-                rows = rest;
+                rows = unread;
                 reached(Failpoint::Refused);
             }
             if is_complete && let Some(gone) = rows.first() {
-                return Err(record_gone(gone));
+                return Err(missing_record(gone));
             }
         }
         Ok(true)
@@ -150,12 +150,12 @@ impl Writer {
 
     /// Returns whether the partition's breaker lets these rows become dead letters.
     async fn may_dead_letter(&self, refused_rows: &mut RefusedRows<'_>, letters: &[DeadLetter], sent: &[i64]) -> bool {
-        let (answer, answered) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         let rows = letters.iter().map(|letter| refused_rows.refusal(letter)).collect();
         let sent = sent.to_vec();
-        self.send(Event::Refused { owner: refused_rows.job.owner, rows, sent, answer }).await;
-        // Without an answer the assignment has ended.
-        answered.await.unwrap_or(false)
+        self.send(Event::Refused { assignment: refused_rows.job.assignment, rows, sent, reply }).await;
+        // The channel is closed without a reply if the assignment has ended.
+        response.await.unwrap_or(false)
     }
 
     /// Sends dead letters until all are acknowledged.
@@ -170,17 +170,17 @@ impl Writer {
             reached(Failpoint::DeadLetter);
             match self.dead_letters.send(letters).await {
                 Ok(()) => break,
-                Err(failure) => attempts.failed(failure).await,
+                Err(failure) => attempts.back_off(failure).await,
             }
         }
-        attempts.succeeded();
+        attempts.record_success();
     }
 }
 
 impl RefusedRows<'_> {
-    /// The refusal of a row, as the breaker counts it.
+    /// Returns the refusal of a row, as the breaker counts it.
     fn refusal(&mut self, letter: &DeadLetter) -> Refusal {
-        let below = |offset: i64| self.offsets.partition_point(|one| *one < offset);
+        let below = |offset: i64| self.offsets.partition_point(|sent| *sent < offset);
         let accepted_before = below(letter.offset).saturating_sub(below(self.counted.saturating_add(1))) as u64;
         *self.counted = letter.offset.max(*self.counted);
         let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
@@ -188,24 +188,24 @@ impl RefusedRows<'_> {
     }
 }
 
-/// Fails unless each row has its letter: a record may no longer be in its topic.
+/// Fails unless each row has a letter: a record may no longer be in its topic.
 fn ensure_in_topic(rows: &[FaultyRow], letters: &[DeadLetter]) -> Result<(), Stop> {
     let gone = rows.iter().zip(letters).find(|(row, letter)| row.offset != letter.offset);
-    gone.map_or(Ok(()), |(row, _)| Err(record_gone(row)))
+    gone.map_or(Ok(()), |(row, _)| Err(missing_record(row)))
 }
 
-fn record_gone(row: &FaultyRow) -> Stop {
+fn missing_record(row: &FaultyRow) -> Stop {
     let FaultyRow { offset, reason } = row;
     Stop(format!("ClickHouse refuses the row at offset {offset} ({reason}), and its record is no longer in its topic"))
 }
 
 fn log_refused(job: &Job, failure: &Failure, rows: usize) {
     let (topic, partition, Range { first, last }) =
-        (&*job.destination.target.topic, job.owner.partition, job.batch.range);
+        (&*job.destination.target.topic, job.assignment.partition, job.batch.range);
     warn!(topic, partition, first, last, rows, %failure, "rows are refused; dead-lettering them and landing the others");
 }
 
-/// The failure to read a record again that has to become a dead letter.
+/// The failure to read a refused record again.
 fn refetch_failed(cause: &KafkaError) -> Failure {
     Failure::new(producer::class(cause), format!("a refused record cannot be read again from its topic: {cause}"))
 }

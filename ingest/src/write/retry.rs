@@ -1,5 +1,5 @@
 //! The retry policy: decides by the class of a failure and the number of attempts.
-//! Pure: the caller supplies the jitter and waits. It never gives up.
+//! The caller supplies the jitter and waits. It never gives up.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::failure::Class;
 pub enum Decision {
     /// Wait, then retry; the partition continues to consume.
     Again(Duration),
-    /// Pause the partition, wait, then retry, for as long as it takes.
+    /// Pause the partition, wait, then retry, without limit.
     Probe(Duration),
 }
 
@@ -28,7 +28,7 @@ pub fn decide(retry: &Retry, class: Class, attempt: u32, jitter: u64) -> Decisio
     }
 }
 
-/// A wait between 80 % and 120 % of `wait`, so that workers that failed together do not retry together.
+/// Returns a wait between 80 % and 120 % of `wait`, so that workers that failed together do not retry together.
 fn with_jitter(wait: Duration, jitter: u64) -> Duration {
     wait.mul_f64(0.8 + 0.4 * (jitter % 1000) as f64 / 1000.0)
 }
@@ -59,8 +59,8 @@ mod tests {
 
     #[test]
     fn the_names_of_classes_are_stable() {
-        let words = [Class::Transient, Class::Row, Class::Operator].map(Class::as_str);
-        assert_eq!(words, ["transient", "row", "operator"], "dashboards and dead letters depend on them");
+        let names = [Class::Transient, Class::Row, Class::Operator].map(Class::as_str);
+        assert_eq!(names, ["transient", "row", "operator"], "dashboards and dead letters depend on them");
     }
 
     fn retries() -> impl Strategy<Value = Retry> {
@@ -70,7 +70,7 @@ mod tests {
         (0_u32..10, (1_u64..60_000).prop_map(Duration::from_millis), wait(), wait()).prop_map(retry)
     }
 
-    /// The wait without jitter, doubled step by step up to the longest.
+    /// The wait without jitter, doubled once per attempt up to the maximum.
     fn backoff(retry: &Retry, attempt: u32) -> Duration {
         let mut wait = retry.first_wait.min(retry.longest_wait);
         for _ in 1..attempt {
@@ -80,8 +80,8 @@ mod tests {
     }
 
     proptest! {
-        /// Agrees with a model that doubles step by step, for any settings: quick retries, then probes; failures that need an
-        /// operator are probed from the first attempt.
+        /// Agrees with a model that doubles once per attempt, for any settings: quick retries, then probes; failures that need
+        /// an operator are probed from the first attempt.
         #[test]
         fn waits_double_to_their_limit_with_jitter(
             retry in retries(), attempt in prop_oneof![1_u32..40, 1_u32..10_000], jitter in any::<u64>(), class in 0_usize..3
@@ -93,17 +93,17 @@ mod tests {
             };
             let is_transient = class == Class::Transient;
             prop_assert_eq!(is_quick, is_transient && attempt <= retry.quick);
-            let whole = if is_transient { backoff(&retry, attempt) } else { retry.operator_wait };
+            let base = if is_transient { backoff(&retry, attempt) } else { retry.operator_wait };
             let thousandths = 800 + 400 * u128::from(jitter % 1000) / 1000;
-            let off_by = (whole.as_nanos() * thousandths / 1000).abs_diff(wait.as_nanos());
+            let off_by = (base.as_nanos() * thousandths / 1000).abs_diff(wait.as_nanos());
             // Integer arithmetic here loses less than a thousandth of the jitter.
-            prop_assert!(off_by <= whole.as_nanos() / 1000, "{wait:?} for {whole:?} and {jitter}");
-            prop_assert!(wait >= whole.mul_f64(0.8) && wait < whole.mul_f64(1.2));
+            prop_assert!(off_by <= base.as_nanos() / 1000, "{wait:?} for {base:?} and {jitter}");
+            prop_assert!(wait >= base.mul_f64(0.8) && wait < base.mul_f64(1.2));
         }
 
         /// Workers that failed together retry at different times.
         #[test]
-        fn different_jitter_gives_different_waits(one in 0_u64..1000, other in 0_u64..1000) {
+        fn different_jitter_results_in_different_waits(one in 0_u64..1000, other in 0_u64..1000) {
             let retry = Retry::default();
             let wait = |jitter| decide(&retry, Class::Transient, 1, jitter);
             prop_assert_eq!(wait(one) == wait(other), one == other);

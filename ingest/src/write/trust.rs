@@ -1,9 +1,10 @@
-//! How far an acknowledgement is trusted, and which assignments have confirmed that their rows are visible. No I/O.
+//! How far an acknowledgement is trusted, and which assignments have confirmed that their rows are visible. It performs no
+//! I/O.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::event::Assigned;
+use crate::event::AssignmentId;
 
 /// How far an acknowledgement is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,20 +17,20 @@ pub(super) enum Trust {
     Repeated,
 }
 
-/// Assignments whose acknowledged rows were visible: the last such epoch by pipeline and partition.
+/// Assignments whose acknowledged rows were visible: the last confirmed epoch by pipeline and partition.
 #[derive(Debug, Default)]
-pub struct SeenAssignments(Mutex<HashMap<(usize, i32), u64>>);
+pub struct ConfirmedAssignments(Mutex<HashMap<(usize, i32), u64>>);
 
-impl SeenAssignments {
+impl ConfirmedAssignments {
     fn epochs(&self) -> MutexGuard<'_, HashMap<(usize, i32), u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn contains(&self, owner: Assigned) -> bool {
-        self.epochs().get(&(owner.pipeline, owner.partition)) == Some(&owner.epoch)
+    pub(super) fn contains(&self, assignment: AssignmentId) -> bool {
+        self.epochs().get(&(assignment.pipeline, assignment.partition)) == Some(&assignment.epoch)
     }
 
-    pub(super) fn insert(&self, owner: Assigned) {
-        self.epochs().insert((owner.pipeline, owner.partition), owner.epoch);
+    pub(super) fn insert(&self, assignment: AssignmentId) {
+        self.epochs().insert((assignment.pipeline, assignment.partition), assignment.epoch);
     }
 }

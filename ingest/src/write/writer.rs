@@ -1,4 +1,4 @@
-//! Makes batches durable, and sends the outcome of each as an [`Event`]. All partitions share one [`Writer`].
+//! Makes batches durable, and sends the outcome of each as an [`Event`]. All partitions share one [`Writer`]. It never commits.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::attempts::Attempts;
 use super::job::Job;
 use super::outcome::Stop;
-use super::trust::SeenAssignments;
+use super::trust::ConfirmedAssignments;
 use crate::clickhouse::client::ClickHouse;
 use crate::clickhouse::demand::Demand;
 use crate::clickhouse::rebuild::Rebuilds;
@@ -18,7 +18,7 @@ use crate::config::Retry;
 use crate::dead_letter::producer::DeadLetters;
 use crate::dead_letter::refetch::Refetch;
 use crate::dead_letter::sent::SentLetters;
-use crate::event::{self, Assigned, Event};
+use crate::event::{self, AssignmentId, Event};
 use crate::exactly_once::takeover::Start;
 use crate::failure::Failure;
 use crate::fault::{Failpoint, Fault, is_injected, reached};
@@ -40,12 +40,12 @@ pub struct Writer {
     pub rebuilds: Rebuilds,
     /// The retry policy.
     pub retry: Retry,
-    /// How long the tables have to remember tokens.
+    /// Minimum time for which the tables have to remember tokens.
     pub demand: Demand,
-    /// One permit per INSERT that may be in flight.
+    /// One permit for each INSERT that may be in flight.
     pub permits: Semaphore,
     /// Assignments whose acknowledged rows were visible.
-    pub seen: SeenAssignments,
+    pub confirmed: ConfirmedAssignments,
     /// The views that INSERTs reach.
     pub graphs: ViewGraphs,
     /// The channel to the consume loop.
@@ -55,10 +55,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Makes the batch durable, for as long as it takes, and sends the outcome.
+    /// Makes the batch durable, retrying without limit, and sends the outcome.
     pub async fn land(&self, job: Job) {
-        let owner = job.owner;
-        let event = self.try_land(&job).await.unwrap_or_else(|Stop(why)| Some(Event::Stopped { owner, why }));
+        let assignment = job.assignment;
+        let event = self.try_land(&job).await.unwrap_or_else(|Stop(why)| Some(Event::Stopped { assignment, why }));
         drop(job);
         if let Some(event) = event {
             self.send(event).await;
@@ -67,29 +67,29 @@ impl Writer {
 
     /// Queries the table for a partition's highest offset, and the dead-letter topic for records of its announced ranges,
     /// until both respond.
-    pub async fn open_partition(&self, owner: Assigned, target: &Target, start: &Start) {
-        let mut attempts = self.attempts(owner, target, None);
+    pub async fn open_partition(&self, assignment: AssignmentId, target: &Target, start: &Start) {
+        let mut attempts = self.attempts(assignment, target, None);
         let highest = loop {
-            match self.highest_offset(target, owner.partition, start.committed).await {
+            match self.highest_offset(target, assignment.partition, start.committed).await {
                 Ok(highest) => break highest,
-                Err(failure) => attempts.failed(failure).await,
+                Err(failure) => attempts.back_off(failure).await,
             }
         };
         let letters = match &start.intent {
             Some(intent) if !is_injected(Fault::IgnoreSentLetters) => loop {
-                match self.sent_letters.among(target.topic_id, owner.partition, intent).await {
+                match self.sent_letters.among(target.topic_id, assignment.partition, intent).await {
                     Ok(letters) => break letters,
-                    Err(failure) => attempts.failed(failure).await,
+                    Err(failure) => attempts.back_off(failure).await,
                 }
             },
             _ => Vec::new(),
         };
         let continuation = start.continue_after(highest);
-        self.send(Event::Opened { owner, continuation, letters }).await;
+        self.send(Event::Opened { assignment, continuation, letters }).await;
     }
 
-    /// The highest offset in the table. If there is no committed offset, it alone decides where to begin, so running INSERTs and
-    /// hidden rows are ruled out first.
+    /// Returns the highest offset in the table. Without a committed offset, it alone determines where to begin, so running
+    /// INSERTs and hidden rows are ruled out first.
     async fn highest_offset(
         &self,
         target: &Target,
@@ -105,23 +105,23 @@ impl Writer {
 
     /// Writes the batch; returns no event if the breaker has opened and the batch is dropped.
     async fn try_land(&self, job: &Job) -> Result<Option<Event>, Stop> {
-        let mut attempts = self.attempts(job.owner, &job.destination.target, Some(job.batch.range.first));
+        let mut attempts = self.attempts(job.assignment, &job.destination.target, Some(job.batch.range.first));
         let mut sent_letters = self.land_dead_letters(job, &mut attempts).await;
         for part in &job.batch.parts {
             let started = Instant::now();
             let Some(landed) = self.land_without_refused(job, part, &mut sent_letters, &mut attempts).await? else {
                 return Ok(None);
             };
-            self.metrics.stage(Stage::Write, started.elapsed());
-            self.metrics.landed(&job.destination.target.topic, landed.count(), landed.rows.bytes());
+            self.metrics.observe_stage(Stage::Write, started.elapsed());
+            self.metrics.count_landed(&job.destination.target.topic, landed.count(), landed.rows.bytes());
             reached(Failpoint::Landed);
         }
         let dead_lettered = sent_letters.len() + job.batch.dead_lettered_before();
-        Ok(Some(written(job, job.batch.records() - dead_lettered, dead_lettered)))
+        Ok(Some(written_event(job, job.batch.records() - dead_lettered, dead_lettered)))
     }
 
-    fn attempts<'a>(&'a self, owner: Assigned, target: &'a Target, first: Option<i64>) -> Attempts<'a> {
-        Attempts::new(&self.retry, &self.metrics, &self.events, owner, target, first)
+    fn attempts<'a>(&'a self, assignment: AssignmentId, target: &'a Target, first: Option<i64>) -> Attempts<'a> {
+        Attempts::new(&self.retry, &self.metrics, &self.events, assignment, target, first)
     }
 
     pub(super) async fn send(&self, event: Event) {
@@ -129,7 +129,7 @@ impl Writer {
     }
 }
 
-fn written(job: &Job, landed: usize, dead_lettered: usize) -> Event {
-    let (owner, range) = (job.owner, job.batch.range);
-    Event::Written { owner, range, landed: landed as u64, dead_lettered: dead_lettered as u64 }
+fn written_event(job: &Job, landed: usize, dead_lettered: usize) -> Event {
+    let (assignment, range) = (job.assignment, job.batch.range);
+    Event::Written { assignment, range, landed: landed as u64, dead_lettered: dead_lettered as u64 }
 }

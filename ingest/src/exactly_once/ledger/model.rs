@@ -1,4 +1,4 @@
-//! Tests the ledger against a model that keeps every range and evaluates all of them for each query.
+//! Tests the ledger against a model that keeps every range and checks them all for each query.
 //! Announced ranges are read back from the metadata of the commit.
 
 use proptest::prelude::*;
@@ -7,38 +7,38 @@ use super::*;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// A range is sealed, after a gap of this many offsets; the second number is its last offset minus its first.
+    /// A range is sealed, after a gap of this many offsets; the second number is the last offset minus the first.
     Seal(i64, i64),
     /// An announced range is sealed again, with other contents.
     Reseal(usize),
-    /// An announced range is durable.
-    Done(usize),
+    /// An announced range becomes durable.
+    MarkDurable(usize),
     /// A commit is requested, as a renewal if true.
     Commit(bool),
-    /// Kafka acknowledges the commit, or not.
-    Answer(bool),
+    /// Kafka acknowledges the commit if true; else it fails.
+    Respond(bool),
     /// Unannounced ranges are dropped.
-    Forget,
+    DropUnannounced,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (0_i64..3, 0_i64..6).prop_map(|(gap, span)| Step::Seal(gap, span)),
         1 => (0_usize..100).prop_map(Step::Reseal),
-        3 => prop_oneof![Just(0), 0_usize..100].prop_map(Step::Done),
+        3 => prop_oneof![Just(0), 0_usize..100].prop_map(Step::MarkDurable),
         4 => any::<bool>().prop_map(Step::Commit),
-        4 => prop::bool::weighted(0.8).prop_map(Step::Answer),
-        1 => Just(Step::Forget),
+        4 => prop::bool::weighted(0.8).prop_map(Step::Respond),
+        1 => Just(Step::DropUnannounced),
     ];
     proptest::collection::vec(step, 1..150)
 }
 
 /// A range and its state.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct ModelEntry {
     announcement: Announced,
     is_announced: bool,
-    is_done: bool,
+    is_durable: bool,
     announced_at: Option<u64>,
 }
 
@@ -48,33 +48,33 @@ struct Model {
     /// The committed offset at the start.
     start: Option<i64>,
     committed: Option<i64>,
-    ranges: Vec<Known>,
+    ranges: Vec<ModelEntry>,
     in_flight: Option<(i64, Vec<Range>)>,
 }
 
 impl Model {
-    fn new(decoder: u64, committed: Option<i64>, found: Option<&Intent>) -> Self {
-        let known = |intent: &Intent, announcement: &Announced| {
+    fn new(decoder: u64, committed: Option<i64>, intent: Option<&Intent>) -> Self {
+        let entry = |intent: &Intent, announcement: &Announced| {
             let doubt = if intent.decoder == decoder { announcement.doubt } else { Doubt::AllOrNothing };
             let announcement = Announced { doubt, ..*announcement };
-            Known { announcement, is_announced: true, is_done: false, announced_at: Some(intent.announced_at) }
+            ModelEntry { announcement, is_announced: true, is_durable: false, announced_at: Some(intent.announced_at) }
         };
-        let ranges = found
+        let ranges = intent
             .iter()
-            .flat_map(|intent| intent.ranges.iter().map(|announcement| known(intent, announcement)))
+            .flat_map(|intent| intent.ranges.iter().map(|announcement| entry(intent, announcement)))
             .collect();
         Self { decoder, start: committed, committed, ranges, in_flight: None }
     }
 
     /// The ranges above the watermark.
-    fn open(&self) -> &[Known] {
-        let done = self.ranges.iter().take_while(|known| known.is_done).count();
+    fn open(&self) -> &[ModelEntry] {
+        let done = self.ranges.iter().take_while(|entry| entry.is_durable).count();
         &self.ranges[done..]
     }
 
     fn watermark(&self) -> Option<i64> {
         let done = self.ranges.len() - self.open().len();
-        self.ranges[..done].last().map(|known| known.announcement.range.last + 1).or(self.start)
+        self.ranges[..done].last().map(|entry| entry.announcement.range.last + 1).or(self.start)
     }
 
     fn offset(&self) -> Option<i64> {
@@ -82,7 +82,7 @@ impl Model {
     }
 
     fn has_unannounced(&self) -> bool {
-        self.open().iter().take(MAX_RANGES).any(|known| !known.is_announced && !known.is_done)
+        self.open().iter().take(MAX_RANGES).any(|entry| !entry.is_announced && !entry.is_durable)
     }
 
     fn is_settled(&self) -> bool {
@@ -91,20 +91,20 @@ impl Model {
 
     /// Index of an announced range that is not durable, picked by `which`.
     fn pick_pending(&self, which: usize) -> Option<usize> {
-        let is_candidate = |known: &Known| known.is_announced && !known.is_done;
+        let is_candidate = |entry: &ModelEntry| entry.is_announced && !entry.is_durable;
         let all: Vec<usize> = (0..self.ranges.len()).filter(|at| is_candidate(&self.ranges[*at])).collect();
         all.get(which % all.len().max(1)).copied()
     }
 
-    fn due(&self, now: u64, is_included: impl Fn(&Known) -> bool) -> Option<OffsetCommit> {
+    fn build_commit(&self, now: u64, is_included: impl Fn(&ModelEntry) -> bool) -> Option<OffsetCommit> {
         let ranges = self
             .open()
             .iter()
-            .filter(|known| is_included(known))
+            .filter(|entry| is_included(entry))
             .take(MAX_RANGES)
-            .map(|known| known.announcement)
+            .map(|entry| entry.announcement)
             .collect();
-        let oldest = self.open().iter().filter_map(|known| known.announced_at).min();
+        let oldest = self.open().iter().filter_map(|entry| entry.announced_at).min();
         let intent = Intent { decoder: self.decoder, announced_at: oldest.unwrap_or(now), ranges };
         Some(OffsetCommit { offset: self.offset()?, metadata: intent.encode() })
     }
@@ -116,26 +116,26 @@ impl Model {
         }
         self.offset()?;
         let from = self.ranges.len() - self.open().len();
-        for known in self.ranges[from..].iter_mut().take(MAX_RANGES) {
-            known.announced_at = known.announced_at.or(Some(now));
+        for entry in self.ranges[from..].iter_mut().take(MAX_RANGES) {
+            entry.announced_at = entry.announced_at.or(Some(now));
         }
-        let due = self.due(now, |_| true)?;
-        let ranges = self.open().iter().take(MAX_RANGES).map(|known| known.announcement.range).collect();
+        let due = self.build_commit(now, |_| true)?;
+        let ranges = self.open().iter().take(MAX_RANGES).map(|entry| entry.announcement.range).collect();
         self.in_flight = Some((due.offset, ranges));
         Some(due)
     }
 
-    fn answer(&mut self, acknowledged: bool) {
+    fn handle_response(&mut self, acknowledged: bool) {
         let Some((offset, ranges)) = self.in_flight.take().filter(|_| acknowledged) else { return };
         self.committed = Some(offset);
-        for known in self.ranges.iter_mut().filter(|known| ranges.contains(&known.announcement.range)) {
-            known.is_announced = true;
+        for entry in self.ranges.iter_mut().filter(|entry| ranges.contains(&entry.announcement.range)) {
+            entry.is_announced = true;
         }
     }
 
     fn forget(&mut self) -> Option<i64> {
-        let keep = self.ranges.iter().rposition(|known| known.is_announced || known.is_done).map_or(0, |at| at + 1);
-        self.ranges.drain(keep..).next().map(|known| known.announcement.range.first)
+        let keep = self.ranges.iter().rposition(|entry| entry.is_announced || entry.is_durable).map_or(0, |at| at + 1);
+        self.ranges.drain(keep..).next().map(|entry| entry.announcement.range.first)
     }
 }
 
@@ -143,16 +143,16 @@ fn announced(first: i64, last: i64) -> Announced {
     Announced { range: Range { first, last }, digest: u128::from(first.unsigned_abs()), doubt: Doubt::No }
 }
 
-/// Invariants of every commit, independent of the model: its offset passes no range that is not durable, and its intent omits
-/// no range that may have been sent and lies before a range that it names.
+/// Checks invariants of every commit, independent of the model: the offset passes no range that is not durable, and the intent
+/// omits no range that may have been sent and precedes a range in the intent.
 fn check_due(model: &Model, due: &OffsetCommit) -> Result<(), TestCaseError> {
     let named = Intent::parse(&due.metadata).ok_or_else(|| TestCaseError::fail("no intent"))?.ranges;
-    let is_named = |known: &Known| named.iter().any(|named| named.range == known.announcement.range);
+    let is_named = |entry: &ModelEntry| named.iter().any(|named| named.range == entry.announcement.range);
     let end = if named.len() < MAX_RANGES { i64::MAX } else { named[named.len() - 1].range.last };
-    for known in model.ranges.iter().filter(|known| !known.is_done) {
-        prop_assert!(due.offset <= known.announcement.range.first, "passed {known:?}");
-        let may_be_sent = known.announced_at.is_some() && known.announcement.range.last <= end;
-        prop_assert!(!may_be_sent || is_named(known), "omitted {known:?}");
+    for entry in model.ranges.iter().filter(|entry| !entry.is_durable) {
+        prop_assert!(due.offset <= entry.announcement.range.first, "passed {entry:?}");
+        let may_be_sent = entry.announced_at.is_some() && entry.announcement.range.last <= end;
+        prop_assert!(!may_be_sent || is_named(entry), "omitted {entry:?}");
     }
     Ok(())
 }
@@ -164,37 +164,37 @@ fn check(ledger: &Ledger, model: &Model, now: u64) -> Result<(), TestCaseError> 
     prop_assert_eq!(ledger.has_unannounced(), model.has_unannounced());
     prop_assert_eq!(ledger.is_settled(), model.is_settled());
     let announced: Vec<_> =
-        model.open().iter().filter(|k| k.is_announced && !k.is_done).map(|k| k.announcement).collect();
+        model.open().iter().filter(|k| k.is_announced && !k.is_durable).map(|k| k.announcement).collect();
     prop_assert_eq!(ledger.announced().collect::<Vec<_>>(), announced);
-    for known in model.open() {
-        prop_assert_eq!(ledger.is_announced(known.announcement.range), known.is_announced && !known.is_done);
-        prop_assert_eq!(ledger.announced_at(known.announcement.range), known.announced_at);
+    for entry in model.open() {
+        prop_assert_eq!(ledger.is_announced(entry.announcement.range), entry.is_announced && !entry.is_durable);
+        prop_assert_eq!(ledger.announced_at(entry.announcement.range), entry.announced_at);
     }
-    let last = model.due(now, |known| known.announced_at.is_some());
+    let last = model.build_commit(now, |entry| entry.announced_at.is_some());
     let last = last.filter(|_| model.watermark().is_some() && model.watermark() != model.committed);
     prop_assert_eq!(ledger.last_commit(now), last.clone());
     last.map_or(Ok(()), |due| check_due(model, &due))
 }
 
-fn take(step: Step, now: u64, next: &mut i64, ledger: &mut Ledger, model: &mut Model) -> Result<(), TestCaseError> {
+fn apply(step: Step, now: u64, next: &mut i64, ledger: &mut Ledger, model: &mut Model) -> Result<(), TestCaseError> {
     match step {
         Step::Seal(gap, span) => {
             let announcement = announced(*next + gap, *next + gap + span);
             *next = announcement.range.last + 1;
-            ledger.sealed(announcement);
-            model.ranges.push(Known { announcement, is_announced: false, is_done: false, announced_at: None });
+            ledger.add_sealed(announcement);
+            model.ranges.push(ModelEntry { announcement, is_announced: false, is_durable: false, announced_at: None });
         }
         Step::Reseal(which) => {
             if let Some(at) = model.pick_pending(which) {
                 let announcement = &mut model.ranges[at].announcement;
                 (announcement.digest, announcement.doubt) = (u128::from(now), Doubt::AllOrNothing);
-                ledger.sealed(*announcement);
+                ledger.add_sealed(*announcement);
             }
         }
-        Step::Done(which) => {
+        Step::MarkDurable(which) => {
             if let Some(at) = model.pick_pending(which) {
-                ledger.done(model.ranges[at].announcement.range);
-                model.ranges[at].is_done = true;
+                ledger.mark_durable(model.ranges[at].announcement.range);
+                model.ranges[at].is_durable = true;
             }
         }
         Step::Commit(renew) => {
@@ -202,23 +202,23 @@ fn take(step: Step, now: u64, next: &mut i64, ledger: &mut Ledger, model: &mut M
             prop_assert_eq!(ledger.to_commit(now, renew), due.clone());
             due.map_or(Ok(()), |due| check_due(model, &due))?;
         }
-        Step::Answer(acknowledged) => {
-            ledger.answered(acknowledged);
-            model.answer(acknowledged);
+        Step::Respond(acknowledged) => {
+            ledger.handle_commit_response(acknowledged);
+            model.handle_response(acknowledged);
         }
-        Step::Forget => {
+        Step::DropUnannounced => {
             let first = model.forget();
-            prop_assert_eq!(ledger.forget_unannounced(), first);
+            prop_assert_eq!(ledger.drop_unannounced(), first);
             *next = first.unwrap_or(*next);
         }
     }
     Ok(())
 }
 
-/// The intent at the start of the assignment, with this many ranges, of this decoder or another.
-fn found(ranges: usize, is_ours: bool) -> Intent {
+/// The intent at the start of the assignment: `ranges` ranges, from this decoder or another.
+fn initial_intent(ranges: usize, is_same_decoder: bool) -> Intent {
     let ranges = (0..).step_by(10).take(ranges).map(|first| announced(first, first + 7)).collect();
-    Intent { decoder: u64::from(is_ours), announced_at: 5, ranges }
+    Intent { decoder: u64::from(is_same_decoder), announced_at: 5, ranges }
 }
 
 proptest! {
@@ -228,14 +228,14 @@ proptest! {
     fn no_order_of_events_loses_a_range(
         begin in proptest::option::weighted(0.7, (0..=MAX_RANGES, any::<bool>())), steps in steps()
     ) {
-        let found = begin.map(|(ranges, is_ours)| found(ranges, is_ours));
+        let intent = begin.map(|(ranges, is_same_decoder)| initial_intent(ranges, is_same_decoder));
         let committed = begin.map(|_| 0);
-        let mut ledger = Ledger::new(1, committed, found.as_ref());
-        let mut model = Model::new(1, committed, found.as_ref());
-        let mut next = found.and_then(|found| Some(found.ranges.last()?.range.last + 1)).unwrap_or_default();
+        let mut ledger = Ledger::new(1, committed, intent.as_ref());
+        let mut model = Model::new(1, committed, intent.as_ref());
+        let mut next = intent.and_then(|intent| Some(intent.ranges.last()?.range.last + 1)).unwrap_or_default();
         for (now, step) in (10..).zip(steps) {
             check(&ledger, &model, now)?;
-            take(step, now, &mut next, &mut ledger, &mut model)?;
+            apply(step, now, &mut next, &mut ledger, &mut model)?;
         }
         check(&ledger, &model, 0)?;
     }

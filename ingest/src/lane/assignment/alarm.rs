@@ -1,4 +1,4 @@
-//! Reports verdicts of a partition's breaker in logs, metrics and on `/readyz`.
+//! Reports verdicts of a partition's breaker in logs, metrics and on `/readyz`. It makes no decision.
 
 use tracing::{error, warn};
 
@@ -6,26 +6,24 @@ use crate::dead_letter::breaker::Verdict;
 use crate::lane::partition::Partition;
 use crate::lane::tools::Tools;
 
-/// Reports a verdict of a partition's breaker. Returns whether the breaker opened.
-pub(super) fn report_verdict(tools: &Tools, topic: &str, partition: &Partition, verdict: Verdict) -> bool {
-    let number = partition.owner.partition;
+/// Reports a verdict of a partition's breaker.
+pub(super) fn report_verdict(tools: &Tools, topic: &str, partition: &Partition, verdict: Verdict) {
+    let number = partition.assignment.partition;
     match verdict {
-        Verdict::Pass => false,
+        Verdict::Pass => {}
         Verdict::Alarm(tenant) => {
-            tools.metrics.tenant_alarm(topic);
+            tools.metrics.count_tenant_alarm(topic);
             warn!(
                 topic,
                 partition = number,
                 %tenant,
                 "one tenant's records cannot land; they are dead-lettered, and no other tenant is stopped"
             );
-            false
         }
         Verdict::Trip(_) => {
             let why = partition.trip_reason().unwrap_or_default();
             error!(topic, partition = number, why, "partition paused by the breaker");
             tools.status.set_trouble(topic, number, Some(why.to_owned()));
-            true
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Puts records into their partition's open batch.
-//! Each record becomes a row or a dead letter; batches are sealed when they are due. It never blocks, and drops no record of a
+//! Each record becomes a row or a dead letter, and due batches are sealed. It never blocks, and drops no record of a
 //! partition that accepts input.
 
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::alarm::report_verdict;
 use super::state::Assignment;
 use crate::batch::OpenBatch;
 use crate::batch::limits::SealReason;
-use crate::dead_letter::breaker::Poison;
+use crate::dead_letter::breaker::{Poison, Verdict};
 use crate::dead_letter::compose;
 use crate::decode::Rejected;
 use crate::fault::{Failpoint, reached};
@@ -37,7 +37,7 @@ impl Assignment {
         if let Some(seal_reason) = partition.seal_reason(&self.sources[pipeline].limits, now) {
             self.seal(key, seal_reason);
         }
-        self.shortage.consumed(pipeline, now);
+        self.shortage.record_consumed(pipeline, now);
         self.apply_backpressure(key, now)
     }
 
@@ -49,8 +49,8 @@ impl Assignment {
         let budget = &self.tools.budget;
         let open = || OpenBatch::open(now, budget.permit(pipeline));
         if partition.is_dead_letter(offset) {
-            partition.open_with(open).begin_record(offset, message.key(), payload);
-            partition.consumed(offset);
+            partition.open_batch(open).begin_record(offset, message.key(), payload);
+            partition.record_consumed(offset);
             return true;
         }
         let source = &mut self.sources[pipeline];
@@ -62,21 +62,22 @@ impl Assignment {
             .map(|Rejected { reason, tenant }| compose::from_message(message, id, reason.code(), "decode", 1, tenant));
         if let Some(letter) = &letter {
             let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
-            let verdict = partition.rejected(offset, &poison, now);
-            if report_verdict(&self.tools, &source.destination.target.topic, partition, verdict) {
+            let verdict = partition.count_rejected(offset, &poison, now);
+            report_verdict(&self.tools, &source.destination.target.topic, partition, verdict);
+            if matches!(verdict, Verdict::Trip(_)) {
                 return false;
             }
         } else {
-            partition.decoded(offset);
+            partition.count_decoded(offset);
         }
-        let batch = partition.open_with(open);
+        let batch = partition.open_batch(open);
         batch.begin_record(offset, message.key(), payload);
         if let Some(letter) = letter {
             batch.push_dead_letter(letter);
         } else if let Ok(decoded) = decoded {
             batch.push_row(decoded.month, &self.row);
         }
-        partition.consumed(offset);
+        partition.record_consumed(offset);
         true
     }
 

@@ -10,9 +10,9 @@ use crate::lane::partition::Hold;
 impl Assignment {
     /// Executes a command and responds.
     pub(super) fn handle_request(&mut self, request: Request) {
-        let Request { command, filter, answer } = request;
+        let Request { command, filter, reply } = request;
         // The client may have disconnected; the command remains in effect.
-        drop(answer.send(self.execute(command, &filter)));
+        drop(reply.send(self.execute(command, &filter)));
     }
 
     fn execute(&mut self, command: Command, filter: &PartitionFilter) -> Result<Vec<PartitionStatus>, UnknownTopic> {
@@ -33,11 +33,11 @@ impl Assignment {
         Ok(changed.into_iter().filter_map(|key| self.status_of(key)).collect())
     }
 
-    /// Returns whether the command changed the partition; always `true` for [`Command::Status`].
+    /// Applies the command, and returns whether it changed the partition; always `true` for [`Command::Status`].
     fn apply(&mut self, command: Command, key: (usize, i32)) -> bool {
         let Some(partition) = self.partitions.get_mut(&key) else { return false };
         let was_paused = partition.is_held(Hold::Operator);
-        let (is_changed, what) = match command {
+        let (is_changed, change) = match command {
             Command::Status => return true,
             Command::Pause => {
                 partition.hold(Hold::Operator);
@@ -51,7 +51,7 @@ impl Assignment {
         };
         if is_changed {
             let topic = &self.sources[key.0].destination.target.topic;
-            info!(topic = &**topic, partition = key.1, what, "executed an operator's command");
+            info!(topic = &**topic, partition = key.1, change, "executed an operator's command");
             if command == Command::Reset && !partition.is_held(Hold::Stopped) {
                 self.tools.status.set_trouble(topic, key.1, None);
             }

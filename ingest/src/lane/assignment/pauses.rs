@@ -1,4 +1,4 @@
-//! Which partitions an operator has paused, including those not assigned to this worker yet. Lost at a restart.
+//! Which partitions an operator has paused, including those not assigned to this worker yet. Pauses are never persisted.
 
 use std::collections::BTreeMap;
 

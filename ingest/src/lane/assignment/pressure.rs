@@ -18,15 +18,15 @@ impl Assignment {
         !is_exempt && self.shortage.should_wait(now, |pipeline| budget.pressure(pipeline) == Pressure::High)
     }
 
-    /// Holds the partition if memory is short and waiting has not helped. Returns whether no record should follow for now.
+    /// Holds the partition if memory is short and waiting has not helped. Returns whether consuming should pause for now.
     pub(super) fn apply_backpressure(&mut self, key: (usize, i32), now: Instant) -> bool {
         let is_short = self.tools.budget.pressure(key.0) == Pressure::High;
-        let holds = is_short && !self.waits_for_memory(now);
+        let must_hold = is_short && !self.waits_for_memory(now);
         let Some(partition) = self.partitions.get_mut(&key) else { return false };
         if partition.may_exceed_budget() {
             return partition.is_held(Hold::Ranges);
         }
-        if holds {
+        if must_hold {
             partition.hold(Hold::Memory);
         }
         is_short || partition.is_held(Hold::Ranges)
@@ -56,11 +56,12 @@ impl Assignment {
         if is_short && !self.partitions_of(pipeline).any(|(_, partition)| partition.is_busy()) {
             self.free_memory(pipeline);
         }
-        let count =
-            |is: fn(&Partition) -> bool| self.partitions_of(pipeline).filter(|(_, partition)| is(partition)).count();
+        let count = |test: fn(&Partition) -> bool| {
+            self.partitions_of(pipeline).filter(|(_, partition)| test(partition)).count()
+        };
         let topic = &self.sources[pipeline].destination.target.topic;
-        self.tools.metrics.flow(topic, self.tools.budget.used(pipeline), count(Partition::is_paused));
-        self.tools.metrics.broken(topic, count(|partition| partition.is_held(Hold::Breaker)));
+        self.tools.metrics.set_flow(topic, self.tools.budget.used(pipeline), count(Partition::is_paused));
+        self.tools.metrics.set_breaker_open(topic, count(|partition| partition.is_held(Hold::Breaker)));
     }
 
     /// Whether more than half of the partitions whose store is available have a batch waiting. A pause discards what was

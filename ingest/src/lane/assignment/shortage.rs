@@ -1,9 +1,9 @@
-//! Whether memory is short for every active pipeline, and for how long. Clocked by the caller; it pauses nothing itself.
+//! Whether memory is short for every active pipeline, and for how long. The caller passes the time; it pauses nothing itself.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How long records may wait in librdkafka's queue before partitions pause, which discards that queue.
+/// Maximum time that records wait in librdkafka's queue before partitions pause, which discards that queue.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// A pipeline that has consumed no record for this long is not active.
 const IDLE: Duration = Duration::from_secs(1);
@@ -16,8 +16,8 @@ pub(super) struct Shortage {
 }
 
 impl Shortage {
-    /// A pipeline consumed a record.
-    pub(super) fn consumed(&mut self, pipeline: usize, now: Instant) {
+    /// Records that a pipeline consumed a record.
+    pub(super) fn record_consumed(&mut self, pipeline: usize, now: Instant) {
         self.last_consumed.insert(pipeline, now);
     }
 
@@ -42,18 +42,18 @@ mod tests {
         let (start, mut shortage) = (Instant::now(), Shortage::default());
         let at = |millis| start + Duration::from_millis(millis);
         assert!(!shortage.should_wait(at(0), |_| true), "no pipeline is active");
-        shortage.consumed(0, at(0));
+        shortage.record_consumed(0, at(0));
         assert!(shortage.should_wait(at(0), |_| true));
         assert!(!shortage.should_wait(at(10), |_| false), "memory is free again");
         assert!(shortage.should_wait(at(20), |_| true));
-        shortage.consumed(1, at(30));
+        shortage.record_consumed(1, at(30));
         assert!(
             !shortage.should_wait(at(40), |pipeline| pipeline == 0),
             "the other pipeline has memory and must not wait"
         );
-        shortage.consumed(0, at(1000));
+        shortage.record_consumed(0, at(1000));
         assert!(shortage.should_wait(at(1030), |pipeline| pipeline == 0), "the other pipeline is idle");
-        shortage.consumed(0, at(1900));
+        shortage.record_consumed(0, at(1900));
         assert!(shortage.should_wait(at(2029), |_| true));
         assert!(!shortage.should_wait(at(2030), |_| true), "waiting has not helped");
     }

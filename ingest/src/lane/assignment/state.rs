@@ -13,7 +13,7 @@ use super::shortage::Shortage;
 use crate::batch::limits::SealReason;
 use crate::clock::unix_now;
 use crate::dead_letter::breaker::Verdict;
-use crate::event::{Assigned, Event};
+use crate::event::{AssignmentId, Event};
 use crate::exactly_once::commit::Outcome;
 use crate::exactly_once::ledger::OffsetCommit;
 use crate::fault::{Failpoint, reached};
@@ -34,11 +34,11 @@ pub struct Assignment {
     pub(super) tools: Tools,
     pub(super) epochs: u64,
     pub(super) pauses: Pauses,
-    /// Next offsets that cannot be read.
+    /// Next offsets whose records cannot be read.
     pub(super) unreadable: BTreeMap<(usize, i32), i64>,
     /// Whether memory is short for every active pipeline.
     pub(super) shortage: Shortage,
-    /// Buffer for the row being encoded, reused.
+    /// Reused buffer for the row being encoded.
     pub(super) row: Vec<u8>,
     pub(super) is_draining: bool,
 }
@@ -69,31 +69,31 @@ impl Assignment {
         self.partitions.get_mut(&(self.pipeline(topic)?, partition))
     }
 
-    /// Stops a partition until an operator has decided.
-    pub(super) fn stopped(&mut self, owner: Assigned, why: &str) {
-        let Some(partition) = self.current(owner) else { return };
+    /// Stops a partition until an operator has decided and restarted the worker.
+    pub(super) fn stop_partition(&mut self, assignment: AssignmentId, why: &str) {
+        let Some(partition) = self.current(assignment) else { return };
         partition.stop();
-        let topic = Arc::clone(&self.sources[owner.pipeline].destination.target.topic);
-        error!(topic = &*topic, partition = owner.partition, why, "partition stopped; an operator has to decide");
-        self.tools.status.set_trouble(&topic, owner.partition, Some(why.to_owned()));
+        let topic = Arc::clone(&self.sources[assignment.pipeline].destination.target.topic);
+        error!(topic = &*topic, partition = assignment.partition, why, "partition stopped; an operator has to decide");
+        self.tools.status.set_trouble(&topic, assignment.partition, Some(why.to_owned()));
     }
 
     pub(super) fn seal(&mut self, key: (usize, i32), seal_reason: SealReason) {
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         if let Some(batch) = partition.seal(seal_reason) {
-            self.tools.metrics.sealed(&self.sources[key.0].destination.target.topic, batch, seal_reason);
+            self.tools.metrics.record_batch(&self.sources[key.0].destination.target.topic, batch, seal_reason);
         }
         reached(Failpoint::Sealed);
         self.dispatch(key);
     }
 
-    /// Hands the next batch of a partition to the writer.
+    /// Passes the next batch of a partition to the writer.
     pub(super) fn dispatch(&mut self, key: (usize, i32)) {
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         let Some(batch) = partition.next_batch() else { return };
         reached(Failpoint::Announced);
         let job = Job {
-            owner: partition.owner,
+            assignment: partition.assignment,
             destination: Arc::clone(&self.sources[key.0].destination),
             lease: Arc::clone(partition.lease()),
             announced_at: partition.announced_at(batch.range).unwrap_or_default(),
@@ -109,74 +109,77 @@ impl Assignment {
     pub fn handle(&mut self, event: Event) {
         match event {
             Event::Command(request) => self.handle_request(request),
-            Event::Committed { owners, outcome } => self.committed(&owners, outcome),
-            Event::Located { owner, found } => self.located(owner, found),
-            Event::Watermarks { owner, ends } => self.watermarks_known(owner, ends),
-            Event::Unreadable { owner, offset } => self.mark_unreadable(owner, offset),
-            Event::Stopped { owner, why } => self.stopped(owner, &why),
-            Event::Opened { owner, continuation, letters } => {
-                let Some(partition) = self.current(owner) else { return };
-                match partition.opened(&continuation, letters) {
-                    Some(why) => self.stopped(owner, &why),
-                    None => self.report_and_dispatch(owner, None, Verdict::Pass),
+            Event::Committed { assignments, outcome } => self.handle_commit(&assignments, outcome),
+            Event::Located { assignment, offsets } => self.handle_offsets(assignment, offsets),
+            Event::Watermarks { assignment, ends } => self.handle_watermarks(assignment, ends),
+            Event::Unreadable { assignment, offset } => self.mark_unreadable(assignment, offset),
+            Event::Stopped { assignment, why } => self.stop_partition(assignment, &why),
+            Event::Opened { assignment, continuation, letters } => {
+                let Some(partition) = self.current(assignment) else { return };
+                match partition.finish_opening(&continuation, letters) {
+                    Some(why) => self.stop_partition(assignment, &why),
+                    None => self.report_and_dispatch(assignment, None, Verdict::Pass),
                 }
             }
-            Event::Written { owner, range, landed, dead_lettered } => {
-                let Some(partition) = self.current(owner) else { return };
-                partition.written(range);
-                partition.landed(landed);
-                let counts = &mut self.counts[owner.pipeline];
+            Event::Written { assignment, range, landed, dead_lettered } => {
+                let Some(partition) = self.current(assignment) else { return };
+                partition.record_written(range);
+                partition.count_landed(landed);
+                let counts = &mut self.counts[assignment.pipeline];
                 counts.landed += landed;
                 counts.dead_lettered += dead_lettered;
-                self.report_and_dispatch(owner, None, Verdict::Pass);
+                self.report_and_dispatch(assignment, None, Verdict::Pass);
             }
-            Event::Stalled { owner, why } => {
-                let Some(partition) = self.current(owner) else { return };
+            Event::Stalled { assignment, why } => {
+                let Some(partition) = self.current(assignment) else { return };
                 partition.hold(Hold::Store);
-                self.report_and_dispatch(owner, Some(why), Verdict::Pass);
+                self.report_and_dispatch(assignment, Some(why), Verdict::Pass);
             }
-            Event::Refused { owner, rows, sent, answer } => {
-                let Some(partition) = self.current(owner) else { return };
-                let verdict = partition.refused(&rows, &sent, Instant::now());
+            Event::Refused { assignment, rows, sent, reply } => {
+                let Some(partition) = self.current(assignment) else { return };
+                let verdict = partition.count_refused(&rows, &sent, Instant::now());
                 // The writer may have been cancelled; then it sends nothing either.
-                answer.send(!matches!(verdict, Verdict::Trip(_))).ok();
-                self.report_and_dispatch(owner, None, verdict);
+                reply.send(!matches!(verdict, Verdict::Trip(_))).ok();
+                self.report_and_dispatch(assignment, None, verdict);
             }
         }
     }
 
-    /// Reports why a partition is stalled, if it is, and hands its next batch to the writer.
-    pub(super) fn report_and_dispatch(&mut self, owner: Assigned, trouble: Option<String>, verdict: Verdict) {
-        let key = (owner.pipeline, owner.partition);
+    /// Reports why a partition is stalled, if it is, and passes its next batch to the writer.
+    pub(super) fn report_and_dispatch(&mut self, assignment: AssignmentId, trouble: Option<String>, verdict: Verdict) {
+        let key = (assignment.pipeline, assignment.partition);
         let Some(partition) = self.partitions.get(&key) else { return };
-        let topic = &self.sources[owner.pipeline].destination.target.topic;
+        let topic = &self.sources[assignment.pipeline].destination.target.topic;
         report_verdict(&self.tools, topic, partition, verdict);
         let trouble = trouble.or_else(|| partition.trip_reason().map(str::to_owned));
         let trouble = trouble.or_else(|| self.why_unreadable(key));
-        self.tools.status.set_trouble(topic, owner.partition, trouble);
+        self.tools.status.set_trouble(topic, assignment.partition, trouble);
         self.dispatch(key);
     }
 
     /// The partition of an assignment, unless that assignment has ended.
-    pub(super) fn current(&mut self, owner: Assigned) -> Option<&mut Partition> {
-        self.partitions.get_mut(&(owner.pipeline, owner.partition)).filter(|partition| partition.owner == owner)
+    pub(super) fn current(&mut self, assignment: AssignmentId) -> Option<&mut Partition> {
+        self.partitions
+            .get_mut(&(assignment.pipeline, assignment.partition))
+            .filter(|partition| partition.assignment == assignment)
     }
 
     /// Handles the result of a commit.
-    fn committed(&mut self, owners: &[Assigned], outcome: Outcome) {
+    fn handle_commit(&mut self, assignments: &[AssignmentId], outcome: Outcome) {
         let is_acknowledged = outcome == Outcome::Acknowledged;
-        self.tools.metrics.commit(is_acknowledged);
+        self.tools.metrics.count_commit(is_acknowledged);
         let now = Instant::now();
-        for owner in owners {
-            let latency = self.current(*owner).and_then(|partition| partition.commit_answered(is_acknowledged, now));
+        for assignment in assignments {
+            let latency =
+                self.current(*assignment).and_then(|partition| partition.handle_commit_response(is_acknowledged, now));
             if let Some(latency) = latency {
-                self.tools.metrics.stage(Stage::Commit, latency);
+                self.tools.metrics.observe_stage(Stage::Commit, latency);
             }
             if outcome == Outcome::Recreated {
-                self.stopped(*owner, RECREATED);
+                self.stop_partition(*assignment, RECREATED);
             }
             // Ranges that it announced may be written now.
-            self.dispatch((owner.pipeline, owner.partition));
+            self.dispatch((assignment.pipeline, assignment.partition));
         }
     }
 
@@ -195,19 +198,19 @@ impl Assignment {
         self.tools.budget.trim();
     }
 
-    /// ID of a topic when the worker started.
+    /// ID that a topic had when the worker started.
     pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
         Some(self.sources[self.pipeline(topic)?].destination.target.topic_id)
     }
 
-    /// Kafka's client could not pause or resume a partition; the change is retried.
-    pub fn flow_failed(&mut self, topic: &str, partition: i32, flow: Flow) {
+    /// Schedules a retry after Kafka's client could not pause or resume a partition.
+    pub fn retry_flow(&mut self, topic: &str, partition: i32, flow: Flow) {
         if let Some(partition) = self.partition_mut(topic, partition) {
-            partition.flow_failed(flow, Instant::now());
+            partition.retry_flow(flow, Instant::now());
         }
     }
 
-    /// Pauses and resumes that Kafka's client has not applied yet.
+    /// Returns the pauses and resumes that Kafka's client has not applied yet.
     pub fn flow_changes(&mut self) -> Vec<(Arc<str>, i32, Flow)> {
         let changes = self.partitions.iter_mut().filter_map(|(key, partition)| {
             Some((Arc::clone(&self.sources[key.0].destination.target.topic), key.1, partition.flow_change()?))
@@ -215,24 +218,24 @@ impl Assignment {
         changes.collect()
     }
 
-    /// The commits that are due.
-    pub fn commits(&mut self, now: Instant) -> Vec<(Arc<str>, Assigned, OffsetCommit)> {
-        let unix = unix_now();
+    /// Returns the commits that are due.
+    pub fn commits(&mut self, now: Instant) -> Vec<(Arc<str>, AssignmentId, OffsetCommit)> {
+        let unix_seconds = unix_now();
         let due = self.partitions.iter_mut().filter_map(|(key, partition)| {
             Some((
                 Arc::clone(&self.sources[key.0].destination.target.topic),
-                partition.owner,
-                partition.to_commit(now, unix)?,
+                partition.assignment,
+                partition.to_commit(now, unix_seconds)?,
             ))
         });
         due.collect()
     }
 
     /// Stops intake of a partition that is being revoked, and drops all batches that are not being written.
-    pub fn abandon(&mut self, topic: &str, partition: i32) {
+    pub fn begin_revocation(&mut self, topic: &str, partition: i32) {
         if let Some(partition) = self.partition_mut(topic, partition) {
             partition.hold(Hold::Drain);
-            partition.abandon();
+            partition.drop_unwritten_batches();
         }
     }
 
@@ -250,7 +253,7 @@ impl Assignment {
         state.cancel.cancel();
         self.tools.monitor.forget(topic, partition);
         self.tools.status.set_trouble(topic, partition, None);
-        self.tools.status.set_supply_trouble(topic, partition, None);
+        self.tools.status.set_fetch_trouble(topic, partition, None);
         self.tools.metrics.forget_lag(topic, partition);
         if state.is_writing() {
             warn!(topic, partition, "partition revoked during a write; its next owner writes that batch again");
@@ -273,22 +276,22 @@ impl Assignment {
             self.seal(key, SealReason::Drain);
             if let Some(partition) = self.partitions.get_mut(&key) {
                 partition.hold(Hold::Drain);
-                partition.close();
+                partition.drop_open_batch();
             }
         }
     }
 
     /// Whether any write or commit is in flight.
-    pub fn awaits_answers(&self) -> bool {
+    pub fn awaits_responses(&self) -> bool {
         self.partitions.values().any(|partition| partition.is_writing() || partition.is_committing())
     }
 
-    /// Whether nothing is left to write or to commit.
+    /// Whether every partition has nothing to write or commit, or is stopped with no commit in flight.
     pub fn is_settled(&self) -> bool {
         self.partitions.values().all(Partition::is_settled)
     }
 
-    /// Ends all assignments and returns what was done.
+    /// Ends all assignments and returns the summary.
     pub fn finish(&mut self) -> Summary {
         for partition in self.partitions.values() {
             partition.cancel.cancel();

@@ -5,32 +5,32 @@
 use tracing::error;
 
 use super::state::Assignment;
-use crate::event::Assigned;
+use crate::event::AssignmentId;
 
 impl Assignment {
     /// Topic, assignment and next offset of every partition that accepts records.
-    pub fn next_offsets(&self) -> Vec<(String, Assigned, i64)> {
-        let flowing = self.partitions.iter().filter(|(_, partition)| !partition.discards_input());
-        let next = flowing.map(|(key, partition)| {
+    pub fn next_offsets(&self) -> Vec<(String, AssignmentId, i64)> {
+        let accepting = self.partitions.iter().filter(|(_, partition)| !partition.discards_input());
+        let next = accepting.map(|(key, partition)| {
             let topic = self.sources[key.0].destination.target.topic.to_string();
-            (topic, partition.owner, partition.position())
+            (topic, partition.assignment, partition.position())
         });
         next.collect()
     }
 
     /// Reports that the next record of a partition cannot be read.
-    pub(super) fn mark_unreadable(&mut self, owner: Assigned, offset: i64) {
-        if self.current(owner).is_none_or(|partition| partition.position() != offset) {
+    pub(super) fn mark_unreadable(&mut self, assignment: AssignmentId, offset: i64) {
+        if self.current(assignment).is_none_or(|partition| partition.position() != offset) {
             return;
         }
-        let key = (owner.pipeline, owner.partition);
+        let key = (assignment.pipeline, assignment.partition);
         if self.unreadable.insert(key, offset) == Some(offset) {
             return;
         }
-        let topic = &self.sources[owner.pipeline].destination.target.topic;
+        let topic = &self.sources[assignment.pipeline].destination.target.topic;
         let why = why(offset);
-        error!(topic = &**topic, partition = owner.partition, offset, why, "a record cannot be read");
-        self.tools.status.set_trouble(topic, owner.partition, Some(why));
+        error!(topic = &**topic, partition = assignment.partition, offset, why, "a record cannot be read");
+        self.tools.status.set_trouble(topic, assignment.partition, Some(why));
     }
 
     /// Returns why a partition is stalled, if its next record cannot be read.

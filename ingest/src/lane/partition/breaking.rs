@@ -1,6 +1,6 @@
 //! How a partition's breaker opens and is reset.
 //! When it opens, batches that are open, waiting or being written are dropped, and their records are read again from the
-//! topic. A range that was announced is never sealed with other edges.
+//! topic. An announced range is never sealed with other bounds.
 
 use std::time::Instant;
 
@@ -15,30 +15,30 @@ const DECODE: usize = 0;
 const WRITE: usize = 1;
 
 impl Partition {
-    /// The record at `offset` was decoded.
-    pub fn decoded(&mut self, offset: i64) {
+    /// Counts the record at `offset` as decoded.
+    pub fn count_decoded(&mut self, offset: i64) {
         self.breakers[DECODE].accept_up_to(1, offset);
     }
 
-    /// The record at `offset` cannot be decoded. If this opens the breaker, the open batch is dropped, to be read again when
-    /// the breaker is reset; sealed batches are still written.
-    pub fn rejected(&mut self, offset: i64, poison: &Poison, now: Instant) -> Verdict {
+    /// Counts the record at `offset` as one that cannot be decoded. If this opens the breaker, the open batch is dropped, and
+    /// read again when the breaker is reset; sealed batches are still written.
+    pub fn count_rejected(&mut self, offset: i64, poison: &Poison, now: Instant) -> Verdict {
         let verdict = self.breakers[DECODE].rejected(offset, poison.tenant, now);
         if let Verdict::Trip(trip) = verdict {
-            self.rewind_to(self.sealed_to);
+            self.rewind_to(self.sealed_before);
             self.open_breaker(trip, poison);
         }
         verdict
     }
 
-    /// ClickHouse refuses rows of the batch that is being written; they are not dead letters yet. If this opens the breaker,
-    /// that batch and all waiting ones are dropped, and read again as announced when the breaker is reset. `sent` are
-    /// the batch's records that have already been dead-lettered.
-    pub fn refused(&mut self, refusals: &[Refusal], sent: &[i64], now: Instant) -> Verdict {
+    /// Counts rows of the batch being written that ClickHouse refuses; they are not dead letters yet. If this opens the
+    /// breaker, that batch and all waiting ones are dropped, and read again as announced when the breaker is reset. `sent` are
+    /// the offsets of the batch's records that have already been dead-lettered.
+    pub fn count_refused(&mut self, refusals: &[Refusal], sent: &[i64], now: Instant) -> Verdict {
         let mut verdict = Verdict::Pass;
         for Refusal { accepted_before, offset, poison } in refusals {
             self.breakers[WRITE].pass(*accepted_before);
-            self.counted.passed += accepted_before;
+            self.counted.accepted += accepted_before;
             if !self.counted.refused.insert(*offset) {
                 continue;
             }
@@ -55,22 +55,22 @@ impl Partition {
         verdict
     }
 
-    /// The batch that was being written is durable, with `rows` rows in its table.
-    pub fn landed(&mut self, rows: u64) {
-        let CountedRows { passed, .. } = std::mem::take(&mut self.counted);
-        self.breakers[WRITE].pass(rows.saturating_sub(passed));
+    /// Counts the rows of the batch that was being written as accepted: it is durable, with `rows` rows in its table.
+    pub fn count_landed(&mut self, rows: u64) {
+        let CountedRows { accepted, .. } = std::mem::take(&mut self.counted);
+        self.breakers[WRITE].pass(rows.saturating_sub(accepted));
     }
 
-    /// Drops the batch that is being written and everything after it.
+    /// Drops the batch being written and everything after it.
     fn discard_batches(&mut self, sent: &[i64]) {
         self.dead_letters.extend(sent);
-        self.counted.passed = 0;
+        self.counted.accepted = 0;
         self.is_writing = false;
         self.sealed.clear();
-        let unannounced = self.commits.ledger.forget_unannounced();
+        let unannounced = self.commits.ledger.drop_unannounced();
         self.announced = self.commits.ledger.announced().collect();
         let announced = self.announced.front().map(|announced| announced.range.first);
-        self.rewind_to(announced.or(unannounced).unwrap_or(self.sealed_to));
+        self.rewind_to(announced.or(unannounced).unwrap_or(self.sealed_before));
         self.release(Hold::Ranges);
         // The write that stalled was dropped; the next one reports the stall again if it persists.
         self.release(Hold::Store);
@@ -79,7 +79,7 @@ impl Partition {
     fn rewind_to(&mut self, offset: i64) {
         self.open = None;
         self.may_exceed_budget = false;
-        (self.start, self.position, self.sealed_to) = (offset, offset, offset);
+        (self.start, self.position, self.sealed_before) = (offset, offset, offset);
         self.must_seek = true;
     }
 
@@ -126,18 +126,18 @@ mod tests {
         partition.seal(SealReason::Rows);
         consume(&mut partition, 1);
         for offset in 2..5 {
-            assert_eq!(partition.rejected(offset, &poison(), Instant::now()), Verdict::Pass);
+            assert_eq!(partition.count_rejected(offset, &poison(), Instant::now()), Verdict::Pass);
             consume(&mut partition, offset);
         }
-        assert!(matches!(partition.rejected(5, &poison(), Instant::now()), Verdict::Trip(_)));
+        assert!(matches!(partition.count_rejected(5, &poison(), Instant::now()), Verdict::Trip(_)));
         assert!(partition.discards_input() && partition.flow_change() == Some(Flow::Pause));
         insta::assert_snapshot!(partition.trip_reason().unwrap(), @"the breaker is open: 4 of the last 4 records cannot land, none of them with a readable tenant, the last one as wrong_type; intake is paused. Repair the cause and restart, or send them to the dead-letter topic with `sluice ingest breaker reset`");
         announce(&mut partition);
         let sealed = partition.next_batch().unwrap().range;
-        partition.written(sealed);
+        partition.record_written(sealed);
         assert_eq!((partition.watermark(), partition.position()), (Some(1), 1));
         assert!(partition.reset_breaker() && !partition.reset_breaker());
-        assert!(partition.discards_input(), "until the client has been told to seek");
+        assert!(partition.discards_input(), "until the client has to seek");
         assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(1)));
         assert!(!partition.discards_input());
     }
@@ -157,37 +157,41 @@ mod tests {
             partition.seal(SealReason::Rows);
         }
         consume(&mut partition, 12);
-        let whole = partition.next_batch().unwrap();
+        let batch = partition.next_batch().unwrap();
         let now = Instant::now();
-        assert_eq!(partition.refused(&refusals(0..2), &[3], now), Verdict::Pass);
+        assert_eq!(partition.count_refused(&refusals(0..2), &[3], now), Verdict::Pass);
         assert!(partition.is_writing());
-        assert!(matches!(partition.refused(&refusals(2..6), &[0, 1, 3], now), Verdict::Trip(_)));
+        assert!(matches!(partition.count_refused(&refusals(2..6), &[0, 1, 3], now), Verdict::Trip(_)));
         assert!(partition.next_batch().is_none() && !partition.is_busy() && partition.open_bytes() == 0);
         partition.reset_breaker();
         assert_eq!((partition.flow_change(), partition.watermark()), (Some(Flow::ResumeAt(0)), Some(0)));
         assert!([0, 1, 3].iter().all(|sent| partition.is_dead_letter(*sent)) && !partition.is_dead_letter(2));
         (0..4).for_each(|offset| consume(&mut partition, offset));
         assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Announced));
-        assert_eq!(partition.seal(SealReason::Announced).unwrap().announcement(), whole.announcement());
-        assert_eq!(partition.next_batch().unwrap().range, whole.range);
-        partition.written(whole.range);
-        assert!(!partition.is_dead_letter(0), "dead letters of written ranges are forgotten");
+        assert_eq!(partition.seal(SealReason::Announced).unwrap().announcement(), batch.announcement());
+        assert_eq!(partition.next_batch().unwrap().range, batch.range);
+        partition.record_written(batch.range);
+        assert!(!partition.is_dead_letter(0), "dead letters of written ranges are dropped");
     }
 
-    /// Rows between refusals count, and none counts twice.
+    /// Rows between refusals are counted, and no row is counted twice.
     #[test]
-    fn landed_rows_keep_the_breaker_closed_and_count_once() {
+    fn landed_rows_keep_the_breaker_closed_and_are_counted_once() {
         let mut partition = partition();
         let refusal = |offset| Refusal { accepted_before: 3, offset, poison: poison() };
         for offset in (3..400).step_by(4) {
-            assert_eq!(partition.refused(&[refusal(offset)], &[], Instant::now()), Verdict::Pass, "a quarter of them");
+            assert_eq!(
+                partition.count_refused(&[refusal(offset)], &[], Instant::now()),
+                Verdict::Pass,
+                "a quarter of them"
+            );
         }
-        partition.landed(310);
+        partition.count_landed(310);
         let again: Vec<_> =
             (1000..1003).chain([1001]).map(|offset| Refusal { accepted_before: 0, ..refusal(offset) }).collect();
-        assert_eq!(partition.refused(&again, &[], Instant::now()), Verdict::Pass, "three, one of them twice");
+        assert_eq!(partition.count_refused(&again, &[], Instant::now()), Verdict::Pass, "three, one of them twice");
         assert!(
-            matches!(partition.refused(&refusals(1003..1004), &[], Instant::now()), Verdict::Trip(_)),
+            matches!(partition.count_refused(&refusals(1003..1004), &[], Instant::now()), Verdict::Trip(_)),
             "four in a row"
         );
     }
@@ -202,7 +206,7 @@ mod tests {
             let mut partition = partition();
             let (mut next, mut written) = (0, Vec::<Range>::new());
             let mut sending: Option<Range> = None;
-            // Next offset for a refused row: each counts once.
+            // Next offset for a refused row: each offset is counted once.
             let mut refused = 0;
             let finish = std::iter::repeat_n([(6, 1), (0, 3), (1, 1), (2, 1), (3, 2), (4, 1)], 100).flatten();
             for (step, count) in steps.into_iter().chain(finish) {
@@ -226,19 +230,19 @@ mod tests {
                     },
                     1 => drop(partition.seal(SealReason::Age)),
                     2 => drop(partition.to_commit(later, 1)),
-                    3 if partition.is_committing() => drop(partition.commit_answered(count > 1, Instant::now())),
+                    3 if partition.is_committing() => drop(partition.handle_commit_response(count > 1, Instant::now())),
                     4 => match sending.take() {
                         None => sending = partition.next_batch().map(|batch| batch.range),
                         Some(range) => {
-                            partition.written(range);
-                            partition.landed(1);
+                            partition.record_written(range);
+                            partition.count_landed(1);
                             written.push(range);
                         }
                     },
                     5 => {
                         let mut counted = next;
                         while !partition.is_held(Hold::Breaker) && !partition.discards_input() {
-                            partition.rejected(counted, &poison(), Instant::now());
+                            partition.count_rejected(counted, &poison(), Instant::now());
                             counted += 1;
                         }
                     }
@@ -247,7 +251,7 @@ mod tests {
                         for _ in 0..4 {
                             let refusals = refusals(refused..refused + count);
                             refused += count;
-                            if let Verdict::Trip(_) = partition.refused(&refusals, &[range.first], Instant::now()) {
+                            if let Verdict::Trip(_) = partition.count_refused(&refusals, &[range.first], Instant::now()) {
                                 sending = None;
                                 break;
                             }

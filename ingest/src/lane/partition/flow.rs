@@ -1,5 +1,5 @@
 //! Pauses and resumes a partition's intake.
-//! Reasons to hold are added and removed; the resulting change for Kafka's client is returned until it is applied. It never
+//! It adds and removes reasons for a pause, and returns the resulting change for Kafka's client until it is applied. It never
 //! calls the client.
 
 use std::time::Instant;
@@ -23,12 +23,12 @@ impl Partition {
         self.holds &= !(why as u8);
     }
 
-    /// Whether it is held for this reason.
+    /// Whether intake is paused for this reason.
     pub fn is_held(&self, why: Hold) -> bool {
         self.holds & why as u8 != 0
     }
 
-    /// The change that Kafka's client has to apply, if any; it counts as applied unless [`Self::flow_failed`] follows.
+    /// Returns the change that Kafka's client has to apply, if any; it counts as applied unless [`Self::retry_flow`] follows.
     pub fn flow_change(&mut self) -> Option<Flow> {
         if self.last_flow.retry_after.is_some_and(|after| Instant::now() < after) {
             return None;
@@ -49,8 +49,8 @@ impl Partition {
         Some(if is_paused { Flow::Pause } else { Flow::Resume })
     }
 
-    /// Kafka's client could not apply the change; it is returned again after [`FLOW_WAIT`].
-    pub fn flow_failed(&mut self, flow: Flow, now: Instant) {
+    /// Schedules a retry of a change that Kafka's client could not apply: it is returned again after [`FLOW_WAIT`].
+    pub fn retry_flow(&mut self, flow: Flow, now: Instant) {
         self.last_flow.is_paused = flow != Flow::Pause;
         self.must_seek |= matches!(flow, Flow::ResumeAt(_));
         self.last_flow.retry_after = Some(now + FLOW_WAIT);

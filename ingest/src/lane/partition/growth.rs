@@ -1,5 +1,5 @@
 //! How far the open batch of a partition may grow while another of its batches is in flight.
-//! The start and end of each write go in; the limits of the next batch come out. Pure, clocked by the caller. It never
+//! It derives the limits of the next batch from the size and duration of the last write; the caller passes the time. It never
 //! allows less than the usual limits, and seals nothing itself.
 //!
 //! A batch twice as large takes up to twice as long to write, and a rebalance, a drain and `insert_timeout` have deadlines.
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use crate::batch::Batch;
 use crate::batch::limits::{Backlog, Limits};
 
-/// How many times the usual size a batch may have while the throughput is unknown.
+/// Factor by which a batch may exceed the usual size while the throughput is unknown.
 const STEP: usize = 4;
-/// A write that took at most this fraction (1/8) of [`Backlog::time`] was short.
-const SHORT: u32 = 8;
+/// A write that took at most [`Backlog::time`] divided by this was short.
+const SHORT_DIVISOR: u32 = 8;
 
 /// Lower bound of a write's duration, against division by zero.
 const MIN_DURATION: Duration = Duration::from_micros(1);
@@ -36,24 +36,24 @@ pub(super) struct Growth {
 }
 
 impl Growth {
-    /// A write begins.
+    /// Records the start of a write.
     pub(super) fn begin(&mut self, batch: &Batch, now: Instant) {
         self.current = Some((BatchSize { rows: batch.records(), bytes: batch.bytes() }, now));
     }
 
-    /// The write was acknowledged.
+    /// Records that the write was acknowledged.
     pub(super) fn end(&mut self, now: Instant) {
         if let Some((size, started)) = self.current.take() {
             self.last = Some((size, now.saturating_duration_since(started)));
         }
     }
 
-    /// The limits of the next batch.
+    /// Returns the limits of the next batch.
     #[expect(clippy::cast_possible_truncation, reason = "a float cast saturates at the largest size")]
     pub(super) fn allowance(&self, limits: &Limits) -> Backlog {
         let Backlog { rows, bytes, time } = limits.backlog;
         let (size, took) = self.last.unwrap_or_default();
-        let step = if took <= time / SHORT { STEP } else { 1 };
+        let step = if took <= time / SHORT_DIVISOR { STEP } else { 1 };
         let allowance = |written: usize, usual: usize, backlog: usize| {
             let in_time = written as f64 * (time.as_secs_f64() / took.max(MIN_DURATION).as_secs_f64());
             (in_time as usize).max(usual.saturating_mul(step)).clamp(usual, backlog)

@@ -1,4 +1,4 @@
-//! Why intake of a partition is paused, and the changes for Kafka's client. Plain data.
+//! Why intake of a partition is paused, and the changes for Kafka's client. It applies none of them.
 
 use std::time::{Duration, Instant};
 
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 pub enum Hold {
     /// The memory budget is used up.
     Memory = 1,
-    /// Its store is unavailable, or an operator is needed.
+    /// ClickHouse or the dead-letter topic does not accept its batches.
     Store = 2,
     /// An operator has to decide; nothing more is consumed, written or committed until a restart.
     Stopped = 4,
     /// The worker is shutting down.
     Drain = 8,
-    /// Kafka and its table have not yet returned where it begins.
+    /// Kafka and the table have not yet returned where the partition begins.
     Opening = 16,
-    /// Too many ranges wait for an intent to hold more.
+    /// The intent has no room for more ranges.
     Ranges = 32,
-    /// The breaker is open; an operator has to inspect its records.
+    /// The breaker is open; an operator has to inspect the records.
     Breaker = 64,
-    /// An operator has paused it.
+    /// An operator has paused the partition.
     Operator = 128,
 }
 
@@ -65,11 +65,11 @@ pub enum Flow {
 /// Wait before a failed pause or resume is retried.
 pub(super) const FLOW_WAIT: Duration = Duration::from_millis(500);
 
-/// The last change that Kafka's client was given for a partition.
+/// The last change of a partition that Kafka's client had to apply.
 #[derive(Debug, Default)]
 pub(super) struct LastFlow {
-    /// Whether it was a pause.
+    /// Whether the change was a pause.
     pub(super) is_paused: bool,
-    /// When it may be retried after a failure.
+    /// When the change may be retried after a failure.
     pub(super) retry_after: Option<Instant>,
 }

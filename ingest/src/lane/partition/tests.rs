@@ -9,7 +9,7 @@ use crate::batch::limits::{Limits, SealReason};
 use crate::clock::Moment;
 use crate::config;
 use crate::decode::Origin;
-use crate::event::Assigned;
+use crate::event::AssignmentId;
 use crate::exactly_once::commit::{COMMIT_INTERVAL, RETRY_WAIT};
 use crate::exactly_once::intent::Intent;
 use crate::exactly_once::intent::{Announced, Doubt, MAX_RANGES};
@@ -26,10 +26,10 @@ pub(super) const LIMITS: Limits =
     Limits { rows: 100, bytes: 1 << 20, age: Duration::from_secs(30), months: 12, backlog: BACKLOG };
 
 fn partition_at(start: &Start) -> Partition {
-    let owner = Assigned { pipeline: 0, partition: 0, epoch: 1 };
+    let assignment = AssignmentId { pipeline: 0, partition: 0, epoch: 1 };
     let lease = Lease::new(Moment::now(), Duration::from_secs(30));
     let breaker = config::Breaker { rejected: 4, consecutive: 4, ..config::Breaker::default() };
-    let mut partition = Partition::new(owner, Origin::new("t", Uuid::nil(), 0), lease, 1, &breaker, start);
+    let mut partition = Partition::new(assignment, Origin::new("t", Uuid::nil(), 0), lease, 1, &breaker, start);
     if start.intent.is_some() {
         partition.release(Hold::Opening);
     }
@@ -38,21 +38,21 @@ fn partition_at(start: &Start) -> Partition {
 
 pub(super) fn partition() -> Partition {
     let intent = Intent { decoder: 1, announced_at: 0, ranges: vec![] };
-    partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None })
+    partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), lookup_through: None })
 }
 
 pub(super) fn consume(partition: &mut Partition, offset: i64) {
     let budget = Budget::new(1 << 20, 1);
-    let batch = partition.open_with(|| OpenBatch::open(Instant::now(), budget.permit(0)));
+    let batch = partition.open_batch(|| OpenBatch::open(Instant::now(), budget.permit(0)));
     batch.begin_record(offset, None, None);
     batch.push_row(0, b"row");
-    partition.consumed(offset);
+    partition.record_consumed(offset);
 }
 
 pub(super) fn announce(partition: &mut Partition) -> OffsetCommit {
     let now = Instant::now();
     let due = partition.to_commit(now, 7).unwrap();
-    partition.commit_answered(true, now);
+    partition.handle_commit_response(true, now);
     due
 }
 
@@ -67,7 +67,7 @@ fn a_batch_is_written_once_announced_and_one_at_a_time() {
     assert_eq!(announce(&mut partition).offset, 0);
     let first = partition.next_batch().unwrap();
     assert!(partition.next_batch().is_none());
-    partition.written(first.range);
+    partition.record_written(first.range);
     assert_eq!(partition.watermark(), Some(8));
     assert!(partition.next_batch().is_some());
 }
@@ -79,7 +79,7 @@ fn an_offset_waits_briefly_for_the_next_announcement() {
     partition.seal(SealReason::Rows);
     announce(&mut partition);
     let batch = partition.next_batch().unwrap();
-    partition.written(batch.range);
+    partition.record_written(batch.range);
     let now = Instant::now();
     assert_eq!(partition.to_commit(now, 8), None);
     assert_eq!(partition.to_commit(now + COMMIT_INTERVAL, 8).unwrap().offset, 1);
@@ -92,7 +92,7 @@ fn a_failed_commit_is_retried_after_a_wait() {
     partition.seal(SealReason::Rows);
     let now = Instant::now();
     assert!(partition.to_commit(now, 1).is_some());
-    partition.commit_answered(false, now);
+    partition.handle_commit_response(false, now);
     assert!(partition.to_commit(now, 1).is_none() && partition.next_batch().is_none());
     assert!(partition.to_commit(now + RETRY_WAIT, 1).is_some());
 }
@@ -123,26 +123,27 @@ fn intake_resumes_only_when_every_hold_is_released() {
 
 #[test]
 fn a_failed_resume_is_retried_at_the_same_offset() {
-    let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
+    let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, lookup_through: None });
     partition.flow_change();
-    partition.opened(&Continuation::Proceed, Vec::new());
+    partition.finish_opening(&Continuation::Proceed, Vec::new());
     let flow = partition.flow_change().unwrap();
-    partition.flow_failed(flow, Instant::now().checked_sub(FLOW_WAIT).unwrap());
+    partition.retry_flow(flow, Instant::now().checked_sub(FLOW_WAIT).unwrap());
     assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
 }
 
 #[test]
-fn announced_ranges_are_sealed_unchanged_whatever_the_limits() {
+fn announced_ranges_are_sealed_unchanged_regardless_of_the_limits() {
     let announced = |first, last, digest| Announced { range: Range { first, last }, digest, doubt: Doubt::No };
     let intent = Intent {
         decoder: 1,
         announced_at: 5,
         ranges: vec![announced(0, 2, 0), announced(3, 6, 0), announced(8, 9, 0)],
     };
-    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
-    let few = Limits { rows: 1, ..LIMITS };
+    let mut partition =
+        partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), lookup_through: None });
+    let one_row = Limits { rows: 1, ..LIMITS };
     consume(&mut partition, 0);
-    assert_eq!(partition.seal_reason(&few, Instant::now()), None);
+    assert_eq!(partition.seal_reason(&one_row, Instant::now()), None);
     assert!(partition.seal(SealReason::Pressure).is_none() && partition.seal(SealReason::Drain).is_none());
     consume(&mut partition, 2);
     assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Announced));
@@ -154,9 +155,9 @@ fn announced_ranges_are_sealed_unchanged_whatever_the_limits() {
     assert!(partition.ends_before(10) && partition.seal(SealReason::Announced).is_none(), "none of it is in the log");
     assert!(!partition.is_resealing());
     let first = partition.next_batch().expect("it was announced earlier");
-    partition.written(first.range);
+    partition.record_written(first.range);
     let second = partition.next_batch().unwrap();
-    partition.written(second.range);
+    partition.record_written(second.range);
     assert_eq!(partition.watermark(), Some(10));
 }
 
@@ -164,7 +165,8 @@ fn announced_ranges_are_sealed_unchanged_whatever_the_limits() {
 fn an_announced_range_is_completed_although_memory_is_short() {
     let announced = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
     let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![announced(0, 1), announced(2, 3)] };
-    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
+    let mut partition =
+        partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), lookup_through: None });
     consume(&mut partition, 0);
     partition.hold(Hold::Memory);
     partition.exceed_budget();
@@ -178,11 +180,11 @@ fn an_announced_range_is_completed_although_memory_is_short() {
 fn ranges_of_an_intent_older_than_the_table_are_sealed_unchanged_and_looked_up() {
     let announced = |first, last| Announced { range: Range { first, last }, digest: 0, doubt: Doubt::No };
     let intent = Intent { decoder: 1, announced_at: 5, ranges: vec![announced(40, 41)] };
-    let start = Start { offset: 40, committed: Some(40), intent: Some(intent), check_to: None };
-    assert_eq!(start.announced_to(), Some(41));
+    let start = Start { offset: 40, committed: Some(40), intent: Some(intent), lookup_through: None };
+    assert_eq!(start.announced_through(), Some(41));
     let mut partition = partition_at(&start);
     partition.hold(Hold::Store);
-    assert_eq!(partition.opened(&Continuation::Check { until: 45 }, Vec::new()), None);
+    assert_eq!(partition.finish_opening(&Continuation::Check { through: 45 }, Vec::new()), None);
     assert!(!partition.is_held(Hold::Store), "the table has responded");
     consume(&mut partition, 41);
     partition.announced[0].digest = {
@@ -202,9 +204,9 @@ fn ranges_of_an_intent_older_than_the_table_are_sealed_unchanged_and_looked_up()
 
 #[test]
 fn an_opening_partition_is_paused_and_begins_at_its_start() {
-    let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, check_to: None });
+    let mut partition = partition_at(&Start { offset: 40, committed: Some(40), intent: None, lookup_through: None });
     assert_eq!(partition.flow_change(), Some(Flow::Pause));
-    assert_eq!(partition.opened(&Continuation::Check { until: 41 }, Vec::new()), None);
+    assert_eq!(partition.finish_opening(&Continuation::Check { through: 41 }, Vec::new()), None);
     assert_eq!(partition.flow_change(), Some(Flow::ResumeAt(40)));
     consume(&mut partition, 40);
     assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), None);
@@ -234,14 +236,15 @@ fn a_stopped_partition_writes_and_commits_nothing() {
 
 #[test]
 fn more_ranges_than_may_wait_are_taken_over() {
-    let one = |n: i64| Announced { range: Range { first: n, last: n }, digest: 0, doubt: Doubt::No };
-    let most = i64::try_from(MAX_RANGES).unwrap();
-    let intent = Intent { decoder: 1, announced_at: 5, ranges: (0..most).map(one).collect() };
-    let mut partition = partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), check_to: None });
-    for offset in 0..most {
-        assert_eq!(partition.flow_change(), None, "it flows");
+    let announcement = |n: i64| Announced { range: Range { first: n, last: n }, digest: 0, doubt: Doubt::No };
+    let count = i64::try_from(MAX_RANGES).unwrap();
+    let intent = Intent { decoder: 1, announced_at: 5, ranges: (0..count).map(announcement).collect() };
+    let mut partition =
+        partition_at(&Start { offset: 0, committed: Some(0), intent: Some(intent), lookup_through: None });
+    for offset in 0..count {
+        assert_eq!(partition.flow_change(), None, "intake is not paused");
         consume(&mut partition, offset);
         partition.seal(SealReason::Announced);
     }
-    assert!(partition.is_held(Hold::Ranges), "only now they are too many");
+    assert!(partition.is_held(Hold::Ranges), "only now there are too many");
 }
