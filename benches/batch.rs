@@ -42,7 +42,7 @@ fn announced(number: i64) -> Announced {
 fn seal_to_commit(ledger: &mut Ledger, number: i64) {
     let announced = announced(number);
     ledger.add_sealed(announced);
-    black_box(ledger.to_commit(1_795_509_206, false));
+    black_box(ledger.next_commit(1_795_509_206, false));
     ledger.handle_commit_response(true);
     ledger.mark_durable(announced.range);
 }

@@ -57,7 +57,7 @@ impl Commits {
 
     /// Returns the commit to send now, if any; `unix_seconds` is the wall clock in seconds since 1970. An announcement is sent
     /// at once; an offset alone waits for the next announcement for at most [`COMMIT_INTERVAL`].
-    pub fn due(&mut self, now: Instant, unix_seconds: u64, work: Work) -> Option<OffsetCommit> {
+    pub fn next_commit(&mut self, now: Instant, unix_seconds: u64, work: Work) -> Option<OffsetCommit> {
         if self.not_before.is_some_and(|not_before| now < not_before) {
             return None;
         }
@@ -67,10 +67,10 @@ impl Commits {
         if !(renew || is_due || work.is_draining || self.ledger.has_unannounced()) {
             return None;
         }
-        let due = self.ledger.to_commit(unix_seconds, renew)?;
+        let commit = self.ledger.next_commit(unix_seconds, renew)?;
         self.sent = Some((now, moment));
         self.last = Some(now);
-        Some(due)
+        Some(commit)
     }
 
     /// Whether a commit is in flight.

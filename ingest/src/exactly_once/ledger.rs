@@ -140,7 +140,7 @@ impl Ledger {
 
     /// Returns the commit to send at `now` (seconds since 1970); `None` if a commit is in flight, or if nothing has changed and
     /// `renew` is false.
-    pub fn to_commit(&mut self, now: u64, renew: bool) -> Option<OffsetCommit> {
+    pub fn next_commit(&mut self, now: u64, renew: bool) -> Option<OffsetCommit> {
         if self.in_flight.is_some() || !(renew || self.has_changes()) {
             return None;
         }
@@ -229,29 +229,33 @@ mod tests {
         assert!(ledger.is_settled());
         ledger.add_sealed(announced(5, 9));
         assert!(!ledger.is_announced(announced(5, 9).range));
-        let due = ledger.to_commit(100, false).unwrap();
+        let due = ledger.next_commit(100, false).unwrap();
         assert_eq!((due.offset, intent(&due).ranges, intent(&due).decoder), (5, vec![announced(5, 9)], 7));
         assert!(!ledger.is_announced(announced(5, 9).range), "not before the acknowledgement");
-        assert_eq!(ledger.to_commit(101, true), None, "one at a time");
+        assert_eq!(ledger.next_commit(101, true), None, "one at a time");
         ledger.handle_commit_response(true);
         assert!(ledger.is_announced(announced(5, 9).range));
         ledger.add_sealed(announced(10, 12));
         ledger.mark_durable(announced(5, 9).range);
-        let due = ledger.to_commit(200, false).unwrap();
+        let due = ledger.next_commit(200, false).unwrap();
         assert_eq!((due.offset, intent(&due).ranges), (10, vec![announced(10, 12)]));
         ledger.handle_commit_response(true);
-        assert!(ledger.is_settled() && ledger.to_commit(300, false).is_none());
-        assert!(ledger.to_commit(300, true).is_some(), "a renewal repeats the last commit");
+        assert!(ledger.is_settled() && ledger.next_commit(300, false).is_none());
+        assert!(ledger.next_commit(300, true).is_some(), "a renewal repeats the last commit");
     }
 
     #[test]
     fn a_failed_commit_announces_nothing_and_is_due_again() {
         let mut ledger = Ledger::new(0, None, None);
         ledger.add_sealed(announced(5, 9));
-        assert_eq!(ledger.to_commit(1, false).unwrap().offset, 5, "without a committed offset, the first one");
+        assert_eq!(ledger.next_commit(1, false).unwrap().offset, 5, "without a committed offset, the first one");
         ledger.handle_commit_response(false);
         assert!(!ledger.is_announced(announced(5, 9).range));
-        assert_eq!(intent(&ledger.to_commit(9, false).unwrap()).announced_at, 1, "the failed commit may have arrived");
+        assert_eq!(
+            intent(&ledger.next_commit(9, false).unwrap()).announced_at,
+            1,
+            "the failed commit may have arrived"
+        );
     }
 
     #[test]
@@ -276,7 +280,7 @@ mod tests {
     fn ranges_of_another_decoder_stay_in_doubt() {
         let earlier = Intent { decoder: 1, announced_at: 50, ranges: vec![announced(3, 4)] };
         let mut ledger = Ledger::new(2, Some(3), Some(&earlier));
-        let due = ledger.to_commit(60, true).unwrap();
+        let due = ledger.next_commit(60, true).unwrap();
         let intent = intent(&due);
         assert_eq!((intent.decoder, intent.ranges[0].doubt, intent.announced_at), (2, Doubt::AllOrNothing, 50));
     }

@@ -199,7 +199,7 @@ fn apply(step: Step, now: u64, next: &mut i64, ledger: &mut Ledger, model: &mut 
         }
         Step::Commit(renew) => {
             let due = model.commit(now, renew);
-            prop_assert_eq!(ledger.to_commit(now, renew), due.clone());
+            prop_assert_eq!(ledger.next_commit(now, renew), due.clone());
             due.map_or(Ok(()), |due| check_due(model, &due))?;
         }
         Step::Respond(acknowledged) => {

@@ -225,7 +225,7 @@ impl Assignment {
             Some((
                 Arc::clone(&self.sources[key.0].destination.target.topic),
                 partition.assignment,
-                partition.to_commit(now, unix_seconds)?,
+                partition.next_commit(now, unix_seconds)?,
             ))
         });
         due.collect()

@@ -229,7 +229,7 @@ mod tests {
                         }
                     },
                     1 => drop(partition.seal(SealReason::Age)),
-                    2 => drop(partition.to_commit(later, 1)),
+                    2 => drop(partition.next_commit(later, 1)),
                     3 if partition.is_committing() => drop(partition.handle_commit_response(count > 1, Instant::now())),
                     4 => match sending.take() {
                         None => sending = partition.next_batch().map(|batch| batch.range),

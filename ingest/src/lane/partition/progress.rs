@@ -143,7 +143,7 @@ mod tests {
         assert!(partition.update_fetch_stats(stats(113)));
         partition.advance_past_gap(113);
         assert_eq!((partition.lag(), partition.position()), (Some(0), 113));
-        let due = partition.to_commit(Instant::now() + Duration::from_secs(2), 7).unwrap();
+        let due = partition.next_commit(Instant::now() + Duration::from_secs(2), 7).unwrap();
         assert_eq!(due.offset, 113);
     }
 

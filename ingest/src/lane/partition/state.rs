@@ -351,12 +351,12 @@ impl Partition {
     }
 
     /// Returns the commit to send now, if any; `unix_seconds` is the wall clock in seconds since 1970.
-    pub fn to_commit(&mut self, now: Instant, unix_seconds: u64) -> Option<OffsetCommit> {
+    pub fn next_commit(&mut self, now: Instant, unix_seconds: u64) -> Option<OffsetCommit> {
         if self.is_held(Hold::Stopped) {
             return None;
         }
         let work = Work { is_busy: self.is_busy(), is_draining: self.is_held(Hold::Drain) };
-        self.commits.due(now, unix_seconds, work)
+        self.commits.next_commit(now, unix_seconds, work)
     }
 
     /// Handles Kafka's response to the commit in flight; returns how long it took.

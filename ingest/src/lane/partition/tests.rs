@@ -51,7 +51,7 @@ pub(super) fn consume(partition: &mut Partition, offset: i64) {
 
 pub(super) fn announce(partition: &mut Partition) -> OffsetCommit {
     let now = Instant::now();
-    let due = partition.to_commit(now, 7).unwrap();
+    let due = partition.next_commit(now, 7).unwrap();
     partition.handle_commit_response(true, now);
     due
 }
@@ -81,8 +81,8 @@ fn an_offset_waits_briefly_for_the_next_announcement() {
     let batch = partition.next_batch().unwrap();
     partition.record_written(batch.range);
     let now = Instant::now();
-    assert_eq!(partition.to_commit(now, 8), None);
-    assert_eq!(partition.to_commit(now + COMMIT_INTERVAL, 8).unwrap().offset, 1);
+    assert_eq!(partition.next_commit(now, 8), None);
+    assert_eq!(partition.next_commit(now + COMMIT_INTERVAL, 8).unwrap().offset, 1);
 }
 
 #[test]
@@ -91,10 +91,10 @@ fn a_failed_commit_is_retried_after_a_wait() {
     consume(&mut partition, 0);
     partition.seal(SealReason::Rows);
     let now = Instant::now();
-    assert!(partition.to_commit(now, 1).is_some());
+    assert!(partition.next_commit(now, 1).is_some());
     partition.handle_commit_response(false, now);
-    assert!(partition.to_commit(now, 1).is_none() && partition.next_batch().is_none());
-    assert!(partition.to_commit(now + RETRY_WAIT, 1).is_some());
+    assert!(partition.next_commit(now, 1).is_none() && partition.next_batch().is_none());
+    assert!(partition.next_commit(now + RETRY_WAIT, 1).is_some());
 }
 
 #[test]
@@ -104,9 +104,9 @@ fn an_aging_lease_is_renewed_while_there_is_work() {
     partition.seal(SealReason::Rows);
     announce(&mut partition);
     let _batch = partition.next_batch().unwrap();
-    assert!(partition.to_commit(Instant::now(), 1).is_none(), "it is young");
+    assert!(partition.next_commit(Instant::now(), 1).is_none(), "it is young");
     partition.commits.lease = Arc::new(Lease::new(Moment::now(), Duration::ZERO));
-    assert!(partition.to_commit(Instant::now(), 1).is_some());
+    assert!(partition.next_commit(Instant::now(), 1).is_some());
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_stopped_partition_writes_and_commits_nothing() {
     let _batch = partition.next_batch().unwrap();
     partition.stop();
     assert!(partition.next_batch().is_none());
-    assert_eq!(partition.to_commit(Instant::now() + COMMIT_INTERVAL, 1), None);
+    assert_eq!(partition.next_commit(Instant::now() + COMMIT_INTERVAL, 1), None);
     assert_eq!(partition.last_commit(1), None);
     assert!(partition.is_settled());
 }
