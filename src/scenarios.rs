@@ -1,7 +1,7 @@
 //! Chooses the scenario of a run: one that ships with this program, by name from any folder, or a file.
 //!
-//! A name that contains a path separator or ends in `.toml` is always a file. Any other name is a shipped scenario or, if
-//! there is none of that name, a file. Never guesses: an unknown name is an error that lists what there is.
+//! A name that contains a path separator or ends in `.toml` is always a file. Any other name is a shipped scenario or,
+//! if there is none of that name, a file. It never guesses: an unknown name is an error that lists the available ones.
 
 use std::path::{MAIN_SEPARATOR, Path};
 

@@ -1,5 +1,5 @@
 //! The bulk load: writes the population and its past into all stores concurrently, before the drive.
-//! Never checks what is there already; it expects the empty tables of a fresh namespace.
+//! It never checks for existing data; it expects the empty tables of a fresh namespace.
 
 mod clickhouse;
 mod elasticsearch;
@@ -39,8 +39,8 @@ pub struct Loaded {
     pub took: Duration,
 }
 
-/// Records of each kind that a load of this population will write, by the keys of [`Loaded::records`]. Kinds whose number
-/// is not known in advance are left out.
+/// Records of each kind that a load of this population will write, by the keys of [`Loaded::records`]. Kinds whose
+/// number is not known in advance are omitted.
 pub fn expected_records(population: &Population) -> BTreeMap<String, u64> {
     let tenants = population.tenants();
     let sum = |count: fn(&Tenant) -> u64| tenants.iter().map(count).sum::<u64>();

@@ -1,5 +1,5 @@
 //! Measurements: latency from the intended start, exceedances, errors, wrong answers and send lag.
-//! Recorders have a fixed size, however long the drive. Never reads a clock.
+//! Recorders have a fixed size, however long the drive, and never read a clock.
 
 pub mod blocks;
 

@@ -1,5 +1,5 @@
 //! The plan: every write and every probe of a drive with its intended start, a pure function of the seeds.
-//! Never reads a clock.
+//! It never reads a clock.
 
 mod digest;
 mod probes;

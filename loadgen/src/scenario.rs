@@ -1,5 +1,5 @@
-//! Scenarios: what is driven, asked and judged, as one readable TOML file. Reading yields a checked [`Scenario`], or one
-//! error with the file, the line and the remedy. Never accesses a store.
+//! Scenarios: what is driven, asked and judged, as one readable TOML file. Reading yields a checked [`Scenario`], or
+//! one error with the file, the line and the remedy. Reading never accesses a store.
 
 mod check;
 mod error;

@@ -1,5 +1,5 @@
 //! Clients of the stores that answer questions, opened once and shared by all probes.
-//! Settings and names go in, clients come out. Never decides what to ask or when, and never judges an answer.
+//! They never decide what to ask or when, and never judge an answer.
 
 pub(crate) mod clickhouse;
 pub(crate) mod elasticsearch;

@@ -1,5 +1,5 @@
 //! PASS, FAIL, INCONCLUSIVE or INVALID: what a run shows about each SLO and as a whole.
-//! Pure: never reads a store or a clock; the statistics are explained in `docs/verdicts.md`.
+//! The verdict never reads a store or a clock; the statistics are explained in `docs/verdicts.md`.
 
 mod availability;
 mod binomial;

@@ -1,5 +1,5 @@
 //! Brings the stores in line with the schema files. Applying twice changes nothing the second time.
-//! Never removes an object and never changes a password.
+//! It never removes an object or changes a password.
 
 use crate::error::SchemaError;
 use crate::lock;

@@ -1,4 +1,4 @@
-//! Compares the stores' own catalogs with the schema files. Never changes a store.
+//! Compares the stores' own catalogs with the schema files. It never changes a store.
 
 use crate::error::SchemaError;
 use crate::names::Names;

@@ -1,5 +1,5 @@
-//! Blocking work off the async runtime, panics that propagate to whoever waits, locks that are never poisoned.
-//! Never starts a thread of its own and never swallows a panic.
+//! Blocking work off the async runtime, panics that propagate to the waiting task, locks that are never poisoned.
+//! This module never starts a thread of its own and never swallows a panic.
 
 use std::panic::resume_unwind;
 use std::sync::{Mutex, MutexGuard, PoisonError};

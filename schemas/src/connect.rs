@@ -1,5 +1,5 @@
 //! The one way to connect to each store, shared by `schemas`, `ingest` and `loadgen`, so that timeouts, databases and
-//! logins are decided once. Never creates or changes anything in a store.
+//! logins are decided once. Connecting never creates or changes anything in a store.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Removes everything under a namespace's names, whoever created it: databases, topics and groups, indices, keys,
-//! buckets. Only tests and benches call it; a run uses [`crate::runs`]. Never touches the platform's own (empty)
-//! namespace.
+//! Removes everything under a namespace's names, regardless of its creator: databases, topics and groups, indices,
+//! keys, buckets. Only tests and benches call it; a run uses [`crate::runs`]. It never touches the platform's own
+//! (empty) namespace.
 
 use crate::error::SchemaError;
 use crate::lock;

@@ -1,5 +1,6 @@
 //! A client for Elasticsearch over HTTP. A response counts only if it is Elasticsearch's own: one without the product
-//! header or without JSON is an error, whatever its status. Never follows a redirect or uses the environment's proxy.
+//! header or without JSON is an error, whatever its status. The client never follows a redirect or uses the
+//! environment's proxy.
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Body, Client, RequestBuilder, StatusCode, Url, redirect};

@@ -1,5 +1,5 @@
 //! Why a schema could not be applied, compared or dropped: the store, the step, and what to do about it.
-//! Never contains tenant data or a credential.
+//! No message contains tenant data or a credential.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The Redis key spaces of `redis/keyspaces.toml`: cluster and TTL of each. Never touches a store.
+//! The Redis key spaces of `redis/keyspaces.toml`: cluster and TTL of each. This module never accesses a store.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The platform's names of databases, topics, indices, keys and buckets, and the same names under a namespace, so that
 //! several environments and test runs can share one set of stores. In a run's namespace, the names of indices, keys and
-//! buckets contain the run's mark as well. Never touches a store.
+//! buckets contain the run's mark as well. This module never accesses a store.
 
 use serde::{Deserialize, Serialize};
 

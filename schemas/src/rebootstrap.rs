@@ -1,5 +1,5 @@
 //! Keeps a long-lived Kafka client from losing its cluster permanently: if the client's statistics list no broker, it
-//! gets its bootstrap servers again. Never opens a connection itself.
+//! gets its bootstrap servers again. It never opens a connection itself.
 //!
 //! A cluster that has fenced all its brokers at once (they stalled for longer than `broker.session.timeout.ms`, or the
 //! controller has just changed) responds to a metadata request with topics and no broker. Since 2.10, librdkafka then

@@ -1,5 +1,5 @@
 //! The record types of the platform and their exact wire formats. The generator sends them and the tests read them;
-//! ingest takes its columns from the pipeline's mapping and the table. Never touches a store.
+//! ingest takes its columns from the pipeline's mapping and the table. This module never accesses a store.
 //!
 //! On Kafka, each record is one JSON object in UTF-8, without a schema wrapper; timestamps are RFC 3339 in UTC with
 //! milliseconds (`2026-11-24T08:33:26.123Z`); identifiers are hyphenated lowercase UUIDs.

@@ -1,5 +1,6 @@
 //! One run at a time in a namespace: a run drops and fills its namespace, so a second one would spoil both.
-//! The lock is an advisory lock in PostgreSQL: it holds across machines, and a dying process releases it. Never waits.
+//! The lock is an advisory lock in PostgreSQL: it holds across machines, and a dying process releases it. Reserving
+//! never waits.
 
 use sqlx::{Connection, PgConnection};
 

@@ -1,5 +1,5 @@
 //! Namespaces of runs. [`claim`] marks a namespace in each store and empties it of what earlier runs created, ready for
-//! [`crate::apply`]. Never drops anything in a store without the marker, nor an object that does not carry the mark.
+//! [`crate::apply`]. Nothing is dropped in a store without the marker, and no object without the mark.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
 //! Addresses and logins of the stores: the `[stores]` section of `sluice.toml`. No other setting distinguishes the
-//! local stack, Docker and a production cluster. Never opens a connection.
+//! local stack, Docker and a production cluster. This module never opens a connection.
 
 mod ports;
 

@@ -1,4 +1,4 @@
-//! Runs helper programs to completion, as an unprivileged user where they refuse root. Never detaches one;
+//! Runs helper programs to completion, as an unprivileged user if they refuse root. It never detaches one;
 //! [`crate::process`] does.
 
 use std::{path::Path, process::Stdio};

@@ -1,4 +1,5 @@
-//! The `[stack]` section of `sluice.toml`: folders, ports and memory of the local stores. Never touches the disk.
+//! The `[stack]` section of `sluice.toml`: folders, ports and memory of the local stores. This module never accesses
+//! the disk.
 
 use std::path::PathBuf;
 

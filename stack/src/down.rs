@@ -1,5 +1,5 @@
-//! `down`: stops the services that `up` started, and on request removes their data. Never touches a process without a
-//! matching record, or a file outside the state folder.
+//! `down`: stops the services that `up` started, and on request removes their data. It never touches a process without
+//! a matching record, or a file outside the state folder.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

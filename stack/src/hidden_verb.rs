@@ -1,5 +1,5 @@
-//! The hidden verbs, with which the stack runs parts of itself as processes of the current program. Never parses any
-//! other verb.
+//! The hidden verbs, with which the stack runs parts of itself as processes of the current program. No other verb is
+//! parsed here.
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -1,6 +1,6 @@
 //! Leases on a stack, and the keeper that stops an idle stack: a detached process of this program under a hidden verb.
-//! A lease is a file lock, which the system releases however its holder exits. Never stops a stack while a lease is
-//! held.
+//! A lease is a file lock, which the system releases however its holder exits. A stack is never stopped while a lease
+//! is held.
 
 use std::{
     ffi::OsString,

@@ -1,4 +1,4 @@
-//! Every path and port of one stack, resolved from [`Settings`] and the environment. Never creates anything outside the
+//! Every path and port of one stack, resolved from [`Settings`] and the environment. Nothing is created outside the
 //! state and cache folders.
 
 use std::{

@@ -1,5 +1,5 @@
 //! Progress on standard error while the stack starts or stops: bars on a terminal, a few plain lines elsewhere.
-//! Never prompts and never fails.
+//! It never prompts and never fails.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! The record of a process that `up` started, one file per node; `down` stops only recorded processes. A record is
 //! written before its process exists and completed right after, so whenever `up` is killed, the next call finds the
-//! process. Never trusts a pid without its start time.
+//! process. A pid without its start time is never trusted.
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! The canonical text of a record: all of its columns, computed here from the record and in the store from the row.
-//! Each record's text stands beside the store's expression for it, so a wrong value in any column changes the digest.
-//! Never reads a store.
+//! Each record's text is next to the store's expression for it, so a wrong value in any column changes the digest.
+//! This module never reads a store.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
 //! ClickHouse's queries for the account: tallies and entries of the ingested tables, their provenance, the aggregate.
-//! Never writes.
+//! The queries never write.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The account of Redis: every loaded context is compared. Never writes.
+//! The account of Redis: every loaded context is compared. It never writes.
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use sluice_schemas::keyspace::CONTEXT_TTL;

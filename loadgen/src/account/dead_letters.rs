@@ -1,5 +1,5 @@
 //! Reads the dead-letter topic for the account, from its first to its last offset; each identity counts once.
-//! Never commits an offset.
+//! It never commits an offset.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};

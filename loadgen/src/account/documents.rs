@@ -1,5 +1,5 @@
-//! The account of Elasticsearch: documents are counted by tenant and compared by sample, all of them where a count is
-//! wrong. Only the loaded population is expected there. Never writes.
+//! The account of Elasticsearch: documents are counted by tenant and compared by sample, all of them if a count is
+//! wrong. Only the loaded population is expected there. The account never writes.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! The account of what ingest writes: ClickHouse's tables, dead letters, and provenance.
-//! Never repairs anything.
+//! It never repairs anything.
 
 use sluice_schemas::connect;
 

@@ -1,5 +1,5 @@
 //! The account as a value: records produced, landed and dead-lettered, and every difference between them.
-//! Part of the report. Pure: never reads a store.
+//! Part of the report. It never reads a store.
 
 use serde::{Deserialize, Serialize};
 

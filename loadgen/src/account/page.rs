@@ -1,5 +1,5 @@
-//! One table and origin of the account, tenant by tenant: tallies first, and every entry where tallies differ.
-//! Never queries a store itself.
+//! One table and origin of the account, tenant by tenant: tallies first, and every entry if tallies differ.
+//! It never queries a store itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

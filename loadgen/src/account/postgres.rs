@@ -1,4 +1,5 @@
-//! PostgreSQL's queries for the account: tallies and entries of customers, campaigns and communications. Never writes.
+//! PostgreSQL's queries for the account: tallies and entries of customers, campaigns and communications. The queries
+//! never write.
 
 use std::collections::BTreeMap;
 

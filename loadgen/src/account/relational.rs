@@ -1,4 +1,5 @@
-//! The account of PostgreSQL's tables. Reads as the change-data-capture role, which sees every tenant. Never writes.
+//! The account of PostgreSQL's tables. It reads as the change-data-capture role, which sees every tenant, and never
+//! writes.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
 //! Waits until everything produced has landed or been dead-lettered, or until nothing arrives any more.
-//! Never judges; the account says what is missing.
+//! It never judges; the account reports what is missing.
 
 use std::time::{Duration, Instant};
 
@@ -57,8 +57,8 @@ pub async fn settle(
             _ = polls.tick() => {}
             () = stop.cancelled() => return Ok(settled),
         }
-        // A frozen store returns nothing, not even an error; that is no progress either. Each store is polled separately,
-        // so that an unavailable one does not hide what the other holds.
+        // A frozen store returns nothing, not even an error; that is no progress either. Each store is polled
+        // separately, so that an unavailable one does not hide what the other holds.
         landed = timeout(RESPONSE_TIMEOUT, rows(context)).await.unwrap_or(Ok(landed))?;
         let letters = if kafka_unavailable {
             Ok(dead_lettered)

@@ -1,5 +1,5 @@
-//! A slice of what should be in the stores: the records of one kind, one origin and one tenant, recomputed from the seed.
-//! Never keeps records.
+//! A slice of what should be in the stores: the records of one kind, one origin and one tenant, recomputed from the
+//! seed. It never keeps records.
 
 use super::canonical::Canonical;
 use super::ledger::Origin;

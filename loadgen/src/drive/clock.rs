@@ -1,6 +1,6 @@
-//! The drive's clock: blocks a thread until an intended start. tokio's timer has a resolution of one millisecond; a thread
-//! that sleeps until just before the instant and spins the rest is about 50 times more precise. Never waits more than
-//! 20 ms past a stop.
+//! The drive's clock: blocks a thread until an intended start. tokio's timer has a resolution of one millisecond; a
+//! thread that sleeps until just before the instant and spins the rest is about 50 times more precise. The clock never
+//! waits more than 20 ms past a stop.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,9 +42,9 @@ impl Clock {
         self.start + at
     }
 
-    /// Blocks until `at`, or up to two milliseconds longer; `false` if the drive is stopped first. For writes, which come
-    /// thousands of times a second and are batched downstream anyway: spinning would take a tenth of a processor from
-    /// the stores under test.
+    /// Blocks until `at`, or up to two milliseconds longer; `false` if the drive is stopped first. For writes, which
+    /// come thousands of times a second and are batched downstream anyway: spinning would take a tenth of a processor
+    /// from the stores under test.
     pub(super) fn sleep_until(&self, at: Duration) -> bool {
         self.wait_with(at, |left| std::thread::park_timeout(left.clamp(TICK, SLICE)))
     }

@@ -1,5 +1,5 @@
 //! The probes: each question is asked at its intended start, whatever happened to earlier ones.
-//! Never skips a probe, and never lets one wait for another.
+//! No probe is skipped, and none waits for another.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! The drive's Kafka producer: sends keyed JSON records and counts delivery reports per tenant and topic.
-//! A record counts as produced only when the broker has acknowledged it. Never drops a record: when the queue is full the
-//! caller keeps it, and a failed delivery is counted and fails the run.
+//! A record counts as produced only when the broker has acknowledged it. The producer never drops a record: when the
+//! queue is full the caller keeps it, and a failed delivery is counted and fails the run.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,6 @@
 //! The writes: each planned record is sent at its intended start, to Kafka's producer or, in groups of a few
 //! milliseconds, to PostgreSQL's writers. Records are prepared on another thread, so preparing one never delays sending
-//! another. Never skips a record that its store can take, and counts those that a store held back.
+//! another. No record that its store can take is skipped; those that a store held back are counted.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

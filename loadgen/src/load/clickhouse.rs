@@ -1,5 +1,5 @@
-//! Loads ClickHouse: past events, interactions and agent metrics, as RowBinary inserts. Rows have the topic `loaded`, which
-//! tells them from those that ingest writes. Never goes through Kafka.
+//! Loads ClickHouse: past events, interactions and agent metrics, as RowBinary inserts. Rows have the topic `loaded`,
+//! which distinguishes them from those that ingest writes. The load never goes through Kafka.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
 //! Loads Elasticsearch: past communications by `_bulk`, routed by tenant, into monthly indices. Refreshing is disabled
-//! while it loads and restored afterwards. Never touches templates.
+//! while it loads and restored afterwards. The load never changes templates.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! Loads PostgreSQL: `COPY` of text rows into customers, campaigns and communications. Runs as the loader role, since `COPY`
-//! is not allowed under row-level security. Never updates or deletes.
+//! Loads PostgreSQL: `COPY` of text rows into customers, campaigns and communications. It runs as the loader role,
+//! since `COPY` is not allowed under row-level security, and never updates or deletes.
 
 use std::fmt::Write as _;
 use std::ops::Range;

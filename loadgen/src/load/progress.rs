@@ -1,5 +1,5 @@
-//! How far a load has come: records per kind, unfinished stores, and whether anything still moves.
-//! Never stops a load itself.
+//! The progress of a load: records per kind, unfinished stores, and whether anything still advances.
+//! It never stops a load itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;

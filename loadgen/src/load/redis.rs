@@ -1,5 +1,5 @@
 //! Loads the Redis cache: the contexts of the customers that are looked up most, with their time to live.
-//! Never loads all customers, so that a lookup can miss.
+//! It never loads all customers, so that a lookup can miss.
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 

@@ -1,4 +1,4 @@
-//! The probes: which tenant asks which question about which key, and when. Never depends on an answer.
+//! The probes: which tenant asks which question about which key, and when. They never depend on an answer.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Keyed random numbers: the same (seed, domain, ids) always yields the same stream, in any order and on any thread.
-//! SplitMix64 (Steele, Lea and Flood, 2014), seeded with the XXH3 hash of the key. Never use it for secrets.
+//! SplitMix64 (Steele, Lea and Flood, 2014), seeded with the XXH3 hash of the key. Do not use it for secrets.
 
 use uuid::Uuid;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};

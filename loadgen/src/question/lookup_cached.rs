@@ -1,5 +1,5 @@
 //! `lookup_cached`: a customer's context, read through the cache: Redis first, PostgreSQL on a miss, which then fills
-//! the cache. Never trusts a cached value of another tenant.
+//! the cache. A cached value of another tenant is never trusted.
 
 use sluice_schemas::keyspace::CONTEXT_TTL;
 use sluice_schemas::records::Customer;

@@ -1,5 +1,6 @@
 //! The oracle: the expected answer to every question about the loaded past, computed from the population alone.
-//! Counts the past once, then answers as often as needed. Never reads a store, so it can't share a store's mistake.
+//! It counts the past once, then answers as often as needed. It never reads a store, so it can't share a store's
+//! mistake.
 
 use uuid::Uuid;
 

@@ -1,5 +1,5 @@
 //! `search`: a word in the communications of one tenant, by channel, language and time, in Elasticsearch.
-//! The number of hits is compared, and the first page must be the tenant's own. Never asks without the tenant's filter
+//! The number of hits is compared, and the first page must be the tenant's own. Every search has the tenant's filter
 //! and routing.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
 //! One question's subject: the tenant that asks and the key it asks about, resolved against the population.
-//! Never reads a store.
+//! It never reads a store.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
 //! Tallies: what a question must know about one tenant's past to state the expected answer.
-//! Each past record is counted once; answers are read as often as needed. Pure: never reads a store.
+//! Each past record is counted once; answers are read as often as needed. Tallies never read a store.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -1,4 +1,4 @@
-//! The values of a checked scenario. Never reads or checks a file.
+//! The values of a checked scenario. This module never reads or checks a file.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,5 +1,5 @@
 //! ClickHouse as dashboards query it: every query names a tenant and a window, and has limits on time and memory.
-//! Never writes.
+//! The client never writes.
 
 use std::ops::Range;
 

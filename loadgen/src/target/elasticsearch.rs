@@ -1,5 +1,5 @@
 //! Elasticsearch as searches query it: one tenant's communications, by its routing.
-//! Also names the monthly indices of communications. Never writes.
+//! Also names the monthly indices of communications. The client never writes.
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;

@@ -1,5 +1,5 @@
 //! PostgreSQL as the application uses it: every transaction names its tenant, so row-level security applies.
-//! Never bypasses row-level security.
+//! It is never bypassed.
 
 use sluice_schemas::connect::{self, CONNECT_TIMEOUT, Role};
 use sluice_schemas::names::Names;

@@ -1,4 +1,4 @@
-//! A difference between a store and the schema files. Never reads a store.
+//! A difference between a store and the schema files. This module never reads a store.
 
 use crate::store::Store;
 

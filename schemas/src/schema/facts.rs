@@ -1,5 +1,5 @@
 //! Facts about a store, `object -> definition`: its catalog compared with the schema files.
-//! Pure; the modules in [`crate::schema`] read the catalogs.
+//! This module performs no I/O; the modules in [`crate::schema`] read the catalogs.
 
 use std::collections::BTreeMap;
 

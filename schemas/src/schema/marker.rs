@@ -1,5 +1,5 @@
-//! The text of markers and labels. A marker says that a namespace was created for runs; a label says the same of one
-//! object. Pure. The text is stored: changing it makes existing objects foreign.
+//! The text of markers and labels. A marker records that a namespace was created for runs, and a label records the same
+//! for one object. This module performs no I/O. The text is stored: changing it makes existing objects foreign.
 
 use chrono::Utc;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
 //! Numbered migration files: their text for an environment, their fingerprint, and whether they have been applied.
-//! Never runs one; the modules in [`crate::schema`] do.
+//! This module never runs one; the modules in [`crate::schema`] do.
 
 use sha2::{Digest, Sha256};
 

@@ -1,4 +1,4 @@
-//! What `apply` did to each object. Never touches a store.
+//! What `apply` did to each object. This module never accesses a store.
 
 use crate::store::Store;
 

@@ -1,5 +1,5 @@
 //! PostgreSQL: roles, the namespace's database, its migrations and the partitions ahead.
-//! Never drops a role: other databases of the server use them.
+//! Roles are never dropped: other databases of the server use them.
 
 mod check;
 mod client;

@@ -1,4 +1,4 @@
-//! Ports of the local stack, at fixed offsets from a base. Never opens one.
+//! Ports of the local stack, at fixed offsets from a base. This module never opens one.
 
 /// Default port base of the local stack.
 pub const DEFAULT_PORT_BASE: u16 = 21_000;

@@ -1,5 +1,5 @@
 //! Downloads with the registries' ordinary clients: `npm pack`, `pip download`, Maven's dependency plugin and `go
-//! install`. Never sets mirrors, proxies or credentials: each client uses the user's own configuration.
+//! install`. The stack sets no mirror, proxy or credential: each client uses the user's own configuration.
 
 use std::{convert::Infallible, fs, path::Path, pin::pin, time::Duration};
 

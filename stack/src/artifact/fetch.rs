@@ -1,5 +1,5 @@
-//! Fetches a program into the cache: a folder there is complete whenever it exists. Never repeats a finished download,
-//! and removes what an interrupted one left.
+//! Fetches a program into the cache: a folder there is complete whenever it exists. A finished download is never
+//! repeated; what an interrupted one left is removed.
 
 use std::{
     fs,

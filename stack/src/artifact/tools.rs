@@ -1,5 +1,5 @@
 //! Tools that must be installed: a Java runtime, and the registries' clients for programs that are not fetched yet.
-//! Reports all missing ones at once, with their Debian packages. Never installs one.
+//! All missing tools are reported at once, with their Debian packages; none is installed.
 
 use std::{
     collections::BTreeSet,

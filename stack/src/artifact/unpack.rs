@@ -1,5 +1,5 @@
 //! Turns a folder of downloads into a folder of programs: one archive is unpacked, several files are moved unchanged.
-//! Never unpacks anything whose checksum differs.
+//! It never unpacks anything whose checksum differs.
 
 use std::{
     fs::{self, File, Permissions},

@@ -1,4 +1,5 @@
-//! Kafka Connect with the Debezium plugin for PostgreSQL. Never creates a connector: clients do, through the REST API.
+//! Kafka Connect with the Debezium plugin for PostgreSQL. The stack never creates a connector: clients do, through the
+//! REST API.
 
 use std::path::PathBuf;
 

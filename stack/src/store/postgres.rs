@@ -1,5 +1,5 @@
 //! PostgreSQL from the npm package of embedded builds. Superuser `postgres`; `wal_level=logical` for change data
-//! capture; locale `C.UTF-8`, so that the same data sorts the same everywhere. Never opens a socket file.
+//! capture; locale `C.UTF-8`, so that the same data sorts the same everywhere. The server never opens a socket file.
 
 use std::path::{Path, PathBuf};
 

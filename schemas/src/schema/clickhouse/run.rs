@@ -1,5 +1,5 @@
 //! ClickHouse in a run's namespace. The marker is the comment of the database, and each table and view has a label as
-//! its comment, both from the moment they are created. Never drops a database: foreign tables in it stay.
+//! its comment, both from the moment they are created. A database is never dropped: foreign tables in it stay.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The template and policy files, fitted to the features of a cluster. Pure.
+//! The template and policy files, fitted to the features of a cluster. This module performs no I/O.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The topics as `kafka/topics.toml` states them. Never connects to a cluster.
+//! The topics as `kafka/topics.toml` states them. This module never connects to a cluster.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Compares PostgreSQL's catalog with `postgres/catalog.txt`, the partitions with what a partition must be, and the
-//! recorded migrations with the files. Never changes anything.
+//! recorded migrations with the files. It never changes anything.
 
 use sqlx::PgConnection;
 

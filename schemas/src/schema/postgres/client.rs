@@ -1,5 +1,5 @@
 //! What the modules of PostgreSQL share: how an error is reported, and whether a database exists.
-//! Never changes anything.
+//! This module never changes anything.
 
 use sqlx::PgConnection;
 

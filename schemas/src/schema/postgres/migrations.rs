@@ -1,5 +1,5 @@
 //! The migrations of the namespace's database. A file runs as the role in its `-- run as:` line, in one transaction
-//! with its record in `schema_migrations`. Never runs a file twice.
+//! with its record in `schema_migrations`. No file runs twice.
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 

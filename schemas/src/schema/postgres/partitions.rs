@@ -1,5 +1,5 @@
 //! The monthly partitions of `communications`: created ahead, and compared with what a partition must be.
-//! Never drops a partition.
+//! A partition is never dropped.
 
 use chrono::{Datelike, Months, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};

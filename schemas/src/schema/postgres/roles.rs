@@ -1,4 +1,4 @@
-//! The platform's roles: created where one is missing. Never changes a role or its password.
+//! The platform's roles: missing ones are created. An existing role and its password are never changed.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 

@@ -1,6 +1,6 @@
 //! PostgreSQL in a run's namespace. The marker is the comment of a role without login, created in one transaction
 //! before the database, and of the database itself. Objects that the migrations create carry a label as their comment.
-//! Never drops a database and never uses CASCADE: foreign objects in the database, or that depend on it, stay.
+//! A database is never dropped and CASCADE is never used: foreign objects in the database, or that depend on it, stay.
 
 use std::collections::BTreeSet;
 

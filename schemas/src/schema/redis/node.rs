@@ -1,5 +1,5 @@
 //! One master of a Redis cluster: its settings, its search indices and its keys.
-//! Discovers the masters through any reachable node. Never changes a setting.
+//! It discovers the masters through any reachable node and never changes a setting.
 
 use std::ops::RangeInclusive;
 

@@ -1,5 +1,5 @@
 //! One aspect of a bucket, such as its lifecycle: the acceptable forms, best first, and how a server's response
-//! compares with them. Pure.
+//! compares with them. This module performs no I/O.
 
 use super::xml;
 use crate::schema::drift::{ABSENT, Drift};

@@ -1,4 +1,5 @@
-//! The buckets as `s3/buckets.toml` states them, and the request bodies that set their aspects. Pure.
+//! The buckets as `s3/buckets.toml` states them, and the request bodies that set their aspects. This module performs no
+//! I/O.
 
 use std::fmt::Write as _;
 

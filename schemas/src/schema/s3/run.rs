@@ -1,5 +1,5 @@
 //! S3 in a run's namespace. The marker is a bucket whose name ends with the mark; the buckets that a run creates have
-//! the mark in their names and are deleted only if empty. Never deletes an object: no run writes one.
+//! the mark in their names and are deleted only if empty. Objects are never deleted: no run writes one.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
 //! Signed requests to an S3 server. A subresource that is not set reads as empty, an unsupported one is reported with
-//! the server's reason, and every other failure is an error. Never follows a redirect.
+//! the server's reason, and every other failure is an error. The client never follows a redirect.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! The text nodes of an XML document with their paths, which is all that S3's responses are read for.
-//! Pure; ignores attributes and comments.
+//! Parsing ignores attributes and comments and performs no I/O.
 
 use xmlparser::{ElementEnd, Token, Tokenizer};
 

@@ -1,5 +1,5 @@
 //! The inventory of a run's namespace: records of the marker's topic, `object -> state`. The last record of an object
-//! counts; a tombstone removes it. Never deletes a topic or group.
+//! counts; a tombstone removes it. This module never deletes a topic or group.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
