@@ -1,5 +1,5 @@
-//! The records of the bench: communication events of one day with keys and JSON payloads, in any number and size. The same count
-//! yields the same events. It never accesses a store.
+//! The records of the bench: communication events of one day with keys and JSON payloads, in any number and size. The
+//! same count yields the same events. It never accesses a store.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -64,8 +64,9 @@ impl Events {
     /// The tenant that has progressed least through its day.
     fn least_advanced(&self) -> Option<usize> {
         let tenants = self.population.tenants().iter();
-        let open = tenants.filter(|tenant| self.next[tenant.index] < tenant.history);
-        let share = |tenant: usize| self.next[tenant] as f64 / self.population.tenants()[tenant].history as f64;
+        let open = tenants.filter(|tenant| self.next[tenant.index] < tenant.past_communications);
+        let share =
+            |tenant: usize| self.next[tenant] as f64 / self.population.tenants()[tenant].past_communications as f64;
         open.map(|tenant| tenant.index).min_by(|a, b| share(*a).total_cmp(&share(*b)))
     }
 }
@@ -76,7 +77,7 @@ impl Iterator for Events {
     fn next(&mut self) -> Option<Self::Item> {
         while self.ready.is_empty() {
             let tenant = self.least_advanced()?;
-            self.ready.extend(self.population.history_events(tenant, self.next[tenant]));
+            self.ready.extend(self.population.past_events(tenant, self.next[tenant]));
             self.next[tenant] += 1;
         }
         self.ready.pop_front()

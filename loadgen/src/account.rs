@@ -1,9 +1,17 @@
 //! The account: produced = landed + dead-lettered, per tenant and kind, to the record, in every store.
-//! Never repairs anything.
+//! It never repairs anything.
 //!
 //! Each slice (kind, origin, tenant) is first compared by a tally: rows, identities, and a digest over every column,
-//! computed here from the seed and in the store from its rows. Where tallies differ, all entries are fetched, and the
+//! computed here from the seed and in the store from its rows. If tallies differ, all entries are fetched, and the
 //! differences are counted and named.
+//!
+//! # Layout
+//! - `settle`: waits until everything has landed
+//! - `ledger`, `slice`, `canonical`: the account as a value, what a store should contain, and the text of a record
+//! - `reconcile`, `page`: the comparison of one set of records, and of a whole table, tenant by tenant
+//! - `ingested`, `clickhouse`, `dead_letters`: what ingest writes
+//! - `relational`, `postgres`, `documents`, `contexts`: PostgreSQL, Elasticsearch and Redis
+//! - `error`: why a part of the account is missing
 
 mod canonical;
 mod clickhouse;
@@ -29,11 +37,11 @@ pub use error::AccountError;
 pub use ledger::{Account, Differences, EXAMPLES, Ledger, NO_TENANT, Origin, Provenance, Recomputed};
 pub use settle::{Settled, settle};
 
-/// Time-out of one store's part; a frozen store never responds.
+/// Timeout of one store's part; a frozen store never responds.
 const STORE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Draws up the account. `acknowledged` comes from the drive, by index of the tenant; it is empty after a load without a
-/// drive. A store that does not respond is listed in [`Account::unaccounted`]; the others are still accounted for.
+/// Draws up the account. `acknowledged` comes from the drive, by index of the tenant; it is empty after a load without
+/// a drive. A store that does not respond is listed in [`Account::unaccounted`]; the others are still accounted for.
 pub async fn balance(context: RunContext<'_>, acknowledged: &[Totals]) -> Account {
     let mut account = Account::default();
     let letters = within_timeout("Kafka", ingested::dead_letters(context)).await;

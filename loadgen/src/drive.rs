@@ -1,6 +1,11 @@
 //! The drive: writes and probes at their intended starts, on real stores, in an open loop.
-//! A plan goes in; recorders, the generator's health and counts of acknowledged records come out.
-//! Never waits for an answer before it asks the next question, and never judges; the verdict does.
+//! It never waits for an answer before it asks the next question, and never judges; the verdict does.
+//!
+//! # Layout
+//! - `clock`: waits for an intended start
+//! - `writes`, `producer`, `commits`: planned records, sent to Kafka and to PostgreSQL
+//! - `probes`, `merge`: the questions in order of their intended starts
+//! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it for the terminal
 
 mod clock;
 mod commits;
@@ -35,25 +40,25 @@ use sluice_schemas::concurrency::{blocking, join, lock};
 pub use producer::ProduceError;
 pub use progress::{Phase, Progress, SloProgress};
 
-/// Groups of communications that may be queued for PostgreSQL.
+/// Maximum number of groups of communications in the queue for PostgreSQL.
 const GROUPS: usize = 4_096;
-/// How long Kafka may take to acknowledge the last records.
+/// Maximum time in which Kafka must acknowledge the last records.
 const FLUSH: Duration = Duration::from_mins(1);
-/// The same after a stop.
+/// The same limit after a stop.
 const FLUSH_STOPPED: Duration = Duration::from_secs(5);
-/// Time between two snapshots of the progress.
+/// Interval between two snapshots of the progress.
 const SNAPSHOT: Duration = Duration::from_millis(250);
 
 /// The result of a drive.
 #[derive(Debug)]
 pub struct Driven {
-    /// One for each question that was asked.
+    /// One recorder for each question that was asked.
     pub recorders: Vec<Recorder>,
-    /// The generator's health.
+    /// Whether the generator kept up.
     pub health: GeneratorHealth,
     /// Records that their stores have acknowledged, by index of the tenant.
     pub acknowledged: Vec<Totals>,
-    /// One sentence each for records that Kafka did not acknowledge or PostgreSQL did not commit.
+    /// One sentence for records that Kafka did not acknowledge, and one for those that PostgreSQL did not commit.
     pub lost: Vec<String>,
     /// Whether the drive was stopped early.
     pub stopped: bool,
@@ -88,21 +93,21 @@ pub async fn drive(
     let commits = tokio::spawn(Commits::new(&shared, &clock, writers).run(receiver, stop.clone()));
     let tracker = TaskTracker::new();
     let probes = start_probes(&shared, &clock, true, &tracker);
-    let (writing, pace) = (Arc::clone(&shared), clock.clone());
-    let sending = tokio::task::spawn_blocking(move || writes::run(&writing, &pace, &groups));
+    let (write_state, write_clock) = (Arc::clone(&shared), clock.clone());
+    let sending = tokio::task::spawn_blocking(move || writes::run(&write_state, &write_clock, &groups));
     let driving = async { tokio::join!(join(sending), join(probes)) };
     let (all_written, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
     all_written?;
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
-    let ending = finish(&shared, &tracker, commits, stop);
-    let lost = with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), ending).await;
+    let finishing = finish(&shared, &tracker, commits, stop);
+    let lost = with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), finishing).await;
     Ok(result(&shared, (monotonic, system), lost, stop.is_cancelled()))
 }
 
 async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
     let RunContext { stores, names, scenario, plan } = context;
-    let counted = plan.population().clone();
-    let oracle = tokio::task::spawn_blocking(move || Oracle::new(&counted));
+    let population = plan.population().clone();
+    let oracle = tokio::task::spawn_blocking(move || Oracle::new(&population));
     let targets = Targets::connect(stores, names).await?;
     let tenants = plan.population().tenants().len();
     let recorder = |question| Mutex::new(Recorder::new(question, scenario.limit_of(question), scenario.duration));
@@ -158,7 +163,7 @@ async fn with_progress<T>(
     }
 }
 
-/// Waits for everything in flight. Returns one sentence for each kind of loss.
+/// Waits for everything in flight; returns [`Driven::lost`].
 async fn finish(
     shared: &Arc<Shared>,
     probes: &TaskTracker,
@@ -171,12 +176,13 @@ async fn finish(
         () = stop.cancelled() => {}
     }
     join(commits).await;
-    let patience = if stop.is_cancelled() { FLUSH_STOPPED } else { FLUSH };
+    let flush_timeout = if stop.is_cancelled() { FLUSH_STOPPED } else { FLUSH };
     let producing = Arc::clone(shared);
-    let flushed = blocking(move || producing.producer.flush(patience)).await;
-    let refused = read(&shared.counters.uncommitted);
-    let refused = (refused > 0).then(|| format!("write to PostgreSQL: {refused} communications were not committed"));
-    flushed.err().map(|error| error.to_string()).into_iter().chain(refused).collect()
+    let flushed = blocking(move || producing.producer.flush(flush_timeout)).await;
+    let uncommitted = read(&shared.counters.uncommitted);
+    let uncommitted =
+        (uncommitted > 0).then(|| format!("write to PostgreSQL: {uncommitted} communications were not committed"));
+    flushed.err().map(|error| error.to_string()).into_iter().chain(uncommitted).collect()
 }
 
 fn result(shared: &Shared, (monotonic, system): (Duration, Duration), lost: Vec<String>, stopped: bool) -> Driven {

@@ -2,7 +2,7 @@
 //!
 //! # Layout: each module imports only modules above it
 //! - [`target`]: clients of the stores that answer questions
-//! - [`population`]: who exists, a pure function of the seed
+//! - [`population`]: tenants, customers and their records, a pure function of the seed
 //! - [`question`]: what probes ask: a file per question, with its text, its key and its expected answer
 //! - [`scenario`]: what is driven, asked and judged, as one readable file
 //! - [`plan`]: every write and probe with its intended start, a pure function of the seeds

@@ -47,9 +47,9 @@ pub fn expected_records(population: &Population) -> BTreeMap<String, u64> {
     [
         (postgres::CUSTOMERS, sum(|tenant| tenant.customers)),
         (postgres::CAMPAIGNS, sum(|tenant| tenant.campaigns)),
-        (postgres::COMMUNICATIONS, sum(|tenant| tenant.history)),
-        (elasticsearch::COMMUNICATIONS, sum(|tenant| tenant.history)),
-        (clickhouse::METRICS, sum(|tenant| tenant.history_metrics)),
+        (postgres::COMMUNICATIONS, sum(|tenant| tenant.past_communications)),
+        (elasticsearch::COMMUNICATIONS, sum(|tenant| tenant.past_communications)),
+        (clickhouse::METRICS, sum(|tenant| tenant.past_metrics)),
         (redis::CONTEXTS, sum(cached_customers)),
     ]
     .map(|(kind, count)| (kind.to_owned(), count))
@@ -83,7 +83,7 @@ pub async fn load(
     };
     tokio::select! {
         loaded = all => loaded.map(|_| ())?,
-        () = progressed.stalled() => return Err(LoadError::Stalled { unfinished: progressed.unfinished() }),
+        () = progressed.wait_until_stalled() => return Err(LoadError::Stalled { unfinished: progressed.unfinished() }),
         () = stop.cancelled() => return Err(LoadError::Stopped),
     }
     let records = progressed.records.into_inner().unwrap_or_else(PoisonError::into_inner);

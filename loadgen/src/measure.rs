@@ -14,7 +14,7 @@ use blocks::Blocks;
 /// Largest value of a histogram; longer durations count as this one.
 const MAX_MICROS: u64 = 600_000_000;
 
-/// How a probe ended.
+/// The outcome of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The expected answer.
@@ -27,7 +27,7 @@ pub enum Outcome {
     TimedOut,
 }
 
-/// One probe, ended.
+/// One finished probe.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
     /// Intended start, since the start of the drive.
@@ -36,11 +36,11 @@ pub struct Sample {
     pub lag: Duration,
     /// End minus intended start.
     pub latency: Duration,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// Probes by how they ended.
+/// Probes by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// All probes.
@@ -102,7 +102,7 @@ impl DurationHistogram {
 /// Samples that are judged together: of one question, or of all questions of an SLO.
 #[derive(Debug, Clone)]
 pub struct Measured {
-    /// How they ended.
+    /// Counts by outcome.
     pub counts: Counts,
     /// Latencies of answers and time-outs. An error has no latency: failing fast is not being fast.
     pub latency: DurationHistogram,
@@ -181,7 +181,7 @@ impl Recorder {
     }
 }
 
-/// Whether the generator kept up, told apart from what a store held back.
+/// Whether the generator kept up, as opposed to what a store held back.
 #[derive(Debug, Clone, Default)]
 pub struct GeneratorHealth {
     /// Writes and probes planned.
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn exceedances_are_exact_where_a_histogram_rounds() {
+    fn exceedances_are_exact_although_histograms_round() {
         let mut measured = Measured::new(Duration::from_mins(1));
         measured.record(sample(100_000, Outcome::Correct), LIMIT);
         assert_eq!(measured.counts.exceedances, 0);
@@ -230,13 +230,13 @@ mod tests {
 
     #[test]
     fn merging_adds_everything_and_a_question_without_an_slo_has_no_exceedances_but_errors() {
-        let mut one = Measured::new(Duration::from_mins(1));
-        one.record(sample(5_000_000, Outcome::Correct), None);
-        let mut two = one.clone();
-        two.record(sample(7_000_000, Outcome::Error), None);
-        one.merge(&two);
-        assert_eq!((one.counts.samples, one.counts.exceedances, one.blocks.exceedances()), (3, 1, 1));
-        assert_eq!(one.latency.max().map(|longest| longest.as_secs()), Some(5));
+        let mut first = Measured::new(Duration::from_mins(1));
+        first.record(sample(5_000_000, Outcome::Correct), None);
+        let mut second = first.clone();
+        second.record(sample(7_000_000, Outcome::Error), None);
+        first.merge(&second);
+        assert_eq!((first.counts.samples, first.counts.exceedances, first.blocks.exceedances()), (3, 1, 1));
+        assert_eq!(first.latency.max().map(|longest| longest.as_secs()), Some(5));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
 /// A record and its intended start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned<T> {
-    /// Since the start of the drive, in wall time.
+    /// Time since the start of the drive, in wall time.
     pub at: Duration,
     /// Index of the tenant.
     pub tenant: usize,
@@ -53,26 +53,26 @@ pub struct Probe {
     pub key: Key,
 }
 
-/// Numbers of records of each kind.
+/// Number of records of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Communications.
+    /// Number of communications.
     pub communications: u64,
-    /// Events.
+    /// Number of events.
     pub events: u64,
-    /// Interactions.
+    /// Number of interactions.
     pub interactions: u64,
-    /// Agent metrics.
+    /// Number of agent metrics.
     pub metrics: u64,
 }
 
 impl Totals {
-    /// Records that go through Kafka.
+    /// Number of records that go through Kafka.
     pub fn through_kafka(&self) -> u64 {
         self.events + self.interactions + self.metrics
     }
 
-    /// All records.
+    /// Number of all records.
     pub fn all(&self) -> u64 {
         self.communications + self.through_kafka()
     }
@@ -89,7 +89,7 @@ impl std::iter::Sum for Totals {
     }
 }
 
-/// The plan of one drive. Cheap to clone.
+/// The plan of one drive; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Plan {
     population: Population,
@@ -107,7 +107,7 @@ impl Plan {
         &self.population
     }
 
-    /// Communication `index` of a tenant, `0..tenant.communications`, in order of time.
+    /// Communication `index` of a tenant, `0..tenant.driven_communications`, in order of time.
     pub fn communication(&self, tenant: usize, index: u64) -> Planned<Communication> {
         let lifecycle = self.population.lifecycle(Era::Drive, tenant, index);
         let record = self.population.communication(Era::Drive, tenant, index, &lifecycle);
@@ -130,13 +130,13 @@ impl Plan {
         lifecycle.steps().iter().map(|step| self.at(step.millis)).enumerate().filter_map(planned).collect()
     }
 
-    /// Agent metric `index` of a tenant, `0..tenant.metrics`, in order of time.
+    /// Agent metric `index` of a tenant, `0..tenant.driven_metrics`, in order of time.
     pub fn metric(&self, tenant: usize, index: u64) -> Planned<AgentMetric> {
         let at = self.at(self.population.metric_millis(tenant, index));
         Planned { at, tenant, record: self.population.metric(Era::Drive, tenant, index) }
     }
 
-    /// Numbers of a tenant's planned records. Counts interactions one by one, which is slow for millions.
+    /// Number of a tenant's planned records of each kind. Counts interactions one by one, which is slow for millions.
     pub fn totals(&self, tenant: usize) -> Totals {
         let owner = &self.population.tenants()[tenant];
         let interactions = |index| {
@@ -146,10 +146,10 @@ impl Plan {
             (0..lifecycle.steps().len()).filter(reaction).count() as u64
         };
         Totals {
-            communications: owner.communications,
+            communications: owner.driven_communications,
             events: self.population.event_count(Era::Drive, tenant),
-            interactions: (0..owner.communications).map(interactions).sum(),
-            metrics: owner.metrics,
+            interactions: (0..owner.driven_communications).map(interactions).sum(),
+            metrics: owner.driven_metrics,
         }
     }
 

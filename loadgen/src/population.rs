@@ -1,6 +1,13 @@
 //! The population: tenants, customers, campaigns, agents and the past, each a pure function of (seed, tenant, index).
-//! Records are computed on demand, in any order and on any thread. Never stores records: only the tenants' sizes, their
-//! daily curves, and a byte or two per communication for the sequence numbers of its events.
+//! Records are computed on demand, in any order and on any thread. It never stores records: only the tenants' sizes,
+//! their daily curves, and a byte or two per communication for the sequence numbers of its events.
+//!
+//! # Layout
+//! - `parameters`, `tenants`, `tenant_state`: the inputs, the tenants, and what is stored per tenant
+//! - `era`, [`calendar`]: the two periods, and when in a period records occur
+//! - `slots`, `lifecycle`: the customer of a communication, and its steps
+//! - `people`, `records`, `words`: customers, campaigns and agents; the records of a lifecycle; the texts of messages
+//! - `rng`: keyed random numbers
 
 pub mod calendar;
 mod era;
@@ -35,7 +42,7 @@ pub(crate) use era::Era;
 pub(crate) use people::{PORTFOLIOS, RISKS, Traits};
 pub(crate) use tenants::METRIC_NAMES;
 
-/// A population. Cheap to clone.
+/// A population; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Population(Arc<Inner>);
 
@@ -71,7 +78,7 @@ impl Population {
         Self(Arc::new(inner))
     }
 
-    /// All tenants, largest first.
+    /// All tenants in decreasing size, except for rounding.
     pub fn tenants(&self) -> &[Tenant] {
         &self.0.tenants
     }
@@ -111,27 +118,27 @@ impl Population {
         people::agent(tenant, index)
     }
 
-    /// Past communication `index` of a tenant, `0..tenant.history`, in order of `created_at`.
-    pub fn history(&self, tenant: usize, index: u64) -> Communication {
+    /// Past communication `index` of a tenant, `0..tenant.past_communications`, in order of `created_at`.
+    pub fn past_communication(&self, tenant: usize, index: u64) -> Communication {
         self.communication(Era::Past, tenant, index, &self.lifecycle(Era::Past, tenant, index))
     }
 
     /// Events of past communication `index`, in order, all before the drive.
-    pub fn history_events(&self, tenant: usize, index: u64) -> Vec<CommunicationEvent> {
+    pub fn past_events(&self, tenant: usize, index: u64) -> Vec<CommunicationEvent> {
         let lifecycle = self.lifecycle(Era::Past, tenant, index);
         (0..lifecycle.steps().len()).map(|step| self.event(Era::Past, tenant, index, &lifecycle, step)).collect()
     }
 
     /// Interactions of past communication `index`, in order, all before the drive.
-    pub fn history_interactions(&self, tenant: usize, index: u64) -> Vec<CustomerInteraction> {
+    pub fn past_interactions(&self, tenant: usize, index: u64) -> Vec<CustomerInteraction> {
         let lifecycle = self.lifecycle(Era::Past, tenant, index);
         (0..lifecycle.steps().len())
             .filter_map(|step| self.interaction(Era::Past, tenant, index, &lifecycle, step))
             .collect()
     }
 
-    /// Past agent metric `index`, `0..tenant.history_metrics`, in order of time.
-    pub fn history_metric(&self, tenant: usize, index: u64) -> AgentMetric {
+    /// Past agent metric `index`, `0..tenant.past_metrics`, in order of time.
+    pub fn past_metric(&self, tenant: usize, index: u64) -> AgentMetric {
         self.metric(Era::Past, tenant, index)
     }
 
@@ -148,12 +155,12 @@ impl Population {
     }
 
     /// Past communications of a customer, oldest first.
-    pub(crate) fn customer_history(&self, tenant: usize, customer: u64) -> Vec<u64> {
-        self.0.states[tenant].slots.communications(customer, self.tenants()[tenant].history)
+    pub(crate) fn customer_communications(&self, tenant: usize, customer: u64) -> Vec<u64> {
+        self.0.states[tenant].slots.communications(customer, self.tenants()[tenant].past_communications)
     }
 
     /// Identifier of past communication `index`.
-    pub(crate) fn history_id(&self, tenant: usize, index: u64) -> Uuid {
+    pub(crate) fn past_communication_id(&self, tenant: usize, index: u64) -> Uuid {
         self.id(Era::Past.communications(), tenant, index)
     }
 

@@ -1,16 +1,17 @@
-//! The questions that probes ask. Each has a file in this folder with its name, its text, its key and its expected answer.
-//! Decides no schedule and measures nothing.
+//! The questions that probes ask. Each has a file in this folder with its name, its text, its key and its expected
+//! answer. No schedule is decided here, and nothing is measured.
 //!
 //! # Layout
 //! - one question each: `lookup_by_id`, `lookup_by_email`, [`lookup_cached`], `timeline`, `campaign_status`,
-//!   `profile_contains`, `content_contains`, `search`, `dashboard_events`, `dashboard_agents`, `dashboard_interactions`,
-//!   `dashboard_campaigns`
+//!   `profile_contains`, `content_contains`, `search`, `dashboard_events`, `dashboard_agents`,
+//!   `dashboard_interactions`, `dashboard_campaigns`
 //! - `definition`: what a question consists of; `store`: the store that answers
-//! - [`key`](Key): what is drawn for each request; `subject`: whom it is about; `customer`: a customer as a row
+//! - [`key`](Key): what is drawn for each request; `subject`: the tenant and the key of a request; `customer`: a
+//!   customer as a row
 //! - `tally`: what is counted over the past; [`oracle`]: the expected answers; `answer`: answers, to compare
 //!
-//! To add a question: add its file, its variant of [`Question`] with its place in [`Question::ALL`] and in `definition()`,
-//! a variant of [`Answer`] if none fits, and its text in `docs/scenarios.md`, which a test compares.
+//! To add a question: add its file, its variant of [`Question`] with its place in [`Question::ALL`] and in
+//! `definition()`, a variant of [`Answer`] if none fits, and its text in `docs/scenarios.md`, which a test compares.
 
 mod answer;
 mod campaign_status;

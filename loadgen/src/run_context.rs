@@ -1,5 +1,5 @@
-//! What every stage of a run needs to reach: the stores, the namespace, the scenario and its plan.
-//! Holds references only and decides nothing.
+//! The inputs of every stage of a run: the stores, the namespace, the scenario and its plan.
+//! It holds only references and decides nothing.
 
 use std::sync::Arc;
 

@@ -15,13 +15,13 @@ pub use error::QueryError;
 /// A client for each store that answers questions.
 #[derive(Debug, Clone)]
 pub(crate) struct Targets {
-    /// Lookups, timelines, containment.
+    /// The client for lookups, timelines and containment.
     pub(crate) postgres: postgres::Postgres,
-    /// Contexts.
+    /// The client for contexts.
     pub(crate) cache: redis::Cache,
-    /// Full text.
+    /// The client for full-text searches.
     pub(crate) searcher: elasticsearch::Searcher,
-    /// Dashboards.
+    /// The client for dashboards.
     pub(crate) dashboards: clickhouse::Dashboards,
 }
 

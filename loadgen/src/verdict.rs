@@ -1,4 +1,4 @@
-//! PASS, FAIL, INCONCLUSIVE or INVALID: what a run shows about each SLO and as a whole.
+//! PASS, FAIL, INCONCLUSIVE or INVALID: what a run proves about each SLO and as a whole.
 //! The verdict never reads a store or a clock; the statistics are explained in `docs/verdicts.md`.
 
 mod availability;

@@ -33,7 +33,7 @@ pub(crate) struct Expressions {
     pub text: &'static str,
 }
 
-/// Of `communication_events`.
+/// Expressions for `communication_events`.
 pub(crate) const COMMUNICATION_EVENTS: Expressions = Expressions {
     table: "communication_events",
     identity: "toString(event_id)",
@@ -42,7 +42,7 @@ pub(crate) const COMMUNICATION_EVENTS: Expressions = Expressions {
         toString(duration_ms), if(success, '1', '0'), error_code, metadata)",
 };
 
-/// Of `agent_metrics`. A measurement has no identifier: agent, metric and instant are its identity.
+/// Expressions for `agent_metrics`. A measurement has no identifier: agent, metric and instant are its identity.
 pub(crate) const AGENT_METRICS: Expressions = Expressions {
     table: "agent_metrics",
     identity: r"concatWithSeparator(' ', agent_id, metric_name, toString(toUnixTimestamp64Milli(timestamp)))",
@@ -50,7 +50,7 @@ pub(crate) const AGENT_METRICS: Expressions = Expressions {
         toString(reinterpretAsUInt64(metric_value)), toString(toUnixTimestamp64Milli(timestamp)))",
 };
 
-/// Of `customer_interactions`.
+/// Expressions for `customer_interactions`.
 pub(crate) const CUSTOMER_INTERACTIONS: Expressions = Expressions {
     table: "customer_interactions",
     identity: "toString(interaction_id)",

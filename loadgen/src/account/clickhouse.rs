@@ -104,7 +104,7 @@ pub(super) async fn entries(
     Ok(rows.into_iter().map(|row| (row.identity, row.digest)).collect())
 }
 
-/// Rows that came through Kafka, and the distinct offsets they came from.
+/// Number of rows that came through Kafka, and of the distinct offsets that they came from.
 pub(super) async fn source_offsets(client: &Client, table: &str) -> Result<(u64, u64), clickhouse::error::Error> {
     let query = format!(
         "SELECT count() AS rows, uniqExact(_topic, _topic_id, _partition, _offset) AS distinct
@@ -114,14 +114,14 @@ pub(super) async fn source_offsets(client: &Client, table: &str) -> Result<(u64,
     client.query(&query).fetch_one().await
 }
 
-/// Rows that came through Kafka.
-pub(super) async fn landed(client: &Client, table: &str) -> Result<u64, clickhouse::error::Error> {
+/// Number of rows that came through Kafka.
+pub(super) async fn count_landed(client: &Client, table: &str) -> Result<u64, clickhouse::error::Error> {
     let query = format!("SELECT count() FROM {table} WHERE {}", origin_condition(Origin::Driven));
     client.query(&query).fetch_one().await
 }
 
-/// `campaign_performance` against the raw events.
-pub(super) async fn recomputed(client: &Client) -> Result<Recomputed, clickhouse::error::Error> {
+/// Compares `campaign_performance` with the raw events.
+pub(super) async fn compare_aggregate(client: &Client) -> Result<Recomputed, clickhouse::error::Error> {
     let (groups, differing): (u64, u64) = client.query(RECOMPUTED).fetch_one().await?;
     Ok(Recomputed { table: "campaign_performance".to_owned(), groups, differing })
 }

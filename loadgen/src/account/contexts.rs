@@ -32,19 +32,19 @@ pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> R
     Ok(())
 }
 
-/// Compares a tenant's loaded contexts. Returns how many the cache holds, and the differences.
+/// Compares a tenant's loaded contexts. Returns their number in the cache, and the differences.
 async fn compare(cache: &Cache, plan: &Plan, tenant: usize) -> Result<(u64, Differences), AccountError> {
     let population = plan.population();
     let cached = load::cached_customers(&population.tenants()[tenant]);
-    let found: Vec<_> = stream::iter((0..cached).map(|index| population.customer(tenant, index)))
-        .map(|customer| async move { get_context(cache, customer.id).await.map(|found| (customer, found)) })
+    let cached_contexts: Vec<_> = stream::iter((0..cached).map(|index| population.customer(tenant, index)))
+        .map(|customer| async move { get_context(cache, customer.id).await.map(|context| (customer, context)) })
         .buffered(IN_FLIGHT)
         .try_collect()
         .await?;
     let (mut differences, mut present) = (Differences::default(), 0);
-    for (customer, found) in found {
-        present += u64::from(found.is_some());
-        match found {
+    for (customer, cached) in cached_contexts {
+        present += u64::from(cached.is_some());
+        match cached {
             None => differences.note(DifferenceKind::Missing, &customer.identity()),
             Some(other) if other != customer => differences.note(DifferenceKind::Wrong, &customer.identity()),
             Some(_) => {}

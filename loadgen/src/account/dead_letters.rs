@@ -19,9 +19,9 @@ use uuid::Uuid;
 use super::canonical::Canonical;
 use super::slice::Kind;
 
-/// Time-out of a request to the broker.
+/// Timeout of a request to the broker.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the topic may return nothing before its end is reached.
+/// Maximum time in which the topic may return nothing before reading it fails.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// A dead letter's identity: topic, partition, offset.
@@ -66,7 +66,7 @@ impl DeadLetters {
     }
 }
 
-/// The original offset of the record; that of the dead letter itself if its headers don't say.
+/// The original place of the record; that of the dead letter itself if its headers don't contain it.
 fn place(message: &BorrowedMessage<'_>) -> Place {
     let header = |name: &str| -> Option<&str> {
         let headers = message.headers()?;
@@ -106,7 +106,7 @@ pub(super) fn reader(stores: &Stores, names: &Names) -> Result<BaseConsumer, Kaf
         .create()
 }
 
-/// Records in all partitions of a topic, by their watermarks. Blocks the thread.
+/// Number of records in all partitions of a topic, by their watermarks. Blocks the thread.
 pub(super) fn record_count(reader: &BaseConsumer, topic: &str) -> Result<u64, KafkaError> {
     let marks = watermarks(reader, topic)?;
     Ok(marks.iter().map(|(_, low, high)| (high - low).unsigned_abs()).sum())
@@ -126,24 +126,29 @@ fn watermarks(reader: &BaseConsumer, topic: &str) -> Result<Vec<(i32, i64, i64)>
 /// Reads the whole dead-letter topic. Blocks the thread.
 pub(super) fn read_all(reader: &BaseConsumer, names: &Names) -> Result<DeadLetters, KafkaError> {
     let name = names.topic(topic::CLICKHOUSE_ERRORS);
-    let filled: Vec<_> = watermarks(reader, &name)?.into_iter().filter(|(_, low, high)| low < high).collect();
+    let non_empty: Vec<_> = watermarks(reader, &name)?.into_iter().filter(|(_, low, high)| low < high).collect();
     let mut assignment = TopicPartitionList::new();
-    for (partition, low, _) in &filled {
+    for (partition, low, _) in &non_empty {
         assignment.add_partition_offset(&name, *partition, Offset::Offset(*low))?;
     }
     reader.assign(&assignment)?;
-    let (mut letters, mut left, mut heard) = (DeadLetters::default(), filled.len(), Instant::now());
-    while left > 0 && heard.elapsed() < IDLE_LIMIT {
+    let mut letters = DeadLetters::default();
+    let (mut remaining_partitions, mut last_message) = (non_empty.len(), Instant::now());
+    while remaining_partitions > 0 && last_message.elapsed() < IDLE_LIMIT {
         match reader.poll(Duration::from_millis(200)) {
             Some(Ok(message)) => {
                 letters.add(&message, names);
-                heard = Instant::now();
+                last_message = Instant::now();
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
+            Some(Err(KafkaError::PartitionEOF(_))) => remaining_partitions -= 1,
             Some(Err(error)) => return Err(error),
             None => {}
         }
     }
     reader.unassign()?;
-    if left > 0 { Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)) } else { Ok(letters) }
+    if remaining_partitions > 0 {
+        Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut))
+    } else {
+        Ok(letters)
+    }
 }

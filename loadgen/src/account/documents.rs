@@ -27,8 +27,8 @@ const BATCH: usize = 500;
 async fn counts(client: &Elastic, names: &Names) -> Result<BTreeMap<Uuid, u64>, AccountError> {
     let indices = communications(names);
     let body = json!({"size": 0, "aggs": {"tenants": {"terms": {"field": "tenant_id", "size": 10_000}}}});
-    let answer: Value = client.read(Method::POST, &format!("/{indices}/_search"), Some(&body)).await?;
-    let buckets = answer["aggregations"]["tenants"]["buckets"].as_array().cloned().unwrap_or_default();
+    let response: Value = client.read(Method::POST, &format!("/{indices}/_search"), Some(&body)).await?;
+    let buckets = response["aggregations"]["tenants"]["buckets"].as_array().cloned().unwrap_or_default();
     let count = |bucket: &Value| Some((bucket["key"].as_str()?.parse().ok()?, bucket["doc_count"].as_u64()?));
     Ok(buckets.iter().filter_map(count).collect())
 }
@@ -41,13 +41,14 @@ async fn compare(
     tenant: usize,
     count: u64,
 ) -> Result<Differences, AccountError> {
-    let planned = plan.population().tenants()[tenant].history;
+    let planned = plan.population().tenants()[tenant].past_communications;
     let step = if count == planned { (planned / SAMPLE).max(1) } else { 1 };
     let indices: Vec<u64> = (0..planned).step_by(step as usize).collect();
     let (mut differences, mut present) = (Differences::default(), 0);
     for batch in indices.chunks(BATCH) {
-        let wanted: Vec<Communication> = batch.iter().map(|index| plan.population().history(tenant, *index)).collect();
-        for (communication, found) in wanted.iter().zip(fetch(client, names, &wanted).await?) {
+        let expected: Vec<Communication> =
+            batch.iter().map(|index| plan.population().past_communication(tenant, *index)).collect();
+        for (communication, found) in expected.iter().zip(fetch(client, names, &expected).await?) {
             present += u64::from(found.is_some());
             match found {
                 None => differences.note(DifferenceKind::Missing, &communication.identity()),
@@ -64,7 +65,11 @@ async fn compare(
     Ok(differences)
 }
 
-async fn fetch(client: &Elastic, names: &Names, wanted: &[Communication]) -> Result<Vec<Option<Value>>, AccountError> {
+async fn fetch(
+    client: &Elastic,
+    names: &Names,
+    communications: &[Communication],
+) -> Result<Vec<Option<Value>>, AccountError> {
     let document = |communication: &Communication| {
         json!({
             "_index": communications_index(names, communication.created_at),
@@ -72,10 +77,10 @@ async fn fetch(client: &Elastic, names: &Names, wanted: &[Communication]) -> Res
             "routing": communication.tenant_id,
         })
     };
-    let body = json!({"docs": wanted.iter().map(document).collect::<Vec<_>>()});
-    let answer: Value = client.read(Method::POST, "/_mget", Some(&body)).await?;
-    let found = answer["docs"].as_array().cloned().unwrap_or_default();
-    Ok(found
+    let body = json!({"docs": communications.iter().map(document).collect::<Vec<_>>()});
+    let response: Value = client.read(Method::POST, "/_mget", Some(&body)).await?;
+    let documents = response["docs"].as_array().cloned().unwrap_or_default();
+    Ok(documents
         .into_iter()
         .map(|mut document| Some(document["_source"].take()).filter(|_| document["found"] == true))
         .collect())
@@ -93,7 +98,7 @@ pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> R
             "Elasticsearch",
             "communications",
             tenant_id,
-            (tenant.history, landed),
+            (tenant.past_communications, landed),
             differences,
         ));
     }

@@ -34,7 +34,7 @@ pub(super) async fn account(
         }
         account.provenance.push(provenance(context, &client, table, letters).await?);
     }
-    account.recomputed.push(clickhouse::recomputed(&client).await?);
+    account.recomputed.push(clickhouse::compare_aggregate(&client).await?);
     Ok(())
 }
 
@@ -52,9 +52,9 @@ async fn ingested_table(
     let tallies = clickhouse::tallies(client, expressions, origin).await?;
     let page = Page { store: "ClickHouse", table: expressions.table, kind, origin, digest: clickhouse_digest };
     for tenant in tenants(context, &tallies, &letters.tenants(kind).collect()) {
-        let found = tallies.get(&tenant).copied().unwrap_or_default();
+        let tally = tallies.get(&tenant).copied().unwrap_or_default();
         let fetch = async || Ok(clickhouse::entries(client, expressions, origin, tenant).await?);
-        let sides = (tenant, found, letters.identities(kind, tenant));
+        let sides = (tenant, tally, letters.identities(kind, tenant));
         account.ledgers.push(page.ledger(context, acknowledged, sides, fetch).await?);
     }
     Ok(())

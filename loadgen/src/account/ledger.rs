@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Most examples of each kind of difference.
+/// Maximum number of examples of each kind of difference.
 pub const EXAMPLES: usize = 5;
 
 /// The tenant of records whose tenant cannot be read.
@@ -58,7 +58,7 @@ pub struct Differences {
 }
 
 impl Differences {
-    /// Whether there are none.
+    /// Whether there are no differences.
     pub fn is_none(&self) -> bool {
         self.missing + self.duplicate + self.wrong + self.unexpected == 0
     }
@@ -105,14 +105,14 @@ impl Ledger {
     }
 }
 
-/// Which offsets the rows of one ingested table came from.
+/// The offsets that the rows of one ingested table came from, counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The table.
     pub table: String,
     /// Rows that came through Kafka.
     pub rows: u64,
-    /// Distinct (topic, partition, offset) among them.
+    /// Distinct (topic, partition, offset) of these rows.
     pub distinct: u64,
     /// Records in the topic's partitions, by their watermarks.
     pub offsets: u64,
@@ -132,7 +132,7 @@ impl Provenance {
 pub struct Recomputed {
     /// The aggregate table.
     pub table: String,
-    /// Its groups, recomputed.
+    /// Number of groups, from the recomputation.
     pub groups: u64,
     /// Groups that differ or exist on one side only.
     pub differing: u64,
@@ -141,11 +141,11 @@ pub struct Recomputed {
 /// The whole account of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Per store, kind, origin and tenant.
+    /// One ledger per store, kind, origin and tenant.
     pub ledgers: Vec<Ledger>,
-    /// Per ingested table.
+    /// One entry per ingested table.
     pub provenance: Vec<Provenance>,
-    /// Per aggregate table.
+    /// One entry per aggregate table.
     pub recomputed: Vec<Recomputed>,
     /// Why a store's part is missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -176,7 +176,7 @@ impl Account {
         let unaccounted = self
             .unaccounted
             .iter()
-            .map(|why| format!("{why}; `sluice status` shows which store does not answer, `sluice logs STORE` why"));
+            .map(|why| format!("{why}; `sluice status` shows which store does not respond, `sluice logs STORE` why"));
         unaccounted.chain(ledgers).chain(provenance).chain(recomputed).collect()
     }
 }

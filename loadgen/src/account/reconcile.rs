@@ -1,5 +1,5 @@
-//! Compares what should be in a store with what is there: tallies for the quick comparison; for the exact one, every
-//! identity with its digest, and the dead letters. It never reads a store.
+//! Compares the expected contents of a store with the actual ones: tallies for the quick comparison; for the exact one,
+//! every identity with its digest, and the dead letters. It never reads a store.
 
 use std::collections::HashMap;
 

@@ -21,8 +21,8 @@ pub(super) async fn account(
 ) -> Result<(), AccountError> {
     let pool = connect::postgres(context.stores, context.names, Role::Cdc).await?;
     let start = context.scenario.start;
-    let asked = postgres::ROWS.into_iter().filter(|rows| rows.origin == Origin::Loaded || !acknowledged.is_empty());
-    for rows in asked {
+    let accounted = postgres::ROWS.into_iter().filter(|rows| rows.origin == Origin::Loaded || !acknowledged.is_empty());
+    for rows in accounted {
         let tallies = rows.tallies(&pool, start).await?;
         let page = Page {
             store: "PostgreSQL",
@@ -32,9 +32,9 @@ pub(super) async fn account(
             digest: postgres_digest,
         };
         for tenant in tenants(context, &tallies, &BTreeSet::new()) {
-            let found = tallies.get(&tenant).copied().unwrap_or_default();
+            let tally = tallies.get(&tenant).copied().unwrap_or_default();
             let fetch = async || Ok(rows.entries(&pool, start, tenant).await?);
-            account.ledgers.push(page.ledger(context, acknowledged, (tenant, found, Vec::new()), fetch).await?);
+            account.ledgers.push(page.ledger(context, acknowledged, (tenant, tally, Vec::new()), fetch).await?);
         }
     }
     pool.close().await;

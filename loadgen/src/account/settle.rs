@@ -17,7 +17,7 @@ use sluice_schemas::concurrency::blocking;
 
 /// Interval between two polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// Time-out of one poll of a store.
+/// Timeout of one poll of a store.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The outcome of the wait.
@@ -58,12 +58,12 @@ pub async fn settle(
             () = stop.cancelled() => return Ok(settled),
         }
         // A frozen store returns nothing, not even an error; that is no progress either. Each store is polled
-        // separately, so that an unavailable one does not hide what the other holds.
-        landed = timeout(RESPONSE_TIMEOUT, rows(context)).await.unwrap_or(Ok(landed))?;
+        // separately, so that an unavailable one does not hide the contents of the other.
+        landed = timeout(RESPONSE_TIMEOUT, count_rows(context)).await.unwrap_or(Ok(landed))?;
         let letters = if kafka_unavailable {
             Ok(dead_lettered)
         } else {
-            timeout(RESPONSE_TIMEOUT, letters(context)).await.unwrap_or(Ok(dead_lettered))
+            timeout(RESPONSE_TIMEOUT, count_letters(context)).await.unwrap_or(Ok(dead_lettered))
         };
         kafka_unavailable |= letters.is_err();
         dead_lettered = letters.unwrap_or(dead_lettered);
@@ -78,16 +78,16 @@ pub async fn settle(
     }
 }
 
-async fn rows(context: RunContext<'_>) -> Result<u64, AccountError> {
+async fn count_rows(context: RunContext<'_>) -> Result<u64, AccountError> {
     let client = connect::clickhouse(context.stores, context.names);
     let mut rows = 0;
     for table in clickhouse::TABLES {
-        rows += clickhouse::landed(&client, table.expressions.table).await?;
+        rows += clickhouse::count_landed(&client, table.expressions.table).await?;
     }
     Ok(rows)
 }
 
-async fn letters(context: RunContext<'_>) -> Result<u64, AccountError> {
+async fn count_letters(context: RunContext<'_>) -> Result<u64, AccountError> {
     let reader: BaseConsumer = dead_letters::reader(context.stores, context.names)?;
     let name = context.names.topic(topic::CLICKHOUSE_ERRORS);
     Ok(blocking(move || dead_letters::record_count(&reader, &name)).await?)

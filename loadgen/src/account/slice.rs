@@ -39,15 +39,19 @@ impl Slice {
         let counts = &population.tenants()[tenant];
         match self.kind {
             Kind::Events => {
-                (0..counts.history).flat_map(|i| population.history_events(tenant, i)).for_each(|r| visit(&r));
+                (0..counts.past_communications).flat_map(|i| population.past_events(tenant, i)).for_each(|r| visit(&r));
             }
             Kind::Interactions => {
-                (0..counts.history).flat_map(|i| population.history_interactions(tenant, i)).for_each(|r| visit(&r));
+                (0..counts.past_communications)
+                    .flat_map(|i| population.past_interactions(tenant, i))
+                    .for_each(|r| visit(&r));
             }
             Kind::Metrics => {
-                (0..counts.history_metrics).for_each(|i| visit(&population.history_metric(tenant, i)));
+                (0..counts.past_metrics).for_each(|i| visit(&population.past_metric(tenant, i)));
             }
-            Kind::Communications => (0..counts.history).for_each(|i| visit(&population.history(tenant, i))),
+            Kind::Communications => {
+                (0..counts.past_communications).for_each(|i| visit(&population.past_communication(tenant, i)))
+            }
             Kind::Customers => (0..counts.customers).for_each(|i| visit(&population.customer(tenant, i))),
             Kind::Campaigns => (0..counts.campaigns).for_each(|i| visit(&population.campaign(tenant, i))),
         }
@@ -58,14 +62,16 @@ impl Slice {
         let counts = &plan.population().tenants()[tenant];
         match self.kind {
             Kind::Events => {
-                (0..counts.communications).flat_map(|i| plan.events(tenant, i)).for_each(|r| visit(&r.record));
+                (0..counts.driven_communications).flat_map(|i| plan.events(tenant, i)).for_each(|r| visit(&r.record));
             }
             Kind::Interactions => {
-                (0..counts.communications).flat_map(|i| plan.interactions(tenant, i)).for_each(|r| visit(&r.record));
+                (0..counts.driven_communications)
+                    .flat_map(|i| plan.interactions(tenant, i))
+                    .for_each(|r| visit(&r.record));
             }
-            Kind::Metrics => (0..counts.metrics).for_each(|i| visit(&plan.metric(tenant, i).record)),
+            Kind::Metrics => (0..counts.driven_metrics).for_each(|i| visit(&plan.metric(tenant, i).record)),
             Kind::Communications => {
-                (0..counts.communications).for_each(|i| visit(&plan.communication(tenant, i).record));
+                (0..counts.driven_communications).for_each(|i| visit(&plan.communication(tenant, i).record));
             }
             // The drive creates no customers and no campaigns.
             Kind::Customers | Kind::Campaigns => {}
@@ -83,7 +89,7 @@ impl Slice {
         tally
     }
 
-    /// How many of these records were acknowledged; `None` where the drive writes none.
+    /// Number of these records that were acknowledged; `None` if the drive writes none.
     pub(super) fn acknowledged(self, by_tenant: &[Totals]) -> Option<u64> {
         let totals = by_tenant.get(self.tenant).filter(|_| self.origin == Origin::Driven)?;
         match self.kind {

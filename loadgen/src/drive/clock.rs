@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The last part of a wait is spent spinning, since a sleep overruns by about this much.
 const SPIN: Duration = Duration::from_micros(100);
-/// Shortest sleep of a wait that may overrun.
+/// Minimum sleep of a wait that may overrun.
 const TICK: Duration = Duration::from_millis(2);
-/// Longest sleep between two checks for a stop.
+/// Maximum sleep between two checks for a stop.
 const SLICE: Duration = Duration::from_millis(20);
 
 /// Time since the start of a drive.
@@ -46,12 +46,12 @@ impl Clock {
     /// come thousands of times a second and are batched downstream anyway: spinning would take a tenth of a processor
     /// from the stores under test.
     pub(super) fn sleep_until(&self, at: Duration) -> bool {
-        self.wait_with(at, |left| std::thread::park_timeout(left.clamp(TICK, SLICE)))
+        self.wait_with(at, |remaining| std::thread::park_timeout(remaining.clamp(TICK, SLICE)))
     }
 
     /// Blocks until `at`, to a hundredth of a millisecond; `false` if the drive is stopped first.
     pub(super) fn spin_until(&self, at: Duration) -> bool {
-        self.wait_with(at, |left| match left.checked_sub(SPIN) {
+        self.wait_with(at, |remaining| match remaining.checked_sub(SPIN) {
             // Parking is a sleep here: nothing unparks this thread, and a spurious wake-up only repeats the loop.
             Some(sleep) if !sleep.is_zero() => std::thread::park_timeout(sleep.min(SLICE)),
             _ => std::hint::spin_loop(),
@@ -64,11 +64,11 @@ impl Clock {
             if self.stop.is_cancelled() {
                 return false;
             }
-            let left = at.saturating_sub(self.elapsed());
-            if left.is_zero() {
+            let remaining = at.saturating_sub(self.elapsed());
+            if remaining.is_zero() {
                 return true;
             }
-            pause(left);
+            pause(remaining);
         }
     }
 }

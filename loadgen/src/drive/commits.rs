@@ -1,6 +1,6 @@
 //! PostgreSQL's writers: commit groups of one tenant's communications, each in a transaction of that tenant, so
-//! row-level security checks every row. A commit whose outcome is unknown is retried and inserts nothing twice. Gives up
-//! after several attempts, or a minute after the end of the drive, and counts the rows that were never committed.
+//! row-level security checks every row. A commit whose outcome is unknown is retried and inserts nothing twice. After
+//! several attempts, or a minute after the end of the drive, a group is given up and its rows are counted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::writes::Group;
 
 /// Concurrent transactions.
 const WRITERS: u32 = 6;
-/// Delays before each retry; when they are used up, the group is given up.
+/// Delays before each retry; after the last one fails, the group is given up.
 const RETRY_DELAYS: [Duration; 6] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
@@ -34,11 +34,11 @@ const RETRY_DELAYS: [Duration; 6] = [
     Duration::from_secs(20),
 ];
 
-/// How long after the end of the drive a group may still be committed.
+/// Maximum time after the end of the drive in which a group may still be committed.
 const GRACE: Duration = Duration::from_mins(1);
-/// Time-out of closing the connections.
+/// Timeout of closing the connections.
 const CLOSE: Duration = Duration::from_secs(5);
-/// Time-out of acquiring a connection; it counts as a failed attempt.
+/// Timeout of acquiring a connection; it counts as a failed attempt.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// Inserts one tenant's communications. `ON CONFLICT` makes a retry idempotent.
@@ -110,7 +110,7 @@ impl Commits {
     }
 }
 
-/// A pool of their own, so that probes and writes never wait for each other's connections.
+/// A separate pool for writes, so that probes and writes never wait for each other's connections.
 pub(super) async fn pool(stores: &Stores, names: &Names) -> Result<PgPool, ConnectError> {
     let options = connect::postgres_options(stores, &names.database(), Role::App);
     let pool = PgPoolOptions::new().min_connections(WRITERS).max_connections(WRITERS).acquire_timeout(ACQUIRE);

@@ -1,4 +1,5 @@
-//! Merges sequences of probes that are each in order of time. Holds one item per sequence; never sorts and never collects.
+//! Merges sequences of probes that are each in order of time. It holds one item per sequence and never sorts or
+//! collects.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

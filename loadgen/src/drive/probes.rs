@@ -1,4 +1,4 @@
-//! The probes: each question is asked at its intended start, whatever happened to earlier ones.
+//! The probes: each question is asked at its intended start, regardless of earlier ones.
 //! No probe is skipped, and none waits for another.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::plan::Probe;
 use crate::question::{Answer, Question, Subject};
 use crate::target::QueryError;
 
-/// Most probes in flight. A store that exceeds this has long failed; the limit protects memory.
+/// Maximum number of probes in flight. A store that exceeds this has long failed; the limit protects memory.
 pub(super) const MAX_IN_FLIGHT: usize = 20_000;
 
 /// The probes of the warm-up, or of the drive.
@@ -32,7 +32,7 @@ impl Probes {
     /// Starts every probe at its intended start. Blocks until the last one is started or the drive is stopped.
     pub(super) fn run(self, runtime: &Handle, tasks: &TaskTracker) {
         let this = Arc::new(self);
-        for probe in this.planned() {
+        for probe in this.planned_probes() {
             if !this.clock.spin_until(probe.at) {
                 return;
             }
@@ -41,12 +41,12 @@ impl Probes {
     }
 
     /// The probes of all questions in order of their intended starts.
-    fn planned(self: &Arc<Self>) -> impl Iterator<Item = Probe> + use<'_> {
+    fn planned_probes(self: &Arc<Self>) -> impl Iterator<Item = Probe> + use<'_> {
         let plan = &self.shared.plan;
-        let of = |question: Question| -> Box<dyn Iterator<Item = Probe> + '_> {
+        let probes_of = |question: Question| -> Box<dyn Iterator<Item = Probe> + '_> {
             if self.recorded { Box::new(plan.probes(question)) } else { Box::new(plan.warm_up_probes(question)) }
         };
-        MergeByTime::new(Question::ALL.iter().map(|question| of(*question)).collect())
+        MergeByTime::new(Question::ALL.iter().map(|question| probes_of(*question)).collect())
     }
 
     fn launch(self: &Arc<Self>, probe: Probe, runtime: &Handle, tasks: &TaskTracker) {
@@ -72,8 +72,8 @@ impl Probes {
         let lag = intended.elapsed();
         let limit = intended + self.shared.scenario.time_outs.for_store(probe.question.store());
         let subject = Subject { population: self.shared.plan.population(), tenant: probe.tenant, key: &probe.key };
-        let asked = probe.question.ask(&self.shared.targets, subject);
-        let reply = tokio::time::timeout_at(limit.into(), asked).await.ok();
+        let asking = probe.question.ask(&self.shared.targets, subject);
+        let reply = tokio::time::timeout_at(limit.into(), asking).await.ok();
         let ended = Instant::now();
         if self.recorded {
             let outcome = self.outcome(&probe, reply);

@@ -16,15 +16,15 @@ use sluice_schemas::rebootstrap::Rebootstrap;
 use sluice_schemas::records::MAX_RECORD_BYTES;
 use sluice_schemas::stores::Stores;
 
-/// Time-out of the acknowledgement of one record.
+/// Timeout of the acknowledgement of one record.
 const MESSAGE_TIMEOUT_MS: &str = "60000";
 /// A record lingers this long to be batched: with 18 partitions, a shorter time makes batches of two or three records,
 /// and the broker then uses half a core of the machine under test.
 const LINGER_MS: &str = "50";
-/// Interval of the client's statistics, which list the brokers it knows.
+/// Interval of the client's statistics, which list the known brokers.
 const STATISTICS_MS: &str = "2000";
-/// Interval at which a flush checks that the client still knows a broker.
-const FLUSH_LOOK: Duration = Duration::from_secs(2);
+/// Interval at which a flush checks that the client still has a broker.
+const FLUSH_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Limit of unacknowledged records, in KiB.
 const IN_FLIGHT_KIB: &str = "65536";
 
@@ -43,7 +43,7 @@ impl Topic {
     /// Every topic.
     pub(super) const ALL: [Self; 3] = [Self::Events, Self::Metrics, Self::Interactions];
 
-    /// The ADR's name of the topic.
+    /// The topic's name in the ADR.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Events => topic::COMMUNICATION_EVENTS,
@@ -93,14 +93,14 @@ pub enum ProduceError {
     /// Records were not acknowledged.
     #[error("produce to Kafka: {failed} records were not acknowledged; the first: {first}")]
     Unacknowledged {
-        /// How many.
+        /// Number of records that were not acknowledged.
         failed: u64,
         /// Why the first one failed.
         first: String,
     },
 }
 
-/// An idempotent producer: acknowledgement by all replicas, lz4, and a bound on bytes in flight.
+/// An idempotent producer with acknowledgement by all replicas, lz4, and a bound on bytes in flight.
 pub(super) struct Producer {
     inner: ThreadedProducer<DeliveryReports>,
     topics: [String; 3],
@@ -152,9 +152,9 @@ impl Producer {
         let until = Instant::now() + timeout;
         loop {
             self.reports().rebootstrap.add_servers_if_lost(self.inner.client());
-            let left = until.saturating_duration_since(Instant::now());
-            match self.inner.flush(left.min(FLUSH_LOOK)) {
-                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) if left > FLUSH_LOOK => {}
+            let remaining = until.saturating_duration_since(Instant::now());
+            match self.inner.flush(remaining.min(FLUSH_CHECK_INTERVAL)) {
+                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) if remaining > FLUSH_CHECK_INTERVAL => {}
                 outcome => break outcome?,
             }
         }
@@ -164,7 +164,7 @@ impl Producer {
         if failed == 0 { Ok(()) } else { Err(ProduceError::Unacknowledged { failed, first }) }
     }
 
-    /// Records of a tenant that the brokers have acknowledged.
+    /// Number of a tenant's records that the brokers have acknowledged.
     pub(super) fn acknowledged(&self, tenant: usize, topic: Topic) -> u64 {
         self.reports().acknowledged[slot(tenant, topic)].load(Ordering::Relaxed)
     }

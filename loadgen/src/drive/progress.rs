@@ -1,4 +1,4 @@
-//! Snapshots of a running drive, for the terminal. Plain numbers; never waits for a reader.
+//! Snapshots of a running drive, for the terminal. Publishing one never waits for a reader.
 
 use std::time::Duration;
 
@@ -35,18 +35,18 @@ pub struct Progress {
     pub held_back: u64,
     /// Probes in flight.
     pub in_flight: u64,
-    /// Per SLO, in the scenario's order.
+    /// Progress of each SLO, in the scenario's order.
     pub slos: Vec<SloProgress>,
 }
 
-/// One SLO so far.
+/// Measurements of one SLO so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SloProgress {
-    /// Its name.
+    /// Name of the SLO.
     pub name: String,
     /// Probes that have ended.
     pub samples: u64,
-    /// Those that exceeded the limit, errors and time-outs included.
+    /// Probes that exceeded the limit, errors and time-outs included.
     pub exceedances: u64,
     /// Errors and time-outs.
     pub failed: u64,

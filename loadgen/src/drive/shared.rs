@@ -1,5 +1,5 @@
 //! State that all tasks of a drive share: the plan, the clients, the recorders and the counters.
-//! Updated from many threads; decides nothing.
+//! It is updated from many threads and decides nothing.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,13 +103,13 @@ impl Shared {
         };
         let tenants = 0..self.plan.population().tenants().len();
         let acknowledged = tenants.map(|tenant| self.acknowledged(tenant)).sum();
-        let ended: u64 = self.recorders.values().map(|recorder| lock(recorder).measured().counts.samples).sum();
-        let in_flight = read(&self.counters.probes_offered).saturating_sub(ended);
+        let finished: u64 = self.recorders.values().map(|recorder| lock(recorder).measured().counts.samples).sum();
+        let in_flight = read(&self.counters.probes_offered).saturating_sub(finished);
         let held_back = read(&self.counters.held_back);
         Progress { phase, elapsed, length, sent: self.sent(), acknowledged, held_back, in_flight, slos: self.slos() }
     }
 
-    /// Each SLO so far, in the scenario's order.
+    /// Measurements of each SLO so far, in the scenario's order.
     fn slos(&self) -> Vec<SloProgress> {
         self.scenario.slos.iter().map(|slo| self.slo(slo)).collect()
     }

@@ -24,7 +24,7 @@ const BATCHES_AHEAD: usize = 64;
 const WINDOW: Duration = Duration::from_millis(50);
 /// Delay before a record is offered again to a full producer queue: one tick of the clock.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
-/// How long after the end of the drive a store that pushed back may still take records.
+/// Maximum time after the end of the drive in which a store that pushed back may still accept records.
 const GRACE: Duration = Duration::from_mins(1);
 
 /// A record, ready to be sent.
@@ -129,12 +129,12 @@ impl<'a> Pacer<'a> {
         match prepared.output {
             Output::Row(communication) => {
                 self.open[prepared.tenant].push(*communication);
-                self.started(lag);
+                self.record_lag(lag);
             }
             Output::Message { topic, key, payload } => {
                 if self.hand_over(topic, prepared.tenant, &key, &payload)? {
                     add(&self.shared.counters.records[topic as usize], 1);
-                    self.started(lag);
+                    self.record_lag(lag);
                 }
             }
         }
@@ -142,20 +142,20 @@ impl<'a> Pacer<'a> {
     }
 
     /// Records the send lag, unless a store caused it.
-    fn started(&mut self, lag: Duration) {
+    fn record_lag(&mut self, lag: Duration) {
         self.behind &= lag > FULL_QUEUE_PAUSE;
         if !self.behind {
             lock(&self.shared.write_lag).record(lag);
         }
     }
 
-    /// Retries while the producer's queue is full; `false` if Kafka did not take the record in time.
+    /// Retries while the producer's queue is full; `false` if Kafka did not accept the record in time.
     fn hand_over(&mut self, topic: Topic, tenant: usize, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
-        let last = self.shared.scenario.duration + GRACE;
+        let deadline = self.shared.scenario.duration + GRACE;
         while !self.shared.producer.send(topic, tenant, key, payload)? {
             self.behind = true;
             let now = self.clock.elapsed();
-            if now > last || !self.clock.sleep_until(now + FULL_QUEUE_PAUSE) {
+            if now > deadline || !self.clock.sleep_until(now + FULL_QUEUE_PAUSE) {
                 add(&self.shared.counters.held_back, 1);
                 return Ok(false);
             }
@@ -172,9 +172,9 @@ impl<'a> Pacer<'a> {
                 continue;
             }
             // Never wait here: if the queue is full, PostgreSQL is far too slow for the offered rate.
-            let taken = self.groups.try_send(Group { tenant, rows }).is_ok();
+            let is_queued = self.groups.try_send(Group { tenant, rows }).is_ok();
             let counters = &self.shared.counters;
-            add(if taken { &counters.communications } else { &counters.held_back }, count);
+            add(if is_queued { &counters.communications } else { &counters.held_back }, count);
         }
         self.window_ends = now.saturating_add(WINDOW);
     }

@@ -29,16 +29,16 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let (mut events, mut interactions, mut measured) = (0, 0, 0);
     for tenant in job.population.tenants() {
         let mut loaded = (0, 0);
-        for range in chunks(tenant.history, CHUNK) {
-            job.proceed()?;
+        for range in chunks(tenant.past_communications, CHUNK) {
+            job.check_stop()?;
             communications(job, &client, tenant.index, range, &mut loaded).await?;
         }
-        for range in chunks(tenant.history_metrics, CHUNK) {
-            job.proceed()?;
+        for range in chunks(tenant.past_metrics, CHUNK) {
+            job.check_stop()?;
             metrics(job, &client, tenant, range).await?;
         }
         (events, interactions) = (events + loaded.0, interactions + loaded.1);
-        measured += tenant.history_metrics;
+        measured += tenant.past_metrics;
     }
     for (kind, loaded) in [(EVENTS, events), (INTERACTIONS, interactions), (METRICS, measured)] {
         check_count(&client, kind, loaded).await?;
@@ -46,7 +46,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Checks by ClickHouse's own count that every row is there; the client takes any 200 for an acknowledgement.
+/// Checks by ClickHouse's own count that every row is present; the client treats any 200 as an acknowledgement.
 async fn check_count(client: &Client, kind: &'static str, loaded: u64) -> Result<(), LoadError> {
     let query = format!("SELECT count() FROM {} WHERE _topic = ?", table(kind));
     let found: u64 = client.query(&query).bind(LOADED_TOPIC).fetch_one().await?;
@@ -57,7 +57,7 @@ fn table(kind: &str) -> &str {
     kind.trim_start_matches("ClickHouse ")
 }
 
-/// Loads events and interactions of some communications. `loaded` counts both and provides their offsets.
+/// Loads events and interactions of a range of communications. `loaded` counts both and provides their offsets.
 async fn communications(
     job: Job<'_>,
     client: &Client,
@@ -70,9 +70,9 @@ async fn communications(
     let (events, interactions) = blocking(move || {
         let (mut events, mut interactions) = (Vec::new(), Vec::new());
         for index in range {
-            let records = population.history_events(tenant, index);
+            let records = population.past_events(tenant, index);
             events.extend(records.into_iter().map(|record| EventRow::new(record, next(tenant, &mut event_offset))));
-            let records = population.history_interactions(tenant, index);
+            let records = population.past_interactions(tenant, index);
             interactions.extend(
                 records.into_iter().map(|record| InteractionRow::new(record, next(tenant, &mut interaction_offset))),
             );
@@ -91,7 +91,7 @@ async fn metrics(job: Job<'_>, client: &Client, tenant: &Tenant, range: Range<u6
     let rows: Vec<MetricRow> = blocking(move || {
         let row = |index: u64| {
             let mut offset = index;
-            MetricRow::new(population.history_metric(tenant, index), next(tenant, &mut offset))
+            MetricRow::new(population.past_metric(tenant, index), next(tenant, &mut offset))
         };
         range.map(row).collect()
     })

@@ -52,7 +52,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
         .population
         .tenants()
         .iter()
-        .flat_map(|tenant| chunks(tenant.history, CHUNK).map(move |range| (tenant.index, range)));
+        .flat_map(|tenant| chunks(tenant.past_communications, CHUNK).map(move |range| (tenant.index, range)));
     let loaded = stream::iter(chunks.map(Ok))
         .try_for_each_concurrent(IN_FLIGHT, |(tenant, range)| bulk(job, &client, tenant, range))
         .await;
@@ -67,12 +67,12 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
 async fn check_count(job: &Job<'_>, client: &Elastic) -> Result<(), LoadError> {
     let indices = communications(job.names);
     client.read::<Value>(Method::POST, &format!("/{indices}/_refresh"), None).await?;
-    let progressed: Value = client.read(Method::GET, &format!("/{indices}/_count"), None).await?;
-    let loaded: u64 = job.population.tenants().iter().map(|tenant| tenant.history).sum();
-    if progressed["count"] == json!(loaded) {
+    let response: Value = client.read(Method::GET, &format!("/{indices}/_count"), None).await?;
+    let loaded: u64 = job.population.tenants().iter().map(|tenant| tenant.past_communications).sum();
+    if response["count"] == json!(loaded) {
         return Ok(());
     }
-    Err(LoadError::Missing { kind: COMMUNICATIONS, loaded, found: progressed["count"].as_u64().unwrap_or(0) })
+    Err(LoadError::Missing { kind: COMMUNICATIONS, loaded, found: response["count"].as_u64().unwrap_or(0) })
 }
 
 fn months(job: &Job<'_>) -> BTreeSet<String> {
@@ -103,12 +103,12 @@ async fn set_refresh_interval(client: &Elastic, index: &str, interval: &Value) -
 }
 
 async fn bulk(job: Job<'_>, client: &Elastic, tenant: usize, range: Range<u64>) -> Result<(), LoadError> {
-    job.proceed()?;
+    job.check_stop()?;
     let (population, names) = (job.population.clone(), job.names.clone());
     let count = range.end - range.start;
     let lines = blocking(move || {
         let mut lines = String::new();
-        for communication in range.map(|index| population.history(tenant, index)) {
+        for communication in range.map(|index| population.past_communication(tenant, index)) {
             let index = communications_index(&names, communication.created_at);
             let action =
                 json!({"index": {"_index": index, "_id": communication.id, "routing": communication.tenant_id}});
@@ -117,9 +117,9 @@ async fn bulk(job: Job<'_>, client: &Elastic, tenant: usize, range: Range<u64>) 
         lines
     })
     .await;
-    let answer = client.bulk("/_bulk?filter_path=errors,items.*.error", lines).await?;
-    if answer["errors"] != json!(false) {
-        return Err(LoadError::Refused(answer["items"][0]["index"]["error"]["reason"].to_string()));
+    let response = client.bulk("/_bulk?filter_path=errors,items.*.error", lines).await?;
+    if response["errors"] != json!(false) {
+        return Err(LoadError::Refused(response["items"][0]["index"]["error"]["reason"].to_string()));
     }
     (job.progress)(COMMUNICATIONS, count);
     Ok(())

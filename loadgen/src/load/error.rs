@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluice_schemas::connect::ConnectError;
 use sluice_schemas::elastic::ElasticError;
 
-/// How long a load may make no progress before it gives up; a frozen store returns no error.
+/// Maximum time without progress before a load fails; a frozen store returns no error.
 pub(super) const STALL_LIMIT: Duration = Duration::from_mins(1);
 
 /// Why a load did not finish.
@@ -28,11 +28,11 @@ pub enum LoadError {
         "load {kind}: {loaded} were acknowledged, but the store has {found}; check that the store itself listens at its address"
     )]
     Missing {
-        /// What was loaded.
+        /// The kind of record.
         kind: &'static str,
-        /// How many were acknowledged.
+        /// Number of acknowledged records.
         loaded: u64,
-        /// How many the store has.
+        /// Number of records in the store.
         found: u64,
     },
     /// Elasticsearch rejected documents.
@@ -41,8 +41,8 @@ pub enum LoadError {
     /// Redis returned an error.
     #[error("load Redis: {0}")]
     Redis(#[from] crate::target::QueryError),
-    /// No store takes records any more.
-    #[error("load the stores: none has taken a record for {} s; unfinished: {unfinished}; check with `sluice status` whether it still responds", STALL_LIMIT.as_secs())]
+    /// No store accepts records any more.
+    #[error("load the stores: none has accepted a record for {} s; unfinished: {unfinished}; check with `sluice status` whether it still responds", STALL_LIMIT.as_secs())]
     Stalled {
         /// Stores that are not all loaded.
         unfinished: String,

@@ -1,4 +1,5 @@
-//! What the loaders of all stores share: where to load, what to load, and when to stop. Loads nothing itself.
+//! What the loaders of all stores share: the stores, the population, and when to stop. This module loads nothing
+//! itself.
 
 use std::ops::Range;
 
@@ -10,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::error::LoadError;
 use crate::population::Population;
 
-/// Called from several tasks while a load runs, with a kind of record, such as `PostgreSQL customers`, and how many more
-/// of it the store has taken.
+/// Called from several tasks while a load runs, with a kind of record, such as `PostgreSQL customers`, and the number
+/// of records of it that the store has accepted since the last call.
 pub type OnProgress<'a> = dyn Fn(&str, u64) + Send + Sync + 'a;
 
 /// Everything a loader needs.
@@ -27,7 +28,8 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    pub(super) fn proceed(&self) -> Result<(), LoadError> {
+    /// Fails if the load is being stopped.
+    pub(super) fn check_stop(&self) -> Result<(), LoadError> {
         if self.stop.is_cancelled() { Err(LoadError::Stopped) } else { Ok(()) }
     }
 }

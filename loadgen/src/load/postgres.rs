@@ -43,8 +43,12 @@ const PARENTS: [Table; 2] = [
     Table { kind: CUSTOMERS, copy: COPY_CUSTOMERS, count: |tenant| tenant.customers, row: customer_row },
     Table { kind: CAMPAIGNS, copy: COPY_CAMPAIGNS, count: |tenant| tenant.campaigns, row: campaign_row },
 ];
-const CHILD: Table =
-    Table { kind: COMMUNICATIONS, copy: COPY_COMMUNICATIONS, count: |tenant| tenant.history, row: communication_row };
+const CHILD: Table = Table {
+    kind: COMMUNICATIONS,
+    copy: COPY_COMMUNICATIONS,
+    count: |tenant| tenant.past_communications,
+    row: communication_row,
+};
 
 pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let pool = connect::postgres(job.stores, job.names, Role::Loader).await?;
@@ -79,7 +83,7 @@ async fn fill(job: Job<'_>, pool: &PgPool, table: Table) -> Result<(), LoadError
 }
 
 async fn copy(job: Job<'_>, pool: &PgPool, table: Table, tenant: usize, range: Range<u64>) -> Result<(), LoadError> {
-    job.proceed()?;
+    job.check_stop()?;
     let population = job.population.clone();
     let count = range.end - range.start;
     let text = blocking(move || {
@@ -164,7 +168,7 @@ fn campaign_row(population: &Population, tenant: usize, index: u64, row: &mut Ro
 }
 
 fn communication_row(population: &Population, tenant: usize, index: u64, row: &mut Row) {
-    let communication: Communication = population.history(tenant, index);
+    let communication: Communication = population.past_communication(tenant, index);
     row.plain(communication.id);
     row.plain(communication.tenant_id);
     row.plain(communication.customer_id);

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::error::{LoadError, STALL_LIMIT};
 use sluice_schemas::concurrency::lock;
 
-/// Records taken so far, by kind, and when that last changed.
+/// Records accepted so far, by kind, and when a count last changed.
 pub(super) struct LoadProgress {
     pub(super) records: Mutex<BTreeMap<String, u64>>,
     /// Stores that are not yet loaded.
@@ -29,16 +29,16 @@ impl LoadProgress {
         *lock(&self.last_growth) = Instant::now();
     }
 
-    /// Returns when no record has been taken for [`STALL_LIMIT`].
-    pub(super) async fn stalled(&self) {
+    /// Returns when no record has been accepted for [`STALL_LIMIT`].
+    pub(super) async fn wait_until_stalled(&self) {
         loop {
             let idle = lock(&self.last_growth).elapsed();
-            let Some(left) = STALL_LIMIT.checked_sub(idle) else { return };
-            tokio::time::sleep(left).await;
+            let Some(remaining) = STALL_LIMIT.checked_sub(idle) else { return };
+            tokio::time::sleep(remaining).await;
         }
     }
 
-    /// Runs one store's load and lists the store as unfinished meanwhile.
+    /// Runs one store's load and lists the store as unfinished until then.
     pub(super) async fn track<T>(
         &self,
         store: &'static str,
@@ -61,10 +61,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stalled_load_gives_up() {
+    async fn a_stalled_load_is_detected() {
         let progressed = LoadProgress::default();
         progressed.add("x", 1);
         *progressed.last_growth.lock().unwrap() = Instant::now().checked_sub(STALL_LIMIT).unwrap();
-        progressed.stalled().await;
+        progressed.wait_until_stalled().await;
     }
 }

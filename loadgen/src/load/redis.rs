@@ -17,10 +17,10 @@ const CHUNK: u64 = 1_000;
 /// Commands in flight; the connection pipelines them.
 const IN_FLIGHT: usize = 128;
 
-/// One in this many of a tenant's customers has its context cached by the load.
+/// The load caches the context of one in this many of a tenant's customers.
 const CUSTOMERS_PER_CACHED_CONTEXT: u64 = 5;
 
-/// How many of a tenant's customers have their context cached by the load: those with the lowest indices.
+/// Number of a tenant's customers whose context the load caches: those with the lowest indices.
 pub(crate) fn cached_customers(tenant: &Tenant) -> u64 {
     tenant.customers.div_ceil(CUSTOMERS_PER_CACHED_CONTEXT)
 }
@@ -29,7 +29,7 @@ pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
     let cache = Cache::connect(job.stores, job.names).await?;
     for tenant in job.population.tenants() {
         for range in chunks(cached_customers(tenant), CHUNK) {
-            job.proceed()?;
+            job.check_stop()?;
             let (population, index) = (job.population.clone(), tenant.index);
             let customers: Vec<_> =
                 blocking(move || range.map(|customer| population.customer(index, customer)).collect()).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};
 
-/// Fewest blocks that a variance is estimated from.
+/// Minimum number of blocks from which a variance is estimated.
 pub const MIN_BLOCKS: usize = 20;
 const MAX_BLOCKS: usize = 600;
 

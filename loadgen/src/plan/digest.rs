@@ -1,5 +1,5 @@
-//! The plan's digest. The work is split into chunks that depend on the plan alone; threads take chunks in any order, and
-//! the chunks' digests are combined in the plan's order, so the digest never depends on the number of threads.
+//! The plan's digest. The work is split into chunks that depend on the plan alone; threads take chunks in any order,
+//! and the chunks' digests are combined in the plan's order, so the digest never depends on the number of threads.
 
 use std::{
     fmt::Write as _,
@@ -103,10 +103,10 @@ fn chunks(plan: &Plan) -> Vec<Chunk> {
         let parts = [
             (Part::Customers, tenant.customers),
             (Part::Campaigns, tenant.campaigns),
-            (Part::Past, tenant.history),
-            (Part::PastMetrics, tenant.history_metrics),
-            (Part::Drive, tenant.communications),
-            (Part::Metrics, tenant.metrics),
+            (Part::Past, tenant.past_communications),
+            (Part::PastMetrics, tenant.past_metrics),
+            (Part::Drive, tenant.driven_communications),
+            (Part::Metrics, tenant.driven_metrics),
         ];
         for (part, count) in parts {
             let starts = (0..count).step_by(CHUNK as usize);
@@ -124,11 +124,11 @@ fn hash(plan: &Plan, chunk: &Chunk) -> [u8; 32] {
             Part::Customers => sink.add(&population.customer(tenant, index)),
             Part::Campaigns => sink.add(&population.campaign(tenant, index)),
             Part::Past => {
-                sink.add(&population.history(tenant, index));
-                sink.add(&population.history_events(tenant, index));
-                sink.add(&population.history_interactions(tenant, index));
+                sink.add(&population.past_communication(tenant, index));
+                sink.add(&population.past_events(tenant, index));
+                sink.add(&population.past_interactions(tenant, index));
             }
-            Part::PastMetrics => sink.add(&population.history_metric(tenant, index)),
+            Part::PastMetrics => sink.add(&population.past_metric(tenant, index)),
             Part::Drive => drive(plan, tenant, index, &mut sink),
             Part::Metrics => {
                 let metric = plan.metric(tenant, index);

@@ -65,11 +65,11 @@ impl Iterator for Probes<'_> {
 
 /// Picks a tenant, weighted by its customers.
 fn pick_tenant(tenants: &[Tenant], rng: &mut KeyedRng) -> usize {
-    let mut left = rng.below(tenants.iter().map(|tenant| tenant.customers).sum());
-    let found = tenants.iter().position(|tenant| {
-        let here = left < tenant.customers;
-        left = left.wrapping_sub(tenant.customers);
-        here
+    let mut customer = rng.below(tenants.iter().map(|tenant| tenant.customers).sum());
+    let owner = tenants.iter().position(|tenant| {
+        let is_owner = customer < tenant.customers;
+        customer = customer.wrapping_sub(tenant.customers);
+        is_owner
     });
-    found.unwrap_or(0)
+    owner.unwrap_or(0)
 }

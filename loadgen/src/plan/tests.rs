@@ -17,10 +17,13 @@ fn plan_of(scenario: &Scenario) -> Plan {
 #[test]
 fn the_digest_is_the_same_on_one_thread_and_on_many() {
     let plan = plan_of(&small());
-    let one = digest::digest(&plan, 1);
-    assert_eq!(one.len(), 64);
-    assert_eq!([2, 4, 9].map(|threads| digest::digest(&plan, threads)), [one.clone(), one.clone(), one.clone()]);
-    assert_eq!(one, plan_of(&small()).digest());
+    let sequential = digest::digest(&plan, 1);
+    assert_eq!(sequential.len(), 64);
+    assert_eq!(
+        [2, 4, 9].map(|threads| digest::digest(&plan, threads)),
+        [sequential.clone(), sequential.clone(), sequential.clone()]
+    );
+    assert_eq!(sequential, plan_of(&small()).digest());
 }
 
 #[test]
@@ -107,8 +110,8 @@ fn sequence_numbers_continue_after_the_past() {
     let plan = plan_of(&small());
     for tenant in plan.population().tenants() {
         let seq = |index| plan.events(tenant.index, index).into_iter().map(|event| event.record.metadata.seq);
-        let seqs = (0..tenant.communications).flat_map(seq);
-        let last = plan.population().history_events(tenant.index, tenant.history - 1).pop().unwrap();
+        let seqs = (0..tenant.driven_communications).flat_map(seq);
+        let last = plan.population().past_events(tenant.index, tenant.past_communications - 1).pop().unwrap();
         let first = last.metadata.seq + 1;
         assert!(seqs.eq(first..first + plan.totals(tenant.index).events));
     }

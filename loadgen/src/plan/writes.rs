@@ -54,14 +54,14 @@ impl<'a> Writes<'a> {
     }
 
     fn push_communication(&mut self, tenant: usize, index: u64) {
-        if index < self.plan.population.tenants()[tenant].communications {
+        if index < self.plan.population.tenants()[tenant].driven_communications {
             let created = self.plan.population.lifecycle(Era::Drive, tenant, index).steps()[0].millis;
             self.push(created, Kind::Communication, (tenant, index), 0);
         }
     }
 
     fn push_metric(&mut self, tenant: usize, index: u64) {
-        if index < self.plan.population.tenants()[tenant].metrics {
+        if index < self.plan.population.tenants()[tenant].driven_metrics {
             let millis = self.plan.population.metric_millis(tenant, index);
             self.push(millis, Kind::Metric, (tenant, index), 0);
         }

@@ -40,7 +40,7 @@ impl Region {
         })
     }
 
-    /// Intensity of the hour that holds `instant`.
+    /// Intensity of the hour that contains `instant`.
     fn intensity(self, instant: DateTime<Utc>) -> u64 {
         let local = instant + self.offset();
         let weekend = local.weekday().number_from_monday() > 5;

@@ -1,45 +1,46 @@
-//! The two stretches of simulated time that a population has, and the random streams that belong to each.
+//! The two periods of simulated time of a population, and the random streams of each.
 
-/// A stretch of simulated time.
+/// A period of simulated time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Era {
-    /// What is loaded before the drive.
+    /// The period before the drive, whose records are loaded.
     Past,
-    /// What the drive writes.
+    /// The period of the drive, which writes its records.
     Drive,
 }
 
 impl Era {
-    /// One of two domains of random streams, so that no stream is shared between the eras.
-    fn domain(self, past: &'static str, drive: &'static str) -> &'static str {
+    /// Selects one of two domains of random streams, so that no stream is shared between the eras.
+    fn select(self, past: &'static str, drive: &'static str) -> &'static str {
         match self {
             Self::Past => past,
             Self::Drive => drive,
         }
     }
 
-    /// The domain of lifecycles. The strings are part of every plan's digest.
+    /// The domain of lifecycles. The historical names must not change: they determine every record and every plan's
+    /// digest.
     pub(super) fn lifecycles(self) -> &'static str {
-        self.domain("past fates", "fates")
+        self.select("past fates", "fates")
     }
 
     /// The domain of communications' identifiers.
     pub(super) fn communications(self) -> &'static str {
-        self.domain("past communications", "communications")
+        self.select("past communications", "communications")
     }
 
     /// The domain of events.
     pub(super) fn events(self) -> &'static str {
-        self.domain("past events", "events")
+        self.select("past events", "events")
     }
 
     /// The domain of interactions.
     pub(super) fn interactions(self) -> &'static str {
-        self.domain("past interactions", "interactions")
+        self.select("past interactions", "interactions")
     }
 
     /// The domain of agent metrics.
     pub(super) fn metrics(self) -> &'static str {
-        self.domain("past metrics", "metrics")
+        self.select("past metrics", "metrics")
     }
 }

@@ -1,5 +1,5 @@
-//! The lifecycle of a communication: its customer, its channel, and which events follow when. A small value without
-//! texts; [`super::records`] turns it into records.
+//! The lifecycle of a communication: its customer, its channel, and its events with their times. It contains no texts;
+//! [`super::records`] turns it into records.
 
 use sluice_schemas::records::{Channel, Direction, EventType};
 
@@ -8,8 +8,8 @@ use super::rng::KeyedRng;
 const SECOND: f64 = 1_000.0;
 const MINUTE: f64 = 60.0 * SECOND;
 const HOUR: f64 = 60.0 * MINUTE;
-/// Most events of one communication.
-const MAX_STEPS: usize = 8;
+/// Maximum number of events of one communication.
+pub(super) const MAX_STEPS: usize = 8;
 /// Share of communications that customers initiate.
 const INBOUND: f64 = 0.06;
 
@@ -76,7 +76,7 @@ const fn behavior_of(channel: Channel) -> ChannelBehavior {
     }
 }
 
-/// What a lifecycle is drawn from.
+/// Inputs of a lifecycle.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LifecycleInputs {
     pub(crate) customer: u64,
@@ -128,43 +128,43 @@ impl Lifecycle {
 
     fn outbound(&mut self, rng: &mut KeyedRng, end: u64) {
         let behavior = behavior_of(self.channel);
-        self.then(rng, EventType::Sent, 20.0 * SECOND, end);
+        self.add_step(rng, EventType::Sent, 20.0 * SECOND, end);
         if rng.chance(behavior.fails) {
-            return self.then(rng, EventType::Failed, 30.0 * SECOND, end);
+            return self.add_step(rng, EventType::Failed, 30.0 * SECOND, end);
         }
-        self.then(rng, EventType::Delivered, behavior.delivered_after, end);
+        self.add_step(rng, EventType::Delivered, behavior.delivered_after, end);
         if !rng.chance(behavior.opens) {
             return;
         }
-        self.then(rng, EventType::Opened, behavior.opened_after, end);
+        self.add_step(rng, EventType::Opened, behavior.opened_after, end);
         if rng.chance(behavior.answers) {
-            self.then(rng, EventType::Answered, behavior.answered_after, end);
+            self.add_step(rng, EventType::Answered, behavior.answered_after, end);
             self.outcome(rng, end);
         } else if rng.chance(0.05) {
-            self.then(rng, EventType::Paid, 3.0 * HOUR, end);
+            self.add_step(rng, EventType::Paid, 3.0 * HOUR, end);
         }
     }
 
-    /// The customer writes or calls, an agent opens it and answers.
+    /// The customer writes or calls, and an agent opens the message and answers.
     fn inbound(&mut self, rng: &mut KeyedRng, end: u64) {
-        self.then(rng, EventType::Delivered, 2.0 * SECOND, end);
-        self.then(rng, EventType::Opened, 5.0 * MINUTE, end);
-        self.then(rng, EventType::Answered, 10.0 * MINUTE, end);
+        self.add_step(rng, EventType::Delivered, 2.0 * SECOND, end);
+        self.add_step(rng, EventType::Opened, 5.0 * MINUTE, end);
+        self.add_step(rng, EventType::Answered, 10.0 * MINUTE, end);
         self.outcome(rng, end);
     }
 
     fn outcome(&mut self, rng: &mut KeyedRng, end: u64) {
         if rng.chance(0.40) {
-            self.then(rng, EventType::Promised, 10.0 * MINUTE, end);
+            self.add_step(rng, EventType::Promised, 10.0 * MINUTE, end);
             if rng.chance(0.50) {
-                self.then(rng, EventType::Paid, 3.0 * HOUR, end);
+                self.add_step(rng, EventType::Paid, 3.0 * HOUR, end);
             }
         }
     }
 
     /// Adds a step after an exponential delay. A step that would be past the era's end is placed uniformly in the
     /// remaining time, so that everything planned is produced within the era, without a burst at its end.
-    fn then(&mut self, rng: &mut KeyedRng, event: EventType, mean: f64, end: u64) {
+    fn add_step(&mut self, rng: &mut KeyedRng, event: EventType, mean: f64, end: u64) {
         let before = self.steps[self.len - 1].millis;
         let drawn = before + rng.exponential(mean) as u64 + 1;
         let millis = if drawn < end { drawn } else { before + rng.below(end - before) };

@@ -1,10 +1,10 @@
-//! What a population is computed from: sizes, times and a seed, and nothing else.
+//! The inputs that a population is computed from: only sizes, times and a seed.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-/// Everything that decides who exists and what happens. Two populations of equal parameters are equal.
+/// Everything that determines a population. Two populations of equal parameters are equal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Parameters {
     /// Seed of all random values.
@@ -19,15 +19,15 @@ pub struct Parameters {
     pub tenants: u32,
     /// Zipf exponent of the tenants' sizes.
     pub tenant_skew: f64,
-    /// Customers of all tenants.
+    /// Number of customers of all tenants.
     pub customers: u64,
-    /// Customers per campaign.
+    /// Number of customers per campaign.
     pub customers_per_campaign: u64,
-    /// Customers per agent.
+    /// Number of customers per agent.
     pub customers_per_agent: u64,
-    /// Loaded communications of all tenants.
+    /// Number of loaded communications of all tenants.
     pub history: u64,
-    /// Driven communications of all tenants.
+    /// Number of driven communications of all tenants.
     pub communications: u64,
     /// Simulated time between two measurements of an agent.
     pub metric_interval: Duration,

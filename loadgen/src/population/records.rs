@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     Population,
     era::Era,
-    lifecycle::{Lifecycle, Step},
+    lifecycle::{Lifecycle, MAX_STEPS, Step},
     rng::KeyedRng,
     tenants::{METRIC_NAMES, METRICS},
     words::{LANGUAGES, template_name},
@@ -22,7 +22,7 @@ const ERROR_CODES: [(&str, u64); 4] =
 
 impl Population {
     pub(crate) fn communication(&self, era: Era, tenant: usize, index: u64, lifecycle: &Lifecycle) -> Communication {
-        let created = lifecycle.steps()[0];
+        let first_step = lifecycle.steps()[0];
         let language = &LANGUAGES[lifecycle.language];
         let amount = format!("{}.{:02} EUR", lifecycle.amount_minor / 100, lifecycle.amount_minor % 100);
         let name = self.traits(tenant, lifecycle.customer).name();
@@ -43,7 +43,7 @@ impl Population {
             },
             metadata: json!({ "agent_id": self.agent(tenant, lifecycle.agent).id, "amount_minor": lifecycle.amount_minor }),
             status: lifecycle.status(),
-            created_at: self.instant(era, created),
+            created_at: self.instant(era, first_step),
         }
     }
 
@@ -55,7 +55,7 @@ impl Population {
         lifecycle: &Lifecycle,
         step: usize,
     ) -> CommunicationEvent {
-        let mut rng = self.rng(era.events(), tenant, index * 8 + step as u64);
+        let mut rng = self.rng(era.events(), tenant, index * MAX_STEPS as u64 + step as u64);
         let Step { event, .. } = lifecycle.steps()[step];
         let event_id = rng.uuid();
         CommunicationEvent {
@@ -79,7 +79,7 @@ impl Population {
         }
     }
 
-    /// The interaction behind a step, if the customer acted.
+    /// The interaction that a step causes, if the customer acted.
     pub(crate) fn interaction(
         &self,
         era: Era,
@@ -88,7 +88,7 @@ impl Population {
         lifecycle: &Lifecycle,
         step: usize,
     ) -> Option<CustomerInteraction> {
-        let mut rng = self.rng(era.interactions(), tenant, index * 8 + step as u64);
+        let mut rng = self.rng(era.interactions(), tenant, index * MAX_STEPS as u64 + step as u64);
         let reaction = reaction(lifecycle, step, &mut rng)?;
         Some(CustomerInteraction {
             interaction_id: rng.uuid(),
@@ -106,7 +106,7 @@ impl Population {
         })
     }
 
-    /// Type and amount of the interaction behind a step, without the record.
+    /// Type and amount of the interaction that a step causes, without the record.
     pub(crate) fn interaction_kind(
         &self,
         era: Era,
@@ -115,19 +115,19 @@ impl Population {
         lifecycle: &Lifecycle,
         step: usize,
     ) -> Option<(InteractionType, i64)> {
-        let mut rng = self.rng(era.interactions(), tenant, index * 8 + step as u64);
+        let mut rng = self.rng(era.interactions(), tenant, index * MAX_STEPS as u64 + step as u64);
         reaction(lifecycle, step, &mut rng).map(|reaction| (reaction.kind, reaction.amount_minor))
     }
 
-    /// Metric `index`. Agents report in turn, each of them all metrics at once.
+    /// Metric `index`. Each agent in turn reports all metrics.
     pub(crate) fn metric(&self, era: Era, tenant: usize, index: u64) -> AgentMetric {
-        let name = (index % METRICS) as usize;
+        let metric_index = (index % METRICS) as usize;
         let agent = self.agent(tenant, self.metric_agent(tenant, index));
         AgentMetric {
             tenant_id: self.tenants()[tenant].id,
             agent_id: agent.id,
             agent_type: agent.kind.to_owned(),
-            metric_name: METRIC_NAMES[name].to_owned(),
+            metric_name: METRIC_NAMES[metric_index].to_owned(),
             metric_value: self.metric_value(era, tenant, index),
             timestamp: self.period(era).at(self.metric_millis(tenant, index)),
         }
@@ -148,7 +148,7 @@ impl Population {
     }
 }
 
-/// How long an event took, in milliseconds.
+/// Duration of an event, in milliseconds.
 fn duration(rng: &mut KeyedRng, channel: Channel, event: EventType) -> u32 {
     let mean = match (event, channel) {
         (EventType::Queued, _) => 5.0,

@@ -34,7 +34,7 @@ impl KeyedRng {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A number in `0..n`; 0 where `n` is 0.
+    /// A number in `0..n`; 0 if `n` is 0.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
     }
@@ -51,12 +51,12 @@ impl KeyedRng {
 
     /// One of the values, by its weight.
     pub(crate) fn weighted<T: Copy>(&mut self, from: &[(T, u64)]) -> T {
-        let mut left = self.below(from.iter().map(|(_, weight)| weight).sum());
+        let mut drawn = self.below(from.iter().map(|(_, weight)| weight).sum());
         for &(value, weight) in from {
-            if left < weight {
+            if drawn < weight {
                 return value;
             }
-            left -= weight;
+            drawn -= weight;
         }
         from[from.len() - 1].0
     }
@@ -80,10 +80,10 @@ mod tests {
     #[test]
     fn every_part_of_the_key_matters() {
         let first = |seed, domain, ids| KeyedRng::new(seed, domain, ids).next();
-        let one = first(1, "a", [2, 3]);
-        assert_eq!(one, first(1, "a", [2, 3]));
+        let reference = first(1, "a", [2, 3]);
+        assert_eq!(reference, first(1, "a", [2, 3]));
         for other in [first(9, "a", [2, 3]), first(1, "b", [2, 3]), first(1, "a", [9, 3]), first(1, "a", [2, 9])] {
-            assert_ne!(one, other);
+            assert_ne!(reference, other);
         }
     }
 

@@ -1,23 +1,29 @@
 //! Maps communications to customers and customers to communications, without a table.
 //!
-//! Communications follow a cycle in which every customer has one slot, and every tenth customer, a debtor who is contacted
-//! often, has five. An affine map shuffles the customers.
+//! Communications follow a cycle in which every customer has one slot, and a tenth of the customers, debtors who are
+//! contacted often, have five. An affine map permutes the customers.
 
-const HOT_SHARE: u64 = 10;
+/// One customer in this many is contacted often.
+const HOT_DIVISOR: u64 = 10;
+/// Additional slots of such a customer.
 const EXTRA_SLOTS: u64 = 4;
 
 /// One tenant's cycle.
 #[derive(Debug, Clone)]
 pub(crate) struct Slots {
     customers: u64,
+    /// Number of customers who are contacted often: those with the lowest ranks.
     hot: u64,
+    /// Factor of the affine map from ranks to customers; coprime to `customers`.
     factor: u64,
+    /// Multiplicative inverse of `factor` modulo `customers`.
     inverse: u64,
+    /// Offset of the affine map.
     shift: u64,
 }
 
 impl Slots {
-    /// The cycle of `customers` customers (at least 1), shuffled by `shift`.
+    /// The cycle of `customers` customers (at least 1), permuted by an affine map with offset `shift`.
     pub(crate) fn new(customers: u64, shift: u64) -> Self {
         let mut factor = (customers as f64 * 0.618_033_988_749) as u64;
         while gcd(factor.max(1), customers) != 1 {
@@ -26,7 +32,7 @@ impl Slots {
         let factor = factor.max(1) % customers.max(2);
         Self {
             customers,
-            hot: customers / HOT_SHARE,
+            hot: customers / HOT_DIVISOR,
             factor,
             inverse: inverse(factor, customers),
             shift: shift % customers,
@@ -35,9 +41,9 @@ impl Slots {
 
     /// The customer that communication `index` goes to.
     pub(crate) fn customer(&self, index: u64) -> u64 {
-        let place = index % self.cycle();
-        let rank = if place < self.customers { place } else { (place - self.customers) % self.hot };
-        (multiply(rank, self.factor, self.customers) + self.shift) % self.customers
+        let slot = index % self.cycle();
+        let customer_rank = if slot < self.customers { slot } else { (slot - self.customers) % self.hot };
+        (multiply(customer_rank, self.factor, self.customers) + self.shift) % self.customers
     }
 
     /// The communications among `0..count` that go to a customer, in order.
@@ -51,6 +57,7 @@ impl Slots {
         indices
     }
 
+    /// Number of slots.
     fn cycle(&self) -> u64 {
         self.customers + EXTRA_SLOTS * self.hot
     }
@@ -82,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_two_maps_are_inverse(customers in 1_u64..400, shift in any::<u64>(), count in 0_u64..1_500) {
+        fn each_communication_is_listed_for_exactly_its_customer(customers in 1_u64..400, shift in any::<u64>(), count in 0_u64..1_500) {
             let slots = Slots::new(customers, shift);
             let mut seen = 0;
             for customer in 0..customers {

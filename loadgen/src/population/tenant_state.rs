@@ -1,5 +1,5 @@
-//! What is computed once per tenant, so that every record can then be computed alone: who is written to when, and how
-//! many events come before a communication. Holds a byte or two per communication, and no records.
+//! State that is computed once per tenant, so that each record can be computed independently: recipients and times of
+//! communications, and the number of events before each. It holds a byte or two per communication, and no records.
 
 use super::calendar::{Curve, Period};
 use super::era::Era;
@@ -9,7 +9,7 @@ use super::tenants::Tenant;
 /// Communications between two running counts of events.
 const STRIDE: usize = 16;
 
-/// What is computed once for a tenant.
+/// State that is computed once for a tenant.
 #[derive(Debug)]
 pub(super) struct TenantState {
     pub(super) slots: Slots,
@@ -32,7 +32,7 @@ impl TenantState {
         }
     }
 
-    /// How many events an era's communications have.
+    /// Event counts of an era's communications.
     pub(super) fn events(&self, era: Era) -> &EventCounts {
         match era {
             Era::Past => &self.past.1,
@@ -40,7 +40,7 @@ impl TenantState {
         }
     }
 
-    /// The same, to be filled in.
+    /// Mutable event counts of an era's communications.
     pub(super) fn events_mut(&mut self, era: Era) -> &mut EventCounts {
         match era {
             Era::Past => &mut self.past.1,
@@ -49,38 +49,39 @@ impl TenantState {
     }
 }
 
-/// How many events come before each communication of a tenant.
+/// Number of events before each communication of a tenant.
 #[derive(Debug, Default)]
 pub(super) struct EventCounts {
-    /// Before communications 0, 16, 32 and so on.
+    /// Number of events before communications 0, 16, 32 and so on.
     running: Vec<u64>,
-    /// Of each communication.
-    own: Vec<u8>,
+    /// Number of events of each communication.
+    per_communication: Vec<u8>,
     total: u64,
 }
 
 impl EventCounts {
-    /// Of all communications.
+    /// Number of events of all communications.
     pub(super) fn total(&self) -> u64 {
         self.total
     }
 
-    /// Of the communications before `index`.
+    /// Number of events of the communications before `index`.
     pub(super) fn before(&self, index: usize) -> u64 {
         let start = index / STRIDE * STRIDE;
-        self.running[index / STRIDE] + self.own[start..index].iter().map(|&own| u64::from(own)).sum::<u64>()
+        self.running[index / STRIDE]
+            + self.per_communication[start..index].iter().map(|&count| u64::from(count)).sum::<u64>()
     }
 }
 
 impl FromIterator<usize> for EventCounts {
     fn from_iter<I: IntoIterator<Item = usize>>(events: I) -> Self {
         let mut counts = Self::default();
-        for own in events {
-            if counts.own.len().is_multiple_of(STRIDE) {
+        for count in events {
+            if counts.per_communication.len().is_multiple_of(STRIDE) {
                 counts.running.push(counts.total);
             }
-            counts.own.push(own as u8);
-            counts.total += own as u64;
+            counts.per_communication.push(count as u8);
+            counts.total += count as u64;
         }
         counts
     }

@@ -20,18 +20,22 @@ fn the_same_seed_yields_the_same_records_in_any_order() {
     let last = one.tenants()[1].customers - 1;
     assert_eq!(one.customer(1, last), two.customer(1, last));
     assert_eq!(one.customer(0, 3), two.customer(0, 3));
-    assert_eq!(one.history(2, 5), two.history(2, 5));
+    assert_eq!(one.past_communication(2, 5), two.past_communication(2, 5));
     assert_ne!(one.customer(0, 3), Population::new(&Scenario { seed: 43, ..small() }).customer(0, 3));
 }
 
 #[test]
 fn a_customer_and_a_communication_look_like_collections() {
     let population = population();
-    insta::assert_json_snapshot!((population.customer(0, 3), population.campaign(0, 1), population.history(0, 7)));
     insta::assert_json_snapshot!((
-        population.history_events(0, 7),
-        population.history_interactions(0, 7),
-        population.history_metric(0, 9)
+        population.customer(0, 3),
+        population.campaign(0, 1),
+        population.past_communication(0, 7)
+    ));
+    insta::assert_json_snapshot!((
+        population.past_events(0, 7),
+        population.past_interactions(0, 7),
+        population.past_metric(0, 9)
     ));
 }
 
@@ -45,9 +49,9 @@ fn identifiers_and_addresses_are_unique() {
             let customer = population.customer(tenant.index, index);
             assert!(ids.insert(customer.id) && addresses.insert((tenant.id, customer.email.to_lowercase())));
         }
-        for index in 0..tenant.history {
-            assert!(ids.insert(population.history(tenant.index, index).id));
-            assert!(population.history_events(tenant.index, index).iter().all(|event| ids.insert(event.event_id)));
+        for index in 0..tenant.past_communications {
+            assert!(ids.insert(population.past_communication(tenant.index, index).id));
+            assert!(population.past_events(tenant.index, index).iter().all(|event| ids.insert(event.event_id)));
         }
         assert!((0..tenant.campaigns).all(|index| ids.insert(population.campaign_id(tenant.index, index))));
     }
@@ -60,9 +64,9 @@ fn the_past_is_in_order_complete_and_over_before_the_drive() {
     for tenant in population.tenants() {
         let mut seqs = Vec::new();
         let mut created = past.start;
-        for index in 0..tenant.history {
-            let communication = population.history(tenant.index, index);
-            let events = population.history_events(tenant.index, index);
+        for index in 0..tenant.past_communications {
+            let communication = population.past_communication(tenant.index, index);
+            let events = population.past_events(tenant.index, index);
             assert!(created <= communication.created_at && past.contains(&communication.created_at));
             created = communication.created_at;
             assert_eq!(events.last().unwrap().event_type, communication.status);
@@ -71,7 +75,7 @@ fn the_past_is_in_order_complete_and_over_before_the_drive() {
             seqs.extend(events.iter().map(|event| event.metadata.seq));
         }
         assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "sequence numbers have gaps");
-        let last = population.history_metric(tenant.index, tenant.history_metrics - 1);
+        let last = population.past_metric(tenant.index, tenant.past_metrics - 1);
         assert!(past.contains(&last.timestamp));
     }
 }
@@ -82,8 +86,8 @@ fn every_record_refers_to_an_existing_customer_and_campaign() {
     for tenant in population.tenants() {
         let customers: HashSet<Uuid> = (0..tenant.customers).map(|i| population.customer_id(tenant.index, i)).collect();
         let campaigns: HashSet<Uuid> = (0..tenant.campaigns).map(|i| population.campaign_id(tenant.index, i)).collect();
-        for index in 0..tenant.history {
-            let communication = population.history(tenant.index, index);
+        for index in 0..tenant.past_communications {
+            let communication = population.past_communication(tenant.index, index);
             assert!(customers.contains(&communication.customer_id));
             assert!(communication.campaign_id.is_none_or(|campaign| campaigns.contains(&campaign)));
         }

@@ -1,4 +1,4 @@
-//! Answers, as stores return them and as the plan expects them: right means equal.
+//! Answers, as stores return them and as the plan expects them: a correct answer is an equal one.
 
 use sluice_schemas::records::{Channel, Customer, EventType, InteractionType};
 use uuid::Uuid;
@@ -14,9 +14,9 @@ pub(crate) enum Answer {
     Timeline(Vec<Uuid>),
     /// Communications by status, without zeros, in order of [`EventType`].
     Statuses(Vec<(EventType, u64)>),
-    /// How many rows match.
+    /// Number of matching rows.
     Rows(u64),
-    /// How many documents match.
+    /// Number of matching documents.
     Hits(u64),
     /// Counts by channel and type, without zeros, in order.
     Events(Vec<(Channel, EventType, u64)>),
@@ -35,8 +35,8 @@ pub(super) fn parse_label<T: Copy>(
     as_str: fn(T) -> &'static str,
     text: &str,
 ) -> Result<T, QueryError> {
-    let found = all.iter().copied().find(|value| as_str(*value) == text);
-    found.ok_or(QueryError::Unreadable { store, what: "a label that no record has" })
+    let label = all.iter().copied().find(|value| as_str(*value) == text);
+    label.ok_or(QueryError::Unreadable { store, what: "a label that no record has" })
 }
 
 /// Rows in order, or the first error among them.

@@ -1,4 +1,4 @@
-//! `dashboard_agents`: how agents perform in a window, by metric, in ClickHouse.
+//! `dashboard_agents`: agent metrics of a window, in ClickHouse.
 
 use clickhouse::Row;
 use serde::Deserialize;

@@ -1,5 +1,5 @@
 //! The keys that questions are asked about, and the draws that several questions share.
-//! Every window lies in the loaded past, so the drive never changes an expected answer.
+//! Every window is in the loaded past, so the drive never changes an expected answer.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -10,9 +10,9 @@ use crate::population::{Population, Tenant, rng::KeyedRng};
 /// What a question is asked about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Key {
-    /// The customer of that index.
+    /// Index of a customer.
     Customer(u64),
-    /// The campaign of that index.
+    /// Index of a campaign.
     Campaign(u64),
     /// The document that `profile_data` must contain.
     Profile(serde_json::Value),
@@ -45,10 +45,10 @@ pub struct Window {
 }
 
 impl Key {
-    /// A customer: four of five lookups go to a fifth of the customers, so that a cache has something to hit.
+    /// Draws a customer: four of five lookups go to a fifth of the customers, so that the cache is hit.
     pub(super) fn draw_customer(tenant: &Tenant, rng: &mut KeyedRng) -> Self {
-        let few = (tenant.customers / 5).max(1);
-        Self::Customer(if rng.chance(0.8) { rng.below(few) } else { rng.below(tenant.customers) })
+        let hot = (tenant.customers / 5).max(1);
+        Self::Customer(if rng.chance(0.8) { rng.below(hot) } else { rng.below(tenant.customers) })
     }
 }
 

@@ -1,4 +1,4 @@
-//! `lookup_by_email`: a customer by its email address, in PostgreSQL. An inactive one is not found.
+//! `lookup_by_email`: a customer by its email address, in PostgreSQL. Inactive customers are not found.
 
 use super::answer::Answer;
 use super::customer;
@@ -45,8 +45,8 @@ impl Definition for LookupByEmail {
                     sqlx::query(QUERY).bind(email).fetch_optional(connection).await
                 })
                 .await?;
-            let found = row.as_ref().map(customer::from_row).transpose()?;
-            Ok(Answer::Customer(found.map(Box::new)))
+            let customer = row.as_ref().map(customer::from_row).transpose()?;
+            Ok(Answer::Customer(customer.map(Box::new)))
         })
     }
 

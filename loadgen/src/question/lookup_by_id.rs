@@ -42,8 +42,8 @@ impl Definition for LookupById {
 
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
         Box::pin(async move {
-            let found = find(&targets.postgres, subject.tenant_id(), subject.customer_id()).await?;
-            Ok(Answer::Customer(found.map(Box::new)))
+            let customer = find(&targets.postgres, subject.tenant_id(), subject.customer_id()).await?;
+            Ok(Answer::Customer(customer.map(Box::new)))
         })
     }
 

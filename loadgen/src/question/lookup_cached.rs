@@ -48,8 +48,8 @@ impl Definition for LookupCached {
 
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
         Box::pin(async move {
-            let found = read_through(targets, subject.tenant_id(), subject.customer_id()).await?;
-            Ok(Answer::Customer(found.map(Box::new)))
+            let customer = read_through(targets, subject.tenant_id(), subject.customer_id()).await?;
+            Ok(Answer::Customer(customer.map(Box::new)))
         })
     }
 

@@ -15,7 +15,7 @@ use crate::population::{Era, METRIC_NAMES, Population};
 #[derive(Debug)]
 pub(crate) struct Oracle {
     population: Population,
-    /// By index of the tenant, then by question in the order of [`Question::ALL`].
+    /// Tallies by index of the tenant, then by question in the order of [`Question::ALL`].
     tallies: Vec<Vec<Box<dyn Tally>>>,
 }
 
@@ -42,7 +42,7 @@ fn tallies(population: &Population, tenant: usize) -> Vec<Box<dyn Tally>> {
             tally.count_customer(&traits);
         }
     }
-    for index in 0..owner.history {
+    for index in 0..owner.past_communications {
         let lifecycle = population.lifecycle(Era::Past, tenant, index);
         let campaign = lifecycle.campaign.map_or(Uuid::nil(), |campaign| population.campaign_id(tenant, campaign));
         let communication = PastCommunication { population, tenant, index, lifecycle: &lifecycle, campaign };
@@ -50,7 +50,7 @@ fn tallies(population: &Population, tenant: usize) -> Vec<Box<dyn Tally>> {
             tally.count_communication(&communication);
         }
     }
-    for index in 0..owner.history_metrics {
+    for index in 0..owner.past_metrics {
         let millis = population.metric_millis(tenant, index);
         let name = index as usize % METRIC_NAMES.len();
         let metric = PastMetric { millis, name, value: population.metric_value(Era::Past, tenant, index) };

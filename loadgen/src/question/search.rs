@@ -114,7 +114,7 @@ impl<'a> Terms<'a> {
     /// Rejects a partial response, and a page with a hit that the search excludes.
     fn check(&self, response: &Response) -> Result<(), QueryError> {
         if response.timed_out || response.shards.failed > 0 {
-            return Err(QueryError::Unreadable { store: STORE, what: "a partial answer" });
+            return Err(QueryError::Unreadable { store: STORE, what: "a partial response" });
         }
         let matches = |hit: &Hit| {
             let Source { tenant_id, channel, language } = &hit.source;

@@ -11,14 +11,14 @@ use uuid::Uuid;
 use super::key::{Key, Window};
 use crate::population::Population;
 
-/// The tenant that asks, and what it asks about.
+/// The tenant that asks, and the key that it asks about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {
-    /// Everyone who exists.
+    /// The population.
     pub(crate) population: &'a Population,
     /// Index of the tenant.
     pub(crate) tenant: usize,
-    /// The key; a question only ever sees keys that it drew itself.
+    /// The key; a question sees only keys that it drew itself.
     pub(crate) key: &'a Key,
 }
 

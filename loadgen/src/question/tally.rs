@@ -1,4 +1,4 @@
-//! Tallies: what a question must know about one tenant's past to state the expected answer.
+//! Tallies: counts over one tenant's past from which the expected answer to a question is computed.
 //! Each past record is counted once; answers are read as often as needed. Tallies never read a store.
 
 use std::collections::BTreeMap;
@@ -35,16 +35,16 @@ pub(super) struct PastCommunication<'a> {
     pub(super) tenant: usize,
     pub(super) index: u64,
     pub(super) lifecycle: &'a Lifecycle,
-    /// Its campaign; nil is "no campaign".
+    /// Campaign of the communication; nil is "no campaign".
     pub(super) campaign: Uuid,
 }
 
 /// A past measurement of an agent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PastMetric {
-    /// Since the start of the past.
+    /// Milliseconds since the start of the past.
     pub(super) millis: u64,
-    /// Index of its name.
+    /// Index of the metric's name.
     pub(super) name: usize,
     pub(super) value: f64,
 }
@@ -54,22 +54,22 @@ pub(super) struct PastMetric {
 pub(super) struct ByDay<T>(Vec<T>);
 
 impl<T: Default + Clone> ByDay<T> {
-    /// Days of an empty past.
+    /// Default values for `days` days.
     pub(super) fn new(days: usize) -> Self {
         Self(vec![T::default(); days])
     }
 
-    /// How many days a past of that length has.
+    /// Number of days of a past of that length.
     pub(super) fn days(millis: u64) -> usize {
         millis.div_ceil(DAY_MS) as usize
     }
 
-    /// The value of the day that holds an instant.
+    /// The value of the day that contains an instant.
     pub(super) fn at(&mut self, millis: u64) -> &mut T {
         &mut self.0[(millis / DAY_MS) as usize]
     }
 
-    /// The values of some days.
+    /// The values of a range of days.
     pub(super) fn range(&self, days: Range<usize>) -> &[T] {
         &self.0[days]
     }

@@ -46,10 +46,10 @@ struct Past {
 fn past(population: &Population, tenant: usize) -> Past {
     let owner = &population.tenants()[tenant];
     Past {
-        communications: (0..owner.history).map(|i| population.history(tenant, i)).collect(),
-        events: (0..owner.history).flat_map(|i| population.history_events(tenant, i)).collect(),
-        interactions: (0..owner.history).flat_map(|i| population.history_interactions(tenant, i)).collect(),
-        metrics: (0..owner.history_metrics).map(|i| population.history_metric(tenant, i)).collect(),
+        communications: (0..owner.past_communications).map(|i| population.past_communication(tenant, i)).collect(),
+        events: (0..owner.past_communications).flat_map(|i| population.past_events(tenant, i)).collect(),
+        interactions: (0..owner.past_communications).flat_map(|i| population.past_interactions(tenant, i)).collect(),
+        metrics: (0..owner.past_metrics).map(|i| population.past_metric(tenant, i)).collect(),
     }
 }
 
@@ -63,9 +63,10 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
     match &probe.key {
         Key::Customer(index) if probe.question == Question::Timeline => {
             let id = population.customer_id(tenant, *index);
-            let mut found: Vec<_> = past.communications.iter().filter(|record| record.customer_id == id).collect();
-            found.sort_by_key(|record| std::cmp::Reverse(record.created_at));
-            Answer::Timeline(found.iter().take(timeline::LIMIT).map(|record| record.id).collect())
+            let mut communications: Vec<_> =
+                past.communications.iter().filter(|record| record.customer_id == id).collect();
+            communications.sort_by_key(|record| std::cmp::Reverse(record.created_at));
+            Answer::Timeline(communications.iter().take(timeline::LIMIT).map(|record| record.id).collect())
         }
         Key::Customer(index) => {
             let customer = population.customer(tenant, *index);
@@ -95,11 +96,11 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
             };
             Answer::Hits(past.communications.iter().filter(hit).count() as u64)
         }
-        Key::Window(Window { from, to }) => windowed(past, probe.question, &(*from..*to)),
+        Key::Window(Window { from, to }) => dashboard_answer(past, probe.question, &(*from..*to)),
     }
 }
 
-fn windowed(past: &Past, question: Question, window: &Range<chrono::DateTime<chrono::Utc>>) -> Answer {
+fn dashboard_answer(past: &Past, question: Question, window: &Range<chrono::DateTime<chrono::Utc>>) -> Answer {
     let events = || past.events.iter().filter(|record| window.contains(&record.timestamp));
     match question {
         Question::DashboardEvents => {
@@ -156,13 +157,13 @@ fn the_oracle_agrees_with_a_count_over_the_records() {
     let plan = Plan::new(&scenario, &Population::new(&scenario));
     let oracle = Oracle::new(plan.population());
     let pasts: Vec<Past> = (0..3).map(|tenant| past(plan.population(), tenant)).collect();
-    let mut found = 0;
+    let mut non_empty = 0;
     for &question in Question::ALL {
         for probe in plan.probes(question).take(40) {
             let expected = oracle.expected(question, probe.tenant, &probe.key);
             assert_eq!(expected, answer(plan.population(), &pasts[probe.tenant], &probe), "{probe:?}");
-            found += u64::from(!matches!(expected, Answer::Hits(0) | Answer::Rows(0)));
+            non_empty += u64::from(!matches!(expected, Answer::Hits(0) | Answer::Rows(0)));
         }
     }
-    assert!(found > 300, "{found} of 480 probes have something to find");
+    assert!(non_empty > 300, "{non_empty} of 480 probes have something to find");
 }

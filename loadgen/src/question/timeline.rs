@@ -76,7 +76,9 @@ struct Expected;
 impl Tally for Expected {
     fn expected(&self, subject: Subject<'_>) -> Answer {
         let (population, tenant) = (subject.population, subject.tenant);
-        let newest_first = population.customer_history(tenant, subject.customer_index()).into_iter().rev();
-        Answer::Timeline(newest_first.take(LIMIT).map(|index| population.history_id(tenant, index)).collect())
+        let newest_first = population.customer_communications(tenant, subject.customer_index()).into_iter().rev();
+        Answer::Timeline(
+            newest_first.take(LIMIT).map(|index| population.past_communication_id(tenant, index)).collect(),
+        )
     }
 }

@@ -21,7 +21,7 @@ pub const VERSION: u32 = 3;
 pub struct Report {
     /// [`VERSION`].
     pub version: u32,
-    /// What ran, and where.
+    /// The scenario, the machine and the stores of a run.
     pub run: Header,
     /// The verdict on the run.
     pub verdict: Overall,
@@ -31,11 +31,11 @@ pub struct Report {
     pub questions: Vec<QuestionReport>,
     /// Rates of each kind of record.
     pub rates: Vec<Rate>,
-    /// Where every record went; `None` if nothing was written.
+    /// The account of all records; `None` if nothing was written.
     pub account: Option<Account>,
 }
 
-/// What ran, and where.
+/// The scenario, the machine and the stores of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Header {
     /// When the drive began.
@@ -52,7 +52,7 @@ pub struct Header {
     pub config: serde_json::Value,
 }
 
-/// One question, measured.
+/// Measurements of one question.
 #[derive(Debug, Clone, Serialize)]
 pub struct QuestionReport {
     /// The question.
@@ -61,7 +61,7 @@ pub struct QuestionReport {
     pub store: Store,
     /// Planned rate, per second.
     pub rate: f64,
-    /// How the probes ended.
+    /// Probes by outcome.
     pub counts: Counts,
     /// Latencies from the intended start.
     pub latency: Latency,

@@ -1,4 +1,4 @@
-//! The machine of the generator, as the report names it. Reads `/proc`; sends nothing.
+//! The machine of the generator, as the report names it. It reads `/proc` and sends nothing.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! How fast records of each kind were produced and landed.
+//! Rates at which records of each kind were produced and landed.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::{
     plan::{Plan, Totals},
 };
 
-/// How fast records of one kind were produced and landed.
+/// Rates at which records of one kind were produced and landed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rate {
-    /// What was written, such as `communication-events`.
+    /// The kind of record, such as `communication-events`.
     pub kind: String,
-    /// Records planned.
+    /// Number of planned records.
     pub planned: u64,
-    /// Records whose store or broker acknowledged them.
+    /// Number of records that their store or broker acknowledged.
     pub produced: u64,
     /// Seconds from the start of the drive to its end.
     pub produced_in: f64,
@@ -25,7 +25,7 @@ pub struct Rate {
     pub landed_in: Option<f64>,
 }
 
-/// The rates of a drive. `landed_after` is how long after its end the last record landed, if that was observed.
+/// The rates of a drive. `landed_after` is the time from its end until the last record landed, if that was observed.
 pub fn rates(plan: &Plan, driven: &Driven, landed_after: Option<Duration>) -> Vec<Rate> {
     let planned: Totals = plan.population().tenants().iter().map(|tenant| plan.totals(tenant.index)).sum();
     let produced: Totals = driven.acknowledged.iter().copied().sum();

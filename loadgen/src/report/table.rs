@@ -13,7 +13,7 @@ use crate::{
     verdict::{Availability, Findings, Judged, Latency, Overall, Validity, Verdict},
 };
 
-/// Shown where nothing was measured, which is not zero.
+/// Shown if nothing was measured, which is not zero.
 const UNKNOWN: &str = "-";
 
 impl Report {
@@ -214,14 +214,14 @@ fn conclusion(report: &Report) -> String {
         lines.extend(reasons.iter().map(|reason| format!("invalid: {reason}")));
     }
     lines.extend(report.findings.failures.iter().map(|failure| format!("failed: {failure}")));
-    let what = match report.verdict {
+    let conclusion = match report.verdict {
         Overall::Pass if report.account.is_some() => "PASS: every objective is met and the account is exact",
         Overall::Pass => "PASS: every objective is met",
         Overall::Fail => "FAIL",
         Overall::Inconclusive => "INCONCLUSIVE: nothing failed, but the samples don't decide every objective",
-        Overall::Invalid => "INVALID: the generator was at fault, so the run says nothing about the stores",
+        Overall::Invalid => "INVALID: the generator was at fault, so the run proves nothing about the stores",
     };
-    lines.push(what.to_owned());
+    lines.push(conclusion.to_owned());
     lines.join("\n")
 }
 
@@ -239,7 +239,7 @@ fn percent(share: f64) -> String {
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// Microseconds as milliseconds, with decimals where they matter.
+/// Microseconds as milliseconds, with more decimals for small values.
 fn millis(micros: Option<u64>) -> String {
     let Some(micros) = micros else { return UNKNOWN.to_owned() };
     let millis = micros as f64 / 1_000.0;

@@ -1,4 +1,4 @@
-//! Checks a scenario as its file spells it. Reports the first mistake, with its line.
+//! Checks a scenario as it is written in its file. The first mistake is reported with its line.
 
 use chrono::Datelike;
 use std::{collections::BTreeMap, ops::Range, time::Duration};
@@ -11,8 +11,8 @@ use super::types::{Arrivals, Scenario, Slo, TimeOuts};
 use super::units;
 use crate::question::{Question, Store};
 
-/// Highest number of records of one kind.
-const MOST: u64 = 100_000_000;
+/// Maximum number of records of one kind.
+const MAX_RECORDS: u64 = 100_000_000;
 const DAY: Duration = Duration::from_hours(24);
 
 /// The text being checked; errors refer to its lines.
@@ -185,14 +185,14 @@ fn sizes(raw: &Raw, tenants: u64, source: &Source<'_>) -> Result<Sizes, Scenario
             format!("{skew} is out of range; write 0.0 (equal tenants) to 3.0"),
         ));
     }
-    let per = |at: Option<&Count>, key: &str| at.map_or(Ok(500), |at| source.count(at, key, 1..MOST));
+    let per = |at: Option<&Count>, key: &str| at.map_or(Ok(500), |at| source.count(at, key, 1..MAX_RECORDS));
     Ok(Sizes {
         skew,
-        customers: source.count(&people.customers, "population.customers", tenants..MOST + 1)?,
+        customers: source.count(&people.customers, "population.customers", tenants..MAX_RECORDS + 1)?,
         per_campaign: per(people.customers_per_campaign.as_ref(), "population.customers_per_campaign")?,
         per_agent: per(people.customers_per_agent.as_ref(), "population.customers_per_agent")?,
-        history: source.count(&raw.past.communications, "past.communications", tenants..MOST + 1)?,
-        communications: source.count(&raw.drive.communications, "drive.communications", tenants..MOST + 1)?,
+        history: source.count(&raw.past.communications, "past.communications", tenants..MAX_RECORDS + 1)?,
+        communications: source.count(&raw.drive.communications, "drive.communications", tenants..MAX_RECORDS + 1)?,
     })
 }
 

@@ -1,4 +1,4 @@
-//! A scenario as its file spells it: every value with its position, units unparsed. [`super::check`] checks it.
+//! A scenario as it is written in its file: every value with its position, units unparsed. [`super::check`] checks it.
 
 use std::collections::BTreeMap;
 

@@ -24,31 +24,31 @@ pub struct Scenario {
     /// Simulated time that is driven.
     #[serde(with = "humantime_serde")]
     pub span: Duration,
-    /// Wall time in which it is driven.
+    /// Wall time in which that simulated time is driven.
     #[serde(with = "humantime_serde")]
     pub duration: Duration,
     /// Wall time before the drive in which questions are asked and answers are not recorded.
     #[serde(with = "humantime_serde")]
     pub warm_up: Duration,
-    /// How long the account waits for the next record to land.
+    /// Maximum time in which the account waits for the next record to land.
     #[serde(with = "humantime_serde")]
     pub settle: Duration,
     /// Number of tenants.
     pub tenants: u32,
     /// Exponent of the tenants' sizes (Zipf): 0 makes them equal.
     pub tenant_skew: f64,
-    /// Customers of all tenants.
+    /// Number of customers of all tenants.
     pub customers: u64,
-    /// Customers for each campaign.
+    /// Number of customers per campaign.
     pub customers_per_campaign: u64,
-    /// Customers for each agent.
+    /// Number of customers per agent.
     pub customers_per_agent: u64,
-    /// Past communications, loaded before the drive.
+    /// Number of past communications, loaded before the drive.
     pub history: u64,
     /// Simulated time before `start` over which they are spread.
     #[serde(with = "humantime_serde")]
     pub history_span: Duration,
-    /// Communications that the drive writes.
+    /// Number of communications that the drive writes.
     pub communications: u64,
     /// Simulated time between two measurements of an agent.
     #[serde(with = "humantime_serde")]
@@ -87,7 +87,7 @@ pub struct Slo {
     /// The limit, from the intended start to the last byte.
     #[serde(with = "humantime_serde")]
     pub within: Duration,
-    /// Highest accepted probability of a wrong PASS, and of a wrong FAIL, 0 to 1.
+    /// Maximum accepted probability of a wrong PASS, and of a wrong FAIL, 0 to 1.
     pub alpha: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Parses values with units: `60 s`, `30/s`, `95 %`. Errors say what to write instead.
+//! Parses values with units: `60 s`, `30/s`, `95 %`. Errors contain what to write instead.
 
 use std::time::Duration;
 

@@ -13,9 +13,9 @@ use uuid::Uuid;
 /// The store, as errors name it.
 pub(crate) const STORE: &str = "ClickHouse";
 
-/// Longest execution time of a dashboard in the server, in seconds.
+/// Maximum execution time of a dashboard in the server, in seconds.
 const MAX_EXECUTION_SECONDS: &str = "30";
-/// Most memory of a dashboard in the server, in bytes.
+/// Maximum memory of a dashboard in the server, in bytes.
 const MAX_MEMORY_BYTES: &str = "500000000";
 
 /// A client with limits for dashboards.
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Dashboards {
 }
 
 impl Dashboards {
-    /// Creates the client; opens no connection yet.
+    /// Creates the client without connecting.
     pub(super) fn new(stores: &Stores, names: &Names) -> Self {
         let client = connect::clickhouse(stores, names)
             .with_setting("max_execution_time", MAX_EXECUTION_SECONDS)

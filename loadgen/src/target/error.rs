@@ -1,4 +1,4 @@
-//! Why a store gave no usable answer.
+//! Why a store returned no usable answer.
 
 use sluice_schemas::connect::ConnectError;
 use sluice_schemas::elastic::ElasticError;
@@ -21,8 +21,8 @@ pub enum QueryError {
     /// ClickHouse returned an error.
     #[error("query ClickHouse: {0}")]
     ClickHouse(#[from] clickhouse::error::Error),
-    /// The store returned something that is no answer.
-    #[error("read the answer of {store}: {what}")]
+    /// The store returned something that is not an answer.
+    #[error("read the response of {store}: {what}")]
     Unreadable {
         /// The store.
         store: &'static str,
@@ -30,12 +30,12 @@ pub enum QueryError {
         what: &'static str,
     },
     /// The store returned a row that the question excludes.
-    #[error("read the answer of {0}: a row of another tenant or customer")]
+    #[error("read the response of {0}: a row of another tenant or customer")]
     ForeignRow(&'static str),
 }
 
 impl QueryError {
-    /// Whether the store answered, and wrongly.
+    /// Whether the store returned a wrong answer.
     pub fn is_wrong_answer(&self) -> bool {
         match self {
             Self::Unreadable { .. } | Self::ForeignRow(_) => true,

@@ -24,7 +24,7 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Opens the pool and one connection, which proves that the store answers.
+    /// Opens the pool and one connection, which proves that the store responds.
     pub(super) async fn connect(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
         let options = connect::postgres_options(stores, &names.database(), Role::App);
         // Each question has a time-out of its own, and waiting for a connection counts towards it.

@@ -1,7 +1,7 @@
 //! The exact binomial test of a proportion. `docs/verdicts.md` has the sources.
 //!
-//! "p95 <= T" is "at most 5 % of answers exceed T". With n samples and x exceedances, PASS means that so few
-//! exceedances would be unlikely (probability <= alpha) if the store missed its limit, FAIL that so many would be
+//! "p95 <= T" is "at most 5 % of answers exceed T". With n samples and x exceedances, PASS means that at most
+//! x exceedances would be unlikely (probability <= alpha) if the store missed its limit, FAIL that at least x would be
 //! unlikely if it met it (Clopper and Pearson, 1934, one-sided). n and x may be fractions: an effective sample size
 //! (Korn and Graubard, 1998) goes through the same incomplete beta function.
 
@@ -20,7 +20,7 @@ pub enum Verdict {
     Inconclusive,
 }
 
-/// Largest sample size that [`samples_needed`] considers.
+/// Maximum sample size that [`samples_needed`] considers.
 const MAX_SAMPLES: u64 = 10_000_000;
 
 /// Probability of at most `x` exceedances among `n` when each has probability `p`.
@@ -33,7 +33,8 @@ pub(super) fn at_least(x: f64, n: f64, p: f64) -> f64 {
     if x <= 0.0 { 1.0 } else { beta_reg(x, n - x + 1.0, p) }
 }
 
-/// The verdict on `x` exceedances among `n` samples, of which a share of `limit` is allowed; both errors at most `alpha`.
+/// The verdict on `x` exceedances among `n` samples, of which a share of `limit` is allowed; both errors at most
+/// `alpha`.
 pub(super) fn decide(x: f64, n: f64, limit: f64, alpha: f64) -> Verdict {
     if n > 0.0 && at_most(x, n, limit) <= alpha {
         Verdict::Pass
@@ -54,7 +55,7 @@ pub(super) fn bounds(x: f64, n: f64, alpha: f64) -> (f64, f64) {
     (lower, upper)
 }
 
-/// Where in 0..1 `beyond` becomes true, by bisection.
+/// The value in 0..1 from which `beyond` is true, by bisection.
 fn bisect(beyond: impl Fn(f64) -> bool) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..60 {
@@ -64,12 +65,12 @@ fn bisect(beyond: impl Fn(f64) -> bool) -> f64 {
     high
 }
 
-/// Smallest sample size that can PASS, without any exceedance: 59 for 5 % and 5 %.
+/// Minimum sample size that can PASS, without any exceedance: 59 for 5 % and 5 %.
 pub(super) fn min_samples(limit: f64, alpha: f64) -> u64 {
     (alpha.ln() / (1.0 - limit).ln()).ceil() as u64
 }
 
-/// Smallest sample size with which a store with a true share of `truth` exceedances passes with probability `power`.
+/// Minimum sample size with which a store with a true share of `truth` exceedances passes with probability `power`.
 /// Exact up to 1,000 samples and within 0.1 % above; `u64::MAX` if no sample size considered is enough.
 pub(super) fn samples_needed(limit: f64, alpha: f64, truth: f64, power: f64) -> u64 {
     let mut n = min_samples(limit, alpha).max(1);
@@ -92,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    /// Sample size, most exceedances of a PASS, fewest of a FAIL, at a limit of 5 % and alpha 5 %.
+    /// Sample size, maximum exceedances of a PASS, minimum of a FAIL, at a limit of 5 % and alpha 5 %.
     const TABLE: [(f64, f64, f64); 6] = [
         (100.0, 1.0, 10.0),
         (200.0, 4.0, 16.0),

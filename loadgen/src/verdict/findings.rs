@@ -17,16 +17,16 @@ pub enum Overall {
     Fail,
     /// Nothing failed, and something is undecided.
     Inconclusive,
-    /// The generator was at fault, so the run says nothing about the stores.
+    /// The generator was at fault, so the run proves nothing about the stores.
     Invalid,
 }
 
 /// Everything that the verdict on a run depends on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Findings {
-    /// Each SLO.
+    /// The verdict on each SLO.
     pub slos: Vec<Judged>,
-    /// Availability.
+    /// The verdict on availability.
     pub availability: Availability,
     /// Whether the generator kept up.
     pub validity: Validity,
@@ -36,8 +36,8 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// The verdict on the run. Failures come first, even in an invalid run, since no late probe loses a record or makes an
-    /// answer wrong. INVALID comes before the SLOs, since an invalid run says nothing about latency.
+    /// The verdict on the run. Failures come first, even in an invalid run, since no late probe loses a record or makes
+    /// an answer wrong. INVALID comes before the SLOs, since an invalid run proves nothing about latency.
     pub fn overall(&self) -> Overall {
         let verdicts = || self.slos.iter().map(|judged| judged.verdict).chain([self.availability.verdict]);
         let wrong = self.slos.iter().any(|judged| judged.counts.wrong > 0);

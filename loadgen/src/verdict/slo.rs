@@ -15,7 +15,7 @@ use crate::scenario::Slo;
 pub struct Judged {
     /// The SLO.
     pub slo: Slo,
-    /// How the samples of its questions ended.
+    /// Samples of its questions by outcome.
     pub counts: Counts,
     /// The effective sample.
     pub effective: EffectiveSample,
@@ -84,12 +84,12 @@ fn reason(verdict: Verdict, slo: &Slo, effective: EffectiveSample, (low, high): 
     }
 }
 
-/// Smallest sample size with which an SLO can pass.
+/// Minimum sample size with which an SLO can pass.
 pub(super) fn min_samples(slo: &Slo) -> u64 {
     binomial::min_samples(1.0 - slo.objective, slo.alpha)
 }
 
-/// Smallest sample size with which an SLO passes with probability `power` if the true share of exceedances is `truth`.
+/// Minimum sample size with which an SLO passes with probability `power` if the true share of exceedances is `truth`.
 pub(super) fn samples_needed(slo: &Slo, truth: f64, power: f64) -> u64 {
     binomial::samples_needed(1.0 - slo.objective, slo.alpha, truth, power)
 }

@@ -13,7 +13,7 @@ use crate::{
 const MAX_WRITE_LAG: Duration = Duration::from_secs(1);
 /// Limit of the probes' send lag if no SLO has a latency limit.
 const DEFAULT_MAX_PROBE_LAG: Duration = Duration::from_millis(50);
-/// Smallest share of offered writes and probes that must be started.
+/// Minimum share of offered writes and probes that must be started.
 const MIN_STARTED: f64 = 0.99;
 /// Limit of the difference between the two clocks over a drive.
 const MAX_CLOCK_JUMP: Duration = Duration::from_millis(500);
@@ -28,7 +28,7 @@ pub enum Validity {
     Invalid(Vec<String>),
 }
 
-/// Judges the generator by its send lag, what it never started, and its clocks.
+/// Judges the generator by its send lag, the probes and writes that it never started, and its clocks.
 pub fn validity(slos: &[Slo], recorders: &[Recorder], health: &GeneratorHealth) -> Validity {
     let reasons: Vec<String> =
         [probe_lag(slos, recorders), write_lag(health), never_started(health), clock_jump(health)]

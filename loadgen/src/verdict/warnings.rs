@@ -77,12 +77,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_decided_is_said_before_the_run() {
-        let few = edited("search = \"8/s\"", "search = \"0.7/s\"");
-        let some = edited("search = \"8/s\"", "search = \"2/s\"");
+        let too_few = edited("search = \"8/s\"", "search = \"0.7/s\"");
+        let barely_enough = edited("search = \"8/s\"", "search = \"2/s\"");
         let hidden = edited("timeline = \"8/s\"", "timeline = \"2/s\"");
         let unjudged = edited("\"timeline\", ", "");
-        let warnings =
-            [few, some, hidden, unjudged].map(|text| warnings(&Scenario::parse(&text, "few.toml").unwrap()).join("\n"));
+        let warnings = [too_few, barely_enough, hidden, unjudged]
+            .map(|text| warnings(&Scenario::parse(&text, "few.toml").unwrap()).join("\n"));
         insta::assert_snapshot!(warnings.join("\n"));
     }
 }
