@@ -12,11 +12,11 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use crate::names::Names;
 use crate::stores::{Login, Stores, redact_login};
 
-/// How long a connection may take to open before the store counts as unreachable.
+/// Timeout of opening a connection, after which the store counts as unreachable.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request to a store may take, unless the caller sets its own timeout.
+/// Timeout of a request to a store, unless the caller sets its own.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Most connections in a pool of [`postgres`].
+/// Maximum number of connections in a pool of [`postgres`].
 const POSTGRES_POOL: u32 = 8;
 /// The database that every PostgreSQL server has: databases and roles are created from here, and advisory locks taken,
 /// since those belong to one database.
@@ -30,7 +30,7 @@ const MAINTENANCE_DATABASE: &str = "postgres";
 pub struct ConnectError {
     /// The store's name.
     pub store: &'static str,
-    /// Its section below `[stores]`.
+    /// The store's section below `[stores]`.
     pub section: &'static str,
     /// Host and port, or URL.
     pub address: String,

@@ -1,5 +1,5 @@
 //! A client for Elasticsearch over HTTP. A response counts only if it is Elasticsearch's own: one without the product
-//! header or without JSON is an error, whatever its status. The client never follows a redirect or uses the
+//! header or without JSON is an error, regardless of its status. The client never follows a redirect or uses the
 //! environment's proxy.
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -20,7 +20,7 @@ const NDJSON: &str = "application/x-ndjson";
 /// Why there is no response from Elasticsearch.
 #[derive(Debug, thiserror::Error)]
 pub enum ElasticError {
-    /// It is unreachable, or the connection broke.
+    /// The server is unreachable, or the connection broke.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// Another server responded in its place.
@@ -36,7 +36,7 @@ pub enum ElasticError {
         /// The server's address.
         address: String,
     },
-    /// It refused the request.
+    /// Elasticsearch refused the request.
     #[error("request {path}: {status}: {reason}")]
     Refused {
         /// The requested path.
@@ -66,7 +66,7 @@ pub struct Response {
 }
 
 impl Elastic {
-    /// Creates the client. Opens no connection yet.
+    /// Creates the client without connecting.
     pub fn new(stores: &Stores) -> Result<Self, ConnectError> {
         let settings = &stores.elasticsearch;
         // Only a URL that ends with a slash keeps its path when another path is joined to it.
@@ -78,7 +78,7 @@ impl Elastic {
         Ok(Self { http, url, login: settings.login.clone() })
     }
 
-    /// Sends a request and returns the response, whatever its status.
+    /// Sends a request and returns the response, regardless of its status.
     pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response, ElasticError> {
         let request = self.builder(method, path)?;
         let request = match body {
@@ -158,7 +158,7 @@ impl Response {
     }
 }
 
-/// The whole chain of causes: the outermost error says only that a request failed.
+/// The whole chain of causes: the outermost error states only that a request failed.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::connect::ConnectError;
 use crate::store::Store;
 
-/// How many foreign objects a message lists.
+/// Maximum number of foreign objects in a message.
 const LISTED: usize = 5;
 
 /// Why a schema could not be applied, compared or dropped.
@@ -43,7 +43,7 @@ pub enum SchemaError {
     Locked {
         /// The namespace's database.
         database: String,
-        /// How long this run waited.
+        /// Time for which this run waited.
         waited: Duration,
     },
     /// The lock file cannot be opened.
@@ -77,7 +77,7 @@ pub enum SchemaError {
         /// Each store with its mark.
         marks: String,
     },
-    /// Schemas that should stay cannot be applied where the next run drops them.
+    /// Schemas that should stay cannot be applied in a namespace that the next run drops.
     #[error(
         "apply schemas in namespace \"{0}\": it was created for runs, so the next `verify` or `load` would drop them; \
          choose another namespace"
@@ -89,7 +89,7 @@ pub enum SchemaError {
 }
 
 impl SchemaError {
-    /// Whether choosing another namespace solves it.
+    /// Whether choosing another namespace solves the problem.
     pub fn needs_other_namespace(&self) -> bool {
         matches!(
             self,
@@ -101,7 +101,7 @@ impl SchemaError {
     }
 }
 
-/// Objects in one store that keep a run out of a namespace.
+/// Objects in one store that make a namespace unusable for a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignObjects {
     /// The store.

@@ -6,7 +6,8 @@
 //! - [`records`]: the record types and their wire formats; [`keyspace`]: the Redis key spaces with their TTLs
 //! - [`connect`]: the one way to connect to each store; [`elastic`]: a client for Elasticsearch; [`rebootstrap`]: Kafka
 //!   clients that have lost every broker
-//! - [`concurrency`]: blocking work off the async runtime; [`sql`]: quoting; [`tenant`]: acting as one tenant under row-level security
+//! - [`concurrency`]: blocking work off the async runtime; [`sql`]: quoting; [`tenant`]: acting as one tenant under
+//!   row-level security
 //! - `schema`: one module per store, used by the operations below; they return [`AppliedObject`], [`Drift`] and
 //!   [`SchemaError`]
 //! - [`apply`], [`check`]: bring the stores in line with the files, or compare them
@@ -14,7 +15,7 @@
 //! - [`reserve()`]: one run at a time in a namespace
 //! - [`drop_namespace()`]: removes a namespace whatever it contains; for tests and benches only
 //!
-//! The schema files are beside `src`: `postgres/`, `clickhouse/`, `elasticsearch/`, `kafka/`, `redis/`, `s3/`.
+//! The schema files are next to `src`: `postgres/`, `clickhouse/`, `elasticsearch/`, `kafka/`, `redis/`, `s3/`.
 
 pub mod apply;
 pub mod check;

@@ -13,7 +13,7 @@ use crate::names::Names;
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// How long to wait for the lock.
+/// Maximum time to wait for the lock.
 const TIMEOUT: Duration = Duration::from_mins(1);
 const RETRY: Duration = Duration::from_millis(100);
 

@@ -22,7 +22,7 @@ pub enum ReserveError {
     /// PostgreSQL refused.
     #[error("reserve the namespace: {0}")]
     Refused(#[from] sqlx::Error),
-    /// Another run holds it.
+    /// Another run holds the namespace.
     #[error("reserve namespace \"{0}\": another run is using it; wait for its end, or choose another with --namespace")]
     Taken(String),
 }
@@ -34,7 +34,7 @@ impl Reservation {
     }
 }
 
-/// Reserves the namespace of `names`; fails if it is taken.
+/// Reserves the namespace of `names`; fails if another run holds it.
 pub async fn reserve(stores: &Stores, names: &Names) -> Result<Reservation, ReserveError> {
     let mut connection = connect::postgres_admin(stores).await?;
     let name = format!("sluice run {}", names.database());

@@ -10,15 +10,19 @@ use crate::schema::{self, in_each, in_store};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// The marks that one store holds for the namespace: one, or none if the namespace is new.
-type Marks = (Store, BTreeSet<Mark>);
+/// A store and the marks that it holds for the namespace: one, or none if the namespace is new.
+type StoreMarks = (Store, BTreeSet<Mark>);
 
 /// Claims the namespace for a run: checks every store first, then marks the namespace if it is new, then drops exactly
 /// what earlier runs created in it. `groups` are the consumer groups that the run will create.
 ///
 /// # Errors
-/// [`SchemaError::NamespaceOccupied`] if a store has no marker but holds objects of the namespace, or if a foreign
-/// object occupies a name that the run needs. In that case nothing was changed.
+/// - [`SchemaError::PlatformNamespace`] if the namespace is the platform's own.
+/// - [`SchemaError::MarkersDiffer`] if the stores hold different marks.
+/// - [`SchemaError::NamespaceOccupied`] if a store has no marker but holds objects of the namespace, or if a foreign
+///   object occupies a name that the run needs.
+///
+/// In these cases nothing is changed.
 pub async fn claim(stores: &Stores, names: &Names, which: &[Store], groups: &[String]) -> Result<Names, SchemaError> {
     if names.namespace().is_empty() {
         return Err(SchemaError::PlatformNamespace);
@@ -50,14 +54,14 @@ async fn claim_locked(
 /// PostgreSQL first: it alone can still refuse, if a foreign object depends on one of the run's.
 async fn clear(stores: &Stores, names: &Names, which: &[Store]) -> Result<(), SchemaError> {
     let (postgres, others): (Vec<Store>, Vec<Store>) = which.iter().partition(|store| **store == Store::Postgres);
-    for some in [postgres, others] {
+    for batch in [postgres, others] {
         let clear = |store| async move { in_store!(store, run::clear(stores, names)) };
-        in_each(&some, "drop what earlier runs created", clear).await?;
+        in_each(&batch, "drop what earlier runs created", clear).await?;
     }
     Ok(())
 }
 
-/// The names in effect: with the mark, if the chosen stores say that the namespace was created for runs.
+/// The names in effect: with the mark if the stores are marked as created for runs.
 pub async fn resolve_names(stores: &Stores, names: &Names, which: &[Store]) -> Result<Names, SchemaError> {
     if names.namespace().is_empty() {
         return Ok(names.clone());
@@ -66,13 +70,13 @@ pub async fn resolve_names(stores: &Stores, names: &Names, which: &[Store]) -> R
     Ok(mark.map_or_else(|| names.clone(), |mark| names.with_mark(mark)))
 }
 
-async fn marks(stores: &Stores, names: &Names, which: &[Store]) -> Result<Vec<Marks>, SchemaError> {
+async fn marks(stores: &Stores, names: &Names, which: &[Store]) -> Result<Vec<StoreMarks>, SchemaError> {
     let read = |store| async move { Ok((store, in_store!(store, run::marks(stores, names))?)) };
     in_each(which, "read the run marker", read).await
 }
 
 /// The one mark that all stores with a marker hold; `None` if no store has one.
-fn agreed_mark(names: &Names, marks: &[Marks]) -> Result<Option<Mark>, SchemaError> {
+fn agreed_mark(names: &Names, marks: &[StoreMarks]) -> Result<Option<Mark>, SchemaError> {
     let distinct: BTreeSet<&Mark> = marks.iter().flat_map(|(_, marks)| marks).collect();
     if distinct.len() > 1 {
         let listed =
@@ -83,8 +87,13 @@ fn agreed_mark(names: &Names, marks: &[Marks]) -> Result<Option<Mark>, SchemaErr
     Ok(distinct.into_iter().next().cloned())
 }
 
-/// Fails if any store holds objects that keep a run out of the namespace.
-async fn refuse_foreign(stores: &Stores, names: &Names, marks: &[Marks], groups: &[String]) -> Result<(), SchemaError> {
+/// Fails if any store holds foreign objects, which make the namespace unusable for a run.
+async fn refuse_foreign(
+    stores: &Stores,
+    names: &Names,
+    marks: &[StoreMarks],
+    groups: &[String],
+) -> Result<(), SchemaError> {
     let which: Vec<Store> = marks.iter().map(|(store, _)| *store).collect();
     let is_marked = |store| marks.iter().any(|(marked, marks)| *marked == store && !marks.is_empty());
     let list = |store| async move {
@@ -100,8 +109,8 @@ async fn refuse_foreign(stores: &Stores, names: &Names, marks: &[Marks], groups:
     Err(SchemaError::NamespaceOccupied { namespace: names.namespace().to_owned(), foreign })
 }
 
-/// In a store without the marker, everything under the namespace's names; with it, what occupies a name that the run
-/// needs and does not carry the mark.
+/// Lists foreign objects: in a marked store, those without the mark that occupy a name that the run needs; in any other
+/// store, everything under the namespace's names.
 async fn foreign_objects(
     stores: &Stores,
     names: &Names,

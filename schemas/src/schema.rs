@@ -1,6 +1,12 @@
-//! One module per store: how its schema is applied, compared and dropped, and what a run needs of it in
-//! [`crate::runs`]. Runs a step in several stores at once. Never decides the order of steps or takes a lock; the
-//! callers do.
+//! One module per store: how its schema is applied, compared and dropped, and what [`crate::runs`] requires of it.
+//! [`in_each`] runs a step in several stores concurrently. This module never decides the order of steps or takes a
+//! lock; the callers do.
+//!
+//! # Layout
+//! - [`clickhouse`], [`elasticsearch`], [`kafka`], [`postgres`], [`redis`], [`s3`]: the stores
+//! - `migration`, `marker`: numbered migration files, and the text of run markers and labels
+//! - `facts`, `drift`: a store's catalog compared with the schema files, and a difference between them
+//! - `outcome`: what `apply` did to each object
 
 pub(crate) mod clickhouse;
 mod drift;
@@ -23,7 +29,7 @@ pub use self::outcome::{AppliedObject, Outcome};
 use crate::error::SchemaError;
 use crate::store::Store;
 
-/// How long a step may take in one store before the store counts as hung; not every client has a timeout of its own.
+/// Maximum time of a step in one store before the store counts as hung; not every client has its own timeout.
 const STEP_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Calls the function of that name in the module of `$store`, as in `in_store!(store, run::marks(stores, names))`.
@@ -41,8 +47,8 @@ macro_rules! in_store {
 }
 pub(crate) use in_store;
 
-/// Runs a step in all of `which` at once and returns the results in that order. If one store fails, the others still
-/// finish; the first error is returned.
+/// Runs a step in all of `which` concurrently and returns the results in that order. If one store fails, the others
+/// still finish; the first error is returned.
 pub(crate) async fn in_each<T, F>(which: &[Store], step: &str, run: impl Fn(Store) -> F) -> Result<Vec<T>, SchemaError>
 where
     F: Future<Output = Result<T, SchemaError>>,

@@ -1,5 +1,5 @@
 //! A password or key that is redacted to `***` when formatted or serialized. Its text is available only through
-//! [`Secret::reveal`], which is called only where a connection is opened.
+//! [`Secret::reveal`], which is called only to open a connection.
 
 use serde::{Deserialize, Serialize, Serializer};
 

@@ -1,5 +1,6 @@
-//! Acting as one tenant in PostgreSQL. Row-level security shows a transaction the rows of the tenant that it sets, and
-//! no rows if it sets none. The setting never outlives the transaction, so a pooled connection is safe to reuse.
+//! Acting as one tenant in PostgreSQL. With row-level security, a transaction sees only the rows of the tenant that it
+//! has set, and no rows if it has set none. The setting never outlives the transaction, so a pooled connection is safe
+//! to reuse.
 
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;

@@ -26,11 +26,11 @@ pub struct DeadLetter {
     pub topic_id: Uuid,
     /// Partition it came from.
     pub partition: i32,
-    /// Its offset there; with topic and partition the record's identity.
+    /// Offset in that partition; with topic and partition the record's identity.
     pub offset: i64,
     /// The record's timestamp, milliseconds since 1970.
     pub timestamp_ms: Option<i64>,
-    /// How many times it was attempted.
+    /// Number of attempts to write it.
     pub attempts: u32,
     /// The tenant, if it could be read.
     pub tenant_id: Option<Uuid>,
@@ -41,9 +41,9 @@ pub struct DeadLetter {
 pub enum HeadersLeftOut {
     /// Some or all of them.
     Counted {
-        /// How many.
+        /// Number of omitted headers.
         count: usize,
-        /// Bytes of their names and values.
+        /// Bytes of the omitted headers' names and values.
         bytes: usize,
     },
     /// All of them: Kafka's client cannot read the headers of a record with more than 100,000.
@@ -78,8 +78,8 @@ pub mod dead_letter_header {
     pub const PAYLOAD_BYTES: &str = "sluice.payload_bytes";
     /// Size of the key, decimal; only on a dead letter whose key was too large to be copied.
     pub const KEY_BYTES: &str = "sluice.key_bytes";
-    /// How many of the record's headers are omitted, decimal, or `all`; only if some are.
+    /// Number of the record's headers that are omitted, decimal, or `all`; absent if none is omitted.
     pub const HEADERS_LEFT_OUT: &str = "sluice.headers_left_out";
-    /// Bytes of their names and values, decimal; only if known.
+    /// Bytes of the omitted headers' names and values, decimal; only if known.
     pub const HEADER_BYTES_LEFT_OUT: &str = "sluice.header_bytes_left_out";
 }

@@ -27,7 +27,7 @@ pub struct CommunicationEvent {
     /// When it happened.
     #[serde(with = "millis")]
     pub timestamp: DateTime<Utc>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: u32,
     /// Whether it succeeded.
     pub success: bool,
@@ -40,7 +40,7 @@ pub struct CommunicationEvent {
 /// The details of an event that the generator produces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventMetadata {
-    /// The communication the event belongs to.
+    /// The communication that the event belongs to.
     pub communication_id: Uuid,
     /// Position in the tenant's sequence of events, from 0 without gaps.
     pub seq: u64,
@@ -53,7 +53,7 @@ pub struct EventMetadata {
 /// One measurement of an agent: topic `agent-metrics`, keyed by the agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentMetric {
-    /// The tenant the agent works for.
+    /// The tenant that the agent works for.
     pub tenant_id: Uuid,
     /// The agent.
     pub agent_id: String,
@@ -88,7 +88,7 @@ pub struct CustomerInteraction {
     /// When it happened.
     #[serde(with = "millis")]
     pub timestamp: DateTime<Utc>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: u32,
     /// `positive`, `neutral` or `negative`.
     pub sentiment: String,

@@ -35,7 +35,7 @@ pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<AppliedO
     let client = connect::clickhouse(stores, names);
     let history = client.query_raw(&run::labelled(HISTORY, names));
     execute(history).await.map_err(failed(stores, "create schema_migrations"))?;
-    let recorded = recorded(stores, &client).await?;
+    let recorded = recorded_migrations(stores, &client).await?;
     let mut applied = vec![database];
     for file in MIGRATIONS {
         let outcome = migrate(stores, names, &client, &recorded, file).await?;
@@ -52,10 +52,10 @@ pub(crate) async fn check(stores: &Stores, names: &Names) -> Result<Vec<Drift>, 
     let client = connect::clickhouse(stores, names);
     let rows: Vec<(String, String)> =
         client.query(CATALOG).fetch_all().await.map_err(failed(stores, "read the catalog"))?;
-    let found: Facts = rows.into_iter().collect();
-    let mut drift = facts::compare(Store::ClickHouse, &facts::parse(EXPECTED), &found);
-    if found.contains_key("column schema_migrations.file") {
-        drift.extend(migration::compare(Store::ClickHouse, MIGRATIONS, recorded(stores, &client).await?));
+    let catalog: Facts = rows.into_iter().collect();
+    let mut drift = facts::compare(Store::ClickHouse, &facts::parse(EXPECTED), &catalog);
+    if catalog.contains_key("column schema_migrations.file") {
+        drift.extend(migration::compare(Store::ClickHouse, MIGRATIONS, recorded_migrations(stores, &client).await?));
     }
     Ok(drift)
 }
@@ -88,7 +88,10 @@ async fn create_database(stores: &Stores, names: &Names) -> Result<AppliedObject
     Ok(AppliedObject::new(Store::ClickHouse, database, outcome))
 }
 
-async fn recorded(stores: &Stores, client: &clickhouse::Client) -> Result<BTreeMap<String, String>, SchemaError> {
+async fn recorded_migrations(
+    stores: &Stores,
+    client: &clickhouse::Client,
+) -> Result<BTreeMap<String, String>, SchemaError> {
     let rows = client.query("SELECT file, sha256 FROM schema_migrations").fetch_all::<(String, String)>().await;
     Ok(rows.map_err(failed(stores, "read schema_migrations"))?.into_iter().collect())
 }

@@ -26,13 +26,13 @@ pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<AppliedO
     if features.lifecycle {
         let path = format!("/_ilm/policy/{}", names.index(POLICY));
         let expected = files::policy(&features)?;
-        let found = cluster.get(&path).await?.map(|response| policy_in(&response, names));
-        applied.push(put(&cluster, &path, &expected, found.as_ref()).await?);
+        let current = cluster.get(&path).await?.map(|response| policy_in(&response, names));
+        applied.push(put(&cluster, &path, &expected, current.as_ref()).await?);
     }
     let path = format!("/_index_template/{}", names.index(TEMPLATE));
     let expected = files::template(&features, names)?;
-    let found = cluster.get(&path).await?.map(|response| template_in(&response, &expected));
-    applied.push(put(&cluster, &path, &expected, found.as_ref()).await?);
+    let current = cluster.get(&path).await?.map(|response| template_in(&response, &expected));
+    applied.push(put(&cluster, &path, &expected, current.as_ref()).await?);
     applied.extend(skipped(&features));
     Ok(applied)
 }
@@ -41,10 +41,10 @@ async fn put(
     cluster: &Cluster,
     path: &str,
     expected: &Value,
-    found: Option<&Value>,
+    current: Option<&Value>,
 ) -> Result<AppliedObject, SchemaError> {
-    let outcome = match found {
-        Some(found) if found == expected => Outcome::Unchanged,
+    let outcome = match current {
+        Some(current) if current == expected => Outcome::Unchanged,
         Some(_) => Outcome::Updated,
         None => Outcome::Created,
     };
@@ -54,7 +54,7 @@ async fn put(
     Ok(AppliedObject::new(Store::Elasticsearch, path.trim_start_matches("/_").replace('/', " "), outcome))
 }
 
-/// What the files ask for and this cluster does not support.
+/// Features that the files require and this cluster does not support.
 fn skipped(features: &Features) -> Vec<AppliedObject> {
     let mut skipped = Vec::new();
     let mut skip = |object: &str, reason: String| {

@@ -63,7 +63,7 @@ async fn apply_topic(cluster: &Cluster, topic: &Topic) -> Result<Outcome, Schema
 /// Whether a setting of the file has another value, or a setting is set that the file does not state.
 fn differs(config: &BTreeMap<&'static str, String>, state: &TopicState) -> bool {
     config.iter().any(|(name, value)| state.config.get(*name) != Some(value))
-        || state.own.iter().any(|name| !config.contains_key(name.as_str()))
+        || state.overridden.iter().any(|name| !config.contains_key(name.as_str()))
 }
 
 /// Compares; see [`crate::check::check`].
@@ -94,7 +94,7 @@ fn compare(topic: &Topic, state: &TopicState, brokers: usize) -> Vec<Drift> {
         (found != value).then(|| difference(topic, name, value, found))
     });
     let extra = state
-        .own
+        .overridden
         .iter()
         .filter(|name| !config.contains_key(name.as_str()))
         .map(|name| difference(topic, name, "not set", state.config.get(name).unwrap_or(&unset)));
@@ -123,8 +123,12 @@ mod tests {
             topic.config(1).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         config.insert("retention.ms".to_owned(), "1000".to_owned());
         config.insert("segment.ms".to_owned(), "5".to_owned());
-        let state =
-            TopicState { partitions: 5, replicas: 1, config, own: vec!["retention.ms".into(), "segment.ms".into()] };
+        let state = TopicState {
+            partitions: 5,
+            replicas: 1,
+            config,
+            overridden: vec!["retention.ms".into(), "segment.ms".into()],
+        };
         let objects: Vec<_> = compare(&topic, &state, 1).into_iter().map(|drift| drift.object).collect();
         let topic = "topic communication-events";
         let expected = ["partitions", "retention.ms", "segment.ms"].map(|what| format!("{topic} {what}"));

@@ -16,7 +16,7 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
-    /// The marker of a namespace, as one line of JSON; `None` if the names carry no mark.
+    /// The marker of a namespace, as one line of JSON; `None` if the names have no mark.
     pub(crate) fn encode(names: &Names) -> Option<String> {
         let marker = Self {
             sluice_run_namespace: names.namespace().to_owned(),
@@ -36,7 +36,7 @@ impl Marker {
 }
 
 /// The comment of an object that a run created. It contains the object's name, since a copied or renamed object keeps
-/// its comment. `None` if the names carry no mark.
+/// its comment. `None` if the names have no mark.
 pub(crate) fn label(names: &Names, object: &str) -> Option<String> {
     let mark = names.mark()?.as_str();
     Some(format!("made by a run in namespace {}, mark {mark}, as {object}; the next run drops it", names.namespace()))

@@ -13,11 +13,11 @@ use crate::store::Store;
 pub(crate) struct Migration {
     /// File name, such as `0002_tables.sql`.
     pub(crate) file: &'static str,
-    /// Its text, placeholders included.
+    /// Text of the file, placeholders included.
     pub(crate) text: &'static str,
 }
 
-/// Embeds files of a folder beside `src`, in the order in which they are applied.
+/// Embeds files of a folder next to `src`, in the order in which they are applied.
 macro_rules! migrations {
     ($folder:literal: $($file:literal),+ $(,)?) => {
         &[$($crate::schema::migration::Migration {

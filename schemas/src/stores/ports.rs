@@ -10,7 +10,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// How many ports a stack reserves from its base.
+    /// Number of ports that a stack reserves from its base.
     pub const SPAN: u16 = 60;
 
     /// The ports of a stack with this base.

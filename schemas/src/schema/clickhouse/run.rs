@@ -21,7 +21,7 @@ const NAMES: [&str; 7] = [
     "campaign_performance_hourly",
     "schema_migrations",
 ];
-/// Suffix of the table that a killed rebuild leaves beside its target, with the target's comment.
+/// Suffix of the table that a killed rebuild leaves next to its target, with the target's comment.
 const REBUILD: &str = "__rebuild";
 const OBJECTS: &str = "SELECT name, engine LIKE '%View', comment FROM system.tables WHERE database = ?";
 
@@ -40,7 +40,7 @@ async fn comment(stores: &Stores, names: &Names) -> Result<Option<String>, Schem
     query.bind(names.database()).fetch_optional().await.map_err(failed(stores, "read the run marker"))
 }
 
-/// Foreign objects that keep a run out of this namespace.
+/// Foreign objects that make this namespace unusable for a run.
 pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String>, SchemaError> {
     let Some(comment) = comment(stores, names).await? else { return Ok(Vec::new()) };
     if Marker::decode(&comment, names).as_ref() != names.mark() {
@@ -83,10 +83,10 @@ pub(super) fn labelled(statement: &str, names: &Names) -> String {
 
 /// Drops the tables and views that carry this namespace's labels; views first, since they read the tables.
 pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
-    let mut own: Vec<Object> = objects(stores, names).await?;
-    own.retain(|object| is_own(names, object));
-    own.sort_by_key(|(_, is_view, _)| *is_view == 0);
-    for (name, ..) in own {
+    let mut labelled: Vec<Object> = objects(stores, names).await?;
+    labelled.retain(|object| is_own(names, object));
+    labelled.sort_by_key(|(_, is_view, _)| *is_view == 0);
+    for (name, ..) in labelled {
         let sql = format!("DROP TABLE IF EXISTS {}.{} SYNC", names.database(), identifier(&name));
         let dropped = execute(connect::clickhouse_server(stores).query_raw(&sql)).await;
         dropped.map_err(failed(stores, format!("drop table {}.{name}", names.database())))?;
@@ -110,10 +110,10 @@ mod tests {
         assert_eq!(statements.len(), NAMES.len());
         for statement in statements {
             let labelled = labelled(statement, &names);
-            let own = NAMES
+            let table = NAMES
                 .iter()
                 .find(|name| labelled.ends_with(&format!("COMMENT {}", literal(&label(&names, name).unwrap()))));
-            assert!(own.is_some(), "{labelled}");
+            assert!(table.is_some(), "{labelled}");
             assert_eq!(super::labelled(statement, &Names::new("t").unwrap()), statement);
         }
     }
@@ -122,10 +122,10 @@ mod tests {
     fn a_copied_or_renamed_table_is_not_the_runs() {
         let names = marked();
         let label = label(&names, "agent_metrics").unwrap();
-        let own = |name: &str, comment: &str| is_own(&names, &(name.to_owned(), 0, comment.to_owned()));
-        assert!(own("agent_metrics", &label));
-        assert!(own("agent_metrics__rebuild_1", &label));
-        assert!(!own("kept", &label), "CREATE TABLE ... AS copies the comment");
-        assert!(!own("agent_metrics", ""));
+        let is_own = |name: &str, comment: &str| super::is_own(&names, &(name.to_owned(), 0, comment.to_owned()));
+        assert!(is_own("agent_metrics", &label));
+        assert!(is_own("agent_metrics__rebuild_1", &label));
+        assert!(!is_own("kept", &label), "CREATE TABLE ... AS copies the comment");
+        assert!(!is_own("agent_metrics", ""));
     }
 }

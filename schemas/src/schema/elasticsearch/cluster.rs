@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     pub(super) async fn put(&self, path: &str, body: &Value) -> Result<(), SchemaError> {
-        acknowledged(self.request(Method::PUT, path, Some(body)).await?, path, "apply")
+        check_acknowledged(self.request(Method::PUT, path, Some(body)).await?, path, "apply")
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<(), SchemaError> {
@@ -61,7 +61,7 @@ impl Cluster {
         if response.status == StatusCode::NOT_FOUND {
             return Ok(());
         }
-        acknowledged(response, path, "delete")
+        check_acknowledged(response, path, "delete")
     }
 
     /// Names of the indices that match a pattern.
@@ -83,11 +83,13 @@ fn failed(doing: String) -> impl FnOnce(ElasticError) -> SchemaError {
     }
 }
 
-/// A change counts as done only if the response says that it was acknowledged.
-fn acknowledged(response: Response, path: &str, verb: &str) -> Result<(), SchemaError> {
+/// Fails unless the response confirms that the change was acknowledged.
+fn check_acknowledged(response: Response, path: &str, verb: &str) -> Result<(), SchemaError> {
     let body = response.success(path).map_err(failed(format!("{verb} {path}")))?;
     if body["acknowledged"] == true {
         return Ok(());
     }
-    Err(refused(Store::Elasticsearch, format!("{verb} {path}"))("the response does not say that it was acknowledged"))
+    Err(refused(Store::Elasticsearch, format!("{verb} {path}"))(
+        "the response does not confirm that it was acknowledged",
+    ))
 }

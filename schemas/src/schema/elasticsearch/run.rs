@@ -38,22 +38,22 @@ pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String
     let cluster = Cluster::connect(stores)?;
     let (all, own) = (format!("{}-*", names.namespace()), names.index(""));
     let mut foreign: Vec<String> =
-        cluster.indices(&all).await?.into_iter().map(|index| ("index", index)).map(described).collect();
+        cluster.indices(&all).await?.into_iter().map(|index| ("index", index)).map(describe).collect();
     let templates = cluster.get(&format!("/_index_template/{all}")).await?;
     foreign
-        .extend(names_in(templates.as_ref(), "index_templates").into_iter().map(|name| described(("template", name))));
+        .extend(names_in(templates.as_ref(), "index_templates").into_iter().map(|name| describe(("template", name))));
     let components = component_templates(&cluster, &all).await?;
-    foreign.extend(components.into_iter().map(|name| described(("component template", name))));
+    foreign.extend(components.into_iter().map(|name| describe(("component template", name))));
     if cluster.features().await?.lifecycle {
         let policies = cluster.get(&format!("/_ilm/policy/{all}")).await?.unwrap_or_default();
         let policies = policies.as_object().into_iter().flat_map(|policies| policies.keys().cloned());
-        foreign.extend(policies.map(|name| described(("policy", name))));
+        foreign.extend(policies.map(|name| describe(("policy", name))));
     }
     foreign.retain(|object| !object.contains(&format!(" {own}")));
     Ok(foreign)
 }
 
-fn described((kind, name): (&str, String)) -> String {
+fn describe((kind, name): (&str, String)) -> String {
     format!("{kind} {name}")
 }
 

@@ -19,7 +19,7 @@ use crate::error::{SchemaError, refused};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// How often a change is polled for.
+/// Interval of polling for a change.
 const POLL: Duration = Duration::from_millis(20);
 /// Longer than a consumer's default session timeout.
 const SESSION_TIMEOUT: Duration = Duration::from_mins(1);
@@ -29,12 +29,12 @@ const METADATA: &str = "read the cluster's metadata";
 /// The state of a topic in the cluster.
 pub(super) struct TopicState {
     pub(super) partitions: i32,
-    /// Replicas of its first partition.
+    /// Number of replicas of the first partition.
     pub(super) replicas: i32,
     /// All settings.
     pub(super) config: BTreeMap<String, String>,
     /// Names of the settings that are set on the topic itself.
-    pub(super) own: Vec<String>,
+    pub(super) overridden: Vec<String>,
 }
 
 /// A connected cluster.
@@ -87,10 +87,10 @@ impl Cluster {
         let described = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &options()).await;
         let resource = described.map_err(failed(doing()))?.pop().ok_or(RDKafkaErrorCode::UnknownTopic);
         let resource = resource.and_then(|result| result).map_err(refused(Store::Kafka, doing()))?;
-        let own = resource.entries.iter().filter(|entry| matches!(entry.source, ConfigSource::DynamicTopic));
-        let own = own.map(|entry| entry.name.clone()).collect();
+        let overridden = resource.entries.iter().filter(|entry| matches!(entry.source, ConfigSource::DynamicTopic));
+        let overridden = overridden.map(|entry| entry.name.clone()).collect();
         let config = resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
-        Ok(Some(TopicState { partitions, replicas, config, own }))
+        Ok(Some(TopicState { partitions, replicas, config, overridden }))
     }
 
     async fn counts(&self, name: &str) -> Result<Option<(i32, i32)>, SchemaError> {
@@ -188,11 +188,11 @@ impl Cluster {
         if groups.is_empty() {
             return Ok(());
         }
-        let own: Vec<&str> = groups.iter().map(String::as_str).collect();
-        let doing = format!("delete groups {} (is a worker still running?)", own.join(", "));
+        let group_names: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let doing = format!("delete groups {} (is a worker still running?)", group_names.join(", "));
         // A killed worker stays in its group until its session times out.
         self.wait(&doing, SESSION_TIMEOUT, || async {
-            let deleted = self.admin.delete_groups(&own, &options()).await;
+            let deleted = self.admin.delete_groups(&group_names, &options()).await;
             let deleted = deleted.map_err(failed(doing.clone()))?;
             let busy = |group: &Result<String, (String, RDKafkaErrorCode)>| {
                 group.as_ref().is_err_and(|(_, code)| *code == RDKafkaErrorCode::NonEmptyGroup)

@@ -25,7 +25,7 @@ fn group_entry(group: &str) -> String {
     format!("group {group}")
 }
 
-/// The marker's topic; `None` if the names carry no mark.
+/// The marker's topic; `None` if the names have no mark.
 fn marker(names: &Names) -> Option<String> {
     names.mark().map(|mark| names.topic(&format!("{MARKER}{}", mark.as_str())))
 }
@@ -37,8 +37,8 @@ pub(crate) async fn marks(stores: &Stores, names: &Names) -> Result<BTreeSet<Mar
     Ok(topics.iter().filter_map(|topic| Mark::parse(topic.strip_prefix(&prefix)?)).collect())
 }
 
-/// Foreign objects that keep a run out of this namespace: without the marker every topic and group, with it those that
-/// occupy a name that the run needs and are not in the inventory.
+/// Foreign objects that make this namespace unusable for a run: without the marker every topic and group, with it those
+/// that occupy a name that the run needs and are not in the inventory.
 pub(crate) async fn foreign(
     stores: &Stores,
     names: &Names,
@@ -48,10 +48,10 @@ pub(crate) async fn foreign(
     let cluster = Cluster::connect(stores).await?;
     let prefix = names.topic("");
     let topics_found = cluster.topics_with(&prefix).await?.into_iter().map(|topic| topic_entry(&topic));
-    let found: Vec<String> =
+    let existing: Vec<String> =
         topics_found.chain(cluster.groups_with(&prefix).await?.iter().map(|group| group_entry(group))).collect();
     if !is_marked {
-        return Ok(found);
+        return Ok(existing);
     }
     let inventory = read(stores, names).await?;
     let needed: BTreeSet<String> = topics(names)?
@@ -60,7 +60,7 @@ pub(crate) async fn foreign(
         .chain(groups.iter().map(|group| group_entry(group)))
         .collect();
     let mut foreign: Vec<String> =
-        found.into_iter().filter(|entry| needed.contains(entry) && !inventory.contains_key(entry)).collect();
+        existing.into_iter().filter(|entry| needed.contains(entry) && !inventory.contains_key(entry)).collect();
     for topic in unconfirmed(&inventory) {
         if cluster.holds_records(topic).await? {
             foreign.push(format!("{} with records, which no run is known to have created", topic_entry(topic)));
@@ -99,12 +99,12 @@ pub(crate) async fn record_groups(stores: &Stores, names: &Names, groups: &[Stri
     record(stores, names, &entries, Some(EntryState::Created)).await
 }
 
-/// Records topics that are about to be created. Does nothing if the names carry no mark.
+/// Records topics that are about to be created. Does nothing if the names have no mark.
 pub(super) async fn record_intended(stores: &Stores, names: &Names, topics: &[String]) -> Result<(), SchemaError> {
     record_topics(stores, names, topics, EntryState::Intended).await
 }
 
-/// Records topics that were created. Does nothing if the names carry no mark.
+/// Records topics that were created. Does nothing if the names have no mark.
 pub(super) async fn record_created(stores: &Stores, names: &Names, topics: &[String]) -> Result<(), SchemaError> {
     record_topics(stores, names, topics, EntryState::Created).await
 }

@@ -14,7 +14,7 @@ use crate::schema::outcome::{AppliedObject, Outcome};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// How many months back, and ahead, `apply` creates partitions for.
+/// Number of past months, and of months ahead, for which `apply` creates partitions.
 const MONTHS_BACK: u32 = 12;
 const MONTHS_AHEAD: u32 = 3;
 
@@ -60,8 +60,8 @@ pub(super) async fn check(
     let rows: Vec<(String, String, bool)> =
         sqlx::query_as(PARTITIONS).fetch_all(connection).await.map_err(failed("read the partitions"))?;
     let has_strays = rows.iter().any(|(partition, _, has_rows)| partition == DEFAULT_PARTITION && *has_rows);
-    let found: Facts = rows.into_iter().map(|(name, facts, _)| (format!("partition {name}"), facts)).collect();
-    let mut drift = facts::compare(Store::Postgres, &expected(&found, Utc::now().date_naive()), &found);
+    let actual: Facts = rows.into_iter().map(|(name, facts, _)| (format!("partition {name}"), facts)).collect();
+    let mut drift = facts::compare(Store::Postgres, &expected(&actual, Utc::now().date_naive()), &actual);
     if has_strays {
         drift.extend(stray_rows(stores, names).await?);
     }
@@ -69,10 +69,10 @@ pub(super) async fn check(
 }
 
 /// The default partition, the months that must exist, and every month that does: all must look alike.
-fn expected(found: &Facts, today: NaiveDate) -> Facts {
+fn expected(actual: &Facts, today: NaiveDate) -> Facts {
     let ahead =
         (0..=MONTHS_AHEAD).map(|months| (today + Months::new(months)).format("communications_y%Ym%m").to_string());
-    let existing = found.keys().filter_map(|object| object.strip_prefix("partition ")).map(str::to_owned);
+    let existing = actual.keys().filter_map(|object| object.strip_prefix("partition ")).map(str::to_owned);
     ahead
         .chain(existing)
         .chain([DEFAULT_PARTITION.to_owned()])

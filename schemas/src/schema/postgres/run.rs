@@ -148,7 +148,7 @@ pub(super) async fn mark_database(stores: &Stores, names: &Names) -> Result<(), 
     marked.map(drop).map_err(failed(format!("mark database {}", names.database())))
 }
 
-/// Labels the objects that the current transaction has created. Does nothing if the names carry no mark.
+/// Labels the objects that the current transaction has created. Does nothing if the names have no mark.
 pub(super) async fn label_created(transaction: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
     if names.mark().is_none() {
         return Ok(());
@@ -170,10 +170,10 @@ pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaEr
         return Ok(());
     }
     let objects = objects(stores, names).await?;
-    let own: Vec<&Object> = objects.iter().filter(|object| object.is_labelled(names)).collect();
+    let labelled: Vec<&Object> = objects.iter().filter(|object| object.is_labelled(names)).collect();
     // Tables in one statement, since they reference each other. The function uses one as
     // the type of a variable, which is not a dependency.
-    let drops = ["PUBLICATION", "TABLE", "FUNCTION"].into_iter().filter_map(|kind| drop_all(kind, &own));
+    let drops = ["PUBLICATION", "TABLE", "FUNCTION"].into_iter().filter_map(|kind| drop_all(kind, &labelled));
     let sql = format!("BEGIN; SET LOCAL lock_timeout = '60s'; {} COMMIT", drops.collect::<String>());
     let mut owner = connect::postgres_connection(stores, &names.database(), Role::Owner).await?;
     match sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut owner).await {
@@ -186,8 +186,8 @@ pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaEr
 }
 
 /// The statement that drops all objects of a kind; `None` if there are none.
-fn drop_all(kind: &str, own: &[&Object]) -> Option<String> {
-    let quoted = own.iter().filter(|object| object.kind == kind).map(|object| object.quoted.as_str());
+fn drop_all(kind: &str, objects: &[&Object]) -> Option<String> {
+    let quoted = objects.iter().filter(|object| object.kind == kind).map(|object| object.quoted.as_str());
     let quoted = quoted.collect::<Vec<_>>().join(", ");
     (!quoted.is_empty()).then(|| format!("DROP {kind} IF EXISTS {quoted};"))
 }

@@ -13,7 +13,7 @@ use crate::store::Store;
 
 /// Keys that one SCAN visits, and one pipeline of UNLINK deletes, at most.
 const PAGE: usize = 1_000;
-/// How many tags are tried to find one in a master's slots.
+/// Number of tags that are tried to find one in a master's slots.
 const TAGS: u32 = 10_000;
 
 /// A master.

@@ -5,10 +5,10 @@ use super::xml;
 use crate::schema::drift::{ABSENT, Drift};
 use crate::store::Store;
 
-/// Something that is read and set as a subresource of a bucket.
+/// A configuration that is read and set as a subresource of a bucket.
 #[derive(Debug)]
 pub(super) struct Aspect {
-    /// Its name in messages.
+    /// Name in messages.
     pub(super) name: &'static str,
     /// The subresource in the query string.
     pub(super) subresource: &'static str,

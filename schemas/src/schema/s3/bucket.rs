@@ -13,7 +13,7 @@ use crate::store::Store;
 
 const BUCKETS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/s3/buckets.toml"));
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
-/// How long a replaced version is kept, unless a lock keeps it longer.
+/// Number of days for which a replaced version is kept, unless a lock keeps it longer.
 const NONCURRENT_DAYS: u32 = 30;
 
 #[derive(Debug, Deserialize)]
@@ -40,7 +40,7 @@ pub(super) struct Bucket {
     public: bool,
 }
 
-/// Who encrypts an object.
+/// The party that encrypts an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Encryption {
@@ -48,7 +48,7 @@ enum Encryption {
     Server,
     /// The client, which sends the key with each object; no default is set.
     Customer,
-    /// Nobody: the content is public.
+    /// No encryption: the content is public.
     None,
 }
 

@@ -17,7 +17,7 @@ use crate::error::{SchemaError, refused};
 use crate::store::Store;
 use crate::stores::{S3, Stores};
 
-/// How long a signature is valid.
+/// Validity of a signature.
 const SIGNATURE_VALIDITY: Duration = Duration::from_mins(1);
 /// A header that every S3 server adds to each response.
 const REQUEST_ID: &str = "x-amz-request-id";
@@ -129,8 +129,8 @@ impl Server {
         let unreachable = |error: reqwest::Error| unreachable_at(&self.settings, &error.without_url());
         let response = sending.send().await.map_err(unreachable)?;
         if !response.headers().contains_key(REQUEST_ID) {
-            let what = format!("{} without {REQUEST_ID}: the response is not an S3 server's", response.status());
-            return Err(unreachable_at(&self.settings, &what));
+            let cause = format!("{} without {REQUEST_ID}: the response is not an S3 server's", response.status());
+            return Err(unreachable_at(&self.settings, &cause));
         }
         Ok(Response { status: response.status(), body: response.text().await.map_err(unreachable)? })
     }
