@@ -1,4 +1,5 @@
-//! The account that runs the stores which refuse root, and its access to their files. Never opens a folder that exists.
+//! The account that runs the stores which refuse root, and its access to their files. The mode of an existing
+//! folder is never changed.
 
 use std::{
     fs,
@@ -43,7 +44,7 @@ impl Account {
     }
 }
 
-/// Creates a folder and its missing parents; with `open`, every user can traverse them, whatever the umask.
+/// Creates a folder and its missing parents; with `open`, every user can traverse them, regardless of the umask.
 pub(crate) fn create(dir: &Path, open: bool) -> Result<(), Error> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::create_dir_all(dir).file("create", dir)?;

@@ -1,4 +1,5 @@
-//! What the stack has to know about a service: version, programs, nodes and readiness query. Starts and stops nothing.
+//! What the stack must know about a service: version, programs, nodes and readiness query. This module starts and stops
+//! nothing.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub(crate) trait Descriptor: Sync {
     /// Programs to fetch before the first start.
     fn artifacts(&self) -> Vec<&'static Artifact>;
 
-    /// Tools that must be installed to run it.
+    /// Tools that must be installed to run the service.
     fn tools(&self) -> &'static [Tool] {
         &[]
     }
@@ -29,7 +30,7 @@ pub(crate) trait Descriptor: Sync {
         &[]
     }
 
-    /// How long it may take to become ready.
+    /// Maximum time until the service is ready.
     fn deadline(&self) -> Duration {
         Duration::from_mins(3)
     }
@@ -46,6 +47,6 @@ pub(crate) trait Descriptor: Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// One readiness query; the error says briefly what is missing.
+    /// One readiness query; the error names briefly what is missing.
     fn ready<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>>;
 }

@@ -1,4 +1,4 @@
-//! Why an operation on the local stack failed. Each message fits after "failed to ...:" and says what to do.
+//! Why an operation on the local stack failed. Each message fits after "failed to ...:" and contains the remedy.
 
 use std::{io, path::PathBuf};
 
@@ -38,7 +38,7 @@ pub enum Error {
     Exited {
         /// The service.
         service: Service,
-        /// Its log file.
+        /// Log file of the service.
         log: PathBuf,
         /// The log's last lines.
         tail: String,
@@ -48,11 +48,11 @@ pub enum Error {
     NotReady {
         /// The service.
         service: Service,
-        /// Its deadline, in seconds.
+        /// The service's deadline, in seconds.
         seconds: u64,
         /// The result of the last readiness query.
         reason: String,
-        /// Its log file.
+        /// Log file of the service.
         log: PathBuf,
         /// The log's last lines.
         tail: String,
@@ -89,7 +89,7 @@ pub enum Error {
         /// The innermost closed folder of the path.
         folder: PathBuf,
     },
-    /// Neither the environment nor the settings say where files belong.
+    /// Neither the environment nor the settings name a folder for files.
     #[error("neither HOME nor {0} is set; set one of them, or [stack] state_dir and cache_dir")]
     NoHome(&'static str),
     /// A file or folder of the stack could not be read or written.

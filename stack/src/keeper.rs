@@ -1,6 +1,6 @@
 //! Leases on a stack, and the keeper that stops an idle stack: a detached process of this program under a hidden verb.
-//! A lease is a file lock, which the system releases however its holder exits. A stack is never stopped while a lease
-//! is held.
+//! A lease is a file lock, which the system releases when its holder exits for any reason. A stack is never stopped
+//! while a lease is held.
 
 use std::{
     ffi::OsString,
@@ -23,7 +23,7 @@ use crate::{
 
 /// The hidden verb that runs the keeper.
 pub(crate) const VERB: &str = "__keeper";
-/// How often the keeper checks for leases.
+/// Interval at which the keeper checks for leases.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A lease on the stack; the keeper does not stop the stack while it is held.

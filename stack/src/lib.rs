@@ -19,10 +19,11 @@
 //! # Layout
 //! - [`service`]: the services by name; `node`: one process of a service; [`error`]: why an operation failed
 //! - [`config`]: the `[stack]` section; [`layout`]: every path and port of one stack
-//! - `system`, `lock`, `command`, `account`, `probe`, [`progress`]: the machine and the terminal
-//! - `artifact`: programs, fetched with the registries' own clients
+//! - `system`, `account`: processes, sockets and users of the machine; `lock`: file locks; `command`: helper programs
+//! - `probe`: readiness queries over HTTP; [`progress`]: progress on the terminal
+//! - `artifact`: programs, downloaded with the registries' own clients
 //! - `record`, `process`: processes that `up` started
-//! - `descriptor`: what the stack has to know about a service; `store`: one file per store
+//! - `descriptor`: what the stack must know about a service; `store`: one file per store
 //! - [`mod@up`], [`mod@down`], [`mod@status`], [`logs`]: the verbs
 //! - [`keeper`]: leases, and the process that stops an idle stack
 //! - `hidden_verb`, `clickhouse_server`: processes of the current program

@@ -1,5 +1,5 @@
 //! Locks between processes: one `up` or `down` at a time, one download of a program at a time, and leases.
-//! Each is an flock on a file, which the kernel releases when its holder exits, however it exits.
+//! Each is an flock on a file, which the kernel releases when its holder exits for any reason.
 
 use std::{
     fs::{File, OpenOptions},
@@ -29,7 +29,7 @@ pub(crate) fn try_lock(path: &Path, how: FlockArg) -> Result<Option<Lock>, Error
         Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => return Ok(None),
         Err((_, errno)) => return Err(std::io::Error::from(errno)).file("lock", path),
     };
-    // `down --wipe` removes the file while it holds the lock: a lock on a removed file excludes nobody.
+    // `down --wipe` removes the file while it holds the lock: a lock on a removed file excludes no other process.
     let inode = |meta: std::io::Result<std::fs::Metadata>| meta.map(|m| (m.dev(), m.ino())).ok();
     let same = inode(locked.metadata()) == inode(path.metadata());
     Ok(same.then_some(Lock { _file: locked }))

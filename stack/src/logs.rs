@@ -15,7 +15,7 @@ use crate::{
 
 /// Bytes at the end of a log that are searched for its last lines.
 const WINDOW: u64 = 1 << 20;
-/// How often a followed log is read.
+/// Interval at which a followed log is read.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The log files of a service, one per node; none if it never started.

@@ -45,7 +45,7 @@ pub(crate) async fn get_json(url: &str) -> Result<serde_json::Value, String> {
     serde_json::from_str(&get(url).await?).map_err(|_| format!("{url} returned something other than JSON"))
 }
 
-/// The innermost cause says what happened; the outer errors say only that a request failed.
+/// Returns the innermost cause, which describes the failure; the outer errors state only that a request failed.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {

@@ -1,5 +1,5 @@
 //! Starts and stops the nodes' processes. Each runs in its own session, so that neither Ctrl-C nor closing the terminal
-//! reaches it, and writes to a log file. Stops only processes that a [`Record`] identifies.
+//! reaches it, and writes to a log file. Only processes that a [`Record`] identifies are stopped.
 
 use std::{
     ffi::OsString,
@@ -24,14 +24,14 @@ use nix::{
 
 /// A longer log is rotated at the next start.
 const LOG_LIMIT: u64 = 32 << 20;
-/// How long a process may take to shut down before it is killed.
+/// Maximum time in which [`stop`] waits for a process to exit, first after its stop signal and again after SIGKILL.
 const GRACE: Duration = Duration::from_secs(20);
-/// How long a killed process may take to disappear.
+/// Maximum time in which dropping a [`KillOnDrop`] waits for the killed process to exit; it blocks the thread.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a process or a service is polled.
+/// Interval at which a process or a service is polled.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A started process that is not ready yet; dropping it before [`KillOnDrop::keep`] kills the process.
+/// A started process that is not ready yet; dropping it before [`KillOnDrop::mark_ready`] kills the process.
 #[derive(Debug)]
 pub(crate) struct KillOnDrop<'a> {
     layout: &'a Layout,
@@ -44,7 +44,7 @@ impl KillOnDrop<'_> {
     }
 
     /// Marks the process as ready and keeps it running.
-    pub(crate) fn keep(mut self) -> Result<(), Error> {
+    pub(crate) fn mark_ready(mut self) -> Result<(), Error> {
         let Some(mut record) = self.record.take() else { return Ok(()) };
         record.ready_at = Some(chrono::Utc::now());
         record.save(self.layout)
@@ -105,11 +105,11 @@ fn open_log(path: &Path) -> Result<(File, u64), Error> {
     Ok((file, length))
 }
 
-/// Stops the process of a record: sends its signal, waits, then kills what remains of its tree. Never affects another
-/// process with the same pid.
+/// Stops the process of a record: sends the configured stop signal, waits, then kills what remains of its process tree.
+/// It never affects another process with the same pid.
 pub(crate) async fn stop(layout: &Layout, record: &Record) -> Result<(), Error> {
-    if let (Some(identity), Ok(graceful)) = (record.running(), Signal::try_from(record.stop)) {
-        signal(identity.pid, graceful);
+    if let (Some(identity), Ok(stop_signal)) = (record.running(), Signal::try_from(record.stop)) {
+        signal(identity.pid, stop_signal);
         let signalled = Instant::now();
         while record.is_alive() && signalled.elapsed() < GRACE {
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -129,7 +129,7 @@ pub(crate) async fn stop(layout: &Layout, record: &Record) -> Result<(), Error> 
     record.remove(layout)
 }
 
-/// Sends a signal; a process that has already exited is not a failure.
+/// Sends a signal; a process that has already exited is not an error.
 fn signal(pid: i32, signal: Signal) {
     if let Err(error) = kill(Pid::from_raw(pid), signal) {
         tracing::debug!(pid, %signal, %error, "signal not delivered");

@@ -96,11 +96,11 @@ impl Record {
             return;
         }
         let dir = layout.node_dir(&self.node);
-        let found = system::processes().into_iter().find(|s| {
+        let leader = system::processes().into_iter().find(|s| {
             let matches = system::origin(s.pid).is_some_and(|(cwd, exe)| cwd.starts_with(&dir) && self.matches(&exe));
             matches && s.session == s.pid
         });
-        self.process = found.map(|s| Identity { pid: s.pid, started: s.started });
+        self.process = leader.map(|s| Identity { pid: s.pid, started: s.started });
     }
 
     /// Whether the node's program runs as `exe`: a launcher script becomes `java`, any other program keeps its name.
@@ -114,10 +114,10 @@ impl Record {
     /// Writes the record atomically.
     pub(crate) fn save(&self, layout: &Layout) -> Result<(), Error> {
         let path = path(layout, &self.node);
-        let fresh = path.with_extension("new");
+        let temporary = path.with_extension("new");
         let text = serde_json::to_string_pretty(self).map_err(std::io::Error::from).file("write", &path)?;
-        fs::write(&fresh, text).file("write", &fresh)?;
-        fs::rename(&fresh, &path).file("write", path)
+        fs::write(&temporary, text).file("write", &temporary)?;
+        fs::rename(&temporary, &path).file("write", path)
     }
 
     /// Removes the record.

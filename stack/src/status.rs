@@ -15,7 +15,7 @@ use crate::{
     system,
 };
 
-/// How long `status` waits for a service's response.
+/// Maximum time in which `status` waits for a service's response.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The state of a service.
@@ -48,17 +48,17 @@ impl fmt::Display for State {
 pub struct ServiceStatus {
     /// The service.
     pub service: Service,
-    /// Version of its program.
+    /// Version of the program.
     pub version: &'static str,
-    /// Its state.
+    /// State of the service.
     pub state: State,
-    /// Its ports on 127.0.0.1, those for clients first.
+    /// Ports on 127.0.0.1, those for clients first.
     pub ports: Vec<u16>,
     /// The running processes, one per node.
     pub pids: Vec<i32>,
-    /// Resident memory of all its processes in bytes; shared pages are counted once.
+    /// Resident memory of all processes in bytes; shared pages are counted once.
     pub memory_bytes: u64,
-    /// When it last became ready.
+    /// Time at which the service last became ready.
     pub ready_since: Option<DateTime<Utc>>,
 }
 
@@ -66,8 +66,8 @@ pub struct ServiceStatus {
 pub async fn status(layout: &Layout) -> Result<Vec<ServiceStatus>, Error> {
     let records = record::load(layout);
     let rows = Service::ALL.iter().map(|service| {
-        let own = records.iter().filter(|r| r.service == *service).collect();
-        row(layout, *service, own)
+        let records = records.iter().filter(|r| r.service == *service).collect();
+        row(layout, *service, records)
     });
     Ok(join_all(rows).await)
 }

@@ -86,8 +86,8 @@ pub(crate) fn is_free(port: u16) -> bool {
 
 /// A description of the process that listens on `port`.
 pub(crate) fn listener(port: u16) -> String {
-    let found = listener_inode(port).and_then(|inode| owner_of_socket(&inode));
-    found.map_or_else(|| "another process".to_owned(), |(pid, name)| format!("process {pid} ({name})"))
+    let owner = listener_inode(port).and_then(|inode| owner_of_socket(&inode));
+    owner.map_or_else(|| "another process".to_owned(), |(pid, name)| format!("process {pid} ({name})"))
 }
 
 fn listener_inode(port: u16) -> Option<String> {

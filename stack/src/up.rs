@@ -1,6 +1,6 @@
-//! `up`: fetches, starts and waits until every service responds to a query. Running services are left alone; a service
-//! with a dead process gets it restarted. Dropping the future stops what it has started and is not ready yet; ready
-//! services stay.
+//! `up`: downloads and starts services, and waits until each responds to a query. Running services are left alone; a
+//! dead process of a service is restarted. Dropping the future stops services that it started and that are not ready;
+//! ready services keep running.
 
 mod plan;
 mod readiness;
@@ -37,8 +37,8 @@ pub async fn up(layout: &Layout, services: &[Service], progress: &Progress) -> R
     let ready = &ready;
     try_join_all(plans.iter().map(|plan| async move {
         Box::pin(bring_up(layout, plan, progress, ready)).await?;
-        if let Some(own) = ready.get(&plan.service) {
-            own.send_replace(true);
+        if let Some(ready) = ready.get(&plan.service) {
+            ready.send_replace(true);
         }
         Ok(())
     }))
@@ -66,9 +66,9 @@ async fn bring_up(
     task.update("starting");
     let started = start(layout, plan).await?;
     readiness::wait(layout, plan, &started, &task).await?;
-    let fresh = !started.is_empty();
-    started.into_iter().try_for_each(KillOnDrop::keep)?;
-    if fresh {
+    let has_started_nodes = !started.is_empty();
+    started.into_iter().try_for_each(KillOnDrop::mark_ready)?;
+    if has_started_nodes {
         task.finish("ready");
     }
     Ok(())

@@ -19,10 +19,10 @@ pub(super) fn verify_and_unpack(
     if files(from).is_ok_and(|files| files.is_empty()) {
         return Err("its client succeeded but downloaded nothing".to_owned());
     }
-    let found = digest(from).map_err(|e| e.to_string())?;
-    if !expected.is_empty() && found != expected {
+    let actual = digest(from).map_err(|e| e.to_string())?;
+    if !expected.is_empty() && actual != expected {
         return Err(format!(
-            "its SHA-256 is {found} instead of {expected}: this is not the file that this version of sluice was built for"
+            "its SHA-256 is {actual} instead of {expected}: this is not the file that this version of sluice was built for"
         ));
     }
     let linked = || links.iter().try_for_each(|(link, target)| std::os::unix::fs::symlink(target, to.join(link)));
@@ -61,16 +61,16 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// All files below `dir`, sorted by path.
 fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = vec![];
+    let mut paths = vec![];
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            if entry.file_type()?.is_dir() { folders.push(entry.path()) } else { found.push(entry.path()) }
+            if entry.file_type()?.is_dir() { folders.push(entry.path()) } else { paths.push(entry.path()) }
         }
     }
-    found.sort();
-    Ok(found)
+    paths.sort();
+    Ok(paths)
 }
 
 /// Kinds of archives, by file extension.

@@ -17,7 +17,7 @@ use crate::{
 
 /// Lines of a store's log that an error includes.
 const LOG_LINES: usize = 15;
-/// How long one readiness query may take.
+/// Timeout of one readiness query.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Queries the service until it is ready, one of its processes ends, or its deadline passes.
