@@ -137,7 +137,7 @@ impl Verb {
     }
 }
 
-/// The exit code for what clap did not parse: help and version pass, everything else is wrong usage.
+/// The exit code for what clap did not parse: help and version pass, everything else is incorrect usage.
 fn refuse(error: &clap::Error) -> ExitCode {
     // A closed pipe while printing help is not an error.
     drop(error.print());

@@ -25,14 +25,14 @@ use crate::{
 };
 use table::Line;
 
-/// Lines of a table unless `--limit` says otherwise.
-const LINES: usize = 50;
+/// Default `--limit` of a table.
+const DEFAULT_LIMIT: usize = 50;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// List dead letters, newest last
     List(ListOptions),
-    /// Show what is known about one dead letter, or its payload
+    /// Show all data of one dead letter, or its payload
     Show(ShowOptions),
     /// Count dead letters by topic, reason, stage and tenant
     Stats(Which),
@@ -40,7 +40,7 @@ pub(crate) enum Verb {
     Replay(ReplayOptions),
 }
 
-/// Which letters.
+/// A selection of letters.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
     /// Only from this topic
@@ -82,9 +82,9 @@ pub(crate) struct ListOptions {
 pub(crate) struct ShowOptions {
     /// Topic that the record came from
     topic: String,
-    /// Its partition
+    /// Partition of the topic
     partition: i32,
-    /// Its offset
+    /// Offset of the record
     offset: i64,
     /// Write the raw payload to standard output; everything else goes to standard error
     #[arg(long)]
@@ -116,21 +116,21 @@ pub(crate) async fn run(verb: Verb, settings: Settings) -> Result<Exit, Failure>
 async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure> {
     let (filter, prefix) = (options.which.filter(&settings), prefix(&settings));
     let dlq = options.which.open(settings).await?;
-    let most = options.limit.or((!options.json).then_some(LINES));
+    let limit = options.limit.or((!options.json).then_some(DEFAULT_LIMIT));
     let (mut newest, mut count, mut printed) = (Newest::default(), 0_usize, Ok(()));
-    let take = |letter: &Letter, state| {
+    let add = |letter: &Letter, state| {
         if state == State::Landed && !options.all {
             return;
         }
         count += 1;
         let line = Line::new(letter, state, &prefix);
-        match most {
+        match limit {
             None if printed.is_ok() => printed = screen::print(&line.json()),
             None => {}
-            Some(most) => newest.push(line, most),
+            Some(limit) => newest.push(line, limit),
         }
     };
-    let summary = dlq.each(&filter, options.all, take).await?;
+    let summary = dlq.each(&filter, options.all, add).await?;
     printed?;
     let lines = newest.in_order();
     if options.json {
@@ -139,7 +139,7 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
         }
     } else {
         screen::print(&table::lines(&lines, options.all))?;
-        note_rest(lines.len(), count);
+        note_limit(lines.len(), count);
     }
     note_summary(&summary);
     if count == 0 {
@@ -153,9 +153,9 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
 struct Newest(BinaryHeap<Reverse<Line>>);
 
 impl Newest {
-    fn push(&mut self, line: Line, most: usize) {
+    fn push(&mut self, line: Line, limit: usize) {
         self.0.push(Reverse(line));
-        if self.0.len() > most {
+        if self.0.len() > limit {
             self.0.pop();
         }
     }
@@ -165,7 +165,7 @@ impl Newest {
     }
 }
 
-fn note_rest(shown: usize, count: usize) {
+fn note_limit(shown: usize, count: usize) {
     if count == 0 {
         screen::note("no dead letters");
     } else if shown < count {
@@ -173,7 +173,7 @@ fn note_rest(shown: usize, count: usize) {
     }
 }
 
-/// Names the topics and reasons that the filter left out.
+/// Prints the topics and reasons that the filter excluded.
 fn note_filtered_out(filtered_out: &FilteredOut, prefix: &str) {
     if !filtered_out.topics.is_empty() {
         let topics: Vec<_> = filtered_out.topics.iter().map(|topic| short(topic, prefix)).collect();
@@ -187,7 +187,7 @@ fn note_summary(summary: &ScanSummary) {
         screen::note(&format!("records in the topic that no worker wrote, ignored: {}", summary.foreign));
     }
     if summary.is_unavailable {
-        screen::note("ClickHouse does not answer, so it is unknown which of them have landed");
+        screen::note("ClickHouse does not respond, so it is unknown which of them have landed");
     }
 }
 
@@ -238,10 +238,10 @@ async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Fai
     let (filter, prefix) = (options.which.filter(&settings), prefix(&settings));
     let dlq = options.which.open(settings).await?;
     let stop = signals::cancellation()?;
-    let what = replay::Options { filter, limit: options.limit, is_dry: options.dry_run };
+    let scope = replay::Options { filter, limit: options.limit, is_dry: options.dry_run };
     let mut done = Replayed::default();
-    let ended = replay::replay(&dlq, &what, &stop, &mut done).await;
-    screen::print(&table::replayed(&done, options.dry_run))?;
+    let ended = replay::replay(&dlq, &scope, &stop, &mut done).await;
+    screen::print(&table::replay_table(&done, options.dry_run))?;
     for sentence in table::remedies(&done) {
         screen::note(&sentence);
     }
@@ -278,7 +278,7 @@ fn prefix(settings: &Settings) -> String {
     settings.names().topic("")
 }
 
-/// The topic with its namespace, whether or not it was given with it.
+/// Adds the namespace to a topic that was given without it.
 fn with_prefix(prefix: &str, topic: &str) -> String {
     if topic.starts_with(prefix) { topic.to_owned() } else { format!("{prefix}{topic}") }
 }
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_may_be_named_with_or_without_its_namespace() {
+    fn a_topic_may_be_given_with_or_without_its_namespace() {
         assert_eq!(with_prefix("ns.", "agent-metrics"), "ns.agent-metrics");
         assert_eq!(with_prefix("ns.", "ns.agent-metrics"), "ns.agent-metrics");
         assert_eq!(with_prefix("", "agent-metrics"), "agent-metrics");

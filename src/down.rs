@@ -23,9 +23,9 @@ pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, 
     let wipe = if options.wipe { Wipe::Yes } else { Wipe::No };
     let stopped = sluice_stack::down(&layout, wipe, &Progress::stderr()).await.context("stop the local stack")?;
     let names: Vec<&str> = stopped.iter().map(|service| Service::name(*service)).collect();
-    let what =
+    let result =
         if names.is_empty() { "nothing was running".to_owned() } else { format!("stopped {}", names.join(", ")) };
     let data = if options.wipe { "removed its data" } else { "kept its data" };
-    screen::print(&format!("{what}; {data} in {}", layout.state_dir().display()))?;
+    screen::print(&format!("{result}; {data} in {}", layout.state_dir().display()))?;
     Ok(Exit::Pass)
 }

@@ -1,5 +1,5 @@
-//! The exit codes, and how an error selects one: every verb returns `Result<Exit, Failure>`, and `main` turns that into the
-//! exit code of the process. It prints nothing.
+//! The exit codes, and how an error selects one: every verb returns `Result<Exit, Failure>`, and `main` turns that into
+//! the exit code of the process. It prints nothing.
 
 use std::process::ExitCode;
 
@@ -12,9 +12,9 @@ pub(crate) enum Exit {
     Fail = 1,
     /// Too few samples to decide.
     Inconclusive = 2,
-    /// The run could not be made or judged: a store did not start, or the generator was at fault.
+    /// The run could not be performed or judged: a store did not start, or the generator was at fault.
     Invalid = 3,
-    /// Wrong usage or configuration.
+    /// Incorrect usage or configuration.
     Usage = 4,
     /// Stopped by Ctrl-C.
     Interrupted = 130,
@@ -50,14 +50,14 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// By default, an error means that the run could not be made.
+/// By default, an error means that the run could not be performed.
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self { exit: Exit::Invalid, error: error.into() }
     }
 }
 
-/// Selects the exit code where the cause is known.
+/// Selects the exit code if the cause is known.
 pub(crate) trait OrExit<T> {
     /// On an error, exit with `exit`.
     fn or_exit(self, exit: Exit) -> Result<T, Failure>;

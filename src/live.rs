@@ -1,5 +1,5 @@
 //! The progress of a run on the terminal: one line per finished step, and below them a bar and a live line per SLO.
-//! If standard error is not a terminal, one plain line every ten seconds. Decides nothing.
+//! If standard error is not a terminal, it prints a plain line every ten seconds. It decides nothing.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(10);
 /// The steps of a run on standard error.
 #[derive(Debug)]
 pub(crate) struct Live {
-    /// The live part below the permanent lines; `None` between two steps, since others draw there too.
+    /// The live part below the permanent lines; `None` between two steps, since other progress is drawn there too.
     bar: Mutex<Option<ProgressBar>>,
     terminal: bool,
     started: Instant,
@@ -32,38 +32,38 @@ impl Live {
         Self { bar: Mutex::new(None), terminal: std::io::stderr().is_terminal(), started: Instant::now() }
     }
 
-    /// Starts a step: shows it with a spinner until the next one or [`Live::done`].
-    pub(crate) fn step(&self, what: &str) {
+    /// Starts a step: shows it with a spinner until the next one or [`Live::finish_step`].
+    pub(crate) fn step(&self, text: &str) {
         let bar = self.draw(spinner());
         bar.enable_steady_tick(Duration::from_millis(120));
-        bar.set_message(what.to_owned());
+        bar.set_message(text.to_owned());
         if !self.terminal {
-            self.stamped(what);
+            self.print_with_time(text);
         }
     }
 
     /// Finishes a step with a permanent line.
-    pub(crate) fn done(&self, what: &str) {
+    pub(crate) fn finish_step(&self, text: &str) {
         self.end();
-        self.stamped(what);
+        self.print_with_time(text);
     }
 
-    fn stamped(&self, what: &str) {
-        self.print(&format!("{:>6.1} s  {what}", self.started.elapsed().as_secs_f64()));
+    fn print_with_time(&self, text: &str) {
+        self.print(&format!("{:>6.1} s  {text}", self.started.elapsed().as_secs_f64()));
     }
 
     /// Prints a permanent line.
-    pub(crate) fn print(&self, what: &str) {
+    pub(crate) fn print(&self, text: &str) {
         match &*self.bar() {
-            Some(bar) if self.terminal => bar.suspend(|| screen::note(what)),
-            _ => screen::note(what),
+            Some(bar) if self.terminal => bar.suspend(|| screen::note(text)),
+            _ => screen::note(text),
         }
     }
 
     /// Updates the current step, if there is a terminal.
-    pub(crate) fn update(&self, what: &str) {
+    pub(crate) fn update(&self, text: &str) {
         if let Some(bar) = &*self.bar() {
-            bar.set_message(what.to_owned());
+            bar.set_message(text.to_owned());
         }
     }
 
@@ -104,13 +104,13 @@ impl Live {
             bar.set_message(describe(&now));
             if !self.terminal && plain.elapsed() >= PLAIN_EVERY {
                 plain = Instant::now();
-                self.stamped(&format!("{}: {}", phase(&now), written(&now)));
+                self.print_with_time(&format!("{}: {}", phase(&now), describe_writes(&now)));
             }
         }
     }
 }
 
-/// Adds up what a load reports.
+/// Sums the records that a load reports.
 #[derive(Debug)]
 pub(crate) struct Counter {
     bar: ProgressBar,
@@ -118,7 +118,7 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// `more` records of a kind have landed.
+    /// Counts `more` landed records of a kind.
     pub(crate) fn add(&self, kind: &str, more: u64) {
         let mut landed = self.landed.lock().unwrap_or_else(PoisonError::into_inner);
         *landed.entry(kind.to_owned()).or_default() += more;
@@ -149,24 +149,24 @@ fn describe(now: &Progress) -> String {
             slo.name, slo.samples, slo.exceedances, slo.failed, slo.wrong
         )
     });
-    format!("  {}\n  {}{}", phase(now), written(now), lines.collect::<String>())
+    format!("  {}\n  {}{}", phase(now), describe_writes(now), lines.collect::<String>())
 }
 
 fn phase(now: &Progress) -> String {
     let (elapsed, length) = (now.elapsed.as_secs(), now.length.as_secs());
-    let what = match now.phase {
+    let phase = match now.phase {
         Phase::Preparing => "preparing".to_owned(),
         Phase::WarmUp => format!("warming up, {elapsed} of {length} s"),
         Phase::Driving => format!("driving, {elapsed} of {length} s"),
         Phase::Flushing => format!("flushing for {elapsed} s"),
     };
-    format!("{what}, {} questions in flight, {} held back", now.in_flight, now.held_back)
+    format!("{phase}, {} questions in flight, {} held back", now.in_flight, now.held_back)
 }
 
-fn written(now: &Progress) -> String {
-    let done = now.acknowledged;
+fn describe_writes(now: &Progress) -> String {
+    let written = now.acknowledged;
     format!(
         "{} communications, {} events, {} interactions, {} metrics",
-        done.communications, done.events, done.interactions, done.metrics
+        written.communications, written.events, written.interactions, written.metrics
     )
 }

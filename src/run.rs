@@ -1,5 +1,5 @@
 //! What `verify` and `load` share: read a scenario, start the stack, recreate the run's namespace, load the population,
-//! and drive the plan. Each step reports what it did. Never judges.
+//! and drive the plan. Each step reports what it did. It never judges the run.
 
 use std::{
     collections::BTreeMap,
@@ -44,8 +44,8 @@ What a run creates stays until the next run.";
 #[derive(Debug, Args)]
 #[command(after_help = DROPS)]
 pub(crate) struct Options {
-    /// The scenario: smoke (the default) or day, which ship with this program, or the path of a file. A name that contains
-    /// a path separator or ends in .toml is always a file
+    /// The scenario: smoke (the default) or day, which ship with this program, or the path of a file. A name that
+    /// contains a path separator or ends in .toml is always a file
     #[arg(value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
     scenario: Option<String>,
     /// Don't start the local stack: the stores of sluice.toml are already running
@@ -69,7 +69,7 @@ pub(crate) struct Run {
 impl Run {
     /// Does everything before the drive.
     pub(crate) async fn prepare(options: &Options, settings: Settings) -> Result<Self, Failure> {
-        let (scenario, chosen) = scenarios::choose(options.scenario.as_deref()).or_exit(Exit::Usage)?;
+        let (scenario, choice_warning) = scenarios::choose(options.scenario.as_deref()).or_exit(Exit::Usage)?;
         let names = settings.verify.namespace.clone();
         // Check that the report can be written before anything runs.
         std::fs::create_dir_all(&settings.verify.runs)
@@ -79,19 +79,19 @@ impl Run {
             .or_exit(Exit::Usage)?;
         let stop = signals::cancellation()?;
         let live = Live::start();
-        let what = if scenario.description.is_empty() { "no description" } else { &scenario.description };
-        live.print(&format!("scenario {}: {what}", scenario.name));
-        for warning in verdict::warnings(&scenario).into_iter().chain(chosen) {
+        let description = if scenario.description.is_empty() { "no description" } else { &scenario.description };
+        live.print(&format!("scenario {}: {description}", scenario.name));
+        for warning in verdict::warnings(&scenario).into_iter().chain(choice_warning) {
             live.print(&format!("warning: {warning}"));
         }
         let planning = tokio::task::spawn_blocking({
             let scenario = scenario.clone();
-            move || planned(&scenario)
+            move || make_plan(&scenario)
         });
         if !options.no_up && settings.is_local() {
-            interruptible(&stop, come_up(&settings, &live)).await?;
+            interruptible(&stop, start_stack(&settings, &live)).await?;
         }
-        let (reservation, names) = interruptible(&stop, renew(&settings, &names, &live)).await?;
+        let (reservation, names) = interruptible(&stop, reset_namespace(&settings, &names, &live)).await?;
         let planned = async { Ok(join(planning).await) };
         let (plan, digest) = interruptible(&stop, planned).await?;
         let run = Self { settings, names, scenario, plan, digest, live, stop, reservation };
@@ -108,7 +108,7 @@ impl Run {
         let loading = load::load(stores, names, scenario, population, &self.stop, &add);
         let loaded = interruptible(&self.stop, async { Box::pin(loading).await.map_err(Failure::from) }).await?;
         let records: u64 = loaded.records.values().sum();
-        self.live.done(&format!("{records} records loaded in {:.1} s", loaded.took.as_secs_f64()));
+        self.live.finish_step(&format!("{records} records loaded in {:.1} s", loaded.took.as_secs_f64()));
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl Run {
         let acknowledged: u64 = driven.acknowledged.iter().map(Totals::through_kafka).sum();
         let took = driven.health.monotonic.as_secs_f64();
         let rate = if took > 0.0 { format!(", {:.0}/s", acknowledged as f64 / took) } else { String::new() };
-        self.live.done(&format!("driven for {took:.0} s: {acknowledged} records to Kafka{rate}"));
+        self.live.finish_step(&format!("driven for {took:.0} s: {acknowledged} records to Kafka{rate}"));
         Ok(driven)
     }
 
@@ -161,22 +161,22 @@ fn interrupted() -> Failure {
     }
 }
 
-fn planned(scenario: &Scenario) -> (Arc<Plan>, String) {
+fn make_plan(scenario: &Scenario) -> (Arc<Plan>, String) {
     let plan = Plan::new(scenario, &Population::new(scenario));
     let digest = plan.digest();
     (Arc::new(plan), digest)
 }
 
-async fn come_up(settings: &Settings, live: &Live) -> Result<(), Failure> {
+async fn start_stack(settings: &Settings, live: &Live) -> Result<(), Failure> {
     let layout = Layout::new(&settings.stack).context("resolve the stack's folders")?;
     up::start(&layout, Service::DEFAULT).await?;
-    live.done("the local stack is up");
+    live.finish_step("the local stack is up");
     Ok(())
 }
 
-/// Reserves the namespace, drops what earlier runs created and applies the schemas. A namespace that was not created for
-/// runs is refused.
-async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<(Reservation, Names), Failure> {
+/// Reserves the namespace, drops what earlier runs created and applies the schemas. A namespace that was not created
+/// for runs is refused.
+async fn reset_namespace(settings: &Settings, names: &Names, live: &Live) -> Result<(Reservation, Names), Failure> {
     live.step("applying the schemas");
     let stores = &settings.stores;
     let reservation = sluice_schemas::reserve(stores, names).await?;
@@ -184,18 +184,18 @@ async fn renew(settings: &Settings, names: &Names, live: &Live) -> Result<(Reser
     let claimed = sluice_schemas::runs::claim(stores, names, Store::ALL, &groups).await;
     let names = claimed.map_err(namespace_failure)?;
     let applied = sluice_schemas::apply::apply(stores, &names, Store::ALL).await?;
-    live.done(&format!("{} schema objects applied in namespace {}", applied.len(), names.namespace()));
+    live.finish_step(&format!("{} schema objects applied in namespace {}", applied.len(), names.namespace()));
     Ok((reservation, names))
 }
 
-/// The failure and its exit code: an unusable namespace is wrong usage, an unreachable store is not.
+/// An unusable namespace counts as incorrect usage; an unreachable store does not.
 pub(crate) fn namespace_failure(error: SchemaError) -> Failure {
     let exit = if error.needs_other_namespace() { Exit::Usage } else { Exit::Invalid };
     Failure { exit, error: error.into() }
 }
 
 /// Creates the folder of this run's reports, `runs/<UTC time>/`.
-pub(crate) fn folder(runs: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn create_report_folder(runs: &Path) -> anyhow::Result<PathBuf> {
     let time = chrono::Utc::now().format("%Y-%m-%dT%H-%M-%SZ").to_string();
     let names = std::iter::once(time.clone()).chain((2..).map(|n| format!("{time}-{n}")));
     for folder in names.map(|name| runs.join(name)) {

@@ -23,31 +23,31 @@ pub(crate) fn choose(named: Option<&str>) -> anyhow::Result<(Scenario, Option<St
     let named = named.unwrap_or(DEFAULT);
     let path = Path::new(named);
     let shipped = SHIPPED.iter().find(|(name, _)| *name == named);
-    match shipped.filter(|_| !is_a_path(named)) {
+    match shipped.filter(|_| !is_path(named)) {
         Some((name, text)) => {
-            let also = path.is_file().then(|| {
+            let warning = path.is_file().then(|| {
                 format!("{name} is the scenario that ships with this program; write .{MAIN_SEPARATOR}{name} to use the file of that name")
             });
-            Ok((Scenario::parse(text, &format!("{name} (shipped)"))?, also))
+            Ok((Scenario::parse(text, &format!("{name} (shipped)"))?, warning))
         }
         None if path.exists() => Ok((Scenario::read(path)?, None)),
         None => bail!("{}", unknown(named)),
     }
 }
 
-fn is_a_path(named: &str) -> bool {
+fn is_path(named: &str) -> bool {
     named.contains(['/', MAIN_SEPARATOR]) || Path::new(named).extension().is_some_and(|end| end == "toml")
 }
 
-/// The error for a name that is neither a scenario nor a file: lists the shipped ones and the likely intention.
+/// The error for a name that is neither a scenario nor a file: it lists the shipped ones and suggests a similar one.
 fn unknown(named: &str) -> String {
     let shipped = SHIPPED.map(|(name, _)| name).join(" and ");
     let stem = Path::new(named).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().to_lowercase());
-    let alike = |name: &&str| strsim::jaro_winkler(name, &stem) >= MIN_SIMILARITY;
-    let similar = SHIPPED.iter().map(|(name, _)| *name).find(alike);
-    let meant = similar.map_or_else(String::new, |name| format!("did you mean {name}? "));
-    let what = if is_a_path(named) { "there is no such file" } else { "no scenario and no file has this name" };
-    format!("read scenario {named}: {what}; {meant}{shipped} ship with this program, anything else is a file")
+    let is_similar = |name: &&str| strsim::jaro_winkler(name, &stem) >= MIN_SIMILARITY;
+    let similar = SHIPPED.iter().map(|(name, _)| *name).find(is_similar);
+    let suggestion = similar.map_or_else(String::new, |name| format!("did you mean {name}? "));
+    let cause = if is_path(named) { "there is no such file" } else { "no scenario and no file has this name" };
+    format!("read scenario {named}: {cause}; {suggestion}{shipped} ship with this program, anything else is a file")
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_scenario_of_the_folder_ships_and_is_right() {
+    fn every_scenario_of_the_folder_ships_and_is_valid() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
         let mut files: Vec<_> = std::fs::read_dir(folder)
             .unwrap()
@@ -66,7 +66,7 @@ mod tests {
             .collect();
         files.sort();
         let shipped = SHIPPED.map(|(name, text)| (name.to_owned(), text.to_owned()));
-        assert_eq!(files, shipped, "each file of scenarios/ stands in SHIPPED, in order");
+        assert_eq!(files, shipped, "each file of scenarios/ is in SHIPPED, in order");
         for (name, _) in SHIPPED {
             assert_eq!(choose(Some(name)).unwrap().0.name, name, "its name in reports is the one it is found by");
         }
@@ -74,15 +74,15 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_path_is_one() {
+    fn a_name_that_looks_like_a_path_is_one() {
         for path in ["./smoke", "smoke.toml", "scenarios/smoke", "/smoke"] {
-            assert!(is_a_path(path), "{path}");
+            assert!(is_path(path), "{path}");
         }
-        assert!(!is_a_path("smoke") && !is_a_path("smoke.tml"));
+        assert!(!is_path("smoke") && !is_path("smoke.tml"));
     }
 
     #[test]
-    fn what_is_neither_gets_the_names_and_the_similar_one() {
+    fn an_unknown_name_lists_the_scenarios_and_suggests_a_similar_one() {
         insta::assert_snapshot!(choose(Some("smkoe")).unwrap_err(), @"read scenario smkoe: no scenario and no file has this name; did you mean smoke? day and smoke ship with this program, anything else is a file");
         insta::assert_snapshot!(choose(Some("Days")).unwrap_err(), @"read scenario Days: no scenario and no file has this name; did you mean day? day and smoke ship with this program, anything else is a file");
         insta::assert_snapshot!(choose(Some("weekend")).unwrap_err(), @"read scenario weekend: no scenario and no file has this name; day and smoke ship with this program, anything else is a file");

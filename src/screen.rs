@@ -1,5 +1,5 @@
 //! Output: results go to standard output, progress and notes to standard error.
-//! A closed pipe (`sluice status | head -1`) is not an error; a full disk behind `>` is.
+//! A closed pipe (`sluice status | head -1`) is not an error; a full disk that output is redirected to is.
 
 use std::io::{self, ErrorKind, Write};
 

@@ -116,7 +116,7 @@ fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
     toml::from_str(&text).map_err(|error| anyhow!("read {shown}: {}", wording::explain(&error.to_string())))
 }
 
-/// What is wrong with a value, and where it came from: the file is checked by then, so usually a variable.
+/// The error for an unusable value and its origin, usually a variable, since the file has been checked before.
 fn unusable(error: &figment::Error) -> anyhow::Error {
     let message = error.kind.to_string();
     let from_variable = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
@@ -128,8 +128,8 @@ fn unusable(error: &figment::Error) -> anyhow::Error {
     anyhow!("read {place}: {}", wording::explain_variable(&error.path, &message))
 }
 
-/// Defaults of tables that may be given in part: the addresses that follow from the port base, the logins, and the three
-/// pipelines.
+/// Defaults of tables that may be given in part: the addresses that follow from the port base, the logins, and the
+/// three pipelines.
 fn defaults(base: u16) -> serde_json::Value {
     let local = Stores::local(base);
     let pipelines = sluice_ingest::config::Settings::default().pipelines;
@@ -160,7 +160,7 @@ fn check_variables() -> anyhow::Result<()> {
     let all =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let known = serde_json::to_value(Settings::default()).context("list the settings")?;
-    variables::misspelled(all, &known).map_or(Ok(()), |message| bail!(message))
+    variables::misspelling_error(all, &known).map_or(Ok(()), |message| bail!(message))
 }
 
 fn login(login: &Login) -> serde_json::Value {

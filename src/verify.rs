@@ -1,5 +1,5 @@
-//! `sluice verify`: drives a scenario against an ingest worker of its own, draws up the account and judges the SLOs. The exit
-//! code is the verdict.
+//! `sluice verify`: drives a scenario against an ingest worker of its own, draws up the account and judges the SLOs.
+//! The exit code is the verdict.
 
 use std::{path::Path, time::Duration};
 
@@ -41,7 +41,7 @@ pub(crate) async fn run(options: Options, settings: Settings, overrides: &Overri
 }
 
 async fn judge(run: &Run, overrides: &Overrides) -> Result<Report, Failure> {
-    let folder = run::folder(&run.settings.verify.runs)?;
+    let folder = run::create_report_folder(&run.settings.verify.runs)?;
     let report = Box::pin(drive_and_judge(run, overrides, &folder)).await;
     if report.as_ref().is_err_and(|failure| failure.exit == Exit::Interrupted) {
         // An interrupted run has no report; remove the worker's log as well.
@@ -56,13 +56,13 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
     run.live.step("starting the ingest worker");
     let starting = async { Ok(Worker::start(&run.settings, overrides, folder).await?) };
     let mut worker = interruptible(&run.stop, starting).await?;
-    run.live.done(&format!("ingest worker ready, {}", worker.describe()));
+    run.live.finish_step(&format!("ingest worker ready, {}", worker.describe()));
     let mut failures = Vec::new();
     let driven = Box::pin(drive_and_settle(run, &mut worker, &mut failures)).await;
     run.live.step("draining the ingest worker");
     match worker.stop().await {
-        Ok(status) if status.success() => run.live.done("ingest worker drained"),
-        Ok(status) => failures.push(format!("the ingest worker ended with {status}; see {}", folder.display())),
+        Ok(status) if status.success() => run.live.finish_step("ingest worker drained"),
+        Ok(status) => failures.push(format!("the ingest worker exited with {status}; see {}", folder.display())),
         Err(error) => failures.push(format!("{error:#}")),
     }
     let (driven, settled) = driven?;
@@ -71,7 +71,7 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
         slos: run.scenario.slos.iter().map(|slo| verdict::judge(&driven.recorders, slo)).collect(),
         availability: verdict::availability(&driven.recorders, run.scenario.availability),
         validity: verdict::validity(&run.scenario.slos, &driven.recorders, &driven.health),
-        failures: deduplicated(failures),
+        failures: deduplicate(failures),
     };
     let rates = report::rates(&run.plan, &driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
     let report = Report::new(header(run, started_at)?, findings, &driven.recorders, rates, Some(account));
@@ -80,7 +80,7 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
 }
 
 /// Each failure once: every step that uses an unavailable store reports it.
-fn deduplicated(failures: Vec<String>) -> Vec<String> {
+fn deduplicate(failures: Vec<String>) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
     failures.into_iter().filter(|failure| seen.insert(failure.clone())).collect()
 }
@@ -106,7 +106,7 @@ async fn settle(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Resul
     let settled = interruptible(&run.stop, async { Ok(settling.await) }).await?;
     match settled {
         Ok(settled) => {
-            run.live.done(&format!(
+            run.live.finish_step(&format!(
                 "{} of {} records landed, after {}",
                 settled.arrived,
                 settled.produced,
@@ -123,14 +123,14 @@ async fn settle(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Resul
 
 /// The failure of an unavailable store.
 fn store_failure(why: impl std::fmt::Display) -> String {
-    format!("{why}; `sluice status` shows which store does not answer, `sluice logs STORE` why")
+    format!("{why}; `sluice status` shows which store does not respond, `sluice logs STORE` why")
 }
 
 async fn draw_up(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Account, Failure> {
     run.live.step("drawing up the account");
     let balancing = account::balance(run.context(), &driven.acknowledged);
     let account = interruptible(&run.stop, async { Ok(Box::pin(balancing).await) }).await?;
-    run.live.done(if account.is_balanced() { "the account balances" } else { "the account does not balance" });
+    run.live.finish_step(if account.is_balanced() { "the account balances" } else { "the account does not balance" });
     failures.extend(account.discrepancies());
     failures.extend(check_state_cluster(run).await);
     if !failures.is_empty() {
@@ -172,11 +172,11 @@ fn header(run: &Run, started_at: chrono::DateTime<chrono::Utc>) -> anyhow::Resul
 fn publish(report: &Report, folder: &Path) -> anyhow::Result<()> {
     // Print the tables even if the report can't be written.
     let shown = screen::print(&report.table());
-    let (path, fresh) = (folder.join("report.json"), folder.join("report.json.new"));
+    let (path, temporary) = (folder.join("report.json"), folder.join("report.json.new"));
     let text = serde_json::to_string_pretty(report).context("write the report")?;
-    std::fs::write(&fresh, text)
-        .and_then(|()| std::fs::rename(&fresh, &path))
-        .inspect_err(|_| drop(std::fs::remove_file(&fresh)))
+    std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::rename(&temporary, &path))
+        .inspect_err(|_| drop(std::fs::remove_file(&temporary)))
         .with_context(|| {
             format!("write {}; free some space, or choose another folder with verify.runs", path.display())
         })?;

@@ -1,6 +1,6 @@
-//! The ingest worker of a run: `sluice ingest` in a process of its own, fed through Kafka alone.
-//! It exits when it is stopped, and also when this process dies, which holds the other end of its standard input. It never
-//! shares memory with the generator.
+//! The ingest worker of a run: `sluice ingest` in a separate process, which gets its records only through Kafka.
+//! It exits when it is stopped. It also exits when this process, which holds the other end of its standard input, dies.
+//! It never shares memory with the generator.
 
 use std::{
     fs::File,
@@ -18,14 +18,14 @@ use tokio::{
 
 use crate::settings::{Overrides, Settings};
 
-/// Time until a worker must be ready.
+/// Maximum time until a worker is ready.
 const START_DEADLINE: Duration = Duration::from_mins(1);
 /// Time to exit beyond the worker's own drain deadline.
 const STOP_GRACE: Duration = Duration::from_secs(15);
 /// Interval between readiness checks.
 const POLL: Duration = Duration::from_millis(100);
-/// How many ports above the configured one are tried.
-const ABOVE: u16 = 200;
+/// Number of ports above the configured one that are tried.
+const PORT_ATTEMPTS: u16 = 200;
 /// Lines of the log that an error shows.
 const LOG_TAIL: usize = 15;
 
@@ -49,7 +49,7 @@ impl Worker {
         if let Some(file) = &overrides.file {
             command.arg("--config").arg(file);
         }
-        let listen = listen(settings.ingest.listen).context("find a port for the ingest worker")?;
+        let listen = find_address(settings.ingest.listen).context("find a port for the ingest worker")?;
         let child = command
             .env("SLUICE_INGEST__LISTEN", listen.to_string())
             .args(["--port-base", &settings.stack.port_base.to_string()])
@@ -65,17 +65,17 @@ impl Worker {
             .context("start the ingest worker")?;
         let stop_deadline = settings.ingest.drain_deadline + STOP_GRACE;
         let mut worker = Self { child, log, listen, stop_deadline };
-        worker.ready(&format!("http://{listen}/readyz")).await?;
+        worker.wait_until_ready(&format!("http://{listen}/readyz")).await?;
         Ok(worker)
     }
 
-    async fn ready(&mut self, url: &str) -> anyhow::Result<()> {
+    async fn wait_until_ready(&mut self, url: &str) -> anyhow::Result<()> {
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let client = client.timeout(Duration::from_secs(1)).build().context("ask the worker")?;
+        let client = client.timeout(Duration::from_secs(1)).build().context("prepare the HTTP client")?;
         let deadline = Instant::now() + START_DEADLINE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().context("watch the ingest worker")? {
-                bail!("start the ingest worker: it ended with {status}; {}", self.log_tail());
+                bail!("start the ingest worker: it exited with {status}; {}", self.log_tail());
             }
             if is_ready(&client, url).await {
                 return Ok(());
@@ -85,7 +85,7 @@ impl Worker {
         bail!("start the ingest worker: not ready after {START_DEADLINE:?}; {}", self.log_tail())
     }
 
-    /// Its metrics endpoint and process id, for the terminal.
+    /// The worker's metrics endpoint and process id, for the terminal.
     pub(crate) fn describe(&self) -> String {
         let process = self.child.id().unwrap_or_default();
         format!("metrics at http://{}/metrics, process {process}", self.listen)
@@ -95,7 +95,7 @@ impl Worker {
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait().context("watch the ingest worker")? {
             None => Ok(()),
-            Some(status) => bail!("keep the ingest worker running: it ended with {status}; {}", self.log_tail()),
+            Some(status) => bail!("keep the ingest worker running: it exited with {status}; {}", self.log_tail()),
         }
     }
 
@@ -116,16 +116,16 @@ impl Worker {
     }
 }
 
-/// Whether a worker answers that it is ready; any other 200 comes from another program.
+/// Whether a worker responds that it is ready; any other 200 comes from another program.
 async fn is_ready(client: &reqwest::Client, url: &str) -> bool {
-    let Ok(answer) = client.get(url).send().await else { return false };
-    answer.status().is_success() && answer.text().await.is_ok_and(|body| body.trim_end() == "ready")
+    let Ok(response) = client.get(url).send().await else { return false };
+    response.status().is_success() && response.text().await.is_ok_and(|body| body.trim_end() == "ready")
 }
 
-/// The configured address if it is free, else the next free port above it: another worker or run may be using it. A port
-/// assigned by the system could be given to a client before the worker listens.
-fn listen(wanted: SocketAddr) -> std::io::Result<SocketAddr> {
+/// The configured address if it is free, else the next free port above it: another worker or run may be using it. A
+/// port assigned by the system could be given to a client before the worker listens.
+fn find_address(configured: SocketAddr) -> std::io::Result<SocketAddr> {
     let bind = |address| TcpListener::bind(address)?.local_addr();
-    let mut above = (1..=ABOVE).filter_map(|step| wanted.port().checked_add(step));
-    bind(wanted).or_else(|taken| above.find_map(|port| bind((Ipv4Addr::LOCALHOST, port).into()).ok()).ok_or(taken))
+    let mut above = (1..=PORT_ATTEMPTS).filter_map(|step| configured.port().checked_add(step));
+    bind(configured).or_else(|taken| above.find_map(|port| bind((Ipv4Addr::LOCALHOST, port).into()).ok()).ok_or(taken))
 }

@@ -75,7 +75,7 @@ pub(super) fn lines(lines: &[Line], with_state: bool) -> String {
     text(&table)
 }
 
-/// Everything known about one letter: place, sizes and all headers.
+/// All data of one letter: place, sizes and all headers.
 pub(super) fn facts(letter: &Letter, state: State, prefix: &str) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
@@ -85,7 +85,7 @@ pub(super) fn facts(letter: &Letter, state: State, prefix: &str) -> String {
     let payload = match letter.payload {
         Payload::None => "none".to_owned(),
         Payload::Here(bytes) => format!("{bytes} bytes"),
-        Payload::LeftOut(bytes) => format!("{bytes} bytes, left out: too large for the dead-letter topic"),
+        Payload::LeftOut(bytes) => format!("{bytes} bytes, omitted: too large for the dead-letter topic"),
     };
     table.add_row(["record", &format!("{topic} {partition} {}", letter.offset)]);
     table.add_row(["dead-lettered at", &time(letter.at_ms)]);
@@ -140,7 +140,7 @@ fn sum(counts: &Counts) -> u64 {
 }
 
 /// What a replay did, or would do.
-pub(super) fn replayed(done: &Replayed, is_dry: bool) -> String {
+pub(super) fn replay_table(done: &Replayed, is_dry: bool) -> String {
     let landed = if is_dry { "WOULD LAND" } else { "LANDED" };
     let mut table = table(&["REASON", landed, "REMAINING"], &[1, 2]);
     for (reason, tally) in &done.reasons {
@@ -158,13 +158,13 @@ pub(super) fn replayed(done: &Replayed, is_dry: bool) -> String {
     lines.join("\n")
 }
 
-/// Remedies for letters that a replay itself leaves in place.
+/// Remedies for letters that a replay leaves in place.
 pub(super) fn remedies(done: &Replayed) -> Vec<String> {
     let sentences = [
         (remaining_reason::NO_PIPELINE, "no pipeline has their topic; add it to ingest.pipelines"),
         (
             remaining_reason::NO_TOPIC_ID,
-            "they do not say which topic of that name they come from; if it was never deleted and recreated, add \
+            "they lack the ID of the topic that they come from; if it was never deleted and recreated, add \
              --assume-current-topic",
         ),
         (
@@ -227,7 +227,7 @@ mod tests {
         let mut done = Replayed::default();
         done.remaining.insert("tombstone".to_owned(), 1);
         done.remaining.insert("no_topic_id".to_owned(), 1);
-        insta::assert_snapshot!(remedies(&done).join("\n"), @"no_topic_id: they do not say which topic of that name they come from; if it was never deleted and recreated, add --assume-current-topic");
+        insta::assert_snapshot!(remedies(&done).join("\n"), @"no_topic_id: they lack the ID of the topic that they come from; if it was never deleted and recreated, add --assume-current-topic");
     }
 
     #[test]

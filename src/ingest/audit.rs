@@ -21,7 +21,8 @@ pub(crate) struct Options {
     /// Also count distinct offsets: takes longer and more of ClickHouse's memory, and rules out errors that cancel out
     #[arg(long)]
     exact: bool,
-    /// Read missing offsets from Kafka, to tell lost records from gaps left by aborted transactions and compaction
+    /// Read missing offsets from Kafka, to distinguish lost records from gaps left by aborted transactions and
+    /// compaction
     #[arg(long)]
     scan: bool,
 }
@@ -29,14 +30,14 @@ pub(crate) struct Options {
 /// Prints the accounts; exit code 1 if one of them is not exact.
 pub(super) async fn run(options: &Options, settings: Settings) -> Result<Exit, Failure> {
     let topic = options.topic.as_ref().map(|topic| full(&settings, topic));
-    let how = audit::Options { exact: options.exact, scan: options.scan };
-    let audit = Audit::new(settings.ingest.clone(), settings.stores.clone(), settings.names(), how)?;
+    let scope = audit::Options { exact: options.exact, scan: options.scan };
+    let audit = Audit::new(settings.ingest.clone(), settings.stores.clone(), settings.names(), scope)?;
     let accounts = audit.run(topic.as_deref()).await.map_err(failure)?;
-    screen::print(&shown(&accounts, &settings))?;
+    screen::print(&accounts_table(&accounts, &settings))?;
     for account in &accounts {
         let name = format!("{} {}", short(&settings, &account.topic), account.partition);
-        for fault in faults(account, options.scan) {
-            screen::print(&format!("{name}: {fault}"))?;
+        for finding in findings(account, options.scan) {
+            screen::print(&format!("{name}: {finding}"))?;
         }
     }
     screen::print(&verdict(&accounts))?;
@@ -48,7 +49,7 @@ fn failure(error: Error) -> Failure {
     Failure { exit, error: error.into() }
 }
 
-fn shown(accounts: &[Account], settings: &Settings) -> String {
+fn accounts_table(accounts: &[Account], settings: &Settings) -> String {
     let header = [
         "TOPIC",
         "PARTITION",
@@ -85,20 +86,20 @@ fn shown(accounts: &[Account], settings: &Settings) -> String {
     text(&table)
 }
 
-/// What is wrong with a partition or worth knowing about it, one sentence each.
-fn faults(account: &Account, has_scanned: bool) -> Vec<String> {
+/// Findings about a partition, one sentence each.
+fn findings(account: &Account, has_scanned: bool) -> Vec<String> {
     let mut findings = Vec::new();
     let Account { missing, duplicates, unread, older, ahead, empty, .. } = *account;
     if missing > 0 {
-        let gaps = if has_scanned { "" } else { "; --scan tells lost records from gaps" };
+        let gaps = if has_scanned { "" } else { "; --scan distinguishes lost records from gaps" };
         findings.push(format!(
             "{missing} consumed but neither inserted nor dead-lettered, {}{gaps}",
-            stretches(&account.missing_at, missing)
+            describe_ranges(&account.missing_at, missing)
         ));
     }
     if duplicates > 0 {
-        let some: Vec<_> = account.duplicates_at.iter().map(i64::to_string).collect();
-        findings.push(format!("{duplicates} duplicate rows, at offsets {}", some.join(", ")));
+        let offsets: Vec<_> = account.duplicates_at.iter().map(i64::to_string).collect();
+        findings.push(format!("{duplicates} duplicate rows, at offsets {}", offsets.join(", ")));
     }
     if unread > 0 {
         findings.push(format!("{unread} offsets were deleted from the log before they were consumed"));
@@ -116,14 +117,14 @@ fn faults(account: &Account, has_scanned: bool) -> Vec<String> {
 }
 
 /// The first missing offsets, as ranges.
-fn stretches(some: &[Range<i64>], all: u64) -> String {
-    let one = |stretch: &Range<i64>| match stretch.end - stretch.start {
-        1 => stretch.start.to_string(),
-        _ => format!("{} to {}", stretch.start, stretch.end - 1),
+fn describe_ranges(ranges: &[Range<i64>], total: u64) -> String {
+    let describe = |range: &Range<i64>| match range.end - range.start {
+        1 => range.start.to_string(),
+        _ => format!("{} to {}", range.start, range.end - 1),
     };
-    let shown: u64 = some.iter().map(|stretch| (stretch.end - stretch.start).cast_unsigned()).sum();
-    let list = some.iter().map(one).collect::<Vec<_>>().join(", ");
-    format!("at offsets {list}{}", if shown < all { " and more" } else { "" })
+    let listed: u64 = ranges.iter().map(|range| (range.end - range.start).cast_unsigned()).sum();
+    let list = ranges.iter().map(describe).collect::<Vec<_>>().join(", ");
+    format!("at offsets {list}{}", if listed < total { " and more" } else { "" })
 }
 
 fn verdict(accounts: &[Account]) -> String {
@@ -155,7 +156,7 @@ mod tests {
             dead_lettered: 2,
             ..Account::default()
         };
-        assert_eq!(faults(&exact, false), Vec::<String>::new());
+        assert_eq!(findings(&exact, false), Vec::<String>::new());
         insta::assert_snapshot!(verdict(std::slice::from_ref(&exact)), @"exact: 12 consumed = 10 inserted + 2 dead-lettered");
         let wrong = Account {
             inserted: 7,
@@ -165,12 +166,12 @@ mod tests {
             duplicates_at: vec![9],
             ..exact.clone()
         };
-        insta::assert_snapshot!(faults(&wrong, false).join("\n"), @r"
-        3 consumed but neither inserted nor dead-lettered, at offsets 1, 5 to 6; --scan tells lost records from gaps
+        insta::assert_snapshot!(findings(&wrong, false).join("\n"), @r"
+        3 consumed but neither inserted nor dead-lettered, at offsets 1, 5 to 6; --scan distinguishes lost records from gaps
         1 duplicate rows, at offsets 9
         ");
         insta::assert_snapshot!(verdict(&[exact.clone(), wrong]), @"not exact in 1 of 2 partitions: 24 consumed, 17 inserted, 4 dead-lettered, 3 missing, 1 duplicates");
-        insta::assert_snapshot!(shown(&[exact], &Settings::default()), @r"
+        insta::assert_snapshot!(accounts_table(&[exact], &Settings::default()), @r"
         TOPIC   PARTITION  FROM  COMMITTED  CONSUMED  INSERTED  DEAD-LETTERED  REPLAYED  MISSING  DUPLICATES  UNCOMMITTED
         events          0     0         12        12        10              2         0        0           0            0
         ");

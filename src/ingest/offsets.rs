@@ -1,4 +1,5 @@
-//! `sluice ingest offsets show | set | skip | accept`: decisions about the group's offsets that only an operator can make.
+//! `sluice ingest offsets show | set | skip | accept`: decisions about the group's offsets that only an operator can
+//! make.
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
@@ -35,7 +36,7 @@ pub(crate) enum Verb {
 pub(crate) struct Set {
     /// The topic
     topic: String,
-    /// Its partition
+    /// Partition of the topic
     partition: i32,
     /// A number, or `start` or `end` of the log
     #[arg(value_parser = to)]
@@ -49,7 +50,7 @@ pub(crate) struct Set {
 pub(crate) struct Skip {
     /// The topic
     topic: String,
-    /// Its partition
+    /// Partition of the topic
     partition: i32,
     /// The offset that a worker names on /readyz
     offset: i64,
@@ -62,7 +63,7 @@ pub(crate) struct Skip {
 pub(crate) struct Accept {
     /// The topic
     topic: String,
-    /// Its partition
+    /// Partition of the topic
     partition: i32,
     /// Start here instead of after the table's highest offset
     #[arg(long, value_name = "OFFSET")]
@@ -108,7 +109,7 @@ async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Re
     for error in &missing {
         if let offsets::Error::Partition { topic, number, .. } = error {
             let (topic, number) = (short(settings, topic), number.to_string());
-            table.add_row([topic, &number, "-", "no answer", "-", "-", "-", "-"]);
+            table.add_row([topic, &number, "-", "no response", "-", "-", "-", "-"]);
         }
     }
     screen::print(&text(&table))?;
@@ -185,7 +186,7 @@ fn print_change(change: &Change, settings: &Settings) -> Result<Exit, Failure> {
     Ok(Exit::Pass)
 }
 
-/// A topic, partition or offset that does not exist is wrong usage.
+/// A topic, partition or offset that does not exist is incorrect usage.
 fn failure(error: Error) -> Failure {
     let exit = match &error {
         Error::NoPipeline(_)

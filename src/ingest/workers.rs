@@ -38,16 +38,16 @@ fn address(text: &str) -> Result<Url, &'static str> {
     Url::parse(text).ok().filter(is_http).ok_or("write it as http://HOST:PORT")
 }
 
-/// The answers of workers, and the last failure, if any.
-type Answers = (Vec<(Url, WorkerStatus)>, Option<Failure>);
+/// The responses of workers, and the last failure, if any.
+type Responses = (Vec<(Url, WorkerStatus)>, Option<Failure>);
 
 /// Prints a table of all partitions; exit code 1 if one of them is in trouble.
 pub(super) async fn status(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
-    let (answers, failure) = which.ask_all(&Method::GET, "status", settings).await?;
-    if !answers.is_empty() {
-        screen::print(&shown(&answers, settings))?;
+    let (responses, failure) = which.query_all(&Method::GET, "status", settings).await?;
+    if !responses.is_empty() {
+        screen::print(&status_table(&responses, settings))?;
     }
-    let partitions = || answers.iter().flat_map(|(_, status)| &status.partitions);
+    let partitions = || responses.iter().flat_map(|(_, status)| &status.partitions);
     for partition in partitions() {
         if let Some(why) = &partition.trouble {
             screen::note(&format!("{} is stalled: {why}", name(partition, settings)));
@@ -61,9 +61,9 @@ pub(super) async fn status(which: &Which, settings: &Settings) -> Result<Exit, F
 }
 
 pub(super) async fn pause(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
-    let forgets =
-        "the pause ends when the worker restarts or the partition moves to a worker that has not been told to pause it";
-    which.command("pause", "paused", forgets, settings).await
+    let note =
+        "the pause ends when the worker restarts or the partition moves to a worker that did not receive this command";
+    which.command("pause", "paused", note, settings).await
 }
 
 pub(super) async fn resume(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
@@ -72,22 +72,22 @@ pub(super) async fn resume(which: &Which, settings: &Settings) -> Result<Exit, F
 
 pub(super) async fn reset(which: &Which, settings: &Settings) -> Result<Exit, Failure> {
     let window = settings.ingest.breaker.window;
-    let passes =
+    let note =
         format!("the next {window} records of each are not judged; those that cannot land go to the dead-letter topic");
-    which.command("breaker/reset", "resumed", &passes, settings).await
+    which.command("breaker/reset", "resumed", &note, settings).await
 }
 
 impl Which {
     async fn command(&self, path: &str, done: &str, note: &str, settings: &Settings) -> Result<Exit, Failure> {
-        let (answers, failure) = self.ask_all(&Method::POST, path, settings).await?;
-        let changed: Vec<_> = answers.iter().flat_map(|(_, status)| &status.partitions).collect();
+        let (responses, failure) = self.query_all(&Method::POST, path, settings).await?;
+        let changed: Vec<_> = responses.iter().flat_map(|(_, status)| &status.partitions).collect();
         for partition in &changed {
             screen::print(&format!("{} {done}", name(partition, settings)))?;
         }
         if !changed.is_empty() && !note.is_empty() {
             screen::note(note);
         }
-        // A worker that did not answer may own the partition.
+        // A worker that did not respond may own the partition.
         if let Some(failure) = failure {
             return Err(failure);
         }
@@ -104,22 +104,24 @@ impl Which {
 
     /// Whether the workers own none of the named partitions.
     async fn has_none(&self, settings: &Settings) -> Result<bool, Failure> {
-        let (answers, failure) = self.ask_all(&Method::GET, "status", settings).await?;
-        Ok(self.topic.is_some() && failure.is_none() && answers.iter().all(|(_, status)| status.partitions.is_empty()))
+        let (responses, failure) = self.query_all(&Method::GET, "status", settings).await?;
+        Ok(self.topic.is_some()
+            && failure.is_none()
+            && responses.iter().all(|(_, status)| status.partitions.is_empty()))
     }
 
-    /// Asks every worker, even if one of them does not answer.
-    async fn ask_all(&self, method: &Method, path: &str, settings: &Settings) -> Result<Answers, Failure> {
+    /// Sends the request to every worker, even if one of them does not respond.
+    async fn query_all(&self, method: &Method, path: &str, settings: &Settings) -> Result<Responses, Failure> {
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let client = client.timeout(TIMEOUT).build().context("prepare the HTTP client")?;
-        let (mut answers, mut failure) = (Vec::new(), None);
+        let (mut responses, mut failure) = (Vec::new(), None);
         for worker in self.workers(settings)? {
-            match self.ask(&client, method, &worker, path, settings).await {
-                Ok(status) => answers.push((worker, status)),
+            match self.query(&client, method, &worker, path, settings).await {
+                Ok(status) => responses.push((worker, status)),
                 Err(other) => failure = Some(other),
             }
         }
-        Ok((answers, failure))
+        Ok((responses, failure))
     }
 
     fn workers(&self, settings: &Settings) -> Result<Vec<Url>, Failure> {
@@ -127,10 +129,10 @@ impl Which {
             return Ok(self.worker.clone());
         }
         let listen = settings.ingest.listen;
-        Ok(vec![Url::parse(&format!("http://{listen}")).context("make an address of ingest.listen")?])
+        Ok(vec![Url::parse(&format!("http://{listen}")).context("build a URL from ingest.listen")?])
     }
 
-    async fn ask(
+    async fn query(
         &self,
         client: &Client,
         method: &Method,
@@ -138,24 +140,24 @@ impl Which {
         path: &str,
         settings: &Settings,
     ) -> Result<WorkerStatus, Failure> {
-        let url = worker.join(path).with_context(|| format!("make an address of --worker {worker}"))?;
+        let url = worker.join(path).with_context(|| format!("build a URL from --worker {worker}"))?;
         let topic = self.topic.as_ref().map(|topic| ("topic", topic::full(settings, topic)));
         let partition = self.partition.map(|partition| ("partition", partition.to_string()));
         let query: Vec<_> = topic.into_iter().chain(partition).collect();
         let request = client.request(method.clone(), url).query(&query).header(HEADER, "1");
-        let answer = request.send().await.map_err(|_| {
-            anyhow!("reach the worker at {worker}: it does not answer; start it, or name one that runs with --worker")
+        let response = request.send().await.map_err(|_| {
+            anyhow!("reach the worker at {worker}: it does not respond; start it, or name one that runs with --worker")
         })?;
-        let (status, body) = (answer.status(), answer.text().await.context("read the worker's answer")?);
+        let (status, body) = (response.status(), response.text().await.context("read the worker's response")?);
         if status.is_client_error() {
-            return Err(anyhow!("ask the worker at {worker}: {}", body.trim())).or_exit(Exit::Usage);
+            return Err(anyhow!("send the request to the worker at {worker}: {}", body.trim())).or_exit(Exit::Usage);
         }
         if !status.is_success() {
-            return Err(anyhow!("ask the worker at {worker}: {}", body.trim()).into());
+            return Err(anyhow!("send the request to the worker at {worker}: {}", body.trim()).into());
         }
-        let of_another =
-            || format!("ask the worker at {worker}: its answer cannot be read; is it a worker of this version?");
-        Ok(serde_json::from_str(&body).with_context(of_another)?)
+        let unreadable =
+            || format!("read the response of the worker at {worker}: it is not valid; is it a worker of this version?");
+        Ok(serde_json::from_str(&body).with_context(unreadable)?)
     }
 }
 
@@ -163,10 +165,10 @@ fn name(partition: &PartitionStatus, settings: &Settings) -> String {
     format!("{} {}", topic::short(settings, &partition.topic), partition.partition)
 }
 
-fn shown(answers: &[(Url, WorkerStatus)], settings: &Settings) -> String {
+fn status_table(responses: &[(Url, WorkerStatus)], settings: &Settings) -> String {
     let header = ["TOPIC", "PARTITION", "COMMITTED", "LAG", "HELD BACK", "NEXT", "BATCHES", "BYTES", "STATE", "WORKER"];
     let mut table = table(&header, &[1, 2, 3, 4, 5, 6, 7]);
-    for (worker, status) in answers {
+    for (worker, status) in responses {
         for partition in &status.partitions {
             let state = if partition.holds.is_empty() { "consuming".to_owned() } else { partition.holds.join(", ") };
             table.add_row([
@@ -208,7 +210,7 @@ mod tests {
         let partitions = vec![partition(0, &[]), partition(1, &["memory is short", "paused by an operator"])];
         let status = WorkerStatus { group: "g".to_owned(), partitions };
         let worker = Url::parse("http://127.0.0.1:21050").unwrap();
-        insta::assert_snapshot!(shown(&[(worker, status)], &Settings::default()), @r"
+        insta::assert_snapshot!(status_table(&[(worker, status)], &Settings::default()), @r"
         TOPIC   PARTITION  COMMITTED  LAG  HELD BACK  NEXT  BATCHES  BYTES  STATE                                   WORKER
         events          0        100   25          0   120        1   4000  consuming                               http://127.0.0.1:21050
         events          1          -   25          0   120        1   4000  memory is short, paused by an operator  http://127.0.0.1:21050

@@ -1,19 +1,23 @@
-//! Environment variables that look like a setting but would be ignored: one underscore instead of two, or the name of a flag.
-//! Each is reported with its correct spelling. Variables that an orchestrator sets for its services are ignored.
+//! Environment variables that look like a setting but would be ignored: one underscore instead of two, or the name of a
+//! flag. The first one is reported with its correct spelling. Variables that an orchestrator sets for its services are
+//! ignored.
 
 use serde_json::Value;
 
 /// Prefixes of the variables of each section.
 const SECTIONS: [&str; 4] = ["SLUICE_STACK_", "SLUICE_STORES_", "SLUICE_INGEST_", "SLUICE_VERIFY_"];
 
-/// The first misspelled variable, and what to write instead.
-pub(super) fn misspelled(variables: impl IntoIterator<Item = (String, String)>, settings: &Value) -> Option<String> {
+/// The error for the first misspelled variable, with what to write instead.
+pub(super) fn misspelling_error(
+    variables: impl IntoIterator<Item = (String, String)>,
+    settings: &Value,
+) -> Option<String> {
     let mut known = Vec::new();
-    spell("SLUICE", settings, &mut known);
-    variables.into_iter().find_map(|(name, value)| fault(&name, &value, &known))
+    collect_names("SLUICE", settings, &mut known);
+    variables.into_iter().find_map(|(name, value)| explain(&name, &value, &known))
 }
 
-fn fault(name: &str, value: &str, known: &[String]) -> Option<String> {
+fn explain(name: &str, value: &str, known: &[String]) -> Option<String> {
     let is_flag_name = ["SLUICE_PORT_BASE", "SLUICE_NAMESPACE"].contains(&name);
     let section = SECTIONS.iter().find(|section| name.starts_with(*section));
     if !(is_flag_name || section.is_some())
@@ -22,10 +26,13 @@ fn fault(name: &str, value: &str, known: &[String]) -> Option<String> {
     {
         return None;
     }
-    let single = |name: &str| name.replace("__", "_");
-    let meant = known.iter().find(|known| single(known) == single(name) || (is_flag_name && ends_alike(known, name)));
+    let with_single_underscores = |name: &str| name.replace("__", "_");
+    let meant = known.iter().find(|known| {
+        with_single_underscores(known) == with_single_underscores(name)
+            || (is_flag_name && is_setting_of_flag(known, name))
+    });
     match meant {
-        Some(meant) => Some(format!("read the variable {name}: there is no such setting; write {meant}")),
+        Some(meant) => Some(format!("read the variable {name}: there is no such setting; use {meant}")),
         // For a misspelled key, deserialization lists the known ones.
         None if section.is_some_and(|section| name[section.len()..].starts_with('_')) => None,
         None => Some(format!(
@@ -35,32 +42,33 @@ fn fault(name: &str, value: &str, known: &[String]) -> Option<String> {
     }
 }
 
-/// `SLUICE_PORT_BASE` is meant for `SLUICE_STACK__PORT_BASE`.
-fn ends_alike(known: &str, name: &str) -> bool {
-    let (sections, key) = ([("SLUICE_STACK__", ""), ("SLUICE_STORES__", "")], name.trim_start_matches("SLUICE_"));
-    sections.iter().any(|(section, _)| known.strip_prefix(section) == Some(key))
+/// Whether `known` is the setting of the flag that `name` is called after: `SLUICE_STACK__PORT_BASE` for
+/// `SLUICE_PORT_BASE`.
+fn is_setting_of_flag(known: &str, name: &str) -> bool {
+    let key = name.trim_start_matches("SLUICE_");
+    ["SLUICE_STACK__", "SLUICE_STORES__"].iter().any(|section| known.strip_prefix(section) == Some(key))
 }
 
-/// Whether Kubernetes or Docker sets it for a service named `sluice-stack`, `sluice-ingest` and so on.
+/// Whether Kubernetes or Docker sets the variable for a service named `sluice-stack`, `sluice-ingest` and so on.
 fn is_set_by_orchestrator(name: &str, value: &str) -> bool {
-    let is_a_ports = |rest: &str| {
+    let is_port_suffix = |rest: &str| {
         let (number, rest) = rest.split_once('_').unwrap_or((rest, ""));
         number.parse::<u16>().is_ok() && ["TCP", "UDP", "SCTP"].iter().any(|protocol| rest.starts_with(protocol))
     };
     name.ends_with("_SERVICE_HOST")
         || name.ends_with("_SERVICE_PORT")
         || name.contains("_SERVICE_PORT_")
-        || name.match_indices("_PORT_").any(|(at, port)| is_a_ports(&name[at + port.len()..]))
+        || name.match_indices("_PORT_").any(|(at, port)| is_port_suffix(&name[at + port.len()..]))
         || (name.ends_with("_PORT") && value.contains("://"))
 }
 
 /// Collects the variables of all settings that have a default.
-fn spell(name: &str, value: &Value, known: &mut Vec<String>) {
+fn collect_names(name: &str, value: &Value, known: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
             for (key, value) in members {
                 let separator = if name == "SLUICE" { "_" } else { "__" };
-                spell(&format!("{name}{separator}{}", key.to_uppercase()), value, known);
+                collect_names(&format!("{name}{separator}{}", key.to_uppercase()), value, known);
             }
         }
         _ => known.push(name.to_owned()),
@@ -74,7 +82,7 @@ mod tests {
 
     fn message(name: &str, value: &str) -> Option<String> {
         let settings = serde_json::to_value(Settings::default()).unwrap();
-        misspelled([(name.to_owned(), value.to_owned())], &settings)
+        misspelling_error([(name.to_owned(), value.to_owned())], &settings)
     }
 
     #[test]
@@ -92,7 +100,7 @@ mod tests {
             ("SLUICE_VERIFY_RUNS", "SLUICE_VERIFY__RUNS"),
         ] {
             let message = message(name, "21000").unwrap_or_else(|| panic!("{name} is accepted"));
-            assert_eq!(message, format!("read the variable {name}: there is no such setting; write {meant}"));
+            assert_eq!(message, format!("read the variable {name}: there is no such setting; use {meant}"));
         }
         assert!(message("SLUICE_STORES_POSTGRES_PROT", "1").unwrap().contains("SLUICE_SECTION__KEY"));
     }

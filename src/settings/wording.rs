@@ -1,5 +1,5 @@
-//! Errors of the configuration libraries in plain words: what is wrong with a value, and what to write instead. It never shows
-//! the value of a secret.
+//! Errors of the configuration libraries in plain language: what is wrong with a value, and what to write instead. The
+//! value of a secret is never shown.
 
 /// How a library's message ends, and what to write instead.
 const EXPECTED: [(&str, &str); 13] = [
@@ -28,7 +28,7 @@ const CLIENT: [&str; 2] = ["ingest", "kafka"];
 /// Keys of logins.
 const LOGINS: [&str; 6] = ["admin", "owner", "app", "cdc", "loader", "reader"];
 
-/// The message in plain words, with a remedy.
+/// The message in plain language, with a remedy.
 pub(super) fn explain(message: &str) -> String {
     let message = without_secrets(message.trim_end());
     let known = EXPECTED.iter().find_map(|(end, advice)| Some((message.strip_suffix(end)?, end, advice)));
@@ -36,7 +36,7 @@ pub(super) fn explain(message: &str) -> String {
     // Names of Rust types mean nothing to the reader of a configuration.
     let before = before.trim_end_matches(" as i128").trim_end_matches(" as u128");
     match end.strip_prefix(", expected a ") {
-        Some(wish) => format!("{before}, expected a {wish}; {advice}"),
+        Some(expected) => format!("{before}, expected a {expected}; {advice}"),
         None if before.ends_with('\n') || before.is_empty() => format!("{before}this is not an address; {advice}"),
         None => format!("{before}; {advice}"),
     }
@@ -46,7 +46,7 @@ pub(super) fn explain(message: &str) -> String {
 pub(super) fn explain_variable(path: &[String], message: &str) -> String {
     let is_table = message.ends_with("expected a map") || message.contains("expected struct");
     if is_table {
-        "it is not accepted; write a table as in {user=\"me\",password=\"…\"}, each name with a dot in it in double quotes"
+        "it is not accepted; write a table as in {user=\"me\",password=\"…\"}, quote names that contain a dot"
             .to_owned()
     } else if path.iter().any(|key| is_secret(key)) || path.starts_with(&CLIENT.map(str::to_owned)) {
         "it is not accepted; in a variable, a value that looks like a number or a list is written in double quotes"
@@ -109,11 +109,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_types_are_replaced_by_plain_words() {
-        let say = |end: &str| explain(&format!("invalid value: integer `-5`, expected {end}"));
-        insta::assert_snapshot!(say("u16"), @"invalid value: integer `-5`; write a whole number from 0 to 65535");
-        insta::assert_snapshot!(say("integer overflow"), @r#"invalid value: integer `-5`; a size is 0 or more and at most 16 EiB; write it as "256 MiB""#);
-        insta::assert_snapshot!(say("a string"), @"invalid value: integer `-5`, expected a string; write it in quotes");
+    fn names_of_types_are_replaced_by_advice() {
+        let explained = |end: &str| explain(&format!("invalid value: integer `-5`, expected {end}"));
+        insta::assert_snapshot!(explained("u16"), @"invalid value: integer `-5`; write a whole number from 0 to 65535");
+        insta::assert_snapshot!(explained("integer overflow"), @r#"invalid value: integer `-5`; a size is 0 or more and at most 16 EiB; write it as "256 MiB""#);
+        insta::assert_snapshot!(explained("a string"), @"invalid value: integer `-5`, expected a string; write it in quotes");
         insta::assert_snapshot!(explain("invalid type: integer `9` as i128, expected usize"), @"invalid type: integer `9`; write a whole number from 0 to 9223372036854775807");
         insta::assert_snapshot!(explain("invalid socket address syntax"), @r#"this is not an address; write an IP address and a port, as in "127.0.0.1:21050" or "[::1]:21050"; host names are not looked up"#);
         assert_eq!(explain("unknown variant `sticky`, expected `eager`"), "unknown variant `sticky`, expected `eager`");

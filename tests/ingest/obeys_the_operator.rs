@@ -1,5 +1,5 @@
-//! Decisions reserved for an operator: a partition is paused and resumed; the group's offsets are shown at any time, but set
-//! and accepted only while no worker runs; a month of aggregates is rebuilt.
+//! Decisions reserved for an operator: a partition is paused and resumed; the group's offsets are shown at any time,
+//! but set and accepted only while no worker runs; a month of aggregates is rebuilt.
 
 use std::process::Stdio;
 
@@ -74,10 +74,10 @@ async fn a_partition_pauses_and_resumes() {
     let url = worker.url.clone();
     worker.stop().await;
     let (code, printed) = sluice(&world, &["status", "--worker", &url]).await;
-    assert!(code == 3 && printed.contains("it does not answer; start it"), "{printed}");
+    assert!(code == 3 && printed.contains("it does not respond; start it"), "{printed}");
     for verb in [&["pause"][..], &["resume"], &["breaker", "reset"]] {
         let (code, printed) = sluice(&world, &[verb, &["--worker", &url]].concat()).await;
-        assert!(code == 3 && printed.contains("it does not answer; start it"), "{printed}");
+        assert!(code == 3 && printed.contains("it does not respond; start it"), "{printed}");
         assert!(!printed.contains("nothing to do"), "this cannot be known: {printed}");
     }
     assert_eq!(judge(&world).await.unwrap().landed, 30);
@@ -226,7 +226,8 @@ async fn a_month_of_aggregates_is_rebuilt() {
 async fn rebuilds_run_one_at_a_time_and_refuse_other_partition_keys() {
     let world = half_way().await;
     world.execute("ALTER TABLE campaign_performance DELETE WHERE 1 SETTINGS mutations_sync = 2").await;
-    // A killed rebuild: its lock is removed once no other test rebuilds, and its table dropped. Then several rebuilds at once.
+    // A killed rebuild: its lock is removed once no other test rebuilds, and its table dropped. Then several rebuilds
+    // at once.
     world.execute("CREATE TABLE communication_events__rebuild (at DateTime DEFAULT now()) ENGINE = Memory").await;
     world.execute("CREATE TABLE campaign_performance__rebuild_dead AS campaign_performance").await;
     let is_done = || async { sluice_rebuild(&world, "2026-11").await.0 == 0 };

@@ -1,5 +1,5 @@
-//! A partition without a leader, at its assignment or later, blocks no other: the worker says so and continues with the others.
-//! When the leader returns, its records land.
+//! A partition without a leader, at its assignment or later, blocks no other: the worker says so and continues with the
+//! others. When the leader returns, its records land.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -151,7 +151,7 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     world.landed(30).await;
     let (code, output) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
     assert_eq!(code, 3, "{output}");
-    assert!(output.contains("0 to 30") && output.contains("no answer"), "{output}");
+    assert!(output.contains("0 to 30") && output.contains("no response"), "{output}");
     assert!(output.contains(&format!("query Kafka about partition {SECOND_BROKER_PARTITION} of topic")), "{output}");
     // Another worker joins and leaves: partitions move, with and without a leader.
     let other = world.spawn(&short_lived(), &[]);
