@@ -1,4 +1,4 @@
-//! The command line: its arguments, and which verb they run. It holds no logic; each verb has a file of its own.
+//! The command line: its arguments, and which verb they run. It holds no logic; each verb has its own file.
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -239,21 +239,21 @@ async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Fai
     let dlq = options.which.open(settings).await?;
     let stop = signals::cancellation()?;
     let scope = replay::Options { filter, limit: options.limit, is_dry: options.dry_run };
-    let mut done = Replayed::default();
-    let ended = replay::replay(&dlq, &scope, &stop, &mut done).await;
-    screen::print(&table::replay_table(&done, options.dry_run))?;
-    for sentence in table::remedies(&done) {
+    let mut summary = Replayed::default();
+    let result = replay::replay(&dlq, &scope, &stop, &mut summary).await;
+    screen::print(&table::replay_table(&summary, options.dry_run))?;
+    for sentence in table::remedies(&summary) {
         screen::note(&sentence);
     }
-    if done.landed() + done.remaining() + done.already == 0 {
-        note_filtered_out(&done.filtered_out, &prefix);
+    if summary.landed() + summary.remaining() + summary.already == 0 {
+        note_filtered_out(&summary.filtered_out, &prefix);
     }
-    ended?;
-    if done.is_interrupted {
+    result?;
+    if summary.is_interrupted {
         screen::note("interrupted; run it again to continue");
         return Ok(Exit::Interrupted);
     }
-    Ok(if done.remaining() > 0 && !options.dry_run { Exit::Fail } else { Exit::Pass })
+    Ok(if summary.remaining() > 0 && !options.dry_run { Exit::Fail } else { Exit::Pass })
 }
 
 impl Which {

@@ -17,7 +17,7 @@ pub(crate) struct Options {
     wipe: bool,
 }
 
-/// Stops the services, and prints which were stopped and where the data is.
+/// Stops the services, and prints their names and the folder of the data.
 pub(crate) async fn run(options: &Options, settings: &Settings) -> Result<Exit, Failure> {
     let layout = Layout::new(&settings.stack).context("resolve the stack's folders")?;
     let wipe = if options.wipe { Wipe::Yes } else { Wipe::No };

@@ -1,5 +1,5 @@
-//! `sluice ingest`: runs an ingest worker until SIGTERM or Ctrl-C, upon which it drains and exits; and the operator's verbs:
-//! `status | pause | resume | breaker reset` talk to running workers, `offsets | rebuild | audit` to the stores.
+//! `sluice ingest`: runs an ingest worker until SIGTERM or Ctrl-C, upon which it drains and exits; and the operator's
+//! verbs: `status | pause | resume | breaker reset` talk to running workers, `offsets | rebuild | audit` to the stores.
 
 mod audit;
 mod offsets;
@@ -106,7 +106,7 @@ async fn work(until_stdin_closes: bool, settings: Settings) -> Result<Exit, Fail
 }
 
 fn end_with_stdin(shutdown: CancellationToken) {
-    // A thread of its own: its read may never return, and must not delay the exit of the runtime.
+    // A separate thread: its read may never return, and must not delay the exit of the runtime.
     std::thread::spawn(move || {
         // Any end of the pipe counts, an error too: the process that started the worker is gone.
         drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));

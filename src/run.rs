@@ -149,9 +149,9 @@ pub(crate) async fn interruptible<T>(
     stop: &CancellationToken,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let done = stop.run_until_cancelled(Box::pin(work)).await;
+    let result = stop.run_until_cancelled(Box::pin(work)).await;
     // Work that has the token may fail with its own error when stopped.
-    done.filter(|done| done.is_ok() || !stop.is_cancelled()).unwrap_or_else(|| Err(interrupted()))
+    result.filter(|result| result.is_ok() || !stop.is_cancelled()).unwrap_or_else(|| Err(interrupted()))
 }
 
 fn interrupted() -> Failure {

@@ -31,7 +31,7 @@ const PORT_BASE_KEY: &str = "stack.port_base";
 pub(crate) struct Settings {
     /// The local stack.
     pub(crate) stack: sluice_stack::config::Settings,
-    /// Where the stores are.
+    /// Addresses and logins of the stores.
     pub(crate) stores: Stores,
     /// The ingest workers.
     pub(crate) ingest: sluice_ingest::config::Settings,

@@ -1,4 +1,4 @@
-//! `sluice verify`: drives a scenario against an ingest worker of its own, draws up the account and judges the SLOs.
+//! `sluice verify`: drives a scenario against its own ingest worker, draws up the account and judges the SLOs.
 //! The exit code is the verdict.
 
 use std::{path::Path, time::Duration};

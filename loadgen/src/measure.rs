@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::question::Question;
 use blocks::Blocks;
 
-/// Largest value of a histogram; longer durations count as this one.
+/// Maximum value of a histogram; longer durations count as this one.
 const MAX_MICROS: u64 = 600_000_000;
 
 /// The outcome of a probe.

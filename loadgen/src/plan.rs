@@ -30,13 +30,13 @@ pub struct Planned<T> {
 /// A write, by its destination.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
-    /// To PostgreSQL.
+    /// A row of PostgreSQL.
     Communication(Communication),
-    /// To `communication-events`.
+    /// A record of `communication-events`.
     Event(CommunicationEvent),
-    /// To `customer-interactions`.
+    /// A record of `customer-interactions`.
     Interaction(CustomerInteraction),
-    /// To `agent-metrics`.
+    /// A record of `agent-metrics`.
     Metric(AgentMetric),
 }
 

@@ -180,8 +180,8 @@ impl Population {
         index / tenants::METRICS % self.tenants()[tenant].agents
     }
 
-    /// When metric `index` is reported, in milliseconds since the start of its era. Agents report in turn within an
-    /// interval.
+    /// Time at which metric `index` is reported, in milliseconds since the start of its era. Agents report in turn
+    /// within an interval.
     pub(crate) fn metric_millis(&self, tenant: usize, index: u64) -> u64 {
         let (agents, interval) = (self.tenants()[tenant].agents, self.0.metric_interval_ms);
         let tick = index / (tenants::METRICS * agents);

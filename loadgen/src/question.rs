@@ -121,7 +121,7 @@ impl Question {
     }
 
     /// The question of that name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|question| question.as_str() == name)
     }
 

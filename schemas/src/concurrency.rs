@@ -1,5 +1,5 @@
 //! Blocking work off the async runtime, panics that propagate to the waiting task, locks that are never poisoned.
-//! This module never starts a thread of its own and never swallows a panic.
+//! This module never starts its own threads and never swallows a panic.
 
 use std::panic::resume_unwind;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -18,8 +18,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum number of connections in a pool of [`postgres`].
 const POSTGRES_POOL: u32 = 8;
-/// The database that every PostgreSQL server has: databases and roles are created from here, and advisory locks taken,
-/// since those belong to one database.
+/// The database that every PostgreSQL server has: databases and roles are created from here, and advisory locks
+/// acquired, since those belong to one database.
 const MAINTENANCE_DATABASE: &str = "postgres";
 
 /// A store is unreachable or rejects the login.
@@ -82,7 +82,7 @@ pub fn postgres_options(stores: &Stores, database: &str, role: Role) -> PgConnec
         .application_name("sluice")
 }
 
-/// A small pool of connections to the namespace's database. Opens one connection to verify that the login works.
+/// A small pool of connections to the namespace's database. It opens one connection to verify that the login works.
 pub async fn postgres(stores: &Stores, names: &Names, role: Role) -> Result<PgPool, ConnectError> {
     let database = &names.database();
     // A pool retries until its timeout; a single connection fails at once with the cause.
@@ -114,12 +114,12 @@ fn postgres_failed(stores: &Stores, database: &str, cause: String) -> ConnectErr
     ConnectError { store: "PostgreSQL", section: "postgres", address, cause }
 }
 
-/// A ClickHouse client for the namespace's database. Opens no connection yet.
+/// A ClickHouse client for the namespace's database. It does not connect yet.
 pub fn clickhouse(stores: &Stores, names: &Names) -> clickhouse::Client {
     clickhouse_server(stores).with_database(names.database())
 }
 
-/// A ClickHouse client without a default database. Opens no connection yet.
+/// A ClickHouse client without a default database. It does not connect yet.
 pub fn clickhouse_server(stores: &Stores) -> clickhouse::Client {
     let login = &stores.clickhouse.login;
     let client = clickhouse::Client::default().with_url(&stores.clickhouse.url).with_user(&login.user);
@@ -162,7 +162,7 @@ fn redis_failed(store: &'static str, address: &str, error: &redis::RedisError) -
     ConnectError { store, section: "redis", address: redact_login(address), cause: error.to_string() }
 }
 
-/// The base configuration of every Kafka client. Opens no connection.
+/// The base configuration of every Kafka client. It does not connect.
 pub fn kafka_config(stores: &Stores) -> ClientConfig {
     let mut config = ClientConfig::new();
     config

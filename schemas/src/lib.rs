@@ -11,9 +11,9 @@
 //! - `schema`: one module per store, used by the operations below; they return [`AppliedObject`], [`Drift`] and
 //!   [`SchemaError`]
 //! - [`apply`], [`check`]: bring the stores in line with the files, or compare them
-//! - [`runs`]: a namespace for runs, marked in every store; a run drops only objects that carry the mark
+//! - [`runs`]: a namespace for runs, marked in every store; a run drops only objects with the mark
 //! - [`reserve()`]: one run at a time in a namespace
-//! - [`drop_namespace()`]: removes a namespace whatever it contains; for tests and benches only
+//! - [`drop_namespace()`]: removes a namespace with all of its contents; for tests and benches only
 //!
 //! The schema files are next to `src`: `postgres/`, `clickhouse/`, `elasticsearch/`, `kafka/`, `redis/`, `s3/`.
 

@@ -56,7 +56,8 @@ async fn lock_in_postgres(stores: &Stores, database: &str) -> Result<Lock, Schem
     }
 }
 
-/// Takes the advisory lock of that name unless another session holds it. It is held as long as the connection is open.
+/// Acquires the advisory lock of that name unless another session holds it. It is held as long as the connection is
+/// open.
 pub(crate) async fn try_advisory_lock(connection: &mut PgConnection, name: &str) -> Result<bool, sqlx::Error> {
     let query = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))").bind(name);
     query.fetch_one(connection).await

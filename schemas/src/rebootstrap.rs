@@ -39,7 +39,7 @@ pub struct Rebootstrap {
 }
 
 impl Rebootstrap {
-    /// For a client with this `config`, which must set `statistics.interval.ms` for [`Self::observe`].
+    /// The state of a client with this `config`, which must set `statistics.interval.ms` for [`Self::observe`].
     pub fn new(config: &ClientConfig) -> Self {
         let servers = config.get("bootstrap.servers").unwrap_or_default();
         // With a zero byte in the setting, the client itself could not be created.
@@ -64,7 +64,7 @@ impl Rebootstrap {
     }
 
     /// Adds the bootstrap servers to the client, which has no effect on one that still has them. librdkafka keeps every
-    /// list that it is given, so call this only if the cluster does not respond.
+    /// list that it receives, so call this only if the cluster does not respond.
     pub fn add_servers<C: ClientContext>(&self, client: &Client<C>) {
         // SAFETY: the client outlives the call, and the string is NUL-terminated; librdkafka copies it.
         unsafe { rd_kafka_brokers_add(client.native_ptr(), self.servers.as_ptr()) };

@@ -1,5 +1,5 @@
 //! Quotes identifiers and string literals, for statements that cannot take parameters. The only place that writes each
-//! database's escapes; never sends a statement.
+//! database's escapes. No statement is sent here.
 
 /// PostgreSQL.
 pub mod postgres {

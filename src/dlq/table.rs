@@ -139,27 +139,27 @@ fn sum(counts: &Counts) -> u64 {
     counts.waiting + counts.landed + counts.unknown
 }
 
-/// What a replay did, or would do.
-pub(super) fn replay_table(done: &Replayed, is_dry: bool) -> String {
+/// The table of what a replay did, or would do.
+pub(super) fn replay_table(summary: &Replayed, is_dry: bool) -> String {
     let landed = if is_dry { "WOULD LAND" } else { "LANDED" };
     let mut table = table(&["REASON", landed, "REMAINING"], &[1, 2]);
-    for (reason, tally) in &done.reasons {
+    for (reason, tally) in &summary.reasons {
         table.add_row([reason.clone(), tally.landed.to_string(), tally.remaining.to_string()]);
     }
-    table.add_row(["all".to_owned(), done.landed().to_string(), done.remaining().to_string()]);
+    table.add_row(["all".to_owned(), summary.landed().to_string(), summary.remaining().to_string()]);
     let mut lines = vec![text(&table)];
-    if done.already > 0 {
-        lines.push(format!("landed before: {}", done.already));
+    if summary.already > 0 {
+        lines.push(format!("landed before: {}", summary.already));
     }
-    if !done.remaining.is_empty() {
-        let remaining: Vec<_> = done.remaining.iter().map(|(why, count)| format!("{why} {count}")).collect();
+    if !summary.remaining.is_empty() {
+        let remaining: Vec<_> = summary.remaining.iter().map(|(why, count)| format!("{why} {count}")).collect();
         lines.push(format!("remaining: {}", remaining.join(", ")));
     }
     lines.join("\n")
 }
 
 /// Remedies for letters that a replay leaves in place.
-pub(super) fn remedies(done: &Replayed) -> Vec<String> {
+pub(super) fn remedies(summary: &Replayed) -> Vec<String> {
     let sentences = [
         (remaining_reason::NO_PIPELINE, "no pipeline has their topic; add it to ingest.pipelines"),
         (
@@ -181,7 +181,8 @@ pub(super) fn remedies(done: &Replayed) -> Vec<String> {
              lagging replica; run it again later",
         ),
     ];
-    let remedy = |(why, sentence): (&str, &str)| done.remaining.contains_key(why).then(|| format!("{why}: {sentence}"));
+    let remedy =
+        |(why, sentence): (&str, &str)| summary.remaining.contains_key(why).then(|| format!("{why}: {sentence}"));
     sentences.into_iter().filter_map(remedy).collect()
 }
 
@@ -224,10 +225,10 @@ mod tests {
 
     #[test]
     fn letters_that_a_replay_leaves_in_place_come_with_a_remedy() {
-        let mut done = Replayed::default();
-        done.remaining.insert("tombstone".to_owned(), 1);
-        done.remaining.insert("no_topic_id".to_owned(), 1);
-        insta::assert_snapshot!(remedies(&done).join("\n"), @"no_topic_id: they lack the ID of the topic that they come from; if it was never deleted and recreated, add --assume-current-topic");
+        let mut summary = Replayed::default();
+        summary.remaining.insert("tombstone".to_owned(), 1);
+        summary.remaining.insert("no_topic_id".to_owned(), 1);
+        insta::assert_snapshot!(remedies(&summary).join("\n"), @"no_topic_id: they lack the ID of the topic that they come from; if it was never deleted and recreated, add --assume-current-topic");
     }
 
     #[test]

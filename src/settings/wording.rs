@@ -1,7 +1,7 @@
 //! Errors of the configuration libraries in plain language: what is wrong with a value, and what to write instead. The
 //! value of a secret is never shown.
 
-/// How a library's message ends, and what to write instead.
+/// Endings of the libraries' messages, each with what to write instead.
 const EXPECTED: [(&str, &str); 13] = [
     (", expected a string", "write it in quotes"),
     (", expected a boolean", "write true or false"),

@@ -30,14 +30,14 @@ impl Account {
     }
 
     /// Makes the account the owner of a file, or of a folder and its contents.
-    pub(crate) fn take(self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn take_ownership(self, path: &Path) -> Result<(), Error> {
         let meta = fs::symlink_metadata(path).file("inspect", path)?;
         if (meta.uid(), meta.gid()) != (self.uid, self.gid) && !meta.is_symlink() {
             chown(path, Some(self.uid), Some(self.gid)).file("change the owner of", path)?;
         }
         if meta.is_dir() {
             for entry in fs::read_dir(path).file("read", path)? {
-                self.take(&entry.file("read", path)?.path())?;
+                self.take_ownership(&entry.file("read", path)?.path())?;
             }
         }
         Ok(())

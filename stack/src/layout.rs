@@ -92,7 +92,7 @@ impl Layout {
 
     /// Gives a file or folder to the unprivileged account, if there is one.
     pub(crate) fn hand_over(&self, path: &Path) -> Result<(), Error> {
-        self.unprivileged.map_or(Ok(()), |account| account.take(path))
+        self.unprivileged.map_or(Ok(()), |account| account.take_ownership(path))
     }
 
     /// Data, configuration and working directory of one node.

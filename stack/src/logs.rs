@@ -1,4 +1,4 @@
-//! `logs`: a service's log files, their last lines, and what is appended to them. Only reads.
+//! `logs`: a service's log files, their last lines, and the lines appended to them. This module only reads.
 
 use std::{
     fs::File,
@@ -35,7 +35,7 @@ pub fn tail(layout: &Layout, service: Service, lines: usize) -> String {
     parts.collect()
 }
 
-/// Passes what is appended to the logs of a service to `show`, until that returns `false` or a log cannot be read.
+/// Passes everything appended to the logs of a service to `show`, until that returns `false` or a log cannot be read.
 pub async fn follow(layout: &Layout, service: Service, mut show: impl FnMut(&str) -> bool) -> Result<(), Error> {
     let mut positions: Vec<(PathBuf, u64)> =
         files(layout, service).into_iter().map(|f| (f.clone(), f.metadata().map_or(0, |m| m.len()))).collect();

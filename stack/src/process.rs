@@ -110,8 +110,8 @@ fn open_log(path: &Path) -> Result<(File, u64), Error> {
 pub(crate) async fn stop(layout: &Layout, record: &Record) -> Result<(), Error> {
     if let (Some(identity), Ok(stop_signal)) = (record.running(), Signal::try_from(record.stop)) {
         signal(identity.pid, stop_signal);
-        let signalled = Instant::now();
-        while record.is_alive() && signalled.elapsed() < GRACE {
+        let signaled = Instant::now();
+        while record.is_alive() && signaled.elapsed() < GRACE {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }

@@ -46,14 +46,14 @@ pub(crate) struct Task {
 
 impl Task {
     /// Shows the current step on a terminal only.
-    pub(crate) fn update(&self, what: impl Into<String>) {
-        self.bar.set_message(what.into());
+    pub(crate) fn update(&self, text: impl Into<String>) {
+        self.bar.set_message(text.into());
     }
 
     /// Shows the current step, also as a plain line.
-    pub(crate) fn announce(&self, what: &str) {
-        self.bar.set_message(what.to_owned());
-        self.line(what);
+    pub(crate) fn announce(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+        self.line(text);
     }
 
     /// Shows a bar of `total` bytes.
@@ -62,23 +62,23 @@ impl Task {
         self.bar.set_style(style("{spinner} {prefix:14} {msg} [{bar:24}] {bytes} of about {total_bytes}"));
     }
 
-    /// Sets how many bytes have been received.
+    /// Sets the number of bytes received.
     pub(crate) fn set_position(&self, bytes: u64) {
         self.bar.set_position(bytes);
     }
 
     /// Finishes the task with its result and duration.
-    pub(crate) fn finish(self, what: &str) {
-        let text = format!("{what} after {:.1} s", self.started.elapsed().as_secs_f64());
+    pub(crate) fn finish(self, text: &str) {
+        let line = format!("{text} after {:.1} s", self.started.elapsed().as_secs_f64());
         self.bar.set_style(style("✓ {prefix:14} {msg}"));
-        self.bar.finish_with_message(text.clone());
-        self.line(&text);
+        self.bar.finish_with_message(line.clone());
+        self.line(&line);
     }
 
     #[expect(clippy::print_stderr, reason = "progress is this file's job, and standard error its place")]
-    fn line(&self, what: &str) {
+    fn line(&self, text: &str) {
         if self.lines {
-            eprintln!("{:14} {what}", self.name);
+            eprintln!("{:14} {text}", self.name);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The services of the local stack by name. Holds no behavior; [`crate::store`] adds it.
+//! The services of the local stack by name. Their behavior is in [`crate::store`].
 
 use std::{fmt, str::FromStr};
 

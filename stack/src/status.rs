@@ -1,4 +1,5 @@
-//! `status`: state, ports, processes and memory of each service, as values and as a table. Starts and stops nothing.
+//! `status`: state, ports, processes and memory of each service, as values and as a table. This module starts and stops
+//! nothing.
 
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
@@ -24,7 +25,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
 pub enum State {
     /// All of its processes are running and it responds to its readiness query.
     Ready,
-    /// All of its processes are running, but it does not respond, or not yet.
+    /// All of its processes are running, but it does not respond or is not ready yet.
     NotReady,
     /// A process that `up` started has exited.
     Exited,
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_reads_like_this() {
+    fn the_table_has_aligned_columns_and_a_total() {
         let at = DateTime::from_timestamp(1_767_225_600, 0);
         let row = |service, state, pids: &[i32], memory_bytes, ready_since| ServiceStatus {
             service,

@@ -1,4 +1,5 @@
-//! The stores of the local stack, a file each, and the [`Descriptor`] of every service. Starts and stops nothing.
+//! The stores of the local stack, a file each, and the [`Descriptor`] of every service. This module starts and stops
+//! nothing.
 
 mod clickhouse;
 mod connect;

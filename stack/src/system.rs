@@ -1,4 +1,4 @@
-//! What the kernel reports about processes, ports and disks, from `/proc` and `statvfs`. Only reads.
+//! What the kernel reports about processes, ports and disks, from `/proc` and `statvfs`. This module only reads.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,8 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The command name is in brackets and may contain anything, brackets included: count fields from the last bracket.
+/// Parses a line. The command name is in brackets and may contain any character, brackets included, so fields are
+/// counted from the last bracket.
 fn parse_stat(pid: i32, line: &str) -> Option<Stat> {
     let fields: Vec<&str> = line.rsplit_once(") ")?.1.split(' ').collect();
     // If the main thread has exited, the process looks dead, but its other threads continue and hold its ports.

@@ -12,7 +12,7 @@ use super::ledger::Origin;
 use super::reconcile::{Entry, Tally};
 use super::slice::Kind;
 
-/// Some rows of a table.
+/// A set of rows of a table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows {
     pub(super) table: &'static str,

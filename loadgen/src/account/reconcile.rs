@@ -68,7 +68,7 @@ mod tests {
         ids.iter().map(|id| (id.to_string(), u64::from(*id) + 1000)).collect()
     }
 
-    fn found(planned: &[u32], rows: Vec<Entry>, dead: &[u32]) -> (u64, u64, u64, u64) {
+    fn difference_counts(planned: &[u32], rows: Vec<Entry>, dead: &[u32]) -> (u64, u64, u64, u64) {
         let planned = entries(planned);
         let dead = dead.iter().map(ToString::to_string).collect();
         let plan = |visit: &mut dyn FnMut(String, u64)| planned.into_iter().for_each(|(id, digest)| visit(id, digest));
@@ -78,16 +78,16 @@ mod tests {
 
     #[test]
     fn landed_or_dead_lettered_is_balanced() {
-        assert_eq!(found(&[1, 2, 3], entries(&[3, 1]), &[2]), (0, 0, 0, 0));
+        assert_eq!(difference_counts(&[1, 2, 3], entries(&[3, 1]), &[2]), (0, 0, 0, 0));
     }
 
     #[test]
     fn each_kind_of_difference_is_distinguished() {
-        assert_eq!(found(&[1, 2], entries(&[1]), &[]), (1, 0, 0, 0));
-        assert_eq!(found(&[1, 2], entries(&[1, 2, 2, 2]), &[]), (0, 2, 0, 0));
-        assert_eq!(found(&[1], vec![("1".to_owned(), 7)], &[]), (0, 0, 1, 0));
-        assert_eq!(found(&[1], entries(&[1, 9, 9]), &[8]), (0, 0, 0, 3));
-        assert_eq!(found(&[1], entries(&[1]), &[1]), (0, 1, 0, 0), "landed and dead-lettered as well");
+        assert_eq!(difference_counts(&[1, 2], entries(&[1]), &[]), (1, 0, 0, 0));
+        assert_eq!(difference_counts(&[1, 2], entries(&[1, 2, 2, 2]), &[]), (0, 2, 0, 0));
+        assert_eq!(difference_counts(&[1], vec![("1".to_owned(), 7)], &[]), (0, 0, 1, 0));
+        assert_eq!(difference_counts(&[1], entries(&[1, 9, 9]), &[8]), (0, 0, 0, 3));
+        assert_eq!(difference_counts(&[1], entries(&[1]), &[1]), (0, 1, 0, 0), "landed and dead-lettered as well");
     }
 
     proptest! {
@@ -98,7 +98,7 @@ mod tests {
             let mut rows: Vec<u32> = planned[removed as usize..].to_vec();
             rows.extend(rows.clone().into_iter().take(duplicated as usize));
             let expected = (u64::from(removed), u64::from(duplicated), 0, 0);
-            prop_assert_eq!(found(&planned, entries(&rows), &[]), expected);
+            prop_assert_eq!(difference_counts(&planned, entries(&rows), &[]), expected);
         }
     }
 }

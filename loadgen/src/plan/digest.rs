@@ -20,8 +20,8 @@ use sluice_schemas::concurrency::lock;
 const CHUNK: u64 = 4_096;
 
 impl Plan {
-    /// SHA-256 of everything planned, in hexadecimal, whatever the number of threads: the population, the loaded past,
-    /// every write with its intended start, and every probe.
+    /// SHA-256 of everything planned, in hexadecimal, independent of the number of threads: the population, the loaded
+    /// past, every write with its intended start, and every probe.
     pub fn digest(&self) -> String {
         digest(self, std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
     }

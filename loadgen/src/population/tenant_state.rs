@@ -24,7 +24,7 @@ impl TenantState {
         Self { slots: Slots::new(tenant.customers, seed), past: curve(past), drive: curve(drive) }
     }
 
-    /// When an era's communications are created.
+    /// Creation times of an era's communications.
     pub(super) fn curve(&self, era: Era) -> &Curve {
         match era {
             Era::Past => &self.past.0,

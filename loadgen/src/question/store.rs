@@ -31,7 +31,7 @@ impl Store {
     }
 
     /// The store of that name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|store| store.as_str() == name)
     }
 }

@@ -15,7 +15,7 @@ use crate::scenario::Scenario;
 fn names_in_scenarios_are_the_names_in_json() {
     for &question in Question::ALL {
         assert_eq!(serde_json::to_value(question).unwrap(), question.as_str());
-        assert_eq!(Question::named(question.as_str()), Some(question));
+        assert_eq!(Question::from_name(question.as_str()), Some(question));
     }
 }
 

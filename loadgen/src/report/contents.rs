@@ -38,7 +38,7 @@ pub struct Report {
 /// The scenario, the machine and the stores of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Header {
-    /// When the drive began.
+    /// Start of the drive.
     pub started_at: DateTime<Utc>,
     /// The scenario with all its values, including both seeds.
     pub scenario: Scenario,

@@ -1,4 +1,4 @@
-//! The tables for the terminal. Formats only; never prints.
+//! The tables for the terminal. This module only formats and never prints.
 
 use std::collections::BTreeMap;
 
@@ -82,17 +82,18 @@ fn slos(judged: &[Judged], availability: &Availability) -> Table {
         let mut row = vec![
             one.slo.name.clone(),
             format!("{} within {within}", percent(one.slo.objective)),
-            grouped(one.counts.samples),
-            grouped(one.effective.samples as u64),
-            grouped(one.counts.exceedances),
+            with_separators(one.counts.samples),
+            with_separators(one.effective.samples as u64),
+            with_separators(one.counts.exceedances),
         ];
         row.extend([p50_us, p95_us, p99_us, max_us].map(millis));
         row.push(word(one.verdict).to_owned());
         table.add_row(row);
     }
     let Availability { objective, samples, failed, verdict, .. } = availability;
-    let mut row = vec!["availability".to_owned(), format!("{} answered", percent(*objective)), grouped(*samples)];
-    row.extend([String::new(), grouped(*failed)]);
+    let mut row =
+        vec!["availability".to_owned(), format!("{} answered", percent(*objective)), with_separators(*samples)];
+    row.extend([String::new(), with_separators(*failed)]);
     row.extend(std::iter::repeat_n(String::new(), 4));
     row.push(word(*verdict).to_owned());
     table.add_row(row);
@@ -132,7 +133,8 @@ fn questions(questions: &[QuestionReport]) -> Table {
             Cell::new(asked.store.as_str()).set_alignment(CellAlignment::Left),
             Cell::new(asked.rate),
         ];
-        let numbers = [counts.samples, counts.exceedances, counts.errors, counts.timed_out, counts.wrong].map(grouped);
+        let numbers =
+            [counts.samples, counts.exceedances, counts.errors, counts.timed_out, counts.wrong].map(with_separators);
         row.extend(numbers.into_iter().chain([p50_us, p95_us, p99_us, max_us].map(millis)).map(Cell::new));
         table.add_row(row);
     }
@@ -143,14 +145,14 @@ fn rates(rates: &[Rate]) -> Table {
     let mut table = table(&["records", "planned", "produced", "in", "per s", "landed after", "per s to the store"], 0);
     for rate in rates {
         let per_second = |seconds: f64| {
-            if seconds > 0.0 { grouped((rate.produced as f64 / seconds) as u64) } else { UNKNOWN.to_owned() }
+            if seconds > 0.0 { with_separators((rate.produced as f64 / seconds) as u64) } else { UNKNOWN.to_owned() }
         };
         let unknown = || (UNKNOWN.to_owned(), UNKNOWN.to_owned());
         let landed = rate.landed_in.map_or_else(unknown, |seconds| (format!("{seconds:.1} s"), per_second(seconds)));
         table.add_row(vec![
             rate.kind.clone(),
-            grouped(rate.planned),
-            grouped(rate.produced),
+            with_separators(rate.planned),
+            with_separators(rate.produced),
             format!("{:.1} s", rate.produced_in),
             per_second(rate.produced_in),
             landed.0,
@@ -193,7 +195,7 @@ fn ledgers(account: &Account) -> Table {
 }
 
 fn row(store: &str, kind: &str, tenant: &str, ledgers: &[&Ledger]) -> Vec<Cell> {
-    let sum = |count: fn(&Ledger) -> u64| grouped(ledgers.iter().map(|ledger| count(ledger)).sum());
+    let sum = |count: fn(&Ledger) -> u64| with_separators(ledgers.iter().map(|ledger| count(ledger)).sum());
     let numbers = [
         sum(|ledger| ledger.produced),
         sum(|ledger| ledger.landed),
@@ -247,7 +249,7 @@ fn millis(micros: Option<u64>) -> String {
 }
 
 /// A number with thousands separators.
-fn grouped(number: u64) -> String {
+fn with_separators(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -23,17 +23,17 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     /// An error about the text at `span`.
-    pub(super) fn error(&self, span: Range<usize>, what: impl std::fmt::Display) -> ScenarioError {
+    pub(super) fn error(&self, span: Range<usize>, message: impl std::fmt::Display) -> ScenarioError {
         let line = self.text[..span.start.min(self.text.len())].matches('\n').count() + 1;
-        ScenarioError { file: self.file.to_owned(), message: format!("line {line}: {what}") }
+        ScenarioError { file: self.file.to_owned(), message: format!("line {line}: {message}") }
     }
 
-    fn wrong<T>(&self, at: &Spanned<T>, key: &str, what: impl std::fmt::Display) -> ScenarioError {
-        self.error(at.span(), format!("`{key}`: {what}"))
+    fn wrong<T>(&self, at: &Spanned<T>, key: &str, message: impl std::fmt::Display) -> ScenarioError {
+        self.error(at.span(), format!("`{key}`: {message}"))
     }
 
     fn unit<T>(&self, at: &Text, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, ScenarioError> {
-        parse(at.as_ref()).map_err(|what| self.wrong(at, key, what))
+        parse(at.as_ref()).map_err(|message| self.wrong(at, key, message))
     }
 
     fn duration(&self, at: &Text, key: &str, range: Range<Duration>) -> Result<Duration, ScenarioError> {
@@ -138,10 +138,10 @@ struct Time {
 fn time(raw: &raw::Time, source: &Source<'_>) -> Result<Time, ScenarioError> {
     let second = Duration::from_secs(1);
     let start: chrono::DateTime<chrono::Utc> =
-        raw.start.as_ref().parse().map_err(|what| source.wrong(&raw.start, "time.start", what))?;
+        raw.start.as_ref().parse().map_err(|message| source.wrong(&raw.start, "time.start", message))?;
     if !(2000..2100).contains(&start.year()) {
-        let what = "it is outside the supported years; choose a year from 2000 to 2099; data older than seven years is not kept";
-        return Err(source.wrong(&raw.start, "time.start", what));
+        let message = "it is outside the supported years; choose a year from 2000 to 2099; data older than seven years is not kept";
+        return Err(source.wrong(&raw.start, "time.start", message));
     }
     if start.timestamp_millis() % 3_600_000 != 0 {
         return Err(source.wrong(
@@ -153,8 +153,8 @@ fn time(raw: &raw::Time, source: &Source<'_>) -> Result<Time, ScenarioError> {
     let span = source.duration(&raw.span, "time.span", second..DAY * 400)?;
     let duration = source.duration(&raw.replayed_in, "time.replayed_in", second..DAY * 8)?;
     if duration > span {
-        let what = "it is longer than `time.span`; time can be compressed, not stretched: shorten it";
-        return Err(source.wrong(&raw.replayed_in, "time.replayed_in", what));
+        let message = "it is longer than `time.span`; time can be compressed, not stretched: shorten it";
+        return Err(source.wrong(&raw.replayed_in, "time.replayed_in", message));
     }
     let hour = second * 3600;
     Ok(Time {
@@ -222,10 +222,10 @@ fn arrivals(at: Option<&Text>, source: &Source<'_>) -> Result<Arrivals, Scenario
 }
 
 fn time_outs(raw: &BTreeMap<Text, Text>, source: &Source<'_>) -> Result<TimeOuts, ScenarioError> {
-    let two = Duration::from_secs(2);
-    let mut time_outs = TimeOuts { postgres: two, redis: two, elasticsearch: two, clickhouse: two * 5 };
+    let default = Duration::from_secs(2);
+    let mut time_outs = TimeOuts { postgres: default, redis: default, elasticsearch: default, clickhouse: default * 5 };
     for (name, at) in raw {
-        let place = match Store::named(name.as_ref()) {
+        let place = match Store::from_name(name.as_ref()) {
             Some(Store::Postgres) => &mut time_outs.postgres,
             Some(Store::Redis) => &mut time_outs.redis,
             Some(Store::Elasticsearch) => &mut time_outs.elasticsearch,
@@ -241,16 +241,16 @@ fn time_outs(raw: &BTreeMap<Text, Text>, source: &Source<'_>) -> Result<TimeOuts
 fn unknown<'a>(
     at: &Text,
     table: &str,
-    what: &str,
+    kind: &str,
     known: impl Iterator<Item = &'a str>,
     source: &Source<'_>,
 ) -> ScenarioError {
     let known: Vec<&str> = known.collect();
-    source.wrong(at, table, format!("unknown {what} \"{}\"; use {}", at.as_ref(), known.join(", ")))
+    source.wrong(at, table, format!("unknown {kind} \"{}\"; use {}", at.as_ref(), known.join(", ")))
 }
 
 fn question(at: &Text, key: &str, source: &Source<'_>) -> Result<Question, ScenarioError> {
-    Question::named(at.as_ref())
+    Question::from_name(at.as_ref())
         .ok_or_else(|| unknown(at, key, "question", Question::ALL.iter().map(|q| q.as_str()), source))
 }
 
@@ -286,7 +286,7 @@ fn slos(
             let judged = slos.iter().flat_map(|slo| &slo.questions).filter(|&&other| other == question).count()
                 + slo.questions.iter().filter(|&&other| other == question).count();
             let time_out = time_outs.for_store(question.store());
-            let what = if judged > 1 {
+            let message = if judged > 1 {
                 format!("\"{question}\" is judged twice; name it once")
             } else if !probes.contains_key(&question) {
                 format!("\"{question}\" is judged but never asked; give it a rate in [probes]")
@@ -295,7 +295,7 @@ fn slos(
             } else {
                 continue;
             };
-            return Err(source.wrong(at, "slo.questions", what));
+            return Err(source.wrong(at, "slo.questions", message));
         }
         slos.push(slo);
     }

@@ -27,7 +27,7 @@ impl Postgres {
     /// Opens the pool and one connection, which proves that the store responds.
     pub(super) async fn connect(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
         let options = connect::postgres_options(stores, &names.database(), Role::App);
-        // Each question has a time-out of its own, and waiting for a connection counts towards it.
+        // Each question has its own time-out, and waiting for a connection counts toward it.
         let pool =
             PgPoolOptions::new().min_connections(POOL / 2).max_connections(POOL).acquire_timeout(CONNECT_TIMEOUT * 6);
         let pool = pool.connect_with(options).await?;

@@ -33,7 +33,7 @@ const EXPECTED: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/clickh
 pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<AppliedObject>, SchemaError> {
     let database = create_database(stores, names).await?;
     let client = connect::clickhouse(stores, names);
-    let history = client.query_raw(&run::labelled(HISTORY, names));
+    let history = client.query_raw(&run::with_label(HISTORY, names));
     execute(history).await.map_err(failed(stores, "create schema_migrations"))?;
     let recorded = recorded_migrations(stores, &client).await?;
     let mut applied = vec![database];
@@ -108,7 +108,7 @@ async fn migrate(
     }
     let doing = || failed(stores, format!("apply {}", file.file));
     for statement in file.statements() {
-        execute(client.query_raw(&run::labelled(statement, names))).await.map_err(doing())?;
+        execute(client.query_raw(&run::with_label(statement, names))).await.map_err(doing())?;
     }
     let record = client.query("INSERT INTO schema_migrations (file, sha256) VALUES (?, ?)");
     execute(record.bind(file.file).bind(file.sha256())).await.map_err(doing())?;

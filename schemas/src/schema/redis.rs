@@ -44,7 +44,7 @@ pub(crate) async fn apply(stores: &Stores, names: &Names) -> Result<Vec<AppliedO
     Ok(vec![AppliedObject::new(Store::Redis, format!("search index {index}"), outcome)])
 }
 
-/// What `FT.INFO` should report: the prefix, and each field with its path and type.
+/// The expected output of `FT.INFO`: the prefix, and each field with its path and type.
 fn index_facts(names: &Names) -> Facts {
     let arguments = index_arguments(names);
     let schema = arguments.iter().position(|argument| argument == "SCHEMA");

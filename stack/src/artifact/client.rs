@@ -83,7 +83,7 @@ fn maven<'a>(command: &'a mut Command, goal: &str, dir: &Path) -> &'a mut Comman
     command.arg(format!("-DoutputDirectory={}", dir.display()))
 }
 
-/// A project that depends on `roots` alone.
+/// A project that depends only on `roots`.
 fn project(roots: &[(&str, &str, &str)]) -> String {
     let dependency = |(group, artifact, version): &(&str, &str, &str)| {
         format!(
@@ -97,7 +97,7 @@ fn project(roots: &[(&str, &str, &str)]) -> String {
     )
 }
 
-/// Shows how much has been received; never completes.
+/// Shows the number of bytes received; it never completes.
 async fn watch(dirs: &[std::path::PathBuf], expected: u64, task: &Task) -> Infallible {
     task.set_length(expected);
     loop {
@@ -118,7 +118,7 @@ fn size(dir: &Path) -> u64 {
 }
 
 impl Source {
-    /// The program that fetches it.
+    /// The program that fetches the artifact.
     pub(super) fn client(&self) -> &'static str {
         match self.client_tool() {
             tools::Tool::Npm => "npm",
@@ -128,7 +128,7 @@ impl Source {
         }
     }
 
-    /// The tool that must be installed to fetch it.
+    /// The tool that must be installed to fetch the artifact.
     pub(crate) fn client_tool(&self) -> tools::Tool {
         match self {
             Self::Npm(_) => tools::Tool::Npm,

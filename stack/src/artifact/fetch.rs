@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Artifact {
-    /// Fetches the program unless it is in the cache. Of two stacks that need it, one waits and then finds it.
+    /// Fetches the program unless it is in the cache. If two stacks need it, one waits for the other's download.
     pub(crate) async fn fetch(&self, layout: &Layout, task: &Task) -> Result<(), Error> {
         if self.is_fetched(layout) {
             return Ok(());
@@ -45,7 +45,7 @@ impl Artifact {
         fs::remove_dir_all(&work).file("remove", work)
     }
 
-    /// Verifies and unpacks on a thread of its own, since this takes seconds.
+    /// Verifies and unpacks on a separate thread, since this takes seconds.
     async fn verify_and_unpack(&self, download: &Path, ready: &Path) -> Result<PathBuf, Error> {
         let (expected, links, from, to) = (self.sha256, self.links, download.to_owned(), ready.to_owned());
         let unpacked = blocking(move || unpack::verify_and_unpack((expected, links), &from, &to)).await;

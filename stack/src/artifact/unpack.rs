@@ -92,7 +92,7 @@ fn unpack(from: &Path, to: &Path) -> io::Result<()> {
     strip_top_folder(to)
 }
 
-/// Removes the top level of an archive that contains nothing but one folder.
+/// Removes the top level of an archive that contains only one folder.
 fn strip_top_folder(dir: &Path) -> io::Result<()> {
     let entries: Vec<PathBuf> = fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<io::Result<_>>()?;
     let [only] = entries.as_slice() else { return Ok(()) };
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_with_its_checksum_becomes_a_folder_that_everyone_can_use() {
+    fn an_archive_with_its_checksum_becomes_a_folder_that_every_user_can_use() {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (sum, target) = (archive(from.path()), to.path().join("ready"));
         verify_and_unpack((&sum, &[("lib", "bin")]), from.path(), &target).unwrap();

@@ -1,5 +1,5 @@
 //! Elasticsearch from the distribution for its own integration tests: the server without the optional modules.
-//! One node, security disabled; never downloads anything itself.
+//! It has one node, with security disabled, and never downloads anything.
 
 use std::{ffi::OsString, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! Shared by the Java services: classpath, heap and logging configuration. Starts nothing.
+//! Shared by the Java services: classpath, heap and logging configuration. This module starts nothing.
 
 use std::{ffi::OsString, path::Path};
 

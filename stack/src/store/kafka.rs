@@ -1,5 +1,5 @@
-//! Kafka from the broker's own jars: one node that is broker and KRaft controller. Topics are created by
-//! `schemas apply` alone, so `auto.create.topics.enable` is off.
+//! Kafka from the broker's own jars: one node that is broker and KRaft controller. Topics are created only by
+//! `schemas apply`, so `auto.create.topics.enable` is off.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -93,13 +93,13 @@ impl Descriptor for Postgres {
             }
             let dir = layout.node_dir("postgres");
             layout.hand_over(&dir)?;
-            let fresh = dir.join("data.new");
-            if fresh.exists() {
-                std::fs::remove_dir_all(&fresh).file("remove", &fresh)?;
+            let temporary = dir.join("data.new");
+            if temporary.exists() {
+                std::fs::remove_dir_all(&temporary).file("remove", &temporary)?;
             }
-            initdb(layout, &dir, &fresh).await?;
+            initdb(layout, &dir, &temporary).await?;
             // The last step, so that the result of an interrupted initdb is never used.
-            std::fs::rename(&fresh, data(layout)).file("rename", fresh)
+            std::fs::rename(&temporary, data(layout)).file("rename", temporary)
         }
         .boxed()
     }

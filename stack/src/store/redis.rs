@@ -1,5 +1,5 @@
-//! The two Redis clusters: six nodes that may evict keys, and three that never do. Both keep RDB snapshots and an
-//! append-only file. Forms a new cluster; a missing marker reveals an interrupted attempt, which is repeated.
+//! The two Redis clusters: six nodes that may evict keys, and three that never evict. Both keep RDB snapshots and an
+//! append-only file. It forms a new cluster; if a marker is missing, an attempt was interrupted and is repeated.
 
 use std::{ffi::OsString, time::Duration};
 
@@ -97,7 +97,7 @@ impl Cluster {
         .await
     }
 
-    /// Assigns the slots to the first three nodes, connects all nodes, and makes the rest replicas.
+    /// Assigns the slots to the first three nodes, connects all nodes, and makes the remaining ones replicas.
     async fn create(&self, layout: &Layout) -> Result<(), RedisError> {
         let mut nodes = self.connections(layout).await?;
         for (n, node) in nodes.iter_mut().enumerate() {

@@ -1,6 +1,6 @@
-//! An S3 server, built from source by `go install` if it is named. MinIO, since the platform's buckets need versioning,
-//! object lock, lifecycle rules and server-side encryption, which lighter gateways lack. Its community edition is
-//! archived, so no other code depends on anything but the S3 API, and another server can replace it.
+//! An S3 server, built from source by `go install` if it is named. It is MinIO, since the platform's buckets need
+//! versioning, object lock, lifecycle rules and server-side encryption, which lighter gateways lack. Its community
+//! edition is archived, so no other code depends on anything but the S3 API, and another server can replace it.
 
 use futures::{FutureExt, future::BoxFuture};
 use nix::sys::signal::Signal;

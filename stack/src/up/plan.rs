@@ -1,5 +1,5 @@
-//! What `up` has to do for each service, and the tools, disk space and ports that this requires. Stops what remains of
-//! dead nodes; starts nothing.
+//! What `up` must do for each service, and the tools, disk space and ports that this requires. It stops what
+//! remains of dead nodes and starts nothing.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::{
 /// Free disk space required to start anything, MiB: room for the write-ahead logs of all stores.
 pub(super) const REQUIRED_MIB: u64 = 2048;
 
-/// What `up` has to do for one service.
+/// What `up` must do for one service.
 pub(super) struct Plan {
     pub(super) service: Service,
     pub(super) descriptor: &'static dyn Descriptor,

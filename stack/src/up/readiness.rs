@@ -1,4 +1,4 @@
-//! Waits until a service is ready. Starts and stops nothing.
+//! Waits until a service is ready. It starts and stops nothing.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ const LOG_LINES: usize = 15;
 /// Timeout of one readiness query.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Queries the service until it is ready, one of its processes ends, or its deadline passes.
+/// Queries the service until it is ready, one of its processes exits, or its deadline passes.
 pub(super) async fn wait(layout: &Layout, plan: &Plan, started: &[KillOnDrop<'_>], task: &Task) -> Result<(), Error> {
     task.update("waiting until it responds");
     let records: Vec<&Record> = plan.running.iter().chain(started.iter().filter_map(KillOnDrop::record)).collect();
@@ -38,15 +38,15 @@ pub(super) async fn wait(layout: &Layout, plan: &Plan, started: &[KillOnDrop<'_>
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    let ended = tokio::select! {
+    let exited = tokio::select! {
         result = querying => match result {
             Ok(()) => return Ok(()),
             Err(()) => None,
         },
-        record = first_ended(&records) => Some(record),
+        record = first_exited(&records) => Some(record),
         () = tokio::time::sleep(deadline) => None,
     };
-    Err(failure(layout, plan.service, ended.or(records.first().copied()), ended.is_some(), (deadline, reason)))
+    Err(failure(layout, plan.service, exited.or(records.first().copied()), exited.is_some(), (deadline, reason)))
 }
 
 async fn query(layout: &Layout, descriptor: &dyn Descriptor, deadline: Duration) -> Result<(), String> {
@@ -56,7 +56,7 @@ async fn query(layout: &Layout, descriptor: &dyn Descriptor, deadline: Duration)
 }
 
 /// Waits for the first of these processes to exit.
-async fn first_ended<'a>(records: &[&'a Record]) -> &'a Record {
+async fn first_exited<'a>(records: &[&'a Record]) -> &'a Record {
     loop {
         if let Some(dead) = records.iter().find(|r| !r.is_alive()) {
             return dead;

@@ -57,8 +57,8 @@ async fn objects(stores: &Stores, names: &Names) -> Result<Vec<Object>, SchemaEr
 }
 
 fn is_own(names: &Names, (name, _, comment): &Object) -> bool {
-    let labelled = name.split_once(REBUILD).map_or(name.as_str(), |(target, _)| target);
-    label(names, labelled).is_some_and(|label| label == *comment)
+    let labeled = name.split_once(REBUILD).map_or(name.as_str(), |(target, _)| target);
+    label(names, labeled).is_some_and(|label| label == *comment)
 }
 
 /// Creates the database together with its marker.
@@ -73,7 +73,7 @@ pub(crate) async fn create_marker(stores: &Stores, names: &Names) -> Result<(), 
 }
 
 /// A statement of a migration, with a label if it creates something for a run.
-pub(super) fn labelled(statement: &str, names: &Names) -> String {
+pub(super) fn with_label(statement: &str, names: &Names) -> String {
     let created = statement.split("IF NOT EXISTS ").nth(1).and_then(|rest| rest.split_whitespace().next());
     match created.and_then(|name| label(names, name)) {
         Some(label) => format!("{statement}\nCOMMENT {}", literal(&label)),
@@ -83,10 +83,10 @@ pub(super) fn labelled(statement: &str, names: &Names) -> String {
 
 /// Drops the tables and views that carry this namespace's labels; views first, since they read the tables.
 pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaError> {
-    let mut labelled: Vec<Object> = objects(stores, names).await?;
-    labelled.retain(|object| is_own(names, object));
-    labelled.sort_by_key(|(_, is_view, _)| *is_view == 0);
-    for (name, ..) in labelled {
+    let mut labeled: Vec<Object> = objects(stores, names).await?;
+    labeled.retain(|object| is_own(names, object));
+    labeled.sort_by_key(|(_, is_view, _)| *is_view == 0);
+    for (name, ..) in labeled {
         let sql = format!("DROP TABLE IF EXISTS {}.{} SYNC", names.database(), identifier(&name));
         let dropped = execute(connect::clickhouse_server(stores).query_raw(&sql)).await;
         dropped.map_err(failed(stores, format!("drop table {}.{name}", names.database())))?;
@@ -109,12 +109,12 @@ mod tests {
         let statements: Vec<_> = MIGRATIONS.iter().flat_map(Migration::statements).chain([HISTORY]).collect();
         assert_eq!(statements.len(), NAMES.len());
         for statement in statements {
-            let labelled = labelled(statement, &names);
+            let labeled = with_label(statement, &names);
             let table = NAMES
                 .iter()
-                .find(|name| labelled.ends_with(&format!("COMMENT {}", literal(&label(&names, name).unwrap()))));
-            assert!(table.is_some(), "{labelled}");
-            assert_eq!(super::labelled(statement, &Names::new("t").unwrap()), statement);
+                .find(|name| labeled.ends_with(&format!("COMMENT {}", literal(&label(&names, name).unwrap()))));
+            assert!(table.is_some(), "{labeled}");
+            assert_eq!(with_label(statement, &Names::new("t").unwrap()), statement);
         }
     }
 

@@ -1,5 +1,5 @@
-//! Elasticsearch in a run's namespace. The marker is a component template whose name ends with the mark. Whatever a run
-//! creates has the mark in its name; never deletes anything else.
+//! Elasticsearch in a run's namespace. The marker is a component template whose name ends with the mark. Everything
+//! that a run creates has the mark in its name; nothing else is ever deleted.
 
 use std::collections::BTreeSet;
 

@@ -234,7 +234,7 @@ fn count(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
 
-/// librdkafka's metadata call blocks, so it runs on a thread of its own.
+/// librdkafka's metadata call blocks, so it runs on a separate thread.
 async fn metadata(
     admin: &Arc<AdminClient<DefaultClientContext>>,
     timeout: Duration,

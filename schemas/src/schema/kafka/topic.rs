@@ -1,4 +1,4 @@
-//! The topics as `kafka/topics.toml` states them. This module never connects to a cluster.
+//! The topics that `kafka/topics.toml` defines. This module never connects to a cluster.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,12 +18,12 @@ struct File {
     topic: Vec<Topic>,
 }
 
-/// A topic as the file states it.
+/// A topic as defined in the file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Topic {
     pub(super) name: String,
-    /// What its producers use as the key; documentation only.
+    /// The key that producers use; documentation only.
     #[serde(rename = "key")]
     _key: String,
     pub(super) partitions: i32,

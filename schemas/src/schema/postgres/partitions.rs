@@ -20,7 +20,7 @@ const MONTHS_AHEAD: u32 = 3;
 
 const PARTITIONS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/postgres/partitions.sql"));
 const DEFAULT_PARTITION: &str = "communications_default";
-/// What [`PARTITIONS`] reads from every partition, before its bound.
+/// Expected facts of every partition in [`PARTITIONS`], before its bound.
 const PARTITION_FACTS: &str =
     "row-level security enabled, forced, 0 policies, 0 grants, indexes without a valid part: none";
 
@@ -68,7 +68,7 @@ pub(super) async fn check(
     Ok(drift)
 }
 
-/// The default partition, the months that must exist, and every month that does: all must look alike.
+/// Expected facts of the default partition, of the months that must exist, and of every month that exists.
 fn expected(actual: &Facts, today: NaiveDate) -> Facts {
     let ahead =
         (0..=MONTHS_AHEAD).map(|months| (today + Months::new(months)).format("communications_y%Ym%m").to_string());

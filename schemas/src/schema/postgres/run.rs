@@ -43,7 +43,7 @@ impl From<Row> for Object {
 }
 
 impl Object {
-    fn is_labelled(&self, names: &Names) -> bool {
+    fn is_labeled(&self, names: &Names) -> bool {
         self.comment.is_some() && self.comment == label(names, &self.name)
     }
 
@@ -81,7 +81,7 @@ async fn database_comment(admin: &mut PgConnection, names: &Names) -> Result<Opt
     query.bind(names.database()).fetch_optional(admin).await.map_err(failed("read the run marker"))
 }
 
-/// Foreign objects that keep a run out of this namespace.
+/// Foreign objects that make this namespace unusable for a run.
 pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String>, SchemaError> {
     let mut admin = connect::postgres_admin(stores).await?;
     let (role, database) = (role_comment(&mut admin, names).await?, database_comment(&mut admin, names).await?);
@@ -107,7 +107,7 @@ pub(crate) async fn foreign(stores: &Stores, names: &Names) -> Result<Vec<String
 fn conflicting<'a>(objects: &'a [Object], names: &'a Names) -> impl Iterator<Item = String> + 'a {
     let needed =
         ["customers", "campaigns", "communications", "communications_default", "schema_migrations", "sluice_cdc"];
-    objects.iter().filter(|object| !object.is_labelled(names)).filter_map(move |object| match &object.parent {
+    objects.iter().filter(|object| !object.is_labeled(names)).filter_map(move |object| match &object.parent {
         Some(parent) if parent == "communications" && object.is_monthly_partition() => None,
         Some(parent) if needed.contains(&parent.as_str()) => Some(format!("partition {} of {parent}", object.name)),
         _ if needed.contains(&object.name.as_str()) || object.is_monthly_partition() => Some(object.describe()),
@@ -170,10 +170,10 @@ pub(crate) async fn clear(stores: &Stores, names: &Names) -> Result<(), SchemaEr
         return Ok(());
     }
     let objects = objects(stores, names).await?;
-    let labelled: Vec<&Object> = objects.iter().filter(|object| object.is_labelled(names)).collect();
+    let labeled: Vec<&Object> = objects.iter().filter(|object| object.is_labeled(names)).collect();
     // Tables in one statement, since they reference each other. The function uses one as
     // the type of a variable, which is not a dependency.
-    let drops = ["PUBLICATION", "TABLE", "FUNCTION"].into_iter().filter_map(|kind| drop_all(kind, &labelled));
+    let drops = ["PUBLICATION", "TABLE", "FUNCTION"].into_iter().filter_map(|kind| drop_all(kind, &labeled));
     let sql = format!("BEGIN; SET LOCAL lock_timeout = '60s'; {} COMMIT", drops.collect::<String>());
     let mut owner = connect::postgres_connection(stores, &names.database(), Role::Owner).await?;
     match sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut owner).await {
@@ -208,16 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn only_unlabelled_objects_under_needed_names_conflict() {
+    fn only_unlabeled_objects_under_needed_names_conflict() {
         let names = Names::new("t").unwrap().with_mark(Mark::new());
-        let labelled = |name: &str| label(&names, name);
+        let labeled = |name: &str| label(&names, name);
         let objects = [
-            object("TABLE", "customers", None, labelled("customers")),
+            object("TABLE", "customers", None, labeled("customers")),
             object("TABLE", "communications_y2026m11", Some("communications"), None),
             object("TABLE", "mine", None, None),
             // A copied or renamed table keeps the comment.
-            object("TABLE", "kept", None, labelled("customers")),
-            object("TABLE", "campaigns", None, labelled("customers")),
+            object("TABLE", "kept", None, labeled("customers")),
+            object("TABLE", "campaigns", None, labeled("customers")),
             object("TABLE", "odd", Some("communications"), None),
             object("FUNCTION", "ensure_partitions(date,date)", None, None),
         ];

@@ -11,7 +11,7 @@ use crate::error::{SchemaError, refused};
 use crate::schema::facts::Facts;
 use crate::store::Store;
 
-/// Keys that one SCAN visits, and one pipeline of UNLINK deletes, at most.
+/// Maximum number of keys that one SCAN visits and one pipeline of UNLINK deletes.
 const PAGE: usize = 1_000;
 /// Number of tags that are tried to find one in a master's slots.
 const TAGS: u32 = 10_000;

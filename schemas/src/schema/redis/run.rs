@@ -1,5 +1,5 @@
 //! Redis in a run's namespace. The marker is a key of the state cluster, which evicts nothing. Every key and search
-//! index that a run creates has the mark in its name; never deletes anything else.
+//! index that a run creates has the mark in its name; nothing else is ever deleted.
 
 use std::collections::BTreeSet;
 

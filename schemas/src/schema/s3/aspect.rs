@@ -14,18 +14,18 @@ pub(super) struct Aspect {
     pub(super) subresource: &'static str,
     /// Bodies to set, best first; a lesser one omits what some servers do not support.
     pub(super) forms: Vec<String>,
-    /// What a lesser form omits.
+    /// The features that a lesser form omits.
     pub(super) only_in_best: &'static str,
 }
 
-/// How a server's response compares.
+/// The result of comparing a server's response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fitness {
-    /// It is the best form.
+    /// The response is the best form.
     Best,
-    /// It is one of the others.
+    /// The response is one of the other forms.
     Lesser,
-    /// It is none of them.
+    /// The response is none of the forms.
     Differs,
 }
 
@@ -58,7 +58,8 @@ fn essence(body: &str) -> String {
     if parts.is_empty() { ABSENT.to_owned() } else { parts.join("; ") }
 }
 
-/// Servers reorder the elements of a rule; elements of the same name keep their order, since two lists correspond.
+/// Sorts the elements of a rule, which servers reorder; elements of the same name keep their order, since two lists
+/// correspond.
 fn essence_of_part(mut texts: Vec<(String, String)>) -> String {
     texts.retain(|(path, _)| !path.ends_with("/ID") && !path.ends_with("/BucketKeyEnabled"));
     texts.sort_by(|(one, _), (other, _)| one.cmp(other));

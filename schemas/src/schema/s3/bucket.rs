@@ -1,4 +1,4 @@
-//! The buckets as `s3/buckets.toml` states them, and the request bodies that set their aspects. This module performs no
+//! The buckets that `s3/buckets.toml` defines, and the request bodies that set their aspects. This module performs no
 //! I/O.
 
 use std::fmt::Write as _;
@@ -76,7 +76,7 @@ pub(super) fn buckets(names: &Names) -> Result<Vec<Bucket>, SchemaError> {
 }
 
 impl Bucket {
-    /// What is set on the bucket, in the order in which it is set.
+    /// The aspects of the bucket, in the order in which they are set.
     pub(super) fn aspects(&self) -> Vec<Aspect> {
         let aspect = |name, subresource, forms| Aspect {
             name,

@@ -41,7 +41,7 @@ pub(super) struct Server {
 /// Whether a server supports an aspect.
 pub(super) enum Support {
     Supported,
-    /// It does not; the reason.
+    /// It does not, for this reason.
     Unsupported(String),
 }
 
@@ -91,7 +91,7 @@ impl Server {
         Ok(Self { http, settings, endpoint })
     }
 
-    /// The URL of an object, of a bucket, or without both of the server itself.
+    /// The URL of an object or a bucket, or without either, of the server.
     fn url(&self, bucket: &str, object: &str) -> Result<Url, SchemaError> {
         if bucket.is_empty() {
             return Ok(self.endpoint.clone());

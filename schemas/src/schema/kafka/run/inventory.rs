@@ -16,12 +16,12 @@ use crate::error::{SchemaError, refused};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// Whether an object exists for certain.
+/// Whether an object is known to exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryState {
-    /// It is about to be created.
+    /// The object is about to be created.
     Intended,
-    /// It was created.
+    /// The object was created.
     Created,
 }
 
