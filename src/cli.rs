@@ -22,7 +22,7 @@ Start here:
   sluice down              stop what `up` or `verify` started
 
 Exit codes: 0 pass, 1 fail, 2 inconclusive, 3 the run could not be made or judged, 4 usage or configuration, 130 Ctrl-C.
-Settings: sluice.toml, overridden by SLUICE_SECTION__KEY (SLUICE_STORES__POSTGRES__PORT=5432), overridden by flags. `sluice config check` shows what is in force.";
+Settings: sluice.toml, overridden by SLUICE_SECTION__KEY (SLUICE_STORES__POSTGRES__PORT=5432), overridden by flags. `sluice config check` shows what is in effect.";
 
 /// Ingest and load testing for a platform of PostgreSQL, Kafka, ClickHouse, Elasticsearch, Redis and S3.
 #[derive(Debug, Parser)]
@@ -69,7 +69,7 @@ enum Verb {
     /// Inspect dead letters, and replay them once their cause is repaired
     #[command(subcommand)]
     Dlq(dlq::Verb),
-    /// Check the configuration and print what is in force, with secrets hidden
+    /// Check the configuration and print what is in effect, with secrets hidden
     #[command(subcommand)]
     Config(config::Verb),
     /// Print a completion script for a shell
@@ -99,7 +99,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 impl Cli {
-    /// Runs the verb on the settings in force.
+    /// Runs the verb on the settings in effect.
     fn run(self) -> Result<Exit, Failure> {
         if let Verb::Completions { shell } = self.verb {
             return completions::print(shell, &mut Self::command());

@@ -11,7 +11,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Check file, environment and flags, and print what is in force
+    /// Check file, environment and flags, and print what is in effect
     Check,
 }
 

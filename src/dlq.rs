@@ -103,7 +103,7 @@ pub(crate) struct ReplayOptions {
     limit: Option<u64>,
 }
 
-/// Runs the verb in the namespace in force.
+/// Runs the verb in the namespace in effect.
 pub(crate) async fn run(verb: Verb, settings: Settings) -> Result<Exit, Failure> {
     match verb {
         Verb::List(options) => list(&options, settings).await,
@@ -273,7 +273,7 @@ impl Which {
     }
 }
 
-/// The prefix of topic names in the namespace in force; it is not shown.
+/// The prefix of topic names in the namespace in effect; it is not shown.
 fn prefix(settings: &Settings) -> String {
     settings.names().topic("")
 }

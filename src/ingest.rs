@@ -72,7 +72,7 @@ struct Rebuild {
     month: u32,
 }
 
-/// Runs the verb in the namespace in force; without a verb, a worker.
+/// Runs the verb in the namespace in effect; without a verb, a worker.
 pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Failure> {
     match options.verb {
         None | Some(Verb::Run) => work(options.until_stdin_closes, settings).await,

@@ -1,4 +1,4 @@
-//! The settings in force: `sluice.toml`, overridden by environment variables, overridden by flags, and checked.
+//! The settings in effect: `sluice.toml`, overridden by environment variables, overridden by flags, and checked.
 //! Order: the local stack's addresses, the file, `SLUICE_SECTION__KEY`, the command line. It opens no connection.
 
 mod variables;
@@ -207,7 +207,7 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
 }
 
 impl Settings {
-    /// The names in force, except for runs.
+    /// The names in effect, except for runs.
     pub(crate) fn names(&self) -> Names {
         self.stores.namespace.clone()
     }

@@ -8,7 +8,7 @@ use crate::schema::{AppliedObject, in_each, in_store};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// Applies the schemas of the chosen stores, all at once, under the namespace's lock. If one store fails, the others
+/// Applies the schemas of the chosen stores, concurrently, under the namespace's lock. If one store fails, the others
 /// still finish and keep their changes; the next run continues from there.
 pub async fn apply(stores: &Stores, names: &Names, which: &[Store]) -> Result<Vec<AppliedObject>, SchemaError> {
     let lock = lock::acquire(stores, names, which).await?;

@@ -6,7 +6,7 @@ use crate::schema::{Drift, in_each, in_store};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// Compares the chosen stores with the files, all at once. No drift means that they match.
+/// Compares the chosen stores with the files concurrently. No drift means that they match.
 pub async fn check(stores: &Stores, names: &Names, which: &[Store]) -> Result<Vec<Drift>, SchemaError> {
     let step = |store| async move { in_store!(store, check(stores, names)) };
     Ok(in_each(which, "read its catalog", step).await?.concat())

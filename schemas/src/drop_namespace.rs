@@ -9,7 +9,7 @@ use crate::schema::{in_each, in_store};
 use crate::store::Store;
 use crate::stores::Stores;
 
-/// Drops the namespace in the chosen stores, all at once, under the namespace's lock, and returns when its names are
+/// Drops the namespace in the chosen stores, concurrently, under the namespace's lock, and returns when its names are
 /// free again. A missing object is not an error.
 pub async fn drop_namespace(stores: &Stores, names: &Names, which: &[Store]) -> Result<(), SchemaError> {
     if names.namespace().is_empty() {

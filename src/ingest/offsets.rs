@@ -73,7 +73,7 @@ pub(crate) struct Accept {
     yes: bool,
 }
 
-/// Runs the verb in the namespace in force.
+/// Runs the verb in the namespace in effect.
 pub(super) async fn run(verb: Verb, settings: Settings) -> Result<Exit, Failure> {
     let names = settings.names();
     let offsets = Offsets::new(settings.ingest.clone(), settings.stores.clone(), names).map_err(failure)?;

@@ -1,4 +1,4 @@
-//! Names of topics, with and without the namespace in force.
+//! Names of topics, with and without the namespace in effect.
 
 use crate::{settings::Settings, table};
 
@@ -8,7 +8,7 @@ pub(super) fn full(settings: &Settings, topic: &str) -> String {
     if topic.starts_with(&prefix) { topic.to_owned() } else { format!("{prefix}{topic}") }
 }
 
-/// A topic without the namespace in force.
+/// A topic without the namespace in effect.
 pub(super) fn short<'a>(settings: &Settings, topic: &'a str) -> &'a str {
     table::short(topic, &settings.names().topic(""))
 }

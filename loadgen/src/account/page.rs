@@ -25,19 +25,20 @@ pub(super) struct Page {
 }
 
 impl Page {
+    /// Accounts for one tenant. `fetch` reads its entries if the tallies differ.
     pub(super) async fn ledger(
         self,
         context: RunContext<'_>,
         acknowledged: &[Totals],
-        (tenant, found, dead): (Uuid, Tally, Vec<String>),
+        (tenant, tally, dead): (Uuid, Tally, Vec<String>),
         fetch: impl AsyncFnOnce() -> Result<Vec<Entry>, AccountError>,
     ) -> Result<Ledger, AccountError> {
-        let index = context.plan.population().tenants().iter().position(|known| known.id == tenant);
+        let index = context.plan.population().tenants().iter().position(|planned| planned.id == tenant);
         let slice = index.map(|tenant| Slice { kind: self.kind, origin: self.origin, tenant });
         let (plan, digest) = (Arc::clone(context.plan), self.digest);
         let planned = blocking(move || slice.map(|slice| slice.tally(&plan, digest)).unwrap_or_default()).await;
         let dead_lettered = dead.len() as u64;
-        let differences = if planned == found && dead.is_empty() {
+        let differences = if planned == tally && dead.is_empty() {
             Differences::default()
         } else {
             let (entries, plan) = (fetch().await?, Arc::clone(context.plan));
@@ -50,7 +51,7 @@ impl Page {
             tenant: tenant.to_string(),
             planned: planned.rows,
             produced: slice.and_then(|slice| slice.acknowledged(acknowledged)).unwrap_or(planned.rows),
-            landed: found.rows,
+            landed: tally.rows,
             dead_lettered,
             differences,
         })
@@ -75,9 +76,9 @@ fn drill_down(
 /// The population's tenants in order, followed by unexpected ones from the store.
 pub(super) fn tenants(context: RunContext<'_>, tallies: &BTreeMap<Uuid, Tally>, others: &BTreeSet<Uuid>) -> Vec<Uuid> {
     let mut tenants: Vec<Uuid> = context.plan.population().tenants().iter().map(|tenant| tenant.id).collect();
-    let known: BTreeSet<Uuid> = tenants.iter().copied().collect();
-    let strange: BTreeSet<Uuid> = tallies.keys().chain(others).copied().filter(|id| !known.contains(id)).collect();
-    tenants.extend(strange);
+    let planned: BTreeSet<Uuid> = tenants.iter().copied().collect();
+    let unexpected: BTreeSet<Uuid> = tallies.keys().chain(others).copied().filter(|id| !planned.contains(id)).collect();
+    tenants.extend(unexpected);
     tenants
 }
 

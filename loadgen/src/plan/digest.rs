@@ -1,4 +1,4 @@
-//! The plan's digest. The work is split into chunks that depend on the plan alone; threads take chunks in any order,
+//! The plan's digest. The work is split into chunks that depend only on the plan; threads take chunks in any order,
 //! and the chunks' digests are combined in the plan's order, so the digest never depends on the number of threads.
 
 use std::{

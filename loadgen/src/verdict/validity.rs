@@ -38,7 +38,7 @@ pub fn validity(slos: &[Slo], recorders: &[Recorder], health: &GeneratorHealth) 
     if reasons.is_empty() { Validity::Valid } else { Validity::Invalid(reasons) }
 }
 
-/// The limit is half of the tightest SLO: at most one sample in a hundred is late by more than that.
+/// Half of the tightest SLO is the limit of the probes' lag at the 99th percentile.
 fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
     let limit = slos.iter().map(|slo| slo.within / 2).min().unwrap_or(DEFAULT_MAX_PROBE_LAG);
     let mut lag = DurationHistogram::default();
