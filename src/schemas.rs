@@ -36,8 +36,8 @@ pub(crate) async fn run(verb: Verb, settings: &Settings) -> Result<Exit, Failure
     }
 }
 
-async fn apply(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
-    let names = runs::resolve_names(&settings.stores, &settings.names(), which).await.map_err(namespace_failure)?;
+async fn apply(settings: &Settings, stores: &[Store]) -> Result<Exit, Failure> {
+    let names = runs::resolve_names(&settings.stores, &settings.names(), stores).await.map_err(namespace_failure)?;
     if names.mark().is_some() {
         return Err(namespace_failure(SchemaError::RunNamespace(names.namespace().to_owned())));
     }
@@ -50,9 +50,9 @@ async fn apply(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
     Ok(Exit::Pass)
 }
 
-async fn check(settings: &Settings, which: &[Store]) -> Result<Exit, Failure> {
-    let names = runs::resolve_names(&settings.stores, &settings.names(), which).await.map_err(namespace_failure)?;
-    let drifts = sluice_schemas::check::check(&settings.stores, &names, which).await?;
+async fn check(settings: &Settings, stores: &[Store]) -> Result<Exit, Failure> {
+    let names = runs::resolve_names(&settings.stores, &settings.names(), stores).await.map_err(namespace_failure)?;
+    let drifts = sluice_schemas::check::check(&settings.stores, &names, stores).await?;
     if drifts.is_empty() {
         screen::print("no drift: every store matches the files")?;
         return Ok(Exit::Pass);
