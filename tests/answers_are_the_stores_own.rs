@@ -4,16 +4,16 @@
 
 use reqwest::Client;
 use sluice_schemas::{SchemaError, Store, apply::apply, drop_namespace, names::Names, stores::Stores};
-use sluice_testkit::{Disguise, Impostor, OtherHost, Service, Stack, fresh_names};
+use sluice_testkit::{InterceptingProxy, Interception, OtherHost, Service, Stack, fresh_names};
 
-/// A namespace in which one store is behind an impostor.
+/// A namespace in which one store is behind a proxy.
 struct World {
     _stack: Stack,
     names: Names,
     direct: Stores,
-    /// Like `direct`, with the store behind the impostor.
+    /// Like `direct`, with the store behind the proxy.
     stores: Stores,
-    impostor: Impostor,
+    proxy: InterceptingProxy,
     /// The target of redirects.
     other_host: OtherHost,
     store: Store,
@@ -31,9 +31,9 @@ impl World {
             Store::Elasticsearch => &mut stores.elasticsearch.url,
             _ => &mut stores.s3.endpoint,
         };
-        let (impostor, other_host) = (Impostor::before(address).await, OtherHost::start().await);
-        address.clone_from(&impostor.url);
-        Self { _stack: stack, names, direct, stores, impostor, other_host, store }
+        let (proxy, other_host) = (InterceptingProxy::in_front_of(address).await, OtherHost::start().await);
+        address.clone_from(&proxy.url);
+        Self { _stack: stack, names, direct, stores, proxy, other_host, store }
     }
 
     async fn apply(&self) -> Result<(), SchemaError> {
@@ -41,17 +41,17 @@ impl World {
     }
 
     /// A page, and a redirect that keeps method and body.
-    fn disguises(&self) -> [Disguise; 2] {
-        [Disguise::Page, Disguise::Redirect(307, self.other_host.url.clone())]
+    fn interceptions(&self) -> [Interception; 2] {
+        [Interception::Page, Interception::Redirect(307, self.other_host.url.clone())]
     }
 
     /// Applies the schemas while requests with `text` get each of the two responses; returns both errors.
     async fn refused(&self, text: &str) -> [String; 2] {
         let mut errors = Vec::new();
-        for disguise in self.disguises() {
-            self.impostor.answer(disguise.clone(), text);
+        for interception in self.interceptions() {
+            self.proxy.intercept(interception.clone(), text);
             let error = self.apply().await.expect_err("a response of another server counted");
-            assert!(self.impostor.answered() > 0, "{disguise:?}: no request was answered in the store's place");
+            assert!(self.proxy.intercepted() > 0, "{interception:?}: no request was answered in the store's place");
             errors.push(error.to_string());
         }
         assert_eq!(self.other_host.requests(), 0, "a redirect was followed");
@@ -60,11 +60,11 @@ impl World {
 
     /// The control: a client that reads only the status line accepts the page and follows the redirect.
     async fn fools_a_client_that_reads_the_status_line(&self, text: &str) {
-        for disguise in self.disguises() {
-            self.impostor.answer(disguise, text);
+        for interception in self.interceptions() {
+            self.proxy.intercept(interception, text);
             let client = Client::builder().no_proxy().build().expect("a client");
             let response =
-                client.put(format!("{}/{text}", self.impostor.url)).body("{}").send().await.expect("a response");
+                client.put(format!("{}/{text}", self.proxy.url)).body("{}").send().await.expect("a response");
             assert!(response.status().is_success(), "{}", response.status());
         }
         assert_eq!(self.other_host.requests(), 1);
@@ -72,8 +72,8 @@ impl World {
 
     /// The control: while everything is forwarded, the schemas are applied.
     async fn applies_when_forwarded(&self) {
-        self.impostor.forward_all();
-        self.apply().await.expect("apply the schemas through the impostor");
+        self.proxy.forward_all();
+        self.apply().await.expect("apply the schemas through the proxy");
     }
 
     async fn drop(self) {

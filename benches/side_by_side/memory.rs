@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use serde_json::json;
-use sluice_testkit::Gate;
+use sluice_testkit::TcpProxy;
 
 use crate::child::Program;
 use crate::contender::sluice::{self, Settings};
@@ -98,13 +98,13 @@ async fn run_batch_size(
 ) -> anyhow::Result<MemoryRun> {
     testbed.create(&trial.table).await?;
     testbed.wait_until_idle().await?;
-    let mut gate = Gate::open(&testbed.stores.clickhouse.url).await;
-    let settings = Settings { batch, timer: Duration::from_secs(30), clickhouse: Some(gate.url.clone()) };
+    let mut proxy = TcpProxy::start(&testbed.stores.clickhouse.url).await;
+    let settings = Settings { batch, timer: Duration::from_secs(30), clickhouse: Some(proxy.url.clone()) };
     let words = limit.command_prefix(options.limit);
     let words: Vec<&str> = words.iter().map(String::as_str).chain([SLUICE]).collect();
     let program = Program::start(sluice::command(testbed, trial, &settings, &words)?, &trial.log(testbed))?;
     let mut run = MemoryRun { batch, points: Vec::new(), peak: 0, outage_at: 0.0, wrong: None };
-    let followed = follow(testbed, options, trial, &mut gate, program, &mut run).await;
+    let followed = follow(testbed, options, trial, &mut proxy, program, &mut run).await;
     run.wrong = trial.verify(testbed).await?.1;
     followed.map(|()| run)
 }
@@ -114,7 +114,7 @@ async fn follow(
     testbed: &Testbed,
     options: &Memory,
     trial: &Trial,
-    gate: &mut Gate,
+    proxy: &mut TcpProxy,
     mut program: Program,
     run: &mut MemoryRun,
 ) -> anyhow::Result<()> {
@@ -136,11 +136,11 @@ async fn follow(
             break;
         }
         if !is_over && outage_start.is_none() && rows >= trial.events * 2 / 5 {
-            gate.shut();
+            proxy.close();
             (outage_start, run.outage_at) = (Some(Instant::now()), elapsed.as_secs_f64());
         }
         if !is_over && outage_start.is_some_and(|since| since.elapsed() >= options.away) {
-            gate.reopen().await;
+            proxy.reopen().await;
             (is_over, activity) = (true, Activity::new(Instant::now()));
         }
         let idle = activity.idle_for(Instant::now(), rows > before, proc::own_cpu(program.pid()));

@@ -7,7 +7,7 @@ use reqwest::header::HeaderName;
 use sluice_ingest::config::Pipeline;
 use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::{Disguise, Impostor, OtherHost, Requests, eventually};
+use sluice_testkit::{InterceptingProxy, Interception, OtherHost, Requests, eventually};
 
 use crate::harness::{DEADLINE, World, in_partition, reports_stall};
 use crate::oracle::{Allowed, judge, judge_allowing};
@@ -19,21 +19,21 @@ const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 const LOOK_UP: &str = "_offset BETWEEN";
 const QUERY_ID: HeaderName = HeaderName::from_static("x-clickhouse-query-id");
 
-async fn behind_an_impostor(world: &World, faults: &str) -> (Impostor, Process) {
-    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
-    let variables = [("SLUICE_FAULTS", faults), (CLICKHOUSE, &impostor.url)];
+async fn start_behind_proxy(world: &World, faults: &str) -> (InterceptingProxy, Process) {
+    let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
+    let variables = [("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)];
     let worker = world.spawn_ready(&short_lived(), &variables).await;
-    (impostor, worker)
+    (proxy, worker)
 }
 
 /// Two INSERTs get this response; the oracle judges the outcome.
-async fn judged_behind(disguise: Disguise, faults: &str) -> Result<(), String> {
+async fn judged_behind(interception: Interception, faults: &str) -> Result<(), String> {
     let world = World::new().await;
-    let (impostor, worker) = behind_an_impostor(&world, faults).await;
-    impostor.answer_next(2, Requests::Inserts, disguise);
+    let (proxy, worker) = start_behind_proxy(&world, faults).await;
+    proxy.intercept_next(2, Requests::Inserts, interception);
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..160)).await;
     committed(&world, 160).await;
-    assert_eq!(impostor.answered(), 2);
+    assert_eq!(proxy.intercepted(), 2);
     let output = worker.stop().await;
     let judged = judge(&world).await.map(drop);
     assert_eq!(judged.is_ok(), output.contains("not a ClickHouse response"), "{output}");
@@ -43,12 +43,12 @@ async fn judged_behind(disguise: Disguise, faults: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_from_another_server_acknowledges_nothing() {
-    let without = Disguise::Without(HeaderName::from_static("x-clickhouse-summary"));
+    let without = Interception::RemoveHeader(HeaderName::from_static("x-clickhouse-summary"));
     let (page, empty, stripped, faulty) = tokio::join!(
-        judged_behind(Disguise::Page, ""),
-        judged_behind(Disguise::Refused { status: 204, code: None }, ""),
+        judged_behind(Interception::Page, ""),
+        judged_behind(Interception::Refuse { status: 204, code: None }, ""),
         judged_behind(without, ""),
-        judged_behind(Disguise::Page, "accept_any_response,trust_acknowledgements"),
+        judged_behind(Interception::Page, "accept_any_response,trust_acknowledgements"),
     );
     assert_eq!((page, empty, stripped), (Ok(()), Ok(()), Ok(())));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("are missing")), "if any 200 counts: {faulty:?}");
@@ -60,7 +60,7 @@ async fn a_redirect_is_not_followed_and_leaks_no_password() {
     let follow = reqwest::Client::new().get(&other_host.url).header("X-ClickHouse-Key", "secret");
     assert!(follow.send().await.unwrap().status().is_success());
     assert_eq!((other_host.requests(), other_host.passwords()), (1, 1), "negative control: it counts passwords");
-    let judged = judged_behind(Disguise::Redirect(302, other_host.url.clone()), "").await;
+    let judged = judged_behind(Interception::Redirect(302, other_host.url.clone()), "").await;
     assert_eq!(judged, Ok(()));
     assert_eq!((other_host.requests(), other_host.passwords()), (1, 1));
 }
@@ -76,13 +76,13 @@ async fn judged_after_a_rewind(faults: &str) -> Result<(), String> {
     world.shrink_window(16).await;
     world.write_foreign_rows(40).await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
-    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
-    impostor.answer_next(2, Requests::Containing(LOOK_UP.to_owned()), Disguise::Empty);
+    let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
+    proxy.intercept_next(2, Requests::Containing(LOOK_UP.to_owned()), Interception::Empty);
     let mut settings = static_member();
     (settings.peak_inserts_per_second, settings.insert_timeout) = (1, std::time::Duration::from_secs(2));
-    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &impostor.url)]).await;
+    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)]).await;
     committed_or_stalled(&world, worker, 100, faults, "are in table communication_events more than once").await;
-    assert_eq!(impostor.answered(), 2);
+    assert_eq!(proxy.intercepted(), 2);
     let judged = judge_allowing(&world, Allowed { foreign: 40, ..Allowed::default() }).await.map(drop);
     world.drop().await;
     judged
@@ -98,7 +98,7 @@ async fn an_empty_lookup_response_does_not_mean_that_no_row_landed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_response_header_is_named() {
     let world = World::new().await;
-    let (impostor, worker) = behind_an_impostor(&world, "").await;
+    let (proxy, worker) = start_behind_proxy(&world, "").await;
     // If a table may be newer than the announcement of an INSERT, the worker looks the rows up and finds them.
     let age =
         "SELECT toInt64(min(now() - metadata_modification_time)) FROM system.tables WHERE database = currentDatabase()";
@@ -106,11 +106,11 @@ async fn a_missing_response_header_is_named() {
         connect::clickhouse(&world.stores, &world.names).query(age).fetch_one::<i64>().await.unwrap() > 2
     })
     .await;
-    impostor.answer_next(usize::MAX, Requests::Inserts, Disguise::Without(QUERY_ID));
+    proxy.intercept_next(usize::MAX, Requests::Inserts, Interception::RemoveHeader(QUERY_ID));
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
     reports_stall(&worker.url, "not a ClickHouse response (HTTP 200 without the header X-ClickHouse-Query-Id)").await;
     assert_eq!(world.committed(COMMUNICATION_EVENTS).await, 0);
-    impostor.forward_all();
+    proxy.forward_all();
     committed(&world, 50).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 50);
@@ -144,10 +144,10 @@ async fn a_table_of_many_columns_lands_despite_a_request_line_limit() {
         let payload = format!("{{\"{}\":{n}}}", names[n * 20]);
         producer.send(FutureRecord::<[u8], _>::to(&topic).payload(&payload), DEADLINE).await.unwrap();
     }
-    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
-    impostor.limit_request_line(LINE);
+    let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
+    proxy.limit_request_line(LINE);
     let statement = format!("INSERT INTO wide ({}) FORMAT RowBinary", names.join(", "));
-    let in_the_url = reqwest::Client::new().post(&impostor.url).query(&[("query", &statement)]).send().await.unwrap();
+    let in_the_url = reqwest::Client::new().post(&proxy.url).query(&[("query", &statement)]).send().await.unwrap();
     assert_eq!(
         in_the_url.status().as_u16(),
         414,
@@ -157,7 +157,7 @@ async fn a_table_of_many_columns_lands_despite_a_request_line_limit() {
     let max_age = std::time::Duration::from_millis(300);
     let pipeline = Pipeline { table: "wide".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };
     settings.pipelines.insert("wide".to_owned(), pipeline);
-    let worker = world.spawn_ready(&settings, &[(CLICKHOUSE, &impostor.url)]).await;
+    let worker = world.spawn_ready(&settings, &[(CLICKHOUSE, &proxy.url)]).await;
     eventually(DEADLINE, "everything is committed", || async { world.committed("wide").await == 20 }).await;
     worker.stop().await;
     let sums = format!("SELECT toUInt64(sum(arraySum([{}]))) FROM wide", names.join(", "));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::header::HeaderName;
 use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::{Disguise, Impostor, Requests, eventually};
+use sluice_testkit::{InterceptingProxy, Interception, Requests, eventually};
 use uuid::Uuid;
 
 use crate::harness::{DEADLINE, World, in_partition, metric, reports_stall};
@@ -21,26 +21,26 @@ async fn query_count(world: &World, query: &str) -> u64 {
     connect::clickhouse(&world.stores, &world.names).query(query).fetch_one().await.unwrap()
 }
 
-async fn worker_behind(world: &World, impostor: &Impostor, faults: &str) -> Process {
+async fn worker_behind(world: &World, proxy: &InterceptingProxy, faults: &str) -> Process {
     let mut settings = short_lived();
     settings.insert_timeout = Duration::from_secs(2);
-    world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &impostor.url)]).await
+    world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)]).await
 }
 
 /// An INSERT lands, its response is lost, and its rows are deleted before the retry: ClickHouse remembers the token, drops
 /// the rows and acknowledges the retry.
 async fn retry_after_deletion(faults: &str) -> Result<(), String> {
     let world = World::new().await;
-    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
-    let worker = worker_behind(&world, &impostor, faults).await;
+    let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
+    let worker = worker_behind(&world, &proxy, faults).await;
     world.produce_all(&world.producer("lz4"), &in_partition(1, 0..10)).await;
     committed(&world, 10).await;
-    impostor.answer_next(usize::MAX, Requests::Inserts, Disguise::Swallowed);
+    proxy.intercept_next(usize::MAX, Requests::Inserts, Interception::WithholdResponse);
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
     eventually(DEADLINE, "the rows land", || async { world.count().await == 60 }).await;
     let delete = "ALTER TABLE communication_events DELETE WHERE _partition = 0 SETTINGS mutations_sync = 2";
     world.execute(delete).await;
-    impostor.forward_all();
+    proxy.forward_all();
     committed(&world, 60).await;
     worker.stop().await;
     let judged = judge(&world).await.map(drop);
@@ -127,21 +127,21 @@ async fn the_server_cancels_an_insert_when_its_worker_times_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_may_be_on_another_server_are_not_sent_again() {
     let world = World::new().await;
-    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
-    let worker = worker_behind(&world, &impostor, "").await;
+    let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
+    let worker = worker_behind(&world, &proxy, "").await;
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
     committed(&world, 50).await;
     worker.stop().await;
     world.execute("ALTER TABLE communication_events DELETE WHERE true SETTINGS mutations_sync = 2").await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
-    impostor.answer(Disguise::Changed(SERVER, "another"), "_offset BETWEEN");
-    let worker = worker_behind(&world, &impostor, "").await;
+    proxy.intercept(Interception::ReplaceHeader(SERVER, "another"), "_offset BETWEEN");
+    let worker = worker_behind(&world, &proxy, "").await;
     reports_stall(&worker.url, "several servers respond at the address of ClickHouse").await;
     assert!(metric(&worker.url, "sluice_ingest_retries_total{", "operator").await >= 1.0);
     assert_eq!(world.count().await, 0, "nothing was sent with a new token");
-    impostor.forward_all();
+    proxy.forward_all();
     worker.kill().await;
-    let worker = worker_behind(&world, &impostor, "").await;
+    let worker = worker_behind(&world, &proxy, "").await;
     committed(&world, 50).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 50, "negative control: with one server, the rows are restored");

@@ -9,7 +9,7 @@ use sluice_ingest::config::Settings;
 use sluice_ingest::exactly_once::intent::Intent;
 use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::{Gate, Mode, eventually};
+use sluice_testkit::{ProxyMode, TcpProxy, eventually};
 
 use crate::harness::{DEADLINE, Record, World, in_partition, metric, page};
 use crate::oracle::{Counts, judge};
@@ -22,7 +22,7 @@ const MAX_ROWS: usize = 20;
 const FIRST: u32 = 20;
 const ALL: u32 = 200;
 /// How long a write takes while records wait for it: much longer than the rest takes to arrive.
-const SLOW: Mode = Mode::Delayed(Duration::from_secs(3));
+const SLOW: ProxyMode = ProxyMode::Delayed(Duration::from_secs(3));
 
 fn growing() -> Settings {
     let mut settings = static_member();
@@ -55,15 +55,15 @@ async fn grown_batches(url: &str) -> f64 {
 }
 
 /// A worker that is writing one batch slowly, with the records behind it already produced.
-async fn backlog(world: &World, gate: &Gate, settings: &Settings, variables: &[(&str, &str)]) -> Process {
-    let url = [(CLICKHOUSE, gate.url.as_str())];
+async fn backlog(world: &World, proxy: &TcpProxy, settings: &Settings, variables: &[(&str, &str)]) -> Process {
+    let url = [(CLICKHOUSE, proxy.url.as_str())];
     let variables: Vec<_> = url.iter().chain(variables).copied().collect();
     let worker = world.spawn_ready(settings, &variables).await;
     let (producer, records) = (world.producer("lz4"), records());
     world.produce_all(&producer, &records[..FIRST as usize]).await;
     let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == i64::from(FIRST) };
     eventually(DEADLINE * 2, "the first batch is committed", is_committed).await;
-    gate.set_mode(SLOW);
+    proxy.set_mode(SLOW);
     world.produce_all(&producer, &records[FIRST as usize..]).await;
     worker
 }
@@ -101,13 +101,13 @@ async fn largest_insert(world: &World) -> u64 {
 async fn records_waiting_behind_a_write_land_as_one_block() {
     let land = |settings: Settings| async move {
         let world = World::new().await;
-        let gate = Gate::open(&world.stores.clickhouse.url).await;
-        let worker = backlog(&world, &gate, &settings, &[]).await;
+        let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
+        let worker = backlog(&world, &proxy, &settings, &[]).await;
         eventually(DEADLINE * 2, "more batches are sealed", || async {
             metric(&worker.url, "sluice_ingest_batches_total{", COMMUNICATION_EVENTS).await > 2.0
         })
         .await;
-        gate.set_mode(Mode::Delayed(Duration::ZERO));
+        proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
         world.settled(ALL as usize).await;
         let (grown_batches, largest) = (grown_batches(&worker.url).await, largest_insert(&world).await);
         worker.stop().await;
@@ -126,8 +126,8 @@ async fn records_waiting_behind_a_write_land_as_one_block() {
 /// Kills a worker with a grown batch in flight; the worker that takes over does not grow batches, and is killed as well.
 async fn killed_at(point: &str) {
     let world = World::new().await;
-    let gate = Gate::open(&world.stores.clickhouse.url).await;
-    let worker = backlog(&world, &gate, &growing(), &[("SLUICE_FAILPOINT", point)]).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
+    let worker = backlog(&world, &proxy, &growing(), &[("SLUICE_FAILPOINT", point)]).await;
     worker.aborted().await;
     let is_announced = !point.starts_with("sealed") && !point.starts_with("committing");
     assert_eq!(has_announced_a_grown_batch(&world).await, is_announced, "{point}");
@@ -148,9 +148,9 @@ async fn a_kill_with_a_grown_batch_loses_nothing() {
 /// Kills a worker between the INSERT of a grown batch and its commit; the next worker does not grow batches.
 async fn taken_over_with(faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
-    let gate = Gate::open(&world.stores.clickhouse.url).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let variables = [("SLUICE_FAILPOINT", "landed:3"), ("SLUICE_FAULTS", faults)];
-    backlog(&world, &gate, &growing(), &variables).await.aborted().await;
+    backlog(&world, &proxy, &growing(), &variables).await.aborted().await;
     let judged = finish(&world, &not_growing(), &[("SLUICE_FAULTS", faults)]).await;
     world.drop().await;
     judged
@@ -179,16 +179,16 @@ async fn a_refused_row_of_a_grown_batch_does_not_affect_the_others() {
         let payload = record.payload.as_deref().unwrap_or_default();
         String::from_utf8_lossy(payload).contains("\"duration_ms\":320,")
     }));
-    let gate = Gate::open(&world.stores.clickhouse.url).await;
-    let worker = backlog(&world, &gate, &growing(), &[("SLUICE_FAILPOINT", "refused:1")]).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
+    let worker = backlog(&world, &proxy, &growing(), &[("SLUICE_FAILPOINT", "refused:1")]).await;
     eventually(DEADLINE * 2, "a batch is sealed behind the write", || async {
-        gate.set_mode(SLOW);
+        proxy.set_mode(SLOW);
         let sealed = metric(&worker.url, "sluice_ingest_batches_total{", COMMUNICATION_EVENTS).await > 2.0;
         sealed || grown_batches(&worker.url).await > 0.0
     })
     .await;
     assert!(grown_batches(&worker.url).await > 0.0, "the batch has grown");
-    gate.set_mode(Mode::Delayed(Duration::ZERO));
+    proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     worker.aborted().await;
     let counts = finish(&world, &growing(), &[]).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (ALL as usize - 3, 3));
@@ -199,17 +199,17 @@ async fn a_refused_row_of_a_grown_batch_does_not_affect_the_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rewind_with_grown_batches_duplicates_nothing() {
     let world = World::new().await;
-    let gate = Gate::open(&world.stores.clickhouse.url).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let mut settings = growing();
     // A dynamic member leaves its group at once.
     settings.kafka.remove("group.instance.id");
-    let first = backlog(&world, &gate, &settings, &[]).await;
-    gate.set_mode(Mode::Delayed(Duration::ZERO));
+    let first = backlog(&world, &proxy, &settings, &[]).await;
+    proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     world.settled(ALL as usize).await;
     first.stop().await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
-    gate.set_mode(Mode::Delayed(Duration::from_millis(100)));
-    let second = world.spawn_ready(&settings, &[(CLICKHOUSE, &gate.url)]).await;
+    proxy.set_mode(ProxyMode::Delayed(Duration::from_millis(100)));
+    let second = world.spawn_ready(&settings, &[(CLICKHOUSE, &proxy.url)]).await;
     let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == i64::from(ALL) };
     eventually(DEADLINE * 2, "everything is committed", is_committed).await;
     let looked_up = metric(&second.url, "sluice_ingest_found_rows_total{", COMMUNICATION_EVENTS).await;
@@ -225,8 +225,8 @@ async fn a_rewind_with_grown_batches_duplicates_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_lands_and_commits_a_grown_batch() {
     let world = World::new().await;
-    let gate = Gate::open(&world.stores.clickhouse.url).await;
-    let worker = backlog(&world, &gate, &growing(), &[]).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
+    let worker = backlog(&world, &proxy, &growing(), &[]).await;
     // One batch of MAX_ROWS is being written, and everything else is in the one behind it.
     eventually(DEADLINE * 2, "everything is consumed", || async {
         let status = page(&worker.url, "status").await;
@@ -246,17 +246,17 @@ async fn a_drain_lands_and_commits_a_grown_batch() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_suspended_with_a_grown_batch_is_fenced() {
     let world = World::new().await;
-    let gate = Gate::open(&world.stores.clickhouse.url).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let mut settings = growing();
     settings.kafka.remove("group.instance.id");
-    let suspended = backlog(&world, &gate, &settings, &[]).await;
+    let suspended = backlog(&world, &proxy, &settings, &[]).await;
     eventually(DEADLINE * 2, "a grown batch is announced", || has_announced_a_grown_batch(&world)).await;
     suspended.signal(Signal::SIGSTOP);
     let mut settings = not_growing();
     settings.kafka.remove("group.instance.id");
     let other = world.spawn_ready(&settings, &[]).await;
     world.settled(ALL as usize).await;
-    gate.set_mode(Mode::Delayed(Duration::ZERO));
+    proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     suspended.signal(Signal::SIGCONT);
     eventually(DEADLINE * 2, "it has noticed the loss", || async { suspended.log().contains("\"is_lost\":true") })
         .await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sluice_schemas::names::topic;
-use sluice_testkit::{Gate, eventually};
+use sluice_testkit::{TcpProxy, eventually};
 use tokio::process::Command;
 
 use crate::harness::{DEADLINE, World, event_record, metric, page, quick_settings, status};
@@ -52,16 +52,16 @@ async fn sigterm_writes_and_commits_everything_before_exit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_past_its_deadline_is_reported_and_loses_nothing() {
     let world = World::new().await;
-    let mut gate = Gate::open(&world.stores.clickhouse.url).await;
+    let mut proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let mut settings = quick_settings();
     settings.drain_deadline = Duration::from_secs(1);
-    let url = gate.url.clone();
+    let url = proxy.url.clone();
     let clickhouse = [("SLUICE_STORES__CLICKHOUSE__URL", url.as_str())];
     let mut worker = world.spawn_ready(&settings, &clickhouse).await;
     let records: Vec<_> = (0..100).map(event_record).collect();
     world.produce_all(&world.producer("lz4"), &records).await;
     world.settled(100).await;
-    gate.shut();
+    proxy.close();
     world.produce_all(&world.producer("lz4"), &records).await;
     eventually(DEADLINE, "the worker stalls", || async { status(&worker.url, "readyz").await == 503 }).await;
     worker.signal(Signal::SIGTERM);
@@ -76,7 +76,7 @@ async fn a_drain_past_its_deadline_is_reported_and_loses_nothing() {
         page(&next.url, "readyz").await.contains("starting; ClickHouse at http://127.0.0.1")
     })
     .await;
-    gate.reopen().await;
+    proxy.reopen().await;
     world.settled(200).await;
     next.stop().await;
     let counts = judge(&world).await.unwrap();

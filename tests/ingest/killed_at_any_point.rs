@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sluice_ingest::config::Settings;
-use sluice_testkit::{Gate, eventually};
+use sluice_testkit::{TcpProxy, eventually};
 
 use crate::harness::{DEADLINE, Record, World, event_record, metric};
 use crate::oracle::judge;
@@ -73,8 +73,8 @@ async fn kills_at_random_moments_lose_nothing() {
 async fn killed_at_random(settings: fn() -> Settings) -> f64 {
     let kills = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 50 } else { 4 };
     let world = World::new().await;
-    let gate = Gate::slow(&world.stores.clickhouse.url, Duration::from_millis(50)).await;
-    let clickhouse = [("SLUICE_STORES__CLICKHOUSE__URL", gate.url.as_str())];
+    let proxy = TcpProxy::with_delay(&world.stores.clickhouse.url, Duration::from_millis(50)).await;
+    let clickhouse = [("SLUICE_STORES__CLICKHOUSE__URL", proxy.url.as_str())];
     let producer = world.producer("lz4");
     let (mut total, mut grown) = (0, 0.0);
     for kill in 0..kills {

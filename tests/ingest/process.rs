@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sluice_ingest::config::Settings;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::{Gate, eventually};
+use sluice_testkit::{TcpProxy, eventually};
 use tokio::process::{Child, Command};
 
 use crate::harness::{DEADLINE, World, quick_settings, reports_stall, status};
@@ -27,11 +27,11 @@ pub(crate) async fn committed_or_stalled(world: &World, worker: Process, offsets
     }
 }
 
-/// Waits until an attempt that starts after this call has been disrupted; an earlier one may still get through when the gate
+/// Waits until an attempt that starts after this call has been disrupted; an earlier one may still get through when the proxy
 /// forwards again.
-pub(crate) async fn disrupted_again(gate: &Gate) {
-    let before = gate.disrupted();
-    eventually(DEADLINE, "the request is retried", || async { gate.disrupted() >= before + 2 }).await;
+pub(crate) async fn disrupted_again(proxy: &TcpProxy) {
+    let before = proxy.disrupted();
+    eventually(DEADLINE, "the request is retried", || async { proxy.disrupted() >= before + 2 }).await;
 }
 
 /// Waits until the committed offsets of `communication-events` add up to `offsets`.

@@ -5,7 +5,7 @@
 use std::process::Stdio;
 
 use sluice_schemas::connect;
-use sluice_testkit::{Disguise, Impostor, eventually};
+use sluice_testkit::{InterceptingProxy, Interception, eventually};
 use tokio::process::Command;
 
 use crate::harness::{DEADLINE, World};
@@ -110,15 +110,15 @@ async fn wrong_after_repetition(faults: &str) -> u64 {
                 quantileTDigestState(0.95)(duration_ms) AS p95_duration FROM communication_events WHERE 0 \
                 GROUP BY tenant_id, campaign_id, channel, hour";
     world.execute(&format!("CREATE MATERIALIZED VIEW another_mv TO campaign_performance AS {view}")).await;
-    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
-    impostor.answer(Disguise::Twice, "SELECT * FROM (SELECT");
-    let (code, printed) = rebuild_at(&world, &impostor.url, "communication_events", faults).await;
+    let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
+    proxy.intercept(Interception::Repeat, "SELECT * FROM (SELECT");
+    let (code, printed) = rebuild_at(&world, &proxy.url, "communication_events", faults).await;
     let wrong = query_count(&world, AGGREGATES).await;
     if faults.is_empty() {
         assert_eq!(code, 3, "{printed}");
         assert!(printed.contains("resends requests"), "{printed}");
-        impostor.forward_all();
-        let (code, printed) = rebuild_at(&world, &impostor.url, "communication_events", faults).await;
+        proxy.forward_all();
+        let (code, printed) = rebuild_at(&world, &proxy.url, "communication_events", faults).await;
         assert_eq!((code, query_count(&world, AGGREGATES).await), (0, 0), "{printed}");
     }
     world.drop().await;

@@ -6,7 +6,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::{Gate, Mode, OwnClickHouse, eventually};
+use sluice_testkit::{OwnClickHouse, ProxyMode, TcpProxy, eventually};
 use tokio::process::Command;
 
 use crate::harness::{DEADLINE, World, in_partition, metric, reports_stall};
@@ -58,15 +58,15 @@ async fn log_of_refused_start(mut worker: Process) -> String {
 /// Two responses to a worker whose profile switches deduplication off are lost.
 async fn lost_responses_with(faults: &str) -> Result<(), String> {
     let (world, clickhouse) = world().await;
-    let gate = Gate::open(&clickhouse.url).await;
-    let worker = world.spawn_ready(&short_lived(), &variables(&gate.url, "forgetful", faults)).await;
+    let proxy = TcpProxy::start(&clickhouse.url).await;
+    let worker = world.spawn_ready(&short_lived(), &variables(&proxy.url, "forgetful", faults)).await;
     world.produce_all(&world.producer("lz4"), &in_partition(1, 0..10)).await;
     committed(&world, 10).await;
-    gate.set_mode(Mode::ResetInResponse);
+    proxy.set_mode(ProxyMode::ResetInResponse);
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    let has_lost_responses = || async { world.count().await >= 60 && gate.disrupted() >= 2 };
+    let has_lost_responses = || async { world.count().await >= 60 && proxy.disrupted() >= 2 };
     eventually(DEADLINE, "an INSERT lands and its response is lost", has_lost_responses).await;
-    gate.set_mode(Mode::Delayed(Duration::ZERO));
+    proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     committed(&world, 60).await;
     worker.stop().await;
     let judged = judge(&world).await.map(drop);

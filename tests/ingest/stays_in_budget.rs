@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 use sluice_schemas::names::topic;
-use sluice_testkit::{Gate, eventually};
+use sluice_testkit::{TcpProxy, eventually};
 
 use crate::harness::{DEADLINE, World, event_record, quick_settings};
 
@@ -11,9 +11,9 @@ async fn a_backlog_larger_than_the_budget_pauses_and_then_lands() {
     const RECORDS: u32 = 60_000;
     const FIRST: u32 = 500;
     let world = World::new().await;
-    let mut gate = Gate::open(&world.stores.clickhouse.url).await;
+    let mut proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
-    stores.clickhouse.url = gate.url.clone();
+    stores.clickhouse.url = proxy.url.clone();
     let mut settings = quick_settings();
     settings.memory_budget = ByteSize::mib(32);
     for pipeline in settings.pipelines.values_mut() {
@@ -25,7 +25,7 @@ async fn a_backlog_larger_than_the_budget_pauses_and_then_lands() {
     let first: Vec<_> = (0..FIRST).map(padded).collect();
     world.produce_all(&producer, &first).await;
     world.landed(FIRST as usize).await;
-    gate.shut();
+    proxy.close();
     for chunk in (FIRST..RECORDS).map(padded).collect::<Vec<_>>().chunks(5_000) {
         world.produce_all(&producer, chunk).await;
     }
@@ -36,7 +36,7 @@ async fn a_backlog_larger_than_the_budget_pauses_and_then_lands() {
     let limit = worker.metric("sluice_ingest_budget_bytes", "").await;
     let in_flight = worker.metric("sluice_ingest_bytes_in_flight{", "").await;
     assert!(in_flight > 0.0 && in_flight <= limit, "{in_flight} of {limit}");
-    gate.reopen().await;
+    proxy.reopen().await;
     eventually(DEADLINE * 2, "all rows land", || async { world.count().await >= RECORDS as usize }).await;
     worker.stop().await;
     assert_eq!(world.count().await, RECORDS as usize);

@@ -9,7 +9,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use sluice_ingest::config::Settings;
 use sluice_schemas::connect;
 use sluice_schemas::names::topic;
-use sluice_testkit::{Gate, eventually};
+use sluice_testkit::{TcpProxy, eventually};
 
 use crate::harness::{DEADLINE, World, event_record, metric, quick_settings};
 use crate::process::Process;
@@ -75,8 +75,8 @@ impl Drop for Cgroup {
 
 async fn run(settings: Settings, records: u32) {
     let world = World::new().await;
-    let mut gate = Gate::open(&world.stores.clickhouse.url).await;
-    let url = gate.url.clone();
+    let mut proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
+    let url = proxy.url.clone();
     let process = world.spawn_ready(&settings, &[("SLUICE_STORES__CLICKHOUSE__URL", &url)]).await;
     let cgroup = Cgroup::around(&process);
     if cgroup.is_none() {
@@ -84,13 +84,13 @@ async fn run(settings: Settings, records: u32) {
             "no memory cgroup can be created here: the peak is checked, but the kernel does not enforce the limit"
         );
     }
-    gate.shut();
+    proxy.close();
     world.flood(records).await;
     eventually(DEADLINE * 2, "partitions pause", || async {
         metric(&process.url, "sluice_ingest_paused_partitions{", "communication-events").await > 0.0
     })
     .await;
-    gate.reopen().await;
+    proxy.reopen().await;
     eventually(DEADLINE * 10, "all rows land", || async { world.count().await >= records as usize }).await;
     let peak = process.peak_memory();
     println!("{records} records, peak {}", ByteSize(peak));

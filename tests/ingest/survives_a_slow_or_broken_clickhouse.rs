@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use sluice_schemas::names::topic;
-use sluice_testkit::{Gate, Impostor, Mode, eventually};
+use sluice_testkit::{InterceptingProxy, ProxyMode, TcpProxy, eventually};
 
 use crate::harness::{
     DEADLINE, Worker, World, event_record, in_partition, metric, quick_settings, reports_stall, status,
@@ -14,23 +14,23 @@ use crate::oracle::judge;
 use crate::process::short_lived;
 
 const INSERT_TIMEOUT: Duration = Duration::from_secs(2);
-const UNDELAYED: Mode = Mode::Delayed(Duration::ZERO);
+const UNDELAYED: ProxyMode = ProxyMode::Delayed(Duration::ZERO);
 /// Variable with ClickHouse's URL for a worker process.
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 
-/// Lands records of every partition; after that, only INSERTs go through the gate.
+/// Lands records of every partition; after that, only INSERTs go through the proxy.
 async fn warm_up(world: &World) {
     let records: Vec<_> = (0..6).flat_map(|partition| in_partition(partition, 1000..1010)).collect();
     world.produce_all(&world.producer("lz4"), &records).await;
     world.settled(60).await;
 }
 
-/// Runs a worker behind a gate in this mode while records arrive; returns how many blocks ClickHouse dropped as duplicates.
-async fn run_behind_gate(manner: Mode, is_harmful: bool) -> usize {
+/// Runs a worker behind a proxy in this mode while records arrive; returns how many blocks ClickHouse dropped as duplicates.
+async fn run_behind_proxy(manner: ProxyMode, is_harmful: bool) -> usize {
     let world = World::new().await;
-    let gate = Gate::open(&world.stores.clickhouse.url).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
-    stores.clickhouse.url.clone_from(&gate.url);
+    stores.clickhouse.url.clone_from(&proxy.url);
     let mut settings = quick_settings();
     settings.insert_timeout = INSERT_TIMEOUT;
     let worker = world.start_with_stores(settings, stores).await;
@@ -39,14 +39,14 @@ async fn run_behind_gate(manner: Mode, is_harmful: bool) -> usize {
     eventually(DEADLINE, "the first records are committed", || async { committed().await == 60 }).await;
     let retries = || worker.metric("sluice_ingest_retries_total{", "communication-events\",class=\"transient");
     let before = retries().await;
-    gate.set_mode(manner);
+    proxy.set_mode(manner);
     let records: Vec<_> = (0..300).map(event_record).collect();
     world.produce_all(&world.producer("lz4"), &records).await;
     if is_harmful {
         eventually(DEADLINE, "attempts fail", || async { retries().await >= before + 6.0 }).await;
         assert!(worker.status("healthz").await == 200, "{manner:?}: a restart would not help");
         assert_eq!(committed().await, 60, "{manner:?}: nothing was acknowledged");
-        gate.set_mode(UNDELAYED);
+        proxy.set_mode(UNDELAYED);
     }
     world.settled(360).await;
     worker.stop().await;
@@ -59,12 +59,12 @@ async fn run_behind_gate(manner: Mode, is_harmful: bool) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_record_lands_once_whatever_happens_to_its_requests() {
-    let slow = run_behind_gate(Mode::Delayed(Duration::from_millis(200)), false);
-    let slower_than_timeout = run_behind_gate(Mode::Delayed(INSERT_TIMEOUT * 2), true);
+    let slow = run_behind_proxy(ProxyMode::Delayed(Duration::from_millis(200)), false);
+    let slower_than_timeout = run_behind_proxy(ProxyMode::Delayed(INSERT_TIMEOUT * 2), true);
     let (silent, half_request, lost_response) = (
-        run_behind_gate(Mode::Silent, true),
-        run_behind_gate(Mode::ResetInRequest, true),
-        run_behind_gate(Mode::ResetInResponse, true),
+        run_behind_proxy(ProxyMode::Silent, true),
+        run_behind_proxy(ProxyMode::ResetInRequest, true),
+        run_behind_proxy(ProxyMode::ResetInResponse, true),
     );
     let (_, slower_than_timeout, _, _, lost_response) =
         tokio::join!(slow, slower_than_timeout, silent, half_request, lost_response);
@@ -78,17 +78,17 @@ async fn every_record_lands_once_whatever_happens_to_its_requests() {
 /// Loses responses for a while, with these faults.
 async fn lost_responses_with(faults: &str) -> Result<(), String> {
     let world = World::new().await;
-    let gate = Gate::open(&world.stores.clickhouse.url).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let settings = short_lived();
-    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &gate.url)]).await;
+    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)]).await;
     warm_up(&world).await;
-    gate.set_mode(Mode::ResetInResponse);
+    proxy.set_mode(ProxyMode::ResetInResponse);
     world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
     eventually(DEADLINE, "an INSERT lands and its response is lost", || async {
-        world.count().await >= 110 && gate.disrupted() >= 2
+        world.count().await >= 110 && proxy.disrupted() >= 2
     })
     .await;
-    gate.set_mode(UNDELAYED);
+    proxy.set_mode(UNDELAYED);
     let committed = || world.committed(topic::COMMUNICATION_EVENTS);
     eventually(DEADLINE, "everything is committed", || async { committed().await == 110 }).await;
     worker.stop().await;
@@ -119,29 +119,29 @@ const ERRORS: [(u16, Option<u32>, &str); 10] = [
     (400, Some(469), "row"),      // VIOLATED_CONSTRAINT
 ];
 
-/// A worker whose ClickHouse is behind an impostor.
-async fn behind_an_impostor(world: &World) -> (Impostor, Worker) {
-    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
+/// A worker whose ClickHouse is behind a proxy.
+async fn start_behind_proxy(world: &World) -> (InterceptingProxy, Worker) {
+    let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
-    stores.clickhouse.url.clone_from(&impostor.url);
+    stores.clickhouse.url.clone_from(&proxy.url);
     let worker = world.start_with_stores(quick_settings(), stores).await;
-    (impostor, worker)
+    (proxy, worker)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_class_of_error_is_survived() {
     let world = World::new().await;
-    let (impostor, worker) = behind_an_impostor(&world).await;
+    let (proxy, worker) = start_behind_proxy(&world).await;
     let producer = world.producer("lz4");
     let mut sent = 0;
     for (status, code, class) in ERRORS {
         let times = if class == "row" { 1 } else { 2 };
         let before = worker.metric("sluice_ingest_retries_total{", class).await;
-        impostor.refuse(times, status, code);
+        proxy.refuse(times, status, code);
         world.produce_all(&producer, &in_partition(0, sent..sent + 20)).await;
         sent += 20;
         world.settled(sent as usize).await;
-        assert_eq!(impostor.answered(), times, "{status} {code:?}");
+        assert_eq!(proxy.intercepted(), times, "{status} {code:?}");
         let counted = worker.metric("sluice_ingest_retries_total{", class).await - before;
         assert!(counted >= times as f64, "{status} {code:?}: {counted} counted as {class}");
     }
@@ -151,19 +151,19 @@ async fn every_class_of_error_is_survived() {
     world.drop().await;
 }
 
-/// The local ClickHouse has no users to revoke, so the impostor refuses as ClickHouse does.
+/// The local ClickHouse has no users to revoke, so the proxy refuses as ClickHouse does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_password_pauses_writes_until_restored() {
     let world = World::new().await;
-    let (impostor, worker) = behind_an_impostor(&world).await;
+    let (proxy, worker) = start_behind_proxy(&world).await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(0, 0..100)).await;
     world.settled(100).await;
-    impostor.refuse(usize::MAX, 403, Some(516));
+    proxy.refuse(usize::MAX, 403, Some(516));
     world.produce_all(&producer, &in_partition(0, 100..200)).await;
     reports_stall(&worker.url, "AUTHENTICATION_FAILED").await;
     assert_eq!(world.count().await, 100, "negative control: nothing lands");
-    impostor.forward_all();
+    proxy.forward_all();
     world.settled(200).await;
     eventually(DEADLINE, "the worker is ready again", || async { worker.status("readyz").await == 200 }).await;
     worker.stop().await;
@@ -175,22 +175,22 @@ async fn a_revoked_password_pauses_writes_until_restored() {
 /// Makes ClickHouse unavailable for `outage`; the worker's log must show no rebalance.
 async fn survive_outage(outage: Duration) {
     let world = World::new().await;
-    let mut gate = Gate::open(&world.stores.clickhouse.url).await;
+    let mut proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let settings = short_lived();
-    let worker = world.spawn_ready(&settings, &[(CLICKHOUSE, &gate.url)]).await;
+    let worker = world.spawn_ready(&settings, &[(CLICKHOUSE, &proxy.url)]).await;
     let producer = world.producer("lz4");
     let records: Vec<_> = (0..600).map(event_record).collect();
     world.produce_all(&producer, &records[..300]).await;
     world.settled(300).await;
-    gate.shut();
+    proxy.close();
     let started = Instant::now();
     world.produce_all(&producer, &records[300..]).await;
     eventually(DEADLINE, "the worker stalls", || async { status(&worker.url, "readyz").await == 503 }).await;
     // The outage must be longer than the poll interval.
     tokio::time::sleep(outage.saturating_sub(started.elapsed())).await;
     assert_eq!(status(&worker.url, "healthz").await, 200, "a restart would not help");
-    assert_eq!(world.count().await, 300, "negative control: the gate is shut");
-    gate.reopen().await;
+    assert_eq!(world.count().await, 300, "negative control: the proxy is closed");
+    proxy.reopen().await;
     world.settled(600).await;
     assert!(metric(&worker.url, "sluice_ingest_retries_total{", "transient").await > 3.0);
     assert_eq!(worker.log().matches("partitions revoked").count(), 0, "no rebalance");

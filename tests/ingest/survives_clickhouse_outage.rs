@@ -1,31 +1,31 @@
 //! ClickHouse is unavailable and recovers: nothing is lost, duplicated or dead-lettered.
 
 use sluice_schemas::names::topic;
-use sluice_testkit::{Gate, eventually};
+use sluice_testkit::{TcpProxy, eventually};
 
 use crate::harness::{DEADLINE, World, event_record, quick_settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_loses_and_dead_letters_nothing() {
     let world = World::new().await;
-    let mut gate = Gate::open(&world.stores.clickhouse.url).await;
+    let mut proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
-    stores.clickhouse.url = gate.url.clone();
+    stores.clickhouse.url = proxy.url.clone();
     let worker = world.start_with_stores(quick_settings(), stores).await;
     let producer = world.producer("lz4");
     let records: Vec<_> = (0..1000).map(event_record).collect();
     world.produce_all(&producer, &records[..500]).await;
     world.landed(500).await;
 
-    gate.shut();
+    proxy.close();
     world.produce_all(&producer, &records[500..]).await;
     eventually(DEADLINE, "the worker reports a stall", || async { worker.status("readyz").await == 503 }).await;
     assert!(worker.text("readyz").await.contains("ClickHouse"));
     assert_eq!(worker.status("healthz").await, 200, "a restart would not help");
     assert!(worker.metric("sluice_ingest_retries_total{", "transient").await > 3.0);
-    assert_eq!(world.count().await, 500, "negative control: the gate is shut");
+    assert_eq!(world.count().await, 500, "negative control: the proxy is closed");
 
-    gate.reopen().await;
+    proxy.reopen().await;
     world.landed(1000).await;
     eventually(DEADLINE, "the worker is ready again", || async { worker.status("readyz").await == 200 }).await;
     worker.stop().await;

@@ -12,7 +12,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluice_ingest::config::{Protocol, Settings};
 use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::{Gate, Mode, eventually};
+use sluice_testkit::{ProxyMode, TcpProxy, eventually};
 use tokio::task::JoinHandle;
 
 use crate::harness::{DEADLINE, World, event_record, in_partition, metric, status};
@@ -122,8 +122,8 @@ async fn storm(assignment: Protocol, settings: fn(Protocol) -> Settings) -> f64 
     let rounds = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 60 } else { 6 };
     let world = Arc::new(World::new().await);
     let (watch, flow) = (Watch::start(&world), Flow::start(&world));
-    let gate = Gate::slow(&world.stores.clickhouse.url, Duration::from_millis(50)).await;
-    let clickhouse = [(CLICKHOUSE, gate.url.as_str())];
+    let proxy = TcpProxy::with_delay(&world.stores.clickhouse.url, Duration::from_millis(50)).await;
+    let clickhouse = [(CLICKHOUSE, proxy.url.as_str())];
     let grown = |url: String| async move { metric(&url, "sluice_ingest_batches_total{", "reason=\"backlog\"").await };
     let mut all_grown = 0.0;
     let mut workers = vec![world.spawn_ready(&settings(assignment), &clickhouse).await];
@@ -230,9 +230,9 @@ async fn a_commit_in_flight_never_overwrites_the_next_owners() {
 async fn a_worker_suspended_past_its_session_is_fenced() {
     let world = World::new().await;
     let watch = Watch::start(&world);
-    let gate = Gate::slow(&world.stores.clickhouse.url, Duration::from_millis(500)).await;
+    let proxy = TcpProxy::with_delay(&world.stores.clickhouse.url, Duration::from_millis(500)).await;
     let settings = short_lived();
-    let zombie = world.spawn_ready(&settings, &[(CLICKHOUSE, &gate.url)]).await;
+    let zombie = world.spawn_ready(&settings, &[(CLICKHOUSE, &proxy.url)]).await;
     let producer = world.producer("lz4");
     let records: Vec<_> = (0..900).map(event_record).collect();
     world.produce_all(&producer, &records[..600]).await;
@@ -260,7 +260,7 @@ async fn a_worker_suspended_past_its_session_is_fenced() {
 async fn resumed(faults: &str) -> Result<usize, String> {
     let world = World::new().await;
     world.shrink_window(16).await;
-    let gate = Gate::open(&world.stores.clickhouse.url).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let settings = |first_wait| {
         let mut settings = short_lived();
         settings.peak_inserts_per_second = 1;
@@ -268,19 +268,19 @@ async fn resumed(faults: &str) -> Result<usize, String> {
         settings.retry.first_wait = Duration::from_millis(first_wait);
         settings
     };
-    let variables = [(CLICKHOUSE, gate.url.as_str()), ("SLUICE_FAULTS", faults), ("SLUICE_DELAY", "revoking:2000")];
+    let variables = [(CLICKHOUSE, proxy.url.as_str()), ("SLUICE_FAULTS", faults), ("SLUICE_DELAY", "revoking:2000")];
     let suspended = world.spawn_ready(&settings(1), &variables).await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(0, 0..50)).await;
     world.settled(50).await;
-    gate.set_mode(Mode::Silent);
+    proxy.set_mode(ProxyMode::Silent);
     world.produce_all(&producer, &in_partition(0, 50..100)).await;
-    eventually(DEADLINE, "its INSERT is in flight", || async { gate.disrupted() > 0 }).await;
+    eventually(DEADLINE, "its INSERT is in flight", || async { proxy.disrupted() > 0 }).await;
     suspended.signal(Signal::SIGSTOP);
     let other = world.spawn_ready(&settings(50), &[]).await;
     world.settled(100).await;
     world.write_foreign_rows(40).await;
-    gate.set_mode(Mode::Delayed(Duration::ZERO));
+    proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     suspended.signal(Signal::SIGCONT);
     eventually(DEADLINE, "it has noticed the loss", || async { suspended.log().contains("\"is_lost\":true") }).await;
     suspended.stop().await;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::{Gate, Mode, eventually};
+use sluice_testkit::{ProxyMode, TcpProxy, eventually};
 
 use crate::harness::{DEADLINE, World, in_partition, reports_stall, status};
 use crate::oracle::judge;
@@ -53,20 +53,20 @@ async fn a_changed_column_type_is_detected_before_anything_is_written() {
 /// Rows land and the response is lost; by the time of the retry, the table would refuse them.
 async fn landed_before_a_constraint(faults: &str) -> Result<usize, String> {
     let world = World::new().await;
-    let gate = Gate::open(&world.stores.clickhouse.url).await;
-    let worker = world.spawn_ready(&short_lived(), &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &gate.url)]).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
+    let worker = world.spawn_ready(&short_lived(), &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)]).await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(0, 0..10)).await;
     committed(&world, 10).await;
-    gate.set_mode(Mode::ResetInResponse);
+    proxy.set_mode(ProxyMode::ResetInResponse);
     world.produce_all(&producer, &in_partition(0, 10..40)).await;
     eventually(DEADLINE, "the rows land and the response is lost", || async {
-        world.count().await == 40 && gate.disrupted() >= 1
+        world.count().await == 40 && proxy.disrupted() >= 1
     })
     .await;
     world.execute("ALTER TABLE communication_events ADD CONSTRAINT none_any_more CHECK duration_ms > 4000000000").await;
-    disrupted_again(&gate).await;
-    gate.set_mode(Mode::Delayed(Duration::ZERO));
+    disrupted_again(&proxy).await;
+    proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     committed_or_stalled(&world, worker, 40, faults, "a view refuses them").await;
     let judged = judge(&world).await.map(|counts| counts.landed);
     let committed = world.committed(COMMUNICATION_EVENTS).await;

@@ -3,14 +3,14 @@
 
 use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::{Gate, Mode, eventually};
+use sluice_testkit::{ProxyMode, TcpProxy, eventually};
 
 use crate::harness::{DEADLINE, World, in_partition, metric, page, quick_settings, reports_stall};
 use crate::oracle::judge;
 use crate::process::{disrupted_again, short_lived};
 use crate::refuses_to_start::{accepted, refused};
 
-const UNDELAYED: Mode = Mode::Delayed(std::time::Duration::ZERO);
+const UNDELAYED: ProxyMode = ProxyMode::Delayed(std::time::Duration::ZERO);
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 /// Definition of a table of hourly counts, without a deduplication window.
 const COUNTS: &str =
@@ -134,9 +134,9 @@ enum Late {
 /// How many of 60 records the view's target counts at the end.
 async fn count_of_added_view(late: Late, faults: &str) -> u64 {
     let world = World::new().await;
-    let gate = Gate::open(&world.stores.clickhouse.url).await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let settings = short_lived();
-    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &gate.url)]).await;
+    let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)]).await;
     let producer = world.producer("lz4");
     world.produce_all(&producer, &in_partition(0, 0..10)).await;
     let committed = || world.committed(COMMUNICATION_EVENTS);
@@ -145,19 +145,19 @@ async fn count_of_added_view(late: Late, faults: &str) -> u64 {
         execute(&world, &["CREATE TABLE late {counts}"]).await;
         world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
     }
-    gate.set_mode(Mode::ResetInResponse);
+    proxy.set_mode(ProxyMode::ResetInResponse);
     world.produce_all(&producer, &in_partition(0, 10..60)).await;
     eventually(DEADLINE, "an INSERT lands and its response is lost", || async {
-        world.count().await == 60 && gate.disrupted() >= 2
+        world.count().await == 60 && proxy.disrupted() >= 2
     })
     .await;
     if late == Late::Filled {
         execute(&world, &["CREATE TABLE late {counts} SETTINGS non_replicated_deduplication_window = 10000"]).await;
         world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
         world.execute(&format!("INSERT INTO late {COUNT}")).await;
-        disrupted_again(&gate).await;
+        disrupted_again(&proxy).await;
     }
-    gate.set_mode(UNDELAYED);
+    proxy.set_mode(UNDELAYED);
     if late == Late::WithoutWindow && faults.is_empty() {
         reports_stall(&worker.url, "must not be repeated now: table").await;
         let output = page(&worker.url, "readyz").await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluice_loadgen::verdict::{Judged, Verdict, judge};
 use sluice_schemas::stores::Stores;
-use sluice_testkit::Gate;
+use sluice_testkit::TcpProxy;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
@@ -30,7 +30,7 @@ async fn a_slow_clickhouse_and_a_missing_elasticsearch_fail_their_slos() {
 /// The same stores, with ClickHouse behind a proxy.
 async fn behind(stores: &Stores, delay: Duration) -> Stores {
     let mut stores = stores.clone();
-    stores.clickhouse.url = Gate::slow(&stores.clickhouse.url, delay).await.url;
+    stores.clickhouse.url = TcpProxy::with_delay(&stores.clickhouse.url, delay).await.url;
     stores
 }
 

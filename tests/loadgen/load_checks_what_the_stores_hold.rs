@@ -1,7 +1,7 @@
 //! A load is complete only when the store itself has every record: a proxy's page with `200 OK` is no acknowledgement.
 
 use sluice_loadgen::load::{LoadError, load};
-use sluice_testkit::{Disguise, Impostor};
+use sluice_testkit::{InterceptingProxy, Interception};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
@@ -9,14 +9,14 @@ use crate::world::World;
 #[tokio::test]
 async fn rows_acknowledged_by_a_page_are_missing() {
     let world = World::applied().await;
-    let impostor = Impostor::before(&world.stores.clickhouse.url).await;
+    let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
-    stores.clickhouse.url.clone_from(&impostor.url);
-    impostor.answer(Disguise::Page, "INSERT INTO");
+    stores.clickhouse.url.clone_from(&proxy.url);
+    proxy.intercept(Interception::Page, "INSERT INTO");
     let stop = CancellationToken::new();
     let population = world.plan.population();
     let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
-    assert!(impostor.answered() > 0, "nothing was answered in the store's place");
+    assert!(proxy.intercepted() > 0, "nothing was answered in the store's place");
     let error = loaded.expect_err("missing rows counted as loaded");
     assert!(matches!(error, LoadError::Missing { found: 0, .. }), "{error}");
     world.drop().await;
@@ -25,14 +25,14 @@ async fn rows_acknowledged_by_a_page_are_missing() {
 #[tokio::test]
 async fn documents_acknowledged_by_a_page_are_missing() {
     let world = World::applied().await;
-    let impostor = Impostor::before(&world.stores.elasticsearch.url).await;
+    let proxy = InterceptingProxy::in_front_of(&world.stores.elasticsearch.url).await;
     let mut stores = world.stores.clone();
-    stores.elasticsearch.url.clone_from(&impostor.url);
-    impostor.answer(Disguise::Page, "_bulk");
+    stores.elasticsearch.url.clone_from(&proxy.url);
+    proxy.intercept(Interception::Page, "_bulk");
     let stop = CancellationToken::new();
     let population = world.plan.population();
     let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
-    assert!(impostor.answered() > 0, "nothing was answered in the store's place");
+    assert!(proxy.intercepted() > 0, "nothing was answered in the store's place");
     let error = loaded.expect_err("missing documents counted as loaded").to_string();
     assert!(error.contains("it is not Elasticsearch's"), "{error}");
     world.drop().await;

@@ -1,7 +1,7 @@
 //! Exit code 0 if every SLO is met and the account is exact; 1 if a row is missing or unexpected; 2 if the samples don't
 //! decide; 3 if the run can't start. The failing runs are the negative controls of the passing one.
 
-use sluice_testkit::Gate;
+use sluice_testkit::TcpProxy;
 
 use crate::program::{SCENARIO, World};
 
@@ -50,10 +50,10 @@ async fn a_missing_row_fails_the_run() {
 #[tokio::test]
 async fn a_store_that_becomes_unavailable_fails_the_run() {
     let world = World::new().await;
-    let mut gate = Gate::open(&world.stores.clickhouse.url).await;
-    let mut run = world.verify_against(&gate.url, &SCENARIO.replace("settle = \"30 s\"", "settle = \"5 s\""));
+    let mut proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
+    let mut run = world.verify_against(&proxy.url, &SCENARIO.replace("settle = \"30 s\"", "settle = \"5 s\""));
     run.wait_for_line(READY).await;
-    gate.shut();
+    proxy.close();
     let (code, output) = run.ends().await;
     assert_eq!(code, 1, "{output}");
     let report = world.report();

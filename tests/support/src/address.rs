@@ -1,5 +1,5 @@
-//! Free addresses for servers that a test starts. The ports lie outside the kernel's ephemeral range, so no client gets one
-//! before the server binds it, as could happen to a port that was bound as 0 and released.
+//! Free addresses for servers that a test starts. The ports are outside the kernel's ephemeral range, so no client can
+//! take one before the server binds it, as could happen to a port that was bound as 0 and released.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},

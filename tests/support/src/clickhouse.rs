@@ -1,5 +1,5 @@
-//! A separate ClickHouse server for one test, with users of the test's choice: the shared one has only `default`, and this
-//! build of ClickHouse reads its users from a file at startup.
+//! A separate ClickHouse server for one test, with the users that the test defines: the shared server has only `default`,
+//! and this build of ClickHouse reads its users from a file at startup.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use crate::{eventually, free_address};
 
 /// The verb of `sluice` that runs a ClickHouse server.
 const VERB: &str = "__clickhouse";
-/// Opens the HTTP listener and never finishes.
+/// Starts the HTTP listener and never finishes.
 const SERVE: &str = "SYSTEM START LISTEN HTTP; SELECT sleepEachRow(1) FROM numbers(1000000000) \
                      SETTINGS max_block_size=1, function_sleep_max_microseconds_per_block=0 FORMAT Null";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,14 +20,14 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The server; it is killed when this is dropped.
 #[derive(Debug)]
 pub struct OwnClickHouse {
-    /// Its address, as `http://host:port`.
+    /// Address, as `http://host:port`.
     pub url: String,
     child: Child,
     _folder: TempDir,
 }
 
 impl OwnClickHouse {
-    /// Starts a server whose users file has these additional profiles and users. `sluice` is `env!("CARGO_BIN_EXE_sluice")`;
+    /// Starts a server whose users file contains these additional profiles and users. `sluice` is `env!("CARGO_BIN_EXE_sluice")`;
     /// the ClickHouse library is that of the stack at `layout`.
     ///
     /// # Panics

@@ -1,13 +1,12 @@
 //! Shared by the tests on real stores: the test stack, fresh namespaces, proxies that inject faults, polling with a deadline.
 //! It starts the stores; a test may do anything within its own namespace. It leaves no process behind: the shared stack
-//! stops and removes its data a minute after its last user, an [`OwnStack`] when it is dropped.
+//! stops and removes its data a minute after its last user exits, an [`OwnStack`] when it is dropped.
 
 mod address;
 mod clickhouse;
-mod gate;
-mod impostor;
+mod intercepting_proxy;
 mod own;
-
+mod tcp_proxy;
 mod wait;
 
 use bytesize::ByteSize;
@@ -19,12 +18,12 @@ use std::{
 
 pub use address::free_address;
 pub use clickhouse::OwnClickHouse;
-pub use gate::{Gate, Mode};
-pub use impostor::{Disguise, Impostor, OtherHost, Requests};
+pub use intercepting_proxy::{InterceptingProxy, Interception, OtherHost, Requests};
 pub use own::OwnStack;
 use sluice_schemas::{names::Names, stores::Stores};
 use sluice_stack::{Layout, Lease, Progress, Settings, keeper, lease, up};
 pub use sluice_stack::{Service, State};
+pub use tcp_proxy::{ProxyMode, TcpProxy};
 
 pub use wait::{Outcome, eventually};
 
@@ -42,10 +41,10 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts the stack unless it runs, and waits until `services` are ready. `sluice` is `env!("CARGO_BIN_EXE_sluice")`.
+    /// Starts the stack unless it is running, and waits until `services` are ready. `sluice` is `env!("CARGO_BIN_EXE_sluice")`.
     ///
     /// # Panics
-    /// If the stack does not start; the message is the error's.
+    /// If the stack does not start; the message contains the error.
     pub async fn up(sluice: &str, services: &[Service]) -> Self {
         let layout = layout(sluice, port_base());
         let lease = lease(&layout).await.unwrap_or_else(|e| panic!("failed to lease the test stack: {e}"));
@@ -71,7 +70,7 @@ fn stores(layout: &Layout, names: &Names) -> Stores {
     Stores { namespace: names.clone(), ..Stores::local(layout.ports().base()) }
 }
 
-/// A test stack needs less memory than a developer's.
+/// A layout with less memory than a developer's stack.
 fn layout(sluice: &str, port_base: u16) -> Layout {
     let settings = Settings { port_base, elasticsearch_heap: ByteSize::mib(512), ..Settings::default() };
     let layout = Layout::new(&settings).unwrap_or_else(|e| panic!("failed to lay out the test stack: {e}"));

@@ -12,11 +12,11 @@ use sluice_stack::{Layout, Progress, Service, Wipe, down, up};
 const FIRST_BASE: u16 = 26_000;
 const CANDIDATES: u16 = 60;
 
-/// Stores for one test alone, removed with their data when this is dropped.
+/// Stores that only one test uses. They are stopped and their data is removed when this is dropped.
 #[derive(Debug)]
 pub struct OwnStack {
     layout: Layout,
-    /// The last port of the span, which no store uses; binding it reserves the others.
+    /// Bound to the last port of the span, which no store uses; this reserves the other ports.
     _reservation: TcpListener,
 }
 
@@ -58,7 +58,7 @@ impl OwnStack {
 impl Drop for OwnStack {
     fn drop(&mut self) {
         let layout = self.layout.clone();
-        // On another thread, because this may be dropped inside a runtime.
+        // A separate thread, because this may be dropped inside a runtime.
         let stopping = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;

@@ -11,7 +11,7 @@ pub trait Outcome {
     /// The value once the condition holds.
     type Value;
 
-    /// The value, or why there is none yet.
+    /// The value, or why the condition does not hold yet.
     fn outcome(self) -> Result<Self::Value, String>;
 }
 
@@ -42,7 +42,7 @@ impl<T, E: Debug> Outcome for Result<T, E> {
 /// Polls every 50 ms until the condition holds and returns its value.
 ///
 /// # Panics
-/// If it does not hold within `deadline`; the message has `what` and the last outcome.
+/// If it does not hold within `deadline`; the message contains `what` and the last outcome.
 pub async fn eventually<F, Fut>(deadline: Duration, what: &str, mut condition: F) -> <Fut::Output as Outcome>::Value
 where
     F: FnMut() -> Fut,

@@ -1,5 +1,5 @@
-//! A TCP proxy in front of a store. Open, it forwards; shut, it refuses connections and breaks open ones; in between, it
-//! delays, withholds or resets traffic. It never changes a byte.
+//! A TCP proxy in front of a store. It forwards, delays, withholds or resets traffic, and while it is closed, it refuses new
+//! connections and breaks open ones. It never changes a byte.
 
 use std::{
     net::SocketAddr,
@@ -22,15 +22,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::free_address;
 
-/// Most bytes forwarded at once.
+/// Maximum number of bytes forwarded at once.
 const CHUNK: usize = 64 * 1024;
-/// A chunk of a request longer than this contains part of its body.
+/// A chunk of a request that is longer than this, in bytes, contains part of the body.
 const HEAD_BYTES: usize = 2 * 1024;
 
 /// How the proxy treats connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Each chunk of a response is delayed by this.
+pub enum ProxyMode {
+    /// Each chunk of a response is delayed by this duration.
     Delayed(Duration),
     /// Requests are read and dropped; there is never a response.
     Silent,
@@ -42,73 +42,73 @@ pub enum Mode {
 
 /// The proxy.
 #[derive(Debug)]
-pub struct Gate {
+pub struct TcpProxy {
     /// Address for clients of the store, as `http://host:port`.
     pub url: String,
     address: SocketAddr,
     store: String,
-    mode: watch::Sender<Mode>,
+    mode: watch::Sender<ProxyMode>,
     disrupted: Arc<AtomicUsize>,
-    shut: CancellationToken,
+    closed: CancellationToken,
 }
 
-impl Gate {
+impl TcpProxy {
     /// Forwards to the store at `url`.
     ///
     /// # Panics
     /// If this machine has no free port.
-    pub async fn open(url: &str) -> Self {
-        Self::slow(url, Duration::ZERO).await
+    pub async fn start(url: &str) -> Self {
+        Self::with_delay(url, Duration::ZERO).await
     }
 
     /// Forwards to the store at `url`; each chunk of a response is delayed by `delay`.
     ///
     /// # Panics
     /// If this machine has no free port.
-    pub async fn slow(url: &str, delay: Duration) -> Self {
+    pub async fn with_delay(url: &str, delay: Duration) -> Self {
         let listener = TcpListener::bind(free_address()).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let store = url.trim_start_matches("http://").to_owned();
-        let (url, mode) = (format!("http://{address}"), watch::Sender::new(Mode::Delayed(delay)));
-        let (disrupted, shut) = (Arc::default(), CancellationToken::new());
-        let gate = Self { url, address, store, mode, disrupted, shut };
-        gate.forward(listener);
-        gate
+        let (url, mode) = (format!("http://{address}"), watch::Sender::new(ProxyMode::Delayed(delay)));
+        let (disrupted, closed) = (Arc::default(), CancellationToken::new());
+        let proxy = Self { url, address, store, mode, disrupted, closed };
+        proxy.forward(listener);
+        proxy
     }
 
     fn forward(&self, listener: TcpListener) {
-        let (address, shut) = (self.store.clone(), self.shut.clone());
+        let (address, closed) = (self.store.clone(), self.closed.clone());
         let (mode, disrupted) = (self.mode.subscribe(), Arc::clone(&self.disrupted));
-        tokio::spawn(self.shut.clone().run_until_cancelled_owned(async move {
+        tokio::spawn(self.closed.clone().run_until_cancelled_owned(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(store) = TcpStream::connect(&address).await else { continue };
                 let serve = serve(client, store, mode.clone(), Arc::clone(&disrupted));
-                tokio::spawn(shut.clone().run_until_cancelled_owned(serve));
+                tokio::spawn(closed.clone().run_until_cancelled_owned(serve));
             }
         }));
     }
 
     /// Changes the mode, also for open connections.
-    pub fn set_mode(&self, mode: Mode) {
+    pub fn set_mode(&self, mode: ProxyMode) {
         self.mode.send_replace(mode);
     }
 
-    /// How many connections it has left without a response or reset.
+    /// Number of connections that it has left without a response or reset.
     pub fn disrupted(&self) -> usize {
         self.disrupted.load(Ordering::Relaxed)
     }
 
     /// Refuses new connections and breaks open ones.
-    pub fn shut(&mut self) {
-        self.shut.cancel();
+    pub fn close(&mut self) {
+        self.closed.cancel();
     }
 
-    /// Forwards again at the same address.
+    /// Forwards again, at the same address.
     ///
     /// # Panics
     /// If another process has taken the address.
     pub async fn reopen(&mut self) {
-        self.shut = CancellationToken::new();
+        self.closed = CancellationToken::new();
         let listener = TcpListener::bind(self.address).await.expect("the address is still free");
         self.forward(listener);
     }
@@ -121,12 +121,17 @@ enum End {
     Reset,
 }
 
-async fn serve(mut client: TcpStream, mut store: TcpStream, mode: watch::Receiver<Mode>, disrupted: Arc<AtomicUsize>) {
+async fn serve(
+    mut client: TcpStream,
+    mut store: TcpStream,
+    mode: watch::Receiver<ProxyMode>,
+    disrupted: Arc<AtomicUsize>,
+) {
     let end = {
         let ((from_client, to_client), (from_store, to_store)) = (client.split(), store.split());
         tokio::select! {
-            end = requests(from_client, to_store, &mode, &disrupted) => end,
-            end = responses(from_store, to_client, &mode) => end,
+            end = forward_requests(from_client, to_store, &mode, &disrupted) => end,
+            end = forward_responses(from_store, to_client, &mode) => end,
         }
     };
     if end == End::Reset {
@@ -137,22 +142,22 @@ async fn serve(mut client: TcpStream, mut store: TcpStream, mode: watch::Receive
     }
 }
 
-async fn requests(
+async fn forward_requests(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    mode: &watch::Receiver<Mode>,
+    mode: &watch::Receiver<ProxyMode>,
     disrupted: &AtomicUsize,
 ) -> End {
     let mut chunk = vec![0; CHUNK];
     while let Ok(count @ 1..) = from.read(&mut chunk).await {
         let mode = *mode.borrow();
         match mode {
-            Mode::Silent => {
+            ProxyMode::Silent => {
                 disrupted.fetch_add(1, Ordering::Relaxed);
                 while let Ok(1..) = from.read(&mut chunk).await {}
                 return End::Closed;
             }
-            Mode::ResetInRequest if count > HEAD_BYTES => {
+            ProxyMode::ResetInRequest if count > HEAD_BYTES => {
                 // The connection is reset even if the store accepts less.
                 drop(to.write_all(&chunk[..count / 2]).await);
                 return End::Reset;
@@ -166,14 +171,14 @@ async fn requests(
     End::Closed
 }
 
-async fn responses(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mode: &watch::Receiver<Mode>) -> End {
+async fn forward_responses(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mode: &watch::Receiver<ProxyMode>) -> End {
     let mut chunk = vec![0; CHUNK];
     while let Ok(count @ 1..) = from.read(&mut chunk).await {
         let mode = *mode.borrow();
         match mode {
-            Mode::Delayed(delay) => tokio::time::sleep(delay).await,
-            Mode::ResetInResponse => return End::Reset,
-            Mode::Silent | Mode::ResetInRequest => {}
+            ProxyMode::Delayed(delay) => tokio::time::sleep(delay).await,
+            ProxyMode::ResetInResponse => return End::Reset,
+            ProxyMode::Silent | ProxyMode::ResetInRequest => {}
         }
         if to.write_all(&chunk[..count]).await.is_err() {
             break;

@@ -1,5 +1,5 @@
-//! An HTTP server in front of a store: it answers selected requests in the store's place and forwards all others unchanged.
-//! It stands for a proxy's login page, a wrong upstream, a lost response or a repeated request.
+//! An HTTP proxy in front of a store: it intercepts selected requests and forwards all others unchanged. It simulates a login
+//! page, a wrong upstream, a lost response or a repeated request.
 
 use std::{
     net::SocketAddr,
@@ -20,7 +20,7 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Longest request body it accepts, in bytes.
+/// Maximum size of a request body, in bytes.
 const MAX_BODY: usize = 64 << 20;
 const PAGE: &str = "<html><body>Please sign in</body></html>";
 /// Header in which ClickHouse sends its error code.
@@ -29,10 +29,10 @@ const CODE: HeaderName = HeaderName::from_static("x-clickhouse-exception-code");
 const QUERY_ID: HeaderName = HeaderName::from_static("x-clickhouse-query-id");
 /// Header with ClickHouse's password.
 const KEY: &str = "x-clickhouse-key";
-/// How long [`Disguise::Twice`] waits before it repeats a request.
-const BEFORE_REPEAT: Duration = Duration::from_secs(1);
+/// Delay before [`Interception::Repeat`] repeats a request.
+const REPEAT_DELAY: Duration = Duration::from_secs(1);
 
-/// The requests that are not simply forwarded.
+/// Selects the requests that are intercepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requests {
     /// INSERTs with a deduplication token.
@@ -41,9 +41,9 @@ pub enum Requests {
     Containing(String),
 }
 
-/// What happens to a selected request.
+/// What happens to an intercepted request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Disguise {
+pub enum Interception {
     /// Not forwarded: `200 OK` and a page.
     Page,
     /// Not forwarded: `200 OK` with an empty body.
@@ -51,25 +51,25 @@ pub enum Disguise {
     /// Not forwarded: a redirect with this status to this URL.
     Redirect(u16, String),
     /// Not forwarded: refused as ClickHouse would.
-    Refused {
+    Refuse {
         /// HTTP status.
         status: u16,
         /// ClickHouse's error code, if there is one.
         code: Option<u32>,
     },
     /// Forwarded; the response is withheld and the client waits.
-    Swallowed,
-    /// Forwarded, and forwarded again after a second, as by a proxy that took the first attempt for a failure.
-    Twice,
+    WithholdResponse,
+    /// Forwarded twice, with a second in between, as by a proxy that considers the first attempt failed.
+    Repeat,
     /// Forwarded; the response lacks this header.
-    Without(HeaderName),
+    RemoveHeader(HeaderName),
     /// Forwarded; the response has this header changed to this value.
-    Changed(HeaderName, &'static str),
+    ReplaceHeader(HeaderName, &'static str),
 }
 
-/// The server; it stops when this is dropped.
+/// The proxy; it stops when this is dropped.
 #[derive(Debug)]
-pub struct Impostor {
+pub struct InterceptingProxy {
     /// Address for clients of the store, as `http://host:port`.
     pub url: String,
     shared: Arc<Shared>,
@@ -81,54 +81,54 @@ struct Shared {
     store: String,
     http: reqwest::Client,
     rule: Mutex<Rule>,
-    /// Longest path and query that is forwarded, in bytes.
+    /// Maximum length of a path and query that is forwarded, in bytes.
     max_line: AtomicUsize,
 }
 
-/// What to do with which requests, and how many more times.
+/// Which requests to intercept, how, and how many more times.
 #[derive(Debug)]
 struct Rule {
     requests: Requests,
-    disguise: Disguise,
+    interception: Interception,
     remaining: usize,
-    answered: usize,
+    intercepted: usize,
 }
 
 impl Rule {
-    fn new(requests: Requests, times: usize, disguise: Disguise) -> Self {
-        Self { requests, disguise, remaining: times, answered: 0 }
+    fn new(requests: Requests, times: usize, interception: Interception) -> Self {
+        Self { requests, interception, remaining: times, intercepted: 0 }
     }
 }
 
-impl Impostor {
+impl InterceptingProxy {
     /// Starts in front of the store at `url` and forwards everything.
     ///
     /// # Panics
     /// If this machine has no free port.
-    pub async fn before(url: &str) -> Self {
+    pub async fn in_front_of(url: &str) -> Self {
         let shared = Arc::new(Shared {
             store: url.trim_end_matches('/').to_owned(),
             http: reqwest::Client::builder().no_proxy().build().expect("a client without settings"),
-            rule: Mutex::new(Rule::new(Requests::Inserts, 0, Disguise::Page)),
+            rule: Mutex::new(Rule::new(Requests::Inserts, 0, Interception::Page)),
             max_line: AtomicUsize::new(usize::MAX),
         });
         let (url, open) = serve(Router::new().fallback(handle).with_state(Arc::clone(&shared))).await;
         Self { url, shared, _open: open }
     }
 
-    /// From now on, treats every request whose address or body contains `text` like this; an empty text matches all.
-    pub fn answer(&self, disguise: Disguise, text: &str) {
-        self.answer_next(usize::MAX, Requests::Containing(text.to_owned()), disguise);
+    /// Intercepts every request whose address or body contains `text`; an empty text matches all.
+    pub fn intercept(&self, interception: Interception, text: &str) {
+        self.intercept_next(usize::MAX, Requests::Containing(text.to_owned()), interception);
     }
 
-    /// Treats the next `times` of these requests like this. Replaces the previous instruction.
-    pub fn answer_next(&self, times: usize, requests: Requests, disguise: Disguise) {
-        *self.shared.rule() = Rule::new(requests, times, disguise);
+    /// Intercepts the next `times` of these requests. Replaces the previous rule.
+    pub fn intercept_next(&self, times: usize, requests: Requests, interception: Interception) {
+        *self.shared.rule() = Rule::new(requests, times, interception);
     }
 
     /// Refuses the next `times` INSERTs with this status and, if there is one, this ClickHouse error code.
     pub fn refuse(&self, times: usize, status: u16, code: Option<u32>) {
-        self.answer_next(times, Requests::Inserts, Disguise::Refused { status, code });
+        self.intercept_next(times, Requests::Inserts, Interception::Refuse { status, code });
     }
 
     /// Forwards every request from now on.
@@ -136,9 +136,9 @@ impl Impostor {
         self.shared.rule().remaining = 0;
     }
 
-    /// How many requests the latest instruction has applied to.
-    pub fn answered(&self) -> usize {
-        self.shared.rule().answered
+    /// Number of requests that the latest rule has intercepted.
+    pub fn intercepted(&self) -> usize {
+        self.shared.rule().intercepted
     }
 
     /// Refuses every request with a path and query longer than this, as a load balancer does.
@@ -150,7 +150,7 @@ impl Impostor {
 /// Another host, which should receive no requests; it stops when this is dropped.
 #[derive(Debug)]
 pub struct OtherHost {
-    /// Its address, as `http://host:port`.
+    /// Address, as `http://host:port`.
     pub url: String,
     received: Arc<Received>,
     _open: DropGuard,
@@ -163,7 +163,7 @@ struct Received {
 }
 
 impl OtherHost {
-    /// Answers every request with `200 OK` and a page.
+    /// Starts a server that responds to every request with `200 OK` and a page.
     ///
     /// # Panics
     /// If this machine has no free port.
@@ -173,12 +173,12 @@ impl OtherHost {
         Self { url, received, _open: open }
     }
 
-    /// How many requests it received.
+    /// Number of requests received.
     pub fn requests(&self) -> usize {
         self.received.requests.load(Ordering::Relaxed)
     }
 
-    /// How many of them contained ClickHouse's password.
+    /// Number of received requests that contained ClickHouse's password.
     pub fn passwords(&self) -> usize {
         self.received.passwords.load(Ordering::Relaxed)
     }
@@ -204,8 +204,8 @@ impl Shared {
         self.rule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What to do with this request, unless it is simply forwarded.
-    fn disguise(&self, uri: &Uri, body: &[u8]) -> Option<Disguise> {
+    /// The interception of this request; `None` if it is forwarded.
+    fn interception(&self, uri: &Uri, body: &[u8]) -> Option<Interception> {
         let mut rule = self.rule();
         let is_selected = match &rule.requests {
             Requests::Inserts => uri.query().is_some_and(|query| query.contains("insert_deduplication_token=")),
@@ -215,8 +215,8 @@ impl Shared {
             return None;
         }
         rule.remaining = rule.remaining.checked_sub(1)?;
-        rule.answered += 1;
-        Some(rule.disguise.clone())
+        rule.intercepted += 1;
+        Some(rule.interception.clone())
     }
 }
 
@@ -231,33 +231,33 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     if head.uri.path_and_query().is_some_and(|line| line.as_str().len() > shared.max_line.load(Ordering::Relaxed)) {
         return StatusCode::URI_TOO_LONG.into_response();
     }
-    let disguise = shared.disguise(&head.uri, &body);
+    let interception = shared.interception(&head.uri, &body);
     // The signature of an S3 request covers the host, so that header stays as the client sent it.
     let request = shared.http.request(head.method, format!("{}{}", shared.store, head.uri));
     let request = request.headers(head.headers).body(body);
-    match disguise {
+    match interception {
         None => forward(request).await,
-        Some(Disguise::Page) => Html(PAGE).into_response(),
-        Some(Disguise::Empty) => StatusCode::OK.into_response(),
-        Some(Disguise::Redirect(code, to)) => (status(code), [(header::LOCATION, to)]).into_response(),
-        Some(Disguise::Refused { status, code }) => refusal(&head.uri, status, code),
-        Some(Disguise::Swallowed) => {
+        Some(Interception::Page) => Html(PAGE).into_response(),
+        Some(Interception::Empty) => StatusCode::OK.into_response(),
+        Some(Interception::Redirect(code, to)) => (status(code), [(header::LOCATION, to)]).into_response(),
+        Some(Interception::Refuse { status, code }) => refusal(&head.uri, status, code),
+        Some(Interception::WithholdResponse) => {
             drop(forward(request).await);
             std::future::pending().await
         }
-        Some(Disguise::Twice) => {
+        Some(Interception::Repeat) => {
             if let Some(first) = request.try_clone() {
                 drop(forward(first).await);
             }
-            tokio::time::sleep(BEFORE_REPEAT).await;
+            tokio::time::sleep(REPEAT_DELAY).await;
             forward(request).await
         }
-        Some(Disguise::Without(name)) => {
+        Some(Interception::RemoveHeader(name)) => {
             let mut response = forward(request).await;
             response.headers_mut().remove(name);
             response
         }
-        Some(Disguise::Changed(name, value)) => {
+        Some(Interception::ReplaceHeader(name, value)) => {
             let mut response = forward(request).await;
             response.headers_mut().insert(name, header::HeaderValue::from_static(value));
             response
@@ -269,7 +269,7 @@ fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Refuses as ClickHouse does, with the query ID.
+/// Refuses a request as ClickHouse does, with the query ID.
 fn refusal(uri: &Uri, code: u16, clickhouse_code: Option<u32>) -> Response {
     let Some(clickhouse_code) = clickhouse_code else { return (status(code), "refused").into_response() };
     let id = uri.query().into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("query_id="));
