@@ -76,7 +76,7 @@ impl World {
         self.apply().await.expect("apply the schemas through the proxy");
     }
 
-    async fn drop(self) {
+    async fn drop_namespace(self) {
         drop_namespace(&self.direct, &self.names, &[self.store]).await.expect("drop the namespace");
     }
 }
@@ -91,7 +91,7 @@ async fn a_page_in_place_of_elasticsearch_does_not_count_as_success() {
     }
     world.fools_a_client_that_reads_the_status_line("index_patterns").await;
     world.applies_when_forwarded().await;
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_page_in_place_of_clickhouse_does_not_count_as_success() {
     }
     world.fools_a_client_that_reads_the_status_line("CREATE").await;
     world.applies_when_forwarded().await;
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test]
@@ -115,5 +115,5 @@ async fn a_page_in_place_of_s3_does_not_count_as_success() {
     }
     world.fools_a_client_that_reads_the_status_line("customer-documents").await;
     world.applies_when_forwarded().await;
-    world.drop().await;
+    world.drop_namespace().await;
 }

@@ -92,7 +92,7 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
-fn an_unknown_store_is_refused_with_the_known_ones() {
+fn an_unknown_store_is_refused_with_a_list_of_stores() {
     let folder = tempfile::tempdir().unwrap();
     let (code, message) = sluice(folder.path(), &["up", "--only", "mysql"]);
     assert_eq!(code, 4);
@@ -100,7 +100,7 @@ fn an_unknown_store_is_refused_with_the_known_ones() {
 }
 
 #[test]
-fn an_unknown_question_is_refused_with_the_known_ones() {
+fn an_unknown_question_is_refused_with_a_list_of_questions() {
     let scenario = include_str!("verify/small.toml").replace("search = \"30/s\"", "serch = \"30/s\"");
     let folder = folder_with("mine.toml", &scenario);
     let (code, message) = sluice(folder.path(), &["verify", "mine.toml"]);
@@ -119,7 +119,7 @@ fn refused_variable(name: &str, value: &str) -> String {
 }
 
 #[test]
-fn an_invalid_value_is_refused_with_what_to_write() {
+fn an_invalid_value_is_refused_with_a_remedy() {
     let values = [
         "[ingest]\nlisten = \"localhost:9090\"\n",
         "[ingest]\ninserts_in_flight = 99999999999999999999\n",
@@ -161,7 +161,7 @@ fn a_misspelled_variable_is_refused_with_its_correct_name() {
 }
 
 #[test]
-fn an_invalid_namespace_is_an_error_and_never_falls_back_to_the_platforms() {
+fn an_invalid_namespace_is_an_error_and_never_falls_back_to_the_default() {
     let folder = tempfile::tempdir().unwrap();
     for verb in [&["schemas", "check"][..], &["ingest"], &["dlq", "list"], &["ingest", "audit"], &["verify"]] {
         let (code, message) =
@@ -186,7 +186,7 @@ fn a_shipped_scenario_is_found_by_name_from_any_folder() {
 }
 
 #[test]
-fn an_unknown_scenario_is_refused_with_the_shipped_ones() {
+fn an_unknown_scenario_is_refused_with_a_list_of_scenarios() {
     let folder = tempfile::tempdir().unwrap();
     let message = ["smkoe", "weekend"].map(|name| sluice(folder.path(), &["verify", name]));
     assert!(message.iter().all(|(code, _)| *code == 4), "{message:?}");
@@ -241,7 +241,7 @@ fn the_effective_settings_are_printed_without_secrets() {
 }
 
 #[test]
-fn unreachable_stores_are_named_with_what_to_do() {
+fn unreachable_stores_are_named_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let (code, message) = sluice(folder.path(), &["--port-base", "61000", "schemas", "check", "--only", "postgres"]);
     assert_eq!(code, 3, "{message}");

@@ -188,7 +188,7 @@ fn a_fault_in_the_dashboard_is_detected() {
 }
 
 #[test]
-fn names_are_found_in_every_form_of_expression() {
+fn names_are_found_in_every_kind_of_expression() {
     let names = promql::names(
         "sum by (a, le) (rate(m_total{b!=\"x{,}y\", c=~\"$c\"}[5m] offset 1h)) / on (a) group_left () n > 0.5e3 unless bool inf_like",
     );

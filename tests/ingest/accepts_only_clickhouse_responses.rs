@@ -9,9 +9,9 @@ use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{InterceptingProxy, Interception, OtherHost, Requests, eventually};
 
-use crate::harness::{DEADLINE, World, in_partition, reports_stall};
+use crate::harness::{DEADLINE, World, november_records, wait_for_stall};
 use crate::oracle::{Allowed, judge, judge_allowing};
-use crate::process::{Process, committed, committed_or_stalled, short_lived, static_member};
+use crate::process::{Process, short_lived, static_member, stop_after_commit_or_stall, wait_for_commit};
 
 /// Variable with ClickHouse's URL for a worker process.
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
@@ -27,17 +27,17 @@ async fn start_behind_proxy(world: &World, faults: &str) -> (InterceptingProxy, 
 }
 
 /// Two INSERTs get this response; the oracle judges the outcome.
-async fn judged_behind(interception: Interception, faults: &str) -> Result<(), String> {
+async fn judge_behind_proxy(interception: Interception, faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let (proxy, worker) = start_behind_proxy(&world, faults).await;
     proxy.intercept_next(2, Requests::Inserts, interception);
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..160)).await;
-    committed(&world, 160).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..160)).await;
+    wait_for_commit(&world, 160).await;
     assert_eq!(proxy.intercepted(), 2);
     let output = worker.stop().await;
     let judged = judge(&world).await.map(drop);
     assert_eq!(judged.is_ok(), output.contains("not a ClickHouse response"), "{output}");
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
@@ -45,10 +45,10 @@ async fn judged_behind(interception: Interception, faults: &str) -> Result<(), S
 async fn a_response_from_another_server_acknowledges_nothing() {
     let without = Interception::RemoveHeader(HeaderName::from_static("x-clickhouse-summary"));
     let (page, empty, stripped, faulty) = tokio::join!(
-        judged_behind(Interception::Page, ""),
-        judged_behind(Interception::Refuse { status: 204, code: None }, ""),
-        judged_behind(without, ""),
-        judged_behind(Interception::Page, "accept_any_response,trust_acknowledgements"),
+        judge_behind_proxy(Interception::Page, ""),
+        judge_behind_proxy(Interception::Refuse { status: 204, code: None }, ""),
+        judge_behind_proxy(without, ""),
+        judge_behind_proxy(Interception::Page, "accept_any_response,trust_acknowledgements"),
     );
     assert_eq!((page, empty, stripped), (Ok(()), Ok(()), Ok(())));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("are missing")), "if any 200 counts: {faulty:?}");
@@ -60,18 +60,18 @@ async fn a_redirect_is_not_followed_and_leaks_no_password() {
     let follow = reqwest::Client::new().get(&other_host.url).header("X-ClickHouse-Key", "secret");
     assert!(follow.send().await.unwrap().status().is_success());
     assert_eq!((other_host.requests(), other_host.passwords()), (1, 1), "negative control: it counts passwords");
-    let judged = judged_behind(Interception::Redirect(302, other_host.url.clone()), "").await;
+    let judged = judge_behind_proxy(Interception::Redirect(302, other_host.url.clone()), "").await;
     assert_eq!(judged, Ok(()));
     assert_eq!((other_host.requests(), other_host.passwords()), (1, 1));
 }
 
 /// A group is set back after ClickHouse has forgotten the tokens, and the first lookups get an empty response.
-async fn judged_after_a_rewind(faults: &str) -> Result<(), String> {
+async fn judge_after_rewind(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..100)).await;
-    committed(&world, 100).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..100)).await;
+    wait_for_commit(&world, 100).await;
     worker.stop().await;
     world.shrink_window(16).await;
     world.write_foreign_rows(40).await;
@@ -81,16 +81,16 @@ async fn judged_after_a_rewind(faults: &str) -> Result<(), String> {
     let mut settings = static_member();
     (settings.peak_inserts_per_second, settings.insert_timeout) = (1, std::time::Duration::from_secs(2));
     let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)]).await;
-    committed_or_stalled(&world, worker, 100, faults, "are in table communication_events more than once").await;
+    stop_after_commit_or_stall(&world, worker, 100, faults, "are in table communication_events more than once").await;
     assert_eq!(proxy.intercepted(), 2);
     let judged = judge_allowing(&world, Allowed { foreign: 40, ..Allowed::default() }).await.map(drop);
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_lookup_response_does_not_mean_that_no_row_landed() {
-    let (normal, faulty) = tokio::join!(judged_after_a_rewind(""), judged_after_a_rewind("accept_any_response"));
+    let (normal, faulty) = tokio::join!(judge_after_rewind(""), judge_after_rewind("accept_any_response"));
     assert_eq!(normal, Ok(()));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "if any 200 counts: {faulty:?}");
 }
@@ -107,14 +107,14 @@ async fn a_missing_response_header_is_named() {
     })
     .await;
     proxy.intercept_next(usize::MAX, Requests::Inserts, Interception::RemoveHeader(QUERY_ID));
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    reports_stall(&worker.url, "not a ClickHouse response (HTTP 200 without the header X-ClickHouse-Query-Id)").await;
-    assert_eq!(world.committed(COMMUNICATION_EVENTS).await, 0);
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
+    wait_for_stall(&worker.url, "not a ClickHouse response (HTTP 200 without the header X-ClickHouse-Query-Id)").await;
+    assert_eq!(world.committed_sum(COMMUNICATION_EVENTS).await, 0);
     proxy.forward_all();
-    committed(&world, 50).await;
+    wait_for_commit(&world, 50).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 50);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Number of columns that makes an INSERT statement longer than [`LINE`].
@@ -158,10 +158,10 @@ async fn a_table_of_many_columns_lands_despite_a_request_line_limit() {
     let pipeline = Pipeline { table: "wide".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };
     settings.pipelines.insert("wide".to_owned(), pipeline);
     let worker = world.spawn_ready(&settings, &[(CLICKHOUSE, &proxy.url)]).await;
-    eventually(DEADLINE, "everything is committed", || async { world.committed("wide").await == 20 }).await;
+    eventually(DEADLINE, "everything is committed", || async { world.committed_sum("wide").await == 20 }).await;
     worker.stop().await;
     let sums = format!("SELECT toUInt64(sum(arraySum([{}]))) FROM wide", names.join(", "));
     let sum: u64 = connect::clickhouse(&world.stores, &world.names).query(&sums).fetch_one().await.unwrap();
     assert_eq!(sum, (0..20).sum::<u64>());
-    world.drop().await;
+    world.drop_namespace().await;
 }

@@ -9,9 +9,9 @@ use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{InterceptingProxy, Interception, Requests, eventually};
 use uuid::Uuid;
 
-use crate::harness::{DEADLINE, World, in_partition, metric, reports_stall};
+use crate::harness::{DEADLINE, World, metric, november_records, wait_for_stall};
 use crate::oracle::{identity, judge};
-use crate::process::{Process, committed, short_lived, static_member};
+use crate::process::{Process, short_lived, static_member, wait_for_commit};
 
 /// Variable with ClickHouse's URL for a worker process.
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
@@ -21,7 +21,7 @@ async fn query_count(world: &World, query: &str) -> u64 {
     connect::clickhouse(&world.stores, &world.names).query(query).fetch_one().await.unwrap()
 }
 
-async fn worker_behind(world: &World, proxy: &InterceptingProxy, faults: &str) -> Process {
+async fn start_behind_proxy(world: &World, proxy: &InterceptingProxy, faults: &str) -> Process {
     let mut settings = short_lived();
     settings.insert_timeout = Duration::from_secs(2);
     world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)]).await
@@ -29,39 +29,40 @@ async fn worker_behind(world: &World, proxy: &InterceptingProxy, faults: &str) -
 
 /// An INSERT lands, its response is lost, and its rows are deleted before the retry: ClickHouse remembers the token, drops
 /// the rows and acknowledges the retry.
-async fn retry_after_deletion(faults: &str) -> Result<(), String> {
+async fn judge_retry_after_deletion(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
-    let worker = worker_behind(&world, &proxy, faults).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(1, 0..10)).await;
-    committed(&world, 10).await;
+    let worker = start_behind_proxy(&world, &proxy, faults).await;
+    world.produce_all(&world.producer("lz4"), &november_records(1, 0..10)).await;
+    wait_for_commit(&world, 10).await;
     proxy.intercept_next(usize::MAX, Requests::Inserts, Interception::WithholdResponse);
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
     eventually(DEADLINE, "the rows land", || async { world.count().await == 60 }).await;
     let delete = "ALTER TABLE communication_events DELETE WHERE _partition = 0 SETTINGS mutations_sync = 2";
     world.execute(delete).await;
     proxy.forward_all();
-    committed(&world, 60).await;
+    wait_for_commit(&world, 60).await;
     worker.stop().await;
     let judged = judge(&world).await.map(drop);
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_deleted_before_an_acknowledged_retry_are_sent_again() {
-    let (normal, faulty) = tokio::join!(retry_after_deletion(""), retry_after_deletion("trust_acknowledgements"));
+    let (normal, faulty) =
+        tokio::join!(judge_retry_after_deletion(""), judge_retry_after_deletion("trust_acknowledgements"));
     assert_eq!(normal, Ok(()));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("50 records are missing")), "{faulty:?}");
 }
 
 /// Landed rows are deleted and written again by a slow INSERT that stands for one of an earlier owner. Meanwhile the offset
 /// is set back, so the next owner looks the rows up.
-async fn lookup_during_insert(faults: &str) -> Result<(), String> {
+async fn judge_lookup_during_insert(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let worker = world.spawn_ready(&short_lived(), &[]).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    committed(&world, 50).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
+    wait_for_commit(&world, 50).await;
     worker.stop().await;
     for statement in [
         "CREATE TABLE aside AS communication_events",
@@ -85,19 +86,20 @@ async fn lookup_during_insert(faults: &str) -> Result<(), String> {
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
     if faults.is_empty() {
-        reports_stall(&worker.url, "an INSERT of this partition that was sent earlier still runs").await;
+        wait_for_stall(&worker.url, "an INSERT of this partition that was sent earlier still runs").await;
     }
     assert!(earlier.await.unwrap().unwrap().status().is_success());
-    committed(&world, 50).await;
+    wait_for_commit(&world, 50).await;
     worker.stop().await;
     let judged = judge(&world).await.map(drop);
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lookup_waits_for_an_insert_that_is_still_running() {
-    let (normal, faulty) = tokio::join!(lookup_during_insert(""), lookup_during_insert("ignore_running_inserts"));
+    let (normal, faulty) =
+        tokio::join!(judge_lookup_during_insert(""), judge_lookup_during_insert("ignore_running_inserts"));
     assert_eq!(normal, Ok(()));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faulty:?}");
 }
@@ -112,15 +114,15 @@ async fn the_server_cancels_an_insert_when_its_worker_times_out() {
     world.execute("CREATE TABLE slow (n UInt8) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 10000").await;
     let view = "CREATE MATERIALIZED VIEW slow_mv TO slow AS SELECT sleepEachRow(0.05) AS n FROM communication_events";
     world.execute(view).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    reports_stall(&worker.url, "communication-events/0 is stalled").await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
+    wait_for_stall(&worker.url, "communication-events/0 is stalled").await;
     let running = "SELECT count() FROM system.processes WHERE startsWith(query_id, 'sluice:insert:') AND elapsed > 2.5 \
                    AND current_database = currentDatabase()";
     assert_eq!(query_count(&world, running).await, 0, "no INSERT outlives its worker's timeout");
     world.execute("DROP TABLE slow_mv").await;
-    committed(&world, 50).await;
+    wait_for_commit(&world, 50).await;
     worker.stop().await;
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// The worker sees two servers behind one address; its offset is set back after its rows were deleted.
@@ -128,24 +130,24 @@ async fn the_server_cancels_an_insert_when_its_worker_times_out() {
 async fn rows_that_may_be_on_another_server_are_not_sent_again() {
     let world = World::new().await;
     let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
-    let worker = worker_behind(&world, &proxy, "").await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    committed(&world, 50).await;
+    let worker = start_behind_proxy(&world, &proxy, "").await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
+    wait_for_commit(&world, 50).await;
     worker.stop().await;
     world.execute("ALTER TABLE communication_events DELETE WHERE true SETTINGS mutations_sync = 2").await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     proxy.intercept(Interception::ReplaceHeader(SERVER, "another"), "_offset BETWEEN");
-    let worker = worker_behind(&world, &proxy, "").await;
-    reports_stall(&worker.url, "several servers respond at the address of ClickHouse").await;
+    let worker = start_behind_proxy(&world, &proxy, "").await;
+    wait_for_stall(&worker.url, "several servers respond at the address of ClickHouse").await;
     assert!(metric(&worker.url, "sluice_ingest_retries_total{", "operator").await >= 1.0);
     assert_eq!(world.count().await, 0, "nothing was sent with a new token");
     proxy.forward_all();
     worker.kill().await;
-    let worker = worker_behind(&world, &proxy, "").await;
-    committed(&world, 50).await;
+    let worker = start_behind_proxy(&world, &proxy, "").await;
+    wait_for_commit(&world, 50).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 50, "negative control: with one server, the rows are restored");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// First a view target with a partition for each row, then one that accepts no more parts.
@@ -169,25 +171,25 @@ async fn a_failing_view_is_named_and_its_error_classified() {
 
     with_view(&format!("CREATE TABLE odd {target} PARTITION BY n SETTINGS {window}"), "arrayJoin(range(200)) AS n")
         .await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..20)).await;
-    reports_stall(&worker.url, "too many partitions for one INSERT").await;
-    reports_stall(&worker.url, &format!("while ClickHouse wrote to view {}.odd_mv", world.names.database())).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..20)).await;
+    wait_for_stall(&worker.url, "too many partitions for one INSERT").await;
+    wait_for_stall(&worker.url, &format!("while ClickHouse wrote to view {}.odd_mv", world.names.database())).await;
     assert!(retries("operator").await >= 1.0);
     assert!(retries("transient").await < 1.0, "it is not classified as transient");
     without_view().await;
-    committed(&world, 20).await;
+    wait_for_commit(&world, 20).await;
 
     let full =
         format!("CREATE TABLE odd {target} SETTINGS {window}, parts_to_delay_insert = 1, parts_to_throw_insert = 1");
     with_view(&full, "duration_ms AS n").await;
     world.execute("INSERT INTO odd VALUES (1)").await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 20..40)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 20..40)).await;
     let is_retried = || async { retries("transient").await >= 4.0 };
     eventually(DEADLINE, "too many parts are transient, so the INSERT is retried", is_retried).await;
-    reports_stall(&worker.url, &format!("while ClickHouse wrote to view {}.odd_mv", world.names.database())).await;
+    wait_for_stall(&worker.url, &format!("while ClickHouse wrote to view {}.odd_mv", world.names.database())).await;
     without_view().await;
-    committed(&world, 40).await;
+    wait_for_commit(&world, 40).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 40);
-    world.drop().await;
+    world.drop_namespace().await;
 }

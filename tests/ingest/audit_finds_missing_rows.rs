@@ -9,7 +9,7 @@ use sluice_schemas::names::topic::{CLICKHOUSE_ERRORS, COMMUNICATION_EVENTS};
 use sluice_testkit::eventually;
 
 use crate::gaps_in_the_log::{transaction, transactional};
-use crate::harness::{DEADLINE, Record, World, in_partition, quick_settings};
+use crate::harness::{DEADLINE, Record, World, november_records, quick_settings};
 use crate::obeys_the_operator::sluice;
 
 const FAST: Options = Options { exact: false, scan: false };
@@ -33,18 +33,20 @@ async fn discrepancies(world: &World, options: Options) -> Vec<(i32, u64, u64)> 
 }
 
 /// A world with records and poison in partitions 0 to 2, all of them landed or dead-lettered, and committed.
-async fn settled() -> World {
+async fn world_with_processed_records() -> World {
     let world = World::new().await;
     let poison = |n: i32| Record { payload: Some(b"?".to_vec()), partition: Some(n), ..Record::default() };
     let producer = world.producer("lz4");
     for partition in 0..3 {
-        world.produce_all(&producer, &in_partition(partition, 0..40)).await;
+        world.produce_all(&producer, &november_records(partition, 0..40)).await;
         world.produce_all(&producer, &[poison(partition), poison(partition)]).await;
-        world.produce_all(&producer, &in_partition(partition, 40..60)).await;
+        world.produce_all(&producer, &november_records(partition, 40..60)).await;
     }
     let worker = world.start(quick_settings()).await;
-    eventually(DEADLINE, "everything is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 186 })
-        .await;
+    eventually(DEADLINE, "everything is committed", || async {
+        world.committed_sum(COMMUNICATION_EVENTS).await == 186
+    })
+    .await;
     worker.stop().await;
     world
 }
@@ -65,7 +67,7 @@ const DELETE: &str =
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_record_is_accounted_for_after_a_normal_run() {
-    let world = settled().await;
+    let world = world_with_processed_records().await;
     for options in [FAST, EXACT, SCAN] {
         let accounts = audit(&world, options).await;
         let sum = |count: fn(&Account) -> u64| accounts.iter().map(count).sum::<u64>();
@@ -76,12 +78,12 @@ async fn every_record_is_accounted_for_after_a_normal_run() {
     assert!(code == 0 && output.ends_with("exact: 186 consumed = 180 inserted + 6 dead-lettered"), "{code}: {output}");
     delete_below(&world, COMMUNICATION_EVENTS, (0..3).map(|partition| (partition, Offset::Offset(30)))).await;
     assert_eq!(discrepancies(&world, FAST).await, [], "records that expired from the log are still accounted for");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_or_duplicate_row_is_named() {
-    let world = settled().await;
+    let world = world_with_processed_records().await;
     world.execute(DUPLICATE).await;
     for options in [FAST, EXACT] {
         assert_eq!(discrepancies(&world, options).await, [(1, 0, 1)]);
@@ -101,12 +103,12 @@ async fn a_missing_or_duplicate_row_is_named() {
     }
     delete_below(&world, COMMUNICATION_EVENTS, [(1, Offset::Offset(30))].into_iter()).await;
     assert_eq!(discrepancies(&world, SCAN).await, [(1, 1, 1)], "also after they expired from the log");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_dead_letter_counts_as_missing() {
-    let world = settled().await;
+    let world = world_with_processed_records().await;
     let letters = world.read_all(CLICKHOUSE_ERRORS).await;
     let partition = rdkafka::message::Message::partition(&letters[0]);
     let deleted = letters.iter().filter(|letter| rdkafka::message::Message::partition(*letter) == partition);
@@ -120,7 +122,7 @@ async fn a_deleted_dead_letter_counts_as_missing() {
     delete_below(&world, COMMUNICATION_EVENTS, (0..3).map(|partition| (partition, Offset::Offset(50)))).await;
     assert_eq!(discrepancies(&world, FAST).await, [], "a dead letter that may have expired is not counted as missing");
     assert!(audit(&world, FAST).await.iter().any(|account| account.older > 0), "and the audit reports that");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,24 +130,26 @@ async fn offsets_without_a_record_are_not_reported_as_losses() {
     let world = World::new().await;
     let producer = transactional(&world);
     for (numbers, is_committed) in [(0..30, true), (30..60, false), (60..100, true)] {
-        transaction(&world, &producer, &in_partition(1, numbers), is_committed).await;
+        transaction(&world, &producer, &november_records(1, numbers), is_committed).await;
     }
     let worker = world.start(quick_settings()).await;
-    eventually(DEADLINE, "everything is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 102 })
-        .await;
+    eventually(DEADLINE, "everything is committed", || async {
+        world.committed_sum(COMMUNICATION_EVENTS).await == 102
+    })
+    .await;
     worker.stop().await;
     assert_eq!(discrepancies(&world, FAST).await, [(1, 32, 0)], "30 aborted records and two markers");
     assert_eq!(discrepancies(&world, SCAN).await, []);
     assert_eq!(audit(&world, SCAN).await[1].empty, 32);
     world.execute(DELETE).await;
     assert_eq!(discrepancies(&world, SCAN).await, [(1, 1, 0)]);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// 0, 4 and 5 have the same count, sum and sum of squares as 1, 2 and 6: only the exact form detects the difference.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_exact_audit_finds_differences_that_cancel_out() {
-    let world = settled().await;
+    let world = world_with_processed_records().await;
     for (offsets, statement) in [
         (
             "0, 4, 5",
@@ -160,13 +164,13 @@ async fn the_exact_audit_finds_differences_that_cancel_out() {
     }
     assert_eq!(discrepancies(&world, FAST).await, [], "the documented limit of the fast form");
     assert_eq!(discrepancies(&world, EXACT).await, [(1, 3, 3)]);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unread_deletions_and_rows_without_a_committed_offset_fail_the_audit() {
-    let world = settled().await;
-    world.produce_all(&world.producer("lz4"), &in_partition(1, 60..70)).await;
+async fn deleted_unread_records_and_rows_without_a_committed_offset_fail_the_audit() {
+    let world = world_with_processed_records().await;
+    world.produce_all(&world.producer("lz4"), &november_records(1, 60..70)).await;
     assert_eq!(discrepancies(&world, FAST).await, [], "unconsumed records are not a discrepancy");
     delete_below(&world, COMMUNICATION_EVENTS, [(1, Offset::End)].into_iter()).await;
     let (code, output) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
@@ -180,5 +184,5 @@ async fn unread_deletions_and_rows_without_a_committed_offset_fail_the_audit() {
     deleted[0].as_ref().unwrap();
     let (code, output) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
     assert!(code == 1 && output.contains("rows, but the group has no offset"), "{code}: {output}");
-    world.drop().await;
+    world.drop_namespace().await;
 }

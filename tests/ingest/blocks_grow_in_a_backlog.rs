@@ -11,7 +11,7 @@ use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{ProxyMode, TcpProxy, eventually};
 
-use crate::harness::{DEADLINE, Record, World, in_partition, metric, page};
+use crate::harness::{DEADLINE, Record, World, metric, november_records, page};
 use crate::oracle::{Counts, judge};
 use crate::process::{Process, static_member};
 
@@ -43,7 +43,7 @@ fn not_growing() -> Settings {
 
 /// Records of one partition and one month, two of which cannot be decoded.
 fn records() -> Vec<Record> {
-    let mut records = in_partition(0, 0..ALL);
+    let mut records = november_records(0, 0..ALL);
     for n in [37, 137] {
         records[n].payload = Some(format!("poison {n}").into_bytes());
     }
@@ -55,13 +55,18 @@ async fn grown_batches(url: &str) -> f64 {
 }
 
 /// A worker that is writing one batch slowly, with the records behind it already produced.
-async fn backlog(world: &World, proxy: &TcpProxy, settings: &Settings, variables: &[(&str, &str)]) -> Process {
+async fn start_with_backlog(
+    world: &World,
+    proxy: &TcpProxy,
+    settings: &Settings,
+    variables: &[(&str, &str)],
+) -> Process {
     let url = [(CLICKHOUSE, proxy.url.as_str())];
     let variables: Vec<_> = url.iter().chain(variables).copied().collect();
     let worker = world.spawn_ready(settings, &variables).await;
     let (producer, records) = (world.producer("lz4"), records());
     world.produce_all(&producer, &records[..FIRST as usize]).await;
-    let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == i64::from(FIRST) };
+    let is_committed = || async { world.committed_sum(COMMUNICATION_EVENTS).await == i64::from(FIRST) };
     eventually(DEADLINE * 2, "the first batch is committed", is_committed).await;
     proxy.set_mode(SLOW);
     world.produce_all(&producer, &records[FIRST as usize..]).await;
@@ -77,10 +82,10 @@ async fn has_announced_a_grown_batch(world: &World) -> bool {
         .any(|announced| announced.range.last - announced.range.first >= i64::try_from(MAX_ROWS).unwrap())
 }
 
-async fn finish(world: &World, settings: &Settings, variables: &[(&str, &str)]) -> Result<Counts, String> {
+async fn process_and_judge(world: &World, settings: &Settings, variables: &[(&str, &str)]) -> Result<Counts, String> {
     let worker = world.spawn_ready(settings, variables).await;
-    world.settled(ALL as usize).await;
-    let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == i64::from(ALL) };
+    world.wait_until_processed(ALL as usize).await;
+    let is_committed = || async { world.committed_sum(COMMUNICATION_EVENTS).await == i64::from(ALL) };
     eventually(DEADLINE * 2, "everything is committed", is_committed).await;
     worker.stop().await;
     judge(world).await
@@ -102,17 +107,17 @@ async fn records_waiting_behind_a_write_land_as_one_block() {
     let land = |settings: Settings| async move {
         let world = World::new().await;
         let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
-        let worker = backlog(&world, &proxy, &settings, &[]).await;
+        let worker = start_with_backlog(&world, &proxy, &settings, &[]).await;
         eventually(DEADLINE * 2, "more batches are sealed", || async {
             metric(&worker.url, "sluice_ingest_batches_total{", COMMUNICATION_EVENTS).await > 2.0
         })
         .await;
         proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
-        world.settled(ALL as usize).await;
+        world.wait_until_processed(ALL as usize).await;
         let (grown_batches, largest) = (grown_batches(&worker.url).await, largest_insert(&world).await);
         worker.stop().await;
         assert_complete(judge(&world).await, "landed");
-        world.drop().await;
+        world.drop_namespace().await;
         (grown_batches, largest)
     };
     let ((grown_batches, largest), (not_grown, small)) = tokio::join!(land(growing()), land(not_growing()));
@@ -124,16 +129,16 @@ async fn records_waiting_behind_a_write_land_as_one_block() {
 }
 
 /// Kills a worker with a grown batch in flight; the worker that takes over does not grow batches, and is killed as well.
-async fn killed_at(point: &str) {
+async fn kill_at(point: &str) {
     let world = World::new().await;
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
-    let worker = backlog(&world, &proxy, &growing(), &[("SLUICE_FAILPOINT", point)]).await;
-    worker.aborted().await;
+    let worker = start_with_backlog(&world, &proxy, &growing(), &[("SLUICE_FAILPOINT", point)]).await;
+    worker.wait_for_abort().await;
     let is_announced = !point.starts_with("sealed") && !point.starts_with("committing");
     assert_eq!(has_announced_a_grown_batch(&world).await, is_announced, "{point}");
-    world.spawn(&not_growing(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
-    assert_complete(finish(&world, &not_growing(), &[]).await, point);
-    world.drop().await;
+    world.spawn(&not_growing(), &[("SLUICE_FAILPOINT", "landed:1")]).wait_for_abort().await;
+    assert_complete(process_and_judge(&world, &not_growing(), &[]).await, point);
+    world.drop_namespace().await;
 }
 
 /// The third batch is the one that grew.
@@ -141,27 +146,27 @@ async fn killed_at(point: &str) {
 async fn a_kill_with_a_grown_batch_loses_nothing() {
     let points = ["sealed:3", "announced:3", "insert:3", "landed:3", "dead_letter:2", "dead_lettered:2"];
     for points in points.chunks(3) {
-        futures::future::join_all(points.iter().map(|point| killed_at(point))).await;
+        futures::future::join_all(points.iter().map(|point| kill_at(point))).await;
     }
 }
 
 /// Kills a worker between the INSERT of a grown batch and its commit; the next worker does not grow batches.
-async fn taken_over_with(faults: &str) -> Result<Counts, String> {
+async fn judge_takeover_with(faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let variables = [("SLUICE_FAILPOINT", "landed:3"), ("SLUICE_FAULTS", faults)];
-    backlog(&world, &proxy, &growing(), &variables).await.aborted().await;
-    let judged = finish(&world, &not_growing(), &[("SLUICE_FAULTS", faults)]).await;
-    world.drop().await;
+    start_with_backlog(&world, &proxy, &growing(), &variables).await.wait_for_abort().await;
+    let judged = process_and_judge(&world, &not_growing(), &[("SLUICE_FAULTS", faults)]).await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oracle_detects_a_grown_batch_without_token_or_intent() {
     let (normal, token, intent) = tokio::join!(
-        taken_over_with(""),
-        taken_over_with("random_token,trust_acknowledgements"),
-        taken_over_with("ignore_intent,trust_acknowledgements")
+        judge_takeover_with(""),
+        judge_takeover_with("random_token,trust_acknowledgements"),
+        judge_takeover_with("ignore_intent,trust_acknowledgements")
     );
     assert_complete(normal, "no fault");
     for (judged, faults) in [(token, "random_token,trust_acknowledgements"), (intent, "ignore_intent")] {
@@ -175,12 +180,12 @@ async fn a_refused_row_of_a_grown_batch_does_not_affect_the_others() {
     // One of the 180 records that are sent later.
     let refused = "ALTER TABLE communication_events ADD CONSTRAINT some CHECK duration_ms != 320";
     world.execute(refused).await;
-    assert!(in_partition(0, 0..ALL).iter().any(|record| {
+    assert!(november_records(0, 0..ALL).iter().any(|record| {
         let payload = record.payload.as_deref().unwrap_or_default();
         String::from_utf8_lossy(payload).contains("\"duration_ms\":320,")
     }));
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
-    let worker = backlog(&world, &proxy, &growing(), &[("SLUICE_FAILPOINT", "refused:1")]).await;
+    let worker = start_with_backlog(&world, &proxy, &growing(), &[("SLUICE_FAILPOINT", "refused:1")]).await;
     eventually(DEADLINE * 2, "a batch is sealed behind the write", || async {
         proxy.set_mode(SLOW);
         let sealed = metric(&worker.url, "sluice_ingest_batches_total{", COMMUNICATION_EVENTS).await > 2.0;
@@ -189,10 +194,10 @@ async fn a_refused_row_of_a_grown_batch_does_not_affect_the_others() {
     .await;
     assert!(grown_batches(&worker.url).await > 0.0, "the batch has grown");
     proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
-    worker.aborted().await;
-    let counts = finish(&world, &growing(), &[]).await.unwrap();
+    worker.wait_for_abort().await;
+    let counts = process_and_judge(&world, &growing(), &[]).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (ALL as usize - 3, 3));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// After a rewind, everything below the end of the log is looked up, in batches that grow behind slow responses.
@@ -203,14 +208,14 @@ async fn a_rewind_with_grown_batches_duplicates_nothing() {
     let mut settings = growing();
     // A dynamic member leaves its group at once.
     settings.kafka.remove("group.instance.id");
-    let first = backlog(&world, &proxy, &settings, &[]).await;
+    let first = start_with_backlog(&world, &proxy, &settings, &[]).await;
     proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
-    world.settled(ALL as usize).await;
+    world.wait_until_processed(ALL as usize).await;
     first.stop().await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     proxy.set_mode(ProxyMode::Delayed(Duration::from_millis(100)));
     let second = world.spawn_ready(&settings, &[(CLICKHOUSE, &proxy.url)]).await;
-    let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == i64::from(ALL) };
+    let is_committed = || async { world.committed_sum(COMMUNICATION_EVENTS).await == i64::from(ALL) };
     eventually(DEADLINE * 2, "everything is committed", is_committed).await;
     let looked_up = metric(&second.url, "sluice_ingest_found_rows_total{", COMMUNICATION_EVENTS).await;
     assert!(
@@ -219,14 +224,14 @@ async fn a_rewind_with_grown_batches_duplicates_nothing() {
     );
     second.stop().await;
     assert_complete(judge(&world).await, "rewound");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_lands_and_commits_a_grown_batch() {
     let world = World::new().await;
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
-    let worker = backlog(&world, &proxy, &growing(), &[]).await;
+    let worker = start_with_backlog(&world, &proxy, &growing(), &[]).await;
     // One batch of MAX_ROWS is being written, and everything else is in the one behind it.
     eventually(DEADLINE * 2, "everything is consumed", || async {
         let status = page(&worker.url, "status").await;
@@ -236,10 +241,10 @@ async fn a_drain_lands_and_commits_a_grown_batch() {
     .await;
     let output = worker.stop().await;
     assert!(output.contains(&format!("consumed {ALL}, landed {}, dead-lettered 2", ALL - 2)), "{output}");
-    assert_eq!(world.committed(COMMUNICATION_EVENTS).await, i64::from(ALL));
+    assert_eq!(world.committed_sum(COMMUNICATION_EVENTS).await, i64::from(ALL));
     assert!(largest_insert(&world).await > MAX_ROWS as u64);
     assert_complete(judge(&world).await, "drained");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// A worker is suspended past its session with a grown batch behind its write; another takes everything over.
@@ -249,13 +254,13 @@ async fn a_worker_suspended_with_a_grown_batch_is_fenced() {
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let mut settings = growing();
     settings.kafka.remove("group.instance.id");
-    let suspended = backlog(&world, &proxy, &settings, &[]).await;
+    let suspended = start_with_backlog(&world, &proxy, &settings, &[]).await;
     eventually(DEADLINE * 2, "a grown batch is announced", || has_announced_a_grown_batch(&world)).await;
     suspended.signal(Signal::SIGSTOP);
     let mut settings = not_growing();
     settings.kafka.remove("group.instance.id");
     let other = world.spawn_ready(&settings, &[]).await;
-    world.settled(ALL as usize).await;
+    world.wait_until_processed(ALL as usize).await;
     proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     suspended.signal(Signal::SIGCONT);
     eventually(DEADLINE * 2, "it has noticed the loss", || async { suspended.log().contains("\"is_lost\":true") })
@@ -263,5 +268,5 @@ async fn a_worker_suspended_with_a_grown_batch_is_fenced() {
     suspended.stop().await;
     other.stop().await;
     assert_complete(judge(&world).await, "suspended");
-    world.drop().await;
+    world.drop_namespace().await;
 }

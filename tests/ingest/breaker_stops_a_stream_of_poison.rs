@@ -7,7 +7,7 @@ use sluice_schemas::records::CommunicationEvent;
 use sluice_testkit::eventually;
 use uuid::Uuid;
 
-use crate::harness::{DEADLINE, Record, TENANT, Worker, World, event, quick_settings, reports_stall};
+use crate::harness::{DEADLINE, Record, TENANT, Worker, World, event, quick_settings, wait_for_stall};
 use crate::oracle::judge;
 
 const BREAKER: Breaker = Breaker { enabled: true, window: 100, percent: 50, rejected: 20, consecutive: 50 };
@@ -57,10 +57,10 @@ async fn a_stream_of_poison_opens_the_breaker_until_a_reset() {
     let stream: Vec<_> = good(0, 0..30).into_iter().chain((0..300).map(|_| poison(0, None))).collect();
     world.produce_all(&producer, &stream).await;
     let worker = world.start(settings(BREAKER)).await;
-    reports_stall(&worker.url, "communication-events/0 is stalled: the breaker is open").await;
-    assert!(worker.text("readyz").await.contains("the last one as invalid_json"), "the page names the reason");
+    wait_for_stall(&worker.url, "communication-events/0 is stalled: the breaker is open").await;
+    assert!(worker.page("readyz").await.contains("the last one as invalid_json"), "the page names the reason");
     world.produce_all(&producer, &good(1, 30..60)).await;
-    world.landed(30).await;
+    world.wait_for_rows(30).await;
     assert!(is_open(&worker).await, "the other partition continues, and this one does not");
     let letters_at_stop = world.dead_letters().await.len();
     assert!(letters_at_stop <= 50, "{letters_at_stop} dead letters before the breaker opened");
@@ -77,14 +77,14 @@ async fn a_stream_of_poison_opens_the_breaker_until_a_reset() {
         if is_open(&worker).await {
             reset(&worker).await;
         }
-        world.committed(topic::COMMUNICATION_EVENTS).await == 360
+        world.committed_sum(topic::COMMUNICATION_EVENTS).await == 360
     })
     .await;
     assert_eq!(worker.status("readyz").await, 200);
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (60, 300));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,15 +100,15 @@ async fn a_corrected_worker_lands_what_the_breaker_held_back() {
         pipeline.limits.string = bytesize::ByteSize::b(8);
     }
     let worker = world.start(strict).await;
-    reports_stall(&worker.url, "4 tenants, the last one as string_too_long").await;
+    wait_for_stall(&worker.url, "4 tenants, the last one as string_too_long").await;
     worker.stop().await;
     let kept = world.dead_letters().await.len();
     assert!(kept <= 50, "{kept} dead letters of a wrong deployment");
     let worker = world.start(settings(BREAKER)).await;
-    world.settled(200).await;
+    world.wait_until_processed(200).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 200 - kept);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,18 +123,18 @@ async fn one_tenants_poison_does_not_stop_the_others() {
         })
         .collect();
     world.produce_all(&producer, &flood).await;
-    world.settled(630).await;
+    world.wait_until_processed(630).await;
     assert!(!is_open(&worker).await);
     assert_eq!(worker.status("readyz").await, 200);
     assert!(worker.metric("sluice_ingest_breaker_tenant_alarms_total", "").await >= 1.0, "an alarm is raised");
     eventually(DEADLINE, "everything is committed", || async {
-        world.committed(topic::COMMUNICATION_EVENTS).await == 630
+        world.committed_sum(topic::COMMUNICATION_EVENTS).await == 630
     })
     .await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (30, 600));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,10 +142,10 @@ async fn without_the_breaker_the_stream_drains_into_the_dead_letter_topic() {
     let world = World::new().await;
     let worker = world.start(settings(Breaker { enabled: false, ..BREAKER })).await;
     world.produce_all(&world.producer("none"), &vec![poison(0, None); 300]).await;
-    world.settled(300).await;
+    world.wait_until_processed(300).await;
     assert_eq!(world.dead_letters().await.len(), 300);
     worker.stop().await;
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,12 +154,12 @@ async fn rows_refused_by_clickhouse_open_the_breaker_and_the_rest_land_after_the
     world.execute("ALTER TABLE communication_events ADD CONSTRAINT none CHECK duration_ms > 1000000").await;
     world.produce_all(&world.producer("none"), &good(0, 0..120)).await;
     let worker = world.start(settings(BREAKER)).await;
-    reports_stall(&worker.url, "the last one as violated_constraint").await;
+    wait_for_stall(&worker.url, "the last one as violated_constraint").await;
     world.execute("ALTER TABLE communication_events DROP CONSTRAINT none").await;
     reset(&worker).await;
-    world.settled(120).await;
+    world.wait_until_processed(120).await;
     eventually(DEADLINE, "everything is committed", || async {
-        world.committed(topic::COMMUNICATION_EVENTS).await == 120
+        world.committed_sum(topic::COMMUNICATION_EVENTS).await == 120
     })
     .await;
     worker.stop().await;
@@ -169,7 +169,7 @@ async fn rows_refused_by_clickhouse_open_the_breaker_and_the_rest_land_after_the
         letters < BREAKER.rejected && counts.landed == 120 - letters,
         "fewer dead letters than it takes to open the breaker: {counts:?}"
     );
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// One month's refused row and an undecodable record are already dead letters when the next month's rows open the breaker.
@@ -184,20 +184,20 @@ async fn dead_letters_sent_before_the_breaker_opens_are_not_sent_again() {
     records.insert(10, poison(0, None));
     world.produce_all(&world.producer("none"), &records).await;
     let worker = world.start(settings(BREAKER)).await;
-    reports_stall(&worker.url, "the last one as violated_constraint").await;
+    wait_for_stall(&worker.url, "the last one as violated_constraint").await;
     assert_eq!((world.count().await, world.dead_letters().await.len()), (17, 2));
     world.execute("ALTER TABLE communication_events DROP CONSTRAINT some").await;
     reset(&worker).await;
-    world.settled(48).await;
+    world.wait_until_processed(48).await;
     eventually(DEADLINE, "everything is committed", || async {
-        world.committed(topic::COMMUNICATION_EVENTS).await == 48
+        world.committed_sum(topic::COMMUNICATION_EVENTS).await == 48
     })
     .await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (46, 2));
     assert_eq!(world.read_all(topic::CLICKHOUSE_ERRORS).await.len(), 2, "each was sent once");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,10 +206,10 @@ async fn one_tenants_refused_rows_do_not_stop_the_others() {
     world.execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT one CHECK tenant_id != '{TENANT}'")).await;
     world.produce_all(&world.producer("none"), &good(0, 0..120)).await;
     let worker = world.start(settings(BREAKER)).await;
-    world.settled(120).await;
+    world.wait_until_processed(120).await;
     assert!(!is_open(&worker).await, "the payloads name the tenants");
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (60, 60));
-    world.drop().await;
+    world.drop_namespace().await;
 }

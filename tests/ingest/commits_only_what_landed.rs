@@ -21,17 +21,17 @@ async fn an_open_batch_is_not_committed_and_a_landed_one_is() {
         record.partition = Some(0);
     }
     world.produce_all(&world.producer("none"), &records).await;
-    world.landed(100).await;
+    world.wait_for_rows(100).await;
     eventually(DEADLINE, "the full batch is committed", || async {
-        world.committed(topic::COMMUNICATION_EVENTS).await == 100
+        world.committed_sum(topic::COMMUNICATION_EVENTS).await == 100
     })
     .await;
     assert_eq!(world.count().await, 100, "the open batch has not landed");
     // Negative control: a crashed worker leaves the rest uncommitted, and its successor continues from there.
     worker.crash();
     let worker = world.start(quick_settings()).await;
-    world.landed(150).await;
+    world.wait_for_rows(150).await;
     worker.stop().await;
-    assert_eq!((world.count().await, world.committed(topic::COMMUNICATION_EVENTS).await), (150, 150));
-    world.drop().await;
+    assert_eq!((world.count().await, world.committed_sum(topic::COMMUNICATION_EVENTS).await), (150, 150));
+    world.drop_namespace().await;
 }

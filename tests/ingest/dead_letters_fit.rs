@@ -8,7 +8,7 @@ use rdkafka::message::{Message, OwnedMessage};
 use sluice_schemas::names::topic;
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, Record, World, event_record, header, in_partition, page, reports_stall};
+use crate::harness::{DEADLINE, Record, World, event_record, header, november_records, page, wait_for_stall};
 use crate::process::static_member;
 
 impl World {
@@ -22,9 +22,9 @@ impl World {
         }
     }
 
-    async fn all_committed(&self, count: i64) {
+    async fn wait_for_commit(&self, count: i64) {
         eventually(DEADLINE, "all offsets are committed", || async {
-            let committed = self.committed(topic::COMMUNICATION_EVENTS).await;
+            let committed = self.committed_sum(topic::COMMUNICATION_EVENTS).await;
             if committed == count { Ok(()) } else { Err(committed) }
         })
         .await;
@@ -53,27 +53,27 @@ async fn a_compacted_dead_letter_topic_is_refused_at_startup() {
     for policy in ["compact", "compact,delete"] {
         world.configure_dead_letter_topic(&[("cleanup.policy", policy)]).await;
         let mut process = world.spawn(&static_member(), &[]);
-        assert!(!process.ended().await.success());
+        assert!(!process.wait_for_exit().await.success());
         let output = process.log();
         assert!(output.contains(&format!("its cleanup.policy is {policy}")), "{output}");
         assert!(output.contains("--add-config cleanup.policy=delete"), "{output}");
     }
     world.configure_dead_letter_topic(&[("retention.ms", "3600000")]).await;
     let mut process = world.spawn(&static_member(), &[]);
-    assert!(!process.ended().await.success() && process.log().contains("its retention.ms is 3600000"));
+    assert!(!process.wait_for_exit().await.success() && process.log().contains("its retention.ms is 3600000"));
     // With the check switched off, the worker starts.
     world.configure_dead_letter_topic(&COMPACTED).await;
     world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "skip_dead_letter_topic_check")]).await.stop().await;
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Two poison records with the same key and one without a key, while the topic becomes compacted under a running worker.
-async fn compacted_under_a_worker(faults: &str) -> (World, i64) {
+async fn compact_under_a_worker(faults: &str) -> (World, i64) {
     let world = World::new().await;
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
     world.configure_dead_letter_topic(&COMPACTED).await;
     if faults.is_empty() {
-        reports_stall(&worker.url, "its cleanup.policy is compact").await;
+        wait_for_stall(&worker.url, "its cleanup.policy is compact").await;
     }
     let poison = |key: Option<&[u8]>| Record {
         key: key.map(<[u8]>::to_vec),
@@ -83,34 +83,34 @@ async fn compacted_under_a_worker(faults: &str) -> (World, i64) {
     };
     world.produce_all(&world.producer("none"), &[poison(Some(b"k")), poison(Some(b"k"))]).await;
     world.produce(&world.producer("none"), &Record { partition: Some(1), ..event_record(1) }).await;
-    world.landed(1).await;
+    world.wait_for_rows(1).await;
     if faults.is_empty() {
-        reports_stall(&worker.url, "communication-events/0 is stalled: write: use topic").await;
-        let committed = world.committed(topic::COMMUNICATION_EVENTS).await;
+        wait_for_stall(&worker.url, "communication-events/0 is stalled: write: use topic").await;
+        let committed = world.committed_sum(topic::COMMUNICATION_EVENTS).await;
         assert!(committed <= 1, "{committed}: no record whose dead letter could be lost is committed");
         assert!(world.dead_letters().await.is_empty());
         world.configure_dead_letter_topic(&NOT_COMPACTED).await;
         world.produce(&world.producer("none"), &poison(None)).await;
-        world.all_committed(4).await;
+        world.wait_for_commit(4).await;
         eventually(DEADLINE, "the worker is ready again", || async { page(&worker.url, "readyz").await == "ready\n" })
             .await;
     } else {
-        world.all_committed(3).await;
+        world.wait_for_commit(3).await;
     }
-    let committed = world.committed(topic::COMMUNICATION_EVENTS).await;
+    let committed = world.committed_sum(topic::COMMUNICATION_EVENTS).await;
     worker.stop().await;
     (world, committed)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compaction_enabled_under_a_running_worker_is_detected() {
-    let (world, committed) = compacted_under_a_worker("").await;
+    let (world, committed) = compact_under_a_worker("").await;
     assert_eq!((committed, world.dead_letters().await.len()), (4, 3), "no dead letter is lost");
-    world.drop().await;
+    world.drop_namespace().await;
     // Without the check, both records of one key are committed, and compaction keeps only one of their dead letters.
-    let (world, committed) = compacted_under_a_worker("skip_dead_letter_topic_check").await;
+    let (world, committed) = compact_under_a_worker("skip_dead_letter_topic_check").await;
     assert_eq!(committed, 3);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 const LIMIT: usize = 20 * 1024;
@@ -135,7 +135,7 @@ fn parts(letter: &OwnedMessage) -> (bool, bool, Vec<(&'static str, String)>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_parts_that_do_not_fit_are_left_out() {
+async fn only_parts_that_do_not_fit_are_omitted() {
     let world = World::new().await;
     world.configure_dead_letter_topic(&[("max.message.bytes", &LIMIT.to_string())]).await;
     let producer = world.producer("none");
@@ -152,9 +152,9 @@ async fn only_parts_that_do_not_fit_are_left_out() {
     // Small letters fit, but not all of them in one batch.
     let small: Vec<_> = (0..50).map(|_| poison(100, 1 << 10, 0)).collect();
     world.produce_all(&producer, &small).await;
-    world.produce_all(&producer, &in_partition(0, 0..5)).await;
+    world.produce_all(&producer, &november_records(0, 0..5)).await;
     let worker = world.spawn_ready(&static_member(), &[]).await;
-    world.all_committed(60).await;
+    world.wait_for_commit(60).await;
     worker.stop().await;
     let letters = world.dead_letters().await;
     let output = |offset| {
@@ -173,7 +173,7 @@ async fn only_parts_that_do_not_fit_are_left_out() {
         assert_eq!(output(offset), (true, true, String::new()), "{offset}");
     }
     assert_eq!((letters.len(), world.count().await), (55, 5));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// If the key may not be left out, the partition waits for an operator, and the message says what to do.
@@ -182,14 +182,14 @@ async fn a_dead_letter_that_never_fits_waits_for_an_operator() {
     let world = World::new().await;
     world.configure_dead_letter_topic(&[("max.message.bytes", &LIMIT.to_string())]).await;
     world.produce(&world.producer("none"), &poison(30 << 10, 100, 0)).await;
-    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "never_omit_key")]).await;
-    reports_stall(&worker.url, "raise max.message.bytes of the topic").await;
-    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 0);
+    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "never_leave_key_out")]).await;
+    wait_for_stall(&worker.url, "raise max.message.bytes of the topic").await;
+    assert_eq!(world.committed_sum(topic::COMMUNICATION_EVENTS).await, 0);
     world.configure_dead_letter_topic(&[("max.message.bytes", "1114112")]).await;
-    world.all_committed(1).await;
+    world.wait_for_commit(1).await;
     worker.stop().await;
     assert_eq!(parts(world.dead_letters().await.values().next().unwrap()), (true, true, vec![]));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -199,15 +199,15 @@ async fn a_producer_with_a_fatal_error_is_replaced() {
     world.produce_all(&world.producer("none"), &poison).await;
     // The producer fails and is not replaced.
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "break_producer,keep_broken_producer")]).await;
-    reports_stall(&worker.url, "Kafka did not acknowledge a dead letter").await;
-    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 0);
+    wait_for_stall(&worker.url, "Kafka did not acknowledge a dead letter").await;
+    assert_eq!(world.committed_sum(topic::COMMUNICATION_EVENTS).await, 0);
     worker.kill().await;
     let letters: BTreeMap<_, _> = world.dead_letters().await;
     assert!(letters.len() < 20, "{}", letters.len());
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "break_producer")]).await;
-    world.all_committed(20).await;
+    world.wait_for_commit(20).await;
     let output = worker.stop().await;
     assert!(output.contains("the producer of dead letters has failed fatally"), "{output}");
     assert_eq!(world.dead_letters().await.len(), 20);
-    world.drop().await;
+    world.drop_namespace().await;
 }

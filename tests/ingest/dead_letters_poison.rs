@@ -56,10 +56,10 @@ async fn exactly_the_poison_is_dead_lettered_and_its_neighbors_land() {
         world.produce(&producer, &event_record(index * 2 + 1)).await;
         sent.push((at, reason, record));
     }
-    world.landed(sent.len() * 2).await;
+    world.wait_for_rows(sent.len() * 2).await;
     let total = i64::try_from(sent.len() * 3).unwrap();
     eventually(DEADLINE, "all offsets are committed", || async {
-        world.committed(topic::COMMUNICATION_EVENTS).await == total
+        world.committed_sum(topic::COMMUNICATION_EVENTS).await == total
     })
     .await;
     let letters = world.dead_letters().await;
@@ -77,5 +77,5 @@ async fn exactly_the_poison_is_dead_lettered_and_its_neighbors_land() {
     }
     assert_eq!(world.count().await, sent.len() * 2, "neighbors land once");
     assert_eq!(worker.stop().await.topics.values().map(|counts| counts.dead_lettered).sum::<u64>(), sent.len() as u64);
-    world.drop().await;
+    world.drop_namespace().await;
 }

@@ -35,7 +35,7 @@ async fn exactly_the_refused_rows_are_dead_lettered() {
     records[30].payload = Some(b"{".to_vec());
     world.produce_all(&world.producer("none"), &records).await;
     let worker = world.start(quick_settings()).await;
-    world.settled(60).await;
+    world.wait_until_processed(60).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (54, 6));
@@ -47,8 +47,8 @@ async fn exactly_the_refused_rows_are_dead_lettered() {
         assert_eq!(header(letter, "sluice.reason").as_deref(), Some("violated_constraint"));
         assert_eq!(header(letter, "sluice.stage").as_deref(), Some("write"));
     }
-    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 60);
-    world.drop().await;
+    assert_eq!(world.committed_sum(topic::COMMUNICATION_EVENTS).await, 60);
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,40 +56,40 @@ async fn a_kill_between_months_and_a_repair_before_the_restart_lose_nothing() {
     let world = World::new().await;
     run(&world, CONSTRAINT).await;
     world.produce_all(&world.producer("none"), &records()).await;
-    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:2")]).aborted().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:2")]).wait_for_abort().await;
     run(&world, "ALTER TABLE communication_events DROP CONSTRAINT some").await;
     let settings = static_member();
     let worker = world.spawn_ready(&settings, &[]).await;
-    world.settled(60).await;
+    world.wait_until_processed(60).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert!(counts.dead_lettered < 5 && counts.landed > 55, "{counts:?}");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// A worker is killed after the dead letter of a refused row is acknowledged but not committed; then the table is repaired.
-async fn repaired_after_the_letter(faults: &str) -> Result<Counts, String> {
+async fn judge_repair_after_dead_letter(faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     run(&world, CONSTRAINT).await;
     world.produce_all(&world.producer("none"), &records()).await;
-    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "refused:1")]).aborted().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "refused:1")]).wait_for_abort().await;
     assert_eq!(world.dead_letters().await.len(), 1);
     run(&world, "ALTER TABLE communication_events DROP CONSTRAINT some").await;
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
     eventually(DEADLINE, "everything is committed", || async {
-        world.committed(topic::COMMUNICATION_EVENTS).await == 60
+        world.committed_sum(topic::COMMUNICATION_EVENTS).await == 60
     })
     .await;
     worker.stop().await;
     let judged = judge(&world).await;
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_lettered_row_stays_dead_lettered_after_the_repair() {
     let (normal, faulty) =
-        tokio::join!(repaired_after_the_letter(""), repaired_after_the_letter("ignore_sent_letters"));
+        tokio::join!(judge_repair_after_dead_letter(""), judge_repair_after_dead_letter("ignore_sent_letters"));
     let Counts { landed, dead_lettered, .. } = normal.unwrap();
     assert_eq!((landed, dead_lettered), (59, 1));
     let wrong = faulty.unwrap_err();
@@ -97,7 +97,7 @@ async fn a_dead_lettered_row_stays_dead_lettered_after_the_repair() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failing_view_blocks_until_repaired_and_is_completed() {
+async fn a_failing_view_blocks_its_partition_and_is_complete_after_the_repair() {
     let world = World::new().await;
     run(&world, "CREATE TABLE picky (n UInt32) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 10000").await;
     run(
@@ -108,14 +108,16 @@ async fn a_failing_view_blocks_until_repaired_and_is_completed() {
     let worker = world.start(quick_settings()).await;
     world.produce_all(&world.producer("none"), &records()).await;
     eventually(DEADLINE, "the view is named as the cause", || async {
-        worker.text("readyz").await.contains("repair the view")
+        worker.page("readyz").await.contains("repair the view")
     })
     .await;
     run(&world, "DROP TABLE picky_mv").await;
     run(&world, "CREATE MATERIALIZED VIEW picky_mv TO picky AS SELECT duration_ms AS n FROM communication_events")
         .await;
-    eventually(DEADLINE, "the worker continues", || async { world.committed(topic::COMMUNICATION_EVENTS).await == 60 })
-        .await;
+    eventually(DEADLINE, "the worker continues", || async {
+        world.committed_sum(topic::COMMUNICATION_EVENTS).await == 60
+    })
+    .await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (60, 0));
@@ -123,7 +125,7 @@ async fn a_failing_view_blocks_until_repaired_and_is_completed() {
     let (total, distinct): (u64, u64) =
         clickhouse.query("SELECT count(), uniqExact(n) FROM picky").fetch_one().await.unwrap();
     assert_eq!((total, distinct), (60, 60), "the repaired view has every row once");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// One month of a range has landed when its partition is revoked; only then does ClickHouse refuse a row of the next month.
@@ -142,7 +144,7 @@ async fn rows_refused_during_a_revocation_are_dead_lettered_once() {
     let revoking = "partitions are being revoked";
     eventually(DEADLINE, "the partition is being revoked", || async { first.log().contains(revoking) }).await;
     std::fs::write(&file, "").unwrap();
-    world.settled(50).await;
+    world.wait_until_processed(50).await;
     let output = first.stop().await;
     other.stop().await;
     let at = |words: &str| output.find(words).unwrap_or_else(|| panic!("no {words:?} in {output}"));
@@ -150,5 +152,5 @@ async fn rows_refused_during_a_revocation_are_dead_lettered_once() {
     assert!(at("rows are refused") < at("partitions revoked"), "{output}");
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (49, 1));
-    world.drop().await;
+    world.drop_namespace().await;
 }

@@ -10,7 +10,7 @@ use sluice_testkit::eventually;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::harness::{DEADLINE, Record, World, event_record, header, in_partition};
+use crate::harness::{DEADLINE, Record, World, event_record, header, november_records};
 use crate::process::static_member;
 
 const BUDGET: u64 = 64 << 20;
@@ -54,7 +54,7 @@ async fn peak(count: usize, faults: &str) -> (World, u64) {
     world.produce_header_bombs(count, HEADERS).await;
     let worker = world.spawn_ready(&small_budget(), &[("SLUICE_FAULTS", faults)]).await;
     eventually(DEADLINE * 4, "all records are dead-lettered", || async {
-        let committed = world.committed(topic::COMMUNICATION_EVENTS).await;
+        let committed = world.committed_sum(topic::COMMUNICATION_EVENTS).await;
         if committed == i64::try_from(count).unwrap() { Ok(()) } else { Err(committed) }
     })
     .await;
@@ -81,22 +81,22 @@ async fn records_made_of_headers_stay_within_the_budget() {
             count,
             "all letters are read back"
         );
-        world.drop().await;
+        world.drop_namespace().await;
     }
     let (world, peak) = peak(50, "keep_all_headers,fetch_far_ahead").await;
     assert!(peak >= BUDGET + OVERHEAD, "negative control: without the limits, {}", ByteSize(peak));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn letters_at_and_above_librdkafkas_header_limit_are_read_back() {
+async fn letters_at_and_above_librdkafkas_header_limit_can_be_read_back() {
     let world = World::new().await;
     for headers in [999, 1000, 1001, 100_000, 100_001] {
         world.produce_header_bombs(1, headers).await;
     }
     let worker = world.spawn_ready(&small_budget(), &[]).await;
     eventually(DEADLINE, "all records are dead-lettered", || async {
-        world.committed(topic::COMMUNICATION_EVENTS).await == 5
+        world.committed_sum(topic::COMMUNICATION_EVENTS).await == 5
     })
     .await;
     worker.stop().await;
@@ -107,7 +107,7 @@ async fn letters_at_and_above_librdkafkas_header_limit_are_read_back() {
     assert_eq!(world.dlq(&["list", "--json"]).await.lines().count(), 5);
     let shown = world.dlq(&["show", "communication-events", "0", "4"]).await;
     assert!(shown.contains("sluice.headers_left_out") && shown.contains("all"), "{shown}");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Fills the dead-letter topic with letters of other topics, each of a different one.
@@ -139,21 +139,21 @@ async fn fill_dead_letter_topic(world: &World, count: u32) {
 /// Peak memory, in bytes, of a worker that takes over ranges announced before the dead-letter topic was filled.
 async fn peak_of_takeover(faults: &str) -> u64 {
     let world = World::new().await;
-    let mut records = in_partition(0, 0..50);
+    let mut records = november_records(0, 0..50);
     records[7] = Record { payload: Some(b"no json".to_vec()), partition: Some(0), ..event_record(7) };
     world.produce_all(&world.producer("lz4"), &records).await;
-    world.spawn(&small_budget(), &[("SLUICE_FAILPOINT", "dead_lettered")]).aborted().await;
+    world.spawn(&small_budget(), &[("SLUICE_FAILPOINT", "dead_lettered")]).wait_for_abort().await;
     fill_dead_letter_topic(&world, 250_000).await;
     let worker = world.spawn_ready(&small_budget(), &[("SLUICE_FAULTS", faults)]).await;
     eventually(DEADLINE * 4, "everything is committed", || async {
-        world.committed(topic::COMMUNICATION_EVENTS).await == 50
+        world.committed_sum(topic::COMMUNICATION_EVENTS).await == 50
     })
     .await;
     let peak = worker.peak_memory();
     println!("a takeover with 250,000 letters, with faults {faults:?}: peak {}", ByteSize(peak));
     worker.stop().await;
     assert_eq!(world.count().await, 49, "the dead-lettered record does not land");
-    world.drop().await;
+    world.drop_namespace().await;
     peak
 }
 

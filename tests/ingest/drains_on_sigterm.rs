@@ -45,8 +45,8 @@ async fn sigterm_writes_and_commits_everything_before_exit() {
         landed > 0 && printed.contains(&format!("consumed {landed}, landed {landed}, dead-lettered 0")),
         "{printed}"
     );
-    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, i64::try_from(landed).unwrap());
-    world.drop().await;
+    assert_eq!(world.committed_sum(topic::COMMUNICATION_EVENTS).await, i64::try_from(landed).unwrap());
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,12 +60,12 @@ async fn a_drain_past_its_deadline_is_reported_and_loses_nothing() {
     let mut worker = world.spawn_ready(&settings, &clickhouse).await;
     let records: Vec<_> = (0..100).map(event_record).collect();
     world.produce_all(&world.producer("lz4"), &records).await;
-    world.settled(100).await;
+    world.wait_until_processed(100).await;
     proxy.close();
     world.produce_all(&world.producer("lz4"), &records).await;
     eventually(DEADLINE, "the worker stalls", || async { status(&worker.url, "readyz").await == 503 }).await;
     worker.signal(Signal::SIGTERM);
-    let ended = worker.ended().await;
+    let ended = worker.wait_for_exit().await;
     assert_eq!(ended.code(), Some(1), "{}", worker.log());
     assert!(worker.log().contains("the drain deadline passed"), "{}", worker.log());
     assert_eq!(world.count().await, 100, "negative control: the rest could not land");
@@ -77,9 +77,9 @@ async fn a_drain_past_its_deadline_is_reported_and_loses_nothing() {
     })
     .await;
     proxy.reopen().await;
-    world.settled(200).await;
+    world.wait_until_processed(200).await;
     next.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (200, 0));
-    world.drop().await;
+    world.drop_namespace().await;
 }

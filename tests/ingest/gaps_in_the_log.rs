@@ -10,7 +10,7 @@ use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, Record, World, header, in_partition, metric};
+use crate::harness::{DEADLINE, Record, World, header, metric, november_records};
 use crate::oracle::{Allowed, Position, judge, judge_allowing};
 use crate::process::{short_lived, static_member};
 
@@ -31,7 +31,7 @@ pub(crate) async fn transaction(world: &World, producer: &FutureProducer, record
     tokio::task::block_in_place(end).unwrap();
 }
 
-async fn committed(world: &World, partition: i32, offset: i64) {
+async fn wait_for_commit(world: &World, partition: i32, offset: i64) {
     let current = || async { world.offsets(COMMUNICATION_EVENTS).await.get(&partition).map(|(offset, _)| *offset) };
     eventually(DEADLINE * 2, "everything is committed", || async { current().await == Some(offset) }).await;
 }
@@ -41,36 +41,36 @@ async fn aborted_records_are_ignored() {
     let world = World::new().await;
     let producer = transactional(&world);
     for (numbers, is_committed) in [(0..30, true), (30..60, false), (60..100, true), (100..110, false)] {
-        transaction(&world, &producer, &in_partition(0, numbers), is_committed).await;
+        transaction(&world, &producer, &november_records(0, numbers), is_committed).await;
     }
     // The first range has 30 records, an aborted transaction between two markers, and 20 records.
-    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:1")]).wait_for_abort().await;
     let settings = static_member();
     let worker = world.spawn_ready(&settings, &[]).await;
     // 30 records, a marker, 30 aborted records, a marker, 40 records, a marker, 10 aborted records, a marker.
-    committed(&world, 0, 30 + 1 + 30 + 1 + 40 + 1 + 10 + 1).await;
+    wait_for_commit(&world, 0, 30 + 1 + 30 + 1 + 40 + 1 + 10 + 1).await;
     assert!(
         metric(&worker.url, "sluice_ingest_lookups_total{", "").await < 1.0,
         "the range has the same digest, so there is no lookup"
     );
-    transaction(&world, &producer, &in_partition(0, 110..120), true).await;
-    world.settled(80).await;
+    transaction(&world, &producer, &november_records(0, 110..120), true).await;
+    world.wait_until_processed(80).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.records, counts.landed), (80, 80));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// A worker is killed at this point with two announced ranges; then `lost` is compacted away, and another worker takes over.
-async fn compacted(point: &str, lost: std::ops::Range<u32>) {
+async fn takeover_after_compaction(point: &str, lost: std::ops::Range<u32>) {
     let world = World::new().await;
     let topic = world.names.topic(COMMUNICATION_EVENTS);
     let keyed = |n: u32, record: Record| Record { key: Some(format!("key {n}").into_bytes()), ..record };
-    let records: Vec<_> = (0..).zip(in_partition(0, 0..100)).map(|(n, record)| keyed(n, record)).collect();
+    let records: Vec<_> = (0..).zip(november_records(0, 0..100)).map(|(n, record)| keyed(n, record)).collect();
     let producer = world.producer("none");
     world.produce_all(&producer, &records).await;
     let before = log(&world).await;
-    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", point)]).wait_for_abort().await;
     let landed_before = world.count().await;
 
     let policy = AlterConfig::new(ResourceSpecifier::Topic(&topic))
@@ -82,7 +82,7 @@ async fn compacted(point: &str, lost: std::ops::Range<u32>) {
         altered.unwrap();
     }
     let newer_values: Vec<_> =
-        lost.clone().zip(in_partition(0, 200..300)).map(|(n, record)| keyed(n, record)).collect();
+        lost.clone().zip(november_records(0, 200..300)).map(|(n, record)| keyed(n, record)).collect();
     world.produce_all(&producer, &newer_values).await;
     let mut after = before.clone();
     let mut more = 1000;
@@ -90,18 +90,18 @@ async fn compacted(point: &str, lost: std::ops::Range<u32>) {
         |log: &BTreeMap<Position, OwnedMessage>| lost.clone().all(|n| !log.contains_key(&(0, i64::from(n))));
     // A segment is closed by a record after its time, and the last segment is never compacted.
     let next_segment = async || {
-        world.produce_all(&producer, &[keyed(more, in_partition(0, more..more + 1).remove(0))]).await;
+        world.produce_all(&producer, &[keyed(more, november_records(0, more..more + 1).remove(0))]).await;
         more += 1;
         after = log(&world).await;
         is_compacted(&after)
     };
-    until(next_segment).await;
+    repeat_until(next_segment).await;
     assert!(is_compacted(&after) && !is_compacted(&before), "{point}: the log has lost the records");
 
     let settings = static_member();
     let worker = world.spawn_ready(&settings, &[]).await;
     let end = after.keys().next_back().unwrap().1 + 1;
-    committed(&world, 0, end).await;
+    wait_for_commit(&world, 0, end).await;
     worker.stop().await;
     let records = after.len();
     let counts = judge_allowing(&world, Allowed { removed: before, foreign: 0 })
@@ -113,11 +113,11 @@ async fn compacted(point: &str, lost: std::ops::Range<u32>) {
         records + landed_and_lost,
         "{point}, {lost:?}: landed rows stay, lost records do not land"
     );
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Repeats an action until it returns true.
-async fn until(mut act: impl AsyncFnMut() -> bool) {
+async fn repeat_until(mut act: impl AsyncFnMut() -> bool) {
     let started = std::time::Instant::now();
     while !act().await {
         assert!(started.elapsed() < DEADLINE * 2, "the log is compacted in time");
@@ -133,29 +133,29 @@ async fn log(world: &World) -> BTreeMap<Position, OwnedMessage> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn announced_ranges_survive_compaction_of_their_last_records() {
     tokio::join!(
-        compacted("announced:1", 30..50), // nothing had landed; the end of the first range is compacted
-        compacted("landed:1", 30..50),    // the first range had landed
-        compacted("landed:1", 30..100),   // and all of the second is compacted
+        takeover_after_compaction("announced:1", 30..50), // nothing had landed; the end of the first range is compacted
+        takeover_after_compaction("landed:1", 30..50),    // the first range had landed
+        takeover_after_compaction("landed:1", 30..100),   // and all of the second is compacted
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tombstone_is_dead_lettered_at_any_position() {
     let world = World::new().await;
-    let mut records = in_partition(0, 0..100);
+    let mut records = november_records(0, 0..100);
     for n in [0, 20, 49, 50, 99] {
         records[n].payload = None;
     }
     world.produce_all(&world.producer("lz4"), &records).await;
-    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:1")]).wait_for_abort().await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
-    committed(&world, 0, 100).await;
+    wait_for_commit(&world, 0, 100).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (95, 5));
     for letter in world.dead_letters().await.values() {
         assert_eq!(header(letter, "sluice.reason").as_deref(), Some("tombstone"));
     }
-    world.drop().await;
+    world.drop_namespace().await;
 }

@@ -222,12 +222,12 @@ impl World {
         connect::kafka_config(&self.stores).create().unwrap()
     }
 
-    pub(crate) async fn landed(&self, count: usize) {
+    pub(crate) async fn wait_for_rows(&self, count: usize) {
         eventually(DEADLINE, "all rows land", || async { self.count().await >= count }).await;
     }
 
     /// Sum of the group's committed offsets of a topic.
-    pub(crate) async fn committed(&self, topic: &str) -> i64 {
+    pub(crate) async fn committed_sum(&self, topic: &str) -> i64 {
         self.offsets(topic).await.values().map(|(offset, _)| offset).sum()
     }
 
@@ -309,7 +309,7 @@ impl World {
     }
 
     /// Drops the namespace. A failing test keeps it for inspection.
-    pub(crate) async fn drop(self) {
+    pub(crate) async fn drop_namespace(self) {
         drop_namespace(&self.stores, &self.names, &STORES).await.unwrap();
     }
 }
@@ -346,7 +346,7 @@ pub(crate) async fn page(url: &str, path: &str) -> String {
 }
 
 /// Waits until a worker reports this reason for a stalled partition on `/readyz`.
-pub(crate) async fn reports_stall(url: &str, why: &str) {
+pub(crate) async fn wait_for_stall(url: &str, why: &str) {
     let has_reason = || async {
         let output = page(url, "readyz").await;
         if output.contains(why) { Ok(()) } else { Err(output) }
@@ -367,7 +367,7 @@ impl Worker {
         status(&self.url, path).await
     }
 
-    pub(crate) async fn text(&self, path: &str) -> String {
+    pub(crate) async fn page(&self, path: &str) -> String {
         reqwest::get(format!("{}/{path}", self.url)).await.unwrap().text().await.unwrap()
     }
 
@@ -432,7 +432,7 @@ pub(crate) fn event(n: u32) -> CommunicationEvent {
 }
 
 /// Events of one month, as records of one partition.
-pub(crate) fn in_partition(partition: i32, numbers: Range<u32>) -> Vec<Record> {
+pub(crate) fn november_records(partition: i32, numbers: Range<u32>) -> Vec<Record> {
     let in_november = |n: u32| 60 * (n / 20) + 20 + n % 20;
     numbers.map(|n| Record { partition: Some(partition), ..event_record(in_november(n)) }).collect()
 }

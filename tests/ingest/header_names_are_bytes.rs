@@ -56,7 +56,7 @@ async fn a_header_name_that_is_not_utf8_does_not_stop_the_worker() {
     })
     .await
     .unwrap();
-    world.landed(1).await;
+    world.wait_for_rows(1).await;
     let summary = worker.stop().await;
     assert_eq!(summary.topics.values().map(|counts| counts.dead_lettered).sum::<u64>(), 1);
     let letters = world.dead_letters().await;
@@ -65,5 +65,5 @@ async fn a_header_name_that_is_not_utf8_does_not_stop_the_worker() {
     let own = letter.headers().unwrap().get(0);
     assert_eq!((own.key, own.value), ("n\u{fffd}me", Some(&b"value"[..])));
     assert_eq!(header(letter, "sluice.reason").as_deref(), Some("invalid_json"));
-    world.drop().await;
+    world.drop_namespace().await;
 }

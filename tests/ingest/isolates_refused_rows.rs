@@ -12,7 +12,7 @@ use sluice_schemas::connect;
 use sluice_schemas::names::topic::{CLICKHOUSE_ERRORS, COMMUNICATION_EVENTS};
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, Record, World, event_record, header, metric, page, quick_settings, reports_stall};
+use crate::harness::{DEADLINE, Record, World, event_record, header, metric, page, quick_settings, wait_for_stall};
 use crate::oracle::{Counts, judge};
 use crate::process::static_member;
 
@@ -35,9 +35,9 @@ async fn repair(world: &World) {
     world.execute("ALTER TABLE communication_events DROP CONSTRAINT some").await;
 }
 
-async fn committed(world: &World, offset: i64) {
+async fn wait_for_commit(world: &World, offset: i64) {
     eventually(DEADLINE * 2, "everything is committed", || async {
-        world.committed(COMMUNICATION_EVENTS).await == offset
+        world.committed_sum(COMMUNICATION_EVENTS).await == offset
     })
     .await;
 }
@@ -48,7 +48,7 @@ async fn reasons(world: &World) -> Vec<(i64, String)> {
 }
 
 /// Lands records in a table with Nested columns; each `n` in `unequal` has arrays of different lengths.
-async fn nested(unequal: &[u32], faults: &str) -> Result<usize, String> {
+async fn land_nested_columns(unequal: &[u32], faults: &str) -> Result<usize, String> {
     const TOPIC: &str = "baskets";
     let world = World::new().await;
     world
@@ -79,13 +79,13 @@ async fn nested(unequal: &[u32], faults: &str) -> Result<usize, String> {
         rows
     };
     if !faults.is_empty() {
-        reports_stall(&worker.url, "baskets/0 is stalled").await;
+        wait_for_stall(&worker.url, "baskets/0 is stalled").await;
         let count = rows().await.len();
         worker.kill().await;
-        world.drop().await;
+        world.drop_namespace().await;
         return Err(format!("{count} rows have landed"));
     }
-    eventually(DEADLINE * 2, "everything is committed", || async { world.committed(TOPIC).await == 100 }).await;
+    eventually(DEADLINE * 2, "everything is committed", || async { world.committed_sum(TOPIC).await == 100 }).await;
     worker.stop().await;
     let expected: Vec<u32> = (0..100).filter(|n| !unequal.contains(n)).collect();
     assert_eq!(rows().await, expected, "all neighbors, each once");
@@ -93,31 +93,31 @@ async fn nested(unequal: &[u32], faults: &str) -> Result<usize, String> {
         unequal.iter().map(|n| (i64::from(*n), "sizes_of_arrays_dont_match".to_owned())).collect();
     assert_eq!(reasons(&world).await, expected_reasons);
     assert_eq!(world.read_all(CLICKHOUSE_ERRORS).await.len(), unequal.len(), "each letter once");
-    world.drop().await;
+    world.drop_namespace().await;
     Ok(expected.len())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nested_arrays_of_unequal_length_are_dead_lettered_and_their_neighbors_land() {
-    let (some, one) = tokio::join!(nested(&[3, 4, 50, 99], ""), nested(&[77], ""));
+    let (some, one) = tokio::join!(land_nested_columns(&[3, 4, 50, 99], ""), land_nested_columns(&[77], ""));
     assert_eq!((some, one), (Ok(96), Ok(99)));
 }
 
 /// Runs a worker into the unlisted error code: the judged counts, or, with faults, what the worker stalled with.
-async fn with_unlisted_error(faults: &str) -> Result<Counts, String> {
+async fn judge_unlisted_error(faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     constrain(&world, UNLISTED).await;
     world.produce_all(&world.producer("none"), &records()).await;
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
     if !faults.is_empty() {
-        reports_stall(&worker.url, "communication-events/0 is stalled").await;
+        wait_for_stall(&worker.url, "communication-events/0 is stalled").await;
         let output = format!("{} rows, {} dead letters", world.count().await, world.dead_letters().await.len());
         worker.kill().await;
-        world.drop().await;
+        world.drop_namespace().await;
         return Err(output);
     }
-    world.settled(60).await;
-    committed(&world, 60).await;
+    world.wait_until_processed(60).await;
+    wait_for_commit(&world, 60).await;
     worker.stop().await;
     let expected_reasons = REFUSED.map(|n| (i64::from(n), "clickhouse_error_128".to_owned()));
     assert_eq!(reasons(&world).await, expected_reasons);
@@ -125,13 +125,13 @@ async fn with_unlisted_error(faults: &str) -> Result<Counts, String> {
         assert_eq!(letter.payload(), event_record(u32::try_from(offset).unwrap()).payload.as_deref());
     }
     let judged = judge(&world).await;
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unlisted_error_code_is_classified_by_testing_rows() {
-    let (normal, faulty) = tokio::join!(with_unlisted_error(""), with_unlisted_error("never_search_unclear"));
+    let (normal, faulty) = tokio::join!(judge_unlisted_error(""), judge_unlisted_error("never_judge_unclear"));
     let Counts { landed, dead_lettered, .. } = normal.unwrap();
     assert_eq!((landed, dead_lettered), (55, 5));
     assert_eq!(faulty, Err("0 rows, 0 dead letters".to_owned()), "negative control: they block all their neighbors");
@@ -139,41 +139,41 @@ async fn an_unlisted_error_code_is_classified_by_testing_rows() {
 
 /// Every row fails alone and no row is known to succeed, so there is no evidence that the rows are at fault.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn if_every_row_fails_alone_the_partition_waits_and_nothing_is_dead_lettered() {
+async fn if_every_row_is_refused_the_partition_waits_and_nothing_is_dead_lettered() {
     let world = World::new().await;
     constrain(&world, "length(arrayWithConstant(duration_ms + 5000000000, 0)) > 0").await;
     world.produce_all(&world.producer("none"), &records()).await;
     let worker = world.start(quick_settings()).await;
-    reports_stall(&worker.url, "refuses every row, each alone").await;
+    wait_for_stall(&worker.url, "refuses every row, each alone").await;
     assert_eq!((world.count().await, world.dead_letters().await.len()), (0, 0));
     repair(&world).await;
-    world.settled(60).await;
-    committed(&world, 60).await;
+    world.wait_until_processed(60).await;
+    wait_for_commit(&world, 60).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (60, 0), "all records land after the repair");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// If a refused row is alone in its batch, a row in the table shows that the table is not at fault. Until there is one, the
 /// partition waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_alone_in_its_batch_is_judged_by_the_tables_rows() {
+async fn a_refused_row_alone_in_its_batch_is_judged_by_rows_in_the_table() {
     let world = World::new().await;
     constrain(&world, UNLISTED).await;
     let producer = world.producer("none");
     let worker = world.start(quick_settings()).await;
     world.produce_all(&producer, &records()[20..21]).await;
-    reports_stall(&worker.url, "refuses every row, each alone").await;
+    wait_for_stall(&worker.url, "refuses every row, each alone").await;
     assert!(world.dead_letters().await.is_empty());
     let other_partition = Record { partition: Some(1), ..event_record(1) };
     world.produce_all(&producer, &[other_partition]).await;
-    world.settled(2).await;
-    committed(&world, 2).await;
+    world.wait_until_processed(2).await;
+    wait_for_commit(&world, 2).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (1, 1));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Points at which a worker is killed while it isolates rows.
@@ -189,11 +189,11 @@ const POINTS: [&str; 8] = [
 ];
 
 /// Kills a worker at this point, and repairs the table before the restart if `is_repaired`.
-async fn killed_at(point: &str, is_repaired: bool, faults: &str) -> Result<Counts, String> {
+async fn judge_after_kill(point: &str, is_repaired: bool, faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     constrain(&world, "duration_ms NOT IN (0, 20, 21, 40, 59)").await;
     world.produce_all(&world.producer("none"), &records()).await;
-    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", point)]).wait_for_abort().await;
     if is_repaired {
         repair(&world).await;
     }
@@ -201,7 +201,7 @@ async fn killed_at(point: &str, is_repaired: bool, faults: &str) -> Result<Count
     let has_finished = || async {
         // If rows are duplicated on purpose, the worker detects that.
         let is_stopped = !faults.is_empty() && page(&worker.url, "readyz").await.contains("compare, correct the table");
-        is_stopped || world.committed(COMMUNICATION_EVENTS).await == 60
+        is_stopped || world.committed_sum(COMMUNICATION_EVENTS).await == 60
     };
     eventually(DEADLINE * 2, "everything is committed", has_finished).await;
     if faults.is_empty() {
@@ -210,14 +210,14 @@ async fn killed_at(point: &str, is_repaired: bool, faults: &str) -> Result<Count
         worker.kill().await;
     }
     let judged = judge(&world).await.map_err(|wrong| format!("{point}, repaired: {is_repaired}: {wrong}"));
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_at_each_point_of_isolation_loses_nothing() {
     for points in POINTS.chunks(4) {
-        for counts in join_all(points.iter().map(|point| killed_at(point, false, ""))).await {
+        for counts in join_all(points.iter().map(|point| judge_after_kill(point, false, ""))).await {
             let Counts { landed, dead_lettered, .. } = counts.unwrap();
             assert_eq!((landed, dead_lettered), (55, 5));
         }
@@ -227,14 +227,15 @@ async fn a_kill_at_each_point_of_isolation_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_and_a_repair_before_the_restart_lose_nothing() {
     for points in POINTS.chunks(4) {
-        for counts in join_all(points.iter().map(|point| killed_at(point, true, ""))).await {
+        for counts in join_all(points.iter().map(|point| judge_after_kill(point, true, ""))).await {
             let Counts { landed, dead_lettered, .. } = counts.unwrap();
             assert!(landed + dead_lettered == 60 && dead_lettered <= 5, "{landed} and {dead_lettered}");
         }
     }
-    let wrong =
-        join_all(["refused:1", "landed:2"].map(|point| killed_at(point, true, "ignore_sent_letters,ignore_views")))
-            .await;
+    let wrong = join_all(
+        ["refused:1", "landed:2"].map(|point| judge_after_kill(point, true, "ignore_sent_letters,ignore_views")),
+    )
+    .await;
     for (wrong, what) in wrong.into_iter().zip(["landed and were dead-lettered", "are in the table more than once"]) {
         let wrong = wrong.unwrap_err();
         assert!(wrong.contains(what), "negative control: {wrong}");
@@ -243,7 +244,7 @@ async fn a_kill_and_a_repair_before_the_restart_lose_nothing() {
 
 /// A hundred refused rows of one batch take a few INSERTs, not hundreds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_refused_rows_do_not_need_a_retry_each() {
+async fn refused_rows_do_not_each_need_a_retry() {
     let world = World::new().await;
     constrain(&world, "duration_ms % 10 != 3").await;
     // Twenty days of one month, repeated.
@@ -252,13 +253,13 @@ async fn many_refused_rows_do_not_need_a_retry_each() {
     let refused = records.len() / 10;
     world.produce_all(&world.producer("none"), &records).await;
     let worker = world.start(quick_settings()).await;
-    world.settled(1000).await;
-    committed(&world, 1000).await;
+    world.wait_until_processed(1000).await;
+    wait_for_commit(&world, 1000).await;
     let judged = metric(&worker.url, "sluice_ingest_retries_total{", "class=\"row\"").await as usize;
     let batches = metric(&worker.url, "sluice_ingest_batches_total{", "communication-events").await as usize;
     worker.stop().await;
     assert!(judged <= batches, "{judged} refusals of {batches} batches for {refused} refused rows");
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (1000 - refused, refused));
-    world.drop().await;
+    world.drop_namespace().await;
 }

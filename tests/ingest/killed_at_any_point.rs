@@ -33,24 +33,24 @@ fn records(count: u32) -> Vec<Record> {
     (0..count).map(|n| if n % 100 == 37 { poison(n) } else { event_record(n) }).collect()
 }
 
-async fn killed_at(point: &str) {
+async fn kill_at(point: &str) {
     let world = World::new().await;
     world.produce_all(&world.producer("lz4"), &records(600)).await;
-    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", point)]).aborted().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", point)]).wait_for_abort().await;
     // Killed a second time during recovery, then left running.
-    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:1")]).wait_for_abort().await;
     let worker = world.spawn_ready(&static_member(), &[]).await;
-    world.settled(600).await;
+    world.wait_until_processed(600).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("killed at {point}: {wrong}"));
     assert_eq!((counts.records, counts.dead_lettered), (600, 6), "{point}");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_at_each_point_loses_nothing() {
     for points in POINTS.chunks(4) {
-        join_all(points.iter().map(|point| killed_at(point))).await;
+        join_all(points.iter().map(|point| kill_at(point))).await;
     }
 }
 
@@ -65,12 +65,12 @@ fn growing() -> Settings {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_at_random_moments_lose_nothing() {
-    let (grown, not_grown) = tokio::join!(killed_at_random(growing), killed_at_random(static_member));
+    let (grown, not_grown) = tokio::join!(kill_at_random_moments(growing), kill_at_random_moments(static_member));
     assert!(grown > 0.0 && not_grown == 0.0, "{grown} batches grew, and {not_grown} with growth switched off");
 }
 
 /// Returns how many batches grew, by the metrics before each kill.
-async fn killed_at_random(settings: fn() -> Settings) -> f64 {
+async fn kill_at_random_moments(settings: fn() -> Settings) -> f64 {
     let kills = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 50 } else { 4 };
     let world = World::new().await;
     let proxy = TcpProxy::with_delay(&world.stores.clickhouse.url, Duration::from_millis(50)).await;
@@ -93,38 +93,38 @@ async fn killed_at_random(settings: fn() -> Settings) -> f64 {
         worker.kill().await;
     }
     let worker = world.spawn_ready(&settings(), &clickhouse).await;
-    world.settled(total).await;
+    world.wait_until_processed(total).await;
     grown += metric(&worker.url, "sluice_ingest_batches_total{", "reason=\"backlog\"").await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!(counts.records, total);
-    world.drop().await;
+    world.drop_namespace().await;
     grown
 }
 
 /// Kills a worker between an acknowledged INSERT and its commit; one with another batch size takes over.
-async fn judged_with(faults: &str) -> Result<(), String> {
+async fn judge_takeover_with(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     world.produce_all(&world.producer("lz4"), &records(300)).await;
     let variables = [("SLUICE_FAILPOINT", "landed:4"), ("SLUICE_FAULTS", faults)];
-    world.spawn(&static_member(), &variables).aborted().await;
+    world.spawn(&static_member(), &variables).wait_for_abort().await;
     let mut settings = static_member();
     for pipeline in settings.pipelines.values_mut() {
         (pipeline.max_rows, pipeline.backlog_rows) = (77, 77);
     }
     let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults)]).await;
-    world.settled(300).await;
+    world.wait_until_processed(300).await;
     worker.stop().await;
     let judged = judge(&world).await.map(drop);
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oracle_detects_a_missing_token_or_intent() {
-    assert_eq!(judged_with("").await, Ok(()), "a deployment with another batch size, and no faults");
+    assert_eq!(judge_takeover_with("").await, Ok(()), "a deployment with another batch size, and no faults");
     for faults in ["random_token,trust_acknowledgements", "ignore_intent,trust_acknowledgements"] {
-        let judged = judged_with(faults).await;
+        let judged = judge_takeover_with(faults).await;
         assert!(judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faults}: {judged:?}");
     }
 }

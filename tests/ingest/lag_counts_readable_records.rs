@@ -7,7 +7,7 @@ use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::eventually;
 
 use crate::gaps_in_the_log::{transaction, transactional};
-use crate::harness::{DEADLINE, World, in_partition, metric};
+use crate::harness::{DEADLINE, World, metric, november_records};
 use crate::obeys_the_operator::sluice;
 use crate::oracle::judge;
 use crate::process::{Process, short_lived};
@@ -19,7 +19,7 @@ async fn lag_and_held_back(worker: &Process, partition: i32) -> (f64, f64) {
     (value("sluice_ingest_lag{").await, value("sluice_ingest_held_back{").await)
 }
 
-async fn lag_becomes(worker: &Process, partition: i32, expected: (f64, f64)) {
+async fn wait_for_lag(worker: &Process, partition: i32, expected: (f64, f64)) {
     let is_reached = || async {
         let found = lag_and_held_back(worker, partition).await;
         if found == expected { Ok(()) } else { Err(format!("{found:?}")) }
@@ -34,45 +34,45 @@ async fn offset(world: &World, partition: i32) -> Option<i64> {
 
 /// A world whose partition 0 has 30 committed records with their marker and 501 offsets of an aborted transaction, and whose
 /// partition 1 has only such a transaction.
-async fn aborted() -> World {
+async fn world_with_aborted_transactions() -> World {
     let world = World::new().await;
     let producer = transactional(&world);
-    transaction(&world, &producer, &in_partition(0, 0..30), true).await;
-    transaction(&world, &producer, &in_partition(0, 30..530), false).await;
-    transaction(&world, &producer, &in_partition(1, 0..500), false).await;
+    transaction(&world, &producer, &november_records(0, 0..30), true).await;
+    transaction(&world, &producer, &november_records(0, 30..530), false).await;
+    transaction(&world, &producer, &november_records(1, 0..500), false).await;
     world
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn markers_and_aborted_records_do_not_count_as_lag() {
-    let world = aborted().await;
+    let world = world_with_aborted_transactions().await;
     let worker = world.spawn_ready(&short_lived(), &[]).await;
-    world.settled(30).await;
+    world.wait_until_processed(30).await;
     for partition in [0, 1, 2] {
-        lag_becomes(&worker, partition, (0.0, 0.0)).await;
+        wait_for_lag(&worker, partition, (0.0, 0.0)).await;
     }
     let ends = || async { (offset(&world, 0).await, offset(&world, 1).await) == (Some(532), Some(501)) };
     eventually(DEADLINE, "the group's offsets pass the gaps", ends).await;
 
     // New records land; until then they count as lag.
-    world.produce_all(&world.producer("lz4"), &in_partition(1, 500..560)).await;
-    world.settled(90).await;
-    lag_becomes(&worker, 1, (0.0, 0.0)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(1, 500..560)).await;
+    world.wait_until_processed(90).await;
+    wait_for_lag(&worker, 1, (0.0, 0.0)).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 90);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_passing_gaps_the_lag_never_reaches_zero() {
-    let world = aborted().await;
+async fn if_offsets_do_not_pass_gaps_the_lag_never_reaches_zero() {
+    let world = world_with_aborted_transactions().await;
     let worker = world.spawn_ready(&short_lived(), &[("SLUICE_FAULTS", "never_pass_gaps")]).await;
-    world.settled(30).await;
-    lag_becomes(&worker, 0, (502.0, 0.0)).await;
-    lag_becomes(&worker, 1, (501.0, 0.0)).await;
+    world.wait_until_processed(30).await;
+    wait_for_lag(&worker, 0, (502.0, 0.0)).await;
+    wait_for_lag(&worker, 1, (501.0, 0.0)).await;
     assert_eq!((offset(&world, 0).await, offset(&world, 1).await), (Some(30), None));
     worker.stop().await;
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,18 +81,18 @@ async fn records_held_back_by_an_open_transaction_are_reported_separately() {
     let worker = world.spawn_ready(&short_lived(), &[]).await;
     let (open, plain) = (transactional(&world), world.producer("lz4"));
     tokio::task::block_in_place(|| open.begin_transaction()).unwrap();
-    world.produce_all(&open, &in_partition(0, 0..100)).await;
-    world.produce_all(&plain, &in_partition(0, 100..1000)).await;
-    lag_becomes(&worker, 0, (0.0, 1000.0)).await;
+    world.produce_all(&open, &november_records(0, 0..100)).await;
+    world.produce_all(&plain, &november_records(0, 100..1000)).await;
+    wait_for_lag(&worker, 0, (0.0, 1000.0)).await;
     assert_eq!(world.count().await, 0, "none of it can be read");
     let status = ["status", "--topic", COMMUNICATION_EVENTS, "--worker", &worker.url];
     assert!(column(&sluice(&world, &status).await.1, 0, 4) == Some("1000".to_owned()), "HELD BACK of status");
     tokio::task::block_in_place(|| open.commit_transaction(DEADLINE)).unwrap();
-    world.settled(1000).await;
-    lag_becomes(&worker, 0, (0.0, 0.0)).await;
+    world.wait_until_processed(1000).await;
+    wait_for_lag(&worker, 0, (0.0, 0.0)).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 1000);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// A column of a partition's line.
@@ -104,8 +104,8 @@ fn column(output: &str, partition: i32, number: usize) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn offsets_show_reports_the_same_without_a_worker() {
-    let world = aborted().await;
+async fn offsets_show_reports_the_same_lag_without_a_worker() {
+    let world = world_with_aborted_transactions().await;
     let show = async || {
         let (code, output) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
         assert_eq!(code, 0, "{output}");
@@ -120,12 +120,12 @@ async fn offsets_show_reports_the_same_without_a_worker() {
 
     let (open, plain) = (transactional(&world), world.producer("lz4"));
     tokio::task::block_in_place(|| open.begin_transaction()).unwrap();
-    world.produce_all(&open, &in_partition(1, 0..10)).await;
-    world.produce_all(&plain, &in_partition(1, 10..50)).await;
-    world.produce_all(&plain, &in_partition(2, 0..5)).await;
+    world.produce_all(&open, &november_records(1, 0..10)).await;
+    world.produce_all(&plain, &november_records(1, 10..50)).await;
+    world.produce_all(&plain, &november_records(2, 0..5)).await;
     assert_eq!(show().await, ["503 0", "0 50", "5 0"]);
     tokio::task::block_in_place(|| open.abort_transaction(DEADLINE)).unwrap();
     eventually(DEADLINE, "the end of the transaction arrives", || async { show().await == ["503 0", "41 0", "5 0"] })
         .await;
-    world.drop().await;
+    world.drop_namespace().await;
 }

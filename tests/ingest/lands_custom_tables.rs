@@ -179,12 +179,13 @@ impl Orders {
         rows.map(|row| row.unwrap()).map(|row| (row["id"].as_u64().unwrap(), row)).collect()
     }
 
-    async fn landed(&self, count: usize) {
+    async fn wait_for_rows(&self, count: usize) {
         eventually(DEADLINE, "all rows land", || async { self.rows().await.len() >= count }).await;
     }
 
-    async fn committed(&self, count: i64) {
-        eventually(DEADLINE, "everything is committed", || async { self.world.committed(TOPIC).await == count }).await;
+    async fn wait_for_commit(&self, count: i64) {
+        eventually(DEADLINE, "everything is committed", || async { self.world.committed_sum(TOPIC).await == count })
+            .await;
     }
 }
 
@@ -199,8 +200,8 @@ async fn every_type_lands_as_it_was_sent() {
     for record in [&order(1), &bare] {
         orders.send(&text(record)).await;
     }
-    orders.landed(2).await;
-    orders.committed(2).await;
+    orders.wait_for_rows(2).await;
+    orders.wait_for_commit(2).await;
     worker.stop().await;
     let rows = orders.rows().await;
     assert_eq!(rows[&1], row(&order(1)));
@@ -213,7 +214,7 @@ async fn every_type_lands_as_it_was_sent() {
     assert_eq!(rows[&2], with_defaults);
     assert_ne!(rows[&1], row(&bare), "negative control: a missing field is detected");
     assert!(orders.world.dead_letters().await.is_empty());
-    orders.world.drop().await;
+    orders.world.drop_namespace().await;
 }
 
 /// Expected reason of a record, the field at fault and its JSON text.
@@ -259,8 +260,8 @@ async fn values_that_do_not_fit_are_dead_lettered_with_a_reason() {
         let payload = text(&bad).replace("\"@\"", value);
         sent.push((orders.send(&payload).await, reason, field, payload));
     }
-    orders.landed(sent.len()).await;
-    orders.committed(2 * i64::try_from(sent.len()).unwrap()).await;
+    orders.wait_for_rows(sent.len()).await;
+    orders.wait_for_commit(2 * i64::try_from(sent.len()).unwrap()).await;
     worker.stop().await;
     let letters = orders.world.dead_letters().await;
     assert_eq!(letters.len(), sent.len(), "exactly the bad records");
@@ -271,7 +272,7 @@ async fn values_that_do_not_fit_are_dead_lettered_with_a_reason() {
         assert_eq!(letter.payload(), Some(payload.as_bytes()));
     }
     assert!(orders.rows().await.keys().all(|id| *id < 1_000), "only their neighbors land");
-    orders.world.drop().await;
+    orders.world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -285,21 +286,21 @@ async fn an_added_column_gets_its_default_until_a_restart() {
         text(&order)
     };
     orders.send(&with(1)).await;
-    orders.landed(1).await;
+    orders.wait_for_rows(1).await;
     let columns = "ADD COLUMN added UInt8 DEFAULT 5, ADD COLUMN maybe Nullable(String)";
     orders.world.execute(&format!("ALTER TABLE orders {columns}")).await;
     orders.send(&with(2)).await;
-    orders.landed(2).await;
+    orders.wait_for_rows(2).await;
     worker.stop().await;
     let worker = orders.world.start(Orders::settings()).await;
     orders.send(&with(3)).await;
     orders.send(&text(&order(4))).await;
-    orders.landed(4).await;
-    orders.committed(4).await;
+    orders.wait_for_rows(4).await;
+    orders.wait_for_commit(4).await;
     worker.stop().await;
     let rows = orders.rows().await;
     let added: Vec<_> = rows.values().map(|row| (row["added"].as_u64().unwrap(), row["maybe"].as_str())).collect();
     assert_eq!(added, [(5, None), (5, None), (9, Some("said")), (5, None)]);
     assert!(orders.world.dead_letters().await.is_empty());
-    orders.world.drop().await;
+    orders.world.drop_namespace().await;
 }

@@ -57,16 +57,16 @@ async fn send(world: &World, records: &[Value]) {
     }
 }
 
-async fn committed(world: &World, count: usize) {
+async fn wait_for_commit(world: &World, count: usize) {
     eventually(DEADLINE, "everything is committed", || async {
-        world.committed(TOPIC).await == i64::try_from(count).unwrap()
+        world.committed_sum(TOPIC).await == i64::try_from(count).unwrap()
     })
     .await;
 }
 
 /// Sends each word, and look-alikes without their backslashes; fails with a description if a word did not land or a
 /// look-alike did.
-async fn words(column_type: &str, faults: &str) -> Result<(), String> {
+async fn judge_words(column_type: &str, faults: &str) -> Result<(), String> {
     let words: Vec<_> = (1..).zip(WORDS).map(|(number, (sql, _))| format!("'{sql}' = {number}")).collect();
     let words = words.join(", ");
     let world = world(&format!(
@@ -79,7 +79,7 @@ async fn words(column_type: &str, faults: &str) -> Result<(), String> {
     let bad = (100..).zip(bad).map(|(id, word)| json!({"id": id, "word": word}));
     let records: Vec<_> = good.chain(bad).collect();
     send(&world, &records).await;
-    committed(&world, records.len()).await;
+    wait_for_commit(&world, records.len()).await;
     worker.stop().await;
     let query = "SELECT id, toString(word) FROM escapes ORDER BY id";
     let landed: Vec<(u32, String)> =
@@ -87,7 +87,7 @@ async fn words(column_type: &str, faults: &str) -> Result<(), String> {
     let expected: Vec<_> = (0..).zip(WORDS).map(|(id, (_, word))| (id, word.to_owned())).collect();
     let letters = world.dead_letters().await;
     let reasons: Vec<_> = letters.values().filter_map(|letter| header(letter, "sluice.reason")).collect();
-    world.drop().await;
+    world.drop_namespace().await;
     if landed != expected {
         return Err(format!("{landed:?} landed"));
     }
@@ -98,13 +98,13 @@ async fn words(column_type: &str, faults: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_enum_word_lands_and_its_lookalike_does_not() {
-    words("Enum8", "").await.unwrap();
-    words("Enum16", "").await.unwrap();
+    judge_words("Enum8", "").await.unwrap();
+    judge_words("Enum16", "").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_parser_that_drops_backslashes_is_detected() {
-    let output = words("Enum8", "misread_escapes").await.unwrap_err();
+    let output = judge_words("Enum8", "misread_escapes").await.unwrap_err();
     println!("negative control: {output}");
     assert!(output.contains(r#"(100, "line\nbreak")"#), "`linenbreak` lands as another word: {output}");
     assert!(!output.contains(r#"(0, "line\nbreak")"#), "and the word itself does not land: {output}");
@@ -134,7 +134,7 @@ async fn names_that_need_quoting_round_trip() {
     let two = pair.remove("z\nw").unwrap();
     pair.insert("znw".to_owned(), two);
     send(&world, &[record(1), bare, other]).await;
-    committed(&world, 3).await;
+    wait_for_commit(&world, 3).await;
     worker.stop().await;
     let query = "SELECT * EXCEPT(_topic, _topic_id, _partition, _offset) FROM escapes ORDER BY id";
     let client = connect::clickhouse(&world.stores, &world.names);
@@ -150,7 +150,7 @@ async fn names_that_need_quoting_round_trip() {
     let letters = world.dead_letters().await;
     let reasons: Vec<_> = letters.values().filter_map(|letter| header(letter, "sluice.reason")).collect();
     assert_eq!(reasons, ["missing_field"]);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// A table's name occurs in statements, in query parameters and in the query IDs of INSERTs, which a header repeats.
@@ -165,15 +165,15 @@ async fn a_table_of_any_name_is_written_and_looked_up() {
     settings.pipelines.get_mut(TOPIC).unwrap().table = name.to_owned();
     let worker = world.spawn_ready(&settings, &[]).await;
     send(&world, &[json!({"id": 1}), json!({"id": 2})]).await;
-    committed(&world, 2).await;
+    wait_for_commit(&world, 2).await;
     worker.stop().await;
     world.set_offset(TOPIC, 0, 0, "").await;
     let worker = world.spawn_ready(&settings, &[]).await;
     send(&world, &[json!({"id": 3})]).await;
-    committed(&world, 3).await;
+    wait_for_commit(&world, 3).await;
     worker.stop().await;
     let client = connect::clickhouse(&world.stores, &world.names);
     let rows: u64 = client.query(r"SELECT count() FROM `日本\\x\ty 100%`").fetch_one().await.unwrap();
     assert_eq!(rows, 3);
-    world.drop().await;
+    world.drop_namespace().await;
 }

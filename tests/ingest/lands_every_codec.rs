@@ -12,7 +12,7 @@ async fn records_of_every_codec_land_unaltered() {
         let records: Vec<_> = (index * 400..(index + 1) * 400).map(event_record).collect();
         world.produce_all(&world.producer(codec), &records).await;
     }
-    world.landed(2000).await;
+    world.wait_for_rows(2000).await;
     let rows = world.event_rows().await;
     assert_eq!(rows.len(), 2000, "each row once");
     for (row, n) in rows.iter().zip(0..) {
@@ -26,6 +26,6 @@ async fn records_of_every_codec_land_unaltered() {
     let summary = worker.stop().await;
     let counts = summary.topics[&world.names.topic(topic::COMMUNICATION_EVENTS)];
     assert_eq!((counts.consumed, counts.landed, counts.dead_lettered), (2000, 2000, 0));
-    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 2000);
-    world.drop().await;
+    assert_eq!(world.committed_sum(topic::COMMUNICATION_EVENTS).await, 2000);
+    world.drop_namespace().await;
 }

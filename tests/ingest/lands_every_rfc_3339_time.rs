@@ -55,7 +55,7 @@ fn settings() -> Settings {
 }
 
 /// Sends all times; fails with a description if they did not land or were not dead-lettered as expected.
-async fn times(faults: &str) -> Result<(), String> {
+async fn judge_times(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     world.execute(TABLE).await;
     let name = world.names.topic(TOPIC);
@@ -71,7 +71,7 @@ async fn times(faults: &str) -> Result<(), String> {
         producer.send(record, DEADLINE).await.map_err(|(error, _)| error).unwrap();
     }
     let all = i64::try_from(TIMES.len() + REFUSED.len()).unwrap();
-    eventually(DEADLINE, "everything is committed", || async { world.committed(TOPIC).await == all }).await;
+    eventually(DEADLINE, "everything is committed", || async { world.committed_sum(TOPIC).await == all }).await;
     worker.stop().await;
     let query = "SELECT id, toUnixTimestamp64Nano(at), toInt64(toUnixTimestamp(second)) FROM times ORDER BY id";
     let client = connect::clickhouse(&world.stores, &world.names);
@@ -80,7 +80,7 @@ async fn times(faults: &str) -> Result<(), String> {
     let is_as_expected = landed == expected.collect::<Vec<_>>();
     let letters = world.dead_letters().await;
     let reasons: Vec<_> = letters.values().filter_map(|letter| header(letter, "sluice.reason")).collect();
-    world.drop().await;
+    world.drop_namespace().await;
     if !is_as_expected {
         return Err(format!("{} of {} times landed as expected: {landed:?}", landed.len(), TIMES.len()));
     }
@@ -88,13 +88,13 @@ async fn times(faults: &str) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_notation_lands_as_its_instant() {
-    times("").await.unwrap();
+async fn every_notation_lands_as_the_same_instant() {
+    judge_times("").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_uppercase_only_parser_is_detected() {
-    let output = times("require_capital_t").await.unwrap_err();
+async fn a_parser_that_requires_uppercase_is_detected() {
+    let output = judge_times("require_capital_t").await.unwrap_err();
     println!("negative control: {output}");
     assert!(output.starts_with("9 of 13"), "{output}");
 }

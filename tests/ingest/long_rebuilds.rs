@@ -9,7 +9,7 @@ use sluice_schemas::connect;
 use sluice_schemas::names::topic::{AGENT_METRICS, COMMUNICATION_EVENTS};
 use sluice_testkit::{eventually, free_address};
 
-use crate::harness::{DEADLINE, TENANT, World, in_partition, page, reports_stall};
+use crate::harness::{DEADLINE, TENANT, World, november_records, page, wait_for_stall};
 use crate::oracle::{Allowed, judge_allowing};
 use crate::process::static_member;
 
@@ -34,7 +34,7 @@ async fn query_count(world: &World, query: &str) -> u64 {
 }
 
 /// A world with an additional view that takes a tenth of a second for each row of `wait`.
-async fn with_slow_view() -> World {
+async fn world_with_slow_view() -> World {
     let world = World::new().await;
     let slept = "SELECT sum(sleepEachRow(0.1)) AS slept FROM wait SETTINGS function_sleep_max_microseconds_per_block = 600000000";
     for statement in [
@@ -53,18 +53,18 @@ async fn with_slow_view() -> World {
 }
 
 /// A worker dies after its INSERT and the token is forgotten, so the next worker has to rebuild through the slow view.
-async fn with_rebuild_due() -> World {
-    let world = with_slow_view().await;
+async fn world_with_due_rebuild() -> World {
+    let world = world_with_slow_view().await;
     world.shrink_window(WINDOW).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    world.spawn(&settings(), &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
+    world.spawn(&settings(), &[("SLUICE_FAILPOINT", "landed:1")]).wait_for_abort().await;
     world.write_foreign_rows(FOREIGN_ROWS).await;
     world
 }
 
 /// Whether records of another topic land during a rebuild that takes longer than an INSERT may.
-async fn neighbor_lands(faults: &str) -> bool {
-    let world = with_rebuild_due().await;
+async fn lands_during_rebuild(faults: &str) -> bool {
+    let world = world_with_due_rebuild().await;
     world.execute("INSERT INTO wait SELECT number FROM numbers(600)").await;
     tokio::time::sleep(FORGOTTEN).await;
     let worker = world.spawn(&settings(), &[("SLUICE_FAULTS", faults)]);
@@ -88,45 +88,49 @@ async fn neighbor_lands(faults: &str) -> bool {
     assert!(running > 0, "the rebuild still runs");
     world.execute("TRUNCATE TABLE wait").await;
     world.execute(&format!("KILL QUERY WHERE query_id IN (SELECT query_id {FILLS}) SYNC")).await;
-    eventually(DEADLINE * 2, "everything is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 })
-        .await;
+    eventually(DEADLINE * 2, "everything is committed", || async {
+        world.committed_sum(COMMUNICATION_EVENTS).await == 50
+    })
+    .await;
     worker.stop().await;
     let counts =
         judge_allowing(&world, Allowed { foreign: FOREIGN_ROWS as usize, ..Allowed::default() }).await.unwrap();
     assert_eq!(counts.landed, 50);
-    world.drop().await;
+    world.drop_namespace().await;
     has_landed
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_rebuild_blocks_only_its_own_table() {
-    let (per_table, shared) = tokio::join!(neighbor_lands(""), neighbor_lands("share_rebuild_gate"));
+    let (per_table, shared) = tokio::join!(lands_during_rebuild(""), lands_during_rebuild("share_rebuild_gate"));
     assert!(per_table, "a gate for each table");
     assert!(!shared, "negative control: one gate for all tables");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rebuild_that_times_out_says_so_and_completes_with_a_longer_timeout() {
-    let world = with_rebuild_due().await;
+async fn a_rebuild_that_times_out_is_reported_and_completes_with_a_longer_timeout() {
+    let world = world_with_due_rebuild().await;
     world.execute("INSERT INTO wait SELECT number FROM numbers(60)").await;
     tokio::time::sleep(FORGOTTEN).await;
     let short = Settings { rebuild_timeout: Duration::from_secs(2), ..settings() };
     let worker = world.spawn(&short, &[]);
-    reports_stall(&worker.url, "raise ingest.rebuild_timeout").await;
+    wait_for_stall(&worker.url, "raise ingest.rebuild_timeout").await;
     assert!(page(&worker.url, "readyz").await.contains("counted_mv takes longer than 2 s"));
     worker.kill().await;
     let worker = world.spawn_ready(&settings(), &[]).await;
-    eventually(DEADLINE * 2, "everything is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 })
-        .await;
+    eventually(DEADLINE * 2, "everything is committed", || async {
+        world.committed_sum(COMMUNICATION_EVENTS).await == 50
+    })
+    .await;
     worker.stop().await;
     let rows = query_count(&world, "SELECT count() FROM communication_events").await;
     assert_eq!(query_count(&world, "SELECT sum(n) FROM counted").await, rows);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Revokes the partition of a worker during a rebuild; returns whether its statement still runs afterwards.
 async fn runs_after_revocation(faults: &str) -> bool {
-    let world = with_rebuild_due().await;
+    let world = world_with_due_rebuild().await;
     world.execute("INSERT INTO wait SELECT number FROM numbers(1200)").await;
     tokio::time::sleep(FORGOTTEN).await;
     let mut settings = settings();
@@ -155,13 +159,15 @@ async fn runs_after_revocation(faults: &str) -> bool {
     };
     world.execute("TRUNCATE TABLE wait").await;
     world.execute(&format!("KILL QUERY WHERE query_id IN (SELECT query_id {FILLS}) SYNC")).await;
-    eventually(DEADLINE * 3, "everything is committed", || async { world.committed(COMMUNICATION_EVENTS).await == 50 })
-        .await;
+    eventually(DEADLINE * 3, "everything is committed", || async {
+        world.committed_sum(COMMUNICATION_EVENTS).await == 50
+    })
+    .await;
     tokio::join!(first.stop(), second.stop());
     let counts =
         judge_allowing(&world, Allowed { foreign: FOREIGN_ROWS as usize, ..Allowed::default() }).await.unwrap();
     assert_eq!(counts.landed, 50);
-    world.drop().await;
+    world.drop_namespace().await;
     runs_after_revocation
 }
 

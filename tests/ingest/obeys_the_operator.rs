@@ -9,7 +9,7 @@ use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::eventually;
 use tokio::process::Command;
 
-use crate::harness::{DEADLINE, Worker, World, in_partition, quick_settings};
+use crate::harness::{DEADLINE, Worker, World, november_records, quick_settings};
 use crate::oracle::{AGGREGATES, judge};
 use crate::process::short_lived;
 
@@ -42,8 +42,8 @@ async fn a_partition_pauses_and_resumes() {
     let world = World::new().await;
     let worker = world.start(quick_settings()).await;
     let producer = world.producer("lz4");
-    world.produce_all(&producer, &in_partition(2, 0..10)).await;
-    world.landed(10).await;
+    world.produce_all(&producer, &november_records(2, 0..10)).await;
+    world.wait_for_rows(10).await;
     let (code, printed) =
         sluice_for_worker(&world, &worker, &["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "2"]).await;
     assert!(code == 0 && printed.contains("communication-events 2 paused"), "{printed}");
@@ -53,9 +53,9 @@ async fn a_partition_pauses_and_resumes() {
     assert!(status_line(&world, &worker, 2).await.contains("paused by an operator"));
     assert!(status_line(&world, &worker, 1).await.contains("consuming"));
     assert_eq!(worker.status("readyz").await, 200, "a paused partition does not make the worker unready");
-    world.produce_all(&producer, &in_partition(2, 10..20)).await;
-    world.produce_all(&producer, &in_partition(1, 0..10)).await;
-    world.landed(20).await;
+    world.produce_all(&producer, &november_records(2, 10..20)).await;
+    world.produce_all(&producer, &november_records(1, 0..10)).await;
+    world.wait_for_rows(20).await;
     eventually(DEADLINE, "consumed records are committed", || async {
         status_line(&world, &worker, 2).await.split_whitespace().nth(2) == Some("10")
     })
@@ -63,7 +63,7 @@ async fn a_partition_pauses_and_resumes() {
     assert_eq!(world.count().await, 20, "the other partition continues, this one does not");
     let (code, printed) = sluice_for_worker(&world, &worker, &["resume"]).await;
     assert!(code == 0 && printed == "communication-events 2 resumed", "{printed}");
-    world.landed(30).await;
+    world.wait_for_rows(30).await;
     let (code, printed) = sluice_for_worker(&world, &worker, &["breaker", "reset"]).await;
     assert!(code == 0 && printed.contains("nothing to do"), "{printed}");
     let nowhere = ["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "77"];
@@ -81,37 +81,37 @@ async fn a_partition_pauses_and_resumes() {
         assert!(!printed.contains("nothing to do"), "this cannot be known: {printed}");
     }
     assert_eq!(judge(&world).await.unwrap().landed, 30);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// A world whose partition 0 has 60 landed records and 40 unread ones; no worker runs.
-async fn half_way() -> World {
+async fn half_consumed_world() -> World {
     let world = World::new().await;
     let producer = world.producer("lz4");
-    world.produce_all(&producer, &in_partition(0, 0..60)).await;
+    world.produce_all(&producer, &november_records(0, 0..60)).await;
     let worker = world.start(quick_settings()).await;
-    eventually(DEADLINE, "60 are committed", || async { world.committed(COMMUNICATION_EVENTS).await == 60 }).await;
+    eventually(DEADLINE, "60 are committed", || async { world.committed_sum(COMMUNICATION_EVENTS).await == 60 }).await;
     let (code, printed) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "start"]).await;
     assert!(code == 1 && printed.contains("it has running workers"), "{printed}");
     worker.stop().await;
-    world.produce_all(&producer, &in_partition(0, 60..100)).await;
+    world.produce_all(&producer, &november_records(0, 60..100)).await;
     world
 }
 
 /// A worker consumes the remaining records.
-async fn finish(world: &World) {
+async fn consume_rest(world: &World) {
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
     eventually(DEADLINE * 2, "everything is committed", || async {
-        world.committed(COMMUNICATION_EVENTS).await == 100
+        world.committed_sum(COMMUNICATION_EVENTS).await == 100
     })
     .await;
     worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_offset_set_back_duplicates_nothing() {
-    let world = half_way().await;
+async fn setting_an_offset_back_duplicates_nothing() {
+    let world = half_consumed_world().await;
     let (code, printed) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
     let first = printed.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(
@@ -123,14 +123,14 @@ async fn an_offset_set_back_duplicates_nothing() {
     assert_eq!((code, printed.as_str()), (0, "communication-events 0: the group's offset is 20, and was 60"));
     let (_, printed) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
     assert!(printed.contains("none: looked up before writing"), "{printed}");
-    finish(&world).await;
+    consume_rest(&world).await;
     assert_eq!(judge(&world).await.unwrap().landed, 100);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_are_skipped_only_on_confirmation() {
-    let world = half_way().await;
+    let world = half_consumed_world().await;
     let (code, printed) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "101"]).await;
     assert!(code == 4 && printed.contains("the log holds 0 to 100"), "{printed}");
     let (code, printed) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "70"]).await;
@@ -141,7 +141,7 @@ async fn records_are_skipped_only_on_confirmation() {
     assert_eq!(world.offsets(COMMUNICATION_EVENTS).await[&0].0, 60, "nothing was done");
     let (code, printed) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "70", "--yes"]).await;
     assert_eq!(code, 0, "{printed}");
-    finish(&world).await;
+    consume_rest(&world).await;
     let (code, printed) = sluice(&world, &["audit"]).await;
     assert!(
         code == 1
@@ -157,12 +157,12 @@ async fn records_are_skipped_only_on_confirmation() {
         let (code, printed) = sluice(&world, &["offsets", "set", topic, partition, "0"]).await;
         assert!(code == 4 && printed.contains(sentence), "{printed}");
     }
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_group_resumes_from_what_the_table_holds() {
-    let world = half_way().await;
+    let world = half_consumed_world().await;
     let group = world.names.group("clickhouse-ingest");
     let deleted = world.admin().delete_groups(&[&group], &rdkafka::admin::AdminOptions::new()).await.unwrap();
     deleted[0].as_ref().unwrap();
@@ -174,10 +174,10 @@ async fn a_lost_group_resumes_from_what_the_table_holds() {
     assert!(code == 0 && printed.contains("the group's offset is 60, and was -"), "{printed}");
     let (code, printed) = sluice(&world, &["offsets", "accept", COMMUNICATION_EVENTS, "5", "--yes"]).await;
     assert!(code == 4 && printed.contains("name an offset with --at"), "{printed}");
-    finish(&world).await;
+    consume_rest(&world).await;
     assert_eq!(judge(&world).await.unwrap().landed, 100);
     assert_eq!(sluice(&world, &["audit"]).await.0, 0);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Number of rows that differ between the aggregates and their recomputation.
@@ -191,7 +191,7 @@ async fn sluice_rebuild(world: &World, month: &str) -> (i32, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_month_of_aggregates_is_rebuilt() {
-    let world = half_way().await;
+    let world = half_consumed_world().await;
     world.execute("ALTER TABLE campaign_performance DELETE WHERE 1 SETTINGS mutations_sync = 2").await;
     assert!(differing(&world).await > 0, "the aggregates are gone");
     let (code, printed) = sluice(&world, &["rebuild", "communication_events", "2026-11"]).await;
@@ -219,12 +219,12 @@ async fn a_month_of_aggregates_is_rebuilt() {
     let left = connect::clickhouse(&world.stores, &world.names).query("SELECT count() FROM seldom").fetch_one::<u64>();
     assert_eq!(left.await.unwrap(), 0);
     assert_eq!(differing(&world).await, 0);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rebuilds_run_one_at_a_time_and_refuse_other_partition_keys() {
-    let world = half_way().await;
+    let world = half_consumed_world().await;
     world.execute("ALTER TABLE campaign_performance DELETE WHERE 1 SETTINGS mutations_sync = 2").await;
     // A killed rebuild: its lock is removed once no other test rebuilds, and its table dropped. Then several rebuilds
     // at once.
@@ -254,11 +254,11 @@ async fn rebuilds_run_one_at_a_time_and_refuse_other_partition_keys() {
     let (code, printed) = sluice_rebuild(&world, "2026-11").await;
     assert!(code == 3 && printed.contains("yearly_mv writes its rows to other partitions of"), "{printed}");
     assert_eq!(differing(&world).await, 0);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rebuild_in_a_missing_namespace_says_what_to_do() {
+async fn a_rebuild_in_a_missing_namespace_names_the_remedy() {
     let world = World::new().await;
     let arguments =
         ["--port-base", &world.port_base().to_string(), "ingest", "rebuild", "communication_events", "202611"];
@@ -277,5 +277,5 @@ async fn a_rebuild_in_a_missing_namespace_says_what_to_do() {
     );
     let (_, printed) = rebuild(world.names.namespace()).await;
     assert!(printed.contains("holds no rows of month 202611") && !printed.contains("no database"), "{printed}");
-    world.drop().await;
+    world.drop_namespace().await;
 }

@@ -6,19 +6,19 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::eventually;
 
-use crate::harness::{DEADLINE, World, in_partition, metric, quick_settings, reports_stall, status};
+use crate::harness::{DEADLINE, World, metric, november_records, quick_settings, status, wait_for_stall};
 use crate::obeys_the_operator::sluice;
 use crate::oracle::{Allowed, judge, judge_allowing};
 use crate::process::{Process, short_lived, static_member};
 
 /// A world whose partition 0 has `records` records, all of them landed; its worker has left.
-async fn landed(records: u32) -> World {
+async fn world_with_landed_records(records: u32) -> World {
     let world = World::new().await;
     let worker = world.start(quick_settings()).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..records)).await;
-    world.settled(records as usize).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..records)).await;
+    world.wait_until_processed(records as usize).await;
     worker.stop().await;
-    assert_eq!(world.committed(COMMUNICATION_EVENTS).await, i64::from(records));
+    assert_eq!(world.committed_sum(COMMUNICATION_EVENTS).await, i64::from(records));
     world
 }
 
@@ -26,10 +26,10 @@ async fn landed(records: u32) -> World {
 async fn verify_only_partition_0_stops(world: &World, why: &str) {
     let before = world.offsets(COMMUNICATION_EVENTS).await;
     let rows = world.count().await;
-    world.produce_all(&world.producer("lz4"), &in_partition(1, 0..20)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(1, 0..20)).await;
     let worker = world.spawn(&short_lived(), &[]);
-    reports_stall(&worker.url, why).await;
-    world.landed(rows + 20).await;
+    wait_for_stall(&worker.url, why).await;
+    world.wait_for_rows(rows + 20).await;
     worker.stop().await;
     let after = world.offsets(COMMUNICATION_EVENTS).await;
     assert_eq!((after.get(&0), after[&1].0), (before.get(&0), 20));
@@ -37,7 +37,7 @@ async fn verify_only_partition_0_stops(world: &World, why: &str) {
 }
 
 /// Stops the worker once partition 0 is committed up to `until`.
-async fn finish(world: &World, worker: Process, until: i64) {
+async fn stop_after_commit(world: &World, worker: Process, until: i64) {
     let committed = || async { world.offsets(COMMUNICATION_EVENTS).await.get(&0).map(|(offset, _)| *offset) };
     eventually(DEADLINE * 2, "everything is committed", || async { committed().await == Some(until) }).await;
     worker.stop().await;
@@ -45,20 +45,20 @@ async fn finish(world: &World, worker: Process, until: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_group_waits_for_an_operators_decision() {
-    let world = landed(100).await;
+    let world = world_with_landed_records(100).await;
     let group = world.names.group("clickhouse-ingest");
     let deleted = world.admin().delete_groups(&[&group], &AdminOptions::new()).await.unwrap();
     deleted[0].as_ref().unwrap();
     assert_eq!(world.offsets(COMMUNICATION_EVENTS).await.len(), 0);
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 100..150)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 100..150)).await;
     verify_only_partition_0_stops(&world, "communication-events/0 is stalled: the group has no offset").await;
     // The operator's decision.
     world.set_offset(COMMUNICATION_EVENTS, 0, 100, "").await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
-    finish(&world, worker, 150).await;
+    stop_after_commit(&world, worker, 150).await;
     assert_eq!(judge(&world).await.unwrap().landed, 170);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// How the offset of partition 0 is rewound.
@@ -71,17 +71,17 @@ enum Rewind {
 }
 
 /// Rewinds partition 0 and continues with another batch size. `is_outside`: ClickHouse has forgotten all tokens.
-async fn rewound(rewind: Rewind, is_outside: bool, faults: &str) -> Result<(), String> {
+async fn judge_after_rewind(rewind: Rewind, is_outside: bool, faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let producer = world.producer("lz4");
     let worker = world.start(quick_settings()).await;
-    world.produce_all(&producer, &in_partition(0, 0..60)).await;
-    world.settled(60).await;
+    world.produce_all(&producer, &november_records(0, 0..60)).await;
+    world.wait_until_processed(60).await;
     worker.stop().await;
     let (offset, metadata) = world.offsets(COMMUNICATION_EVENTS).await[&0].clone();
     let worker = world.start(quick_settings()).await;
-    world.produce_all(&producer, &in_partition(0, 60..400)).await;
-    world.settled(400).await;
+    world.produce_all(&producer, &november_records(0, 60..400)).await;
+    world.wait_until_processed(400).await;
     worker.stop().await;
     let mut settings = static_member();
     if is_outside {
@@ -95,60 +95,61 @@ async fn rewound(rewind: Rewind, is_outside: bool, faults: &str) -> Result<(), S
         Rewind::Plain => world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await,
         Rewind::Restored => world.set_offset(COMMUNICATION_EVENTS, 0, offset, &metadata).await,
     }
-    world.produce_all(&producer, &in_partition(0, 400..450)).await;
+    world.produce_all(&producer, &november_records(0, 400..450)).await;
     let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults)]).await;
     let url = worker.url.clone();
     eventually(DEADLINE, "the new records land", || async { world.count().await >= 450 + others }).await;
     let found = metric(&url, "sluice_ingest_found_rows_total{", "communication-events").await;
-    finish(&world, worker, 450).await;
+    stop_after_commit(&world, worker, 450).await;
     let judged = judge_allowing(&world, Allowed { foreign: others, ..Allowed::default() }).await.map(|counts| {
         assert_eq!(counts.landed, 450);
         assert!(found >= 340.0, "{rewind:?}: {found} rows were found in the table");
     });
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rewound_offset_duplicates_nothing() {
     for rewind in [Rewind::Plain, Rewind::Restored] {
-        let (inside, outside) = tokio::join!(rewound(rewind, false, ""), rewound(rewind, true, ""));
+        let (inside, outside) =
+            tokio::join!(judge_after_rewind(rewind, false, ""), judge_after_rewind(rewind, true, ""));
         assert_eq!((inside, outside), (Ok(()), Ok(())), "{rewind:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oracle_detects_a_rewind_without_a_lookup() {
-    let judged = rewound(Rewind::Plain, true, "skip_lookup,trust_acknowledgements").await;
+    let judged = judge_after_rewind(Rewind::Plain, true, "skip_lookup,trust_acknowledgements").await;
     assert!(judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{judged:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metadata_of_another_program_is_not_an_intent() {
-    let world = landed(100).await;
+    let world = world_with_landed_records(100).await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 90, r#"{"by": "another program", "lag": 10}"#).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 100..130)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 100..130)).await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
-    finish(&world, worker, 130).await;
+    stop_after_commit(&world, worker, 130).await;
     assert_eq!(judge(&world).await.unwrap().landed, 130);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offset_outside_the_log_stops_its_partition() {
     let above = async {
-        let world = landed(100).await;
+        let world = world_with_landed_records(100).await;
         world.set_offset(COMMUNICATION_EVENTS, 0, 150, "").await;
         verify_only_partition_0_stops(&world, "offset 150 is above the end of the log, 100").await;
-        world.drop().await;
+        world.drop_namespace().await;
     };
     let below = async {
-        let world = landed(100).await;
-        world.produce_all(&world.producer("lz4"), &in_partition(0, 100..200)).await;
+        let world = world_with_landed_records(100).await;
+        world.produce_all(&world.producer("lz4"), &november_records(0, 100..200)).await;
         delete_records(&world, 0, 130).await;
         verify_only_partition_0_stops(&world, "offset 100 is below the start of the log, 130").await;
-        world.drop().await;
+        world.drop_namespace().await;
     };
     tokio::join!(above, below);
 }
@@ -161,22 +162,22 @@ async fn delete_records(world: &World, partition: i32, before: i64) {
 }
 
 /// Records are deleted before a lagging worker has read them. Its client reports that once, and fetches no more.
-async fn deleted_under_a_worker(faults: &str) -> Result<(), String> {
-    let world = landed(20).await;
+async fn judge_after_deletion(faults: &str) -> Result<(), String> {
+    let world = world_with_landed_records(20).await;
     let worker = world.spawn_ready(&short_lived(), &[("SLUICE_FAULTS", faults)]).await;
     let command = async |verb: &str| {
         let (code, output) = sluice(&world, &[verb, "--topic", COMMUNICATION_EVENTS, "--worker", &worker.url]).await;
         assert_eq!(code, 0, "{output}");
     };
     command("pause").await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 20..100)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 20..100)).await;
     delete_records(&world, 0, 60).await;
     command("resume").await;
-    world.produce_all(&world.producer("lz4"), &in_partition(1, 0..20)).await;
-    world.landed(40).await;
+    world.produce_all(&world.producer("lz4"), &november_records(1, 0..20)).await;
+    world.wait_for_rows(40).await;
     eventually(DEADLINE, "its client reports it", || async { worker.log().contains("AutoOffsetReset") }).await;
     let why = "communication-events/0 is stalled: offset 20 comes next, but the log holds 60 to 100";
-    let stopped = tokio::time::timeout(DEADLINE, reports_stall(&worker.url, why));
+    let stopped = tokio::time::timeout(DEADLINE, wait_for_stall(&worker.url, why));
     let judged = if faults.is_empty() {
         stopped.await.map_err(|error| error.to_string())
     } else {
@@ -185,13 +186,13 @@ async fn deleted_under_a_worker(faults: &str) -> Result<(), String> {
     };
     worker.stop().await;
     assert_eq!((world.count().await, world.offsets(COMMUNICATION_EVENTS).await[&0].0), (40, 20));
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_deleted_under_a_lagging_worker_stop_their_partition() {
-    let (stopped, faulty) = tokio::join!(deleted_under_a_worker(""), deleted_under_a_worker("ignore_stalled_fetch"));
+    let (stopped, faulty) = tokio::join!(judge_after_deletion(""), judge_after_deletion("ignore_supply"));
     assert_eq!(stopped, Ok(()));
     assert_eq!(
         faulty,
@@ -210,15 +211,15 @@ async fn recreate(world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recreated_topic_is_a_different_topic() {
-    let world = landed(100).await;
+    let world = world_with_landed_records(100).await;
     recreate(&world).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 500..560)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 500..560)).await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
-    finish(&world, worker, 60).await;
+    stop_after_commit(&world, worker, 60).await;
     let counts = judge_allowing(&world, Allowed { foreign: 100, ..Allowed::default() }).await.unwrap();
     assert_eq!(counts.landed, 60, "with the same offsets as in the earlier topic");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// The new topic has more records than the worker consumed of the earlier one, so its next offset exists in both.
@@ -227,28 +228,28 @@ async fn a_topic_recreated_under_a_running_worker_stops_it() {
     let world = World::new().await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    world.settled(50).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
+    world.wait_until_processed(50).await;
     recreate(&world).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 500..700)).await;
-    reports_stall(&worker.url, "communication-events/0 is stalled").await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 500..700)).await;
+    wait_for_stall(&worker.url, "communication-events/0 is stalled").await;
     worker.stop().await;
     assert_eq!(world.count().await, 50, "no record of the new topic was taken for one of the old");
     let worker = world.spawn_ready(&settings, &[]).await;
-    finish(&world, worker, 200).await;
+    stop_after_commit(&world, worker, 200).await;
     let counts = judge_allowing(&world, Allowed { foreign: 50, ..Allowed::default() }).await.unwrap();
     assert_eq!(counts.landed, 200);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleted_rows_are_restored_when_the_offset_is_set_back() {
     let world = World::new().await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..100)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..100)).await;
     let land_all = async || {
         let worker = world.start(quick_settings()).await;
-        world.settled(100).await;
-        let committed = || async { world.committed(COMMUNICATION_EVENTS).await == 100 };
+        world.wait_until_processed(100).await;
+        let committed = || async { world.committed_sum(COMMUNICATION_EVENTS).await == 100 };
         eventually(DEADLINE, "everything is committed", committed).await;
         worker.stop().await;
     };
@@ -264,5 +265,5 @@ async fn deleted_rows_are_restored_when_the_offset_is_set_back() {
         "ClickHouse remembers the tokens of the deleted rows"
     );
     assert_eq!(judge(&world).await.unwrap().landed, 100);
-    world.drop().await;
+    world.drop_namespace().await;
 }

@@ -12,7 +12,7 @@ use sluice_testkit::{Service, eventually, free_address};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::harness::{DEADLINE, World, in_partition, page, reports_stall, status};
+use crate::harness::{DEADLINE, World, november_records, page, status, wait_for_stall};
 use crate::obeys_the_operator::sluice;
 use crate::oracle::judge;
 use crate::process::short_lived;
@@ -119,13 +119,13 @@ async fn add_partition(world: &World) {
 }
 
 /// A world whose last partition has 20 records and lost its leader, and the broker that led it.
-async fn without_leader() -> (World, Broker) {
+async fn world_without_leader() -> (World, Broker) {
     let world = World::on_own_stack().await;
     // Creates Kafka's internal topics before another broker could get some of their partitions.
     assert_eq!(world.offsets(COMMUNICATION_EVENTS).await.len(), 0);
     let mut broker = Broker::start(&world).await;
     add_partition(&world).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(SECOND_BROKER_PARTITION, 0..20)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(SECOND_BROKER_PARTITION, 0..20)).await;
     broker.kill().await;
     eventually(DEADLINE * 2, "the partition has no leader", || async { leader(&world).await.is_none() }).await;
     (world, broker)
@@ -133,39 +133,39 @@ async fn without_leader() -> (World, Broker) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_without_a_leader_blocks_no_other() {
-    let (world, mut broker) = without_leader().await;
+    let (world, mut broker) = world_without_leader().await;
     let producer = world.producer("lz4");
-    world.produce_all(&producer, &in_partition(0, 0..30)).await;
+    world.produce_all(&producer, &november_records(0, 0..30)).await;
     let why = format!("communication-events/{SECOND_BROKER_PARTITION} is stalled: Kafka does not return its offsets");
 
     // Negative control: one partition without an answer blocks all of them.
     let blocked = world.spawn(&short_lived(), &[("SLUICE_FAULTS", "locate_all_or_none")]);
     let alive = || async { status(&blocked.url, "healthz").await == 200 };
     eventually(DEADLINE, "the worker runs", alive).await;
-    tokio::time::timeout(DEADLINE / 6, world.landed(30)).await.expect_err("nothing lands");
+    tokio::time::timeout(DEADLINE / 6, world.wait_for_rows(30)).await.expect_err("nothing lands");
     assert_eq!(world.count().await, 0);
     blocked.stop().await;
 
     let worker = world.spawn(&short_lived(), &[]);
-    reports_stall(&worker.url, &why).await;
-    world.landed(30).await;
+    wait_for_stall(&worker.url, &why).await;
+    world.wait_for_rows(30).await;
     let (code, output) = sluice(&world, &["offsets", "show", "--topic", COMMUNICATION_EVENTS]).await;
     assert_eq!(code, 3, "{output}");
     assert!(output.contains("0 to 30") && output.contains("no response"), "{output}");
     assert!(output.contains(&format!("query Kafka about partition {SECOND_BROKER_PARTITION} of topic")), "{output}");
     // Another worker joins and leaves: partitions move, with and without a leader.
     let other = world.spawn(&short_lived(), &[]);
-    world.produce_all(&producer, &in_partition(1, 0..30)).await;
-    world.produce_all(&producer, &in_partition(5, 0..30)).await;
-    world.landed(90).await;
+    world.produce_all(&producer, &november_records(1, 0..30)).await;
+    world.produce_all(&producer, &november_records(5, 0..30)).await;
+    world.wait_for_rows(90).await;
     assert_eq!((status(&worker.url, "healthz").await, status(&other.url, "healthz").await), (200, 200));
     other.stop().await;
 
     broker.launch();
-    world.settled(110).await;
+    world.wait_until_processed(110).await;
     eventually(DEADLINE, "the worker is ready", || async { page(&worker.url, "readyz").await == "ready\n" }).await;
     broker.kill().await;
-    reports_stall(
+    wait_for_stall(
         &worker.url,
         &format!("communication-events/{SECOND_BROKER_PARTITION} is stalled: Kafka does not return the end of the log"),
     )
@@ -173,8 +173,8 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     broker.launch();
     eventually(DEADLINE * 2, "the worker is ready again", || async { page(&worker.url, "readyz").await == "ready\n" })
         .await;
-    world.produce_all(&producer, &in_partition(SECOND_BROKER_PARTITION, 20..40)).await;
-    world.settled(130).await;
+    world.produce_all(&producer, &november_records(SECOND_BROKER_PARTITION, 20..40)).await;
+    world.wait_until_processed(130).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 130);
 }

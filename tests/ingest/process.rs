@@ -14,29 +14,29 @@ use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{TcpProxy, eventually};
 use tokio::process::{Child, Command};
 
-use crate::harness::{DEADLINE, World, quick_settings, reports_stall, status};
+use crate::harness::{DEADLINE, World, quick_settings, status, wait_for_stall};
 
 /// Ends a worker: without faults, once everything is committed; with faults, once it stalls for this reason.
-pub(crate) async fn committed_or_stalled(world: &World, worker: Process, offsets: i64, faults: &str, why: &str) {
+pub(crate) async fn stop_after_commit_or_stall(world: &World, worker: Process, offsets: i64, faults: &str, why: &str) {
     if faults.is_empty() {
-        committed(world, offsets).await;
+        wait_for_commit(world, offsets).await;
         worker.stop().await;
     } else {
-        reports_stall(&worker.url, why).await;
+        wait_for_stall(&worker.url, why).await;
         worker.kill().await;
     }
 }
 
 /// Waits until an attempt that starts after this call has been disrupted; an earlier one may still get through when the proxy
 /// forwards again.
-pub(crate) async fn disrupted_again(proxy: &TcpProxy) {
-    let before = proxy.disrupted();
-    eventually(DEADLINE, "the request is retried", || async { proxy.disrupted() >= before + 2 }).await;
+pub(crate) async fn wait_for_retry(proxy: &TcpProxy) {
+    let before = proxy.disrupted_connections();
+    eventually(DEADLINE, "the request is retried", || async { proxy.disrupted_connections() >= before + 2 }).await;
 }
 
 /// Waits until the committed offsets of `communication-events` add up to `offsets`.
-pub(crate) async fn committed(world: &World, offsets: i64) {
-    let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == offsets };
+pub(crate) async fn wait_for_commit(world: &World, offsets: i64) {
+    let is_committed = || async { world.committed_sum(COMMUNICATION_EVENTS).await == offsets };
     eventually(DEADLINE * 2, "everything is committed", is_committed).await;
 }
 
@@ -103,7 +103,7 @@ impl World {
     }
 
     /// Waits until this many records are in the table or the dead-letter topic.
-    pub(crate) async fn settled(&self, records: usize) {
+    pub(crate) async fn wait_until_processed(&self, records: usize) {
         eventually(DEADLINE * 2, "every record has landed or is dead-lettered", || async {
             let (rows, letters) = (self.count().await, self.dead_letters().await.len());
             if rows + letters >= records {
@@ -157,26 +157,26 @@ impl Process {
     }
 
     /// Waits until it exits.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn wait_for_exit(&mut self) -> ExitStatus {
         tokio::time::timeout(DEADLINE * 2, self.child.wait()).await.expect("it exits in time").unwrap()
     }
 
     /// Waits until a failpoint has aborted it.
-    pub(crate) async fn aborted(mut self) {
-        let ended = self.ended().await;
+    pub(crate) async fn wait_for_abort(mut self) {
+        let ended = self.wait_for_exit().await;
         assert_eq!(ended.signal(), Some(Signal::SIGABRT as i32), "{}", self.log());
     }
 
     /// Kills it like a crash.
     pub(crate) async fn kill(mut self) {
         self.signal(Signal::SIGKILL);
-        self.ended().await;
+        self.wait_for_exit().await;
     }
 
     /// Stops it as an orchestrator does, with a drain; returns its log.
     pub(crate) async fn stop(mut self) -> String {
         self.signal(Signal::SIGTERM);
-        let ended = self.ended().await;
+        let ended = self.wait_for_exit().await;
         assert!(ended.success(), "{ended}: {}", self.log());
         self.log()
     }

@@ -89,7 +89,7 @@ async fn a_rebuild_covers_stages_inner_tables_and_other_databases() {
     );
     assert_eq!(query_count(&world, &remaining).await, 0);
     world.execute(&format!("DROP DATABASE {other}")).await;
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Inserts events of October and November, of three tenants, as another writer.
@@ -121,7 +121,7 @@ async fn wrong_after_repetition(faults: &str) -> u64 {
         let (code, printed) = rebuild_at(&world, &proxy.url, "communication_events", faults).await;
         assert_eq!((code, query_count(&world, AGGREGATES).await), (0, 0), "{printed}");
     }
-    world.drop().await;
+    world.drop_namespace().await;
     wrong
 }
 
@@ -146,7 +146,7 @@ async fn a_view_with_a_union_is_refused() {
     let month = "SELECT count() FROM communication_events WHERE toYYYYMM(timestamp) = 202611";
     let (counted, rows) = (query_count(&world, "SELECT sum(n) FROM parts").await, query_count(&world, month).await);
     assert_eq!(counted, 2 * rows, "negative control: without the check, a rebuild counts all parts");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -202,7 +202,7 @@ async fn a_rebuild_that_would_be_wrong_is_refused() {
         100,
         "negative control: without the check, a rebuild loses its row"
     );
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -242,7 +242,7 @@ async fn rows_removed_by_a_ttl_block_a_rebuild_and_deleted_rows_do_not() {
         query_count(&world, aggregates).await < remaining,
         "negative control: without the check, a rebuild loses them"
     );
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// A rebuild starts while an INSERT's row is in the table but not yet in its view's target; returns the view's count and the
@@ -274,7 +274,7 @@ async fn rebuild_during_insert(faults: &str) -> (u64, u64) {
     insert.await.unwrap().unwrap();
     let counted = query_count(&world, "SELECT sum(n) FROM counted WHERE toYYYYMM(hour) = 202611").await;
     let rows = query_count(&world, "SELECT count() FROM communication_events WHERE toYYYYMM(timestamp) = 202611").await;
-    world.drop().await;
+    world.drop_namespace().await;
     (counted, rows)
 }
 

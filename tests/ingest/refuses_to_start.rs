@@ -15,7 +15,7 @@ const COLUMNS: &str = "event_id UUID, timestamp DateTime64(3, 'UTC'), duration_m
 const WINDOW: &str = "SETTINGS non_replicated_deduplication_window = 10000";
 
 /// Settings that let one topic land in `table`.
-pub(crate) fn landing_in(table: &str) -> Settings {
+pub(crate) fn settings_for_table(table: &str) -> Settings {
     let mut settings = quick_settings();
     for (topic, pipeline) in &mut settings.pipelines {
         pipeline.enabled = topic == COMMUNICATION_EVENTS;
@@ -25,7 +25,7 @@ pub(crate) fn landing_in(table: &str) -> Settings {
 }
 
 /// The error of a worker that does not start.
-pub(crate) async fn refused(world: &World, settings: Settings) -> String {
+pub(crate) async fn startup_error(world: &World, settings: Settings) -> String {
     let shutdown = CancellationToken::new();
     let run = sluice_ingest::run(settings, world.stores.clone(), world.names.clone(), shutdown);
     match tokio::time::timeout(DEADLINE, run).await {
@@ -35,14 +35,14 @@ pub(crate) async fn refused(world: &World, settings: Settings) -> String {
 }
 
 /// Verifies that a worker starts.
-pub(crate) async fn accepted(world: &World, settings: Settings) {
+pub(crate) async fn assert_starts(world: &World, settings: Settings) {
     world.start(settings).await.stop().await;
 }
 
 /// Creates a table, verifies that it is refused with these words, and drops it.
-async fn table_is_refused(world: &World, definition: &str, words: &[&str]) {
+async fn assert_table_refused(world: &World, definition: &str, words: &[&str]) {
     world.execute(definition).await;
-    let output = refused(world, landing_in("own")).await;
+    let output = startup_error(world, settings_for_table("own")).await;
     assert!(words.iter().all(|word| output.contains(word)), "{definition}: {output}");
     world.execute("DROP TABLE own").await;
 }
@@ -52,16 +52,16 @@ async fn unsuitable_engines_are_refused() {
     let world = World::new().await;
     let good = format!("CREATE TABLE good ({COLUMNS}) ENGINE = MergeTree ORDER BY event_id {WINDOW}");
     world.execute(&good).await;
-    accepted(&world, landing_in("good")).await;
+    assert_starts(&world, settings_for_table("good")).await;
     let merged = "merges rows with equal sorting keys";
     for engine in ["ReplacingMergeTree", "SummingMergeTree", "AggregatingMergeTree", "CoalescingMergeTree"] {
         let definition = format!("CREATE TABLE own ({COLUMNS}) ENGINE = {engine} ORDER BY event_id {WINDOW}");
-        table_is_refused(&world, &definition, &[engine, merged, "let records land in a MergeTree table"]).await;
+        assert_table_refused(&world, &definition, &[engine, merged, "let records land in a MergeTree table"]).await;
     }
     let signed = format!(
         "CREATE TABLE own ({COLUMNS}, sign Int8 DEFAULT 1) ENGINE = CollapsingMergeTree(sign) ORDER BY event_id {WINDOW}"
     );
-    table_is_refused(&world, &signed, &[merged]).await;
+    assert_table_refused(&world, &signed, &[merged]).await;
     let buffer = "Buffer(currentDatabase(), good, 1, 10, 100, 1, 10, 100, 1000)";
     for (engine, remedy) in [
         ("Null", "let records land in a MergeTree table"),
@@ -72,19 +72,19 @@ async fn unsuitable_engines_are_refused() {
         ("Merge(currentDatabase(), '^good$')", "stores no rows of its own"),
     ] {
         let definition = format!("CREATE TABLE own ({COLUMNS}) ENGINE = {engine}");
-        table_is_refused(&world, &definition, &[remedy]).await;
+        assert_table_refused(&world, &definition, &[remedy]).await;
     }
-    table_is_refused(&world, "CREATE VIEW own AS SELECT * FROM good", &["name the table that it reads"]).await;
+    assert_table_refused(&world, "CREATE VIEW own AS SELECT * FROM good", &["name the table that it reads"]).await;
     let through = "CREATE MATERIALIZED VIEW own TO good AS SELECT * FROM communication_events WHERE 0";
     let through = through.replace('*', "event_id, timestamp, duration_ms, _topic, _topic_id, _partition, _offset");
-    table_is_refused(&world, &through, &["name the table that it writes to"]).await;
-    world.drop().await;
+    assert_table_refused(&world, &through, &["name the table that it writes to"]).await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unsuitable_tables_are_refused() {
     let world = World::new().await;
-    assert!(refused(&world, landing_in("nowhere")).await.contains("table nowhere does not exist"));
+    assert!(startup_error(&world, settings_for_table("nowhere")).await.contains("table nowhere does not exist"));
     let table = |columns: &str, key: &str| {
         format!("CREATE TABLE own ({columns}) ENGINE = MergeTree PARTITION BY {key} ORDER BY event_id {WINDOW}")
     };
@@ -110,15 +110,15 @@ async fn unsuitable_tables_are_refused() {
         (changed("'UTC'", "'Europe/Berlin'"), "has the partition key toYYYYMM(timestamp)"),
         (changed("DateTime64(3, 'UTC')", "DateTime64(3, 'UTC') DEFAULT now()"), "has the partition key"),
     ] {
-        table_is_refused(&world, &definition, &[words]).await;
+        assert_table_refused(&world, &definition, &[words]).await;
     }
     world.execute(&table(COLUMNS, month)).await;
-    let mut settings = landing_in("own");
+    let mut settings = settings_for_table("own");
     let pipeline = settings.pipelines.get_mut(COMMUNICATION_EVENTS).unwrap();
     pipeline.columns.insert("misspelt".to_owned(), "duration_ms".to_owned());
-    assert!(refused(&world, settings).await.contains("no writable column misspelt"));
-    accepted(&world, landing_in("own")).await;
-    world.drop().await;
+    assert!(startup_error(&world, settings).await.contains("no writable column misspelt"));
+    assert_starts(&world, settings_for_table("own")).await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,9 +127,9 @@ async fn missing_topics_and_stores_are_refused() {
     let mut settings = quick_settings();
     let pipeline = settings.pipelines[COMMUNICATION_EVENTS].clone();
     settings.pipelines.insert("nobodys".to_owned(), pipeline);
-    assert!(refused(&world, settings).await.contains("nobodys: it does not exist"));
+    assert!(startup_error(&world, settings).await.contains("nobodys: it does not exist"));
     let missing_dead_letter_topic = Settings { dead_letter_topic: "nowhere".to_owned(), ..quick_settings() };
-    assert!(refused(&world, missing_dead_letter_topic).await.contains("nowhere: it does not exist"));
+    assert!(startup_error(&world, missing_dead_letter_topic).await.contains("nowhere: it does not exist"));
     let impatient = || Settings { start_deadline: Duration::from_millis(1), ..quick_settings() };
     for (store, words) in [("clickhouse", "start with ClickHouse"), ("kafka", "connect to Kafka")] {
         let mut stores = world.stores.clone();
@@ -143,6 +143,6 @@ async fn missing_topics_and_stores_are_refused() {
             tokio::time::timeout(DEADLINE, run).await.expect("the worker gives up in time").unwrap_err().to_string();
         assert!(output.contains(words), "{output}");
     }
-    accepted(&world, quick_settings()).await;
-    world.drop().await;
+    assert_starts(&world, quick_settings()).await;
+    world.drop_namespace().await;
 }

@@ -104,7 +104,7 @@ async fn running_inserts(world: &World) -> u64 {
 }
 
 /// Waits until the INSERTs of a killed replay have ended at the server: while one runs, a table is ahead of its views.
-async fn no_running_inserts(world: &World) {
+async fn wait_for_running_inserts(world: &World) {
     eventually(DEADLINE, "no INSERT is running", || async { running_inserts(world).await == 0 }).await;
 }
 
@@ -140,11 +140,11 @@ async fn ingest(world: &World, batches: &[&[Record]]) {
     for batch in batches {
         world.produce_all(&producer, batch).await;
         count += batch.len();
-        world.settled(count).await;
+        world.wait_until_processed(count).await;
     }
     let total = i64::try_from(count).unwrap();
     eventually(DEADLINE, "everything is committed", || async {
-        world.committed(topic::COMMUNICATION_EVENTS).await == total
+        world.committed_sum(topic::COMMUNICATION_EVENTS).await == total
     })
     .await;
     worker.stop().await;
@@ -153,20 +153,20 @@ async fn ingest(world: &World, batches: &[&[Record]]) {
 /// Nine records, six of them poison: three without a field (one of them in another month), and three others.
 fn nine_records() -> Vec<Record> {
     vec![
-        in_first(0),
+        record_in_partition_0(0),
         poison(1, without_agent),
         poison(31, without_agent),
         poison(3, |value| value["success"] = "yes".into()),
-        in_first(4),
+        record_in_partition_0(4),
         poison(5, |value| value["agent_id"] = "x".repeat(300 << 10).into()),
-        Record { payload: None, ..in_first(6) },
+        Record { payload: None, ..record_in_partition_0(6) },
         poison(7, without_agent),
-        in_first(8),
+        record_in_partition_0(8),
     ]
 }
 
 /// The `n`th event in partition 0.
-fn in_first(n: u32) -> Record {
+fn record_in_partition_0(n: u32) -> Record {
     Record { partition: Some(0), ..event_record(n) }
 }
 
@@ -174,7 +174,7 @@ fn in_first(n: u32) -> Record {
 async fn the_dlq_verbs_list_dead_letters_and_replay_repaired_ones() {
     let world = World::new().await;
     run(&world, "ALTER TABLE communication_events ADD CONSTRAINT nine CHECK duration_ms != 9").await;
-    ingest(&world, &[&nine_records(), &[in_first(9)]]).await;
+    ingest(&world, &[&nine_records(), &[record_in_partition_0(9)]]).await;
     insta::assert_snapshot!("list", masked_output(&world, &["list"]).await);
     insta::assert_snapshot!("list_of_one_reason", masked_output(&world, &["list", "--reason", "tombstone"]).await);
     insta::assert_snapshot!(
@@ -213,7 +213,7 @@ async fn the_dlq_verbs_list_dead_letters_and_replay_repaired_ones() {
 
     run(&world, "INSERT INTO communication_events SELECT * FROM communication_events WHERE _offset = 1").await;
     assert!(judge(&world).await.unwrap_err().contains("more than once"), "negative control");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Dead-letters poison of two months and all partitions, then repairs its cause; returns the number of records.
@@ -245,7 +245,7 @@ async fn a_replay_killed_and_rerun_lands_each_record_once() {
         let run_time = Duration::from_millis(150 + 3 * u64::from(Uuid::new_v4().as_bytes()[0]));
         drop(tokio::time::timeout(run_time, replay.wait()).await);
         replay.kill().await.unwrap();
-        no_running_inserts(&world).await;
+        wait_for_running_inserts(&world).await;
         judge(&world).await.unwrap();
     }
     let before = judge(&world).await.unwrap().len();
@@ -253,7 +253,7 @@ async fn a_replay_killed_and_rerun_lands_each_record_once() {
     let last = dlq(&world, &["replay"]).await;
     assert!(last.status.success(), "{last:?}");
     assert_eq!(judge(&world).await.unwrap().len(), count);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -266,12 +266,12 @@ async fn concurrent_replays_land_each_record_once() {
         assert!(ended.status.success(), "{ended:?}");
     }
     assert_eq!(judge(&world).await.unwrap().len(), count);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Kills a replay of five letters while ClickHouse runs its INSERT, and at once runs a second one that selects other letters;
 /// then a third for the remaining ones.
-async fn killed_in_flight(first: &[&str], second: &[&str], variables: &[(&str, &str)]) -> Result<usize, String> {
+async fn judge_after_kill(first: &[&str], second: &[&str], variables: &[(&str, &str)]) -> Result<usize, String> {
     let world = World::new().await;
     // One key puts the letters into one partition, one month their rows into one INSERT.
     let key = Some(b"key".to_vec());
@@ -289,11 +289,11 @@ async fn killed_in_flight(first: &[&str], second: &[&str], variables: &[(&str, &
     );
     let second = start(&world, second, variables).wait_with_output().await.unwrap();
     assert!(second.status.success(), "{second:?}");
-    no_running_inserts(&world).await;
+    wait_for_running_inserts(&world).await;
     judge(&world).await?;
     assert!(dlq(&world, &["replay"]).await.status.success());
     let landed = judge(&world).await?.len();
-    world.drop().await;
+    world.drop_namespace().await;
     Ok(landed)
 }
 
@@ -301,11 +301,11 @@ async fn killed_in_flight(first: &[&str], second: &[&str], variables: &[(&str, &
 async fn a_killed_replays_running_insert_lands_once() {
     let (all, two): (&[&str], &[&str]) = (&["replay"], &["replay", "--limit", "2"]);
     // The fewer rows, the sooner an INSERT ends.
-    assert_eq!(killed_in_flight(all, two, &[]).await, Ok(5), "the second one's rows land first");
-    assert_eq!(killed_in_flight(two, all, &[]).await, Ok(5), "the first one's rows land first");
+    assert_eq!(judge_after_kill(all, two, &[]).await, Ok(5), "the second one's rows land first");
+    assert_eq!(judge_after_kill(two, all, &[]).await, Ok(5), "the first one's rows land first");
     // On a busy machine the second replay may start so late that it sees the first one's rows.
     for attempt in 1..=3 {
-        let judged = killed_in_flight(two, all, &[("SLUICE_FAULTS", "random_token")]).await;
+        let judged = judge_after_kill(two, all, &[("SLUICE_FAULTS", "random_token")]).await;
         if judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")) {
             return;
         }
@@ -324,7 +324,7 @@ async fn a_failing_view_stops_a_replay_with_a_message() {
     let why = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(3), "{why}");
     assert!(why.contains("a view refuses them") && why.contains("sluice ingest rebuild"), "{why}");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Commits the workers' offset of partition 0.
@@ -386,16 +386,16 @@ fn letters_of_every_origin(name: &str, id: Uuid, other: Uuid, large: &[u8]) -> V
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dead_letters_of_every_origin_land_once_or_say_why_not() {
+async fn dead_letters_of_every_origin_land_once_or_are_reported() {
     let world = World::new().await;
     let name = world.names.topic(topic::COMMUNICATION_EVENTS);
     // Larger than a dead letter may be, and compressed small enough for its topic.
     let large = [event_record(0).payload.unwrap(), vec![b' '; 17 << 20]].concat();
     let mut config = connect::kafka_config(&world.stores);
     let producer = config.set("compression.type", "lz4").set("message.max.bytes", "33554432").create().unwrap();
-    world.produce(&producer, &Record { payload: Some(large.clone()), ..in_first(0) }).await;
+    world.produce(&producer, &Record { payload: Some(large.clone()), ..record_in_partition_0(0) }).await;
     for n in 1..4 {
-        world.produce(&producer, &in_first(n)).await;
+        world.produce(&producer, &record_in_partition_0(n)).await;
     }
     commit(&world, 3).await;
 
@@ -431,5 +431,5 @@ async fn dead_letters_of_every_origin_land_once_or_say_why_not() {
     );
     let landed = judge(&world).await.unwrap();
     assert_eq!((offsets(&landed, id), offsets(&landed, other)), (vec![0, 1, 2, 3], vec![1]));
-    world.drop().await;
+    world.drop_namespace().await;
 }

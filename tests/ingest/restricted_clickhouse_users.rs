@@ -9,9 +9,9 @@ use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{OwnClickHouse, ProxyMode, TcpProxy, eventually};
 use tokio::process::Command;
 
-use crate::harness::{DEADLINE, World, in_partition, metric, reports_stall};
+use crate::harness::{DEADLINE, World, metric, november_records, wait_for_stall};
 use crate::oracle::{Allowed, judge, judge_allowing};
-use crate::process::{Process, committed, short_lived, static_member};
+use crate::process::{Process, short_lived, static_member, wait_for_commit};
 
 const PROFILES: &str = "<forgetful><deduplicate_insert>disable</deduplicate_insert>\
     <materialized_views_ignore_errors>1</materialized_views_ignore_errors></forgetful>\
@@ -51,41 +51,41 @@ fn variables<'a>(url: &'a str, user: &'a str, faults: &'a str) -> [(&'a str, &'a
 
 /// The log of a worker that exits instead of starting.
 async fn log_of_refused_start(mut worker: Process) -> String {
-    assert!(!worker.ended().await.success());
+    assert!(!worker.wait_for_exit().await.success());
     worker.log()
 }
 
 /// Two responses to a worker whose profile switches deduplication off are lost.
-async fn lost_responses_with(faults: &str) -> Result<(), String> {
+async fn judge_lost_responses(faults: &str) -> Result<(), String> {
     let (world, clickhouse) = world().await;
     let proxy = TcpProxy::start(&clickhouse.url).await;
     let worker = world.spawn_ready(&short_lived(), &variables(&proxy.url, "forgetful", faults)).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(1, 0..10)).await;
-    committed(&world, 10).await;
+    world.produce_all(&world.producer("lz4"), &november_records(1, 0..10)).await;
+    wait_for_commit(&world, 10).await;
     proxy.set_mode(ProxyMode::ResetInResponse);
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
-    let has_lost_responses = || async { world.count().await >= 60 && proxy.disrupted() >= 2 };
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
+    let has_lost_responses = || async { world.count().await >= 60 && proxy.disrupted_connections() >= 2 };
     eventually(DEADLINE, "an INSERT lands and its response is lost", has_lost_responses).await;
     proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
-    committed(&world, 60).await;
+    wait_for_commit(&world, 60).await;
     worker.stop().await;
     let judged = judge(&world).await.map(drop);
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_profile_without_deduplication_duplicates_nothing() {
     let (normal, faulty) = tokio::join!(
-        lost_responses_with(""),
-        lost_responses_with("send_few_settings,skip_token_check,trust_acknowledgements")
+        judge_lost_responses(""),
+        judge_lost_responses("send_few_settings,skip_token_proof,trust_acknowledgements")
     );
     assert_eq!(normal, Ok(()));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faulty:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_does_not_start_if_tokens_are_not_honoured() {
+async fn a_worker_does_not_start_if_tokens_are_not_honored() {
     let (world, clickhouse) = world().await;
     let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "forgetful", "send_few_settings"));
     let printed = log_of_refused_start(worker).await;
@@ -94,16 +94,16 @@ async fn a_worker_does_not_start_if_tokens_are_not_honoured() {
     let printed = log_of_refused_start(worker).await;
     assert!(printed.contains("READONLY") || printed.contains("fixes "), "{printed}");
     world.spawn_ready(&short_lived(), &variables(&clickhouse.url, "forgetful", "")).await.stop().await;
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// The group is set back after the tokens are forgotten; the user's profile shows ten rows of each partition.
-async fn rewind_with_truncated_lookups(faults: &str) -> Result<(), String> {
+async fn judge_truncated_lookups(faults: &str) -> Result<(), String> {
     let (world, clickhouse) = world().await;
     let variables = variables(&clickhouse.url, "short", faults);
     let worker = world.spawn_ready(&short_lived(), &variables).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..100)).await;
-    committed(&world, 100).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..100)).await;
+    wait_for_commit(&world, 100).await;
     worker.stop().await;
     world.shrink_window(16).await;
     world.write_foreign_rows(40).await;
@@ -112,7 +112,7 @@ async fn rewind_with_truncated_lookups(faults: &str) -> Result<(), String> {
     (settings.peak_inserts_per_second, settings.insert_timeout) = (1, Duration::from_secs(2));
     let worker = world.spawn_ready(&settings, &variables).await;
     if faults.is_empty() {
-        committed(&world, 100).await;
+        wait_for_commit(&world, 100).await;
         worker.stop().await;
     } else {
         eventually(DEADLINE, "it sends again the rows that it cannot see", || async { world.count().await > 140 })
@@ -120,15 +120,15 @@ async fn rewind_with_truncated_lookups(faults: &str) -> Result<(), String> {
         worker.kill().await;
     }
     let judged = judge_allowing(&world, Allowed { foreign: 40, ..Allowed::default() }).await.map(drop);
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_profile_that_truncates_results_duplicates_nothing() {
     let (normal, faulty) = tokio::join!(
-        rewind_with_truncated_lookups(""),
-        rewind_with_truncated_lookups("send_few_settings,trust_acknowledgements,skip_visibility_check")
+        judge_truncated_lookups(""),
+        judge_truncated_lookups("send_few_settings,trust_acknowledgements,skip_sight_check")
     );
     assert_eq!(normal, Ok(()));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faulty:?}");
@@ -151,22 +151,22 @@ fn text(output: &Output) -> String {
 
 /// Runs a worker from which its own rows are hidden; with faults, once more after its offset is set back. Returns the number
 /// of rows.
-async fn blind(faults: &str) -> (World, OwnClickHouse, usize) {
+async fn run_blind_worker(faults: &str) -> (World, OwnClickHouse, usize) {
     let (world, clickhouse) = world().await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
     let worker = world.spawn_ready(&short_lived(), &variables(&clickhouse.url, "blind", faults)).await;
     if faults.is_empty() {
-        reports_stall(&worker.url, "this ClickHouse user sees 0 of them").await;
+        wait_for_stall(&worker.url, "this ClickHouse user sees 0 of them").await;
         assert!(metric(&worker.url, "sluice_ingest_retries_total{", "operator").await >= 1.0);
-        assert_eq!(world.committed(COMMUNICATION_EVENTS).await, 0);
+        assert_eq!(world.committed_sum(COMMUNICATION_EVENTS).await, 0);
         worker.kill().await;
     } else {
-        committed(&world, 50).await;
+        wait_for_commit(&world, 50).await;
         worker.stop().await;
         world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
         let worker = world.spawn_ready(&static_member(), &variables(&clickhouse.url, "blind", faults)).await;
         eventually(DEADLINE, "the worker stops or commits", || async {
-            world.committed(COMMUNICATION_EVENTS).await == 50
+            world.committed_sum(COMMUNICATION_EVENTS).await == 50
                 || metric(&worker.url, "sluice_ingest_retries_total{", "").await > 0.0
         })
         .await;
@@ -178,17 +178,18 @@ async fn blind(faults: &str) -> (World, OwnClickHouse, usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_cannot_see_its_rows_stops_before_duplicating_them() {
-    let (normal, faulty) = tokio::join!(blind(""), blind("trust_acknowledgements,skip_visibility_check"));
+    let (normal, faulty) =
+        tokio::join!(run_blind_worker(""), run_blind_worker("trust_acknowledgements,skip_sight_check"));
     let (world, clickhouse, rows) = normal;
     assert_eq!(rows, 50, "one copy");
     assert!(faulty.2 > 50, "without the check: {} rows of 50 offsets", faulty.2);
-    faulty.0.drop().await;
+    faulty.0.drop_namespace().await;
     // With rows in the table, the worker does not even start, and an audit fails instead of reporting missing rows.
     let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "blind", ""));
     let printed = log_of_refused_start(worker).await;
     assert!(printed.contains("has 50 rows and this ClickHouse user sees 0 of them"), "{printed}");
     let worker = world.spawn_ready(&short_lived(), &variables(&clickhouse.url, "default", "")[..1]).await;
-    committed(&world, 50).await;
+    wait_for_commit(&world, 50).await;
     worker.stop().await;
     assert_eq!(judge(&world).await.unwrap().landed, 50);
     let output = audit(&world, &clickhouse.url, "blind", "").await;
@@ -199,5 +200,5 @@ async fn a_worker_that_cannot_see_its_rows_stops_before_duplicating_them() {
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     let output = audit(&world, &clickhouse.url, "blind", "skip_visibility_check").await;
     assert!(output.status.success() && text(&output).contains("exact: "), "without the check: {}", text(&output));
-    world.drop().await;
+    world.drop_namespace().await;
 }

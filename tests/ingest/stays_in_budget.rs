@@ -7,7 +7,7 @@ use sluice_testkit::{TcpProxy, eventually};
 use crate::harness::{DEADLINE, World, event_record, quick_settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_larger_than_the_budget_pauses_and_then_lands() {
+async fn a_backlog_larger_than_the_budget_pauses_consumption_and_then_lands() {
     const RECORDS: u32 = 60_000;
     const FIRST: u32 = 500;
     let world = World::new().await;
@@ -24,7 +24,7 @@ async fn a_backlog_larger_than_the_budget_pauses_and_then_lands() {
     // A partition consumes nothing before its first query to the table, and this test is about memory.
     let first: Vec<_> = (0..FIRST).map(padded).collect();
     world.produce_all(&producer, &first).await;
-    world.landed(FIRST as usize).await;
+    world.wait_for_rows(FIRST as usize).await;
     proxy.close();
     for chunk in (FIRST..RECORDS).map(padded).collect::<Vec<_>>().chunks(5_000) {
         world.produce_all(&producer, chunk).await;
@@ -40,8 +40,8 @@ async fn a_backlog_larger_than_the_budget_pauses_and_then_lands() {
     eventually(DEADLINE * 2, "all rows land", || async { world.count().await >= RECORDS as usize }).await;
     worker.stop().await;
     assert_eq!(world.count().await, RECORDS as usize);
-    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, i64::from(RECORDS));
-    world.drop().await;
+    assert_eq!(world.committed_sum(topic::COMMUNICATION_EVENTS).await, i64::from(RECORDS));
+    world.drop_namespace().await;
 }
 
 fn padded(n: u32) -> crate::harness::Record {

@@ -102,18 +102,18 @@ async fn run(settings: Settings, records: u32) {
     assert_eq!((world.count().await, world.distinct().await), (records as usize, u64::from(records)), "each row once");
     assert!(world.dead_letters().await.is_empty());
     drop(cgroup);
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_during_an_outage_fits() {
+async fn a_backlog_during_an_outage_stays_under_the_limit() {
     let mut settings = quick_settings();
     settings.memory_budget = ByteSize(LIMIT);
     run(settings, backlog()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batches_of_a_hundred_thousand_rows_fit() {
+async fn batches_of_a_hundred_thousand_rows_stay_under_the_limit() {
     let mut settings = quick_settings();
     settings.memory_budget = ByteSize(LIMIT);
     for pipeline in settings.pipelines.values_mut() {

@@ -41,12 +41,12 @@ async fn a_suspended_broker_loses_nothing() {
         let before = world.count().await;
         eventually(DEADLINE, "some records land", || async { world.count().await > before }).await;
         suspend(&world, Duration::from_secs(*seconds)).await;
-        world.settled(sent as usize).await;
+        world.wait_until_processed(sent as usize).await;
         eventually(DEADLINE, "the worker is ready", || async { status(&worker.url, "readyz").await == 200 }).await;
     }
     let output = worker.stop().await;
     assert!(output.contains("\"is_lost\":true"), "the worker lost its partitions at least once");
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.records, counts.dead_lettered), (sent as usize, 0));
-    world.drop().await;
+    world.drop_namespace().await;
 }

@@ -8,7 +8,7 @@ use sluice_schemas::names::topic;
 use sluice_testkit::{InterceptingProxy, ProxyMode, TcpProxy, eventually};
 
 use crate::harness::{
-    DEADLINE, Worker, World, event_record, in_partition, metric, quick_settings, reports_stall, status,
+    DEADLINE, Worker, World, event_record, metric, november_records, quick_settings, status, wait_for_stall,
 };
 use crate::oracle::judge;
 use crate::process::short_lived;
@@ -20,9 +20,9 @@ const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 
 /// Lands records of every partition; after that, only INSERTs go through the proxy.
 async fn warm_up(world: &World) {
-    let records: Vec<_> = (0..6).flat_map(|partition| in_partition(partition, 1000..1010)).collect();
+    let records: Vec<_> = (0..6).flat_map(|partition| november_records(partition, 1000..1010)).collect();
     world.produce_all(&world.producer("lz4"), &records).await;
-    world.settled(60).await;
+    world.wait_until_processed(60).await;
 }
 
 /// Runs a worker behind a proxy in this mode while records arrive; returns how many blocks ClickHouse dropped as duplicates.
@@ -35,7 +35,7 @@ async fn run_behind_proxy(manner: ProxyMode, is_harmful: bool) -> usize {
     settings.insert_timeout = INSERT_TIMEOUT;
     let worker = world.start_with_stores(settings, stores).await;
     warm_up(&world).await;
-    let committed = || world.committed(topic::COMMUNICATION_EVENTS);
+    let committed = || world.committed_sum(topic::COMMUNICATION_EVENTS);
     eventually(DEADLINE, "the first records are committed", || async { committed().await == 60 }).await;
     let retries = || worker.metric("sluice_ingest_retries_total{", "communication-events\",class=\"transient");
     let before = retries().await;
@@ -48,12 +48,12 @@ async fn run_behind_proxy(manner: ProxyMode, is_harmful: bool) -> usize {
         assert_eq!(committed().await, 60, "{manner:?}: nothing was acknowledged");
         proxy.set_mode(UNDELAYED);
     }
-    world.settled(360).await;
+    world.wait_until_processed(360).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{manner:?}: {wrong}"));
     assert_eq!((counts.records, counts.dead_lettered), (360, 0), "{manner:?}");
     let dropped = world.deduplicated_blocks("communication_events");
-    world.drop().await;
+    world.drop_namespace().await;
     dropped
 }
 
@@ -76,31 +76,31 @@ async fn every_record_lands_once_whatever_happens_to_its_requests() {
 }
 
 /// Loses responses for a while, with these faults.
-async fn lost_responses_with(faults: &str) -> Result<(), String> {
+async fn judge_lost_responses(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)]).await;
     warm_up(&world).await;
     proxy.set_mode(ProxyMode::ResetInResponse);
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
     eventually(DEADLINE, "an INSERT lands and its response is lost", || async {
-        world.count().await >= 110 && proxy.disrupted() >= 2
+        world.count().await >= 110 && proxy.disrupted_connections() >= 2
     })
     .await;
     proxy.set_mode(UNDELAYED);
-    let committed = || world.committed(topic::COMMUNICATION_EVENTS);
+    let committed = || world.committed_sum(topic::COMMUNICATION_EVENTS);
     eventually(DEADLINE, "everything is committed", || async { committed().await == 110 }).await;
     worker.stop().await;
     let judged = judge(&world).await.map(drop);
-    world.drop().await;
+    world.drop_namespace().await;
     judged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oracle_detects_rows_duplicated_by_a_lost_response() {
     let (normal, faulty) =
-        tokio::join!(lost_responses_with(""), lost_responses_with("random_token,trust_acknowledgements"));
+        tokio::join!(judge_lost_responses(""), judge_lost_responses("random_token,trust_acknowledgements"));
     assert_eq!(normal, Ok(()));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faulty:?}");
 }
@@ -138,9 +138,9 @@ async fn every_class_of_error_is_survived() {
         let times = if class == "row" { 1 } else { 2 };
         let before = worker.metric("sluice_ingest_retries_total{", class).await;
         proxy.refuse(times, status, code);
-        world.produce_all(&producer, &in_partition(0, sent..sent + 20)).await;
+        world.produce_all(&producer, &november_records(0, sent..sent + 20)).await;
         sent += 20;
-        world.settled(sent as usize).await;
+        world.wait_until_processed(sent as usize).await;
         assert_eq!(proxy.intercepted(), times, "{status} {code:?}");
         let counted = worker.metric("sluice_ingest_retries_total{", class).await - before;
         assert!(counted >= times as f64, "{status} {code:?}: {counted} counted as {class}");
@@ -148,7 +148,7 @@ async fn every_class_of_error_is_survived() {
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.records, counts.dead_lettered), (sent as usize, 0));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// The local ClickHouse has no users to revoke, so the proxy refuses as ClickHouse does.
@@ -157,19 +157,19 @@ async fn a_revoked_password_pauses_writes_until_restored() {
     let world = World::new().await;
     let (proxy, worker) = start_behind_proxy(&world).await;
     let producer = world.producer("lz4");
-    world.produce_all(&producer, &in_partition(0, 0..100)).await;
-    world.settled(100).await;
+    world.produce_all(&producer, &november_records(0, 0..100)).await;
+    world.wait_until_processed(100).await;
     proxy.refuse(usize::MAX, 403, Some(516));
-    world.produce_all(&producer, &in_partition(0, 100..200)).await;
-    reports_stall(&worker.url, "AUTHENTICATION_FAILED").await;
+    world.produce_all(&producer, &november_records(0, 100..200)).await;
+    wait_for_stall(&worker.url, "AUTHENTICATION_FAILED").await;
     assert_eq!(world.count().await, 100, "negative control: nothing lands");
     proxy.forward_all();
-    world.settled(200).await;
+    world.wait_until_processed(200).await;
     eventually(DEADLINE, "the worker is ready again", || async { worker.status("readyz").await == 200 }).await;
     worker.stop().await;
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.records, counts.dead_lettered), (200, 0));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Makes ClickHouse unavailable for `outage`; the worker's log must show no rebalance.
@@ -181,7 +181,7 @@ async fn survive_outage(outage: Duration) {
     let producer = world.producer("lz4");
     let records: Vec<_> = (0..600).map(event_record).collect();
     world.produce_all(&producer, &records[..300]).await;
-    world.settled(300).await;
+    world.wait_until_processed(300).await;
     proxy.close();
     let started = Instant::now();
     world.produce_all(&producer, &records[300..]).await;
@@ -191,13 +191,13 @@ async fn survive_outage(outage: Duration) {
     assert_eq!(status(&worker.url, "healthz").await, 200, "a restart would not help");
     assert_eq!(world.count().await, 300, "negative control: the proxy is closed");
     proxy.reopen().await;
-    world.settled(600).await;
+    world.wait_until_processed(600).await;
     assert!(metric(&worker.url, "sluice_ingest_retries_total{", "transient").await > 3.0);
     assert_eq!(worker.log().matches("partitions revoked").count(), 0, "no rebalance");
     assert!(worker.stop().await.contains("partitions assigned"), "the log contains assignments");
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.records, counts.dead_lettered), (600, 0));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,24 +15,24 @@ async fn an_outage_loses_and_dead_letters_nothing() {
     let producer = world.producer("lz4");
     let records: Vec<_> = (0..1000).map(event_record).collect();
     world.produce_all(&producer, &records[..500]).await;
-    world.landed(500).await;
+    world.wait_for_rows(500).await;
 
     proxy.close();
     world.produce_all(&producer, &records[500..]).await;
     eventually(DEADLINE, "the worker reports a stall", || async { worker.status("readyz").await == 503 }).await;
-    assert!(worker.text("readyz").await.contains("ClickHouse"));
+    assert!(worker.page("readyz").await.contains("ClickHouse"));
     assert_eq!(worker.status("healthz").await, 200, "a restart would not help");
     assert!(worker.metric("sluice_ingest_retries_total{", "transient").await > 3.0);
     assert_eq!(world.count().await, 500, "negative control: the proxy is closed");
 
     proxy.reopen().await;
-    world.landed(1000).await;
+    world.wait_for_rows(1000).await;
     eventually(DEADLINE, "the worker is ready again", || async { worker.status("readyz").await == 200 }).await;
     worker.stop().await;
     assert_eq!(world.count().await, 1000, "each row once");
-    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 1000);
+    assert_eq!(world.committed_sum(topic::COMMUNICATION_EVENTS).await, 1000);
     assert!(world.dead_letters().await.is_empty());
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,13 +45,13 @@ async fn a_missing_table_pauses_writes_and_loses_no_record() {
     let records: Vec<_> = (0..100).map(event_record).collect();
     world.produce_all(&world.producer("lz4"), &records).await;
     eventually(DEADLINE, "the worker names the fault", || async {
-        worker.text("readyz").await.contains("UNKNOWN_TABLE")
+        worker.page("readyz").await.contains("UNKNOWN_TABLE")
     })
     .await;
     run("RENAME TABLE away TO communication_events").await.unwrap();
-    world.landed(100).await;
+    world.wait_for_rows(100).await;
     worker.stop().await;
     assert_eq!(world.count().await, 100);
     assert!(world.dead_letters().await.is_empty());
-    world.drop().await;
+    world.drop_namespace().await;
 }

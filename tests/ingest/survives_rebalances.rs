@@ -15,7 +15,7 @@ use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{ProxyMode, TcpProxy, eventually};
 use tokio::task::JoinHandle;
 
-use crate::harness::{DEADLINE, World, event_record, in_partition, metric, status};
+use crate::harness::{DEADLINE, World, event_record, metric, november_records, status};
 use crate::oracle::{Allowed, judge, judge_allowing};
 use crate::process::short_lived;
 
@@ -58,7 +58,7 @@ impl Watch {
     }
 
     /// Stops watching; returns every backward step that it saw.
-    async fn end(mut self) -> Vec<String> {
+    async fn stop(mut self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         (&mut self.steps).await.unwrap()
     }
@@ -96,7 +96,7 @@ impl Flow {
     }
 
     /// Stops; returns how many records were produced.
-    async fn end(self) -> usize {
+    async fn stop(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
         self.count.load(Ordering::Relaxed) as usize
@@ -118,7 +118,7 @@ fn growing(assignment: Protocol) -> Settings {
 }
 
 /// Workers join and leave while records flow. Returns how many batches grew, by the metrics before each change.
-async fn storm(assignment: Protocol, settings: fn(Protocol) -> Settings) -> f64 {
+async fn run_storm(assignment: Protocol, settings: fn(Protocol) -> Settings) -> f64 {
     let rounds = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 60 } else { 6 };
     let world = Arc::new(World::new().await);
     let (watch, flow) = (Watch::start(&world), Flow::start(&world));
@@ -128,7 +128,7 @@ async fn storm(assignment: Protocol, settings: fn(Protocol) -> Settings) -> f64 
     let mut all_grown = 0.0;
     let mut workers = vec![world.spawn_ready(&settings(assignment), &clickhouse).await];
     for round in 0..rounds {
-        let committed = world.committed(COMMUNICATION_EVENTS).await;
+        let committed = world.committed_sum(COMMUNICATION_EVENTS).await;
         all_grown += grown(workers[0].url.clone()).await;
         match round % 6 {
             // Some are stopped by an orchestrator, and one dies.
@@ -140,35 +140,36 @@ async fn storm(assignment: Protocol, settings: fn(Protocol) -> Settings) -> f64 
             _ => workers.push(world.spawn(&settings(assignment), &clickhouse)),
         }
         eventually(DEADLINE * 2, "the group continues", || async {
-            world.committed(COMMUNICATION_EVENTS).await > committed
+            world.committed_sum(COMMUNICATION_EVENTS).await > committed
         })
         .await;
     }
-    let produced = flow.end().await;
-    world.settled(produced).await;
+    let produced = flow.stop().await;
+    world.wait_until_processed(produced).await;
     for worker in workers {
         all_grown += grown(worker.url.clone()).await;
         worker.stop().await;
     }
-    assert_eq!(watch.end().await, Vec::<String>::new(), "{assignment:?}");
+    assert_eq!(watch.stop().await, Vec::<String>::new(), "{assignment:?}");
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{assignment:?}: {wrong}"));
     assert_eq!((counts.records, counts.dead_lettered), (produced, 0), "{assignment:?}");
-    Arc::into_inner(world).unwrap().drop().await;
+    Arc::into_inner(world).unwrap().drop_namespace().await;
     all_grown
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_rebalances_loses_nothing() {
-    let (not_grown, grown) = tokio::join!(storm(Protocol::Eager, settings), storm(Protocol::Cooperative, growing));
+    let (not_grown, grown) =
+        tokio::join!(run_storm(Protocol::Eager, settings), run_storm(Protocol::Cooperative, growing));
     assert!(grown > 0.0 && not_grown == 0.0, "{grown} batches grew, and {not_grown} with growth switched off");
     if std::env::var_os("SLUICE_TEST_LONG").is_some() {
-        tokio::join!(storm(Protocol::Eager, growing), storm(Protocol::Cooperative, settings));
+        tokio::join!(run_storm(Protocol::Eager, growing), run_storm(Protocol::Cooperative, settings));
     }
 }
 
 /// A worker's first commit is in flight when another worker joins. The commit takes `millis`, or, without a value, until the
 /// other has committed what it took over. Returns the backward steps of committed offsets.
-async fn late_commit(assignment: Protocol, millis: Option<u32>, faults: &str) -> Vec<String> {
+async fn backward_steps_after_late_commit(assignment: Protocol, millis: Option<u32>, faults: &str) -> Vec<String> {
     let world = World::new().await;
     let watch = Watch::start(&world);
     let folder = tempfile::tempdir().unwrap();
@@ -186,40 +187,43 @@ async fn late_commit(assignment: Protocol, millis: Option<u32>, faults: &str) ->
     .await;
     let other = world.spawn_ready(&settings(assignment), &[]).await;
     if millis.is_none() {
-        let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await >= 300 };
+        let is_committed = || async { world.committed_sum(COMMUNICATION_EVENTS).await >= 300 };
         eventually(DEADLINE * 2, "the other lands and commits what it took over", is_committed).await;
         std::fs::write(&file, "").unwrap();
     }
-    world.settled(600).await;
+    world.wait_until_processed(600).await;
     eventually(DEADLINE, "the slow commit has completed", || async {
         metric(&slow.url, "sluice_ingest_commits_total{", "").await > 0.0
     })
     .await;
     if faults.is_empty() {
-        let is_committed = || async { world.committed(COMMUNICATION_EVENTS).await == 600 };
+        let is_committed = || async { world.committed_sum(COMMUNICATION_EVENTS).await == 600 };
         eventually(DEADLINE * 2, "everything is committed", is_committed).await;
     }
     slow.stop().await;
     other.stop().await;
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{assignment:?}, {delay}: {wrong}"));
     assert_eq!((counts.records, counts.landed), (600, 600), "{assignment:?}, {delay}");
-    let steps_back = watch.end().await;
-    world.drop().await;
+    let steps_back = watch.stop().await;
+    world.drop_namespace().await;
     steps_back
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_in_flight_never_overwrites_the_next_owners() {
+async fn a_commit_in_flight_never_overwrites_the_next_owners_offset() {
     // The group expels a worker that takes longer than 6 s to revoke.
     let (eager, cooperative, late) = tokio::join!(
-        late_commit(Protocol::Eager, Some(3000), ""),
-        late_commit(Protocol::Cooperative, Some(3000), ""),
-        late_commit(Protocol::Eager, Some(9000), ""),
+        backward_steps_after_late_commit(Protocol::Eager, Some(3000), ""),
+        backward_steps_after_late_commit(Protocol::Cooperative, Some(3000), ""),
+        backward_steps_after_late_commit(Protocol::Eager, Some(9000), ""),
     );
     assert_eq!((eager, cooperative, late), (vec![], vec![], vec![]));
     // On a busy machine, the group may have expelled the faulty worker before its commit arrives.
     for attempt in 1..=3 {
-        if !late_commit(Protocol::Eager, None, "skip_revocation_wait,trust_acknowledgements").await.is_empty() {
+        if !backward_steps_after_late_commit(Protocol::Eager, None, "skip_revocation_wait,trust_acknowledgements")
+            .await
+            .is_empty()
+        {
             return;
         }
         assert!(attempt < 3, "negative control: a worker that does not wait for its commit moves offsets back");
@@ -242,22 +246,22 @@ async fn a_worker_suspended_past_its_session_is_fenced() {
     .await;
     zombie.signal(Signal::SIGSTOP);
     let other = world.spawn_ready(&short_lived(), &[]).await;
-    world.settled(600).await;
+    world.wait_until_processed(600).await;
     zombie.signal(Signal::SIGCONT);
     world.produce_all(&producer, &records[600..]).await;
     eventually(DEADLINE, "it has noticed the loss", || async { zombie.log().contains("\"is_lost\":true") }).await;
-    world.settled(900).await;
+    world.wait_until_processed(900).await;
     zombie.stop().await;
     other.stop().await;
-    assert_eq!(watch.end().await, Vec::<String>::new());
+    assert_eq!(watch.stop().await, Vec::<String>::new());
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.records, counts.landed), (900, 900));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// A worker is suspended while its INSERT awaits a response. It resumes after another has landed that range and ClickHouse has
 /// forgotten its token, but before it learns that its partitions are revoked. Lookups are switched off.
-async fn resumed(faults: &str) -> Result<usize, String> {
+async fn judge_after_suspension(faults: &str) -> Result<usize, String> {
     let world = World::new().await;
     world.shrink_window(16).await;
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
@@ -271,14 +275,14 @@ async fn resumed(faults: &str) -> Result<usize, String> {
     let variables = [(CLICKHOUSE, proxy.url.as_str()), ("SLUICE_FAULTS", faults), ("SLUICE_DELAY", "revoking:2000")];
     let suspended = world.spawn_ready(&settings(1), &variables).await;
     let producer = world.producer("lz4");
-    world.produce_all(&producer, &in_partition(0, 0..50)).await;
-    world.settled(50).await;
+    world.produce_all(&producer, &november_records(0, 0..50)).await;
+    world.wait_until_processed(50).await;
     proxy.set_mode(ProxyMode::Silent);
-    world.produce_all(&producer, &in_partition(0, 50..100)).await;
-    eventually(DEADLINE, "its INSERT is in flight", || async { proxy.disrupted() > 0 }).await;
+    world.produce_all(&producer, &november_records(0, 50..100)).await;
+    eventually(DEADLINE, "its INSERT is in flight", || async { proxy.disrupted_connections() > 0 }).await;
     suspended.signal(Signal::SIGSTOP);
     let other = world.spawn_ready(&settings(50), &[]).await;
-    world.settled(100).await;
+    world.wait_until_processed(100).await;
     world.write_foreign_rows(40).await;
     proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     suspended.signal(Signal::SIGCONT);
@@ -286,15 +290,15 @@ async fn resumed(faults: &str) -> Result<usize, String> {
     suspended.stop().await;
     other.stop().await;
     let judged = judge_allowing(&world, Allowed { foreign: 40, ..Allowed::default() }).await;
-    world.drop().await;
+    world.drop_namespace().await;
     judged.map(|counts| counts.landed)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspended_worker_sends_nothing_until_kafka_answers() {
+async fn a_suspended_worker_sends_nothing_until_kafka_responds() {
     let (normal, faulty) = tokio::join!(
-        resumed("skip_lookup"),
-        resumed("skip_lookup,never_expire_lease,trust_acknowledgements,ignore_views")
+        judge_after_suspension("skip_lookup"),
+        judge_after_suspension("skip_lookup,never_expire_lease,trust_acknowledgements,ignore_views")
     );
     assert_eq!(normal, Ok(100), "the lease alone prevents the retry");
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "without the lease: {faulty:?}");
@@ -316,5 +320,5 @@ async fn a_hung_consume_thread_is_detected() {
     eventually(DEADLINE, "the consume thread continues", || async { status(&stuck.url, "healthz").await == 200 }).await;
     stuck.stop().await;
     other.stop().await;
-    world.drop().await;
+    world.drop_namespace().await;
 }

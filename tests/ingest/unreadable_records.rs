@@ -9,7 +9,7 @@ use sluice_schemas::names::topic;
 use sluice_testkit::eventually;
 use tokio::process::Command;
 
-use crate::harness::{DEADLINE, World, header, in_partition, reports_stall, status};
+use crate::harness::{DEADLINE, World, header, november_records, status, wait_for_stall};
 use crate::process::{Process, static_member};
 
 fn small_budget() -> Settings {
@@ -43,13 +43,13 @@ impl World {
     /// Produces three records, an unreadable one and two more, and starts a worker that consumes what it can.
     async fn worker_with_bomb(&self, faults: &str) -> Process {
         let producer = self.producer("lz4");
-        self.produce_all(&producer, &in_partition(0, 0..3)).await;
+        self.produce_all(&producer, &november_records(0, 0..3)).await;
         self.zstd_bomb().await;
-        self.produce_all(&producer, &in_partition(0, 3..5)).await;
+        self.produce_all(&producer, &november_records(0, 3..5)).await;
         let worker = self.spawn(&small_budget(), &[("SLUICE_FAULTS", faults)]);
-        self.produce_all(&producer, &in_partition(1, 0..4)).await;
+        self.produce_all(&producer, &november_records(1, 0..4)).await;
         eventually(DEADLINE, "readable records are committed", || async {
-            self.committed(topic::COMMUNICATION_EVENTS).await == 3 + 4
+            self.committed_sum(topic::COMMUNICATION_EVENTS).await == 3 + 4
         })
         .await;
         worker
@@ -60,7 +60,7 @@ impl World {
 async fn an_unreadable_record_is_named_and_can_be_skipped() {
     let world = World::new().await;
     let worker = world.worker_with_bomb("").await;
-    reports_stall(&worker.url, "communication-events/0 is stalled: the record at offset 3 cannot be read").await;
+    wait_for_stall(&worker.url, "communication-events/0 is stalled: the record at offset 3 cannot be read").await;
     let printed = worker.stop().await;
     assert!(printed.contains("a record cannot be read"), "{printed}");
     assert_eq!(world.count().await, 3 + 4);
@@ -69,7 +69,7 @@ async fn an_unreadable_record_is_named_and_can_be_skipped() {
     assert!(code == Some(1) && printed.contains("the group has committed 3"), "{printed}");
     let (code, printed) = world.skip("3", &[]).await;
     assert!(code == Some(4) && printed.contains("offsets 3 to 3 cannot be read"), "{printed}");
-    assert_eq!(world.committed(topic::COMMUNICATION_EVENTS).await, 7, "nothing is skipped without confirmation");
+    assert_eq!(world.committed_sum(topic::COMMUNICATION_EVENTS).await, 7, "nothing is skipped without confirmation");
     // A static member stays in its group until its session ends.
     eventually(DEADLINE, "the record is skipped", || async {
         let (code, printed) = world.skip("3", &["--yes"]).await;
@@ -80,12 +80,12 @@ async fn an_unreadable_record_is_named_and_can_be_skipped() {
     assert!(code == Some(4) && printed.contains("it can be read"), "{printed}");
 
     let worker = world.spawn_ready(&small_budget(), &[]).await;
-    world.landed(5 + 4).await;
+    world.wait_for_rows(5 + 4).await;
     worker.stop().await;
     let letters = world.dead_letters().await;
     assert_eq!(letters.keys().collect::<Vec<_>>(), [&(0, 3)]);
     assert_eq!(header(&letters[&(0, 3)], "sluice.reason").as_deref(), Some("unreadable"));
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// Without the search, the partition stalls and the worker does not report it.
@@ -98,5 +98,5 @@ async fn without_the_search_the_partition_stalls_silently() {
     assert_eq!(status(&worker.url, "readyz").await, 200);
     assert_eq!(world.count().await, 3 + 4);
     worker.stop().await;
-    world.drop().await;
+    world.drop_namespace().await;
 }

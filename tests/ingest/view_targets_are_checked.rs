@@ -5,10 +5,10 @@ use sluice_schemas::connect;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::{ProxyMode, TcpProxy, eventually};
 
-use crate::harness::{DEADLINE, World, in_partition, metric, page, quick_settings, reports_stall};
+use crate::harness::{DEADLINE, World, metric, november_records, page, quick_settings, wait_for_stall};
 use crate::oracle::judge;
-use crate::process::{disrupted_again, short_lived};
-use crate::refuses_to_start::{accepted, refused};
+use crate::process::{short_lived, wait_for_retry};
+use crate::refuses_to_start::{assert_starts, startup_error};
 
 const UNDELAYED: ProxyMode = ProxyMode::Delayed(std::time::Duration::ZERO);
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
@@ -64,43 +64,43 @@ async fn a_target_without_a_window_is_refused_however_it_is_reached() {
     ];
     for (way, make, drop) in ways {
         execute(&world, &make).await;
-        let output = refused(&world, quick_settings()).await;
+        let output = startup_error(&world, quick_settings()).await;
         assert!(
             output.contains("late_mv writes to, remembers 0 inserted blocks, and 8400 are needed"),
             "{way}: {output}"
         );
         run_remedy(&world, &output).await;
-        accepted(&world, quick_settings()).await;
+        assert_starts(&world, quick_settings()).await;
         execute(&world, &drop).await;
     }
     execute(&world, &["DROP DATABASE {other}"]).await;
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn small_windows_and_engines_without_one_are_refused() {
+async fn small_windows_and_engines_without_a_window_are_refused() {
     let world = World::new().await;
     let window = |table: &str, blocks: u64| {
         format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {blocks}")
     };
     world.execute(&window("communication_events", 8399)).await;
-    let output = refused(&world, quick_settings()).await;
+    let output = startup_error(&world, quick_settings()).await;
     assert!(output.contains("communication_events remembers 8399 inserted blocks, and 8400 are needed"), "{output}");
     run_remedy(&world, &output).await;
-    accepted(&world, quick_settings()).await;
+    assert_starts(&world, quick_settings()).await;
     // Two views into one table use up its window twice as fast.
     let second = "CREATE MATERIALIZED VIEW twice_mv TO campaign_performance AS SELECT tenant_id, campaign_id, channel, \
                   toStartOfHour(timestamp) AS hour, count() AS total_events FROM communication_events \
                   GROUP BY tenant_id, campaign_id, channel, hour";
     world.execute(second).await;
-    let output = refused(&world, quick_settings()).await;
+    let output = startup_error(&world, quick_settings()).await;
     assert!(
         output.contains("remembers 10000 inserted blocks, and 16800 are needed")
             && output.contains("for each of 2 views"),
         "{output}"
     );
     run_remedy(&world, &output).await;
-    accepted(&world, quick_settings()).await;
+    assert_starts(&world, quick_settings()).await;
     world.execute("DROP VIEW twice_mv").await;
     for engine in [
         "Memory",
@@ -110,7 +110,7 @@ async fn small_windows_and_engines_without_one_are_refused() {
     ] {
         world.execute(&format!("CREATE TABLE late (hour DateTime('UTC'), n UInt64) ENGINE = {engine}")).await;
         world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
-        let output = refused(&world, quick_settings()).await;
+        let output = startup_error(&world, quick_settings()).await;
         assert!(
             output.contains("late_mv writes to, has engine") && output.contains(&engine[..3]),
             "{engine}: {output}"
@@ -118,8 +118,8 @@ async fn small_windows_and_engines_without_one_are_refused() {
         world.execute("DROP VIEW late_mv").await;
         world.execute("DROP TABLE late").await;
     }
-    accepted(&world, quick_settings()).await;
-    world.drop().await;
+    assert_starts(&world, quick_settings()).await;
+    world.drop_namespace().await;
 }
 
 /// A view that is added while the response to an INSERT is lost.
@@ -138,28 +138,28 @@ async fn count_of_added_view(late: Late, faults: &str) -> u64 {
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)]).await;
     let producer = world.producer("lz4");
-    world.produce_all(&producer, &in_partition(0, 0..10)).await;
-    let committed = || world.committed(COMMUNICATION_EVENTS);
+    world.produce_all(&producer, &november_records(0, 0..10)).await;
+    let committed = || world.committed_sum(COMMUNICATION_EVENTS);
     eventually(DEADLINE, "the first records are committed", || async { committed().await == 10 }).await;
     if late == Late::WithoutWindow {
         execute(&world, &["CREATE TABLE late {counts}"]).await;
         world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
     }
     proxy.set_mode(ProxyMode::ResetInResponse);
-    world.produce_all(&producer, &in_partition(0, 10..60)).await;
+    world.produce_all(&producer, &november_records(0, 10..60)).await;
     eventually(DEADLINE, "an INSERT lands and its response is lost", || async {
-        world.count().await == 60 && proxy.disrupted() >= 2
+        world.count().await == 60 && proxy.disrupted_connections() >= 2
     })
     .await;
     if late == Late::Filled {
         execute(&world, &["CREATE TABLE late {counts} SETTINGS non_replicated_deduplication_window = 10000"]).await;
         world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
         world.execute(&format!("INSERT INTO late {COUNT}")).await;
-        disrupted_again(&proxy).await;
+        wait_for_retry(&proxy).await;
     }
     proxy.set_mode(UNDELAYED);
     if late == Late::WithoutWindow && faults.is_empty() {
-        reports_stall(&worker.url, "must not be repeated now: table").await;
+        wait_for_stall(&worker.url, "must not be repeated now: table").await;
         let output = page(&worker.url, "readyz").await;
         assert!(output.contains("late_mv writes to, remembers 0 inserted blocks"), "{output}");
         assert_eq!(committed().await, 10, "nothing is committed until then");
@@ -172,7 +172,7 @@ async fn count_of_added_view(late: Late, faults: &str) -> u64 {
     worker.stop().await;
     assert_eq!(judge(&world).await.map(|counts| counts.landed), Ok(60), "the table and the older view are right");
     let counted = connect::clickhouse(&world.stores, &world.names).query("SELECT sum(n) FROM late").fetch_one().await;
-    world.drop().await;
+    world.drop_namespace().await;
     counted.unwrap()
 }
 

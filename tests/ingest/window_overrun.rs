@@ -8,7 +8,7 @@ use sluice_ingest::config::Settings;
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
 use sluice_testkit::eventually;
 
-use crate::harness::{self, DEADLINE, Record, World, event_record, in_partition, metric, reports_stall};
+use crate::harness::{self, DEADLINE, Record, World, event_record, metric, november_records, wait_for_stall};
 use crate::oracle::{Allowed, judge_allowing};
 use crate::process::static_member;
 
@@ -43,34 +43,34 @@ fn records() -> Vec<Record> {
     (0..100).map(|n| Record { partition: Some(0), ..event_record(n) }).collect()
 }
 
-async fn committed(world: &World, offset: i64) {
+async fn wait_for_commit(world: &World, offset: i64) {
     eventually(DEADLINE * 2, "everything is committed", || async {
-        world.committed(COMMUNICATION_EVENTS).await == offset
+        world.committed_sum(COMMUNICATION_EVENTS).await == offset
     })
     .await;
 }
 
-async fn judged(world: World) -> Result<usize, String> {
+async fn judge_and_drop(world: World) -> Result<usize, String> {
     let counts = judge_allowing(&world, Allowed { foreign: FOREIGN_ROWS, ..Allowed::default() }).await;
-    world.drop().await;
+    world.drop_namespace().await;
     counts.map(|counts| counts.landed)
 }
 
-/// A worker dies at this point, before it has committed the range, and restarts after its tokens are forgotten. If `is_ahead`,
+/// A worker dies at this point, before it has committed the range, and restarts after its tokens are forgotten. If `is_clock_ahead`,
 /// its clock was wrong, and it announced the range at a future time.
-async fn restart_after_window(point: &str, faults: &str, is_ahead: bool) -> Result<usize, String> {
+async fn judge_restart_after_window(point: &str, faults: &str, is_clock_ahead: bool) -> Result<usize, String> {
     let world = world_with_small_window().await;
     world.produce_all(&world.producer("lz4"), &records()).await;
     let settings = settings();
-    world.spawn(&settings, &[("SLUICE_FAILPOINT", point)]).aborted().await;
+    world.spawn(&settings, &[("SLUICE_FAILPOINT", point)]).wait_for_abort().await;
     let rows = world.count().await as f64;
     assert!(rows > 0.0, "{point}: some parts had landed");
     forget_tokens(&world).await;
-    if is_ahead {
+    if is_clock_ahead {
         move_announcement_into_future(&world).await;
     }
     let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults)]).await;
-    committed(&world, 100).await;
+    wait_for_commit(&world, 100).await;
     if faults.is_empty() {
         let metric = |name| metric(&worker.url, name, "");
         assert!(metric("sluice_ingest_lookups_total{").await > 0.0, "{point}");
@@ -79,15 +79,15 @@ async fn restart_after_window(point: &str, faults: &str, is_ahead: bool) -> Resu
         assert!(metric("sluice_ingest_rebuilds_total{").await > 0.0, "{point}");
     }
     worker.stop().await;
-    judged(world).await
+    judge_and_drop(world).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn landed_rows_are_found_and_missing_rows_are_sent() {
     let (whole, partial, faulty) = tokio::join!(
-        restart_after_window("landed:3", "", false), // the first range landed completely
-        restart_after_window("landed:2", "", false), // two of its three months landed
-        restart_after_window("landed:3", "skip_lookup,ignore_views,trust_acknowledgements", false),
+        judge_restart_after_window("landed:3", "", false), // the first range landed completely
+        judge_restart_after_window("landed:2", "", false), // two of its three months landed
+        judge_restart_after_window("landed:3", "skip_lookup,ignore_views,trust_acknowledgements", false),
     );
     assert_eq!((whole, partial), (Ok(100), Ok(100)));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "without the lookup: {faulty:?}");
@@ -104,8 +104,8 @@ async fn move_announcement_into_future(world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_announcement_dated_in_the_future_counts_as_old() {
     let (normal, faulty) = tokio::join!(
-        restart_after_window("landed:3", "", true),
-        restart_after_window("landed:3", "trust_future_announcements,trust_acknowledgements", true)
+        judge_restart_after_window("landed:3", "", true),
+        judge_restart_after_window("landed:3", "trust_future_announcements,trust_acknowledgements", true)
     );
     assert_eq!(normal, Ok(100));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "if it counts as recent: {faulty:?}");
@@ -118,28 +118,28 @@ const VIEW: &str = "CREATE MATERIALIZED VIEW campaign_performance_mv TO campaign
 const GROUPS: &str = "GROUP BY tenant_id, campaign_id, channel, hour";
 
 /// A range lands in the table while its view fails; the worker dies, the view is repaired, and the token is forgotten.
-async fn repair_view_after_window(faults: &str) -> Result<usize, String> {
+async fn judge_repair_after_window(faults: &str) -> Result<usize, String> {
     let world = world_with_small_window().await;
     world.execute("DROP TABLE campaign_performance_mv").await;
     world.execute(&format!("{VIEW} WHERE NOT throwIf(duration_ms = 21, 'no') {GROUPS}")).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..50)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
     let settings = settings();
     let worker = world.spawn(&settings, &[]);
-    reports_stall(&worker.url, "repair the view").await;
+    wait_for_stall(&worker.url, "repair the view").await;
     worker.kill().await;
     assert_eq!(world.count().await, 50, "the rows are in the table");
     forget_tokens(&world).await;
     world.execute("DROP TABLE campaign_performance_mv").await;
     world.execute(&format!("{VIEW} {GROUPS}")).await;
     let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults)]).await;
-    committed(&world, 50).await;
+    wait_for_commit(&world, 50).await;
     worker.stop().await;
-    judged(world).await
+    judge_and_drop(world).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn incomplete_aggregates_are_rebuilt() {
-    let (normal, faulty) = tokio::join!(repair_view_after_window(""), repair_view_after_window("skip_rebuild"));
+    let (normal, faulty) = tokio::join!(judge_repair_after_window(""), judge_repair_after_window("skip_rebuild"));
     assert_eq!(normal, Ok(50));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("aggregates differ")), "without a rebuild: {faulty:?}");
 }
@@ -147,17 +147,17 @@ async fn incomplete_aggregates_are_rebuilt() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partly_landed_range_stops_its_partition() {
     let world = world_with_small_window().await;
-    world.produce_all(&world.producer("lz4"), &in_partition(0, 0..100)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..100)).await;
     let settings = settings();
-    world.spawn(&settings, &[("SLUICE_FAILPOINT", "landed:1")]).aborted().await;
+    world.spawn(&settings, &[("SLUICE_FAILPOINT", "landed:1")]).wait_for_abort().await;
     let rows = world.count().await;
     world.execute("ALTER TABLE communication_events DELETE WHERE _offset = 7 SETTINGS mutations_sync = 2").await;
     assert_eq!(world.count().await, rows - 1);
     forget_tokens(&world).await;
-    world.produce_all(&world.producer("lz4"), &in_partition(1, 0..20)).await;
+    world.produce_all(&world.producer("lz4"), &november_records(1, 0..20)).await;
     let worker = world.spawn(&settings, &[]);
-    reports_stall(&worker.url, "the table holds only some or holds one twice").await;
-    world.landed(rows - 1 + FOREIGN_ROWS + 20).await;
+    wait_for_stall(&worker.url, "the table holds only some or holds one twice").await;
+    world.wait_for_rows(rows - 1 + FOREIGN_ROWS + 20).await;
     assert!(worker.stop().await.contains("an operator has to decide"));
     let offsets = world.offsets(COMMUNICATION_EVENTS).await;
     assert_eq!((offsets[&0].0, offsets[&1].0), (0, 20), "the other partition continues");
@@ -175,5 +175,5 @@ async fn a_partly_landed_range_stops_its_partition() {
     .await;
     worker.stop().await;
     assert_eq!(world.count().await, 120 + FOREIGN_ROWS);
-    world.drop().await;
+    world.drop_namespace().await;
 }

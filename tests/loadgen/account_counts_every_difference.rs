@@ -49,7 +49,7 @@ async fn every_difference_is_counted_and_named() {
     assert_eq!(unbalanced, ["communication_events", "agent_metrics", "customer_interactions"]);
     let discrepancies = account.discrepancies().join("\n");
     assert!(discrepancies.contains("2 missing, 0 duplicate, 0 wrong, 0 unexpected: missing "), "{discrepancies}");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 fn find(account: &Account, store: &str, kind: &str, origin: Origin, tenant: &str) -> (u64, u64, u64, u64) {

@@ -6,7 +6,7 @@ use sluice_loadgen::measure::Counts;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_load_and_a_drive_balance_to_the_record() {
+async fn a_load_and_a_drive_balance_exactly() {
     let (world, loaded) = World::loaded().await;
     for (kind, count) in load::expected_records(world.plan.population()) {
         assert_eq!(loaded.records[&kind], count, "{kind}");
@@ -31,5 +31,5 @@ async fn a_load_and_a_drive_balance_to_the_record() {
     let through_kafka: u64 = account.provenance.iter().map(|table| table.rows).sum();
     let produced: u64 = planned.iter().map(|totals| totals.events + totals.interactions + totals.metrics).sum();
     assert_eq!(through_kafka, produced);
-    world.drop().await;
+    world.drop_namespace().await;
 }

@@ -24,7 +24,7 @@ async fn a_slow_clickhouse_and_a_missing_elasticsearch_fail_their_slos() {
     assert_eq!(search.verdict, Verdict::Fail, "{search:?}");
     assert_eq!(search.counts.errors, search.counts.samples, "nothing listens at that address");
     assert_eq!((analytics.verdict, analytics.counts.wrong), (Verdict::Fail, 0), "{analytics:?}");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 /// The same stores, with ClickHouse behind a proxy.

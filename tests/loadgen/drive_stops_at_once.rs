@@ -40,7 +40,7 @@ async fn a_stopped_drive_flushes_and_reports_what_was_acknowledged() {
     let produced: u64 = driven.acknowledged.iter().map(|all| all.events + all.interactions + all.metrics).sum();
     assert_eq!(offsets, produced);
     assert!(!account.is_balanced(), "a stopped run is incomplete");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,5 +51,5 @@ async fn a_stopped_load_reports_the_stop() {
     let population = world.plan.population();
     let loaded = load::load(&world.stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
     assert_eq!(loaded.unwrap_err().to_string(), "load the stores: stopped");
-    world.drop().await;
+    world.drop_namespace().await;
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::world::World;
 
 #[tokio::test]
-async fn rows_acknowledged_by_a_page_are_missing() {
+async fn rows_acknowledged_by_a_page_are_reported_missing() {
     let world = World::applied().await;
     let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
@@ -19,11 +19,11 @@ async fn rows_acknowledged_by_a_page_are_missing() {
     assert!(proxy.intercepted() > 0, "nothing was answered in the store's place");
     let error = loaded.expect_err("missing rows counted as loaded");
     assert!(matches!(error, LoadError::Missing { found: 0, .. }), "{error}");
-    world.drop().await;
+    world.drop_namespace().await;
 }
 
 #[tokio::test]
-async fn documents_acknowledged_by_a_page_are_missing() {
+async fn documents_acknowledged_by_a_page_are_reported_missing() {
     let world = World::applied().await;
     let proxy = InterceptingProxy::in_front_of(&world.stores.elasticsearch.url).await;
     let mut stores = world.stores.clone();
@@ -35,5 +35,5 @@ async fn documents_acknowledged_by_a_page_are_missing() {
     assert!(proxy.intercepted() > 0, "nothing was answered in the store's place");
     let error = loaded.expect_err("missing documents counted as loaded").to_string();
     assert!(error.contains("it is not Elasticsearch's"), "{error}");
-    world.drop().await;
+    world.drop_namespace().await;
 }

@@ -139,7 +139,7 @@ impl World {
         RunContext { stores: &self.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
     }
 
-    pub(crate) async fn drop(self) {
+    pub(crate) async fn drop_namespace(self) {
         drop_namespace(&self.stores, &self.names, &STORES).await.unwrap();
     }
 }

@@ -61,7 +61,7 @@ async fn a_namespace_that_was_not_created_for_runs_is_refused_and_unchanged() {
 }
 
 #[tokio::test]
-async fn one_object_in_one_store_is_enough_for_a_refusal() {
+async fn one_foreign_object_in_one_store_is_refused() {
     let mut world = World::new().await;
     for kind in Kind::ALL {
         foreign(&world).create(&[kind]).await;
@@ -76,7 +76,7 @@ async fn one_object_in_one_store_is_enough_for_a_refusal() {
 }
 
 #[tokio::test]
-async fn objects_of_others_in_a_runs_namespace_survive_later_runs_however_they_end() {
+async fn foreign_objects_in_a_runs_namespace_survive_later_runs() {
     let world = World::new().await;
     let (code, output) = world.verify(SCENARIO).ends().await;
     assert_eq!(code, 0, "{output}");
@@ -131,7 +131,7 @@ async fn is_reached(world: &World, point: Point) -> bool {
 }
 
 #[tokio::test]
-async fn a_namespace_whose_creation_was_killed_at_any_point_is_created_by_the_next_run() {
+async fn a_namespace_whose_creation_was_interrupted_is_created_by_the_next_run() {
     let world = World::new().await;
     for point in [Point::Role, Point::Topic, Point::Database, Point::Tables] {
         let run = world.verify(SCENARIO);
@@ -156,7 +156,7 @@ async fn stop(world: &World, run: Program, signal: Signal) {
 }
 
 #[tokio::test]
-async fn a_table_with_a_runs_name_that_no_run_created_is_refused() {
+async fn a_foreign_table_with_a_runs_name_is_refused() {
     let world = World::new().await;
     let mut run = world.verify(SCENARIO);
     run.wait_for_line("schema objects applied").await;
@@ -190,7 +190,7 @@ async fn a_table_with_a_runs_name_that_no_run_created_is_refused() {
 }
 
 #[tokio::test]
-async fn permanent_schemas_and_runs_stay_out_of_each_others_namespaces() {
+async fn permanent_schemas_and_runs_refuse_each_others_namespaces() {
     let mut world = World::new().await;
     let (code, output) = world.run(&["schemas", "apply"], SCENARIO).ends().await;
     assert_eq!(code, 0, "{output}");

@@ -8,7 +8,7 @@ use crate::program::{SCENARIO, World};
 const READY: &str = "ingest worker ready";
 
 #[tokio::test]
-async fn a_run_passes_and_so_does_the_next_in_the_same_namespace() {
+async fn two_runs_in_sequence_in_one_namespace_pass() {
     let world = World::new().await;
     for _ in 0..2 {
         let (code, output) = world.verify(SCENARIO).ends().await;

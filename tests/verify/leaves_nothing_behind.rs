@@ -34,7 +34,7 @@ async fn an_interrupted_run_exits_with_130_and_stops_its_worker() {
 }
 
 #[tokio::test]
-async fn a_killed_run_leaves_no_worker_and_the_next_one_passes() {
+async fn a_killed_run_leaves_no_worker_and_the_next_run_passes() {
     let world = World::new().await;
     let mut run = world.verify(SCENARIO);
     let worker = worker(&mut run).await;

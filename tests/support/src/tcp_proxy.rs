@@ -94,7 +94,7 @@ impl TcpProxy {
     }
 
     /// Number of connections that it has left without a response or reset.
-    pub fn disrupted(&self) -> usize {
+    pub fn disrupted_connections(&self) -> usize {
         self.disrupted.load(Ordering::Relaxed)
     }
 

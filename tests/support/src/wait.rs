@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_polls_until_the_condition_holds() {
+    async fn eventually_polls_until_the_condition_holds() {
         let mut polls = 0;
         let value = eventually(Duration::from_secs(5), "the third poll succeeds", || {
             polls += 1;
@@ -77,7 +77,7 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "pigs fly: not within 100ms, last: not yet")]
-    async fn it_panics_at_the_deadline() {
+    async fn eventually_panics_at_the_deadline() {
         eventually(Duration::from_millis(100), "pigs fly", || async { false }).await;
     }
 }
