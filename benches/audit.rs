@@ -1,6 +1,6 @@
-//! Duration of `sluice ingest audit`: `cargo bench --bench audit`, see docs/operating-ingest.md.
+//! Measures the duration of `sluice ingest audit`: `cargo bench --bench audit`, see docs/operating-ingest.md.
 //! It starts its own stack, fills a table like the platform's with rows of six partitions, and audits it several times. It also
-//! shows ClickHouse's plans with and without the projection.
+//! prints ClickHouse's query plans with and without the projection.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,21 +19,21 @@ use sluice_schemas::{Store, apply, connect};
 use sluice_stack::{Layout, Progress, Service, keeper, lease, up};
 
 const PARTITIONS: u64 = 6;
-/// Rows of one INSERT while the table is filled.
+/// Rows per INSERT while the table is filled.
 const BLOCK: u64 = 1_000_000;
 /// How long Kafka may take to respond.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the stack waits for another user before it stops and removes its data: normally, and with `--fill`.
+/// How long the stack waits for another user before it stops and removes its data: without and with `--fill`.
 const IDLE: [Duration; 2] = [Duration::from_mins(1), Duration::from_hours(2)];
 
-/// The audit of many rows
+/// Measures the audit of many rows
 #[derive(Debug, Parser)]
 #[command(name = "audit", bin_name = "cargo bench --bench audit --")]
 struct Arguments {
     /// Rows in the table
     #[arg(long, default_value_t = 20_000_000)]
     rows: u64,
-    /// Number of audits
+    /// Number of audits to run
     #[arg(long, default_value_t = 5)]
     rounds: u32,
     /// First port of the bench's own stack
@@ -151,7 +151,7 @@ impl Bench {
         self.show_plans().await
     }
 
-    /// Duration of one whole audit: Kafka's responses, the dead letters, and ClickHouse's responses.
+    /// Returns the duration of one audit, including the queries to Kafka and ClickHouse and the reading of dead letters.
     async fn audit(&self, rows: u64, exact: bool) -> anyhow::Result<Duration> {
         let mut settings = Settings::default();
         let pipeline = Pipeline { table: self.table.clone(), ..Pipeline::default() };

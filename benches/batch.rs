@@ -1,5 +1,5 @@
-//! Cost of a record between decoding and INSERT, in time and allocations: batches, the ledger and the intent. Run with
-//! `cargo bench --bench batch`.
+//! Measures the cost of a record between decoding and INSERT, in time and allocations: batches, the ledger and the intent. Run
+//! with `cargo bench --bench batch`.
 
 #[path = "support/counting_allocator.rs"]
 mod counting_allocator;
@@ -23,7 +23,7 @@ const ROW: [u8; 230] = [7; 230];
 const PAYLOAD: [u8; 440] = [7; 440];
 const KEY: [u8; 73] = [7; 73];
 
-fn batch() -> Option<Batch> {
+fn fill_batch() -> Option<Batch> {
     let budget = Budget::new(1 << 30, 1);
     let mut open = OpenBatch::open(Instant::now(), budget.permit(0));
     for offset in 0..RECORDS.cast_signed() {
@@ -33,25 +33,25 @@ fn batch() -> Option<Batch> {
     open.seal(None)
 }
 
-fn announced(number: i64) -> Announced {
+fn announced_range(number: i64) -> Announced {
     let range = Range { first: number * 10_000, last: number * 10_000 + 9_999 };
     Announced { range, digest: u128::from(number.unsigned_abs()) << 64 | 7, doubt: Doubt::No }
 }
 
-/// Takes a range through the ledger, from seal to commit.
+/// Passes a range through the ledger, from seal to commit.
 fn seal_to_commit(ledger: &mut Ledger, number: i64) {
-    let announced = announced(number);
-    ledger.add_sealed(announced);
-    black_box(ledger.next_commit(1_795_509_206, false));
-    ledger.handle_commit_response(true);
-    ledger.mark_durable(announced.range);
+    let announced = announced_range(number);
+    ledger.sealed(announced);
+    black_box(ledger.to_commit(1_795_509_206, false));
+    ledger.answered(true);
+    ledger.done(announced.range);
 }
 
 fn batches(criterion: &mut Criterion) {
-    print_allocations("a record in a batch of 10,000", RECORDS, || drop(black_box(batch())));
+    print_allocations("a record in a batch of 10,000", RECORDS, || drop(black_box(fill_batch())));
     let mut group = criterion.benchmark_group("batch");
     group.throughput(Throughput::Elements(RECORDS));
-    group.bench_function("10,000 records buffered and sealed", |bencher| bencher.iter(batch));
+    group.bench_function("10,000 records buffered and sealed", |bencher| bencher.iter(fill_batch));
     group.finish();
 }
 
@@ -67,7 +67,7 @@ fn ledger(criterion: &mut Criterion) {
 }
 
 fn intent(criterion: &mut Criterion) {
-    let intent = Intent { decoder: 1, announced_at: 1_795_509_206, ranges: (0..24).map(announced).collect() };
+    let intent = Intent { decoder: 1, announced_at: 1_795_509_206, ranges: (0..24).map(announced_range).collect() };
     let text = intent.encode();
     criterion.bench_function("intent/24 ranges written", |bencher| bencher.iter(|| black_box(&intent).encode()));
     criterion.bench_function("intent/24 ranges read", |bencher| bencher.iter(|| Intent::parse(black_box(&text))));

@@ -1,6 +1,6 @@
-//! Time to decode one communication event of typical size and encode it as a row, and the number of allocations, which is zero
-//! once the buffers have grown. Run with `cargo bench --bench decode`. Parsing the event into its struct with serde_json is
-//! the baseline on the same machine.
+//! Measures the time to decode one communication event of typical size and encode it as a row, and the number of allocations,
+//! which is zero once the buffers have grown. Run with `cargo bench --bench decode`. Parsing the event into its struct with
+//! serde_json is the baseline on the same machine.
 
 #[path = "support/counting_allocator.rs"]
 mod counting_allocator;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use counting_allocator::print_allocations;
 
-/// Repetitions over which allocations are counted.
+/// Number of repetitions for which allocations are counted.
 const REPETITIONS: u64 = 1_000;
 
 fn event() -> Vec<u8> {
@@ -77,7 +77,7 @@ fn shape() -> Shape {
 }
 
 /// The event with its fields in reverse order, escapes, and white space between tokens.
-fn unusual(event: &[u8]) -> Vec<u8> {
+fn with_unusual_syntax(event: &[u8]) -> Vec<u8> {
     let event: serde_json::Value = serde_json::from_slice(event).expect("an event is JSON");
     let members = event.as_object().expect("an event is an object").iter().rev();
     let members =
@@ -97,7 +97,7 @@ fn decode(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("decode");
     let typical = event();
-    for (name, payload) in [("event to row", &typical), ("unusual event to row", &unusual(&typical))] {
+    for (name, payload) in [("event to row", &typical), ("unusual event to row", &with_unusual_syntax(&typical))] {
         decode(payload);
         print_allocations(name, REPETITIONS, || {
             for _ in 0..REPETITIONS {

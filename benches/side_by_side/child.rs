@@ -1,4 +1,4 @@
-//! A program in a separate process: started with its output in a file, asked to finish, killed when dropped.
+//! A program in a separate process: its output goes to a file, it can be asked to finish, and it is killed when dropped.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use tokio::time::timeout;
 
 use crate::proc;
 
-/// How long a program may take to exit after it was asked to.
+/// How long a program may take to exit after it was asked to finish.
 const EXIT_TIMEOUT: Duration = Duration::from_mins(1);
-/// Most lines of its output in an error.
-const LAST_LINES: usize = 15;
+/// Maximum number of output lines in an error.
+const MAX_LINES: usize = 15;
 
 /// A running program.
 pub(crate) struct Program {
@@ -27,7 +27,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it with its output in `log`. Its standard input stays open until it is asked to finish.
+    /// Starts the program with its output in `log`. Its standard input stays open until it is asked to finish.
     pub(crate) fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
         let child = command
@@ -41,12 +41,12 @@ impl Program {
         Ok(Self { child, pid, log: log.to_owned(), peak: 0 })
     }
 
-    /// Its process ID.
+    /// Process ID.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Fails if it has exited.
+    /// Fails if the program has exited.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         self.peak = self.peak.max(proc::peak(self.pid).unwrap_or(0));
         match self.child.try_wait().context("check a program")? {
@@ -55,19 +55,19 @@ impl Program {
         }
     }
 
-    /// Peak resident memory seen so far, in bytes.
+    /// Peak resident memory so far, in bytes.
     pub(crate) fn peak(&self) -> u64 {
         self.peak.max(proc::peak(self.pid).unwrap_or(0))
     }
 
-    /// Asks it to write its open batches and exit: closes its standard input and sends SIGTERM.
+    /// Asks the program to write its open batches and exit: closes its standard input and sends SIGTERM.
     pub(crate) fn finish(&mut self) {
         drop(self.child.stdin.take());
         // It may have exited already.
         kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGTERM).ok();
     }
 
-    /// Asks it to finish and waits until it exits; kills it after a timeout.
+    /// Asks the program to finish and waits until it exits; kills it after a timeout.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.finish();
         if timeout(EXIT_TIMEOUT, self.child.wait()).await.is_err() {
@@ -76,7 +76,7 @@ impl Program {
         Ok(())
     }
 
-    /// Everything it has printed.
+    /// Everything that the program has printed.
     pub(crate) fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -84,7 +84,7 @@ impl Program {
     fn last_lines(&self) -> String {
         let text = self.output();
         let lines: Vec<&str> = text.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        let tail = &lines[lines.len().saturating_sub(MAX_LINES)..];
         format!("the end of {}:\n{}", self.log.display(), tail.join("\n"))
     }
 }

@@ -66,12 +66,13 @@ impl Contender {
             .chain(programs.flat_map(|kind| batched(&kind)))
             .chain([Self { kind: Kind::Engine, batch: None }])
             .chain(others.flat_map(|kind| batched(&kind)));
-        let is_selected =
-            |one: &Self| options.only.is_empty() || options.only.iter().any(|word| one.name().contains(word));
+        let is_selected = |contender: &Self| {
+            options.only.is_empty() || options.only.iter().any(|word| contender.name().contains(word))
+        };
         all.filter(is_selected).collect()
     }
 
-    /// Its name in the report.
+    /// Name in the report.
     pub(crate) fn name(&self) -> String {
         match &self.kind {
             Kind::Consume => "consume only".to_owned(),
@@ -86,7 +87,7 @@ impl Contender {
         }
     }
 
-    /// The reason why it cannot run here, if there is one.
+    /// Why the program cannot run here, if it cannot.
     pub(crate) async fn obstacle(&self, testbed: &Testbed) -> anyhow::Result<Option<String>> {
         match self.kind {
             Kind::Engine => engine::obstacle(testbed).await,
@@ -94,7 +95,7 @@ impl Contender {
         }
     }
 
-    /// Its consumer group as Kafka knows it: Sluice adds its namespace as a prefix.
+    /// Name of the consumer group in Kafka: Sluice adds its namespace as a prefix.
     pub(crate) fn group(&self, testbed: &Testbed, trial: &Trial) -> String {
         match self.kind {
             Kind::Sluice { .. } => testbed.names.group(&trial.group),
@@ -102,7 +103,7 @@ impl Contender {
         }
     }
 
-    /// Starts it. The two ceilings are not programs; their own modules run them.
+    /// Starts the program. The two ceilings are not programs; their own modules run them.
     pub(crate) async fn start(&self, testbed: &Testbed, trial: &Trial) -> anyhow::Result<Running> {
         let batch = self.batch.unwrap_or_default();
         match &self.kind {
@@ -146,26 +147,26 @@ impl Running {
         }
     }
 
-    /// Asks its processes to write their open batches and exit; the Kafka engine cannot be asked.
+    /// Asks the processes to write their open batches and exit. The Kafka engine cannot be asked.
     pub(crate) fn finish(&mut self) {
         if let Self::Processes(programs) = self {
             programs.iter_mut().for_each(Program::finish);
         }
     }
 
-    /// CPU time of its own processes so far.
+    /// CPU time of the program's processes so far.
     pub(crate) fn cpu(&self) -> Option<Duration> {
         let each = self.processes().iter().map(|program| proc::own_cpu(program.pid()));
-        each.reduce(|all, one| Some(all? + one?)).flatten()
+        each.reduce(|total, cpu| Some(total? + cpu?)).flatten()
     }
 
-    /// CPU time of its own processes with their descendants, and the highest peak memory of one process, in bytes.
+    /// CPU time of the program's processes with their descendants, and the highest peak memory of one process, in bytes.
     pub(crate) fn usage(&self) -> Option<(Duration, u64)> {
         let each = self.processes().iter().map(|program| (proc::cpu(program.pid()), program.peak()));
-        each.reduce(|(cpu, peak), (one, own)| (cpu + one, peak.max(own)))
+        each.reduce(|(total, highest), (cpu, peak)| (total + cpu, highest.max(peak)))
     }
 
-    /// Stops it.
+    /// Stops the program.
     pub(crate) async fn stop(self, testbed: &Testbed) -> anyhow::Result<()> {
         match self {
             Self::Processes(programs) => {

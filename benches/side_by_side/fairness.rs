@@ -1,6 +1,6 @@
-//! How one tenant affects the others' latency from producing a record to its row: while all send alike, while one sends a
-//! hundred times as much, while it sends only poison, and while it sends more than the machine can process. Latencies are by
-//! the server's clock, which stamps a row when ClickHouse receives it.
+//! Measures how one tenant affects the latency of the others, from producing a record to its row. Four phases: all tenants send
+//! equally much; one sends a hundred times as much; it sends only poison; it sends more than the machine can process. Latencies
+//! are measured with the server's clock: ClickHouse stamps a row when it receives it.
 
 use std::time::{Duration, Instant};
 
@@ -18,88 +18,95 @@ use crate::testbed::Testbed;
 /// How long the last record may take to land.
 const LANDING_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// One part of the run.
-struct Part {
+/// One phase of the run.
+struct Phase {
     name: &'static str,
-    /// Records of the loud tenant for each record of a quiet one.
-    times: u32,
+    /// Records of the heavy tenant for each record of a quiet one.
+    load_factor: u32,
     is_poison: bool,
     /// Events per second of all tenants together.
     rate: u32,
 }
 
-/// Results of a part.
-struct PartResult {
+/// Results of a phase.
+struct PhaseResult {
     sent: usize,
     landed: u64,
-    /// Seconds from the first record sent to the last row seen.
+    /// Seconds from the start of the producer to the last row seen.
     seconds: f64,
     /// Latency of the quiet tenants' records at p50, p95 and p99, in milliseconds.
     quiet: Vec<f64>,
 }
 
-/// Runs the parts in sequence and writes `fairness.txt` and `fairness.json`.
+/// Runs the phases in sequence and writes `fairness.txt` and `fairness.json`.
 pub(crate) async fn run(options: &Fairness) -> anyhow::Result<()> {
     let testbed = Testbed::up(&options.common, "live").await?;
     let mut lines = Vec::new();
-    let mut parts = Vec::new();
+    let mut results = Vec::new();
     let mut baseline = None;
-    for part in parts_of(options)? {
-        progress(&format!("{}: {} events/s for {:?}", part.name, part.rate, options.span));
-        let found = run_part(&testbed, options, &part).await?;
-        let p95 = found.quiet[1];
+    for phase in phases(options)? {
+        progress(&format!("{}: {} events/s for {:?}", phase.name, phase.rate, options.span));
+        let result = run_phase(&testbed, options, &phase).await?;
+        let p95 = result.quiet[1];
         lines.push(format!(
-            "{}: {} events/s sent, {} rows/s landed; the quiet tenants' p50 {:.0} ms, p95 {p95:.0} ms, p99 {:.0} ms, {:.2} times",
-            part.name,
-            thousands(found.sent as f64 / options.span.as_secs_f64()),
-            thousands(found.landed as f64 / found.seconds),
-            found.quiet[0],
-            found.quiet[2],
+            "{}: {} events/s sent, {} rows/s landed; the quiet tenants' p50 {:.0} ms, p95 {p95:.0} ms, p99 {:.0} ms, p95 {:.2} × the baseline",
+            phase.name,
+            thousands(result.sent as f64 / options.span.as_secs_f64()),
+            thousands(result.landed as f64 / result.seconds),
+            result.quiet[0],
+            result.quiet[2],
             p95 / *baseline.get_or_insert(p95),
         ));
-        parts.push(json!({ "part": part.name, "sent": found.sent, "landed": found.landed, "seconds": found.seconds,
-                           "quiet_milliseconds": found.quiet }));
+        results.push(
+            json!({ "phase": phase.name, "sent": result.sent, "landed": result.landed, "seconds": result.seconds,
+                           "quiet_milliseconds": result.quiet }),
+        );
     }
     let machine = Machine::current(&testbed).await?;
-    let head = format!("ten tenants, {:?} each part, batch timer {:?}", options.span, options.timer);
+    let head = format!("ten tenants, {:?} per phase, batch timer {:?}", options.span, options.timer);
     let text = format!("{}\n{head}\n{}", machine.text(), lines.join("\n"));
     write(&options.common.out, "fairness.txt", &text)?;
-    let json = json!({ "machine": machine, "parts": parts });
+    let json = json!({ "machine": machine, "phases": results });
     write(&options.common.out, "fairness.json", &serde_json::to_string_pretty(&json)?)?;
     print(&text);
     Ok(())
 }
 
-fn parts_of(options: &Fairness) -> anyhow::Result<Vec<Part>> {
-    let rate = |times: u32| -> anyhow::Result<u32> {
-        let (all, _) = TenantMix::new(options.common.bytes, times, false)?.cycle();
+fn phases(options: &Fairness) -> anyhow::Result<Vec<Phase>> {
+    let rate = |load_factor: u32| -> anyhow::Result<u32> {
+        let (records_per_cycle, _) = TenantMix::new(options.common.bytes, load_factor, false)?.cycle();
         // Each quiet tenant has one record in a cycle.
-        u32::try_from(options.rate as usize * all).context("count the events of a second")
+        u32::try_from(options.rate as usize * records_per_cycle).context("count the events of a second")
     };
-    let times = options.times;
+    let load_factor = options.load_factor;
     Ok(vec![
-        Part { name: "all alike", times: 1, is_poison: false, rate: rate(1)? },
-        Part { name: "one louder", times, is_poison: false, rate: rate(times)? },
-        Part { name: "one all poison", times, is_poison: true, rate: rate(times)? },
-        Part { name: "above capacity", times, is_poison: false, rate: options.flood },
+        Phase { name: "equal load", load_factor: 1, is_poison: false, rate: rate(1)? },
+        Phase { name: "one heavy tenant", load_factor, is_poison: false, rate: rate(load_factor)? },
+        Phase { name: "one tenant invalid", load_factor, is_poison: true, rate: rate(load_factor)? },
+        Phase { name: "above capacity", load_factor, is_poison: false, rate: options.flood },
     ])
 }
 
-async fn run_part(testbed: &Testbed, options: &Fairness, part: &Part) -> anyhow::Result<PartResult> {
+async fn run_phase(testbed: &Testbed, options: &Fairness, phase: &Phase) -> anyhow::Result<PhaseResult> {
     let (trial, program) = live::start_worker(testbed, options.timer).await?;
-    let mix = TenantMix::new(options.common.bytes, part.times, part.is_poison)?;
-    let (loud, (all, quiet)) = (mix.loud(), mix.cycle());
+    let mix = TenantMix::new(options.common.bytes, phase.load_factor, phase.is_poison)?;
+    let (heavy_tenant, (records_per_cycle, quiet_per_cycle)) = (mix.heavy_tenant(), mix.cycle());
     let start = Instant::now();
-    let sent = SteadyProducer::start(testbed, part.rate, options.span, mix.into_source())?.done().await?.len();
-    let rows = if part.is_poison { sent / all * quiet + sent % all * quiet / all } else { sent };
-    live::wait_for_rows(testbed, &trial, rows as u64, LANDING_TIMEOUT).await?;
+    let sent =
+        SteadyProducer::start(testbed, phase.rate, options.span, mix.into_source())?.wait_until_done().await?.len();
+    let expected_rows = if phase.is_poison {
+        sent / records_per_cycle * quiet_per_cycle + sent % records_per_cycle * quiet_per_cycle / records_per_cycle
+    } else {
+        sent
+    };
+    live::wait_for_rows(testbed, &trial, expected_rows as u64, LANDING_TIMEOUT).await?;
     let seconds = start.elapsed().as_secs_f64();
     let landed = testbed.count(&trial.table).await?;
-    if landed != rows as u64 {
-        bail!("wait for records: {landed} are in the table instead of {rows}");
+    if landed != expected_rows as u64 {
+        bail!("wait for records: {landed} are in the table instead of {expected_rows}");
     }
-    let quiet = live::server_latencies(testbed, &trial, &format!("tenant_id != '{loud}'")).await?;
+    let quiet = live::server_latencies(testbed, &trial, &format!("tenant_id != '{heavy_tenant}'")).await?;
     program.stop().await?;
     testbed.drop_table(&trial.table).await?;
-    Ok(PartResult { sent, landed, seconds, quiet })
+    Ok(PhaseResult { sent, landed, seconds, quiet })
 }

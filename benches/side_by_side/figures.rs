@@ -1,4 +1,4 @@
-//! Figures of the reports: a median with its spread, numbers as text, and the files that hold them.
+//! Figures of the reports: a median with its spread, numbers as text, and the result files.
 
 use std::path::Path;
 

@@ -24,7 +24,7 @@ const KAFKA_TIMEOUT: Duration = Duration::from_secs(30);
 /// Fills the topic unless it already holds exactly the records of these options; returns the contents that a table must have.
 pub(crate) async fn fill(testbed: &Testbed, options: &Common) -> anyhow::Result<Contents> {
     let description = format!("{} events of at least {} bytes", options.events, options.bytes);
-    if comment(testbed).await? == description && in_topic(testbed, &testbed.topic())? == options.events {
+    if table_comment(testbed).await? == description && record_count(testbed, &testbed.topic())? == options.events {
         progress(&format!("the topic holds {description} already"));
         return testbed.contents(REFERENCE).await;
     }
@@ -32,31 +32,31 @@ pub(crate) async fn fill(testbed: &Testbed, options: &Common) -> anyhow::Result<
     testbed.reset().await?;
     testbed.execute(&format!("CREATE TABLE {REFERENCE} AS communication_events COMMENT '{description}'")).await?;
     produce(testbed, options).await?;
-    let found = in_topic(testbed, &testbed.topic())?;
-    if found != options.events {
-        bail!("fill the topic: it holds {found} records instead of {}", options.events);
+    let count = record_count(testbed, &testbed.topic())?;
+    if count != options.events {
+        bail!("fill the topic: it holds {count} records instead of {}", options.events);
     }
     testbed.contents(REFERENCE).await
 }
 
 /// Description left by an earlier fill.
-async fn comment(testbed: &Testbed) -> anyhow::Result<String> {
+async fn table_comment(testbed: &Testbed) -> anyhow::Result<String> {
     let query =
         format!("SELECT any(comment) FROM system.tables WHERE database = currentDatabase() AND name = '{REFERENCE}'");
     testbed.clickhouse.query(&query).fetch_one().await.context("look for an earlier fill")
 }
 
-/// Number of records in a topic, by its watermarks.
-pub(crate) fn in_topic(testbed: &Testbed, topic: &str) -> anyhow::Result<u64> {
+/// Number of records in a topic, computed from its watermarks.
+pub(crate) fn record_count(testbed: &Testbed, topic: &str) -> anyhow::Result<u64> {
     let consumer: BaseConsumer = kafka_config(&testbed.stores).create().context("count the topic's records")?;
     let metadata = consumer.fetch_metadata(Some(topic), KAFKA_TIMEOUT).context("fetch the topic's partitions")?;
     let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id);
-    let held = partitions.map(|partition| {
+    let counts = partitions.map(|partition| {
         let (low, high) =
             consumer.fetch_watermarks(topic, partition, KAFKA_TIMEOUT).context("fetch the topic's watermarks")?;
         Ok((high - low).cast_unsigned())
     });
-    held.sum()
+    counts.sum()
 }
 
 async fn produce(testbed: &Testbed, options: &Common) -> anyhow::Result<()> {

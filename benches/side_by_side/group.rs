@@ -1,4 +1,4 @@
-//! When a consumer group has assigned its partitions. The broker itself is polled, so that the time is comparable for every
+//! Records when a consumer group has assigned its partitions. It polls the broker, so that the time is comparable for every
 //! program.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ impl AssignmentWatch {
         let consumer: BaseConsumer = kafka_config(stores).create().context("watch a consumer group")?;
         let consumer = Arc::new(consumer);
         let (assigned, stop) = (Arc::<Mutex<Option<Instant>>>::default(), CancellationToken::new());
-        let (found, group) = (Arc::clone(&assigned), group.to_owned());
+        let (latest, group) = (Arc::clone(&assigned), group.to_owned());
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
             let mut was_assigned = false;
             loop {
@@ -37,7 +37,7 @@ impl AssignmentWatch {
                 let polled = tokio::task::spawn_blocking(move || is_assigned(&consumer, &group)).await;
                 let is_assigned = polled.unwrap_or(false);
                 if is_assigned && !was_assigned {
-                    *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                    *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 }
                 was_assigned = is_assigned;
                 tokio::time::sleep(POLL_INTERVAL).await;
@@ -47,13 +47,13 @@ impl AssignmentWatch {
         Ok(Self { assigned, stop, _guard: guard })
     }
 
-    /// Stops polling: rows are arriving, so the latest assignment is the one that counts.
+    /// Stops polling. Called once rows arrive: later assignments do not count.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
     }
 
     /// When the group last assigned its partitions.
-    pub(crate) fn assigned(&self) -> Option<Instant> {
+    pub(crate) fn assigned_at(&self) -> Option<Instant> {
         *self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

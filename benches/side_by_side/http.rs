@@ -25,10 +25,10 @@ pub(crate) async fn insert(
         .header("X-ClickHouse-Key", server.login.password.reveal())
         .body(body);
     let response = request.send().await.context("insert into ClickHouse")?;
-    // Another server's 200 is not an acknowledgement: ClickHouse sends the query ID and an empty body.
-    let is_own = response.status().is_success() && response.headers().contains_key("x-clickhouse-query-id");
+    // A 200 from another server is not an acknowledgement: ClickHouse sends the query ID and an empty body.
+    let is_from_clickhouse = response.status().is_success() && response.headers().contains_key("x-clickhouse-query-id");
     let body = response.text().await.context("read ClickHouse's response")?;
-    if is_own && body.is_empty() {
+    if is_from_clickhouse && body.is_empty() {
         return Ok(());
     }
     bail!("insert into ClickHouse: {body}")

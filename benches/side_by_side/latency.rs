@@ -1,5 +1,5 @@
-//! Latency of each record from its producer until it is visible in ClickHouse, at a low rate; the table is polled every few
-//! milliseconds.
+//! Measures the latency of each record from its producer until it is visible in ClickHouse, at a low rate. The table is polled
+//! every few milliseconds.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::trial::Trial;
 
 /// Polling interval of the table; the figures are too high by half of it on average.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// How long records may stop arriving.
+/// How long to wait for the next record.
 const LANDING_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Measures the latency and writes `latency.txt` and `latency.json`.
@@ -27,7 +27,7 @@ pub(crate) async fn run(options: &Latency) -> anyhow::Result<()> {
     progress(&format!("producing {rate} events/s for {span:?}, batch timer {timer:?}"));
     let producer = SteadyProducer::start(&testbed, *rate, *span, Live::new(common.bytes)?.into_source())?;
     let seen = first_seen(&testbed, &trial, &producer).await?;
-    let sent = producer.done().await?;
+    let sent = producer.wait_until_done().await?;
     let mut latencies: Vec<f64> =
         seen.iter().zip(&sent).map(|(seen, sent)| (*seen - *sent).as_secs_f64() * 1e3).collect();
     latencies.sort_by(f64::total_cmp);
@@ -40,7 +40,7 @@ pub(crate) async fn run(options: &Latency) -> anyhow::Result<()> {
     let text = format!(
         "{}\n{rate} events/s for {span:?}, batch timer {timer:?}: {} events, from produced to visible\n\
          p50 {p50:.0} ms, p95 {p95:.0} ms, p99 {p99:.0} ms, max {max:.0} ms\n\
-         by the server's own clock (_ingested_at): p50 {:.0} ms, p95 {:.0} ms, p99 {:.0} ms",
+         by the server's clock (_ingested_at): p50 {:.0} ms, p95 {:.0} ms, p99 {:.0} ms",
         machine.text(),
         latencies.len(),
         by_server[0],

@@ -1,17 +1,17 @@
-//! A memory limit for a process: a cgroup if systemd can create one, else the kernel's limit on private writable memory, else
-//! none; then the peak is only reported.
+//! A memory limit for a process: a cgroup if systemd can create one, otherwise the kernel's limit on private writable memory,
+//! otherwise none, and the peak is only reported.
 
 use std::process::Stdio;
 
 use bytesize::ByteSize;
 use tokio::process::Command;
 
-/// A way to limit a process's memory.
+/// How a process's memory is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     /// `memory.max` of a separate cgroup: all resident memory.
     Cgroup,
-    /// `RLIMIT_DATA`: heap and other private writable memory, used or not. Stacks count, so they are made small.
+    /// `RLIMIT_DATA`: heap and other private writable memory, used or not. Stacks count, so they are kept small.
     Data,
     /// No limit.
     None,
@@ -30,7 +30,7 @@ impl Limit {
         }
     }
 
-    /// Words to put before a command to limit it to `bytes`.
+    /// Words that, in front of a command, limit it to `bytes`.
     pub(crate) fn command_prefix(self, bytes: ByteSize) -> Vec<String> {
         let words: &[&str] = match self {
             Self::Cgroup => &["systemd-run", "--quiet", "--scope", "-p", "MemorySwapMax=0", "-p"],

@@ -19,7 +19,7 @@ use crate::records::Record;
 use crate::testbed::{Contents, SLUICE, Testbed};
 use crate::trial::Trial;
 
-/// Rows of a batch: the default.
+/// Rows of a batch, as by default.
 const BATCH: u64 = 10_000;
 
 /// Sends records at a steady rate in the background.
@@ -74,8 +74,8 @@ impl SteadyProducer {
         self.task.is_finished()
     }
 
-    /// Waits for the end; returns when each record was sent.
-    pub(crate) async fn done(self) -> anyhow::Result<Vec<Instant>> {
+    /// Waits until the last record has been acknowledged; returns when each record was sent.
+    pub(crate) async fn wait_until_done(self) -> anyhow::Result<Vec<Instant>> {
         self.task.await.context("produce at a steady rate")?
     }
 }

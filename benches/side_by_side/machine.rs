@@ -1,4 +1,4 @@
-//! The machine that the figures come from, and the versions of the programs on it.
+//! The machine on which the figures were measured, and the versions of the programs.
 
 use anyhow::Context;
 use serde::Serialize;

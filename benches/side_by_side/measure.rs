@@ -1,7 +1,7 @@
 //! Measures one program in one trial: the time from its start until the last row is visible, and its cost.
 //!
-//! The last batches of a topic are not full and wait for their timer, which says nothing about speed. A program that has been
-//! idle for three seconds is therefore asked to finish, and that idle time is not counted.
+//! The last batches of a topic are not full and wait for their timer, which must not affect the measured speed. A program that
+//! has been idle for three seconds is therefore asked to finish, and that idle time is not counted.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use crate::group::AssignmentWatch;
 use crate::testbed::Testbed;
 use crate::trial::{Measured, Trial};
 
-/// A program idle for this long is asked to finish; longer than the second that librdkafka waits after its queue was full.
+/// A program that is idle for this long is asked to finish. Longer than the second that librdkafka waits when its queue was full.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);
 /// Interval over which CPU usage decides whether a program is active.
 const SAMPLE: Duration = Duration::from_millis(500);
-/// An idle program uses at most one in this many parts of the interval.
-const IDLE_SHARE: u32 = 10;
+/// A program that uses at most 1/10 of the interval as CPU time is idle.
+const IDLE_DIVISOR: u32 = 10;
 /// How long a program may take to write its open batches.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -25,14 +25,14 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) async fn measure(testbed: &Testbed, contender: &Contender, trial: &Trial) -> anyhow::Result<Measured> {
     testbed.create(&trial.table).await?;
     if let Some(check) = trial.check {
-        testbed.execute(&format!("ALTER TABLE {} ADD CONSTRAINT demanded CHECK {check}", trial.table)).await?;
+        testbed.execute(&format!("ALTER TABLE {} ADD CONSTRAINT trial_check CHECK {check}", trial.table)).await?;
     }
     let measured = measure_unverified(testbed, contender, trial).await?;
     let (rows, wrong) = trial.verify(testbed).await?;
     Ok(Measured { rows, wrong, ..measured })
 }
 
-/// Runs a program on an existing table and keeps it; its rows are not verified.
+/// Runs a program on an existing table; does not verify its rows and does not drop the table.
 pub(crate) async fn measure_unverified(
     testbed: &Testbed,
     contender: &Contender,
@@ -42,13 +42,13 @@ pub(crate) async fn measure_unverified(
     let group = AssignmentWatch::start(&testbed.stores, &contender.group(testbed, trial))?;
     let (before, start) = (testbed.cpu(), Instant::now());
     let mut running = contender.start(testbed, trial).await?;
-    let lasted = follow(testbed, trial, &mut running, &group, start).await;
+    let duration = wait_for_rows(testbed, trial, &mut running, &group, start).await;
     let [clickhouse, kafka] = testbed.cpu();
     let usage = running.usage();
     running.stop(testbed).await?;
     Ok(Measured {
-        seconds: lasted?.as_secs_f64(),
-        join: group.assigned().map(|at| (at - start).as_secs_f64()),
+        seconds: duration?.as_secs_f64(),
+        join: group.assigned_at().map(|at| (at - start).as_secs_f64()),
         worker_cpu: usage.map(|(cpu, _)| cpu.as_secs_f64()),
         worker_peak: usage.map(|(_, peak)| peak),
         clickhouse_cpu: clickhouse.saturating_sub(before[0]).as_secs_f64(),
@@ -70,14 +70,14 @@ impl Activity {
         Self { last_active: now, sampled: now, cpu: None }
     }
 
-    /// How long the program has been idle. Without a CPU time, a program counts as active.
+    /// Returns how long the program has been idle. Without a CPU time, it counts as active.
     pub(crate) fn idle_for(&mut self, now: Instant, has_new_rows: bool, cpu: Option<Duration>) -> Duration {
         if has_new_rows {
             self.last_active = now;
         }
         if now - self.sampled >= SAMPLE {
             let used = cpu.zip(self.cpu).map(|(cpu, before)| cpu.saturating_sub(before));
-            if used.is_none_or(|used| used > (now - self.sampled) / IDLE_SHARE) {
+            if used.is_none_or(|used| used > (now - self.sampled) / IDLE_DIVISOR) {
                 self.last_active = now;
             }
             (self.sampled, self.cpu) = (now, cpu);
@@ -86,8 +86,9 @@ impl Activity {
     }
 }
 
-/// Polls the table until it is complete; returns how long that took.
-async fn follow(
+/// Polls the table until it is complete, or until the program has exceeded its time to finish. Returns the time since `start`
+/// without the idle time before the program was asked to finish.
+async fn wait_for_rows(
     testbed: &Testbed,
     trial: &Trial,
     running: &mut Running,
@@ -117,9 +118,9 @@ async fn follow(
         if now - start > trial.deadline() {
             bail!("wait for the rows: {rows} of {} are in the table after {:?}", trial.events, trial.deadline());
         }
-        // A broker that has just started may take this long to assign the partitions.
-        let has_had_time = group.assigned().is_some_and(|at| now.saturating_duration_since(at) > IDLE_LIMIT);
-        if finishing_since.is_none() && idle > IDLE_LIMIT && has_had_time {
+        // A broker that has just started may need up to IDLE_LIMIT to assign the partitions.
+        let assigned_long_enough = group.assigned_at().is_some_and(|at| now.saturating_duration_since(at) > IDLE_LIMIT);
+        if finishing_since.is_none() && idle > IDLE_LIMIT && assigned_long_enough {
             running.finish();
             (finishing_since, idle_at_end) = (Some(now), idle);
         }
@@ -127,13 +128,13 @@ async fn follow(
     }
 }
 
-/// Polling costs ClickHouse, so it is rare until the end is near.
+/// Polling loads ClickHouse, so it is rare until the table is almost complete.
 fn until_next_poll(rows: u64, events: u64, elapsed: Duration) -> Duration {
-    const SHORTEST: Duration = Duration::from_millis(15);
-    const LONGEST: Duration = Duration::from_millis(250);
+    const MIN_INTERVAL: Duration = Duration::from_millis(15);
+    const MAX_INTERVAL: Duration = Duration::from_millis(250);
     if rows == 0 {
         return Duration::from_millis(100);
     }
     let remaining = elapsed.as_secs_f64() * (events.saturating_sub(rows)) as f64 / rows as f64;
-    Duration::from_secs_f64(remaining / 8.0).clamp(SHORTEST, LONGEST)
+    Duration::from_secs_f64(remaining / 8.0).clamp(MIN_INTERVAL, MAX_INTERVAL)
 }

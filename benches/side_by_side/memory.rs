@@ -1,4 +1,4 @@
-//! Resident memory of `sluice ingest` with a backlog, and through a ClickHouse outage in the middle of it.
+//! Measures the resident memory of `sluice ingest` while it works off a backlog, with a ClickHouse outage in the middle.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use crate::trial::Trial;
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
 /// Samples of the process per poll of the table.
 const SAMPLES_PER_POLL: u32 = 5;
-/// Longer than this without a row means that the last batches wait for their timer.
+/// If no row lands for longer than this, the last batches are waiting for their timer.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);
 
 /// One run.
@@ -61,7 +61,7 @@ pub(crate) async fn run(options: &Memory) -> anyhow::Result<()> {
         "{}\na backlog of {} events, ClickHouse unavailable for {:?}, memory {limit_text}\n{}",
         machine.text(),
         thousands(expected.rows as f64),
-        options.away,
+        options.outage,
         runs.iter().map(line).collect::<Vec<_>>().join("\n"),
     );
     let json: Vec<_> =
@@ -69,12 +69,12 @@ pub(crate) async fn run(options: &Memory) -> anyhow::Result<()> {
     let json = json!({ "machine": machine, "events": expected.rows, "limit": limit_text, "runs": json });
     write(&common.out, "memory.txt", &text)?;
     write(&common.out, "memory.json", &serde_json::to_string_pretty(&json)?)?;
-    write(&common.out, "memory.svg", &picture(options, &runs))?;
+    write(&common.out, "memory.svg", &chart(options, &runs))?;
     print(&text);
     Ok(())
 }
 
-fn picture(options: &Memory, runs: &[MemoryRun]) -> String {
+fn chart(options: &Memory, runs: &[MemoryRun]) -> String {
     let mebibytes =
         |points: &[(f64, f64)]| points.iter().map(|(at, bytes)| (*at, bytes / f64::from(1 << 20))).collect();
     let line = |run: &MemoryRun| Line {
@@ -104,13 +104,13 @@ async fn run_batch_size(
     let words: Vec<&str> = words.iter().map(String::as_str).chain([SLUICE]).collect();
     let program = Program::start(sluice::command(testbed, trial, &settings, &words)?, &trial.log(testbed))?;
     let mut run = MemoryRun { batch, points: Vec::new(), peak: 0, outage_at: 0.0, wrong: None };
-    let followed = follow(testbed, options, trial, &mut proxy, program, &mut run).await;
+    let sampled = sample_until_landed(testbed, options, trial, &mut proxy, program, &mut run).await;
     run.wrong = trial.verify(testbed).await?.1;
-    followed.map(|()| run)
+    sampled.map(|()| run)
 }
 
-/// Samples process and table until all rows have landed; in the middle, ClickHouse is unavailable for a while.
-async fn follow(
+/// Samples process and table until all rows have landed. In the middle, ClickHouse is unavailable for [`Memory::outage`].
+async fn sample_until_landed(
     testbed: &Testbed,
     options: &Memory,
     trial: &Trial,
@@ -121,7 +121,7 @@ async fn follow(
     let start = Instant::now();
     let (mut rows, mut activity) = (0, Activity::new(start));
     let mut outage_start: Option<Instant> = None;
-    let (mut is_over, mut is_finishing) = (options.away.is_zero(), false);
+    let (mut is_over, mut is_finishing) = (options.outage.is_zero(), false);
     for sample in 0.. {
         let elapsed = start.elapsed();
         run.points.extend(proc::resident(program.pid()).map(|bytes| (elapsed.as_secs_f64(), bytes as f64)));
@@ -139,18 +139,18 @@ async fn follow(
             proxy.close();
             (outage_start, run.outage_at) = (Some(Instant::now()), elapsed.as_secs_f64());
         }
-        if !is_over && outage_start.is_some_and(|since| since.elapsed() >= options.away) {
+        if !is_over && outage_start.is_some_and(|since| since.elapsed() >= options.outage) {
             proxy.reopen().await;
             (is_over, activity) = (true, Activity::new(Instant::now()));
         }
         let idle = activity.idle_for(Instant::now(), rows > before, proc::own_cpu(program.pid()));
         // After an outage, the next attempt is due within ten seconds.
-        let idle_limit = if options.away.is_zero() { IDLE_LIMIT } else { IDLE_LIMIT + Duration::from_secs(10) };
+        let idle_limit = if options.outage.is_zero() { IDLE_LIMIT } else { IDLE_LIMIT + Duration::from_secs(10) };
         if is_over && !is_finishing && rows > 0 && idle > idle_limit {
             program.finish();
             is_finishing = true;
         }
-        if elapsed > trial.deadline() + options.away {
+        if elapsed > trial.deadline() + options.outage {
             bail!("wait for the rows: {rows} of {} are in the table after {elapsed:?}", trial.events);
         }
         tokio::time::sleep(SAMPLE_INTERVAL).await;

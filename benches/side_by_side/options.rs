@@ -1,4 +1,4 @@
-//! The command line of the bench and of its child processes. It imports nothing of the bench.
+//! The command line of the bench and of its child processes. It imports no other module of the bench.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -86,7 +86,7 @@ impl Default for Speed {
 pub(crate) struct Speed {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// How often each program runs
+    /// Number of runs of each program
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: u32,
     /// Batch sizes, in rows
@@ -107,7 +107,7 @@ pub(crate) struct Speed {
 pub(crate) struct Refused {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// How often each share is measured
+    /// Number of runs of each share
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: u32,
     /// Rows of a batch
@@ -125,9 +125,9 @@ pub(crate) struct Memory {
     /// Memory limit of the process, enforced if the machine allows it
     #[arg(long, default_value = "256MiB")]
     pub(crate) limit: ByteSize,
-    /// How long ClickHouse is unavailable in the middle
+    /// Duration of the ClickHouse outage in the middle
     #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
-    pub(crate) away: Duration,
+    pub(crate) outage: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -137,10 +137,10 @@ pub(crate) struct Latency {
     /// Events per second
     #[arg(long, default_value_t = 100)]
     pub(crate) rate: u32,
-    /// How long to produce events
+    /// Duration of production
     #[arg(long = "for", default_value = "60s", value_parser = humantime::parse_duration)]
     pub(crate) span: Duration,
-    /// Longest time that a record waits in an open batch
+    /// Maximum time that a record waits in an open batch
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) timer: Duration,
 }
@@ -152,10 +152,10 @@ pub(crate) struct Sustained {
     /// Events per second
     #[arg(long, default_value_t = 10_000)]
     pub(crate) rate: u32,
-    /// How long to produce events
+    /// Duration of production
     #[arg(long = "for", default_value = "10m", value_parser = humantime::parse_duration)]
     pub(crate) span: Duration,
-    /// Longest time that a record waits in an open batch
+    /// Maximum time that a record waits in an open batch
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) timer: Duration,
 }
@@ -167,16 +167,16 @@ pub(crate) struct Fairness {
     /// Events per second of each quiet tenant
     #[arg(long, default_value_t = 300)]
     pub(crate) rate: u32,
-    /// Records of the loud tenant for each record of a quiet one
+    /// Records of the heavy tenant for each record of a quiet one
     #[arg(long, default_value_t = 100)]
-    pub(crate) times: u32,
-    /// Events per second of all tenants in the part above capacity
+    pub(crate) load_factor: u32,
+    /// Events per second of all tenants in the phase above capacity
     #[arg(long, default_value_t = 250_000)]
     pub(crate) flood: u32,
-    /// How long each part lasts
+    /// Duration of each phase
     #[arg(long = "for", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) span: Duration,
-    /// Longest time that a record waits in an open batch
+    /// Maximum time that a record waits in an open batch
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) timer: Duration,
 }

@@ -8,8 +8,7 @@ const WIDTH: f64 = 760.0;
 const HIGHLIGHT: &str = "#1f6feb";
 const NEUTRAL: &str = "#8c959f";
 const INK: &str = "#57606a";
-/// Colors of the lines, in order.
-const LINES: [&str; 4] = ["#1f6feb", "#bc4c00", "#1a7f37", "#8250df"];
+const LINE_COLORS: [&str; 4] = ["#1f6feb", "#bc4c00", "#1a7f37", "#8250df"];
 
 /// One bar.
 pub(crate) struct Bar {
@@ -41,18 +40,18 @@ macro_rules! draw {
     };
 }
 
-fn open(title: &str, height: f64) -> String {
+fn svg_header(title: &str, height: f64) -> String {
     let mut svg = String::new();
     draw!(
         svg,
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12" fill="{INK}">"#
     );
     draw!(svg, r##"<rect width="100%" height="100%" fill="#ffffff"/>"##);
-    draw!(svg, r#"<text x="12" y="22" font-size="15" font-weight="bold">{}</text>"#, escaped(title));
+    draw!(svg, r#"<text x="12" y="22" font-size="15" font-weight="bold">{}</text>"#, escape(title));
     svg
 }
 
-fn escaped(text: &str) -> String {
+fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -62,12 +61,12 @@ pub(crate) fn bars(title: &str, bars: &[Bar]) -> String {
     const STEP: f64 = 22.0;
     let longest = bars.iter().map(|bar| bar.spread.max).fold(1.0, f64::max);
     let scale = (WIDTH - LEFT - 80.0) / longest;
-    let mut svg = open(title, 44.0 + STEP * bars.len() as f64);
+    let mut svg = svg_header(title, 44.0 + STEP * bars.len() as f64);
     for (index, Bar { label, spread, is_highlighted }) in bars.iter().enumerate() {
         let top = 36.0 + STEP * index as f64;
         let (middle, color) = (top + 8.0, if *is_highlighted { HIGHLIGHT } else { NEUTRAL });
         let (from, to) = (LEFT + spread.min * scale, LEFT + spread.max * scale);
-        draw!(svg, r#"<text x="{}" y="{}" text-anchor="end">{}</text>"#, LEFT - 8.0, top + 12.0, escaped(label));
+        draw!(svg, r#"<text x="{}" y="{}" text-anchor="end">{}</text>"#, LEFT - 8.0, top + 12.0, escape(label));
         draw!(
             svg,
             r#"<rect x="{LEFT}" y="{top:.1}" width="{:.1}" height="16" fill="{color}"/>"#,
@@ -79,7 +78,7 @@ pub(crate) fn bars(title: &str, bars: &[Bar]) -> String {
     svg + "</svg>\n"
 }
 
-/// Lines over seconds, with the limit as a dashed line.
+/// Lines over time in seconds, with the limit as a dashed line.
 pub(crate) fn lines(chart: &Chart<'_>) -> String {
     const HEIGHT: f64 = 300.0;
     const LEFT: f64 = 70.0;
@@ -90,7 +89,7 @@ pub(crate) fn lines(chart: &Chart<'_>) -> String {
     let last = points().map(|point| point.0).fold(1.0, f64::max);
     let x = |seconds: f64| LEFT + seconds / last * (WIDTH - LEFT - 20.0);
     let y = |value: f64| BOTTOM - value / highest * (BOTTOM - TOP);
-    let mut svg = open(chart.title, HEIGHT);
+    let mut svg = svg_header(chart.title, HEIGHT);
     for quarter in 0..=4 {
         let part = f64::from(quarter) / 4.0;
         let (value, seconds) = (highest * part, last * part);
@@ -104,7 +103,7 @@ pub(crate) fn lines(chart: &Chart<'_>) -> String {
         );
         draw!(svg, r#"<text x="{:.1}" y="{}" text-anchor="middle">{seconds:.0} s</text>"#, x(seconds), BOTTOM + 18.0);
     }
-    draw!(svg, r#"<text x="12" y="42">{}</text>"#, escaped(chart.unit));
+    draw!(svg, r#"<text x="12" y="42">{}</text>"#, escape(chart.unit));
     if let Some(limit) = chart.limit {
         draw!(
             svg,
@@ -113,11 +112,11 @@ pub(crate) fn lines(chart: &Chart<'_>) -> String {
             WIDTH - 20.0
         );
     }
-    for (index, (Line { label, points }, color)) in chart.lines.iter().zip(LINES.iter().cycle()).enumerate() {
+    for (index, (Line { label, points }, color)) in chart.lines.iter().zip(LINE_COLORS.iter().cycle()).enumerate() {
         let path: Vec<_> = points.iter().map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(*value))).collect();
         draw!(svg, r#"<polyline fill="none" stroke="{color}" stroke-width="1.5" points="{}"/>"#, path.join(" "));
         let at = 160.0 + 190.0 * index as f64;
-        draw!(svg, r#"<text x="{at}" y="42" fill="{color}">{}</text>"#, escaped(label));
+        draw!(svg, r#"<text x="{at}" y="42" fill="{color}">{}</text>"#, escape(label));
     }
     svg + "</svg>\n"
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Ticks per second in `/proc/PID/stat`, fixed by Linux whatever the kernel's own clock.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// CPU time of a process and all its descendants, those that have exited included.
+/// CPU time of a process and all its descendants, including those that have exited.
 pub(crate) fn cpu(pid: u32) -> Duration {
     let all = processes();
     let mut family = vec![pid];
@@ -15,8 +15,8 @@ pub(crate) fn cpu(pid: u32) -> Duration {
         family.extend(all.iter().filter(|process| process.parent == parent).map(|process| process.pid));
         next += 1;
     }
-    let own = all.iter().filter(|process| family.contains(&process.pid)).map(|process| process.ticks);
-    Duration::from_millis(own.sum::<u64>() * 1000 / TICKS_PER_SECOND)
+    let ticks = all.iter().filter(|process| family.contains(&process.pid)).map(|process| process.ticks);
+    Duration::from_millis(ticks.sum::<u64>() * 1000 / TICKS_PER_SECOND)
 }
 
 /// CPU time of a process alone.
@@ -53,7 +53,7 @@ fn processes() -> Vec<Process> {
     pids.filter_map(|pid| parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect()
 }
 
-/// The command name is in parentheses and may contain any character, so fields count from the last parenthesis.
+/// The command name is in parentheses and may contain any character, so fields are counted from the last parenthesis.
 fn parse(pid: u32, line: &str) -> Option<Process> {
     let fields: Vec<&str> = line.rsplit_once(") ")?.1.split(' ').collect();
     let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;

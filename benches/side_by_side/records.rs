@@ -1,4 +1,4 @@
-//! The records of the bench: communication events of one day with keys and JSON payloads, in any number and size. The
+//! Generates the records of the bench: communication events of one day with keys and JSON payloads, in any number and size. The
 //! same count yields the same events. It never accesses a store.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -45,7 +45,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// At least `count` events.
+    /// Creates a source of at least `count` events.
     pub(crate) fn new(count: u64) -> anyhow::Result<Self> {
         let communications = (count / EVENTS_PER_COMMUNICATION).max(TENANTS);
         let customers = (count / 10).max(1_000);
@@ -64,10 +64,9 @@ impl Events {
     /// The tenant that has progressed least through its day.
     fn least_advanced(&self) -> Option<usize> {
         let tenants = self.population.tenants().iter();
-        let open = tenants.filter(|tenant| self.next[tenant.index] < tenant.past_communications);
-        let share =
-            |tenant: usize| self.next[tenant] as f64 / self.population.tenants()[tenant].past_communications as f64;
-        open.map(|tenant| tenant.index).min_by(|a, b| share(*a).total_cmp(&share(*b)))
+        let unfinished = tenants.filter(|tenant| self.next[tenant.index] < tenant.history);
+        let share = |tenant: usize| self.next[tenant] as f64 / self.population.tenants()[tenant].history as f64;
+        unfinished.map(|tenant| tenant.index).min_by(|a, b| share(*a).total_cmp(&share(*b)))
     }
 }
 
@@ -87,7 +86,7 @@ impl Iterator for Events {
 /// Events with the current time: those of one day, repeated, each with a new ID, time and number.
 pub(crate) struct Live {
     events: Vec<CommunicationEvent>,
-    /// Distinguishes the IDs of one source from those of another.
+    /// Makes the IDs of different sources distinct.
     source: u64,
     bytes: usize,
     sent: u32,
@@ -97,7 +96,7 @@ pub(crate) struct Live {
 const DISTINCT: usize = 10_000;
 
 impl Live {
-    /// Minimum size of an event as in [`Record::new`].
+    /// Creates a source of events; `bytes` as in [`Record::new`].
     pub(crate) fn new(bytes: usize) -> anyhow::Result<Self> {
         let events: Vec<_> = Events::new(DISTINCT as u64)?.take(DISTINCT).collect();
         Ok(Self { events, source: 0, bytes, sent: 0 })
@@ -119,18 +118,18 @@ impl Live {
     }
 }
 
-/// Live events of ten tenants, one of which may send more than the others, or only poison.
+/// Live events of ten tenants. One of them may send more than the others, or only poison.
 pub(crate) struct TenantMix {
     tenants: Vec<Live>,
-    /// Records of the loud tenant for each record of a quiet one.
-    times: usize,
+    /// Records of the heavy tenant for each record of a quiet one.
+    load_factor: usize,
     is_poison: bool,
     position: usize,
 }
 
 impl TenantMix {
-    /// The first tenant is the loud one.
-    pub(crate) fn new(bytes: usize, times: u32, is_poison: bool) -> anyhow::Result<Self> {
+    /// The first tenant is the heavy one.
+    pub(crate) fn new(bytes: usize, load_factor: u32, is_poison: bool) -> anyhow::Result<Self> {
         let mut tenants: BTreeMap<Uuid, Vec<CommunicationEvent>> = BTreeMap::new();
         for event in Events::new(DISTINCT as u64)?.take(DISTINCT) {
             tenants.entry(event.tenant_id).or_default().push(event);
@@ -138,33 +137,33 @@ impl TenantMix {
         let live = |(source, events)| Live { events, source, bytes, sent: 0 };
         Ok(Self {
             tenants: (0..).zip(tenants.into_values()).map(live).collect(),
-            times: times as usize,
+            load_factor: load_factor as usize,
             is_poison,
             position: 0,
         })
     }
 
-    /// ID of the loud tenant.
-    pub(crate) fn loud(&self) -> Uuid {
+    /// ID of the heavy tenant.
+    pub(crate) fn heavy_tenant(&self) -> Uuid {
         self.tenants[0].events[0].tenant_id
     }
 
-    /// Records of a whole cycle, and how many of them are of quiet tenants.
+    /// Number of records in a cycle, and how many of them are of quiet tenants.
     pub(crate) fn cycle(&self) -> (usize, usize) {
         let quiet = self.tenants.len() - 1;
-        (quiet + self.times, quiet)
+        (quiet + self.load_factor, quiet)
     }
 
-    /// Returns a closure that yields these events in sequence, the loud tenant's between those of the others.
+    /// Returns a closure that yields these events in sequence, with the heavy tenant's between those of the others.
     pub(crate) fn into_source(mut self) -> impl FnMut(DateTime<Utc>) -> anyhow::Result<Record> + Send {
-        let (all, quiet) = self.cycle();
+        let (cycle, quiet) = self.cycle();
         move |now| {
-            let place = self.position % all;
+            let index = self.position % cycle;
             self.position += 1;
             // The quiet tenants are spread evenly over the cycle.
-            let number = (place * quiet / all, (place + 1) * quiet / all);
-            if number.0 != number.1 {
-                return self.tenants[number.1].at(now);
+            let (tenant, next_tenant) = (index * quiet / cycle, (index + 1) * quiet / cycle);
+            if tenant != next_tenant {
+                return self.tenants[next_tenant].at(now);
             }
             let mut record = self.tenants[0].at(now)?;
             if self.is_poison {

@@ -1,5 +1,5 @@
-//! Cost of rows that only ClickHouse refuses: the same topic lands in tables whose CHECK constraints refuse none of its
-//! records, one in a hundred or one in ten, evenly spread; each share runs once per round.
+//! Measures the cost of rows that only ClickHouse refuses: the same topic lands in tables whose CHECK constraints refuse none of
+//! its records, one in a hundred or one in ten, evenly spread; each share runs once per round.
 //!
 //! After each run, the table must hold every other record once, and the dead-letter topic one letter per refused record.
 
@@ -9,7 +9,7 @@ use sluice_schemas::names::topic;
 
 use crate::contender::{Contender, Kind};
 use crate::figures::{Spread, thousands, write};
-use crate::fill::{fill, in_topic};
+use crate::fill::{fill, record_count};
 use crate::machine::Machine;
 use crate::measure::{measure, measure_unverified};
 use crate::options::Refused;
@@ -37,12 +37,12 @@ pub(crate) async fn run(options: &Refused) -> anyhow::Result<()> {
     let testbed = Testbed::up(&options.common, "bench").await?;
     let whole = fill(&testbed, &options.common).await?;
     let contender = Contender { kind: Kind::Sluice { processes: 1 }, batch: Some(options.batch) };
-    let expected = expected(&testbed, &contender, whole).await?;
+    let expected = expected_contents(&testbed, &contender, whole).await?;
     let mut runs: [Vec<Measured>; 3] = Default::default();
     let mut number = 0;
     for round in 0..options.rounds as usize {
         for turn in 0..SHARES.len() {
-            // Each round starts with another share, so that none always follows the same other.
+            // Each round starts with a different share, so that none always runs after the same one.
             let index = (turn + round) % SHARES.len();
             number += 1;
             let trial = Trial::new(number, expected[index]);
@@ -73,7 +73,7 @@ pub(crate) async fn run(options: &Refused) -> anyhow::Result<()> {
 }
 
 /// Expected contents of the table by share: a first run lands every record, which shows their offsets.
-async fn expected(testbed: &Testbed, contender: &Contender, whole: Contents) -> anyhow::Result<[Contents; 3]> {
+async fn expected_contents(testbed: &Testbed, contender: &Contender, whole: Contents) -> anyhow::Result<[Contents; 3]> {
     let trial = Trial::new(0, whole);
     testbed.create(&trial.table).await?;
     measure_unverified(testbed, contender, &trial).await.context("land every record once")?;
@@ -94,9 +94,9 @@ async fn run_share(
     events: u64,
 ) -> anyhow::Result<Measured> {
     let letters = testbed.names.topic(topic::CLICKHOUSE_ERRORS);
-    let before = in_topic(testbed, &letters)?;
+    let before = record_count(testbed, &letters)?;
     let measured = measure(testbed, contender, &trial.with_check(share.check)).await?;
-    let (sent, refused) = (in_topic(testbed, &letters)? - before, events - trial.events);
+    let (sent, refused) = (record_count(testbed, &letters)? - before, events - trial.events);
     let wrong = (sent != refused).then(|| format!("{sent} dead letters for {refused} refused rows"));
     Ok(Measured { wrong: measured.wrong.or(wrong), ..measured })
 }
@@ -111,9 +111,9 @@ fn table(runs: &[Vec<Measured>; 3], events: u64) -> String {
     let clean = spread(&runs[0]).map_or(f64::NAN, |spread| spread.median);
     let line = |(share, runs): (&Share, &Vec<Measured>)| {
         let Spread { min, median, max } = spread(runs)?;
-        let part = 100.0 * median / clean;
+        let percent = 100.0 * median / clean;
         let required = share.required.map_or_else(String::new, |required| {
-            format!(", at least {required:.0} %: {}", if part >= required { "held" } else { "NOT HELD" })
+            format!(", at least {required:.0} %: {}", if percent >= required { "met" } else { "NOT MET" })
         });
         let wrong: Vec<_> = runs.iter().filter_map(|run| run.wrong.clone()).collect();
         let right = if wrong.is_empty() { "right".to_owned() } else { format!("WRONG: {}", wrong.join("; ")) };
@@ -122,7 +122,7 @@ fn table(runs: &[Vec<Measured>; 3], events: u64) -> String {
             spread.map_or_else(|| "-".to_owned(), |spread| format!("{:.2}", spread.median / events as f64 * 1e6))
         };
         Some(format!(
-            "{}: {} events/s ({}-{}), {part:.0} % of the clean rate{required}; processor seconds per million events: worker {}, \
+            "{}: {} events/s ({}-{}), {percent:.0} % of the clean rate{required}; processor seconds per million events: worker {}, \
              ClickHouse {}, Kafka {}; rows and letters {right}",
             share.name,
             thousands(median),

@@ -1,4 +1,4 @@
-//! The speed of every program over several rounds; each program runs once per round.
+//! Measures the speed of every program over several rounds; each program runs once per round.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(crate) async fn run(options: &Speed) -> anyhow::Result<()> {
     let (contenders, skipped) = runnable(&testbed, Contender::all(options)).await?;
     let is_insert = |contender: &Contender| matches!(contender.kind, Kind::Insert { .. });
     let rows = if contenders.iter().any(is_insert) {
-        Some(insert::rows(&testbed, options.common.events).await?)
+        Some(insert::encode_topic(&testbed, options.common.events).await?)
     } else {
         None
     };
@@ -30,7 +30,7 @@ pub(crate) async fn run(options: &Speed) -> anyhow::Result<()> {
     let mut number = 0;
     for round in 0..options.rounds {
         for turn in 0..contenders.len() {
-            // Each round starts with another program, so that none always comes first or follows the same other.
+            // Each round starts with a different program, so that none always runs first or after the same one.
             let index = (turn + round as usize) % contenders.len();
             number += 1;
             let contender = &contenders[index];

@@ -1,4 +1,4 @@
-//! Whether a worker keeps up with records at a steady rate: every second, the number of records that are not visible yet.
+//! Measures whether a worker keeps up with a steady rate: every second, it counts the records that are not visible yet.
 
 use std::time::{Duration, Instant};
 
@@ -34,15 +34,15 @@ pub(crate) async fn run(options: &Sustained) -> anyhow::Result<()> {
     let before = testbed.cpu();
     let producer = SteadyProducer::start(&testbed, *rate, *span, Live::new(common.bytes)?.into_source())?;
     let samples = sample(&testbed, &trial, &producer, &mut program).await?;
-    let sent = producer.done().await?.len();
+    let sent = producer.wait_until_done().await?.len();
     live::wait_for_rows(&testbed, &trial, sent as u64, LANDING_TIMEOUT).await?;
-    let found = testbed.contents(&trial.table).await?;
+    let contents = testbed.contents(&trial.table).await?;
     let (cpu, peak) = (proc::cpu(program.pid()).as_secs_f64(), program.peak());
     let stores: Vec<f64> =
         testbed.cpu().iter().zip(before).map(|(now, then)| now.saturating_sub(then).as_secs_f64()).collect();
     program.stop().await?;
     testbed.drop_table(&trial.table).await?;
-    let is_right = found.rows == sent as u64 && found.distinct == sent as u64;
+    let is_right = contents.rows == sent as u64 && contents.distinct == sent as u64;
     let machine = Machine::current(&testbed).await?;
     let points = samples.iter().map(|sample| (sample.at, sample.lag as f64)).collect();
     let chart = Chart {
@@ -57,7 +57,7 @@ pub(crate) async fn run(options: &Sustained) -> anyhow::Result<()> {
         machine.text(),
         thousands(f64::from(*rate)),
         thousands(sent as f64),
-        if is_right { "every row once".to_owned() } else { format!("WRONG: {found:?}") },
+        if is_right { "every row once".to_owned() } else { format!("WRONG: {contents:?}") },
         by_tenths(&samples),
         cpu / sent as f64 * 1e6,
         stores[0] / sent as f64 * 1e6,
@@ -97,7 +97,7 @@ async fn sample(
     Ok(samples)
 }
 
-/// The lag by tenths of the time; a growing lag would show from one tenth to the next.
+/// The lag in each tenth of the time. A growing lag increases from one tenth to the next.
 fn by_tenths(samples: &[Sample]) -> String {
     let tenths = samples.chunks(samples.len().div_ceil(10).max(1));
     let text = tenths.filter_map(|tenth| {

@@ -1,5 +1,5 @@
-//! The stores of the bench: its own stack, a namespace in it, and a table for each run. The stack stops by itself after the bench
-//! has exited.
+//! The stores of the bench: its own stack, a namespace in it, and a table for each run. The stack stops after the
+//! bench has exited.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::proc;
 pub(crate) const SLUICE: &str = env!("CARGO_BIN_EXE_sluice");
 /// How long the stack waits for another user before it stops and removes its data.
 const IDLE: Duration = Duration::from_mins(1);
-/// The same with `--keep`.
-const KEPT: Duration = Duration::from_hours(2);
+/// [`IDLE`] with `--keep`.
+const IDLE_KEPT: Duration = Duration::from_hours(2);
 const STORES: [Store; 2] = [Store::Kafka, Store::ClickHouse];
 
-/// The columns that every program fills; the digest covers them.
-const FILLED: &str = "event_id, tenant_id, customer_id, campaign_id, agent_id, channel, event_type, timestamp, \
+/// The columns that every program fills and that the digest covers.
+const FILLED_COLUMNS: &str = "event_id, tenant_id, customer_id, campaign_id, agent_id, channel, event_type, timestamp, \
                       duration_ms, success, error_code, JSONExtractUInt(metadata, 'seq')";
 
 /// Running stores with the bench's topics and tables.
@@ -53,9 +53,9 @@ impl Testbed {
     pub(crate) async fn up(options: &Common, namespace: &str) -> anyhow::Result<Self> {
         let settings = Settings { port_base: options.port_base, ..Settings::default() };
         let layout = Layout::new(&settings)?.with_program(PathBuf::from(SLUICE));
-        let held = lease(&layout).await?;
+        let lease = lease(&layout).await?;
         Box::pin(up(&layout, &[Service::Kafka, Service::ClickHouse], &Progress::stderr())).await?;
-        keeper::spawn_wiping(&layout, if options.keep { KEPT } else { IDLE })?;
+        keeper::spawn_wiping(&layout, if options.keep { IDLE_KEPT } else { IDLE })?;
         let names = Names::new(namespace)?;
         let stores = Stores { namespace: names.clone(), ..Stores::local(options.port_base) };
         apply::apply(&stores, &names, &STORES).await?;
@@ -74,7 +74,7 @@ impl Testbed {
             stores,
             names,
             folder,
-            _lease: held,
+            _lease: lease,
         })
     }
 
@@ -138,17 +138,18 @@ impl Testbed {
 
     /// Contents of the rows that meet the condition.
     pub(crate) async fn contents_matching(&self, table: &str, condition: &str) -> anyhow::Result<Contents> {
-        let query =
-            format!("SELECT count(), uniqExact(event_id), sum(cityHash64({FILLED})) FROM {table} WHERE {condition}");
+        let query = format!(
+            "SELECT count(), uniqExact(event_id), sum(cityHash64({FILLED_COLUMNS})) FROM {table} WHERE {condition}"
+        );
         let (rows, distinct, digest) =
             self.clickhouse.query(&query).fetch_one().await.with_context(|| format!("read {table}"))?;
         Ok(Contents { rows, distinct, digest })
     }
 
-    /// Waits until no merge runs and the stores are idle, so that no run pays for an earlier one.
+    /// Waits until no merge is running and the stores are idle, so that no run is affected by an earlier one.
     pub(crate) async fn wait_until_idle(&self) -> anyhow::Result<()> {
         const SAMPLE: Duration = Duration::from_millis(400);
-        const IDLE_SHARE: u32 = 20;
+        const IDLE_DIVISOR: u32 = 20;
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let before = self.cpu();
@@ -160,7 +161,7 @@ impl Testbed {
                 .fetch_one()
                 .await
                 .context("query the merges")?;
-            if merges == 0 && used < SAMPLE / IDLE_SHARE {
+            if merges == 0 && used < SAMPLE / IDLE_DIVISOR {
                 return Ok(());
             }
             if Instant::now() > deadline {

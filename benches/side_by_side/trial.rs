@@ -1,4 +1,4 @@
-//! One trial: where a program runs, what its table must hold afterwards, and what it cost.
+//! One trial: the table and consumer group of a program, the expected rows, and the measured cost.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::testbed::{Contents, Testbed};
 
-/// Slowest program that a trial waits for, in events per second.
-const SLOWEST: u64 = 10_000;
+/// Minimum rate that a trial waits for, in events per second.
+const MIN_RATE: u64 = 10_000;
 
 /// One run of a program: its table, consumer group and expected rows.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub(crate) struct Trial {
     pub(crate) group: String,
     pub(crate) events: u64,
     pub(crate) expected: Contents,
-    /// A CHECK constraint of the table, if it has one.
+    /// CHECK constraint of the table, if any.
     pub(crate) check: Option<&'static str>,
 }
 
@@ -37,26 +37,26 @@ impl Trial {
 
     /// Log file of the program.
     pub(crate) fn log(&self, testbed: &Testbed) -> PathBuf {
-        self.log_of(testbed, 1)
+        self.process_log(testbed, 1)
     }
 
     /// Log file of the program's process with this number, counted from 1.
-    pub(crate) fn log_of(&self, testbed: &Testbed, process: usize) -> PathBuf {
+    pub(crate) fn process_log(&self, testbed: &Testbed, process: usize) -> PathBuf {
         testbed.folder.join(format!("{}-{process}.log", self.table))
     }
 
     /// How long the trial may take.
     pub(crate) fn deadline(&self) -> Duration {
-        Duration::from_secs(30 + self.events / SLOWEST)
+        Duration::from_secs(30 + self.events / MIN_RATE)
     }
 
-    /// Compares the table with the expected rows and drops it. Returns the number of rows and what is wrong with them.
+    /// Compares the table with the expected rows and drops it. Returns the number of rows and a description of any difference.
     pub(crate) async fn verify(&self, testbed: &Testbed) -> anyhow::Result<(u64, Option<String>)> {
-        let found = testbed.contents(&self.table).await?;
+        let contents = testbed.contents(&self.table).await?;
         testbed.drop_table(&self.table).await?;
-        let Contents { rows, distinct, .. } = found;
-        let wrong = match found {
-            _ if found == self.expected => None,
+        let Contents { rows, distinct, .. } = contents;
+        let wrong = match contents {
+            _ if contents == self.expected => None,
             _ if distinct != self.events => Some(format!("{distinct} of {} events are in the table", self.events)),
             _ if rows != self.events => Some(format!("{} duplicate rows", rows - self.events)),
             _ => Some("the rows have other contents".to_owned()),
@@ -65,24 +65,24 @@ impl Trial {
     }
 }
 
-/// What a trial took.
+/// Results of a trial.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Measured {
     /// Seconds from the start of the program to the last row, without the idle time at the end.
     pub(crate) seconds: f64,
-    /// Seconds of these until the group had assigned its partitions.
+    /// Seconds from the start until the group had assigned its partitions.
     pub(crate) join: Option<f64>,
     /// CPU seconds of the program's own processes.
     pub(crate) worker_cpu: Option<f64>,
-    /// Peak resident memory of one of them, in bytes.
+    /// Highest peak resident memory of one of these processes, in bytes.
     pub(crate) worker_peak: Option<u64>,
     /// CPU seconds of ClickHouse.
     pub(crate) clickhouse_cpu: f64,
     /// CPU seconds of Kafka.
     pub(crate) kafka_cpu: f64,
-    /// Rows in the table at the end.
+    /// Number of rows in the table at the end.
     pub(crate) rows: u64,
-    /// What is wrong with them.
+    /// Difference from the expected rows, if any.
     pub(crate) wrong: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The system's allocator with a counter, for benches that report allocations. Each bench includes this file as a module.
+//! The system allocator with a counter, for benches that report allocations. Each bench includes this file as a module.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[expect(unsafe_code, reason = "an allocator needs unsafe code, and there is no other way to count allocations")]
-// SAFETY: every call is forwarded unchanged to the system's allocator.
+// SAFETY: every call is forwarded unchanged to the system allocator.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
@@ -31,7 +31,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 }
 
-/// Runs `work` once and prints its allocations per unit, where it processes `units` of them.
+/// Runs `work`, which processes `units` units, and prints its allocations per unit.
 #[expect(clippy::print_stderr, reason = "criterion cannot report counts")]
 pub(crate) fn print_allocations(what: &str, units: u64, work: impl FnOnce()) {
     let before = COUNT.load(Ordering::Relaxed);

@@ -21,12 +21,12 @@ use crate::trial::{Measured, Trial};
 /// Output of the child, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 struct Report {
-    joined: f64,
+    join_seconds: f64,
     seconds: f64,
     bytes: u64,
 }
 
-/// Runs the child and measures it.
+/// Runs the child and measures its cost.
 pub(crate) async fn run(testbed: &Testbed, trial: &Trial) -> anyhow::Result<Measured> {
     testbed.wait_until_idle().await?;
     let mut command = Command::new(std::env::current_exe().context("find the bench's own program")?);
@@ -48,7 +48,7 @@ pub(crate) async fn run(testbed: &Testbed, trial: &Trial) -> anyhow::Result<Meas
     let [clickhouse, kafka] = testbed.cpu();
     let measured = Measured {
         seconds: report.seconds,
-        join: Some(report.joined),
+        join: Some(report.join_seconds),
         worker_cpu: Some(proc::cpu(program.pid()).as_secs_f64()),
         worker_peak: Some(program.peak()),
         clickhouse_cpu: clickhouse.saturating_sub(before[0]).as_secs_f64(),
@@ -95,9 +95,9 @@ pub(crate) fn child(options: &Consume) -> anyhow::Result<()> {
         }
     }
     let seconds = start.elapsed().as_secs_f64();
-    let joined = consumer.context().0.get().map_or(0.0, |at| (*at - start).as_secs_f64());
-    print(&serde_json::to_string(&Report { joined, seconds, bytes })?);
-    // Stays until the parent has read its resource usage.
+    let join_seconds = consumer.context().0.get().map_or(0.0, |at| (*at - start).as_secs_f64());
+    print(&serde_json::to_string(&Report { join_seconds, seconds, bytes })?);
+    // Keeps running until the parent has read its resource usage.
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use crate::testbed::Testbed;
 use crate::trial::Trial;
 
-/// Rows of a block; the engine also flushes at the interval, whichever comes first.
+/// Rows of a block; the engine flushes after this many rows or at the interval, whichever comes first.
 const BLOCK: u32 = 100_000;
 const FLUSH_MS: u32 = 1_000;
 
@@ -15,7 +15,7 @@ pub(crate) struct Engine {
     table: String,
 }
 
-/// A build of ClickHouse may lack the engine.
+/// Checks whether this build of ClickHouse has the engine.
 pub(super) async fn obstacle(testbed: &Testbed) -> anyhow::Result<Option<String>> {
     let query = "SELECT count() FROM system.table_engines WHERE name = 'Kafka'";
     let engines: u64 = testbed.clickhouse.query(query).fetch_one().await.context("query the Kafka engine")?;
@@ -45,7 +45,7 @@ impl Engine {
         Ok(Self { table: table.clone() })
     }
 
-    /// Drops both.
+    /// Drops the view and the queue.
     pub(super) async fn stop(self, testbed: &Testbed) -> anyhow::Result<()> {
         testbed.execute(&format!("DROP TABLE {}_feed SYNC", self.table)).await?;
         testbed.execute(&format!("DROP TABLE {}_queue SYNC", self.table)).await

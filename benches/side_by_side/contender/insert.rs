@@ -1,4 +1,4 @@
-//! The second ceiling: inserts rows encoded in advance into ClickHouse, as Sluice sends them, and does nothing else.
+//! The second ceiling: inserts rows that were encoded in advance into ClickHouse, as Sluice sends them, and does nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ async fn plan_for(testbed: &Testbed, table: &str) -> anyhow::Result<Plan> {
 }
 
 /// Reads the topic and encodes its rows, as Sluice does.
-pub(crate) async fn rows(testbed: &Testbed, events: u64) -> anyhow::Result<Rows> {
+pub(crate) async fn encode_topic(testbed: &Testbed, events: u64) -> anyhow::Result<Rows> {
     let plan = plan_for(testbed, "rows").await?;
     let (config, topic) = (kafka_config(&testbed.stores), testbed.topic());
     let encode = move || encode(plan, config, &topic, events);
@@ -82,7 +82,7 @@ fn encode(mut plan: Plan, mut config: rdkafka::ClientConfig, topic: &str, events
         let origin = &origins[usize::try_from(record.partition())?];
         let decoded = plan.decoder.decode(record.payload(), origin, record.offset(), &mut body);
         if let Err(rejected) = decoded {
-            bail!("encode the rows: one is rejected as {}", rejected.reason.code());
+            bail!("encode the rows: a record is rejected as {}", rejected.reason.code());
         }
         ends.push(body.len());
     }
@@ -100,7 +100,7 @@ impl Rows {
     }
 }
 
-/// Inserts all rows and measures it.
+/// Inserts all rows and measures the time and the cost.
 pub(crate) async fn run(
     testbed: &Testbed,
     trial: &Trial,
@@ -116,8 +116,8 @@ pub(crate) async fn run(
     let inserts = batches.into_iter().enumerate().map(|(number, body)| {
         let (statement, head, token) = (statement.as_str(), head.clone(), format!("{}-{number}", trial.table));
         async move {
-            let own = [("wait_end_of_query", "1"), ("insert_deduplication_token", token.as_str())];
-            let settings = [ALWAYS, FOR_WRITES, FOR_INSERTS, &own].concat();
+            let per_insert = [("wait_end_of_query", "1"), ("insert_deduplication_token", token.as_str())];
+            let settings = [ALWAYS, FOR_WRITES, FOR_INSERTS, &per_insert].concat();
             http::insert(testbed, statement, &settings, [&head[..], &body].concat().into()).await
         }
     });

@@ -1,5 +1,5 @@
-//! The obvious first implementation in Rust: rdkafka's `StreamConsumer`, `serde_json`, and the inserter of the `clickhouse` crate.
-//! It runs in a child process of the bench. It delivers at least once, and has no dead letters and no memory limit.
+//! The obvious first implementation in Rust: rdkafka's `StreamConsumer`, `serde_json`, and the inserter of the `clickhouse`
+//! crate. It runs in a child process of the bench. It delivers at least once and has neither dead letters nor a memory limit.
 
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ impl<'a> EventRow<'a> {
     }
 }
 
-/// The child: consumes until SIGTERM or until its parent exits, then writes the rest.
+/// The child: consumes until SIGTERM or until its parent exits, then writes the last batch.
 pub(crate) async fn child(options: &Obvious) -> anyhow::Result<()> {
     let mut config = ClientConfig::new();
     config
@@ -140,9 +140,9 @@ pub(crate) async fn child(options: &Obvious) -> anyhow::Result<()> {
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut terminated = signal(SignalKind::terminate())?;
-    let closed = when_stdin_closes();
+    let closed = stdin_closed();
     loop {
-        let is_ending = tokio::select! {
+        let is_stopping = tokio::select! {
             biased;
             received = consumer.recv() => {
                 let message = received?;
@@ -154,18 +154,18 @@ pub(crate) async fn child(options: &Obvious) -> anyhow::Result<()> {
             () = closed.cancelled() => true,
             _ = terminated.recv() => true,
         };
-        let committed = if is_ending { inserter.force_commit().await? } else { inserter.commit().await? };
+        let committed = if is_stopping { inserter.force_commit().await? } else { inserter.commit().await? };
         if committed.rows > 0 {
             consumer.commit_consumer_state(CommitMode::Async)?;
         }
-        if is_ending {
+        if is_stopping {
             return Ok(());
         }
     }
 }
 
 /// A token that is cancelled when the parent exits.
-fn when_stdin_closes() -> CancellationToken {
+fn stdin_closed() -> CancellationToken {
     let closed = CancellationToken::new();
     let closing = closed.clone();
     std::thread::spawn(move || {

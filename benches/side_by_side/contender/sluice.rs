@@ -14,7 +14,7 @@ use crate::trial::Trial;
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) batch: u64,
-    /// Longest time that a record waits in an open batch.
+    /// Maximum time that a record waits in an open batch.
     pub(crate) timer: Duration,
     /// ClickHouse's URL, if it is not the stack's own.
     pub(crate) clickhouse: Option<String>,
@@ -26,10 +26,10 @@ pub(crate) fn start(testbed: &Testbed, trial: &Trial, batch: u64, number: usize)
     let mut command = command(testbed, trial, &settings, &[SLUICE])?;
     let port = page_port(testbed) + u16::try_from(number - 1).context("number a process")?;
     command.env("SLUICE_INGEST__LISTEN", format!("127.0.0.1:{port}"));
-    Program::start(command, &trial.log_of(testbed, number))
+    Program::start(command, &trial.process_log(testbed, number))
 }
 
-/// The command line, where `program` is the executable with any wrapper before it.
+/// The command line; `program` is the executable with any wrapper before it.
 pub(crate) fn command(
     testbed: &Testbed,
     trial: &Trial,
@@ -38,7 +38,7 @@ pub(crate) fn command(
 ) -> anyhow::Result<Command> {
     let file = testbed.folder.join(format!("{}.toml", trial.table));
     std::fs::write(&file, text(testbed, trial, settings)).with_context(|| format!("write {}", file.display()))?;
-    let (first, rest) = program.split_first().context("start nothing")?;
+    let (first, rest) = program.split_first().context("start a program: its command line is empty")?;
     let mut command = Command::new(first);
     command.args(rest).arg("--config").arg(file).args(["--log", "info", "ingest", "--until-stdin-closes"]);
     Ok(command)
