@@ -1,5 +1,5 @@
-//! Compares a value of a row with the record's, as serde_json parses it. Values that cannot be expected to agree to the last
-//! bit (floats, numbers beyond 64 bits) are not compared.
+//! Compares a value of a row with the record's, as serde_json parses it. Values that need not agree to the last bit
+//! (floats, numbers beyond 64 bits) are not compared.
 
 use chrono::{DateTime, NaiveDate};
 use serde_json::Value as Json;
@@ -10,14 +10,14 @@ use crate::rows::Value;
 pub fn agree(value: &Value, json: &Json) -> bool {
     match (value, json) {
         (Value::Null, Json::Null) | (Value::Inexact, Json::Number(_) | Json::String(_)) => true,
-        (Value::Text(text) | Value::Word(text), Json::String(expected)) => text == expected,
-        // A string column keeps an object or array as text.
+        (Value::Text(text) | Value::EnumName(text), Json::String(expected)) => text == expected,
+        // A string column stores an object or array as text.
         (Value::Text(text), Json::Object(_) | Json::Array(_)) => {
             serde_json::from_str::<Json>(text).is_ok_and(|expected| expected == *json)
         }
         (Value::Padded(bytes), Json::String(expected)) => {
-            let (text, rest) = bytes.split_at(expected.len().min(bytes.len()));
-            text == expected.as_bytes() && rest.iter().all(|byte| *byte == 0)
+            let (text, padding) = bytes.split_at(expected.len().min(bytes.len()));
+            text == expected.as_bytes() && padding.iter().all(|byte| *byte == 0)
         }
         (Value::Document(document), json) => document == json,
         (Value::Number(number), Json::Number(expected)) => expected.is_f64() || *number == expected.to_string(),
@@ -45,12 +45,12 @@ pub fn agree(value: &Value, json: &Json) -> bool {
     }
 }
 
-/// Text and number keys are looked up; others are only counted.
+/// Compares entries with text and number keys; other entries are only counted.
 fn agree_on_pairs(pairs: &[(Value, Value)], expected: &serde_json::Map<String, Json>) -> bool {
     let agrees = |(key, value): &(Value, Value)| match key {
-        Value::Text(key) | Value::Word(key) | Value::Number(key) => expected
+        Value::Text(key) | Value::EnumName(key) | Value::Number(key) => expected
             .get(key)
-            // `-0` is the number 0.
+            // `-0` is read as the number 0.
             .or_else(|| expected.get("-0").filter(|_| key == "0"))
             .is_some_and(|json| agree(value, json)),
         _ => true,

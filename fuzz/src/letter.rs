@@ -1,5 +1,5 @@
-//! A dead letter, written and read back. An input is header lines, `name=value` or `name` alone, an empty line and a payload.
-//! They are used as the headers of a letter, and again as those of a record that becomes a letter.
+//! A dead letter, written and read back. An input consists of header lines (`name=value` or `name` alone), an empty line and a
+//! payload. The headers are used twice: as those of a letter, and as those of a record that becomes a letter.
 
 use rdkafka::message::{Headers as _, OwnedHeaders};
 use sluice_ingest::dead_letter::compose;
@@ -11,16 +11,17 @@ use uuid::Uuid;
 /// Checks one input.
 ///
 /// # Panics
-/// If a promise is broken.
+/// If an invariant is violated.
 pub fn check(input: &[u8]) {
-    let (headers, payload) = parts(input);
+    let (headers, payload) = parse_input(input);
     if let Some(letter) = read(headers.clone(), payload) {
         assert!(headers.iter().any(|(name, _)| name == header::REASON), "a letter has a reason");
         let is_here = payload.is_some_and(|payload| letter.payload == Payload::Here(payload.len()));
         assert!(is_here || payload.is_none() && !matches!(letter.payload, Payload::Here(_)));
     }
     let written = dead_letter(headers, payload);
-    let read = read(as_sent(&compose::headers(&written)), payload).expect("a letter that a worker wrote");
+    let read =
+        read(to_headers(&compose::headers(&written)), payload).expect("a letter that a worker wrote can be read");
     let source = &read.source;
     assert_eq!((&source.topic, source.topic_id, source.partition), (&written.topic, Some(written.topic_id), 3));
     assert_eq!((&read.reason, &read.stage), (&written.reason, &written.stage));
@@ -33,7 +34,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-fn parts(input: &[u8]) -> (Headers, Option<&[u8]>) {
+fn parse_input(input: &[u8]) -> (Headers, Option<&[u8]>) {
     let end = input.windows(2).position(|pair| pair == b"\n\n");
     let (head, payload) = end.map_or((input, None), |end| (&input[..end], Some(&input[end + 2..])));
     let header = |line: &[u8]| {
@@ -73,6 +74,6 @@ fn dead_letter(headers: Headers, payload: Option<&[u8]>) -> DeadLetter {
     }
 }
 
-fn as_sent(headers: &OwnedHeaders) -> Headers {
+fn to_headers(headers: &OwnedHeaders) -> Headers {
     headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
 }

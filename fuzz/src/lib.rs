@@ -1,12 +1,12 @@
-//! Coverage-guided fuzzing of the parts of ingest that read untrusted bytes. Each target accepts any bytes and panics if a
-//! promise is broken; `fuzz/run` fuzzes the targets, and a test replays the inputs in `fuzz/corpus`. No target opens a
+//! Coverage-guided fuzzing of the parts of ingest that parse untrusted bytes. Each target accepts any bytes and panics if an
+//! invariant is violated; `fuzz/run` fuzzes the targets, and a test replays the inputs in `fuzz/corpus`. No target opens a
 //! connection.
 //!
 //! # Layout
 //! - [`record`], [`platform`] and [`mod@column`]: records become rows
 //! - [`intent`]: the metadata of a committed offset
 //! - [`letter`]: dead letters
-//! - [`table`], with [`types`], [`rows`] and [`agree`]: the promises about a record and its row, and an independent reader that
+//! - [`table`], with [`types`], [`rows`] and [`agree`]: the invariants of a record and its row, and an independent reader that
 //!   checks them
 
 pub mod agree;
@@ -19,7 +19,7 @@ pub mod rows;
 pub mod table;
 pub mod types;
 
-/// A target: its name, which is also its folder in the corpus, and the check of an input.
+/// A target: its name, which is also its folder in the corpus, and the function that checks an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
@@ -31,7 +31,7 @@ pub const TARGETS: [Target; 5] = [
     ("record", record::check),
 ];
 
-/// Defines a target's program: libFuzzer's in a fuzzing build, else one that replays the files that it is given.
+/// Defines a target's program: libFuzzer's in a fuzzing build, otherwise one that replays the files in its arguments.
 #[macro_export]
 macro_rules! target {
     ($check:path) => {

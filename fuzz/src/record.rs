@@ -1,5 +1,5 @@
-//! Records for a table with a column of every type, and for one without defaults. In the first, every column except the time has
-//! a default, so that short inputs are accepted; in the second, no column has one.
+//! Records for two tables. The first has a column of every type, all with a default except the time, so that short inputs are
+//! accepted; in the second, no column has a default.
 
 use std::cell::RefCell;
 
@@ -9,7 +9,7 @@ use sluice_ingest::config::{Limits, Pipeline};
 use crate::table::{Described, Table};
 
 /// Columns of every type, and of nested types.
-const EVERY: &[Described<'_>] = &[
+const EVERY_TYPE: &[Described<'_>] = &[
     ("timestamp", "DateTime64(3, 'UTC')", ""),
     ("id", "UUID", "DEFAULT"),
     ("s", "String", "DEFAULT"),
@@ -66,18 +66,18 @@ thread_local! {
 fn tables() -> [Table; 2] {
     // Low limits, so that small inputs reach them.
     let limits = Limits { record: ByteSize::b(2000), string: ByteSize::b(100), depth: 6, keys: 50 };
-    let every = Pipeline { table: "t".to_owned(), tenant: String::new(), limits, ..Pipeline::default() };
+    let every_type = Pipeline { table: "t".to_owned(), tenant: String::new(), limits, ..Pipeline::default() };
     let columns = [("place", "details.place"), ("floor", "details.more.floor")];
     let columns = columns.map(|(column, path)| (column.to_owned(), path.to_owned())).into();
-    let no_defaults = Pipeline { tenant: "tenant_id".to_owned(), columns, ..every.clone() };
-    [(every, EVERY), (no_defaults, NO_DEFAULTS)]
+    let no_defaults = Pipeline { tenant: "tenant_id".to_owned(), columns, ..every_type.clone() };
+    [(every_type, EVERY_TYPE), (no_defaults, NO_DEFAULTS)]
         .map(|(pipeline, columns)| Table::new(&pipeline, columns, "timestamp").expect("types that ingest supports"))
 }
 
 /// Checks one input.
 ///
 /// # Panics
-/// If a promise is broken.
+/// If an invariant is violated.
 pub fn check(input: &[u8]) {
     TABLES.with_borrow_mut(|tables| tables.iter_mut().for_each(|table| table.check(input)));
 }

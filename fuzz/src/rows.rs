@@ -1,5 +1,5 @@
-//! A reader of RowBinary that shares no code with the decoder. It reads a row value by value; a row that ends early or contains
-//! a value that its type does not allow is an error that names the fault.
+//! A reader of RowBinary that shares no code with the decoder. It reads a row value by value and returns an error that names the
+//! fault if the row ends early or contains a value that its type does not allow.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,35 +10,35 @@ use crate::types::{Form, Meaning};
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// No value.
+    /// SQL `NULL`.
     Null,
-    /// A string.
+    /// A `String`.
     Text(String),
-    /// A string padded with zeros.
+    /// A `FixedString`, including its zero padding.
     Padded(Vec<u8>),
     /// A JSON object.
     Document(serde_json::Value),
     /// A whole number in decimal.
     Number(String),
-    /// Zero or one.
+    /// A `Bool`.
     Bool(bool),
-    /// A float or a decimal; only its bounds are checked.
+    /// A float or a decimal; only its range is checked.
     Inexact,
-    /// Days since 1970.
+    /// Days since 1970-01-01.
     Days(i64),
-    /// Fractions of a second since 1970, and the number of decimals.
+    /// Ticks since 1970-01-01, and the number of decimals of a second.
     Ticks(i64, u32),
-    /// A word of an enum.
-    Word(String),
-    /// A UUID.
+    /// Name of an enum value.
+    EnumName(String),
+    /// A `UUID`.
     Uuid(Uuid),
-    /// An address.
+    /// An `IPv4` or `IPv6`.
     Address(std::net::IpAddr),
-    /// Elements.
+    /// Elements of an `Array`.
     Array(Vec<Self>),
-    /// Keys and values.
+    /// Keys and values, in order.
     Map(Vec<(Self, Self)>),
-    /// Elements with their names.
+    /// Elements with their names; an unnamed element has an empty one.
     Tuple(Vec<(String, Self)>),
 }
 
@@ -56,15 +56,17 @@ impl RowReader<'_> {
             Form::Text => Value::Text(self.text()?),
             Form::Document => {
                 let value: serde_json::Value = serde_json::from_str(&self.text()?).map_err(|e| e.to_string())?;
-                check(value.is_object(), "a document is an object")?;
+                check(value.is_object(), "a document must be an object")?;
                 Value::Document(value)
             }
             Form::Nullable(inner) => match self.byte()? {
                 0 => self.value(inner)?,
                 1 => Value::Null,
-                other => return Err(format!("{other} as a null marker")),
+                other => return Err(format!("invalid null marker {other}")),
             },
-            Form::Array(inner) => Value::Array((0..self.count()?).map(|_| self.value(inner)).collect::<Read<_>>()?),
+            Form::Array(inner) => {
+                Value::Array((0..self.read_varint()?).map(|_| self.value(inner)).collect::<Read<_>>()?)
+            }
             Form::Map(pair) => self.map(&pair.0, &pair.1)?,
             Form::Tuple(elements) => {
                 let element = |(name, form): &(String, Form)| Ok((name.clone(), self.value(form)?));
@@ -75,29 +77,29 @@ impl RowReader<'_> {
 
     fn map(&mut self, key: &Form, value: &Form) -> Read<Value> {
         let mut pairs: Vec<(Value, Value)> = Vec::new();
-        for _ in 0..self.count()? {
+        for _ in 0..self.read_varint()? {
             let (key, value) = (self.value(key)?, self.value(value)?);
-            check(pairs.iter().all(|(other, _)| *other != key), "a map has unique keys")?;
+            check(pairs.iter().all(|(other, _)| *other != key), "keys of a map must be unique")?;
             pairs.push((key, value));
         }
         Ok(Value::Map(pairs))
     }
 
     fn text(&mut self) -> Read<String> {
-        let length = self.count()?;
-        String::from_utf8(self.take(length)?.to_vec()).map_err(|_| "a string is UTF-8".to_owned())
+        let length = self.read_varint()?;
+        String::from_utf8(self.take(length)?.to_vec()).map_err(|_| "a string is not UTF-8".to_owned())
     }
 
     /// Reads a LEB128 number.
-    fn count(&mut self) -> Read<usize> {
-        let (mut count, mut shift) = (0_usize, 0);
+    fn read_varint(&mut self) -> Read<usize> {
+        let (mut number, mut shift) = (0_usize, 0);
         loop {
             let byte = self.byte()?;
-            check(shift < 64, "a count has at most ten bytes")?;
-            count |= usize::from(byte & 0x7f) << shift;
+            check(shift < 64, "a LEB128 number must have at most ten bytes")?;
+            number |= usize::from(byte & 0x7f) << shift;
             shift += 7;
             if byte & 0x80 == 0 {
-                return Ok(count);
+                return Ok(number);
             }
         }
     }
@@ -115,12 +117,12 @@ impl RowReader<'_> {
 }
 
 fn check(holds: bool, what: &str) -> Read<()> {
-    if holds { Ok(()) } else { Err(format!("violated: {what}")) }
+    if holds { Ok(()) } else { Err(format!("invariant violated: {what}")) }
 }
 
 fn fixed_size_value(bytes: &[u8], meaning: &Meaning) -> Read<Value> {
     let unsigned = bytes.iter().rev().fold(0_u128, |value, byte| value << 8 | u128::from(*byte));
-    // Shifting up and down extends the sign into the upper bytes.
+    // Shifting left and right extends the sign into the upper bytes.
     let unused = 128_u32.saturating_sub(8 * bytes.len() as u32);
     let signed = if bytes.is_empty() { 0 } else { unsigned.cast_signed() << unused >> unused };
     Ok(match meaning {
@@ -129,24 +131,29 @@ fn fixed_size_value(bytes: &[u8], meaning: &Meaning) -> Read<Value> {
         Meaning::Float => {
             let value = match *bytes {
                 [a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
-                _ => f64::from_le_bytes(bytes.try_into().map_err(|_| "a float has four or eight bytes")?),
+                _ => f64::from_le_bytes(bytes.try_into().map_err(|_| "a float does not have four or eight bytes")?),
             };
-            check(value.is_finite(), "a float is finite")?;
+            check(value.is_finite(), "a float must be finite")?;
             Value::Inexact
         }
         Meaning::Decimal(precision) => {
-            check(signed.unsigned_abs() < 10_u128.pow(*precision), "a decimal has at most its precision in digits")?;
+            check(
+                signed.unsigned_abs() < 10_u128.pow(*precision),
+                "a decimal must not have more digits than its precision",
+            )?;
             Value::Inexact
         }
         Meaning::Bool => {
-            check(unsigned < 2, "a bool is zero or one")?;
+            check(unsigned < 2, "a Bool must be zero or one")?;
             Value::Bool(unsigned == 1)
         }
         Meaning::Days => Value::Days(if bytes.len() == 2 { unsigned as i64 } else { signed as i64 }),
-        Meaning::Ticks(decimals) => ticks(if bytes.len() == 4 { unsigned as i64 } else { signed as i64 }, *decimals)?,
-        Meaning::Words(words) => {
-            let word = words.iter().find(|(_, number)| i128::from(*number) == signed);
-            Value::Word(word.ok_or("an enum's number belongs to one of its words")?.0.clone())
+        Meaning::Ticks(decimals) => {
+            check_ticks(if bytes.len() == 4 { unsigned as i64 } else { signed as i64 }, *decimals)?
+        }
+        Meaning::EnumNames(names) => {
+            let name = names.iter().find(|(_, number)| i128::from(*number) == signed);
+            Value::EnumName(name.ok_or("an enum has no name for its number")?.0.clone())
         }
         Meaning::Uuid => {
             let (high, low) = bytes.split_at(8);
@@ -159,9 +166,9 @@ fn fixed_size_value(bytes: &[u8], meaning: &Meaning) -> Read<Value> {
     })
 }
 
-/// A time from 1900 to 2299, which ClickHouse can display.
-fn ticks(ticks: i64, decimals: u32) -> Read<Value> {
+/// Checks that a time is in the range that ClickHouse can display, from 1900 to 2299.
+fn check_ticks(ticks: i64, decimals: u32) -> Read<Value> {
     let seconds = ticks.div_euclid(10_i64.pow(decimals));
-    check((-2_208_988_800..10_413_792_000).contains(&seconds), "a time lies between 1900 and 2299")?;
+    check((-2_208_988_800..10_413_792_000).contains(&seconds), "a time must be between 1900 and 2299")?;
     Ok(Value::Ticks(ticks, decimals))
 }

@@ -1,5 +1,5 @@
-//! A table with its decoder, and the promises that hold for every record. It is built from columns as ClickHouse describes them;
-//! a broken promise panics.
+//! A table with its decoder, and the invariants of every record. It is built from columns as ClickHouse describes them;
+//! a violated invariant panics.
 
 use chrono::{DateTime, Datelike, Utc};
 use serde_json::Value as Json;
@@ -52,9 +52,9 @@ impl Table {
             ("_partition", "Int32", ""),
             ("_offset", "Int64", ""),
         ];
-        let describe = |(name, of, kind): &Described<'_>| shape::Column {
+        let describe = |(name, column_type, kind): &Described<'_>| shape::Column {
             name: (*name).to_owned(),
-            type_text: (*of).to_owned(),
+            type_text: (*column_type).to_owned(),
             default_kind: (*kind).to_owned(),
         };
         let partition_key = if month.is_empty() { String::new() } else { format!("toYYYYMM({month})") };
@@ -64,18 +64,23 @@ impl Table {
             server_zone: "UTC".to_owned(),
         };
         let decoder = plan(TOPIC, pipeline, &shape).ok()?.decoder;
-        let column = |(name, of, kind): &Described<'_>| {
+        let column = |(name, column_type, kind): &Described<'_>| {
             let path = pipeline.columns.get(*name).map_or(*name, String::as_str).to_owned();
-            Some(Column { path, form: types::parse(of)?, has_default: !kind.is_empty(), is_month: *name == month })
+            Some(Column {
+                path,
+                form: types::parse(column_type)?,
+                has_default: !kind.is_empty(),
+                is_month: *name == month,
+            })
         };
         let columns = columns.iter().map(column).collect::<Option<_>>()?;
         Some(Self { columns, fresh: decoder.clone(), used: decoder, origin: Origin::new(TOPIC, TOPIC_ID, PARTITION) })
     }
 
-    /// Decodes a payload and checks every promise about it.
+    /// Decodes a payload and checks every invariant.
     ///
     /// # Panics
-    /// If a promise is broken.
+    /// If an invariant is violated.
     pub fn check(&mut self, payload: &[u8]) {
         let (decoded, row) = decode(&mut self.used, payload, &self.origin);
         let again = decode(&mut self.fresh.clone(), payload, &self.origin);
@@ -104,11 +109,11 @@ impl Table {
         let with_defaults = self.columns.iter().any(|column| column.has_default);
         let mut month = 0;
         for column in &self.columns {
-            let of_column = |json| column.path.split('.').try_fold(json, |json: &Json, name| json.get(name));
-            let expected = json.and_then(of_column).unwrap_or(&Json::Null);
+            let at_path = |json| column.path.split('.').try_fold(json, |json: &Json, name| json.get(name));
+            let expected = json.and_then(at_path).unwrap_or(&Json::Null);
             if with_defaults && is_default(&mut reader)? {
                 assert!(column.has_default, "{} has no default", column.path);
-                assert!(expected.is_null(), "{} had a value", column.path);
+                assert!(expected.is_null(), "{} has a value, but its default was written", column.path);
                 continue;
             }
             let value = reader.value(&column.form).map_err(|fault| format!("{}: {fault}", column.path))?;
@@ -122,10 +127,10 @@ impl Table {
             ("Int32", Value::Number(PARTITION.to_string())),
             ("Int64", Value::Number(OFFSET.to_string())),
         ];
-        for (of, wanted) in provenance {
+        for (column_type, expected) in provenance {
             assert!(!with_defaults || !is_default(&mut reader)?, "provenance is never a default");
-            let form = types::parse(of).ok_or("the types of provenance are supported")?;
-            assert_eq!(reader.value(&form)?, wanted);
+            let form = types::parse(column_type).ok_or("a type of provenance is not supported")?;
+            assert_eq!(reader.value(&form)?, expected);
         }
         assert!(reader.0.is_empty(), "{} bytes remain", reader.0.len());
         Ok(())
@@ -141,7 +146,7 @@ fn is_default(reader: &mut RowReader<'_>) -> Result<bool, String> {
     match reader.byte()? {
         0 => Ok(false),
         1 => Ok(true),
-        other => Err(format!("{other} as a default marker")),
+        other => Err(format!("invalid default marker {other}")),
     }
 }
 

@@ -4,17 +4,17 @@
 /// Encoding of a type's values in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
-    /// A fixed number of bytes, and their meaning.
+    /// A fixed number of bytes and their meaning.
     Bytes(usize, Meaning),
     /// A length, then UTF-8.
     Text,
     /// A length, then a JSON object.
     Document,
-    /// A byte that is 1 for no value, else 0 and the value.
+    /// A byte that is 1 for `NULL`, or 0 followed by the value.
     Nullable(Box<Self>),
     /// A count, then elements.
     Array(Box<Self>),
-    /// A count, then keys and values in turn.
+    /// A count, then alternating keys and values.
     Map(Box<(Self, Self)>),
     /// Elements with their names.
     Tuple(Vec<(String, Self)>),
@@ -33,23 +33,23 @@ pub enum Meaning {
     Decimal(u32),
     /// Zero or one.
     Bool,
-    /// Days since 1970.
+    /// Days since 1970-01-01.
     Days,
-    /// Fractions of a second since 1970, with this number of decimals.
+    /// Ticks since 1970-01-01, with this number of decimals of a second.
     Ticks(u32),
-    /// Words of an enum and their numbers.
-    Words(Vec<(String, i64)>),
-    /// Two little-endian halves, the high half first.
+    /// Names of an enum and their numbers.
+    EnumNames(Vec<(String, i64)>),
+    /// Two little-endian halves, the more significant one first.
     Uuid,
-    /// An address as a little-endian number.
+    /// An IPv4 address as a little-endian number.
     Ipv4,
-    /// An address as bytes in order.
+    /// An IPv6 address as bytes in network order.
     Ipv6,
     /// Text padded with zeros.
     Padded,
 }
 
-/// Parses a type; `None` if it is not written as ClickHouse writes it.
+/// Parses a type; `None` if its syntax is not ClickHouse's own.
 pub fn parse(text: &str) -> Option<Form> {
     let mut reader = Reader(text);
     let form = reader.form()?;
@@ -125,13 +125,13 @@ impl Reader<'_> {
             "DateTime64" => (8, Meaning::Ticks(self.within(Self::precision)?)),
             "FixedString" => (self.within(Self::number)?, Meaning::Padded),
             "Decimal" => self.within(Self::decimal)?,
-            "Enum8" => (1, Meaning::Words(self.within(|inner| inner.list(Self::enum_word))?)),
-            "Enum16" => (2, Meaning::Words(self.within(|inner| inner.list(Self::enum_word))?)),
+            "Enum8" => (1, Meaning::EnumNames(self.within(|inner| inner.list(Self::enum_name))?)),
+            "Enum16" => (2, Meaning::EnumNames(self.within(|inner| inner.list(Self::enum_name))?)),
             _ => return None,
         })
     }
 
-    /// The arguments of `JSON` concern ClickHouse's storage; the row is the same.
+    /// Parses `JSON` and ignores its arguments: they affect ClickHouse's storage, not the row.
     fn document(&mut self) -> Option<Form> {
         if self.0.starts_with('(') {
             let end = self.0.find(')')?;
@@ -153,15 +153,15 @@ impl Reader<'_> {
         let precision = self.number()?;
         self.eat(", ")?;
         let _scale: u32 = self.number()?;
-        let size = [(9, 4), (18, 8), (38, 16)].iter().find(|(most, _)| precision <= *most)?.1;
+        let size = [(9, 4), (18, 8), (38, 16)].iter().find(|(max_precision, _)| precision <= *max_precision)?.1;
         Some((size, Meaning::Decimal(precision)))
     }
 
-    fn enum_word(&mut self) -> Option<(String, i64)> {
-        let word = self.quoted('\'')?;
+    fn enum_name(&mut self) -> Option<(String, i64)> {
+        let name = self.quoted('\'')?;
         self.eat(" = ")?;
         let sign = if self.eat("-").is_some() { -1 } else { 1 };
-        Some((word, sign * self.number::<i64>()?))
+        Some((name, sign * self.number::<i64>()?))
     }
 
     /// A tuple element, with or without a name.
@@ -185,9 +185,9 @@ impl Reader<'_> {
 
     fn within<T>(&mut self, inside: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         self.eat("(")?;
-        let found = inside(self)?;
+        let value = inside(self)?;
         self.eat(")")?;
-        Some(found)
+        Some(value)
     }
 
     fn word(&mut self) -> String {
@@ -223,7 +223,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Decodes what follows a backslash.
+    /// Decodes the characters after a backslash.
     fn escape(&mut self, plain: &mut Vec<u8>) -> Option<()> {
         let named = ESCAPES.iter().find(|(name, _)| self.0.starts_with(*name));
         if let Some((_, byte)) = named {
