@@ -1,5 +1,5 @@
-//! Something between a worker and ClickHouse responds in its place: a login page, a redirect, a proxy that removes headers
-//! or limits the request line. Only a response that proves to be ClickHouse's own, to that request, counts.
+//! A proxy between a worker and ClickHouse responds with a login page or a redirect, removes headers, or limits the request line.
+//! A response counts only if it is provably ClickHouse's response to that request.
 
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::producer::FutureRecord;
@@ -16,7 +16,7 @@ use crate::process::{Process, short_lived, static_member, stop_after_commit_or_s
 /// Variable with ClickHouse's URL for a worker process.
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 /// Text that only the lookup of a range contains.
-const LOOK_UP: &str = "_offset BETWEEN";
+const LOOKUP: &str = "_offset BETWEEN";
 const QUERY_ID: HeaderName = HeaderName::from_static("x-clickhouse-query-id");
 
 async fn start_behind_proxy(world: &World, faults: &str) -> (InterceptingProxy, Process) {
@@ -26,7 +26,7 @@ async fn start_behind_proxy(world: &World, faults: &str) -> (InterceptingProxy, 
     (proxy, worker)
 }
 
-/// Two INSERTs get this response; the oracle judges the outcome.
+/// Intercepts two INSERTs; the oracle judges the outcome.
 async fn judge_behind_proxy(interception: Interception, faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let (proxy, worker) = start_behind_proxy(&world, faults).await;
@@ -65,7 +65,7 @@ async fn a_redirect_is_not_followed_and_leaks_no_password() {
     assert_eq!((other_host.requests(), other_host.passwords()), (1, 1));
 }
 
-/// A group is set back after ClickHouse has forgotten the tokens, and the first lookups get an empty response.
+/// The group's offset is set back after ClickHouse has forgotten the tokens, and the first two lookups get an empty response.
 async fn judge_after_rewind(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let settings = short_lived();
@@ -77,7 +77,7 @@ async fn judge_after_rewind(faults: &str) -> Result<(), String> {
     world.write_foreign_rows(40).await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
-    proxy.intercept_next(2, Requests::Containing(LOOK_UP.to_owned()), Interception::Empty);
+    proxy.intercept_next(2, Requests::Containing(LOOKUP.to_owned()), Interception::Empty);
     let mut settings = static_member();
     (settings.peak_inserts_per_second, settings.insert_timeout) = (1, std::time::Duration::from_secs(2));
     let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults), (CLICKHOUSE, &proxy.url)]).await;
@@ -99,7 +99,7 @@ async fn an_empty_lookup_response_does_not_mean_that_no_row_landed() {
 async fn a_missing_response_header_is_named() {
     let world = World::new().await;
     let (proxy, worker) = start_behind_proxy(&world, "").await;
-    // If a table may be newer than the announcement of an INSERT, the worker looks the rows up and finds them.
+    // If a table may be newer than the announcement of an INSERT, the worker looks up the rows and finds them.
     let age =
         "SELECT toInt64(min(now() - metadata_modification_time)) FROM system.tables WHERE database = currentDatabase()";
     eventually(DEADLINE, "the tables are old enough", || async {
@@ -119,7 +119,7 @@ async fn a_missing_response_header_is_named() {
 
 /// Number of columns that makes an INSERT statement longer than [`LINE`].
 const COLUMNS: usize = 600;
-/// Longest request line of the proxy, in bytes.
+/// Maximum length of a request line of the proxy, in bytes.
 const LINE: usize = 16 << 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,11 +148,7 @@ async fn a_table_of_many_columns_lands_despite_a_request_line_limit() {
     proxy.limit_request_line(LINE);
     let statement = format!("INSERT INTO wide ({}) FORMAT RowBinary", names.join(", "));
     let in_the_url = reqwest::Client::new().post(&proxy.url).query(&[("query", &statement)]).send().await.unwrap();
-    assert_eq!(
-        in_the_url.status().as_u16(),
-        414,
-        "negative control: such a statement does not fit into the request line"
-    );
+    assert_eq!(in_the_url.status().as_u16(), 414, "negative control: the statement does not fit into the request line");
     let mut settings = short_lived();
     let max_age = std::time::Duration::from_millis(300);
     let pipeline = Pipeline { table: "wide".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };

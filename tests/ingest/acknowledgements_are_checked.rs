@@ -1,5 +1,5 @@
-//! Acknowledgements and lookups that mislead are checked: a retry acknowledged after its rows were deleted, an INSERT that
-//! still runs while its rows are looked up, several servers behind one address.
+//! Misleading acknowledgements and lookups are detected: a retry that is acknowledged after its rows were deleted, an INSERT that
+//! is still running while its rows are looked up, several servers behind one address.
 
 use std::time::Duration;
 
@@ -56,8 +56,8 @@ async fn rows_deleted_before_an_acknowledged_retry_are_sent_again() {
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("50 records are missing")), "{faulty:?}");
 }
 
-/// Landed rows are deleted and written again by a slow INSERT that stands for one of an earlier owner. Meanwhile the offset
-/// is set back, so the next owner looks the rows up.
+/// Landed rows are deleted and written again by a slow INSERT that simulates one of an earlier owner. While it runs, the offset
+/// is set back, so the next owner looks up the rows.
 async fn judge_lookup_during_insert(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let worker = world.spawn_ready(&short_lived(), &[]).await;
@@ -79,16 +79,16 @@ async fn judge_lookup_during_insert(faults: &str) -> Result<(), String> {
     let slow = "INSERT INTO communication_events SELECT * FROM aside WHERE NOT ignore(sleepEachRow(0.2)) \
                 SETTINGS max_threads = 1, min_insert_block_size_rows = 1000000, \
                 function_sleep_max_microseconds_per_block = 60000000";
-    let earlier = tokio::spawn(reqwest::Client::new().post(url).query(&[("query_id", name)]).body(slow).send());
-    let runs = "SELECT count() FROM system.processes WHERE startsWith(query_id, 'sluice:insert:') \
+    let earlier_insert = tokio::spawn(reqwest::Client::new().post(url).query(&[("query_id", name)]).body(slow).send());
+    let running = "SELECT count() FROM system.processes WHERE startsWith(query_id, 'sluice:insert:') \
                 AND current_database = currentDatabase()";
-    eventually(DEADLINE, "the earlier owner's INSERT runs", || async { query_count(&world, runs).await == 1 }).await;
+    eventually(DEADLINE, "the earlier owner's INSERT runs", || async { query_count(&world, running).await == 1 }).await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
     if faults.is_empty() {
         wait_for_stall(&worker.url, "an INSERT of this partition that was sent earlier still runs").await;
     }
-    assert!(earlier.await.unwrap().unwrap().status().is_success());
+    assert!(earlier_insert.await.unwrap().unwrap().status().is_success());
     wait_for_commit(&world, 50).await;
     worker.stop().await;
     let judged = judge(&world).await.map(drop);
@@ -150,7 +150,7 @@ async fn rows_that_may_be_on_another_server_are_not_sent_again() {
     world.drop_namespace().await;
 }
 
-/// First a view target with a partition for each row, then one that accepts no more parts.
+/// The view's target first has a partition for each row, and then accepts no more parts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_view_is_named_and_its_error_classified() {
     let world = World::new().await;

@@ -10,7 +10,7 @@ use crate::harness::{Record, World, event, event_record, metric, november_record
 use crate::oracle::{Counts, judge};
 use crate::process::{static_member, wait_for_commit};
 
-/// Settings of the same worker with this batch size and record limit, which makes it another decoder.
+/// Settings of the same worker with this batch size and record limit; another limit makes it another decoder.
 fn deployment_settings(rows: usize, record: ByteSize) -> Settings {
     let mut settings = static_member();
     for pipeline in settings.pipelines.values_mut() {
@@ -20,7 +20,7 @@ fn deployment_settings(rows: usize, record: ByteSize) -> Settings {
     settings
 }
 
-/// A limit below the records of [`enlarge`] and above all others.
+/// A limit that is exceeded only by the records of [`enlarge`].
 const SMALL: ByteSize = ByteSize::kib(2);
 const LARGE: ByteSize = ByteSize::kib(64);
 
@@ -29,7 +29,8 @@ fn enlarge(record: &mut Record) {
     record.payload.as_mut().unwrap().resize(3 * 1024, b' ');
 }
 
-/// Kills a worker with announced ranges at this point; a batch of 50 records spans three months.
+/// Kills a worker with announced ranges at this point, and lets one with other settings take over. A batch of 50 records spans
+/// three months.
 async fn take_over_after(point: &str, next: Settings) {
     let world = World::new().await;
     let records: Vec<_> = (0..200).map(|n| Record { partition: Some(0), ..event_record(n) }).collect();
@@ -39,9 +40,9 @@ async fn take_over_after(point: &str, next: Settings) {
     let is_same_decoder = next.pipelines["communication-events"].limits.record == ByteSize::mib(1);
     let worker = world.spawn_ready(&next, &[]).await;
     wait_for_commit(&world, 200).await;
-    let found = metric(&worker.url, "sluice_ingest_found_rows_total{", "").await;
+    let found_rows = metric(&worker.url, "sluice_ingest_found_rows_total{", "").await;
     if !is_same_decoder {
-        assert_eq!(found as u64, rows as u64, "{point}: all landed rows were found");
+        assert_eq!(found_rows as u64, rows as u64, "{point}: all landed rows were found");
     }
     worker.stop().await;
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{point}: {wrong}"));
@@ -52,7 +53,7 @@ async fn take_over_after(point: &str, next: Settings) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn announced_ranges_are_looked_up_by_another_decoder() {
     let next = || deployment_settings(77, LARGE);
-    // Announced but not sent; twice between its parts; landed but not committed.
+    // Announced but not sent; killed between its parts, twice; landed but not committed.
     let points = ["announced:1", "landed:1", "landed:2", "landed:3"];
     join_all(points.iter().map(|point| take_over_after(point, next()))).await;
 }
@@ -94,7 +95,7 @@ async fn a_stricter_decoder_does_not_dead_letter_landed_records() {
     let world = World::new().await;
     let mut records = november_records(0, 0..40);
     enlarge(&mut records[7]);
-    // Not yet announced when the worker is killed: the next decoder decides about these.
+    // Not yet announced when the worker is killed, so the next decoder decides about these.
     let mut later = november_records(0, 40..60);
     enlarge(&mut later[0]);
     let producer = world.producer("lz4");
@@ -110,8 +111,8 @@ async fn a_stricter_decoder_does_not_dead_letter_landed_records() {
     world.drop_namespace().await;
 }
 
-/// The earlier decoder rejected a record that the next one accepts. It stays a dead letter, whether or not the rest of its
-/// range has landed.
+/// The earlier decoder rejected a record that the next one accepts. It stays a dead letter, whether or not the other records of
+/// its range have landed.
 async fn judge_laxer_decoder(point: &str, faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     let mut records = november_records(0, 0..40);

@@ -32,7 +32,7 @@ async fn discrepancies(world: &World, options: Options) -> Vec<(i32, u64, u64)> 
     discrepancies.map(|account| (account.partition, account.missing, account.duplicates)).collect()
 }
 
-/// A world with records and poison in partitions 0 to 2, all of them landed or dead-lettered, and committed.
+/// A world with records and poison in partitions 0 to 2, all landed or dead-lettered, and committed.
 async fn world_with_processed_records() -> World {
     let world = World::new().await;
     let poison = |n: i32| Record { payload: Some(b"?".to_vec()), partition: Some(n), ..Record::default() };
@@ -51,7 +51,7 @@ async fn world_with_processed_records() -> World {
     world
 }
 
-/// Deletes what a topic holds below these offsets.
+/// Deletes the records of a topic below these offsets.
 async fn delete_below(world: &World, topic: &str, ends: impl Iterator<Item = (i32, Offset)>) {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in ends {
@@ -90,7 +90,7 @@ async fn a_missing_or_duplicate_row_is_named() {
     }
     world.execute(DELETE).await;
     for options in [FAST, EXACT, SCAN] {
-        assert_eq!(discrepancies(&world, options).await, [(1, 1, 1)], "although the number of rows is right");
+        assert_eq!(discrepancies(&world, options).await, [(1, 1, 1)], "although the number of rows is correct");
     }
     let (code, output) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
     assert_eq!(code, 1, "{output}");

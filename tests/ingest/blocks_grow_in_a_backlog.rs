@@ -1,6 +1,6 @@
 //! A batch that grows while another of its partition is being written lands as one block, and no fault of its worker loses
-//! or duplicates a record. Each test verifies that a batch has grown; the controls switch growth off, or break the token
-//! and the intent.
+//! or duplicates a record. Each test verifies that a batch has grown; the negative controls disable growth, the token
+//! or the intent.
 
 use std::time::Duration;
 
@@ -18,10 +18,11 @@ use crate::process::{Process, static_member};
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 /// `max_rows` of these tests.
 const MAX_ROWS: usize = 20;
-/// Number of records that are sent first, so that the worker can measure its write rate, and of all records.
+/// Number of records that are sent first, so that the worker can measure its write rate.
 const FIRST: u32 = 20;
+/// Number of all records.
 const ALL: u32 = 200;
-/// How long a write takes while records wait for it: much longer than the rest takes to arrive.
+/// Delay of a write while records wait for it: much longer than the other records take to arrive.
 const SLOW: ProxyMode = ProxyMode::Delayed(Duration::from_secs(3));
 
 fn growing() -> Settings {
@@ -32,7 +33,7 @@ fn growing() -> Settings {
     settings
 }
 
-/// Like [`growing`], with growth switched off.
+/// Like [`growing`], with growth disabled.
 fn not_growing() -> Settings {
     let mut settings = growing();
     for pipeline in settings.pipelines.values_mut() {
@@ -54,7 +55,7 @@ async fn grown_batches(url: &str) -> f64 {
     metric(url, "sluice_ingest_batches_total{", "reason=\"backlog\"").await
 }
 
-/// A worker that is writing one batch slowly, with the records behind it already produced.
+/// Starts a worker that is writing one batch slowly, with the records behind it already produced.
 async fn start_with_backlog(
     world: &World,
     proxy: &TcpProxy,
@@ -96,7 +97,7 @@ fn assert_complete(judged: Result<Counts, String>, context: &str) {
     assert_eq!((counts.records, counts.dead_lettered), (ALL as usize, 2), "{context}");
 }
 
-/// Rows of the largest INSERT, by the `_ingested_at` of the table's rows.
+/// Rows of the largest INSERT: rows of one INSERT have the same `_ingested_at`.
 async fn largest_insert(world: &World) -> u64 {
     let query = "SELECT max(n) FROM (SELECT count() AS n FROM communication_events GROUP BY _ingested_at)";
     connect::clickhouse(&world.stores, &world.names).query(query).fetch_one().await.unwrap()
@@ -104,7 +105,7 @@ async fn largest_insert(world: &World) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_waiting_behind_a_write_land_as_one_block() {
-    let land = |settings: Settings| async move {
+    let land_backlog = |settings: Settings| async move {
         let world = World::new().await;
         let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
         let worker = start_with_backlog(&world, &proxy, &settings, &[]).await;
@@ -120,7 +121,8 @@ async fn records_waiting_behind_a_write_land_as_one_block() {
         world.drop_namespace().await;
         (grown_batches, largest)
     };
-    let ((grown_batches, largest), (not_grown, small)) = tokio::join!(land(growing()), land(not_growing()));
+    let ((grown_batches, largest), (not_grown, small)) =
+        tokio::join!(land_backlog(growing()), land_backlog(not_growing()));
     assert!(grown_batches >= 1.0 && largest > MAX_ROWS as u64, "{grown_batches} batches grew, up to {largest} rows");
     assert!(
         not_grown == 0.0 && small <= MAX_ROWS as u64,
@@ -128,7 +130,7 @@ async fn records_waiting_behind_a_write_land_as_one_block() {
     );
 }
 
-/// Kills a worker with a grown batch in flight; the worker that takes over does not grow batches, and is killed as well.
+/// Kills a worker with a grown batch in flight. The worker that takes over does not grow batches, and is killed too.
 async fn kill_at(point: &str) {
     let world = World::new().await;
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
@@ -178,7 +180,7 @@ async fn the_oracle_detects_a_grown_batch_without_token_or_intent() {
 async fn a_refused_row_of_a_grown_batch_does_not_affect_the_others() {
     let world = World::new().await;
     // One of the 180 records that are sent later.
-    let refused = "ALTER TABLE communication_events ADD CONSTRAINT some CHECK duration_ms != 320";
+    let refused = "ALTER TABLE communication_events ADD CONSTRAINT refuse_some CHECK duration_ms != 320";
     world.execute(refused).await;
     assert!(november_records(0, 0..ALL).iter().any(|record| {
         let payload = record.payload.as_deref().unwrap_or_default();
@@ -208,21 +210,21 @@ async fn a_rewind_with_grown_batches_duplicates_nothing() {
     let mut settings = growing();
     // A dynamic member leaves its group at once.
     settings.kafka.remove("group.instance.id");
-    let first = start_with_backlog(&world, &proxy, &settings, &[]).await;
+    let first_worker = start_with_backlog(&world, &proxy, &settings, &[]).await;
     proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     world.wait_until_processed(ALL as usize).await;
-    first.stop().await;
+    first_worker.stop().await;
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     proxy.set_mode(ProxyMode::Delayed(Duration::from_millis(100)));
-    let second = world.spawn_ready(&settings, &[(CLICKHOUSE, &proxy.url)]).await;
+    let second_worker = world.spawn_ready(&settings, &[(CLICKHOUSE, &proxy.url)]).await;
     let is_committed = || async { world.committed_sum(COMMUNICATION_EVENTS).await == i64::from(ALL) };
     eventually(DEADLINE * 2, "everything is committed", is_committed).await;
-    let looked_up = metric(&second.url, "sluice_ingest_found_rows_total{", COMMUNICATION_EVENTS).await;
+    let looked_up = metric(&second_worker.url, "sluice_ingest_found_rows_total{", COMMUNICATION_EVENTS).await;
     assert!(
-        grown_batches(&second.url).await > 0.0 && (looked_up - f64::from(ALL - 2)).abs() < 0.5,
+        grown_batches(&second_worker.url).await > 0.0 && (looked_up - f64::from(ALL - 2)).abs() < 0.5,
         "{looked_up} looked up"
     );
-    second.stop().await;
+    second_worker.stop().await;
     assert_complete(judge(&world).await, "rewound");
     world.drop_namespace().await;
 }
@@ -235,8 +237,8 @@ async fn a_drain_lands_and_commits_a_grown_batch() {
     // One batch of MAX_ROWS is being written, and everything else is in the one behind it.
     eventually(DEADLINE * 2, "everything is consumed", || async {
         let status = page(&worker.url, "status").await;
-        let is_complete = status.contains(&format!("\"position\":{ALL},")) && status.contains("\"ranges\":1,");
-        if is_complete { Ok(()) } else { Err(status) }
+        let is_consumed = status.contains(&format!("\"position\":{ALL},")) && status.contains("\"ranges\":1,");
+        if is_consumed { Ok(()) } else { Err(status) }
     })
     .await;
     let output = worker.stop().await;
@@ -259,14 +261,16 @@ async fn a_worker_suspended_with_a_grown_batch_is_fenced() {
     suspended.signal(Signal::SIGSTOP);
     let mut settings = not_growing();
     settings.kafka.remove("group.instance.id");
-    let other = world.spawn_ready(&settings, &[]).await;
+    let other_worker = world.spawn_ready(&settings, &[]).await;
     world.wait_until_processed(ALL as usize).await;
     proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     suspended.signal(Signal::SIGCONT);
-    eventually(DEADLINE * 2, "it has noticed the loss", || async { suspended.log().contains("\"is_lost\":true") })
-        .await;
+    eventually(DEADLINE * 2, "the worker has detected the loss", || async {
+        suspended.log().contains("\"is_lost\":true")
+    })
+    .await;
     suspended.stop().await;
-    other.stop().await;
+    other_worker.stop().await;
     assert_complete(judge(&world).await, "suspended");
     world.drop_namespace().await;
 }

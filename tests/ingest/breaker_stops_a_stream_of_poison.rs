@@ -1,5 +1,5 @@
-//! A stream of nothing but poison stops after a bounded number of dead letters and the worker says so; a reset continues it;
-//! one tenant's poison does not stop the others. Nothing is ever lost.
+//! A stream that consists only of poison stops after a bounded number of dead letters, and the worker reports it; a reset lets it
+//! continue. One tenant's poison does not stop the others. Nothing is lost.
 
 use sluice_ingest::config::{Breaker, Settings};
 use sluice_schemas::names::topic;
@@ -26,7 +26,7 @@ fn poison(partition: i32, tenant: Option<Uuid>) -> Record {
     Record { key, payload: Some(b"nothing to decode".to_vec()), partition: Some(partition), ..Record::default() }
 }
 
-/// Good records of two tenants without a key: only the payload names the tenant.
+/// Valid records of two tenants without a key: only the payload names the tenant.
 fn good(partition: i32, numbers: std::ops::Range<u32>) -> Vec<Record> {
     let record = |n: u32| {
         let tenant_id = if n.is_multiple_of(2) { TENANT } else { Uuid::from_u128(9) };
@@ -67,7 +67,7 @@ async fn a_stream_of_poison_opens_the_breaker_until_a_reset() {
 
     reset(&worker).await;
     let bound = letters_at_stop + BREAKER.window + 50;
-    eventually(DEADLINE, "the breaker opens again, further on", || async {
+    eventually(DEADLINE, "the breaker opens again, at a later offset", || async {
         is_open(&worker).await && world.dead_letters().await.len() > letters_at_stop
     })
     .await;
@@ -102,12 +102,12 @@ async fn a_corrected_worker_lands_what_the_breaker_held_back() {
     let worker = world.start(strict).await;
     wait_for_stall(&worker.url, "4 tenants, the last one as string_too_long").await;
     worker.stop().await;
-    let kept = world.dead_letters().await.len();
-    assert!(kept <= 50, "{kept} dead letters of a wrong deployment");
+    let dead_lettered = world.dead_letters().await.len();
+    assert!(dead_lettered <= 50, "{dead_lettered} dead letters of a wrong deployment");
     let worker = world.start(settings(BREAKER)).await;
     world.wait_until_processed(200).await;
     worker.stop().await;
-    assert_eq!(judge(&world).await.unwrap().landed, 200 - kept);
+    assert_eq!(judge(&world).await.unwrap().landed, 200 - dead_lettered);
     world.drop_namespace().await;
 }
 
@@ -151,11 +151,11 @@ async fn without_the_breaker_the_stream_drains_into_the_dead_letter_topic() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_refused_by_clickhouse_open_the_breaker_and_the_rest_land_after_the_repair() {
     let world = World::new().await;
-    world.execute("ALTER TABLE communication_events ADD CONSTRAINT none CHECK duration_ms > 1000000").await;
+    world.execute("ALTER TABLE communication_events ADD CONSTRAINT refuse_all CHECK duration_ms > 1000000").await;
     world.produce_all(&world.producer("none"), &good(0, 0..120)).await;
     let worker = world.start(settings(BREAKER)).await;
     wait_for_stall(&worker.url, "the last one as violated_constraint").await;
-    world.execute("ALTER TABLE communication_events DROP CONSTRAINT none").await;
+    world.execute("ALTER TABLE communication_events DROP CONSTRAINT refuse_all").await;
     reset(&worker).await;
     world.wait_until_processed(120).await;
     eventually(DEADLINE, "everything is committed", || async {
@@ -167,7 +167,7 @@ async fn rows_refused_by_clickhouse_open_the_breaker_and_the_rest_land_after_the
     let letters = counts.dead_lettered;
     assert!(
         letters < BREAKER.rejected && counts.landed == 120 - letters,
-        "fewer dead letters than it takes to open the breaker: {counts:?}"
+        "fewer dead letters than are needed to open the breaker: {counts:?}"
     );
     world.drop_namespace().await;
 }
@@ -178,15 +178,17 @@ async fn rows_refused_by_clickhouse_open_the_breaker_and_the_rest_land_after_the
 async fn dead_letters_sent_before_the_breaker_opens_are_not_sent_again() {
     let world = World::new().await;
     let refuse_november = "toYYYYMM(timestamp) = 202610 AND duration_ms != 3";
-    world.execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT some CHECK {refuse_november}")).await;
-    // 18 rows of October, one of them refused, then as many of November as it takes to open the breaker.
+    world
+        .execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT refuse_some CHECK {refuse_november}"))
+        .await;
+    // 18 rows of October, one of them refused, then as many of November as are needed to open the breaker.
     let mut records = good(0, 0..47);
     records.insert(10, poison(0, None));
     world.produce_all(&world.producer("none"), &records).await;
     let worker = world.start(settings(BREAKER)).await;
     wait_for_stall(&worker.url, "the last one as violated_constraint").await;
     assert_eq!((world.count().await, world.dead_letters().await.len()), (17, 2));
-    world.execute("ALTER TABLE communication_events DROP CONSTRAINT some").await;
+    world.execute("ALTER TABLE communication_events DROP CONSTRAINT refuse_some").await;
     reset(&worker).await;
     world.wait_until_processed(48).await;
     eventually(DEADLINE, "everything is committed", || async {
@@ -203,7 +205,11 @@ async fn dead_letters_sent_before_the_breaker_opens_are_not_sent_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_tenants_refused_rows_do_not_stop_the_others() {
     let world = World::new().await;
-    world.execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT one CHECK tenant_id != '{TENANT}'")).await;
+    world
+        .execute(&format!(
+            "ALTER TABLE communication_events ADD CONSTRAINT refuse_tenant CHECK tenant_id != '{TENANT}'"
+        ))
+        .await;
     world.produce_all(&world.producer("none"), &good(0, 0..120)).await;
     let worker = world.start(settings(BREAKER)).await;
     world.wait_until_processed(120).await;

@@ -27,7 +27,7 @@ async fn an_open_batch_is_not_committed_and_a_landed_one_is() {
     })
     .await;
     assert_eq!(world.count().await, 100, "the open batch has not landed");
-    // Negative control: a crashed worker leaves the rest uncommitted, and its successor continues from there.
+    // Negative control: a crashed worker leaves the other records uncommitted, and its successor continues from there.
     worker.crash();
     let worker = world.start(quick_settings()).await;
     world.wait_for_rows(150).await;

@@ -1,5 +1,5 @@
-//! A dead letter is delivered whatever its record contains, and only to a topic that retains it: a compacted topic is
-//! refused. Parts that are too large are left out, and headers say which.
+//! A dead letter is delivered whatever its record contains, and only to a topic that retains it: a compacted topic is refused.
+//! Parts that are too large are omitted, and headers name them.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ const NOT_COMPACTED: [(&str, &str); 1] = [("cleanup.policy", "delete")];
 
 /// Bytes that no codec can compress.
 fn noise(bytes: usize) -> Vec<u8> {
-    // A different seed for each size, or one part would compress as a repetition of another.
+    // A different seed for each size; otherwise one part would compress as a repetition of another.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ bytes as u64;
     let next = || {
         state ^= state << 13;
@@ -61,13 +61,14 @@ async fn a_compacted_dead_letter_topic_is_refused_at_startup() {
     world.configure_dead_letter_topic(&[("retention.ms", "3600000")]).await;
     let mut process = world.spawn(&static_member(), &[]);
     assert!(!process.wait_for_exit().await.success() && process.log().contains("its retention.ms is 3600000"));
-    // With the check switched off, the worker starts.
+    // With the check disabled, the worker starts.
     world.configure_dead_letter_topic(&COMPACTED).await;
     world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "skip_dead_letter_topic_check")]).await.stop().await;
     world.drop_namespace().await;
 }
 
-/// Two poison records with the same key and one without a key, while the topic becomes compacted under a running worker.
+/// Enables compaction of the topic under a running worker, and produces two poison records with the same key and one without a
+/// key.
 async fn compact_under_a_worker(faults: &str) -> (World, i64) {
     let world = World::new().await;
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
@@ -126,12 +127,11 @@ fn poison(key: usize, payload: usize, headers: usize) -> Record {
     }
 }
 
-/// Whether a letter has its key and its payload, and its headers about parts that were left out.
+/// Whether a letter has its key and its payload, and its headers about omitted parts.
 fn parts(letter: &OwnedMessage) -> (bool, bool, Vec<(&'static str, String)>) {
-    let output =
-        ["sluice.payload_bytes", "sluice.headers_left_out", "sluice.header_bytes_left_out", "sluice.key_bytes"];
-    let output = output.into_iter().filter_map(|name| Some((name, header(letter, name)?))).collect();
-    (letter.key().is_some(), letter.payload().is_some(), output)
+    let names = ["sluice.payload_bytes", "sluice.headers_left_out", "sluice.header_bytes_left_out", "sluice.key_bytes"];
+    let headers = names.into_iter().filter_map(|name| Some((name, header(letter, name)?))).collect();
+    (letter.key().is_some(), letter.payload().is_some(), headers)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,7 +149,7 @@ async fn only_parts_that_do_not_fit_are_omitted() {
     for record in &large {
         world.produce(&producer, record).await;
     }
-    // Small letters fit, but not all of them in one batch.
+    // Small letters fit, but not all in one batch.
     let small: Vec<_> = (0..50).map(|_| poison(100, 1 << 10, 0)).collect();
     world.produce_all(&producer, &small).await;
     world.produce_all(&producer, &november_records(0, 0..5)).await;
@@ -157,26 +157,26 @@ async fn only_parts_that_do_not_fit_are_omitted() {
     world.wait_for_commit(60).await;
     worker.stop().await;
     let letters = world.dead_letters().await;
-    let output = |offset| {
-        let (key, payload, output) = parts(&letters[&(0, offset)]);
-        let output: Vec<_> = output.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        (key, payload, output.join(" "))
+    let parts_of = |offset| {
+        let (key, payload, headers) = parts(&letters[&(0, offset)]);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (key, payload, headers.join(" "))
     };
-    assert_eq!(output(0), (false, true, "sluice.key_bytes=30720".to_owned()));
-    assert_eq!(output(1), (true, false, "sluice.payload_bytes=5120".to_owned()));
+    assert_eq!(parts_of(0), (false, true, "sluice.key_bytes=30720".to_owned()));
+    assert_eq!(parts_of(1), (true, false, "sluice.payload_bytes=5120".to_owned()));
     let headers = "sluice.headers_left_out=1 sluice.header_bytes_left_out=30723";
-    assert_eq!(output(2), (true, true, headers.to_owned()));
-    assert_eq!(output(3), (true, false, "sluice.payload_bytes=30720".to_owned()));
+    assert_eq!(parts_of(2), (true, true, headers.to_owned()));
+    assert_eq!(parts_of(3), (true, false, "sluice.payload_bytes=30720".to_owned()));
     let all = format!("sluice.payload_bytes=30720 {headers} sluice.key_bytes=30720");
-    assert_eq!(output(4), (false, false, all));
+    assert_eq!(parts_of(4), (false, false, all));
     for offset in 5..55 {
-        assert_eq!(output(offset), (true, true, String::new()), "{offset}");
+        assert_eq!(parts_of(offset), (true, true, String::new()), "{offset}");
     }
     assert_eq!((letters.len(), world.count().await), (55, 5));
     world.drop_namespace().await;
 }
 
-/// If the key may not be left out, the partition waits for an operator, and the message says what to do.
+/// If the key may not be omitted, the partition waits for an operator, and the message names the remedy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_that_never_fits_waits_for_an_operator() {
     let world = World::new().await;

@@ -9,30 +9,30 @@ use crate::harness::{DEADLINE, Record, TENANT, World, event, event_record, heade
 
 /// Every kind of poison with its expected reason.
 fn poison() -> Vec<(&'static str, Option<Vec<u8>>)> {
-    let changed = |change: fn(&mut serde_json::Value)| {
+    let with_change = |change: fn(&mut serde_json::Value)| {
         let mut value = serde_json::to_value(event(7)).unwrap();
         change(&mut value);
         Some(value.to_string().into_bytes())
     };
-    let text = || String::from_utf8(event_record(7).payload.unwrap()).unwrap();
+    let valid_text = || String::from_utf8(event_record(7).payload.unwrap()).unwrap();
     let many_keys: Vec<_> = (0..5000).map(|n| format!("\"k{n}\":0")).collect();
     vec![
         ("tombstone", None),
         ("invalid_utf8", Some(b"{\"tenant_id\":\"\xff\"}".to_vec())),
-        ("truncated_json", Some(text().into_bytes()[..60].to_vec())),
+        ("truncated_json", Some(valid_text().into_bytes()[..60].to_vec())),
         ("invalid_json", Some(b"hello".to_vec())),
         ("not_an_object", Some(b"[1,2]".to_vec())),
         ("too_deep", Some("[".repeat(100_000).into_bytes())),
         ("too_many_keys", Some(format!("{{{}}}", many_keys.join(",")).into_bytes())),
-        ("duplicate_field", Some(text().replacen('{', "{\"agent_id\":\"x\",", 1).into_bytes())),
-        ("missing_field", changed(|v| drop(v.as_object_mut().unwrap().remove("event_id")))),
-        ("missing_tenant", changed(|v| drop(v.as_object_mut().unwrap().remove("tenant_id")))),
-        ("wrong_type", changed(|v| v["success"] = "yes".into())),
-        ("out_of_range", changed(|v| v["duration_ms"] = (1_u64 << 32).into())),
-        ("out_of_range", changed(|v| v["timestamp"] = "9999-01-01T00:00:00Z".into())),
-        ("invalid_uuid", changed(|v| v["customer_id"] = "c".into())),
-        ("invalid_time", changed(|v| v["timestamp"] = "NaN".into())),
-        ("string_too_long", changed(|v| v["agent_id"] = "x".repeat(300 << 10).into())),
+        ("duplicate_field", Some(valid_text().replacen('{', "{\"agent_id\":\"x\",", 1).into_bytes())),
+        ("missing_field", with_change(|v| drop(v.as_object_mut().unwrap().remove("event_id")))),
+        ("missing_tenant", with_change(|v| drop(v.as_object_mut().unwrap().remove("tenant_id")))),
+        ("wrong_type", with_change(|v| v["success"] = "yes".into())),
+        ("out_of_range", with_change(|v| v["duration_ms"] = (1_u64 << 32).into())),
+        ("out_of_range", with_change(|v| v["timestamp"] = "9999-01-01T00:00:00Z".into())),
+        ("invalid_uuid", with_change(|v| v["customer_id"] = "c".into())),
+        ("invalid_time", with_change(|v| v["timestamp"] = "NaN".into())),
+        ("string_too_long", with_change(|v| v["agent_id"] = "x".repeat(300 << 10).into())),
         ("record_too_large", Some(vec![b' '; (512 << 10) + 1])),
     ]
 }
@@ -63,13 +63,13 @@ async fn exactly_the_poison_is_dead_lettered_and_its_neighbors_land() {
     })
     .await;
     let letters = world.dead_letters().await;
-    assert_eq!(letters.len(), sent.len(), "exactly the poison");
+    assert_eq!(letters.len(), sent.len(), "every poison record, and no other");
     for (at, reason, record) in &sent {
         let letter = &letters[at];
         assert_eq!(letter.key(), record.key.as_deref());
         assert_eq!(letter.payload(), record.payload.as_deref(), "{reason}");
-        let own: Vec<_> = letter.headers().unwrap().iter().take(2).map(|h| (h.key, h.value)).collect();
-        assert_eq!(own, [("trace", Some(&b"\x00\xff"[..])), ("empty", None)]);
+        let original_headers: Vec<_> = letter.headers().unwrap().iter().take(2).map(|h| (h.key, h.value)).collect();
+        assert_eq!(original_headers, [("trace", Some(&b"\x00\xff"[..])), ("empty", None)]);
         assert_eq!(header(letter, "sluice.reason").as_deref(), Some(*reason));
         assert_eq!(header(letter, "sluice.stage").as_deref(), Some("decode"));
         assert_eq!(header(letter, "sluice.topic"), Some(world.names.topic(topic::COMMUNICATION_EVENTS)));

@@ -11,11 +11,11 @@ use crate::harness::{DEADLINE, Record, World, event_record, header, quick_settin
 use crate::oracle::{Counts, judge};
 use crate::process::{short_lived, static_member};
 
-/// Refused rows: the first, three in the middle (two of them adjacent), the last.
+/// Numbers of the refused rows: the first, three in the middle (two of them adjacent), and the last.
 const REFUSED: [u32; 5] = [0, 20, 21, 40, 59];
 
 const CONSTRAINT: &str =
-    "ALTER TABLE communication_events ADD CONSTRAINT some CHECK duration_ms NOT IN (0, 20, 21, 40, 59)";
+    "ALTER TABLE communication_events ADD CONSTRAINT refuse_some CHECK duration_ms NOT IN (0, 20, 21, 40, 59)";
 
 async fn run(world: &World, sql: &str) {
     connect::clickhouse(&world.stores, &world.names).query(sql).execute().await.unwrap();
@@ -57,7 +57,7 @@ async fn a_kill_between_months_and_a_repair_before_the_restart_lose_nothing() {
     run(&world, CONSTRAINT).await;
     world.produce_all(&world.producer("none"), &records()).await;
     world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:2")]).wait_for_abort().await;
-    run(&world, "ALTER TABLE communication_events DROP CONSTRAINT some").await;
+    run(&world, "ALTER TABLE communication_events DROP CONSTRAINT refuse_some").await;
     let settings = static_member();
     let worker = world.spawn_ready(&settings, &[]).await;
     world.wait_until_processed(60).await;
@@ -74,7 +74,7 @@ async fn judge_repair_after_dead_letter(faults: &str) -> Result<Counts, String> 
     world.produce_all(&world.producer("none"), &records()).await;
     world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "refused:1")]).wait_for_abort().await;
     assert_eq!(world.dead_letters().await.len(), 1);
-    run(&world, "ALTER TABLE communication_events DROP CONSTRAINT some").await;
+    run(&world, "ALTER TABLE communication_events DROP CONSTRAINT refuse_some").await;
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
     eventually(DEADLINE, "everything is committed", || async {
         world.committed_sum(topic::COMMUNICATION_EVENTS).await == 60
@@ -132,24 +132,24 @@ async fn a_failing_view_blocks_its_partition_and_is_complete_after_the_repair() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_refused_during_a_revocation_are_dead_lettered_once() {
     let world = World::new().await;
-    run(&world, "ALTER TABLE communication_events ADD CONSTRAINT some CHECK duration_ms != 30").await;
+    run(&world, "ALTER TABLE communication_events ADD CONSTRAINT refuse_some CHECK duration_ms != 30").await;
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("go on");
+    let file = folder.path().join("continue");
     let delay = format!("landed:{}", file.display());
     let eager = || Settings { assignment: Protocol::Eager, ..short_lived() };
-    let first = world.spawn_ready(&eager(), &[("SLUICE_DELAY", &delay)]).await;
+    let revoked = world.spawn_ready(&eager(), &[("SLUICE_DELAY", &delay)]).await;
     world.produce_all(&world.producer("none"), &records()[..50]).await;
     eventually(DEADLINE, "one month has landed", || async { world.count().await > 0 }).await;
-    let other = world.spawn(&eager(), &[]);
+    let other_worker = world.spawn(&eager(), &[]);
     let revoking = "partitions are being revoked";
-    eventually(DEADLINE, "the partition is being revoked", || async { first.log().contains(revoking) }).await;
+    eventually(DEADLINE, "the partition is being revoked", || async { revoked.log().contains(revoking) }).await;
     std::fs::write(&file, "").unwrap();
     world.wait_until_processed(50).await;
-    let output = first.stop().await;
-    other.stop().await;
-    let at = |words: &str| output.find(words).unwrap_or_else(|| panic!("no {words:?} in {output}"));
-    assert!(at(revoking) < at("rows are refused"), "{output}");
-    assert!(at("rows are refused") < at("partitions revoked"), "{output}");
+    let output = revoked.stop().await;
+    other_worker.stop().await;
+    let position = |words: &str| output.find(words).unwrap_or_else(|| panic!("{words:?} is not in {output}"));
+    assert!(position(revoking) < position("rows are refused"), "{output}");
+    assert!(position("rows are refused") < position("partitions revoked"), "{output}");
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.landed, counts.dead_lettered), (49, 1));
     world.drop_namespace().await;

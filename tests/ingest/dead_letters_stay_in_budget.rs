@@ -14,7 +14,7 @@ use crate::harness::{DEADLINE, Record, World, event_record, header, november_rec
 use crate::process::static_member;
 
 const BUDGET: u64 = 64 << 20;
-/// Memory of the process outside its budget, in bytes: this build's code, its threads and what the allocator retains.
+/// Memory of the process outside its budget, in bytes: code, threads, and memory that the allocator retains.
 const OVERHEAD: u64 = 16 << 20;
 const HEADERS: usize = 99_000;
 
@@ -48,7 +48,7 @@ impl World {
     }
 }
 
-/// Peak memory, in bytes, of a worker that consumes `count` such records.
+/// Peak memory, in bytes, of a worker that consumes `count` records with [`HEADERS`] headers each.
 async fn peak(count: usize, faults: &str) -> (World, u64) {
     let world = World::new().await;
     world.produce_header_bombs(count, HEADERS).await;
@@ -101,22 +101,22 @@ async fn letters_at_and_above_librdkafkas_header_limit_can_be_read_back() {
     .await;
     worker.stop().await;
     let letters = world.dead_letters().await;
-    let left_out: Vec<_> = letters.values().map(|letter| header(letter, "sluice.headers_left_out")).collect();
-    let some = |text: &str| Some(text.to_owned());
-    assert_eq!(left_out, [None, None, some("1"), some("99000"), some("all")]);
+    let omitted: Vec<_> = letters.values().map(|letter| header(letter, "sluice.headers_left_out")).collect();
+    let header_value = |text: &str| Some(text.to_owned());
+    assert_eq!(omitted, [None, None, header_value("1"), header_value("99000"), header_value("all")]);
     assert_eq!(world.dlq(&["list", "--json"]).await.lines().count(), 5);
     let shown = world.dlq(&["show", "communication-events", "0", "4"]).await;
     assert!(shown.contains("sluice.headers_left_out") && shown.contains("all"), "{shown}");
     world.drop_namespace().await;
 }
 
-/// Fills the dead-letter topic with letters of other topics, each of a different one.
+/// Fills the dead-letter topic with `count` letters, each of a different topic ID.
 async fn fill_dead_letter_topic(world: &World, count: u32) {
     let (topic, producer) = (world.names.topic(topic::CLICKHOUSE_ERRORS), world.producer("lz4"));
     for chunk in (0..count).collect::<Vec<_>>().chunks(10_000) {
         let sent = chunk.iter().map(|n| {
             let id = Uuid::from_u128(u128::from(*n) + 1).to_string();
-            let printed = [
+            let headers = [
                 ("sluice.reason", "wrong_type"),
                 ("sluice.stage", "decode"),
                 ("sluice.topic", "another"),
@@ -125,7 +125,7 @@ async fn fill_dead_letter_topic(world: &World, count: u32) {
                 ("sluice.offset", "7"),
                 ("sluice.attempts", "1"),
             ];
-            let headers = printed
+            let headers = headers
                 .into_iter()
                 .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
             let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(b"x").headers(headers);

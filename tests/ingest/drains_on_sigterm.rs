@@ -1,5 +1,5 @@
-//! SIGTERM, as an orchestrator sends it, to the real program: consumed records land and are committed, then it exits 0. If
-//! the drain takes too long, it says so and exits 1. Nothing is committed that did not land.
+//! The program receives SIGTERM, as from an orchestrator: consumed records land and are committed, then it exits with 0. If the
+//! drain takes too long, it reports that and exits with 1. Nothing is committed that did not land.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,7 +18,7 @@ async fn sigterm_writes_and_commits_everything_before_exit() {
     let world = World::new().await;
     let listen = quick_settings().listen.to_string();
     let url = format!("http://{listen}");
-    // The signal arrives before the ADR's batch timer of thirty seconds.
+    // The signal arrives before the default batch timer of thirty seconds has expired.
     let program = Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args(["ingest", "--namespace", world.names.namespace()])
         .args(["--port-base", &world.port_base().to_string()])
@@ -65,14 +65,14 @@ async fn a_drain_past_its_deadline_is_reported_and_loses_nothing() {
     world.produce_all(&world.producer("lz4"), &records).await;
     eventually(DEADLINE, "the worker stalls", || async { status(&worker.url, "readyz").await == 503 }).await;
     worker.signal(Signal::SIGTERM);
-    let ended = worker.wait_for_exit().await;
-    assert_eq!(ended.code(), Some(1), "{}", worker.log());
+    let status = worker.wait_for_exit().await;
+    assert_eq!(status.code(), Some(1), "{}", worker.log());
     assert!(worker.log().contains("the drain deadline passed"), "{}", worker.log());
-    assert_eq!(world.count().await, 100, "negative control: the rest could not land");
+    assert_eq!(world.count().await, 100, "negative control: the other records could not land");
 
     // The next worker cannot start before it has read the tables' columns from ClickHouse.
     let next = world.spawn(&settings, &clickhouse);
-    eventually(DEADLINE, "the page says what the worker waits for", || async {
+    eventually(DEADLINE, "the page reports what the worker is waiting for", || async {
         page(&next.url, "readyz").await.contains("starting; ClickHouse at http://127.0.0.1")
     })
     .await;

@@ -1,5 +1,5 @@
-//! Offsets without a record (aborted transactions, compacted records) and records without a payload. A range announced before
-//! its last records were compacted keeps its end; the worker never waits for an offset that will not come.
+//! Offsets without a record (aborted transactions, compacted records) and records without a payload. A range that was announced
+//! before its last records were compacted keeps its end, and the worker never waits for an offset that no longer exists.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::harness::{DEADLINE, Record, World, header, metric, november_records};
 use crate::oracle::{Allowed, Position, judge, judge_allowing};
 use crate::process::{short_lived, static_member};
 
-/// A transactional producer. Its blocking calls run where blocking is allowed.
+/// Creates a transactional producer.
 pub(crate) fn transactional(world: &World) -> FutureProducer {
     let id = world.names.group("transactional");
     let producer: FutureProducer =
@@ -61,7 +61,7 @@ async fn aborted_records_are_ignored() {
     world.drop_namespace().await;
 }
 
-/// A worker is killed at this point with two announced ranges; then `lost` is compacted away, and another worker takes over.
+/// Kills a worker at this point with two announced ranges; then the records `lost` are compacted, and another worker takes over.
 async fn takeover_after_compaction(point: &str, lost: std::ops::Range<u32>) {
     let world = World::new().await;
     let topic = world.names.topic(COMMUNICATION_EVENTS);
@@ -85,13 +85,15 @@ async fn takeover_after_compaction(point: &str, lost: std::ops::Range<u32>) {
         lost.clone().zip(november_records(0, 200..300)).map(|(n, record)| keyed(n, record)).collect();
     world.produce_all(&producer, &newer_values).await;
     let mut after = before.clone();
-    let mut more = 1000;
+    let mut next_number = 1000;
     let is_compacted =
         |log: &BTreeMap<Position, OwnedMessage>| lost.clone().all(|n| !log.contains_key(&(0, i64::from(n))));
-    // A segment is closed by a record after its time, and the last segment is never compacted.
+    // The next record after `segment.ms` closes a segment, and the last segment is never compacted.
     let next_segment = async || {
-        world.produce_all(&producer, &[keyed(more, november_records(0, more..more + 1).remove(0))]).await;
-        more += 1;
+        world
+            .produce_all(&producer, &[keyed(next_number, november_records(0, next_number..next_number + 1).remove(0))])
+            .await;
+        next_number += 1;
         after = log(&world).await;
         is_compacted(&after)
     };
@@ -116,7 +118,7 @@ async fn takeover_after_compaction(point: &str, lost: std::ops::Range<u32>) {
     world.drop_namespace().await;
 }
 
-/// Repeats an action until it returns true.
+/// Repeats an action until it returns `true`.
 async fn repeat_until(mut act: impl AsyncFnMut() -> bool) {
     let started = std::time::Instant::now();
     while !act().await {
@@ -135,7 +137,7 @@ async fn announced_ranges_survive_compaction_of_their_last_records() {
     tokio::join!(
         takeover_after_compaction("announced:1", 30..50), // nothing had landed; the end of the first range is compacted
         takeover_after_compaction("landed:1", 30..50),    // the first range had landed
-        takeover_after_compaction("landed:1", 30..100),   // and all of the second is compacted
+        takeover_after_compaction("landed:1", 30..100),   // and the whole second range is compacted
     );
 }
 

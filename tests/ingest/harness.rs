@@ -92,29 +92,29 @@ pub(crate) fn quick_settings() -> Settings {
 impl World {
     pub(crate) async fn new() -> Self {
         let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), &[Service::Kafka, Service::ClickHouse]).await;
-        Self::on(TestStack::Shared(stack)).await
+        Self::on_stack(TestStack::Shared(stack)).await
     }
 
-    /// A namespace on a separate ClickHouse whose users file has these profiles and users; `users` gets the name of the
-    /// namespace's database.
+    /// Creates a namespace on a separate ClickHouse whose users file contains these profiles and users; `users` receives the
+    /// name of the namespace's database.
     pub(crate) async fn with_users(profiles: &str, users: impl FnOnce(&str) -> String) -> (Self, OwnClickHouse) {
         let program = env!("CARGO_BIN_EXE_sluice");
         let stack = Stack::up(program, &[Service::Kafka, Service::ClickHouse]).await;
         let names = fresh_names("ingest");
-        let own = OwnClickHouse::start(program, stack.layout(), profiles, &users(&names.database())).await;
+        let clickhouse = OwnClickHouse::start(program, stack.layout(), profiles, &users(&names.database())).await;
         let mut stores = stack.stores(&names);
-        stores.clickhouse.url.clone_from(&own.url);
+        stores.clickhouse.url.clone_from(&clickhouse.url);
         apply::apply(&stores, &names, &STORES).await.unwrap();
-        (Self { stores, names, stack: TestStack::Shared(stack) }, own)
+        (Self { stores, names, stack: TestStack::Shared(stack) }, clickhouse)
     }
 
-    /// A namespace on a stack that no other test uses.
+    /// Creates a namespace on a stack that no other test uses.
     pub(crate) async fn on_own_stack() -> Self {
         let stack = OwnStack::with(env!("CARGO_BIN_EXE_sluice"), &[Service::Kafka, Service::ClickHouse]).await;
-        Self::on(TestStack::Own(stack)).await
+        Self::on_stack(TestStack::Own(stack)).await
     }
 
-    async fn on(stack: TestStack) -> Self {
+    async fn on_stack(stack: TestStack) -> Self {
         let names = fresh_names("ingest");
         let stores = match &stack {
             TestStack::Shared(stack) => stack.stores(&names),
@@ -152,7 +152,7 @@ impl World {
         let is_ready = eventually(DEADLINE, "the worker is ready", || async { status(&url, "readyz").await == 200 });
         tokio::select! {
             () = is_ready => worker,
-            ended = &mut worker.task => panic!("the worker ended early: {}", ended.unwrap().unwrap_err()),
+            result = &mut worker.task => panic!("the worker exited early: {}", result.unwrap().unwrap_err()),
         }
     }
 
@@ -193,7 +193,7 @@ impl World {
         connect::clickhouse(&self.stores, &self.names).query(sql).execute().await.unwrap();
     }
 
-    /// How many blocks of a table ClickHouse has dropped as duplicates, by its own log.
+    /// Number of blocks of a table that ClickHouse has dropped as duplicates, according to its log.
     pub(crate) fn deduplicated_blocks(&self, table: &str) -> usize {
         let name = format!(" {}.{table} (", self.names.database());
         let logs = sluice_stack::logs::files(self.layout(), Service::ClickHouse);
@@ -201,7 +201,7 @@ impl World {
         text.lines().filter(|line| line.contains(&name) && line.contains("already exists as part")).count()
     }
 
-    /// INSERTs of another writer into the same table, each with a different token.
+    /// Inserts rows into the same table as another writer, each with a different token.
     pub(crate) async fn write_foreign_rows(&self, inserts: u32) {
         for n in 0..inserts {
             let columns = "event_id, timestamp, duration_ms, _topic, _offset";
@@ -222,6 +222,7 @@ impl World {
         connect::kafka_config(&self.stores).create().unwrap()
     }
 
+    /// Waits until the table has at least `count` rows.
     pub(crate) async fn wait_for_rows(&self, count: usize) {
         eventually(DEADLINE, "all rows land", || async { self.count().await >= count }).await;
     }
@@ -237,7 +238,7 @@ impl World {
         let config = self.group_config();
         blocking(move || {
             let consumer: BaseConsumer = config.create().unwrap();
-            let list = every_partition(&consumer, &topic);
+            let list = all_partitions(&consumer, &topic);
             let committed = offsets::committed(&consumer, &list, DEADLINE).unwrap();
             let entry = |element: &TopicPartitionListElem<'_>| match element.offset() {
                 Offset::Offset(offset) => Some((element.partition(), (offset, element.metadata().to_owned()))),
@@ -248,7 +249,7 @@ impl World {
         .await
     }
 
-    /// Commits for the group; all its workers must have left.
+    /// Commits an offset for the group; all its workers must have left.
     pub(crate) async fn set_offset(&self, topic: &str, partition: i32, offset: i64, metadata: &str) {
         let (config, mut list) = (self.group_config(), TopicPartitionList::new());
         let mut element = list.add_partition(&self.names.topic(topic), partition);
@@ -277,7 +278,7 @@ impl World {
         letters.collect()
     }
 
-    /// All records of a topic except aborted ones.
+    /// All records of a topic, except those of aborted transactions.
     pub(crate) async fn read_all(&self, topic: &str) -> Vec<OwnedMessage> {
         let topic = self.names.topic(topic);
         let mut config = connect::kafka_config(&self.stores);
@@ -285,23 +286,25 @@ impl World {
         config.set("group.id", "reader").set("enable.partition.eof", "true").set("enable.auto.commit", "false");
         blocking(move || {
             let consumer: BaseConsumer = config.create().unwrap();
-            let mut partitions = every_partition(&consumer, &topic);
+            let mut partitions = all_partitions(&consumer, &topic);
             partitions.set_all_offsets(Offset::Beginning).unwrap();
             consumer.assign(&partitions).unwrap();
-            let (mut messages, mut open, mut last) = (Vec::new(), partitions.count(), Instant::now());
-            while open > 0 {
+            let (mut messages, mut unfinished, mut last_progress) = (Vec::new(), partitions.count(), Instant::now());
+            while unfinished > 0 {
                 let polled = consumer.poll(DEADLINE / 12);
                 match polled {
-                    // A test may suspend the broker, and this client then loses it like any other.
+                    // A test may suspend the broker, which disconnects this client too.
                     None => rebootstrap.add_servers(consumer.client()),
                     Some(Err(error)) if is_unanswered(&error) => {}
-                    Some(Err(KafkaError::PartitionEOF(_))) => (open, last) = (open - 1, Instant::now()),
+                    Some(Err(KafkaError::PartitionEOF(_))) => {
+                        (unfinished, last_progress) = (unfinished - 1, Instant::now())
+                    }
                     Some(message) => {
                         messages.push(message.unwrap().detach());
-                        last = Instant::now();
+                        last_progress = Instant::now();
                     }
                 }
-                assert!(last.elapsed() < DEADLINE, "{topic}: neither a record nor the end of a partition");
+                assert!(last_progress.elapsed() < DEADLINE, "{topic}: neither a record nor the end of a partition");
             }
             messages
         })
@@ -318,7 +321,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
-fn every_partition(consumer: &BaseConsumer, topic: &str) -> TopicPartitionList {
+fn all_partitions(consumer: &BaseConsumer, topic: &str) -> TopicPartitionList {
     let metadata = consumer.fetch_metadata(Some(topic), DEADLINE).unwrap();
     let mut list = TopicPartitionList::new();
     for partition in metadata.topics()[0].partitions() {
@@ -327,19 +330,19 @@ fn every_partition(consumer: &BaseConsumer, topic: &str) -> TopicPartitionList {
     list
 }
 
-/// Text of the last header with that name.
+/// Text of the last header with this name.
 pub(crate) fn header<M: Message>(message: &M, name: &str) -> Option<String> {
     let headers = message.headers()?;
-    let found = headers.iter().filter(|header| header.key == name).last()?;
-    Some(String::from_utf8(found.value?.to_vec()).unwrap())
+    let header = headers.iter().filter(|header| header.key == name).last()?;
+    Some(String::from_utf8(header.value?.to_vec()).unwrap())
 }
 
-/// HTTP status of a worker's page; 0 if it does not respond.
+/// HTTP status of a worker's page; 0 if the worker does not respond.
 pub(crate) async fn status(url: &str, path: &str) -> u16 {
     reqwest::get(format!("{url}/{path}")).await.map_or(0, |response| response.status().as_u16())
 }
 
-/// Text of a worker's page; empty if it does not respond.
+/// Text of a worker's HTTP page; empty if the worker does not respond.
 pub(crate) async fn page(url: &str, path: &str) -> String {
     let Ok(response) = reqwest::get(format!("{url}/{path}")).await else { return String::new() };
     response.text().await.unwrap_or_default()
@@ -354,7 +357,7 @@ pub(crate) async fn wait_for_stall(url: &str, why: &str) {
     eventually(DEADLINE, why, has_reason).await;
 }
 
-/// Value of a worker's metric, summed over the series whose labels contain `label`; 0 if it does not respond.
+/// Value of a worker's metric, summed over the series whose labels contain `label`; 0 if the worker does not respond.
 pub(crate) async fn metric(url: &str, name: &str, label: &str) -> f64 {
     let Ok(response) = reqwest::get(format!("{url}/metrics")).await else { return 0.0 };
     let text = response.text().await.unwrap();
@@ -376,13 +379,13 @@ impl Worker {
         metric(&self.url, name, label).await
     }
 
-    /// Shuts the worker down as SIGTERM does and returns its summary.
+    /// Shuts the worker down like SIGTERM and returns its summary.
     pub(crate) async fn stop(self) -> Summary {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap()
     }
 
-    /// Ends the worker like a crash: nothing more is written or committed.
+    /// Aborts the worker as in a crash: nothing more is written or committed.
     pub(crate) fn crash(self) {
         self.task.abort();
     }
@@ -407,7 +410,7 @@ impl Record {
 
 pub(crate) const TENANT: Uuid = Uuid::from_u128(0x6f2d_8a4e_0d0c_4f0e_9a3b_0c1d_2e3f_4a5b);
 
-/// The `n`th event of a series over two months.
+/// The `n`th event of a series over 60 days.
 pub(crate) fn event(n: u32) -> CommunicationEvent {
     let day = 86_400_000 * i64::from(n % 60);
     CommunicationEvent {
@@ -431,10 +434,10 @@ pub(crate) fn event(n: u32) -> CommunicationEvent {
     }
 }
 
-/// Events of one month, as records of one partition.
+/// Events of November as records of one partition.
 pub(crate) fn november_records(partition: i32, numbers: Range<u32>) -> Vec<Record> {
-    let in_november = |n: u32| 60 * (n / 20) + 20 + n % 20;
-    numbers.map(|n| Record { partition: Some(partition), ..event_record(in_november(n)) }).collect()
+    let november_event = |n: u32| 60 * (n / 20) + 20 + n % 20;
+    numbers.map(|n| Record { partition: Some(partition), ..event_record(november_event(n)) }).collect()
 }
 
 /// The `n`th event as a record.

@@ -1,4 +1,4 @@
-//! To Kafka, a header's name is bytes. A name that is not UTF-8 neither stops the worker nor loses the record.
+//! In Kafka, a header's name consists of bytes. If it is not UTF-8, the worker does not stop and the record is not lost.
 #![expect(unsafe_code, reason = "the safe producer accepts only UTF-8 names")]
 
 use std::ffi::{CStr, c_char};
@@ -62,8 +62,8 @@ async fn a_header_name_that_is_not_utf8_does_not_stop_the_worker() {
     let letters = world.dead_letters().await;
     let letter = letters.values().next().unwrap();
     assert_eq!(letter.payload(), Some(&b"no json"[..]));
-    let own = letter.headers().unwrap().get(0);
-    assert_eq!((own.key, own.value), ("n\u{fffd}me", Some(&b"value"[..])));
+    let original = letter.headers().unwrap().get(0);
+    assert_eq!((original.key, original.value), ("n\u{fffd}me", Some(&b"value"[..])));
     assert_eq!(header(letter, "sluice.reason").as_deref(), Some("invalid_json"));
     world.drop_namespace().await;
 }

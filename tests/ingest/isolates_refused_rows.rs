@@ -1,6 +1,6 @@
-//! All refused rows of a batch are found in one pass and by evidence, whatever the error code: rows that fail alone become dead
-//! letters and their neighbors land; if every row fails, the table is at fault and nothing is dead-lettered. A kill at any
-//! point loses nothing.
+//! All refused rows of a batch are found in one pass, by testing rows, whatever the error code. Rows that are refused when sent
+//! alone become dead letters, and their neighbors land; if every row is refused, the table is at fault and nothing is
+//! dead-lettered. A kill at any point loses nothing.
 
 use futures::future::join_all;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
@@ -16,10 +16,10 @@ use crate::harness::{DEADLINE, Record, World, event_record, header, metric, page
 use crate::oracle::{Counts, judge};
 use crate::process::static_member;
 
-/// Refused rows of three months: the very first, two adjacent ones, a single one, the last.
+/// Numbers of the refused rows, from three months: the first, two adjacent ones, a single one, and the last.
 const REFUSED: [u32; 5] = [0, 20, 21, 40, 59];
 
-/// Fails with error 128 and HTTP 500 for these rows; the worker's tables do not list that code.
+/// Condition that fails with error 128 and HTTP 500 for these rows; the worker's tables do not list that code.
 const UNLISTED: &str = "length(arrayWithConstant(if(duration_ms IN (0, 20, 21, 40, 59), 5000000000, 1), 0)) > 0";
 
 /// Records of one partition and one batch.
@@ -28,11 +28,11 @@ fn records() -> Vec<Record> {
 }
 
 async fn constrain(world: &World, check: &str) {
-    world.execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT some CHECK {check}")).await;
+    world.execute(&format!("ALTER TABLE communication_events ADD CONSTRAINT refuse_some CHECK {check}")).await;
 }
 
 async fn repair(world: &World) {
-    world.execute("ALTER TABLE communication_events DROP CONSTRAINT some").await;
+    world.execute("ALTER TABLE communication_events DROP CONSTRAINT refuse_some").await;
 }
 
 async fn wait_for_commit(world: &World, offset: i64) {
@@ -47,7 +47,7 @@ async fn reasons(world: &World) -> Vec<(i64, String)> {
     letters.iter().map(|((_, offset), letter)| (*offset, header(letter, "sluice.reason").unwrap())).collect()
 }
 
-/// Lands records in a table with Nested columns; each `n` in `unequal` has arrays of different lengths.
+/// Lands records in a table with Nested columns; the records in `unequal` have arrays of different lengths.
 async fn land_nested_columns(unequal: &[u32], faults: &str) -> Result<usize, String> {
     const TOPIC: &str = "baskets";
     let world = World::new().await;
@@ -88,22 +88,24 @@ async fn land_nested_columns(unequal: &[u32], faults: &str) -> Result<usize, Str
     eventually(DEADLINE * 2, "everything is committed", || async { world.committed_sum(TOPIC).await == 100 }).await;
     worker.stop().await;
     let expected: Vec<u32> = (0..100).filter(|n| !unequal.contains(n)).collect();
-    assert_eq!(rows().await, expected, "all neighbors, each once");
+    assert_eq!(rows().await, expected, "every neighbor landed exactly once");
     let expected_reasons: Vec<_> =
         unequal.iter().map(|n| (i64::from(*n), "sizes_of_arrays_dont_match".to_owned())).collect();
     assert_eq!(reasons(&world).await, expected_reasons);
-    assert_eq!(world.read_all(CLICKHOUSE_ERRORS).await.len(), unequal.len(), "each letter once");
+    assert_eq!(world.read_all(CLICKHOUSE_ERRORS).await.len(), unequal.len(), "each letter was sent once");
     world.drop_namespace().await;
     Ok(expected.len())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nested_arrays_of_unequal_length_are_dead_lettered_and_their_neighbors_land() {
-    let (some, one) = tokio::join!(land_nested_columns(&[3, 4, 50, 99], ""), land_nested_columns(&[77], ""));
-    assert_eq!((some, one), (Ok(96), Ok(99)));
+    let (four_refused, one_refused) =
+        tokio::join!(land_nested_columns(&[3, 4, 50, 99], ""), land_nested_columns(&[77], ""));
+    assert_eq!((four_refused, one_refused), (Ok(96), Ok(99)));
 }
 
-/// Runs a worker into the unlisted error code: the judged counts, or, with faults, what the worker stalled with.
+/// Runs a worker whose INSERTs fail with the unlisted error code. Returns the judged counts; with faults, a description of the
+/// stall.
 async fn judge_unlisted_error(faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     constrain(&world, UNLISTED).await;
@@ -134,10 +136,14 @@ async fn an_unlisted_error_code_is_classified_by_testing_rows() {
     let (normal, faulty) = tokio::join!(judge_unlisted_error(""), judge_unlisted_error("never_judge_unclear"));
     let Counts { landed, dead_lettered, .. } = normal.unwrap();
     assert_eq!((landed, dead_lettered), (55, 5));
-    assert_eq!(faulty, Err("0 rows, 0 dead letters".to_owned()), "negative control: they block all their neighbors");
+    assert_eq!(
+        faulty,
+        Err("0 rows, 0 dead letters".to_owned()),
+        "negative control: refused rows block all their neighbors"
+    );
 }
 
-/// Every row fails alone and no row is known to succeed, so there is no evidence that the rows are at fault.
+/// Every row is refused when sent alone and no row has succeeded, so there is no evidence that the rows are at fault.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn if_every_row_is_refused_the_partition_waits_and_nothing_is_dead_lettered() {
     let world = World::new().await;
@@ -180,7 +186,7 @@ async fn a_refused_row_alone_in_its_batch_is_judged_by_rows_in_the_table() {
 const POINTS: [&str; 8] = [
     "judged:1",    // the refused rows are known, nothing is sent
     "letter:2",    // between the letters of the second month
-    "letter:4",    // later between them
+    "letter:4",    // as before, later
     "refused:2",   // the letters are acknowledged
     "all_refused:2", // before the INSERT of the remaining rows
     "insert:3",    // the first INSERT of the second month, which is refused
@@ -188,7 +194,7 @@ const POINTS: [&str; 8] = [
     "landed:3",    // all months have landed
 ];
 
-/// Kills a worker at this point, and repairs the table before the restart if `is_repaired`.
+/// Kills a worker at this point and, if `is_repaired`, repairs the table before the restart.
 async fn judge_after_kill(point: &str, is_repaired: bool, faults: &str) -> Result<Counts, String> {
     let world = World::new().await;
     constrain(&world, "duration_ms NOT IN (0, 20, 21, 40, 59)").await;
@@ -199,7 +205,7 @@ async fn judge_after_kill(point: &str, is_repaired: bool, faults: &str) -> Resul
     }
     let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", faults)]).await;
     let has_finished = || async {
-        // If rows are duplicated on purpose, the worker detects that.
+        // With faults, rows are duplicated, and the worker detects that.
         let is_stopped = !faults.is_empty() && page(&worker.url, "readyz").await.contains("compare, correct the table");
         is_stopped || world.committed_sum(COMMUNICATION_EVENTS).await == 60
     };
@@ -242,7 +248,7 @@ async fn a_kill_and_a_repair_before_the_restart_lose_nothing() {
     }
 }
 
-/// A hundred refused rows of one batch take a few INSERTs, not hundreds.
+/// A hundred refused rows of one batch need a few INSERTs, not hundreds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_rows_do_not_each_need_a_retry() {
     let world = World::new().await;

@@ -1,5 +1,5 @@
 //! A worker killed at an exact point of its work or at a random moment loses and duplicates nothing. A short run has a few
-//! kills; with `SLUICE_TEST_LONG=1`, one run has fifty. The controls break the token and the intent on purpose, which the
+//! kills; with `SLUICE_TEST_LONG=1`, one run has fifty. The negative controls disable the token and the intent, which the
 //! oracle must detect.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::harness::{DEADLINE, Record, World, event_record, metric};
 use crate::oracle::judge;
 use crate::process::static_member;
 
-/// Each with the number of times it is reached before the kill, so that work is in flight.
+/// Failpoints, each with the number of times that it is reached before the kill, so that work is in flight.
 const POINTS: [&str; 11] = [
     "polled:70",       // after poll, before the record is buffered
     "buffered:170",    // batches half full
@@ -27,7 +27,7 @@ const POINTS: [&str; 11] = [
     "committing:5",    // an offset in flight
 ];
 
-/// Records over two months, one in a hundred of them poison.
+/// Records over 60 days, one in a hundred of them poison.
 fn records(count: u32) -> Vec<Record> {
     let poison = |n: u32| Record { payload: Some(format!("poison {n}").into_bytes()), ..event_record(n) };
     (0..count).map(|n| if n % 100 == 37 { poison(n) } else { event_record(n) }).collect()
@@ -37,7 +37,7 @@ async fn kill_at(point: &str) {
     let world = World::new().await;
     world.produce_all(&world.producer("lz4"), &records(600)).await;
     world.spawn(&static_member(), &[("SLUICE_FAILPOINT", point)]).wait_for_abort().await;
-    // Killed a second time during recovery, then left running.
+    // The next worker is killed during recovery; the one after it keeps running.
     world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:1")]).wait_for_abort().await;
     let worker = world.spawn_ready(&static_member(), &[]).await;
     world.wait_until_processed(600).await;
@@ -66,10 +66,10 @@ fn growing() -> Settings {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_at_random_moments_lose_nothing() {
     let (grown, not_grown) = tokio::join!(kill_at_random_moments(growing), kill_at_random_moments(static_member));
-    assert!(grown > 0.0 && not_grown == 0.0, "{grown} batches grew, and {not_grown} with growth switched off");
+    assert!(grown > 0.0 && not_grown == 0.0, "{grown} batches grew, and {not_grown} with growth disabled");
 }
 
-/// Returns how many batches grew, by the metrics before each kill.
+/// Kills workers at random moments; returns how many batches grew, according to the metrics before each kill.
 async fn kill_at_random_moments(settings: fn() -> Settings) -> f64 {
     let kills = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 50 } else { 4 };
     let world = World::new().await;
@@ -82,7 +82,7 @@ async fn kill_at_random_moments(settings: fn() -> Settings) -> f64 {
         world.produce_all(&producer, &batch).await;
         total += batch.len();
         let worker = world.spawn(&settings(), &clickhouse);
-        eventually(DEADLINE * 2, "it consumes records", || async {
+        eventually(DEADLINE * 2, "the worker consumes records", || async {
             metric(&worker.url, "sluice_ingest_consumed_records_total{", "communication-events").await > 0.0
         })
         .await;
@@ -102,7 +102,7 @@ async fn kill_at_random_moments(settings: fn() -> Settings) -> f64 {
     grown
 }
 
-/// Kills a worker between an acknowledged INSERT and its commit; one with another batch size takes over.
+/// Kills a worker between an acknowledged INSERT and its commit; a worker with another batch size takes over.
 async fn judge_takeover_with(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     world.produce_all(&world.producer("lz4"), &records(300)).await;

@@ -1,4 +1,4 @@
-//! A topic and a table known only from the settings: values of every type land as they were sent, values that do not fit are
+//! A topic and a table that only the settings define: values of every type land as they were sent, values that do not fit are
 //! dead-lettered with a reason, and adding a column under a running worker does not stop it.
 
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ const TABLE: &str = "CREATE TABLE orders
     lines       Array(Tuple(sku String, price Decimal(9, 2))),
     document    JSON,
     documents   Array(JSON),
-    source      String DEFAULT 'nobody output',
+    source      String DEFAULT 'unknown',
     score       Nullable(UInt8) DEFAULT 7,
     _topic      LowCardinality(String),
     _topic_id   UUID,
@@ -110,11 +110,11 @@ fn order(id: u64) -> Value {
 fn text(order: &Value) -> String {
     let text = order.to_string();
     let mut parts = text.split("\"=");
-    let mut whole = parts.next().unwrap().to_owned();
+    let mut unquoted = parts.next().unwrap().to_owned();
     for part in parts {
-        whole.push_str(&part.replacen('"', "", 1));
+        unquoted.push_str(&part.replacen('"', "", 1));
     }
-    whole
+    unquoted
 }
 
 /// Expected row of a record.
@@ -147,7 +147,7 @@ impl Orders {
         Self { world, producer }
     }
 
-    /// The settings of a section `[ingest.pipelines.orders]`.
+    /// Settings with a section `[ingest.pipelines.orders]`.
     fn settings() -> Settings {
         let mut settings = quick_settings();
         let pipeline = Pipeline {
@@ -168,7 +168,7 @@ impl Orders {
         (sent.partition, sent.offset)
     }
 
-    /// Rows of the table by their ID, without the columns that ingest fills.
+    /// Rows of the table by ID, without the columns that ingest fills.
     async fn rows(&self) -> BTreeMap<u64, Value> {
         let query = format!(
             "SELECT * EXCEPT(_topic, _topic_id, _partition, _offset) REPLACE(toString(wide) AS wide, toString(natural) AS natural) FROM orders {AS_SENT}"
@@ -207,7 +207,7 @@ async fn every_type_lands_as_it_was_sent() {
     assert_eq!(rows[&1], row(&order(1)));
     let mut with_defaults = row(&bare);
     for (field, value) in
-        [("note", Value::Null), ("rank", Value::Null), ("source", json!("nobody said")), ("score", json!(7))]
+        [("note", Value::Null), ("rank", Value::Null), ("source", json!("unknown")), ("score", json!(7))]
     {
         with_defaults[field] = value;
     }
@@ -217,7 +217,7 @@ async fn every_type_lands_as_it_was_sent() {
     orders.world.drop_namespace().await;
 }
 
-/// Expected reason of a record, the field at fault and its JSON text.
+/// Expected reason, the invalid field and its JSON text.
 const FAULTS: [(&str, &str, &str); 26] = [
     ("out_of_range", "small", "128"),
     ("out_of_range", "natural", "-1"),
@@ -264,7 +264,7 @@ async fn values_that_do_not_fit_are_dead_lettered_with_a_reason() {
     orders.wait_for_commit(2 * i64::try_from(sent.len()).unwrap()).await;
     worker.stop().await;
     let letters = orders.world.dead_letters().await;
-    assert_eq!(letters.len(), sent.len(), "exactly the bad records");
+    assert_eq!(letters.len(), sent.len(), "every bad record, and no other");
     for (at, reason, field, payload) in &sent {
         let letter = &letters[at];
         assert_eq!(header(letter, "sluice.reason").as_deref(), Some(*reason), "{field}: {payload}");
@@ -282,7 +282,7 @@ async fn an_added_column_gets_its_default_until_a_restart() {
     let with = |id| {
         let mut order = order(id);
         order["added"] = json!(9);
-        order["maybe"] = json!("said");
+        order["maybe"] = json!("present");
         text(&order)
     };
     orders.send(&with(1)).await;
@@ -300,7 +300,7 @@ async fn an_added_column_gets_its_default_until_a_restart() {
     worker.stop().await;
     let rows = orders.rows().await;
     let added: Vec<_> = rows.values().map(|row| (row["added"].as_u64().unwrap(), row["maybe"].as_str())).collect();
-    assert_eq!(added, [(5, None), (5, None), (9, Some("said")), (5, None)]);
+    assert_eq!(added, [(5, None), (5, None), (9, Some("present")), (5, None)]);
     assert!(orders.world.dead_letters().await.is_empty());
     orders.world.drop_namespace().await;
 }

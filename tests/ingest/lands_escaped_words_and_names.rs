@@ -1,5 +1,5 @@
-//! ClickHouse escapes enum words and the names of columns and tuple elements. Exactly the word that was sent lands, text that
-//! is not a word of the enum does not, and names are never confused.
+//! ClickHouse escapes enum words and the names of columns and tuple elements. A word lands exactly as it was sent, text that
+//! is not a word of the enum does not land, and names are never confused.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const PROVENANCE: &str = "_topic LowCardinality(String), _topic_id UUID, _partit
     PROJECTION by_offset (SELECT _topic, _topic_id, _partition, _offset ORDER BY _topic, _partition, _offset)";
 const WINDOW: &str = "SETTINGS non_replicated_deduplication_window = 10000";
 
-/// Words as SQL literals, and their values.
+/// Words as SQL literals, with their values.
 const WORDS: [(&str, &str); 9] = [
     (r"line\nbreak", "line\nbreak"),
     (r"tab\there", "tab\there"),
@@ -33,8 +33,8 @@ const WORDS: [(&str, &str); 9] = [
 fn settings() -> Settings {
     let mut settings = quick_settings();
     let max_age = settings.pipelines["communication-events"].max_age;
-    let own = Pipeline { table: "escapes".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };
-    settings.pipelines.insert(TOPIC.to_owned(), own);
+    let pipeline = Pipeline { table: "escapes".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };
+    settings.pipelines.insert(TOPIC.to_owned(), pipeline);
     settings
 }
 
@@ -64,7 +64,7 @@ async fn wait_for_commit(world: &World, count: usize) {
     .await;
 }
 
-/// Sends each word, and look-alikes without their backslashes; fails with a description if a word did not land or a
+/// Sends each word, and look-alikes without backslashes. Returns a description of the fault if a word did not land or a
 /// look-alike did.
 async fn judge_words(column_type: &str, faults: &str) -> Result<(), String> {
     let words: Vec<_> = (1..).zip(WORDS).map(|(number, (sql, _))| format!("'{sql}' = {number}")).collect();
@@ -129,11 +129,11 @@ async fn names_that_need_quoting_round_trip() {
     };
     let mut bare = record(2);
     bare.as_object_mut().unwrap().remove("\\q");
-    let mut other = record(3);
-    let pair = other["pair"].as_object_mut().unwrap();
+    let mut misnamed = record(3);
+    let pair = misnamed["pair"].as_object_mut().unwrap();
     let two = pair.remove("z\nw").unwrap();
     pair.insert("znw".to_owned(), two);
-    send(&world, &[record(1), bare, other]).await;
+    send(&world, &[record(1), bare, misnamed]).await;
     wait_for_commit(&world, 3).await;
     worker.stop().await;
     let query = "SELECT * EXCEPT(_topic, _topic_id, _partition, _offset) FROM escapes ORDER BY id";

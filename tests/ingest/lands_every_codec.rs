@@ -1,4 +1,4 @@
-//! Whatever codec a producer uses, every record lands once, unaltered.
+//! Every record lands once and unaltered, whatever codec the producer uses.
 
 use sluice_schemas::names::topic;
 
@@ -14,7 +14,7 @@ async fn records_of_every_codec_land_unaltered() {
     }
     world.wait_for_rows(2000).await;
     let rows = world.event_rows().await;
-    assert_eq!(rows.len(), 2000, "each row once");
+    assert_eq!(rows.len(), 2000, "each row lands once");
     for (row, n) in rows.iter().zip(0..) {
         let event = event(n);
         assert_eq!(row.event_id, event.event_id);

@@ -1,4 +1,4 @@
-//! Every time that RFC 3339 allows lands as its instant, whatever its notation. A leap second, which no column can hold, and
+//! Every time that RFC 3339 allows lands as the same instant, whatever its notation. A leap second, which no column can hold, and
 //! text that is not a time become dead letters.
 
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
@@ -35,7 +35,8 @@ const TIMES: [(&str, i64); 13] = [
     (r"\u0032026-11-24T08:33:26\u005a", 0),
 ];
 
-const REFUSED: [(&str, &str); 8] = [
+/// Times that are dead-lettered, with the reason.
+const REJECTED: [(&str, &str); 8] = [
     ("2016-12-31T23:59:60Z", "out_of_range"),
     ("2026-11-24T08:33:60Z", "invalid_time"),
     ("2026-11-24T24:00:00Z", "invalid_time"),
@@ -49,12 +50,12 @@ const REFUSED: [(&str, &str); 8] = [
 fn settings() -> Settings {
     let mut settings = quick_settings();
     let max_age = settings.pipelines["communication-events"].max_age;
-    let own = Pipeline { table: "times".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };
-    settings.pipelines.insert(TOPIC.to_owned(), own);
+    let pipeline = Pipeline { table: "times".to_owned(), tenant: String::new(), max_age, ..Pipeline::default() };
+    settings.pipelines.insert(TOPIC.to_owned(), pipeline);
     settings
 }
 
-/// Sends all times; fails with a description if they did not land or were not dead-lettered as expected.
+/// Sends all times. Returns a description of the fault if they did not land or were not dead-lettered as expected.
 async fn judge_times(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     world.execute(TABLE).await;
@@ -64,14 +65,14 @@ async fn judge_times(faults: &str) -> Result<(), String> {
     created.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
     let worker = world.spawn_ready(&settings(), &[("SLUICE_FAULTS", faults)]).await;
     let producer = world.producer("lz4");
-    let texts = TIMES.map(|(text, _)| text).into_iter().chain(REFUSED.map(|(text, _)| text));
+    let texts = TIMES.map(|(text, _)| text).into_iter().chain(REJECTED.map(|(text, _)| text));
     for (id, text) in texts.enumerate() {
         let payload = format!(r#"{{"id":{id},"at":"{text}","second":"{text}"}}"#);
         let record = FutureRecord::<[u8], _>::to(&name).payload(&payload);
         producer.send(record, DEADLINE).await.map_err(|(error, _)| error).unwrap();
     }
-    let all = i64::try_from(TIMES.len() + REFUSED.len()).unwrap();
-    eventually(DEADLINE, "everything is committed", || async { world.committed_sum(TOPIC).await == all }).await;
+    let total = i64::try_from(TIMES.len() + REJECTED.len()).unwrap();
+    eventually(DEADLINE, "everything is committed", || async { world.committed_sum(TOPIC).await == total }).await;
     worker.stop().await;
     let query = "SELECT id, toUnixTimestamp64Nano(at), toInt64(toUnixTimestamp(second)) FROM times ORDER BY id";
     let client = connect::clickhouse(&world.stores, &world.names);
@@ -84,7 +85,7 @@ async fn judge_times(faults: &str) -> Result<(), String> {
     if !is_as_expected {
         return Err(format!("{} of {} times landed as expected: {landed:?}", landed.len(), TIMES.len()));
     }
-    if reasons == REFUSED.map(|(_, reason)| reason) { Ok(()) } else { Err(format!("dead letters: {reasons:?}")) }
+    if reasons == REJECTED.map(|(_, reason)| reason) { Ok(()) } else { Err(format!("dead letters: {reasons:?}")) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
-//! A rebuild may take longer than an INSERT: it has its own timeout, blocks only INSERTs into its own table, and leaves nothing
-//! running at the server when it is abandoned.
+//! A rebuild may take longer than an INSERT: it has a separate timeout, blocks only INSERTs into its own table, and leaves no
+//! statement running on the server when it is abandoned.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::process::static_member;
 
 const WINDOW: u64 = 16;
 const FOREIGN_ROWS: u32 = 40;
-/// Slightly longer than a worker with [`settings`] trusts a token.
+/// Time after which a worker with [`settings`] no longer trusts a token.
 const FORGOTTEN: Duration = Duration::from_secs(9);
-/// Running statements of a rebuild that fill its new table.
+/// Selects the running statements of a rebuild that fill its new table.
 const FILLS: &str = "FROM system.processes WHERE query_kind = 'Insert' AND position(query, '__rebuild_') > 0 \
                      AND position(query, currentDatabase()) > 0";
 
@@ -36,7 +36,7 @@ async fn query_count(world: &World, query: &str) -> u64 {
 /// A world with an additional view that takes a tenth of a second for each row of `wait`.
 async fn world_with_slow_view() -> World {
     let world = World::new().await;
-    let slept = "SELECT sum(sleepEachRow(0.1)) AS slept FROM wait SETTINGS function_sleep_max_microseconds_per_block = 600000000";
+    let sleep = "SELECT sum(sleepEachRow(0.1)) AS slept FROM wait SETTINGS function_sleep_max_microseconds_per_block = 600000000";
     for statement in [
         "CREATE TABLE wait (n UInt64) ENGINE = MergeTree ORDER BY n".to_owned(),
         "CREATE TABLE counted (hour DateTime('UTC'), n UInt64) ENGINE = SummingMergeTree PARTITION BY toYYYYMM(hour) ORDER BY hour \
@@ -44,7 +44,7 @@ async fn world_with_slow_view() -> World {
             .to_owned(),
         format!(
             "CREATE MATERIALIZED VIEW counted_mv TO counted AS SELECT toDateTime(toStartOfHour(timestamp), 'UTC') AS hour, \
-             count() AS n FROM communication_events CROSS JOIN ({slept}) AS w GROUP BY hour"
+             count() AS n FROM communication_events CROSS JOIN ({sleep}) AS w GROUP BY hour"
         ),
     ] {
         world.execute(&statement).await;
@@ -52,7 +52,8 @@ async fn world_with_slow_view() -> World {
     world
 }
 
-/// A worker dies after its INSERT and the token is forgotten, so the next worker has to rebuild through the slow view.
+/// A world in which a worker died after its INSERT and the token is forgotten, so the next worker must rebuild through the slow
+/// view.
 async fn world_with_due_rebuild() -> World {
     let world = world_with_slow_view().await;
     world.shrink_window(WINDOW).await;
@@ -68,9 +69,9 @@ async fn lands_during_rebuild(faults: &str) -> bool {
     world.execute("INSERT INTO wait SELECT number FROM numbers(600)").await;
     tokio::time::sleep(FORGOTTEN).await;
     let worker = world.spawn(&settings(), &[("SLUICE_FAULTS", faults)]);
-    let longer = format!("SELECT count() {FILLS} AND elapsed > 3");
+    let long_fills = format!("SELECT count() {FILLS} AND elapsed > 3");
     eventually(DEADLINE, "the rebuild takes longer than an INSERT", || async {
-        query_count(&world, &longer).await > 0
+        query_count(&world, &long_fills).await > 0
     })
     .await;
     let metric = format!(
@@ -80,8 +81,8 @@ async fn lands_during_rebuild(faults: &str) -> bool {
     let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(metric.as_bytes());
     world.producer("lz4").send(record, DEADLINE).await.unwrap();
     let landed = "SELECT count() FROM agent_metrics";
-    let later = format!("SELECT count() {FILLS} AND elapsed > 10");
-    let is_over = || async { query_count(&world, landed).await > 0 || query_count(&world, &later).await > 0 };
+    let longer_fills = format!("SELECT count() {FILLS} AND elapsed > 10");
+    let is_over = || async { query_count(&world, landed).await > 0 || query_count(&world, &longer_fills).await > 0 };
     eventually(DEADLINE, "the record lands, or only the rebuild continues", is_over).await;
     let (has_landed, running) =
         (query_count(&world, landed).await > 0, query_count(&world, &format!("SELECT count() {FILLS}")).await);
@@ -103,8 +104,8 @@ async fn lands_during_rebuild(faults: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_rebuild_blocks_only_its_own_table() {
     let (per_table, shared) = tokio::join!(lands_during_rebuild(""), lands_during_rebuild("share_rebuild_gate"));
-    assert!(per_table, "a gate for each table");
-    assert!(!shared, "negative control: one gate for all tables");
+    assert!(per_table, "with a gate for each table, records of other tables land");
+    assert!(!shared, "negative control: with one gate for all tables, they do not");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,7 +129,7 @@ async fn a_rebuild_that_times_out_is_reported_and_completes_with_a_longer_timeou
     world.drop_namespace().await;
 }
 
-/// Revokes the partition of a worker during a rebuild; returns whether its statement still runs afterwards.
+/// Revokes the partition of a worker during a rebuild; returns whether its statement is still running afterwards.
 async fn runs_after_revocation(faults: &str) -> bool {
     let world = world_with_due_rebuild().await;
     world.execute("INSERT INTO wait SELECT number FROM numbers(1200)").await;
@@ -137,18 +138,18 @@ async fn runs_after_revocation(faults: &str) -> bool {
     settings.kafka.remove("group.instance.id");
     settings.revoke_deadline = Duration::from_secs(1);
     let first = world.spawn(&settings, &[("SLUICE_FAULTS", faults)]);
-    let fill = || async {
+    let running_fill = || async {
         let query = format!("SELECT min(query_id) {FILLS}");
         connect::clickhouse(&world.stores, &world.names).query(&query).fetch_one::<String>().await.unwrap()
     };
-    eventually(DEADLINE * 2, "the rebuild runs", || async { !fill().await.is_empty() }).await;
-    let id = fill().await;
+    eventually(DEADLINE * 2, "the rebuild runs", || async { !running_fill().await.is_empty() }).await;
+    let id = running_fill().await;
     let running = format!("SELECT count() FROM system.processes WHERE query_id = '{id}'");
     settings.listen = free_address();
     let second = world.spawn(&settings, &[]);
     eventually(DEADLINE * 2, "the partition moves", || async { first.log().contains("partitions revoked") }).await;
     let runs_after_revocation = if faults == "leave_statements_running" {
-        eventually(DEADLINE, "the other worker is ready or waits", || async {
+        eventually(DEADLINE, "the other worker is ready or waiting", || async {
             second.log().contains("partitions assigned")
         })
         .await;
@@ -173,7 +174,7 @@ async fn runs_after_revocation(faults: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_rebuild_is_cancelled_at_the_server() {
-    let (cancelled, left) = tokio::join!(runs_after_revocation(""), runs_after_revocation("leave_statements_running"));
-    assert!(!cancelled);
-    assert!(left, "negative control: the statement keeps running");
+    let (normal, faulty) = tokio::join!(runs_after_revocation(""), runs_after_revocation("leave_statements_running"));
+    assert!(!normal);
+    assert!(faulty, "negative control: the statement keeps running");
 }

@@ -1,5 +1,5 @@
-//! Decisions reserved for an operator: a partition is paused and resumed; the group's offsets are shown at any time,
-//! but set and accepted only while no worker runs; a month of aggregates is rebuilt.
+//! Decisions that only an operator makes: a partition is paused and resumed; the group's offsets are shown at any time, but set
+//! and accepted only while no worker is running; a month of aggregates is rebuilt.
 
 use std::process::Stdio;
 
@@ -30,7 +30,7 @@ async fn sluice_for_worker(world: &World, worker: &Worker, arguments: &[&str]) -
     sluice(world, &[arguments, &["--worker", &worker.url]].concat()).await
 }
 
-/// The partition's line of `status`.
+/// The line of a partition in the output of `status`.
 async fn status_line(world: &World, worker: &Worker, partition: i32) -> String {
     let (_, printed) = sluice_for_worker(world, worker, &["status", "--topic", COMMUNICATION_EVENTS]).await;
     let is_partition = |line: &&str| line.split_whitespace().nth(1) == Some(&partition.to_string());
@@ -60,16 +60,16 @@ async fn a_partition_pauses_and_resumes() {
         status_line(&world, &worker, 2).await.split_whitespace().nth(2) == Some("10")
     })
     .await;
-    assert_eq!(world.count().await, 20, "the other partition continues, this one does not");
+    assert_eq!(world.count().await, 20, "the other partition continues, and this one does not");
     let (code, printed) = sluice_for_worker(&world, &worker, &["resume"]).await;
     assert!(code == 0 && printed == "communication-events 2 resumed", "{printed}");
     world.wait_for_rows(30).await;
     let (code, printed) = sluice_for_worker(&world, &worker, &["breaker", "reset"]).await;
     assert!(code == 0 && printed.contains("nothing to do"), "{printed}");
-    let nowhere = ["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "77"];
-    let (code, printed) = sluice_for_worker(&world, &worker, &nowhere).await;
+    let unknown_partition = ["pause", "--topic", COMMUNICATION_EVENTS, "--partition", "77"];
+    let (code, printed) = sluice_for_worker(&world, &worker, &unknown_partition).await;
     assert!(code == 4 && printed.contains("these workers do not own it"), "{code}: {printed}");
-    let (code, printed) = sluice_for_worker(&world, &worker, &["pause", "--topic", "nobodys"]).await;
+    let (code, printed) = sluice_for_worker(&world, &worker, &["pause", "--topic", "unknown-topic"]).await;
     assert!(code == 4 && printed.contains("no pipeline of this worker consumes it"), "{printed}");
     let url = worker.url.clone();
     worker.stop().await;
@@ -77,14 +77,14 @@ async fn a_partition_pauses_and_resumes() {
     assert!(code == 3 && printed.contains("it does not respond; start it"), "{printed}");
     for verb in [&["pause"][..], &["resume"], &["breaker", "reset"]] {
         let (code, printed) = sluice(&world, &[verb, &["--worker", &url]].concat()).await;
-        assert!(code == 3 && printed.contains("it does not respond; start it"), "{printed}");
-        assert!(!printed.contains("nothing to do"), "this cannot be known: {printed}");
+        assert!(code == 3 && printed.contains("it does not answer; start it"), "{printed}");
+        assert!(!printed.contains("nothing to do"), "the worker's state is unknown: {printed}");
     }
     assert_eq!(judge(&world).await.unwrap().landed, 30);
     world.drop_namespace().await;
 }
 
-/// A world whose partition 0 has 60 landed records and 40 unread ones; no worker runs.
+/// A world whose partition 0 has 60 landed records and 40 unread ones; no worker is running.
 async fn half_consumed_world() -> World {
     let world = World::new().await;
     let producer = world.producer("lz4");
@@ -98,7 +98,7 @@ async fn half_consumed_world() -> World {
     world
 }
 
-/// A worker consumes the remaining records.
+/// Runs a worker until the remaining records are committed.
 async fn consume_rest(world: &World) {
     let settings = short_lived();
     let worker = world.spawn_ready(&settings, &[]).await;
@@ -138,7 +138,7 @@ async fn records_are_skipped_only_on_confirmation() {
         code == 4 && printed.contains("offsets 60 to 69 will be skipped") && printed.contains("add --yes"),
         "{printed}"
     );
-    assert_eq!(world.offsets(COMMUNICATION_EVENTS).await[&0].0, 60, "nothing was done");
+    assert_eq!(world.offsets(COMMUNICATION_EVENTS).await[&0].0, 60, "nothing was changed");
     let (code, printed) = sluice(&world, &["offsets", "set", COMMUNICATION_EVENTS, "0", "70", "--yes"]).await;
     assert_eq!(code, 0, "{printed}");
     consume_rest(&world).await;
@@ -150,12 +150,12 @@ async fn records_are_skipped_only_on_confirmation() {
             ),
         "{printed}"
     );
-    for (topic, partition, sentence) in [
-        ("nobodys", "0", "ingest.pipelines has none of that name"),
+    for (topic, partition, message) in [
+        ("unknown-topic", "0", "ingest.pipelines has none of that name"),
         (COMMUNICATION_EVENTS, "17", "it has 6, numbered from 0"),
     ] {
         let (code, printed) = sluice(&world, &["offsets", "set", topic, partition, "0"]).await;
-        assert!(code == 4 && printed.contains(sentence), "{printed}");
+        assert!(code == 4 && printed.contains(message), "{printed}");
     }
     world.drop_namespace().await;
 }
@@ -169,7 +169,7 @@ async fn a_lost_group_resumes_from_what_the_table_holds() {
     let accept = ["offsets", "accept", COMMUNICATION_EVENTS, "0"];
     let (code, printed) = sluice(&world, &accept).await;
     assert!(code == 4 && printed.contains("60 records have a row and 0 a dead letter"), "{printed}");
-    assert_eq!(world.offsets(COMMUNICATION_EVENTS).await.len(), 0, "nothing was done");
+    assert_eq!(world.offsets(COMMUNICATION_EVENTS).await.len(), 0, "nothing was changed");
     let (code, printed) = sluice(&world, &[&accept[..], &["--yes"]].concat()).await;
     assert!(code == 0 && printed.contains("the group's offset is 60, and was -"), "{printed}");
     let (code, printed) = sluice(&world, &["offsets", "accept", COMMUNICATION_EVENTS, "5", "--yes"]).await;
@@ -181,7 +181,7 @@ async fn a_lost_group_resumes_from_what_the_table_holds() {
 }
 
 /// Number of rows that differ between the aggregates and their recomputation.
-async fn differing(world: &World) -> u64 {
+async fn differing_aggregates(world: &World) -> u64 {
     connect::clickhouse(&world.stores, &world.names).query(AGGREGATES).fetch_one::<u64>().await.unwrap()
 }
 
@@ -193,10 +193,10 @@ async fn sluice_rebuild(world: &World, month: &str) -> (i32, String) {
 async fn a_month_of_aggregates_is_rebuilt() {
     let world = half_consumed_world().await;
     world.execute("ALTER TABLE campaign_performance DELETE WHERE 1 SETTINGS mutations_sync = 2").await;
-    assert!(differing(&world).await > 0, "the aggregates are gone");
+    assert!(differing_aggregates(&world).await > 0, "the aggregates are deleted");
     let (code, printed) = sluice(&world, &["rebuild", "communication_events", "2026-11"]).await;
     assert_eq!((code, printed.as_str()), (0, "rebuilt month 202611 of the aggregate table of communication_events"));
-    assert_eq!(differing(&world).await, 0);
+    assert_eq!(differing_aggregates(&world).await, 0);
     for (table, month, exit, why) in [
         ("communication_event", "202611", 4, "there is no such table"),
         ("communication_events", "0", 4, "it is partitioned; name a month"),
@@ -216,9 +216,10 @@ async fn a_month_of_aggregates_is_rebuilt() {
     world.execute("INSERT INTO seldom VALUES ('2026-11-15 08:00:00', 1)").await;
     let (code, printed) = sluice(&world, &["rebuild", "communication_events", "2026-11"]).await;
     assert_eq!((code, printed.as_str()), (0, "rebuilt month 202611 of the 2 aggregate tables of communication_events"));
-    let left = connect::clickhouse(&world.stores, &world.names).query("SELECT count() FROM seldom").fetch_one::<u64>();
-    assert_eq!(left.await.unwrap(), 0);
-    assert_eq!(differing(&world).await, 0);
+    let seldom_rows =
+        connect::clickhouse(&world.stores, &world.names).query("SELECT count() FROM seldom").fetch_one::<u64>();
+    assert_eq!(seldom_rows.await.unwrap(), 0);
+    assert_eq!(differing_aggregates(&world).await, 0);
     world.drop_namespace().await;
 }
 
@@ -226,8 +227,8 @@ async fn a_month_of_aggregates_is_rebuilt() {
 async fn rebuilds_run_one_at_a_time_and_refuse_other_partition_keys() {
     let world = half_consumed_world().await;
     world.execute("ALTER TABLE campaign_performance DELETE WHERE 1 SETTINGS mutations_sync = 2").await;
-    // A killed rebuild: its lock is removed once no other test rebuilds, and its table dropped. Then several rebuilds
-    // at once.
+    // A killed rebuild: once no other test is rebuilding, its lock is removed and its table dropped. Then several rebuilds run at
+    // once.
     world.execute("CREATE TABLE communication_events__rebuild (at DateTime DEFAULT now()) ENGINE = Memory").await;
     world.execute("CREATE TABLE campaign_performance__rebuild_dead AS campaign_performance").await;
     let is_done = || async { sluice_rebuild(&world, "2026-11").await.0 == 0 };
@@ -237,7 +238,7 @@ async fn rebuilds_run_one_at_a_time_and_refuse_other_partition_keys() {
         for (code, printed) in join_all(months).await {
             assert_eq!(code, 0, "{printed}");
         }
-        assert_eq!(differing(&world).await, 0);
+        assert_eq!(differing_aggregates(&world).await, 0);
     }
 
     world
@@ -249,11 +250,15 @@ async fn rebuilds_run_one_at_a_time_and_refuse_other_partition_keys() {
              FROM communication_events GROUP BY day",
         )
         .await;
-    let left = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE '%__rebuild%'";
-    assert_eq!(connect::clickhouse(&world.stores, &world.names).query(left).fetch_one::<u64>().await.unwrap(), 0);
+    let rebuild_tables =
+        "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE '%__rebuild%'";
+    assert_eq!(
+        connect::clickhouse(&world.stores, &world.names).query(rebuild_tables).fetch_one::<u64>().await.unwrap(),
+        0
+    );
     let (code, printed) = sluice_rebuild(&world, "2026-11").await;
     assert!(code == 3 && printed.contains("yearly_mv writes its rows to other partitions of"), "{printed}");
-    assert_eq!(differing(&world).await, 0);
+    assert_eq!(differing_aggregates(&world).await, 0);
     world.drop_namespace().await;
 }
 
@@ -268,9 +273,9 @@ async fn a_rebuild_in_a_missing_namespace_names_the_remedy() {
             command.args(["--namespace", namespace]).args(arguments).stdin(Stdio::null()).output().await.unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    let nowhere = world.names.namespace().replacen("ingest", "nobody", 1);
-    let (code, printed) = rebuild(&nowhere).await;
-    let remedy = format!("there is no database sluice_{nowhere}: name the namespace");
+    let missing = world.names.namespace().replacen("ingest", "absent", 1);
+    let (code, printed) = rebuild(&missing).await;
+    let remedy = format!("there is no database sluice_{missing}: name the namespace");
     assert!(
         code == Some(3) && printed.contains(&remedy) && printed.contains("`sluice schemas apply`"),
         "{code:?}: {printed}"

@@ -1,5 +1,5 @@
 //! The group's offsets are deleted, moved, written by another program or outside the log, or the topic was recreated. A worker
-//! looks up rows before it writes, or stops that partition and says why. It never guesses, and other partitions continue.
+//! looks up rows before it writes, or stops that partition and reports why. It never guesses, and other partitions continue.
 
 use rdkafka::admin::AdminOptions;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -36,7 +36,7 @@ async fn verify_only_partition_0_stops(world: &World, why: &str) {
     assert_eq!(world.count().await, rows + 20, "nothing of partition 0 was written");
 }
 
-/// Stops the worker once partition 0 is committed up to `until`.
+/// Stops the worker once the committed offset of partition 0 is `until`.
 async fn stop_after_commit(world: &World, worker: Process, until: i64) {
     let committed = || async { world.offsets(COMMUNICATION_EVENTS).await.get(&0).map(|(offset, _)| *offset) };
     eventually(DEADLINE * 2, "everything is committed", || async { committed().await == Some(until) }).await;
@@ -61,16 +61,16 @@ async fn a_deleted_group_waits_for_an_operators_decision() {
     world.drop_namespace().await;
 }
 
-/// How the offset of partition 0 is rewound.
+/// How the offset of partition 0 is set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rewind {
-    /// By a tool that does not write intents.
+    /// A tool that does not write intents sets the offset.
     Plain,
-    /// From a backup of the group's offsets: an offset with the intent stored with it then.
+    /// A backup of the group's offsets is restored: an offset with its intent at that time.
     Restored,
 }
 
-/// Rewinds partition 0 and continues with another batch size. `is_outside`: ClickHouse has forgotten all tokens.
+/// Rewinds partition 0 and continues with another batch size. If `is_outside`, ClickHouse has forgotten all tokens.
 async fn judge_after_rewind(rewind: Rewind, is_outside: bool, faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let producer = world.producer("lz4");
@@ -90,7 +90,7 @@ async fn judge_after_rewind(rewind: Rewind, is_outside: bool, faults: &str) -> R
         settings.peak_inserts_per_second = 1;
         settings.insert_timeout = std::time::Duration::from_secs(2);
     }
-    let others = if is_outside { 40 } else { 0 };
+    let foreign = if is_outside { 40 } else { 0 };
     match rewind {
         Rewind::Plain => world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await,
         Rewind::Restored => world.set_offset(COMMUNICATION_EVENTS, 0, offset, &metadata).await,
@@ -98,12 +98,12 @@ async fn judge_after_rewind(rewind: Rewind, is_outside: bool, faults: &str) -> R
     world.produce_all(&producer, &november_records(0, 400..450)).await;
     let worker = world.spawn_ready(&settings, &[("SLUICE_FAULTS", faults)]).await;
     let url = worker.url.clone();
-    eventually(DEADLINE, "the new records land", || async { world.count().await >= 450 + others }).await;
-    let found = metric(&url, "sluice_ingest_found_rows_total{", "communication-events").await;
+    eventually(DEADLINE, "the new records land", || async { world.count().await >= 450 + foreign }).await;
+    let found_rows = metric(&url, "sluice_ingest_found_rows_total{", "communication-events").await;
     stop_after_commit(&world, worker, 450).await;
-    let judged = judge_allowing(&world, Allowed { foreign: others, ..Allowed::default() }).await.map(|counts| {
+    let judged = judge_allowing(&world, Allowed { foreign, ..Allowed::default() }).await.map(|counts| {
         assert_eq!(counts.landed, 450);
-        assert!(found >= 340.0, "{rewind:?}: {found} rows were found in the table");
+        assert!(found_rows >= 340.0, "{rewind:?}: {found_rows} rows were found in the table");
     });
     world.drop_namespace().await;
     judged
@@ -138,20 +138,20 @@ async fn metadata_of_another_program_is_not_an_intent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offset_outside_the_log_stops_its_partition() {
-    let above = async {
+    let above_the_log = async {
         let world = world_with_landed_records(100).await;
         world.set_offset(COMMUNICATION_EVENTS, 0, 150, "").await;
         verify_only_partition_0_stops(&world, "offset 150 is above the end of the log, 100").await;
         world.drop_namespace().await;
     };
-    let below = async {
+    let below_the_log = async {
         let world = world_with_landed_records(100).await;
         world.produce_all(&world.producer("lz4"), &november_records(0, 100..200)).await;
         delete_records(&world, 0, 130).await;
         verify_only_partition_0_stops(&world, "offset 100 is below the start of the log, 130").await;
         world.drop_namespace().await;
     };
-    tokio::join!(above, below);
+    tokio::join!(above_the_log, below_the_log);
 }
 
 async fn delete_records(world: &World, partition: i32, before: i64) {
@@ -161,7 +161,7 @@ async fn delete_records(world: &World, partition: i32, before: i64) {
     world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
 }
 
-/// Records are deleted before a lagging worker has read them. Its client reports that once, and fetches no more.
+/// Deletes records before a lagging worker has read them. Its client reports that once and stops fetching.
 async fn judge_after_deletion(faults: &str) -> Result<(), String> {
     let world = world_with_landed_records(20).await;
     let worker = world.spawn_ready(&short_lived(), &[("SLUICE_FAULTS", faults)]).await;
@@ -175,9 +175,10 @@ async fn judge_after_deletion(faults: &str) -> Result<(), String> {
     command("resume").await;
     world.produce_all(&world.producer("lz4"), &november_records(1, 0..20)).await;
     world.wait_for_rows(40).await;
-    eventually(DEADLINE, "its client reports it", || async { worker.log().contains("AutoOffsetReset") }).await;
-    let why = "communication-events/0 is stalled: offset 20 comes next, but the log holds 60 to 100";
-    let stopped = tokio::time::timeout(DEADLINE, wait_for_stall(&worker.url, why));
+    eventually(DEADLINE, "the client reports the deletion", || async { worker.log().contains("AutoOffsetReset") })
+        .await;
+    let reason = "communication-events/0 is stalled: offset 20 comes next, but the log holds 60 to 100";
+    let stopped = tokio::time::timeout(DEADLINE, wait_for_stall(&worker.url, reason));
     let judged = if faults.is_empty() {
         stopped.await.map_err(|error| error.to_string())
     } else {
@@ -197,11 +198,11 @@ async fn records_deleted_under_a_lagging_worker_stop_their_partition() {
     assert_eq!(
         faulty,
         Err("200".to_owned()),
-        "without the check, the partition stops while the worker says it is ready"
+        "without the check, the partition stops while the worker reports that it is ready"
     );
 }
 
-/// Deletes the topic and creates it again.
+/// Deletes and recreates the topic.
 async fn recreate(world: &World) {
     let topic = world.names.topic(COMMUNICATION_EVENTS);
     let deleted = world.admin().delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();
@@ -234,7 +235,7 @@ async fn a_topic_recreated_under_a_running_worker_stops_it() {
     world.produce_all(&world.producer("lz4"), &november_records(0, 500..700)).await;
     wait_for_stall(&worker.url, "communication-events/0 is stalled").await;
     worker.stop().await;
-    assert_eq!(world.count().await, 50, "no record of the new topic was taken for one of the old");
+    assert_eq!(world.count().await, 50, "no record of the new topic was mistaken for one of the earlier topic");
     let worker = world.spawn_ready(&settings, &[]).await;
     stop_after_commit(&world, worker, 200).await;
     let counts = judge_allowing(&world, Allowed { foreign: 50, ..Allowed::default() }).await.unwrap();

@@ -1,6 +1,6 @@
 //! The oracle compares one topic with its table and the dead-letter topic, offset by offset: every record must be in exactly
-//! one place, unaltered, and every aggregate must equal its recomputation. It reads all three itself and trusts no counter of
-//! the worker.
+//! one of the two, unaltered, and every aggregate must equal its recomputation. It reads all three itself and trusts no counter
+//! of the worker.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ use crate::harness::{DEADLINE, World};
 /// Partition and offset.
 pub(crate) type Position = (i32, i64);
 
-/// Numbers of records found.
+/// Numbers of records that the oracle found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) records: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Counts {
 pub(crate) struct Allowed {
     /// Records that have since been compacted or deleted. They may have landed.
     pub(crate) removed: BTreeMap<Position, OwnedMessage>,
-    /// Number of rows of other writers, or of an earlier topic with the is_unaltered name.
+    /// Number of rows of other writers, or of an earlier topic with the same name.
     pub(crate) foreign: usize,
 }
 
@@ -66,7 +66,7 @@ pub(crate) const AGGREGATES: &str = "WITH merged AS (SELECT tenant_id, campaign_
                           SELECT sum(n) FROM (SELECT count() AS n FROM (SELECT * FROM merged EXCEPT SELECT * FROM recomputed) \
                           UNION ALL SELECT count() FROM (SELECT * FROM recomputed EXCEPT SELECT * FROM merged))";
 
-/// Judges `communication-events`; the error says what is wrong first.
+/// Judges `communication-events`; the error describes the first fault.
 pub(crate) async fn judge(world: &World) -> Result<Counts, String> {
     judge_allowing(world, Allowed::default()).await
 }
@@ -97,11 +97,11 @@ async fn compare(world: &World, Allowed { removed, foreign: allowed }: Allowed) 
     if foreign.len() != allowed {
         return Err(format!("{} rows are of other topics instead of {allowed}", foreign.len()));
     }
-    let landed = without_duplicates(&rows)?;
+    let landed = unique_positions(&rows)?;
     let produced = |position: &Position| records.get(position).or_else(|| removed.get(position));
     let ever_produced = records.keys().chain(removed.keys()).copied().collect();
     compare_sets(&records.keys().copied().collect(), &ever_produced, &landed, &letters.keys().copied().collect())?;
-    rows.iter().try_for_each(|row| unaltered(row, produced(&(row.partition, row.offset)).unwrap()))?;
+    rows.iter().try_for_each(|row| check_unaltered(row, produced(&(row.partition, row.offset)).unwrap()))?;
     for (position, letter) in &letters {
         let original = produced(position).unwrap();
         if (letter.key(), letter.payload()) != (original.key(), original.payload()) {
@@ -115,7 +115,7 @@ async fn compare(world: &World, Allowed { removed, foreign: allowed }: Allowed) 
     Ok(Counts { records: records.len(), landed: landed.len(), dead_lettered: letters.len() })
 }
 
-/// Name and current topic ID.
+/// Name and current topic ID of `communication-events`.
 pub(crate) async fn identity(world: &World) -> (String, Uuid) {
     let (topic, kafka): (_, ClientConfig) =
         (world.names.topic(topic::COMMUNICATION_EVENTS), connect::kafka_config(&world.stores));
@@ -127,30 +127,30 @@ pub(crate) async fn identity(world: &World) -> (String, Uuid) {
     tokio::task::spawn_blocking(read).await.unwrap()
 }
 
-fn without_duplicates(rows: &[Landed]) -> Result<BTreeSet<Position>, String> {
+fn unique_positions(rows: &[Landed]) -> Result<BTreeSet<Position>, String> {
     let mut seen = BTreeSet::new();
     let duplicates = rows.iter().filter(|row| !seen.insert((row.partition, row.offset))).count();
     if duplicates > 0 { Err(format!("{duplicates} rows are in the table more than once")) } else { Ok(seen) }
 }
 
-/// Compares current records, and all that were ever produced, with the landed and dead-lettered ones.
+/// Compares the current records, and all that were ever produced, with the landed and dead-lettered ones.
 fn compare_sets(
     records: &BTreeSet<Position>,
     ever_produced: &BTreeSet<Position>,
     landed: &BTreeSet<Position>,
     letters: &BTreeSet<Position>,
 ) -> Result<(), String> {
-    let none = |what: &str, mut wrong: Box<dyn Iterator<Item = &Position> + '_>| match wrong.next() {
+    let check_empty = |what: &str, mut wrong: Box<dyn Iterator<Item = &Position> + '_>| match wrong.next() {
         Some(first) => Err(format!("{} records {what}, the first at {first:?}", 1 + wrong.count())),
         None => Ok(()),
     };
-    none("landed and were dead-lettered", Box::new(landed.intersection(letters)))?;
-    none("landed and were never produced", Box::new(landed.difference(ever_produced)))?;
-    none("were dead-lettered and never produced", Box::new(letters.difference(ever_produced)))?;
-    none("are missing", Box::new(records.iter().filter(|at| !landed.contains(at) && !letters.contains(at))))
+    check_empty("landed and were dead-lettered", Box::new(landed.intersection(letters)))?;
+    check_empty("landed and were never produced", Box::new(landed.difference(ever_produced)))?;
+    check_empty("were dead-lettered and never produced", Box::new(letters.difference(ever_produced)))?;
+    check_empty("are missing", Box::new(records.iter().filter(|at| !landed.contains(at) && !letters.contains(at))))
 }
 
-fn unaltered(row: &Landed, record: &OwnedMessage) -> Result<(), String> {
+fn check_unaltered(row: &Landed, record: &OwnedMessage) -> Result<(), String> {
     let event: CommunicationEvent = serde_json::from_slice(record.payload().unwrap()).unwrap();
     let metadata = serde_json::to_string(&event.metadata).unwrap();
     let is_unaltered = row.event_id == event.event_id

@@ -1,5 +1,5 @@
-//! A partition without a leader, at its assignment or later, blocks no other: the worker says so and continues with the
-//! others. When the leader returns, its records land.
+//! A partition without a leader, at its assignment or later, blocks no other: the worker reports it and continues with the
+//! others. When the leader returns, the partition's records land.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -20,7 +20,7 @@ use crate::process::short_lived;
 /// The partition whose only replica is on the second broker.
 const SECOND_BROKER_PARTITION: i32 = 6;
 
-/// A second broker of a world's own Kafka, killed when this is dropped.
+/// A second broker of a world's separate Kafka; it is killed when this is dropped.
 struct Broker {
     arguments: Vec<String>,
     _folder: TempDir,
@@ -28,7 +28,7 @@ struct Broker {
 }
 
 impl Broker {
-    /// Starts it like the first broker, with a different folder and port.
+    /// Starts the second broker like the first one, with a different folder and port.
     async fn start(world: &World) -> Self {
         let services = sluice_stack::status(world.layout()).await.unwrap();
         let pid = services.iter().find(|status| status.service == Service::Kafka).unwrap().pids[0];
@@ -96,29 +96,29 @@ fn cluster_id(properties: &Path) -> String {
 /// Leader of the second broker's partition; `None` while the partition or its leader is missing.
 async fn leader(world: &World) -> Option<i32> {
     let (config, topic) = (connect::kafka_config(&world.stores), world.names.topic(COMMUNICATION_EVENTS));
-    let found = tokio::task::spawn_blocking(move || {
+    let leader = tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = config.create().unwrap();
         let metadata = consumer.fetch_metadata(Some(&topic), DEADLINE).ok()?;
         let partition =
             metadata.topics()[0].partitions().iter().find(|partition| partition.id() == SECOND_BROKER_PARTITION)?;
         (partition.leader() >= 0).then(|| partition.leader())
     });
-    found.await.unwrap()
+    leader.await.unwrap()
 }
 
 /// Adds the partition once the second broker has registered.
 async fn add_partition(world: &World) {
     let topic = world.names.topic(COMMUNICATION_EVENTS);
-    let added = || async {
+    let add = || async {
         let partitions = NewPartitions::new(&topic, SECOND_BROKER_PARTITION as usize + 1).assign(&[&[2]]);
         let results = world.admin().create_partitions([&partitions], &AdminOptions::new()).await.unwrap();
         results[0].as_ref().map(drop).map_err(|error| format!("{error:?}"))
     };
-    eventually(DEADLINE * 2, "the second broker gets a partition", added).await;
+    eventually(DEADLINE * 2, "the second broker has a partition", add).await;
     eventually(DEADLINE, "the second broker leads it", || async { leader(world).await == Some(2) }).await;
 }
 
-/// A world whose last partition has 20 records and lost its leader, and the broker that led it.
+/// A world whose last partition has 20 records and has lost its leader, and the broker that led it.
 async fn world_without_leader() -> (World, Broker) {
     let world = World::on_own_stack().await;
     // Creates Kafka's internal topics before another broker could get some of their partitions.
@@ -140,8 +140,8 @@ async fn a_partition_without_a_leader_blocks_no_other() {
 
     // Negative control: one partition without an answer blocks all of them.
     let blocked = world.spawn(&short_lived(), &[("SLUICE_FAULTS", "locate_all_or_none")]);
-    let alive = || async { status(&blocked.url, "healthz").await == 200 };
-    eventually(DEADLINE, "the worker runs", alive).await;
+    let is_healthy = || async { status(&blocked.url, "healthz").await == 200 };
+    eventually(DEADLINE, "the worker is healthy", is_healthy).await;
     tokio::time::timeout(DEADLINE / 6, world.wait_for_rows(30)).await.expect_err("nothing lands");
     assert_eq!(world.count().await, 0);
     blocked.stop().await;
@@ -154,12 +154,12 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     assert!(output.contains("0 to 30") && output.contains("no response"), "{output}");
     assert!(output.contains(&format!("query Kafka about partition {SECOND_BROKER_PARTITION} of topic")), "{output}");
     // Another worker joins and leaves: partitions move, with and without a leader.
-    let other = world.spawn(&short_lived(), &[]);
+    let other_worker = world.spawn(&short_lived(), &[]);
     world.produce_all(&producer, &november_records(1, 0..30)).await;
     world.produce_all(&producer, &november_records(5, 0..30)).await;
     world.wait_for_rows(90).await;
-    assert_eq!((status(&worker.url, "healthz").await, status(&other.url, "healthz").await), (200, 200));
-    other.stop().await;
+    assert_eq!((status(&worker.url, "healthz").await, status(&other_worker.url, "healthz").await), (200, 200));
+    other_worker.stop().await;
 
     broker.launch();
     world.wait_until_processed(110).await;

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use crate::harness::{DEADLINE, World, quick_settings, status, wait_for_stall};
 
-/// Ends a worker: without faults, once everything is committed; with faults, once it stalls for this reason.
+/// Stops a worker: without faults, once everything is committed; with faults, once it stalls for this reason.
 pub(crate) async fn stop_after_commit_or_stall(world: &World, worker: Process, offsets: i64, faults: &str, why: &str) {
     if faults.is_empty() {
         wait_for_commit(world, offsets).await;
@@ -27,7 +27,7 @@ pub(crate) async fn stop_after_commit_or_stall(world: &World, worker: Process, o
     }
 }
 
-/// Waits until an attempt that starts after this call has been disrupted; an earlier one may still get through when the proxy
+/// Waits until an attempt that starts after this call has been disrupted. An earlier one may still succeed once the proxy
 /// forwards again.
 pub(crate) async fn wait_for_retry(proxy: &TcpProxy) {
     let before = proxy.disrupted_connections();
@@ -102,7 +102,7 @@ impl World {
         process
     }
 
-    /// Waits until this many records are in the table or the dead-letter topic.
+    /// Waits until this many records are in the table or in the dead-letter topic.
     pub(crate) async fn wait_until_processed(&self, records: usize) {
         eventually(DEADLINE * 2, "every record has landed or is dead-lettered", || async {
             let (rows, letters) = (self.count().await, self.dead_letters().await.len());
@@ -120,16 +120,16 @@ impl World {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let printed = std::fs::read_to_string(&self.log_path).unwrap_or_default();
-            let lines: Vec<_> = printed.lines().collect();
-            println!("{}, last:\n{}", self.url, lines[lines.len().saturating_sub(25)..].join("\n"));
+            let log = std::fs::read_to_string(&self.log_path).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            println!("{}, last lines:\n{}", self.url, lines[lines.len().saturating_sub(25)..].join("\n"));
             println!("its status page:\n{}", self.status_page().unwrap_or_else(|error| error.to_string()));
         }
     }
 }
 
 impl Process {
-    /// Reads its status page without an async runtime.
+    /// Reads the program's status page without an async runtime.
     fn status_page(&self) -> std::io::Result<String> {
         let address = self.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address)?;
@@ -156,32 +156,32 @@ impl Process {
         line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// Waits until it exits.
+    /// Waits until the program exits.
     pub(crate) async fn wait_for_exit(&mut self) -> ExitStatus {
-        tokio::time::timeout(DEADLINE * 2, self.child.wait()).await.expect("it exits in time").unwrap()
+        tokio::time::timeout(DEADLINE * 2, self.child.wait()).await.expect("the program exits in time").unwrap()
     }
 
-    /// Waits until a failpoint has aborted it.
+    /// Waits until a failpoint has aborted the program.
     pub(crate) async fn wait_for_abort(mut self) {
-        let ended = self.wait_for_exit().await;
-        assert_eq!(ended.signal(), Some(Signal::SIGABRT as i32), "{}", self.log());
+        let status = self.wait_for_exit().await;
+        assert_eq!(status.signal(), Some(Signal::SIGABRT as i32), "{}", self.log());
     }
 
-    /// Kills it like a crash.
+    /// Kills the program, as in a crash.
     pub(crate) async fn kill(mut self) {
         self.signal(Signal::SIGKILL);
         self.wait_for_exit().await;
     }
 
-    /// Stops it as an orchestrator does, with a drain; returns its log.
+    /// Stops the program as an orchestrator does, with a drain; returns its log.
     pub(crate) async fn stop(mut self) -> String {
         self.signal(Signal::SIGTERM);
-        let ended = self.wait_for_exit().await;
-        assert!(ended.success(), "{ended}: {}", self.log());
+        let status = self.wait_for_exit().await;
+        assert!(status.success(), "{status}: {}", self.log());
         self.log()
     }
 
-    /// Everything it has logged.
+    /// Everything that the program has logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log_path).unwrap()
     }

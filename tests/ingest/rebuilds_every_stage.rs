@@ -1,6 +1,6 @@
-//! A rebuild corrects everything derived from one month of a table and touches nothing else: views on targets, inner tables,
-//! several views into one table, other databases and namesakes in them. It refuses what it cannot correct, and INSERTs in
-//! flight do not mislead it.
+//! A rebuild corrects everything that is derived from one month of a table and changes nothing else: views on targets, inner
+//! tables, several views into one table, tables of the same name in other databases. It refuses what it cannot correct, and
+//! INSERTs in flight do not mislead it.
 
 use std::process::Stdio;
 
@@ -40,16 +40,16 @@ const BY_HOUR: &str =
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_covers_stages_inner_tables_and_other_databases() {
     let world = World::new().await;
-    let other = format!("{}_other", world.names.database());
+    let other_database = format!("{}_other", world.names.database());
     let columns = "(tenant_id UUID, hour DateTime('UTC'), n UInt64)";
     for statement in [
-        format!("CREATE DATABASE {other}"),
-        // A second stage, and a third in another database, whose table has a namesake here.
+        format!("CREATE DATABASE {other_database}"),
+        // A second stage, and a third in another database, in which a table of the first database has the same name.
         format!("CREATE TABLE second {columns} {MONTHLY}"),
         "CREATE MATERIALIZED VIEW second_mv TO second AS SELECT tenant_id, hour, sum(total_events) AS n FROM campaign_performance GROUP BY tenant_id, hour".to_owned(),
-        format!("CREATE TABLE {other}.totals {columns} {MONTHLY}"),
+        format!("CREATE TABLE {other_database}.totals {columns} {MONTHLY}"),
         format!("CREATE TABLE totals {columns} {MONTHLY}"),
-        format!("CREATE MATERIALIZED VIEW totals_mv TO {other}.totals AS SELECT tenant_id, hour, sum(n) AS n FROM second GROUP BY tenant_id, hour"),
+        format!("CREATE MATERIALIZED VIEW totals_mv TO {other_database}.totals AS SELECT tenant_id, hour, sum(n) AS n FROM second GROUP BY tenant_id, hour"),
         "INSERT INTO totals VALUES (generateUUIDv4(), '2026-11-03 00:00:00', 7)".to_owned(),
         // An inner table, and a table that two views write to.
         format!("CREATE MATERIALIZED VIEW inner_mv {MONTHLY} AS {BY_HOUR} GROUP BY tenant_id, hour"),
@@ -60,7 +60,7 @@ async fn a_rebuild_covers_stages_inner_tables_and_other_databases() {
         world.execute(&statement).await;
     }
     fill(&world).await;
-    let tables = ["second".to_owned(), format!("{other}.totals"), "inner_mv".to_owned(), "halves".to_owned()];
+    let tables = ["second".to_owned(), format!("{other_database}.totals"), "inner_mv".to_owned(), "halves".to_owned()];
     let wrong = async |world: &World| {
         let mut wrong = vec![query_count(world, AGGREGATES).await];
         for table in &tables {
@@ -68,13 +68,13 @@ async fn a_rebuild_covers_stages_inner_tables_and_other_databases() {
         }
         wrong
     };
-    assert_eq!(wrong(&world).await, [0; 5], "the aggregates are right at first");
+    assert_eq!(wrong(&world).await, [0; 5], "the aggregates are correct at first");
     world
         .execute(
             "ALTER TABLE campaign_performance DELETE WHERE hour >= '2026-11-05 00:00:00' SETTINGS mutations_sync = 2",
         )
         .await;
-    for table in ["second", &format!("{other}.totals"), "halves"] {
+    for table in ["second", &format!("{other_database}.totals"), "halves"] {
         world.execute(&format!("INSERT INTO {table} SELECT * FROM {table} WHERE toYYYYMM(hour) = 202611")).await;
     }
     world.execute("INSERT INTO inner_mv SELECT generateUUIDv4(), toDateTime('2026-11-03 00:00:00', 'UTC'), 5").await;
@@ -82,13 +82,13 @@ async fn a_rebuild_covers_stages_inner_tables_and_other_databases() {
     let (code, printed) = rebuild(&world, "communication_events", "").await;
     assert!(code == 0 && printed.contains("the 5 aggregate tables"), "{code}: {printed}");
     assert_eq!(wrong(&world).await, [0; 5]);
-    assert_eq!(query_count(&world, "SELECT sum(n) FROM totals").await, 7, "the namesake is unchanged");
+    assert_eq!(query_count(&world, "SELECT sum(n) FROM totals").await, 7, "the table of the same name is unchanged");
     let remaining = format!(
         "SELECT count() FROM system.tables WHERE database LIKE '{}%' AND name LIKE '%__rebuild%'",
         world.names.database()
     );
     assert_eq!(query_count(&world, &remaining).await, 0);
-    world.execute(&format!("DROP DATABASE {other}")).await;
+    world.execute(&format!("DROP DATABASE {other_database}")).await;
     world.drop_namespace().await;
 }
 
@@ -155,7 +155,7 @@ async fn a_rebuild_that_would_be_wrong_is_refused() {
     fill(&world).await;
     let columns = "(tenant_id UUID, hour DateTime('UTC'), n UInt64)";
     let aggregates = "SELECT sum(total_events) FROM campaign_performance";
-    // Behind a Null table there are no rows to compute from.
+    // A Null table stores no rows from which to compute.
     for statement in [
         format!("CREATE TABLE through {columns} ENGINE = Null"),
         format!("CREATE MATERIALIZED VIEW through_mv TO through AS {BY_HOUR} GROUP BY tenant_id, hour"),
@@ -200,7 +200,7 @@ async fn a_rebuild_that_would_be_wrong_is_refused() {
     assert_eq!(
         query_count(&world, aggregates).await,
         100,
-        "negative control: without the check, a rebuild loses its row"
+        "negative control: without the check, a rebuild loses the other view's row"
     );
     world.drop_namespace().await;
 }
@@ -230,7 +230,7 @@ async fn rows_removed_by_a_ttl_block_a_rebuild_and_deleted_rows_do_not() {
         world.execute(statement).await;
     }
     eventually(DEADLINE, "rows expire", || async { query_count(&world, raw).await < remaining }).await;
-    assert!(query_count(&world, raw).await > 0, "some rows remain");
+    assert!(query_count(&world, raw).await > 0, "not all rows expire");
     let (code, printed) = rebuild(&world, "communication_events", "").await;
     assert!(
         code == 3 && printed.contains("the TTL of") && printed.contains("may have removed rows"),
@@ -240,7 +240,7 @@ async fn rows_removed_by_a_ttl_block_a_rebuild_and_deleted_rows_do_not() {
     assert_eq!(rebuild(&world, "communication_events", "ignore_ttl").await.0, 0);
     assert!(
         query_count(&world, aggregates).await < remaining,
-        "negative control: without the check, a rebuild loses them"
+        "negative control: without the check, a rebuild loses the expired rows"
     );
     world.drop_namespace().await;
 }
@@ -250,7 +250,7 @@ async fn rows_removed_by_a_ttl_block_a_rebuild_and_deleted_rows_do_not() {
 async fn rebuild_during_insert(faults: &str) -> (u64, u64) {
     let world = World::new().await;
     fill(&world).await;
-    // 15 seconds; without the wait, the INSERT has to take longer than the rebuild.
+    // The INSERT takes 15 seconds; without the wait, it must take longer than the rebuild.
     let rows = if faults.is_empty() { 75 } else { 200 };
     world.execute("CREATE TABLE wait (n UInt64) ENGINE = MergeTree ORDER BY n").await;
     world.execute(&format!("INSERT INTO wait SELECT number FROM numbers({rows})")).await;

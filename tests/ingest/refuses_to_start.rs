@@ -1,5 +1,4 @@
-//! Every startup check of a worker refuses the fault that it covers, on real stores, and says what to do; the same world
-//! without that fault is accepted.
+//! Every startup check of a worker detects its fault on real stores and names the remedy; without that fault, the worker starts.
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ const COLUMNS: &str = "event_id UUID, timestamp DateTime64(3, 'UTC'), duration_m
                        _topic_id UUID, _partition Int32, _offset Int64";
 const WINDOW: &str = "SETTINGS non_replicated_deduplication_window = 10000";
 
-/// Settings that let one topic land in `table`.
+/// Settings with one topic, whose records land in `table`.
 pub(crate) fn settings_for_table(table: &str) -> Settings {
     let mut settings = quick_settings();
     for (topic, pipeline) in &mut settings.pipelines {
@@ -29,17 +28,17 @@ pub(crate) async fn startup_error(world: &World, settings: Settings) -> String {
     let shutdown = CancellationToken::new();
     let run = sluice_ingest::run(settings, world.stores.clone(), world.names.clone(), shutdown);
     match tokio::time::timeout(DEADLINE, run).await {
-        Ok(ended) => ended.expect_err("a worker that exits has failed").to_string(),
+        Ok(result) => result.expect_err("a worker that exits has failed").to_string(),
         Err(elapsed) => panic!("the worker was not refused: {elapsed}"),
     }
 }
 
-/// Verifies that a worker starts.
+/// Asserts that a worker starts.
 pub(crate) async fn assert_starts(world: &World, settings: Settings) {
     world.start(settings).await.stop().await;
 }
 
-/// Creates a table, verifies that it is refused with these words, and drops it.
+/// Creates a table, asserts that a worker refuses it with these words, and drops it.
 async fn assert_table_refused(world: &World, definition: &str, words: &[&str]) {
     world.execute(definition).await;
     let output = startup_error(world, settings_for_table("own")).await;
@@ -89,34 +88,34 @@ async fn unsuitable_tables_are_refused() {
         format!("CREATE TABLE own ({columns}) ENGINE = MergeTree PARTITION BY {key} ORDER BY event_id {WINDOW}")
     };
     let month = "toYYYYMM(timestamp)";
-    let changed = |from: &str, to: &str| {
+    let table_with_change = |from: &str, to: &str| {
         let columns = COLUMNS.replace(from, to);
         assert_ne!(columns, COLUMNS);
         table(&columns, month)
     };
     for (definition, words) in [
-        (changed(", _offset Int64", ""), "needs a column _offset of type Int64 that can be written"),
+        (table_with_change(", _offset Int64", ""), "needs a column _offset of type Int64 that can be written"),
         (
-            changed("_offset Int64", "_offset Int64 MATERIALIZED 1"),
+            table_with_change("_offset Int64", "_offset Int64 MATERIALIZED 1"),
             "needs a column _offset of type Int64 that can be written",
         ),
         (
-            changed("_partition Int32", "_partition Int64"),
+            table_with_change("_partition Int32", "_partition Int64"),
             "needs a column _partition of type Int32 that can be written",
         ),
-        (changed("duration_ms UInt32", "duration_ms Decimal(76, 2)"), "has type Decimal(76, 2)"),
+        (table_with_change("duration_ms UInt32", "duration_ms Decimal(76, 2)"), "has type Decimal(76, 2)"),
         (table(COLUMNS, "toDate(timestamp)"), "has the partition key toDate(timestamp)"),
         (table(COLUMNS, "duration_ms"), "has the partition key duration_ms"),
-        (changed("'UTC'", "'Europe/Berlin'"), "has the partition key toYYYYMM(timestamp)"),
-        (changed("DateTime64(3, 'UTC')", "DateTime64(3, 'UTC') DEFAULT now()"), "has the partition key"),
+        (table_with_change("'UTC'", "'Europe/Berlin'"), "has the partition key toYYYYMM(timestamp)"),
+        (table_with_change("DateTime64(3, 'UTC')", "DateTime64(3, 'UTC') DEFAULT now()"), "has the partition key"),
     ] {
         assert_table_refused(&world, &definition, &[words]).await;
     }
     world.execute(&table(COLUMNS, month)).await;
     let mut settings = settings_for_table("own");
     let pipeline = settings.pipelines.get_mut(COMMUNICATION_EVENTS).unwrap();
-    pipeline.columns.insert("misspelt".to_owned(), "duration_ms".to_owned());
-    assert!(startup_error(&world, settings).await.contains("no writable column misspelt"));
+    pipeline.columns.insert("misspelled".to_owned(), "duration_ms".to_owned());
+    assert!(startup_error(&world, settings).await.contains("no writable column misspelled"));
     assert_starts(&world, settings_for_table("own")).await;
     world.drop_namespace().await;
 }
@@ -126,11 +125,11 @@ async fn missing_topics_and_stores_are_refused() {
     let world = World::new().await;
     let mut settings = quick_settings();
     let pipeline = settings.pipelines[COMMUNICATION_EVENTS].clone();
-    settings.pipelines.insert("nobodys".to_owned(), pipeline);
-    assert!(startup_error(&world, settings).await.contains("nobodys: it does not exist"));
+    settings.pipelines.insert("unknown-topic".to_owned(), pipeline);
+    assert!(startup_error(&world, settings).await.contains("unknown-topic: it does not exist"));
     let missing_dead_letter_topic = Settings { dead_letter_topic: "nowhere".to_owned(), ..quick_settings() };
     assert!(startup_error(&world, missing_dead_letter_topic).await.contains("nowhere: it does not exist"));
-    let impatient = || Settings { start_deadline: Duration::from_millis(1), ..quick_settings() };
+    let with_short_deadline = || Settings { start_deadline: Duration::from_millis(1), ..quick_settings() };
     for (store, words) in [("clickhouse", "start with ClickHouse"), ("kafka", "connect to Kafka")] {
         let mut stores = world.stores.clone();
         let unused_address = sluice_testkit::free_address().to_string();
@@ -138,7 +137,7 @@ async fn missing_topics_and_stores_are_refused() {
             "kafka" => stores.kafka.brokers = unused_address,
             _ => stores.clickhouse.url = format!("http://{unused_address}"),
         }
-        let run = sluice_ingest::run(impatient(), stores, world.names.clone(), CancellationToken::new());
+        let run = sluice_ingest::run(with_short_deadline(), stores, world.names.clone(), CancellationToken::new());
         let output =
             tokio::time::timeout(DEADLINE, run).await.expect("the worker gives up in time").unwrap_err().to_string();
         assert!(output.contains(words), "{output}");

@@ -1,4 +1,4 @@
-//! Dead letters are listed without their contents, and land after their cause is repaired: each exactly once, under its record's
+//! Dead letters are listed without their contents, and land after their cause is repaired: each exactly once, with its record's
 //! original identity, however often a replay runs, whatever runs concurrently, and wherever it is killed.
 
 use std::collections::BTreeSet;
@@ -82,7 +82,7 @@ struct Identity {
     offset: i64,
 }
 
-/// Records in the table, if each is there exactly once and every aggregate equals its recomputation.
+/// Identities of the rows in the table, if each is present exactly once and every aggregate equals its recomputation.
 async fn judge(world: &World) -> Result<BTreeSet<Identity>, String> {
     let clickhouse = connect::clickhouse(&world.stores, &world.names);
     let query = "SELECT _topic_id AS topic_id, _partition AS partition, _offset AS offset FROM communication_events";
@@ -103,7 +103,7 @@ async fn running_inserts(world: &World) -> u64 {
     connect::clickhouse(&world.stores, &world.names).query(query).fetch_one().await.unwrap()
 }
 
-/// Waits until the INSERTs of a killed replay have ended at the server: while one runs, a table is ahead of its views.
+/// Waits until the server no longer runs INSERTs of a killed replay: while one is running, a table is ahead of its views.
 async fn wait_for_running_inserts(world: &World) {
     eventually(DEADLINE, "no INSERT is running", || async { running_inserts(world).await == 0 }).await;
 }
@@ -134,7 +134,7 @@ fn without_agent(value: &mut Value) {
     value.as_object_mut().unwrap().remove("agent_id");
 }
 
-/// Runs a worker over these batches of records, each produced once the previous one has settled, until everything is committed.
+/// Runs a worker until these records are committed. Each batch is produced once the previous one has landed or is dead-lettered.
 async fn ingest(world: &World, batches: &[&[Record]]) {
     let (worker, producer, mut count) = (world.start(quick_settings()).await, world.producer("lz4"), 0);
     for batch in batches {
@@ -190,11 +190,11 @@ async fn the_dlq_verbs_list_dead_letters_and_replay_repaired_ones() {
     insta::assert_snapshot!("show_nothing", masked_output(&world, &["show", "communication-events", "0", "4"]).await);
     let payload = dlq(&world, &["show", "communication-events", "0", "3", "--payload"]).await.stdout;
     assert_eq!(Some(payload), nine_records()[3].payload, "byte for byte");
-    for none in
+    for filter in
         [["--tenant", "6f2d8a4e-0d0c-4f0e-9a3b-0c1d2e3f4a5c"], ["--until", "2026-01-01"], ["--topic", "agent-metrics"]]
     {
-        let listed = dlq(&world, &["list", "--json", none[0], none[1]]).await;
-        assert!(listed.status.success() && listed.stdout.is_empty(), "{none:?}");
+        let listed = dlq(&world, &["list", "--json", filter[0], filter[1]]).await;
+        assert!(listed.status.success() && listed.stdout.is_empty(), "{filter:?}");
     }
 
     run(&world, "ALTER TABLE communication_events MODIFY COLUMN agent_id Nullable(String)").await;
@@ -225,7 +225,7 @@ async fn dead_letter_and_repair(world: &World, count: u32) -> usize {
     records.len()
 }
 
-/// Points at which a replay is killed, each with the number of times it is reached before.
+/// Failpoints at which a replay is killed, each with the number of times that it is reached before.
 const POINTS: [&str; 4] = ["replay_insert:1", "replay_inserted:1", "replay_insert:5", "replay_inserted:6"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,8 +250,8 @@ async fn a_replay_killed_and_rerun_lands_each_record_once() {
     }
     let before = judge(&world).await.unwrap().len();
     assert!(0 < before && before < count, "the kills hit running replays: {before}");
-    let last = dlq(&world, &["replay"]).await;
-    assert!(last.status.success(), "{last:?}");
+    let last_replay = dlq(&world, &["replay"]).await;
+    assert!(last_replay.status.success(), "{last_replay:?}");
     assert_eq!(judge(&world).await.unwrap().len(), count);
     world.drop_namespace().await;
 }
@@ -262,15 +262,15 @@ async fn concurrent_replays_land_each_record_once() {
     let count = dead_letter_and_repair(&world, 300).await;
     let tenant = TENANT.to_string();
     let arguments: [&[&str]; 3] = [&["replay"], &["replay", "--tenant", &tenant], &["replay", "--limit", "100"]];
-    for ended in join_all(arguments.map(|arguments| dlq(&world, arguments))).await {
-        assert!(ended.status.success(), "{ended:?}");
+    for output in join_all(arguments.map(|arguments| dlq(&world, arguments))).await {
+        assert!(output.status.success(), "{output:?}");
     }
     assert_eq!(judge(&world).await.unwrap().len(), count);
     world.drop_namespace().await;
 }
 
-/// Kills a replay of five letters while ClickHouse runs its INSERT, and at once runs a second one that selects other letters;
-/// then a third for the remaining ones.
+/// Kills a replay of five letters while ClickHouse runs its INSERT, and immediately runs a second one that selects other letters,
+/// then a third one for the remaining letters.
 async fn judge_after_kill(first: &[&str], second: &[&str], variables: &[(&str, &str)]) -> Result<usize, String> {
     let world = World::new().await;
     // One key puts the letters into one partition, one month their rows into one INSERT.
@@ -285,7 +285,7 @@ async fn judge_after_kill(first: &[&str], second: &[&str], variables: &[(&str, &
     assert_eq!(
         (world.count().await, running_inserts(&world).await),
         (0, 1),
-        "nothing has landed yet, and the server continues"
+        "nothing has landed yet, and the INSERT is still running"
     );
     let second = start(&world, second, variables).wait_with_output().await.unwrap();
     assert!(second.status.success(), "{second:?}");
@@ -299,13 +299,13 @@ async fn judge_after_kill(first: &[&str], second: &[&str], variables: &[(&str, &
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_replays_running_insert_lands_once() {
-    let (all, two): (&[&str], &[&str]) = (&["replay"], &["replay", "--limit", "2"]);
-    // The fewer rows, the sooner an INSERT ends.
-    assert_eq!(judge_after_kill(all, two, &[]).await, Ok(5), "the second one's rows land first");
-    assert_eq!(judge_after_kill(two, all, &[]).await, Ok(5), "the first one's rows land first");
+    let (all_letters, two_letters): (&[&str], &[&str]) = (&["replay"], &["replay", "--limit", "2"]);
+    // An INSERT of fewer rows ends earlier.
+    assert_eq!(judge_after_kill(all_letters, two_letters, &[]).await, Ok(5), "the second one's rows land first");
+    assert_eq!(judge_after_kill(two_letters, all_letters, &[]).await, Ok(5), "the first one's rows land first");
     // On a busy machine the second replay may start so late that it sees the first one's rows.
     for attempt in 1..=3 {
-        let judged = judge_after_kill(two, all, &[("SLUICE_FAULTS", "random_token")]).await;
+        let judged = judge_after_kill(two_letters, all_letters, &[("SLUICE_FAULTS", "random_token")]).await;
         if judged.as_ref().is_err_and(|wrong| wrong.contains("more than once")) {
             return;
         }
@@ -321,13 +321,13 @@ async fn a_failing_view_stops_a_replay_with_a_message() {
     let view = "CREATE MATERIALIZED VIEW picky_mv TO picky AS SELECT toUInt32(throwIf(duration_ms = 1)) AS n FROM communication_events";
     run(&world, view).await;
     let refused = dlq(&world, &["replay"]).await;
-    let why = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(3), "{why}");
-    assert!(why.contains("a view refuses them") && why.contains("sluice ingest rebuild"), "{why}");
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{error}");
+    assert!(error.contains("a view refuses them") && error.contains("sluice ingest rebuild"), "{error}");
     world.drop_namespace().await;
 }
 
-/// Commits the workers' offset of partition 0.
+/// Commits the group's offset of partition 0.
 async fn commit(world: &World, offset: i64) {
     let mut config = connect::kafka_config(&world.stores);
     config.set("group.id", world.names.group(&Settings::default().group));
@@ -355,8 +355,9 @@ async fn produce_dead_letter(world: &World, payload: &[u8], headers: &[(&str, &s
     world.producer("none").send(record, DEADLINE).await.unwrap();
 }
 
-/// Letters of a topic and its earlier namesake, of a `large` event, of an event not yet committed past, and of a deleted topic.
-fn letters_of_every_origin(name: &str, id: Uuid, other: Uuid, large: &[u8]) -> Vec<DeadLetter> {
+/// Letters of a topic and of an earlier topic with the same name, of a `large` event, of an event above the committed offset, and
+/// of a deleted topic.
+fn letters_of_every_origin(name: &str, id: Uuid, earlier_id: Uuid, large: &[u8]) -> Vec<DeadLetter> {
     let letter = |topic: &str, topic_id, offset: u32, payload: &[u8]| DeadLetter {
         key: event_record(offset).key,
         payload: Some(payload.to_vec()),
@@ -377,11 +378,11 @@ fn letters_of_every_origin(name: &str, id: Uuid, other: Uuid, large: &[u8]) -> V
     vec![
         letter(name, id, 0, large),
         letter(name, id, 1, &small(1)),
-        letter(name, id, 1, &small(1)),    // a repetition, as after a crash
-        letter(name, other, 1, &small(9)), // the topic was recreated since
-        letter(name, other, 9, large),     // and the part left out was deleted with it
-        letter(name, id, 3, &small(3)),    // not yet committed past
-        letter("gone", other, 0, &small(0)),
+        letter(name, id, 1, &small(1)),         // a repetition, as after a crash
+        letter(name, earlier_id, 1, &small(9)), // the topic has since been recreated
+        letter(name, earlier_id, 9, large),     // and the omitted part was deleted with the topic
+        letter(name, id, 3, &small(3)),         // above the committed offset
+        letter("gone", earlier_id, 0, &small(0)),
     ]
 }
 
@@ -389,7 +390,7 @@ fn letters_of_every_origin(name: &str, id: Uuid, other: Uuid, large: &[u8]) -> V
 async fn dead_letters_of_every_origin_land_once_or_are_reported() {
     let world = World::new().await;
     let name = world.names.topic(topic::COMMUNICATION_EVENTS);
-    // Larger than a dead letter may be, and compressed small enough for its topic.
+    // Larger than a dead letter may be, but small enough for its topic when compressed.
     let large = [event_record(0).payload.unwrap(), vec![b' '; 17 << 20]].concat();
     let mut config = connect::kafka_config(&world.stores);
     let producer = config.set("compression.type", "lz4").set("message.max.bytes", "33554432").create().unwrap();
@@ -400,12 +401,12 @@ async fn dead_letters_of_every_origin_land_once_or_are_reported() {
     commit(&world, 3).await;
 
     let id = topic_id_of(&world, &name).await;
-    let other = Uuid::from_u128(7);
-    let letters = letters_of_every_origin(&name, id, other, &large);
+    let earlier_id = Uuid::from_u128(7);
+    let letters = letters_of_every_origin(&name, id, earlier_id, &large);
     let dead_letters =
         DeadLetters::new(connect::kafka_config(&world.stores), &world.names.topic(topic::CLICKHOUSE_ERRORS), 65_536);
     dead_letters.unwrap().send(&letters).await.unwrap();
-    let older = [
+    let headers_without_topic_id = [
         ("sluice.reason", "wrong_type"),
         ("sluice.stage", "decode"),
         ("sluice.topic", name.as_str()),
@@ -413,23 +414,23 @@ async fn dead_letters_of_every_origin_land_once_or_are_reported() {
         ("sluice.offset", "2"),
         ("sluice.attempts", "1"),
     ];
-    produce_dead_letter(&world, &event_record(2).payload.unwrap(), &older).await;
+    produce_dead_letter(&world, &event_record(2).payload.unwrap(), &headers_without_topic_id).await;
     produce_dead_letter(&world, b"hello", &[]).await;
 
     insta::assert_snapshot!("origins_stats", masked_output(&world, &["stats"]).await);
     let shown = async |offset| dlq(&world, &["show", &name, "0", offset, "--payload"]).await;
-    assert!(shown("0").await.stdout == large, "the part left out is read from its original topic");
+    assert!(shown("0").await.stdout == large, "the omitted part is read from its original topic");
     let deleted = shown("9").await;
     assert_eq!((deleted.status.code(), deleted.stdout.len()), (Some(1), 0));
     insta::assert_snapshot!("origins_replay", masked_output(&world, &["replay"]).await);
     let landed = judge(&world).await.unwrap();
-    assert_eq!((offsets(&landed, id), offsets(&landed, other)), (vec![0, 1], vec![1]));
+    assert_eq!((offsets(&landed, id), offsets(&landed, earlier_id)), (vec![0, 1], vec![1]));
     commit(&world, 4).await;
     insta::assert_snapshot!(
         "origins_replay_assumed",
         masked_output(&world, &["replay", "--assume-current-topic"]).await
     );
     let landed = judge(&world).await.unwrap();
-    assert_eq!((offsets(&landed, id), offsets(&landed, other)), (vec![0, 1, 2, 3], vec![1]));
+    assert_eq!((offsets(&landed, id), offsets(&landed, earlier_id)), (vec![0, 1, 2, 3], vec![1]));
     world.drop_namespace().await;
 }

@@ -1,6 +1,6 @@
-//! Users with other profiles and rights than the local stack's: profiles that switch deduplication off or truncate lookups, a
-//! read-only user, and one from whom a row policy hides rows. A worker sends the settings on which its promise depends, and
-//! writes nothing if it cannot see what it has written.
+//! ClickHouse users with other profiles and rights than the local stack's: profiles that disable deduplication or truncate
+//! lookups, a read-only user, and one from whom a row policy hides rows. A worker sends the settings on which its guarantees
+//! depend, and writes nothing if it cannot see the rows that it has written.
 
 use std::process::Output;
 use std::time::Duration;
@@ -29,13 +29,13 @@ async fn world() -> (World, OwnClickHouse) {
         )
     };
     World::with_users(PROFILES, |database| {
-        let hides = format!(
+        let hiding_policy = format!(
             "<databases><{database}><communication_events><filter>_partition != 0</filter></communication_events>\
              </{database}></databases>"
         );
         let users = [("forgetful", "forgetful", ""), ("short", "short", ""), ("reader", "reader", "")];
         let all: String = users.map(|(name, profile, policy)| user(name, profile, policy)).concat();
-        all + &user("blind", "default", &hides)
+        all + &user("blind", "default", &hiding_policy)
     })
     .await
 }
@@ -55,7 +55,7 @@ async fn log_of_refused_start(mut worker: Process) -> String {
     worker.log()
 }
 
-/// Two responses to a worker whose profile switches deduplication off are lost.
+/// Loses two responses to a worker whose profile disables deduplication.
 async fn judge_lost_responses(faults: &str) -> Result<(), String> {
     let (world, clickhouse) = world().await;
     let proxy = TcpProxy::start(&clickhouse.url).await;
@@ -97,7 +97,7 @@ async fn a_worker_does_not_start_if_tokens_are_not_honored() {
     world.drop_namespace().await;
 }
 
-/// The group is set back after the tokens are forgotten; the user's profile shows ten rows of each partition.
+/// Sets the group's offset back after the tokens are forgotten; the user's profile shows only ten rows of each partition.
 async fn judge_truncated_lookups(faults: &str) -> Result<(), String> {
     let (world, clickhouse) = world().await;
     let variables = variables(&clickhouse.url, "short", faults);
@@ -115,8 +115,10 @@ async fn judge_truncated_lookups(faults: &str) -> Result<(), String> {
         wait_for_commit(&world, 100).await;
         worker.stop().await;
     } else {
-        eventually(DEADLINE, "it sends again the rows that it cannot see", || async { world.count().await > 140 })
-            .await;
+        eventually(DEADLINE, "the worker sends the rows that it cannot see again", || async {
+            world.count().await > 140
+        })
+        .await;
         worker.kill().await;
     }
     let judged = judge_allowing(&world, Allowed { foreign: 40, ..Allowed::default() }).await.map(drop);
@@ -149,8 +151,8 @@ fn text(output: &Output) -> String {
     [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat()
 }
 
-/// Runs a worker from which its own rows are hidden; with faults, once more after its offset is set back. Returns the number
-/// of rows.
+/// Runs a worker whose user cannot see its own rows; with faults, again after its offset is set back. Returns the number of
+/// rows.
 async fn run_blind_worker(faults: &str) -> (World, OwnClickHouse, usize) {
     let (world, clickhouse) = world().await;
     world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
@@ -181,10 +183,10 @@ async fn a_worker_that_cannot_see_its_rows_stops_before_duplicating_them() {
     let (normal, faulty) =
         tokio::join!(run_blind_worker(""), run_blind_worker("trust_acknowledgements,skip_sight_check"));
     let (world, clickhouse, rows) = normal;
-    assert_eq!(rows, 50, "one copy");
+    assert_eq!(rows, 50, "each row once");
     assert!(faulty.2 > 50, "without the check: {} rows of 50 offsets", faulty.2);
     faulty.0.drop_namespace().await;
-    // With rows in the table, the worker does not even start, and an audit fails instead of reporting missing rows.
+    // With rows in the table, the worker does not start, and an audit fails instead of reporting missing rows.
     let worker = world.spawn(&short_lived(), &variables(&clickhouse.url, "blind", ""));
     let printed = log_of_refused_start(worker).await;
     assert!(printed.contains("has 50 rows and this ClickHouse user sees 0 of them"), "{printed}");
@@ -196,7 +198,7 @@ async fn a_worker_that_cannot_see_its_rows_stops_before_duplicating_them() {
     assert!(!output.status.success() && text(&output).contains("sees 0 of them"), "{}", text(&output));
     let output = audit(&world, &clickhouse.url, "reader", "").await;
     assert!(output.status.success() && text(&output).contains("exact: "), "a read-only user: {}", text(&output));
-    // Hidden rows also hide the fault: with the offset set back to the start, an audit that cannot see them finds no fault.
+    // With the offset set back to the start, an audit that does not see the rows finds no fault.
     world.set_offset(COMMUNICATION_EVENTS, 0, 0, "").await;
     let output = audit(&world, &clickhouse.url, "blind", "skip_visibility_check").await;
     assert!(output.status.success() && text(&output).contains("exact: "), "without the check: {}", text(&output));

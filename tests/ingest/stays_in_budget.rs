@@ -1,4 +1,4 @@
-//! While its store is unavailable, a worker fills its budget and pauses; it resumes when the store recovers. Nothing is lost.
+//! While ClickHouse is unavailable, a worker fills its budget and pauses; it resumes when ClickHouse recovers. Nothing is lost.
 
 use bytesize::ByteSize;
 use sluice_schemas::names::topic;
@@ -21,12 +21,12 @@ async fn a_backlog_larger_than_the_budget_pauses_consumption_and_then_lands() {
     }
     let worker = world.start_with_stores(settings, stores).await;
     let producer = world.producer("lz4");
-    // A partition consumes nothing before its first query to the table, and this test is about memory.
-    let first: Vec<_> = (0..FIRST).map(padded).collect();
+    // A partition consumes nothing before its first query to the table, so ClickHouse must be available at first.
+    let first: Vec<_> = (0..FIRST).map(padded_record).collect();
     world.produce_all(&producer, &first).await;
     world.wait_for_rows(FIRST as usize).await;
     proxy.close();
-    for chunk in (FIRST..RECORDS).map(padded).collect::<Vec<_>>().chunks(5_000) {
+    for chunk in (FIRST..RECORDS).map(padded_record).collect::<Vec<_>>().chunks(5_000) {
         world.produce_all(&producer, chunk).await;
     }
     eventually(DEADLINE, "partitions pause", || async {
@@ -44,7 +44,7 @@ async fn a_backlog_larger_than_the_budget_pauses_consumption_and_then_lands() {
     world.drop_namespace().await;
 }
 
-fn padded(n: u32) -> crate::harness::Record {
+fn padded_record(n: u32) -> crate::harness::Record {
     let mut event = crate::harness::event(n);
     event.agent_id = "a".repeat(500);
     crate::harness::Record { payload: Some(serde_json::to_vec(&event).unwrap()), ..event_record(n) }

@@ -1,5 +1,5 @@
-//! The whole process stays under 256 MiB: with a backlog, through an outage of its store, and with batches of 100,000 rows on
-//! six partitions. Peak resident memory is the kernel's own figure; if a test may create a memory cgroup, the kernel also
+//! The process stays under 256 MiB: with a backlog, during a ClickHouse outage, and with batches of 100,000 rows on six
+//! partitions. Peak resident memory is the kernel's own figure; if a test may create a memory cgroup, the kernel also
 //! enforces the limit. `SLUICE_TEST_LONG=1` makes the backlog five million records.
 
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ impl World {
         producing.await.unwrap();
     }
 
-    async fn distinct(&self) -> u64 {
+    async fn distinct_offsets(&self) -> u64 {
         let query = "SELECT uniqExact(_partition, _offset) FROM communication_events";
         connect::clickhouse(&self.stores, &self.names).query(query).fetch_one().await.unwrap()
     }
@@ -54,7 +54,7 @@ impl World {
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    fn around(process: &Process) -> Option<Self> {
+    fn containing(process: &Process) -> Option<Self> {
         let (folder, file) = [("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")]
             .map(|(root, file)| (PathBuf::from(root).join(format!("sluice-test-{}", std::process::id())), file))
             .into_iter()
@@ -78,7 +78,7 @@ async fn run(settings: Settings, records: u32) {
     let mut proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let url = proxy.url.clone();
     let process = world.spawn_ready(&settings, &[("SLUICE_STORES__CLICKHOUSE__URL", &url)]).await;
-    let cgroup = Cgroup::around(&process);
+    let cgroup = Cgroup::containing(&process);
     if cgroup.is_none() {
         println!(
             "no memory cgroup can be created here: the peak is checked, but the kernel does not enforce the limit"
@@ -99,7 +99,11 @@ async fn run(settings: Settings, records: u32) {
     assert!(
         !output.contains("partitions revoked\",\"partitions\":6") || output.matches("partitions revoked").count() <= 1
     );
-    assert_eq!((world.count().await, world.distinct().await), (records as usize, u64::from(records)), "each row once");
+    assert_eq!(
+        (world.count().await, world.distinct_offsets().await),
+        (records as usize, u64::from(records)),
+        "each row once"
+    );
     assert!(world.dead_letters().await.is_empty());
     drop(cgroup);
     world.drop_namespace().await;

@@ -1,6 +1,6 @@
-//! The broker is suspended and resumed: for less than a session, with commits in flight, and for longer. Then the group has
-//! expired all members when the broker responds again, and usually the controller has fenced the broker, so the cluster names
-//! no broker at all for a moment. Nothing is lost or duplicated, and no worker stays disconnected.
+//! The broker is suspended and resumed, with commits in flight, for less and for longer than a session. After the longer time,
+//! all members of the group have expired when the broker responds again, and usually the controller has fenced the broker, so
+//! that the cluster has no broker for a moment. Nothing is lost or duplicated, and no worker stays disconnected.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn suspend(world: &World, time: Duration) {
     let kafka = services.iter().find(|status| status.service == Service::Kafka).unwrap();
     let pid = Pid::from_raw(kafka.pids[0]);
     kill(pid, Signal::SIGSTOP).unwrap();
-    // This duration is the fault itself.
+    // The fault lasts this long.
     tokio::time::sleep(time).await;
     kill(pid, Signal::SIGCONT).unwrap();
 }
@@ -37,7 +37,7 @@ async fn a_suspended_broker_loses_nothing() {
         let records: Vec<_> = (sent..sent + 3000).map(event_record).collect();
         world.produce_all(&producer, &records).await;
         sent += 3000;
-        // In the middle of the work: announcements, INSERTs and offset commits are in flight.
+        // Announcements, INSERTs and offset commits are in flight.
         let before = world.count().await;
         eventually(DEADLINE, "some records land", || async { world.count().await > before }).await;
         suspend(&world, Duration::from_secs(*seconds)).await;

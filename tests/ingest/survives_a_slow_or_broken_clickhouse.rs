@@ -18,15 +18,16 @@ const UNDELAYED: ProxyMode = ProxyMode::Delayed(Duration::ZERO);
 /// Variable with ClickHouse's URL for a worker process.
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 
-/// Lands records of every partition; after that, only INSERTs go through the proxy.
+/// Lands records of every partition. After that, only INSERTs pass through the proxy.
 async fn warm_up(world: &World) {
     let records: Vec<_> = (0..6).flat_map(|partition| november_records(partition, 1000..1010)).collect();
     world.produce_all(&world.producer("lz4"), &records).await;
     world.wait_until_processed(60).await;
 }
 
-/// Runs a worker behind a proxy in this mode while records arrive; returns how many blocks ClickHouse dropped as duplicates.
-async fn run_behind_proxy(manner: ProxyMode, is_harmful: bool) -> usize {
+/// Runs a worker behind a proxy in this mode while records arrive; returns the number of blocks that ClickHouse dropped as
+/// duplicates.
+async fn run_behind_proxy(mode: ProxyMode, breaks_inserts: bool) -> usize {
     let world = World::new().await;
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();
@@ -39,19 +40,19 @@ async fn run_behind_proxy(manner: ProxyMode, is_harmful: bool) -> usize {
     eventually(DEADLINE, "the first records are committed", || async { committed().await == 60 }).await;
     let retries = || worker.metric("sluice_ingest_retries_total{", "communication-events\",class=\"transient");
     let before = retries().await;
-    proxy.set_mode(manner);
+    proxy.set_mode(mode);
     let records: Vec<_> = (0..300).map(event_record).collect();
     world.produce_all(&world.producer("lz4"), &records).await;
-    if is_harmful {
+    if breaks_inserts {
         eventually(DEADLINE, "attempts fail", || async { retries().await >= before + 6.0 }).await;
-        assert!(worker.status("healthz").await == 200, "{manner:?}: a restart would not help");
-        assert_eq!(committed().await, 60, "{manner:?}: nothing was acknowledged");
+        assert!(worker.status("healthz").await == 200, "{mode:?}: a restart would not help");
+        assert_eq!(committed().await, 60, "{mode:?}: nothing was acknowledged");
         proxy.set_mode(UNDELAYED);
     }
     world.wait_until_processed(360).await;
     worker.stop().await;
-    let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{manner:?}: {wrong}"));
-    assert_eq!((counts.records, counts.dead_lettered), (360, 0), "{manner:?}");
+    let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{mode:?}: {wrong}"));
+    assert_eq!((counts.records, counts.dead_lettered), (360, 0), "{mode:?}");
     let dropped = world.deduplicated_blocks("communication_events");
     world.drop_namespace().await;
     dropped
@@ -68,14 +69,14 @@ async fn every_record_lands_once_whatever_happens_to_its_requests() {
     );
     let (_, slower_than_timeout, _, _, lost_response) =
         tokio::join!(slow, slower_than_timeout, silent, half_request, lost_response);
-    // Evidence that INSERTs had landed without the worker's knowledge, and that ClickHouse recognized their retries.
+    // This proves that INSERTs had landed without the worker's knowledge and that ClickHouse recognized their retries.
     assert!(
         slower_than_timeout > 0 && lost_response > 0,
         "duplicate blocks: {slower_than_timeout} after late responses, {lost_response} after lost ones"
     );
 }
 
-/// Loses responses for a while, with these faults.
+/// Loses responses of a worker with these faults.
 async fn judge_lost_responses(faults: &str) -> Result<(), String> {
     let world = World::new().await;
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
@@ -105,7 +106,7 @@ async fn the_oracle_detects_rows_duplicated_by_a_lost_response() {
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faulty:?}");
 }
 
-/// Status, code, and the class under which the worker counts it. Code 469 blames a row, although the row is good.
+/// Status, code, and the class as which the worker counts it. Code 469 blames a row, although the row is valid.
 const ERRORS: [(u16, Option<u32>, &str); 10] = [
     (500, Some(241), "transient"), // MEMORY_LIMIT_EXCEEDED
     (500, Some(252), "transient"), // TOO_MANY_PARTS
@@ -119,7 +120,7 @@ const ERRORS: [(u16, Option<u32>, &str); 10] = [
     (400, Some(469), "row"),      // VIOLATED_CONSTRAINT
 ];
 
-/// A worker whose ClickHouse is behind a proxy.
+/// Starts a worker whose ClickHouse is behind a proxy.
 async fn start_behind_proxy(world: &World) -> (InterceptingProxy, Worker) {
     let proxy = InterceptingProxy::in_front_of(&world.stores.clickhouse.url).await;
     let mut stores = world.stores.clone();

@@ -29,7 +29,7 @@ async fn an_outage_loses_and_dead_letters_nothing() {
     world.wait_for_rows(1000).await;
     eventually(DEADLINE, "the worker is ready again", || async { worker.status("readyz").await == 200 }).await;
     worker.stop().await;
-    assert_eq!(world.count().await, 1000, "each row once");
+    assert_eq!(world.count().await, 1000, "each row lands once");
     assert_eq!(world.committed_sum(topic::COMMUNICATION_EVENTS).await, 1000);
     assert!(world.dead_letters().await.is_empty());
     world.drop_namespace().await;
@@ -41,14 +41,14 @@ async fn a_missing_table_pauses_writes_and_loses_no_record() {
     let worker = world.start(quick_settings()).await;
     let clickhouse = sluice_schemas::connect::clickhouse(&world.stores, &world.names);
     let run = |sql: &'static str| clickhouse.query(sql).execute();
-    run("RENAME TABLE communication_events TO away").await.unwrap();
+    run("RENAME TABLE communication_events TO renamed").await.unwrap();
     let records: Vec<_> = (0..100).map(event_record).collect();
     world.produce_all(&world.producer("lz4"), &records).await;
     eventually(DEADLINE, "the worker names the fault", || async {
         worker.page("readyz").await.contains("UNKNOWN_TABLE")
     })
     .await;
-    run("RENAME TABLE away TO communication_events").await.unwrap();
+    run("RENAME TABLE renamed TO communication_events").await.unwrap();
     world.wait_for_rows(100).await;
     worker.stop().await;
     assert_eq!(world.count().await, 100);

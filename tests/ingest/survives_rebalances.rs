@@ -57,7 +57,7 @@ impl Watch {
         Self { stop, steps: tokio::task::spawn_blocking(watch) }
     }
 
-    /// Stops watching; returns every backward step that it saw.
+    /// Stops watching; returns every backward step of an offset.
     async fn stop(mut self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         (&mut self.steps).await.unwrap()
@@ -71,7 +71,7 @@ impl Drop for Watch {
     }
 }
 
-/// Produces records until it is stopped.
+/// Produces records until stopped.
 struct Flow {
     stop: Arc<AtomicBool>,
     count: Arc<AtomicU32>,
@@ -95,7 +95,7 @@ impl Flow {
         Self { stop, count, task }
     }
 
-    /// Stops; returns how many records were produced.
+    /// Stops producing; returns the number of records produced.
     async fn stop(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
@@ -117,21 +117,22 @@ fn growing(assignment: Protocol) -> Settings {
     settings
 }
 
-/// Workers join and leave while records flow. Returns how many batches grew, by the metrics before each change.
+/// Workers join and leave while records are produced. Returns how many batches grew, according to the metrics before each change.
 async fn run_storm(assignment: Protocol, settings: fn(Protocol) -> Settings) -> f64 {
     let rounds = if std::env::var_os("SLUICE_TEST_LONG").is_some() { 60 } else { 6 };
     let world = Arc::new(World::new().await);
     let (watch, flow) = (Watch::start(&world), Flow::start(&world));
     let proxy = TcpProxy::with_delay(&world.stores.clickhouse.url, Duration::from_millis(50)).await;
     let clickhouse = [(CLICKHOUSE, proxy.url.as_str())];
-    let grown = |url: String| async move { metric(&url, "sluice_ingest_batches_total{", "reason=\"backlog\"").await };
-    let mut all_grown = 0.0;
+    let grown_batches =
+        |url: String| async move { metric(&url, "sluice_ingest_batches_total{", "reason=\"backlog\"").await };
+    let mut total_grown = 0.0;
     let mut workers = vec![world.spawn_ready(&settings(assignment), &clickhouse).await];
     for round in 0..rounds {
         let committed = world.committed_sum(COMMUNICATION_EVENTS).await;
-        all_grown += grown(workers[0].url.clone()).await;
+        total_grown += grown_batches(workers[0].url.clone()).await;
         match round % 6 {
-            // Some are stopped by an orchestrator, and one dies.
+            // Some are stopped as by an orchestrator, and one is killed.
             1 | 4 => drop(workers.remove(0).stop().await),
             3 => {
                 workers.remove(0).kill().await;
@@ -147,33 +148,33 @@ async fn run_storm(assignment: Protocol, settings: fn(Protocol) -> Settings) -> 
     let produced = flow.stop().await;
     world.wait_until_processed(produced).await;
     for worker in workers {
-        all_grown += grown(worker.url.clone()).await;
+        total_grown += grown_batches(worker.url.clone()).await;
         worker.stop().await;
     }
     assert_eq!(watch.stop().await, Vec::<String>::new(), "{assignment:?}");
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{assignment:?}: {wrong}"));
     assert_eq!((counts.records, counts.dead_lettered), (produced, 0), "{assignment:?}");
     Arc::into_inner(world).unwrap().drop_namespace().await;
-    all_grown
+    total_grown
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_rebalances_loses_nothing() {
     let (not_grown, grown) =
         tokio::join!(run_storm(Protocol::Eager, settings), run_storm(Protocol::Cooperative, growing));
-    assert!(grown > 0.0 && not_grown == 0.0, "{grown} batches grew, and {not_grown} with growth switched off");
+    assert!(grown > 0.0 && not_grown == 0.0, "{grown} batches grew, and {not_grown} with growth disabled");
     if std::env::var_os("SLUICE_TEST_LONG").is_some() {
         tokio::join!(run_storm(Protocol::Eager, growing), run_storm(Protocol::Cooperative, settings));
     }
 }
 
-/// A worker's first commit is in flight when another worker joins. The commit takes `millis`, or, without a value, until the
-/// other has committed what it took over. Returns the backward steps of committed offsets.
+/// A worker's first commit is in flight when another worker joins. The commit takes `millis` milliseconds or, without a value,
+/// until the other worker has committed the records that it took over. Returns the backward steps of committed offsets.
 async fn backward_steps_after_late_commit(assignment: Protocol, millis: Option<u32>, faults: &str) -> Vec<String> {
     let world = World::new().await;
     let watch = Watch::start(&world);
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("go on");
+    let file = folder.path().join("continue");
     let delay =
         millis.map_or_else(|| format!("committing:{}", file.display()), |millis| format!("committing:{millis}"));
     let variables = [("SLUICE_DELAY", delay.as_str()), ("SLUICE_FAULTS", faults)];
@@ -185,10 +186,11 @@ async fn backward_steps_after_late_commit(assignment: Protocol, millis: Option<u
         metric(&slow.url, "sluice_ingest_batches_total{", "communication-events").await >= 6.0
     })
     .await;
-    let other = world.spawn_ready(&settings(assignment), &[]).await;
+    let other_worker = world.spawn_ready(&settings(assignment), &[]).await;
     if millis.is_none() {
         let is_committed = || async { world.committed_sum(COMMUNICATION_EVENTS).await >= 300 };
-        eventually(DEADLINE * 2, "the other lands and commits what it took over", is_committed).await;
+        eventually(DEADLINE * 2, "the other worker lands and commits the records that it took over", is_committed)
+            .await;
         std::fs::write(&file, "").unwrap();
     }
     world.wait_until_processed(600).await;
@@ -201,7 +203,7 @@ async fn backward_steps_after_late_commit(assignment: Protocol, millis: Option<u
         eventually(DEADLINE * 2, "everything is committed", is_committed).await;
     }
     slow.stop().await;
-    other.stop().await;
+    other_worker.stop().await;
     let counts = judge(&world).await.unwrap_or_else(|wrong| panic!("{assignment:?}, {delay}: {wrong}"));
     assert_eq!((counts.records, counts.landed), (600, 600), "{assignment:?}, {delay}");
     let steps_back = watch.stop().await;
@@ -236,7 +238,7 @@ async fn a_worker_suspended_past_its_session_is_fenced() {
     let watch = Watch::start(&world);
     let proxy = TcpProxy::with_delay(&world.stores.clickhouse.url, Duration::from_millis(500)).await;
     let settings = short_lived();
-    let zombie = world.spawn_ready(&settings, &[(CLICKHOUSE, &proxy.url)]).await;
+    let suspended = world.spawn_ready(&settings, &[(CLICKHOUSE, &proxy.url)]).await;
     let producer = world.producer("lz4");
     let records: Vec<_> = (0..900).map(event_record).collect();
     world.produce_all(&producer, &records[..600]).await;
@@ -244,23 +246,24 @@ async fn a_worker_suspended_past_its_session_is_fenced() {
         (50..400).contains(&world.count().await)
     })
     .await;
-    zombie.signal(Signal::SIGSTOP);
-    let other = world.spawn_ready(&short_lived(), &[]).await;
+    suspended.signal(Signal::SIGSTOP);
+    let other_worker = world.spawn_ready(&short_lived(), &[]).await;
     world.wait_until_processed(600).await;
-    zombie.signal(Signal::SIGCONT);
+    suspended.signal(Signal::SIGCONT);
     world.produce_all(&producer, &records[600..]).await;
-    eventually(DEADLINE, "it has noticed the loss", || async { zombie.log().contains("\"is_lost\":true") }).await;
+    eventually(DEADLINE, "the worker has detected the loss", || async { suspended.log().contains("\"is_lost\":true") })
+        .await;
     world.wait_until_processed(900).await;
-    zombie.stop().await;
-    other.stop().await;
+    suspended.stop().await;
+    other_worker.stop().await;
     assert_eq!(watch.stop().await, Vec::<String>::new());
     let counts = judge(&world).await.unwrap();
     assert_eq!((counts.records, counts.landed), (900, 900));
     world.drop_namespace().await;
 }
 
-/// A worker is suspended while its INSERT awaits a response. It resumes after another has landed that range and ClickHouse has
-/// forgotten its token, but before it learns that its partitions are revoked. Lookups are switched off.
+/// A worker is suspended while its INSERT awaits a response. It resumes after another worker has landed that range and ClickHouse
+/// has forgotten its token, but before it learns that its partitions are revoked. Lookups are disabled.
 async fn judge_after_suspension(faults: &str) -> Result<usize, String> {
     let world = World::new().await;
     world.shrink_window(16).await;
@@ -279,16 +282,17 @@ async fn judge_after_suspension(faults: &str) -> Result<usize, String> {
     world.wait_until_processed(50).await;
     proxy.set_mode(ProxyMode::Silent);
     world.produce_all(&producer, &november_records(0, 50..100)).await;
-    eventually(DEADLINE, "its INSERT is in flight", || async { proxy.disrupted_connections() > 0 }).await;
+    eventually(DEADLINE, "the INSERT is in flight", || async { proxy.disrupted_connections() > 0 }).await;
     suspended.signal(Signal::SIGSTOP);
-    let other = world.spawn_ready(&settings(50), &[]).await;
+    let other_worker = world.spawn_ready(&settings(50), &[]).await;
     world.wait_until_processed(100).await;
     world.write_foreign_rows(40).await;
     proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     suspended.signal(Signal::SIGCONT);
-    eventually(DEADLINE, "it has noticed the loss", || async { suspended.log().contains("\"is_lost\":true") }).await;
+    eventually(DEADLINE, "the worker has detected the loss", || async { suspended.log().contains("\"is_lost\":true") })
+        .await;
     suspended.stop().await;
-    other.stop().await;
+    other_worker.stop().await;
     let judged = judge_allowing(&world, Allowed { foreign: 40, ..Allowed::default() }).await;
     world.drop_namespace().await;
     judged.map(|counts| counts.landed)
@@ -309,16 +313,16 @@ async fn a_suspended_worker_sends_nothing_until_kafka_responds() {
 async fn a_hung_consume_thread_is_detected() {
     let world = World::new().await;
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("go on");
+    let file = folder.path().join("continue");
     let hangs = format!("revoking:{}", file.display());
     let stuck = world.spawn_ready(&short_lived(), &[("SLUICE_DELAY", &hangs)]).await;
     assert_eq!(status(&stuck.url, "healthz").await, 200);
-    let other = world.spawn(&short_lived(), &[]);
+    let other_worker = world.spawn(&short_lived(), &[]);
     eventually(DEADLINE, "the hung worker is unhealthy", || async { status(&stuck.url, "healthz").await == 503 }).await;
-    assert_eq!(status(&other.url, "healthz").await, 200, "a worker that polls is healthy");
+    assert_eq!(status(&other_worker.url, "healthz").await, 200, "a worker that polls is healthy");
     std::fs::write(&file, "").unwrap();
     eventually(DEADLINE, "the consume thread continues", || async { status(&stuck.url, "healthz").await == 200 }).await;
     stuck.stop().await;
-    other.stop().await;
+    other_worker.stop().await;
     world.drop_namespace().await;
 }

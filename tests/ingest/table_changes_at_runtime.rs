@@ -1,4 +1,4 @@
-//! A column's type changes under a running worker: no value is written with another meaning, no good record becomes a dead
+//! A column's type changes under a running worker: no value is written with another meaning, no valid record becomes a dead
 //! letter, the worker names the problem, and it continues once the column is restored. A constraint added after rows have
 //! landed does not make the worker send them again.
 
@@ -14,7 +14,7 @@ use crate::process::{short_lived, stop_after_commit_or_stall, wait_for_commit, w
 /// Variable with ClickHouse's URL for a worker process.
 const CLICKHOUSE: &str = "SLUICE_STORES__CLICKHOUSE__URL";
 
-/// Runs the statement `before` the worker starts, and later changes the column `duration_ms` from UInt32 to `new_type`.
+/// Executes `before` before the worker starts, and later changes the type of the column `duration_ms` from UInt32 to `new_type`.
 async fn change_column_type(before: Option<&str>, new_type: &str) {
     let world = World::new().await;
     if let Some(sql) = before {
@@ -41,16 +41,16 @@ async fn change_column_type(before: Option<&str>, new_type: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_column_type_is_detected_before_anything_is_written() {
     // INSERTs without column defaults send their types with the rows; before others, the worker queries the table's types.
-    let with_default = "ALTER TABLE communication_events MODIFY COLUMN error_code String DEFAULT 'none'";
+    let add_default = "ALTER TABLE communication_events MODIFY COLUMN error_code String DEFAULT 'none'";
     tokio::join!(
         change_column_type(None, "Int32"),
         change_column_type(None, "UInt64"),
-        change_column_type(Some(with_default), "Int32"),
-        change_column_type(Some(with_default), "UInt64"),
+        change_column_type(Some(add_default), "Int32"),
+        change_column_type(Some(add_default), "UInt64"),
     );
 }
 
-/// Rows land and the response is lost; by the time of the retry, the table would refuse them.
+/// Rows land and the response is lost. When the INSERT is retried, the table would refuse the rows.
 async fn judge_with_late_constraint(faults: &str) -> Result<usize, String> {
     let world = World::new().await;
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
@@ -64,7 +64,7 @@ async fn judge_with_late_constraint(faults: &str) -> Result<usize, String> {
         world.count().await == 40 && proxy.disrupted_connections() >= 1
     })
     .await;
-    world.execute("ALTER TABLE communication_events ADD CONSTRAINT none_any_more CHECK duration_ms > 4000000000").await;
+    world.execute("ALTER TABLE communication_events ADD CONSTRAINT refuse_all CHECK duration_ms > 4000000000").await;
     wait_for_retry(&proxy).await;
     proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
     stop_after_commit_or_stall(&world, worker, 40, faults, "a view refuses them").await;

@@ -17,8 +17,8 @@ fn small_budget() -> Settings {
 }
 
 impl World {
-    /// Produces a record of a few KiB compressed that is too large when decompressed.
-    async fn zstd_bomb(&self) {
+    /// Produces a record that has a few KiB when compressed and is too large when decompressed.
+    async fn produce_zstd_bomb(&self) {
         let mut config = connect::kafka_config(&self.stores);
         config.set("compression.type", "zstd").set("message.max.bytes", "67108864").set("batch.size", "67108864");
         let producer: FutureProducer = config.create().unwrap();
@@ -27,11 +27,11 @@ impl World {
         producer.send(record, DEADLINE).await.map_err(|(error, _)| error).unwrap();
     }
 
-    async fn skip(&self, offset: &str, more: &[&str]) -> (Option<i32>, String) {
+    async fn skip(&self, offset: &str, options: &[&str]) -> (Option<i32>, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
             .args(["--namespace", self.names.namespace(), "--port-base", &self.port_base().to_string()])
             .args(["ingest", "offsets", "skip", "communication-events", "0", offset])
-            .args(more)
+            .args(options)
             .env("SLUICE_INGEST__MEMORY_BUDGET", "64 MiB")
             .output()
             .await
@@ -40,11 +40,12 @@ impl World {
         (output.status.code(), text)
     }
 
-    /// Produces three records, an unreadable one and two more, and starts a worker that consumes what it can.
-    async fn worker_with_bomb(&self, faults: &str) -> Process {
+    /// Produces three records, an unreadable one and two more, and starts a worker; returns once it has committed all records
+    /// before the unreadable one.
+    async fn start_worker_with_bomb(&self, faults: &str) -> Process {
         let producer = self.producer("lz4");
         self.produce_all(&producer, &november_records(0, 0..3)).await;
-        self.zstd_bomb().await;
+        self.produce_zstd_bomb().await;
         self.produce_all(&producer, &november_records(0, 3..5)).await;
         let worker = self.spawn(&small_budget(), &[("SLUICE_FAULTS", faults)]);
         self.produce_all(&producer, &november_records(1, 0..4)).await;
@@ -59,7 +60,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unreadable_record_is_named_and_can_be_skipped() {
     let world = World::new().await;
-    let worker = world.worker_with_bomb("").await;
+    let worker = world.start_worker_with_bomb("").await;
     wait_for_stall(&worker.url, "communication-events/0 is stalled: the record at offset 3 cannot be read").await;
     let printed = worker.stop().await;
     assert!(printed.contains("a record cannot be read"), "{printed}");
@@ -92,9 +93,11 @@ async fn an_unreadable_record_is_named_and_can_be_skipped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_search_the_partition_stalls_silently() {
     let world = World::new().await;
-    let worker = world.worker_with_bomb("ignore_unreadable").await;
-    eventually(DEADLINE, "the client reports it", || async { worker.log().contains("Kafka client reports errors") })
-        .await;
+    let worker = world.start_worker_with_bomb("ignore_unreadable").await;
+    eventually(DEADLINE, "the client reports errors", || async {
+        worker.log().contains("Kafka client reports errors")
+    })
+    .await;
     assert_eq!(status(&worker.url, "readyz").await, 200);
     assert_eq!(world.count().await, 3 + 4);
     worker.stop().await;

@@ -20,15 +20,15 @@ const COUNT: &str =
 /// Like [`COUNT`], from the aggregates.
 const COUNT_FROM_AGGREGATES: &str = "SELECT hour, sum(total_events) AS n FROM campaign_performance GROUP BY hour";
 
-/// Runs these statements; `{other}` is a second database, `{counts}` is [`COUNTS`].
+/// Executes these statements; `{other}` is replaced by a second database, `{counts}` by [`COUNTS`].
 async fn execute(world: &World, statements: &[&str]) {
-    let other = format!("{}_other", world.names.database());
+    let other_database = format!("{}_other", world.names.database());
     for statement in statements {
-        world.execute(&statement.replace("{other}", &other).replace("{counts}", COUNTS)).await;
+        world.execute(&statement.replace("{other}", &other_database).replace("{counts}", COUNTS)).await;
     }
 }
 
-/// Runs the statement that an error message recommends.
+/// Executes the statement that an error message recommends.
 async fn run_remedy(world: &World, output: &str) {
     let at = output.rfind("ALTER TABLE").unwrap_or_else(|| panic!("no remedy: {output}"));
     let remedy = output[at..].split(", from offset").next().unwrap_or_default();
@@ -43,31 +43,31 @@ async fn a_target_without_a_window_is_refused_however_it_is_reached() {
     let inner = format!("CREATE MATERIALIZED VIEW late_mv ENGINE = SummingMergeTree ORDER BY hour {view}");
     let plain = format!("CREATE MATERIALIZED VIEW late_mv TO late {view}");
     let second = format!("CREATE MATERIALIZED VIEW late_mv TO late {stage}");
-    let abroad = format!("CREATE MATERIALIZED VIEW late_mv TO {{other}}.late {view}");
-    let from_abroad = format!("CREATE MATERIALIZED VIEW {{other}}.late_mv TO {{other}}.late {view}");
+    let elsewhere = format!("CREATE MATERIALIZED VIEW late_mv TO {{other}}.late {view}");
+    let from_elsewhere = format!("CREATE MATERIALIZED VIEW {{other}}.late_mv TO {{other}}.late {view}");
     let null = "CREATE TABLE through (hour DateTime('UTC'), n UInt64) ENGINE = Null";
     let to_null = format!("CREATE MATERIALIZED VIEW through_mv TO through {view}");
     let behind = "CREATE MATERIALIZED VIEW late_mv TO late AS SELECT * FROM through";
     let here = "CREATE TABLE late {counts}";
     let there = "CREATE TABLE {other}.late {counts}";
-    let ways: [(&str, Vec<&str>, Vec<&str>); 6] = [
+    let cases: [(&str, Vec<&str>, Vec<&str>); 6] = [
         ("plain", vec![here, &plain], vec!["DROP VIEW late_mv", "DROP TABLE late"]),
         ("inner", vec![&inner], vec!["DROP VIEW late_mv SYNC"]),
         ("second stage", vec![here, &second], vec!["DROP VIEW late_mv", "DROP TABLE late"]),
-        ("abroad", vec![there, &abroad], vec!["DROP VIEW late_mv", "DROP TABLE {other}.late"]),
-        ("from abroad", vec![there, &from_abroad], vec!["DROP VIEW {other}.late_mv", "DROP TABLE {other}.late"]),
+        ("elsewhere", vec![there, &elsewhere], vec!["DROP VIEW late_mv", "DROP TABLE {other}.late"]),
+        ("from elsewhere", vec![there, &from_elsewhere], vec!["DROP VIEW {other}.late_mv", "DROP TABLE {other}.late"]),
         (
             "through Null",
             vec![null, &to_null, here, behind],
             vec!["DROP VIEW through_mv", "DROP VIEW late_mv", "DROP TABLE late", "DROP TABLE through"],
         ),
     ];
-    for (way, make, drop) in ways {
-        execute(&world, &make).await;
+    for (case, create, drop) in cases {
+        execute(&world, &create).await;
         let output = startup_error(&world, quick_settings()).await;
         assert!(
             output.contains("late_mv writes to, remembers 0 inserted blocks, and 8400 are needed"),
-            "{way}: {output}"
+            "{case}: {output}"
         );
         run_remedy(&world, &output).await;
         assert_starts(&world, quick_settings()).await;
@@ -88,7 +88,7 @@ async fn small_windows_and_engines_without_a_window_are_refused() {
     assert!(output.contains("communication_events remembers 8399 inserted blocks, and 8400 are needed"), "{output}");
     run_remedy(&world, &output).await;
     assert_starts(&world, quick_settings()).await;
-    // Two views into one table use up its window twice as fast.
+    // Two views into one table exhaust its window twice as fast.
     let second = "CREATE MATERIALIZED VIEW twice_mv TO campaign_performance AS SELECT tenant_id, campaign_id, channel, \
                   toStartOfHour(timestamp) AS hour, count() AS total_events FROM communication_events \
                   GROUP BY tenant_id, campaign_id, channel, hour";
@@ -124,15 +124,15 @@ async fn small_windows_and_engines_without_a_window_are_refused() {
 
 /// A view that is added while the response to an INSERT is lost.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Late {
-    /// Its target has no window until the operator follows the remedy.
+enum AddedView {
+    /// The target has no window until the operator applies the remedy.
     WithoutWindow,
-    /// Its target has a window and was filled with the rows of the table.
+    /// The target has a window and was filled with the rows of the table.
     Filled,
 }
 
-/// How many of 60 records the view's target counts at the end.
-async fn count_of_added_view(late: Late, faults: &str) -> u64 {
+/// Returns how many of 60 records the target of the added view counts at the end.
+async fn count_of_added_view(added_view: AddedView, faults: &str) -> u64 {
     let world = World::new().await;
     let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
     let settings = short_lived();
@@ -141,7 +141,7 @@ async fn count_of_added_view(late: Late, faults: &str) -> u64 {
     world.produce_all(&producer, &november_records(0, 0..10)).await;
     let committed = || world.committed_sum(COMMUNICATION_EVENTS);
     eventually(DEADLINE, "the first records are committed", || async { committed().await == 10 }).await;
-    if late == Late::WithoutWindow {
+    if added_view == AddedView::WithoutWindow {
         execute(&world, &["CREATE TABLE late {counts}"]).await;
         world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
     }
@@ -151,18 +151,18 @@ async fn count_of_added_view(late: Late, faults: &str) -> u64 {
         world.count().await == 60 && proxy.disrupted_connections() >= 2
     })
     .await;
-    if late == Late::Filled {
+    if added_view == AddedView::Filled {
         execute(&world, &["CREATE TABLE late {counts} SETTINGS non_replicated_deduplication_window = 10000"]).await;
         world.execute(&format!("CREATE MATERIALIZED VIEW late_mv TO late AS {COUNT}")).await;
         world.execute(&format!("INSERT INTO late {COUNT}")).await;
         wait_for_retry(&proxy).await;
     }
     proxy.set_mode(UNDELAYED);
-    if late == Late::WithoutWindow && faults.is_empty() {
+    if added_view == AddedView::WithoutWindow && faults.is_empty() {
         wait_for_stall(&worker.url, "must not be repeated now: table").await;
         let output = page(&worker.url, "readyz").await;
         assert!(output.contains("late_mv writes to, remembers 0 inserted blocks"), "{output}");
-        assert_eq!(committed().await, 10, "nothing is committed until then");
+        assert_eq!(committed().await, 10, "nothing is committed before the remedy");
         run_remedy(&world, &output).await;
     }
     eventually(DEADLINE * 2, "everything is committed", || async { committed().await == 60 }).await;
@@ -170,7 +170,7 @@ async fn count_of_added_view(late: Late, faults: &str) -> u64 {
         assert!(metric(&worker.url, "sluice_ingest_rebuilds_total{", "").await > 0.0);
     }
     worker.stop().await;
-    assert_eq!(judge(&world).await.map(|counts| counts.landed), Ok(60), "the table and the older view are right");
+    assert_eq!(judge(&world).await.map(|counts| counts.landed), Ok(60), "the table and the older view are correct");
     let counted = connect::clickhouse(&world.stores, &world.names).query("SELECT sum(n) FROM late").fetch_one().await;
     world.drop_namespace().await;
     counted.unwrap()
@@ -179,11 +179,11 @@ async fn count_of_added_view(late: Late, faults: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_view_added_at_runtime_counts_a_lost_response_once() {
     let (without_window, filled) =
-        tokio::join!(count_of_added_view(Late::WithoutWindow, ""), count_of_added_view(Late::Filled, ""));
+        tokio::join!(count_of_added_view(AddedView::WithoutWindow, ""), count_of_added_view(AddedView::Filled, ""));
     assert_eq!((without_window, filled), (60, 60));
     let (without_window, filled) = tokio::join!(
-        count_of_added_view(Late::WithoutWindow, "ignore_views,trust_acknowledgements"),
-        count_of_added_view(Late::Filled, "ignore_views")
+        count_of_added_view(AddedView::WithoutWindow, "ignore_views,trust_acknowledgements"),
+        count_of_added_view(AddedView::Filled, "ignore_views")
     );
     assert!(without_window > 60 && filled > 60, "without the check of the views: {without_window} and {filled} of 60");
 }

@@ -1,6 +1,6 @@
-//! Other writers have pushed a dead worker's tokens out of the deduplication window before it restarts. It looks rows up before
+//! Other writers have pushed a dead worker's tokens out of the deduplication window before it restarts. It looks up rows before
 //! it writes: landed parts are skipped and their aggregates rebuilt, missing parts are sent, and if a part has landed only
-//! partly, the partition stops and says so.
+//! partly, the partition stops and the worker reports it.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::process::static_member;
 
 /// Deduplication window of the tables: exactly what [`settings`] requires at startup.
 const WINDOW: u64 = 16;
-/// Slightly longer than a worker with [`settings`] trusts such a window.
+/// Time after which a worker with [`settings`] no longer trusts that window.
 const FORGOTTEN: Duration = Duration::from_secs(9);
-/// INSERTs of another writer, more than the window holds.
+/// Number of INSERTs of another writer, more than the window holds.
 const FOREIGN_ROWS: usize = 40;
 
 fn settings() -> Settings {
@@ -33,7 +33,7 @@ async fn world_with_small_window() -> World {
     world
 }
 
-/// Another writer inserts and time passes, until every token is forgotten and the worker assumes so.
+/// Inserts as another writer and waits, until every token is forgotten and the worker assumes so.
 async fn forget_tokens(world: &World) {
     tokio::join!(world.write_foreign_rows(FOREIGN_ROWS as u32), tokio::time::sleep(FORGOTTEN));
 }
@@ -56,8 +56,8 @@ async fn judge_and_drop(world: World) -> Result<usize, String> {
     counts.map(|counts| counts.landed)
 }
 
-/// A worker dies at this point, before it has committed the range, and restarts after its tokens are forgotten. If `is_clock_ahead`,
-/// its clock was wrong, and it announced the range at a future time.
+/// Kills a worker at this point, before it has committed the range, and restarts it after its tokens are forgotten. If
+/// `is_clock_ahead`, its clock was wrong and it announced the range at a future time.
 async fn judge_restart_after_window(point: &str, faults: &str, is_clock_ahead: bool) -> Result<usize, String> {
     let world = world_with_small_window().await;
     world.produce_all(&world.producer("lz4"), &records()).await;
@@ -74,8 +74,8 @@ async fn judge_restart_after_window(point: &str, faults: &str, is_clock_ahead: b
     if faults.is_empty() {
         let metric = |name| metric(&worker.url, name, "");
         assert!(metric("sluice_ingest_lookups_total{").await > 0.0, "{point}");
-        let found = metric("sluice_ingest_found_rows_total{").await;
-        assert!(found > 0.0 && found <= rows, "{point}: {found} rows found, {rows} were there");
+        let found_rows = metric("sluice_ingest_found_rows_total{").await;
+        assert!(found_rows > 0.0 && found_rows <= rows, "{point}: {found_rows} rows found, {rows} had landed");
         assert!(metric("sluice_ingest_rebuilds_total{").await > 0.0, "{point}");
     }
     worker.stop().await;
