@@ -1,6 +1,6 @@
-//! A response at a store's address counts only if it comes from the store: `200 OK` with a page, as from a proxy, is not a
-//! success, and no redirect is followed. Each test has controls: the same work passes while everything is forwarded, and a
-//! client that reads only the status line accepts the page.
+//! A response counts only if it comes from the store itself: `200 OK` with a page, as from a proxy, is not a success, and no
+//! redirect is followed. Each test has negative controls: the same work succeeds while every request is forwarded, and a client
+//! that reads only the status line accepts the page.
 
 use reqwest::Client;
 use sluice_schemas::{SchemaError, Store, apply::apply, drop_namespace, names::Names, stores::Stores};
@@ -40,26 +40,26 @@ impl World {
         apply(&self.stores, &self.names, &[self.store]).await.map(drop)
     }
 
-    /// A page, and a redirect that keeps method and body.
+    /// A page, and a redirect that preserves method and body.
     fn interceptions(&self) -> [Interception; 2] {
         [Interception::Page, Interception::Redirect(307, self.other_host.url.clone())]
     }
 
-    /// Applies the schemas while requests with `text` get each of the two responses; returns both errors.
-    async fn refused(&self, text: &str) -> [String; 2] {
+    /// Applies the schemas while requests that contain `text` are intercepted, in each of the two ways; returns both errors.
+    async fn errors_with_interceptions(&self, text: &str) -> [String; 2] {
         let mut errors = Vec::new();
         for interception in self.interceptions() {
             self.proxy.intercept(interception.clone(), text);
-            let error = self.apply().await.expect_err("a response of another server counted");
-            assert!(self.proxy.intercepted() > 0, "{interception:?}: no request was answered in the store's place");
+            let error = self.apply().await.expect_err("a response from another server was accepted");
+            assert!(self.proxy.intercepted() > 0, "{interception:?}: no request was intercepted");
             errors.push(error.to_string());
         }
         assert_eq!(self.other_host.requests(), 0, "a redirect was followed");
         errors.try_into().expect("two errors")
     }
 
-    /// The control: a client that reads only the status line accepts the page and follows the redirect.
-    async fn fools_a_client_that_reads_the_status_line(&self, text: &str) {
+    /// Negative control: a client that reads only the status line accepts the page and follows the redirect.
+    async fn assert_status_line_is_misleading(&self, text: &str) {
         for interception in self.interceptions() {
             self.proxy.intercept(interception, text);
             let client = Client::builder().no_proxy().build().expect("a client");
@@ -70,8 +70,8 @@ impl World {
         assert_eq!(self.other_host.requests(), 1);
     }
 
-    /// The control: while everything is forwarded, the schemas are applied.
-    async fn applies_when_forwarded(&self) {
+    /// Negative control: while every request is forwarded, the schemas are applied.
+    async fn assert_applied_when_forwarded(&self) {
         self.proxy.forward_all();
         self.apply().await.expect("apply the schemas through the proxy");
     }
@@ -85,12 +85,12 @@ impl World {
 async fn a_page_in_place_of_elasticsearch_does_not_count_as_success() {
     let world = World::new(Service::Elasticsearch, Store::Elasticsearch).await;
     for text in ["_cluster/health", "index_patterns"] {
-        for error in world.refused(text).await {
+        for error in world.errors_with_interceptions(text).await {
             assert!(error.contains("it is not Elasticsearch's"), "{error}");
         }
     }
-    world.fools_a_client_that_reads_the_status_line("index_patterns").await;
-    world.applies_when_forwarded().await;
+    world.assert_status_line_is_misleading("index_patterns").await;
+    world.assert_applied_when_forwarded().await;
     world.drop_namespace().await;
 }
 
@@ -98,22 +98,22 @@ async fn a_page_in_place_of_elasticsearch_does_not_count_as_success() {
 async fn a_page_in_place_of_clickhouse_does_not_count_as_success() {
     let world = World::new(Service::ClickHouse, Store::ClickHouse).await;
     for text in ["CREATE DATABASE", "CREATE TABLE", "INSERT INTO schema_migrations"] {
-        let [page, redirect] = world.refused(text).await;
+        let [page, redirect] = world.errors_with_interceptions(text).await;
         assert!(page.contains("the response is not ClickHouse's"), "{page}");
         assert!(redirect.contains("ClickHouse"), "{redirect}");
     }
-    world.fools_a_client_that_reads_the_status_line("CREATE").await;
-    world.applies_when_forwarded().await;
+    world.assert_status_line_is_misleading("CREATE").await;
+    world.assert_applied_when_forwarded().await;
     world.drop_namespace().await;
 }
 
 #[tokio::test]
 async fn a_page_in_place_of_s3_does_not_count_as_success() {
     let world = World::new(Service::S3, Store::S3).await;
-    for error in world.refused("customer-documents").await {
+    for error in world.errors_with_interceptions("customer-documents").await {
         assert!(error.contains("the response is not an S3 server's"), "{error}");
     }
-    world.fools_a_client_that_reads_the_status_line("customer-documents").await;
-    world.applies_when_forwarded().await;
+    world.assert_status_line_is_misleading("customer-documents").await;
+    world.assert_applied_when_forwarded().await;
     world.drop_namespace().await;
 }

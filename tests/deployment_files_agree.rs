@@ -1,7 +1,7 @@
-//! The files in `deploy/` agree with the code: ports, group, topics, deadlines, memory, variables, versions, metrics. No store
-//! is needed. Each comparison has a test that it detects a change.
+//! The files in `deploy/` agree with the code: ports, group, topics, deadlines, memory, variables, versions, metrics. It needs
+//! no store. For each comparison, a test verifies that a change is detected.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 #[path = "deployment_files/container.rs"]
 mod container;

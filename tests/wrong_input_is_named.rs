@@ -1,6 +1,6 @@
 //! Wrong input yields exit code 4 and one sentence that names the file, the line or key, and what to do; no store is touched.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 use std::{path::Path, process::Command};
 
@@ -19,8 +19,8 @@ fn folder_with(file: &str, text: &str) -> TempDir {
     folder
 }
 
-/// What `sluice config check` says about a refused configuration.
-fn refused(config: &str) -> String {
+/// The error message of `sluice config check` for an invalid configuration.
+fn config_error(config: &str) -> String {
     let folder = folder_with("sluice.toml", config);
     let (code, message) = sluice(folder.path(), &["config", "check"]);
     assert_eq!(code, 4, "{message}");
@@ -29,37 +29,37 @@ fn refused(config: &str) -> String {
 
 #[test]
 fn an_unknown_key_is_named_with_its_line() {
-    insta::assert_snapshot!(refused("[stack]\nport_bass = 1\n"));
+    insta::assert_snapshot!(config_error("[stack]\nport_bass = 1\n"));
 }
 
 #[test]
 fn a_wrong_unit_is_named_with_its_line() {
-    insta::assert_snapshot!(refused("[ingest]\ndrain_deadline = \"25 parsecs\"\n"));
+    insta::assert_snapshot!(config_error("[ingest]\ndrain_deadline = \"25 parsecs\"\n"));
 }
 
 #[test]
 fn a_wrong_size_is_named_with_its_line() {
-    insta::assert_snapshot!(refused("[ingest]\nmemory_budget = \"256 elephants\"\n"));
+    insta::assert_snapshot!(config_error("[ingest]\nmemory_budget = \"256 elephants\"\n"));
 }
 
 #[test]
 fn malformed_toml_is_named_with_its_line() {
-    insta::assert_snapshot!(refused("[stack\n"));
+    insta::assert_snapshot!(config_error("[stack\n"));
 }
 
 #[test]
 fn a_namespace_that_a_store_would_refuse_is_refused() {
-    insta::assert_snapshot!(refused("[stores]\nnamespace = \"My Team\"\n"));
+    insta::assert_snapshot!(config_error("[stores]\nnamespace = \"My Team\"\n"));
 }
 
 #[test]
 fn a_run_never_uses_the_platforms_own_namespace() {
-    insta::assert_snapshot!(refused("[verify]\nnamespace = \"\"\n"));
+    insta::assert_snapshot!(config_error("[verify]\nnamespace = \"\"\n"));
 }
 
 #[test]
 fn a_port_base_out_of_range_is_refused() {
-    insta::assert_snapshot!(refused("[stack]\nport_base = 80\n"));
+    insta::assert_snapshot!(config_error("[stack]\nport_base = 80\n"));
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn an_unknown_question_is_refused_with_a_list_of_questions() {
     insta::assert_snapshot!(message);
 }
 
-/// What `sluice config check` says about a refused variable.
-fn refused_variable(name: &str, value: &str) -> String {
+/// The error message of `sluice config check` for an invalid variable.
+fn variable_error(name: &str, value: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
     let output = command.current_dir(folder.path()).env(name, value).args(["config", "check"]).output().unwrap();
@@ -132,30 +132,30 @@ fn an_invalid_value_is_refused_with_a_remedy() {
         "[ingest.pipelines.x]\ntable = \"t\"\nmax_bytes = \"5 GiB\"\n",
         "[ingest.kafka]\n\"session.timeout.ms\" = \"0x1770\"\n",
     ];
-    let message: Vec<_> = values.iter().map(|config| refused(config)).collect();
+    let message: Vec<_> = values.iter().map(|config| config_error(config)).collect();
     insta::assert_snapshot!(message.join("\n"));
 }
 
 #[test]
 fn a_secret_of_another_type_is_refused_without_being_shown() {
-    let message = refused("[stores.postgres.app]\nuser = \"app\"\npassword = 271828\n");
+    let message = config_error("[stores.postgres.app]\nuser = \"app\"\npassword = 271828\n");
     assert!(message.contains("password") && !message.contains("271828"), "{message}");
-    let message = refused("[stores.postgres.app]\nuser = \"app\"\npassword = hunter2\n");
+    let message = config_error("[stores.postgres.app]\nuser = \"app\"\npassword = hunter2\n");
     assert!(message.contains("password") && !message.contains("hunter2"), "{message}");
-    let message = refused_variable("SLUICE_STORES__POSTGRES__APP__PASSWORD", "271828");
+    let message = variable_error("SLUICE_STORES__POSTGRES__APP__PASSWORD", "271828");
     assert!(message.contains("SLUICE_STORES__POSTGRES__APP__PASSWORD") && !message.contains("271828"), "{message}");
 }
 
 #[test]
 fn a_misspelled_variable_is_refused_with_its_correct_name() {
     let message = [
-        refused_variable("SLUICE_STACK_PORT_BASE", "22000"),
-        refused_variable("SLUICE_NAMESPACE", "mine"),
-        refused_variable("SLUICE_STORES_CLICKHOUSE_LOGIN_USER", "me"),
-        refused_variable("SLUICE_STORES__POSTGRES_PORT", "5432"),
-        refused_variable("SLUICE_INGEST_GRUOP", "g"),
-        refused_variable("SLUICE_INGEST__LISTEN", "localhost:9090"),
-        refused_variable("SLUICE_STORES__NAMESPACE", "My Team"),
+        variable_error("SLUICE_STACK_PORT_BASE", "22000"),
+        variable_error("SLUICE_NAMESPACE", "mine"),
+        variable_error("SLUICE_STORES_CLICKHOUSE_LOGIN_USER", "me"),
+        variable_error("SLUICE_STORES__POSTGRES_PORT", "5432"),
+        variable_error("SLUICE_INGEST_GRUOP", "g"),
+        variable_error("SLUICE_INGEST__LISTEN", "localhost:9090"),
+        variable_error("SLUICE_STORES__NAMESPACE", "My Team"),
     ];
     insta::assert_snapshot!(message.concat());
 }
@@ -177,7 +177,7 @@ fn a_shipped_scenario_is_found_by_name_from_any_folder() {
         let (code, message) = sluice(folder.path(), &["--port-base", "61000", verb, name, "--no-up"]);
         assert!(code == 3 && message.starts_with(&format!("scenario {name}: ")), "{code}: {message}");
     }
-    // A name means the shipped scenario, a path the file; if both exist, the output says so.
+    // A name selects the shipped scenario, a path selects the file; if both exist, the output mentions it.
     let folder = folder_with("smoke", "name = 1\n");
     let (code, message) = sluice(folder.path(), &["--port-base", "61000", "verify", "smoke", "--no-up"]);
     assert!(code == 3 && message.contains("write ./smoke to use the file of that name"), "{code}: {message}");

@@ -1,4 +1,4 @@
-//! The Containerfile has the workspace's toolchain, an unprivileged user, no registry name, and a health check that passes only
+//! The Containerfile uses the workspace's toolchain, an unprivileged user and no registry name, and its health check passes only
 //! for a healthy worker.
 
 use std::process::{Command, Stdio};
@@ -35,8 +35,8 @@ fn differences(file: &str) -> Vec<String> {
     let toolchain: toml::Table = toml::from_str(&read("rust-toolchain.toml")).unwrap();
     let channel = format!("RUST_VERSION={}", toolchain["toolchain"]["channel"].as_str().unwrap());
     let port = Settings::default().listen.port().to_string();
-    let mut found = Vec::new();
-    let mut expect = |holds: bool, what: &str| found.extend((!holds).then(|| what.to_owned()));
+    let mut differences = Vec::new();
+    let mut expect = |holds: bool, what: &str| differences.extend((!holds).then(|| what.to_owned()));
     expect(instructions(file, "ARG").contains(&channel), "the toolchain is not the workspace's");
     expect(instructions(file, "EXPOSE") == [port.clone()], "the port is not the worker's");
     expect(
@@ -48,7 +48,7 @@ fn differences(file: &str) -> Vec<String> {
     expect(!instructions(file, "USER").is_empty(), "runs as the base image's user");
     let images = instructions(file, "FROM");
     expect(images.iter().all(|image| !image.split('/').next().unwrap().contains('.')), "names a registry");
-    found
+    differences
 }
 
 #[test]
@@ -68,9 +68,9 @@ fn a_change_to_the_containerfile_is_detected() {
         ("USER 10001:10001\n", ""),
         ("FROM debian", "FROM registry.example/debian"),
     ] {
-        let other = file.replace(from, to);
-        assert_ne!(other, file, "{from} exists");
-        assert_eq!(differences(&other).len(), 1, "{from}");
+        let changed = file.replace(from, to);
+        assert_ne!(changed, file, "{from} exists");
+        assert_eq!(differences(&changed).len(), 1, "{from}");
     }
 }
 
@@ -78,10 +78,10 @@ fn a_change_to_the_containerfile_is_detected() {
 fn is_healthy(port: u16, path: &str) -> bool {
     let file = read(FILE);
     let (_, check) = file.split_once(" CMD [").unwrap();
-    let words = format!("[{}", check.lines().next().unwrap());
-    let words: Vec<String> = serde_json::from_str(&words).unwrap();
-    let script = words[2].replace("/21050", &format!("/{port}")).replace("/healthz", path);
-    Command::new(&words[0]).arg(&words[1]).arg(script).output().unwrap().status.success()
+    let command = format!("[{}", check.lines().next().unwrap());
+    let command: Vec<String> = serde_json::from_str(&command).unwrap();
+    let script = command[2].replace("/21050", &format!("/{port}")).replace("/healthz", path);
+    Command::new(&command[0]).arg(&command[1]).arg(script).output().unwrap().status.success()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,7 +91,7 @@ async fn the_health_check_passes_only_for_a_healthy_worker() {
         |path| async move { tokio::task::spawn_blocking(move || is_healthy(address.port(), path)).await.unwrap() };
     assert!(!check("/healthz").await, "nothing listens yet");
     let folder = tempfile::tempdir().unwrap();
-    // A worker without its stores is alive, but has no partitions.
+    // A worker without its stores is alive but has no partitions.
     let _worker = tokio::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
         .arg("ingest")
         .env_clear()

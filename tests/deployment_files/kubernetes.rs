@@ -1,5 +1,5 @@
 //! The Kubernetes manifests: every file is one object; ports, deadlines, memory, group, topics and addresses agree with the code
-//! and with each other; and `sluice` itself accepts the settings of a pod, file and variables together.
+//! and with each other; and `sluice` accepts the settings of a pod, from its file and its variables.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,27 +77,27 @@ fn effective_settings(manifests: &Manifests) -> Option<toml::Table> {
 
 /// Every difference between the manifests and the code or among the manifests, one line each.
 fn differences(manifests: &Manifests) -> Vec<String> {
-    let mut found = Vec::new();
-    found.extend(addresses_and_ports(manifests));
-    found.extend(pods(manifests));
+    let mut differences = Vec::new();
+    differences.extend(check_addresses_and_ports(manifests));
+    differences.extend(check_pods(manifests));
     match effective_settings(manifests) {
-        Some(settings) => found.extend(against_the_settings(manifests, &settings)),
-        None => found.push("sluice refuses the settings".to_owned()),
+        Some(settings) => differences.extend(check_settings(manifests, &settings)),
+        None => differences.push("sluice refuses the settings".to_owned()),
     }
-    found
+    differences
 }
 
-fn wrong(checks: impl IntoIterator<Item = (bool, &'static str)>) -> Vec<String> {
+fn failed_checks(checks: impl IntoIterator<Item = (bool, &'static str)>) -> Vec<String> {
     checks.into_iter().filter(|(holds, _)| !holds).map(|(_, what)| what.to_owned()).collect()
 }
 
-fn addresses_and_ports(all: &Manifests) -> Vec<String> {
+fn check_addresses_and_ports(all: &Manifests) -> Vec<String> {
     let port = Settings::default().listen.port();
     let container = container_of(all);
     let label = json!({ "app.kubernetes.io/name": "sluice-ingest" });
     let pod = at(all, "deployment", "/spec/template/metadata");
     let selects = |file, pointer| *at(all, file, pointer) == label;
-    wrong([
+    failed_checks([
         (container["ports"] == json!([{ "name": "metrics", "containerPort": port }]), "the container's port"),
         (pod["annotations"]["prometheus.io/port"] == json!(port.to_string()), "the annotated port"),
         (container["livenessProbe"]["httpGet"] == json!({ "path": "/healthz", "port": "metrics" }), "liveness"),
@@ -120,12 +120,12 @@ fn addresses_and_ports(all: &Manifests) -> Vec<String> {
     ])
 }
 
-fn pods(all: &Manifests) -> Vec<String> {
+fn check_pods(all: &Manifests) -> Vec<String> {
     let container = container_of(all);
     let pod = at(all, "deployment", "/spec/template/spec");
     let image = format!("sluice:{}", env!("CARGO_PKG_VERSION"));
     let limits = (&container["resources"]["requests"]["memory"], &container["resources"]["limits"]["memory"]);
-    wrong([
+    failed_checks([
         (container["image"] == image, "the image is not of this release"),
         (container["securityContext"]["readOnlyRootFilesystem"] == true, "the root file system can be written to"),
         (container["securityContext"]["allowPrivilegeEscalation"] == false, "privileges can be escalated"),
@@ -141,14 +141,14 @@ fn pods(all: &Manifests) -> Vec<String> {
     ])
 }
 
-fn against_the_settings(all: &Manifests, settings: &toml::Table) -> Vec<String> {
+fn check_settings(all: &Manifests, settings: &toml::Table) -> Vec<String> {
     let ingest: Settings = settings["ingest"].clone().try_into().unwrap();
     let stores = &settings["stores"];
     let expected = Settings { listen: ingest.listen, kafka: ingest.kafka.clone(), ..Settings::default() };
     let grace = at(all, "deployment", "/spec/template/spec/terminationGracePeriodSeconds").as_u64().unwrap_or_default();
     let limit = size(&container_of(all)["resources"]["limits"]["memory"]);
     let login = stores["clickhouse"]["login"]["user"].as_str();
-    let mut found = wrong([
+    let mut differences = failed_checks([
         (ingest == expected, "the settings in the file are not the defaults"),
         (ingest.listen.ip().is_unspecified(), "the metrics cannot be reached from outside the pod"),
         (ingest.listen.port() == Settings::default().listen.port(), "the worker listens on another port"),
@@ -156,19 +156,22 @@ fn against_the_settings(all: &Manifests, settings: &toml::Table) -> Vec<String> 
             grace >= (ingest.drain_deadline + ingest.revoke_deadline).as_secs() + 5,
             "the worker is killed before it has drained",
         ),
-        (limit.0 >= ingest.memory_budget.0 + ingest.memory_budget.0 / 5, "no memory above the budget"),
+        (
+            limit.0 >= ingest.memory_budget.0 + ingest.memory_budget.0 / 5,
+            "the memory limit leaves no room above the budget",
+        ),
         (
             login == at(all, "secret.example", "/stringData/clickhouse-user").as_str(),
             "ClickHouse's user does not reach the pod",
         ),
         (ingest.kafka.contains_key("sasl.username"), "Kafka's login does not reach the pod"),
     ]);
-    found.extend(scaling(all, &ingest, stores["kafka"]["brokers"].as_str().unwrap_or_default()));
-    found
+    differences.extend(check_scaling(all, &ingest, stores["kafka"]["brokers"].as_str().unwrap_or_default()));
+    differences
 }
 
-/// The scaler watches every topic of the group, and requests no more workers than a topic has partitions.
-fn scaling(all: &Manifests, ingest: &Settings, brokers: &str) -> Vec<String> {
+/// Checks that the scaler watches every topic of the group and requests no more workers than a topic has partitions.
+fn check_scaling(all: &Manifests, ingest: &Settings, brokers: &str) -> Vec<String> {
     let triggers = at(all, "scaledobject", "/spec/triggers").as_array().unwrap();
     let values = |key: &str| {
         triggers.iter().map(|trigger| trigger["metadata"][key].as_str().unwrap_or_default()).collect::<Vec<_>>()
@@ -183,7 +186,7 @@ fn scaling(all: &Manifests, ingest: &Settings, brokers: &str) -> Vec<String> {
     let declared = file["topic"].as_array().unwrap().iter();
     let consumed = declared.filter(|topic| topics.contains(&topic["name"].as_str().unwrap()));
     let partitions = consumed.map(|topic| topic["partitions"].as_integer().unwrap().cast_unsigned()).max();
-    wrong([
+    failed_checks([
         (watched == topics, "the scaler watches other topics"),
         (values("consumerGroup").iter().all(|group| *group == ingest.group), "the scaler watches another group"),
         (values("bootstrapServers").iter().all(|servers| *servers == brokers), "the scaler queries other brokers"),
@@ -192,7 +195,7 @@ fn scaling(all: &Manifests, ingest: &Settings, brokers: &str) -> Vec<String> {
             "without an offset, the whole log counts as lag",
         ),
         (values("excludePersistentLag").iter().all(|value| *value == "true"), "unreadable records request workers"),
-        (bounds[1] == partitions, "the most workers differ from a topic's partitions"),
+        (bounds[1] == partitions, "the maximum number of workers differs from the number of partitions"),
         (bounds[0] <= replicas && replicas <= bounds[1], "the replicas are outside the scaler's bounds"),
     ])
 }
@@ -202,16 +205,16 @@ fn every_manifest_is_one_object_and_is_used() {
     let manifests = manifests();
     for (name, manifest) in &manifests {
         assert!(manifest["apiVersion"].is_string() && manifest["kind"].is_string(), "{name}");
-        assert!(manifest["metadata"]["namespace"].is_null(), "{name}: the namespace is left to the user");
+        assert!(manifest["metadata"]["namespace"].is_null(), "{name}: the user chooses the namespace");
     }
     let listed: Vec<&str> = [BASE, OPERATORS]
         .iter()
         .flat_map(|folder| manifests[&format!("{folder}/kustomization")]["resources"].as_array().unwrap())
         .filter_map(|resource| resource.as_str().unwrap().strip_suffix(".yaml"))
         .collect();
-    let others: Vec<_> =
+    let unlisted: Vec<_> =
         manifests.keys().filter(|name| !listed.contains(&name.as_str()) && !name.contains('/')).collect();
-    assert_eq!(others, ["secret.example"]);
+    assert_eq!(unlisted, ["secret.example"]);
 }
 
 #[test]
@@ -246,9 +249,9 @@ fn a_change_to_a_manifest_is_detected() {
         ("configmap", "/data/sluice.toml", json!("[ingest]\ngroup = \"other\"\n")),
     ];
     for (file, pointer, value) in changes {
-        let mut other = manifests();
-        *other.get_mut(file).unwrap().pointer_mut(pointer).unwrap() = value;
-        assert_ne!(differences(&other), [""; 0], "{file} {pointer}");
+        let mut changed = manifests();
+        *changed.get_mut(file).unwrap().pointer_mut(pointer).unwrap() = value;
+        assert_ne!(differences(&changed), [""; 0], "{file} {pointer}");
     }
 }
 

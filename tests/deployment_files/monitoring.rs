@@ -42,42 +42,43 @@ fn differences(alerts_file: &Value, metrics_page: &str, runbooks: &str) -> Vec<S
     let known = known();
     let sections: BTreeMap<&str, &str> =
         runbooks.split("\n## ").skip(1).filter_map(|section| section.split_once('\n')).collect();
-    let mut found = Vec::new();
+    let mut differences = Vec::new();
     let mut alarms_by_metric: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut names = BTreeSet::new();
     for alert in alerts(alerts_file) {
         let (name, expression) = (alert["alert"].as_str().unwrap(), alert["expr"].as_str().unwrap());
-        found.extend(promql::unknown(expression, &known).into_iter().map(|what| format!("{name}: {what}")));
+        differences.extend(promql::unknown(expression, &known).into_iter().map(|what| format!("{name}: {what}")));
         for (metric, _) in promql::names(expression).selected {
             let metric = promql::metric(&known, &metric).map_or(metric.clone(), |(name, _)| name.clone());
             alarms_by_metric.entry(metric).or_default().insert(name.to_owned());
         }
         if alert["annotations"]["runbook_url"] != format!("{RUNBOOKS}#{}", name.to_lowercase()) {
-            found.push(format!("{name}: links another alarm's runbook"));
+            differences.push(format!("{name}: links another alarm's runbook"));
         }
         if alert["annotations"]["summary"].as_str().is_none_or(str::is_empty) {
-            found.push(format!("{name}: has no summary"));
+            differences.push(format!("{name}: has no summary"));
         }
         if !["critical", "warning"].iter().any(|severity| alert["labels"]["severity"] == *severity) {
-            found.push(format!("{name}: is neither critical nor warning"));
+            differences.push(format!("{name}: is neither critical nor warning"));
         }
         let section = sections.get(name).copied().unwrap_or_default();
-        let places: Option<Vec<_>> = PARTS.iter().map(|part| section.find(part)).collect();
-        if places.is_none_or(|places| !places.is_sorted()) {
-            found.push(format!("{name}: its runbook lacks a part"));
+        let positions: Option<Vec<_>> = PARTS.iter().map(|part| section.find(part)).collect();
+        if positions.is_none_or(|positions| !positions.is_sorted()) {
+            differences.push(format!("{name}: its runbook lacks a part"));
         }
         if !names.insert(name) {
-            found.push(format!("{name}: is defined twice"));
+            differences.push(format!("{name}: is defined twice"));
         }
     }
-    found.extend(sections.keys().filter(|name| !names.contains(*name)).map(|name| format!("{name}: is not an alarm")));
+    differences
+        .extend(sections.keys().filter(|name| !names.contains(*name)).map(|name| format!("{name}: is not an alarm")));
     for (metric, _, alarms) in metrics(metrics_page) {
         let expected = alarms_by_metric.remove(&metric).unwrap_or_default();
         if alarms != expected {
-            found.push(format!("{metric}: has the alarms {alarms:?} on the page, but {expected:?} in the file"));
+            differences.push(format!("{metric}: has the alarms {alarms:?} on the page, but {expected:?} in the file"));
         }
     }
-    found
+    differences
 }
 
 #[test]
@@ -99,16 +100,16 @@ fn a_change_to_an_alarm_or_a_page_is_detected() {
         ("/labels/severity", json!("page")),
         ("/alert", json!("SluiceIngestAway")),
     ] {
-        let mut other = file.clone();
-        *other.pointer_mut(&format!("{first}{field}")).unwrap() = value;
-        assert_ne!(differences(&other, &page, &runbooks), [""; 0], "{field}");
+        let mut changed = file.clone();
+        *changed.pointer_mut(&format!("{first}{field}")).unwrap() = value;
+        assert_ne!(differences(&changed, &page, &runbooks), [""; 0], "{field}");
     }
     for part in PARTS {
         assert_eq!(differences(&file, &page, &runbooks.replacen(part, "", 1)).len(), 1, "{part}");
     }
     assert_eq!(differences(&file, &page, &format!("{runbooks}\n## SluiceIngestElse\n")).len(), 1);
-    let other = page.replace("[SluiceIngestSlowWrites](runbooks.md#sluiceingestslowwrites)", "");
-    assert_eq!(differences(&file, &other, &runbooks).len(), 1);
+    let changed = page.replace("[SluiceIngestSlowWrites](runbooks.md#sluiceingestslowwrites)", "");
+    assert_eq!(differences(&file, &changed, &runbooks).len(), 1);
 }
 
 #[test]
@@ -135,32 +136,32 @@ fn expressions(dashboard: &Value) -> Vec<&str> {
 fn faults(dashboard: &Value) -> Vec<String> {
     let known = known();
     let mut shown = BTreeSet::new();
-    let mut found = Vec::new();
+    let mut faults = Vec::new();
     for expression in expressions(dashboard) {
-        found.extend(promql::unknown(expression, &known).into_iter().map(|what| format!("{expression}: {what}")));
+        faults.extend(promql::unknown(expression, &known).into_iter().map(|what| format!("{expression}: {what}")));
         let names = promql::names(expression).selected;
         shown.extend(names.iter().filter_map(|(name, _)| promql::metric(&known, name)).map(|(name, _)| name.clone()));
     }
-    found.extend(known.keys().filter(|name| !shown.contains(*name)).map(|name| format!("{name} is on no panel")));
+    faults.extend(known.keys().filter(|name| !shown.contains(*name)).map(|name| format!("{name} is on no panel")));
     let mut ids = BTreeSet::new();
     for panel in panels(dashboard) {
         let title = &panel["title"];
         if !ids.insert(panel["id"].as_u64()) {
-            found.push(format!("{title}: another panel has the same ID"));
+            faults.push(format!("{title}: another panel has the same ID"));
         }
         if panel["type"] != "row" && panel["datasource"]["uid"] != "${datasource}" {
-            found.push(format!("{title}: has a different data source"));
+            faults.push(format!("{title}: has a different data source"));
         }
         let grid = &panel["gridPos"];
         if grid["x"].as_u64().unwrap() + grid["w"].as_u64().unwrap() > 24 {
-            found.push(format!("{title}: exceeds the grid"));
+            faults.push(format!("{title}: exceeds the grid"));
         }
     }
     let variables = dashboard["templating"]["list"].as_array().unwrap();
     if !variables.iter().any(|variable| variable["type"] == "datasource" && variable["name"] == "datasource") {
-        found.push("the data source cannot be chosen".to_owned());
+        faults.push("the data source cannot be chosen".to_owned());
     }
-    found
+    faults
 }
 
 #[test]
@@ -181,9 +182,9 @@ fn a_fault_in_the_dashboard_is_detected() {
         ("\"type\": \"datasource\"", "\"type\": \"custom\""),
         ("\"x\": 20,", "\"x\": 21,"),
     ] {
-        let other = text.replace(from, to);
-        assert_ne!(other, text, "{from} exists");
-        assert_ne!(faults(&serde_json::from_str(&other).unwrap()), [""; 0], "{from}");
+        let changed = text.replace(from, to);
+        assert_ne!(changed, text, "{from} exists");
+        assert_ne!(faults(&serde_json::from_str(&changed).unwrap()), [""; 0], "{from}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The figures in docs/operations.md are those that the code computes, and no link on these pages is broken.
+//! The figures in docs/operations.md match the values that the code computes, and no link on these pages is broken.
 
 use sluice_ingest::config::Settings;
 
@@ -28,27 +28,27 @@ fn window() -> u64 {
     after.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
-/// The page on one line, because a figure may be wrapped.
-fn flat(page: &str) -> String {
+/// The page as one line, because a line may break inside a figure.
+fn as_one_line(page: &str) -> String {
     read(page).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
 fn the_figures_on_the_page_match_the_code() {
-    let page = flat("docs/operations.md");
+    let page = as_one_line("docs/operations.md");
     for figure in figures(&Settings::default(), window()) {
         assert!(page.contains(&figure), "{figure}");
     }
-    let other = Settings { peak_inserts_per_second: 41, ..Settings::default() };
-    assert!(figures(&other, window()).iter().any(|figure| !page.contains(figure)), "a change is detected");
+    let changed = Settings { peak_inserts_per_second: 41, ..Settings::default() };
+    assert!(figures(&changed, window()).iter().any(|figure| !page.contains(figure)), "a change is detected");
 }
 
 /// Links of a page whose file or heading does not exist.
-fn broken(text: &str, own: &str) -> Vec<String> {
+fn broken_links(text: &str, page: &str) -> Vec<String> {
     let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
     let is_broken = |target: &&str| {
         let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-        let file = if file.is_empty() { own.to_owned() } else { format!("docs/{file}") };
+        let file = if file.is_empty() { page.to_owned() } else { format!("docs/{file}") };
         !path(&file).exists() || !(heading.is_empty() || anchors(&file).contains(&heading.to_owned()))
     };
     targets.filter(is_broken).map(str::to_owned).collect()
@@ -58,16 +58,16 @@ fn broken(text: &str, own: &str) -> Vec<String> {
 fn anchors(file: &str) -> Vec<String> {
     let text = read(file);
     let headings = text.lines().filter(|line| line.starts_with('#'));
-    let words = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
-    let kept = |c: char| c.is_alphanumeric() || c == ' ' || c == '-';
-    words.map(|words| words.chars().filter(|c| kept(*c)).collect::<String>().replace(' ', "-")).collect()
+    let titles = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    let is_kept = |c: char| c.is_alphanumeric() || c == ' ' || c == '-';
+    titles.map(|title| title.chars().filter(|c| is_kept(*c)).collect::<String>().replace(' ', "-")).collect()
 }
 
 #[test]
 fn no_link_is_broken() {
     for page in PAGES {
-        assert_eq!(broken(&read(page), page), [""; 0], "{page}");
+        assert_eq!(broken_links(&read(page), page), [""; 0], "{page}");
     }
     let bad = "[a](nothing.md), [b](runbooks.md#nothing), [c](#nothing), [d](runbooks.md#sluiceingestdown)";
-    assert_eq!(broken(bad, "docs/metrics.md"), ["nothing.md", "runbooks.md#nothing", "#nothing"]);
+    assert_eq!(broken_links(bad, "docs/metrics.md"), ["nothing.md", "runbooks.md#nothing", "#nothing"]);
 }

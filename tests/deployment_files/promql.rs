@@ -1,5 +1,5 @@
-//! The metrics that a PromQL expression selects and the labels that it names. It does not check whether the expression is
-//! valid PromQL.
+//! Extracts the metrics that a PromQL expression selects and the labels that it names. It does not check whether the expression
+//! is valid PromQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,14 +31,14 @@ pub(crate) fn names(expression: &str) -> Names {
             '{' => {
                 let (inside, rest) = rest.split_at(closing(rest));
                 if let Some((_, labels)) = names.selected.last_mut() {
-                    labels.extend(matched(inside));
+                    labels.extend(label_names(inside));
                 }
                 rest
             }
             _ if first.is_ascii_digit() => rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '.'),
             _ if is_name_char(first) => {
                 let (word, rest) = rest.split_at(rest.find(|c| !is_name_char(c)).unwrap_or(rest.len()));
-                named(word, rest, &mut names)
+                read_name(word, rest, &mut names)
             }
             _ => &rest[first.len_utf8()..],
         };
@@ -65,20 +65,20 @@ fn closing(text: &str) -> usize {
 }
 
 /// Names of the labels between braces. A value may contain anything but a quotation mark.
-fn matched(inside: &str) -> impl Iterator<Item = String> + '_ {
+fn label_names(inside: &str) -> impl Iterator<Item = String> + '_ {
     let outside_of_values = inside.split('"').step_by(2);
     let names = outside_of_values.map(|text| text.trim_matches(|c: char| !is_name_char(c)));
     names.filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
-fn named<'a>(word: &str, rest: &'a str, names: &mut Names) -> &'a str {
+fn read_name<'a>(word: &str, rest: &'a str, names: &mut Names) -> &'a str {
     let is_call = rest.trim_start().starts_with('(');
     if is_call && GROUPING.contains(&word) {
         let (list, rest) = after(rest, '(').split_once(')').unwrap_or_default();
         names.grouped.extend(list.split(',').map(|label| label.trim().to_owned()));
         return rest;
     }
-    // `sum by (topic) (...)`: a word before `by` is a function too.
+    // In `sum by (topic) (...)`, the word before `by` is also a function.
     let is_aggregation = ["by", "without"].iter().any(|by| rest.trim_start().starts_with(&format!("{by} (")));
     if !is_call && !is_aggregation && !KEYWORDS.contains(&word) {
         names.selected.push((word.to_owned(), BTreeSet::new()));
@@ -98,15 +98,16 @@ pub(crate) fn unknown(expression: &str, known: &Known) -> Vec<String> {
     let mut labels: BTreeSet<&str> = TARGET_LABELS.into_iter().chain(["le"]).collect();
     let mut unknown = Vec::new();
     for (name, matched) in &names.selected {
-        let Some((_, own)) = metric(known, name) else {
+        let Some((_, metric_labels)) = metric(known, name) else {
             unknown.push(format!("no metric {name}"));
             continue;
         };
-        labels.extend(own.iter().map(String::as_str));
-        let others = matched.iter().filter(|label| !own.contains(*label) && !TARGET_LABELS.contains(&label.as_str()));
-        unknown.extend(others.map(|label| format!("no label {label} of {name}")));
+        labels.extend(metric_labels.iter().map(String::as_str));
+        let unknown_labels =
+            matched.iter().filter(|label| !metric_labels.contains(*label) && !TARGET_LABELS.contains(&label.as_str()));
+        unknown.extend(unknown_labels.map(|label| format!("no label {label} of {name}")));
     }
-    let others = names.grouped.iter().filter(|label| !labels.contains(label.as_str()));
-    unknown.extend(others.map(|label| format!("no label {label} of any selected metric")));
+    let unknown_labels = names.grouped.iter().filter(|label| !labels.contains(label.as_str()));
+    unknown.extend(unknown_labels.map(|label| format!("no label {label} of any selected metric")));
     unknown
 }

@@ -1,4 +1,4 @@
-//! The account's negative controls: a row removed, altered, duplicated or added in any store is counted and named.
+//! Negative controls of the account: every row removed, altered, duplicated or added in any store is counted and named.
 
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
@@ -15,15 +15,15 @@ use crate::world::{Worker, World};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_difference_is_counted_and_named() {
     let (world, _) = World::loaded().await;
-    let driven = world.drive_and_settle().await;
+    let driven = world.drive_and_wait().await;
     assert!(world.account(&driven.acknowledged).await.is_balanced());
     let tenants: Vec<String> = world.plan.population().tenants().iter().map(|tenant| tenant.id.to_string()).collect();
 
-    spoil_clickhouse(&world, &tenants).await;
-    spoil_postgres(&world, &tenants).await;
-    spoil_elasticsearch(&world).await;
-    spoil_redis(&world).await;
-    poison_kafka(&world).await;
+    alter_clickhouse(&world, &tenants).await;
+    alter_postgres(&world, &tenants).await;
+    alter_elasticsearch(&world).await;
+    alter_redis(&world).await;
+    add_dead_letter(&world).await;
 
     let account = world.account(&driven.acknowledged).await;
     assert!(!account.is_balanced());
@@ -36,15 +36,15 @@ async fn every_difference_is_counted_and_named() {
     assert_eq!(in_postgres(Origin::Driven, 0), (1, 0, 0, 0), "a row removed");
     assert_eq!(in_postgres(Origin::Driven, 1), (0, 0, 1, 0), "a row altered");
     assert_eq!(in_postgres(Origin::Loaded, 0), (0, 0, 0, 0), "its other rows are unchanged");
-    let elsewhere = |store, kind| find(&account, store, kind, Origin::Loaded, &tenants[0]);
-    assert_eq!(elsewhere("Elasticsearch", "communications"), (1, 0, 0, 0), "a document removed");
-    assert_eq!(elsewhere("Redis", "ctx"), (0, 0, 1, 0), "a context altered");
+    let in_store = |store, kind| find(&account, store, kind, Origin::Loaded, &tenants[0]);
+    assert_eq!(in_store("Elasticsearch", "communications"), (1, 0, 0, 0), "a document removed");
+    assert_eq!(in_store("Redis", "ctx"), (0, 0, 1, 0), "a context altered");
     assert_eq!(
         find(&account, "Kafka", "clickhouse-errors", Origin::Driven, "(unreadable)"),
         (0, 0, 0, 1),
         "a dead letter"
     );
-    assert!(account.recomputed[0].differing > 0, "the aggregate still counts what was removed");
+    assert!(account.recomputed[0].differing > 0, "the aggregate still counts the removed rows");
     let unbalanced: Vec<_> = account.provenance.iter().filter(|table| !table.balances()).map(|t| &t.table).collect();
     assert_eq!(unbalanced, ["communication_events", "agent_metrics", "customer_interactions"]);
     let discrepancies = account.discrepancies().join("\n");
@@ -61,17 +61,17 @@ fn find(account: &Account, store: &str, kind: &str, origin: Origin, tenant: &str
     (missing, duplicate, wrong, unexpected)
 }
 
-async fn spoil_clickhouse(world: &World, tenants: &[String]) {
+async fn alter_clickhouse(world: &World, tenants: &[String]) {
     let client = connect::clickhouse(&world.stores, &world.names).with_setting("mutations_sync", "2");
     let (first, second) = (&tenants[0], &tenants[1]);
-    let some = |table: &str, column: &str, tenant: &str, count: u32| {
+    let select_rows = |table: &str, column: &str, tenant: &str, count: u32| {
         format!(
             "{column} IN (SELECT {column} FROM {table} WHERE tenant_id = '{tenant}' AND _topic != 'loaded'
              ORDER BY timestamp LIMIT {count})"
         )
     };
-    let removed = some("communication_events", "event_id", first, 2);
-    let altered = some("communication_events", "event_id", second, 1);
+    let removed = select_rows("communication_events", "event_id", first, 2);
+    let altered = select_rows("communication_events", "event_id", second, 1);
     for statement in [
         format!("ALTER TABLE communication_events DELETE WHERE {removed}"),
         format!("ALTER TABLE communication_events UPDATE duration_ms = duration_ms + 1 WHERE {altered}"),
@@ -88,23 +88,23 @@ async fn spoil_clickhouse(world: &World, tenants: &[String]) {
     }
 }
 
-async fn spoil_postgres(world: &World, tenants: &[String]) {
+async fn alter_postgres(world: &World, tenants: &[String]) {
     let pool = connect::postgres(&world.stores, &world.names, Role::App).await.unwrap();
     let newest = "(SELECT id FROM communications ORDER BY created_at DESC, id LIMIT 1)";
     for (tenant, statement) in [
         (&tenants[0], format!("DELETE FROM communications WHERE id = {newest}")),
-        (&tenants[1], format!("UPDATE communications SET metadata = '{{\"spoiled\": true}}' WHERE id = {newest}")),
+        (&tenants[1], format!("UPDATE communications SET metadata = '{{\"altered\": true}}' WHERE id = {newest}")),
     ] {
         let mut transaction = tenant::begin(&pool, tenant.parse().unwrap()).await.unwrap();
-        let done = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await.unwrap();
-        assert_eq!(done.rows_affected(), 1);
+        let result = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await.unwrap();
+        assert_eq!(result.rows_affected(), 1);
         transaction.commit().await.unwrap();
     }
     pool.close().await;
 }
 
-async fn spoil_elasticsearch(world: &World) {
-    let document = world.plan.population().past_communication(0, 0);
+async fn alter_elasticsearch(world: &World) {
+    let document = world.plan.population().history(0, 0);
     let index = world.names.index(&document.created_at.format("communications-%Y.%m").to_string());
     let (id, tenant) = (document.id, document.tenant_id);
     let url = format!("{}/{index}/_doc/{id}?routing={tenant}&refresh=true", world.stores.elasticsearch.url);
@@ -112,15 +112,15 @@ async fn spoil_elasticsearch(world: &World) {
     assert_eq!(client.delete(url).send().await.unwrap().status(), 200);
 }
 
-async fn spoil_redis(world: &World) {
+async fn alter_redis(world: &World) {
     let cache = Cache::connect(&world.stores, &world.names).await.unwrap();
     let mut customer = world.plan.population().customer(0, 0);
     customer.email.push_str(".invalid");
     set_context(&cache, &customer).await.unwrap();
 }
 
-/// A malformed record lands in the dead-letter topic.
-async fn poison_kafka(world: &World) {
+/// Produces a malformed record and waits until it is in the dead-letter topic.
+async fn add_dead_letter(world: &World) {
     let worker = Worker::start(world);
     let producer: ThreadedProducer<DefaultProducerContext> = connect::kafka_config(&world.stores).create().unwrap();
     let topic = world.names.topic(topic::CUSTOMER_INTERACTIONS);
@@ -128,11 +128,11 @@ async fn poison_kafka(world: &World) {
     tokio::task::spawn_blocking(move || producer.flush(Duration::from_secs(30)).unwrap()).await.unwrap();
     let letters = world.names.topic(topic::CLICKHOUSE_ERRORS);
     let consumer: rdkafka::consumer::BaseConsumer = connect::kafka_config(&world.stores).create().unwrap();
-    sluice_testkit::eventually(Duration::from_secs(30), "the poison is a dead letter", || async {
+    sluice_testkit::eventually(Duration::from_secs(30), "the malformed record is a dead letter", || async {
         (0..16).any(|partition| {
-            let marks =
+            let watermarks =
                 rdkafka::consumer::Consumer::fetch_watermarks(&consumer, &letters, partition, Duration::from_secs(5));
-            marks.is_ok_and(|(low, high)| high > low)
+            watermarks.is_ok_and(|(low, high)| high > low)
         })
     })
     .await;

@@ -1,4 +1,4 @@
-//! Everything loaded and driven is in the stores to the record, and every question gets its expected answer.
+//! Every record that was loaded or driven is in the stores, and every probe returns the expected result.
 
 use sluice_loadgen::load;
 use sluice_loadgen::measure::Counts;
@@ -14,7 +14,7 @@ async fn a_load_and_a_drive_balance_exactly() {
     let account = world.account(&[]).await;
     assert!(account.is_balanced(), "{:#?}", account.discrepancies());
 
-    let driven = world.drive_and_settle().await;
+    let driven = world.drive_and_wait().await;
     assert!(driven.lost.is_empty() && !driven.stopped, "{:?}", driven.lost);
     assert_eq!(driven.recorders.len(), world.scenario.probes.len());
     for recorder in &driven.recorders {

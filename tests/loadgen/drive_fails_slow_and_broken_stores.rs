@@ -15,26 +15,26 @@ const DELAY: Duration = Duration::from_millis(3_200);
 async fn a_slow_clickhouse_and_a_missing_elasticsearch_fail_their_slos() {
     let (world, _) = World::loaded().await;
     // Negative control: through a proxy without delay, dashboards do not fail.
-    let [_, analytics] = judged(&world, behind(&world.stores, Duration::ZERO).await).await;
+    let [_, analytics] = judge_on(&world, stores_with_delay(&world.stores, Duration::ZERO).await).await;
     assert_ne!(analytics.verdict, Verdict::Fail, "{analytics:?}");
 
-    let mut stores = behind(&world.stores, DELAY).await;
+    let mut stores = stores_with_delay(&world.stores, DELAY).await;
     stores.elasticsearch.url = "http://127.0.0.1:1".to_owned();
-    let [search, analytics] = judged(&world, stores).await;
+    let [search, analytics] = judge_on(&world, stores).await;
     assert_eq!(search.verdict, Verdict::Fail, "{search:?}");
     assert_eq!(search.counts.errors, search.counts.samples, "nothing listens at that address");
     assert_eq!((analytics.verdict, analytics.counts.wrong), (Verdict::Fail, 0), "{analytics:?}");
     world.drop_namespace().await;
 }
 
-/// The same stores, with ClickHouse behind a proxy.
-async fn behind(stores: &Stores, delay: Duration) -> Stores {
+/// The same stores, with ClickHouse behind a proxy that delays responses.
+async fn stores_with_delay(stores: &Stores, delay: Duration) -> Stores {
     let mut stores = stores.clone();
     stores.clickhouse.url = TcpProxy::with_delay(&stores.clickhouse.url, delay).await.url;
     stores
 }
 
-async fn judged(world: &World, stores: Stores) -> [Judged; 2] {
+async fn judge_on(world: &World, stores: Stores) -> [Judged; 2] {
     let driven = world.drive_on(&stores, &CancellationToken::new()).await;
     ["search", "analytics"].map(|name| {
         let slo = world.scenario.slos.iter().find(|slo| slo.name == name).unwrap();

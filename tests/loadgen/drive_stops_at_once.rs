@@ -1,4 +1,4 @@
-//! A stop ends a drive at once, and the acknowledged counts match Kafka and PostgreSQL.
+//! A drive stops immediately when it is cancelled, and its acknowledged counts match Kafka and PostgreSQL.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,19 +25,20 @@ async fn a_stopped_drive_flushes_and_reports_what_was_acknowledged() {
     let context =
         RunContext { stores: &world.stores, names: &world.names, scenario: &world.scenario, plan: &world.plan };
     let started = Instant::now();
-    let writing = |progress: &Progress| progress.phase == Phase::Driving && progress.acknowledged.metrics > 0;
-    let stopping = async {
-        seen.wait_for(writing).await.unwrap();
+    let is_writing = |progress: &Progress| progress.phase == Phase::Driving && progress.acknowledged.metrics > 0;
+    let stop_while_writing = async {
+        seen.wait_for(is_writing).await.unwrap();
         stop.cancel();
     };
-    let (driven, ()) = tokio::join!(drive::drive(context, &stop, &progress), stopping);
+    let (driven, ()) = tokio::join!(drive::drive(context, &stop, &progress), stop_while_writing);
     let driven = driven.unwrap();
     assert!(driven.stopped && driven.lost.is_empty());
     assert!(started.elapsed() < world.scenario.duration);
 
     let account = world.account(&driven.acknowledged).await;
     let offsets: u64 = account.provenance.iter().map(|table| table.offsets).sum();
-    let produced: u64 = driven.acknowledged.iter().map(|all| all.events + all.interactions + all.metrics).sum();
+    let produced: u64 =
+        driven.acknowledged.iter().map(|totals| totals.events + totals.interactions + totals.metrics).sum();
     assert_eq!(offsets, produced);
     assert!(!account.is_balanced(), "a stopped run is incomplete");
     world.drop_namespace().await;

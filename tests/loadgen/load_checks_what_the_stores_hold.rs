@@ -1,4 +1,4 @@
-//! A load is complete only when the store itself has every record: a proxy's page with `200 OK` is no acknowledgement.
+//! A load is complete only if the store itself has every record: `200 OK` with a page, as from a proxy, is no acknowledgement.
 
 use sluice_loadgen::load::{LoadError, load};
 use sluice_testkit::{InterceptingProxy, Interception};
@@ -16,8 +16,8 @@ async fn rows_acknowledged_by_a_page_are_reported_missing() {
     let stop = CancellationToken::new();
     let population = world.plan.population();
     let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
-    assert!(proxy.intercepted() > 0, "nothing was answered in the store's place");
-    let error = loaded.expect_err("missing rows counted as loaded");
+    assert!(proxy.intercepted() > 0, "no request was intercepted");
+    let error = loaded.expect_err("missing rows were counted as loaded");
     assert!(matches!(error, LoadError::Missing { found: 0, .. }), "{error}");
     world.drop_namespace().await;
 }
@@ -32,8 +32,8 @@ async fn documents_acknowledged_by_a_page_are_reported_missing() {
     let stop = CancellationToken::new();
     let population = world.plan.population();
     let loaded = load(&stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
-    assert!(proxy.intercepted() > 0, "nothing was answered in the store's place");
-    let error = loaded.expect_err("missing documents counted as loaded").to_string();
+    assert!(proxy.intercepted() > 0, "no request was intercepted");
+    let error = loaded.expect_err("missing documents were counted as loaded").to_string();
     assert!(error.contains("it is not Elasticsearch's"), "{error}");
     world.drop_namespace().await;
 }

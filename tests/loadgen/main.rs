@@ -1,4 +1,4 @@
-//! The promises of loadgen, on real stores; a file per promise.
+//! The promises of loadgen, tested on real stores; one file per promise.
 
 #[cfg(test)]
 mod account_counts_every_difference;

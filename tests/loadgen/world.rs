@@ -1,4 +1,4 @@
-//! A small scenario in a namespace of its own, loaded, driven and accounted for. Shared by the tests of loadgen.
+//! A small scenario in a separate namespace: loading, driving and accounting. Shared by the tests of loadgen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +89,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// With schemas applied.
+    /// Creates a namespace with schemas applied.
     pub(crate) async fn applied() -> Self {
         let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await;
         let names = fresh_names("load");
@@ -100,7 +100,7 @@ impl World {
         Self { stores, names, scenario, plan, _stack: stack }
     }
 
-    /// With schemas applied and the population loaded.
+    /// Creates a namespace with schemas applied and the population loaded.
     pub(crate) async fn loaded() -> (Self, Loaded) {
         let world = Self::applied().await;
         let stop = CancellationToken::new();
@@ -109,7 +109,7 @@ impl World {
         (world, loaded.unwrap())
     }
 
-    /// Drives the plan on `stores`, which may differ from its own.
+    /// Drives the plan on `stores`, which may differ from the world's.
     pub(crate) async fn drive_on(&self, stores: &Stores, stop: &CancellationToken) -> Driven {
         let (progress, _) = watch::channel(Progress::default());
         let context = RunContext { stores, names: &self.names, scenario: &self.scenario, plan: &self.plan };
@@ -117,15 +117,15 @@ impl World {
     }
 
     /// Drives the plan while an ingest worker runs, and waits until everything has landed.
-    pub(crate) async fn drive_and_settle(&self) -> Driven {
+    pub(crate) async fn drive_and_wait(&self) -> Driven {
         let worker = Worker::start(self);
         let driven = self.drive_on(&self.stores, &CancellationToken::new()).await;
-        self.settle(&driven.acknowledged).await;
+        self.wait_until_landed(&driven.acknowledged).await;
         worker.stop().await;
         driven
     }
 
-    pub(crate) async fn settle(&self, acknowledged: &[Totals]) {
+    pub(crate) async fn wait_until_landed(&self, acknowledged: &[Totals]) {
         let stop = CancellationToken::new();
         let settled = account::settle(self.context(), acknowledged, IDLE_LIMIT, &stop, &|_, _| ()).await.unwrap();
         assert!(settled.is_complete(), "{settled:?}");

@@ -1,6 +1,6 @@
-//! A run drops only objects that carry its namespace's mark: objects that others created in that namespace survive every
-//! verb, interrupted or not. A namespace that was not created for runs is refused with exit code 4. Negative control: the
-//! sweep by prefix at the end of each test removes everything, and the same check must notice.
+//! A run drops only objects that have its namespace's mark: objects that others created in that namespace survive every verb,
+//! interrupted or not. A namespace that was not created for runs is refused with exit code 4. Negative control: the sweep by
+//! prefix at the end of each test removes everything, and the same check must detect it.
 
 use std::time::Duration;
 
@@ -20,19 +20,19 @@ fn foreign(world: &World) -> ForeignObjects<'_> {
     ForeignObjects { stores: &world.stores, names: &world.names }
 }
 
-async fn survived(world: &World, kinds: &[Kind], what: &str) {
-    assert_eq!(foreign(world).missing(kinds).await, [], "{what}");
+async fn assert_none_missing(world: &World, kinds: &[Kind], what: &str) {
+    assert_eq!(theirs(world).missing(kinds).await, [], "{what}");
 }
 
-/// The sweep removes everything, and the check must notice.
-async fn end(world: World, kinds: &[Kind]) {
+/// Sweeps the namespace by prefix, which removes everything; the check must detect it.
+async fn sweep_and_check(world: World, kinds: &[Kind]) {
     let (stores, names) = (world.stores.clone(), world.names.clone());
-    let stack = world.end().await;
+    let stack = world.sweep_and_drop().await;
     // The sweep also removes consumer groups of the namespace.
     assert_eq!(
         ForeignObjects { stores: &stores, names: &names }.missing(kinds).await,
         kinds,
-        "the check finds nothing missing"
+        "the check does not detect missing objects"
     );
     drop(stack);
 }
@@ -42,7 +42,7 @@ async fn a_namespace_that_was_not_created_for_runs_is_refused_and_unchanged() {
     let world = World::new().await;
     foreign(&world).create(&Kind::ALL).await;
     for verb in ["verify", "load"] {
-        let (code, output) = world.run(&[verb, "scenario.toml", "--no-up"], SCENARIO).ends().await;
+        let (code, output) = world.run(&[verb, "scenario.toml", "--no-up"], SCENARIO).wait_for_exit().await;
         assert_eq!(code, 4, "{output}");
         for (store, object) in [
             ("PostgreSQL", format!("database {}", world.names.database())),
@@ -55,39 +55,39 @@ async fn a_namespace_that_was_not_created_for_runs_is_refused_and_unchanged() {
             assert!(output.contains(&expected), "{expected:?} is not in {output}");
         }
         assert!(output.contains("Nothing was changed or dropped"), "{output}");
-        survived(&world, &Kind::ALL, verb).await;
+        assert_none_missing(&world, &Kind::ALL, verb).await;
     }
-    end(world, &Kind::ALL).await;
+    sweep_and_check(world, &Kind::ALL).await;
 }
 
 #[tokio::test]
 async fn one_foreign_object_in_one_store_is_refused() {
     let mut world = World::new().await;
     for kind in Kind::ALL {
-        foreign(&world).create(&[kind]).await;
-        let (code, output) = world.verify(SCENARIO).ends().await;
+        theirs(&world).plant(&[kind]).await;
+        let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
         assert_eq!(code, 4, "{kind:?}: {output}");
-        survived(&world, &[kind], "after a refusal").await;
+        assert_none_missing(&world, &[kind], "after a refusal").await;
         world.sweep().await;
         world.names = fresh_names("v");
         world.stores.namespace = world.names.clone();
     }
-    world.end().await;
+    world.sweep_and_drop().await;
 }
 
 #[tokio::test]
 async fn foreign_objects_in_a_runs_namespace_survive_later_runs() {
     let world = World::new().await;
-    let (code, output) = world.verify(SCENARIO).ends().await;
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    foreign(&world).create(&Kind::ALL).await;
-    // A copy keeps the comment of the table it was made from.
+    theirs(&world).plant(&Kind::ALL).await;
+    // A copy has the comment of the table that it was created from.
     world.clickhouse("CREATE TABLE copied AS agent_metrics").await;
     world.clickhouse("INSERT INTO copied SELECT * FROM agent_metrics LIMIT 3").await;
-    let (code, output) = world.verify(SCENARIO).ends().await;
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    survived(&world, &Kind::ALL, "after a whole run").await;
-    assert_eq!(foreign(&world).rows("copied").await, Some(3));
+    assert_none_missing(&world, &Kind::ALL, "after a complete run").await;
+    assert_eq!(theirs(&world).rows("copied").await, Some(3));
     for (signal, line) in [
         (Signal::SIGKILL, "applying the schemas"),
         (Signal::SIGINT, "schema objects applied"),
@@ -96,36 +96,36 @@ async fn foreign_objects_in_a_runs_namespace_survive_later_runs() {
     ] {
         let mut run = world.verify(SCENARIO);
         run.wait_for_line(line).await;
-        stop(&world, run, signal).await;
-        survived(&world, &Kind::ALL, line).await;
+        signal_and_wait(&world, run, signal).await;
+        assert_none_missing(&world, &Kind::ALL, line).await;
     }
-    let (code, output) = world.verify(SCENARIO).ends().await;
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    survived(&world, &Kind::ALL, "after a run that followed interrupted ones").await;
-    assert_eq!(foreign(&world).rows("copied").await, Some(3));
-    end(world, &Kind::ALL).await;
+    assert_none_missing(&world, &Kind::ALL, "after a run that followed interrupted ones").await;
+    assert_eq!(theirs(&world).rows("copied").await, Some(3));
+    sweep_and_check(world, &Kind::ALL).await;
 }
 
-/// A point in the creation of a namespace, as the stores show it.
+/// A step of the creation of a namespace, as seen in the stores.
 #[derive(Debug, Clone, Copy)]
-enum Point {
+enum Step {
     Role,
     Topic,
     Database,
     Tables,
 }
 
-async fn is_reached(world: &World, point: Point) -> bool {
-    let foreign = foreign(world);
-    let mut postgres = foreign.postgres("postgres").await.unwrap();
-    let (sql, name) = match point {
-        Point::Role => ("SELECT 1 FROM pg_roles WHERE rolname = $1", format!("sluice_run_{}", world.names.namespace())),
-        Point::Database => ("SELECT 1 FROM pg_database WHERE datname = $1", world.names.database()),
-        Point::Topic => {
+async fn is_reached(world: &World, step: Step) -> bool {
+    let theirs = theirs(world);
+    let mut postgres = theirs.postgres("postgres").await.unwrap();
+    let (sql, name) = match step {
+        Step::Role => ("SELECT 1 FROM pg_roles WHERE rolname = $1", format!("sluice_run_{}", world.names.namespace())),
+        Step::Database => ("SELECT 1 FROM pg_database WHERE datname = $1", world.names.database()),
+        Step::Topic => {
             let prefix = world.names.topic("sluice-run.");
             return foreign.topics().iter().any(|topic| topic.starts_with(&prefix));
         }
-        Point::Tables => return foreign.rows("communication_events").await.is_some(),
+        Step::Tables => return theirs.rows("communication_events").await.is_some(),
     };
     sqlx::query(sql).bind(name).fetch_optional(&mut postgres).await.unwrap().is_some()
 }
@@ -133,20 +133,20 @@ async fn is_reached(world: &World, point: Point) -> bool {
 #[tokio::test]
 async fn a_namespace_whose_creation_was_interrupted_is_created_by_the_next_run() {
     let world = World::new().await;
-    for point in [Point::Role, Point::Topic, Point::Database, Point::Tables] {
+    for step in [Step::Role, Step::Topic, Step::Database, Step::Tables] {
         let run = world.verify(SCENARIO);
-        eventually(WAIT, "the namespace is being created", || is_reached(&world, point)).await;
-        stop(&world, run, Signal::SIGKILL).await;
+        eventually(WAIT, "the namespace is being created", || is_reached(&world, step)).await;
+        signal_and_wait(&world, run, Signal::SIGKILL).await;
     }
-    let (code, output) = world.verify(SCENARIO).ends().await;
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    world.end().await;
+    world.sweep_and_drop().await;
 }
 
-/// Signals a run and waits until its namespace is free again.
-async fn stop(world: &World, run: Program, signal: Signal) {
+/// Sends a signal to a run and waits until its namespace is free again.
+async fn signal_and_wait(world: &World, run: Program, signal: Signal) {
     kill(Pid::from_raw(run.pid()), signal).unwrap();
-    run.gone().await;
+    run.wait_until_exited().await;
     let free = || async {
         let Ok(reservation) = reserve(&world.stores, &world.names).await else { return false };
         reservation.release().await;
@@ -160,41 +160,41 @@ async fn a_foreign_table_with_a_runs_name_is_refused() {
     let world = World::new().await;
     let mut run = world.verify(SCENARIO);
     run.wait_for_line("schema objects applied").await;
-    stop(&world, run, Signal::SIGKILL).await;
+    signal_and_wait(&world, run, Signal::SIGKILL).await;
     world.clickhouse("RENAME TABLE agent_metrics TO renamed").await;
     world.clickhouse("CREATE TABLE agent_metrics ENGINE = MergeTree ORDER BY a AS SELECT 1 AS a").await;
     let mut postgres = foreign(&world).postgres(&world.names.database()).await.unwrap();
     let sql = "DROP TABLE campaigns CASCADE; CREATE TABLE campaigns AS SELECT 1 AS a";
     sqlx::raw_sql(sql).execute(&mut postgres).await.unwrap();
-    let (code, output) = world.verify(SCENARIO).ends().await;
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 4, "{output}");
     assert!(output.contains("PostgreSQL has, under names that a run needs, table campaigns"), "{output}");
     let table = format!("ClickHouse has, under names that a run needs, table {}.agent_metrics", world.names.database());
     assert!(output.contains(&table), "{output}");
-    assert_eq!(foreign(&world).rows("agent_metrics").await, Some(1));
-    // When the name is free again the run proceeds, and the renamed tables stay.
+    assert_eq!(theirs(&world).rows("agent_metrics").await, Some(1));
+    // Once the names are free, the run proceeds and the renamed tables stay.
     world.clickhouse("DROP TABLE agent_metrics").await;
-    let sql = "ALTER TABLE campaigns RENAME TO theirs; CREATE VIEW leaning AS SELECT id FROM customers";
+    let sql = "ALTER TABLE campaigns RENAME TO theirs; CREATE VIEW dependent AS SELECT id FROM customers";
     sqlx::raw_sql(sql).execute(&mut postgres).await.unwrap();
-    let (code, output) = world.verify(SCENARIO).ends().await;
-    // Their view depends on a run's table, so the run does not drop it.
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
+    // The foreign view depends on a run's table, so the run does not drop it.
     assert_eq!(code, 4, "{output}");
     assert!(output.contains("depends on a run's table"), "{output}");
-    sqlx::raw_sql("DROP VIEW leaning").execute(&mut postgres).await.unwrap();
-    let (code, output) = world.verify(SCENARIO).ends().await;
+    sqlx::raw_sql("DROP VIEW dependent").execute(&mut postgres).await.unwrap();
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    let kept: i32 = sqlx::query_scalar("SELECT a FROM theirs").fetch_one(&mut postgres).await.unwrap();
-    assert_eq!(kept, 1);
-    assert!(foreign(&world).rows("renamed").await.is_some());
-    world.end().await;
+    let remaining: i32 = sqlx::query_scalar("SELECT a FROM theirs").fetch_one(&mut postgres).await.unwrap();
+    assert_eq!(remaining, 1);
+    assert!(theirs(&world).rows("renamed").await.is_some());
+    world.sweep_and_drop().await;
 }
 
 #[tokio::test]
 async fn permanent_schemas_and_runs_refuse_each_others_namespaces() {
     let mut world = World::new().await;
-    let (code, output) = world.run(&["schemas", "apply"], SCENARIO).ends().await;
+    let (code, output) = world.run(&["schemas", "apply"], SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    let (code, output) = world.verify(SCENARIO).ends().await;
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 4, "{output}");
     assert_eq!(check(&world.stores, &world.names, Store::ALL).await.unwrap(), []);
     world.sweep().await;
@@ -203,11 +203,11 @@ async fn permanent_schemas_and_runs_refuse_each_others_namespaces() {
 
     let mut run = world.verify(SCENARIO);
     run.wait_for_line("schema objects applied").await;
-    stop(&world, run, Signal::SIGKILL).await;
-    let (code, output) = world.run(&["schemas", "apply"], SCENARIO).ends().await;
+    signal_and_wait(&world, run, Signal::SIGKILL).await;
+    let (code, output) = world.run(&["schemas", "apply"], SCENARIO).wait_for_exit().await;
     assert_eq!(code, 4, "{output}");
     assert!(output.contains("it was created for runs"), "{output}");
-    let (code, output) = world.run(&["schemas", "check"], SCENARIO).ends().await;
+    let (code, output) = world.run(&["schemas", "check"], SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    world.end().await;
+    world.sweep_and_drop().await;
 }

@@ -1,5 +1,5 @@
-//! Exit code 0 if every SLO is met and the account is exact; 1 if a row is missing or unexpected; 2 if the samples don't
-//! decide; 3 if the run can't start. The failing runs are the negative controls of the passing one.
+//! The exit code is 0 if every SLO is met and the account is exact, 1 if a row is missing or unexpected, 2 if there are too few
+//! samples for a verdict, and 3 if the run cannot start. The failing runs are the negative controls of the passing one.
 
 use sluice_testkit::TcpProxy;
 
@@ -11,14 +11,14 @@ const READY: &str = "ingest worker ready";
 async fn two_runs_in_sequence_in_one_namespace_pass() {
     let world = World::new().await;
     for _ in 0..2 {
-        let (code, output) = world.verify(SCENARIO).ends().await;
+        let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
         assert_eq!(code, 0, "{output}");
         let report = world.report();
         assert_eq!(report["verdict"], "PASS");
         assert_eq!(report["findings"]["failures"], serde_json::json!([]));
         assert!(report["account"]["ledgers"].as_array().is_some_and(|ledgers| ledgers.len() > 10));
     }
-    world.end().await;
+    world.sweep_and_drop().await;
 }
 
 #[tokio::test]
@@ -27,10 +27,10 @@ async fn a_duplicate_row_fails_the_run() {
     let mut run = world.verify(SCENARIO);
     run.wait_for_line(READY).await;
     world.clickhouse("INSERT INTO customer_interactions SELECT * FROM customer_interactions LIMIT 1").await;
-    let (code, output) = run.ends().await;
+    let (code, output) = run.wait_for_exit().await;
     assert_eq!(code, 1, "{output}");
     assert!(output.contains("does not balance"), "{output}");
-    world.end().await;
+    world.sweep_and_drop().await;
 }
 
 #[tokio::test]
@@ -38,13 +38,13 @@ async fn a_missing_row_fails_the_run() {
     let world = World::new().await;
     let mut run = world.verify(SCENARIO);
     run.wait_for_line(READY).await;
-    let one = "SELECT event_id FROM communication_events ORDER BY event_id LIMIT 1";
+    let first_id = "SELECT event_id FROM communication_events ORDER BY event_id LIMIT 1";
     let delete =
-        format!("ALTER TABLE communication_events DELETE WHERE event_id IN ({one}) SETTINGS mutations_sync = 1");
+        format!("ALTER TABLE communication_events DELETE WHERE event_id IN ({first_id}) SETTINGS mutations_sync = 1");
     world.clickhouse(&delete).await;
-    let (code, output) = run.ends().await;
+    let (code, output) = run.wait_for_exit().await;
     assert_eq!(code, 1, "{output}");
-    world.end().await;
+    world.sweep_and_drop().await;
 }
 
 #[tokio::test]
@@ -54,18 +54,18 @@ async fn a_store_that_becomes_unavailable_fails_the_run() {
     let mut run = world.verify_against(&proxy.url, &SCENARIO.replace("settle = \"30 s\"", "settle = \"5 s\""));
     run.wait_for_line(READY).await;
     proxy.close();
-    let (code, output) = run.ends().await;
+    let (code, output) = run.wait_for_exit().await;
     assert_eq!(code, 1, "{output}");
     let report = world.report();
     assert_eq!(report["verdict"], "FAIL");
     assert!(report["findings"]["failures"].to_string().contains("ClickHouse"), "{}", report["findings"]["failures"]);
     let latency = |name: &str| {
         let slos = report["findings"]["slos"].as_array().unwrap();
-        slos.iter().find(|one| one["slo"]["name"] == name).unwrap()["latency"]["p50_us"].clone()
+        slos.iter().find(|slo| slo["slo"]["name"] == name).unwrap()["latency"]["p50_us"].clone()
     };
-    assert!(latency("analytics").is_null(), "no answer is not an answer within zero: {report}");
-    assert!(latency("search").is_u64(), "the others did answer");
-    world.end().await;
+    assert!(latency("analytics").is_null(), "a missing response does not count as a response in zero time: {report}");
+    assert!(latency("search").is_u64(), "the other stores responded");
+    world.sweep_and_drop().await;
 }
 
 #[tokio::test]
@@ -73,10 +73,10 @@ async fn too_few_samples_are_inconclusive() {
     let world = World::new().await;
     let few = SCENARIO.replace(r#"search = "30/s""#, r#"search = "2/s""#);
     assert_ne!(few, SCENARIO);
-    let (code, output) = world.verify(&few).ends().await;
+    let (code, output) = world.verify(&few).wait_for_exit().await;
     assert_eq!(code, 2, "{output}");
     assert_eq!(world.report()["verdict"], "INCONCLUSIVE");
-    world.end().await;
+    world.sweep_and_drop().await;
 }
 
 #[tokio::test]
@@ -84,10 +84,10 @@ async fn a_second_run_in_the_same_namespace_is_refused() {
     let world = World::new().await;
     let mut first = world.verify(SCENARIO);
     first.wait_for_line("schema objects applied").await;
-    let (code, output) = world.verify(SCENARIO).ends().await;
+    let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 3, "{output}");
     assert!(output.contains("another run is using it"), "{output}");
-    let (code, output) = first.ends().await;
+    let (code, output) = first.wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    world.end().await;
+    world.sweep_and_drop().await;
 }

@@ -1,5 +1,5 @@
 //! The promises of `sluice verify`: the exit code is the verdict, whatever happens to the stores during the run.
-//! Each test runs the program itself, on the test stack, in a namespace of its own.
+//! Each test runs the program itself, on the test stack, in a separate namespace.
 
 #[cfg(test)]
 mod drops_only_its_own;

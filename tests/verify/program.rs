@@ -1,4 +1,4 @@
-//! Runs the program on a small scenario and reads its output line by line. Shared by these tests.
+//! Runs the program on a small scenario and reads its output line by line. Shared by the tests of `sluice verify`.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -11,9 +11,9 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a test waits for a line or for the end of the program.
+/// How long a test waits for a line or for the program to exit.
 const TIMEOUT: Duration = Duration::from_mins(3);
-/// The three topics land within a second, so that no test waits for the ADR's thirty.
+/// Records of the three topics land within a second; by default, they would land after thirty seconds.
 const CONFIG: &str = r#"
 [ingest.pipelines.communication-events]
 max_age = "1s"
@@ -22,7 +22,7 @@ max_age = "1s"
 [ingest.pipelines.customer-interactions]
 max_age = "1s"
 "#;
-/// Limits that a busy machine meets: these tests check verdicts, not speed.
+/// A scenario with limits that a busy machine meets: these tests check verdicts, not speed.
 pub(crate) const SCENARIO: &str = include_str!("small.toml");
 
 /// The stack, a namespace and a folder for one test.
@@ -48,12 +48,12 @@ impl World {
         self.verify_against(&self.stores.clickhouse.url, scenario)
     }
 
-    /// The same with ClickHouse at another address.
+    /// Like [`World::verify`], with ClickHouse at another address.
     pub(crate) fn verify_against(&self, clickhouse: &str, scenario: &str) -> Program {
         self.run_against(clickhouse, &["verify", "scenario.toml", "--no-up"], scenario)
     }
 
-    /// Starts any verb in the namespace, in the folder of `scenario.toml`.
+    /// Starts any verb with the test's namespace, in the folder of `scenario.toml`.
     pub(crate) fn run(&self, arguments: &[&str], scenario: &str) -> Program {
         self.run_against(&self.stores.clickhouse.url, arguments, scenario)
     }
@@ -63,7 +63,7 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
         command.args(arguments).args(["--namespace", self.names.namespace()]);
         command.args(["--port-base", &self.stack.layout().ports().base().to_string()]);
-        // Tests that start at the same instant would all find the default port free.
+        // With the default port, tests that start at the same time would conflict.
         command.env("SLUICE_INGEST__LISTEN", free_address().to_string());
         command.env("SLUICE_STORES__CLICKHOUSE__URL", clickhouse);
         Program::start(command, self.folder.path())
@@ -90,8 +90,8 @@ impl World {
         drop_namespace(&self.stores, &self.names, Store::ALL).await.unwrap();
     }
 
-    /// Sweeps and returns the stack, which may still be inspected.
-    pub(crate) async fn end(self) -> Stack {
+    /// Sweeps the namespace and returns the stack, so that the stores can still be inspected.
+    pub(crate) async fn sweep_and_drop(self) -> Stack {
         self.sweep().await;
         self.stack
     }
@@ -116,7 +116,7 @@ impl Program {
     pub(crate) async fn wait_for_line(&mut self, text: &str) -> String {
         loop {
             let line = timeout(TIMEOUT, self.lines.next_line()).await;
-            let Ok(Ok(Some(line))) = line else { panic!("it never said {text:?}, but: {:#?}", self.seen) };
+            let Ok(Ok(Some(line))) = line else { panic!("no line contains {text:?}: {:#?}", self.seen) };
             self.seen.push(line.clone());
             if line.contains(text) {
                 return line;
@@ -125,20 +125,20 @@ impl Program {
     }
 
     pub(crate) fn pid(&self) -> i32 {
-        i32::try_from(self.child.id().expect("it runs")).unwrap()
+        i32::try_from(self.child.id().expect("the program is running")).unwrap()
     }
 
-    /// Waits for its end, whatever the cause.
-    pub(crate) async fn gone(mut self) {
-        timeout(TIMEOUT, self.child.wait()).await.expect("an end in time").unwrap();
+    /// Waits until the program has exited, normally or killed by a signal.
+    pub(crate) async fn wait_until_exited(mut self) {
+        timeout(TIMEOUT, self.child.wait()).await.expect("the program exits in time").unwrap();
     }
 
-    /// Waits for its end. Returns the exit code and everything that it wrote to standard error.
-    pub(crate) async fn ends(mut self) -> (i32, String) {
+    /// Waits until the program exits. Returns the exit code and everything that it wrote to standard error.
+    pub(crate) async fn wait_for_exit(mut self) -> (i32, String) {
         while let Ok(Ok(Some(line))) = timeout(TIMEOUT, self.lines.next_line()).await {
             self.seen.push(line);
         }
-        let status = timeout(TIMEOUT, self.child.wait()).await.expect("an end in time").unwrap();
+        let status = timeout(TIMEOUT, self.child.wait()).await.expect("the program exits in time").unwrap();
         (status.code().expect("an exit code"), self.seen.join("\n"))
     }
 }
