@@ -138,7 +138,7 @@ async fn a_partition_without_a_leader_blocks_no_other() {
     world.produce_all(&producer, &november_records(0, 0..30)).await;
     let why = format!("communication-events/{SECOND_BROKER_PARTITION} is stalled: Kafka does not return its offsets");
 
-    // Negative control: one partition without an answer blocks all of them.
+    // Negative control: one partition without a response blocks all of them.
     let blocked = world.spawn(&short_lived(), &[("SLUICE_FAULTS", "locate_all_or_none")]);
     let is_healthy = || async { status(&blocked.url, "healthz").await == 200 };
     eventually(DEADLINE, "the worker is healthy", is_healthy).await;
