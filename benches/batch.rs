@@ -41,10 +41,10 @@ fn announced_range(number: i64) -> Announced {
 /// Passes a range through the ledger, from seal to commit.
 fn seal_to_commit(ledger: &mut Ledger, number: i64) {
     let announced = announced_range(number);
-    ledger.sealed(announced);
-    black_box(ledger.to_commit(1_795_509_206, false));
-    ledger.answered(true);
-    ledger.done(announced.range);
+    ledger.add_sealed(announced);
+    black_box(ledger.next_commit(1_795_509_206, false));
+    ledger.handle_commit_response(true);
+    ledger.mark_durable(announced.range);
 }
 
 fn batches(criterion: &mut Criterion) {

@@ -64,8 +64,9 @@ impl Events {
     /// The tenant that has progressed least through its day.
     fn least_advanced(&self) -> Option<usize> {
         let tenants = self.population.tenants().iter();
-        let unfinished = tenants.filter(|tenant| self.next[tenant.index] < tenant.history);
-        let share = |tenant: usize| self.next[tenant] as f64 / self.population.tenants()[tenant].history as f64;
+        let unfinished = tenants.filter(|tenant| self.next[tenant.index] < tenant.past_communications);
+        let share =
+            |tenant: usize| self.next[tenant] as f64 / self.population.tenants()[tenant].past_communications as f64;
         unfinished.map(|tenant| tenant.index).min_by(|a, b| share(*a).total_cmp(&share(*b)))
     }
 }

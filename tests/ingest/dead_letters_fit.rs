@@ -182,7 +182,7 @@ async fn a_dead_letter_that_never_fits_waits_for_an_operator() {
     let world = World::new().await;
     world.configure_dead_letter_topic(&[("max.message.bytes", &LIMIT.to_string())]).await;
     world.produce(&world.producer("none"), &poison(30 << 10, 100, 0)).await;
-    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "never_leave_key_out")]).await;
+    let worker = world.spawn_ready(&static_member(), &[("SLUICE_FAULTS", "never_omit_key")]).await;
     wait_for_stall(&worker.url, "raise max.message.bytes of the topic").await;
     assert_eq!(world.committed_sum(topic::COMMUNICATION_EVENTS).await, 0);
     world.configure_dead_letter_topic(&[("max.message.bytes", "1114112")]).await;

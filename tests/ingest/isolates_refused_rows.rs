@@ -133,7 +133,7 @@ async fn judge_unlisted_error(faults: &str) -> Result<Counts, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unlisted_error_code_is_classified_by_testing_rows() {
-    let (normal, faulty) = tokio::join!(judge_unlisted_error(""), judge_unlisted_error("never_judge_unclear"));
+    let (normal, faulty) = tokio::join!(judge_unlisted_error(""), judge_unlisted_error("never_search_unclear"));
     let Counts { landed, dead_lettered, .. } = normal.unwrap();
     assert_eq!((landed, dead_lettered), (55, 5));
     assert_eq!(
@@ -184,14 +184,14 @@ async fn a_refused_row_alone_in_its_batch_is_judged_by_rows_in_the_table() {
 
 /// Points at which a worker is killed while it isolates rows.
 const POINTS: [&str; 8] = [
-    "judged:1",    // the refused rows are known, nothing is sent
-    "letter:2",    // between the letters of the second month
-    "letter:4",    // as before, later
-    "refused:2",   // the letters are acknowledged
+    "judged:1",      // the refused rows are known, nothing is sent
+    "letter:2",      // between the letters of the second month
+    "letter:4",      // as before, later
+    "refused:2",     // the letters are acknowledged
     "all_refused:2", // before the INSERT of the remaining rows
-    "insert:3",    // the first INSERT of the second month, which is refused
-    "landed:2",    // after the INSERT of the remaining rows
-    "landed:3",    // all months have landed
+    "insert:3",      // the first INSERT of the second month, which is refused
+    "landed:2",      // after the INSERT of the remaining rows
+    "landed:3",      // all months have landed
 ];
 
 /// Kills a worker at this point and, if `is_repaired`, repairs the table before the restart.

@@ -77,7 +77,7 @@ async fn a_partition_pauses_and_resumes() {
     assert!(code == 3 && printed.contains("it does not respond; start it"), "{printed}");
     for verb in [&["pause"][..], &["resume"], &["breaker", "reset"]] {
         let (code, printed) = sluice(&world, &[verb, &["--worker", &url]].concat()).await;
-        assert!(code == 3 && printed.contains("it does not answer; start it"), "{printed}");
+        assert!(code == 3 && printed.contains("it does not respond; start it"), "{printed}");
         assert!(!printed.contains("nothing to do"), "the worker's state is unknown: {printed}");
     }
     assert_eq!(judge(&world).await.unwrap().landed, 30);

@@ -193,7 +193,7 @@ async fn judge_after_deletion(faults: &str) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_deleted_under_a_lagging_worker_stop_their_partition() {
-    let (stopped, faulty) = tokio::join!(judge_after_deletion(""), judge_after_deletion("ignore_supply"));
+    let (stopped, faulty) = tokio::join!(judge_after_deletion(""), judge_after_deletion("ignore_stalled_fetch"));
     assert_eq!(stopped, Ok(()));
     assert_eq!(
         faulty,

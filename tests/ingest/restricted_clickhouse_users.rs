@@ -78,7 +78,7 @@ async fn judge_lost_responses(faults: &str) -> Result<(), String> {
 async fn a_profile_without_deduplication_duplicates_nothing() {
     let (normal, faulty) = tokio::join!(
         judge_lost_responses(""),
-        judge_lost_responses("send_few_settings,skip_token_proof,trust_acknowledgements")
+        judge_lost_responses("send_few_settings,skip_token_check,trust_acknowledgements")
     );
     assert_eq!(normal, Ok(()));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faulty:?}");
@@ -130,7 +130,7 @@ async fn judge_truncated_lookups(faults: &str) -> Result<(), String> {
 async fn a_profile_that_truncates_results_duplicates_nothing() {
     let (normal, faulty) = tokio::join!(
         judge_truncated_lookups(""),
-        judge_truncated_lookups("send_few_settings,trust_acknowledgements,skip_sight_check")
+        judge_truncated_lookups("send_few_settings,trust_acknowledgements,skip_visibility_check")
     );
     assert_eq!(normal, Ok(()));
     assert!(faulty.as_ref().is_err_and(|wrong| wrong.contains("more than once")), "{faulty:?}");
@@ -181,7 +181,7 @@ async fn run_blind_worker(faults: &str) -> (World, OwnClickHouse, usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_cannot_see_its_rows_stops_before_duplicating_them() {
     let (normal, faulty) =
-        tokio::join!(run_blind_worker(""), run_blind_worker("trust_acknowledgements,skip_sight_check"));
+        tokio::join!(run_blind_worker(""), run_blind_worker("trust_acknowledgements,skip_visibility_check"));
     let (world, clickhouse, rows) = normal;
     assert_eq!(rows, 50, "each row once");
     assert!(faulty.2 > 50, "without the check: {} rows of 50 offsets", faulty.2);

@@ -104,7 +104,7 @@ async fn alter_postgres(world: &World, tenants: &[String]) {
 }
 
 async fn alter_elasticsearch(world: &World) {
-    let document = world.plan.population().history(0, 0);
+    let document = world.plan.population().past_communication(0, 0);
     let index = world.names.index(&document.created_at.format("communications-%Y.%m").to_string());
     let (id, tenant) = (document.id, document.tenant_id);
     let url = format!("{}/{index}/_doc/{id}?routing={tenant}&refresh=true", world.stores.elasticsearch.url);

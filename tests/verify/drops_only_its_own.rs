@@ -21,7 +21,7 @@ fn foreign(world: &World) -> ForeignObjects<'_> {
 }
 
 async fn assert_none_missing(world: &World, kinds: &[Kind], what: &str) {
-    assert_eq!(theirs(world).missing(kinds).await, [], "{what}");
+    assert_eq!(foreign(world).missing(kinds).await, [], "{what}");
 }
 
 /// Sweeps the namespace by prefix, which removes everything; the check must detect it.
@@ -64,7 +64,7 @@ async fn a_namespace_that_was_not_created_for_runs_is_refused_and_unchanged() {
 async fn one_foreign_object_in_one_store_is_refused() {
     let mut world = World::new().await;
     for kind in Kind::ALL {
-        theirs(&world).plant(&[kind]).await;
+        foreign(&world).create(&[kind]).await;
         let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
         assert_eq!(code, 4, "{kind:?}: {output}");
         assert_none_missing(&world, &[kind], "after a refusal").await;
@@ -80,14 +80,14 @@ async fn foreign_objects_in_a_runs_namespace_survive_later_runs() {
     let world = World::new().await;
     let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
-    theirs(&world).plant(&Kind::ALL).await;
+    foreign(&world).create(&Kind::ALL).await;
     // A copy has the comment of the table that it was created from.
     world.clickhouse("CREATE TABLE copied AS agent_metrics").await;
     world.clickhouse("INSERT INTO copied SELECT * FROM agent_metrics LIMIT 3").await;
     let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
     assert_none_missing(&world, &Kind::ALL, "after a complete run").await;
-    assert_eq!(theirs(&world).rows("copied").await, Some(3));
+    assert_eq!(foreign(&world).rows("copied").await, Some(3));
     for (signal, line) in [
         (Signal::SIGKILL, "applying the schemas"),
         (Signal::SIGINT, "schema objects applied"),
@@ -102,7 +102,7 @@ async fn foreign_objects_in_a_runs_namespace_survive_later_runs() {
     let (code, output) = world.verify(SCENARIO).wait_for_exit().await;
     assert_eq!(code, 0, "{output}");
     assert_none_missing(&world, &Kind::ALL, "after a run that followed interrupted ones").await;
-    assert_eq!(theirs(&world).rows("copied").await, Some(3));
+    assert_eq!(foreign(&world).rows("copied").await, Some(3));
     sweep_and_check(world, &Kind::ALL).await;
 }
 
@@ -116,8 +116,8 @@ enum Step {
 }
 
 async fn is_reached(world: &World, step: Step) -> bool {
-    let theirs = theirs(world);
-    let mut postgres = theirs.postgres("postgres").await.unwrap();
+    let foreign = foreign(world);
+    let mut postgres = foreign.postgres("postgres").await.unwrap();
     let (sql, name) = match step {
         Step::Role => ("SELECT 1 FROM pg_roles WHERE rolname = $1", format!("sluice_run_{}", world.names.namespace())),
         Step::Database => ("SELECT 1 FROM pg_database WHERE datname = $1", world.names.database()),
@@ -125,7 +125,7 @@ async fn is_reached(world: &World, step: Step) -> bool {
             let prefix = world.names.topic("sluice-run.");
             return foreign.topics().iter().any(|topic| topic.starts_with(&prefix));
         }
-        Step::Tables => return theirs.rows("communication_events").await.is_some(),
+        Step::Tables => return foreign.rows("communication_events").await.is_some(),
     };
     sqlx::query(sql).bind(name).fetch_optional(&mut postgres).await.unwrap().is_some()
 }
@@ -171,7 +171,7 @@ async fn a_foreign_table_with_a_runs_name_is_refused() {
     assert!(output.contains("PostgreSQL has, under names that a run needs, table campaigns"), "{output}");
     let table = format!("ClickHouse has, under names that a run needs, table {}.agent_metrics", world.names.database());
     assert!(output.contains(&table), "{output}");
-    assert_eq!(theirs(&world).rows("agent_metrics").await, Some(1));
+    assert_eq!(foreign(&world).rows("agent_metrics").await, Some(1));
     // Once the names are free, the run proceeds and the renamed tables stay.
     world.clickhouse("DROP TABLE agent_metrics").await;
     let sql = "ALTER TABLE campaigns RENAME TO theirs; CREATE VIEW dependent AS SELECT id FROM customers";
@@ -185,7 +185,7 @@ async fn a_foreign_table_with_a_runs_name_is_refused() {
     assert_eq!(code, 0, "{output}");
     let remaining: i32 = sqlx::query_scalar("SELECT a FROM theirs").fetch_one(&mut postgres).await.unwrap();
     assert_eq!(remaining, 1);
-    assert!(theirs(&world).rows("renamed").await.is_some());
+    assert!(foreign(&world).rows("renamed").await.is_some());
     world.sweep_and_drop().await;
 }
 
