@@ -184,7 +184,7 @@ async fn a_refused_row_alone_in_its_batch_is_judged_by_rows_in_the_table() {
 
 /// Points at which a worker is killed while it isolates rows.
 const POINTS: [&str; 8] = [
-    "judged:1",      // the refused rows are known, nothing is sent
+    "searched:1",    // the refused rows are known, nothing is sent
     "letter:2",      // between the letters of the second month
     "letter:4",      // as before, later
     "refused:2",     // the letters are acknowledged
