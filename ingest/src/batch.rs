@@ -1,4 +1,4 @@
-//! Stage three: records of one topic partition become batches.
+//! Batch: records of one topic partition become batches.
 //! A sealed [`Batch`] is one contiguous offset range, with its rows grouped by month. Clocked by the caller, no I/O. It never
 //! mixes partitions and never omits an offset.
 //!

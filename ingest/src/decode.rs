@@ -1,4 +1,4 @@
-//! Stage two: turns a fetched record into one row of its table, or rejects it with a reason.
+//! Decode: turns a fetched record into one row of its table, or rejects it with a reason.
 //! A payload goes in; RowBinary bytes are appended to the caller's buffer, or nothing is. Pure: no I/O, no clock, no
 //! allocation for an ordinary record. It never guesses a value and never alters one to make it fit.
 //!

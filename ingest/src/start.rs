@@ -104,7 +104,7 @@ pub(crate) async fn sources(
     let (ids, brokers) = resolve_topics(kafka, stores.clone(), topics, deadline).await?;
     status.set_awaited(Some(format!("ClickHouse at {}", stores.clickhouse.url)));
     let unreliable = |failure| StartError::Unreliable { url: stores.clickhouse.url.clone(), failure };
-    retry_transient(deadline, || token_check::tokens_are_honoured(clickhouse)).await.map_err(unreliable)?;
+    retry_transient(deadline, || token_check::check_tokens(clickhouse)).await.map_err(unreliable)?;
     let mut sources = Vec::new();
     for ((topic, pipeline), id) in settings.enabled().zip(ids) {
         let unreadable = |failure| StartError::ClickHouse { url: stores.clickhouse.url.clone(), failure };

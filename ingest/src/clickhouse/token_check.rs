@@ -18,7 +18,7 @@ const DROP: &str = "DROP TEMPORARY TABLE sluice_token_proof";
 const SESSION_SECONDS: &str = "60";
 
 /// Inserts the same row twice with one token and counts the rows.
-pub async fn tokens_are_honoured(clickhouse: &ClickHouse) -> Result<(), Failure> {
+pub async fn check_tokens(clickhouse: &ClickHouse) -> Result<(), Failure> {
     if is_injected(Fault::SkipTokenCheck) {
         return Ok(());
     }
@@ -32,7 +32,7 @@ pub async fn tokens_are_honoured(clickhouse: &ClickHouse) -> Result<(), Failure>
     clickhouse.query(DROP, &session).await?;
     match rows[..] {
         [1] => Ok(()),
-        [rows] => Err(not_honoured(rows)),
+        [rows] => Err(tokens_not_recognized(rows)),
         _ => Err(failures::not_a_response("a body that is not the number of rows")),
     }
 }
@@ -49,7 +49,7 @@ fn cannot_prepare(failure: Failure) -> Failure {
     Failure { what, ..failure }
 }
 
-fn not_honoured(rows: u8) -> Failure {
+fn tokens_not_recognized(rows: u8) -> Failure {
     let what = format!(
         "two INSERTs with one deduplication token left {rows} rows, so a repeated INSERT would land twice; check \
          deduplicate_insert and insert_deduplicate in the profile of this ClickHouse user"
