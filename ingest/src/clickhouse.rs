@@ -1,7 +1,7 @@
 //! The ClickHouse store: everything that depends on its HTTP interface, error codes and SQL.
 //!
 //! # Layout
-//! - [`client`], with [`answer`], [`servers`] and [`settings`]: one request and its response
+//! - [`client`], with [`response`], [`servers`] and [`settings`]: one request and its response
 //! - [`codes`] and [`failures`]: ClickHouse's error codes, and the texts of failures
 //! - [`quoting`]: quoted identifiers and string literals
 //! - [`types`] and [`shape`]: column types and the layout of a table
@@ -11,9 +11,9 @@
 //! - [`demand`], [`engine`], [`view_graph`] and [`view_changes`]: how long a repeated INSERT must be recognized, and
 //!   whether every table that it reaches through views does so
 //! - [`lookup`], [`coverage`] and [`visibility`]: which rows are in a table, and whether this user sees all of them
-//! - [`token_check`]: whether deduplication tokens work, checked before the first record
-//! - [`bisect`]: which rows of a refused part are at fault
-//! - [`rebuild`]: aggregates recomputed from the raw rows
+//! - [`token_check`]: checks before the first record that deduplication tokens work
+//! - [`bisect`]: finds the rows at fault in a refused part
+//! - [`rebuild`]: recomputes aggregates from the raw rows
 
 pub mod bisect;
 pub mod quoting;
@@ -24,7 +24,6 @@ pub mod visibility;
 
 pub mod coverage;
 
-mod answer;
 pub mod client;
 pub(crate) mod codes;
 pub mod demand;
@@ -34,6 +33,7 @@ pub mod insert;
 pub mod lookup;
 pub mod name;
 pub mod rebuild;
+mod response;
 pub(crate) mod row_binary;
 mod servers;
 pub mod settings;

@@ -1,13 +1,13 @@
 //! Finds the rows of a part that ClickHouse refuses, or finds that the table is at fault.
-//! A part whose INSERT was permanently refused, and none of whose rows has landed, goes in; the rows at fault come out,
-//! at most 250 per search. Rows are tried in temporary tables only, so nothing ever lands.
+//! The part's INSERT must have been refused permanently, without a row landing. A search returns at most 250 rows. It
+//! tries rows in temporary tables only, so nothing ever lands.
 //!
-//! Evidence decides, not the error code: rows that are refused alone while others are accepted are at fault. If all
-//! sampled rows are refused alone, a row that the table already holds is tried: if it is accepted, the rows are still at fault,
-//! otherwise the table is. Codes that can only mean a row need no such proof.
+//! Trials decide, not the error code: rows that are refused alone while others are accepted are at fault. If all
+//! sampled rows are refused alone, the search tries a row that the table already holds: if it is accepted, the sampled
+//! rows are at fault, otherwise the table is. Codes that only a row can cause need no such proof.
 //!
 //! # Layout
-//! - [`search`]: which rows are tried next
+//! - [`search`]: the order in which rows are tried
 //! - [`trial`]: the temporary tables
 
 pub mod trial;
@@ -23,15 +23,16 @@ use trial::{SourceTable, Trial, TrialTable};
 
 /// Error code of a row that violates a constraint.
 const VIOLATED_CONSTRAINT: &str = "violated_constraint";
-/// Rows that are tried alone, evenly spread, before the full search.
+/// Number of evenly spread rows that are tried alone before the full search.
 const SAMPLE_ROWS: usize = 8;
 
 /// The result of a search.
 #[derive(Debug)]
 pub(crate) enum FaultyRows {
-    /// These rows are at fault, in order. There may be more: the rest is sent again, and searched again if refused.
+    /// These rows are at fault, in order. There may be more: the remaining rows are sent again, and searched again if
+    /// refused.
     Rows(Vec<FaultyRow>),
-    /// The table refuses every sampled row, and one that it already holds, if any.
+    /// The table refuses every sampled row, and a row that it already holds, if any.
     Table,
     /// No row is refused on its own.
     NoRow,
@@ -42,7 +43,7 @@ pub(crate) enum FaultyRows {
 pub(crate) struct FaultyRow {
     /// Offset of the record.
     pub(crate) offset: i64,
-    /// The reason: ClickHouse's name of the error.
+    /// Why ClickHouse refuses the row: its name of the error.
     pub(crate) reason: String,
 }
 
@@ -68,7 +69,7 @@ impl<'a> FaultSearch<'a> {
         Ok(Self { part, failure, original, offsets: batch.offsets(part).collect() })
     }
 
-    /// Searches the part. Fails if the search itself was not possible.
+    /// Searches the part. Fails if the search itself is not possible.
     pub(crate) async fn run(&self) -> Result<FaultyRows, Failure> {
         if self.failure.code == VIOLATED_CONSTRAINT {
             let rows = self.violating().await?;
@@ -78,11 +79,11 @@ impl<'a> FaultSearch<'a> {
         }
         for engine in self.original.engines() {
             let copy = self.original.copy(engine).await?;
-            let judged = self.search_in(&copy).await;
+            let outcome = self.search_in(&copy).await;
             copy.drop().await;
-            match judged? {
+            match outcome? {
                 FaultyRows::NoRow => {}
-                judged => return Ok(judged),
+                outcome => return Ok(outcome),
             }
         }
         Ok(FaultyRows::NoRow)
@@ -95,15 +96,15 @@ impl<'a> FaultSearch<'a> {
             return Ok(Vec::new());
         }
         let rows = self.original.unconstrained().await?;
-        let found = match rows.try_rows(&self.part.rows).await {
+        let offsets = match rows.try_rows(&self.part.rows).await {
             Ok(Trial::Accepted) => rows.violating(&constraints).await,
             Ok(Trial::Refused(failure)) | Err(failure) => Err(failure),
         };
         rows.drop().await;
-        match found {
-            Ok(found) if found.iter().all(|offset| self.offsets.binary_search(offset).is_ok()) => {
-                let refused = |offset| FaultyRow { offset, reason: VIOLATED_CONSTRAINT.to_owned() };
-                Ok(found.into_iter().map(refused).collect())
+        match offsets {
+            Ok(offsets) if offsets.iter().all(|offset| self.offsets.binary_search(offset).is_ok()) => {
+                let faulty = |offset| FaultyRow { offset, reason: VIOLATED_CONSTRAINT.to_owned() };
+                Ok(offsets.into_iter().map(faulty).collect())
             }
             Ok(_) => {
                 Err(Failure::new(Class::Transient, "a constraint is reported as violated by rows that were never sent"))
@@ -132,8 +133,8 @@ impl<'a> FaultSearch<'a> {
             });
         }
         let mut refused = Vec::new();
-        for (row, reason) in search.refused_rows() {
-            // A server in trouble fails occasionally: a failure that is no proof must occur twice.
+        for (row, reason) in search.into_refused_rows() {
+            // An overloaded server fails occasionally: a failure that does not prove a row's fault must occur twice.
             if !self.failure.is_unclear || !copy.try_rows(&self.part.rows.slice(row..row + 1)).await?.is_accepted() {
                 refused.push(FaultyRow { offset: self.offsets[row], reason });
             }
@@ -143,8 +144,8 @@ impl<'a> FaultSearch<'a> {
 
     /// Whether the copy accepts a sampled row of the part, or else a row that the table already holds.
     async fn accepts_any_row(&self, copy: &TrialTable<'_>) -> Result<bool, Failure> {
-        let (count, tries) = (self.part.count(), SAMPLE_ROWS.min(self.part.count()));
-        for row in (0..tries).map(|number| number * count / tries) {
+        let (count, samples) = (self.part.count(), SAMPLE_ROWS.min(self.part.count()));
+        for row in (0..samples).map(|sample| sample * count / samples) {
             if copy.try_rows(&self.part.rows.slice(row..row + 1)).await?.is_accepted() {
                 return Ok(true);
             }

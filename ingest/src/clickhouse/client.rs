@@ -1,6 +1,5 @@
 //! ClickHouse over HTTP: one request, one response.
-//! An INSERT's text, its token and its encoded rows go in; an acknowledgement or a classified failure comes out. The
-//! client never retries and never changes a byte, so a retry sends exactly what the first attempt sent.
+//! It never retries and never changes a byte, so a caller's retry sends exactly what the first attempt sent.
 //!
 //! Why not the `clickhouse` crate: the class of a failure is decided by the exception code header and the HTTP status,
 //! and the crate returns only the text, which may quote rows.
@@ -18,8 +17,8 @@ use sluice_schemas::stores;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::answer::{self, Answer, Kind};
 use super::insert::Insert;
+use super::response::{self, Kind, VerifiedResponse};
 use super::servers::Servers;
 use super::settings::{self, INITIAL, KnownSettings, MAX_EXECUTION_TIME};
 use super::shape::{Column, Shape};
@@ -40,16 +39,16 @@ pub struct ClickHouse {
     database: String,
     /// Timeout of one request.
     timeout: Duration,
-    /// Prefix of its query IDs.
+    /// Prefix of the query IDs.
     prefix: String,
-    /// What the server reports about the settings that are sent; read before the first request.
+    /// The server's report on the settings that are sent; read before the first request.
     known_settings: Arc<Mutex<Option<KnownSettings>>>,
     servers: Arc<Servers>,
 }
 
 impl ClickHouse {
-    /// Opens no connection yet. Follows no redirect, which would send the password to another host, and ignores proxies
-    /// from the environment.
+    /// Creates a client without connecting. It follows no redirect, which would send the password to another host, and
+    /// ignores proxies from the environment.
     pub fn new(server: &stores::ClickHouse, database: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
         let http = Client::builder().no_proxy().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).build()?;
         let (server, database, prefix) = (server.clone(), database.to_owned(), PREFIX.to_owned());
@@ -57,14 +56,14 @@ impl ClickHouse {
         Ok(Self { http, server, database, timeout, prefix, known_settings, servers })
     }
 
-    /// The same client with its own query ID prefix; `timeout` bounds each request.
+    /// Returns a copy of the client with its own query ID prefix; `timeout` bounds each request.
     #[must_use]
     pub fn with_query_prefix(&self, prefix: &str, timeout: Duration) -> Self {
         Self { prefix: prefix.to_owned(), timeout, ..self.clone() }
     }
 
-    /// Kills all queries whose IDs begin with `prefix` and returns once they have ended. Required for a query that
-    /// outlives the wait for it: ClickHouse continues when its client disconnects.
+    /// Kills all queries whose IDs begin with `prefix` and returns once they have ended. This is required for a query
+    /// whose client has stopped waiting: ClickHouse continues it after the client disconnects.
     pub async fn kill(&self, prefix: &str) -> Result<(), Failure> {
         let query = "KILL QUERY WHERE startsWith(query_id, {prefix:String}) AND user = currentUser() SYNC";
         self.query(query, &[("param_prefix", prefix.to_owned())]).await.map(drop)
@@ -135,8 +134,8 @@ impl ClickHouse {
         let query = "SELECT concat(database, '.', name) AS full_name FROM system.tables WHERE engine = 'MaterializedView' \
                      AND concat(database, '.', name) = {table:String} FORMAT JSON";
         let Some(suspected) = failure.suspected_view.take() else { return failure };
-        let found: Vec<Named> = self.select(query, &suspected).await.unwrap_or_default();
-        found.first().map_or_else(|| failure.clone(), |view| failures::in_view(failure.clone(), &view.full_name))
+        let views: Vec<Named> = self.select(query, &suspected).await.unwrap_or_default();
+        views.first().map_or_else(|| failure.clone(), |view| failures::in_view(failure.clone(), &view.full_name))
     }
 
     /// Fails if the table's columns have other types than those that rows are encoded for.
@@ -146,7 +145,7 @@ impl ClickHouse {
         if columns.is_empty() || insert.fits(&columns) { Ok(()) } else { Err(failures::table_changed(&insert.table)) }
     }
 
-    /// The database that it reads from and writes to.
+    /// The database that the client reads from and writes to.
     pub fn database(&self) -> &str {
         &self.database
     }
@@ -198,12 +197,12 @@ impl ClickHouse {
             parameters.push((MAX_EXECUTION_TIME, &seconds));
         }
         parameters.extend_from_slice(request_parameters);
-        let answer = self.post(name, &parameters, body, kind).await;
-        if answer.as_ref().is_err_and(|failure| failure.code == UNKNOWN_SETTING) {
+        let response = self.post(name, &parameters, body, kind).await;
+        if response.as_ref().is_err_and(|failure| failure.code == UNKNOWN_SETTING) {
             // Another version runs there now.
             *self.known_settings.lock().await = None;
         }
-        let Answer { body, server } = answer?;
+        let VerifiedResponse { body, server } = response?;
         self.servers.add(&server);
         Ok(body)
     }
@@ -213,15 +212,15 @@ impl ClickHouse {
         if let Some(known_settings) = &*cached {
             return Ok(known_settings.clone());
         }
-        let answer = match self.query_settings(&INITIAL).await {
+        let response = match self.query_settings(&INITIAL).await {
             Err(failure) if failure.code == UNKNOWN_SETTING => self.query_settings(&INITIAL[1..]).await?,
-            answer => answer?,
+            response => response?,
         };
-        let known_settings = KnownSettings::new(rows(&answer.body)?)?;
+        let known_settings = KnownSettings::new(rows(&response.body)?)?;
         Ok(cached.insert(known_settings).clone())
     }
 
-    async fn query_settings(&self, parameters: &[(&str, &str)]) -> Result<Answer, Failure> {
+    async fn query_settings(&self, parameters: &[(&str, &str)]) -> Result<VerifiedResponse, Failure> {
         self.post(&self.prefix, parameters, settings::query().into(), Kind::Query).await
     }
 
@@ -232,7 +231,7 @@ impl ClickHouse {
         parameters: &[(&str, &str)],
         body: reqwest::Body,
         kind: Kind,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<VerifiedResponse, Failure> {
         let (login, id) = (&self.server.login, format!("{name}:{}", Uuid::new_v4()));
         let request = self
             .http
@@ -244,7 +243,7 @@ impl ClickHouse {
             .header("X-ClickHouse-Key", login.password.reveal())
             .body(body);
         let response = request.send().await.map_err(|error| failures::unanswered(&error))?;
-        answer::accept(response, &id, kind).await
+        response::accept(response, &id, kind).await
     }
 }
 

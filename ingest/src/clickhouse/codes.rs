@@ -1,12 +1,12 @@
-//! Classifies ClickHouse's error codes and reads what else the response to a failed request reveals.
-//! Codes, HTTP statuses and the server's text go in; a classified [`Failure`] comes out. The text may quote a row, so
-//! only the number of a row, the name of a setting and the suspected name of a view are kept.
+//! Classifies ClickHouse's error codes and extracts details from the text of an exception.
+//! The text may quote a row, so only the number of a row, the name of a setting and the suspected name of a view are
+//! kept.
 //!
 //! Codes: `src/Common/ErrorCodes.cpp` of ClickHouse.
 
 use crate::failure::{Class, Failure};
 
-/// Passes without intervention, or it is unknown whether the write took place.
+/// Errors that pass without intervention, or that leave unknown whether the write took place.
 const TRANSIENT: &[(u32, &str)] = &[
     (3, "UNEXPECTED_END_OF_FILE"),
     (107, "FILE_DOESNT_EXIST"),
@@ -39,7 +39,7 @@ const TRANSIENT: &[(u32, &str)] = &[
     (999, "KEEPER_EXCEPTION"),
 ];
 
-/// ClickHouse will never accept this row.
+/// Errors of rows that ClickHouse will never accept.
 const ROW: &[(u32, &str)] = &[
     (6, "CANNOT_PARSE_TEXT"),
     (26, "CANNOT_PARSE_QUOTED_STRING"),
@@ -67,7 +67,7 @@ const ROW: &[(u32, &str)] = &[
     (691, "UNKNOWN_ELEMENT_OF_ENUM"),
 ];
 
-/// The table, the privilege or the configuration is wrong.
+/// Errors of a wrong table, privilege or configuration.
 const OPERATOR: &[(u32, &str)] = &[
     (8, "THERE_IS_NO_COLUMN"),
     (10, "NOT_FOUND_COLUMN_IN_BLOCK"),
@@ -97,13 +97,13 @@ const OPERATOR: &[(u32, &str)] = &[
     (516, "AUTHENTICATION_FAILED"),
 ];
 
-/// Found in the text of code 252 if it does not mean too many parts of a table.
+/// Text of code 252 if it does not mean too many parts of a table.
 const TOO_MANY_PARTITIONS: &str = "Too many partitions for single INSERT block";
 /// Precedes the name of a view in the text of an exception.
 const VIEW: &str = "while pushing to view ";
 
-/// Raised by expressions of a table, for some rows or for all: the table or the row may be wrong, and only trying rows
-/// alone decides.
+/// Errors that expressions of a table raise, for some rows or for all: the table or the row may be wrong, and only
+/// trying rows alone decides.
 const UNCLEAR: &[(u32, &str)] = &[
     (36, "BAD_ARGUMENTS"),
     (43, "ILLEGAL_TYPE_OF_ARGUMENT"),
@@ -151,8 +151,8 @@ pub(crate) fn failure(status: u16, code: Option<u32>) -> Failure {
     Failure { class, what, code, row: None, is_unclear, suspected_view: None }
 }
 
-/// Adds to a failure what the server's text reveals: the number of the row at fault (counted from 1), the view, and
-/// which of two faults a code stands for. Nothing else of the text is kept, since it may quote the row.
+/// Adds details from the server's text to a failure: the number of the row at fault (counted from 1 there), the view,
+/// and the meaning of an ambiguous code. Nothing else of the text is kept, since it may quote the row.
 pub(crate) fn with_text(mut failure: Failure, text: &str) -> Failure {
     let after = text.rfind("at row ").map(|at| &text[at + "at row ".len()..]);
     let digits = after.map(|after| after.chars().take_while(char::is_ascii_digit).collect::<String>());
@@ -205,9 +205,9 @@ mod tests {
         for (class, codes) in TABLE {
             for (code, name) in codes {
                 for status in [200, 400, 403, 404, 500, 503] {
-                    let found = failure(status, Some(*code));
-                    assert_eq!(found.class, class, "{code} {name} with {status}");
-                    assert!(found.what.contains(name), "{found}");
+                    let failure = failure(status, Some(*code));
+                    assert_eq!(failure.class, class, "{code} {name} with {status}");
+                    assert!(failure.what.contains(name), "{failure}");
                 }
             }
         }
@@ -288,9 +288,9 @@ mod tests {
 
     #[test]
     fn too_many_partitions_need_an_operator_and_too_many_parts_do_not() {
-        let answer = |text: &str| with_text(failure(500, Some(252)), text);
-        assert_eq!(answer("Too many parts (300) in table").class, Class::Transient);
-        let partitions = answer("Too many partitions for single INSERT block (more than 100). The limit");
+        let failure_with = |text: &str| with_text(failure(500, Some(252)), text);
+        assert_eq!(failure_with("Too many parts (300) in table").class, Class::Transient);
+        let partitions = failure_with("Too many partitions for single INSERT block (more than 100). The limit");
         assert_eq!(partitions.class, Class::Operator);
         insta::assert_snapshot!(failures::in_view(partitions, "d.v"), @"write: ClickHouse returned error 252 (TOO_MANY_PARTS), HTTP 500: too many partitions for one INSERT; partition by month, or raise max_partitions_per_insert_block, while ClickHouse wrote to view d.v");
     }

@@ -1,5 +1,5 @@
-//! Which offsets of a topic partition are in a table. A target and a range go in, figures come out. It reads the
-//! projection `by_offset`, in which the rows of a partition lie together with only their four provenance columns.
+//! Determines which offsets of a topic partition are in a table. It reads the projection `by_offset`, which stores the
+//! rows of a partition together, with only their four provenance columns.
 
 pub mod sums;
 
@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::target::Target;
 use sums::Sums;
 
-/// Most gaps that are fetched.
+/// Maximum number of gaps that are fetched.
 pub const MAX_GAPS: usize = 2_000_000;
 
 /// Selects the rows in a range of offsets.
@@ -39,9 +39,9 @@ pub struct Coverage<'a> {
 /// Rows that are in the table more than once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Duplicates {
-    /// Surplus rows.
+    /// Number of surplus rows.
     pub count: u64,
-    /// Up to five of their offsets.
+    /// Offsets of up to five surplus rows.
     pub sample: Vec<i64>,
 }
 
@@ -76,8 +76,8 @@ impl Coverage<'_> {
         let mut gaps: Vec<_> = pairs.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect();
         if gaps.len() < MAX_GAPS {
             let highest = self.highest(range).await?;
-            let rest = highest.map_or(range.start, |highest| highest + 1)..range.end;
-            gaps.extend((!rest.is_empty()).then_some(rest));
+            let last = highest.map_or(range.start, |highest| highest + 1)..range.end;
+            gaps.extend((!last.is_empty()).then_some(last));
         }
         Ok(gaps)
     }
@@ -90,7 +90,7 @@ impl Coverage<'_> {
             quote_identifier(&self.target.table)
         );
         let body = self.query(&query, range, range.start - 1).await?;
-        // Between the count and the offsets is the length of the list, in one byte since it is at most 5.
+        // The length of the list is between the count and the offsets, in one byte since it is at most 5.
         let Some((count, [_, sample @ ..])) = body.split_first_chunk() else {
             return Err(failures::not_a_response("a body of unexpected length"));
         };

@@ -1,4 +1,4 @@
-//! How long a table must remember the tokens of INSERTs, and why a table is unsuitable. Plain data.
+//! How long a table must remember the tokens of INSERTs, and why a table is unsuitable.
 
 use super::name::TableName;
 use crate::config::Settings;
@@ -8,14 +8,14 @@ use crate::config::Settings;
 pub struct Demand {
     /// Peak INSERTs per second into a table.
     pub per_second: u64,
-    /// INSERTs whose tokens a table must remember.
+    /// Number of INSERTs whose tokens a table must remember.
     pub inserts: u64,
-    /// Seconds for which it must remember them.
+    /// Seconds for which a table must remember those tokens.
     pub seconds: u64,
 }
 
 impl Demand {
-    /// What workers with these settings require.
+    /// The demand of workers with these settings.
     pub fn new(settings: &Settings) -> Self {
         Self {
             per_second: u64::from(settings.peak_inserts_per_second),
@@ -24,7 +24,7 @@ impl Demand {
         }
     }
 
-    /// The minimum: that a table remembers tokens at all.
+    /// The minimum demand: that a table remembers tokens at all.
     pub const fn minimal() -> Self {
         Self { per_second: 1, inserts: 1, seconds: 1 }
     }
@@ -52,7 +52,7 @@ pub enum UnsuitableTable {
     Engine {
         /// The table as text.
         label: String,
-        /// Its engine.
+        /// The table's engine.
         engine: String,
         /// The reason and the remedy.
         reason: &'static str,
@@ -69,9 +69,9 @@ pub enum UnsuitableTable {
         table: TableName,
         /// The table's setting.
         setting: &'static str,
-        /// Its value.
+        /// The setting's value.
         remembered: u64,
-        /// The minimum.
+        /// The minimum value.
         needed: u64,
         /// Text about several views that write to the table, or empty.
         paths: String,
@@ -88,9 +88,9 @@ pub enum UnsuitableTable {
         table: TableName,
         /// The table's setting.
         setting: &'static str,
-        /// Its value, in seconds.
+        /// The setting's value, in seconds.
         remembered: u64,
-        /// The minimum, in seconds.
+        /// The minimum value, in seconds.
         needed: u64,
     },
 }

@@ -1,12 +1,12 @@
-//! Which table engines keep each record exactly once, and how long such a table remembers the tokens of INSERTs.
-//! A table's entry in `system.tables` goes in; its deduplication window comes out, or why the table cannot be used and
-//! what to do instead. Pure. An engine that is not listed here is refused.
+//! Determines whether a table's engine keeps each record exactly once, and how long the table remembers the tokens of
+//! INSERTs. It reads the table's entry in `system.tables`; if the table cannot be used, it returns the reason and the
+//! remedy. It rejects an engine that is not listed here, and sends no query.
 //!
 //! `ReplicatedMergeTree` is judged by the same text as `MergeTree` and has not been run: the local stack has no Keeper.
 
 use std::collections::HashMap;
 
-/// What a target of a view does with an INSERT.
+/// The effect of an INSERT on the target of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Stores the rows and recognizes a repeated token within this window.
@@ -18,11 +18,11 @@ pub enum Effect {
 /// How long a table remembers the tokens of INSERTs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// Blocks whose tokens it remembers; 0 if none.
+    /// Number of blocks whose tokens the table remembers.
     pub blocks: u64,
     /// The setting that defines `blocks`.
     pub setting: &'static str,
-    /// Seconds after which it forgets a token, if tokens also expire by time.
+    /// Seconds after which the table forgets a token; `None` if tokens do not expire by time.
     pub seconds: Option<u64>,
     /// The setting that defines `seconds`.
     pub seconds_setting: &'static str,
@@ -34,7 +34,7 @@ pub type Defaults = HashMap<String, String>;
 /// How a table is replicated, which decides the settings that apply to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Replication {
-    /// One server has it.
+    /// The table is on one server.
     Single,
     /// `ReplicatedMergeTree` and related engines: Keeper remembers the tokens.
     Replicated,
@@ -51,12 +51,13 @@ fn family(engine: &str) -> Option<(Replication, &str)> {
     rest.ends_with("MergeTree").then_some((replication, rest))
 }
 
-/// Which defaults the window of an engine depends on; `None` for an engine without a window.
+/// The replication that decides the defaults of an engine's window; `None` for an engine without a window.
 pub fn replication(engine: &str) -> Option<Replication> {
     family(engine).map(|(replication, _)| replication)
 }
 
-/// The window of a table that records land in; if its engine does not keep every row, the reason and the remedy.
+/// Returns the window of a table that records land in. If the engine does not keep every row, the error is the reason
+/// and the remedy.
 pub fn base_window(engine: &str, engine_full: &str, defaults: &Defaults) -> Result<Window, &'static str> {
     match family(engine) {
         Some((replication, "MergeTree")) => window(replication, engine_full, defaults),
@@ -68,23 +69,24 @@ pub fn base_window(engine: &str, engine_full: &str, defaults: &Defaults) -> Resu
             "Null" => "stores nothing, so no record could be found again; let records land in a MergeTree table",
             "View" | "LiveView" | "WindowView" => "stores no rows of its own; name the table that it reads",
             "MaterializedView" | "Alias" => "stores no rows of its own; name the table that it writes to",
-            _ => refusal(engine),
+            _ => unsuitable_reason(engine),
         }),
     }
 }
 
-/// What a target of a view does; if it would count a repeated INSERT twice, the reason and the remedy.
+/// Returns the effect of an INSERT on the target of a view. If the target would count a repeated INSERT twice, the
+/// error is the reason and the remedy.
 pub fn target_effect(engine: &str, engine_full: &str, defaults: &Defaults) -> Result<Effect, &'static str> {
     match (engine, family(engine)) {
         ("Null", _) => Ok(Effect::PassesOn),
         (_, Some((replication, _))) => window(replication, engine_full, defaults).map(Effect::Stores),
         ("Alias" | "View", None) => Err("is an alias of a table; let the view write to that table"),
-        (_, None) => Err(refusal(engine)),
+        (_, None) => Err(unsuitable_reason(engine)),
     }
 }
 
-/// Why an engine outside the MergeTree family is refused.
-fn refusal(engine: &str) -> &'static str {
+/// Why an engine outside the MergeTree family is unsuitable, and the remedy.
+fn unsuitable_reason(engine: &str) -> &'static str {
     match engine {
         "Buffer" => {
             "keeps rows in memory, loses them in a crash and forgets which INSERTs it accepted; name the table behind it"
@@ -128,7 +130,7 @@ fn window(replication: Replication, engine_full: &str, defaults: &Defaults) -> R
 /// A numeric setting in the table's own `SETTINGS` clause, which comes last.
 fn own_setting(engine_full: &str, name: &str) -> Option<u64> {
     let (_, settings) = engine_full.rsplit_once("SETTINGS ")?;
-    let value = settings.split(", ").find_map(|one| one.strip_prefix(name)?.strip_prefix(" = "))?;
+    let value = settings.split(", ").find_map(|setting| setting.strip_prefix(name)?.strip_prefix(" = "))?;
     value.trim_matches('\'').parse().ok()
 }
 

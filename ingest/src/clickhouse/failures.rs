@@ -7,10 +7,10 @@ use crate::failure::{Class, Failure};
 /// Codes of a missing privilege.
 const DENIED: [&str; 3] = ["access_denied", "database_access_denied", "readonly"];
 
-/// Turns a failure into a fault of the table: it refuses every row on its own, and no row is known that it accepts.
+/// Turns a failure into a fault of the table: it refuses every row alone, and it is not known to accept any row.
 pub(crate) fn every_row_refused(failure: Failure, table: &str) -> Failure {
     let what = format!(
-        "{}; table {table} refuses every row, each alone, and no row is known that it accepts: repair its constraints, \
+        "{}; table {table} refuses every row, each alone, and is not known to accept any row: repair its constraints, \
          defaults or keys",
         failure.what
     );
@@ -32,7 +32,7 @@ pub(crate) fn in_search(failure: Failure) -> Failure {
     Failure { class, what, ..failure }
 }
 
-/// The response is not ClickHouse's, or something in between altered it: the outcome of the request is unknown.
+/// The response is not ClickHouse's, or a proxy altered it: the outcome of the request is unknown.
 pub(crate) fn not_a_response(missing_proof: &str) -> Failure {
     let what = format!(
         "not a ClickHouse response ({missing_proof}); check what stands between the worker and ClickHouse: it must pass on \
@@ -50,8 +50,8 @@ pub(crate) fn in_view(mut failure: Failure, name: &str) -> Failure {
 /// Adds to a failure that it occurred while a view's rows were recomputed.
 pub(crate) fn in_rebuild(failure: Failure, view: &impl Display) -> Failure {
     if failure.code == "query_with_same_id_is_already_running" {
-        let what = "something between this program and ClickHouse resends requests that were not answered in time; it \
-                    must not do that with INSERTs";
+        let what = "something between this program and ClickHouse resends requests that received no response in \
+                    time; it must not do that with INSERTs";
         return Failure { what: what.to_owned(), ..failure };
     }
     let is_view_fault = failure.may_be_row_fault();

@@ -1,5 +1,5 @@
 //! The INSERT of a pipeline's rows: its statement, and the header with the types of the rows.
-//! Names and types of the columns go in; the statement and the head of every body come out. Pure.
+//! It performs no I/O.
 //!
 //! Rows in RowBinary do not describe themselves: a column whose type was changed after the worker read the table would
 //! be misread, along with the bytes of neighboring columns. So a body begins with the names and types that its rows
@@ -13,7 +13,7 @@ use super::quoting::quote_identifier;
 use super::row_binary::{push_length, push_string};
 use super::shape::Column;
 
-/// Statement and head of a pipeline's INSERTs.
+/// The INSERT of a pipeline's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Insert {
     /// The table.
@@ -22,7 +22,7 @@ pub struct Insert {
     pub statement: String,
     /// Precedes the rows in every body.
     pub head: Bytes,
-    /// Name and type of the columns, in order.
+    /// Names and types of the columns, in order.
     pub columns: Vec<(String, String)>,
 }
 
@@ -37,11 +37,11 @@ impl Insert {
         Self { table: table.to_owned(), statement, head, columns }
     }
 
-    /// The same statement for another table with the same columns.
+    /// Returns the same statement for another table with the same columns.
     pub(crate) fn statement_for(&self, table: &str) -> String {
         let prefix = format!("INSERT INTO {} ", quote_identifier(&self.table));
-        let rest = self.statement.strip_prefix(&prefix).expect("every statement begins with its table");
-        format!("INSERT INTO {} {rest}", quote_identifier(table))
+        let suffix = self.statement.strip_prefix(&prefix).expect("every statement begins with its table");
+        format!("INSERT INTO {} {suffix}", quote_identifier(table))
     }
 
     /// Whether its bodies state the types of their rows.
@@ -49,10 +49,10 @@ impl Insert {
         !self.head.is_empty()
     }
 
-    /// Whether its columns still have these types among `now`, all current columns of the table.
-    pub fn fits(&self, now: &[Column]) -> bool {
+    /// Whether the columns still have the same types among `current`, all columns of the table.
+    pub fn fits(&self, current: &[Column]) -> bool {
         let is_unchanged = |(name, column_type): &(String, String)| {
-            now.iter().any(|now| now.name == *name && now.type_text == *column_type)
+            current.iter().any(|column| column.name == *name && column.type_text == *column_type)
         };
         self.columns.iter().all(is_unchanged)
     }

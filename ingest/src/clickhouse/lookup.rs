@@ -1,4 +1,4 @@
-//! Which rows of a topic partition a table holds, found by the provenance columns when a token cannot decide.
+//! Looks up which rows of a topic partition a table holds, by the provenance columns, if a token cannot decide.
 //! ClickHouse reads the projection `by_offset` if the table has one; otherwise it scans the table.
 
 use super::client::ClickHouse;
@@ -15,7 +15,7 @@ use crate::target::Target;
 pub(super) const OF_PARTITION: &str =
     "_topic = {topic:String} AND _topic_id = {topic_id:UUID} AND _partition = {partition:Int32}";
 
-/// The highest offset of a partition in the table, of this topic only, not of another with the same name.
+/// Returns the highest offset of a partition in the table. An earlier topic of the same name does not count.
 pub async fn highest(clickhouse: &ClickHouse, target: &Target, partition: i32) -> Result<Option<i64>, Failure> {
     let table = quote_identifier(&target.table);
     let query =
@@ -24,7 +24,7 @@ pub async fn highest(clickhouse: &ClickHouse, target: &Target, partition: i32) -
     Ok(numbers(&body)?.first().copied())
 }
 
-/// The offsets of a range that the table holds, in order, each once per row.
+/// Returns the offsets of a range that the table holds, in order, each once per row.
 pub async fn offsets(
     clickhouse: &ClickHouse,
     target: &Target,
@@ -42,8 +42,8 @@ pub async fn offsets(
     numbers(&body)
 }
 
-/// Which of `offsets` the table holds, in order, each once per row. The query lists every offset, so pass a few
-/// thousand at a time.
+/// Returns those of `offsets` that the table holds, in order, each once per row. The query lists every offset, so pass
+/// a few thousand at a time.
 pub async fn among(
     clickhouse: &ClickHouse,
     target: &Target,
@@ -62,8 +62,8 @@ pub async fn among(
     numbers(&body)
 }
 
-/// Fails while an INSERT of this partition runs, from any process: its rows may still land. Only after this check do
-/// missing rows count as absent.
+/// Fails while any process's INSERT of this partition runs: its rows may still land. Missing rows count as absent only
+/// after this check.
 pub async fn check_no_running_insert(clickhouse: &ClickHouse, target: &Target, partition: i32) -> Result<(), Failure> {
     let query = "SELECT toUInt64(count()) FROM system.processes WHERE startsWith(query_id, {inserts:String}) \
                  FORMAT RowBinary";

@@ -7,12 +7,12 @@ use super::quoting::quote_identifier;
 pub struct TableName {
     /// Database.
     pub database: String,
-    /// Name in it.
+    /// Name of the table or view.
     pub name: String,
 }
 
 impl TableName {
-    /// A name in a database.
+    /// Name of a table or view in a database.
     pub fn new(database: impl Into<String>, name: impl Into<String>) -> Self {
         Self { database: database.into(), name: name.into() }
     }
@@ -27,5 +27,17 @@ impl std::fmt::Display for TableName {
         };
         let text = |name: &str| if is_plain(name) { name.to_owned() } else { quote_identifier(name) };
         write!(f, "{}.{}", text(&self.database), text(&self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_if_sql_requires_it() {
+        assert_eq!(TableName::new("d", "t_1").to_string(), "d.t_1");
+        assert_eq!(TableName::new("a-b", ".inner.v").to_string(), "`a-b`.`.inner.v`");
+        assert_eq!(TableName::new("d", "a`b").to_string(), "d.`a\\`b`");
     }
 }

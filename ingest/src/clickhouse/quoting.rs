@@ -1,6 +1,6 @@
 //! Quoted text in ClickHouse's SQL and type names: string literals and identifiers.
-//! Quoted text goes in and its value comes out, or the reverse. Only this module reads ClickHouse's escapes, and only
-//! `sluice_schemas::sql` writes them; text that ClickHouse itself could not read is refused, never guessed.
+//! Only this module reads ClickHouse's escapes, and only `sluice_schemas::sql` writes them. Text that ClickHouse itself
+//! could not read is rejected, never guessed.
 //!
 //! The escapes are those of ClickHouse's own reader: `\a \b \e \f \n \r \t \v \0`, `\xHH`, `\N` for the empty string,
 //! and a backslash before `\ ' " `` ` `` / =` or a control character stands for that character. Before any other
@@ -43,8 +43,8 @@ pub(crate) fn leading_identifier(text: &str) -> Option<(String, &str)> {
         quote @ (b'`' | b'"') => end_of_quoted(text, quote)?,
         _ => text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len()),
     };
-    let (identifier_text, rest) = text.split_at_checked(end)?;
-    Some((parse_identifier(identifier_text)?, rest))
+    let (identifier_text, remainder) = text.split_at_checked(end)?;
+    Some((parse_identifier(identifier_text)?, remainder))
 }
 
 /// Index after the closing quote of the quoted text at the start of `text`.
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_but_one_quoted_text_is_refused() {
+    fn anything_but_one_quoted_text_is_rejected() {
         for literal in ["", "'", "a", "'a", "a'", r"'a\'", "'a'b'", "'a' 'b'", r"'\x4'", r"'\xzz'", "'a\u{fffd}'"] {
             assert_eq!(text(literal), None, "{literal}");
         }

@@ -1,4 +1,4 @@
-//! The parts of ClickHouse's RowBinary format that several modules need. Pure.
+//! The parts of ClickHouse's RowBinary format that several modules need. It performs no I/O.
 
 use crate::clickhouse::failures;
 use crate::failure::Failure;
@@ -20,8 +20,8 @@ pub(crate) fn push_length(mut length: usize, out: &mut Vec<u8>) {
 
 /// The values of a result whose columns all have eight bytes, row by row.
 pub(crate) fn numbers(body: &[u8]) -> Result<Vec<i64>, Failure> {
-    let (numbers, rest) = body.as_chunks();
-    if !rest.is_empty() {
+    let (numbers, remainder) = body.as_chunks();
+    if !remainder.is_empty() {
         return Err(failures::not_a_response("a body that is not a whole number of eight-byte values"));
     }
     Ok(numbers.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect())

@@ -1,11 +1,11 @@
 //! Detects several servers behind one address: rows that one of them accepted may be missing on another.
-//! Server names go in, in the order of their responses; two of them come out if they alternate. A server replaced by
-//! another one, like a restarted container, does not count as two.
+//! Two servers count only if their responses alternate: a server that another one replaces, such as a restarted
+//! container, does not.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Most names that are remembered.
+/// Maximum number of names that are remembered.
 const MAX_NAMES: usize = 16;
 
 /// The servers that have responded.
@@ -39,7 +39,7 @@ impl Servers {
         }
     }
 
-    /// Two servers that alternate.
+    /// Two servers that alternate, if any.
     pub(super) fn alternating(&self) -> Option<[String; 2]> {
         self.seen().alternating.clone()
     }

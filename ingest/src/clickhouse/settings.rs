@@ -1,7 +1,6 @@
 //! The settings sent with every request, since correctness depends on their values and a user's profile may have
 //! others.
-//! What the server reports about them goes in, the parameters of a request come out. It sends no setting that the
-//! server does not have, and fails if a profile forbids a required value.
+//! It sends no setting that the server does not have, and fails if a profile forbids a required value.
 
 use serde::Deserialize;
 
@@ -9,12 +8,12 @@ use crate::clickhouse::failures;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 
-use super::answer::Kind;
+use super::response::Kind;
 
 /// Sent with every request. Most of them keep a profile from making a result shorter, older or different from the
 /// table.
 pub const ALWAYS: &[(&str, &str)] = &[
-    // What a user sees.
+    // Rows that a user sees.
     ("additional_result_filter", ""),
     ("additional_table_filters", "{}"),
     ("apply_deleted_mask", "1"),
@@ -24,7 +23,7 @@ pub const ALWAYS: &[(&str, &str)] = &[
     ("limit", "0"),
     ("offset", "0"),
     ("use_query_cache", "0"),
-    // What is left out without an error.
+    // Rows that are omitted without an error.
     ("distinct_overflow_mode", "throw"),
     ("group_by_overflow_mode", "throw"),
     ("join_overflow_mode", "throw"),
@@ -38,7 +37,7 @@ pub const ALWAYS: &[(&str, &str)] = &[
     ("timeout_overflow_mode", "throw"),
     ("timeout_overflow_mode_leaf", "throw"),
     ("transfer_overflow_mode", "throw"),
-    // How figures are computed.
+    // Computation of figures.
     ("aggregate_functions_null_for_empty", "0"),
     ("allow_experimental_parallel_reading_from_replicas", "0"),
     ("distributed_group_by_no_merge", "0"),
@@ -47,14 +46,14 @@ pub const ALWAYS: &[(&str, &str)] = &[
     ("optimize_trivial_approximate_count_query", "0"),
     ("prefer_column_name_to_alias", "0"),
     ("session_timezone", ""),
-    // How a result is written.
+    // Format of a result.
     ("extremes", "0"),
     ("http_write_exception_in_output_format", "0"),
     ("output_format_json_quote_64bit_integers", "0"),
     ("send_progress_in_http_headers", "0"),
 ];
 
-/// Also sent with every request, for those that write: a rebuild inserts by a query. Reads do not depend on them.
+/// Also sent with every request, because a rebuild inserts by a query. Reads do not depend on them.
 pub const FOR_WRITES: &[(&str, &str)] = &[
     ("async_insert", "0"),
     ("deduplicate_insert_select", "enable_when_possible"),
@@ -87,7 +86,7 @@ pub const FOR_INSERTS: &[(&str, &str)] = &[
     ("use_strict_insert_block_limits", "0"),
 ];
 
-/// The only settings still sent when a test injects the fault that omits the rest.
+/// The only settings still sent when a test injects the fault that omits the others.
 const SENT_DESPITE_FAULT: [&str; 4] =
     ["async_insert", "insert_deduplicate", "max_insert_block_size", "use_query_cache"];
 
@@ -104,7 +103,7 @@ pub(super) struct Setting {
     is_fixed: u8,
 }
 
-/// What a server reports about these settings.
+/// A server's report on these settings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownSettings(Vec<Setting>);
 
@@ -126,7 +125,7 @@ pub(super) const INITIAL: [(&str, &str); 6] = [
 ];
 
 impl KnownSettings {
-    /// Every version has some of these settings, so a result without them is rejected.
+    /// Rejects a result without settings that every version has.
     pub(super) fn new(settings: Vec<Setting>) -> Result<Self, Failure> {
         let known = Self(settings);
         let has = |name: &str| known.0.iter().any(|setting| setting.name == name);
@@ -137,7 +136,7 @@ impl KnownSettings {
         }
     }
 
-    /// The settings of a request of this kind, except those that it sets itself.
+    /// Returns the settings of a request of this kind, except those that the request sets itself.
     pub(super) fn parameters(
         &self,
         kind: Kind,

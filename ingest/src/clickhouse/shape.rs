@@ -1,13 +1,13 @@
-//! The shape of a table: its columns, its partition key and the server's time zone. Plain data.
+//! The shape of a table: its columns, its partition key and the server's time zone.
 
 use serde::Deserialize;
 
 /// The shape of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
-    /// Its columns in order.
+    /// The columns in order.
     pub columns: Vec<Column>,
-    /// Text of its partition key.
+    /// Text of the partition key.
     pub partition_key: String,
     /// The server's time zone, used for columns without their own.
     pub server_zone: String,

@@ -1,7 +1,6 @@
 //! Checks before the first record that this server drops a second INSERT with the same token, for this user and its
 //! profile.
-//! A client goes in; a failure that says what to change comes out, if any. It writes to a temporary table of its own
-//! session, never to a shared table.
+//! A failure names the remedy. It writes to a temporary table of its own session, never to a shared table.
 
 use super::client::ClickHouse;
 use super::failures;
@@ -17,7 +16,7 @@ const DROP: &str = "DROP TEMPORARY TABLE sluice_token_proof";
 /// Seconds until the server drops an abandoned session with its table.
 const SESSION_SECONDS: &str = "60";
 
-/// Inserts the same row twice with one token and counts the rows.
+/// Inserts the same row twice with one token and fails unless one row is left.
 pub async fn check_tokens(clickhouse: &ClickHouse) -> Result<(), Failure> {
     if is_injected(Fault::SkipTokenCheck) {
         return Ok(());
@@ -32,7 +31,7 @@ pub async fn check_tokens(clickhouse: &ClickHouse) -> Result<(), Failure> {
     clickhouse.query(DROP, &session).await?;
     match rows[..] {
         [1] => Ok(()),
-        [rows] => Err(tokens_not_recognized(rows)),
+        [rows] => Err(tokens_ignored(rows)),
         _ => Err(failures::not_a_response("a body that is not the number of rows")),
     }
 }
@@ -41,18 +40,18 @@ fn cannot_prepare(failure: Failure) -> Failure {
     if failure.code != "access_denied" {
         return failure;
     }
-    let what = format!(
+    let message = format!(
         "{}: the check at start-up needs a temporary table; GRANT CREATE ARBITRARY TEMPORARY TABLE ON *.* and \
          TABLE ENGINE ON MergeTree to this user",
         failure.what
     );
-    Failure { what, ..failure }
+    Failure { what: message, ..failure }
 }
 
-fn tokens_not_recognized(rows: u8) -> Failure {
-    let what = format!(
+fn tokens_ignored(rows: u8) -> Failure {
+    let message = format!(
         "two INSERTs with one deduplication token left {rows} rows, so a repeated INSERT would land twice; check \
          deduplicate_insert and insert_deduplicate in the profile of this ClickHouse user"
     );
-    Failure::new(Class::Operator, what)
+    Failure::new(Class::Operator, message)
 }

@@ -1,5 +1,5 @@
-//! The ClickHouse column types that ingest can write.
-//! The text of `system.columns.type` goes in, a [`Type`] comes out; an unknown type is refused, never guessed.
+//! The ClickHouse column types that ingest can write, parsed from `system.columns.type`. An unknown type is rejected,
+//! never guessed.
 
 use super::quoting::{parse_identifier, unquote};
 
@@ -67,7 +67,7 @@ impl Type {
         matches!(self, Self::Nullable(_))
     }
 
-    /// Whether it is or contains a `JSON`.
+    /// Whether the type is or contains a `JSON`.
     pub(crate) fn contains_json(&self) -> bool {
         match self {
             Self::Json => true,
@@ -150,7 +150,7 @@ fn with_arguments(text: &str) -> Option<Type> {
         ("DateTime", [zone]) => quoted(zone).map(|_| Type::DateTime),
         ("DateTime64", [precision]) => date_time64(precision),
         ("DateTime64", [precision, zone]) => quoted(zone).and_then(|_| date_time64(precision)),
-        // The parameters affect only how it is stored; the value is the same text.
+        // The parameters affect only the storage; the value is the same text.
         ("JSON", _) => Some(Type::Json),
         _ => None,
     }
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_unsupported_types() {
+    fn unsupported_types_are_rejected() {
         for text in [
             "Decimal(76, 2)",
             "Decimal(4, 5)",

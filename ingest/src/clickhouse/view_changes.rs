@@ -1,9 +1,8 @@
-//! Whether the token alone decides about an INSERT that may have landed, or whether a table or view behind it has
-//! changed since.
-//! A target and the age of the announcement go in, [`Changed`] comes out; it changes nothing.
+//! Determines whether the token alone decides about an INSERT that may have landed, or whether a table or view that it
+//! reaches has changed since. It changes nothing.
 //!
-//! After a restart or an outage of ClickHouse, many partitions of a table are in doubt at once. They share one reading,
-//! but never one that began before their request: a view may have been added since.
+//! After a restart or an outage of ClickHouse, many partitions of a table are in doubt at once. They share one reading
+//! of the view graph, but never one that began before their request: a view may have been added since.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +14,7 @@ use super::view_graph::ViewGraph;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 
-/// What has changed behind a table since an INSERT may have been sent.
+/// The changes to a table and its views since an INSERT may have been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
     /// Nothing: the token decides.
@@ -51,14 +50,14 @@ impl ViewGraphs {
         if is_injected(Fault::IgnoreViews) {
             return Ok(Changed::Nothing);
         }
-        let forgetful = |unsuitable: UnsuitableTable| {
+        let not_repeatable = |unsuitable: UnsuitableTable| {
             Failure::new(
                 Class::Operator,
                 format!("an INSERT that may have landed must not be repeated now: {unsuitable}"),
             )
         };
         let graph = self.read_since(clickhouse, table).await?;
-        let remembered = graph.token_retention(demand).map_err(forgetful)?;
+        let remembered = graph.token_retention(demand).map_err(not_repeatable)?;
         // Read after the response, since the ages below are as of the response. They are rounded down to whole seconds.
         let announced_for = announced_for();
         let is_recent = |age: Option<Duration>| age.is_some_and(|age| age <= announced_for + Duration::from_secs(1));
@@ -70,7 +69,7 @@ impl ViewGraphs {
         })
     }
 
-    /// What an INSERT reaches, as read after the start of this call.
+    /// Returns the view graph of a table, as read after the start of this call.
     async fn read_since(&self, clickhouse: &ClickHouse, table: &str) -> Result<Arc<ViewGraph>, Failure> {
         let called_at = Instant::now();
         let last =

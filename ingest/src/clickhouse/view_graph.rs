@@ -1,8 +1,7 @@
 //! Every table that an INSERT reaches through materialized views, in any database, and whether each of them would
 //! recognize a repeated INSERT.
-//! A table goes in; the [`ViewGraph`] of its views and their targets comes out, and how long all of them are sure to
-//! remember a token, or [`UnsuitableTable`]: the table that does not, with the remedy. It reads `system.tables` and changes
-//! nothing.
+//! [`ViewGraph::token_retention`] returns how long all tables are guaranteed to remember a token, or the
+//! [`UnsuitableTable`] that does not, with the remedy. It reads `system.tables` and changes nothing.
 //!
 //! The graph is read when a worker starts and again before an INSERT is repeated, since views may be added while it
 //! runs.
@@ -23,28 +22,28 @@ use catalog::Rows;
 /// A table that an INSERT reaches.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// Its name.
+    /// Name of the table.
     pub name: TableName,
-    /// Its engine.
+    /// Engine of the table.
     pub engine: String,
     /// Engine with keys, TTL and settings.
     pub engine_full: String,
     /// Text of its partition key.
     pub partition_key: String,
-    /// Its complete definition.
+    /// The complete definition.
     pub definition: String,
     /// A view that writes to it; `None` for the base table.
     pub via: Option<TableName>,
-    /// Number of view paths from the base table: the blocks that one INSERT adds.
-    pub paths: u64,
+    /// Number of view paths from the base table: the number of blocks that one INSERT adds.
+    pub path_count: u64,
 }
 
 /// A materialized view that an INSERT triggers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// Its name.
+    /// Name of the view.
     pub name: TableName,
-    /// Its SELECT, with qualified names.
+    /// The view's SELECT, with qualified names.
     pub select: String,
     /// The table whose INSERTs trigger it.
     pub source: TableName,
@@ -64,7 +63,7 @@ pub struct ViewGraph {
     /// Time since a table that views write to was created or changed; `None` without views.
     pub targets_unchanged_for: Option<Duration>,
     defaults: HashMap<Replication, Defaults>,
-    /// Why it is unusable regardless of windows; the rest is then incomplete.
+    /// Why the graph is unusable regardless of windows; its other fields are then incomplete.
     unsuitable: Option<UnsuitableTable>,
 }
 
@@ -74,7 +73,7 @@ impl ViewGraph {
         Self::reread(clickhouse, table, &Self::default()).await
     }
 
-    /// The same, in a single query if the graph is still the same as `last`.
+    /// Like [`Self::read`], but in a single query if the graph is still the same as `last`.
     pub(super) async fn reread(clickhouse: &ClickHouse, table: &str, last: &Self) -> Result<Self, Failure> {
         let base = TableName::new(clickhouse.database(), table);
         let known = last.tables.iter().map(|table| &table.name).chain(last.views.iter().map(|view| &view.name));
@@ -102,46 +101,47 @@ impl ViewGraph {
         Ok(graph)
     }
 
-    /// Follows one path from the base table to everything behind it.
+    /// Follows one path to a table and everything that it feeds.
     fn visit(
         &mut self,
         rows: &Rows,
-        at: &TableName,
+        table: &TableName,
         via: Option<&TableName>,
         path: &mut Vec<TableName>,
     ) -> Result<(), UnsuitableTable> {
-        if path.contains(at) {
-            return Err(UnsuitableTable::Cycle(at.clone()));
+        if path.contains(table) {
+            return Err(UnsuitableTable::Cycle(table.clone()));
         }
-        let row =
-            rows.get(at).ok_or_else(|| UnsuitableTable::Hidden { label: describe(at, via), table: at.clone() })?;
-        path.push(at.clone());
+        let row = rows
+            .get(table)
+            .ok_or_else(|| UnsuitableTable::Hidden { label: describe(table, via), table: table.clone() })?;
+        path.push(table.clone());
         match via {
-            None => shorten(&mut self.unchanged_for, row),
+            None => update_minimum_age(&mut self.unchanged_for, row),
             Some(_) if row.is_view() => {}
-            Some(_) => shorten(&mut self.targets_unchanged_for, row),
+            Some(_) => update_minimum_age(&mut self.targets_unchanged_for, row),
         }
         if row.is_view() {
             // A view that another view writes to passes the rows on to its own target.
             self.visit(rows, &row.target(), via, path)?;
         } else {
-            self.add_table(row, at, via);
+            self.add_table(row, table, via);
         }
         for name in row.dependent_views() {
-            let hidden = || UnsuitableTable::Hidden { label: format!("view {name} on {at}"), table: name.clone() };
+            let hidden = || UnsuitableTable::Hidden { label: format!("view {name} on {table}"), table: name.clone() };
             let view = rows.get(&name).ok_or_else(hidden)?;
             if !view.is_view() {
                 let reason = "is not known to count a repeated INSERT only once; use a materialized view";
                 return Err(UnsuitableTable::Engine {
-                    label: format!("view {name} on {at}"),
+                    label: format!("view {name} on {table}"),
                     engine: view.engine.clone(),
                     reason,
                 });
             }
-            shorten(&mut self.unchanged_for, view);
+            update_minimum_age(&mut self.unchanged_for, view);
             self.visit(rows, &view.target(), Some(&name), path)?;
             let target = catalog::resolve(rows, view.target());
-            let view = View { name, select: view.as_select.clone(), source: at.clone(), target };
+            let view = View { name, select: view.as_select.clone(), source: table.clone(), target };
             if !self.views.contains(&view) {
                 self.views.push(view);
             }
@@ -150,19 +150,19 @@ impl ViewGraph {
         Ok(())
     }
 
-    fn add_table(&mut self, row: &catalog::Row, at: &TableName, via: Option<&TableName>) {
-        if let Some(known) = self.tables.iter_mut().find(|table| table.name == *at) {
-            known.paths += 1;
+    fn add_table(&mut self, row: &catalog::Row, name: &TableName, via: Option<&TableName>) {
+        if let Some(known) = self.tables.iter_mut().find(|table| table.name == *name) {
+            known.path_count += 1;
             return;
         }
         self.tables.push(Table {
-            name: at.clone(),
+            name: name.clone(),
             engine: row.engine.clone(),
             engine_full: row.engine_full.clone(),
             partition_key: row.partition_key.clone(),
             definition: row.create_table_query.clone(),
             via: via.cloned(),
-            paths: 1,
+            path_count: 1,
         });
     }
 
@@ -172,12 +172,12 @@ impl ViewGraph {
         self.tables.sort_by_key(|table| depth(views, &table.name));
     }
 
-    /// Fails if a table or view in it cannot be used at all.
+    /// Fails if a table or view of the graph cannot be used at all.
     pub fn check(&self) -> Result<(), UnsuitableTable> {
         self.unsuitable.clone().map_or(Ok(()), Err)
     }
 
-    /// How long all of its tables are sure to remember a token, if that is long enough.
+    /// Returns how long all tables of the graph are guaranteed to remember a token, if that is long enough.
     pub fn token_retention(&self, demand: &Demand) -> Result<Duration, UnsuitableTable> {
         self.check()?;
         let (mut min_seconds, mut tables) = (u64::MAX, self.tables.iter());
@@ -185,19 +185,20 @@ impl ViewGraph {
         let defaults = |table: &Table| {
             engine::replication(&table.engine).and_then(|replication| self.defaults.get(&replication)).unwrap_or(&none)
         };
-        let unfit_engine = |table: &Table, reason| UnsuitableTable::Engine {
+        let unsuitable_engine = |table: &Table, reason| UnsuitableTable::Engine {
             label: table.describe(),
             engine: table.engine.clone(),
             reason,
         };
         if let Some(base) = tables.next() {
             let window = engine::base_window(&base.engine, &base.engine_full, defaults(base));
-            min_seconds = min_seconds.min(base.seconds(&window.map_err(|reason| unfit_engine(base, reason))?, demand)?);
+            min_seconds = min_seconds
+                .min(base.token_retention_seconds(&window.map_err(|reason| unsuitable_engine(base, reason))?, demand)?);
         }
         for table in tables {
             let effect = engine::target_effect(&table.engine, &table.engine_full, defaults(table));
-            if let Effect::Stores(window) = effect.map_err(|reason| unfit_engine(table, reason))? {
-                min_seconds = min_seconds.min(table.seconds(&window, demand)?);
+            if let Effect::Stores(window) = effect.map_err(|reason| unsuitable_engine(table, reason))? {
+                min_seconds = min_seconds.min(table.token_retention_seconds(&window, demand)?);
             }
         }
         Ok(Duration::from_secs(min_seconds))
@@ -210,11 +211,12 @@ impl Table {
         describe(&self.name, self.via.as_ref())
     }
 
-    /// Seconds for which it is sure to remember a token.
-    fn seconds(&self, window: &Window, demand: &Demand) -> Result<u64, UnsuitableTable> {
-        let needed = if is_injected(Fault::IgnoreViews) { 0 } else { demand.inserts * self.paths };
+    /// Seconds for which the table is guaranteed to remember a token.
+    fn token_retention_seconds(&self, window: &Window, demand: &Demand) -> Result<u64, UnsuitableTable> {
+        let needed = if is_injected(Fault::IgnoreViews) { 0 } else { demand.inserts * self.path_count };
         if window.blocks < needed {
-            let paths = if self.paths > 1 { format!(", for each of {} views", self.paths) } else { String::new() };
+            let paths =
+                if self.path_count > 1 { format!(", for each of {} views", self.path_count) } else { String::new() };
             let (label, table) = (self.describe(), self.name.clone());
             return Err(UnsuitableTable::Window {
                 label,
@@ -225,7 +227,7 @@ impl Table {
                 paths,
             });
         }
-        let seconds_by_count = window.blocks / (2 * demand.per_second * self.paths);
+        let seconds_by_count = window.blocks / (2 * demand.per_second * self.path_count);
         match window.seconds {
             Some(seconds) if seconds < demand.seconds => Err(UnsuitableTable::Seconds {
                 label: self.describe(),
@@ -243,12 +245,12 @@ fn describe(table: &TableName, via: Option<&TableName>) -> String {
     via.map_or_else(|| format!("table {table}"), |view| format!("table {table}, which view {view} writes to,"))
 }
 
-fn shorten(time: &mut Option<Duration>, row: &catalog::Row) {
+fn update_minimum_age(minimum: &mut Option<Duration>, row: &catalog::Row) {
     let age = Duration::from_secs(u64::try_from(row.unchanged_for).unwrap_or(0));
-    *time = Some(time.map_or(age, |time| time.min(age)));
+    *minimum = Some(minimum.map_or(age, |minimum| minimum.min(age)));
 }
 
-/// Number of views on the longest path to a table. Cycles have been rejected before.
+/// Number of views on the longest path to a table. The graph has no cycles.
 fn depth(views: &[View], name: &TableName) -> usize {
     let sources = views.iter().filter(|view| view.target == *name).map(|view| &view.source);
     sources.map(|source| 1 + depth(views, source)).max().unwrap_or(0)
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn two_views_into_one_table_halve_its_window() {
+    fn a_second_view_into_a_table_halves_its_window() {
         let window = |blocks: u64| format!("SETTINGS non_replicated_deduplication_window = {blocks}");
         let remembered_seconds = |blocks| {
             let base = table("base", "MergeTree", LARGE, &["v", "w"]);
@@ -315,11 +317,11 @@ mod tests {
     }
 
     #[test]
-    fn a_view_into_a_view_leads_to_the_table_behind() {
+    fn a_view_into_a_view_uses_the_underlying_table() {
         let base = table("base", "MergeTree", LARGE, &["v", "w"]);
         let rows = [base, view("v", "w"), view("w", "t"), table("t", "MergeTree", LARGE, &[])];
         let graph = graph(&rows).unwrap();
-        assert_eq!(graph.tables.iter().map(|table| table.paths).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(graph.tables.iter().map(|table| table.path_count).collect::<Vec<_>>(), [1, 2]);
         assert!(graph.views.iter().all(|view| view.target.name == "t"));
     }
 
@@ -353,12 +355,5 @@ mod tests {
             |seconds| remembered_seconds(&[table("base", "ReplicatedMergeTree", &settings(seconds), &[])]);
         assert_eq!((remembered_seconds(3600), remembered_seconds(60)), (Ok(500), Ok(60)));
         insta::assert_snapshot!(remembered_seconds(9).unwrap_err(), @"table d.base remembers inserted blocks for 9 s, and 10 s are needed: the session and insert timeouts; ALTER TABLE d.base MODIFY SETTING replicated_deduplication_window_seconds = 10");
-    }
-
-    #[test]
-    fn names_are_quoted_if_sql_requires_it() {
-        assert_eq!(TableName::new("d", "t_1").to_string(), "d.t_1");
-        assert_eq!(TableName::new("a-b", ".inner.v").to_string(), "`a-b`.`.inner.v`");
-        assert_eq!(TableName::new("d", "a`b").to_string(), "d.`a\\`b`");
     }
 }

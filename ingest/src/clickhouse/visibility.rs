@@ -1,7 +1,6 @@
-//! Whether this user sees all rows of a table: a row policy, a lagging replica or several servers behind one address
-//! make a lookup miss rows.
-//! A table goes in; a failure that names what hides rows comes out, if anything does. It reads only row counts, which
-//! ClickHouse has at hand unless something filters the rows.
+//! Checks that this user sees all rows of a table: a row policy, a lagging replica or several servers behind one
+//! address make a lookup miss rows. A failure names what hides rows. It reads only row counts, which ClickHouse knows
+//! without a scan unless something filters the rows.
 
 use std::time::Duration;
 
@@ -13,8 +12,9 @@ use super::quoting::quote_identifier;
 use crate::failure::{Class, Failure};
 use crate::fault::{Fault, is_injected};
 
-/// How often the two counts are compared while others write.
-const TRIES: u32 = 5;
+/// Maximum number of comparisons of the two counts while others write.
+const MAX_COMPARISONS: u32 = 5;
+/// Interval between two comparisons.
 const PAUSE: Duration = Duration::from_millis(200);
 /// ClickHouse's name of the error under a profile with `readonly = 1`.
 const READ_ONLY: &str = "readonly";
@@ -22,7 +22,7 @@ const READ_ONLY: &str = "readonly";
 /// What the server reports about a table, independent of the user.
 #[derive(Debug, Deserialize)]
 struct ServerCount {
-    /// Its rows, including those hidden by a lightweight DELETE; `None` if its engine does not count them.
+    /// Number of rows, including those hidden by a lightweight DELETE; `None` if the engine does not count them.
     rows: Option<String>,
     is_replicated: u8,
 }
@@ -46,24 +46,24 @@ pub async fn check(clickhouse: &ClickHouse, table: &str) -> Result<(), Failure> 
     let Some((_, is_replicated)) = server_count(clickhouse, table).await? else { return Ok(()) };
     if is_replicated {
         check_replica(clickhouse, table).await?;
-    } else if let Some([one, other]) = clickhouse.alternating_servers() {
-        return Err(several_servers(table, &one, &other));
+    } else if let Some([first, second]) = clickhouse.alternating_servers() {
+        return Err(several_servers(table, &first, &second));
     }
     check_counts(clickhouse, table).await
 }
 
-/// Compares the server's count with the count that this user sees. While others write, the two are never taken at the
-/// same moment, so it then suffices that the user sees as many rows as the table had before.
+/// Compares the server's count with the count that this user sees. While others write, the two cannot be read at the
+/// same time, so it then suffices that the user sees as many rows as the table had before.
 async fn check_counts(clickhouse: &ClickHouse, table: &str) -> Result<(), Failure> {
-    for tried in 1..=TRIES {
+    for comparison in 1..=MAX_COMPARISONS {
         let Some((before, _)) = server_count(clickhouse, table).await? else { return Ok(()) };
         let seen = visible_count(clickhouse, table).await?;
         let Some((after, _)) = server_count(clickhouse, table).await? else { return Ok(()) };
         let is_quiet = before == after;
-        if seen == before && is_quiet || !is_quiet && tried == TRIES && seen >= before.min(after) {
+        if seen == before && is_quiet || !is_quiet && comparison == MAX_COMPARISONS && seen >= before.min(after) {
             return Ok(());
         }
-        if tried == TRIES {
+        if comparison == MAX_COMPARISONS {
             return Err(rows_hidden(table, seen, before.min(after)));
         }
         tokio::time::sleep(PAUSE).await;
@@ -80,19 +80,20 @@ async fn server_count(clickhouse: &ClickHouse, table: &str) -> Result<Option<(u6
     Ok(server_count.into_iter().next().and_then(count))
 }
 
-/// Also counts rows hidden by a lightweight DELETE, unless the user may not change settings.
+/// Number of rows that this user can read, including those hidden by a lightweight DELETE unless the user may not
+/// change settings.
 async fn visible_count(clickhouse: &ClickHouse, table: &str) -> Result<u64, Failure> {
     let query =
         |settings| format!("SELECT toString(count()) AS rows FROM {}{settings} FORMAT JSON", quote_identifier(table));
     let visible_count: Vec<Visible> = match clickhouse.select(&query(" SETTINGS apply_deleted_mask = 0"), table).await {
         Err(failure) if failure.code == READ_ONLY => clickhouse.select(&query(""), table).await?,
-        counted => counted?,
+        counts => counts?,
     };
     let count = visible_count.first().and_then(|visible_count| visible_count.rows.parse().ok());
     count.ok_or_else(|| failures::not_a_response("a body that is not the number of rows"))
 }
 
-/// A replica that has not fetched everything lacks rows that another one has acknowledged.
+/// Fails if this replica lags behind: it then lacks rows that another one has acknowledged.
 async fn check_replica(clickhouse: &ClickHouse, table: &str) -> Result<(), Failure> {
     let query = "SELECT toUInt8(is_readonly OR is_session_expired OR log_pointer <= log_max_index OR inserts_in_queue > 0) \
                  AS lags FROM system.replicas WHERE database = currentDatabase() AND table = {table:String} FORMAT JSON";
@@ -112,9 +113,9 @@ fn rows_hidden(table: &str, seen: u64, server_count: u64) -> Failure {
     Failure::new(Class::Operator, what)
 }
 
-fn several_servers(table: &str, one: &str, other: &str) -> Failure {
+fn several_servers(table: &str, first: &str, second: &str) -> Failure {
     let what = format!(
-        "several servers respond at the address of ClickHouse ({one}, {other}) and table {table} is not replicated, so a row \
+        "several servers respond at the address of ClickHouse ({first}, {second}) and table {table} is not replicated, so a row \
          missing on one of them may be on another; configure the address of a single server"
     );
     Failure::new(Class::Operator, what)

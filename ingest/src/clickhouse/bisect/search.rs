@@ -1,22 +1,22 @@
-//! The order in which rows of a part are tried, so that few tries find every row that is refused alone.
-//! The outcome of trying one span of rows goes in; the next span to try comes out. Pure.
+//! Chooses the spans of a part's rows to try, so that few tries find every row that is refused alone. It performs no
+//! I/O.
 //!
-//! An accepted span holds no such row. A refused span is halved, and a row is blamed only once it has been tried alone:
+//! An accepted span holds no such row. A refused span is halved, and a row is reported only once it was refused alone:
 //! this finds `k` of `n` rows in about `k * log2(n / k)` tries.
 
 use std::ops::Range;
 
-/// Most rows found in one search; the rest is searched once these have been removed.
+/// Maximum number of rows found in one search; the remaining rows are searched once these have been removed.
 pub(super) const MAX_FOUND: usize = 250;
 
 /// A span of rows that has not been tried.
 #[derive(Debug, Clone)]
 struct Span {
     rows: Range<usize>,
-    /// The whole was refused and the other half accepted: this half need not be tried as a whole.
+    /// Known to contain a refused row, because the whole span was refused and its other half accepted.
     is_refused: bool,
-    /// The other half of the same span comes next.
-    is_left: bool,
+    /// The second half of the same span is tried next.
+    is_first_half: bool,
 }
 
 /// A search in progress.
@@ -32,11 +32,11 @@ pub(super) struct Search {
 impl Search {
     /// Starts a search among `rows` rows that were refused as a whole.
     pub(super) fn new(rows: usize) -> Self {
-        let pending = vec![Span { rows: 0..rows, is_refused: true, is_left: false }];
+        let pending = vec![Span { rows: 0..rows, is_refused: true, is_first_half: false }];
         Self { pending, refused_rows: Vec::new(), tried: None }
     }
 
-    /// The rows to try next; `None` once all are known or enough are found.
+    /// Returns the rows to try next; `None` once all refused rows are found, or [`MAX_FOUND`] of them.
     pub(super) fn next(&mut self) -> Option<Range<usize>> {
         if self.refused_rows.len() >= MAX_FOUND {
             return None;
@@ -55,16 +55,16 @@ impl Search {
 
     fn halve(&mut self, rows: &Range<usize>) {
         let middle = rows.start + rows.len() / 2;
-        self.pending.push(Span { rows: middle..rows.end, is_refused: false, is_left: false });
-        self.pending.push(Span { rows: rows.start..middle, is_refused: false, is_left: true });
+        self.pending.push(Span { rows: middle..rows.end, is_refused: false, is_first_half: false });
+        self.pending.push(Span { rows: rows.start..middle, is_refused: false, is_first_half: true });
     }
 
     /// Records the outcome of the span being tried: accepted, or refused for this reason.
     pub(super) fn record(&mut self, refused: Option<String>) {
-        let Some(Span { rows, is_left, .. }) = self.tried.take() else { return };
+        let Some(Span { rows, is_first_half, .. }) = self.tried.take() else { return };
         match refused {
             None => {
-                if let Some(other) = self.pending.last_mut().filter(|_| is_left) {
+                if let Some(other) = self.pending.last_mut().filter(|_| is_first_half) {
                     other.is_refused = true;
                 }
             }
@@ -73,8 +73,8 @@ impl Search {
         }
     }
 
-    /// The rows that are refused alone, in order, each with the reason.
-    pub(super) fn refused_rows(self) -> Vec<(usize, String)> {
+    /// Returns the rows that were refused alone, in order, each with the reason.
+    pub(super) fn into_refused_rows(self) -> Vec<(usize, String)> {
         self.refused_rows
     }
 }
@@ -94,7 +94,7 @@ mod tests {
             let is_refused = refused.range(span).next().is_some();
             search.record(is_refused.then(|| "why".to_owned()));
         }
-        (search.refused_rows().into_iter().map(|(row, _)| row).collect(), tries)
+        (search.into_refused_rows().into_iter().map(|(row, _)| row).collect(), tries)
     }
 
     #[test]
@@ -113,14 +113,14 @@ mod tests {
         assert!(tries < 3 * MAX_FOUND);
     }
 
-    /// Rows refused only in larger groups: none is blamed.
+    /// If rows are refused only in larger groups, none is reported.
     #[test]
     fn rows_that_are_refused_only_together_are_not_found() {
         let mut search = Search::new(64);
         while let Some(span) = search.next() {
             search.record((span.len() > 5).then(|| "too many".to_owned()));
         }
-        assert!(search.refused_rows().is_empty());
+        assert!(search.into_refused_rows().is_empty());
     }
 
     proptest! {

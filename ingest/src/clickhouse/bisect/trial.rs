@@ -1,8 +1,7 @@
 //! Temporary copies of a pipeline's table in which rows are tried: nothing in them ever lands.
-//! A table's name goes in; temporary tables, each in its own session, come out. They end with that session, whatever
-//! happens to this worker.
+//! Each copy has its own session, and ClickHouse drops it with that session even if this worker dies.
 //!
-//! | engine | what it does not detect |
+//! | engine | does not detect |
 //! |---|---|
 //! | `Memory`, without the constraints | constraints: they are evaluated over its rows instead |
 //! | `Null` | expressions of the partition key, the sorting key, indices, projections and TTLs |
@@ -80,17 +79,17 @@ impl<'a> SourceTable<'a> {
     pub(super) async fn read(clickhouse: &'a ClickHouse, insert: &'a Insert) -> Result<Self, Failure> {
         let query = "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {table:String} \
                      FORMAT JSON";
-        let found: Vec<Engine> = clickhouse.select(query, &insert.table).await?;
-        let engine = found.first().map(|found| unreplicated(&found.engine_full)).unwrap_or_default();
+        let engines: Vec<Engine> = clickhouse.select(query, &insert.table).await?;
+        let engine = engines.first().map(|engine| unreplicated(&engine.engine_full)).unwrap_or_default();
         Ok(Self { clickhouse, insert, engine })
     }
 
-    /// The engines of copies, the cheaper one first.
+    /// The engines to use for copies, the cheapest first.
     pub(super) fn engines(&self) -> impl Iterator<Item = &str> {
         ["Null", &self.engine].into_iter().filter(|engine| !engine.is_empty())
     }
 
-    /// A copy with everything the table has: columns, defaults, constraints, indices, projections.
+    /// Creates a copy with the table's columns, defaults, constraints, indices, projections.
     pub(super) async fn copy(&self, engine: &str) -> Result<TrialTable<'a>, Failure> {
         self.create(&format!("AS {} ENGINE = {engine}", quote_identifier(&self.insert.table))).await
     }
@@ -100,13 +99,13 @@ impl<'a> SourceTable<'a> {
         let query = "SELECT expression FROM system.constraints WHERE database = currentDatabase() AND table = {table:String} \
                      AND type = 'CHECK' FORMAT JSON";
         match self.clickhouse.select::<Constraint>(query, &self.insert.table).await {
-            Ok(found) => Ok(found.into_iter().map(|constraint| constraint.expression).collect()),
+            Ok(constraints) => Ok(constraints.into_iter().map(|constraint| constraint.expression).collect()),
             Err(failure) if failure.class == Class::Transient => Err(failure),
             Err(_) => Ok(Vec::new()),
         }
     }
 
-    /// A table with the same columns that keeps its rows and accepts what constraints would refuse.
+    /// Creates a table with the same columns that keeps its rows and has no constraints.
     pub(super) async fn unconstrained(&self) -> Result<TrialTable<'a>, Failure> {
         let query = "SELECT name, type, default_kind, default_expression FROM system.columns \
                      WHERE database = currentDatabase() AND table = {table:String} ORDER BY position FORMAT JSON";
@@ -118,14 +117,14 @@ impl<'a> SourceTable<'a> {
         self.create(&format!("({}) ENGINE = Memory", columns.join(", "))).await
     }
 
-    async fn create(&self, what: &str) -> Result<TrialTable<'a>, Failure> {
+    async fn create(&self, definition: &str) -> Result<TrialTable<'a>, Failure> {
         let session = Uuid::new_v4().to_string();
         let copy = TrialTable { clickhouse: self.clickhouse, insert: self.insert, session };
-        copy.run(&format!("CREATE TEMPORARY TABLE {NAME} {what}")).await?;
+        copy.run(&format!("CREATE TEMPORARY TABLE {NAME} {definition}")).await?;
         Ok(copy)
     }
 
-    /// Whether the copy accepts a row that the table holds; false if the table holds none.
+    /// Whether the copy accepts a row that the table holds; `false` if the table holds none.
     pub(super) async fn accepts_existing_row(&self, copy: &TrialTable<'_>) -> Result<bool, Failure> {
         let table = quote_identifier(&self.insert.table);
         if self.clickhouse.query(&format!("SELECT 1 FROM {table} LIMIT 1 FORMAT RowBinary"), &[]).await?.is_empty() {
@@ -147,7 +146,7 @@ impl TrialTable<'_> {
         self.clickhouse.query(query, &session).await.map_err(explain_missing_table)
     }
 
-    /// Sends rows to it. A failure that cannot be the fault of a row is returned as an error.
+    /// Sends rows to the table. Returns an error for a failure that cannot be the fault of a row.
     pub(super) async fn try_rows(&self, rows: &Rows) -> Result<Trial, Failure> {
         let (statement, session) = (self.insert.statement_for(NAME), [("session_id", &*self.session)]);
         match self.clickhouse.insert_for_trial(&statement, &self.insert.head, &session, rows).await {
@@ -157,7 +156,7 @@ impl TrialTable<'_> {
         }
     }
 
-    /// Offsets of its rows that violate one of these expressions, in order.
+    /// Returns the offsets of rows that violate one of these expressions, in order.
     pub(super) async fn violating(&self, constraints: &[String]) -> Result<Vec<i64>, Failure> {
         let holds: Vec<_> = constraints.iter().map(|expression| format!("ifNull(({expression}), 0)")).collect();
         let query =
@@ -166,37 +165,37 @@ impl TrialTable<'_> {
         numbers(&body)
     }
 
-    /// Drops it; if that fails, it ends with its session.
+    /// Drops the table; if that fails, it is dropped with its session.
     pub(super) async fn drop(self) {
         drop(self.run(&format!("DROP TEMPORARY TABLE IF EXISTS {NAME}")).await);
     }
 }
 
-/// A temporary table that disappears immediately was created on another server.
+/// Explains the failure if the temporary table is missing: it was created on another server.
 fn explain_missing_table(failure: Failure) -> Failure {
     if failure.code != "unknown_table" {
         return failure;
     }
-    let what = "a temporary table disappeared immediately; make the load balancer send all requests of a session to \
-                one server";
-    Failure::new(Class::Transient, what)
+    let message = "a temporary table disappeared immediately; make the load balancer send all requests of a session to \
+                   one server";
+    Failure::new(Class::Transient, message)
 }
 
 /// An engine clause without replication or sharing; empty if it is not a MergeTree.
 fn unreplicated(engine_full: &str) -> String {
     let name = engine_full.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-    let rest = &engine_full[name.len()..];
+    let parameters = &engine_full[name.len()..];
     if !name.ends_with("MergeTree") {
         return String::new();
     }
     match ["Replicated", "Shared"].iter().find_map(|prefix| name.strip_prefix(prefix)) {
         // The parentheses hold the path in Keeper; parameters of other engines of the family are not needed here.
-        Some(_) => format!("MergeTree{}", after_parentheses(rest)),
+        Some(_) => format!("MergeTree{}", after_parentheses(parameters)),
         None => engine_full.to_owned(),
     }
 }
 
-/// What follows the parentheses at the start of a text, if there are any.
+/// The text after the parentheses at its start, if there are any.
 fn after_parentheses(text: &str) -> &str {
     let (mut depth, mut quote, mut is_escaped) = (0, None, false);
     for (at, c) in text.char_indices() {

@@ -1,6 +1,6 @@
 //! Count, sum and sum of squares of a set of offsets: computed by a table over its rows in one pass, and computed here
 //! for the rows it should hold.
-//! Pure, in the wrapping arithmetic of ClickHouse's `UInt64`.
+//! They use the wrapping arithmetic of ClickHouse's `UInt64`.
 //!
 //! Two sets with the same three figures are equal if each has at most two offsets that the other lacks: if a and b are
 //! missing and c and d are surplus, then c + d = a + b and c² + d² = a² + b², so {c, d} = {a, b}.
@@ -12,9 +12,9 @@ use std::ops::Range;
 pub struct Sums {
     /// Number of offsets.
     pub count: u64,
-    /// Their sum.
+    /// Sum of the offsets.
     pub sum: u64,
-    /// The sum of their squares.
+    /// Sum of the squares of the offsets.
     pub squares: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Preconditions of a rebuild: complete raw rows, targets with the same partitions, and no other writers.
-//! A [`Rebuild`] goes in; a failure with the reason and the remedy comes out, if any. It changes nothing.
+//! Checks the preconditions of a rebuild: complete raw rows, targets with the same partitions, and no other writers.
+//! A failure contains the reason and the remedy. It changes nothing.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl Rebuild<'_> {
 
     fn has_same_partitions(&self, table: &Table) -> bool {
         let key = table.partition_key.as_str();
-        // A table that stores nothing is refused with its own reason.
+        // `check_sources` reports a table that stores nothing.
         !table.engine.ends_with("MergeTree")
             || if self.month == 0 { matches!(key, "" | "tuple()") } else { month_column(key).is_some() }
     }
@@ -52,7 +52,7 @@ impl Rebuild<'_> {
         for view in &self.graph.views {
             if view.select.contains(" UNION ") && !is_injected(Fault::AllowUnion) {
                 let View { name, target, .. } = view;
-                return Err(self.refused(&format!(
+                return Err(self.failure(&format!(
                     "view {name} has a UNION, of which an INSERT runs only the first part but a rebuild would run all; split \
                      it into several views that write to {target}"
                 )));
@@ -62,7 +62,7 @@ impl Rebuild<'_> {
             };
             if !is_stored(&view.source) || !is_stored(&view.target) {
                 let View { name, source, target, .. } = view;
-                return Err(self.refused(&format!(
+                return Err(self.failure(&format!(
                     "view {name} reads {source} and writes to {target}, one of which stores no rows; rebuild {target} and \
                      the tables behind it by hand, or let views read {} directly",
                     self.base
@@ -80,7 +80,7 @@ impl Rebuild<'_> {
         let other_writer =
             views_writing_to(self.clickhouse, &targets).await?.into_iter().find(|(view, _)| !known(view));
         other_writer.filter(|_| !is_injected(Fault::IgnoreOtherWriters)).map_or(Ok(()), |(view, target)| {
-            Err(self.refused(&format!(
+            Err(self.failure(&format!(
                 "view {view} writes to {target} too and does not read {}, so its rows would be lost; rebuild \
                  {target} by hand, or give that view a table of its own",
                 self.base
@@ -99,15 +99,15 @@ impl Rebuild<'_> {
             return Ok(());
         }
         let Self { month, .. } = self;
-        Err(self.refused(&format!(
+        Err(self.failure(&format!(
             "the TTL of {} may have removed rows or values of month {month} by now, so the aggregates stay as they are; \
              correct them by hand, then resume the partition with `sluice ingest offsets accept`",
             table.name
         )))
     }
 
-    /// Whether all of these expressions still keep the oldest row that the month may ever have held. False if they
-    /// depend on more than the time that the table is partitioned by, since that cannot be determined.
+    /// Whether all of these expressions still keep the oldest row that the month may ever have held. Returns `false` if
+    /// they depend on more than the time that the table is partitioned by, since it cannot be determined then.
     async fn has_nothing_expired(&self, table: &Table, expressions: &[String]) -> Result<bool, Failure> {
         let Some(column) = month_column(&table.partition_key) else { return Ok(false) };
         let Some(column_name) = parse_identifier(column) else { return Ok(false) };
@@ -133,7 +133,7 @@ impl Rebuild<'_> {
             quote_string(&column_type)
         );
         match self.clickhouse.query(&query, &[]).await {
-            Ok(answer) => Ok(text(&answer) == "1"),
+            Ok(body) => Ok(text(&body) == "1"),
             Err(failure) if failure.class == Class::Transient => Err(failure),
             Err(_) => Ok(false),
         }
@@ -163,7 +163,7 @@ impl Rebuild<'_> {
         Ok(counts.first().and_then(|counts| counts.rows.parse().ok()).unwrap_or(0))
     }
 
-    /// A month without raw rows may have aggregates that are meant to outlive them.
+    /// The failure for a month without raw rows: its aggregates may be meant to outlive them.
     fn no_raw_rows(&self) -> Failure {
         let Self { base, month, .. } = self;
         let what = format!(
@@ -173,21 +173,21 @@ impl Rebuild<'_> {
         Failure::new(Class::Operator, what)
     }
 
-    /// A month of the base is not a partition of what its view writes to.
+    /// The failure for a table whose partitions are not the months of the base.
     pub(super) fn partition_mismatch(&self, table: &Table) -> Failure {
         let (Self { base, .. }, Table { name, partition_key: key, via, .. }) = (self, table);
         let view = via.as_ref().map_or_else(|| "a view".to_owned(), |view| format!("view {view}"));
-        self.refused(&format!(
+        self.failure(&format!(
             "{view} writes its rows to other partitions of {name} (PARTITION BY {key}); rebuild {name} by hand, or partition \
              it by the same month as {base}"
         ))
     }
 
-    fn refused(&self, why: &str) -> Failure {
+    fn failure(&self, reason: &str) -> Failure {
         let Self { base, month, .. } = self;
         Failure::new(
             Class::Operator,
-            format!("the aggregates of {base} in partition {month} must be rebuilt, but {why}"),
+            format!("the aggregates of {base} in partition {month} must be rebuilt, but {reason}"),
         )
     }
 }
@@ -198,6 +198,6 @@ fn month_column(key: &str) -> Option<&str> {
     (!column.contains(['(', ','])).then_some(column)
 }
 
-fn text(answer: &Bytes) -> String {
-    String::from_utf8_lossy(answer).trim().to_owned()
+fn text(body: &Bytes) -> String {
+    String::from_utf8_lossy(body).trim().to_owned()
 }

@@ -1,6 +1,5 @@
-//! INSERTs and rebuilds of this worker: while the aggregates of a table are rebuilt, its own INSERTs into that table
-//! wait; INSERTs into other tables continue.
-//! A table goes in; a guard to write to it comes out, or a finished rebuild. It knows nothing of other processes.
+//! Keeps this worker's INSERTs and rebuilds of a table apart: while the aggregates of a table are rebuilt, INSERTs into
+//! that table wait; INSERTs into other tables continue. It does not affect other processes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +15,7 @@ use crate::fault::{Fault, is_injected};
 /// The gates of all tables; each table's aggregates are rebuilt one month at a time.
 #[derive(Debug)]
 pub struct Rebuilds {
-    /// How long one statement of a rebuild may take.
+    /// Timeout of one statement of a rebuild.
     timeout: Duration,
     tables: Mutex<HashMap<String, Arc<Gate>>>,
 }

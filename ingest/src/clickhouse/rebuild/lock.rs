@@ -1,8 +1,7 @@
-//! One rebuild of a table at a time across all workers and operators: two that replace the same partition at once would
-//! leave the rows of both.
-//! Tables go in; the right to rebuild them comes out, as one table per target named with the suffix
+//! Allows one rebuild of a table at a time across all workers and operators: two rebuilds that replace the same
+//! partition at once would leave the rows of both. A lock is one table per target, named with the suffix
 //! [`super::statement::SCRATCH`], which only one process can create. The owner writes to it as a heartbeat and releases
-//! it by dropping it; the lock of a dead owner is revoked.
+//! the lock by dropping it; the lock of a dead owner is revoked.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +20,8 @@ const ALREADY_EXISTS: &str = "table_already_exists";
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Interval between attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Consecutive checks that find an old lock and no running rebuild until its owner counts as dead: between two
-/// statements nothing runs either.
+/// Consecutive checks that must find an old lock and no running rebuild before its owner counts as dead: nothing runs
+/// between two statements of a rebuild either.
 const ORPHAN_CHECKS: u32 = 8;
 
 /// The right to rebuild.
@@ -90,8 +89,8 @@ impl<'a> Lock<'a> {
             let owner = quote_string(&self.owner);
             run(self.clickhouse, &format!("INSERT INTO {table} (owner) VALUES ({owner})"), &[]).await?;
             let query = format!("SELECT count() > 0 AND uniqExact(owner) = 1 FROM {table} FORMAT TSV");
-            let answer = self.clickhouse.query(&query, &[]).await?;
-            if answer.trim_ascii() != b"1" {
+            let body = self.clickhouse.query(&query, &[]).await?;
+            if body.trim_ascii() != b"1" {
                 return Err(busy(table));
             }
         }
@@ -107,8 +106,8 @@ impl<'a> Lock<'a> {
     }
 }
 
-/// Whether the owner has sent no heartbeat for longer than a rebuild pauses between statements, or its last one lies in
-/// the future (the server's clock was set back), and no rebuild runs.
+/// Whether no rebuild runs and the owner has sent no heartbeat for longer than a rebuild pauses between statements. A
+/// heartbeat in the future (the server's clock was set back) does not count.
 async fn is_orphan(clickhouse: &ClickHouse, table: &TableName) -> Result<bool, Failure> {
     let query = format!(
         "SELECT (SELECT max(at) FROM {table}) NOT BETWEEN now() - 10 AND now() AND (SELECT count() FROM system.tables \
@@ -118,16 +117,17 @@ async fn is_orphan(clickhouse: &ClickHouse, table: &TableName) -> Result<bool, F
         quote_string(&table.database),
         quote_string(&table.name)
     );
-    let seen: Result<Vec<LockState>, _> = clickhouse.select(&query, "").await;
-    match seen {
-        Ok(seen) => Ok(seen.first().is_some_and(|seen| seen.is_orphan == 1)),
-        // It was released in the meantime.
+    let states: Result<Vec<LockState>, _> = clickhouse.select(&query, "").await;
+    match states {
+        Ok(states) => Ok(states.first().is_some_and(|state| state.is_orphan == 1)),
+        // The lock was released in the meantime.
         Err(failure) if failure.code == "unknown_table" => Ok(false),
         Err(failure) => Err(failure),
     }
 }
 
 fn busy(table: &TableName) -> Failure {
-    let what = format!("another process rebuilds the same aggregates ({table}); wait for it to finish, then try again");
-    Failure::new(Class::Transient, what)
+    let message =
+        format!("another process rebuilds the same aggregates ({table}); wait for it to finish, then try again");
+    Failure::new(Class::Transient, message)
 }

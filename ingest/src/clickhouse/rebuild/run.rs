@@ -1,5 +1,5 @@
-//! Rebuilds one month: each target is computed from the raw rows into a scratch table, which then replaces the old
-//! month. It restarts if others write, and leaves no scratch table behind.
+//! Rebuilds one month: computes each target from the raw rows into a scratch table, which then replaces the old month.
+//! It restarts if others write, and leaves no scratch table behind.
 
 use std::time::{Duration, Instant};
 
@@ -20,16 +20,16 @@ use crate::clickhouse::{failures, visibility};
 use crate::failure::{Class, Failure};
 use crate::fault::{Failpoint, Fault, is_injected, reached};
 
-/// Attempts, each ended by another process's write.
-const TRIES: u32 = 20;
+/// Maximum attempts; another process's write ends an attempt.
+const MAX_ATTEMPTS: u32 = 20;
 /// ClickHouse's code for a query whose ID is that of a running query.
 const SENT_TWICE: u32 = 216;
 /// How long to wait for the response after ClickHouse should have ended the statement.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Rebuilds one month and returns the number of tables rebuilt; no other task of this worker may write to the table
-/// during the call. 0 stands for a table without months. `timeout` bounds each statement; statements still running when
-/// the call ends are killed.
+/// Rebuilds one month of everything that views of `table` write to, and returns the number of tables rebuilt. A `month`
+/// of 0 stands for a table without months. No other task of this worker may write to the table during the call.
+/// `timeout` bounds each statement; statements that are still running when the call ends are killed.
 pub async fn rebuild_month(
     clickhouse: &ClickHouse,
     table: &str,
@@ -62,7 +62,7 @@ impl Rebuild<'_> {
     async fn run(&self, lock: &Lock<'_>) -> Result<(), Failure> {
         let Self { base, month, .. } = self;
         self.drop_leftovers().await?;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             if self.attempt(lock).await? {
                 info!(table = %base, month, targets = self.targets().count(), "aggregates rebuilt from the raw rows");
                 return Ok(());
@@ -73,8 +73,8 @@ impl Rebuild<'_> {
         Err(self.needs_operator("other processes keep writing to it"))
     }
 
-    /// Returns whether nothing else wrote, so that the month is now correct. Drops the scratch tables even after a
-    /// failure, unless ClickHouse does not respond.
+    /// Returns `true` if nothing else wrote to the month, so that it is now correct. Drops the scratch tables even
+    /// after a failure, unless ClickHouse does not respond.
     async fn attempt(&self, lock: &Lock<'_>) -> Result<bool, Failure> {
         let outcome = self.replace_all(lock).await;
         for target in self.targets() {
@@ -98,25 +98,25 @@ impl Rebuild<'_> {
         }
         reached(Failpoint::Rebuilt);
         self.wait_for_writers(lock).await?;
-        for one in &replaced {
-            if self.is_written_since(one).await? {
+        for replacement in &replaced {
+            if self.is_written_since(replacement).await? {
                 return Ok(false);
             }
         }
         Ok(self.base_state().await? == before)
     }
 
-    /// Computes all views that write to a table over the month's rows of their sources, into a scratch table.
+    /// Runs the SELECT of every view that writes to `target` over the month's rows of its source, into a scratch table.
     async fn fill(&self, target: &Table) -> Result<(), Failure> {
-        let (Self { clickhouse, month, .. }, fresh) = (self, self.scratch_table(&target.name));
-        run(clickhouse, &format!("CREATE TABLE {fresh} AS {}", target.name), &[]).await?;
+        let (Self { clickhouse, month, .. }, scratch) = (self, self.scratch_table(&target.name));
+        run(clickhouse, &format!("CREATE TABLE {scratch} AS {}", target.name), &[]).await?;
         for view in self.views_into(&target.name) {
             let source = format!("{}.{}", view.source.database, view.source.name);
             let filter = match month {
                 0 => "{}".to_owned(),
                 month => format!("{{{}: 'toUInt32OrZero(_partition_id) = {month}'}}", quote_string(&source)),
             };
-            // Equal blocks must both count, and deleted rows must not.
+            // Equal blocks must each count, and deleted rows must not.
             let settings = [
                 ("additional_table_filters", filter),
                 ("insert_deduplicate", "0".to_owned()),
@@ -124,47 +124,47 @@ impl Rebuild<'_> {
                 ("max_execution_time", self.timeout.as_secs().to_string()),
                 ("allow_custom_error_code_in_throwif", "1".to_owned()),
             ];
-            let repetition_guard = self.repetition_guard(&fresh).await?;
-            let statement = format!("INSERT INTO {fresh} SELECT * FROM ({}){repetition_guard}", view.select);
+            let repetition_guard = self.repetition_guard(&scratch).await?;
+            let statement = format!("INSERT INTO {scratch} SELECT * FROM ({}){repetition_guard}", view.select);
             let started = Instant::now();
             let filled = run(clickhouse, &statement, &settings).await;
             let is_timed_out = started.elapsed() >= self.timeout;
             filled.map_err(|failure| {
-                if is_timed_out { self.too_long(view) } else { failures::in_rebuild(failure, &view.name) }
+                if is_timed_out { self.timed_out(view) } else { failures::in_rebuild(failure, &view.name) }
             })?;
         }
         Ok(())
     }
 
-    /// A condition that makes the INSERT fail if a proxy has already sent it once: the table then has other parts.
-    /// While the first one runs, ClickHouse refuses the second for its query ID, with the same code.
-    async fn repetition_guard(&self, fresh: &TableName) -> Result<String, Failure> {
+    /// Returns a condition that makes the INSERT fail if a proxy has already sent it: the table then has other parts.
+    /// While the first INSERT runs, ClickHouse refuses the second because of its query ID, with the same code.
+    async fn repetition_guard(&self, scratch: &TableName) -> Result<String, Failure> {
         if is_injected(Fault::AllowRepeatedFill) {
             return Ok(String::new());
         }
-        let (question, now) = (self.highest_block_query(fresh), self.highest_block(fresh).await?);
-        Ok(format!(" WHERE NOT throwIf(({question}) != {now}, 'sent twice', toInt16({SENT_TWICE}))"))
+        let (query, current) = (self.highest_block_query(scratch), self.highest_block(scratch).await?);
+        Ok(format!(" WHERE NOT throwIf(({query}) != {current}, 'sent twice', toInt16({SENT_TWICE}))"))
     }
 
-    /// Replaces the month with what was computed.
+    /// Replaces the month of `target` with the contents of its scratch table.
     async fn replace(&self, target: &Table) -> Result<Replaced, Failure> {
-        let fresh = self.scratch_table(&target.name);
-        let (month_rows, total_rows) = (self.rows(&fresh, self.month).await?, self.rows(&fresh, 0).await?);
+        let scratch = self.scratch_table(&target.name);
+        let (month_rows, total_rows) = (self.rows(&scratch, self.month).await?, self.rows(&scratch, 0).await?);
         if month_rows != total_rows {
             return Err(self.partition_mismatch(target));
         }
         let highest_block = self.highest_block(&target.name).await?;
         let partition = if self.month == 0 { "tuple()".to_owned() } else { self.month.to_string() };
-        // ClickHouse does not replace a partition with nothing.
+        // ClickHouse cannot replace a partition from an empty table.
         let action = match month_rows {
             0 => format!("DROP PARTITION {partition}"),
-            _ => format!("REPLACE PARTITION {partition} FROM {fresh}"),
+            _ => format!("REPLACE PARTITION {partition} FROM {scratch}"),
         };
         run(self.clickhouse, &format!("ALTER TABLE {} {action}", target.name), &[]).await?;
-        Ok(Replaced { target: target.name.clone(), fresh, highest_block })
+        Ok(Replaced { target: target.name.clone(), scratch, highest_block })
     }
 
-    /// Drops the scratch tables of rebuilds that were killed: under the lock no other rebuild of these targets runs.
+    /// Drops the scratch tables of killed rebuilds: while the lock is held, no other rebuild of these targets runs.
     async fn drop_leftovers(&self) -> Result<(), Failure> {
         #[derive(Deserialize)]
         struct Leftover {
@@ -184,22 +184,22 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    fn too_long(&self, view: &View) -> Failure {
+    fn timed_out(&self, view: &View) -> Failure {
         let (Self { base, month, timeout, .. }, View { name, .. }) = (self, view);
-        let what = format!(
+        let message = format!(
             "view {name} takes longer than {} s for month {month} of {base}, so its aggregates cannot be rebuilt; raise \
              ingest.rebuild_timeout",
             timeout.as_secs()
         );
-        Failure::new(Class::Operator, what)
+        Failure::new(Class::Operator, message)
     }
 
     fn needs_operator(&self, why: &str) -> Failure {
         let Self { base, month, .. } = self;
-        let what = format!(
+        let message = format!(
             "the aggregates of {base} in month {month} must be rebuilt, but {why}; stop the other writers, then run \
              `sluice ingest rebuild`"
         );
-        Failure::new(Class::Operator, what)
+        Failure::new(Class::Operator, message)
     }
 }

@@ -11,10 +11,10 @@ use crate::clickhouse::view_graph::{Table, View, ViewGraph};
 pub(super) struct Rebuild<'a> {
     pub(super) clickhouse: &'a ClickHouse,
     pub(super) base: TableName,
-    /// 0 stands for a table without months.
+    /// The month to rebuild; 0 stands for a table without months.
     pub(super) month: u32,
     pub(super) graph: ViewGraph,
-    /// Suffix of the names of its scratch tables, unique to this rebuild.
+    /// Suffix of the names of the scratch tables, unique to this rebuild.
     pub(super) scratch: String,
     /// Timeout of one statement.
     pub(super) timeout: Duration,

@@ -1,4 +1,4 @@
-//! The statements that the steps of a rebuild send. It decides nothing.
+//! Sends the statements that the steps of a rebuild share. It decides nothing.
 
 use std::time::Duration;
 

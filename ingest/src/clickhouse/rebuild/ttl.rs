@@ -1,22 +1,22 @@
-//! The expressions by which a table loses rows, or columns lose values.
-//! A definition from `system.tables` goes in, expressions come out. Pure. TTLs that only move or recompress parts are
-//! ignored, and so are conditions (`WHERE`) after an expression: callers need to know what may be gone.
+//! Extracts the TTL expressions that remove rows or values from a table's definition in `system.tables`.
+//! It ignores TTLs that only move or recompress parts, and conditions (`WHERE`) after an expression: callers need to
+//! know which rows may have been removed. It sends no query.
 
-/// Ends an expression; what follows states what happens to the rows.
+/// Keywords that end an expression; they state what happens to the rows.
 const ENDS: [&str; 7] = [" DELETE", " WHERE ", " GROUP BY ", " TO DISK ", " TO VOLUME ", " RECOMPRESS ", " SETTINGS "];
-/// Keeps rows and values unchanged.
+/// Keywords of clauses that keep rows and values unchanged.
 const HARMLESS: [&str; 3] = [" TO DISK ", " TO VOLUME ", " RECOMPRESS "];
 
-/// The expressions of all TTLs that remove rows or values.
+/// Returns the expressions of all TTLs that remove rows or values.
 pub(super) fn expressions(definition: &str) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut expressions = Vec::new();
     for (at, depth) in outside_quotes(definition) {
-        let Some(rest) = definition[at..].strip_prefix(" TTL ") else { continue };
-        let clauses = clauses(rest);
+        let Some(ttl) = definition[at..].strip_prefix(" TTL ") else { continue };
+        let clauses = clauses(ttl);
         // Columns are also separated by commas: only the table's own TTL has several clauses.
-        found.extend(clauses.into_iter().take(if depth > 0 { 1 } else { usize::MAX }).filter_map(expression));
+        expressions.extend(clauses.into_iter().take(if depth > 0 { 1 } else { usize::MAX }).filter_map(expression));
     }
-    found
+    expressions
 }
 
 /// The clauses of a TTL, up to the end of the last one.
@@ -38,7 +38,7 @@ fn clauses(text: &str) -> Vec<&str> {
     clauses
 }
 
-/// The expression of a clause that removes something.
+/// The expression of a clause that removes rows or values; `None` for other clauses.
 fn expression(clause: &str) -> Option<String> {
     let ends = || outside_quotes(clause).filter(|(_, depth)| *depth == 0).map(|(at, _)| at);
     let starts = |at: usize, words: &[&str]| words.iter().any(|word| clause[at..].starts_with(word));

@@ -3,10 +3,10 @@
 //! rebuild and to the targets after it would be counted twice; one that writes to both during a rebuild may be counted
 //! once, twice or not at all.
 //!
-//! So the state of the base's month is recorded (rows, highest block, highest mutation), and every INSERT running at
-//! that time is waited for by its query ID. At the end this is repeated, and the base must be unchanged. An INSERT that
-//! ClickHouse recognizes as repeated changes nothing in the base but may still complete a target: it is detected by
-//! parts that the target has in addition to those of the rebuild.
+//! So a rebuild records the state of the base's month (rows, highest block, highest mutation) and waits for every
+//! INSERT that is running then, by query ID. At the end it waits again, and the base must be unchanged. An INSERT that
+//! ClickHouse recognizes as repeated changes nothing in the base but may still complete a target: such an INSERT is
+//! detected by parts that the target has in addition to those of the rebuild.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ pub(super) struct BaseState(Bytes);
 #[derive(Debug)]
 pub(super) struct Replaced {
     pub(super) target: TableName,
-    pub(super) fresh: TableName,
+    pub(super) scratch: TableName,
     /// Highest block of the month before the replacement.
     pub(super) highest_block: i64,
 }
@@ -53,19 +53,19 @@ impl Rebuild<'_> {
         Ok(BaseState(self.clickhouse.query(&query, &[]).await?))
     }
 
-    /// Waits until all INSERTs running now have ended. Others may have begun by then.
+    /// Waits until all INSERTs that are running at the time of the call have ended. Others may have begun by then.
     pub(super) async fn wait_for_writers(&self, lock: &Lock<'_>) -> Result<(), Failure> {
         let (earlier, deadline) = (self.running_inserts().await?, Instant::now() + TIMEOUT);
         if is_injected(Fault::SkipWriterWait) {
             return Ok(());
         }
         loop {
-            let left = self.running_inserts().await?.intersection(&earlier).count();
-            if left == 0 {
+            let running = self.running_inserts().await?.intersection(&earlier).count();
+            if running == 0 {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(self.still_running(left));
+                return Err(self.still_running(running));
             }
             lock.heartbeat().await?;
             tokio::time::sleep(PAUSE).await;
@@ -91,7 +91,7 @@ impl Rebuild<'_> {
         Ok(running.into_iter().map(|Running { query_id }| query_id).collect())
     }
 
-    /// The query that [`Self::highest_block`] runs; 0 without parts.
+    /// Returns the query that [`Self::highest_block`] runs; its result is 0 without parts.
     pub(super) fn highest_block_query(&self, table: &TableName) -> String {
         format!("SELECT max(max_block_number) FROM system.parts WHERE {}", self.parts(table))
     }
@@ -99,28 +99,28 @@ impl Rebuild<'_> {
     /// The highest block number that a table's month ever had, as far as ClickHouse still lists its parts.
     pub(super) async fn highest_block(&self, table: &TableName) -> Result<i64, Failure> {
         let query = format!("{} FORMAT TSV", self.highest_block_query(table));
-        let answer = self.clickhouse.query(&query, &[]).await?;
-        Ok(String::from_utf8_lossy(&answer).trim().parse().unwrap_or(0))
+        let body = self.clickhouse.query(&query, &[]).await?;
+        Ok(String::from_utf8_lossy(&body).trim().parse().unwrap_or(0))
     }
 
     /// Whether a month has parts other than those of the replacement: ClickHouse lists parts for some minutes after
     /// they were merged, and an attached part has the same files as in the table it came from.
     pub(super) async fn is_written_since(&self, replaced: &Replaced) -> Result<bool, Failure> {
-        let Replaced { target, fresh, highest_block } = replaced;
+        let Replaced { target, scratch, highest_block } = replaced;
         let query = format!(
             "SELECT count() FROM system.parts WHERE {} AND rows > 0 AND min_block_number = max_block_number \
              AND min_block_number > {highest_block} AND hash_of_all_files NOT IN \
              (SELECT hash_of_all_files FROM system.parts WHERE {}) FORMAT TSV",
             self.parts(target),
-            self.parts(fresh)
+            self.parts(scratch)
         );
-        let answer = self.clickhouse.query(&query, &[]).await?;
-        Ok(String::from_utf8_lossy(&answer).trim() != "0")
+        let body = self.clickhouse.query(&query, &[]).await?;
+        Ok(String::from_utf8_lossy(&body).trim() != "0")
     }
 
-    fn still_running(&self, left: usize) -> Failure {
+    fn still_running(&self, inserts: usize) -> Failure {
         let what = format!(
-            "{left} INSERTs into {} have been running for longer than {} s, and its aggregates are rebuilt only after they \
+            "{inserts} INSERTs into {} have been running for longer than {} s, and its aggregates are rebuilt only after they \
              end; look at system.processes",
             self.base,
             TIMEOUT.as_secs()

@@ -1,5 +1,4 @@
-//! Reads a table and everything behind it from `system.tables`.
-//! A name goes in; the rows of the table, its materialized views, their targets, and so on come out, as far as this
+//! Reads the rows of a table, its materialized views, their targets, and so on from `system.tables`, as far as this
 //! user may see them. It judges nothing.
 
 use std::collections::HashMap;
@@ -32,7 +31,7 @@ pub(super) struct Row {
     /// Older releases lack these two columns.
     pub(super) target_database: Option<String>,
     pub(super) target_table: Option<String>,
-    /// Seconds since its definition was changed, by ClickHouse's clock.
+    /// Seconds since the definition was changed, by ClickHouse's clock.
     pub(super) unchanged_for: i64,
 }
 
@@ -46,7 +45,7 @@ impl Row {
         self.engine == "MaterializedView"
     }
 
-    /// The views that an INSERT into it triggers.
+    /// The views that an INSERT into the table triggers.
     pub(super) fn dependent_views(&self) -> impl Iterator<Item = TableName> + '_ {
         let names = self.dependencies_database.iter().zip(&self.dependencies_table);
         names.map(|(database, name)| TableName::new(database, name))
@@ -77,7 +76,7 @@ pub(super) fn resolve(rows: &Rows, mut name: TableName) -> TableName {
 }
 
 /// Reads a table and everything that its INSERTs may reach: the table and all `known` names first, then one level after
-/// another. The result may contain rows that it no longer reaches.
+/// another. The result may contain rows that INSERTs no longer reach.
 pub(super) async fn read<'a>(
     clickhouse: &ClickHouse,
     base: &'a TableName,

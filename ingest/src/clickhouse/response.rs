@@ -1,6 +1,6 @@
-//! Accepts an HTTP response only if ClickHouse itself sent it for this very request.
-//! A response and the ID of its query go in; the whole body or a classified failure comes out. It never trusts the
-//! status line: a proxy, a login page or another service also returns 200. It never keeps the text of a response.
+//! Accepts an HTTP response only if ClickHouse itself sent it for this request.
+//! It never trusts the status line: a proxy, a login page or another service also returns 200. It never keeps the text
+//! of an exception.
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
@@ -17,30 +17,31 @@ const SUMMARY: &str = "X-ClickHouse-Summary";
 const CODE: &str = "X-ClickHouse-Exception-Code";
 /// Precedes the text of an exception that was raised after the headers were sent.
 const TAG: &str = "X-ClickHouse-Exception-Tag";
-/// The server that responded, of several behind one address.
+/// Names the server that responded, since several may be behind one address.
 const SERVER: &str = "X-ClickHouse-Server-Display-Name";
-/// Most bytes read from the text of an exception.
+/// Maximum bytes read from the text of an exception.
 const MAX_TEXT_BYTES: usize = 64 * 1024;
 
-/// What a response must contain to be accepted.
+/// The kind of a request, which decides what its response must contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A statement or a query: its query ID.
+    /// A statement or a query: the response must contain the query ID.
     Query,
-    /// An INSERT: its query ID, the summary of what was written, and an empty body.
+    /// An INSERT: the response must contain the query ID, the summary of the written rows, and an empty body.
     Insert,
 }
 
 /// ClickHouse's own response to one request.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct VerifiedResponse {
     /// The complete body.
     pub(super) body: Bytes,
     /// The name of the server that sent it; empty if it has none.
     pub(super) server: String,
 }
 
-/// Only its presence counts: its figures are the same for an INSERT that was dropped as a repetition.
+/// The summary of an INSERT. Only its presence counts: its figures are the same for an INSERT that was dropped as a
+/// repetition.
 #[derive(Deserialize)]
 struct Summary {
     #[serde(rename = "written_rows")]
@@ -48,10 +49,10 @@ struct Summary {
 }
 
 /// Accepts a response if it proves to be ClickHouse's.
-pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<Answer, Failure> {
+pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<VerifiedResponse, Failure> {
     let status = response.status();
     if is_injected(Fault::AcceptAnyResponse) && status.is_success() {
-        return Ok(Answer { body: read(response).await?, server: String::new() });
+        return Ok(VerifiedResponse { body: read(response).await?, server: String::new() });
     }
     if let Some(code) = text(response.headers(), CODE).map(|code| code.parse().ok()) {
         return Err(exception(response, id, code).await);
@@ -71,10 +72,10 @@ pub(super) async fn accept(response: Response, id: &str, kind: Kind) -> Result<A
     if kind == Kind::Insert && !body.is_empty() {
         return Err(failures::not_a_response("HTTP 200 with a body, although an INSERT returns none"));
     }
-    Ok(Answer { body, server })
+    Ok(VerifiedResponse { body, server })
 }
 
-/// What a response without an exception code lacks.
+/// The proof that a response without an exception code lacks, if any.
 fn missing_proof(status: StatusCode, version: Version, headers: &HeaderMap, id: &str, kind: Kind) -> Option<String> {
     let status = status.as_u16();
     if status != 200 {
@@ -89,7 +90,7 @@ fn missing_proof(status: StatusCode, version: Version, headers: &HeaderMap, id: 
     if kind == Kind::Insert && !has_summary() {
         return Some(format!("HTTP 200 without the header {SUMMARY}, or with an unreadable one"));
     }
-    // Without either, a truncated body cannot be told from a complete one.
+    // Without either header, a truncated body cannot be distinguished from a complete one.
     let has_end = version > Version::HTTP_11 || headers.contains_key(CONTENT_LENGTH) || is_chunked(headers);
     (!has_end).then(|| format!("HTTP 200 without {CONTENT_LENGTH} and {TRANSFER_ENCODING}"))
 }
@@ -98,16 +99,16 @@ fn is_chunked(headers: &HeaderMap) -> bool {
     text(headers, TRANSFER_ENCODING.as_str()).is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
 }
 
-/// An exception from ClickHouse. Its text may quote a row, so only the number of the row and the name of a view are
-/// kept. ClickHouse sends no query ID until it has authenticated the user and read the settings; a row is blamed only
-/// with one.
+/// Reads an exception from ClickHouse. Its text may quote a row, so only the details that [`codes::with_text`] extracts
+/// are kept. ClickHouse sends no query ID until it has authenticated the user and read the settings; a row counts as at
+/// fault only with a query ID.
 async fn exception(mut response: Response, id: &str, code: Option<u32>) -> Failure {
     let has_query_id = text(response.headers(), QUERY_ID) == Some(id);
     let failure = codes::failure(response.status().as_u16(), code);
     if failure.may_be_row_fault() && !has_query_id {
         return failures::not_a_response(&format!("an exception code without the {QUERY_ID} of this query"));
     }
-    // Reading the rest allows the connection to be reused.
+    // Reading the remaining body allows the connection to be reused.
     let mut message = BytesMut::new();
     while message.len() < MAX_TEXT_BYTES
         && let Ok(Some(chunk)) = response.chunk().await
@@ -141,8 +142,8 @@ mod tests {
             response = response.header(*name, *value);
         }
         let response = response.body(body).unwrap();
-        let answer = accept(Response::from(response), "id-1", kind).await;
-        answer.map(|answer| answer.body).map_err(|failure| format!("{} {}", failure.class.as_str(), failure.what))
+        let response = accept(Response::from(response), "id-1", kind).await;
+        response.map(|response| response.body).map_err(|failure| format!("{} {}", failure.class.as_str(), failure.what))
     }
 
     #[tokio::test]
@@ -167,8 +168,8 @@ mod tests {
         let summary = ("X-ClickHouse-Summary", SUMMARY_TEXT);
         accepted(200, &[id, length, summary], Kind::Insert, "").await.unwrap();
         for wrong in ["", "{}", "<html>"] {
-            let answer = accepted(200, &[id, length, ("X-ClickHouse-Summary", wrong)], Kind::Insert, "").await;
-            assert!(answer.unwrap_err().contains("without the header X-ClickHouse-Summary"), "{wrong}");
+            let response = accepted(200, &[id, length, ("X-ClickHouse-Summary", wrong)], Kind::Insert, "").await;
+            assert!(response.unwrap_err().contains("without the header X-ClickHouse-Summary"), "{wrong}");
         }
         let html = accepted(200, &[id, length, summary], Kind::Insert, "<html>").await.unwrap_err();
         assert!(html.starts_with("transient not a ClickHouse response"), "{html}");
