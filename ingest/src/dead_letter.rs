@@ -6,7 +6,7 @@
 //! - [`producer`], with [`omit`], [`topic`] and [`watch`]: sends letters and awaits their acknowledgement by a topic
 //!   that keeps them
 //! - [`letter`] and [`scan`]: read letters back
-//! - [`sent`]: which records of a range being taken over already have a dead letter
+//! - [`sent`]: finds records of a range being taken over that already have a dead letter
 //! - [`refetch`]: reads a record again from its topic
 //! - [`breaker`]: stops a partition when too many records cannot land
 

@@ -1,13 +1,13 @@
-//! Decode: turns a fetched record into one row of its table, or rejects it with a reason.
-//! A payload goes in; RowBinary bytes are appended to the caller's buffer, or nothing is. Pure: no I/O, no clock, no
-//! allocation for an ordinary record. It never guesses a value and never alters one to make it fit.
+//! The decode stage: turns a fetched record into one row of its table, or rejects it with a reason.
+//! It performs no I/O, reads no clock and does not allocate for an ordinary record. It never guesses a value, and never
+//! alters one to make it fit: only floats, and fractions of a second beyond a column's precision, lose digits.
 //!
 //! # Layout
 //! - [`decoder`]: turns payloads into rows; [`reason`]: why a record cannot land
 //! - [`json`], with [`marks`]: one strict pass over the text that yields spans
 //! - [`value`] and [`nested`]: encode one JSON value as one RowBinary value
 //! - [`number`], [`time`], [`hex`] and [`escape`]: parse the text of values
-//! - [`fields`], with [`key`]: which JSON field feeds which column
+//! - [`fields`], with [`key`]: maps JSON fields to columns
 //! - [`canonical`]: the fingerprint of a decoder
 //! - [`table`]: builds a [`Decoder`] from a table's shape and a pipeline's mapping
 

@@ -1,11 +1,11 @@
 //! The breaker: stops a bad deploy from draining a topic into the dead-letter queue.
-//! The outcome of each record of a partition goes in, in order; a [`Verdict`] comes out. Pure: the caller passes the
-//! clock. It stops nothing itself, and never lets one tenant's poison stop the others.
+//! It judges the outcomes of a partition's records in order; the caller passes the time and acts on the [`Verdict`]. It
+//! never lets one tenant's poison stop the others.
 //!
 //! A stream is poison if more than a configured share of the most recent records was rejected, and at least a minimum
 //! number of them; or if too many were rejected consecutively. Then the tenants decide: the records of the tenant with
-//! the most rejections are left out, and if the rest is not poison, that tenant's records continue into the dead-letter
-//! queue with an alarm. Records without a readable tenant belong to no tenant and are never left out.
+//! the most rejections are excluded, and if the remaining ones are not poison, that tenant's records still become dead
+//! letters, with an alarm. Records without a readable tenant are never excluded.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -17,27 +17,27 @@ use crate::config;
 
 /// Minimum interval between two alarms about one partition.
 const ALARM_EVERY: Duration = Duration::from_mins(1);
-/// The rest without the worst tenant counts only if it reaches the threshold divided by this: a stray bad record of
-/// another tenant does not make one tenant's poison a fault of the whole stream.
+/// The rejections of all but the worst tenant count only if they reach the threshold divided by this: a stray bad
+/// record of another tenant does not make one tenant's poison a fault of the whole stream.
 const STRAY_DIVISOR: usize = 10;
 
-/// What the breaker considers of a record that cannot land.
+/// The facts that the breaker uses about a record that cannot land.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Poison {
-    /// Its tenant, if readable.
+pub struct RejectedRecord {
+    /// The record's tenant, if readable.
     pub tenant: Option<Uuid>,
-    /// Why it cannot land.
+    /// Why the record cannot land.
     pub reason: String,
 }
 
 /// What to do with a rejected record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Send it to the dead-letter queue.
-    Pass,
-    /// Send it, and alert the operator to this tenant.
+    /// Send it to the dead-letter topic and continue.
+    Continue,
+    /// Send it to the dead-letter topic and continue, but alert the operator to this tenant.
     Alarm(Uuid),
-    /// Send neither it nor anything after it.
+    /// Stop: send neither this record nor any later one.
     Trip(Trip),
 }
 
@@ -60,10 +60,10 @@ impl fmt::Display for Trip {
         write!(f, "{rejected} of the last {seen_records} records cannot land, ")?;
         match (tenants, without_tenant) {
             (0, _) => write!(f, "none of them with a readable tenant"),
-            (tenants, 0) => write!(f, "from {tenants} tenants"),
-            (tenants, without_tenant) => {
-                write!(f, "from {tenants} tenants, {without_tenant} without a readable tenant")
-            }
+            (1, 0) => write!(f, "from 1 tenant"),
+            (1, _) => write!(f, "from 1 tenant, {without_tenant} without a readable tenant"),
+            (_, 0) => write!(f, "from {tenants} tenants"),
+            (_, _) => write!(f, "from {tenants} tenants, {without_tenant} without a readable tenant"),
         }
     }
 }
@@ -72,13 +72,13 @@ impl fmt::Display for Trip {
 #[derive(Debug)]
 pub struct Breaker {
     limits: config::Breaker,
-    /// Records judged since it was created or reset.
+    /// Number of records judged since it was created or reset.
     seen: u64,
     recent: RecentWindow,
     consecutive: RecentWindow,
     /// Highest judged offset; records read again are not judged again.
     judged_up_to: i64,
-    /// Records that still pass unjudged after a reset.
+    /// Number of records that are still accepted unjudged after a reset.
     grace: u64,
     is_open: bool,
     alarmed: Option<Instant>,
@@ -99,68 +99,68 @@ impl Breaker {
         }
     }
 
-    /// Records that `count` records up to `offset` are fine.
+    /// Counts `count` records up to `offset` as accepted, unless they were judged before.
     pub fn accept_up_to(&mut self, count: u64, offset: i64) {
         if offset > self.judged_up_to {
             self.judged_up_to = offset;
-            self.pass(count);
+            self.accept(count);
         }
     }
 
-    /// Records that `count` further records are fine, none of which was judged before.
-    pub fn pass(&mut self, count: u64) {
+    /// Counts `count` further records as accepted, none of which was judged before.
+    pub fn accept(&mut self, count: u64) {
         let grace = self.grace.min(count);
         self.grace -= grace;
         self.seen += count - grace;
     }
 
     /// Judges the record at `offset`, which cannot land.
-    pub fn rejected(&mut self, offset: i64, tenant: Option<Uuid>, now: Instant) -> Verdict {
+    pub fn judge_at(&mut self, offset: i64, tenant: Option<Uuid>, now: Instant) -> Verdict {
         if offset <= self.judged_up_to {
-            return Verdict::Pass;
+            return Verdict::Continue;
         }
         self.judged_up_to = offset;
-        self.refuse(tenant, now)
+        self.judge_next(tenant, now)
     }
 
     /// Judges a further record that cannot land.
-    pub fn refuse(&mut self, tenant: Option<Uuid>, now: Instant) -> Verdict {
+    pub fn judge_next(&mut self, tenant: Option<Uuid>, now: Instant) -> Verdict {
         if !self.limits.enabled {
-            return Verdict::Pass;
+            return Verdict::Continue;
         }
         if self.grace > 0 {
             self.grace -= 1;
-            return Verdict::Pass;
+            return Verdict::Continue;
         }
         self.seen += 1;
         self.recent.push(self.seen, tenant);
         self.consecutive.push(self.seen, tenant);
-        self.judge(now)
+        self.verdict(now)
     }
 
-    fn judge(&mut self, now: Instant) -> Verdict {
+    fn verdict(&mut self, now: Instant) -> Verdict {
         let (recent, consecutive) = (&self.recent, &self.consecutive);
         let seen_records = usize::try_from(recent.length.min(self.seen)).unwrap_or(usize::MAX);
         let exceeds_share =
             |rejected: usize, seen_records: usize| rejected * 100 > usize::from(self.limits.percent) * seen_records;
-        let (window_count, run) = (recent.rejected(), consecutive.rejected());
+        let (window_count, run) = (recent.rejected_count(), consecutive.rejected_count());
         let is_window_poison = window_count >= self.limits.rejected && exceeds_share(window_count, seen_records);
         let is_run_poison = run >= self.limits.consecutive;
         if !is_window_poison && !is_run_poison {
-            return Verdict::Pass;
+            return Verdict::Continue;
         }
         let worst = |window: &RecentWindow| window.worst().map_or(0, |(_, count)| count);
-        let rest = |window: &RecentWindow, threshold: usize| {
-            let rest = window.rejected() - worst(window);
-            (rest >= threshold.div_ceil(STRAY_DIVISOR)).then_some(rest)
+        let rejected_of_others = |window: &RecentWindow, threshold: usize| {
+            let rejected = window.rejected_count() - worst(window);
+            (rejected >= threshold.div_ceil(STRAY_DIVISOR)).then_some(rejected)
         };
-        let rest_in_window =
-            rest(recent, self.limits.rejected).filter(|rest| exceeds_share(*rest, seen_records - worst(recent)));
-        if is_run_poison && rest(consecutive, self.limits.consecutive).is_some() {
+        let others_in_window = rejected_of_others(recent, self.limits.rejected)
+            .filter(|rejected| exceeds_share(*rejected, seen_records - worst(recent)));
+        if is_run_poison && rejected_of_others(consecutive, self.limits.consecutive).is_some() {
             self.is_open = true;
             return Verdict::Trip(consecutive.trip(run));
         }
-        if is_window_poison && rest_in_window.is_some() {
+        if is_window_poison && others_in_window.is_some() {
             self.is_open = true;
             return Verdict::Trip(recent.trip(seen_records));
         }
@@ -170,7 +170,7 @@ impl Breaker {
                 self.alarmed = Some(now);
                 Verdict::Alarm(tenant)
             }
-            None => Verdict::Pass,
+            None => Verdict::Continue,
         }
     }
 
@@ -179,7 +179,7 @@ impl Breaker {
         self.is_open
     }
 
-    /// Closes it: its counts are cleared, and a window's length of records passes unjudged.
+    /// Closes it: clears its counts and accepts as many records unjudged as the window is long.
     pub fn reset(&mut self) {
         let (judged_up_to, alarmed) = (self.judged_up_to, self.alarmed);
         *self = Self { judged_up_to, alarmed, grace: self.limits.window as u64, ..Self::new(&self.limits) };
@@ -199,7 +199,7 @@ impl RecentWindow {
         Self { length: length as u64, rejected: VecDeque::new(), by_tenant: HashMap::new() }
     }
 
-    /// Record number `number` was rejected; rejections that have left the window no longer count.
+    /// Adds the rejected record number `number`, and drops rejections that are outside the window by then.
     fn push(&mut self, number: u64, tenant: Option<Uuid>) {
         self.rejected.push_back((number, tenant));
         *self.by_tenant.entry(tenant).or_default() += 1;
@@ -213,20 +213,20 @@ impl RecentWindow {
         }
     }
 
-    fn rejected(&self) -> usize {
+    fn rejected_count(&self) -> usize {
         self.rejected.len()
     }
 
     /// The tenant with the most rejected records.
     fn worst(&self) -> Option<(Uuid, usize)> {
-        let of_tenants = self.by_tenant.iter().filter_map(|(tenant, count)| Some(((*tenant)?, *count)));
-        of_tenants.max_by_key(|(tenant, count)| (*count, *tenant))
+        let counts = self.by_tenant.iter().filter_map(|(tenant, count)| Some(((*tenant)?, *count)));
+        counts.max_by_key(|(tenant, count)| (*count, *tenant))
     }
 
     fn trip(&self, seen_records: usize) -> Trip {
         let without_tenant = self.by_tenant.get(&None).copied().unwrap_or_default();
         let tenants = self.by_tenant.len() - usize::from(without_tenant > 0);
-        Trip { rejected: self.rejected(), seen_records, tenants, without_tenant }
+        Trip { rejected: self.rejected_count(), seen_records, tenants, without_tenant }
     }
 }
 
@@ -244,7 +244,7 @@ mod tests {
         Some(Uuid::from_u128(n))
     }
 
-    /// Judges records in order; `None` is a fine one. Returns the index at which it tripped.
+    /// Judges records in order; `None` is an accepted one. Returns the index at which it tripped.
     fn run(breaker: &mut Breaker, records: impl IntoIterator<Item = Option<Option<Uuid>>>) -> Option<(usize, Trip)> {
         let now = Instant::now();
         records.into_iter().enumerate().find_map(|(index, record)| {
@@ -252,7 +252,7 @@ mod tests {
             match record {
                 None => breaker.accept_up_to(1, offset),
                 Some(tenant) => {
-                    if let Verdict::Trip(trip) = breaker.rejected(offset, tenant, now) {
+                    if let Verdict::Trip(trip) = breaker.judge_at(offset, tenant, now) {
                         return Some((index, trip));
                     }
                 }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn pure_poison_trips_at_the_minimum_number() {
+    fn a_stream_of_only_poison_trips_at_the_minimum_number() {
         let mut breaker = Breaker::new(&limits());
         let (at, trip) = run(&mut breaker, vec![Some(None); 100]).unwrap();
         assert_eq!((at, trip), (19, Trip { rejected: 20, seen_records: 20, tenants: 0, without_tenant: 20 }));
@@ -276,6 +276,8 @@ mod tests {
         let (at, trip) = run(&mut Breaker::new(&limits()), stream).unwrap();
         assert_eq!((at, trip), (1049, Trip { rejected: 50, seen_records: 50, tenants: 3, without_tenant: 0 }));
         insta::assert_snapshot!(trip, @"50 of the last 50 records cannot land, from 3 tenants");
+        let (tenants, without_tenant) = (1, 2);
+        insta::assert_snapshot!(Trip { tenants, without_tenant, ..trip }, @"50 of the last 50 records cannot land, from 1 tenant, 2 without a readable tenant");
     }
 
     #[test]
@@ -291,12 +293,12 @@ mod tests {
         let (mut breaker, start) = (Breaker::new(&limits()), Instant::now());
         let mut alarms = 0;
         for offset in 0..100_000 {
-            match breaker.rejected(offset, tenant(7), start + Duration::from_millis(offset.unsigned_abs() * 2)) {
-                Verdict::Alarm(seen_records) => {
-                    assert_eq!(Some(seen_records), tenant(7));
+            match breaker.judge_at(offset, tenant(7), start + Duration::from_millis(offset.unsigned_abs() * 2)) {
+                Verdict::Alarm(alarmed) => {
+                    assert_eq!(Some(alarmed), tenant(7));
                     alarms += 1;
                 }
-                other => assert_eq!(other, Verdict::Pass),
+                other => assert_eq!(other, Verdict::Continue),
             }
         }
         assert_eq!(alarms, 4, "in 200 seconds");
@@ -310,12 +312,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_passes_one_window_and_then_counts_again() {
+    fn after_a_reset_one_window_is_accepted_before_judging_resumes() {
         let mut breaker = Breaker::new(&limits());
         assert!(run(&mut breaker, vec![Some(None); 100]).is_some());
         breaker.reset();
         assert!(!breaker.is_open());
-        assert_eq!(breaker.rejected(3, None, Instant::now()), Verdict::Pass, "already judged");
+        assert_eq!(breaker.judge_at(3, None, Instant::now()), Verdict::Continue, "already judged");
         assert_eq!(run(&mut breaker, vec![Some(None); 1000]).unwrap().0, 100 + 19);
     }
 
@@ -326,25 +328,27 @@ mod tests {
     }
 
     /// Decides from a list of all records, without incremental counting.
-    #[expect(clippy::option_option, reason = "a fine record, a rejected one without a tenant, one with a tenant")]
+    #[expect(clippy::option_option, reason = "an accepted record, a rejected one without a tenant, one with a tenant")]
     fn model(limits: &config::Breaker, records: &[Option<Option<u8>>]) -> bool {
-        let rejected = |some: &[Option<Option<u8>>]| some.iter().flatten().copied().collect::<Vec<_>>();
+        let rejected = |records: &[Option<Option<u8>>]| records.iter().flatten().copied().collect::<Vec<_>>();
         let worst = |rejected: &[Option<u8>]| {
-            let seen_records = |tenant| rejected.iter().filter(|one| **one == Some(tenant)).count();
-            (0..=u8::MAX).map(seen_records).max().unwrap_or(0)
+            let count_of = |tenant| rejected.iter().filter(|rejected| **rejected == Some(tenant)).count();
+            (0..=u8::MAX).map(count_of).max().unwrap_or(0)
         };
         let last = |length: usize| &records[records.len().saturating_sub(length)..];
-        let (recent, row) = (last(limits.window), last(limits.consecutive));
-        let (window_count, run) = (rejected(recent), rejected(row));
-        let share = |some: usize, seen_records: usize| some * 100 > usize::from(limits.percent) * seen_records;
-        let is_window_poison = window_count.len() >= limits.rejected && share(window_count.len(), recent.len());
-        let rest = window_count.len() - worst(&window_count);
+        let (recent, consecutive) = (last(limits.window), last(limits.consecutive));
+        let (window_rejected, run) = (rejected(recent), rejected(consecutive));
+        let exceeds_share =
+            |rejected: usize, seen_records: usize| rejected * 100 > usize::from(limits.percent) * seen_records;
+        let is_window_poison =
+            window_rejected.len() >= limits.rejected && exceeds_share(window_rejected.len(), recent.len());
+        let others = window_rejected.len() - worst(&window_rejected);
         let by_share = is_window_poison
-            && rest * 10 >= limits.rejected
-            && rest > 0
-            && share(rest, recent.len() - worst(&window_count));
-        let rest = run.len() - worst(&run);
-        by_share || (run.len() == limits.consecutive && rest > 0 && rest * 10 >= limits.consecutive)
+            && others * 10 >= limits.rejected
+            && others > 0
+            && exceeds_share(others, recent.len() - worst(&window_rejected));
+        let others = run.len() - worst(&run);
+        by_share || (run.len() == limits.consecutive && others > 0 && others * 10 >= limits.consecutive)
     }
 
     proptest! {
@@ -361,8 +365,8 @@ mod tests {
                 let so_far = &records[..=usize::try_from(offset).unwrap()];
                 match record {
                     None => breaker.accept_up_to(1, offset),
-                    Some(seen_records) => {
-                        let verdict = breaker.rejected(offset, seen_records.map(|n| Uuid::from_u128(n.into())), now);
+                    Some(tenant) => {
+                        let verdict = breaker.judge_at(offset, tenant.map(|n| Uuid::from_u128(n.into())), now);
                         let is_open = matches!(verdict, Verdict::Trip(_));
                         prop_assert_eq!(is_open, model(&limits, so_far), "at {}", offset);
                         prop_assert_eq!(is_open, breaker.is_open());
@@ -374,15 +378,15 @@ mod tests {
             }
         }
 
-        /// However long the poison and whichever records are read again: resets eventually get through all of it.
+        /// Enough resets get through poison of any length, whichever records are read again.
         #[test]
-        fn every_reset_gets_further(back in proptest::collection::vec(0_i64..2000, 30)) {
+        fn every_reset_makes_progress(rewinds in proptest::collection::vec(0_i64..2000, 30)) {
             let mut breaker = Breaker::new(&limits());
-            let (mut offset, mut resets) = (0, back.iter());
+            let (mut offset, mut rewinds) = (0, rewinds.iter());
             while offset < 3000 {
-                if let Verdict::Trip(_) = breaker.rejected(offset, None, Instant::now()) {
-                    let back = *resets.next().expect("119 records further each time");
-                    offset = (offset - back).max(0);
+                if let Verdict::Trip(_) = breaker.judge_at(offset, None, Instant::now()) {
+                    let rewind = *rewinds.next().expect("119 records further each time");
+                    offset = (offset - rewind).max(0);
                     breaker.reset();
                 } else {
                     offset += 1;

@@ -1,5 +1,4 @@
-//! Composes dead letters: a consumed record goes in, a [`DeadLetter`] comes out, and from it the headers that it is
-//! sent with. No I/O.
+//! Composes the [`DeadLetter`] of a consumed record, and the headers that it is sent with. It performs no I/O.
 
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 use sluice_schemas::records::{DeadLetter, HeadersLeftOut, dead_letter_header as header};
@@ -24,7 +23,7 @@ pub fn from_message(
         key: message.key().map(<[u8]>::to_vec),
         payload: message.payload().map(<[u8]>::to_vec),
         headers: kept.headers,
-        headers_left_out: kept.left_out,
+        headers_left_out: kept.omitted,
         reason: reason.to_owned(),
         stage: stage.to_owned(),
         error_class: Class::Row.as_str().to_owned(),
@@ -47,11 +46,11 @@ pub fn tenant_at(payload: &[u8], path: &str) -> Option<Uuid> {
 
 /// The tenant in a key of the form `tenant_id:customer_id`.
 fn tenant_in_key(key: &[u8]) -> Option<Uuid> {
-    let (tenant, rest) = key.split_at_checked(36)?;
-    if rest.first() == Some(&b':') { Uuid::try_parse_ascii(tenant).ok() } else { None }
+    let (tenant, suffix) = key.split_at_checked(36)?;
+    if suffix.first() == Some(&b':') { Uuid::try_parse_ascii(tenant).ok() } else { None }
 }
 
-/// The headers of a complete letter: the record's own, then those about it.
+/// The headers of a complete letter: the record's own, then those that describe the record.
 pub fn headers(letter: &DeadLetter) -> OwnedHeaders {
     headers_without(letter, Omitted::default())
 }
@@ -68,8 +67,8 @@ pub(super) fn headers_without(letter: &DeadLetter, without: Omitted) -> OwnedHea
         |part: Option<&Vec<u8>>, is_omitted: bool| part.filter(|_| is_omitted).map(|part| part.len().to_string());
     // Readers expect this header directly before the reason.
     headers = insert(headers, header::PAYLOAD_BYTES, size(letter.payload.as_ref(), without.payload));
-    let (count, bytes) = omission_headers(left_out(letter, without));
-    let texts = [
+    let (count, bytes) = omission_headers(omitted_headers(letter, without));
+    let values = [
         (header::REASON, Some(letter.reason.clone())),
         (header::STAGE, Some(letter.stage.clone())),
         (header::ERROR_CLASS, Some(letter.error_class.clone())),
@@ -84,7 +83,7 @@ pub(super) fn headers_without(letter: &DeadLetter, without: Omitted) -> OwnedHea
         (header::HEADERS_LEFT_OUT, count),
         (header::HEADER_BYTES_LEFT_OUT, bytes),
     ];
-    texts.into_iter().fold(headers, |headers, (key, value)| insert(headers, key, value))
+    values.into_iter().fold(headers, |headers, (key, value)| insert(headers, key, value))
 }
 
 fn insert(headers: OwnedHeaders, key: &str, value: Option<String>) -> OwnedHeaders {
@@ -95,27 +94,27 @@ fn insert(headers: OwnedHeaders, key: &str, value: Option<String>) -> OwnedHeade
 }
 
 /// The record's headers that are omitted: those that were never kept, and all others if the letter omits them.
-fn left_out(letter: &DeadLetter, without: Omitted) -> Option<HeadersLeftOut> {
+fn omitted_headers(letter: &DeadLetter, without: Omitted) -> Option<HeadersLeftOut> {
     if !without.headers || letter.headers.is_empty() {
         return letter.headers_left_out;
     }
     let (count, bytes) = (letter.headers.len(), header_bytes(letter));
     Some(match letter.headers_left_out {
         None => HeadersLeftOut::Counted { count, bytes },
-        Some(HeadersLeftOut::Counted { count: others, bytes: other_bytes }) => {
-            HeadersLeftOut::Counted { count: count + others, bytes: bytes + other_bytes }
+        Some(HeadersLeftOut::Counted { count: never_kept, bytes: never_kept_bytes }) => {
+            HeadersLeftOut::Counted { count: count + never_kept, bytes: bytes + never_kept_bytes }
         }
         Some(HeadersLeftOut::Unreadable) => HeadersLeftOut::Unreadable,
     })
 }
 
-/// Bytes of the names and values of the headers that were kept.
+/// Total bytes of the names and values of the headers that were kept.
 pub(super) fn header_bytes(letter: &DeadLetter) -> usize {
     letter.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum()
 }
 
-fn omission_headers(left_out: Option<HeadersLeftOut>) -> (Option<String>, Option<String>) {
-    match left_out {
+fn omission_headers(omitted: Option<HeadersLeftOut>) -> (Option<String>, Option<String>) {
+    match omitted {
         None => (None, None),
         Some(HeadersLeftOut::Counted { count, bytes }) => (Some(count.to_string()), Some(bytes.to_string())),
         Some(HeadersLeftOut::Unreadable) => (Some("all".to_owned()), None),
@@ -147,38 +146,38 @@ pub(super) mod tests {
         }
     }
 
-    fn header_of(letter: &DeadLetter, without: Omitted, name: &str) -> Option<String> {
+    fn header_value(letter: &DeadLetter, without: Omitted, name: &str) -> Option<String> {
         let headers = headers_without(letter, without);
-        let found = headers.iter().find(|header| header.key == name)?;
-        Some(String::from_utf8(found.value?.to_vec()).unwrap())
+        let header = headers.iter().find(|header| header.key == name)?;
+        Some(String::from_utf8(header.value?.to_vec()).unwrap())
     }
 
     #[test]
     fn headers_state_the_size_of_omitted_parts() {
         let whole = letter(5, 9, &[10, 20]);
         for name in [header::PAYLOAD_BYTES, header::KEY_BYTES, header::HEADERS_LEFT_OUT] {
-            assert_eq!(header_of(&whole, Omitted::default(), name), None);
+            assert_eq!(header_value(&whole, Omitted::default(), name), None);
         }
         let without = Omitted { payload: true, headers: true, key: true };
-        assert_eq!(header_of(&whole, without, header::PAYLOAD_BYTES).as_deref(), Some("9"));
-        assert_eq!(header_of(&whole, without, header::KEY_BYTES).as_deref(), Some("5"));
-        assert_eq!(header_of(&whole, without, header::HEADERS_LEFT_OUT).as_deref(), Some("2"));
-        assert_eq!(header_of(&whole, without, header::HEADER_BYTES_LEFT_OUT).as_deref(), Some("30"));
-        assert_eq!(header_of(&whole, without, "h"), None);
+        assert_eq!(header_value(&whole, without, header::PAYLOAD_BYTES).as_deref(), Some("9"));
+        assert_eq!(header_value(&whole, without, header::KEY_BYTES).as_deref(), Some("5"));
+        assert_eq!(header_value(&whole, without, header::HEADERS_LEFT_OUT).as_deref(), Some("2"));
+        assert_eq!(header_value(&whole, without, header::HEADER_BYTES_LEFT_OUT).as_deref(), Some("30"));
+        assert_eq!(header_value(&whole, without, "h"), None);
         let nothing = letter(0, 0, &[]);
         assert_eq!(headers_without(&nothing, without).count(), headers(&nothing).count(), "there was nothing to omit");
     }
 
     #[test]
     fn headers_never_kept_count_as_omitted() {
-        let left_out = |count, bytes| Some(HeadersLeftOut::Counted { count, bytes });
-        let bomb = DeadLetter { headers_left_out: left_out(98_000, 500_000), ..letter(0, 0, &[10, 20]) };
-        assert_eq!(header_of(&bomb, Omitted::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("98000"));
+        let omitted = |count, bytes| Some(HeadersLeftOut::Counted { count, bytes });
+        let bomb = DeadLetter { headers_left_out: omitted(98_000, 500_000), ..letter(0, 0, &[10, 20]) };
+        assert_eq!(header_value(&bomb, Omitted::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("98000"));
         let without = Omitted { headers: true, ..Omitted::default() };
-        assert_eq!(header_of(&bomb, without, header::HEADERS_LEFT_OUT).as_deref(), Some("98002"));
-        assert_eq!(header_of(&bomb, without, header::HEADER_BYTES_LEFT_OUT).as_deref(), Some("500030"));
+        assert_eq!(header_value(&bomb, without, header::HEADERS_LEFT_OUT).as_deref(), Some("98002"));
+        assert_eq!(header_value(&bomb, without, header::HEADER_BYTES_LEFT_OUT).as_deref(), Some("500030"));
         let unreadable = DeadLetter { headers_left_out: Some(HeadersLeftOut::Unreadable), ..letter(0, 0, &[]) };
-        assert_eq!(header_of(&unreadable, Omitted::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("all"));
-        assert_eq!(header_of(&unreadable, Omitted::default(), header::HEADER_BYTES_LEFT_OUT), None);
+        assert_eq!(header_value(&unreadable, Omitted::default(), header::HEADERS_LEFT_OUT).as_deref(), Some("all"));
+        assert_eq!(header_value(&unreadable, Omitted::default(), header::HEADER_BYTES_LEFT_OUT), None);
     }
 }

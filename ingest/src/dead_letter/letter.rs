@@ -1,5 +1,5 @@
-//! Reads a record of the dead-letter topic as a [`Letter`]: the facts about it and, on request, its contents.
-//! Key, payload and headers go in; a record that no worker wrote is skipped. Pure.
+//! Parses a record of the dead-letter topic as a [`Letter`]: the facts about it and, on request, its contents. A record
+//! that no worker wrote is not a letter.
 //!
 //! A worker's own headers come last, starting with the reason. All headers before them are the record's own, whatever
 //! their names.
@@ -24,7 +24,7 @@ pub struct Source {
 
 /// The position of a letter in the dead-letter topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     /// Partition.
     pub partition: i32,
     /// Offset.
@@ -34,20 +34,20 @@ pub struct Place {
 /// Whether a letter has its record's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payload {
-    /// The record had none.
+    /// The record had no payload.
     None,
-    /// The letter contains it; its size.
-    Here(usize),
-    /// It was too large for the dead-letter topic; its size.
-    LeftOut(usize),
+    /// The letter contains a payload of this size.
+    Included(usize),
+    /// The payload, of this size, was too large for the dead-letter topic.
+    Omitted(usize),
 }
 
 impl Payload {
-    /// Its size in bytes.
+    /// Size of the payload in bytes.
     pub const fn bytes(self) -> usize {
         match self {
             Self::None => 0,
-            Self::Here(bytes) | Self::LeftOut(bytes) => bytes,
+            Self::Included(bytes) | Self::Omitted(bytes) => bytes,
         }
     }
 }
@@ -60,24 +60,24 @@ pub struct Letter {
     /// Offset of the record.
     pub offset: i64,
     /// Position of the letter.
-    pub place: Place,
+    pub position: Position,
     /// When it became a dead letter, in milliseconds since 1970.
     pub at_ms: i64,
     /// Why it could not land.
     pub reason: String,
     /// The stage that rejected it.
     pub stage: String,
-    /// Its tenant, if readable.
+    /// The record's tenant, if readable.
     pub tenant: Option<Uuid>,
     /// Number of attempts to land it.
     pub attempts: u32,
-    /// Whether the letter has its payload.
+    /// Whether the letter contains the record's payload.
     pub payload: Payload,
-    /// Its contents, if requested.
+    /// The letter's contents, if requested.
     pub contents: Option<Contents>,
 }
 
-/// The contents of a letter: personal data.
+/// The contents of a letter, which are personal data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Contents {
     /// The record's key.
@@ -97,24 +97,24 @@ impl std::fmt::Debug for Contents {
 /// A raw record of the dead-letter topic.
 #[derive(Debug)]
 pub struct Raw<'a> {
-    /// Its position.
-    pub place: Place,
-    /// Its timestamp, milliseconds since 1970.
+    /// Position in the topic.
+    pub position: Position,
+    /// Timestamp, in milliseconds since 1970.
     pub at_ms: i64,
-    /// Its key.
+    /// Key.
     pub key: Option<&'a [u8]>,
-    /// Its payload.
+    /// Payload.
     pub payload: Option<&'a [u8]>,
-    /// Its headers.
+    /// Headers.
     pub headers: Headers,
 }
 
 impl Letter {
-    /// Reads a record of the dead-letter topic; `whole` keeps its contents.
-    pub fn read(raw: Raw<'_>, whole: bool) -> Option<Self> {
+    /// Parses a record of the dead-letter topic; `with_contents` keeps its contents. `None` if no worker wrote it.
+    pub fn read(raw: Raw<'_>, with_contents: bool) -> Option<Self> {
         let first = raw.headers.iter().rposition(|(name, _)| name == header::REASON)?;
-        let (record_headers, about) = raw.headers.split_at(first);
-        let text = |name| text(about.iter().find(|(key, _)| key == name)?);
+        let (record_headers, worker_headers) = raw.headers.split_at(first);
+        let text = |name| text(worker_headers.iter().find(|(key, _)| key == name)?);
         let source = Source {
             topic: text(header::TOPIC)?.to_owned(),
             topic_id: text(header::TOPIC_ID).and_then(|id| id.parse().ok()),
@@ -123,14 +123,14 @@ impl Letter {
         Some(Self {
             source: Arc::new(source),
             offset: text(header::OFFSET)?.parse().ok()?,
-            place: raw.place,
+            position: raw.position,
             at_ms: raw.at_ms,
             reason: text(header::REASON)?.to_owned(),
             stage: text(header::STAGE)?.to_owned(),
             tenant: text(header::TENANT).and_then(|id| id.parse().ok()),
             attempts: text(header::ATTEMPTS)?.parse().ok()?,
             payload: payload(raw.payload, record_headers),
-            contents: whole.then(|| Contents {
+            contents: with_contents.then(|| Contents {
                 key: raw.key.map(<[u8]>::to_vec),
                 payload: raw.payload.map(<[u8]>::to_vec),
                 headers: raw.headers,
@@ -143,12 +143,12 @@ fn text((_, value): &(String, Option<Vec<u8>>)) -> Option<&str> {
     std::str::from_utf8(value.as_deref()?).ok()
 }
 
-/// A letter without its payload has the payload's size directly before the reason.
+/// A letter that omits the payload has its size in the header directly before the reason.
 fn payload(payload: Option<&[u8]>, record_headers: &[(String, Option<Vec<u8>>)]) -> Payload {
-    let left_out = || text(record_headers.last().filter(|(name, _)| name == header::PAYLOAD_BYTES)?)?.parse().ok();
+    let omitted_bytes = || text(record_headers.last().filter(|(name, _)| name == header::PAYLOAD_BYTES)?)?.parse().ok();
     match payload {
-        Some(payload) => Payload::Here(payload.len()),
-        None => left_out().map_or(Payload::None, Payload::LeftOut),
+        Some(payload) => Payload::Included(payload.len()),
+        None => omitted_bytes().map_or(Payload::None, Payload::Omitted),
     }
 }
 
@@ -157,8 +157,8 @@ pub(crate) mod tests {
     use super::*;
 
     /// Headers as a worker writes them.
-    pub(crate) fn about(changes: &[(&str, &str)]) -> Headers {
-        let usual = [
+    pub(crate) fn worker_headers(changes: &[(&str, &str)]) -> Headers {
+        let defaults = [
             (header::REASON, "wrong_type"),
             (header::STAGE, "decode"),
             (header::ERROR_CLASS, "row"),
@@ -171,7 +171,7 @@ pub(crate) mod tests {
             (header::TENANT, "00000000-0000-0000-0000-000000000001"),
         ];
         let change = |name: &str| changes.iter().find(|(changed, _)| *changed == name).map(|(_, value)| *value);
-        let headers = usual.iter().filter_map(|(name, value)| {
+        let headers = defaults.iter().filter_map(|(name, value)| {
             let value = change(name).unwrap_or(value);
             (!value.is_empty()).then(|| ((*name).to_owned(), Some(value.as_bytes().to_vec())))
         });
@@ -179,17 +179,17 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn letter(changes: &[(&str, &str)]) -> Option<Letter> {
-        read(about(changes), Some(b"{}"))
+        read(worker_headers(changes), Some(b"{}"))
     }
 
     fn read(headers: Headers, payload: Option<&[u8]>) -> Option<Letter> {
-        let place = Place { partition: 1, offset: 5 };
-        Letter::read(Raw { place, at_ms: 2000, key: None, payload, headers }, false)
+        let position = Position { partition: 1, offset: 5 };
+        Letter::read(Raw { position, at_ms: 2000, key: None, payload, headers }, false)
     }
 
     fn with_first(name: &str, value: &str) -> Headers {
         let mut headers = vec![(name.to_owned(), Some(value.as_bytes().to_vec()))];
-        headers.extend(about(&[(header::TOPIC_ID, ""), (header::TENANT, "")]));
+        headers.extend(worker_headers(&[(header::TOPIC_ID, ""), (header::TENANT, "")]));
         headers
     }
 
@@ -202,25 +202,25 @@ pub(crate) mod tests {
             ("ns.events", Some(Uuid::from_u128(7)), 3, 17)
         );
         assert_eq!((letter.reason.as_str(), letter.stage.as_str(), letter.attempts), ("wrong_type", "decode", 1));
-        assert_eq!((letter.tenant, letter.payload), (Some(Uuid::from_u128(1)), Payload::Here(2)));
+        assert_eq!((letter.tenant, letter.payload), (Some(Uuid::from_u128(1)), Payload::Included(2)));
     }
 
     #[test]
-    fn a_records_own_headers_are_never_taken_for_a_workers() {
+    fn a_records_own_headers_are_never_read_as_a_workers() {
         let spoofed = with_first(header::TENANT, "00000000-0000-0000-0000-000000000009");
         assert_eq!(read(spoofed, Some(b"{}")).unwrap().tenant, None);
         let spoofed = with_first(header::TOPIC_ID, "00000000-0000-0000-0000-000000000009");
         assert_eq!(read(spoofed, Some(b"{}")).unwrap().source.topic_id, None);
-        let twice = [about(&[(header::REASON, "own"), (header::OFFSET, "1")]), about(&[])].concat();
+        let twice = [worker_headers(&[(header::REASON, "own"), (header::OFFSET, "1")]), worker_headers(&[])].concat();
         let letter = read(twice, Some(b"{}")).unwrap();
         assert_eq!((letter.reason.as_str(), letter.offset), ("wrong_type", 17));
     }
 
     #[test]
     fn an_omitted_payload_differs_from_a_missing_one() {
-        assert_eq!(read(about(&[]), None).unwrap().payload, Payload::None);
-        assert_eq!(read(with_first(header::PAYLOAD_BYTES, "99"), None).unwrap().payload, Payload::LeftOut(99));
-        assert_eq!(read(with_first(header::PAYLOAD_BYTES, "99"), Some(b"x")).unwrap().payload, Payload::Here(1));
+        assert_eq!(read(worker_headers(&[]), None).unwrap().payload, Payload::None);
+        assert_eq!(read(with_first(header::PAYLOAD_BYTES, "99"), None).unwrap().payload, Payload::Omitted(99));
+        assert_eq!(read(with_first(header::PAYLOAD_BYTES, "99"), Some(b"x")).unwrap().payload, Payload::Included(1));
     }
 
     #[test]

@@ -1,18 +1,18 @@
-//! Decides what a dead letter omits if its topic rejects it whole: as little as possible, the payload before the
-//! headers and those before the key. Sizes go in, the variants to try come out, in order. Pure.
+//! Decides what a dead letter omits if its topic rejects the complete letter: as little as possible, the payload before
+//! the headers, and the headers before the key.
 
 /// Parts of a record that its dead letter omits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Omitted {
-    /// Its payload.
+    /// The payload.
     pub payload: bool,
-    /// Its own headers.
+    /// The record's own headers.
     pub headers: bool,
-    /// Its key.
+    /// The key.
     pub key: bool,
 }
 
-/// Bytes of a record's parts.
+/// Sizes of a record's parts, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
     pub(super) payload: usize,
@@ -27,9 +27,9 @@ impl Sizes {
     }
 }
 
-/// The variants of a letter that was rejected whole, from the least omitted to the most. `room` is the most bytes that
-/// its topic has for the three parts. A part that alone exceeds it is always omitted, without omitting the parts before
-/// it in the order.
+/// The variants of a letter to try once the complete letter was rejected, from the least omitted to the most. The three
+/// parts together may take at most `room` bytes. A part that alone exceeds `room` is always omitted; this does not by
+/// itself omit the parts before it in the order.
 pub(super) fn variants(sizes: Sizes, room: usize) -> Vec<Omitted> {
     let mut without = Omitted { payload: sizes.payload > room, headers: sizes.headers > room, key: sizes.key > room };
     let mut variants = Vec::new();
@@ -44,9 +44,9 @@ pub(super) fn variants(sizes: Sizes, room: usize) -> Vec<Omitted> {
             variants.push(without);
         }
     }
-    // A variant that omits nothing more than the previous one would be rejected like it.
-    let mut sent = sizes.remaining(Omitted::default());
-    variants.retain(|variant| std::mem::replace(&mut sent, sizes.remaining(*variant)) != sizes.remaining(*variant));
+    // A variant that omits nothing more than the previous one would be rejected too.
+    let mut previous = sizes.remaining(Omitted::default());
+    variants.retain(|variant| std::mem::replace(&mut previous, sizes.remaining(*variant)) != sizes.remaining(*variant));
     variants
 }
 
@@ -56,15 +56,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn tried_variants(payload: usize, headers: usize, key: usize, room: usize) -> Vec<String> {
-        let word = |variant: &Omitted| {
+        let label = |variant: &Omitted| {
             let parts = [(variant.payload, "payload"), (variant.headers, "headers"), (variant.key, "key")];
             parts.iter().filter(|(is_omitted, _)| *is_omitted).map(|(_, part)| *part).collect::<Vec<_>>().join("+")
         };
-        variants(Sizes { payload, headers, key }, room).iter().map(word).collect()
+        variants(Sizes { payload, headers, key }, room).iter().map(label).collect()
     }
 
     #[test]
-    fn the_payload_goes_first_and_the_key_last() {
+    fn the_payload_is_omitted_first_and_the_key_last() {
         let all = ["payload", "payload+headers", "payload+headers+key"];
         assert_eq!(tried_variants(900, 50, 50, usize::MAX), all, "the limit is not known");
         assert_eq!(tried_variants(900, 50, 50, 100), all);
@@ -94,13 +94,13 @@ mod tests {
             payload in 0_usize..300, headers in 0_usize..300, key in 0_usize..300, room in prop_oneof![Just(usize::MAX), 0_usize..300]
         ) {
             let sizes = Sizes { payload, headers, key };
-            let mut sent = payload + headers + key;
+            let mut previous = payload + headers + key;
             let variants = variants(sizes, room);
             for variant in &variants {
-                prop_assert!(sizes.remaining(*variant) < sent && sizes.remaining(*variant) <= room);
-                sent = sizes.remaining(*variant);
+                prop_assert!(sizes.remaining(*variant) < previous && sizes.remaining(*variant) <= room);
+                previous = sizes.remaining(*variant);
             }
-            prop_assert!(sent == 0 || variants.is_empty() && sizes.remaining(Omitted::default()) == 0);
+            prop_assert!(previous == 0 || variants.is_empty() && sizes.remaining(Omitted::default()) == 0);
         }
     }
 }

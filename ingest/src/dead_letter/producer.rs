@@ -1,6 +1,6 @@
 //! Sends dead letters to the dead-letter topic.
-//! Dead letters go in; they count as sent only once Kafka has acknowledged each of them with all replicas in sync. Key,
-//! payload and headers stay byte for byte; the facts about the record are added as headers.
+//! A letter counts as sent only once Kafka has acknowledged it with all replicas in sync. Key, payload and headers stay
+//! byte for byte; the facts about the record are added as headers.
 //!
 //! A letter that is too large for the topic omits some of its parts and states in headers which and how large they are;
 //! the record itself remains in its own topic, at the topic, partition and offset in the headers, for that topic's
@@ -8,8 +8,8 @@
 //!
 //! # Layout
 //! - [`compose`]: the parts of a letter
-//! - [`omit`](super::omit): what it omits if it is too large
-//! - [`topic`](super::topic): whether the topic keeps its letters
+//! - [`omit`](super::omit): the parts that it omits if it is too large
+//! - [`topic`](super::topic): checks whether the topic keeps its letters
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -28,18 +28,18 @@ use tracing::error;
 
 use super::compose;
 use super::omit::{Omitted, Sizes, variants};
-use super::topic::{CHECK_EVERY, Topic, UnfitTopic};
+use super::topic::{CHECK_EVERY, Topic, UnsuitableTopic};
 use crate::batch::budget::letter_bytes;
 use crate::failure::{Class, Failure};
 use crate::fault::{Failpoint, Fault, is_injected, reached};
 
 /// How long Kafka may take to acknowledge a dead letter before the attempt counts as failed.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Dead letters of a batch that await their acknowledgement at the same time: it bounds the producer's copies.
+/// Maximum number of a batch's dead letters that await acknowledgement: bounds the producer's copies.
 const MAX_IN_FLIGHT: usize = 256;
-/// Largest dead letter that the client sends; the broker's own limit may be lower.
+/// Maximum size of a dead letter that the client sends; the broker's own limit may be lower.
 const MAX_LETTER_BYTES: usize = 16 * 1024 * 1024;
-/// Most bytes that Kafka adds around a record that is alone in its batch.
+/// Maximum bytes that Kafka adds around a record that is alone in its batch.
 const ENVELOPE_BYTES: usize = 128;
 
 /// Sends dead letters.
@@ -52,14 +52,14 @@ struct Inner {
     producer: std::sync::RwLock<FutureProducer>,
     rebootstrap: Rebootstrap,
     topic: Topic,
-    /// KiB for the producer's copies. The producer itself counts only payloads, and headers take more than their bytes.
+    /// KiB for the producer's copies. The producer itself counts only payloads, and headers take more than their size.
     memory: Semaphore,
     queue_kib: u32,
     /// Read-locked by letters in flight; write-locked by one sent alone because it may only have been too large for its
     /// batch.
     exclusive: RwLock<()>,
-    /// Most bytes of a dead letter that are sure to fit into the producer's queue; for a larger one it only reports
-    /// that it is full.
+    /// Maximum size of a dead letter that always fits into the producer's empty queue; for a larger one the producer
+    /// only reports that its queue is full.
     max_letter_bytes: usize,
 }
 
@@ -70,7 +70,7 @@ impl fmt::Debug for DeadLetters {
 }
 
 impl DeadLetters {
-    /// Opens no connection yet. `queue_kib` bounds the producer's own queue.
+    /// Creates a producer without connecting. `queue_kib` bounds the producer's own queue.
     pub fn new(mut kafka: ClientConfig, topic: &str, queue_kib: u64) -> KafkaResult<Self> {
         let (rebootstrap, topic) = (Rebootstrap::new(&kafka), Topic::new(&kafka, topic)?);
         let queue_kib = u32::try_from(queue_kib.max(1024)).unwrap_or(u32::MAX / 1024);
@@ -103,12 +103,12 @@ impl DeadLetters {
         &self.0.topic
     }
 
-    /// Sends all of them; returns once each is acknowledged by a topic that keeps them.
+    /// Sends `letters` and returns once each is acknowledged by a topic that keeps them.
     pub async fn send<L: Borrow<DeadLetter>>(&self, letters: &[L]) -> Result<(), Failure> {
-        let room = self.0.topic.check(CHECK_EVERY).await.map_err(|unsuitable| topic_failure(&unsuitable))?;
+        let limit = self.0.topic.check(CHECK_EVERY).await.map_err(|unsuitable| topic_failure(&unsuitable))?;
         let mut in_flight = FuturesUnordered::new();
         for letter in letters {
-            in_flight.push(self.0.send(letter.borrow(), room.most_bytes));
+            in_flight.push(self.0.send(letter.borrow(), limit.max_bytes));
             if in_flight.len() >= MAX_IN_FLIGHT {
                 in_flight.try_next().await?;
             }
@@ -118,8 +118,8 @@ impl DeadLetters {
 }
 
 impl Inner {
-    async fn send(&self, letter: &DeadLetter, most_bytes: Option<usize>) -> Result<(), Failure> {
-        let sent = match self.try_send(letter, most_bytes).await {
+    async fn send(&self, letter: &DeadLetter, max_bytes: Option<usize>) -> Result<(), Failure> {
+        let sent = match self.try_send(letter, max_bytes).await {
             Err(error) if is_refusal(&error) => {
                 // The topic's settings may have just been changed.
                 self.topic.check(Duration::ZERO).await.map_err(|unsuitable| topic_failure(&unsuitable))?;
@@ -131,8 +131,8 @@ impl Inner {
         sent.map_err(|error| failure(self.topic.name(), &error))
     }
 
-    /// Sends a letter whole, or with as few parts omitted as possible.
-    async fn try_send(&self, letter: &DeadLetter, most_bytes: Option<usize>) -> KafkaResult<()> {
+    /// Sends a letter, complete or with as few parts omitted as possible.
+    async fn try_send(&self, letter: &DeadLetter, max_bytes: Option<usize>) -> KafkaResult<()> {
         let copied = u32::try_from(letter_bytes(letter) / 1024 + 1).unwrap_or(u32::MAX);
         let _copy = self.memory.acquire_many(copied.min(self.queue_kib)).await.expect("this semaphore is never closed");
         let sizes = sizes(letter);
@@ -151,7 +151,7 @@ impl Inner {
             // The batch may have been too large, rather than this letter.
             sent = self.deliver(letter, Omitted::default()).await;
         }
-        for without in variants(sizes, room(letter, most_bytes, self.max_letter_bytes)) {
+        for without in variants(sizes, room(letter, max_bytes, self.max_letter_bytes)) {
             if !is_too_large(&sent) || (without.key && is_injected(Fault::NeverOmitKey)) {
                 break;
             }
@@ -178,9 +178,9 @@ impl Inner {
         sent.map(drop)
     }
 
-    /// An idempotent producer that has lost track of its sequence numbers fails fatally: every further send fails at
-    /// once. What it had in flight is sent again by a new producer: a letter may then be in the topic twice, and counts
-    /// once.
+    /// Replaces a producer that has failed fatally. An idempotent producer does so if it has lost track of its sequence
+    /// numbers: every further send fails at once. The new producer sends the letters in flight again; a letter that is
+    /// then in the topic twice counts once.
     fn replace_if_failed(&self, failed: &FutureProducer) {
         let Some((code, reason)) = failed.client().fatal_error() else { return };
         if is_injected(Fault::KeepBrokenProducer) {
@@ -191,9 +191,9 @@ impl Inner {
             return;
         }
         match self.kafka.create() {
-            Ok(another) => {
-                tracing::warn!(%code, reason, "the producer of dead letters has failed fatally and is replaced");
-                *producer = another;
+            Ok(replacement) => {
+                tracing::warn!(%code, reason, "the producer of dead letters has failed fatally and was replaced");
+                *producer = replacement;
             }
             Err(error) => {
                 error!(%error, %code, reason, "the producer of dead letters has failed fatally and cannot be replaced");
@@ -202,15 +202,17 @@ impl Inner {
     }
 }
 
-/// Bytes that the topic has for a letter's own parts.
-fn room(letter: &DeadLetter, most_bytes: Option<usize>, max_letter_bytes: usize) -> usize {
-    let about = Omitted { payload: true, headers: true, key: true };
+/// Bytes available for the parts that a letter may omit.
+fn room(letter: &DeadLetter, max_bytes: Option<usize>, max_letter_bytes: usize) -> usize {
+    let without = Omitted { payload: true, headers: true, key: true };
     let header_bytes: usize = {
         use rdkafka::message::Headers;
-        let headers = compose::headers_without(letter, about);
+        let headers = compose::headers_without(letter, without);
         headers.iter().map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len) + 4).sum()
     };
-    most_bytes.map_or(max_letter_bytes, |most| most.min(max_letter_bytes)).saturating_sub(header_bytes + ENVELOPE_BYTES)
+    max_bytes
+        .map_or(max_letter_bytes, |bytes| bytes.min(max_letter_bytes))
+        .saturating_sub(header_bytes + ENVELOPE_BYTES)
 }
 
 fn sizes(letter: &DeadLetter) -> Sizes {
@@ -263,7 +265,7 @@ fn remedy(code: RDKafkaErrorCode) -> Option<&'static str> {
             "grant the worker's user Describe, DescribeConfigs, Read and Write on the topic"
         }
         Code::SaslAuthenticationFailed => "correct the login in ingest.kafka",
-        Code::PolicyViolation => "a broker policy forbids it: have it allowed for this topic",
+        Code::PolicyViolation => "a broker policy forbids it: have the policy allow it for this topic",
         Code::InvalidRecord => {
             "the brokers reject the record as invalid: the topic must not be compacted (cleanup.policy=delete)"
         }
@@ -280,23 +282,23 @@ fn remedy(code: RDKafkaErrorCode) -> Option<&'static str> {
     })
 }
 
-fn topic_failure(unsuitable: &UnfitTopic) -> Failure {
+fn topic_failure(unsuitable: &UnsuitableTopic) -> Failure {
     Failure::new(Class::Operator, unsuitable.to_string())
 }
 
 fn failure(topic: &str, error: &KafkaError) -> Failure {
     let (class, code) = (class(error), error.rdkafka_error_code());
-    let what = match code.map(|code| (code, remedy(code))) {
+    let message = match code.map(|code| (code, remedy(code))) {
         None => "Kafka did not acknowledge a dead letter (no response)".to_owned(),
         Some((code, None)) => format!("Kafka did not acknowledge a dead letter ({code})"),
         Some((code, Some(remedy))) => format!("topic {topic} refuses a dead letter ({code}); {remedy}"),
     };
-    Failure::new(class, what)
+    Failure::new(class, message)
 }
 
 /// Makes the first producer fail fatally, if a test injects this.
 #[cfg(debug_assertions)]
-#[expect(unsafe_code, reason = "librdkafka's call for such tests has no safe wrapper")]
+#[expect(unsafe_code, reason = "librdkafka's call for this has no safe wrapper")]
 fn fail_for_test(producer: &FutureProducer) {
     use std::sync::atomic::{AtomicBool, Ordering};
     static IS_DONE: AtomicBool = AtomicBool::new(false);
@@ -319,11 +321,11 @@ mod tests {
     #[test]
     fn refusals_that_persist_need_an_operator() {
         use RDKafkaErrorCode as Code;
-        let of = |code| class(&KafkaError::MessageProduction(code));
+        let class_of = |code| class(&KafkaError::MessageProduction(code));
         for code in
             [Code::InvalidRecord, Code::MessageSizeTooLarge, Code::PolicyViolation, Code::TopicAuthorizationFailed]
         {
-            assert_eq!(of(code), Class::Operator, "{code}");
+            assert_eq!(class_of(code), Class::Operator, "{code}");
         }
         for code in [
             Code::MessageTimedOut,
@@ -332,7 +334,7 @@ mod tests {
             Code::QueueFull,
             Code::OutOfOrderSequenceNumber,
         ] {
-            assert_eq!(of(code), Class::Transient, "{code}");
+            assert_eq!(class_of(code), Class::Transient, "{code}");
         }
     }
 

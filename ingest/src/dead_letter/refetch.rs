@@ -1,8 +1,8 @@
-//! Reads records again: rows that only ClickHouse refuses were encoded and their raw bytes freed, but their dead
-//! letters need them; so does a replay of a dead letter without its payload. A topic, a partition and offsets go in;
-//! dead letters or a payload come out. It joins no group and commits nothing.
+//! Reads records again from their topic. If ClickHouse refuses a row, the raw bytes of its record were already freed,
+//! but its dead letter needs them; so does a replay of a dead letter that omits the payload. It joins no group and
+//! commits no offset.
 //!
-//! However many records of a range are requested, the range is read once, and the memory held at a time is bounded.
+//! However many records of a range are requested, the range is read once, in bounded memory.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,22 +27,24 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_READERS: usize = 2;
 /// Size of a reader's queue, in KiB.
 const QUEUE_KIB: &str = "2048";
-/// Maximum size of a chunk of dead letters, in letters and bytes; the last letter may exceed the bytes.
-const CHUNK: (usize, usize) = (1024, 1 << 20);
+/// Maximum number of dead letters in a chunk.
+const CHUNK_LETTERS: usize = 1024;
+/// Size at which a chunk is full, in bytes; its last letter may exceed it.
+const CHUNK_BYTES: usize = 1 << 20;
 
 type Client = BaseConsumer<DefaultConsumerContext>;
 
 /// Reads records again.
-pub struct Refetch {
+pub struct RecordReader {
     kafka: ClientConfig,
-    /// Clients kept for reuse: the next read may follow soon, and a new client must first find the broker.
+    /// Clients kept for reuse: a new client must first find the broker.
     idle: Arc<Mutex<Vec<Client>>>,
     slots: Arc<Semaphore>,
 }
 
-impl fmt::Debug for Refetch {
+impl fmt::Debug for RecordReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refetch").finish_non_exhaustive()
+        f.debug_struct("RecordReader").finish_non_exhaustive()
     }
 }
 
@@ -53,24 +55,24 @@ pub struct RefetchRequest {
     pub topic: Arc<str>,
     /// ID of the topic.
     pub topic_id: Uuid,
-    /// Its partition.
+    /// Partition of the topic.
     pub partition: i32,
-    /// The JSON field (a dotted path) with a record's tenant.
-    pub tenant: String,
-    /// Their offsets, in order, each with the reason why it cannot land.
+    /// The JSON field (a dotted path) that holds a record's tenant.
+    pub tenant_path: String,
+    /// Offsets of the records, in order, each with the reason why the record cannot land.
     pub records: Vec<(i64, String)>,
-    /// Number of attempts to land them.
+    /// Number of attempts to land the records.
     pub attempts: u32,
 }
 
 /// A record that was read again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its payload; a tombstone has none.
+    /// The payload; `None` for a tombstone.
     pub payload: Option<Vec<u8>>,
 }
 
-/// Several dead letters, in order. Their bytes are charged to the budget until it is dropped.
+/// Several dead letters, in order. Their bytes are charged to the budget until the chunk is dropped.
 #[derive(Debug)]
 pub struct Chunk {
     /// The letters.
@@ -89,12 +91,12 @@ impl Chunk {
     }
 
     fn is_full(&self) -> bool {
-        self.letters.len() >= CHUNK.0 || self.permit.bytes() >= CHUNK.1
+        self.letters.len() >= CHUNK_LETTERS || self.permit.bytes() >= CHUNK_BYTES
     }
 }
 
-impl Refetch {
-    /// Opens no connection yet. `group` is never joined, but a broker may require the right to use it.
+impl RecordReader {
+    /// Creates a reader without connecting. `group` is never joined, but a broker may require the right to use it.
     pub fn new(mut kafka: ClientConfig, group: &str) -> Self {
         kafka
             .set("group.id", group)
@@ -109,19 +111,19 @@ impl Refetch {
         Self { kafka, idle: Arc::default(), slots: Arc::new(Semaphore::new(MAX_READERS)) }
     }
 
-    /// The dead letters of records that ClickHouse refused, in chunks that are charged to permits like `permit`.
-    /// Records that are no longer in their topic are left out.
+    /// Reads the records in `request`, which ClickHouse refused, and returns their dead letters in chunks. Each chunk
+    /// is charged to a sibling of `permit`. Records that are no longer in their topic are skipped.
     pub fn dead_letters(&self, request: RefetchRequest, permit: &Permit) -> mpsc::Receiver<Result<Chunk, KafkaError>> {
         let (chunks, receiver) = mpsc::channel(1);
         let mut chunk = Chunk::new(permit.sibling());
         let sender = chunks.clone();
         let read = move |client: &Client| {
-            let RefetchRequest { topic, topic_id, partition, tenant: path, records, attempts } = request;
+            let RefetchRequest { topic, topic_id, partition, tenant_path, records, attempts } = request;
             let mut reasons = records.iter();
             let offsets: Vec<i64> = records.iter().map(|(offset, _)| *offset).collect();
             let is_complete = read(client, &topic, partition, &offsets, |message| {
                 let reason = reasons.find(|(offset, _)| *offset == message.offset()).map_or("", |(_, reason)| reason);
-                let tenant = message.payload().and_then(|payload| compose::tenant_at(payload, &path));
+                let tenant = message.payload().and_then(|payload| compose::tenant_at(payload, &tenant_path));
                 chunk.push(compose::from_message(message, topic_id, reason, "write", attempts, tenant));
                 if !chunk.is_full() {
                     return true;
@@ -144,7 +146,7 @@ impl Refetch {
         receiver
     }
 
-    /// The record at `offset`, unless it is no longer in the topic.
+    /// Reads the record at `offset`; `None` if it is no longer in the topic.
     pub async fn record(&self, topic: &str, partition: i32, offset: i64) -> Result<Option<Record>, KafkaError> {
         let topic = topic.to_owned();
         let read = move |client: &Client| {
@@ -158,7 +160,7 @@ impl Refetch {
         self.with_client(read).await
     }
 
-    /// Runs `read` with a client, on a thread that may block.
+    /// Runs `read` with a client on a blocking thread.
     fn with_client<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Client) -> Result<T, KafkaError> + Send + 'static,
@@ -179,8 +181,9 @@ impl Refetch {
     }
 }
 
-/// Passes the remaining records at `offsets` (in order) to `take` until it returns `false`. Returns whether it never
-/// did.
+/// Passes the records at `offsets` (in order) to `take` until it returns `false`. Returns `true` if `take` accepted all
+/// of them. The end of the log, or a log that begins above the first offset, means that all remaining records are
+/// missing.
 fn read(
     client: &Client,
     topic: &str,
@@ -205,7 +208,7 @@ fn read(
                     return Ok(true);
                 }
             }
-            // The end of the log, or a log that begins above the first offset: the remaining records are gone.
+            // The end of the log, or a log that begins above the first offset: treat all remaining records as missing.
             Some(Err(
                 KafkaError::PartitionEOF(_) | KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset),
             )) => return Ok(true),

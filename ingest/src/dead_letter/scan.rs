@@ -1,8 +1,8 @@
-//! Reads the dead-letter topic from its start, or from a given time, to its end, each identity once.
-//! A client's settings go in; letters come out, one partition after another, in log order. A letter may be in the topic
-//! twice, since a worker that died between its acknowledgement and the commit leaves it to be sent again; the first one
-//! counts. Memory: a few letters at a time, and for each other letter its offset (about sixteen bytes); with a filter,
-//! nothing for letters outside it. Commits nothing.
+//! Reads the dead-letter topic from its start, or from a given time, to its end.
+//! It yields each identity once, one partition after another, in log order. A letter is in the topic twice if a worker
+//! died between its acknowledgement and the commit, so that the next owner sent it again; the first one counts. It
+//! holds a few letters in memory at a time, and the offset (about 16 bytes) of every letter that the filter selects. It
+//! commits no offset.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use sluice_schemas::records::dead_letter_header as header;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::letter::{Contents, Letter, Place, Raw, Source};
-use crate::kafka::fetch::{self, Supply};
+use super::letter::{Contents, Letter, Position, Raw, Source};
+use crate::kafka::fetch::{self, FetchSource};
 use crate::kafka::headers;
 use crate::kafka::headers::Headers;
 use crate::kafka::offsets;
@@ -30,7 +30,7 @@ use crate::kafka::topic_id::DescribeError;
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
     /// Kafka does not respond, or refuses.
-    #[error("read {} from Kafka: {cause}; check that it runs, and [stores.kafka] and ingest.kafka", named(.topic))]
+    #[error("read {} from Kafka: {cause}; check that it runs, and [stores.kafka] and ingest.kafka", describe(.topic))]
     Kafka {
         /// The topic.
         topic: String,
@@ -48,7 +48,7 @@ pub enum ScanError {
     Thread(String),
 }
 
-fn named(topic: &str) -> String {
+fn describe(topic: &str) -> String {
     if topic.is_empty() { "topics".to_owned() } else { format!("topic {topic}") }
 }
 
@@ -59,23 +59,23 @@ impl ScanError {
     }
 }
 
-/// Letters that are read ahead of the receiver.
+/// Number of letters that are read ahead of the receiver.
 const READ_AHEAD: usize = 16;
 /// Poll interval, after which the reader checks whether the receiver still exists.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Most bytes fetched but not processed.
+/// Maximum bytes fetched but not processed.
 const FETCH_BYTES: u64 = 8 << 20;
 
 /// How much of a letter's record to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// The facts about it.
+    /// Only the facts about the record.
     Facts,
-    /// Its payload as well.
+    /// The facts and the payload.
     Payload,
-    /// Key, payload and headers.
-    Whole,
+    /// The facts, key, payload and headers.
+    All,
 }
 
 /// Selects letters by source and offset.
@@ -89,9 +89,9 @@ pub(crate) struct ScanOptions {
     pub(crate) since_ms: Option<i64>,
     /// What to keep of each letter.
     pub(crate) keep: Detail,
-    /// Selects the letters; `None` selects all. Others are skipped silently.
+    /// Selects the letters; `None` selects all. Unselected letters are skipped silently.
     pub(crate) only: Option<LetterFilter>,
-    /// IDs of topics for letters that do not state theirs.
+    /// Topic IDs assumed for letters that do not state one, by topic.
     pub(crate) assumed: HashMap<String, Uuid>,
 }
 
@@ -101,7 +101,7 @@ pub(crate) enum Item {
     /// A dead letter.
     Letter(Letter),
     /// A dead letter whose identity was read before.
-    Again,
+    Duplicate,
     /// A record that no worker wrote.
     Foreign,
     /// The end of the topic.
@@ -168,10 +168,10 @@ impl Reader {
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed");
         // One partition at a time, and thus one broker.
-        fetch::bound(&mut kafka, FETCH_BYTES, Supply { brokers: 1, largest_batch: None });
+        fetch::bound(&mut kafka, FETCH_BYTES, FetchSource { brokers: 1, largest_batch: None });
         let consumer: BaseConsumer<DefaultConsumerContext> = kafka.create()?;
-        for (place, end) in self.spans(&consumer)? {
-            if !self.read_partition(&consumer, place, end)? {
+        for (start, end) in self.spans(&consumer)? {
+            if !self.read_partition(&consumer, start, end)? {
                 break;
             }
         }
@@ -179,7 +179,7 @@ impl Reader {
     }
 
     /// The start and end of each partition that contains records.
-    fn spans(&self, consumer: &BaseConsumer<DefaultConsumerContext>) -> KafkaResult<Vec<(Place, i64)>> {
+    fn spans(&self, consumer: &BaseConsumer<DefaultConsumerContext>) -> KafkaResult<Vec<(Position, i64)>> {
         let topic = &self.options.topic;
         let mut partitions = offsets::partitions(consumer, topic)?;
         partitions.sort_unstable();
@@ -189,7 +189,7 @@ impl Reader {
             let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
             let offset = starts.get(&partition).map_or(low, |start| start.unwrap_or(high).max(low));
             if offset < high {
-                spans.push((Place { partition, offset }, high));
+                spans.push((Position { partition, offset }, high));
             }
         }
         Ok(spans)
@@ -206,16 +206,16 @@ impl Reader {
         for partition in partitions {
             times.add_partition_offset(&self.options.topic, *partition, Offset::Offset(since))?;
         }
-        let found = consumer.offsets_for_times(times, TIMEOUT)?;
+        let offsets = consumer.offsets_for_times(times, TIMEOUT)?;
         let start = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
-        Ok(found.elements().iter().map(|element| (element.partition(), start(element.offset()))).collect())
+        Ok(offsets.elements().iter().map(|element| (element.partition(), start(element.offset()))).collect())
     }
 
     /// Reads a partition up to, not including, `end`. Returns whether the receiver still exists.
     fn read_partition(
         &mut self,
         consumer: &BaseConsumer<DefaultConsumerContext>,
-        from: Place,
+        from: Position,
         end: i64,
     ) -> KafkaResult<bool> {
         let mut list = TopicPartitionList::with_capacity(1);
@@ -246,14 +246,14 @@ impl Reader {
     }
 
     fn emit(&mut self, message: &BorrowedMessage<'_>) -> bool {
-        let Some(found) = self.classify(message) else { return true };
-        self.out.blocking_send(Ok(found)).is_ok()
+        let Some(item) = self.classify(message) else { return true };
+        self.out.blocking_send(Ok(item)).is_ok()
     }
 
     /// Classifies a record; `None` for a letter that is not selected.
     fn classify(&mut self, message: &BorrowedMessage<'_>) -> Option<Item> {
         let raw = Raw {
-            place: Place { partition: message.partition(), offset: message.offset() },
+            position: Position { partition: message.partition(), offset: message.offset() },
             at_ms: message.timestamp().to_millis().unwrap_or_default(),
             key: None,
             payload: message.payload(),
@@ -269,7 +269,7 @@ impl Reader {
             Arc::make_mut(&mut letter.source).topic_id = Some(*id);
         }
         if !self.identities.is_new(&mut letter) {
-            return Some(Item::Again);
+            return Some(Item::Duplicate);
         }
         letter.contents = contents(message, self.options.keep);
         Some(Item::Letter(letter))
@@ -281,7 +281,7 @@ fn contents(message: &BorrowedMessage<'_>, keep: Detail) -> Option<Contents> {
     match keep {
         Detail::Facts => None,
         Detail::Payload => Some(Contents { key: None, payload: owned(message.payload()), headers: Headers::new() }),
-        Detail::Whole => Some(Contents {
+        Detail::All => Some(Contents {
             key: owned(message.key()),
             payload: owned(message.payload()),
             headers: headers::all(message),
@@ -311,8 +311,8 @@ mod tests {
     #[test]
     fn letters_of_one_source_share_it() {
         let mut identities = Identities::default();
-        let (mut one, mut other) = (letter(&[]).unwrap(), letter(&[(header::OFFSET, "18")]).unwrap());
-        assert!(identities.is_new(&mut one) && identities.is_new(&mut other));
-        assert!(Arc::ptr_eq(&one.source, &other.source));
+        let (mut first, mut second) = (letter(&[]).unwrap(), letter(&[(header::OFFSET, "18")]).unwrap());
+        assert!(identities.is_new(&mut first) && identities.is_new(&mut second));
+        assert!(Arc::ptr_eq(&first.source, &second.source));
     }
 }

@@ -1,11 +1,11 @@
 //! Finds records of ranges being taken over that already have a dead letter.
-//! A partition and its intent go in, offsets come out. Reads only, and reads nothing if no range was announced.
+//! It only reads, and reads nothing if no range was announced.
 //!
 //! A worker that dies after a dead letter was acknowledged and before the commit leaves its record to the next owner,
 //! which may be able to land it: the table may have been repaired, or its decoder may accept more. The record would
 //! then be in two places. Nothing of a range is sent before it is announced, so only letters since then matter.
 //!
-//! Each caller queues its query first; whichever then holds the turn reads the topic once for all of them. Letters
+//! Each caller queues its query; the caller that then holds the lock reads the topic once for all queries. Letters
 //! outside the queried ranges are not kept, so memory is bounded by the ranges, whatever the topic contains.
 
 use std::collections::HashMap;
@@ -34,8 +34,8 @@ pub struct SentLetters {
     topic: String,
     /// Queries that wait for the next read.
     pending: Mutex<Vec<PendingQuery>>,
-    /// Held by the one that reads.
-    turn: tokio::sync::Mutex<()>,
+    /// Held by the caller that reads.
+    reader: tokio::sync::Mutex<()>,
 }
 
 /// The query of one caller.
@@ -52,10 +52,10 @@ struct PendingQuery {
 type Ranges = HashMap<(Uuid, i32), Vec<Range>>;
 
 impl SentLetters {
-    /// Opens no connection yet. `group` is never joined, but a broker may require the right to use it.
+    /// Creates a `SentLetters` without connecting. `group` is never joined, but a broker may require the right to use it.
     pub fn new(mut kafka: ClientConfig, topic: &str, group: &str) -> Self {
         kafka.set("group.id", group);
-        Self { kafka, topic: topic.to_owned(), pending: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Self { kafka, topic: topic.to_owned(), pending: Mutex::default(), reader: tokio::sync::Mutex::default() }
     }
 
     /// The offsets of a topic partition in the ranges of `intent` that have a dead letter, in order.
@@ -72,9 +72,9 @@ impl SentLetters {
             tokio::select! {
                 biased;
                 result = &mut answered => return result.unwrap_or_else(|_| Err(abandoned())),
-                turn = self.turn.lock() => {
+                reader = self.reader.lock() => {
                     self.read_for_all().await;
-                    drop(turn);
+                    drop(reader);
                 }
             }
         }
@@ -84,22 +84,22 @@ impl SentLetters {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the topic once and answers every pending query whose caller still waits.
+    /// Reads the topic once and responds to every pending query whose caller still waits.
     async fn read_for_all(&self) {
         let mut queries = mem::take(&mut *self.pending());
         queries.retain(|query| !query.answer.is_closed());
         let Some(since_ms) = queries.iter().map(|query| query.since_ms).min() else { return };
         let ranges = ranges(&queries);
-        let found = self.read(since_ms, ranges).await.map_err(|error| failure(&error));
+        let letters = self.read(since_ms, ranges).await.map_err(|error| failure(&error));
         for PendingQuery { topic_id, partition, ranges, answer, .. } in queries {
-            let matching = |found: &HashMap<_, Vec<i64>>| {
-                let matching = found.get(&(topic_id, partition)).into_iter().flatten().copied();
+            let matching = |letters: &HashMap<_, Vec<i64>>| {
+                let matching = letters.get(&(topic_id, partition)).into_iter().flatten().copied();
                 let mut matching: Vec<_> = matching.filter(|offset| any_contains(&ranges, *offset)).collect();
                 matching.sort_unstable();
                 matching
             };
             // The caller may be gone by now.
-            drop(answer.send(found.as_ref().map(matching).map_err(Failure::clone)));
+            drop(answer.send(letters.as_ref().map(matching).map_err(Failure::clone)));
         }
     }
 
@@ -116,17 +116,17 @@ impl SentLetters {
             only: Some(Box::new(is_queried)),
             assumed: HashMap::new(),
         };
-        let mut found: HashMap<_, Vec<i64>> = HashMap::new();
+        let mut offsets: HashMap<_, Vec<i64>> = HashMap::new();
         let mut scan = Scan::start(self.kafka.clone(), options)?;
         loop {
             match scan.next().await? {
                 Item::Letter(Letter { source, offset, .. }) => {
                     if let Some(id) = source.topic_id {
-                        found.entry((id, source.partition)).or_default().push(offset);
+                        offsets.entry((id, source.partition)).or_default().push(offset);
                     }
                 }
-                Item::Again | Item::Foreign => {}
-                Item::End => return Ok(found),
+                Item::Duplicate | Item::Foreign => {}
+                Item::End => return Ok(offsets),
             }
         }
     }
@@ -144,16 +144,16 @@ fn any_contains(ranges: &[Range], offset: i64) -> bool {
     ranges.iter().any(|range| range.contains(offset))
 }
 
-/// The caller that held the turn ended before it had read: its assignment is over.
+/// The caller that held the lock was dropped before it had finished reading, because its assignment ended.
 fn abandoned() -> Failure {
     Failure::new(Class::Transient, "the dead-letter topic was not read to its end; reading it again")
 }
 
 fn failure(error: &ScanError) -> Failure {
-    let what = format!("the dead-letter topic cannot be read: {error}");
+    let message = format!("the dead-letter topic cannot be read: {error}");
     let class = match error {
         ScanError::Kafka { cause, .. } => producer::class(cause),
         _ => Class::Operator,
     };
-    Failure::new(class, what)
+    Failure::new(class, message)
 }

@@ -1,8 +1,7 @@
-//! Whether the dead-letter topic keeps its letters. The topic's settings go in; its size limit comes out, or why an
-//! operator must change the settings first.
+//! Checks whether the dead-letter topic keeps its letters, and reads its size limit.
 //!
 //! Kafka acknowledges a letter regardless of what happens to it later. A compacted topic refuses letters without a key,
-//! and keeps only the last of those with the same key; one with a short retention deletes them before anyone has
+//! and keeps only the last of those with the same key; one with a short retention deletes them before an operator has
 //! looked. So the settings are checked at start-up and while the worker runs. It never changes them.
 
 use std::collections::BTreeMap;
@@ -22,15 +21,15 @@ use crate::kafka::topic_config;
 
 /// Maximum age of the settings before they are read again.
 pub const CHECK_EVERY: Duration = Duration::from_secs(10);
-/// Shortest retention: letters are for people, who need a working day to look at them.
+/// Minimum retention: letters are for people, who need a working day to look at them.
 const MIN_RETENTION: Duration = Duration::from_hours(24);
-/// Smallest usable size limit: a letter without payload, headers and key, whatever the name of its topic.
+/// Minimum size limit: a letter without payload, headers and key, whatever the name of its topic.
 const MIN_MESSAGE_BYTES: usize = 8 * 1024;
 
 /// Why a dead-letter topic cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnfitTopic {
-    /// It is compacted.
+pub enum UnsuitableTopic {
+    /// The topic is compacted.
     #[error(
         "use topic {topic} for dead letters: its cleanup.policy is {policy}, and compaction refuses letters without a key and \
          deletes all but the last of those with the same key; set it: kafka-configs.sh --alter --entity-type topics \
@@ -39,61 +38,61 @@ pub enum UnfitTopic {
     Compacted {
         /// The topic.
         topic: String,
-        /// What is set.
+        /// The current value.
         policy: String,
     },
-    /// Its retention is too short.
+    /// The retention is too short.
     #[error(
         "use topic {topic} for dead letters: its retention.ms is {millis}, so letters are deleted within a day; raise it to \
          at least {}: kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config \
          retention.ms=2592000000", MIN_RETENTION.as_millis()
     )]
-    Forgetful {
+    ShortRetention {
         /// The topic.
         topic: String,
-        /// What is set.
+        /// The current value.
         millis: i64,
     },
-    /// Its size limit is too low.
+    /// The size limit is too low.
     #[error(
         "use topic {topic} for dead letters: its max.message.bytes is {bytes}, too low for any letter; raise it to at least \
          {MIN_MESSAGE_BYTES}, preferably above the largest record: kafka-configs.sh --alter --entity-type topics --entity-name \
          {topic} --add-config max.message.bytes=1114112"
     )]
-    Narrow {
+    LowSizeLimit {
         /// The topic.
         topic: String,
-        /// What is set.
+        /// The current value.
         bytes: usize,
     },
 }
 
 /// The size limit of the dead-letter topic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Room {
-    /// Most bytes of a batch, as sent; `None` if Kafka did not report it.
-    pub most_bytes: Option<usize>,
+pub struct SizeLimit {
+    /// Maximum bytes of a batch, as sent; `None` if Kafka did not report it.
+    pub max_bytes: Option<usize>,
 }
 
-type Verdict = Result<Room, UnfitTopic>;
+type Verdict = Result<SizeLimit, UnsuitableTopic>;
 
 /// Checks the settings of `topic`.
 fn judge(topic: &str, settings: &BTreeMap<String, String>) -> Verdict {
     let number = |name: &str| settings.get(name)?.parse::<i64>().ok();
     let topic = || topic.to_owned();
     let policy = settings.get("cleanup.policy").map_or("", String::as_str);
-    if policy.split(',').any(|one| one.trim() == "compact") {
-        return Err(UnfitTopic::Compacted { topic: topic(), policy: policy.to_owned() });
+    if policy.split(',').any(|item| item.trim() == "compact") {
+        return Err(UnsuitableTopic::Compacted { topic: topic(), policy: policy.to_owned() });
     }
     if let Some(millis) = number("retention.ms")
         .filter(|millis| (0..i64::try_from(MIN_RETENTION.as_millis()).unwrap_or(i64::MAX)).contains(millis))
     {
-        return Err(UnfitTopic::Forgetful { topic: topic(), millis });
+        return Err(UnsuitableTopic::ShortRetention { topic: topic(), millis });
     }
-    let most_bytes = number("max.message.bytes").and_then(|bytes| usize::try_from(bytes).ok());
-    match most_bytes {
-        Some(bytes) if bytes < MIN_MESSAGE_BYTES => Err(UnfitTopic::Narrow { topic: topic(), bytes }),
-        most_bytes => Ok(Room { most_bytes }),
+    let max_bytes = number("max.message.bytes").and_then(|bytes| usize::try_from(bytes).ok());
+    match max_bytes {
+        Some(bytes) if bytes < MIN_MESSAGE_BYTES => Err(UnsuitableTopic::LowSizeLimit { topic: topic(), bytes }),
+        max_bytes => Ok(SizeLimit { max_bytes }),
     }
 }
 
@@ -112,18 +111,19 @@ impl fmt::Debug for Topic {
 }
 
 impl Topic {
-    /// Opens no connection yet.
+    /// Creates a `Topic` without connecting.
     pub fn new(kafka: &ClientConfig, name: &str) -> KafkaResult<Self> {
         let (admin, rebootstrap) = (kafka.create()?, Rebootstrap::new(kafka));
         Ok(Self { name: name.to_owned(), admin, rebootstrap, last: Mutex::default() })
     }
 
-    /// Its name.
+    /// Name of the topic.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The topic's limits, by a result no older than `age`. If Kafka does not respond, the previous result holds.
+    /// Returns the topic's size limit, from settings read at most `age` ago. If Kafka does not respond, the previous
+    /// result holds.
     pub async fn check(&self, age: Duration) -> Verdict {
         let mut last = self.last.lock().await;
         if let Some((at, verdict)) = &*last
@@ -132,11 +132,11 @@ impl Topic {
             return verdict.clone();
         }
         let verdict = match topic_config::settings(&self.admin, &self.name).await {
-            Ok(_) if is_injected(Fault::SkipDeadLetterTopicCheck) => Ok(Room::default()),
+            Ok(_) if is_injected(Fault::SkipDeadLetterTopicCheck) => Ok(SizeLimit::default()),
             Ok(settings) => judge(&self.name, &settings),
             Err(error) => {
                 self.log_unreadable(&error);
-                last.take().map_or(Ok(Room::default()), |(_, verdict)| verdict)
+                last.take().map_or(Ok(SizeLimit::default()), |(_, verdict)| verdict)
             }
         };
         *last = Some((Instant::now(), verdict.clone()));
@@ -168,19 +168,25 @@ mod tests {
 
     #[test]
     fn only_a_topic_that_keeps_its_letters_is_fit() {
-        let fine = Ok(Room { most_bytes: Some(1_114_112) });
+        let accepted = Ok(SizeLimit { max_bytes: Some(1_114_112) });
         let usual = [("cleanup.policy", "delete"), ("retention.ms", "2592000000"), ("max.message.bytes", "1114112")];
-        assert_eq!(verdict_of(&usual), fine);
-        assert_eq!(verdict_of(&[("retention.ms", "-1"), ("cleanup.policy", "delete")]), Ok(Room::default()));
+        assert_eq!(verdict_of(&usual), accepted);
+        assert_eq!(verdict_of(&[("retention.ms", "-1"), ("cleanup.policy", "delete")]), Ok(SizeLimit::default()));
         for policy in ["compact", "compact,delete", "delete, compact"] {
-            assert!(matches!(verdict_of(&[("cleanup.policy", policy)]), Err(UnfitTopic::Compacted { .. })), "{policy}");
+            assert!(
+                matches!(verdict_of(&[("cleanup.policy", policy)]), Err(UnsuitableTopic::Compacted { .. })),
+                "{policy}"
+            );
         }
         assert!(matches!(
             verdict_of(&[("retention.ms", "86399999")]),
-            Err(UnfitTopic::Forgetful { millis: 86_399_999, .. })
+            Err(UnsuitableTopic::ShortRetention { millis: 86_399_999, .. })
         ));
         assert!(verdict_of(&[("retention.ms", "86400000")]).is_ok());
-        assert!(matches!(verdict_of(&[("max.message.bytes", "8191")]), Err(UnfitTopic::Narrow { bytes: 8191, .. })));
+        assert!(matches!(
+            verdict_of(&[("max.message.bytes", "8191")]),
+            Err(UnsuitableTopic::LowSizeLimit { bytes: 8191, .. })
+        ));
         assert!(verdict_of(&[("max.message.bytes", "8192")]).is_ok());
     }
 

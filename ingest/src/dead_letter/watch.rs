@@ -10,7 +10,7 @@ use super::producer::DeadLetters;
 use super::topic::CHECK_EVERY;
 use crate::observe::health::Status;
 
-/// Checks the topic periodically until it is dropped.
+/// Checks the topic periodically until the watch is dropped.
 #[derive(Debug)]
 pub struct Watch(CancellationToken);
 

@@ -1,9 +1,9 @@
-//! Distinguishes a decoder from one that would make other rows of the same records: a canonical text and its hash.
-//! A decoder goes in. The text has its own format, written out below, without names of types or fields of this program,
-//! so renaming one in a deploy never makes the next owner of a partition look up what is already in the table.
+//! Distinguishes a decoder from one that would produce other rows of the same records: a canonical text and its hash.
+//! The text has its own format, written out below, without names of types or fields of this program. So renaming one
+//! never makes the next owner of a partition look up rows that are already in the table.
 //!
-//! Changing the format, or the row that a record becomes, makes every announced range be looked up once after the
-//! deploy. That is safe but slow; the snapshot below fails so that nobody does it by accident.
+//! Changing the format, or the row that a record becomes, causes one lookup of every announced range after the deploy.
+//! That is safe but slow; the snapshot below fails to prevent it from happening by accident.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -106,7 +106,7 @@ mod tests {
         ("document", "JSON(max_dynamic_paths=8)", ""),
     ];
 
-    /// If this must fail, state in the changelog that ranges are looked up once after the upgrade.
+    /// If a change must make this test fail, state in the changelog that ranges are looked up once after the upgrade.
     #[test]
     fn the_text_and_its_hash_do_not_change() {
         let decoder = decoder(&COLUMNS, |_| {});

@@ -1,6 +1,6 @@
 //! Turns payloads of one pipeline into rows of its table.
-//! RowBinary bytes are appended to the caller's buffer, or nothing is. Pure, and without allocation for an ordinary
-//! record.
+//! It appends RowBinary bytes to the caller's buffer, or nothing. It performs no I/O and does not allocate for an
+//! ordinary record.
 
 use uuid::Uuid;
 
@@ -28,16 +28,16 @@ pub struct Decoded {
 /// A record that cannot land.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected {
-    /// The reason.
+    /// Why the record cannot land.
     pub reason: Reason,
-    /// Its tenant, if readable.
+    /// The record's tenant, if readable.
     pub tenant: Option<Uuid>,
 }
 
 /// The origin of a record: the provenance columns, encoded once per partition.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// Topic, its ID and the partition.
+    /// Topic, topic ID and partition.
     columns: Vec<u8>,
     /// The same with the byte that precedes each value in `RowBinaryWithDefaults`, including that of the offset.
     columns_with_defaults: Vec<u8>,

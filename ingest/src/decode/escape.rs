@@ -1,10 +1,9 @@
 //! Unescapes JSON strings.
-//! The text between the quotes goes in, its characters come out; an unpaired surrogate is refused. It expects
-//! well-formed escapes, which [`super::json`] has checked.
+//! It rejects an unpaired surrogate, and expects well-formed escapes, which [`super::json`] has checked.
 
 use super::reason::Reason;
 
-/// Appends the characters of `text` to `out`.
+/// Appends the characters of `text`, the text between the quotes, to `out`.
 pub(super) fn unescape(text: &str, out: &mut Vec<u8>) -> Result<(), Reason> {
     let mut rest = text;
     while let Some((plain, escape)) = rest.split_once('\\') {
@@ -63,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unpaired_surrogate_is_refused() {
+    fn an_unpaired_surrogate_is_rejected() {
         for text in [r"\ud800", r"\ud800x", r"\ud800\n", r"\ud800\u0041", r"\ude00", r"\ude00\ud83d"] {
             assert_eq!(plain(text), Err(Reason::InvalidUtf8), "{text}");
         }

@@ -1,6 +1,6 @@
 //! Maps JSON fields to columns: a tree of the mapped paths.
-//! Dotted paths go in once; for each record, the spans of those fields come out in their slots. Unmapped fields are
-//! validated and skipped.
+//! For each record, it fills the slots of the mapped fields with their spans. Unmapped fields are validated and
+//! skipped.
 
 use super::escape::unescape;
 use super::json::{Cursor, Kind, Span, slice};
@@ -17,9 +17,9 @@ pub(super) struct Fields {
 struct Field {
     name: String,
     key: Key,
-    /// The slot of its span, if it is mapped itself.
+    /// The slot of the field's span, if the field itself is mapped.
     slot: Option<usize>,
-    /// Mapped fields inside it.
+    /// Mapped fields of the object in this field.
     inner: Fields,
 }
 
@@ -48,7 +48,7 @@ impl Fields {
 
     /// Reads the object at the cursor and fills the slots of its mapped fields.
     pub(super) fn scan(&self, cursor: &mut Cursor<'_>, text: &str, slots: &mut [Option<Span>]) -> Result<Span, Reason> {
-        // Producers usually write fields in one order: the next field is most likely the one after the last.
+        // Producers usually write fields in the same order: the next field is most likely the one after the previous.
         let mut likely = 0;
         cursor.object(|cursor| {
             let index = match self.fields.get(likely) {

@@ -1,5 +1,5 @@
 //! Parses hyphenated UUIDs, eight digits at a time.
-//! Text goes in, a number comes out; no other notation of a UUID is accepted.
+//! It accepts no other notation of a UUID.
 
 /// Parses `6f2d8a4e-0d0c-4f0e-9a3b-0c1d2e3f4a5b`, digits in either case, into the high and low halves of its number.
 pub(super) fn uuid(text: &str) -> Option<(u64, u64)> {
@@ -33,7 +33,7 @@ fn digits_in(word: u64) -> u64 {
 
 /// The value of eight digits, most significant first.
 fn value(digits: u64) -> u64 {
-    // A letter has bit 6 set and counts from 1 in its low four bits.
+    // A letter has bit 6 set and counts from 1 in the low four bits.
     let values = (digits & (ONES * 0x0f)) + 9 * (digits >> 6 & ONES);
     let bytes = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
     let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;

@@ -1,6 +1,6 @@
 //! One strict pass over a JSON text (RFC 8259): a cursor that validates everything and builds nothing.
-//! UTF-8 text goes in, spans of values come out. No allocation, no recursion deeper than the given limit; it never
-//! interprets a value (see [`super::value`]).
+//! It does not allocate, never recurses deeper than the given limit, and never interprets a value (see
+//! [`super::value`]).
 //!
 //! Why not a library: lazy parsers do not validate what they skip, and a column may keep an object's original text;
 //! duplicates, depth and keys are checked in the same pass.
@@ -52,9 +52,9 @@ pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
     marks: Marks,
-    /// Levels that may still be opened.
+    /// Number of levels that may still be opened.
     depth_left: u32,
-    /// Object keys that may still be read.
+    /// Number of object keys that may still be read.
     keys_left: u32,
 }
 
@@ -192,21 +192,21 @@ impl<'a> Cursor<'a> {
             b'{' => self.object(|cursor| cursor.key().and_then(|_| cursor.value()).map(drop)),
             b'[' => self.array(|cursor| cursor.value().map(drop)),
             b'-' | b'0'..=b'9' => self.number(),
-            b't' => self.word(b"true", Kind::True),
-            b'f' => self.word(b"false", Kind::False),
-            b'n' => self.word(b"null", Kind::Null),
+            b't' => self.literal(b"true", Kind::True),
+            b'f' => self.literal(b"false", Kind::False),
+            b'n' => self.literal(b"null", Kind::Null),
             _ => Err(Reason::InvalidJson),
         }
     }
 
-    fn word(&mut self, word: &[u8], kind: Kind) -> Scan<Span> {
+    fn literal(&mut self, literal: &[u8], kind: Kind) -> Scan<Span> {
         let start = self.at;
-        let rest = &self.bytes[start..];
-        if rest.starts_with(word) {
-            self.at += word.len();
+        let remainder = &self.bytes[start..];
+        if remainder.starts_with(literal) {
+            self.at += literal.len();
             return Ok(self.span(kind, start));
         }
-        Err(if word.starts_with(rest) { Reason::TruncatedJson } else { Reason::InvalidJson })
+        Err(if literal.starts_with(remainder) { Reason::TruncatedJson } else { Reason::InvalidJson })
     }
 
     /// Reads a string; the span excludes its quotes.
@@ -222,7 +222,7 @@ impl<'a> Cursor<'a> {
         Ok(span)
     }
 
-    /// Reads the rest of a string that has a mark before its end.
+    /// Reads the remainder of a string that has a mark before its end.
     #[cold]
     fn escapes(&mut self) -> Scan<Kind> {
         while self.bytes.get(self.at) != Some(&b'"') {
@@ -288,7 +288,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Checks that only white space is left.
+    /// Checks that only white space remains.
     pub(crate) fn end(&mut self) -> Scan<()> {
         match self.peek() {
             Err(_) => Ok(()),

@@ -1,11 +1,11 @@
 //! A mapped key as producers write it, compared in one step.
-//! A field's name goes in once; for each record, it decides whether a text begins with that key.
+//! For each record, it decides whether a text begins with that key.
 
 /// A key with its quotes and colon, laid out for a fast comparison.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     text: Vec<u8>,
-    /// Its first bytes, and a mask of the bits that are its own.
+    /// First bytes of the key, and a mask of the bits that belong to it.
     head: u128,
     mask: u128,
 }

@@ -1,5 +1,5 @@
 //! Finds where a JSON string ends or is interrupted, many bytes at a time.
-//! The bytes of a text go in, the index of the next mark comes out. All it knows of JSON is which bytes are marks.
+//! It depends on JSON only for the bytes that are marks.
 
 /// Bytes per block.
 const BLOCK: usize = 64;
@@ -39,15 +39,15 @@ impl Marks {
     #[inline(never)]
     fn load(&mut self, bytes: &[u8], block: usize) {
         let start = (block * BLOCK).min(bytes.len());
-        let rest = &bytes[start..];
+        let remainder = &bytes[start..];
         self.block = block;
-        self.bits = match (rest.first_chunk(), bytes.last_chunk()) {
+        self.bits = match (remainder.first_chunk(), bytes.last_chunk()) {
             (Some(whole), _) => marks(whole),
             // Positions past the end count as marked.
-            (None, Some(last)) => last_marks(last, rest.len()) | u64::MAX << rest.len(),
+            (None, Some(last)) => last_marks(last, remainder.len()) | u64::MAX << remainder.len(),
             (None, None) => {
                 let mut padded = [0; BLOCK];
-                padded[..rest.len()].copy_from_slice(rest);
+                padded[..remainder.len()].copy_from_slice(remainder);
                 marks(&padded)
             }
         };

@@ -1,6 +1,6 @@
 //! Encodes composite values: arrays, maps, tuples and documents.
-//! The span of a JSON array or object goes in, its values are appended in order; a document is appended verbatim. A
-//! duplicate key or member is refused, since no reader of the row could tell which one was meant.
+//! It appends the values of a JSON array or object in order, and a document verbatim. It rejects a duplicate key or
+//! member, since no reader of the row could tell which one was meant.
 
 use super::json::{Cursor, Kind, Span, slice};
 use super::number;
@@ -10,7 +10,7 @@ use crate::clickhouse::row_binary::push_length;
 use crate::clickhouse::types::Type;
 
 impl Encoder<'_> {
-    /// A count, then the elements.
+    /// Appends a count, then the elements.
     pub(super) fn array(&mut self, span: Span, column_type: &Type) -> Result<(), Reason> {
         if span.kind != Kind::Array {
             return Err(Reason::WrongType);
@@ -25,7 +25,7 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// A count, then alternating keys and values, from an object.
+    /// Appends a count, then alternating keys and values, from an object.
     pub(super) fn map(&mut self, span: Span, key_type: &Type, value_type: &Type) -> Result<(), Reason> {
         if span.kind != Kind::Object {
             return Err(Reason::WrongType);
@@ -54,7 +54,7 @@ impl Encoder<'_> {
         append(&text, *width, self.row)
     }
 
-    /// Refuses a map with two keys of equal encoding, and clears the keys.
+    /// Rejects a map with two keys of equal encoding, and clears the keys.
     fn check_keys(&mut self, first_key: usize) -> Result<(), Reason> {
         let (row, keys) = (&self.row, &mut self.scratch.keys[first_key..]);
         keys.sort_unstable_by(|a, b| row[a.clone()].cmp(&row[b.clone()]));
@@ -63,7 +63,7 @@ impl Encoder<'_> {
         if has_duplicate { Err(Reason::DuplicateField) } else { Ok(()) }
     }
 
-    /// The elements in order, from an object with their names or from an array of the same length.
+    /// Appends the elements in order, from an object with their names or from an array of the same length.
     pub(super) fn tuple(&mut self, span: Span, elements: &[(String, Type)]) -> Result<(), Reason> {
         let first = self.scratch.members.len();
         match span.kind {
@@ -105,7 +105,7 @@ impl Encoder<'_> {
         })
     }
 
-    /// An object verbatim. Values that ClickHouse would refuse or change while parsing it are refused here.
+    /// Appends an object verbatim. Rejects values that ClickHouse would refuse or change while parsing it.
     pub(super) fn document(&mut self, span: Span) -> Result<(), Reason> {
         if span.kind != Kind::Object {
             return Err(Reason::WrongType);
@@ -157,7 +157,7 @@ impl Encoder<'_> {
         self.row.splice(at..=at, length.iter().copied());
     }
 
-    /// Refuses a row that is disproportionately larger than its record: many short values of wide types.
+    /// Rejects a row that is disproportionately larger than its record: many short values of wide types.
     pub(super) fn check_length(&self) -> Result<(), Reason> {
         if self.row.len() > self.max_row_length { Err(Reason::RecordTooLarge) } else { Ok(()) }
     }

@@ -1,5 +1,5 @@
 //! Encodes the text of a JSON number as an integer, a float or a decimal.
-//! A number that does not fit exactly is refused, except that a float takes the nearest value.
+//! A number that does not fit exactly is rejected, except that a float takes the nearest value.
 
 use std::str::FromStr;
 
@@ -42,12 +42,12 @@ fn parse_in_range<T: FromStr>(text: &str) -> Result<T, Reason> {
     text.parse().map_err(|_| Reason::OutOfRange)
 }
 
-/// Parses a float; one that rounds to infinity is refused.
+/// Parses a float; one that rounds to infinity is rejected.
 pub(super) fn float<T: FromStr + Copy>(text: &str, is_finite: fn(T) -> bool) -> Result<T, Reason> {
     text.parse().ok().filter(|value| is_finite(*value)).ok_or(Reason::OutOfRange)
 }
 
-/// Refuses a number that fits neither a 64-bit integer nor a finite float.
+/// Rejects a number that fits neither a 64-bit integer nor a finite float.
 pub(super) fn check(text: &str) -> Result<(), Reason> {
     match integer(text) {
         Ok(text) => parse_in_range::<u64>(text).map(drop).or_else(|_| parse_in_range::<i64>(text).map(drop)),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decimal_is_exact_or_refused() {
+    fn a_decimal_is_exact_or_rejected() {
         assert_eq!(money("0"), Ok(0));
         assert_eq!(money("-0.000e7"), Ok(0));
         assert_eq!(money("1.5"), Ok(150));

@@ -1,6 +1,5 @@
 //! Builds a decoder and its INSERT from a table's shape and a pipeline's mapping, once, at start-up.
-//! The contents of `system.columns` and `system.tables` go in; a mismatch is reported with the pipeline, the column and
-//! the remedy.
+//! It reports a mismatch with the pipeline, the column and the remedy.
 
 use crate::clickhouse::quoting;
 use crate::config::Pipeline;
@@ -35,7 +34,7 @@ const DOCUMENT_SETTINGS: &str = "SETTINGS input_format_binary_read_json_as_strin
 /// A mapping that does not fit its table.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MappingError {
-    /// No such table.
+    /// The table does not exist.
     #[error(
         "start pipeline {topic}: table {table} does not exist; create it (`sluice schemas apply` creates those of the platform), or correct ingest.pipelines.{topic}.table"
     )]
@@ -52,7 +51,7 @@ pub enum MappingError {
     NoColumn {
         /// Topic of the pipeline.
         topic: String,
-        /// Its table.
+        /// Table of the pipeline.
         table: String,
         /// The missing column.
         column: String,
@@ -64,7 +63,7 @@ pub enum MappingError {
     Provenance {
         /// Topic of the pipeline.
         topic: String,
-        /// Its table.
+        /// Table of the pipeline.
         table: String,
         /// The column.
         column: &'static str,
@@ -85,12 +84,12 @@ pub enum MappingError {
     },
     /// A column of a type that ingest cannot write.
     #[error(
-        "start pipeline {topic}: column {column} of table {table} has type {type_text}, which ingest cannot write; give the column a DEFAULT and leave it out of the mapping, or change its type"
+        "start pipeline {topic}: column {column} of table {table} has type {type_text}, which ingest cannot write; give the column a DEFAULT and omit it from the mapping, or change its type"
     )]
     Type {
         /// Topic of the pipeline.
         topic: String,
-        /// Its table.
+        /// Table of the pipeline.
         table: String,
         /// The column.
         column: String,
@@ -104,24 +103,24 @@ pub enum MappingError {
     PartitionKey {
         /// Topic of the pipeline.
         topic: String,
-        /// Its table.
+        /// Table of the pipeline.
         table: String,
-        /// Text of the key.
+        /// Text of the partition key.
         key: String,
     },
 }
 
-/// A mapped column, with its field.
+/// A mapped column with its field.
 struct Mapped<'a> {
     name: &'a str,
     path: &'a str,
     column_type: Type,
-    /// Time zone in its type.
+    /// Time zone in the column's type.
     zone: Option<String>,
     has_default: bool,
 }
 
-/// Fits `pipeline` to the table it names.
+/// Builds the decoder and the INSERT of `pipeline` for the table that it names.
 pub fn plan(topic: &str, pipeline: &Pipeline, shape: &Shape) -> Result<Plan, MappingError> {
     let table = &pipeline.table;
     if shape.columns.is_empty() {
@@ -289,7 +288,7 @@ pub(crate) mod tests {
         Pipeline { table: "t".to_owned(), ..Pipeline::default() }
     }
 
-    fn refused(shape: &Shape, pipeline: &Pipeline) -> String {
+    fn mapping_error(shape: &Shape, pipeline: &Pipeline) -> String {
         plan("a-topic", pipeline, shape).unwrap_err().to_string()
     }
 
@@ -312,17 +311,17 @@ pub(crate) mod tests {
     fn errors_name_pipeline_column_and_remedy() {
         let time = ("timestamp", "DateTime64(3)", "");
         let none = Shape { columns: vec![], ..shape(&[]) };
-        insta::assert_snapshot!(refused(&none, &pipeline()), @"start pipeline a-topic: table t does not exist; create it (`sluice schemas apply` creates those of the platform), or correct ingest.pipelines.a-topic.table");
-        insta::assert_snapshot!(refused(&shape(&[time, ("n", "Decimal(76, 2)", "")]), &pipeline()), @"start pipeline a-topic: column n of table t has type Decimal(76, 2), which ingest cannot write; give the column a DEFAULT and leave it out of the mapping, or change its type");
+        insta::assert_snapshot!(mapping_error(&none, &pipeline()), @"start pipeline a-topic: table t does not exist; create it (`sluice schemas apply` creates those of the platform), or correct ingest.pipelines.a-topic.table");
+        insta::assert_snapshot!(mapping_error(&shape(&[time, ("n", "Decimal(76, 2)", "")]), &pipeline()), @"start pipeline a-topic: column n of table t has type Decimal(76, 2), which ingest cannot write; give the column a DEFAULT and omit it from the mapping, or change its type");
         let named = Pipeline { columns: [("x".to_owned(), "y".to_owned())].into(), ..pipeline() };
-        insta::assert_snapshot!(refused(&shape(&[time]), &named), @"start pipeline a-topic: table t has no writable column x; add it, or remove it from ingest.pipelines.a-topic.columns");
+        insta::assert_snapshot!(mapping_error(&shape(&[time]), &named), @"start pipeline a-topic: table t has no writable column x; add it, or remove it from ingest.pipelines.a-topic.columns");
         let in_another_zone = Shape { server_zone: "Europe/Berlin".to_owned(), ..shape(&[time]) };
-        insta::assert_snapshot!(refused(&in_another_zone, &pipeline()), @"start pipeline a-topic: table t has the partition key toYYYYMM(timestamp); ingest splits batches by month, so use toYYYYMM of a mapped Date, DateTime or DateTime64 column in UTC without a DEFAULT, or no partition key");
+        insta::assert_snapshot!(mapping_error(&in_another_zone, &pipeline()), @"start pipeline a-topic: table t has the partition key toYYYYMM(timestamp); ingest splits batches by month, so use toYYYYMM of a mapped Date, DateTime or DateTime64 column in UTC without a DEFAULT, or no partition key");
         let mut bare = shape(&[time]);
         bare.columns.retain(|column| column.name != "_offset");
-        insta::assert_snapshot!(refused(&bare, &pipeline()), @"start pipeline a-topic: table t needs a column _offset of type Int64 that can be written, for the origin of a row; add it; if this is a view, name its table instead");
+        insta::assert_snapshot!(mapping_error(&bare, &pipeline()), @"start pipeline a-topic: table t needs a column _offset of type Int64 that can be written, for the origin of a row; add it; if this is a view, name its table instead");
         let named = Pipeline { columns: [("_offset".to_owned(), "y".to_owned())].into(), ..pipeline() };
-        insta::assert_snapshot!(refused(&shape(&[time]), &named), @"start pipeline a-topic: column _offset holds the origin of a row and is filled by ingest; remove it from ingest.pipelines.a-topic.columns");
+        insta::assert_snapshot!(mapping_error(&shape(&[time]), &named), @"start pipeline a-topic: column _offset holds the origin of a row and is filled by ingest; remove it from ingest.pipelines.a-topic.columns");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Parses times (RFC 3339) and dates (ISO 8601) into numbers.
-//! Text goes in, seconds since 1970 and nanoseconds come out; nothing is rounded up and no time zone database is used.
+//! It never rounds up, and uses no time zone database.
 //!
 //! It accepts every time that the grammar of RFC 3339 (section 5.6) allows: `T` and `Z` in either case, a space in
 //! place of `T` (its note), any number of fractional digits, `-00:00`, offsets up to 23:59. Digits below a nanosecond
-//! are dropped. No column can store a leap second: it is refused as out of range where RFC 3339 allows one (the last
+//! are dropped. No column can store a leap second: it is rejected as out of range where RFC 3339 allows one (the last
 //! minute of a month in UTC), and as invalid elsewhere. Everything else (no zone, `24:00:00`, `+0100`, a comma) is
 //! invalid.
 
@@ -32,7 +32,7 @@ pub(crate) fn rfc3339(text: &str) -> Result<Instant, Reason> {
     }
 }
 
-/// The time, and whether its second is 60.
+/// Parses a time; also returns whether its second is 60.
 fn read(text: &str) -> Option<(Instant, bool)> {
     let (start, rest) = text.as_bytes().split_first_chunk()?;
     let [date @ .., separator @ (b'T' | b't' | b' '), h0, h1, b':', m0, m1, b':', s0, s1]: &[u8; 19] = start else {
@@ -136,7 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn refuses_invalid_times() {
+    fn invalid_times_are_rejected() {
         for text in [
             "2026-02-29T00:00:00Z",
             "2026-13-01T00:00:00Z",

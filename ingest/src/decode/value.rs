@@ -1,7 +1,6 @@
 //! Encodes one JSON value as one RowBinary value.
-//! The span of a value and the type of its column go in, bytes are appended; a value that does not fit exactly is
-//! rejected with its reason, never truncated, rounded or replaced. (Only times lose fractional digits that the column
-//! cannot store.)
+//! It rejects a value that does not fit the column's type exactly, and never truncates, rounds or replaces one. (Only
+//! times lose fractional digits that the column cannot store.)
 //!
 //! RowBinary: <https://clickhouse.com/docs/interfaces/formats/RowBinary>
 
@@ -27,7 +26,7 @@ const DAY: i64 = 86_400;
 pub(super) struct Encoder<'a> {
     /// The record.
     pub(super) text: &'a str,
-    /// Longest string, as JSON text.
+    /// Maximum length of a string, as JSON text.
     pub(super) max_string_length: usize,
     /// Maximum length of `row`.
     pub(super) max_row_length: usize,
@@ -47,7 +46,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Clears what a rejected record left behind.
+    /// Clears the remains of a rejected record.
     pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.members.clear();
@@ -108,7 +107,7 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// A JSON string, unescaped; or the original text of an object or array.
+    /// Appends a JSON string, unescaped, or the original text of an object or array.
     pub(super) fn string(&mut self, span: Span) -> Result<(), Reason> {
         if (span.end - span.start) as usize > self.max_string_length {
             return Err(Reason::StringTooLong);
@@ -176,7 +175,7 @@ fn raw(text: &str, span: Span, kind: Kind) -> Result<&str, Reason> {
 }
 
 /// The characters of a JSON string that is an identifier, a time or the like. Few producers escape those (some write
-/// every `+` as `\u002b`), so it allocates only in that case.
+/// every `+` as `\u002b`); it allocates only then.
 pub(super) fn characters(text: &str, span: Span) -> Result<Cow<'_, str>, Reason> {
     if span.kind != Kind::Escaped {
         return raw(text, span, Kind::Plain).map(Cow::Borrowed);

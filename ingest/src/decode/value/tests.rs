@@ -18,8 +18,8 @@ fn bytes(json: &str, column_type: &str) -> Result<Vec<u8>, Reason> {
     Ok(row)
 }
 
-/// Asserts the reason for which each of these values is refused.
-fn refused(column_type: &str, cases: &[(&str, Reason)]) {
+/// Asserts the reason for which each of these values is rejected.
+fn rejects(column_type: &str, cases: &[(&str, Reason)]) {
     for (json, reason) in cases {
         assert_eq!(bytes(json, column_type), Err(*reason), "{json} as {column_type}");
     }
@@ -29,9 +29,9 @@ fn refused(column_type: &str, cases: &[(&str, Reason)]) {
 }
 
 #[test]
-fn integers_are_exact_or_refused() {
+fn integers_are_exact_or_rejected() {
     assert_eq!(bytes("255", "UInt8"), Ok(vec![255]));
-    refused(
+    rejects(
         "UInt8",
         &[
             ("256", Reason::OutOfRange),
@@ -43,19 +43,19 @@ fn integers_are_exact_or_refused() {
         ],
     );
     assert_eq!(bytes("-128", "Int8"), Ok(vec![0x80]));
-    refused("Int8", &[("-129", Reason::OutOfRange), ("128", Reason::OutOfRange)]);
-    refused("UInt64", &[("99999999999999999999", Reason::OutOfRange)]);
+    rejects("Int8", &[("-129", Reason::OutOfRange), ("128", Reason::OutOfRange)]);
+    rejects("UInt64", &[("99999999999999999999", Reason::OutOfRange)]);
     assert_eq!(bytes("-170141183460469231731687303715884105728", "Int128"), Ok(i128::MIN.to_le_bytes().to_vec()));
-    refused("Int128", &[("170141183460469231731687303715884105728", Reason::OutOfRange)]);
+    rejects("Int128", &[("170141183460469231731687303715884105728", Reason::OutOfRange)]);
     assert_eq!(bytes("340282366920938463463374607431768211455", "UInt128"), Ok(vec![0xff; 16]));
-    refused("UInt128", &[("340282366920938463463374607431768211456", Reason::OutOfRange), ("[]", Reason::WrongType)]);
+    rejects("UInt128", &[("340282366920938463463374607431768211456", Reason::OutOfRange), ("[]", Reason::WrongType)]);
 }
 
 #[test]
 fn floats_are_finite() {
     assert_eq!(bytes("-2.5e3", "Float64"), Ok((-2500.0_f64).to_le_bytes().to_vec()));
-    refused("Float64", &[("1e400", Reason::OutOfRange), ("\"1\"", Reason::WrongType)]);
-    refused("Float32", &[("1e39", Reason::OutOfRange), ("{}", Reason::WrongType)]);
+    rejects("Float64", &[("1e400", Reason::OutOfRange), ("\"1\"", Reason::WrongType)]);
+    rejects("Float32", &[("1e39", Reason::OutOfRange), ("{}", Reason::WrongType)]);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn decimals_are_numbers_or_strings_and_never_rounded() {
     assert_eq!(bytes("12.3", "Decimal(9, 2)"), Ok(1230_i32.to_le_bytes().to_vec()));
     assert_eq!(bytes("\"-0.01\"", "Decimal(18, 2)"), Ok((-1_i64).to_le_bytes().to_vec()));
     assert_eq!(bytes("\"1e2\"", "Decimal(38, 10)"), Ok(1_000_000_000_000_i128.to_le_bytes().to_vec()));
-    refused(
+    rejects(
         "Decimal(9, 2)",
         &[
             ("0.001", Reason::TooManyDecimals),
@@ -81,7 +81,7 @@ fn decimals_are_numbers_or_strings_and_never_rounded() {
 #[test]
 fn booleans_are_true_or_false() {
     assert_eq!((bytes("true", "Bool"), bytes("false", "Bool")), (Ok(vec![1]), Ok(vec![0])));
-    refused("Bool", &[("1", Reason::WrongType), ("\"true\"", Reason::WrongType)]);
+    rejects("Bool", &[("1", Reason::WrongType), ("\"true\"", Reason::WrongType)]);
 }
 
 #[test]
@@ -90,13 +90,13 @@ fn times_have_a_range() {
     assert_eq!(bytes("\"1970-01-01T01:00:01+01:00\"", "DateTime('UTC')"), Ok(vec![1, 0, 0, 0]));
     assert_eq!(bytes("\"1970-01-02\"", "Date"), Ok(vec![1, 0]));
     assert_eq!(bytes("\"1969-12-31\"", "Date32"), Ok(vec![0xff; 4]));
-    refused("DateTime64(3)", &[("\"2300-01-01T00:00:00Z\"", Reason::OutOfRange), ("1700000000", Reason::WrongType)]);
-    refused("DateTime64(9)", &[("\"2290-01-01T00:00:00Z\"", Reason::OutOfRange)]);
-    refused("DateTime", &[("\"1969-12-31T23:59:59Z\"", Reason::OutOfRange), ("\"yesterday\"", Reason::InvalidTime)]);
-    refused("DateTime", &[("\"2016-12-31T23:59:60Z\"", Reason::OutOfRange)]);
+    rejects("DateTime64(3)", &[("\"2300-01-01T00:00:00Z\"", Reason::OutOfRange), ("1700000000", Reason::WrongType)]);
+    rejects("DateTime64(9)", &[("\"2290-01-01T00:00:00Z\"", Reason::OutOfRange)]);
+    rejects("DateTime", &[("\"1969-12-31T23:59:59Z\"", Reason::OutOfRange), ("\"yesterday\"", Reason::InvalidTime)]);
+    rejects("DateTime", &[("\"2016-12-31T23:59:60Z\"", Reason::OutOfRange)]);
     assert_eq!(bytes("\"1970-01-01 00:00:01z\"", "DateTime"), Ok(vec![1, 0, 0, 0]));
-    refused("Date", &[("\"2150-01-01\"", Reason::OutOfRange), ("\"2026-02-29\"", Reason::InvalidTime)]);
-    refused(
+    rejects("Date", &[("\"2150-01-01\"", Reason::OutOfRange), ("\"2026-02-29\"", Reason::InvalidTime)]);
+    rejects(
         "Date32",
         &[
             ("\"1899-12-31\"", Reason::OutOfRange),
@@ -127,9 +127,9 @@ fn an_escaped_string_equals_its_unescaped_form() {
         assert_eq!(bytes(escaped, column_type), bytes(plain, column_type), "{escaped} as {column_type}");
         assert!(bytes(plain, column_type).is_ok(), "{plain} as {column_type}");
     }
-    refused("UUID", &[(r#""\u0030""#, Reason::InvalidUuid), (r#""\ud800""#, Reason::InvalidUtf8)]);
-    refused("DateTime", &[(r#""\n""#, Reason::InvalidTime)]);
-    refused("Decimal(9, 2)", &[(r#""\u0020""#, Reason::InvalidDecimal)]);
+    rejects("UUID", &[(r#""\u0030""#, Reason::InvalidUuid), (r#""\ud800""#, Reason::InvalidUtf8)]);
+    rejects("DateTime", &[(r#""\n""#, Reason::InvalidTime)]);
+    rejects("Decimal(9, 2)", &[(r#""\u0020""#, Reason::InvalidDecimal)]);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn uuids_have_one_notation() {
     let low = [15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map(|byte: u8| byte);
     let expected = [&low[8..], &low[..8]].concat();
     assert_eq!(bytes("\"00010203-0405-0607-0809-0a0b0c0d0e0f\"", "UUID"), Ok(expected));
-    refused("UUID", &[("\"000102030405060708090a0b0c0d0e0f\"", Reason::InvalidUuid), ("7", Reason::WrongType)]);
+    rejects("UUID", &[("\"000102030405060708090a0b0c0d0e0f\"", Reason::InvalidUuid), ("7", Reason::WrongType)]);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn addresses_must_match_the_columns_version() {
     assert_eq!(bytes("\"192.168.0.1\"", "IPv4"), Ok(vec![1, 0, 168, 192]));
     let mapped = [&[0; 10][..], &[0xff, 0xff, 1, 2, 3, 4]].concat();
     assert_eq!(bytes("\"::ffff:1.2.3.4\"", "IPv6"), Ok(mapped));
-    refused(
+    rejects(
         "IPv4",
         &[
             ("\"192.168.0.256\"", Reason::InvalidAddress),
@@ -154,7 +154,7 @@ fn addresses_must_match_the_columns_version() {
             ("3232235521", Reason::WrongType),
         ],
     );
-    refused(
+    rejects(
         "IPv6",
         &[
             ("\"1.2.3.4\"", Reason::InvalidAddress),
@@ -171,36 +171,36 @@ fn enum_names_and_fixed_strings_must_fit() {
     assert_eq!(bytes("\"sms\"", words), Ok(vec![0xfd]));
     assert_eq!(bytes(r#""e\u002dmail""#, words), Ok(vec![1]));
     assert_eq!(bytes("\"b\"", "Enum16('a' = 1, 'b' = 1000)"), Ok(1000_i16.to_le_bytes().to_vec()));
-    refused(words, &[("\"fax\"", Reason::UnknownWord), ("\"\"", Reason::UnknownWord), ("1", Reason::WrongType)]);
+    rejects(words, &[("\"fax\"", Reason::UnknownWord), ("\"\"", Reason::UnknownWord), ("1", Reason::WrongType)]);
     assert_eq!(bytes("\"EU\"", "FixedString(3)"), Ok(b"EU\0".to_vec()));
     assert_eq!(bytes("\"EUR\"", "LowCardinality(FixedString(3))"), Ok(b"EUR".to_vec()));
-    refused("FixedString(3)", &[("\"EURO\"", Reason::StringTooLong), ("\"\u{e4}\u{e4}\"", Reason::StringTooLong)]);
-    refused("FixedString(3)", &[("{}", Reason::WrongType), (r#""\udc00""#, Reason::InvalidUtf8)]);
+    rejects("FixedString(3)", &[("\"EURO\"", Reason::StringTooLong), ("\"\u{e4}\u{e4}\"", Reason::StringTooLong)]);
+    rejects("FixedString(3)", &[("{}", Reason::WrongType), (r#""\udc00""#, Reason::InvalidUtf8)]);
 }
 
 #[test]
-fn a_string_column_accepts_an_object_verbatim_and_refuses_a_number() {
+fn a_string_column_accepts_an_object_verbatim_and_rejects_a_number() {
     assert_eq!(bytes(r#"{"a" :1}"#, "String"), Ok(b"\x08{\"a\" :1}".to_vec()));
     assert_eq!(bytes(r#""\n\u0000""#, "LowCardinality(String)"), Ok(b"\x02\n\0".to_vec()));
-    refused("String", &[("1", Reason::WrongType), (r#""\ud800""#, Reason::InvalidUtf8)]);
-    refused("String", &[(&format!("\"{}\"", "x".repeat(1001)), Reason::StringTooLong)]);
+    rejects("String", &[("1", Reason::WrongType), (r#""\ud800""#, Reason::InvalidUtf8)]);
+    rejects("String", &[(&format!("\"{}\"", "x".repeat(1001)), Reason::StringTooLong)]);
 }
 
 #[test]
 fn a_json_column_accepts_an_object_verbatim() {
     for column_type in ["JSON", "JSON(max_dynamic_paths=8, a UInt32, SKIP b.c)"] {
         assert_eq!(bytes(r#"{"a": 1}"#, column_type), Ok(b"\x08{\"a\": 1}".to_vec()));
-        refused(column_type, &[("[]", Reason::WrongType), ("\"{}\"", Reason::WrongType), ("1", Reason::WrongType)]);
-        refused(column_type, &[(&format!("{{\"a\":\"{}\"}}", "x".repeat(1001)), Reason::StringTooLong)]);
+        rejects(column_type, &[("[]", Reason::WrongType), ("\"{}\"", Reason::WrongType), ("1", Reason::WrongType)]);
+        rejects(column_type, &[(&format!("{{\"a\":\"{}\"}}", "x".repeat(1001)), Reason::StringTooLong)]);
     }
 }
 
 #[test]
-fn a_document_that_clickhouse_would_refuse_or_change_is_refused() {
+fn a_document_that_clickhouse_would_refuse_or_change_is_rejected() {
     let whole =
         r#"{"a": [1, -2.5e3, {"b": null, "c": [{}, []]}, "ä"], "b": 18446744073709551615, "c": -1, "d": {"a": true}}"#;
     assert_eq!(bytes(whole, "JSON"), Ok([&[whole.len() as u8], whole.as_bytes()].concat()));
-    refused(
+    rejects(
         "JSON",
         &[
             (r#"{"a":18446744073709551616}"#, Reason::OutOfRange),
@@ -219,7 +219,7 @@ fn a_document_that_clickhouse_would_refuse_or_change_is_refused() {
 fn nullable_is_null_or_a_value() {
     assert_eq!(bytes("null", "Nullable(UInt8)"), Ok(vec![1]));
     assert_eq!(bytes("7", "LowCardinality(Nullable(UInt8))"), Ok(vec![0, 7]));
-    refused("Nullable(UInt8)", &[("256", Reason::OutOfRange), ("\"\"", Reason::WrongType)]);
+    rejects("Nullable(UInt8)", &[("256", Reason::OutOfRange), ("\"\"", Reason::WrongType)]);
     assert_eq!(bytes("[1,null]", "Array(Nullable(UInt8))"), Ok(vec![2, 0, 1, 1]));
 }
 
@@ -233,7 +233,7 @@ fn arrays_count_their_elements() {
     let both = format!("[{long},[1],{long}]");
     let expected = [&[3, 0xac, 2][..], &[7; 300], &[1, 1, 0xac, 2], &[7; 300]].concat();
     assert_eq!(bytes(&both, "Array(Array(UInt8))"), Ok(expected));
-    refused(
+    rejects(
         "Array(UInt8)",
         &[
             ("[1,256]", Reason::OutOfRange),
@@ -243,7 +243,7 @@ fn arrays_count_their_elements() {
             ("\"[1]\"", Reason::WrongType),
         ],
     );
-    refused("Array(FixedString(1000))", &[(r#"["","","","","","","",""]"#, Reason::RecordTooLarge)]);
+    rejects("Array(FixedString(1000))", &[(r#"["","","","","","","",""]"#, Reason::RecordTooLarge)]);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn map_keys_must_be_written_like_their_type() {
     let id = "6f2d8a4e-0d0c-4f0e-9a3b-0c1d2e3f4a5b";
     assert_eq!(bytes(&format!("{{\"{id}\":null}}"), "Map(UUID, Nullable(Bool))").unwrap()[17..], [1]);
     assert_eq!(bytes(r#"{"on":1}"#, "Map(Enum8('off' = 0, 'on' = 1), UInt8)"), Ok(vec![1, 1, 1]));
-    refused(
+    rejects(
         "Map(UInt8, String)",
         &[
             (r#"{"256":""}"#, Reason::OutOfRange),
@@ -268,8 +268,8 @@ fn map_keys_must_be_written_like_their_type() {
             ("[]", Reason::WrongType),
         ],
     );
-    refused("Map(UUID, String)", &[(r#"{"x":""}"#, Reason::InvalidUuid)]);
-    refused("Map(String, UInt8)", &[(r#"{"a":1,"b":2,"\u0061":1}"#, Reason::DuplicateField)]);
+    rejects("Map(UUID, String)", &[(r#"{"x":""}"#, Reason::InvalidUuid)]);
+    rejects("Map(String, UInt8)", &[(r#"{"a":1,"b":2,"\u0061":1}"#, Reason::DuplicateField)]);
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn tuples_accept_objects_by_name_and_arrays_by_position() {
     assert_eq!(bytes("[7, null, []]", named), Ok(b"\x07\x01\0".to_vec()));
     assert_eq!(bytes(r#"[[1,"x"],[2,"y"]]"#, "Array(Tuple(UInt8, String))"), Ok(b"\x02\x01\x01x\x02\x01y".to_vec()));
     assert_eq!(bytes(r#"{"t":{"u":[3]}}"#, "Tuple(t Tuple(u Tuple(UInt8)))"), Ok(vec![3]));
-    refused(
+    rejects(
         named,
         &[
             ("[7, null]", Reason::WrongType),
@@ -292,7 +292,7 @@ fn tuples_accept_objects_by_name_and_arrays_by_position() {
             ("7", Reason::WrongType),
         ],
     );
-    refused("Tuple(UInt8, UInt8)", &[(r#"{"1":1,"2":2}"#, Reason::WrongType)]);
+    rejects("Tuple(UInt8, UInt8)", &[(r#"{"1":1,"2":2}"#, Reason::WrongType)]);
 }
 
 proptest! {
