@@ -238,14 +238,14 @@ async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Fai
     let (filter, prefix) = (options.which.filter(&settings), prefix(&settings));
     let dlq = options.which.open(settings).await?;
     let stop = signals::cancellation()?;
-    let scope = replay::Options { filter, limit: options.limit, is_dry: options.dry_run };
+    let scope = replay::Options { filter, limit: options.limit, dry_run: options.dry_run };
     let mut summary = Replayed::default();
     let result = replay::replay(&dlq, &scope, &stop, &mut summary).await;
     screen::print(&table::replay_table(&summary, options.dry_run))?;
     for sentence in table::remedies(&summary) {
         screen::note(&sentence);
     }
-    if summary.landed() + summary.remaining() + summary.already == 0 {
+    if summary.landed() + summary.remaining() + summary.landed_before == 0 {
         note_filtered_out(&summary.filtered_out, &prefix);
     }
     result?;

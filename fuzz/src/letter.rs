@@ -3,7 +3,7 @@
 
 use rdkafka::message::{Headers as _, OwnedHeaders};
 use sluice_ingest::dead_letter::compose;
-use sluice_ingest::dead_letter::letter::{Letter, Payload, Place, Raw};
+use sluice_ingest::dead_letter::letter::{Letter, Payload, Position, Raw};
 use sluice_ingest::kafka::headers::Headers;
 use sluice_schemas::records::{DeadLetter, dead_letter_header as header};
 use uuid::Uuid;
@@ -16,8 +16,8 @@ pub fn check(input: &[u8]) {
     let (headers, payload) = parse_input(input);
     if let Some(letter) = read(headers.clone(), payload) {
         assert!(headers.iter().any(|(name, _)| name == header::REASON), "a letter has a reason");
-        let is_here = payload.is_some_and(|payload| letter.payload == Payload::Here(payload.len()));
-        assert!(is_here || payload.is_none() && !matches!(letter.payload, Payload::Here(_)));
+        let is_here = payload.is_some_and(|payload| letter.payload == Payload::Included(payload.len()));
+        assert!(is_here || payload.is_none() && !matches!(letter.payload, Payload::Included(_)));
     }
     let written = dead_letter(headers, payload);
     let read =
@@ -30,7 +30,7 @@ pub fn check(input: &[u8]) {
     assert_eq!((contents.key, contents.payload), (written.key, written.payload.clone()));
     assert_eq!(contents.headers[..written.headers.len()], written.headers, "a record's own headers come first");
     if let Some(payload) = written.payload {
-        assert_eq!(read.payload, Payload::Here(payload.len()));
+        assert_eq!(read.payload, Payload::Included(payload.len()));
     }
 }
 
@@ -49,8 +49,8 @@ fn parse_input(input: &[u8]) -> (Headers, Option<&[u8]>) {
 }
 
 fn read(headers: Headers, payload: Option<&[u8]>) -> Option<Letter> {
-    let place = Place { partition: 0, offset: 1 };
-    Letter::read(Raw { place, at_ms: 5, key: Some(b"key"), payload, headers }, true)
+    let position = Position { partition: 0, offset: 1 };
+    Letter::read(Raw { position, at_ms: 5, key: Some(b"key"), payload, headers }, true)
 }
 
 /// The dead letter of a record with these headers; its numbers are derived from their sizes.

@@ -1,6 +1,6 @@
-//! The settings of an operator: the `[ingest]` section of `sluice.toml`.
-//! Text goes in through serde, checked settings come out. The three topics of ADR-003 are the default pipelines, so a
-//! new user need not define any. It never opens a connection.
+//! The operator's settings: the `[ingest]` section of `sluice.toml`, read with serde and checked.
+//! The three topics of ADR-003 are the default pipelines, so a new user need not define any. It never opens a
+//! connection.
 
 mod breaker;
 mod error;
@@ -41,13 +41,13 @@ pub struct Settings {
     pub assignment: Protocol,
     /// Maximum number of concurrent INSERTs.
     pub inserts_in_flight: usize,
-    /// When an INSERT without a response counts as failed.
+    /// How long to wait for a response before an INSERT counts as failed.
     #[serde(with = "humantime_serde")]
     pub insert_timeout: Duration,
-    /// Timeout of one statement of an aggregate rebuild; it is killed then.
+    /// Timeout of one statement of an aggregate rebuild, after which it is killed.
     #[serde(with = "humantime_serde")]
     pub rebuild_timeout: Duration,
-    /// How long a shutdown may write and commit what is in flight.
+    /// How long a shutdown may write and commit the batches in flight.
     #[serde(with = "humantime_serde")]
     pub drain_deadline: Duration,
     /// How long a start waits for Kafka and ClickHouse to respond.
@@ -59,9 +59,9 @@ pub struct Settings {
     /// Peak INSERTs per second into one table, from all workers and other clients together: determines how soon a
     /// deduplication token may be forgotten.
     pub peak_inserts_per_second: u32,
-    /// When to retry.
+    /// When a failed INSERT is retried.
     pub retry: Retry,
-    /// When a partition with only poison stops.
+    /// When poison stops a partition.
     pub breaker: Breaker,
     /// Additional settings of the Kafka clients, such as `security.protocol`.
     #[serde(serialize_with = "kafka::without_secrets")]
@@ -120,12 +120,12 @@ impl Default for Settings {
     }
 }
 
-/// Eighths of the memory budget that batches may take.
+/// Eighths of the memory budget that batches may use.
 const BATCH_EIGHTHS: u64 = 5;
 /// Maximum number of records that the breaker considers.
 const MAX_WINDOW: usize = 100_000;
 
-/// Longest time for which the consume thread may be blocked.
+/// Maximum time for which the consume thread may be blocked.
 const HUNG_AFTER: Duration = Duration::from_mins(1);
 /// librdkafka's own default of `session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
@@ -138,8 +138,8 @@ impl Settings {
 
     /// The pipeline of a topic with its namespace, enabled or not, and the topic's name without it.
     pub fn pipeline_of(&self, names: &Names, topic: &str) -> Option<(&str, &Pipeline)> {
-        let found = self.pipelines.iter().find(|(name, _)| names.topic(name) == topic);
-        found.map(|(name, pipeline)| (name.as_str(), pipeline))
+        let pipeline = self.pipelines.iter().find(|(name, _)| names.topic(name) == topic);
+        pipeline.map(|(name, pipeline)| (name.as_str(), pipeline))
     }
 
     /// The topics (with their namespace) of one pipeline, or of all enabled ones, each with its table; `None` if no
@@ -177,8 +177,8 @@ impl Settings {
         self.session_timeout() * 2 / 3
     }
 
-    /// Bytes of the memory budget for batches: enough to write one of 100,000 rows while the others fill. The rest is
-    /// for librdkafka's queues and everything else.
+    /// Bytes of the memory budget for batches: enough to write one of 100,000 rows while the others fill. The remainder
+    /// is for librdkafka's queues and everything else.
     pub fn batch_bytes(&self) -> usize {
         usize::try_from(self.memory_budget.0 / 8 * BATCH_EIGHTHS).unwrap_or(usize::MAX)
     }
@@ -193,7 +193,8 @@ impl Settings {
         self.memory_budget.0 / 16 / 1024
     }
 
-    /// How many tokens a table must remember: twice the INSERTs possible between an attempt and the next owner's retry.
+    /// Number of tokens that a table must remember: twice the INSERTs possible between an attempt and the next owner's
+    /// retry.
     pub fn tokens_needed(&self) -> u64 {
         2 * u64::from(self.peak_inserts_per_second) * (self.session_timeout() + self.insert_timeout).as_secs().max(1)
     }
@@ -262,24 +263,24 @@ mod tests {
     }
 
     #[test]
-    fn invalid_settings_are_refused_by_name() {
-        let refused = |change: fn(&mut Settings)| {
+    fn invalid_settings_are_rejected_by_name() {
+        let error_of = |change: fn(&mut Settings)| {
             let mut settings = Settings::default();
             change(&mut settings);
             settings.check().unwrap_err().to_string()
         };
-        insta::assert_snapshot!(refused(|s| s.pipelines.clear()), @"use ingest.pipelines: none is enabled, so there is nothing to do; enable one");
-        insta::assert_snapshot!(refused(|s| { s.kafka.insert("enable.auto.commit".into(), "true".into()); }), @r#"use ingest.kafka."enable.auto.commit": ingest sets it itself; remove it"#);
-        insta::assert_snapshot!(refused(|s| { s.kafka.insert("sesion.timeout.ms".into(), "6000".into()); }), @r#"use ingest.kafka."sesion.timeout.ms": librdkafka has no such setting or rejects this value; see its CONFIGURATION.md"#);
-        insta::assert_snapshot!(refused(|s| s.memory_budget = ByteSize::mib(1)), @"use ingest.memory_budget: 32 MiB or more");
-        insta::assert_snapshot!(refused(|s| s.breaker.percent = 100), @"use ingest.breaker.percent: between 1 and 99");
-        insta::assert_snapshot!(refused(|s| s.breaker.rejected = 1001), @"use ingest.breaker.rejected: between 1 and ingest.breaker.window");
-        insta::assert_snapshot!(refused(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");
-        insta::assert_snapshot!(refused(|s| s.dead_letter_topic = "agent-metrics".into()), @"use ingest.dead_letter_topic: a topic that no pipeline consumes");
-        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().tenant = "a..b".into()), @"use ingest.pipelines.agent-metrics.tenant: a name, or names separated by dots");
-        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_rows = 2_000_000), @"use ingest.pipelines.agent-metrics.backlog_rows: at most 1,000,000");
-        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_bytes = ByteSize::gib(2)), @"use ingest.pipelines.agent-metrics.backlog_bytes: at most 1 GiB");
-        insta::assert_snapshot!(refused(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
+        insta::assert_snapshot!(error_of(|s| s.pipelines.clear()), @"use ingest.pipelines: none is enabled, so there is nothing to do; enable one");
+        insta::assert_snapshot!(error_of(|s| { s.kafka.insert("enable.auto.commit".into(), "true".into()); }), @r#"use ingest.kafka."enable.auto.commit": ingest sets it itself; remove it"#);
+        insta::assert_snapshot!(error_of(|s| { s.kafka.insert("sesion.timeout.ms".into(), "6000".into()); }), @r#"use ingest.kafka."sesion.timeout.ms": librdkafka has no such setting or rejects this value; see its CONFIGURATION.md"#);
+        insta::assert_snapshot!(error_of(|s| s.memory_budget = ByteSize::mib(1)), @"use ingest.memory_budget: 32 MiB or more");
+        insta::assert_snapshot!(error_of(|s| s.breaker.percent = 100), @"use ingest.breaker.percent: between 1 and 99");
+        insta::assert_snapshot!(error_of(|s| s.breaker.rejected = 1001), @"use ingest.breaker.rejected: between 1 and ingest.breaker.window");
+        insta::assert_snapshot!(error_of(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");
+        insta::assert_snapshot!(error_of(|s| s.dead_letter_topic = "agent-metrics".into()), @"use ingest.dead_letter_topic: a topic that no pipeline consumes");
+        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().tenant = "a..b".into()), @"use ingest.pipelines.agent-metrics.tenant: a name, or names separated by dots");
+        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_rows = 2_000_000), @"use ingest.pipelines.agent-metrics.backlog_rows: at most 1,000,000");
+        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_bytes = ByteSize::gib(2)), @"use ingest.pipelines.agent-metrics.backlog_bytes: at most 1 GiB");
+        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
         for path in ["b..c", "", ".b", "b."] {
             let mut settings = Settings::default();
             settings.pipelines.get_mut("agent-metrics").unwrap().columns.insert("a".into(), path.into());
@@ -292,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn sizes_beyond_a_batchs_counters_are_refused() {
-        let refused = |change: fn(&mut Pipeline)| {
+    fn sizes_beyond_a_batchs_counters_are_rejected() {
+        let error_of = |change: fn(&mut Pipeline)| {
             let mut settings = Settings { memory_budget: ByteSize::gib(64), ..Settings::default() };
             change(settings.pipelines.get_mut("agent-metrics").unwrap());
             settings.check().unwrap_err().to_string()
         };
-        insta::assert_snapshot!(refused(|pipeline| pipeline.max_bytes = ByteSize::gib(5)), @"use ingest.pipelines.agent-metrics.max_bytes: at most 1 GiB");
-        insta::assert_snapshot!(refused(|pipeline| pipeline.limits.record = ByteSize::gib(1)), @"use ingest.pipelines.agent-metrics.limits.record: at most 128 MiB");
+        insta::assert_snapshot!(error_of(|pipeline| pipeline.max_bytes = ByteSize::gib(5)), @"use ingest.pipelines.agent-metrics.max_bytes: at most 1 GiB");
+        insta::assert_snapshot!(error_of(|pipeline| pipeline.limits.record = ByteSize::gib(1)), @"use ingest.pipelines.agent-metrics.limits.record: at most 128 MiB");
     }
 
     #[test]
@@ -311,8 +312,8 @@ mod tests {
         assert_eq!((with("6000").check(), with("6000").session_timeout()), (Ok(()), Duration::from_secs(6)));
         // librdkafka reads both as 6,000.
         for value in ["0x1770", " 6000"] {
-            let refused = with(value).check().unwrap_err();
-            assert_eq!(refused, SettingsError::NoNumber("session.timeout.ms".to_owned()), "{value}");
+            let error = with(value).check().unwrap_err();
+            assert_eq!(error, SettingsError::NoNumber("session.timeout.ms".to_owned()), "{value}");
         }
     }
 
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_and_wrong_units_are_refused() {
+    fn unknown_keys_and_wrong_units_are_rejected() {
         assert!(serde_json::from_str::<Settings>(r#"{"grup": "x"}"#).is_err());
         assert!(serde_json::from_str::<Settings>(r#"{"drain_deadline": "25"}"#).is_err());
         assert!(serde_json::from_str::<Settings>(r#"{"memory_budget": "1 elephant"}"#).is_err());

@@ -7,7 +7,7 @@ pub mod request;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-use crate::dead_letter::breaker::Poison;
+use crate::dead_letter::breaker::RejectedRecord;
 use crate::exactly_once::commit::Outcome;
 use crate::exactly_once::range::Range;
 use crate::exactly_once::takeover::Continuation;
@@ -34,7 +34,7 @@ pub struct Refusal {
     /// Offset of the row's record.
     pub offset: i64,
     /// The tenant and the reason.
-    pub poison: Poison,
+    pub poison: RejectedRecord,
 }
 
 /// What happened outside the consume loop.

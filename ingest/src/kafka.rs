@@ -1,5 +1,4 @@
-//! Requests to Kafka other than consuming and producing records.
-//! Clients, topics and partitions go in; facts come out. It never commits an offset.
+//! Requests to Kafka other than consuming and producing records. It never commits an offset.
 //!
 //! # Layout
 //! - [`offsets`]: committed offsets and the bounds of logs
@@ -7,7 +6,7 @@
 //! - [`topic_id`] and [`topic_config`]: the identity and the settings of a topic
 //! - [`fetch`]: bounds how much a consumer fetches ahead
 //! - [`headers`]: the headers of a consumed record
-//! - [`unreadable`]: which records the client cannot read
+//! - [`unreadable`]: finds records that the client cannot read
 
 pub mod offsets;
 pub mod watermarks;

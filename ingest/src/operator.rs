@@ -2,8 +2,8 @@
 //!
 //! # Layout
 //! - [`control`]: requests to a running worker over HTTP
-//! - [`offsets`] and [`lag`]: the group's offsets, and what it has yet to read
-//! - [`audit`]: whether every record is accounted for
+//! - [`offsets`] and [`lag`]: the group's offsets, and the records that it has yet to read
+//! - [`audit`]: checks that every record is accounted for
 //! - [`dlq`]: lists and replays dead letters
 
 pub mod lag;

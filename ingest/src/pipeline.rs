@@ -28,11 +28,11 @@ use crate::clickhouse::rebuild::Rebuilds;
 use crate::clickhouse::view_changes::ViewGraphs;
 use crate::config::{Settings, SettingsError};
 use crate::dead_letter::producer::DeadLetters;
-use crate::dead_letter::refetch::Refetch;
+use crate::dead_letter::refetch::RecordReader;
 use crate::dead_letter::sent::SentLetters;
 use crate::dead_letter::watch::Watch;
 use crate::event::Event;
-use crate::kafka::fetch::Supply;
+use crate::kafka::fetch::FetchSource;
 use crate::kafka::offsets;
 use crate::kafka::topic_config;
 use crate::kafka::topic_id::TopicIds;
@@ -110,7 +110,7 @@ pub async fn run(
         thread @ monitor::Error::Thread(_) => Error::Thread(thread.to_string()),
     })?;
     let topics: Vec<_> = settings.enabled().map(|(topic, _)| names.topic(topic)).collect();
-    let supply = Supply { brokers, largest_batch: topic_config::largest_batch(&kafka, &topics).await };
+    let supply = FetchSource { brokers, largest_batch: topic_config::largest_batch(&kafka, &topics).await };
     let writer = create_writer(&settings, &names, &kafka, clickhouse, events, &metrics).map_err(connect)?;
     writer.dead_letters.topic().check(Duration::ZERO).await.map_err(StartError::from)?;
     let _watch = Watch::start(writer.dead_letters.clone(), Arc::clone(&status));
@@ -148,7 +148,7 @@ fn create_writer(
         clickhouse,
         dead_letters: DeadLetters::new(kafka.clone(), &letters, queue)?,
         sent_letters: SentLetters::new(kafka.clone(), &letters, &names.group("sluice-sent-letters")),
-        refetch: Refetch::new(kafka.clone(), &names.group("sluice-refetch")),
+        refetch: RecordReader::new(kafka.clone(), &names.group("sluice-refetch")),
         rebuilds: Rebuilds::new(settings.rebuild_timeout),
         retry: settings.retry.clone(),
         demand: Demand::new(settings),
@@ -165,7 +165,7 @@ fn subscribe(
     kafka: ClientConfig,
     settings: &Settings,
     names: &Names,
-    supply: Supply,
+    supply: FetchSource,
     topics: &[String],
     mut context: Context,
 ) -> Result<BaseConsumer<Context>, KafkaError> {

@@ -19,7 +19,7 @@ use crate::clickhouse::demand::{Demand, UnsuitableTable};
 use crate::clickhouse::view_graph::ViewGraph;
 use crate::clickhouse::{token_check, visibility};
 use crate::config::Settings;
-use crate::dead_letter::topic::UnfitTopic;
+use crate::dead_letter::topic::UnsuitableTopic;
 use crate::decode::table::{self, MappingError};
 use crate::failure::{Class, Failure};
 use crate::kafka::topic_id::{DescribeError, topic_id};
@@ -70,7 +70,7 @@ pub enum StartError {
     Describe(#[from] DescribeError),
     /// The dead-letter topic's settings would lose dead letters.
     #[error(transparent)]
-    DeadLetterTopic(#[from] UnfitTopic),
+    DeadLetterTopic(#[from] UnsuitableTopic),
     /// A table that an INSERT reaches would store a repeated INSERT twice, or would lose rows.
     #[error("start pipeline {topic}: {unsuitable}")]
     UnsuitableTable {

@@ -84,12 +84,12 @@ pub(super) fn facts(letter: &Letter, state: State, prefix: &str) -> String {
     let key = contents.and_then(|contents| contents.key.as_ref());
     let payload = match letter.payload {
         Payload::None => "none".to_owned(),
-        Payload::Here(bytes) => format!("{bytes} bytes"),
-        Payload::LeftOut(bytes) => format!("{bytes} bytes, omitted: too large for the dead-letter topic"),
+        Payload::Included(bytes) => format!("{bytes} bytes"),
+        Payload::Omitted(bytes) => format!("{bytes} bytes, omitted: too large for the dead-letter topic"),
     };
     table.add_row(["record", &format!("{topic} {partition} {}", letter.offset)]);
     table.add_row(["dead-lettered at", &time(letter.at_ms)]);
-    table.add_row(["place", &format!("partition {} offset {}", letter.place.partition, letter.place.offset)]);
+    table.add_row(["place", &format!("partition {} offset {}", letter.position.partition, letter.position.offset)]);
     table.add_row(["state", state.as_str()]);
     table.add_row(["key", &key.map_or_else(|| "none".to_owned(), |key| format!("{} bytes", key.len()))]);
     table.add_row(["payload", &payload]);
@@ -148,8 +148,8 @@ pub(super) fn replay_table(summary: &Replayed, is_dry: bool) -> String {
     }
     table.add_row(["all".to_owned(), summary.landed().to_string(), summary.remaining().to_string()]);
     let mut lines = vec![text(&table)];
-    if summary.already > 0 {
-        lines.push(format!("landed before: {}", summary.already));
+    if summary.landed_before > 0 {
+        lines.push(format!("landed before: {}", summary.landed_before));
     }
     if !summary.remaining.is_empty() {
         let remaining: Vec<_> = summary.remaining.iter().map(|(why, count)| format!("{why} {count}")).collect();

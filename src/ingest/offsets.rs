@@ -96,12 +96,12 @@ async fn show(offsets: &Offsets, topic: Option<&str>, settings: &Settings) -> Re
             short(settings, &line.topic).to_owned(),
             line.partition.to_string(),
             or_dash(line.offsets.committed),
-            format!("{} to {}", line.offsets.ends.low, line.offsets.ends.high),
+            format!("{} to {}", line.offsets.bounds.low, line.offsets.bounds.high),
             match line.lag {
                 Lag::Records(records) => records.to_string(),
                 Lag::AtMost(records) => format!("up to {records}"),
             },
-            (line.offsets.ends.high - line.offsets.ends.stable).to_string(),
+            (line.offsets.bounds.high - line.offsets.bounds.stable).to_string(),
             or_dash(line.highest),
             describe_metadata(&line.offsets, now),
         ]);
@@ -192,7 +192,7 @@ fn failure(error: Error) -> Failure {
         Error::NoPipeline(_)
         | Error::NoPartition { .. }
         | Error::OutOfLog { .. }
-        | Error::NothingThere(_)
+        | Error::NoRows(_)
         | Error::Readable(_) => Exit::Usage,
         Error::Active(_) | Error::NotNext { .. } => Exit::Fail,
         _ => Exit::Invalid,

@@ -1,20 +1,20 @@
-//! The settings of the circuit breaker. Plain data.
+//! The settings of the circuit breaker.
 
 use serde::{Deserialize, Serialize};
 
-/// When so many records cannot land that a partition stops accepting records, see [`crate::dead_letter::breaker`].
+/// When records that cannot land stop a partition, see [`crate::dead_letter::breaker`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Breaker {
-    /// Whether it ever stops a partition.
+    /// Whether the breaker ever stops a partition.
     pub enabled: bool,
     /// Number of most recent records that are considered.
     pub window: usize,
-    /// It trips when more than this percentage of them was rejected,
+    /// Percentage of the window: the breaker trips if more of its records, and at least `rejected`, were rejected.
     pub percent: u8,
-    /// and at least this many of them;
+    /// Minimum number of rejected records in the window for the breaker to trip.
     pub rejected: usize,
-    /// or when this many were rejected consecutively.
+    /// Number of consecutive rejected records that trips the breaker regardless of the window.
     pub consecutive: usize,
 }
 

@@ -1,9 +1,9 @@
-//! Errors of invalid settings, each with the setting's name and what it must be. They never contain a value, which may
+//! Errors of invalid settings, each with the setting's name and the requirement. They never contain a value, which may
 //! be a secret.
 
 use std::time::Duration;
 
-/// Maximum of all durations: an instant this far ahead is still valid.
+/// Maximum of every duration setting: an instant this far ahead is still valid.
 pub(super) const MAX_DURATION: Duration = Duration::from_hours(24);
 
 /// An invalid setting.
@@ -14,7 +14,7 @@ pub enum SettingsError {
     Range {
         /// Path of the setting.
         name: String,
-        /// What it must be.
+        /// The requirement.
         requirement: &'static str,
     },
     /// A Kafka setting that delivery depends on.
@@ -31,7 +31,7 @@ pub enum SettingsError {
     NoPipeline,
 }
 
-/// Refuses the named setting unless `is_valid`.
+/// Returns an error about the named setting unless `is_valid`.
 pub(super) fn require(is_valid: bool, name: &str, requirement: &'static str) -> Result<(), SettingsError> {
     if is_valid { Ok(()) } else { Err(SettingsError::Range { name: name.to_owned(), requirement }) }
 }

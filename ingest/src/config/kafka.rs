@@ -1,5 +1,5 @@
 //! The operator's additional settings of the Kafka clients: which are allowed, which are reserved, which are secrets.
-//! Names and values go in; the first invalid name comes out, never a value.
+//! An error contains the first invalid name, never a value.
 
 use std::collections::BTreeMap;
 

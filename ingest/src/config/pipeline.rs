@@ -1,4 +1,4 @@
-//! The settings of a single pipeline, and their check. It never looks at the table.
+//! The settings of a single pipeline, and their check. It never reads the table.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,16 +18,16 @@ pub struct Pipeline {
     pub table: String,
     /// JSON field (a dotted path) of each column; a column that is not listed reads the field of the same name.
     pub columns: BTreeMap<String, String>,
-    /// JSON field (a dotted path) with the record's tenant; empty if records have none.
+    /// JSON field (a dotted path) that holds the record's tenant; empty if records have none.
     pub tenant: String,
-    /// Maximum records in a batch.
+    /// Maximum number of records in a batch.
     pub max_rows: usize,
-    /// Longest time a record waits in an open batch.
+    /// Maximum time that a record waits in an open batch.
     #[serde(with = "humantime_serde")]
     pub max_age: Duration,
     /// Maximum encoded bytes in a batch.
     pub max_bytes: ByteSize,
-    /// Maximum records in a batch that grows while another batch of its partition is being written; set it to
+    /// Maximum number of records in a batch that grows while another batch of its partition is being written; set it to
     /// `max_rows` to disable growing.
     pub backlog_rows: usize,
     /// Maximum encoded bytes in such a batch.
@@ -40,13 +40,13 @@ pub struct Pipeline {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Largest payload.
+    /// Maximum size of a payload.
     pub record: ByteSize,
-    /// Largest value of a `String` column, as JSON text.
+    /// Maximum size of a `String` column's value, as JSON text.
     pub string: ByteSize,
-    /// Deepest nesting of objects and arrays, including the record itself.
+    /// Maximum nesting of objects and arrays, including the record itself.
     pub depth: u32,
-    /// Most object keys, at all levels together.
+    /// Maximum number of object keys, at all levels together.
     pub keys: u32,
 }
 

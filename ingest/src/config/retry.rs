@@ -1,4 +1,4 @@
-//! The settings of retries. Plain data.
+//! The settings of retries.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
-    /// Retries before the partition pauses and probing begins.
+    /// Number of retries before the partition pauses and probing begins.
     pub quick: u32,
     /// Wait before the first retry; each further one doubles it.
     #[serde(with = "humantime_serde")]
     pub first_wait: Duration,
-    /// Longest wait between two probes.
+    /// Maximum wait between two probes.
     #[serde(with = "humantime_serde")]
     pub longest_wait: Duration,
     /// Wait between two probes while an operator is needed.

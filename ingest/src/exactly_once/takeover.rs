@@ -36,7 +36,7 @@ pub struct Start {
 impl Start {
     /// Creates the start of a partition that stops before its first record.
     pub fn stopped(offsets: &PartitionOffsets) -> Self {
-        let offset = offsets.committed.unwrap_or(offsets.ends.low);
+        let offset = offsets.committed.unwrap_or(offsets.bounds.low);
         Self { offset, committed: offsets.committed, intent: None, lookup_through: None }
     }
 
@@ -80,7 +80,7 @@ pub enum Continuation {
 /// Decides where to start, at `now` (seconds since 1970); an error is a reason to stop. An announcement dated in the future
 /// counts as the oldest possible, since its age is unknown.
 pub fn start(offsets: &PartitionOffsets, now: u64) -> Result<Start, String> {
-    let PartitionOffsets { committed, metadata, ends: Watermarks { low, high, .. } } = offsets;
+    let PartitionOffsets { committed, metadata, bounds: Watermarks { low, high, .. } } = offsets;
     let Some(offset) = *committed else {
         return Ok(Start { offset: *low, committed: None, intent: None, lookup_through: None });
     };
@@ -151,7 +151,7 @@ mod tests {
         PartitionOffsets {
             committed,
             metadata: metadata.to_owned(),
-            ends: Watermarks { low: 10, stable: 20, high: 20 },
+            bounds: Watermarks { low: 10, stable: 20, high: 20 },
         }
     }
 

@@ -1,46 +1,46 @@
-//! Bounds how much a Kafka consumer holds of what it has fetched and not yet delivered.
-//! Bytes and brokers go in, librdkafka's settings come out. Opens no connection.
+//! Bounds the records that a Kafka consumer has fetched and not yet delivered. It opens no connection.
 //!
 //! librdkafka counts only payloads in its queue: keys and headers are not counted, and a record may consist of nothing
-//! else. So the queue is bounded by what is fetched: the next fetch is sent once the last one is used up. Each broker
-//! has one fetch in flight, whose size is counted before decompression. A batch larger than a fetch is still delivered,
-//! alone.
+//! else. So the queue is bounded by the fetch size: the next fetch is sent once the previous one is consumed. Each
+//! broker has one fetch in flight, whose size is counted before decompression. A batch larger than a fetch is still
+//! delivered, alone.
 
 use crate::fault::{Fault, is_injected};
 use rdkafka::ClientConfig;
 
-/// By which factor records grow when decompressed, unless they are malicious.
+/// Factor by which records grow when decompressed, unless they are malicious.
 const EXPANSION: u64 = 16;
-/// Smallest and largest fetch, in bytes.
-const FETCH: std::ops::RangeInclusive<u64> = 16 << 10..=16 << 20;
-/// Minimum space for a response, whatever the topics contain; a zstd batch may be this large once decompressed.
+/// Minimum and maximum size of a fetch, in bytes.
+const FETCH_BYTES: std::ops::RangeInclusive<u64> = 16 << 10..=16 << 20;
+/// Minimum space for a response, in bytes, whatever the topics contain; a zstd batch may be this large once
+/// decompressed.
 const MIN_RESPONSE: u64 = 16 << 20;
 /// Bytes of a response in addition to the records.
 const RESPONSE_OVERHEAD: u64 = 64 << 10;
 
-/// The source that a consumer reads from.
+/// The brokers and topics that a consumer fetches from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Supply {
-    /// Brokers that may lead one of its partitions.
+pub struct FetchSource {
+    /// Number of brokers that may lead one of the partitions.
     pub brokers: usize,
-    /// Largest batch that any of its topics accepts; `None` if Kafka did not report it.
+    /// Maximum batch size that any of the topics accepts, in bytes; `None` if Kafka did not report it.
     pub largest_batch: Option<u64>,
 }
 
-/// Bounds what a consumer holds to about `bytes`.
-pub fn bound(kafka: &mut ClientConfig, bytes: u64, supply: Supply) {
-    let fetch = (bytes / EXPANSION / supply.brokers.max(1) as u64).clamp(*FETCH.start(), *FETCH.end());
+/// Bounds the bytes that a consumer holds to about `bytes`.
+pub fn bound(kafka: &mut ClientConfig, bytes: u64, source: FetchSource) {
+    let fetch = (bytes / EXPANSION / source.brokers.max(1) as u64).clamp(*FETCH_BYTES.start(), *FETCH_BYTES.end());
     let configured = kafka.get("receive.message.max.bytes").and_then(|configured| configured.parse().ok()).unwrap_or(0);
-    // If Kafka did not report it, use librdkafka's default, so that no batch remains unread.
-    let batch = supply.largest_batch.unwrap_or(100_000_000);
+    // If Kafka did not report the batch size, use librdkafka's default, so that no batch remains unread.
+    let batch = source.largest_batch.unwrap_or(100_000_000);
     let max_response = MIN_RESPONSE.max(bytes).max(batch + RESPONSE_OVERHEAD).max(configured).min(1 << 30);
     kafka
         .set("queued.min.messages", if is_injected(Fault::FetchFarAhead) { "20000" } else { "1" })
         .set("queued.max.messages.kbytes", (bytes / 1024).clamp(1024, 2_097_151).to_string())
         .set("fetch.max.bytes", fetch.to_string())
-        .set("fetch.message.max.bytes", (fetch / 2).max(*FETCH.start()).to_string())
+        .set("fetch.message.max.bytes", (fetch / 2).max(*FETCH_BYTES.start()).to_string())
         // librdkafka accepts no fetch smaller than this; a consumer sends no messages.
-        .set("message.max.bytes", FETCH.start().to_string())
+        .set("message.max.bytes", FETCH_BYTES.start().to_string())
         .set("receive.message.max.bytes", max_response.to_string())
         // Retry soon after the queue was full; the default of one second starves a fast consumer.
         .set("fetch.queue.backoff.ms", "2");
@@ -56,7 +56,7 @@ mod tests {
 
     fn bounded(bytes: u64, brokers: usize, largest_batch: Option<u64>) -> ClientConfig {
         let mut config = ClientConfig::new();
-        bound(&mut config, bytes, Supply { brokers, largest_batch });
+        bound(&mut config, bytes, FetchSource { brokers, largest_batch });
         config.set("group.id", "g");
         config
     }
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(number(&bounded(8 << 20, 1, None), "receive.message.max.bytes"), 100_000_000 + RESPONSE_OVERHEAD);
         let mut config = ClientConfig::new();
         config.set("receive.message.max.bytes", "50000000");
-        bound(&mut config, 8 << 20, Supply { brokers: 1, largest_batch: Some(1) });
+        bound(&mut config, 8 << 20, FetchSource { brokers: 1, largest_batch: Some(1) });
         assert_eq!(number(&config, "receive.message.max.bytes"), 50_000_000, "the operator's setting, if larger");
     }
 }

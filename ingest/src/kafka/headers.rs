@@ -1,6 +1,6 @@
 //! Reads a record's own headers verbatim: names and values are bytes, and a producer may write anything into them.
-//! A consumed message goes in, owned headers come out, bounded in number and bytes. The safe crate panics on a name
-//! that is not UTF-8, which would let one record stop a worker permanently, so this module calls librdkafka directly.
+//! The result is bounded in number and bytes. The safe crate panics on a name that is not UTF-8, which would let one
+//! record stop a worker permanently, so this module calls librdkafka directly.
 //!
 //! librdkafka parses all headers of a message when the first one is requested, using about 64 bytes for each, and frees
 //! them with the message. It parses none if there are more than 100,000.
@@ -21,27 +21,27 @@ use sluice_schemas::records::HeadersLeftOut;
 /// Owned headers in order.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
-/// Maximum number of a record's headers in its dead letter. Together with the worker's own they stay far below
+/// Maximum number of a record's headers in its dead letter. Together with the worker's headers they stay far below
 /// librdkafka's limit, so every letter can be read again.
 pub const MAX_HEADERS: usize = 1000;
-/// Maximum bytes of their names and values together.
+/// Maximum total bytes of those headers' names and values.
 pub const MAX_HEADER_BYTES: usize = 256 * 1024;
 
 /// The headers that a dead letter contains, and those that it omits.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// In order.
+pub struct BoundedHeaders {
+    /// The contained headers, in order.
     pub headers: Headers,
-    /// The headers that do not fit.
-    pub left_out: Option<HeadersLeftOut>,
+    /// Count and size of the headers that do not fit.
+    pub omitted: Option<HeadersLeftOut>,
 }
 
-/// The headers of a record for its dead letter: in order, each one that still fits. Values are byte for byte; bytes in
-/// a name that are not UTF-8 become U+FFFD, since the producer of dead letters takes text.
-pub fn bounded(message: &BorrowedMessage<'_>) -> Kept {
+/// Returns the headers of a record for its dead letter: in order, each one that still fits. Values are byte for byte;
+/// bytes in a name that are not UTF-8 become U+FFFD, since the producer of dead letters requires text.
+pub fn bounded(message: &BorrowedMessage<'_>) -> BoundedHeaders {
     match parse(message) {
-        Parsed::None => Kept::default(),
-        Parsed::Unreadable => Kept { headers: Headers::new(), left_out: Some(HeadersLeftOut::Unreadable) },
+        Parsed::None => BoundedHeaders::default(),
+        Parsed::Unreadable => BoundedHeaders { headers: Headers::new(), omitted: Some(HeadersLeftOut::Unreadable) },
         Parsed::Some(all) => {
             let max_count = if is_injected(Fault::KeepAllHeaders) { usize::MAX } else { MAX_HEADERS };
             keep((0..).map_while(|index| all.nth(index)), max_count, MAX_HEADER_BYTES)
@@ -69,7 +69,7 @@ fn owned((name, value): Header<'_>) -> (String, Option<Vec<u8>>) {
     (name.into_owned(), value.map(<[u8]>::to_vec))
 }
 
-fn keep<'a>(headers: impl Iterator<Item = Header<'a>>, max_count: usize, max_bytes: usize) -> Kept {
+fn keep<'a>(headers: impl Iterator<Item = Header<'a>>, max_count: usize, max_bytes: usize) -> BoundedHeaders {
     let (mut kept, mut room) = (Headers::new(), max_bytes);
     let (mut count, mut bytes) = (0, 0);
     for (name, value) in headers {
@@ -82,7 +82,7 @@ fn keep<'a>(headers: impl Iterator<Item = Header<'a>>, max_count: usize, max_byt
             bytes += size;
         }
     }
-    Kept { headers: kept, left_out: (count > 0).then_some(HeadersLeftOut::Counted { count, bytes }) }
+    BoundedHeaders { headers: kept, omitted: (count > 0).then_some(HeadersLeftOut::Counted { count, bytes }) }
 }
 
 /// The result of parsing a message's headers.
@@ -99,8 +99,8 @@ fn parse<'a>(message: &'a BorrowedMessage<'_>) -> Parsed<'a> {
     use sys::rd_kafka_resp_err_t as Code;
     let mut headers = ptr::null_mut();
     // SAFETY: the message lives for the whole call; librdkafka parses its headers once and keeps them with the message.
-    let found = unsafe { sys::rd_kafka_message_headers(message.ptr(), &raw mut headers) };
-    match found {
+    let code = unsafe { sys::rd_kafka_message_headers(message.ptr(), &raw mut headers) };
+    match code {
         Code::RD_KAFKA_RESP_ERR_NO_ERROR if !headers.is_null() => {
             Parsed::Some(Native(headers, std::marker::PhantomData))
         }
@@ -119,9 +119,8 @@ impl<'a> Native<'a> {
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
         // SAFETY: the headers belong to the message; past the last index librdkafka returns an error and writes
         // nothing.
-        let found =
-            unsafe { sys::rd_kafka_header_get_all(self.0, index, &raw mut name, &raw mut value, &raw mut size) };
-        if found != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
+        let code = unsafe { sys::rd_kafka_header_get_all(self.0, index, &raw mut name, &raw mut value, &raw mut size) };
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
             return None;
         }
         // SAFETY: librdkafka ends names with a zero byte, and a value that is not null has `size` bytes; both live as
@@ -142,18 +141,18 @@ mod tests {
         let values: Vec<_> = sizes.iter().map(|size| vec![0; size - 1]).collect();
         let headers = values.iter().map(|value| (Cow::Borrowed("n"), Some(value.as_slice())));
         let kept = keep(headers, max_count, max_bytes);
-        (kept.headers.len(), kept.left_out)
+        (kept.headers.len(), kept.omitted)
     }
 
     #[test]
-    fn headers_that_do_not_fit_are_counted_and_the_rest_is_kept() {
-        let left_out = |count, bytes| Some(HeadersLeftOut::Counted { count, bytes });
+    fn headers_that_do_not_fit_are_counted_and_the_others_are_kept() {
+        let omitted = |count, bytes| Some(HeadersLeftOut::Counted { count, bytes });
         assert_eq!(kept(&[10, 10, 10], 3, 30), (3, None), "exactly at both limits");
-        assert_eq!(kept(&[10, 10, 10], 2, 30), (2, left_out(1, 10)));
-        assert_eq!(kept(&[10, 10, 10], 3, 29), (2, left_out(1, 10)));
+        assert_eq!(kept(&[10, 10, 10], 2, 30), (2, omitted(1, 10)));
+        assert_eq!(kept(&[10, 10, 10], 3, 29), (2, omitted(1, 10)));
         assert_eq!(
             kept(&[10, 90, 10], 3, 30),
-            (2, left_out(1, 90)),
+            (2, omitted(1, 90)),
             "an omitted large header leaves room for later small ones"
         );
         assert_eq!(kept(&[], 0, 0), (0, None));

@@ -1,5 +1,5 @@
-//! A group's offsets in its topics, as reported by Kafka: committed offset and metadata, start and end of the log.
-//! Names of topics go in; the offsets of each come out. The operator's verbs start from it; it commits nothing.
+//! Reads a group's offsets in its topics from Kafka: committed offset and metadata, start and end of the log.
+//! The operator's commands use it; it commits no offset.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use sluice_schemas::concurrency::blocking;
 /// Timeout of one request to Kafka.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Wait before an unavailable coordinator is queried again.
+/// How long to wait before an unavailable coordinator is queried again.
 const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 
 /// The offsets of a partition.
@@ -33,15 +33,15 @@ pub struct PartitionOffsets {
     /// Metadata of the commit.
     pub metadata: String,
     /// The bounds of the log.
-    pub ends: Watermarks,
+    pub bounds: Watermarks,
 }
 
 /// The current state of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicOffsets {
-    /// Its identity.
+    /// ID of the topic.
     pub id: Uuid,
-    /// Its partitions whose log bounds Kafka reports.
+    /// The partitions whose log bounds Kafka reports.
     pub partitions: BTreeMap<i32, PartitionOffsets>,
 }
 
@@ -113,8 +113,8 @@ pub(crate) async fn read(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec
     all_offsets.map(|(topic_offsets, missing)| missing.into_iter().next().map_or(Ok(topic_offsets), Err)).collect()
 }
 
-/// The same, but a partition without a leader is reported separately. librdkafka's calls block, so they run on their
-/// own thread.
+/// Like [`read`], but a partition without a leader is reported separately. librdkafka's calls block, so they run on
+/// their own thread.
 pub(crate) async fn read_partially(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<PartialOffsets>, Error> {
     blocking(move || {
         let client: BaseConsumer<DefaultConsumerContext> =
@@ -130,9 +130,9 @@ fn topic_offsets(client: &BaseConsumer<DefaultConsumerContext>, topic: &str) -> 
     let id = topic_id(client.client(), topic, TIMEOUT)?;
     let requested: Vec<_> = numbers.into_iter().map(|number| (topic.to_owned(), number)).collect();
     let (mut partitions, mut missing) = (BTreeMap::new(), Vec::new());
-    for ((_, number), found) in read_partitions(client, &requested, TIMEOUT).map_err(kafka_error)? {
-        match found {
-            Ok(found) => drop(partitions.insert(number, found)),
+    for ((_, number), outcome) in read_partitions(client, &requested, TIMEOUT).map_err(kafka_error)? {
+        match outcome {
+            Ok(partition_offsets) => drop(partitions.insert(number, partition_offsets)),
             Err(cause) => missing.push(Error::Partition { topic: topic.to_owned(), number, cause }),
         }
     }
@@ -151,25 +151,25 @@ pub(crate) fn read_partitions(
         list.add_partition(topic, *partition);
     }
     // Read before the log bounds: a committed offset is never above an end that was read later.
-    let answer = committed(client, &list, timeout)?;
-    let mut ends = watermarks::read(client.client(), partitions, timeout);
+    let list = committed(client, &list, timeout)?;
+    let mut bounds = watermarks::read(client.client(), partitions, timeout);
     let partition_offsets = |element: &TopicPartitionListElem<'_>| {
         let at = (element.topic().to_owned(), element.partition());
-        let ends = ends.remove(&at)?;
+        let bounds = bounds.remove(&at)?;
         let committed = match element.offset() {
             Offset::Offset(offset) => Some(offset),
             _ => None,
         };
         let metadata = element.metadata().to_owned();
-        let found = element.error().and(ends).map(|ends| PartitionOffsets { committed, metadata, ends });
-        Some((at, found))
+        let outcome = element.error().and(bounds).map(|bounds| PartitionOffsets { committed, metadata, bounds });
+        Some((at, outcome))
     };
-    Ok(answer.elements().iter().filter_map(partition_offsets).collect())
+    Ok(list.elements().iter().filter_map(partition_offsets).collect())
 }
 
 /// The group's committed offsets. A broker that has just started reports at once that it is still looking for the
 /// group's coordinator; the request is then repeated until the timeout.
-#[expect(clippy::disallowed_methods, reason = "the error is returned at once, so nothing else can be waited for")]
+#[expect(clippy::disallowed_methods, reason = "the error is returned at once, so there is nothing else to wait for")]
 pub fn committed(
     client: &BaseConsumer<DefaultConsumerContext>,
     list: &TopicPartitionList,
@@ -181,7 +181,7 @@ pub fn committed(
             Err(cause) if is_coordinator_unavailable(&cause) && started.elapsed() < timeout => {
                 std::thread::sleep(COORDINATOR_PAUSE);
             }
-            answer => return answer,
+            outcome => return outcome,
         }
     }
 }

@@ -1,7 +1,6 @@
-//! The ID of a topic, which is unique even if its name is reused: a topic that is deleted and recreated starts at
-//! offset 0 under the same name, so tokens and provenance contain the ID.
-//! A client and a name go in, the topic's UUID comes out. The safe crate does not expose it, so this module uses
-//! `rdkafka-sys`.
+//! Reads the ID of a topic, which is unique even if its name is reused: a topic that is deleted and recreated starts at
+//! offset 0 under the same name, so tokens and provenance contain the ID. The safe crate does not expose it, so this
+//! module uses `rdkafka-sys`.
 #![expect(unsafe_code, reason = "rdkafka has no safe call for DescribeTopics; every pointer here is checked and freed")]
 
 use std::ffi::{CStr, CString};
@@ -27,7 +26,7 @@ pub(crate) const RECREATED: &str = "the topic was deleted and recreated since th
 #[derive(Debug, thiserror::Error)]
 #[error("describe topic {topic}: {cause}")]
 pub struct DescribeError {
-    /// Its name.
+    /// Name of the topic.
     pub topic: String,
     /// Kafka's error.
     pub cause: String,
@@ -35,8 +34,8 @@ pub struct DescribeError {
 
 /// Checks whether topics have been recreated.
 ///
-/// It has its own client: a broker answers the requests of one connection in order, so behind a consumer's fetch that
-/// waits for records, this request would wait too.
+/// It has its own client: a broker responds to the requests of one connection in order, so this request would wait
+/// behind a consumer's fetch that waits for records.
 pub struct TopicIds {
     client: BaseConsumer<DefaultConsumerContext>,
     rebootstrap: Rebootstrap,
@@ -49,12 +48,12 @@ impl fmt::Debug for TopicIds {
 }
 
 impl TopicIds {
-    /// Opens no connection yet.
+    /// Creates a `TopicIds` without connecting.
     pub fn new(kafka: &ClientConfig) -> KafkaResult<Self> {
         Ok(Self { client: kafka.create()?, rebootstrap: Rebootstrap::new(kafka) })
     }
 
-    /// Whether a topic still has the ID `known`. If Kafka does not respond, the answer is yes: the check is repeated
+    /// Whether a topic still has the ID `known`. Returns `true` if Kafka does not respond, since the check is repeated
     /// later.
     pub fn is_same(&self, topic: &str, known: Option<Uuid>) -> bool {
         match topic_id(self.client.client(), topic, RESPONSE_TIMEOUT) {

@@ -1,6 +1,6 @@
 //! Finds records that Kafka's client cannot read: it reports a batch that it cannot decompress or parse without naming
 //! the partition, fetches it again forever, and delivers nothing after it.
-//! Positions go in; the first unreadable offset, or where reading can continue, comes out. Commits nothing.
+//! It commits no offset.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,11 +35,11 @@ pub fn is_suspicious(error: &KafkaError) -> bool {
 /// What comes next in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// It is readable, or there is nothing, or Kafka does not deliver it in time.
+    /// A readable record, the end of the log, or nothing that Kafka delivers in time.
     Readable,
     /// The records from this offset on are unreadable.
     Unreadable {
-        /// The next offset.
+        /// The first unreadable offset.
         offset: i64,
     },
 }
@@ -71,7 +71,7 @@ impl ClientContext for ErrorListener {
 impl ConsumerContext for ErrorListener {}
 
 impl Probe {
-    /// Opens no connection yet. `kafka` has the limits of the consumer that is stuck.
+    /// Creates a probe without connecting. `kafka` has the limits of the consumer that is stuck.
     pub fn new(mut kafka: ClientConfig) -> KafkaResult<Self> {
         kafka.remove("group.instance.id");
         kafka
@@ -108,8 +108,8 @@ impl Probe {
         Ok(next)
     }
 
-    /// The first offset after `offset` and below `end` from which reading can continue; `end` if there is none. An
-    /// unreadable batch is unreadable from each of its offsets.
+    /// Returns the first offset after `offset` and below `end` from which reading can continue; `end` if there is none.
+    /// An unreadable batch is unreadable from each of its offsets.
     pub fn end(&self, topic: &str, partition: i32, offset: i64, end: i64) -> KafkaResult<i64> {
         let is_unreadable = |at| Ok::<_, KafkaError>(self.next(topic, partition, at)? != Next::Readable);
         let (mut bad, mut step) = (offset, 1);

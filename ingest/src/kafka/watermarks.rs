@@ -1,6 +1,6 @@
-//! Reads start and ends of many partitions' logs in one request, with a result for each partition.
-//! A client and partitions go in; first offset, last stable offset and high watermark of each, or its error, come out.
-//! The safe crate queries one partition at a time and waits for each, so this module uses `rdkafka-sys`.
+//! Reads the bounds of many partitions' logs in one request: first offset, last stable offset and high watermark of
+//! each partition, or its error. The safe crate queries one partition at a time and waits for each, so this module uses
+//! `rdkafka-sys`.
 #![expect(unsafe_code, reason = "rdkafka has no safe call for ListOffsets; every pointer here is checked and freed")]
 
 use std::collections::BTreeMap;
@@ -19,11 +19,11 @@ pub type TopicPartition = (String, i32);
 /// The bounds of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
-    /// Its first offset.
+    /// The first offset of the log.
     pub low: i64,
     /// The last stable offset: one past the last offset readable by consumers that skip open transactions.
     pub stable: i64,
-    /// The high watermark: one past its last offset.
+    /// The high watermark: one past the last offset of the log.
     pub high: i64,
 }
 
@@ -33,21 +33,21 @@ pub fn read<C: ClientContext>(
     partitions: &[TopicPartition],
     timeout: Duration,
 ) -> BTreeMap<TopicPartition, Result<Watermarks, KafkaError>> {
-    let list = |what, isolation| list_offsets(client, partitions, what, isolation, timeout);
-    // All three only rise. Read in this order, the start is never above an end, and offsets between the two ends were
-    // held back by an open transaction at some time.
+    let list = |position, isolation| list_offsets(client, partitions, position, isolation, timeout);
+    // All three only increase. If they are read in this order, the start is never above an end, and an open transaction
+    // has held back the offsets between the two ends at some time.
     let low = list(Offset::Beginning, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
     let high = list(Offset::End, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
     let stable = list(Offset::End, Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
-    let answer = |offsets: &OffsetsResult, at: &TopicPartition| match offsets {
+    let offset_of = |offsets: &OffsetsResult, at: &TopicPartition| match offsets {
         Ok(offsets) => offsets.get(at).copied().unwrap_or(Err(RDKafkaErrorCode::UnknownPartition)),
         Err(code) => Err(*code),
     };
-    let ends = |at: &TopicPartition| {
-        let (low, high, stable) = (answer(&low, at)?, answer(&high, at)?, answer(&stable, at)?);
+    let bounds = |at: &TopicPartition| {
+        let (low, high, stable) = (offset_of(&low, at)?, offset_of(&high, at)?, offset_of(&stable, at)?);
         Ok(Watermarks { low, stable, high: high.max(stable) })
     };
-    partitions.iter().map(|at| (at.clone(), ends(at).map_err(KafkaError::OffsetFetch))).collect()
+    partitions.iter().map(|at| (at.clone(), bounds(at).map_err(KafkaError::OffsetFetch))).collect()
 }
 
 type OffsetsResult = Result<BTreeMap<TopicPartition, Result<i64, RDKafkaErrorCode>>, RDKafkaErrorCode>;
@@ -65,14 +65,14 @@ impl Drop for Event {
 fn list_offsets<C: ClientContext>(
     client: &Client<C>,
     partitions: &[TopicPartition],
-    what: Offset,
+    position: Offset,
     isolation: Isolation,
     timeout: Duration,
 ) -> OffsetsResult {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in partitions {
-        // ListOffsets takes what to look for in the offset field.
-        list.add_partition_offset(topic, *partition, what).map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
+        // ListOffsets expects the requested position in the offset field.
+        list.add_partition_offset(topic, *partition, position).map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
     }
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: client and list live for the whole call, and librdkafka copies the list. Queue and options are created
@@ -83,9 +83,9 @@ fn list_offsets<C: ClientContext>(
         let queue = sys::rd_kafka_queue_new(handle);
         let options = sys::rd_kafka_AdminOptions_new(handle, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS);
         sys::rd_kafka_AdminOptions_set_request_timeout(options, millis, std::ptr::null_mut(), 0);
-        let refused = sys::rd_kafka_AdminOptions_set_isolation_level(options, isolation);
-        if !refused.is_null() {
-            sys::rd_kafka_error_destroy(refused);
+        let error = sys::rd_kafka_AdminOptions_set_isolation_level(options, isolation);
+        if !error.is_null() {
+            sys::rd_kafka_error_destroy(error);
         }
         sys::rd_kafka_ListOffsets(handle, list.ptr(), options, queue);
         let event = sys::rd_kafka_queue_poll(queue, millis);
@@ -113,11 +113,11 @@ impl Event {
             let mut count = 0;
             let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
             for index in 0..count {
-                let answer = &*sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(index));
-                let topic = CStr::from_ptr(answer.topic).to_string_lossy().into_owned();
-                let is_valid = answer.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && answer.offset >= 0;
-                let offset = if is_valid { Ok(answer.offset) } else { Err(answer.err.into()) };
-                offsets.insert((topic, answer.partition), offset);
+                let entry = &*sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(index));
+                let topic = CStr::from_ptr(entry.topic).to_string_lossy().into_owned();
+                let is_valid = entry.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && entry.offset >= 0;
+                let offset = if is_valid { Ok(entry.offset) } else { Err(entry.err.into()) };
+                offsets.insert((topic, entry.partition), offset);
             }
         }
         Ok(offsets)
@@ -131,7 +131,7 @@ pub fn register_partitions<C: ClientContext>(client: &Client<C>, list: &TopicPar
     for element in list.elements() {
         let Ok(topic) = CString::new(element.topic()) else { continue };
         // SAFETY: the client and the string live for the whole call; low and high are written before it returns. The
-        // call sends no request: it looks the partition up, adding it to the client's known ones, and copies two
+        // call sends no request: it looks the partition up, adding it to those that the client has, and copies two
         // numbers.
         unsafe {
             sys::rd_kafka_get_watermark_offsets(

@@ -28,7 +28,7 @@ use crate::config::Settings;
 use crate::event::Event;
 use crate::exactly_once::commit;
 use crate::fault::{Fault, is_injected};
-use crate::kafka::fetch::{self, Supply};
+use crate::kafka::fetch::{self, FetchSource};
 use crate::kafka::unreadable::{self, Next, Probe};
 use crate::observe::metrics::Stage;
 
@@ -44,7 +44,13 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Returns the consumer's settings on which delivery depends. The consumer queues about `budget` bytes of what `supply` holds.
-pub fn config(mut base: ClientConfig, settings: &Settings, group: &str, budget: u64, supply: Supply) -> ClientConfig {
+pub fn config(
+    mut base: ClientConfig,
+    settings: &Settings,
+    group: &str,
+    budget: u64,
+    supply: FetchSource,
+) -> ClientConfig {
     fetch::bound(&mut base, budget, supply);
     base.set("group.id", group)
         .set("enable.auto.commit", "false")

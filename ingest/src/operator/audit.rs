@@ -1,10 +1,9 @@
 //! The offset audit: inserted + dead-lettered = consumed, for every partition, as reported by Kafka, the table and the
-//! dead-letter topic. Settings go in, an [`Account`] of each partition comes out. It only reads, and trusts no counter
-//! of a worker.
+//! dead-letter topic. It only reads, and trusts no counter of a worker.
 //!
 //! Offsets below the group's are consumed: each of them must have exactly one row, or a dead letter. Rows are checked
 //! by three figures computed in one pass over the projection `by_offset` (see [`crate::clickhouse::coverage::sums`]);
-//! only if those are wrong are the offsets at fault searched for. Offsets that never had a record (aborted
+//! only if those are wrong does the audit search for the offsets at fault. Offsets that never had a record (aborted
 //! transactions, compaction) look like losses there; reading those spans from Kafka distinguishes them.
 //!
 //! The audit goes back to the first row or dead letter. If dead letters have expired in their topic, a record without a
@@ -13,7 +12,7 @@
 //!
 //! # Layout
 //! - [`crate::clickhouse::coverage`]: the figures of a table's rows
-//! - [`scan`]: which offsets have a record
+//! - [`scan`]: finds the offsets that have a record
 
 pub mod scan;
 
@@ -64,10 +63,10 @@ pub enum Error {
     },
     /// This user may not see all rows, so an audit would prove nothing.
     #[error("audit table {table}: {failure}")]
-    Blind {
+    HiddenRows {
         /// The table.
         table: String,
-        /// What hides rows.
+        /// The failure, which names what hides rows.
         failure: Failure,
     },
     /// No pipeline consumes the topic.
@@ -92,37 +91,37 @@ pub struct Options {
 pub struct Account {
     /// Topic with its namespace.
     pub topic: String,
-    /// Its partition.
+    /// Partition of the topic.
     pub partition: i32,
-    /// The group's offset.
+    /// The group's committed offset.
     pub committed: Option<i64>,
-    /// The start and the end of the log.
+    /// Start and end of the log.
     pub log: (i64, i64),
     /// The first audited offset.
     pub from: i64,
-    /// Offsets from there up to the group's, except those known to have no record.
+    /// Number of offsets from `from` up to the group's, except those known to have no record.
     pub consumed: u64,
-    /// Of those, the number with a row.
+    /// Number of consumed offsets with a row.
     pub inserted: u64,
-    /// Of those, the number with a dead letter and no row.
+    /// Number of consumed offsets with a dead letter and no row.
     pub dead_lettered: u64,
-    /// Of those, the number with a dead letter and a row: replayed.
+    /// Number of consumed offsets with a dead letter and a row: replayed.
     pub replayed: u64,
-    /// Of those, the number with neither.
+    /// Number of consumed offsets with neither.
     pub missing: u64,
-    /// The first ranges of them.
+    /// The first ranges of missing offsets.
     pub missing_at: Vec<Range<i64>>,
-    /// Surplus rows.
+    /// Number of surplus rows.
     pub duplicates: u64,
-    /// Offsets of some of them.
+    /// A sample of the offsets of surplus rows.
     pub duplicates_at: Vec<i64>,
-    /// Offsets without a record, according to Kafka.
+    /// Number of offsets without a record, according to Kafka.
     pub empty: u64,
-    /// Records that were deleted from the log before they were consumed.
+    /// Number of records that were deleted from the log before they were consumed.
     pub unread: u64,
-    /// Rows below the first audited offset.
+    /// Number of rows below the first audited offset.
     pub older: u64,
-    /// Rows at or above the group's offset: in flight, not yet committed.
+    /// Number of rows at or above the group's offset: in flight, not yet committed.
     pub ahead: u64,
 }
 
@@ -152,7 +151,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Opens no connection yet.
+    /// Creates an audit without connecting.
     pub fn new(settings: Settings, stores: Stores, names: Names, options: Options) -> Result<Self, Error> {
         let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), TIMEOUT)?;
         Ok(Self { settings, stores, names, clickhouse, options })
@@ -173,7 +172,7 @@ impl Audit {
         let (errors, letters) = tokio::try_join!(errors, self.letters(topic))?;
         let is_complete = errors.iter().all(TopicOffsets::is_complete);
         for (_, table) in &topics {
-            let hidden = |failure| Error::Blind { table: table.clone(), failure };
+            let hidden = |failure| Error::HiddenRows { table: table.clone(), failure };
             visibility::check(&self.clickhouse, table).await.map_err(hidden)?;
         }
         let mut partitions = Vec::new();
@@ -199,7 +198,7 @@ impl Audit {
         stream::iter(accounts).buffered(concurrency).try_collect().await
     }
 
-    /// The account of one partition as if the group's offset were `until`.
+    /// Returns the account of one partition as if the group's offset were `until`.
     pub async fn up_to(&self, topic: &str, partition: i32, until: i64) -> Result<Account, Error> {
         let accounts = self.accounts(Some(topic), Some((partition, until))).await?;
         accounts.into_iter().next().ok_or_else(|| offsets::Error::NoTopic(format!("{topic} {partition}")).into())
@@ -218,14 +217,14 @@ impl Audit {
         let dlq = Dlq::open(self.settings.clone(), self.stores.clone(), self.names.clone(), false).await?;
         let filter = Filter { topic: topic.map(str::to_owned), ..Filter::default() };
         let mut letters = BTreeMap::<Source, Letters>::new();
-        let take = |letter: &Letter, state: State| {
+        let record = |letter: &Letter, state: State| {
             let source_letters = letters.entry(Source::clone(&letter.source)).or_default();
             match state {
                 State::Landed => source_letters.landed.push(letter.offset),
                 State::Waiting | State::Unknown => source_letters.waiting.push(letter.offset),
             }
         };
-        dlq.each(&filter, false, take).await?;
+        dlq.each(&filter, false, record).await?;
         for source_letters in letters.values_mut() {
             source_letters.waiting.sort_unstable();
             source_letters.landed.sort_unstable();
@@ -243,8 +242,8 @@ impl Audit {
     ) -> Result<Account, Error> {
         let failed = |failure| Error::ClickHouse { table: target.table.clone(), failure };
         let rows = Coverage { clickhouse: &self.clickhouse, target, partition };
-        let until = partition_offsets.committed.unwrap_or(partition_offsets.ends.low);
-        let low = partition_offsets.ends.low.min(until);
+        let until = partition_offsets.committed.unwrap_or(partition_offsets.bounds.low);
+        let low = partition_offsets.bounds.low.min(until);
         let before = rows.sums(&(0..low), false).await.map_err(failed)?;
         let first_letter = letters.waiting.iter().chain(&letters.landed).min();
         let earliest = before.0.into_iter().chain(first_letter.copied()).fold(low, i64::min);
@@ -257,13 +256,13 @@ impl Audit {
             topic: target.topic.to_string(),
             partition,
             committed: partition_offsets.committed,
-            log: (partition_offsets.ends.low, partition_offsets.ends.high),
+            log: (partition_offsets.bounds.low, partition_offsets.bounds.high),
             from: range.start,
             dead_lettered: waiting.len() as u64,
             replayed: landed.len() as u64,
             unread: partition_offsets
                 .committed
-                .map_or(0, |committed| (partition_offsets.ends.low - committed).max(0).cast_unsigned()),
+                .map_or(0, |committed| (partition_offsets.bounds.low - committed).max(0).cast_unsigned()),
             older: if range.start < low { 0 } else { before.1.count },
             ahead,
             ..Account::default()
@@ -278,7 +277,7 @@ impl Audit {
         Ok(account)
     }
 
-    /// Finds the offsets at fault.
+    /// Finds the missing offsets and the surplus rows.
     async fn find_faulty_offsets(
         &self,
         account: &mut Account,
@@ -305,7 +304,7 @@ impl Audit {
         Ok(())
     }
 
-    /// The parts of these spans that have a record; spans below the log cannot be checked any more and are kept.
+    /// The parts of these spans that have a record; spans below the log can no longer be checked and are kept.
     async fn with_records(
         &self,
         topic: &str,
@@ -331,11 +330,11 @@ impl Audit {
 impl TopicOffsets {
     /// Whether no record of the topic has been deleted.
     fn is_complete(&self) -> bool {
-        self.partitions.values().all(|partition_offsets| partition_offsets.ends.low == 0)
+        self.partitions.values().all(|partition_offsets| partition_offsets.bounds.low == 0)
     }
 }
 
-/// Spans (in order) without some offsets (in order).
+/// Removes `offsets` from `spans`, both in order.
 fn subtract(spans: Vec<Range<i64>>, offsets: &[i64]) -> Vec<Range<i64>> {
     let mut remaining = Vec::new();
     for span in spans {

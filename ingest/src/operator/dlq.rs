@@ -1,16 +1,15 @@
 //! The operator's view of the dead-letter topic: lists letters, and lands them once the cause is repaired.
-//! Settings and a [`Filter`] go in; letters with their states, counts, or rows in their tables come out. It never
-//! writes to Kafka, and derives a letter's state only from its table.
+//! It never writes to Kafka, and derives a letter's state only from its table.
 //!
 //! Whether a letter was replayed is not recorded separately: the table is queried for its topic, partition and offset.
-//! So a killed replay cannot leave a half-written record of its progress, and a record that landed in another way
-//! (offsets that were reset, a restored backup) is found as well.
+//! So a killed replay cannot leave partly written progress, and a record that landed in another way (reset offsets, a
+//! restored backup) is found as well.
 //!
 //! # Layout
-//! - [`filter`] and [`stats`]: which letters are selected, and how many there are
-//! - [`state`]: what became of a letter
+//! - [`filter`] and [`stats`]: selects and counts letters
+//! - [`state`]: whether a letter's record has landed
 //! - [`topics`]: the current topics and offsets that letters refer to
-//! - [`replay`]: decodes letters again and lands them, together as [`block`] determines; [`tally`] counts them
+//! - [`replay`]: decodes letters again and lands them in the groups that [`block`] forms; [`tally`] counts them
 
 pub mod block;
 pub mod filter;
@@ -33,7 +32,7 @@ use crate::clickhouse::demand::UnsuitableTable;
 use crate::clickhouse::lookup;
 use crate::config::{Pipeline, Settings};
 use crate::dead_letter::letter::{Letter, Payload, Source};
-use crate::dead_letter::refetch::{Record, Refetch};
+use crate::dead_letter::refetch::{Record, RecordReader};
 use crate::dead_letter::scan::{Detail, Item, LetterFilter, Scan, ScanError, ScanOptions};
 use crate::decode::table::MappingError;
 use crate::failure::{Class, Failure};
@@ -45,21 +44,21 @@ pub use filter::{Filter, FilteredOut};
 pub use state::State;
 pub use stats::Stats;
 
-/// Letters whose states are read together.
+/// Number of letters whose states are read together.
 const STATE_BATCH: usize = 10_000;
-/// Offsets in one query to a table.
+/// Maximum number of offsets in one query to a table.
 const OFFSETS_PER_QUERY: usize = 5_000;
 
-/// What [`Dlq::each`] found besides the letters it passed on.
+/// What [`Dlq::each`] found in addition to the matching letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScanSummary {
-    /// Letters whose identity had been read before.
+    /// Number of letters whose identity had been read before.
     pub duplicates: u64,
-    /// Records that no worker wrote.
+    /// Number of records that no worker wrote.
     pub foreign: u64,
     /// Whether ClickHouse was unavailable for some states.
     pub is_unavailable: bool,
-    /// What the filter excluded.
+    /// Topics and reasons of letters that the filter excluded.
     pub filtered_out: FilteredOut,
 }
 
@@ -122,17 +121,17 @@ pub struct Dlq {
     settings: Settings,
     stores: Stores,
     names: Names,
-    /// Settings of its Kafka clients.
+    /// Settings of the Kafka clients.
     kafka: ClientConfig,
     clickhouse: ClickHouse,
-    refetch: Refetch,
-    /// IDs of topics for letters that do not state theirs.
+    reader: RecordReader,
+    /// Topic IDs assumed for letters that do not state one, by topic.
     assumed: HashMap<String, Uuid>,
 }
 
 impl Dlq {
-    /// Opens no connection yet, unless `assume_current_topic` is set: letters without a topic ID then count as letters
-    /// of the current topics of their names.
+    /// Connects only if `assume_current_topic` is set: a letter without a topic ID then counts as a letter of the
+    /// current topic of that name.
     pub async fn open(
         settings: Settings,
         stores: Stores,
@@ -143,8 +142,8 @@ impl Dlq {
         let mut kafka = settings.client(&stores);
         let group = names.group("sluice-dlq");
         kafka.set("group.id", &group);
-        let refetch = Refetch::new(kafka.clone(), &group);
-        let mut dlq = Self { settings, stores, names, kafka, clickhouse, refetch, assumed: HashMap::new() };
+        let reader = RecordReader::new(kafka.clone(), &group);
+        let mut dlq = Self { settings, stores, names, kafka, clickhouse, reader, assumed: HashMap::new() };
         if assume_current_topic {
             dlq.assumed = dlq.topics().await?.ids();
         }
@@ -172,11 +171,11 @@ impl Dlq {
                     if filter.matches(&letter) {
                         letters.push(letter);
                     } else {
-                        summary.filtered_out.note(&letter);
+                        summary.filtered_out.add(&letter);
                     }
                     false
                 }
-                Item::Again => {
+                Item::Duplicate => {
                     summary.duplicates += 1;
                     false
                 }
@@ -197,33 +196,33 @@ impl Dlq {
         }
     }
 
-    /// The letter of a record with its contents. If the topic was recreated, there may be several letters of the same
-    /// offset: the newest one counts.
+    /// Returns the letter of a record with its contents. If the topic was recreated, there may be several letters of
+    /// the same offset: the newest one counts.
     pub async fn find(&self, topic: &str, partition: i32, offset: i64) -> Result<Option<(Letter, State)>, Error> {
         let name = topic.to_owned();
         let only: LetterFilter =
             Box::new(move |source, at| (source.topic.as_str(), source.partition, at) == (&*name, partition, offset));
-        let (mut scan, mut found) = (self.scan(None, Detail::Whole, Some(only))?, None::<Letter>);
+        let (mut scan, mut newest) = (self.scan(None, Detail::All, Some(only))?, None::<Letter>);
         loop {
             match scan.next().await? {
                 Item::Letter(letter) => {
-                    if found.as_ref().is_none_or(|found| found.at_ms <= letter.at_ms) {
-                        found = Some(letter);
+                    if newest.as_ref().is_none_or(|newest| newest.at_ms <= letter.at_ms) {
+                        newest = Some(letter);
                     }
                 }
-                Item::Again | Item::Foreign => {}
+                Item::Duplicate | Item::Foreign => {}
                 Item::End => break,
             }
         }
-        let Some(letter) = found else { return Ok(None) };
+        let Some(letter) = newest else { return Ok(None) };
         let states = self.states(std::slice::from_ref(&letter), true, &mut ScanSummary::default()).await?;
         Ok(Some((letter, states[0])))
     }
 
-    /// The record of a letter returned by [`Dlq::find`], read from its own topic if the letter has no payload; `None`
-    /// if it is no longer there.
+    /// Returns the record of a letter that came from [`Dlq::find`]. Reads it from its own topic if the letter omits the
+    /// payload; `None` if it is no longer there.
     pub async fn record(&self, letter: &Letter) -> Result<Option<Record>, Error> {
-        if let Payload::LeftOut(_) = letter.payload {
+        if let Payload::Omitted(_) = letter.payload {
             return self.refetch_record(letter, &self.topics().await?).await;
         }
         Ok(Some(Record { payload: letter.contents.as_ref().and_then(|contents| contents.payload.clone()) }))
@@ -235,7 +234,7 @@ impl Dlq {
             return Ok(None);
         }
         let Source { topic, partition, .. } = &*letter.source;
-        let record = self.refetch.record(topic, *partition, letter.offset).await;
+        let record = self.reader.record(topic, *partition, letter.offset).await;
         record.map_err(|cause| ScanError::from_kafka(topic, cause).into())
     }
 
@@ -278,8 +277,8 @@ impl Dlq {
         for (source, indices) in sources {
             let Some(target) = self.target(source) else { continue };
             let offsets: Vec<_> = indices.iter().map(|index| letters[*index].offset).collect();
-            let present = match self.present(&target, source.partition, &offsets).await {
-                Ok(present) => present,
+            let landed = match self.landed_offsets(&target, source.partition, &offsets).await {
+                Ok(landed) => landed,
                 Err(Error::ClickHouse { failure, .. }) if tolerate_outage && failure.class == Class::Transient => {
                     summary.is_unavailable = true;
                     return Ok(states);
@@ -287,22 +286,22 @@ impl Dlq {
                 Err(error) => return Err(error),
             };
             for (index, offset) in indices.into_iter().zip(offsets) {
-                let is_present = present.binary_search(&offset).is_ok();
-                states[index] = if is_present { State::Landed } else { State::Waiting };
+                let has_landed = landed.binary_search(&offset).is_ok();
+                states[index] = if has_landed { State::Landed } else { State::Waiting };
             }
         }
         Ok(states)
     }
 
-    /// Which of `offsets` a table holds, in order. Retries a few times.
-    async fn present(&self, target: &Target, partition: i32, offsets: &[i64]) -> Result<Vec<i64>, Error> {
-        let mut present = Vec::new();
+    /// Returns those of `offsets` that a table holds, in order. Retries a few times.
+    async fn landed_offsets(&self, target: &Target, partition: i32, offsets: &[i64]) -> Result<Vec<i64>, Error> {
+        let mut landed = Vec::new();
         for chunk in offsets.chunks(OFFSETS_PER_QUERY) {
             let query = async || lookup::among(&self.clickhouse, target, partition, chunk).await;
-            present.extend(self.with_retries(&target.table, query).await?);
+            landed.extend(self.with_retries(&target.table, query).await?);
         }
-        present.sort_unstable();
-        Ok(present)
+        landed.sort_unstable();
+        Ok(landed)
     }
 
     /// Runs a query about a table, with a few retries while ClickHouse does not respond.

@@ -1,7 +1,6 @@
 //! Determines what a group has yet to read while no worker runs: the first record at or after its offset.
-//! Partitions and offsets go in; whether anything can be read there, and from where, comes out. Offsets alone are not
-//! enough: transaction markers, aborted and compacted records leave offsets that are never read. Joins no group,
-//! commits nothing, and gives up after [`TIMEOUT`].
+//! Offsets alone are not enough: transaction markers, aborted and compacted records leave offsets that are never read.
+//! It joins no group, commits no offset, and stops reading after [`TIMEOUT`].
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,13 +23,13 @@ const POLL: Duration = Duration::from_millis(100);
 pub enum Lag {
     /// At most this many; offsets without a record count if they lie between records.
     Records(i64),
-    /// None was found in time among this many offsets.
+    /// No record was found in time; this many offsets remain to be read.
     AtMost(i64),
 }
 
-/// Where reading starts: at the group's offset, or at the start of the log.
+/// The offset at which reading starts: the group's, or the start of the log.
 fn start(offsets: &PartitionOffsets) -> i64 {
-    offsets.committed.map_or(offsets.ends.low, |offset| offset.max(offsets.ends.low))
+    offsets.committed.map_or(offsets.bounds.low, |offset| offset.max(offsets.bounds.low))
 }
 
 /// Determines the lag of each of these partitions of a topic. The client's error for a partition's end names no topic,
@@ -41,7 +40,7 @@ pub(crate) fn lags(
     partitions: &BTreeMap<i32, PartitionOffsets>,
 ) -> KafkaResult<BTreeMap<i32, Lag>> {
     let mut undecided: BTreeMap<i32, PartitionOffsets> = partitions.clone();
-    undecided.retain(|_, offsets| start(offsets) < offsets.ends.stable);
+    undecided.retain(|_, offsets| start(offsets) < offsets.bounds.stable);
     let mut lags: BTreeMap<i32, Lag> = partitions.keys().map(|number| (*number, Lag::Records(0))).collect();
     if undecided.is_empty() {
         return Ok(lags);
@@ -64,7 +63,7 @@ pub(crate) fn lags(
         }
     }
     lags.extend(
-        undecided.into_iter().map(|(number, offsets)| (number, Lag::AtMost(offsets.ends.stable - start(&offsets)))),
+        undecided.into_iter().map(|(number, offsets)| (number, Lag::AtMost(offsets.bounds.stable - start(&offsets)))),
     );
     Ok(lags)
 }
@@ -77,7 +76,8 @@ fn search(
     Ok(match client.poll(POLL) {
         Some(Ok(message)) => {
             let offsets = undecided.remove(&message.partition());
-            offsets.map(|offsets| (message.partition(), Lag::Records((offsets.ends.stable - message.offset()).max(0))))
+            offsets
+                .map(|offsets| (message.partition(), Lag::Records((offsets.bounds.stable - message.offset()).max(0))))
         }
         Some(Err(KafkaError::PartitionEOF(number))) => undecided.remove(&number).map(|_| (number, Lag::Records(0))),
         Some(Err(KafkaError::MessageConsumptionFatal(code))) => return Err(KafkaError::MessageConsumption(code)),

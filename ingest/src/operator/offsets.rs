@@ -1,7 +1,6 @@
 //! The operator's commands on the group's offsets: `sluice ingest offsets show | set | skip | accept`.
-//! A topic and a partition go in; the group's offsets, or the effect of a change, come out, and the change is committed
-//! on request. Kafka accepts no offset from outside while the group has a member, so no offset can be moved under a
-//! running worker.
+//! A change is computed first and committed on request. Kafka accepts no offset from outside while the group has a
+//! member, so no offset can change under a running worker.
 //!
 //! | verb | commits | metadata | the next worker |
 //! |---|---|---|---|

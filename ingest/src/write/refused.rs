@@ -24,7 +24,7 @@ use super::writer::Writer;
 use crate::batch::Part;
 use crate::clickhouse::bisect::{FaultSearch, FaultyRow, FaultyRows};
 use crate::clickhouse::failures;
-use crate::dead_letter::breaker::Poison;
+use crate::dead_letter::breaker::RejectedRecord;
 use crate::dead_letter::producer;
 use crate::dead_letter::refetch::RefetchRequest;
 use crate::event::{Event, Refusal};
@@ -113,7 +113,7 @@ impl Writer {
                 topic: Arc::clone(&target.topic),
                 topic_id: target.topic_id,
                 partition,
-                tenant,
+                tenant_path: tenant,
                 records,
                 attempts: attempts_made,
             };
@@ -183,7 +183,7 @@ impl RefusedRows<'_> {
         let below = |offset: i64| self.offsets.partition_point(|sent| *sent < offset);
         let accepted_before = below(letter.offset).saturating_sub(below(self.counted.saturating_add(1))) as u64;
         *self.counted = letter.offset.max(*self.counted);
-        let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
+        let poison = RejectedRecord { tenant: letter.tenant_id, reason: letter.reason.clone() };
         Refusal { accepted_before, offset: letter.offset, poison }
     }
 }

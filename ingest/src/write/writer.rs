@@ -16,7 +16,7 @@ use crate::clickhouse::view_changes::ViewGraphs;
 use crate::clickhouse::{lookup, visibility};
 use crate::config::Retry;
 use crate::dead_letter::producer::DeadLetters;
-use crate::dead_letter::refetch::Refetch;
+use crate::dead_letter::refetch::RecordReader;
 use crate::dead_letter::sent::SentLetters;
 use crate::event::{self, AssignmentId, Event};
 use crate::exactly_once::takeover::Start;
@@ -35,7 +35,7 @@ pub struct Writer {
     /// Finds dead letters of an earlier owner.
     pub sent_letters: SentLetters,
     /// Reads refused records again.
-    pub refetch: Refetch,
+    pub refetch: RecordReader,
     /// Rebuilds aggregate tables that may lack rows of their base table.
     pub rebuilds: Rebuilds,
     /// The retry policy.

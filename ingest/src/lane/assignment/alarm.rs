@@ -10,7 +10,7 @@ use crate::lane::tools::Tools;
 pub(super) fn report_verdict(tools: &Tools, topic: &str, partition: &Partition, verdict: Verdict) {
     let number = partition.assignment.partition;
     match verdict {
-        Verdict::Pass => {}
+        Verdict::Continue => {}
         Verdict::Alarm(tenant) => {
             tools.metrics.count_tenant_alarm(topic);
             warn!(

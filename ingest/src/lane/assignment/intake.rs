@@ -10,7 +10,7 @@ use super::alarm::report_verdict;
 use super::state::Assignment;
 use crate::batch::OpenBatch;
 use crate::batch::limits::SealReason;
-use crate::dead_letter::breaker::{Poison, Verdict};
+use crate::dead_letter::breaker::{RejectedRecord, Verdict};
 use crate::dead_letter::compose;
 use crate::decode::Rejected;
 use crate::fault::{Failpoint, reached};
@@ -61,7 +61,7 @@ impl Assignment {
             .err()
             .map(|Rejected { reason, tenant }| compose::from_message(message, id, reason.code(), "decode", 1, tenant));
         if let Some(letter) = &letter {
-            let poison = Poison { tenant: letter.tenant_id, reason: letter.reason.clone() };
+            let poison = RejectedRecord { tenant: letter.tenant_id, reason: letter.reason.clone() };
             let verdict = partition.count_rejected(offset, &poison, now);
             report_verdict(&self.tools, &source.destination.target.topic, partition, verdict);
             if matches!(verdict, Verdict::Trip(_)) {

@@ -57,12 +57,12 @@ impl Assignment {
         let start = match takeover::start(&offsets, unix_now()) {
             Ok(start) => start,
             Err(why) => {
-                state.begin(fingerprint, &Start::stopped(&offsets), offsets.ends);
+                state.begin(fingerprint, &Start::stopped(&offsets), offsets.bounds);
                 self.report_fetch(assignment, None);
                 return self.stop_partition(assignment, &why);
             }
         };
-        state.begin(fingerprint, &start, offsets.ends);
+        state.begin(fingerprint, &start, offsets.bounds);
         if state.is_resealing() {
             info!(topic = &*topic, partition, "taking over ranges announced by an earlier owner");
         }

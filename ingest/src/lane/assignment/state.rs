@@ -118,7 +118,7 @@ impl Assignment {
                 let Some(partition) = self.current(assignment) else { return };
                 match partition.finish_opening(&continuation, letters) {
                     Some(why) => self.stop_partition(assignment, &why),
-                    None => self.report_and_dispatch(assignment, None, Verdict::Pass),
+                    None => self.report_and_dispatch(assignment, None, Verdict::Continue),
                 }
             }
             Event::Written { assignment, range, landed, dead_lettered } => {
@@ -128,12 +128,12 @@ impl Assignment {
                 let counts = &mut self.counts[assignment.pipeline];
                 counts.landed += landed;
                 counts.dead_lettered += dead_lettered;
-                self.report_and_dispatch(assignment, None, Verdict::Pass);
+                self.report_and_dispatch(assignment, None, Verdict::Continue);
             }
             Event::Stalled { assignment, why } => {
                 let Some(partition) = self.current(assignment) else { return };
                 partition.hold(Hold::Store);
-                self.report_and_dispatch(assignment, Some(why), Verdict::Pass);
+                self.report_and_dispatch(assignment, Some(why), Verdict::Continue);
             }
             Event::Refused { assignment, rows, sent, reply } => {
                 let Some(partition) = self.current(assignment) else { return };

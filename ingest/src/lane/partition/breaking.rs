@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::hold::Hold;
 use super::state::{CountedRows, Partition};
-use crate::dead_letter::breaker::{Breaker, Poison, Trip, Verdict};
+use crate::dead_letter::breaker::{Breaker, RejectedRecord, Trip, Verdict};
 use crate::event::Refusal;
 
 /// Index of the breaker for decoding.
@@ -22,8 +22,8 @@ impl Partition {
 
     /// Counts the record at `offset` as one that cannot be decoded. If this opens the breaker, the open batch is dropped, and
     /// read again when the breaker is reset; sealed batches are still written.
-    pub fn count_rejected(&mut self, offset: i64, poison: &Poison, now: Instant) -> Verdict {
-        let verdict = self.breakers[DECODE].rejected(offset, poison.tenant, now);
+    pub fn count_rejected(&mut self, offset: i64, poison: &RejectedRecord, now: Instant) -> Verdict {
+        let verdict = self.breakers[DECODE].judge_at(offset, poison.tenant, now);
         if let Verdict::Trip(trip) = verdict {
             self.rewind_to(self.sealed_before);
             self.open_breaker(trip, poison);
@@ -35,15 +35,15 @@ impl Partition {
     /// breaker, that batch and all waiting ones are dropped, and read again as announced when the breaker is reset. `sent` are
     /// the offsets of the batch's records that have already been dead-lettered.
     pub fn count_refused(&mut self, refusals: &[Refusal], sent: &[i64], now: Instant) -> Verdict {
-        let mut verdict = Verdict::Pass;
+        let mut verdict = Verdict::Continue;
         for Refusal { accepted_before, offset, poison } in refusals {
-            self.breakers[WRITE].pass(*accepted_before);
+            self.breakers[WRITE].accept(*accepted_before);
             self.counted.accepted += accepted_before;
             if !self.counted.refused.insert(*offset) {
                 continue;
             }
-            match self.breakers[WRITE].refuse(poison.tenant, now) {
-                Verdict::Pass => {}
+            match self.breakers[WRITE].judge_next(poison.tenant, now) {
+                Verdict::Continue => {}
                 Verdict::Alarm(tenant) => verdict = Verdict::Alarm(tenant),
                 Verdict::Trip(trip) => {
                     self.discard_batches(sent);
@@ -58,7 +58,7 @@ impl Partition {
     /// Counts the rows of the batch that was being written as accepted: it is durable, with `rows` rows in its table.
     pub fn count_landed(&mut self, rows: u64) {
         let CountedRows { accepted, .. } = std::mem::take(&mut self.counted);
-        self.breakers[WRITE].pass(rows.saturating_sub(accepted));
+        self.breakers[WRITE].accept(rows.saturating_sub(accepted));
     }
 
     /// Drops the batch being written and everything after it.
@@ -83,7 +83,7 @@ impl Partition {
         self.must_seek = true;
     }
 
-    fn open_breaker(&mut self, trip: Trip, poison: &Poison) {
+    fn open_breaker(&mut self, trip: Trip, poison: &RejectedRecord) {
         self.hold(Hold::Breaker);
         self.trip_reason = Some(format!(
             "the breaker is open: {trip}, the last one as {}; intake is paused. Repair the cause and restart, or send them \
@@ -115,8 +115,8 @@ mod tests {
     use crate::lane::partition::Flow;
     use proptest::prelude::*;
 
-    fn poison() -> Poison {
-        Poison { tenant: None, reason: "wrong_type".to_owned() }
+    fn poison() -> RejectedRecord {
+        RejectedRecord { tenant: None, reason: "wrong_type".to_owned() }
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         partition.seal(SealReason::Rows);
         consume(&mut partition, 1);
         for offset in 2..5 {
-            assert_eq!(partition.count_rejected(offset, &poison(), Instant::now()), Verdict::Pass);
+            assert_eq!(partition.count_rejected(offset, &poison(), Instant::now()), Verdict::Continue);
             consume(&mut partition, offset);
         }
         assert!(matches!(partition.count_rejected(5, &poison(), Instant::now()), Verdict::Trip(_)));
@@ -159,7 +159,7 @@ mod tests {
         consume(&mut partition, 12);
         let batch = partition.next_batch().unwrap();
         let now = Instant::now();
-        assert_eq!(partition.count_refused(&refusals(0..2), &[3], now), Verdict::Pass);
+        assert_eq!(partition.count_refused(&refusals(0..2), &[3], now), Verdict::Continue);
         assert!(partition.is_writing());
         assert!(matches!(partition.count_refused(&refusals(2..6), &[0, 1, 3], now), Verdict::Trip(_)));
         assert!(partition.next_batch().is_none() && !partition.is_busy() && partition.open_bytes() == 0);
@@ -182,14 +182,14 @@ mod tests {
         for offset in (3..400).step_by(4) {
             assert_eq!(
                 partition.count_refused(&[refusal(offset)], &[], Instant::now()),
-                Verdict::Pass,
+                Verdict::Continue,
                 "a quarter of them"
             );
         }
         partition.count_landed(310);
         let again: Vec<_> =
             (1000..1003).chain([1001]).map(|offset| Refusal { accepted_before: 0, ..refusal(offset) }).collect();
-        assert_eq!(partition.count_refused(&again, &[], Instant::now()), Verdict::Pass, "three, one of them twice");
+        assert_eq!(partition.count_refused(&again, &[], Instant::now()), Verdict::Continue, "three, one of them twice");
         assert!(
             matches!(partition.count_refused(&refusals(1003..1004), &[], Instant::now()), Verdict::Trip(_)),
             "four in a row"

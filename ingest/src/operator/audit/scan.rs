@@ -1,6 +1,5 @@
 //! Finds which offsets of a topic partition have a record: it distinguishes a loss from a gap left by aborted
-//! transactions, their markers or compaction. Spans of offsets go in, the offsets in them that have a record come out.
-//! It reads only those spans, joins no group and commits nothing.
+//! transactions, their markers or compaction. It reads only the given spans, joins no group and commits no offset.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -11,17 +10,17 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::kafka::fetch::{self, Supply};
+use crate::kafka::fetch::{self, FetchSource};
 use crate::kafka::offsets;
 use crate::kafka::offsets::TIMEOUT;
 use sluice_schemas::concurrency::blocking;
 
-/// Most bytes fetched but not processed.
+/// Maximum bytes fetched but not processed.
 const FETCH_BYTES: u64 = 8 << 20;
-/// Largest gap between two spans that is read through rather than skipped.
+/// Maximum gap between two spans that is read through rather than skipped, in offsets.
 const MAX_READ_THROUGH: i64 = 20_000;
 
-/// The offsets in `spans` (in order) with a record that no aborted transaction contains.
+/// Returns the offsets in `spans` (in order) that have a record outside aborted transactions.
 pub async fn records(
     mut kafka: ClientConfig,
     topic: &str,
@@ -30,7 +29,7 @@ pub async fn records(
 ) -> Result<Vec<i64>, offsets::Error> {
     kafka.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
     // One partition at a time, and thus one broker.
-    fetch::bound(&mut kafka, FETCH_BYTES, Supply { brokers: 1, largest_batch: None });
+    fetch::bound(&mut kafka, FETCH_BYTES, FetchSource { brokers: 1, largest_batch: None });
     let topic = topic.to_owned();
     blocking(move || read(&kafka, &topic, partition, &spans).map_err(|cause| offsets::Error::from_kafka(&topic, cause)))
         .await
@@ -38,9 +37,9 @@ pub async fn records(
 
 fn read(kafka: &ClientConfig, topic: &str, partition: i32, spans: &[Range<i64>]) -> KafkaResult<Vec<i64>> {
     let consumer: BaseConsumer<DefaultConsumerContext> = kafka.create()?;
-    let (mut found, mut rest) = (Vec::new(), spans);
+    let (mut offsets, mut remaining) = (Vec::new(), spans);
     let mut position = None;
-    while let Some(next) = rest.first() {
+    while let Some(next) = remaining.first() {
         if position.is_none_or(|at| next.start - at > MAX_READ_THROUGH) {
             let mut list = TopicPartitionList::with_capacity(1);
             list.add_partition_offset(topic, partition, Offset::Offset(next.start))?;
@@ -48,17 +47,17 @@ fn read(kafka: &ClientConfig, topic: &str, partition: i32, spans: &[Range<i64>])
         }
         let Some(offset) = next_offset(&consumer)? else { break };
         position = Some(offset);
-        while rest.first().is_some_and(|span| span.end <= offset) {
-            rest = &rest[1..];
+        while remaining.first().is_some_and(|span| span.end <= offset) {
+            remaining = &remaining[1..];
         }
-        if rest.first().is_some_and(|span| span.contains(&offset)) {
-            found.push(offset);
-            if rest[0].end == offset + 1 {
-                rest = &rest[1..];
+        if remaining.first().is_some_and(|span| span.contains(&offset)) {
+            offsets.push(offset);
+            if remaining[0].end == offset + 1 {
+                remaining = &remaining[1..];
             }
         }
     }
-    Ok(found)
+    Ok(offsets)
 }
 
 /// Offset of the next record; `None` at the end of the partition.

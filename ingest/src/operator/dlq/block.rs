@@ -1,5 +1,5 @@
 //! Groups dead letters that land together: those of one block of the dead-letter topic, by source and month.
-//! Letters go in and are decoded at once; their rows are kept, by source. No I/O.
+//! It decodes each letter when it is added and keeps the rows by source. It performs no I/O.
 //!
 //! A block is a span of one partition of the dead-letter topic, bounded by its offsets and, if letters are large, by
 //! their bytes. All of its letters count, regardless of the filter: so two replays form the same blocks, and
@@ -11,10 +11,10 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::batch::rows::Rows;
-use crate::dead_letter::letter::{Letter, Payload, Place, Source};
+use crate::dead_letter::letter::{Letter, Payload, Position, Source};
 use crate::decode::{Decoder, Origin};
 
-/// Most offsets of the dead-letter topic in a block, and thus most rows in an INSERT.
+/// Maximum number of the dead-letter topic's offsets in a block, and thus of rows in an INSERT.
 const OFFSETS_PER_BLOCK: i64 = 1000;
 /// Bytes of payloads after which a block ends.
 const BYTES_PER_BLOCK: usize = 8 << 20;
@@ -24,29 +24,29 @@ const BYTES_PER_BLOCK: usize = 8 << 20;
 pub(super) struct Block {
     partition: i32,
     number: i64,
-    /// Index of this block among those that the byte limit has made of one span of offsets.
+    /// Index of this block among those into which the byte limit split one span of offsets.
     part: u32,
     bytes: usize,
-    /// Its letters with their rows.
+    /// The block's letters with their rows.
     pub(super) groups: BTreeMap<Arc<Source>, Group>,
-    /// Selected letters without their payloads.
-    pub(super) left_out: Vec<Letter>,
+    /// Selected letters that omit the payload.
+    pub(super) without_payload: Vec<Letter>,
 }
 
 impl Block {
     fn new(partition: i32, number: i64, part: u32) -> Self {
-        Self { partition, number, part, bytes: 0, groups: BTreeMap::new(), left_out: Vec::new() }
+        Self { partition, number, part, bytes: 0, groups: BTreeMap::new(), without_payload: Vec::new() }
     }
 
-    /// The block that begins with the letter at `place`.
-    pub(super) fn at(place: Place) -> Self {
-        Self::new(place.partition, place.offset / OFFSETS_PER_BLOCK, 0)
+    /// The block that begins with the letter at `position`.
+    pub(super) fn starting_at(position: Position) -> Self {
+        Self::new(position.partition, position.offset / OFFSETS_PER_BLOCK, 0)
     }
 
-    /// The block that follows this one with the letter at `place`; `None` if that letter belongs to this one.
-    pub(super) fn next(&self, place: Place) -> Option<Self> {
-        if (place.partition, place.offset / OFFSETS_PER_BLOCK) != (self.partition, self.number) {
-            Some(Self::at(place))
+    /// The block that follows this one with the letter at `position`; `None` if that letter belongs to this one.
+    pub(super) fn next(&self, position: Position) -> Option<Self> {
+        if (position.partition, position.offset / OFFSETS_PER_BLOCK) != (self.partition, self.number) {
+            Some(Self::starting_at(position))
         } else if self.bytes >= BYTES_PER_BLOCK {
             Some(Self::new(self.partition, self.number, self.part + 1))
         } else {
@@ -60,8 +60,8 @@ impl Block {
     }
 
     /// Counts a letter of this block, whether or not it is added.
-    pub(super) fn pass(&mut self, letter: &Letter) {
-        if let Payload::Here(bytes) = letter.payload {
+    pub(super) fn count(&mut self, letter: &Letter) {
+        if let Payload::Included(bytes) = letter.payload {
             self.bytes += bytes;
         }
     }
@@ -86,9 +86,9 @@ pub(super) struct Entry {
     pub(super) offset: i64,
     /// Why it became a dead letter.
     pub(super) reason: String,
-    /// Whether the filter matches it.
+    /// Whether the filter matches the letter.
     pub(super) is_selected: bool,
-    /// Its row, or why it still cannot land.
+    /// The record's row, or why the record still cannot land.
     pub(super) row: Result<Row, &'static str>,
 }
 
@@ -114,31 +114,31 @@ impl Group {
         self.entries.push(Entry { offset: letter.offset, reason: letter.reason.clone(), is_selected, row });
     }
 
-    /// Offsets of all its letters.
+    /// Offsets of all letters of the group.
     pub(super) fn offsets(&self) -> Vec<i64> {
         self.entries.iter().map(|entry| entry.offset).collect()
     }
 
-    /// Months of its rows.
+    /// Months of the group's rows.
     pub(super) fn months(&self) -> BTreeSet<u32> {
         self.entries.iter().filter_map(|entry| Some(entry.row.as_ref().ok()?.month)).collect()
     }
 
-    /// Its letters whose rows belong to a month.
+    /// Letters whose rows belong to `month`.
     pub(super) fn of_month(&self, month: u32) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| entry.row.as_ref().is_ok_and(|row| row.month == month))
     }
 
-    /// The rows of these letters.
+    /// Concatenates the rows of `entries`.
     pub(super) fn rows(entries: &[&Entry]) -> Rows {
         Rows::concat(entries.iter().filter_map(|entry| Some(&entry.row.as_ref().ok()?.row)))
     }
 
-    /// The state of one month: a digest of its letters that are in the table, given the offsets `present` (in order).
-    pub(super) fn state(&self, month: u32, present: &[i64]) -> u128 {
-        let landed: BTreeSet<_> = self.of_month(month).map(|entry| entry.offset).collect();
+    /// The state of one month: a digest of its letters that are in the table, given the offsets `landed` (in order).
+    pub(super) fn state(&self, month: u32, landed: &[i64]) -> u128 {
+        let offsets: BTreeSet<_> = self.of_month(month).map(|entry| entry.offset).collect();
         let mut digest = Xxh3::new();
-        for offset in landed.iter().filter(|offset| present.binary_search(offset).is_ok()) {
+        for offset in offsets.iter().filter(|offset| landed.binary_search(offset).is_ok()) {
             digest.update(&offset.to_le_bytes());
         }
         digest.digest128()
@@ -147,9 +147,9 @@ impl Group {
 
 /// Splits rows that were refused together around the one at fault, or into halves if `at` does not name one.
 pub(super) fn pieces<T: Copy>(rows: &[T], at: Option<usize>) -> Vec<Vec<T>> {
-    let bounds = at.filter(|at| *at < rows.len()).map_or([rows.len() / 2, rows.len()], |at| [at, at + 1]);
-    let edges = [0, bounds[0], bounds[1], rows.len()];
-    edges.windows(2).filter(|edge| edge[0] < edge[1]).map(|edge| rows[edge[0]..edge[1]].to_vec()).collect()
+    let fault = at.filter(|at| *at < rows.len()).map_or([rows.len() / 2, rows.len()], |at| [at, at + 1]);
+    let bounds = [0, fault[0], fault[1], rows.len()];
+    bounds.windows(2).filter(|span| span[0] < span[1]).map(|span| rows[span[0]..span[1]].to_vec()).collect()
 }
 
 #[cfg(test)]
@@ -180,25 +180,25 @@ mod tests {
 
     #[test]
     fn blocks_depend_only_on_the_topics_offsets() {
-        let place = |partition, offset| Place { partition, offset };
-        let block = Block::at(place(1, 1999));
+        let position = |partition, offset| Position { partition, offset };
+        let block = Block::starting_at(position(1, 1999));
         assert_eq!(block.label(), "1-1.0");
-        assert!(block.next(place(1, 1000)).is_none());
-        assert_eq!(block.next(place(1, 2000)).unwrap().label(), "1-2.0");
-        assert_eq!(block.next(place(2, 1999)).unwrap().label(), "2-1.0");
+        assert!(block.next(position(1, 1000)).is_none());
+        assert_eq!(block.next(position(1, 2000)).unwrap().label(), "1-2.0");
+        assert_eq!(block.next(position(2, 1999)).unwrap().label(), "2-1.0");
     }
 
     #[test]
     fn large_letters_also_end_a_block() {
-        let mut block = Block::at(Place { partition: 0, offset: 0 });
-        let large = Letter { payload: Payload::Here(BYTES_PER_BLOCK), ..letter(&[]).unwrap() };
-        block.pass(&large);
-        let next = block.next(Place { partition: 0, offset: 1 }).unwrap();
+        let mut block = Block::starting_at(Position { partition: 0, offset: 0 });
+        let large = Letter { payload: Payload::Included(BYTES_PER_BLOCK), ..letter(&[]).unwrap() };
+        block.count(&large);
+        let next = block.next(Position { partition: 0, offset: 1 }).unwrap();
         assert_eq!(next.label(), "0-0.1");
-        let without_payload = Letter { payload: Payload::LeftOut(BYTES_PER_BLOCK), ..large };
-        let mut block = Block::at(Place { partition: 0, offset: 0 });
-        block.pass(&without_payload);
-        assert!(block.next(Place { partition: 0, offset: 1 }).is_none(), "its payload is not in the letter");
+        let without_payload = Letter { payload: Payload::Omitted(BYTES_PER_BLOCK), ..large };
+        let mut block = Block::starting_at(Position { partition: 0, offset: 0 });
+        block.count(&without_payload);
+        assert!(block.next(Position { partition: 0, offset: 1 }).is_none(), "its payload is not in the letter");
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_is_of_one_month_and_independent_of_the_filter() {
+    fn the_state_depends_on_one_month_and_not_on_the_filter() {
         let (selected, other) = (group(&[(5, 1), (9, 2), (7, 1)], true), group(&[(7, 1), (5, 1), (9, 2)], false));
         assert_eq!(selected.state(202_601, &[5, 9]), other.state(202_601, &[5]));
         assert_ne!(selected.state(202_601, &[5]), selected.state(202_601, &[7]));

@@ -1,5 +1,4 @@
-//! Selects dead letters by topic, reason, tenant and the time at which they became dead letters.
-//! A letter goes in, whether it matches comes out. Pure.
+//! Selects dead letters by topic, reason, tenant and the time at which they became dead letters. It performs no I/O.
 
 use std::collections::BTreeSet;
 
@@ -10,15 +9,15 @@ use crate::dead_letter::letter::Letter;
 /// Conditions on a letter; `None` matches any value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// From this topic, with its namespace.
+    /// Topic of the record, with its namespace.
     pub topic: Option<String>,
-    /// With this reason.
+    /// Reason of the letter.
     pub reason: Option<String>,
-    /// Of this tenant.
+    /// Tenant of the record.
     pub tenant: Option<Uuid>,
-    /// Became a dead letter at or after this time, in milliseconds since 1970.
+    /// Earliest time of the letter, in milliseconds since 1970.
     pub since_ms: Option<i64>,
-    /// Became a dead letter before this time.
+    /// Time that the letter must precede, in milliseconds since 1970.
     pub until_ms: Option<i64>,
 }
 
@@ -33,7 +32,7 @@ impl Filter {
     }
 }
 
-/// Topics and reasons of letters that the filter excluded: helps to correct a mistyped name.
+/// Topics and reasons of letters that the filter excluded, to help correct a mistyped name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilteredOut {
     /// Topics with their namespace.
@@ -43,8 +42,8 @@ pub struct FilteredOut {
 }
 
 impl FilteredOut {
-    /// Records a letter that does not match.
-    pub fn note(&mut self, letter: &Letter) {
+    /// Adds a letter that does not match.
+    pub fn add(&mut self, letter: &Letter) {
         for (known, name) in [(&mut self.topics, &letter.source.topic), (&mut self.reasons, &letter.reason)] {
             if !known.contains(name) {
                 known.insert(name.clone());
@@ -71,8 +70,8 @@ mod tests {
         for (reason, is_match) in [("wrong_type", true), ("wrong", false)] {
             assert_eq!(matches(Filter { reason: Some(reason.to_owned()), ..Filter::default() }), is_match);
         }
-        let of = |tenant| Filter { tenant: Some(Uuid::from_u128(tenant)), ..Filter::default() };
-        assert!(matches(of(1)) && !matches(of(2)) && !of(1).matches(&without_tenant));
+        let of_tenant = |tenant| Filter { tenant: Some(Uuid::from_u128(tenant)), ..Filter::default() };
+        assert!(matches(of_tenant(1)) && !matches(of_tenant(2)) && !of_tenant(1).matches(&without_tenant));
         for (since_ms, until_ms, is_match) in
             [(2000, 2001, true), (2001, 3000, false), (0, 2000, false), (0, 3000, true)]
         {

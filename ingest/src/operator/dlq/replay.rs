@@ -1,12 +1,11 @@
-//! Decodes dead letters again and lands those that now can, under the original identity of their records.
-//! A filter goes in; rows in tables and a count of each outcome come out. It writes only to ClickHouse, and never to a
-//! table without a lookup first.
+//! Decodes dead letters again and lands those that now can land, under the original identity of their records.
+//! It writes only to ClickHouse, and never to a table without a lookup first.
 //!
 //! A record lands exactly once, however often replays run, concurrently or not, and wherever they are killed:
 //! - rows that are already in the table are not sent;
 //! - rows are sent with a token made from their block and from which of its letters the table holds (its *state*). Two
 //!   replays that see the same state send the same token, and ClickHouse accepts one of them; the other one then looks
-//!   again. So an INSERT that a killed replay left running can only land rows in the state it was sent for;
+//!   up the rows again. So an INSERT that a killed replay left running can only land rows in the state it was sent for;
 //! - a letter whose record the workers have not committed past is left to them.
 
 use std::collections::HashMap;
@@ -36,8 +35,8 @@ use crate::fault::{Failpoint, reached};
 use crate::target::Target;
 use crate::write::retry::{Decision, decide};
 
-/// Fraction (1/4) of `peak_inserts_per_second` that a replay uses: every INSERT shortens the time for which the
-/// workers' tokens are remembered.
+/// A replay uses `peak_inserts_per_second` divided by this: every INSERT shortens the time for which the workers'
+/// tokens are remembered.
 const RATE_DIVISOR: u32 = 4;
 
 /// How long an INSERT in flight may take after a stop.
@@ -46,34 +45,35 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What to replay, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Which letters.
+    /// The letters to replay.
     pub filter: Filter,
     /// Maximum number of records to land.
     pub limit: Option<u64>,
-    /// Insert nothing.
-    pub is_dry: bool,
+    /// Whether to insert nothing.
+    pub dry_run: bool,
 }
 
-/// Replays the letters selected by `options` until `stop`; `done` contains the progress, even after an error.
+/// Replays the letters that `options` selects, until `stop` is canceled. `done` contains the progress, even after an
+/// error.
 pub async fn replay(dlq: &Dlq, options: &Options, stop: &CancellationToken, done: &mut Replayed) -> Result<(), Error> {
     let topics = dlq.topics().await?;
-    let dead_letters = topics.id(&dlq.topic()).ok_or_else(|| ScanError::NoTopic(dlq.topic()))?;
-    let pace = Pace::new(dlq.settings.peak_inserts_per_second);
-    let replay = Replay { dlq, options, stop, done, topics, dead_letters, tables: HashMap::new(), pace };
-    // Abandoning it loses nothing at any point, so it does not wait longer for a store that does not respond.
-    let grace_over = async {
+    let dead_letter_topic_id = topics.id(&dlq.topic()).ok_or_else(|| ScanError::NoTopic(dlq.topic()))?;
+    let rate_limit = RateLimit::new(dlq.settings.peak_inserts_per_second);
+    let replay = Replay { dlq, options, stop, done, topics, dead_letter_topic_id, tables: HashMap::new(), rate_limit };
+    // Abandoning a replay loses nothing at any point, so it need not wait longer for a store that does not respond.
+    let grace_period = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        ended = replay.run() => return ended,
-        () = grace_over => {}
+        outcome = replay.run() => return outcome,
+        () = grace_period => {}
     }
     done.is_interrupted = true;
     Ok(())
 }
 
-/// How to land the letters of one topic.
+/// Decoder and INSERT for the letters of one topic.
 struct Table {
     decoder: Decoder,
     insert: Insert,
@@ -85,20 +85,18 @@ struct Replay<'a> {
     stop: &'a CancellationToken,
     done: &'a mut Replayed,
     topics: Topics,
-    /// ID of the dead-letter topic: another topic has other blocks.
-    dead_letters: Uuid,
+    /// ID of the dead-letter topic: a topic's blocks are its own.
+    dead_letter_topic_id: Uuid,
     tables: HashMap<String, Option<Table>>,
-    pace: Pace,
+    rate_limit: RateLimit,
 }
 
 /// The outcome of an INSERT.
-enum Sent {
-    /// ClickHouse has acknowledged it.
+enum InsertOutcome {
+    /// ClickHouse has acknowledged the INSERT.
     Acknowledged,
-    /// It was refused, and a row may be at fault.
+    /// ClickHouse refused the INSERT, and a row may be at fault.
     Refused(Failure),
-    /// The replay was stopped; the rows may or may not have landed.
-    Interrupted,
 }
 
 /// Rows of one month of a group, to be sent to one table.
@@ -115,7 +113,7 @@ struct Part<'a> {
 
 impl Replay<'_> {
     async fn run(mut self) -> Result<(), Error> {
-        // Always from the start of the topic: blocks must be the same for every replay.
+        // A scan always starts at the start of the topic: blocks must be the same for every replay.
         let (mut scan, mut current) = (self.dlq.scan(None, Detail::Payload, None)?, None::<Block>);
         loop {
             let Some(item) = self.stop.run_until_cancelled(scan.next()).await else {
@@ -124,10 +122,10 @@ impl Replay<'_> {
             };
             let letter = match item? {
                 Item::Letter(letter) => letter,
-                Item::Again | Item::Foreign => continue,
+                Item::Duplicate | Item::Foreign => continue,
                 Item::End => break,
             };
-            if let Some(next) = current.as_ref().and_then(|block| block.next(letter.place)) {
+            if let Some(next) = current.as_ref().and_then(|block| block.next(letter.position)) {
                 if let Some(full) = current.replace(next) {
                     self.land(full).await?;
                 }
@@ -135,7 +133,7 @@ impl Replay<'_> {
                     return Ok(());
                 }
             }
-            let block = current.get_or_insert_with(|| Block::at(letter.place));
+            let block = current.get_or_insert_with(|| Block::starting_at(letter.position));
             self.add(block, letter).await?;
         }
         match current {
@@ -144,7 +142,7 @@ impl Replay<'_> {
         }
     }
 
-    /// How many may still land.
+    /// Number of records that may still land.
     fn remaining(&self) -> u64 {
         self.options.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.done.landed()))
     }
@@ -157,19 +155,19 @@ impl Replay<'_> {
     async fn add(&mut self, block: &mut Block, mut letter: Letter) -> Result<(), Error> {
         let is_selected = self.options.filter.matches(&letter);
         if !is_selected {
-            self.done.filtered_out.note(&letter);
+            self.done.filtered_out.add(&letter);
         }
-        block.pass(&letter);
+        block.count(&letter);
         if self.options.filter.topic.as_ref().is_some_and(|topic| *topic != letter.source.topic) {
             return Ok(());
         }
         self.prepare(&letter.source.topic).await?;
-        if let Some(why) = self.blocker(&letter) {
+        if let Some(reason) = self.reason_not_replayable(&letter) {
             if is_selected {
-                self.done.keep(&letter.reason, why);
+                self.done.record_remaining(&letter.reason, reason);
             }
-        } else if let Payload::LeftOut(_) = letter.payload {
-            block.left_out.extend(is_selected.then_some(letter));
+        } else if let Payload::Omitted(_) = letter.payload {
+            block.without_payload.extend(is_selected.then_some(letter));
         } else if let Some(Some(table)) = self.tables.get_mut(&letter.source.topic) {
             let payload = letter.contents.take().and_then(|contents| contents.payload);
             block.group(&letter.source).push(&mut table.decoder, &letter, payload.as_deref(), is_selected);
@@ -177,19 +175,19 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn blocker(&self, letter: &Letter) -> Option<&'static str> {
+    fn reason_not_replayable(&self, letter: &Letter) -> Option<&'static str> {
         if self.dlq.pipeline(&letter.source.topic).is_none() {
             Some(remaining_reason::NO_PIPELINE)
         } else if letter.source.topic_id.is_none() {
             Some(remaining_reason::NO_TOPIC_ID)
-        } else if !self.topics.is_passed(letter) {
+        } else if !self.topics.is_committed(letter) {
             Some(remaining_reason::NOT_PASSED)
         } else {
             None
         }
     }
 
-    /// Fits the pipeline of a topic to its table, once.
+    /// Prepares decoder and INSERT for a topic, once.
     async fn prepare(&mut self, topic: &str) -> Result<(), Error> {
         if self.tables.contains_key(topic) {
             return Ok(());
@@ -210,7 +208,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Fails if a table that an INSERT reaches would not recognize it when repeated.
+    /// Fails if a table that an INSERT reaches would not recognize a repeated INSERT.
     async fn check_windows(&self, table: &str) -> Result<(), Error> {
         let clickhouse = &self.dlq.clickhouse;
         let graph = self.dlq.with_retries(table, async || ViewGraph::read(clickhouse, table).await).await?;
@@ -227,23 +225,23 @@ impl Replay<'_> {
                 self.land_group(source, group, &label).await?;
             }
         }
-        for letter in block.left_out {
+        for letter in block.without_payload {
             if !self.is_finished() {
-                self.land_left_out(letter).await?;
+                self.land_without_payload(letter).await?;
             }
         }
         Ok(())
     }
 
-    /// Lands a letter without its payload by itself: the record is read again from its own topic.
-    async fn land_left_out(&mut self, letter: Letter) -> Result<(), Error> {
+    /// Lands a letter that omits the payload, alone: the record is read again from its own topic.
+    async fn land_without_payload(&mut self, letter: Letter) -> Result<(), Error> {
         let Some(target) = self.dlq.target(&letter.source) else { return Ok(()) };
-        if !self.dlq.present(&target, letter.source.partition, &[letter.offset]).await?.is_empty() {
-            self.done.already += 1;
+        if !self.dlq.landed_offsets(&target, letter.source.partition, &[letter.offset]).await?.is_empty() {
+            self.done.landed_before += 1;
             return Ok(());
         }
         let Some(record) = self.dlq.refetch_record(&letter, &self.topics).await? else {
-            self.done.keep(&letter.reason, remaining_reason::PAYLOAD_GONE);
+            self.done.record_remaining(&letter.reason, remaining_reason::PAYLOAD_GONE);
             return Ok(());
         };
         let Some(Some(table)) = self.tables.get_mut(&letter.source.topic) else { return Ok(()) };
@@ -255,82 +253,81 @@ impl Replay<'_> {
     async fn land_group(&mut self, source: &Arc<Source>, group: &Group, label: &str) -> Result<(), Error> {
         let Some(target) = self.dlq.target(source) else { return Ok(()) };
         let offsets = group.offsets();
-        let present = self.dlq.present(&target, source.partition, &offsets).await?;
-        let is_present = |entry: &Entry| present.binary_search(&entry.offset).is_ok();
+        let landed = self.dlq.landed_offsets(&target, source.partition, &offsets).await?;
+        let has_landed = |entry: &Entry| landed.binary_search(&entry.offset).is_ok();
         for entry in group.entries.iter().filter(|entry| entry.is_selected) {
-            if is_present(entry) {
-                self.done.already += 1;
-            } else if let Err(why) = entry.row {
-                self.done.keep(&entry.reason, why);
+            if has_landed(entry) {
+                self.done.landed_before += 1;
+            } else if let Err(reason) = entry.row {
+                self.done.record_remaining(&entry.reason, reason);
             }
         }
         let Some(Some(table)) = self.tables.get(&source.topic) else { return Ok(()) };
         let insert = table.insert.clone();
         for month in group.months() {
-            let rows = group.of_month(month).filter(|entry| entry.is_selected && !is_present(entry));
+            let rows = group.of_month(month).filter(|entry| entry.is_selected && !has_landed(entry));
             let rows: Vec<_> = rows.take(usize::try_from(self.remaining()).unwrap_or(usize::MAX)).collect();
-            if self.options.is_dry {
-                self.done.land(&rows);
+            if self.options.dry_run {
+                self.done.record_landed(&rows);
             } else if !self.is_finished() {
                 let (target, insert, offsets) = (&target, &insert, offsets.as_slice());
                 let part = Part { source, target, insert, group, offsets, label, month };
-                self.land_month(&part, rows, present.clone()).await?;
+                self.land_month(&part, rows, landed.clone()).await?;
             }
         }
         Ok(())
     }
 
-    /// Lands rows of one month, none of which is among those `present`.
-    async fn land_month(&mut self, part: &Part<'_>, rows: Vec<&Entry>, mut present: Vec<i64>) -> Result<(), Error> {
-        let mut waiting = vec![rows];
-        while let Some(rows) = waiting.pop() {
-            let (already, rows) = split_present(rows, &present);
-            self.done.already += already.len() as u64;
+    /// Lands rows of one month, none of whose offsets is among `landed`.
+    async fn land_month(&mut self, part: &Part<'_>, rows: Vec<&Entry>, mut landed: Vec<i64>) -> Result<(), Error> {
+        let mut pending = vec![rows];
+        while let Some(rows) = pending.pop() {
+            let (landed_before, rows) = split_landed(rows, &landed);
+            self.done.landed_before += landed_before.len() as u64;
             if rows.is_empty() {
                 continue;
             }
-            let sent = self.send(part, &rows, &present).await?;
-            if matches!(sent, Sent::Interrupted) {
+            let Some(outcome) = self.send(part, &rows, &landed).await? else {
                 self.done.is_interrupted = true;
                 return Ok(());
-            }
-            let before = part.group.state(part.month, &present);
-            present = self.dlq.present(part.target, part.source.partition, part.offsets).await?;
-            let is_as_before = part.group.state(part.month, &present) == before;
-            let (landed, absent) = split_present(rows, &present);
-            match sent {
-                Sent::Interrupted => {}
-                Sent::Acknowledged if is_as_before => {
+            };
+            let before = part.group.state(part.month, &landed);
+            landed = self.dlq.landed_offsets(part.target, part.source.partition, part.offsets).await?;
+            let is_unchanged = part.group.state(part.month, &landed) == before;
+            let (present, absent) = split_landed(rows, &landed);
+            match outcome {
+                InsertOutcome::Acknowledged if is_unchanged => {
                     for row in absent {
-                        self.done.keep(&row.reason, remaining_reason::NOT_IN_TABLE);
+                        self.done.record_remaining(&row.reason, remaining_reason::NOT_IN_TABLE);
                     }
                 }
-                Sent::Acknowledged => {
-                    self.done.land(&landed);
-                    // If any remain, another replay has landed other letters of the block in between.
-                    waiting.push(absent);
+                InsertOutcome::Acknowledged => {
+                    self.done.record_landed(&present);
+                    // If any rows are absent, another replay has landed other letters of the block in the meantime.
+                    pending.push(absent);
                 }
-                Sent::Refused(failure) if !landed.is_empty() => {
+                InsertOutcome::Refused(failure) if !present.is_empty() => {
                     let (table, month) = (part.target.table.clone(), part.month);
                     return Err(Error::View { table, month, failure: failures::refused_by_a_view(failure) });
                 }
-                Sent::Refused(failure) => match absent.as_slice() {
-                    [row] => self.done.keep(&row.reason, &failure.code),
-                    rows => waiting.extend(pieces(rows, failure.row).into_iter().rev()),
+                InsertOutcome::Refused(failure) => match absent.as_slice() {
+                    [row] => self.done.record_remaining(&row.reason, &failure.code),
+                    rows => pending.extend(pieces(rows, failure.row).into_iter().rev()),
                 },
             }
         }
         Ok(())
     }
 
-    /// Sends rows as one INSERT, and repeats it while its outcome is unknown: only then are its views complete.
-    async fn send(&mut self, part: &Part<'_>, rows: &[&Entry], present: &[i64]) -> Result<Sent, Error> {
-        let (token, rows) = (self.token(part, present), Group::rows(rows));
+    /// Sends rows as one INSERT and repeats it until its outcome is known; only then are its views complete. `None` if
+    /// the replay was stopped: the rows may or may not have landed.
+    async fn send(&mut self, part: &Part<'_>, rows: &[&Entry], landed: &[i64]) -> Result<Option<InsertOutcome>, Error> {
+        let (token, rows) = (self.token(part, landed), Group::rows(rows));
         let name = format!("{}replay:{}", insert_prefix(part.target, part.source.partition), part.month);
         let mut attempt = 0;
         loop {
-            if self.stop.run_until_cancelled(self.pace.wait()).await.is_none() || self.stop.is_cancelled() {
-                return Ok(Sent::Interrupted);
+            if self.stop.run_until_cancelled(self.rate_limit.wait()).await.is_none() || self.stop.is_cancelled() {
+                return Ok(None);
             }
             if attempt > 0 {
                 self.check_windows(&part.target.table).await?;
@@ -339,58 +336,58 @@ impl Replay<'_> {
             let failure = match self.dlq.clickhouse.insert(part.insert, &name, &token, &rows).await {
                 Ok(()) => {
                     reached(Failpoint::ReplayInserted);
-                    self.pace.spend();
-                    return Ok(Sent::Acknowledged);
+                    self.rate_limit.record_insert();
+                    return Ok(Some(InsertOutcome::Acknowledged));
                 }
                 Err(failure) => failure,
             };
             let is_final = failure.class == Class::Operator || attempt >= self.dlq.settings.retry.quick;
             match failure.class {
-                Class::Row => return Ok(Sent::Refused(failure)),
-                // It may be a row's fault: rows that fail alone stay, and the others land.
-                _ if failure.is_unclear && is_final => return Ok(Sent::Refused(failure)),
+                Class::Row => return Ok(Some(InsertOutcome::Refused(failure))),
+                // A row may be at fault: rows that fail alone remain, and the others land.
+                _ if failure.is_unclear && is_final => return Ok(Some(InsertOutcome::Refused(failure))),
                 Class::Operator => return Err(Error::Write { table: part.target.table.clone(), failure }),
                 Class::Transient => attempt += 1,
             }
             let (table, retry) = (&part.target.table, &self.dlq.settings.retry);
-            warn!(table, attempt, %failure, "ClickHouse does not accept a replay; retrying");
+            warn!(table, attempt, %failure, "an INSERT of a replay failed; retrying");
             let (Decision::Again(wait) | Decision::Probe(wait)) =
                 decide(retry, failure.class, attempt, u64::from(attempt));
             if self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                return Ok(Sent::Interrupted);
+                return Ok(None);
             }
         }
     }
 
-    fn token(&self, part: &Part<'_>, present: &[i64]) -> String {
-        let state = part.group.state(part.month, present);
-        replay_token(part.target, part.source.partition, (self.dead_letters, part.label), part.month, state)
+    fn token(&self, part: &Part<'_>, landed: &[i64]) -> String {
+        let state = part.group.state(part.month, landed);
+        replay_token(part.target, part.source.partition, (self.dead_letter_topic_id, part.label), part.month, state)
     }
 }
 
-/// The entries whose offsets are among `present` (in order), and the others.
-fn split_present<'a>(rows: Vec<&'a Entry>, present: &[i64]) -> (Vec<&'a Entry>, Vec<&'a Entry>) {
-    rows.into_iter().partition(|row| present.binary_search(&row.offset).is_ok())
+/// Splits entries into those whose offsets are among `landed` (in order) and the others.
+fn split_landed<'a>(rows: Vec<&'a Entry>, landed: &[i64]) -> (Vec<&'a Entry>, Vec<&'a Entry>) {
+    rows.into_iter().partition(|row| landed.binary_search(&row.offset).is_ok())
 }
 
 /// Limits the rate of a replay's INSERTs.
-struct Pace {
-    every: Duration,
+struct RateLimit {
+    interval: Duration,
     next: Instant,
 }
 
-impl Pace {
+impl RateLimit {
     fn new(peak_inserts_per_second: u32) -> Self {
-        let every = Duration::from_secs(u64::from(RATE_DIVISOR)) / peak_inserts_per_second.max(1);
-        Self { every, next: Instant::now() }
+        let interval = Duration::from_secs(u64::from(RATE_DIVISOR)) / peak_inserts_per_second.max(1);
+        Self { interval, next: Instant::now() }
     }
 
     async fn wait(&self) {
         tokio::time::sleep_until(self.next).await;
     }
 
-    fn spend(&mut self) {
-        self.next = Instant::now() + self.every;
+    fn record_insert(&mut self) {
+        self.next = Instant::now() + self.interval;
     }
 }
 
@@ -400,10 +397,10 @@ mod tests {
 
     #[test]
     fn inserts_stay_below_their_rate() {
-        let mut pace = Pace::new(40);
-        assert_eq!(pace.every, Duration::from_millis(100));
-        let before = pace.next;
-        pace.spend();
-        assert!(pace.next >= before + pace.every);
+        let mut limit = RateLimit::new(40);
+        assert_eq!(limit.interval, Duration::from_millis(100));
+        let before = limit.next;
+        limit.record_insert();
+        assert!(limit.next >= before + limit.interval);
     }
 }

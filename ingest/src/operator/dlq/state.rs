@@ -12,7 +12,7 @@ pub enum State {
 }
 
 impl State {
-    /// The word in the output.
+    /// The state as printed.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",

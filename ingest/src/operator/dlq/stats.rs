@@ -1,4 +1,4 @@
-//! Counts dead letters by their facts. Letters with their states go in; the counts come out. Pure.
+//! Counts dead letters by state, topic, reason, stage and tenant. It performs no I/O.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::dead_letter::letter::Letter;
 /// Number of letters by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Not in their table.
+    /// Letters whose records are not in their table.
     pub waiting: u64,
-    /// In their table: replayed.
+    /// Letters whose records are in their table: replayed.
     pub landed: u64,
-    /// Of unknown state.
+    /// Letters of unknown state.
     pub unknown: u64,
 }
 
@@ -31,15 +31,15 @@ impl Counts {
 /// The contents of the dead-letter topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// All letters.
+    /// Counts of all letters.
     pub all: Counts,
-    /// By topic, with its namespace.
+    /// Counts by topic, with its namespace.
     pub topics: BTreeMap<String, Counts>,
-    /// By reason.
+    /// Counts by reason.
     pub reasons: BTreeMap<String, Counts>,
-    /// By stage.
+    /// Counts by stage.
     pub stages: BTreeMap<String, Counts>,
-    /// By tenant; `None` if unknown.
+    /// Counts by tenant; `None` if unknown.
     pub tenants: BTreeMap<Option<Uuid>, Counts>,
     /// Times of the first and the last letter, in milliseconds since 1970.
     pub times_ms: Option<(i64, i64)>,

@@ -1,4 +1,4 @@
-//! The progress of a replay: the outcome of each selected letter. Pure.
+//! The progress of a replay: the outcome of each selected letter. It performs no I/O.
 
 use std::collections::BTreeMap;
 
@@ -22,24 +22,24 @@ pub mod remaining_reason {
 /// Outcomes of the letters with one reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Landed, or would land in a dry run.
+    /// Letters that landed, or would land in a dry run.
     pub landed: u64,
-    /// Remaining dead letters.
+    /// Letters that remain.
     pub remaining: u64,
 }
 
 /// The progress of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// By the original reason of the letters.
+    /// Outcomes by the original reason of the letters.
     pub reasons: BTreeMap<String, Tally>,
-    /// Remaining letters, by their current reason.
+    /// Number of remaining letters by their current reason.
     pub remaining: BTreeMap<String, u64>,
-    /// Letters whose records were already in their tables.
-    pub already: u64,
-    /// Whether it was stopped.
+    /// Number of letters whose records had landed before.
+    pub landed_before: u64,
+    /// Whether the replay was stopped.
     pub is_interrupted: bool,
-    /// What the filter excluded.
+    /// Topics and reasons of letters that the filter excluded.
     pub filtered_out: FilteredOut,
 }
 
@@ -54,13 +54,13 @@ impl Replayed {
         self.remaining.values().sum()
     }
 
-    pub(super) fn land(&mut self, entries: &[&Entry]) {
+    pub(super) fn record_landed(&mut self, entries: &[&Entry]) {
         for entry in entries {
             self.reasons.entry(entry.reason.clone()).or_default().landed += 1;
         }
     }
 
-    pub(super) fn keep(&mut self, reason: &str, why: &str) {
+    pub(super) fn record_remaining(&mut self, reason: &str, why: &str) {
         self.reasons.entry(reason.to_owned()).or_default().remaining += 1;
         *self.remaining.entry(why.to_owned()).or_default() += 1;
     }
@@ -74,9 +74,9 @@ mod tests {
     fn letters_are_counted_by_original_and_current_reason() {
         let mut done = Replayed::default();
         let row = Err("unused");
-        done.land(&[&Entry { offset: 1, reason: "wrong_type".to_owned(), is_selected: true, row }]);
-        done.keep("wrong_type", "out_of_range");
-        done.keep("tombstone", "tombstone");
+        done.record_landed(&[&Entry { offset: 1, reason: "wrong_type".to_owned(), is_selected: true, row }]);
+        done.record_remaining("wrong_type", "out_of_range");
+        done.record_remaining("tombstone", "tombstone");
         assert_eq!(done.reasons["wrong_type"], Tally { landed: 1, remaining: 1 });
         assert_eq!((done.landed(), done.remaining(), done.remaining["out_of_range"]), (1, 2, 1));
     }

@@ -1,5 +1,5 @@
-//! The current state of the topics that dead letters come from: the ID of each topic, and up to where the workers have
-//! committed. Names go in; a [`Topics`] comes out. Commits nothing.
+//! The current state of the topics that dead letters come from: the ID of each topic, and the workers' committed
+//! offsets. It commits no offset.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ pub(super) struct Topics(HashMap<String, Topic>);
 #[derive(Debug)]
 struct Topic {
     id: Uuid,
-    /// The workers' committed offset of each partition that has one.
+    /// The workers' committed offsets, by partition.
     committed: HashMap<i32, i64>,
 }
 
@@ -49,7 +49,7 @@ impl Topics {
         self.0.get(name).map(|topic| topic.id)
     }
 
-    /// Ids of all topics.
+    /// IDs of all topics.
     pub(super) fn ids(&self) -> HashMap<String, Uuid> {
         self.0.iter().map(|(name, topic)| (name.clone(), topic.id)).collect()
     }
@@ -59,9 +59,9 @@ impl Topics {
         letter.source.topic_id.is_some_and(|id| self.id(&letter.source.topic) == Some(id))
     }
 
-    /// Whether the workers have committed past a letter's record. If not, they will consume it again themselves. They
-    /// consume nothing from a deleted topic.
-    pub(super) fn is_passed(&self, letter: &Letter) -> bool {
+    /// Whether the workers have committed past a letter's record. If not, they will consume it again. A deleted topic
+    /// counts as committed, since the workers consume nothing from it.
+    pub(super) fn is_committed(&self, letter: &Letter) -> bool {
         let committed = || self.0.get(&letter.source.topic)?.committed.get(&letter.source.partition).copied();
         !self.is_current(letter) || committed().is_some_and(|committed| letter.offset < committed)
     }
@@ -73,17 +73,18 @@ fn topic(client: &BaseConsumer<DefaultConsumerContext>, name: &str) -> Result<Op
     let partitions = match offsets::partitions(client, name) {
         Err(cause) if offsets::is_missing(&cause) => return Ok(None),
         Ok(partitions) if partitions.is_empty() => return Ok(None),
-        found => found.map_err(kafka_error)?,
+        partitions => partitions.map_err(kafka_error)?,
     };
     let id = topic_id(client.client(), name, TIMEOUT)?;
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
         list.add_partition(name, partition);
     }
-    let found = offsets::committed(client, &list, TIMEOUT).map_err(kafka_error)?;
-    let found = found.elements();
+    let list = offsets::committed(client, &list, TIMEOUT).map_err(kafka_error)?;
     let offset = |offset: Offset| offset.to_raw().filter(|offset| *offset >= 0);
-    let committed = found.iter().filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect();
+    let elements = list.elements();
+    let committed =
+        elements.iter().filter_map(|element| Some((element.partition(), offset(element.offset())?))).collect();
     Ok(Some(Topic { id, committed }))
 }
 
@@ -94,18 +95,18 @@ mod tests {
     use sluice_schemas::records::dead_letter_header as header;
 
     #[test]
-    fn only_records_below_the_committed_offset_are_passed() {
-        // Letters are of `ns.events` with ID 7, partition 3, offset 17.
+    fn only_records_below_the_committed_offset_are_committed() {
+        // The letters' records are of `ns.events` with ID 7, partition 3, offset 17.
         let topics = |id, committed: &[(i32, i64)]| {
             let topic = Topic { id: Uuid::from_u128(id), committed: committed.iter().copied().collect() };
             Topics(HashMap::from([("ns.events".to_owned(), topic)]))
         };
         let usual = letter(&[]).unwrap();
-        assert!(topics(7, &[(3, 18)]).is_passed(&usual));
-        assert!(!topics(7, &[(3, 17)]).is_passed(&usual), "the next record that they consume");
-        assert!(!topics(7, &[(2, 18)]).is_passed(&usual), "nothing was ever committed");
-        assert!(topics(8, &[(3, 1)]).is_passed(&usual), "the topic was recreated");
-        assert!(Topics::default().is_passed(&usual), "the topic is gone");
+        assert!(topics(7, &[(3, 18)]).is_committed(&usual));
+        assert!(!topics(7, &[(3, 17)]).is_committed(&usual), "the next record that they consume");
+        assert!(!topics(7, &[(2, 18)]).is_committed(&usual), "nothing was ever committed");
+        assert!(topics(8, &[(3, 1)]).is_committed(&usual), "the topic was recreated");
+        assert!(Topics::default().is_committed(&usual), "the topic is gone");
         let without_id = letter(&[(header::TOPIC_ID, "")]).unwrap();
         assert!(!topics(7, &[]).is_current(&without_id));
     }

@@ -1,4 +1,4 @@
-//! A change of a group's offset, and the description of what is stored with it. Pure: it commits nothing.
+//! A change of a group's offset, and the description of its metadata. It performs no I/O.
 
 use super::error::Error;
 use crate::clock;
@@ -6,12 +6,12 @@ use crate::exactly_once::intent::{Doubt, Intent};
 use crate::kafka::offsets::PartitionOffsets;
 use crate::kafka::watermarks::Watermarks;
 
-/// The target of `set`.
+/// The offset that `set` commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum To {
     /// The start of the log.
     Start,
-    /// Its end.
+    /// The end of the log.
     End,
     /// This offset.
     Offset(i64),
@@ -22,7 +22,7 @@ pub enum To {
 pub struct Change {
     /// Topic with its namespace.
     pub topic: String,
-    /// Its partition.
+    /// Partition of the topic.
     pub partition: i32,
     /// The group's current offset.
     pub from: Option<i64>,
@@ -41,7 +41,7 @@ pub(super) fn change(
     to: i64,
     metadata: String,
 ) -> Result<Change, Error> {
-    let PartitionOffsets { committed, ends: Watermarks { low, high, .. }, .. } = *partition_offsets;
+    let PartitionOffsets { committed, bounds: Watermarks { low, high, .. }, .. } = *partition_offsets;
     if to < low || to > high {
         return Err(Error::OutOfLog { offset: to, low, high });
     }
@@ -59,7 +59,7 @@ pub fn describe_metadata(partition_offsets: &PartitionOffsets, now: u64) -> Stri
         return "none: looked up before writing".to_owned();
     }
     let Some(Intent { announced_at, ranges, .. }) = Intent::parse(&partition_offsets.metadata) else {
-        return "of another program: looked up before writing".to_owned();
+        return "written by another program: looked up before writing".to_owned();
     };
     let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return "nothing announced".to_owned() };
     let age = clock::age(announced_at, now)
@@ -67,8 +67,8 @@ pub fn describe_metadata(partition_offsets: &PartitionOffsets, now: u64) -> Stri
     let in_doubt = ranges.iter().filter(|announced| announced.doubt != Doubt::No).count();
     let doubt = if in_doubt > 0 { format!(", {in_doubt} to be looked up") } else { String::new() };
     let count = ranges.len();
-    let what = if count == 1 { "1 range".to_owned() } else { format!("{count} ranges") };
-    format!("{what} announced, {} to {}, {age}{doubt}", first.range.first, last.range.last)
+    let announced = if count == 1 { "1 range".to_owned() } else { format!("{count} ranges") };
+    format!("{announced} announced, {} to {}, {age}{doubt}", first.range.first, last.range.last)
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
         PartitionOffsets {
             committed,
             metadata: metadata.to_owned(),
-            ends: Watermarks { low: 10, stable: 20, high: 20 },
+            bounds: Watermarks { low: 10, stable: 20, high: 20 },
         }
     }
 
@@ -100,15 +100,15 @@ mod tests {
         let describe = |text: &str| describe_metadata(&partition_offsets(Some(12), text), 100);
         assert_eq!(describe_metadata(&partition_offsets(None, ""), 100), "-");
         assert_eq!(describe(""), "none: looked up before writing");
-        assert_eq!(describe("{}"), "of another program: looked up before writing");
+        assert_eq!(describe("{}"), "written by another program: looked up before writing");
         assert_eq!(describe("sluice2 000000000000001f 70"), "nothing announced");
         let digest = "0".repeat(32);
-        let one = format!("sluice2 000000000000001f 70 12+8:{digest}");
-        assert_eq!(describe(&one), "1 range announced, 12 to 20, 30 s ago");
-        let future = one.replace(" 70 ", " 170 ");
+        let one_range = format!("sluice2 000000000000001f 70 12+8:{digest}");
+        assert_eq!(describe(&one_range), "1 range announced, 12 to 20, 30 s ago");
+        let future = one_range.replace(" 70 ", " 170 ");
         assert_eq!(describe(&future), "1 range announced, 12 to 20, at a time in the future");
         assert_eq!(
-            describe(&format!("{one} 21+0:{digest}?")),
+            describe(&format!("{one_range} 21+0:{digest}?")),
             "2 ranges announced, 12 to 21, 30 s ago, 1 to be looked up"
         );
     }

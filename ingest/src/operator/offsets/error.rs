@@ -29,7 +29,7 @@ pub enum Error {
         topic: String,
         /// The requested partition.
         partition: i32,
-        /// Number of its partitions.
+        /// Number of partitions of the topic.
         count: usize,
     },
     /// The offset is not in the log.
@@ -39,7 +39,7 @@ pub enum Error {
         offset: i64,
         /// The first offset of the log.
         low: i64,
-        /// One past its last offset.
+        /// One past the last offset of the log.
         high: i64,
     },
     /// The record is readable.
@@ -62,7 +62,7 @@ pub enum Error {
     Letters(Failure),
     /// The table has no row to derive the offset from.
     #[error("accept the contents of table {0}: it has no row of this topic and partition; name an offset with --at")]
-    NothingThere(String),
+    NoRows(String),
     /// The group has members.
     #[error(
         "commit for group {0}: it has running workers, so Kafka accepts no offset from outside; stop all of them \

@@ -1,5 +1,5 @@
-//! The offsets of a consumer group: reads them, and computes and commits a change.
-//! It commits nothing while the group has a member, because Kafka refuses it.
+//! Reads the offsets of a consumer group, and computes and commits a change.
+//! It commits nothing while the group has a member, because Kafka rejects the commit.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ use crate::target::Target;
 pub struct Line {
     /// Topic with its namespace.
     pub topic: String,
-    /// Its partition.
+    /// Partition of the topic.
     pub partition: i32,
     /// The offsets in Kafka.
     pub offsets: PartitionOffsets,
@@ -47,14 +47,14 @@ pub struct Offsets {
 }
 
 impl Offsets {
-    /// Opens no connection yet.
+    /// Creates an `Offsets` without connecting.
     pub fn new(settings: Settings, stores: Stores, names: Names) -> Result<Self, Error> {
         let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
         Ok(Self { settings, stores, names, clickhouse })
     }
 
-    /// The group's offsets in one topic or in those of all enabled pipelines, and errors of partitions whose offsets
-    /// Kafka does not report.
+    /// Returns the group's offsets in one topic or in the topics of all enabled pipelines, and the errors of partitions
+    /// whose offsets Kafka does not report.
     pub async fn show(&self, topic: Option<&str>) -> Result<(Vec<Line>, Vec<offsets::Error>), Error> {
         let topics = self.settings.tables(&self.names, topic);
         let topics = topics.ok_or_else(|| Error::NoPipeline(topic.unwrap_or_default().to_owned()))?;
@@ -69,7 +69,7 @@ impl Offsets {
                 let lag = lags
                     .get(partition)
                     .copied()
-                    .unwrap_or(Lag::AtMost(partition_offsets.ends.stable - partition_offsets.ends.low));
+                    .unwrap_or(Lag::AtMost(partition_offsets.bounds.stable - partition_offsets.bounds.low));
                 let (topic, partition_offsets) = (topic.clone(), partition_offsets.clone());
                 lines.push(Line { topic, partition: *partition, offsets: partition_offsets, lag, highest });
             }
@@ -85,19 +85,19 @@ impl Offsets {
         Ok(lags.await?)
     }
 
-    /// The effect of setting an offset.
+    /// Returns the change that sets an offset.
     pub async fn set(&self, topic: &str, partition: i32, to: To) -> Result<Change, Error> {
         self.table(topic)?;
         let partition_offsets = self.partition_offsets(topic, partition).await?.1;
         let to = match to {
-            To::Start => partition_offsets.ends.low,
-            To::End => partition_offsets.ends.high,
+            To::Start => partition_offsets.bounds.low,
+            To::End => partition_offsets.bounds.high,
             To::Offset(offset) => offset,
         };
         change(topic, partition, &partition_offsets, to, String::new())
     }
 
-    /// The effect of accepting the table's contents as correct, up to, not including, `at` if given.
+    /// Returns the change that accepts the table's contents as correct, up to but not including `at` if given.
     pub async fn accept(&self, topic: &str, partition: i32, at: Option<i64>) -> Result<Change, Error> {
         let table = self.table(topic)?;
         let (topic_offsets, partition_offsets) = self.partition_offsets(topic, partition).await?;
@@ -105,7 +105,7 @@ impl Offsets {
             at
         } else {
             let highest = self.highest(topic, &table, &topic_offsets, partition).await?;
-            highest.ok_or(Error::NothingThere(table))? + 1
+            highest.ok_or(Error::NoRows(table))? + 1
         };
         // Without ranges, the decoder's fingerprint is not used.
         let intent = Intent { decoder: 0, announced_at: unix_now(), ranges: Vec::new() };

@@ -12,23 +12,24 @@ use super::error::Error;
 use super::group::Offsets;
 use crate::dead_letter::producer::DeadLetters;
 use crate::failure::Class;
-use crate::kafka::fetch::{self, Supply};
+use crate::kafka::fetch::{self, FetchSource};
 use crate::kafka::offsets;
 use crate::kafka::topic_config;
 use crate::kafka::unreadable::{Next, Probe};
 
 /// Reason of a dead letter whose record is unreadable.
 pub const UNREADABLE: &str = "unreadable";
-/// Dead letters that are sent together, and the KiB of their producer's queue.
+/// Number of dead letters that are sent together.
 const LETTERS_PER_SEND: usize = 1000;
+/// Size of the producer's queue, in KiB.
 const QUEUE_KIB: u64 = 4096;
 
-/// Unreadable records to be skipped.
+/// A skip of unreadable records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skip {
     /// The change to be committed.
     pub change: Change,
-    /// The first of them; all from here up to the new offset are skipped.
+    /// Offset of the first skipped record; all records up to the new offset are skipped.
     pub from: i64,
     topic_id: Uuid,
 }
@@ -55,25 +56,25 @@ impl Skip {
 }
 
 impl Offsets {
-    /// The effect of skipping the unreadable records at `offset`.
+    /// Returns the skip of the unreadable records at `offset`.
     pub async fn skip(&self, topic: &str, partition: i32, offset: i64) -> Result<Skip, Error> {
         self.table(topic)?;
         let (topic_offsets, partition_offsets) = self.partition_offsets(topic, partition).await?;
-        let next = partition_offsets.committed.unwrap_or(partition_offsets.ends.low);
+        let next = partition_offsets.committed.unwrap_or(partition_offsets.bounds.low);
         if next != offset {
             return Err(Error::NotNext { offset, committed: partition_offsets.committed });
         }
-        let kafka = self.reader(topic).await;
-        let (name, high) = (topic.to_owned(), partition_offsets.ends.high);
+        let kafka = self.reader_config(topic).await;
+        let (name, high) = (topic.to_owned(), partition_offsets.bounds.high);
         let end = blocking(move || {
-            let ask = || {
+            let find_end = || {
                 let probe = Probe::new(kafka)?;
                 match probe.next(&name, partition, offset)? {
                     Next::Readable => Ok(None),
                     Next::Unreadable { .. } => probe.end(&name, partition, offset, high).map(Some),
                 }
             };
-            ask().map_err(|cause| offsets::Error::from_kafka(&name, cause))
+            find_end().map_err(|cause| offsets::Error::from_kafka(&name, cause))
         })
         .await?;
         let to = end.ok_or(Error::Readable(offset))?;
@@ -88,8 +89,8 @@ impl Offsets {
     pub async fn commit_skip(&self, skip: &Skip) -> Result<(), Error> {
         let kafka = self.settings.client(&self.stores);
         let topic = self.names.topic(&self.settings.dead_letter_topic);
-        let unsent = |cause: KafkaError| offsets::Error::from_kafka(&topic, cause);
-        let letters = DeadLetters::new(kafka, &topic, QUEUE_KIB).map_err(unsent)?;
+        let failed = |cause: KafkaError| offsets::Error::from_kafka(&topic, cause);
+        let letters = DeadLetters::new(kafka, &topic, QUEUE_KIB).map_err(failed)?;
         let offsets: Vec<_> = (skip.from..skip.change.to).collect();
         for chunk in offsets.chunks(LETTERS_PER_SEND) {
             let chunk: Vec<_> = chunk.iter().map(|offset| skip.letter(*offset)).collect();
@@ -98,11 +99,11 @@ impl Offsets {
         self.commit(&skip.change).await
     }
 
-    /// A client configuration that reads a topic with the limits of a worker.
-    async fn reader(&self, topic: &str) -> ClientConfig {
+    /// Returns a client configuration that reads a topic with the limits of a worker.
+    async fn reader_config(&self, topic: &str) -> ClientConfig {
         let mut kafka = self.kafka();
         let largest_batch = topic_config::largest_batch(&kafka, &[topic.to_owned()]).await;
-        fetch::bound(&mut kafka, self.settings.queue_bytes(), Supply { brokers: 1, largest_batch });
+        fetch::bound(&mut kafka, self.settings.queue_bytes(), FetchSource { brokers: 1, largest_batch });
         kafka
     }
 }
