@@ -50,7 +50,7 @@ impl Slice {
                 (0..counts.past_metrics).for_each(|i| visit(&population.past_metric(tenant, i)));
             }
             Kind::Communications => {
-                (0..counts.past_communications).for_each(|i| visit(&population.past_communication(tenant, i)))
+                (0..counts.past_communications).for_each(|i| visit(&population.past_communication(tenant, i)));
             }
             Kind::Customers => (0..counts.customers).for_each(|i| visit(&population.customer(tenant, i))),
             Kind::Campaigns => (0..counts.campaigns).for_each(|i| visit(&population.campaign(tenant, i))),

@@ -92,14 +92,14 @@ impl Assignment {
     }
 
     /// Handles the client's statistics about a partition.
-    pub fn update_fetch_stats(&mut self, topic: &str, partition: i32, stats: FetchStats<'_>) {
+    pub fn update_fetch_stats(&mut self, topic: &str, number: i32, stats: FetchStats<'_>) {
         let Some(pipeline) = self.pipeline(topic) else { return };
-        let Some(state) = self.partition_mut(topic, partition) else { return };
-        let assignment = state.assignment;
-        if state.update_fetch_stats(stats) {
-            self.seal_passed_ranges((pipeline, partition), stats.next);
-            if let Some(state) = self.current(assignment) {
-                state.advance_past_gap(stats.next);
+        let Some(partition) = self.partition_mut(topic, number) else { return };
+        let assignment = partition.assignment;
+        if partition.update_fetch_stats(stats) {
+            self.seal_passed_ranges((pipeline, number), stats.next);
+            if let Some(partition) = self.current(assignment) {
+                partition.advance_past_gap(stats.next);
             }
         }
         self.export_lag(assignment);
