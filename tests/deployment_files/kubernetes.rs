@@ -249,9 +249,9 @@ fn a_change_to_a_manifest_is_detected() {
         ("configmap", "/data/sluice.toml", json!("[ingest]\ngroup = \"other\"\n")),
     ];
     for (file, pointer, value) in changes {
-        let mut changed = manifests();
-        *changed.get_mut(file).unwrap().pointer_mut(pointer).unwrap() = value;
-        assert_ne!(differences(&changed), [""; 0], "{file} {pointer}");
+        let mut edited = manifests();
+        *edited.get_mut(file).unwrap().pointer_mut(pointer).unwrap() = value;
+        assert_ne!(differences(&edited), [""; 0], "{file} {pointer}");
     }
 }
 
