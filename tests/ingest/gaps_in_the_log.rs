@@ -73,14 +73,7 @@ async fn takeover_after_compaction(point: &str, lost: std::ops::Range<u32>) {
     world.spawn(&static_member(), &[("SLUICE_FAILPOINT", point)]).wait_for_abort().await;
     let landed_before = world.count().await;
 
-    let policy = AlterConfig::new(ResourceSpecifier::Topic(&topic))
-        .set("cleanup.policy", "compact")
-        .set("min.cleanable.dirty.ratio", "0.01")
-        .set("segment.ms", "100");
-    let clean_soon = AlterConfig::new(ResourceSpecifier::Broker(1)).set("log.cleaner.backoff.ms", "500");
-    for altered in world.admin().alter_configs([&policy, &clean_soon], &AdminOptions::new()).await.unwrap() {
-        altered.unwrap();
-    }
+    compact_soon(&world, &topic).await;
     let newer_values: Vec<_> =
         lost.clone().zip(november_records(0, 200..300)).map(|(n, record)| keyed(n, record)).collect();
     world.produce_all(&producer, &newer_values).await;
@@ -116,6 +109,18 @@ async fn takeover_after_compaction(point: &str, lost: std::ops::Range<u32>) {
         "{point}, {lost:?}: landed rows stay, lost records do not land"
     );
     world.drop_namespace().await;
+}
+
+/// Has the broker compact the topic as soon as it can.
+async fn compact_soon(world: &World, topic: &str) {
+    let policy = AlterConfig::new(ResourceSpecifier::Topic(topic))
+        .set("cleanup.policy", "compact")
+        .set("min.cleanable.dirty.ratio", "0.01")
+        .set("segment.ms", "100");
+    let clean_soon = AlterConfig::new(ResourceSpecifier::Broker(1)).set("log.cleaner.backoff.ms", "500");
+    for altered in world.admin().alter_configs([&policy, &clean_soon], &AdminOptions::new()).await.unwrap() {
+        altered.unwrap();
+    }
 }
 
 /// Repeats an action until it returns `true`.

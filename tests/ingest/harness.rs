@@ -297,7 +297,7 @@ impl World {
                     None => rebootstrap.add_servers(consumer.client()),
                     Some(Err(error)) if is_unanswered(&error) => {}
                     Some(Err(KafkaError::PartitionEOF(_))) => {
-                        (unfinished, last_progress) = (unfinished - 1, Instant::now())
+                        (unfinished, last_progress) = (unfinished - 1, Instant::now());
                     }
                     Some(message) => {
                         messages.push(message.unwrap().detach());
