@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::batch::budget::Budget;
-use crate::clickhouse::client::ClickHouse;
+use crate::clickhouse::client::{ClickHouse, ClientError};
 use crate::clickhouse::demand::Demand;
 use crate::clickhouse::rebuild::Rebuilds;
 use crate::clickhouse::view_changes::ViewGraphs;
@@ -63,9 +63,9 @@ pub enum Error {
     /// A check at start-up failed.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The HTTP client cannot be created.
-    #[error("prepare the HTTP client: {0}")]
-    Http(#[from] reqwest::Error),
+    /// The client of ClickHouse cannot be created.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The consume thread cannot be started, or panicked.
     #[error("run the consume thread: {0}")]
     Thread(String),

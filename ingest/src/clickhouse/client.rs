@@ -46,10 +46,15 @@ pub struct ClickHouse {
     servers: Arc<Servers>,
 }
 
+/// The HTTP client cannot be created.
+#[derive(Debug, thiserror::Error)]
+#[error("prepare the HTTP client: {0}")]
+pub struct ClientError(#[from] reqwest::Error);
+
 impl ClickHouse {
     /// Creates a client without connecting. It follows no redirect, which would send the password to another host, and
     /// ignores proxies from the environment.
-    pub fn new(server: &stores::ClickHouse, database: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(server: &stores::ClickHouse, database: &str, timeout: Duration) -> Result<Self, ClientError> {
         let http = Client::builder().no_proxy().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).build()?;
         let (server, database, prefix) = (server.clone(), database.to_owned(), PREFIX.to_owned());
         let (known_settings, servers) = (Arc::default(), Arc::default());

@@ -26,7 +26,7 @@ use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 
 use super::dlq::{self, Dlq, Filter, State};
-use crate::clickhouse::client::ClickHouse;
+use crate::clickhouse::client::{ClickHouse, ClientError};
 use crate::clickhouse::coverage::sums::Sums;
 use crate::clickhouse::coverage::{Coverage, Duplicates};
 use crate::clickhouse::visibility;
@@ -72,9 +72,9 @@ pub enum Error {
     /// No pipeline consumes the topic.
     #[error("find the pipeline of topic {0}: ingest.pipelines has none of that name")]
     NoPipeline(String),
-    /// The HTTP client cannot be created.
-    #[error("prepare the HTTP client: {0}")]
-    Http(#[from] reqwest::Error),
+    /// The client of ClickHouse cannot be created.
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
 /// How thorough an audit is.

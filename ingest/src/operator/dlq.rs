@@ -27,7 +27,7 @@ use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use uuid::Uuid;
 
-use crate::clickhouse::client::ClickHouse;
+use crate::clickhouse::client::{ClickHouse, ClientError};
 use crate::clickhouse::demand::UnsuitableTable;
 use crate::clickhouse::lookup;
 use crate::config::{Pipeline, Settings};
@@ -110,9 +110,9 @@ pub enum Error {
         /// The failure.
         failure: Failure,
     },
-    /// The HTTP client cannot be created.
-    #[error("prepare the HTTP client: {0}")]
-    Http(#[from] reqwest::Error),
+    /// The client of ClickHouse cannot be created.
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
 /// The dead-letter topic with the tables of its letters.

@@ -2,6 +2,7 @@
 
 use rdkafka::error::KafkaError;
 
+use crate::clickhouse::client::ClientError;
 use crate::failure::Failure;
 use crate::kafka::offsets;
 
@@ -77,7 +78,7 @@ pub enum Error {
         /// The client's error.
         cause: KafkaError,
     },
-    /// The HTTP client cannot be created.
-    #[error("prepare the HTTP client: {0}")]
-    Http(#[from] reqwest::Error),
+    /// The client of ClickHouse cannot be created.
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
