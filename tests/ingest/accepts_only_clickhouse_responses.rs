@@ -99,13 +99,7 @@ async fn an_empty_lookup_response_does_not_mean_that_no_row_landed() {
 async fn a_missing_response_header_is_named() {
     let world = World::new().await;
     let (proxy, worker) = start_behind_proxy(&world, "").await;
-    // If a table may be newer than the announcement of an INSERT, the worker looks up the rows and finds them.
-    let age =
-        "SELECT toInt64(min(now() - metadata_modification_time)) FROM system.tables WHERE database = currentDatabase()";
-    eventually(DEADLINE, "the tables are old enough", || async {
-        connect::clickhouse(&world.stores, &world.names).query(age).fetch_one::<i64>().await.unwrap() > 2
-    })
-    .await;
+    world.wait_until_tables_are_old().await;
     proxy.intercept_next(usize::MAX, Requests::Inserts, Interception::RemoveHeader(QUERY_ID));
     world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
     wait_for_stall(&worker.url, "not a ClickHouse response (HTTP 200 without the header X-ClickHouse-Query-Id)").await;

@@ -43,6 +43,7 @@ async fn aborted_records_are_ignored() {
     for (numbers, is_committed) in [(0..30, true), (30..60, false), (60..100, true), (100..110, false)] {
         transaction(&world, &producer, &november_records(0, numbers), is_committed).await;
     }
+    world.wait_until_tables_are_old().await;
     // The first range has 30 records, an aborted transaction between two markers, and 20 records.
     world.spawn(&static_member(), &[("SLUICE_FAILPOINT", "landed:1")]).wait_for_abort().await;
     let settings = static_member();

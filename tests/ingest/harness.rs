@@ -182,6 +182,17 @@ impl World {
         connect::clickhouse(&self.stores, &self.names).query(query).fetch_all().await.unwrap()
     }
 
+    /// Waits until the tables are older than any range announced from now on. A worker looks up the rows of a range before it
+    /// repeats its INSERT if a table may be newer than the announcement.
+    pub(crate) async fn wait_until_tables_are_old(&self) {
+        let age = "SELECT toInt64(min(now() - metadata_modification_time)) FROM system.tables \
+                   WHERE database = currentDatabase()";
+        eventually(DEADLINE, "the tables are old enough", || async {
+            connect::clickhouse(&self.stores, &self.names).query(age).fetch_one::<i64>().await.unwrap() > 2
+        })
+        .await;
+    }
+
     pub(crate) async fn count(&self) -> usize {
         let query = "SELECT count() FROM communication_events";
         let count: u64 = connect::clickhouse(&self.stores, &self.names).query(query).fetch_one().await.unwrap();
