@@ -50,7 +50,7 @@ async fn judge(run: &Run, overrides: &Overrides) -> Result<Report, Failure> {
     report
 }
 
-/// Drives against a worker. However that ends, the worker is drained.
+/// Drives the scenario against a worker. However the drive ends, the worker is drained.
 async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Report, Failure> {
     let started_at = chrono::Utc::now();
     run.live.step("starting the ingest worker");
@@ -85,7 +85,7 @@ fn deduplicate(failures: Vec<String>) -> Vec<String> {
     failures.into_iter().filter(|failure| seen.insert(failure.clone())).collect()
 }
 
-/// Drives, and waits for the last record to land.
+/// Drives the scenario, and waits for the last record.
 async fn drive_and_settle(
     run: &Run,
     worker: &mut Worker,
@@ -98,16 +98,18 @@ async fn drive_and_settle(
     Ok((driven, settled))
 }
 
-/// Waits until everything produced has landed. A store that becomes unavailable fails the run.
+/// Waits until every record has landed or been dead-lettered, or none has arrived for the settle time. A store that becomes unavailable fails the run.
 async fn settle(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Settled>, Failure> {
     run.live.step("waiting until everything has landed (the last batches are sealed by time)");
-    let progress = |arrived: u64, produced: u64| run.live.update(&format!("landed {arrived} of {produced}"));
+    let progress = |arrived: u64, produced: u64| {
+        run.live.update(&format!("{arrived} of {produced} have landed or been dead-lettered"))
+    };
     let settling = account::settle(run.context(), &driven.acknowledged, run.scenario.settle, &run.stop, &progress);
     let settled = interruptible(&run.stop, async { Ok(settling.await) }).await?;
     match settled {
         Ok(settled) => {
             run.live.finish_step(&format!(
-                "{} of {} records landed, after {}",
+                "{} of {} records have landed or been dead-lettered, after {}",
                 settled.arrived,
                 settled.produced,
                 run::seconds(settled.took)

@@ -1,5 +1,5 @@
-//! A tenant's rows are visible only to that tenant. Without a tenant no row is visible, no row can be written for another
-//! tenant, no partition bypasses the policies, and they apply to the tables' owner too.
+//! A tenant's rows are visible only to that tenant. Without a tenant, no row is visible. No row can be written for
+//! another tenant, no partition bypasses the policies, and the policies also apply to the tables' owner.
 
 use sluice_schemas::apply::apply;
 use sluice_schemas::connect::{self, Role};
@@ -15,6 +15,8 @@ const OTHER_TENANT: Uuid = Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_
 const NO_TENANTS: [Uuid; 0] = [];
 /// SQLSTATE insufficient_privilege, also for a violated policy.
 const DENIED: &str = "42501";
+/// SQLSTATE of a duplicate value.
+const UNIQUE_VIOLATION: &str = "23505";
 /// SQLSTATE foreign_key_violation.
 const FOREIGN_KEY: &str = "23503";
 
@@ -155,7 +157,7 @@ async fn no_partition_bypasses_the_policies() {
 }
 
 #[tokio::test]
-async fn each_role_can_do_its_work_and_no_more() {
+async fn the_loader_copies_but_cannot_delete_and_readers_cannot_write() {
     let platform = Platform::new().await;
     let copied = format!("{OTHER_TENANT}\tcopied@example.com\n");
     let loader = platform.connect(Role::Loader).await;
@@ -172,10 +174,15 @@ async fn each_role_can_do_its_work_and_no_more() {
         assert_eq!(refusal(&pool, TENANT, "UPDATE customers SET phone = '1'").await, DENIED, "{role:?}");
         pool.close().await;
     }
-    // Both tenants may have the same address, as above; one tenant may not have it twice, even in another letter case.
+    platform.drop().await;
+}
+
+#[tokio::test]
+async fn an_address_is_unique_per_tenant_in_any_letter_case() {
+    let platform = Platform::new().await;
     let app = platform.connect(Role::App).await;
     let duplicate = format!("INSERT INTO customers (tenant_id, email) VALUES ('{TENANT}', 'SAME@example.com')");
-    assert_eq!(refusal(&app, TENANT, &duplicate).await, "23505");
+    assert_eq!(refusal(&app, TENANT, &duplicate).await, UNIQUE_VIOLATION);
     app.close().await;
     platform.drop().await;
 }

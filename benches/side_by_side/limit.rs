@@ -1,5 +1,5 @@
 //! A memory limit for a process: a cgroup if systemd can create one, otherwise the kernel's limit on private writable memory,
-//! otherwise none, and the peak is only reported.
+//! otherwise no limit, so that only the peak is reported.
 
 use std::process::Stdio;
 
@@ -9,9 +9,9 @@ use tokio::process::Command;
 /// How a process's memory is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// `memory.max` of a separate cgroup: all resident memory.
+    /// `memory.max` of a separate cgroup: all memory charged to it, including the page cache and kernel memory.
     Cgroup,
-    /// `RLIMIT_DATA`: heap and other private writable memory, used or not. Stacks count, so they are kept small.
+    /// `RLIMIT_DATA`: heap and other private writable memory, touched or not. Thread stacks count, so the stack limit is lowered as well.
     Data,
     /// No limit.
     None,

@@ -29,7 +29,7 @@ pub enum Meaning {
     Unsigned,
     /// IEEE 754.
     Float,
-    /// A number below ten to the power of this precision.
+    /// A number whose absolute value is below ten to the power of this precision.
     Decimal(u32),
     /// Zero or one.
     Bool,
@@ -49,7 +49,7 @@ pub enum Meaning {
     Padded,
 }
 
-/// Parses a type; `None` if its syntax is not ClickHouse's own.
+/// Parses a type; `None` if it is malformed or not supported.
 pub fn parse(text: &str) -> Option<Form> {
     let mut reader = Reader(text);
     let form = reader.form()?;
@@ -58,7 +58,7 @@ pub fn parse(text: &str) -> Option<Form> {
 
 struct Reader<'a>(&'a str);
 
-/// Escapes of one character.
+/// Single-character escapes.
 const ESCAPES: [(char, u8); 15] = [
     ('a', 7),
     ('b', 8),

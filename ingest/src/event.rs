@@ -26,7 +26,7 @@ pub struct AssignmentId {
     pub epoch: u64,
 }
 
-/// A row that ClickHouse refuses, in the order of its part.
+/// A row that ClickHouse refuses. Refusals are listed in the order of the part's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Number of rows of the part, none of them refused, between the previous refusal and this one.
@@ -34,7 +34,7 @@ pub struct Refusal {
     /// Offset of the row's record.
     pub offset: i64,
     /// The tenant and the reason.
-    pub poison: RejectedRecord,
+    pub rejected: RejectedRecord,
 }
 
 /// What happened outside the consume loop.
@@ -58,25 +58,25 @@ pub enum Event {
         /// The rows, in order.
         rows: Vec<Refusal>,
         /// Offsets of the batch's records that have already been dead-lettered.
-        sent: Vec<i64>,
+        dead_lettered: Vec<i64>,
         /// Receives whether they may become dead letters; otherwise the breaker has opened and the batch is dropped. Closed
         /// without a reply if the assignment has ended.
         reply: oneshot::Sender<bool>,
     },
-    /// A request of an operator.
+    /// A request from an operator.
     Command(Request),
     /// The quick retries are used up, or an operator is needed; probing continues.
     Stalled {
         /// Assignment of the batch.
         assignment: AssignmentId,
-        /// The cause, without data.
+        /// The cause, without any content of records.
         why: String,
     },
     /// An operator has to decide. Nothing of the batch is discarded, and it is not retried.
     Stopped {
         /// Assignment of the batch.
         assignment: AssignmentId,
-        /// The reason, without data.
+        /// The reason, without any content of records.
         why: String,
     },
     /// Kafka has returned the offsets of a partition, or the query failed and is retried.

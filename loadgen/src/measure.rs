@@ -1,5 +1,5 @@
 //! Measurements: latency from the intended start, exceedances, errors, wrong answers and send lag.
-//! Recorders have a fixed size, however long the drive, and never read a clock.
+//! Recorders have a bounded size, never grow during a drive, and never read a clock.
 
 pub mod blocks;
 
@@ -88,7 +88,7 @@ impl DurationHistogram {
         self.0.is_empty()
     }
 
-    /// The duration that a share of `quantile` (0 to 1) does not exceed; `None` if nothing was recorded.
+    /// The duration that the fraction `quantile` (0 to 1) of the recorded durations does not exceed; `None` if nothing was recorded.
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
         (!self.is_empty()).then(|| Duration::from_micros(self.0.value_at_quantile(quantile)))
     }
@@ -175,13 +175,13 @@ impl Recorder {
         &self.measured
     }
 
-    /// Counts a sample. Its exceedance is decided here, from the exact latency and not from a histogram.
+    /// Counts a sample. Whether it exceeds the limit is decided here, from the exact latency and not from a histogram.
     pub fn record(&mut self, sample: Sample) {
         self.measured.record(sample, self.limit);
     }
 }
 
-/// Whether the generator kept up, as opposed to what a store held back.
+/// How well the generator kept to the plan; what a store held back is counted separately.
 #[derive(Debug, Clone, Default)]
 pub struct GeneratorHealth {
     /// Writes and probes planned.
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_adds_everything_and_a_question_without_an_slo_has_no_exceedances_but_errors() {
+    fn merging_adds_everything_and_without_an_slo_only_errors_are_exceedances() {
         let mut first = Measured::new(Duration::from_mins(1));
         first.record(sample(5_000_000, Outcome::Correct), None);
         let mut second = first.clone();

@@ -129,7 +129,7 @@ pub(crate) async fn stop(layout: &Layout, record: &Record) -> Result<(), Error> 
     record.remove(layout)
 }
 
-/// Sends a signal; a process that has already exited is not an error.
+/// Sends a signal. Failures are only logged, because the process may already have exited.
 fn signal(pid: i32, signal: Signal) {
     if let Err(error) = kill(Pid::from_raw(pid), signal) {
         tracing::debug!(pid, %signal, %error, "signal not delivered");

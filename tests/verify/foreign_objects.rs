@@ -52,7 +52,7 @@ pub(crate) struct ForeignObjects<'a> {
 }
 
 impl ForeignObjects<'_> {
-    /// Creates an object of each kind, in the namespace's databases, which are created if they do not exist.
+    /// Creates an object of each of `kinds`; the namespace's databases are created if they do not exist.
     pub(crate) async fn create(&self, kinds: &[Kind]) {
         for kind in kinds {
             match kind {
@@ -148,7 +148,7 @@ impl ForeignObjects<'_> {
         config.set("group.id", self.names.group("theirs")).create().unwrap()
     }
 
-    /// The group commits an offset for a topic outside the namespace, so that it outlives the namespace's topics.
+    /// The group commits an offset for a topic outside the namespace, so that the offset outlives the namespace's topics.
     async fn create_group(&self) {
         let topic = format!("theirs-{}", self.names.namespace());
         let admin: AdminClient<DefaultClientContext> = connect::kafka_config(self.stores).create().unwrap();

@@ -1,7 +1,7 @@
 //! The bytes of encoded rows, in pooled chunks.
-//! A body can be sliced and sent without copying it. Chunks return to their pool after they are sent, because fresh memory
-//! costs as much as the encoding: the kernel clears it page by page. A row in a body is never copied, and the pool never
-//! holds more chunks than were in use at once.
+//! A body can be sliced and sent without copying it. Chunks of the largest size return to their pool when the last
+//! reference is dropped, because fresh memory costs as much as the encoding: the kernel clears it page by page. The pool
+//! never holds more chunks than were in use at once.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// Smallest and largest chunk, in bytes. With small chunks, many slow partitions do not use up the budget with empty space.
+/// Smallest and largest chunk, in bytes; a longer row gets a chunk of its own size. With small chunks, many slow partitions do not use up the budget with empty space.
 pub const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=256 * 1024;
 
 /// Unused chunks of the largest size.
@@ -65,7 +65,7 @@ impl Drop for PooledChunk {
 pub struct OpenBody {
     full: Body,
     chunk: PooledChunk,
-    /// Of all its chunks, in bytes.
+    /// Capacity of all its chunks, in bytes.
     capacity: usize,
 }
 

@@ -1,6 +1,6 @@
 //! The memory budget: how many bytes may be in flight, and which pipelines have to stop.
-//! Bytes are acquired when rows are encoded, and released when their batch is dropped. Pure counting, shared by threads; it
-//! never pauses a pipeline itself and never blocks.
+//! Bytes are acquired when rows are encoded, and released when their batch is dropped. The budget only counts: it is
+//! shared by threads, and never pauses a pipeline or blocks.
 //!
 //! Half of the budget is divided into reserved shares, one per pipeline; the other half is shared. A pipeline has to stop
 //! when it has used its own share *and* the shared half is nearly used, and may resume when either has room again. The room
@@ -38,7 +38,7 @@ pub enum Pressure {
     Low,
     /// Neither pause nor resume.
     Medium,
-    /// Seal the largest batch and accept no more records.
+    /// Accept no more records, and seal the largest open batch if none is waiting or being written.
     High,
 }
 
@@ -118,7 +118,8 @@ impl Drop for Permit {
     }
 }
 
-/// Memory that a buffered dead letter uses, in bytes, with the allocator's overhead for each header's name and value.
+/// Memory counted for a buffered dead letter, in bytes: its key, payload and headers, with the allocator's overhead for each
+/// header's name and value. Its short texts are not counted.
 pub fn letter_bytes(letter: &DeadLetter) -> usize {
     let length = |bytes: Option<&Vec<u8>>| bytes.map_or(0, Vec::len);
     length(letter.key.as_ref())

@@ -51,7 +51,7 @@ pub enum SealReason {
     /// It has reached the end of a range that was announced before this assignment.
     Announced,
     /// It has reached the highest offset that was in its table when the assignment began.
-    Checked,
+    LookupEnd,
     /// It has grown beyond `max_rows` or `max_bytes` while another batch of its partition was in flight.
     Backlog,
 }
@@ -85,7 +85,7 @@ impl SealReason {
             Self::Pressure => "pressure",
             Self::Drain => "drain",
             Self::Announced => "announced",
-            Self::Checked => "checked",
+            Self::LookupEnd => "lookup_end",
             Self::Backlog => "backlog",
         }
     }
@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn labels_of_seal_reasons_are_stable() {
-        use SealReason::{Age, Announced, Backlog, Bytes, Checked, Drain, Months, Pressure, Rows};
-        let labels = [Rows, Bytes, Age, Months, Pressure, Drain, Announced, Checked, Backlog].map(SealReason::as_str);
+        use SealReason::{Age, Announced, Backlog, Bytes, Drain, LookupEnd, Months, Pressure, Rows};
+        let labels = [Rows, Bytes, Age, Months, Pressure, Drain, Announced, LookupEnd, Backlog].map(SealReason::as_str);
         let expected = "rows bytes age months pressure drain announced checked backlog";
         assert_eq!(labels.join(" "), expected, "dashboards contain these labels");
     }

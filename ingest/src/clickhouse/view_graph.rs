@@ -1,7 +1,8 @@
 //! Every table that an INSERT reaches through materialized views, in any database, and whether each of them would
 //! recognize a repeated INSERT.
 //! [`ViewGraph::token_retention`] returns how long all tables are guaranteed to remember a token, or the
-//! [`UnsuitableTable`] that does not, with the remedy. It reads `system.tables` and changes nothing.
+//! [`UnsuitableTable`] that does not, with the remedy. This module reads `system.tables` and the
+//! settings of MergeTree, and changes nothing.
 //!
 //! The graph is read when a worker starts and again before an INSERT is repeated, since views may be added while it
 //! runs.
@@ -73,14 +74,14 @@ impl ViewGraph {
         Self::reread(clickhouse, table, &Self::default()).await
     }
 
-    /// Like [`Self::read`], but in a single query if the graph is still the same as `last`.
+    /// Like [`Self::read`], but reads `system.tables` in a single query if the graph is still the same as `last`.
     pub(super) async fn reread(clickhouse: &ClickHouse, table: &str, last: &Self) -> Result<Self, Failure> {
         let base = TableName::new(clickhouse.database(), table);
         let known = last.tables.iter().map(|table| &table.name).chain(last.views.iter().map(|view| &view.name));
         let rows = catalog::read(clickhouse, &base, known).await?;
         let mut graph = Self::default();
         let Some(row) = rows.get(&base) else { return Ok(graph) };
-        // A view would be followed to its target, but rows must land in a table.
+        // `visit` would follow a view to its target, but a view cannot be the base table.
         if let (true, Err(reason)) = (row.is_view(), engine::base_window(&row.engine, "", &Defaults::new())) {
             let (label, engine) = (describe(&base, None), row.engine.clone());
             graph.unsuitable = Some(UnsuitableTable::Engine { label, engine, reason });
@@ -215,8 +216,11 @@ impl Table {
     fn token_retention_seconds(&self, window: &Window, demand: &Demand) -> Result<u64, UnsuitableTable> {
         let needed = if is_injected(Fault::IgnoreViews) { 0 } else { demand.inserts * self.path_count };
         if window.blocks < needed {
-            let paths =
-                if self.path_count > 1 { format!(", for each of {} views", self.path_count) } else { String::new() };
+            let paths = if self.path_count > 1 {
+                format!(", for each of {} view paths", self.path_count)
+            } else {
+                String::new()
+            };
             let (label, table) = (self.describe(), self.name.clone());
             return Err(UnsuitableTable::Window {
                 label,

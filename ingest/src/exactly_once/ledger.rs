@@ -1,5 +1,6 @@
 //! Which offset may be committed, and which ranges are announced with it.
-//! A commit holds the offset below which every record is durable, and the [`Intent`] with every sealed range above it. The
+//! A commit holds the offset below which every record is durable, and the [`Intent`] with the sealed ranges above it, up
+//! to [`MAX_RANGES`]. The
 //! offset never moves backward and never passes a range that is not durable, and an announced range is never dropped before it
 //! is durable. The ledger performs no I/O.
 
@@ -22,7 +23,8 @@ enum State {
 struct Entry {
     announcement: Announced,
     state: State,
-    /// When the range was first sent in a commit, in seconds since 1970; none of its rows was sent before.
+    /// In seconds since 1970: none of its rows was sent before. The time of the commit in which the range was first sent; after a
+    /// takeover, that of the oldest range.
     announced_at: Option<u64>,
 }
 
@@ -42,7 +44,7 @@ pub struct OffsetCommit {
     pub metadata: String,
 }
 
-/// The ranges of one assigned partition that are sealed or announced and not yet committed.
+/// The ranges of one assigned partition, from the first that is not durable.
 #[derive(Debug, Default)]
 pub struct Ledger {
     decoder: u64,
@@ -109,7 +111,7 @@ impl Ledger {
         self.entry(range).is_some_and(|entry| entry.state == State::Announced)
     }
 
-    /// When the range was first sent in a commit, in seconds since 1970.
+    /// No later than when the range was first sent in a commit, in seconds since 1970.
     pub fn announced_at(&self, range: Range) -> Option<u64> {
         self.entry(range)?.announced_at
     }
@@ -138,8 +140,8 @@ impl Ledger {
         self.entries.len()
     }
 
-    /// Returns the commit to send at `now` (seconds since 1970); `None` if a commit is in flight, or if nothing has changed and
-    /// `renew` is false.
+    /// Returns the commit to send at `now` (seconds since 1970); `None` if a commit is in flight, if there is no offset to
+    /// commit, or if nothing has changed and `renew` is false.
     pub fn next_commit(&mut self, now: u64, renew: bool) -> Option<OffsetCommit> {
         if self.in_flight.is_some() || !(renew || self.has_changes()) {
             return None;
@@ -157,10 +159,10 @@ impl Ledger {
         Some(self.build_commit(offset, now, ranges))
     }
 
-    /// Returns the last commit of an assignment; `None` if the watermark is unknown or already committed. Its intent holds the
+    /// Returns the final commit of an assignment; `None` if the watermark is unknown or already committed. Its intent holds the
     /// ranges that were sent in a commit, acknowledged or not, up to [`MAX_RANGES`]. Rows of other ranges were never sent, so
-    /// the next owner may seal these ranges with other bounds.
-    pub fn last_commit(&self, now: u64) -> Option<OffsetCommit> {
+    /// the next owner may seal those other ranges with other bounds.
+    pub fn final_commit(&self, now: u64) -> Option<OffsetCommit> {
         let offset = self.watermark?;
         let announced = self.entries.iter().filter(|entry| entry.announced_at.is_some()).take(MAX_RANGES);
         let announced = announced.map(|entry| entry.announcement).collect();
@@ -265,12 +267,12 @@ mod tests {
         assert!(ledger.is_settled() && ledger.is_announced(announced(5, 9).range));
         ledger.add_sealed(announced(3, 4));
         ledger.mark_durable(announced(3, 4).range);
-        let due = ledger.last_commit(99).unwrap();
+        let due = ledger.final_commit(99).unwrap();
         assert_eq!((due.offset, intent(&due).ranges, intent(&due).announced_at), (5, vec![announced(5, 9)], 50));
         ledger.add_sealed(announced(5, 9));
         ledger.add_sealed(announced(10, 11));
         assert_eq!(
-            intent(&ledger.last_commit(99).unwrap()).ranges,
+            intent(&ledger.final_commit(99).unwrap()).ranges,
             [announced(5, 9)],
             "ranges never announced are omitted"
         );

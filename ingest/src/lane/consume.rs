@@ -43,15 +43,15 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Minimum time between two searches for a record that cannot be read.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Returns the consumer's settings on which delivery depends. The consumer queues about `budget` bytes of what `supply` holds.
+/// Returns the consumer's settings on which delivery depends. The consumer queues about `budget` bytes from `source`.
 pub fn config(
     mut base: ClientConfig,
     settings: &Settings,
     group: &str,
     budget: u64,
-    supply: FetchSource,
+    source: FetchSource,
 ) -> ClientConfig {
-    fetch::bound(&mut base, budget, supply);
+    fetch::bound(&mut base, budget, source);
     base.set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -89,7 +89,7 @@ pub enum ConsumeError {
     Kafka(#[from] KafkaError),
     /// A commit could still arrive after the partition has a new owner.
     #[error(
-        "release partitions: a commit has been unanswered for {0:?} and could still overwrite the next owner's offset"
+        "release partitions: Kafka has not responded to a commit for {0:?}, and it could still overwrite the next owner's offset"
     )]
     Unanswered(Duration),
 }
@@ -109,7 +109,8 @@ impl Context {
         Self { assignment, events, tools, rebootstrap, revoke_deadline, fatal, log_throttle, probe }
     }
 
-    /// Locks the assignment. Only the consume thread takes this lock, and never while it polls, so it is never contended.
+    /// Locks the assignment. Only the consume thread takes this lock, and it never holds it across a call to `poll`, whose
+    /// callbacks take it.
     pub(crate) fn assignment(&self) -> MutexGuard<'_, Assignment> {
         self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -306,7 +307,8 @@ fn consume(
             }
         }
         Err(KafkaError::MessageConsumptionFatal(code)) => return Err(KafkaError::MessageConsumptionFatal(code)),
-        // `partition::progress` detects a partition that the client has given up because of it, or that makes no progress.
+        // `partition::progress` detects a partition that the client has given up on because of this error, or that makes
+        // no progress.
         Err(error) => context.error(error, "poll failed; polling continues"),
     }
     Ok(true)

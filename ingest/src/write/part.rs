@@ -62,8 +62,8 @@ impl Writer {
         self.graphs.changed_since(&self.clickhouse, &job.destination.target.table, &self.demand, announcement_age).await
     }
 
-    /// Sends a part once, after `failed` failed attempts. If `is_acknowledged`, it only looks the rows up: a new part is not
-    /// sent again once it is acknowledged, nor is one whose rows are in the table more than once.
+    /// Makes one attempt to land a part, after `failed` failed attempts. Sets `is_acknowledged` once the part must not be sent again:
+    /// it was new and acknowledged, or its rows are in the table more than once. From then on it only looks the rows up.
     async fn try_part(
         &self,
         job: &Job,
@@ -184,8 +184,8 @@ impl Writer {
             month = part.month,
             "already landed"
         );
-        let may_lack = changed != Changed::Nothing || job.batch.may_be_incomplete || job.may_be_forgotten();
-        if may_lack && !is_injected(Fault::SkipRebuild) {
+        let views_may_lack_part = changed != Changed::Nothing || job.batch.may_be_incomplete || job.may_be_forgotten();
+        if views_may_lack_part && !is_injected(Fault::SkipRebuild) {
             self.complete_views(job, part, changed).await?;
         }
         self.metrics.count_found_rows(&job.destination.target.topic, part.count());
@@ -222,7 +222,8 @@ fn unexpected_rows(job: &Job, part: &Part, found: &[i64]) -> Obstacle {
     let Range { first, last } = job.batch.range;
     Obstacle::Stopped(format!(
         "of the {} rows of offsets {first} to {last} in month {}, the table holds only some or holds one twice ({} rows in \
-         that range); compare, correct the table or decide with `sluice ingest offsets accept`, then restart",
+         that range); stop all workers, compare the table with the topic, correct the table or decide with `sluice ingest \
+         offsets accept`, and start the workers again",
         part.count(),
         part.month,
         found.len()

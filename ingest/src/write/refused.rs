@@ -152,8 +152,8 @@ impl Writer {
     async fn may_dead_letter(&self, refused_rows: &mut RefusedRows<'_>, letters: &[DeadLetter], sent: &[i64]) -> bool {
         let (reply, response) = oneshot::channel();
         let rows = letters.iter().map(|letter| refused_rows.refusal(letter)).collect();
-        let sent = sent.to_vec();
-        self.send(Event::Refused { assignment: refused_rows.job.assignment, rows, sent, reply }).await;
+        let dead_lettered = sent.to_vec();
+        self.send(Event::Refused { assignment: refused_rows.job.assignment, rows, dead_lettered, reply }).await;
         // The channel is closed without a reply if the assignment has ended.
         response.await.unwrap_or(false)
     }
@@ -183,8 +183,8 @@ impl RefusedRows<'_> {
         let below = |offset: i64| self.offsets.partition_point(|sent| *sent < offset);
         let accepted_before = below(letter.offset).saturating_sub(below(self.counted.saturating_add(1))) as u64;
         *self.counted = letter.offset.max(*self.counted);
-        let poison = RejectedRecord { tenant: letter.tenant_id, reason: letter.reason.clone() };
-        Refusal { accepted_before, offset: letter.offset, poison }
+        let rejected = RejectedRecord { tenant: letter.tenant_id, reason: letter.reason.clone() };
+        Refusal { accepted_before, offset: letter.offset, rejected }
     }
 }
 

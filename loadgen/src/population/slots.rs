@@ -5,7 +5,7 @@
 
 /// One customer in this many is contacted often.
 const HOT_DIVISOR: u64 = 10;
-/// Additional slots of such a customer.
+/// Additional slots of a customer who is contacted often.
 const EXTRA_SLOTS: u64 = 4;
 
 /// One tenant's cycle.

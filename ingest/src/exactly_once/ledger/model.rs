@@ -172,7 +172,7 @@ fn check(ledger: &Ledger, model: &Model, now: u64) -> Result<(), TestCaseError> 
     }
     let last = model.build_commit(now, |entry| entry.announced_at.is_some());
     let last = last.filter(|_| model.watermark().is_some() && model.watermark() != model.committed);
-    prop_assert_eq!(ledger.last_commit(now), last.clone());
+    prop_assert_eq!(ledger.final_commit(now), last.clone());
     last.map_or(Ok(()), |due| check_due(model, &due))
 }
 

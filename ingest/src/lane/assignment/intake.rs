@@ -61,8 +61,8 @@ impl Assignment {
             .err()
             .map(|Rejected { reason, tenant }| compose::from_message(message, id, reason.code(), "decode", 1, tenant));
         if let Some(letter) = &letter {
-            let poison = RejectedRecord { tenant: letter.tenant_id, reason: letter.reason.clone() };
-            let verdict = partition.count_rejected(offset, &poison, now);
+            let rejected = RejectedRecord { tenant: letter.tenant_id, reason: letter.reason.clone() };
+            let verdict = partition.count_rejected(offset, &rejected, now);
             report_verdict(&self.tools, &source.destination.target.topic, partition, verdict);
             if matches!(verdict, Verdict::Trip(_)) {
                 return false;

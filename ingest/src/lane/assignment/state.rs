@@ -135,9 +135,9 @@ impl Assignment {
                 partition.hold(Hold::Store);
                 self.report_and_dispatch(assignment, Some(why), Verdict::Continue);
             }
-            Event::Refused { assignment, rows, sent, reply } => {
+            Event::Refused { assignment, rows, dead_lettered, reply } => {
                 let Some(partition) = self.current(assignment) else { return };
-                let verdict = partition.count_refused(&rows, &sent, Instant::now());
+                let verdict = partition.count_refused(&rows, &dead_lettered, Instant::now());
                 // The writer may have been cancelled; then it sends nothing either.
                 reply.send(!matches!(verdict, Verdict::Trip(_))).ok();
                 self.report_and_dispatch(assignment, None, verdict);
@@ -258,7 +258,7 @@ impl Assignment {
         if state.is_writing() {
             warn!(topic, partition, "partition revoked during a write; its next owner writes that batch again");
         }
-        state.last_commit(unix_now())
+        state.final_commit(unix_now())
     }
 
     /// Whether a commit of the partition is in flight.

@@ -22,11 +22,11 @@ impl Partition {
 
     /// Counts the record at `offset` as one that cannot be decoded. If this opens the breaker, the open batch is dropped, and
     /// read again when the breaker is reset; sealed batches are still written.
-    pub fn count_rejected(&mut self, offset: i64, poison: &RejectedRecord, now: Instant) -> Verdict {
-        let verdict = self.breakers[DECODE].judge_at(offset, poison.tenant, now);
+    pub fn count_rejected(&mut self, offset: i64, rejected: &RejectedRecord, now: Instant) -> Verdict {
+        let verdict = self.breakers[DECODE].judge_at(offset, rejected.tenant, now);
         if let Verdict::Trip(trip) = verdict {
             self.rewind_to(self.sealed_before);
-            self.open_breaker(trip, poison);
+            self.open_breaker(trip, rejected);
         }
         verdict
     }
@@ -36,18 +36,18 @@ impl Partition {
     /// the offsets of the batch's records that have already been dead-lettered.
     pub fn count_refused(&mut self, refusals: &[Refusal], sent: &[i64], now: Instant) -> Verdict {
         let mut verdict = Verdict::Continue;
-        for Refusal { accepted_before, offset, poison } in refusals {
+        for Refusal { accepted_before, offset, rejected } in refusals {
             self.breakers[WRITE].accept(*accepted_before);
             self.counted.accepted += accepted_before;
             if !self.counted.refused.insert(*offset) {
                 continue;
             }
-            match self.breakers[WRITE].judge_next(poison.tenant, now) {
+            match self.breakers[WRITE].judge_next(rejected.tenant, now) {
                 Verdict::Continue => {}
                 Verdict::Alarm(tenant) => verdict = Verdict::Alarm(tenant),
                 Verdict::Trip(trip) => {
                     self.discard_batches(sent);
-                    self.open_breaker(trip, poison);
+                    self.open_breaker(trip, rejected);
                     return Verdict::Trip(trip);
                 }
             }
@@ -83,12 +83,12 @@ impl Partition {
         self.must_seek = true;
     }
 
-    fn open_breaker(&mut self, trip: Trip, poison: &RejectedRecord) {
+    fn open_breaker(&mut self, trip: Trip, rejected: &RejectedRecord) {
         self.hold(Hold::Breaker);
         self.trip_reason = Some(format!(
             "the breaker is open: {trip}, the last one as {}; intake is paused. Repair the cause and restart, or send them \
              to the dead-letter topic with `sluice ingest breaker reset`",
-            poison.reason
+            rejected.reason
         ));
     }
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn refusals(offsets: std::ops::Range<i64>) -> Vec<Refusal> {
-        offsets.map(|offset| Refusal { accepted_before: 0, offset, poison: poison() }).collect()
+        offsets.map(|offset| Refusal { accepted_before: 0, offset, rejected: poison() }).collect()
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn landed_rows_keep_the_breaker_closed_and_are_counted_once() {
         let mut partition = partition();
-        let refusal = |offset| Refusal { accepted_before: 3, offset, poison: poison() };
+        let refusal = |offset| Refusal { accepted_before: 3, offset, rejected: poison() };
         for offset in (3..400).step_by(4) {
             assert_eq!(
                 partition.count_refused(&[refusal(offset)], &[], Instant::now()),

@@ -135,7 +135,7 @@ impl Partition {
     pub fn finish_opening(&mut self, continuation: &Continuation, dead_letters: Vec<i64>) -> Option<String> {
         self.must_seek = true;
         self.dead_letters = dead_letters.into_iter().collect();
-        // The query may have needed several attempts.
+        // A failed attempt of the query set this hold.
         self.release(Hold::Store);
         match continuation {
             Continuation::Proceed => self.release(Hold::Opening),
@@ -199,7 +199,7 @@ impl Partition {
             return (open.last() == Some(announced.range.last)).then_some(SealReason::Announced);
         }
         if self.lookup_through.is_some() && open.last() == self.lookup_through {
-            return Some(SealReason::Checked);
+            return Some(SealReason::LookupEnd);
         }
         if self.is_busy() {
             open.seal_reason_in_backlog(limits, &self.growth.allowance(limits))
@@ -250,8 +250,8 @@ impl Partition {
             return None;
         };
         if let Some(announced) = announced {
-            let is_checked = self.lookup_through.is_some_and(|through| batch.range.first <= through);
-            let doubt = if is_checked { announced.doubt.max(Doubt::SendMissing) } else { announced.doubt };
+            let needs_lookup = self.lookup_through.is_some_and(|through| batch.range.first <= through);
+            let doubt = if needs_lookup { announced.doubt.max(Doubt::SendMissing) } else { announced.doubt };
             batch.doubt = if announced.digest == batch.digest { doubt } else { Doubt::AllOrNothing };
             batch.may_be_incomplete = true;
         } else if let Some(through) = self.lookup_through.filter(|through| batch.range.first <= *through) {
@@ -278,7 +278,7 @@ impl Partition {
         self.may_exceed_budget
     }
 
-    /// Returns the next batch to write; one at a time, so that the batches in flight are one contiguous range.
+    /// Returns the next batch to write. Batches are written one at a time, in the order of their offsets.
     pub fn next_batch(&mut self) -> Option<Batch> {
         if self.is_writing
             || self.is_held(Hold::Stopped)
@@ -292,7 +292,7 @@ impl Partition {
         Some(batch)
     }
 
-    /// When a range was first sent in a commit, in seconds since 1970.
+    /// No later than when a range was first sent in a commit, in seconds since 1970.
     pub fn announced_at(&self, range: Range) -> Option<u64> {
         self.commits.ledger.announced_at(range)
     }
@@ -369,13 +369,13 @@ impl Partition {
         &self.commits.lease
     }
 
-    /// Returns the last commit of this assignment; `None` if there is nothing to commit, a commit is still in flight, or the
+    /// Returns the final commit of this assignment; `None` if there is nothing to commit, a commit is still in flight, or the
     /// partition is stopped.
-    pub fn last_commit(&self, unix_seconds: u64) -> Option<OffsetCommit> {
+    pub fn final_commit(&self, unix_seconds: u64) -> Option<OffsetCommit> {
         if self.is_committing() || self.is_held(Hold::Stopped) {
             None
         } else {
-            self.commits.ledger.last_commit(unix_seconds)
+            self.commits.ledger.final_commit(unix_seconds)
         }
     }
 

@@ -196,8 +196,8 @@ fn ranges_of_an_intent_older_than_the_table_are_sealed_unchanged_and_looked_up()
     let batch = partition.seal(SealReason::Announced).unwrap();
     assert_eq!((batch.range, batch.doubt), (Range { first: 40, last: 41 }, Doubt::SendMissing));
     consume(&mut partition, 45);
-    assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Checked));
-    assert_eq!(partition.seal(SealReason::Checked).unwrap().doubt, Doubt::SendMissing);
+    assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::LookupEnd));
+    assert_eq!(partition.seal(SealReason::LookupEnd).unwrap().doubt, Doubt::SendMissing);
     consume(&mut partition, 46);
     assert_eq!(partition.seal(SealReason::Rows).unwrap().doubt, Doubt::No);
 }
@@ -211,8 +211,8 @@ fn an_opening_partition_is_paused_and_begins_at_its_start() {
     consume(&mut partition, 40);
     assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), None);
     consume(&mut partition, 41);
-    assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::Checked));
-    let batch = partition.seal(SealReason::Checked).unwrap();
+    assert_eq!(partition.seal_reason(&LIMITS, Instant::now()), Some(SealReason::LookupEnd));
+    let batch = partition.seal(SealReason::LookupEnd).unwrap();
     assert_eq!((batch.doubt, batch.may_be_incomplete), (Doubt::SendMissing, true));
     consume(&mut partition, 42);
     assert_eq!(partition.seal(SealReason::Rows).unwrap().doubt, Doubt::No);
@@ -230,7 +230,7 @@ fn a_stopped_partition_writes_and_commits_nothing() {
     partition.stop();
     assert!(partition.next_batch().is_none());
     assert_eq!(partition.next_commit(Instant::now() + COMMIT_INTERVAL, 1), None);
-    assert_eq!(partition.last_commit(1), None);
+    assert_eq!(partition.final_commit(1), None);
     assert!(partition.is_settled());
 }
 

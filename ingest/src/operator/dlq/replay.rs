@@ -1,12 +1,12 @@
-//! Decodes dead letters again and lands those that now can land, under the original identity of their records.
+//! Decodes dead letters again and lands those that can now land, under the original identity of their records.
 //! It writes only to ClickHouse, and never to a table without a lookup first.
 //!
 //! A record lands exactly once, however often replays run, concurrently or not, and wherever they are killed:
 //! - rows that are already in the table are not sent;
-//! - rows are sent with a token made from their block and from which of its letters the table holds (its *state*). Two
-//!   replays that see the same state send the same token, and ClickHouse accepts one of them; the other one then looks
-//!   up the rows again. So an INSERT that a killed replay left running can only land rows in the state it was sent for;
-//! - a letter whose record the workers have not committed past is left to them.
+//! - the token of an INSERT consists of the block and its *state*: which of its letters the table holds. Two replays that see
+//!   the same state send the same token, and ClickHouse accepts one of the two INSERTs; the other replay then looks up the
+//!   rows again. So an INSERT that a killed replay left running can only land rows in the state it was sent for;
+//! - a letter whose record is not below the workers' committed offset is left to the workers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,7 +59,8 @@ pub async fn replay(dlq: &Dlq, options: &Options, stop: &CancellationToken, done
     let topics = dlq.topics().await?;
     let dead_letter_topic_id = topics.id(&dlq.topic()).ok_or_else(|| ScanError::NoTopic(dlq.topic()))?;
     let rate_limit = RateLimit::new(dlq.settings.peak_inserts_per_second);
-    let replay = Replay { dlq, options, stop, done, topics, dead_letter_topic_id, tables: HashMap::new(), rate_limit };
+    let replay =
+        Replay { dlq, options, stop, done, topics, dead_letter_topic_id, replay_by_topic: HashMap::new(), rate_limit };
     // Abandoning a replay loses nothing at any point, so it need not wait longer for a store that does not respond.
     let grace_period = async {
         stop.cancelled().await;
@@ -74,7 +75,7 @@ pub async fn replay(dlq: &Dlq, options: &Options, stop: &CancellationToken, done
 }
 
 /// Decoder and INSERT for the letters of one topic.
-struct Table {
+struct TopicReplay {
     decoder: Decoder,
     insert: Insert,
 }
@@ -85,9 +86,9 @@ struct Replay<'a> {
     stop: &'a CancellationToken,
     done: &'a mut Replayed,
     topics: Topics,
-    /// ID of the dead-letter topic: a topic's blocks are its own.
+    /// ID of the dead-letter topic. It is part of each token, so that the blocks of a recreated topic have other tokens.
     dead_letter_topic_id: Uuid,
-    tables: HashMap<String, Option<Table>>,
+    replay_by_topic: HashMap<String, Option<TopicReplay>>,
     rate_limit: RateLimit,
 }
 
@@ -99,7 +100,7 @@ enum InsertOutcome {
     Refused(Failure),
 }
 
-/// Rows of one month of a group, to be sent to one table.
+/// Where the rows of one month of a group are sent, and under which identity.
 struct Part<'a> {
     source: &'a Source,
     target: &'a Target,
@@ -168,9 +169,9 @@ impl Replay<'_> {
             }
         } else if let Payload::Omitted(_) = letter.payload {
             block.without_payload.extend(is_selected.then_some(letter));
-        } else if let Some(Some(table)) = self.tables.get_mut(&letter.source.topic) {
+        } else if let Some(Some(replay)) = self.replay_by_topic.get_mut(&letter.source.topic) {
             let payload = letter.contents.take().and_then(|contents| contents.payload);
-            block.group(&letter.source).push(&mut table.decoder, &letter, payload.as_deref(), is_selected);
+            block.group(&letter.source).push(&mut replay.decoder, &letter, payload.as_deref(), is_selected);
         }
         Ok(())
     }
@@ -189,7 +190,7 @@ impl Replay<'_> {
 
     /// Prepares decoder and INSERT for a topic, once.
     async fn prepare(&mut self, topic: &str) -> Result<(), Error> {
-        if self.tables.contains_key(topic) {
+        if self.replay_by_topic.contains_key(topic) {
             return Ok(());
         }
         let prepared = match self.dlq.pipeline(topic) {
@@ -201,10 +202,10 @@ impl Replay<'_> {
                 // Landed rows are looked up, so no row may be hidden.
                 self.dlq.with_retries(table, async || visibility::check(clickhouse, table).await).await?;
                 self.check_windows(table).await?;
-                Some(Table { decoder: plan.decoder, insert: plan.insert })
+                Some(TopicReplay { decoder: plan.decoder, insert: plan.insert })
             }
         };
-        self.tables.insert(topic.to_owned(), prepared);
+        self.replay_by_topic.insert(topic.to_owned(), prepared);
         Ok(())
     }
 
@@ -244,9 +245,9 @@ impl Replay<'_> {
             self.done.record_remaining(&letter.reason, remaining_reason::PAYLOAD_GONE);
             return Ok(());
         };
-        let Some(Some(table)) = self.tables.get_mut(&letter.source.topic) else { return Ok(()) };
+        let Some(Some(replay)) = self.replay_by_topic.get_mut(&letter.source.topic) else { return Ok(()) };
         let mut group = Group::default();
-        group.push(&mut table.decoder, &letter, record.payload.as_deref(), true);
+        group.push(&mut replay.decoder, &letter, record.payload.as_deref(), true);
         self.land_group(&letter.source, &group, &format!("alone-{}", letter.offset)).await
     }
 
@@ -262,8 +263,8 @@ impl Replay<'_> {
                 self.done.record_remaining(&entry.reason, reason);
             }
         }
-        let Some(Some(table)) = self.tables.get(&source.topic) else { return Ok(()) };
-        let insert = table.insert.clone();
+        let Some(Some(replay)) = self.replay_by_topic.get(&source.topic) else { return Ok(()) };
+        let insert = replay.insert.clone();
         for month in group.months() {
             let rows = group.of_month(month).filter(|entry| entry.is_selected && !has_landed(entry));
             let rows: Vec<_> = rows.take(usize::try_from(self.remaining()).unwrap_or(usize::MAX)).collect();

@@ -31,8 +31,8 @@ pub(super) enum Fitness {
 
 impl Aspect {
     pub(super) fn fitness(&self, found: &str) -> Fitness {
-        let found = essence(found);
-        match self.forms.iter().position(|form| essence(form) == found) {
+        let found = normalize(found);
+        match self.forms.iter().position(|form| normalize(form) == found) {
             Some(0) => Fitness::Best,
             Some(_) => Fitness::Lesser,
             None => Fitness::Differs,
@@ -42,32 +42,32 @@ impl Aspect {
     /// The difference, unless the server has one of the forms.
     pub(super) fn drift(&self, bucket: &str, found: &str) -> Option<Drift> {
         (self.fitness(found) == Fitness::Differs).then(|| {
-            let expected = self.forms.first().map(|form| essence(form)).unwrap_or_default();
-            Drift::new(Store::S3, format!("{bucket} {}", self.name), expected, essence(found))
+            let expected = self.forms.first().map(|form| normalize(form)).unwrap_or_default();
+            Drift::new(Store::S3, format!("{bucket} {}", self.name), expected, normalize(found))
         })
     }
 }
 
 /// The content of a body, without a server's ordering and additions.
-fn essence(body: &str) -> String {
+fn normalize(body: &str) -> String {
     if let Ok(policy) = serde_json::from_str::<serde_json::Value>(body) {
-        return essence_of_policy(&policy);
+        return normalize_policy(&policy);
     }
-    let mut parts: Vec<_> = xml::parts(body).into_iter().map(essence_of_part).filter(|part| !part.is_empty()).collect();
+    let mut parts: Vec<_> = xml::parts(body).into_iter().map(normalize_part).filter(|part| !part.is_empty()).collect();
     parts.sort();
     if parts.is_empty() { ABSENT.to_owned() } else { parts.join("; ") }
 }
 
-/// Sorts the elements of a rule, which servers reorder; elements of the same name keep their order, since two lists
-/// correspond.
-fn essence_of_part(mut texts: Vec<(String, String)>) -> String {
+/// Renders a rule without what servers add, with its elements sorted by name. Elements of the same name keep their order,
+/// because the nth of one name belongs to the nth of another.
+fn normalize_part(mut texts: Vec<(String, String)>) -> String {
     texts.retain(|(path, _)| !path.ends_with("/ID") && !path.ends_with("/BucketKeyEnabled"));
     texts.sort_by(|(one, _), (other, _)| one.cmp(other));
     texts.iter().map(|(path, text)| format!("{path}={text}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Effect, principal, actions and resources of a policy; a server may write a single value as a list.
-fn essence_of_policy(policy: &serde_json::Value) -> String {
+fn normalize_policy(policy: &serde_json::Value) -> String {
     let statements = policy["Statement"].as_array().map(Vec::as_slice).unwrap_or_default();
     let statements = statements.iter().map(|statement| {
         let parts = ["Effect", "Principal", "Action", "Resource"].map(|part| statement[part].to_string());
@@ -102,14 +102,14 @@ mod tests {
         let rules = |one: u32, other: u32| {
             format!("<L><Rule><P>a</P><Days>{one}</Days></Rule><Rule><P>b</P><Days>{other}</Days></Rule></L>")
         };
-        assert_ne!(essence(&rules(90, 365)), essence(&rules(365, 90)));
+        assert_ne!(normalize(&rules(90, 365)), normalize(&rules(365, 90)));
     }
 
     #[test]
     fn a_policy_is_compared_by_what_it_allows() {
         let ours = r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"r"}]}"#;
         let stored = r#"{"Statement":[{"Effect":"Allow","Principal":{"AWS":["*"]},"Action":["s3:GetObject"],"Resource":["r"]}]}"#;
-        assert_eq!(essence(ours), essence(stored));
-        assert_ne!(essence(ours), essence(&stored.replace("GetObject", "PutObject")));
+        assert_eq!(normalize(ours), normalize(stored));
+        assert_ne!(normalize(ours), normalize(&stored.replace("GetObject", "PutObject")));
     }
 }
