@@ -81,6 +81,7 @@ named! {
         /// A rebuild accepts a view with a UNION.
         AllowUnion = "allow_union",
         /// The first producer of dead letters fails permanently.
+        #[cfg_attr(not(debug_assertions), expect(dead_code, reason = "release builds lack the call that breaks it"))]
         BreakProducer = "break_producer",
         /// A consumer prefetches as many messages as it can.
         FetchFarAhead = "fetch_far_ahead",
