@@ -102,7 +102,7 @@ async fn drive_and_settle(
 async fn settle(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Settled>, Failure> {
     run.live.step("waiting until everything has landed (the last batches are sealed by time)");
     let progress = |arrived: u64, produced: u64| {
-        run.live.update(&format!("{arrived} of {produced} have landed or been dead-lettered"))
+        run.live.update(&format!("{arrived} of {produced} have landed or been dead-lettered"));
     };
     let settling = account::settle(run.context(), &driven.acknowledged, run.scenario.settle, &run.stop, &progress);
     let settled = interruptible(&run.stop, async { Ok(settling.await) }).await?;

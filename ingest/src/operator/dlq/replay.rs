@@ -60,7 +60,7 @@ pub async fn replay(dlq: &Dlq, options: &Options, stop: &CancellationToken, done
     let dead_letter_topic_id = topics.id(&dlq.topic()).ok_or_else(|| ScanError::NoTopic(dlq.topic()))?;
     let rate_limit = RateLimit::new(dlq.settings.peak_inserts_per_second);
     let replay =
-        Replay { dlq, options, stop, done, topics, dead_letter_topic_id, replay_by_topic: HashMap::new(), rate_limit };
+        Replay { dlq, options, stop, done, topics, dead_letter_topic_id, prepared_topics: HashMap::new(), rate_limit };
     // Abandoning a replay loses nothing at any point, so it need not wait longer for a store that does not respond.
     let grace_period = async {
         stop.cancelled().await;
@@ -88,7 +88,8 @@ struct Replay<'a> {
     topics: Topics,
     /// ID of the dead-letter topic. It is part of each token, so that the blocks of a recreated topic have other tokens.
     dead_letter_topic_id: Uuid,
-    replay_by_topic: HashMap<String, Option<TopicReplay>>,
+    /// Decoder and INSERT by topic; `None` for a topic that no pipeline of the configuration reads.
+    prepared_topics: HashMap<String, Option<TopicReplay>>,
     rate_limit: RateLimit,
 }
 
@@ -169,7 +170,7 @@ impl Replay<'_> {
             }
         } else if let Payload::Omitted(_) = letter.payload {
             block.without_payload.extend(is_selected.then_some(letter));
-        } else if let Some(Some(replay)) = self.replay_by_topic.get_mut(&letter.source.topic) {
+        } else if let Some(Some(replay)) = self.prepared_topics.get_mut(&letter.source.topic) {
             let payload = letter.contents.take().and_then(|contents| contents.payload);
             block.group(&letter.source).push(&mut replay.decoder, &letter, payload.as_deref(), is_selected);
         }
@@ -190,7 +191,7 @@ impl Replay<'_> {
 
     /// Prepares decoder and INSERT for a topic, once.
     async fn prepare(&mut self, topic: &str) -> Result<(), Error> {
-        if self.replay_by_topic.contains_key(topic) {
+        if self.prepared_topics.contains_key(topic) {
             return Ok(());
         }
         let prepared = match self.dlq.pipeline(topic) {
@@ -205,7 +206,7 @@ impl Replay<'_> {
                 Some(TopicReplay { decoder: plan.decoder, insert: plan.insert })
             }
         };
-        self.replay_by_topic.insert(topic.to_owned(), prepared);
+        self.prepared_topics.insert(topic.to_owned(), prepared);
         Ok(())
     }
 
@@ -245,7 +246,7 @@ impl Replay<'_> {
             self.done.record_remaining(&letter.reason, remaining_reason::PAYLOAD_GONE);
             return Ok(());
         };
-        let Some(Some(replay)) = self.replay_by_topic.get_mut(&letter.source.topic) else { return Ok(()) };
+        let Some(Some(replay)) = self.prepared_topics.get_mut(&letter.source.topic) else { return Ok(()) };
         let mut group = Group::default();
         group.push(&mut replay.decoder, &letter, record.payload.as_deref(), true);
         self.land_group(&letter.source, &group, &format!("alone-{}", letter.offset)).await
@@ -263,7 +264,7 @@ impl Replay<'_> {
                 self.done.record_remaining(&entry.reason, reason);
             }
         }
-        let Some(Some(replay)) = self.replay_by_topic.get(&source.topic) else { return Ok(()) };
+        let Some(Some(replay)) = self.prepared_topics.get(&source.topic) else { return Ok(()) };
         let insert = replay.insert.clone();
         for month in group.months() {
             let rows = group.of_month(month).filter(|entry| entry.is_selected && !has_landed(entry));
