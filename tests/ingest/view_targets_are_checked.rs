@@ -96,7 +96,7 @@ async fn small_windows_and_engines_without_a_window_are_refused() {
     let output = startup_error(&world, quick_settings()).await;
     assert!(
         output.contains("remembers 10000 inserted blocks, and 16800 are needed")
-            && output.contains("for each of 2 views"),
+            && output.contains("for each of 2 view paths"),
         "{output}"
     );
     run_remedy(&world, &output).await;
