@@ -99,7 +99,7 @@ mod tests {
     fn labels_of_seal_reasons_are_stable() {
         use SealReason::{Age, Announced, Backlog, Bytes, Drain, LookupEnd, Months, Pressure, Rows};
         let labels = [Rows, Bytes, Age, Months, Pressure, Drain, Announced, LookupEnd, Backlog].map(SealReason::as_str);
-        let expected = "rows bytes age months pressure drain announced checked backlog";
+        let expected = "rows bytes age months pressure drain announced lookup_end backlog";
         assert_eq!(labels.join(" "), expected, "dashboards contain these labels");
     }
 }
