@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::{
     completions, config, dlq, down,
     exit::{Exit, Failure, OrExit},
-    ingest, load, logs, memory, run, schemas, screen,
+    ingest, load, logs, memory, run, scenario, schemas, screen,
     settings::{self, Overrides, Settings},
     status,
     telemetry::{self, LogFormat},
@@ -53,6 +53,9 @@ enum Verb {
     Verify(run::Options),
     /// Run a scenario without judging it
     Load(run::Options),
+    /// Check or explain a scenario without running it
+    #[command(subcommand)]
+    Scenario(scenario::Verb),
     /// Start the local stack, or the parts of it that are not running
     Up(up::Options),
     /// Stop what `up` started
@@ -123,6 +126,7 @@ impl Verb {
         match self {
             Self::Verify(options) => Box::pin(verify::run(options, settings, overrides)).await,
             Self::Load(options) => Box::pin(load::run(options, settings)).await,
+            Self::Scenario(verb) => scenario::run(&verb, &settings),
             Self::Up(options) => up::run(&options, &settings).await,
             Self::Down(options) => down::run(&options, &settings).await,
             Self::Status => status::run(&settings).await,

@@ -12,6 +12,7 @@ mod load;
 mod logs;
 mod memory;
 mod run;
+mod scenario;
 mod scenarios;
 mod schemas;
 mod screen;

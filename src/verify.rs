@@ -67,9 +67,10 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
     }
     let (driven, settled) = driven?;
     let account = draw_up(run, &driven, &mut failures).await?;
+    let (slos, availability) = verdict::judge(&run.scenario, &driven.recorders, &driven.writes);
     let findings = Findings {
-        slos: run.scenario.slos.iter().map(|slo| verdict::judge(&driven.recorders, slo)).collect(),
-        availability: verdict::availability(&driven.recorders, run.scenario.availability),
+        slos,
+        availability,
         validity: verdict::validity(&run.scenario.slos, &driven.recorders, &driven.health),
         failures: deduplicate(failures),
     };

@@ -19,13 +19,15 @@ mod writes;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sluice_schemas::Store;
+use sluice_schemas::concurrency::{blocking, join, lock};
 use sluice_schemas::connect::ConnectError;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::measure::{GeneratorHealth, Recorder};
+use crate::measure::{GeneratorHealth, Recorder, WriteRecorder};
 use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
@@ -35,7 +37,7 @@ use commits::Commits;
 use probes::{MAX_IN_FLIGHT, Probes};
 use producer::Producer;
 use shared::{Counters, Shared, read};
-use sluice_schemas::concurrency::{blocking, join, lock};
+use writes::Sent;
 
 pub use producer::ProduceError;
 pub use progress::{Phase, Progress, SloProgress};
@@ -54,6 +56,8 @@ const SNAPSHOT: Duration = Duration::from_millis(250);
 pub struct Driven {
     /// One recorder for each question that was asked.
     pub recorders: Vec<Recorder>,
+    /// Outcomes of writes: PostgreSQL's transactions and Kafka's records.
+    pub writes: Vec<WriteRecorder>,
     /// Whether the generator kept up.
     pub health: GeneratorHealth,
     /// Records that their stores have acknowledged, by index of the tenant.
@@ -96,12 +100,12 @@ pub async fn drive(
     let (write_state, write_clock) = (Arc::clone(&shared), clock.clone());
     let sending = tokio::task::spawn_blocking(move || writes::run(&write_state, &write_clock, &groups));
     let driving = async { tokio::join!(join(sending), join(probes)) };
-    let (all_written, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
-    all_written?;
+    let (sent, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
+    let sent = sent?;
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
     let finishing = finish(&shared, &tracker, commits, stop);
     let lost = with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), finishing).await;
-    Ok(result(&shared, (monotonic, system), lost, stop.is_cancelled()))
+    Ok(result(&shared, sent, (monotonic, system), lost, stop.is_cancelled()))
 }
 
 async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
@@ -116,10 +120,10 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
         plan: Arc::clone(plan),
         oracle: join(oracle).await,
         targets,
-        producer: Producer::new(stores, names, tenants)?,
+        producer: Producer::new(stores, names, tenants, scenario.duration)?,
         recorders: scenario.probes.keys().map(|&question| (question, recorder(question))).collect(),
         counters: Counters::for_tenants(tenants),
-        write_lag: Mutex::default(),
+        transactions: Mutex::new(WriteRecorder::with_first_attempts(Store::Postgres, scenario.duration)),
     }))
 }
 
@@ -185,19 +189,27 @@ async fn finish(
     flushed.err().map(|error| error.to_string()).into_iter().chain(uncommitted).collect()
 }
 
-fn result(shared: &Shared, (monotonic, system): (Duration, Duration), lost: Vec<String>, stopped: bool) -> Driven {
+fn result(
+    shared: &Shared,
+    Sent { mut kafka, lag }: Sent,
+    (monotonic, system): (Duration, Duration),
+    lost: Vec<String>,
+    stopped: bool,
+) -> Driven {
+    kafka.add_failures(&shared.producer.failed());
     let tenants = 0..shared.plan.population().tenants().len();
     let planned: u64 = tenants.clone().map(|tenant| shared.plan.totals(tenant).all()).sum();
     let health = GeneratorHealth {
         offered: planned + read(&shared.counters.probes_offered),
         sent: shared.sent().all() + read(&shared.counters.probes_sent),
         held_back: read(&shared.counters.held_back),
-        write_lag: lock(&shared.write_lag).clone(),
+        write_lag: lag,
         monotonic,
         system,
     };
     Driven {
         recorders: shared.recorders.values().map(|recorder| lock(recorder).clone()).collect(),
+        writes: vec![lock(&shared.transactions).clone(), kafka],
         health,
         acknowledged: tenants.map(|tenant| shared.acknowledged(tenant)).collect(),
         lost,

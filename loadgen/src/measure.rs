@@ -2,6 +2,7 @@
 //! Recorders have a bounded size, never grow during a drive, and never read a clock.
 
 pub mod blocks;
+mod writes;
 
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use serde::Serialize;
 
 use crate::question::Question;
 use blocks::Blocks;
+
+pub use writes::WriteRecorder;
 
 /// Maximum value of a histogram; longer durations count as this one.
 const MAX_MICROS: u64 = 600_000_000;
@@ -110,13 +113,15 @@ pub struct Measured {
     pub lag: DurationHistogram,
     /// Samples and exceedances by time.
     pub blocks: Blocks,
+    /// Samples, and errors and time-outs, by time.
+    pub failures: Blocks,
 }
 
 impl Measured {
     /// Empty measurements of a drive of that length.
     pub fn new(drive: Duration) -> Self {
         let (counts, latency, lag) = (Counts::default(), DurationHistogram::default(), DurationHistogram::default());
-        Self { counts, latency, lag, blocks: Blocks::new(drive) }
+        Self { counts, latency, lag, blocks: Blocks::new(drive), failures: Blocks::new(drive) }
     }
 
     /// Adds other samples of the same drive.
@@ -129,20 +134,20 @@ impl Measured {
         self.latency.merge(&other.latency);
         self.lag.merge(&other.lag);
         self.blocks.merge(&other.blocks);
+        self.failures.merge(&other.failures);
     }
 
     fn record(&mut self, sample: Sample, limit: Option<Duration>) {
         let Sample { intended, lag, latency, outcome } = sample;
-        let exceeds = match outcome {
-            Outcome::Error | Outcome::TimedOut => true,
-            Outcome::Correct | Outcome::Wrong => limit.is_some_and(|limit| latency > limit),
-        };
+        let failed = matches!(outcome, Outcome::Error | Outcome::TimedOut);
+        let exceeds = failed || limit.is_some_and(|limit| latency > limit);
         self.counts.samples += 1;
         self.counts.exceedances += u64::from(exceeds);
         self.counts.wrong += u64::from(outcome == Outcome::Wrong);
         self.counts.errors += u64::from(outcome == Outcome::Error);
         self.counts.timed_out += u64::from(outcome == Outcome::TimedOut);
         self.blocks.record(intended, exceeds);
+        self.failures.record(intended, failed);
         self.lag.record(lag);
         if outcome != Outcome::Error {
             self.latency.record(latency);

@@ -10,7 +10,8 @@ mod units;
 use std::path::Path;
 
 pub use error::ScenarioError;
-pub use types::{Arrivals, Scenario, Slo, TimeOuts};
+pub use types::{Arrivals, Availability, Scenario, Slo, TimeOuts, Undecided};
+pub use units::{brief_duration, exact_duration};
 
 impl Scenario {
     /// Reads and checks a file.

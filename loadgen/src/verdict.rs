@@ -1,21 +1,50 @@
 //! PASS, FAIL, INCONCLUSIVE or INVALID: what a run proves about each SLO and as a whole.
-//! The verdict never reads a store or a clock; the statistics are explained in `docs/verdicts.md`.
+//! The verdict never reads a store or a clock; the statistics are explained in `docs/verdict.md`.
 
 mod availability;
 mod binomial;
+mod excluded;
 mod findings;
+mod forecast;
+mod holm;
 mod latency;
+mod proportion;
 mod slo;
 mod validity;
 mod warnings;
 
-pub use availability::{Availability, availability};
+pub use availability::{Availability, Subject};
 pub use binomial::Verdict;
+pub use excluded::Excluded;
 pub use findings::{Findings, Overall};
+pub use forecast::{Behavior, Forecast, forecast};
 pub use latency::Latency;
-pub use slo::{Judged, judge};
+pub use proportion::Proportion;
+pub use slo::Judged;
 pub use validity::{Validity, validity};
 pub use warnings::warnings;
 
+use crate::measure::{Recorder, WriteRecorder};
+use crate::scenario::Scenario;
+
+#[cfg(test)]
+mod error_rates;
 #[cfg(test)]
 mod tests;
+
+/// Judges every SLO of a scenario, and the availability of every store, as one family of tests.
+pub fn judge(
+    scenario: &Scenario,
+    recorders: &[Recorder],
+    writes: &[WriteRecorder],
+) -> (Vec<Judged>, Vec<Availability>) {
+    let mut slos: Vec<Judged> = scenario.slos.iter().map(|slo| slo::test(recorders, slo)).collect();
+    let mut availability = availability::test(recorders, writes, scenario.availability);
+    let slo_tests = slos.iter_mut().map(|one| (one.slo.alpha, &mut one.test));
+    let availability_tests = availability.iter_mut().map(|one| (availability::ALPHA, &mut one.test));
+    holm::correct(&mut slo_tests.chain(availability_tests).collect::<Vec<_>>());
+    for judged in &mut slos {
+        slo::apply_rules(judged, recorders);
+    }
+    (slos, availability)
+}

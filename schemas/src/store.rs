@@ -40,3 +40,9 @@ impl std::fmt::Display for Store {
         f.pad(self.as_str())
     }
 }
+
+impl serde::Serialize for Store {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}

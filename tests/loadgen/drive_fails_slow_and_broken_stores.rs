@@ -16,14 +16,14 @@ async fn a_slow_clickhouse_and_a_missing_elasticsearch_fail_their_slos() {
     let (world, _) = World::loaded().await;
     // Negative control: through a proxy without delay, dashboards do not fail.
     let [_, analytics] = judge_on(&world, stores_with_delay(&world.stores, Duration::ZERO).await).await;
-    assert_ne!(analytics.verdict, Verdict::Fail, "{analytics:?}");
+    assert_ne!(analytics.test.verdict, Verdict::Fail, "{analytics:?}");
 
     let mut stores = stores_with_delay(&world.stores, DELAY).await;
     stores.elasticsearch.url = "http://127.0.0.1:1".to_owned();
     let [search, analytics] = judge_on(&world, stores).await;
-    assert_eq!(search.verdict, Verdict::Fail, "{search:?}");
+    assert_eq!(search.test.verdict, Verdict::Fail, "{search:?}");
     assert_eq!(search.counts.errors, search.counts.samples, "nothing listens at that address");
-    assert_eq!((analytics.verdict, analytics.counts.wrong), (Verdict::Fail, 0), "{analytics:?}");
+    assert_eq!((analytics.test.verdict, analytics.counts.wrong), (Verdict::Fail, 0), "{analytics:?}");
     world.drop_namespace().await;
 }
 
@@ -36,8 +36,6 @@ async fn stores_with_delay(stores: &Stores, delay: Duration) -> Stores {
 
 async fn judge_on(world: &World, stores: Stores) -> [Judged; 2] {
     let driven = world.drive_on(&stores, &CancellationToken::new()).await;
-    ["search", "analytics"].map(|name| {
-        let slo = world.scenario.slos.iter().find(|slo| slo.name == name).unwrap();
-        judge(&driven.recorders, slo)
-    })
+    let (slos, _) = judge(&world.scenario, &driven.recorders, &driven.writes);
+    ["search", "analytics"].map(|name| slos.iter().find(|judged| judged.slo.name == name).unwrap().clone())
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_schemas::concurrency::lock;
 use sluice_schemas::connect::{self, ConnectError, Role};
 use sluice_schemas::names::Names;
 use sluice_schemas::records::Communication;
@@ -86,12 +87,20 @@ impl Commits {
     }
 
     async fn commit(&self, group: Group) {
-        let (tenant, count) = (group.tenant, group.rows.len() as u64);
+        let (at, tenant, count) = (group.at, group.tenant, group.rows.len() as u64);
         let tenant_id = self.shared.plan.population().tenants()[tenant].id;
         let rows = Columns::from_rows(group.rows);
-        for pause in RETRY_DELAYS.map(Some).into_iter().chain([None]) {
-            match tokio::time::timeout(self.time_left(), rows.insert(&self.pool, tenant_id)).await {
-                Ok(Ok(())) => return add(&self.shared.counters.committed[tenant], count),
+        for (attempt, pause) in RETRY_DELAYS.map(Some).into_iter().chain([None]).enumerate() {
+            let result = tokio::time::timeout(self.time_left(), rows.insert(&self.pool, tenant_id)).await;
+            let is_committed = matches!(result, Ok(Ok(())));
+            if attempt == 0 {
+                lock(&self.shared.transactions).record_first_attempt(at, !is_committed);
+            }
+            match result {
+                Ok(Ok(())) => {
+                    lock(&self.shared.transactions).record(at, false);
+                    return add(&self.shared.counters.committed[tenant], count);
+                }
                 Ok(Err(error)) if self.shared.should_log_failure() => {
                     tracing::warn!(tenant, rows = count, %error, retry = pause.is_some(), "a transaction failed");
                 }
@@ -102,6 +111,7 @@ impl Commits {
                 None => break,
             }
         }
+        lock(&self.shared.transactions).record(at, true);
         add(&self.shared.counters.uncommitted, count);
     }
 

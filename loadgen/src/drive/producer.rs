@@ -2,19 +2,22 @@
 //! A record counts as produced only when the broker has acknowledged it. The producer never drops a record: when the
 //! queue is full the caller keeps it, and a failed delivery is counted and fails the run.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::statistics::Statistics;
+use sluice_schemas::concurrency::lock;
 use sluice_schemas::connect;
 use sluice_schemas::names::{Names, topic};
 use sluice_schemas::rebootstrap::Rebootstrap;
 use sluice_schemas::records::MAX_RECORD_BYTES;
 use sluice_schemas::stores::Stores;
+
+use crate::measure::blocks::Blocks;
 
 /// Timeout of the acknowledgement of one record.
 const MESSAGE_TIMEOUT_MS: &str = "60000";
@@ -53,12 +56,35 @@ impl Topic {
     }
 }
 
+/// Where a record goes and when it was intended to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Delivery {
+    pub(super) topic: Topic,
+    pub(super) tenant: usize,
+    pub(super) at: Duration,
+}
+
+/// Counters per topic and tenant that fit into a [`Delivery`]'s tag.
+const SLOT_BITS: u32 = 16;
+
+impl Delivery {
+    /// Packs the slot of the counters and the intended start, in milliseconds, into one word for librdkafka.
+    fn tag(self) -> usize {
+        slot(self.tenant, self.topic) | (self.at.as_millis() as usize) << SLOT_BITS
+    }
+
+    fn from_tag(tag: usize) -> (usize, Duration) {
+        (tag & ((1 << SLOT_BITS) - 1), Duration::from_millis((tag >> SLOT_BITS) as u64))
+    }
+}
+
 /// Counts of delivery reports.
 #[derive(Debug)]
 struct DeliveryReports {
     rebootstrap: Rebootstrap,
     acknowledged: Vec<AtomicU64>,
-    failed: AtomicU64,
+    /// Records that were not acknowledged, by their intended starts.
+    failed: Mutex<Blocks>,
     first_failure: OnceLock<String>,
 }
 
@@ -71,13 +97,14 @@ impl ClientContext for DeliveryReports {
 impl ProducerContext for DeliveryReports {
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
+        let (slot, at) = Delivery::from_tag(tag);
         match result {
             Ok(_) => {
                 self.acknowledged[slot].fetch_add(1, Ordering::Relaxed);
             }
             Err((error, _)) => {
-                self.failed.fetch_add(1, Ordering::Relaxed);
+                lock(&self.failed).record(at, true);
                 self.first_failure.get_or_init(|| error.to_string());
             }
         }
@@ -113,13 +140,13 @@ impl std::fmt::Debug for Producer {
 }
 
 impl Producer {
-    /// A producer that counts for `tenants` tenants. Connects on demand.
-    pub(super) fn new(stores: &Stores, names: &Names, tenants: usize) -> Result<Self, ProduceError> {
+    /// A producer that counts for `tenants` tenants over a drive of that length. Connects on demand.
+    pub(super) fn new(stores: &Stores, names: &Names, tenants: usize, drive: Duration) -> Result<Self, ProduceError> {
         let mut config = connect::kafka_config(stores);
         let reports = DeliveryReports {
             rebootstrap: Rebootstrap::new(&config),
             acknowledged: (0..tenants * Topic::ALL.len()).map(|_| AtomicU64::new(0)).collect(),
-            failed: AtomicU64::new(0),
+            failed: Mutex::new(Blocks::new(drive)),
             first_failure: OnceLock::new(),
         };
         let inner = config
@@ -136,10 +163,11 @@ impl Producer {
     }
 
     /// Queues one record. `Ok(false)` means that the queue is full; retry when it has drained.
-    pub(super) fn send(&self, topic: Topic, tenant: usize, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
+    pub(super) fn send(&self, delivery: Delivery, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
         self.reports().rebootstrap.add_servers_if_lost(self.inner.client());
+        let topic = &self.topics[delivery.topic as usize];
         let record: BaseRecord<'_, str, [u8], usize> =
-            BaseRecord::with_opaque_to(&self.topics[topic as usize], slot(tenant, topic)).key(key).payload(payload);
+            BaseRecord::with_opaque_to(topic, delivery.tag()).key(key).payload(payload);
         match self.inner.send(record) {
             Ok(()) => Ok(true),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
@@ -159,7 +187,7 @@ impl Producer {
             }
         }
         let reports = self.reports();
-        let failed = reports.failed.load(Ordering::Relaxed);
+        let failed = lock(&reports.failed).samples();
         let first = reports.first_failure.get().cloned().unwrap_or_default();
         if failed == 0 { Ok(()) } else { Err(ProduceError::Unacknowledged { failed, first }) }
     }
@@ -169,6 +197,11 @@ impl Producer {
         self.reports().acknowledged[slot(tenant, topic)].load(Ordering::Relaxed)
     }
 
+    /// Records that the brokers did not acknowledge, by their intended starts.
+    pub(super) fn failed(&self) -> Blocks {
+        lock(&self.reports().failed).clone()
+    }
+
     fn reports(&self) -> &DeliveryReports {
         self.inner.client().context()
     }
@@ -176,4 +209,16 @@ impl Producer {
 
 fn slot(tenant: usize, topic: Topic) -> usize {
     tenant * Topic::ALL.len() + topic as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_holds_every_tenant_and_a_week() {
+        let at = Duration::from_hours(24 * 8);
+        let delivery = Delivery { topic: Topic::Interactions, tenant: 999, at };
+        assert_eq!(Delivery::from_tag(delivery.tag()), (slot(999, Topic::Interactions), at));
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, SloProgress};
-use crate::measure::{DurationHistogram, Measured, Recorder, Sample};
+use crate::measure::{Measured, Recorder, Sample, WriteRecorder};
 use crate::plan::{Plan, Totals};
 use crate::question::{Question, oracle::Oracle};
 use crate::scenario::{Scenario, Slo};
@@ -24,7 +24,8 @@ pub(super) struct Shared {
     pub(super) producer: Producer,
     pub(super) recorders: BTreeMap<Question, Mutex<Recorder>>,
     pub(super) counters: Counters,
-    pub(super) write_lag: Mutex<DurationHistogram>,
+    /// PostgreSQL's transactions.
+    pub(super) transactions: Mutex<WriteRecorder>,
 }
 
 /// Counts that only grow.

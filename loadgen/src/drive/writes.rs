@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use sluice_schemas::records::Communication;
+use sluice_schemas::{Store, concurrency::lock, records::Communication};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::clock::Clock;
-use super::producer::{ProduceError, Topic};
+use super::producer::{Delivery, ProduceError, Topic};
 use super::shared::{Shared, add};
+use crate::measure::{DurationHistogram, WriteRecorder};
 use crate::plan::{Planned, Write};
-use sluice_schemas::concurrency::lock;
 
 /// Records that are prepared together.
 const BATCH: usize = 256;
@@ -41,12 +41,22 @@ enum Output {
 
 /// Communications of one tenant, committed together.
 pub(super) struct Group {
+    /// Intended start of the transaction: the end of the window.
+    pub(super) at: Duration,
     pub(super) tenant: usize,
     pub(super) rows: Vec<Communication>,
 }
 
+/// What the pacer measured.
+pub(super) struct Sent {
+    /// Records handed to Kafka's producer; those that it did not take have failed.
+    pub(super) kafka: WriteRecorder,
+    /// Send lag of writes that no store held back.
+    pub(super) lag: DurationHistogram,
+}
+
 /// Sends every planned write at its intended start. Blocks until the last one is queued or the drive is stopped.
-pub(super) fn run(shared: &Arc<Shared>, clock: &Clock, groups: &mpsc::Sender<Group>) -> Result<(), ProduceError> {
+pub(super) fn run(shared: &Arc<Shared>, clock: &Clock, groups: &mpsc::Sender<Group>) -> Result<Sent, ProduceError> {
     let (batches, ready) = sync_channel(BATCHES_AHEAD);
     std::thread::scope(|scope| {
         scope.spawn(move || prepare_all(shared, &batches));
@@ -101,27 +111,30 @@ struct Pacer<'a> {
     window_ends: Duration,
     /// Whether sending is still behind schedule because the producer's queue was full.
     behind: bool,
+    sent: Sent,
 }
 
 impl<'a> Pacer<'a> {
     fn new(shared: &'a Shared, clock: &'a Clock, groups: &'a mpsc::Sender<Group>) -> Self {
         let open = shared.plan.population().tenants().iter().map(|_| Vec::new()).collect();
-        Self { shared, clock, groups, open, window_ends: WINDOW, behind: false }
+        let kafka = WriteRecorder::new(Store::Kafka, shared.scenario.duration);
+        let sent = Sent { kafka, lag: DurationHistogram::default() };
+        Self { shared, clock, groups, open, window_ends: WINDOW, behind: false, sent }
     }
 
     /// Owns the receiver, so that preparing ends when sending does.
-    fn send_all(mut self, ready: Receiver<Vec<Prepared>>) -> Result<(), ProduceError> {
+    fn send_all(mut self, ready: Receiver<Vec<Prepared>>) -> Result<Sent, ProduceError> {
         for prepared in ready.into_iter().flatten() {
             if prepared.at >= self.window_ends {
                 self.close_window(prepared.at);
             }
             if !self.clock.sleep_until(prepared.at) {
-                return Ok(());
+                return Ok(self.sent);
             }
             self.send(prepared)?;
         }
         self.close_window(Duration::MAX);
-        Ok(())
+        Ok(self.sent)
     }
 
     fn send(&mut self, prepared: Prepared) -> Result<(), ProduceError> {
@@ -132,7 +145,10 @@ impl<'a> Pacer<'a> {
                 self.record_lag(lag);
             }
             Output::Message { topic, key, payload } => {
-                if self.hand_over(topic, prepared.tenant, &key, &payload)? {
+                let delivery = Delivery { topic, tenant: prepared.tenant, at: prepared.at };
+                let is_queued = self.hand_over(delivery, &key, &payload)?;
+                self.sent.kafka.record(prepared.at, !is_queued);
+                if is_queued {
                     add(&self.shared.counters.records[topic as usize], 1);
                     self.record_lag(lag);
                 }
@@ -145,14 +161,14 @@ impl<'a> Pacer<'a> {
     fn record_lag(&mut self, lag: Duration) {
         self.behind &= lag > FULL_QUEUE_PAUSE;
         if !self.behind {
-            lock(&self.shared.write_lag).record(lag);
+            self.sent.lag.record(lag);
         }
     }
 
     /// Retries while the producer's queue is full; `false` if Kafka did not accept the record in time.
-    fn hand_over(&mut self, topic: Topic, tenant: usize, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
+    fn hand_over(&mut self, delivery: Delivery, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
         let deadline = self.shared.scenario.duration + GRACE;
-        while !self.shared.producer.send(topic, tenant, key, payload)? {
+        while !self.shared.producer.send(delivery, key, payload)? {
             self.behind = true;
             let now = self.clock.elapsed();
             if now > deadline || !self.clock.sleep_until(now + FULL_QUEUE_PAUSE) {
@@ -171,8 +187,12 @@ impl<'a> Pacer<'a> {
             if count == 0 {
                 continue;
             }
+            let at = self.window_ends.min(self.shared.scenario.duration);
             // Never wait here: if the queue is full, PostgreSQL is far too slow for the offered rate.
-            let is_queued = self.groups.try_send(Group { tenant, rows }).is_ok();
+            let is_queued = self.groups.try_send(Group { at, tenant, rows }).is_ok();
+            if !is_queued {
+                lock(&self.shared.transactions).record(at, true);
+            }
             let counters = &self.shared.counters;
             add(if is_queued { &counters.communications } else { &counters.held_back }, count);
         }

@@ -14,7 +14,7 @@ use crate::scenario::Scenario;
 use crate::verdict::{Findings, Latency, Overall};
 
 /// Version of the JSON form. Incremented when a field is removed, renamed or changes its meaning; not for new fields.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A run, as the JSON report contains it.
 #[derive(Debug, Clone, Serialize)]

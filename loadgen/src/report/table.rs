@@ -9,12 +9,12 @@ use super::rates::Rate;
 use crate::{
     account::{Account, Ledger, Origin},
     measure::Recorder,
-    scenario::Scenario,
-    verdict::{Availability, Findings, Judged, Latency, Overall, Validity, Verdict},
+    scenario::{Scenario, Undecided, brief_duration, exact_duration},
+    verdict::{Availability, Findings, Judged, Latency, Overall, Proportion, Subject, Validity, Verdict},
 };
 
 /// Shown if nothing was measured, which is not zero.
-const UNKNOWN: &str = "-";
+pub(super) const UNKNOWN: &str = "-";
 
 impl Report {
     /// The tables for the terminal, without colors, and the verdict as the last line.
@@ -39,14 +39,18 @@ fn render(report: &Report) -> String {
     parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", ledgers(account))));
     parts.push(reasons(&report.findings));
     parts.push(conclusion(report));
-    let text = parts.join("\n\n");
+    trim(&parts.join("\n\n"))
+}
+
+/// The text without blanks at the ends of its lines.
+pub(super) fn trim(text: &str) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 fn identity(run: &Header) -> String {
     let digest: String = run.digest.chars().take(16).collect();
     let Scenario { seed, key_seed, span, duration, .. } = &run.scenario;
-    let [span, duration] = [span, duration].map(|&length| humantime_serde::re::humantime::format_duration(length));
+    let [span, duration] = [span, duration].map(|&length| exact_duration(length));
     format!(
         "seed {seed}, key seed {key_seed}, plan {digest}\n\
          {span} in {duration}, {:.0} times real time; caches, merges and refresh intervals are not compressed",
@@ -59,7 +63,7 @@ fn questions_and_rates(asked: &[QuestionReport], measured: &[Rate]) -> String {
 }
 
 /// A table with text in the first column and the last `texts` columns, and numbers in the others.
-fn table(header: &[&str], texts: usize) -> Table {
+pub(super) fn table(header: &[&str], texts: usize) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
     for line in [TableComponent::HorizontalLines, TableComponent::MiddleIntersections] {
@@ -73,38 +77,55 @@ fn table(header: &[&str], texts: usize) -> Table {
     table
 }
 
-fn slos(judged: &[Judged], availability: &Availability) -> Table {
-    let mut table =
-        table(&["SLO", "objective", "samples", "effective", "exceed", "p50", "p95", "p99", "max", "verdict"], 1);
+fn slos(judged: &[Judged], availability: &[Availability]) -> Table {
+    let header = [
+        "SLO",
+        "objective",
+        "samples",
+        "effective",
+        "exceed",
+        "p50",
+        "p95",
+        "p99",
+        "max",
+        "excludes stalls",
+        "verdict",
+    ];
+    let mut table = table(&header, 1);
     for one in judged {
         let Latency { p50_us, p95_us, p99_us, max_us } = one.latency;
-        let within = humantime_serde::re::humantime::format_duration(one.slo.within);
-        let mut row = vec![
-            one.slo.name.clone(),
-            format!("{} within {within}", percent(one.slo.objective)),
-            with_separators(one.counts.samples),
-            with_separators(one.effective.samples as u64),
-            with_separators(one.counts.exceedances),
-        ];
-        row.extend([p50_us, p95_us, p99_us, max_us].map(millis));
-        row.push(word(one.verdict).to_owned());
-        table.add_row(row);
+        let within = exact_duration(one.slo.within);
+        let counts = [one.counts.samples, one.test.effective.samples as u64, one.counts.exceedances];
+        let latencies = [p50_us, p95_us, p99_us, max_us].map(millis);
+        let objective = format!("{} within {within}", percent(one.slo.objective));
+        table.add_row(slo(&one.slo.name, objective, counts, latencies, &one.test));
     }
-    let Availability { objective, samples, failed, verdict, .. } = availability;
-    let mut row =
-        vec!["availability".to_owned(), format!("{} answered", percent(*objective)), with_separators(*samples)];
-    row.extend([String::new(), with_separators(*failed)]);
-    row.extend(std::iter::repeat_n(String::new(), 4));
-    row.push(word(*verdict).to_owned());
-    table.add_row(row);
+    for one in availability {
+        let counts = [one.samples, one.test.effective.samples as u64, one.failed];
+        let objective = format!("{} succeed", percent(one.objective));
+        table.add_row(slo(&availability_name(one), objective, counts, Default::default(), &one.test));
+    }
     table
 }
 
+fn slo(name: &str, objective: String, counts: [u64; 3], latencies: [String; 4], test: &Proportion) -> Vec<String> {
+    let stall = test.excluded.map_or_else(|| UNKNOWN.to_owned(), |excluded| brief_duration(excluded.stall));
+    let texts = [name.to_owned(), objective].into_iter();
+    texts.chain(counts.map(with_separators)).chain(latencies).chain([stall, word(test.verdict).to_owned()]).collect()
+}
+
+fn availability_name(one: &Availability) -> String {
+    match one.subject {
+        Subject::Operations => format!("{} is available", one.store),
+        Subject::FirstAttempts => format!("{} at the first attempt", one.store),
+    }
+}
+
 fn reasons(findings: &Findings) -> String {
-    let slos = findings.slos.iter().map(|one| (one.slo.name.as_str(), one.verdict, one.reason.as_str()));
-    let availability = ("availability", findings.availability.verdict, findings.availability.reason.as_str());
-    let line = |(name, verdict, reason)| format!("{} {name}: {reason}", word(verdict));
-    slos.chain([availability]).map(line).collect::<Vec<_>>().join("\n")
+    let line = |name: &str, test: &Proportion| format!("{} {name}: {}", word(test.verdict), test.reason);
+    let slos = findings.slos.iter().map(|one| line(&one.slo.name, &one.test));
+    let availability = findings.availability.iter().map(|one| line(&availability_name(one), &one.test));
+    slos.chain(availability).collect::<Vec<_>>().join("\n")
 }
 
 fn questions(questions: &[QuestionReport]) -> Table {
@@ -217,14 +238,35 @@ fn conclusion(report: &Report) -> String {
     }
     lines.extend(report.findings.failures.iter().map(|failure| format!("failed: {failure}")));
     let conclusion = match report.verdict {
-        Overall::Pass if report.account.is_some() => "PASS: every objective is met and the account is exact",
-        Overall::Pass => "PASS: every objective is met",
-        Overall::Fail => "FAIL",
-        Overall::Inconclusive => "INCONCLUSIVE: nothing failed, but the samples don't decide every objective",
-        Overall::Invalid => "INVALID: the generator was at fault, so the run proves nothing about the stores",
+        Overall::Pass => pass(report),
+        Overall::Fail => "FAIL".to_owned(),
+        Overall::Inconclusive => {
+            "INCONCLUSIVE: nothing failed, but the samples don't decide every objective".to_owned()
+        }
+        Overall::Invalid => {
+            "INVALID: the generator was at fault, so the run proves nothing about the stores".to_owned()
+        }
     };
-    lines.push(conclusion.to_owned());
+    lines.push(conclusion);
     lines.join("\n")
+}
+
+/// What a PASS says, and no more: the objectives that it leaves out, and the longest stall that every SLO excludes.
+fn pass(report: &Report) -> String {
+    let findings = &report.findings;
+    let undecided =
+        |one: &&Availability| one.undecided == Undecided::Allow && one.test.verdict == Verdict::Inconclusive;
+    let met = match findings.availability.iter().filter(undecided).count() {
+        0 => "every objective is met",
+        _ => "every SLO is met, and availability is not decided, which the scenario allows",
+    };
+    let account = if report.account.is_some() { "; the account is exact" } else { "" };
+    let stalls = findings.slos.iter().filter_map(|one| one.test.excluded).map(|excluded| excluded.stall).min();
+    let drive = exact_duration(report.run.scenario.duration);
+    let limit = stalls.map_or_else(String::new, |stall| {
+        format!("; a run of {drive} can't exclude stalls longer than {}", brief_duration(stall))
+    });
+    format!("PASS: {met}{account}{limit}")
 }
 
 fn word(verdict: Verdict) -> &'static str {
@@ -236,7 +278,7 @@ fn word(verdict: Verdict) -> &'static str {
 }
 
 /// A share as a percentage, without trailing zeros.
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     let text = format!("{:.4}", share * 100.0);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
@@ -249,7 +291,7 @@ fn millis(micros: Option<u64>) -> String {
 }
 
 /// A number with thousands separators.
-fn with_separators(number: u64) -> String {
+pub(super) fn with_separators(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sluice_schemas::Store;
+
 use super::*;
 use crate::{
     account::{Account, Differences, Ledger, Origin},
-    measure::{GeneratorHealth, Outcome, Recorder, Sample},
+    measure::{GeneratorHealth, Outcome, Recorder, Sample, WriteRecorder},
     question::Question,
     scenario::Scenario,
-    verdict::{Findings, Overall, availability, judge, validity},
+    verdict::{Behavior, Findings, Overall, judge, validity},
 };
 
 fn scenario() -> Scenario {
@@ -49,6 +51,17 @@ fn silent(scenario: &Scenario) -> Vec<Recorder> {
     recorders
 }
 
+/// Transactions without a failure.
+fn writes(drive: Duration) -> WriteRecorder {
+    let mut writes = WriteRecorder::with_first_attempts(Store::Postgres, drive);
+    for i in 0..4_000 {
+        let at = drive.mul_f64(f64::from(i) / 4_000.0);
+        writes.record_first_attempt(at, false);
+        writes.record(at, false);
+    }
+    writes
+}
+
 fn ledger(origin: Origin, kind: &str, missing: u64) -> Ledger {
     Ledger {
         store: "ClickHouse".to_owned(),
@@ -80,9 +93,10 @@ fn report_of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Re
     let minute = Duration::from_mins(1);
     let health =
         GeneratorHealth { offered: 10, sent: 10, monotonic: minute, system: minute, ..GeneratorHealth::default() };
+    let (slos, availability) = judge(&scenario, recorders, &[writes(scenario.duration)]);
     let findings = Findings {
-        slos: scenario.slos.iter().map(|slo| judge(recorders, slo)).collect(),
-        availability: availability(recorders, scenario.availability),
+        slos,
+        availability,
         validity: validity(&scenario.slos, recorders, &health),
         failures: account.discrepancies(),
     };
@@ -138,4 +152,16 @@ fn where_no_store_ever_answered_there_is_no_percentile() {
 #[test]
 fn the_json_report_holds_everything_and_its_version() {
     insta::assert_json_snapshot!(report(1_000, 0));
+}
+
+#[test]
+fn a_scenario_is_explained_without_a_past_and_with_one() {
+    let mut scenario = scenario();
+    (scenario.communications, scenario.history) = (1_000, 500);
+    insta::assert_snapshot!(explain(&scenario, &Past::default()));
+    let measured = |exceedances| Behavior::measured(600, 400.0, exceedances);
+    let slos = [("customer-lookup", measured(0.0)), ("search", measured(60.0)), ("analytics", measured(19.5))];
+    let slos = slos.map(|(name, behavior)| (name.to_owned(), behavior)).into();
+    let past = Past { started_at: Some("2026-11-24T09:00:00Z".parse().unwrap()), slos };
+    insta::assert_snapshot!(explain(&scenario, &past));
 }

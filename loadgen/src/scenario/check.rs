@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::error::ScenarioError;
 use super::raw::{self, Count, Raw, Text};
-use super::types::{Arrivals, Scenario, Slo, TimeOuts};
+use super::types::{Arrivals, Availability, Scenario, Slo, TimeOuts, Undecided};
 use super::units;
 use crate::question::{Question, Store};
 
@@ -41,7 +41,7 @@ impl Source<'_> {
         if range.contains(&value) {
             return Ok(value);
         }
-        let [low, high] = [range.start, range.end].map(humantime_serde::re::humantime::format_duration);
+        let [low, high] = [range.start, range.end].map(units::exact_duration);
         Err(self.wrong(
             at,
             key,
@@ -105,10 +105,7 @@ pub(super) fn check(raw: &Raw, source: &Source<'_>) -> Result<Scenario, Scenario
         arrivals: arrivals(raw.drive.arrivals.as_ref(), source)?,
         probes,
         slos,
-        availability: match &raw.availability {
-            Some(at) => source.unit(at, "availability", |text| units::percent(text, 50.0, 99.9999))?,
-            None => 0.9999,
-        },
+        availability: raw.availability.as_ref().map_or(Ok(Availability::default()), |raw| availability(raw, source))?,
         time_outs,
     })
 }
@@ -312,5 +309,32 @@ fn slo(raw: &raw::Slo, source: &Source<'_>) -> Result<Slo, ScenarioError> {
             Some(at) => source.unit(at, "slo.alpha", |text| units::percent(text, 0.01, 20.0))?,
             None => 0.05,
         },
+        longest_stall: match &raw.longest_stall {
+            Some(at) => {
+                Some(source.duration(at, "slo.longest_stall", Duration::from_millis(1)..Duration::from_secs(3_601))?)
+            }
+            None => None,
+        },
+    })
+}
+
+fn availability(raw: &raw::Availability, source: &Source<'_>) -> Result<Availability, ScenarioError> {
+    let share = |at: &Option<Text>, key: &str| {
+        at.as_ref().map(|at| source.unit(at, key, |text| units::percent(text, 50.0, 99.9999))).transpose()
+    };
+    let default = Availability::default();
+    let undecided = match raw.undecided.as_ref().map(|at| (at, at.as_ref().as_str())) {
+        None => default.undecided,
+        Some((_, "block")) => Undecided::Block,
+        Some((_, "allow")) => Undecided::Allow,
+        Some((at, other)) => {
+            let message = format!("unknown choice \"{other}\"; use \"block\" or \"allow\"");
+            return Err(source.wrong(at, "availability.undecided", message));
+        }
+    };
+    Ok(Availability {
+        objective: share(&raw.objective, "availability.objective")?.unwrap_or(default.objective),
+        first_attempts: share(&raw.first_attempts, "availability.first_attempts")?,
+        undecided,
     })
 }

@@ -23,7 +23,7 @@ pub(super) struct Raw {
     pub probes: BTreeMap<Text, Text>,
     #[serde(default)]
     pub slo: Vec<Slo>,
-    pub availability: Option<Text>,
+    pub availability: Option<Availability>,
     #[serde(default)]
     pub time_outs: BTreeMap<Text, Text>,
 }
@@ -78,6 +78,15 @@ pub(super) struct Slo {
     pub objective: Text,
     pub within: Text,
     pub alpha: Option<Text>,
+    pub longest_stall: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Availability {
+    pub objective: Option<Text>,
+    pub first_attempts: Option<Text>,
+    pub undecided: Option<Text>,
 }
 
 /// An instant, written with or without quotes.

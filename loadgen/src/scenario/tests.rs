@@ -43,15 +43,19 @@ fn the_smoke_scenario_has_its_documented_sizes() {
 
 #[test]
 fn optional_keys_have_defaults() {
-    let text = SMOKE.split("# Time-outs of answers").next().unwrap();
-    let text = ["warm_up", "settle", "skew", "customers_per", "metric_interval", "arrivals", "alpha", "availability"]
-        .iter()
-        .fold(text.to_owned(), |text, key| {
+    let (before, after) = SMOKE.split_once("# The availability of each store.").unwrap();
+    let slos = after.split_once("# The SLOs of ADR-003").unwrap().1.split("# Time-outs of answers").next().unwrap();
+    let text = format!("{before}#{slos}");
+    let text = ["warm_up", "settle", "skew", "customers_per", "metric_interval", "arrivals", "alpha"].iter().fold(
+        text,
+        |text, key| {
             text.lines().filter(|line| !line.starts_with(key)).fold(String::new(), |text, line| text + line + "\n")
-        });
+        },
+    );
     let scenario = Scenario::parse(&text, "short.toml").unwrap();
     assert_eq!((scenario.warm_up, scenario.settle), (Duration::ZERO, Duration::from_mins(1)));
-    assert_eq!((scenario.availability, scenario.slos[0].alpha), (0.9999, 0.05));
+    assert_eq!((scenario.availability, scenario.slos[0].alpha), (Availability::default(), 0.05));
+    assert_eq!(scenario.slos[0].longest_stall, None);
     assert_eq!(scenario.time_outs.for_store(Store::Clickhouse), Duration::from_secs(10));
     assert_eq!(scenario.metric_interval, Duration::from_mins(15));
 }
@@ -88,6 +92,9 @@ fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
         ("a key twice", edited("keys = 7\n", "keys = 7\nkeys = 8\n")),
         ("a name that is no file's", edited("name = \"smoke\"", "name = \"Smoke Test\"")),
         ("an unknown spacing", edited("\"poisson\"", "\"random\"")),
+        ("an unknown choice", edited("undecided = \"allow\"", "undecided = \"maybe\"")),
+        ("a stall without unit", edited("alpha = \"5 %\"", "longest_stall = \"5\"")),
+        ("availability as a single value", edited("[availability]\n", "availability = \"99.99 %\"\n[seeds2]\n")),
         ("a broken line", edited("keys = 7", "keys = ")),
     ];
     let mut text = String::new();

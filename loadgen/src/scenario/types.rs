@@ -59,8 +59,8 @@ pub struct Scenario {
     pub probes: BTreeMap<Question, f64>,
     /// The SLOs that are judged.
     pub slos: Vec<Slo>,
-    /// Share of probes that must be answered, 0 to 1.
-    pub availability: f64,
+    /// The availability that is judged, for each store.
+    pub availability: Availability,
     /// Time-outs of answers.
     pub time_outs: TimeOuts,
 }
@@ -73,6 +73,33 @@ pub enum Arrivals {
     Poisson,
     /// Equal gaps.
     Constant,
+}
+
+/// The availability of each store: the share of its questions and writes that succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Availability {
+    /// Share that must succeed, 0 to 1.
+    pub objective: f64,
+    /// Share of retried writes that must succeed at the first attempt, if that is judged.
+    pub first_attempts: Option<f64>,
+    /// What a run means that is too short to decide it.
+    pub undecided: Undecided,
+}
+
+impl Default for Availability {
+    fn default() -> Self {
+        Self { objective: 0.9999, first_attempts: None, undecided: Undecided::Block }
+    }
+}
+
+/// What an undecided objective means for the verdict on the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undecided {
+    /// The run is INCONCLUSIVE.
+    Block,
+    /// The objective is shown as INCONCLUSIVE, and the run may pass.
+    Allow,
 }
 
 /// An SLO: "`objective` of the answers to `questions` arrive within `within`."
@@ -89,6 +116,9 @@ pub struct Slo {
     pub within: Duration,
     /// Maximum accepted probability of a wrong PASS, and of a wrong FAIL, 0 to 1.
     pub alpha: f64,
+    /// The verdict must hold for stalls of up to this length; `None` if it says itself for which it holds.
+    #[serde(with = "humantime_serde")]
+    pub longest_stall: Option<Duration>,
 }
 
 /// Time-outs of answers, counted from the intended start.

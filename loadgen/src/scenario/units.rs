@@ -1,4 +1,5 @@
-//! Parses values with units: `60 s`, `30/s`, `95 %`. Errors contain what to write instead.
+//! Reads and writes values with units as people write them: `60 s`, `30/s`, `95 %`. Errors contain what to write
+//! instead.
 
 use std::time::Duration;
 
@@ -34,9 +35,37 @@ pub(super) fn percent(text: &str, low: f64, high: f64) -> Result<f64, String> {
     let advice = format!("write {low} % to {high} %, such as \"{} %\"", if high > 50.0 { 95 } else { 5 });
     let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     match number {
-        Some(number) if (low..=high).contains(&number) => Ok(number / 100.0),
+        // Read as a decimal number, so that 99.99 % is 0.9999 and not the nearest quotient.
+        Some(number) if (low..=high).contains(&number) => Ok(format!("{number}e-2").parse().unwrap_or(number / 100.0)),
         Some(_) => Err(format!("\"{text}\" is out of range; {advice}")),
         None => Err(format!("\"{text}\" is not a percentage; {advice}")),
+    }
+}
+
+/// A duration in its largest unit, as a scenario would write it: `75 s`, `10 min`, `60 days`.
+pub fn exact_duration(duration: Duration) -> String {
+    const UNITS: [(u128, &str, &str); 5] = [
+        (86_400_000, "day", "days"),
+        (3_600_000, "h", "h"),
+        (60_000, "min", "min"),
+        (1_000, "s", "s"),
+        (1, "ms", "ms"),
+    ];
+    let millis = duration.as_millis();
+    let fits = |(unit, ..): &&(u128, &str, &str)| millis > 0 && millis.is_multiple_of(*unit);
+    UNITS.iter().find(fits).map_or_else(
+        || "0 s".to_owned(),
+        |&(unit, one, many)| format!("{} {}", millis / unit, if millis == unit { one } else { many }),
+    )
+}
+
+/// A measured duration, rounded: `642 ms`, `1.3 s`, `295 s`.
+pub fn brief_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    match seconds {
+        0.0..1.0 => format!("{:.0} ms", seconds * 1_000.0),
+        1.0..100.0 => format!("{seconds:.1} s"),
+        _ => format!("{seconds:.0} s"),
     }
 }
 
@@ -51,6 +80,15 @@ mod tests {
         assert_eq!(rate("12/min"), Ok(0.2));
         assert_eq!(rate("1_000 / s"), Ok(1000.0));
         assert_eq!(percent("99.5 %", 50.0, 99.999), Ok(0.995));
+        assert_eq!(percent("99.99 %", 50.0, 99.999).map(|share| share.to_string()), Ok("0.9999".to_owned()));
+    }
+
+    #[test]
+    fn durations_are_written_in_the_unit_that_people_would_use() {
+        let exact = [75_000, 600_000, 5_184_000_000, 86_400_000, 100, 5_400_000, 0].map(Duration::from_millis);
+        assert_eq!(exact.map(exact_duration), ["75 s", "10 min", "60 days", "1 day", "100 ms", "90 min", "0 s"]);
+        let brief = [642, 1_284, 295_000].map(Duration::from_millis);
+        assert_eq!(brief.map(brief_duration), ["642 ms", "1.3 s", "295 s"]);
     }
 
     #[test]

@@ -1,46 +1,88 @@
-//! The verdict on availability: the share of probes that were answered.
+//! The tests of availability: for each store, the share of its questions and writes that succeed, and for writes that
+//! the drive retries, the share that succeeds at the first attempt.
+
+use std::time::Duration;
 
 use serde::Serialize;
+use sluice_schemas::Store;
 
-use super::binomial::{self, Verdict};
-use crate::measure::Recorder;
+use super::proportion::{Hypothesis, Proportion};
+use crate::measure::{Recorder, WriteRecorder, blocks::Blocks};
+use crate::question;
+use crate::scenario::{self, Undecided};
 
-/// The verdict on availability.
+/// Maximum accepted probability of a wrong PASS, and of a wrong FAIL.
+pub(super) const ALPHA: f64 = 0.05;
+
+/// What must succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// Questions and writes, after all attempts.
+    Operations,
+    /// The first attempts of writes.
+    FirstAttempts,
+}
+
+/// The availability of one store, judged.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Availability {
-    /// Share of probes that must be answered.
+    /// The store.
+    pub store: Store,
+    /// What must succeed.
+    pub subject: Subject,
+    /// Share that must succeed, 0 to 1.
     pub objective: f64,
-    /// Probes.
+    /// Questions and writes.
     pub samples: u64,
     /// Errors and time-outs.
     pub failed: u64,
-    /// The verdict.
-    pub verdict: Verdict,
-    /// The reason, in a few words.
-    pub reason: String,
+    /// The test, and the verdict.
+    #[serde(flatten)]
+    pub test: Proportion,
+    /// What an INCONCLUSIVE verdict means for the run.
+    pub undecided: Undecided,
 }
 
-/// Judges the share of probes that were answered. A short run can't prove 99.99 % (that takes 29,956 samples without a
-/// failure), so failures are counted: PASS if this run met the objective, with the share that it proves as the reason;
-/// FAIL if a store that meets the objective would rarely fail so often; INCONCLUSIVE otherwise.
-pub fn availability(recorders: &[Recorder], objective: f64) -> Availability {
-    const ALPHA: f64 = 0.05;
-    let counts = || recorders.iter().map(|recorder| recorder.measured().counts);
-    let samples: u64 = counts().map(|counts| counts.samples).sum();
-    let failed: u64 = counts().map(|counts| counts.errors + counts.timed_out).sum();
-    let limit = 1.0 - objective;
-    let (low, high) = binomial::bounds(failed as f64, samples as f64, ALPHA);
-    let verdict = if samples > 0 && failed as f64 <= limit * samples as f64 {
-        Verdict::Pass
-    } else if binomial::decide(failed as f64, samples as f64, limit, ALPHA) == Verdict::Fail {
-        Verdict::Fail
-    } else {
-        Verdict::Inconclusive
-    };
-    let reason = if verdict == Verdict::Fail {
-        format!("at most {:.3} % are answered", (1.0 - low) * 100.0)
-    } else {
-        format!("this many samples prove {:.3} % at most", (1.0 - high) * 100.0)
-    };
-    Availability { objective, samples, failed, verdict, reason }
+/// Tests every store that was asked or written to.
+pub(super) fn test(
+    recorders: &[Recorder],
+    writes: &[WriteRecorder],
+    objective: scenario::Availability,
+) -> Vec<Availability> {
+    let asked = recorders.first().map(|one| &one.measured().failures);
+    let drive = asked.or(writes.first().map(WriteRecorder::outcomes)).map_or(Duration::from_secs(1), Blocks::drive);
+    let operations = Store::ALL.iter().filter_map(|&store| {
+        let mut together = Blocks::new(drive);
+        let asked = recorders.iter().filter(|recorder| answers(recorder.question().store()) == store);
+        let failures = asked.map(|recorder| &recorder.measured().failures);
+        failures.chain(written(writes, store).map(WriteRecorder::outcomes)).for_each(|one| together.merge(one));
+        let is_used = together.samples() > 0 || recorders.iter().any(|one| answers(one.question().store()) == store);
+        is_used.then(|| judge(store, Subject::Operations, objective.objective, objective.undecided, &together))
+    });
+    let first_attempts = objective.first_attempts.into_iter().flat_map(|share| {
+        let attempts = writes.iter().filter_map(|one| Some((one.store(), one.first_attempts()?)));
+        attempts.map(move |(store, blocks)| judge(store, Subject::FirstAttempts, share, objective.undecided, blocks))
+    });
+    operations.chain(first_attempts).collect()
+}
+
+fn written(writes: &[WriteRecorder], store: Store) -> impl Iterator<Item = &WriteRecorder> {
+    writes.iter().filter(move |one| one.store() == store)
+}
+
+fn answers(store: question::Store) -> Store {
+    match store {
+        question::Store::Postgres => Store::Postgres,
+        question::Store::Redis => Store::Redis,
+        question::Store::Elasticsearch => Store::Elasticsearch,
+        question::Store::Clickhouse => Store::ClickHouse,
+    }
+}
+
+fn judge(store: Store, subject: Subject, objective: f64, undecided: Undecided, outcomes: &Blocks) -> Availability {
+    let hypothesis = Hypothesis { allowed: 1.0 - objective, alpha: ALPHA, longest_stall: None };
+    let (samples, failed) = (outcomes.samples(), outcomes.exceedances());
+    let test = Proportion::test(outcomes, hypothesis, "fail");
+    Availability { store, subject, objective, samples, failed, test, undecided }
 }

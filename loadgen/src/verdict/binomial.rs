@@ -1,4 +1,4 @@
-//! The exact binomial test of a proportion. `docs/verdicts.md` has the sources.
+//! The exact binomial test of a proportion. `docs/verdict.md` has the sources.
 //!
 //! "p95 <= T" is "at most 5 % of answers exceed T". With n samples and x exceedances, PASS means that at most
 //! x exceedances would be unlikely (probability <= alpha) if the store missed its limit, FAIL that at least x would be
@@ -20,7 +20,7 @@ pub enum Verdict {
     Inconclusive,
 }
 
-/// Maximum sample size that [`samples_needed`] considers.
+/// Maximum sample size that [`samples_to_decide`] considers.
 const MAX_SAMPLES: u64 = 10_000_000;
 
 /// Probability of at most `x` exceedances among `n` when each has probability `p`.
@@ -70,21 +70,32 @@ pub(super) fn min_samples(limit: f64, alpha: f64) -> u64 {
     (alpha.ln() / (1.0 - limit).ln()).ceil() as u64
 }
 
-/// Minimum sample size with which a store with a true share of `truth` exceedances passes with probability `power`.
-/// Exact up to 1,000 samples and within 0.1 % above; `u64::MAX` if no sample size considered is enough.
-pub(super) fn samples_needed(limit: f64, alpha: f64, truth: f64, power: f64) -> u64 {
-    let mut n = min_samples(limit, alpha).max(1);
-    let mut allowed = 0.0;
-    while truth < limit && n < MAX_SAMPLES {
-        while at_most(allowed + 1.0, n as f64, limit) <= alpha {
-            allowed += 1.0;
-        }
-        if at_most(allowed, n as f64, truth) >= power {
-            return n;
+/// Minimum sample size with which a store with a true share of `truth` exceedances passes, or fails if `truth` is above
+/// `limit`, with probability `power`. Exact up to 1,000 samples and within 0.1 % above; `None` if no sample size that is
+/// considered is enough, as for a store exactly at its limit.
+pub(super) fn samples_to_decide(limit: f64, alpha: f64, truth: f64, power: f64) -> Option<u64> {
+    let passes = truth < limit;
+    let mut n = if passes { min_samples(limit, alpha).max(1) } else { 1 };
+    let mut border = 0.0;
+    while n < MAX_SAMPLES {
+        let size = n as f64;
+        let decided = if passes {
+            while at_most(border + 1.0, size, limit) <= alpha {
+                border += 1.0;
+            }
+            at_most(border, size, truth)
+        } else {
+            while border <= size && at_least(border, size, limit) > alpha {
+                border += 1.0;
+            }
+            if border > size { 0.0 } else { at_least(border, size, truth) }
+        };
+        if decided >= power {
+            return Some(n);
         }
         n += (n / 1000).max(1);
     }
-    u64::MAX
+    None
 }
 
 #[cfg(test)]
@@ -125,11 +136,20 @@ mod tests {
 
     #[test]
     fn samples_needed_for_a_power_of_nine_in_ten() {
-        let needed = [0.01, 0.02, 0.03, 0.04, 0.045].map(|truth| samples_needed(0.05, 0.05, truth, 0.9));
+        let needed = [0.01, 0.02, 0.03, 0.04, 0.045].map(|truth| samples_to_decide(0.05, 0.05, truth, 0.9).unwrap());
         assert_eq!(needed[..3], [153, 311, 832]);
         assert!((3_700..=3_740).contains(&needed[3]), "{needed:?}");
         assert!((15_500..=15_700).contains(&needed[4]), "{needed:?}");
-        assert_eq!(samples_needed(0.05, 0.05, 0.05, 0.9), u64::MAX);
+        assert_eq!(samples_to_decide(0.05, 0.05, 0.05, 0.9), None);
+    }
+
+    #[test]
+    fn a_store_beyond_its_limit_needs_more_samples_to_fail_the_closer_it_is() {
+        let needed = [1.0, 0.5, 0.1, 0.07, 0.06].map(|truth| samples_to_decide(0.05, 0.05, truth, 0.9).unwrap());
+        assert!(needed.is_sorted() && needed[0] <= 2 && needed[4] > 3_000, "{needed:?}");
+        let size = needed[2] as f64;
+        let border = (0..1_000).map(f64::from).find(|&x| at_least(x, size, 0.05) <= 0.05).unwrap();
+        assert!(at_least(border, size, 0.1) >= 0.9);
     }
 
     #[test]

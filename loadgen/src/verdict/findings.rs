@@ -6,6 +6,7 @@ use super::availability::Availability;
 use super::binomial::Verdict;
 use super::slo::Judged;
 use super::validity::Validity;
+use crate::scenario::Undecided;
 
 /// The verdict on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -26,8 +27,8 @@ pub enum Overall {
 pub struct Findings {
     /// The verdict on each SLO.
     pub slos: Vec<Judged>,
-    /// The verdict on availability.
-    pub availability: Availability,
+    /// The verdict on the availability of each store.
+    pub availability: Vec<Availability>,
     /// Whether the generator kept up.
     pub validity: Validity,
     /// Failures that no latency outweighs, one sentence each: an account that does not balance, a process under test
@@ -39,15 +40,18 @@ impl Findings {
     /// The verdict on the run. Failures come first, even in an invalid run, since no late probe loses a record or makes
     /// an answer wrong. INVALID comes before the SLOs, since an invalid run proves nothing about latency.
     pub fn overall(&self) -> Overall {
-        let verdicts = || self.slos.iter().map(|judged| judged.verdict).chain([self.availability.verdict]);
+        let slos = || self.slos.iter().map(|judged| judged.test.verdict);
+        let undecided = |one: &&Availability| one.test.verdict == Verdict::Inconclusive;
+        let blocked = self.availability.iter().filter(undecided).any(|one| one.undecided == Undecided::Block);
+        let unavailable = self.availability.iter().any(|one| one.test.verdict == Verdict::Fail);
         let wrong = self.slos.iter().any(|judged| judged.counts.wrong > 0);
         if wrong || !self.failures.is_empty() {
             Overall::Fail
         } else if self.validity != Validity::Valid {
             Overall::Invalid
-        } else if verdicts().any(|verdict| verdict == Verdict::Fail) {
+        } else if unavailable || slos().any(|verdict| verdict == Verdict::Fail) {
             Overall::Fail
-        } else if self.slos.is_empty() || verdicts().any(|verdict| verdict == Verdict::Inconclusive) {
+        } else if self.slos.is_empty() || blocked || slos().any(|verdict| verdict == Verdict::Inconclusive) {
             Overall::Inconclusive
         } else {
             Overall::Pass

@@ -1,7 +1,11 @@
 //! Warnings before a run: SLOs that can't be decided, and questions that no SLO judges or that an SLO could hide.
 
-use super::slo::{min_samples, samples_needed};
-use crate::scenario::{Scenario, Slo};
+use super::availability::ALPHA;
+use super::binomial;
+use super::proportion::percent;
+use super::slo::min_samples;
+use crate::question::Store;
+use crate::scenario::{Availability, Scenario, Slo, Undecided, exact_duration};
 
 /// The warnings about a scenario, one sentence each.
 pub fn warnings(scenario: &Scenario) -> Vec<String> {
@@ -10,6 +14,7 @@ pub fn warnings(scenario: &Scenario) -> Vec<String> {
         warnings.extend(too_few_samples(scenario, slo));
         warnings.extend(can_hide(scenario, slo));
     }
+    warnings.extend(undecided_availability(scenario));
     for question in scenario.probes.keys().filter(|&&question| scenario.slo_of(question).is_none()) {
         warnings.push(format!("`{question}` is asked and measured, but no SLO judges it"));
     }
@@ -20,18 +25,50 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
     let planned = scenario.planned_samples(slo);
     let least = min_samples(slo);
     let advice = "raise the rates of its questions or replay in more time";
+    if let Some(stall) = slo.longest_stall.filter(|stall| *stall * least as u32 > scenario.duration) {
+        let [stall, drive, needed] = [stall, scenario.duration, stall * least as u32].map(exact_duration);
+        return Some(format!(
+            "SLO `{}` can never pass: to exclude stalls of {stall} takes {needed}, and the drive takes {drive}; replay in \
+             more time, or lower `slo.longest_stall`",
+            slo.name
+        ));
+    }
     if planned < least {
         return Some(format!(
             "SLO `{}` will get about {planned} samples and can never pass: a PASS needs at least {least}; {advice}",
             slo.name
         ));
     }
-    let needed = samples_needed(slo, (1.0 - slo.objective) / 2.0, 0.9);
+    let allowed = 1.0 - slo.objective;
+    let needed = binomial::samples_to_decide(allowed, slo.alpha, allowed / 2.0, 0.9)?;
     (planned < needed).then(|| {
         format!(
             "SLO `{}` will get about {planned} samples; a store with half of the allowed exceedances \
              needs {needed} to pass nine times in ten; {advice}",
             slo.name
+        )
+    })
+}
+
+/// Availability that the questions alone can't decide, although the run needs it. Writes come on top.
+fn undecided_availability(scenario: &Scenario) -> Option<String> {
+    let Availability { objective, undecided, .. } = scenario.availability;
+    let needed = binomial::min_samples(1.0 - objective, ALPHA);
+    let rate = |store| {
+        let asked = scenario.probes.iter().filter(move |(question, _)| question.store() == store);
+        asked.map(|(_, rate)| rate).sum::<f64>()
+    };
+    let samples = |store| (rate(store) * scenario.duration.as_secs_f64()) as u64;
+    let few = |store: &&Store| (1..needed).contains(&samples(**store));
+    let (store, samples) =
+        Store::ALL.iter().filter(few).map(|&store| (store, samples(store))).min_by_key(|&(_, n)| n)?;
+    (undecided == Undecided::Block).then(|| {
+        format!(
+            "the availability of {} can't be decided: {} needs {needed} questions without a failure, and about \
+             {samples} are planned; replay in more time, or let the run pass without it with \
+             `availability.undecided = \"allow\"`",
+            store.as_str(),
+            percent(objective)
         )
     })
 }
@@ -81,7 +118,9 @@ mod tests {
         let barely_enough = edited("search = \"8/s\"", "search = \"2/s\"");
         let hidden = edited("timeline = \"8/s\"", "timeline = \"2/s\"");
         let unjudged = edited("\"timeline\", ", "");
-        let warnings = [too_few, barely_enough, hidden, unjudged]
+        let too_short = edited("alpha = \"5 %\"", "longest_stall = \"5 s\"");
+        let unavailable = edited("undecided = \"allow\"", "undecided = \"block\"");
+        let warnings = [too_few, barely_enough, hidden, unjudged, too_short, unavailable]
             .map(|text| warnings(&Scenario::parse(&text, "few.toml").unwrap()).join("\n"));
         insta::assert_snapshot!(warnings.join("\n"));
     }

@@ -1,0 +1,118 @@
+//! The last report of a scenario, read for what it measured about each SLO. It never reads more of a report than that,
+//! and skips files that it can't read: a forecast without a past is based on an assumption.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::Deserialize;
+
+use super::contents::VERSION;
+use crate::verdict::Behavior;
+
+#[derive(Deserialize)]
+struct PastReport {
+    version: u32,
+    run: Run,
+    findings: Findings,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    started_at: chrono::DateTime<chrono::Utc>,
+    scenario: Named,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Findings {
+    slos: Vec<Judged>,
+}
+
+#[derive(Deserialize)]
+struct Judged {
+    slo: Named,
+    counts: Counts,
+    effective: Effective,
+}
+
+#[derive(Deserialize)]
+struct Counts {
+    samples: u64,
+}
+
+#[derive(Deserialize)]
+struct Effective {
+    samples: f64,
+    exceedances: f64,
+}
+
+/// What the newest report of a scenario in the folder `runs` measured, by the names of its SLOs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Past {
+    /// Start of that run; `None` if there is no report.
+    pub started_at: Option<chrono::DateTime<chrono::Utc>>,
+    /// The behavior of each SLO that had samples.
+    pub slos: BTreeMap<String, Behavior>,
+}
+
+/// Reads the newest report of the scenario of that name.
+pub fn past(runs: &Path, scenario: &str) -> Past {
+    let folders = std::fs::read_dir(runs).into_iter().flatten().flatten();
+    let reports = folders.filter_map(|folder| read(&folder.path().join("report.json")));
+    let newest =
+        reports.filter(|report| report.run.scenario.name == scenario).max_by_key(|report| report.run.started_at);
+    let Some(report) = newest else { return Past::default() };
+    let measured = report.findings.slos.into_iter().filter(|judged| judged.counts.samples > 0);
+    let behavior = |judged: Judged| {
+        let Effective { samples, exceedances } = judged.effective;
+        (judged.slo.name, Behavior::measured(judged.counts.samples, samples, exceedances))
+    };
+    Past { started_at: Some(report.run.started_at), slos: measured.map(behavior).collect() }
+}
+
+fn read(path: &Path) -> Option<PastReport> {
+    let text = std::fs::read_to_string(path).ok()?;
+    serde_json::from_str(&text).ok().filter(|report: &PastReport| report.version == VERSION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(scenario: &str, day: u32, exceedances: f64) -> String {
+        serde_json::json!({
+            "version": VERSION,
+            "run": { "started_at": format!("2026-11-{day:02}T09:00:00Z"), "scenario": { "name": scenario } },
+            "findings": { "slos": [{
+                "slo": { "name": "search" },
+                "counts": { "samples": 1_000 },
+                "effective": { "samples": 500.0, "exceedances": exceedances },
+            }] },
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn the_newest_report_of_the_scenario_counts_and_broken_ones_do_not() {
+        let runs = tempfile::tempdir().unwrap();
+        let reports = [
+            ("a", report("smoke", 20, 9.5)),
+            ("b", report("smoke", 21, 4.5)),
+            ("c", report("day", 22, 0.0)),
+            ("d", "{".to_owned()),
+            ("e", report("smoke", 23, 0.0).replace(&format!("\"version\":{VERSION}"), "\"version\":1")),
+        ];
+        for (folder, text) in reports {
+            std::fs::create_dir(runs.path().join(folder)).unwrap();
+            std::fs::write(runs.path().join(folder).join("report.json"), text).unwrap();
+        }
+        let past = past(runs.path(), "smoke");
+        assert_eq!(past.started_at.unwrap().to_rfc3339(), "2026-11-21T09:00:00+00:00");
+        assert_eq!(past.slos["search"], Behavior { share: 5.0 / 501.0, correlation: 2.0, is_measured: true });
+        assert_eq!(super::past(runs.path(), "week"), Past::default());
+        assert_eq!(super::past(Path::new("/nowhere"), "smoke"), Past::default());
+    }
+}

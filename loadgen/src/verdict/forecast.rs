@@ -1,0 +1,81 @@
+//! What a drive can decide about an SLO, before it runs: from the last measurement of the same SLO, or from a stated
+//! assumption. A forecast never changes a verdict.
+
+use std::time::Duration;
+
+use super::binomial;
+use super::excluded::Excluded;
+use super::slo::hypothesis;
+use crate::scenario::{Scenario, Slo};
+
+/// The probability with which a drive of the forecast's length decides.
+const POWER: f64 = 0.9;
+/// Samples that count as one if nothing is known about their correlation.
+const ASSUMED_CORRELATION: f64 = 2.0;
+
+/// What is known about the samples of an SLO.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Behavior {
+    /// Share of exceedances, 0 to 1.
+    pub share: f64,
+    /// Samples that count as one effective sample; 1 if they are independent.
+    pub correlation: f64,
+    /// Whether this was measured; otherwise it is assumed.
+    pub is_measured: bool,
+}
+
+impl Behavior {
+    /// The behavior that a run measured: `exceedances` of `effective` effective samples, from `samples` in all.
+    pub fn measured(samples: u64, effective: f64, exceedances: f64) -> Self {
+        // Half an exceedance more than seen (Jeffreys' prior): a run without one doesn't prove that there are none.
+        let share = (exceedances + 0.5) / (effective + 1.0);
+        Self { share, correlation: (samples as f64 / effective.max(1.0)).max(1.0), is_measured: true }
+    }
+
+    /// Half of the allowed exceedances, and two samples that count as one.
+    pub fn assumed(slo: &Slo) -> Self {
+        Self { share: (1.0 - slo.objective) / 2.0, correlation: ASSUMED_CORRELATION, is_measured: false }
+    }
+}
+
+/// What a drive can decide about one SLO.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecast {
+    /// Name of the SLO.
+    pub slo: String,
+    /// What the forecast is based on.
+    pub behavior: Behavior,
+    /// Planned samples.
+    pub samples: u64,
+    /// How many independent samples they are worth.
+    pub effective: f64,
+    /// Effective samples that a decision needs, nine times in ten.
+    pub needed: Option<u64>,
+    /// The drive that decides nine times in ten; `None` if none does, since the store is at its limit.
+    pub time_to_decision: Option<Duration>,
+    /// What a PASS without an exceedance excludes; the more exceed, the less.
+    pub excludes_at_best: Excluded,
+}
+
+/// The forecast of one SLO of a scenario.
+pub fn forecast(scenario: &Scenario, slo: &Slo, behavior: Behavior) -> Forecast {
+    let rate: f64 = slo.questions.iter().filter_map(|question| scenario.probes.get(question)).sum();
+    let samples = scenario.planned_samples(slo);
+    let hypothesis = hypothesis(slo);
+    let at_most = slo.longest_stall.map_or(f64::INFINITY, |stall| scenario.duration.div_duration_f64(stall));
+    let needed = binomial::samples_to_decide(hypothesis.allowed, slo.alpha, behavior.share, POWER);
+    let time_to_decision = needed.map(|needed| {
+        let by_rate = Duration::from_secs_f64(needed as f64 * behavior.correlation / rate);
+        by_rate.max(slo.longest_stall.map_or(Duration::ZERO, |stall| stall.mul_f64(needed as f64)))
+    });
+    let best = binomial::min_samples(hypothesis.allowed, slo.alpha) as f64;
+    Forecast {
+        slo: slo.name.clone(),
+        behavior,
+        samples,
+        effective: (samples as f64 / behavior.correlation).min(at_most),
+        needed,
+        time_to_decision,
+        excludes_at_best: Excluded::over(best, scenario.duration),
+    }
+}

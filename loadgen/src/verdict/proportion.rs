@@ -1,0 +1,90 @@
+//! The test of one objective: whether the share of bad samples is at most the allowed one.
+
+use serde::Serialize;
+
+use super::binomial::{self, Verdict};
+use super::excluded::Excluded;
+use crate::measure::blocks::{Blocks, EffectiveSample};
+use crate::scenario::{brief_duration, exact_duration};
+
+/// What is tested: at most a share of `allowed` may be bad.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Hypothesis {
+    /// Share of bad samples that the objective allows, 0 to 1.
+    pub(super) allowed: f64,
+    /// Maximum accepted probability of a wrong PASS, and of a wrong FAIL.
+    pub(super) alpha: f64,
+    /// The verdict must hold for stalls of up to this length.
+    pub(super) longest_stall: Option<std::time::Duration>,
+}
+
+/// The outcome of a test.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Proportion {
+    /// The effective sample.
+    pub effective: EffectiveSample,
+    /// Lower bound of the true share of bad samples.
+    pub low: f64,
+    /// Upper bound of the true share of bad samples.
+    pub high: f64,
+    /// Probability of at least this many bad samples if the objective were met: a FAIL needs a small one.
+    pub fail_probability: f64,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The longest slowness for which the verdict holds; `None` without a decision.
+    pub excluded: Option<Excluded>,
+    /// The reason, in a few words.
+    pub reason: String,
+}
+
+impl Proportion {
+    /// Tests the samples of `blocks`; `bad` is the verb of the reason: "exceed" or "fail".
+    pub(super) fn test(blocks: &Blocks, hypothesis: Hypothesis, bad: &str) -> Self {
+        let Hypothesis { allowed, alpha, longest_stall } = hypothesis;
+        let effective = blocks.effective(alpha, longest_stall);
+        let EffectiveSample { samples, exceedances, .. } = effective;
+        let (low, high) = binomial::bounds(exceedances, samples, alpha);
+        let verdict = binomial::decide(exceedances, samples, allowed, alpha);
+        let excluded = Excluded::by(verdict, effective, hypothesis, blocks.drive());
+        let fail_probability = binomial::at_least(exceedances, samples, allowed);
+        let mut test = Self { effective, low, high, fail_probability, verdict, excluded, reason: String::new() };
+        test.reason = test.explain(hypothesis, bad);
+        test
+    }
+
+    /// Withdraws a decision, for another reason.
+    pub(super) fn withdraw(&mut self, reason: String) {
+        (self.verdict, self.excluded, self.reason) = (Verdict::Inconclusive, None, reason);
+    }
+
+    fn explain(&self, hypothesis: Hypothesis, bad: &str) -> String {
+        let Hypothesis { allowed, alpha, longest_stall } = hypothesis;
+        let [low, high] = [self.low, self.high].map(percent);
+        let needed = binomial::min_samples(allowed, alpha);
+        let held = self.excluded.map_or(String::new(), |excluded| format!("; {excluded}"));
+        match (self.verdict, longest_stall) {
+            (Verdict::Pass, _) => format!("at most {high} {bad}{held}"),
+            (Verdict::Fail, _) => format!("at least {low} {bad}{held}"),
+            (Verdict::Inconclusive, Some(stall)) if self.effective.samples < needed as f64 => {
+                let drive = brief_duration(stall * needed as u32);
+                format!("a PASS that excludes stalls of {} needs a drive of {drive}", exact_duration(stall))
+            }
+            (Verdict::Inconclusive, _) if self.effective.samples < needed as f64 => {
+                let effective = self.effective.samples.floor();
+                format!(
+                    "an effective sample of {effective:.0} can't show {}; that needs {needed}",
+                    percent(1.0 - allowed)
+                )
+            }
+            (Verdict::Inconclusive, _) => format!("between {low} and {high} {bad}"),
+        }
+    }
+}
+
+/// A share as a percentage; small ones with more digits.
+pub(super) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let close_to_an_end = percent.min(100.0 - percent);
+    let text = if close_to_an_end < 0.1 { format!("{percent:.4}") } else { format!("{percent:.2}") };
+    format!("{} %", if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text })
+}
