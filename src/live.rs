@@ -9,7 +9,10 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sluice_loadgen::drive::{Phase, Progress};
+use sluice_loadgen::{
+    drive::{Phase, Progress},
+    report::separated,
+};
 use tokio::sync::watch;
 
 use crate::screen;
@@ -126,7 +129,8 @@ impl Counter {
         // The number of some kinds is not known in advance, so the length grows with them.
         self.bar.set_length(self.bar.length().unwrap_or_default().max(total));
         self.bar.set_position(total);
-        let lines: Vec<String> = landed.iter().map(|(kind, count)| format!("           {count:>9} {kind}")).collect();
+        let line = |(kind, count): (&String, &u64)| format!("           {:>11} {kind}", separated(*count));
+        let lines: Vec<String> = landed.iter().map(line).collect();
         self.bar.set_message(lines.join("\n"));
     }
 }
@@ -160,13 +164,13 @@ fn phase(now: &Progress) -> String {
         Phase::Driving => format!("driving, {elapsed} of {length} s"),
         Phase::Flushing => format!("flushing for {elapsed} s"),
     };
-    format!("{phase}, {} questions in flight, {} held back", now.in_flight, now.held_back)
+    let questions = if now.in_flight == 1 { "question" } else { "questions" };
+    format!("{phase}, {} {questions} in flight, {} held back", now.in_flight, separated(now.held_back))
 }
 
 fn describe_writes(now: &Progress) -> String {
     let written = now.acknowledged;
-    format!(
-        "{} communications, {} events, {} interactions, {} metrics",
-        written.communications, written.events, written.interactions, written.metrics
-    )
+    let [communications, events, interactions, metrics] =
+        [written.communications, written.events, written.interactions, written.metrics].map(separated);
+    format!("{communications} communications, {events} events, {interactions} interactions, {metrics} metrics")
 }

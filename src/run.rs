@@ -15,6 +15,7 @@ use sluice_loadgen::{
     load,
     plan::{Plan, Totals},
     population::Population,
+    report::separated,
     run_context::RunContext,
     scenario::Scenario,
     verdict,
@@ -34,11 +35,11 @@ use crate::{
 
 /// What a run drops, for `--help`.
 const DROPS: &str = "\
-What is dropped: before a run, everything that earlier runs created in its namespace is dropped without confirmation: their
-topics, consumer groups, tables, indices, keys, search indexes and empty buckets. Each store has a marker that the namespace
-was created for runs, and only objects with the namespace's mark, or in its inventory on Kafka, are dropped. Databases and
-other objects stay. A namespace that contains objects but no marker is refused with exit code 4, and nothing is dropped.
-What a run creates stays until the next run.";
+What is dropped: before a run, everything that earlier runs created in its namespace is dropped without confirmation: \
+their topics, consumer groups, tables, indices, keys, search indexes and empty buckets. Each store has a marker that the \
+namespace was created for runs, and only objects with the namespace's mark, or in its inventory on Kafka, are dropped. \
+Databases and other objects stay. A namespace that contains objects but no marker is refused with exit code 4, and \
+nothing is dropped. What a run creates stays until the next run.";
 
 /// Options of a run.
 #[derive(Debug, Args)]
@@ -108,7 +109,7 @@ impl Run {
         let loading = load::load(stores, names, scenario, population, &self.stop, &add);
         let loaded = interruptible(&self.stop, async { Box::pin(loading).await.map_err(Failure::from) }).await?;
         let records: u64 = loaded.records.values().sum();
-        self.live.finish_step(&format!("{records} records loaded in {:.1} s", loaded.took.as_secs_f64()));
+        self.live.finish_step(&format!("{} records loaded in {:.1} s", separated(records), loaded.took.as_secs_f64()));
         Ok(())
     }
 
@@ -127,8 +128,12 @@ impl Run {
         }
         let acknowledged: u64 = driven.acknowledged.iter().map(Totals::through_kafka).sum();
         let took = driven.health.monotonic.as_secs_f64();
-        let rate = if took > 0.0 { format!(", {:.0}/s", acknowledged as f64 / took) } else { String::new() };
-        self.live.finish_step(&format!("driven for {took:.0} s: {acknowledged} records to Kafka{rate}"));
+        let per_second = if took > 0.0 { (acknowledged as f64 / took) as u64 } else { 0 };
+        self.live.finish_step(&format!(
+            "driven for {took:.0} s: {} records to Kafka, {}/s",
+            separated(acknowledged),
+            separated(per_second)
+        ));
         Ok(driven)
     }
 

@@ -7,7 +7,7 @@ use anyhow::Context;
 use sluice_loadgen::{
     account::{self, Account, Settled},
     drive::Driven,
-    report::{self, Header, Machine, Report},
+    report::{self, Header, Machine, Report, separated},
     verdict::{self, Findings, Overall},
 };
 use sluice_stack::Layout;
@@ -103,7 +103,11 @@ async fn drive_and_settle(
 async fn settle(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Result<Option<Settled>, Failure> {
     run.live.step("waiting until everything has landed (the last batches are sealed by time)");
     let progress = |arrived: u64, produced: u64| {
-        run.live.update(&format!("{arrived} of {produced} have landed or been dead-lettered"));
+        run.live.update(&format!(
+            "{} of {} have landed or been dead-lettered",
+            separated(arrived),
+            separated(produced)
+        ));
     };
     let settling = account::settle(run.context(), &driven.acknowledged, run.scenario.settle, &run.stop, &progress);
     let settled = interruptible(&run.stop, async { Ok(settling.await) }).await?;
@@ -111,8 +115,8 @@ async fn settle(run: &Run, driven: &Driven, failures: &mut Vec<String>) -> Resul
         Ok(settled) => {
             run.live.finish_step(&format!(
                 "{} of {} records have landed or been dead-lettered, after {}",
-                settled.arrived,
-                settled.produced,
+                separated(settled.arrived),
+                separated(settled.produced),
                 run::seconds(settled.took)
             ));
             Ok(Some(settled))

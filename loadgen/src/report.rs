@@ -13,7 +13,7 @@ pub use explain::explain;
 pub use machine::Machine;
 pub use past::{Past, past};
 pub use rates::{Rate, rates};
-pub use table::drive_tables;
+pub use table::{drive_tables, separated};
 
 #[cfg(test)]
 mod tests;

@@ -22,8 +22,13 @@ impl Scenario {
             (false, true) => "check that it is a text file that this user may read",
             (false, false) => "name an existing file",
         };
+        let message = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::IsADirectory => advice.to_owned(),
+            std::io::ErrorKind::InvalidData => format!("it is not text in UTF-8; {advice}"),
+            _ => format!("{error}; {advice}"),
+        };
         let text = std::fs::read_to_string(path)
-            .map_err(|error| ScenarioError { file: file.clone(), message: format!("{error}; {advice}") })?;
+            .map_err(|error| ScenarioError { file: file.clone(), message: message(error) })?;
         Self::parse(&text, &file)
     }
 

@@ -38,7 +38,7 @@ async fn every_difference_is_counted_and_named() {
     assert_eq!(in_postgres(Origin::Loaded, 0), (0, 0, 0, 0), "its other rows are unchanged");
     let in_store = |store, kind| find(&account, store, kind, Origin::Loaded, &tenants[0]);
     assert_eq!(in_store("Elasticsearch", "communications"), (1, 0, 0, 0), "a document removed");
-    assert_eq!(in_store("Redis", "ctx"), (0, 0, 1, 0), "a context altered");
+    assert_eq!(in_store("Redis", "contexts"), (0, 0, 1, 0), "a context altered");
     assert_eq!(
         find(&account, "Kafka", "clickhouse-errors", Origin::Driven, "(unreadable)"),
         (0, 0, 0, 1),

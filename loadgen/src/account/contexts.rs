@@ -27,7 +27,7 @@ pub(super) async fn account(context: RunContext<'_>, account: &mut Account) -> R
     for tenant in context.plan.population().tenants() {
         let (landed, differences) = compare(&cache, context.plan, tenant.index).await?;
         let counts = (load::cached_customers(tenant), landed);
-        account.ledgers.push(loaded_ledger("Redis", "ctx", tenant.id.to_string(), counts, differences));
+        account.ledgers.push(loaded_ledger("Redis", "contexts", tenant.id.to_string(), counts, differences));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::{Cell, CellAlignment, Table};
 
 use super::past::Past;
-use super::table::{UNKNOWN, percent, table, trim, with_separators};
+use super::table::{UNKNOWN, percent, separated, table, trim};
 use crate::plan::{Plan, Totals};
 use crate::population::Population;
 use crate::scenario::{Scenario, brief_duration, exact_duration};
@@ -34,7 +34,7 @@ pub fn explain(scenario: &Scenario, past: &Past) -> String {
 
 fn steps(scenario: &Scenario, population: &Population, totals: Totals) -> String {
     let count = |numbers: fn(&crate::population::Tenant) -> u64| {
-        with_separators(population.tenants().iter().map(numbers).sum::<u64>())
+        separated(population.tenants().iter().map(numbers).sum::<u64>())
     };
     let seconds = scenario.duration.as_secs_f64();
     let span = exact_duration(scenario.span);
@@ -57,11 +57,11 @@ fn steps(scenario: &Scenario, population: &Population, totals: Totals) -> String
         format!(
             "           {} communications to PostgreSQL; {} events, {} interactions and {} metrics to Kafka, \
              {} records/s on average",
-            with_separators(totals.communications),
-            with_separators(totals.events),
-            with_separators(totals.interactions),
-            with_separators(totals.metrics),
-            with_separators((totals.all() as f64 / seconds) as u64),
+            separated(totals.communications),
+            separated(totals.events),
+            separated(totals.interactions),
+            separated(totals.metrics),
+            separated((totals.all() as f64 / seconds) as u64),
         ),
         format!(
             "  settle   until every record has landed, at most {} after the last one",
@@ -80,7 +80,7 @@ fn questions(scenario: &Scenario) -> Table {
             Cell::new(question),
             Cell::new(question.store().as_str()).set_alignment(CellAlignment::Left),
             Cell::new(rate),
-            Cell::new(with_separators(planned)),
+            Cell::new(separated(planned)),
             Cell::new(scenario.slo_of(question).map_or(UNKNOWN, |slo| &slo.name)),
         ]);
     }
@@ -97,9 +97,9 @@ fn decisions(scenario: &Scenario, past: &Past) -> Table {
         table.add_row(vec![
             slo.name.clone(),
             format!("{} within {}", percent(slo.objective), exact_duration(slo.within)),
-            with_separators(forecast.samples),
-            with_separators(forecast.effective as u64),
-            forecast.needed.map_or_else(|| UNKNOWN.to_owned(), with_separators),
+            separated(forecast.samples),
+            separated(forecast.effective as u64),
+            forecast.needed.map_or_else(|| UNKNOWN.to_owned(), separated),
             forecast.time_to_decision.map_or_else(|| "never".to_owned(), brief_duration),
             brief_duration(forecast.excludes_at_best.stall),
             expected,

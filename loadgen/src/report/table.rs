@@ -111,7 +111,7 @@ fn slos(judged: &[Judged], availability: &[Availability]) -> Table {
 fn slo(name: &str, objective: String, counts: [u64; 3], latencies: [String; 4], test: &Proportion) -> Vec<String> {
     let stall = test.excluded.map_or_else(|| UNKNOWN.to_owned(), |excluded| brief_duration(excluded.stall));
     let texts = [name.to_owned(), objective].into_iter();
-    texts.chain(counts.map(with_separators)).chain(latencies).chain([stall, word(test.verdict).to_owned()]).collect()
+    texts.chain(counts.map(separated)).chain(latencies).chain([stall, word(test.verdict).to_owned()]).collect()
 }
 
 fn availability_name(one: &Availability) -> String {
@@ -155,7 +155,7 @@ fn questions(questions: &[QuestionReport]) -> Table {
             Cell::new(asked.rate),
         ];
         let numbers =
-            [counts.samples, counts.exceedances, counts.errors, counts.timed_out, counts.wrong].map(with_separators);
+            [counts.samples, counts.exceedances, counts.errors, counts.timed_out, counts.wrong].map(separated);
         row.extend(numbers.into_iter().chain([p50_us, p95_us, p99_us, max_us].map(millis)).map(Cell::new));
         table.add_row(row);
     }
@@ -163,17 +163,18 @@ fn questions(questions: &[QuestionReport]) -> Table {
 }
 
 fn rates(rates: &[Rate]) -> Table {
-    let mut table = table(&["records", "planned", "produced", "in", "per s", "landed after", "per s to the store"], 0);
+    let mut table =
+        table(&["records", "planned", "produced", "duration", "per s", "landed after", "per s to the store"], 0);
     for rate in rates {
         let per_second = |seconds: f64| {
-            if seconds > 0.0 { with_separators((rate.produced as f64 / seconds) as u64) } else { UNKNOWN.to_owned() }
+            if seconds > 0.0 { separated((rate.produced as f64 / seconds) as u64) } else { UNKNOWN.to_owned() }
         };
         let unknown = || (UNKNOWN.to_owned(), UNKNOWN.to_owned());
         let landed = rate.landed_in.map_or_else(unknown, |seconds| (format!("{seconds:.1} s"), per_second(seconds)));
         table.add_row(vec![
             rate.kind.clone(),
-            with_separators(rate.planned),
-            with_separators(rate.produced),
+            separated(rate.planned),
+            separated(rate.produced),
             format!("{:.1} s", rate.produced_in),
             per_second(rate.produced_in),
             landed.0,
@@ -210,13 +211,13 @@ fn ledgers(account: &Account) -> Table {
         }
     }
     for ((store, kind), ledgers) in loaded {
-        table.add_row(row(store, kind, "loaded", &ledgers));
+        table.add_row(row(store, kind, "all, loaded", &ledgers));
     }
     table
 }
 
 fn row(store: &str, kind: &str, tenant: &str, ledgers: &[&Ledger]) -> Vec<Cell> {
-    let sum = |count: fn(&Ledger) -> u64| with_separators(ledgers.iter().map(|ledger| count(ledger)).sum());
+    let sum = |count: fn(&Ledger) -> u64| separated(ledgers.iter().map(|ledger| count(ledger)).sum());
     let numbers = [
         sum(|ledger| ledger.produced),
         sum(|ledger| ledger.landed),
@@ -287,11 +288,11 @@ pub(super) fn percent(share: f64) -> String {
 fn millis(micros: Option<u64>) -> String {
     let Some(micros) = micros else { return UNKNOWN.to_owned() };
     let millis = micros as f64 / 1_000.0;
-    if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
+    if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{} ms", separated(millis.round() as u64)) }
 }
 
 /// A number with thousands separators.
-pub(super) fn with_separators(number: u64) -> String {
+pub fn separated(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -213,7 +213,7 @@ fn arrivals(at: Option<&Text>, source: &Source<'_>) -> Result<Arrivals, Scenario
         other => Err(source.wrong(
             at,
             "drive.arrivals",
-            format!("unknown spacing \"{other}\"; use \"poisson\" or \"constant\""),
+            format!("\"{other}\" is not an arrival process; use \"poisson\" or \"constant\""),
         )),
     }
 }
@@ -277,9 +277,9 @@ fn slos(
             ));
         }
         if slo.questions.is_empty() {
-            return Err(source.wrong(&raw.name, "slo.questions", "it is empty; name at least one question"));
+            return Err(source.wrong(&raw.questions, "slo.questions", "it is empty; name at least one question"));
         }
-        for (at, &question) in raw.questions.iter().zip(&slo.questions) {
+        for (at, &question) in raw.questions.as_ref().iter().zip(&slo.questions) {
             let judged = slos.iter().flat_map(|slo| &slo.questions).filter(|&&other| other == question).count()
                 + slo.questions.iter().filter(|&&other| other == question).count();
             let time_out = time_outs.for_store(question.store());
@@ -302,7 +302,12 @@ fn slos(
 fn slo(raw: &raw::Slo, source: &Source<'_>) -> Result<Slo, ScenarioError> {
     Ok(Slo {
         name: name(&raw.name, source)?,
-        questions: raw.questions.iter().map(|at| question(at, "slo.questions", source)).collect::<Result<_, _>>()?,
+        questions: raw
+            .questions
+            .as_ref()
+            .iter()
+            .map(|at| question(at, "slo.questions", source))
+            .collect::<Result<_, _>>()?,
         objective: source.unit(&raw.objective, "slo.objective", |text| units::percent(text, 50.0, 99.99))?,
         within: source.duration(&raw.within, "slo.within", Duration::from_millis(1)..Duration::from_secs(601))?,
         alpha: match &raw.alpha {

@@ -74,7 +74,7 @@ pub(super) struct Drive {
 #[serde(deny_unknown_fields)]
 pub(super) struct Slo {
     pub name: Text,
-    pub questions: Vec<Text>,
+    pub questions: Spanned<Vec<Text>>,
     pub objective: Text,
     pub within: Text,
     pub alpha: Option<Text>,
@@ -112,12 +112,16 @@ impl Instant {
 /// The TOML parser's message in terms of a scenario, with a remedy.
 pub(super) fn explain(message: &str) -> String {
     let message = message.lines().next().unwrap_or_default().replace("field", "key");
+    let (message, is_count) = match message.strip_suffix(", expected u64") {
+        Some(message) => (message.to_owned(), true),
+        None => (message, false),
+    };
     let advice = if message.starts_with("unknown key") || message.starts_with("missing key") {
         "; see scenarios/smoke.toml for every key"
     } else if message.contains("expected a string") {
         "; write it in quotes with its unit, such as \"60 s\", \"30/s\" or \"95 %\""
-    } else if message.contains("expected u64") {
-        "; write a whole number without quotes"
+    } else if is_count {
+        "; write a whole number, not negative and without quotes"
     } else if message.starts_with("duplicate key") {
         "; write each key once"
     } else {

@@ -65,7 +65,7 @@ pub struct Scenario {
     pub time_outs: TimeOuts,
 }
 
-/// The spacing of intended starts.
+/// The arrival process: how intended starts are spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrivals {
