@@ -67,6 +67,7 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
     }
     let (driven, settled) = driven?;
     let account = draw_up(run, &driven, &mut failures).await?;
+    failures.extend(verdict::wrong_without_slo(&run.scenario, &driven.recorders));
     let (slos, availability) = verdict::judge(&run.scenario, &driven.recorders, &driven.writes);
     let findings = Findings {
         slos,

@@ -6,6 +6,7 @@
 //! - `writes`, `producer`, `commits`: planned records, sent to Kafka and to PostgreSQL
 //! - `probes`, `merge`: the questions in order of their intended starts
 //! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it for the terminal
+//! - `vitals`: what the generator got from its machine
 
 mod clock;
 mod commits;
@@ -14,6 +15,7 @@ mod probes;
 mod producer;
 mod progress;
 mod shared;
+mod vitals;
 mod writes;
 
 use std::sync::{Arc, Mutex};
@@ -27,7 +29,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::measure::{GeneratorHealth, Recorder, WriteRecorder};
+use crate::measure::{DurationHistogram, GeneratorHealth, Recorder, WriteRecorder};
 use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
@@ -37,6 +39,7 @@ use commits::Commits;
 use probes::{MAX_IN_FLIGHT, Probes};
 use producer::Producer;
 use shared::{Counters, Shared, read};
+use vitals::Vitals;
 use writes::Sent;
 
 pub use producer::ProduceError;
@@ -93,7 +96,7 @@ pub async fn drive(
     let writers = commits::pool(context.stores, context.names).await?;
     warm_up(&shared, stop, progress).await;
     let (groups, receiver) = mpsc::channel(GROUPS);
-    let clock = Clock::start(stop);
+    let (clock, vitals) = (Clock::start(stop), Vitals::start());
     let commits = tokio::spawn(Commits::new(&shared, &clock, writers).run(receiver, stop.clone()));
     let tracker = TaskTracker::new();
     let probes = start_probes(&shared, &clock, true, &tracker);
@@ -102,10 +105,11 @@ pub async fn drive(
     let driving = async { tokio::join!(join(sending), join(probes)) };
     let (sent, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
     let sent = sent?;
-    let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
+    let clocks = (clock.elapsed(), clock.system_elapsed());
+    let vitals = vitals.finish().await;
     let finishing = finish(&shared, &tracker, commits, stop);
     let lost = with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), finishing).await;
-    Ok(result(&shared, sent, (monotonic, system), lost, stop.is_cancelled()))
+    Ok(result(&shared, sent, health(&shared, clocks, vitals), lost, stop.is_cancelled()))
 }
 
 async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
@@ -189,28 +193,35 @@ async fn finish(
     flushed.err().map(|error| error.to_string()).into_iter().chain(uncommitted).collect()
 }
 
+fn health(shared: &Shared, (monotonic, system): (Duration, Duration), vitals: vitals::Measured) -> GeneratorHealth {
+    let tenants = 0..shared.plan.population().tenants().len();
+    let planned: u64 = tenants.map(|tenant| shared.plan.totals(tenant).all()).sum();
+    GeneratorHealth {
+        offered: planned + read(&shared.counters.probes_offered),
+        sent: shared.sent().all() + read(&shared.counters.probes_sent),
+        held_back: read(&shared.counters.held_back),
+        write_lag: DurationHistogram::default(),
+        task_delay: vitals.task_delay,
+        processor_share: vitals.processor_share,
+        steal_share: vitals.steal_share,
+        monotonic,
+        system,
+    }
+}
+
 fn result(
     shared: &Shared,
     Sent { mut kafka, lag }: Sent,
-    (monotonic, system): (Duration, Duration),
+    health: GeneratorHealth,
     lost: Vec<String>,
     stopped: bool,
 ) -> Driven {
     kafka.add_failures(&shared.producer.failed());
     let tenants = 0..shared.plan.population().tenants().len();
-    let planned: u64 = tenants.clone().map(|tenant| shared.plan.totals(tenant).all()).sum();
-    let health = GeneratorHealth {
-        offered: planned + read(&shared.counters.probes_offered),
-        sent: shared.sent().all() + read(&shared.counters.probes_sent),
-        held_back: read(&shared.counters.held_back),
-        write_lag: lag,
-        monotonic,
-        system,
-    };
     Driven {
         recorders: shared.recorders.values().map(|recorder| lock(recorder).clone()).collect(),
         writes: vec![lock(&shared.transactions).clone(), kafka],
-        health,
+        health: GeneratorHealth { write_lag: lag, ..health },
         acknowledged: tenants.map(|tenant| shared.acknowledged(tenant)).collect(),
         lost,
         stopped,

@@ -195,8 +195,14 @@ pub struct GeneratorHealth {
     pub sent: u64,
     /// Writes and probes never started because a store pushed back with a full queue.
     pub held_back: u64,
-    /// Send lag of writes that no store held back.
+    /// Send lag of writes, without the time that a store held them back.
     pub write_lag: DurationHistogram,
+    /// Time that tasks of the generator waited for a thread: it delays questions and answers.
+    pub task_delay: DurationHistogram,
+    /// Share of all processors that the generator used, 0 to 1; `None` where the system doesn't tell.
+    pub processor_share: Option<f64>,
+    /// Share of all processors that the hypervisor took, 0 to 1; `None` where the system doesn't tell.
+    pub steal_share: Option<f64>,
     /// Length of the drive by the monotonic clock.
     pub monotonic: Duration,
     /// Length of the drive by the system clock; a difference means that the clock jumped.

@@ -20,7 +20,7 @@ pub use findings::{Findings, Overall};
 pub use forecast::{Behavior, Forecast, forecast};
 pub use latency::Latency;
 pub use proportion::Proportion;
-pub use slo::Judged;
+pub use slo::{Judged, wrong_without_slo};
 pub use validity::{Validity, validity};
 pub use warnings::warnings;
 

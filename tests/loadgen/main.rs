@@ -7,6 +7,7 @@ mod account_is_exact;
 #[cfg(test)]
 mod drive_fails_slow_and_broken_stores;
 #[cfg(test)]
+mod drive_shows_stalls_in_full;
 mod drive_stops_at_once;
 #[cfg(test)]
 mod load_checks_what_the_stores_hold;

@@ -2,7 +2,7 @@
 //! No probe is skipped, and none waits for another.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +18,8 @@ use crate::target::QueryError;
 
 /// Maximum number of probes in flight. A store that exceeds this has long failed; the limit protects memory.
 pub(super) const MAX_IN_FLIGHT: usize = 20_000;
+/// How long after its time-out an answer is still awaited, so that its latency is known in full.
+const MAX_LATE: Duration = Duration::from_secs(30);
 
 /// The probes of the warm-up, or of the drive.
 pub(super) struct Probes {
@@ -70,15 +72,18 @@ impl Probes {
     async fn follow(self: Arc<Self>, probe: Probe, _permit: OwnedSemaphorePermit) {
         let intended = self.clock.instant(probe.at);
         let lag = intended.elapsed();
-        let limit = intended + self.shared.scenario.time_outs.for_store(probe.question.store());
+        let time_out = self.shared.scenario.time_outs.for_store(probe.question.store());
         let subject = Subject { population: self.shared.plan.population(), tenant: probe.tenant, key: &probe.key };
         let asking = probe.question.ask(&self.shared.targets, subject);
-        let reply = tokio::time::timeout_at(limit.into(), asking).await.ok();
-        let ended = Instant::now();
+        // A user has left when the time-out is over; the answer still shows how long the stall was.
+        let reply = tokio::time::timeout_at((intended + time_out + MAX_LATE).into(), asking).await.ok();
+        let latency = intended.elapsed();
         if self.recorded {
-            let outcome = self.outcome(&probe, reply);
-            let sample = Sample { intended: probe.at, lag, latency: ended - intended, outcome };
-            self.shared.record(probe.question, sample);
+            let outcome = match self.outcome(&probe, reply) {
+                Outcome::Correct | Outcome::Error if latency > time_out => Outcome::TimedOut,
+                outcome => outcome,
+            };
+            self.shared.record(probe.question, Sample { intended: probe.at, lag, latency, outcome });
         }
     }
 

@@ -51,7 +51,7 @@ pub(super) struct Group {
 pub(super) struct Sent {
     /// Records handed to Kafka's producer; those that it did not take have failed.
     pub(super) kafka: WriteRecorder,
-    /// Send lag of writes that no store held back.
+    /// Send lag of writes, without the time that a store held them back.
     pub(super) lag: DurationHistogram,
 }
 
@@ -109,8 +109,8 @@ struct Pacer<'a> {
     /// Communications of the open window, per tenant.
     open: Vec<Vec<Communication>>,
     window_ends: Duration,
-    /// Whether sending is still behind schedule because the producer's queue was full.
-    behind: bool,
+    /// How far behind schedule sending is because the producer's queue was full.
+    held: Duration,
     sent: Sent,
 }
 
@@ -119,7 +119,7 @@ impl<'a> Pacer<'a> {
         let open = shared.plan.population().tenants().iter().map(|_| Vec::new()).collect();
         let kafka = WriteRecorder::new(Store::Kafka, shared.scenario.duration);
         let sent = Sent { kafka, lag: DurationHistogram::default() };
-        Self { shared, clock, groups, open, window_ends: WINDOW, behind: false, sent }
+        Self { shared, clock, groups, open, window_ends: WINDOW, held: Duration::ZERO, sent }
     }
 
     /// Owns the receiver, so that preparing ends when sending does.
@@ -157,21 +157,21 @@ impl<'a> Pacer<'a> {
         Ok(())
     }
 
-    /// Records the send lag, unless a store caused it.
+    /// Records the send lag without the part that a store caused. That part shrinks as sending catches up, and never
+    /// excuses a delay that comes later.
     fn record_lag(&mut self, lag: Duration) {
-        self.behind &= lag > FULL_QUEUE_PAUSE;
-        if !self.behind {
-            self.sent.lag.record(lag);
-        }
+        self.held = self.held.min(lag);
+        self.sent.lag.record(lag.saturating_sub(self.held));
     }
 
     /// Retries while the producer's queue is full; `false` if Kafka did not accept the record in time.
     fn hand_over(&mut self, delivery: Delivery, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
         let deadline = self.shared.scenario.duration + GRACE;
         while !self.shared.producer.send(delivery, key, payload)? {
-            self.behind = true;
             let now = self.clock.elapsed();
-            if now > deadline || !self.clock.sleep_until(now + FULL_QUEUE_PAUSE) {
+            let is_driven = now <= deadline && self.clock.sleep_until(now + FULL_QUEUE_PAUSE);
+            self.held += self.clock.elapsed().saturating_sub(now);
+            if !is_driven {
                 add(&self.shared.counters.held_back, 1);
                 return Ok(false);
             }

@@ -9,7 +9,7 @@ use super::latency::Latency;
 use super::proportion::{Hypothesis, Proportion};
 use crate::measure::{Counts, Measured, Recorder};
 use crate::question::Question;
-use crate::scenario::Slo;
+use crate::scenario::{Scenario, Slo};
 
 /// One SLO, judged.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -53,6 +53,16 @@ pub(super) fn apply_rules(judged: &mut Judged, recorders: &[Recorder]) {
     {
         judged.test.withdraw(format!("{question} has no samples"));
     }
+}
+
+/// One sentence for each question that no SLO judges and that was answered wrong: it fails the run all the same.
+pub fn wrong_without_slo(scenario: &Scenario, recorders: &[Recorder]) -> Vec<String> {
+    let unjudged = recorders.iter().filter(|recorder| scenario.slo_of(recorder.question()).is_none());
+    let wrong = unjudged.map(|recorder| (recorder.question(), recorder.measured().counts.wrong));
+    wrong
+        .filter(|(_, wrong)| *wrong > 0)
+        .map(|(question, wrong)| format!("{wrong} answers to {question} were wrong, which no SLO judges"))
+        .collect()
 }
 
 fn unsampled(slo: &Slo, recorders: &[Recorder]) -> Option<Question> {

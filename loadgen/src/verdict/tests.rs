@@ -63,6 +63,15 @@ fn one_wrong_answer_fails_however_fast() {
 }
 
 #[test]
+fn a_wrong_answer_to_a_question_without_an_slo_is_a_failure_too() {
+    let wrong = [searches(1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Correct }, 1))];
+    let judged = scenario();
+    let unjudged = with_slos(Vec::new());
+    assert_eq!(wrong_without_slo(&judged, &wrong), [""; 0]);
+    assert_eq!(wrong_without_slo(&unjudged, &wrong), ["1 answers to search were wrong, which no SLO judges"]);
+}
+
+#[test]
 fn a_store_that_fails_halfway_fails_by_its_errors() {
     let broken = searches(1_500, |i| (if i >= 750 { Outcome::Error } else { Outcome::Correct }, 1));
     let (slos, availability) = judge(&with_slos(vec![search_slo()]), &[broken], &[]);

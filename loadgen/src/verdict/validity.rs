@@ -5,18 +5,24 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    measure::{DurationHistogram, GeneratorHealth, Recorder},
-    scenario::Slo,
+    measure::{GeneratorHealth, Recorder},
+    scenario::{Slo, brief_duration, exact_duration},
 };
 
+/// Share of an SLO's limit that the generator itself may add to a latency, at the 99th percentile.
+const MAX_OWN_SHARE: f64 = 0.05;
+/// What it may add where no SLO has a limit.
+const DEFAULT_MAX_OWN: Duration = Duration::from_millis(50);
 /// Limit of the writes' send lag at the 99th percentile. It shifts load by that much, and no latency depends on it.
 const MAX_WRITE_LAG: Duration = Duration::from_secs(1);
-/// Limit of the probes' send lag if no SLO has a latency limit.
-const DEFAULT_MAX_PROBE_LAG: Duration = Duration::from_millis(50);
 /// Minimum share of offered writes and probes that must be started.
 const MIN_STARTED: f64 = 0.99;
 /// Limit of the difference between the two clocks over a drive.
 const MAX_CLOCK_JUMP: Duration = Duration::from_millis(500);
+/// Maximum share of all processors that the generator may use itself.
+const MAX_PROCESSOR_SHARE: f64 = 0.8;
+/// Maximum share of all processors that the hypervisor may take.
+const MAX_STEAL_SHARE: f64 = 0.1;
 
 /// Whether a run can be judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,30 +34,71 @@ pub enum Validity {
     Invalid(Vec<String>),
 }
 
-/// Judges the generator by its send lag, the probes and writes that it never started, and its clocks.
+/// Judges the generator by its delays, the probes and writes that it never started, its processors and its clocks.
 pub fn validity(slos: &[Slo], recorders: &[Recorder], health: &GeneratorHealth) -> Validity {
-    let reasons: Vec<String> =
-        [probe_lag(slos, recorders), write_lag(health), never_started(health), clock_jump(health)]
-            .into_iter()
-            .flatten()
-            .collect();
+    let checks = [
+        probe_lag(slos, recorders),
+        task_delay(slos, health),
+        write_lag(health),
+        never_started(health),
+        processors(health),
+        steal(health),
+        clock_jump(health),
+    ];
+    let reasons: Vec<String> = checks.into_iter().flatten().collect();
     if reasons.is_empty() { Validity::Valid } else { Validity::Invalid(reasons) }
 }
 
-/// Half of the tightest SLO is the limit of the probes' lag at the 99th percentile.
+/// What the generator may add to the latency of a question: a share of the tightest limit that judges it.
+fn max_own_delay<'a>(slos: impl Iterator<Item = &'a Slo>) -> Duration {
+    slos.map(|slo| slo.within.mul_f64(MAX_OWN_SHARE)).min().unwrap_or(DEFAULT_MAX_OWN)
+}
+
+/// The question whose probes were sent latest, by its own limit.
 fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
-    let limit = slos.iter().map(|slo| slo.within / 2).min().unwrap_or(DEFAULT_MAX_PROBE_LAG);
-    let mut lag = DurationHistogram::default();
-    for recorder in recorders {
-        lag.merge(&recorder.measured().lag);
-    }
-    let p99 = lag.quantile(0.99).filter(|p99| *p99 > limit)?;
-    Some(format!("1 % of the probes were sent more than {p99:.1?} late; the limit is {limit:?}"))
+    let late = recorders.iter().filter_map(|recorder| {
+        let question = recorder.question();
+        let limit = max_own_delay(slos.iter().filter(|slo| slo.questions.contains(&question)));
+        let p99 = recorder.measured().lag.quantile(0.99).filter(|p99| *p99 > limit)?;
+        Some((p99.div_duration_f64(limit), question, p99, limit))
+    });
+    let (_, question, p99, limit) = late.max_by(|(one, ..), (two, ..)| one.total_cmp(two))?;
+    let [p99, limit] = [brief_duration(p99), exact_duration(limit)];
+    Some(format!("1 % of the probes of {question} were sent more than {p99} late; the limit is {limit}"))
+}
+
+fn task_delay(slos: &[Slo], health: &GeneratorHealth) -> Option<String> {
+    let limit = max_own_delay(slos.iter());
+    let p99 = health.task_delay.quantile(0.99).filter(|p99| *p99 > limit)?;
+    let [p99, limit] = [brief_duration(p99), exact_duration(limit)];
+    Some(format!(
+        "1 % of the generator's tasks waited more than {p99} for a processor, which counts as latency; the limit is \
+         {limit}: give it more processors, or another machine than the stores'"
+    ))
+}
+
+fn processors(health: &GeneratorHealth) -> Option<String> {
+    let share = health.processor_share.filter(|share| *share > MAX_PROCESSOR_SHARE)?;
+    Some(format!(
+        "the generator used {:.0} % of all processors itself; the limit is {:.0} %",
+        share * 100.0,
+        MAX_PROCESSOR_SHARE * 100.0
+    ))
+}
+
+fn steal(health: &GeneratorHealth) -> Option<String> {
+    let share = health.steal_share.filter(|share| *share > MAX_STEAL_SHARE)?;
+    Some(format!(
+        "the hypervisor took {:.0} % of all processors; the limit is {:.0} %",
+        share * 100.0,
+        MAX_STEAL_SHARE * 100.0
+    ))
 }
 
 fn write_lag(health: &GeneratorHealth) -> Option<String> {
     let p99 = health.write_lag.quantile(0.99).filter(|p99| *p99 > MAX_WRITE_LAG)?;
-    Some(format!("1 % of the writes were sent more than {p99:.1?} late; the limit is {MAX_WRITE_LAG:?}"))
+    let [p99, limit] = [brief_duration(p99), exact_duration(MAX_WRITE_LAG)];
+    Some(format!("1 % of the writes were sent more than {p99} late; the limit is {limit}"))
 }
 
 fn never_started(health: &GeneratorHealth) -> Option<String> {
@@ -66,8 +113,10 @@ fn never_started(health: &GeneratorHealth) -> Option<String> {
 
 fn clock_jump(health: &GeneratorHealth) -> Option<String> {
     let jump = health.system.abs_diff(health.monotonic);
-    (jump > MAX_CLOCK_JUMP)
-        .then(|| format!("the system clock jumped by {jump:.1?} during the drive; the limit is {MAX_CLOCK_JUMP:?}"))
+    (jump > MAX_CLOCK_JUMP).then(|| {
+        let [jump, limit] = [brief_duration(jump), exact_duration(MAX_CLOCK_JUMP)];
+        format!("the system clock jumped by {jump} during the drive; the limit is {limit}")
+    })
 }
 
 #[cfg(test)]
@@ -100,7 +149,17 @@ mod tests {
 
     #[test]
     fn a_generator_that_kept_up_is_valid() {
-        assert_eq!(validity(&scenario().slos, &probes_late_by(Duration::from_millis(49)), &good()), Validity::Valid);
+        assert_eq!(validity(&scenario().slos, &probes_late_by(Duration::from_millis(9)), &good()), Validity::Valid);
+    }
+
+    #[test]
+    fn each_question_has_the_limit_of_its_own_slo() {
+        let mut slos = scenario().slos;
+        let is_valid =
+            |slos: &[Slo]| validity(slos, &probes_late_by(Duration::from_millis(15)), &good()) == Validity::Valid;
+        assert!(!is_valid(&slos), "5 % of 200 ms are 10 ms");
+        slos.iter_mut().find(|slo| slo.name == "search").unwrap().within = Duration::from_millis(400);
+        assert!(is_valid(&slos), "5 % of 400 ms are 20 ms; the limit of the lookups, 5 ms, is not that of searches");
     }
 
     #[test]
@@ -111,8 +170,11 @@ mod tests {
 
     #[test]
     fn each_fault_of_the_generator_has_its_own_reason() {
+        let shares = (Some(0.9), Some(0.25));
         let mut health = GeneratorHealth { sent: 900, system: Duration::from_secs(62), ..good() };
+        (health.processor_share, health.steal_share) = shares;
         health.write_lag.record(Duration::from_secs(3));
+        health.task_delay.record(Duration::from_millis(30));
         let Validity::Invalid(reasons) =
             validity(&scenario().slos, &probes_late_by(Duration::from_millis(80)), &health)
         else {
