@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::measure::{DurationHistogram, GeneratorHealth, Recorder, WriteRecorder};
+use crate::measure::{DurationHistogram, GeneratorHealth, Recorder, Started, WriteRecorder};
 use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
@@ -196,10 +196,16 @@ async fn finish(
 fn health(shared: &Shared, (monotonic, system): (Duration, Duration), vitals: vitals::Measured) -> GeneratorHealth {
     let tenants = 0..shared.plan.population().tenants().len();
     let planned: u64 = tenants.map(|tenant| shared.plan.totals(tenant).all()).sum();
+    let counters = &shared.counters;
+    let writes = Started { offered: planned, sent: shared.sent().all(), held_back: read(&counters.writes_held_back) };
+    let probes = Started {
+        offered: read(&counters.probes_offered),
+        sent: read(&counters.probes_sent),
+        held_back: read(&counters.probes_held_back),
+    };
     GeneratorHealth {
-        offered: planned + read(&shared.counters.probes_offered),
-        sent: shared.sent().all() + read(&shared.counters.probes_sent),
-        held_back: read(&shared.counters.held_back),
+        writes,
+        probes,
         write_lag: DurationHistogram::default(),
         task_delay: vitals.task_delay,
         processor_share: vitals.processor_share,

@@ -1,6 +1,7 @@
 //! Population, plan, open-loop drive, measurement, verdict and account.
 //!
 //! # Layout: each module imports only modules above it
+//! - `fault`: faults of the generator, injected for tests
 //! - [`target`]: clients of the stores that answer questions
 //! - [`population`]: tenants, customers and their records, a pure function of the seed
 //! - [`question`]: what probes ask: a file per question, with its text, its key and its expected answer
@@ -16,6 +17,7 @@
 
 pub mod account;
 pub mod drive;
+mod fault;
 pub mod load;
 pub mod measure;
 pub mod plan;

@@ -186,15 +186,24 @@ impl Recorder {
     }
 }
 
-/// How well the generator kept to the plan; what a store held back is counted separately.
+/// How many operations of one kind were started; what a store held back is counted separately.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Started {
+    /// Operations planned.
+    pub offered: u64,
+    /// Operations that were started.
+    pub sent: u64,
+    /// Operations never started because a store pushed back with a full queue.
+    pub held_back: u64,
+}
+
+/// How well the generator kept to the plan.
 #[derive(Debug, Clone, Default)]
 pub struct GeneratorHealth {
-    /// Writes and probes planned.
-    pub offered: u64,
-    /// Writes and probes that were started.
-    pub sent: u64,
-    /// Writes and probes never started because a store pushed back with a full queue.
-    pub held_back: u64,
+    /// Writes.
+    pub writes: Started,
+    /// Probes.
+    pub probes: Started,
     /// Send lag of writes, without the time that a store held them back.
     pub write_lag: DurationHistogram,
     /// Time that tasks of the generator waited for a thread: it delays questions and answers.

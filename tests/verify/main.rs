@@ -8,6 +8,8 @@ mod exit_code_is_the_verdict;
 #[cfg(test)]
 mod foreign_objects;
 #[cfg(test)]
+mod invalid_is_the_generators_fault;
+#[cfg(test)]
 mod leaves_nothing_behind;
 #[cfg(test)]
 mod program;

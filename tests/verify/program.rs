@@ -58,7 +58,18 @@ impl World {
         self.run_against(&self.stores.clickhouse.url, arguments, scenario)
     }
 
+    /// Starts `sluice verify` with a fault of its generator.
+    pub(crate) fn verify_with_fault(&self, fault: &str) -> Program {
+        let mut command = self.command(&self.stores.clickhouse.url, &["verify", "scenario.toml", "--no-up"], SCENARIO);
+        command.env("SLUICE_GENERATOR_FAULTS", fault);
+        Program::start(command, self.folder.path())
+    }
+
     fn run_against(&self, clickhouse: &str, arguments: &[&str], scenario: &str) -> Program {
+        Program::start(self.command(clickhouse, arguments, scenario), self.folder.path())
+    }
+
+    fn command(&self, clickhouse: &str, arguments: &[&str], scenario: &str) -> Command {
         std::fs::write(self.folder.path().join("scenario.toml"), scenario).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
         command.args(arguments).args(["--namespace", self.names.namespace()]);
@@ -66,7 +77,7 @@ impl World {
         // With the default port, tests that start at the same time would conflict.
         command.env("SLUICE_INGEST__LISTEN", free_address().to_string());
         command.env("SLUICE_STORES__CLICKHOUSE__URL", clickhouse);
-        Program::start(command, self.folder.path())
+        command
     }
 
     /// Runs a statement in the run's ClickHouse database.

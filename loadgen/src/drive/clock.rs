@@ -6,6 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::fault::{Fault, is_injected};
+
 /// The last part of a wait is spent spinning, since a sleep overruns by about this much.
 const SPIN: Duration = Duration::from_micros(100);
 /// Minimum sleep of a wait that may overrun.
@@ -34,7 +36,8 @@ impl Clock {
 
     /// Time since the start, by the system clock; zero if the clock was set back past the start.
     pub(super) fn system_elapsed(&self) -> Duration {
-        self.system_start.elapsed().unwrap_or_default()
+        let jump = if is_injected(Fault::JumpClock) { Duration::from_secs(2) } else { Duration::ZERO };
+        self.system_start.elapsed().unwrap_or_default() + jump
     }
 
     /// The instant `at` after the start.

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::clock::Clock;
 use super::merge::MergeByTime;
 use super::shared::{Shared, add};
+use crate::fault::{Fault, is_injected};
 use crate::measure::{Outcome, Sample};
 use crate::plan::Probe;
 use crate::question::{Answer, Question, Subject};
@@ -34,7 +35,11 @@ impl Probes {
     /// Starts every probe at its intended start. Blocks until the last one is started or the drive is stopped.
     pub(super) fn run(self, runtime: &Handle, tasks: &TaskTracker) {
         let this = Arc::new(self);
-        for probe in this.planned_probes() {
+        for (index, probe) in this.planned_probes().enumerate() {
+            if is_injected(Fault::SkipProbes) && index.is_multiple_of(20) {
+                add(&this.shared.counters.probes_offered, 1);
+                continue;
+            }
             if !this.clock.spin_until(probe.at) {
                 return;
             }
@@ -62,7 +67,7 @@ impl Probes {
             }
             tasks.spawn_on(Arc::clone(self).follow(probe, permit), runtime);
         } else if self.recorded {
-            add(&counters.held_back, 1);
+            add(&counters.probes_held_back, 1);
             let latency = self.shared.scenario.time_outs.for_store(probe.question.store());
             let sample = Sample { intended: probe.at, lag: Duration::ZERO, latency, outcome: Outcome::TimedOut };
             self.shared.record(probe.question, sample);

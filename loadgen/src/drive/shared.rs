@@ -33,7 +33,8 @@ pub(super) struct Shared {
 pub(super) struct Counters {
     pub(super) probes_offered: AtomicU64,
     pub(super) probes_sent: AtomicU64,
-    pub(super) held_back: AtomicU64,
+    pub(super) probes_held_back: AtomicU64,
+    pub(super) writes_held_back: AtomicU64,
     pub(super) communications: AtomicU64,
     pub(super) records: [AtomicU64; 3],
     /// Communications that PostgreSQL has committed, per tenant.
@@ -106,7 +107,7 @@ impl Shared {
         let acknowledged = tenants.map(|tenant| self.acknowledged(tenant)).sum();
         let finished: u64 = self.recorders.values().map(|recorder| lock(recorder).measured().counts.samples).sum();
         let in_flight = read(&self.counters.probes_offered).saturating_sub(finished);
-        let held_back = read(&self.counters.held_back);
+        let held_back = read(&self.counters.probes_held_back) + read(&self.counters.writes_held_back);
         Progress { phase, elapsed, length, sent: self.sent(), acknowledged, held_back, in_flight, slos: self.slos() }
     }
 

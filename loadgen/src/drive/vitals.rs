@@ -39,10 +39,13 @@ impl Vitals {
         let (delays, ended): (Arc<Mutex<DurationHistogram>>, Arc<AtomicBool>) = Default::default();
         let (pulse_delays, pulse_ended, runtime) = (Arc::clone(&delays), Arc::clone(&ended), Handle::current());
         let pulses = tokio::task::spawn_blocking(move || {
+            let mut intended = Instant::now();
             while !pulse_ended.load(Ordering::Relaxed) {
-                let (delays, started) = (Arc::clone(&pulse_delays), Instant::now());
-                drop(runtime.spawn(async move { lock(&delays).record(started.elapsed()) }));
-                std::thread::park_timeout(INTERVAL);
+                let delays = Arc::clone(&pulse_delays);
+                // From the intended start: after a pause of the whole process, every pulse that it delayed counts.
+                drop(runtime.spawn(async move { lock(&delays).record(intended.elapsed()) }));
+                intended += INTERVAL;
+                std::thread::park_timeout(intended.saturating_duration_since(Instant::now()));
             }
         });
         Self { delays, ended, pulses, at_start: Processors::read() }

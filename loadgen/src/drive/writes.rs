@@ -172,7 +172,7 @@ impl<'a> Pacer<'a> {
             let is_driven = now <= deadline && self.clock.sleep_until(now + FULL_QUEUE_PAUSE);
             self.held += self.clock.elapsed().saturating_sub(now);
             if !is_driven {
-                add(&self.shared.counters.held_back, 1);
+                add(&self.shared.counters.writes_held_back, 1);
                 return Ok(false);
             }
         }
@@ -194,7 +194,7 @@ impl<'a> Pacer<'a> {
                 lock(&self.shared.transactions).record(at, true);
             }
             let counters = &self.shared.counters;
-            add(if is_queued { &counters.communications } else { &counters.held_back }, count);
+            add(if is_queued { &counters.communications } else { &counters.writes_held_back }, count);
         }
         self.window_ends = now.saturating_add(WINDOW);
     }

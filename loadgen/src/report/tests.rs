@@ -91,8 +91,7 @@ fn report_of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Re
         ..Account::default()
     };
     let minute = Duration::from_mins(1);
-    let health =
-        GeneratorHealth { offered: 10, sent: 10, monotonic: minute, system: minute, ..GeneratorHealth::default() };
+    let health = GeneratorHealth { monotonic: minute, system: minute, ..GeneratorHealth::default() };
     let (slos, availability) = judge(&scenario, recorders, &[writes(scenario.duration)]);
     let findings = Findings {
         slos,

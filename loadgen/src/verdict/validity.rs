@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    measure::{GeneratorHealth, Recorder},
+    measure::{GeneratorHealth, Recorder, Started},
     scenario::{Slo, brief_duration, exact_duration},
 };
 
@@ -40,7 +40,8 @@ pub fn validity(slos: &[Slo], recorders: &[Recorder], health: &GeneratorHealth) 
         probe_lag(slos, recorders),
         task_delay(slos, health),
         write_lag(health),
-        never_started(health),
+        never_started("writes", health.writes),
+        never_started("probes", health.probes),
         processors(health),
         steal(health),
         clock_jump(health),
@@ -101,13 +102,12 @@ fn write_lag(health: &GeneratorHealth) -> Option<String> {
     Some(format!("1 % of the writes were sent more than {p99} late; the limit is {limit}"))
 }
 
-fn never_started(health: &GeneratorHealth) -> Option<String> {
-    let GeneratorHealth { offered, sent, held_back, .. } = *health;
+/// Judges writes and probes separately: a thousand times as many writes would hide that every probe is missing.
+fn never_started(kind: &str, started: Started) -> Option<String> {
+    let Started { offered, sent, held_back } = started;
     let lost = offered.saturating_sub(sent + held_back);
     (lost as f64 > offered as f64 * (1.0 - MIN_STARTED)).then(|| {
-        format!(
-            "{lost} of {offered} writes and probes were never started, and no store held them back; the limit is 1 %"
-        )
+        format!("{lost} of {offered} {kind} were never started, and no store held them back; the limit is 1 %")
     })
 }
 
@@ -144,7 +144,14 @@ mod tests {
 
     fn good() -> GeneratorHealth {
         let minute = Duration::from_mins(1);
-        GeneratorHealth { offered: 1_000, sent: 1_000, monotonic: minute, system: minute, ..GeneratorHealth::default() }
+        let started = Started { offered: 1_000, sent: 1_000, held_back: 0 };
+        GeneratorHealth {
+            writes: started,
+            probes: started,
+            monotonic: minute,
+            system: minute,
+            ..GeneratorHealth::default()
+        }
     }
 
     #[test]
@@ -164,14 +171,16 @@ mod tests {
 
     #[test]
     fn what_a_store_held_back_is_not_the_generators_fault() {
-        let health = GeneratorHealth { sent: 100, held_back: 900, ..good() };
+        let writes = Started { offered: 1_000, sent: 100, held_back: 900 };
+        let health = GeneratorHealth { writes, ..good() };
         assert_eq!(validity(&scenario().slos, &[], &health), Validity::Valid);
     }
 
     #[test]
     fn each_fault_of_the_generator_has_its_own_reason() {
         let shares = (Some(0.9), Some(0.25));
-        let mut health = GeneratorHealth { sent: 900, system: Duration::from_secs(62), ..good() };
+        let probes = Started { offered: 1_000, sent: 900, held_back: 0 };
+        let mut health = GeneratorHealth { probes, system: Duration::from_secs(62), ..good() };
         (health.processor_share, health.steal_share) = shares;
         health.write_lag.record(Duration::from_secs(3));
         health.task_delay.record(Duration::from_millis(30));

@@ -1,0 +1,106 @@
+//! A run whose generator is at fault is INVALID and exits with 3; one whose store is at fault fails and exits with 1. The
+//! same scenario without a fault passes, see `exit_code_is_the_verdict`.
+
+use std::time::Duration;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sluice_stack::status;
+use sluice_testkit::{OwnStack, Service};
+
+use crate::program::{Program, SCENARIO, World};
+
+/// A drive that is long enough to report its progress, with limits that leave the generator 50 ms.
+fn longer() -> String {
+    let scenario = SCENARIO.replace("replayed_in = \"4 s\"", "replayed_in = \"14 s\"");
+    let scenario = scenario.replace("within = \"8 s\"", "within = \"1 s\"");
+    assert!(scenario.contains("14 s") && scenario.contains("\"1 s\""));
+    scenario
+}
+
+/// Suspends a process for `time`.
+async fn suspend(process: i32, time: Duration) {
+    let process = Pid::from_raw(process);
+    kill(process, Signal::SIGSTOP).unwrap();
+    // The fault lasts this long.
+    tokio::time::sleep(time).await;
+    kill(process, Signal::SIGCONT).unwrap();
+}
+
+async fn wait_until_driving(run: &mut Program) {
+    run.wait_for_line("driving, ").await;
+}
+
+/// The reasons why the newest report is invalid.
+fn reasons(world: &World) -> String {
+    let report = world.report();
+    assert_eq!(report["verdict"], "INVALID", "{report}");
+    report["findings"]["validity"]["invalid"].to_string()
+}
+
+#[tokio::test]
+async fn a_suspended_generator_sends_late() {
+    let world = World::new().await;
+    let mut run = world.verify(&longer());
+    wait_until_driving(&mut run).await;
+    suspend(run.pid(), Duration::from_secs(2)).await;
+    let (code, output) = run.wait_for_exit().await;
+    assert_eq!(code, 3, "{output}");
+    let reasons = reasons(&world);
+    assert!(reasons.contains("of the probes of"), "{reasons}");
+    world.sweep_and_drop().await;
+}
+
+#[tokio::test]
+async fn a_generator_without_processors_is_starved() {
+    let world = World::new().await;
+    let mut run = world.verify(&longer().replace("14 s", "24 s"));
+    wait_until_driving(&mut run).await;
+    for _ in 0..30 {
+        suspend(run.pid(), Duration::from_millis(150)).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    let (code, output) = run.wait_for_exit().await;
+    assert_eq!(code, 3, "{output}");
+    assert!(reasons(&world).contains("tasks waited more than"), "{}", reasons(&world));
+    world.sweep_and_drop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_makes_the_run_invalid() {
+    let world = World::new().await;
+    let (code, output) = world.verify_with_fault("jump_clock").wait_for_exit().await;
+    assert_eq!(code, 3, "{output}");
+    assert!(reasons(&world).contains("the system clock jumped by 2.0 s"), "{}", reasons(&world));
+    world.sweep_and_drop().await;
+}
+
+#[tokio::test]
+async fn a_rate_that_the_generator_misses_makes_the_run_invalid() {
+    let world = World::new().await;
+    let (code, output) = world.verify_with_fault("skip_probes").wait_for_exit().await;
+    assert_eq!(code, 3, "{output}");
+    assert!(reasons(&world).contains("probes were never started"), "{}", reasons(&world));
+    world.sweep_and_drop().await;
+}
+
+/// The negative control: what a store does is no excuse.
+#[tokio::test]
+async fn a_suspended_store_fails_the_run() {
+    let world = World::new().await;
+    let own = OwnStack::with(env!("CARGO_BIN_EXE_sluice"), &[Service::ClickHouse]).await;
+    let clickhouse = own.stores(&world.names).clickhouse.url;
+    // Dashboards time out after a second, as they would for a user.
+    let scenario = longer().replace("clickhouse = \"9 s\"", "clickhouse = \"1 s\"");
+    let mut run = world.verify_against(&clickhouse, &scenario);
+    wait_until_driving(&mut run).await;
+    let services = status(own.layout()).await.unwrap();
+    let server = services.iter().find(|status| status.service == Service::ClickHouse).unwrap();
+    suspend(server.pids[0], Duration::from_secs(4)).await;
+    let (code, output) = run.wait_for_exit().await;
+    assert_eq!(code, 1, "{output}");
+    assert_eq!(world.report()["verdict"], "FAIL");
+    world.sweep_and_drop().await;
+}
