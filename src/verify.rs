@@ -76,7 +76,8 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
         failures: deduplicate(failures),
     };
     let rates = report::rates(&run.plan, &driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
-    let report = Report::new(header(run, started_at)?, findings, &driven.recorders, rates, Some(account));
+    let report =
+        Report::new(header(run, started_at)?, findings, (&driven.recorders, &driven.health), rates, Some(account));
     publish(&report, folder)?;
     Ok(report)
 }

@@ -3,6 +3,7 @@
 
 mod contents;
 mod explain;
+mod generator;
 mod machine;
 mod past;
 mod rates;
@@ -10,6 +11,7 @@ mod table;
 
 pub use contents::{Header, QuestionReport, Report, VERSION};
 pub use explain::explain;
+pub use generator::Generator;
 pub use machine::Machine;
 pub use past::{Past, past};
 pub use rates::{Rate, rates};

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::generator::Generator;
 use super::machine::Machine;
 use super::rates::Rate;
 use crate::account::Account;
-use crate::measure::{Counts, Recorder};
+use crate::measure::{Counts, GeneratorHealth, Recorder};
 use crate::question::{Question, Store};
 use crate::scenario::Scenario;
 use crate::verdict::{Findings, Latency, Overall};
@@ -27,6 +28,8 @@ pub struct Report {
     pub verdict: Overall,
     /// What the verdict is based on.
     pub findings: Findings,
+    /// How the generator kept up.
+    pub generator: Generator,
     /// Each question separately; only SLOs are judged.
     pub questions: Vec<QuestionReport>,
     /// Rates of each kind of record.
@@ -74,12 +77,13 @@ impl Report {
     pub fn new(
         run: Header,
         findings: Findings,
-        recorders: &[Recorder],
+        (recorders, health): (&[Recorder], &GeneratorHealth),
         rates: Vec<Rate>,
         account: Option<Account>,
     ) -> Self {
         let questions = recorders.iter().map(|recorder| question_report(&run.scenario, recorder)).collect();
-        Self { version: VERSION, verdict: findings.overall(), run, findings, questions, rates, account }
+        let (verdict, generator) = (findings.overall(), Generator::new(recorders, health));
+        Self { version: VERSION, verdict, run, findings, generator, questions, rates, account }
     }
 }
 

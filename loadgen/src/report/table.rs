@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 
 use super::contents::{Header, QuestionReport, Report, question_report};
+use super::generator::Generator;
 use super::rates::Rate;
 use crate::{
     account::{Account, Ledger, Origin},
@@ -37,6 +38,7 @@ fn render(report: &Report) -> String {
         questions_and_rates(&report.questions, &report.rates),
     ];
     parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", ledgers(account))));
+    parts.push(generator(&report.generator));
     parts.push(reasons(&report.findings));
     parts.push(conclusion(report));
     trim(&parts.join("\n\n"))
@@ -126,6 +128,21 @@ fn reasons(findings: &Findings) -> String {
     let slos = findings.slos.iter().map(|one| line(&one.slo.name, &one.test));
     let availability = findings.availability.iter().map(|one| line(&availability_name(one), &one.test));
     slos.chain(availability).collect::<Vec<_>>().join("\n")
+}
+
+/// What the generator added itself, at the 99th percentile, and its processors.
+fn generator(generator: &Generator) -> String {
+    let share =
+        |share: Option<f64>| share.map_or_else(|| UNKNOWN.to_owned(), |share| format!("{:.1} %", share * 100.0));
+    format!(
+        "generator: probes sent {} late, writes {}, tasks delayed by {} (p99); it used {} of the processors, and the \
+         hypervisor took {}",
+        millis(generator.probe_lag_p99_us),
+        millis(generator.write_lag_p99_us),
+        millis(generator.task_delay_p99_us),
+        share(generator.processor_share),
+        share(generator.steal_share),
+    )
 }
 
 fn questions(questions: &[QuestionReport]) -> Table {

@@ -91,7 +91,13 @@ fn report_of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Re
         ..Account::default()
     };
     let minute = Duration::from_mins(1);
-    let health = GeneratorHealth { monotonic: minute, system: minute, ..GeneratorHealth::default() };
+    let health = GeneratorHealth {
+        monotonic: minute,
+        system: minute,
+        processor_share: Some(0.123),
+        steal_share: Some(0.001),
+        ..GeneratorHealth::default()
+    };
     let (slos, availability) = judge(&scenario, recorders, &[writes(scenario.duration)]);
     let findings = Findings {
         slos,
@@ -114,7 +120,7 @@ fn report_of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Re
         stores: BTreeMap::from([("ClickHouse".to_owned(), "26.7.1".to_owned())]),
         config: serde_json::json!({ "stores": { "clickhouse": { "login": { "user": "default", "password": "***" } } } }),
     };
-    Report::new(run, findings, recorders, vec![rate], Some(account))
+    Report::new(run, findings, (recorders, &health), vec![rate], Some(account))
 }
 
 #[test]

@@ -1,0 +1,38 @@
+//! How the generator kept up, as a report shows it.
+
+use serde::Serialize;
+
+use crate::measure::{DurationHistogram, GeneratorHealth, Recorder};
+
+/// The generator's own delays and processors.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Generator {
+    /// 99th percentile of the send lag of all probes, in microseconds.
+    pub probe_lag_p99_us: Option<u64>,
+    /// 99th percentile of the send lag of writes, without the time that a store held them back, in microseconds.
+    pub write_lag_p99_us: Option<u64>,
+    /// 99th percentile of the time that its tasks waited for a processor, in microseconds.
+    pub task_delay_p99_us: Option<u64>,
+    /// Share of all processors that it used, 0 to 1; `None` where the system doesn't tell.
+    pub processor_share: Option<f64>,
+    /// Share of all processors that the hypervisor took, 0 to 1; `None` where the system doesn't tell.
+    pub steal_share: Option<f64>,
+}
+
+impl Generator {
+    /// From the measurements of a drive.
+    pub fn new(recorders: &[Recorder], health: &GeneratorHealth) -> Self {
+        let mut probe_lag = DurationHistogram::default();
+        for recorder in recorders {
+            probe_lag.merge(&recorder.measured().lag);
+        }
+        let p99 = |lag: &DurationHistogram| lag.quantile(0.99).map(|lag| lag.as_micros() as u64);
+        Self {
+            probe_lag_p99_us: p99(&probe_lag),
+            write_lag_p99_us: p99(&health.write_lag),
+            task_delay_p99_us: p99(&health.task_delay),
+            processor_share: health.processor_share,
+            steal_share: health.steal_share,
+        }
+    }
+}
