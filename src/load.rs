@@ -15,7 +15,7 @@ pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Fa
     let (namespace, base) = (run.names.namespace().to_owned(), run.settings.stack.port_base);
     let driven = run.drive().await.map(|driven| {
         let rates = report::rates(&run.plan, &driven, None);
-        (report::drive_tables(&run.scenario, &driven.recorders, &rates), driven.lost)
+        (report::drive_tables(&run.scenario, &driven.measured.questions, &rates), driven.lost)
     });
     run.end().await;
     let (tables, lost) = driven?;

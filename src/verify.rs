@@ -67,17 +67,22 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
     }
     let (driven, settled) = driven?;
     let account = draw_up(run, &driven, &mut failures).await?;
-    failures.extend(verdict::wrong_without_slo(&run.scenario, &driven.recorders));
-    let (slos, availability) = verdict::judge(&run.scenario, &driven.recorders, &driven.writes);
+    failures.extend(verdict::wrong_without_slo(&run.scenario, &driven.measured.questions));
+    let (slos, availability) = verdict::judge(&run.scenario, &driven.measured);
     let findings = Findings {
         slos,
         availability,
-        validity: verdict::validity(&run.scenario.slos, &driven.recorders, &driven.health),
+        validity: verdict::validity(&run.scenario.slos, &driven.measured.questions, &driven.health),
         failures: deduplicate(failures),
     };
     let rates = report::rates(&run.plan, &driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
-    let report =
-        Report::new(header(run, started_at)?, findings, (&driven.recorders, &driven.health), rates, Some(account));
+    let report = Report::new(
+        header(run, started_at)?,
+        findings,
+        (&driven.measured.questions, &driven.health),
+        rates,
+        Some(account),
+    );
     publish(&report, folder)?;
     Ok(report)
 }

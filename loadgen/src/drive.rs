@@ -18,6 +18,7 @@ mod shared;
 mod vitals;
 mod writes;
 
+use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::measure::{DurationHistogram, GeneratorHealth, Recorder, Started, WriteRecorder};
+use crate::measure::{DurationHistogram, GeneratorHealth, Measurements, Started, WriteRecorder};
 use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
@@ -57,10 +58,8 @@ const SNAPSHOT: Duration = Duration::from_millis(250);
 /// The result of a drive.
 #[derive(Debug)]
 pub struct Driven {
-    /// One recorder for each question that was asked.
-    pub recorders: Vec<Recorder>,
-    /// Outcomes of writes: PostgreSQL's transactions and Kafka's records.
-    pub writes: Vec<WriteRecorder>,
+    /// Questions, SLOs, PostgreSQL's transactions and Kafka's records.
+    pub measured: Measurements,
     /// Whether the generator kept up.
     pub health: GeneratorHealth,
     /// Records that their stores have acknowledged, by index of the tenant.
@@ -118,14 +117,14 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
     let oracle = tokio::task::spawn_blocking(move || Oracle::new(&population));
     let targets = Targets::connect(stores, names).await?;
     let tenants = plan.population().tenants().len();
-    let recorder = |question| Mutex::new(Recorder::new(question, scenario.limit_of(question), scenario.duration));
+    let shards = std::thread::available_parallelism().map_or(1, NonZero::get);
     Ok(Arc::new(Shared {
         scenario: scenario.clone(),
         plan: Arc::clone(plan),
         oracle: join(oracle).await,
         targets,
         producer: Producer::new(stores, names, tenants, scenario.duration)?,
-        recorders: scenario.probes.keys().map(|&question| (question, recorder(question))).collect(),
+        shards: (0..shards).map(|_| Mutex::new(Measurements::new(scenario))).collect(),
         counters: Counters::for_tenants(tenants),
         transactions: Mutex::new(WriteRecorder::with_first_attempts(Store::Postgres, scenario.duration)),
     }))
@@ -225,8 +224,7 @@ fn result(
     kafka.add_failures(&shared.producer.failed());
     let tenants = 0..shared.plan.population().tenants().len();
     Driven {
-        recorders: shared.recorders.values().map(|recorder| lock(recorder).clone()).collect(),
-        writes: vec![lock(&shared.transactions).clone(), kafka],
+        measured: Measurements { writes: vec![lock(&shared.transactions).clone(), kafka], ..shared.measurements() },
         health: GeneratorHealth { write_lag: lag, ..health },
         acknowledged: tenants.map(|tenant| shared.acknowledged(tenant)).collect(),
         lost,

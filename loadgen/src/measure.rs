@@ -9,7 +9,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::population::TenantClass;
 use crate::question::Question;
+use crate::scenario::{Scenario, Slo};
 use blocks::Blocks;
 
 pub use writes::WriteRecorder;
@@ -102,7 +104,7 @@ impl DurationHistogram {
     }
 }
 
-/// Samples that are judged together: of one question, or of all questions of an SLO.
+/// Samples of one question, or of one SLO.
 #[derive(Debug, Clone)]
 pub struct Measured {
     /// Counts by outcome.
@@ -164,8 +166,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// An empty recorder for a drive of that length. `limit` is the latency above which a sample is an exceedance;
-    /// without one, only errors and time-outs are.
+    /// An empty recorder for a drive of that length. `limit` is the latency above which a sample is an exceedance, the
+    /// tightest that judges the question; without one, only errors and time-outs are.
     pub fn new(question: Question, limit: Option<Duration>, drive: Duration) -> Self {
         Self { question, limit, measured: Measured::new(drive) }
     }
@@ -183,6 +185,70 @@ impl Recorder {
     /// Counts a sample. Whether it exceeds the limit is decided here, from the exact latency and not from a histogram.
     pub fn record(&mut self, sample: Sample) {
         self.measured.record(sample, self.limit);
+    }
+}
+
+/// What was measured for one SLO: the samples of its questions and tenants.
+#[derive(Debug, Clone)]
+pub struct SloRecorder {
+    slo: Slo,
+    measured: Measured,
+}
+
+impl SloRecorder {
+    /// The SLO.
+    pub fn slo(&self) -> &Slo {
+        &self.slo
+    }
+
+    /// What was measured.
+    pub fn measured(&self) -> &Measured {
+        &self.measured
+    }
+}
+
+/// Everything that a drive measures.
+#[derive(Debug, Clone)]
+pub struct Measurements {
+    /// One recorder for each question that is asked.
+    pub questions: Vec<Recorder>,
+    /// One recorder for each SLO, in the scenario's order.
+    pub slos: Vec<SloRecorder>,
+    /// Outcomes of writes, one recorder for each store that is written to.
+    pub writes: Vec<WriteRecorder>,
+}
+
+impl Measurements {
+    /// Empty measurements of a scenario; writes are recorded elsewhere and added at the end.
+    pub fn new(scenario: &Scenario) -> Self {
+        let drive = scenario.duration;
+        let recorder = |&question: &Question| Recorder::new(question, scenario.limit_of(question), drive);
+        let slo = |slo: &Slo| {
+            let blocks = slo.in_every.map_or_else(|| Blocks::new(drive), |window| Blocks::for_windows(drive, window));
+            SloRecorder { slo: slo.clone(), measured: Measured { blocks, ..Measured::new(drive) } }
+        };
+        let questions = scenario.probes.keys().map(recorder).collect();
+        Self { questions, slos: scenario.slos.iter().map(slo).collect(), writes: Vec::new() }
+    }
+
+    /// Counts the sample of a question that a tenant of that class asked, for the question and for each SLO that judges it.
+    pub fn record(&mut self, question: Question, class: TenantClass, sample: Sample) {
+        if let Some(recorder) = self.questions.iter_mut().find(|recorder| recorder.question == question) {
+            recorder.record(sample);
+        }
+        for SloRecorder { slo, measured } in self.slos.iter_mut().filter(|one| one.slo.judges(question, class)) {
+            measured.record(sample, Some(slo.within));
+        }
+    }
+
+    /// Adds the samples of other measurements of the same drive.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.questions.iter_mut().zip(&other.questions) {
+            mine.measured.merge(&theirs.measured);
+        }
+        for (mine, theirs) in self.slos.iter_mut().zip(&other.slos) {
+            mine.measured.merge(&theirs.measured);
+        }
     }
 }
 

@@ -36,11 +36,16 @@ use tenant_state::{EventCounts, TenantState};
 
 pub use parameters::Parameters;
 pub use people::Agent;
-pub use tenants::Tenant;
+pub use tenants::{Tenant, TenantClass};
 
 pub(crate) use era::Era;
 pub(crate) use people::{PORTFOLIOS, RISKS, Traits};
 pub(crate) use tenants::METRIC_NAMES;
+
+/// Share of all customers whose tenants are of a class, 0 to 1, without preparing the population.
+pub fn share_of_customers(class: TenantClass, parameters: &Parameters) -> f64 {
+    tenants::share_of(class, parameters)
+}
 
 /// A population; cheap to clone.
 #[derive(Debug, Clone)]

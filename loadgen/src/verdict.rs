@@ -24,7 +24,7 @@ pub use slo::{Judged, wrong_without_slo};
 pub use validity::{Validity, validity};
 pub use warnings::warnings;
 
-use crate::measure::{Recorder, WriteRecorder};
+use crate::measure::Measurements;
 use crate::scenario::Scenario;
 
 #[cfg(test)]
@@ -33,18 +33,14 @@ mod error_rates;
 mod tests;
 
 /// Judges every SLO of a scenario, and the availability of every store, as one family of tests.
-pub fn judge(
-    scenario: &Scenario,
-    recorders: &[Recorder],
-    writes: &[WriteRecorder],
-) -> (Vec<Judged>, Vec<Availability>) {
-    let mut slos: Vec<Judged> = scenario.slos.iter().map(|slo| slo::test(recorders, slo)).collect();
-    let mut availability = availability::test(recorders, writes, scenario.availability);
+pub fn judge(scenario: &Scenario, measured: &Measurements) -> (Vec<Judged>, Vec<Availability>) {
+    let mut slos: Vec<Judged> = measured.slos.iter().map(slo::test).collect();
+    let mut availability = availability::test(measured, scenario.availability);
     let slo_tests = slos.iter_mut().map(|one| (one.slo.alpha, &mut one.test));
     let availability_tests = availability.iter_mut().map(|one| (availability::ALPHA, &mut one.test));
     holm::correct(&mut slo_tests.chain(availability_tests).collect::<Vec<_>>());
     for judged in &mut slos {
-        slo::apply_rules(judged, recorders);
+        slo::apply_rules(judged, &measured.questions);
     }
     (slos, availability)
 }

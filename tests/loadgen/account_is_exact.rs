@@ -16,8 +16,8 @@ async fn a_load_and_a_drive_balance_exactly() {
 
     let driven = world.drive_and_wait().await;
     assert!(driven.lost.is_empty() && !driven.stopped, "{:?}", driven.lost);
-    assert_eq!(driven.recorders.len(), world.scenario.probes.len());
-    for recorder in &driven.recorders {
+    assert_eq!(driven.measured.questions.len(), world.scenario.probes.len());
+    for recorder in &driven.measured.questions {
         let Counts { samples, wrong, errors, .. } = recorder.measured().counts;
         assert!(samples > 0 && wrong == 0 && errors == 0, "{}: {:?}", recorder.question(), recorder.measured().counts);
     }

@@ -36,6 +36,6 @@ async fn stores_with_delay(stores: &Stores, delay: Duration) -> Stores {
 
 async fn judge_on(world: &World, stores: Stores) -> [Judged; 2] {
     let driven = world.drive_on(&stores, &CancellationToken::new()).await;
-    let (slos, _) = judge(&world.scenario, &driven.recorders, &driven.writes);
+    let (slos, _) = judge(&world.scenario, &driven.measured);
     ["search", "analytics"].map(|name| slos.iter().find(|judged| judged.slo.name == name).unwrap().clone())
 }

@@ -62,7 +62,7 @@ async fn drive(world: &World, stores: &Stores, stall: impl AsyncFn(), resume: im
 }
 
 fn assert_stalled(driven: &Driven, stalled: Store) {
-    for recorder in &driven.recorders {
+    for recorder in &driven.measured.questions {
         let (question, measured) = (recorder.question(), recorder.measured());
         let longest = measured.latency.max().unwrap();
         let is_stalled = question.store() == stalled;

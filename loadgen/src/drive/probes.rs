@@ -70,7 +70,7 @@ impl Probes {
             add(&counters.probes_held_back, 1);
             let latency = self.shared.scenario.time_outs.for_store(probe.question.store());
             let sample = Sample { intended: probe.at, lag: Duration::ZERO, latency, outcome: Outcome::TimedOut };
-            self.shared.record(probe.question, sample);
+            self.shared.record(&probe, sample);
         }
     }
 
@@ -88,7 +88,7 @@ impl Probes {
                 Outcome::Correct | Outcome::Error if latency > time_out => Outcome::TimedOut,
                 outcome => outcome,
             };
-            self.shared.record(probe.question, Sample { intended: probe.at, lag, latency, outcome });
+            self.shared.record(&probe, Sample { intended: probe.at, lag, latency, outcome });
         }
     }
 

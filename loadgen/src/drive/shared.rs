@@ -1,17 +1,17 @@
 //! State that all tasks of a drive share: the plan, the clients, the recorders and the counters.
 //! It is updated from many threads and decides nothing.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, SloProgress};
-use crate::measure::{Measured, Recorder, Sample, WriteRecorder};
-use crate::plan::{Plan, Totals};
-use crate::question::{Question, oracle::Oracle};
-use crate::scenario::{Scenario, Slo};
+use crate::measure::{Measurements, Sample, SloRecorder, WriteRecorder};
+use crate::plan::{Plan, Probe, Totals};
+use crate::population::TenantClass;
+use crate::question::oracle::Oracle;
+use crate::scenario::Scenario;
 use crate::target::Targets;
 use sluice_schemas::concurrency::lock;
 
@@ -22,7 +22,8 @@ pub(super) struct Shared {
     pub(super) oracle: Oracle,
     pub(super) targets: Targets,
     pub(super) producer: Producer,
-    pub(super) recorders: BTreeMap<Question, Mutex<Recorder>>,
+    /// Measurements of probes, in shards so that threads rarely wait for each other.
+    pub(super) shards: Vec<Mutex<Measurements>>,
     pub(super) counters: Counters,
     /// PostgreSQL's transactions.
     pub(super) transactions: Mutex<WriteRecorder>,
@@ -69,10 +70,21 @@ impl Shared {
         self.counters.failures.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED_FAILURES
     }
 
-    pub(super) fn record(&self, question: Question, sample: Sample) {
-        if let Some(recorder) = self.recorders.get(&question) {
-            lock(recorder).record(sample);
+    /// Counts a sample of a probe.
+    pub(super) fn record(&self, probe: &Probe, sample: Sample) {
+        let class = TenantClass::of(probe.tenant, self.plan.population().tenants().len());
+        // Intended starts differ, so their nanoseconds spread samples over the shards.
+        let shard = probe.at.subsec_nanos() as usize % self.shards.len();
+        lock(&self.shards[shard]).record(probe.question, class, sample);
+    }
+
+    /// The measurements of all shards.
+    pub(super) fn measurements(&self) -> Measurements {
+        let mut together = Measurements::new(&self.scenario);
+        for shard in &self.shards {
+            together.merge(&lock(shard));
         }
+        together
     }
 
     /// Writes handed to the stores so far.
@@ -105,32 +117,24 @@ impl Shared {
         };
         let tenants = 0..self.plan.population().tenants().len();
         let acknowledged = tenants.map(|tenant| self.acknowledged(tenant)).sum();
-        let finished: u64 = self.recorders.values().map(|recorder| lock(recorder).measured().counts.samples).sum();
+        let measured = self.measurements();
+        let finished: u64 = measured.questions.iter().map(|recorder| recorder.measured().counts.samples).sum();
         let in_flight = read(&self.counters.probes_offered).saturating_sub(finished);
         let held_back = read(&self.counters.probes_held_back) + read(&self.counters.writes_held_back);
-        Progress { phase, elapsed, length, sent: self.sent(), acknowledged, held_back, in_flight, slos: self.slos() }
+        let slos = measured.slos.iter().map(slo_progress).collect();
+        Progress { phase, elapsed, length, sent: self.sent(), acknowledged, held_back, in_flight, slos }
     }
+}
 
-    /// Measurements of each SLO so far, in the scenario's order.
-    fn slos(&self) -> Vec<SloProgress> {
-        self.scenario.slos.iter().map(|slo| self.slo(slo)).collect()
-    }
-
-    fn slo(&self, slo: &Slo) -> SloProgress {
-        let mut together = Measured::new(self.scenario.duration);
-        for question in &slo.questions {
-            if let Some(recorder) = self.recorders.get(question) {
-                together.merge(lock(recorder).measured());
-            }
-        }
-        SloProgress {
-            name: slo.name.clone(),
-            samples: together.counts.samples,
-            exceedances: together.counts.exceedances,
-            failed: together.counts.errors + together.counts.timed_out,
-            wrong: together.counts.wrong,
-            p95: together.latency.quantile(0.95),
-            lag_p99: together.lag.quantile(0.99),
-        }
+fn slo_progress(recorder: &SloRecorder) -> SloProgress {
+    let measured = recorder.measured();
+    SloProgress {
+        name: recorder.slo().name.clone(),
+        samples: measured.counts.samples,
+        exceedances: measured.counts.exceedances,
+        failed: measured.counts.errors + measured.counts.timed_out,
+        wrong: measured.counts.wrong,
+        p95: measured.latency.quantile(0.95),
+        lag_p99: measured.lag.quantile(0.99),
     }
 }

@@ -46,6 +46,27 @@ impl Blocks {
         Self { length: drive / count as u32, samples: vec![0; count], exceedances: vec![0; count] }
     }
 
+    /// Empty blocks over a drive that is also judged in windows of that length: each window has at least 20 blocks.
+    pub fn for_windows(drive: Duration, window: Duration) -> Self {
+        let count = drive.div_duration_f64(window / MIN_BLOCKS as u32).ceil() as usize;
+        let usual = Self::new(drive);
+        if count <= usual.samples.len() {
+            return usual;
+        }
+        Self { length: drive / count as u32, samples: vec![0; count], exceedances: vec![0; count] }
+    }
+
+    /// The windows of that length, each with its start, without a rest at the end that is shorter.
+    pub fn windows(&self, window: Duration) -> Vec<(Duration, Self)> {
+        let blocks = (window.div_duration_f64(self.length).round() as usize).max(1);
+        let parts = self.samples.chunks_exact(blocks).zip(self.exceedances.chunks_exact(blocks));
+        let part = |(index, (samples, exceedances)): (usize, (&[u64], &[u64]))| {
+            let start = self.length * (index * blocks) as u32;
+            (start, Self { length: self.length, samples: samples.to_vec(), exceedances: exceedances.to_vec() })
+        };
+        parts.enumerate().map(part).collect()
+    }
+
     /// Counts a sample by its intended start; the last block includes samples past the end.
     pub fn record(&mut self, intended: Duration, exceeds: bool) {
         let block = self.block(intended);
@@ -178,6 +199,20 @@ mod tests {
         assert_eq!(worth(&filled(60, |_, _| false)), 6000);
         assert_eq!(worth(&filled(60, |_, _| true)), 6000);
         assert_eq!(worth(&Blocks::new(Duration::from_mins(1))), 0);
+    }
+
+    #[test]
+    fn windows_cover_the_drive_and_have_blocks_of_their_own() {
+        let day = Blocks::for_windows(Duration::from_hours(24), Duration::from_mins(1));
+        assert_eq!(day.samples.len(), 24 * 60 * MIN_BLOCKS);
+        let mut minutes = Blocks::for_windows(Duration::from_secs(150), Duration::from_mins(1));
+        for second in 0..150 {
+            minutes.record(Duration::from_secs(second), second >= 60);
+        }
+        let windows = minutes.windows(Duration::from_mins(1));
+        let counts: Vec<_> =
+            windows.iter().map(|(from, one)| (from.as_secs(), one.samples(), one.exceedances())).collect();
+        assert_eq!(counts, [(0, 60, 0), (60, 60, 60)]);
     }
 
     #[test]

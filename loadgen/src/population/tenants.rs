@@ -9,6 +9,37 @@ pub(crate) const METRIC_NAMES: [&str; 4] = ["calls_handled", "occupancy", "promi
 /// Number of metrics that an agent reports at once.
 pub(super) const METRICS: u64 = METRIC_NAMES.len() as u64;
 
+/// A class of tenants by size: a third of them each, the largest tenants first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantClass {
+    /// The largest third.
+    Large,
+    /// The middle third.
+    Middle,
+    /// The smallest third.
+    Small,
+}
+
+impl TenantClass {
+    /// Every class.
+    pub const ALL: [Self; 3] = [Self::Large, Self::Middle, Self::Small];
+
+    /// The name in scenarios and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Large => "large",
+            Self::Middle => "middle",
+            Self::Small => "small",
+        }
+    }
+
+    /// The class of tenant `index`, from 0, of `tenants`.
+    pub fn of(index: usize, tenants: usize) -> Self {
+        Self::ALL[(index * Self::ALL.len() / tenants.max(1)).min(Self::ALL.len() - 1)]
+    }
+}
+
 /// A tenant and its sizes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tenant {
@@ -71,6 +102,15 @@ pub(super) fn generate(parameters: &Parameters) -> Vec<Tenant> {
             }
         })
         .collect()
+}
+
+/// Share of all customers whose tenants are of a class, 0 to 1.
+pub(super) fn share_of(class: TenantClass, parameters: &Parameters) -> f64 {
+    let tenants = parameters.tenants as usize;
+    let customers = shares(parameters.customers, tenants, parameters.tenant_skew);
+    let of_class = |(index, _): &(usize, &u64)| TenantClass::of(*index, tenants) == class;
+    customers.iter().enumerate().filter(of_class).map(|(_, count)| *count as f64).sum::<f64>()
+        / parameters.customers as f64
 }
 
 /// Splits `total` in proportion to 1/k^skew (Zipf); largest-remainder rounding makes the sum exact. Each share is at

@@ -5,9 +5,10 @@ use std::time::Duration;
 use comfy_table::{Cell, CellAlignment, Table};
 
 use super::past::Past;
-use super::table::{UNKNOWN, percent, separated, table, trim};
+use super::table::{UNKNOWN, objective, separated, table, trim};
 use crate::plan::{Plan, Totals};
 use crate::population::Population;
+use crate::question::Question;
 use crate::scenario::{Scenario, brief_duration, exact_duration};
 use crate::verdict::{Behavior, Forecast, forecast, warnings};
 
@@ -81,10 +82,16 @@ fn questions(scenario: &Scenario) -> Table {
             Cell::new(question.store().as_str()).set_alignment(CellAlignment::Left),
             Cell::new(rate),
             Cell::new(separated(planned)),
-            Cell::new(scenario.slo_of(question).map_or(UNKNOWN, |slo| &slo.name)),
+            Cell::new(judges(scenario, question)),
         ]);
     }
     table
+}
+
+/// The SLOs that judge a question.
+fn judges(scenario: &Scenario, question: Question) -> String {
+    let names: Vec<&str> = scenario.slos_of(question).map(|slo| slo.name.as_str()).collect();
+    if names.is_empty() { UNKNOWN.to_owned() } else { names.join(", ") }
 }
 
 fn decisions(scenario: &Scenario, past: &Past) -> Table {
@@ -93,10 +100,10 @@ fn decisions(scenario: &Scenario, past: &Past) -> Table {
     for slo in &scenario.slos {
         let behavior = past.slos.get(&slo.name).copied().unwrap_or_else(|| Behavior::assumed(slo));
         let forecast = forecast(scenario, slo, behavior);
-        let expected = expected(&forecast, 1.0 - slo.objective, scenario.duration);
+        let expected = expected(&forecast, 1.0 - slo.objective, slo.in_every.unwrap_or(scenario.duration));
         table.add_row(vec![
             slo.name.clone(),
-            format!("{} within {}", percent(slo.objective), exact_duration(slo.within)),
+            objective(slo),
             separated(forecast.samples),
             separated(forecast.effective as u64),
             forecast.needed.map_or_else(|| UNKNOWN.to_owned(), separated),

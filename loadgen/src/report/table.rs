@@ -10,7 +10,7 @@ use super::rates::Rate;
 use crate::{
     account::{Account, Ledger, Origin},
     measure::Recorder,
-    scenario::{Scenario, Undecided, brief_duration, exact_duration},
+    scenario::{Scenario, Slo, Undecided, brief_duration, exact_duration},
     verdict::{Availability, Findings, Judged, Latency, Overall, Proportion, Subject, Validity, Verdict},
 };
 
@@ -96,10 +96,9 @@ fn slos(judged: &[Judged], availability: &[Availability]) -> Table {
     let mut table = table(&header, 1);
     for one in judged {
         let Latency { p50_us, p95_us, p99_us, max_us } = one.latency;
-        let within = exact_duration(one.slo.within);
         let counts = [one.counts.samples, one.test.effective.samples as u64, one.counts.exceedances];
         let latencies = [p50_us, p95_us, p99_us, max_us].map(millis);
-        let objective = format!("{} within {within}", percent(one.slo.objective));
+        let objective = objective(&one.slo);
         table.add_row(slo(&one.slo.name, objective, counts, latencies, &one.test));
     }
     for one in availability {
@@ -108,6 +107,13 @@ fn slos(judged: &[Judged], availability: &[Availability]) -> Table {
         table.add_row(slo(&availability_name(one), objective, counts, Default::default(), &one.test));
     }
     table
+}
+
+/// An SLO's objective in words, with the tenants that it judges.
+pub(super) fn objective(slo: &Slo) -> String {
+    let tenants = slo.tenants.map_or_else(String::new, |class| format!(", {} tenants", class.as_str()));
+    let windows = slo.in_every.map_or_else(String::new, |window| format!(", in every {}", exact_duration(window)));
+    format!("{} within {}{tenants}{windows}", percent(slo.objective), exact_duration(slo.within))
 }
 
 fn slo(name: &str, objective: String, counts: [u64; 3], latencies: [String; 4], test: &Proportion) -> Vec<String> {

@@ -8,8 +8,8 @@ use sluice_schemas::Store;
 use super::*;
 use crate::{
     account::{Account, Differences, Ledger, Origin},
-    measure::{GeneratorHealth, Outcome, Recorder, Sample, WriteRecorder},
-    question::Question,
+    measure::{GeneratorHealth, Measurements, Outcome, Sample, WriteRecorder},
+    population::TenantClass,
     scenario::Scenario,
     verdict::{Behavior, Findings, Overall, judge, validity},
 };
@@ -18,37 +18,32 @@ fn scenario() -> Scenario {
     Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap()
 }
 
-fn recorder(scenario: &Scenario, question: Question) -> Recorder {
-    Recorder::new(question, scenario.limit_of(question), scenario.duration)
-}
-
 /// Deterministic answers that take 1 to 100 ms; every `slow`th takes 3 s.
-fn recorders(scenario: &Scenario, slow: u64) -> Vec<Recorder> {
-    let filled = |(&question, &rate): (&Question, &f64)| {
-        let mut recorder = recorder(scenario, question);
-        let samples = (rate * 60.0) as u64;
-        for i in 0..samples {
+fn answers(scenario: &Scenario, slow: u64) -> Measurements {
+    let mut measured = Measurements::new(scenario);
+    for (&question, &rate) in &scenario.probes {
+        for i in 0..(rate * 60.0) as u64 {
             let latency = Duration::from_millis(if i % slow == slow - 1 { 3_000 } else { 1 + i * 37 % 100 });
-            let intended = Duration::from_secs_f64(i as f64 / rate);
-            recorder.record(Sample { intended, lag: Duration::from_micros(300), latency, outcome: Outcome::Correct });
+            let (intended, lag) = (Duration::from_secs_f64(i as f64 / rate), Duration::from_micros(300));
+            let sample = Sample { intended, lag, latency, outcome: Outcome::Correct };
+            measured.record(question, TenantClass::Large, sample);
         }
-        recorder
-    };
-    scenario.probes.iter().map(filled).collect()
+    }
+    measured
 }
 
 /// Errors only, and no samples of the last question.
-fn silent(scenario: &Scenario) -> Vec<Recorder> {
-    let mut recorders: Vec<_> = scenario.probes.keys().map(|&question| recorder(scenario, question)).collect();
-    let (_, asked) = recorders.split_last_mut().unwrap();
-    for recorder in asked {
+fn silent(scenario: &Scenario) -> Measurements {
+    let mut measured = Measurements::new(scenario);
+    let last = *scenario.probes.keys().last().unwrap();
+    for &question in scenario.probes.keys().filter(|&&question| question != last) {
         for second in 0..60 {
             let intended = Duration::from_secs(second);
             let sample = Sample { intended, lag: Duration::ZERO, latency: Duration::ZERO, outcome: Outcome::Error };
-            recorder.record(sample);
+            measured.record(question, TenantClass::Large, sample);
         }
     }
-    recorders
+    measured
 }
 
 /// Transactions without a failure.
@@ -77,11 +72,10 @@ fn ledger(origin: Origin, kind: &str, missing: u64) -> Ledger {
 }
 
 fn report(slow: u64, missing: u64) -> Report {
-    let recorders = recorders(&scenario(), slow);
-    report_of(&recorders, missing, Some(64.0))
+    report_of(answers(&scenario(), slow), missing, Some(64.0))
 }
 
-fn report_of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Report {
+fn report_of(mut measured: Measurements, missing: u64, landed_in: Option<f64>) -> Report {
     let scenario = scenario();
     let account = Account {
         ledgers: vec![
@@ -98,7 +92,9 @@ fn report_of(recorders: &[Recorder], missing: u64, landed_in: Option<f64>) -> Re
         steal_share: Some(0.001),
         ..GeneratorHealth::default()
     };
-    let (slos, availability) = judge(&scenario, recorders, &[writes(scenario.duration)]);
+    measured.writes.push(writes(scenario.duration));
+    let (slos, availability) = judge(&scenario, &measured);
+    let recorders = &measured.questions;
     let findings = Findings {
         slos,
         availability,
@@ -139,7 +135,7 @@ fn a_bad_run_in_the_terminal() {
 
 #[test]
 fn where_no_store_ever_answered_there_is_no_percentile() {
-    let report = report_of(&silent(&scenario()), 0, None);
+    let report = report_of(silent(&scenario()), 0, None);
     assert_eq!(report.verdict, Overall::Fail);
     insta::assert_snapshot!(report.table());
     let json = serde_json::to_value(&report).unwrap();

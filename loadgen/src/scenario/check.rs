@@ -9,6 +9,7 @@ use super::error::ScenarioError;
 use super::raw::{self, Count, Raw, Text};
 use super::types::{Arrivals, Availability, Scenario, Slo, TimeOuts, Undecided};
 use super::units;
+use crate::population::TenantClass;
 use crate::question::{Question, Store};
 
 /// Maximum number of records of one kind.
@@ -76,7 +77,7 @@ pub(super) fn check(raw: &Raw, source: &Source<'_>) -> Result<Scenario, Scenario
     let sizes = sizes(raw, tenants, source)?;
     let time_outs = time_outs(&raw.time_outs, source)?;
     let probes = probes(&raw.probes, source)?;
-    let slos = slos(&raw.slo, &probes, &time_outs, source)?;
+    let slos = slos(&raw.slo, &probes, &time_outs, (tenants, time.duration), source)?;
     let minute = Duration::from_mins(1);
     Ok(Scenario {
         name,
@@ -264,11 +265,17 @@ fn slos(
     raw: &[raw::Slo],
     probes: &BTreeMap<Question, f64>,
     time_outs: &TimeOuts,
+    (tenants, drive): (u64, Duration),
     source: &Source<'_>,
 ) -> Result<Vec<Slo>, ScenarioError> {
     let mut slos: Vec<Slo> = Vec::new();
     for raw in raw {
-        let slo = slo(raw, source)?;
+        let slo = slo(raw, tenants, source)?;
+        if let Some((at, window)) = raw.in_every.as_ref().zip(slo.in_every).filter(|(_, window)| *window > drive / 2) {
+            let [window, drive] = [window, drive].map(units::exact_duration);
+            let message = format!("{window} is more than half of `time.replayed_in`, {drive}; shorten the window");
+            return Err(source.wrong(at, "slo.in_every", message));
+        }
         if slos.iter().any(|earlier| earlier.name == slo.name) {
             return Err(source.wrong(
                 &raw.name,
@@ -280,11 +287,10 @@ fn slos(
             return Err(source.wrong(&raw.questions, "slo.questions", "it is empty; name at least one question"));
         }
         for (at, &question) in raw.questions.as_ref().iter().zip(&slo.questions) {
-            let judged = slos.iter().flat_map(|slo| &slo.questions).filter(|&&other| other == question).count()
-                + slo.questions.iter().filter(|&&other| other == question).count();
+            let named = slo.questions.iter().filter(|&&other| other == question).count();
             let time_out = time_outs.for_store(question.store());
-            let message = if judged > 1 {
-                format!("\"{question}\" is judged twice; name it once")
+            let message = if named > 1 {
+                format!("\"{question}\" is named twice; name it once")
             } else if !probes.contains_key(&question) {
                 format!("\"{question}\" is judged but never asked; give it a rate in [probes]")
             } else if time_out < slo.within {
@@ -299,7 +305,11 @@ fn slos(
     Ok(slos)
 }
 
-fn slo(raw: &raw::Slo, source: &Source<'_>) -> Result<Slo, ScenarioError> {
+fn slo(raw: &raw::Slo, tenants: u64, source: &Source<'_>) -> Result<Slo, ScenarioError> {
+    let optional = |at: &Option<Text>, key: &str| {
+        let range = Duration::from_millis(1)..DAY + Duration::from_secs(1);
+        at.as_ref().map(|at| source.duration(at, key, range)).transpose()
+    };
     Ok(Slo {
         name: name(&raw.name, source)?,
         questions: raw
@@ -308,19 +318,29 @@ fn slo(raw: &raw::Slo, source: &Source<'_>) -> Result<Slo, ScenarioError> {
             .iter()
             .map(|at| question(at, "slo.questions", source))
             .collect::<Result<_, _>>()?,
+        tenants: raw.tenants.as_ref().map(|at| tenant_class(at, tenants, source)).transpose()?,
         objective: source.unit(&raw.objective, "slo.objective", |text| units::percent(text, 50.0, 99.99))?,
         within: source.duration(&raw.within, "slo.within", Duration::from_millis(1)..Duration::from_secs(601))?,
         alpha: match &raw.alpha {
             Some(at) => source.unit(at, "slo.alpha", |text| units::percent(text, 0.01, 20.0))?,
             None => 0.05,
         },
-        longest_stall: match &raw.longest_stall {
-            Some(at) => {
-                Some(source.duration(at, "slo.longest_stall", Duration::from_millis(1)..Duration::from_secs(3_601))?)
-            }
-            None => None,
-        },
+        longest_stall: optional(&raw.longest_stall, "slo.longest_stall")?,
+        in_every: optional(&raw.in_every, "slo.in_every")?,
     })
+}
+
+fn tenant_class(at: &Text, tenants: u64, source: &Source<'_>) -> Result<TenantClass, ScenarioError> {
+    let class = TenantClass::ALL.into_iter().find(|class| class.as_str() == at.as_ref());
+    let message = match class {
+        // Fewer than three tenants leave a class empty.
+        Some(class) if (0..tenants as usize).any(|index| TenantClass::of(index, tenants as usize) == class) => {
+            return Ok(class);
+        }
+        Some(_) => format!("{tenants} tenants have no \"{}\" ones; use at least 3", at.as_ref()),
+        None => format!("unknown class \"{}\"; use \"large\", \"middle\" or \"small\"", at.as_ref()),
+    };
+    Err(source.wrong(at, "slo.tenants", message))
 }
 
 fn availability(raw: &raw::Availability, source: &Source<'_>) -> Result<Availability, ScenarioError> {

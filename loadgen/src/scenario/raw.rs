@@ -79,6 +79,8 @@ pub(super) struct Slo {
     pub within: Text,
     pub alpha: Option<Text>,
     pub longest_stall: Option<Text>,
+    pub tenants: Option<Text>,
+    pub in_every: Option<Text>,
 }
 
 #[derive(Deserialize)]

@@ -38,7 +38,7 @@ fn the_smoke_scenario_has_its_documented_sizes() {
     assert!((smoke.compression() - 1152.0).abs() < 1e-9);
     let limits: Vec<u128> = smoke.slos.iter().map(|slo| slo.within.as_millis()).collect();
     assert_eq!(limits, [100, 200, 2_000]);
-    assert!(Question::ALL.iter().all(|&question| smoke.slo_of(question).is_some()));
+    assert!(Question::ALL.iter().all(|&question| smoke.slos_of(question).next().is_some()));
 }
 
 #[test]
@@ -86,7 +86,13 @@ fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
         ("a replay slower than life", edited("span = \"1 day\"", "span = \"30 s\"")),
         ("a past of half a day", edited("span = \"28 days\"", "span = \"36 h\"")),
         ("an SLO twice", format!("{SMOKE}\n{slo}")),
-        ("a question judged twice", format!("{SMOKE}\n{}", slo.replace("\"search\"\nobj", "\"search-again\"\nobj"))),
+        ("a question named twice", edited("questions = [\"search\"]", "questions = [\"search\", \"search\"]")),
+        ("a window longer than half of the drive", edited("alpha = \"5 %\"", "in_every = \"1 min\"")),
+        ("an unknown class of tenants", edited("alpha = \"5 %\"", "tenants = \"huge\"")),
+        (
+            "a class without tenants",
+            edited("alpha = \"5 %\"", "tenants = \"small\"").replace("tenants = 3", "tenants = 2"),
+        ),
         ("a question judged and not asked", edited("search = \"8/s\"\n", "")),
         ("a time-out below the limit", edited("elasticsearch = \"2 s\"", "elasticsearch = \"100 ms\"")),
         ("a key twice", edited("keys = 7\n", "keys = 7\nkeys = 8\n")),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::population::Parameters;
+use crate::population::{Parameters, TenantClass, share_of_customers};
 use crate::question::{Question, Store};
 
 /// A checked scenario.
@@ -109,11 +109,16 @@ pub struct Slo {
     pub name: String,
     /// The questions whose samples are judged together.
     pub questions: Vec<Question>,
+    /// The tenants whose questions are judged; `None` for all.
+    pub tenants: Option<TenantClass>,
     /// Share of answers that must be in time, 0 to 1.
     pub objective: f64,
     /// The limit, from the intended start to the last byte.
     #[serde(with = "humantime_serde")]
     pub within: Duration,
+    /// The objective must hold in every window of this length; `None` for the drive as a whole.
+    #[serde(with = "humantime_serde")]
+    pub in_every: Option<Duration>,
     /// Maximum accepted probability of a wrong PASS, and of a wrong FAIL, 0 to 1.
     pub alpha: f64,
     /// The verdict must hold for stalls of up to this length; `None` if it says itself for which it holds.
@@ -169,25 +174,33 @@ impl From<&Scenario> for Parameters {
     }
 }
 
+impl Slo {
+    /// Whether a question of a tenant of that class is judged by this SLO.
+    pub fn judges(&self, question: Question, class: TenantClass) -> bool {
+        self.questions.contains(&question) && self.tenants.is_none_or(|judged| judged == class)
+    }
+}
+
 impl Scenario {
     /// Simulated seconds for each second of wall time.
     pub fn compression(&self) -> f64 {
         self.span.as_secs_f64() / self.duration.as_secs_f64()
     }
 
-    /// The SLO that judges a question, if any.
-    pub fn slo_of(&self, question: Question) -> Option<&Slo> {
-        self.slos.iter().find(|slo| slo.questions.contains(&question))
+    /// The SLOs that judge a question.
+    pub fn slos_of(&self, question: Question) -> impl Iterator<Item = &Slo> {
+        self.slos.iter().filter(move |slo| slo.questions.contains(&question))
     }
 
-    /// The latency limit of a question: that of the SLO that judges it.
+    /// The tightest latency limit that judges a question.
     pub fn limit_of(&self, question: Question) -> Option<Duration> {
-        self.slo_of(question).map(|slo| slo.within)
+        self.slos_of(question).map(|slo| slo.within).min()
     }
 
     /// Samples that an SLO will have, on average.
     pub fn planned_samples(&self, slo: &Slo) -> u64 {
         let rate: f64 = slo.questions.iter().filter_map(|question| self.probes.get(question)).sum();
-        (rate * self.duration.as_secs_f64()) as u64
+        let share = slo.tenants.map_or(1.0, |class| share_of_customers(class, &self.into()));
+        (rate * share * self.duration.as_secs_f64()) as u64
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sluice_schemas::Store;
 
 use super::proportion::{Hypothesis, Proportion};
-use crate::measure::{Recorder, WriteRecorder, blocks::Blocks};
+use crate::measure::{Measurements, WriteRecorder, blocks::Blocks};
 use crate::question;
 use crate::scenario::{self, Undecided};
 
@@ -45,11 +45,8 @@ pub struct Availability {
 }
 
 /// Tests every store that was asked or written to.
-pub(super) fn test(
-    recorders: &[Recorder],
-    writes: &[WriteRecorder],
-    objective: scenario::Availability,
-) -> Vec<Availability> {
+pub(super) fn test(measured: &Measurements, objective: scenario::Availability) -> Vec<Availability> {
+    let Measurements { questions: recorders, writes, .. } = measured;
     let asked = recorders.first().map(|one| &one.measured().failures);
     let drive = asked.or(writes.first().map(WriteRecorder::outcomes)).map_or(Duration::from_secs(1), Blocks::drive);
     let operations = Store::ALL.iter().filter_map(|&store| {

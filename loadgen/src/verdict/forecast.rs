@@ -51,7 +51,7 @@ pub struct Forecast {
     pub effective: f64,
     /// Effective samples that a decision needs, nine times in ten.
     pub needed: Option<u64>,
-    /// The drive that decides nine times in ten; `None` if none does, since the store is at its limit.
+    /// The drive, or the window of an SLO that must hold in each, that decides nine times in ten; `None` if none does, since the store is at its limit.
     pub time_to_decision: Option<Duration>,
     /// What a PASS without an exceedance excludes; the more exceed, the less.
     pub excludes_at_best: Excluded,
@@ -59,10 +59,11 @@ pub struct Forecast {
 
 /// The forecast of one SLO of a scenario.
 pub fn forecast(scenario: &Scenario, slo: &Slo, behavior: Behavior) -> Forecast {
-    let rate: f64 = slo.questions.iter().filter_map(|question| scenario.probes.get(question)).sum();
     let samples = scenario.planned_samples(slo);
+    let judged = slo.in_every.unwrap_or(scenario.duration);
+    let rate = samples as f64 / scenario.duration.as_secs_f64();
     let hypothesis = hypothesis(slo);
-    let at_most = slo.longest_stall.map_or(f64::INFINITY, |stall| scenario.duration.div_duration_f64(stall));
+    let at_most = slo.longest_stall.map_or(f64::INFINITY, |stall| judged.div_duration_f64(stall));
     let needed = binomial::samples_to_decide(hypothesis.allowed, slo.alpha, behavior.share, POWER);
     let time_to_decision = needed.map(|needed| {
         let by_rate = Duration::from_secs_f64(needed as f64 * behavior.correlation / rate);
@@ -73,9 +74,9 @@ pub fn forecast(scenario: &Scenario, slo: &Slo, behavior: Behavior) -> Forecast 
         slo: slo.name.clone(),
         behavior,
         samples,
-        effective: (samples as f64 / behavior.correlation).min(at_most),
+        effective: (rate * judged.as_secs_f64() / behavior.correlation).min(at_most),
         needed,
         time_to_decision,
-        excludes_at_best: Excluded::over(best, scenario.duration),
+        excludes_at_best: Excluded::over(best, judged),
     }
 }

@@ -1,5 +1,7 @@
 //! The test of one objective: whether the share of bad samples is at most the allowed one.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::binomial::{self, Verdict};
@@ -15,7 +17,7 @@ pub(super) struct Hypothesis {
     /// Maximum accepted probability of a wrong PASS, and of a wrong FAIL.
     pub(super) alpha: f64,
     /// The verdict must hold for stalls of up to this length.
-    pub(super) longest_stall: Option<std::time::Duration>,
+    pub(super) longest_stall: Option<Duration>,
 }
 
 /// The outcome of a test.
@@ -50,6 +52,37 @@ impl Proportion {
         let mut test = Self { effective, low, high, fail_probability, verdict, excluded, reason: String::new() };
         test.reason = test.explain(hypothesis, bad);
         test
+    }
+
+    /// Tests every window of that length: PASS if each passes, FAIL if one fails with the correction for their number
+    /// (Bonferroni). Shows the worst window.
+    pub(super) fn test_windows(blocks: &Blocks, window: Duration, hypothesis: Hypothesis, bad: &str) -> Self {
+        let windows = blocks.windows(window);
+        let count = windows.len() as f64;
+        let tests = windows.iter().map(|(from, blocks)| (*from, Self::test(blocks, hypothesis, bad)));
+        let worst = tests.max_by(|(_, one), (_, two)| one.badness().total_cmp(&two.badness()));
+        let Some((from, mut worst)) = worst else { return Self::test(blocks, hypothesis, bad) };
+        worst.fail_probability = (worst.fail_probability * count).min(1.0);
+        let [from, to] = [from, from + window].map(brief_duration);
+        if worst.verdict == Verdict::Fail && worst.fail_probability > hypothesis.alpha {
+            let probability = worst.fail_probability * 100.0;
+            worst.withdraw(format!(
+                "it would FAIL alone, but one of {count} windows is this bad by chance: {probability:.1} %"
+            ));
+        }
+        worst.reason = format!("{} (the worst window, from {from} to {to})", worst.reason);
+        worst
+    }
+
+    /// Orders windows: by the verdict, then by the upper bound of the share.
+    fn badness(&self) -> f64 {
+        let verdict = match self.verdict {
+            Verdict::Pass => 0.0,
+            Verdict::Inconclusive => 2.0,
+            Verdict::Fail => 4.0,
+        };
+        // Among windows that fail, the least probable one decides.
+        verdict + if self.verdict == Verdict::Fail { 1.0 - self.fail_probability } else { self.high }
     }
 
     /// Withdraws a decision, for another reason.

@@ -1,13 +1,11 @@
 //! The test of one SLO, from the measurements of its questions.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::binomial::{self, Verdict};
 use super::latency::Latency;
 use super::proportion::{Hypothesis, Proportion};
-use crate::measure::{Counts, Measured, Recorder};
+use crate::measure::{Counts, Recorder, SloRecorder};
 use crate::question::Question;
 use crate::scenario::{Scenario, Slo};
 
@@ -25,21 +23,15 @@ pub struct Judged {
     pub latency: Latency,
 }
 
-/// Tests one SLO by the recorders of its questions; recorders of other questions are ignored.
-pub(super) fn test(recorders: &[Recorder], slo: &Slo) -> Judged {
-    let of_slo = |recorder: &&Recorder| slo.questions.contains(&recorder.question());
-    let mut pooled = recorders.iter().filter(of_slo).map(Recorder::measured).cloned();
-    let first = pooled.next().unwrap_or_else(|| Measured::new(Duration::from_secs(1)));
-    let measured = pooled.fold(first, |mut all, one| {
-        all.merge(&one);
-        all
-    });
-    Judged {
-        slo: slo.clone(),
-        counts: measured.counts,
-        test: Proportion::test(&measured.blocks, hypothesis(slo), "exceed"),
-        latency: (&measured).into(),
-    }
+/// Tests one SLO.
+pub(super) fn test(recorder: &SloRecorder) -> Judged {
+    let (slo, measured) = (recorder.slo(), recorder.measured());
+    let (blocks, hypothesis) = (&measured.blocks, hypothesis(slo));
+    let test = match slo.in_every {
+        Some(window) => Proportion::test_windows(blocks, window, hypothesis, "exceed"),
+        None => Proportion::test(blocks, hypothesis, "exceed"),
+    };
+    Judged { slo: slo.clone(), counts: measured.counts, test, latency: measured.into() }
 }
 
 /// Applies what no statistics outweigh: wrong answers fail, and a question without samples never passes.
@@ -57,7 +49,7 @@ pub(super) fn apply_rules(judged: &mut Judged, recorders: &[Recorder]) {
 
 /// One sentence for each question that no SLO judges and that was answered wrong: it fails the run all the same.
 pub fn wrong_without_slo(scenario: &Scenario, recorders: &[Recorder]) -> Vec<String> {
-    let unjudged = recorders.iter().filter(|recorder| scenario.slo_of(recorder.question()).is_none());
+    let unjudged = recorders.iter().filter(|recorder| scenario.slos_of(recorder.question()).next().is_none());
     let wrong = unjudged.map(|recorder| (recorder.question(), recorder.measured().counts.wrong));
     wrong
         .filter(|(_, wrong)| *wrong > 0)

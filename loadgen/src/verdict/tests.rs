@@ -1,12 +1,13 @@
 //! Verdicts on synthetic measurements.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use sluice_schemas::Store;
 
 use super::*;
 use crate::{
-    measure::{Outcome, Recorder, Sample, WriteRecorder},
+    measure::{Measurements, Outcome, Sample, WriteRecorder},
+    population::TenantClass,
     question::Question,
     scenario::{Availability as Objective, Scenario, Slo, Undecided},
 };
@@ -15,16 +16,22 @@ fn scenario() -> Scenario {
     Scenario::parse(include_str!("../../../scenarios/smoke.toml"), "smoke.toml").unwrap()
 }
 
-/// `samples` answers to searches, spread evenly over the drive; `answer` returns the outcome and latency (ms) of each.
-fn searches(samples: u64, mut answer: impl FnMut(u64) -> (Outcome, u64)) -> Recorder {
-    let scenario = scenario();
-    let mut recorder = Recorder::new(Question::Search, scenario.limit_of(Question::Search), scenario.duration);
+/// `samples` answers to `question`, spread evenly over the drive; `answer` returns the outcome and latency (ms) of each.
+fn ask(measured: &mut Measurements, question: Question, samples: u64, answer: impl Fn(u64) -> (Outcome, u64)) {
+    let duration = scenario().duration;
     for i in 0..samples {
         let (outcome, millis) = answer(i);
-        let intended = scenario.duration.mul_f64(i as f64 / samples as f64);
-        recorder.record(Sample { intended, lag: Duration::ZERO, latency: Duration::from_millis(millis), outcome });
+        let intended = duration.mul_f64(i as f64 / samples as f64);
+        let latency = Duration::from_millis(millis);
+        measured.record(question, TenantClass::Large, Sample { intended, lag: Duration::ZERO, latency, outcome });
     }
-    recorder
+}
+
+/// Measurements of searches alone.
+fn searches(scenario: &Scenario, samples: u64, answer: impl Fn(u64) -> (Outcome, u64)) -> Measurements {
+    let mut measured = Measurements::new(scenario);
+    ask(&mut measured, Question::Search, samples, answer);
+    measured
 }
 
 fn search_slo() -> Slo {
@@ -36,61 +43,107 @@ fn with_slos(slos: Vec<Slo>) -> Scenario {
     Scenario { slos, ..scenario() }
 }
 
-fn judge_slo(recorders: &[Recorder], slo: Slo) -> Judged {
-    judge(&with_slos(vec![slo]), recorders, &[]).0.remove(0)
+/// The verdict on searches by the smoke scenario's SLO of searches.
+fn judge_searches(samples: u64, answer: impl Fn(u64) -> (Outcome, u64)) -> Judged {
+    let scenario = with_slos(vec![search_slo()]);
+    judge(&scenario, &searches(&scenario, samples, answer)).0.remove(0)
 }
 
-fn verdict(recorder: Recorder) -> Verdict {
-    judge_slo(&[recorder], search_slo()).test.verdict
+fn verdict(samples: u64, answer: impl Fn(u64) -> (Outcome, u64)) -> Verdict {
+    judge_searches(samples, answer).test.verdict
 }
 
 #[test]
 fn fast_passes_slow_fails_and_few_samples_do_not_decide() {
-    assert_eq!(verdict(searches(1_500, |_| (Outcome::Correct, 5))), Verdict::Pass);
-    assert_eq!(verdict(searches(1_500, |i| (Outcome::Correct, if i % 10 == 0 { 300 } else { 5 }))), Verdict::Fail);
-    assert_eq!(
-        verdict(searches(1_500, |i| (Outcome::Correct, if i % 21 == 0 { 300 } else { 5 }))),
-        Verdict::Inconclusive
-    );
-    assert_eq!(verdict(searches(50, |_| (Outcome::Correct, 5))), Verdict::Inconclusive);
+    let every = |n: u64| move |i: u64| (Outcome::Correct, if i.is_multiple_of(n) { 300 } else { 5 });
+    assert_eq!(verdict(1_500, |_| (Outcome::Correct, 5)), Verdict::Pass);
+    assert_eq!(verdict(1_500, every(10)), Verdict::Fail);
+    assert_eq!(verdict(1_500, every(21)), Verdict::Inconclusive);
+    assert_eq!(verdict(50, |_| (Outcome::Correct, 5)), Verdict::Inconclusive);
 }
 
 #[test]
 fn one_wrong_answer_fails_however_fast() {
-    let judged =
-        judge_slo(&[searches(1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Correct }, 1))], search_slo());
+    let judged = judge_searches(1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Correct }, 1));
     assert_eq!((judged.test.verdict, judged.test.reason.as_str()), (Verdict::Fail, "1 wrong answers"));
 }
 
 #[test]
 fn a_wrong_answer_to_a_question_without_an_slo_is_a_failure_too() {
-    let wrong = [searches(1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Correct }, 1))];
-    let judged = scenario();
+    let wrong = searches(&scenario(), 1_500, |i| (if i == 7 { Outcome::Wrong } else { Outcome::Correct }, 1));
+    assert_eq!(wrong_without_slo(&scenario(), &wrong.questions), [""; 0]);
     let unjudged = with_slos(Vec::new());
-    assert_eq!(wrong_without_slo(&judged, &wrong), [""; 0]);
-    assert_eq!(wrong_without_slo(&unjudged, &wrong), ["1 answers to search were wrong, which no SLO judges"]);
+    assert_eq!(wrong_without_slo(&unjudged, &wrong.questions), ["1 answers to search were wrong, which no SLO judges"]);
 }
 
 #[test]
 fn a_store_that_fails_halfway_fails_by_its_errors() {
-    let broken = searches(1_500, |i| (if i >= 750 { Outcome::Error } else { Outcome::Correct }, 1));
-    let (slos, availability) = judge(&with_slos(vec![search_slo()]), &[broken], &[]);
-    assert_eq!((slos[0].test.verdict, availability[0].test.verdict), (Verdict::Fail, Verdict::Fail));
+    let scenario = with_slos(vec![search_slo()]);
+    let broken = searches(&scenario, 1_500, |i| (if i >= 750 { Outcome::Error } else { Outcome::Correct }, 1));
+    let (slos, availability) = judge(&scenario, &broken);
+    let elasticsearch = availability.iter().find(|one| one.store == Store::Elasticsearch).unwrap();
+    assert_eq!((slos[0].test.verdict, elasticsearch.test.verdict), (Verdict::Fail, Verdict::Fail));
 }
 
 #[test]
 fn an_slo_with_an_unsampled_question_never_passes() {
     let slo = Slo { questions: vec![Question::Search, Question::Timeline], ..search_slo() };
-    let judged = judge_slo(&[searches(1_500, |_| (Outcome::Correct, 5))], slo.clone());
-    assert_eq!((judged.test.verdict, judged.test.reason.as_str()), (Verdict::Inconclusive, "timeline has no samples"));
-    assert_eq!(judge_slo(&[], slo).test.verdict, Verdict::Inconclusive);
+    let scenario = with_slos(vec![slo]);
+    let judged = |measured: &Measurements| judge(&scenario, measured).0.remove(0).test;
+    let test = judged(&searches(&scenario, 1_500, |_| (Outcome::Correct, 5)));
+    assert_eq!((test.verdict, test.reason.as_str()), (Verdict::Inconclusive, "timeline has no samples"));
+    assert_eq!(judged(&Measurements::new(&scenario)).verdict, Verdict::Inconclusive);
+}
+
+#[test]
+fn one_question_may_have_several_slos_each_with_its_own_limit_and_tenants() {
+    use Verdict::{Fail, Inconclusive, Pass};
+    let slo = |name: &str, millis, tenants| Slo {
+        name: name.to_owned(),
+        within: Duration::from_millis(millis),
+        tenants,
+        ..search_slo()
+    };
+    let slos = vec![
+        slo("tight", 10, None),
+        slo("wide", 400, None),
+        slo("large", 400, Some(TenantClass::Large)),
+        slo("small", 400, Some(TenantClass::Small)),
+    ];
+    let scenario = with_slos(slos);
+    assert_eq!(scenario.limit_of(Question::Search), Some(Duration::from_millis(10)));
+    let measured = searches(&scenario, 1_500, |_| (Outcome::Correct, 300));
+    let (judged, _) = judge(&scenario, &measured);
+    let verdicts: Vec<_> = judged.iter().map(|one| (one.counts.samples, one.test.verdict)).collect();
+    assert_eq!(verdicts, [(1_500, Fail), (1_500, Pass), (1_500, Pass), (0, Inconclusive)]);
+}
+
+#[test]
+fn an_slo_may_have_to_hold_in_every_window() {
+    let slo = |in_every| Slo { in_every, ..search_slo() };
+    let half_minutes = Some(Duration::from_secs(15));
+    let scenario = with_slos(vec![slo(None), Slo { name: "worst".to_owned(), ..slo(half_minutes) }]);
+    let judged = |slow: fn(u64) -> bool| {
+        let answer = |i| (Outcome::Correct, if slow(i) { 300 } else { 5 });
+        let (judged, _) = judge(&scenario, &searches(&scenario, 7_500, answer));
+        [judged[0].test.clone(), judged[1].test.clone()]
+    };
+    // One sample in five of a window of 15 s out of 75 s exceeds: 4 % of the drive, 20 % of the window.
+    let [whole, worst] = judged(|i| (3_000..4_500).contains(&i) && i.is_multiple_of(5));
+    assert_ne!(whole.verdict, Verdict::Fail, "{whole:?}");
+    assert_eq!(worst.verdict, Verdict::Fail, "{worst:?}");
+    assert!(worst.reason.contains("the worst window, from 30.0 s to 45.0 s"), "{}", worst.reason);
+    let [whole, worst] = judged(|i| i.is_multiple_of(100));
+    assert_eq!((whole.verdict, worst.verdict), (Verdict::Pass, Verdict::Pass), "{worst:?}");
 }
 
 /// The availability of Elasticsearch after this many searches, of which `failures` spread evenly over the drive failed.
 fn availability_of(samples: u64, failures: u64) -> Availability {
     let fails = |i| failures > 0 && i % (samples / failures) == 0 && i / (samples / failures) < failures;
-    let searches = searches(samples, |i| (if fails(i) { Outcome::TimedOut } else { Outcome::Correct }, 1));
-    judge(&with_slos(Vec::new()), &[searches], &[]).1.remove(0)
+    let scenario = with_slos(Vec::new());
+    let searches = searches(&scenario, samples, |i| (if fails(i) { Outcome::TimedOut } else { Outcome::Correct }, 1));
+    let (_, availability) = judge(&scenario, &searches);
+    availability.into_iter().find(|one| one.store == Store::Elasticsearch).unwrap()
 }
 
 #[test]
@@ -114,8 +167,9 @@ fn writes_count_for_the_availability_of_their_store() {
             writes.record(at, i % 400 < failed);
         }
         let objective = Objective { first_attempts: Some(0.999), ..Objective::default() };
-        let scenario = Scenario { availability: objective, ..with_slos(Vec::new()) };
-        let (_, judged) = judge(&scenario, &[], &[writes]);
+        let scenario = Scenario { availability: objective, probes: BTreeMap::new(), ..with_slos(Vec::new()) };
+        let measured = Measurements { writes: vec![writes], ..Measurements::new(&scenario) };
+        let (_, judged) = judge(&scenario, &measured);
         judged.iter().map(|one| (one.subject, one.failed, one.test.verdict)).collect::<Vec<_>>()
     };
     let (operations, first) = (Subject::Operations, Subject::FirstAttempts);
@@ -127,22 +181,18 @@ fn writes_count_for_the_availability_of_their_store() {
 #[test]
 fn one_of_many_objectives_at_its_limit_does_not_fail_the_run_by_chance() {
     // A share of 6.5 % of 1,500 samples: a probability of 0.6 % at a limit of 5 %.
-    let slow = || searches(1_500, |i| (Outcome::Correct, if i * 13 % 200 < 13 { 300 } else { 5 }));
-    let names = |count: usize| (0..count).map(|i| Slo { name: format!("search-{i}"), ..search_slo() });
-    let (alone, _) = judge(&with_slos(names(1).collect()), &[slow()], &[]);
-    assert_eq!(alone[0].test.verdict, Verdict::Fail, "{:?}", alone[0].test);
+    let slow = |i: u64| (Outcome::Correct, if i * 13 % 200 < 13 { 300 } else { 5 });
+    assert_eq!(verdict(1_500, slow), Verdict::Fail);
     // Nineteen more objectives that are met by far, on another question.
-    let met = names(20).skip(1).map(|slo| Slo { questions: vec![Question::LookupById], ..slo });
-    let mut fast = Recorder::new(Question::LookupById, None, scenario().duration);
-    for i in 0..1_500_u64 {
-        let intended = scenario().duration.mul_f64(i as f64 / 1_500.0);
-        let latency = Duration::from_millis(1);
-        fast.record(Sample { intended, lag: Duration::ZERO, latency, outcome: Outcome::Correct });
-    }
-    let (many, _) = judge(&with_slos(names(1).chain(met).collect()), &[slow(), fast], &[]);
+    let named = |i| Slo { name: format!("search-{i}"), ..search_slo() };
+    let met = (1..20).map(|i| Slo { questions: vec![Question::LookupById], ..named(i) });
+    let scenario = with_slos([named(0)].into_iter().chain(met).collect());
+    let mut measured = searches(&scenario, 1_500, slow);
+    ask(&mut measured, Question::LookupById, 1_500, |_| (Outcome::Correct, 1));
+    let (many, _) = judge(&scenario, &measured);
     assert_eq!(many[0].test.verdict, Verdict::Inconclusive, "{:?}", many[0].test);
     assert!(
-        many[0].test.reason.starts_with("it would FAIL alone, but one of 22 objectives"),
+        many[0].test.reason.starts_with("it would FAIL alone, but one of 24 objectives"),
         "{}",
         many[0].test.reason
     );
@@ -156,13 +206,12 @@ fn findings(
     invalid: bool,
     failures: &[&str],
 ) -> Findings {
-    let fast = [searches(100, |_| (Outcome::Correct, 5))];
     let judged = |&verdict: &Verdict| {
-        let mut judged = judge_slo(&fast, search_slo());
+        let mut judged = judge_searches(100, |_| (Outcome::Correct, 5));
         judged.test.verdict = verdict;
         judged
     };
-    let mut availability = judge(&with_slos(Vec::new()), &fast, &[]).1;
+    let mut availability = vec![availability_of(100, 0)];
     (availability[0].test.verdict, availability[0].undecided) = (available, undecided);
     Findings {
         slos: slos.iter().map(judged).collect(),

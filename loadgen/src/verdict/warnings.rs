@@ -15,27 +15,30 @@ pub fn warnings(scenario: &Scenario) -> Vec<String> {
         warnings.extend(can_hide(scenario, slo));
     }
     warnings.extend(undecided_availability(scenario));
-    for question in scenario.probes.keys().filter(|&&question| scenario.slo_of(question).is_none()) {
+    for question in scenario.probes.keys().filter(|&&question| scenario.slos_of(question).next().is_none()) {
         warnings.push(format!("`{question}` is asked and measured, but no SLO judges it"));
     }
     warnings
 }
 
 fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
-    let planned = scenario.planned_samples(slo);
+    // An SLO that must hold in every window needs the samples in each.
+    let judged = slo.in_every.unwrap_or(scenario.duration);
+    let planned = (scenario.planned_samples(slo) as f64 * judged.div_duration_f64(scenario.duration)) as u64;
     let least = min_samples(slo);
+    let window = if slo.in_every.is_some() { " in each window" } else { "" };
     let advice = "raise the rates of its questions or replay in more time";
-    if let Some(stall) = slo.longest_stall.filter(|stall| *stall * least as u32 > scenario.duration) {
-        let [stall, drive, needed] = [stall, scenario.duration, stall * least as u32].map(exact_duration);
+    if let Some(stall) = slo.longest_stall.filter(|stall| *stall * least as u32 > judged) {
+        let [stall, drive, needed] = [stall, judged, stall * least as u32].map(exact_duration);
         return Some(format!(
-            "SLO `{}` can never pass: to exclude stalls of {stall} takes {needed}, and the drive takes {drive}; replay in \
+            "SLO `{}` can never pass: to exclude stalls of {stall} takes {needed}, and {drive} are judged; replay in \
              more time, or lower `slo.longest_stall`",
             slo.name
         ));
     }
     if planned < least {
         return Some(format!(
-            "SLO `{}` will get about {planned} samples and can never pass: a PASS needs at least {least}; {advice}",
+            "SLO `{}` will get about {planned} samples{window} and can never pass: a PASS needs at least {least}; {advice}",
             slo.name
         ));
     }
@@ -43,7 +46,7 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
     let needed = binomial::samples_to_decide(allowed, slo.alpha, allowed / 2.0, 0.9)?;
     (planned < needed).then(|| {
         format!(
-            "SLO `{}` will get about {planned} samples; a store with half of the allowed exceedances \
+            "SLO `{}` will get about {planned} samples{window}; a store with half of the allowed exceedances \
              needs {needed} to pass nine times in ten; {advice}",
             slo.name
         )
