@@ -5,9 +5,11 @@
 //! - `clock`: waits for an intended start
 //! - `writes`, `producer`, `commits`: planned records, sent to Kafka and to PostgreSQL
 //! - `probes`, `merge`: the questions in order of their intended starts
+//! - `checks`: compares answers with the expected ones and records them
 //! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it for the terminal
 //! - `vitals`: what the generator got from its machine
 
+mod checks;
 mod clock;
 mod commits;
 mod merge;
@@ -18,7 +20,6 @@ mod shared;
 mod vitals;
 mod writes;
 
-use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use sluice_schemas::concurrency::{blocking, join, lock};
 use sluice_schemas::connect::ConnectError;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +37,7 @@ use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
 use crate::target::{QueryError, Targets};
+use checks::Answered;
 use clock::Clock;
 use commits::Commits;
 use probes::{MAX_IN_FLIGHT, Probes};
@@ -98,7 +101,10 @@ pub async fn drive(
     let (clock, vitals) = (Clock::start(stop), Vitals::start());
     let commits = tokio::spawn(Commits::new(&shared, &clock, writers).run(receiver, stop.clone()));
     let tracker = TaskTracker::new();
-    let probes = start_probes(&shared, &clock, true, &tracker);
+    let (answered, answers) = mpsc::channel(checks::WAITING);
+    let checking = Arc::clone(&shared);
+    let checks = tokio::task::spawn_blocking(move || checks::run(&checking, answers));
+    let probes = start_probes(&shared, &clock, Some(answered), &tracker);
     let (write_state, write_clock) = (Arc::clone(&shared), clock.clone());
     let sending = tokio::task::spawn_blocking(move || writes::run(&write_state, &write_clock, &groups));
     let driving = async { tokio::join!(join(sending), join(probes)) };
@@ -106,7 +112,7 @@ pub async fn drive(
     let sent = sent?;
     let clocks = (clock.elapsed(), clock.system_elapsed());
     let vitals = vitals.finish().await;
-    let finishing = finish(&shared, &tracker, commits, stop);
+    let finishing = finish(&shared, &tracker, (commits, checks), stop);
     let lost = with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), finishing).await;
     Ok(result(&shared, sent, health(&shared, clocks, vitals), lost, stop.is_cancelled()))
 }
@@ -117,14 +123,13 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
     let oracle = tokio::task::spawn_blocking(move || Oracle::new(&population));
     let targets = Targets::connect(stores, names).await?;
     let tenants = plan.population().tenants().len();
-    let shards = std::thread::available_parallelism().map_or(1, NonZero::get);
     Ok(Arc::new(Shared {
         scenario: scenario.clone(),
         plan: Arc::clone(plan),
         oracle: join(oracle).await,
         targets,
         producer: Producer::new(stores, names, tenants, scenario.duration)?,
-        shards: (0..shards).map(|_| Mutex::new(Measurements::new(scenario))).collect(),
+        measured: Mutex::new(Measurements::new(scenario)),
         counters: Counters::for_tenants(tenants),
         transactions: Mutex::new(WriteRecorder::with_first_attempts(Store::Postgres, scenario.duration)),
     }))
@@ -132,7 +137,7 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
 
 async fn warm_up(shared: &Arc<Shared>, stop: &CancellationToken, progress: &watch::Sender<Progress>) {
     let (clock, tracker) = (Clock::start(stop), TaskTracker::new());
-    let probes = join(start_probes(shared, &clock, false, &tracker));
+    let probes = join(start_probes(shared, &clock, None, &tracker));
     with_progress(shared, &clock, (Phase::WarmUp, progress), probes).await;
     tracker.close();
     tokio::select! {
@@ -144,11 +149,11 @@ async fn warm_up(shared: &Arc<Shared>, stop: &CancellationToken, progress: &watc
 fn start_probes(
     shared: &Arc<Shared>,
     clock: &Clock,
-    recorded: bool,
+    checks: Option<mpsc::Sender<Answered>>,
     tracker: &TaskTracker,
-) -> tokio::task::JoinHandle<()> {
+) -> JoinHandle<()> {
     let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-    let probes = Probes { shared: Arc::clone(shared), clock: clock.clone(), in_flight, recorded };
+    let probes = Probes { shared: Arc::clone(shared), clock: clock.clone(), in_flight, checks };
     let (runtime, tracker) = (Handle::current(), tracker.clone());
     tokio::task::spawn_blocking(move || probes.run(&runtime, &tracker))
 }
@@ -174,12 +179,16 @@ async fn with_progress<T>(
 async fn finish(
     shared: &Arc<Shared>,
     probes: &TaskTracker,
-    commits: tokio::task::JoinHandle<()>,
+    (commits, checks): (JoinHandle<()>, JoinHandle<()>),
     stop: &CancellationToken,
 ) -> Vec<String> {
     probes.close();
+    let answered = async {
+        probes.wait().await;
+        join(checks).await;
+    };
     tokio::select! {
-        () = probes.wait() => {}
+        () = answered => {}
         () = stop.cancelled() => {}
     }
     join(commits).await;
@@ -224,7 +233,10 @@ fn result(
     kafka.add_failures(&shared.producer.failed());
     let tenants = 0..shared.plan.population().tenants().len();
     Driven {
-        measured: Measurements { writes: vec![lock(&shared.transactions).clone(), kafka], ..shared.measurements() },
+        measured: Measurements {
+            writes: vec![lock(&shared.transactions).clone(), kafka],
+            ..lock(&shared.measured).clone()
+        },
         health: GeneratorHealth { write_lag: lag, ..health },
         acknowledged: tenants.map(|tenant| shared.acknowledged(tenant)).collect(),
         lost,

@@ -8,7 +8,8 @@
 //! - `definition`: what a question consists of; `store`: the store that answers
 //! - [`key`](Key): what is drawn for each request; `subject`: the tenant and the key of a request; `customer`: a
 //!   customer as a row
-//! - `tally`: what is counted over the past; [`oracle`]: the expected answers; `answer`: answers, to compare
+//! - `tally`: what is counted over the past; [`oracle`]: the expected answers; `answer`: answers, to compare; `timing`: mean and percentile of
+//!   durations
 //!
 //! To add a question: add its file, its variant of [`Question`] with its place in [`Question::ALL`] and in
 //! `definition()`, a variant of [`Answer`] if none fits, and its text in `docs/scenarios.md`, which a test compares.
@@ -33,6 +34,7 @@ mod store;
 mod subject;
 mod tally;
 mod timeline;
+mod timing;
 
 use serde::{Deserialize, Serialize};
 
@@ -147,5 +149,7 @@ impl std::fmt::Display for Question {
     }
 }
 
+#[cfg(test)]
+mod corrupted;
 #[cfg(test)]
 mod tests;

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
+use super::checks::Answered;
 use super::clock::Clock;
 use super::merge::MergeByTime;
 use super::shared::{Shared, add};
 use crate::fault::{Fault, is_injected};
 use crate::measure::{Outcome, Sample};
 use crate::plan::Probe;
-use crate::question::{Answer, Question, Subject};
-use crate::target::QueryError;
+use crate::question::{Question, Subject};
 
 /// Maximum number of probes in flight. A store that exceeds this has long failed; the limit protects memory.
 pub(super) const MAX_IN_FLIGHT: usize = 20_000;
@@ -27,8 +27,8 @@ pub(super) struct Probes {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Clock,
     pub(super) in_flight: Arc<Semaphore>,
-    /// Whether samples are recorded; those of the warm-up are not.
-    pub(super) recorded: bool,
+    /// Where answers are checked and recorded; `None` for the warm-up, whose answers are neither.
+    pub(super) checks: Option<mpsc::Sender<Answered>>,
 }
 
 impl Probes {
@@ -51,22 +51,26 @@ impl Probes {
     fn planned_probes(self: &Arc<Self>) -> impl Iterator<Item = Probe> + use<'_> {
         let plan = &self.shared.plan;
         let probes_of = |question: Question| -> Box<dyn Iterator<Item = Probe> + '_> {
-            if self.recorded { Box::new(plan.probes(question)) } else { Box::new(plan.warm_up_probes(question)) }
+            if self.checks.is_some() {
+                Box::new(plan.probes(question))
+            } else {
+                Box::new(plan.warm_up_probes(question))
+            }
         };
         MergeByTime::new(Question::ALL.iter().map(|question| probes_of(*question)).collect())
     }
 
     fn launch(self: &Arc<Self>, probe: Probe, runtime: &Handle, tasks: &TaskTracker) {
         let counters = &self.shared.counters;
-        if self.recorded {
+        if self.checks.is_some() {
             add(&counters.probes_offered, 1);
         }
         if let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() {
-            if self.recorded {
+            if self.checks.is_some() {
                 add(&counters.probes_sent, 1);
             }
             tasks.spawn_on(Arc::clone(self).follow(probe, permit), runtime);
-        } else if self.recorded {
+        } else if self.checks.is_some() {
             add(&counters.probes_held_back, 1);
             let latency = self.shared.scenario.time_outs.for_store(probe.question.store());
             let sample = Sample { intended: probe.at, lag: Duration::ZERO, latency, outcome: Outcome::TimedOut };
@@ -74,7 +78,7 @@ impl Probes {
         }
     }
 
-    async fn follow(self: Arc<Self>, probe: Probe, _permit: OwnedSemaphorePermit) {
+    async fn follow(self: Arc<Self>, probe: Probe, permit: OwnedSemaphorePermit) {
         let intended = self.clock.instant(probe.at);
         let lag = intended.elapsed();
         let time_out = self.shared.scenario.time_outs.for_store(probe.question.store());
@@ -83,34 +87,10 @@ impl Probes {
         // A user has left when the time-out is over; the answer still shows how long the stall was.
         let reply = tokio::time::timeout_at((intended + time_out + MAX_LATE).into(), asking).await.ok();
         let latency = intended.elapsed();
-        if self.recorded {
-            let outcome = match self.outcome(&probe, reply) {
-                Outcome::Correct | Outcome::Error if latency > time_out => Outcome::TimedOut,
-                outcome => outcome,
-            };
-            self.shared.record(&probe, Sample { intended: probe.at, lag, latency, outcome });
-        }
-    }
-
-    fn outcome(&self, probe: &Probe, reply: Option<Result<Answer, QueryError>>) -> Outcome {
-        let (question, tenant) = (probe.question, probe.tenant);
-        let shared = &self.shared;
-        match reply {
-            None => Outcome::TimedOut,
-            Some(Ok(answer)) if answer == shared.oracle.expected(question, tenant, &probe.key) => Outcome::Correct,
-            Some(Err(error)) if !error.is_wrong_answer() => {
-                if shared.should_log_failure() {
-                    tracing::warn!(%question, tenant, %error, "a question failed");
-                }
-                Outcome::Error
-            }
-            Some(wrong) => {
-                if shared.should_log_failure() {
-                    let error = wrong.err().map(|error| error.to_string());
-                    tracing::warn!(%question, tenant, at = ?probe.at, error, "an answer is wrong");
-                }
-                Outcome::Wrong
-            }
+        if let Some(checks) = &self.checks {
+            let answered = Answered { probe, reply, lag, latency, _permit: permit };
+            // The checks end only when the drive is stopped.
+            drop(checks.send(answered).await);
         }
     }
 }

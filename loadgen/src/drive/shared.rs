@@ -22,8 +22,8 @@ pub(super) struct Shared {
     pub(super) oracle: Oracle,
     pub(super) targets: Targets,
     pub(super) producer: Producer,
-    /// Measurements of probes, in shards so that threads rarely wait for each other.
-    pub(super) shards: Vec<Mutex<Measurements>>,
+    /// Measurements of probes; only the thread of the checks records them.
+    pub(super) measured: Mutex<Measurements>,
     pub(super) counters: Counters,
     /// PostgreSQL's transactions.
     pub(super) transactions: Mutex<WriteRecorder>,
@@ -73,18 +73,7 @@ impl Shared {
     /// Counts a sample of a probe.
     pub(super) fn record(&self, probe: &Probe, sample: Sample) {
         let class = TenantClass::of(probe.tenant, self.plan.population().tenants().len());
-        // Intended starts differ, so their nanoseconds spread samples over the shards.
-        let shard = probe.at.subsec_nanos() as usize % self.shards.len();
-        lock(&self.shards[shard]).record(probe.question, class, sample);
-    }
-
-    /// The measurements of all shards.
-    pub(super) fn measurements(&self) -> Measurements {
-        let mut together = Measurements::new(&self.scenario);
-        for shard in &self.shards {
-            together.merge(&lock(shard));
-        }
-        together
+        lock(&self.measured).record(probe.question, class, sample);
     }
 
     /// Writes handed to the stores so far.
@@ -117,7 +106,7 @@ impl Shared {
         };
         let tenants = 0..self.plan.population().tenants().len();
         let acknowledged = tenants.map(|tenant| self.acknowledged(tenant)).sum();
-        let measured = self.measurements();
+        let measured = lock(&self.measured);
         let finished: u64 = measured.questions.iter().map(|recorder| recorder.measured().counts.samples).sum();
         let in_flight = read(&self.counters.probes_offered).saturating_sub(finished);
         let held_back = read(&self.counters.probes_held_back) + read(&self.counters.writes_held_back);

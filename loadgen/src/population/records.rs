@@ -79,6 +79,21 @@ impl Population {
         }
     }
 
+    /// Duration of a step's event, in milliseconds, without the record.
+    pub(crate) fn event_duration(
+        &self,
+        era: Era,
+        tenant: usize,
+        index: u64,
+        lifecycle: &Lifecycle,
+        step: usize,
+    ) -> u32 {
+        let mut rng = self.rng(era.events(), tenant, index * MAX_STEPS as u64 + step as u64);
+        // The identifier is drawn first.
+        rng.uuid();
+        duration(&mut rng, lifecycle.channel, lifecycle.steps()[step].event)
+    }
+
     /// The interaction that a step causes, if the customer acted.
     pub(crate) fn interaction(
         &self,

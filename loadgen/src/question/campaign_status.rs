@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use sluice_schemas::records::EventType;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::answer::{Answer, parse_label, sorted};
+use super::answer::{Answer, parse_label, sorted_by_key};
 use super::definition::{Definition, Reply};
 use super::key::Key;
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::{PastCommunication, Tally};
-use crate::population::{Population, Tenant, rng::KeyedRng};
+use crate::population::{Era, Population, Tenant, rng::KeyedRng};
 use crate::target::postgres::STORE;
 use crate::target::{QueryError, Targets};
 
@@ -51,7 +52,7 @@ impl Definition for CampaignStatus {
                     sqlx::query(QUERY).bind(subject.campaign_id()).bind(subject.before()).fetch_all(connection).await
                 })
                 .await?;
-            sorted(rows.iter().map(status_count)).map(Answer::Statuses)
+            sorted_by_key(rows.iter().map(status_count), |row| row.0).map(Answer::Statuses)
         })
     }
 
@@ -60,23 +61,30 @@ impl Definition for CampaignStatus {
     }
 }
 
-fn status_count(row: &PgRow) -> Result<(EventType, u64), QueryError> {
-    let (status, count): (&str, i64) = (row.try_get(0)?, row.try_get(1)?);
-    Ok((parse_label(STORE, EventType::ALL, EventType::as_str, status)?, count.unsigned_abs()))
+fn status_count(row: &PgRow) -> Result<(EventType, u64, DateTime<Utc>), QueryError> {
+    let (status, count, newest): (&str, i64, DateTime<Utc>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Ok((parse_label(STORE, EventType::ALL, EventType::as_str, status)?, count.unsigned_abs(), newest))
 }
 
-/// Communications by campaign and status.
+/// Communications by campaign and status, and the newest of them, in milliseconds since the start of the past.
 #[derive(Debug, Default)]
-struct Counts(BTreeMap<(Uuid, EventType), u64>);
+struct Counts(BTreeMap<(Uuid, EventType), (u64, u64)>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
-        *self.0.entry((communication.campaign, communication.lifecycle.status())).or_default() += 1;
+        let lifecycle = communication.lifecycle;
+        let (count, newest) = self.0.entry((communication.campaign, lifecycle.status())).or_default();
+        *count += 1;
+        *newest = lifecycle.steps()[0].millis.max(*newest);
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {
         let campaign = subject.campaign_id();
-        let count = |&status: &EventType| Some((status, *self.0.get(&(campaign, status))?));
+        let past = subject.population.period(Era::Past);
+        let count = |&status: &EventType| {
+            let &(count, newest) = self.0.get(&(campaign, status))?;
+            Some((status, count, past.at(newest)))
+        };
         Answer::Statuses(EventType::ALL.iter().filter_map(count).collect())
     }
 }

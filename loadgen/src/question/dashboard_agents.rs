@@ -1,9 +1,11 @@
 //! `dashboard_agents`: agent metrics of a window, in ClickHouse.
 
+use std::collections::BTreeSet;
+
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::answer::Answer;
+use super::answer::{Answer, MetricGroup};
 use super::definition::{Definition, Reply};
 use super::key::{Key, Window};
 use super::store::Store;
@@ -45,9 +47,8 @@ impl Definition for DashboardAgents {
             let Window { from, to } = subject.window();
             let query = targets.dashboards.query(QUERY, subject.tenant_id(), from..to);
             let groups: Vec<Group> = query.fetch_all().await?;
-            let metric = |group: Group| (group.metric_name, group.measurements, group.total);
-            let mut metrics: Vec<_> = groups.into_iter().map(metric).collect();
-            metrics.sort_by(|a, b| a.0.cmp(&b.0));
+            let mut metrics: Vec<_> = groups.into_iter().map(Group::read).collect();
+            metrics.sort_by(|one, two| one.name.cmp(&two.name));
             Ok(Answer::Metrics(metrics))
         })
     }
@@ -62,31 +63,81 @@ struct Group {
     metric_name: String,
     measurements: u64,
     total: f64,
-    #[serde(rename = "agents")]
-    _agents: u64,
-    #[serde(rename = "highest")]
-    _highest: String,
+    agents: u64,
+    highest: String,
 }
 
-/// Count and sum of each metric, in the order of [`METRIC_NAMES`].
+impl Group {
+    fn read(self) -> MetricGroup {
+        let Self { metric_name: name, measurements, total, agents, highest } = self;
+        MetricGroup { name, measurements, total, agents, highest: vec![highest] }
+    }
+}
+
+/// One metric of one day.
+#[derive(Debug, Clone, Default)]
+struct Day {
+    measurements: u64,
+    total: f64,
+    agents: BTreeSet<u64>,
+    highest: f64,
+    /// The agents that have the highest value.
+    highest_agents: BTreeSet<u64>,
+}
+
+impl Day {
+    fn add(&mut self, metric: PastMetric) {
+        self.measurements += 1;
+        self.total += metric.value;
+        self.agents.insert(metric.agent);
+        self.raise(metric.value, [metric.agent]);
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.measurements += other.measurements;
+        self.total += other.total;
+        self.agents.extend(&other.agents);
+        self.raise(other.highest, other.highest_agents.iter().copied());
+    }
+
+    /// Values are never negative, so the first one replaces 0.
+    fn raise(&mut self, value: f64, agents: impl IntoIterator<Item = u64>) {
+        if value > self.highest {
+            self.highest_agents.clear();
+        }
+        if value >= self.highest {
+            self.highest = value;
+            self.highest_agents.extend(agents);
+        }
+    }
+}
+
+/// Each metric, in the order of [`METRIC_NAMES`].
 #[derive(Debug)]
-struct Counts(ByDay<[(u64, f64); METRIC_NAMES.len()]>);
+struct Counts(ByDay<[Day; METRIC_NAMES.len()]>);
 
 impl Tally for Counts {
     fn count_metric(&mut self, metric: PastMetric) {
-        let (count, sum) = &mut self.0.at(metric.millis)[metric.name];
-        *count += 1;
-        *sum += metric.value;
+        self.0.at(metric.millis)[metric.name].add(metric);
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {
         let days = self.0.range(subject.days());
         let metric = |(index, name): (usize, &&str)| {
-            let add = |(count, sum), day: &[(u64, f64); METRIC_NAMES.len()]| (count + day[index].0, sum + day[index].1);
-            let (count, sum) = days.iter().fold((0, 0.0), add);
-            ((*name).to_owned(), count, sum)
+            let mut sum = Day::default();
+            for day in days {
+                sum.join(&day[index]);
+            }
+            let id = |agent: &u64| subject.population.agent(subject.tenant, *agent).id;
+            MetricGroup {
+                name: (*name).to_owned(),
+                measurements: sum.measurements,
+                total: sum.total,
+                agents: sum.agents.len() as u64,
+                highest: sum.highest_agents.iter().map(id).collect(),
+            }
         };
         let metrics = METRIC_NAMES.iter().enumerate().map(metric);
-        Answer::Metrics(metrics.filter(|(_, count, _)| *count > 0).collect())
+        Answer::Metrics(metrics.filter(|metric| metric.measurements > 0).collect())
     }
 }

@@ -7,12 +7,13 @@ use serde::Deserialize;
 use sluice_schemas::records::EventType;
 use uuid::Uuid;
 
-use super::answer::{Answer, sorted};
+use super::answer::{Answer, CampaignGroup};
 use super::definition::{Definition, Reply};
 use super::key::{Key, Window};
 use super::store::Store;
 use super::subject::Subject;
-use super::tally::{ByDay, PastCommunication, Tally, sum_by_key};
+use super::tally::{ByDay, Durations, PastCommunication, Tally};
+use super::timing::Timing;
 use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::Targets;
 
@@ -49,8 +50,9 @@ impl Definition for DashboardCampaigns {
             let Window { from, to } = subject.window();
             let query = targets.dashboards.query(QUERY, subject.tenant_id(), from..to);
             let groups: Vec<Group> = query.fetch_all().await?;
-            let campaigns = groups.iter().map(|group| Ok((group.campaign_id, group.events, group.succeeded)));
-            sorted(campaigns).map(Answer::Campaigns)
+            let mut campaigns: Vec<CampaignGroup> = groups.iter().map(Group::read).collect();
+            campaigns.sort_unstable_by_key(|group| group.campaign);
+            Ok(Answer::Campaigns(campaigns))
         })
     }
 
@@ -65,30 +67,39 @@ struct Group {
     campaign_id: Uuid,
     events: u64,
     succeeded: u64,
-    #[serde(rename = "mean_ms")]
-    _mean_ms: f64,
-    #[serde(rename = "p95_ms")]
-    _p95_ms: f32,
+    mean_ms: f64,
+    p95_ms: f32,
 }
 
-/// Events and successes of each campaign.
+impl Group {
+    fn read(&self) -> CampaignGroup {
+        let timing = Timing::measured(self.mean_ms, self.p95_ms);
+        CampaignGroup { campaign: self.campaign_id, events: self.events, succeeded: self.succeeded, timing }
+    }
+}
+
+/// Durations and successes of the events of each campaign.
 #[derive(Debug)]
-struct Counts(ByDay<BTreeMap<Uuid, (u64, u64)>>);
+struct Counts(ByDay<BTreeMap<Uuid, Durations>>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
-        for step in communication.lifecycle.steps() {
-            let (events, successes) = self.0.at(step.millis).entry(communication.campaign).or_default();
-            *events += 1;
-            *successes += u64::from(step.event != EventType::Failed);
+        for (place, step) in communication.lifecycle.steps().iter().enumerate() {
+            let group = self.0.at(step.millis).entry(communication.campaign).or_default();
+            group.add(communication.duration(place), step.event != EventType::Failed);
         }
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {
-        let sums = sum_by_key(self.0.range(subject.days()), |sum, (events, successes)| {
-            sum.0 += events;
-            sum.1 += successes;
-        });
-        Answer::Campaigns(sums.into_iter().map(|(id, (events, successes))| (id, events, successes)).collect())
+        let groups = Durations::join(self.0.range(subject.days()));
+        Answer::Campaigns(
+            groups
+                .into_iter()
+                .map(|(campaign, group)| {
+                    let (events, succeeded, timing) = group.finish();
+                    CampaignGroup { campaign, events, succeeded, timing }
+                })
+                .collect(),
+        )
     }
 }

@@ -6,12 +6,13 @@ use clickhouse::Row;
 use serde::Deserialize;
 use sluice_schemas::records::{Channel, EventType};
 
-use super::answer::{Answer, parse_label, sorted};
+use super::answer::{Answer, EventGroup, parse_label, sorted_by_key};
 use super::definition::{Definition, Reply};
 use super::key::{Key, Window};
 use super::store::Store;
 use super::subject::Subject;
-use super::tally::{ByDay, PastCommunication, Tally, sum_by_key};
+use super::tally::{ByDay, Durations, PastCommunication, Tally};
+use super::timing::Timing;
 use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::clickhouse::STORE;
 use crate::target::{QueryError, Targets};
@@ -49,7 +50,7 @@ impl Definition for DashboardEvents {
             let Window { from, to } = subject.window();
             let query = targets.dashboards.query(QUERY, subject.tenant_id(), from..to);
             let groups: Vec<Group> = query.fetch_all().await?;
-            sorted(groups.iter().map(Group::count)).map(Answer::Events)
+            sorted_by_key(groups.iter().map(Group::read), |group| group.key).map(Answer::Events)
         })
     }
 
@@ -63,36 +64,43 @@ struct Group {
     channel: String,
     event_type: String,
     events: u64,
-    #[serde(rename = "succeeded")]
-    _succeeded: u64,
-    #[serde(rename = "mean_ms")]
-    _mean_ms: f64,
-    #[serde(rename = "p95_ms")]
-    _p95_ms: f32,
+    succeeded: u64,
+    mean_ms: f64,
+    p95_ms: f32,
 }
 
 impl Group {
-    fn count(&self) -> Result<(Channel, EventType, u64), QueryError> {
+    fn read(&self) -> Result<EventGroup, QueryError> {
         let channel = parse_label(STORE, Channel::ALL, Channel::as_str, &self.channel)?;
         let event_type = parse_label(STORE, EventType::ALL, EventType::as_str, &self.event_type)?;
-        Ok((channel, event_type, self.events))
+        let timing = Timing::measured(self.mean_ms, self.p95_ms);
+        Ok(EventGroup { key: (channel, event_type), events: self.events, succeeded: self.succeeded, timing })
     }
 }
 
-/// Events by channel and type.
+/// Durations and successes of the events of each channel and type.
 #[derive(Debug)]
-struct Counts(ByDay<BTreeMap<(Channel, EventType), u64>>);
+struct Counts(ByDay<BTreeMap<(Channel, EventType), Durations>>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
-        let lifecycle = communication.lifecycle;
-        for step in lifecycle.steps() {
-            *self.0.at(step.millis).entry((lifecycle.channel, step.event)).or_default() += 1;
+        let channel = communication.lifecycle.channel;
+        for (place, step) in communication.lifecycle.steps().iter().enumerate() {
+            let group = self.0.at(step.millis).entry((channel, step.event)).or_default();
+            group.add(communication.duration(place), step.event != EventType::Failed);
         }
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {
-        let sums = sum_by_key(self.0.range(subject.days()), |sum, count| *sum += count);
-        Answer::Events(sums.into_iter().map(|((channel, event), count)| (channel, event, count)).collect())
+        let groups = Durations::join(self.0.range(subject.days()));
+        Answer::Events(
+            groups
+                .into_iter()
+                .map(|(key, group)| {
+                    let (events, succeeded, timing) = group.finish();
+                    EventGroup { key, events, succeeded, timing }
+                })
+                .collect(),
+        )
     }
 }

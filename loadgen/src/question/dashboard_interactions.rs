@@ -1,17 +1,17 @@
 //! `dashboard_interactions`: what customers did in a window and the money in it, by type, in ClickHouse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clickhouse::Row;
 use serde::Deserialize;
 use sluice_schemas::records::InteractionType;
 
-use super::answer::{Answer, parse_label, sorted};
+use super::answer::{Answer, InteractionGroup, parse_label, sorted_by_key};
 use super::definition::{Definition, Reply};
 use super::key::{Key, Window};
 use super::store::Store;
 use super::subject::Subject;
-use super::tally::{ByDay, PastCommunication, Tally, sum_by_key};
+use super::tally::{ByDay, PastCommunication, Tally};
 use crate::population::{Era, Population, Tenant, rng::KeyedRng};
 use crate::target::clickhouse::STORE;
 use crate::target::{QueryError, Targets};
@@ -49,7 +49,7 @@ impl Definition for DashboardInteractions {
             let Window { from, to } = subject.window();
             let query = targets.dashboards.query(QUERY, subject.tenant_id(), from..to);
             let groups: Vec<Group> = query.fetch_all().await?;
-            sorted(groups.iter().map(Group::count)).map(Answer::Interactions)
+            sorted_by_key(groups.iter().map(Group::read), |group| group.kind).map(Answer::Interactions)
         })
     }
 
@@ -63,40 +63,58 @@ struct Group {
     interaction_type: String,
     interactions: u64,
     money: i64,
-    #[serde(rename = "customers")]
-    _customers: u64,
-    #[serde(rename = "negative")]
-    _negative: u64,
+    customers: u64,
+    negative: u64,
 }
 
 impl Group {
-    fn count(&self) -> Result<(InteractionType, u64, i64), QueryError> {
+    fn read(&self) -> Result<InteractionGroup, QueryError> {
         let kind = parse_label(STORE, InteractionType::ALL, InteractionType::as_str, &self.interaction_type)?;
-        Ok((kind, self.interactions, self.money))
+        let Self { interactions, money, customers, negative, .. } = *self;
+        Ok(InteractionGroup { kind, interactions, money, customers, negative })
     }
 }
 
-/// Count and money of each type.
+/// One type of interactions on one day.
+#[derive(Debug, Clone, Default)]
+struct Day {
+    interactions: u64,
+    money: i64,
+    customers: BTreeSet<u64>,
+    negative: u64,
+}
+
+/// Interactions of each type.
 #[derive(Debug)]
-struct Counts(ByDay<BTreeMap<InteractionType, (u64, i64)>>);
+struct Counts(ByDay<BTreeMap<InteractionType, Day>>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
         let PastCommunication { population, tenant, index, lifecycle, .. } = communication;
         for (place, step) in lifecycle.steps().iter().enumerate() {
-            if let Some((kind, amount)) = population.interaction_kind(Era::Past, *tenant, *index, lifecycle, place) {
-                let (count, money) = self.0.at(step.millis).entry(kind).or_default();
-                *count += 1;
-                *money += amount;
+            if let Some(record) = population.interaction(Era::Past, *tenant, *index, lifecycle, place) {
+                let day = self.0.at(step.millis).entry(record.interaction_type).or_default();
+                day.interactions += 1;
+                day.money += record.amount_minor;
+                day.customers.insert(lifecycle.customer);
+                day.negative += u64::from(record.sentiment == "negative");
             }
         }
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {
-        let sums = sum_by_key(self.0.range(subject.days()), |sum, (count, money)| {
-            sum.0 += count;
-            sum.1 += money;
-        });
-        Answer::Interactions(sums.into_iter().map(|(kind, (count, money))| (kind, count, money)).collect())
+        let mut sums = BTreeMap::<InteractionType, Day>::new();
+        for (&kind, day) in self.0.range(subject.days()).iter().flatten() {
+            let sum = sums.entry(kind).or_default();
+            sum.interactions += day.interactions;
+            sum.money += day.money;
+            sum.customers.extend(&day.customers);
+            sum.negative += day.negative;
+        }
+        let group = |(kind, day): (InteractionType, Day)| {
+            let Day { interactions, money, customers, negative } = day;
+            InteractionGroup { kind, interactions, money, customers: customers.len() as u64, negative }
+        };
+        Answer::Interactions(sums.into_iter().map(group).collect())
     }
 }

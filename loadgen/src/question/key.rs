@@ -36,7 +36,7 @@ pub enum Key {
 }
 
 /// A half-open interval of whole days of the loaded past.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Window {
     /// First instant.
     pub from: DateTime<Utc>,

@@ -2,33 +2,49 @@
 //! It counts the past once, then answers as often as needed. It never reads a store, so it can't share a store's
 //! mistake.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use sluice_schemas::concurrency::lock;
 use uuid::Uuid;
 
 use super::Question;
 use super::answer::Answer;
-use super::key::Key;
+use super::key::{Key, Window};
 use super::subject::Subject;
 use super::tally::{ByDay, PastCommunication, PastMetric, Tally};
 use crate::population::{Era, METRIC_NAMES, Population};
 
-/// Expected answers. Its size depends on tenants, campaigns and days, not on communications.
+/// Expected answers. It takes about 40 bytes for each past communication: the durations of its events, for percentiles.
 #[derive(Debug)]
 pub(crate) struct Oracle {
     population: Population,
     /// Tallies by index of the tenant, then by question in the order of [`Question::ALL`].
     tallies: Vec<Vec<Box<dyn Tally>>>,
+    /// Answers about windows: there are few different ones, and each sums up thousands of records.
+    windows: Mutex<HashMap<(Question, usize, Window), Arc<Answer>>>,
 }
 
 impl Oracle {
     /// Counts the past of every tenant once.
     pub(crate) fn new(population: &Population) -> Self {
         let tallies = (0..population.tenants().len()).map(|tenant| tallies(population, tenant)).collect();
-        Self { population: population.clone(), tallies }
+        Self { population: population.clone(), tallies, windows: Mutex::default() }
     }
 
     /// The expected answer to a question that a tenant asks about a key.
-    pub(crate) fn expected(&self, question: Question, tenant: usize, key: &Key) -> Answer {
-        self.tallies[tenant][question as usize].expected(Subject { population: &self.population, tenant, key })
+    pub(crate) fn expected(&self, question: Question, tenant: usize, key: &Key) -> Arc<Answer> {
+        let compute = || {
+            let subject = Subject { population: &self.population, tenant, key };
+            Arc::new(self.tallies[tenant][question as usize].expected(subject))
+        };
+        let Key::Window(window) = key else { return compute() };
+        let known = lock(&self.windows).get(&(question, tenant, *window)).cloned();
+        known.unwrap_or_else(|| {
+            let answer = compute();
+            lock(&self.windows).insert((question, tenant, *window), Arc::clone(&answer));
+            answer
+        })
     }
 }
 
@@ -53,7 +69,8 @@ fn tallies(population: &Population, tenant: usize) -> Vec<Box<dyn Tally>> {
     for index in 0..owner.past_metrics {
         let millis = population.metric_millis(tenant, index);
         let name = index as usize % METRIC_NAMES.len();
-        let metric = PastMetric { millis, name, value: population.metric_value(Era::Past, tenant, index) };
+        let agent = population.metric_agent(tenant, index);
+        let metric = PastMetric { millis, name, agent, value: population.metric_value(Era::Past, tenant, index) };
         for tally in &mut tallies {
             tally.count_metric(metric);
         }

@@ -1,6 +1,6 @@
 //! `search`: a word in the communications of one tenant, by channel, language and time, in Elasticsearch.
-//! The number of hits is compared, and the first page must be the tenant's own. Every search has the tenant's filter
-//! and routing.
+//! The number of hits is compared, and every hit on the first page: its identifier, tenant, channel, language, time and
+//! word. Every search has the tenant's filter and routing.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,8 @@ impl Definition for Search {
             let terms = Terms::new(subject);
             let response: Response = targets.searcher.search(terms.tenant, &terms.body()).await?;
             terms.check(&response)?;
-            Ok(Answer::Hits(response.hits.total.value))
+            let ids = response.hits.hits.iter().map(|hit| hit.id).collect();
+            Ok(Answer::Hits { total: response.hits.total.value, ids })
         })
     }
 
@@ -117,8 +118,10 @@ impl<'a> Terms<'a> {
             return Err(QueryError::Unreadable { store: STORE, what: "a partial response" });
         }
         let matches = |hit: &Hit| {
-            let Source { tenant_id, channel, language } = &hit.source;
+            let Source { tenant_id, channel, language, content, timestamp } = &hit.source;
             (*tenant_id, *channel, language.as_str()) == (self.tenant, self.channel, self.language)
+                && (self.from..self.to).contains(timestamp)
+                && content.to_lowercase().split(|c: char| !c.is_alphanumeric()).any(|word| word == self.words)
         };
         if response.hits.hits.iter().all(matches) { Ok(()) } else { Err(QueryError::ForeignRow(STORE)) }
     }
@@ -150,6 +153,8 @@ struct Total {
 
 #[derive(Deserialize)]
 struct Hit {
+    #[serde(rename = "_id")]
+    id: Uuid,
     #[serde(rename = "_source")]
     source: Source,
 }
@@ -159,20 +164,20 @@ struct Source {
     tenant_id: Uuid,
     channel: Channel,
     language: String,
+    content: String,
+    timestamp: DateTime<Utc>,
 }
 
-/// Communications by language, marker word and channel.
+/// Indices of communications by language, marker word and channel.
 #[derive(Debug)]
-struct Counts(ByDay<BTreeMap<(usize, usize, Channel), u64>>);
+struct Counts(ByDay<BTreeMap<(usize, usize, Channel), Vec<u32>>>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
         let lifecycle = communication.lifecycle;
-        *self
-            .0
-            .at(lifecycle.steps()[0].millis)
-            .entry((lifecycle.language, lifecycle.marker, lifecycle.channel))
-            .or_default() += 1;
+        let key = (lifecycle.language, lifecycle.marker, lifecycle.channel);
+        // A scenario has at most 100 million communications.
+        self.0.at(lifecycle.steps()[0].millis).entry(key).or_default().push(communication.index as u32);
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {
@@ -180,8 +185,11 @@ impl Tally for Counts {
         let language = LANGUAGES.iter().position(|known| known.code == language);
         let marker = |language: usize| LANGUAGES[language].markers.iter().position(|marker| *marker == words);
         let key = language.and_then(|language| Some((language, marker(language)?, channel)));
-        let hits = |day: &BTreeMap<_, u64>| key.and_then(|key| day.get(&key)).copied().unwrap_or(0);
-        Answer::Hits(self.0.range(subject.days()).iter().map(hits).sum())
+        let days = self.0.range(subject.days()).iter();
+        let indices = days.filter_map(|day| day.get(key.as_ref()?)).flatten();
+        let id = |&index: &u32| subject.population.past_communication_id(subject.tenant, u64::from(index));
+        let ids: Vec<Uuid> = indices.map(id).collect();
+        Answer::Hits { total: ids.len() as u64, ids }
     }
 }
 

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::answer::Answer;
 use super::subject::Subject;
-use crate::population::{Population, Traits, lifecycle::Lifecycle};
+use super::timing::Timing;
+use crate::population::{Era, Population, Traits, lifecycle::Lifecycle};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -39,6 +40,13 @@ pub(super) struct PastCommunication<'a> {
     pub(super) campaign: Uuid,
 }
 
+impl PastCommunication<'_> {
+    /// Duration of the event of a step, in milliseconds.
+    pub(super) fn duration(&self, step: usize) -> u32 {
+        self.population.event_duration(Era::Past, self.tenant, self.index, self.lifecycle, step)
+    }
+}
+
 /// A past measurement of an agent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PastMetric {
@@ -46,6 +54,8 @@ pub(super) struct PastMetric {
     pub(super) millis: u64,
     /// Index of the metric's name.
     pub(super) name: usize,
+    /// Index of the agent.
+    pub(super) agent: u64,
     pub(super) value: f64,
 }
 
@@ -75,18 +85,35 @@ impl<T: Default + Clone> ByDay<T> {
     }
 }
 
-/// Adds up maps key by key.
-pub(super) fn sum_by_key<'a, K, V>(
-    maps: impl IntoIterator<Item = &'a BTreeMap<K, V>>,
-    add: impl Fn(&mut V, V),
-) -> BTreeMap<K, V>
-where
-    K: Copy + Ord + 'a,
-    V: Copy + Default + 'a,
-{
-    let mut sums = BTreeMap::<K, V>::new();
-    for (&key, &value) in maps.into_iter().flatten() {
-        add(sums.entry(key).or_default(), value);
+/// Durations of events, and how many of them succeeded.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Durations {
+    millis: Vec<u32>,
+    succeeded: u64,
+}
+
+impl Durations {
+    /// Counts an event.
+    pub(super) fn add(&mut self, millis: u32, succeeded: bool) {
+        self.millis.push(millis);
+        self.succeeded += u64::from(succeeded);
     }
-    sums
+
+    /// Joins maps key by key.
+    pub(super) fn join<'a, K: Copy + Ord + 'a>(
+        maps: impl IntoIterator<Item = &'a BTreeMap<K, Self>>,
+    ) -> BTreeMap<K, Self> {
+        let mut joined = BTreeMap::<K, Self>::new();
+        for (&key, durations) in maps.into_iter().flatten() {
+            let sum = joined.entry(key).or_default();
+            sum.millis.extend(&durations.millis);
+            sum.succeeded += durations.succeeded;
+        }
+        joined
+    }
+
+    /// Events, successes, and their mean and 95th percentile.
+    pub(super) fn finish(self) -> (u64, u64, Timing) {
+        (self.millis.len() as u64, self.succeeded, Timing::expected(self.millis))
+    }
 }

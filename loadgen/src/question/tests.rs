@@ -1,14 +1,16 @@
 //! The questions' names and texts, and the oracle against a count over the records themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, CustomerInteraction};
 
+use super::answer::{CampaignGroup, EventGroup, InteractionGroup, MetricGroup, TimelineEntry};
+use super::corrupted::corrupted;
 use super::oracle::Oracle;
+use super::timing::Timing;
 use super::*;
 use crate::plan::{Plan, Probe};
-use crate::population::METRIC_NAMES;
 use crate::scenario::Scenario;
 
 #[test]
@@ -66,7 +68,8 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
             let mut communications: Vec<_> =
                 past.communications.iter().filter(|record| record.customer_id == id).collect();
             communications.sort_by_key(|record| std::cmp::Reverse(record.created_at));
-            Answer::Timeline(communications.iter().take(timeline::LIMIT).map(|record| record.id).collect())
+            let newest = communications.into_iter().take(timeline::LIMIT).cloned();
+            Answer::Timeline(newest.map(TimelineEntry::from).collect())
         }
         Key::Customer(index) => {
             let customer = population.customer(tenant, *index);
@@ -74,9 +77,12 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
         }
         Key::Campaign(index) => {
             let id = Some(population.campaign_id(tenant, *index));
-            Answer::Statuses(tally(
-                past.communications.iter().filter(|record| record.campaign_id == id).map(|record| record.status),
-            ))
+            let mut statuses = BTreeMap::new();
+            for record in past.communications.iter().filter(|record| record.campaign_id == id) {
+                let (count, newest) = statuses.entry(record.status).or_insert((0, record.created_at));
+                (*count, *newest) = (*count + 1, record.created_at.max(*newest));
+            }
+            Answer::Statuses(statuses.into_iter().map(|(status, (count, newest))| (status, count, newest)).collect())
         }
         Key::Profile(document) => {
             let people = (0..population.tenants()[tenant].customers).map(|i| population.customer(tenant, i));
@@ -94,7 +100,10 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
                     && record.channel == *channel
                     && (*from..*to).contains(&record.created_at)
             };
-            Answer::Hits(past.communications.iter().filter(hit).count() as u64)
+            let all: Vec<_> = past.communications.iter().filter(hit).map(|record| record.id).collect();
+            // Any page of hits is correct.
+            let page = all.iter().rev().take(20).copied().collect();
+            Answer::Hits { total: all.len() as u64, ids: page }
         }
         Key::Window(Window { from, to }) => dashboard_answer(past, probe.question, &(*from..*to)),
     }
@@ -104,50 +113,74 @@ fn dashboard_answer(past: &Past, question: Question, window: &Range<chrono::Date
     let events = || past.events.iter().filter(|record| window.contains(&record.timestamp));
     match question {
         Question::DashboardEvents => {
-            let tally = tally(events().map(|record| (record.channel, record.event_type)));
-            Answer::Events(tally.into_iter().map(|((channel, event), count)| (channel, event, count)).collect())
+            let groups = group(events(), |record| (record.channel, record.event_type));
+            let groups = groups.into_iter().map(|(key, records)| EventGroup {
+                key,
+                events: records.len() as u64,
+                succeeded: records.iter().filter(|record| record.success).count() as u64,
+                timing: timing(records.iter().map(|record| record.duration_ms)),
+            });
+            Answer::Events(groups.collect())
         }
         Question::DashboardCampaigns => {
-            let mut sums = BTreeMap::<_, (u64, u64)>::new();
-            for record in events() {
-                let sum = sums.entry(record.campaign_id).or_default();
-                *sum = (sum.0 + 1, sum.1 + u64::from(record.success));
-            }
-            Answer::Campaigns(sums.into_iter().map(|(id, (all, good))| (id, all, good)).collect())
+            let groups = group(events(), |record| record.campaign_id);
+            let groups = groups.into_iter().map(|(campaign, records)| CampaignGroup {
+                campaign,
+                events: records.len() as u64,
+                succeeded: records.iter().filter(|record| record.success).count() as u64,
+                timing: timing(records.iter().map(|record| record.duration_ms)),
+            });
+            Answer::Campaigns(groups.collect())
         }
         Question::DashboardInteractions => {
-            let mut sums = BTreeMap::<_, (u64, i64)>::new();
-            for record in past.interactions.iter().filter(|record| window.contains(&record.timestamp)) {
-                let sum = sums.entry(record.interaction_type).or_default();
-                *sum = (sum.0 + 1, sum.1 + record.amount_minor);
-            }
-            Answer::Interactions(sums.into_iter().map(|(kind, (count, money))| (kind, count, money)).collect())
+            let interactions = past.interactions.iter().filter(|record| window.contains(&record.timestamp));
+            let groups = group(interactions, |record| record.interaction_type);
+            let groups = groups.into_iter().map(|(kind, records)| InteractionGroup {
+                kind,
+                interactions: records.len() as u64,
+                money: records.iter().map(|record| record.amount_minor).sum(),
+                customers: records.iter().map(|record| record.customer_id).collect::<BTreeSet<_>>().len() as u64,
+                negative: records.iter().filter(|record| record.sentiment == "negative").count() as u64,
+            });
+            Answer::Interactions(groups.collect())
         }
-        Question::DashboardAgents => {
-            let of = |name| {
-                past.metrics
-                    .iter()
-                    .filter(move |record| record.metric_name == name && window.contains(&record.timestamp))
-            };
-            let names = METRIC_NAMES;
-            Answer::Metrics(
-                names
-                    .map(|name| {
-                        (name.to_owned(), of(name).count() as u64, of(name).map(|record| record.metric_value).sum())
-                    })
-                    .to_vec(),
-            )
-        }
+        Question::DashboardAgents => agents_answer(past, window),
         other => unreachable!("{other} has no window"),
     }
 }
 
-fn tally<K: Ord>(items: impl Iterator<Item = K>) -> Vec<(K, u64)> {
-    let mut counts = BTreeMap::new();
-    for item in items {
-        *counts.entry(item).or_insert(0) += 1;
+fn agents_answer(past: &Past, window: &Range<chrono::DateTime<chrono::Utc>>) -> Answer {
+    let metrics = past.metrics.iter().filter(|record| window.contains(&record.timestamp));
+    let groups = group(metrics, |record| record.metric_name.clone());
+    let highest = |records: &[&AgentMetric]| {
+        let record = records.iter().max_by(|one, two| one.metric_value.total_cmp(&two.metric_value));
+        record.map(|record| record.agent_id.clone()).into_iter().collect()
+    };
+    let groups = groups.into_iter().map(|(name, records)| MetricGroup {
+        name,
+        measurements: records.len() as u64,
+        total: records.iter().map(|record| record.metric_value).sum(),
+        agents: records.iter().map(|record| &record.agent_id).collect::<BTreeSet<_>>().len() as u64,
+        highest: highest(&records),
+    });
+    Answer::Metrics(groups.collect())
+}
+
+fn group<'a, R, K: Ord>(records: impl Iterator<Item = &'a R>, key: impl Fn(&R) -> K) -> BTreeMap<K, Vec<&'a R>> {
+    let mut groups = BTreeMap::<K, Vec<&R>>::new();
+    for record in records {
+        groups.entry(key(record)).or_default().push(record);
     }
-    counts.into_iter().collect()
+    groups
+}
+
+/// Mean, and the smallest duration that 95 % do not exceed, as an exact percentile has it.
+fn timing(durations: impl Iterator<Item = u32>) -> Timing {
+    let mut durations: Vec<u32> = durations.collect();
+    durations.sort_unstable();
+    let sum: f64 = durations.iter().copied().map(f64::from).sum();
+    let rank = (durations.len() as f64 * 0.95).ceil() as usize;
+    Timing::measured(sum / durations.len() as f64, durations[rank.max(1) - 1] as f32)
 }
 
 #[test]
@@ -157,13 +190,19 @@ fn the_oracle_agrees_with_a_count_over_the_records() {
     let plan = Plan::new(&scenario, &Population::new(&scenario));
     let oracle = Oracle::new(plan.population());
     let pasts: Vec<Past> = (0..3).map(|tenant| past(plan.population(), tenant)).collect();
-    let mut non_empty = 0;
+    let (mut non_empty, mut corruptions) = (0, 0);
     for &question in Question::ALL {
         for probe in plan.probes(question).take(40) {
             let expected = oracle.expected(question, probe.tenant, &probe.key);
-            assert_eq!(expected, answer(plan.population(), &pasts[probe.tenant], &probe), "{probe:?}");
-            non_empty += u64::from(!matches!(expected, Answer::Hits(0) | Answer::Rows(0)));
+            let right = answer(plan.population(), &pasts[probe.tenant], &probe);
+            assert!(right.is(&expected), "{probe:?}: {right:?}, {expected:?}");
+            for (column, wrong) in corrupted(&right) {
+                assert!(!wrong.is(&expected), "{probe:?}: a wrong {column} must not count as correct");
+                corruptions += 1;
+            }
+            non_empty += u64::from(!matches!(right, Answer::Hits { total: 0, .. } | Answer::Rows(0)));
         }
     }
     assert!(non_empty > 300, "{non_empty} of 480 probes have something to find");
+    assert!(corruptions > 2_000, "{corruptions}");
 }

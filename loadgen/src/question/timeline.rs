@@ -1,11 +1,13 @@
 //! `timeline`: a customer's newest communications before the scenario's start, in PostgreSQL.
-//! All identifiers and their order are compared.
+//! All columns and their order are compared.
 
+use sluice_schemas::records::{Communication, Content};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::answer::Answer;
+use super::answer::{Answer, TimelineEntry};
 use super::definition::{Definition, Reply};
 use super::key::Key;
 use super::store::Store;
@@ -54,7 +56,7 @@ impl Definition for Timeline {
                     sqlx::query(QUERY).bind(customer).bind(subject.before()).fetch_all(connection).await
                 })
                 .await?;
-            rows.iter().map(|row| id(row, tenant, customer)).collect::<Result<_, _>>().map(Answer::Timeline)
+            rows.iter().map(|row| entry(row, tenant, customer)).collect::<Result<_, _>>().map(Answer::Timeline)
         })
     }
 
@@ -63,10 +65,21 @@ impl Definition for Timeline {
     }
 }
 
-/// The row's identifier. A row of another tenant or customer fails the whole answer.
-fn id(row: &PgRow, tenant: Uuid, customer: Uuid) -> Result<Uuid, QueryError> {
+/// A row of another tenant or customer fails the whole answer.
+fn entry(row: &PgRow, tenant: Uuid, customer: Uuid) -> Result<TimelineEntry, QueryError> {
     let owner: (Uuid, Uuid) = (row.try_get("tenant_id")?, row.try_get("customer_id")?);
-    if owner == (tenant, customer) { Ok(row.try_get("id")?) } else { Err(QueryError::ForeignRow(STORE)) }
+    if owner != (tenant, customer) {
+        return Err(QueryError::ForeignRow(STORE));
+    }
+    let content: Json<Content> = row.try_get("content")?;
+    Ok(TimelineEntry {
+        id: row.try_get("id")?,
+        channel: row.try_get("channel")?,
+        direction: row.try_get("direction")?,
+        content: content.0,
+        status: row.try_get("status")?,
+        created_at: row.try_get("created_at")?,
+    })
 }
 
 /// The population maps a customer to its communications; nothing needs to be counted.
@@ -77,8 +90,20 @@ impl Tally for Expected {
     fn expected(&self, subject: Subject<'_>) -> Answer {
         let (population, tenant) = (subject.population, subject.tenant);
         let newest_first = population.customer_communications(tenant, subject.customer_index()).into_iter().rev();
-        Answer::Timeline(
-            newest_first.take(LIMIT).map(|index| population.past_communication_id(tenant, index)).collect(),
-        )
+        let entry = |index| TimelineEntry::from(population.past_communication(tenant, index));
+        Answer::Timeline(newest_first.take(LIMIT).map(entry).collect())
+    }
+}
+
+impl From<Communication> for TimelineEntry {
+    fn from(communication: Communication) -> Self {
+        Self {
+            id: communication.id,
+            channel: communication.channel.as_str().to_owned(),
+            direction: communication.direction.as_str().to_owned(),
+            content: communication.content,
+            status: communication.status.as_str().to_owned(),
+            created_at: communication.created_at,
+        }
     }
 }

@@ -1,0 +1,125 @@
+//! Answers with one column wrong, for each column that a question asks for. None of them may count as correct.
+
+use chrono::TimeDelta;
+use sluice_schemas::records::{Customer, EventType, InteractionType};
+use uuid::Uuid;
+
+use super::answer::{Answer, CampaignGroup, EventGroup, InteractionGroup, MetricGroup, TimelineEntry};
+
+/// A column, and how it is made wrong.
+type Column<T> = (&'static str, fn(&mut T));
+
+const CUSTOMER: [Column<Customer>; 11] = [
+    ("id", |row| row.id = Uuid::nil()),
+    ("tenant_id", |row| row.tenant_id = Uuid::nil()),
+    ("email", |row| row.email.push('x')),
+    ("phone", |row| row.phone = Some("0".to_owned())),
+    ("company_name", |row| row.company_name = Some("another".to_owned())),
+    ("profile_data", |row| row.profile_data = serde_json::json!({})),
+    ("payment_history", |row| row.payment_history = serde_json::json!({})),
+    ("preferences", |row| row.preferences = serde_json::json!({})),
+    ("created_at", |row| row.created_at += TimeDelta::milliseconds(1)),
+    ("updated_at", |row| row.updated_at += TimeDelta::milliseconds(1)),
+    ("is_active", |row| row.is_active = !row.is_active),
+];
+
+const TIMELINE: [Column<TimelineEntry>; 6] = [
+    ("id", |row| row.id = Uuid::nil()),
+    ("channel", |row| row.channel.push('x')),
+    ("direction", |row| row.direction.push('x')),
+    ("content", |row| row.content.body.push('x')),
+    ("status", |row| row.status.push('x')),
+    ("created_at", |row| row.created_at += TimeDelta::milliseconds(1)),
+];
+
+const STATUS: [Column<(EventType, u64, chrono::DateTime<chrono::Utc>)>; 3] = [
+    ("status", |row| row.0 = other_event(row.0)),
+    ("count", |row| row.1 += 1),
+    ("max(created_at)", |row| row.2 += TimeDelta::milliseconds(1)),
+];
+
+const EVENTS: [Column<EventGroup>; 6] = [
+    ("channel", |row| row.key.0 = other_channel(row.key.0)),
+    ("event_type", |row| row.key.1 = other_event(row.key.1)),
+    ("events", |row| row.events += 1),
+    ("succeeded", |row| row.succeeded += 1),
+    ("mean_ms", |row| row.timing.corrupt_mean()),
+    ("p95_ms", |row| row.timing.corrupt_p95()),
+];
+
+const METRICS: [Column<MetricGroup>; 5] = [
+    ("metric_name", |row| row.name.push('x')),
+    ("measurements", |row| row.measurements += 1),
+    ("total", |row| row.total += 0.25),
+    ("agents", |row| row.agents += 1),
+    ("highest", |row| row.highest = vec!["nobody".to_owned()]),
+];
+
+const INTERACTIONS: [Column<InteractionGroup>; 5] = [
+    ("interaction_type", |row| row.kind = other_interaction(row.kind)),
+    ("interactions", |row| row.interactions += 1),
+    ("money", |row| row.money += 1),
+    ("customers", |row| row.customers += 1),
+    ("negative", |row| row.negative += 1),
+];
+
+const CAMPAIGNS: [Column<CampaignGroup>; 5] = [
+    ("campaign_id", |row| row.campaign = Uuid::max()),
+    ("events", |row| row.events += 1),
+    ("succeeded", |row| row.succeeded += 1),
+    ("mean_ms", |row| row.timing.corrupt_mean()),
+    ("p95_ms", |row| row.timing.corrupt_p95()),
+];
+
+/// The answer with each column wrong in its last row, and without that row; empty if it has no rows.
+pub(super) fn corrupted(right: &Answer) -> Vec<(&'static str, Answer)> {
+    match right {
+        Answer::Customer(customer) => {
+            let rows: Vec<Customer> = customer.iter().map(|customer| customer.as_ref().clone()).collect();
+            each(&rows, &CUSTOMER, |rows| Answer::Customer(rows.into_iter().next().map(Box::new)))
+        }
+        Answer::Timeline(rows) => each(rows, &TIMELINE, Answer::Timeline),
+        Answer::Statuses(rows) => each(rows, &STATUS, Answer::Statuses),
+        Answer::Rows(count) => vec![("count", Answer::Rows(count + 1))],
+        Answer::Hits { total, ids } => hits(*total, ids),
+        Answer::Events(rows) => each(rows, &EVENTS, Answer::Events),
+        Answer::Metrics(rows) => each(rows, &METRICS, Answer::Metrics),
+        Answer::Interactions(rows) => each(rows, &INTERACTIONS, Answer::Interactions),
+        Answer::Campaigns(rows) => each(rows, &CAMPAIGNS, Answer::Campaigns),
+    }
+}
+
+fn each<T: Clone>(rows: &[T], columns: &[Column<T>], answer: impl Fn(Vec<T>) -> Answer) -> Vec<(&'static str, Answer)> {
+    let Some((last, others)) = rows.split_last() else { return Vec::new() };
+    let corrupt = |&(column, corrupt): &Column<T>| {
+        let mut wrong = last.clone();
+        corrupt(&mut wrong);
+        (column, answer(others.iter().cloned().chain([wrong]).collect()))
+    };
+    columns.iter().map(corrupt).chain([("row", answer(others.to_vec()))]).collect()
+}
+
+fn hits(total: u64, ids: &[Uuid]) -> Vec<(&'static str, Answer)> {
+    let mut wrong = vec![("total", Answer::Hits { total: total + 1, ids: ids.to_vec() })];
+    if let Some((first, others)) = ids.split_first() {
+        let foreign = [Uuid::nil()].into_iter().chain(others.iter().copied()).collect();
+        wrong.push(("_id", Answer::Hits { total, ids: foreign }));
+        wrong.push(("hit", Answer::Hits { total, ids: others.to_vec() }));
+        if !others.is_empty() {
+            wrong.push(("hit that is there twice", Answer::Hits { total, ids: vec![*first; ids.len()] }));
+        }
+    }
+    wrong
+}
+
+fn other_event(event: EventType) -> EventType {
+    *EventType::ALL.iter().find(|other| **other != event).unwrap()
+}
+
+fn other_channel(channel: sluice_schemas::records::Channel) -> sluice_schemas::records::Channel {
+    *sluice_schemas::records::Channel::ALL.iter().find(|other| **other != channel).unwrap()
+}
+
+fn other_interaction(kind: InteractionType) -> InteractionType {
+    *InteractionType::ALL.iter().find(|other| **other != kind).unwrap()
+}
