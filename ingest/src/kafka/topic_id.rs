@@ -17,7 +17,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 /// How long to wait for a topic's ID.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a partition stops after its topic was deleted and recreated.
 pub(crate) const RECREATED: &str = "the topic was deleted and recreated since this worker started; restart it";

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings::rd_kafka_resp_err_t as ResponseError;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::{info, warn};
@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::assignment::Assignment;
 use super::consume::{ConsumeError, Context};
 use crate::clock::Moment;
-use crate::exactly_once::commit;
+use crate::exactly_once::commit::{self, FinalCommit};
 use crate::fault::{Failpoint, Fault, is_injected, reached};
 use crate::kafka::watermarks;
 
@@ -110,19 +110,19 @@ impl Context {
         if must_wait {
             self.wait_for_commits(consumer, any(Assignment::is_committing));
         }
-        let due = partitions.iter().filter_map(|(topic, partition)| {
-            let due = self.assignment().end(topic, *partition)?;
-            Some((topic.as_str(), *partition, due))
-        });
-        let offsets = commit::offsets(due);
+        let mut commits = Vec::new();
+        for (topic, partition) in &partitions {
+            let mut assignment = self.assignment();
+            if let Some(due) = assignment.end(topic, *partition) {
+                let topic_id = assignment.topic_id(topic);
+                commits.push(FinalCommit { topic, topic_id, partition: *partition, due });
+            }
+        }
         self.tools.status.mark_revoked();
         info!(partitions = partitions.len(), is_lost, "partitions revoked");
-        self.tools.status.expect_wait(COMMIT_TIMEOUT);
-        if !is_lost
-            && offsets.count() > 0
-            && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
-        {
-            warn!(%error, "commit at revocation failed; the next owner will find those batches in the table");
+        self.tools.status.expect_wait(commit::FINAL_CHECK_TIMEOUT + COMMIT_TIMEOUT);
+        if !is_lost {
+            commit::commit_final(consumer, &self.tools.topic_ids, commits);
         }
         let unassigned = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
