@@ -33,7 +33,7 @@ impl Context {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         while is_in_flight(&self.assignment()) && Instant::now() < deadline {
             let remaining = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
-            match self.tools.runtime.block_on(async { tokio::time::timeout(remaining, events.recv()).await }) {
+            match self.services.runtime.block_on(async { tokio::time::timeout(remaining, events.recv()).await }) {
                 Ok(Some(event)) => self.assignment().handle(event),
                 Ok(None) => return,
                 Err(_) => {}
@@ -44,7 +44,7 @@ impl Context {
     /// Waits for commits in flight; the worker has to end if one gets no response.
     fn wait_for_commits(&self, consumer: &BaseConsumer<Self>, is_committing: impl Fn(&Assignment) -> bool) {
         let deadline = Instant::now() + COMMIT_TIMEOUT;
-        self.tools.status.expect_wait(COMMIT_TIMEOUT);
+        self.services.status.expect_wait(COMMIT_TIMEOUT);
         loop {
             self.wait_while(REBOOTSTRAP_AFTER, &is_committing);
             if !is_committing(&self.assignment()) {
@@ -81,7 +81,7 @@ impl Context {
         }
         self.apply_flow(consumer);
         info!(partitions = list.count(), "partitions assigned");
-        self.tools.status.mark_assigned();
+        self.services.status.mark_assigned();
     }
 
     /// Stops intake, waits for writes and commits in flight, commits the final offsets, and releases the partitions.
@@ -104,7 +104,7 @@ impl Context {
         reached(Failpoint::Revoking);
         let must_wait = !is_injected(Fault::SkipRevocationWait);
         if must_wait && !is_lost {
-            self.tools.status.expect_wait(self.revoke_deadline);
+            self.services.status.expect_wait(self.revoke_deadline);
             self.wait_while(self.revoke_deadline, any(Assignment::is_in_flight));
         }
         if must_wait {
@@ -118,11 +118,11 @@ impl Context {
                 commits.push(FinalCommit { topic, topic_id, partition: *partition, due });
             }
         }
-        self.tools.status.mark_revoked();
+        self.services.status.mark_revoked();
         info!(partitions = partitions.len(), is_lost, "partitions revoked");
-        self.tools.status.expect_wait(commit::FINAL_CHECK_TIMEOUT + COMMIT_TIMEOUT);
+        self.services.status.expect_wait(commit::FINAL_CHECK_TIMEOUT + COMMIT_TIMEOUT);
         if !is_lost {
-            commit::commit_final(consumer, &self.tools.topic_ids, commits);
+            commit::commit_final(consumer, &self.services.topic_ids, commits);
         }
         let unassigned = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
