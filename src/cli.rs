@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::{
-    completions, config, dlq, down,
+    arguments, completions, config, dlq, down,
     exit::{Exit, Failure, OrExit},
     ingest, load, logs, memory, run, scenario, schemas, screen,
     settings::{self, Overrides, Settings},
@@ -26,13 +26,13 @@ Settings: sluice.toml, overridden by SLUICE_SECTION__KEY (SLUICE_STORES__POSTGRE
 
 /// Ingest and load testing for a platform of PostgreSQL, Kafka, ClickHouse, Elasticsearch, Redis and S3.
 #[derive(Debug, Parser)]
-#[command(name = "sluice", version, after_help = LEARN, max_term_width = 110)]
+#[command(name = "sluice", version, after_help = LEARN, max_term_width = 110, next_help_heading = "Global options")]
 pub(crate) struct Cli {
     /// Configuration file; without it, ./sluice.toml if there is one
     #[arg(long, global = true, value_name = "FILE", env = "SLUICE_CONFIG", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// First port of the local stack; stacks with bases 60 apart run side by side
-    #[arg(long, global = true, value_name = "PORT")]
+    #[arg(long, global = true, value_name = "PORT", value_parser = arguments::whole_number::<u16>(settings::PORT_BASES))]
     port_base: Option<u16>,
     /// Namespace in the stores (for `verify` and `load`: that of the run, "verify" by default)
     #[arg(long, global = true, value_name = "NAME")]

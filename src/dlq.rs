@@ -18,6 +18,7 @@ use sluice_ingest::operator::dlq::{Dlq, Filter, FilteredOut, ScanSummary, State,
 
 use crate::table::short;
 use crate::{
+    arguments,
     exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
@@ -50,7 +51,7 @@ pub(crate) struct Which {
     #[arg(long)]
     reason: Option<String>,
     /// Only of this tenant
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = arguments::uuid)]
     tenant: Option<uuid::Uuid>,
     /// Only those dead-lettered at or after this time: 2026-11-24T08:00:00Z, 2026-11-24, or 2h for two hours ago
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -71,7 +72,7 @@ pub(crate) struct ListOptions {
     #[arg(long)]
     all: bool,
     /// At most this many, the newest; 50 unless --json, which lists all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::whole_number::<usize>(0..))]
     limit: Option<usize>,
     /// One JSON object per line
     #[arg(long)]
@@ -83,8 +84,10 @@ pub(crate) struct ShowOptions {
     /// Topic that the record came from
     topic: String,
     /// Partition of the topic
+    #[arg(value_parser = arguments::whole_number::<i32>(0..=i32::MAX))]
     partition: i32,
     /// Offset of the record
+    #[arg(value_parser = arguments::whole_number::<i64>(0..))]
     offset: i64,
     /// Write the raw payload to standard output; everything else goes to standard error
     #[arg(long)]
@@ -99,7 +102,7 @@ pub(crate) struct ReplayOptions {
     #[arg(long)]
     dry_run: bool,
     /// Land at most this many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::whole_number::<u64>(0..))]
     limit: Option<u64>,
 }
 
@@ -115,10 +118,13 @@ pub(crate) async fn run(verb: Verb, settings: Settings) -> Result<Exit, Failure>
 
 async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure> {
     let (filter, prefix) = (options.which.filter(&settings), prefix(&settings));
+    let unconfigured = unconfigured_topic(&filter, &settings);
     let dlq = options.which.open(settings).await?;
     let limit = options.limit.or((!options.json).then_some(DEFAULT_LIMIT));
     let (mut newest, mut count, mut printed) = (Newest::default(), 0_usize, Ok(()));
+    let mut is_any = false;
     let add = |letter: &Letter, state| {
+        is_any = true;
         if state == State::Landed && !options.all {
             return;
         }
@@ -132,6 +138,7 @@ async fn list(options: &ListOptions, settings: Settings) -> Result<Exit, Failure
     };
     let summary = dlq.each(&filter, options.all, add).await?;
     printed?;
+    require_known(unconfigured, is_any, &summary.filtered_out, &prefix)?;
     let lines = newest.in_order();
     if options.json {
         for line in &lines {
@@ -171,6 +178,29 @@ fn note_limit(shown: usize, count: usize) {
     } else if shown < count {
         screen::note(&format!("the newest {shown} of {count}; --limit {count} shows all"));
     }
+}
+
+/// The topic of the filter, if there is one and no pipeline has it.
+fn unconfigured_topic(filter: &Filter, settings: &Settings) -> Option<String> {
+    let names = settings.names();
+    let has_pipeline = |topic: &String| settings.ingest.pipelines.keys().any(|known| names.topic(known) == *topic);
+    filter.topic.clone().filter(|topic| !has_pipeline(topic))
+}
+
+/// Fails if the name of the topic must be wrong: no pipeline has it, and no dead letter comes from it.
+fn require_known(
+    unconfigured: Option<String>,
+    is_any: bool,
+    filtered_out: &FilteredOut,
+    prefix: &str,
+) -> Result<(), Failure> {
+    let Some(topic) = unconfigured.filter(|topic| !is_any && !filtered_out.topics.contains(topic)) else {
+        return Ok(());
+    };
+    note_filtered_out(filtered_out, prefix);
+    let topic = short(&topic, prefix);
+    Err(anyhow!("select topic {topic}: no pipeline consumes it and no dead letter comes from it; correct its name"))
+        .or_exit(Exit::Usage)
 }
 
 /// Prints the topics and reasons that the filter excluded.
@@ -223,9 +253,11 @@ async fn show(options: &ShowOptions, settings: Settings) -> Result<Exit, Failure
 
 async fn stats(which: &Which, settings: Settings) -> Result<Exit, Failure> {
     let (filter, prefix) = (which.filter(&settings), prefix(&settings));
+    let unconfigured = unconfigured_topic(&filter, &settings);
     let dlq = which.open(settings).await?;
     let mut stats = Stats::default();
     let summary = dlq.each(&filter, false, |letter, state| stats.count(letter, state)).await?;
+    require_known(unconfigured, stats.times_ms.is_some(), &summary.filtered_out, &prefix)?;
     screen::print(&table::stats(&stats, summary.duplicates, &prefix))?;
     note_summary(&summary);
     if stats.times_ms.is_none() {
@@ -236,16 +268,21 @@ async fn stats(which: &Which, settings: Settings) -> Result<Exit, Failure> {
 
 async fn replay(options: &ReplayOptions, settings: Settings) -> Result<Exit, Failure> {
     let (filter, prefix) = (options.which.filter(&settings), prefix(&settings));
+    let unconfigured = unconfigured_topic(&filter, &settings);
     let dlq = options.which.open(settings).await?;
     let stop = signals::cancellation()?;
     let scope = replay::Options { filter, limit: options.limit, dry_run: options.dry_run };
     let mut summary = Replayed::default();
     let result = replay::replay(&dlq, &scope, &stop, &mut summary).await;
+    let is_any = summary.landed() + summary.remaining() + summary.landed_before > 0;
+    if result.is_ok() && !summary.is_interrupted {
+        require_known(unconfigured, is_any, &summary.filtered_out, &prefix)?;
+    }
     screen::print(&table::replay_table(&summary, options.dry_run))?;
     for sentence in table::remedies(&summary) {
         screen::note(&sentence);
     }
-    if summary.landed() + summary.remaining() + summary.landed_before == 0 {
+    if !is_any {
         note_filtered_out(&summary.filtered_out, &prefix);
     }
     result?;

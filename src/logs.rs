@@ -5,6 +5,7 @@ use clap::Args;
 use sluice_stack::{Layout, Service};
 
 use crate::{
+    arguments,
     exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
@@ -16,7 +17,7 @@ pub(crate) struct Options {
     /// The store: postgres, kafka, connect, clickhouse, elasticsearch, redis-cache, redis-state, s3
     store: String,
     /// Number of lines to show from each of its log files
-    #[arg(short = 'n', long, default_value_t = 50)]
+    #[arg(short = 'n', long, default_value_t = 50, value_parser = arguments::whole_number::<usize>(0..))]
     lines: usize,
     /// Show what is appended, until Ctrl-C
     #[arg(short, long)]

@@ -5,13 +5,15 @@ mod variables;
 mod wording;
 
 use std::{
-    fs,
+    fs, io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, anyhow, bail};
 use figment::{
     Figment,
+    error::Kind,
     providers::{Env, Serialized},
 };
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,8 @@ use sluice_schemas::{
 
 /// The file that is read by default, if it exists.
 pub(crate) const DEFAULT_FILE: &str = "sluice.toml";
+/// Port bases from which a stack's ports fit, and which need no privilege.
+pub(crate) const PORT_BASES: RangeInclusive<u16> = 1024..=u16::MAX - Ports::SPAN;
 /// Key of the first port of the local stack.
 const PORT_BASE_KEY: &str = "stack.port_base";
 
@@ -87,6 +91,9 @@ pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Settings> {
     check_apart(&settings)?;
     if let Some(namespace) = &overrides.namespace {
         let names = Names::new(namespace).context("read --namespace")?;
+        if names.namespace().is_empty() {
+            bail!("read --namespace: it is empty; name one, as in --namespace mine, or leave it out");
+        }
         settings.stores.namespace.clone_from(&names);
         settings.verify.namespace = names;
     }
@@ -104,13 +111,21 @@ fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
     if path.is_dir() {
         bail!("read {shown}: it is a directory; name the file in it, as in --config {shown}/{DEFAULT_FILE}");
     }
-    let text = fs::read_to_string(path).with_context(|| {
-        if path.exists() {
-            format!("read {shown}; it must be a text file that this user may read")
-        } else {
-            format!("read {shown}; name an existing file with --config, or leave it out")
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            bail!("read {shown}: it is not text in UTF-8; name a TOML file with --config, or leave it out")
         }
-    })?;
+        Err(error) => {
+            return Err(error).with_context(|| {
+                if path.exists() {
+                    format!("read {shown}; it must be a text file that this user may read")
+                } else {
+                    format!("read {shown}; name an existing file with --config, or leave it out")
+                }
+            });
+        }
+    };
     toml::from_str::<Settings>(&text)
         .map_err(|error| anyhow!("read {shown}: {}", wording::explain(&error.to_string())))?;
     toml::from_str(&text).map_err(|error| anyhow!("read {shown}: {}", wording::explain(&error.to_string())))
@@ -119,6 +134,10 @@ fn read(named: Option<&Path>) -> anyhow::Result<toml::Table> {
 /// The error for an unusable value and its origin, usually a variable, since the file has been checked before.
 fn unusable(error: &figment::Error) -> anyhow::Error {
     let message = error.kind.to_string();
+    if let Kind::UnknownField(field, known) = &error.kind {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        return anyhow!(variables::unknown_field_error(names, &error.path, field, known));
+    }
     let from_variable = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
     let place = if from_variable {
         format!("the variable SLUICE_{}", error.path.join("__").to_uppercase())
@@ -168,10 +187,11 @@ fn login(login: &Login) -> serde_json::Value {
 }
 
 fn check_port_base(base: u16) -> anyhow::Result<()> {
-    let last = u16::MAX - Ports::SPAN;
-    if !(1024..=last).contains(&base) {
+    if !PORT_BASES.contains(&base) {
         bail!(
-            "use port base {base}: choose one from 1024 to {last}, since a stack takes {} ports from it on",
+            "use port base {base}: choose one from {} to {}, since a stack takes {} ports from it on",
+            PORT_BASES.start(),
+            PORT_BASES.end(),
             Ports::SPAN
         );
     }
@@ -194,7 +214,8 @@ fn check_apart(settings: &Settings) -> anyhow::Result<()> {
 fn check(settings: &Settings) -> anyhow::Result<()> {
     if settings.verify.namespace.namespace().is_empty() {
         bail!(
-            "check verify.namespace: it is empty, but a run drops its namespace first and must never touch the platform's own"
+            "check verify.namespace: it is empty, but a run drops its namespace first and must never touch the platform's own; \
+             name another, or leave it out for `verify`"
         );
     }
     if settings.verify.runs.as_os_str().is_empty() {

@@ -7,6 +7,7 @@ use clap::Args;
 use sluice_stack::{Layout, Progress, Service};
 
 use crate::{
+    arguments,
     exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
@@ -19,7 +20,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', value_name = "STORES")]
     only: Vec<String>,
     /// Stop the stack automatically once it has been idle for this long, as in 60s
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
     until_idle: Option<Duration>,
 }
 

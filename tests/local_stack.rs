@@ -81,6 +81,7 @@ async fn a_port_in_use_is_reported_with_the_store_and_the_process_that_holds_it(
     );
     assert!(error.to_string().contains("--port-base"), "{error}");
     assert_eq!(stack_processes(&stack), [0; 0], "nothing was started");
+    assert!(!stack.layout().state_dir().exists(), "nothing was created");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -92,6 +92,51 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
+fn a_configuration_file_that_is_not_text_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("sluice.toml"), [0x7f, b'E', b'L', b'F', 0xff]).unwrap();
+    let (code, message) = sluice(folder.path(), &["config", "check"]);
+    assert_eq!(code, 4);
+    insta::assert_snapshot!(message);
+}
+
+#[test]
+fn an_argument_of_the_wrong_form_is_refused_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let command_lines = [
+        &["logs", "-n", "x", "kafka"][..],
+        &["dlq", "show", "t", "x", "1"],
+        &["dlq", "list", "--tenant", "abc"],
+        &["up", "--until-idle", "5"],
+        &["verify", "--namespace", ""],
+    ];
+    let message = command_lines.map(|arguments| sluice(folder.path(), arguments));
+    assert!(message.iter().all(|(code, _)| *code == 4), "{message:?}");
+    insta::assert_snapshot!(message.map(|(_, message)| message).concat());
+}
+
+#[test]
+fn correct_arguments_are_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let command_lines = [
+        "logs -n 5 kafka",
+        "dlq show t 0 7",
+        "dlq list --limit 5 --tenant 6f2d8a4e-0d0c-4f0e-9a3b-0c1d2e3f4a5b",
+        "dlq replay --limit 5",
+        "ingest status --topic t --partition 0",
+        "ingest offsets set t 0 7",
+        "ingest offsets skip t 0 7",
+        "ingest offsets accept t 0 --at 7",
+        "up --until-idle 60s",
+    ];
+    for line in command_lines {
+        let arguments: Vec<_> = ["--config", "nowhere.toml"].into_iter().chain(line.split(' ')).collect();
+        let (code, message) = sluice(folder.path(), &arguments);
+        assert!(code == 4 && message.contains("read nowhere.toml"), "{line}: {code}, {message}");
+    }
+}
+
+#[test]
 fn an_unknown_store_is_refused_with_a_list_of_stores() {
     let folder = tempfile::tempdir().unwrap();
     let (code, message) = sluice(folder.path(), &["up", "--only", "mysql"]);
@@ -131,6 +176,8 @@ fn an_invalid_value_is_refused_with_a_remedy() {
         "[ingest.pipelines.x]\ntable = \"t\"\ncolumns = { a = \"b..c\" }\n",
         "[ingest.pipelines.x]\ntable = \"t\"\nmax_bytes = \"5 GiB\"\n",
         "[ingest.kafka]\n\"session.timeout.ms\" = \"0x1770\"\n",
+        "ingest = 3\n",
+        "[ingest]\npipelines = 3\n",
     ];
     let message: Vec<_> = values.iter().map(|config| config_error(config)).collect();
     insta::assert_snapshot!(message.join("\n"));
@@ -156,6 +203,9 @@ fn a_misspelled_variable_is_refused_with_its_correct_name() {
         variable_error("SLUICE_INGEST_GRUOP", "g"),
         variable_error("SLUICE_INGEST__LISTEN", "localhost:9090"),
         variable_error("SLUICE_STORES__NAMESPACE", "My Team"),
+        variable_error("SLUICE_STACKS__PORT_BASE", "22000"),
+        variable_error("SLUICE_STORES__KAFKA__BROKER", "localhost:9092"),
+        variable_error("SLUICE_LOGS", "info"),
     ];
     insta::assert_snapshot!(message.concat());
 }
@@ -166,7 +216,7 @@ fn an_invalid_namespace_is_an_error_and_never_falls_back_to_the_default() {
     for verb in [&["schemas", "check"][..], &["ingest"], &["dlq", "list"], &["ingest", "audit"], &["verify"]] {
         let (code, message) =
             sluice(folder.path(), &[&["--port-base", "61000", "--namespace", "Prod 1"], verb].concat());
-        assert!(code == 4 && message.contains("use namespace \"Prod 1\""), "{verb:?}: {code}, {message}");
+        assert!(code == 4 && message.contains("\"Prod 1\" is not a namespace"), "{verb:?}: {code}, {message}");
     }
 }
 

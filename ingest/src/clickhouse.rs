@@ -16,26 +16,24 @@
 //! - [`rebuild`]: recomputes aggregates from the raw rows
 
 pub mod bisect;
-pub mod quoting;
-pub mod token_check;
-pub mod view_changes;
-pub mod view_graph;
-pub mod visibility;
-
-pub mod coverage;
-
 pub mod client;
 pub(crate) mod codes;
+pub mod coverage;
 pub mod demand;
 pub mod engine;
 pub(crate) mod failures;
 pub mod insert;
 pub mod lookup;
 pub mod name;
+pub mod quoting;
 pub mod rebuild;
 mod response;
 pub(crate) mod row_binary;
 mod servers;
 pub mod settings;
 pub mod shape;
+pub mod token_check;
 pub mod types;
+pub mod view_changes;
+pub mod view_graph;
+pub mod visibility;

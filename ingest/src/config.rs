@@ -5,7 +5,7 @@
 mod breaker;
 mod error;
 mod kafka;
-mod pipeline;
+pub(crate) mod pipeline;
 mod retry;
 
 use std::collections::BTreeMap;
@@ -205,7 +205,7 @@ impl Settings {
             return Err(SettingsError::NoPipeline);
         }
         kafka::check(&self.kafka)?;
-        require(!self.group.is_empty(), "group", "name a consumer group")?;
+        require(!self.group.is_empty(), "group", "the name of a consumer group")?;
         require(self.memory_budget >= ByteSize::mib(32), "memory_budget", "32 MiB or more")?;
         require((1..=64).contains(&self.inserts_in_flight), "inserts_in_flight", "between 1 and 64")?;
         let timed = [
@@ -272,22 +272,22 @@ mod tests {
         insta::assert_snapshot!(error_of(|s| s.pipelines.clear()), @"use ingest.pipelines: none is enabled, so there is nothing to do; enable one");
         insta::assert_snapshot!(error_of(|s| { s.kafka.insert("enable.auto.commit".into(), "true".into()); }), @r#"use ingest.kafka."enable.auto.commit": ingest sets it itself; remove it"#);
         insta::assert_snapshot!(error_of(|s| { s.kafka.insert("sesion.timeout.ms".into(), "6000".into()); }), @r#"use ingest.kafka."sesion.timeout.ms": librdkafka has no such setting or rejects this value; see its CONFIGURATION.md"#);
-        insta::assert_snapshot!(error_of(|s| s.memory_budget = ByteSize::mib(1)), @"use ingest.memory_budget: 32 MiB or more");
-        insta::assert_snapshot!(error_of(|s| s.breaker.percent = 100), @"use ingest.breaker.percent: between 1 and 99");
-        insta::assert_snapshot!(error_of(|s| s.breaker.rejected = 1001), @"use ingest.breaker.rejected: between 1 and ingest.breaker.window");
-        insta::assert_snapshot!(error_of(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: name the table that the topic lands in");
-        insta::assert_snapshot!(error_of(|s| s.dead_letter_topic = "agent-metrics".into()), @"use ingest.dead_letter_topic: a topic that no pipeline consumes");
-        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().tenant = "a..b".into()), @"use ingest.pipelines.agent-metrics.tenant: a name, or names separated by dots");
-        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_rows = 2_000_000), @"use ingest.pipelines.agent-metrics.backlog_rows: at most 1,000,000");
-        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_bytes = ByteSize::gib(2)), @"use ingest.pipelines.agent-metrics.backlog_bytes: at most 1 GiB");
-        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: between 1 and 1,000,000");
+        insta::assert_snapshot!(error_of(|s| s.memory_budget = ByteSize::mib(1)), @"use ingest.memory_budget: it must be 32 MiB or more");
+        insta::assert_snapshot!(error_of(|s| s.breaker.percent = 100), @"use ingest.breaker.percent: it must be between 1 and 99");
+        insta::assert_snapshot!(error_of(|s| s.breaker.rejected = 1001), @"use ingest.breaker.rejected: it must be between 1 and ingest.breaker.window");
+        insta::assert_snapshot!(error_of(|s| { s.pipelines.insert("x".into(), Pipeline::default()); }), @"use ingest.pipelines.x.table: it must be the name of the table that the topic lands in");
+        insta::assert_snapshot!(error_of(|s| s.dead_letter_topic = "agent-metrics".into()), @"use ingest.dead_letter_topic: it must be a topic that no pipeline consumes");
+        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().tenant = "a..b".into()), @"use ingest.pipelines.agent-metrics.tenant: it must be a name, or names separated by dots");
+        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_rows = 2_000_000), @"use ingest.pipelines.agent-metrics.backlog_rows: it must be at most 1,000,000");
+        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().backlog_bytes = ByteSize::gib(2)), @"use ingest.pipelines.agent-metrics.backlog_bytes: it must be at most 1 GiB");
+        insta::assert_snapshot!(error_of(|s| s.pipelines.get_mut("agent-metrics").unwrap().max_rows = 0), @"use ingest.pipelines.agent-metrics.max_rows: it must be between 1 and 1,000,000");
         for path in ["b..c", "", ".b", "b."] {
             let mut settings = Settings::default();
             settings.pipelines.get_mut("agent-metrics").unwrap().columns.insert("a".into(), path.into());
             let message = settings.check().unwrap_err().to_string();
             assert_eq!(
                 message,
-                "use ingest.pipelines.agent-metrics.columns.a: a field's name, or names separated by dots"
+                "use ingest.pipelines.agent-metrics.columns.a: it must be a field's name, or names separated by dots"
             );
         }
     }
@@ -299,8 +299,8 @@ mod tests {
             change(settings.pipelines.get_mut("agent-metrics").unwrap());
             settings.check().unwrap_err().to_string()
         };
-        insta::assert_snapshot!(error_of(|pipeline| pipeline.max_bytes = ByteSize::gib(5)), @"use ingest.pipelines.agent-metrics.max_bytes: at most 1 GiB");
-        insta::assert_snapshot!(error_of(|pipeline| pipeline.limits.record = ByteSize::gib(1)), @"use ingest.pipelines.agent-metrics.limits.record: at most 128 MiB");
+        insta::assert_snapshot!(error_of(|pipeline| pipeline.max_bytes = ByteSize::gib(5)), @"use ingest.pipelines.agent-metrics.max_bytes: it must be at most 1 GiB");
+        insta::assert_snapshot!(error_of(|pipeline| pipeline.limits.record = ByteSize::gib(1)), @"use ingest.pipelines.agent-metrics.limits.record: it must be at most 128 MiB");
     }
 
     #[test]

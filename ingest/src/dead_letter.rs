@@ -10,11 +10,10 @@
 //! - [`refetch`]: reads a record again from its topic
 //! - [`breaker`]: stops a partition when too many records cannot land
 
-pub mod omit;
-
 pub mod breaker;
 pub mod compose;
 pub mod letter;
+pub mod omit;
 pub mod producer;
 pub mod refetch;
 pub mod scan;

@@ -95,6 +95,8 @@ named! {
         IgnoreSentLetters = "ignore_sent_letters",
         /// A partition whose records stop arriving is not reported.
         IgnoreStalledFetch = "ignore_stalled_fetch",
+        /// A topic counts as the same whatever its ID is.
+        IgnoreTopicIds = "ignore_topic_ids",
         /// A rebuild ignores rows that a TTL may have removed.
         IgnoreTtl = "ignore_ttl",
         /// Records that the client cannot read are not searched for.

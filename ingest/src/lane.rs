@@ -8,7 +8,7 @@
 //! - [`assignment`]: all partitions of this worker
 //! - [`partition`]: the state of one partition
 //! - [`monitor`]: queries to Kafka about partitions, on a separate thread
-//! - [`source`] and [`tools`]: the pipelines, and the services that the lane uses
+//! - [`ready_pipeline`] and [`services`]: the pipelines, and the services that the lane uses
 //! - [`summary`]: what a worker did
 //! - [`log_throttle`]: limits how often the same client error is logged
 
@@ -17,7 +17,7 @@ pub mod consume;
 pub mod log_throttle;
 pub mod monitor;
 pub mod partition;
+pub mod ready_pipeline;
 pub mod rebalance;
-pub mod source;
+pub mod services;
 pub mod summary;
-pub mod tools;

@@ -6,7 +6,7 @@
 //! # Layout, from top to bottom
 //! A module uses those below it and none above.
 //!
-//! - [`pipeline`]: the wiring, in flow order; read it first
+//! - [`pipeline`]: the wiring of a worker; read it first
 //! - [`start`]: checks before the first record
 //! - [`operator`]: the implementation of an operator's commands
 //! - [`lane`]: one consumer group: its consumer and its partitions

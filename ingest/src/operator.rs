@@ -6,9 +6,8 @@
 //! - [`audit`]: checks that every record is accounted for
 //! - [`dlq`]: lists and replays dead letters
 
-pub mod lag;
-
 pub mod audit;
 pub mod control;
 pub mod dlq;
+pub mod lag;
 pub mod offsets;

@@ -1,11 +1,13 @@
-//! The wiring of a worker, in the order in which a record flows: read this first.
+//! The wiring of a worker: creates its parts, connects them and runs them. Read this first. A record flows through the parts
+//! in this order:
 //!
 //! ```text
 //! consume -> decode -> batch -> write -> commit
 //!    ^          |                 |
 //! budget        '-> dead letter <-'
 //! ```
-//! It makes no decision about a record.
+//! They are created in the opposite order, because each part needs those after it. This module makes no decision; the checks
+//! before the first record are in [`crate::start`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,8 +42,8 @@ use crate::lane::assignment::Assignment;
 use crate::lane::consume::{self, ConsumeError, Context};
 use crate::lane::monitor;
 use crate::lane::monitor::Monitor;
+use crate::lane::services::Services;
 use crate::lane::summary::Summary;
-use crate::lane::tools::Tools;
 use crate::observe::health::{self, ListenError, Status};
 use crate::observe::metrics::Metrics;
 use crate::operator::control::Control;
@@ -95,43 +97,25 @@ pub async fn run(
 
     let clickhouse = ClickHouse::new(&stores.clickhouse, &names.database(), settings.insert_timeout)?;
     let deadline = Instant::now() + settings.start_deadline;
-    let (sources, brokers) = tokio::select! {
-        sources = start::sources(&settings, &stores, &names, &clickhouse, &status, deadline) => sources?,
+    let (pipelines, brokers) = tokio::select! {
+        checked = start::pipelines(&settings, &stores, &names, &clickhouse, &status, deadline) => checked?,
         () = shutdown.cancelled() => return Ok(Summary::default()),
     };
     status.set_awaited(None);
 
     let kafka = settings.client(&stores);
-    let connect = |cause| StartError::kafka(&stores, cause);
-    let topic_ids = Arc::new(TopicIds::new(&kafka).map_err(connect)?);
-    let client = offsets::client_config(&settings, &stores, &names);
-    let monitor = Monitor::start(&client, Arc::clone(&topic_ids), events.clone()).map_err(|error| match error {
-        monitor::Error::Kafka(cause) => connect(cause).into(),
-        thread @ monitor::Error::Thread(_) => Error::Thread(thread.to_string()),
-    })?;
-    let topics: Vec<_> = settings.enabled().map(|(topic, _)| names.topic(topic)).collect();
-    let supply = FetchSource { brokers, largest_batch: topic_config::largest_batch(&kafka, &topics).await };
-    let writer = create_writer(&settings, &names, &kafka, clickhouse, events, &metrics).map_err(connect)?;
-    writer.dead_letters.topic().check(Duration::ZERO).await.map_err(StartError::from)?;
+    let refuse = |cause| StartError::kafka(&stores, cause);
+    let writer = create_writer(&settings, &names, &kafka, clickhouse, events, &metrics).map_err(refuse)?;
+    start::check_dead_letter_topic(&writer.dead_letters).await?;
     let _watch = Watch::start(writer.dead_letters.clone(), Arc::clone(&status));
-    let tools = Tools {
-        writer: Arc::new(writer),
-        budget,
-        metrics,
-        status,
-        monitor: Arc::new(monitor),
-        topic_ids,
-        runtime: Handle::current(),
-        lease: settings.lease(),
-        breaker: settings.breaker.clone(),
-    };
-    let assignment = Assignment::new(sources, tools.clone());
-    let abandoned = CancellationToken::new();
-    let _abandon_on_drop = abandoned.clone().drop_guard();
+    let services = create_services(&settings, &stores, &names, writer, budget, status)?;
+    let topics: Vec<_> = settings.enabled().map(|(topic, _)| names.topic(topic)).collect();
+    let fetch_source = FetchSource { brokers, largest_batch: topic_config::largest_batch(&kafka, &topics).await };
+    let assignment = Assignment::new(pipelines, services.clone());
     let rebootstrap = Rebootstrap::new(&kafka);
-    let context = Context::new(assignment, receiver, tools, rebootstrap, settings.revoke_deadline);
-    let consumer = subscribe(kafka, &settings, &names, supply, &topics, context).map_err(connect)?;
-    run_on_thread(consumer, shutdown, settings.drain_deadline, abandoned).await
+    let context = Context::new(assignment, receiver, services, rebootstrap, settings.revoke_deadline);
+    let consumer = subscribe(kafka, &settings, &names, fetch_source, &topics, context).map_err(refuse)?;
+    run_on_thread(consumer, shutdown, settings.drain_deadline).await
 }
 
 /// Creates the writer that all partitions share.
@@ -160,17 +144,47 @@ fn create_writer(
     })
 }
 
+/// Creates the services that the lane uses.
+fn create_services(
+    settings: &Settings,
+    stores: &Stores,
+    names: &Names,
+    writer: Writer,
+    budget: Arc<Budget>,
+    status: Arc<Status>,
+) -> Result<Services, Error> {
+    let refuse = |cause| StartError::kafka(stores, cause);
+    let topic_ids = Arc::new(TopicIds::new(&settings.client(stores)).map_err(refuse)?);
+    let client = offsets::client_config(settings, stores, names);
+    let monitor = Monitor::start(&client, Arc::clone(&topic_ids), writer.events.clone());
+    let monitor = monitor.map_err(|error| match error {
+        monitor::Error::Kafka(cause) => refuse(cause).into(),
+        thread @ monitor::Error::Thread(_) => Error::Thread(thread.to_string()),
+    })?;
+    Ok(Services {
+        metrics: Arc::clone(&writer.metrics),
+        writer: Arc::new(writer),
+        budget,
+        status,
+        monitor: Arc::new(monitor),
+        topic_ids,
+        runtime: Handle::current(),
+        lease: settings.lease(),
+        breaker: settings.breaker.clone(),
+    })
+}
+
 /// Creates the group member and subscribes it to every topic that has a pipeline.
 fn subscribe(
     kafka: ClientConfig,
     settings: &Settings,
     names: &Names,
-    supply: FetchSource,
+    fetch_source: FetchSource,
     topics: &[String],
     mut context: Context,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
     let group = names.group(&settings.group);
-    let kafka = consume::config(kafka, settings, &group, settings.queue_bytes(), supply);
+    let kafka = consume::config(kafka, settings, &group, settings.queue_bytes(), fetch_source);
     context.probe.0 = kafka.clone();
     let consumer: BaseConsumer<Context> = kafka.create_with_context(context)?;
     consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -178,13 +192,14 @@ fn subscribe(
     Ok(consumer)
 }
 
-/// Runs the consume loop, which blocks, on its own thread and waits for it.
+/// Runs the consume loop, which blocks, on its own thread and waits for it. The loop ends at once if the future is dropped.
 async fn run_on_thread(
     consumer: BaseConsumer<Context>,
     shutdown: CancellationToken,
     drain_deadline: Duration,
-    abandoned: CancellationToken,
 ) -> Result<Summary, Error> {
+    let abandoned = CancellationToken::new();
+    let _abandon_on_drop = abandoned.clone().drop_guard();
     let (sender, outcome) = oneshot::channel();
     std::thread::Builder::new()
         .name("consume".to_owned())

@@ -1,5 +1,5 @@
 //! Checks before the first record: Kafka and ClickHouse respond, the topics exist, and each table fits its pipeline and keeps
-//! each record once. It changes nothing.
+//! each record once; the dead-letter topic keeps its letters. It changes nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,11 +19,12 @@ use crate::clickhouse::demand::{Demand, UnsuitableTable};
 use crate::clickhouse::view_graph::ViewGraph;
 use crate::clickhouse::{token_check, visibility};
 use crate::config::Settings;
+use crate::dead_letter::producer::DeadLetters;
 use crate::dead_letter::topic::UnsuitableTopic;
 use crate::decode::table::{self, MappingError};
 use crate::failure::{Class, Failure};
 use crate::kafka::topic_id::{DescribeError, topic_id};
-use crate::lane::source::Source;
+use crate::lane::ready_pipeline::ReadyPipeline;
 use crate::observe::health::Status;
 use crate::target::Target;
 use crate::write::destination::Destination;
@@ -89,14 +90,14 @@ impl StartError {
 
 /// Returns every pipeline, with the columns of its table and the ID of its topic, and the number of brokers that may lead
 /// their partitions.
-pub(crate) async fn sources(
+pub(crate) async fn pipelines(
     settings: &Settings,
     stores: &Stores,
     names: &Names,
     clickhouse: &ClickHouse,
     status: &Status,
     deadline: Instant,
-) -> Result<(Vec<Source>, usize), StartError> {
+) -> Result<(Vec<ReadyPipeline>, usize), StartError> {
     let dead_letter_topic = names.topic(&settings.dead_letter_topic);
     let topics = settings.enabled().map(|(topic, _)| names.topic(topic)).chain([dead_letter_topic]).collect();
     let kafka = settings.client(stores);
@@ -105,7 +106,7 @@ pub(crate) async fn sources(
     status.set_awaited(Some(format!("ClickHouse at {}", stores.clickhouse.url)));
     let unreliable = |failure| StartError::Unreliable { url: stores.clickhouse.url.clone(), failure };
     retry_transient(deadline, || token_check::check_tokens(clickhouse)).await.map_err(unreliable)?;
-    let mut sources = Vec::new();
+    let mut ready = Vec::new();
     for ((topic, pipeline), id) in settings.enabled().zip(ids) {
         let unreadable = |failure| StartError::ClickHouse { url: stores.clickhouse.url.clone(), failure };
         let shape = retry_transient(deadline, || clickhouse.shape(&pipeline.table)).await.map_err(unreadable)?;
@@ -119,14 +120,21 @@ pub(crate) async fn sources(
         let (insert, tenant) = (plan.insert, pipeline.tenant.clone());
         let destination = Destination { target, insert, tenant, token_retention };
         let fingerprint = plan.decoder.fingerprint();
-        sources.push(Source {
+        ready.push(ReadyPipeline {
             destination: Arc::new(destination),
             decoder: plan.decoder,
             fingerprint,
             limits: Limits::new(settings, pipeline),
         });
     }
-    Ok((sources, brokers))
+    Ok((ready, brokers))
+}
+
+/// Checks that the dead-letter topic keeps its letters. It passes if Kafka does not report the topic's settings; they are read
+/// again while the worker runs.
+pub(crate) async fn check_dead_letter_topic(letters: &DeadLetters) -> Result<(), StartError> {
+    letters.topic().check(Duration::ZERO).await?;
+    Ok(())
 }
 
 /// Retries a query until `deadline` while its failure is transient, for example because ClickHouse is still starting.

@@ -1,7 +1,6 @@
 //! Makes a sealed batch durable, exactly once.
 //! An announced [`Batch`] is retried until the dead-letter topic has acknowledged its dead letters and ClickHouse its parts;
-//! the outcome is sent as an [`Event`]. It commits nothing, and never
-//! dead-letters a row that ClickHouse would accept.
+//! the outcome is sent as an [`Event`]. It commits nothing, and never dead-letters a row that ClickHouse would accept.
 //!
 //! A part is sent whole, with a token. If it has landed before, ClickHouse recognizes the token, drops the rows and completes
 //! the views. If the token may be forgotten or may differ ([`Doubt`]), the table is looked up before anything is sent.

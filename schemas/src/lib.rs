@@ -1,15 +1,17 @@
 //! The stores and topics of the platform: their schemas, the records in them, and how to connect.
 //!
 //! # Layout, bottom up
-//! - [`store`]: the stores by name; [`names`]: the platform's names, and the same names under a namespace
-//! - [`stores`]: addresses and logins of the stores; [`secret`]: a credential that is never printed
+//! A module imports only from those above it.
+//!
+//! - [`mod@store`]: the stores by name; [`names`]: the platform's names, and the same names under a namespace
+//! - [`secret`]: a credential that is never printed; [`stores`]: addresses and logins of the stores
 //! - [`records`]: the record types and their wire formats; [`keyspace`]: the Redis key spaces with their TTLs
-//! - [`connect`]: the one way to connect to each store; [`elastic`]: a client for Elasticsearch; [`rebootstrap`]: Kafka
-//!   clients that have lost every broker
 //! - [`concurrency`]: blocking work off the async runtime; [`sql`]: quoting; [`tenant`]: acting as one tenant under
-//!   row-level security
-//! - `schema`: one module per store, used by the operations below; they return [`AppliedObject`], [`Drift`] and
-//!   [`SchemaError`]
+//!   row-level security; [`rebootstrap`]: Kafka clients that have lost every broker
+//! - [`connect`]: the one way to connect to each store; [`elastic`]: a client for Elasticsearch
+//! - `error`: why an operation on the schemas failed ([`SchemaError`])
+//! - `lock`: one change of a namespace's schemas at a time
+//! - `schema`: one module per store, used by the operations below; they return [`AppliedObject`] and [`Drift`]
 //! - [`apply`], [`check`]: bring the stores in line with the files, or compare them
 //! - [`runs`]: a namespace for runs, marked in every store; a run drops only objects with the mark
 //! - [`reserve()`]: one run at a time in a namespace

@@ -52,7 +52,7 @@ pub struct Names {
 
 /// A namespace that the stores would refuse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("use namespace \"{0}\": it must be 1 to 24 lowercase letters, digits or underscores and start with a letter")]
+#[error("\"{0}\" is not a namespace: write 1 to 24 lowercase letters, digits or underscores that start with a letter")]
 pub struct BadNamespace(pub String);
 
 impl TryFrom<String> for Names {

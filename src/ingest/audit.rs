@@ -99,21 +99,31 @@ fn findings(account: &Account, has_scanned: bool) -> Vec<String> {
     }
     if duplicates > 0 {
         let offsets: Vec<_> = account.duplicates_at.iter().map(i64::to_string).collect();
-        findings.push(format!("{duplicates} duplicate rows, at offsets {}", offsets.join(", ")));
+        let at = if offsets.len() == 1 { "at offset" } else { "at offsets" };
+        findings.push(format!("{}, {at} {}", counted(duplicates, "duplicate row"), offsets.join(", ")));
     }
     if unread > 0 {
-        findings.push(format!("{unread} offsets were deleted from the log before they were consumed"));
+        let were = if unread == 1 { "was" } else { "were" };
+        findings.push(format!("{} {were} deleted from the log before being consumed", counted(unread, "offset")));
     }
     if account.committed.is_none() && ahead > 0 {
-        findings.push(format!("{ahead} rows, but the group has no offset; see `sluice ingest offsets show`"));
+        let rows = counted(ahead, "row");
+        findings.push(format!("{rows}, but the group has no offset; see `sluice ingest offsets show`"));
     }
     if empty > 0 {
-        findings.push(format!("{empty} offsets have no record: aborted transactions or compaction"));
+        let have = if empty == 1 { "has" } else { "have" };
+        findings.push(format!("{} {have} no record: aborted transactions or compaction", counted(empty, "offset")));
     }
     if older > 0 {
-        findings.push(format!("{older} older rows were not checked, since dead letters of that time have expired"));
+        let (rows, were) = (counted(older, "older row"), if older == 1 { "was" } else { "were" });
+        findings.push(format!("{rows} {were} not checked, since dead letters of that time have expired"));
     }
     findings
+}
+
+/// A number with its noun, in the plural unless it is one.
+fn counted(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// The first missing offsets, as ranges.
@@ -124,7 +134,8 @@ fn describe_ranges(ranges: &[Range<i64>], total: u64) -> String {
     };
     let listed: u64 = ranges.iter().map(|range| (range.end - range.start).cast_unsigned()).sum();
     let list = ranges.iter().map(describe).collect::<Vec<_>>().join(", ");
-    format!("at offsets {list}{}", if listed < total { " and more" } else { "" })
+    let (at, more) = (if total == 1 { "offset" } else { "offsets" }, if listed < total { " and more" } else { "" });
+    format!("at {at} {list}{more}")
 }
 
 fn verdict(accounts: &[Account]) -> String {
@@ -136,9 +147,9 @@ fn verdict(accounts: &[Account]) -> String {
     let (missing, duplicates, wrong) =
         (sum(|a| a.missing), sum(|a| a.duplicates), accounts.iter().filter(|account| !account.is_exact()).count());
     format!(
-        "not exact in {wrong} of {} partitions: {consumed} consumed, {inserted} inserted, {dead} dead-lettered, {missing} \
-         missing, {duplicates} duplicates",
-        accounts.len()
+        "not exact in {wrong} of {}: {consumed} consumed, {inserted} inserted, {dead} dead-lettered, {missing} missing, {}",
+        counted(accounts.len() as u64, "partition"),
+        counted(duplicates, "duplicate")
     )
 }
 
@@ -168,9 +179,9 @@ mod tests {
         };
         insta::assert_snapshot!(findings(&wrong, false).join("\n"), @r"
         3 consumed but neither inserted nor dead-lettered, at offsets 1, 5 to 6; --scan distinguishes lost records from gaps
-        1 duplicate rows, at offsets 9
+        1 duplicate row, at offset 9
         ");
-        insta::assert_snapshot!(verdict(&[exact.clone(), wrong]), @"not exact in 1 of 2 partitions: 24 consumed, 17 inserted, 4 dead-lettered, 3 missing, 1 duplicates");
+        insta::assert_snapshot!(verdict(&[exact.clone(), wrong]), @"not exact in 1 of 2 partitions: 24 consumed, 17 inserted, 4 dead-lettered, 3 missing, 1 duplicate");
         insta::assert_snapshot!(accounts_table(&[exact], &Settings::default()), @r"
         TOPIC   PARTITION  FROM  COMMITTED  CONSUMED  INSERTED  DEAD-LETTERED  REPLAYED  MISSING  DUPLICATES  UNCOMMITTED
         events          0     0         12        12        10              2         0        0           0            0

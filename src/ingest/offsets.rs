@@ -10,6 +10,7 @@ use sluice_ingest::operator::offsets::{Change, Error, Offsets, To, describe_meta
 
 use super::topic::{full, short};
 use crate::{
+    arguments,
     exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
@@ -37,6 +38,7 @@ pub(crate) struct Set {
     /// The topic
     topic: String,
     /// Partition of the topic
+    #[arg(value_parser = arguments::whole_number::<i32>(0..=i32::MAX))]
     partition: i32,
     /// A number, or `start` or `end` of the log
     #[arg(value_parser = to)]
@@ -51,8 +53,10 @@ pub(crate) struct Skip {
     /// The topic
     topic: String,
     /// Partition of the topic
+    #[arg(value_parser = arguments::whole_number::<i32>(0..=i32::MAX))]
     partition: i32,
     /// The offset that a worker names on /readyz
+    #[arg(value_parser = arguments::whole_number::<i64>(0..))]
     offset: i64,
     /// Confirm; without it, only show the effect
     #[arg(long)]
@@ -64,9 +68,10 @@ pub(crate) struct Accept {
     /// The topic
     topic: String,
     /// Partition of the topic
+    #[arg(value_parser = arguments::whole_number::<i32>(0..=i32::MAX))]
     partition: i32,
     /// Start here instead of after the table's highest offset
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_name = "OFFSET", value_parser = arguments::whole_number::<i64>(0..))]
     at: Option<i64>,
     /// Confirm; without it, only show the effect
     #[arg(long)]

@@ -10,6 +10,7 @@ use sluice_ingest::operator::control::{HEADER, WorkerStatus};
 
 use super::topic;
 use crate::{
+    arguments,
     exit::{Exit, Failure, OrExit},
     screen,
     settings::Settings,
@@ -29,7 +30,7 @@ pub(crate) struct Which {
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
     /// Only this partition of the topic
-    #[arg(long, value_name = "N", requires = "topic")]
+    #[arg(long, value_name = "N", requires = "topic", value_parser = arguments::whole_number::<i32>(0..=i32::MAX))]
     partition: Option<i32>,
 }
 

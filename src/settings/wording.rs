@@ -31,6 +31,10 @@ const LOGINS: [&str; 6] = ["admin", "owner", "app", "cdc", "loader", "reader"];
 /// The message in plain language, with a remedy.
 pub(super) fn explain(message: &str) -> String {
     let message = without_secrets(message.trim_end());
+    let table = [", expected struct ", ", expected a map"].iter().find_map(|expected| message.rsplit_once(expected));
+    if let Some((before, _)) = table {
+        return format!("{before}; write a section, as in [stores.postgres], or a table, as in {{ port = 5432 }}");
+    }
     let known = EXPECTED.iter().find_map(|(end, advice)| Some((message.strip_suffix(end)?, end, advice)));
     let Some((before, end, advice)) = known else { return message };
     // Names of Rust types mean nothing to the reader of a configuration.

@@ -16,17 +16,21 @@
 //! # }
 //! ```
 //!
-//! # Layout
-//! - [`service`]: the services by name; `node`: one process of a service; [`error`]: why an operation failed
-//! - [`config`]: the `[stack]` section; [`layout`]: every path and port of one stack
-//! - `system`, `account`: processes, sockets and users of the machine; `lock`: file locks; `command`: helper programs
-//! - `probe`: readiness queries over HTTP; [`progress`]: progress on the terminal
+//! # Layout, bottom up
+//! A module imports only from those above it.
+//!
+//! - [`service`]: the services by name; [`config`]: the `[stack]` section; [`error`]: why an operation failed
+//! - `system`, `account`: processes, sockets and users of the machine
+//! - [`layout`]: every path and port of one stack
+//! - `command`: helper programs; `lock`: file locks; [`progress`]: progress on the terminal
 //! - `artifact`: programs, downloaded with the registries' own clients
+//! - `node`: one process of a service; `descriptor`: what the stack must know about a service
+//! - `probe`: readiness queries over HTTP; `clickhouse_server`: the ClickHouse server, run by the current program
+//! - `store`: one file per store
 //! - `record`, `process`: processes that `up` started
-//! - `descriptor`: what the stack must know about a service; `store`: one file per store
-//! - [`mod@up`], [`mod@down`], [`mod@status`], [`logs`]: the verbs
+//! - [`logs`], [`mod@status`], [`mod@down`], [`mod@up`]: the verbs
 //! - [`keeper`]: leases, and the process that stops an idle stack
-//! - `hidden_verb`, `clickhouse_server`: processes of the current program
+//! - `hidden_verb`: runs parts of the stack as processes of the current program
 
 mod account;
 mod artifact;

@@ -5,7 +5,7 @@
 mod plan;
 mod readiness;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 use tokio::sync::watch;
@@ -25,13 +25,13 @@ use crate::{
 pub async fn up(layout: &Layout, services: &[Service], progress: &Progress) -> Result<(), Error> {
     let required = plan::with_dependencies(services);
     tools::require(layout, &plan::tools_for(layout, &required)).await?;
+    check_before_first_start(layout, &required).await?;
     layout.create_folders()?;
     let waiting = progress.task("stack");
     let _lock = lock::exclusive(&layout.lock_file(), || waiting.announce("waiting for another `up` or `down`")).await?;
     drop(waiting);
     let plans = plan::plan(layout, &required).await?;
-    plan::require_disk_space(layout, &plans)?;
-    plan::require_ports(&plans)?;
+    plan::check(layout, &plans)?;
     let ready: BTreeMap<Service, watch::Sender<bool>> =
         required.iter().map(|s| (*s, watch::Sender::new(false))).collect();
     let ready = &ready;
@@ -44,6 +44,17 @@ pub async fn up(layout: &Layout, services: &[Service], progress: &Progress) -> R
     }))
     .await
     .map(drop)
+}
+
+/// Checks disks and ports before the stack's folder is created, so that a stack that cannot start leaves no folder behind. The
+/// checks are repeated under the lock. If another `up` has created the folder in the meantime, only those count, since the ports
+/// may be in use by the other's services.
+async fn check_before_first_start(layout: &Layout, services: &BTreeSet<Service>) -> Result<(), Error> {
+    if layout.state_dir().exists() {
+        return Ok(());
+    }
+    let checked = plan::check(layout, &plan::plan(layout, services).await?);
+    if layout.state_dir().exists() { Ok(()) } else { checked }
 }
 
 async fn bring_up(

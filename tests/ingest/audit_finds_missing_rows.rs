@@ -95,8 +95,8 @@ async fn a_missing_or_duplicate_row_is_named() {
     let (code, output) = sluice(&world, &["audit", "--topic", COMMUNICATION_EVENTS]).await;
     assert_eq!(code, 1, "{output}");
     for sentence in [
-        "communication-events 1: 1 consumed but neither inserted nor dead-lettered, at offsets 9",
-        "communication-events 1: 1 duplicate rows, at offsets 7",
+        "communication-events 1: 1 consumed but neither inserted nor dead-lettered, at offset 9",
+        "communication-events 1: 1 duplicate row, at offset 7",
         "not exact in 1 of 6 partitions",
     ] {
         assert!(output.contains(sentence), "{output}");

@@ -1,10 +1,12 @@
 //! The group's offsets are deleted, moved, written by another program or outside the log, or the topic was recreated. A worker
 //! looks up rows before it writes, or stops that partition and reports why. It never guesses, and other partitions continue.
 
+use std::time::Duration;
+
 use rdkafka::admin::AdminOptions;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluice_schemas::names::topic::COMMUNICATION_EVENTS;
-use sluice_testkit::eventually;
+use sluice_testkit::{ProxyMode, TcpProxy, eventually};
 
 use crate::harness::{DEADLINE, World, metric, november_records, quick_settings, status, wait_for_stall};
 use crate::obeys_the_operator::sluice;
@@ -241,6 +243,56 @@ async fn a_topic_recreated_under_a_running_worker_stops_it() {
     let counts = judge_allowing(&world, Allowed { foreign: 50, ..Allowed::default() }).await.unwrap();
     assert_eq!(counts.landed, 200);
     world.drop_namespace().await;
+}
+
+/// The topic is recreated while a worker's partitions are revoked, when the rows of a batch have landed and the offset after
+/// them is not committed. Returns the committed offset afterwards.
+async fn offset_after_recreation_during_revocation(faults: &str) -> Option<i64> {
+    let world = World::new().await;
+    let proxy = TcpProxy::start(&world.stores.clickhouse.url).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("continue");
+    let mut settings = short_lived();
+    settings.kafka.insert("session.timeout.ms".to_owned(), "45000".to_owned());
+    settings.kafka.insert("max.poll.interval.ms".to_owned(), "60000".to_owned());
+    settings.insert_timeout = Duration::from_secs(2);
+    settings.revoke_deadline = Duration::from_secs(30);
+    let delay = format!("revoking:{}", file.display());
+    let variables =
+        [("SLUICE_STORES__CLICKHOUSE__URL", &*proxy.url), ("SLUICE_FAULTS", faults), ("SLUICE_DELAY", &delay)];
+    let worker = world.spawn_ready(&settings, &variables).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 0..50)).await;
+    world.wait_until_processed(50).await;
+    proxy.set_mode(ProxyMode::Silent);
+    world.produce_all(&world.producer("lz4"), &november_records(0, 50..100)).await;
+    eventually(DEADLINE, "the INSERT is in flight", || async { proxy.disrupted_connections() > 0 }).await;
+    settings.listen = short_lived().listen;
+    let other_worker = world.spawn(&settings, &[]);
+    let is_revoking = || async { worker.log().contains("partitions are being revoked") };
+    eventually(DEADLINE, "the partitions are being revoked", is_revoking).await;
+    proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
+    world.wait_for_rows(100).await;
+    recreate(&world).await;
+    world.produce_all(&world.producer("lz4"), &november_records(0, 500..700)).await;
+    assert!(!worker.log().contains("partitions revoked"), "the worker still holds its partitions");
+    std::fs::write(&file, "").unwrap();
+    let is_assigned = || async { other_worker.log().contains("partitions assigned") };
+    eventually(DEADLINE, "the other worker has partitions", is_assigned).await;
+    let committed = world.offsets(COMMUNICATION_EVENTS).await.get(&0).map(|(offset, _)| *offset);
+    worker.kill().await;
+    other_worker.kill().await;
+    world.drop_namespace().await;
+    committed.filter(|offset| *offset > 0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_recreated_during_a_revocation_keeps_no_earlier_offset() {
+    let (normal, faulty) = tokio::join!(
+        offset_after_recreation_during_revocation(""),
+        offset_after_recreation_during_revocation("ignore_topic_ids")
+    );
+    assert_eq!(normal, None);
+    assert_eq!(faulty, Some(100), "without the check, the offset skips records of the new topic");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,7 +34,7 @@ pub struct Budget {
 /// How short memory is for a pipeline, and so what it should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pressure {
-    /// There is room: resume if paused.
+    /// Memory is available: resume if paused.
     Low,
     /// Neither pause nor resume.
     Medium,

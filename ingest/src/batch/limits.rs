@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use crate::config::{Pipeline, Settings};
 
-/// Most months in a batch: the number of partitions that ClickHouse accepts in one INSERT by default.
+/// Maximum number of months in a batch: the number of partitions that ClickHouse accepts in one INSERT by default.
 const MAX_MONTHS: usize = 100;
 
 /// When a batch is sealed.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Most records.
+    /// Maximum number of records.
     pub rows: usize,
-    /// Most encoded bytes.
+    /// Maximum number of encoded bytes.
     pub bytes: usize,
-    /// Longest time since its first record.
+    /// Maximum time since its first record.
     pub age: Duration,
-    /// Most months; each needs its own INSERT.
+    /// Maximum number of months; each needs its own INSERT.
     pub months: usize,
     /// How far it may grow instead while another batch of its partition is in flight.
     pub backlog: Backlog,
@@ -25,24 +25,24 @@ pub struct Limits {
 /// How far a batch may grow while another batch of its partition is in flight: sealed, or being written.
 #[derive(Debug, Clone, Copy)]
 pub struct Backlog {
-    /// Most records.
+    /// Maximum number of records.
     pub rows: usize,
-    /// Most encoded bytes.
+    /// Maximum number of encoded bytes.
     pub bytes: usize,
-    /// Longest time that its write should take, estimated from the last write.
+    /// Maximum time that its write should take, estimated from the last write.
     pub time: Duration,
 }
 
 /// Why a batch was sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SealReason {
-    /// It has reached the most records.
+    /// It has the maximum number of records.
     Rows,
-    /// It has reached the most bytes.
+    /// It has the maximum number of bytes.
     Bytes,
-    /// Its first record has waited for the longest time.
+    /// Its first record has waited for the maximum time.
     Age,
-    /// It has reached the most months.
+    /// It has the maximum number of months.
     Months,
     /// Memory is short.
     Pressure,

@@ -1,6 +1,7 @@
 //! Finds the rows of a part that ClickHouse refuses, or finds that the table is at fault.
-//! The part's INSERT must have been refused permanently, without a row landing. A search returns at most 250 rows. It
-//! tries rows in temporary tables only, so nothing ever lands.
+//! The part's INSERT must have been refused permanently, without a row landing. It tries rows in
+//! temporary tables only, so nothing ever lands. Rows that violate a constraint of the table are all found by one query; other
+//! rows are searched for by trying them, which finds a limited number of rows at a time.
 //!
 //! Trials decide, not the error code: rows that are refused alone while others are accepted are at fault. If all
 //! sampled rows are refused alone, the search tries a row that the table already holds: if it is accepted, the sampled

@@ -9,12 +9,12 @@ pub(super) const MAX_DURATION: Duration = Duration::from_hours(24);
 /// An invalid setting.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
-    /// A number outside its range.
-    #[error("use ingest.{name}: {requirement}")]
+    /// A value outside its range.
+    #[error("use ingest.{name}: it must be {requirement}")]
     Range {
         /// Path of the setting.
         name: String,
-        /// The requirement.
+        /// The requirement, as a noun phrase.
         requirement: &'static str,
     },
     /// A Kafka setting that delivery depends on.
@@ -31,7 +31,7 @@ pub enum SettingsError {
     NoPipeline,
 }
 
-/// Returns an error about the named setting unless `is_valid`.
+/// Returns an error about the named setting unless `is_valid`; `requirement` fits after "it must be".
 pub(super) fn require(is_valid: bool, name: &str, requirement: &'static str) -> Result<(), SettingsError> {
     if is_valid { Ok(()) } else { Err(SettingsError::Range { name: name.to_owned(), requirement }) }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
     /// Number of retries before the partition pauses and probing begins.
-    pub quick: u32,
-    /// Wait before the first retry; each further one doubles it.
+    pub quick_retries: u32,
+    /// Wait before the first retry; doubled after each further retry.
     #[serde(with = "humantime_serde")]
     pub first_wait: Duration,
     /// Maximum wait between two probes.
@@ -24,7 +24,7 @@ pub struct Retry {
 impl Default for Retry {
     fn default() -> Self {
         Self {
-            quick: 3,
+            quick_retries: 3,
             first_wait: Duration::from_millis(200),
             longest_wait: Duration::from_secs(10),
             operator_wait: Duration::from_secs(10),

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::table::{Plan, plan, tests::shape};
 use super::*;
 use crate::config::Pipeline;
+use crate::config::pipeline::{MAX_BYTES, MAX_RECORD};
 
 const TENANT: &str = "6f2d8a4e-0d0c-4f0e-9a3b-0c1d2e3f4a5b";
 
@@ -43,6 +44,12 @@ fn decode(payload: &[u8]) -> Result<(Decoded, Vec<u8>), Rejected> {
 
 fn reason(payload: &str) -> Reason {
     decode(payload.as_bytes()).unwrap_err().reason
+}
+
+#[test]
+fn a_full_batch_plus_the_largest_row_can_be_counted() {
+    let largest_row = MAX_RECORD.0 * decoder::ROW_GROWTH as u64;
+    assert!(MAX_BYTES.0 + largest_row < 1 << 32);
 }
 
 #[test]

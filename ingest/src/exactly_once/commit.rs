@@ -1,10 +1,12 @@
 //! Offset commits: when one is due, the call to Kafka, and the acknowledgement.
 //! At most one commit of a partition is in flight. A commit is retried until Kafka acknowledges it; no range that it announces
-//! is written before that. The last commit of a partition that is revoked is not retried.
+//! is written before that. The final commit of a partition that is revoked is not retried.
 //!
-//! [`commit`] is called by the poll loop ([`crate::lane::consume`]) and when partitions are revoked ([`crate::lane::rebalance`]).
-//! An operator's commands commit in `operator/offsets`.
+//! The poll loop ([`crate::lane::consume`]) calls [`commit`]; the revocation of partitions ([`crate::lane::rebalance`]) calls
+//! [`commit_final`]. Both check first that the topic still has the ID of the assignment, with a request to Kafka. An
+//! operator's commands commit in `operator/offsets`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,7 @@ use super::lease::Lease;
 use super::ledger::{Ledger, OffsetCommit};
 use crate::clock::Moment;
 use crate::fault::{Failpoint, reached};
-use crate::kafka::topic_id::TopicIds;
+use crate::kafka::topic_id::{RESPONSE_TIMEOUT, TopicIds};
 
 /// Wait before a failed commit is retried.
 pub const RETRY_WAIT: Duration = Duration::from_secs(1);
@@ -40,7 +42,7 @@ pub struct Commits {
 
 /// State of the partition that affects whether a commit is due.
 #[derive(Debug, Clone, Copy)]
-pub struct Work {
+pub struct PartitionState {
     /// Whether batches are waiting or being written, so that the lease has to be renewed.
     pub is_busy: bool,
     /// Whether the worker is shutting down, so that no offset waits for the next announcement.
@@ -48,7 +50,7 @@ pub struct Work {
 }
 
 impl Commits {
-    /// Creates the commits from the group's offset and the intent in its metadata; `decoder` is the fingerprint of the decoder
+    /// Creates the commit state from the group's offset and the intent in its metadata; `decoder` is the fingerprint of the decoder
     /// in use.
     pub fn new(lease: Lease, decoder: u64, committed: Option<i64>, intent: Option<&Intent>) -> Self {
         let ledger = Ledger::new(decoder, committed, intent);
@@ -57,14 +59,14 @@ impl Commits {
 
     /// Returns the commit to send now, if any; `unix_seconds` is the wall clock in seconds since 1970. An announcement is sent
     /// at once; an offset alone waits for the next announcement for at most [`COMMIT_INTERVAL`].
-    pub fn next_commit(&mut self, now: Instant, unix_seconds: u64, work: Work) -> Option<OffsetCommit> {
+    pub fn next_commit(&mut self, now: Instant, unix_seconds: u64, state: PartitionState) -> Option<OffsetCommit> {
         if self.not_before.is_some_and(|not_before| now < not_before) {
             return None;
         }
         let moment = Moment::now();
-        let renew = work.is_busy && self.lease.needs_renewal(moment);
+        let renew = state.is_busy && self.lease.needs_renewal(moment);
         let is_due = self.last.is_none_or(|last| now.saturating_duration_since(last) >= COMMIT_INTERVAL);
-        if !(renew || is_due || work.is_draining || self.ledger.has_unannounced()) {
+        if !(renew || is_due || state.is_draining || self.ledger.has_unannounced()) {
             return None;
         }
         let commit = self.ledger.next_commit(unix_seconds, renew)?;
@@ -125,6 +127,51 @@ pub fn commit<C: ConsumerContext>(
             warn!(%error, "commit failed; retrying");
             Outcome::Failed
         }
+    }
+}
+
+/// Maximum time that [`commit_final`] spends on the checks of topic IDs: one check may begin just before the limit.
+pub const FINAL_CHECK_TIMEOUT: Duration = RESPONSE_TIMEOUT.saturating_mul(2);
+
+/// The final commit of a partition that is revoked.
+#[derive(Debug)]
+pub struct FinalCommit<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// ID of the topic when the worker started.
+    pub topic_id: Option<Uuid>,
+    /// The partition.
+    pub partition: i32,
+    /// The offset and its metadata.
+    pub due: OffsetCommit,
+}
+
+/// Commits the final offsets of partitions that are revoked, with one call, which is not retried: without it, the next owner
+/// finds the batches in the table. Blocks; it is called inside `poll`, which is safe because [`TopicIds`] has its own client.
+///
+/// A partition whose topic was deleted and recreated is left out, because its offset would skip records of the new topic.
+/// Each topic is checked once, within [`FINAL_CHECK_TIMEOUT`] in total; a topic counts as unchanged if Kafka does not respond.
+pub fn commit_final<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic_ids: &TopicIds,
+    mut commits: Vec<FinalCommit<'_>>,
+) {
+    let begin = Instant::now();
+    let mut checked = BTreeMap::new();
+    commits.retain(|commit| {
+        *checked.entry(commit.topic).or_insert_with(|| {
+            let is_same = begin.elapsed() >= RESPONSE_TIMEOUT || topic_ids.is_same(commit.topic, commit.topic_id);
+            if !is_same {
+                warn!(topic = commit.topic, "the topic was deleted and recreated; its offsets are not committed");
+            }
+            is_same
+        })
+    });
+    let offsets = offsets(commits.into_iter().map(|commit| (commit.topic, commit.partition, commit.due)));
+    if offsets.count() > 0
+        && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
+    {
+        warn!(%error, "commit at revocation failed; the next owner will find those batches in the table");
     }
 }
 

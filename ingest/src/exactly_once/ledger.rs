@@ -1,8 +1,7 @@
 //! Which offset may be committed, and which ranges are announced with it.
-//! A commit holds the offset below which every record is durable, and the [`Intent`] with the sealed ranges above it, up
-//! to [`MAX_RANGES`]. The
-//! offset never moves backward and never passes a range that is not durable, and an announced range is never dropped before it
-//! is durable. The ledger performs no I/O.
+//! A commit holds the offset below which every record is durable, and the [`Intent`] with the sealed ranges above it, up to
+//! [`MAX_RANGES`]. The offset never moves backward and never passes a range that is not durable, and an announced range is
+//! never dropped before it is durable. The ledger performs no I/O.
 
 use std::collections::VecDeque;
 

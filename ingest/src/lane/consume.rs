@@ -22,8 +22,8 @@ use tracing::{debug, error, warn};
 use super::assignment::Assignment;
 use super::log_throttle::LogThrottle;
 use super::partition::{FetchStats, Flow};
+use super::services::Services;
 use super::summary::Summary;
-use super::tools::Tools;
 use crate::config::Settings;
 use crate::event::Event;
 use crate::exactly_once::commit;
@@ -71,7 +71,7 @@ pub fn config(
 pub struct Context {
     assignment: Mutex<Assignment>,
     pub(crate) events: Mutex<mpsc::Receiver<Event>>,
-    pub(crate) tools: Tools,
+    pub(crate) services: Services,
     pub(crate) rebootstrap: Rebootstrap,
     pub(crate) revoke_deadline: Duration,
     /// Why the worker has to end, if it must.
@@ -99,14 +99,14 @@ impl Context {
     pub fn new(
         assignment: Assignment,
         events: mpsc::Receiver<Event>,
-        tools: Tools,
+        services: Services,
         rebootstrap: Rebootstrap,
         revoke_deadline: Duration,
     ) -> Self {
         let (assignment, events) = (Mutex::new(assignment), Mutex::new(events));
         let (fatal, log_throttle) = (Mutex::default(), LogThrottle::default());
         let probe = (ClientConfig::new(), Mutex::default());
-        Self { assignment, events, tools, rebootstrap, revoke_deadline, fatal, log_throttle, probe }
+        Self { assignment, events, services, rebootstrap, revoke_deadline, fatal, log_throttle, probe }
     }
 
     /// Locks the assignment. Only the consume thread takes this lock, and it never holds it across a call to `poll`, whose
@@ -118,7 +118,7 @@ impl Context {
     /// Leaves records in librdkafka's queue until an event arrives or [`POLL_WAIT_BUSY`] has passed.
     fn wait_for_memory(&self) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = self.tools.runtime.block_on(async { tokio::time::timeout(POLL_WAIT_BUSY, events.recv()).await });
+        let event = self.services.runtime.block_on(async { tokio::time::timeout(POLL_WAIT_BUSY, events.recv()).await });
         if let Ok(Some(event)) = event {
             self.assignment().handle(event);
         }
@@ -154,8 +154,8 @@ impl Context {
         }
         *last = Some(now);
         let (kafka, next) = (kafka.clone(), self.assignment().next_offsets());
-        let events = self.tools.writer.events.clone();
-        self.tools.runtime.spawn_blocking(move || {
+        let events = self.services.writer.events.clone();
+        self.services.runtime.spawn_blocking(move || {
             let probe = match Probe::new(kafka) {
                 Ok(probe) => probe,
                 Err(error) => return warn!(%error, "search for an unreadable record failed"),
@@ -210,7 +210,7 @@ impl ClientContext for Context {
 
     fn stats(&self, statistics: Statistics) {
         self.rebootstrap.observe(&statistics);
-        self.tools.status.set_kafka_available(statistics.brokers.values().any(|broker| broker.state == "UP"));
+        self.services.status.set_kafka_available(statistics.brokers.values().any(|broker| broker.state == "UP"));
         let mut assignment = self.assignment();
         for (topic, facts) in &statistics.topics {
             for (partition, facts) in &facts.partitions {
@@ -238,7 +238,7 @@ pub fn run(
     let context = Arc::clone(consumer.context());
     let mut drain_until = None;
     let outcome = loop {
-        context.tools.status.heartbeat();
+        context.services.status.heartbeat();
         if let Err(error) = burst(&consumer, &context) {
             break Err(error.into());
         }
@@ -288,7 +288,7 @@ fn burst(consumer: &BaseConsumer<Context>, context: &Context) -> KafkaResult<()>
         let Some(next) = consumer.poll(Duration::ZERO) else { break };
         may_continue = consume(consumer, context, next, started)?;
     }
-    context.tools.metrics.observe_stage(Stage::Decode, started.elapsed());
+    context.services.metrics.observe_stage(Stage::Decode, started.elapsed());
     Ok(())
 }
 
@@ -325,9 +325,9 @@ fn commit_due(consumer: &Arc<BaseConsumer<Context>>, context: &Context, now: Ins
         let assignments: Vec<_> = matching.iter().map(|(_, assignment, _)| *assignment).collect();
         let offsets =
             commit::offsets(matching.into_iter().map(|(_, assignment, due)| (&*topic, assignment.partition, due)));
-        let (consumer, events) = (Arc::clone(consumer), context.tools.writer.events.clone());
-        let (topic_ids, topic_id) = (Arc::clone(&context.tools.topic_ids), context.assignment().topic_id(&topic));
-        context.tools.runtime.spawn_blocking(move || {
+        let (consumer, events) = (Arc::clone(consumer), context.services.writer.events.clone());
+        let (topic_ids, topic_id) = (Arc::clone(&context.services.topic_ids), context.assignment().topic_id(&topic));
+        context.services.runtime.spawn_blocking(move || {
             let outcome = commit::commit(&consumer, &topic_ids, (&topic, topic_id), &offsets);
             drop(consumer);
             // The channel is closed only when the worker has ended.

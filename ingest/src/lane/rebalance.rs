@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings::rd_kafka_resp_err_t as ResponseError;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::{info, warn};
@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::assignment::Assignment;
 use super::consume::{ConsumeError, Context};
 use crate::clock::Moment;
-use crate::exactly_once::commit;
+use crate::exactly_once::commit::{self, FinalCommit};
 use crate::fault::{Failpoint, Fault, is_injected, reached};
 use crate::kafka::watermarks;
 
@@ -33,7 +33,7 @@ impl Context {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         while is_in_flight(&self.assignment()) && Instant::now() < deadline {
             let remaining = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
-            match self.tools.runtime.block_on(async { tokio::time::timeout(remaining, events.recv()).await }) {
+            match self.services.runtime.block_on(async { tokio::time::timeout(remaining, events.recv()).await }) {
                 Ok(Some(event)) => self.assignment().handle(event),
                 Ok(None) => return,
                 Err(_) => {}
@@ -44,7 +44,7 @@ impl Context {
     /// Waits for commits in flight; the worker has to end if one gets no response.
     fn wait_for_commits(&self, consumer: &BaseConsumer<Self>, is_committing: impl Fn(&Assignment) -> bool) {
         let deadline = Instant::now() + COMMIT_TIMEOUT;
-        self.tools.status.expect_wait(COMMIT_TIMEOUT);
+        self.services.status.expect_wait(COMMIT_TIMEOUT);
         loop {
             self.wait_while(REBOOTSTRAP_AFTER, &is_committing);
             if !is_committing(&self.assignment()) {
@@ -81,7 +81,7 @@ impl Context {
         }
         self.apply_flow(consumer);
         info!(partitions = list.count(), "partitions assigned");
-        self.tools.status.mark_assigned();
+        self.services.status.mark_assigned();
     }
 
     /// Stops intake, waits for writes and commits in flight, commits the final offsets, and releases the partitions.
@@ -104,25 +104,25 @@ impl Context {
         reached(Failpoint::Revoking);
         let must_wait = !is_injected(Fault::SkipRevocationWait);
         if must_wait && !is_lost {
-            self.tools.status.expect_wait(self.revoke_deadline);
+            self.services.status.expect_wait(self.revoke_deadline);
             self.wait_while(self.revoke_deadline, any(Assignment::is_in_flight));
         }
         if must_wait {
             self.wait_for_commits(consumer, any(Assignment::is_committing));
         }
-        let due = partitions.iter().filter_map(|(topic, partition)| {
-            let due = self.assignment().end(topic, *partition)?;
-            Some((topic.as_str(), *partition, due))
-        });
-        let offsets = commit::offsets(due);
-        self.tools.status.mark_revoked();
+        let mut commits = Vec::new();
+        for (topic, partition) in &partitions {
+            let mut assignment = self.assignment();
+            if let Some(due) = assignment.end(topic, *partition) {
+                let topic_id = assignment.topic_id(topic);
+                commits.push(FinalCommit { topic, topic_id, partition: *partition, due });
+            }
+        }
+        self.services.status.mark_revoked();
         info!(partitions = partitions.len(), is_lost, "partitions revoked");
-        self.tools.status.expect_wait(COMMIT_TIMEOUT);
-        if !is_lost
-            && offsets.count() > 0
-            && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
-        {
-            warn!(%error, "commit at revocation failed; the next owner will find those batches in the table");
+        self.services.status.expect_wait(commit::FINAL_CHECK_TIMEOUT + COMMIT_TIMEOUT);
+        if !is_lost {
+            commit::commit_final(consumer, &self.services.topic_ids, commits);
         }
         let unassigned = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),

@@ -2,8 +2,9 @@
 //! The worker reports its state here, and an orchestrator reads that state. This module makes no decision.
 //!
 //! `/healthz` is 200 while the consume loop runs, or is within a wait that it announced; otherwise a restart helps.
-//! `/readyz` is 200 while the group has assigned this worker its partitions, a broker responds and no partition is stalled;
-//! otherwise a restart does not help, and the body states the cause.
+//! `/readyz` is 200 while no store is awaited at start, the group has assigned this worker its partitions, a broker responds,
+//! the dead-letter topic is usable and no partition is stalled; otherwise a restart does not help, and the body states the
+//! cause.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

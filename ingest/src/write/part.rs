@@ -144,7 +144,8 @@ impl Writer {
     /// Whether to search for the refused rows now. An unclear failure with HTTP 5xx may be temporary, so it is retried first.
     fn is_final(&self, failure: &Failure, failed: u32) -> bool {
         let is_unclear = failure.is_unclear && !is_injected(Fault::NeverSearchUnclear);
-        failure.class == Class::Row || is_unclear && (failure.class == Class::Operator || failed >= self.retry.quick)
+        failure.class == Class::Row
+            || is_unclear && (failure.class == Class::Operator || failed >= self.retry.quick_retries)
     }
 
     /// Sends an INSERT. Each `resend` of the same rows, counted from 1, has its own token; 0 selects the usual token.

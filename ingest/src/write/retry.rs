@@ -23,7 +23,7 @@ pub fn decide(retry: &Retry, class: Class, attempt: u32, jitter: u64) -> Decisio
         Class::Transient => {
             let backoff = retry.first_wait.saturating_mul(1 << attempt.saturating_sub(1).min(31));
             let wait = with_jitter(backoff.min(retry.longest_wait), jitter);
-            if attempt <= retry.quick { Decision::Again(wait) } else { Decision::Probe(wait) }
+            if attempt <= retry.quick_retries { Decision::Again(wait) } else { Decision::Probe(wait) }
         }
     }
 }
@@ -65,8 +65,12 @@ mod tests {
 
     fn retries() -> impl Strategy<Value = Retry> {
         let wait = || (1_u64..86_400_000).prop_map(Duration::from_millis);
-        let retry =
-            |(quick, first_wait, longest_wait, operator_wait)| Retry { quick, first_wait, longest_wait, operator_wait };
+        let retry = |(quick_retries, first_wait, longest_wait, operator_wait)| Retry {
+            quick_retries,
+            first_wait,
+            longest_wait,
+            operator_wait,
+        };
         (0_u32..10, (1_u64..60_000).prop_map(Duration::from_millis), wait(), wait()).prop_map(retry)
     }
 
@@ -92,7 +96,7 @@ mod tests {
                 Decision::Probe(wait) => (wait, false),
             };
             let is_transient = class == Class::Transient;
-            prop_assert_eq!(is_quick, is_transient && attempt <= retry.quick);
+            prop_assert_eq!(is_quick, is_transient && attempt <= retry.quick_retries);
             let base = if is_transient { backoff(&retry, attempt) } else { retry.operator_wait };
             let thousandths = 800 + 400 * u128::from(jitter % 1000) / 1000;
             let off_by = (base.as_nanos() * thousandths / 1000).abs_diff(wait.as_nanos());

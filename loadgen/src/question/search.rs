@@ -14,7 +14,7 @@ use super::answer::Answer;
 use super::definition::{Definition, Reply};
 use super::key::{Key, Window};
 use super::store::Store;
-use super::subject::Subject;
+use super::subject::{Subject, reject};
 use super::tally::{ByDay, PastCommunication, Tally};
 use crate::population::words::LANGUAGES;
 use crate::population::{Population, Tenant, rng::KeyedRng};
@@ -96,7 +96,7 @@ impl<'a> Terms<'a> {
             Key::Search { word: words, language, channel, from, to } => {
                 Self { tenant: subject.tenant_id(), words, channel: *channel, language, from: *from, to: *to }
             }
-            other => unreachable!("{other:?} is no key of a search"),
+            other => reject(other),
         }
     }
 

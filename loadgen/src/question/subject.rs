@@ -37,7 +37,7 @@ impl Subject<'_> {
     pub(super) fn customer_index(&self) -> u64 {
         match self.key {
             Key::Customer(index) => *index,
-            other => unreachable!("{other:?} is no key of a question about a customer"),
+            other => reject(other),
         }
     }
 
@@ -55,7 +55,7 @@ impl Subject<'_> {
     pub(super) fn campaign_id(&self) -> Uuid {
         match self.key {
             Key::Campaign(index) => self.population.campaign_id(self.tenant, *index),
-            other => unreachable!("{other:?} is no key of a question about a campaign"),
+            other => reject(other),
         }
     }
 
@@ -63,7 +63,7 @@ impl Subject<'_> {
     pub(super) fn document(&self) -> &Value {
         match self.key {
             Key::Profile(document) | Key::Content(document) => document,
-            other => unreachable!("{other:?} is no key of a question about containment"),
+            other => reject(other),
         }
     }
 
@@ -72,7 +72,7 @@ impl Subject<'_> {
         match self.key {
             Key::Window(window) => *window,
             Key::Search { from, to, .. } => Window { from: *from, to: *to },
-            other => unreachable!("{other:?} is no key of a question about a window"),
+            other => reject(other),
         }
     }
 
@@ -83,4 +83,9 @@ impl Subject<'_> {
         let Window { from, to } = self.window();
         day(from)..day(to)
     }
+}
+
+/// Panics: the plan draws the key of each question with that question, so no other key arrives here.
+pub(super) fn reject(key: &Key) -> ! {
+    unreachable!("a question received a key that it did not draw: {key:?}")
 }

@@ -63,14 +63,20 @@ pub(super) async fn plan(layout: &Layout, services: &BTreeSet<Service>) -> Resul
         .collect())
 }
 
-/// Fails if the disks of the data and of the programs are too full to start what is missing.
-pub(super) fn require_disk_space(layout: &Layout, plans: &[Plan]) -> Result<(), Error> {
+/// Fails if the disks are too full, or the ports in use, to start what is missing.
+pub(super) fn check(layout: &Layout, plans: &[Plan]) -> Result<(), Error> {
+    require_disk_space(layout, plans)?;
+    require_ports(plans)
+}
+
+/// Fails if the disks of the data and of the programs are too full to start what is missing. The folders need not exist yet.
+fn require_disk_space(layout: &Layout, plans: &[Plan]) -> Result<(), Error> {
     let starting: Vec<&Plan> = plans.iter().filter(|p| !p.missing.is_empty()).collect();
     let artifacts = starting.iter().flat_map(|p| p.descriptor.artifacts()).filter(|a| !a.is_fetched(layout));
     // The archive, its contents and the client's own copy take about five times the archive's size.
     let programs: u64 = artifacts.map(|a| a.megabytes * 5).sum();
     for (path, needed_mib) in [(layout.state_dir(), REQUIRED_MIB), (layout.cache_dir(), programs)] {
-        let free_mib = system::free_mib(path).unwrap_or(u64::MAX);
+        let free_mib = path.ancestors().find_map(system::free_mib).unwrap_or(u64::MAX);
         if !starting.is_empty() && free_mib < needed_mib {
             return Err(Error::DiskFull { path: path.to_owned(), free_mib, needed_mib });
         }
@@ -79,7 +85,7 @@ pub(super) fn require_disk_space(layout: &Layout, plans: &[Plan]) -> Result<(), 
 }
 
 /// Fails if another process listens on a port of a missing node.
-pub(super) fn require_ports(plans: &[Plan]) -> Result<(), Error> {
+fn require_ports(plans: &[Plan]) -> Result<(), Error> {
     for plan in plans {
         let mut ports = plan.missing.iter().flat_map(|node| &node.ports);
         if let Some(&port) = ports.find(|port| !system::is_free(**port)) {

@@ -4,15 +4,15 @@ use tracing::{error, warn};
 
 use crate::dead_letter::breaker::Verdict;
 use crate::lane::partition::Partition;
-use crate::lane::tools::Tools;
+use crate::lane::services::Services;
 
 /// Reports a verdict of a partition's breaker.
-pub(super) fn report_verdict(tools: &Tools, topic: &str, partition: &Partition, verdict: Verdict) {
+pub(super) fn report_verdict(services: &Services, topic: &str, partition: &Partition, verdict: Verdict) {
     let number = partition.assignment.partition;
     match verdict {
         Verdict::Continue => {}
         Verdict::Alarm(tenant) => {
-            tools.metrics.count_tenant_alarm(topic);
+            services.metrics.count_tenant_alarm(topic);
             warn!(
                 topic,
                 partition = number,
@@ -23,7 +23,7 @@ pub(super) fn report_verdict(tools: &Tools, topic: &str, partition: &Partition, 
         Verdict::Trip(_) => {
             let why = partition.trip_reason().unwrap_or_default();
             error!(topic, partition = number, why, "partition paused by the breaker");
-            tools.status.set_trouble(topic, number, Some(why.to_owned()));
+            services.status.set_trouble(topic, number, Some(why.to_owned()));
         }
     }
 }

@@ -34,7 +34,7 @@ impl Assignment {
         self.counts[pipeline].consumed += 1;
         reached(Failpoint::Buffered);
         let Some(partition) = self.partitions.get(&key) else { return false };
-        if let Some(seal_reason) = partition.seal_reason(&self.sources[pipeline].limits, now) {
+        if let Some(seal_reason) = partition.seal_reason(&self.pipelines[pipeline].limits, now) {
             self.seal(key, seal_reason);
         }
         self.shortage.record_consumed(pipeline, now);
@@ -46,24 +46,24 @@ impl Assignment {
     fn append(&mut self, key: (usize, i32), message: &BorrowedMessage<'_>, now: Instant) -> bool {
         let (pipeline, offset, payload) = (key.0, message.offset(), message.payload());
         let Some(partition) = self.partitions.get_mut(&key) else { return false };
-        let budget = &self.tools.budget;
+        let budget = &self.services.budget;
         let open = || OpenBatch::open(now, budget.permit(pipeline));
         if partition.is_dead_letter(offset) {
             partition.open_batch(open).begin_record(offset, message.key(), payload);
             partition.record_consumed(offset);
             return true;
         }
-        let source = &mut self.sources[pipeline];
+        let ready = &mut self.pipelines[pipeline];
         self.row.clear();
-        let decoded = source.decoder.decode(payload, &partition.origin, offset, &mut self.row);
-        let id = source.destination.target.topic_id;
+        let decoded = ready.decoder.decode(payload, &partition.origin, offset, &mut self.row);
+        let id = ready.destination.target.topic_id;
         let letter = decoded
             .err()
             .map(|Rejected { reason, tenant }| compose::from_message(message, id, reason.code(), "decode", 1, tenant));
         if let Some(letter) = &letter {
             let rejected = RejectedRecord { tenant: letter.tenant_id, reason: letter.reason.clone() };
             let verdict = partition.count_rejected(offset, &rejected, now);
-            report_verdict(&self.tools, &source.destination.target.topic, partition, verdict);
+            report_verdict(&self.services, &ready.destination.target.topic, partition, verdict);
             if matches!(verdict, Verdict::Trip(_)) {
                 return false;
             }

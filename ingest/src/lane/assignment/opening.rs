@@ -24,11 +24,11 @@ impl Assignment {
         let Some(pipeline) = self.pipeline(topic) else { return };
         self.epochs += 1;
         let assignment = AssignmentId { pipeline, partition, epoch: self.epochs };
-        let source = &self.sources[pipeline];
-        let origin = Origin::new(&source.destination.target.topic, source.destination.target.topic_id, partition);
-        let lease = Lease::new(since, self.tools.lease);
+        let ready = &self.pipelines[pipeline];
+        let origin = Origin::new(&ready.destination.target.topic, ready.destination.target.topic_id, partition);
+        let lease = Lease::new(since, self.services.lease);
         let unknown = Start { offset: 0, committed: None, intent: None, lookup_through: None };
-        let mut state = Partition::new(assignment, origin, lease, source.fingerprint, &self.tools.breaker, &unknown);
+        let mut state = Partition::new(assignment, origin, lease, ready.fingerprint, &self.services.breaker, &unknown);
         if self.is_draining {
             state.hold(Hold::Drain);
         }
@@ -36,15 +36,15 @@ impl Assignment {
             state.hold(Hold::Operator);
         }
         self.partitions.insert((pipeline, partition), state);
-        self.tools.monitor.watch(topic, assignment, source.destination.target.topic_id);
+        self.services.monitor.watch(topic, assignment, ready.destination.target.topic_id);
     }
 
     /// Handles a partition's offsets as returned by Kafka, or the failure to get them.
     pub(super) fn handle_offsets(&mut self, assignment: AssignmentId, offsets: Result<PartitionOffsets, String>) {
-        let source = &self.sources[assignment.pipeline];
-        let (fingerprint, destination) = (source.fingerprint, Arc::clone(&source.destination));
+        let ready = &self.pipelines[assignment.pipeline];
+        let (fingerprint, destination) = (ready.fingerprint, Arc::clone(&ready.destination));
         let (writer, topic, partition) =
-            (Arc::clone(&self.tools.writer), Arc::clone(&destination.target.topic), assignment.partition);
+            (Arc::clone(&self.services.writer), Arc::clone(&destination.target.topic), assignment.partition);
         let Some(state) = self.current(assignment) else { return };
         let offsets = match offsets {
             Ok(offsets) => offsets,
@@ -68,7 +68,7 @@ impl Assignment {
         }
         let cancel = state.cancel.clone();
         let open = async move { writer.open_partition(assignment, &destination.target, &start).await };
-        self.tools.runtime.spawn(async move { cancel.run_until_cancelled(open).await });
+        self.services.runtime.spawn(async move { cancel.run_until_cancelled(open).await });
         self.report_fetch(assignment, None);
         self.export_lag(assignment);
     }
@@ -107,8 +107,8 @@ impl Assignment {
 
     /// Logs once that records of a partition have stopped arriving, or that they arrive again.
     fn report_fetch(&self, assignment: AssignmentId, why: Option<String>) {
-        let (topic, partition) = (&*self.sources[assignment.pipeline].destination.target.topic, assignment.partition);
-        if self.tools.status.set_fetch_trouble(topic, partition, why.clone()) {
+        let (topic, partition) = (&*self.pipelines[assignment.pipeline].destination.target.topic, assignment.partition);
+        if self.services.status.set_fetch_trouble(topic, partition, why.clone()) {
             if let Some(why) = why {
                 warn!(topic, partition, why, "no records arrive; they wait in Kafka");
             } else {
@@ -120,9 +120,9 @@ impl Assignment {
     /// Exports the lag of a partition.
     fn export_lag(&self, assignment: AssignmentId) {
         let Some(state) = self.partitions.get(&(assignment.pipeline, assignment.partition)) else { return };
-        let topic = &*self.sources[assignment.pipeline].destination.target.topic;
+        let topic = &*self.pipelines[assignment.pipeline].destination.target.topic;
         if let (Some(lag), Some(held_back)) = (state.lag(), state.held_back()) {
-            self.tools.metrics.set_lag(topic, assignment.partition, lag, held_back);
+            self.services.metrics.set_lag(topic, assignment.partition, lag, held_back);
         }
     }
 }

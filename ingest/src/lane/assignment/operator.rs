@@ -18,7 +18,7 @@ impl Assignment {
     fn execute(&mut self, command: Command, filter: &PartitionFilter) -> Result<Vec<PartitionStatus>, UnknownTopic> {
         let pipelines = match &filter.topic {
             Some(topic) => vec![self.pipeline(topic).ok_or_else(|| UnknownTopic(topic.clone()))?],
-            None => (0..self.sources.len()).collect(),
+            None => (0..self.pipelines.len()).collect(),
         };
         if matches!(command, Command::Pause | Command::Resume) {
             for pipeline in &pipelines {
@@ -50,10 +50,10 @@ impl Assignment {
             Command::Reset => (partition.reset_breaker(), "breaker reset by an operator"),
         };
         if is_changed {
-            let topic = &self.sources[key.0].destination.target.topic;
+            let topic = &self.pipelines[key.0].destination.target.topic;
             info!(topic = &**topic, partition = key.1, change, "executed an operator's command");
             if command == Command::Reset && !partition.is_held(Hold::Stopped) {
-                self.tools.status.set_trouble(topic, key.1, None);
+                self.services.status.set_trouble(topic, key.1, None);
             }
         }
         is_changed
@@ -61,9 +61,9 @@ impl Assignment {
 
     fn status_of(&self, key: (usize, i32)) -> Option<PartitionStatus> {
         let partition = self.partitions.get(&key)?;
-        let topic = self.sources[key.0].destination.target.topic.to_string();
+        let topic = self.pipelines[key.0].destination.target.topic.to_string();
         Some(PartitionStatus {
-            trouble: self.tools.status.trouble(&topic, key.1),
+            trouble: self.services.status.trouble(&topic, key.1),
             topic,
             partition: key.1,
             position: partition.position(),

@@ -13,14 +13,14 @@ impl Assignment {
     /// Whether polling should wait, so that records stay in librdkafka's queue. A pause discards them, and they are fetched
     /// again; but it lets other pipelines continue and keeps serving the group.
     pub fn waits_for_memory(&mut self, now: Instant) -> bool {
-        let budget = &self.tools.budget;
+        let budget = &self.services.budget;
         let is_exempt = self.is_draining || self.partitions.values().any(Partition::may_exceed_budget);
         !is_exempt && self.shortage.should_wait(now, |pipeline| budget.pressure(pipeline) == Pressure::High)
     }
 
     /// Holds the partition if memory is short and waiting has not helped. Returns whether consuming should pause for now.
     pub(super) fn apply_backpressure(&mut self, key: (usize, i32), now: Instant) -> bool {
-        let is_short = self.tools.budget.pressure(key.0) == Pressure::High;
+        let is_short = self.services.budget.pressure(key.0) == Pressure::High;
         let must_hold = is_short && !self.waits_for_memory(now);
         let Some(partition) = self.partitions.get_mut(&key) else { return false };
         if partition.may_exceed_budget() {
@@ -39,7 +39,7 @@ impl Assignment {
 
     /// Holds or releases the partitions of a pipeline according to its memory pressure.
     pub(super) fn update_backpressure(&mut self, pipeline: usize, now: Instant) {
-        let pressure = self.tools.budget.pressure(pipeline);
+        let pressure = self.services.budget.pressure(pipeline);
         let waits = self.waits_for_memory(now);
         let may_resume = pressure == Pressure::Low && !self.has_queued_work(pipeline);
         for (_, partition) in self.partitions.range_mut((pipeline, i32::MIN)..=(pipeline, i32::MAX)) {
@@ -59,9 +59,9 @@ impl Assignment {
         let count = |test: fn(&Partition) -> bool| {
             self.partitions_of(pipeline).filter(|(_, partition)| test(partition)).count()
         };
-        let topic = &self.sources[pipeline].destination.target.topic;
-        self.tools.metrics.set_flow(topic, self.tools.budget.used(pipeline), count(Partition::is_paused));
-        self.tools.metrics.set_breaker_open(topic, count(|partition| partition.is_held(Hold::Breaker)));
+        let topic = &self.pipelines[pipeline].destination.target.topic;
+        self.services.metrics.set_flow(topic, self.services.budget.used(pipeline), count(Partition::is_paused));
+        self.services.metrics.set_breaker_open(topic, count(|partition| partition.is_held(Hold::Breaker)));
     }
 
     /// Whether more than half of the partitions whose store is available have a batch waiting. A pause discards what was

@@ -19,19 +19,19 @@ use crate::exactly_once::ledger::OffsetCommit;
 use crate::fault::{Failpoint, reached};
 use crate::kafka::topic_id::RECREATED;
 use crate::lane::partition::{Flow, Hold, Partition};
-use crate::lane::source::Source;
+use crate::lane::ready_pipeline::ReadyPipeline;
+use crate::lane::services::Services;
 use crate::lane::summary::{Counts, Summary};
-use crate::lane::tools::Tools;
 use crate::observe::metrics::Stage;
 use crate::write::Job;
 
 /// The partitions of this worker.
 #[derive(Debug)]
 pub struct Assignment {
-    pub(super) sources: Vec<Source>,
+    pub(super) pipelines: Vec<ReadyPipeline>,
     pub(super) counts: Vec<Counts>,
     pub(super) partitions: BTreeMap<(usize, i32), Partition>,
-    pub(super) tools: Tools,
+    pub(super) services: Services,
     pub(super) epochs: u64,
     pub(super) pauses: Pauses,
     /// Next offsets whose records cannot be read.
@@ -45,13 +45,13 @@ pub struct Assignment {
 
 impl Assignment {
     /// Creates an assignment without partitions.
-    pub fn new(sources: Vec<Source>, tools: Tools) -> Self {
-        let counts = sources.iter().map(|_| Counts::default()).collect();
+    pub fn new(pipelines: Vec<ReadyPipeline>, services: Services) -> Self {
+        let counts = pipelines.iter().map(|_| Counts::default()).collect();
         Self {
-            sources,
+            pipelines,
             counts,
             partitions: BTreeMap::new(),
-            tools,
+            services,
             epochs: 0,
             pauses: Pauses::default(),
             unreadable: BTreeMap::new(),
@@ -62,7 +62,7 @@ impl Assignment {
     }
 
     pub(super) fn pipeline(&self, topic: &str) -> Option<usize> {
-        self.sources.iter().position(|source| &*source.destination.target.topic == topic)
+        self.pipelines.iter().position(|ready| &*ready.destination.target.topic == topic)
     }
 
     pub(super) fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
@@ -73,15 +73,15 @@ impl Assignment {
     pub(super) fn stop_partition(&mut self, assignment: AssignmentId, why: &str) {
         let Some(partition) = self.current(assignment) else { return };
         partition.stop();
-        let topic = Arc::clone(&self.sources[assignment.pipeline].destination.target.topic);
+        let topic = Arc::clone(&self.pipelines[assignment.pipeline].destination.target.topic);
         error!(topic = &*topic, partition = assignment.partition, why, "partition stopped; an operator has to decide");
-        self.tools.status.set_trouble(&topic, assignment.partition, Some(why.to_owned()));
+        self.services.status.set_trouble(&topic, assignment.partition, Some(why.to_owned()));
     }
 
     pub(super) fn seal(&mut self, key: (usize, i32), seal_reason: SealReason) {
         let Some(partition) = self.partitions.get_mut(&key) else { return };
         if let Some(batch) = partition.seal(seal_reason) {
-            self.tools.metrics.record_batch(&self.sources[key.0].destination.target.topic, batch, seal_reason);
+            self.services.metrics.record_batch(&self.pipelines[key.0].destination.target.topic, batch, seal_reason);
         }
         reached(Failpoint::Sealed);
         self.dispatch(key);
@@ -94,15 +94,15 @@ impl Assignment {
         reached(Failpoint::Announced);
         let job = Job {
             assignment: partition.assignment,
-            destination: Arc::clone(&self.sources[key.0].destination),
+            destination: Arc::clone(&self.pipelines[key.0].destination),
             lease: Arc::clone(partition.lease()),
             announced_at: partition.announced_at(batch.range).unwrap_or_default(),
             batch,
         };
-        let writer = Arc::clone(&self.tools.writer);
+        let writer = Arc::clone(&self.services.writer);
         let cancel = partition.cancel.clone();
         // Cancelled when the assignment ends; unacknowledged writes stay uncommitted.
-        self.tools.runtime.spawn(async move { cancel.run_until_cancelled(writer.land(job)).await });
+        self.services.runtime.spawn(async move { cancel.run_until_cancelled(writer.land(job)).await });
     }
 
     /// Handles an event; one of an assignment that has ended is dropped.
@@ -149,11 +149,11 @@ impl Assignment {
     pub(super) fn report_and_dispatch(&mut self, assignment: AssignmentId, trouble: Option<String>, verdict: Verdict) {
         let key = (assignment.pipeline, assignment.partition);
         let Some(partition) = self.partitions.get(&key) else { return };
-        let topic = &self.sources[assignment.pipeline].destination.target.topic;
-        report_verdict(&self.tools, topic, partition, verdict);
+        let topic = &self.pipelines[assignment.pipeline].destination.target.topic;
+        report_verdict(&self.services, topic, partition, verdict);
         let trouble = trouble.or_else(|| partition.trip_reason().map(str::to_owned));
         let trouble = trouble.or_else(|| self.why_unreadable(key));
-        self.tools.status.set_trouble(topic, assignment.partition, trouble);
+        self.services.status.set_trouble(topic, assignment.partition, trouble);
         self.dispatch(key);
     }
 
@@ -167,13 +167,13 @@ impl Assignment {
     /// Handles the result of a commit.
     fn handle_commit(&mut self, assignments: &[AssignmentId], outcome: Outcome) {
         let is_acknowledged = outcome == Outcome::Acknowledged;
-        self.tools.metrics.count_commit(is_acknowledged);
+        self.services.metrics.count_commit(is_acknowledged);
         let now = Instant::now();
         for assignment in assignments {
             let latency =
                 self.current(*assignment).and_then(|partition| partition.handle_commit_response(is_acknowledged, now));
             if let Some(latency) = latency {
-                self.tools.metrics.observe_stage(Stage::Commit, latency);
+                self.services.metrics.observe_stage(Stage::Commit, latency);
             }
             if outcome == Outcome::Recreated {
                 self.stop_partition(*assignment, RECREATED);
@@ -186,21 +186,21 @@ impl Assignment {
     /// Seals batches that are due, and updates backpressure.
     pub fn tick(&mut self, now: Instant) {
         let due = |(key, partition): (&(usize, i32), &Partition)| {
-            Some((*key, partition.seal_reason(&self.sources[key.0].limits, now)?))
+            Some((*key, partition.seal_reason(&self.pipelines[key.0].limits, now)?))
         };
         let due: Vec<_> = self.partitions.iter().filter_map(due).collect();
         for (key, seal_reason) in due {
             self.seal(key, seal_reason);
         }
-        for pipeline in 0..self.sources.len() {
+        for pipeline in 0..self.pipelines.len() {
             self.update_backpressure(pipeline, now);
         }
-        self.tools.budget.trim();
+        self.services.budget.trim();
     }
 
     /// ID that a topic had when the worker started.
     pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
-        Some(self.sources[self.pipeline(topic)?].destination.target.topic_id)
+        Some(self.pipelines[self.pipeline(topic)?].destination.target.topic_id)
     }
 
     /// Schedules a retry after Kafka's client could not pause or resume a partition.
@@ -213,7 +213,7 @@ impl Assignment {
     /// Returns the pauses and resumes that Kafka's client has not applied yet.
     pub fn flow_changes(&mut self) -> Vec<(Arc<str>, i32, Flow)> {
         let changes = self.partitions.iter_mut().filter_map(|(key, partition)| {
-            Some((Arc::clone(&self.sources[key.0].destination.target.topic), key.1, partition.flow_change()?))
+            Some((Arc::clone(&self.pipelines[key.0].destination.target.topic), key.1, partition.flow_change()?))
         });
         changes.collect()
     }
@@ -223,7 +223,7 @@ impl Assignment {
         let unix_seconds = unix_now();
         let due = self.partitions.iter_mut().filter_map(|(key, partition)| {
             Some((
-                Arc::clone(&self.sources[key.0].destination.target.topic),
+                Arc::clone(&self.pipelines[key.0].destination.target.topic),
                 partition.assignment,
                 partition.next_commit(now, unix_seconds)?,
             ))
@@ -251,10 +251,10 @@ impl Assignment {
         let state = self.partitions.remove(&(pipeline, partition))?;
         self.unreadable.remove(&(pipeline, partition));
         state.cancel.cancel();
-        self.tools.monitor.forget(topic, partition);
-        self.tools.status.set_trouble(topic, partition, None);
-        self.tools.status.set_fetch_trouble(topic, partition, None);
-        self.tools.metrics.forget_lag(topic, partition);
+        self.services.monitor.forget(topic, partition);
+        self.services.status.set_trouble(topic, partition, None);
+        self.services.status.set_fetch_trouble(topic, partition, None);
+        self.services.metrics.forget_lag(topic, partition);
         if state.is_writing() {
             warn!(topic, partition, "partition revoked during a write; its next owner writes that batch again");
         }
@@ -297,7 +297,7 @@ impl Assignment {
             partition.cancel.cancel();
         }
         self.partitions.clear();
-        let topics = self.sources.iter().map(|source| source.destination.target.topic.to_string());
+        let topics = self.pipelines.iter().map(|ready| ready.destination.target.topic.to_string());
         Summary { topics: topics.zip(self.counts.iter().copied()).collect(), is_late: false }
     }
 }

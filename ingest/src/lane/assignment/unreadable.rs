@@ -12,7 +12,7 @@ impl Assignment {
     pub fn next_offsets(&self) -> Vec<(String, AssignmentId, i64)> {
         let accepting = self.partitions.iter().filter(|(_, partition)| !partition.discards_input());
         let next = accepting.map(|(key, partition)| {
-            let topic = self.sources[key.0].destination.target.topic.to_string();
+            let topic = self.pipelines[key.0].destination.target.topic.to_string();
             (topic, partition.assignment, partition.position())
         });
         next.collect()
@@ -27,10 +27,10 @@ impl Assignment {
         if self.unreadable.insert(key, offset) == Some(offset) {
             return;
         }
-        let topic = &self.sources[assignment.pipeline].destination.target.topic;
+        let topic = &self.pipelines[assignment.pipeline].destination.target.topic;
         let why = why(offset);
         error!(topic = &**topic, partition = assignment.partition, offset, why, "a record cannot be read");
-        self.tools.status.set_trouble(topic, assignment.partition, Some(why));
+        self.services.status.set_trouble(topic, assignment.partition, Some(why));
     }
 
     /// Returns why a partition is stalled, if its next record cannot be read.
@@ -42,7 +42,7 @@ impl Assignment {
     pub(super) fn clear_unreadable(&mut self, key: (usize, i32), offset: i64) {
         if self.unreadable.get(&key).is_some_and(|unreadable| offset >= *unreadable) {
             self.unreadable.remove(&key);
-            self.tools.status.set_trouble(&self.sources[key.0].destination.target.topic, key.1, None);
+            self.services.status.set_trouble(&self.pipelines[key.0].destination.target.topic, key.1, None);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::config;
 use crate::dead_letter::breaker::Breaker;
 use crate::decode::Origin;
 use crate::event::AssignmentId;
-use crate::exactly_once::commit::{Commits, Work};
+use crate::exactly_once::commit::{Commits, PartitionState};
 use crate::exactly_once::intent::{Announced, Doubt, MAX_RANGES};
 use crate::exactly_once::lease::Lease;
 use crate::exactly_once::ledger::{Ledger, OffsetCommit};
@@ -355,8 +355,8 @@ impl Partition {
         if self.is_held(Hold::Stopped) {
             return None;
         }
-        let work = Work { is_busy: self.is_busy(), is_draining: self.is_held(Hold::Drain) };
-        self.commits.next_commit(now, unix_seconds, work)
+        let state = PartitionState { is_busy: self.is_busy(), is_draining: self.is_held(Hold::Drain) };
+        self.commits.next_commit(now, unix_seconds, state)
     }
 
     /// Handles Kafka's response to the commit in flight; returns how long it took.

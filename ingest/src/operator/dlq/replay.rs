@@ -343,7 +343,7 @@ impl Replay<'_> {
                 }
                 Err(failure) => failure,
             };
-            let is_final = failure.class == Class::Operator || attempt >= self.dlq.settings.retry.quick;
+            let is_final = failure.class == Class::Operator || attempt >= self.dlq.settings.retry.quick_retries;
             match failure.class {
                 Class::Row => return Ok(Some(InsertOutcome::Refused(failure))),
                 // A row may be at fault: rows that fail alone remain, and the others land.

@@ -15,7 +15,7 @@ use crate::write::Writer;
 
 /// The services that the lane uses.
 #[derive(Debug, Clone)]
-pub struct Tools {
+pub struct Services {
     /// Writes batches.
     pub writer: Arc<Writer>,
     /// Limits the bytes in flight.

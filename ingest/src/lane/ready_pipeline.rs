@@ -8,7 +8,7 @@ use crate::write::destination::Destination;
 
 /// One pipeline, ready to run.
 #[derive(Debug)]
-pub struct Source {
+pub struct ReadyPipeline {
     /// Destination of the pipeline's batches.
     pub destination: Arc<Destination>,
     /// Decodes the pipeline's records.
