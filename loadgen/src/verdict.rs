@@ -7,6 +7,7 @@ mod excluded;
 mod findings;
 mod forecast;
 mod holm;
+mod hypothesis;
 mod latency;
 mod proportion;
 mod slo;

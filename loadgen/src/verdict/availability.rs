@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 use sluice_schemas::Store;
 
-use super::proportion::{Hypothesis, Proportion};
+use super::hypothesis::Hypothesis;
+use super::proportion::Proportion;
 use crate::measure::{Measurements, WriteRecorder, blocks::Blocks};
 use crate::question;
 use crate::scenario::{self, Undecided};

@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::binomial::Verdict;
 use super::forecast::{Behavior, forecast};
-use super::proportion::{Hypothesis, Proportion};
+use super::hypothesis::Hypothesis;
+use super::proportion::Proportion;
 use crate::measure::blocks::Blocks;
 use crate::population::rng::KeyedRng;
 use crate::question::Question;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::binomial::{self, Verdict};
-use super::proportion::Hypothesis;
+use super::hypothesis::Hypothesis;
 use crate::measure::blocks::EffectiveSample;
 use crate::scenario::brief_duration;
 

@@ -6,19 +6,9 @@ use serde::Serialize;
 
 use super::binomial::{self, Verdict};
 use super::excluded::Excluded;
+use super::hypothesis::Hypothesis;
 use crate::measure::blocks::{Blocks, EffectiveSample};
 use crate::scenario::{brief_duration, exact_duration};
-
-/// What is tested: at most a share of `allowed` may be bad.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Hypothesis {
-    /// Share of bad samples that the objective allows, 0 to 1.
-    pub(super) allowed: f64,
-    /// Maximum accepted probability of a wrong PASS, and of a wrong FAIL.
-    pub(super) alpha: f64,
-    /// The verdict must hold for stalls of up to this length.
-    pub(super) longest_stall: Option<Duration>,
-}
 
 /// The outcome of a test.
 #[derive(Debug, Clone, PartialEq, Serialize)]

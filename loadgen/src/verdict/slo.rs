@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::binomial::{self, Verdict};
+use super::hypothesis::Hypothesis;
 use super::latency::Latency;
-use super::proportion::{Hypothesis, Proportion};
+use super::proportion::Proportion;
 use crate::measure::{Counts, Recorder, SloRecorder};
 use crate::question::Question;
 use crate::scenario::{Scenario, Slo};
