@@ -7,12 +7,13 @@
 //! - `probes`, `merge`: the questions in order of their intended starts
 //! - `checks`: compares answers with the expected ones and records them
 //! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it for the terminal
-//! - `vitals`: what the generator got from its machine
+//! - `vitals`, `priority`: what the generator got from its machine, and its threads' priority
 
 mod checks;
 mod clock;
 mod commits;
 mod merge;
+mod priority;
 mod probes;
 mod producer;
 mod progress;
@@ -40,6 +41,7 @@ use crate::target::{QueryError, Targets};
 use checks::Answered;
 use clock::Clock;
 use commits::Commits;
+use priority::Priority;
 use probes::{MAX_IN_FLIGHT, Probes};
 use producer::Producer;
 use shared::{Counters, Shared, read};
@@ -96,6 +98,7 @@ pub async fn drive(
 ) -> Result<Driven, DriveError> {
     let shared = prepare(context).await?;
     let writers = commits::pool(context.stores, context.names).await?;
+    let priority = Priority::raise();
     warm_up(&shared, stop, progress).await;
     let (groups, receiver) = mpsc::channel(GROUPS);
     let (clock, vitals) = (Clock::start(stop), Vitals::start());
@@ -114,7 +117,8 @@ pub async fn drive(
     let vitals = vitals.finish().await;
     let finishing = finish(&shared, &tracker, (commits, checks), stop);
     let lost = with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), finishing).await;
-    Ok(result(&shared, sent, health(&shared, clocks, vitals), lost, stop.is_cancelled()))
+    let health = GeneratorHealth { priority_is_raised: priority.is_raised(), ..health(&shared, clocks, vitals) };
+    Ok(result(&shared, sent, health, lost, stop.is_cancelled()))
 }
 
 async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
@@ -216,6 +220,7 @@ fn health(shared: &Shared, (monotonic, system): (Duration, Duration), vitals: vi
         probes,
         write_lag: DurationHistogram::default(),
         task_delay: vitals.task_delay,
+        priority_is_raised: false,
         processor_share: vitals.processor_share,
         steal_share: vitals.steal_share,
         monotonic,

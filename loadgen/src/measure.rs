@@ -274,6 +274,8 @@ pub struct GeneratorHealth {
     pub write_lag: DurationHistogram,
     /// Time that tasks of the generator waited for a thread: it delays questions and answers.
     pub task_delay: DurationHistogram,
+    /// Whether its threads ran with a raised priority.
+    pub priority_is_raised: bool,
     /// Share of all processors that the generator used, 0 to 1; `None` where the system doesn't tell.
     pub processor_share: Option<f64>,
     /// Share of all processors that the hypervisor took, 0 to 1; `None` where the system doesn't tell.

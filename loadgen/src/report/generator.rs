@@ -13,6 +13,8 @@ pub struct Generator {
     pub write_lag_p99_us: Option<u64>,
     /// 99th percentile of the time that its tasks waited for a processor, in microseconds.
     pub task_delay_p99_us: Option<u64>,
+    /// Whether its threads ran with a raised priority.
+    pub priority_is_raised: bool,
     /// Share of all processors that it used, 0 to 1; `None` where the system doesn't tell.
     pub processor_share: Option<f64>,
     /// Share of all processors that the hypervisor took, 0 to 1; `None` where the system doesn't tell.
@@ -31,6 +33,7 @@ impl Generator {
             probe_lag_p99_us: p99(&probe_lag),
             write_lag_p99_us: p99(&health.write_lag),
             task_delay_p99_us: p99(&health.task_delay),
+            priority_is_raised: health.priority_is_raised,
             processor_share: health.processor_share,
             steal_share: health.steal_share,
         }

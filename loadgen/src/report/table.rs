@@ -140,9 +140,10 @@ fn reasons(findings: &Findings) -> String {
 fn generator(generator: &Generator) -> String {
     let share =
         |share: Option<f64>| share.map_or_else(|| UNKNOWN.to_owned(), |share| format!("{:.1} %", share * 100.0));
+    let priority = if generator.priority_is_raised { "with a raised priority " } else { "" };
     format!(
-        "generator: probes sent {} late, writes {}, tasks delayed by {} (p99); it used {} of the processors, and the \
-         hypervisor took {}",
+        "generator: probes sent {} late, writes {}, tasks delayed by {} (p99); {priority}it used {} of the processors, \
+         and the hypervisor took {}",
         millis(generator.probe_lag_p99_us),
         millis(generator.write_lag_p99_us),
         millis(generator.task_delay_p99_us),

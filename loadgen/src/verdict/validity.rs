@@ -65,7 +65,10 @@ fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
     });
     let (_, question, p99, limit) = late.max_by(|(one, ..), (two, ..)| one.total_cmp(two))?;
     let [p99, limit] = [brief_duration(p99), exact_duration(limit)];
-    Some(format!("1 % of the probes of {question} were sent more than {p99} late; the limit is {limit}"))
+    Some(format!(
+        "1 % of the probes of {question} were sent more than {p99} late; the limit is {limit}: give the generator more \
+         processors, another machine than the stores', or the right to raise its priority (CAP_SYS_NICE)"
+    ))
 }
 
 fn task_delay(slos: &[Slo], health: &GeneratorHealth) -> Option<String> {
@@ -74,7 +77,7 @@ fn task_delay(slos: &[Slo], health: &GeneratorHealth) -> Option<String> {
     let [p99, limit] = [brief_duration(p99), exact_duration(limit)];
     Some(format!(
         "1 % of the generator's tasks waited more than {p99} for a processor, which counts as latency; the limit is \
-         {limit}: give it more processors, or another machine than the stores'"
+         {limit}"
     ))
 }
 
