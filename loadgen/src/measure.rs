@@ -98,6 +98,12 @@ impl DurationHistogram {
         (!self.is_empty()).then(|| Duration::from_micros(self.0.value_at_quantile(quantile)))
     }
 
+    /// Number of durations above `limit`, to the resolution of the histogram.
+    pub fn count_above(&self, limit: Duration) -> u64 {
+        let limit = limit.as_micros().min(u128::from(MAX_MICROS)) as u64;
+        self.0.iter_recorded().filter(|bar| bar.value_iterated_to() > limit).map(|bar| bar.count_at_value()).sum()
+    }
+
     /// The longest duration; `None` if nothing was recorded.
     pub fn max(&self) -> Option<Duration> {
         (!self.is_empty()).then(|| Duration::from_micros(self.0.max()))

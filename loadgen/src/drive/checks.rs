@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc;
 
+use super::priority;
 use super::shared::Shared;
 use crate::measure::{Outcome, Sample};
 use crate::plan::Probe;
@@ -29,6 +30,7 @@ pub(super) struct Answered {
 
 /// Checks and records answers until all senders are dropped. Blocks the thread.
 pub(super) fn run(shared: &Arc<Shared>, mut answered: mpsc::Receiver<Answered>) {
+    priority::lower_this_thread();
     while let Some(answered) = answered.blocking_recv() {
         let Answered { probe, reply, lag, latency, .. } = answered;
         let time_out = shared.scenario.time_outs.for_store(probe.question.store());

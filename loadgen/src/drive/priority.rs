@@ -33,8 +33,16 @@ impl Drop for Priority {
     }
 }
 
-/// Sets the nice value of every thread, and returns whether that was allowed for all of them. On Linux, a nice value is
-/// that of a thread (setpriority(2), "C library/kernel differences").
+/// Takes the calling thread back to an ordinary priority: it computes much, and nothing waits for it.
+pub(super) fn lower_this_thread() {
+    if getpriority_process(None).is_ok_and(|nice| nice == RAISED) {
+        // It is always allowed to lower a priority, and a high one would do no harm to the result.
+        setpriority_process(None, 0).ok();
+    }
+}
+
+/// Sets the nice value of every thread of this process, and returns whether that was allowed for all of them. On Linux, a
+/// nice value is that of a thread (setpriority(2), "C library/kernel differences").
 fn set_all(nice: i32) -> bool {
     let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let ids = threads.filter_map(|thread| Pid::from_raw(thread.file_name().to_str()?.parse().ok()?));
@@ -54,13 +62,18 @@ fn set_all(nice: i32) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_former_priority_is_restored() {
-        let nice = || getpriority_process(None).unwrap();
-        let before = nice();
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn the_former_priority_is_restored_and_a_thread_may_lower_its_own() {
+        let nice = || async { tokio::spawn(async { getpriority_process(None).unwrap() }).await.unwrap() };
+        let before = nice().await;
         let priority = Priority::raise();
-        assert_eq!(nice(), if priority.is_raised() { RAISED } else { before });
+        assert_eq!(nice().await, if priority.is_raised() { RAISED } else { before });
+        let lowered = tokio::task::spawn_blocking(|| {
+            lower_this_thread();
+            getpriority_process(None).unwrap()
+        });
+        assert_eq!(lowered.await.unwrap(), before);
         drop(priority);
-        assert_eq!(nice(), before);
+        assert_eq!(nice().await, before);
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::clock::Clock;
+use super::priority;
 use super::producer::{Delivery, ProduceError, Topic};
 use super::shared::{Shared, add};
 use crate::measure::{DurationHistogram, WriteRecorder};
@@ -65,6 +66,7 @@ pub(super) fn run(shared: &Arc<Shared>, clock: &Clock, groups: &mpsc::Sender<Gro
 }
 
 fn prepare_all(shared: &Shared, batches: &SyncSender<Vec<Prepared>>) {
+    priority::lower_this_thread();
     let mut batch = Vec::with_capacity(BATCH);
     for planned in shared.plan.writes() {
         batch.push(prepare(planned));
