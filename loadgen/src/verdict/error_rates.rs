@@ -205,14 +205,36 @@ fn false_verdicts_at_the_limit_stay_at_alpha_and_a_point() {
     println!(
         "| store at the limit | drive | false PASS | false FAIL | p95 alone: PASS | FAIL |\n|---|---|---|---|---|---|"
     );
-    for (process, seconds) in processes.iter().flat_map(|&process| [300_u32, 900].map(|seconds| (process, seconds))) {
-        let Errors { pass, fail, naive_pass, naive_fail } =
-            errors(process, Duration::from_secs(u64::from(seconds)), runs);
-        let [p, f, np, nf] = [pass, fail, naive_pass, naive_fail].map(|share| format!("{:.1} %", share * 100.0));
-        let process = process.describe(f64::from(seconds));
-        println!("| {process} | {seconds} s | {p} | {f} | {np} | {nf} |");
-        assert!(pass <= most && fail <= most, "{process}: {p} false PASSes, {f} false FAILs");
+    for (process, seconds) in over_both_drives(&processes) {
+        let Errors { pass, fail, .. } = print_errors(process, seconds, runs);
+        assert!(pass <= most && fail <= most, "{process:?} over {seconds} s: {pass} false PASSes, {fail} false FAILs");
     }
+}
+
+/// Another negative control, and the last lines of the table: slowness that is longer than what the verdicts exclude.
+#[test]
+fn what_a_verdict_does_not_exclude_raises_its_error_rate() {
+    let runs = if is_long() { 4_000 } else { 400 };
+    for (process, seconds) in
+        over_both_drives(&[Process::RandomStalls(1.0 / 56.0), Process::StallsOverBackground(1.0 / 56.0)])
+    {
+        let Errors { pass, fail, .. } = print_errors(process, seconds, runs);
+        assert!(pass > 0.06 && fail <= 0.06, "{process:?} over {seconds} s: {pass} false PASSes, {fail} false FAILs");
+    }
+}
+
+fn over_both_drives(processes: &[Process]) -> impl Iterator<Item = (Process, u32)> {
+    processes.iter().flat_map(|&process| [300, 900].map(|seconds| (process, seconds)))
+}
+
+/// Prints a line of the table.
+fn print_errors(process: Process, seconds: u32, runs: u64) -> Errors {
+    let errors = errors(process, Duration::from_secs(u64::from(seconds)), runs);
+    let Errors { pass, fail, naive_pass, naive_fail } = errors;
+    let [p, f, np, nf] = [pass, fail, naive_pass, naive_fail].map(|share| format!("{:.1} %", share * 100.0));
+    let process = process.describe(f64::from(seconds));
+    println!("| {process} | {seconds} s | {p} | {f} | {np} | {nf} |");
+    errors
 }
 
 /// The negative control: what a run is too short to exclude makes false PASSes, so the simulation can tell.
