@@ -14,6 +14,8 @@ use crate::question::{Question, Store};
 
 /// Maximum number of records of one kind.
 const MAX_RECORDS: u64 = 100_000_000;
+/// Maximum number of windows in which an SLO must hold: each has counters of its own.
+const MAX_WINDOWS: u32 = 1_500;
 const DAY: Duration = Duration::from_hours(24);
 
 /// The text being checked; errors refer to its lines.
@@ -271,10 +273,8 @@ fn slos(
     let mut slos: Vec<Slo> = Vec::new();
     for raw in raw {
         let slo = slo(raw, tenants, source)?;
-        if let Some((at, window)) = raw.in_every.as_ref().zip(slo.in_every).filter(|(_, window)| *window > drive / 2) {
-            let [window, drive] = [window, drive].map(units::exact_duration);
-            let message = format!("{window} is more than half of `time.replayed_in`, {drive}; shorten the window");
-            return Err(source.wrong(at, "slo.in_every", message));
+        if let Some((at, window)) = raw.in_every.as_ref().zip(slo.in_every) {
+            window_fits(at, window, drive, source)?;
         }
         if slos.iter().any(|earlier| earlier.name == slo.name) {
             return Err(source.wrong(
@@ -303,6 +303,18 @@ fn slos(
         slos.push(slo);
     }
     Ok(slos)
+}
+
+/// A drive has 2 to [`MAX_WINDOWS`] windows.
+fn window_fits(at: &Text, window: Duration, drive: Duration, source: &Source<'_>) -> Result<(), ScenarioError> {
+    let (shortest, longest) = (drive / MAX_WINDOWS, drive / 2);
+    if (shortest..=longest).contains(&window) {
+        return Ok(());
+    }
+    let [window, drive] = [window, drive].map(units::exact_duration);
+    let [shortest, longest] = [shortest, longest].map(units::brief_duration);
+    let message = format!("a drive of {drive} can't be judged in windows of {window}; write {shortest} to {longest}");
+    Err(source.wrong(at, "slo.in_every", message))
 }
 
 fn slo(raw: &raw::Slo, tenants: u64, source: &Source<'_>) -> Result<Slo, ScenarioError> {

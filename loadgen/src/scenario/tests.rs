@@ -88,6 +88,7 @@ fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
         ("an SLO twice", format!("{SMOKE}\n{slo}")),
         ("a question named twice", edited("questions = [\"search\"]", "questions = [\"search\", \"search\"]")),
         ("a window longer than half of the drive", edited("alpha = \"5 %\"", "in_every = \"1 min\"")),
+        ("a window that is far too short", edited("alpha = \"5 %\"", "in_every = \"1 ms\"")),
         ("an unknown class of tenants", edited("alpha = \"5 %\"", "tenants = \"huge\"")),
         (
             "a class without tenants",
