@@ -12,7 +12,7 @@ use sluice_testkit::{OwnStack, Service};
 
 use crate::program::{Program, SCENARIO, World};
 
-/// A drive that is long enough to report its progress, with limits that leave the generator 50 ms.
+/// A drive that is long enough to report its progress, with limits that leave the generator 100 ms.
 fn longer() -> String {
     let scenario = SCENARIO.replace("replayed_in = \"4 s\"", "replayed_in = \"14 s\"");
     let scenario = scenario.replace("within = \"8 s\"", "within = \"1 s\"");
