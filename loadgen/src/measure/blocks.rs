@@ -17,7 +17,7 @@ const MAX_BLOCKS: usize = 600;
 /// Blocks are joined as long as this many remain. A variance of fewer says nothing.
 const MIN_JOINED: usize = 8;
 /// Minimum degrees of freedom of a variance. One or two bursts would otherwise be corrected to almost no sample at all;
-/// `tests/error_rates.rs` shows that the error rates hold.
+/// `verdict/error_rates.rs` shows that the error rates hold.
 const MIN_FREEDOM: f64 = 2.0;
 
 /// Samples and exceedances of each block of the drive.

@@ -10,6 +10,7 @@ use crate::{
     account::{Account, Differences, Ledger, Origin},
     measure::{GeneratorHealth, Measurements, Outcome, Sample, WriteRecorder},
     population::TenantClass,
+    question::Question,
     scenario::Scenario,
     verdict::{Behavior, Findings, Overall, judge, validity},
 };
@@ -153,6 +154,16 @@ fn where_no_store_ever_answered_there_is_no_percentile() {
 #[test]
 fn the_json_report_holds_everything_and_its_version() {
     insta::assert_json_snapshot!(report(1_000, 0));
+}
+
+#[test]
+fn an_slo_without_planned_samples_is_never_decided() {
+    let mut scenario = scenario();
+    (scenario.communications, scenario.history) = (1_000, 500);
+    scenario.probes.insert(Question::Search, 0.001);
+    let text = explain(&scenario, &Past::default());
+    let search = text.lines().find(|line| line.contains("95 % within 200 ms")).unwrap();
+    assert!(search.contains("never") && search.contains("INCONCLUSIVE"), "{search}");
 }
 
 #[test]

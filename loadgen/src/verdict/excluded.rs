@@ -3,7 +3,7 @@
 //! A verdict from an effective sample that is larger than necessary would be the same with a smaller one and the same
 //! share of exceedances. The smallest one, m, is the number of independent periods that the run must contain: slowness
 //! that lasts up to drive / m is excluded. For exceedances with an exponential autocorrelation of time constant t, a run
-//! contains drive / (2 t) independent periods. `docs/verdict.md` explains it, `tests/error_rates.rs` measures it.
+//! contains drive / (2 t) independent periods. `docs/verdict.md` explains it, `verdict/error_rates.rs` measures it.
 
 use std::time::Duration;
 

@@ -51,7 +51,8 @@ pub struct Forecast {
     pub effective: f64,
     /// Effective samples that a decision needs, nine times in ten.
     pub needed: Option<u64>,
-    /// The drive, or the window of an SLO that must hold in each, that decides nine times in ten; `None` if none does, since the store is at its limit.
+    /// The drive, or the window of an SLO that must hold in each, that decides nine times in ten;
+    /// `None` if none does: the store is at its limit, or the rate is too low for a single sample.
     pub time_to_decision: Option<Duration>,
     /// What a PASS without an exceedance excludes; the more exceed, the less.
     pub excludes_at_best: Excluded,
@@ -65,9 +66,10 @@ pub fn forecast(scenario: &Scenario, slo: &Slo, behavior: Behavior) -> Forecast 
     let hypothesis = hypothesis(slo);
     let at_most = slo.longest_stall.map_or(f64::INFINITY, |stall| judged.div_duration_f64(stall));
     let needed = binomial::samples_to_decide(hypothesis.allowed, slo.alpha, behavior.share, POWER);
-    let time_to_decision = needed.map(|needed| {
-        let by_rate = Duration::from_secs_f64(needed as f64 * behavior.correlation / rate);
-        by_rate.max(slo.longest_stall.map_or(Duration::ZERO, |stall| stall.mul_f64(needed as f64)))
+    let time_to_decision = needed.and_then(|needed| {
+        // Without samples, no time is long enough.
+        let by_rate = Duration::try_from_secs_f64(needed as f64 * behavior.correlation / rate).ok()?;
+        Some(by_rate.max(slo.longest_stall.map_or(Duration::ZERO, |stall| stall.mul_f64(needed as f64))))
     });
     let best = binomial::min_samples(hypothesis.allowed, slo.alpha) as f64;
     Forecast {
