@@ -29,13 +29,13 @@ pub(crate) enum Answer {
         ids: Vec<Uuid>,
     },
     /// Events by channel and type, without zeros, in order.
-    Events(Vec<EventGroup>),
+    Events(Vec<EventGroup<(Channel, EventType)>>),
     /// Metrics in order of name.
     Metrics(Vec<MetricGroup>),
     /// Interactions by type, without zeros, in order of [`InteractionType`].
     Interactions(Vec<InteractionGroup>),
     /// Campaigns in order of the UUID's bytes; nil is "no campaign".
-    Campaigns(Vec<CampaignGroup>),
+    Campaigns(Vec<EventGroup<Uuid>>),
 }
 
 /// A communication of a timeline.
@@ -49,10 +49,10 @@ pub(crate) struct TimelineEntry {
     pub(super) created_at: DateTime<Utc>,
 }
 
-/// Events of one channel and type.
+/// Events of one key: of a channel and type, or of a campaign.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct EventGroup {
-    pub(super) key: (Channel, EventType),
+pub(crate) struct EventGroup<K> {
+    pub(super) key: K,
     pub(super) events: u64,
     pub(super) succeeded: u64,
     pub(super) timing: Timing,
@@ -80,15 +80,6 @@ pub(crate) struct InteractionGroup {
     pub(super) negative: u64,
 }
 
-/// Events of one campaign.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct CampaignGroup {
-    pub(super) campaign: Uuid,
-    pub(super) events: u64,
-    pub(super) succeeded: u64,
-    pub(super) timing: Timing,
-}
-
 impl Answer {
     /// Whether a store's answer is the expected one.
     pub(crate) fn is(&self, expected: &Self) -> bool {
@@ -98,7 +89,7 @@ impl Answer {
             }
             (Self::Events(groups), Self::Events(expected)) => all_match(groups, expected, EventGroup::is),
             (Self::Metrics(groups), Self::Metrics(expected)) => all_match(groups, expected, MetricGroup::is),
-            (Self::Campaigns(groups), Self::Campaigns(expected)) => all_match(groups, expected, CampaignGroup::is),
+            (Self::Campaigns(groups), Self::Campaigns(expected)) => all_match(groups, expected, EventGroup::is),
             (answer, expected) => answer == expected,
         }
     }
@@ -116,7 +107,7 @@ fn all_match<T>(groups: &[T], expected: &[T], is: impl Fn(&T, &T) -> bool) -> bo
     groups.len() == expected.len() && groups.iter().zip(expected).all(|(group, expected)| is(group, expected))
 }
 
-impl EventGroup {
+impl<K: PartialEq> EventGroup<K> {
     fn is(&self, expected: &Self) -> bool {
         let Self { key, events, succeeded, timing } = self;
         (key, events, succeeded) == (&expected.key, &expected.events, &expected.succeeded)
@@ -130,14 +121,6 @@ impl MetricGroup {
         (name, measurements, total, agents)
             == (&expected.name, &expected.measurements, &expected.total, &expected.agents)
             && highest.iter().all(|agent| expected.highest.contains(agent))
-    }
-}
-
-impl CampaignGroup {
-    fn is(&self, expected: &Self) -> bool {
-        let Self { campaign, events, succeeded, timing } = self;
-        (campaign, events, succeeded) == (&expected.campaign, &expected.events, &expected.succeeded)
-            && timing.is(&expected.timing)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Answers with one column wrong, for each column that a question asks for. None of them may count as correct.
 
 use chrono::TimeDelta;
-use sluice_schemas::records::{Customer, EventType, InteractionType};
+use sluice_schemas::records::{Channel, Customer, EventType, InteractionType};
 use uuid::Uuid;
 
-use super::answer::{Answer, CampaignGroup, EventGroup, InteractionGroup, MetricGroup, TimelineEntry};
+use super::answer::{Answer, EventGroup, InteractionGroup, MetricGroup, TimelineEntry};
 
 /// A column, and how it is made wrong.
 type Column<T> = (&'static str, fn(&mut T));
@@ -38,7 +38,7 @@ const STATUS: [Column<(EventType, u64, chrono::DateTime<chrono::Utc>)>; 3] = [
     ("max(created_at)", |row| row.2 += TimeDelta::milliseconds(1)),
 ];
 
-const EVENTS: [Column<EventGroup>; 6] = [
+const EVENTS: [Column<EventGroup<(Channel, EventType)>>; 6] = [
     ("channel", |row| row.key.0 = other_channel(row.key.0)),
     ("event_type", |row| row.key.1 = other_event(row.key.1)),
     ("events", |row| row.events += 1),
@@ -63,8 +63,8 @@ const INTERACTIONS: [Column<InteractionGroup>; 5] = [
     ("negative", |row| row.negative += 1),
 ];
 
-const CAMPAIGNS: [Column<CampaignGroup>; 5] = [
-    ("campaign_id", |row| row.campaign = Uuid::max()),
+const CAMPAIGNS: [Column<EventGroup<Uuid>>; 5] = [
+    ("campaign_id", |row| row.key = Uuid::max()),
     ("events", |row| row.events += 1),
     ("succeeded", |row| row.succeeded += 1),
     ("mean_ms", |row| row.timing.corrupt_mean()),
@@ -116,8 +116,8 @@ fn other_event(event: EventType) -> EventType {
     *EventType::ALL.iter().find(|other| **other != event).unwrap()
 }
 
-fn other_channel(channel: sluice_schemas::records::Channel) -> sluice_schemas::records::Channel {
-    *sluice_schemas::records::Channel::ALL.iter().find(|other| **other != channel).unwrap()
+fn other_channel(channel: Channel) -> Channel {
+    *Channel::ALL.iter().find(|other| **other != channel).unwrap()
 }
 
 fn other_interaction(kind: InteractionType) -> InteractionType {

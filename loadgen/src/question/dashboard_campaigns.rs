@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sluice_schemas::records::EventType;
 use uuid::Uuid;
 
-use super::answer::{Answer, CampaignGroup};
+use super::answer::{Answer, EventGroup};
 use super::definition::{Definition, Reply};
 use super::key::{Key, Window};
 use super::store::Store;
@@ -50,8 +50,8 @@ impl Definition for DashboardCampaigns {
             let Window { from, to } = subject.window();
             let query = targets.dashboards.query(QUERY, subject.tenant_id(), from..to);
             let groups: Vec<Group> = query.fetch_all().await?;
-            let mut campaigns: Vec<CampaignGroup> = groups.iter().map(Group::read).collect();
-            campaigns.sort_unstable_by_key(|group| group.campaign);
+            let mut campaigns: Vec<_> = groups.iter().map(Group::read).collect();
+            campaigns.sort_unstable_by_key(|group| group.key);
             Ok(Answer::Campaigns(campaigns))
         })
     }
@@ -72,9 +72,9 @@ struct Group {
 }
 
 impl Group {
-    fn read(&self) -> CampaignGroup {
+    fn read(&self) -> EventGroup<Uuid> {
         let timing = Timing::measured(self.mean_ms, self.p95_ms);
-        CampaignGroup { campaign: self.campaign_id, events: self.events, succeeded: self.succeeded, timing }
+        EventGroup { key: self.campaign_id, events: self.events, succeeded: self.succeeded, timing }
     }
 }
 
@@ -91,15 +91,6 @@ impl Tally for Counts {
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {
-        let groups = Durations::join(self.0.range(subject.days()));
-        Answer::Campaigns(
-            groups
-                .into_iter()
-                .map(|(campaign, group)| {
-                    let (events, succeeded, timing) = group.finish();
-                    CampaignGroup { campaign, events, succeeded, timing }
-                })
-                .collect(),
-        )
+        Answer::Campaigns(Durations::groups(self.0.range(subject.days())))
     }
 }

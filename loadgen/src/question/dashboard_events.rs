@@ -70,7 +70,7 @@ struct Group {
 }
 
 impl Group {
-    fn read(&self) -> Result<EventGroup, QueryError> {
+    fn read(&self) -> Result<EventGroup<(Channel, EventType)>, QueryError> {
         let channel = parse_label(STORE, Channel::ALL, Channel::as_str, &self.channel)?;
         let event_type = parse_label(STORE, EventType::ALL, EventType::as_str, &self.event_type)?;
         let timing = Timing::measured(self.mean_ms, self.p95_ms);
@@ -92,15 +92,6 @@ impl Tally for Counts {
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {
-        let groups = Durations::join(self.0.range(subject.days()));
-        Answer::Events(
-            groups
-                .into_iter()
-                .map(|(key, group)| {
-                    let (events, succeeded, timing) = group.finish();
-                    EventGroup { key, events, succeeded, timing }
-                })
-                .collect(),
-        )
+        Answer::Events(Durations::groups(self.0.range(subject.days())))
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
-use super::answer::Answer;
+use super::answer::{Answer, EventGroup};
 use super::subject::Subject;
 use super::timing::Timing;
 use crate::population::{Era, Population, Traits, lifecycle::Lifecycle};
@@ -99,10 +99,10 @@ impl Durations {
         self.succeeded += u64::from(succeeded);
     }
 
-    /// Joins maps key by key.
-    pub(super) fn join<'a, K: Copy + Ord + 'a>(
+    /// Joins maps key by key into the groups that a dashboard shows, in order of the key.
+    pub(super) fn groups<'a, K: Copy + Ord + 'a>(
         maps: impl IntoIterator<Item = &'a BTreeMap<K, Self>>,
-    ) -> BTreeMap<K, Self> {
+    ) -> Vec<EventGroup<K>> {
         let mut joined = BTreeMap::<K, Self>::new();
         for (&key, durations) in maps.into_iter().flatten() {
             let sum = joined.entry(key).or_default();
@@ -110,10 +110,13 @@ impl Durations {
             sum.succeeded += durations.succeeded;
         }
         joined
-    }
-
-    /// Events, successes, and their mean and 95th percentile.
-    pub(super) fn finish(self) -> (u64, u64, Timing) {
-        (self.millis.len() as u64, self.succeeded, Timing::expected(self.millis))
+            .into_iter()
+            .map(|(key, Self { millis, succeeded })| EventGroup {
+                key,
+                events: millis.len() as u64,
+                succeeded,
+                timing: Timing::expected(millis),
+            })
+            .collect()
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use sluice_schemas::records::{AgentMetric, Communication, CommunicationEvent, CustomerInteraction};
 
-use super::answer::{CampaignGroup, EventGroup, InteractionGroup, MetricGroup, TimelineEntry};
+use super::answer::{EventGroup, InteractionGroup, MetricGroup, TimelineEntry};
 use super::corrupted::corrupted;
 use super::oracle::Oracle;
 use super::timing::Timing;
@@ -113,25 +113,9 @@ fn dashboard_answer(past: &Past, question: Question, window: &Range<chrono::Date
     let events = || past.events.iter().filter(|record| window.contains(&record.timestamp));
     match question {
         Question::DashboardEvents => {
-            let groups = group(events(), |record| (record.channel, record.event_type));
-            let groups = groups.into_iter().map(|(key, records)| EventGroup {
-                key,
-                events: records.len() as u64,
-                succeeded: records.iter().filter(|record| record.success).count() as u64,
-                timing: timing(records.iter().map(|record| record.duration_ms)),
-            });
-            Answer::Events(groups.collect())
+            Answer::Events(event_groups(events(), |record| (record.channel, record.event_type)))
         }
-        Question::DashboardCampaigns => {
-            let groups = group(events(), |record| record.campaign_id);
-            let groups = groups.into_iter().map(|(campaign, records)| CampaignGroup {
-                campaign,
-                events: records.len() as u64,
-                succeeded: records.iter().filter(|record| record.success).count() as u64,
-                timing: timing(records.iter().map(|record| record.duration_ms)),
-            });
-            Answer::Campaigns(groups.collect())
-        }
+        Question::DashboardCampaigns => Answer::Campaigns(event_groups(events(), |record| record.campaign_id)),
         Question::DashboardInteractions => {
             let interactions = past.interactions.iter().filter(|record| window.contains(&record.timestamp));
             let groups = group(interactions, |record| record.interaction_type);
@@ -147,6 +131,19 @@ fn dashboard_answer(past: &Past, question: Question, window: &Range<chrono::Date
         Question::DashboardAgents => agents_answer(past, window),
         other => unreachable!("{other} has no window"),
     }
+}
+
+fn event_groups<'a, K: Ord>(
+    events: impl Iterator<Item = &'a CommunicationEvent>,
+    key: impl Fn(&CommunicationEvent) -> K,
+) -> Vec<EventGroup<K>> {
+    let groups = group(events, key).into_iter().map(|(key, records)| EventGroup {
+        key,
+        events: records.len() as u64,
+        succeeded: records.iter().filter(|record| record.success).count() as u64,
+        timing: timing(records.iter().map(|record| record.duration_ms)),
+    });
+    groups.collect()
 }
 
 fn agents_answer(past: &Past, window: &Range<chrono::DateTime<chrono::Utc>>) -> Answer {
