@@ -14,7 +14,7 @@ pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Fa
     let run = Box::pin(Run::prepare(&options, settings)).await?;
     let (namespace, base) = (run.names.namespace().to_owned(), run.settings.stack.port_base);
     let driven = run.drive().await.map(|driven| {
-        let rates = report::rates(&run.plan, &driven, None);
+        let rates = report::rates(&driven, None);
         (report::drive_tables(&run.scenario, &driven.measured.questions, &rates), driven.lost)
     });
     run.end().await;

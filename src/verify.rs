@@ -75,7 +75,7 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
         validity: verdict::validity(&run.scenario.slos, &driven.measured.questions, &driven.health),
         failures: deduplicate(failures),
     };
-    let rates = report::rates(&run.plan, &driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
+    let rates = report::rates(&driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
     let report = Report::new(
         header(run, started_at)?,
         findings,

@@ -33,7 +33,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::measure::{DurationHistogram, GeneratorHealth, Measurements, Started, WriteRecorder};
+use crate::measure::{GeneratorHealth, Measurements, WriteRecorder};
 use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
@@ -67,6 +67,8 @@ pub struct Driven {
     pub measured: Measurements,
     /// Whether the generator kept up.
     pub health: GeneratorHealth,
+    /// All planned records.
+    pub planned: Totals,
     /// Records that their stores have acknowledged, by index of the tenant.
     pub acknowledged: Vec<Totals>,
     /// One sentence for records that Kafka did not acknowledge, and one for those that PostgreSQL did not commit.
@@ -113,12 +115,33 @@ pub async fn drive(
     let driving = async { tokio::join!(join(sending), join(probes)) };
     let (sent, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
     let sent = sent?;
-    let clocks = (clock.elapsed(), clock.system_elapsed());
+    let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
     let vitals = vitals.finish().await;
     let finishing = finish(&shared, &tracker, (commits, checks), stop);
     let lost = with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), finishing).await;
-    let health = GeneratorHealth { priority_is_raised: priority.is_raised(), ..health(&shared, clocks, vitals) };
-    Ok(result(&shared, sent, health, lost, stop.is_cancelled()))
+    let plan = Arc::clone(&shared.plan);
+    let planned = blocking(move || plan.all_totals()).await;
+    let Sent { kafka, lag } = sent;
+    let health = GeneratorHealth {
+        writes: shared.started_writes(planned),
+        probes: shared.started_probes(),
+        write_lag: lag,
+        task_delay: vitals.task_delay,
+        priority_is_raised: priority.is_raised(),
+        processor_share: vitals.processor_share,
+        steal_share: vitals.steal_share,
+        monotonic,
+        system,
+    };
+    let tenants = 0..shared.plan.population().tenants().len();
+    Ok(Driven {
+        measured: measurements(&shared, kafka),
+        health,
+        planned,
+        acknowledged: tenants.map(|tenant| shared.acknowledged(tenant)).collect(),
+        lost,
+        stopped: stop.is_cancelled(),
+    })
 }
 
 async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
@@ -205,46 +228,9 @@ async fn finish(
     flushed.err().map(|error| error.to_string()).into_iter().chain(uncommitted).collect()
 }
 
-fn health(shared: &Shared, (monotonic, system): (Duration, Duration), vitals: vitals::Measured) -> GeneratorHealth {
-    let tenants = 0..shared.plan.population().tenants().len();
-    let planned: u64 = tenants.map(|tenant| shared.plan.totals(tenant).all()).sum();
-    let counters = &shared.counters;
-    let writes = Started { offered: planned, sent: shared.sent().all(), held_back: read(&counters.writes_held_back) };
-    let probes = Started {
-        offered: read(&counters.probes_offered),
-        sent: read(&counters.probes_sent),
-        held_back: read(&counters.probes_held_back),
-    };
-    GeneratorHealth {
-        writes,
-        probes,
-        write_lag: DurationHistogram::default(),
-        task_delay: vitals.task_delay,
-        priority_is_raised: false,
-        processor_share: vitals.processor_share,
-        steal_share: vitals.steal_share,
-        monotonic,
-        system,
-    }
-}
-
-fn result(
-    shared: &Shared,
-    Sent { mut kafka, lag }: Sent,
-    health: GeneratorHealth,
-    lost: Vec<String>,
-    stopped: bool,
-) -> Driven {
+/// Everything that was measured; records that Kafka did not acknowledge have failed.
+fn measurements(shared: &Shared, mut kafka: WriteRecorder) -> Measurements {
     kafka.add_failures(&shared.producer.failed());
-    let tenants = 0..shared.plan.population().tenants().len();
-    Driven {
-        measured: Measurements {
-            writes: vec![lock(&shared.transactions).clone(), kafka],
-            ..lock(&shared.measured).clone()
-        },
-        health: GeneratorHealth { write_lag: lag, ..health },
-        acknowledged: tenants.map(|tenant| shared.acknowledged(tenant)).collect(),
-        lost,
-        stopped,
-    }
+    let writes = vec![lock(&shared.transactions).clone(), kafka];
+    Measurements { writes, ..lock(&shared.measured).clone() }
 }

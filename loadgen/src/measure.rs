@@ -132,19 +132,6 @@ impl Measured {
         Self { counts, latency, lag, blocks: Blocks::new(drive), failures: Blocks::new(drive) }
     }
 
-    /// Adds other samples of the same drive.
-    pub fn merge(&mut self, other: &Self) {
-        self.counts.samples += other.counts.samples;
-        self.counts.exceedances += other.counts.exceedances;
-        self.counts.wrong += other.counts.wrong;
-        self.counts.errors += other.counts.errors;
-        self.counts.timed_out += other.counts.timed_out;
-        self.latency.merge(&other.latency);
-        self.lag.merge(&other.lag);
-        self.blocks.merge(&other.blocks);
-        self.failures.merge(&other.failures);
-    }
-
     fn record(&mut self, sample: Sample, limit: Option<Duration>) {
         let Sample { intended, lag, latency, outcome } = sample;
         let failed = matches!(outcome, Outcome::Error | Outcome::TimedOut);
@@ -246,16 +233,6 @@ impl Measurements {
             measured.record(sample, Some(slo.within));
         }
     }
-
-    /// Adds the samples of other measurements of the same drive.
-    pub fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in self.questions.iter_mut().zip(&other.questions) {
-            mine.measured.merge(&theirs.measured);
-        }
-        for (mine, theirs) in self.slos.iter_mut().zip(&other.slos) {
-            mine.measured.merge(&theirs.measured);
-        }
-    }
 }
 
 /// How many operations of one kind were started; what a store held back is counted separately.
@@ -323,14 +300,23 @@ mod tests {
     }
 
     #[test]
-    fn merging_adds_everything_and_without_an_slo_only_errors_are_exceedances() {
-        let mut first = Measured::new(Duration::from_mins(1));
-        first.record(sample(5_000_000, Outcome::Correct), None);
-        let mut second = first.clone();
-        second.record(sample(7_000_000, Outcome::Error), None);
+    fn without_an_slo_only_errors_are_exceedances() {
+        let mut measured = Measured::new(Duration::from_mins(1));
+        measured.record(sample(5_000_000, Outcome::Correct), None);
+        measured.record(sample(5_000_000, Outcome::Correct), None);
+        measured.record(sample(7_000_000, Outcome::Error), None);
+        let exceedances = (measured.counts.exceedances, measured.blocks.exceedances());
+        assert_eq!((measured.counts.samples, exceedances), (3, (1, 1)));
+        assert_eq!(measured.latency.max().map(|longest| longest.as_secs()), Some(5));
+    }
+
+    #[test]
+    fn merged_histograms_hold_the_durations_of_both() {
+        let (mut first, mut second) = (DurationHistogram::default(), DurationHistogram::default());
+        first.record(Duration::from_secs(5));
+        second.record(Duration::from_secs(7));
         first.merge(&second);
-        assert_eq!((first.counts.samples, first.counts.exceedances, first.blocks.exceedances()), (3, 1, 1));
-        assert_eq!(first.latency.max().map(|longest| longest.as_secs()), Some(5));
+        assert_eq!((first.len(), first.max().map(|longest| longest.as_secs())), (2, Some(7)));
     }
 
     #[test]

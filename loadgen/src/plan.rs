@@ -153,6 +153,11 @@ impl Plan {
         }
     }
 
+    /// Number of the planned records of all tenants, as slow as [`Plan::totals`].
+    pub fn all_totals(&self) -> Totals {
+        self.population.tenants().iter().map(|tenant| self.totals(tenant.index)).sum()
+    }
+
     /// Converts simulated milliseconds to wall time.
     fn at(&self, millis: u64) -> Duration {
         let (wall, simulated) = (self.scenario.duration.as_nanos(), self.scenario.span.as_millis());

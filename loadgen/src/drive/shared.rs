@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, SloProgress};
-use crate::measure::{Measurements, Sample, SloRecorder, WriteRecorder};
+use crate::measure::{Measurements, Sample, SloRecorder, Started, WriteRecorder};
 use crate::plan::{Plan, Probe, Totals};
 use crate::population::TenantClass;
 use crate::question::oracle::Oracle;
@@ -22,7 +22,7 @@ pub(super) struct Shared {
     pub(super) oracle: Oracle,
     pub(super) targets: Targets,
     pub(super) producer: Producer,
-    /// Measurements of probes; only the thread of the checks records them.
+    /// Measurements of probes: of the checks' thread, and of probes that were held back.
     pub(super) measured: Mutex<Measurements>,
     pub(super) counters: Counters,
     /// PostgreSQL's transactions.
@@ -85,6 +85,18 @@ impl Shared {
             metrics: read(metrics),
             interactions: read(interactions),
         }
+    }
+
+    /// How many of the planned writes were started.
+    pub(super) fn started_writes(&self, planned: Totals) -> Started {
+        let held_back = read(&self.counters.writes_held_back);
+        Started { offered: planned.all(), sent: self.sent().all(), held_back }
+    }
+
+    /// How many probes were planned and started.
+    pub(super) fn started_probes(&self) -> Started {
+        let Counters { probes_offered, probes_sent, probes_held_back, .. } = &self.counters;
+        Started { offered: read(probes_offered), sent: read(probes_sent), held_back: read(probes_held_back) }
     }
 
     /// Writes of a tenant that their stores have acknowledged.

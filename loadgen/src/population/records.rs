@@ -55,9 +55,8 @@ impl Population {
         lifecycle: &Lifecycle,
         step: usize,
     ) -> CommunicationEvent {
-        let mut rng = self.rng(era.events(), tenant, index * MAX_STEPS as u64 + step as u64);
         let Step { event, .. } = lifecycle.steps()[step];
-        let event_id = rng.uuid();
+        let (event_id, duration_ms, mut rng) = self.draw_event(era, tenant, index, lifecycle, step);
         CommunicationEvent {
             event_id,
             tenant_id: self.tenants()[tenant].id,
@@ -67,7 +66,7 @@ impl Population {
             channel: lifecycle.channel,
             event_type: event,
             timestamp: self.instant(era, lifecycle.steps()[step]),
-            duration_ms: duration(&mut rng, lifecycle.channel, event),
+            duration_ms,
             success: event != EventType::Failed,
             error_code: if event == EventType::Failed { rng.weighted(&ERROR_CODES) } else { "" }.to_owned(),
             metadata: EventMetadata {
@@ -88,10 +87,27 @@ impl Population {
         lifecycle: &Lifecycle,
         step: usize,
     ) -> u32 {
-        let mut rng = self.rng(era.events(), tenant, index * MAX_STEPS as u64 + step as u64);
-        // The identifier is drawn first.
-        rng.uuid();
-        duration(&mut rng, lifecycle.channel, lifecycle.steps()[step].event)
+        self.draw_event(era, tenant, index, lifecycle, step).1
+    }
+
+    /// Identifier and duration of a step's event, and the stream from which the rest of it is drawn.
+    fn draw_event(
+        &self,
+        era: Era,
+        tenant: usize,
+        index: u64,
+        lifecycle: &Lifecycle,
+        step: usize,
+    ) -> (Uuid, u32, KeyedRng) {
+        let mut rng = self.step_rng(era.events(), tenant, index, step);
+        let id = rng.uuid();
+        let duration = duration(&mut rng, lifecycle.channel, lifecycle.steps()[step].event);
+        (id, duration, rng)
+    }
+
+    /// The stream of a step of communication `index`.
+    fn step_rng(&self, domain: &str, tenant: usize, index: u64, step: usize) -> KeyedRng {
+        self.rng(domain, tenant, index * MAX_STEPS as u64 + step as u64)
     }
 
     /// The interaction that a step causes, if the customer acted.
@@ -103,7 +119,7 @@ impl Population {
         lifecycle: &Lifecycle,
         step: usize,
     ) -> Option<CustomerInteraction> {
-        let mut rng = self.rng(era.interactions(), tenant, index * MAX_STEPS as u64 + step as u64);
+        let mut rng = self.step_rng(era.interactions(), tenant, index, step);
         let reaction = reaction(lifecycle, step, &mut rng)?;
         Some(CustomerInteraction {
             interaction_id: rng.uuid(),
@@ -130,7 +146,7 @@ impl Population {
         lifecycle: &Lifecycle,
         step: usize,
     ) -> Option<(InteractionType, i64)> {
-        let mut rng = self.rng(era.interactions(), tenant, index * MAX_STEPS as u64 + step as u64);
+        let mut rng = self.step_rng(era.interactions(), tenant, index, step);
         reaction(lifecycle, step, &mut rng).map(|reaction| (reaction.kind, reaction.amount_minor))
     }
 

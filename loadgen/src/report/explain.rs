@@ -15,10 +15,7 @@ use crate::verdict::{Behavior, Forecast, forecast, warnings};
 /// Explains a scenario. Counts every planned write, which takes seconds for millions.
 pub fn explain(scenario: &Scenario, past: &Past) -> String {
     let population = Population::new(scenario);
-    let totals: Totals = {
-        let plan = Plan::new(scenario, &population);
-        population.tenants().iter().map(|tenant| plan.totals(tenant.index)).sum()
-    };
+    let totals = Plan::new(scenario, &population).all_totals();
     let mut parts = vec![
         format!("{}: {}", scenario.name, scenario.description),
         format!("What happens\n{}", steps(scenario, &population, totals)),

@@ -5,10 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use sluice_schemas::names::topic;
 
-use crate::{
-    drive::Driven,
-    plan::{Plan, Totals},
-};
+use crate::{drive::Driven, plan::Totals};
 
 /// Rates at which records of one kind were produced and landed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,9 +23,8 @@ pub struct Rate {
 }
 
 /// The rates of a drive. `landed_after` is the time from its end until the last record landed, if that was observed.
-pub fn rates(plan: &Plan, driven: &Driven, landed_after: Option<Duration>) -> Vec<Rate> {
-    let planned: Totals = plan.population().tenants().iter().map(|tenant| plan.totals(tenant.index)).sum();
-    let produced: Totals = driven.acknowledged.iter().copied().sum();
+pub fn rates(driven: &Driven, landed_after: Option<Duration>) -> Vec<Rate> {
+    let (planned, produced): (_, Totals) = (driven.planned, driven.acknowledged.iter().copied().sum());
     let produced_in = driven.health.monotonic.as_secs_f64();
     let landed_in = landed_after.map(|after| produced_in + after.as_secs_f64());
     let rate = |kind: &str, count: fn(&Totals) -> u64, landed_in| Rate {
