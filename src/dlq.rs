@@ -16,7 +16,7 @@ use sluice_ingest::operator::dlq::replay;
 use sluice_ingest::operator::dlq::tally::Replayed;
 use sluice_ingest::operator::dlq::{Dlq, Filter, FilteredOut, ScanSummary, State, Stats};
 
-use crate::table::short;
+use crate::table::{short, with_prefix};
 use crate::{
     arguments,
     exit::{Exit, Failure, OrExit},
@@ -313,11 +313,6 @@ impl Which {
 /// The prefix of topic names in the namespace in effect; it is not shown.
 fn prefix(settings: &Settings) -> String {
     settings.names().topic("")
-}
-
-/// Adds the namespace to a topic that was given without it.
-fn with_prefix(prefix: &str, topic: &str) -> String {
-    if topic.starts_with(prefix) { topic.to_owned() } else { format!("{prefix}{topic}") }
 }
 
 /// A time in RFC 3339, a date, or a duration before now.

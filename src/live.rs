@@ -15,7 +15,7 @@ use sluice_loadgen::{
 };
 use tokio::sync::watch;
 
-use crate::screen;
+use crate::{screen, table::counted};
 
 /// Interval of plain lines if there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -164,8 +164,7 @@ fn phase(now: &Progress) -> String {
         Phase::Driving => format!("driving, {elapsed} of {length} s"),
         Phase::Flushing => format!("flushing for {elapsed} s"),
     };
-    let questions = if now.in_flight == 1 { "question" } else { "questions" };
-    format!("{phase}, {} {questions} in flight, {} held back", now.in_flight, separated(now.held_back))
+    format!("{phase}, {} in flight, {} held back", counted(now.in_flight, "question"), separated(now.held_back))
 }
 
 fn describe_writes(now: &Progress) -> String {

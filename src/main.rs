@@ -3,11 +3,11 @@
 //! # Layout, bottom up
 //! A module imports only from those above it.
 //!
-//! - `arguments`: parsers of arguments; `settings`: the settings in effect; `exit`: exit codes; `screen`, `table`: output; `telemetry`: the log; `memory`: the
-//!   allocator; `signals`: Ctrl-C and SIGTERM
+//! - `arguments`: parsers of arguments; `settings`: the settings in effect; `exit`: exit codes; `screen`, `table`: output;
+//!   `telemetry`: the log; `memory`: the allocator; `signals`: Ctrl-C and SIGTERM
 //! - verbs: `completions`, `config`, `status`, `logs`, `down`, `up`, `ingest`, `dlq`
 //! - `scenarios`, `live`, `worker`, `run`: parts of a run
-//! - verbs that use them: `schemas`, `load`, `verify`
+//! - verbs that use them: `scenario`, `schemas`, `load`, `verify`
 //! - `cli`: parses the command line and calls one verb
 
 mod arguments;

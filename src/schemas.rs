@@ -10,6 +10,7 @@ use crate::{
     run::namespace_failure,
     screen,
     settings::Settings,
+    table::counted,
 };
 
 #[derive(Debug, Subcommand)]
@@ -62,10 +63,10 @@ async fn check(settings: &Settings, stores: &[Store]) -> Result<Exit, Failure> {
         table.add_row([drift.store.as_str(), &drift.object, &drift.expected, &drift.found]);
     }
     screen::print(&table.to_string())?;
-    let (count, noun) = (drifts.len(), if drifts.len() == 1 { "difference" } else { "differences" });
     screen::note(&format!(
-        "{count} {noun}; `sluice schemas apply` creates missing objects and corrects topics, templates and policies; revert manual changes \
-         to a table, an index or row-level security by hand or with a new migration"
+        "{}; `sluice schemas apply` creates missing objects and corrects topics, templates and policies; revert manual changes \
+         to a table, an index or row-level security by hand or with a new migration",
+        counted(drifts.len() as u64, "difference")
     ));
     Ok(Exit::Fail)
 }

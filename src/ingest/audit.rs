@@ -10,7 +10,7 @@ use crate::{
     exit::{Exit, Failure},
     screen,
     settings::Settings,
-    table::{or_dash, table, text},
+    table::{counted, or_dash, table, text},
 };
 
 #[derive(Debug, Args)]
@@ -119,11 +119,6 @@ fn findings(account: &Account, has_scanned: bool) -> Vec<String> {
         findings.push(format!("{rows} {were} not checked, since dead letters of that time have expired"));
     }
     findings
-}
-
-/// A number with its noun, in the plural unless it is one.
-fn counted(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// The first missing offsets, as ranges.

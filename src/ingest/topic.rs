@@ -4,8 +4,7 @@ use crate::{settings::Settings, table};
 
 /// The full name of a topic; adds the prefix of the namespace if `topic` lacks it.
 pub(super) fn full(settings: &Settings, topic: &str) -> String {
-    let prefix = settings.names().topic("");
-    if topic.starts_with(&prefix) { topic.to_owned() } else { format!("{prefix}{topic}") }
+    table::with_prefix(&settings.names().topic(""), topic)
 }
 
 /// A topic without the namespace in effect.

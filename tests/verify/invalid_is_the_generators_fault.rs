@@ -33,11 +33,15 @@ async fn wait_until_driving(run: &mut Program) {
     run.wait_for_line("driving, ").await;
 }
 
-/// The reasons why the newest report is invalid.
-fn reasons(world: &World) -> String {
+/// The run exits with 3, and its report contains this reason.
+async fn assert_invalid(world: World, run: Program, reason: &str) {
+    let (code, output) = run.wait_for_exit().await;
+    assert_eq!(code, 3, "{output}");
     let report = world.report();
     assert_eq!(report["verdict"], "INVALID", "{report}");
-    report["findings"]["validity"]["invalid"].to_string()
+    let reasons = report["findings"]["validity"]["invalid"].to_string();
+    assert!(reasons.contains(reason), "{reasons}");
+    world.sweep_and_drop().await;
 }
 
 #[tokio::test]
@@ -46,11 +50,7 @@ async fn a_suspended_generator_sends_late() {
     let mut run = world.verify(&longer());
     wait_until_driving(&mut run).await;
     suspend(run.pid(), Duration::from_secs(2)).await;
-    let (code, output) = run.wait_for_exit().await;
-    assert_eq!(code, 3, "{output}");
-    let reasons = reasons(&world);
-    assert!(reasons.contains("of the probes of"), "{reasons}");
-    world.sweep_and_drop().await;
+    assert_invalid(world, run, "of the probes of").await;
 }
 
 #[tokio::test]
@@ -62,28 +62,21 @@ async fn a_generator_without_processors_is_starved() {
         suspend(run.pid(), Duration::from_millis(150)).await;
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
-    let (code, output) = run.wait_for_exit().await;
-    assert_eq!(code, 3, "{output}");
-    assert!(reasons(&world).contains("tasks waited more than"), "{}", reasons(&world));
-    world.sweep_and_drop().await;
+    assert_invalid(world, run, "tasks waited more than").await;
 }
 
 #[tokio::test]
 async fn a_clock_that_jumps_makes_the_run_invalid() {
     let world = World::new().await;
-    let (code, output) = world.verify_with_fault("jump_clock").wait_for_exit().await;
-    assert_eq!(code, 3, "{output}");
-    assert!(reasons(&world).contains("the system clock jumped by 2.0 s"), "{}", reasons(&world));
-    world.sweep_and_drop().await;
+    let run = world.verify_with_fault("jump_clock");
+    assert_invalid(world, run, "the system clock jumped by 2.0 s").await;
 }
 
 #[tokio::test]
 async fn a_rate_that_the_generator_misses_makes_the_run_invalid() {
     let world = World::new().await;
-    let (code, output) = world.verify_with_fault("skip_probes").wait_for_exit().await;
-    assert_eq!(code, 3, "{output}");
-    assert!(reasons(&world).contains("probes were never started"), "{}", reasons(&world));
-    world.sweep_and_drop().await;
+    let run = world.verify_with_fault("skip_probes");
+    assert_invalid(world, run, "probes were never started").await;
 }
 
 /// The negative control: what a store does is no excuse.

@@ -42,17 +42,16 @@ pub struct EffectiveSample {
 impl Blocks {
     /// Empty blocks over a drive: one for each second, and 20 to 600 of them.
     pub fn new(drive: Duration) -> Self {
-        let count = (drive.as_secs() as usize).clamp(MIN_BLOCKS, MAX_BLOCKS);
-        Self { length: drive / count as u32, samples: vec![0; count], exceedances: vec![0; count] }
+        Self::with_at_least(MIN_BLOCKS, drive)
     }
 
     /// Empty blocks over a drive that is also judged in windows of that length: each window has at least 20 blocks.
     pub fn for_windows(drive: Duration, window: Duration) -> Self {
-        let count = drive.div_duration_f64(window / MIN_BLOCKS as u32).ceil() as usize;
-        let usual = Self::new(drive);
-        if count <= usual.samples.len() {
-            return usual;
-        }
+        Self::with_at_least(drive.div_duration_f64(window / MIN_BLOCKS as u32).ceil() as usize, drive)
+    }
+
+    fn with_at_least(least: usize, drive: Duration) -> Self {
+        let count = (drive.as_secs() as usize).clamp(MIN_BLOCKS, MAX_BLOCKS).max(least);
         Self { length: drive / count as u32, samples: vec![0; count], exceedances: vec![0; count] }
     }
 

@@ -97,7 +97,7 @@ fn decisions(scenario: &Scenario, past: &Past) -> Table {
     for slo in &scenario.slos {
         let behavior = past.slos.get(&slo.name).copied().unwrap_or_else(|| Behavior::assumed(slo));
         let forecast = forecast(scenario, slo, behavior);
-        let expected = expected(&forecast, 1.0 - slo.objective, slo.in_every.unwrap_or(scenario.duration));
+        let expected = expected(&forecast, 1.0 - slo.objective, scenario.judged_over(slo));
         table.add_row(vec![
             slo.name.clone(),
             objective(slo),

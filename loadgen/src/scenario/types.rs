@@ -197,6 +197,11 @@ impl Scenario {
         self.slos_of(question).map(|slo| slo.within).min()
     }
 
+    /// The time that an SLO is judged over: one of its windows, or the drive.
+    pub fn judged_over(&self, slo: &Slo) -> Duration {
+        slo.in_every.unwrap_or(self.duration)
+    }
+
     /// Samples that an SLO will have, on average.
     pub fn planned_samples(&self, slo: &Slo) -> u64 {
         let rate: f64 = slo.questions.iter().filter_map(|question| self.probes.get(question)).sum();

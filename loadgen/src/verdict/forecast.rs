@@ -61,7 +61,7 @@ pub struct Forecast {
 /// The forecast of one SLO of a scenario.
 pub fn forecast(scenario: &Scenario, slo: &Slo, behavior: Behavior) -> Forecast {
     let samples = scenario.planned_samples(slo);
-    let judged = slo.in_every.unwrap_or(scenario.duration);
+    let judged = scenario.judged_over(slo);
     let rate = samples as f64 / scenario.duration.as_secs_f64();
     let hypothesis = hypothesis(slo);
     let at_most = slo.longest_stall.map_or(f64::INFINITY, |stall| judged.div_duration_f64(stall));

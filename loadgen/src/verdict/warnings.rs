@@ -23,7 +23,7 @@ pub fn warnings(scenario: &Scenario) -> Vec<String> {
 
 fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
     // An SLO that must hold in every window needs the samples in each.
-    let judged = slo.in_every.unwrap_or(scenario.duration);
+    let judged = scenario.judged_over(slo);
     let planned = (scenario.planned_samples(slo) as f64 * judged.div_duration_f64(scenario.duration)) as u64;
     let least = min_samples(slo);
     let window = if slo.in_every.is_some() { " in each window" } else { "" };
