@@ -14,6 +14,7 @@ const DELAY: Duration = Duration::from_millis(3_200);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_clickhouse_and_a_missing_elasticsearch_fail_their_slos() {
     let (world, _) = World::loaded().await;
+    world.warm_up().await;
     // Negative control: through a proxy without delay, dashboards do not fail.
     let [_, analytics] = judge_on(&world, stores_with_delay(&world.stores, Duration::ZERO).await).await;
     assert_ne!(analytics.test.verdict, Verdict::Fail, "{analytics:?}");

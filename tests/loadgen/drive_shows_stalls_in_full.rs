@@ -25,6 +25,7 @@ const REST: Duration = Duration::from_millis(2_200);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_of_three_seconds_shows_in_full() {
     let (world, _) = World::loaded().await;
+    world.warm_up().await;
     let postgres = format!("{}:{}", world.stores.postgres.host, world.stores.postgres.port);
     let postgres = TcpProxy::start(&postgres).await;
     let elasticsearch = TcpProxy::start(&world.stores.elasticsearch.url).await;

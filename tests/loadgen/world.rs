@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a test waits for the next record to land.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
+/// How many drives a stack that has just started may take until it answers steadily.
+const MAX_WARM_UPS: usize = 10;
 const STORES: [Store; 5] = [Store::Postgres, Store::Kafka, Store::ClickHouse, Store::Elasticsearch, Store::Redis];
 
 const SCENARIO: &str = r#"
@@ -107,6 +109,20 @@ impl World {
         let population = world.plan.population();
         let loaded = load::load(&world.stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;
         (world, loaded.unwrap())
+    }
+
+    /// Drives until every answer comes within a second: stores that have just started stall by themselves.
+    pub(crate) async fn warm_up(&self) {
+        let mut longest = Duration::MAX;
+        for _ in 0..MAX_WARM_UPS {
+            let driven = self.drive_on(&self.stores, &CancellationToken::new()).await;
+            let latencies = driven.measured.questions.iter().filter_map(|recorder| recorder.measured().latency.max());
+            longest = latencies.max().unwrap();
+            if longest < Duration::from_secs(1) {
+                return;
+            }
+        }
+        panic!("an answer took {longest:?} in the last of {MAX_WARM_UPS} drives");
     }
 
     /// Drives the plan on `stores`, which may differ from the world's.
