@@ -4,16 +4,18 @@
 use std::{
     collections::BTreeMap,
     io::IsTerminal,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sluice_loadgen::{
     drive::{Phase, Progress},
-    report::separated,
+    number::separated,
+    observer::Observer,
 };
-use tokio::sync::watch;
+
+use sluice_schemas::concurrency::lock;
 
 use crate::{screen, table::counted};
 
@@ -25,6 +27,10 @@ const PLAIN_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Live {
     /// The live part below the permanent lines; `None` between two steps, since other progress is drawn there too.
     bar: Mutex<Option<ProgressBar>>,
+    /// Records that the current load has written, by kind.
+    loaded: Mutex<BTreeMap<String, u64>>,
+    /// Time of the last plain line of a drive.
+    plain: Mutex<Instant>,
     terminal: bool,
     started: Instant,
 }
@@ -32,7 +38,9 @@ pub(crate) struct Live {
 impl Live {
     /// Starts the clock.
     pub(crate) fn start() -> Self {
-        Self { bar: Mutex::new(None), terminal: std::io::stderr().is_terminal(), started: Instant::now() }
+        let (loaded, now) = (Mutex::new(BTreeMap::new()), Instant::now());
+        let terminal = std::io::stderr().is_terminal();
+        Self { bar: Mutex::new(None), loaded, plain: Mutex::new(now), terminal, started: now }
     }
 
     /// Starts a step: shows it with a spinner until the next one or [`Live::finish_step`].
@@ -57,22 +65,22 @@ impl Live {
 
     /// Prints a permanent line.
     pub(crate) fn print(&self, text: &str) {
-        match &*self.bar() {
+        match &*lock(&self.bar) {
             Some(bar) if self.terminal => bar.suspend(|| screen::note(text)),
             _ => screen::note(text),
         }
     }
 
     /// Updates the current step, if there is a terminal.
-    pub(crate) fn update(&self, text: &str) {
-        if let Some(bar) = &*self.bar() {
-            bar.set_message(text.to_owned());
+    fn set_message(&self, text: String) {
+        if let Some(bar) = &*lock(&self.bar) {
+            bar.set_message(text);
         }
     }
 
     /// Removes the live part.
     pub(crate) fn end(&self) {
-        if let Some(bar) = self.bar().take() {
+        if let Some(bar) = lock(&self.bar).take() {
             bar.finish_and_clear();
         }
     }
@@ -81,57 +89,64 @@ impl Live {
         self.end();
         let target = if self.terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target).with_style(style);
-        *self.bar() = Some(bar.clone());
+        *lock(&self.bar) = Some(bar.clone());
         bar
     }
+}
 
-    fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
-        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+impl Observer for Live {
+    fn step_started(&self, text: &str) {
+        self.step(text);
     }
 
-    /// A counter for the load: records by kind.
-    pub(crate) fn counter(&self, expected: &BTreeMap<String, u64>) -> Counter {
-        let bar = self.draw(counting());
-        bar.set_length(expected.values().sum());
-        Counter { bar, landed: Mutex::new(BTreeMap::new()) }
+    fn step_advanced(&self, text: &str) {
+        self.set_message(text.to_owned());
     }
 
-    /// Follows a drive until its sender is dropped.
-    pub(crate) async fn follow(&self, mut progress: watch::Receiver<Progress>) {
-        let bar = self.draw(counting());
-        let mut plain = Instant::now();
-        while progress.changed().await.is_ok() {
-            let now = progress.borrow_and_update().clone();
-            bar.set_length(now.length.as_millis() as u64);
-            bar.set_position(now.elapsed.min(now.length).as_millis() as u64);
-            bar.set_message(describe(&now));
-            if !self.terminal && plain.elapsed() >= PLAIN_EVERY {
-                plain = Instant::now();
-                self.print_with_time(&format!("{}: {}", phase(&now), describe_writes(&now)));
-            }
+    fn step_finished(&self, text: &str) {
+        self.finish_step(text);
+    }
+
+    fn load_started(&self, expected: &BTreeMap<String, u64>) {
+        lock(&self.loaded).clear();
+        self.draw(counting()).set_length(expected.values().sum());
+    }
+
+    fn loaded(&self, kind: &str, more: u64) {
+        let mut loaded = lock(&self.loaded);
+        *loaded.entry(kind.to_owned()).or_default() += more;
+        let total: u64 = loaded.values().sum();
+        let line = |(kind, count): (&String, &u64)| format!("           {:>11} {kind}", separated(*count));
+        let lines: Vec<String> = loaded.iter().map(line).collect();
+        if let Some(bar) = &*lock(&self.bar) {
+            // The number of some kinds is not known in advance, so the length grows with them.
+            bar.set_length(bar.length().unwrap_or_default().max(total));
+            bar.set_position(total);
+            bar.set_message(lines.join("\n"));
         }
     }
-}
 
-/// Sums the records that a load reports.
-#[derive(Debug)]
-pub(crate) struct Counter {
-    bar: ProgressBar,
-    landed: Mutex<BTreeMap<String, u64>>,
-}
+    fn drive_started(&self) {
+        self.draw(counting());
+        *lock(&self.plain) = Instant::now();
+    }
 
-impl Counter {
-    /// Counts `more` landed records of a kind.
-    pub(crate) fn add(&self, kind: &str, more: u64) {
-        let mut landed = self.landed.lock().unwrap_or_else(PoisonError::into_inner);
-        *landed.entry(kind.to_owned()).or_default() += more;
-        let total: u64 = landed.values().sum();
-        // The number of some kinds is not known in advance, so the length grows with them.
-        self.bar.set_length(self.bar.length().unwrap_or_default().max(total));
-        self.bar.set_position(total);
-        let line = |(kind, count): (&String, &u64)| format!("           {:>11} {kind}", separated(*count));
-        let lines: Vec<String> = landed.iter().map(line).collect();
-        self.bar.set_message(lines.join("\n"));
+    fn driving(&self, now: &Progress) {
+        if let Some(bar) = &*lock(&self.bar) {
+            bar.set_length(now.length.as_millis() as u64);
+            bar.set_position(now.elapsed.min(now.length).as_millis() as u64);
+            bar.set_message(describe(now));
+        }
+        let is_due = |plain: &mut Instant| {
+            let is_due = plain.elapsed() >= PLAIN_EVERY;
+            if is_due {
+                *plain = Instant::now();
+            }
+            is_due
+        };
+        if !self.terminal && is_due(&mut lock(&self.plain)) {
+            self.print_with_time(&format!("{}: {}", phase(now), describe_writes(now)));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use sluice_loadgen::report;
 
 use crate::{
     exit::{Exit, Failure},
-    run::{Options, Run},
+    run::{Options, Run, trial_failure},
     screen,
     settings::Settings,
 };
@@ -12,10 +12,10 @@ use crate::{
 /// Drives, and prints what was written and how questions were answered.
 pub(crate) async fn run(options: Options, settings: Settings) -> Result<Exit, Failure> {
     let run = Box::pin(Run::prepare(&options, settings)).await?;
-    let (namespace, base) = (run.names.namespace().to_owned(), run.settings.stack.port_base);
-    let driven = run.drive().await.map(|driven| {
+    let (namespace, base) = (run.session.names().namespace().to_owned(), run.settings.stack.port_base);
+    let driven = run.trial().drive().await.map_err(trial_failure).map(|driven| {
         let rates = report::rates(&driven, None);
-        (report::drive_tables(&run.scenario, &driven.measured.questions, &rates), driven.lost)
+        (report::drive_tables(run.session.scenario(), &driven.measured.questions, &rates), driven.lost)
     });
     run.end().await;
     let (tables, lost) = driven?;

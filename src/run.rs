@@ -1,28 +1,20 @@
-//! What `verify` and `load` share: read a scenario, start the stack, recreate the run's namespace, load the population,
-//! and drive the plan. Each step reports what it did. It never judges the run.
+//! What `verify` and `load` share: the options, and how a scenario becomes an open session. The steps themselves are
+//! loadgen's. It never judges the run.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueHint};
 use sluice_loadgen::{
-    drive::{Driven, drive},
-    load,
-    plan::{Plan, Totals},
-    population::Population,
-    report::separated,
-    run_context::RunContext,
-    scenario::Scenario,
+    session::{Planning, Session, SessionError},
+    trial::{Trial, TrialError},
     verdict,
 };
-use sluice_schemas::{Reservation, SchemaError, Store, concurrency::join, names::Names};
+use sluice_schemas::SchemaError;
 use sluice_stack::{Layout, Service};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -54,24 +46,19 @@ pub(crate) struct Options {
     no_up: bool,
 }
 
-/// A run, and the terminal that shows it.
+/// A run: an open session, and the terminal that shows it.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) settings: Settings,
-    pub(crate) names: Names,
-    pub(crate) scenario: Scenario,
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) digest: String,
+    pub(crate) session: Session,
     pub(crate) live: Live,
     pub(crate) stop: CancellationToken,
-    reservation: Reservation,
 }
 
 impl Run {
-    /// Does everything before the drive.
+    /// Does everything before the first drive.
     pub(crate) async fn prepare(options: &Options, settings: Settings) -> Result<Self, Failure> {
         let (scenario, choice_warning) = scenarios::choose(options.scenario.as_deref()).or_exit(Exit::Usage)?;
-        let names = settings.verify.namespace.clone();
         // Check that the report can be written before anything runs.
         std::fs::create_dir_all(&settings.verify.runs)
             .with_context(|| {
@@ -85,67 +72,26 @@ impl Run {
         for warning in verdict::warnings(&scenario).into_iter().chain(choice_warning) {
             live.print(&format!("warning: {warning}"));
         }
-        let planning = tokio::task::spawn_blocking({
-            let scenario = scenario.clone();
-            move || make_plan(&scenario)
-        });
+        let planning = Planning::start(&scenario);
         if !options.no_up && settings.is_local() {
             interruptible(&stop, start_stack(&settings, &live)).await?;
         }
-        let (reservation, names) = interruptible(&stop, reset_namespace(&settings, &names, &live)).await?;
-        let planned = async { Ok(join(planning).await) };
-        let (plan, digest) = interruptible(&stop, planned).await?;
-        let run = Self { settings, names, scenario, plan, digest, live, stop, reservation };
-        Box::pin(run.load()).await?;
-        Ok(run)
+        let groups = [settings.verify.namespace.group(&settings.ingest.group)];
+        let stores = (&settings.stores, &settings.verify.namespace);
+        let session = Box::pin(Session::open(planning, stores, &groups, &live, &stop)).await;
+        let session = session.map_err(session_failure)?;
+        Ok(Self { settings, session, live, stop })
     }
 
-    async fn load(&self) -> Result<(), Failure> {
-        self.live.step("loading the population and its past");
-        let population = self.plan.population();
-        let counter = self.live.counter(&load::expected_records(population));
-        let add = |kind: &str, more: u64| counter.add(kind, more);
-        let (stores, names, scenario) = (&self.settings.stores, &self.names, &self.scenario);
-        let loading = load::load(stores, names, scenario, population, &self.stop, &add);
-        let loaded = interruptible(&self.stop, async { Box::pin(loading).await.map_err(Failure::from) }).await?;
-        let records: u64 = loaded.records.values().sum();
-        self.live.finish_step(&format!("{} records loaded in {:.1} s", separated(records), loaded.took.as_secs_f64()));
-        Ok(())
-    }
-
-    /// Drives the plan. A store's failures are measured; an error here means that the drive itself failed.
-    pub(crate) async fn drive(&self) -> Result<Driven, Failure> {
-        let (sender, receiver) = watch::channel(sluice_loadgen::drive::Progress::default());
-        let driving = async {
-            let driven = drive(self.context(), &self.stop, &sender).await;
-            drop(sender);
-            driven
-        };
-        let (driven, ()) = tokio::join!(driving, self.live.follow(receiver));
-        let driven = driven?;
-        if driven.stopped {
-            return Err(interrupted());
-        }
-        let acknowledged: u64 = driven.acknowledged.iter().map(Totals::through_kafka).sum();
-        let took = driven.health.monotonic.as_secs_f64();
-        let per_second = if took > 0.0 { (acknowledged as f64 / took) as u64 } else { 0 };
-        self.live.finish_step(&format!(
-            "driven for {took:.0} s: {} records to Kafka, {}/s",
-            separated(acknowledged),
-            separated(per_second)
-        ));
-        Ok(driven)
-    }
-
-    /// The run as the drive and the account see it.
-    pub(crate) fn context(&self) -> RunContext<'_> {
-        RunContext { stores: &self.settings.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
+    /// A trial of the session, shown on the terminal.
+    pub(crate) fn trial(&self) -> Trial<'_> {
+        Trial::new(&self.session, &self.live, &self.stop)
     }
 
     /// Frees the namespace for the next run.
     pub(crate) async fn end(self) {
         self.live.end();
-        self.reservation.release().await;
+        self.session.close().await;
     }
 }
 
@@ -166,12 +112,6 @@ fn interrupted() -> Failure {
     }
 }
 
-fn make_plan(scenario: &Scenario) -> (Arc<Plan>, String) {
-    let plan = Plan::new(scenario, &Population::new(scenario));
-    let digest = plan.digest();
-    (Arc::new(plan), digest)
-}
-
 async fn start_stack(settings: &Settings, live: &Live) -> Result<(), Failure> {
     let layout = Layout::new(&settings.stack).context("resolve the stack's folders")?;
     up::start(&layout, Service::DEFAULT).await?;
@@ -179,18 +119,20 @@ async fn start_stack(settings: &Settings, live: &Live) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reserves the namespace, drops what earlier runs created and applies the schemas. A namespace that was not created
-/// for runs is refused.
-async fn reset_namespace(settings: &Settings, names: &Names, live: &Live) -> Result<(Reservation, Names), Failure> {
-    live.step("applying the schemas");
-    let stores = &settings.stores;
-    let reservation = sluice_schemas::reserve(stores, names).await?;
-    let groups = [names.group(&settings.ingest.group)];
-    let claimed = sluice_schemas::runs::claim(stores, names, Store::ALL, &groups).await;
-    let names = claimed.map_err(namespace_failure)?;
-    let applied = sluice_schemas::apply::apply(stores, &names, Store::ALL).await?;
-    live.finish_step(&format!("{} schema objects applied in namespace {}", applied.len(), names.namespace()));
-    Ok((reservation, names))
+fn session_failure(error: SessionError) -> Failure {
+    match error {
+        SessionError::Stopped => interrupted(),
+        SessionError::Schema(error) => namespace_failure(error),
+        other => other.into(),
+    }
+}
+
+/// The failure of a trial.
+pub(crate) fn trial_failure(error: TrialError) -> Failure {
+    match error {
+        TrialError::Stopped => interrupted(),
+        error @ TrialError::Drive(_) => error.into(),
+    }
 }
 
 /// An unusable namespace counts as incorrect usage; an unreachable store does not.
@@ -222,9 +164,4 @@ pub(crate) fn create_report_folder(runs: &Path) -> anyhow::Result<PathBuf> {
 pub(crate) fn versions(settings: &Settings) -> BTreeMap<String, String> {
     let local: &[Service] = if settings.is_local() { Service::DEFAULT } else { &[] };
     local.iter().map(|service| (service.name().to_owned(), service.version().to_owned())).collect()
-}
-
-/// Seconds as the tables show them.
-pub(crate) fn seconds(duration: Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
 }

@@ -1,7 +1,7 @@
 //! Population, plan, open-loop drive, measurement, verdict and account.
 //!
 //! # Layout: each module imports only modules above it
-//! - `fault`: faults of the generator, injected for tests
+//! - `fault`, [`number`]: faults of the generator, injected for tests; numbers as people read them
 //! - [`target`]: clients of the stores that answer questions
 //! - [`population`]: tenants, customers and their records, a pure function of the seed
 //! - [`question`]: what probes ask: a file per question, with its text, its key and its expected answer
@@ -11,8 +11,10 @@
 //! - [`run_context`]: the stores, the namespace, the scenario and the plan of one run
 //! - [`load`]: writes the population and its past into the stores, in bulk
 //! - [`drive`]: writes and probes, each at its intended start
+//! - [`observer`], [`session`]: what is reported meanwhile; the stores, prepared once for any number of trials
 //! - [`verdict`]: PASS, FAIL, INCONCLUSIVE or INVALID
 //! - [`account`]: produced = landed + dead-lettered, to the record
+//! - [`trial`]: one drive of a session, with its account and its findings
 //! - [`report`]: the tables for the terminal and the JSON report
 
 pub mod account;
@@ -20,11 +22,15 @@ pub mod drive;
 mod fault;
 pub mod load;
 pub mod measure;
+pub mod number;
+pub mod observer;
 pub mod plan;
 pub mod population;
 pub mod question;
 pub mod report;
 pub mod run_context;
 pub mod scenario;
+pub mod session;
 pub mod target;
+pub mod trial;
 pub mod verdict;

@@ -15,7 +15,7 @@ pub use generator::Generator;
 pub use machine::Machine;
 pub use past::{Past, past};
 pub use rates::{Rate, rates};
-pub use table::{drive_tables, separated};
+pub use table::drive_tables;
 
 #[cfg(test)]
 mod tests;

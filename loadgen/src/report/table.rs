@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 use super::contents::{Header, QuestionReport, Report, question_report};
 use super::generator::Generator;
 use super::rates::Rate;
+use crate::number::separated;
 use crate::{
     account::{Account, Ledger, Origin},
     measure::Recorder,
@@ -313,17 +314,4 @@ fn millis(micros: Option<u64>) -> String {
     let Some(micros) = micros else { return UNKNOWN.to_owned() };
     let millis = micros as f64 / 1_000.0;
     if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{} ms", separated(millis.round() as u64)) }
-}
-
-/// A number with thousands separators.
-pub fn separated(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -1,0 +1,24 @@
+//! What a session and its trials report while they work, for a terminal or a log. An observer never changes what they
+//! do.
+
+use std::collections::BTreeMap;
+
+use crate::drive::Progress;
+
+/// Watches a session and its trials. Methods return at once; some are called from several threads.
+pub trait Observer: std::fmt::Debug + Send + Sync {
+    /// A step begins.
+    fn step_started(&self, text: &str);
+    /// The current step has advanced.
+    fn step_advanced(&self, text: &str);
+    /// The current step is done; `text` says what it did.
+    fn step_finished(&self, text: &str);
+    /// A load begins, of that many records by kind. Kinds whose number is not known in advance are omitted.
+    fn load_started(&self, expected: &BTreeMap<String, u64>);
+    /// A store has accepted `more` records of a kind.
+    fn loaded(&self, kind: &str, more: u64);
+    /// A drive begins.
+    fn drive_started(&self);
+    /// A snapshot of the drive.
+    fn driving(&self, progress: &Progress);
+}

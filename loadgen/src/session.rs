@@ -1,0 +1,155 @@
+//! A session: the stores, a namespace of its own, the scenario's plan and the loaded population, prepared once for any
+//! number of trials. It never drives and never judges.
+
+use std::sync::Arc;
+
+use sluice_schemas::apply;
+use sluice_schemas::concurrency::join;
+use sluice_schemas::names::Names;
+use sluice_schemas::runs;
+use sluice_schemas::stores::Stores;
+use sluice_schemas::{Reservation, ReserveError, SchemaError, Store, reserve};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::load::{self, LoadError};
+use crate::number::separated;
+use crate::observer::Observer;
+use crate::plan::Plan;
+use crate::population::Population;
+use crate::run_context::RunContext;
+use crate::scenario::Scenario;
+
+/// Prepared stores, and what is known about them.
+#[derive(Debug)]
+pub struct Session {
+    stores: Stores,
+    names: Names,
+    scenario: Scenario,
+    plan: Arc<Plan>,
+    digest: String,
+    reservation: Reservation,
+}
+
+/// Why a session could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Another run uses the namespace, or Kafka could not be reached.
+    #[error(transparent)]
+    Reserve(#[from] ReserveError),
+    /// The namespace can't be used, or a store failed.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The population could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The session was stopped.
+    #[error("open the session: stopped")]
+    Stopped,
+}
+
+/// A plan that is computed on other threads while the stores start.
+#[derive(Debug)]
+pub struct Planning {
+    scenario: Scenario,
+    planned: JoinHandle<(Arc<Plan>, String)>,
+}
+
+impl Planning {
+    /// Starts to plan.
+    pub fn start(scenario: &Scenario) -> Self {
+        let planned = tokio::task::spawn_blocking({
+            let scenario = scenario.clone();
+            move || {
+                let plan = Plan::new(&scenario, &Population::new(&scenario));
+                let digest = plan.digest();
+                (Arc::new(plan), digest)
+            }
+        });
+        Self { scenario: scenario.clone(), planned }
+    }
+}
+
+impl Session {
+    /// Reserves the namespace, drops what earlier runs created there, applies the schemas and loads the population.
+    /// `groups` are the consumer groups that may exist in the namespace. A namespace that was not created for runs is
+    /// refused.
+    pub async fn open(
+        planning: Planning,
+        (stores, names): (&Stores, &Names),
+        groups: &[String],
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<Self, SessionError> {
+        let opening = Box::pin(Self::open_unless_stopped(planning, (stores, names), groups, observer, stop));
+        let opened = stop.run_until_cancelled(opening).await;
+        // Work that has the token may fail with its own error when it is stopped.
+        opened.filter(|opened| opened.is_ok() || !stop.is_cancelled()).unwrap_or(Err(SessionError::Stopped))
+    }
+
+    async fn open_unless_stopped(
+        planning: Planning,
+        (stores, names): (&Stores, &Names),
+        groups: &[String],
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<Self, SessionError> {
+        let (reservation, names) = reset_namespace(stores, names, groups, observer).await?;
+        let (plan, digest) = join(planning.planned).await;
+        let (stores, scenario) = (stores.clone(), planning.scenario);
+        let session = Self { stores, names, scenario, plan, digest, reservation };
+        session.load(observer, stop).await?;
+        Ok(session)
+    }
+
+    async fn load(&self, observer: &dyn Observer, stop: &CancellationToken) -> Result<(), SessionError> {
+        observer.step_started("loading the population and its past");
+        let population = self.plan.population();
+        observer.load_started(&load::expected_records(population));
+        let loaded = |kind: &str, more: u64| observer.loaded(kind, more);
+        let loading = load::load(&self.stores, &self.names, &self.scenario, population, stop, &loaded);
+        let loaded = Box::pin(loading).await?;
+        let records = separated(loaded.records.values().sum());
+        observer.step_finished(&format!("{records} records loaded in {:.1} s", loaded.took.as_secs_f64()));
+        Ok(())
+    }
+
+    /// The names in the session's namespace.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The scenario.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// [`Plan::digest`].
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The session as the stages of a trial see it.
+    pub fn context(&self) -> RunContext<'_> {
+        RunContext { stores: &self.stores, names: &self.names, scenario: &self.scenario, plan: &self.plan }
+    }
+
+    /// Frees the namespace. What was created stays until the next session of the namespace.
+    pub async fn close(self) {
+        self.reservation.release().await;
+    }
+}
+
+async fn reset_namespace(
+    stores: &Stores,
+    names: &Names,
+    groups: &[String],
+    observer: &dyn Observer,
+) -> Result<(Reservation, Names), SessionError> {
+    observer.step_started("applying the schemas");
+    let reservation = reserve(stores, names).await?;
+    let names = runs::claim(stores, names, Store::ALL, groups).await?;
+    let applied = apply::apply(stores, &names, Store::ALL).await?;
+    observer.step_finished(&format!("{} schema objects applied in namespace {}", applied.len(), names.namespace()));
+    Ok((reservation, names))
+}

@@ -1,0 +1,162 @@
+//! A trial: one drive of a session's plan, the wait until everything has landed, the account, and the findings. It never
+//! starts or stops a process; the ingest worker of the namespace is its caller's.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sluice_schemas::connect;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::account::{self, Account, Settled};
+use crate::drive::{self, DriveError, Driven, Progress};
+use crate::number::separated;
+use crate::observer::Observer;
+use crate::plan::Totals;
+use crate::session::Session;
+use crate::verdict::{self, Findings};
+
+/// Time-out of the check of a store that neither a question nor the account uses.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a trial has no result. A failure of a store is a result, not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// The drive could not run.
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    /// The trial was stopped.
+    #[error("finish the trial: stopped")]
+    Stopped,
+}
+
+/// A running trial.
+#[derive(Debug)]
+pub struct Trial<'a> {
+    session: &'a Session,
+    observer: &'a dyn Observer,
+    stop: &'a CancellationToken,
+    failures: Vec<String>,
+}
+
+impl<'a> Trial<'a> {
+    /// A trial of a session. `stop` ends it without a result.
+    pub fn new(session: &'a Session, observer: &'a dyn Observer, stop: &'a CancellationToken) -> Self {
+        Self { session, observer, stop, failures: Vec::new() }
+    }
+
+    /// Adds a failure that no latency outweighs, such as an ingest worker that died. Each is kept once.
+    pub fn fail(&mut self, failure: String) {
+        self.failures.push(failure);
+    }
+
+    /// Whether anything failed so far.
+    pub fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
+    /// Drives the plan. A store's failures are measured; an error means that the drive itself failed.
+    pub async fn drive(&mut self) -> Result<Driven, TrialError> {
+        let (sender, mut receiver) = watch::channel(Progress::default());
+        self.observer.drive_started();
+        let driving = async {
+            let driven = drive::drive(self.session.context(), self.stop, &sender).await;
+            drop(sender);
+            driven
+        };
+        let observing = async {
+            while receiver.changed().await.is_ok() {
+                self.observer.driving(&receiver.borrow_and_update().clone());
+            }
+        };
+        let (driven, ()) = tokio::join!(driving, observing);
+        let driven = driven?;
+        if driven.stopped {
+            return Err(TrialError::Stopped);
+        }
+        self.failures.extend(driven.lost.iter().cloned());
+        self.observer.step_finished(&describe(&driven));
+        Ok(driven)
+    }
+
+    /// Waits until every record has landed or been dead-lettered, or none has arrived for the scenario's settle time. A
+    /// store that becomes unavailable is a failure of the trial, and the result `None`.
+    pub async fn settle(&mut self, driven: &Driven) -> Result<Option<Settled>, TrialError> {
+        let observer = self.observer;
+        observer.step_started("waiting until everything has landed (the last batches are sealed by time)");
+        let progress = |arrived: u64, produced: u64| {
+            let (arrived, produced) = (separated(arrived), separated(produced));
+            observer.step_advanced(&format!("{arrived} of {produced} have landed or been dead-lettered"));
+        };
+        let idle_limit = self.session.scenario().settle;
+        let settling = account::settle(self.session.context(), &driven.acknowledged, idle_limit, self.stop, &progress);
+        match self.unless_stopped(settling).await? {
+            Ok(settled) => {
+                observer.step_finished(&format!(
+                    "{} of {} records have landed or been dead-lettered, after {:.1} s",
+                    separated(settled.arrived),
+                    separated(settled.produced),
+                    settled.took.as_secs_f64()
+                ));
+                Ok(Some(settled))
+            }
+            Err(error) => {
+                self.fail(unavailable(error));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Draws up the account; each difference is a failure of the trial.
+    pub async fn account(&mut self, driven: &Driven) -> Result<Account, TrialError> {
+        self.observer.step_started("drawing up the account");
+        let balancing = account::balance(self.session.context(), &driven.acknowledged);
+        let account = self.unless_stopped(Box::pin(balancing)).await?;
+        let balances = if account.is_balanced() { "the account balances" } else { "the account does not balance" };
+        self.observer.step_finished(balances);
+        self.failures.extend(account.discrepancies());
+        self.failures.extend(self.check_state_cluster().await);
+        Ok(account)
+    }
+
+    /// What the trial found. A drive that was never accounted for is judged by its answers alone.
+    pub fn findings(self, driven: &Driven) -> Findings {
+        let scenario = self.session.scenario();
+        let (slos, availability) = verdict::judge(scenario, &driven.measured);
+        let wrong = verdict::wrong_without_slo(scenario, &driven.measured.questions);
+        let mut seen = BTreeSet::new();
+        // Every step that uses an unavailable store reports it.
+        let mut failures: Vec<String> = self.failures.into_iter().chain(wrong).collect();
+        failures.retain(|failure| seen.insert(failure.clone()));
+        let validity = verdict::validity(&scenario.slos, &driven.measured.questions, &driven.health);
+        Findings { slos, availability, validity, failures }
+    }
+
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, TrialError> {
+        self.stop.run_until_cancelled(work).await.ok_or(TrialError::Stopped)
+    }
+
+    /// Checks the Redis cluster that neither a question nor the account uses, so that its failure is noticed.
+    async fn check_state_cluster(&self) -> Option<String> {
+        let connected = timeout(CHECK_TIMEOUT, connect::redis_state(self.session.context().stores)).await;
+        let why = match connected {
+            Ok(Ok(_)) => return None,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("connect to Redis (state): no response in {} s", CHECK_TIMEOUT.as_secs()),
+        };
+        Some(unavailable(why))
+    }
+}
+
+/// The failure of an unavailable store.
+fn unavailable(why: impl std::fmt::Display) -> String {
+    format!("{why}; `sluice status` shows which store does not respond, `sluice logs STORE` why")
+}
+
+fn describe(driven: &Driven) -> String {
+    let acknowledged: u64 = driven.acknowledged.iter().map(Totals::through_kafka).sum();
+    let took = driven.health.monotonic.as_secs_f64();
+    let per_second = if took > 0.0 { (acknowledged as f64 / took) as u64 } else { 0 };
+    format!("driven for {took:.0} s: {} records to Kafka, {}/s", separated(acknowledged), separated(per_second))
+}
