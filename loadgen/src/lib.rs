@@ -1,7 +1,8 @@
 //! Population, plan, open-loop drive, measurement, verdict and account.
 //!
 //! # Layout: each module imports only modules above it
-//! - `fault`, [`number`]: faults of the generator, injected for tests; numbers as people read them
+//! - `fault`, [`number`], `parallel`: faults of the generator, injected for tests; numbers as people read them; work on
+//!   all processors
 //! - [`target`]: clients of the stores that answer questions
 //! - [`population`]: tenants, customers and their records, a pure function of the seed
 //! - [`question`]: what probes ask: a file per question, with its text, its key and its expected answer
@@ -24,6 +25,7 @@ pub mod load;
 pub mod measure;
 pub mod number;
 pub mod observer;
+mod parallel;
 pub mod plan;
 pub mod population;
 pub mod question;

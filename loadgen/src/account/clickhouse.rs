@@ -9,10 +9,15 @@ use sluice_schemas::names::topic;
 use uuid::Uuid;
 
 use super::canonical::{AGENT_METRICS, COMMUNICATION_EVENTS, CUSTOMER_INTERACTIONS, Expressions};
+use super::error::AccountError;
 use super::ledger::{Origin, Recomputed};
+use super::page::StoredRows;
 use super::reconcile::{Entry, Tally};
 use super::slice::Kind;
+use super::time_limit::TimeLimit;
 use crate::load::LOADED_TOPIC;
+
+const STORE: &str = "ClickHouse";
 
 /// A table that ingest fills.
 #[derive(Debug, Clone, Copy)]
@@ -59,26 +64,14 @@ struct TallyRow {
     #[serde(with = "clickhouse::serde::uuid")]
     tenant: Uuid,
     rows: u64,
-    distinct: u64,
     digest: u64,
 }
 
-/// A tally of each tenant's rows.
-pub(super) async fn tallies(
-    client: &Client,
-    expressions: Expressions,
-    origin: Origin,
-) -> Result<BTreeMap<Uuid, Tally>, clickhouse::error::Error> {
-    let Expressions { table, identity, text } = expressions;
-    let query = format!(
-        "SELECT tenant_id AS tenant, count() AS rows, uniqExact(xxHash64({identity})) AS distinct,
-                groupBitXor(xxHash64({text})) AS digest
-         FROM {table} WHERE {} GROUP BY tenant",
-        origin_condition(origin)
-    );
-    let rows: Vec<TallyRow> = client.query(&query).fetch_all().await?;
-    let tally = |row: &TallyRow| Tally { rows: row.rows, distinct: row.distinct, digest: row.digest };
-    Ok(rows.iter().map(|row| (row.tenant, tally(row))).collect())
+#[derive(Row, Deserialize)]
+struct BucketRow {
+    bucket: u64,
+    rows: u64,
+    digest: u64,
 }
 
 #[derive(Row, Deserialize)]
@@ -87,31 +80,91 @@ struct EntryRow {
     digest: u64,
 }
 
-/// Identity and digest of each of a tenant's rows.
-pub(super) async fn entries(
-    client: &Client,
-    expressions: Expressions,
-    origin: Origin,
-    tenant: Uuid,
-) -> Result<Vec<Entry>, clickhouse::error::Error> {
-    let Expressions { table, identity, text } = expressions;
-    let query = format!(
-        "SELECT {identity} AS identity, xxHash64({text}) AS digest
-         FROM {table} WHERE {} AND tenant_id = {{tenant:UUID}}",
-        origin_condition(origin)
-    );
-    let rows: Vec<EntryRow> = client.query(&query).param("tenant", tenant).fetch_all().await?;
-    Ok(rows.into_iter().map(|row| (row.identity, row.digest)).collect())
+/// The rows of one table and origin.
+pub(super) struct IngestedRows<'a> {
+    pub(super) client: &'a Client,
+    pub(super) expressions: Expressions,
+    pub(super) origin: Origin,
+    pub(super) time_limit: TimeLimit,
 }
 
-/// Number of rows that came through Kafka, and of the distinct offsets that they came from.
-pub(super) async fn source_offsets(client: &Client, table: &str) -> Result<(u64, u64), clickhouse::error::Error> {
+impl StoredRows for IngestedRows<'_> {
+    async fn tallies(&self) -> Result<BTreeMap<Uuid, Tally>, AccountError> {
+        let Expressions { table, text, .. } = self.expressions;
+        let query = format!(
+            "SELECT tenant_id AS tenant, count() AS rows, groupBitXor(xxHash64({text})) AS digest
+             FROM {table} WHERE {} GROUP BY tenant",
+            origin_condition(self.origin)
+        );
+        let rows: Vec<TallyRow> = self.time_limit.apply(STORE, self.client.query(&query).fetch_all()).await?;
+        Ok(rows.iter().map(|row| (row.tenant, Tally { rows: row.rows, digest: row.digest })).collect())
+    }
+
+    async fn bucket_tallies(&self, tenant: Uuid, buckets: u64) -> Result<BTreeMap<u64, Tally>, AccountError> {
+        let Expressions { table, identity, text } = self.expressions;
+        let query = format!(
+            "SELECT bitAnd(xxHash64({identity}), {}) AS bucket, count() AS rows, groupBitXor(xxHash64({text})) AS digest
+             FROM {table} WHERE {} AND tenant_id = {{tenant:UUID}} GROUP BY bucket",
+            buckets - 1,
+            origin_condition(self.origin)
+        );
+        let asking = self.client.query(&query).param("tenant", tenant).fetch_all();
+        let rows: Vec<BucketRow> = self.time_limit.apply(STORE, asking).await?;
+        Ok(rows.iter().map(|row| (row.bucket, Tally { rows: row.rows, digest: row.digest })).collect())
+    }
+
+    async fn entries(&self, tenant: Uuid, buckets: u64, chosen: &[u64]) -> Result<Vec<Entry>, AccountError> {
+        let Expressions { table, identity, text } = self.expressions;
+        let query = format!(
+            "SELECT {identity} AS identity, xxHash64({text}) AS digest
+             FROM {table} WHERE {} AND tenant_id = {{tenant:UUID}}
+             AND has({{chosen:Array(UInt64)}}, bitAnd(xxHash64({identity}), {}))",
+            origin_condition(self.origin),
+            buckets - 1
+        );
+        let asking = self.client.query(&query).param("tenant", tenant).param("chosen", chosen).fetch_all();
+        let rows: Vec<EntryRow> = self.time_limit.apply(STORE, asking).await?;
+        Ok(rows.into_iter().map(|row| (row.identity, row.digest)).collect())
+    }
+}
+
+/// The rows of one partition of a topic in a table.
+#[derive(Row, Deserialize)]
+pub(super) struct PartitionRows {
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub(super) topic_id: Uuid,
+    pub(super) partition: i32,
+    pub(super) rows: u64,
+    /// Exclusive or of [`offset_digest`] of their offsets.
+    pub(super) digest: u64,
+}
+
+/// The digest of an offset, as ClickHouse computes it.
+pub(super) fn offset_digest(offset: i64) -> u64 {
+    xxhash_rust::xxh64::xxh64(&offset.to_le_bytes(), 0)
+}
+
+/// Rows that came through Kafka, by topic and partition.
+pub(super) async fn partitions(
+    client: &Client,
+    table: &str,
+    time_limit: TimeLimit,
+) -> Result<Vec<PartitionRows>, AccountError> {
     let query = format!(
-        "SELECT count() AS rows, uniqExact(_topic, _topic_id, _partition, _offset) AS distinct
-         FROM {table} WHERE {}",
+        "SELECT _topic_id AS topic_id, _partition AS partition, count() AS rows, groupBitXor(xxHash64(_offset)) AS digest
+         FROM {table} WHERE {} GROUP BY topic_id, partition",
         origin_condition(Origin::Driven)
     );
-    client.query(&query).fetch_one().await
+    time_limit.apply(STORE, client.query(&query).fetch_all()).await
+}
+
+/// Number of the distinct offsets that rows came from through Kafka.
+pub(super) async fn count_offsets(client: &Client, table: &str, time_limit: TimeLimit) -> Result<u64, AccountError> {
+    let query = format!(
+        "SELECT uniqExact(_topic, _topic_id, _partition, _offset) FROM {table} WHERE {}",
+        origin_condition(Origin::Driven)
+    );
+    time_limit.apply(STORE, client.query(&query).fetch_one()).await
 }
 
 /// Number of rows that came through Kafka.
@@ -121,7 +174,7 @@ pub(super) async fn count_landed(client: &Client, table: &str) -> Result<u64, cl
 }
 
 /// Compares `campaign_performance` with the raw events.
-pub(super) async fn compare_aggregate(client: &Client) -> Result<Recomputed, clickhouse::error::Error> {
-    let (groups, differing): (u64, u64) = client.query(RECOMPUTED).fetch_one().await?;
+pub(super) async fn compare_aggregate(client: &Client, time_limit: TimeLimit) -> Result<Recomputed, AccountError> {
+    let (groups, differing): (u64, u64) = time_limit.apply(STORE, client.query(RECOMPUTED).fetch_one()).await?;
     Ok(Recomputed { table: "campaign_performance".to_owned(), groups, differing })
 }

@@ -1,7 +1,7 @@
 //! Reads the dead-letter topic for the account, from its first to its last offset; each identity counts once.
 //! It never commits an offset.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
@@ -38,19 +38,16 @@ pub(super) struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Identities of a tenant's records of one kind.
-    pub(super) fn identities(&self, kind: Kind, tenant: Uuid) -> Vec<String> {
-        self.records.get(&(kind, tenant)).cloned().unwrap_or_default()
+    /// Identities of the records of one kind, by tenant.
+    pub(super) fn identities(&self, kind: Kind) -> BTreeMap<Uuid, Vec<String>> {
+        let of_kind = self.records.iter().filter(|((other, _), _)| *other == kind);
+        of_kind.map(|((_, tenant), identities)| (*tenant, identities.clone())).collect()
     }
 
-    /// Number of letters from a topic.
-    pub(super) fn count_from(&self, topic: &str) -> u64 {
-        self.seen.iter().filter(|(name, _, _)| name == topic).count() as u64
-    }
-
-    /// Tenants with dead letters of one kind.
-    pub(super) fn tenants(&self, kind: Kind) -> impl Iterator<Item = Uuid> + '_ {
-        self.records.keys().filter(move |(other, _)| *other == kind).map(|(_, tenant)| *tenant)
+    /// Partition and offset of every letter from a topic.
+    pub(super) fn offsets_from(&self, topic: &str) -> HashSet<(i32, i64)> {
+        let from_topic = self.seen.iter().filter(|(name, _, _)| name == topic);
+        from_topic.map(|(_, partition, offset)| (*partition, *offset)).collect()
     }
 
     fn add(&mut self, message: &BorrowedMessage<'_>, names: &Names) {
@@ -112,7 +109,8 @@ pub(super) fn record_count(reader: &BaseConsumer, topic: &str) -> Result<u64, Ka
     Ok(marks.iter().map(|(_, low, high)| (high - low).unsigned_abs()).sum())
 }
 
-fn watermarks(reader: &BaseConsumer, topic: &str) -> Result<Vec<(i32, i64, i64)>, KafkaError> {
+/// Number, low and high watermark of each partition of a topic. Blocks the thread.
+pub(super) fn watermarks(reader: &BaseConsumer, topic: &str) -> Result<Vec<(i32, i64, i64)>, KafkaError> {
     let metadata = reader.fetch_metadata(Some(topic), RESPONSE_TIMEOUT)?;
     let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
     partitions

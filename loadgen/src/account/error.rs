@@ -26,4 +26,12 @@ pub enum AccountError {
     /// Redis returned an error.
     #[error("read the account from Redis: {0}")]
     Redis(#[from] QueryError),
+    /// A store did not respond.
+    #[error("read the account from {store}: no response in {seconds} s")]
+    NoResponse {
+        /// The store.
+        store: &'static str,
+        /// The time limit of the request.
+        seconds: u64,
+    },
 }

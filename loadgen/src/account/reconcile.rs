@@ -1,40 +1,48 @@
 //! Compares the expected contents of a store with the actual ones: tallies for the quick comparison; for the exact one,
 //! every identity with its digest, and the dead letters. It never reads a store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::ledger::{DifferenceKind, Differences};
 
-/// A summary of records or rows.
+/// A summary of records or rows. Two sets with equal tallies are equal, but for a chance of 2^-64: where one has rows that
+/// the other lacks, the digests of both together have an exclusive or of zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     /// Number of rows.
     pub(super) rows: u64,
-    /// Number of identities.
-    pub(super) distinct: u64,
     /// Exclusive or of the digests of all canonical texts.
     pub(super) digest: u64,
+}
+
+impl Tally {
+    /// Adds a record of that digest.
+    pub(super) fn add(&mut self, digest: u64) {
+        self.rows += 1;
+        self.digest ^= digest;
+    }
+
+    /// Adds everything in another tally.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.digest ^= other.digest;
+    }
 }
 
 /// A record's identity, and the digest of its canonical text.
 pub(super) type Entry = (String, u64);
 
-/// Counts every difference. `planned` visits each record exactly once; `rows` come from the store; `dead` has each
-/// identity of the dead-letter topic exactly once.
-pub(super) fn reconcile(
-    planned: impl FnOnce(&mut dyn FnMut(String, u64)),
-    rows: Vec<Entry>,
-    dead: Vec<String>,
-) -> Differences {
-    let mut differences = Differences::default();
+/// Counts every difference between planned records, the rows of a store, and dead letters. `planned` and `dead` have each
+/// identity once.
+pub(super) fn reconcile(planned: Vec<Entry>, rows: Vec<Entry>, dead: Vec<String>, differences: &mut Differences) {
     let mut landed: HashMap<String, Vec<u64>> = HashMap::with_capacity(rows.len());
     for (identity, digest) in rows {
         landed.entry(identity).or_default().push(digest);
     }
-    let mut dead_lettered: HashMap<String, bool> = dead.into_iter().map(|identity| (identity, false)).collect();
-    planned(&mut |identity, digest| {
+    let mut dead_lettered: HashSet<String> = dead.into_iter().collect();
+    for (identity, digest) in planned {
         let rows = landed.remove(&identity);
-        let in_dead_letters = dead_lettered.get_mut(&identity).map(|known| *known = true).is_some();
+        let in_dead_letters = dead_lettered.remove(&identity);
         match rows {
             None if !in_dead_letters => differences.note(DifferenceKind::Missing, &identity),
             None => {}
@@ -47,15 +55,13 @@ pub(super) fn reconcile(
                 }
             }
         }
-    });
+    }
     let unexpected_rows = landed.into_iter().flat_map(|(identity, digests)| vec![identity; digests.len()]);
-    let unexpected_letters = dead_lettered.into_iter().filter(|(_, known)| !known).map(|(identity, _)| identity);
-    let mut unexpected: Vec<String> = unexpected_rows.chain(unexpected_letters).collect();
+    let mut unexpected: Vec<String> = unexpected_rows.chain(dead_lettered).collect();
     unexpected.sort_unstable();
     for identity in &unexpected {
         differences.note(DifferenceKind::Unexpected, identity);
     }
-    differences
 }
 
 #[cfg(test)]
@@ -69,10 +75,10 @@ mod tests {
     }
 
     fn difference_counts(planned: &[u32], rows: Vec<Entry>, dead: &[u32]) -> (u64, u64, u64, u64) {
-        let planned = entries(planned);
         let dead = dead.iter().map(ToString::to_string).collect();
-        let plan = |visit: &mut dyn FnMut(String, u64)| planned.into_iter().for_each(|(id, digest)| visit(id, digest));
-        let Differences { missing, duplicate, wrong, unexpected, .. } = reconcile(plan, rows, dead);
+        let mut differences = Differences::default();
+        reconcile(entries(planned), rows, dead, &mut differences);
+        let Differences { missing, duplicate, wrong, unexpected, .. } = differences;
         (missing, duplicate, wrong, unexpected)
     }
 

@@ -1,16 +1,18 @@
 //! The account of PostgreSQL's tables. It reads as the change-data-capture role, which sees every tenant, and never
 //! writes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use sluice_schemas::connect::{self, Role};
 
 use super::canonical::postgres_digest;
 use super::error::AccountError;
 use super::ledger::{Account, Origin};
-use super::page::{Page, tenants};
-use super::postgres;
+use super::page::Page;
+use super::postgres::{ROW_SETS, RelationalRows};
+use super::time_limit::TimeLimit;
 use crate::plan::Totals;
+use crate::population::Tenant;
 use crate::run_context::RunContext;
 
 /// Accounts for every table.
@@ -20,22 +22,13 @@ pub(super) async fn account(
     account: &mut Account,
 ) -> Result<(), AccountError> {
     let pool = connect::postgres(context.stores, context.names, Role::Cdc).await?;
-    let start = context.scenario.start;
-    let accounted = postgres::ROWS.into_iter().filter(|rows| rows.origin == Origin::Loaded || !acknowledged.is_empty());
-    for rows in accounted {
-        let tallies = rows.tallies(&pool, start).await?;
-        let page = Page {
-            store: "PostgreSQL",
-            table: rows.table,
-            kind: rows.kind,
-            origin: rows.origin,
-            digest: postgres_digest,
-        };
-        for tenant in tenants(context, &tallies, &BTreeSet::new()) {
-            let tally = tallies.get(&tenant).copied().unwrap_or_default();
-            let fetch = async || Ok(rows.entries(&pool, start, tenant).await?);
-            account.ledgers.push(page.ledger(context, acknowledged, (tenant, tally, Vec::new()), fetch).await?);
-        }
+    let rows = |tenant: &Tenant| tenant.customers + tenant.past_communications + tenant.driven_communications;
+    let time_limit = TimeLimit::for_rows(context.plan.population().tenants().iter().map(rows).sum());
+    for set in ROW_SETS.into_iter().filter(|set| set.origin == Origin::Loaded || !acknowledged.is_empty()) {
+        let (kind, origin) = (set.kind, set.origin);
+        let page = Page { store: "PostgreSQL", table: set.table, kind, origin, digest: postgres_digest };
+        let rows = RelationalRows { pool: &pool, start: context.scenario.start, set, time_limit };
+        account.ledgers.extend(page.ledgers(context.plan, acknowledged, BTreeMap::new(), &rows).await?);
     }
     pool.close().await;
     Ok(())

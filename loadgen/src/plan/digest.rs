@@ -1,20 +1,14 @@
 //! The plan's digest. The work is split into chunks that depend only on the plan; threads take chunks in any order,
 //! and the chunks' digests are combined in the plan's order, so the digest never depends on the number of threads.
 
-use std::{
-    fmt::Write as _,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::fmt::Write as _;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Plan;
+use crate::parallel;
 use crate::question::Question;
-use sluice_schemas::concurrency::lock;
 
 /// Items of a chunk.
 const CHUNK: u64 = 4_096;
@@ -67,34 +61,16 @@ impl Sink {
 }
 
 pub(super) fn digest(plan: &Plan, threads: usize) -> String {
-    let chunks = chunks(plan);
-    let digests = Mutex::new(vec![[0; 32]; chunks.len()]);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some((place, chunk)) = take(&next, &chunks) {
-            let digest = hash(plan, chunk);
-            lock(&digests)[place] = digest;
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(work);
-        }
-    });
+    let digests = parallel::map_on(threads, &chunks(plan), |chunk| hash(plan, chunk));
     let mut whole = Sink(Sha256::new());
     whole.add(&plan.population.tenants().iter().map(|tenant| tenant.id).collect::<Vec<_>>());
-    for digest in digests.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+    for digest in digests {
         whole.0.update(digest);
     }
     for probe in Question::ALL.iter().flat_map(|&question| plan.warm_up_probes(question).chain(plan.probes(question))) {
         whole.add(&probe);
     }
     hex(&whole.0.finalize())
-}
-
-fn take<'a>(next: &AtomicUsize, chunks: &'a [Chunk]) -> Option<(usize, &'a Chunk)> {
-    let place = next.fetch_add(1, Ordering::Relaxed);
-    chunks.get(place).map(|chunk| (place, chunk))
 }
 
 fn chunks(plan: &Plan) -> Vec<Chunk> {
