@@ -4,20 +4,26 @@
 //! # Layout
 //! - `clock`: waits for an intended start
 //! - `writes`, `producer`, `commits`: planned records, sent to Kafka and to PostgreSQL
+//! - `loops`, `engine`, `timer`: threads that each ask a share of the questions, at their intended starts
 //! - `probes`, `merge`: the questions in order of their intended starts
 //! - `checks`: compares answers with the expected ones and records them
 //! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it for the terminal
+//! - [`null`]: the generator alone, to measure it
 //! - `vitals`, `priority`: what the generator got from its machine, and its threads' priority
 
 mod checks;
 mod clock;
 mod commits;
+mod engine;
+mod loops;
 mod merge;
+pub mod null;
 mod priority;
 mod probes;
 mod producer;
 mod progress;
 mod shared;
+mod timer;
 mod vitals;
 mod writes;
 
@@ -27,22 +33,20 @@ use std::time::Duration;
 use sluice_schemas::Store;
 use sluice_schemas::concurrency::{blocking, join, lock};
 use sluice_schemas::connect::ConnectError;
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::measure::{GeneratorHealth, Measurements, WriteRecorder};
+use crate::measure::{DurationHistogram, GeneratorHealth, Measurements, WriteRecorder};
 use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
-use crate::target::{QueryError, Targets};
-use checks::Answered;
+use crate::target::QueryError;
 use clock::Clock;
 use commits::Commits;
+use loops::{Loops, Running};
 use priority::Priority;
-use probes::{MAX_IN_FLIGHT, Probes};
+use probes::Schedule;
 use producer::Producer;
 use shared::{Counters, Shared, read};
 use vitals::Vitals;
@@ -86,6 +90,9 @@ pub enum DriveError {
     /// PostgreSQL could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The system has no timer for the probes.
+    #[error("start the probes: {0}")]
+    Timer(#[from] std::io::Error),
     /// The producer failed to start, or Kafka rejected a record for a reason other than a full queue.
     #[error(transparent)]
     Produce(#[from] ProduceError),
@@ -101,24 +108,26 @@ pub async fn drive(
     let shared = prepare(context).await?;
     let writers = commits::pool(context.stores, context.names).await?;
     let priority = Priority::raise();
-    warm_up(&shared, stop, progress).await;
+    let loops = Loops::start(context, &shared).await?;
+    warm_up(&shared, &loops, stop, progress).await?;
     let (groups, receiver) = mpsc::channel(GROUPS);
     let (clock, vitals) = (Clock::start(stop), Vitals::start());
     let commits = tokio::spawn(Commits::new(&shared, &clock, writers).run(receiver, stop.clone()));
-    let tracker = TaskTracker::new();
-    let (answered, answers) = mpsc::channel(checks::WAITING);
-    let checking = Arc::clone(&shared);
-    let checks = tokio::task::spawn_blocking(move || checks::run(&checking, answers));
-    let probes = start_probes(&shared, &clock, Some(answered), &tracker);
+    let (checks, answers) = mpsc::channel(engine::BATCHES);
+    let (checking, in_flight) = (Arc::clone(&shared), loops.in_flight());
+    let checking = tokio::task::spawn_blocking(move || checks::run(&checking, &in_flight, answers));
+    let mut probes = loops.run(Schedule::Drive, &clock, Some(checks)).await;
     let (write_state, write_clock) = (Arc::clone(&shared), clock.clone());
     let sending = tokio::task::spawn_blocking(move || writes::run(&write_state, &write_clock, &groups));
-    let driving = async { tokio::join!(join(sending), join(probes)) };
+    let driving = async { tokio::join!(join(sending), probes.all_started()) };
     let (sent, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
     let sent = sent?;
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
-    let vitals = vitals.finish().await;
-    let finishing = finish(&shared, &tracker, (commits, checks), stop);
-    let lost = with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), finishing).await;
+    let vitals = vitals.finish();
+    let finishing = finish(&shared, probes, (commits, checking), stop);
+    let (lost, task_delay) =
+        with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), finishing).await?;
+    blocking(move || loops.join()).await;
     let plan = Arc::clone(&shared.plan);
     let planned = blocking(move || plan.all_totals()).await;
     let Sent { kafka, lag } = sent;
@@ -126,7 +135,7 @@ pub async fn drive(
         writes: shared.started_writes(planned),
         probes: shared.started_probes(),
         write_lag: lag,
-        task_delay: vitals.task_delay,
+        task_delay,
         priority_is_raised: priority.is_raised(),
         processor_share: vitals.processor_share,
         steal_share: vitals.steal_share,
@@ -148,13 +157,11 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
     let RunContext { stores, names, scenario, plan } = context;
     let population = plan.population().clone();
     let oracle = tokio::task::spawn_blocking(move || Oracle::new(&population));
-    let targets = Targets::connect(stores, names).await?;
     let tenants = plan.population().tenants().len();
     Ok(Arc::new(Shared {
         scenario: scenario.clone(),
         plan: Arc::clone(plan),
         oracle: join(oracle).await,
-        targets,
         producer: Producer::new(stores, names, tenants, scenario.duration)?,
         measured: Mutex::new(Measurements::new(scenario)),
         counters: Counters::for_tenants(tenants),
@@ -162,27 +169,16 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
     }))
 }
 
-async fn warm_up(shared: &Arc<Shared>, stop: &CancellationToken, progress: &watch::Sender<Progress>) {
-    let (clock, tracker) = (Clock::start(stop), TaskTracker::new());
-    let probes = join(start_probes(shared, &clock, None, &tracker));
-    with_progress(shared, &clock, (Phase::WarmUp, progress), probes).await;
-    tracker.close();
-    tokio::select! {
-        () = tracker.wait() => {}
-        () = stop.cancelled() => {}
-    }
-}
-
-fn start_probes(
+async fn warm_up(
     shared: &Arc<Shared>,
-    clock: &Clock,
-    checks: Option<mpsc::Sender<Answered>>,
-    tracker: &TaskTracker,
-) -> JoinHandle<()> {
-    let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-    let probes = Probes { shared: Arc::clone(shared), clock: clock.clone(), in_flight, checks };
-    let (runtime, tracker) = (Handle::current(), tracker.clone());
-    tokio::task::spawn_blocking(move || probes.run(&runtime, &tracker))
+    loops: &Loops,
+    stop: &CancellationToken,
+    progress: &watch::Sender<Progress>,
+) -> Result<(), DriveError> {
+    let clock = Clock::start(stop);
+    let asking = async { loops.run(Schedule::WarmUp, &clock, None).await.ended().await };
+    with_progress(shared, &clock, (Phase::WarmUp, progress), asking).await?;
+    Ok(())
 }
 
 /// Publishes snapshots while `work` runs.
@@ -202,22 +198,15 @@ async fn with_progress<T>(
     }
 }
 
-/// Waits for everything in flight; returns [`Driven::lost`].
+/// Waits for everything in flight; returns [`Driven::lost`], and how late the loops ran.
 async fn finish(
     shared: &Arc<Shared>,
-    probes: &TaskTracker,
-    (commits, checks): (JoinHandle<()>, JoinHandle<()>),
+    probes: Running,
+    (commits, checking): (JoinHandle<()>, JoinHandle<()>),
     stop: &CancellationToken,
-) -> Vec<String> {
-    probes.close();
-    let answered = async {
-        probes.wait().await;
-        join(checks).await;
-    };
-    tokio::select! {
-        () = answered => {}
-        () = stop.cancelled() => {}
-    }
+) -> Result<(Vec<String>, DurationHistogram), DriveError> {
+    let task_delay = probes.ended().await?;
+    join(checking).await;
     join(commits).await;
     let flush_timeout = if stop.is_cancelled() { FLUSH_STOPPED } else { FLUSH };
     let producing = Arc::clone(shared);
@@ -225,7 +214,8 @@ async fn finish(
     let uncommitted = read(&shared.counters.uncommitted);
     let uncommitted =
         (uncommitted > 0).then(|| format!("write to PostgreSQL: {uncommitted} communications were not committed"));
-    flushed.err().map(|error| error.to_string()).into_iter().chain(uncommitted).collect()
+    let lost = flushed.err().map(|error| error.to_string()).into_iter().chain(uncommitted).collect();
+    Ok((lost, task_delay))
 }
 
 /// Everything that was measured; records that Kafka did not acknowledge have failed.

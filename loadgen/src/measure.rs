@@ -41,6 +41,8 @@ pub struct Sample {
     pub lag: Duration,
     /// End minus intended start.
     pub latency: Duration,
+    /// Part of the latency in which the probe waited for a connection of its client.
+    pub waited: Duration,
     /// The outcome.
     pub outcome: Outcome,
 }
@@ -119,6 +121,8 @@ pub struct Measured {
     pub latency: DurationHistogram,
     /// Send lag: how late the generator itself was.
     pub lag: DurationHistogram,
+    /// Waits for a connection of the client.
+    pub waited: DurationHistogram,
     /// Samples and exceedances by time.
     pub blocks: Blocks,
     /// Samples, and errors and time-outs, by time.
@@ -128,12 +132,19 @@ pub struct Measured {
 impl Measured {
     /// Empty measurements of a drive of that length.
     pub fn new(drive: Duration) -> Self {
-        let (counts, latency, lag) = (Counts::default(), DurationHistogram::default(), DurationHistogram::default());
-        Self { counts, latency, lag, blocks: Blocks::new(drive), failures: Blocks::new(drive) }
+        let [latency, lag, waited] = std::array::from_fn(|_| DurationHistogram::default());
+        Self {
+            counts: Counts::default(),
+            latency,
+            lag,
+            waited,
+            blocks: Blocks::new(drive),
+            failures: Blocks::new(drive),
+        }
     }
 
     fn record(&mut self, sample: Sample, limit: Option<Duration>) {
-        let Sample { intended, lag, latency, outcome } = sample;
+        let Sample { intended, lag, latency, waited, outcome } = sample;
         let failed = matches!(outcome, Outcome::Error | Outcome::TimedOut);
         let exceeds = failed || limit.is_some_and(|limit| latency > limit);
         self.counts.samples += 1;
@@ -144,6 +155,7 @@ impl Measured {
         self.blocks.record(intended, exceeds);
         self.failures.record(intended, failed);
         self.lag.record(lag);
+        self.waited.record(waited);
         if outcome != Outcome::Error {
             self.latency.record(latency);
         }
@@ -276,7 +288,8 @@ mod tests {
     const LIMIT: Option<Duration> = Some(Duration::from_millis(100));
 
     fn sample(micros: u64, outcome: Outcome) -> Sample {
-        Sample { intended: Duration::ZERO, lag: Duration::ZERO, latency: Duration::from_micros(micros), outcome }
+        let (intended, lag, waited) = Default::default();
+        Sample { intended, lag, latency: Duration::from_micros(micros), waited, outcome }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Clients of the stores that answer questions, opened once and shared by all probes.
+//! Clients of the stores that answer questions, opened once by each loop and shared by its probes.
 //! They never decide what to ask or when, and never judge an answer.
 
 pub(crate) mod clickhouse;
@@ -6,6 +6,7 @@ pub(crate) mod elasticsearch;
 mod error;
 pub(crate) mod postgres;
 pub mod redis;
+pub(crate) mod waited;
 
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
@@ -26,10 +27,10 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
-    /// Connects to every store.
-    pub(crate) async fn connect(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
+    /// Connects to every store, with up to that many connections to PostgreSQL.
+    pub(crate) async fn connect(stores: &Stores, names: &Names, postgres_connections: u32) -> Result<Self, QueryError> {
         Ok(Self {
-            postgres: postgres::Postgres::connect(stores, names).await?,
+            postgres: postgres::Postgres::connect(stores, names, postgres_connections).await?,
             cache: redis::Cache::connect(stores, names).await?,
             searcher: elasticsearch::Searcher::new(stores, names)?,
             dashboards: clickhouse::Dashboards::new(stores, names),

@@ -2,44 +2,46 @@
 //! check delays a question or an answer. It never reads a clock: latencies are measured before.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use sluice_schemas::concurrency::lock;
 use tokio::sync::mpsc;
 
+use super::engine::{Finished, InFlight};
 use super::priority;
 use super::shared::Shared;
 use crate::measure::{Outcome, Sample};
 use crate::plan::Probe;
+use crate::population::TenantClass;
 use crate::question::Answer;
 use crate::target::QueryError;
 
-/// Answers that may wait for their check; while it is full, finished probes wait, which delays no measurement.
-pub(super) const WAITING: usize = 4_096;
-
-/// A finished probe.
-pub(super) struct Answered {
-    pub(super) probe: Probe,
-    /// The reply; `None` if none came.
-    pub(super) reply: Option<Result<Answer, QueryError>>,
-    pub(super) lag: Duration,
-    pub(super) latency: Duration,
-    /// Counts as in flight until it is checked.
-    pub(super) _permit: OwnedSemaphorePermit,
-}
+/// A reply of a store.
+pub(super) type Reply = Result<Answer, QueryError>;
 
 /// Checks and records answers until all senders are dropped. Blocks the thread.
-pub(super) fn run(shared: &Arc<Shared>, mut answered: mpsc::Receiver<Answered>) {
+pub(super) fn run(shared: &Arc<Shared>, in_flight: &InFlight, mut batches: mpsc::Receiver<Vec<Finished<Reply>>>) {
     priority::lower_this_thread();
-    while let Some(answered) = answered.blocking_recv() {
-        let Answered { probe, reply, lag, latency, .. } = answered;
-        let time_out = shared.scenario.time_outs.for_store(probe.question.store());
-        let outcome = match outcome(shared, &probe, reply) {
-            Outcome::Correct | Outcome::Error if latency > time_out => Outcome::TimedOut,
-            outcome => outcome,
-        };
-        shared.record(&probe, Sample { intended: probe.at, lag, latency, outcome });
+    while let Some(batch) = batches.blocking_recv() {
+        let count = batch.len();
+        let samples: Vec<_> = batch.into_iter().map(|finished| check(shared, finished)).collect();
+        in_flight.end(count);
+        let tenants = shared.plan.population().tenants().len();
+        let mut measured = lock(&shared.measured);
+        for (probe, sample) in samples {
+            measured.record(probe.question, TenantClass::of(probe.tenant, tenants), sample);
+        }
     }
+}
+
+fn check(shared: &Shared, finished: Finished<Reply>) -> (Probe, Sample) {
+    let Finished { probe, reply, lag, latency, waited } = finished;
+    let time_out = shared.scenario.time_outs.for_store(probe.question.store());
+    let outcome = match outcome(shared, &probe, reply) {
+        Outcome::Correct | Outcome::Error if latency > time_out => Outcome::TimedOut,
+        outcome => outcome,
+    };
+    let sample = Sample { intended: probe.at, lag, latency, waited, outcome };
+    (probe, sample)
 }
 
 fn outcome(shared: &Shared, probe: &Probe, reply: Option<Result<Answer, QueryError>>) -> Outcome {

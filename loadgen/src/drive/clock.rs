@@ -1,6 +1,5 @@
-//! The drive's clock: blocks a thread until an intended start. tokio's timer has a resolution of one millisecond; a
-//! thread that sleeps until just before the instant and spins the rest is about 50 times more precise. The clock never
-//! waits more than 20 ms past a stop.
+//! The drive's clock: the time since its start, and waits of the thread that sends the writes. It never waits more than
+//! 20 ms past a stop.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,8 +7,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fault::{Fault, is_injected};
 
-/// The last part of a wait is spent spinning, since a sleep overruns by about this much.
-const SPIN: Duration = Duration::from_micros(100);
 /// Minimum sleep of a wait that may overrun.
 const TICK: Duration = Duration::from_millis(2);
 /// Maximum sleep between two checks for a stop.
@@ -49,30 +46,20 @@ impl Clock {
     /// come thousands of times a second and are batched downstream anyway: spinning would take a tenth of a processor
     /// from the stores under test.
     pub(super) fn sleep_until(&self, at: Duration) -> bool {
-        self.wait_with(at, |remaining| std::thread::park_timeout(remaining.clamp(TICK, SLICE)))
-    }
-
-    /// Blocks until `at`, to a hundredth of a millisecond; `false` if the drive is stopped first.
-    pub(super) fn spin_until(&self, at: Duration) -> bool {
-        self.wait_with(at, |remaining| match remaining.checked_sub(SPIN) {
-            // Parking is a sleep here: nothing unparks this thread, and a spurious wake-up only repeats the loop.
-            Some(sleep) if !sleep.is_zero() => std::thread::park_timeout(sleep.min(SLICE)),
-            _ => std::hint::spin_loop(),
-        })
-    }
-
-    /// Calls `pause` with the remaining time until `at`; `false` if the drive is stopped first.
-    fn wait_with(&self, at: Duration, pause: impl Fn(Duration)) -> bool {
-        loop {
-            if self.stop.is_cancelled() {
-                return false;
-            }
+        while !self.is_stopped() {
             let remaining = at.saturating_sub(self.elapsed());
             if remaining.is_zero() {
                 return true;
             }
-            pause(remaining);
+            // Parking is a sleep here: nothing unparks this thread, and a spurious wake-up only repeats the loop.
+            std::thread::park_timeout(remaining.clamp(TICK, SLICE));
         }
+        false
+    }
+
+    /// Whether the drive is stopped.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
     }
 }
 
@@ -85,12 +72,9 @@ mod tests {
         let stop = CancellationToken::new();
         let clock = Clock::start(&stop);
         let at = Duration::from_millis(3);
-        assert!(clock.spin_until(at));
+        assert!(clock.sleep_until(at));
         assert!(clock.elapsed() >= at);
-        assert!(clock.sleep_until(2 * at));
-        assert!(clock.elapsed() >= 2 * at);
         stop.cancel();
-        assert!(!clock.spin_until(Duration::from_hours(1)));
         assert!(!clock.sleep_until(Duration::from_hours(1)));
     }
 }

@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, SloProgress};
-use crate::measure::{Measurements, Sample, SloRecorder, Started, WriteRecorder};
-use crate::plan::{Plan, Probe, Totals};
-use crate::population::TenantClass;
+use crate::measure::{Measurements, SloRecorder, Started, WriteRecorder};
+use crate::plan::{Plan, Totals};
 use crate::question::oracle::Oracle;
 use crate::scenario::Scenario;
-use crate::target::Targets;
 use sluice_schemas::concurrency::lock;
 
 /// The state of one drive.
@@ -20,9 +18,8 @@ pub(super) struct Shared {
     pub(super) scenario: Scenario,
     pub(super) plan: Arc<Plan>,
     pub(super) oracle: Oracle,
-    pub(super) targets: Targets,
     pub(super) producer: Producer,
-    /// Measurements of probes: of the checks' thread, and of probes that were held back.
+    /// Measurements of probes, written by the checks' thread alone.
     pub(super) measured: Mutex<Measurements>,
     pub(super) counters: Counters,
     /// PostgreSQL's transactions.
@@ -32,9 +29,7 @@ pub(super) struct Shared {
 /// Counts that only grow.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) probes_offered: AtomicU64,
-    pub(super) probes_sent: AtomicU64,
-    pub(super) probes_held_back: AtomicU64,
+    pub(super) probes: ProbeCounts,
     pub(super) writes_held_back: AtomicU64,
     pub(super) communications: AtomicU64,
     pub(super) records: [AtomicU64; 3],
@@ -43,6 +38,17 @@ pub(super) struct Counters {
     /// Communications that were given up.
     pub(super) uncommitted: AtomicU64,
     failures: AtomicU64,
+}
+
+/// Probes by what became of them.
+#[derive(Debug, Default)]
+pub(super) struct ProbeCounts {
+    /// Probes that were due.
+    pub(super) offered: AtomicU64,
+    /// Probes that were started.
+    pub(super) sent: AtomicU64,
+    /// Probes never started because too many were in flight.
+    pub(super) held_back: AtomicU64,
 }
 
 impl Counters {
@@ -70,12 +76,6 @@ impl Shared {
         self.counters.failures.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED_FAILURES
     }
 
-    /// Counts a sample of a probe.
-    pub(super) fn record(&self, probe: &Probe, sample: Sample) {
-        let class = TenantClass::of(probe.tenant, self.plan.population().tenants().len());
-        lock(&self.measured).record(probe.question, class, sample);
-    }
-
     /// Writes handed to the stores so far.
     pub(super) fn sent(&self) -> Totals {
         let [events, metrics, interactions] = &self.counters.records;
@@ -95,8 +95,8 @@ impl Shared {
 
     /// How many probes were planned and started.
     pub(super) fn started_probes(&self) -> Started {
-        let Counters { probes_offered, probes_sent, probes_held_back, .. } = &self.counters;
-        Started { offered: read(probes_offered), sent: read(probes_sent), held_back: read(probes_held_back) }
+        let ProbeCounts { offered, sent, held_back } = &self.counters.probes;
+        Started { offered: read(offered), sent: read(sent), held_back: read(held_back) }
     }
 
     /// Writes of a tenant that their stores have acknowledged.
@@ -120,8 +120,8 @@ impl Shared {
         let acknowledged = tenants.map(|tenant| self.acknowledged(tenant)).sum();
         let measured = lock(&self.measured);
         let finished: u64 = measured.questions.iter().map(|recorder| recorder.measured().counts.samples).sum();
-        let in_flight = read(&self.counters.probes_offered).saturating_sub(finished);
-        let held_back = read(&self.counters.probes_held_back) + read(&self.counters.writes_held_back);
+        let in_flight = read(&self.counters.probes.offered).saturating_sub(finished);
+        let held_back = read(&self.counters.probes.held_back) + read(&self.counters.writes_held_back);
         let slos = measured.slos.iter().map(slo_progress).collect();
         Progress { phase, elapsed, length, sent: self.sent(), acknowledged, held_back, in_flight, slos }
     }

@@ -1,32 +1,14 @@
-//! What the generator itself got from its machine during a drive: how long its tasks waited for a thread, and the shares of
-//! the processors that it used and that the hypervisor took. It decides nothing; the verdict judges it.
-
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
-
-use crate::measure::DurationHistogram;
-use sluice_schemas::concurrency::{join, lock};
-
-/// Interval at which the delay of a task is measured.
-const INTERVAL: Duration = Duration::from_millis(5);
+//! What the generator itself got from its machine during a drive: the shares of the processors that it used and that the
+//! hypervisor took. It decides nothing; the verdict judges it.
 
 /// A running measurement.
 pub(super) struct Vitals {
-    delays: Arc<Mutex<DurationHistogram>>,
-    ended: Arc<AtomicBool>,
-    pulses: JoinHandle<()>,
     at_start: Option<Processors>,
 }
 
 /// What was measured.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Measured {
-    /// Time that a task waited for a thread.
-    pub(super) task_delay: DurationHistogram,
     /// Share of all processors that the generator used, 0 to 1; `None` where the system doesn't tell.
     pub(super) processor_share: Option<f64>,
     /// Share of all processors that the hypervisor took, 0 to 1; `None` where the system doesn't tell.
@@ -34,36 +16,15 @@ pub(super) struct Measured {
 }
 
 impl Vitals {
-    /// Starts to measure, on a thread of its own.
+    /// Starts to measure.
     pub(super) fn start() -> Self {
-        let (delays, ended): (Arc<Mutex<DurationHistogram>>, Arc<AtomicBool>) = Default::default();
-        let (pulse_delays, pulse_ended, runtime) = (Arc::clone(&delays), Arc::clone(&ended), Handle::current());
-        let pulses = tokio::task::spawn_blocking(move || {
-            let mut intended = Instant::now();
-            while !pulse_ended.load(Ordering::Relaxed) {
-                let delays = Arc::clone(&pulse_delays);
-                // From the intended start: after a pause of the whole process, every pulse that it delayed counts.
-                drop(runtime.spawn(async move { lock(&delays).record(intended.elapsed()) }));
-                intended += INTERVAL;
-                std::thread::park_timeout(intended.saturating_duration_since(Instant::now()));
-            }
-        });
-        Self { delays, ended, pulses, at_start: Processors::read() }
+        Self { at_start: Processors::read() }
     }
 
-    /// Stops and returns what was measured since the start.
-    pub(super) async fn finish(self) -> Measured {
-        self.ended.store(true, Ordering::Relaxed);
-        join(self.pulses).await;
-        // The last pulses may still wait for a thread; this one waits behind them.
-        join(tokio::spawn(async {})).await;
+    /// What was measured since the start.
+    pub(super) fn finish(self) -> Measured {
         let shares = self.at_start.zip(Processors::read()).and_then(|(start, end)| end.shares_since(start));
-        let task_delay = lock(&self.delays).clone();
-        Measured {
-            task_delay,
-            processor_share: shares.map(|(own, _)| own),
-            steal_share: shares.map(|(_, steal)| steal),
-        }
+        Measured { processor_share: shares.map(|(own, _)| own), steal_share: shares.map(|(_, steal)| steal) }
     }
 }
 
@@ -112,15 +73,5 @@ mod tests {
         assert_eq!(end.shares_since(start), Some((0.2, 0.1)));
         assert_eq!(start.shares_since(start), None);
         assert_eq!(Processors::parse("cpu 1 2", &process(1)), None);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn a_blocked_thread_delays_tasks_and_is_measured() {
-        let vitals = Vitals::start();
-        // Blocks the only thread of the runtime, as a starved one would be.
-        let block = |started: Instant| while started.elapsed() < Duration::from_millis(60) {};
-        tokio::spawn(async move { block(Instant::now()) }).await.unwrap();
-        let measured = vitals.finish().await;
-        assert!(measured.task_delay.max().unwrap() >= Duration::from_millis(40), "{measured:?}");
     }
 }

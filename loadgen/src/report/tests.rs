@@ -26,7 +26,7 @@ fn answers(scenario: &Scenario, slow: u64) -> Measurements {
         for i in 0..(rate * 60.0) as u64 {
             let latency = Duration::from_millis(if i % slow == slow - 1 { 3_000 } else { 1 + i * 37 % 100 });
             let (intended, lag) = (Duration::from_secs_f64(i as f64 / rate), Duration::from_micros(300));
-            let sample = Sample { intended, lag, latency, outcome: Outcome::Correct };
+            let sample = Sample { intended, lag, latency, waited: Duration::ZERO, outcome: Outcome::Correct };
             measured.record(question, TenantClass::Large, sample);
         }
     }
@@ -40,7 +40,8 @@ fn silent(scenario: &Scenario) -> Measurements {
     for &question in scenario.probes.keys().filter(|&&question| question != last) {
         for second in 0..60 {
             let intended = Duration::from_secs(second);
-            let sample = Sample { intended, lag: Duration::ZERO, latency: Duration::ZERO, outcome: Outcome::Error };
+            let (lag, latency, waited) = Default::default();
+            let sample = Sample { intended, lag, latency, waited, outcome: Outcome::Error };
             measured.record(question, TenantClass::Large, sample);
         }
     }

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::error::ScenarioError;
 use super::raw::{self, Count, Raw, Text};
-use super::types::{Arrivals, Availability, Scenario, Slo, TimeOuts, Undecided};
+use super::types::{Arrivals, Availability, Connections, Scenario, Slo, TimeOuts, Undecided};
 use super::units;
 use crate::population::TenantClass;
 use crate::question::{Question, Store};
@@ -110,6 +110,7 @@ pub(super) fn check(raw: &Raw, source: &Source<'_>) -> Result<Scenario, Scenario
         slos,
         availability: raw.availability.as_ref().map_or(Ok(Availability::default()), |raw| availability(raw, source))?,
         time_outs,
+        connections: connections(&raw.connections, source)?,
     })
 }
 
@@ -236,6 +237,14 @@ fn time_outs(raw: &BTreeMap<Text, Text>, source: &Source<'_>) -> Result<TimeOuts
         *place = source.duration(at, &key, Duration::from_millis(1)..Duration::from_secs(601))?;
     }
     Ok(time_outs)
+}
+
+fn connections(raw: &raw::Connections, source: &Source<'_>) -> Result<Connections, ScenarioError> {
+    let mut connections = Connections::default();
+    if let Some(count) = &raw.postgres {
+        connections.postgres = source.count(count, "connections.postgres", 1..10_001)? as u32;
+    }
+    Ok(connections)
 }
 
 fn unknown<'a>(

@@ -26,6 +26,14 @@ pub(super) struct Raw {
     pub availability: Option<Availability>,
     #[serde(default)]
     pub time_outs: BTreeMap<Text, Text>,
+    #[serde(default)]
+    pub connections: Connections,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Connections {
+    pub postgres: Option<Count>,
 }
 
 #[derive(Deserialize)]

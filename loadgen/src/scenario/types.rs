@@ -63,6 +63,8 @@ pub struct Scenario {
     pub availability: Availability,
     /// Time-outs of answers.
     pub time_outs: TimeOuts,
+    /// Connections of the generator.
+    pub connections: Connections,
 }
 
 /// The arrival process: how intended starts are spaced.
@@ -126,8 +128,21 @@ pub struct Slo {
     pub longest_stall: Option<Duration>,
 }
 
+/// Maximum numbers of connections that ask questions. Clients of other stores open as many as they need, or share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Connections {
+    /// To PostgreSQL.
+    pub postgres: u32,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { postgres: 32 }
+    }
+}
+
 /// Time-outs of answers, counted from the intended start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TimeOuts {
     /// PostgreSQL.
     #[serde(with = "humantime_serde")]

@@ -9,6 +9,9 @@ pub enum QueryError {
     /// The store could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The client could not start.
+    #[error("start a client: {0}")]
+    Runtime(std::io::Error),
     /// PostgreSQL returned an error.
     #[error("query PostgreSQL: {0}")]
     Postgres(#[from] sqlx::Error),
@@ -39,9 +42,12 @@ impl QueryError {
     pub fn is_wrong_answer(&self) -> bool {
         match self {
             Self::Unreadable { .. } | Self::ForeignRow(_) => true,
-            Self::Connect(_) | Self::Postgres(_) | Self::Redis(_) | Self::Elasticsearch(_) | Self::ClickHouse(_) => {
-                false
-            }
+            Self::Connect(_)
+            | Self::Runtime(_)
+            | Self::Postgres(_)
+            | Self::Redis(_)
+            | Self::Elasticsearch(_)
+            | Self::ClickHouse(_) => false,
         }
     }
 }

@@ -10,12 +10,10 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::error::QueryError;
+use super::waited;
 
 /// The store, as errors name it.
 pub(crate) const STORE: &str = "PostgreSQL";
-
-/// Connections that probes share.
-const POOL: u32 = 16;
 
 /// A pool for questions.
 #[derive(Debug, Clone)]
@@ -24,14 +22,17 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Opens the pool and one connection, which proves that the store responds.
-    pub(super) async fn connect(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
+    /// Opens half of the pool, which proves that the store responds.
+    pub(super) async fn connect(stores: &Stores, names: &Names, connections: u32) -> Result<Self, QueryError> {
         let options = connect::postgres_options(stores, &names.database(), Role::App);
-        // Each question has its own time-out, and waiting for a connection counts toward it.
-        let pool =
-            PgPoolOptions::new().min_connections(POOL / 2).max_connections(POOL).acquire_timeout(CONNECT_TIMEOUT * 6);
-        let pool = pool.connect_with(options).await?;
-        Ok(Self { pool })
+        let pool = PgPoolOptions::new()
+            .min_connections(connections.div_ceil(2))
+            .max_connections(connections)
+            // Each question has its own time-out, and waiting for a connection counts toward it.
+            .acquire_timeout(CONNECT_TIMEOUT * 6)
+            // A test would be one more round trip for each question.
+            .test_before_acquire(false);
+        Ok(Self { pool: pool.connect_with(options).await? })
     }
 
     /// Runs one query in a transaction of a tenant.
@@ -40,7 +41,8 @@ impl Postgres {
         tenant: Uuid,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, QueryError> {
-        let mut transaction = tenant::begin(&self.pool, tenant).await?;
+        let mut connection = waited::count(self.pool.acquire()).await?;
+        let mut transaction = tenant::begin_on(&mut connection, tenant).await?;
         let answer = query(&mut transaction).await?;
         transaction.commit().await?;
         Ok(answer)

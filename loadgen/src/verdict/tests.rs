@@ -23,7 +23,8 @@ fn ask(measured: &mut Measurements, question: Question, samples: u64, answer: im
         let (outcome, millis) = answer(i);
         let intended = duration.mul_f64(i as f64 / samples as f64);
         let latency = Duration::from_millis(millis);
-        measured.record(question, TenantClass::Large, Sample { intended, lag: Duration::ZERO, latency, outcome });
+        let (lag, waited) = Default::default();
+        measured.record(question, TenantClass::Large, Sample { intended, lag, latency, waited, outcome });
     }
 }
 

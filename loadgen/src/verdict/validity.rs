@@ -43,6 +43,7 @@ pub enum Validity {
 pub fn validity(slos: &[Slo], recorders: &[Recorder], health: &GeneratorHealth) -> Validity {
     let checks = [
         probe_lag(slos, recorders),
+        connections(slos, recorders),
         task_delay(slos, health),
         write_lag(health),
         never_started("writes", health.writes),
@@ -79,6 +80,26 @@ fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
 fn is_late(lag: &DurationHistogram, limit: Duration) -> bool {
     let (late, all) = (lag.count_above(limit) as f64, lag.len() as f64);
     late > all * MAX_LATE && binomial::at_least(late, all, MAX_LATE) <= LATE_ALPHA
+}
+
+/// The question that waited longest for a connection of its client, if most of its probes waited and the store itself
+/// answers in time. A stall makes some probes wait, and a slow store all of them: neither is the client's fault.
+fn connections(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
+    let short = recorders.iter().filter_map(|recorder| {
+        let (question, measured) = (recorder.question(), recorder.measured());
+        let judging = || slos.iter().filter(|slo| slo.questions.contains(&question));
+        let within = judging().map(|slo| slo.within).min()?;
+        let (waited, latency) = (measured.waited.quantile(0.5)?, measured.latency.quantile(0.5)?);
+        let is_short = waited > max_own_delay(judging()) && latency.saturating_sub(waited) <= within;
+        is_short.then_some((waited, question))
+    });
+    let (waited, question) = short.max()?;
+    let waited = brief_duration(waited);
+    Some(format!(
+        "half of the probes of {question} waited more than {waited} for a connection of the generator, although the store \
+         answers in time: raise `connections.{}` of the scenario",
+        question.store().as_str()
+    ))
 }
 
 fn task_delay(slos: &[Slo], health: &GeneratorHealth) -> Option<String> {
@@ -150,7 +171,7 @@ mod tests {
         let mut recorder = Recorder::new(Question::Search, scenario.limit_of(Question::Search), scenario.duration);
         for second in 0..100 {
             let intended = Duration::from_secs(second % 60);
-            recorder.record(Sample { intended, lag, latency: lag, outcome: Outcome::Correct });
+            recorder.record(Sample { intended, lag, latency: lag, waited: Duration::ZERO, outcome: Outcome::Correct });
         }
         vec![recorder]
     }
@@ -191,6 +212,27 @@ mod tests {
         assert!(!is_valid(&slos), "10 % of 200 ms are 20 ms");
         slos.iter_mut().find(|slo| slo.name == "search").unwrap().within = Duration::from_millis(400);
         assert!(is_valid(&slos), "10 % of 400 ms are 40 ms; the limit of the lookups, 10 ms, is not that of searches");
+    }
+
+    #[test]
+    fn too_few_connections_are_the_generators_fault_and_a_slow_store_is_not() {
+        let scenario = scenario();
+        let judge = |waiting: u64, waited: u64, served: u64| {
+            let question = Question::LookupById;
+            let mut recorder = Recorder::new(question, scenario.limit_of(question), scenario.duration);
+            for probe in 0..100 {
+                let (intended, lag) = (Duration::from_millis(500 * probe), Duration::ZERO);
+                let waited = Duration::from_millis(if probe < waiting { waited } else { 0 });
+                let latency = waited + Duration::from_millis(served);
+                recorder.record(Sample { intended, lag, latency, waited, outcome: Outcome::Correct });
+            }
+            validity(&scenario.slos, &[recorder], &good())
+        };
+        let Validity::Invalid(reasons) = judge(90, 4_000, 80) else { panic!("valid") };
+        insta::assert_snapshot!(reasons.join("\n"));
+        assert_eq!(judge(90, 4_000, 300), Validity::Valid, "a slow store makes its callers wait");
+        assert_eq!(judge(40, 4_000, 80), Validity::Valid, "so does a stall");
+        assert_eq!(judge(90, 9, 80), Validity::Valid, "a short wait");
     }
 
     #[test]

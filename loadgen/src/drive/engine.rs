@@ -1,0 +1,266 @@
+//! The loop of one thread: starts calls at their intended starts, measures how late it was and when they ended, and hands
+//! them over in batches. It never waits for a call before it starts the next one, never checks an answer, and shares
+//! nothing with the loops of other threads.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::{mpsc, oneshot};
+
+use super::clock::Clock;
+use super::shared::{ProbeCounts, add};
+use super::timer::Timer;
+use crate::measure::DurationHistogram;
+use crate::plan::Probe;
+use crate::target::waited;
+
+/// Maximum number of calls in flight, in all loops. A store that exceeds this has long failed; the limit protects memory.
+pub(super) const MAX_IN_FLIGHT: usize = 20_000;
+/// How long after its time-out an answer is still awaited, so that its latency is known in full.
+const MAX_LATE: Duration = Duration::from_secs(30);
+/// Interval at which the loop measures how late it runs.
+const PULSE: Duration = Duration::from_millis(5);
+/// Calls started before those in flight are served again, and calls handed over together.
+const BATCH: usize = 64;
+/// Batches that may wait for their check; while they do, finished calls stay in the loop and count as in flight.
+pub(super) const BATCHES: usize = 64;
+
+/// How a loop asks.
+pub(super) trait Caller {
+    /// What comes back.
+    type Reply;
+
+    /// Asks, and reads the reply.
+    async fn call(&self, probe: &Probe) -> Self::Reply;
+
+    /// How long a user waits.
+    fn time_out(&self, probe: &Probe) -> Duration;
+
+    /// Whether a fault injected for a test skips the probe of that index.
+    fn is_skipped(&self, index: usize) -> bool;
+}
+
+/// A finished call.
+#[derive(Debug)]
+pub(super) struct Finished<R> {
+    pub(super) probe: Probe,
+    /// The reply; `None` if none came.
+    pub(super) reply: Option<R>,
+    /// Actual start minus intended start.
+    pub(super) lag: Duration,
+    /// End minus intended start.
+    pub(super) latency: Duration,
+    /// Part of the latency in which the call waited for a connection of this client.
+    pub(super) waited: Duration,
+}
+
+/// Calls that are in flight or wait for their check, in all loops.
+#[derive(Debug, Clone, Default)]
+pub(super) struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    /// Counts one more, which is held back too until it is recorded. Whether it may start.
+    fn admit(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) < MAX_IN_FLIGHT
+    }
+
+    /// Takes calls out of the count.
+    pub(super) fn end(&self, calls: usize) {
+        self.0.fetch_sub(calls, Ordering::Relaxed);
+    }
+}
+
+/// Where finished calls go.
+pub(super) struct Outbox<R> {
+    /// `None` if nothing is recorded, as in a warm-up.
+    pub(super) checks: Option<mpsc::Sender<Vec<Finished<R>>>>,
+    pub(super) in_flight: InFlight,
+}
+
+/// Starts every probe at its intended start and waits for the last reply, or until the drive is stopped. Sends to
+/// `all_started` when the last one is started. Returns how late the loop ran at regular instants.
+pub(super) async fn run<C: Caller>(
+    caller: &C,
+    clock: &Clock,
+    probes: impl Iterator<Item = Probe>,
+    outbox: &Outbox<C::Reply>,
+    (counts, all_started): (&ProbeCounts, oneshot::Sender<()>),
+) -> io::Result<DurationHistogram> {
+    let (mut timer, mut delays, mut calls) = (Timer::new()?, DurationHistogram::default(), FuturesUnordered::new());
+    let (mut probes, mut finished) = (probes.peekable(), Vec::with_capacity(BATCH));
+    let (mut pulse, mut index, mut all_started) = (Duration::ZERO, 0, Some(all_started));
+    while !clock.is_stopped() && (probes.peek().is_some() || !calls.is_empty()) {
+        for _ in 0..BATCH {
+            let Some(probe) = probes.next_if(|probe| probe.at <= clock.elapsed()) else { break };
+            add(&counts.offered, 1);
+            index += 1;
+            if caller.is_skipped(index) {
+                continue;
+            }
+            if outbox.in_flight.admit() {
+                add(&counts.sent, 1);
+                calls.push(call(caller, clock, probe));
+            } else {
+                add(&counts.held_back, 1);
+                let (latency, zero) = (caller.time_out(&probe), Duration::ZERO);
+                finished.push(Finished { probe, reply: None, lag: zero, latency, waited: zero });
+            }
+        }
+        if probes.peek().is_none() {
+            // Nobody may wait for it.
+            all_started.take().map(|all_started| all_started.send(()).ok());
+        }
+        let now = clock.elapsed();
+        if pulse <= now {
+            delays.record(now.saturating_sub(pulse));
+            pulse = next_pulse(pulse, now);
+            outbox.try_send(&mut finished);
+        }
+        let wake = probes.peek().map_or(pulse, |probe| probe.at.min(pulse));
+        tokio::select! {
+            biased;
+            waited = timer.wait_until(clock.instant(wake)) => waited?,
+            Some(done) = calls.next(), if !calls.is_empty() => {
+                finished.push(done);
+                if finished.len() >= BATCH {
+                    outbox.try_send(&mut finished);
+                }
+            }
+        }
+    }
+    outbox.send(finished).await;
+    Ok(delays)
+}
+
+/// After a pause of the whole process, every pulse that it delayed counts, up to a second.
+fn next_pulse(pulse: Duration, now: Duration) -> Duration {
+    (pulse + PULSE).max(now.saturating_sub(Duration::from_secs(1)))
+}
+
+async fn call<C: Caller>(caller: &C, clock: &Clock, probe: Probe) -> Finished<C::Reply> {
+    let intended = clock.instant(probe.at);
+    let lag = intended.elapsed();
+    // A user has left when the time-out is over; the answer still shows how long the stall was.
+    let last = intended + caller.time_out(&probe) + MAX_LATE;
+    let calling = tokio::time::timeout_at(last.into(), caller.call(&probe));
+    let (reply, waited) = waited::measure(calling).await;
+    Finished { reply: reply.ok(), lag, latency: intended.elapsed(), waited, probe }
+}
+
+impl<R> Outbox<R> {
+    /// Hands a batch over, unless the checks are behind.
+    fn try_send(&self, finished: &mut Vec<Finished<R>>) {
+        if finished.is_empty() {
+            return;
+        }
+        match &self.checks {
+            None => self.in_flight.end(finished.drain(..).count()),
+            Some(checks) => {
+                if let Ok(permit) = checks.try_reserve() {
+                    permit.send(std::mem::replace(finished, Vec::with_capacity(BATCH)));
+                }
+            }
+        }
+    }
+
+    /// Hands the last batch over.
+    async fn send(&self, mut finished: Vec<Finished<R>>) {
+        match &self.checks {
+            None => self.try_send(&mut finished),
+            // The checks end only when the drive is stopped.
+            Some(checks) => drop(checks.send(finished).await),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Instant;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::question::{Key, Question};
+
+    /// Answers when `stall` is over; the first call blocks the loop for `block`.
+    struct Stalling {
+        started: Instant,
+        stall: Duration,
+        block: Cell<Duration>,
+    }
+
+    impl Caller for Stalling {
+        type Reply = ();
+
+        async fn call(&self, _: &Probe) {
+            let blocked = Instant::now();
+            let block = self.block.take();
+            while blocked.elapsed() < block {}
+            tokio::time::sleep_until((self.started + self.stall).into()).await;
+        }
+
+        fn time_out(&self, _: &Probe) -> Duration {
+            Duration::from_secs(2)
+        }
+
+        fn is_skipped(&self, _: usize) -> bool {
+            false
+        }
+    }
+
+    async fn run_probes(count: u64, stall: Duration, block: Duration) -> (Vec<Finished<()>>, DurationHistogram) {
+        let clock = Clock::start(&CancellationToken::new());
+        let caller = Stalling { started: clock.instant(Duration::ZERO), stall, block: Cell::new(block) };
+        let probe = |index| Probe {
+            at: Duration::from_millis(index),
+            question: Question::LookupById,
+            tenant: 0,
+            key: Key::Customer(index),
+        };
+        let (checks, mut batches) = mpsc::channel(BATCHES);
+        let outbox = Outbox { checks: Some(checks), in_flight: InFlight::default() };
+        let (counts, (all_started, started)) = (ProbeCounts::default(), oneshot::channel());
+        let collecting = async {
+            let mut all = Vec::new();
+            while let Some(batch) = batches.recv().await {
+                outbox.in_flight.end(batch.len());
+                all.extend(batch);
+            }
+            all
+        };
+        let asking = async {
+            let probes = (0..count).map(probe);
+            let outbox = Outbox { checks: outbox.checks.clone(), in_flight: outbox.in_flight.clone() };
+            run(&caller, &clock, probes, &outbox, (&counts, all_started)).await.unwrap()
+        };
+        let delays = asking.await;
+        started.await.unwrap();
+        drop(outbox.checks);
+        (collecting.await, delays)
+    }
+
+    #[tokio::test]
+    async fn a_stall_delays_no_start_and_shows_in_every_latency() {
+        let (finished, _) = run_probes(40, Duration::from_millis(200), Duration::ZERO).await;
+        let mut keys: Vec<Key> = finished.iter().map(|one| one.probe.key.clone()).collect();
+        keys.sort_by_key(|key| match key {
+            Key::Customer(index) => *index,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(keys, (0..40).map(Key::Customer).collect::<Vec<_>>(), "none is lost, none comes twice");
+        for Finished { probe, latency, reply, .. } in finished {
+            assert!(reply.is_some() && latency >= Duration::from_millis(200).saturating_sub(probe.at), "{latency:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_blocked_loop_is_measured_and_charged_to_the_generator() {
+        let (finished, delays) = run_probes(40, Duration::ZERO, Duration::from_millis(60)).await;
+        assert!(delays.max().unwrap() >= Duration::from_millis(40), "{delays:?}");
+        assert!(finished.iter().any(|one| one.lag >= Duration::from_millis(20)));
+    }
+}

@@ -1,0 +1,178 @@
+//! The loops of a drive: threads that each have a runtime, connections and a share of the probes of their own, so that they
+//! never wait for each other. They start before the warm-up and end with the drive.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use sluice_schemas::names::Names;
+use sluice_schemas::stores::Stores;
+use tokio::sync::{mpsc, oneshot};
+
+use super::checks::Reply;
+use super::clock::Clock;
+use super::engine::{self, Finished, InFlight, Outbox};
+use super::probes::{self, Questions, Schedule};
+use super::shared::{ProbeCounts, Shared};
+use crate::measure::DurationHistogram;
+use crate::run_context::RunContext;
+use crate::scenario::Scenario;
+use crate::target::{QueryError, Targets};
+
+/// Probes per second that one loop asks at most, while there are more processors. A store's client takes about 50
+/// microseconds of processor time for a question and its answer.
+const RATE_PER_LOOP: f64 = 5_000.0;
+
+/// The threads of all loops.
+pub(super) struct Loops {
+    loops: Vec<(mpsc::Sender<Phase>, JoinHandle<()>)>,
+    in_flight: InFlight,
+}
+
+/// What a loop does next.
+struct Phase {
+    schedule: Schedule,
+    clock: Clock,
+    checks: Option<mpsc::Sender<Vec<Finished<Reply>>>>,
+    all_started: oneshot::Sender<()>,
+    ended: oneshot::Sender<io::Result<DurationHistogram>>,
+}
+
+/// The result of each loop once it has started its last probe, and once it has the last reply.
+pub(super) struct Running {
+    all_started: Vec<oneshot::Receiver<()>>,
+    ended: Vec<oneshot::Receiver<io::Result<DurationHistogram>>>,
+}
+
+/// Number of loops for the scenario's rates on this machine.
+fn count(scenario: &Scenario) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let rate: f64 = scenario.probes.values().sum();
+    ((rate / RATE_PER_LOOP).ceil() as usize).clamp(1, processors)
+}
+
+impl Loops {
+    /// Starts the threads; returns when each has opened its connections.
+    pub(super) async fn start(context: RunContext<'_>, shared: &Arc<Shared>) -> Result<Self, QueryError> {
+        let (loops, in_flight) = (count(context.scenario), InFlight::default());
+        let mut this = Self { loops: Vec::with_capacity(loops), in_flight };
+        for index in 0..loops {
+            let (commands, phases) = mpsc::channel(1);
+            let (opened, is_open) = oneshot::channel();
+            let member =
+                Member { shared: Arc::clone(shared), in_flight: this.in_flight.clone(), place: (index, loops) };
+            let (stores, names) = (context.stores.clone(), context.names.clone());
+            let thread = std::thread::spawn(move || member.live((&stores, &names), opened, phases));
+            this.loops.push((commands, thread));
+            let Ok(opened) = is_open.await else { break };
+            opened?;
+        }
+        if this.loops.len() < loops {
+            this.join();
+            unreachable!("a thread that did not say that it is open has panicked");
+        }
+        Ok(this)
+    }
+
+    /// Calls that are in flight or wait for their check.
+    pub(super) fn in_flight(&self) -> InFlight {
+        self.in_flight.clone()
+    }
+
+    /// Lets every loop ask its share of a schedule.
+    pub(super) async fn run(
+        &self,
+        schedule: Schedule,
+        clock: &Clock,
+        checks: Option<mpsc::Sender<Vec<Finished<Reply>>>>,
+    ) -> Running {
+        let mut running = Running { all_started: Vec::new(), ended: Vec::new() };
+        for (commands, _) in &self.loops {
+            let (started, all_started) = oneshot::channel();
+            let (end, ended) = oneshot::channel();
+            let (clock, checks) = (clock.clone(), checks.clone());
+            // A loop that is gone has panicked; `Loops::end` passes that on.
+            drop(commands.send(Phase { schedule, clock, checks, all_started: started, ended: end }).await);
+            running.all_started.push(all_started);
+            running.ended.push(ended);
+        }
+        running
+    }
+
+    /// Ends the threads. A panic in one of them propagates to the caller.
+    pub(super) fn join(self) {
+        for (commands, thread) in self.loops {
+            drop(commands);
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Waits until every probe is started.
+    pub(super) async fn all_started(&mut self) {
+        for started in &mut self.all_started {
+            // A loop that was stopped never says so.
+            started.await.ok();
+        }
+    }
+
+    /// Waits for the last reply. Returns how late all loops ran at regular instants.
+    pub(super) async fn ended(self) -> io::Result<DurationHistogram> {
+        let mut delays = DurationHistogram::default();
+        for ended in self.ended {
+            if let Ok(result) = ended.await {
+                delays.merge(&result?);
+            }
+        }
+        Ok(delays)
+    }
+}
+
+/// One loop.
+struct Member {
+    shared: Arc<Shared>,
+    in_flight: InFlight,
+    /// Its index, and the number of all loops.
+    place: (usize, usize),
+}
+
+impl Member {
+    fn live(
+        self,
+        to: (&Stores, &Names),
+        opened: oneshot::Sender<Result<(), QueryError>>,
+        mut phases: mpsc::Receiver<Phase>,
+    ) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(opened.send(Err(QueryError::Runtime(error)))),
+        };
+        runtime.block_on(async {
+            let connections = self.shared.scenario.connections.postgres.div_ceil(self.place.1 as u32);
+            let targets = match Targets::connect(to.0, to.1, connections).await {
+                Ok(targets) => targets,
+                Err(error) => return drop(opened.send(Err(error))),
+            };
+            drop(opened.send(Ok(())));
+            while let Some(phase) = phases.recv().await {
+                self.run(&targets, phase).await;
+            }
+        });
+    }
+
+    async fn run(&self, targets: &Targets, phase: Phase) {
+        let Phase { schedule, clock, checks, all_started, ended } = phase;
+        let Shared { plan, scenario, counters, .. } = &*self.shared;
+        let questions = Questions { targets, population: plan.population(), time_outs: scenario.time_outs };
+        // A warm-up is not counted.
+        let uncounted = ProbeCounts::default();
+        let counts = if schedule == Schedule::Drive { &counters.probes } else { &uncounted };
+        let outbox = Outbox { checks, in_flight: self.in_flight.clone() };
+        let probes = probes::of_loop(plan, schedule, self.place);
+        let result = engine::run(&questions, &clock, probes, &outbox, (counts, all_started)).await;
+        drop(ended.send(result));
+    }
+}
