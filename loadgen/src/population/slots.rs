@@ -8,7 +8,7 @@ use super::affine::Affine;
 
 /// Most slots of one customer in a cycle.
 const MAX_LAYERS: u64 = 200;
-/// One customer in this many is inactive, in hundredths: 8 %.
+/// Share of inactive customers, in hundredths.
 const INACTIVE_PERCENT: u64 = 8;
 
 /// One tenant's cycle.

@@ -16,8 +16,6 @@ const STRIDE: usize = 16;
 /// State that is computed once for a tenant.
 #[derive(Debug)]
 pub(super) struct TenantState {
-    seed: u64,
-    tenant: u64,
     past: EraState,
     drive: EraState,
     /// Customers of cases, and of single messages.
@@ -29,15 +27,44 @@ pub(super) struct TenantState {
 /// The communications of an era.
 #[derive(Debug)]
 struct EraState {
+    seed: u64,
+    era: Era,
+    tenant: u64,
     communications: u64,
     curve: Curve,
     events: EventCounts,
 }
 
 impl EraState {
-    fn new(tenant: &Tenant, era: Era, period: &Period) -> Self {
-        let curve = Curve::new(tenant.region, period);
-        Self { communications: tenant.communications_in(era), curve, events: EventCounts::default() }
+    fn new(tenant: &Tenant, seed: u64, era: Era, period: &Period) -> Self {
+        Self {
+            seed,
+            era,
+            tenant: tenant.index as u64,
+            communications: tenant.communications_in(era),
+            curve: Curve::new(tenant.region, period),
+            events: EventCounts::default(),
+        }
+    }
+
+    fn created(&self, index: u64) -> (u64, KeyedRng) {
+        let mut rng = KeyedRng::new(self.seed, self.era.lifecycles(), [self.tenant, index]);
+        (self.curve.millis(index, self.communications, rng.next() as u32), rng)
+    }
+
+    /// First communication that is created at or after an instant.
+    fn first_at(&self, millis: u64) -> u64 {
+        let (mut low, mut high) = (0, self.communications);
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.created(middle).0 < millis { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// First communications of the days of a period.
+    fn firsts(&self, period: &Period) -> impl Iterator<Item = u64> {
+        (0..period.millis.div_ceil(DAY_MS)).map(|day| self.first_at(day * DAY_MS))
     }
 }
 
@@ -45,18 +72,19 @@ impl TenantState {
     /// The state of a tenant, without counts of events.
     pub(super) fn new(tenant: &Tenant, seed: u64, past: &Period, drive: &Period) -> Self {
         let slots = |start| Slots::new(tenant.customers, seed, start);
-        let mut state = Self {
-            seed,
-            tenant: tenant.index as u64,
-            past: EraState::new(tenant, Era::Past, past),
-            drive: EraState::new(tenant, Era::Drive, drive),
+        let era = |era, period| EraState::new(tenant, seed, era, period);
+        let (in_past, in_drive) = (era(Era::Past, past), era(Era::Drive, drive));
+        let before = in_past.communications;
+        let driven = in_drive.firsts(drive).chain([in_drive.communications]).map(|first| before + first);
+        let firsts: Vec<u64> = in_past.firsts(past).chain(driven).collect();
+        Self {
+            schedule: Schedule::new(&firsts, speeds(tenant.campaigns)),
             cases: slots(seed),
             // Other customers than those of the first cases.
             singles: slots(seed.wrapping_add(tenant.customers)),
-            schedule: Schedule::new(&[0], 1),
-        };
-        state.schedule = Schedule::new(&state.firsts(past, drive), speeds(tenant.campaigns));
-        state
+            past: in_past,
+            drive: in_drive,
+        }
     }
 
     fn era(&self, era: Era) -> &EraState {
@@ -82,9 +110,12 @@ impl TenantState {
     /// When a communication is created, in milliseconds since the start of its era, and the stream from which the rest of
     /// its lifecycle is drawn.
     pub(super) fn created(&self, era: Era, index: u64) -> (u64, KeyedRng) {
-        let mut rng = KeyedRng::new(self.seed, era.lifecycles(), [self.tenant, index]);
-        let EraState { communications, curve, .. } = self.era(era);
-        (curve.millis(index, *communications, rng.next() as u32), rng)
+        self.era(era).created(index)
+    }
+
+    /// First communication of an era that is created at or after an instant, in milliseconds since its start.
+    pub(super) fn first_at(&self, era: Era, millis: u64) -> u64 {
+        self.era(era).first_at(millis)
     }
 
     /// What a communication is.
@@ -123,25 +154,6 @@ impl TenantState {
         let mut past: Vec<u64> = all.filter(|&index| index < self.past.communications).collect();
         past.sort_unstable();
         past
-    }
-
-    /// First communication of an era that is created at or after an instant.
-    pub(super) fn first_at(&self, era: Era, millis: u64) -> u64 {
-        let (mut low, mut high) = (0, self.era(era).communications);
-        while low < high {
-            let middle = low.midpoint(high);
-            if self.created(era, middle).0 < millis { low = middle + 1 } else { high = middle }
-        }
-        low
-    }
-
-    /// First communications of all days of both eras, counted from the first one of the past; last, their number.
-    fn firsts(&self, past: &Period, drive: &Period) -> Vec<u64> {
-        let days = |period: &Period| (0..period.millis.div_ceil(DAY_MS)).map(|day| day * DAY_MS);
-        let before = self.past.communications;
-        let past = days(past).map(|start| self.first_at(Era::Past, start));
-        let drive = days(drive).map(|start| before + self.first_at(Era::Drive, start));
-        past.chain(drive).chain([before + self.drive.communications]).collect()
     }
 }
 

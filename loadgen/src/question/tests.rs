@@ -190,7 +190,7 @@ fn the_oracle_agrees_with_a_count_over_the_records() {
     let plan = Plan::new(&scenario, &Population::new(&scenario));
     let oracle = Oracle::new(plan.population());
     let pasts: Vec<Past> = (0..3).map(|tenant| past(plan.population(), tenant)).collect();
-    let (mut non_empty, mut corruptions) = (0, 0);
+    let (mut non_empty, mut corruptions, mut not_found) = (0, 0, 0);
     for &question in Question::ALL {
         for probe in plan.probes(question).take(40) {
             let expected = oracle.expected(question, probe.tenant, &probe.key);
@@ -200,9 +200,17 @@ fn the_oracle_agrees_with_a_count_over_the_records() {
                 assert!(!wrong.is(&expected), "{probe:?}: a wrong {column} must not count as correct");
                 corruptions += 1;
             }
+            if right == Answer::Customer(None) {
+                let Key::Customer(index) = probe.key else { unreachable!("{probe:?}") };
+                let inactive = plan.population().customer(probe.tenant, index);
+                let found = Answer::Customer(Some(Box::new(inactive)));
+                assert!(!found.is(&expected), "{probe:?}: an inactive customer must not be found");
+                not_found += 1;
+            }
             non_empty += u64::from(!matches!(right, Answer::Hits { total: 0, .. } | Answer::Rows(0)));
         }
     }
     assert!(non_empty > 300, "{non_empty} of 480 probes have something to find");
     assert!(corruptions > 2_000, "{corruptions}");
+    assert!((1..12).contains(&not_found), "{not_found} of 40 addresses belong to inactive customers");
 }

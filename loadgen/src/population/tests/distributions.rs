@@ -5,6 +5,7 @@ use sluice_schemas::records::{Channel, Communication};
 use super::*;
 use crate::plan::Plan;
 use crate::population::search_words::{SEARCH_WORDS, search_frequency, search_word};
+use crate::question::{Key, Question};
 
 fn smoke() -> Plan {
     let smoke = Scenario::parse(include_str!("../../../../scenarios/smoke.toml"), "smoke.toml").unwrap();
@@ -55,12 +56,12 @@ fn the_hits_of_a_search_are_those_that_its_words_frequency_predicts() {
     let mut found = [0.0; SEARCH_WORDS];
     for index in (0..population.tenants()[0].past_communications).step_by(5) {
         let lifecycle = population.lifecycle(Era::Past, 0, index);
-        let words = population.body_words(Era::Past, 0, index, lifecycle.channel).count() as i32;
+        let words = population.body_words(Era::Past, 0, index, lifecycle.channel).count() as f64;
         let record = population.past_communication(0, index);
         let body = record.content.body.to_lowercase();
         let tokens: HashSet<&str> = body.split(|c: char| !c.is_alphanumeric()).collect();
         for place in 0..SEARCH_WORDS {
-            let hit = 1.0 - (1.0 - search_frequency(place)).powi(words);
+            let hit = 1.0 - (1.0 - search_frequency(place)).powf(words);
             expected[place] += hit;
             variance[place] += hit * (1.0 - hit);
             found[place] += f64::from(u8::from(tokens.contains(search_word(lifecycle.language, place))));
@@ -86,6 +87,11 @@ fn most_timelines_are_short_and_some_exceed_a_page() {
     let shares = [1, 5, 25, 51].map(at_least);
     assert!(shares[3] >= 20 && shares[2] < 400 && shares[1] < 4_000, "{shares:?}");
     assert!(shares[2] > 3 * shares[3], "{shares:?}: the tail falls as a power");
+    let asked = plan.probes(Question::Timeline).filter(|probe| {
+        let Key::Customer(customer) = probe.key else { unreachable!("{probe:?}") };
+        count(&population.tenants()[probe.tenant], customer) > 50
+    });
+    assert!(asked.count() > 5, "long timelines are asked for");
 }
 
 #[test]
