@@ -2,24 +2,35 @@
 //! Records are computed on demand, in any order and on any thread. It never stores records: only the tenants' sizes,
 //! their daily curves, and a byte or two per communication for the sequence numbers of its events.
 //!
-//! # Layout
-//! - `parameters`, `tenants`, `tenant_state`: the inputs, the tenants, and what is stored per tenant
-//! - `era`, [`calendar`]: the two periods, and when in a period records occur
-//! - `slots`, `lifecycle`: the customer of a communication, and its steps
-//! - `people`, `records`, `words`: customers, campaigns and agents; the records of a lifecycle; the texts of messages
-//! - `rng`: keyed random numbers
+//! # Layout: each module imports only modules above it
+//! - `rng`, `affine`: keyed random numbers, and permutations without a table
+//! - `parameters`, `era`, [`calendar`]: the inputs, the two periods, and when in a period records occur
+//! - `tenants`: the tenants
+//! - `names`, `phrases`, `zipf`, `vocabulary`, `texts`, `search_words`: the texts of messages, and the words to search for
+//! - `escalation`, `schedule`, `slots`: the rules of campaigns, which communication is which message of a case, and whose
+//! - `tenant_state`: what is stored per tenant
+//! - `lifecycle`: the events of a communication
+//! - `people`, `records`: customers, campaigns and agents; the records of a lifecycle
 
+mod affine;
 pub mod calendar;
 mod era;
+mod escalation;
 pub(crate) mod lifecycle;
+mod names;
 mod parameters;
 mod people;
+pub(crate) mod phrases;
 mod records;
 pub(crate) mod rng;
+mod schedule;
+pub(crate) mod search_words;
 mod slots;
 mod tenant_state;
 mod tenants;
-pub(crate) mod words;
+pub(crate) mod texts;
+mod vocabulary;
+mod zipf;
 
 use std::{ops::Range, sync::Arc};
 
@@ -30,8 +41,9 @@ use sluice_schemas::records::{
 use uuid::Uuid;
 
 use calendar::Period;
-use lifecycle::{Lifecycle, LifecycleInputs};
+use lifecycle::{CaseMessage, Lifecycle, LifecycleInputs};
 use rng::KeyedRng;
+use schedule::{Case, Message};
 use tenant_state::{EventCounts, TenantState};
 
 pub use parameters::Parameters;
@@ -77,7 +89,7 @@ impl Population {
         for tenant in 0..inner.tenants.len() {
             for era in [Era::Past, Era::Drive] {
                 let counts = inner.count_events(era, tenant);
-                *inner.states[tenant].events_mut(era) = counts;
+                inner.states[tenant].set_events(era, counts);
             }
         }
         Self(Arc::new(inner))
@@ -98,7 +110,9 @@ impl Population {
         let owner = &self.tenants()[tenant];
         let mut rng = self.rng("customers", tenant, index);
         let traits = Traits::draw(&mut rng, owner.region);
-        people::customer(owner, index, self.customer_id(tenant, index), &traits, &mut rng, self.0.past.start)
+        let id = self.customer_id(tenant, index);
+        let customer = people::customer(owner, index, id, &traits, &mut rng, self.0.past.start);
+        Customer { is_active: self.is_active(tenant, index), ..customer }
     }
 
     /// Identifier of customer `index`.
@@ -159,9 +173,31 @@ impl Population {
         self.0.traits(tenant, index)
     }
 
+    /// Whether a customer is active. An inactive one is never contacted.
+    pub(crate) fn is_active(&self, tenant: usize, customer: u64) -> bool {
+        self.0.states[tenant].is_active(customer)
+    }
+
     /// Past communications of a customer, oldest first.
     pub(crate) fn customer_communications(&self, tenant: usize, customer: u64) -> Vec<u64> {
-        self.0.states[tenant].slots.communications(customer, self.tenants()[tenant].past_communications)
+        self.0.states[tenant].past_of(customer)
+    }
+
+    /// The customer of past communication `index`.
+    pub(crate) fn past_recipient(&self, tenant: usize, index: u64) -> u64 {
+        let state = &self.0.states[tenant];
+        state.customer(&state.message(Era::Past, index))
+    }
+
+    /// When past communication `index` was created.
+    pub(crate) fn past_created(&self, tenant: usize, index: u64) -> DateTime<Utc> {
+        self.0.past.at(self.0.states[tenant].created(Era::Past, index).0)
+    }
+
+    /// First past communication that was created at or after an instant.
+    pub(crate) fn first_past_at(&self, tenant: usize, instant: DateTime<Utc>) -> u64 {
+        let millis = (instant - self.0.past.start).num_milliseconds().max(0).cast_unsigned();
+        self.0.states[tenant].first_at(Era::Past, millis)
     }
 
     /// Identifier of past communication `index`.
@@ -215,18 +251,65 @@ impl Inner {
     }
 
     fn lifecycle(&self, era: Era, tenant: usize, index: u64) -> Lifecycle {
-        let (owner, state) = (&self.tenants[tenant], &self.states[tenant]);
-        let mut rng = KeyedRng::new(self.seed, era.lifecycles(), [tenant as u64, index]);
-        let customer = state.slots.customer(index);
-        let inputs = LifecycleInputs {
-            customer,
-            language: self.traits(tenant, customer).language,
-            campaigns: owner.campaigns,
-            agents: owner.agents,
-            created: state.curve(era).millis(index, owner.communications_in(era), rng.next() as u32),
-            end: self.period(era).millis,
+        let state = &self.states[tenant];
+        let message = state.message(era, index);
+        let customer = state.customer(&message);
+        let language = self.traits(tenant, customer).language;
+        let case = match message {
+            Message::Step { case, step } => {
+                let created = self.millis(era, state.created(era, index).0);
+                let sent = self.case_message(tenant, &case, step);
+                Some(sent).filter(|sent| !self.has_stopped(tenant, &case, sent, created))
+            }
+            Message::Single(_) => None,
         };
-        Lifecycle::new(&mut rng, &inputs)
+        self.draw(era, tenant, index, (customer, language, case))
+    }
+
+    /// Draws the lifecycle of a communication to a customer in a language.
+    fn draw(
+        &self,
+        era: Era,
+        tenant: usize,
+        index: u64,
+        (customer, language, case): (u64, usize, Option<CaseMessage>),
+    ) -> Lifecycle {
+        let (created, mut rng) = self.states[tenant].created(era, index);
+        let (agents, end) = (self.tenants[tenant].agents, self.period(era).millis);
+        Lifecycle::new(&mut rng, &LifecycleInputs { customer, language, case, agents, created, end })
+    }
+
+    /// Message `step` of a case. Campaign, agent and amount are those of the case.
+    fn case_message(&self, tenant: usize, case: &Case, step: usize) -> CaseMessage {
+        let owner = &self.tenants[tenant];
+        let mut rng = KeyedRng::new(self.seed, "cases", [tenant as u64, case.number]);
+        let speeds = escalation::speeds(owner.campaigns);
+        let campaigns = (owner.campaigns - case.speed).div_ceil(speeds);
+        // The smaller of two draws: early campaigns are large.
+        let campaign = rng.below(campaigns).min(rng.below(campaigns)) * speeds + case.speed;
+        let (channel, kind) = escalation::message(campaign, owner.campaigns, step);
+        let (agent, amount_minor) = (rng.below(owner.agents), lifecycle::amount_minor(&mut rng));
+        CaseMessage { case: case.number, campaign, step, channel, kind, agent, amount_minor }
+    }
+
+    /// Whether the customer promised or paid in answer to an earlier message of the case, before an instant: milliseconds
+    /// since the start of the past.
+    fn has_stopped(&self, tenant: usize, case: &Case, message: &CaseMessage, instant: u64) -> bool {
+        let (state, campaigns) = (&self.states[tenant], self.tenants[tenant].campaigns);
+        let stops = |step| {
+            let (channel, kind) = escalation::message(message.campaign, campaigns, step);
+            let earlier = CaseMessage { step, channel, kind, ..*message };
+            let (era, index) = state.in_era(state.schedule.step_index(case, step)?);
+            // It was sent: if the messages before it had stopped the case by then, this one would not be looked at.
+            let lifecycle = self.draw(era, tenant, index, (0, 0, Some(earlier)));
+            lifecycle.stops_at().map(|millis| self.millis(era, millis))
+        };
+        (0..message.step).filter_map(stops).any(|millis| millis <= instant)
+    }
+
+    /// Milliseconds since the start of the past.
+    fn millis(&self, era: Era, millis: u64) -> u64 {
+        if era == Era::Drive { self.past.millis + millis } else { millis }
     }
 
     fn count_events(&self, era: Era, tenant: usize) -> EventCounts {

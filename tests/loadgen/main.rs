@@ -10,6 +10,8 @@ mod drive_fails_slow_and_broken_stores;
 mod drive_shows_stalls_in_full;
 mod drive_stops_at_once;
 #[cfg(test)]
+mod history_of_years;
+#[cfg(test)]
 mod load_checks_what_the_stores_hold;
 #[cfg(test)]
 mod world;

@@ -93,18 +93,29 @@ pub(crate) struct World {
 impl World {
     /// Creates a namespace with schemas applied.
     pub(crate) async fn applied() -> Self {
+        Self::applied_with(|_| ()).await
+    }
+
+    /// Creates a namespace with schemas applied, for a changed scenario.
+    async fn applied_with(change: impl FnOnce(&mut Scenario)) -> Self {
         let stack = Stack::up(env!("CARGO_BIN_EXE_sluice"), Service::DEFAULT).await;
         let names = fresh_names("load");
         let stores = stack.stores(&names);
         apply::apply(&stores, &names, &STORES).await.unwrap();
-        let scenario = Scenario::parse(SCENARIO, "small.toml").unwrap();
+        let mut scenario = Scenario::parse(SCENARIO, "small.toml").unwrap();
+        change(&mut scenario);
         let plan = Arc::new(Plan::new(&scenario, &Population::new(&scenario)));
         Self { stores, names, scenario, plan, _stack: stack }
     }
 
     /// Creates a namespace with schemas applied and the population loaded.
     pub(crate) async fn loaded() -> (Self, Loaded) {
-        let world = Self::applied().await;
+        Self::loaded_with(|_| ()).await
+    }
+
+    /// Creates a namespace with schemas applied and the population of a changed scenario loaded.
+    pub(crate) async fn loaded_with(change: impl FnOnce(&mut Scenario)) -> (Self, Loaded) {
+        let world = Self::applied_with(change).await;
         let stop = CancellationToken::new();
         let population = world.plan.population();
         let loaded = load::load(&world.stores, &world.names, &world.scenario, population, &stop, &|_, _| ()).await;

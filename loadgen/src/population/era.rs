@@ -29,6 +29,11 @@ impl Era {
         self.select("past communications", "communications")
     }
 
+    /// The domain of the words of communications.
+    pub(super) fn texts(self) -> &'static str {
+        self.select("past texts", "texts")
+    }
+
     /// The domain of events.
     pub(super) fn events(self) -> &'static str {
         self.select("past events", "events")

@@ -3,6 +3,7 @@
 
 use sluice_schemas::records::{Channel, Direction, EventType};
 
+use super::phrases::Kind;
 use super::rng::KeyedRng;
 
 const SECOND: f64 = 1_000.0;
@@ -10,8 +11,12 @@ const MINUTE: f64 = 60.0 * SECOND;
 const HOUR: f64 = 60.0 * MINUTE;
 /// Maximum number of events of one communication.
 pub(super) const MAX_STEPS: usize = 8;
-/// Share of communications that customers initiate.
-const INBOUND: f64 = 0.06;
+/// Share of single messages that customers initiate.
+const INBOUND: f64 = 0.25;
+/// Channels of single messages: most are calls.
+const SINGLE_CHANNELS: [(Channel, u64); 3] = [(Channel::Email, 30), (Channel::Sms, 20), (Channel::Phone, 50)];
+/// Kinds of single messages.
+const SINGLE_KINDS: [Kind; 4] = [Kind::PlanOffer, Kind::CallBack, Kind::Confirmation, Kind::Thanks];
 
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +30,30 @@ pub(crate) struct Step {
 #[derive(Debug, Clone)]
 pub(crate) struct Lifecycle {
     pub(crate) customer: u64,
-    pub(crate) campaign: Option<u64>,
+    /// The message of a case that it is.
+    pub(crate) case: Option<CaseMessage>,
     pub(crate) agent: u64,
     pub(crate) channel: Channel,
     pub(crate) direction: Direction,
     pub(crate) language: usize,
     pub(crate) template: u64,
-    pub(crate) marker: usize,
     pub(crate) amount_minor: i64,
     steps: [Step; MAX_STEPS],
     len: usize,
+}
+
+/// A message of a case: of a debt that a campaign collects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CaseMessage {
+    /// Number of the case within the tenant.
+    pub(crate) case: u64,
+    pub(crate) campaign: u64,
+    /// Step of the campaign's rule.
+    pub(crate) step: usize,
+    pub(super) channel: Channel,
+    pub(super) kind: Kind,
+    pub(super) agent: u64,
+    pub(super) amount_minor: i64,
 }
 
 /// Probabilities of each next step on a channel, and mean delays in milliseconds.
@@ -81,7 +100,9 @@ const fn behavior_of(channel: Channel) -> ChannelBehavior {
 pub(crate) struct LifecycleInputs {
     pub(crate) customer: u64,
     pub(crate) language: usize,
-    pub(crate) campaigns: u64,
+    /// The message of a case that is sent; `None` for a single message.
+    pub(crate) case: Option<CaseMessage>,
+    /// Number of the tenant's agents.
     pub(crate) agents: u64,
     /// Milliseconds since the start of the era.
     pub(crate) created: u64,
@@ -92,28 +113,46 @@ pub(crate) struct LifecycleInputs {
 impl Lifecycle {
     /// Draws a lifecycle.
     pub(crate) fn new(rng: &mut KeyedRng, inputs: &LifecycleInputs) -> Self {
-        let channel = rng.weighted(&[(Channel::Email, 50), (Channel::Sms, 30), (Channel::Phone, 20)]);
-        let inbound = rng.chance(INBOUND);
-        let mut lifecycle = Self {
-            customer: inputs.customer,
-            // The smaller of two draws: early campaigns are large.
-            campaign: Some(rng.below(inputs.campaigns).min(rng.below(inputs.campaigns))).filter(|_| rng.chance(0.92)),
-            agent: rng.below(inputs.agents),
-            channel,
-            direction: if inbound { Direction::Inbound } else { Direction::Outbound },
-            language: inputs.language,
-            template: rng.below(super::words::TEMPLATE_NAMES),
-            marker: rng.below(20).min(rng.below(20)) as usize,
-            amount_minor: 1_000 + rng.below(200_000).cast_signed(),
-            steps: [Step { event: EventType::Queued, millis: inputs.created }; MAX_STEPS],
-            len: 1,
-        };
-        if inbound {
+        let mut lifecycle = Self::queued(rng, inputs);
+        if lifecycle.direction == Direction::Inbound {
             lifecycle.inbound(rng, inputs.end);
         } else {
             lifecycle.outbound(rng, inputs.end);
         }
         lifecycle
+    }
+
+    /// A lifecycle that has only been created.
+    fn queued(rng: &mut KeyedRng, inputs: &LifecycleInputs) -> Self {
+        let &LifecycleInputs { customer, language, case, agents, created, .. } = inputs;
+        let (channel, kind) = match case {
+            Some(message) => (message.channel, message.kind),
+            None => (rng.weighted(&SINGLE_CHANNELS), rng.pick(&SINGLE_KINDS)),
+        };
+        let inbound = case.is_none() && rng.chance(INBOUND);
+        Self {
+            customer,
+            case,
+            agent: case.map_or_else(|| rng.below(agents), |message| message.agent),
+            channel,
+            direction: if inbound { Direction::Inbound } else { Direction::Outbound },
+            language,
+            template: kind.template(rng),
+            amount_minor: case.map_or_else(|| amount_minor(rng), |message| message.amount_minor),
+            steps: [Step { event: EventType::Queued, millis: created }; MAX_STEPS],
+            len: 1,
+        }
+    }
+
+    /// The campaign, if it is a message of a case.
+    pub(crate) fn campaign(&self) -> Option<u64> {
+        self.case.map(|message| message.campaign)
+    }
+
+    /// When the customer promised or paid, which stops the case: milliseconds since the start of the era.
+    pub(super) fn stops_at(&self) -> Option<u64> {
+        let stop = |step: &&Step| matches!(step.event, EventType::Promised | EventType::Paid);
+        self.steps().iter().find(stop).map(|step| step.millis)
     }
 
     /// The events, in order; the first is the creation.
@@ -173,6 +212,11 @@ impl Lifecycle {
     }
 }
 
+/// The amount of a debt, in the currency's smallest unit.
+pub(super) fn amount_minor(rng: &mut KeyedRng) -> i64 {
+    1_000 + rng.below(200_000).cast_signed()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -180,7 +224,7 @@ mod tests {
     use super::*;
 
     fn lifecycle(seed: u64, created: u64, end: u64) -> Lifecycle {
-        let inputs = LifecycleInputs { customer: 0, language: 0, campaigns: 5, agents: 3, created, end };
+        let inputs = LifecycleInputs { customer: 0, language: 0, case: None, agents: 3, created, end };
         Lifecycle::new(&mut KeyedRng::new(seed, "test", [0, 0]), &inputs)
     }
 

@@ -6,38 +6,8 @@ use serde_json::json;
 use sluice_schemas::records::{Campaign, Customer};
 use uuid::Uuid;
 
-use super::{calendar::Region, rng::KeyedRng, tenants::Tenant, words::LANGUAGES};
+use super::{calendar::Region, escalation, names, phrases::LANGUAGES, rng::KeyedRng, tenants::Tenant};
 
-const FIRST_NAMES: [&str; 24] = [
-    "anna", "ben", "carla", "david", "elena", "felix", "greta", "hugo", "ines", "jan", "katja", "leon", "maria",
-    "nils", "olga", "pedro", "rosa", "stefan", "teresa", "ugo", "vera", "walter", "yara", "zofia",
-];
-const LAST_NAMES: [&str; 24] = [
-    "adams",
-    "bauer",
-    "castro",
-    "dubois",
-    "evans",
-    "fischer",
-    "garcia",
-    "huber",
-    "ivanova",
-    "jansen",
-    "kowalski",
-    "lopez",
-    "martin",
-    "nowak",
-    "olsen",
-    "petit",
-    "quinn",
-    "rossi",
-    "schmidt",
-    "torres",
-    "ulrich",
-    "vidal",
-    "weber",
-    "zielinski",
-];
 const DOMAINS: [&str; 3] = ["example.com", "example.net", "example.org"];
 const TRADES: [&str; 8] = ["Bakery", "Garage", "Course", "Dental", "Logistics", "Studio", "Farm", "Optics"];
 /// Risk classes in profiles.
@@ -85,8 +55,8 @@ impl Traits {
             language: rng.weighted(&languages),
             portfolio: rng.below(PORTFOLIOS),
             risk: rng.weighted(&risks),
-            first: rng.pick(&FIRST_NAMES),
-            last: rng.pick(&LAST_NAMES),
+            first: rng.pick(&names::FIRST),
+            last: rng.pick(&names::LAST),
         }
     }
 
@@ -106,7 +76,7 @@ fn capital(word: &str) -> String {
     first.to_uppercase() + rest
 }
 
-/// A customer. `rng` continues after its traits; everything in the record happened before `before`.
+/// An active customer. `rng` continues after its traits; everything in the record happened before `before`.
 pub(super) fn customer(
     tenant: &Tenant,
     index: u64,
@@ -156,25 +126,15 @@ fn life(rng: &mut KeyedRng, before: DateTime<Utc>) -> (DateTime<Utc>, DateTime<U
     (before - TimeDelta::milliseconds(age), before - TimeDelta::milliseconds(changed + 1))
 }
 
-/// A campaign with its escalation from channel to channel.
+/// A campaign with its escalation rule.
 pub(super) fn campaign(tenant: &Tenant, index: u64, id: Uuid, rng: &mut KeyedRng, before: DateTime<Utc>) -> Campaign {
     let (created_at, updated_at) = life(rng, before);
-    let days = 1 + rng.below(5);
-    let escalation_rules = json!({
-        "steps": [
-            { "after_days": 0, "channel": "email", "template": "first_notice" },
-            { "after_days": days, "channel": "sms", "template": "reminder" },
-            { "after_days": days * 3, "channel": "phone", "template": "call_back" },
-            { "after_days": days * 6, "channel": "email", "template": "final_notice" },
-        ],
-        "stop_on": ["promised", "paid"],
-    });
     Campaign {
         id,
         tenant_id: tenant.id,
         name: format!("{} wave {}", tenant.region.as_str(), index + 1),
         configuration: json!({ "daily_limit": 500 + rng.below(5_000), "quiet_hours": { "from": 20, "to": 8 } }),
-        escalation_rules,
+        escalation_rules: escalation::document(index, tenant.campaigns),
         status: "ACTIVE".to_owned(),
         created_at,
         updated_at,

@@ -1,7 +1,7 @@
 //! Records of a lifecycle: the communication, its events and interactions; and agents' metrics.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 use sluice_schemas::records::{
     AgentMetric, Channel, Communication, CommunicationEvent, Content, CustomerInteraction, EventMetadata, EventType,
     InteractionType,
@@ -12,9 +12,11 @@ use super::{
     Population,
     era::Era,
     lifecycle::{Lifecycle, MAX_STEPS, Step},
+    phrases::{LANGUAGES, template_name},
     rng::KeyedRng,
     tenants::{METRIC_NAMES, METRICS},
-    words::{LANGUAGES, template_name},
+    texts::{self, Opening, Text},
+    vocabulary::Vocabulary,
 };
 
 const ERROR_CODES: [(&str, u64); 4] =
@@ -22,29 +24,52 @@ const ERROR_CODES: [(&str, u64); 4] =
 
 impl Population {
     pub(crate) fn communication(&self, era: Era, tenant: usize, index: u64, lifecycle: &Lifecycle) -> Communication {
-        let first_step = lifecycle.steps()[0];
-        let language = &LANGUAGES[lifecycle.language];
-        let amount = format!("{}.{:02} EUR", lifecycle.amount_minor / 100, lifecycle.amount_minor % 100);
-        let name = self.traits(tenant, lifecycle.customer).name();
-        let subject =
-            if lifecycle.channel == Channel::Email { language.subject(lifecycle.template) } else { String::new() };
         Communication {
             id: self.id(era.communications(), tenant, index),
             tenant_id: self.tenants()[tenant].id,
             customer_id: self.customer_id(tenant, lifecycle.customer),
-            campaign_id: lifecycle.campaign.map(|campaign| self.campaign_id(tenant, campaign)),
+            campaign_id: lifecycle.campaign().map(|campaign| self.campaign_id(tenant, campaign)),
             channel: lifecycle.channel,
             direction: lifecycle.direction,
-            content: Content {
-                subject,
-                body: language.body(&name, lifecycle.template, lifecycle.marker, &amount),
-                language: language.code.to_owned(),
-                template: template_name(lifecycle.template),
-            },
-            metadata: json!({ "agent_id": self.agent(tenant, lifecycle.agent).id, "amount_minor": lifecycle.amount_minor }),
+            content: self.content(era, tenant, index, lifecycle),
+            metadata: self.metadata(tenant, lifecycle),
             status: lifecycle.status(),
-            created_at: self.instant(era, first_step),
+            created_at: self.instant(era, lifecycle.steps()[0]),
         }
+    }
+
+    fn content(&self, era: Era, tenant: usize, index: u64, lifecycle: &Lifecycle) -> Content {
+        let language = &LANGUAGES[lifecycle.language];
+        let vocabulary = Vocabulary::of(lifecycle.language);
+        let amount = format!("{}.{:02} EUR", lifecycle.amount_minor / 100, lifecycle.amount_minor % 100);
+        let name = self.traits(tenant, lifecycle.customer).name();
+        let mut words = Text::new(self.rng(era.texts(), tenant, index), lifecycle.channel);
+        let subject = match lifecycle.channel {
+            Channel::Email => texts::subject(language, vocabulary, lifecycle.template, &mut words),
+            Channel::Phone | Channel::Sms => String::new(),
+        };
+        let opening = Opening { language, template: lifecycle.template, name: &name, amount: &amount };
+        Content {
+            subject,
+            body: texts::body(&opening, vocabulary, words),
+            language: language.code.to_owned(),
+            template: template_name(lifecycle.template),
+        }
+    }
+
+    fn metadata(&self, tenant: usize, lifecycle: &Lifecycle) -> Value {
+        let agent_id = self.agent(tenant, lifecycle.agent).id;
+        let mut metadata = json!({ "agent_id": agent_id, "amount_minor": lifecycle.amount_minor });
+        if let Some(message) = lifecycle.case {
+            metadata["case"] = json!(message.case);
+            metadata["step"] = json!(message.step);
+        }
+        metadata
+    }
+
+    /// The words of a communication's body that are drawn from the vocabulary of its language.
+    pub(crate) fn body_words(&self, era: Era, tenant: usize, index: u64, channel: Channel) -> Text {
+        Text::of_body(self.rng(era.texts(), tenant, index), channel)
     }
 
     pub(crate) fn event(
@@ -61,7 +86,7 @@ impl Population {
             event_id,
             tenant_id: self.tenants()[tenant].id,
             customer_id: self.customer_id(tenant, lifecycle.customer),
-            campaign_id: lifecycle.campaign.map_or(Uuid::nil(), |campaign| self.campaign_id(tenant, campaign)),
+            campaign_id: lifecycle.campaign().map_or(Uuid::nil(), |campaign| self.campaign_id(tenant, campaign)),
             agent_id: self.agent(tenant, lifecycle.agent).id,
             channel: lifecycle.channel,
             event_type: event,
@@ -125,7 +150,7 @@ impl Population {
             interaction_id: rng.uuid(),
             tenant_id: self.tenants()[tenant].id,
             customer_id: self.customer_id(tenant, lifecycle.customer),
-            campaign_id: lifecycle.campaign.map_or(Uuid::nil(), |campaign| self.campaign_id(tenant, campaign)),
+            campaign_id: lifecycle.campaign().map_or(Uuid::nil(), |campaign| self.campaign_id(tenant, campaign)),
             communication_id: self.id(era.communications(), tenant, index),
             channel: lifecycle.channel,
             interaction_type: reaction.kind,

@@ -1,84 +1,64 @@
-//! Maps communications to customers and customers to communications, without a table.
+//! Maps numbers of cases or messages to customers and back, with a heavy tail and without a table of customers.
 //!
-//! Communications follow a cycle in which every customer has one slot, and a tenth of the customers, debtors who are
-//! contacted often, have five. An affine map permutes the customers.
+//! Numbers run through a cycle of slots. A customer has `(contacted / rank) ^ (2/3)` slots, so the share of customers
+//! with at least `x` of them falls as `x ^ -1.5` (Pareto). The slots lie in layers: the first has one slot of each
+//! contacted customer, the next one of each customer with at least two, and so on.
 
-/// One customer in this many is contacted often.
-const HOT_DIVISOR: u64 = 10;
-/// Additional slots of a customer who is contacted often.
-const EXTRA_SLOTS: u64 = 4;
+use super::affine::Affine;
+
+/// Most slots of one customer in a cycle.
+const MAX_LAYERS: u64 = 200;
+/// Share of inactive customers, in hundredths.
+const INACTIVE_PERCENT: u64 = 8;
 
 /// One tenant's cycle.
 #[derive(Debug, Clone)]
-pub(crate) struct Slots {
-    customers: u64,
-    /// Number of customers who are contacted often: those with the lowest ranks.
-    hot: u64,
-    /// Factor of the affine map from ranks to customers; coprime to `customers`.
-    factor: u64,
-    /// Multiplicative inverse of `factor` modulo `customers`.
-    inverse: u64,
-    /// Offset of the affine map.
-    shift: u64,
+pub(super) struct Slots {
+    /// From ranks to customers; the last ranks are the inactive customers.
+    customers: Affine,
+    /// Customers that are active, and so have slots.
+    active: u64,
+    /// First slot of each layer, and the number of all slots.
+    layers: Vec<u64>,
+    /// From numbers to slots.
+    order: Affine,
 }
 
 impl Slots {
-    /// The cycle of `customers` customers (at least 1), permuted by an affine map with offset `shift`.
-    pub(crate) fn new(customers: u64, shift: u64) -> Self {
-        let mut factor = (customers as f64 * 0.618_033_988_749) as u64;
-        while gcd(factor.max(1), customers) != 1 {
-            factor += 1;
-        }
-        let factor = factor.max(1) % customers.max(2);
-        Self {
-            customers,
-            hot: customers / HOT_DIVISOR,
-            factor,
-            inverse: inverse(factor, customers),
-            shift: shift % customers,
-        }
+    /// The cycle of `customers` customers (at least 1) whose ranks are permuted with `seed`. Numbers start at slot `start`.
+    pub(super) fn new(customers: u64, seed: u64, start: u64) -> Self {
+        let active = (customers - customers * INACTIVE_PERCENT / 100).max(1);
+        let sizes = (1..=MAX_LAYERS).map(|layer| (active * active / layer.pow(3)).isqrt()).take_while(|&size| size > 0);
+        let mut layers = vec![0];
+        layers.extend(sizes.scan(0, |sum, size| {
+            *sum += size;
+            Some(*sum)
+        }));
+        let cycle = layers[layers.len() - 1];
+        Self { customers: Affine::new(customers, seed), active, layers, order: Affine::new(cycle, start) }
     }
 
-    /// The customer that communication `index` goes to.
-    pub(crate) fn customer(&self, index: u64) -> u64 {
-        let slot = index % self.cycle();
-        let customer_rank = if slot < self.customers { slot } else { (slot - self.customers) % self.hot };
-        (multiply(customer_rank, self.factor, self.customers) + self.shift) % self.customers
+    /// Whether a customer is active. The others are never contacted.
+    pub(super) fn is_active(&self, customer: u64) -> bool {
+        self.customers.invert(customer) < self.active
     }
 
-    /// The communications among `0..count` that go to a customer, in order.
-    pub(crate) fn communications(&self, customer: u64, count: u64) -> Vec<u64> {
-        let rank = multiply(customer + self.customers - self.shift, self.inverse, self.customers);
-        let extra = if rank < self.hot { EXTRA_SLOTS } else { 0 };
-        let slots = std::iter::once(rank).chain((0..extra).map(|slot| self.customers + slot * self.hot + rank));
-        let step = self.cycle() as usize;
-        let mut indices: Vec<u64> = slots.flat_map(|slot| (slot..count).step_by(step)).collect();
-        indices.sort_unstable();
-        indices
+    /// The customer of number `number`.
+    pub(super) fn customer(&self, number: u64) -> u64 {
+        let slot = self.order.apply(number % self.order.len());
+        let layer = self.layers.partition_point(|&first| first <= slot) - 1;
+        self.customers.apply(slot - self.layers[layer])
     }
 
-    /// Number of slots.
-    fn cycle(&self) -> u64 {
-        self.customers + EXTRA_SLOTS * self.hot
+    /// The numbers below `count` of a customer, in order.
+    pub(super) fn numbers(&self, customer: u64, count: u64) -> Vec<u64> {
+        let rank = self.customers.invert(customer);
+        let layers = self.layers.windows(2).take_while(|layer| layer[0] + rank < layer[1]);
+        let first = layers.map(|layer| self.order.invert(layer[0] + rank));
+        let mut numbers: Vec<u64> = first.flat_map(|first| (first..count).step_by(self.order.len() as usize)).collect();
+        numbers.sort_unstable();
+        numbers
     }
-}
-
-fn multiply(a: u64, b: u64, modulus: u64) -> u64 {
-    (u128::from(a) * u128::from(b) % u128::from(modulus)) as u64
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// The multiplicative inverse of `a` (extended Euclid); `a` and `modulus` are coprime.
-fn inverse(a: u64, modulus: u64) -> u64 {
-    let (mut old, mut new) = ((i128::from(a), 1_i128), (i128::from(modulus), 0_i128));
-    while new.0 != 0 {
-        let quotient = old.0 / new.0;
-        (old, new) = (new, (old.0 - quotient * new.0, old.1 - quotient * new.1));
-    }
-    old.1.rem_euclid(i128::from(modulus)) as u64
 }
 
 #[cfg(test)]
@@ -89,23 +69,35 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_communication_is_listed_for_exactly_its_customer(customers in 1_u64..400, shift in any::<u64>(), count in 0_u64..1_500) {
-            let slots = Slots::new(customers, shift);
+        fn each_number_is_listed_for_exactly_its_customer(customers in 1_u64..400, seed in any::<u64>(), start in any::<u64>(), count in 0_u64..1_500) {
+            let slots = Slots::new(customers, seed, start);
             let mut seen = 0;
             for customer in 0..customers {
-                let indices = slots.communications(customer, count);
-                prop_assert!(indices.is_sorted() && indices.iter().all(|&index| slots.customer(index) == customer));
-                seen += indices.len() as u64;
+                let numbers = slots.numbers(customer, count);
+                prop_assert!(numbers.is_sorted() && numbers.iter().all(|&number| slots.customer(number) == customer));
+                prop_assert!(numbers.is_empty() || slots.is_active(customer));
+                seen += numbers.len() as u64;
             }
             prop_assert_eq!(seen, count);
         }
     }
 
     #[test]
-    fn a_tenth_of_the_customers_is_contacted_five_times_as_often() {
-        let slots = Slots::new(1_000, 5);
-        let counts: Vec<usize> = (0..1_000).map(|customer| slots.communications(customer, 1_400).len()).collect();
-        assert_eq!(counts.iter().filter(|&&count| count == 5).count(), 100);
-        assert_eq!(counts.iter().filter(|&&count| count == 1).count(), 900);
+    fn the_share_of_customers_with_many_slots_falls_as_a_power() {
+        let slots = Slots::new(100_000, 5, 7);
+        let cycle = slots.order.len();
+        let counts: Vec<usize> = (0..100_000).map(|customer| slots.numbers(customer, cycle).len()).collect();
+        let at_least = |slots: usize| counts.iter().filter(|&&count| count >= slots).count();
+        assert_eq!([0, 1, 4, 25, 100, 201].map(at_least), [100_000, 92_000, 11_500, 736, 92, 0]);
+        // Half a cycle is about half of it for everyone: the order mixes the layers.
+        let most = (0..100_000).map(|customer| slots.numbers(customer, cycle / 2).len()).max();
+        assert!((80..=120).contains(&most.unwrap()), "{most:?}");
+    }
+
+    #[test]
+    fn eight_percent_of_the_customers_are_inactive() {
+        let slots = Slots::new(5_000, 3, 0);
+        assert_eq!((0..5_000).filter(|&customer| !slots.is_active(customer)).count(), 400);
+        assert!(Slots::new(1, 3, 0).is_active(0));
     }
 }

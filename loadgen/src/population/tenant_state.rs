@@ -1,51 +1,159 @@
-//! State that is computed once per tenant, so that each record can be computed independently: recipients and times of
-//! communications, and the number of events before each. It holds a byte or two per communication, and no records.
+//! State that is computed once per tenant, so that each record can be computed independently: recipients, schedule and times
+//! of communications, and the number of events before each. It holds a byte or two per communication, and no records.
 
 use super::calendar::{Curve, Period};
 use super::era::Era;
+use super::escalation::speeds;
+use super::rng::KeyedRng;
+use super::schedule::{Message, Schedule};
 use super::slots::Slots;
 use super::tenants::Tenant;
 
+const DAY_MS: u64 = 86_400_000;
 /// Communications between two running counts of events.
 const STRIDE: usize = 16;
 
 /// State that is computed once for a tenant.
 #[derive(Debug)]
 pub(super) struct TenantState {
-    pub(super) slots: Slots,
-    past: (Curve, EventCounts),
-    drive: (Curve, EventCounts),
+    past: EraState,
+    drive: EraState,
+    /// Customers of cases, and of single messages.
+    cases: Slots,
+    singles: Slots,
+    pub(super) schedule: Schedule,
+}
+
+/// The communications of an era.
+#[derive(Debug)]
+struct EraState {
+    seed: u64,
+    era: Era,
+    tenant: u64,
+    communications: u64,
+    curve: Curve,
+    events: EventCounts,
+}
+
+impl EraState {
+    fn new(tenant: &Tenant, seed: u64, era: Era, period: &Period) -> Self {
+        Self {
+            seed,
+            era,
+            tenant: tenant.index as u64,
+            communications: tenant.communications_in(era),
+            curve: Curve::new(tenant.region, period),
+            events: EventCounts::default(),
+        }
+    }
+
+    fn created(&self, index: u64) -> (u64, KeyedRng) {
+        let mut rng = KeyedRng::new(self.seed, self.era.lifecycles(), [self.tenant, index]);
+        (self.curve.millis(index, self.communications, rng.next() as u32), rng)
+    }
+
+    /// First communication that is created at or after an instant.
+    fn first_at(&self, millis: u64) -> u64 {
+        let (mut low, mut high) = (0, self.communications);
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.created(middle).0 < millis { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// First communications of the days of a period.
+    fn firsts(&self, period: &Period) -> impl Iterator<Item = u64> {
+        (0..period.millis.div_ceil(DAY_MS)).map(|day| self.first_at(day * DAY_MS))
+    }
 }
 
 impl TenantState {
     /// The state of a tenant, without counts of events.
     pub(super) fn new(tenant: &Tenant, seed: u64, past: &Period, drive: &Period) -> Self {
-        let curve = |period| (Curve::new(tenant.region, period), EventCounts::default());
-        Self { slots: Slots::new(tenant.customers, seed), past: curve(past), drive: curve(drive) }
+        let slots = |start| Slots::new(tenant.customers, seed, start);
+        let era = |era, period| EraState::new(tenant, seed, era, period);
+        let (in_past, in_drive) = (era(Era::Past, past), era(Era::Drive, drive));
+        let before = in_past.communications;
+        let driven = in_drive.firsts(drive).chain([in_drive.communications]).map(|first| before + first);
+        let firsts: Vec<u64> = in_past.firsts(past).chain(driven).collect();
+        Self {
+            schedule: Schedule::new(&firsts, speeds(tenant.campaigns)),
+            cases: slots(seed),
+            // Other customers than those of the first cases.
+            singles: slots(seed.wrapping_add(tenant.customers)),
+            past: in_past,
+            drive: in_drive,
+        }
     }
 
-    /// Creation times of an era's communications.
-    pub(super) fn curve(&self, era: Era) -> &Curve {
+    fn era(&self, era: Era) -> &EraState {
         match era {
-            Era::Past => &self.past.0,
-            Era::Drive => &self.drive.0,
+            Era::Past => &self.past,
+            Era::Drive => &self.drive,
         }
     }
 
     /// Event counts of an era's communications.
     pub(super) fn events(&self, era: Era) -> &EventCounts {
+        &self.era(era).events
+    }
+
+    /// Sets the event counts of an era's communications.
+    pub(super) fn set_events(&mut self, era: Era, events: EventCounts) {
         match era {
-            Era::Past => &self.past.1,
-            Era::Drive => &self.drive.1,
+            Era::Past => self.past.events = events,
+            Era::Drive => self.drive.events = events,
         }
     }
 
-    /// Mutable event counts of an era's communications.
-    pub(super) fn events_mut(&mut self, era: Era) -> &mut EventCounts {
-        match era {
-            Era::Past => &mut self.past.1,
-            Era::Drive => &mut self.drive.1,
+    /// When a communication is created, in milliseconds since the start of its era, and the stream from which the rest of
+    /// its lifecycle is drawn.
+    pub(super) fn created(&self, era: Era, index: u64) -> (u64, KeyedRng) {
+        self.era(era).created(index)
+    }
+
+    /// First communication of an era that is created at or after an instant, in milliseconds since its start.
+    pub(super) fn first_at(&self, era: Era, millis: u64) -> u64 {
+        self.era(era).first_at(millis)
+    }
+
+    /// What a communication is.
+    pub(super) fn message(&self, era: Era, index: u64) -> Message {
+        self.schedule.message(if era == Era::Drive { self.past.communications + index } else { index })
+    }
+
+    /// The customer of a message.
+    pub(super) fn customer(&self, message: &Message) -> u64 {
+        match message {
+            Message::Step { case, .. } => self.cases.customer(case.number),
+            Message::Single(number) => self.singles.customer(*number),
         }
+    }
+
+    /// Whether a customer is active.
+    pub(super) fn is_active(&self, customer: u64) -> bool {
+        self.cases.is_active(customer)
+    }
+
+    /// Era and index within it of a communication that is counted from the first one of the past.
+    pub(super) fn in_era(&self, index: u64) -> (Era, u64) {
+        match index.checked_sub(self.past.communications) {
+            Some(index) => (Era::Drive, index),
+            None => (Era::Past, index),
+        }
+    }
+
+    /// Past communications of a customer, in order.
+    pub(super) fn past_of(&self, customer: u64) -> Vec<u64> {
+        let schedule = &self.schedule;
+        let cases = self.cases.numbers(customer, schedule.cases());
+        let singles = self.singles.numbers(customer, schedule.singles());
+        let steps = cases.into_iter().flat_map(|number| schedule.step_indices(number));
+        let all = steps.chain(singles.into_iter().map(|number| schedule.single_index(number)));
+        let mut past: Vec<u64> = all.filter(|&index| index < self.past.communications).collect();
+        past.sort_unstable();
+        past
     }
 }
 

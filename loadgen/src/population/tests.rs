@@ -1,5 +1,8 @@
 //! The properties that the rest of the program relies on.
 
+mod cases;
+mod distributions;
+
 use std::collections::HashSet;
 
 use super::*;
@@ -27,14 +30,19 @@ fn the_same_seed_yields_the_same_records_in_any_order() {
 #[test]
 fn a_customer_and_a_communication_look_like_collections() {
     let population = population();
+    let is_email = |&index: &u64| {
+        let lifecycle = population.lifecycle(Era::Past, 0, index);
+        lifecycle.case.is_some() && lifecycle.channel == sluice_schemas::records::Channel::Email
+    };
+    let email = (0..population.tenants()[0].past_communications).find(is_email).expect("half of them are");
     insta::assert_json_snapshot!((
-        population.customer(0, 3),
+        population.customer(0, 4),
         population.campaign(0, 1),
-        population.past_communication(0, 7)
+        population.past_communication(0, email)
     ));
     insta::assert_json_snapshot!((
-        population.past_events(0, 7),
-        population.past_interactions(0, 7),
+        population.past_events(0, email),
+        population.past_interactions(0, email),
         population.past_metric(0, 9)
     ));
 }

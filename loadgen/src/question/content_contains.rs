@@ -11,7 +11,7 @@ use super::key::Key;
 use super::store::Store;
 use super::subject::Subject;
 use super::tally::{PastCommunication, Tally};
-use crate::population::words::{LANGUAGES, TEMPLATE_NAMES, template_name};
+use crate::population::phrases::{LANGUAGES, TEMPLATE_NAMES, template_name};
 use crate::population::{Population, Tenant, rng::KeyedRng};
 use crate::target::Targets;
 

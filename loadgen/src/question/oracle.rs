@@ -15,7 +15,8 @@ use super::subject::Subject;
 use super::tally::{ByDay, PastCommunication, PastMetric, Tally};
 use crate::population::{Era, METRIC_NAMES, Population};
 
-/// Expected answers. It takes about 40 bytes for each past communication: the durations of its events, for percentiles.
+/// Expected answers. It takes about 80 bytes for each past communication: the durations of its events, for percentiles, and
+/// its place in the lists of search words.
 #[derive(Debug)]
 pub(crate) struct Oracle {
     population: Population,
@@ -52,7 +53,7 @@ fn tallies(population: &Population, tenant: usize) -> Vec<Box<dyn Tally>> {
     let owner = &population.tenants()[tenant];
     let days = ByDay::<()>::days(population.period(Era::Past).millis);
     let mut tallies: Vec<_> = Question::ALL.iter().map(|question| question.definition().tally(days)).collect();
-    for index in 0..owner.customers {
+    for index in (0..owner.customers).filter(|&index| population.is_active(tenant, index)) {
         let traits = population.traits(tenant, index);
         for tally in &mut tallies {
             tally.count_customer(&traits);
@@ -60,7 +61,7 @@ fn tallies(population: &Population, tenant: usize) -> Vec<Box<dyn Tally>> {
     }
     for index in 0..owner.past_communications {
         let lifecycle = population.lifecycle(Era::Past, tenant, index);
-        let campaign = lifecycle.campaign.map_or(Uuid::nil(), |campaign| population.campaign_id(tenant, campaign));
+        let campaign = lifecycle.campaign().map_or(Uuid::nil(), |campaign| population.campaign_id(tenant, campaign));
         let communication = PastCommunication { population, tenant, index, lifecycle: &lifecycle, campaign };
         for tally in &mut tallies {
             tally.count_communication(&communication);

@@ -1,4 +1,4 @@
-//! `profile_contains`: customers whose profile contains a JSON document, by a GIN index of PostgreSQL.
+//! `profile_contains`: active customers whose profile contains a JSON document, by a GIN index of PostgreSQL.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::target::Targets;
 const QUERY: &str = "\
 SELECT count(*)
 FROM customers
-WHERE profile_data @> $1";
+WHERE profile_data @> $1 AND is_active";
 
 #[derive(Debug)]
 pub(super) struct ProfileContains;
@@ -54,7 +54,7 @@ impl Definition for ProfileContains {
     }
 }
 
-/// Customers by portfolio and risk.
+/// Active customers by portfolio and risk.
 #[derive(Debug, Default)]
 struct Counts(BTreeMap<(u64, usize), u64>);
 

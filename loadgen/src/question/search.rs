@@ -2,7 +2,7 @@
 //! The number of hits is compared, and every hit on the first page: its identifier, tenant, channel, language, time and
 //! word. Every search has the tenant's filter and routing.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -15,9 +15,10 @@ use super::definition::{Definition, Reply};
 use super::key::{Key, Window};
 use super::store::Store;
 use super::subject::{Subject, reject};
-use super::tally::{ByDay, PastCommunication, Tally};
-use crate::population::words::LANGUAGES;
-use crate::population::{Population, Tenant, rng::KeyedRng};
+use super::tally::{PastCommunication, Tally};
+use crate::population::phrases::LANGUAGES;
+use crate::population::search_words::{SEARCH_WORDS, search_place, search_word};
+use crate::population::{Era, Population, Tenant, rng::KeyedRng};
 use crate::target::{QueryError, Targets};
 
 const STORE: &str = "Elasticsearch";
@@ -57,11 +58,13 @@ impl Definition for Search {
         &[QUERY]
     }
 
-    fn draw_key(&self, population: &Population, _tenant: &Tenant, rng: &mut KeyedRng) -> Key {
-        let language = rng.pick(&LANGUAGES.each_ref());
-        let (word, channel) = (rng.pick(&language.markers), rng.pick(Channel::ALL));
+    /// A word of the language of one of the tenant's customers.
+    fn draw_key(&self, population: &Population, tenant: &Tenant, rng: &mut KeyedRng) -> Key {
+        let language = population.traits(tenant.index, rng.below(tenant.customers)).language;
+        let word = search_word(language, rng.below(SEARCH_WORDS as u64) as usize);
+        let channel = rng.pick(Channel::ALL);
         let Window { from, to } = Window::draw(population, rng);
-        Key::Search { word, language: language.code, channel, from, to }
+        Key::Search { word, language: LANGUAGES[language].code, channel, from, to }
     }
 
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
@@ -74,8 +77,8 @@ impl Definition for Search {
         })
     }
 
-    fn tally(&self, days: usize) -> Box<dyn Tally> {
-        Box::new(Counts(ByDay::new(days)))
+    fn tally(&self, _days: usize) -> Box<dyn Tally> {
+        Box::new(Counts::default())
     }
 }
 
@@ -168,27 +171,37 @@ struct Source {
     timestamp: DateTime<Utc>,
 }
 
-/// Indices of communications by language, marker word and channel.
-#[derive(Debug)]
-struct Counts(ByDay<BTreeMap<(usize, usize, Channel), Vec<u32>>>);
+/// Indices of the communications that contain a search word, in order, by language, place of the word and channel.
+#[derive(Debug, Default)]
+struct Counts(HashMap<(usize, usize, Channel), Vec<u32>>);
 
 impl Tally for Counts {
     fn count_communication(&mut self, communication: &PastCommunication<'_>) {
-        let lifecycle = communication.lifecycle;
-        let key = (lifecycle.language, lifecycle.marker, lifecycle.channel);
-        // A scenario has at most 100 million communications.
-        self.0.at(lifecycle.steps()[0].millis).entry(key).or_default().push(communication.index as u32);
+        let PastCommunication { population, tenant, index, lifecycle, .. } = *communication;
+        let words = population.body_words(Era::Past, tenant, index, lifecycle.channel);
+        let mut found = 0_u64;
+        for place in words.filter_map(|word| search_place(word.rank)) {
+            if found & 1 << place == 0 {
+                found |= 1 << place;
+                // A scenario has at most 100 million communications.
+                self.0.entry((lifecycle.language, place, lifecycle.channel)).or_default().push(index as u32);
+            }
+        }
     }
 
     fn expected(&self, subject: Subject<'_>) -> Answer {
-        let Terms { words, language, channel, .. } = Terms::new(subject);
+        let (population, tenant) = (subject.population, subject.tenant);
+        let Terms { words, language, channel, from, to, .. } = Terms::new(subject);
         let language = LANGUAGES.iter().position(|known| known.code == language);
-        let marker = |language: usize| LANGUAGES[language].markers.iter().position(|marker| *marker == words);
-        let key = language.and_then(|language| Some((language, marker(language)?, channel)));
-        let days = self.0.range(subject.days()).iter();
-        let indices = days.filter_map(|day| day.get(key.as_ref()?)).flatten();
-        let id = |&index: &u32| subject.population.past_communication_id(subject.tenant, u64::from(index));
-        let ids: Vec<Uuid> = indices.map(id).collect();
+        let place = |language| (0..SEARCH_WORDS).find(|&place| search_word(language, place) == words);
+        let key = language.and_then(|language| Some((language, place(language)?, channel)));
+        let indices = key.and_then(|key| self.0.get(&key)).map_or(&[][..], Vec::as_slice);
+        let before = |instant| {
+            let first = population.first_past_at(tenant, instant);
+            indices.partition_point(|&index| u64::from(index) < first)
+        };
+        let id = |&index: &u32| population.past_communication_id(tenant, u64::from(index));
+        let ids: Vec<Uuid> = indices[before(from)..before(to)].iter().map(id).collect();
         Answer::Hits { total: ids.len() as u64, ids }
     }
 }

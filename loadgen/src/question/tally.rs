@@ -16,7 +16,7 @@ const DAY_MS: u64 = 86_400_000;
 
 /// Counts for one question and one tenant.
 pub(super) trait Tally: Debug + Send + Sync {
-    /// Counts a customer.
+    /// Counts an active customer.
     fn count_customer(&mut self, _traits: &Traits) {}
 
     /// Counts a past communication with its events and interactions.

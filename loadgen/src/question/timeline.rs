@@ -43,8 +43,12 @@ impl Definition for Timeline {
         &[QUERY]
     }
 
-    fn draw_key(&self, _population: &Population, tenant: &Tenant, rng: &mut KeyedRng) -> Key {
-        Key::draw_customer(tenant, rng)
+    /// Half of the time the customer of a communication, so that long timelines are asked for as well.
+    fn draw_key(&self, population: &Population, tenant: &Tenant, rng: &mut KeyedRng) -> Key {
+        if rng.chance(0.5) || tenant.past_communications == 0 {
+            return Key::draw_customer(tenant, rng);
+        }
+        Key::Customer(population.past_recipient(tenant.index, rng.below(tenant.past_communications)))
     }
 
     fn ask<'a>(&self, targets: &'a Targets, subject: Subject<'a>) -> Reply<'a> {
@@ -89,9 +93,12 @@ struct Expected;
 impl Tally for Expected {
     fn expected(&self, subject: Subject<'_>) -> Answer {
         let (population, tenant) = (subject.population, subject.tenant);
-        let newest_first = population.customer_communications(tenant, subject.customer_index()).into_iter().rev();
-        let entry = |index| TimelineEntry::from(population.past_communication(tenant, index));
-        Answer::Timeline(newest_first.take(LIMIT).map(entry).collect())
+        let indices = population.customer_communications(tenant, subject.customer_index());
+        let place = |index| (population.past_created(tenant, index), population.past_communication_id(tenant, index));
+        let mut newest: Vec<_> = indices.into_iter().map(|index| (place(index), index)).collect();
+        newest.sort_unstable_by(|one, other| other.cmp(one));
+        let entry = |(_, index)| TimelineEntry::from(population.past_communication(tenant, index));
+        Answer::Timeline(newest.into_iter().take(LIMIT).map(entry).collect())
     }
 }
 
