@@ -5,6 +5,7 @@
 //! - `clock`: waits for an intended start
 //! - `writes`, `producer`, `commits`: planned records, sent to Kafka and to PostgreSQL
 //! - `probes`, `merge`: the questions in order of their intended starts
+//! - `users`: those who ask one question after the other
 //! - `checks`: compares answers with the expected ones and records them
 //! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it for the terminal
 //! - `vitals`, `priority`: what the generator got from its machine, and its threads' priority
@@ -18,6 +19,7 @@ mod probes;
 mod producer;
 mod progress;
 mod shared;
+mod users;
 mod vitals;
 mod writes;
 
@@ -27,6 +29,7 @@ use std::time::Duration;
 use sluice_schemas::Store;
 use sluice_schemas::concurrency::{blocking, join, lock};
 use sluice_schemas::connect::ConnectError;
+use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -101,17 +104,19 @@ pub async fn drive(
     let shared = prepare(context).await?;
     let writers = commits::pool(context.stores, context.names).await?;
     let priority = Priority::raise();
-    warm_up(&shared, stop, progress).await;
-    let (groups, receiver) = mpsc::channel(GROUPS);
-    let (clock, vitals) = (Clock::start(stop), Vitals::start());
-    let commits = tokio::spawn(Commits::new(&shared, &clock, writers).run(receiver, stop.clone()));
+    let lead = context.scenario.lead();
+    if lead.is_zero() {
+        warm_up(&shared, stop, progress).await;
+    }
+    let (clock, sending, commits) = start_writes(&shared, writers, lead, stop);
+    if !lead.is_zero() {
+        warm_up_until(&clock, &shared, stop, progress).await;
+    }
+    let vitals = Vitals::start();
     let tracker = TaskTracker::new();
-    let (answered, answers) = mpsc::channel(checks::WAITING);
-    let checking = Arc::clone(&shared);
-    let checks = tokio::task::spawn_blocking(move || checks::run(&checking, answers));
+    let (answered, checks) = start_checks(&shared);
+    users::start(&shared, &clock, &answered, &tracker, stop);
     let probes = start_probes(&shared, &clock, Some(answered), &tracker);
-    let (write_state, write_clock) = (Arc::clone(&shared), clock.clone());
-    let sending = tokio::task::spawn_blocking(move || writes::run(&write_state, &write_clock, &groups));
     let driving = async { tokio::join!(join(sending), join(probes)) };
     let (sent, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
     let sent = sent?;
@@ -158,7 +163,9 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
         producer: Producer::new(stores, names, tenants, scenario.duration)?,
         measured: Mutex::new(Measurements::new(scenario)),
         counters: Counters::for_tenants(tenants),
-        transactions: Mutex::new(WriteRecorder::with_first_attempts(Store::Postgres, scenario.duration)),
+        transactions: Mutex::new(
+            WriteRecorder::with_first_attempts(Store::Postgres, scenario.duration).after(scenario.lead()),
+        ),
     }))
 }
 
@@ -169,6 +176,46 @@ async fn warm_up(shared: &Arc<Shared>, stop: &CancellationToken, progress: &watc
     tracker.close();
     tokio::select! {
         () = tracker.wait() => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Starts the writes, `lead` before the drive; also returns the clock of the drive.
+fn start_writes(
+    shared: &Arc<Shared>,
+    writers: PgPool,
+    lead: Duration,
+    stop: &CancellationToken,
+) -> (Clock, JoinHandle<Result<Sent, ProduceError>>, JoinHandle<()>) {
+    let write_clock = Clock::start(stop);
+    let clock = write_clock.after(lead);
+    let (groups, receiver) = mpsc::channel(GROUPS);
+    let commits = tokio::spawn(Commits::new(shared, &clock, writers).run(receiver, stop.clone()));
+    let shared = Arc::clone(shared);
+    let sending = tokio::task::spawn_blocking(move || writes::run(&shared, &write_clock, &groups));
+    (clock, sending, commits)
+}
+
+fn start_checks(shared: &Arc<Shared>) -> (mpsc::Sender<Answered>, JoinHandle<()>) {
+    let (answered, answers) = mpsc::channel(checks::WAITING);
+    let shared = Arc::clone(shared);
+    (answered, tokio::task::spawn_blocking(move || checks::run(&shared, answers)))
+}
+
+/// The warm-up while records are written: ends when the drive starts, whatever its last questions are doing.
+async fn warm_up_until(
+    drive: &Clock,
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+    progress: &watch::Sender<Progress>,
+) {
+    let start = drive.instant(Duration::ZERO).into();
+    let until_start = async {
+        drop(tokio::time::timeout_at(start, warm_up(shared, stop, progress)).await);
+        tokio::time::sleep_until(start).await;
+    };
+    tokio::select! {
+        () = until_start => {}
         () = stop.cancelled() => {}
     }
 }

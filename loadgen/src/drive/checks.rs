@@ -24,21 +24,23 @@ pub(super) struct Answered {
     pub(super) reply: Option<Result<Answer, QueryError>>,
     pub(super) lag: Duration,
     pub(super) latency: Duration,
+    /// The group of the user who asked; `None` for a probe at its intended start.
+    pub(super) users: Option<usize>,
     /// Counts as in flight until it is checked.
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Checks and records answers until all senders are dropped. Blocks the thread.
 pub(super) fn run(shared: &Arc<Shared>, mut answered: mpsc::Receiver<Answered>) {
     priority::lower_this_thread();
     while let Some(answered) = answered.blocking_recv() {
-        let Answered { probe, reply, lag, latency, .. } = answered;
+        let Answered { probe, reply, lag, latency, users, .. } = answered;
         let time_out = shared.scenario.time_outs.for_store(probe.question.store());
         let outcome = match outcome(shared, &probe, reply) {
             Outcome::Correct | Outcome::Error if latency > time_out => Outcome::TimedOut,
             outcome => outcome,
         };
-        shared.record(&probe, Sample { intended: probe.at, lag, latency, outcome });
+        shared.record_of(users, &probe, Sample { intended: probe.at, lag, latency, outcome });
     }
 }
 

@@ -20,7 +20,7 @@ use crate::question::{Question, Subject};
 /// Maximum number of probes in flight. A store that exceeds this has long failed; the limit protects memory.
 pub(super) const MAX_IN_FLIGHT: usize = 20_000;
 /// How long after its time-out an answer is still awaited, so that its latency is known in full.
-const MAX_LATE: Duration = Duration::from_secs(30);
+pub(super) const MAX_LATE: Duration = Duration::from_secs(30);
 
 /// The probes of the warm-up, or of the drive.
 pub(super) struct Probes {
@@ -88,7 +88,7 @@ impl Probes {
         let reply = tokio::time::timeout_at((intended + time_out + MAX_LATE).into(), asking).await.ok();
         let latency = intended.elapsed();
         if let Some(checks) = &self.checks {
-            let answered = Answered { probe, reply, lag, latency, _permit: permit };
+            let answered = Answered { probe, reply, lag, latency, users: None, _permit: Some(permit) };
             // The checks end only when the drive is stopped.
             drop(checks.send(answered).await);
         }

@@ -72,8 +72,14 @@ impl Shared {
 
     /// Counts a sample of a probe.
     pub(super) fn record(&self, probe: &Probe, sample: Sample) {
+        self.record_of(None, probe, sample);
+    }
+
+    /// Counts a sample of a probe, or of a user of that group.
+    pub(super) fn record_of(&self, users: Option<usize>, probe: &Probe, sample: Sample) {
         let class = TenantClass::of(probe.tenant, self.plan.population().tenants().len());
-        lock(&self.measured).record(probe.question, class, sample);
+        let users = users.and_then(|group| self.scenario.users.get(group)).map(|users| users.name.as_str());
+        lock(&self.measured).record_of(users, probe.question, class, sample);
     }
 
     /// Writes handed to the stores so far.

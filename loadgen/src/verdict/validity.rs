@@ -64,7 +64,7 @@ fn max_own_delay<'a>(slos: impl Iterator<Item = &'a Slo>) -> Duration {
 fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
     let late = recorders.iter().filter_map(|recorder| {
         let (question, lag) = (recorder.question(), &recorder.measured().lag);
-        let limit = max_own_delay(slos.iter().filter(|slo| slo.questions.contains(&question)));
+        let limit = max_own_delay(slos.iter().filter(|slo| slo.is_about(question, recorder.users())));
         is_late(lag, limit).then(|| (lag.count_above(limit) as f64 / lag.len() as f64, question, limit))
     });
     let (share, question, limit) = late.max_by(|(one, ..), (two, ..)| one.total_cmp(two))?;
@@ -147,7 +147,8 @@ mod tests {
 
     fn probes_late_by(lag: Duration) -> Vec<Recorder> {
         let scenario = scenario();
-        let mut recorder = Recorder::new(Question::Search, scenario.limit_of(Question::Search), scenario.duration);
+        let mut recorder =
+            Recorder::new(Question::Search, scenario.limit_of(Question::Search, None), scenario.duration);
         for second in 0..100 {
             let intended = Duration::from_secs(second % 60);
             recorder.record(Sample { intended, lag, latency: lag, outcome: Outcome::Correct });
