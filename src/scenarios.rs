@@ -29,8 +29,9 @@ const DEFAULT: &str = "smoke";
 /// A scenario, and values that replace its own.
 #[derive(Debug, Args)]
 pub(crate) struct Choice {
-    /// The scenario: the name of one that ships with this program (smoke by default; see `sluice scenario list`), or the
-    /// path of a file. A name that contains a path separator or ends in .toml is always a file
+    /// The scenario: smoke (the default), burst, ci, day, day_10m, ingest_10k, month_end, noisy_neighbour, regional or
+    /// soak, which ship with this program, or the path of a file. A name that contains a path separator or ends in .toml is
+    /// always a file
     #[arg(value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
     pub(crate) scenario: Option<String>,
     /// Replace a value of the scenario, such as `drive.rate=2x` or `time.replayed_in="5 min"`; may be repeated
@@ -130,6 +131,21 @@ mod tests {
             );
         }
         assert_eq!(choose(&Choice { scenario: None, set: Vec::new() }).unwrap().scenario.name, DEFAULT);
+    }
+
+    #[test]
+    fn every_shipped_scenario_is_documented_and_introduces_itself() {
+        let page = include_str!("../docs/scenarios.md");
+        for (name, text) in SHIPPED {
+            assert!(
+                page.contains(&format!("[`{name}`](../scenarios/{name}.toml)")),
+                "{name} is not in docs/scenarios.md"
+            );
+            let mut lines = text.lines();
+            assert_eq!(lines.next(), Some("#:schema ../docs/scenario.schema.json"), "{name}");
+            assert!(lines.next().is_some_and(|line| line.starts_with("# ")), "{name} begins with a comment");
+        }
+        assert_eq!(list().lines().count(), SHIPPED.len());
     }
 
     #[test]

@@ -12,4 +12,6 @@ mod drive_stops_at_once;
 #[cfg(test)]
 mod load_checks_what_the_stores_hold;
 #[cfg(test)]
+mod shaped_load_is_accounted_for;
+#[cfg(test)]
 mod world;
