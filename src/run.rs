@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use clap::{Args, ValueHint};
+use clap::Args;
 use sluice_loadgen::{
     session::{Planning, Session, SessionError},
     trial::{Trial, TrialError},
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     exit::{Exit, Failure, OrExit},
     live::Live,
-    scenarios,
+    scenarios::{self, Choice, Chosen},
     settings::Settings,
     signals, up,
 };
@@ -37,10 +37,8 @@ nothing is dropped. What a run creates stays until the next run.";
 #[derive(Debug, Args)]
 #[command(after_help = DROPS)]
 pub(crate) struct Options {
-    /// The scenario: smoke (the default) or day, which ship with this program, or the path of a file. A name that
-    /// contains a path separator or ends in .toml is always a file
-    #[arg(value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
-    scenario: Option<String>,
+    #[command(flatten)]
+    choice: Choice,
     /// Don't start the local stack: the stores of sluice.toml are already running
     #[arg(long)]
     no_up: bool,
@@ -58,7 +56,7 @@ pub(crate) struct Run {
 impl Run {
     /// Does everything before the first drive.
     pub(crate) async fn prepare(options: &Options, settings: Settings) -> Result<Self, Failure> {
-        let (scenario, choice_warning) = scenarios::choose(options.scenario.as_deref()).or_exit(Exit::Usage)?;
+        let Chosen { scenario, warning } = scenarios::choose(&options.choice).or_exit(Exit::Usage)?;
         // Check that the report can be written before anything runs.
         std::fs::create_dir_all(&settings.verify.runs)
             .with_context(|| {
@@ -69,7 +67,7 @@ impl Run {
         let live = Live::start();
         let description = if scenario.description.is_empty() { "no description" } else { &scenario.description };
         live.print(&format!("scenario {}: {description}", scenario.name));
-        for warning in verdict::warnings(&scenario).into_iter().chain(choice_warning) {
+        for warning in verdict::warnings(&scenario).into_iter().chain(warning) {
             live.print(&format!("warning: {warning}"));
         }
         let planning = Planning::start(&scenario);

@@ -1,47 +1,68 @@
 //! `sluice scenario`: checks a scenario, and explains what a run of it will do and can decide. It starts nothing.
 
-use clap::{Args, Subcommand, ValueHint};
-use sluice_loadgen::{report, verdict};
+use clap::Subcommand;
+use sluice_loadgen::{report, scenario, verdict};
 
 use crate::{
     exit::{Exit, Failure, OrExit},
-    scenarios, screen,
+    scenarios::{self, Choice, Chosen},
+    screen,
     settings::Settings,
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Check a scenario and print its warnings
+    /// Check a scenario: print every mistake with its file and line, or its warnings
     Check(Choice),
-    /// Explain what a run will do, how many samples each SLO gets, and what they can decide
+    /// Explain what a run will do, how long it takes, how many samples each SLO gets, and what they can decide
     Explain(Choice),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Choice {
-    /// The scenario: smoke (the default) or day, which ship with this program, or the path of a file
-    #[arg(value_name = "SCENARIO", value_hint = ValueHint::FilePath)]
-    scenario: Option<String>,
+    /// List the scenarios that ship with this program
+    List,
+    /// Print the JSON schema of scenario files, for editors
+    Schema,
 }
 
 /// Reads the scenario and prints what the verb asks for.
 pub(crate) fn run(verb: &Verb, settings: &Settings) -> Result<Exit, Failure> {
-    let (Verb::Check(choice) | Verb::Explain(choice)) = verb;
-    let (scenario, warning) = scenarios::choose(choice.scenario.as_deref()).or_exit(Exit::Usage)?;
-    if let Some(warning) = warning {
-        screen::note(&format!("warning: {warning}"));
-    }
     match verb {
-        Verb::Check(_) => {
-            for warning in verdict::warnings(&scenario) {
-                screen::note(&format!("warning: {warning}"));
-            }
-            screen::print(&format!("scenario {} is valid", scenario.name))?;
-        }
-        Verb::Explain(_) => {
+        Verb::Check(choice) => check(choice),
+        Verb::Explain(choice) => {
+            let Chosen { scenario, warning } = scenarios::choose(choice).or_exit(Exit::Usage)?;
+            warn(warning);
             let past = report::past(&settings.verify.runs, &scenario.name);
             screen::print(&report::explain(&scenario, &past))?;
+            Ok(Exit::Pass)
+        }
+        Verb::List => {
+            screen::print(&scenarios::list())?;
+            Ok(Exit::Pass)
+        }
+        Verb::Schema => {
+            screen::print(scenario::schema().trim_end())?;
+            Ok(Exit::Pass)
         }
     }
-    Ok(Exit::Pass)
+}
+
+/// Prints every mistake as `FILE:LINE: message`; the error counts them.
+fn check(choice: &Choice) -> Result<Exit, Failure> {
+    match scenarios::check(choice).or_exit(Exit::Usage)? {
+        Ok(Chosen { scenario, warning }) => {
+            warn(verdict::warnings(&scenario).into_iter().chain(warning));
+            screen::print(&format!("scenario {} is valid", scenario.name))?;
+            Ok(Exit::Pass)
+        }
+        Err(mistakes) => {
+            for mistake in &mistakes {
+                screen::note(&mistake.at_its_place());
+            }
+            Ok(Exit::Usage)
+        }
+    }
+}
+
+fn warn(warnings: impl IntoIterator<Item = String>) {
+    for warning in warnings {
+        screen::note(&format!("warning: {warning}"));
+    }
 }

@@ -6,6 +6,7 @@
 //! - `writes`, `producer`, `commits`: planned records, sent to Kafka and to PostgreSQL
 //! - `loops`, `engine`, `timer`: threads that each ask a share of the questions, at their intended starts
 //! - `probes`, `merge`: the questions in order of their intended starts
+//! - `users`: those who ask one question after the other
 //! - `checks`: compares answers with the expected ones and records them
 //! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it for the terminal
 //! - [`null`]: the generator alone, to measure it
@@ -24,6 +25,7 @@ mod producer;
 mod progress;
 mod shared;
 mod timer;
+mod users;
 mod vitals;
 mod writes;
 
@@ -33,6 +35,7 @@ use std::time::Duration;
 use sluice_schemas::Store;
 use sluice_schemas::concurrency::{blocking, join, lock};
 use sluice_schemas::connect::ConnectError;
+use sqlx::PgPool;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +64,8 @@ const GROUPS: usize = 4_096;
 const FLUSH: Duration = Duration::from_mins(1);
 /// The same limit after a stop.
 const FLUSH_STOPPED: Duration = Duration::from_secs(5);
+/// Time before the drive at which a warm-up that writes ends, so that no loop starts late.
+const WARM_UP_ENDS: Duration = Duration::from_millis(20);
 /// Interval between two snapshots of the progress.
 const SNAPSHOT: Duration = Duration::from_millis(250);
 
@@ -109,16 +114,19 @@ pub async fn drive(
     let writers = commits::pool(context.stores, context.names).await?;
     let priority = Priority::raise();
     let loops = Loops::start(context, &shared).await?;
-    warm_up(&shared, &loops, stop, progress).await?;
-    let (groups, receiver) = mpsc::channel(GROUPS);
-    let (clock, vitals) = (Clock::start(stop), Vitals::start());
-    let commits = tokio::spawn(Commits::new(&shared, &clock, writers).run(receiver, stop.clone()));
+    let lead = context.scenario.lead();
+    if lead.is_zero() {
+        warm_up(&shared, &loops, stop, progress).await?;
+    }
+    let (clock, sending, commits) = start_writes(&shared, writers, lead, stop);
+    if !lead.is_zero() {
+        warm_up_until(&clock, (&shared, &loops), stop, progress).await?;
+    }
+    let vitals = Vitals::start();
     let (checks, answers) = mpsc::channel(engine::BATCHES);
     let (checking, in_flight) = (Arc::clone(&shared), loops.in_flight());
     let checking = tokio::task::spawn_blocking(move || checks::run(&checking, &in_flight, answers));
     let mut probes = loops.run(Schedule::Drive, &clock, Some(checks)).await;
-    let (write_state, write_clock) = (Arc::clone(&shared), clock.clone());
-    let sending = tokio::task::spawn_blocking(move || writes::run(&write_state, &write_clock, &groups));
     let driving = async { tokio::join!(join(sending), probes.all_started()) };
     let (sent, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
     let sent = sent?;
@@ -165,7 +173,9 @@ async fn prepare(context: RunContext<'_>) -> Result<Arc<Shared>, DriveError> {
         producer: Producer::new(stores, names, tenants, scenario.duration)?,
         measured: Mutex::new(Measurements::new(scenario)),
         counters: Counters::for_tenants(tenants),
-        transactions: Mutex::new(WriteRecorder::with_first_attempts(Store::Postgres, scenario.duration)),
+        transactions: Mutex::new(
+            WriteRecorder::with_first_attempts(Store::Postgres, scenario.duration).after(scenario.lead()),
+        ),
     }))
 }
 
@@ -179,6 +189,43 @@ async fn warm_up(
     let asking = async { loops.run(Schedule::WarmUp, &clock, None).await.ended().await };
     with_progress(shared, &clock, (Phase::WarmUp, progress), asking).await?;
     Ok(())
+}
+
+/// Starts the writes, `lead` before the drive; also returns the clock of the drive.
+fn start_writes(
+    shared: &Arc<Shared>,
+    writers: PgPool,
+    lead: Duration,
+    stop: &CancellationToken,
+) -> (Clock, JoinHandle<Result<Sent, ProduceError>>, JoinHandle<()>) {
+    let write_clock = Clock::start(stop);
+    let clock = write_clock.after(lead);
+    let (groups, receiver) = mpsc::channel(GROUPS);
+    let commits = tokio::spawn(Commits::new(shared, &clock, writers).run(receiver, stop.clone()));
+    let shared = Arc::clone(shared);
+    let sending = tokio::task::spawn_blocking(move || writes::run(&shared, &write_clock, &groups));
+    (clock, sending, commits)
+}
+
+/// The warm-up while records are written: ends just before the drive starts, whatever its last questions are doing.
+async fn warm_up_until(
+    drive: &Clock,
+    (shared, loops): (&Arc<Shared>, &Loops),
+    stop: &CancellationToken,
+    progress: &watch::Sender<Progress>,
+) -> Result<(), DriveError> {
+    let (end, ending) = (drive.instant(Duration::ZERO), stop.child_token());
+    let end = end.checked_sub(WARM_UP_ENDS).unwrap_or(end);
+    let warming = warm_up(shared, loops, &ending, progress);
+    let until_end = async {
+        tokio::select! {
+            () = tokio::time::sleep_until(end.into()) => {}
+            () = stop.cancelled() => {}
+        }
+        ending.cancel();
+    };
+    let (warmed, ()) = tokio::join!(warming, until_end);
+    warmed
 }
 
 /// Publishes snapshots while `work` runs.

@@ -166,6 +166,7 @@ impl Measured {
 #[derive(Debug, Clone)]
 pub struct Recorder {
     question: Question,
+    users: Option<String>,
     limit: Option<Duration>,
     measured: Measured,
 }
@@ -174,7 +175,12 @@ impl Recorder {
     /// An empty recorder for a drive of that length. `limit` is the latency above which a sample is an exceedance, the
     /// tightest that judges the question; without one, only errors and time-outs are.
     pub fn new(question: Question, limit: Option<Duration>, drive: Duration) -> Self {
-        Self { question, limit, measured: Measured::new(drive) }
+        Self { question, users: None, limit, measured: Measured::new(drive) }
+    }
+
+    /// The users who ask, whose latencies are service times; `None` if the question is asked at a rate.
+    pub fn users(&self) -> Option<&str> {
+        self.users.as_deref()
     }
 
     /// The question.
@@ -227,21 +233,33 @@ impl Measurements {
     /// Empty measurements of a scenario; writes are recorded elsewhere and added at the end.
     pub fn new(scenario: &Scenario) -> Self {
         let drive = scenario.duration;
-        let recorder = |&question: &Question| Recorder::new(question, scenario.limit_of(question), drive);
+        let recorder = |&question: &Question| Recorder::new(question, scenario.limit_of(question, None), drive);
         let slo = |slo: &Slo| {
             let blocks = slo.in_every.map_or_else(|| Blocks::new(drive), |window| Blocks::for_windows(drive, window));
             SloRecorder { slo: slo.clone(), measured: Measured { blocks, ..Measured::new(drive) } }
         };
-        let questions = scenario.probes.keys().map(recorder).collect();
+        let of_users = scenario.users.iter().flat_map(|users| {
+            users.questions.keys().map(|&question| Recorder {
+                users: Some(users.name.clone()),
+                ..Recorder::new(question, scenario.limit_of(question, Some(&users.name)), drive)
+            })
+        });
+        let questions = scenario.probes.keys().map(recorder).chain(of_users).collect();
         Self { questions, slos: scenario.slos.iter().map(slo).collect(), writes: Vec::new() }
     }
 
     /// Counts the sample of a question that a tenant of that class asked, for the question and for each SLO that judges it.
     pub fn record(&mut self, question: Question, class: TenantClass, sample: Sample) {
-        if let Some(recorder) = self.questions.iter_mut().find(|recorder| recorder.question == question) {
+        self.record_of(None, question, class, sample);
+    }
+
+    /// Counts the sample of a question as [`Measurements::record`] does, asked by users or at a rate.
+    pub fn record_of(&mut self, users: Option<&str>, question: Question, class: TenantClass, sample: Sample) {
+        let mut recorders = self.questions.iter_mut();
+        if let Some(recorder) = recorders.find(|one| one.question == question && one.users.as_deref() == users) {
             recorder.record(sample);
         }
-        for SloRecorder { slo, measured } in self.slos.iter_mut().filter(|one| one.slo.judges(question, class)) {
+        for SloRecorder { slo, measured } in self.slos.iter_mut().filter(|one| one.slo.judges(question, class, users)) {
             measured.record(sample, Some(slo.within));
         }
     }

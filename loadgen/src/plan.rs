@@ -1,8 +1,17 @@
 //! The plan: every write and every probe of a drive with its intended start, a pure function of the seeds.
 //! It never reads a clock.
+//!
+//! # Layout
+//! - `warp`: when simulated time is driven; `askers`: which tenants ask when
+//! - `writes`, `probes`: all writes, and all questions that are asked at a rate
+//! - `users`: what users ask one after the other
+//! - `digest`: the digest of both
 
+mod askers;
 mod digest;
 mod probes;
+mod users;
+mod warp;
 mod writes;
 
 use std::{sync::Arc, time::Duration};
@@ -15,11 +24,15 @@ use crate::{
     question::{Key, Question},
     scenario::Scenario,
 };
+use askers::Askers;
+use warp::Warp;
+
+pub use users::Step;
 
 /// A record and its intended start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned<T> {
-    /// Time since the start of the drive, in wall time.
+    /// Wall time since the first write: the start of the warm-up if that writes, otherwise the start of the drive.
     pub at: Duration,
     /// Index of the tenant.
     pub tenant: usize,
@@ -94,12 +107,28 @@ impl std::iter::Sum for Totals {
 pub struct Plan {
     population: Population,
     scenario: Arc<Scenario>,
+    warps: Arc<[Warp]>,
+    askers: Arc<AllAskers>,
+}
+
+/// The tenants that ask during the warm-up, and during the drive with and without the calendar.
+#[derive(Debug)]
+struct AllAskers {
+    warm_up: Askers,
+    drive: Askers,
+    by_calendar: Askers,
 }
 
 impl Plan {
     /// The plan of a scenario.
     pub fn new(scenario: &Scenario, population: &Population) -> Self {
-        Self { population: population.clone(), scenario: Arc::new(scenario.clone()) }
+        let warps: Arc<[Warp]> = Warp::of_tenants(scenario, population).into();
+        let askers = AllAskers {
+            warm_up: Askers::of_warm_up(scenario, population),
+            drive: Askers::of_drive(scenario, population, &warps, false),
+            by_calendar: Askers::of_drive(scenario, population, &warps, true),
+        };
+        Self { population: population.clone(), scenario: Arc::new(scenario.clone()), warps, askers: Arc::new(askers) }
     }
 
     /// The population.
@@ -111,7 +140,7 @@ impl Plan {
     pub fn communication(&self, tenant: usize, index: u64) -> Planned<Communication> {
         let lifecycle = self.population.lifecycle(Era::Drive, tenant, index);
         let record = self.population.communication(Era::Drive, tenant, index, &lifecycle);
-        Planned { at: self.at(lifecycle.steps()[0].millis), tenant, record }
+        Planned { at: self.at(tenant, lifecycle.steps()[0].millis), tenant, record }
     }
 
     /// Events of communication `index`, in order of time.
@@ -119,7 +148,7 @@ impl Plan {
         let lifecycle = self.population.lifecycle(Era::Drive, tenant, index);
         let event = |step| self.population.event(Era::Drive, tenant, index, &lifecycle, step);
         let planned = |(step, at): (usize, _)| Planned { at, tenant, record: event(step) };
-        lifecycle.steps().iter().map(|step| self.at(step.millis)).enumerate().map(planned).collect()
+        lifecycle.steps().iter().map(|step| self.at(tenant, step.millis)).enumerate().map(planned).collect()
     }
 
     /// Interactions of communication `index`, in order of time.
@@ -127,12 +156,12 @@ impl Plan {
         let lifecycle = self.population.lifecycle(Era::Drive, tenant, index);
         let interaction = |step| self.population.interaction(Era::Drive, tenant, index, &lifecycle, step);
         let planned = |(step, at): (usize, _)| Some(Planned { at, tenant, record: interaction(step)? });
-        lifecycle.steps().iter().map(|step| self.at(step.millis)).enumerate().filter_map(planned).collect()
+        lifecycle.steps().iter().map(|step| self.at(tenant, step.millis)).enumerate().filter_map(planned).collect()
     }
 
     /// Agent metric `index` of a tenant, `0..tenant.driven_metrics`, in order of time.
     pub fn metric(&self, tenant: usize, index: u64) -> Planned<AgentMetric> {
-        let at = self.at(self.population.metric_millis(tenant, index));
+        let at = self.at(tenant, self.population.metric_millis(tenant, index));
         Planned { at, tenant, record: self.population.metric(Era::Drive, tenant, index) }
     }
 
@@ -158,10 +187,9 @@ impl Plan {
         self.population.tenants().iter().map(|tenant| self.totals(tenant.index)).sum()
     }
 
-    /// Converts simulated milliseconds to wall time.
-    fn at(&self, millis: u64) -> Duration {
-        let (wall, simulated) = (self.scenario.duration.as_nanos(), self.scenario.span.as_millis());
-        Duration::from_nanos((u128::from(millis) * wall / simulated) as u64)
+    /// The wall time of a tenant's simulated millisecond, since the first write.
+    fn at(&self, tenant: usize, millis: u64) -> Duration {
+        self.warps[tenant].wall_time(millis)
     }
 }
 

@@ -54,9 +54,9 @@ pub(crate) use era::Era;
 pub(crate) use people::{PORTFOLIOS, RISKS, Traits};
 pub(crate) use tenants::METRIC_NAMES;
 
-/// Share of all customers whose tenants are of a class, 0 to 1, without preparing the population.
-pub fn share_of_customers(class: TenantClass, parameters: &Parameters) -> f64 {
-    tenants::share_of(class, parameters)
+/// Number of customers of each tenant, without preparing the population.
+pub fn customers_of_tenants(parameters: &Parameters) -> Vec<u64> {
+    tenants::customers(parameters)
 }
 
 /// A population; cheap to clone.
@@ -159,6 +159,11 @@ impl Population {
     /// Past agent metric `index`, `0..tenant.past_metrics`, in order of time.
     pub fn past_metric(&self, tenant: usize, index: u64) -> AgentMetric {
         self.metric(Era::Past, tenant, index)
+    }
+
+    /// The simulated time of the drive.
+    pub(crate) fn driven_period(&self) -> &Period {
+        self.period(Era::Drive)
     }
 
     pub(crate) fn period(&self, era: Era) -> &Period {

@@ -8,6 +8,7 @@ mod machine;
 mod past;
 mod rates;
 mod table;
+mod timeline;
 
 pub use contents::{Header, QuestionReport, Report, VERSION};
 pub use explain::explain;

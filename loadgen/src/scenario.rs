@@ -1,44 +1,75 @@
 //! Scenarios: what is driven, asked and judged, as one readable TOML file. Reading yields a checked [`Scenario`], or
-//! one error with the file, the line and the remedy. Reading never accesses a store.
+//! every mistake with its file, its line and the remedy. Reading never accesses a store.
+//!
+//! # Layout, bottom up
+//! - `error`: a mistake
+//! - [`rates`]: rates over time; `stages`: factors on the rates of a drive; `types`: the values of a checked scenario
+//! - `units`: values as people write them; `raw`, `schema`: a file as it is written, and its JSON schema
+//! - `source`, `merge`: the texts of a scenario, and what they say together
+//! - `users`, `shape`, `check`: the checks
 
 mod check;
 mod error;
+mod merge;
+pub(crate) mod rates;
 mod raw;
+mod schema;
+mod shape;
+mod source;
+mod stages;
 mod types;
 mod units;
+mod users;
 
 use std::path::Path;
 
 pub use error::ScenarioError;
-pub use types::{Arrivals, Availability, Scenario, Slo, TimeOuts, Undecided};
+pub use schema::schema;
+pub use stages::{Factor, Stage};
+pub use types::{Arrivals, Availability, Pace, Scenario, Slo, TimeOuts, Undecided, Users};
 pub use units::{brief_duration, exact_duration};
 
+use source::{Part, Source};
+
 impl Scenario {
-    /// Reads and checks a file.
+    /// Reads and checks a file. The first mistake is the error.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        let file = path.display().to_string();
-        let advice = match (path.is_dir(), path.exists()) {
-            (true, _) => "it is a folder; name a file in it",
-            (false, true) => "check that it is a text file that this user may read",
-            (false, false) => "name an existing file",
-        };
-        let message = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::IsADirectory => advice.to_owned(),
-            std::io::ErrorKind::InvalidData => format!("it is not text in UTF-8; {advice}"),
-            _ => format!("{error}; {advice}"),
-        };
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ScenarioError { file: file.clone(), message: message(error) })?;
-        Self::parse(&text, &file)
+        Self::read_with(path, &[]).map_err(first)
     }
 
-    /// Checks the text of a file named `file`.
+    /// Checks the text of a file named `file`, which includes no other. The first mistake is the error.
     pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
-        let source = check::Source { file, text };
-        let raw = toml::from_str(text)
-            .map_err(|error| source.error(error.span().unwrap_or_default(), raw::explain(error.message())))?;
-        check::check(&raw, &source)
+        Self::parse_with(text, file, &[]).map_err(first)
     }
+
+    /// Reads and checks a file with other values: each of `set` is `KEY=VALUE`. All mistakes are the error.
+    pub fn read_with(path: &Path, set: &[String]) -> Result<Self, Vec<ScenarioError>> {
+        let text = merge::read(path).map_err(|mistake| vec![mistake])?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        assemble(Part::file(&path.display().to_string(), &text), Some(folder), set)
+    }
+
+    /// Checks the text of a file named `file` with other values, as [`Scenario::read_with`] does.
+    pub fn parse_with(text: &str, file: &str, set: &[String]) -> Result<Self, Vec<ScenarioError>> {
+        assemble(Part::file(file, text), None, set)
+    }
+}
+
+fn first(mistakes: Vec<ScenarioError>) -> ScenarioError {
+    mistakes.into_iter().next().expect("a scenario that can't be used has a mistake")
+}
+
+/// Merges and checks a file with its included files and the set values, from the weakest to the strongest.
+fn assemble(file: Part, folder: Option<&Path>, set: &[String]) -> Result<Scenario, Vec<ScenarioError>> {
+    let one = |mistake| vec![mistake];
+    let included = merge::includes(&file, folder).map_err(one)?;
+    let set = set.iter().map(|assignment| merge::set(assignment)).collect::<Result<Vec<_>, _>>().map_err(one)?;
+    // The scenario's own file comes first in the source, since a key that is missing is missing there.
+    let precedence: Vec<usize> =
+        (1..=included.len()).chain([0]).chain(included.len() + 1..=included.len() + set.len()).collect();
+    let source = Source::new(std::iter::once(file).chain(included).chain(set).collect());
+    let raw = merge::merged(&source, &precedence).map_err(one)?;
+    check::check(&raw, &source)
 }
 
 #[cfg(test)]

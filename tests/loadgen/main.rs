@@ -14,4 +14,6 @@ mod history_of_years;
 #[cfg(test)]
 mod load_checks_what_the_stores_hold;
 #[cfg(test)]
+mod shaped_load_is_accounted_for;
+#[cfg(test)]
 mod world;

@@ -27,21 +27,22 @@ pub(super) fn run(shared: &Arc<Shared>, in_flight: &InFlight, mut batches: mpsc:
         in_flight.end(count);
         let tenants = shared.plan.population().tenants().len();
         let mut measured = lock(&shared.measured);
-        for (probe, sample) in samples {
-            measured.record(probe.question, TenantClass::of(probe.tenant, tenants), sample);
+        for (probe, users, sample) in samples {
+            let users = users.and_then(|group| shared.scenario.users.get(group)).map(|users| users.name.as_str());
+            measured.record_of(users, probe.question, TenantClass::of(probe.tenant, tenants), sample);
         }
     }
 }
 
-fn check(shared: &Shared, finished: Finished<Reply>) -> (Probe, Sample) {
-    let Finished { probe, reply, lag, latency, waited } = finished;
+fn check(shared: &Shared, finished: Finished<Reply>) -> (Probe, Option<usize>, Sample) {
+    let Finished { probe, reply, lag, latency, waited, users } = finished;
     let time_out = shared.scenario.time_outs.for_store(probe.question.store());
     let outcome = match outcome(shared, &probe, reply) {
         Outcome::Correct | Outcome::Error if latency > time_out => Outcome::TimedOut,
         outcome => outcome,
     };
     let sample = Sample { intended: probe.at, lag, latency, waited, outcome };
-    (probe, sample)
+    (probe, users, sample)
 }
 
 fn outcome(shared: &Shared, probe: &Probe, reply: Option<Result<Answer, QueryError>>) -> Outcome {

@@ -26,7 +26,12 @@ impl Clock {
         Self { start: Instant::now(), system_start: SystemTime::now(), stop: stop.clone() }
     }
 
-    /// Time since the start, by the monotonic clock.
+    /// The same clock, started `later`.
+    pub(super) fn after(&self, later: Duration) -> Self {
+        Self { start: self.start + later, system_start: self.system_start + later, stop: self.stop.clone() }
+    }
+
+    /// Time since the start, by the monotonic clock; zero before it.
     pub(super) fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }

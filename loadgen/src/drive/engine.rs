@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::stream::{FuturesUnordered, StreamExt as _};
+use futures::stream::{FuturesUnordered, LocalBoxStream, SelectAll, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
@@ -55,6 +55,8 @@ pub(super) struct Finished<R> {
     pub(super) latency: Duration,
     /// Part of the latency in which the call waited for a connection of this client.
     pub(super) waited: Duration,
+    /// The group of the user who asked; `None` for a probe at its intended start.
+    pub(super) users: Option<usize>,
 }
 
 /// Calls that are in flight or wait for their check, in all loops.
@@ -80,19 +82,22 @@ pub(super) struct Outbox<R> {
     pub(super) in_flight: InFlight,
 }
 
+/// What one user asks, answer by answer.
+pub(super) type Answers<'a, C> = LocalBoxStream<'a, Finished<<C as Caller>::Reply>>;
+
 /// Starts every probe at its intended start and waits for the last reply, or until the drive is stopped. Sends to
 /// `all_started` when the last one is started. Returns how late the loop ran at regular instants.
 pub(super) async fn run<C: Caller>(
     caller: &C,
     clock: &Clock,
-    probes: impl Iterator<Item = Probe>,
+    (probes, users): (impl Iterator<Item = Probe>, SelectAll<Answers<'_, C>>),
     outbox: &Outbox<C::Reply>,
     (counts, all_started): (&ProbeCounts, oneshot::Sender<()>),
 ) -> io::Result<DurationHistogram> {
     let (mut timer, mut delays, mut calls) = (Timer::new()?, DurationHistogram::default(), FuturesUnordered::new());
-    let (mut probes, mut finished) = (probes.peekable(), Vec::with_capacity(BATCH));
+    let (mut probes, mut users, mut finished) = (probes.peekable(), users, Vec::with_capacity(BATCH));
     let (mut pulse, mut index, mut all_started) = (Duration::ZERO, 0, Some(all_started));
-    while !clock.is_stopped() && (probes.peek().is_some() || !calls.is_empty()) {
+    while !clock.is_stopped() && (probes.peek().is_some() || !calls.is_empty() || !users.is_empty()) {
         for _ in 0..BATCH {
             let Some(probe) = probes.next_if(|probe| probe.at <= clock.elapsed()) else { break };
             add(&counts.offered, 1);
@@ -106,7 +111,7 @@ pub(super) async fn run<C: Caller>(
             } else {
                 add(&counts.held_back, 1);
                 let (latency, zero) = (caller.time_out(&probe), Duration::ZERO);
-                finished.push(Finished { probe, reply: None, lag: zero, latency, waited: zero });
+                finished.push(Finished { probe, reply: None, lag: zero, latency, waited: zero, users: None });
             }
         }
         if probes.peek().is_none() {
@@ -123,12 +128,15 @@ pub(super) async fn run<C: Caller>(
         tokio::select! {
             biased;
             waited = timer.wait_until(clock.instant(wake)) => waited?,
-            Some(done) = calls.next(), if !calls.is_empty() => {
+            Some(done) = calls.next(), if !calls.is_empty() => finished.push(done),
+            Some(done) = users.next(), if !users.is_empty() => {
+                // A user has one question at a time, so it is never held back.
+                outbox.in_flight.admit();
                 finished.push(done);
-                if finished.len() >= BATCH {
-                    outbox.try_send(&mut finished);
-                }
             }
+        }
+        if finished.len() >= BATCH {
+            outbox.try_send(&mut finished);
         }
     }
     outbox.send(finished).await;
@@ -140,14 +148,15 @@ fn next_pulse(pulse: Duration, now: Duration) -> Duration {
     (pulse + PULSE).max(now.saturating_sub(Duration::from_secs(1)))
 }
 
-async fn call<C: Caller>(caller: &C, clock: &Clock, probe: Probe) -> Finished<C::Reply> {
+/// Asks one question, and measures from its intended start.
+pub(super) async fn call<C: Caller>(caller: &C, clock: &Clock, probe: Probe) -> Finished<C::Reply> {
     let intended = clock.instant(probe.at);
     let lag = intended.elapsed();
     // A user has left when the time-out is over; the answer still shows how long the stall was.
     let last = intended + caller.time_out(&probe) + MAX_LATE;
     let calling = tokio::time::timeout_at(last.into(), caller.call(&probe));
     let (reply, waited) = waited::measure(calling).await;
-    Finished { reply: reply.ok(), lag, latency: intended.elapsed(), waited, probe }
+    Finished { reply: reply.ok(), lag, latency: intended.elapsed(), waited, probe, users: None }
 }
 
 impl<R> Outbox<R> {
@@ -235,7 +244,7 @@ mod tests {
         let asking = async {
             let probes = (0..count).map(probe);
             let outbox = Outbox { checks: outbox.checks.clone(), in_flight: outbox.in_flight.clone() };
-            run(&caller, &clock, probes, &outbox, (&counts, all_started)).await.unwrap()
+            run(&caller, &clock, (probes, SelectAll::new()), &outbox, (&counts, all_started)).await.unwrap()
         };
         let delays = asking.await;
         started.await.unwrap();

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use futures::stream::SelectAll;
 use sluice_schemas::names::Names;
 use sluice_schemas::stores::Stores;
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +15,7 @@ use super::clock::Clock;
 use super::engine::{self, Finished, InFlight, Outbox};
 use super::probes::{self, Questions, Schedule};
 use super::shared::{ProbeCounts, Shared};
+use super::users;
 use crate::measure::DurationHistogram;
 use crate::run_context::RunContext;
 use crate::scenario::Scenario;
@@ -174,7 +176,11 @@ impl Member {
         let counts = if schedule == Schedule::Drive { &counters.probes } else { &uncounted };
         let outbox = Outbox { checks, in_flight: self.in_flight.clone() };
         let probes = probes::of_loop(plan, schedule, self.place);
-        let result = engine::run(&questions, &clock, probes, &outbox, (counts, all_started)).await;
+        let users = match schedule {
+            Schedule::WarmUp => SelectAll::new(),
+            Schedule::Drive => users::of_loop(&questions, (plan, scenario), &clock, counts, self.place),
+        };
+        let result = engine::run(&questions, &clock, (probes, users), &outbox, (counts, all_started)).await;
         drop(ended.send(result));
     }
 }

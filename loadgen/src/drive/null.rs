@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::stream::SelectAll;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +68,9 @@ fn ask(plan: &Plan, outbox: &Outbox<()>) -> std::io::Result<()> {
     let counts = ProbeCounts::default();
     let clock = Clock::start(&CancellationToken::new());
     let probes = probes::of_loop(plan, Schedule::Drive, (0, 1));
-    runtime.block_on(engine::run(&Nothing, &clock, probes, outbox, (&counts, all_started))).map(drop)
+    runtime
+        .block_on(engine::run(&Nothing, &clock, (probes, SelectAll::new()), outbox, (&counts, all_started)))
+        .map(drop)
 }
 
 fn record(scenario: &Scenario, in_flight: &InFlight, mut batches: mpsc::Receiver<Vec<Finished<()>>>) -> Measurements {

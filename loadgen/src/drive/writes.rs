@@ -56,7 +56,7 @@ pub(super) struct Sent {
     pub(super) lag: DurationHistogram,
 }
 
-/// Sends every planned write at its intended start. Blocks until the last one is queued or the drive is stopped.
+/// Sends every planned write at its intended start by `clock`, which starts with the first write. Blocks until the last one is queued or the drive is stopped.
 pub(super) fn run(shared: &Arc<Shared>, clock: &Clock, groups: &mpsc::Sender<Group>) -> Result<Sent, ProduceError> {
     let (batches, ready) = sync_channel(BATCHES_AHEAD);
     std::thread::scope(|scope| {
@@ -119,7 +119,7 @@ struct Pacer<'a> {
 impl<'a> Pacer<'a> {
     fn new(shared: &'a Shared, clock: &'a Clock, groups: &'a mpsc::Sender<Group>) -> Self {
         let open = shared.plan.population().tenants().iter().map(|_| Vec::new()).collect();
-        let kafka = WriteRecorder::new(Store::Kafka, shared.scenario.duration);
+        let kafka = WriteRecorder::new(Store::Kafka, shared.scenario.duration).after(shared.scenario.lead());
         let sent = Sent { kafka, lag: DurationHistogram::default() };
         Self { shared, clock, groups, open, window_ends: WINDOW, held: Duration::ZERO, sent }
     }
@@ -144,15 +144,15 @@ impl<'a> Pacer<'a> {
         match prepared.output {
             Output::Row(communication) => {
                 self.open[prepared.tenant].push(*communication);
-                self.record_lag(lag);
+                self.record_lag(prepared.at, lag);
             }
             Output::Message { topic, key, payload } => {
-                let delivery = Delivery { topic, tenant: prepared.tenant, at: prepared.at };
+                let delivery = Delivery { topic, tenant: prepared.tenant, at: prepared.at.saturating_sub(self.lead()) };
                 let is_queued = self.hand_over(delivery, &key, &payload)?;
                 self.sent.kafka.record(prepared.at, !is_queued);
                 if is_queued {
                     add(&self.shared.counters.records[topic as usize], 1);
-                    self.record_lag(lag);
+                    self.record_lag(prepared.at, lag);
                 }
             }
         }
@@ -160,15 +160,21 @@ impl<'a> Pacer<'a> {
     }
 
     /// Records the send lag without the part that a store caused. That part shrinks as sending catches up, and never
-    /// excuses a delay that comes later.
-    fn record_lag(&mut self, lag: Duration) {
+    /// excuses a delay that comes later. The warm-up's lag is not recorded.
+    fn record_lag(&mut self, at: Duration, lag: Duration) {
         self.held = self.held.min(lag);
-        self.sent.lag.record(lag.saturating_sub(self.held));
+        if at >= self.lead() {
+            self.sent.lag.record(lag.saturating_sub(self.held));
+        }
+    }
+
+    fn lead(&self) -> Duration {
+        self.shared.scenario.lead()
     }
 
     /// Retries while the producer's queue is full; `false` if Kafka did not accept the record in time.
     fn hand_over(&mut self, delivery: Delivery, key: &str, payload: &[u8]) -> Result<bool, ProduceError> {
-        let deadline = self.shared.scenario.duration + GRACE;
+        let deadline = self.lead() + self.shared.scenario.duration + GRACE;
         while !self.shared.producer.send(delivery, key, payload)? {
             let now = self.clock.elapsed();
             let is_driven = now <= deadline && self.clock.sleep_until(now + FULL_QUEUE_PAUSE);
@@ -189,7 +195,7 @@ impl<'a> Pacer<'a> {
             if count == 0 {
                 continue;
             }
-            let at = self.window_ends.min(self.shared.scenario.duration);
+            let at = self.window_ends.min(self.lead() + self.shared.scenario.duration);
             // Never wait here: if the queue is full, PostgreSQL is far too slow for the offered rate.
             let is_queued = self.groups.try_send(Group { at, tenant, rows }).is_ok();
             if !is_queued {

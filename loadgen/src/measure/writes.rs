@@ -10,6 +10,8 @@ use super::blocks::Blocks;
 #[derive(Debug, Clone)]
 pub struct WriteRecorder {
     store: Store,
+    /// Time before the drive whose writes are not recorded.
+    lead: Duration,
     outcomes: Blocks,
     first_attempts: Option<Blocks>,
 }
@@ -17,7 +19,14 @@ pub struct WriteRecorder {
 impl WriteRecorder {
     /// An empty recorder of a store whose client hides its attempts, for a drive of that length.
     pub fn new(store: Store, drive: Duration) -> Self {
-        Self { store, outcomes: Blocks::new(drive), first_attempts: None }
+        Self { store, lead: Duration::ZERO, outcomes: Blocks::new(drive), first_attempts: None }
+    }
+
+    /// The same recorder for writes whose intended starts count from `lead` before the drive. Those before the drive, of
+    /// its warm-up, are not recorded.
+    #[must_use]
+    pub fn after(self, lead: Duration) -> Self {
+        Self { lead, ..self }
     }
 
     /// An empty recorder of a store whose writes are retried by the drive.
@@ -42,18 +51,37 @@ impl WriteRecorder {
 
     /// Counts a write.
     pub fn record(&mut self, intended: Duration, failed: bool) {
-        self.outcomes.record(intended, failed);
+        if let Some(at) = intended.checked_sub(self.lead) {
+            self.outcomes.record(at, failed);
+        }
     }
 
     /// Counts the first attempt of a write.
     pub fn record_first_attempt(&mut self, intended: Duration, failed: bool) {
-        if let Some(attempts) = &mut self.first_attempts {
-            attempts.record(intended, failed);
+        if let Some((attempts, at)) = self.first_attempts.as_mut().zip(intended.checked_sub(self.lead)) {
+            attempts.record(at, failed);
         }
     }
 
     /// Turns counted writes into failed ones: as many as `failed` counts exceedances.
     pub fn add_failures(&mut self, failed: &Blocks) {
         self.outcomes.add_exceedances(failed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_of_the_warm_up_are_not_recorded() {
+        let minute = Duration::from_mins(1);
+        let mut writes = WriteRecorder::with_first_attempts(Store::Postgres, minute).after(minute / 2);
+        for second in 0..90 {
+            writes.record(Duration::from_secs(second), second < 30);
+            writes.record_first_attempt(Duration::from_secs(second), second < 31);
+        }
+        assert_eq!((writes.outcomes().samples(), writes.outcomes().exceedances()), (60, 0));
+        assert_eq!(writes.first_attempts().map(Blocks::exceedances), Some(1));
     }
 }

@@ -10,12 +10,15 @@ use super::Plan;
 use crate::parallel;
 use crate::question::Question;
 
+/// Steps of each user that are hashed; the others follow from the same stream.
+const STEPS: usize = 4;
 /// Items of a chunk.
 const CHUNK: u64 = 4_096;
 
 impl Plan {
     /// SHA-256 of everything planned, in hexadecimal, independent of the number of threads: the population, the loaded
-    /// past, every write with its intended start, and every probe.
+    /// past, every write with its intended start, every probe, and
+    /// what users ask first.
     pub fn digest(&self) -> String {
         digest(self, std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
     }
@@ -69,6 +72,12 @@ pub(super) fn digest(plan: &Plan, threads: usize) -> String {
     }
     for probe in Question::ALL.iter().flat_map(|&question| plan.warm_up_probes(question).chain(plan.probes(question))) {
         whole.add(&probe);
+    }
+    for (group, users) in plan.scenario.users.iter().enumerate() {
+        whole.add(users);
+        for user in 0..users.count {
+            plan.steps(group, user).take(STEPS).for_each(|step| whole.add(&step));
+        }
     }
     hex(&whole.0.finalize())
 }

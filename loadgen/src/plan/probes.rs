@@ -1,23 +1,35 @@
 //! The probes: which tenant asks which question about which key, and when. They never depend on an answer.
 
-use std::time::Duration;
+use std::ops::Range;
 
+use super::askers::Askers;
 use super::{Plan, Probe};
-use crate::{
-    population::{Tenant, rng::KeyedRng},
-    question::Question,
-    scenario::Arrivals,
-};
+use crate::{population::rng::KeyedRng, question::Question, scenario::Arrivals};
 
 impl Plan {
     /// Probes of one question during the drive, in order of `at`.
     pub fn probes(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
-        Probes::new(self, question, "probes", self.scenario.duration)
+        Probes::new(self, question, "probes", self.askers(question))
     }
 
     /// Probes of one question during the warm-up, with other keys; `at` counts from the start of the warm-up.
     pub fn warm_up_probes(&self, question: Question) -> impl Iterator<Item = Probe> + Send + '_ {
-        Probes::new(self, question, "warm-up", self.scenario.warm_up)
+        Probes::new(self, question, "warm-up", &self.askers.warm_up)
+    }
+
+    /// Expected number of probes of one question during the drive.
+    pub fn expected_probes(&self, question: Question) -> f64 {
+        let rate = self.scenario.probes.get(&question).copied().unwrap_or(0.0);
+        rate * self.askers(question).expected()
+    }
+
+    /// Expected number of times within a part of the drive, in seconds, for a question of one per second.
+    pub(crate) fn expected_share(&self, question: Question, seconds: &Range<f64>) -> f64 {
+        self.askers(question).expected_within(seconds)
+    }
+
+    fn askers(&self, question: Question) -> &Askers {
+        if self.scenario.by_calendar.contains(&question) { &self.askers.by_calendar } else { &self.askers.drive }
     }
 }
 
@@ -25,18 +37,19 @@ impl Plan {
 struct Probes<'a> {
     plan: &'a Plan,
     question: Question,
-    /// Mean seconds between starts.
+    askers: &'a Askers,
+    /// Expected number of starts between two of them, for a question of one per second; `None` if it is never asked.
     gap: Option<f64>,
     rng: KeyedRng,
-    seconds: f64,
-    end: Duration,
+    /// The next start, as the expected number of starts before it, for a question of one per second.
+    number: f64,
 }
 
 impl<'a> Probes<'a> {
-    fn new(plan: &'a Plan, question: Question, domain: &str, end: Duration) -> Self {
+    fn new(plan: &'a Plan, question: Question, domain: &str, askers: &'a Askers) -> Self {
         let rng = KeyedRng::new(plan.scenario.key_seed, domain, [question as u64, 0]);
         let gap = plan.scenario.probes.get(&question).map(|rate| 1.0 / rate);
-        Self { plan, question, gap, rng, seconds: 0.0, end }
+        Self { plan, question, askers, gap, rng, number: 0.0 }
     }
 }
 
@@ -45,31 +58,17 @@ impl Iterator for Probes<'_> {
 
     fn next(&mut self) -> Option<Probe> {
         let gap = self.gap?;
-        let at = self.seconds;
-        self.seconds += match self.plan.scenario.arrivals {
+        let first = self.number;
+        self.number += match self.plan.scenario.arrivals {
             Arrivals::Poisson => self.rng.exponential(gap),
             Arrivals::Constant => gap,
         };
         // The first Poisson start is one gap after the beginning.
-        let at = if self.plan.scenario.arrivals == Arrivals::Poisson { self.seconds } else { at };
-        let at = Duration::from_secs_f64(at);
-        if at >= self.end {
-            return None;
-        }
-        let tenants = self.plan.population.tenants();
-        let tenant = pick_tenant(tenants, &mut self.rng);
-        let key = self.question.draw_key(&self.plan.population, &tenants[tenant], &mut self.rng);
+        let number = if self.plan.scenario.arrivals == Arrivals::Poisson { self.number } else { first };
+        let at = self.askers.instant_of(number)?;
+        let tenant = self.askers.draw(at, &mut self.rng);
+        let owner = &self.plan.population.tenants()[tenant];
+        let key = self.question.draw_key(&self.plan.population, owner, &mut self.rng);
         Some(Probe { at, question: self.question, tenant, key })
     }
-}
-
-/// Picks a tenant, weighted by its customers.
-fn pick_tenant(tenants: &[Tenant], rng: &mut KeyedRng) -> usize {
-    let mut customer = rng.below(tenants.iter().map(|tenant| tenant.customers).sum());
-    let owner = tenants.iter().position(|tenant| {
-        let is_owner = customer < tenant.customers;
-        customer = customer.wrapping_sub(tenant.customers);
-        is_owner
-    });
-    owner.unwrap_or(0)
 }

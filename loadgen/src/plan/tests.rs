@@ -138,3 +138,178 @@ fn another_key_seed_changes_the_keys_and_not_the_data() {
     assert_ne!(one.probes(Question::Timeline).next(), one.warm_up_probes(Question::Timeline).next());
     assert_eq!(one.writes().next(), two.writes().next());
 }
+
+/// A scenario with every kind of stage: a ramp, a pause of the writes, a flood of one tenant.
+fn staged() -> Scenario {
+    let stages = "
+        [[stage]]
+        for = \"20 s\"
+        rate = \"1x to 3x\"
+        [[stage]]
+        for = \"15 s\"
+        writes = \"0x\"
+        [[stage]]
+        for = \"40 s\"
+        rate = \"2x\"
+        [[stage]]
+        tenant = \"smallest\"
+        from = \"40 s\"
+        for = \"10 s\"
+        writes = \"8x\"
+        probes = \"5x\"
+        ";
+    let text = include_str!("../../../scenarios/smoke.toml").replace("[probes]\n", &format!("{stages}\n[probes]\n"));
+    let smoke = Scenario::parse(&text, "staged.toml").unwrap();
+    Scenario { customers: 300, history: 700, communications: 3_000, ..smoke }
+}
+
+/// Communications of a tenant within a part of the drive, and the number that its rate predicts for a steady pace.
+fn communications_in(plan: &Plan, tenant: usize, seconds: std::ops::Range<f64>) -> (f64, f64) {
+    let owner = &plan.population().tenants()[tenant];
+    let factors = plan.scenario.write_factors(tenant as u32);
+    let share = (factors.total_before(seconds.end) - factors.total_before(seconds.start)) / factors.total();
+    let created = (0..owner.driven_communications).map(|index| plan.communication(tenant, index).at.as_secs_f64());
+    let within = created.filter(|at| seconds.contains(at)).count();
+    (within as f64, share * owner.driven_communications as f64)
+}
+
+#[test]
+fn writes_of_each_stage_are_the_integral_of_its_rate() {
+    let scenario = Scenario { pace: crate::scenario::Pace::Steady, ..staged() };
+    let plan = plan_of(&scenario);
+    for tenant in 0..3 {
+        for stage in [0.0..10.0, 10.0..20.0, 20.0..35.0, 35.0..40.0, 40.0..50.0, 50.0..75.0] {
+            let (written, expected) = communications_in(&plan, tenant, stage.clone());
+            assert!((written - expected).abs() <= 2.0, "tenant {tenant}, {stage:?}: {written} of {expected}");
+        }
+    }
+    let written = |tenant: usize| plan.population().tenants()[tenant].driven_communications as f64;
+    // 2 · 20 + 0 · 15 + 2 · 40 seconds at 1x; the flood adds 7 · 2 · 10.
+    assert!((written(0) / (1_637.0 * 120.0 / 75.0) - 1.0).abs() < 0.01, "{}", written(0));
+    assert!((written(2) / (546.0 * 260.0 / 75.0) - 1.0).abs() < 0.02, "{}", written(2));
+}
+
+#[test]
+fn a_staged_plan_is_complete_in_order_and_independent_of_threads() {
+    let plan = plan_of(&staged());
+    let (mut last, mut count) = (Duration::ZERO, 0);
+    for write in plan.writes() {
+        assert!(last <= write.at && write.at < staged().duration, "{last:?} {:?}", write.at);
+        (last, count) = (write.at, count + 1);
+    }
+    assert_eq!(count, plan.all_totals().all());
+    assert_eq!(digest::digest(&plan, 1), digest::digest(&plan, 7));
+    let others = [
+        small(),
+        Scenario { pace: crate::scenario::Pace::Steady, ..staged() },
+        Scenario { by_calendar: Question::ALL.iter().copied().collect(), ..staged() },
+    ];
+    let mut digests: HashSet<String> = others.iter().map(|scenario| plan_of(scenario).digest()).collect();
+    digests.insert(plan.digest());
+    assert_eq!(digests.len(), 4, "the digest covers the shape");
+}
+
+#[test]
+fn questions_follow_the_stages_and_their_tenant() {
+    for arrivals in [Arrivals::Poisson, Arrivals::Constant] {
+        let mut scenario = Scenario { arrivals, ..staged() };
+        scenario.probes = [(Question::Search, 400.0)].into();
+        let plan = plan_of(&scenario);
+        let probes: Vec<Probe> = plan.probes(Question::Search).collect();
+        assert!(probes.is_sorted_by_key(|probe| probe.at));
+        let expected = plan.expected_probes(Question::Search);
+        let is_near = |count: usize, expected: f64| (count as f64 - expected).abs() < 5.0 * expected.sqrt() + 1.0;
+        assert!(is_near(probes.len(), expected), "{} of {expected}", probes.len());
+        let mean = scenario.mean_rate(Question::Search, None) * 75.0;
+        assert!((mean - expected).abs() < 1.0, "{mean} {expected}");
+        let within = |from: u64, to: u64, tenant: Option<usize>| {
+            let time = Duration::from_secs(from)..Duration::from_secs(to);
+            probes
+                .iter()
+                .filter(|probe| time.contains(&probe.at) && tenant.is_none_or(|one| one == probe.tenant))
+                .count()
+        };
+        assert!(is_near(within(0, 10, None), 400.0 * 15.0), "a ramp from 1x to 2x");
+        assert!(is_near(within(20, 35, None), 400.0 * 15.0), "only the writes pause");
+        let smallest = plan.population().tenants()[2].customers as f64 / 300.0;
+        assert!(is_near(within(40, 50, Some(2)), 400.0 * 2.0 * 5.0 * smallest * 10.0));
+        assert!(is_near(within(40, 50, None), 400.0 * 2.0 * (1.0 + 4.0 * smallest) * 10.0));
+    }
+}
+
+#[test]
+fn questions_that_follow_the_calendar_are_asked_in_office_hours() {
+    let mut scenario = Scenario { by_calendar: [Question::Search].into(), ..small() };
+    scenario.probes = [(Question::Search, 400.0), (Question::Timeline, 400.0)].into();
+    let plan = plan_of(&scenario);
+    let by_hour = |question: Question, tenant: usize| {
+        let mut hours = [0_u64; 24];
+        for probe in plan.probes(question).filter(|probe| probe.tenant == tenant) {
+            hours[(probe.at.as_secs_f64() / 75.0 * 24.0) as usize] += 1;
+        }
+        hours
+    };
+    // Tenant 0 is in Europe, tenant 1 in the Americas: 12:00 in UTC is 13:00 and 07:00, when the office is open and not yet open.
+    let (europe, americas) = (by_hour(Question::Search, 0), by_hour(Question::Search, 1));
+    assert!(europe[12] > 3 * europe[2] && americas[13] > 2 * americas[12], "{europe:?} {americas:?}");
+    let steady = by_hour(Question::Timeline, 0);
+    assert!(steady[12] < 2 * steady[2], "{steady:?}");
+    let count = plan.probes(Question::Search).count() as f64;
+    assert!((count - 30_000.0).abs() < 5.0 * 30_000_f64.sqrt(), "the calendar does not change the number: {count}");
+}
+
+#[test]
+fn a_steady_pace_writes_as_much_at_night_as_at_noon() {
+    let steady = plan_of(&Scenario { pace: crate::scenario::Pace::Steady, ..small() });
+    let by_calendar = plan_of(&small());
+    let spread = |plan: &Plan| {
+        let mut parts = [0_i64; 10];
+        for index in 0..plan.population().tenants()[0].driven_communications {
+            parts[(plan.communication(0, index).at.as_secs_f64() / 7.5) as usize] += 1;
+        }
+        parts.iter().max().unwrap() - parts.iter().min().unwrap()
+    };
+    assert!(spread(&steady) <= 3 && spread(&by_calendar) > 50, "{} {}", spread(&steady), spread(&by_calendar));
+}
+
+#[test]
+fn a_users_steps_are_a_function_of_the_key_seed() {
+    let users = crate::scenario::Users {
+        name: "agents".to_owned(),
+        count: 3,
+        think_time: Duration::from_secs(2),
+        questions: [(Question::Search, 1), (Question::Timeline, 3)].into(),
+    };
+    let scenario = Scenario { users: vec![users.clone()], ..small() };
+    let plan = plan_of(&scenario);
+    let steps: Vec<Step> = plan.steps(0, 1).take(4_000).collect();
+    assert_eq!(steps, plan_of(&scenario).steps(0, 1).take(4_000).collect::<Vec<_>>());
+    assert_ne!(steps[0], plan.steps(0, 2).next().unwrap());
+    let thought = steps.iter().map(|step| step.think.as_secs_f64()).sum::<f64>() / 4_000.0;
+    let searched = steps.iter().filter(|step| step.question == Question::Search).count();
+    assert!((thought - 2.0).abs() < 0.2 && (850..1_150).contains(&searched), "{thought} {searched}");
+    let more = Scenario { users: vec![crate::scenario::Users { count: 4, ..users }], ..small() };
+    let digests: HashSet<String> = [small(), scenario, more].iter().map(|one| plan_of(one).digest()).collect();
+    assert_eq!(digests.len(), 3, "the digest covers the users");
+}
+
+#[test]
+fn a_warm_up_that_writes_comes_before_the_drive_at_the_same_rate() {
+    let scenario = Scenario { warm_up_writes: true, pace: crate::scenario::Pace::Steady, ..staged() };
+    let plan = plan_of(&scenario);
+    let lead = scenario.warm_up.as_secs_f64();
+    assert!((lead - 30.0).abs() < 1e-9);
+    for tenant in 0..3 {
+        let (written, expected) = communications_in(&plan, tenant, 0.0..lead);
+        let owner = &plan.population().tenants()[tenant];
+        let without = &plan_of(&Scenario { warm_up_writes: false, ..scenario.clone() });
+        let driven = without.population().tenants()[tenant].driven_communications as f64;
+        assert!((written - expected).abs() <= 2.0, "{written} of {expected}");
+        assert!(
+            (owner.driven_communications as f64 - written - driven).abs() <= 2.0,
+            "what the drive writes is the same"
+        );
+    }
+    let last = plan.writes().last().unwrap().at;
+    assert!(last < scenario.lead() + scenario.duration && last > scenario.duration);
+}

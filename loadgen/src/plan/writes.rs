@@ -3,7 +3,7 @@
 //! A tenant's communications and metrics are already in order, so a heap holds the next of each. When a communication
 //! is taken, references to its events and interactions are added; they become records when they are due.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use super::{Plan, Planned, Write};
 use crate::population::Era;
@@ -11,7 +11,8 @@ use crate::population::Era;
 /// A write that is due later. Ordered by time, then by kind, tenant, index and step, so that the order is total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
-    millis: u64,
+    /// Nanoseconds since the first write.
+    nanos: u64,
     kind: Kind,
     tenant: u32,
     index: u64,
@@ -50,7 +51,8 @@ impl<'a> Writes<'a> {
     }
 
     fn push(&mut self, millis: u64, kind: Kind, (tenant, index): (usize, u64), step: usize) {
-        self.due.push(Reverse(Due { millis, kind, tenant: tenant as u32, index, step: step as u8 }));
+        let nanos = self.plan.at(tenant, millis).as_nanos() as u64;
+        self.due.push(Reverse(Due { nanos, kind, tenant: tenant as u32, index, step: step as u8 }));
     }
 
     fn push_communication(&mut self, tenant: usize, index: u64) {
@@ -103,7 +105,7 @@ impl Iterator for Writes<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         while let Some(Reverse(due)) = self.due.pop() {
             if let Some(record) = self.make(due) {
-                return Some(Planned { at: self.plan.at(due.millis), tenant: due.tenant as usize, record });
+                return Some(Planned { at: Duration::from_nanos(due.nanos), tenant: due.tenant as usize, record });
             }
         }
         None

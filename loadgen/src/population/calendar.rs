@@ -1,6 +1,8 @@
 //! When communications are created: a curve of intensity over an era, from office hours, weekdays and month ends of a
 //! region. Integers only, so results never differ between machines.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Datelike as _, TimeDelta, Timelike as _, Utc};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -90,6 +92,16 @@ impl Curve {
         }
         before.push(sum);
         Self { before, millis: era.millis }
+    }
+
+    /// Each hour in milliseconds since the start of the era, the last one shorter if the era ends within it, with its
+    /// intensity.
+    pub(crate) fn hours(&self) -> impl Iterator<Item = (Range<u64>, f64)> + '_ {
+        self.before.windows(2).enumerate().map(|(hour, before)| {
+            let start = hour as u64 * HOUR_MS;
+            let end = self.millis.min(start + HOUR_MS);
+            (start..end, (before[1] - before[0]) as f64 / (end - start) as f64)
+        })
     }
 
     /// The millisecond of item `index` of `count`, at `jitter` (a share of 2^32) within its slice of the curve.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 /// Everything that determines a population. Two populations of equal parameters are equal.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Parameters {
     /// Seed of all random values.
     pub seed: u64,
@@ -27,8 +27,10 @@ pub struct Parameters {
     pub customers_per_agent: u64,
     /// Number of loaded communications of all tenants.
     pub history: u64,
-    /// Number of driven communications of all tenants.
+    /// Number of driven communications of all tenants, before `driven_factors`.
     pub communications: u64,
+    /// The factor on each tenant's driven communications, by index; 1 for a tenant without an entry.
+    pub driven_factors: Vec<f64>,
     /// Simulated time between two measurements of an agent.
     pub metric_interval: Duration,
 }

@@ -82,6 +82,11 @@ pub(super) fn generate(parameters: &Parameters) -> Vec<Tenant> {
     let share = |total| shares(total, parameters.tenants as usize, parameters.tenant_skew);
     let (customers, past_communications, driven_communications) =
         (share(parameters.customers), share(parameters.history), share(parameters.communications));
+    let factor = |index: usize| parameters.driven_factors.get(index).copied().unwrap_or(1.0);
+    let driven = |index: usize| match driven_communications[index] {
+        0 => 0,
+        count => ((count as f64 * factor(index)).round() as u64).max(1),
+    };
     let ticks = |span: std::time::Duration| (span.as_millis() / parameters.metric_interval.as_millis()) as u64;
     (0..parameters.tenants as usize)
         .map(|index| {
@@ -97,20 +102,16 @@ pub(super) fn generate(parameters: &Parameters) -> Vec<Tenant> {
                 agents,
                 past_communications: past_communications[index],
                 past_metrics: agents * METRICS * ticks(parameters.history_span),
-                driven_communications: driven_communications[index],
+                driven_communications: driven(index),
                 driven_metrics: agents * METRICS * ticks(parameters.span),
             }
         })
         .collect()
 }
 
-/// Share of all customers whose tenants are of a class, 0 to 1.
-pub(super) fn share_of(class: TenantClass, parameters: &Parameters) -> f64 {
-    let tenants = parameters.tenants as usize;
-    let customers = shares(parameters.customers, tenants, parameters.tenant_skew);
-    let of_class = |(index, _): &(usize, &u64)| TenantClass::of(*index, tenants) == class;
-    customers.iter().enumerate().filter(of_class).map(|(_, count)| *count as f64).sum::<f64>()
-        / parameters.customers as f64
+/// Number of customers of each tenant.
+pub(super) fn customers(parameters: &Parameters) -> Vec<u64> {
+    shares(parameters.customers, parameters.tenants as usize, parameters.tenant_skew)
 }
 
 /// Splits `total` in proportion to 1/k^skew (Zipf); largest-remainder rounding makes the sum exact. Each share is at

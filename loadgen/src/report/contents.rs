@@ -60,9 +60,12 @@ pub struct Header {
 pub struct QuestionReport {
     /// The question.
     pub question: Question,
+    /// The users who ask, one question after the other: latencies are service times, not corrected for coordinated
+    /// omission. `None` if the question is asked at a rate.
+    pub users: Option<String>,
     /// The store that answers.
     pub store: Store,
-    /// Planned rate, per second.
+    /// Planned average rate, per second; 0 for users, who ask at no rate.
     pub rate: f64,
     /// Probes by outcome.
     pub counts: Counts,
@@ -91,8 +94,9 @@ pub(super) fn question_report(scenario: &Scenario, recorder: &Recorder) -> Quest
     let (question, measured) = (recorder.question(), recorder.measured());
     QuestionReport {
         question,
+        users: recorder.users().map(str::to_owned),
         store: question.store(),
-        rate: scenario.probes.get(&question).copied().unwrap_or(0.0),
+        rate: if recorder.users().is_none() { scenario.mean_rate(question, None) } else { 0.0 },
         counts: measured.counts,
         latency: measured.into(),
         lag_p99_us: measured.lag.quantile(0.99).map(|lag| lag.as_micros() as u64),

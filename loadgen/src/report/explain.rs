@@ -6,21 +6,23 @@ use comfy_table::{Cell, CellAlignment, Table};
 
 use super::past::Past;
 use super::table::{UNKNOWN, objective, table, trim};
+use super::timeline::steps;
 use crate::number::separated;
-use crate::plan::{Plan, Totals};
+use crate::plan::Plan;
 use crate::population::Population;
 use crate::question::Question;
-use crate::scenario::{Scenario, brief_duration, exact_duration};
+use crate::scenario::{Scenario, brief_duration};
 use crate::verdict::{Behavior, Forecast, forecast, warnings};
 
 /// Explains a scenario. Counts every planned write, which takes seconds for millions.
 pub fn explain(scenario: &Scenario, past: &Past) -> String {
     let population = Population::new(scenario);
-    let totals = Plan::new(scenario, &population).all_totals();
+    let plan = Plan::new(scenario, &population);
+    let totals = plan.all_totals();
     let mut parts = vec![
         format!("{}: {}", scenario.name, scenario.description),
-        format!("What happens\n{}", steps(scenario, &population, totals)),
-        format!("Questions\n{}", questions(scenario)),
+        format!("What happens\n{}", steps(scenario, &plan, totals)),
+        format!("Questions\n{}", questions(scenario, &plan)),
         format!("What can be decided\n{}\n{}", decisions(scenario, past), basis(past)),
     ];
     parts.extend(
@@ -31,64 +33,38 @@ pub fn explain(scenario: &Scenario, past: &Past) -> String {
     trim(&parts.join("\n\n"))
 }
 
-fn steps(scenario: &Scenario, population: &Population, totals: Totals) -> String {
-    let count = |numbers: fn(&crate::population::Tenant) -> u64| {
-        separated(population.tenants().iter().map(numbers).sum::<u64>())
-    };
-    let seconds = scenario.duration.as_secs_f64();
-    let span = exact_duration(scenario.span);
-    [
-        format!(
-            "  load     {} tenants, {} customers, {} campaigns, {} agents, and {} communications of the last {}",
-            scenario.tenants,
-            count(|tenant| tenant.customers),
-            count(|tenant| tenant.campaigns),
-            count(|tenant| tenant.agents),
-            count(|tenant| tenant.past_communications),
-            exact_duration(scenario.history_span),
-        ),
-        format!("  warm up  {}: questions, not judged", exact_duration(scenario.warm_up)),
-        format!(
-            "  drive    {}: {span} of simulated time, {:.0} times real time",
-            exact_duration(scenario.duration),
-            scenario.compression()
-        ),
-        format!(
-            "           {} communications to PostgreSQL; {} events, {} interactions and {} metrics to Kafka, \
-             {} records/s on average",
-            separated(totals.communications),
-            separated(totals.events),
-            separated(totals.interactions),
-            separated(totals.metrics),
-            separated((totals.all() as f64 / seconds) as u64),
-        ),
-        format!(
-            "  settle   until every record has landed, at most {} after the last one",
-            exact_duration(scenario.settle)
-        ),
-        "  account  every record in every store is compared with the plan".to_owned(),
-    ]
-    .join("\n")
-}
-
-fn questions(scenario: &Scenario) -> Table {
+fn questions(scenario: &Scenario, plan: &Plan) -> Table {
     let mut table = table(&["question", "store", "per s", "planned", "judged by"], 1);
     for (&question, &rate) in &scenario.probes {
-        let planned = (rate * scenario.duration.as_secs_f64()) as u64;
+        let planned = plan.expected_probes(question) as u64;
+        let follows = if scenario.by_calendar.contains(&question) { " by calendar" } else { "" };
         table.add_row(vec![
             Cell::new(question),
             Cell::new(question.store().as_str()).set_alignment(CellAlignment::Left),
-            Cell::new(rate),
+            Cell::new(format!("{rate}{follows}")),
             Cell::new(separated(planned)),
-            Cell::new(judges(scenario, question)),
+            Cell::new(judges(scenario, question, None)),
         ]);
+    }
+    for users in &scenario.users {
+        let seconds = scenario.duration.as_secs_f64();
+        for &question in users.questions.keys() {
+            let most = users.highest_rate() * users.share_of(question);
+            table.add_row(vec![
+                Cell::new(format!("{question} ({})", users.name)),
+                Cell::new(question.store().as_str()).set_alignment(CellAlignment::Left),
+                Cell::new(format!("at most {most:.1}")),
+                Cell::new(separated((most * seconds) as u64)),
+                Cell::new(judges(scenario, question, Some(&users.name))),
+            ]);
+        }
     }
     table
 }
 
 /// The SLOs that judge a question.
-fn judges(scenario: &Scenario, question: Question) -> String {
-    let names: Vec<&str> = scenario.slos_of(question).map(|slo| slo.name.as_str()).collect();
+fn judges(scenario: &Scenario, question: Question, users: Option<&str>) -> String {
+    let names: Vec<&str> = scenario.slos_of(question, users).map(|slo| slo.name.as_str()).collect();
     if names.is_empty() { UNKNOWN.to_owned() } else { names.join(", ") }
 }
 

@@ -45,6 +45,9 @@ fn render(report: &Report) -> String {
     trim(&parts.join("\n\n"))
 }
 
+/// What the latencies of users are not.
+const SERVICE_TIME: &str = "\nlatencies of users are service times: a slow store is asked less often, which nothing corrects (coordinated omission)";
+
 /// The text without blanks at the ends of its lines.
 pub(super) fn trim(text: &str) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
@@ -62,7 +65,9 @@ fn identity(run: &Header) -> String {
 }
 
 fn questions_and_rates(asked: &[QuestionReport], measured: &[Rate]) -> String {
-    format!("Questions\n{}\n\nRates\n{}", questions(asked), rates(measured))
+    let by_users = asked.iter().any(|one| one.users.is_some());
+    let note = if by_users { SERVICE_TIME } else { "" };
+    format!("Questions\n{}{note}\n\nRates\n{}", questions(asked), rates(measured))
 }
 
 /// A table with text in the first column and the last `texts` columns, and numbers in the others.
@@ -114,7 +119,8 @@ fn slos(judged: &[Judged], availability: &[Availability]) -> Table {
 pub(super) fn objective(slo: &Slo) -> String {
     let tenants = slo.tenants.map_or_else(String::new, |class| format!(", {} tenants", class.as_str()));
     let windows = slo.in_every.map_or_else(String::new, |window| format!(", in every {}", exact_duration(window)));
-    format!("{} within {}{tenants}{windows}", percent(slo.objective), exact_duration(slo.within))
+    let users = slo.users.as_ref().map_or_else(String::new, |users| format!(", service time of {users}"));
+    format!("{} within {}{tenants}{users}{windows}", percent(slo.objective), exact_duration(slo.within))
 }
 
 fn slo(name: &str, objective: String, counts: [u64; 3], latencies: [String; 4], test: &Proportion) -> Vec<String> {
@@ -175,9 +181,14 @@ fn questions(questions: &[QuestionReport]) -> Table {
         let counts = asked.counts;
         let Latency { p50_us, p95_us, p99_us, max_us } = asked.latency;
         let mut row = vec![
-            Cell::new(asked.question),
+            Cell::new(
+                asked
+                    .users
+                    .as_ref()
+                    .map_or_else(|| asked.question.to_string(), |users| format!("{} ({users})", asked.question)),
+            ),
             Cell::new(asked.store.as_str()).set_alignment(CellAlignment::Left),
-            Cell::new(asked.rate),
+            Cell::new((asked.rate * 100.0).round() / 100.0),
         ];
         let numbers =
             [counts.samples, counts.exceedances, counts.errors, counts.timed_out, counts.wrong].map(separated);

@@ -1,90 +1,55 @@
-//! Checks a scenario as it is written in its file. The first mistake is reported with its line.
+//! Checks a scenario as it is written in its file. Every mistake is reported with its line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::Datelike;
-use std::{collections::BTreeMap, ops::Range, time::Duration};
-
-use toml::Spanned;
 
 use super::error::ScenarioError;
 use super::raw::{self, Count, Raw, Text};
-use super::types::{Arrivals, Availability, Connections, Scenario, Slo, TimeOuts, Undecided};
-use super::units;
+use super::shape;
+use super::source::Source;
+use super::types::{Arrivals, Availability, Connections, Pace, Scenario, Slo, TimeOuts, Undecided, Users};
+use super::{units, users};
 use crate::population::TenantClass;
 use crate::question::{Question, Store};
 
 /// Maximum number of records of one kind.
-const MAX_RECORDS: u64 = 100_000_000;
+pub(super) const MAX_RECORDS: u64 = 100_000_000;
+/// Maximum number of tenants.
+const MAX_TENANTS: u64 = 1_000;
 /// Maximum number of windows in which an SLO must hold: each has counters of its own.
 const MAX_WINDOWS: u32 = 1_500;
 const DAY: Duration = Duration::from_hours(24);
 /// Longest past: ClickHouse drops rows after seven years, and what has been dropped can't be accounted for.
 const MAX_PAST: Duration = Duration::from_hours(24 * 2_500);
 
-/// The text being checked; errors refer to its lines.
-pub(super) struct Source<'a> {
-    pub(super) file: &'a str,
-    pub(super) text: &'a str,
+/// Checks everything, in the order of the file; every mistake is found that does not follow from another one.
+pub(super) fn check(raw: &Raw, source: &Source) -> Result<Scenario, Vec<ScenarioError>> {
+    let checked = parts(raw, source);
+    let mistakes = source.mistakes();
+    checked.filter(|_| mistakes.is_empty()).ok_or(mistakes)
 }
 
-impl Source<'_> {
-    /// An error about the text at `span`.
-    pub(super) fn error(&self, span: Range<usize>, message: impl std::fmt::Display) -> ScenarioError {
-        let line = self.text[..span.start.min(self.text.len())].matches('\n').count() + 1;
-        ScenarioError { file: self.file.to_owned(), message: format!("line {line}: {message}") }
-    }
-
-    fn wrong<T>(&self, at: &Spanned<T>, key: &str, message: impl std::fmt::Display) -> ScenarioError {
-        self.error(at.span(), format!("`{key}`: {message}"))
-    }
-
-    fn unit<T>(&self, at: &Text, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, ScenarioError> {
-        parse(at.as_ref()).map_err(|message| self.wrong(at, key, message))
-    }
-
-    fn duration(&self, at: &Text, key: &str, range: Range<Duration>) -> Result<Duration, ScenarioError> {
-        let value = self.unit(at, key, units::duration)?;
-        if range.contains(&value) {
-            return Ok(value);
-        }
-        let [low, high] = [range.start, range.end].map(units::exact_duration);
-        Err(self.wrong(
-            at,
-            key,
-            format!("\"{}\" is out of range; write at least {low} and less than {high}", at.as_ref()),
-        ))
-    }
-
-    fn optional(
-        &self,
-        at: Option<&Text>,
-        key: &str,
-        range: Range<Duration>,
-        default: Duration,
-    ) -> Result<Duration, ScenarioError> {
-        at.map_or(Ok(default), |at| self.duration(at, key, range))
-    }
-
-    fn count(&self, at: &Count, key: &str, range: Range<u64>) -> Result<u64, ScenarioError> {
-        let value = *at.as_ref();
-        if range.contains(&value) {
-            return Ok(value);
-        }
-        Err(self.wrong(at, key, format!("{value} is out of range; write {} to {}", range.start, range.end - 1)))
-    }
-}
-
-/// Checks everything, in the order of the file.
-pub(super) fn check(raw: &Raw, source: &Source<'_>) -> Result<Scenario, ScenarioError> {
-    let name = name(&raw.name, source)?;
-    let time = time(&raw.time, source)?;
-    let tenants = source.count(&raw.population.tenants, "population.tenants", 1..1_001)?;
-    let sizes = sizes(raw, tenants, source)?;
-    let time_outs = time_outs(&raw.time_outs, source)?;
-    let probes = probes(&raw.probes, source)?;
-    let slos = slos(&raw.slo, &probes, &time_outs, (tenants, time.duration), source)?;
-    let minute = Duration::from_mins(1);
-    Ok(Scenario {
-        name,
+fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
+    let name = source.keep(name(&raw.name, source));
+    let time = source.keep(time(&raw.time, source));
+    let tenants = source.keep(source.count(&raw.population.tenants, "population.tenants", 1..MAX_TENANTS + 1));
+    let sizes = source.keep(sizes(raw, tenants.unwrap_or(1), source));
+    let history_span = source.keep(past_span(&raw.past.span, source));
+    let drive = source.keep(drive(&raw.drive, source));
+    let probes = probes(&raw.probes, source);
+    let drive_length = time.as_ref().map(|time| time.duration);
+    let stages = tenants.zip(drive_length).and_then(|(tenants, drive)| shape::stages(raw, tenants, drive, source));
+    let users = users::users(&raw.users, source);
+    let time_outs = time_outs(&raw.time_outs, source);
+    let connections = source.keep(connections(&raw.connections, source));
+    let slos = slos(&raw.slo, (&probes, users.as_deref()), time_outs.as_ref(), (tenants, drive_length), source);
+    let availability =
+        raw.availability.as_ref().map_or(Some(Availability::default()), |raw| source.keep(availability(raw, source)));
+    let (time, sizes, drive) = (time?, sizes?, drive?);
+    let scenario = Scenario {
+        name: name?,
         description: raw.description.clone(),
         seed: raw.seeds.data,
         key_seed: raw.seeds.keys,
@@ -92,41 +57,44 @@ pub(super) fn check(raw: &Raw, source: &Source<'_>) -> Result<Scenario, Scenario
         span: time.span,
         duration: time.duration,
         warm_up: time.warm_up,
+        warm_up_writes: raw.time.warm_up_writes,
         settle: time.settle,
-        tenants: tenants as u32,
+        tenants: tenants? as u32,
         tenant_skew: sizes.skew,
         customers: sizes.customers,
         customers_per_campaign: sizes.per_campaign,
         customers_per_agent: sizes.per_agent,
         history: sizes.history,
-        history_span: past_span(&raw.past.span, source)?,
-        communications: sizes.communications,
-        metric_interval: source.optional(
-            raw.drive.metric_interval.as_ref(),
-            "drive.metric_interval",
-            minute..DAY + minute,
-            minute * 15,
-        )?,
-        arrivals: arrivals(raw.drive.arrivals.as_ref(), source)?,
-        probes,
+        history_span: history_span?,
+        communications: ((sizes.communications as f64 * drive.rate).round() as u64).max(tenants?),
+        metric_interval: drive.metric_interval,
+        pace: drive.pace,
+        arrivals: drive.arrivals,
+        rate: drive.rate,
+        probes: probes.rates.into_iter().map(|(question, rate)| (question, rate * drive.rate)).collect(),
+        by_calendar: probes.by_calendar,
+        stages: stages?,
+        users: users?,
         slos,
-        availability: raw.availability.as_ref().map_or(Ok(Availability::default()), |raw| availability(raw, source))?,
-        time_outs,
-        connections: connections(&raw.connections, source)?,
-    })
+        availability: availability?,
+        time_outs: time_outs?,
+        connections: connections?,
+    };
+    source.keep(shape::fits(&scenario, raw, source))?;
+    Some(scenario)
 }
 
-fn name(at: &Text, source: &Source<'_>) -> Result<String, ScenarioError> {
+pub(super) fn name(at: &Text, source: &Source) -> Result<String, ScenarioError> {
     let name = at.as_ref();
     let fits = (1..=40).contains(&name.len())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
     if fits {
         return Ok(name.clone());
     }
     Err(source.wrong(
         at,
         "name",
-        format!("\"{name}\" can't name files; use 1 to 40 lowercase letters, digits or hyphens"),
+        format!("\"{name}\" can't name files; use 1 to 40 lowercase letters, digits, hyphens or underscores"),
     ))
 }
 
@@ -138,7 +106,7 @@ struct Time {
     settle: Duration,
 }
 
-fn time(raw: &raw::Time, source: &Source<'_>) -> Result<Time, ScenarioError> {
+fn time(raw: &raw::Time, source: &Source) -> Result<Time, ScenarioError> {
     let second = Duration::from_secs(1);
     let start: chrono::DateTime<chrono::Utc> =
         raw.start.as_ref().parse().map_err(|message| source.wrong(&raw.start, "time.start", message))?;
@@ -178,7 +146,7 @@ struct Sizes {
     communications: u64,
 }
 
-fn sizes(raw: &Raw, tenants: u64, source: &Source<'_>) -> Result<Sizes, ScenarioError> {
+fn sizes(raw: &Raw, tenants: u64, source: &Source) -> Result<Sizes, ScenarioError> {
     let people = &raw.population;
     let skew = people.skew.as_ref().map_or(1.0, |skew| *skew.as_ref());
     if let Some(at) = people.skew.as_ref().filter(|_| !(0.0..=3.0).contains(&skew)) {
@@ -199,7 +167,7 @@ fn sizes(raw: &Raw, tenants: u64, source: &Source<'_>) -> Result<Sizes, Scenario
     })
 }
 
-fn past_span(at: &Text, source: &Source<'_>) -> Result<Duration, ScenarioError> {
+fn past_span(at: &Text, source: &Source) -> Result<Duration, ScenarioError> {
     let span = source.duration(at, "past.span", DAY..MAX_PAST + DAY)?;
     if span.as_secs() % DAY.as_secs() == 0 && span.subsec_nanos() == 0 {
         return Ok(span);
@@ -211,37 +179,62 @@ fn past_span(at: &Text, source: &Source<'_>) -> Result<Duration, ScenarioError> 
     ))
 }
 
-fn arrivals(at: Option<&Text>, source: &Source<'_>) -> Result<Arrivals, ScenarioError> {
-    let Some(at) = at else { return Ok(Arrivals::Poisson) };
-    match at.as_ref().as_str() {
-        "poisson" => Ok(Arrivals::Poisson),
-        "constant" => Ok(Arrivals::Constant),
-        other => Err(source.wrong(
-            at,
-            "drive.arrivals",
-            format!("\"{other}\" is not an arrival process; use \"poisson\" or \"constant\""),
-        )),
-    }
+struct Drive {
+    rate: f64,
+    pace: Pace,
+    arrivals: Arrivals,
+    metric_interval: Duration,
 }
 
-fn time_outs(raw: &BTreeMap<Text, Text>, source: &Source<'_>) -> Result<TimeOuts, ScenarioError> {
+fn drive(raw: &raw::Drive, source: &Source) -> Result<Drive, ScenarioError> {
+    let minute = Duration::from_mins(1);
+    let rate = match &raw.rate {
+        Some(at) => source.unit(at, "drive.rate", units::factor)?,
+        None => 1.0,
+    };
+    if let Some(at) = raw.rate.as_ref().filter(|_| rate == 0.0) {
+        return Err(source.wrong(at, "drive.rate", "a rate of zero drives nothing; write a factor above 0x"));
+    }
+    let paces = [("calendar", Pace::Calendar), ("steady", Pace::Steady)];
+    let arrivals = [("poisson", Arrivals::Poisson), ("constant", Arrivals::Constant)];
+    Ok(Drive {
+        rate,
+        pace: raw.pace.as_ref().map_or(Ok(Pace::Calendar), |at| source.choice(at, "drive.pace", &paces))?,
+        arrivals: raw
+            .arrivals
+            .as_ref()
+            .map_or(Ok(Arrivals::Poisson), |at| source.choice(at, "drive.arrivals", &arrivals))?,
+        metric_interval: source.optional(
+            raw.metric_interval.as_ref(),
+            "drive.metric_interval",
+            minute..DAY + minute,
+            minute * 15,
+        )?,
+    })
+}
+
+fn time_outs(raw: &BTreeMap<Text, Text>, source: &Source) -> Option<TimeOuts> {
     let default = Duration::from_secs(2);
-    let mut time_outs = TimeOuts { postgres: default, redis: default, elasticsearch: default, clickhouse: default * 5 };
+    let mut time_outs =
+        Some(TimeOuts { postgres: default, redis: default, elasticsearch: default, clickhouse: default * 5 });
     for (name, at) in raw {
-        let place = match Store::from_name(name.as_ref()) {
-            Some(Store::Postgres) => &mut time_outs.postgres,
-            Some(Store::Redis) => &mut time_outs.redis,
-            Some(Store::Elasticsearch) => &mut time_outs.elasticsearch,
-            Some(Store::Clickhouse) => &mut time_outs.clickhouse,
-            None => return Err(unknown(name, "time_outs", "store", Store::ALL.iter().map(|s| s.as_str()), source)),
-        };
-        let key = format!("time_outs.{}", name.as_ref());
-        *place = source.duration(at, &key, Duration::from_millis(1)..Duration::from_secs(601))?;
+        let checked = time_out(name, at, source);
+        time_outs = source.keep(checked).zip(time_outs).map(|((store, time_out), mut time_outs)| {
+            *time_outs.for_store_mut(store) = time_out;
+            time_outs
+        });
     }
-    Ok(time_outs)
+    time_outs
 }
 
-fn connections(raw: &raw::Connections, source: &Source<'_>) -> Result<Connections, ScenarioError> {
+fn time_out(name: &Text, at: &Text, source: &Source) -> Result<(Store, Duration), ScenarioError> {
+    let store = Store::from_name(name.as_ref())
+        .ok_or_else(|| unknown(name, "time_outs", "store", Store::ALL.iter().map(|store| store.as_str()), source))?;
+    let key = format!("time_outs.{}", name.as_ref());
+    Ok((store, source.duration(at, &key, Duration::from_millis(1)..Duration::from_secs(601))?))
+}
+
+fn connections(raw: &raw::Connections, source: &Source) -> Result<Connections, ScenarioError> {
     let mut connections = Connections::default();
     if let Some(count) = &raw.postgres {
         connections.postgres = source.count(count, "connections.postgres", 1..10_001)? as u32;
@@ -254,70 +247,108 @@ fn unknown<'a>(
     table: &str,
     kind: &str,
     known: impl Iterator<Item = &'a str>,
-    source: &Source<'_>,
+    source: &Source,
 ) -> ScenarioError {
     let known: Vec<&str> = known.collect();
-    source.wrong(at, table, format!("unknown {kind} \"{}\"; use {}", at.as_ref(), known.join(", ")))
+    let suggestion = raw::most_similar(at.as_ref(), known.iter().copied());
+    let suggestion = suggestion.map_or_else(String::new, |name| format!("did you mean {name}? "));
+    source.wrong(at, table, format!("unknown {kind} \"{}\"; {suggestion}use {}", at.as_ref(), known.join(", ")))
 }
 
-fn question(at: &Text, key: &str, source: &Source<'_>) -> Result<Question, ScenarioError> {
+pub(super) fn question(at: &Text, key: &str, source: &Source) -> Result<Question, ScenarioError> {
     Question::from_name(at.as_ref())
         .ok_or_else(|| unknown(at, key, "question", Question::ALL.iter().map(|q| q.as_str()), source))
 }
 
-fn probes(raw: &BTreeMap<Text, Text>, source: &Source<'_>) -> Result<BTreeMap<Question, f64>, ScenarioError> {
-    raw.iter()
-        .map(|(name, rate)| {
-            let question = question(name, "probes", source)?;
-            Ok((question, source.unit(rate, &format!("probes.{question}"), units::rate)?))
-        })
-        .collect()
+#[derive(Default)]
+struct Probes {
+    rates: BTreeMap<Question, f64>,
+    by_calendar: BTreeSet<Question>,
+    /// Whether a rate could not be read, so that questions may be missing.
+    is_incomplete: bool,
 }
 
+/// The key of `probes` that is not a question.
+const FOLLOW: &str = "follow";
+
+fn probes(raw: &BTreeMap<Text, Text>, source: &Source) -> Probes {
+    let mut probes = Probes::default();
+    let choices = [("calendar", true), ("nothing", false)];
+    let follow = raw.iter().find(|(name, _)| name.as_ref() == FOLLOW);
+    let all = follow.and_then(|(_, at)| source.keep(source.choice(at, "probes.follow", &choices))).unwrap_or(false);
+    for (name, at) in raw.iter().filter(|(name, _)| name.as_ref() != FOLLOW) {
+        let rate = question(name, "probes", source)
+            .and_then(|question| Ok((question, source.unit(at, &format!("probes.{question}"), units::question_rate)?)));
+        let Some((question, (rate, by_calendar))) = source.keep(rate) else {
+            probes.is_incomplete = true;
+            continue;
+        };
+        probes.rates.insert(question, rate);
+        probes.by_calendar.extend(Some(question).filter(|_| all || by_calendar));
+    }
+    probes
+}
+
+/// The SLOs without a mistake.
 fn slos(
     raw: &[raw::Slo],
-    probes: &BTreeMap<Question, f64>,
-    time_outs: &TimeOuts,
-    (tenants, drive): (u64, Duration),
-    source: &Source<'_>,
-) -> Result<Vec<Slo>, ScenarioError> {
+    asked: (&Probes, Option<&[Users]>),
+    time_outs: Option<&TimeOuts>,
+    (tenants, drive): (Option<u64>, Option<Duration>),
+    source: &Source,
+) -> Vec<Slo> {
     let mut slos: Vec<Slo> = Vec::new();
     for raw in raw {
-        let slo = slo(raw, tenants, source)?;
-        if let Some((at, window)) = raw.in_every.as_ref().zip(slo.in_every) {
-            window_fits(at, window, drive, source)?;
-        }
-        if slos.iter().any(|earlier| earlier.name == slo.name) {
-            return Err(source.wrong(
-                &raw.name,
-                "slo.name",
-                format!("duplicate SLO \"{}\"; give each SLO a name of its own", slo.name),
-            ));
-        }
-        if slo.questions.is_empty() {
-            return Err(source.wrong(&raw.questions, "slo.questions", "it is empty; name at least one question"));
-        }
-        for (at, &question) in raw.questions.as_ref().iter().zip(&slo.questions) {
-            let named = slo.questions.iter().filter(|&&other| other == question).count();
-            let time_out = time_outs.for_store(question.store());
-            let message = if named > 1 {
-                format!("\"{question}\" is named twice; name it once")
-            } else if !probes.contains_key(&question) {
-                format!("\"{question}\" is judged but never asked; give it a rate in [probes]")
-            } else if time_out < slo.within {
-                format!("\"{question}\" times out before its limit; raise `time_outs.{}`", question.store().as_str())
-            } else {
-                continue;
-            };
-            return Err(source.wrong(at, "slo.questions", message));
-        }
-        slos.push(slo);
+        let checked = slo(raw, tenants, source).and_then(|slo| {
+            if let Some(((at, window), drive)) = raw.in_every.as_ref().zip(slo.in_every).zip(drive) {
+                window_fits(at, window, drive, source)?;
+            }
+            if slos.iter().any(|earlier| earlier.name == slo.name) {
+                let message = format!("duplicate SLO \"{}\"; give each SLO a name of its own", slo.name);
+                return Err(source.wrong(&raw.name, "slo.name", message));
+            }
+            questions_fit(raw, &slo, asked, time_outs, source)?;
+            Ok(slo)
+        });
+        slos.extend(source.keep(checked));
     }
-    Ok(slos)
+    slos
+}
+
+fn questions_fit(
+    raw: &raw::Slo,
+    slo: &Slo,
+    (probes, users): (&Probes, Option<&[Users]>),
+    time_outs: Option<&TimeOuts>,
+    source: &Source,
+) -> Result<(), ScenarioError> {
+    if slo.questions.is_empty() {
+        return Err(source.wrong(&raw.questions, "slo.questions", "it is empty; name at least one question"));
+    }
+    let by_users = match &raw.users {
+        None => None,
+        Some(at) => Some(users::named(at, users, source)?),
+    };
+    for (at, &question) in raw.questions.as_ref().iter().zip(&slo.questions) {
+        let named = slo.questions.iter().filter(|&&other| other == question).count();
+        let message = if named > 1 {
+            format!("\"{question}\" is named twice; name it once")
+        } else if by_users.flatten().is_some_and(|users| !users.questions.contains_key(&question)) {
+            format!("\"{question}\" is judged but never asked by these users; add it to their `questions`")
+        } else if by_users.is_none() && !probes.is_incomplete && !probes.rates.contains_key(&question) {
+            format!("\"{question}\" is judged but never asked; give it a rate in [probes]")
+        } else if time_outs.is_some_and(|time_outs| time_outs.for_store(question.store()) < slo.within) {
+            format!("\"{question}\" times out before its limit; raise `time_outs.{}`", question.store().as_str())
+        } else {
+            continue;
+        };
+        return Err(source.wrong(at, "slo.questions", message));
+    }
+    Ok(())
 }
 
 /// A drive has 2 to [`MAX_WINDOWS`] windows.
-fn window_fits(at: &Text, window: Duration, drive: Duration, source: &Source<'_>) -> Result<(), ScenarioError> {
+fn window_fits(at: &Text, window: Duration, drive: Duration, source: &Source) -> Result<(), ScenarioError> {
     let (shortest, longest) = (drive / MAX_WINDOWS, drive / 2);
     if (shortest..=longest).contains(&window) {
         return Ok(());
@@ -328,7 +359,7 @@ fn window_fits(at: &Text, window: Duration, drive: Duration, source: &Source<'_>
     Err(source.wrong(at, "slo.in_every", message))
 }
 
-fn slo(raw: &raw::Slo, tenants: u64, source: &Source<'_>) -> Result<Slo, ScenarioError> {
+fn slo(raw: &raw::Slo, tenants: Option<u64>, source: &Source) -> Result<Slo, ScenarioError> {
     let optional = |at: &Option<Text>, key: &str| {
         let range = Duration::from_millis(1)..DAY + Duration::from_secs(1);
         at.as_ref().map(|at| source.duration(at, key, range)).transpose()
@@ -341,7 +372,8 @@ fn slo(raw: &raw::Slo, tenants: u64, source: &Source<'_>) -> Result<Slo, Scenari
             .iter()
             .map(|at| question(at, "slo.questions", source))
             .collect::<Result<_, _>>()?,
-        tenants: raw.tenants.as_ref().map(|at| tenant_class(at, tenants, source)).transpose()?,
+        tenants: raw.tenants.as_ref().map(|at| tenant_class(at, tenants.unwrap_or(MAX_TENANTS), source)).transpose()?,
+        users: raw.users.as_ref().map(|at| at.as_ref().clone()),
         objective: source.unit(&raw.objective, "slo.objective", |text| units::percent(text, 50.0, 99.99))?,
         within: source.duration(&raw.within, "slo.within", Duration::from_millis(1)..Duration::from_secs(601))?,
         alpha: match &raw.alpha {
@@ -353,7 +385,7 @@ fn slo(raw: &raw::Slo, tenants: u64, source: &Source<'_>) -> Result<Slo, Scenari
     })
 }
 
-fn tenant_class(at: &Text, tenants: u64, source: &Source<'_>) -> Result<TenantClass, ScenarioError> {
+fn tenant_class(at: &Text, tenants: u64, source: &Source) -> Result<TenantClass, ScenarioError> {
     let class = TenantClass::ALL.into_iter().find(|class| class.as_str() == at.as_ref());
     let message = match class {
         // Fewer than three tenants leave a class empty.
@@ -366,19 +398,15 @@ fn tenant_class(at: &Text, tenants: u64, source: &Source<'_>) -> Result<TenantCl
     Err(source.wrong(at, "slo.tenants", message))
 }
 
-fn availability(raw: &raw::Availability, source: &Source<'_>) -> Result<Availability, ScenarioError> {
+fn availability(raw: &raw::Availability, source: &Source) -> Result<Availability, ScenarioError> {
     let share = |at: &Option<Text>, key: &str| {
         at.as_ref().map(|at| source.unit(at, key, |text| units::percent(text, 50.0, 99.9999))).transpose()
     };
     let default = Availability::default();
-    let undecided = match raw.undecided.as_ref().map(|at| (at, at.as_ref().as_str())) {
+    let choices = [("block", Undecided::Block), ("allow", Undecided::Allow)];
+    let undecided = match &raw.undecided {
+        Some(at) => source.choice(at, "availability.undecided", &choices)?,
         None => default.undecided,
-        Some((_, "block")) => Undecided::Block,
-        Some((_, "allow")) => Undecided::Allow,
-        Some((at, other)) => {
-            let message = format!("unknown choice \"{other}\"; use \"block\" or \"allow\"");
-            return Err(source.wrong(at, "availability.undecided", message));
-        }
     };
     Ok(Availability {
         objective: share(&raw.objective, "availability.objective")?.unwrap_or(default.objective),

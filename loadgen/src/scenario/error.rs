@@ -1,11 +1,31 @@
 //! Why a scenario can't be used.
 
-/// The first mistake in a scenario.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("read scenario {file}: {message}")]
+/// A mistake in a scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScenarioError {
-    /// The file.
+    /// The file, or the value that was set on the command line.
     pub file: String,
+    /// The line in the file, from 1, if the mistake has one.
+    pub line: Option<usize>,
     /// The mistake and its remedy.
     pub message: String,
 }
+
+impl ScenarioError {
+    /// The mistake as `FILE:LINE: message`, the form that editors and CI systems link.
+    pub fn at_its_place(&self) -> String {
+        let Self { file, line, message } = self;
+        line.map_or_else(|| format!("{file}: {message}"), |line| format!("{file}:{line}: {message}"))
+    }
+}
+
+impl std::fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { file, line, message } = self;
+        write!(f, "read scenario {file}: ")?;
+        line.map_or(Ok(()), |line| write!(f, "line {line}: "))?;
+        f.write_str(message)
+    }
+}
+
+impl std::error::Error for ScenarioError {}

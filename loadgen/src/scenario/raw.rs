@@ -1,103 +1,254 @@
-//! A scenario as it is written in its file: every value with its position, units unparsed. [`super::check`] checks it.
+//! A scenario as it is written in its file: every value with its position, units unparsed. [`super::check`] checks it, and
+//! editors get its JSON schema from the same types, so that the comments below are what they show.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
 pub(super) type Text = Spanned<String>;
 pub(super) type Count = Spanned<u64>;
 
-#[derive(Deserialize)]
+/// A scenario of Sluice: who exists, what is written, what is asked and what is judged.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "Sluice scenario")]
 pub(super) struct Raw {
+    /// Name of the run's files: 1 to 40 lowercase letters, digits, hyphens and underscores.
+    #[schemars(with = "String", regex(pattern = r"^[a-z0-9_-]{1,40}$"))]
     pub name: Text,
+    /// One sentence.
     #[serde(default)]
     pub description: String,
+    /// Files whose values apply where this file has none, relative to it; a later file replaces an earlier one.
+    #[serde(default, rename = "include")]
+    #[expect(dead_code, reason = "includes are merged before a scenario is read; here they are a key of the schema")]
+    pub includes: Vec<String>,
+    /// The seeds of everything random.
     pub seeds: Seeds,
+    /// When it happens, in simulated and in wall time.
     pub time: Time,
+    /// Who exists.
     pub population: Population,
+    /// What is loaded before the drive; all questions are about it.
     pub past: Past,
+    /// What the drive writes.
     pub drive: Drive,
+    /// The rate of each question, such as "30/s" or "30/s by calendar"; `follow = "calendar"` applies to all.
+    #[schemars(with = "super::schema::Probes")]
     pub probes: BTreeMap<Text, Text>,
+    /// Stages of the drive, with factors on its rates. Without one, the rates are the same throughout.
+    #[serde(default)]
+    pub stage: Vec<Stage>,
+    /// Groups of users who ask the next question only after the answer and some thought.
+    #[serde(default)]
+    pub users: Vec<Users>,
+    /// The SLOs that are judged.
     #[serde(default)]
     pub slo: Vec<Slo>,
+    /// The availability of each store that is judged.
     pub availability: Option<Availability>,
+    /// Time-outs of answers by store, from the intended start.
     #[serde(default)]
+    #[schemars(with = "super::schema::TimeOuts")]
     pub time_outs: BTreeMap<Text, Text>,
+    /// Connections of the generator.
     #[serde(default)]
     pub connections: Connections,
 }
 
-#[derive(Default, Deserialize)]
+/// Connections of the generator.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Connections {
+    /// Connections that ask questions of PostgreSQL, at most.
+    #[schemars(with = "Option<u64>", range(min = 1, max = 10_000))]
     pub postgres: Option<Count>,
 }
 
-#[derive(Deserialize)]
+/// The seeds of everything random.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Seeds {
+    /// Seed of all records.
     pub data: u64,
+    /// Seed of what is asked about; with another one, a rerun does not hit warm caches.
     pub keys: u64,
 }
 
-#[derive(Deserialize)]
+/// When it happens, in simulated and in wall time.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Time {
+    /// First instant of the simulated time that is driven, a full hour.
+    #[schemars(with = "String", extend("examples" = ["2026-11-16T00:00:00Z"]))]
     pub start: Spanned<Instant>,
+    /// Simulated time that is driven.
+    #[schemars(with = "super::schema::Duration")]
     pub span: Text,
+    /// Wall time in which it is driven; at most `span`.
+    #[schemars(with = "super::schema::Duration")]
     pub replayed_in: Text,
+    /// Wall time before the drive in which questions are asked and answers are not recorded.
+    #[schemars(with = "Option<super::schema::Duration>")]
     pub warm_up: Option<Text>,
+    /// Whether records are written during the warm-up too. They belong to the account, and not to what is judged.
+    #[serde(default)]
+    pub warm_up_writes: bool,
+    /// How long the account waits for the next record to land.
+    #[schemars(with = "Option<super::schema::Duration>")]
     pub settle: Option<Text>,
 }
 
-#[derive(Deserialize)]
+/// Who exists.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Population {
+    /// Number of tenants.
+    #[schemars(with = "u64", range(min = 1, max = 1000))]
     pub tenants: Count,
+    /// Customers of all tenants.
+    #[schemars(with = "u64", range(min = 1))]
     pub customers: Count,
+    /// Exponent of the tenants' sizes (Zipf): 0 makes them equal.
+    #[schemars(with = "Option<f64>", range(min = 0, max = 3))]
     pub skew: Option<Spanned<f64>>,
+    /// Customers per campaign.
+    #[schemars(with = "Option<u64>", range(min = 1))]
     pub customers_per_campaign: Option<Count>,
+    /// Customers per agent.
+    #[schemars(with = "Option<u64>", range(min = 1))]
     pub customers_per_agent: Option<Count>,
 }
 
-#[derive(Deserialize)]
+/// What is loaded before the drive.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Past {
+    /// Communications before `time.start`, with their events and interactions.
+    #[schemars(with = "u64", range(min = 1))]
     pub communications: Count,
+    /// Whole days over which they are spread.
+    #[schemars(with = "super::schema::Duration")]
     pub span: Text,
 }
 
-#[derive(Deserialize)]
+/// What the drive writes.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Drive {
+    /// Communications that it writes at 1x, each with its events and interactions.
+    #[schemars(with = "u64", range(min = 1))]
     pub communications: Count,
+    /// Factor on the communications and on the rate of every question.
+    #[schemars(with = "Option<super::schema::OneFactor>")]
+    pub rate: Option<Text>,
+    /// How communications are spread: "calendar", busier in office hours, or "steady".
+    #[schemars(with = "Option<super::schema::Pace>")]
+    pub pace: Option<Text>,
+    /// Simulated time between two measurements of an agent.
+    #[schemars(with = "Option<super::schema::Duration>")]
     pub metric_interval: Option<Text>,
+    /// How questions are spaced: "poisson", as by independent users, or "constant".
+    #[schemars(with = "Option<super::schema::Arrivals>")]
     pub arrivals: Option<Text>,
 }
 
-#[derive(Deserialize)]
+/// A stage of the drive: for so long, the rates are these.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stage {
+    /// Its start within the drive; without it, the end of the stage before. Outside the stages, the rates are 1x.
+    #[schemars(with = "Option<super::schema::Duration>")]
+    pub from: Option<Text>,
+    /// Its length.
+    #[serde(rename = "for")]
+    #[schemars(with = "super::schema::Duration")]
+    pub length: Text,
+    /// Factor on the writes and the questions, such as "10x", or a ramp such as "1x to 10x".
+    #[schemars(with = "Option<super::schema::Factor>")]
+    pub rate: Option<Text>,
+    /// Factor on the writes.
+    #[schemars(with = "Option<super::schema::Factor>")]
+    pub writes: Option<Text>,
+    /// Factor on the questions.
+    #[schemars(with = "Option<super::schema::Factor>")]
+    pub probes: Option<Text>,
+    /// The only tenant that it is about: "largest", "smallest", or a number from "1", the largest.
+    #[schemars(with = "Option<String>")]
+    pub tenant: Option<Text>,
+}
+
+/// A group of users who ask the next question only after the answer and some thought.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Users {
+    /// Its name in reports and in `slo.users`.
+    #[schemars(with = "String")]
+    pub name: Text,
+    /// Number of users.
+    #[schemars(with = "u64", range(min = 1, max = 10000))]
+    pub count: Count,
+    /// How long a user thinks before a question, on average.
+    #[schemars(with = "super::schema::Duration")]
+    pub think_time: Text,
+    /// What the users ask, each question with its part of all questions, such as { search = 1, timeline = 3 }.
+    #[schemars(with = "super::schema::Mix")]
+    pub questions: Spanned<BTreeMap<Text, Count>>,
+}
+
+/// An SLO: "`objective` of the answers to `questions` arrive `within`."
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Slo {
+    /// Its name in reports.
+    #[schemars(with = "String")]
     pub name: Text,
+    /// The questions whose answers are judged together.
+    #[schemars(with = "Vec<super::schema::QuestionName>")]
     pub questions: Spanned<Vec<Text>>,
+    /// Share of answers that must be in time.
+    #[schemars(with = "super::schema::Percent")]
     pub objective: Text,
+    /// The limit, from the intended start to the last byte.
+    #[schemars(with = "super::schema::Duration")]
     pub within: Text,
+    /// Highest accepted probability of a wrong PASS, and of a wrong FAIL.
+    #[schemars(with = "Option<super::schema::Percent>")]
     pub alpha: Option<Text>,
+    /// A PASS must hold for stalls of up to this length.
+    #[schemars(with = "Option<super::schema::Duration>")]
     pub longest_stall: Option<Text>,
+    /// Judge only the questions of the "large", "middle" or "small" third of the tenants.
+    #[schemars(with = "Option<super::schema::TenantClass>")]
     pub tenants: Option<Text>,
+    /// Judge the questions of these users; without it, those that are asked at a rate.
+    #[schemars(with = "Option<String>")]
+    pub users: Option<Text>,
+    /// The objective must hold in every window of this length.
+    #[schemars(with = "Option<super::schema::Duration>")]
     pub in_every: Option<Text>,
 }
 
-#[derive(Deserialize)]
+/// The availability of each store that is judged.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Availability {
+    /// Share of each store's questions and writes that must succeed.
+    #[schemars(with = "Option<super::schema::Percent>")]
     pub objective: Option<Text>,
+    /// Share of PostgreSQL's transactions that must succeed at the first attempt.
+    #[schemars(with = "Option<super::schema::Percent>")]
     pub first_attempts: Option<Text>,
+    /// What too few samples for that mean: "block", the run is INCONCLUSIVE; "allow", it may pass.
+    #[schemars(with = "Option<super::schema::Undecided>")]
     pub undecided: Option<Text>,
 }
+
+/// Similarity, 0 to 1, from which on a name may be a misspelling of another.
+const MIN_SIMILARITY: f64 = 0.8;
 
 /// An instant, written with or without quotes.
 #[derive(Deserialize)]
@@ -126,16 +277,32 @@ pub(super) fn explain(message: &str) -> String {
         Some(message) => (message.to_owned(), true),
         None => (message, false),
     };
-    let advice = if message.starts_with("unknown key") || message.starts_with("missing key") {
-        "; see scenarios/smoke.toml for every key"
+    let advice = if message.starts_with("unknown key") {
+        let suggestion = similar(&message).map_or_else(String::new, |name| format!("did you mean `{name}`? "));
+        format!("; {suggestion}see docs/scenarios.md for every key")
+    } else if message.starts_with("missing key") {
+        "; see docs/scenarios.md for every key".to_owned()
     } else if message.contains("expected a string") {
-        "; write it in quotes with its unit, such as \"60 s\", \"30/s\" or \"95 %\""
+        "; write it in quotes with its unit, such as \"60 s\", \"30/s\" or \"95 %\"".to_owned()
     } else if is_count {
-        "; write a whole number, not negative and without quotes"
+        "; write a whole number, not negative and without quotes".to_owned()
     } else if message.starts_with("duplicate key") {
-        "; write each key once"
+        "; write each key once".to_owned()
     } else {
-        "; see scenarios/smoke.toml for a valid file"
+        "; see scenarios/smoke.toml for a valid file".to_owned()
     };
     format!("{message}{advice}")
+}
+
+/// The known key that an unknown one may be a misspelling of: both are in backquotes, the unknown one first.
+fn similar(message: &str) -> Option<&str> {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    most_similar(unknown, names)
+}
+
+/// The name that another one is probably a misspelling of.
+pub(super) fn most_similar<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let similarity = |name: &str| strsim::jaro_winkler(name, unknown);
+    known.filter(|name| similarity(name) >= MIN_SIMILARITY).max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
 }

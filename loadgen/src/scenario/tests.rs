@@ -7,6 +7,9 @@ use std::time::Duration;
 use super::*;
 use crate::question::{Question, Store};
 
+mod files;
+mod shape;
+
 const SMOKE: &str = include_str!("../../../scenarios/smoke.toml");
 
 fn smoke() -> Scenario {
@@ -23,7 +26,7 @@ fn edited(from: &str, to: &str) -> String {
 fn every_scenario_in_the_repository_is_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(files.len() >= 2);
+    assert!(files.len() >= 10);
     for file in files {
         let scenario = Scenario::read(&file).unwrap();
         assert_eq!(file.file_stem().unwrap().to_str(), Some(scenario.name.as_str()));
@@ -38,7 +41,7 @@ fn the_smoke_scenario_has_its_documented_sizes() {
     assert!((smoke.compression() - 1152.0).abs() < 1e-9);
     let limits: Vec<u128> = smoke.slos.iter().map(|slo| slo.within.as_millis()).collect();
     assert_eq!(limits, [100, 200, 2_000]);
-    assert!(Question::ALL.iter().all(|&question| smoke.slos_of(question).next().is_some()));
+    assert!(Question::ALL.iter().all(|&question| smoke.slos_of(question, None).next().is_some()));
 }
 
 #[test]

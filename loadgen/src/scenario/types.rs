@@ -1,11 +1,16 @@
 //! The values of a checked scenario. This module never reads or checks a file.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::population::{Parameters, TenantClass, share_of_customers};
+use super::rates::{Piece, Rates};
+use super::stages::{Factor, Stage, factors};
+use crate::population::{Parameters, TenantClass, customers_of_tenants};
 use crate::question::{Question, Store};
 
 /// A checked scenario.
@@ -30,6 +35,8 @@ pub struct Scenario {
     /// Wall time before the drive in which questions are asked and answers are not recorded.
     #[serde(with = "humantime_serde")]
     pub warm_up: Duration,
+    /// Whether records are also written during the warm-up.
+    pub warm_up_writes: bool,
     /// Maximum time in which the account waits for the next record to land.
     #[serde(with = "humantime_serde")]
     pub settle: Duration,
@@ -48,15 +55,25 @@ pub struct Scenario {
     /// Simulated time before `start` over which they are spread.
     #[serde(with = "humantime_serde")]
     pub history_span: Duration,
-    /// Number of communications that the drive writes.
+    /// Number of communications that a drive without stages and without a warm-up that writes would write.
     pub communications: u64,
+    /// How the writes are spread over the drive.
+    pub pace: Pace,
     /// Simulated time between two measurements of an agent.
     #[serde(with = "humantime_serde")]
     pub metric_interval: Duration,
     /// Spacing of the probes' intended starts.
     pub arrivals: Arrivals,
-    /// Rate of each question, per second of wall time.
+    /// The factor on the communications and on the questions' rates that is already part of both.
+    pub rate: f64,
+    /// Rate of each question outside the stages, per second of wall time.
     pub probes: BTreeMap<Question, f64>,
+    /// The questions whose rates follow the calendar.
+    pub by_calendar: BTreeSet<Question>,
+    /// Factors on the rates over time, in order of time; those of all tenants first.
+    pub stages: Vec<Stage>,
+    /// The users who ask one question after the other.
+    pub users: Vec<Users>,
     /// The SLOs that are judged.
     pub slos: Vec<Slo>,
     /// The availability that is judged, for each store.
@@ -75,6 +92,16 @@ pub enum Arrivals {
     Poisson,
     /// Equal gaps.
     Constant,
+}
+
+/// How the writes are spread over the drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pace {
+    /// As simulated time passes: office hours are busier than nights.
+    Calendar,
+    /// Evenly: quiet hours of simulated time pass faster than busy ones.
+    Steady,
 }
 
 /// The availability of each store: the share of its questions and writes that succeed.
@@ -104,6 +131,34 @@ pub enum Undecided {
     Allow,
 }
 
+/// A group of users, each of whom thinks, asks, waits for the answer and thinks again (a closed loop). A slow store is
+/// asked less often, so their latencies are service times, not corrected for coordinated omission.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Users {
+    /// Name in reports and in [`Slo::users`].
+    pub name: String,
+    /// Number of users.
+    pub count: u32,
+    /// Mean time before a question; exponentially distributed.
+    #[serde(with = "humantime_serde")]
+    pub think_time: Duration,
+    /// Each question with its part of all questions.
+    pub questions: BTreeMap<Question, u64>,
+}
+
+impl Users {
+    /// Share of their questions that is this one, 0 to 1.
+    pub fn share_of(&self, question: Question) -> f64 {
+        let all: u64 = self.questions.values().sum();
+        self.questions.get(&question).copied().unwrap_or(0) as f64 / all.max(1) as f64
+    }
+
+    /// The questions per second that they never exceed, on average: those of a store that answers at once.
+    pub fn highest_rate(&self) -> f64 {
+        f64::from(self.count) / self.think_time.as_secs_f64()
+    }
+}
+
 /// An SLO: "`objective` of the answers to `questions` arrive within `within`."
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Slo {
@@ -113,6 +168,8 @@ pub struct Slo {
     pub questions: Vec<Question>,
     /// The tenants whose questions are judged; `None` for all.
     pub tenants: Option<TenantClass>,
+    /// The users whose questions are judged; `None` for the questions that are asked at a rate. Both are never mixed.
+    pub users: Option<String>,
     /// Share of answers that must be in time, 0 to 1.
     pub objective: f64,
     /// The limit, from the intended start to the last byte.
@@ -170,6 +227,18 @@ impl TimeOuts {
     }
 }
 
+impl TimeOuts {
+    /// The time-out of a store, to be changed.
+    pub(super) fn for_store_mut(&mut self, store: Store) -> &mut Duration {
+        match store {
+            Store::Postgres => &mut self.postgres,
+            Store::Redis => &mut self.redis,
+            Store::Elasticsearch => &mut self.elasticsearch,
+            Store::Clickhouse => &mut self.clickhouse,
+        }
+    }
+}
+
 impl From<&Scenario> for Parameters {
     fn from(scenario: &Scenario) -> Self {
         Self {
@@ -184,15 +253,21 @@ impl From<&Scenario> for Parameters {
             customers_per_agent: scenario.customers_per_agent,
             history: scenario.history,
             communications: scenario.communications,
+            driven_factors: (0..scenario.tenants).map(|tenant| scenario.write_factor(tenant)).collect(),
             metric_interval: scenario.metric_interval,
         }
     }
 }
 
 impl Slo {
-    /// Whether a question of a tenant of that class is judged by this SLO.
-    pub fn judges(&self, question: Question, class: TenantClass) -> bool {
-        self.questions.contains(&question) && self.tenants.is_none_or(|judged| judged == class)
+    /// Whether a question of a tenant of that class, asked by those users or at a rate, is judged by this SLO.
+    pub fn judges(&self, question: Question, class: TenantClass, users: Option<&str>) -> bool {
+        self.is_about(question, users) && self.tenants.is_none_or(|judged| judged == class)
+    }
+
+    /// Whether a question, asked by those users or at a rate, is judged by this SLO for some tenants.
+    pub fn is_about(&self, question: Question, users: Option<&str>) -> bool {
+        self.questions.contains(&question) && self.users.as_deref() == users
     }
 }
 
@@ -202,14 +277,19 @@ impl Scenario {
         self.span.as_secs_f64() / self.duration.as_secs_f64()
     }
 
-    /// The SLOs that judge a question.
-    pub fn slos_of(&self, question: Question) -> impl Iterator<Item = &Slo> {
-        self.slos.iter().filter(move |slo| slo.questions.contains(&question))
+    /// The SLOs that judge a question which is asked by those users, or at a rate.
+    pub fn slos_of(&self, question: Question, users: Option<&str>) -> impl Iterator<Item = &Slo> {
+        self.slos.iter().filter(move |slo| slo.is_about(question, users))
     }
 
-    /// The tightest latency limit that judges a question.
-    pub fn limit_of(&self, question: Question) -> Option<Duration> {
-        self.slos_of(question).map(|slo| slo.within).min()
+    /// The tightest latency limit that judges a question which is asked by those users, or at a rate.
+    pub fn limit_of(&self, question: Question, users: Option<&str>) -> Option<Duration> {
+        self.slos_of(question, users).map(|slo| slo.within).min()
+    }
+
+    /// The users of that name.
+    pub fn users_named(&self, name: &str) -> Option<&Users> {
+        self.users.iter().find(|users| users.name == name)
     }
 
     /// The time that an SLO is judged over: one of its windows, or the drive.
@@ -217,10 +297,80 @@ impl Scenario {
         slo.in_every.unwrap_or(self.duration)
     }
 
-    /// Samples that an SLO will have, on average.
+    /// Wall time before the drive in which records are written.
+    pub fn lead(&self) -> Duration {
+        if self.warm_up_writes { self.warm_up } else { Duration::ZERO }
+    }
+
+    /// The factor on a tenant's writes over the seconds since the first write, at which the lead begins.
+    pub(crate) fn write_factors(&self, tenant: u32) -> Rates {
+        let lead = self.lead().as_secs_f64();
+        let driven = self.factors_of(tenant, |stage| stage.writes);
+        let shifted =
+            driven.pieces().iter().map(|piece| Piece { start: piece.start + lead, end: piece.end + lead, ..*piece });
+        Rates::new(std::iter::once(Piece::constant(0.0..lead, 1.0)).chain(shifted))
+    }
+
+    /// The factor on a tenant's questions over the seconds of the drive.
+    pub(crate) fn probe_factors(&self, tenant: u32) -> Rates {
+        self.factors_of(tenant, |stage| stage.probes)
+    }
+
+    fn factors_of(&self, tenant: u32, select: impl Fn(&Stage) -> Factor + Copy) -> Rates {
+        let all = factors(&self.stages, None, self.duration, select);
+        if self.stages.iter().any(|stage| stage.tenant == Some(tenant)) {
+            all.times(&factors(&self.stages, Some(tenant), self.duration, select))
+        } else {
+            all
+        }
+    }
+
+    /// How many of a tenant's communications are written for each one in [`Scenario::communications`].
+    pub(crate) fn write_factor(&self, tenant: u32) -> f64 {
+        if self.stages.is_empty() && self.lead().is_zero() {
+            return 1.0;
+        }
+        self.write_factors(tenant).total() / self.duration.as_secs_f64()
+    }
+
+    /// Share of all customers whose tenants are of a class, 0 to 1.
+    fn share_of(&self, class: Option<TenantClass>) -> f64 {
+        let Some(class) = class else { return 1.0 };
+        let customers = customers_of_tenants(&self.into());
+        let of_class = |(index, _): &(usize, &u64)| TenantClass::of(*index, customers.len()) == class;
+        customers.iter().enumerate().filter(of_class).map(|(_, count)| *count as f64).sum::<f64>()
+            / self.customers as f64
+    }
+
+    /// The average rate of a question over the drive, per second, asked by the tenants of a class, or by all.
+    pub fn mean_rate(&self, question: Question, class: Option<TenantClass>) -> f64 {
+        let rate = self.probes.get(&question).copied().unwrap_or(0.0);
+        if self.stages.is_empty() && class.is_none() {
+            return rate;
+        }
+        let customers = customers_of_tenants(&self.into());
+        let (tenants, seconds) = (customers.len(), self.duration.as_secs_f64());
+        let of_class = |&(index, _): &(usize, &u64)| class.is_none_or(|class| TenantClass::of(index, tenants) == class);
+        // The tenants without stages of their own share one factor.
+        let common = factors(&self.stages, None, self.duration, |stage| stage.probes).total() / seconds;
+        let has_stages = |tenant: u32| self.stages.iter().any(|stage| stage.tenant == Some(tenant));
+        let factor = |tenant: u32| {
+            if has_stages(tenant) { self.probe_factors(tenant).total() / seconds } else { common }
+        };
+        let asked = customers.iter().enumerate().filter(of_class);
+        let share = asked.map(|(index, &count)| count as f64 * factor(index as u32)).sum::<f64>();
+        rate * share / self.customers as f64
+    }
+
+    /// Samples that an SLO will have, on average; those of users are at most as many.
     pub fn planned_samples(&self, slo: &Slo) -> u64 {
-        let rate: f64 = slo.questions.iter().filter_map(|question| self.probes.get(question)).sum();
-        let share = slo.tenants.map_or(1.0, |class| share_of_customers(class, &self.into()));
-        (rate * share * self.duration.as_secs_f64()) as u64
+        if let Some(users) = &slo.users {
+            let users = self.users_named(users);
+            let share = |users: &Users| slo.questions.iter().map(|&question| users.share_of(question)).sum::<f64>();
+            let rate = users.map_or(0.0, |users| users.highest_rate() * share(users)) * self.share_of(slo.tenants);
+            return (rate * self.duration.as_secs_f64()) as u64;
+        }
+        let rate: f64 = slo.questions.iter().map(|&question| self.mean_rate(question, slo.tenants)).sum();
+        (rate * self.duration.as_secs_f64()) as u64
     }
 }

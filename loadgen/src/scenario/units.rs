@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime;
 
+use super::stages::Factor;
+
+/// Highest factor on a rate.
+const MAX_FACTOR: f64 = 1_000.0;
+
 /// A duration such as `60 s`, `1 day` or `1h 30min`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
@@ -27,6 +32,37 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
         Some(rate) if rate > 0.0 && rate <= 100_000.0 => Ok(rate),
         Some(rate) if rate > 100_000.0 => Err(format!("\"{text}\" is more than 100,000/s; {advice}")),
         _ => Err(format!("\"{text}\" is not a rate; {advice}")),
+    }
+}
+
+/// A rate such as `30/s`, or `30/s by calendar`: also whether it follows the calendar, if it says so.
+pub(super) fn question_rate(text: &str) -> Result<(f64, bool), String> {
+    match text.strip_suffix("by calendar") {
+        Some(number) => Ok((rate(number.trim_end())?, true)),
+        None => Ok((rate(text)?, false)),
+    }
+}
+
+/// A factor such as `10x`.
+pub(super) fn factor(text: &str) -> Result<f64, String> {
+    let advice = "write a number and x, such as \"2x\" or \"0.5x\"";
+    let number = text.trim().strip_suffix('x').and_then(|number| number.trim().parse::<f64>().ok());
+    match number {
+        Some(factor) if (0.0..=MAX_FACTOR).contains(&factor) => Ok(factor),
+        Some(_) => Err(format!("\"{text}\" is out of range; write 0x to {MAX_FACTOR}x")),
+        None => Err(format!("\"{text}\" is not a factor; {advice}")),
+    }
+}
+
+/// A factor such as `10x`, or a ramp such as `1x to 10x`.
+pub(super) fn ramp(text: &str) -> Result<Factor, String> {
+    let (from, to) = text.split_once(" to ").unwrap_or((text, text));
+    match (factor(from), factor(to)) {
+        (Ok(from), Ok(to)) => Ok(Factor { from, to }),
+        (Err(error), _) | (_, Err(error)) if error.contains("out of range") => Err(error),
+        _ => Err(format!(
+            "\"{text}\" is not a rate of a stage; write a factor such as \"10x\", or a ramp such as \"1x to 10x\""
+        )),
     }
 }
 
@@ -79,6 +115,10 @@ mod tests {
         assert_eq!(duration("1 day"), Ok(Duration::from_hours(24)));
         assert_eq!(rate("12/min"), Ok(0.2));
         assert_eq!(rate("1_000 / s"), Ok(1000.0));
+        assert_eq!(question_rate("14/s by calendar"), Ok((14.0, true)));
+        assert_eq!((factor("2x"), factor("0.5 x")), (Ok(2.0), Ok(0.5)));
+        assert_eq!(ramp("1x to 10x").map(|ramp| ramp.to_string()), Ok("1x to 10x".to_owned()));
+        assert_eq!(ramp("10x"), Ok(Factor { from: 10.0, to: 10.0 }));
         assert_eq!(percent("99.5 %", 50.0, 99.999), Ok(0.995));
         assert_eq!(percent("99.99 %", 50.0, 99.999).map(|share| share.to_string()), Ok("0.9999".to_owned()));
     }
@@ -95,6 +135,8 @@ mod tests {
     fn a_value_without_its_unit_is_rejected() {
         assert!(duration("60").is_err());
         assert!(rate("30").is_err() && rate("0/s").is_err() && rate("nan/s").is_err() && rate("3/d").is_err());
+        assert!(factor("2").is_err() && factor("-1x").is_err() && ramp("1x-2x").is_err() && ramp("1x to 2y").is_err());
+        assert!(question_rate("14/s by night").is_err());
         assert!(percent("95", 50.0, 99.0).is_err() && percent("101 %", 50.0, 99.0).is_err());
     }
 }

@@ -50,7 +50,8 @@ pub(super) fn apply_rules(judged: &mut Judged, recorders: &[Recorder]) {
 
 /// One sentence for each question that no SLO judges and that was answered wrong: it fails the run all the same.
 pub fn wrong_without_slo(scenario: &Scenario, recorders: &[Recorder]) -> Vec<String> {
-    let unjudged = recorders.iter().filter(|recorder| scenario.slos_of(recorder.question()).next().is_none());
+    let unjudged =
+        recorders.iter().filter(|recorder| scenario.slos_of(recorder.question(), recorder.users()).next().is_none());
     let wrong = unjudged.map(|recorder| (recorder.question(), recorder.measured().counts.wrong));
     wrong
         .filter(|(_, wrong)| *wrong > 0)
@@ -60,7 +61,11 @@ pub fn wrong_without_slo(scenario: &Scenario, recorders: &[Recorder]) -> Vec<Str
 
 fn unsampled(slo: &Slo, recorders: &[Recorder]) -> Option<Question> {
     let has_samples = |question| {
-        recorders.iter().any(|recorder| recorder.question() == question && recorder.measured().counts.samples > 0)
+        recorders.iter().any(|recorder| {
+            slo.is_about(question, recorder.users())
+                && recorder.question() == question
+                && recorder.measured().counts.samples > 0
+        })
     };
     slo.questions.iter().copied().find(|&question| !has_samples(question))
 }

@@ -112,7 +112,7 @@ fn one_question_may_have_several_slos_each_with_its_own_limit_and_tenants() {
         slo("small", 400, Some(TenantClass::Small)),
     ];
     let scenario = with_slos(slos);
-    assert_eq!(scenario.limit_of(Question::Search), Some(Duration::from_millis(10)));
+    assert_eq!(scenario.limit_of(Question::Search, None), Some(Duration::from_millis(10)));
     let measured = searches(&scenario, 1_500, |_| (Outcome::Correct, 300));
     let (judged, _) = judge(&scenario, &measured);
     let verdicts: Vec<_> = judged.iter().map(|one| (one.counts.samples, one.test.verdict)).collect();

@@ -65,7 +65,7 @@ fn max_own_delay<'a>(slos: impl Iterator<Item = &'a Slo>) -> Duration {
 fn probe_lag(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
     let late = recorders.iter().filter_map(|recorder| {
         let (question, lag) = (recorder.question(), &recorder.measured().lag);
-        let limit = max_own_delay(slos.iter().filter(|slo| slo.questions.contains(&question)));
+        let limit = max_own_delay(slos.iter().filter(|slo| slo.is_about(question, recorder.users())));
         is_late(lag, limit).then(|| (lag.count_above(limit) as f64 / lag.len() as f64, question, limit))
     });
     let (share, question, limit) = late.max_by(|(one, ..), (two, ..)| one.total_cmp(two))?;
@@ -87,7 +87,7 @@ fn is_late(lag: &DurationHistogram, limit: Duration) -> bool {
 fn connections(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
     let short = recorders.iter().filter_map(|recorder| {
         let (question, measured) = (recorder.question(), recorder.measured());
-        let judging = || slos.iter().filter(|slo| slo.questions.contains(&question));
+        let judging = || slos.iter().filter(|slo| slo.is_about(question, recorder.users()));
         let within = judging().map(|slo| slo.within).min()?;
         let (waited, latency) = (measured.waited.quantile(0.5)?, measured.latency.quantile(0.5)?);
         let is_short = waited > max_own_delay(judging()) && latency.saturating_sub(waited) <= within;
@@ -168,7 +168,8 @@ mod tests {
 
     fn probes_late_by(lag: Duration) -> Vec<Recorder> {
         let scenario = scenario();
-        let mut recorder = Recorder::new(Question::Search, scenario.limit_of(Question::Search), scenario.duration);
+        let mut recorder =
+            Recorder::new(Question::Search, scenario.limit_of(Question::Search, None), scenario.duration);
         for second in 0..100 {
             let intended = Duration::from_secs(second % 60);
             recorder.record(Sample { intended, lag, latency: lag, waited: Duration::ZERO, outcome: Outcome::Correct });
@@ -219,7 +220,7 @@ mod tests {
         let scenario = scenario();
         let judge = |waiting: u64, waited: u64, served: u64| {
             let question = Question::LookupById;
-            let mut recorder = Recorder::new(question, scenario.limit_of(question), scenario.duration);
+            let mut recorder = Recorder::new(question, scenario.limit_of(question, None), scenario.duration);
             for probe in 0..100 {
                 let (intended, lag) = (Duration::from_millis(500 * probe), Duration::ZERO);
                 let waited = Duration::from_millis(if probe < waiting { waited } else { 0 });

@@ -4,7 +4,7 @@ use super::availability::ALPHA;
 use super::binomial;
 use super::proportion::percent;
 use super::slo::min_samples;
-use crate::question::Store;
+use crate::question::{Question, Store};
 use crate::scenario::{Availability, Scenario, Slo, Undecided, exact_duration};
 
 /// The warnings about a scenario, one sentence each.
@@ -15,7 +15,7 @@ pub fn warnings(scenario: &Scenario) -> Vec<String> {
         warnings.extend(can_hide(scenario, slo));
     }
     warnings.extend(undecided_availability(scenario));
-    for question in scenario.probes.keys().filter(|&&question| scenario.slos_of(question).next().is_none()) {
+    for question in scenario.probes.keys().filter(|&&question| scenario.slos_of(question, None).next().is_none()) {
         warnings.push(format!("`{question}` is asked and measured, but no SLO judges it"));
     }
     warnings
@@ -78,11 +78,15 @@ fn undecided_availability(scenario: &Scenario) -> Option<String> {
 
 /// A question with few of its SLO's samples can miss every limit while the SLO passes.
 fn can_hide(scenario: &Scenario, slo: &Slo) -> Vec<String> {
-    let all: f64 = slo.questions.iter().map(|question| scenario.probes[question]).sum();
-    let hides = |rate: f64| rate / all <= 1.0 - slo.objective;
+    let users = slo.users.as_deref().and_then(|name| scenario.users_named(name));
+    let rate = |&question: &Question| match users {
+        Some(users) => users.share_of(question),
+        None => scenario.probes.get(&question).copied().unwrap_or(0.0),
+    };
+    let all: f64 = slo.questions.iter().map(rate).sum();
     slo.questions
         .iter()
-        .filter(|question| hides(scenario.probes[question]))
+        .filter(|question| rate(question) / all <= 1.0 - slo.objective)
         .map(|question| {
             format!(
                 "`{question}` contributes so few samples to SLO `{}` that it could be slow unnoticed; raise its rate or \

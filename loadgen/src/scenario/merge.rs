@@ -1,0 +1,137 @@
+//! Merges the texts of a scenario into one table: the files that it includes, the file itself, and the values that are set
+//! on the command line. A later value replaces an earlier one of the same key; tables merge; arrays of tables are replaced
+//! as a whole. Every value keeps its position.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer};
+
+use super::error::ScenarioError;
+use super::raw::{Raw, explain};
+use super::source::{Part, Source};
+
+/// Files that may include one another in a row.
+const MAX_DEPTH: usize = 8;
+
+/// The text of a file, read for a scenario.
+pub(super) fn read(path: &Path) -> Result<String, ScenarioError> {
+    let advice = match (path.is_dir(), path.exists()) {
+        (true, _) => "it is a folder; name a file in it",
+        (false, true) => "check that it is a text file that this user may read",
+        (false, false) => "name an existing file",
+    };
+    std::fs::read_to_string(path).map_err(|error| {
+        let message = match error.kind() {
+            std::io::ErrorKind::IsADirectory => advice.to_owned(),
+            std::io::ErrorKind::InvalidData => format!("it is not text in UTF-8; {advice}"),
+            _ => format!("{error}; {advice}"),
+        };
+        ScenarioError { file: path.display().to_string(), line: None, message }
+    })
+}
+
+/// The value of `--set KEY=VALUE` as a text of its own. A value that is not TOML is a string.
+pub(super) fn set(assignment: &str) -> Result<Part, ScenarioError> {
+    let name = format!("--set {assignment}");
+    let Some((key, value)) = assignment.split_once('=') else {
+        let message = "it has no value; write KEY=VALUE, such as drive.rate=2x".to_owned();
+        return Err(ScenarioError { file: name, line: None, message });
+    };
+    let is_toml = toml::from_str::<toml::Table>(&format!("value = {value}")).is_ok();
+    let value = if is_toml { value.to_owned() } else { serde_json::Value::from(value).to_string() };
+    Ok(Part { name, text: format!("{} = {value}", key.trim()), has_lines: false })
+}
+
+/// The included files of a text, each before those that include it. `folder` is what their paths are relative to.
+pub(super) fn includes(part: &Part, folder: Option<&Path>) -> Result<Vec<Part>, ScenarioError> {
+    let mut parts = Vec::new();
+    let own = folder.map(|folder| folder.join(Path::new(&part.name).file_name().unwrap_or_default()));
+    let mut stack: Vec<PathBuf> = own.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+    collect(part, folder, &mut stack, &mut parts)?;
+    Ok(parts)
+}
+
+fn collect(
+    part: &Part,
+    folder: Option<&Path>,
+    stack: &mut Vec<PathBuf>,
+    parts: &mut Vec<Part>,
+) -> Result<(), ScenarioError> {
+    for (at, name) in included(part)? {
+        let wrong = |message: String| part.error(at, format!("`include`: {message}"));
+        let Some(folder) = folder else {
+            return Err(wrong("only a scenario in a file can include others".to_owned()));
+        };
+        let path = folder.join(&name);
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if stack.contains(&canonical) {
+            return Err(wrong(format!("\"{name}\" includes itself; remove one of the two lines")));
+        }
+        if stack.len() >= MAX_DEPTH {
+            return Err(wrong(format!("more than {MAX_DEPTH} files include one another; put them together")));
+        }
+        let text = read(&path).map_err(|error| wrong(format!("\"{name}\": {}", error.message)))?;
+        let included = Part::file(&path.display().to_string(), &text);
+        stack.push(canonical);
+        collect(&included, path.parent(), stack, parts)?;
+        stack.pop();
+        parts.push(included);
+    }
+    Ok(())
+}
+
+/// The values of `include`, each with its position.
+fn included(part: &Part) -> Result<Vec<(usize, String)>, ScenarioError> {
+    let table = DeTable::parse(&part.text).map_err(|error| syntax(part, &error))?;
+    let Some(include) = table.get_ref().get("include") else { return Ok(Vec::new()) };
+    let message = "`include`: it is not a list of files; write include = [\"base.toml\"]";
+    let DeValue::Array(files) = include.get_ref() else { return Err(part.error(include.span().start, message)) };
+    let file = |file: &Spanned<DeValue<'_>>| match file.get_ref() {
+        DeValue::String(name) => Ok((file.span().start, name.to_string())),
+        _ => Err(part.error(file.span().start, message)),
+    };
+    files.iter().map(file).collect()
+}
+
+fn syntax(part: &Part, error: &toml::de::Error) -> ScenarioError {
+    let message = explain(error.message());
+    let message = if part.has_lines { message } else { format!("{message}; the form is KEY=VALUE") };
+    part.error(error.span().unwrap_or_default().start, message)
+}
+
+/// Parses and merges `source`, whose parts are in the order of `precedence`, and reads the result.
+pub(super) fn merged(source: &Source, precedence: &[usize]) -> Result<Raw, ScenarioError> {
+    // Blanks before each text give all values different positions.
+    let texts: Vec<(String, &Part)> =
+        source.parts().map(|(start, part)| (" ".repeat(start) + &part.text, part)).collect();
+    let mut merged = DeTable::new();
+    for (text, part) in precedence.iter().map(|&index| &texts[index]) {
+        let table = DeTable::parse(text).map_err(|error| match error.span() {
+            Some(span) => source.error(span, explain(error.message())),
+            None => syntax(part, &error),
+        })?;
+        merge(&mut merged, table.into_inner());
+    }
+    merged.remove("include");
+    let own = texts.first().map_or(0, |(text, _)| text.len());
+    Raw::deserialize(Deserializer::from(Spanned::new(0..own, merged)))
+        .map_err(|error| source.error(error.span().unwrap_or_default(), explain(error.message())))
+}
+
+fn merge<'i>(base: &mut DeTable<'i>, over: DeTable<'i>) {
+    for (key, mut value) in over {
+        let earlier = base.remove_entry(key.get_ref().as_ref());
+        let merged = match (earlier, value.get_mut()) {
+            (Some((_, mut earlier)), DeValue::Table(over)) if matches!(earlier.get_ref(), DeValue::Table(_)) => {
+                if let DeValue::Table(earlier) = earlier.get_mut() {
+                    merge(earlier, std::mem::take(over));
+                }
+                earlier
+            }
+            _ => value,
+        };
+        base.insert(key, merged);
+    }
+}

@@ -1,0 +1,133 @@
+//! The texts that a scenario is read from: its file, the files that it includes, and the values that are set on the command
+//! line. It finds the file and the line of a position, and never reads a file.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::error::ScenarioError;
+use super::raw::{Count, Text};
+use super::units;
+
+/// One text.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    /// The file, or `--set KEY=VALUE`.
+    pub(super) name: String,
+    pub(super) text: String,
+    /// Whether positions have a line: those of a value on the command line don't.
+    pub(super) has_lines: bool,
+}
+
+impl Part {
+    pub(super) fn file(name: &str, text: &str) -> Self {
+        Self { name: name.to_owned(), text: text.to_owned(), has_lines: true }
+    }
+
+    /// An error about the text at `at`.
+    pub(super) fn error(&self, at: usize, message: impl std::fmt::Display) -> ScenarioError {
+        let line = self.text[..at.min(self.text.len())].matches('\n').count() + 1;
+        let line = Some(line).filter(|_| self.has_lines);
+        ScenarioError { file: self.name.clone(), line, message: message.to_string() }
+    }
+}
+
+/// All texts, as if one followed the other, and the mistakes found in them.
+#[derive(Debug)]
+pub(super) struct Source {
+    parts: Vec<Part>,
+    mistakes: RefCell<Vec<ScenarioError>>,
+}
+
+impl Source {
+    /// The scenario's own file is the first part.
+    pub(super) fn new(parts: Vec<Part>) -> Self {
+        Self { parts, mistakes: RefCell::default() }
+    }
+
+    /// Each part with the position of its first byte.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (usize, &Part)> {
+        let mut start = 0;
+        self.parts.iter().map(move |part| {
+            let this = start;
+            // One more, so that the end of a part is not the start of the next one.
+            start += part.text.len() + 1;
+            (this, part)
+        })
+    }
+
+    /// An error about the text at `span`.
+    pub(super) fn error(&self, span: Range<usize>, message: impl std::fmt::Display) -> ScenarioError {
+        let part = self.parts().take_while(|(start, _)| *start <= span.start).last();
+        part.map_or_else(
+            || ScenarioError { file: String::new(), line: None, message: message.to_string() },
+            |(start, part)| part.error(span.start - start, &message),
+        )
+    }
+
+    /// Keeps a mistake for [`Source::mistakes`], so that the next ones are found too.
+    pub(super) fn keep<T>(&self, checked: Result<T, ScenarioError>) -> Option<T> {
+        checked.map_err(|mistake| self.mistakes.borrow_mut().push(mistake)).ok()
+    }
+
+    /// The mistakes that were kept.
+    pub(super) fn mistakes(&self) -> Vec<ScenarioError> {
+        self.mistakes.take()
+    }
+
+    pub(super) fn wrong<T>(&self, at: &Spanned<T>, key: &str, message: impl std::fmt::Display) -> ScenarioError {
+        self.error(at.span(), format!("`{key}`: {message}"))
+    }
+
+    pub(super) fn unit<T>(
+        &self,
+        at: &Text,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, ScenarioError> {
+        parse(at.as_ref()).map_err(|message| self.wrong(at, key, message))
+    }
+
+    pub(super) fn duration(&self, at: &Text, key: &str, range: Range<Duration>) -> Result<Duration, ScenarioError> {
+        let value = self.unit(at, key, units::duration)?;
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        let [low, high] = [range.start, range.end].map(units::exact_duration);
+        Err(self.wrong(
+            at,
+            key,
+            format!("\"{}\" is out of range; write at least {low} and less than {high}", at.as_ref()),
+        ))
+    }
+
+    pub(super) fn optional(
+        &self,
+        at: Option<&Text>,
+        key: &str,
+        range: Range<Duration>,
+        default: Duration,
+    ) -> Result<Duration, ScenarioError> {
+        at.map_or(Ok(default), |at| self.duration(at, key, range))
+    }
+
+    pub(super) fn count(&self, at: &Count, key: &str, range: Range<u64>) -> Result<u64, ScenarioError> {
+        let value = *at.as_ref();
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        Err(self.wrong(at, key, format!("{value} is out of range; write {} to {}", range.start, range.end - 1)))
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&self, at: &Text, key: &str, known: &[(&str, T)]) -> Result<T, ScenarioError> {
+        let found = known.iter().find(|(word, _)| word == at.as_ref());
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let words: Vec<String> = known.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let (last, others) = words.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
+            self.wrong(at, key, format!("unknown choice \"{}\"; use {} or {last}", at.as_ref(), others.join(", ")))
+        })
+    }
+}

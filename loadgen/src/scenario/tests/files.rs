@@ -1,0 +1,90 @@
+//! Included files, set values, and where their mistakes are reported.
+
+use super::*;
+
+#[test]
+fn every_mistake_is_found_at_once() {
+    let text = SMOKE
+        .replace("span = \"1 day\"", "span = \"1 dya\"")
+        .replace("tenants = 3", "tenants = 0")
+        .replace("search = \"8/s\"", "serach = \"8/s\"")
+        .replace("redis = \"2 s\"", "redis = \"2\"")
+        .replace("within = \"2 s\"", "within = \"2 parsecs\"");
+    let mistakes = Scenario::parse_with(&text, "bad.toml", &[]).unwrap_err();
+    insta::assert_snapshot!(mistakes.iter().map(ScenarioError::at_its_place).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn a_set_value_replaces_the_one_of_the_file() {
+    let set = |values: &[&str]| {
+        let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
+        Scenario::parse_with(SMOKE, "smoke.toml", &values)
+    };
+    let faster =
+        set(&["drive.rate=2x", "time.replayed_in=5 min", "seeds.keys = 9", "availability.undecided=\"block\""])
+            .unwrap();
+    assert_eq!((faster.communications, faster.key_seed, faster.duration), (200_000, 9, Duration::from_mins(5)));
+    assert!((faster.probes[&Question::Search] - 16.0).abs() < 1e-9);
+    let mistakes =
+        ["drive.ratee=2x", "drive.rate=2", "drive", "time.replayed_in=5", "drive.rate=0x", "slo=1", "=", "a b=c"];
+    let text: Vec<String> = mistakes.map(|value| set(&[value]).unwrap_err()[0].to_string()).into();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+/// Writes files into a folder and reads the first one.
+fn read_files(files: &[(&str, &str)]) -> Result<Scenario, String> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let read = Scenario::read(&folder.path().join(files[0].0));
+    read.map_err(|error| error.to_string().replace(&folder.path().display().to_string(), "FOLDER"))
+}
+
+#[test]
+fn included_values_apply_where_the_file_has_none() {
+    let own = "include = [\"base/base.toml\", \"base/faster.toml\"]\nname = \"own\"\n[population]\ntenants = 5\n[probes]\nsearch = \"3/s\"\n";
+    let faster = "[time]\nreplayed_in = \"60 s\"\n[population]\ntenants = 4\ncustomers = 30_000\n";
+    let scenario = read_files(&[("own.toml", own), ("base/base.toml", SMOKE), ("base/faster.toml", faster)]).unwrap();
+    assert_eq!((scenario.name.as_str(), scenario.tenants, scenario.customers), ("own", 5, 30_000));
+    assert!((scenario.probes[&Question::Search] - 3.0).abs() < 1e-9);
+    assert_eq!((scenario.duration.as_secs(), scenario.slos.len()), (60, 3));
+    assert!((scenario.probes[&Question::Timeline] - 8.0).abs() < 1e-9, "tables merge");
+    let one_slo = "include = [\"base.toml\"]\n[[slo]]\nname = \"only\"\nobjective = \"95 %\"\nwithin = \"1 s\"\nquestions = [\"search\"]\n";
+    assert_eq!(
+        read_files(&[("a.toml", one_slo), ("base.toml", SMOKE)]).unwrap().slos.len(),
+        1,
+        "arrays of tables don't"
+    );
+}
+
+#[test]
+fn a_mistake_is_named_in_the_file_that_has_it() {
+    let include = "include = [\"base.toml\"]\n";
+    let base = SMOKE.replace("span = \"28 days\"", "span = \"28 dyas\"");
+    let mistakes = [
+        read_files(&[("own.toml", include), ("base.toml", &base)]),
+        read_files(&[("own.toml", include), ("base.toml", &SMOKE.replace("skew = ", "skwe = "))]),
+        read_files(&[("own.toml", include), ("base.toml", &SMOKE.replace("keys = 7", "keys = "))]),
+        read_files(&[("own.toml", &format!("{include}[past]\nspan = \"36 h\"\n")), ("base.toml", SMOKE)]),
+        read_files(&[("own.toml", include), ("base.toml", &SMOKE.replace("name = \"smoke\"\n", ""))]),
+        read_files(&[("own.toml", include)]),
+        read_files(&[("own.toml", include), ("base.toml", "include = [\"own.toml\"]\n")]),
+        read_files(&[("own.toml", "\ninclude = [\"own.toml\"]\n")]),
+    ];
+    insta::assert_snapshot!(mistakes.map(|read| read.unwrap_err()).join("\n"));
+}
+
+#[test]
+fn includes_are_followed_to_a_depth() {
+    let chain: Vec<(String, String)> =
+        (0..12).map(|i| (format!("{i}.toml"), format!("include = [\"{}.toml\"]\n", i + 1))).collect();
+    let files: Vec<(&str, &str)> = chain.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let error = read_files(&files).unwrap_err();
+    assert!(
+        error.ends_with("7.toml: line 1: `include`: more than 8 files include one another; put them together"),
+        "{error}"
+    );
+}

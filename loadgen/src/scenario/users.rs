@@ -1,0 +1,76 @@
+//! Checks the groups of users of a scenario. Every mistake is reported with its line.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::check::question;
+use super::error::ScenarioError;
+use super::raw::{self, Text};
+use super::source::Source;
+use super::types::Users;
+
+/// Maximum number of users of a group.
+const MAX_USERS: u64 = 10_000;
+/// Maximum part of a question in the questions of a group.
+const MAX_PART: u64 = 1_000_000;
+
+/// The groups of users; `None` if one has a mistake.
+pub(super) fn users(raw: &[raw::Users], source: &Source) -> Option<Vec<Users>> {
+    let mut groups: Vec<Users> = Vec::new();
+    let mut is_complete = true;
+    for raw in raw {
+        let checked = group(raw, source).and_then(|group| {
+            if groups.iter().any(|earlier| earlier.name == group.name) {
+                let message = format!("duplicate users \"{}\"; give each group a name of its own", group.name);
+                return Err(source.wrong(&raw.name, "users.name", message));
+            }
+            Ok(group)
+        });
+        match source.keep(checked) {
+            Some(group) => groups.push(group),
+            None => is_complete = false,
+        }
+    }
+    is_complete.then_some(groups)
+}
+
+fn group(raw: &raw::Users, source: &Source) -> Result<Users, ScenarioError> {
+    let questions: BTreeMap<_, _> = raw
+        .questions
+        .as_ref()
+        .iter()
+        .map(|(name, part)| {
+            let question = question(name, "users.questions", source)?;
+            Ok((question, source.count(part, &format!("users.questions.{question}"), 1..MAX_PART + 1)?))
+        })
+        .collect::<Result<_, _>>()?;
+    if questions.is_empty() {
+        return Err(source.wrong(&raw.questions, "users.questions", "it is empty; name at least one question"));
+    }
+    Ok(Users {
+        name: super::check::name(&raw.name, source)?,
+        count: source.count(&raw.count, "users.count", 1..MAX_USERS + 1)? as u32,
+        think_time: source.duration(
+            &raw.think_time,
+            "users.think_time",
+            Duration::from_millis(10)..Duration::from_hours(1),
+        )?,
+        questions,
+    })
+}
+
+/// The users of a name; the inner `None` if they have a mistake of their own.
+pub(super) fn named<'a>(
+    at: &Text,
+    users: Option<&'a [Users]>,
+    source: &Source,
+) -> Result<Option<&'a Users>, ScenarioError> {
+    let Some(users) = users else { return Ok(None) };
+    let found = users.iter().find(|users| &users.name == at.as_ref());
+    found.map(Some).ok_or_else(|| {
+        let known: Vec<&str> = users.iter().map(|users| users.name.as_str()).collect();
+        let advice =
+            if known.is_empty() { "add them with [[users]]".to_owned() } else { format!("use {}", known.join(", ")) };
+        source.wrong(at, "slo.users", format!("unknown users \"{}\"; {advice}", at.as_ref()))
+    })
+}
