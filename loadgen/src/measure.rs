@@ -2,18 +2,25 @@
 //! Recorders have a bounded size, never grow during a drive, and never read a clock.
 
 pub mod blocks;
+mod classes;
+mod encoding;
+mod series;
 mod writes;
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::population::TenantClass;
 use crate::question::Question;
 use crate::scenario::{Scenario, Slo};
 use blocks::Blocks;
 
+pub use classes::{ByClass, OfClass};
+pub use series::{Point, Series};
 pub use writes::WriteRecorder;
 
 /// Maximum value of a histogram; longer durations count as this one.
@@ -32,6 +39,12 @@ pub enum Outcome {
     TimedOut,
 }
 
+impl Outcome {
+    fn is_failure(self) -> bool {
+        matches!(self, Self::Error | Self::TimedOut)
+    }
+}
+
 /// One finished probe.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
@@ -45,8 +58,14 @@ pub struct Sample {
     pub outcome: Outcome,
 }
 
+impl Sample {
+    fn exceeds(&self, limit: Option<Duration>) -> bool {
+        self.outcome.is_failure() || limit.is_some_and(|limit| self.latency > limit)
+    }
+}
+
 /// Probes by outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     /// All probes.
     pub samples: u64,
@@ -58,6 +77,28 @@ pub struct Counts {
     pub errors: u64,
     /// Time-outs.
     pub timed_out: u64,
+}
+
+impl Counts {
+    fn of(outcome: Outcome, exceeds: bool) -> Self {
+        Self {
+            samples: 1,
+            exceedances: u64::from(exceeds),
+            wrong: u64::from(outcome == Outcome::Wrong),
+            errors: u64::from(outcome == Outcome::Error),
+            timed_out: u64::from(outcome == Outcome::TimedOut),
+        }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.exceedances += other.exceedances;
+        self.wrong += other.wrong;
+        self.errors += other.errors;
+        self.timed_out += other.timed_out;
+    }
 }
 
 /// A histogram of durations up to ten minutes, with three significant digits.
@@ -123,24 +164,23 @@ pub struct Measured {
     pub blocks: Blocks,
     /// Samples, and errors and time-outs, by time.
     pub failures: Blocks,
+    /// Counts and latencies by time, for charts.
+    pub series: Series,
 }
 
 impl Measured {
     /// Empty measurements of a drive of that length.
     pub fn new(drive: Duration) -> Self {
         let (counts, latency, lag) = (Counts::default(), DurationHistogram::default(), DurationHistogram::default());
-        Self { counts, latency, lag, blocks: Blocks::new(drive), failures: Blocks::new(drive) }
+        let (blocks, failures) = (Blocks::new(drive), Blocks::new(drive));
+        Self { counts, latency, lag, blocks, failures, series: Series::new(drive) }
     }
 
     fn record(&mut self, sample: Sample, limit: Option<Duration>) {
         let Sample { intended, lag, latency, outcome } = sample;
-        let failed = matches!(outcome, Outcome::Error | Outcome::TimedOut);
-        let exceeds = failed || limit.is_some_and(|limit| latency > limit);
-        self.counts.samples += 1;
-        self.counts.exceedances += u64::from(exceeds);
-        self.counts.wrong += u64::from(outcome == Outcome::Wrong);
-        self.counts.errors += u64::from(outcome == Outcome::Error);
-        self.counts.timed_out += u64::from(outcome == Outcome::TimedOut);
+        let (failed, exceeds) = (outcome.is_failure(), sample.exceeds(limit));
+        self.counts += Counts::of(outcome, exceeds);
+        self.series.record(sample);
         self.blocks.record(intended, exceeds);
         self.failures.record(intended, failed);
         self.lag.record(lag);
@@ -156,13 +196,14 @@ pub struct Recorder {
     question: Question,
     limit: Option<Duration>,
     measured: Measured,
+    classes: ByClass,
 }
 
 impl Recorder {
     /// An empty recorder for a drive of that length. `limit` is the latency above which a sample is an exceedance, the
     /// tightest that judges the question; without one, only errors and time-outs are.
     pub fn new(question: Question, limit: Option<Duration>, drive: Duration) -> Self {
-        Self { question, limit, measured: Measured::new(drive) }
+        Self { question, limit, measured: Measured::new(drive), classes: ByClass::default() }
     }
 
     /// The question.
@@ -175,9 +216,20 @@ impl Recorder {
         &self.measured
     }
 
-    /// Counts a sample. Whether it exceeds the limit is decided here, from the exact latency and not from a histogram.
-    pub fn record(&mut self, sample: Sample) {
+    /// What was measured for each class of tenants.
+    pub fn classes(&self) -> &ByClass {
+        &self.classes
+    }
+
+    /// Counts the sample of a tenant of that class. Whether it exceeds the limit is decided here, from the exact latency
+    /// and not from a histogram.
+    pub fn record(&mut self, class: TenantClass, sample: Sample) {
         self.measured.record(sample, self.limit);
+        let of_class = self.classes.of_mut(class);
+        of_class.counts += Counts::of(sample.outcome, sample.exceeds(self.limit));
+        if sample.outcome != Outcome::Error {
+            of_class.latency.record(sample.latency);
+        }
     }
 }
 
@@ -227,7 +279,7 @@ impl Measurements {
     /// Counts the sample of a question that a tenant of that class asked, for the question and for each SLO that judges it.
     pub fn record(&mut self, question: Question, class: TenantClass, sample: Sample) {
         if let Some(recorder) = self.questions.iter_mut().find(|recorder| recorder.question == question) {
-            recorder.record(sample);
+            recorder.record(class, sample);
         }
         for SloRecorder { slo, measured } in self.slos.iter_mut().filter(|one| one.slo.judges(question, class)) {
             measured.record(sample, Some(slo.within));

@@ -5,7 +5,8 @@ use std::time::Duration;
 use comfy_table::{Cell, CellAlignment, Table};
 
 use super::past::Past;
-use super::table::{UNKNOWN, objective, table, trim};
+use super::table::{table, trim};
+use super::wording::{UNKNOWN, objective};
 use crate::number::separated;
 use crate::plan::{Plan, Totals};
 use crate::population::Population;

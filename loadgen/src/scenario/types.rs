@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::population::{Parameters, TenantClass, share_of_customers};
 use crate::question::{Question, Store};
 
 /// A checked scenario.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scenario {
     /// Short name, used in reports and file names.
     pub name: String,
@@ -23,15 +24,19 @@ pub struct Scenario {
     pub start: DateTime<Utc>,
     /// Simulated time that is driven.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub span: Duration,
     /// Wall time in which that simulated time is driven.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub duration: Duration,
     /// Wall time before the drive in which questions are asked and answers are not recorded.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub warm_up: Duration,
     /// Maximum time in which the account waits for the next record to land.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub settle: Duration,
     /// Number of tenants.
     pub tenants: u32,
@@ -47,11 +52,13 @@ pub struct Scenario {
     pub history: u64,
     /// Simulated time before `start` over which they are spread.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub history_span: Duration,
     /// Number of communications that the drive writes.
     pub communications: u64,
     /// Simulated time between two measurements of an agent.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub metric_interval: Duration,
     /// Spacing of the probes' intended starts.
     pub arrivals: Arrivals,
@@ -66,7 +73,7 @@ pub struct Scenario {
 }
 
 /// The arrival process: how intended starts are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrivals {
     /// Exponential gaps, as of many independent users.
@@ -76,7 +83,7 @@ pub enum Arrivals {
 }
 
 /// The availability of each store: the share of its questions and writes that succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Availability {
     /// Share that must succeed, 0 to 1.
     pub objective: f64,
@@ -93,7 +100,7 @@ impl Default for Availability {
 }
 
 /// What an undecided objective means for the verdict on the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Undecided {
     /// The run is INCONCLUSIVE.
@@ -103,7 +110,7 @@ pub enum Undecided {
 }
 
 /// An SLO: "`objective` of the answers to `questions` arrive within `within`."
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Slo {
     /// Name in reports, such as `customer-lookup`.
     pub name: String,
@@ -115,31 +122,38 @@ pub struct Slo {
     pub objective: f64,
     /// The limit, from the intended start to the last byte.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub within: Duration,
     /// The objective must hold in every window of this length; `None` for the drive as a whole.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub in_every: Option<Duration>,
     /// Maximum accepted probability of a wrong PASS, and of a wrong FAIL, 0 to 1.
     pub alpha: f64,
     /// The verdict must hold for stalls of up to this length; `None` if it says itself for which it holds.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub longest_stall: Option<Duration>,
 }
 
 /// Time-outs of answers, counted from the intended start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TimeOuts {
     /// PostgreSQL.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub postgres: Duration,
     /// Redis, including PostgreSQL behind it.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub redis: Duration,
     /// Elasticsearch.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub elasticsearch: Duration,
     /// ClickHouse.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub clickhouse: Duration,
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{binomial, proportion::percent};
 use crate::{
@@ -30,7 +31,7 @@ const MAX_PROCESSOR_SHARE: f64 = 0.8;
 const MAX_STEAL_SHARE: f64 = 0.1;
 
 /// Whether a run can be judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Validity {
     /// The run can be judged.
@@ -137,6 +138,7 @@ mod tests {
     use super::*;
     use crate::{
         measure::{Outcome, Sample},
+        population::TenantClass,
         question::Question,
         scenario::Scenario,
     };
@@ -150,7 +152,7 @@ mod tests {
         let mut recorder = Recorder::new(Question::Search, scenario.limit_of(Question::Search), scenario.duration);
         for second in 0..100 {
             let intended = Duration::from_secs(second % 60);
-            recorder.record(Sample { intended, lag, latency: lag, outcome: Outcome::Correct });
+            recorder.record(TenantClass::Large, Sample { intended, lag, latency: lag, outcome: Outcome::Correct });
         }
         vec![recorder]
     }
