@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::{
     arguments, completions, config, dlq, down,
     exit::{Exit, Failure, OrExit},
-    ingest, load, logs, memory, run, scenario, schemas, screen,
+    ingest, load, logs, memory, report, run, scenario, schemas, screen,
     settings::{self, Overrides, Settings},
     status,
     telemetry::{self, LogFormat},
@@ -56,6 +56,9 @@ enum Verb {
     /// Check or explain a scenario without running it
     #[command(subcommand)]
     Scenario(scenario::Verb),
+    /// Show the report of a run again, as tables, a page, or for CI
+    #[command(subcommand)]
+    Report(report::Verb),
     /// Start the local stack, or the parts of it that are not running
     Up(up::Options),
     /// Stop what `up` started
@@ -127,6 +130,7 @@ impl Verb {
             Self::Verify(options) => Box::pin(verify::run(options, settings, overrides)).await,
             Self::Load(options) => Box::pin(load::run(options, settings)).await,
             Self::Scenario(verb) => scenario::run(&verb, &settings),
+            Self::Report(verb) => report::run(verb, &settings),
             Self::Up(options) => up::run(&options, &settings).await,
             Self::Down(options) => down::run(&options, &settings).await,
             Self::Status => status::run(&settings).await,

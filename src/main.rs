@@ -7,7 +7,7 @@
 //!   `telemetry`: the log; `memory`: the allocator; `signals`: Ctrl-C and SIGTERM
 //! - verbs: `completions`, `config`, `status`, `logs`, `down`, `up`, `ingest`, `dlq`
 //! - `scenarios`, `live`, `worker`, `run`: parts of a run
-//! - verbs that use them: `scenario`, `schemas`, `load`, `verify`
+//! - verbs that use them: `scenario`, `schemas`, `report`, `load`, `verify`
 //! - `cli`: parses the command line and calls one verb
 
 mod arguments;
@@ -22,6 +22,7 @@ mod live;
 mod load;
 mod logs;
 mod memory;
+mod report;
 mod run;
 mod scenario;
 mod scenarios;

@@ -14,6 +14,7 @@ use sluice_stack::Layout;
 
 use crate::{
     exit::{Exit, Failure},
+    report as report_files,
     run::{self, Options, Run, interruptible, trial_failure},
     screen,
     settings::{Overrides, Settings},
@@ -68,7 +69,7 @@ async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Res
         trial.fail(full);
     }
     let rates = report::rates(&driven, settled.filter(Settled::is_complete).map(|settled| settled.took));
-    let measured = (&driven.measured.questions[..], &driven.health);
+    let measured = (&driven.measured, &driven.health);
     let report = Report::new(header(run, started_at)?, trial.findings(&driven), measured, rates, Some(account));
     publish(&report, folder)?;
     Ok(report)
@@ -102,18 +103,11 @@ fn header(run: &Run, started_at: chrono::DateTime<chrono::Utc>) -> anyhow::Resul
     })
 }
 
-/// Writes the JSON report into its folder and the tables to the terminal.
+/// Writes the tables to the terminal, and every form of the report into its folder.
 fn publish(report: &Report, folder: &Path) -> anyhow::Result<()> {
     // Print the tables even if the report can't be written.
     let shown = screen::print(&report.table());
-    let (path, temporary) = (folder.join("report.json"), folder.join("report.json.new"));
-    let text = serde_json::to_string_pretty(report).context("write the report")?;
-    std::fs::write(&temporary, text)
-        .and_then(|()| std::fs::rename(&temporary, &path))
-        .inspect_err(|_| drop(std::fs::remove_file(&temporary)))
-        .with_context(|| {
-            format!("write {}; free some space, or choose another folder with verify.runs", path.display())
-        })?;
+    let page = report_files::write_all(report, folder)?;
     shown?;
-    Ok(screen::print(&format!("report: {}", path.display()))?)
+    Ok(screen::print(&format!("report: {}", page.display()))?)
 }

@@ -28,6 +28,17 @@ fn config_error(config: &str) -> String {
 }
 
 #[test]
+fn a_report_of_a_newer_version_and_a_missing_one_are_refused() {
+    let folder = folder_with("report.json", "{ \"version\": 99 }");
+    let (code, message) = sluice(folder.path(), &["report", "show", "."]);
+    assert_eq!(code, 4, "{message}");
+    insta::assert_snapshot!(message.trim(), @"error: failed to read ./report.json: it is of version 99, and this program reads version 5; read it with a newer sluice");
+    let (code, message) = sluice(folder.path(), &["report", "show"]);
+    assert_eq!(code, 4, "{message}");
+    insta::assert_snapshot!(message.trim(), @"error: failed to find a report in runs: no run has one; run `sluice verify` first, or name a report.json");
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line() {
     insta::assert_snapshot!(config_error("[stack]\nport_bass = 1\n"));
 }

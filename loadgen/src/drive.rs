@@ -45,8 +45,10 @@ use crate::plan::Totals;
 use crate::question::oracle::Oracle;
 use crate::run_context::RunContext;
 use crate::target::QueryError;
+use checks::Reply;
 use clock::Clock;
 use commits::Commits;
+use engine::Finished;
 use loops::{Loops, Running};
 use priority::Priority;
 use probes::Schedule;
@@ -123,9 +125,7 @@ pub async fn drive(
         warm_up_until(&clock, (&shared, &loops), stop, progress).await?;
     }
     let vitals = Vitals::start();
-    let (checks, answers) = mpsc::channel(engine::BATCHES);
-    let (checking, in_flight) = (Arc::clone(&shared), loops.in_flight());
-    let checking = tokio::task::spawn_blocking(move || checks::run(&checking, &in_flight, answers));
+    let (checks, checking) = start_checks(&shared, &loops);
     let mut probes = loops.run(Schedule::Drive, &clock, Some(checks)).await;
     let driving = async { tokio::join!(join(sending), probes.all_started()) };
     let (sent, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
@@ -205,6 +205,12 @@ fn start_writes(
     let shared = Arc::clone(shared);
     let sending = tokio::task::spawn_blocking(move || writes::run(&shared, &write_clock, &groups));
     (clock, sending, commits)
+}
+
+fn start_checks(shared: &Arc<Shared>, loops: &Loops) -> (mpsc::Sender<Vec<Finished<Reply>>>, JoinHandle<()>) {
+    let (checks, answers) = mpsc::channel(engine::BATCHES);
+    let (shared, in_flight) = (Arc::clone(shared), loops.in_flight());
+    (checks, tokio::task::spawn_blocking(move || checks::run(&shared, &in_flight, answers)))
 }
 
 /// The warm-up while records are written: ends just before the drive starts, whatever its last questions are doing.

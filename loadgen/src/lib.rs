@@ -16,7 +16,7 @@
 //! - [`verdict`]: PASS, FAIL, INCONCLUSIVE or INVALID
 //! - [`account`]: produced = landed + dead-lettered, to the record
 //! - [`trial`]: one drive of a session, with its account and its findings
-//! - [`report`]: the tables for the terminal and the JSON report
+//! - [`report`]: the report as data, read and written as JSON, and its forms for people, CI servers and tools
 
 pub mod account;
 pub mod drive;

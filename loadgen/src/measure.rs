@@ -2,18 +2,25 @@
 //! Recorders have a bounded size, never grow during a drive, and never read a clock.
 
 pub mod blocks;
+mod classes;
+mod encoding;
+mod series;
 mod writes;
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::population::TenantClass;
 use crate::question::Question;
 use crate::scenario::{Scenario, Slo};
 use blocks::Blocks;
 
+pub use classes::{ByClass, OfClass};
+pub use series::{Point, Series};
 pub use writes::WriteRecorder;
 
 /// Maximum value of a histogram; longer durations count as this one.
@@ -32,6 +39,12 @@ pub enum Outcome {
     TimedOut,
 }
 
+impl Outcome {
+    fn is_failure(self) -> bool {
+        matches!(self, Self::Error | Self::TimedOut)
+    }
+}
+
 /// One finished probe.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
@@ -47,8 +60,14 @@ pub struct Sample {
     pub outcome: Outcome,
 }
 
+impl Sample {
+    fn exceeds(&self, limit: Option<Duration>) -> bool {
+        self.outcome.is_failure() || limit.is_some_and(|limit| self.latency > limit)
+    }
+}
+
 /// Probes by outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     /// All probes.
     pub samples: u64,
@@ -60,6 +79,28 @@ pub struct Counts {
     pub errors: u64,
     /// Time-outs.
     pub timed_out: u64,
+}
+
+impl Counts {
+    fn of(outcome: Outcome, exceeds: bool) -> Self {
+        Self {
+            samples: 1,
+            exceedances: u64::from(exceeds),
+            wrong: u64::from(outcome == Outcome::Wrong),
+            errors: u64::from(outcome == Outcome::Error),
+            timed_out: u64::from(outcome == Outcome::TimedOut),
+        }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.exceedances += other.exceedances;
+        self.wrong += other.wrong;
+        self.errors += other.errors;
+        self.timed_out += other.timed_out;
+    }
 }
 
 /// A histogram of durations up to ten minutes, with three significant digits.
@@ -127,31 +168,23 @@ pub struct Measured {
     pub blocks: Blocks,
     /// Samples, and errors and time-outs, by time.
     pub failures: Blocks,
+    /// Counts and latencies by time, for charts.
+    pub series: Series,
 }
 
 impl Measured {
     /// Empty measurements of a drive of that length.
     pub fn new(drive: Duration) -> Self {
         let [latency, lag, waited] = std::array::from_fn(|_| DurationHistogram::default());
-        Self {
-            counts: Counts::default(),
-            latency,
-            lag,
-            waited,
-            blocks: Blocks::new(drive),
-            failures: Blocks::new(drive),
-        }
+        let (blocks, failures) = (Blocks::new(drive), Blocks::new(drive));
+        Self { counts: Counts::default(), latency, lag, waited, blocks, failures, series: Series::new(drive) }
     }
 
     fn record(&mut self, sample: Sample, limit: Option<Duration>) {
         let Sample { intended, lag, latency, waited, outcome } = sample;
-        let failed = matches!(outcome, Outcome::Error | Outcome::TimedOut);
-        let exceeds = failed || limit.is_some_and(|limit| latency > limit);
-        self.counts.samples += 1;
-        self.counts.exceedances += u64::from(exceeds);
-        self.counts.wrong += u64::from(outcome == Outcome::Wrong);
-        self.counts.errors += u64::from(outcome == Outcome::Error);
-        self.counts.timed_out += u64::from(outcome == Outcome::TimedOut);
+        let (failed, exceeds) = (outcome.is_failure(), sample.exceeds(limit));
+        self.counts += Counts::of(outcome, exceeds);
+        self.series.record(sample);
         self.blocks.record(intended, exceeds);
         self.failures.record(intended, failed);
         self.lag.record(lag);
@@ -169,13 +202,14 @@ pub struct Recorder {
     users: Option<String>,
     limit: Option<Duration>,
     measured: Measured,
+    classes: ByClass,
 }
 
 impl Recorder {
     /// An empty recorder for a drive of that length. `limit` is the latency above which a sample is an exceedance, the
     /// tightest that judges the question; without one, only errors and time-outs are.
     pub fn new(question: Question, limit: Option<Duration>, drive: Duration) -> Self {
-        Self { question, users: None, limit, measured: Measured::new(drive) }
+        Self { question, users: None, limit, measured: Measured::new(drive), classes: ByClass::default() }
     }
 
     /// The users who ask, whose latencies are service times; `None` if the question is asked at a rate.
@@ -193,9 +227,20 @@ impl Recorder {
         &self.measured
     }
 
-    /// Counts a sample. Whether it exceeds the limit is decided here, from the exact latency and not from a histogram.
-    pub fn record(&mut self, sample: Sample) {
+    /// What was measured for each class of tenants.
+    pub fn classes(&self) -> &ByClass {
+        &self.classes
+    }
+
+    /// Counts the sample of a tenant of that class. Whether it exceeds the limit is decided here, from the exact latency
+    /// and not from a histogram.
+    pub fn record(&mut self, class: TenantClass, sample: Sample) {
         self.measured.record(sample, self.limit);
+        let of_class = self.classes.of_mut(class);
+        of_class.counts += Counts::of(sample.outcome, sample.exceeds(self.limit));
+        if sample.outcome != Outcome::Error {
+            of_class.latency.record(sample.latency);
+        }
     }
 }
 
@@ -257,7 +302,7 @@ impl Measurements {
     pub fn record_of(&mut self, users: Option<&str>, question: Question, class: TenantClass, sample: Sample) {
         let mut recorders = self.questions.iter_mut();
         if let Some(recorder) = recorders.find(|one| one.question == question && one.users.as_deref() == users) {
-            recorder.record(sample);
+            recorder.record(class, sample);
         }
         for SloRecorder { slo, measured } in self.slos.iter_mut().filter(|one| one.slo.judges(question, class, users)) {
             measured.record(sample, Some(slo.within));

@@ -36,6 +36,7 @@ mod tally;
 mod timeline;
 mod timing;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::population::{Population, Tenant, rng::KeyedRng};
@@ -48,7 +49,7 @@ pub use store::Store;
 pub(crate) use subject::Subject;
 
 /// A question that probes ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// A customer by its identifier.

@@ -46,3 +46,11 @@ impl serde::Serialize for Store {
         serializer.serialize_str(self.as_str())
     }
 }
+
+impl<'de> serde::Deserialize<'de> for Store {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let store = Self::ALL.iter().copied().find(|store| store.as_str() == name);
+        store.ok_or_else(|| serde::de::Error::custom(format_args!("there is no store `{name}`")))
+    }
+}

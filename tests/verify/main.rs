@@ -2,6 +2,8 @@
 //! Each test runs the program itself, on the test stack, in a separate namespace.
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod drops_only_its_own;
 #[cfg(test)]
 mod exit_code_is_the_verdict;
@@ -13,3 +15,5 @@ mod invalid_is_the_generators_fault;
 mod leaves_nothing_behind;
 #[cfg(test)]
 mod program;
+#[cfg(test)]
+mod report_has_every_form;

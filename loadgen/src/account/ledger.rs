@@ -1,6 +1,7 @@
 //! The account as a value: records produced, landed and dead-lettered, and every difference between them.
 //! Part of the report. It never reads a store.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Maximum number of examples of each kind of difference.
@@ -10,7 +11,7 @@ pub const EXAMPLES: usize = 5;
 pub const NO_TENANT: &str = "(unreadable)";
 
 /// Where records came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// Bulk-loaded before the drive.
@@ -20,7 +21,7 @@ pub enum Origin {
 }
 
 /// One line of the account: the records of one kind, of one tenant, in one store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ledger {
     /// The store's name.
     pub store: String,
@@ -43,7 +44,7 @@ pub struct Ledger {
 }
 
 /// Differences, counted exactly, with up to [`EXAMPLES`] examples of each kind.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Differences {
     /// Planned records that neither landed nor were dead-lettered.
     pub missing: u64,
@@ -106,7 +107,7 @@ impl Ledger {
 }
 
 /// The offsets that the rows of one ingested table came from, counted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Provenance {
     /// The table.
     pub table: String,
@@ -128,7 +129,7 @@ impl Provenance {
 }
 
 /// Whether an aggregate table equals its recomputation from the raw rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Recomputed {
     /// The aggregate table.
     pub table: String,
@@ -139,7 +140,7 @@ pub struct Recomputed {
 }
 
 /// The whole account of a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
     /// One ledger per store, kind, origin and tenant.
     pub ledgers: Vec<Ledger>,
@@ -148,7 +149,7 @@ pub struct Account {
     /// One entry per aggregate table.
     pub recomputed: Vec<Recomputed>,
     /// Why a store's part is missing.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unaccounted: Vec<String>,
 }
 

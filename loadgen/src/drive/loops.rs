@@ -64,8 +64,8 @@ impl Loops {
             let member =
                 Member { shared: Arc::clone(shared), in_flight: this.in_flight.clone(), place: (index, loops) };
             let (stores, names) = (context.stores.clone(), context.names.clone());
-            let named = std::thread::Builder::new().name(format!("loop-{index}"));
-            let thread = named.spawn(move || member.live((&stores, &names), opened, phases));
+            let builder = std::thread::Builder::new().name(format!("loop-{index}"));
+            let thread = builder.spawn(move || member.live((&stores, &names), opened, phases));
             let thread = thread.map_err(QueryError::Runtime)?;
             this.loops.push((commands, thread));
             let Ok(opened) = is_open.await else { break };

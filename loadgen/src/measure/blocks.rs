@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};
 
 /// Minimum number of blocks of a drive.
@@ -29,7 +30,7 @@ pub struct Blocks {
 }
 
 /// The effective sample: as many independent samples as carry the same information.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EffectiveSample {
     /// Effective sample size.
     pub samples: f64,
@@ -37,6 +38,11 @@ pub struct EffectiveSample {
     pub exceedances: f64,
     /// The design effect, before the correction for few blocks; 1 for independent samples.
     pub design_effect: f64,
+}
+
+/// Number of intervals that a drive is divided into: one for each second, and 20 to 600.
+pub(super) fn intervals(drive: Duration) -> usize {
+    (drive.as_secs() as usize).clamp(MIN_BLOCKS, MAX_BLOCKS)
 }
 
 impl Blocks {
@@ -51,7 +57,7 @@ impl Blocks {
     }
 
     fn with_at_least(least: usize, drive: Duration) -> Self {
-        let count = (drive.as_secs() as usize).clamp(MIN_BLOCKS, MAX_BLOCKS).max(least);
+        let count = intervals(drive).max(least);
         Self { length: drive / count as u32, samples: vec![0; count], exceedances: vec![0; count] }
     }
 
@@ -101,6 +107,16 @@ impl Blocks {
         for (mine, theirs) in self.exceedances.iter_mut().zip(&other.exceedances) {
             *mine += theirs;
         }
+    }
+
+    /// Length of a block.
+    pub fn length(&self) -> Duration {
+        self.length
+    }
+
+    /// Samples and exceedances of each block, in order of time.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.samples.iter().copied().zip(self.exceedances.iter().copied())
     }
 
     /// Length of the drive.

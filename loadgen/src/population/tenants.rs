@@ -10,7 +10,9 @@ pub(crate) const METRIC_NAMES: [&str; 4] = ["calls_handled", "occupancy", "promi
 pub(super) const METRICS: u64 = METRIC_NAMES.len() as u64;
 
 /// A class of tenants by size: a third of them each, the largest tenants first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum TenantClass {
     /// The largest third.

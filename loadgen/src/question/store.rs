@@ -1,9 +1,10 @@
 //! The stores that answer questions, by the names that scenarios and reports use.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A store that answers questions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Store {
     /// PostgreSQL, under row-level security.
@@ -33,6 +34,17 @@ impl Store {
     /// The store of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|store| store.as_str() == name)
+    }
+}
+
+impl From<Store> for sluice_schemas::Store {
+    fn from(store: Store) -> Self {
+        match store {
+            Store::Postgres => Self::Postgres,
+            Store::Redis => Self::Redis,
+            Store::Elasticsearch => Self::Elasticsearch,
+            Store::Clickhouse => Self::ClickHouse,
+        }
     }
 }
 

@@ -3,22 +3,25 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::generator::Generator;
 use super::machine::Machine;
 use super::rates::Rate;
+use super::series::{SeriesReport, SloReport, WriteReport};
 use crate::account::Account;
-use crate::measure::{Counts, GeneratorHealth, Recorder};
+use crate::measure::{Counts, DurationHistogram, GeneratorHealth, Measurements, OfClass, Recorder};
+use crate::population::TenantClass;
 use crate::question::{Question, Store};
 use crate::scenario::Scenario;
 use crate::verdict::{Findings, Latency, Overall};
 
 /// Version of the JSON form. Incremented when a field is removed, renamed or changes its meaning; not for new fields.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
-/// A run, as the JSON report contains it.
-#[derive(Debug, Clone, Serialize)]
+/// A run, as the JSON report contains it. `docs/report.schema.json` is its schema.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// [`VERSION`].
     pub version: u32,
@@ -32,6 +35,10 @@ pub struct Report {
     pub generator: Generator,
     /// Each question separately; only SLOs are judged.
     pub questions: Vec<QuestionReport>,
+    /// The latencies of each SLO; its verdict is in the findings.
+    pub slos: Vec<SloReport>,
+    /// Writes to each store by time.
+    pub writes: Vec<WriteReport>,
     /// Rates of each kind of record.
     pub rates: Vec<Rate>,
     /// The account of all records; `None` if nothing was written.
@@ -39,7 +46,7 @@ pub struct Report {
 }
 
 /// The scenario, the machine and the stores of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Header {
     /// Start of the drive.
     pub started_at: DateTime<Utc>,
@@ -56,7 +63,7 @@ pub struct Header {
 }
 
 /// Measurements of one question.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct QuestionReport {
     /// The question.
     pub question: Question,
@@ -73,6 +80,36 @@ pub struct QuestionReport {
     pub latency: Latency,
     /// 99th percentile of the send lag, in microseconds; `None` if nothing was sent.
     pub lag_p99_us: Option<u64>,
+    /// 95th percentile of the wait for a connection of the generator, which is part of the latency, in microseconds;
+    /// `None` if nothing was sent.
+    pub waited_p95_us: Option<u64>,
+    /// Latencies of answers and time-outs.
+    pub histogram: DurationHistogram,
+    /// Samples by time.
+    pub series: SeriesReport,
+    /// Each class of tenants that asked this question.
+    pub classes: Vec<ClassReport>,
+}
+
+/// Measurements of one question, of the tenants of one class.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct ClassReport {
+    /// The class of tenants.
+    pub tenants: TenantClass,
+    /// Probes by outcome.
+    pub counts: Counts,
+    /// Latencies from the intended start.
+    pub latency: Latency,
+    /// Latencies of answers and time-outs.
+    pub histogram: DurationHistogram,
+}
+
+impl QuestionReport {
+    /// The question, and the users who ask it.
+    pub fn name(&self) -> String {
+        let question = self.question;
+        self.users.as_ref().map_or_else(|| question.to_string(), |users| format!("{question} ({users})"))
+    }
 }
 
 impl Report {
@@ -80,13 +117,23 @@ impl Report {
     pub fn new(
         run: Header,
         findings: Findings,
-        (recorders, health): (&[Recorder], &GeneratorHealth),
+        (measured, health): (&Measurements, &GeneratorHealth),
         rates: Vec<Rate>,
         account: Option<Account>,
     ) -> Self {
-        let questions = recorders.iter().map(|recorder| question_report(&run.scenario, recorder)).collect();
-        let (verdict, generator) = (findings.overall(), Generator::new(recorders, health));
-        Self { version: VERSION, verdict, run, findings, generator, questions, rates, account }
+        let Measurements { questions, slos, writes } = measured;
+        Self {
+            version: VERSION,
+            verdict: findings.overall(),
+            findings,
+            generator: Generator::new(questions, health),
+            questions: questions.iter().map(|recorder| question_report(&run.scenario, recorder)).collect(),
+            slos: slos.iter().map(SloReport::from).collect(),
+            writes: writes.iter().map(WriteReport::from).collect(),
+            rates,
+            account,
+            run,
+        }
     }
 }
 
@@ -98,7 +145,16 @@ pub(super) fn question_report(scenario: &Scenario, recorder: &Recorder) -> Quest
         store: question.store(),
         rate: if recorder.users().is_none() { scenario.mean_rate(question, None) } else { 0.0 },
         counts: measured.counts,
-        latency: measured.into(),
+        latency: (&measured.latency).into(),
         lag_p99_us: measured.lag.quantile(0.99).map(|lag| lag.as_micros() as u64),
+        waited_p95_us: measured.waited.quantile(0.95).map(|waited| waited.as_micros() as u64),
+        histogram: measured.latency.clone(),
+        series: (&measured.series).into(),
+        classes: recorder.classes().sampled().map(class_report).collect(),
     }
+}
+
+fn class_report((tenants, measured): (TenantClass, &OfClass)) -> ClassReport {
+    let OfClass { counts, latency: histogram } = measured;
+    ClassReport { tenants, counts: *counts, latency: histogram.into(), histogram: histogram.clone() }
 }

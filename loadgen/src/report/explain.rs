@@ -5,8 +5,9 @@ use std::time::Duration;
 use comfy_table::{Cell, CellAlignment, Table};
 
 use super::past::Past;
-use super::table::{UNKNOWN, objective, table, trim};
+use super::table::{table, trim};
 use super::timeline::steps;
+use super::wording::{UNKNOWN, objective};
 use crate::number::separated;
 use crate::plan::Plan;
 use crate::population::Population;

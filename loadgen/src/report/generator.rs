@@ -1,11 +1,12 @@
 //! How the generator kept up, as a report shows it.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::measure::{DurationHistogram, GeneratorHealth, Recorder};
 
 /// The generator's own delays and processors.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Generator {
     /// 99th percentile of the send lag of all probes, in microseconds.
     pub probe_lag_p99_us: Option<u64>,

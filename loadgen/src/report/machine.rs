@@ -1,9 +1,10 @@
 //! The machine of the generator, as the report names it. It reads `/proc` and sends nothing.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The machine of the generator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// Operating system and architecture, such as `linux x86_64`.
     pub system: String,

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use sluice_schemas::names::topic;
 
 use crate::{drive::Driven, plan::Totals};
 
 /// Rates at which records of one kind were produced and landed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rate {
     /// The kind of record, such as `communication-events`.
     pub kind: String,

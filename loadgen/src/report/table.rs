@@ -7,16 +7,14 @@ use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 use super::contents::{Header, QuestionReport, Report, question_report};
 use super::generator::Generator;
 use super::rates::Rate;
+use super::wording::{UNKNOWN, availability_name, conclusion, millis, objective, percent, reasons, word};
 use crate::number::separated;
 use crate::{
     account::{Account, Ledger, Origin},
     measure::Recorder,
-    scenario::{Scenario, Slo, Undecided, brief_duration, exact_duration},
-    verdict::{Availability, Findings, Judged, Latency, Overall, Proportion, Subject, Validity, Verdict},
+    scenario::{Scenario, brief_duration, exact_duration},
+    verdict::{Availability, Judged, Latency, Proportion, Validity},
 };
-
-/// Shown if nothing was measured, which is not zero.
-pub(super) const UNKNOWN: &str = "-";
 
 impl Report {
     /// The tables for the terminal, without colors, and the verdict as the last line.
@@ -40,8 +38,8 @@ fn render(report: &Report) -> String {
     ];
     parts.extend(report.account.as_ref().map(|account| format!("Account\n{}", ledgers(account))));
     parts.push(generator(&report.generator));
-    parts.push(reasons(&report.findings));
-    parts.push(conclusion(report));
+    parts.push(reasons(&report.findings).join("\n"));
+    parts.push(ending(report));
     trim(&parts.join("\n\n"))
 }
 
@@ -115,32 +113,10 @@ fn slos(judged: &[Judged], availability: &[Availability]) -> Table {
     table
 }
 
-/// An SLO's objective in words, with the tenants that it judges.
-pub(super) fn objective(slo: &Slo) -> String {
-    let tenants = slo.tenants.map_or_else(String::new, |class| format!(", {} tenants", class.as_str()));
-    let windows = slo.in_every.map_or_else(String::new, |window| format!(", in every {}", exact_duration(window)));
-    let users = slo.users.as_ref().map_or_else(String::new, |users| format!(", service time of {users}"));
-    format!("{} within {}{tenants}{users}{windows}", percent(slo.objective), exact_duration(slo.within))
-}
-
 fn slo(name: &str, objective: String, counts: [u64; 3], latencies: [String; 4], test: &Proportion) -> Vec<String> {
     let stall = test.excluded.map_or_else(|| UNKNOWN.to_owned(), |excluded| brief_duration(excluded.stall));
     let texts = [name.to_owned(), objective].into_iter();
     texts.chain(counts.map(separated)).chain(latencies).chain([stall, word(test.verdict).to_owned()]).collect()
-}
-
-fn availability_name(one: &Availability) -> String {
-    match one.subject {
-        Subject::Operations => format!("{} is available", one.store),
-        Subject::FirstAttempts => format!("{} at the first attempt", one.store),
-    }
-}
-
-fn reasons(findings: &Findings) -> String {
-    let line = |name: &str, test: &Proportion| format!("{} {name}: {}", word(test.verdict), test.reason);
-    let slos = findings.slos.iter().map(|one| line(&one.slo.name, &one.test));
-    let availability = findings.availability.iter().map(|one| line(&availability_name(one), &one.test));
-    slos.chain(availability).collect::<Vec<_>>().join("\n")
 }
 
 /// What the generator added itself, at the 99th percentile, and its processors.
@@ -181,12 +157,7 @@ fn questions(questions: &[QuestionReport]) -> Table {
         let counts = asked.counts;
         let Latency { p50_us, p95_us, p99_us, max_us } = asked.latency;
         let mut row = vec![
-            Cell::new(
-                asked
-                    .users
-                    .as_ref()
-                    .map_or_else(|| asked.question.to_string(), |users| format!("{} ({users})", asked.question)),
-            ),
+            Cell::new(asked.name()),
             Cell::new(asked.store.as_str()).set_alignment(CellAlignment::Left),
             Cell::new((asked.rate * 100.0).round() / 100.0),
         ];
@@ -268,61 +239,13 @@ fn row(store: &str, kind: &str, tenant: &str, ledgers: &[&Ledger]) -> Vec<Cell> 
     texts.into_iter().chain(numbers.map(Cell::new)).chain([Cell::new(balance)]).collect()
 }
 
-fn conclusion(report: &Report) -> String {
+/// What failed or was invalid, and the verdict as the last line.
+fn ending(report: &Report) -> String {
     let mut lines = Vec::new();
     if let Validity::Invalid(reasons) = &report.findings.validity {
         lines.extend(reasons.iter().map(|reason| format!("invalid: {reason}")));
     }
     lines.extend(report.findings.failures.iter().map(|failure| format!("failed: {failure}")));
-    let conclusion = match report.verdict {
-        Overall::Pass => pass(report),
-        Overall::Fail => "FAIL".to_owned(),
-        Overall::Inconclusive => {
-            "INCONCLUSIVE: nothing failed, but the samples don't decide every objective".to_owned()
-        }
-        Overall::Invalid => {
-            "INVALID: the generator was at fault, so the run proves nothing about the stores".to_owned()
-        }
-    };
-    lines.push(conclusion);
+    lines.push(conclusion(report));
     lines.join("\n")
-}
-
-/// What a PASS says, and no more: the objectives that it leaves out, and the longest stall that every SLO excludes.
-fn pass(report: &Report) -> String {
-    let findings = &report.findings;
-    let undecided =
-        |one: &&Availability| one.undecided == Undecided::Allow && one.test.verdict == Verdict::Inconclusive;
-    let met = match findings.availability.iter().filter(undecided).count() {
-        0 => "every objective is met",
-        _ => "every SLO is met, and availability is not decided, which the scenario allows",
-    };
-    let account = if report.account.is_some() { "; the account is exact" } else { "" };
-    let stalls = findings.slos.iter().filter_map(|one| one.test.excluded).map(|excluded| excluded.stall).min();
-    let drive = exact_duration(report.run.scenario.duration);
-    let limit = stalls.map_or_else(String::new, |stall| {
-        format!("; a run of {drive} can't exclude stalls longer than {}", brief_duration(stall))
-    });
-    format!("PASS: {met}{account}{limit}")
-}
-
-fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "PASS",
-        Verdict::Fail => "FAIL",
-        Verdict::Inconclusive => "INCONCLUSIVE",
-    }
-}
-
-/// A share as a percentage, without trailing zeros.
-pub(super) fn percent(share: f64) -> String {
-    let text = format!("{:.4}", share * 100.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-/// Microseconds as milliseconds, with more decimals for small values.
-fn millis(micros: Option<u64>) -> String {
-    let Some(micros) = micros else { return UNKNOWN.to_owned() };
-    let millis = micros as f64 / 1_000.0;
-    if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{} ms", separated(millis.round() as u64)) }
 }

@@ -4,12 +4,13 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::rates::{Piece, Rates};
 
 /// A factor on a rate: constant, or a straight ramp.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Factor {
     /// The factor at the start.
     pub from: f64,
@@ -34,13 +35,15 @@ impl std::fmt::Display for Factor {
 }
 
 /// A stage of the drive.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stage {
     /// Its start, since the start of the drive.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub start: Duration,
     /// Its length.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub length: Duration,
     /// The factor on the writes.
     pub writes: Factor,

@@ -6,7 +6,8 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::rates::{Piece, Rates};
 use super::stages::{Factor, Stage, factors};
@@ -14,7 +15,7 @@ use crate::population::{Parameters, TenantClass, customers_of_tenants};
 use crate::question::{Question, Store};
 
 /// A checked scenario.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scenario {
     /// Short name, used in reports and file names.
     pub name: String,
@@ -28,17 +29,21 @@ pub struct Scenario {
     pub start: DateTime<Utc>,
     /// Simulated time that is driven.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub span: Duration,
     /// Wall time in which that simulated time is driven.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub duration: Duration,
     /// Wall time before the drive in which questions are asked and answers are not recorded.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub warm_up: Duration,
     /// Whether records are also written during the warm-up.
     pub warm_up_writes: bool,
     /// Maximum time in which the account waits for the next record to land.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub settle: Duration,
     /// Number of tenants.
     pub tenants: u32,
@@ -54,6 +59,7 @@ pub struct Scenario {
     pub history: u64,
     /// Simulated time before `start` over which they are spread.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub history_span: Duration,
     /// Number of communications that a drive without stages and without a warm-up that writes would write.
     pub communications: u64,
@@ -61,6 +67,7 @@ pub struct Scenario {
     pub pace: Pace,
     /// Simulated time between two measurements of an agent.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub metric_interval: Duration,
     /// Spacing of the probes' intended starts.
     pub arrivals: Arrivals,
@@ -85,7 +92,7 @@ pub struct Scenario {
 }
 
 /// The arrival process: how intended starts are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrivals {
     /// Exponential gaps, as of many independent users.
@@ -95,7 +102,7 @@ pub enum Arrivals {
 }
 
 /// How the writes are spread over the drive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pace {
     /// As simulated time passes: office hours are busier than nights.
@@ -105,7 +112,7 @@ pub enum Pace {
 }
 
 /// The availability of each store: the share of its questions and writes that succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Availability {
     /// Share that must succeed, 0 to 1.
     pub objective: f64,
@@ -122,7 +129,7 @@ impl Default for Availability {
 }
 
 /// What an undecided objective means for the verdict on the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Undecided {
     /// The run is INCONCLUSIVE.
@@ -133,7 +140,7 @@ pub enum Undecided {
 
 /// A group of users, each of whom thinks, asks, waits for the answer and thinks again (a closed loop). A slow store is
 /// asked less often, so their latencies are service times, not corrected for coordinated omission.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Users {
     /// Name in reports and in [`Slo::users`].
     pub name: String,
@@ -141,6 +148,7 @@ pub struct Users {
     pub count: u32,
     /// Mean time before a question; exponentially distributed.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub think_time: Duration,
     /// Each question with its part of all questions.
     pub questions: BTreeMap<Question, u64>,
@@ -160,7 +168,7 @@ impl Users {
 }
 
 /// An SLO: "`objective` of the answers to `questions` arrive within `within`."
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Slo {
     /// Name in reports, such as `customer-lookup`.
     pub name: String,
@@ -174,19 +182,22 @@ pub struct Slo {
     pub objective: f64,
     /// The limit, from the intended start to the last byte.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub within: Duration,
     /// The objective must hold in every window of this length; `None` for the drive as a whole.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub in_every: Option<Duration>,
     /// Maximum accepted probability of a wrong PASS, and of a wrong FAIL, 0 to 1.
     pub alpha: f64,
     /// The verdict must hold for stalls of up to this length; `None` if it says itself for which it holds.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub longest_stall: Option<Duration>,
 }
 
 /// Maximum numbers of connections that ask questions. Clients of other stores open as many as they need, or share one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {
     /// To PostgreSQL.
     pub postgres: u32,
@@ -199,19 +210,23 @@ impl Default for Connections {
 }
 
 /// Time-outs of answers, counted from the intended start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TimeOuts {
     /// PostgreSQL.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub postgres: Duration,
     /// Redis, including PostgreSQL behind it.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub redis: Duration,
     /// Elasticsearch.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub elasticsearch: Duration,
     /// ClickHouse.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub clickhouse: Duration,
 }
 

@@ -3,20 +3,20 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use sluice_schemas::Store;
 
 use super::hypothesis::Hypothesis;
 use super::proportion::Proportion;
 use crate::measure::{Measurements, WriteRecorder, blocks::Blocks};
-use crate::question;
 use crate::scenario::{self, Undecided};
 
 /// Maximum accepted probability of a wrong PASS, and of a wrong FAIL.
 pub(super) const ALPHA: f64 = 0.05;
 
 /// What must succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// Questions and writes, after all attempts.
@@ -26,9 +26,10 @@ pub enum Subject {
 }
 
 /// The availability of one store, judged.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Availability {
     /// The store.
+    #[schemars(with = "String")]
     pub store: Store,
     /// What must succeed.
     pub subject: Subject,
@@ -52,10 +53,11 @@ pub(super) fn test(measured: &Measurements, objective: scenario::Availability) -
     let drive = asked.or(writes.first().map(WriteRecorder::outcomes)).map_or(Duration::from_secs(1), Blocks::drive);
     let operations = Store::ALL.iter().filter_map(|&store| {
         let mut together = Blocks::new(drive);
-        let asked = recorders.iter().filter(|recorder| answers(recorder.question().store()) == store);
+        let asked = recorders.iter().filter(|recorder| Store::from(recorder.question().store()) == store);
         let failures = asked.map(|recorder| &recorder.measured().failures);
         failures.chain(written(writes, store).map(WriteRecorder::outcomes)).for_each(|one| together.merge(one));
-        let is_used = together.samples() > 0 || recorders.iter().any(|one| answers(one.question().store()) == store);
+        let is_used =
+            together.samples() > 0 || recorders.iter().any(|one| Store::from(one.question().store()) == store);
         is_used.then(|| judge(store, Subject::Operations, objective.objective, objective.undecided, &together))
     });
     let first_attempts = objective.first_attempts.into_iter().flat_map(|share| {
@@ -67,15 +69,6 @@ pub(super) fn test(measured: &Measurements, objective: scenario::Availability) -
 
 fn written(writes: &[WriteRecorder], store: Store) -> impl Iterator<Item = &WriteRecorder> {
     writes.iter().filter(move |one| one.store() == store)
-}
-
-fn answers(store: question::Store) -> Store {
-    match store {
-        question::Store::Postgres => Store::Postgres,
-        question::Store::Redis => Store::Redis,
-        question::Store::Elasticsearch => Store::Elasticsearch,
-        question::Store::Clickhouse => Store::ClickHouse,
-    }
 }
 
 fn judge(store: Store, subject: Subject, objective: f64, undecided: Undecided, outcomes: &Blocks) -> Availability {

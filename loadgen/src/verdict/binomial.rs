@@ -5,11 +5,12 @@
 //! unlikely if it met it (Clopper and Pearson, 1934, one-sided). n and x may be fractions: an effective sample size
 //! (Korn and Graubard, 1998) goes through the same incomplete beta function.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use statrs::function::beta::beta_reg;
 
 /// The verdict on one objective.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Verdict {
     /// The objective is met; the probability of this result if it were missed is at most alpha.

@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::binomial::{self, Verdict};
 use super::hypothesis::Hypothesis;
@@ -15,13 +16,15 @@ use crate::measure::blocks::EffectiveSample;
 use crate::scenario::brief_duration;
 
 /// The longest slowness for which a verdict holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Excluded {
     /// Length of a stall.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub stall: Duration,
     /// Correlation time of exceedances.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub correlation: Duration,
 }
 

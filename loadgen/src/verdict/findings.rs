@@ -1,6 +1,7 @@
 //! The verdict on a run, from the verdicts on its parts.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::availability::Availability;
 use super::binomial::Verdict;
@@ -9,7 +10,7 @@ use super::validity::Validity;
 use crate::scenario::Undecided;
 
 /// The verdict on a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Overall {
     /// Every objective is met.
@@ -23,7 +24,7 @@ pub enum Overall {
 }
 
 /// Everything that the verdict on a run depends on.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Findings {
     /// The verdict on each SLO.
     pub slos: Vec<Judged>,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::measure::Measured;
+use crate::measure::DurationHistogram;
 
 /// Percentiles of the latency; `None` if no answer was measured, which is not a latency of zero.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Latency {
     /// Median, in microseconds.
     pub p50_us: Option<u64>,
@@ -19,15 +20,15 @@ pub struct Latency {
     pub max_us: Option<u64>,
 }
 
-impl From<&Measured> for Latency {
-    fn from(measured: &Measured) -> Self {
+impl From<&DurationHistogram> for Latency {
+    fn from(histogram: &DurationHistogram) -> Self {
         let micros = |duration: Duration| duration.as_micros() as u64;
-        let quantile = |q| measured.latency.quantile(q).map(micros);
+        let quantile = |q| histogram.quantile(q).map(micros);
         Self {
             p50_us: quantile(0.5),
             p95_us: quantile(0.95),
             p99_us: quantile(0.99),
-            max_us: measured.latency.max().map(micros),
+            max_us: histogram.max().map(micros),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::binomial::{self, Verdict};
 use super::excluded::Excluded;
@@ -11,7 +12,7 @@ use crate::measure::blocks::{Blocks, EffectiveSample};
 use crate::scenario::{brief_duration, exact_duration};
 
 /// The outcome of a test.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Proportion {
     /// The effective sample.
     pub effective: EffectiveSample,

@@ -1,6 +1,7 @@
 //! The test of one SLO, from the measurements of its questions.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::binomial::{self, Verdict};
 use super::hypothesis::Hypothesis;
@@ -11,7 +12,7 @@ use crate::question::Question;
 use crate::scenario::{Scenario, Slo};
 
 /// One SLO, judged.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Judged {
     /// The SLO.
     pub slo: Slo,
@@ -32,7 +33,7 @@ pub(super) fn test(recorder: &SloRecorder) -> Judged {
         Some(window) => Proportion::test_windows(blocks, window, hypothesis, "exceed"),
         None => Proportion::test(blocks, hypothesis, "exceed"),
     };
-    Judged { slo: slo.clone(), counts: measured.counts, test, latency: measured.into() }
+    Judged { slo: slo.clone(), counts: measured.counts, test, latency: (&measured.latency).into() }
 }
 
 /// Applies what no statistics outweigh: wrong answers fail, and a question without samples never passes.

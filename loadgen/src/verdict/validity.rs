@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{binomial, proportion::percent};
 use crate::{
@@ -30,7 +31,7 @@ const MAX_PROCESSOR_SHARE: f64 = 0.8;
 const MAX_STEAL_SHARE: f64 = 0.1;
 
 /// Whether a run can be judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Validity {
     /// The run can be judged.
@@ -158,6 +159,7 @@ mod tests {
     use super::*;
     use crate::{
         measure::{Outcome, Sample},
+        population::TenantClass,
         question::Question,
         scenario::Scenario,
     };
@@ -172,7 +174,8 @@ mod tests {
             Recorder::new(Question::Search, scenario.limit_of(Question::Search, None), scenario.duration);
         for second in 0..100 {
             let intended = Duration::from_secs(second % 60);
-            recorder.record(Sample { intended, lag, latency: lag, waited: Duration::ZERO, outcome: Outcome::Correct });
+            let sample = Sample { intended, lag, latency: lag, waited: Duration::ZERO, outcome: Outcome::Correct };
+            recorder.record(TenantClass::Large, sample);
         }
         vec![recorder]
     }
@@ -225,7 +228,8 @@ mod tests {
                 let (intended, lag) = (Duration::from_millis(500 * probe), Duration::ZERO);
                 let waited = Duration::from_millis(if probe < waiting { waited } else { 0 });
                 let latency = waited + Duration::from_millis(served);
-                recorder.record(Sample { intended, lag, latency, waited, outcome: Outcome::Correct });
+                let sample = Sample { intended, lag, latency, waited, outcome: Outcome::Correct };
+                recorder.record(TenantClass::Large, sample);
             }
             validity(&scenario.slos, &[recorder], &good())
         };

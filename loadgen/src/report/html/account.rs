@@ -1,0 +1,69 @@
+//! The section on the account: produced = landed + dead-lettered, for each kind of record in each store.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use crate::account::{Account, Ledger, Origin};
+use crate::number::separated;
+use crate::report::contents::Report;
+
+/// The section.
+pub(super) fn section(report: &Report) -> Markup {
+    html! {
+        section #account {
+            h2 { "Account" }
+            @if let Some(account) = &report.account {
+                p.note {
+                    "Produced = landed + dead-lettered, compared record by record. "
+                    @if account.is_balanced() { "It is exact." } @else { "It is not exact; the verdict names each difference." }
+                }
+                (ledgers(account))
+            } @else {
+                p.note { "Nothing was written, so there is no account." }
+            }
+        }
+    }
+}
+
+/// One line for each kind of record, over all tenants.
+fn ledgers(account: &Account) -> Markup {
+    let mut kinds: BTreeMap<(&str, &str, Origin), Vec<&Ledger>> = BTreeMap::new();
+    for ledger in &account.ledgers {
+        kinds.entry((&ledger.store, &ledger.kind, ledger.origin)).or_default().push(ledger);
+    }
+    html! {
+        div.scroll {
+            table {
+                thead { tr {
+                    th { "store" } th { "records" } th { "from" } th { "produced" } th { "landed" } th { "dead-lettered" }
+                    th { "missing" } th { "duplicate" } th { "wrong" } th { "unexpected" } th { "balance" }
+                } }
+                tbody { @for ((store, kind, origin), ledgers) in kinds { (row((store, kind), origin, &ledgers)) } }
+            }
+        }
+    }
+}
+
+fn row((store, kind): (&str, &str), origin: Origin, ledgers: &[&Ledger]) -> Markup {
+    let sum = |count: fn(&Ledger) -> u64| separated(ledgers.iter().map(|ledger| count(ledger)).sum());
+    let numbers = [
+        sum(|ledger| ledger.produced),
+        sum(|ledger| ledger.landed),
+        sum(|ledger| ledger.dead_lettered),
+        sum(|ledger| ledger.differences.missing),
+        sum(|ledger| ledger.differences.duplicate),
+        sum(|ledger| ledger.differences.wrong),
+        sum(|ledger| ledger.differences.unexpected),
+    ];
+    let balances = ledgers.iter().all(|ledger| ledger.balances());
+    html! {
+        tr.off[!balances] {
+            td { (store) }
+            td { (kind) }
+            td { @match origin { Origin::Driven => "drive", Origin::Loaded => "load" } }
+            @for number in numbers { td { (number) } }
+            td { @if balances { "exact" } @else { "OFF" } }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Reads reports back. A report of another version is refused rather than guessed at, and nothing is written.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::contents::{Report, VERSION};
+
+/// Name of the report in the folder of its run.
+pub const FILE_NAME: &str = "report.json";
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be read.
+    #[error("read {path}: {cause}; name a report.json, or the folder of a run")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        cause: std::io::Error,
+    },
+    /// The file has another form.
+    #[error("read {path}: it is not a report of sluice ({cause}); name a report.json that `sluice verify` wrote")]
+    NoReport {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or wrong, with its line.
+        cause: serde_json::Error,
+    },
+    /// A newer program wrote the file.
+    #[error(
+        "read {path}: it is of version {version}, and this program reads version {VERSION}; read it with a newer sluice"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// An older program wrote the file.
+    #[error(
+        "read {path}: it is of version {version}, and this program reads version {VERSION}; run its scenario again"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// No run has a report.
+    #[error("find a report in {runs}: no run has one; run `sluice verify` first, or name a report.json")]
+    NoRun {
+        /// The folder of all runs.
+        runs: PathBuf,
+    },
+}
+
+/// What every version contains.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// Reads the report in a file, or in the folder of a run.
+pub fn read(path: &Path) -> Result<Report, ReadError> {
+    let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(cause) => return Err(ReadError::Unreadable { path, cause }),
+    };
+    // A newer report may have another form, so its version is read alone and first.
+    let parsed = serde_json::from_slice(&text).and_then(|Versioned { version }| {
+        let is_current = version == VERSION;
+        is_current.then(|| serde_json::from_slice(&text)).transpose().map(|report| (version, report))
+    });
+    match parsed {
+        Ok((_, Some(report))) => Ok(report),
+        Ok((version, None)) if version > VERSION => Err(ReadError::Newer { path, version }),
+        Ok((version, None)) => Err(ReadError::Older { path, version }),
+        Err(cause) => Err(ReadError::NoReport { path, cause }),
+    }
+}
+
+/// The folder in `runs` whose report was written last.
+pub fn newest(runs: &Path) -> Result<PathBuf, ReadError> {
+    let folders = std::fs::read_dir(runs).into_iter().flatten().flatten().map(|entry| entry.path());
+    let written = |folder: &PathBuf| folder.join(FILE_NAME).metadata().and_then(|file| file.modified()).ok();
+    let reports = folders.filter_map(|folder| Some((written(&folder)?, folder)));
+    reports.max().map(|(_, folder)| folder).ok_or_else(|| ReadError::NoRun { runs: runs.to_owned() })
+}

@@ -1,0 +1,145 @@
+//! The forms for browsers, CI servers and other tools.
+
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+
+use super::*;
+
+/// A run whose names and sentences are as hostile as a file allows.
+fn hostile() -> Report {
+    let mut report = report(12, 3);
+    report.run.scenario.name = "a<b>&\"c\"|d".to_owned();
+    report.run.scenario.description = "</title><script>alert(1)</script>".to_owned();
+    report.findings.slos[0].slo.name = "search, <b>fast</b> | x".to_owned();
+    report.slos[0].name = "search, fast".to_owned();
+    report.findings.failures.push("line one\nline \u{1}two ]]> | <i>".to_owned());
+    report
+}
+
+/// Attribute values of every element of that name, in order.
+fn attributes(xml: &str, element: &str, attribute: &str) -> Vec<String> {
+    let mut reader = quick_xml::Reader::from_str(xml);
+    let mut values = Vec::new();
+    loop {
+        use quick_xml::events::Event;
+        match reader.read_event().unwrap() {
+            Event::Start(tag) | Event::Empty(tag) if tag.name().as_ref() == element => {
+                let value = tag
+                    .try_get_attribute(attribute)
+                    .unwrap()
+                    .map(|found| found.normalized_value(quick_xml::XmlVersion::Explicit1_0).unwrap());
+                values.extend(value.map(std::borrow::Cow::into_owned));
+            }
+            Event::Eof => return values,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn junit_has_a_case_for_each_objective() {
+    insta::assert_snapshot!(report(12, 3).render(Format::Junit).unwrap());
+}
+
+#[test]
+fn junit_counts_its_cases_and_stays_xml_whatever_the_names_are() {
+    for report in [report(1_000, 0), hostile(), report_of(silent(&scenario()), 0, None)] {
+        let xml = report.render(Format::Junit).unwrap();
+        let count = |element: &str, attribute: &str| attributes(&xml, element, attribute).len().to_string();
+        for (counted, element) in
+            [("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")]
+        {
+            let attribute = if element == "testcase" { "name" } else { "message" };
+            assert_eq!(attributes(&xml, "testsuite", counted), [count(element, attribute)], "{counted}");
+        }
+        assert_eq!(attributes(&xml, "failure", "type").len(), attributes(&xml, "failure", "message").len());
+    }
+}
+
+#[test]
+fn an_invalid_run_fails_no_store_in_junit() {
+    let mut report = report(12, 0);
+    report.findings.validity = crate::verdict::Validity::Invalid(vec!["late".to_owned()]);
+    report.verdict = report.findings.overall();
+    let xml = report.render(Format::Junit).unwrap();
+    assert_eq!((report.verdict, attributes(&xml, "error", "type")), (Overall::Invalid, vec!["INVALID".to_owned()]));
+    assert_eq!(attributes(&xml, "failure", "type"), [""; 0]);
+}
+
+#[test]
+fn the_summary_is_short() {
+    insta::assert_snapshot!(report(1_000, 0).render(Format::Markdown).unwrap());
+    let mut bad = hostile();
+    bad.findings.failures.extend((0..30).map(|n| format!("failure {n}")));
+    let summary = bad.render(Format::Markdown).unwrap();
+    assert!(summary.lines().count() < 60 && summary.contains("and 22 more"), "{summary}");
+    assert!(!summary.contains("<b>"), "{summary}");
+}
+
+#[test]
+fn an_hdr_log_has_a_line_for_all_questions_and_one_for_each_question_and_slo() {
+    let report = hostile();
+    let log = report.render(Format::Hdr).unwrap();
+    // This parser does not know the line with the names of the columns, which the Java tools write and skip.
+    let log: String = log.split_inclusive('\n').filter(|line| !line.starts_with('"')).collect();
+    let mut tags = Vec::new();
+    for entry in IntervalLogIterator::new(log.as_bytes()) {
+        let LogEntry::Interval(interval) = entry.unwrap() else { continue };
+        let text = serde_json::Value::from(interval.encoded_histogram());
+        let histogram: crate::measure::DurationHistogram = serde_json::from_value(text).unwrap();
+        assert_eq!(interval.duration(), report.run.scenario.duration);
+        tags.push((interval.tag().map(|tag| tag.as_str().to_owned()), histogram.len()));
+    }
+    let all: u64 = report.questions.iter().map(|one| one.histogram.len()).sum();
+    assert_eq!(tags[0], (None, all));
+    assert_eq!(tags[1], (Some("question:lookup_by_id".to_owned()), report.questions[0].histogram.len()));
+    assert_eq!(tags.len(), 1 + report.questions.len() + report.slos.len());
+    assert!(tags.contains(&(Some("slo:search--fast".to_owned()), report.slos[0].histogram.len())), "{tags:?}");
+}
+
+#[test]
+fn the_page_is_one_file_and_complete() {
+    for report in [report(1_000, 0), report(12, 3), report_of(silent(&scenario()), 0, None)] {
+        let page = report.render(Format::Html).unwrap();
+        let anchors: Vec<&str> = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        for anchor in &anchors {
+            let id = anchor.strip_prefix('#').expect("a link stays on the page");
+            assert!(page.contains(&format!("id=\"{id}\"")), "{id}");
+        }
+        for reference in ["src=", "url(", "@import", "<link", "https://", "fetch(", "import("] {
+            assert!(!page.contains(reference), "{reference}");
+        }
+        // A namespace is no address.
+        assert_eq!(page.replace("http://www.w3.org/2000/svg", "").matches("http://").count(), 0);
+        for question in &report.questions {
+            assert!(page.contains(question.question.as_str()));
+        }
+        for reason in report.findings.slos.iter().map(|one| &one.test.reason) {
+            assert!(page.contains(reason.as_str()), "{reason}");
+        }
+        assert!(page.contains(&report.run.digest) && page.contains("26.7.1") && !page.contains("NaN"));
+        let charts = 2 * report.questions.len() + 4 + report.writes.len();
+        assert_eq!(page.matches("<svg class=\"chart\"").count(), charts);
+    }
+}
+
+#[test]
+fn the_page_shows_hostile_names_as_text() {
+    let page = hostile().render(Format::Html).unwrap();
+    assert_eq!((page.matches("<script>").count(), page.matches("alert(1)").count()), (1, 2));
+    assert!(!page.contains("<b>") && page.contains("a&lt;b&gt;&amp;"));
+}
+
+/// Writes pages to look at: `REPORT_PAGES=FOLDER cargo test pages_to_look_at -- --ignored`.
+#[test]
+#[ignore = "writes files for a person"]
+fn pages_to_look_at() {
+    let folder = std::path::PathBuf::from(std::env::var("REPORT_PAGES").expect("REPORT_PAGES names a folder"));
+    let reports =
+        [("pass", report(1_000, 0)), ("fail", report(12, 3)), ("silent", report_of(silent(&scenario()), 0, None))];
+    for (name, report) in reports {
+        for format in Format::FILES {
+            std::fs::write(folder.join(format!("{name}-{}", format.file_name())), report.render(format).unwrap())
+                .unwrap();
+        }
+    }
+}

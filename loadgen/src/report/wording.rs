@@ -1,0 +1,104 @@
+//! The words and numbers that every form of a report has in common. It decides nothing.
+
+use super::contents::Report;
+use crate::number::separated;
+use crate::scenario::{Slo, Undecided, brief_duration, exact_duration};
+use crate::verdict::{Availability, Findings, Overall, Proportion, Subject, Verdict};
+
+/// Shown if nothing was measured, which is not zero.
+pub(super) const UNKNOWN: &str = "-";
+
+/// An SLO's objective in words, with the tenants that it judges.
+pub(super) fn objective(slo: &Slo) -> String {
+    let tenants = slo.tenants.map_or_else(String::new, |class| format!(", {} tenants", class.as_str()));
+    let windows = slo.in_every.map_or_else(String::new, |window| format!(", in every {}", exact_duration(window)));
+    let users = slo.users.as_ref().map_or_else(String::new, |users| format!(", service time of {users}"));
+    format!("{} within {}{tenants}{users}{windows}", percent(slo.objective), exact_duration(slo.within))
+}
+
+/// What is judged, as a sentence about the store.
+pub(super) fn availability_name(one: &Availability) -> String {
+    match one.subject {
+        Subject::Operations => format!("{} is available", one.store),
+        Subject::FirstAttempts => format!("{} at the first attempt", one.store),
+    }
+}
+
+/// The reason of each verdict, a sentence each.
+pub(super) fn reasons(findings: &Findings) -> Vec<String> {
+    let line = |name: &str, test: &Proportion| format!("{} {name}: {}", word(test.verdict), test.reason);
+    let slos = findings.slos.iter().map(|one| line(&one.slo.name, &one.test));
+    let availability = findings.availability.iter().map(|one| line(&availability_name(one), &one.test));
+    slos.chain(availability).collect()
+}
+
+/// The verdict on a run in a word.
+pub(super) fn verdict(overall: Overall) -> &'static str {
+    match overall {
+        Overall::Pass => "PASS",
+        Overall::Fail => "FAIL",
+        Overall::Inconclusive => "INCONCLUSIVE",
+        Overall::Invalid => "INVALID",
+    }
+}
+
+/// The verdict in one sentence.
+pub(super) fn conclusion(report: &Report) -> String {
+    match report.verdict {
+        Overall::Pass => pass(report),
+        Overall::Fail => "FAIL".to_owned(),
+        Overall::Inconclusive => {
+            "INCONCLUSIVE: nothing failed, but the samples don't decide every objective".to_owned()
+        }
+        Overall::Invalid => {
+            "INVALID: the generator was at fault, so the run proves nothing about the stores".to_owned()
+        }
+    }
+}
+
+/// What [`conclusion`] says besides the word, as a sentence; empty if it says no more.
+pub(super) fn explanation(report: &Report) -> String {
+    let conclusion = conclusion(report);
+    let mut rest = conclusion.split_once(": ").map_or("", |(_, rest)| rest).chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).chain(['.']).collect())
+}
+
+/// What a PASS says, and no more: the objectives that it leaves out, and the longest stall that every SLO excludes.
+fn pass(report: &Report) -> String {
+    let findings = &report.findings;
+    let undecided =
+        |one: &&Availability| one.undecided == Undecided::Allow && one.test.verdict == Verdict::Inconclusive;
+    let met = match findings.availability.iter().filter(undecided).count() {
+        0 => "every objective is met",
+        _ => "every SLO is met, and availability is not decided, which the scenario allows",
+    };
+    let account = if report.account.is_some() { "; the account is exact" } else { "" };
+    let stalls = findings.slos.iter().filter_map(|one| one.test.excluded).map(|excluded| excluded.stall).min();
+    let drive = exact_duration(report.run.scenario.duration);
+    let limit = stalls.map_or_else(String::new, |stall| {
+        format!("; a run of {drive} can't exclude stalls longer than {}", brief_duration(stall))
+    });
+    format!("PASS: {met}{account}{limit}")
+}
+
+/// The verdict on an objective in a word.
+pub(super) fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "PASS",
+        Verdict::Fail => "FAIL",
+        Verdict::Inconclusive => "INCONCLUSIVE",
+    }
+}
+
+/// A share as a percentage, without trailing zeros.
+pub(super) fn percent(share: f64) -> String {
+    let text = format!("{:.4}", share * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Microseconds as milliseconds, with more decimals for small values.
+pub(super) fn millis(micros: Option<u64>) -> String {
+    let Some(micros) = micros else { return UNKNOWN.to_owned() };
+    let millis = micros as f64 / 1_000.0;
+    if millis < 100.0 { format!("{millis:.1} ms") } else { format!("{} ms", separated(millis.round() as u64)) }
+}
