@@ -128,18 +128,3 @@ fn the_page_shows_hostile_names_as_text() {
     assert_eq!((page.matches("<script>").count(), page.matches("alert(1)").count()), (1, 2));
     assert!(!page.contains("<b>") && page.contains("a&lt;b&gt;&amp;"));
 }
-
-/// Writes pages to look at: `REPORT_PAGES=FOLDER cargo test pages_to_look_at -- --ignored`.
-#[test]
-#[ignore = "writes files for a person"]
-fn pages_to_look_at() {
-    let folder = std::path::PathBuf::from(std::env::var("REPORT_PAGES").expect("REPORT_PAGES names a folder"));
-    let reports =
-        [("pass", report(1_000, 0)), ("fail", report(12, 3)), ("silent", report_of(silent(&scenario()), 0, None))];
-    for (name, report) in reports {
-        for format in Format::FILES {
-            std::fs::write(folder.join(format!("{name}-{}", format.file_name())), report.render(format).unwrap())
-                .unwrap();
-        }
-    }
-}
