@@ -4,15 +4,12 @@
 pub mod blocks;
 mod classes;
 mod encoding;
+mod histogram;
+mod sample;
 mod series;
 mod writes;
 
-use std::ops::AddAssign;
 use std::time::Duration;
-
-use hdrhistogram::Histogram;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::population::TenantClass;
 use crate::question::Question;
@@ -20,138 +17,10 @@ use crate::scenario::{Scenario, Slo};
 use blocks::Blocks;
 
 pub use classes::{ByClass, OfClass};
+pub use histogram::DurationHistogram;
+pub use sample::{Counts, Outcome, Sample};
 pub use series::{Point, Series};
 pub use writes::WriteRecorder;
-
-/// Maximum value of a histogram; longer durations count as this one.
-const MAX_MICROS: u64 = 600_000_000;
-
-/// The outcome of a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The expected answer.
-    Correct,
-    /// Another answer.
-    Wrong,
-    /// An error of the store.
-    Error,
-    /// No answer in time.
-    TimedOut,
-}
-
-impl Outcome {
-    fn is_failure(self) -> bool {
-        matches!(self, Self::Error | Self::TimedOut)
-    }
-}
-
-/// One finished probe.
-#[derive(Debug, Clone, Copy)]
-pub struct Sample {
-    /// Intended start, since the start of the drive.
-    pub intended: Duration,
-    /// Actual start minus intended start.
-    pub lag: Duration,
-    /// End minus intended start.
-    pub latency: Duration,
-    /// Part of the latency in which the probe waited for a connection of its client.
-    pub waited: Duration,
-    /// The outcome.
-    pub outcome: Outcome,
-}
-
-impl Sample {
-    fn exceeds(&self, limit: Option<Duration>) -> bool {
-        self.outcome.is_failure() || limit.is_some_and(|limit| self.latency > limit)
-    }
-}
-
-/// Probes by outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Counts {
-    /// All probes.
-    pub samples: u64,
-    /// Probes not answered within the SLO's limit, errors and time-outs included.
-    pub exceedances: u64,
-    /// Wrong answers, however fast.
-    pub wrong: u64,
-    /// Errors of the store.
-    pub errors: u64,
-    /// Time-outs.
-    pub timed_out: u64,
-}
-
-impl Counts {
-    fn of(outcome: Outcome, exceeds: bool) -> Self {
-        Self {
-            samples: 1,
-            exceedances: u64::from(exceeds),
-            wrong: u64::from(outcome == Outcome::Wrong),
-            errors: u64::from(outcome == Outcome::Error),
-            timed_out: u64::from(outcome == Outcome::TimedOut),
-        }
-    }
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.samples += other.samples;
-        self.exceedances += other.exceedances;
-        self.wrong += other.wrong;
-        self.errors += other.errors;
-        self.timed_out += other.timed_out;
-    }
-}
-
-/// A histogram of durations up to ten minutes, with three significant digits.
-#[derive(Debug, Clone)]
-pub struct DurationHistogram(Histogram<u64>);
-
-impl Default for DurationHistogram {
-    fn default() -> Self {
-        Self(Histogram::new_with_bounds(1, MAX_MICROS, 3).expect("1 to 600,000,000 at 3 digits are legal bounds"))
-    }
-}
-
-impl DurationHistogram {
-    /// Records a duration.
-    pub fn record(&mut self, duration: Duration) {
-        self.0.saturating_record(duration.as_micros().min(u128::from(MAX_MICROS)) as u64);
-    }
-
-    /// Adds another histogram.
-    pub fn merge(&mut self, other: &Self) {
-        for bar in other.0.iter_recorded() {
-            self.0.saturating_record_n(bar.value_iterated_to(), bar.count_at_value());
-        }
-    }
-
-    /// Number of durations.
-    pub fn len(&self) -> u64 {
-        self.0.len()
-    }
-
-    /// Whether nothing was recorded.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The duration that the fraction `quantile` (0 to 1) of the recorded durations does not exceed; `None` if nothing was recorded.
-    pub fn quantile(&self, quantile: f64) -> Option<Duration> {
-        (!self.is_empty()).then(|| Duration::from_micros(self.0.value_at_quantile(quantile)))
-    }
-
-    /// Number of durations above `limit`, to the resolution of the histogram.
-    pub fn count_above(&self, limit: Duration) -> u64 {
-        let limit = limit.as_micros().min(u128::from(MAX_MICROS)) as u64;
-        self.0.iter_recorded().filter(|bar| bar.value_iterated_to() > limit).map(|bar| bar.count_at_value()).sum()
-    }
-
-    /// The longest duration; `None` if nothing was recorded.
-    pub fn max(&self) -> Option<Duration> {
-        (!self.is_empty()).then(|| Duration::from_micros(self.0.max()))
-    }
-}
 
 /// Samples of one question, or of one SLO.
 #[derive(Debug, Clone)]
@@ -384,15 +253,6 @@ mod tests {
         let exceedances = (measured.counts.exceedances, measured.blocks.exceedances());
         assert_eq!((measured.counts.samples, exceedances), (3, (1, 1)));
         assert_eq!(measured.latency.max().map(|longest| longest.as_secs()), Some(5));
-    }
-
-    #[test]
-    fn merged_histograms_hold_the_durations_of_both() {
-        let (mut first, mut second) = (DurationHistogram::default(), DurationHistogram::default());
-        first.record(Duration::from_secs(5));
-        second.record(Duration::from_secs(7));
-        first.merge(&second);
-        assert_eq!((first.len(), first.max().map(|longest| longest.as_secs())), (2, Some(7)));
     }
 
     #[test]

@@ -27,8 +27,6 @@ use crate::{
 use askers::Askers;
 use warp::Warp;
 
-pub use users::Step;
-
 /// A record and its intended start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned<T> {
@@ -63,6 +61,19 @@ pub struct Probe {
     /// Index of the tenant that asks.
     pub tenant: usize,
     /// The key it asks about.
+    pub key: Key,
+}
+
+/// What a user does next.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// How long the user thinks before the question.
+    pub think: Duration,
+    /// The question.
+    pub question: Question,
+    /// Index of the user's tenant.
+    pub tenant: usize,
+    /// The key that it asks about.
     pub key: Key,
 }
 

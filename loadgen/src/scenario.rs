@@ -4,13 +4,15 @@
 //! # Layout, bottom up
 //! - `error`: a mistake
 //! - [`rates`]: rates over time; `stages`: factors on the rates of a drive; `types`: the values of a checked scenario
-//! - `units`: values as people write them; `raw`, `schema`: a file as it is written, and its JSON schema
+//! - `units`, `forms`: values as people write them; `raw`, `schema`: a file as it is written, and its JSON schema
 //! - `source`, `merge`: the texts of a scenario, and what they say together
-//! - `users`, `shape`, `check`: the checks
+//! - `names`, `users`, `shape`, `check`: the checks
 
 mod check;
 mod error;
+mod forms;
 mod merge;
+mod names;
 pub(crate) mod rates;
 mod raw;
 mod schema;

@@ -1,6 +1,7 @@
 //! Outcomes and latencies of one question by class of tenant. Its size is fixed, and it never reads a clock.
 
-use super::{Counts, DurationHistogram};
+use super::histogram::DurationHistogram;
+use super::sample::Counts;
 use crate::population::TenantClass;
 
 /// What was measured for each class, in the order of [`TenantClass::ALL`].

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::blocks;
-use super::{Outcome, Sample};
+use super::sample::{Outcome, Sample};
 
 /// Each power of two is divided into this many bars, so a percentile is too high by at most 12.5 %.
 const BARS_PER_OCTAVE: usize = 8;

@@ -3,24 +3,9 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::Plan;
+use super::{Plan, Step};
 use crate::population::rng::KeyedRng;
-use crate::question::{Key, Question};
-
-/// What a user does next.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Step {
-    /// How long the user thinks before the question.
-    pub think: Duration,
-    /// The question.
-    pub question: Question,
-    /// Index of the user's tenant.
-    pub tenant: usize,
-    /// The key that it asks about.
-    pub key: Key,
-}
+use crate::question::Question;
 
 impl Plan {
     /// The steps of user `user` of group `group` of the scenario; they never end. A user stays with one tenant.

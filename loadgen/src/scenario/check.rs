@@ -6,16 +6,15 @@ use std::time::Duration;
 use chrono::Datelike;
 
 use super::error::ScenarioError;
+use super::names::{name, question, unknown};
 use super::raw::{self, Count, Raw, Text};
-use super::shape;
+use super::shape::{self, MAX_RECORDS};
 use super::source::Source;
 use super::types::{Arrivals, Availability, Connections, Pace, Scenario, Slo, TimeOuts, Undecided, Users};
 use super::{units, users};
 use crate::population::TenantClass;
 use crate::question::{Question, Store};
 
-/// Maximum number of records of one kind.
-pub(super) const MAX_RECORDS: u64 = 100_000_000;
 /// Maximum number of tenants.
 const MAX_TENANTS: u64 = 1_000;
 /// Maximum number of windows in which an SLO must hold: each has counters of its own.
@@ -82,20 +81,6 @@ fn parts(raw: &Raw, source: &Source) -> Option<Scenario> {
     };
     source.keep(shape::fits(&scenario, raw, source))?;
     Some(scenario)
-}
-
-pub(super) fn name(at: &Text, source: &Source) -> Result<String, ScenarioError> {
-    let name = at.as_ref();
-    let fits = (1..=40).contains(&name.len())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
-    if fits {
-        return Ok(name.clone());
-    }
-    Err(source.wrong(
-        at,
-        "name",
-        format!("\"{name}\" can't name files; use 1 to 40 lowercase letters, digits, hyphens or underscores"),
-    ))
 }
 
 struct Time {
@@ -240,24 +225,6 @@ fn connections(raw: &raw::Connections, source: &Source) -> Result<Connections, S
         connections.postgres = source.count(count, "connections.postgres", 1..10_001)? as u32;
     }
     Ok(connections)
-}
-
-fn unknown<'a>(
-    at: &Text,
-    table: &str,
-    kind: &str,
-    known: impl Iterator<Item = &'a str>,
-    source: &Source,
-) -> ScenarioError {
-    let known: Vec<&str> = known.collect();
-    let suggestion = raw::most_similar(at.as_ref(), known.iter().copied());
-    let suggestion = suggestion.map_or_else(String::new, |name| format!("did you mean {name}? "));
-    source.wrong(at, table, format!("unknown {kind} \"{}\"; {suggestion}use {}", at.as_ref(), known.join(", ")))
-}
-
-pub(super) fn question(at: &Text, key: &str, source: &Source) -> Result<Question, ScenarioError> {
-    Question::from_name(at.as_ref())
-        .ok_or_else(|| unknown(at, key, "question", Question::ALL.iter().map(|q| q.as_str()), source))
 }
 
 #[derive(Default)]

@@ -37,7 +37,7 @@ pub(super) struct Raw {
     /// What the drive writes.
     pub drive: Drive,
     /// The rate of each question, such as "30/s" or "30/s by calendar"; `follow = "calendar"` applies to all.
-    #[schemars(with = "super::schema::Probes")]
+    #[schemars(with = "super::forms::Probes")]
     pub probes: BTreeMap<Text, Text>,
     /// Stages of the drive, with factors on its rates. Without one, the rates are the same throughout.
     #[serde(default)]
@@ -52,7 +52,7 @@ pub(super) struct Raw {
     pub availability: Option<Availability>,
     /// Time-outs of answers by store, from the intended start.
     #[serde(default)]
-    #[schemars(with = "super::schema::TimeOuts")]
+    #[schemars(with = "super::forms::TimeOuts")]
     pub time_outs: BTreeMap<Text, Text>,
     /// Connections of the generator.
     #[serde(default)]
@@ -86,19 +86,19 @@ pub(super) struct Time {
     #[schemars(with = "String", extend("examples" = ["2026-11-16T00:00:00Z"]))]
     pub start: Spanned<Instant>,
     /// Simulated time that is driven.
-    #[schemars(with = "super::schema::Duration")]
+    #[schemars(with = "super::forms::Duration")]
     pub span: Text,
     /// Wall time in which it is driven; at most `span`.
-    #[schemars(with = "super::schema::Duration")]
+    #[schemars(with = "super::forms::Duration")]
     pub replayed_in: Text,
     /// Wall time before the drive in which questions are asked and answers are not recorded.
-    #[schemars(with = "Option<super::schema::Duration>")]
+    #[schemars(with = "Option<super::forms::Duration>")]
     pub warm_up: Option<Text>,
     /// Whether records are written during the warm-up too. They belong to the account, and not to what is judged.
     #[serde(default)]
     pub warm_up_writes: bool,
     /// How long the account waits for the next record to land.
-    #[schemars(with = "Option<super::schema::Duration>")]
+    #[schemars(with = "Option<super::forms::Duration>")]
     pub settle: Option<Text>,
 }
 
@@ -131,7 +131,7 @@ pub(super) struct Past {
     #[schemars(with = "u64", range(min = 1))]
     pub communications: Count,
     /// Whole days over which they are spread.
-    #[schemars(with = "super::schema::Duration")]
+    #[schemars(with = "super::forms::Duration")]
     pub span: Text,
 }
 
@@ -143,16 +143,16 @@ pub(super) struct Drive {
     #[schemars(with = "u64", range(min = 1))]
     pub communications: Count,
     /// Factor on the communications and on the rate of every question.
-    #[schemars(with = "Option<super::schema::OneFactor>")]
+    #[schemars(with = "Option<super::forms::OneFactor>")]
     pub rate: Option<Text>,
     /// How communications are spread: "calendar", busier in office hours, or "steady".
-    #[schemars(with = "Option<super::schema::Pace>")]
+    #[schemars(with = "Option<super::forms::Pace>")]
     pub pace: Option<Text>,
     /// Simulated time between two measurements of an agent.
-    #[schemars(with = "Option<super::schema::Duration>")]
+    #[schemars(with = "Option<super::forms::Duration>")]
     pub metric_interval: Option<Text>,
     /// How questions are spaced: "poisson", as by independent users, or "constant".
-    #[schemars(with = "Option<super::schema::Arrivals>")]
+    #[schemars(with = "Option<super::forms::Arrivals>")]
     pub arrivals: Option<Text>,
 }
 
@@ -161,20 +161,20 @@ pub(super) struct Drive {
 #[serde(deny_unknown_fields)]
 pub(super) struct Stage {
     /// Its start within the drive; without it, the end of the stage before. Outside the stages, the rates are 1x.
-    #[schemars(with = "Option<super::schema::Duration>")]
+    #[schemars(with = "Option<super::forms::Duration>")]
     pub from: Option<Text>,
     /// Its length.
     #[serde(rename = "for")]
-    #[schemars(with = "super::schema::Duration")]
+    #[schemars(with = "super::forms::Duration")]
     pub length: Text,
     /// Factor on the writes and the questions, such as "10x", or a ramp such as "1x to 10x".
-    #[schemars(with = "Option<super::schema::Factor>")]
+    #[schemars(with = "Option<super::forms::Factor>")]
     pub rate: Option<Text>,
     /// Factor on the writes.
-    #[schemars(with = "Option<super::schema::Factor>")]
+    #[schemars(with = "Option<super::forms::Factor>")]
     pub writes: Option<Text>,
     /// Factor on the questions.
-    #[schemars(with = "Option<super::schema::Factor>")]
+    #[schemars(with = "Option<super::forms::Factor>")]
     pub probes: Option<Text>,
     /// The only tenant that it is about: "largest", "smallest", or a number from "1", the largest.
     #[schemars(with = "Option<String>")]
@@ -192,10 +192,10 @@ pub(super) struct Users {
     #[schemars(with = "u64", range(min = 1, max = 10000))]
     pub count: Count,
     /// How long a user thinks before a question, on average.
-    #[schemars(with = "super::schema::Duration")]
+    #[schemars(with = "super::forms::Duration")]
     pub think_time: Text,
     /// What the users ask, each question with its part of all questions, such as { search = 1, timeline = 3 }.
-    #[schemars(with = "super::schema::Mix")]
+    #[schemars(with = "super::forms::Mix")]
     pub questions: Spanned<BTreeMap<Text, Count>>,
 }
 
@@ -207,28 +207,28 @@ pub(super) struct Slo {
     #[schemars(with = "String")]
     pub name: Text,
     /// The questions whose answers are judged together.
-    #[schemars(with = "Vec<super::schema::QuestionName>")]
+    #[schemars(with = "Vec<super::forms::QuestionName>")]
     pub questions: Spanned<Vec<Text>>,
     /// Share of answers that must be in time.
-    #[schemars(with = "super::schema::Percent")]
+    #[schemars(with = "super::forms::Percent")]
     pub objective: Text,
     /// The limit, from the intended start to the last byte.
-    #[schemars(with = "super::schema::Duration")]
+    #[schemars(with = "super::forms::Duration")]
     pub within: Text,
     /// Highest accepted probability of a wrong PASS, and of a wrong FAIL.
-    #[schemars(with = "Option<super::schema::Percent>")]
+    #[schemars(with = "Option<super::forms::Percent>")]
     pub alpha: Option<Text>,
     /// A PASS must hold for stalls of up to this length.
-    #[schemars(with = "Option<super::schema::Duration>")]
+    #[schemars(with = "Option<super::forms::Duration>")]
     pub longest_stall: Option<Text>,
     /// Judge only the questions of the "large", "middle" or "small" third of the tenants.
-    #[schemars(with = "Option<super::schema::TenantClass>")]
+    #[schemars(with = "Option<super::forms::TenantClass>")]
     pub tenants: Option<Text>,
     /// Judge the questions of these users; without it, those that are asked at a rate.
     #[schemars(with = "Option<String>")]
     pub users: Option<Text>,
     /// The objective must hold in every window of this length.
-    #[schemars(with = "Option<super::schema::Duration>")]
+    #[schemars(with = "Option<super::forms::Duration>")]
     pub in_every: Option<Text>,
 }
 
@@ -237,13 +237,13 @@ pub(super) struct Slo {
 #[serde(deny_unknown_fields)]
 pub(super) struct Availability {
     /// Share of each store's questions and writes that must succeed.
-    #[schemars(with = "Option<super::schema::Percent>")]
+    #[schemars(with = "Option<super::forms::Percent>")]
     pub objective: Option<Text>,
     /// Share of PostgreSQL's transactions that must succeed at the first attempt.
-    #[schemars(with = "Option<super::schema::Percent>")]
+    #[schemars(with = "Option<super::forms::Percent>")]
     pub first_attempts: Option<Text>,
     /// What too few samples for that mean: "block", the run is INCONCLUSIVE; "allow", it may pass.
-    #[schemars(with = "Option<super::schema::Undecided>")]
+    #[schemars(with = "Option<super::forms::Undecided>")]
     pub undecided: Option<Text>,
 }
 

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::check::MAX_RECORDS;
 use super::error::ScenarioError;
 use super::raw::{self, Raw, Text};
 use super::source::Source;
@@ -12,6 +11,8 @@ use super::stages::{Factor, Stage};
 use super::types::Scenario;
 use super::units::{self, exact_duration};
 
+/// Maximum number of records of one kind.
+pub(super) const MAX_RECORDS: u64 = 100_000_000;
 /// Longest stage.
 const MAX_LENGTH: Duration = Duration::from_hours(24 * 8);
 

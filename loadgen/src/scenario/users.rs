@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::check::question;
 use super::error::ScenarioError;
+use super::names::{name, question};
 use super::raw::{self, Text};
 use super::source::Source;
 use super::types::Users;
@@ -48,7 +48,7 @@ fn group(raw: &raw::Users, source: &Source) -> Result<Users, ScenarioError> {
         return Err(source.wrong(&raw.questions, "users.questions", "it is empty; name at least one question"));
     }
     Ok(Users {
-        name: super::check::name(&raw.name, source)?,
+        name: name(&raw.name, source)?,
         count: source.count(&raw.count, "users.count", 1..MAX_USERS + 1)? as u32,
         think_time: source.duration(
             &raw.think_time,

@@ -1,0 +1,72 @@
+//! A histogram of durations. It rounds by 0.1 %, so exceedances are never counted from it.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Maximum value of a histogram; longer durations count as this one.
+pub(super) const MAX_MICROS: u64 = 600_000_000;
+
+/// A histogram of durations up to ten minutes, with three significant digits.
+#[derive(Debug, Clone)]
+pub struct DurationHistogram(pub(super) Histogram<u64>);
+
+impl Default for DurationHistogram {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, MAX_MICROS, 3).expect("1 to 600,000,000 at 3 digits are legal bounds"))
+    }
+}
+
+impl DurationHistogram {
+    /// Records a duration.
+    pub fn record(&mut self, duration: Duration) {
+        self.0.saturating_record(duration.as_micros().min(u128::from(MAX_MICROS)) as u64);
+    }
+
+    /// Adds another histogram.
+    pub fn merge(&mut self, other: &Self) {
+        for bar in other.0.iter_recorded() {
+            self.0.saturating_record_n(bar.value_iterated_to(), bar.count_at_value());
+        }
+    }
+
+    /// Number of durations.
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The duration that the fraction `quantile` (0 to 1) of the recorded durations does not exceed; `None` if nothing was recorded.
+    pub fn quantile(&self, quantile: f64) -> Option<Duration> {
+        (!self.is_empty()).then(|| Duration::from_micros(self.0.value_at_quantile(quantile)))
+    }
+
+    /// Number of durations above `limit`, to the resolution of the histogram.
+    pub fn count_above(&self, limit: Duration) -> u64 {
+        let limit = limit.as_micros().min(u128::from(MAX_MICROS)) as u64;
+        self.0.iter_recorded().filter(|bar| bar.value_iterated_to() > limit).map(|bar| bar.count_at_value()).sum()
+    }
+
+    /// The longest duration; `None` if nothing was recorded.
+    pub fn max(&self) -> Option<Duration> {
+        (!self.is_empty()).then(|| Duration::from_micros(self.0.max()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merged_histograms_hold_the_durations_of_both() {
+        let (mut first, mut second) = (DurationHistogram::default(), DurationHistogram::default());
+        first.record(Duration::from_secs(5));
+        second.record(Duration::from_secs(7));
+        first.merge(&second);
+        assert_eq!((first.len(), first.max().map(|longest| longest.as_secs())), (2, Some(7)));
+    }
+}

@@ -1,0 +1,87 @@
+//! One finished probe, and counts of them by outcome.
+
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The outcome of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The expected answer.
+    Correct,
+    /// Another answer.
+    Wrong,
+    /// An error of the store.
+    Error,
+    /// No answer in time.
+    TimedOut,
+}
+
+impl Outcome {
+    /// Whether the store gave no answer in time.
+    pub(super) fn is_failure(self) -> bool {
+        matches!(self, Self::Error | Self::TimedOut)
+    }
+}
+
+/// One finished probe.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// Intended start, since the start of the drive.
+    pub intended: Duration,
+    /// Actual start minus intended start.
+    pub lag: Duration,
+    /// End minus intended start.
+    pub latency: Duration,
+    /// Part of the latency in which the probe waited for a connection of its client.
+    pub waited: Duration,
+    /// The outcome.
+    pub outcome: Outcome,
+}
+
+impl Sample {
+    /// Whether it counts as an exceedance of a limit.
+    pub(super) fn exceeds(&self, limit: Option<Duration>) -> bool {
+        self.outcome.is_failure() || limit.is_some_and(|limit| self.latency > limit)
+    }
+}
+
+/// Probes by outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counts {
+    /// All probes.
+    pub samples: u64,
+    /// Probes not answered within the SLO's limit, errors and time-outs included.
+    pub exceedances: u64,
+    /// Wrong answers, however fast.
+    pub wrong: u64,
+    /// Errors of the store.
+    pub errors: u64,
+    /// Time-outs.
+    pub timed_out: u64,
+}
+
+impl Counts {
+    /// The counts of one sample.
+    pub(super) fn of(outcome: Outcome, exceeds: bool) -> Self {
+        Self {
+            samples: 1,
+            exceedances: u64::from(exceeds),
+            wrong: u64::from(outcome == Outcome::Wrong),
+            errors: u64::from(outcome == Outcome::Error),
+            timed_out: u64::from(outcome == Outcome::TimedOut),
+        }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.exceedances += other.exceedances;
+        self.wrong += other.wrong;
+        self.errors += other.errors;
+        self.timed_out += other.timed_out;
+    }
+}

@@ -1,0 +1,128 @@
+//! The form of each value of a scenario that is written as text with a unit, for the JSON schema. Nothing is parsed here.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::question::{Question, Store};
+
+/// A text of a form, with examples.
+macro_rules! text {
+    ($name:ident, $pattern:expr, $examples:expr) => {
+        pub(super) struct $name;
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern, "examples": $examples })
+            }
+        }
+    };
+}
+
+/// One of a few words.
+macro_rules! words {
+    ($name:ident, $words:expr) => {
+        pub(super) struct $name;
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "enum": $words })
+            }
+        }
+    };
+}
+
+const FACTOR: &str = r"[0-9]+(\.[0-9]+)? ?x";
+
+text!(Duration, r"^([0-9]+ ?[a-z]+ ?)+$", ["60 s", "10 min", "1 day"]);
+text!(Percent, r"^[0-9]+(\.[0-9]+)? ?%$", ["95 %", "99.99 %"]);
+text!(Rate, r"^[0-9_]+(\.[0-9]+)? ?/ ?(s|min|h)( by calendar)?$", ["30/s", "12/min", "30/s by calendar"]);
+text!(OneFactor, format!("^{FACTOR}$"), ["2x", "0.5x"]);
+text!(Factor, format!("^{FACTOR}( to {FACTOR})?$"), ["10x", "1x to 10x"]);
+words!(Pace, ["calendar", "steady"]);
+words!(Arrivals, ["poisson", "constant"]);
+words!(TenantClass, ["large", "middle", "small"]);
+words!(Undecided, ["block", "allow"]);
+words!(QuestionName, Question::ALL.iter().map(|question| question.as_str()).collect::<Vec<_>>());
+
+/// A table with a value for each of a few names.
+fn table_of<'a, T: JsonSchema>(names: impl Iterator<Item = &'a str>, generator: &mut SchemaGenerator) -> Schema {
+    let value = T::json_schema(generator);
+    let properties: serde_json::Map<_, _> = names.map(|name| (name.to_owned(), value.clone().into())).collect();
+    json_schema!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+/// The table `probes`.
+pub(super) struct Probes;
+
+impl JsonSchema for Probes {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Probes".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = table_of::<Rate>(Question::ALL.iter().map(|question| question.as_str()), generator);
+        if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+            let follow = serde_json::json!({
+                "description": "\"calendar\": all questions are asked more often in office hours, like the writes.",
+                "enum": ["calendar", "nothing"],
+            });
+            properties.insert("follow".to_owned(), follow);
+        }
+        schema
+    }
+}
+
+/// The table `users.questions`.
+pub(super) struct Mix;
+
+impl JsonSchema for Mix {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Mix".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        table_of::<u64>(Question::ALL.iter().map(|question| question.as_str()), generator)
+    }
+}
+
+/// The table `time_outs`.
+pub(super) struct TimeOuts;
+
+impl JsonSchema for TimeOuts {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "TimeOuts".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        table_of::<Duration>(Store::ALL.iter().map(|store| store.as_str()), generator)
+    }
+}

@@ -1,0 +1,41 @@
+//! The names in a scenario: of what it defines, and of questions and stores that it refers to.
+
+use super::error::ScenarioError;
+use super::raw::{Text, most_similar};
+use super::source::Source;
+use crate::question::Question;
+
+/// A name that may be part of a file's.
+pub(super) fn name(at: &Text, source: &Source) -> Result<String, ScenarioError> {
+    let name = at.as_ref();
+    let fits = (1..=40).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
+    if fits {
+        return Ok(name.clone());
+    }
+    Err(source.wrong(
+        at,
+        "name",
+        format!("\"{name}\" can't name files; use 1 to 40 lowercase letters, digits, hyphens or underscores"),
+    ))
+}
+
+/// The question of a name.
+pub(super) fn question(at: &Text, key: &str, source: &Source) -> Result<Question, ScenarioError> {
+    Question::from_name(at.as_ref())
+        .ok_or_else(|| unknown(at, key, "question", Question::ALL.iter().map(|q| q.as_str()), source))
+}
+
+/// The error for a name that nothing has.
+pub(super) fn unknown<'a>(
+    at: &Text,
+    table: &str,
+    kind: &str,
+    known: impl Iterator<Item = &'a str>,
+    source: &Source,
+) -> ScenarioError {
+    let known: Vec<&str> = known.collect();
+    let suggestion = most_similar(at.as_ref(), known.iter().copied());
+    let suggestion = suggestion.map_or_else(String::new, |name| format!("did you mean {name}? "));
+    source.wrong(at, table, format!("unknown {kind} \"{}\"; {suggestion}use {}", at.as_ref(), known.join(", ")))
+}
