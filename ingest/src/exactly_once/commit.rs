@@ -20,7 +20,7 @@ use super::lease::Lease;
 use super::ledger::{Ledger, OffsetCommit};
 use crate::clock::Moment;
 use crate::fault::{Failpoint, reached};
-use crate::kafka::topic_id::{RESPONSE_TIMEOUT, TopicIds};
+use crate::kafka::topic_id::{RESPONSE_TIMEOUT, TopicIds, TopicState};
 
 /// Wait before a failed commit is retried.
 pub const RETRY_WAIT: Duration = Duration::from_secs(1);
@@ -114,10 +114,13 @@ pub fn commit<C: ConsumerContext>(
     (topic, topic_id): (&str, Option<Uuid>),
     offsets: &TopicPartitionList,
 ) -> Outcome {
-    let is_same = topic_ids.is_same(topic, topic_id);
+    let state = topic_ids.state(topic, topic_id);
     reached(Failpoint::Committing);
-    if !is_same {
-        return Outcome::Recreated;
+    match state {
+        TopicState::Same => {}
+        TopicState::Recreated => return Outcome::Recreated,
+        // A commit that arrives after the topic is recreated would skip records of the new one.
+        TopicState::Missing => return Outcome::Failed,
     }
     let result = consumer.commit(offsets, CommitMode::Sync);
     reached(Failpoint::Committed);
@@ -149,7 +152,7 @@ pub struct FinalCommit<'a> {
 /// Commits the final offsets of partitions that are revoked, with one call, which is not retried: without it, the next owner
 /// finds the batches in the table. Blocks; it is called inside `poll`, which is safe because [`TopicIds`] has its own client.
 ///
-/// A partition whose topic was deleted and recreated is left out, because its offset would skip records of the new topic.
+/// A partition whose topic was deleted is left out, because its offset would skip records of the new topic.
 /// Each topic is checked once, within [`FINAL_CHECK_TIMEOUT`] in total; a topic counts as unchanged if Kafka does not respond.
 pub fn commit_final<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
@@ -160,9 +163,10 @@ pub fn commit_final<C: ConsumerContext>(
     let mut checked = BTreeMap::new();
     commits.retain(|commit| {
         *checked.entry(commit.topic).or_insert_with(|| {
-            let is_same = begin.elapsed() >= RESPONSE_TIMEOUT || topic_ids.is_same(commit.topic, commit.topic_id);
+            let is_late = begin.elapsed() >= RESPONSE_TIMEOUT;
+            let is_same = is_late || topic_ids.state(commit.topic, commit.topic_id) == TopicState::Same;
             if !is_same {
-                warn!(topic = commit.topic, "the topic was deleted and recreated; its offsets are not committed");
+                warn!(topic = commit.topic, "the topic was deleted; its offsets are not committed");
             }
             is_same
         })

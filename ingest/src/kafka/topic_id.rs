@@ -21,6 +21,8 @@ use crate::fault::{Fault, is_injected};
 /// How long to wait for a topic's ID.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
+const NO_ERROR: sys::rd_kafka_resp_err_t = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+
 /// Why a partition stops after its topic was deleted and recreated.
 pub(crate) const RECREATED: &str = "the topic was deleted and recreated since this worker started; restart it";
 
@@ -32,6 +34,19 @@ pub struct DescribeError {
     pub topic: String,
     /// Kafka's error.
     pub cause: String,
+    /// Whether no topic has this name.
+    pub is_missing: bool,
+}
+
+/// What became of a topic since a worker started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicState {
+    /// Its ID is the same, or Kafka does not respond; the check is repeated later.
+    Same,
+    /// It was deleted and recreated.
+    Recreated,
+    /// There is none of its name: it was deleted and may be recreated at any time.
+    Missing,
 }
 
 /// Checks whether topics have been recreated.
@@ -55,15 +70,16 @@ impl TopicIds {
         Ok(Self { client: kafka.create()?, rebootstrap: Rebootstrap::new(kafka) })
     }
 
-    /// Whether a topic still has the ID `known`. Returns `true` if Kafka does not respond, since the check is repeated
-    /// later.
-    pub fn is_same(&self, topic: &str, known: Option<Uuid>) -> bool {
+    /// Whether a topic still has the ID `known`.
+    pub fn state(&self, topic: &str, known: Option<Uuid>) -> TopicState {
         match topic_id(self.client.client(), topic, RESPONSE_TIMEOUT) {
-            Ok(id) => Some(id) == known || is_injected(Fault::IgnoreTopicIds),
+            _ if is_injected(Fault::IgnoreTopicIds) => TopicState::Same,
+            Ok(id) if Some(id) == known => TopicState::Same,
+            Ok(_) => TopicState::Recreated,
             Err(error) => {
                 warn!(%error, topic, "cannot read the topic's ID");
                 self.rebootstrap.add_servers(self.client.client());
-                true
+                if error.is_missing { TopicState::Missing } else { TopicState::Same }
             }
         }
     }
@@ -71,9 +87,9 @@ impl TopicIds {
 
 /// Requests the ID of `topic` from the cluster.
 pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<Uuid, DescribeError> {
-    let failed = |cause: String| DescribeError { topic: topic.to_owned(), cause };
-    let name = CString::new(topic).map_err(|_| failed("its name has a zero byte".to_owned()))?;
-    let event = describe(client, &name, timeout).ok_or_else(|| failed("no response in time".to_owned()))?;
+    let failed = |(cause, is_missing)| DescribeError { topic: topic.to_owned(), cause, is_missing };
+    let name = CString::new(topic).map_err(|_| failed(("its name has a zero byte".to_owned(), false)))?;
+    let event = describe(client, &name, timeout).ok_or_else(|| failed(("no response in time".to_owned(), false)))?;
     event.id().map_err(failed)
 }
 
@@ -111,32 +127,33 @@ fn describe<C: ClientContext>(client: &Client<C>, name: &CStr, timeout: Duration
 }
 
 impl Event {
-    fn id(&self) -> Result<Uuid, String> {
+    /// The topic's ID, or the cause and whether it is that there is no such topic.
+    fn id(&self) -> Result<Uuid, (String, bool)> {
         // SAFETY: the event lives as long as `self`; everything read from it (result, descriptions, error texts, the
         // ID) belongs to it and is copied before this function returns. Null is checked wherever librdkafka may return
         // it.
         unsafe {
-            if sys::rd_kafka_event_error(self.0) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return Err(text(sys::rd_kafka_event_error_string(self.0)));
+            if sys::rd_kafka_event_error(self.0) != NO_ERROR {
+                return Err((text(sys::rd_kafka_event_error_string(self.0)), false));
             }
             let result = sys::rd_kafka_event_DescribeTopics_result(self.0);
             if result.is_null() {
-                return Err("the response is of another type".to_owned());
+                return Err(("the response is of another type".to_owned(), false));
             }
             let mut count = 0;
             let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
             if topics.is_null() || count == 0 {
-                return Err("the response is empty".to_owned());
+                return Err(("the response is empty".to_owned(), false));
             }
             let error = sys::rd_kafka_TopicDescription_error(*topics);
-            if !error.is_null()
-                && sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-            {
-                return Err(text(sys::rd_kafka_error_string(error)));
+            let code = if error.is_null() { NO_ERROR } else { sys::rd_kafka_error_code(error) };
+            if code != NO_ERROR {
+                let is_missing = code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+                return Err((text(sys::rd_kafka_error_string(error)), is_missing));
             }
             let id = sys::rd_kafka_TopicDescription_topic_id(*topics);
             if id.is_null() {
-                return Err("the broker is too old to have topic IDs".to_owned());
+                return Err(("the broker is too old to have topic IDs".to_owned(), false));
             }
             let high = sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
             let low = sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();

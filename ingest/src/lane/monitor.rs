@@ -18,7 +18,7 @@ use crate::event::{AssignmentId, Event};
 use crate::fault::{Fault, is_injected};
 use crate::kafka::offsets;
 use crate::kafka::offsets::PartitionOffsets;
-use crate::kafka::topic_id::{RECREATED, TopicIds};
+use crate::kafka::topic_id::{RECREATED, TopicIds, TopicState};
 use crate::kafka::watermarks;
 use crate::kafka::watermarks::{TopicPartition, Watermarks};
 
@@ -191,7 +191,8 @@ impl MonitorThread {
     fn remove_recreated_topics(&self, unlocated: &mut Vec<(TopicPartition, Watched)>) {
         let mut same = BTreeMap::new();
         for ((topic, _), Watched { topic_id, .. }) in &*unlocated {
-            same.entry(topic.clone()).or_insert_with(|| self.topic_ids.is_same(topic, Some(*topic_id)));
+            same.entry(topic.clone())
+                .or_insert_with(|| self.topic_ids.state(topic, Some(*topic_id)) != TopicState::Recreated);
         }
         unlocated.retain(|(at, Watched { assignment, .. })| {
             let is_same = same.get(&at.0).copied().unwrap_or(true);
