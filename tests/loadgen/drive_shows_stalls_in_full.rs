@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use sluice_loadgen::drive::{self, Driven, Phase, Progress};
-use sluice_loadgen::question::Store;
+use sluice_loadgen::question::{Question, Store};
 use sluice_loadgen::run_context::RunContext;
 use sluice_schemas::stores::Stores;
 use sluice_testkit::{ProxyMode, TcpProxy};
@@ -21,6 +21,8 @@ const BEGIN: Duration = Duration::from_secs(1);
 const END: Duration = Duration::from_millis(1_500);
 /// What is left of the stall for a probe that comes just before `END`; snapshots of the progress come every 250 ms.
 const REST: Duration = Duration::from_millis(2_200);
+/// Drives in which other stores may be slow by themselves.
+const MAX_DRIVES: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_of_three_seconds_shows_in_full() {
@@ -40,16 +42,15 @@ async fn a_stall_of_three_seconds_shows_in_full() {
     for (store, proxy) in &proxies {
         let stall = async || proxy.set_mode(ProxyMode::Delayed(STALL));
         let resume = async || proxy.set_mode(ProxyMode::Delayed(Duration::ZERO));
-        let driven = drive(&world, &stores, stall, resume).await;
-        assert_stalled(&driven, *store);
+        stall_until_only(*store, async || drive(&world, &stores, &stall, &resume).await).await;
     }
-    let driven = drive(&world, &stores, async || pause_redis(&world.stores).await, async || ()).await;
-    assert_stalled(&driven, Store::Redis);
+    let pause = async || pause_redis(&world.stores).await;
+    stall_until_only(Store::Redis, async || drive(&world, &stores, &pause, &async || ()).await).await;
     world.drop_namespace().await;
 }
 
 /// Drives, with a stall of one store.
-async fn drive(world: &World, stores: &Stores, stall: impl AsyncFn(), resume: impl AsyncFn()) -> Driven {
+async fn drive(world: &World, stores: &Stores, stall: &impl AsyncFn(), resume: &impl AsyncFn()) -> Driven {
     let (progress, mut seen) = watch::channel(Progress::default());
     let context = RunContext { stores, names: &world.names, scenario: &world.scenario, plan: &world.plan };
     let stop = CancellationToken::new();
@@ -64,22 +65,43 @@ async fn drive(world: &World, stores: &Stores, stall: impl AsyncFn(), resume: im
     driven.unwrap()
 }
 
+/// Drives until no other store is slow: stores that other tests use may be slow by themselves, but not every time. The
+/// stall itself must show in each drive.
+async fn stall_until_only(stalled: Store, drive: impl AsyncFn() -> Driven) {
+    let mut slow = None;
+    for _ in 0..MAX_DRIVES {
+        let driven = drive().await;
+        assert_stalled(&driven, stalled);
+        slow = slow_question(&driven, stalled);
+        if slow.is_none() {
+            return;
+        }
+    }
+    panic!("{slow:?} was slow in the last of {MAX_DRIVES} drives, in which {stalled:?} stalled");
+}
+
 /// The store's longest latency is the whole stall. A question whose first probe comes late in it, or waits for a
 /// connection, sees the rest of it.
 fn assert_stalled(driven: &Driven, stalled: Store) {
-    let mut longest_of_store = Duration::ZERO;
-    for recorder in &driven.measured.questions {
+    let of_store = driven.measured.questions.iter().filter(|recorder| recorder.question().store() == stalled);
+    let longest = of_store.map(|recorder| {
         let (question, longest) = (recorder.question(), recorder.measured().latency.max().unwrap());
+        assert!(longest >= REST, "{question}: {longest:?}, {stalled:?} stalled");
+        longest
+    });
+    let longest = longest.max().unwrap();
+    assert!(longest >= Duration::from_millis(2_900), "{longest:?}, {stalled:?} stalled");
+}
+
+/// A question of another store that was as slow as if its store had stalled.
+fn slow_question(driven: &Driven, stalled: Store) -> Option<Question> {
+    let others = driven.measured.questions.iter().filter(|recorder| {
+        let store = recorder.question().store();
         // A cached lookup that misses the cache waits for PostgreSQL.
-        let may_wait = stalled == Store::Postgres && question.store() == Store::Redis;
-        if question.store() == stalled {
-            assert!(longest >= REST, "{question}: {longest:?}, {stalled:?} stalled");
-            longest_of_store = longest_of_store.max(longest);
-        } else if !may_wait {
-            assert!(longest < REST, "{question}: {longest:?}, {stalled:?} stalled");
-        }
-    }
-    assert!(longest_of_store >= Duration::from_millis(2_900), "{longest_of_store:?}, {stalled:?} stalled");
+        store != stalled && !(stalled == Store::Postgres && store == Store::Redis)
+    });
+    let mut slow = others.filter(|recorder| recorder.measured().latency.max().unwrap() >= REST);
+    slow.next().map(sluice_loadgen::measure::Recorder::question)
 }
 
 /// Suspends every node of the cache cluster.
