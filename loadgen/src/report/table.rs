@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 use super::contents::{Header, QuestionReport, Report, question_report};
 use super::generator::Generator;
 use super::rates::Rate;
-use super::wording::{UNKNOWN, availability_name, conclusion, millis, objective, percent, reasons, word};
+use super::wording::{UNKNOWN, availability_name, conclusion, ledger_sums, millis, objective, percent, reasons, word};
 use crate::number::separated;
 use crate::{
     account::{Account, Ledger, Origin},
@@ -224,16 +224,7 @@ fn ledgers(account: &Account) -> Table {
 }
 
 fn row(store: &str, kind: &str, tenant: &str, ledgers: &[&Ledger]) -> Vec<Cell> {
-    let sum = |count: fn(&Ledger) -> u64| separated(ledgers.iter().map(|ledger| count(ledger)).sum());
-    let numbers = [
-        sum(|ledger| ledger.produced),
-        sum(|ledger| ledger.landed),
-        sum(|ledger| ledger.dead_lettered),
-        sum(|ledger| ledger.differences.missing),
-        sum(|ledger| ledger.differences.duplicate),
-        sum(|ledger| ledger.differences.wrong),
-        sum(|ledger| ledger.differences.unexpected),
-    ];
+    let numbers = ledger_sums(ledgers);
     let balance = if ledgers.iter().all(|ledger| ledger.balances()) { "exact" } else { "OFF" };
     let texts = [store, kind, tenant].map(|text| Cell::new(text).set_alignment(CellAlignment::Left));
     texts.into_iter().chain(numbers.map(Cell::new)).chain([Cell::new(balance)]).collect()

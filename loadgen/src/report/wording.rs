@@ -1,6 +1,7 @@
 //! The words and numbers that every form of a report has in common. It decides nothing.
 
 use super::contents::Report;
+use crate::account::Ledger;
 use crate::number::separated;
 use crate::scenario::{Slo, Undecided, brief_duration, exact_duration};
 use crate::verdict::{Availability, Findings, Overall, Proportion, Subject, Verdict};
@@ -14,6 +15,20 @@ pub(super) fn objective(slo: &Slo) -> String {
     let windows = slo.in_every.map_or_else(String::new, |window| format!(", in every {}", exact_duration(window)));
     let users = slo.users.as_ref().map_or_else(String::new, |users| format!(", service time of {users}"));
     format!("{} within {}{tenants}{users}{windows}", percent(slo.objective), exact_duration(slo.within))
+}
+
+/// The sums of ledgers: produced, landed, dead-lettered, missing, duplicate, wrong and unexpected.
+pub(super) fn ledger_sums(ledgers: &[&Ledger]) -> [String; 7] {
+    let counts: [fn(&Ledger) -> u64; 7] = [
+        |ledger| ledger.produced,
+        |ledger| ledger.landed,
+        |ledger| ledger.dead_lettered,
+        |ledger| ledger.differences.missing,
+        |ledger| ledger.differences.duplicate,
+        |ledger| ledger.differences.wrong,
+        |ledger| ledger.differences.unexpected,
+    ];
+    counts.map(|count| separated(ledgers.iter().map(|ledger| count(ledger)).sum()))
 }
 
 /// What is judged, as a sentence about the store.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use crate::account::{Account, Ledger, Origin};
-use crate::number::separated;
 use crate::report::contents::Report;
+use crate::report::wording::ledger_sums;
 
 /// The section.
 pub(super) fn section(report: &Report) -> Markup {
@@ -46,16 +46,7 @@ fn ledgers(account: &Account) -> Markup {
 }
 
 fn row((store, kind): (&str, &str), origin: Origin, ledgers: &[&Ledger]) -> Markup {
-    let sum = |count: fn(&Ledger) -> u64| separated(ledgers.iter().map(|ledger| count(ledger)).sum());
-    let numbers = [
-        sum(|ledger| ledger.produced),
-        sum(|ledger| ledger.landed),
-        sum(|ledger| ledger.dead_lettered),
-        sum(|ledger| ledger.differences.missing),
-        sum(|ledger| ledger.differences.duplicate),
-        sum(|ledger| ledger.differences.wrong),
-        sum(|ledger| ledger.differences.unexpected),
-    ];
+    let numbers = ledger_sums(ledgers);
     let balances = ledgers.iter().all(|ledger| ledger.balances());
     html! {
         tr.off[!balances] {
