@@ -6,9 +6,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::question::{Question, Store};
 
-/// A text of a form, with examples.
-macro_rules! text {
-    ($name:ident, $pattern:expr, $examples:expr) => {
+/// A type whose only purpose is its schema.
+macro_rules! form {
+    ($(#[$doc:meta])* $name:ident, |$generator:pat_param| $schema:expr) => {
+        $(#[$doc])*
         pub(super) struct $name;
 
         impl JsonSchema for $name {
@@ -20,31 +21,24 @@ macro_rules! text {
                 stringify!($name).into()
             }
 
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern, "examples": $examples })
+            fn json_schema($generator: &mut SchemaGenerator) -> Schema {
+                $schema
             }
         }
+    };
+}
+
+/// A text of a form, with examples.
+macro_rules! text {
+    ($name:ident, $pattern:expr, $examples:expr) => {
+        form!($name, |_| json_schema!({ "type": "string", "pattern": $pattern, "examples": $examples }));
     };
 }
 
 /// One of a few words.
 macro_rules! words {
     ($name:ident, $words:expr) => {
-        pub(super) struct $name;
-
-        impl JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "enum": $words })
-            }
-        }
+        form!($name, |_| json_schema!({ "type": "string", "enum": $words }));
     };
 }
 
@@ -59,7 +53,7 @@ words!(Pace, ["calendar", "steady"]);
 words!(Arrivals, ["poisson", "constant"]);
 words!(TenantClass, ["large", "middle", "small"]);
 words!(Undecided, ["block", "allow"]);
-words!(QuestionName, Question::ALL.iter().map(|question| question.as_str()).collect::<Vec<_>>());
+words!(QuestionName, questions().collect::<Vec<_>>());
 
 /// A table with a value for each of a few names.
 fn table_of<'a, T: JsonSchema>(names: impl Iterator<Item = &'a str>, generator: &mut SchemaGenerator) -> Schema {
@@ -68,20 +62,15 @@ fn table_of<'a, T: JsonSchema>(names: impl Iterator<Item = &'a str>, generator: 
     json_schema!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
-/// The table `probes`.
-pub(super) struct Probes;
+fn questions() -> impl Iterator<Item = &'static str> {
+    Question::ALL.iter().map(|question| question.as_str())
+}
 
-impl JsonSchema for Probes {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Probes".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = table_of::<Rate>(Question::ALL.iter().map(|question| question.as_str()), generator);
+form!(
+    /// The table `probes`.
+    Probes,
+    |generator| {
+        let mut schema = table_of::<Rate>(questions(), generator);
         if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
             let follow = serde_json::json!({
                 "description": "\"calendar\": all questions are asked more often in office hours, like the writes.",
@@ -91,38 +80,16 @@ impl JsonSchema for Probes {
         }
         schema
     }
-}
+);
 
-/// The table `users.questions`.
-pub(super) struct Mix;
+form!(
+    /// The table `users.questions`.
+    Mix,
+    |generator| table_of::<u64>(questions(), generator)
+);
 
-impl JsonSchema for Mix {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Mix".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        table_of::<u64>(Question::ALL.iter().map(|question| question.as_str()), generator)
-    }
-}
-
-/// The table `time_outs`.
-pub(super) struct TimeOuts;
-
-impl JsonSchema for TimeOuts {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "TimeOuts".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        table_of::<Duration>(Store::ALL.iter().map(|store| store.as_str()), generator)
-    }
-}
+form!(
+    /// The table `time_outs`.
+    TimeOuts,
+    |generator| table_of::<Duration>(Store::ALL.iter().map(|store| store.as_str()), generator)
+);
