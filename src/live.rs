@@ -43,22 +43,6 @@ impl Live {
         Self { bar: Mutex::new(None), loaded, plain: Mutex::new(now), terminal, started: now }
     }
 
-    /// Starts a step: shows it with a spinner until the next one or [`Live::finish_step`].
-    pub(crate) fn step(&self, text: &str) {
-        let bar = self.draw(spinner());
-        bar.enable_steady_tick(Duration::from_millis(120));
-        bar.set_message(text.to_owned());
-        if !self.terminal {
-            self.print_with_time(text);
-        }
-    }
-
-    /// Finishes a step with a permanent line.
-    pub(crate) fn finish_step(&self, text: &str) {
-        self.end();
-        self.print_with_time(text);
-    }
-
     fn print_with_time(&self, text: &str) {
         self.print(&format!("{:>6.1} s  {text}", self.started.elapsed().as_secs_f64()));
     }
@@ -68,13 +52,6 @@ impl Live {
         match &*lock(&self.bar) {
             Some(bar) if self.terminal => bar.suspend(|| screen::note(text)),
             _ => screen::note(text),
-        }
-    }
-
-    /// Updates the current step, if there is a terminal.
-    fn set_message(&self, text: String) {
-        if let Some(bar) = &*lock(&self.bar) {
-            bar.set_message(text);
         }
     }
 
@@ -96,15 +73,23 @@ impl Live {
 
 impl Observer for Live {
     fn step_started(&self, text: &str) {
-        self.step(text);
+        let bar = self.draw(spinner());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar.set_message(text.to_owned());
+        if !self.terminal {
+            self.print_with_time(text);
+        }
     }
 
     fn step_advanced(&self, text: &str) {
-        self.set_message(text.to_owned());
+        if let Some(bar) = &*lock(&self.bar) {
+            bar.set_message(text.to_owned());
+        }
     }
 
     fn step_finished(&self, text: &str) {
-        self.finish_step(text);
+        self.end();
+        self.print_with_time(text);
     }
 
     fn load_started(&self, expected: &BTreeMap<String, u64>) {

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use clap::Args;
 use sluice_loadgen::{
+    observer::Observer as _,
     session::{Planning, Session, SessionError},
     trial::{Trial, TrialError},
     verdict,
@@ -113,7 +114,7 @@ fn interrupted() -> Failure {
 async fn start_stack(settings: &Settings, live: &Live) -> Result<(), Failure> {
     let layout = Layout::new(&settings.stack).context("resolve the stack's folders")?;
     up::start(&layout, Service::DEFAULT).await?;
-    live.finish_step("the local stack is up");
+    live.step_finished("the local stack is up");
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use anyhow::Context;
 use sluice_loadgen::{
     account::Settled,
     drive::Driven,
+    observer::Observer as _,
     report::{self, Header, Machine, Report},
     trial::Trial,
     verdict::Overall,
@@ -51,15 +52,15 @@ async fn judge(run: &Run, overrides: &Overrides) -> Result<Report, Failure> {
 /// Drives the scenario against a worker. However the drive ends, the worker is drained.
 async fn drive_and_judge(run: &Run, overrides: &Overrides, folder: &Path) -> Result<Report, Failure> {
     let started_at = chrono::Utc::now();
-    run.live.step("starting the ingest worker");
+    run.live.step_started("starting the ingest worker");
     let starting = async { Ok(Worker::start(&run.settings, overrides, folder).await?) };
     let mut worker = interruptible(&run.stop, starting).await?;
-    run.live.finish_step(&format!("ingest worker ready, {}", worker.describe()));
+    run.live.step_finished(&format!("ingest worker ready, {}", worker.describe()));
     let mut trial = run.trial();
     let driven = Box::pin(drive_and_settle(&mut trial, &mut worker)).await;
-    run.live.step("draining the ingest worker");
+    run.live.step_started("draining the ingest worker");
     match worker.stop().await {
-        Ok(status) if status.success() => run.live.finish_step("ingest worker drained"),
+        Ok(status) if status.success() => run.live.step_finished("ingest worker drained"),
         Ok(status) => trial.fail(format!("the ingest worker exited with {status}; see {}", folder.display())),
         Err(error) => trial.fail(format!("{error:#}")),
     }

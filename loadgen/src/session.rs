@@ -81,25 +81,17 @@ impl Session {
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<Self, SessionError> {
-        let opening = Box::pin(Self::open_unless_stopped(planning, (stores, names), groups, observer, stop));
-        let opened = stop.run_until_cancelled(opening).await;
+        let opening = async {
+            let (reservation, names) = reset_namespace(stores, names, groups, observer).await?;
+            let (plan, digest) = join(planning.planned).await;
+            let (stores, scenario) = (stores.clone(), planning.scenario);
+            let session = Self { stores, names, scenario, plan, digest, reservation };
+            session.load(observer, stop).await?;
+            Ok(session)
+        };
+        let opened = stop.run_until_cancelled(Box::pin(opening)).await;
         // Work that has the token may fail with its own error when it is stopped.
         opened.filter(|opened| opened.is_ok() || !stop.is_cancelled()).unwrap_or(Err(SessionError::Stopped))
-    }
-
-    async fn open_unless_stopped(
-        planning: Planning,
-        (stores, names): (&Stores, &Names),
-        groups: &[String],
-        observer: &dyn Observer,
-        stop: &CancellationToken,
-    ) -> Result<Self, SessionError> {
-        let (reservation, names) = reset_namespace(stores, names, groups, observer).await?;
-        let (plan, digest) = join(planning.planned).await;
-        let (stores, scenario) = (stores.clone(), planning.scenario);
-        let session = Self { stores, names, scenario, plan, digest, reservation };
-        session.load(observer, stop).await?;
-        Ok(session)
     }
 
     async fn load(&self, observer: &dyn Observer, stop: &CancellationToken) -> Result<(), SessionError> {
