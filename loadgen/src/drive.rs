@@ -6,7 +6,7 @@
 //! - `writes`, `producer`, `commits`: planned records, sent to Kafka and to PostgreSQL
 //! - `loops`, `engine`, `timer`: threads that each ask a share of the questions, at their intended starts
 //! - `probes`, `merge`: the questions in order of their intended starts
-//! - `users`: those who ask one question after the other
+//! - `users`: users who ask one question at a time
 //! - `checks`: compares answers with the expected ones and records them
 //! - `shared`, [`Progress`]: state that all tasks share, and snapshots of it for the terminal
 //! - [`null`]: the generator alone, to measure it

@@ -4,7 +4,7 @@
 //! # Layout
 //! - `warp`: when simulated time is driven; `askers`: which tenants ask when
 //! - `writes`, `probes`: all writes, and all questions that are asked at a rate
-//! - `users`: what users ask one after the other
+//! - `users`: what users ask, one question at a time
 //! - `digest`: the digest of both
 
 mod askers;

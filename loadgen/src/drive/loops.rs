@@ -95,7 +95,7 @@ impl Loops {
             let (started, all_started) = oneshot::channel();
             let (end, ended) = oneshot::channel();
             let (clock, checks) = (clock.clone(), checks.clone());
-            // A loop that is gone has panicked; `Loops::end` passes that on.
+            // A loop that is gone has panicked; `Loops::join` passes that on.
             drop(commands.send(Phase { schedule, clock, checks, all_started: started, ended: end }).await);
             running.all_started.push(all_started);
             running.ended.push(ended);

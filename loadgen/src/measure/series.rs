@@ -18,7 +18,7 @@ const LAST_BAR: usize = BARS - 1;
 pub struct Series {
     interval: Duration,
     intervals: Vec<Counted>,
-    /// The histograms of all intervals, one after the other.
+    /// The histograms of all intervals, concatenated.
     bars: Vec<u32>,
     answered_late: u64,
 }

@@ -1,4 +1,4 @@
-//! What users ask one after the other, and how long they think before: a pure function of the seed. When they ask depends
+//! What users ask, one question at a time, and how long they think before: a pure function of the seed. When they ask depends
 //! on the answers, so there are no intended starts.
 
 use std::time::Duration;

@@ -67,7 +67,7 @@ pub struct Header {
 pub struct QuestionReport {
     /// The question.
     pub question: Question,
-    /// The users who ask, one question after the other: latencies are service times, not corrected for coordinated
+    /// The users who ask, one question at a time: latencies are service times, not corrected for coordinated
     /// omission. `None` if the question is asked at a rate.
     pub users: Option<String>,
     /// The store that answers.

@@ -79,7 +79,7 @@ pub struct Scenario {
     pub by_calendar: BTreeSet<Question>,
     /// Factors on the rates over time, in order of time; those of all tenants first.
     pub stages: Vec<Stage>,
-    /// The users who ask one question after the other.
+    /// The users who ask one question at a time.
     pub users: Vec<Users>,
     /// The SLOs that are judged.
     pub slos: Vec<Slo>,
