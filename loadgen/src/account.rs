@@ -10,12 +10,11 @@
 //! - `ledger`, `slice`, `canonical`: the account as a value, what a store should contain, and the text of a record
 //! - `reconcile`, `page`: the comparison of one set of records, and of a whole table, tenant by tenant
 //! - `ingested`, `clickhouse`, `dead_letters`: what ingest writes
-//! - `relational`, `postgres`, `documents`, `contexts`: PostgreSQL, Elasticsearch and Redis
+//! - `relational`, `postgres`, `documents`, `redis`: PostgreSQL, Elasticsearch and Redis
 //! - `time_limit`, `error`: how long a store may take, and why a part of the account is missing
 
 mod canonical;
 mod clickhouse;
-mod contexts;
 mod dead_letters;
 mod documents;
 mod error;
@@ -24,6 +23,7 @@ mod ledger;
 mod page;
 mod postgres;
 mod reconcile;
+mod redis;
 mod relational;
 mod settle;
 mod slice;
@@ -46,7 +46,7 @@ pub async fn balance(context: RunContext<'_>, acknowledged: &[Totals]) -> Accoun
     let clickhouse = part.await;
     let postgres = Box::pin(relational::account(context, acknowledged, &mut account)).await;
     let elasticsearch = Box::pin(documents::account(context, &mut account)).await;
-    let redis = Box::pin(contexts::account(context, &mut account)).await;
+    let redis = Box::pin(redis::account(context, &mut account)).await;
     let parts = [clickhouse, postgres, elasticsearch, redis];
     account.unaccounted.extend(parts.into_iter().filter_map(Result::err).map(|why| why.to_string()));
     ingested::unreadable(&letters, &mut account);

@@ -51,6 +51,7 @@ pub fn expected_records(population: &Population) -> BTreeMap<String, u64> {
         (elasticsearch::COMMUNICATIONS, sum(|tenant| tenant.past_communications)),
         (clickhouse::METRICS, sum(|tenant| tenant.past_metrics)),
         (redis::CONTEXTS, sum(cached_customers)),
+        (redis::SESSIONS, sum(|tenant| tenant.agents)),
     ]
     .map(|(kind, count)| (kind.to_owned(), count))
     .into()

@@ -10,7 +10,7 @@
 //! - `escalation`, `schedule`, `slots`: the rules of campaigns, which communication is which message of a case, and whose
 //! - `tenant_state`: what is stored per tenant
 //! - `lifecycle`: the events of a communication
-//! - `people`, `records`: customers, campaigns and agents; the records of a lifecycle
+//! - `people`, `records`, `state`: customers, campaigns and agents; the records of a lifecycle; sessions
 
 mod affine;
 pub mod calendar;
@@ -26,6 +26,7 @@ pub(crate) mod rng;
 mod schedule;
 pub(crate) mod search_words;
 mod slots;
+mod state;
 mod tenant_state;
 mod tenants;
 pub(crate) mod texts;

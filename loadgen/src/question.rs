@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //! - one question each: `lookup_by_id`, `lookup_by_email`, [`lookup_cached`], `timeline`, `campaign_status`,
-//!   `profile_contains`, `content_contains`, `search`, `dashboard_events`, `dashboard_agents`,
+//!   `profile_contains`, `content_contains`, `search`, [`session`], `dashboard_events`, `dashboard_agents`,
 //!   `dashboard_interactions`, `dashboard_campaigns`
 //! - `definition`: what a question consists of; `store`: the store that answers
 //! - [`key`](Key): what is drawn for each request; `subject`: the tenant and the key of a request; `customer`: a
@@ -30,6 +30,7 @@ pub mod lookup_cached;
 pub(crate) mod oracle;
 mod profile_contains;
 mod search;
+pub mod session;
 mod store;
 mod subject;
 mod tally;
@@ -58,6 +59,8 @@ pub enum Question {
     LookupByEmail,
     /// A customer's context, read through the cache.
     LookupCached,
+    /// A signed-in user's session.
+    Session,
     /// A customer's newest communications.
     Timeline,
     /// A campaign's communications by status.
@@ -84,6 +87,7 @@ impl Question {
         Self::LookupById,
         Self::LookupByEmail,
         Self::LookupCached,
+        Self::Session,
         Self::Timeline,
         Self::CampaignStatus,
         Self::ProfileContains,
@@ -101,6 +105,7 @@ impl Question {
             Self::LookupById => &lookup_by_id::LookupById,
             Self::LookupByEmail => &lookup_by_email::LookupByEmail,
             Self::LookupCached => &lookup_cached::LookupCached,
+            Self::Session => &session::Session,
             Self::Timeline => &timeline::Timeline,
             Self::CampaignStatus => &campaign_status::CampaignStatus,
             Self::ProfileContains => &profile_contains::ProfileContains,

@@ -19,7 +19,9 @@ pub(crate) struct Targets {
     /// The client for lookups, timelines and containment.
     pub(crate) postgres: postgres::Postgres,
     /// The client for contexts.
-    pub(crate) cache: redis::Cache,
+    pub(crate) cache: redis::Cluster,
+    /// The client for sessions.
+    pub(crate) state: redis::Cluster,
     /// The client for full-text searches.
     pub(crate) searcher: elasticsearch::Searcher,
     /// The client for dashboards.
@@ -31,7 +33,8 @@ impl Targets {
     pub(crate) async fn connect(stores: &Stores, names: &Names, postgres_connections: u32) -> Result<Self, QueryError> {
         Ok(Self {
             postgres: postgres::Postgres::connect(stores, names, postgres_connections).await?,
-            cache: redis::Cache::connect(stores, names).await?,
+            cache: redis::Cluster::cache(stores, names).await?,
+            state: redis::Cluster::state(stores, names).await?,
             searcher: elasticsearch::Searcher::new(stores, names)?,
             dashboards: clickhouse::Dashboards::new(stores, names),
         })

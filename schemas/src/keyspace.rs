@@ -42,6 +42,10 @@ struct File {
 pub static CONTEXT_TTL: LazyLock<Duration> =
     LazyLock::new(|| find("ctx").expect("the file is embedded, and a test looks it up").ttl);
 
+/// TTL of a user's session (`session:{user_id}`); each read of it starts anew.
+pub static SESSION_TTL: LazyLock<Duration> =
+    LazyLock::new(|| find("session").expect("the file is embedded, and a test looks it up").ttl);
+
 static KEYSPACES: LazyLock<Vec<Keyspace>> = LazyLock::new(|| {
     let file: File = toml::from_str(FILE).expect("the file is embedded, and a test parses it");
     file.keyspace

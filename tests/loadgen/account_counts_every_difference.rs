@@ -4,7 +4,8 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use sluice_loadgen::account::{Account, Differences, Origin};
 use sluice_loadgen::question::lookup_cached::set_context;
-use sluice_loadgen::target::redis::Cache;
+use sluice_loadgen::question::session::set_session;
+use sluice_loadgen::target::redis::Cluster;
 use sluice_schemas::connect::{self, Role};
 use sluice_schemas::names::topic;
 use sluice_schemas::tenant;
@@ -39,6 +40,7 @@ async fn every_difference_is_counted_and_named() {
     let in_store = |store, kind| find(&account, store, kind, Origin::Loaded, &tenants[0]);
     assert_eq!(in_store("Elasticsearch", "communications"), (1, 0, 0, 0), "a document removed");
     assert_eq!(in_store("Redis", "contexts"), (0, 0, 1, 0), "a context altered");
+    assert_eq!(in_store("Redis", "sessions"), (0, 0, 1, 0), "a session altered");
     assert_eq!(
         find(&account, "Kafka", "clickhouse-errors", Origin::Driven, "(unreadable)"),
         (0, 0, 0, 1),
@@ -113,10 +115,14 @@ async fn alter_elasticsearch(world: &World) {
 }
 
 async fn alter_redis(world: &World) {
-    let cache = Cache::connect(&world.stores, &world.names).await.unwrap();
+    let cache = Cluster::cache(&world.stores, &world.names).await.unwrap();
     let mut customer = world.plan.population().customer(0, 0);
     customer.email.push_str(".invalid");
     set_context(&cache, &customer).await.unwrap();
+    let state = Cluster::state(&world.stores, &world.names).await.unwrap();
+    let mut session = world.plan.population().session(0, 0);
+    session.role.push('x');
+    set_session(&state, &session).await.unwrap();
 }
 
 /// Produces a malformed record and waits until it is in the dead-letter topic.

@@ -106,7 +106,7 @@ fn slow_question(driven: &Driven, stalled: Store) -> Option<Question> {
 
 /// Suspends every node of the cache cluster.
 async fn pause_redis(stores: &Stores) {
-    for node in &stores.redis.cache {
+    for node in stores.redis.cache.iter().chain(&stores.redis.state) {
         let client = redis::Client::open(node.as_str()).unwrap();
         let mut connection: MultiplexedConnection = client.get_multiplexed_async_connection().await.unwrap();
         let pause = redis::cmd("CLIENT").arg("PAUSE").arg(STALL.as_millis() as u64).arg("ALL").to_owned();

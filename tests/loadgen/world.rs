@@ -58,6 +58,7 @@ communications = 400
 lookup_by_id = "15/s"
 lookup_by_email = "15/s"
 lookup_cached = "15/s"
+session = "15/s"
 timeline = "15/s"
 campaign_status = "15/s"
 profile_contains = "15/s"

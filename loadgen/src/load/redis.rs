@@ -1,44 +1,61 @@
-//! Loads the Redis cache: the contexts of the customers that are looked up most, with their time to live.
-//! It never loads all customers, so that a lookup can miss.
+//! Loads the Redis clusters: contexts into the cache, sessions into the state. It never loads all contexts, so that a
+//! lookup can miss.
+
+mod contexts;
+mod sessions;
+
+use std::ops::Range;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use sluice_schemas::concurrency::blocking;
 
 use super::error::LoadError;
 use super::job::{Job, chunks};
-use crate::population::Tenant;
-use crate::question::lookup_cached::set_context;
-use crate::target::redis::Cache;
-use sluice_schemas::concurrency::blocking;
+use crate::population::{Population, Tenant};
+use crate::target::QueryError;
+use crate::target::redis::Cluster;
 
-pub(super) const CONTEXTS: &str = "Redis contexts";
+pub(super) use contexts::CONTEXTS;
+pub(crate) use contexts::cached_customers;
+pub(super) use sessions::SESSIONS;
 
-/// Contexts per batch.
+/// Values per batch.
 const CHUNK: u64 = 1_000;
 /// Commands in flight; the connection pipelines them.
 const IN_FLIGHT: usize = 128;
 
-/// The load caches the context of one in this many of a tenant's customers.
-const CUSTOMERS_PER_CACHED_CONTEXT: u64 = 5;
-
-/// Number of a tenant's customers whose context the load caches: those with the lowest indices.
-pub(crate) fn cached_customers(tenant: &Tenant) -> u64 {
-    tenant.customers.div_ceil(CUSTOMERS_PER_CACHED_CONTEXT)
+pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
+    let cache = Cluster::cache(job.stores, job.names).await?;
+    let state = Cluster::state(job.stores, job.names).await?;
+    contexts::load(job, &cache).await?;
+    sessions::load(job, &state).await
 }
 
-pub(super) async fn load(job: Job<'_>) -> Result<(), LoadError> {
-    let cache = Cache::connect(job.stores, job.names).await?;
+/// Values of one kind: a range of indices for each tenant, and the value of an index.
+#[derive(Clone, Copy)]
+struct Values<T> {
+    kind: &'static str,
+    indices: fn(&Population, &Tenant) -> Range<u64>,
+    value: fn(&Population, usize, u64) -> T,
+}
+
+/// Writes the values of every tenant.
+async fn fill<T, F>(job: Job<'_>, values: Values<T>, write: impl Fn(T) -> F) -> Result<(), LoadError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<(), QueryError>>,
+{
     for tenant in job.population.tenants() {
-        for range in chunks(cached_customers(tenant), CHUNK) {
+        let all = (values.indices)(job.population, tenant);
+        for range in chunks(all.end - all.start, CHUNK) {
             job.check_stop()?;
-            let (population, index) = (job.population.clone(), tenant.index);
-            let customers: Vec<_> =
-                blocking(move || range.map(|customer| population.customer(index, customer)).collect()).await;
-            stream::iter(&customers)
-                .map(|customer| set_context(&cache, customer))
-                .buffer_unordered(IN_FLIGHT)
-                .try_for_each(|()| async { Ok(()) })
-                .await?;
-            (job.progress)(CONTEXTS, customers.len() as u64);
+            let (population, tenant, count) = (job.population.clone(), tenant.index, range.end - range.start);
+            let indices = all.start + range.start..all.start + range.end;
+            let made: Vec<T> =
+                blocking(move || indices.map(|index| (values.value)(&population, tenant, index)).collect()).await;
+            let writes = stream::iter(made).map(&write).buffer_unordered(IN_FLIGHT);
+            writes.try_for_each(|()| async { Ok(()) }).await?;
+            (job.progress)(values.kind, count);
         }
     }
     Ok(())

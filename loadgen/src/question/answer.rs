@@ -1,7 +1,7 @@
 //! Answers, as stores return them and as the plan expects them. Every column that a question asks for is compared.
 
 use chrono::{DateTime, Utc};
-use sluice_schemas::records::{Channel, Content, Customer, EventType, InteractionType};
+use sluice_schemas::records::{Channel, Content, Customer, EventType, InteractionType, Session};
 use uuid::Uuid;
 
 use super::timing::Timing;
@@ -15,6 +15,8 @@ pub(super) const PAGE: u64 = 20;
 pub(crate) enum Answer {
     /// A customer with all its columns, or none.
     Customer(Option<Box<Customer>>),
+    /// A session with all its fields, or none.
+    Session(Option<Session>),
     /// Communications, newest first.
     Timeline(Vec<TimelineEntry>),
     /// Communications by status and the newest of each, without zeros, in order of [`EventType`].

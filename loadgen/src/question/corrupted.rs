@@ -1,7 +1,7 @@
 //! Answers with one column wrong, for each column that a question asks for. None of them may count as correct.
 
 use chrono::TimeDelta;
-use sluice_schemas::records::{Channel, Customer, EventType, InteractionType};
+use sluice_schemas::records::{Channel, Customer, EventType, InteractionType, Session};
 use uuid::Uuid;
 
 use super::answer::{Answer, EventGroup, InteractionGroup, MetricGroup, TimelineEntry};
@@ -21,6 +21,14 @@ const CUSTOMER: [Column<Customer>; 11] = [
     ("created_at", |row| row.created_at += TimeDelta::milliseconds(1)),
     ("updated_at", |row| row.updated_at += TimeDelta::milliseconds(1)),
     ("is_active", |row| row.is_active = !row.is_active),
+];
+
+const SESSION: [Column<Session>; 5] = [
+    ("tenant_id", |row| row.tenant_id = Uuid::nil()),
+    ("user_id", |row| row.user_id.push('x')),
+    ("token", |row| row.token = Uuid::nil()),
+    ("role", |row| row.role.push('x')),
+    ("signed_in_at", |row| row.signed_in_at += TimeDelta::milliseconds(1)),
 ];
 
 const TIMELINE: [Column<TimelineEntry>; 6] = [
@@ -77,6 +85,10 @@ pub(super) fn corrupted(right: &Answer) -> Vec<(&'static str, Answer)> {
         Answer::Customer(customer) => {
             let rows: Vec<Customer> = customer.iter().map(|customer| customer.as_ref().clone()).collect();
             each(&rows, &CUSTOMER, |rows| Answer::Customer(rows.into_iter().next().map(Box::new)))
+        }
+        Answer::Session(session) => {
+            let rows: Vec<Session> = session.iter().cloned().collect();
+            each(&rows, &SESSION, |rows| Answer::Session(rows.into_iter().next()))
         }
         Answer::Timeline(rows) => each(rows, &TIMELINE, Answer::Timeline),
         Answer::Statuses(rows) => each(rows, &STATUS, Answer::Statuses),

@@ -12,6 +12,8 @@ use crate::population::{Population, Tenant, rng::KeyedRng};
 pub enum Key {
     /// Index of a customer.
     Customer(u64),
+    /// Index of an agent.
+    Agent(u64),
     /// Index of a campaign.
     Campaign(u64),
     /// The document that `profile_data` must contain.

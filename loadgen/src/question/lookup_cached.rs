@@ -13,7 +13,7 @@ use super::store::Store;
 use super::subject::Subject;
 use super::tally::Tally;
 use crate::population::{Population, Tenant, rng::KeyedRng};
-use crate::target::redis::Cache;
+use crate::target::redis::{Cluster, STORE, command};
 use crate::target::{QueryError, Targets};
 
 /// Reads a context. `$key` is `ctx:{customer_id}` under the namespace.
@@ -70,19 +70,19 @@ async fn read_through(targets: &Targets, tenant: Uuid, id: Uuid) -> Result<Optio
 }
 
 /// Reads a customer's context from the cache.
-pub async fn get_context(cache: &Cache, id: Uuid) -> Result<Option<Customer>, QueryError> {
+pub async fn get_context(cache: &Cluster, id: Uuid) -> Result<Option<Customer>, QueryError> {
     let get = command(GET, &[("$key", &context_key(cache, id))]);
     let text: Option<String> = get.query_async(&mut cache.connection()).await?;
     text.map(|text| serde_json::from_str(&text))
         .transpose()
-        .map_err(|_| QueryError::Unreadable { store: "Redis", what: "a context that is not a customer" })
+        .map_err(|_| QueryError::Unreadable { store: STORE, what: "a context that is not a customer" })
 }
 
 /// Writes a customer's context into the cache.
-pub async fn set_context(cache: &Cache, customer: &Customer) -> Result<(), QueryError> {
+pub async fn set_context(cache: &Cluster, customer: &Customer) -> Result<(), QueryError> {
     let (key, ttl) = (context_key(cache, customer.id), CONTEXT_TTL.as_secs().to_string());
     let text = serde_json::to_string(customer)
-        .map_err(|_| QueryError::Unreadable { store: "Redis", what: "a customer that is not JSON" })?;
+        .map_err(|_| QueryError::Unreadable { store: STORE, what: "a customer that is not JSON" })?;
     let mut pipeline = redis::pipe();
     pipeline.atomic();
     // The client sends MULTI and EXEC itself.
@@ -93,30 +93,6 @@ pub async fn set_context(cache: &Cache, customer: &Customer) -> Result<(), Query
     Ok(())
 }
 
-/// A command with values in place of its parameters.
-fn command(text: &str, values: &[(&str, &str)]) -> redis::Cmd {
-    let mut command = redis::Cmd::new();
-    for word in text.split(' ') {
-        let value = values.iter().find(|(parameter, _)| *parameter == word);
-        command.arg(value.map_or(word, |(_, value)| *value));
-    }
-    command
-}
-
-fn context_key(cache: &Cache, id: Uuid) -> String {
+fn context_key(cache: &Cluster, id: Uuid) -> String {
     cache.key(&format!("ctx:{id}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_are_replaced_and_everything_else_is_sent_as_it_is_written() {
-        let sent = |text| command(text, &[("$key", "ctx:1"), ("$customer", "{\"a b\": 1}")]).get_packed_command();
-        assert_eq!(
-            sent("JSON.SET $key $ $customer"),
-            b"*4\r\n$8\r\nJSON.SET\r\n$5\r\nctx:1\r\n$1\r\n$\r\n$10\r\n{\"a b\": 1}\r\n"
-        );
-    }
 }

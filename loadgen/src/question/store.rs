@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Store {
     /// PostgreSQL, under row-level security.
     Postgres,
-    /// The Redis cache cluster.
+    /// The Redis clusters: cache and state.
     Redis,
     /// Elasticsearch.
     Elasticsearch,

@@ -51,6 +51,19 @@ impl Subject<'_> {
         self.population.customer_id(self.tenant, self.customer_index())
     }
 
+    /// Index of the agent.
+    pub(super) fn agent_index(&self) -> u64 {
+        match self.key {
+            Key::Agent(index) => *index,
+            other => reject(other),
+        }
+    }
+
+    /// The agent's identifier.
+    pub(super) fn agent_id(&self) -> String {
+        self.population.agent(self.tenant, self.agent_index()).id
+    }
+
     /// The campaign's identifier.
     pub(super) fn campaign_id(&self) -> Uuid {
         match self.key {

@@ -76,6 +76,7 @@ fn answer(population: &Population, past: &Past, probe: &Probe) -> Answer {
             let is_found = customer.is_active || probe.question != Question::LookupByEmail;
             Answer::Customer(Some(Box::new(customer)).filter(|_| is_found))
         }
+        Key::Agent(index) => Answer::Session(Some(population.session(tenant, *index))),
         Key::Campaign(index) => {
             let id = Some(population.campaign_id(tenant, *index));
             let mut statuses = BTreeMap::new();

@@ -40,7 +40,7 @@ fn the_smoke_scenario_has_its_documented_sizes() {
     assert_eq!(smoke.duration, Duration::from_secs(75));
     assert!((smoke.compression() - 1152.0).abs() < 1e-9);
     let limits: Vec<u128> = smoke.slos.iter().map(|slo| slo.within.as_millis()).collect();
-    assert_eq!(limits, [100, 200, 2_000]);
+    assert_eq!(limits, [100, 100, 200, 2_000]);
     assert!(Question::ALL.iter().all(|&question| smoke.slos_of(question, None).next().is_some()));
 }
 

@@ -1,4 +1,4 @@
-//! The cache cluster of Redis: its connection, and keys in the namespace.
+//! The clusters of Redis: a connection, and keys in the namespace.
 
 use redis::cluster_async::ClusterConnection;
 use sluice_schemas::connect;
@@ -7,23 +7,31 @@ use sluice_schemas::stores::Stores;
 
 use super::error::QueryError;
 
-/// The cache cluster.
+/// The store, as errors name it.
+pub(crate) const STORE: &str = "Redis";
+
+/// A cluster.
 #[derive(Clone)]
-pub struct Cache {
+pub struct Cluster {
     connection: ClusterConnection,
     names: Names,
 }
 
-impl std::fmt::Debug for Cache {
+impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cache").field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("Cluster").field("names", &self.names).finish_non_exhaustive()
     }
 }
 
-impl Cache {
-    /// Connects to the cluster.
-    pub async fn connect(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
+impl Cluster {
+    /// Connects to the cache cluster, which may evict any key.
+    pub async fn cache(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
         Ok(Self { connection: connect::redis_cache(stores).await?, names: names.clone() })
+    }
+
+    /// Connects to the state cluster, which evicts none.
+    pub async fn state(stores: &Stores, names: &Names) -> Result<Self, QueryError> {
+        Ok(Self { connection: connect::redis_state(stores).await?, names: names.clone() })
     }
 
     /// A handle of the shared, multiplexed connection.
@@ -34,5 +42,29 @@ impl Cache {
     /// A key in the namespace.
     pub(crate) fn key(&self, key: &str) -> String {
         self.names.key(key)
+    }
+}
+
+/// A command with values in place of its parameters.
+pub(crate) fn command(text: &str, values: &[(&str, &str)]) -> redis::Cmd {
+    let mut command = redis::Cmd::new();
+    for word in text.split_ascii_whitespace() {
+        let value = values.iter().find(|(parameter, _)| *parameter == word);
+        command.arg(value.map_or(word, |(_, value)| *value));
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_replaced_and_everything_else_is_sent_as_it_is_written() {
+        let sent = |text| command(text, &[("$key", "ctx:1"), ("$customer", "{\"a b\": 1}")]).get_packed_command();
+        assert_eq!(
+            sent("JSON.SET $key $ $customer"),
+            b"*4\r\n$8\r\nJSON.SET\r\n$5\r\nctx:1\r\n$1\r\n$\r\n$10\r\n{\"a b\": 1}\r\n"
+        );
     }
 }

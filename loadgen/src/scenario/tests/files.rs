@@ -50,7 +50,7 @@ fn included_values_apply_where_the_file_has_none() {
     let scenario = read_files(&[("own.toml", own), ("base/base.toml", SMOKE), ("base/faster.toml", faster)]).unwrap();
     assert_eq!((scenario.name.as_str(), scenario.tenants, scenario.customers), ("own", 5, 30_000));
     assert!((scenario.probes[&Question::Search] - 3.0).abs() < 1e-9);
-    assert_eq!((scenario.duration.as_secs(), scenario.slos.len()), (60, 3));
+    assert_eq!((scenario.duration.as_secs(), scenario.slos.len()), (60, 4));
     assert!((scenario.probes[&Question::Timeline] - 8.0).abs() < 1e-9, "tables merge");
     let one_slo = "include = [\"base.toml\"]\n[[slo]]\nname = \"only\"\nobjective = \"95 %\"\nwithin = \"1 s\"\nquestions = [\"search\"]\n";
     assert_eq!(
