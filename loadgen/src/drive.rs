@@ -4,6 +4,7 @@
 //! # Layout
 //! - `clock`: waits for an intended start
 //! - `writes`, `producer`, `commits`: planned records, sent to Kafka and to PostgreSQL
+//! - `visibility`: watches events until ClickHouse shows them
 //! - `loops`, `engine`, `timer`: threads that each ask a share of the questions, at their intended starts
 //! - `probes`, `merge`: the questions in order of their intended starts
 //! - `users`: users who ask one question at a time
@@ -26,6 +27,7 @@ mod progress;
 mod shared;
 mod timer;
 mod users;
+mod visibility;
 mod vitals;
 mod writes;
 
@@ -54,6 +56,7 @@ use priority::Priority;
 use probes::Schedule;
 use producer::Producer;
 use shared::{Counters, Shared, read};
+use visibility::Watching;
 use vitals::Vitals;
 use writes::Sent;
 
@@ -113,7 +116,7 @@ pub async fn drive(
     progress: &watch::Sender<Progress>,
 ) -> Result<Driven, DriveError> {
     let shared = prepare(context).await?;
-    let writers = commits::pool(context.stores, context.names).await?;
+    let writers = commits::pool(context.stores, context.names, context.scenario.connections.postgres_writers).await?;
     let priority = Priority::raise();
     let loops = Loops::start(context, &shared).await?;
     let lead = context.scenario.lead();
@@ -124,21 +127,21 @@ pub async fn drive(
     if !lead.is_zero() {
         warm_up_until(&clock, (&shared, &loops), stop, progress).await?;
     }
+    let watching = Watching::start(context, &shared, &clock, stop);
     let vitals = Vitals::start();
     let (checks, checking) = start_checks(&shared, &loops);
     let mut probes = loops.run(Schedule::Drive, &clock, Some(checks)).await;
     let driving = async { tokio::join!(join(sending), probes.all_started()) };
     let (sent, ()) = with_progress(&shared, &clock, (Phase::Driving, progress), driving).await;
-    let sent = sent?;
+    let Sent { kafka, lag } = sent?;
     let (monotonic, system) = (clock.elapsed(), clock.system_elapsed());
     let vitals = vitals.finish();
-    let finishing = finish(&shared, probes, (commits, checking), stop);
+    let finishing = finish(&shared, probes, (commits, checking), watching, stop);
     let (lost, task_delay) =
         with_progress(&shared, &Clock::start(stop), (Phase::Flushing, progress), finishing).await?;
     blocking(move || loops.join()).await;
     let plan = Arc::clone(&shared.plan);
     let planned = blocking(move || plan.all_totals()).await;
-    let Sent { kafka, lag } = sent;
     let health = GeneratorHealth {
         writes: shared.started_writes(planned),
         probes: shared.started_probes(),
@@ -256,6 +259,7 @@ async fn finish(
     shared: &Arc<Shared>,
     probes: Running,
     (commits, checking): (JoinHandle<()>, JoinHandle<()>),
+    watching: Option<Watching>,
     stop: &CancellationToken,
 ) -> Result<(Vec<String>, DurationHistogram), DriveError> {
     let task_delay = probes.ended().await?;
@@ -264,6 +268,9 @@ async fn finish(
     let flush_timeout = if stop.is_cancelled() { FLUSH_STOPPED } else { FLUSH };
     let producing = Arc::clone(shared);
     let flushed = blocking(move || producing.producer.flush(flush_timeout)).await;
+    if let Some(watching) = watching {
+        watching.finish().await;
+    }
     let uncommitted = read(&shared.counters.uncommitted);
     let uncommitted =
         (uncommitted > 0).then(|| format!("write to PostgreSQL: {uncommitted} communications were not committed"));

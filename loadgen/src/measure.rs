@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::population::TenantClass;
 use crate::question::Question;
-use crate::scenario::{Scenario, Slo};
+use crate::scenario::{Operation, Scenario, Slo};
 use blocks::Blocks;
 
 pub use classes::{ByClass, OfClass};
@@ -174,6 +174,14 @@ impl Measurements {
             recorder.record(class, sample);
         }
         for SloRecorder { slo, measured } in self.slos.iter_mut().filter(|one| one.slo.judges(question, class, users)) {
+            measured.record(sample, Some(slo.within));
+        }
+    }
+
+    /// Counts the sample of an operation that is no question, of a tenant of that class, for each SLO that judges it.
+    pub fn record_operation(&mut self, of: Operation, class: TenantClass, sample: Sample) {
+        let judging = |one: &&mut SloRecorder| one.slo.of == of && one.slo.tenants.is_none_or(|judged| judged == class);
+        for SloRecorder { slo, measured } in self.slos.iter_mut().filter(judging) {
             measured.record(sample, Some(slo.within));
         }
     }

@@ -28,7 +28,8 @@ use std::path::Path;
 pub use error::ScenarioError;
 pub use schema::schema;
 pub use stages::{Factor, Stage};
-pub use types::{Arrivals, Availability, Pace, Scenario, Slo, TimeOuts, Undecided, Users};
+pub(crate) use types::TRANSACTION_WINDOW;
+pub use types::{Arrivals, Availability, Operation, Pace, Scenario, Slo, TimeOuts, Undecided, Users};
 pub use units::{brief_duration, exact_duration};
 
 use source::{Part, Source};

@@ -129,7 +129,8 @@ impl<'a> Trial<'a> {
         // Every step that uses an unavailable store reports it.
         let mut failures: Vec<String> = self.failures.into_iter().chain(wrong).collect();
         failures.retain(|failure| seen.insert(failure.clone()));
-        let validity = verdict::validity(&scenario.slos, &driven.measured.questions, &driven.health);
+        let validity =
+            verdict::validity(&scenario.slos, (&driven.measured.questions, &driven.measured.slos), &driven.health);
         Findings { slos, availability, validity, failures }
     }
 

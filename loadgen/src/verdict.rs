@@ -35,7 +35,7 @@ mod tests;
 
 /// Judges every SLO of a scenario, and the availability of every store, as one family of tests.
 pub fn judge(scenario: &Scenario, measured: &Measurements) -> (Vec<Judged>, Vec<Availability>) {
-    let mut slos: Vec<Judged> = measured.slos.iter().map(slo::test).collect();
+    let mut slos: Vec<Judged> = measured.slos.iter().map(|one| slo::test(scenario, one)).collect();
     let mut availability = availability::test(measured, scenario.availability);
     let slo_tests = slos.iter_mut().map(|one| (one.slo.alpha, &mut one.test));
     let availability_tests = availability.iter_mut().map(|one| (availability::ALPHA, &mut one.test));

@@ -5,6 +5,8 @@ mod account_counts_every_difference;
 #[cfg(test)]
 mod account_is_exact;
 #[cfg(test)]
+mod commits_are_judged;
+#[cfg(test)]
 mod drive_fails_slow_and_broken_stores;
 #[cfg(test)]
 mod drive_shows_stalls_in_full;
@@ -15,5 +17,7 @@ mod history_of_years;
 mod load_checks_what_the_stores_hold;
 #[cfg(test)]
 mod shaped_load_is_accounted_for;
+#[cfg(test)]
+mod visibility_is_judged;
 #[cfg(test)]
 mod world;

@@ -22,9 +22,8 @@ use uuid::Uuid;
 use super::clock::Clock;
 use super::shared::{Shared, add};
 use super::writes::Group;
+use crate::measure::{Outcome, Sample};
 
-/// Concurrent transactions.
-const WRITERS: u32 = 6;
 /// Delays before each retry; after the last one fails, the group is given up.
 const RETRY_DELAYS: [Duration; 6] = [
     Duration::from_millis(50),
@@ -67,7 +66,7 @@ impl Commits {
     /// Commits groups concurrently until the channel closes or the drive is stopped.
     pub(super) async fn run(self, mut groups: mpsc::Receiver<Group>, stop: CancellationToken) {
         let this = Arc::new(self);
-        let writers = Arc::new(Semaphore::new(WRITERS as usize));
+        let writers = Arc::new(Semaphore::new(this.pool.options().get_max_connections() as usize));
         let tasks = TaskTracker::new();
         while let Some(group) = groups.recv().await {
             let Ok(permit) = Arc::clone(&writers).acquire_owned().await else { break };
@@ -87,9 +86,14 @@ impl Commits {
     }
 
     async fn commit(&self, group: Group) {
-        let (at, tenant, count) = (group.at, group.tenant, group.rows.len() as u64);
+        let Group { at, intended, queued, tenant, rows } = group;
+        let (lag, waited, count) = (queued.saturating_duration_since(intended), queued.elapsed(), rows.len() as u64);
+        let measure = |outcome| {
+            let sample = Sample { intended: at, lag, latency: intended.elapsed(), waited, outcome };
+            self.shared.record_commit(tenant, sample);
+        };
         let tenant_id = self.shared.plan.population().tenants()[tenant].id;
-        let rows = Columns::from_rows(group.rows);
+        let rows = Columns::from_rows(rows);
         for (attempt, pause) in RETRY_DELAYS.map(Some).into_iter().chain([None]).enumerate() {
             let result = tokio::time::timeout(self.time_left(), rows.insert(&self.pool, tenant_id)).await;
             let is_committed = matches!(result, Ok(Ok(())));
@@ -98,6 +102,7 @@ impl Commits {
             }
             match result {
                 Ok(Ok(())) => {
+                    measure(Outcome::Correct);
                     lock(&self.shared.transactions).record(at, false);
                     return add(&self.shared.counters.committed[tenant], count);
                 }
@@ -111,6 +116,7 @@ impl Commits {
                 None => break,
             }
         }
+        measure(Outcome::Error);
         lock(&self.shared.transactions).record(at, true);
         add(&self.shared.counters.uncommitted, count);
     }
@@ -121,9 +127,9 @@ impl Commits {
 }
 
 /// A separate pool for writes, so that probes and writes never wait for each other's connections.
-pub(super) async fn pool(stores: &Stores, names: &Names) -> Result<PgPool, ConnectError> {
+pub(super) async fn pool(stores: &Stores, names: &Names, writers: u32) -> Result<PgPool, ConnectError> {
     let options = connect::postgres_options(stores, &names.database(), Role::App);
-    let pool = PgPoolOptions::new().min_connections(WRITERS).max_connections(WRITERS).acquire_timeout(ACQUIRE);
+    let pool = PgPoolOptions::new().min_connections(writers).max_connections(writers).acquire_timeout(ACQUIRE);
     pool.connect_with(options).await.map_err(|error| ConnectError {
         store: "PostgreSQL",
         section: "postgres",

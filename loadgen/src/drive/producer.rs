@@ -7,6 +7,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
+use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::statistics::Statistics;
@@ -62,19 +63,37 @@ pub(super) struct Delivery {
     pub(super) topic: Topic,
     pub(super) tenant: usize,
     pub(super) at: Duration,
+    /// Whether it is watched until it is visible in its store.
+    pub(super) is_watched: bool,
+}
+
+/// A watched record whose delivery is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Watched {
+    pub(super) tenant: usize,
+    /// Intended start.
+    pub(super) at: Duration,
+    /// Partition and offset; `None` if the brokers did not acknowledge it.
+    pub(super) place: Option<(i32, i64)>,
 }
 
 /// Counters per topic and tenant that fit into a [`Delivery`]'s tag.
 const SLOT_BITS: u32 = 16;
+/// The bit of a tag that is set for a watched record.
+const WATCHED_BIT: u32 = usize::BITS - 1;
 
 impl Delivery {
     /// Packs the slot of the counters and the intended start, in milliseconds, into one word for librdkafka.
     fn tag(self) -> usize {
-        slot(self.tenant, self.topic) | (self.at.as_millis() as usize) << SLOT_BITS
+        slot(self.tenant, self.topic)
+            | (self.at.as_millis() as usize) << SLOT_BITS
+            | usize::from(self.is_watched) << WATCHED_BIT
     }
 
-    fn from_tag(tag: usize) -> (usize, Duration) {
-        (tag & ((1 << SLOT_BITS) - 1), Duration::from_millis((tag >> SLOT_BITS) as u64))
+    /// The slot, the intended start, and whether the record is watched.
+    fn from_tag(tag: usize) -> (usize, Duration, bool) {
+        let (is_watched, tag) = (tag >> WATCHED_BIT == 1, tag & !(1 << WATCHED_BIT));
+        (tag & ((1 << SLOT_BITS) - 1), Duration::from_millis((tag >> SLOT_BITS) as u64), is_watched)
     }
 }
 
@@ -86,6 +105,18 @@ struct DeliveryReports {
     /// Records that were not acknowledged, by their intended starts.
     failed: Mutex<Blocks>,
     first_failure: OnceLock<String>,
+    /// Watched records that were delivered since they were last taken; the plan bounds their number.
+    watched: Mutex<Vec<Watched>>,
+}
+
+impl DeliveryReports {
+    /// Keeps a watched record. One that was delivered twice has no known offset, and is no sample.
+    fn watch(&self, slot: usize, at: Duration, result: &DeliveryResult<'_>) {
+        let place = result.as_ref().ok().map(|message| (message.partition(), message.offset()));
+        if place.is_none_or(|(_, offset)| offset >= 0) {
+            lock(&self.watched).push(Watched { tenant: slot / Topic::ALL.len(), at, place });
+        }
+    }
 }
 
 impl ClientContext for DeliveryReports {
@@ -98,7 +129,10 @@ impl ProducerContext for DeliveryReports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
-        let (slot, at) = Delivery::from_tag(tag);
+        let (slot, at, is_watched) = Delivery::from_tag(tag);
+        if is_watched {
+            self.watch(slot, at, result);
+        }
         match result {
             Ok(_) => {
                 self.acknowledged[slot].fetch_add(1, Ordering::Relaxed);
@@ -148,6 +182,7 @@ impl Producer {
             acknowledged: (0..tenants * Topic::ALL.len()).map(|_| AtomicU64::new(0)).collect(),
             failed: Mutex::new(Blocks::new(drive)),
             first_failure: OnceLock::new(),
+            watched: Mutex::default(),
         };
         let inner = config
             .set("statistics.interval.ms", STATISTICS_MS)
@@ -202,6 +237,11 @@ impl Producer {
         lock(&self.reports().failed).clone()
     }
 
+    /// The watched records whose deliveries have become known since the last call.
+    pub(super) fn take_watched(&self) -> Vec<Watched> {
+        std::mem::take(&mut lock(&self.reports().watched))
+    }
+
     fn reports(&self) -> &DeliveryReports {
         self.inner.client().context()
     }
@@ -218,7 +258,9 @@ mod tests {
     #[test]
     fn a_tag_holds_every_tenant_and_a_week() {
         let at = Duration::from_hours(24 * 8);
-        let delivery = Delivery { topic: Topic::Interactions, tenant: 999, at };
-        assert_eq!(Delivery::from_tag(delivery.tag()), (slot(999, Topic::Interactions), at));
+        for is_watched in [true, false] {
+            let delivery = Delivery { topic: Topic::Interactions, tenant: 999, at, is_watched };
+            assert_eq!(Delivery::from_tag(delivery.tag()), (slot(999, Topic::Interactions), at, is_watched));
+        }
     }
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::producer::{Producer, Topic};
 use super::progress::{Phase, Progress, SloProgress};
-use crate::measure::{Measurements, SloRecorder, Started, WriteRecorder};
+use crate::measure::{Measurements, Sample, SloRecorder, Started, WriteRecorder};
 use crate::plan::{Plan, Totals};
+use crate::population::TenantClass;
 use crate::question::oracle::Oracle;
-use crate::scenario::Scenario;
+use crate::scenario::{Operation, Scenario};
 use sluice_schemas::concurrency::lock;
 
 /// The state of one drive.
@@ -19,7 +20,7 @@ pub(super) struct Shared {
     pub(super) plan: Arc<Plan>,
     pub(super) oracle: Oracle,
     pub(super) producer: Producer,
-    /// Measurements of probes, written by the checks' thread alone.
+    /// Measurements of probes, and of SLOs of other operations.
     pub(super) measured: Mutex<Measurements>,
     pub(super) counters: Counters,
     /// PostgreSQL's transactions.
@@ -74,6 +75,19 @@ impl Shared {
     /// Whether to log one more failure.
     pub(super) fn should_log_failure(&self) -> bool {
         self.counters.failures.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED_FAILURES
+    }
+
+    /// Records a transaction of a tenant, whose intended start counts from the first write. The warm-up's are not judged.
+    pub(super) fn record_commit(&self, tenant: usize, sample: Sample) {
+        if let Some(intended) = sample.intended.checked_sub(self.scenario.lead()) {
+            self.record_operation(Operation::Commits, tenant, Sample { intended, ..sample });
+        }
+    }
+
+    /// Records an operation of a tenant that is no question.
+    pub(super) fn record_operation(&self, of: Operation, tenant: usize, sample: Sample) {
+        let class = TenantClass::of(tenant, self.plan.population().tenants().len());
+        lock(&self.measured).record_operation(of, class, sample);
     }
 
     /// Writes handed to the stores so far.

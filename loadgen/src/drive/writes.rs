@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sluice_schemas::{Store, concurrency::lock, records::Communication};
 use tokio::sync::mpsc;
@@ -14,15 +14,14 @@ use super::clock::Clock;
 use super::priority;
 use super::producer::{Delivery, ProduceError, Topic};
 use super::shared::{Shared, add};
-use crate::measure::{DurationHistogram, WriteRecorder};
+use crate::measure::{DurationHistogram, Sample, WriteRecorder};
 use crate::plan::{Planned, Write};
+use crate::scenario::{Operation, TRANSACTION_WINDOW as WINDOW};
 
 /// Records that are prepared together.
 const BATCH: usize = 256;
 /// Prepared batches that may be queued.
 const BATCHES_AHEAD: usize = 64;
-/// A tenant's communications within this time are committed in one transaction.
-const WINDOW: Duration = Duration::from_millis(50);
 /// Delay before a record is offered again to a full producer queue: one tick of the clock.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
 /// Maximum time after the end of the drive in which a store that pushed back may still accept records.
@@ -42,8 +41,11 @@ enum Output {
 
 /// Communications of one tenant, committed together.
 pub(super) struct Group {
-    /// Intended start of the transaction: the end of the window.
+    /// Intended start of the transaction: that of the first record after its window, or of the last one of all.
     pub(super) at: Duration,
+    /// The same instant, and the one at which the group was queued.
+    pub(super) intended: Instant,
+    pub(super) queued: Instant,
     pub(super) tenant: usize,
     pub(super) rows: Vec<Communication>,
 }
@@ -113,6 +115,10 @@ struct Pacer<'a> {
     window_ends: Duration,
     /// How far behind schedule sending is because the producer's queue was full.
     held: Duration,
+    /// One in so many events is watched; `None` if no SLO judges them.
+    watched_event_in: Option<u64>,
+    /// Events of the drive so far.
+    events: u64,
     sent: Sent,
 }
 
@@ -121,21 +127,26 @@ impl<'a> Pacer<'a> {
         let open = shared.plan.population().tenants().iter().map(|_| Vec::new()).collect();
         let kafka = WriteRecorder::new(Store::Kafka, shared.scenario.duration).after(shared.scenario.lead());
         let sent = Sent { kafka, lag: DurationHistogram::default() };
-        Self { shared, clock, groups, open, window_ends: WINDOW, held: Duration::ZERO, sent }
+        let watched_event_in =
+            shared.scenario.longest_limit(Operation::Events).map(|_| shared.scenario.watched_event_in());
+        let held = Duration::ZERO;
+        Self { shared, clock, groups, open, window_ends: WINDOW, held, watched_event_in, events: 0, sent }
     }
 
     /// Owns the receiver, so that preparing ends when sending does.
     fn send_all(mut self, ready: Receiver<Vec<Prepared>>) -> Result<Sent, ProduceError> {
+        let mut last = Duration::ZERO;
         for prepared in ready.into_iter().flatten() {
-            if prepared.at >= self.window_ends {
-                self.close_window(prepared.at);
-            }
             if !self.clock.sleep_until(prepared.at) {
                 return Ok(self.sent);
             }
+            if prepared.at >= self.window_ends {
+                self.close_window(prepared.at);
+            }
+            last = prepared.at;
             self.send(prepared)?;
         }
-        self.close_window(Duration::MAX);
+        self.close_window(last);
         Ok(self.sent)
     }
 
@@ -147,9 +158,14 @@ impl<'a> Pacer<'a> {
                 self.record_lag(prepared.at, lag);
             }
             Output::Message { topic, key, payload } => {
-                let delivery = Delivery { topic, tenant: prepared.tenant, at: prepared.at.saturating_sub(self.lead()) };
+                let (tenant, at) = (prepared.tenant, prepared.at.saturating_sub(self.lead()));
+                let is_watched = topic == Topic::Events && prepared.at >= self.lead() && self.watches_next();
+                let delivery = Delivery { topic, tenant, at, is_watched };
                 let is_queued = self.hand_over(delivery, &key, &payload)?;
                 self.sent.kafka.record(prepared.at, !is_queued);
+                if is_watched && !is_queued {
+                    self.shared.record_operation(Operation::Events, tenant, Sample::failed(at));
+                }
                 if is_queued {
                     add(&self.shared.counters.records[topic as usize], 1);
                     self.record_lag(prepared.at, lag);
@@ -166,6 +182,12 @@ impl<'a> Pacer<'a> {
         if at >= self.lead() {
             self.sent.lag.record(lag.saturating_sub(self.held));
         }
+    }
+
+    /// Whether the next event of the drive is watched: one in [`crate::scenario::Scenario::watched_event_in`].
+    fn watches_next(&mut self) -> bool {
+        self.events += 1;
+        self.watched_event_in.is_some_and(|every| self.events.is_multiple_of(every))
     }
 
     fn lead(&self) -> Duration {
@@ -195,11 +217,13 @@ impl<'a> Pacer<'a> {
             if count == 0 {
                 continue;
             }
-            let at = self.window_ends.min(self.lead() + self.shared.scenario.duration);
+            let at = now.min(self.lead() + self.shared.scenario.duration);
+            let (intended, queued) = (self.clock.instant(at), Instant::now());
             // Never wait here: if the queue is full, PostgreSQL is far too slow for the offered rate.
-            let is_queued = self.groups.try_send(Group { at, tenant, rows }).is_ok();
+            let is_queued = self.groups.try_send(Group { at, intended, queued, tenant, rows }).is_ok();
             if !is_queued {
                 lock(&self.shared.transactions).record(at, true);
+                self.shared.record_commit(tenant, Sample::failed(at));
             }
             let counters = &self.shared.counters;
             add(if is_queued { &counters.communications } else { &counters.writes_held_back }, count);

@@ -42,6 +42,12 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// An operation that failed before it started.
+    pub(crate) fn failed(intended: Duration) -> Self {
+        let (lag, latency, waited) = Default::default();
+        Self { intended, lag, latency, waited, outcome: Outcome::Error }
+    }
+
     /// Whether it counts as an exceedance of a limit.
     pub(super) fn exceeds(&self, limit: Option<Duration>) -> bool {
         self.outcome.is_failure() || limit.is_some_and(|limit| self.latency > limit)

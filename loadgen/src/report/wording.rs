@@ -3,7 +3,7 @@
 use super::contents::Report;
 use crate::account::Ledger;
 use crate::number::separated;
-use crate::scenario::{Slo, Undecided, brief_duration, exact_duration};
+use crate::scenario::{Operation, Slo, Undecided, brief_duration, exact_duration};
 use crate::verdict::{Availability, Findings, Overall, Proportion, Subject, Verdict};
 
 /// Shown if nothing was measured, which is not zero.
@@ -14,7 +14,13 @@ pub(super) fn objective(slo: &Slo) -> String {
     let tenants = slo.tenants.map_or_else(String::new, |class| format!(", {} tenants", class.as_str()));
     let windows = slo.in_every.map_or_else(String::new, |window| format!(", in every {}", exact_duration(window)));
     let users = slo.users.as_ref().map_or_else(String::new, |users| format!(", service time of {users}"));
-    format!("{} within {}{tenants}{users}{windows}", percent(slo.objective), exact_duration(slo.within))
+    let of = match slo.of {
+        Operation::Questions => "",
+        Operation::Commits => " of commits",
+        Operation::Events => " of events visible",
+    };
+    let rate = slo.at_least.map_or_else(String::new, |rate| format!(", at least {}/s", separated(rate as u64)));
+    format!("{}{of} within {}{rate}{tenants}{users}{windows}", percent(slo.objective), exact_duration(slo.within))
 }
 
 /// The sums of ledgers: produced, landed, dead-lettered, missing, duplicate, wrong and unexpected.

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::Datelike;
+use toml::Spanned;
 
 use super::error::ScenarioError;
 use super::names::{name, question, unknown};
 use super::raw::{self, Count, Raw, Text};
 use super::shape::{self, MAX_RECORDS};
 use super::source::Source;
-use super::types::{Arrivals, Availability, Connections, Pace, Scenario, Slo, TimeOuts, Undecided, Users};
+use super::types::{Arrivals, Availability, Connections, Operation, Pace, Scenario, Slo, TimeOuts, Undecided, Users};
 use super::{units, users};
 use crate::population::TenantClass;
 use crate::question::{Question, Store};
@@ -224,6 +225,9 @@ fn connections(raw: &raw::Connections, source: &Source) -> Result<Connections, S
     if let Some(count) = &raw.postgres {
         connections.postgres = source.count(count, "connections.postgres", 1..10_001)? as u32;
     }
+    if let Some(count) = &raw.postgres_writers {
+        connections.postgres_writers = source.count(count, "connections.postgres_writers", 1..10_001)? as u32;
+    }
     Ok(connections)
 }
 
@@ -274,7 +278,19 @@ fn slos(
                 let message = format!("duplicate SLO \"{}\"; give each SLO a name of its own", slo.name);
                 return Err(source.wrong(&raw.name, "slo.name", message));
             }
-            questions_fit(raw, &slo, asked, time_outs, source)?;
+            if let Some(at) = raw.at_least.as_ref().filter(|_| slo.of != Operation::Events) {
+                let message = "only a rate of events is judged; write `of = \"events\"`, or remove `at_least`";
+                return Err(source.wrong(at, "slo.at_least", message));
+            }
+            match (slo.of, &raw.questions) {
+                (Operation::Questions, Some(at)) => questions_fit((raw, at), &slo, asked, time_outs, source)?,
+                (Operation::Questions, None) => {
+                    let message =
+                        "it has no questions; name at least one in `questions`, or what else it judges in `of`";
+                    return Err(source.wrong(&raw.name, "slo", message));
+                }
+                (Operation::Commits | Operation::Events, _) => no_questions_asked(raw, source)?,
+            }
             Ok(slo)
         });
         slos.extend(source.keep(checked));
@@ -282,21 +298,31 @@ fn slos(
     slos
 }
 
+/// What is not a question has none, and no users who ask.
+fn no_questions_asked(raw: &raw::Slo, source: &Source) -> Result<(), ScenarioError> {
+    let what = raw.of.as_ref().map_or("questions", |of| of.as_ref());
+    let message = |key: &str| format!("it can't be judged together with `of = \"{what}\"`; remove `{key}`");
+    if let Some(at) = &raw.questions {
+        return Err(source.wrong(at, "slo.questions", message("questions")));
+    }
+    raw.users.as_ref().map_or(Ok(()), |at| Err(source.wrong(at, "slo.users", message("users"))))
+}
+
 fn questions_fit(
-    raw: &raw::Slo,
+    (raw, questions): (&raw::Slo, &Spanned<Vec<Text>>),
     slo: &Slo,
     (probes, users): (&Probes, Option<&[Users]>),
     time_outs: Option<&TimeOuts>,
     source: &Source,
 ) -> Result<(), ScenarioError> {
     if slo.questions.is_empty() {
-        return Err(source.wrong(&raw.questions, "slo.questions", "it is empty; name at least one question"));
+        return Err(source.wrong(questions, "slo.questions", "it is empty; name at least one question"));
     }
     let by_users = match &raw.users {
         None => None,
         Some(at) => Some(users::named(at, users, source)?),
     };
-    for (at, &question) in raw.questions.as_ref().iter().zip(&slo.questions) {
+    for (at, &question) in questions.as_ref().iter().zip(&slo.questions) {
         let named = slo.questions.iter().filter(|&&other| other == question).count();
         let message = if named > 1 {
             format!("\"{question}\" is named twice; name it once")
@@ -331,18 +357,25 @@ fn slo(raw: &raw::Slo, tenants: Option<u64>, source: &Source) -> Result<Slo, Sce
         let range = Duration::from_millis(1)..DAY + Duration::from_secs(1);
         at.as_ref().map(|at| source.duration(at, key, range)).transpose()
     };
+    let operations =
+        [("questions", Operation::Questions), ("commits", Operation::Commits), ("events", Operation::Events)];
     Ok(Slo {
         name: name(&raw.name, source)?,
+        of: match &raw.of {
+            Some(at) => source.choice(at, "slo.of", &operations)?,
+            None => Operation::Questions,
+        },
         questions: raw
             .questions
-            .as_ref()
             .iter()
+            .flat_map(Spanned::get_ref)
             .map(|at| question(at, "slo.questions", source))
             .collect::<Result<_, _>>()?,
         tenants: raw.tenants.as_ref().map(|at| tenant_class(at, tenants.unwrap_or(MAX_TENANTS), source)).transpose()?,
         users: raw.users.as_ref().map(|at| at.as_ref().clone()),
         objective: source.unit(&raw.objective, "slo.objective", |text| units::percent(text, 50.0, 99.99))?,
         within: source.duration(&raw.within, "slo.within", Duration::from_millis(1)..Duration::from_secs(601))?,
+        at_least: raw.at_least.as_ref().map(|at| source.unit(at, "slo.at_least", units::rate)).transpose()?,
         alpha: match &raw.alpha {
             Some(at) => source.unit(at, "slo.alpha", |text| units::percent(text, 0.01, 20.0))?,
             None => 0.05,

@@ -47,11 +47,13 @@ const FACTOR: &str = r"[0-9]+(\.[0-9]+)? ?x";
 text!(Duration, r"^([0-9]+ ?[a-z]+ ?)+$", ["60 s", "10 min", "1 day"]);
 text!(Percent, r"^[0-9]+(\.[0-9]+)? ?%$", ["95 %", "99.99 %"]);
 text!(Rate, r"^[0-9_]+(\.[0-9]+)? ?/ ?(s|min|h)( by calendar)?$", ["30/s", "12/min", "30/s by calendar"]);
+text!(PlainRate, r"^[0-9_]+(\.[0-9]+)? ?/ ?(s|min|h)$", ["10000/s"]);
 text!(OneFactor, format!("^{FACTOR}$"), ["2x", "0.5x"]);
 text!(Factor, format!("^{FACTOR}( to {FACTOR})?$"), ["10x", "1x to 10x"]);
 words!(Pace, ["calendar", "steady"]);
 words!(Arrivals, ["poisson", "constant"]);
 words!(TenantClass, ["large", "middle", "small"]);
+words!(Operation, ["questions", "commits", "events"]);
 words!(Undecided, ["block", "allow"]);
 words!(QuestionName, questions().collect::<Vec<_>>());
 

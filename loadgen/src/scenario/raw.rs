@@ -66,6 +66,9 @@ pub(super) struct Connections {
     /// Connections that ask questions of PostgreSQL, at most.
     #[schemars(with = "Option<u64>", range(min = 1, max = 10_000))]
     pub postgres: Option<Count>,
+    /// Connections that write to PostgreSQL, at most: as many transactions are in flight.
+    #[schemars(with = "Option<u64>", range(min = 1, max = 10_000))]
+    pub postgres_writers: Option<Count>,
 }
 
 /// The seeds of everything random.
@@ -206,15 +209,21 @@ pub(super) struct Slo {
     /// Its name in reports.
     #[schemars(with = "String")]
     pub name: Text,
+    /// What is judged: "questions", the "commits" of writes to PostgreSQL, or "events" until ClickHouse shows them.
+    #[schemars(with = "Option<super::forms::Operation>")]
+    pub of: Option<Text>,
     /// The questions whose answers are judged together.
-    #[schemars(with = "Vec<super::forms::QuestionName>")]
-    pub questions: Spanned<Vec<Text>>,
+    #[schemars(with = "Option<Vec<super::forms::QuestionName>>")]
+    pub questions: Option<Spanned<Vec<Text>>>,
     /// Share of answers that must be in time.
     #[schemars(with = "super::forms::Percent")]
     pub objective: Text,
     /// The limit, from the intended start to the last byte.
     #[schemars(with = "super::forms::Duration")]
     pub within: Text,
+    /// With `of = "events"`: so many events per second must be visible within the limit, such as "10000/s".
+    #[schemars(with = "Option<super::forms::PlainRate>")]
+    pub at_least: Option<Text>,
     /// Highest accepted probability of a wrong PASS, and of a wrong FAIL.
     #[schemars(with = "Option<super::forms::Percent>")]
     pub alpha: Option<Text>,

@@ -108,13 +108,35 @@ fn each_mistake_gets_one_sentence_with_its_line_and_the_remedy() {
         ("availability as a single value", edited("[availability]\n", "availability = \"99.99 %\"\n[seeds2]\n")),
         ("a broken line", edited("keys = 7", "keys = ")),
     ];
+    insta::assert_snapshot!(sentences(&mistakes));
+}
+
+#[test]
+fn each_mistake_of_an_slo_that_is_not_of_questions_is_named() {
+    let of = |of: &str, more: &str| {
+        format!("{SMOKE}\n[[slo]]\nname = \"more\"\nof = \"{of}\"\nobjective = \"95 %\"\nwithin = \"1 s\"\n{more}\n")
+    };
+    let mistakes = [
+        ("an SLO of nothing", edited("questions = [\"search\"]", "")),
+        ("an unknown operation", of("writes", "")),
+        ("commits and questions", of("commits", "questions = [\"search\"]")),
+        ("commits and users", of("commits", "users = \"agents\"")),
+        ("a rate of commits", of("commits", "at_least = \"10/s\"")),
+        ("a rate of questions", edited("alpha = \"5 %\"", "at_least = \"10/s\"")),
+        ("a rate without unit", of("events", "at_least = \"10000\"")),
+    ];
+    insta::assert_snapshot!(sentences(&mistakes));
+}
+
+/// What each scenario is refused with, a sentence each.
+fn sentences(mistakes: &[(&str, String)]) -> String {
     let mut text = String::new();
     for (what, scenario) in mistakes {
-        let error = Scenario::parse(&scenario, "bad.toml").expect_err(what).to_string();
+        let error = Scenario::parse(scenario, "bad.toml").expect_err(what).to_string();
         assert!(!error.contains('\n'), "{error}");
         writeln!(text, "{what}:\n  {error}").unwrap();
     }
-    insta::assert_snapshot!(text);
+    text
 }
 
 #[test]

@@ -14,6 +14,14 @@ use super::stages::{Factor, Stage, factors};
 use crate::population::{Parameters, TenantClass, customers_of_tenants};
 use crate::question::{Question, Store};
 
+/// A tenant's communications within this time are committed in one transaction.
+pub(crate) const TRANSACTION_WINDOW: Duration = Duration::from_millis(50);
+
+/// Events of a communication, about.
+const EVENTS_PER_COMMUNICATION: f64 = 4.0;
+/// Events that are watched each second until they are visible, about.
+const WATCHED_PER_SECOND: f64 = 20.0;
+
 /// A checked scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scenario {
@@ -167,12 +175,28 @@ impl Users {
     }
 }
 
-/// An SLO: "`objective` of the answers to `questions` arrive within `within`."
+/// What the samples of an SLO are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Questions, from the intended start to the last byte of the answer.
+    #[default]
+    Questions,
+    /// Transactions that write to PostgreSQL, from the intended start to the answer to the commit, with all attempts.
+    Commits,
+    /// Events, from the intended start until a query of ClickHouse returns them, through Kafka and the ingest worker.
+    Events,
+}
+
+/// An SLO: "`objective` of the answers to `questions` arrive within `within`", or the same of other operations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Slo {
     /// Name in reports, such as `customer-lookup`.
     pub name: String,
-    /// The questions whose samples are judged together.
+    /// What its samples are.
+    #[serde(default)]
+    pub of: Operation,
+    /// The questions whose samples are judged together; empty if the samples are not of questions.
     pub questions: Vec<Question>,
     /// The tenants whose questions are judged; `None` for all.
     pub tenants: Option<TenantClass>,
@@ -184,6 +208,9 @@ pub struct Slo {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub within: Duration,
+    /// So many events per second must be visible within the limit, if that is judged.
+    #[serde(default)]
+    pub at_least: Option<f64>,
     /// The objective must hold in every window of this length; `None` for the drive as a whole.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "Option<String>")]
@@ -196,16 +223,23 @@ pub struct Slo {
     pub longest_stall: Option<Duration>,
 }
 
-/// Maximum numbers of connections that ask questions. Clients of other stores open as many as they need, or share one.
+/// Maximum numbers of connections. Clients of other stores open as many as they need, or share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {
-    /// To PostgreSQL.
+    /// To PostgreSQL, for questions.
     pub postgres: u32,
+    /// To PostgreSQL, for writes: as many transactions are in flight at most.
+    #[serde(default = "default_postgres_writers")]
+    pub postgres_writers: u32,
+}
+
+const fn default_postgres_writers() -> u32 {
+    6
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { postgres: 32 }
+        Self { postgres: 32, postgres_writers: default_postgres_writers() }
     }
 }
 
@@ -302,6 +336,11 @@ impl Scenario {
         self.slos_of(question, users).map(|slo| slo.within).min()
     }
 
+    /// The longest latency limit that judges an operation which is no question.
+    pub(crate) fn longest_limit(&self, of: Operation) -> Option<Duration> {
+        self.slos.iter().filter(|slo| slo.of == of).map(|slo| slo.within).max()
+    }
+
     /// The users of that name.
     pub fn users_named(&self, name: &str) -> Option<&Users> {
         self.users.iter().find(|users| users.name == name)
@@ -385,7 +424,43 @@ impl Scenario {
             let rate = users.map_or(0.0, |users| users.highest_rate() * share(users)) * self.share_of(slo.tenants);
             return (rate * self.duration.as_secs_f64()) as u64;
         }
-        let rate: f64 = slo.questions.iter().map(|&question| self.mean_rate(question, slo.tenants)).sum();
+        let rate: f64 = match slo.of {
+            Operation::Questions => slo.questions.iter().map(|&question| self.mean_rate(question, slo.tenants)).sum(),
+            Operation::Commits => self.transaction_rate(slo.tenants),
+            Operation::Events => self.event_rate(slo.tenants) / self.watched_event_in() as f64,
+        };
         (rate * self.duration.as_secs_f64()) as u64
+    }
+
+    /// One in so many events is watched until it is visible, if an SLO judges that: about [`WATCHED_PER_SECOND`].
+    pub(crate) fn watched_event_in(&self) -> u64 {
+        (self.event_rate(None) / WATCHED_PER_SECOND).ceil().max(1.0) as u64
+    }
+
+    /// About the average rate of events, per second, of the tenants of a class, or of all.
+    fn event_rate(&self, class: Option<TenantClass>) -> f64 {
+        let customers = customers_of_tenants(&self.into());
+        let of_class =
+            |&(index, _): &(usize, &u64)| class.is_none_or(|class| TenantClass::of(index, customers.len()) == class);
+        let written = |(index, &count): (usize, &u64)| count as f64 * self.write_factor(index as u32);
+        let share: f64 =
+            customers.iter().enumerate().filter(of_class).map(written).sum::<f64>() / self.customers as f64;
+        self.communications as f64 * share * EVENTS_PER_COMMUNICATION / self.duration.as_secs_f64()
+    }
+
+    /// The average rate of transactions, per second, of the tenants of a class, or of all: each commits what a tenant
+    /// writes within [`TRANSACTION_WINDOW`], so a tenant never has more than one in that time.
+    fn transaction_rate(&self, class: Option<TenantClass>) -> f64 {
+        let customers = customers_of_tenants(&self.into());
+        let window = TRANSACTION_WINDOW.as_secs_f64();
+        let all = self.communications as f64 / self.duration.as_secs_f64();
+        let of_class =
+            |&(index, _): &(usize, &u64)| class.is_none_or(|class| TenantClass::of(index, customers.len()) == class);
+        let rate = |(index, &count): (usize, &u64)| {
+            let written = all * self.write_factor(index as u32) * count as f64 / self.customers as f64;
+            // The share of windows that are not empty, of independent writes.
+            (1.0 - (-written * window).exp()) / window
+        };
+        customers.iter().enumerate().filter(of_class).map(rate).sum()
     }
 }

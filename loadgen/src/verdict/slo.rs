@@ -7,7 +7,9 @@ use super::binomial::{self, Verdict};
 use super::hypothesis::Hypothesis;
 use super::latency::Latency;
 use super::proportion::Proportion;
+use crate::measure::blocks::Blocks;
 use crate::measure::{Counts, Recorder, SloRecorder};
+use crate::number::separated;
 use crate::question::Question;
 use crate::scenario::{Scenario, Slo};
 
@@ -26,14 +28,40 @@ pub struct Judged {
 }
 
 /// Tests one SLO.
-pub(super) fn test(recorder: &SloRecorder) -> Judged {
+pub(super) fn test(scenario: &Scenario, recorder: &SloRecorder) -> Judged {
     let (slo, measured) = (recorder.slo(), recorder.measured());
-    let (blocks, hypothesis) = (&measured.blocks, hypothesis(slo));
-    let test = match slo.in_every {
+    let (blocks, mut hypothesis) = (&measured.blocks, hypothesis(slo));
+    let rate = slo.at_least.map(|least| (least, lowest_rate(slo, blocks) * scenario.watched_event_in() as f64));
+    if let Some((least, produced)) = rate.filter(|(least, produced)| least < produced) {
+        hypothesis.allowed = hypothesis.allowed.min(1.0 - least / produced);
+    }
+    let mut test = match slo.in_every {
         Some(window) => Proportion::test_windows(blocks, window, hypothesis, "exceed"),
         None => Proportion::test(blocks, hypothesis, "exceed"),
     };
+    if let Some((least, produced)) = rate {
+        apply_rate(&mut test, least, produced);
+    }
     Judged { slo: slo.clone(), counts: measured.counts, test, latency: (&measured.latency).into() }
+}
+
+/// The samples per second, of the window with the fewest if the SLO must hold in each.
+fn lowest_rate(slo: &Slo, blocks: &Blocks) -> f64 {
+    let rate = |blocks: &Blocks| blocks.samples() as f64 / blocks.drive().as_secs_f64();
+    let windows = slo.in_every.map(|window| blocks.windows(window)).unwrap_or_default();
+    windows.iter().map(|(_, blocks)| rate(blocks)).reduce(f64::min).unwrap_or_else(|| rate(blocks))
+}
+
+/// Adds the rate to the reason. A drive that produced too little can't show the rate, whatever became visible.
+fn apply_rate(test: &mut Proportion, least: f64, produced: f64) {
+    let [least_text, produced_text] = [least, produced].map(|rate| separated(rate as u64));
+    if produced > least {
+        let visible = separated((produced * (1.0 - test.high)) as u64);
+        test.reason =
+            format!("{}; {produced_text} events/s were produced, at least {visible} visible in time", test.reason);
+    } else if test.verdict != Verdict::Fail {
+        test.withdraw(format!("the drive produced {produced_text} events/s, which can't show {least_text}"));
+    }
 }
 
 /// Applies what no statistics outweigh: wrong answers fail, and a question without samples never passes.

@@ -9,7 +9,7 @@ use crate::{
     measure::{Measurements, Outcome, Sample, WriteRecorder},
     population::TenantClass,
     question::Question,
-    scenario::{Availability as Objective, Scenario, Slo, Undecided},
+    scenario::{Availability as Objective, Operation, Scenario, Slo, Undecided},
 };
 
 fn scenario() -> Scenario {
@@ -33,6 +33,69 @@ fn searches(scenario: &Scenario, samples: u64, answer: impl Fn(u64) -> (Outcome,
     let mut measured = Measurements::new(scenario);
     ask(&mut measured, Question::Search, samples, answer);
     measured
+}
+
+/// Commits of a tenant of each class over the drive; every `slow`-th takes 150 ms.
+fn commits(scenario: &Scenario, slow: u64) -> Measurements {
+    let mut measured = Measurements::new(scenario);
+    for i in 0..6_000_u64 {
+        let latency = Duration::from_millis(if i.is_multiple_of(slow) { 150 } else { 5 });
+        let (lag, waited) = Default::default();
+        let sample =
+            Sample { intended: scenario.duration * i as u32 / 6_000, lag, latency, waited, outcome: Outcome::Correct };
+        measured.record_operation(Operation::Commits, TenantClass::ALL[i as usize % 3], sample);
+    }
+    measured
+}
+
+#[test]
+fn commits_are_judged_as_questions_are_and_never_with_them() {
+    let of_commits = Slo { name: "commits".to_owned(), of: Operation::Commits, questions: Vec::new(), ..search_slo() };
+    let of_small = Slo { name: "small".to_owned(), tenants: Some(TenantClass::Small), ..of_commits.clone() };
+    let scenario = with_slos(vec![Slo { within: Duration::from_millis(100), ..of_commits }, of_small, search_slo()]);
+    let verdicts = |slow| {
+        let (slos, _) = judge(&scenario, &commits(&scenario, slow));
+        slos.iter().map(|one| (one.counts.samples, one.test.verdict)).collect::<Vec<_>>()
+    };
+    let passed = [(6_000, Verdict::Pass), (2_000, Verdict::Pass), (0, Verdict::Inconclusive)];
+    assert_eq!(verdicts(50), passed, "2 % exceed");
+    assert_eq!(verdicts(10)[0], (6_000, Verdict::Fail), "10 % exceed");
+}
+
+/// Watched events over the drive, `per_second` of them; every `late`-th takes 50 s.
+fn events(scenario: &Scenario, per_second: u64, late: u64) -> Measurements {
+    let mut measured = Measurements::new(scenario);
+    let count = per_second * scenario.duration.as_secs();
+    for i in 0..count {
+        let latency = Duration::from_secs(if i.is_multiple_of(late) { 50 } else { 20 });
+        let intended = scenario.duration.mul_f64(i as f64 / count as f64);
+        let (lag, waited) = Default::default();
+        let sample = Sample { intended, lag, latency, waited, outcome: Outcome::Correct };
+        measured.record_operation(Operation::Events, TenantClass::Large, sample);
+    }
+    measured
+}
+
+#[test]
+fn a_rate_needs_as_many_events_produced_and_visible_in_time() {
+    let rate = |at_least, in_every| {
+        let slo = Slo { of: Operation::Events, questions: Vec::new(), within: Duration::from_secs(45), ..search_slo() };
+        let scenario = with_slos(vec![Slo { objective: 0.5, at_least: Some(at_least), in_every, ..slo }]);
+        let each = scenario.watched_event_in() as f64;
+        move |per_second, late| {
+            let (slos, _) = judge(&scenario, &events(&scenario, per_second, late));
+            (slos[0].test.verdict, slos[0].test.reason.clone(), each)
+        }
+    };
+    let each = rate(1.0, None)(20, 2).2;
+    let of = |watched: f64| rate(watched * each, None);
+    assert_eq!(of(18.0)(20, 50).0, Verdict::Pass, "2 % of 20 are late, and 10 % may be");
+    assert_eq!(of(18.0)(20, 5).0, Verdict::Fail, "20 % are late, although half of them may be by the objective");
+    let (verdict, reason, _) = of(21.0)(20, 50);
+    assert_eq!(verdict, Verdict::Inconclusive);
+    assert!(reason.contains("events/s, which can't show"), "{reason}");
+    let half_minutes = rate(18.0 * each, Some(Duration::from_secs(30)));
+    assert_eq!(half_minutes(20, 50).0, Verdict::Pass);
 }
 
 fn search_slo() -> Slo {

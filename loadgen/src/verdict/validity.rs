@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{binomial, proportion::percent};
 use crate::{
-    measure::{DurationHistogram, GeneratorHealth, Recorder, Started},
-    scenario::{Slo, brief_duration, exact_duration},
+    measure::{DurationHistogram, GeneratorHealth, Recorder, SloRecorder, Started},
+    scenario::{Operation, Slo, brief_duration, exact_duration},
 };
 
 /// Share of an SLO's limit that the generator itself may add to a latency, at the 99th percentile.
@@ -41,12 +41,18 @@ pub enum Validity {
 }
 
 /// Judges the generator by its delays, the probes and writes that it never started, its processors and its clocks.
-pub fn validity(slos: &[Slo], recorders: &[Recorder], health: &GeneratorHealth) -> Validity {
+pub fn validity(
+    slos: &[Slo],
+    (recorders, judged): (&[Recorder], &[SloRecorder]),
+    health: &GeneratorHealth,
+) -> Validity {
     let checks = [
         probe_lag(slos, recorders),
         connections(slos, recorders),
         task_delay(slos, health),
         write_lag(health),
+        commit_lag(judged),
+        writers(judged),
         never_started("writes", health.writes),
         never_started("probes", health.probes),
         processors(health),
@@ -100,6 +106,41 @@ fn connections(slos: &[Slo], recorders: &[Recorder]) -> Option<String> {
         "half of the probes of {question} waited more than {waited} for a connection of the generator, although the store \
          answers in time: raise `connections.{}` of the scenario",
         question.store().as_str()
+    ))
+}
+
+/// SLOs of commits, each with the maximum delay of the generator's own.
+fn of_commits(judged: &[SloRecorder]) -> impl Iterator<Item = (&SloRecorder, Duration)> {
+    judged
+        .iter()
+        .filter(|one| one.slo().of == Operation::Commits)
+        .map(|one| (one, one.slo().within.mul_f64(MAX_OWN_SHARE)))
+}
+
+fn commit_lag(judged: &[SloRecorder]) -> Option<String> {
+    let late = of_commits(judged).find(|(one, limit)| is_late(&one.measured().lag, *limit));
+    let (one, limit) = late?;
+    let lag = &one.measured().lag;
+    let (share, limit) = (percent(lag.count_above(limit) as f64 / lag.len() as f64), exact_duration(limit));
+    Some(format!(
+        "{share} of the transactions of {} were started more than {limit} late; the limit is 1 %: give the generator more \
+         processors, or another machine than the stores'",
+        one.slo().name
+    ))
+}
+
+/// Transactions that waited for a writer while the store itself commits in time, as in [`connections`].
+fn writers(judged: &[SloRecorder]) -> Option<String> {
+    let (one, waited) = of_commits(judged).find_map(|(one, limit)| {
+        let measured = one.measured();
+        let (waited, latency) = (measured.waited.quantile(0.5)?, measured.latency.quantile(0.5)?);
+        (waited > limit && latency.saturating_sub(waited) <= one.slo().within).then_some((one, waited))
+    })?;
+    Some(format!(
+        "half of the transactions of {} waited more than {} for a connection of the generator, although PostgreSQL commits \
+         in time: raise `connections.postgres_writers` of the scenario",
+        one.slo().name,
+        brief_duration(waited)
     ))
 }
 
@@ -158,7 +199,7 @@ fn clock_jump(health: &GeneratorHealth) -> Option<String> {
 mod tests {
     use super::*;
     use crate::{
-        measure::{Outcome, Sample},
+        measure::{Measurements, Outcome, Sample},
         population::TenantClass,
         question::Question,
         scenario::Scenario,
@@ -194,7 +235,10 @@ mod tests {
 
     #[test]
     fn a_generator_that_kept_up_is_valid() {
-        assert_eq!(validity(&scenario().slos, &probes_late_by(Duration::from_millis(9)), &good()), Validity::Valid);
+        assert_eq!(
+            validity(&scenario().slos, (&probes_late_by(Duration::from_millis(9)), &[]), &good()),
+            Validity::Valid
+        );
     }
 
     #[test]
@@ -211,8 +255,9 @@ mod tests {
     #[test]
     fn each_question_has_the_limit_of_its_own_slo() {
         let mut slos = scenario().slos;
-        let is_valid =
-            |slos: &[Slo]| validity(slos, &probes_late_by(Duration::from_millis(25)), &good()) == Validity::Valid;
+        let is_valid = |slos: &[Slo]| {
+            validity(slos, (&probes_late_by(Duration::from_millis(25)), &[]), &good()) == Validity::Valid
+        };
         assert!(!is_valid(&slos), "10 % of 200 ms are 20 ms");
         slos.iter_mut().find(|slo| slo.name == "search").unwrap().within = Duration::from_millis(400);
         assert!(is_valid(&slos), "10 % of 400 ms are 40 ms; the limit of the lookups, 10 ms, is not that of searches");
@@ -231,7 +276,7 @@ mod tests {
                 let sample = Sample { intended, lag, latency, waited, outcome: Outcome::Correct };
                 recorder.record(TenantClass::Large, sample);
             }
-            validity(&scenario.slos, &[recorder], &good())
+            validity(&scenario.slos, (&[recorder], &[]), &good())
         };
         let Validity::Invalid(reasons) = judge(90, 4_000, 80) else { panic!("valid") };
         insta::assert_snapshot!(reasons.join("\n"));
@@ -241,10 +286,32 @@ mod tests {
     }
 
     #[test]
+    fn commits_have_limits_of_their_own() {
+        let text = include_str!("../../../scenarios/smoke.toml").to_owned()
+            + "\n[[slo]]\nname = \"commits\"\nof = \"commits\"\nobjective = \"95 %\"\nwithin = \"100 ms\"\n";
+        let scenario = Scenario::parse(&text, "commits.toml").unwrap();
+        let judge = |[lag, waited, served]: [u64; 3]| {
+            let mut measured = Measurements::new(&scenario);
+            let [lag, waited] = [lag, waited].map(Duration::from_millis);
+            let latency = lag + waited + Duration::from_millis(served);
+            let sample = Sample { intended: Duration::ZERO, lag, latency, waited, outcome: Outcome::Correct };
+            (0..100).for_each(|_| measured.record_operation(Operation::Commits, TenantClass::Large, sample));
+            validity(&scenario.slos, (&[], &measured.slos), &good())
+        };
+        assert_eq!(judge([9, 0, 500]), Validity::Valid, "a slow store is no fault of the generator");
+        assert_eq!(judge([0, 90, 500]), Validity::Valid, "and makes its callers wait");
+        let reasons = [[11, 0, 5], [0, 90, 5]].map(|fault| match judge(fault) {
+            Validity::Invalid(reasons) => reasons.join("\n"),
+            Validity::Valid => panic!("{fault:?} is valid"),
+        });
+        insta::assert_snapshot!(reasons.join("\n"));
+    }
+
+    #[test]
     fn what_a_store_held_back_is_not_the_generators_fault() {
         let writes = Started { offered: 1_000, sent: 100, held_back: 900 };
         let health = GeneratorHealth { writes, ..good() };
-        assert_eq!(validity(&scenario().slos, &[], &health), Validity::Valid);
+        assert_eq!(validity(&scenario().slos, (&[], &[]), &health), Validity::Valid);
     }
 
     #[test]
@@ -258,7 +325,7 @@ mod tests {
             health.task_delay.record(Duration::from_millis(30));
         }
         let Validity::Invalid(reasons) =
-            validity(&scenario().slos, &probes_late_by(Duration::from_millis(80)), &health)
+            validity(&scenario().slos, (&probes_late_by(Duration::from_millis(80)), &[]), &health)
         else {
             panic!("valid")
         };

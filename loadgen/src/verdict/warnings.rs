@@ -5,13 +5,14 @@ use super::binomial;
 use super::proportion::percent;
 use super::slo::min_samples;
 use crate::question::{Question, Store};
-use crate::scenario::{Availability, Scenario, Slo, Undecided, exact_duration};
+use crate::scenario::{Availability, Operation, Scenario, Slo, Undecided, exact_duration};
 
 /// The warnings about a scenario, one sentence each.
 pub fn warnings(scenario: &Scenario) -> Vec<String> {
     let mut warnings = Vec::new();
     for slo in &scenario.slos {
         warnings.extend(too_few_samples(scenario, slo));
+        warnings.extend(too_low_a_rate(scenario, slo));
         warnings.extend(can_hide(scenario, slo));
     }
     warnings.extend(undecided_availability(scenario));
@@ -27,7 +28,10 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
     let planned = (scenario.planned_samples(slo) as f64 * judged.div_duration_f64(scenario.duration)) as u64;
     let least = min_samples(slo);
     let window = if slo.in_every.is_some() { " in each window" } else { "" };
-    let advice = "raise the rates of its questions or replay in more time";
+    let advice = match slo.of {
+        Operation::Questions => "raise the rates of its questions or replay in more time",
+        Operation::Commits | Operation::Events => "raise `drive.communications` or replay in more time",
+    };
     if let Some(stall) = slo.longest_stall.filter(|stall| *stall * least as u32 > judged) {
         let [stall, drive, needed] = [stall, judged, stall * least as u32].map(exact_duration);
         return Some(format!(
@@ -48,6 +52,19 @@ fn too_few_samples(scenario: &Scenario, slo: &Slo) -> Option<String> {
         format!(
             "SLO `{}` will get about {planned} samples{window}; a store with half of the allowed exceedances \
              needs {needed} to pass nine times in ten; {advice}",
+            slo.name
+        )
+    })
+}
+
+fn too_low_a_rate(scenario: &Scenario, slo: &Slo) -> Option<String> {
+    let least = slo.at_least?;
+    let planned =
+        scenario.planned_samples(slo) as f64 * scenario.watched_event_in() as f64 / scenario.duration.as_secs_f64();
+    (planned < least).then(|| {
+        format!(
+            "SLO `{}` can never pass: about {planned:.0} events/s are planned, and it demands {least:.0}; raise \
+             `drive.communications`, or lower `slo.at_least`",
             slo.name
         )
     })
